@@ -1,0 +1,180 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// TestHead goes over a connection, where a HEAD with a body would break the next request.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(serve(Config{DIDWeb: "weft.example"}))
+	defer srv.Close()
+	for _, r := range (&server{}).routes() {
+		target := srv.URL + r.path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x")
+		got, err := http.Get(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(got.Body)
+		got.Body.Close()
+		head, err := http.Head(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head.Body.Close()
+		if got.StatusCode != 200 || head.StatusCode != 200 || head.ContentLength != int64(len(body)) || len(body) == 0 {
+			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %d", r.path, got.StatusCode, len(body), head.StatusCode, head.ContentLength)
+		}
+		for _, name := range []string{"Content-Type", "ETag", "Cache-Control", "Vary"} {
+			if g, h := got.Header.Get(name), head.Header.Get(name); g != h {
+				t.Errorf("%s: %s is %q for GET and %q for HEAD", r.path, name, g, h)
+			}
+		}
+	}
+	if w := do(serve(Config{}), "HEAD", "/links/all"); w.Code != 400 || w.Body.Len() != 0 {
+		t.Errorf("status %d, %d bytes", w.Code, w.Body.Len())
+	}
+}
+
+// TestUnencoded sends a target with its slashes over a connection, as some clients do.
+func TestUnencoded(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(serve(Config{}))
+	defer srv.Close()
+	res, err := http.Get(srv.URL + "/links/all/count?target=" + post)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	if got := dig(t, string(body), "links app.bsky.feed.like .subject.uri"); got != "3" {
+		t.Errorf("%s likes", got)
+	}
+}
+
+func TestETag(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	const target = "/links/all?target=" + post
+	first := do(h, "GET", target)
+	tag := first.Header().Get("ETag")
+	if tag == "" || first.Header().Get("Cache-Control") != "public, max-age=1" {
+		t.Fatalf("ETag %q, Cache-Control %q", tag, first.Header().Get("Cache-Control"))
+	}
+	for _, c := range []struct {
+		name, method, target, header string
+		status                       int
+	}{
+		{"same", "GET", target, tag, 304},
+		{"same, HEAD", "HEAD", target, tag, 304},
+		{"weak", "GET", target, "W/" + tag, 304},
+		{"in a list", "GET", target, `"x", ` + tag + `,"y"`, 304},
+		{"any", "GET", target, "*", 304},
+		{"another", "GET", target, `"x"`, 200},
+		{"of another answer", "GET", "/links/all?target=" + list, tag, 200},
+		{"any, of an error", "GET", "/links/all", "*", 400},
+		{"any, of health", "GET", "/xrpc/_health", "*", 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := do(h, c.method, c.target, "If-None-Match", c.header)
+			if w.Code != c.status {
+				t.Fatalf("status %d, want %d", w.Code, c.status)
+			}
+			if c.status == 304 && (w.Body.Len() != 0 || w.Header().Get("ETag") != tag || w.Header().Get("Cache-Control") == "") {
+				t.Errorf("304 with %d bytes and headers %v", w.Body.Len(), w.Header())
+			}
+		})
+	}
+}
+
+func TestStoreErrors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		f      func(context.Context) (db.Stats, error)
+		status int
+		error  string
+		logged int
+	}{
+		{"internal", func(context.Context) (db.Stats, error) { return db.Stats{}, errors.New("disk on fire") }, 500, `"InternalServerError"`, 1},
+		{"panic", func(context.Context) (db.Stats, error) { panic("disk on fire") }, 500, `"InternalServerError"`, 1},
+		{"deadline", func(ctx context.Context) (db.Stats, error) { <-ctx.Done(); return db.Stats{}, ctx.Err() }, 503, `"Timeout"`, 0},
+		{"deadline by another name", func(ctx context.Context) (db.Stats, error) {
+			<-ctx.Done()
+			return db.Stats{}, errors.New("interrupted")
+		}, 503, `"Timeout"`, 0},
+		{"cancelled", func(context.Context) (db.Stats, error) { return db.Stats{}, context.Canceled }, 503, `"Timeout"`, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			// Time passes only when all wait, so a slow machine makes no timeouts of the other errors.
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				h := serve(Config{Store: stub{f: c.f}, Timeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				w := do(h, "GET", "/")
+				if got := dig(t, w.Body.String(), "error"); w.Code != c.status || got != c.error {
+					t.Errorf("status %d, error %s", w.Code, got)
+				}
+				if strings.Contains(w.Body.String(), "fire") {
+					t.Errorf("told the client: %s", w.Body)
+				}
+				if n := strings.Count(log.String(), "disk on fire"); n != c.logged {
+					t.Errorf("logged %d times: %s", n, &log)
+				}
+				if got := w.Header().Get("Retry-After"); (got != "") != (c.status == 503) {
+					t.Errorf("Retry-After %q", got)
+				}
+			})
+		})
+	}
+}
+
+// TestQueue has one slot and a store that holds it: who waits too long gets a 503, what needs no store is served meanwhile, and
+// the slot comes back.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		running, most := 0, 0
+		h := serve(Config{Concurrency: 1, Timeout: 10 * time.Second, Store: stub{f: func(context.Context) (db.Stats, error) {
+			running++
+			most = max(most, running)
+			time.Sleep(4 * time.Second)
+			running--
+			return db.Stats{}, nil
+		}}})
+		codes := make(chan int)
+		for range 5 {
+			go func() { codes <- do(h, "GET", "/").Code }()
+		}
+		synctest.Wait()
+		for _, target := range []string{"/xrpc/_health", "/readyz"} {
+			if w := do(h, "GET", target); w.Code != 200 {
+				t.Errorf("%s: status %d while the store is busy", target, w.Code)
+			}
+		}
+		// They start after 0, 4 and 8 seconds; the others give up after 10.
+		count := make(map[int]int)
+		for range 5 {
+			count[<-codes]++
+		}
+		if most != 1 || count[200] != 3 || count[503] != 2 {
+			t.Errorf("%d at once, answers %v", most, count)
+		}
+		if w := do(h, "GET", "/"); w.Code != 200 {
+			t.Errorf("status %d afterwards", w.Code)
+		}
+	})
+}

@@ -1,0 +1,155 @@
+// Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few routes
+// that a service needs about itself. It parses, bounds and answers requests; what the answers say is the store's affair.
+//
+// Every route is a GET that also answers HEAD, and every answer, a failure too, is JSON with CORS open to all. A failure is
+// {"error":"<name>","message":"<text>"} with one of these names:
+//
+//	400 InvalidRequest        a parameter is wrong; the message names it
+//	404 NotFound              no such path
+//	405 MethodNotAllowed      not GET, HEAD or OPTIONS
+//	500 InternalServerError   ours to find, in the log
+//	501 MethodNotImplemented  no such XRPC method
+//	503 Timeout               the answer took too long, in the queue or in the store
+//	503 NotReady              /readyz only, with the reason
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weft.dev/weft/db"
+)
+
+// Store is what the API asks of an index. Targets and subjects that it passes are normalised, filters are sorted and
+// without duplicates, and nil where there is none.
+//
+// A Page's Next that comes back as After with anything else of its query changed, or damaged, is refused here; should one get
+// through, the store answers db.ErrBadCursor. Any other error is an internal one.
+type Store interface {
+	// CountLinks counts the links to a target from one source.
+	CountLinks(ctx context.Context, target string, src db.Source) (int64, error)
+	// CountDIDs counts the distinct accounts among them.
+	CountDIDs(ctx context.Context, target string, src db.Source) (int64, error)
+	// Links lists the linking records, newest first.
+	Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error)
+	// DIDs lists the distinct linking accounts, newest first by each one's first link.
+	DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error)
+	// Sources lists all sources that link to a target.
+	Sources(ctx context.Context, target string) ([]db.SourceCount, error)
+	// ManyToMany lists what else the linking records link to.
+	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
+	// ManyToManyCounts counts the same by what they link to.
+	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
+	// Stats sums the index up.
+	Stats(ctx context.Context) (db.Stats, error)
+}
+
+// Config says how to serve a store. Only Store has to be set.
+type Config struct {
+	Store Store
+
+	InstanceID  string                // which index this is: a cursor of another one is refused; "" is an id like any other
+	Version     string                // what /xrpc/_health reports; "": "dev"
+	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
+	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
+	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
+	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64
+	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
+	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
+	Now         func() time.Time      // nil: time.Now
+}
+
+const (
+	// A lookup takes microseconds to milliseconds: what takes longer than this is stuck, and its client has mostly left.
+	defaultTimeout = 10 * time.Second
+	// Enough to hide the disk's latency on a small machine, few enough that the pages in flight (a thousand records,
+	// some 100 kB each) stay well below 100 MB.
+	defaultConcurrency = 64
+)
+
+type server struct {
+	Config
+	slots   chan struct{} // one taken for each store query in flight
+	metrics *metrics
+	paths   []string // of the route table, in its order
+}
+
+type route struct {
+	path   string
+	handle http.HandlerFunc
+}
+
+// routes is the one table of what is served where.
+func (s *server) routes() []route {
+	return []route{
+		{"/", s.query(s.index)},
+
+		{"/xrpc/blue.microcosm.links.getBacklinksCount", s.query(s.getBacklinksCount)},
+		{"/xrpc/blue.microcosm.links.getBacklinks", s.query(s.getBacklinks)},
+		{"/xrpc/blue.microcosm.links.getBacklinkDids", s.query(s.getBacklinkDIDs)},
+		{"/xrpc/blue.microcosm.links.getDistinct", s.query(s.getBacklinkDIDs)},
+		{"/xrpc/blue.microcosm.links.getManyToMany", s.query(s.getManyToMany)},
+		{"/xrpc/blue.microcosm.links.getManyToManyCounts", s.query(s.getManyToManyCounts)},
+
+		{"/links", s.query(s.links)},
+		{"/links/distinct-dids", s.query(s.linksDistinctDIDs)},
+		{"/links/count", s.query(s.linksCount)},
+		{"/links/count/distinct-dids", s.query(s.linksCountDistinctDIDs)},
+		{"/links/all", s.query(s.linksAll)},
+		{"/links/all/count", s.query(s.linksAllCount)},
+
+		{"/xrpc/_health", s.health},
+		{"/readyz", s.ready},
+		{"/robots.txt", s.robots},
+		{"/.well-known/did.json", s.didDocument},
+	}
+}
+
+// New returns the handler for all routes. It panics when c.Metrics already holds this package's metrics.
+func New(c Config) http.Handler {
+	s := &server{Config: c}
+	s.setDefaults()
+	s.slots = make(chan struct{}, s.Concurrency)
+
+	table := s.routes()
+	for _, t := range table {
+		s.paths = append(s.paths, t.path)
+	}
+	s.metrics = newMetrics(c.Metrics, s.paths)
+
+	r := chi.NewRouter()
+	r.Use(s.observe, openToAll, s.recoverPanics)
+	r.NotFound(notFound)
+	r.MethodNotAllowed(methodNotAllowed)
+	for _, t := range table {
+		r.Get(t.path, t.handle)
+		r.Head(t.path, t.handle)
+	}
+	return r
+}
+
+func (s *server) setDefaults() {
+	if s.Version == "" {
+		s.Version = "dev"
+	}
+	if s.Ready == nil {
+		s.Ready = func() error { return nil }
+	}
+	if s.Timeout <= 0 {
+		s.Timeout = defaultTimeout
+	}
+	if s.Concurrency <= 0 {
+		s.Concurrency = defaultConcurrency
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+}

@@ -1,0 +1,228 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+const (
+	alice = "did:plc:alice"
+	bob   = "did:plc:bob"
+	carol = "did:plc:carol"
+	dave  = "did:plc:dave"
+
+	post = "at://did:plc:alice/app.bsky.feed.post/3kpost"
+	list = "at://did:plc:alice/app.bsky.graph.list/3klist"
+	page = "https://example.com/a?b=1&c=2"
+
+	like     = "app.bsky.feed.like:subject.uri"
+	listitem = "app.bsky.graph.listitem:list"
+)
+
+// fake is an index that is a list of links, oldest first. Its positions are offsets, which is fine while nothing changes.
+type fake []fakeLink
+
+type fakeLink struct {
+	db.Record
+	path, target string
+}
+
+// indexed is what most tests query.
+var indexed = fake{
+	{db.Record{DID: bob, Collection: "app.bsky.feed.like", Rkey: "3kb1"}, "subject.uri", post},
+	{db.Record{DID: carol, Collection: "app.bsky.feed.like", Rkey: "3kc1"}, "subject.uri", post},
+	{db.Record{DID: bob, Collection: "app.bsky.feed.like", Rkey: "3kb2"}, "subject.uri", post},
+	{db.Record{DID: dave, Collection: "app.bsky.feed.post", Rkey: "3kd1"}, "reply.parent.uri", post},
+	{db.Record{DID: alice, Collection: "app.bsky.graph.listitem", Rkey: "3ki1"}, "list", list},
+	{db.Record{DID: alice, Collection: "app.bsky.graph.listitem", Rkey: "3ki1"}, "subject", bob},
+	{db.Record{DID: alice, Collection: "app.bsky.graph.listitem", Rkey: "3ki2"}, "list", list},
+	{db.Record{DID: alice, Collection: "app.bsky.graph.listitem", Rkey: "3ki2"}, "subject", carol},
+	{db.Record{DID: dave, Collection: "app.bsky.graph.listitem", Rkey: "3ki3"}, "list", list},
+	{db.Record{DID: dave, Collection: "app.bsky.graph.listitem", Rkey: "3ki3"}, "subject", carol},
+	{db.Record{DID: bob, Collection: "app.bsky.feed.post", Rkey: "3kb3"}, "embed.external.uri", page},
+	{db.Record{DID: carol, Collection: "app.bsky.feed.post", Rkey: "3kc3"}, "facets[].features[app.bsky.richtext.facet#link].uri", page},
+	{db.Record{DID: dave, Collection: "app.bsky.feed.post", Rkey: "3kd3"}, "embed.external.associatedRefs[com.atproto.repo.strongRef].uri", post},
+}
+
+func (f fake) find(q db.ListQuery) []fakeLink {
+	var found []fakeLink
+	for _, l := range slices.Backward(f) {
+		if l.target == q.Target && l.Collection == q.Source.Collection && l.path == q.Source.Path &&
+			(q.DIDs == nil || slices.Contains(q.DIDs, l.DID)) {
+			found = append(found, l)
+		}
+	}
+	if q.Reverse {
+		slices.Reverse(found)
+	}
+	return found
+}
+
+func cut[T any](items []T, q db.ListQuery) (db.Page[T], error) {
+	start := 0
+	if q.After != nil {
+		if len(q.After) != 4 || int(binary.BigEndian.Uint32(q.After)) > len(items) {
+			return db.Page[T]{}, db.ErrBadCursor
+		}
+		start = int(binary.BigEndian.Uint32(q.After))
+	}
+	p := db.Page[T]{Total: int64(len(items)), Items: items[start:]}
+	if len(p.Items) > q.Limit {
+		p.Items = p.Items[:q.Limit]
+		p.Next = binary.BigEndian.AppendUint32(nil, uint32(start+q.Limit))
+	}
+	return p, nil
+}
+
+func (f fake) Links(_ context.Context, q db.ListQuery) (db.Page[db.Record], error) {
+	return cut(each(f.find(q), func(l fakeLink) db.Record { return l.Record }), q)
+}
+
+func (f fake) DIDs(_ context.Context, q db.ListQuery) (db.Page[string], error) {
+	q.Reverse = true
+	var dids []string
+	for _, l := range f.find(q) {
+		if !slices.Contains(dids, l.DID) {
+			dids = append(dids, l.DID)
+		}
+	}
+	slices.Reverse(dids)
+	return cut(dids, q)
+}
+
+func (f fake) CountLinks(_ context.Context, target string, src db.Source) (int64, error) {
+	return int64(len(f.find(db.ListQuery{Target: target, Source: src}))), nil
+}
+
+func (f fake) CountDIDs(ctx context.Context, target string, src db.Source) (int64, error) {
+	p, err := f.DIDs(ctx, db.ListQuery{Target: target, Source: src, Limit: len(f)})
+	return p.Total, err
+}
+
+func (f fake) Sources(ctx context.Context, target string) ([]db.SourceCount, error) {
+	// A source whose links are all gone.
+	counts := []db.SourceCount{{Source: db.Source{Collection: "app.bsky.feed.repost", Path: "subject.uri"}}}
+	for _, l := range f {
+		src := db.Source{Collection: l.Collection, Path: l.path}
+		if l.target != target || slices.ContainsFunc(counts, func(c db.SourceCount) bool { return c.Source == src }) {
+			continue
+		}
+		dids, _ := f.CountDIDs(ctx, target, src)
+		counts = append(counts, db.SourceCount{Source: src, Links: int64(len(f.find(db.ListQuery{Target: target, Source: src}))), DIDs: dids})
+	}
+	return counts, nil
+}
+
+func (f fake) many(q db.ManyQuery) []db.ManyItem {
+	var items []db.ManyItem
+	for _, l := range f.find(q.ListQuery) {
+		for _, o := range f {
+			if o.Record == l.Record && o.path == q.Other && (q.Subjects == nil || slices.Contains(q.Subjects, o.target)) {
+				items = append(items, db.ManyItem{Record: o.Record, Other: o.target})
+			}
+		}
+	}
+	return items
+}
+
+func (f fake) ManyToMany(_ context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error) {
+	return cut(f.many(q), q.ListQuery)
+}
+
+func (f fake) ManyToManyCounts(_ context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error) {
+	seen := make(map[string]map[string]bool)
+	links := make(map[string]int64)
+	for _, i := range f.many(q) {
+		if seen[i.Other] == nil {
+			seen[i.Other] = make(map[string]bool)
+		}
+		seen[i.Other][i.Record.DID] = true
+		links[i.Other]++
+	}
+	var counts []db.OtherCount
+	for other, n := range links {
+		counts = append(counts, db.OtherCount{Other: other, Links: n, DIDs: int64(len(seen[other]))})
+	}
+	slices.SortFunc(counts, func(a, b db.OtherCount) int { return cmp.Compare(a.Other, b.Other) })
+	return cut(counts, q.ListQuery)
+}
+
+func (f fake) Stats(context.Context) (db.Stats, error) {
+	if f == nil {
+		return db.Stats{}, nil
+	}
+	return db.Stats{Actors: 4, Targets: 5, Records: 10, Links: int64(len(f)), StartedUS: 1_700_000_000_000_000, Gaps: 1}, nil
+}
+
+// refuses is a store that finds every position bad.
+type refuses struct{ fake }
+
+func (refuses) Links(context.Context, db.ListQuery) (db.Page[db.Record], error) {
+	return db.Page[db.Record]{}, db.ErrBadCursor
+}
+
+// stub is a store whose statistics are what f returns.
+type stub struct {
+	fake
+	f func(context.Context) (db.Stats, error)
+}
+
+func (s stub) Stats(ctx context.Context) (db.Stats, error) { return s.f(ctx) }
+
+// serve returns a handler over the index of the tests, with c's other fields.
+func serve(c Config) http.Handler {
+	if c.Store == nil {
+		c.Store = indexed
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Now = func() time.Time { return time.UnixMicro(1_700_000_000_000_000).Add(60 * time.Hour) }
+	return New(c)
+}
+
+// do makes one request, with headers in pairs.
+func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://weft.test/", nil)
+	path, query, _ := strings.Cut(target, "?")
+	r.URL = &url.URL{Path: path, RawQuery: query}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func get(t *testing.T, h http.Handler, target string) string {
+	t.Helper()
+	w := do(h, http.MethodGet, target)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: status %d, %s", target, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// xrpc returns the address of a method with parameters in pairs, encoded.
+func xrpc(method string, pairs ...string) string {
+	return "/xrpc/blue.microcosm.links." + method + "?" + form(pairs...)
+}
+
+func form(pairs ...string) string {
+	v := make(url.Values)
+	for i := 0; i < len(pairs); i += 2 {
+		v.Add(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"errors"
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.json")
+
+// TestGolden holds the exact bytes of every envelope: names, order of fields, and what is there when there is nothing.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	const nowhere = "https://nowhere.example/"
+	likes := "collection=app.bsky.feed.like&path=.subject.uri&target="
+	many := func(method, subject string, more ...string) string {
+		return xrpc(method, append([]string{"subject", subject, "source", listitem, "pathToOther", "subject"}, more...)...)
+	}
+	full := serve(Config{DIDWeb: "weft.example", Version: "1.2.3"})
+	empty := serve(Config{Store: fake(nil)})
+	unready := serve(Config{Ready: func() error { return errors.New("upstream has been silent for 5m") }})
+
+	for _, c := range []struct {
+		name    string
+		handler http.Handler
+		status  int
+		target  string
+	}{
+		{"getBacklinksCount", full, 200, xrpc("getBacklinksCount", "subject", post, "source", like)},
+		{"getBacklinksCount-zero", full, 200, xrpc("getBacklinksCount", "subject", nowhere, "source", like)},
+		{"getBacklinks", full, 200, xrpc("getBacklinks", "subject", post, "source", like)},
+		{"getBacklinks-page", full, 200, xrpc("getBacklinks", "subject", post, "source", like, "limit", "1")},
+		{"getBacklinks-zero", full, 200, xrpc("getBacklinks", "subject", nowhere, "source", like)},
+		{"getBacklinks-did", full, 200, xrpc("getBacklinks", "subject", post, "source", like, "did", bob, "did", "")},
+		{"getBacklinks-unknown-did", full, 200, xrpc("getBacklinks", "subject", post, "source", like, "did", "did:plc:nobody")},
+		{"getBacklinkDids", full, 200, xrpc("getBacklinkDids", "subject", post, "source", like)},
+		{"getBacklinkDids-zero", full, 200, xrpc("getBacklinkDids", "subject", nowhere, "source", like)},
+		{"getDistinct", full, 200, xrpc("getDistinct", "subject", post, "source", like)},
+		{"getManyToMany", full, 200, many("getManyToMany", list)},
+		{"getManyToMany-page", full, 200, many("getManyToMany", list, "limit", "2")},
+		{"getManyToMany-filtered", full, 200, many("getManyToMany", list, "linkDid", alice, "otherSubject", carol)},
+		{"getManyToMany-zero", full, 200, many("getManyToMany", nowhere)},
+		{"getManyToManyCounts", full, 200, many("getManyToManyCounts", list)},
+		{"getManyToManyCounts-filtered", full, 200, many("getManyToManyCounts", list, "did", dave, "otherSubject", carol)},
+		{"getManyToManyCounts-zero", full, 200, many("getManyToManyCounts", nowhere)},
+
+		{"links", full, 200, "/links?" + likes + post},
+		{"links-page", full, 200, "/links?limit=1&" + likes + post},
+		{"links-zero", full, 200, "/links?" + likes + nowhere},
+		{"links-distinct-dids", full, 200, "/links/distinct-dids?" + likes + post},
+		{"links-distinct-dids-zero", full, 200, "/links/distinct-dids?" + likes + nowhere},
+		{"links-count", full, 200, "/links/count?" + likes + post},
+		{"links-count-zero", full, 200, "/links/count?" + likes + nowhere},
+		{"links-count-distinct-dids", full, 200, "/links/count/distinct-dids?" + likes + post},
+		{"links-count-distinct-dids-zero", full, 200, "/links/count/distinct-dids?" + likes + nowhere},
+		{"links-all", full, 200, "/links/all?target=" + post},
+		{"links-all-zero", full, 200, "/links/all?target=" + nowhere},
+		{"links-all-count", full, 200, "/links/all/count?target=" + post},
+		{"links-all-count-zero", full, 200, "/links/all/count?target=" + nowhere},
+
+		{"index", full, 200, "/"},
+		{"index-zero", empty, 200, "/"},
+		{"health", full, 200, "/xrpc/_health"},
+		{"health-unversioned", empty, 200, "/xrpc/_health"},
+		{"readyz", full, 200, "/readyz"},
+		{"did", full, 200, "/.well-known/did.json"},
+
+		{"error-parameter", full, 400, xrpc("getBacklinks", "subject", post)},
+		{"error-cursor", full, 400, xrpc("getBacklinks", "subject", post, "source", like, "cursor", "0")},
+		{"error-path", full, 404, "/nothing"},
+		{"error-no-did", empty, 404, "/.well-known/did.json"},
+		{"error-method", full, 501, "/xrpc/com.example.nothing"},
+		{"error-readyz", unready, 503, "/readyz"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := do(c.handler, http.MethodGet, c.target)
+			if w.Code != c.status {
+				t.Fatalf("status %d, want %d: %s", w.Code, c.status, w.Body)
+			}
+			if ct := w.Header().Get("Content-Type"); ct != "application/json" {
+				t.Errorf("Content-Type %q", ct)
+			}
+			golden(t, c.name, w.Body.String()+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".json")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got  %swant %s", got, want)
+	}
+}

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// otherRoute labels every request that no route of the table answered: unknown paths, wrong methods, preflights.
+const otherRoute = "other"
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	panics   prometheus.Counter
+	known    map[string]bool
+}
+
+// newMetrics registers with reg, or nowhere when that is nil. Its labels take the values of paths and otherRoute, and five
+// classes, and no others.
+func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
+	m := &metrics{known: make(map[string]bool)}
+	for _, p := range paths {
+		m.known[p] = true
+	}
+	f := promauto.With(reg)
+	m.requests = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "weft_http_requests_total",
+		Help: "Requests answered, by route and by class of status; class gone: the client left before the answer.",
+	}, []string{"route", "class"})
+	m.seconds = f.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "weft_http_request_seconds",
+		Help: "Time from a request's headers to the end of its answer, by route.",
+		// From a lookup in memory to the default timeout, in steps of about three.
+		Buckets: []float64{.0003, .001, .003, .01, .03, .1, .3, 1, 3, 10},
+	}, []string{"route"})
+	m.panics = f.NewCounter(prometheus.CounterOpts{
+		Name: "weft_http_panics_total",
+		Help: "Handlers that panicked: each is a bug, with its stack in the log.",
+	})
+	return m
+}
+
+func (m *metrics) request(pattern, class string, took time.Duration) {
+	if !m.known[pattern] {
+		pattern = otherRoute
+	}
+	m.requests.WithLabelValues(pattern, class).Inc()
+	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+)
+
+const (
+	allowedMethods = "GET, HEAD, OPTIONS"
+	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
+	preflightMaxAge = "86400"
+)
+
+// openToAll lets any web page read every answer, and answers preflights for all paths alike.
+func openToAll(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
+		h.Add("Vary", "Accept") // a browser may get a page where others get JSON
+		if r.Method == http.MethodOptions {
+			preflight(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func preflight(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Allow", allowedMethods)
+	h.Set("Access-Control-Allow-Methods", allowedMethods)
+	h.Set("Access-Control-Max-Age", preflightMaxAge)
+	// "*" doesn't cover Authorization, which clients send to any service by habit; an echo does.
+	headers := "*"
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		headers = asked
+	}
+	h.Set("Access-Control-Allow-Headers", headers)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// observe counts and times each request by the route that answered it.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() {
+			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), time.Since(begin))
+		}()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+// classOf is the label for a status: 2xx to 5xx, or "gone" for a 503 that nobody waits for, so that clients who hang up
+// don't look like failures of ours.
+func classOf(r *http.Request, status int) string {
+	if status == http.StatusServiceUnavailable && errors.Is(r.Context().Err(), context.Canceled) {
+		return "gone"
+	}
+	if status == 0 { // nothing was written
+		status = http.StatusOK
+	}
+	return fmt.Sprintf("%dxx", status/100)
+}
+
+// recoverPanics makes a 500 of a panic. It runs inside observe, whose writer knows whether an answer has begun: then the
+// connection is cut, for half an answer must not look like a whole one.
+func (s *server) recoverPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			s.metrics.panics.Inc()
+			s.Logger.Error("panic in a handler", "path", r.URL.Path, "query", clip(r.URL.RawQuery), "panic", v, "stack", string(debug.Stack()))
+			if begun, ok := w.(middleware.WrapResponseWriter); ok && begun.Status() != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			writeFailure(w, r, errInternal)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// indexStats has Constellation's fields, and links.
+type indexStats struct {
+	DIDs           int64  `json:"dids"`
+	Targetables    int64  `json:"targetables"`
+	LinkingRecords int64  `json:"linking_records"`
+	Links          int64  `json:"links"`
+	StartedAt      *int64 `json:"started_at"` // microseconds since 1970
+}
+
+// indexAnswer is what / says. Its two nullable numbers are null until something has been indexed.
+type indexAnswer struct {
+	Help        string     `json:"help"`
+	DaysIndexed *int64     `json:"days_indexed"` // whole days since the first event, gaps not taken off
+	Stats       indexStats `json:"stats"`
+	Gaps        int64      `json:"gaps"` // spans of upstream that are missing from the index
+	Docs        []string   `json:"docs"`
+}
+
+const help = "weft, a backlink index for the AT Protocol: who links here, from which kind of record, how many. " +
+	"docs lists the routes; the XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>, " +
+	"the older ones ?target=<the same>&collection=<collection>&path=.<path>."
+
+func (s *server) index(ctx context.Context, _ *params) (any, error) {
+	st, err := s.Store.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := indexAnswer{Help: help, Gaps: st.Gaps, Docs: s.paths,
+		Stats: indexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
+	if st.StartedUS != 0 {
+		days := int64(s.Now().Sub(time.UnixMicro(st.StartedUS)) / (24 * time.Hour))
+		a.Stats.StartedAt, a.DaysIndexed = &st.StartedUS, &days
+	}
+	return a, nil
+}
+
+// health answers as soon as the process does, as atproto services do; whether it can serve is for /readyz.
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, r, http.StatusOK, cacheNever, struct {
+		Version string `json:"version"`
+	}{s.Version})
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	if err := s.Ready(); err != nil {
+		writeFailure(w, r, &failure{http.StatusServiceUnavailable, "NotReady", err.Error()})
+		return
+	}
+	writeJSON(w, r, http.StatusOK, cacheNever, struct {
+		Ready bool `json:"ready"`
+	}{true})
+}
+
+// robots keeps crawlers off what has no end: every link leads to pages of links.
+func (s *server) robots(w http.ResponseWriter, r *http.Request) {
+	write(w, r, http.StatusOK, "text/plain; charset=utf-8", cacheLong, []byte("User-agent: *\nDisallow: /links\nDisallow: /xrpc/\n"))
+}
+
+type didService struct {
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Endpoint string `json:"serviceEndpoint"`
+}
+
+type didDoc struct {
+	Context []string     `json:"@context"`
+	ID      string       `json:"id"`
+	Service []didService `json:"service"`
+}
+
+// didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under ours.
+func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
+	if s.DIDWeb == "" {
+		notFound(w, r)
+		return
+	}
+	at := "https://" + s.DIDWeb
+	writeJSON(w, r, http.StatusOK, cacheLong, didDoc{
+		Context: []string{"https://www.w3.org/ns/did/v1"},
+		ID:      "did:web:" + strings.ReplaceAll(s.DIDWeb, ":", "%3A"), // a port's colon would start a path
+		Service: []didService{
+			{"#constellation", "ConstellationGraphService", at},
+			{"#weft", "WeftBacklinkIndex", at},
+		},
+	})
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"strings"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// This file reads the terms that queries are made of: subjects, sources, paths and filters by them.
+
+// subject returns a required link in the one spelling that the index knows it by.
+func (p *params) subject(name string) string {
+	v := p.required(name)
+	s, ok := normal(v)
+	if v != "" && !ok {
+		p.fail(name, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB, percent-encoded")
+	}
+	return s
+}
+
+// source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them. A
+// collection that isn't an NSID is let through, and nothing is found in it.
+func (p *params) source() db.Source {
+	v := p.required("source")
+	collection, path, found := strings.Cut(v, ":")
+	if v != "" && !found {
+		p.fail("source", "has no colon: it must be a collection and a path in it, such as app.bsky.feed.like:subject.uri")
+	}
+	return db.Source{
+		Collection: p.checked("source", "collection", collection, maxCollection),
+		Path:       p.checked("source", "path", withoutDot(path), maxPath),
+	}
+}
+
+// legacySource returns a source from the two parameters of the older routes, whose paths have a leading dot.
+func (p *params) legacySource() db.Source {
+	return db.Source{
+		Collection: p.checked("collection", "value", p.required("collection"), maxCollection),
+		Path:       p.checked("path", "value", withoutDot(p.required("path")), maxPath),
+	}
+}
+
+// other returns the path to the other link of a many-to-many query.
+func (p *params) other() string {
+	return p.checked("pathToOther", "value", withoutDot(p.required("pathToOther")), maxPath)
+}
+
+// dids returns a repeatable filter by accounts.
+func (p *params) dids(name string) []string {
+	return p.filter(name, p.values(name), "a DID", did)
+}
+
+// didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation refuses
+// the two together, and what they would mean together is anybody's guess.
+func (p *params) didsOrFrom() []string {
+	dids, from := p.dids("did"), p.fromDIDs()
+	if len(dids) > 0 && len(p.raw["from_dids"]) > 0 {
+		p.fail("from_dids", "can't be used together with `did`: put all DIDs into `did`, once for each")
+	}
+	return append(dids, from...)
+}
+
+func (p *params) fromDIDs() []string {
+	values := p.values("from_dids")
+	if len(values) > 1 {
+		p.fail("from_dids", "is given %d times: give it once, with commas between the DIDs", len(values))
+	}
+	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), "a list of DIDs with commas between them", did)
+}
+
+// otherSubjects returns the filter by the other link of a many-to-many query.
+func (p *params) otherSubjects() []string {
+	return p.filter("otherSubject", p.values("otherSubject"), "an at-uri, a DID or an absolute URI of at most 8 KiB", normal)
+}
+
+func normal(s string) (string, bool) {
+	out, kind := link.Parse(s)
+	return out, kind != link.None
+}
+
+func did(s string) (string, bool) { return s, link.ValidDID(s) }
+
+// withoutDot takes one leading dot off: XRPC's paths have none and the older routes' paths have one, and people mix them up.
+func withoutDot(path string) string { return strings.TrimPrefix(path, ".") }

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"context"
+
+	"weft.dev/weft/db"
+)
+
+// The XRPC methods, blue.microcosm.links.*. Each lists its parameters: R is required, * repeatable.
+
+// getBacklinksCount: subject R, source R.
+func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) {
+	target, src := p.subject("subject"), p.source()
+	if p.err != nil {
+		return nil, p.err
+	}
+	n, err := s.Store.CountLinks(ctx, target, src)
+	return totalAnswer{n}, err
+}
+
+// getBacklinks: subject R, source R, did*, limit, cursor, reverse.
+func (s *server) getBacklinks(ctx context.Context, p *params) (any, error) {
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse")}
+	page, next, err := turn(ctx, p, s.sealer(endBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	return recordsAnswer{page.Total, each(page.Items, toRecord), next}, err
+}
+
+// getBacklinkDIDs: subject R, source R, limit, cursor.
+func (s *server) getBacklinkDIDs(ctx context.Context, p *params) (any, error) {
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit()}
+	page, next, err := turn(ctx, p, s.sealer(endBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
+	return didsAnswer{page.Total, each(page.Items, toDID), next}, err
+}
+
+// getManyToMany: subject R, source R, pathToOther R, linkDid*, otherSubject*, limit, cursor.
+func (s *server) getManyToMany(ctx context.Context, p *params) (any, error) {
+	q := manyQuery(p, "linkDid")
+	page, next, err := turnMany(ctx, p, s.sealer(endManyToMany, q), q, s.Store.ManyToMany)
+	return manyAnswer{each(page.Items, toManyItem), next}, err
+}
+
+// getManyToManyCounts: as getManyToMany, but with did* for linkDid*.
+func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error) {
+	q := manyQuery(p, "did")
+	page, next, err := turnMany(ctx, p, s.sealer(endManyToManyCounts, q), q, s.Store.ManyToManyCounts)
+	return manyCountsAnswer{each(page.Items, toOtherCount), next}, err
+}
+
+func manyQuery(p *params, dids string) db.ManyQuery {
+	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids(dids), Limit: p.limit()}
+	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
+}
+
+// turn asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns it with the
+// cursor of the next one.
+func turn[T any](ctx context.Context, p *params, c sealer, q db.ListQuery, ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+	many := func(ctx context.Context, m db.ManyQuery) (db.Page[T], error) { return ask(ctx, m.ListQuery) }
+	return turnMany(ctx, p, c, db.ManyQuery{ListQuery: q}, many)
+}
+
+// turnMany is turn for many-to-many queries.
+func turnMany[T any](ctx context.Context, p *params, c sealer, q db.ManyQuery, ask func(context.Context, db.ManyQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+	q.After = p.cursor(c)
+	if p.err != nil {
+		return db.Page[T]{}, nil, p.err
+	}
+	page, err := ask(ctx, q)
+	if err != nil {
+		return db.Page[T]{}, nil, err
+	}
+	next, err := c.seal(page.Next)
+	return page, next, err
+}

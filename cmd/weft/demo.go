@@ -1,0 +1,235 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/sim"
+)
+
+const (
+	// demoBacklog makes lists worth paging through, and is made and indexed in a second or two.
+	demoBacklog = 50_000
+	// demoRate is about the real network's, so that counts visibly grow.
+	demoRate = 400
+	// demoEvery is how often the growing counts are printed.
+	demoEvery = 2 * time.Second
+)
+
+func demoCommand(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "index a lively synthetic network, without the internet",
+		Description: "Starts a small Jetstream server of a synthetic network on loopback, indexes it exactly as serve would, and prints\n" +
+			"what to ask. Nothing is kept: the data directory is a temporary one. Ends with Ctrl-C.",
+		Flags: append([]cli.Flag{
+			&cli.FloatFlag{
+				Name: "rate", Sources: cli.EnvVars("WEFT_DEMO_RATE"), Value: demoRate,
+				Usage: "events a second",
+			},
+			&cli.Uint64Flag{
+				Name: "seed", Sources: cli.EnvVars("WEFT_DEMO_SEED"), Value: 1,
+				Usage: "which network: the same seed makes the same accounts and habits",
+			},
+		}, commonFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArgs(cmd); err != nil {
+				return err
+			}
+			if rate := cmd.Float("rate"); rate <= 0 || rate > 100_000 {
+				return &usageError{"demo", errors.New("--rate is from above 0 to 100000 events a second")}
+			}
+			if !cmd.IsSet("log-level") {
+				if err := cmd.Set("log-level", "warn"); err != nil { // the counts are what one came to see
+					return err
+				}
+			}
+			return runDemo(ctx, cmd, stdout, stderr)
+		},
+	}
+}
+
+func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) error {
+	logger, err := newLogger(cmd, stderr)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "weft-demo-")
+	if err != nil {
+		return fmt.Errorf("make a data directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+
+	network := sim.NetworkConfig{Seed: cmd.Uint64("seed")}
+	network.StartUS = time.Now().UnixMicro() - int64(demoBacklog)*1_000_000/demoRate
+	fmt.Fprintf(stdout, "Making a network of %d past events…\n", demoBacklog)
+	server, err := sim.NewServer(sim.ServerConfig{
+		NetworkConfig: network, Backlog: demoBacklog, Rate: cmd.Float("rate"), WallClock: true,
+		Lookback: 200_000, // what is older is replayed from the archive, as on real servers
+		Logger:   logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
+
+	g, ctx := errgroup.WithContext(ctx)
+	weft := &service{
+		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, listen: cmd.String("listen"),
+		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
+	}
+	up := make(chan string, 1)
+	weft.up = func(url string) { up <- url }
+	weft.start(g, "source", func() error { return server.Run(ctx) })
+	weft.start(g, "weft", func() error { return weft.run(ctx) })
+	weft.start(g, "counts", func() error {
+		select {
+		case base := <-up:
+			printTry(stdout, base, popular, cmd.String("metrics-listen"))
+			return printCounts(ctx, stdout, weft, popular)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return g.Wait()
+}
+
+// linkCount is a list and its length.
+type linkCount struct {
+	target string
+	source db.Source
+	links  int
+}
+
+// popularTargets finds, in the first events of a network, the longest list of each kind of link that the demo shows.
+func popularTargets(n *sim.Network, events int) []linkCount {
+	type list struct {
+		target string
+		source db.Source
+	}
+	counts := map[list]int{}
+	x := extract.New(extract.Limits{})
+	for range events {
+		e := n.Next()
+		if e.CBOR == nil {
+			continue
+		}
+		links, err := x.CBOR(e.CBOR)
+		if err != nil {
+			continue
+		}
+		for _, l := range links {
+			counts[list{string(l.Target), db.Source{Collection: e.Collection, Path: string(l.Path)}}]++
+		}
+	}
+	var found []linkCount
+	for _, source := range []db.Source{
+		{Collection: "app.bsky.feed.like", Path: "subject.uri"},
+		{Collection: "app.bsky.graph.follow", Path: "subject"},
+		{Collection: "app.bsky.feed.post", Path: "reply.parent.uri"},
+		{Collection: "app.bsky.feed.post", Path: "embed.external.uri"},
+		{Collection: "app.bsky.graph.listitem", Path: "list"},
+	} {
+		top := linkCount{source: source}
+		for l, n := range counts {
+			if l.source == source && (n > top.links || n == top.links && cmp.Compare(l.target, top.target) < 0) {
+				top.target, top.links = l.target, n
+			}
+		}
+		if top.links > 0 {
+			found = append(found, top)
+		}
+	}
+	return found
+}
+
+// printTry prints what to ask of the demo.
+func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
+	fmt.Fprintf(w, "\nweft is up. In another terminal, try:\n\n")
+	show := func(what, path string, query ...string) {
+		q := make([]string, 0, len(query)/2)
+		for kv := range slices.Chunk(query, 2) {
+			q = append(q, kv[0]+"="+queryEscape(kv[1]))
+		}
+		fmt.Fprintf(w, "  # %s\n  curl '%s%s?%s'\n\n", what, base, path, strings.Join(q, "&"))
+	}
+	xrpc := "/xrpc/blue.microcosm.links."
+	for i, l := range popular {
+		source := l.source.Collection + ":" + l.source.Path
+		switch i {
+		case 0:
+			show("how many like the most liked post", xrpc+"getBacklinksCount", "subject", l.target, "source", source)
+			show("who, newest first", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
+			show("everything that links to it", "/links/all", "target", l.target)
+		case 1:
+			show("who follows the most followed account", xrpc+"getBacklinkDids", "subject", l.target, "source", source, "limit", "5")
+		case 2:
+			show("replies to the most answered post", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
+		case 3:
+			show("posts about the most shared page", "/links", "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
+		case 4:
+			show("the accounts on the longest list", xrpc+"getManyToMany", "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
+		}
+	}
+	fmt.Fprintf(w, "  # the index itself\n  curl '%s/'\n\n", base)
+	if metrics != "" {
+		fmt.Fprintf(w, "  curl 'http://%s/metrics'\n\n", metrics)
+	}
+	fmt.Fprintf(w, "Ctrl-C ends it. The counts grow:\n\n")
+}
+
+// queryEscape escapes what a query needs and leaves at-uris readable.
+func queryEscape(s string) string {
+	return strings.NewReplacer("%3A", ":", "%2F", "/").Replace(url.QueryEscape(s))
+}
+
+// printCounts prints how the index grows.
+func printCounts(ctx context.Context, w io.Writer, weft *service, popular []linkCount) error {
+	var last db.Stats
+	for ticker := time.NewTicker(demoEvery); ; {
+		st, err := weft.store.Stats(ctx)
+		if err != nil {
+			return ignoreCancel(ctx, err)
+		}
+		line := fmt.Sprintf("%s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Now().Format(time.TimeOnly),
+			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
+		if len(popular) > 0 {
+			likes, err := weft.store.CountLinks(ctx, popular[0].target, popular[0].source)
+			if err != nil {
+				return ignoreCancel(ctx, err)
+			}
+			line += fmt.Sprintf("   %d likes of the most liked post", likes)
+		}
+		fmt.Fprintln(w, line)
+		last = st
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			ticker.Stop()
+			return nil
+		}
+	}
+}
+
+// ignoreCancel is nil for what the end of the context caused.
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

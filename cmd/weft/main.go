@@ -1,0 +1,141 @@
+// Command weft is a self-hosted backlink index for the AT Protocol.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+)
+
+// version is set by the linker in releases: -X main.version=v1.2.3
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // from here on, a second signal ends the process at once
+	}()
+	os.Exit(run(ctx, os.Args, os.Environ(), os.Stdout, os.Stderr))
+}
+
+// Exit codes: 0 done, 1 it failed, 2 it was asked wrongly.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	root := newRoot(stdout, stderr)
+	if err := checkEnviron(root, environ); err != nil {
+		fmt.Fprintln(stderr, "weft:", err)
+		return 2
+	}
+	err := root.Run(ctx, args)
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "weft: %v\nTry: weft %s --help\n", err, usage.command)
+		return 2
+	}
+	fmt.Fprintln(stderr, "weft:", err)
+	return 1
+}
+
+// usageError is a mistake in how a command was called.
+type usageError struct {
+	command string
+	err     error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func newRoot(stdout, stderr io.Writer) *cli.Command {
+	root := &cli.Command{
+		Name:  "weft",
+		Usage: "a backlink index for the AT Protocol: who links here, from which kind of record, how many",
+		Description: "weft reads every record on the network, or the slice that you choose, from Jetstream, finds every link in\n" +
+			"it and answers over HTTP. All that it keeps lies in one directory of SQLite files.\n\n" +
+			"See it work without the internet:  weft demo\n" +
+			"Follow the network:                weft serve\n\n" +
+			"Each flag has an environment variable, WEFT_ and its name: --log-level is WEFT_LOG_LEVEL. A flag wins.",
+		Version:     buildVersion(),
+		HideVersion: true, // "weft version" says it
+		Writer:      stdout,
+		ErrWriter:   stderr,
+		Commands:    []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), versionCommand(stdout)},
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if arg := cmd.Args().First(); arg != "" {
+				return &usageError{"", fmt.Errorf("there is no command %q", arg)}
+			}
+			return cli.ShowRootCommandHelp(cmd)
+		},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides about exit codes
+	}
+	for _, cmd := range append(slices.Clone(root.Commands), root) {
+		cmd.OnUsageError = func(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+			name := cmd.Name
+			if name == "weft" {
+				name = ""
+			}
+			return &usageError{name, err}
+		}
+	}
+	return root
+}
+
+func versionCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version",
+		Action: func(context.Context, *cli.Command) error {
+			fmt.Fprintln(stdout, "weft", buildVersion())
+			return nil
+		},
+	}
+}
+
+// buildVersion is the release, or what the Go tool wrote down about the source.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return info.Main.Version
+}
+
+// checkEnviron refuses WEFT_ variables that no flag reads: a misspelt one would otherwise be a setting that silently
+// does nothing.
+func checkEnviron(root *cli.Command, environ []string) error {
+	var known []string
+	for _, cmd := range root.Commands {
+		for _, flag := range cmd.Flags {
+			if f, ok := flag.(cli.DocGenerationFlag); ok {
+				known = append(known, f.GetEnvVars()...)
+			}
+		}
+	}
+	var unknown []string
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "WEFT_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(known)
+	return fmt.Errorf("no flag reads the environment variable %s; there are %s",
+		strings.Join(unknown, ", "), strings.Join(slices.Compact(known), ", "))
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weft.dev/weft/db"
+)
+
+// storeMetrics reads the store's figures when they are asked for.
+type storeMetrics struct {
+	store *db.Store
+	descs map[string]*prometheus.Desc
+}
+
+func newStoreMetrics(store *db.Store) *storeMetrics {
+	m := &storeMetrics{store: store, descs: map[string]*prometheus.Desc{}}
+	for name, help := range map[string]string{
+		"weft_actors":             "Accounts ever seen, linking or linked.",
+		"weft_links":              "Links of active accounts.",
+		"weft_records":            "Records that link to something.",
+		"weft_log_seq":            "Newest row of the log.",
+		"weft_index_memory_bytes": "Memory that the index takes.",
+		"weft_index_runs":         "Sorted runs in memory.",
+		"weft_gaps":               "Spans of upstream that are missing.",
+		"weft_write_failed":       "1 after a fault stopped writing.",
+	} {
+		m.descs[name] = prometheus.NewDesc(name, help, nil, nil)
+	}
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
+	st, err := m.store.Stats(context.Background())
+	if err != nil {
+		for _, d := range m.descs {
+			ch <- prometheus.NewInvalidMetric(d, err)
+		}
+		return
+	}
+	failed := 0.0
+	if st.Failed != "" {
+		failed = 1
+	}
+	for name, v := range map[string]float64{
+		"weft_actors": float64(st.Actors), "weft_links": float64(st.Links), "weft_records": float64(st.Records),
+		"weft_log_seq": float64(st.LastSeq), "weft_index_memory_bytes": float64(st.Memory), "weft_index_runs": float64(st.Runs),
+		"weft_gaps": float64(st.Gaps), "weft_write_failed": failed,
+	} {
+		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
+	}
+}

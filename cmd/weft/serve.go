@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/ingest"
+)
+
+// defaultJetstream is the public server of Bluesky in the eastern United States, which speaks v2.
+const defaultJetstream = "jetstream.us-east.bsky.network"
+
+func serveCommand(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "follow a Jetstream server and answer queries",
+		Description: "Follows a Jetstream v2 server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
+			"follows the public server from now on. When it is started again it goes on where it was.\n\n" +
+			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints and closes.\n" +
+			"A second signal ends it at once; nothing that was committed is lost.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{
+				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: defaultJetstream,
+				Usage: "the Jetstream v2 server to follow, a host name or a `URL`",
+			},
+			&cli.StringFlag{
+				Name: "jetstream-key", Sources: cli.EnvVars("WEFT_JETSTREAM_KEY"),
+				Usage: "the API `KEY` for the server's archive; --from start needs one where the archive is not open",
+			},
+			&cli.StringFlag{
+				Name: "from", Sources: cli.EnvVars("WEFT_FROM"), Value: "now",
+				Usage: "where a new index begins: now, start (of the archive), a sequence number or a time such as 2026-07-01T00:00:00Z; an index that has begun goes on where it was",
+			},
+			&cli.StringFlag{
+				Name: "data", Sources: cli.EnvVars("WEFT_DATA"), Value: "./weft-data",
+				Usage: "the `DIRECTORY` in which everything is kept",
+			},
+		}, commonFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArgs(cmd); err != nil {
+				return err
+			}
+			from, err := ingest.ParseFrom(cmd.String("from"))
+			if err != nil {
+				return &usageError{"serve", fmt.Errorf("--from: %w", err)}
+			}
+			logger, err := newLogger(cmd, stderr)
+			if err != nil {
+				return err
+			}
+			return (&service{
+				jetstream: cmd.String("jetstream"),
+				key:       cmd.String("jetstream-key"),
+				from:      from,
+				data:      cmd.String("data"),
+				listen:    cmd.String("listen"),
+				metrics:   cmd.String("metrics-listen"),
+				didWeb:    cmd.String("did-web"),
+				logger:    logger,
+				up: func(url string) {
+					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, cmd.String("jetstream"))
+				},
+			}).run(ctx)
+		},
+	}
+}
+
+// commonFlags are the flags of every command that serves.
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "listen", Sources: cli.EnvVars("WEFT_LISTEN"), Value: "127.0.0.1:7780",
+			Usage: "the `ADDRESS` for queries; port 0 takes a free one",
+		},
+		&cli.StringFlag{
+			Name: "metrics-listen", Sources: cli.EnvVars("WEFT_METRICS_LISTEN"),
+			Usage: "an `ADDRESS` for Prometheus metrics at /metrics, such as 127.0.0.1:7781; none by default",
+		},
+		&cli.StringFlag{
+			Name: "did-web", Sources: cli.EnvVars("WEFT_DID_WEB"),
+			Usage: "the `DOMAIN` under which this service is reached: publishes /.well-known/did.json for did:web:DOMAIN",
+		},
+		&cli.StringFlag{
+			Name: "log-level", Sources: cli.EnvVars("WEFT_LOG_LEVEL"), Value: "info",
+			Usage: "debug, info, warn or error",
+		},
+		&cli.StringFlag{
+			Name: "log-format", Sources: cli.EnvVars("WEFT_LOG_FORMAT"), Value: "text",
+			Usage: "text or json",
+		},
+	}
+}
+
+func noArgs(cmd *cli.Command) error {
+	if arg := cmd.Args().First(); arg != "" {
+		return &usageError{cmd.Name, fmt.Errorf("%s takes no argument, and was given %q", cmd.Name, arg)}
+	}
+	return nil
+}
+
+func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cmd.String("log-level"))); err != nil {
+		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level is %q and can be debug, info, warn or error", cmd.String("log-level"))}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch cmd.String("log-format") {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, &usageError{cmd.Name, fmt.Errorf("--log-format is %q and can be text or json", cmd.String("log-format"))}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/api"
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+)
+
+// service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
+type service struct {
+	jetstream string
+	key       string
+	from      ingest.From
+	data      string
+	listen    string
+	metrics   string // address; empty: none
+	didWeb    string
+	logger    *slog.Logger
+	up        func(url string) // called once queries are answered
+
+	stopping atomic.Bool
+	store    *db.Store
+	ingest   *ingest.Ingest
+}
+
+const (
+	// A slow client must not hold a connection for ever before it has said what it wants.
+	readHeaderTimeout = 10 * time.Second
+	// Longer than the API gives an answer, so that its own error arrives.
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 2 * time.Minute
+	// A many-to-many query may name hundreds of subjects in its URL.
+	maxHeaderBytes = 64 << 10
+	// How long answers under way may take after the end was asked for.
+	drainTimeout = 10 * time.Second
+)
+
+// run serves until ctx ends, and then closes in order: not ready, stop ingest, commit, checkpoint, close.
+func (s *service) run(ctx context.Context) (err error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
+	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger}); err != nil {
+		return err
+	}
+	defer func() {
+		s.logger.Info("closing the database")
+		err = errors.Join(err, s.store.Close())
+	}()
+	registry.MustRegister(newStoreMetrics(s.store))
+	s.ingest = ingest.New(ingest.Config{
+		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+	})
+	handler := api.New(api.Config{
+		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
+		Ready: s.ready, Logger: s.logger, Metrics: registry,
+	})
+
+	// Reading and writing end apart: queries are answered until all is committed.
+	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopIngest()
+	g, groupCtx := errgroup.WithContext(ctx)
+	servers, err := s.serve(g, handler, registry)
+	if err != nil {
+		return err
+	}
+	ingested := make(chan struct{})
+	s.start(g, "ingest", func() error {
+		defer close(ingested)
+		if err := s.ingest.Run(ingestCtx); err != nil {
+			// The store has latched. Queries go on, and /readyz says why nothing new comes.
+			s.logger.Error("writing has stopped; queries go on", "err", err)
+		}
+		return nil
+	})
+	s.start(g, "shutdown", func() error {
+		<-groupCtx.Done()
+		s.logger.Info("shutting down: not ready")
+		s.stopping.Store(true)
+		s.logger.Info("stopping ingest")
+		stopIngest()
+		<-ingested
+		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.jetstream))
+		var errs []error
+		if s.store.Failed() == nil {
+			s.logger.Info("checkpointing")
+			if err := s.store.Checkpoint(); err != nil {
+				s.logger.Warn("the checkpoint is left to the next start", "err", err)
+			}
+		}
+		s.logger.Info("closing connections")
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		for _, server := range servers {
+			if err := server.Shutdown(drain); err != nil {
+				errs = append(errs, server.Close())
+			}
+		}
+		return errors.Join(errs...)
+	})
+	return g.Wait()
+}
+
+// serve starts the servers.
+func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) ([]*http.Server, error) {
+	queries, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for queries (--listen chooses another address): %w", err)
+	}
+	servers := []*http.Server{s.startServer(g, "queries", queries, handler)}
+	if s.metrics != "" {
+		l, err := net.Listen("tcp", s.metrics)
+		if err != nil {
+			_ = queries.Close()
+			return nil, fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err)
+		}
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		servers = append(servers, s.startServer(g, "metrics", l, mux))
+	}
+	if s.up != nil {
+		s.up("http://" + queries.Addr().String())
+	}
+	return servers, nil
+}
+
+func (s *service) startServer(g *errgroup.Group, name string, l net.Listener, handler http.Handler) *http.Server {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	s.logger.Info("listening", "server", name, "address", l.Addr().String())
+	s.start(g, name, func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", name, err)
+		}
+		return nil
+	})
+	return server
+}
+
+// start runs a named goroutine. A panic is logged with the name before it ends the process.
+func (s *service) start(g *errgroup.Group, name string, do func() error) {
+	g.Go(func() error {
+		defer func() {
+			if p := recover(); p != nil {
+				s.logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
+				panic(p)
+			}
+		}()
+		return do()
+	})
+}
+
+// ready is nil while the answers are up to date, and otherwise says why they are not.
+func (s *service) ready() error {
+	switch {
+	case s.stopping.Load():
+		return errors.New("shutting down")
+	case s.store.Failed() != nil:
+		return s.store.Failed()
+	}
+	return s.ingest.Ready()
+}

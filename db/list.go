@@ -1,0 +1,148 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"weft.dev/weft/db/run"
+)
+
+// list is the links to one target from one source, in one version.
+type list struct {
+	v      *version
+	prefix []byte // target and source
+}
+
+// list looks a list up; ok is false when the index has never seen its target or its source.
+func (v *version) list(target string, source Source) (l list, ok bool) {
+	key, ok := v.targetKey(target)
+	if !ok {
+		return l, false
+	}
+	id, _, ok := v.sourceID(source)
+	return list{v, appendID(key, id)}, ok
+}
+
+// total counts the links, from the runs' sums.
+func (l list) total() int64 { return l.v.targets.Weigh(l.prefix) }
+
+// scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
+func (l list) scan(after []byte, reverse bool) *run.Scan {
+	from, to := l.prefix, run.After(l.prefix)
+	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
+	case after == nil:
+	case reverse:
+		to = at
+	default:
+		from = append(at, 0) // no key lies between a key and the same with a zero
+	}
+	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse)
+}
+
+// position is where the scan stands.
+func (l list) position(sc *run.Scan) (position, error) {
+	p, _, err := cutPosition(sc.Key()[len(l.prefix):])
+	if err != nil {
+		return p, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
+	}
+	return p, nil
+}
+
+// page is the links after a position, and the position to go on from.
+func (l list) page(after []byte, limit int, reverse bool) (found []position, next []byte, err error) {
+	if err := checkPosition(after); err != nil {
+		return nil, nil, err
+	}
+	for sc := l.scan(after, reverse); sc.Next(); {
+		if len(found) == limit {
+			return found, found[limit-1].append(nil), nil
+		}
+		p, err := l.position(sc)
+		if err != nil {
+			return nil, nil, err
+		}
+		found = append(found, p)
+	}
+	return found, nil, nil
+}
+
+// filtered is a page of the links whose accounts pass, and how many pass in all.
+func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
+	total int64, found []position, next []byte, err error,
+) {
+	if err := checkPosition(after); err != nil {
+		return 0, nil, nil, err
+	}
+	for sc, n := l.scan(nil, reverse), 0; sc.Next(); n++ {
+		if err := checkContext(ctx, n); err != nil {
+			return 0, nil, nil, err
+		}
+		p, err := l.position(sc)
+		if err != nil {
+			return 0, nil, nil, err
+		}
+		if !keep(p.actor) {
+			continue
+		}
+		total++
+		if after != nil {
+			if c := slices.Compare(p.append(nil), after); c == 0 || c < 0 != reverse {
+				continue
+			}
+		}
+		if len(found) < limit {
+			found = append(found, p)
+		} else if next == nil {
+			next = found[limit-1].append(nil)
+		}
+	}
+	return total, found, next, nil
+}
+
+// distinct counts the accounts that link.
+func (l list) distinct(ctx context.Context) (int64, error) {
+	actors := make([]uint64, 0, 16)
+	for sc, n := l.scan(nil, false), 0; sc.Next(); n++ {
+		if err := checkContext(ctx, n); err != nil {
+			return 0, err
+		}
+		p, err := l.position(sc)
+		if err != nil {
+			return 0, err
+		}
+		actors = append(actors, p.actor)
+	}
+	slices.Sort(actors)
+	return int64(len(slices.Compact(actors))), nil
+}
+
+// actorFilter passes the accounts given.
+func (v *version) actorFilter(dids []string) func(actor uint64) bool {
+	wanted := make(map[uint64]struct{}, len(dids))
+	for _, did := range dids {
+		if id, ok := v.id(append([]byte{'d'}, did...)); ok {
+			wanted[id] = struct{}{}
+		}
+	}
+	return func(actor uint64) bool { _, ok := wanted[actor]; return ok }
+}
+
+// checkPosition refuses what is no position.
+func checkPosition(after []byte) error {
+	if after == nil {
+		return nil
+	}
+	if _, rest, err := cutPosition(after); err != nil || len(rest) > 0 {
+		return ErrBadCursor
+	}
+	return nil
+}
+
+// checkContext looks at the context once in a while: each look takes a lock that all requests share.
+func checkContext(ctx context.Context, n int) error {
+	if n%4096 == 4095 {
+		return ctx.Err()
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lockDir takes the data directory for this process: two writers would each hold an index that the other's log rows
+// are missing from. The kernel gives the lock back when the process ends, however it ends.
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "weft.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("db: open lock file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("db: another weft has %s open: stop it first, or give this one a data directory of its own", dir)
+		}
+		return nil, fmt.Errorf("db: lock %s: %w", path, err)
+	}
+	return f, nil
+}

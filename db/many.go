@@ -1,0 +1,215 @@
+package db
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// ManyToMany lists what else the records link to that link to a target, by record, newest first, and then by target.
+// Total is 0: counting them means to walk them all.
+func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
+	page := Page[ManyItem]{Items: []ManyItem{}}
+	m, ok, err := s.many(q)
+	if err != nil || !ok {
+		return page, err
+	}
+	var at []position
+	var others [][]byte
+	// A page may end inside of a record: its cursor is the record's position and, behind it, the target reached.
+	start, reached := q.After, []byte(nil)
+	if q.After != nil {
+		_, rest, err := cutPosition(q.After)
+		if err != nil || len(rest) == 0 || targetLen(rest) != len(rest) {
+			return page, ErrBadCursor
+		}
+		start, reached = q.After[:len(q.After)-len(rest)], rest
+		if found, err := m.others(start); err != nil {
+			return page, err
+		} else {
+			p, _, _ := cutPosition(start)
+			for _, other := range found {
+				if bytes.Compare(other, reached) > 0 && m.stillLinks(p) {
+					at, others = append(at, p), append(others, other)
+				}
+			}
+		}
+	}
+	for sc, n := m.list.scan(start, false), 0; len(others) <= q.Limit && sc.Next(); n++ {
+		if err := checkContext(ctx, n); err != nil {
+			return page, err
+		}
+		p, err := m.list.position(sc)
+		if err != nil {
+			return page, err
+		}
+		if m.keep != nil && !m.keep(p.actor) {
+			continue
+		}
+		found, err := m.others(sc.Key()[len(m.list.prefix):])
+		if err != nil {
+			return page, err
+		}
+		for _, other := range found {
+			at, others = append(at, p), append(others, other)
+		}
+	}
+	if len(others) > q.Limit {
+		at, others = at[:q.Limit], others[:q.Limit]
+		page.Next = append(at[q.Limit-1].append(nil), others[q.Limit-1]...)
+	}
+	records, err := s.recordsAt(ctx, q.Source.Collection, at)
+	if err != nil {
+		return page, err
+	}
+	names, err := s.targetStrings(ctx, others)
+	if err != nil {
+		return page, err
+	}
+	for i := range records {
+		page.Items = append(page.Items, ManyItem{records[i], names[i]})
+	}
+	return page, nil
+}
+
+// ManyToManyCounts counts what else the records link to that link to a target, by other target, in the order of their
+// keys. Total is the number of other targets.
+func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
+	page := Page[OtherCount]{Items: []OtherCount{}}
+	if q.After != nil && targetLen(q.After) != len(q.After) {
+		return page, ErrBadCursor
+	}
+	m, ok, err := s.many(q)
+	if err != nil || !ok {
+		return page, err
+	}
+	type pair struct {
+		other []byte
+		actor uint64
+	}
+	var pairs []pair
+	for sc, n := m.list.scan(nil, false), 0; sc.Next(); n++ {
+		if err := checkContext(ctx, n); err != nil {
+			return page, err
+		}
+		p, err := m.list.position(sc)
+		if err != nil {
+			return page, err
+		}
+		if m.keep != nil && !m.keep(p.actor) {
+			continue
+		}
+		found, err := m.others(sc.Key()[len(m.list.prefix):])
+		if err != nil {
+			return page, err
+		}
+		for _, other := range found {
+			pairs = append(pairs, pair{other, p.actor})
+		}
+	}
+	slices.SortFunc(pairs, func(a, b pair) int {
+		if c := bytes.Compare(a.other, b.other); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.actor, b.actor)
+	})
+	var others [][]byte
+	for i := 0; i < len(pairs); {
+		count, other := OtherCount{}, pairs[i].other
+		for last := uint64(0); i < len(pairs) && bytes.Equal(pairs[i].other, other); i++ {
+			count.Links++
+			if count.Links == 1 || pairs[i].actor != last {
+				count.DIDs++
+			}
+			last = pairs[i].actor
+		}
+		page.Total++
+		switch {
+		case q.After != nil && bytes.Compare(other, q.After) <= 0:
+		case len(others) < q.Limit:
+			others, page.Items = append(others, other), append(page.Items, count)
+		case page.Next == nil:
+			page.Next = slices.Clone(others[q.Limit-1])
+		}
+	}
+	names, err := s.targetStrings(ctx, others)
+	if err != nil {
+		return page, err
+	}
+	for i := range names {
+		page.Items[i].Other = names[i]
+	}
+	return page, nil
+}
+
+// many is a ManyQuery with its names looked up.
+type many struct {
+	list       list
+	collection uint64
+	other      uint64              // source of the other links
+	keep       func(uint64) bool   // nil: all
+	subjects   map[string]struct{} // nil: all
+	links      []recordLink        // scratch
+}
+
+func (s *Store) many(q ManyQuery) (m *many, ok bool, err error) {
+	v := s.version.Load()
+	l, ok := v.list(q.Target, q.Source)
+	if !ok {
+		return nil, false, nil
+	}
+	m = &many{list: l}
+	if m.other, m.collection, ok = v.sourceID(Source{q.Source.Collection, q.Other}); !ok {
+		return nil, false, nil
+	}
+	if q.DIDs != nil {
+		m.keep = v.actorFilter(q.DIDs)
+	}
+	if q.Subjects != nil {
+		m.subjects = make(map[string]struct{}, len(q.Subjects))
+		for _, subject := range q.Subjects {
+			if key, ok := v.targetKey(subject); ok {
+				m.subjects[string(key)] = struct{}{}
+			}
+		}
+	}
+	return m, true, nil
+}
+
+// others is the other targets of the record at an encoded position, in order.
+func (m *many) others(at []byte) ([][]byte, error) {
+	p, _, err := cutPosition(at)
+	if err != nil {
+		return nil, ErrBadCursor
+	}
+	value, ok := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey))
+	if !ok {
+		return nil, nil
+	}
+	if m.links, err = cutLinks(m.links[:0], value, p.rkey); err != nil {
+		return nil, fmt.Errorf("db: links of a record: %w", err)
+	}
+	var out [][]byte
+	for _, l := range m.links {
+		if l.source != m.other {
+			continue
+		}
+		if m.subjects != nil {
+			if _, ok := m.subjects[string(l.target)]; !ok {
+				continue
+			}
+		}
+		out = append(out, l.target)
+	}
+	return out, nil
+}
+
+// stillLinks says whether the link at a position is still in the list: since the page before, its record may have
+// changed or its account been hidden.
+func (m *many) stillLinks(p position) bool {
+	key := p.append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
+	value, ok := m.list.v.targets.Find(key)
+	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor))
+}

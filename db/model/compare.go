@@ -1,0 +1,248 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"weft.dev/weft/db"
+)
+
+// Index is what a store answers.
+type Index interface {
+	CountLinks(ctx context.Context, target string, source db.Source) (int64, error)
+	CountDIDs(ctx context.Context, target string, source db.Source) (int64, error)
+	Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error)
+	DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error)
+	Sources(ctx context.Context, target string) ([]db.SourceCount, error)
+	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
+	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
+	Stats(ctx context.Context) (db.Stats, error)
+}
+
+// Depth says how much Compare asks of each list.
+type Depth struct {
+	Page int  // items in a page
+	Many bool // many-to-many too, over every path of the list's collection
+}
+
+// Compare asks an index everything that the model knows, and returns the first difference. What the index holds beyond
+// the model shows in the totals.
+func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
+	m.Settle()
+	lists := m.Lists()
+	var total int64
+	targets := map[string][]List{}
+	paths := map[string]map[string]bool{}
+	for list, links := range lists {
+		total += int64(len(links))
+		targets[list.Target] = append(targets[list.Target], list)
+		if paths[list.Source.Collection] == nil {
+			paths[list.Source.Collection] = map[string]bool{}
+		}
+		paths[list.Source.Collection][list.Source.Path] = true
+		if err := compareList(ctx, x, list, links, depth.Page); err != nil {
+			return err
+		}
+	}
+	for target, of := range targets {
+		if err := compareSources(ctx, x, target, of, lists); err != nil {
+			return err
+		}
+	}
+	if depth.Many {
+		for list, links := range lists {
+			for path := range paths[list.Source.Collection] {
+				if err := m.compareMany(ctx, x, list, links, path, depth.Page); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	st, err := x.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Links != total || st.Records != m.Records() {
+		return fmt.Errorf("the index has %d links of %d records, the model %d of %d", st.Links, st.Records, total, m.Records())
+	}
+	return nil
+}
+
+func compareList(ctx context.Context, x Index, list List, want []Link, page int) error {
+	links, err := x.CountLinks(ctx, list.Target, list.Source)
+	if err != nil {
+		return err
+	}
+	dids, err := x.CountDIDs(ctx, list.Target, list.Source)
+	if err != nil {
+		return err
+	}
+	if links != int64(len(want)) || dids != DIDs(want) {
+		return fmt.Errorf("%v: the index counts %d links of %d accounts, the model %d of %d", list, links, dids, len(want), DIDs(want))
+	}
+	for _, reverse := range []bool{false, true} {
+		q := db.ListQuery{Target: list.Target, Source: list.Source, Limit: page, Reverse: reverse}
+		got, err := walk(func(after []byte) (db.Page[db.Record], error) {
+			q.After = after
+			p, err := x.Links(ctx, q)
+			if err == nil && p.Total != int64(len(want)) {
+				err = fmt.Errorf("%v: a page's total is %d, not %d", list, p.Total, len(want))
+			}
+			return p, err
+		}, page)
+		if err != nil {
+			return err
+		}
+		if reverse {
+			slices.Reverse(got)
+		}
+		if err := sameOrder(got, want); err != nil {
+			return fmt.Errorf("%v (reverse %t): %w", list, reverse, err)
+		}
+	}
+	return compareDIDs(ctx, x, list, want, page)
+}
+
+// sameOrder holds records against links: the same ones, and in an order that their ranks allow.
+func sameOrder(got []db.Record, want []Link) error {
+	ranks := make(map[db.Record]uint64, len(want))
+	for _, l := range want {
+		ranks[l.Record] = l.Rank
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("listed %d links, not %d", len(got), len(want))
+	}
+	for i, r := range got {
+		rank, ok := ranks[r]
+		if !ok {
+			return fmt.Errorf("lists %v, which does not link or was listed before", r)
+		}
+		if rank != want[i].Rank {
+			return fmt.Errorf("lists %v, of rank %d, where rank %d belongs", r, rank, want[i].Rank)
+		}
+		delete(ranks, r)
+	}
+	return nil
+}
+
+func compareDIDs(ctx context.Context, x Index, list List, want []Link, page int) error {
+	firsts := map[string]uint64{} // the rank of each account's first link
+	for _, l := range want {      // newest first: the last one stays
+		firsts[l.Record.DID] = l.Rank
+	}
+	q := db.ListQuery{Target: list.Target, Source: list.Source, Limit: page}
+	got, err := walk(func(after []byte) (db.Page[string], error) {
+		q.After = after
+		return x.DIDs(ctx, q)
+	}, page)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(firsts) {
+		return fmt.Errorf("%v: listed %d accounts, not %d", list, len(got), len(firsts))
+	}
+	last := ^uint64(0)
+	for _, did := range got {
+		rank, ok := firsts[did]
+		if !ok || rank > last {
+			return fmt.Errorf("%v: account %s out of place (rank %d after %d, known: %t)", list, did, rank, last, ok)
+		}
+		last = rank
+		delete(firsts, did)
+	}
+	return nil
+}
+
+func compareSources(ctx context.Context, x Index, target string, of []List, lists map[List][]Link) error {
+	got, err := x.Sources(ctx, target)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(of) {
+		return fmt.Errorf("%s: the index has %d sources, the model %d", target, len(got), len(of))
+	}
+	for _, c := range got {
+		links := lists[List{target, c.Source}]
+		if c.Links != int64(len(links)) || c.DIDs != DIDs(links) {
+			return fmt.Errorf("%s from %v: the index counts %d links of %d accounts, the model %d of %d",
+				target, c.Source, c.Links, c.DIDs, len(links), DIDs(links))
+		}
+	}
+	return nil
+}
+
+func (m *Model) compareMany(ctx context.Context, x Index, list List, links []Link, path string, page int) error {
+	others := m.Others(links, path)
+	want := map[db.ManyItem]uint64{}
+	counts := map[string]map[string]int64{}
+	for _, l := range links {
+		for _, other := range others[l.Record] {
+			want[db.ManyItem{Record: l.Record, Other: other}] = l.Rank
+			if counts[other] == nil {
+				counts[other] = map[string]int64{}
+			}
+			counts[other][l.Record.DID]++
+		}
+	}
+	q := db.ManyQuery{ListQuery: db.ListQuery{Target: list.Target, Source: list.Source, Limit: page}, Other: path}
+	items, err := walk(func(after []byte) (db.Page[db.ManyItem], error) {
+		q.After = after
+		return x.ManyToMany(ctx, q)
+	}, page)
+	if err != nil {
+		return err
+	}
+	if len(items) != len(want) {
+		return fmt.Errorf("%v through %s: listed %d items, not %d", list, path, len(items), len(want))
+	}
+	last := ^uint64(0)
+	for _, it := range items {
+		rank, ok := want[it]
+		if !ok || rank > last {
+			return fmt.Errorf("%v through %s: %v out of place", list, path, it)
+		}
+		last = rank
+		delete(want, it)
+	}
+	got, err := walk(func(after []byte) (db.Page[db.OtherCount], error) {
+		q.After = after
+		return x.ManyToManyCounts(ctx, q)
+	}, page)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(counts) {
+		return fmt.Errorf("%v through %s: counted %d others, not %d", list, path, len(got), len(counts))
+	}
+	for _, c := range got {
+		var n int64
+		for k := range maps.Values(counts[c.Other]) {
+			n += k
+		}
+		if c.Links != n || c.DIDs != int64(len(counts[c.Other])) {
+			return fmt.Errorf("%v through %s: %v, but the model counts %d links of %d accounts", list, path, c, n, len(counts[c.Other]))
+		}
+	}
+	return nil
+}
+
+// walk pages to the end. Every page but the last is full.
+func walk[T any](page func(after []byte) (db.Page[T], error), limit int) ([]T, error) {
+	var all []T
+	for after := []byte(nil); ; {
+		p, err := page(after)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.Items...)
+		if p.Next == nil {
+			return all, nil
+		}
+		if len(p.Items) != limit {
+			return nil, fmt.Errorf("a page of %d items, not %d, has another after it", len(p.Items), limit)
+		}
+		after = p.Next
+	}
+}

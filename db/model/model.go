@@ -1,0 +1,195 @@
+// Package model is a backlink index that is slow, small and obviously right: maps, and a sort at each question. Tests
+// feed it the events that they feed the store, each once and in order, and compare every answer.
+package model
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// Model is the index. The zero Model is empty.
+type Model struct {
+	accounts map[string]*account
+	nowUS    int64
+}
+
+type account struct {
+	status  db.Status
+	records map[db.Record]record
+	resync  *resync
+}
+
+// record is a record's links, each with its rank.
+type record map[db.Link]uint64
+
+type resync struct {
+	rev    string
+	seen   map[db.Record]bool
+	lastUS int64
+}
+
+// Link is a link in a list, with its rank.
+type Link struct {
+	Record db.Record
+	Rank   uint64
+}
+
+// Apply folds an event.
+func (m *Model) Apply(e db.Event) {
+	m.nowUS = e.TimeUS
+	if !link.ValidDID(e.DID) {
+		return
+	}
+	if m.accounts == nil {
+		m.accounts = map[string]*account{}
+	}
+	a := m.accounts[e.DID]
+	if a == nil {
+		a = &account{records: map[db.Record]record{}}
+		m.accounts[e.DID] = a
+	}
+	switch e.Op {
+	case db.OpAccount:
+		if e.Status == a.status {
+			return
+		}
+		a.endResync()
+		a.status = e.Status
+		if e.Status == db.StatusDeleted {
+			clear(a.records)
+		}
+	case db.OpSync:
+		if _, ok := link.ParseTID(e.Rev); ok && a.status != db.StatusDeleted {
+			a.endResync()
+			a.resync = &resync{rev: e.Rev, seen: map[db.Record]bool{}, lastUS: e.TimeUS}
+		}
+	case db.OpCreate, db.OpUpdate, db.OpDelete:
+		_, ok := link.ParseTID(e.Rev)
+		if !ok || a.status == db.StatusDeleted || !link.ValidNSID(e.Collection) || !link.ValidRecordKey(e.Rkey) {
+			return
+		}
+		if a.resync != nil && a.resync.rev != e.Rev {
+			a.endResync()
+		}
+		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
+		old, next := a.records[key], record{}
+		if e.Op != db.OpDelete {
+			for _, l := range e.Links {
+				rank, had := old[l]
+				if !had {
+					rank = Rank(e.Rkey, e.TimeUS)
+				}
+				next[l] = rank
+			}
+			if a.resync != nil {
+				a.resync.seen[key] = true
+				a.resync.lastUS = e.TimeUS
+			}
+		}
+		if delete(a.records, key); len(next) > 0 {
+			a.records[key] = next
+		}
+	}
+}
+
+// Rank is where a record's links stand among others, in microseconds since 1970: its TID's time unless that lies more
+// than five minutes ahead of the event's, else the event's.
+func Rank(rkey string, timeUS int64) uint64 {
+	if tid, ok := link.ParseTID(rkey); ok && link.TIDTimeUS(tid) <= timeUS+300_000_000 {
+		return uint64(link.TIDTimeUS(tid))
+	}
+	return uint64(max(timeUS, 0))
+}
+
+func (a *account) endResync() {
+	if a.resync == nil {
+		return
+	}
+	for key := range a.records {
+		if !a.resync.seen[key] {
+			delete(a.records, key)
+		}
+	}
+	a.resync = nil
+}
+
+// Settle ends the resyncs whose accounts have been silent for a minute of the upstream's time.
+func (m *Model) Settle() {
+	for _, a := range m.accounts {
+		if a.resync != nil && m.nowUS-a.resync.lastUS > 60_000_000 {
+			a.endResync()
+		}
+	}
+}
+
+// List names a list: the links to a target from one source.
+type List struct {
+	Target string
+	Source db.Source
+}
+
+// Lists gives every list of the index with its links, newest first, those of one rank by DID and rkey.
+func (m *Model) Lists() map[List][]Link {
+	lists := map[List][]Link{}
+	m.each(func(key db.Record, r record) {
+		for l, rank := range r {
+			list := List{l.Target, db.Source{Collection: key.Collection, Path: l.Path}}
+			lists[list] = append(lists[list], Link{key, rank})
+		}
+	})
+	for _, links := range lists {
+		slices.SortFunc(links, CompareLinks)
+	}
+	return lists
+}
+
+// CompareLinks orders links like Lists.
+func CompareLinks(a, b Link) int {
+	return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(a.Record.DID, b.Record.DID), cmp.Compare(a.Record.Rkey, b.Record.Rkey))
+}
+
+// each visits the records of active accounts.
+func (m *Model) each(do func(db.Record, record)) {
+	for _, a := range m.accounts {
+		if a.status == db.StatusActive {
+			for key, r := range a.records {
+				do(key, r)
+			}
+		}
+	}
+}
+
+// Records counts the records that have links, of hidden accounts too.
+func (m *Model) Records() int64 {
+	n := 0
+	for _, a := range m.accounts {
+		n += len(a.records)
+	}
+	return int64(n)
+}
+
+// DIDs counts the distinct accounts among links.
+func DIDs(links []Link) int64 {
+	seen := map[string]bool{}
+	for _, l := range links {
+		seen[l.Record.DID] = true
+	}
+	return int64(len(seen))
+}
+
+// Others gives, for each record of links, its links at another path, in no order.
+func (m *Model) Others(links []Link, path string) map[db.Record][]string {
+	others := map[db.Record][]string{}
+	for _, l := range links {
+		for at := range maps.Keys(m.accounts[l.Record.DID].records[l.Record]) {
+			if at.Path == path {
+				others[l.Record] = append(others[l.Record], at.Target)
+			}
+		}
+	}
+	return others
+}

@@ -1,0 +1,236 @@
+package db
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// nextID gives out the next id of a kind of name.
+func (s *Store) nextID(kind byte) uint64 {
+	s.next[kind]++
+	return s.next[kind]
+}
+
+// setStatus keeps the statuses of the accounts that are not active.
+func (s *Store) setStatus(actor uint64, status Status) {
+	if status == StatusActive {
+		delete(s.status, actor)
+		return
+	}
+	s.status[actor] = status
+}
+
+// since is when an account's status began, as far as an event has said so; 0 before any did.
+func (f *fold) since(actor uint64) int64 {
+	for i := len(f.rows.status) - 1; i >= 0; i-- {
+		if f.rows.status[i].actor == actor {
+			return f.rows.status[i].sinceUS
+		}
+	}
+	var since int64
+	// An account that is new in this batch has no row yet; it has no status event either.
+	_ = f.s.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
+	return since
+}
+
+// loadMeta reads the single facts, and where we are in each upstream.
+func (s *Store) loadMeta(ctx context.Context) error {
+	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
+		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
+		return err
+	}
+	if err := s.reader.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
+		return err
+	}
+	var started []string
+	if err := s.reader.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
+		return err
+	}
+	for _, v := range started {
+		us, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("started_us: %w", err)
+		}
+		s.startedUS = us
+	}
+	var hosts []struct {
+		Host string
+		Seq  uint64
+	}
+	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq FROM upstream"); err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		s.committed[h.Host] = h.Seq
+	}
+	return nil
+}
+
+// loadNames reads all names into a run each.
+func (s *Store) loadNames(ctx context.Context) error {
+	v := *s.version.Load()
+	for _, k := range []struct {
+		kind  byte
+		query string
+	}{
+		{'d', "SELECT id, 0, did FROM actors"},
+		{'c', "SELECT id, 0, nsid FROM collections"},
+		{'s', "SELECT id, collection, path FROM sources"},
+	} {
+		rows, err := s.reader.QueryContext(ctx, k.query)
+		if err != nil {
+			return err
+		}
+		names := map[string]uint64{}
+		push := func() {
+			v.names = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return appendID(nil, id) }))
+			clear(names)
+		}
+		for rows.Next() {
+			var id, collection uint64
+			var name string
+			if err := rows.Scan(&id, &collection, &name); err != nil {
+				_ = rows.Close()
+				return err
+			}
+			key := []byte{k.kind}
+			if k.kind == 's' {
+				key = appendID(key, collection)
+			}
+			names[string(append(key, name...))] = id
+			s.next[k.kind] = max(s.next[k.kind], id)
+			if len(names) == replayRows {
+				push()
+			}
+		}
+		push()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		_ = rows.Close()
+	}
+	s.version.Store(&v)
+	return nil
+}
+
+// dids resolves accounts.
+func (s *Store) dids(ctx context.Context, ids []uint64) (map[uint64]string, error) {
+	out := make(map[uint64]string, len(ids))
+	var missing []uint64
+	for _, id := range ids {
+		if _, ok := out[id]; ok {
+			continue
+		}
+		did, ok := s.didCache.get(id)
+		if !ok {
+			missing = append(missing, id)
+		}
+		out[id] = did
+	}
+	for len(missing) > 0 {
+		// SQLite takes 32,766 variables; a page needs a thousand.
+		n := min(len(missing), 1000)
+		query, args, err := sqlx.In("SELECT id, did FROM actors WHERE id IN (?)", missing[:n])
+		if err != nil {
+			return nil, fmt.Errorf("db: read accounts: %w", err)
+		}
+		var found []struct {
+			ID  uint64
+			DID string
+		}
+		if err := s.reader.SelectContext(ctx, &found, query, args...); err != nil {
+			return nil, fmt.Errorf("db: read accounts: %w", err)
+		}
+		for _, a := range found {
+			out[a.ID] = a.DID
+			s.didCache.put(a.ID, a.DID)
+		}
+		missing = missing[n:]
+	}
+	for id, did := range out {
+		if did == "" {
+			return nil, fmt.Errorf("db: account %d has no row", id)
+		}
+	}
+	return out, nil
+}
+
+// nsid resolves a collection.
+func (s *Store) nsid(ctx context.Context, id uint64) (string, error) {
+	if nsid, ok := s.nsidCache.get(id); ok {
+		return nsid, nil
+	}
+	var nsid string
+	if err := s.reader.GetContext(ctx, &nsid, "SELECT nsid FROM collections WHERE id = ?", id); err != nil {
+		return "", fmt.Errorf("db: read collection %d: %w", id, err)
+	}
+	s.nsidCache.put(id, nsid)
+	return nsid, nil
+}
+
+// source resolves a source.
+func (s *Store) source(ctx context.Context, id uint64) (Source, error) {
+	if source, ok := s.sourceCache.get(id); ok {
+		return source, nil
+	}
+	var source Source
+	if err := s.reader.GetContext(ctx, &source, `SELECT nsid AS collection, path FROM sources
+		JOIN collections ON collections.id = sources.collection WHERE sources.id = ?`, id); err != nil {
+		return Source{}, fmt.Errorf("db: read source %d: %w", id, err)
+	}
+	s.sourceCache.put(id, source)
+	return source, nil
+}
+
+// sourceID looks a source up, and its collection.
+func (v *version) sourceID(source Source) (id, collection uint64, ok bool) {
+	if collection, ok = v.id(append([]byte{'c'}, source.Collection...)); !ok {
+		return 0, 0, false
+	}
+	id, ok = v.id(append(appendID([]byte{'s'}, collection), source.Path...))
+	return id, collection, ok
+}
+
+// bytes is the memory that the index takes.
+func (v *version) bytes() int { return v.targets.Bytes() + v.records.Bytes() + v.names.Bytes() }
+
+// cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
+const cacheSize = 100_000
+
+// cache holds what was used lately: when its young half is full, the old half goes. Names never change, so that nothing
+// is ever invalidated. The zero cache is empty.
+type cache[K comparable, V any] struct {
+	mu         sync.Mutex
+	young, old map[K]V
+}
+
+func (c *cache[K, V]) get(key K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.young[key]; ok {
+		return v, true
+	}
+	v, ok := c.old[key]
+	if ok {
+		c.add(key, v)
+	}
+	return v, ok
+}
+
+func (c *cache[K, V]) put(key K, v V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(key, v)
+}
+
+func (c *cache[K, V]) add(key K, v V) {
+	if c.young == nil || len(c.young) >= cacheSize {
+		c.young, c.old = map[K]V{}, c.young
+	}
+	c.young[key] = v
+}

@@ -1,0 +1,169 @@
+package db_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/link"
+)
+
+var soak = flag.Int("soak", 0, "how many more seeds the property tests run")
+
+// history makes random events over a world so small that they collide: few accounts, records and targets.
+type history struct {
+	r    *rand.Rand
+	now  int64
+	rev  uint64
+	seq  uint64
+	dids []string
+}
+
+func newHistory(seed uint64) *history {
+	h := &history{r: rand.New(rand.NewPCG(seed, 1)), now: 1_770_000_000_000_000}
+	for i := range 5 {
+		h.dids = append(h.dids, fmt.Sprintf("did:plc:%024d", i))
+	}
+	return h
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func (h *history) tid(us int64) string { return string(link.AppendTID(nil, uint64(us)<<10)) }
+
+func (h *history) rkey() string {
+	n := int64(h.r.IntN(4))
+	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n))
+}
+
+func (h *history) collection() string {
+	return pick(h.r, "app.bsky.feed.like", "app.bsky.graph.listitem", "com.example.thing")
+}
+
+func (h *history) links() []db.Link {
+	links := make([]db.Link, h.r.IntN(4))
+	for i := range links {
+		did := pick(h.r, h.dids...)
+		links[i] = db.Link{Path: pick(h.r, "subject", "subject.uri", "list", "a[].b"), Target: pick(h.r,
+			did, "at://"+did, "at://"+did+"/app.bsky.feed.post", "at://"+did+"/app.bsky.feed.post/"+h.tid(1_760_000_000_000_000),
+			"at://"+did+"/app.bsky.actor.profile/self", "https://example.com/", "at://example.com/a", "did:web:elsewhere.example")}
+	}
+	return links
+}
+
+// next is one step: most often one event, sometimes a commit of several, or a resync.
+func (h *history) next() []db.Event {
+	h.now += int64(h.r.IntN(5_000_000))
+	h.rev = uint64(h.now) << 10
+	did := pick(h.r, h.dids...)
+	var events []db.Event
+	switch n := h.r.IntN(100); {
+	case n < 6:
+		e := h.event(did, db.OpAccount)
+		e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusDeleted)
+		e.StatusUS = h.now - 1000
+		events = append(events, e)
+	case n < 9:
+		events = append(events, h.event(did, db.OpSync))
+		for range h.r.IntN(6) {
+			events = append(events, h.recordEvent(did, db.OpCreate))
+		}
+		if h.r.IntN(3) == 0 {
+			h.now += 61_000_000
+		}
+	case n < 15:
+		h.now += 100_000
+		for range 1 + h.r.IntN(3) {
+			events = append(events, h.recordEvent(did, pick(h.r, db.OpCreate, db.OpUpdate, db.OpDelete)))
+		}
+	default:
+		events = append(events, h.recordEvent(did, pick(h.r, db.OpCreate, db.OpCreate, db.OpUpdate, db.OpDelete)))
+	}
+	return distinctPaths(events)
+}
+
+// distinctPaths drops what a repo can't have: two operations on one record in one commit.
+func distinctPaths(events []db.Event) []db.Event {
+	seen, out := map[string]bool{}, events[:0]
+	for _, e := range events {
+		path := e.Collection + "/" + e.Rkey
+		if e.Rkey == "" || !seen[path] {
+			out = append(out, e)
+		}
+		seen[path] = true
+	}
+	return out
+}
+
+func (h *history) event(did string, op db.Op) db.Event {
+	h.seq++
+	return db.Event{Seq: h.seq, TimeUS: h.now, Op: op, DID: did, Rev: string(link.AppendTID(nil, h.rev))}
+}
+
+func (h *history) recordEvent(did string, op db.Op) db.Event {
+	e := h.event(did, op)
+	e.Collection, e.Rkey = h.collection(), h.rkey()
+	if op != db.OpDelete {
+		e.Links = h.links()
+	}
+	return e
+}
+
+func open(t *testing.T, dir string) *db.Store {
+	t.Helper()
+	s, err := db.Open(db.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestStoreEqualsModel runs random histories, in batches of random size, with restarts and with events that come again,
+// and compares every answer.
+func TestStoreEqualsModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12 + *soak) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h, dir := newHistory(seed), t.TempDir()
+			var m model.Model
+			var sent []db.Event
+			s := open(t, dir)
+			defer func() { _ = s.Close() }()
+			for step := range 60 {
+				var batch []db.Event
+				if len(sent) > 0 && h.r.IntN(4) == 0 {
+					batch = append(batch, sent[h.r.IntN(len(sent)):]...) // a rewind: these come again
+				}
+				for range h.r.IntN(40) {
+					events := h.next()
+					batch, sent = append(batch, events...), append(sent, events...)
+					for _, e := range events {
+						m.Apply(e)
+					}
+				}
+				for len(batch) > 0 {
+					n := 1 + h.r.IntN(len(batch))
+					if _, err := s.Apply(db.Batch{Host: "test", Events: batch[:n]}); err != nil {
+						t.Fatal(err)
+					}
+					batch = batch[n:]
+				}
+				if h.r.IntN(6) == 0 {
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					s = open(t, dir)
+				}
+				if step%4 == 3 {
+					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
+						t.Fatalf("step %d, %d events: %v", step, len(sent), err)
+					}
+				}
+			}
+		})
+	}
+}

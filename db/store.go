@@ -1,0 +1,263 @@
+// Package db is the store: the log in weft.db, the index in memory that is rebuilt from it, and the queries. It is the
+// only package with SQL. A public method of Store is a transaction.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// Config configures a store.
+type Config struct {
+	Dir    string           // where weft.db lies; created when missing. Required.
+	Logger *slog.Logger     // nil: none
+	Now    func() time.Time // nil: time.Now
+}
+
+// Store is an open data directory. Its queries are safe for concurrent use; Apply has one caller at a time.
+type Store struct {
+	cfg    Config
+	lock   *os.File
+	writer *sql.DB
+	reader *sqlx.DB
+
+	mu        sync.Mutex // held by whoever writes
+	inserts   inserters
+	committed map[string]uint64  // by host: the highest sequence number folded
+	status    map[uint64]Status  // accounts that are not active
+	resyncs   map[uint64]*resync // accounts whose repo is being replaced
+	next      map[byte]uint64    // the newest id of each kind of name
+	startedUS int64              // time of the first event indexed
+	version   atomic.Pointer[version]
+	failed    atomic.Pointer[error] // the fault that stopped writing
+	instance  string
+
+	didCache    cache[uint64, string]
+	nsidCache   cache[uint64, string]
+	sourceCache cache[uint64, Source]
+}
+
+// ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
+var ErrFailed = errors.New("writing has stopped after a fault")
+
+// readers is how many queries touch the database at once: names are all that they read there, from pages that are
+// mostly in memory, so that more than a few connections only add memory.
+const readers = 4
+
+// Open opens a data directory, or makes one, and rebuilds the index from its log.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Store{
+		cfg:       cfg,
+		committed: map[string]uint64{},
+		status:    map[uint64]Status{},
+		resyncs:   map[uint64]*resync{},
+		next:      map[byte]uint64{},
+	}
+	s.version.Store(emptyVersion())
+	if err := s.open(); err != nil {
+		_ = s.closeFiles()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
+		return fmt.Errorf("db: make data directory: %w", err)
+	}
+	if s.lock, err = lockDir(s.cfg.Dir); err != nil {
+		return err
+	}
+	path := filepath.Join(s.cfg.Dir, "weft.db")
+	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
+	// nothing measurable. The writer waits a minute for a lock, since a checkpoint of a replicator can hold one for long.
+	s.writer, err = sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+		"&_pragma=busy_timeout(60000)&_pragma=foreign_keys(0)&_pragma=temp_store(MEMORY)")
+	if err != nil {
+		return fmt.Errorf("db: open %s: %w", path, err)
+	}
+	s.writer.SetMaxOpenConns(1)
+	if err := migrate(s.writer); err != nil {
+		return fmt.Errorf("db: %s: %w", path, err)
+	}
+	s.reader, err = sqlx.Open("sqlite", "file:"+path+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return fmt.Errorf("db: open %s for reading: %w", path, err)
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	if err := s.inserts.prepare(s.writer); err != nil {
+		return err
+	}
+	return s.load(path)
+}
+
+// load reads what is kept in memory.
+func (s *Store) load(path string) error {
+	ctx, start := context.Background(), s.cfg.Now()
+	if err := s.loadMeta(ctx); err != nil {
+		return fmt.Errorf("db: read meta data of %s: %w", path, err)
+	}
+	if err := s.loadNames(ctx); err != nil {
+		return fmt.Errorf("db: read names of %s: %w", path, err)
+	}
+	if err := s.replay(ctx); err != nil {
+		return fmt.Errorf("db: replay the log of %s: %w", path, err)
+	}
+	if err := s.checkStatus(ctx); err != nil {
+		return fmt.Errorf("db: %s: %w", path, err)
+	}
+	v := s.version.Load()
+	s.cfg.Logger.Info("index rebuilt", "links", v.targets.Total(), "records", v.linking, "log_seq", v.seq,
+		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
+	return nil
+}
+
+// checkStatus holds the statuses that the log led to against those of the accounts.
+func (s *Store) checkStatus(ctx context.Context) error {
+	rows, err := s.reader.QueryContext(ctx, "SELECT id, status FROM actors WHERE status <> 0")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var id uint64
+		var status Status
+		if err := rows.Scan(&id, &status); err != nil {
+			return err
+		}
+		if s.status[id] != status {
+			return fmt.Errorf("account %d has status %d, but the log says %d", id, status, s.status[id])
+		}
+	}
+	if n != len(s.status) {
+		return fmt.Errorf("%d accounts are inactive, but the log says %d", n, len(s.status))
+	}
+	return rows.Err()
+}
+
+// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction. The batch's effects
+// are visible to queries when it returns. After an error nothing of the batch is, and every further call fails.
+func (s *Store) Apply(b Batch) (Applied, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return Applied{}, err
+	}
+	seq, timeUS := b.end()
+	if seq == 0 {
+		return Applied{}, nil
+	}
+	v := s.version.Load()
+	f := &fold{s: s, d: newDelta(v), committed: s.committed[b.Host], seq: v.seq}
+	for i := range b.Events {
+		f.event(&b.Events[i])
+	}
+	f.nowUS = timeUS
+	f.endIdleResyncs()
+	firstUS := timeUS
+	if len(b.Events) > 0 {
+		firstUS = b.Events[0].TimeUS
+	}
+	if err := s.commit(b.Host, seq, timeUS, firstUS, &f.rows); err != nil {
+		err = fmt.Errorf("db: commit a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
+		s.failed.Store(&err)
+		return Applied{}, err
+	}
+	f.d.flush()
+	f.d.base.seq = f.seq
+	s.version.Store(f.d.base)
+	s.committed[b.Host] = max(s.committed[b.Host], seq)
+	return f.stats, nil
+}
+
+func (s *Store) commit(host string, seq uint64, timeUS, firstUS int64, rs *rows) error {
+	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := s.inserts.write(tx, rs); err != nil {
+		return err
+	}
+	if s.startedUS == 0 {
+		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", firstUS); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, time_us) VALUES (?, 'v2', ?, ?)
+		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, time_us = excluded.time_us`,
+		host, int64(seq), timeUS); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	if s.startedUS == 0 {
+		s.startedUS = firstUS
+	}
+	return nil
+}
+
+// Failed is the fault that stopped writing, nil while all is well.
+func (s *Store) Failed() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Instance is the random name of this index, kept by a restore.
+func (s *Store) Instance() string { return s.instance }
+
+// Checkpoint moves the whole WAL into the database file and empties it.
+func (s *Store) Checkpoint() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var busy, frames, moved int
+	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+		return fmt.Errorf("db: checkpoint: %w", err)
+	}
+	if busy != 0 {
+		return fmt.Errorf("db: checkpoint: a reader holds the WAL; %d of %d frames moved", moved, frames)
+	}
+	return nil
+}
+
+// Close closes the files. It must not be called during a query.
+func (s *Store) Close() error { return s.closeFiles() }
+
+func (s *Store) closeFiles() error {
+	var errs []error
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("db: close: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package db
+
+import "errors"
+
+// ErrBadCursor is what a query answers whose After is no Page's Next.
+var ErrBadCursor = errors.New("db: not a cursor of this query")
+
+// Op says what an upstream event does to an account or to one of its records.
+type Op uint8
+
+const (
+	OpCreate  Op = 1 // the record exists, with exactly these links
+	OpUpdate  Op = 2 // the same, over an older version
+	OpDelete  Op = 3 // the record is gone
+	OpAccount Op = 4 // the account's hosting status changed
+	OpSync    Op = 5 // the repo diverged: its whole content follows as creates with this rev
+)
+
+// Status is an account's hosting status. Only the links of active accounts are counted and listed.
+type Status uint8
+
+const (
+	StatusActive      Status = 0
+	StatusDeactivated Status = 1
+	StatusSuspended   Status = 2
+	StatusTakendown   Status = 3
+	StatusDeleted     Status = 4 // purges the account and leaves a tombstone
+	StatusInactive    Status = 5 // any other reason: hidden, and kept
+)
+
+// Event is one upstream event, already reduced to what an index needs. Its strings are kept by nobody after
+// Store.Apply returns.
+type Event struct {
+	Seq        uint64 // the upstream's sequence number
+	TimeUS     int64  // when the upstream saw it, microseconds since 1970
+	Op         Op
+	Status     Status // OpAccount only
+	StatusUS   int64  // OpAccount only: when the account says that the status began, microseconds since 1970
+	DID        string
+	Collection string // an NSID; record events only
+	Rkey       string // record events only
+	Rev        string // the repo revision, a TID; record events and OpSync
+	Links      []Link // OpCreate and OpUpdate only; duplicates are folded
+}
+
+// Link is one link of a record.
+type Link struct {
+	Path   string // where in the record, without the leading dot: subject.uri
+	Target string // as link.Parse normalises it
+}
+
+// Batch is a run of events from one upstream host, in the order that it sent them.
+type Batch struct {
+	Host   string
+	Events []Event
+	Seq    uint64 // of the last event seen, whether it concerned the index or not; 0: that of the last of Events
+	TimeUS int64  // its time; unused when Seq is 0
+}
+
+// end is where the upstream stands after the batch.
+func (b *Batch) end() (seq uint64, timeUS int64) {
+	if b.Seq == 0 && len(b.Events) > 0 {
+		last := &b.Events[len(b.Events)-1]
+		return last.Seq, last.TimeUS
+	}
+	return b.Seq, b.TimeUS
+}
+
+// Source is a place that links come from: a collection and a path in its records.
+type Source struct {
+	Collection string
+	Path       string // without the leading dot
+}
+
+// Record names a record.
+type Record struct {
+	DID        string
+	Collection string
+	Rkey       string
+}
+
+// Page is one page of a list, with the total of the whole list.
+type Page[T any] struct {
+	Total int64
+	Items []T
+	Next  []byte // where the next page starts; nil at the end. Opaque; pass it back as After.
+}
+
+// ListQuery asks for the links to a target from one source.
+type ListQuery struct {
+	Target  string // as link.Parse normalises it
+	Source  Source
+	DIDs    []string // only links by these accounts; nil: by all; empty: by none
+	Limit   int      // items in a page, at least 1
+	After   []byte   // a Page's Next, of the same query; nil: the first page
+	Reverse bool     // oldest first
+}
+
+// ManyQuery asks for what else the records link to that link to a target: from each of them, the links at Other.
+type ManyQuery struct {
+	ListQuery          // DIDs filters the linking accounts; Reverse is not used
+	Other     string   // the path to the other link, without its leading dot, in the same collection
+	Subjects  []string // only these other targets, normalised; nil: all; empty: none
+}
+
+// ManyItem is one other target of one linking record.
+type ManyItem struct {
+	Record Record
+	Other  string
+}
+
+// OtherCount counts, for one other target, the links to it and the accounts that made them.
+type OtherCount struct {
+	Other string
+	Links int64
+	DIDs  int64
+}
+
+// SourceCount counts the links to a target from one source.
+type SourceCount struct {
+	Source
+	Links int64
+	DIDs  int64
+}
+
+// Stats sums the index up.
+type Stats struct {
+	Actors    int64  // accounts ever seen, linking or linked
+	Targets   int64  // distinct targets: an upper bound, for a target is counted once in each run that holds it
+	Records   int64  // records that link to something now, of hidden accounts too
+	Links     int64  // links of active accounts now
+	LastSeq   uint64 // newest row of the log
+	Memory    int64  // bytes that the index takes in memory
+	Runs      int    // sorted runs in memory
+	StartedUS int64  // time of the first event indexed, microseconds since 1970; 0 before it
+	Gaps      int64  // spans of upstream that are missing now
+	Failed    string // why writing has stopped; empty while all is well
+}

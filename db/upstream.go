@@ -1,0 +1,66 @@
+package db
+
+import (
+	"context"
+	"fmt"
+)
+
+// Cursor is the highest sequence number of a host whose effects are in the index; 0 when there is none.
+func (s *Store) Cursor(host string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.committed[host]
+}
+
+// Gap is a span of upstream that was missed.
+type Gap struct {
+	Host    string `db:"host"`
+	From    uint64 `db:"from_seq"` // inclusive
+	To      uint64 `db:"to_seq"`   // inclusive
+	Why     string `db:"why"`
+	State   string `db:"state"`    // open or filled
+	FoundUS int64  `db:"found_us"` // microseconds since 1970
+}
+
+// AddGap writes a gap down as open.
+func (s *Store) AddGap(g Gap) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.writer.Exec("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES (?, ?, ?, ?, 'open', ?)",
+		g.Host, int64(g.From), int64(g.To), g.Why, s.cfg.Now().UnixMicro()); err != nil {
+		return fmt.Errorf("db: add gap %d to %d: %w", g.From, g.To, err)
+	}
+	return nil
+}
+
+// Gaps lists the gaps, oldest first.
+func (s *Store) Gaps(ctx context.Context) ([]Gap, error) {
+	gaps := []Gap{}
+	if err := s.reader.SelectContext(ctx, &gaps, "SELECT host, from_seq, to_seq, why, state, found_us FROM gaps ORDER BY id"); err != nil {
+		return nil, fmt.Errorf("db: list gaps: %w", err)
+	}
+	return gaps, nil
+}
+
+// Stats sums the index up.
+func (s *Store) Stats(ctx context.Context) (Stats, error) {
+	v := s.version.Load()
+	st := Stats{
+		Targets: int64(v.targets.Groups()),
+		Records: v.linking,
+		Links:   v.targets.Total(),
+		LastSeq: v.seq,
+		Memory:  int64(v.bytes()),
+		Runs:    v.targets.Runs() + v.records.Runs() + v.names.Runs(),
+	}
+	s.mu.Lock()
+	st.Actors, st.StartedUS = int64(s.next['d']), s.startedUS
+	s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		st.Failed = err.Error()
+	}
+	if err := s.reader.GetContext(ctx, &st.Gaps, "SELECT count(*) FROM gaps WHERE state = 'open'"); err != nil {
+		return Stats{}, fmt.Errorf("db: count gaps: %w", err)
+	}
+	return st, nil
+}

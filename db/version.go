@@ -1,0 +1,167 @@
+package db
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"weft.dev/weft/db/run"
+)
+
+// version is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
+// whatever the writer does meanwhile.
+type version struct {
+	targets run.Stack // by target: the links of active accounts
+	records run.Stack // by record: the links of all accounts
+	names   run.Stack // by name: the ids of DIDs, collections and sources
+	linking int64     // records that have links, of hidden accounts too
+	seq     uint64    // the newest log row in it
+}
+
+func emptyVersion() *version {
+	return &version{
+		targets: run.Stack{Order: &byTarget},
+		records: run.Stack{Order: &byRecord},
+		names:   run.Stack{Order: &byName},
+	}
+}
+
+// id looks a name up.
+func (v *version) id(name []byte) (uint64, bool) {
+	value, ok := v.names.Find(name)
+	if !ok {
+		return 0, false
+	}
+	id, _, err := cutID(value)
+	return id, err == nil
+}
+
+// rev is the newest repo revision of an account that the log holds, 0 when there is none.
+func (v *version) rev(actor uint64) uint64 {
+	if value, ok := v.records.Find(revKey(nil, actor)); ok {
+		return binary.BigEndian.Uint64(value)
+	}
+	return 0
+}
+
+// delta gathers the changes of a batch over a version and makes the next version of them.
+type delta struct {
+	base    *version
+	links   []linkChange
+	records map[string][]byte
+	names   map[string]uint64
+	linking int64
+}
+
+// linkChange is an addition or a removal of a link; later ones follow earlier ones in their slice.
+type linkChange struct {
+	key []byte
+	op  byte
+}
+
+func newDelta(base *version) *delta {
+	return &delta{base: base, records: map[string][]byte{}, names: map[string]uint64{}}
+}
+
+// record is the newest value of a record.
+func (d *delta) record(key []byte) []byte {
+	if value, ok := d.records[string(key)]; ok {
+		return value
+	}
+	value, _ := d.base.records.Find(key)
+	return value
+}
+
+// setRecord puts a record's links; it keeps value.
+func (d *delta) setRecord(key, value []byte, before bool) {
+	d.records[string(key)] = value
+	switch after := len(value) > 0; {
+	case after && !before:
+		d.linking++
+	case before && !after:
+		d.linking--
+	}
+}
+
+// setRev puts an account's newest revision.
+func (d *delta) setRev(actor, rev uint64) {
+	var key [10]byte
+	d.records[string(revKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
+}
+
+// rev is the newest revision of an account.
+func (d *delta) rev(actor uint64) uint64 {
+	var key [10]byte
+	if value, ok := d.records[string(revKey(key[:0], actor))]; ok {
+		return binary.BigEndian.Uint64(value)
+	}
+	return d.base.rev(actor)
+}
+
+// link adds or removes a link in the order by target.
+func (d *delta) link(target []byte, source uint64, p position, op byte) {
+	key := make([]byte, 0, len(target)+8+8+8+len(p.rkey))
+	key = appendID(append(key, target...), source)
+	d.links = append(d.links, linkChange{p.append(key), op})
+}
+
+// linkAll adds or removes links of a record in the order by target.
+func (d *delta) linkAll(links []recordLink, actor uint64, rkey []byte, op byte) {
+	for i := range links {
+		d.link(links[i].target, links[i].source, position{links[i].rank, actor, rkey}, op)
+	}
+}
+
+// id looks a name up.
+func (d *delta) id(name []byte) (uint64, bool) {
+	if id, ok := d.names[string(name)]; ok {
+		return id, true
+	}
+	return d.base.id(name)
+}
+
+// flush turns what was gathered into runs of a new base.
+func (d *delta) flush() {
+	next := *d.base
+	next.targets = next.targets.Push(linkRun(d.links))
+	next.records = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
+	next.names = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return appendID(nil, id) }))
+	next.linking += d.linking
+	*d = *newDelta(&next)
+}
+
+// linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an
+// even number nothing is left, of an odd one the last.
+func linkRun(changes []linkChange) *run.Run {
+	slices.SortStableFunc(changes, func(a, b linkChange) int { return slices.Compare(a.key, b.key) })
+	size := 0
+	for i := range changes {
+		size += len(changes[i].key) + 1
+	}
+	b := run.NewBuilder(&byTarget, len(changes), size)
+	for i := 0; i < len(changes); {
+		j := i + 1
+		for j < len(changes) && slices.Equal(changes[i].key, changes[j].key) {
+			j++
+		}
+		if (j-i)%2 == 1 {
+			b.Add(changes[i].key, []byte{changes[j-1].op})
+		}
+		i = j
+	}
+	return b.Finish()
+}
+
+// mapRun sorts a map into a run.
+func mapRun[V any](order *run.Order, m map[string]V, value func(V) []byte) *run.Run {
+	keys, size := make([]string, 0, len(m)), 0
+	for key := range m {
+		keys = append(keys, key)
+		size += len(key) + 16 // a guess that the builder outgrows where it is short
+	}
+	slices.Sort(keys)
+	b := run.NewBuilder(order, len(keys), size)
+	for _, key := range keys {
+		b.Add([]byte(key), value(m[key]))
+	}
+	return b.Finish()
+}

@@ -1,0 +1,139 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// From is where an index without a cursor begins. The zero From is the upstream's tip.
+type From struct {
+	Start bool   // at the start of the archive
+	Seq   uint64 // at this sequence number; 0: none
+	US    int64  // at this time, microseconds since 1970; 0: none
+}
+
+// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds.
+const seqLimit = 1_000_000_000_000_000
+
+// ParseFrom reads "now", "start", a sequence number, or a time: in microseconds since 1970, from 10^15 on, or RFC 3339.
+func ParseFrom(s string) (From, error) {
+	switch s {
+	case "", "now":
+		return From{}, nil
+	case "start":
+		return From{Start: true}, nil
+	}
+	if n, err := strconv.ParseUint(s, 10, 63); err == nil {
+		switch {
+		case n == 0:
+			return From{}, fmt.Errorf("sequence numbers begin at 1: say start")
+		case n >= seqLimit:
+			return From{US: int64(n)}, nil
+		}
+		return From{Seq: n}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil && t.Unix() > 0 {
+			return From{US: t.UnixMicro()}, nil
+		}
+	}
+	return From{}, fmt.Errorf("%q is not now, start, a sequence number or a time such as 2026-07-01T00:00:00Z", s)
+}
+
+// resolve says after which sequence number to begin, or that it is to be live.
+func (f From) resolve(ctx context.Context, host string) (after uint64, live bool, err error) {
+	switch {
+	case f.Start:
+		return 0, false, nil
+	case f.Seq > 0:
+		return f.Seq - 1, false, nil
+	case f.US > 0:
+		after, err = seqBefore(ctx, host, f.US)
+		return after, false, err
+	}
+	return 0, true, nil
+}
+
+// segment is an archive segment as listSegments describes it.
+type segment struct {
+	MinSeq         uint64 `json:"minSeq"`
+	MaxSeq         uint64 `json:"maxSeq"`
+	MaxWitnessedAt int64  `json:"maxWitnessedAt"`
+}
+
+// seqBefore is a sequence number before which the archive holds nothing of the time given or later: the segment that
+// reaches it is read from its start, and what is earlier is left out event by event.
+func seqBefore(ctx context.Context, host string, us int64) (uint64, error) {
+	var last uint64
+	for cursor := ""; ; {
+		var page struct {
+			Cursor   string    `json:"cursor"`
+			Segments []segment `json:"segments"`
+		}
+		if err := listSegments(ctx, host, cursor, &page); err != nil {
+			return 0, fmt.Errorf("look for a time in the archive: %w", err)
+		}
+		for _, s := range page.Segments {
+			if s.MaxWitnessedAt >= us {
+				return s.MinSeq - min(s.MinSeq, 1), nil
+			}
+			last = s.MaxSeq
+		}
+		if page.Cursor == "" || page.Cursor == cursor {
+			return last, nil
+		}
+		cursor = page.Cursor
+	}
+}
+
+func listSegments(ctx context.Context, host, cursor string, page any) error {
+	u := baseURL(host) + "/xrpc/network.bsky.jetstream.listSegments?limit=1000&cursor=" + url.QueryEscape(cursor)
+	if cursor == "" {
+		u = strings.TrimSuffix(u, "&cursor=")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	// A thousand segments are about 300 kB.
+	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", u, res.Status)
+	}
+	return json.Unmarshal(body, page)
+}
+
+// baseURL brings a host as the operator wrote it to a URL, as the official client does: https, but http on loopback.
+func baseURL(host string) string {
+	host = strings.TrimSuffix(host, "/")
+	switch {
+	case strings.HasPrefix(host, "ws://"), strings.HasPrefix(host, "wss://"):
+		return "http" + strings.TrimPrefix(host, "ws")
+	case strings.Contains(host, "://"):
+		return host
+	}
+	u, err := url.Parse("https://" + host)
+	if err == nil {
+		if name := u.Hostname(); name == "localhost" || name == "::1" || strings.HasPrefix(name, "127.") {
+			return "http://" + host
+		}
+	}
+	return "https://" + host
+}

@@ -1,0 +1,130 @@
+package ingest
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/extract"
+)
+
+// metrics are what ingest counts.
+type metrics struct {
+	events     prometheus.Counter
+	applied    *prometheus.CounterVec
+	dropped    *prometheus.CounterVec
+	malformed  prometheus.Counter
+	commits    prometheus.Histogram
+	sessions   *prometheus.CounterVec
+	reconnects prometheus.Counter
+	holes      prometheus.Counter
+	lost       prometheus.Counter
+
+	in   *Ingest
+	last extract.Dropped // as counted so far
+}
+
+func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		in:         in,
+		events:     counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
+		applied:    vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, records of deleted accounts, invalid ones.", "what"),
+		dropped:    vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
+		malformed:  counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
+		commits:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		sessions:   vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
+		reconnects: counter("weft_ingest_reconnects_total", "Connections lost and taken up again inside of a session."),
+		holes:      counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
+		lost:       counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
+	}
+	if reg == nil {
+		return m
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.reconnects, m.holes, m.lost,
+		gauge("weft_ingest_lag_seconds", "How far the newest event received lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
+		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
+		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.seen.Load()) }),
+		gauge("weft_ingest_connected", "1 while a session with the upstream is open.", func() float64 {
+			if in.state.Load().Connected {
+				return 1
+			}
+			return 0
+		}),
+	)
+	return m
+}
+
+// committed counts a batch.
+func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
+	m.events.Add(float64(b.seen))
+	m.commits.Observe(took.Seconds())
+	for what, n := range map[string]int{
+		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
+		"stale": a.Stale, "buried": a.Buried, "invalid": a.Invalid,
+	} {
+		if n > 0 {
+			m.applied.WithLabelValues(what).Add(float64(n))
+		}
+	}
+}
+
+// extracted counts what the extractor has dropped since the last call. The caller is the one who extracts.
+func (m *metrics) extracted(d extract.Dropped) {
+	if d == m.last {
+		return
+	}
+	for reason, n := range map[string]uint64{
+		"too_deep": d.Deep - m.last.Deep, "too_many_links": d.Links - m.last.Links, "long_path": d.LongPath - m.last.LongPath,
+		"bad_path": d.BadPath - m.last.BadPath, "bad_text": d.BadText - m.last.BadText,
+	} {
+		if n > 0 {
+			m.dropped.WithLabelValues(reason).Add(float64(n))
+			m.in.log.warn(reason, "parts of records dropped", "reason", reason, "count", n)
+		}
+	}
+	m.last = d
+}
+
+// bounded logs each kind of message at most once in logEvery: what comes from upstream must not fill a disk.
+type bounded struct {
+	logger *slog.Logger
+	now    func() time.Time
+
+	mu     sync.Mutex
+	last   map[string]time.Time
+	silent map[string]int
+}
+
+// logEvery leaves at most a few thousand lines a day.
+const logEvery = 10 * time.Second
+
+func newBounded(logger *slog.Logger, now func() time.Time) *bounded {
+	return &bounded{logger: logger, now: now, last: map[string]time.Time{}, silent: map[string]int{}}
+}
+
+// warn logs, unless a message of its kind was logged a moment ago. Kinds are few and fixed.
+func (b *bounded) warn(kind, msg string, args ...any) {
+	b.mu.Lock()
+	now := b.now()
+	if last, ok := b.last[kind]; ok && now.Sub(last) < logEvery {
+		b.silent[kind]++
+		b.mu.Unlock()
+		return
+	}
+	silent := b.silent[kind]
+	b.last[kind], b.silent[kind] = now, 0
+	b.mu.Unlock()
+	b.logger.Warn(msg, append(args, "more_since_last", silent)...)
+}

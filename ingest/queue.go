@@ -1,0 +1,145 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// queue stands between the reader of the upstream and the writer of the store. The reader fills one batch while the
+// writer commits the other; a reader that is far ahead waits, and that is the back-pressure that the upstream feels.
+type queue struct {
+	size int           // events that make a batch ready at once
+	age  time.Duration // how long its first event may wait
+
+	mu    sync.Mutex
+	cur   *batch
+	spare *batch
+	begun chan struct{} // the batch has its first event
+	full  chan struct{} // the batch has size events
+	room  chan struct{} // the batch was taken
+	idle  chan struct{} // closed while nothing is queued or being committed
+}
+
+// ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
+// cheapest, and a stall of a second must not stop the reader at once.
+const ahead = 4
+
+func newQueue(host string, size int, age time.Duration) *queue {
+	q := &queue{
+		size:  size,
+		age:   age,
+		begun: make(chan struct{}, 1),
+		full:  make(chan struct{}, 1),
+		room:  make(chan struct{}, 1),
+		idle:  make(chan struct{}),
+		cur:   &batch{},
+		spare: &batch{},
+	}
+	q.cur.Host, q.spare.Host = host, host
+	close(q.idle)
+	return q
+}
+
+// signal raises a flag, once.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// add lets do fill the current batch, once there is room.
+func (q *queue) add(ctx context.Context, do func(*batch)) error {
+	for {
+		q.mu.Lock()
+		if q.cur.seen < q.size*ahead {
+			break
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer q.mu.Unlock()
+	before := q.cur.seen
+	do(q.cur)
+	if before == 0 && q.cur.seen > 0 {
+		select {
+		case <-q.idle:
+			q.idle = make(chan struct{})
+		default:
+		}
+		signal(q.begun)
+	}
+	if q.cur.seen >= q.size {
+		signal(q.full)
+	}
+	return nil
+}
+
+// take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
+func (q *queue) take(ctx context.Context) *batch {
+	select {
+	case <-q.begun:
+		timer := time.NewTimer(q.age)
+		defer timer.Stop()
+		select {
+		case <-q.full:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// The flags belong to the batch that goes.
+	select {
+	case <-q.begun:
+	default:
+	}
+	select {
+	case <-q.full:
+	default:
+	}
+	if q.cur.seen == 0 {
+		return nil
+	}
+	b := q.cur
+	q.cur, q.spare = q.spare, nil
+	signal(q.room)
+	return b
+}
+
+// done gives a batch back after its commit.
+func (q *queue) done(b *batch) {
+	b.reset()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spare = b
+	if q.cur.seen == 0 {
+		close(q.idle)
+	}
+}
+
+// drained waits until all that was added is committed.
+func (q *queue) drained(ctx context.Context) error {
+	q.mu.Lock()
+	idle := q.idle
+	q.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// depth is the number of events that wait.
+func (q *queue) depth() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cur.seen
+}

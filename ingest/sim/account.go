@@ -1,0 +1,164 @@
+package sim
+
+import "sort"
+
+// rec is one live record in 16 bytes: most rkeys are TIDs, the others are numbered in Network.names.
+type rec struct {
+	tid  uint64 // the rkey when it is a TID
+	name uint32 // else 1 + its place in Network.names
+	coll uint16
+}
+
+// body is what a kept record holds beyond its name.
+type body struct {
+	cbor []byte
+	cid  string
+}
+
+const (
+	// forgetAt and forgetTo bound what the generator remembers of an account that is never resynced: it needs only some
+	// records to delete and change, and the newest are what people delete.
+	forgetAt = 512
+	forgetTo = 256
+
+	// keptRecords bounds the repo of an account whose repo is known exactly. At the bound it writes nothing new until
+	// something is gone. A resync is then at most that many rows, and a sync every 5,000 events stays below 2 % of them.
+	keptRecords = 160
+
+	// keptShare and keptMax say how many accounts' repos are known exactly: enough to choose from, and at 4,096 accounts of
+	// 160 records of 400 bytes at most 260 MB, reached only after tens of millions of events.
+	keptShare = 16
+	keptMax   = 4096
+	keptMin   = 32
+
+	// recentLists is how many of its lists an account still adds to.
+	recentLists = 4
+)
+
+// account is one place in the network. When its account is deleted a new one, with a new DID, takes the place.
+type account struct {
+	did     string
+	status  string // hidden accounts only
+	lastTID int64  // unix µs of its last rkey
+	clock   uint16
+	kept    bool // repo known exactly: bodies goes with recs
+	busy    bool // its resync is being sent
+	profile bool // has app.bsky.actor.profile/self
+	badge   bool // has app.bsky.actor.status/self
+	recs    []rec
+	bodies  []body
+	lists   []uint64
+}
+
+func (n *Network) newAccount(kept bool) account {
+	return account{
+		did:     newDID(&n.r),
+		clock:   uint16(n.r.n(1024)),
+		lastTID: n.now,
+		kept:    kept,
+	}
+}
+
+// full says that the account must not write anything new.
+func (a *account) full() bool { return a.kept && len(a.recs) >= keptRecords }
+
+func (a *account) add(rc rec, b body) {
+	if !a.kept && len(a.recs) >= forgetAt {
+		a.recs = a.recs[:copy(a.recs, a.recs[len(a.recs)-forgetTo:])]
+	}
+	a.recs = append(a.recs, rc)
+	if a.kept {
+		a.bodies = append(a.bodies, b)
+	}
+	switch rc.coll {
+	case collProfile:
+		a.profile = true
+	case collStatus:
+		a.badge = true
+	case collList:
+		if len(a.lists) == recentLists {
+			a.lists = a.lists[:copy(a.lists, a.lists[1:])]
+		}
+		a.lists = append(a.lists, rc.tid)
+	}
+}
+
+func (a *account) remove(i int) {
+	switch rc := a.recs[i]; rc.coll {
+	case collProfile:
+		a.profile = false
+	case collStatus:
+		a.badge = false
+	case collList:
+		for j, t := range a.lists {
+			if t == rc.tid {
+				a.lists = append(a.lists[:j], a.lists[j+1:]...)
+				break
+			}
+		}
+	}
+	last := len(a.recs) - 1
+	a.recs[i] = a.recs[last]
+	a.recs = a.recs[:last]
+	if a.kept {
+		a.bodies[i] = a.bodies[last]
+		a.bodies[last] = body{}
+		a.bodies = a.bodies[:last]
+	}
+}
+
+// find is the place of a record of the collection, or -1: a few tries at random, then none, so that it costs the same for
+// every account.
+func (a *account) find(r *rng, coll uint16) int {
+	if len(a.recs) == 0 {
+		return -1
+	}
+	for range 12 {
+		if i := r.n(len(a.recs)); a.recs[i].coll == coll {
+			return i
+		}
+	}
+	return -1
+}
+
+// rkey is the text of a record's key.
+func (n *Network) rkey(rc rec) string {
+	if rc.name != 0 {
+		return n.names[rc.name-1]
+	}
+	return tidString(rc.tid)
+}
+
+// named makes the rec of a key that is no TID.
+func (n *Network) named(coll uint16, rkey string) rec {
+	if rkey == "self" { // by far the most common: one entry for all
+		return rec{coll: coll, name: 1}
+	}
+	n.names = append(n.names, rkey)
+	return rec{coll: coll, name: uint32(len(n.names))}
+}
+
+// repoOrder sorts a kept account's repo as its Merkle tree does, by collection and rkey: the order of a resync.
+func (n *Network) repoOrder(a *account) {
+	sort.Sort(&byPath{n, a})
+}
+
+type byPath struct {
+	n *Network
+	a *account
+}
+
+func (s *byPath) Len() int { return len(s.a.recs) }
+
+func (s *byPath) Less(i, j int) bool {
+	x, y := s.a.recs[i], s.a.recs[j]
+	if x.coll != y.coll {
+		return collections[x.coll].nsid < collections[y.coll].nsid
+	}
+	return s.n.rkey(x) < s.n.rkey(y)
+}
+
+func (s *byPath) Swap(i, j int) {
+	s.a.recs[i], s.a.recs[j] = s.a.recs[j], s.a.recs[i]
+	s.a.bodies[i], s.a.bodies[j] = s.a.bodies[j], s.a.bodies[i]
+}

@@ -1,0 +1,38 @@
+package sim
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// v1Dictionary is the fixed dictionary of the v1 wire (id 1612007021); its licence is in legacy_subscribe.LICENSE.
+//
+//go:embed legacy_subscribe.zdict
+var v1Dictionary []byte
+
+// v2DictionaryID is this server's own, so that a client that takes one wire's dictionary for the other's fails.
+const v2DictionaryID = 0x77656674
+
+// v2Dictionary is what getZstdDictionary serves: the v1 dictionary's tables and content, which fit v2 frames as well, under
+// another id. A structured dictionary has its id behind the magic number (RFC 8878, section 5).
+var v2Dictionary = func() []byte {
+	d := append([]byte(nil), v1Dictionary...)
+	binary.LittleEndian.PutUint32(d[4:8], v2DictionaryID)
+	return d
+}()
+
+// frameEncoder compresses single frames. EncodeAll is safe for concurrent use.
+func frameEncoder(dict []byte) (*zstd.Encoder, error) {
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderDict(dict),
+		zstd.WithEncoderLevel(zstd.SpeedFastest), // a third of the CPU of the default for 1 % of the ratio
+		zstd.WithWindowSize(1<<17),               // as real servers: decoders may be sized for it
+		zstd.WithEncoderConcurrency(2))
+	if err != nil {
+		return nil, fmt.Errorf("sim: zstd encoder: %w", err)
+	}
+	return enc, nil
+}

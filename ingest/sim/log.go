@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"sync"
+)
+
+// hotEvents is how many of the newest events stay in memory with their frames when they are sealed already, so that
+// subscribers near the tip share them. A subscriber further behind reads blocks of segments, as on the real server.
+const hotEvents = 8192
+
+// readMax is the most events that one read from memory gives: at 700 bytes of frame about a third of a MB.
+const readMax = 512
+
+var errStopped = errors.New("sim: server stopped")
+
+// eventLog is the server's events by seq, without holes: the old ones in sealed segments, the new ones in memory.
+type eventLog struct {
+	mu     sync.RWMutex
+	segs   []*sealed
+	sealed uint64   // last seq in segs
+	hot    []*entry // seqs first, first+1, …, tip; the part behind sealed isn't on disk
+	first  uint64
+	tip    uint64
+	wake   chan struct{} // closed at each append
+	closed bool
+}
+
+func newEventLog() *eventLog {
+	return &eventLog{first: 1, wake: make(chan struct{})}
+}
+
+// append puts events, whose seqs follow the tip, at the end.
+func (l *eventLog) append(entries []*entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hot = append(l.hot, entries...)
+	l.tip += uint64(len(entries))
+	l.signal()
+}
+
+func (l *eventLog) signal() {
+	close(l.wake)
+	l.wake = make(chan struct{})
+}
+
+// close ends all reads.
+func (l *eventLog) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	l.signal()
+	for _, s := range l.segs {
+		_ = s.reader.Close() // only ever read
+	}
+}
+
+func (l *eventLog) bounds() (sealed, tip uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.sealed, l.tip
+}
+
+func (l *eventLog) segments() []*sealed {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.segs // grows by append only: what a reader holds stays as it is
+}
+
+// addSegment enters a segment that continues the archive. Its events may be in memory or not.
+func (l *eventLog) addSegment(s *sealed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segs = append(l.segs[:len(l.segs):len(l.segs)], s)
+	l.sealed = s.header.MaxSeq
+	if l.tip < l.sealed { // built before the start, never in memory
+		l.tip = l.sealed
+		l.first = l.tip + 1
+	}
+	keep := uint64(1)
+	if l.tip >= hotEvents {
+		keep = min(l.sealed, l.tip-hotEvents) + 1
+	}
+	if keep > l.first {
+		// A new array, so that the old one can go when no reader holds a part of it.
+		l.hot = append([]*entry(nil), l.hot[keep-l.first:]...)
+		l.first = keep
+	}
+}
+
+// unsealed is the next k events that are in no segment yet, or fewer.
+func (l *eventLog) unsealed(k int) []*entry {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	from := l.sealed + 1 - l.first
+	to := min(from+uint64(k), uint64(len(l.hot)))
+	return l.hot[from:to]
+}
+
+// lose drops up to k of the newest events that aren't sealed and returns them.
+func (l *eventLog) lose(k int) []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k = min(max(k, 0), int(l.tip-l.sealed))
+	cut := len(l.hot) - k
+	lost := l.hot[cut:]
+	l.hot = append([]*entry(nil), l.hot[:cut]...) // readers keep the old array
+	l.tip -= uint64(k)
+	return lost
+}
+
+// read gives events from a seq on, at least one; at the tip it waits for one. Past the tip it waits for the log to come
+// there.
+func (l *eventLog) read(ctx context.Context, from uint64) ([]*entry, error) {
+	from = max(from, 1)
+	for {
+		l.mu.RLock()
+		wake, closed := l.wake, l.closed
+		var out []*entry
+		var seg *sealed
+		switch {
+		case closed:
+		case from > l.tip:
+		case from >= l.first:
+			i := from - l.first
+			out = l.hot[i:min(i+readMax, uint64(len(l.hot)))]
+		default:
+			i := sort.Search(len(l.segs), func(i int) bool { return l.segs[i].header.MaxSeq >= from })
+			seg = l.segs[i]
+		}
+		l.mu.RUnlock()
+		switch {
+		case closed:
+			return nil, errStopped
+		case seg != nil:
+			return seg.read(from)
+		case len(out) > 0:
+			return out, nil
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// seqAt is the first seq whose time is us or later; past the tip when there is none.
+func (l *eventLog) seqAt(us int64) (uint64, error) {
+	l.mu.RLock()
+	segs, hot, first, tip, closed := l.segs, l.hot, l.first, l.tip, l.closed
+	l.mu.RUnlock()
+	if closed {
+		return 0, errStopped
+	}
+	if len(hot) > 0 && hot[0].TimeUS < us || len(segs) == 0 || first == 1 {
+		return first + uint64(sort.Search(len(hot), func(i int) bool { return hot[i].TimeUS >= us })), nil
+	}
+	i := sort.Search(len(segs), func(i int) bool { return segs[i].header.MaxWitnessedAt >= us })
+	if i == len(segs) {
+		return min(segs[i-1].header.MaxSeq, tip) + 1, nil
+	}
+	s := segs[i]
+	b := sort.Search(len(s.blocks), func(b int) bool { return s.blocks[b].MaxWitnessedAt >= us })
+	entries, err := s.read(s.blocks[b].MinSeq)
+	if err != nil {
+		return 0, err
+	}
+	return entries[sort.Search(len(entries)-1, func(j int) bool { return entries[j].TimeUS >= us })].Seq, nil
+}

@@ -1,0 +1,73 @@
+package sim
+
+// resync is a sync whose rows are still being sent.
+type resync struct {
+	slot int
+	rev  string
+	pos  int
+}
+
+// syncEvent declares an account's repo anew. Its rows, the whole repo, follow; what was in the repo before and isn't
+// among them is gone. One sync in two finds the repo changed without events having said so.
+func (n *Network) syncEvent() (Event, bool) {
+	slot := -1
+	for range 16 {
+		i := n.keptIDs[n.r.n(len(n.keptIDs))]
+		if a := &n.accounts[i]; a.status == "" && len(a.recs) > 0 {
+			slot = i
+			break
+		}
+	}
+	if slot < 0 {
+		return Event{}, false
+	}
+	a := &n.accounts[slot]
+	if n.r.one(2) {
+		n.diverge(a)
+	}
+	n.repoOrder(a)
+	rev := tidString(tidOf(n.now, a.clock))
+	if len(a.recs) > 0 {
+		a.busy = true
+		n.resync = &resync{slot: slot, rev: rev}
+	}
+	return Event{Kind: KindSync, DID: a.did, Rev: rev}, true
+}
+
+// diverge changes a repo silently: records gone (one time in four most of them, one in sixteen all), others new.
+func (n *Network) diverge(a *account) {
+	drop := n.r.n(1 + len(a.recs)/4)
+	switch n.r.n(16) {
+	case 0:
+		drop = len(a.recs)
+	case 1, 2, 3, 4:
+		drop = len(a.recs) * 3 / 4
+	}
+	for range drop {
+		a.remove(n.r.n(len(a.recs)))
+	}
+	if n.r.one(2) {
+		for range 1 + n.r.n(4) {
+			if a.full() {
+				break
+			}
+			n.create(a)
+			n.queue = n.queue[:0] // the rest of what create began went into the repo as silently
+		}
+	}
+}
+
+func (n *Network) resyncRow() Event {
+	s := n.resync
+	a := &n.accounts[s.slot]
+	rc, b := a.recs[s.pos], a.bodies[s.pos]
+	s.pos++
+	if s.pos == len(a.recs) {
+		a.busy = false
+		n.resync = nil
+	}
+	return Event{
+		Kind: KindCommit, DID: a.did, Rev: s.rev, Collection: collections[rc.coll].nsid, Rkey: n.rkey(rc),
+		Operation: OpCreate, CBOR: b.cbor, CID: b.cid, Resync: true,
+	}
+}

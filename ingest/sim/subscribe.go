@@ -1,0 +1,326 @@
+package sim
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// cursorIsTime: a cursor from here on is a time in unix µs, below it a seq. 10^15 µs is in 2001, and no server has seen
+	// 10^15 events.
+	cursorIsTime = 1_000_000_000_000_000
+
+	// writeTimeout is how long a subscriber may leave a write of up to flushAt bytes pending before it is dropped, as on
+	// the real server.
+	writeTimeout = 5 * time.Second
+
+	// flushAt is the size from which frames are written; several frames share one system call.
+	flushAt = 64 << 10
+
+	// pingEvery keeps idle connections alive through proxies, as on the real server.
+	pingEvery = 30 * time.Second
+)
+
+// subscriber is one open stream.
+type subscriber struct {
+	s      *Server
+	conn   *websocket.Conn // reads, and says goodbye
+	raw    net.Conn        // writes: whole frames, many at a time
+	cancel context.CancelFunc
+	filter *filter
+	wire   wire
+	cursor uint64 // next seq to send
+	buf    []byte
+}
+
+func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
+	if status, retry := s.faults.upgrade(); status != 0 {
+		refuse(w, status, retry)
+		return
+	}
+	q := r.URL.Query()
+	f, err := queryFilter(q, false)
+	if err != nil {
+		badRequest(w, err.Error())
+		return
+	}
+	c := &subscriber{s: s, filter: f, wire: wireV2}
+	if dict := q.Get("zstdDictionary"); dict != "" {
+		if dict != strconv.Itoa(v2DictionaryID) {
+			xrpcError(w, http.StatusBadRequest, "UnknownZstdDictionary", fmt.Sprintf("unknown zstd dictionary id %s; current dictionary id is %d", dict, v2DictionaryID))
+			return
+		}
+		c.wire = wireV2Zstd
+	}
+	clamped, err := c.start(q.Get("cursor"), false)
+	switch {
+	case errors.Is(err, errTooOld):
+		xrpcError(w, http.StatusBadRequest, "CursorTooOld", err.Error())
+		return
+	case err != nil:
+		badRequest(w, err.Error())
+		return
+	}
+	var protocols []string
+	if strings.Contains(r.Header.Get("Sec-WebSocket-Protocol"), "xrpc.v1.json") {
+		protocols = []string{"xrpc.v1.json"}
+	}
+	var first []byte
+	if clamped {
+		first = []byte(`{"$type":"message","payload":{"$type":"` + v2Types + `#info","name":"OutdatedCursor","message":"starting at seq ` + strconv.FormatUint(c.cursor, 10) + `"}}`)
+	}
+	c.serve(w, r, protocols, first)
+}
+
+func (s *Server) subscribeV1(w http.ResponseWriter, r *http.Request) {
+	if status, retry := s.faults.upgrade(); status != 0 {
+		refuse(w, status, retry)
+		return
+	}
+	q := r.URL.Query()
+	f, err := queryFilter(q, true)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c := &subscriber{s: s, filter: f, wire: wireV1}
+	if q.Get("compress") == "true" || strings.Contains(r.Header.Get("Socket-Encoding"), "zstd") {
+		c.wire = wireV1Zstd
+	}
+	if _, err := c.start(q.Get("cursor"), true); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.serve(w, r, nil, nil)
+}
+
+var errTooOld = errors.New("sim: cursor too old")
+
+// start resolves the cursor. Without one, and with one in the future, the stream begins behind the tip. clamped says that
+// a time was raised to the floor.
+func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
+	_, tip := c.s.log.bounds()
+	c.cursor = tip + 1
+	if raw == "" {
+		return false, nil
+	}
+	n, err := strconv.ParseInt(raw, 10, 64)
+	if err != nil || n < 0 {
+		return false, fmt.Errorf("sim: invalid cursor %q", raw)
+	}
+	byTime := n >= cursorIsTime || v1 && c.s.cfg.NoV2
+	seq := uint64(n)
+	if byTime {
+		if seq, err = c.s.log.seqAt(n); err != nil {
+			return false, err
+		}
+	}
+	if seq > tip {
+		return false, nil
+	}
+	seq = max(seq, 1)
+	floor := uint64(1)
+	if back := uint64(max(c.s.cfg.Lookback, 0)); back > 0 && tip > back {
+		floor = tip - back + 1
+	}
+	if seq < floor {
+		if !byTime && !v1 {
+			return false, fmt.Errorf("%w: cursor %d below lookback floor %d", errTooOld, seq, floor)
+		}
+		seq, clamped = floor, true
+	}
+	if back := uint64(max(c.s.faults.get().ClampTo, 0)); back > 0 && tip > back {
+		seq = max(seq, tip-back+1)
+	}
+	c.cursor = seq
+	return clamped, nil
+}
+
+// hijacker keeps the connection that the websocket takes over.
+type hijacker struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (h *hijacker) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
+	conn, rw, err = http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn = conn
+	return conn, rw, err
+}
+
+// serve upgrades the connection and sends until one side ends it.
+func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []string, first []byte) {
+	h := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: protocols})
+	if err != nil {
+		return // Accept has told the client
+	}
+	defer conn.CloseNow()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a hijacked request's context ends by itself
+	defer cancel()
+	c.conn, c.raw, c.cancel = conn, h.conn, cancel
+	if !c.s.join(c) {
+		_ = conn.Close(websocket.StatusGoingAway, "server shutting down")
+		return
+	}
+	defer c.s.leave(c)
+	if c.wire.v1() {
+		go c.discard(ctx)
+	} else {
+		ctx = conn.CloseRead(ctx)
+	}
+	if first != nil {
+		c.frame(c.s.codec.compress(first, c.wire))
+	}
+	if err := c.run(ctx); err != nil && ctx.Err() == nil {
+		c.s.logger.Info("sim: subscriber ended", "err", err)
+	}
+}
+
+// discard reads what a v1 client sends: option updates, which this server doesn't follow.
+func (c *subscriber) discard(ctx context.Context) {
+	defer c.cancel()
+	for {
+		if _, _, err := c.conn.Read(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// run sends events from the cursor on.
+func (c *subscriber) run(ctx context.Context) error {
+	for {
+		if err := c.s.faults.stall(ctx); err != nil {
+			return err
+		}
+		idle, done := context.WithTimeout(ctx, pingEvery)
+		entries, err := c.s.log.read(idle, c.cursor)
+		done()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			c.buf = append(c.buf, 0x89, 0) // an empty ping
+		case err != nil:
+			return err
+		}
+		for _, e := range entries {
+			if err := c.send(ctx, e); err != nil {
+				return err
+			}
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// send puts one event into the buffer, or on the wire.
+func (c *subscriber) send(ctx context.Context, e *entry) error {
+	c.cursor = e.Seq + 1
+	if c.wire.v1() && (e.Kind == KindSync || e.Resync) || !c.filter.wants(&e.Event) {
+		return nil
+	}
+	frame, size, err := c.s.codec.frame(e, c.wire)
+	if err != nil {
+		return err
+	}
+	if c.filter.maxSize > 0 && size > c.filter.maxSize {
+		return nil
+	}
+	if err := c.s.faults.strike(ctx, c, frame); err != nil {
+		return err
+	}
+	if len(c.buf) >= flushAt {
+		return c.flush()
+	}
+	return nil
+}
+
+// frame appends a websocket frame, as a server sends it: final, unmasked (RFC 6455, section 5.2).
+func (c *subscriber) frame(payload []byte) {
+	c.buf = appendFrame(c.buf, c.wire.zstd(), payload)
+}
+
+func appendFrame(b []byte, binaryFrame bool, payload []byte) []byte {
+	op := byte(0x81)
+	if binaryFrame {
+		op = 0x82
+	}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, op, byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, op, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, op, 127), uint64(n))
+	}
+	return append(b, payload...)
+}
+
+// flush writes the buffer in one call, so that the frames that the websocket library writes itself, pongs and the
+// goodbye, come between frames and never into one.
+func (c *subscriber) flush() error {
+	if len(c.buf) == 0 {
+		return nil
+	}
+	if err := c.raw.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := c.raw.Write(c.buf)
+	c.buf = c.buf[:0]
+	return err
+}
+
+// join enters a subscriber; false when the server is closing.
+func (s *Server) join(c *subscriber) bool {
+	s.conns.Lock()
+	defer s.conns.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.open[c] = struct{}{}
+	s.wg.Add(1)
+	s.connected.Add(1)
+	return true
+}
+
+func (s *Server) leave(c *subscriber) {
+	s.conns.Lock()
+	delete(s.open, c)
+	s.conns.Unlock()
+	s.wg.Done()
+}
+
+func (s *Server) subscribers() []*subscriber {
+	s.conns.Lock()
+	defer s.conns.Unlock()
+	out := make([]*subscriber, 0, len(s.open))
+	for c := range s.open {
+		out = append(out, c)
+	}
+	return out
+}
+
+// closeSubscribers ends all streams with a goodbye and lets no more in.
+func (s *Server) closeSubscribers() {
+	s.conns.Lock()
+	s.stopped = true
+	s.conns.Unlock()
+	for _, c := range s.subscribers() {
+		go func() {
+			_ = c.conn.Close(websocket.StatusGoingAway, "server shutting down") // waits for the peer up to 5 s
+			c.cancel()
+		}()
+	}
+}

@@ -1,0 +1,191 @@
+package link
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// appendURI appends the normal form of the URI scheme:rest, RFC 3986 with the extensions that appendPart makes. rest is
+// not empty. Ports, empty queries and empty fragments stay as they are, because whether they matter depends on the
+// scheme; only the colon of an empty port goes.
+func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
+	from := len(dst)
+	dst = append(dst, scheme...)
+	lower(dst[from:])
+	web := string(dst[from:]) == "http" || string(dst[from:]) == "https"
+	dst = append(dst, ':')
+
+	var extra uint16
+	authority := strings.HasPrefix(rest, "//")
+	if authority {
+		// With an authority it is clear that a URI was meant, and "?a[]=1" is common in those. Without one the string
+		// may as well be prose or markup ("note:<b>", "Q:なんで"), and the letter of RFC 3986 decides.
+		extra = lax | iri
+		end := 2
+		for end < len(rest) && rest[end] != '/' && rest[end] != '?' && rest[end] != '#' {
+			end++
+		}
+		var ok bool
+		if dst, ok = appendAuthority(append(dst, "//"...), rest[2:end], web); !ok {
+			return dst, false
+		}
+		rest = rest[end:]
+	} else if web {
+		return dst, false // RFC 9110, section 4.2: an http URI has an authority
+	}
+
+	path, query, fragment := cut(rest)
+	start := len(dst)
+	dst, ok := appendPart(dst, path, inPath|extra)
+	if !ok {
+		return dst, false
+	}
+	// A path without a slash in front is opaque (mailto:, urn:), dots and all.
+	if strings.HasPrefix(path, "/") {
+		dst = dst[:start+removeDots(dst[start:])]
+		if !authority && len(dst) > start+1 && dst[start+1] == '/' {
+			// "x:/.//y", not "x://y", in which y would be an authority (RFC 3986, section 3.3; WHATWG URL does the
+			// same).
+			dst = append(dst, "/."...)
+			copy(dst[start+2:], dst[start:len(dst)-2])
+			dst[start], dst[start+1] = '/', '.'
+		}
+	}
+	return appendTail(dst, query, fragment, inQuery|extra)
+}
+
+// cut splits what follows a URI's authority into the path, the query with its question mark and the fragment with its
+// number sign.
+func cut(s string) (path, query, fragment string) {
+	if i := strings.IndexByte(s, '#'); i >= 0 {
+		s, fragment = s[:i], s[i:]
+	}
+	if i := strings.IndexByte(s, '?'); i >= 0 {
+		s, query = s[:i], s[i:]
+	}
+	return s, query, fragment
+}
+
+// appendTail appends the query and the fragment as cut returned them.
+func appendTail(dst []byte, query, fragment string, allowed uint16) ([]byte, bool) {
+	ok := true
+	if query != "" {
+		if dst, ok = appendPart(append(dst, '?'), query[1:], allowed); !ok {
+			return dst, false
+		}
+	}
+	if fragment != "" {
+		dst, ok = appendPart(append(dst, '#'), fragment[1:], allowed)
+	}
+	return dst, ok
+}
+
+// appendAuthority appends [userinfo@]host[:port] with the host in lower case, an IPv6 address in the form of RFC 5952
+// as far as netip goes. Only an http URI (web) must have a host.
+func appendAuthority(dst []byte, s string, web bool) ([]byte, bool) {
+	ok := true
+	if i := strings.IndexByte(s, '@'); i >= 0 {
+		if dst, ok = appendPart(dst, s[:i], inUserinfo); !ok {
+			return dst, false
+		}
+		dst = append(dst, '@')
+		s = s[i+1:]
+	}
+	host, port := s, ""
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return dst, false
+		}
+		host, port = s[:end+1], s[end+1:]
+		if port != "" && port[0] != ':' {
+			return dst, false
+		}
+	} else if i := strings.IndexByte(s, ':'); i >= 0 {
+		host, port = s[:i], s[i:]
+	}
+	if web && host == "" {
+		return dst, false
+	}
+	if dst, ok = appendHost(dst, host); !ok {
+		return dst, false
+	}
+	for i := 1; i < len(port); i++ {
+		if port[i] < '0' || port[i] > '9' {
+			return dst, false
+		}
+	}
+	if len(port) > 1 {
+		dst = append(dst, port...)
+	}
+	return dst, true
+}
+
+func appendHost(dst []byte, host string) ([]byte, bool) {
+	from, ok := len(dst), true
+	switch {
+	case !strings.HasPrefix(host, "["):
+		dst, ok = appendPart(dst, host, inHost)
+		lower(dst[from:])
+	case len(host) > 2 && host[1]|0x20 == 'v':
+		// "[v" hex digits "." characters "]": an address of a future version. No escapes in it.
+		version, address, _ := strings.Cut(host[2:len(host)-1], ".")
+		if version == "" || address == "" {
+			return dst, false
+		}
+		for i := range len(version) {
+			ok = ok && unhex(version[i]) < 16
+		}
+		for i := range len(address) {
+			ok = ok && class[address[i]]&inUserinfo != 0
+		}
+		dst = append(dst, host...)
+		lower(dst[from:])
+	default:
+		address, err := netip.ParseAddr(host[1 : len(host)-1])
+		if err != nil || !address.Is6() || address.Zone() != "" {
+			return dst, false // a zone means something on one machine only
+		}
+		dst = append(address.AppendTo(append(dst, '[')), ']')
+	}
+	return dst, ok
+}
+
+// removeDots removes the segments "." and ".." from the absolute path in b, in place, as RFC 3986, section 5.2.4 says,
+// and returns the new length.
+func removeDots(b []byte) int {
+	w := 0
+	for r := 0; r < len(b); {
+		end := r + 1
+		for end < len(b) && b[end] != '/' {
+			end++
+		}
+		switch last := end == len(b); string(b[r+1 : end]) {
+		case ".":
+			if last {
+				b[w] = '/'
+				w++
+			}
+		case "..":
+			w = parent(b[:w])
+			if last {
+				b[w] = '/'
+				w++
+			}
+		default:
+			w += copy(b[w:], b[r:end])
+		}
+		r = end
+	}
+	return w
+}
+
+// parent returns the length of the path in b without its last segment and the slash before it.
+func parent(b []byte) int {
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] == '/' {
+			return i
+		}
+	}
+	return 0
+}
