@@ -47,6 +47,8 @@ type Store interface {
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
+	// Gaps lists what is missing now, the newest hundred at most.
+	Gaps(ctx context.Context) ([]db.Gap, error)
 }
 
 // Config says how to serve a store. Only Store has to be set.

@@ -165,6 +165,13 @@ func (f fake) Stats(context.Context) (db.Stats, error) {
 	return db.Stats{Actors: 4, Targets: 5, Records: 10, Links: int64(len(f)), StartedUS: 1_700_000_000_000_000, Gaps: 1}, nil
 }
 
+func (f fake) Gaps(context.Context) ([]db.Gap, error) {
+	if f == nil {
+		return nil, nil
+	}
+	return []db.Gap{{Host: "upstream.example", From: 7, To: 9, Why: "a hole", State: "open", FoundUS: 1_700_000_000_000_000}}, nil
+}
+
 // refuses is a store that finds every position bad.
 type refuses struct{ fake }
 

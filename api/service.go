@@ -21,8 +21,17 @@ type indexAnswer struct {
 	Help        string     `json:"help"`
 	DaysIndexed *int64     `json:"days_indexed"` // whole days since the first event, gaps not taken off
 	Stats       indexStats `json:"stats"`
-	Gaps        int64      `json:"gaps"` // spans of upstream that are missing from the index
+	Gaps        []gap      `json:"gaps"` // spans of upstream that are missing from the index
 	Docs        []string   `json:"docs"`
+}
+
+// gap is a span of an upstream's sequence numbers, both ends in it.
+type gap struct {
+	Host    string `json:"host"`
+	From    uint64 `json:"from"`
+	To      uint64 `json:"to"`
+	Why     string `json:"why"`
+	FoundAt int64  `json:"found_at"` // microseconds since 1970
 }
 
 const help = "weft, a backlink index for the AT Protocol: who links here, from which kind of record, how many. " +
@@ -34,8 +43,15 @@ func (s *server) index(ctx context.Context, _ *params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := indexAnswer{Help: help, Gaps: st.Gaps, Docs: s.paths,
+	gaps, err := s.Store.Gaps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := indexAnswer{Help: help, Gaps: make([]gap, 0, len(gaps)), Docs: s.paths,
 		Stats: indexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
+	for _, g := range gaps {
+		a.Gaps = append(a.Gaps, gap{g.Host, g.From, g.To, g.Why, g.FoundUS})
+	}
 	if st.StartedUS != 0 {
 		days := int64(s.Now().Sub(time.UnixMicro(st.StartedUS)) / (24 * time.Hour))
 		a.Stats.StartedAt, a.DaysIndexed = &st.StartedUS, &days

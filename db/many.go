@@ -78,7 +78,7 @@ func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 // keys. Total is the number of other targets.
 func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
-	if q.After != nil && targetLen(q.After) != len(q.After) {
+	if q.After != nil && (len(q.After) == 0 || targetLen(q.After) != len(q.After)) {
 		return page, ErrBadCursor
 	}
 	m, ok, err := s.many(q)

@@ -39,6 +39,7 @@ type Store struct {
 	resyncs   map[uint64]*resync // accounts whose repo is being replaced
 	next      map[byte]uint64    // the newest id of each kind of name
 	startedUS int64              // time of the first event indexed
+	wal       wal
 	version   atomic.Pointer[version]
 	failed    atomic.Pointer[error] // the fault that stopped writing
 	instance  string
@@ -86,10 +87,11 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	path := filepath.Join(s.cfg.Dir, "weft.db")
+	s.wal.path = path + "-wal"
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
 	// nothing measurable. The writer waits a minute for a lock, since a checkpoint of a replicator can hold one for long.
 	s.writer, err = sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-		"&_pragma=busy_timeout(60000)&_pragma=foreign_keys(0)&_pragma=temp_store(MEMORY)")
+		"&_pragma=busy_timeout(60000)&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
@@ -186,6 +188,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	f.d.base.seq = f.seq
 	s.version.Store(f.d.base)
 	s.committed[b.Host] = max(s.committed[b.Host], seq)
+	s.checkpointIfLarge()
 	return f.stats, nil
 }
 
@@ -227,20 +230,6 @@ func (s *Store) Failed() error {
 
 // Instance is the random name of this index, kept by a restore.
 func (s *Store) Instance() string { return s.instance }
-
-// Checkpoint moves the whole WAL into the database file and empties it.
-func (s *Store) Checkpoint() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var busy, frames, moved int
-	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
-		return fmt.Errorf("db: checkpoint: %w", err)
-	}
-	if busy != 0 {
-		return fmt.Errorf("db: checkpoint: a reader holds the WAL; %d of %d frames moved", moved, frames)
-	}
-	return nil
-}
 
 // Close closes the files. It must not be called during a query.
 func (s *Store) Close() error { return s.closeFiles() }

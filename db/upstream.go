@@ -33,10 +33,11 @@ func (s *Store) AddGap(g Gap) error {
 	return nil
 }
 
-// Gaps lists the gaps, oldest first.
+// Gaps lists the open gaps, the newest hundred at most, newest first: a server that answers nothing for a day leaves
+// more than anyone reads.
 func (s *Store) Gaps(ctx context.Context) ([]Gap, error) {
 	gaps := []Gap{}
-	if err := s.reader.SelectContext(ctx, &gaps, "SELECT host, from_seq, to_seq, why, state, found_us FROM gaps ORDER BY id"); err != nil {
+	if err := s.reader.SelectContext(ctx, &gaps, "SELECT host, from_seq, to_seq, why, state, found_us FROM gaps WHERE state = 'open' ORDER BY id DESC LIMIT 100"); err != nil {
 		return nil, fmt.Errorf("db: list gaps: %w", err)
 	}
 	return gaps, nil

@@ -1,0 +1,370 @@
+package db_test
+
+import (
+	"bufio"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/extract"
+)
+
+// realEvents reads 152 events of the public network, in Jetstream's v1 form.
+func realEvents(t *testing.T) []db.Event {
+	t.Helper()
+	file, err := os.Open("../ingest/extract/testdata/events-152.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	x := extract.New(extract.Limits{})
+	var events []db.Event
+	for sc := bufio.NewScanner(file); sc.Scan(); {
+		var in struct {
+			DID    string
+			TimeUS int64 `json:"time_us"`
+			Commit struct {
+				Rev, Operation, Collection, Rkey string
+				Record                           json.RawMessage
+			}
+			Account struct{ Active bool }
+			Kind    string
+		}
+		if err := json.Unmarshal(sc.Bytes(), &in); err != nil {
+			t.Fatal(err)
+		}
+		e := db.Event{Seq: uint64(len(events) + 1), TimeUS: in.TimeUS, DID: in.DID, Rev: in.Commit.Rev,
+			Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
+		switch in.Kind {
+		case "commit":
+			e.Op = map[string]db.Op{"create": db.OpCreate, "update": db.OpUpdate, "delete": db.OpDelete}[in.Commit.Operation]
+			if e.Op != db.OpDelete {
+				links, err := x.JSON(in.Commit.Record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range links {
+					e.Links = append(e.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})
+				}
+			}
+		case "account":
+			e.Op = db.OpAccount
+		default:
+			continue
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// TestRealEvents holds the index of 152 real events against counts made by hand: there are 105 likes, 15 reposts, 17
+// posts of which 8 are replies, 6 follows and a block; 18 likes and 6 reposts say through which repost they came.
+func TestRealEvents(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	events := realEvents(t)
+	if _, err := s.Apply(db.Batch{Host: "real", Events: events}); err != nil {
+		t.Fatal(err)
+	}
+	var m model.Model
+	bySource := map[db.Source]int64{}
+	for _, e := range events {
+		m.Apply(e)
+		for _, l := range e.Links {
+			bySource[db.Source{Collection: e.Collection, Path: l.Path}]++
+		}
+	}
+	for source, want := range map[db.Source]int64{
+		{Collection: "app.bsky.feed.like", Path: "subject.uri"}:                                            105,
+		{Collection: "app.bsky.feed.like", Path: "via.uri"}:                                                18,
+		{Collection: "app.bsky.feed.repost", Path: "subject.uri"}:                                          15,
+		{Collection: "app.bsky.feed.repost", Path: "via.uri"}:                                              6,
+		{Collection: "app.bsky.feed.post", Path: "reply.parent.uri"}:                                       8,
+		{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}:                                         8,
+		{Collection: "app.bsky.feed.post", Path: "embed.external.uri"}:                                     3,
+		{Collection: "app.bsky.feed.post", Path: "facets[].features[app.bsky.richtext.facet#link].uri"}:    4,
+		{Collection: "app.bsky.graph.follow", Path: "subject"}:                                             6,
+		{Collection: "app.bsky.graph.block", Path: "subject"}:                                              1,
+		{Collection: "app.bsky.actor.status", Path: "embed.external.uri"}:                                  1,
+		{Collection: "app.bsky.feed.post", Path: "facets[].features[app.bsky.richtext.facet#mention].did"}: 0,
+		{Collection: "fm.teal.alpha.actor.status", Path: "item.originUrl"}:                                 0,
+		{Collection: "app.bsky.feed.post", Path: "embed.record.uri"}:                                       0,
+	} {
+		if bySource[source] != want {
+			t.Errorf("%v: %d links, want %d", source, bySource[source], want)
+		}
+	}
+	st, err := s.Stats(t.Context())
+	if err != nil || st.Links != 175 || st.Records != 140 {
+		t.Errorf("%d links of %d records (%v), want 175 of 140", st.Links, st.Records, err)
+	}
+	root := "at://did:plc:u4lmvw4wwzaql3z5kcf3r7h4/app.bsky.feed.post/3mptbyospqk2i"
+	if n, err := s.CountLinks(t.Context(), root, db.Source{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}); n != 2 || err != nil {
+		t.Errorf("the thread with two replies has %d, %v", n, err)
+	}
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 2, Many: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneProcessPerDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another weft has "+dir+" open") {
+		t.Errorf("a second open says %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// tamper changes a closed database behind the store's back.
+func tamper(t *testing.T, dir string, statements ...string) {
+	t.Helper()
+	other, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, statement := range statements {
+		if _, err := other.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRefusals: what can't be a database of this weft's is refused, with the reason.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, statement, want string
+	}{
+		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)", "run the weft that wrote it, or a newer one"},
+		{"another migration", "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'", "was made by another migration"},
+		{"a link without its log row", "INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')", "belongs to no log row"},
+		{"a link that went twice", "UPDATE links SET op = 0 WHERE id = (SELECT min(id) FROM links)", "leaves"},
+		{"a status that the log does not know", "UPDATE actors SET status = 3 WHERE id = 1", "the log says 0"},
+		{"a log row of a kind that is not known", "UPDATE records SET op = 99 WHERE seq = 1", "unknown op 99"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := open(t, dir)
+			if _, err := s.Apply(db.Batch{Host: "real", Events: realEvents(t)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			tamper(t, dir, tc.statement)
+			s, err := db.Open(db.Config{Dir: dir})
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("refused with %q, want %q in it", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestDamagedFile: a file that is no database is refused, and left as it is.
+func TestDamagedFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "weft.db")
+	garbage := strings.Repeat("this is no database. ", 500)
+	if err := os.WriteFile(path, []byte(garbage), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "restore it") {
+		if err == nil {
+			s.Close()
+		}
+		t.Errorf("opened, or refused with %v", err)
+	}
+	if left, err := os.ReadFile(path); err != nil || string(left) != garbage {
+		t.Errorf("the file was changed (%v)", err)
+	}
+}
+
+// TestWriteFaultLatches: after a fault of the database nothing is written any more, nothing of the failed batch is
+// seen, and queries go on; a restart has all that was committed before.
+func TestWriteFaultLatches(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	events := realEvents(t)
+	if _, err := s.Apply(db.Batch{Host: "real", Events: events[:75]}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, dir, "ALTER TABLE links RENAME TO gone")
+	for range 2 {
+		if _, err := s.Apply(db.Batch{Host: "real", Events: events[75:]}); !errors.Is(err, db.ErrFailed) {
+			t.Fatalf("applied with %v", err)
+		}
+		tamper(t, dir, "CREATE VIEW IF NOT EXISTS noise AS SELECT 1") // the fault going away must not start writing again
+	}
+	if s.Failed() == nil {
+		t.Error("the store does not say that it failed")
+	}
+	after, err := s.Stats(t.Context())
+	if err != nil || after.Links != before.Links || after.Failed == "" {
+		t.Errorf("%d links before the fault, %d after it (%v), failed: %q", before.Links, after.Links, err, after.Failed)
+	}
+	if got := s.Cursor("real"); got != events[74].Seq {
+		t.Errorf("the cursor is %d, not %d", got, events[74].Seq)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, dir, "ALTER TABLE gone RENAME TO links")
+	s = open(t, dir)
+	defer s.Close()
+	var m model.Model
+	for _, e := range events[:75] {
+		m.Apply(e)
+	}
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 10}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRestartKeeps: names, times and cursors are those from before a restart, and a log seq is never used twice.
+func TestRestartKeeps(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	events := realEvents(t)
+	if _, err := s.Apply(db.Batch{Host: "a", Events: events[:100], Seq: 100, TimeUS: events[99].TimeUS}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddGap(db.Gap{Host: "a", From: 7, To: 9, Why: "a test"}); err != nil {
+		t.Fatal(err)
+	}
+	// Events that concern nothing still move the cursor.
+	if _, err := s.Apply(db.Batch{Host: "a", Seq: 250, TimeUS: events[99].TimeUS + 1}); err != nil {
+		t.Fatal(err)
+	}
+	instance, before := s.Instance(), must(s.Stats(t.Context()))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	after := must(s.Stats(t.Context()))
+	if s.Instance() != instance || s.Cursor("a") != 250 || s.Cursor("b") != 0 {
+		t.Errorf("instance %s, cursors %d and %d", s.Instance(), s.Cursor("a"), s.Cursor("b"))
+	}
+	if after.StartedUS != events[0].TimeUS || after.StartedUS != before.StartedUS || after.LastSeq != before.LastSeq || after.Gaps != 1 {
+		t.Errorf("before the restart %+v, after it %+v", before, after)
+	}
+	gaps := must(s.Gaps(t.Context()))
+	if len(gaps) != 1 || gaps[0].From != 7 || gaps[0].To != 9 || gaps[0].Why != "a test" || gaps[0].FoundUS == 0 {
+		t.Errorf("gaps: %+v", gaps)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// TestBadCursors: what is no position of a list is refused by every query.
+func TestBadCursors(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	if _, err := s.Apply(db.Batch{Host: "real", Events: realEvents(t)}); err != nil {
+		t.Fatal(err)
+	}
+	q := db.ListQuery{Target: "at://did:plc:u4lmvw4wwzaql3z5kcf3r7h4/app.bsky.feed.post/3mptbyospqk2i",
+		Source: db.Source{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}, Limit: 1}
+	page := must(s.Links(t.Context(), q))
+	for n := range len(page.Next) + 1 {
+		for _, after := range [][]byte{page.Next[:n], append(append([]byte{}, page.Next...), make([]byte, n+1)...)} {
+			if n == len(page.Next) && len(after) == n {
+				continue // the cursor itself
+			}
+			q.After = after
+			if after == nil {
+				q.After = []byte{}
+			}
+			_, err1 := s.Links(t.Context(), q)
+			_, err2 := s.DIDs(t.Context(), q)
+			_, err3 := s.ManyToMany(t.Context(), db.ManyQuery{ListQuery: q, Other: "reply.parent.uri"})
+			_, err4 := s.ManyToManyCounts(t.Context(), db.ManyQuery{ListQuery: q, Other: "reply.parent.uri"})
+			for i, err := range []error{err1, err2, err3, err4} {
+				if !errors.Is(err, db.ErrBadCursor) {
+					t.Errorf("query %d takes %x: %v", i+1, after, err)
+				}
+			}
+		}
+	}
+}
+
+// TestOddEvents: what breaks a rule of the protocol is left out and counted, and what stands beside it is not lost.
+func TestOddEvents(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	good := db.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
+		Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Rev: "3mdtsyunhbu22",
+		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}}
+	odd := func(change func(*db.Event)) db.Event { e := good; change(&e); return e }
+	var many []db.Link
+	for i := range 5000 {
+		many = append(many, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d", i)})
+	}
+	batch := []db.Event{
+		odd(func(e *db.Event) { e.DID = "did:plc:" }),
+		odd(func(e *db.Event) { e.DID = "did:plc:a\x00b" }),
+		odd(func(e *db.Event) { e.DID = "did:web:" + strings.Repeat("a", 2050) }),
+		odd(func(e *db.Event) { e.Collection = "like" }),
+		odd(func(e *db.Event) { e.Rkey = "" }),
+		odd(func(e *db.Event) { e.Rkey = strings.Repeat("a", 513) }),
+		odd(func(e *db.Event) { e.Rev = "yesterday" }),
+		odd(func(e *db.Event) { e.Op = 77 }),
+		odd(func(e *db.Event) { e.Op, e.Rev = db.OpSync, "" }),
+		odd(func(e *db.Event) { e.Links = []db.Link{{Path: "a", Target: "https://a\x00b"}, {Path: "a", Target: ""}} }),
+		good,
+		odd(func(e *db.Event) { e.DID = "did:web:" + strings.Repeat("a", 2030); e.Rkey = strings.Repeat("r", 512) }),
+		odd(func(e *db.Event) { e.Rkey, e.Links = "many", many }),
+		odd(func(e *db.Event) { e.TimeUS, e.Rkey = -5, "before-1970" }),
+	}
+	for i := range batch {
+		batch[i].Seq = uint64(i + 1)
+	}
+	a, err := s.Apply(db.Batch{Host: "odd", Events: batch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Invalid != 11 {
+		t.Errorf("%d events and links are invalid, want 11", a.Invalid)
+	}
+	if n := must(s.CountLinks(t.Context(), "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})); n != 3 {
+		t.Errorf("%d links of the good records, want 3", n)
+	}
+	if st := must(s.Stats(t.Context())); st.Links != 3+2047 {
+		t.Errorf("%d links in all, want 3 and the 2047 that one record may have", st.Links)
+	}
+}
