@@ -23,7 +23,7 @@ type resync struct {
 type fold struct {
 	s         *Store
 	d         *delta
-	committed uint64 // events up to here may be repeats
+	high      uint64 // events up to here may be repeats
 	seq       uint64 // the newest log row
 	nowUS     int64  // time of the event at hand
 	rows      rows
@@ -282,7 +282,7 @@ func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 }
 
 // repeats says whether an event may have been folded before.
-func (f *fold) repeats(e *Event) bool { return e.Seq <= f.committed }
+func (f *fold) repeats(e *Event) bool { return e.Seq <= f.high }
 
 // log appends a row, and the rows of the links that it removed and added.
 func (f *fold) log(r row, removed, added []recordLink) {
@@ -295,7 +295,19 @@ func (f *fold) log(r row, removed, added []recordLink) {
 // actor looks an account up.
 func (f *fold) actor(did string) (uint64, bool) {
 	f.val = append(append(f.val[:0], 'd'), did...)
-	return f.d.id(f.val)
+	return f.id()
+}
+
+// id looks up the name in f.val.
+func (f *fold) id() (uint64, bool) {
+	if id, ok := f.s.ids.get(f.val); ok {
+		return id, true
+	}
+	id, ok := f.d.id(f.val)
+	if ok {
+		f.s.ids.put(f.val, id)
+	}
+	return id, ok
 }
 
 // collection looks a collection up, and enters it when told to.
@@ -304,7 +316,7 @@ func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
 		return f.intern('c', 0, nsid), true
 	}
 	f.val = append(append(f.val[:0], 'c'), nsid...)
-	return f.d.id(f.val)
+	return f.id()
 }
 
 // intern gives the id of a name, a new one when it has none. kind is 'd' for a DID, 'c' for a collection, 's' for a
@@ -315,7 +327,7 @@ func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
 		f.val = appendID(f.val, collection)
 	}
 	f.val = append(f.val, name...)
-	if id, ok := f.d.id(f.val); ok {
+	if id, ok := f.id(); ok {
 		return id
 	}
 	id := f.s.nextID(kind)

@@ -61,12 +61,13 @@ func (s *Store) loadMeta(ctx context.Context) error {
 	var hosts []struct {
 		Host string
 		Seq  uint64
+		High uint64 `db:"high_seq"`
 	}
-	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq FROM upstream"); err != nil {
+	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq, high_seq FROM upstream"); err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		s.committed[h.Host] = h.Seq
+		s.upstreams[h.Host] = upstream{h.Seq, h.High}
 	}
 	return nil
 }
@@ -198,6 +199,27 @@ func (v *version) sourceID(source Source) (id, collection uint64, ok bool) {
 
 // bytes is the memory that the index takes.
 func (v *version) bytes() int { return v.targets.Bytes() + v.records.Bytes() + v.names.Bytes() }
+
+// idCache spares the writer most look-ups of names: a few accounts make most of the events. Only the writer touches it.
+type idCache struct{ young, old map[string]uint64 }
+
+func (c *idCache) get(name []byte) (uint64, bool) {
+	if id, ok := c.young[string(name)]; ok {
+		return id, true
+	}
+	id, ok := c.old[string(name)]
+	if ok {
+		c.put(name, id)
+	}
+	return id, ok
+}
+
+func (c *idCache) put(name []byte, id uint64) {
+	if c.young == nil || len(c.young) >= cacheSize {
+		c.young, c.old = make(map[string]uint64), c.young
+	}
+	c.young[string(name)] = id
+}
 
 // cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000

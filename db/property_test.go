@@ -151,12 +151,12 @@ func TestStoreEqualsModel(t *testing.T) {
 						t.Fatal(err)
 					}
 					batch = batch[n:]
-				}
-				if h.r.IntN(6) == 0 {
-					if err := s.Close(); err != nil {
-						t.Fatal(err)
+					if h.r.IntN(12) == 0 { // in the middle of a rewind too
+						if err := s.Close(); err != nil {
+							t.Fatal(err)
+						}
+						s = open(t, dir)
 					}
-					s = open(t, dir)
 				}
 				if step%4 == 3 {
 					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {

@@ -34,11 +34,12 @@ type Store struct {
 
 	mu        sync.Mutex // held by whoever writes
 	inserts   inserters
-	committed map[string]uint64  // by host: the highest sequence number folded
-	status    map[uint64]Status  // accounts that are not active
-	resyncs   map[uint64]*resync // accounts whose repo is being replaced
-	next      map[byte]uint64    // the newest id of each kind of name
-	startedUS int64              // time of the first event indexed
+	upstreams map[string]upstream // by host
+	status    map[uint64]Status   // accounts that are not active
+	resyncs   map[uint64]*resync  // accounts whose repo is being replaced
+	next      map[byte]uint64     // the newest id of each kind of name
+	startedUS int64               // time of the first event indexed
+	ids       idCache
 	wal       wal
 	version   atomic.Pointer[version]
 	failed    atomic.Pointer[error] // the fault that stopped writing
@@ -66,7 +67,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg:       cfg,
-		committed: map[string]uint64{},
+		upstreams: map[string]upstream{},
 		status:    map[uint64]Status{},
 		resyncs:   map[uint64]*resync{},
 		next:      map[byte]uint64{},
@@ -169,7 +170,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), committed: s.committed[b.Host], seq: v.seq}
+	f := &fold{s: s, d: newDelta(v), high: s.upstreams[b.Host].high, seq: v.seq}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
@@ -179,7 +180,8 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if len(b.Events) > 0 {
 		firstUS = b.Events[0].TimeUS
 	}
-	if err := s.commit(b.Host, seq, timeUS, firstUS, &f.rows); err != nil {
+	up := s.upstreams[b.Host].moved(seq)
+	if err := s.commit(b.Host, up, timeUS, firstUS, &f.rows); err != nil {
 		err = fmt.Errorf("db: commit a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
 		s.failed.Store(&err)
 		return Applied{}, err
@@ -187,12 +189,12 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	f.d.flush()
 	f.d.base.seq = f.seq
 	s.version.Store(f.d.base)
-	s.committed[b.Host] = max(s.committed[b.Host], seq)
+	s.upstreams[b.Host] = up
 	s.checkpointIfLarge()
 	return f.stats, nil
 }
 
-func (s *Store) commit(host string, seq uint64, timeUS, firstUS int64, rs *rows) error {
+func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows) error {
 	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
 	if err != nil {
 		return err
@@ -206,9 +208,9 @@ func (s *Store) commit(host string, seq uint64, timeUS, firstUS int64, rs *rows)
 			return err
 		}
 	}
-	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, time_us) VALUES (?, 'v2', ?, ?)
-		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, time_us = excluded.time_us`,
-		host, int64(seq), timeUS); err != nil {
+	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us) VALUES (?, 'v2', ?, ?, ?)
+		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, high_seq = excluded.high_seq, time_us = excluded.time_us`,
+		host, int64(up.seq), int64(up.high), timeUS); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

@@ -5,11 +5,33 @@ import (
 	"fmt"
 )
 
-// Cursor is the highest sequence number of a host whose effects are in the index; 0 when there is none.
+// upstream is where we are in an upstream.
+type upstream struct {
+	seq  uint64 // where to go on from: all up to it is in the log
+	high uint64 // the highest number ever seen: up to it, an event may be a repeat
+}
+
+// moved is the upstream after a batch that ends at seq. A rewind moves nothing back: what it brings is in the log.
+func (u upstream) moved(seq uint64) upstream {
+	return upstream{max(u.seq, seq), max(u.high, seq)}
+}
+
+// Cursor is the sequence number of a host from which to go on: all up to it is in the index. 0 before the first.
 func (s *Store) Cursor(host string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.committed[host]
+	return s.upstreams[host].seq
+}
+
+// ResetCursor moves a host's cursor back, after the host has lost what was beyond: it gives those numbers to other events.
+func (s *Store) ResetCursor(host string, seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.writer.Exec("UPDATE upstream SET seq = ? WHERE host = ?", int64(seq), host); err != nil {
+		return fmt.Errorf("db: move the cursor of %s back to %d: %w", host, seq, err)
+	}
+	s.upstreams[host] = upstream{seq, s.upstreams[host].high}
+	return nil
 }
 
 // Gap is a span of upstream that was missed.

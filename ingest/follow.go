@@ -35,7 +35,6 @@ const (
 // follow is what following carries from one session to the next; only followUpstream and what it calls touch it.
 type follow struct {
 	archive bool   // the live stream no longer reaches back to the cursor: replay the archive
-	resume  uint64 // where to resume when not at the store's cursor: a server that has lost what was beyond
 	last    uint64 // the newest sequence number received
 	holeAt  uint64 // the last one before a hole
 	tries   int    // sessions that ended there
@@ -69,7 +68,9 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 			break
 		}
 		if errors.Is(err, errSilent) {
-			in.lookForTip(ctx)
+			if err := in.lookForTip(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	in.state.Store(&State{Detail: "stopped"})
@@ -137,9 +138,6 @@ func (in *Ingest) start(ctx context.Context) (opts []jetstream.Option, after uin
 		opts = append(opts, jetstream.WithAPIKey(in.cfg.Key))
 	}
 	cursor := in.cfg.Store.Cursor(in.cfg.Host)
-	if in.follow.resume > 0 {
-		cursor, in.follow.resume = in.follow.resume, 0
-	}
 	if cursor == 0 {
 		after, live, err := in.cfg.From.resolve(ctx, in.cfg.Host)
 		if err != nil {
@@ -250,14 +248,14 @@ func (in *Ingest) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // lookForTip asks a silent upstream where its tip is. A server whose tip lies below our cursor has lost what was
-// beyond, and would never send us anything: it is taken up again where it is.
-func (in *Ingest) lookForTip(ctx context.Context) {
+// beyond, and would never send us anything: it is taken up again where it is. An error is the store's.
+func (in *Ingest) lookForTip(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Silence)
 	defer cancel()
 	client, err := jetstream.Subscribe(in.cfg.Host, jetstream.WithRawRecords(), jetstream.WithBatchSize(1),
 		jetstream.WithZstdCompression(false))
 	if err != nil {
-		return // the next session meets the same error, and reports it
+		return nil // the next session meets the same error, and reports it
 	}
 	defer client.Close()
 	for b, err := range client.Events(ctx) {
@@ -265,12 +263,15 @@ func (in *Ingest) lookForTip(ctx context.Context) {
 			continue
 		}
 		tip, cursor := b.LastCursor(), in.cfg.Store.Cursor(in.cfg.Host)
-		if tip < cursor {
-			in.follow.resume = max(tip-min(tip, in.cfg.Rewind), 1)
-			in.cfg.Logger.Error("the upstream has lost events: its tip lies below our cursor; going on from its tip",
-				"host", in.cfg.Host, "tip_seq", tip, "cursor_seq", cursor, "resume_seq", in.follow.resume)
-			in.metrics.lost.Inc()
+		if tip >= cursor {
+			return nil
 		}
-		return
+		// Not 0, which would begin at the tip; what lies before is not lost to us.
+		resume := max(tip-min(tip, in.cfg.Rewind), 1)
+		in.cfg.Logger.Error("the upstream has lost events: its tip lies below our cursor; going on from its tip",
+			"host", in.cfg.Host, "tip_seq", tip, "cursor_seq", cursor, "resume_seq", resume)
+		in.metrics.lost.Inc()
+		return in.cfg.Store.ResetCursor(in.cfg.Host, resume)
 	}
+	return nil
 }

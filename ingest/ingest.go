@@ -22,8 +22,10 @@ import (
 type Store interface {
 	// Apply commits a batch and its cursor.
 	Apply(db.Batch) (db.Applied, error)
-	// Cursor is the highest sequence number of a host that is committed, 0 when there is none.
+	// Cursor is the sequence number of a host up to which all is committed, 0 when there is none.
 	Cursor(host string) uint64
+	// ResetCursor moves a host's cursor back after the host has lost what was beyond.
+	ResetCursor(host string, seq uint64) error
 	// AddGap writes down what was missed.
 	AddGap(db.Gap) error
 }
@@ -153,6 +155,9 @@ func (in *Ingest) Ready() error {
 	}
 	return nil
 }
+
+// Seen is the sequence number of the newest event received, committed or not.
+func (in *Ingest) Seen() uint64 { return in.seen.Load() }
 
 // Lag is how far the newest event received lies behind the clock; 0 before the first.
 func (in *Ingest) Lag() time.Duration {

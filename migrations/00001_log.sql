@@ -7,12 +7,15 @@ CREATE TABLE meta (
   value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Where we are in each upstream: the last sequence number whose effects are in the log, and its time.
+-- Where we are in each upstream. seq: where to go on from; all up to it is in the log. high_seq: the highest number
+-- ever seen, which is above seq after the upstream has lost events and gives their numbers to others; up to it, an event
+-- may be a repeat. time_us: that of the newest event.
 CREATE TABLE upstream (
-  host    TEXT PRIMARY KEY,
-  kind    TEXT NOT NULL,
-  seq     INTEGER NOT NULL,
-  time_us INTEGER NOT NULL
+  host     TEXT PRIMARY KEY,
+  kind     TEXT NOT NULL,
+  seq      INTEGER NOT NULL,
+  high_seq INTEGER NOT NULL,
+  time_us  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Accounts, as authors and as targets. status: 0 active, 1 deactivated, 2 suspended, 3 takendown, 4 deleted, 5 otherwise

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -80,7 +81,8 @@ func compareList(ctx context.Context, x Index, list List, want []Link, page int)
 		return err
 	}
 	if links != int64(len(want)) || dids != DIDs(want) {
-		return fmt.Errorf("%v: the index counts %d links of %d accounts, the model %d of %d", list, links, dids, len(want), DIDs(want))
+		return fmt.Errorf("%v: the index counts %d links of %d accounts, the model %d of %d: %w", list, links, dids, len(want), DIDs(want),
+			difference(ctx, x, list, want))
 	}
 	for _, reverse := range []bool{false, true} {
 		q := db.ListQuery{Target: list.Target, Source: list.Source, Limit: page, Reverse: reverse}
@@ -103,6 +105,29 @@ func compareList(ctx context.Context, x Index, list List, want []Link, page int)
 		}
 	}
 	return compareDIDs(ctx, x, list, want, page)
+}
+
+// difference names a link that is in only one of the two.
+func difference(ctx context.Context, x Index, list List, want []Link) error {
+	got, err := walk(func(after []byte) (db.Page[db.Record], error) {
+		return x.Links(ctx, db.ListQuery{Target: list.Target, Source: list.Source, Limit: 1000, After: after})
+	}, 1000)
+	if err != nil {
+		return err
+	}
+	in := map[db.Record]int{}
+	for _, l := range want {
+		in[l.Record]++
+	}
+	for _, r := range got {
+		in[r]--
+	}
+	for r, n := range in {
+		if n != 0 {
+			return fmt.Errorf("%v is in the model %+d times more often", r, n)
+		}
+	}
+	return errors.New("the index lists the same links")
 }
 
 // sameOrder holds records against links: the same ones, and in an order that their ranks allow.

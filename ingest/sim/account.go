@@ -22,7 +22,7 @@ const (
 	forgetTo = 256
 
 	// keptRecords bounds the repo of an account whose repo is known exactly. At the bound it writes nothing new until
-	// something is gone. A resync is then at most that many rows, and a sync every 5,000 events stays below 2 % of them.
+	// something is gone. A resync is then at most that many rows, and with one sync in 5,000 events they are at most 3 %.
 	keptRecords = 160
 
 	// keptShare and keptMax say how many accounts' repos are known exactly: enough to choose from, and at 4,096 accounts of

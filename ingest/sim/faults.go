@@ -152,7 +152,7 @@ func (fs *faultState) stall(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-time.After(min(wait, 20*time.Millisecond)): // SetStall may shorten it
+		case <-time.After(min(wait, 20*time.Millisecond)): // another Stall may end it
 		case <-ctx.Done():
 			return ctx.Err()
 		}

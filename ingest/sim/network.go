@@ -86,7 +86,7 @@ func NewNetwork(cfg NetworkConfig) *Network {
 	n := &Network{
 		cfg:   cfg,
 		r:     rng{mix(cfg.Seed ^ 0x77656674)},
-		gap:   max(int(1e6/cfg.RatePerSec), 2),
+		gap:   max(int(1e6/cfg.RatePerSec), minGap),
 		now:   cfg.StartUS - 1,
 		names: []string{"self"},
 		t:     cborw{make([]byte, 0, 4096)},
@@ -96,11 +96,12 @@ func NewNetwork(cfg NetworkConfig) *Network {
 	for gcd(n.spread, uint64(cfg.Accounts)) != 1 {
 		n.spread += 2
 	}
-	kept := min(max(cfg.Accounts/keptShare, keptMin), keptMax, cfg.Accounts)
-	stride := cfg.Accounts / kept
+	// At most half, as those that are full write no more.
+	kept := min(max(cfg.Accounts/keptShare, keptMin), keptMax, cfg.Accounts/2)
+	stride := cfg.Accounts / max(kept, 1)
 	n.accounts = make([]account, cfg.Accounts)
 	for i := range n.accounts {
-		keep := i%stride == stride-1 && len(n.keptIDs) < kept
+		keep := len(n.keptIDs) < kept && i%stride == stride-1
 		if keep {
 			n.keptIDs = append(n.keptIDs, i)
 		}
@@ -117,14 +118,26 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// AdvanceTo moves the network's clock: the next event is at us (unix µs) or later. It never goes back. A live server
-// calls it with the wall clock; whoever calls it with anything else than a function of the events gives up determinism.
+// AdvanceTo moves the network's clock: the next event is at us (unix µs) or later. It never goes back. Whoever
+// calls it with anything else than a function of the events, such as the wall clock, gives up determinism.
 func (n *Network) AdvanceTo(us int64) {
 	n.now = max(n.now, us-1)
 }
 
 // Now is the time of the last event, unix µs.
 func (n *Network) Now() int64 { return n.now }
+
+// Events is the network's next k events.
+func (n *Network) Events(k int) []Event {
+	out := make([]Event, k)
+	for i := range out {
+		out[i] = n.Next()
+	}
+	return out
+}
+
+// minGap is the smallest mean distance of two events, µs, with which half of it still is one.
+const minGap = 2
 
 // Next is the network's next event.
 func (n *Network) Next() Event {

@@ -17,14 +17,16 @@ import (
 func hashEvents(n *Network, k int) string {
 	h := sha256.New()
 	for range k {
-		fmt.Fprintf(h, "%+v\n", n.Next())
+		e := n.Next()
+		h.Write(e.CBOR)
+		e.CBOR = nil // printed, it would take most of the test's time
+		fmt.Fprintf(h, "%+v\n", e)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 func TestNetworkDeterministic(t *testing.T) {
 	t.Parallel()
-	const k = 20_000
 	configs := map[string]NetworkConfig{
 		"zero":    {},
 		"seed":    {Seed: 1},
@@ -36,6 +38,10 @@ func TestNetworkDeterministic(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for name, cfg := range configs {
+		k := 4000
+		if name == "zero" {
+			k = 20_000
+		}
 		sum := hashEvents(NewNetwork(cfg), k)
 		if again := hashEvents(NewNetwork(cfg), k); again != sum {
 			t.Errorf("%s: same configuration, different events", name)
@@ -51,7 +57,7 @@ func TestNetworkDeterministic(t *testing.T) {
 // generator changes them: then every fixture that was made with it changes too, and this sum with them.
 func TestNetworkPinned(t *testing.T) {
 	t.Parallel()
-	const want = "PINNED"
+	const want = "30dbbd94c6d45ce97dff3266f5a99271bc2b189ad8e61753c8b16193cca8f406"
 	if got := hashEvents(NewNetwork(NetworkConfig{}), 20_000); got != want {
 		t.Errorf("first 20,000 events of the zero configuration: %s, pinned %s", got, want)
 	}

@@ -21,7 +21,7 @@ func (n *Network) commit() Event {
 			}
 		}
 	case roll < deleteShare+updateShare:
-		for range 8 {
+		for range 64 { // few have a profile or a list so far
 			if e, ok := n.update(n.author()); ok {
 				return e
 			}

@@ -14,11 +14,11 @@ const (
 	recentPosts = 1 << 14
 
 	// hotPosts is how many posts are popular at one time. Half of all attention goes to them by Zipf's law, so that the
-	// first has one event in thirty.
+	// first has one event in twenty-five.
 	hotPosts = 256
 
 	// hotEvery is how many posts there are to one that becomes hot in the place of another: with 256 places a hot post
-	// stays so for about 400,000 events and gets some thousand likes, the best of them 10,000.
+	// stays so for about 400,000 events and gets some thousand likes, the best of them 15,000.
 	hotEvery = 200
 
 	// phantomPosts are from before the simulation began: their records never come, as for an index that starts live.

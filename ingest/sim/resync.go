@@ -10,6 +10,9 @@ type resync struct {
 // syncEvent declares an account's repo anew. Its rows, the whole repo, follow; what was in the repo before and isn't
 // among them is gone. One sync in two finds the repo changed without events having said so.
 func (n *Network) syncEvent() (Event, bool) {
+	if len(n.keptIDs) == 0 { // a network of one
+		return Event{}, false
+	}
 	slot := -1
 	for range 16 {
 		i := n.keptIDs[n.r.n(len(n.keptIDs))]

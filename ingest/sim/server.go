@@ -42,8 +42,8 @@ type ServerConfig struct {
 	// Total is when Run and Emit stop, counted with the Backlog. Zero: never.
 	Total int
 
-	// WallClock gives live events the time of the clock, and without a Network and a StartUS puts the backlog right before
-	// it. The history then depends on when it was made.
+	// WallClock gives live events the time of the clock instead of spacing them by RatePerSec, and without a Network and a
+	// StartUS puts the backlog right before it. The history then depends on when it was made.
 	WallClock bool
 
 	// Lookback is how many events before the tip the live streams go back. A v2 seq cursor below is refused with
@@ -150,7 +150,10 @@ func (s *Server) start() (err error) {
 		return fmt.Errorf("sim: listen: %w", err)
 	}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
-	return s.buildBacklog()
+	if err = s.buildBacklog(); err == nil && s.cfg.WallClock {
+		s.net.gap = minGap
+	}
+	return err
 }
 
 // URL is the server's address, http://host:port.
@@ -196,7 +199,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.closing:
 			return nil
 		case err := <-served:
-			if errors.Is(err, http.ErrServerClosed) {
+			if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) { // Close was faster
 				return nil
 			}
 			return fmt.Errorf("sim: serve: %w", err)

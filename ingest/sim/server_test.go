@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -101,14 +102,6 @@ func expectSame(t *testing.T, got, want []Event) {
 	}
 }
 
-func take(n *Network, k int) []Event {
-	out := make([]Event, k)
-	for i := range out {
-		out[i] = n.Next()
-	}
-	return out
-}
-
 // TestOfficialClientReplaysAndFollows is the whole v2 side: archive, cutover, live tail across segment borders.
 func TestOfficialClientReplaysAndFollows(t *testing.T) {
 	t.Parallel()
@@ -128,7 +121,78 @@ func TestOfficialClientReplaysAndFollows(t *testing.T) {
 			if len(errs) > 0 {
 				t.Fatal(errs)
 			}
-			expectSame(t, got, take(NewNetwork(nc), 18_000))
+			expectSame(t, got, NewNetwork(nc).Events(18_000))
 		})
+	}
+}
+
+func TestRunEmitsAtItsRate(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	s := testServer(t, ServerConfig{Backlog: 500, Rate: 20_000, Total: 2000, EventsPerSegment: 600, WallClock: true})
+	dial(t, s, xrpc+"subscribeEvents?cursor=2000") // a reader at the tip while segments are sealed
+	for s.Tip() < 2000 {
+		if time.Since(before) > 10*time.Second {
+			t.Fatalf("tip %d", s.Tip())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.Emit(100) // Total is reached
+	got := logged(t, s)
+	if len(got) != 2000 || s.Sealed() < 1700 {
+		t.Fatalf("%d events, sealed to %d", len(got), s.Sealed())
+	}
+	first, last := time.UnixMicro(got[0].TimeUS), time.UnixMicro(got[1999].TimeUS)
+	if d := last.Sub(before); d < 0 || d > 15*time.Second || before.Sub(first) > 3*time.Second {
+		t.Errorf("events from %s to %s, clock at %s", first, last, before)
+	}
+}
+
+// TestOldEventsLeaveMemory: what is sealed and old leaves memory, and subscribers read it back.
+func TestOldEventsLeaveMemory(t *testing.T) {
+	t.Parallel()
+	nc := NetworkConfig{Seed: 4}
+	s := testServer(t, ServerConfig{NetworkConfig: nc, EventsPerSegment: 5000})
+	s.Emit(22_000)
+	if n := len(s.log.hot); n < hotEvents || n > hotEvents+5000 {
+		t.Errorf("%d events in memory, want %d and what isn't sealed", n, hotEvents)
+	}
+	expectSame(t, logged(t, s), NewNetwork(nc).Events(22_000))
+	for _, us := range []int64{0, 1, 9_999, 5_000_000, 54_000_000} {
+		at := defaultStart + us
+		seq, err := s.log.seqAt(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := logged(t, s)
+		for i, e := range all {
+			if e.TimeUS >= at {
+				if e.Seq != seq {
+					t.Errorf("first event at %d is %d, got %d", at, all[i].Seq, seq)
+				}
+				break
+			}
+		}
+	}
+}
+
+func TestCloseWithoutRun(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(ServerConfig{Backlog: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.dir
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("temporary directory: %v", err)
+	}
+	s.Emit(5) // does nothing
+	if err := s.Run(context.Background()); err != nil {
+		t.Error(err)
 	}
 }

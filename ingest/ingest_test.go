@@ -1,0 +1,369 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+var (
+	events  = flag.Int("events", 30_000, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
+	verbose = flag.Bool("log", false, "log what ingest says")
+)
+
+// patience bounds every wait of these tests; it is far above what a slow machine needs.
+const patience = 2 * time.Minute
+
+func logger(t *testing.T) *slog.Logger {
+	if !*verbose {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func serve(t *testing.T, cfg sim.ServerConfig) *sim.Server {
+	t.Helper()
+	cfg.Logger = logger(t)
+	s, err := sim.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func openStore(t *testing.T, dir string) *db.Store {
+	t.Helper()
+	s, err := db.Open(db.Config{Dir: dir, Logger: logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// follower is an ingest that runs.
+type follower struct {
+	*ingest.Ingest
+	stop func() // stops it, and waits until all is committed
+}
+
+func follow(t *testing.T, cfg ingest.Config) *follower {
+	t.Helper()
+	cfg.Logger = logger(t)
+	in := ingest.New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- in.Run(ctx) }()
+	stopped := false
+	f := &follower{Ingest: in, stop: func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}}
+	t.Cleanup(f.stop)
+	return f
+}
+
+// until polls, for what it waits on lies in other goroutines and behind a network.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s until %s", patience, what)
+		}
+	}
+}
+
+func untilCaughtUp(t *testing.T, store *db.Store, server *sim.Server) {
+	t.Helper()
+	until(t, "the index has caught up", func() bool { return store.Cursor(server.URL()) >= server.Tip() })
+}
+
+func compare(t *testing.T, store *db.Store, server *sim.Server) {
+	t.Helper()
+	m, err := truth.Model(server, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A page grows with the stream, for the cost of paging through a list of accounts grows with its square.
+	if err := m.Compare(t.Context(), store, model.Depth{Page: 7 + *events/1000}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestArchiveIntoLive follows a server from the start of its archive into the live stream.
+func TestArchiveIntoLive(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 8000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}})
+	untilCaughtUp(t, store, server)
+	for range 20 {
+		server.Emit(150)
+	}
+	untilCaughtUp(t, store, server)
+	if err := f.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	f.stop()
+	if f.Ready() == nil {
+		t.Error("ready after the end")
+	}
+	compare(t, store, server)
+}
+
+// TestUpstreamMisbehaves: whatever the server does, the index ends up equal to what the server finally serves.
+func TestUpstreamMisbehaves(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		faults sim.Faults
+		do     func(*sim.Server)
+	}{
+		{name: "drops connections", faults: sim.Faults{DropEvery: 300}},
+		{name: "cuts frames short", faults: sim.Faults{TruncateEvery: 400}},
+		{name: "repeats frames", faults: sim.Faults{DuplicateEvery: 3}},
+		{name: "sends garbage", faults: sim.Faults{GarbageEvery: 1200}},
+		{name: "sends something else instead", faults: sim.Faults{SpoilEvery: 1100}},
+		{name: "sends kinds that are not known", faults: sim.Faults{UnknownEvery: 5}},
+		{name: "sends error frames", faults: sim.Faults{ErrorEvery: 500}},
+		{name: "refuses subscriptions", faults: sim.Faults{RefuseEvery: 2, DropEvery: 700}},
+		{name: "limits the rate of subscriptions", faults: sim.Faults{RefuseEvery: 2, RefuseStatus: 429, RetryAfter: time.Second, DropEvery: 700}},
+		{name: "reorders among accounts and redelivers", faults: sim.Faults{Reorder: 20, RedeliverEvery: 10}},
+		{name: "drops all at once", do: func(s *sim.Server) { s.DropAll() }},
+		{name: "crashes and redelivers under the same numbers", do: func(s *sim.Server) { s.Crash(100, true) }},
+		{name: "stalls", do: func(s *sim.Server) { s.Stall(700 * time.Millisecond) }},
+		{name: "loses its archive for a while", do: func(s *sim.Server) { s.FailArchive(5, 500) }},
+		{name: "jumps into the future", do: func(s *sim.Server) { s.JumpFuture(24 * time.Hour) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, sim.ServerConfig{Backlog: 2000, EventsPerSegment: 1000, Faults: tc.faults,
+				NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 7}})
+			store := openStore(t, t.TempDir())
+			defer store.Close()
+			f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true},
+				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
+			for i := range 12 {
+				server.Emit(250)
+				if i%4 == 2 {
+					untilCaughtUp(t, store, server)
+					if tc.do != nil {
+						tc.do(server)
+					}
+				}
+			}
+			server.SetFaults(sim.Faults{})
+			server.Emit(1) // the last event must come, whatever became of those before
+			untilCaughtUp(t, store, server)
+			f.stop()
+			if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) > 0 {
+				t.Errorf("gaps: %v, %v", gaps, err)
+			}
+			compare(t, store, server)
+		})
+	}
+}
+
+// TestHoleBecomesGap: a block of the archive that stays broken is passed over and written down, and all else is there.
+func TestHoleBecomesGap(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 9000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300}})
+	server.CorruptBlock(1, 0)
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}})
+	untilCaughtUp(t, store, server)
+	f.stop()
+	gaps, err := store.Gaps(t.Context())
+	if err != nil || len(gaps) != 1 {
+		t.Fatalf("gaps: %v, %v", gaps, err)
+	}
+	g := gaps[0]
+	if g.From != 3001 || g.To < g.From || g.Why == "" || g.Host != server.URL() {
+		t.Errorf("the gap is %+v", g)
+	}
+	var m model.Model
+	var r truth.Reader
+	if err := server.Replay(1, func(e sim.Event) error {
+		out, ok, err := r.Event(e)
+		if ok && (e.Seq < g.From || e.Seq > g.To) {
+			m.Apply(out)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTipBelowCursor: a server that has lost what we have seen would be silent for ever; it is taken up again where it is.
+func TestTipBelowCursor(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	server.Emit(500)
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	// An earlier life has seen far more of the same host.
+	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, ingest.Config{Host: server.URL(), Store: store, Silence: 400 * time.Millisecond, Rewind: 100})
+	defer f.stop()
+	until(t, "the lost events are noticed and new ones indexed", func() bool {
+		server.Emit(1)
+		st, err := store.Stats(t.Context())
+		return err == nil && st.Links > 0
+	})
+}
+
+// TestFrom: an index begins where it was told to.
+func TestFrom(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		from  func(*testing.T, *sim.Server) ingest.From
+		first uint64 // the first event that is to be indexed
+	}{
+		{"now", func(*testing.T, *sim.Server) ingest.From { return ingest.From{} }, 4001},
+		{"start", func(*testing.T, *sim.Server) ingest.From { return ingest.From{Start: true} }, 1},
+		{"a sequence number", func(*testing.T, *sim.Server) ingest.From { return ingest.From{Seq: 2500} }, 2500},
+		{"a time", func(t *testing.T, s *sim.Server) ingest.From {
+			var from ingest.From
+			if err := s.Replay(1700, func(e sim.Event) error {
+				if from.US == 0 {
+					from.US = e.TimeUS
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			return from
+		}, 1700},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, sim.ServerConfig{Backlog: 4000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+			store := openStore(t, t.TempDir())
+			defer store.Close()
+			f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: tc.from(t, server)})
+			until(t, "it follows", func() bool { return server.Subscribers() > 0 })
+			server.Emit(100)
+			untilCaughtUp(t, store, server)
+			f.stop()
+			m, err := truth.Model(server, tc.first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestParseFrom(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		in   string
+		want ingest.From
+		ok   bool
+	}{
+		{"", ingest.From{}, true},
+		{"now", ingest.From{}, true},
+		{"start", ingest.From{Start: true}, true},
+		{"1", ingest.From{Seq: 1}, true},
+		{"999999999999999", ingest.From{Seq: 999_999_999_999_999}, true},
+		{"1000000000000000", ingest.From{US: 1_000_000_000_000_000}, true},
+		{"2026-07-01T00:00:00Z", ingest.From{US: 1_782_864_000_000_000}, true},
+		{"2026-07-01", ingest.From{US: 1_782_864_000_000_000}, true},
+		{"0", ingest.From{}, false},
+		{"-1", ingest.From{}, false},
+		{"yesterday", ingest.From{}, false},
+		{"1e9", ingest.From{}, false},
+		{"1960-01-01T00:00:00Z", ingest.From{}, false},
+	} {
+		if got, err := ingest.ParseFrom(tc.in); got != tc.want || (err == nil) != tc.ok {
+			t.Errorf("%q: %+v, %v", tc.in, got, err)
+		}
+	}
+}
+
+// TestReplayedTwice puts a stream through the path of serve twice, stopping it at random and starting it again, and
+// holds every list against the model. With -events 1000000 it gives the figures in the documents:
+//
+//	go test ./ingest -run ReplayedTwice -events 1000000 -v -timeout 30m
+func TestReplayedTwice(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 12))
+	server := serve(t, sim.ServerConfig{Backlog: *events * 9 / 10, EventsPerSegment: max(*events/10, 5000),
+		NetworkConfig: sim.NetworkConfig{Accounts: max(*events/20, 500)}})
+	server.Emit(*events / 10) // not in the archive
+	dir, tip := t.TempDir(), server.Tip()
+	for pass := range 2 {
+		var took time.Duration
+		var wal, links int64
+		starts := 0
+		for done := false; !done; starts++ {
+			begun, store := time.Now(), openStore(t, dir)
+			cfg := ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}}
+			stopAt := store.Cursor(server.URL()) + r.Uint64N(tip/3)
+			if pass == 1 {
+				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // everything comes again
+				stopAt = r.Uint64N(tip)
+			}
+			if stopAt >= tip || starts == 6 {
+				stopAt, done = tip, true
+			}
+			f := follow(t, cfg)
+			until(t, "a restart is due", func() bool { return f.Seen() >= stopAt })
+			f.stop()
+			took += time.Since(begun)
+			wal += store.WALBytes()
+			if done {
+				st, err := store.Stats(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				links = st.Links
+				compare(t, store, server)
+			}
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Logf("pass %d: %d events with %d starts in %s: %.0f events/s; %d links; %d bytes of WAL, %.1f per link", pass+1, *events,
+			starts, took.Round(time.Millisecond), float64(*events)/took.Seconds(), links, wal, float64(wal)/float64(max(links, 1)))
+	}
+}
+
+// replayAll makes ingest begin at the start each time, though the store knows better.
+type replayAll struct{ *db.Store }
+
+func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host), 1) }

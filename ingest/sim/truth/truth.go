@@ -1,0 +1,84 @@
+// Package truth says what an index must hold after the events of the synthetic network: it turns them into events of
+// the store without the ingest between, for tests and benchmarks.
+package truth
+
+import (
+	"fmt"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/sim"
+)
+
+// Reader turns events of the network into events of the store. The zero Reader is ready.
+type Reader struct{ x *extract.Extractor }
+
+var ops = map[string]db.Op{sim.OpCreate: db.OpCreate, sim.OpUpdate: db.OpUpdate, sim.OpDelete: db.OpDelete}
+
+var statuses = map[string]db.Status{
+	sim.StatusDeactivated: db.StatusDeactivated, sim.StatusSuspended: db.StatusSuspended,
+	sim.StatusTakendown: db.StatusTakendown, sim.StatusDeleted: db.StatusDeleted,
+}
+
+// Event turns an event; ok is false for one that concerns no index.
+func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
+	out = db.Event{Seq: e.Seq, TimeUS: e.TimeUS, DID: e.DID, Rev: e.Rev, Collection: e.Collection, Rkey: e.Rkey}
+	switch e.Kind {
+	case sim.KindCommit:
+		out.Op = ops[e.Operation]
+		if e.CBOR == nil {
+			return out, true, nil
+		}
+		if r.x == nil {
+			r.x = extract.New(extract.Limits{})
+		}
+		links, err := r.x.CBOR(e.CBOR)
+		if err != nil {
+			return out, false, fmt.Errorf("truth: record of event %d: %w", e.Seq, err)
+		}
+		for _, l := range links {
+			out.Links = append(out.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})
+		}
+	case sim.KindAccount:
+		out.Op, out.StatusUS = db.OpAccount, e.TimeUS
+		if !e.Active {
+			if out.Status, ok = statuses[e.Status]; !ok {
+				out.Status = db.StatusInactive
+			}
+		}
+	case sim.KindSync:
+		out.Op = db.OpSync
+	default:
+		return out, false, nil
+	}
+	return out, true, nil
+}
+
+// Events makes the first n events of a network that concern an index.
+func Events(cfg sim.NetworkConfig, n int) ([]db.Event, error) {
+	network, events := sim.NewNetwork(cfg), make([]db.Event, 0, n)
+	for r := (Reader{}); len(events) < n; {
+		e, ok, err := r.Event(network.Next())
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			events = append(events, e)
+		}
+	}
+	return events, nil
+}
+
+// Model is what an index must hold that has followed a server from a sequence number to its tip.
+func Model(s *sim.Server, from uint64) (*model.Model, error) {
+	m, r := &model.Model{}, Reader{}
+	err := s.Replay(from, func(e sim.Event) error {
+		out, ok, err := r.Event(e)
+		if ok {
+			m.Apply(out)
+		}
+		return err
+	})
+	return m, err
+}
