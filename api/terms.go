@@ -29,7 +29,7 @@ func (p *params) source() db.Source {
 	}
 	return db.Source{
 		Collection: p.checked("source", "collection", collection, maxCollection),
-		Path:       p.checked("source", "path", withoutDot(path), maxPath),
+		Path:       withoutDot(p.checked("source", "path", path, maxPath)),
 	}
 }
 
@@ -37,13 +37,13 @@ func (p *params) source() db.Source {
 func (p *params) legacySource() db.Source {
 	return db.Source{
 		Collection: p.checked("collection", "value", p.required("collection"), maxCollection),
-		Path:       p.checked("path", "value", withoutDot(p.required("path")), maxPath),
+		Path:       withoutDot(p.checked("path", "value", p.required("path"), maxPath)),
 	}
 }
 
 // other returns the path to the other link of a many-to-many query.
 func (p *params) other() string {
-	return p.checked("pathToOther", "value", withoutDot(p.required("pathToOther")), maxPath)
+	return withoutDot(p.checked("pathToOther", "value", p.required("pathToOther"), maxPath))
 }
 
 // dids returns a repeatable filter by accounts.

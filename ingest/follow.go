@@ -91,7 +91,7 @@ func reason(err error) string {
 
 // session follows the upstream over one client until something is wrong with it.
 func (in *Ingest) session(ctx context.Context) error {
-	opts, after, err := in.start(ctx)
+	opts, after, how, err := in.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (in *Ingest) session(ctx context.Context) error {
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in.cfg.Logger.Info("following upstream", "host", in.cfg.Host, "after_seq", after, "archive", in.follow.archive)
+	in.cfg.Logger.Info("following upstream", "host", in.cfg.Host, "after_seq", after, "how", how)
 	in.state.Store(&State{Connected: true, Detail: "since " + in.cfg.Now().UTC().Format(time.RFC3339)})
 	in.seenAt.Store(in.cfg.Now().UnixMicro())
 	go in.watch(ctx, cancel)
@@ -128,7 +128,7 @@ func (in *Ingest) session(ctx context.Context) error {
 }
 
 // start says where the next session begins.
-func (in *Ingest) start(ctx context.Context) (opts []jetstream.Option, after uint64, err error) {
+func (in *Ingest) start(ctx context.Context) (opts []jetstream.Option, after uint64, how string, err error) {
 	opts = []jetstream.Option{
 		jetstream.WithRawRecords(),
 		jetstream.WithBatchSize(in.cfg.BatchEvents),
@@ -141,20 +141,20 @@ func (in *Ingest) start(ctx context.Context) (opts []jetstream.Option, after uin
 	if cursor == 0 {
 		after, live, err := in.cfg.From.resolve(ctx, in.cfg.Host)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, "", err
 		}
-		if !live {
-			opts = append(opts, jetstream.WithAfterSeq(after))
+		if live {
+			return opts, 0, "live from the tip", nil
 		}
-		return opts, after, nil
+		return append(opts, jetstream.WithAfterSeq(after)), after, "archive", nil
 	}
 	after = cursor - min(cursor, in.cfg.Rewind)
 	// The live stream reaches back a day or more, which spares the archive whole segments for a short rewind. It takes 0
 	// for the tip, so that a rewind to the start is left to the archive too.
 	if in.follow.archive || after == 0 {
-		return append(opts, jetstream.WithAfterSeq(after)), after, nil
+		return append(opts, jetstream.WithAfterSeq(after)), after, "archive", nil
 	}
-	return append(opts, jetstream.WithLiveCursor(after)), after, nil
+	return append(opts, jetstream.WithLiveCursor(after)), after, "live", nil
 }
 
 // clientError decides about an error of the client: nil to go on, or why the session ends.

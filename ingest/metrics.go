@@ -56,6 +56,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		gauge("weft_ingest_lag_seconds", "How far the newest event received lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.seen.Load()) }),
+		gauge("weft_ingest_committed_seq", "Sequence number up to which all is in the index.", func() float64 { return float64(in.cfg.Store.Cursor(in.cfg.Host)) }),
 		gauge("weft_ingest_connected", "1 while a session with the upstream is open.", func() float64 {
 			if in.state.Load().Connected {
 				return 1

@@ -48,7 +48,7 @@ func follow(t testing.TB, url string, until uint64, opts ...jetstream.Option) (e
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for b, err := range c.Events(ctx) {
 		if err != nil {
@@ -109,19 +109,19 @@ func TestOfficialClientReplaysAndFollows(t *testing.T) {
 		t.Run(map[bool]string{false: "plain", true: "zstd"}[zstd], func(t *testing.T) {
 			t.Parallel()
 			nc := NetworkConfig{Seed: 3, Accounts: 500, Churn: 5}
-			s := testServer(t, ServerConfig{NetworkConfig: nc, Backlog: 12_000, EventsPerSegment: 3_000})
-			s.Emit(1000)
+			s := testServer(t, ServerConfig{NetworkConfig: nc, Backlog: 10_000, EventsPerSegment: 1_000})
+			s.Emit(500)
 			go func() {
 				for range 20 {
-					s.Emit(250)
+					s.Emit(100)
 					time.Sleep(5 * time.Millisecond)
 				}
 			}()
-			got, errs := follow(t, s.URL(), 18_000, jetstream.WithZstdCompression(zstd))
+			got, errs := follow(t, s.URL(), 12_500, jetstream.WithZstdCompression(zstd))
 			if len(errs) > 0 {
 				t.Fatal(errs)
 			}
-			expectSame(t, got, NewNetwork(nc).Events(18_000))
+			expectSame(t, got, NewNetwork(nc).Events(12_500))
 		})
 	}
 }

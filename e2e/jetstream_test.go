@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db/model"
+)
+
+const (
+	// Every other kill strikes while weft opens its index, reads the archive or goes over what it had; the rest while it
+	// follows the live stream.
+	jetstreamKills = 6
+	// The archive of ten thousand events is read and committed in less than this.
+	earlyWithin = 500 * time.Millisecond
+	// Long enough for several commits between two kills.
+	liveWithin = 1500 * time.Millisecond
+	// One of those lives sees the server die and come back.
+	serverKill = 3
+	// The client waits 250 ms and more before it tries again; the server's next events come at once.
+	resumeWithin = 30 * time.Second
+)
+
+// TestRealJetstream follows Jetstream's own server while weft and the server are being killed, and then compares all of the
+// network.
+func TestRealJetstream(t *testing.T) {
+	needs(t, buildWeft, buildJetstream)
+	n := startNetwork(t)
+	sealed, err := n.sealed()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	journal, data := newJournal(t, "weft"), t.TempDir()
+	for i := range jetstreamKills {
+		w := startWeft(t, journal, n.url, data)
+		within := earlyWithin
+		if i%2 == 1 {
+			w.up(t)
+			w.reaches(t, tipOf(t, n), resumeWithin)
+			within = liveWithin
+		}
+		if i == serverKill {
+			before := tipOf(t, n)
+			n.server.kill()
+			n.startServer(t)
+			w.reaches(t, before+1, resumeWithin)
+		}
+		// The moment is the point: waiting for a state would leave the others out.
+		after := rand.N(within)
+		select {
+		case <-time.After(after):
+		case <-w.ended:
+			t.Fatalf("weft has ended by itself: %v", w.err)
+		}
+		w.kill()
+		t.Logf("killed after %s, server at %d", after.Round(time.Millisecond), tipOf(t, n))
+	}
+	w := startWeft(t, journal, n.url, data)
+	w.up(t)
+	w.reaches(t, tipOf(t, n), resumeWithin)
+	w.refusesSecond(t, n.url)
+
+	tip := n.stop(t)
+	tr := newOracle()
+	tr.follow(t, n.url, tip)
+	t.Logf("%d events up to %d, of which the archive holds those up to %d", tr.events, tip, sealed)
+	if tip <= sealed {
+		t.Errorf("the server's tip %d lies in its archive: nothing was read live", tip)
+	}
+	usedBothPaths(t, journal)
+	// Most lists here are one link long, those of followers a few: short pages make some of them take several.
+	tr.compare(t, w, model.Depth{Page: 2, Many: true})
+	if seq := w.endsInOrder(t); seq != tip {
+		t.Errorf("weft ended with %d committed, of %d", seq, tip)
+	}
+}
+
+func tipOf(t *testing.T, n *network) uint64 {
+	t.Helper()
+	tip, err := n.tip()
+	if err != nil {
+		t.Fatalf("the Jetstream server's tip: %v", err)
+	}
+	return tip
+}
+
+// usedBothPaths requires of weft's sessions that some read the archive and some took up the live stream where they were: with
+// fewer events, each rewind would reach the start, and only the archive would be tested.
+func usedBothPaths(t *testing.T, j *journal) {
+	t.Helper()
+	var after []string
+	for _, line := range j.since(0) {
+		if strings.Contains(line, `msg="following upstream"`) {
+			after = append(after, attr(line, "after_seq"))
+		}
+	}
+	live := slices.ContainsFunc(after, func(seq string) bool {
+		n, err := strconv.ParseUint(seq, 10, 64)
+		return err == nil && n > 0
+	})
+	if !slices.Contains(after, "0") || !live {
+		t.Errorf("weft's sessions began after %v: both 0, the archive, and others, the live stream, belong there", after)
+	}
+}

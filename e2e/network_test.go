@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+)
+
+const (
+	// So many accounts and records that the archive alone is longer than the 8,192 events that weft goes back when it starts
+	// again: the first start reads the archive, and later ones rewind on the live stream.
+	simAccounts = 250
+	simRecords  = 40
+	// The simulator's limit is 300. A commit holds 1.4 operations on average.
+	simCommits = 250
+
+	// Both are steady within a few seconds; a busy machine may take long.
+	serverWithin = 60 * time.Second
+)
+
+// network is Jetstream's server, which reads from its network simulator.
+type network struct {
+	url, debug string
+	simulator  *child
+	server     *child
+	args       []string // of the server
+	journal    *journal // of the server
+}
+
+// startNetwork starts both and waits until the server has read the simulator's repos and sealed them into its archive.
+func startNetwork(t *testing.T) *network {
+	t.Helper()
+	relay, public, debug := freeAddress(t), freeAddress(t), freeAddress(t)
+	n := &network{url: "http://" + public, debug: "http://" + debug + "/metrics", journal: newJournal(t, "jetstream server")}
+	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator", "--log-format", "text", "serve",
+		"--addr", relay, "--public-url", "http://"+relay, "--data-dir", t.TempDir(), "--seed", "42",
+		"--accounts", strconv.Itoa(simAccounts), "--initial-records-per-account", strconv.Itoa(simRecords),
+		"--commits-per-sec", strconv.Itoa(simCommits),
+		"--firehose-history", "1000000") // all of it: the server must find what it missed while it was dead
+	eventually(t, serverWithin, "the simulator serves", func() error {
+		_, err := get("http://" + relay + "/xrpc/com.atproto.sync.listHosts")
+		return err
+	}, n.simulator)
+	n.args = []string{"--log-format", "text", "serve", "--addr", public, "--debug-addr", debug,
+		"--relay-url", "http://" + relay, "--plc-url", "http://" + relay, "--data-dir", t.TempDir()}
+	n.startServer(t)
+	return n
+}
+
+// startServer starts the server, or starts it again on what it has.
+func (n *network) startServer(t *testing.T) {
+	t.Helper()
+	n.server = start(t, n.journal, nil, "jetstream", n.args...)
+	eventually(t, serverWithin, "the Jetstream server serves its archive", func() error {
+		_, err := n.sealed() // 503 until the server has taken its network up
+		return err
+	}, n.server, n.simulator)
+}
+
+// sealed is the last sequence number that is in the archive.
+func (n *network) sealed() (uint64, error) {
+	body, err := get(n.url + "/xrpc/network.bsky.jetstream.listSegments?limit=1000")
+	if err != nil {
+		return 0, err
+	}
+	var a struct{ Segments []struct{ MaxSeq uint64 } }
+	if err := json.Unmarshal(body, &a); err != nil {
+		return 0, err
+	}
+	if len(a.Segments) == 0 {
+		return 0, fmt.Errorf("the archive is empty")
+	}
+	return a.Segments[len(a.Segments)-1].MaxSeq, nil
+}
+
+// tip is the sequence number of the server's newest event.
+func (n *network) tip() (uint64, error) {
+	next, err := metric(n.debug, "jetstream_ingest_next_seq")
+	return uint64(next) - 1, err
+}
+
+// stillFor is many times what an event takes from the relay's socket into the server's log.
+const stillFor = time.Second
+
+// stop ends the simulator, waits until the server has taken in all that it sent, and returns the tip.
+func (n *network) stop(t *testing.T) uint64 {
+	t.Helper()
+	n.simulator.kill()
+	last, since := uint64(0), time.Now()
+	eventually(t, serverWithin, "the Jetstream server's tip stands still", func() error {
+		tip, err := n.tip()
+		if err != nil {
+			return err
+		}
+		if tip != last {
+			last, since = tip, time.Now()
+		}
+		if time.Since(since) < stillFor {
+			return fmt.Errorf("it is at %d", tip)
+		}
+		return nil
+	}, n.server)
+	return last
+}
+
+// freeAddress is a loopback address that nothing listens on. The programs take no port 0: they must know their own URLs.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

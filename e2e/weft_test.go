@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// weft opens an index of this size in a tenth of a second; a busy machine may take long.
+	upWithin = 20 * time.Second
+	// Its own limit for answers under way is 10 s.
+	downWithin = 20 * time.Second
+)
+
+// weft is a weft serve.
+type weft struct {
+	*child
+	data    string
+	queries string // base URL, once it is up
+	metrics string // URL, once it is up
+}
+
+// startWeft starts a weft that follows an upstream from its start, without waiting for it.
+func startWeft(t *testing.T, j *journal, upstream, data string) *weft {
+	t.Helper()
+	return &weft{data: data, child: start(t, j, nil, "weft", "serve", "--jetstream", upstream, "--from", "start", "--data", data,
+		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")}
+}
+
+// up waits until weft answers and follows its upstream.
+func (w *weft) up(t *testing.T) {
+	t.Helper()
+	eventually(t, upWithin, "weft is up", func() error {
+		queries, ok := w.address("queries")
+		metrics, ok2 := w.address("metrics")
+		if !ok || !ok2 {
+			return fmt.Errorf("it has not logged where it listens")
+		}
+		w.queries, w.metrics = "http://"+queries, "http://"+metrics+"/metrics"
+		_, err := get(w.queries + "/readyz")
+		return err
+	}, w.child)
+}
+
+// address finds in the log where one of weft's servers listens: it is told to take free ports, so that none can be taken by
+// another process between two of its lives.
+func (w *weft) address(server string) (string, bool) {
+	line, ok := w.line("msg=listening", "server="+server)
+	if !ok {
+		return "", false
+	}
+	return attr(line, "address"), true
+}
+
+// attr is the value of an attribute in a line of slog's text format; values here have no spaces.
+func attr(line, name string) string {
+	_, after, _ := strings.Cut(line, " "+name+"=")
+	value, _, _ := strings.Cut(after, " ")
+	return value
+}
+
+// reaches waits until weft has received an event.
+func (w *weft) reaches(t *testing.T, seq uint64, within time.Duration) {
+	t.Helper()
+	eventually(t, within, fmt.Sprintf("weft receives event %d", seq), func() error {
+		at, err := metric(w.metrics, "weft_ingest_seq")
+		if err == nil && uint64(at) < seq {
+			err = fmt.Errorf("it is at %.0f", at)
+		}
+		return err
+	}, w.child)
+}
+
+// refusesSecond starts a second weft on the data directory of one that runs.
+func (w *weft) refusesSecond(t *testing.T, upstream string) {
+	t.Helper()
+	second := startWeft(t, newJournal(t, "second weft"), upstream, w.data)
+	if code := second.exit(t, upWithin); code != 1 {
+		t.Errorf("a second weft on the same data directory ended with %d, not 1", code)
+	}
+	if _, ok := second.line("another weft has "+w.data+" open", "stop it first"); !ok {
+		t.Error("a second weft on the same data directory doesn't say who has it open")
+	}
+	if _, err := get(w.queries + "/readyz"); err != nil {
+		t.Errorf("the first weft is no longer ready: %v", err)
+	}
+}
+
+// endsInOrder ends weft with SIGTERM and holds its last words against the order that keeps everything: whoever reads the log
+// of a shutdown must see what was done and what was not. It returns the sequence number that is committed.
+func (w *weft) endsInOrder(t *testing.T) uint64 {
+	t.Helper()
+	if code := w.terminate(t, downWithin); code != 0 {
+		t.Errorf("weft ended with %d after SIGTERM, not 0", code)
+	}
+	lines := w.output()
+	var seq uint64
+	for _, step := range []string{
+		"shutting down: not ready", "stopping ingest", "all that was received is committed", "checkpointing",
+		"closing connections", "closing the database",
+	} {
+		at := 0
+		for at < len(lines) && !strings.Contains(lines[at], step) {
+			at++
+		}
+		if at == len(lines) {
+			t.Fatalf("weft's shutdown doesn't log %q, or not in its place", step)
+		}
+		if s := attr(lines[at], "seq"); s != "" {
+			var err error
+			if seq, err = strconv.ParseUint(s, 10, 64); err != nil {
+				t.Fatalf("%s: %v", lines[at], err)
+			}
+		}
+		lines = lines[at+1:]
+	}
+	return seq
+}
+
+// quietFor is several times what the commit of one batch takes: with nothing queued and no commit for so long, none is under
+// way.
+const quietFor = 500 * time.Millisecond
+
+// quiet waits until weft has committed what it has received.
+func (w *weft) quiet(t *testing.T) {
+	t.Helper()
+	last, since := -1.0, time.Now()
+	eventually(t, settleWithin, "weft commits all that it has received", func() error {
+		queued, err := metric(w.metrics, "weft_ingest_queue_events")
+		if err != nil {
+			return err
+		}
+		committed, err := metric(w.metrics, "weft_ingest_events_total")
+		if err != nil {
+			return err
+		}
+		if queued > 0 || committed != last {
+			last, since = committed, time.Now()
+		}
+		if time.Since(since) < quietFor {
+			return fmt.Errorf("%v events are committed and %v wait", committed, queued)
+		}
+		return nil
+	}, w.child)
+}
