@@ -1,22 +1,11 @@
 package db
 
 import (
+	"fmt"
 	"strings"
 
 	"weft.dev/weft/link"
 )
-
-// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time, no
-// more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short, the rows
-// that follow would still put their records back.
-const resyncIdleUS = 60 * 1_000_000
-
-// resync is the replacement of an account's records: what follows a sync with its revision is the whole repo.
-type resync struct {
-	rev    uint64
-	seen   map[string]struct{} // keys of the records that followed
-	lastUS int64               // time of the newest of them
-}
 
 // fold works a batch's events out: what they change in the index, and the log rows that say so. It writes nothing;
 // design: each event is folded into the state that all before it left, and folding one twice changes nothing.
@@ -28,6 +17,7 @@ type fold struct {
 	nowUS     int64  // time of the event at hand
 	rows      rows
 	stats     Applied
+	err       error        // a fault in our own data: nothing of the batch may be committed
 	old, next []recordLink // scratch
 	key, val  []byte       // scratch
 }
@@ -155,120 +145,10 @@ func (f *fold) change(key, before []byte, next []recordLink, actor uint64, rkey 
 	}
 }
 
-// account folds a change of an account's status.
-func (f *fold) account(e *Event) {
-	actor, known := f.actor(e.DID)
-	if !known {
-		if e.Status == StatusActive {
-			return
-		}
-		// An account that we know nothing of yet is entered all the same: its records may come late.
-		actor = f.intern('d', 0, e.DID)
-	}
-	old := f.s.status[actor]
-	if e.Status == old {
-		return
-	}
-	if f.repeats(e) && e.StatusUS <= f.since(actor) {
-		f.stats.Stale++
-		return
-	}
-	if r := f.s.resyncs[actor]; r != nil {
-		f.endResync(actor, r)
-	}
-	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, e.StatusUS})
-	f.log(row{op: OpAccount, actor: actor, status: uint8(old)<<4 | uint8(e.Status)}, nil, nil)
-	f.setStatus(actor, old, e.Status)
-}
-
-// setStatus hides, shows or purges an account's links. The order by target holds only what is shown, so that no reader
-// needs to know of statuses; the order by record keeps what may be shown again.
-func (f *fold) setStatus(actor uint64, old, next Status) {
-	f.s.setStatus(actor, next)
-	if next == StatusDeleted || old == StatusDeleted {
-		// What came before the purge, and what was buried after it, must not come back with a repeat: a repo's revisions
-		// are times.
-		f.d.setRev(actor, max(f.d.rev(actor)+1, uint64(max(f.nowUS, 0))<<10))
-	}
-	was, is := old == StatusActive, next == StatusActive
-	if was == is && next != StatusDeleted {
-		return
-	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
-		switch {
-		case was:
-			f.d.linkAll(links, actor, rkey, unlinked)
-		case is:
-			f.d.linkAll(links, actor, rkey, linked)
-		}
-		if next == StatusDeleted {
-			f.d.setRecord(key, nil, true)
-			f.stats.Removed += len(links)
-		}
-	})
-}
-
-// sync opens a resync: the account's whole repo follows.
-func (f *fold) sync(e *Event) {
-	rev, ok := link.ParseTID(e.Rev)
-	if !ok {
-		f.stats.Invalid++
-		return
-	}
-	actor, known := f.actor(e.DID)
-	if !known {
-		return // nothing to replace
-	}
-	if f.s.status[actor] == StatusDeleted {
-		f.stats.Buried++
-		return
-	}
-	if f.repeats(e) && rev < f.d.rev(actor) {
-		f.stats.Stale++
-		return
-	}
-	if r := f.s.resyncs[actor]; r != nil && r.rev != rev {
-		f.endResync(actor, r)
-	}
-	f.d.setRev(actor, rev)
-	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: e.TimeUS}
-}
-
-// endResync removes the records that did not follow the sync.
-func (f *fold) endResync(actor uint64, r *resync) {
-	delete(f.s.resyncs, actor)
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
-		if _, ok := r.seen[string(key)]; ok {
-			return
-		}
-		_, collection, _, _ := cutRecordKey(key)
-		f.change(key, value, nil, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev}, links, nil)
-	})
-	f.d.setRev(actor, r.rev)
-	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
-}
-
-// endIdleResyncs ends the resyncs of accounts that have fallen silent.
-func (f *fold) endIdleResyncs() {
-	for actor, r := range f.s.resyncs {
-		if f.nowUS-r.lastUS > resyncIdleUS {
-			f.endResync(actor, r)
-		}
-	}
-}
-
-// eachRecord walks an account's records that have links. The slices are valid for the call only, key and rkey for ever.
-func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
-	f.d.flush() // so that one scan sees all of them
-	for sc := f.d.base.records.Scan(recordsOfRange(actor)); sc.Next(); {
-		_, _, rkey, err := cutRecordKey(sc.Key())
-		if err != nil {
-			panic("db: record key: " + err.Error()) // written by us moments ago
-		}
-		f.old = f.links(f.old[:0], sc.Value(), rkey)
-		do(sc.Key(), sc.Value(), rkey, f.old)
+// fail keeps the first fault.
+func (f *fold) fail(err error) {
+	if f.err == nil {
+		f.err = err
 	}
 }
 
@@ -276,7 +156,7 @@ func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links [
 func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 	links, err := cutLinks(dst, value, rkey)
 	if err != nil {
-		panic("db: links of a record: " + err.Error()) // memory that only we wrote
+		f.fail(fmt.Errorf("links of the record %x: %w", rkey, err))
 	}
 	return links
 }
@@ -290,66 +170,4 @@ func (f *fold) log(r row, removed, added []recordLink) {
 	f.stats.Changed++
 	r.seq, r.timeUS = f.seq, f.nowUS
 	f.rows.add(r, removed, added)
-}
-
-// actor looks an account up.
-func (f *fold) actor(did string) (uint64, bool) {
-	f.val = append(append(f.val[:0], 'd'), did...)
-	return f.id()
-}
-
-// id looks up the name in f.val.
-func (f *fold) id() (uint64, bool) {
-	if id, ok := f.s.ids.get(f.val); ok {
-		return id, true
-	}
-	id, ok := f.d.id(f.val)
-	if ok {
-		f.s.ids.put(f.val, id)
-	}
-	return id, ok
-}
-
-// collection looks a collection up, and enters it when told to.
-func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
-	if enter {
-		return f.intern('c', 0, nsid), true
-	}
-	f.val = append(append(f.val[:0], 'c'), nsid...)
-	return f.id()
-}
-
-// intern gives the id of a name, a new one when it has none. kind is 'd' for a DID, 'c' for a collection, 's' for a
-// path in the collection given.
-func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
-	f.val = append(f.val[:0], kind)
-	if kind == 's' {
-		f.val = appendID(f.val, collection)
-	}
-	f.val = append(f.val, name...)
-	if id, ok := f.id(); ok {
-		return id
-	}
-	id := f.s.nextID(kind)
-	f.d.names[string(f.val)] = id
-	f.rows.names = append(f.rows.names, nameRow{kind, id, collection, strings.Clone(name)})
-	return id
-}
-
-// target encodes a target, entering the names that it holds.
-func (f *fold) target(target string) []byte {
-	did, collection, rkey, ok := cutTarget(target)
-	if !ok {
-		return appendText(make([]byte, 0, len(target)+2), target)
-	}
-	actor, nsid := f.intern('d', 0, did), uint64(0)
-	if collection != "" {
-		nsid = f.intern('c', 0, collection)
-	}
-	return appendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
-}
-
-func recordsOfRange(actor uint64) (from, to []byte, reverse bool) {
-	from, to = recordsOf(actor)
-	return from, to, false
 }

@@ -10,34 +10,6 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// nextID gives out the next id of a kind of name.
-func (s *Store) nextID(kind byte) uint64 {
-	s.next[kind]++
-	return s.next[kind]
-}
-
-// setStatus keeps the statuses of the accounts that are not active.
-func (s *Store) setStatus(actor uint64, status Status) {
-	if status == StatusActive {
-		delete(s.status, actor)
-		return
-	}
-	s.status[actor] = status
-}
-
-// since is when an account's status began, as far as an event has said so; 0 before any did.
-func (f *fold) since(actor uint64) int64 {
-	for i := len(f.rows.status) - 1; i >= 0; i-- {
-		if f.rows.status[i].actor == actor {
-			return f.rows.status[i].sinceUS
-		}
-	}
-	var since int64
-	// An account that is new in this batch has no row yet; it has no status event either.
-	_ = f.s.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
-	return since
-}
-
 // loadMeta reads the single facts, and where we are in each upstream.
 func (s *Store) loadMeta(ctx context.Context) error {
 	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
@@ -199,27 +171,6 @@ func (v *version) sourceID(source Source) (id, collection uint64, ok bool) {
 
 // bytes is the memory that the index takes.
 func (v *version) bytes() int { return v.targets.Bytes() + v.records.Bytes() + v.names.Bytes() }
-
-// idCache spares the writer most look-ups of names: a few accounts make most of the events. Only the writer touches it.
-type idCache struct{ young, old map[string]uint64 }
-
-func (c *idCache) get(name []byte) (uint64, bool) {
-	if id, ok := c.young[string(name)]; ok {
-		return id, true
-	}
-	id, ok := c.old[string(name)]
-	if ok {
-		c.put(name, id)
-	}
-	return id, ok
-}
-
-func (c *idCache) put(name []byte, id uint64) {
-	if c.young == nil || len(c.young) >= cacheSize {
-		c.young, c.old = make(map[string]uint64), c.young
-	}
-	c.young[string(name)] = id
-}
 
 // cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000

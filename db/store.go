@@ -180,8 +180,11 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if len(b.Events) > 0 {
 		firstUS = b.Events[0].TimeUS
 	}
-	up := s.upstreams[b.Host].moved(seq)
-	if err := s.commit(b.Host, up, timeUS, firstUS, &f.rows); err != nil {
+	up, err := s.upstreams[b.Host].moved(seq), f.err
+	if err == nil {
+		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
+	}
+	if err != nil {
 		err = fmt.Errorf("db: commit a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
 		s.failed.Store(&err)
 		return Applied{}, err

@@ -103,7 +103,7 @@ func (in *Ingest) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	in.cfg.Logger.Info("following upstream", "host", in.cfg.Host, "after_seq", after, "how", how)
-	in.state.Store(&State{Connected: true, Detail: "since " + in.cfg.Now().UTC().Format(time.RFC3339)})
+	in.state.Store(&State{Detail: "waiting for its first event"})
 	in.seenAt.Store(in.cfg.Now().UnixMicro())
 	go in.watch(ctx, cancel)
 
@@ -169,6 +169,7 @@ func (in *Ingest) clientError(err error) error {
 	case strings.Contains(err.Error(), "live tail reconnecting"):
 		// The one harmless error: the client goes on where it was.
 		in.metrics.reconnects.Inc()
+		in.state.Store(&State{Detail: err.Error()})
 		in.log.warn("reconnect", "upstream connection lost", "host", in.cfg.Host, "err", err)
 		return nil
 	}
@@ -190,6 +191,9 @@ func (in *Ingest) receive(ctx context.Context, events []jetstream.Event) error {
 		return nil
 	}
 	f := &in.follow
+	if !in.state.Load().Connected {
+		in.state.Store(&State{Connected: true, Detail: "since " + in.cfg.Now().UTC().Format(time.RFC3339)})
+	}
 	if f.gap != "" {
 		if first := events[0].Seq; first > f.last+1 {
 			if err := in.cfg.Store.AddGap(db.Gap{Host: in.cfg.Host, From: f.last + 1, To: first - 1, Why: f.gap}); err != nil {

@@ -73,8 +73,8 @@ type Ingest struct {
 
 // State is what ingest is doing.
 type State struct {
-	Connected bool
-	Detail    string // why not, or since when
+	Connected bool   // events come in
+	Detail    string // since when, or why not
 }
 
 // New makes an Ingest; Run starts it.
@@ -145,12 +145,8 @@ func (in *Ingest) Ready() error {
 	if st := in.state.Load(); !st.Connected {
 		return fmt.Errorf("not following %s: %s", in.cfg.Host, st.Detail)
 	}
-	at := in.seenAt.Load()
-	if at == 0 {
-		return fmt.Errorf("no event from %s yet", in.cfg.Host)
-	}
 	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
-	if idle := in.cfg.Now().Sub(time.UnixMicro(at)); idle > 2*in.cfg.Silence {
+	if idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load())); idle > 2*in.cfg.Silence {
 		return fmt.Errorf("no event from %s for %s", in.cfg.Host, idle.Round(time.Second))
 	}
 	return nil

@@ -1,0 +1,87 @@
+package db
+
+import "strings"
+
+// actor looks an account up.
+func (f *fold) actor(did string) (uint64, bool) {
+	f.val = append(append(f.val[:0], 'd'), did...)
+	return f.id()
+}
+
+// id looks up the name in f.val.
+func (f *fold) id() (uint64, bool) {
+	if id, ok := f.s.ids.get(f.val); ok {
+		return id, true
+	}
+	id, ok := f.d.id(f.val)
+	if ok {
+		f.s.ids.put(f.val, id)
+	}
+	return id, ok
+}
+
+// collection looks a collection up, and enters it when told to.
+func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
+	if enter {
+		return f.intern('c', 0, nsid), true
+	}
+	f.val = append(append(f.val[:0], 'c'), nsid...)
+	return f.id()
+}
+
+// intern gives the id of a name, a new one when it has none. kind is 'd' for a DID, 'c' for a collection, 's' for a
+// path in the collection given.
+func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
+	f.val = append(f.val[:0], kind)
+	if kind == 's' {
+		f.val = appendID(f.val, collection)
+	}
+	f.val = append(f.val, name...)
+	if id, ok := f.id(); ok {
+		return id
+	}
+	id := f.s.nextID(kind)
+	f.d.names[string(f.val)] = id
+	f.rows.names = append(f.rows.names, nameRow{kind, id, collection, strings.Clone(name)})
+	return id
+}
+
+// target encodes a target, entering the names that it holds.
+func (f *fold) target(target string) []byte {
+	did, collection, rkey, ok := cutTarget(target)
+	if !ok {
+		return appendText(make([]byte, 0, len(target)+2), target)
+	}
+	actor, nsid := f.intern('d', 0, did), uint64(0)
+	if collection != "" {
+		nsid = f.intern('c', 0, collection)
+	}
+	return appendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
+}
+
+// nextID gives out the next id of a kind of name.
+func (s *Store) nextID(kind byte) uint64 {
+	s.next[kind]++
+	return s.next[kind]
+}
+
+// idCache spares the writer most look-ups of names: a few accounts make most of the events. Only the writer touches it.
+type idCache struct{ young, old map[string]uint64 }
+
+func (c *idCache) get(name []byte) (uint64, bool) {
+	if id, ok := c.young[string(name)]; ok {
+		return id, true
+	}
+	id, ok := c.old[string(name)]
+	if ok {
+		c.put(name, id)
+	}
+	return id, ok
+}
+
+func (c *idCache) put(name []byte, id uint64) {
+	if c.young == nil || len(c.young) >= cacheSize {
+		c.young, c.old = make(map[string]uint64), c.young
+	}
+	c.young[string(name)] = id
+}

@@ -1,0 +1,66 @@
+package db
+
+import "weft.dev/weft/link"
+
+// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time, no
+// more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short, the rows
+// that follow would still put their records back.
+const resyncIdleUS = 60 * 1_000_000
+
+// resync is the replacement of an account's records: what follows a sync with its revision is the whole repo.
+type resync struct {
+	rev    uint64
+	seen   map[string]struct{} // keys of the records that followed
+	lastUS int64               // time of the newest of them
+}
+
+// sync opens a resync: the account's whole repo follows.
+func (f *fold) sync(e *Event) {
+	rev, ok := link.ParseTID(e.Rev)
+	if !ok {
+		f.stats.Invalid++
+		return
+	}
+	actor, known := f.actor(e.DID)
+	if !known {
+		return // nothing to replace
+	}
+	if f.s.status[actor] == StatusDeleted {
+		f.stats.Buried++
+		return
+	}
+	if f.repeats(e) && rev < f.d.rev(actor) {
+		f.stats.Stale++
+		return
+	}
+	if r := f.s.resyncs[actor]; r != nil && r.rev != rev {
+		f.endResync(actor, r)
+	}
+	f.d.setRev(actor, rev)
+	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
+	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: e.TimeUS}
+}
+
+// endResync removes the records that did not follow the sync.
+func (f *fold) endResync(actor uint64, r *resync) {
+	delete(f.s.resyncs, actor)
+	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
+		if _, ok := r.seen[string(key)]; ok {
+			return
+		}
+		_, collection, _, _ := cutRecordKey(key)
+		f.change(key, value, nil, actor, rkey, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev}, links, nil)
+	})
+	f.d.setRev(actor, r.rev)
+	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
+}
+
+// endIdleResyncs ends the resyncs of accounts that have fallen silent.
+func (f *fold) endIdleResyncs() {
+	for actor, r := range f.s.resyncs {
+		if f.nowUS-r.lastUS > resyncIdleUS {
+			f.endResync(actor, r)
+		}
+	}
+}
