@@ -208,12 +208,12 @@ func printCounts(ctx context.Context, w io.Writer, weft *service, popular []link
 		}
 		line := fmt.Sprintf("%s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Now().Format(time.TimeOnly),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
-		if len(popular) > 0 {
-			likes, err := weft.store.CountLinks(ctx, popular[0].target, popular[0].source)
+		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
+			followers, err := weft.store.CountLinks(ctx, popular[1].target, popular[1].source)
 			if err != nil {
 				return ignoreCancel(ctx, err)
 			}
-			line += fmt.Sprintf("   %d likes of the most liked post", likes)
+			line += fmt.Sprintf("   %d follow the most followed account", followers)
 		}
 		fmt.Fprintln(w, line)
 		last = st

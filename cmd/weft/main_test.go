@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func weft(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = run(ctx, append([]string{"weft"}, args...), nil, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string // in it
+		stderr string // in it
+	}{
+		{"no command", nil, 0, "weft demo", ""},
+		{"help", []string{"--help"}, 0, "WEFT_ and its name", ""},
+		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
+		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
+		{"version", []string{"version"}, 0, "weft ", ""},
+		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
+		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
+		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
+		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
+		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
+		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
+		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},
+		{"a rate that is no number", []string{"demo", "--rate=fast"}, 2, "", "rate"},
+		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 1, "", "--listen chooses another"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := weft(t.Context(), tc.args...)
+			if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
+				t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+			}
+			if tc.code != 0 && strings.Count(stderr, "\n") > 2 {
+				t.Errorf("an error takes more than two lines: %q", stderr)
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		environ []string
+		want    string // in stderr; empty: accepted
+	}{
+		{"none of ours", []string{"HOME=/", "WEFTY=1"}, ""},
+		{"ours", []string{"WEFT_LOG_LEVEL=debug", "WEFT_DEMO_SEED=3"}, ""},
+		{"misspelt", []string{"WEFT_JETSREAM=x", "WEFT_DATA=y"}, "no flag reads the environment variable WEFT_JETSREAM; there are "},
+		{"two of them", []string{"WEFT_B=x", "WEFT_A=y"}, "WEFT_B, WEFT_A"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var out, errs bytes.Buffer
+			code := run(t.Context(), []string{"weft", "version"}, tc.environ, &out, &errs)
+			if (code == 0) != (tc.want == "") || !strings.Contains(errs.String(), tc.want) {
+				t.Errorf("code %d, %q", code, errs.String())
+			}
+		})
+	}
+}
+
+// TestFlagsHaveVariables: every flag has its variable, named after it.
+func TestFlagsHaveVariables(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range newRoot(io.Discard, io.Discard).Commands {
+		for _, flag := range cmd.Flags {
+			name := flag.Names()[0]
+			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+			if cmd.Name == "demo" && (name == "rate" || name == "seed") {
+				want = "WEFT_DEMO_" + strings.ToUpper(name)
+			}
+			env, ok := flag.(interface{ GetEnvVars() []string })
+			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {
+				t.Errorf("%s --%s is not read from %s", cmd.Name, name, want)
+			}
+		}
+	}
+}
+
+// syncBuffer is a buffer that a command writes and a test reads at the same time.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// TestDemo runs the first command of the README: the printed URLs answer, the counts grow, and an interrupt ends it in
+// order.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	var out, logs syncBuffer
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"weft", "demo", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--log-level=info", "--rate=2000"}, nil, &out, &logs)
+	}()
+	fail := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf(format, args...)
+		t.Fatalf("stdout:\n%s\nlogs:\n%s", out.String(), logs.String())
+	}
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				fail("waited a minute until %s", what)
+			}
+		}
+	}
+	var urls [][]string
+	wait("the URLs are printed", func() bool {
+		urls = regexp.MustCompile(`curl '(http://[^']+)'`).FindAllStringSubmatch(out.String(), -1)
+		return strings.Contains(out.String(), "The counts grow") && len(urls) >= 8
+	})
+	get := func(url string, into any) {
+		t.Helper()
+		res, err := http.Get(url)
+		if err != nil {
+			fail("%v", err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			fail("%s answers %s, %s, %v", url, res.Status, body, err)
+		}
+		if err := json.Unmarshal(body, into); err != nil {
+			fail("%s answers %s: %v", url, body, err)
+		}
+	}
+	base := regexp.MustCompile(`^http://[^/]+`).FindString(urls[0][1])
+	links := func() int64 {
+		var index struct{ Stats struct{ Links int64 } }
+		get(base+"/", &index)
+		return index.Stats.Links
+	}
+	wait("the past is indexed", func() bool { return links() > demoBacklog/2 })
+	before := links()
+	wait("the counts grow", func() bool { return links() > before+500 })
+	for _, url := range urls {
+		if strings.HasSuffix(url[1], "/metrics") {
+			continue
+		}
+		var answer map[string]any
+		get(url[1], &answer)
+		if total, ok := answer["total"].(float64); ok && total == 0 {
+			fail("%s has nothing to show", url[1])
+		}
+	}
+	var ready struct{ Ready bool }
+	if get(base+"/readyz", &ready); !ready.Ready {
+		fail("not ready")
+	}
+	cancel()
+	select {
+	case code := <-done:
+		if code != 0 {
+			fail("the end has code %d", code)
+		}
+	case <-time.After(time.Minute):
+		fail("no end within a minute")
+	}
+	last := -1
+	for _, step := range []string{"shutting down: not ready", "stopping ingest", "is committed", "checkpointing", "closing the database"} {
+		at := strings.Index(logs.String(), step)
+		if at <= last {
+			fail("%q is not logged, or out of order", step)
+		}
+		last = at
+	}
+}
