@@ -145,18 +145,11 @@ func (f *fold) change(key, before []byte, next []recordLink, actor uint64, rkey 
 	}
 }
 
-// fail keeps the first fault.
-func (f *fold) fail(err error) {
-	if f.err == nil {
-		f.err = err
-	}
-}
-
 // links decodes a record's value.
 func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 	links, err := cutLinks(dst, value, rkey)
 	if err != nil {
-		f.fail(fmt.Errorf("links of the record %x: %w", rkey, err))
+		f.d.fail(fmt.Errorf("links of the record %x: %w", rkey, err))
 	}
 	return links
 }

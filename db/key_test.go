@@ -103,7 +103,7 @@ func FuzzTarget(f *testing.F) {
 			}
 		}
 		fd.d.flush()
-		if again, ok := fd.d.base.targetKey(target); !ok || !bytes.Equal(again, key) {
+		if again, ok, err := fd.d.base.targetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
 			t.Fatalf("%q: looked up as %x, stored as %x", target, again, key)
 		}
 		s.version.Store(fd.d.base)

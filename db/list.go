@@ -15,17 +15,17 @@ type list struct {
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.
-func (v *version) list(target string, source Source) (l list, ok bool) {
-	key, ok := v.targetKey(target)
-	if !ok {
-		return l, false
+func (v *version) list(target string, source Source) (l list, ok bool, err error) {
+	key, ok, err := v.targetKey(target)
+	if !ok || err != nil {
+		return l, false, err
 	}
-	id, _, ok := v.sourceID(source)
-	return list{v, appendID(key, id)}, ok
+	id, _, ok, err := v.sourceID(source)
+	return list{v, appendID(key, id)}, ok, err
 }
 
 // total counts the links, from the runs' sums.
-func (l list) total() int64 { return l.v.targets.Weigh(l.prefix) }
+func (l list) total() (int64, error) { return l.v.targets.Weigh(l.prefix) }
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
 func (l list) scan(after []byte, reverse bool) *run.Scan {
@@ -54,7 +54,8 @@ func (l list) page(after []byte, limit int, reverse bool) (found []position, nex
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
-	for sc := l.scan(after, reverse); sc.Next(); {
+	sc := l.scan(after, reverse)
+	for sc.Next() {
 		if len(found) == limit {
 			return found, found[limit-1].append(nil), nil
 		}
@@ -64,7 +65,7 @@ func (l list) page(after []byte, limit int, reverse bool) (found []position, nex
 		}
 		found = append(found, p)
 	}
-	return found, nil, nil
+	return found, nil, sc.Err()
 }
 
 // filtered is a page of the links whose accounts pass, and how many pass in all.
@@ -74,7 +75,8 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	if err := checkPosition(after); err != nil {
 		return 0, nil, nil, err
 	}
-	for sc, n := l.scan(nil, reverse), 0; sc.Next(); n++ {
+	sc := l.scan(nil, reverse)
+	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return 0, nil, nil, err
 		}
@@ -97,13 +99,14 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 			next = found[limit-1].append(nil)
 		}
 	}
-	return total, found, next, nil
+	return total, found, next, sc.Err()
 }
 
 // distinct counts the accounts that link.
 func (l list) distinct(ctx context.Context) (int64, error) {
 	actors := make([]uint64, 0, 16)
-	for sc, n := l.scan(nil, false), 0; sc.Next(); n++ {
+	sc := l.scan(nil, false)
+	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return 0, err
 		}
@@ -114,18 +117,22 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 		actors = append(actors, p.actor)
 	}
 	slices.Sort(actors)
-	return int64(len(slices.Compact(actors))), nil
+	return int64(len(slices.Compact(actors))), sc.Err()
 }
 
 // actorFilter passes the accounts given.
-func (v *version) actorFilter(dids []string) func(actor uint64) bool {
+func (v *version) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	wanted := make(map[uint64]struct{}, len(dids))
 	for _, did := range dids {
-		if id, ok := v.id(append([]byte{'d'}, did...)); ok {
+		id, ok, err := v.id(append([]byte{'d'}, did...))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			wanted[id] = struct{}{}
 		}
 	}
-	return func(actor uint64) bool { _, ok := wanted[actor]; return ok }
+	return func(actor uint64) bool { _, ok := wanted[actor]; return ok }, nil
 }
 
 // checkPosition refuses what is no position.

@@ -31,13 +31,19 @@ func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 		} else {
 			p, _, _ := cutPosition(start)
 			for _, other := range found {
-				if bytes.Compare(other, reached) > 0 && m.stillLinks(p) {
+				if bytes.Compare(other, reached) <= 0 {
+					continue
+				}
+				if still, err := m.stillLinks(p); err != nil {
+					return page, err
+				} else if still {
 					at, others = append(at, p), append(others, other)
 				}
 			}
 		}
 	}
-	for sc, n := m.list.scan(start, false), 0; len(others) <= q.Limit && sc.Next(); n++ {
+	sc := m.list.scan(start, false)
+	for n := 0; len(others) <= q.Limit && sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return page, err
 		}
@@ -55,6 +61,9 @@ func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 		for _, other := range found {
 			at, others = append(at, p), append(others, other)
 		}
+	}
+	if err := sc.Err(); err != nil {
+		return page, err
 	}
 	if len(others) > q.Limit {
 		at, others = at[:q.Limit], others[:q.Limit]
@@ -90,7 +99,8 @@ func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 		actor uint64
 	}
 	var pairs []pair
-	for sc, n := m.list.scan(nil, false), 0; sc.Next(); n++ {
+	sc := m.list.scan(nil, false)
+	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return page, err
 		}
@@ -108,6 +118,9 @@ func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 		for _, other := range found {
 			pairs = append(pairs, pair{other, p.actor})
 		}
+	}
+	if err := sc.Err(); err != nil {
+		return page, err
 	}
 	slices.SortFunc(pairs, func(a, b pair) int {
 		if c := bytes.Compare(a.other, b.other); c != 0 {
@@ -156,21 +169,27 @@ type many struct {
 
 func (s *Store) many(q ManyQuery) (m *many, ok bool, err error) {
 	v := s.version.Load()
-	l, ok := v.list(q.Target, q.Source)
-	if !ok {
-		return nil, false, nil
+	l, ok, err := v.list(q.Target, q.Source)
+	if !ok || err != nil {
+		return nil, false, err
 	}
 	m = &many{list: l}
-	if m.other, m.collection, ok = v.sourceID(Source{q.Source.Collection, q.Other}); !ok {
-		return nil, false, nil
+	if m.other, m.collection, ok, err = v.sourceID(Source{q.Source.Collection, q.Other}); !ok || err != nil {
+		return nil, false, err
 	}
 	if q.DIDs != nil {
-		m.keep = v.actorFilter(q.DIDs)
+		if m.keep, err = v.actorFilter(q.DIDs); err != nil {
+			return nil, false, err
+		}
 	}
 	if q.Subjects != nil {
 		m.subjects = make(map[string]struct{}, len(q.Subjects))
 		for _, subject := range q.Subjects {
-			if key, ok := v.targetKey(subject); ok {
+			key, ok, err := v.targetKey(subject)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
 				m.subjects[string(key)] = struct{}{}
 			}
 		}
@@ -184,9 +203,9 @@ func (m *many) others(at []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, ErrBadCursor
 	}
-	value, ok := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey))
-	if !ok {
-		return nil, nil
+	value, ok, err := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey))
+	if !ok || err != nil {
+		return nil, err
 	}
 	if m.links, err = cutLinks(m.links[:0], value, p.rkey); err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
@@ -208,8 +227,8 @@ func (m *many) others(at []byte) ([][]byte, error) {
 
 // stillLinks says whether the link at a position is still in the list: since the page before, its record may have
 // changed or its account been hidden.
-func (m *many) stillLinks(p position) bool {
+func (m *many) stillLinks(p position) (bool, error) {
 	key := p.append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
-	value, ok := m.list.v.targets.Find(key)
-	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor))
+	value, ok, err := m.list.v.targets.Find(key)
+	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor)), err
 }

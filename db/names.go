@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -60,9 +61,10 @@ func (s *Store) loadNames(ctx context.Context) error {
 			return err
 		}
 		names := map[string]uint64{}
-		push := func() {
-			v.names = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return appendID(nil, id) }))
+		push := func() (err error) {
+			v.names, err = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return appendID(nil, id) }))
 			clear(names)
+			return err
 		}
 		for rows.Next() {
 			var id, collection uint64
@@ -78,14 +80,15 @@ func (s *Store) loadNames(ctx context.Context) error {
 			names[string(append(key, name...))] = id
 			s.next[k.kind] = max(s.next[k.kind], id)
 			if len(names) == replayRows {
-				push()
+				if err := push(); err != nil {
+					_ = rows.Close()
+					return err
+				}
 			}
 		}
-		push()
-		if err := rows.Err(); err != nil {
+		if err := errors.Join(rows.Err(), rows.Close(), push()); err != nil {
 			return err
 		}
-		_ = rows.Close()
 	}
 	s.version.Store(&v)
 	return nil
@@ -161,16 +164,16 @@ func (s *Store) source(ctx context.Context, id uint64) (Source, error) {
 }
 
 // sourceID looks a source up, and its collection.
-func (v *version) sourceID(source Source) (id, collection uint64, ok bool) {
-	if collection, ok = v.id(append([]byte{'c'}, source.Collection...)); !ok {
-		return 0, 0, false
+func (v *version) sourceID(source Source) (id, collection uint64, ok bool, err error) {
+	if collection, ok, err = v.id(append([]byte{'c'}, source.Collection...)); !ok || err != nil {
+		return 0, 0, false, err
 	}
-	id, ok = v.id(append(appendID([]byte{'s'}, collection), source.Path...))
-	return id, collection, ok
+	id, ok, err = v.id(append(appendID([]byte{'s'}, collection), source.Path...))
+	return id, collection, ok, err
 }
 
 // bytes is the memory that the index takes.
-func (v *version) bytes() int { return v.targets.Bytes() + v.records.Bytes() + v.names.Bytes() }
+func (v *version) bytes() int { return v.targets.Memory() + v.records.Memory() + v.names.Memory() }
 
 // cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000

@@ -10,18 +10,18 @@ import (
 
 // CountLinks counts the links to a target from one source.
 func (s *Store) CountLinks(_ context.Context, target string, source Source) (int64, error) {
-	l, ok := s.version.Load().list(target, source)
-	if !ok {
-		return 0, nil
+	l, ok, err := s.version.Load().list(target, source)
+	if !ok || err != nil {
+		return 0, err
 	}
-	return l.total(), nil
+	return l.total()
 }
 
 // CountDIDs counts the accounts that link to a target from one source.
 func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
-	l, ok := s.version.Load().list(target, source)
-	if !ok {
-		return 0, nil
+	l, ok, err := s.version.Load().list(target, source)
+	if !ok || err != nil {
+		return 0, err
 	}
 	return l.distinct(ctx)
 }
@@ -29,19 +29,24 @@ func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (in
 // Links lists the links to a target from one source, newest first, or oldest first when asked to.
 func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	page := Page[Record]{Items: []Record{}}
-	l, ok := s.version.Load().list(q.Target, q.Source)
+	l, ok, err := s.version.Load().list(q.Target, q.Source)
+	if err != nil {
+		return page, err
+	}
 	if !ok {
 		return page, checkPosition(q.After)
 	}
 	var keep func(uint64) bool
 	if q.DIDs != nil {
-		keep = l.v.actorFilter(q.DIDs)
+		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
+			return page, err
+		}
 	}
 	var found []position
-	var err error
 	if keep == nil {
-		page.Total = l.total()
-		found, page.Next, err = l.page(q.After, q.Limit, q.Reverse)
+		if page.Total, err = l.total(); err == nil {
+			found, page.Next, err = l.page(q.After, q.Limit, q.Reverse)
+		}
 	} else {
 		page.Total, found, page.Next, err = l.filtered(ctx, keep, q.After, q.Limit, q.Reverse)
 	}
@@ -55,13 +60,18 @@ func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 // DIDs lists the accounts that link to a target from one source, by their first link, newest first.
 func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	page := Page[string]{Items: []string{}}
-	l, ok := s.version.Load().list(q.Target, q.Source)
+	l, ok, err := s.version.Load().list(q.Target, q.Source)
+	if err != nil {
+		return page, err
+	}
 	if !ok {
 		return page, checkPosition(q.After)
 	}
 	keep := func(uint64) bool { return true }
 	if q.DIDs != nil {
-		keep = l.v.actorFilter(q.DIDs)
+		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
+			return page, err
+		}
 	}
 	if err := checkPosition(q.After); err != nil {
 		return page, err
@@ -69,7 +79,8 @@ func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	// Only a walk from the oldest link on tells which link is an account's first.
 	var firsts []position
 	seen := map[uint64]struct{}{}
-	for sc, n := l.scan(nil, true), 0; sc.Next(); n++ {
+	sc := l.scan(nil, true)
+	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return page, err
 		}
@@ -82,6 +93,9 @@ func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 		}
 		seen[p.actor] = struct{}{}
 		firsts = append(firsts, p)
+	}
+	if err := sc.Err(); err != nil {
+		return page, err
 	}
 	page.Total = int64(len(firsts))
 	slices.Reverse(firsts)
@@ -115,14 +129,14 @@ func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 // Sources counts the links to a target by source, in the order in which the sources were first seen.
 func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, error) {
 	v, counts := s.version.Load(), []SourceCount{}
-	key, ok := v.targetKey(target)
-	if !ok {
-		return counts, nil
+	key, ok, err := v.targetKey(target)
+	if !ok || err != nil {
+		return counts, err
 	}
 	for from, to := key, run.After(key); ; {
 		sc := v.targets.ScanPrefix(key, from, to, false)
 		if !sc.Next() {
-			return counts, nil
+			return counts, sc.Err()
 		}
 		id, _, err := cutID(sc.Key()[len(key):])
 		if err != nil {
@@ -137,7 +151,11 @@ func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, erro
 		if err != nil {
 			return nil, err
 		}
-		counts = append(counts, SourceCount{source, l.total(), dids})
+		links, err := l.total()
+		if err != nil {
+			return nil, err
+		}
+		counts = append(counts, SourceCount{source, links, dids})
 		from = run.After(l.prefix)
 	}
 }

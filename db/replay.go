@@ -74,13 +74,12 @@ func (s *Store) replay(ctx context.Context) error {
 	if err := linkRows.Err(); err != nil {
 		return err
 	}
-	if f.err != nil {
-		return f.err
-	}
 	if more {
 		return fmt.Errorf("link row %d belongs to no log row", l.id)
 	}
-	f.d.flush()
+	if f.d.flush(); f.d.err != nil {
+		return f.d.err
+	}
 	f.d.base.seq = f.seq
 	s.version.Store(f.d.base)
 	return nil

@@ -69,7 +69,7 @@ func (f *fold) since(actor uint64) int64 {
 	var since int64
 	err := f.s.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch has no row yet
-		f.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
+		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}
 	return since
 }
@@ -87,13 +87,15 @@ func (s *Store) setStatus(actor uint64, status Status) {
 func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
 	f.d.flush() // so that one scan sees all of them
 	from, to := recordsOf(actor)
-	for sc := f.d.base.records.Scan(from, to, false); sc.Next(); {
+	sc := f.d.base.records.Scan(from, to, false)
+	for sc.Next() {
 		_, _, rkey, err := cutRecordKey(sc.Key())
 		if err != nil {
-			f.fail(fmt.Errorf("record key %x: %w", sc.Key(), err))
+			f.d.fail(fmt.Errorf("record key %x: %w", sc.Key(), err))
 			return
 		}
 		f.old = f.links(f.old[:0], sc.Value(), rkey)
 		do(sc.Key(), sc.Value(), rkey, f.old)
 	}
+	f.d.fail(sc.Err())
 }

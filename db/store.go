@@ -180,7 +180,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if len(b.Events) > 0 {
 		firstUS = b.Events[0].TimeUS
 	}
-	up, err := s.upstreams[b.Host].moved(seq), f.err
+	up, err := s.upstreams[b.Host].moved(seq), f.d.err
 	if err == nil {
 		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
 	}
@@ -190,6 +190,12 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, err
 	}
 	f.d.flush()
+	if err := f.d.err; err != nil {
+		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
+		err = fmt.Errorf("db: index a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
+		s.failed.Store(&err)
+		return Applied{}, err
+	}
 	f.d.base.seq = f.seq
 	s.version.Store(f.d.base)
 	s.upstreams[b.Host] = up

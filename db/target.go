@@ -40,22 +40,22 @@ func appendTarget(dst []byte, bare bool, actor, collection uint64, rkey string) 
 
 // targetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
 // so can't hold it.
-func (v *version) targetKey(target string) (key []byte, ok bool) {
+func (v *version) targetKey(target string) (key []byte, ok bool, err error) {
 	did, collection, rkey, ok := cutTarget(target)
 	if !ok {
-		return appendText(nil, target), true
+		return appendText(nil, target), true, nil
 	}
-	actor, ok := v.id(append([]byte{'d'}, did...))
-	if !ok {
-		return nil, false
+	actor, ok, err := v.id(append([]byte{'d'}, did...))
+	if !ok || err != nil {
+		return nil, false, err
 	}
 	nsid := uint64(0)
 	if collection != "" {
-		if nsid, ok = v.id(append([]byte{'c'}, collection...)); !ok {
-			return nil, false
+		if nsid, ok, err = v.id(append([]byte{'c'}, collection...)); !ok || err != nil {
+			return nil, false, err
 		}
 	}
-	return appendTarget(nil, target[0] == 'd', actor, nsid, rkey), true
+	return appendTarget(nil, target[0] == 'd', actor, nsid, rkey), true, nil
 }
 
 // targetParts is a target taken from its key; the ids are to be resolved.

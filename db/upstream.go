@@ -74,7 +74,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		Links:   v.targets.Total(),
 		LastSeq: v.seq,
 		Memory:  int64(v.bytes()),
-		Runs:    v.targets.Runs() + v.records.Runs() + v.names.Runs(),
+		Runs:    len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
 	}
 	s.mu.Lock()
 	st.Actors, st.StartedUS = int64(s.next['d']), s.startedUS

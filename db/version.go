@@ -26,21 +26,13 @@ func emptyVersion() *version {
 }
 
 // id looks a name up.
-func (v *version) id(name []byte) (uint64, bool) {
-	value, ok := v.names.Find(name)
-	if !ok {
-		return 0, false
+func (v *version) id(name []byte) (id uint64, ok bool, err error) {
+	value, ok, err := v.names.Find(name)
+	if !ok || err != nil {
+		return 0, false, err
 	}
-	id, _, err := cutID(value)
-	return id, err == nil
-}
-
-// rev is the newest repo revision of an account that the log holds, 0 when there is none.
-func (v *version) rev(actor uint64) uint64 {
-	if value, ok := v.records.Find(revKey(nil, actor)); ok {
-		return binary.BigEndian.Uint64(value)
-	}
-	return 0
+	id, _, err = cutID(value)
+	return id, err == nil, err
 }
 
 // delta gathers the changes of a batch over a version and makes the next version of them.
@@ -50,6 +42,7 @@ type delta struct {
 	records map[string][]byte
 	names   map[string]uint64
 	linking int64
+	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 }
 
 // linkChange is an addition or a removal of a link; later ones follow earlier ones in their slice.
@@ -67,8 +60,16 @@ func (d *delta) record(key []byte) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
 	}
-	value, _ := d.base.records.Find(key)
+	value, _, err := d.base.records.Find(key)
+	d.fail(err)
 	return value
+}
+
+// fail keeps the first fault.
+func (d *delta) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
 }
 
 // setRecord puts a record's links; it keeps value.
@@ -91,10 +92,10 @@ func (d *delta) setRev(actor, rev uint64) {
 // rev is the newest revision of an account.
 func (d *delta) rev(actor uint64) uint64 {
 	var key [10]byte
-	if value, ok := d.records[string(revKey(key[:0], actor))]; ok {
+	if value := d.record(revKey(key[:0], actor)); value != nil {
 		return binary.BigEndian.Uint64(value)
 	}
-	return d.base.rev(actor)
+	return 0
 }
 
 // link adds or removes a link in the order by target.
@@ -116,17 +117,24 @@ func (d *delta) id(name []byte) (uint64, bool) {
 	if id, ok := d.names[string(name)]; ok {
 		return id, true
 	}
-	return d.base.id(name)
+	id, ok, err := d.base.id(name)
+	d.fail(err)
+	return id, ok
 }
 
 // flush turns what was gathered into runs of a new base.
 func (d *delta) flush() {
-	next := *d.base
-	next.targets = next.targets.Push(linkRun(d.links))
-	next.records = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
-	next.names = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return appendID(nil, id) }))
+	next, failed := *d.base, d.err
+	var errs [3]error
+	next.targets, errs[0] = next.targets.Push(linkRun(d.links))
+	next.records, errs[1] = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
+	next.names, errs[2] = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return appendID(nil, id) }))
 	next.linking += d.linking
 	*d = *newDelta(&next)
+	d.fail(failed)
+	for _, err := range errs {
+		d.fail(err)
+	}
 }
 
 // linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an

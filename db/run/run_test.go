@@ -32,9 +32,21 @@ func build(order *Order, entries map[string]string) *Run {
 	return b.Finish()
 }
 
+func mustPush(tb testing.TB, s Stack, r *Run) Stack {
+	tb.Helper()
+	s, err := s.Push(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
 func collect(sc *Scan) (out []string) {
 	for sc.Next() {
 		out = append(out, string(sc.Key())+"="+string(sc.Value()))
+	}
+	if err := sc.Err(); err != nil {
+		out = append(out, err.Error())
 	}
 	return out
 }
@@ -74,13 +86,13 @@ func TestStackEqualsMap(t *testing.T) {
 							want[key] = batch[key]
 						}
 					}
-					s = s.Push(build(tc.order, batch))
+					s = mustPush(t, s, build(tc.order, batch))
 					if step%20 == 19 {
 						compare(t, s, want, r)
 					}
 				}
-				if s.Runs() > 20 {
-					t.Errorf("%d runs after 200 pushes: merging does not keep up", s.Runs())
+				if len(s.Runs) > 20 {
+					t.Errorf("%d runs after 200 pushes: merging does not keep up", len(s.Runs))
 				}
 			})
 		}
@@ -120,13 +132,16 @@ func compare(t *testing.T, s Stack, want map[string]string, r *rand.Rand) {
 			t.Fatalf("scan of %s: %q, want %q", prefix, got, in)
 		}
 		if s.Order == &links {
-			if got := s.Weigh([]byte(prefix)); got != int64(len(in)) {
-				t.Fatalf("%s weighs %d, want %d", prefix, got, len(in))
+			if got, err := s.Weigh([]byte(prefix)); got != int64(len(in)) || err != nil {
+				t.Fatalf("%s weighs %d, %v, want %d", prefix, got, err, len(in))
 			}
 		}
 		for n := range 41 {
 			key := fmt.Sprintf("%s%02d", prefix, n)
-			value, ok := s.Find([]byte(key))
+			value, ok, err := s.Find([]byte(key))
+			if err != nil {
+				t.Fatal(err)
+			}
 			if ok = ok && !s.Order.Dead(value); ok != (want[key] != "") || ok && string(value) != want[key] {
 				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
 			}
@@ -146,7 +161,7 @@ func TestMergeLeavesNothing(t *testing.T) {
 		if i%2 == 1 {
 			op = "-"
 		}
-		s = s.Push(build(&links, map[string]string{"g/a": op, "g/b": op}))
+		s = mustPush(t, s, build(&links, map[string]string{"g/a": op, "g/b": op}))
 	}
 	if s.Len() > 8 || s.Total() != 0 {
 		t.Errorf("%d entries that weigh %d are left", s.Len(), s.Total())
@@ -169,20 +184,19 @@ func TestFilter(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, n := range []int{0, 1, 10, 1000, 100_000} {
-		f := newFilter(n)
 		added := make([]uint64, n)
 		for i := range added {
 			added[i] = r.Uint64()
-			f.add(added[i])
 		}
+		f := NewFilter(added)
 		for _, h := range added {
-			if !f.may(h) {
+			if !f.May(h) {
 				t.Fatalf("a filter of %d denies what it holds", n)
 			}
 		}
 		wrong := 0
 		for range 100_000 {
-			if f.may(r.Uint64()) {
+			if f.May(r.Uint64()) {
 				wrong++
 			}
 		}
@@ -203,17 +217,17 @@ func BenchmarkFind(b *testing.B) {
 			batch[key] = "12345"
 			keys = append(keys, []byte(key))
 		}
-		s = s.Push(build(&names, batch))
+		s = mustPush(b, s, build(&names, batch))
 	}
 	b.Run("present", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			s.Find(keys[i*7919%len(keys)])
+			_, _, _ = s.Find(keys[i*7919%len(keys)])
 		}
 	})
 	b.Run("absent", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			key := keys[i*7919%len(keys)]
-			s.Find(key[:len(key)-1])
+			_, _, _ = s.Find(key[:len(key)-1])
 		}
 	})
 }

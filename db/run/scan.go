@@ -1,107 +1,76 @@
 package run
 
-import (
-	"bytes"
-
-	"github.com/cespare/xxhash/v2"
-)
+import "bytes"
 
 // Scan walks the newest entries of a range of keys, in order or backwards.
 //
-//	for sc := stack.Scan(from, to, false); sc.Next(); {
+//	sc := stack.Scan(from, to, false)
+//	for sc.Next() {
 //		use(sc.Key(), sc.Value())
 //	}
+//	if err := sc.Err(); err != nil {
 type Scan struct {
 	order   *Order
-	heads   []scanHead // oldest run first
+	heads   []Walker // oldest run first
 	reverse bool
 	key     []byte
 	value   []byte
-}
-
-type scanHead struct {
-	r      *Run
-	lo, hi int // what is left of the run
-	key    []byte
+	err     error
 }
 
 // Scan walks the entries with from <= key < to (a nil to has no end), those that stand for absence left out.
 func (s Stack) Scan(from, to []byte, reverse bool) *Scan {
-	return s.scan(s.runs, from, to, reverse)
+	return s.scan(func(Source) bool { return true }, from, to, reverse)
 }
 
 // ScanPrefix walks the entries with from <= key < to that begin with prefix, which must hold a whole group: the runs
 // whose filters deny the group are passed over.
 func (s Stack) ScanPrefix(prefix, from, to []byte, reverse bool) *Scan {
-	h := xxhash.Sum64(prefix[:s.Order.Group(prefix)])
-	runs := make([]*Run, 0, len(s.runs))
-	for _, r := range s.runs {
-		if r.filter.may(h) {
-			runs = append(runs, r)
-		}
-	}
-	return s.scan(runs, from, to, reverse)
+	h := s.Order.Hash(prefix)
+	return s.scan(func(r Source) bool { return r.May(h, prefix) }, from, to, reverse)
 }
 
-func (s Stack) scan(runs []*Run, from, to []byte, reverse bool) *Scan {
-	sc := &Scan{order: s.Order, reverse: reverse, heads: make([]scanHead, 0, len(runs))}
-	for _, r := range runs {
-		if lo, hi := r.span(from, to); lo < hi {
-			h := scanHead{r: r, lo: lo, hi: hi}
-			h.read(reverse)
-			sc.heads = append(sc.heads, h)
+func (s Stack) scan(may func(Source) bool, from, to []byte, reverse bool) *Scan {
+	sc := &Scan{order: s.Order, reverse: reverse}
+	for _, r := range s.Runs {
+		if !may(r) {
+			continue
+		}
+		w, err := r.Walk(from, to, reverse)
+		if err != nil {
+			sc.err = err
+			return sc
+		}
+		if w != nil {
+			sc.heads = append(sc.heads, w)
 		}
 	}
 	return sc
 }
 
-func (h *scanHead) read(reverse bool) {
-	if reverse {
-		h.key = h.r.Key(h.hi - 1)
-	} else {
-		h.key = h.r.Key(h.lo)
-	}
-}
-
-// step drops the head's entry and says whether another is left.
-func (h *scanHead) step(reverse bool) bool {
-	if reverse {
-		h.hi--
-	} else {
-		h.lo++
-	}
-	if h.lo == h.hi {
-		return false
-	}
-	h.read(reverse)
-	return true
-}
-
-func (h *scanHead) value(reverse bool) []byte {
-	if reverse {
-		return h.r.Value(h.hi - 1)
-	}
-	return h.r.Value(h.lo)
-}
-
-// Next goes to the next entry and says whether there is one.
+// Next goes to the next entry and says whether there is one. After false, Err says whether that was the end.
 func (sc *Scan) Next() bool {
-	for len(sc.heads) > 0 {
+	for len(sc.heads) > 0 && sc.err == nil {
 		first := 0
 		for i := 1; i < len(sc.heads); i++ {
-			if c := bytes.Compare(sc.heads[i].key, sc.heads[first].key); c < 0 != sc.reverse && c != 0 {
+			if c := bytes.Compare(sc.heads[i].Key(), sc.heads[first].Key()); c != 0 && c < 0 != sc.reverse {
 				first = i
 			}
 		}
-		sc.key = sc.heads[first].key
+		sc.key = sc.heads[first].Key()
 		for i := first; i < len(sc.heads); {
-			h := &sc.heads[i]
-			if !bytes.Equal(h.key, sc.key) {
+			h := sc.heads[i]
+			if !bytes.Equal(h.Key(), sc.key) {
 				i++
 				continue
 			}
-			sc.value = h.value(sc.reverse) // the newest is read last
-			if !h.step(sc.reverse) {
+			sc.value = h.Value() // the newest is read last
+			more, err := h.Next()
+			if err != nil {
+				sc.err = err
+				return false
+			}
+			if !more {
 				sc.heads = append(sc.heads[:i], sc.heads[i+1:]...)
 				continue
 			}
@@ -114,8 +83,11 @@ func (sc *Scan) Next() bool {
 	return false
 }
 
-// Key is the key of the entry; valid for ever; not to be changed.
+// Key is the key of the entry; not to be changed.
 func (sc *Scan) Key() []byte { return sc.key }
 
-// Value is the value of the entry; valid for ever; not to be changed.
+// Value is the value of the entry; not to be changed.
 func (sc *Scan) Value() []byte { return sc.value }
+
+// Err is why the scan ended early, nil when it did not.
+func (sc *Scan) Err() error { return sc.err }

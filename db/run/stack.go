@@ -1,49 +1,49 @@
 package run
 
-import (
-	"bytes"
-
-	"github.com/cespare/xxhash/v2"
-)
-
 // Stack is an immutable stack of runs of one order, oldest first. The zero Stack of an order is empty.
 type Stack struct {
 	Order *Order
-	runs  []*Run
+	Runs  []Source
+	// Below says that older runs lie below, elsewhere, so that entries that stand for absence must be kept.
+	Below bool
 }
 
 // fanOut is how many runs of like size are merged into one. A higher figure rewrites entries less often and makes
 // look-ups visit more runs; with 4, an entry of a million is copied about six times after batches of a few hundred.
 const fanOut = 4
 
-// Push returns a stack with r on top, its newest runs merged where fanOut of them have come to a like size.
-func (s Stack) Push(r *Run) Stack {
+// Push returns a stack with r on top, its newest runs merged in memory where fanOut of them have come to a like size.
+func (s Stack) Push(r *Run) (Stack, error) {
 	if r.Len() == 0 {
-		return s
+		return s, nil
 	}
-	runs := append(s.runs[:len(s.runs):len(s.runs)], r)
+	s.Runs = append(s.Runs[:len(s.Runs):len(s.Runs)], r)
 	for {
 		// The runs at the top that are no larger than the class of the topmost.
-		c, i := class(runs[len(runs)-1]), len(runs)-1
-		for i > 0 && class(runs[i-1]) <= c {
+		top := len(s.Runs) - 1
+		c, i := class(s.Runs[top]), top
+		for i > 0 && class(s.Runs[i-1]) <= c {
 			i--
 		}
-		if len(runs)-i < fanOut {
-			return Stack{s.Order, runs}
+		if top-i+1 < fanOut {
+			return s, nil
 		}
-		m := merge(s.Order, runs[i:], i == 0)
-		runs = runs[:i:i]
+		m, err := mergeInMemory(s.Order, s.Runs[i:], i == 0 && !s.Below)
+		if err != nil {
+			return s, err
+		}
+		s.Runs = s.Runs[:i:i]
 		if m.Len() > 0 {
-			runs = append(runs, m)
+			s.Runs = append(s.Runs, m)
 		}
-		if len(runs) == 0 {
-			return Stack{s.Order, nil}
+		if len(s.Runs) == 0 {
+			return s, nil
 		}
 	}
 }
 
 // class is the logarithm of a run's length to the base fanOut, rounded down.
-func class(r *Run) int {
+func class(r Source) int {
 	c := 0
 	for n := r.Len(); n >= fanOut; n /= fanOut {
 		c++
@@ -51,118 +51,76 @@ func class(r *Run) int {
 	return c
 }
 
-// merge makes one run of several, the oldest first. With bottom, nothing older lies below them.
-func merge(order *Order, runs []*Run, bottom bool) *Run {
-	type head struct {
-		r   *Run
-		i   int
-		key []byte
-	}
+func mergeInMemory(order *Order, sources []Source, bottom bool) (*Run, error) {
 	entries, size := 0, 0
-	heads := make([]head, 0, len(runs))
-	for _, r := range runs {
-		entries += r.Len()
-		size += len(r.buf)
-		heads = append(heads, head{r, 0, r.Key(0)})
+	for _, s := range sources {
+		entries += s.Len()
+		if r, ok := s.(*Run); ok {
+			size += r.page.Size()
+		}
+	}
+	m, err := NewMerge(order, sources, bottom)
+	if err != nil {
+		return nil, err
 	}
 	b := NewBuilder(order, entries, size)
-	for len(heads) > 0 {
-		low := 0
-		for i := 1; i < len(heads); i++ {
-			if bytes.Compare(heads[i].key, heads[low].key) < 0 {
-				low = i
-			}
+	for {
+		more, err := m.Next()
+		if err != nil {
+			return nil, err
 		}
-		// All entries of the lowest key, oldest first: each newer one replaces the one before, or cancels it.
-		key := heads[low].key
-		var value []byte
-		held := false
-		for i := low; i < len(heads); {
-			h := &heads[i]
-			if !bytes.Equal(h.key, key) {
-				i++
-				continue
-			}
-			newer := h.r.Value(h.i)
-			if held && order.Cancels != nil && order.Cancels(value, newer) {
-				held = false
-			} else {
-				value, held = newer, true
-			}
-			if h.i++; h.i == h.r.Len() {
-				heads = append(heads[:i], heads[i+1:]...)
-				continue
-			}
-			h.key = h.r.Key(h.i)
-			i++
+		if !more {
+			return b.Finish(), nil
 		}
-		if held && !(bottom && order.Dead != nil && order.Dead(value)) {
-			b.Add(key, value)
-		}
+		b.Add(m.Key(), m.Value())
 	}
-	return b.Finish()
 }
 
 // Find is the newest value at exactly key.
-func (s Stack) Find(key []byte) ([]byte, bool) {
-	h := xxhash.Sum64(key[:s.Order.Group(key)])
-	for i := len(s.runs) - 1; i >= 0; i-- {
-		if r := s.runs[i]; r.filter.may(h) {
-			if v, ok := r.find(key); ok {
-				return v, true
+func (s Stack) Find(key []byte) (value []byte, ok bool, err error) {
+	h := s.Order.Hash(key)
+	for i := len(s.Runs) - 1; i >= 0; i-- {
+		if r := s.Runs[i]; r.May(h, key) {
+			if value, ok, err = r.Find(key); ok || err != nil {
+				return value, ok, err
 			}
 		}
 	}
-	return nil, false
+	return nil, false, nil
 }
 
 // Weigh sums the weights of all entries whose key begins with prefix; the prefix must hold a whole group.
-func (s Stack) Weigh(prefix []byte) int64 {
-	h, to := xxhash.Sum64(prefix[:s.Order.Group(prefix)]), After(prefix)
+func (s Stack) Weigh(prefix []byte) (int64, error) {
+	h, to := s.Order.Hash(prefix), After(prefix)
 	var sum int64
-	for _, r := range s.runs {
-		if r.filter.may(h) {
-			sum += r.weigh(r.span(prefix, to))
+	for _, r := range s.Runs {
+		if !r.May(h, prefix) {
+			continue
 		}
+		w, err := r.Weigh(prefix, to)
+		if err != nil {
+			return 0, err
+		}
+		sum += w
 	}
-	return sum
+	return sum, nil
 }
 
 // Len is the number of entries in all runs, the removed and their removals among them.
-func (s Stack) Len() int {
-	n := 0
-	for _, r := range s.runs {
-		n += r.Len()
-	}
-	return n
-}
-
-// Total sums the weights of all entries.
-func (s Stack) Total() int64 {
-	var sum int64
-	for _, r := range s.runs {
-		sum += r.weigh(0, r.Len())
-	}
-	return sum
-}
-
-// Runs is the number of runs.
-func (s Stack) Runs() int { return len(s.runs) }
+func (s Stack) Len() int { return sum(s.Runs, Source.Len) }
 
 // Groups sums the distinct groups of each run.
-func (s Stack) Groups() int {
-	n := 0
-	for _, r := range s.runs {
-		n += r.Groups()
-	}
-	return n
-}
+func (s Stack) Groups() int { return sum(s.Runs, Source.Groups) }
 
-// Bytes is the memory that the stack's runs take, in bytes.
-func (s Stack) Bytes() int {
-	n := 0
-	for _, r := range s.runs {
-		n += r.Bytes()
+// Memory is what the stack's runs take in memory, in bytes.
+func (s Stack) Memory() int { return sum(s.Runs, Source.Memory) }
+
+// Total sums the weights of all entries.
+func (s Stack) Total() int64 { return sum(s.Runs, Source.Total) }
+
+func sum[T int | int64](runs []Source, of func(Source) T) (n T) {
+	for _, r := range runs {
+		n += of(r)
 	}
 	return n
 }
