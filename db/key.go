@@ -3,6 +3,7 @@ package db
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"weft.dev/weft/db/run"
 	"weft.dev/weft/link"
@@ -210,6 +211,25 @@ var (
 		Group: func(key []byte) int { return len(key) },
 	}
 )
+
+// listMember tells which list a key by target is in, by the length of the list's prefix, and whose link it is. Ids
+// that 32 bits don't hold are left to a walk.
+func listMember(key []byte) (prefix int, member uint32, ok bool) {
+	prefix = targetLen(key)
+	prefix += idLen(key[prefix:])
+	actor, _, err := cutID(key[prefix+8:])
+	return prefix, uint32(actor), err == nil && actor <= math.MaxUint32
+}
+
+// recordHour is the hour of the TID in a key by record, in hours since 1970.
+func recordHour(key []byte) (hour int64, ok bool) {
+	_, _, rkey, err := cutRecordKey(key)
+	if err != nil {
+		return 0, false
+	}
+	us, ok := tidRank(rkey)
+	return int64(us / 3_600_000_000), ok
+}
 
 const (
 	unlinked byte = 0

@@ -12,7 +12,9 @@ import (
 // Total is 0: counting them means to walk them all.
 func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
 	page := Page[ManyItem]{Items: []ManyItem{}}
-	m, ok, err := s.many(q)
+	v := s.acquire()
+	defer s.release(v)
+	m, ok, err := v.many(q)
 	if err != nil || !ok {
 		return page, err
 	}
@@ -90,7 +92,9 @@ func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 	if q.After != nil && (len(q.After) == 0 || targetLen(q.After) != len(q.After)) {
 		return page, ErrBadCursor
 	}
-	m, ok, err := s.many(q)
+	v := s.acquire()
+	defer s.release(v)
+	m, ok, err := v.many(q)
 	if err != nil || !ok {
 		return page, err
 	}
@@ -167,8 +171,7 @@ type many struct {
 	links      []recordLink        // scratch
 }
 
-func (s *Store) many(q ManyQuery) (m *many, ok bool, err error) {
-	v := s.version.Load()
+func (v *version) many(q ManyQuery) (m *many, ok bool, err error) {
 	l, ok, err := v.list(q.Target, q.Source)
 	if !ok || err != nil {
 		return nil, false, err

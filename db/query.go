@@ -10,7 +10,9 @@ import (
 
 // CountLinks counts the links to a target from one source.
 func (s *Store) CountLinks(_ context.Context, target string, source Source) (int64, error) {
-	l, ok, err := s.version.Load().list(target, source)
+	v := s.acquire()
+	defer s.release(v)
+	l, ok, err := v.list(target, source)
 	if !ok || err != nil {
 		return 0, err
 	}
@@ -19,7 +21,9 @@ func (s *Store) CountLinks(_ context.Context, target string, source Source) (int
 
 // CountDIDs counts the accounts that link to a target from one source.
 func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
-	l, ok, err := s.version.Load().list(target, source)
+	v := s.acquire()
+	defer s.release(v)
+	l, ok, err := v.list(target, source)
 	if !ok || err != nil {
 		return 0, err
 	}
@@ -28,8 +32,10 @@ func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (in
 
 // Links lists the links to a target from one source, newest first, or oldest first when asked to.
 func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
+	v := s.acquire()
+	defer s.release(v)
 	page := Page[Record]{Items: []Record{}}
-	l, ok, err := s.version.Load().list(q.Target, q.Source)
+	l, ok, err := v.list(q.Target, q.Source)
 	if err != nil {
 		return page, err
 	}
@@ -59,8 +65,10 @@ func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 
 // DIDs lists the accounts that link to a target from one source, by their first link, newest first.
 func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
+	v := s.acquire()
+	defer s.release(v)
 	page := Page[string]{Items: []string{}}
-	l, ok, err := s.version.Load().list(q.Target, q.Source)
+	l, ok, err := v.list(q.Target, q.Source)
 	if err != nil {
 		return page, err
 	}
@@ -128,7 +136,8 @@ func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 
 // Sources counts the links to a target by source, in the order in which the sources were first seen.
 func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, error) {
-	v, counts := s.version.Load(), []SourceCount{}
+	v, counts := s.acquire(), []SourceCount{}
+	defer s.release(v)
 	key, ok, err := v.targetKey(target)
 	if !ok || err != nil {
 		return counts, err

@@ -16,6 +16,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"weft.dev/weft/db/segment"
 )
 
 // Config configures a store.
@@ -23,6 +25,16 @@ type Config struct {
 	Dir    string           // where weft.db lies; created when missing. Required.
 	Logger *slog.Logger     // nil: none
 	Now    func() time.Time // nil: time.Now
+
+	// SealBytes is how much memory the runs in memory may take before they become a segment, in bytes; 0: 32 MiB.
+	SealBytes int
+	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 64 MiB.
+	CacheBytes int64
+	// ReplayWindow is how long log rows stay that are in a segment; 0: an hour; negative: for ever.
+	ReplayWindow time.Duration
+	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
+	// Nil in production; tests end the process there.
+	Step func(name string) error
 }
 
 // Store is an open data directory. Its queries are safe for concurrent use; Apply has one caller at a time.
@@ -43,6 +55,17 @@ type Store struct {
 	wal       wal
 	version   atomic.Pointer[version]
 	failed    atomic.Pointer[error] // the fault that stopped writing
+	sealing   *frozen               // nil: none under way
+	sealed    sync.Cond             // a seal has ended; on mu
+	log       logWindow
+
+	files     sync.Mutex // guards the counts of file sets and files
+	blocks    *segment.Cache
+	sealWork  chan struct{}
+	mergeWork chan struct{}
+	closed    chan struct{}
+	workers   sync.WaitGroup
+
 	instance  string
 
 	didCache    cache[uint64, string]
@@ -52,6 +75,9 @@ type Store struct {
 
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
 var ErrFailed = errors.New("writing has stopped after a fault")
+
+// defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
+const defaultCacheBytes = 64 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.
@@ -71,12 +97,28 @@ func Open(cfg Config) (*Store, error) {
 		status:    map[uint64]Status{},
 		resyncs:   map[uint64]*resync{},
 		next:      map[byte]uint64{},
+		sealWork:  make(chan struct{}, 1),
+		mergeWork: make(chan struct{}, 1),
+		closed:    make(chan struct{}),
 	}
-	s.version.Store(emptyVersion())
+	if cfg.SealBytes <= 0 {
+		s.cfg.SealBytes = defaultSealBytes
+	}
+	if cfg.CacheBytes <= 0 {
+		s.cfg.CacheBytes = defaultCacheBytes
+	}
+	if cfg.ReplayWindow == 0 {
+		s.cfg.ReplayWindow = defaultReplayWindow
+	}
+	s.sealed.L = &s.mu
+	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
 		_ = s.closeFiles()
 		return nil, err
 	}
+	s.work("seal", s.sealWork, s.seal)
+	s.work("merge", s.mergeWork, s.mergeDue)
+	wake(s.mergeWork)
 	return s, nil
 }
 
@@ -118,6 +160,11 @@ func (s *Store) load(path string) error {
 	if err := s.loadMeta(ctx); err != nil {
 		return fmt.Errorf("db: read meta data of %s: %w", path, err)
 	}
+	files, err := s.openSegments()
+	if err != nil {
+		return fmt.Errorf("db: %w", err)
+	}
+	s.version.Store(s.base(files))
 	if err := s.loadNames(ctx); err != nil {
 		return fmt.Errorf("db: read names of %s: %w", path, err)
 	}
@@ -127,8 +174,11 @@ func (s *Store) load(path string) error {
 	if err := s.checkStatus(ctx); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
+	if err := s.loadWindow(ctx); err != nil {
+		return fmt.Errorf("db: read the marks of %s: %w", path, err)
+	}
 	v := s.version.Load()
-	s.cfg.Logger.Info("index rebuilt", "links", v.targets.Total(), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
@@ -185,22 +235,37 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
 	}
 	if err != nil {
-		err = fmt.Errorf("db: commit a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
-		s.failed.Store(&err)
-		return Applied{}, err
+		return Applied{}, s.fail(fmt.Errorf("db: commit a batch of %d events: %w", len(b.Events), err))
 	}
 	f.d.flush()
 	if err := f.d.err; err != nil {
 		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
-		err = fmt.Errorf("db: index a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
-		s.failed.Store(&err)
-		return Applied{}, err
+		return Applied{}, s.fail(fmt.Errorf("db: index a batch of %d events: %w", len(b.Events), err))
 	}
 	f.d.base.seq = f.seq
 	s.version.Store(f.d.base)
 	s.upstreams[b.Host] = up
 	s.checkpointIfLarge()
+	s.sealIfLarge()
 	return f.stats, nil
+}
+
+// fail stops writing, for good.
+func (s *Store) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if s.failed.CompareAndSwap(nil, &err) {
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
+	}
+	return err
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows) error {
@@ -210,6 +275,9 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 	}
 	defer func() { _ = tx.Rollback() }()
 	if err := s.inserts.write(tx, rs); err != nil {
+		return err
+	}
+	if err := s.keepWindow(tx, rs); err != nil {
 		return err
 	}
 	if s.startedUS == 0 {
@@ -225,6 +293,7 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	s.log.committed()
 	if s.startedUS == 0 {
 		s.startedUS = firstUS
 	}
@@ -243,10 +312,17 @@ func (s *Store) Failed() error {
 func (s *Store) Instance() string { return s.instance }
 
 // Close closes the files. It must not be called during a query.
-func (s *Store) Close() error { return s.closeFiles() }
+func (s *Store) Close() error {
+	close(s.closed)
+	s.workers.Wait()
+	return s.closeFiles()
+}
 
 func (s *Store) closeFiles() error {
 	var errs []error
+	if v := s.version.Load(); v != nil {
+		s.releaseFiles(v.files)
+	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}

@@ -67,7 +67,8 @@ func (s *Store) Gaps(ctx context.Context) ([]Gap, error) {
 
 // Stats sums the index up.
 func (s *Store) Stats(ctx context.Context) (Stats, error) {
-	v := s.version.Load()
+	v := s.acquire()
+	defer s.release(v)
 	st := Stats{
 		Targets: int64(v.targets.Groups()),
 		Records: v.linking,

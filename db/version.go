@@ -15,7 +15,12 @@ type version struct {
 	names   run.Stack // by name: the ids of DIDs, collections and sources
 	linking int64     // records that have links, of hidden accounts too
 	seq     uint64    // the newest log row in it
+	sealed  uint64    // the newest log row in the files
+	files   *fileSet  // the segments at the bottom of each stack
 }
+
+// stacks is the three stacks, in the order of runIDs.
+func (v *version) stacks() [3]*run.Stack { return [3]*run.Stack{&v.targets, &v.records, &v.names} }
 
 func emptyVersion() *version {
 	return &version{

@@ -4,8 +4,8 @@ package run
 type Stack struct {
 	Order *Order
 	Runs  []Source
-	// Below says that older runs lie below, elsewhere, so that entries that stand for absence must be kept.
-	Below bool
+	// Fixed is how many runs at the bottom are not merged by Push: those in files, and those on their way there.
+	Fixed int
 }
 
 // fanOut is how many runs of like size are merged into one. A higher figure rewrites entries less often and makes
@@ -22,13 +22,13 @@ func (s Stack) Push(r *Run) (Stack, error) {
 		// The runs at the top that are no larger than the class of the topmost.
 		top := len(s.Runs) - 1
 		c, i := class(s.Runs[top]), top
-		for i > 0 && class(s.Runs[i-1]) <= c {
+		for i > s.Fixed && class(s.Runs[i-1]) <= c {
 			i--
 		}
 		if top-i+1 < fanOut {
 			return s, nil
 		}
-		m, err := mergeInMemory(s.Order, s.Runs[i:], i == 0 && !s.Below)
+		m, err := mergeInMemory(s.Order, s.Runs[i:], i == 0)
 		if err != nil {
 			return s, err
 		}
@@ -36,7 +36,7 @@ func (s Stack) Push(r *Run) (Stack, error) {
 		if m.Len() > 0 {
 			s.Runs = append(s.Runs, m)
 		}
-		if len(s.Runs) == 0 {
+		if len(s.Runs) == s.Fixed {
 			return s, nil
 		}
 	}

@@ -1,0 +1,177 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
+)
+
+// The runs of a segment, by their id in the file.
+const (
+	runTargets = 1
+	runRecords = 2
+	runNames   = 3
+)
+
+// runIDs are they in the order of version.stacks.
+var runIDs = [3]int{runTargets, runRecords, runNames}
+
+var orders = map[int]*run.Order{runTargets: &byTarget, runRecords: &byRecord, runNames: &byName}
+
+// manifestRow is a row of the manifest.
+type manifestRow struct {
+	ID          uint64 `db:"id"`
+	File        string `db:"file"`
+	Level       int    `db:"level"`
+	FromSeq     uint64 `db:"from_seq"`
+	ToSeq       uint64 `db:"to_seq"`
+	Links       int64  `db:"links"`
+	Linking     int64  `db:"linking"`
+	Actors      uint64 `db:"actors"`
+	Collections uint64 `db:"collections"`
+	Sources     uint64 `db:"sources"`
+	Bytes       int64  `db:"bytes"`
+	Checksum    string `db:"checksum"`
+	CreatedUS   int64  `db:"created_us"`
+}
+
+// file is an open segment.
+type file struct {
+	manifestRow
+	*segment.Segment
+	path string
+	refs int  // file sets that hold it; guarded by Store.files
+	gone bool // no longer in the manifest: to be removed when nobody holds it
+}
+
+// fileSet is the segments of a version, oldest first. Whoever reads a version holds its file set, so that no file is
+// closed or removed under a query.
+type fileSet struct {
+	files []*file
+	refs  int // versions and queries that hold it; guarded by Store.files
+}
+
+// newFileSet makes a file set, which holds its files, and is held once.
+func (s *Store) newFileSet(files []*file) *fileSet {
+	s.files.Lock()
+	defer s.files.Unlock()
+	for _, f := range files {
+		f.refs++
+	}
+	return &fileSet{files: files, refs: 1}
+}
+
+// acquire takes the present version for a query, which gives it back.
+func (s *Store) acquire() *version {
+	s.files.Lock()
+	defer s.files.Unlock()
+	v := s.version.Load()
+	v.files.refs++
+	return v
+}
+
+// release gives a version back.
+func (s *Store) release(v *version) { s.releaseFiles(v.files) }
+
+func (s *Store) releaseFiles(set *fileSet) {
+	s.files.Lock()
+	var done []*file
+	if set.refs--; set.refs == 0 {
+		for _, f := range set.files {
+			if f.refs--; f.refs == 0 {
+				done = append(done, f)
+			}
+		}
+	}
+	s.files.Unlock()
+	for _, f := range done {
+		err := f.Close()
+		if f.gone {
+			err = errors.Join(err, s.step("unlink"), os.Remove(f.path))
+		}
+		if err != nil {
+			s.cfg.Logger.Warn("a segment was not put away; the next start does it", "file", f.File, "err", err)
+		}
+	}
+}
+
+// segmentName is the form of the files that are ours in the directory segments, those on their way among them.
+var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.tmp)?(-journal)?$`)
+
+// openSegments opens what the manifest names, and removes what a crash has left behind.
+func (s *Store) openSegments() ([]*file, error) {
+	dir := filepath.Join(s.cfg.Dir, "segments")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of segments: %w", err)
+	}
+	var rows []manifestRow
+	if err := s.reader.Select(&rows, "SELECT * FROM segments ORDER BY from_seq"); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	var files []*file
+	for _, row := range rows {
+		f, err := s.openSegment(row)
+		if err != nil {
+			for _, f := range files {
+				_ = f.Close()
+			}
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the segments: %w", err)
+	}
+	for _, e := range entries {
+		named := slices.ContainsFunc(rows, func(r manifestRow) bool { return r.File == e.Name() })
+		if named || !segmentName.MatchString(e.Name()) {
+			continue
+		}
+		s.cfg.Logger.Info("removing a segment that a crash has left behind", "file", e.Name())
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return nil, fmt.Errorf("remove a stray segment: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// openSegment opens a segment that the manifest names.
+func (s *Store) openSegment(row manifestRow) (*file, error) {
+	path := filepath.Join(s.cfg.Dir, "segments", row.File)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; bring it back from the replica: %w", path, row.Links, err)
+	}
+	if info.Size() != row.Bytes {
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica", path, info.Size(), row.Bytes)
+	}
+	opened, err := segment.Open(path, orders, s.blocks)
+	if err != nil {
+		return nil, fmt.Errorf("%w; bring the file back from the replica", err)
+	}
+	return &file{manifestRow: row, Segment: opened, path: path}, nil
+}
+
+// base is the version that the segments alone make.
+func (s *Store) base(files []*file) *version {
+	v := emptyVersion()
+	v.files = s.newFileSet(files)
+	for i, stack := range v.stacks() {
+		for _, f := range files {
+			stack.Runs = append(stack.Runs, f.Run(runIDs[i]))
+		}
+		stack.Fixed = len(files)
+	}
+	if len(files) > 0 {
+		newest := files[len(files)-1]
+		v.linking, v.seq, v.sealed = newest.Linking, newest.ToSeq, newest.ToSeq
+	}
+	return v
+}

@@ -1,0 +1,79 @@
+package db
+
+import (
+	"fmt"
+	"slices"
+
+	"weft.dev/weft/db/run"
+)
+
+// mergeFanOut is how many adjacent segments of one level become one of the next. Each link is written once for each
+// level: with 8, a thousand million links of 300,000 each lie in four levels, and a look-up meets about 15 files.
+const mergeFanOut = 8
+
+// mergeDue merges until nothing is due.
+func (s *Store) mergeDue() error {
+	for !s.isClosed() {
+		v := s.acquire()
+		files := dueForMerge(v.files.files)
+		if len(files) == 0 {
+			s.release(v)
+			return nil
+		}
+		err := s.merge(v, files)
+		s.release(v)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dueForMerge picks the segments to merge: the oldest of the lowest level that has enough of them. Levels fall from the
+// oldest segment to the newest, so that those of one level are adjacent.
+func dueForMerge(files []*file) []*file {
+	for end := len(files); end > 0; {
+		start := end - 1
+		for start > 0 && files[start-1].Level == files[end-1].Level {
+			start--
+		}
+		if end-start >= mergeFanOut {
+			return files[start : start+mergeFanOut]
+		}
+		end = start
+	}
+	return nil
+}
+
+// merge makes one segment of several adjacent ones, beside the writer, which stops only for the swap.
+func (s *Store) merge(v *version, files []*file) error {
+	first, last := files[0], files[len(files)-1]
+	row := last.manifestRow
+	row.ID, row.FromSeq, row.Level = 0, first.FromSeq, last.Level+1
+	var runs [3][]run.Source
+	for i, id := range runIDs {
+		for _, f := range files {
+			runs[i] = append(runs[i], f.Run(id))
+		}
+	}
+	merged, err := s.writeSegment(row, runs, first == v.files.files[0])
+	if err != nil {
+		return fmt.Errorf("db: merge log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.enter(merged, files); err != nil {
+		return fmt.Errorf("db: enter segment %s: %w", merged.File, err)
+	}
+	now := s.version.Load().files.files // newer ones may have come
+	i := slices.Index(now, first)
+	next := slices.Concat(now[:i], []*file{merged}, now[i+len(files):])
+	s.files.Lock()
+	for _, f := range files {
+		f.gone = true
+	}
+	s.files.Unlock()
+	s.swap(next, func(int) int { return len(now) })
+	s.cfg.Logger.Info("merged", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
+	return nil
+}

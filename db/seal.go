@@ -1,0 +1,224 @@
+package db
+
+import (
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+
+	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
+)
+
+// defaultSealBytes is how much memory the runs in memory may take before they are sealed: at about 104 bytes per link
+// some 300,000 links. While they are being written, as much again gathers above them.
+const defaultSealBytes = 32 << 20
+
+// growing is what the runs in memory take that are not on their way into a segment.
+func (v *version) growing() (bytes int) {
+	for _, stack := range v.stacks() {
+		for _, r := range stack.Runs[stack.Fixed:] {
+			bytes += r.Memory()
+		}
+	}
+	return bytes
+}
+
+// sealIfLarge asks for a seal when it is due. A writer that is a whole seal ahead waits for the one under way: memory is
+// bounded, and the upstream feels it.
+func (s *Store) sealIfLarge() {
+	for s.version.Load().growing() >= s.cfg.SealBytes {
+		if s.sealing == nil {
+			s.freeze()
+			return
+		}
+		if s.version.Load().growing() < 2*s.cfg.SealBytes || s.Failed() != nil || s.isClosed() {
+			return
+		}
+		s.sealed.Wait()
+	}
+}
+
+// frozen is what is to become a segment.
+type frozen struct {
+	row   manifestRow
+	runs  [3][]run.Source // by target, by record, by name; oldest first
+	below int             // segments below them
+}
+
+// freeze takes the runs in memory out of merging, and hands them to the sealer.
+func (s *Store) freeze() {
+	v := *s.version.Load()
+	fz := &frozen{below: len(v.files.files), row: manifestRow{
+		FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
+		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'],
+	}}
+	for i, stack := range v.stacks() {
+		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
+		stack.Fixed = len(stack.Runs)
+	}
+	s.sealing = fz
+	s.version.Store(&v)
+	wake(s.sealWork)
+}
+
+// seal writes the frozen runs into a segment and enters it. It runs beside the writer, and stops it only to swap.
+func (s *Store) seal() error {
+	s.mu.Lock()
+	fz := s.sealing
+	s.mu.Unlock()
+	if fz == nil {
+		return nil
+	}
+	f, err := s.writeSegment(fz.row, fz.runs, fz.below == 0)
+	if err != nil {
+		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.sealed.Broadcast()
+	if err := s.enter(f, nil); err != nil {
+		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
+	}
+	below := s.version.Load().files.files
+	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
+	s.sealing = nil
+	s.cfg.Logger.Info("sealed", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
+	wake(s.mergeWork)
+	return nil
+}
+
+// writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
+func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool) (*file, error) {
+	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
+	path := filepath.Join(s.cfg.Dir, "segments", name)
+	var inputs []segment.Input
+	for i, id := range runIDs {
+		entries, err := run.NewMerge(orders[id], runs[i], bottom)
+		if err != nil {
+			return nil, err
+		}
+		in := segment.Input{ID: id, Order: orders[id], Entries: entries}
+		for _, r := range runs[i] {
+			in.MaxGroups += r.Groups()
+		}
+		switch id {
+		case runTargets:
+			in.List = listMember
+			row.Links = 0
+			for _, r := range runs[i] {
+				row.Links += r.Total()
+			}
+		case runRecords:
+			in.Hour = recordHour
+		}
+		inputs = append(inputs, in)
+	}
+	info, err := segment.Write(path, map[string]string{
+		"from_seq": strconv.FormatUint(row.FromSeq, 10), "to_seq": strconv.FormatUint(row.ToSeq, 10), "instance": s.instance,
+	}, inputs, segment.Options{Step: s.cfg.Step})
+	if err != nil {
+		return nil, err
+	}
+	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
+	return s.openSegment(row)
+}
+
+// enter puts a segment into the manifest in the place of those that it replaces.
+func (s *Store) enter(f *file, replaced []*file) error {
+	if err := s.step("enter"); err != nil {
+		return err
+	}
+	tx, err := s.writer.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, old := range replaced {
+		if _, err := tx.Exec("DELETE FROM segments WHERE id = ?", int64(old.ID)); err != nil {
+			return err
+		}
+	}
+	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
+		bytes, checksum, created_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
+		f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS)
+	if err != nil {
+		return err
+	}
+	id, err := res.LastInsertId()
+	if err != nil {
+		return err
+	}
+	f.ID = uint64(id)
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.step("entered")
+}
+
+// swap makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
+// among them, are now in the files.
+func (s *Store) swap(files []*file, drop func(i int) int) {
+	old := s.version.Load()
+	v := *old
+	v.files = s.newFileSet(files)
+	for i, stack := range v.stacks() {
+		runs := make([]run.Source, 0, len(files)+len(stack.Runs))
+		for _, f := range files {
+			runs = append(runs, f.Run(runIDs[i]))
+		}
+		stack.Fixed = len(files) + max(stack.Fixed-drop(i), 0)
+		stack.Runs = append(runs, stack.Runs[drop(i):]...)
+	}
+	v.sealed = files[len(files)-1].ToSeq
+	s.files.Lock()
+	s.version.Store(&v)
+	s.files.Unlock()
+	s.releaseFiles(old.files)
+}
+
+// wake tells a worker that there is work.
+func wake(work chan struct{}) {
+	select {
+	case work <- struct{}{}:
+	default:
+	}
+}
+
+// step is a failpoint: tests end the process there, or make it fail.
+func (s *Store) step(name string) error {
+	if s.cfg.Step == nil {
+		return nil
+	}
+	return s.cfg.Step(name)
+}
+
+// work runs a worker beside the writer until the store is closed. Its errors are faults of the disk: they stop writing.
+func (s *Store) work(name string, due chan struct{}, do func() error) {
+	s.workers.Add(1)
+	go func() {
+		defer s.workers.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				s.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
+				panic(p)
+			}
+		}()
+		for {
+			select {
+			case <-due:
+			case <-s.closed:
+				return
+			}
+			if err := do(); err != nil {
+				s.mu.Lock()
+				s.fail(err)
+				s.sealed.Broadcast()
+				s.mu.Unlock()
+				return
+			}
+		}
+	}()
+}

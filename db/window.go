@@ -1,0 +1,100 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+const (
+	// defaultReplayWindow is how long a subscriber may be away and still miss nothing.
+	defaultReplayWindow = time.Hour
+	// markEvery is how fine the log's age is known.
+	markEvery = time.Minute
+	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list, as
+	// many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
+	pruneRows = 3000
+)
+
+// logWindow says which rows of the log may go: those that a segment covers and that are older than the replay window.
+// Age is counted in time that this index was seen to run: it grows by what passes between two commits, two marks at
+// most, and never falls. A clock that steps either way, or a night of being off, makes no row old early.
+type logWindow struct {
+	age    time.Duration // of the index
+	last   time.Time     // of the commit before
+	marked time.Duration // age at the newest mark
+	pruned uint64        // the newest row that is gone
+	upTo   uint64        // rows that are old enough
+
+	next logWindowStep // becomes true with the commit
+}
+
+type logWindowStep struct {
+	age, marked  time.Duration
+	last         time.Time
+	pruned, upTo uint64
+}
+
+// loadWindow reads the marks.
+func (s *Store) loadWindow(ctx context.Context) error {
+	var age, first sql.NullInt64
+	if err := s.reader.GetContext(ctx, &age, "SELECT max(age_us) FROM marks"); err != nil {
+		return err
+	}
+	if err := s.reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
+		return err
+	}
+	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond, marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
+	if s.log.pruned = s.version.Load().seq; first.Valid {
+		s.log.pruned = uint64(first.Int64) - 1
+	}
+	return nil
+}
+
+// keepWindow marks the log's age, and takes old rows away, in the transaction of a batch.
+func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
+	w, now := &s.log, s.cfg.Now()
+	n := logWindowStep{age: w.age, marked: w.marked, last: now, pruned: w.pruned, upTo: w.upTo}
+	n.age += min(max(now.Sub(w.last), 0), 2*markEvery)
+	if len(rs.log) > 0 && (n.age-w.marked >= markEvery || w.marked == 0 && w.age == 0) {
+		n.marked = n.age
+		if _, err := tx.Exec("INSERT INTO marks (seq, age_us) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING",
+			int64(rs.log[len(rs.log)-1].seq), n.age.Microseconds()); err != nil {
+			return err
+		}
+		if s.cfg.ReplayWindow > 0 {
+			var upTo sql.NullInt64
+			if err := tx.QueryRow("SELECT max(seq) FROM marks WHERE age_us <= ?",
+				(n.age - s.cfg.ReplayWindow).Microseconds()).Scan(&upTo); err != nil {
+				return err
+			}
+			n.upTo = uint64(upTo.Int64)
+			if _, err := tx.Exec("DELETE FROM marks WHERE seq < ?", upTo.Int64); err != nil {
+				return err
+			}
+		}
+	}
+	limit := min(n.upTo, s.version.Load().sealed)
+	for _, r := range s.resyncs { // its rows say what has been seen
+		limit = min(limit, r.since-1)
+	}
+	if limit > w.pruned {
+		n.pruned = min(limit, w.pruned+pruneRows)
+		if err := s.step("prune"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(n.pruned)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM links WHERE id < ?", int64((n.pruned+1)<<linkShift)); err != nil {
+			return err
+		}
+	}
+	w.next = n
+	return nil
+}
+
+// committed makes what keepWindow did true.
+func (w *logWindow) committed() {
+	w.age, w.marked, w.last, w.pruned, w.upTo = w.next.age, w.next.marked, w.next.last, w.next.pruned, w.next.upTo
+}
