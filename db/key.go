@@ -63,9 +63,6 @@ func cutID(key []byte) (id uint64, rest []byte, err error) {
 	return id, key[1+key[0]:], nil
 }
 
-// idLen is the length of the id at the front of key.
-func idLen(key []byte) int { return 1 + int(key[0]) }
-
 func appendRkey(dst []byte, rkey string) []byte {
 	if tid, ok := link.ParseTID(rkey); ok {
 		return binary.BigEndian.AppendUint64(append(dst, rkeyTID), tid)

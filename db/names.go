@@ -20,16 +20,18 @@ func (s *Store) loadMeta(ctx context.Context) error {
 	if err := s.reader.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
 		return err
 	}
+	v := *s.version.Load()
+	v.upstreams = map[string]upstream{}
 	var started []string
 	if err := s.reader.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
 		return err
 	}
-	for _, v := range started {
-		us, err := strconv.ParseInt(v, 10, 64)
+	for _, text := range started {
+		us, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return fmt.Errorf("started_us: %w", err)
 		}
-		s.startedUS = us
+		v.startedUS = us
 	}
 	var hosts []struct {
 		Host string
@@ -40,8 +42,9 @@ func (s *Store) loadMeta(ctx context.Context) error {
 		return err
 	}
 	for _, h := range hosts {
-		s.upstreams[h.Host] = upstream{h.Seq, h.High}
+		v.upstreams[h.Host] = upstream{h.Seq, h.High}
 	}
+	s.version.Store(&v)
 	return nil
 }
 
@@ -90,6 +93,7 @@ func (s *Store) loadNames(ctx context.Context) error {
 			return err
 		}
 	}
+	v.actors = s.next['d']
 	s.version.Store(&v)
 	return nil
 }

@@ -36,7 +36,8 @@ func (h *history) tid(us int64) string { return string(link.AppendTID(nil, uint6
 
 func (h *history) rkey() string {
 	n := int64(h.r.IntN(4))
-	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n))
+	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n),
+		pick(h.r, "2024", "0123", "1e5", "-7", "1.5"))
 }
 
 func (h *history) collection() string {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,18 +34,16 @@ type Store struct {
 	writer *sql.DB
 	reader *sqlx.DB
 
-	mu        sync.Mutex // held by whoever writes
-	inserts   inserters
-	upstreams map[string]upstream // by host
-	status    map[uint64]Status   // accounts that are not active
-	resyncs   map[uint64]*resync  // accounts whose repo is being replaced
-	next      map[byte]uint64     // the newest id of each kind of name
-	startedUS int64               // time of the first event indexed
-	ids       idCache
-	wal       wal
-	version   atomic.Pointer[version]
-	failed    atomic.Pointer[error] // the fault that stopped writing
-	instance  string
+	mu       sync.Mutex // held by whoever writes
+	inserts  inserters
+	status   map[uint64]Status  // accounts that are not active
+	resyncs  map[uint64]*resync // accounts whose repo is being replaced
+	next     map[byte]uint64    // the newest id of each kind of name
+	ids      idCache
+	wal      wal
+	version  atomic.Pointer[version]
+	failed   atomic.Pointer[error] // the fault that stopped writing
+	instance string
 
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
@@ -57,6 +57,9 @@ var ErrFailed = errors.New("writing has stopped after a fault")
 // mostly in memory, so that more than a few connections only add memory.
 const readers = 4
 
+// busyTimeout is how long the writer waits for a lock: a checkpoint of a replicator can hold one for long.
+const busyTimeout = time.Minute
+
 // Open opens a data directory, or makes one, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
@@ -66,11 +69,10 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Now = time.Now
 	}
 	s := &Store{
-		cfg:       cfg,
-		upstreams: map[string]upstream{},
-		status:    map[uint64]Status{},
-		resyncs:   map[uint64]*resync{},
-		next:      map[byte]uint64{},
+		cfg:     cfg,
+		status:  map[uint64]Status{},
+		resyncs: map[uint64]*resync{},
+		next:    map[byte]uint64{},
 	}
 	s.version.Store(emptyVersion())
 	if err := s.open(); err != nil {
@@ -90,9 +92,9 @@ func (s *Store) open() (err error) {
 	path := filepath.Join(s.cfg.Dir, "weft.db")
 	s.wal.path = path + "-wal"
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
-	// nothing measurable. The writer waits a minute for a lock, since a checkpoint of a replicator can hold one for long.
+	// nothing measurable.
 	s.writer, err = sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-		"&_pragma=busy_timeout(60000)&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)")
+		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
@@ -170,7 +172,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: s.upstreams[b.Host].high, seq: v.seq}
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
@@ -180,29 +182,39 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if len(b.Events) > 0 {
 		firstUS = b.Events[0].TimeUS
 	}
-	up, err := s.upstreams[b.Host].moved(seq), f.d.err
+	up, err := v.upstreams[b.Host].moved(seq), f.d.err
+	if v.startedUS != 0 {
+		firstUS = 0 // known
+	}
 	if err == nil {
 		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
 	}
 	if err != nil {
-		err = fmt.Errorf("db: commit a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
-		s.failed.Store(&err)
-		return Applied{}, err
+		return Applied{}, s.fail(fmt.Errorf("db: commit a batch of %d events: %w", len(b.Events), err))
 	}
 	f.d.flush()
 	if err := f.d.err; err != nil {
 		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
-		err = fmt.Errorf("db: index a batch of %d events: %w: %w", len(b.Events), ErrFailed, err)
-		s.failed.Store(&err)
-		return Applied{}, err
+		return Applied{}, s.fail(fmt.Errorf("db: index a batch of %d events: %w", len(b.Events), err))
 	}
-	f.d.base.seq = f.seq
-	s.version.Store(f.d.base)
-	s.upstreams[b.Host] = up
+	next := f.d.base
+	next.seq, next.actors = f.seq, s.next['d']
+	if firstUS != 0 {
+		next.startedUS = firstUS
+	}
+	s.publish(next, b.Host, up)
 	s.checkpointIfLarge()
 	return f.stats, nil
 }
 
+// publish makes a version the one that queries see.
+func (s *Store) publish(v *version, host string, up upstream) {
+	v.upstreams = maps.Clone(v.upstreams)
+	v.upstreams[host] = up
+	s.version.Store(v)
+}
+
+// commit writes a batch. firstUS is the time of the first event ever indexed, 0 when that is known already.
 func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows) error {
 	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
 	if err != nil {
@@ -212,7 +224,7 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 	if err := s.inserts.write(tx, rs); err != nil {
 		return err
 	}
-	if s.startedUS == 0 {
+	if firstUS != 0 {
 		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", firstUS); err != nil {
 			return err
 		}
@@ -222,13 +234,16 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 		host, int64(up.seq), int64(up.high), timeUS); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return err
+	return tx.Commit()
+}
+
+// fail stops writing, for good.
+func (s *Store) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if s.failed.CompareAndSwap(nil, &err) {
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
 	}
-	if s.startedUS == 0 {
-		s.startedUS = firstUS
-	}
-	return nil
+	return err
 }
 
 // Failed is the fault that stopped writing, nil while all is well.

@@ -15,6 +15,10 @@ type version struct {
 	names   run.Stack // by name: the ids of DIDs, collections and sources
 	linking int64     // records that have links, of hidden accounts too
 	seq     uint64    // the newest log row in it
+
+	actors    uint64              // accounts that have an id
+	startedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
+	upstreams map[string]upstream // by host; never changed, only replaced
 }
 
 func emptyVersion() *version {
