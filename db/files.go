@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 
-	"weft.dev/weft/db/run"
 	"weft.dev/weft/db/segment"
 )
 
@@ -22,7 +21,12 @@ const (
 // runIDs are they in the order of version.stacks.
 var runIDs = [3]int{runTargets, runRecords, runNames}
 
-var orders = map[int]*run.Order{runTargets: &byTarget, runRecords: &byRecord, runNames: &byName}
+// runKinds is what each of them holds.
+var runKinds = map[int]segment.Kind{
+	runTargets: {Order: &byTarget, List: listMember},
+	runRecords: {Order: &byRecord, Hour: recordHour},
+	runNames:   {Order: &byName},
+}
 
 // manifestRow is a row of the manifest.
 type manifestRow struct {
@@ -152,7 +156,7 @@ func (s *Store) openSegment(row manifestRow) (*file, error) {
 	if info.Size() != row.Bytes {
 		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica", path, info.Size(), row.Bytes)
 	}
-	opened, err := segment.Open(path, orders, s.blocks)
+	opened, err := segment.Open(path, runKinds, s.blocks)
 	if err != nil {
 		return nil, fmt.Errorf("%w; bring the file back from the replica", err)
 	}

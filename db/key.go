@@ -64,9 +64,6 @@ func cutID(key []byte) (id uint64, rest []byte, err error) {
 	return id, key[1+key[0]:], nil
 }
 
-// idLen is the length of the id at the front of key.
-func idLen(key []byte) int { return 1 + int(key[0]) }
-
 func appendRkey(dst []byte, rkey string) []byte {
 	if tid, ok := link.ParseTID(rkey); ok {
 		return binary.BigEndian.AppendUint64(append(dst, rkeyTID), tid)
@@ -215,10 +212,12 @@ var (
 // listMember tells which list a key by target is in, by the length of the list's prefix, and whose link it is. Ids
 // that 32 bits don't hold are left to a walk.
 func listMember(key []byte) (prefix int, member uint32, ok bool) {
-	prefix = targetLen(key)
-	prefix += idLen(key[prefix:])
-	actor, _, err := cutID(key[prefix+8:])
-	return prefix, uint32(actor), err == nil && actor <= math.MaxUint32
+	_, rest, err := cutID(key[targetLen(key):])
+	if err != nil {
+		return 0, 0, false
+	}
+	p, _, err := cutPosition(rest)
+	return len(key) - len(rest), uint32(p.actor), err == nil && p.actor <= math.MaxUint32
 }
 
 // recordHour is the hour of the TID in a key by record, in hours since 1970.

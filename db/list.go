@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
 )
 
 // list is the links to one target from one source, in one version.
@@ -102,9 +104,21 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	return total, found, next, sc.Err()
 }
 
+// shortList is how long a list is counted by walking it: below, that is faster than to gather sets.
+const shortList = 500
+
 // distinct counts the accounts that link.
 func (l list) distinct(ctx context.Context) (int64, error) {
-	actors := make([]uint64, 0, 16)
+	total, err := l.total()
+	if err != nil {
+		return 0, err
+	}
+	if total > shortList {
+		if n, ok, err := l.distinctOfSets(ctx); ok || err != nil {
+			return n, err
+		}
+	}
+	actors := make([]uint64, 0, total)
 	sc := l.scan(nil, false)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
@@ -118,6 +132,44 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 	}
 	slices.Sort(actors)
 	return int64(len(slices.Compact(actors))), sc.Err()
+}
+
+// distinctOfSets counts the accounts of a long list from the sets that segments keep of it, and from a walk through the
+// runs that keep none. ok is false when an account's id is beyond what sets hold.
+func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
+	var all distinct.Set
+	hash, to := byTarget.Hash(l.prefix), run.After(l.prefix)
+	steps := 0
+	for _, r := range l.v.targets.Runs {
+		if !r.May(hash, l.prefix) {
+			continue
+		}
+		if lists, kept := r.(segment.Lists); kept {
+			set, has, err := lists.Distinct(l.prefix)
+			if err != nil {
+				return 0, false, err
+			}
+			if has {
+				all.Merge(set)
+				continue
+			}
+		}
+		w, err := r.Walk(l.prefix, to, false)
+		for more := w != nil; more && err == nil; more, err = w.Next() {
+			_, member, fits := listMember(w.Key())
+			if !fits {
+				return 0, false, nil
+			}
+			all.Add(member, byTarget.WeightOf(w.Value()))
+			if steps++; checkContext(ctx, steps) != nil {
+				return 0, false, ctx.Err()
+			}
+		}
+		if err != nil {
+			return 0, false, err
+		}
+	}
+	return int64(all.Count()), true, nil
 }
 
 // actorFilter passes the accounts given.

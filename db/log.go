@@ -54,12 +54,18 @@ type statusRow struct {
 	sinceUS int64
 }
 
+// resyncRow opens a resync, or ends it when since is 0.
+type resyncRow struct {
+	actor, rev, since uint64
+}
+
 // rows is what one transaction writes.
 type rows struct {
-	names  []nameRow
-	log    []row
-	links  []linkRow
-	status []statusRow
+	names   []nameRow
+	log     []row
+	links   []linkRow
+	status  []statusRow
+	resyncs []resyncRow
 }
 
 func (rs *rows) add(r row, removed, added []recordLink) {
@@ -187,6 +193,18 @@ func (ins *inserters) write(tx *sql.Tx, rs *rows) error {
 	for _, st := range rs.status {
 		if _, err := tx.Exec("UPDATE actors SET status = ?, since_us = ? WHERE id = ?",
 			int64(st.status), st.sinceUS, int64(st.actor)); err != nil {
+			return err
+		}
+	}
+	for _, r := range rs.resyncs {
+		if _, err := tx.Exec("DELETE FROM resyncs WHERE actor = ?", int64(r.actor)); err != nil {
+			return err
+		}
+		if r.since == 0 {
+			continue
+		}
+		if _, err := tx.Exec("INSERT INTO resyncs (actor, rev, since_seq) VALUES (?, ?, ?)",
+			int64(r.actor), int64(r.rev), int64(r.since)); err != nil {
 			return err
 		}
 	}

@@ -20,16 +20,18 @@ func (s *Store) loadMeta(ctx context.Context) error {
 	if err := s.reader.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
 		return err
 	}
+	v := *s.version.Load()
+	v.upstreams = map[string]upstream{}
 	var started []string
 	if err := s.reader.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
 		return err
 	}
-	for _, v := range started {
-		us, err := strconv.ParseInt(v, 10, 64)
+	for _, text := range started {
+		us, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return fmt.Errorf("started_us: %w", err)
 		}
-		s.startedUS = us
+		v.startedUS = us
 	}
 	var hosts []struct {
 		Host string
@@ -40,23 +42,30 @@ func (s *Store) loadMeta(ctx context.Context) error {
 		return err
 	}
 	for _, h := range hosts {
-		s.upstreams[h.Host] = upstream{h.Seq, h.High}
+		v.upstreams[h.Host] = upstream{h.Seq, h.High}
 	}
+	s.version.Store(&v)
 	return nil
 }
 
-// loadNames reads all names into a run each.
+// loadNames reads the names that no segment holds.
 func (s *Store) loadNames(ctx context.Context) error {
 	v := *s.version.Load()
+	var newest manifestRow
+	if n := len(v.files.files); n > 0 {
+		newest = v.files.files[n-1].manifestRow
+	}
 	for _, k := range []struct {
-		kind  byte
-		query string
+		kind   byte
+		query  string
+		sealed uint64 // the newest id in the segments
 	}{
-		{'d', "SELECT id, 0, did FROM actors"},
-		{'c', "SELECT id, 0, nsid FROM collections"},
-		{'s', "SELECT id, collection, path FROM sources"},
+		{'d', "SELECT id, 0, did FROM actors WHERE id > ?", newest.Actors},
+		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?", newest.Collections},
+		{'s', "SELECT id, collection, path FROM sources WHERE id > ?", newest.Sources},
 	} {
-		rows, err := s.reader.QueryContext(ctx, k.query)
+		s.next[k.kind] = k.sealed
+		rows, err := s.reader.QueryContext(ctx, k.query, int64(k.sealed))
 		if err != nil {
 			return err
 		}
@@ -90,6 +99,7 @@ func (s *Store) loadNames(ctx context.Context) error {
 			return err
 		}
 	}
+	v.actors = s.next['d']
 	s.version.Store(&v)
 	return nil
 }

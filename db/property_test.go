@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/model"
@@ -36,7 +37,8 @@ func (h *history) tid(us int64) string { return string(link.AppendTID(nil, uint6
 
 func (h *history) rkey() string {
 	n := int64(h.r.IntN(4))
-	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n))
+	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n),
+		pick(h.r, "2024", "0123", "1e5", "-7", "1.5"))
 }
 
 func (h *history) collection() string {
@@ -114,7 +116,12 @@ func (h *history) recordEvent(did string, op db.Op) db.Event {
 
 func open(t *testing.T, dir string) *db.Store {
 	t.Helper()
-	s, err := db.Open(db.Config{Dir: dir})
+	return openWith(t, db.Config{Dir: dir})
+}
+
+func openWith(t *testing.T, cfg db.Config) *db.Store {
+	t.Helper()
+	s, err := db.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,10 +135,17 @@ func TestStoreEqualsModel(t *testing.T) {
 	for seed := range uint64(12 + *soak) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			h, dir := newHistory(seed), t.TempDir()
+			h := newHistory(seed)
+			// Most seeds seal after a few hundred links and forget the log after minutes, so that all of merging, pruning
+			// and reading from files takes part; a clock of their own makes them age.
+			clock := time.Unix(1_770_000_000, 0)
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return clock }}
+			if seed%4 != 0 {
+				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
+			}
 			var m model.Model
 			var sent []db.Event
-			s := open(t, dir)
+			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			for step := range 60 {
 				var batch []db.Event
@@ -155,9 +169,10 @@ func TestStoreEqualsModel(t *testing.T) {
 						if err := s.Close(); err != nil {
 							t.Fatal(err)
 						}
-						s = open(t, dir)
+						s = openWith(t, cfg)
 					}
 				}
+				clock = clock.Add(time.Duration(h.r.IntN(120)-20) * time.Second)
 				if step%4 == 3 {
 					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
 						t.Fatalf("step %d, %d events: %v", step, len(sent), err)

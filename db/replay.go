@@ -1,28 +1,36 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	"weft.dev/weft/link"
 )
 
-// replay rebuilds the index from the log. The log is all that has to be kept: every row says what it changed, or, for a
+// replay rebuilds what no segment holds from the log. The log is all that has to be kept: every row says what it changed, or, for a
 // row about an account, what follows from the rows before it.
 func (s *Store) replay(ctx context.Context) error {
-	logRows, err := s.reader.QueryContext(ctx,
-		"SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0) FROM records ORDER BY seq")
+	v := s.version.Load()
+	if err := s.loadStatus(ctx, v.sealed); err != nil {
+		return err
+	}
+	if err := s.loadResyncs(ctx, v.sealed); err != nil {
+		return err
+	}
+	logRows, err := s.reader.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
+		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))
 	if err != nil {
 		return err
 	}
 	defer logRows.Close()
-	linkRows, err := s.reader.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links ORDER BY id")
+	linkRows, err := s.reader.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id", int64((v.sealed+1)<<linkShift))
 	if err != nil {
 		return err
 	}
 	defer linkRows.Close()
 
-	f := &fold{s: s, d: newDelta(s.version.Load())}
+	f := &fold{s: s, d: newDelta(v), seq: v.seq}
 	var l linkRow
 	more := linkRows.Next()
 	scanLink := func() error { return linkRows.Scan(&l.id, &l.op, &l.source, &l.target, &l.rank) }
@@ -94,11 +102,14 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
+		if was := f.s.status[r.actor]; was != Status(r.status>>4) {
+			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4)
+		}
 		f.setStatus(r.actor, Status(r.status>>4), Status(r.status&15))
 		return nil
 	case OpSync:
 		f.d.setRev(r.actor, r.rev)
-		f.s.resyncs[r.actor] = &resync{rev: r.rev, seen: map[string]struct{}{}, lastUS: r.timeUS}
+		f.s.resyncs[r.actor] = &resync{rev: r.rev, seen: map[string]struct{}{}, lastUS: r.timeUS, since: r.seq}
 		return nil
 	case opSynced:
 		f.d.setRev(r.actor, r.rev)
@@ -133,5 +144,67 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 	}
 	f.d.setRev(r.actor, r.rev)
 	f.change(key, before, next, r.actor, r.rkey, removed, added)
+	return nil
+}
+
+// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
+func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
+	type pair struct {
+		Actor  uint64
+		Status uint8
+	}
+	var now, since []pair
+	if err := s.reader.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
+		return err
+	}
+	if err := s.reader.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND op = ? ORDER BY seq DESC",
+		int64(sealed), int64(OpAccount)); err != nil {
+		return err
+	}
+	for _, p := range now {
+		s.setStatus(p.Actor, Status(p.Status))
+	}
+	for _, p := range since {
+		s.setStatus(p.Actor, Status(p.Status>>4))
+	}
+	return nil
+}
+
+// loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
+func (s *Store) loadResyncs(ctx context.Context, sealed uint64) error {
+	var open []struct {
+		Actor uint64
+		Rev   int64
+		Since uint64 `db:"since_seq"`
+	}
+	if err := s.reader.SelectContext(ctx, &open, "SELECT actor, rev, since_seq FROM resyncs WHERE since_seq <= ?", int64(sealed)); err != nil {
+		return err
+	}
+	for _, o := range open {
+		r := &resync{rev: uint64(o.Rev), seen: map[string]struct{}{}, since: o.Since}
+		s.resyncs[o.Actor] = r
+		var rows []struct {
+			TimeUS     int64 `db:"time_us"`
+			Op         Op
+			Collection uint64
+			Rkey       any
+		}
+		if err := s.reader.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(collection, 0) AS collection, rkey FROM records
+			WHERE seq BETWEEN ? AND ? AND actor = ? AND rev = ? AND op <> ? ORDER BY seq`,
+			int64(o.Since), int64(sealed), int64(o.Actor), o.Rev, int64(OpDelete)); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			r.lastUS = row.TimeUS
+			if row.Op == OpSync {
+				continue
+			}
+			rkey, err := rkeyOfColumn(row.Rkey)
+			if err != nil || rkey == nil {
+				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, errKey))
+			}
+			r.seen[string(recordKey(nil, o.Actor, row.Collection, rkey))] = struct{}{}
+		}
+	}
 	return nil
 }

@@ -12,6 +12,7 @@ type resync struct {
 	rev    uint64
 	seen   map[string]struct{} // keys of the records that followed
 	lastUS int64               // time of the newest of them
+	since  uint64              // log row of the sync
 }
 
 // sync opens a resync: the account's whole repo follows.
@@ -38,12 +39,14 @@ func (f *fold) sync(e *Event) {
 	}
 	f.d.setRev(actor, rev)
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: e.TimeUS}
+	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: e.TimeUS, since: f.seq}
+	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor, rev, f.seq})
 }
 
 // endResync removes the records that did not follow the sync.
 func (f *fold) endResync(actor uint64, r *resync) {
 	delete(f.s.resyncs, actor)
+	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor})
 	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
 		if _, ok := r.seen[string(key)]; ok {
 			return

@@ -96,25 +96,15 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 	path := filepath.Join(s.cfg.Dir, "segments", name)
 	var inputs []segment.Input
 	for i, id := range runIDs {
-		entries, err := run.NewMerge(orders[id], runs[i], bottom)
+		entries, err := run.NewMerge(runKinds[id].Order, runs[i], bottom)
 		if err != nil {
 			return nil, err
 		}
-		in := segment.Input{ID: id, Order: orders[id], Entries: entries}
-		for _, r := range runs[i] {
-			in.MaxGroups += r.Groups()
-		}
-		switch id {
-		case runTargets:
-			in.List = listMember
-			row.Links = 0
-			for _, r := range runs[i] {
-				row.Links += r.Total()
-			}
-		case runRecords:
-			in.Hour = recordHour
-		}
-		inputs = append(inputs, in)
+		inputs = append(inputs, segment.Input{ID: id, Kind: runKinds[id], Entries: entries})
+	}
+	row.Links = 0
+	for _, r := range runs[0] {
+		row.Links += r.Total()
 	}
 	info, err := segment.Write(path, map[string]string{
 		"from_seq": strconv.FormatUint(row.FromSeq, 10), "to_seq": strconv.FormatUint(row.ToSeq, 10), "instance": s.instance,

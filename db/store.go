@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,29 +46,26 @@ type Store struct {
 	writer *sql.DB
 	reader *sqlx.DB
 
-	mu        sync.Mutex // held by whoever writes
-	inserts   inserters
-	upstreams map[string]upstream // by host
-	status    map[uint64]Status   // accounts that are not active
-	resyncs   map[uint64]*resync  // accounts whose repo is being replaced
-	next      map[byte]uint64     // the newest id of each kind of name
-	startedUS int64               // time of the first event indexed
-	ids       idCache
-	wal       wal
-	version   atomic.Pointer[version]
-	failed    atomic.Pointer[error] // the fault that stopped writing
-	sealing   *frozen               // nil: none under way
-	sealed    sync.Cond             // a seal has ended; on mu
-	log       logWindow
+	mu       sync.Mutex // held by whoever writes
+	inserts  inserters
+	status   map[uint64]Status  // accounts that are not active
+	resyncs  map[uint64]*resync // accounts whose repo is being replaced
+	next     map[byte]uint64    // the newest id of each kind of name
+	ids      idCache
+	wal      wal
+	version  atomic.Pointer[version]
+	failed   atomic.Pointer[error] // the fault that stopped writing
+	instance string
 
+	sealing   *frozen   // nil: none under way
+	sealed    sync.Cond // a seal has ended; on mu
+	log       logWindow
 	files     sync.Mutex // guards the counts of file sets and files
 	blocks    *segment.Cache
 	sealWork  chan struct{}
 	mergeWork chan struct{}
 	closed    chan struct{}
 	workers   sync.WaitGroup
-
-	instance  string
 
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
@@ -83,6 +82,9 @@ const defaultCacheBytes = 64 << 20
 // mostly in memory, so that more than a few connections only add memory.
 const readers = 4
 
+// busyTimeout is how long the writer waits for a lock: a checkpoint of a replicator can hold one for long.
+const busyTimeout = time.Minute
+
 // Open opens a data directory, or makes one, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
@@ -93,7 +95,6 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg:       cfg,
-		upstreams: map[string]upstream{},
 		status:    map[uint64]Status{},
 		resyncs:   map[uint64]*resync{},
 		next:      map[byte]uint64{},
@@ -132,9 +133,9 @@ func (s *Store) open() (err error) {
 	path := filepath.Join(s.cfg.Dir, "weft.db")
 	s.wal.path = path + "-wal"
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
-	// nothing measurable. The writer waits a minute for a lock, since a checkpoint of a replicator can hold one for long.
+	// nothing measurable.
 	s.writer, err = sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-		"&_pragma=busy_timeout(60000)&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)")
+		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
@@ -157,22 +158,19 @@ func (s *Store) open() (err error) {
 // load reads what is kept in memory.
 func (s *Store) load(path string) error {
 	ctx, start := context.Background(), s.cfg.Now()
-	if err := s.loadMeta(ctx); err != nil {
-		return fmt.Errorf("db: read meta data of %s: %w", path, err)
-	}
 	files, err := s.openSegments()
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
 	s.version.Store(s.base(files))
+	if err := s.loadMeta(ctx); err != nil {
+		return fmt.Errorf("db: read meta data of %s: %w", path, err)
+	}
 	if err := s.loadNames(ctx); err != nil {
 		return fmt.Errorf("db: read names of %s: %w", path, err)
 	}
 	if err := s.replay(ctx); err != nil {
 		return fmt.Errorf("db: replay the log of %s: %w", path, err)
-	}
-	if err := s.checkStatus(ctx); err != nil {
-		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
@@ -181,30 +179,6 @@ func (s *Store) load(path string) error {
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
-}
-
-// checkStatus holds the statuses that the log led to against those of the accounts.
-func (s *Store) checkStatus(ctx context.Context) error {
-	rows, err := s.reader.QueryContext(ctx, "SELECT id, status FROM actors WHERE status <> 0")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	n := 0
-	for ; rows.Next(); n++ {
-		var id uint64
-		var status Status
-		if err := rows.Scan(&id, &status); err != nil {
-			return err
-		}
-		if s.status[id] != status {
-			return fmt.Errorf("account %d has status %d, but the log says %d", id, status, s.status[id])
-		}
-	}
-	if n != len(s.status) {
-		return fmt.Errorf("%d accounts are inactive, but the log says %d", n, len(s.status))
-	}
-	return rows.Err()
 }
 
 // Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction. The batch's effects
@@ -220,7 +194,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: s.upstreams[b.Host].high, seq: v.seq}
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
@@ -230,7 +204,10 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if len(b.Events) > 0 {
 		firstUS = b.Events[0].TimeUS
 	}
-	up, err := s.upstreams[b.Host].moved(seq), f.d.err
+	up, err := v.upstreams[b.Host].moved(seq), f.d.err
+	if v.startedUS != 0 {
+		firstUS = 0 // known
+	}
 	if err == nil {
 		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
 	}
@@ -242,21 +219,15 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
 		return Applied{}, s.fail(fmt.Errorf("db: index a batch of %d events: %w", len(b.Events), err))
 	}
-	f.d.base.seq = f.seq
-	s.version.Store(f.d.base)
-	s.upstreams[b.Host] = up
+	next := f.d.base
+	next.seq, next.actors = f.seq, s.next['d']
+	if firstUS != 0 {
+		next.startedUS = firstUS
+	}
+	s.publish(next, b.Host, up)
 	s.checkpointIfLarge()
 	s.sealIfLarge()
 	return f.stats, nil
-}
-
-// fail stops writing, for good.
-func (s *Store) fail(err error) error {
-	err = fmt.Errorf("%w: %w", ErrFailed, err)
-	if s.failed.CompareAndSwap(nil, &err) {
-		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
-	}
-	return err
 }
 
 func (s *Store) isClosed() bool {
@@ -268,6 +239,14 @@ func (s *Store) isClosed() bool {
 	}
 }
 
+// publish makes a version the one that queries see.
+func (s *Store) publish(v *version, host string, up upstream) {
+	v.upstreams = maps.Clone(v.upstreams)
+	v.upstreams[host] = up
+	s.version.Store(v)
+}
+
+// commit writes a batch. firstUS is the time of the first event ever indexed, 0 when that is known already.
 func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows) error {
 	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
 	if err != nil {
@@ -280,7 +259,7 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 	if err := s.keepWindow(tx, rs); err != nil {
 		return err
 	}
-	if s.startedUS == 0 {
+	if firstUS != 0 {
 		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", firstUS); err != nil {
 			return err
 		}
@@ -294,10 +273,16 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 		return err
 	}
 	s.log.committed()
-	if s.startedUS == 0 {
-		s.startedUS = firstUS
-	}
 	return nil
+}
+
+// fail stops writing, for good.
+func (s *Store) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if s.failed.CompareAndSwap(nil, &err) {
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
+	}
+	return err
 }
 
 // Failed is the fault that stopped writing, nil while all is well.

@@ -18,9 +18,7 @@ func (u upstream) moved(seq uint64) upstream {
 
 // Cursor is the sequence number of a host from which to go on: all up to it is in the index. 0 before the first.
 func (s *Store) Cursor(host string) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.upstreams[host].seq
+	return s.version.Load().upstreams[host].seq
 }
 
 // ResetCursor moves a host's cursor back, after the host has lost what was beyond: it gives those numbers to other events.
@@ -28,9 +26,10 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.writer.Exec("UPDATE upstream SET seq = ? WHERE host = ?", int64(seq), host); err != nil {
-		return fmt.Errorf("db: move the cursor of %s back to %d: %w", host, seq, err)
+		return s.fail(fmt.Errorf("db: move the cursor of %s back to %d: %w", host, seq, err))
 	}
-	s.upstreams[host] = upstream{seq, s.upstreams[host].high}
+	v := *s.version.Load()
+	s.publish(&v, host, upstream{seq, v.upstreams[host].high})
 	return nil
 }
 
@@ -50,7 +49,7 @@ func (s *Store) AddGap(g Gap) error {
 	defer s.mu.Unlock()
 	if _, err := s.writer.Exec("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES (?, ?, ?, ?, 'open', ?)",
 		g.Host, int64(g.From), int64(g.To), g.Why, s.cfg.Now().UnixMicro()); err != nil {
-		return fmt.Errorf("db: add gap %d to %d: %w", g.From, g.To, err)
+		return s.fail(fmt.Errorf("db: add gap %d to %d: %w", g.From, g.To, err))
 	}
 	return nil
 }
@@ -70,16 +69,15 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	v := s.acquire()
 	defer s.release(v)
 	st := Stats{
-		Targets: int64(v.targets.Groups()),
-		Records: v.linking,
-		Links:   v.targets.Total(),
-		LastSeq: v.seq,
-		Memory:  int64(v.bytes()),
-		Runs:    len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
+		Actors:    int64(v.actors),
+		Targets:   int64(v.targets.Groups()),
+		Records:   v.linking,
+		Links:     v.targets.Total(),
+		LastSeq:   v.seq,
+		StartedUS: v.startedUS,
+		Memory:    int64(v.bytes()),
+		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
 	}
-	s.mu.Lock()
-	st.Actors, st.StartedUS = int64(s.next['d']), s.startedUS
-	s.mu.Unlock()
 	if err := s.Failed(); err != nil {
 		st.Failed = err.Error()
 	}

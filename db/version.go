@@ -17,6 +17,10 @@ type version struct {
 	seq     uint64    // the newest log row in it
 	sealed  uint64    // the newest log row in the files
 	files   *fileSet  // the segments at the bottom of each stack
+
+	actors    uint64              // accounts that have an id
+	startedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
+	upstreams map[string]upstream // by host; never changed, only replaced
 }
 
 // stacks is the three stacks, in the order of runIDs.

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -97,4 +98,12 @@ func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
 // committed makes what keepWindow did true.
 func (w *logWindow) committed() {
 	w.age, w.marked, w.last, w.pruned, w.upTo = w.next.age, w.next.marked, w.next.last, w.next.pruned, w.next.upTo
+}
+
+// LogRange is the oldest and the newest row of the log; both are 0 while it is empty.
+func (s *Store) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
+	if err := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM records").Scan(&oldest, &newest); err != nil {
+		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
+	}
+	return oldest, newest, nil
 }

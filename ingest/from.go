@@ -120,9 +120,10 @@ func listSegments(ctx context.Context, host, cursor string, page any) error {
 	return json.Unmarshal(body, page)
 }
 
-// baseURL brings a host as the operator wrote it to a URL, as the official client does: https, but http on loopback.
+// baseURL brings a host as the operator wrote it to the one spelling under which its cursor is kept, as the official
+// client reads it: https, but http on loopback, and nothing behind the host's name and port.
 func baseURL(host string) string {
-	host = strings.TrimSuffix(host, "/")
+	host = strings.ToLower(strings.TrimRight(strings.TrimSpace(host), "/"))
 	switch {
 	case strings.HasPrefix(host, "ws://"), strings.HasPrefix(host, "wss://"):
 		return "http" + strings.TrimPrefix(host, "ws")

@@ -79,6 +79,7 @@ type State struct {
 
 // New makes an Ingest; Run starts it.
 func New(cfg Config) *Ingest {
+	cfg.Host = baseURL(cfg.Host)
 	if cfg.BatchEvents <= 0 {
 		cfg.BatchEvents = defaultBatchEvents
 	}
@@ -151,6 +152,9 @@ func (in *Ingest) Ready() error {
 	}
 	return nil
 }
+
+// Host is the upstream as the store names it.
+func (in *Ingest) Host() string { return in.cfg.Host }
 
 // Seen is the sequence number of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seen.Load() }

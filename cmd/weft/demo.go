@@ -94,13 +94,13 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
 	}
 	up := make(chan string, 1)
-	weft.up = func(url string) { up <- url }
+	weft.up = func(queries string) { up <- queries }
 	weft.start(g, "source", func() error { return server.Run(ctx) })
 	weft.start(g, "weft", func() error { return weft.run(ctx) })
 	weft.start(g, "counts", func() error {
 		select {
 		case base := <-up:
-			printTry(stdout, base, popular, cmd.String("metrics-listen"))
+			printTry(stdout, base, popular, weft.metricsURL)
 			return printCounts(ctx, stdout, weft, popular)
 		case <-ctx.Done():
 			return nil
@@ -188,7 +188,7 @@ func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
 	}
 	fmt.Fprintf(w, "  # the index itself\n  curl '%s/'\n\n", base)
 	if metrics != "" {
-		fmt.Fprintf(w, "  curl 'http://%s/metrics'\n\n", metrics)
+		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", metrics)
 	}
 	fmt.Fprintf(w, "Ctrl-C ends it. The counts grow:\n\n")
 }

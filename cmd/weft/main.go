@@ -41,7 +41,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "weft: %v\nTry: weft %s --help\n", err, usage.command)
+		fmt.Fprintf(stderr, "weft: %v\nTry: %s --help\n", err, strings.TrimSpace("weft "+usage.command))
 		return 2
 	}
 	fmt.Fprintln(stderr, "weft:", err)

@@ -33,6 +33,8 @@ type service struct {
 	logger    *slog.Logger
 	up        func(url string) // called once queries are answered
 
+	metricsURL string // set before up is called; empty: none
+
 	stopping atomic.Bool
 	store    *db.Store
 	ingest   *ingest.Ingest
@@ -95,7 +97,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.logger.Info("stopping ingest")
 		stopIngest()
 		<-ingested
-		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.jetstream))
+		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
 		var errs []error
 		if s.store.Failed() == nil {
 			s.logger.Info("checkpointing")
@@ -132,6 +134,7 @@ func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prome
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 		servers = append(servers, s.startServer(g, "metrics", l, mux))
+		s.metricsURL = "http://" + l.Addr().String()
 	}
 	if s.up != nil {
 		s.up("http://" + queries.Addr().String())

@@ -1,0 +1,26 @@
+# A static binary on nothing. The data is in the volume /data.
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=docker
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/weft ./cmd/weft
+# An empty directory to make /data of, with an owner: scratch has no mkdir and no chown.
+RUN mkdir /out/data
+
+FROM scratch
+# To trust the upstream's certificate.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /out/weft /weft
+# Not root. A new named volume takes the owner of /data over; a directory of the host must be made writable for 65532. On
+# fly.io volumes belong to root, and so fly.toml builds with USER_ID 0, in a machine that holds nothing else.
+ARG USER_ID=65532
+COPY --from=build --chown=${USER_ID}:${USER_ID} /out/data /data
+USER ${USER_ID}:${USER_ID}
+ENV WEFT_DATA=/data WEFT_LISTEN=0.0.0.0:7780
+VOLUME /data
+EXPOSE 7780
+# No HEALTHCHECK: it would run inside of the container, where there is nothing to ask with. Ask /readyz from outside.
+ENTRYPOINT ["/weft"]
+CMD ["serve"]

@@ -1,0 +1,219 @@
+package db_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+func segmentFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "segments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func modelOf(events []db.Event) *model.Model {
+	m := &model.Model{}
+	for _, e := range events {
+		m.Apply(e)
+	}
+	return m
+}
+
+// small is a configuration that seals, merges and prunes within a few thousand events.
+func small(dir string, clock *atomic.Int64) db.Config {
+	return db.Config{Dir: dir, SealBytes: 100 << 10, CacheBytes: 1 << 20, ReplayWindow: time.Hour,
+		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+}
+
+func applyAll(s *db.Store, events []db.Event, size int, after func()) error {
+	for len(events) > 0 {
+		n := min(size, len(events))
+		if _, err := s.Apply(db.Batch{Host: "sim", Events: events[:n]}); err != nil {
+			return err
+		}
+		events = events[n:]
+		after()
+	}
+	return nil
+}
+
+// TestSealMergePrune: a store that seals all the time merges its segments, keeps the log within its window, answers as
+// the model does, and opens again with little to replay.
+func TestSealMergePrune(t *testing.T) {
+	t.Parallel()
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 300, Churn: 5}, 40_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clock atomic.Int64
+	clock.Store(1_770_000_000)
+	dir := t.TempDir()
+	s := openWith(t, small(dir, &clock))
+	if err := applyAll(s, events, 200, func() { clock.Add(60) }); err != nil {
+		t.Fatal(err)
+	}
+	m := modelOf(events)
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files := segmentFiles(t, dir)
+	if len(files) < 2 || len(files) > 25 {
+		t.Errorf("%d segments after 40,000 events: %v", len(files), files)
+	}
+	s = openWith(t, small(dir, &clock))
+	defer s.Close()
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+		t.Error(err)
+	}
+	oldest, newest := must2(s.LogRange(t.Context()))
+	if rows := newest - oldest; rows == 0 || rows > 70*200+6000 {
+		t.Errorf("the log holds %d rows; its window is of an hour and about 12,000", rows)
+	}
+	if err := applyAll(s, events[30_000:], 500, func() {}); err != nil { // these come again
+		t.Fatal(err)
+	}
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+		t.Errorf("after repeats: %v", err)
+	}
+}
+
+func must2[A, B any](a A, b B, err error) (A, B) {
+	if err != nil {
+		panic(err)
+	}
+	return a, b
+}
+
+// TestFaultAtEachStep fails each step of sealing, merging and pruning in turn: writing stops, queries go on, and a store
+// opened anew has all that was committed, and leaves no stray file behind.
+func TestFaultAtEachStep(t *testing.T) {
+	t.Parallel()
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, 6_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := errors.New("a fault for the test")
+	for _, step := range []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink"} {
+		for _, at := range []int64{1, 4} {
+			t.Run(fmt.Sprintf("%s, time %d", step, at), func(t *testing.T) {
+				t.Parallel()
+				var clock, times atomic.Int64
+				clock.Store(1_770_000_000)
+				cfg := small(t.TempDir(), &clock)
+				cfg.SealBytes = 20 << 10
+				cfg.ReplayWindow = 10 * time.Minute
+				cfg.Step = func(name string) error {
+					if name == step && times.Add(1) == at {
+						return fault
+					}
+					return nil
+				}
+				s := openWith(t, cfg)
+				applied := 0
+				err := applyAll(s, events, 100, func() { applied += 100; clock.Add(60) })
+				if err != nil && !errors.Is(err, db.ErrFailed) {
+					t.Fatal(err)
+				}
+				if step != "unlink" && err == nil {
+					t.Fatalf("no fault in %d events", applied)
+				}
+				if err := modelOf(events[:applied]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+					t.Errorf("after the fault: %v", err)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				cfg.Step = nil
+				left := segmentFiles(t, cfg.Dir)
+				s = openWith(t, cfg)
+				defer s.Close()
+				for _, name := range segmentFiles(t, cfg.Dir) {
+					if strings.HasSuffix(name, ".tmp") && slices.Contains(left, name) {
+						t.Errorf("%s was left behind", name)
+					}
+				}
+				if err := modelOf(events[:applied]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+					t.Errorf("opened anew: %v", err)
+				}
+				if err := applyAll(s, events[applied:], 500, func() {}); err != nil {
+					t.Fatal(err)
+				}
+				if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+					t.Errorf("gone on: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestMissingSegment: a segment that is missing, or not what the manifest says, is named with the way to get it back.
+func TestMissingSegment(t *testing.T) {
+	t.Parallel()
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200}, 3000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		damage func(path string) error
+		want   string
+	}{
+		{"missing", os.Remove, "is missing; bring it back from the replica"},
+		{"cut short", func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},
+		{"overwritten", func(path string) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, slices.Repeat([]byte{'x'}, int(info.Size())), 0o644)
+		}, "bring the file back from the replica"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var clock atomic.Int64
+			cfg := small(t.TempDir(), &clock)
+			s := openWith(t, cfg)
+			if err := applyAll(s, events, 100, func() {}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			files := segmentFiles(t, cfg.Dir)
+			path := filepath.Join(cfg.Dir, "segments", files[0])
+			if err := tc.damage(path); err != nil {
+				t.Fatal(err)
+			}
+			s, err := db.Open(cfg)
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), files[0]) {
+				t.Errorf("refused with %v", err)
+			}
+		})
+	}
+}

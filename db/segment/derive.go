@@ -1,0 +1,131 @@
+package segment
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/cespare/xxhash/v2"
+	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/run"
+)
+
+// errOrder is what Write answers for entries that are out of order.
+var errOrder = errors.New("keys are not in order")
+
+// derived is what follows from a run's entries: it is gathered when a run is written, and once more when it is verified.
+type derived struct {
+	kind Kind
+	info RunInfo
+	// hours and hashes are whole at the end; each set is handed to emit as soon as its list ends.
+	hours  *roaring.Bitmap
+	hashes *hashes
+	list   list
+	emit   func(prefix []byte, set *distinct.Set) error
+
+	key, group []byte // of the entry before
+}
+
+// list is the list at hand: its first members as they come, until there are enough for a set.
+type list struct {
+	over   int64
+	open   bool
+	prefix []byte
+	first  []member
+	set    *distinct.Set
+}
+
+type member struct {
+	id     uint32
+	weight int
+}
+
+// newDerived begins a run. spill is the path for hashes that don't fit into memory.
+func newDerived(id int, kind Kind, listOver int64, spill string, emit func([]byte, *distinct.Set) error) *derived {
+	d := &derived{kind: kind, info: RunInfo{ID: id}, hashes: newHashes(spill), emit: emit}
+	d.list.over = listOver
+	if kind.Hour != nil {
+		d.hours = roaring.New()
+	}
+	return d
+}
+
+// add takes the next entry and gives its weight.
+func (d *derived) add(key, value []byte) (weight int, err error) {
+	if len(key) > run.MaxKey || len(value) > MaxValue {
+		return 0, fmt.Errorf("an entry has a key of %d bytes and a value of %d", len(key), len(value))
+	}
+	if d.info.Entries > 0 && bytes.Compare(key, d.key) <= 0 {
+		return 0, fmt.Errorf("%w: %x after %x", errOrder, key, d.key)
+	}
+	group := key[:d.kind.Order.Group(key)]
+	if d.info.Entries == 0 || !bytes.Equal(group, d.group) {
+		d.info.Groups++
+		if err := d.hashes.add(xxhash.Sum64(group)); err != nil {
+			return 0, err
+		}
+		d.group = append(d.group[:0], group...)
+	}
+	if d.hours != nil {
+		if h, ok := hourOf(d.kind, key); ok {
+			d.hours.Add(h)
+		}
+	}
+	weight = d.kind.Order.WeightOf(value)
+	if d.kind.List != nil {
+		if err := d.addToList(key, weight); err != nil {
+			return 0, err
+		}
+	}
+	d.key = append(d.key[:0], key...)
+	d.info.Entries++
+	d.info.Total += int64(weight)
+	d.info.Raw += int64(len(key) + len(value))
+	return weight, nil
+}
+
+func (d *derived) addToList(key []byte, weight int) error {
+	n, id, ok := d.kind.List(key)
+	if !ok {
+		return d.endList()
+	}
+	l := &d.list
+	if !l.open || !bytes.Equal(l.prefix, key[:n]) {
+		if err := d.endList(); err != nil {
+			return err
+		}
+		l.open, l.prefix = true, append(l.prefix[:0], key[:n]...)
+	}
+	if l.set != nil {
+		l.set.Add(id, weight)
+		return nil
+	}
+	if l.first = append(l.first, member{id, weight}); int64(len(l.first)) > l.over {
+		l.set = &distinct.Set{}
+		for _, m := range l.first {
+			l.set.Add(m.id, m.weight)
+		}
+	}
+	return nil
+}
+
+func (d *derived) endList() error {
+	l := &d.list
+	set := l.set
+	l.open, l.first, l.set = false, l.first[:0], nil
+	if set == nil {
+		return nil
+	}
+	d.info.Sets++
+	return d.emit(l.prefix, set)
+}
+
+func (d *derived) close() { d.hashes.close() }
+
+// hourOf is the hour of a key as a run's set of hours holds it; one that doesn't fit counts as none.
+func hourOf(k Kind, key []byte) (uint32, bool) {
+	h, ok := k.Hour(key)
+	return uint32(h), ok && h >= 0 && h <= math.MaxUint32
+}

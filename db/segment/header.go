@@ -1,0 +1,45 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// errFormat is what Open answers for a file that is no segment, or of a format that this reader doesn't know.
+var errFormat = errors.New("not a segment that this version can read")
+
+// readHeader checks the header of a SQLite file before SQLite sees it: whose file it is, that this reader knows its
+// format, and that it has its full length. It gives the length in bytes.
+func readHeader(path string) (size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	// https://www.sqlite.org/fileformat.html, section 1.3
+	var h [100]byte
+	if _, err := io.ReadFull(f, h[:]); err != nil {
+		return 0, fmt.Errorf("%w: its header ends early", errDamaged)
+	}
+	if string(h[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(h[68:]) != applicationID {
+		return 0, fmt.Errorf("%w: it has another application's header", errFormat)
+	}
+	if v := binary.BigEndian.Uint32(h[60:]); v != format {
+		return 0, fmt.Errorf("%w: its format is %d, not %d", errFormat, v, format)
+	}
+	pageSize := int64(binary.BigEndian.Uint16(h[16:]))
+	if pageSize == 1 {
+		pageSize = 65536
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if want := pageSize * int64(binary.BigEndian.Uint32(h[28:])); st.Size() != want {
+		return 0, fmt.Errorf("%w: it has %d bytes of %d", errDamaged, st.Size(), want)
+	}
+	return st.Size(), nil
+}

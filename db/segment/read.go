@@ -1,0 +1,150 @@
+package segment
+
+import (
+	"database/sql"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/run"
+)
+
+// row reads a row and hands over its content, checked, which is valid until use returns.
+func (r *Run) row(t table, id int64, use func(data []byte) error) error {
+	s := r.segment
+	rows, err := s.rows[t].Query(id)
+	if err == nil {
+		err = oneRow(rows, func(row []byte) error {
+			data, err := checked(row, func(data []byte) uint64 { return rowSum(t, id, data) })
+			if err != nil {
+				return err
+			}
+			return use(data)
+		})
+	}
+	if err != nil {
+		return r.fault(t, id, err)
+	}
+	return nil
+}
+
+// fault names the row that can't be read.
+func (r *Run) fault(t table, id int64, err error) error {
+	return fmt.Errorf("segment: read row %d of %s of run %d of %s: %w", id, t, r.head.ID, r.segment.path, err)
+}
+
+// oneRow takes the only column of the only row, without a copy.
+func oneRow(rows *sql.Rows, use func([]byte) error) error {
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: it is missing", errDamaged)
+	}
+	var data sql.RawBytes
+	if err := rows.Scan(&data); err != nil {
+		return err
+	}
+	return use(data)
+}
+
+// page is a block of entries or of an index, through the cache.
+func (r *Run) page(t table, id int64) (*run.Page, error) {
+	key := cacheKey{segment: r.segment.id, table: t, id: id}
+	if v, ok := r.segment.cache.get(key); ok {
+		return v.(*run.Page), nil
+	}
+	var page *run.Page
+	err := r.row(t, id, func(data []byte) (err error) {
+		page, err = decodeBlock(data)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if page.Len() == 0 {
+		return nil, r.fault(t, id, fmt.Errorf("%w: it is empty", errDamaged))
+	}
+	r.segment.cache.put(key, page, page.Memory())
+	return page, nil
+}
+
+// filterPage is a page of the filter, through the cache.
+func (r *Run) filterPage(n int64) ([]byte, error) {
+	id := r.head.Filter.First + n
+	key := cacheKey{segment: r.segment.id, table: tableFilters, id: id}
+	if v, ok := r.segment.cache.get(key); ok {
+		return v.([]byte), nil
+	}
+	var page []byte
+	err := r.row(tableFilters, id, func(data []byte) error {
+		if len(data) != r.head.Filter.Blocks*filterBlockBytes {
+			return fmt.Errorf("%w: a page of a filter has %d bytes", errDamaged, len(data))
+		}
+		page = append(page, data...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.segment.cache.put(key, page, cap(page))
+	return page, nil
+}
+
+// tableSets names sets in the cache.
+const tableSets table = 4
+
+// set is the set of a list, through the cache; nil when there is none.
+func (r *Run) set(prefix []byte) (*distinct.Set, error) {
+	key := cacheKey{r.segment.id, tableSets, int64(xxhash.Sum64(prefix)) + int64(r.head.ID), string(prefix)}
+	if v, ok := r.segment.cache.get(key); ok {
+		return v.(*distinct.Set), nil
+	}
+	set, err := r.readSet(prefix)
+	if set != nil {
+		r.segment.cache.put(key, set, set.Memory())
+	}
+	return set, err
+}
+
+// readSet reads the set of a list from the file; nil when there is none.
+func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
+	fail := func(err error) error {
+		return fmt.Errorf("segment: read set of %x of run %d of %s: %w", prefix, r.head.ID, r.segment.path, err)
+	}
+	var row []byte
+	if err := r.segment.set.QueryRow(r.head.ID, prefix).Scan(&row); err == sql.ErrNoRows {
+		return nil, nil
+	} else if err != nil {
+		return nil, fail(err)
+	}
+	data, err := checked(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })
+	if err != nil {
+		return nil, fail(err)
+	}
+	set, err := distinct.Parse(data)
+	if err != nil {
+		return nil, fail(fmt.Errorf("%w: %w", errDamaged, err))
+	}
+	return set, nil
+}
+
+// descend finds the data block where key lies, or would lie. The run must not be empty.
+func (r *Run) descend(key []byte) (c child, err error) {
+	id := r.head.Root
+	for range r.head.Height {
+		index, err := r.page(tableNodes, id)
+		if err != nil {
+			return c, err
+		}
+		if _, c, err = childAt(index, key); err != nil {
+			return c, r.fault(tableNodes, id, err)
+		}
+		id = c.id
+	}
+	if id < r.head.First || id >= r.head.First+r.head.Blocks {
+		return c, r.fault(tableBlocks, id, fmt.Errorf("%w: it is no block of the run", errDamaged))
+	}
+	return c, nil
+}

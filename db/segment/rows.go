@@ -1,0 +1,119 @@
+package segment
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/cespare/xxhash/v2"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// uri names a file to the driver, with pragmas and parameters.
+func uri(path string, parameters string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + parameters, nil
+}
+
+// rows writes the tables of a new file, in one transaction of one connection.
+type rows struct {
+	db    *sql.DB
+	tx    *sql.Tx
+	into  [tableFilters + 1]*sql.Stmt
+	next  [tableFilters + 1]int64 // the row to come
+	set   *sql.Stmt
+	bytes []byte
+}
+
+// createRows makes the file. Nothing is journaled or synced: a file that is not complete is never looked at, and Write
+// syncs it as a whole. 4 MiB of dirty pages are kept until SQLite writes them.
+func createRows(path string, pageSize int) (*rows, error) {
+	name, err := uri(path, fmt.Sprintf("_pragma=page_size(%d)&_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)"+
+		"&_pragma=locking_mode(EXCLUSIVE)&_pragma=cache_size(-4096)&_pragma=application_id(%d)&_pragma=user_version(%d)",
+		pageSize, applicationID, format))
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	w := &rows{db: db, next: [...]int64{0, 1, 1, 1}}
+	if err := w.begin(); err != nil {
+		w.abort()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *rows) begin() (err error) {
+	if w.tx, err = w.db.Begin(); err != nil {
+		return err
+	}
+	if _, err = w.tx.Exec(schema); err != nil {
+		return err
+	}
+	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
+		if w.into[t], err = w.tx.Prepare("INSERT INTO " + t.String() + " (id, data) VALUES (?, ?)"); err != nil {
+			return err
+		}
+	}
+	w.set, err = w.tx.Prepare("INSERT INTO sets (run, prefix, data) VALUES (?, ?, ?)")
+	return err
+}
+
+// row begins a row with room for its checksum; what follows is appended to it.
+func (w *rows) row() []byte { return append(w.bytes[:0], make([]byte, sumSize)...) }
+
+// add writes a row that row began and gives its number.
+func (w *rows) add(t table, row []byte) (id int64, err error) {
+	w.bytes, id = row, w.next[t]
+	binary.BigEndian.PutUint64(row, rowSum(t, id, row[sumSize:]))
+	if _, err := w.into[t].Exec(id, row); err != nil {
+		return 0, fmt.Errorf("write row %d of %s: %w", id, t, err)
+	}
+	w.next[t]++
+	return id, nil
+}
+
+func (w *rows) addSet(run int, prefix, row []byte) error {
+	w.bytes = row
+	binary.BigEndian.PutUint64(row, setSum(run, prefix, row[sumSize:]))
+	if _, err := w.set.Exec(run, prefix, row); err != nil {
+		return fmt.Errorf("write set of %x: %w", prefix, err)
+	}
+	return nil
+}
+
+func (w *rows) addHead(h head) error {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("write head: %w", err)
+	}
+	sum := binary.BigEndian.AppendUint64(nil, xxhash.Sum64(data))
+	if _, err := w.tx.Exec("INSERT INTO head (id, data, sum) VALUES (1, ?, ?)", string(data), sum); err != nil {
+		return fmt.Errorf("write head: %w", err)
+	}
+	return nil
+}
+
+func (w *rows) commit() error {
+	if err := w.tx.Commit(); err != nil {
+		return err
+	}
+	return w.db.Close()
+}
+
+func (w *rows) abort() {
+	if w.tx != nil {
+		_ = w.tx.Rollback()
+	}
+	_ = w.db.Close()
+}
