@@ -139,7 +139,7 @@ func (f *fold) change(key, before []byte, next []recordLink, actor uint64, rkey 
 	f.d.setRecord(key, appendLinks(nil, next), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
-	if f.s.status[actor] == StatusActive {
+	if f.shown(actor, key) {
 		f.d.linkAll(removed, actor, rkey, unlinked)
 		f.d.linkAll(added, actor, rkey, linked)
 	}

@@ -58,12 +58,15 @@ func (l list) page(after []byte, limit int, reverse bool) (found []position, nex
 	}
 	sc := l.scan(after, reverse)
 	for sc.Next() {
-		if len(found) == limit {
-			return found, found[limit-1].append(nil), nil
-		}
 		p, err := l.position(sc)
 		if err != nil {
 			return nil, nil, err
+		}
+		if l.v.hides(p.actor) {
+			continue
+		}
+		if len(found) == limit {
+			return found, found[limit-1].append(nil), nil
 		}
 		found = append(found, p)
 	}
@@ -86,7 +89,7 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 		if err != nil {
 			return 0, nil, nil, err
 		}
-		if !keep(p.actor) {
+		if !keep(p.actor) || l.v.hides(p.actor) {
 			continue
 		}
 		total++
@@ -170,6 +173,12 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 		}
 	}
 	return int64(all.Count()), true, nil
+}
+
+// hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.
+func (v *version) hides(actor uint64) bool {
+	_, ok := v.hiding[actor]
+	return ok
 }
 
 // actorFilter passes the accounts given.

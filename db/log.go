@@ -11,6 +11,7 @@ import (
 const (
 	opSeen   Op = 6 // a record that followed a sync unchanged
 	opSynced Op = 7 // the end of a resync: what was not seen is gone
+	opJob    Op = 8 // a step of a change of status: up to this record, or, without one, to the end
 )
 
 // linkShift makes a link row's id of its log row's seq and its number there. 12 bits hold the links that one row can

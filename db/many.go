@@ -53,7 +53,7 @@ func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 		if err != nil {
 			return page, err
 		}
-		if m.keep != nil && !m.keep(p.actor) {
+		if m.keep != nil && !m.keep(p.actor) || m.list.v.hides(p.actor) {
 			continue
 		}
 		found, err := m.others(sc.Key()[len(m.list.prefix):])
@@ -112,7 +112,7 @@ func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 		if err != nil {
 			return page, err
 		}
-		if m.keep != nil && !m.keep(p.actor) {
+		if m.keep != nil && !m.keep(p.actor) || m.list.v.hides(p.actor) {
 			continue
 		}
 		found, err := m.others(sc.Key()[len(m.list.prefix):])
@@ -233,5 +233,5 @@ func (m *many) others(at []byte) ([][]byte, error) {
 func (m *many) stillLinks(p position) (bool, error) {
 	key := p.append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
 	value, ok, err := m.list.v.targets.Find(key)
-	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor)), err
+	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor)) && !m.list.v.hides(p.actor), err
 }

@@ -62,7 +62,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.enter(merged, files); err != nil {
+	if err := s.enter(merged, files, nil); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", merged.File, err)
 	}
 	now := s.version.Load().files.files // newer ones may have come

@@ -96,7 +96,7 @@ func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 		if err != nil {
 			return page, err
 		}
-		if _, ok := seen[p.actor]; ok || !keep(p.actor) {
+		if _, ok := seen[p.actor]; ok || !keep(p.actor) || v.hides(p.actor) {
 			continue
 		}
 		seen[p.actor] = struct{}{}

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -16,6 +17,9 @@ func (s *Store) replay(ctx context.Context) error {
 		return err
 	}
 	if err := s.loadResyncs(ctx, v.sealed); err != nil {
+		return err
+	}
+	if err := s.loadJobs(ctx); err != nil {
 		return err
 	}
 	logRows, err := s.reader.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
@@ -88,8 +92,9 @@ func (s *Store) replay(ctx context.Context) error {
 	if f.d.flush(); f.d.err != nil {
 		return f.d.err
 	}
-	f.d.base.seq = f.seq
-	s.version.Store(f.d.base)
+	next := f.d.base
+	next.seq, next.hiding, next.jobs = f.seq, s.hiding(), len(s.jobs)
+	s.version.Store(next)
 	return nil
 }
 
@@ -102,11 +107,13 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
-		if was := f.s.status[r.actor]; was != Status(r.status>>4) {
-			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4)
+		if was := f.s.status[r.actor]; was != Status(r.status>>4&7) {
+			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4&7)
 		}
-		f.setStatus(r.actor, Status(r.status>>4), Status(r.status&15))
+		f.setStatus(r.actor, r.status)
 		return nil
+	case opJob:
+		return f.replayJob(r)
 	case OpSync:
 		f.d.setRev(r.actor, r.rev)
 		f.s.resyncs[r.actor] = &resync{rev: r.rev, seen: map[string]struct{}{}, lastUS: r.timeUS, since: r.seq}
@@ -147,6 +154,45 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 	return nil
 }
 
+// replayJob does a step of a job again.
+func (f *fold) replayJob(r *row) error {
+	j := f.s.jobs[r.actor]
+	if j == nil {
+		return fmt.Errorf("account %d has no job under way", r.actor)
+	}
+	var end []byte
+	if r.rkey != nil {
+		end = recordKey(nil, r.actor, r.collection, r.rkey)
+	}
+	f.eachRecord(r.actor, j.after, -1, func(key, _, rkey []byte, links []recordLink) {
+		if end == nil || bytes.Compare(key, end) <= 0 {
+			f.doJob(j, r.actor, key, rkey, links)
+		}
+	})
+	if end == nil {
+		delete(f.s.jobs, r.actor)
+	} else {
+		f.s.jobs[r.actor] = &job{j.was, j.is, j.purge, end}
+	}
+	return nil
+}
+
+// loadJobs reads the jobs that were under way when the newest segment was sealed.
+func (s *Store) loadJobs(ctx context.Context) error {
+	var rows []struct {
+		Actor          uint64
+		Was, Is, Purge bool
+		After          []byte
+	}
+	if err := s.reader.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		s.jobs[r.Actor] = &job{r.Was, r.Is, r.Purge, r.After}
+	}
+	return nil
+}
+
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
 func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
 	type pair struct {
@@ -165,7 +211,7 @@ func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
 		s.setStatus(p.Actor, Status(p.Status))
 	}
 	for _, p := range since {
-		s.setStatus(p.Actor, Status(p.Status>>4))
+		s.setStatus(p.Actor, Status(p.Status>>4&7))
 	}
 	return nil
 }

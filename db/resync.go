@@ -47,7 +47,7 @@ func (f *fold) sync(e *Event) {
 func (f *fold) endResync(actor uint64, r *resync) {
 	delete(f.s.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor})
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
+	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
 		if _, ok := r.seen[string(key)]; ok {
 			return
 		}

@@ -3,6 +3,7 @@ package db
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -46,6 +47,7 @@ type frozen struct {
 	row   manifestRow
 	runs  [3][]run.Source // by target, by record, by name; oldest first
 	below int             // segments below them
+	jobs  map[uint64]*job // under way
 }
 
 // freeze takes the runs in memory out of merging, and hands them to the sealer.
@@ -59,6 +61,7 @@ func (s *Store) freeze() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
 		stack.Fixed = len(stack.Runs)
 	}
+	fz.jobs = maps.Clone(s.jobs)
 	s.sealing = fz
 	s.version.Store(&v)
 	wake(s.sealWork)
@@ -79,7 +82,7 @@ func (s *Store) seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.sealed.Broadcast()
-	if err := s.enter(f, nil); err != nil {
+	if err := s.enter(f, nil, fz.jobs); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
 	}
 	below := s.version.Load().files.files
@@ -116,8 +119,9 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 	return s.openSegment(row)
 }
 
-// enter puts a segment into the manifest in the place of those that it replaces.
-func (s *Store) enter(f *file, replaced []*file) error {
+// enter puts a segment into the manifest: one that was merged in the place of those that it replaces, one that was
+// sealed with the jobs under way as of its newest row.
+func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	if err := s.step("enter"); err != nil {
 		return err
 	}
@@ -129,6 +133,17 @@ func (s *Store) enter(f *file, replaced []*file) error {
 	for _, old := range replaced {
 		if _, err := tx.Exec("DELETE FROM segments WHERE id = ?", int64(old.ID)); err != nil {
 			return err
+		}
+	}
+	if replaced == nil {
+		if _, err := tx.Exec("DELETE FROM sealed_jobs"); err != nil {
+			return err
+		}
+		for actor, j := range jobs {
+			if _, err := tx.Exec("INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (?, ?, ?, ?, ?)",
+				int64(actor), j.was, j.is, j.purge, j.after); err != nil {
+				return err
+			}
 		}
 	}
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,

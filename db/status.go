@@ -1,10 +1,28 @@
 package db
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
 )
+
+// The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
+// record keeps what may be shown again. A change of status therefore walks the account's records.
+
+// job is a change of status of an account with many records: it goes through them a step at a time, beside the events.
+type job struct {
+	was, is bool   // shown before, shown after
+	purge   bool   // the records go too
+	after   []byte // key of the last record that is done; nil: none yet
+}
+
+// jobFlag marks the log row of a change of status that is done by a job.
+const jobFlag = 1 << 7
+
+// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no larger
+// than a batch of events is.
+const defaultJobRecords = 2000
 
 // account folds a change of an account's status.
 func (f *fold) account(e *Event) {
@@ -27,36 +45,82 @@ func (f *fold) account(e *Event) {
 	if r := f.s.resyncs[actor]; r != nil {
 		f.endResync(actor, r)
 	}
+	for f.s.jobs[actor] != nil { // one that changes its mind is brought to an end first
+		f.stepJob(actor)
+	}
 	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, e.StatusUS})
-	f.log(row{op: OpAccount, actor: actor, status: uint8(old)<<4 | uint8(e.Status)}, nil, nil)
-	f.setStatus(actor, old, e.Status)
+	status := uint8(old)<<4 | uint8(e.Status)
+	if f.hasMany(actor) {
+		status |= jobFlag
+	}
+	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
+	f.setStatus(actor, status)
 }
 
-// setStatus hides, shows or purges an account's links. The order by target holds only what is shown, so that no reader
-// needs to know of statuses; the order by record keeps what may be shown again.
-func (f *fold) setStatus(actor uint64, old, next Status) {
+// setStatus does what a log row about an account says: at once, or by a job.
+func (f *fold) setStatus(actor uint64, status uint8) {
+	old, next := Status(status>>4&7), Status(status&15)
 	f.s.setStatus(actor, next)
 	if next == StatusDeleted || old == StatusDeleted {
 		// What came before the purge, and what was buried after it, must not come back with a repeat: a repo's revisions
 		// are times.
 		f.d.setRev(actor, max(f.d.rev(actor)+1, uint64(max(f.nowUS, 0))<<10))
 	}
-	was, is := old == StatusActive, next == StatusActive
-	if was == is && next != StatusDeleted {
+	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
+	if j.was == j.is && !j.purge {
 		return
 	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
-		switch {
-		case was:
-			f.d.linkAll(links, actor, rkey, unlinked)
-		case is:
-			f.d.linkAll(links, actor, rkey, linked)
-		}
-		if next == StatusDeleted {
-			f.d.setRecord(key, nil, true)
-			f.stats.Removed += len(links)
-		}
+	if status&jobFlag != 0 {
+		f.s.jobs[actor] = j
+		return
+	}
+	f.eachRecord(actor, nil, -1, func(key, _, rkey []byte, links []recordLink) { f.doJob(j, actor, key, rkey, links) })
+}
+
+// doJob changes one record.
+func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink) {
+	switch {
+	case j.was && !j.is:
+		f.d.linkAll(links, actor, rkey, unlinked)
+	case j.is && !j.was:
+		f.d.linkAll(links, actor, rkey, linked)
+	}
+	if j.purge {
+		f.d.setRecord(key, nil, true)
+		f.stats.Removed += len(links)
+	}
+}
+
+// stepJob changes the next records of a job, and ends it behind the last.
+func (f *fold) stepJob(actor uint64) {
+	j := f.s.jobs[actor]
+	last := j.after
+	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, _, rkey []byte, links []recordLink) {
+		f.doJob(j, actor, key, rkey, links)
+		last = key
 	})
+	r := row{op: opJob, actor: actor}
+	if n < f.s.cfg.JobRecords {
+		delete(f.s.jobs, actor)
+	} else {
+		f.s.jobs[actor] = &job{j.was, j.is, j.purge, last} // a new one: a seal may hold the old
+		_, r.collection, r.rkey, _ = cutRecordKey(last)
+	}
+	f.log(r, nil, nil)
+}
+
+// shown says whether a record's links are in the order by target.
+func (f *fold) shown(actor uint64, key []byte) bool {
+	if j := f.s.jobs[actor]; j != nil && (j.after == nil || bytes.Compare(key, j.after) > 0) {
+		return j.was
+	}
+	return f.s.status[actor] == StatusActive
+}
+
+// hasMany says whether an account has more records than one step changes.
+func (f *fold) hasMany(actor uint64) bool {
+	n := f.eachRecord(actor, nil, f.s.cfg.JobRecords+1, func(_, _, _ []byte, _ []recordLink) {})
+	return n > f.s.cfg.JobRecords
 }
 
 // since is when an account's status began, as far as an event has said so; 0 before any did.
@@ -83,19 +147,25 @@ func (s *Store) setStatus(actor uint64, status Status) {
 	s.status[actor] = status
 }
 
-// eachRecord walks an account's records that have links. The slices are valid for the call only, key and rkey for ever.
-func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
+// eachRecord walks an account's records that have links, behind the key after when it is not nil, limit at most when it
+// is not negative, and returns how many there were. The links are valid for the call only, the rest for ever.
+func (f *fold) eachRecord(actor uint64, after []byte, limit int, do func(key, value, rkey []byte, links []recordLink)) (n int) {
 	f.d.flush() // so that one scan sees all of them
 	from, to := recordsOf(actor)
+	if after != nil {
+		from = append(bytes.Clone(after), 0)
+	}
 	sc := f.d.base.records.Scan(from, to, false)
-	for sc.Next() {
+	for n != limit && sc.Next() {
 		_, _, rkey, err := cutRecordKey(sc.Key())
 		if err != nil {
 			f.d.fail(fmt.Errorf("record key %x: %w", sc.Key(), err))
-			return
+			return n
 		}
 		f.old = f.links(f.old[:0], sc.Value(), rkey)
 		do(sc.Key(), sc.Value(), rkey, f.old)
+		n++
 	}
 	f.d.fail(sc.Err())
+	return n
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +33,8 @@ type Config struct {
 	CacheBytes int64
 	// ReplayWindow is how long log rows stay that are in a segment; 0: an hour; negative: for ever.
 	ReplayWindow time.Duration
+	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
+	JobRecords int
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -50,6 +51,7 @@ type Store struct {
 	inserts  inserters
 	status   map[uint64]Status  // accounts that are not active
 	resyncs  map[uint64]*resync // accounts whose repo is being replaced
+	jobs     map[uint64]*job    // accounts whose status changes step by step
 	next     map[byte]uint64    // the newest id of each kind of name
 	ids      idCache
 	wal      wal
@@ -64,6 +66,7 @@ type Store struct {
 	blocks    *segment.Cache
 	sealWork  chan struct{}
 	mergeWork chan struct{}
+	jobWork   chan struct{}
 	closed    chan struct{}
 	workers   sync.WaitGroup
 
@@ -97,6 +100,8 @@ func Open(cfg Config) (*Store, error) {
 		cfg:       cfg,
 		status:    map[uint64]Status{},
 		resyncs:   map[uint64]*resync{},
+		jobs:      map[uint64]*job{},
+		jobWork:   make(chan struct{}, 1),
 		next:      map[byte]uint64{},
 		sealWork:  make(chan struct{}, 1),
 		mergeWork: make(chan struct{}, 1),
@@ -104,6 +109,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	if cfg.SealBytes <= 0 {
 		s.cfg.SealBytes = defaultSealBytes
+	}
+	if cfg.JobRecords <= 0 {
+		s.cfg.JobRecords = defaultJobRecords
 	}
 	if cfg.CacheBytes <= 0 {
 		s.cfg.CacheBytes = defaultCacheBytes
@@ -119,7 +127,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.work("seal", s.sealWork, s.seal)
 	s.work("merge", s.mergeWork, s.mergeDue)
+	s.work("jobs", s.jobWork, s.runJobs)
 	wake(s.mergeWork)
+	wake(s.jobWork)
 	return s, nil
 }
 
@@ -181,55 +191,6 @@ func (s *Store) load(path string) error {
 	return nil
 }
 
-// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction. The batch's effects
-// are visible to queries when it returns. After an error nothing of the batch is, and every further call fails.
-func (s *Store) Apply(b Batch) (Applied, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.Failed(); err != nil {
-		return Applied{}, err
-	}
-	seq, timeUS := b.end()
-	if seq == 0 {
-		return Applied{}, nil
-	}
-	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
-	for i := range b.Events {
-		f.event(&b.Events[i])
-	}
-	f.nowUS = timeUS
-	f.endIdleResyncs()
-	firstUS := timeUS
-	if len(b.Events) > 0 {
-		firstUS = b.Events[0].TimeUS
-	}
-	up, err := v.upstreams[b.Host].moved(seq), f.d.err
-	if v.startedUS != 0 {
-		firstUS = 0 // known
-	}
-	if err == nil {
-		err = s.commit(b.Host, up, timeUS, firstUS, &f.rows)
-	}
-	if err != nil {
-		return Applied{}, s.fail(fmt.Errorf("db: commit a batch of %d events: %w", len(b.Events), err))
-	}
-	f.d.flush()
-	if err := f.d.err; err != nil {
-		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
-		return Applied{}, s.fail(fmt.Errorf("db: index a batch of %d events: %w", len(b.Events), err))
-	}
-	next := f.d.base
-	next.seq, next.actors = f.seq, s.next['d']
-	if firstUS != 0 {
-		next.startedUS = firstUS
-	}
-	s.publish(next, b.Host, up)
-	s.checkpointIfLarge()
-	s.sealIfLarge()
-	return f.stats, nil
-}
-
 func (s *Store) isClosed() bool {
 	select {
 	case <-s.closed:
@@ -237,43 +198,6 @@ func (s *Store) isClosed() bool {
 	default:
 		return false
 	}
-}
-
-// publish makes a version the one that queries see.
-func (s *Store) publish(v *version, host string, up upstream) {
-	v.upstreams = maps.Clone(v.upstreams)
-	v.upstreams[host] = up
-	s.version.Store(v)
-}
-
-// commit writes a batch. firstUS is the time of the first event ever indexed, 0 when that is known already.
-func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows) error {
-	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if err := s.inserts.write(tx, rs); err != nil {
-		return err
-	}
-	if err := s.keepWindow(tx, rs); err != nil {
-		return err
-	}
-	if firstUS != 0 {
-		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", firstUS); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us) VALUES (?, 'v2', ?, ?, ?)
-		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, high_seq = excluded.high_seq, time_us = excluded.time_us`,
-		host, int64(up.seq), int64(up.high), timeUS); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	s.log.committed()
-	return nil
 }
 
 // fail stops writing, for good.

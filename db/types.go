@@ -133,6 +133,7 @@ type Stats struct {
 	Memory    int64  // bytes that the index takes in memory
 	Runs      int    // sorted runs in memory
 	StartedUS int64  // time of the first event indexed, microseconds since 1970; 0 before it
+	Jobs      int    // changes of status of large accounts that are under way
 	Gaps      int64  // spans of upstream that are missing now
 	Failed    string // why writing has stopped; empty while all is well
 }

@@ -74,6 +74,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		Records:   v.linking,
 		Links:     v.targets.Total(),
 		LastSeq:   v.seq,
+		Jobs:      v.jobs,
 		StartedUS: v.startedUS,
 		Memory:    int64(v.bytes()),
 		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),

@@ -18,6 +18,8 @@ type version struct {
 	sealed  uint64    // the newest log row in the files
 	files   *fileSet  // the segments at the bottom of each stack
 
+	hiding    map[uint64]struct{} // accounts that are being hidden: their links are no longer listed; never changed
+	jobs      int                 // changes of status under way
 	actors    uint64              // accounts that have an id
 	startedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
 	upstreams map[string]upstream // by host; never changed, only replaced

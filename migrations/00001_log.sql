@@ -46,9 +46,10 @@ CREATE TABLE sources (
 ) STRICT;
 
 -- The log: a row per event that changed something, in order; a seq is never used twice.
--- op: 1 create, 2 update, 3 delete, 4 account, 5 sync, 6 seen (unchanged, during a sync), 7 the sync's end.
+-- op: 1 create, 2 update, 3 delete, 4 account, 5 sync, 6 seen (unchanged, during a sync), 7 the sync's end, 8 a step of a
+-- change of status.
 -- rkey: a TID as an integer, any other record key as text. rev: a TID as an integer.
--- status (account rows): 16 times the old status plus the new one.
+-- status (account rows): 16 times the old status plus the new one, plus 128 when rows with op 8 follow.
 CREATE TABLE records (
   seq        INTEGER PRIMARY KEY AUTOINCREMENT,
   time_us    INTEGER NOT NULL,

@@ -16,22 +16,33 @@ CREATE TABLE segments (
   bytes       INTEGER NOT NULL,
   checksum    TEXT NOT NULL,
   created_us  INTEGER NOT NULL
-);
+) STRICT;
 
 -- Resyncs that are open: the log rows of the account from since_seq on say what has been seen.
 CREATE TABLE resyncs (
   actor     INTEGER PRIMARY KEY,
   rev       INTEGER NOT NULL,
   since_seq INTEGER NOT NULL
-);
+) STRICT;
+
+-- Changes of status that were under way when the newest segment was sealed: shown before (was) and after (now), whether
+-- the records go too, and the key of the last record that was done.
+CREATE TABLE sealed_jobs (
+  actor INTEGER PRIMARY KEY,
+  was   INTEGER NOT NULL,
+  now   INTEGER NOT NULL,
+  purge INTEGER NOT NULL,
+  after BLOB
+) STRICT;
 
 -- Marks tell the age of log rows: seq is the newest row when the index was age_us old, in time that it was seen to run.
 CREATE TABLE marks (
   seq    INTEGER PRIMARY KEY,
   age_us INTEGER NOT NULL
-);
+) STRICT;
 
 -- +goose Down
 DROP TABLE marks;
+DROP TABLE sealed_jobs;
 DROP TABLE resyncs;
 DROP TABLE segments;

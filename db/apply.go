@@ -1,0 +1,163 @@
+package db
+
+import (
+	"database/sql"
+	"fmt"
+	"maps"
+)
+
+// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction. The batch's effects
+// are visible to queries when it returns. After an error nothing of the batch is, and every further call fails.
+func (s *Store) Apply(b Batch) (Applied, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return Applied{}, err
+	}
+	seq, timeUS := b.end()
+	if seq == 0 {
+		return Applied{}, nil
+	}
+	v := s.version.Load()
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
+	for i := range b.Events {
+		f.event(&b.Events[i])
+	}
+	f.nowUS = timeUS
+	f.endIdleResyncs()
+	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(seq), timeUS: timeUS}
+	if v.startedUS == 0 {
+		if up.firstUS = timeUS; len(b.Events) > 0 {
+			up.firstUS = b.Events[0].TimeUS
+		}
+	}
+	if err := s.finish(f, up); err != nil {
+		return Applied{}, err
+	}
+	if len(s.jobs) > 0 {
+		wake(s.jobWork)
+	}
+	return f.stats, nil
+}
+
+// runJobs goes on with the changes of status that are under way, a step at a time, until none is left.
+func (s *Store) runJobs() error {
+	for !s.isClosed() {
+		more, err := s.runJob()
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) runJob() (more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Failed() != nil {
+		return false, nil
+	}
+	for actor := range s.jobs {
+		v := s.version.Load()
+		f := &fold{s: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
+		if err := s.step("job"); err != nil {
+			return false, err
+		}
+		f.stepJob(actor)
+		return true, s.finish(f, progress{})
+	}
+	return false, nil
+}
+
+// progress is how far an upstream has come.
+type progress struct {
+	host     string // empty: no upstream has moved
+	upstream upstream
+	timeUS   int64
+	firstUS  int64 // time of the first event ever; 0: known already
+}
+
+// finish commits what was folded and shows it.
+func (s *Store) finish(f *fold, up progress) error {
+	err := f.d.err
+	if err == nil {
+		err = s.commit(&f.rows, up)
+	}
+	if err != nil {
+		return s.fail(fmt.Errorf("db: commit a batch of %d events: %w", f.stats.Events, err))
+	}
+	f.d.flush()
+	if err := f.d.err; err != nil {
+		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
+		return s.fail(fmt.Errorf("db: index a batch of %d events: %w", f.stats.Events, err))
+	}
+	next := f.d.base
+	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
+	if up.firstUS != 0 {
+		next.startedUS = up.firstUS
+	}
+	s.publish(next, up.host, up.upstream)
+	s.checkpointIfLarge()
+	s.sealIfLarge()
+	return nil
+}
+
+// hiding is the accounts that a job is about to hide: lists leave them out at once.
+func (s *Store) hiding() map[uint64]struct{} {
+	var hiding map[uint64]struct{}
+	for actor, j := range s.jobs {
+		if j.was && !j.is {
+			if hiding == nil {
+				hiding = map[uint64]struct{}{}
+			}
+			hiding[actor] = struct{}{}
+		}
+	}
+	return hiding
+}
+
+// publish makes a version the one that queries see.
+func (s *Store) publish(v *version, host string, up upstream) {
+	if host != "" {
+		v.upstreams = maps.Clone(v.upstreams)
+		v.upstreams[host] = up
+	}
+	s.version.Store(v)
+}
+
+// commit writes what was folded, in one transaction.
+func (s *Store) commit(rs *rows, up progress) error {
+	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := s.inserts.write(tx, rs); err != nil {
+		return err
+	}
+	if err := s.keepWindow(tx, rs); err != nil {
+		return err
+	}
+	if up.firstUS != 0 {
+		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {
+			return err
+		}
+	}
+	if up.host == "" {
+		return s.commitTx(tx)
+	}
+	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us) VALUES (?, 'v2', ?, ?, ?)
+		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, high_seq = excluded.high_seq, time_us = excluded.time_us`,
+		up.host, int64(up.upstream.seq), int64(up.upstream.high), up.timeUS); err != nil {
+		return err
+	}
+	return s.commitTx(tx)
+}
+
+func (s *Store) commitTx(tx *sql.Tx) error {
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	s.log.committed()
+	return nil
+}
