@@ -31,7 +31,8 @@ type Config struct {
 	SealBytes int
 	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 64 MiB.
 	CacheBytes int64
-	// ReplayWindow is how long log rows stay that are in a segment; 0: an hour; negative: for ever.
+	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
+	// the log alone.
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
@@ -116,9 +117,6 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes <= 0 {
 		s.cfg.CacheBytes = defaultCacheBytes
 	}
-	if cfg.ReplayWindow == 0 {
-		s.cfg.ReplayWindow = defaultReplayWindow
-	}
 	s.sealed.L = &s.mu
 	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
@@ -168,7 +166,7 @@ func (s *Store) open() (err error) {
 // load reads what is kept in memory.
 func (s *Store) load(path string) error {
 	ctx, start := context.Background(), s.cfg.Now()
-	files, err := s.openSegments()
+	files, err := s.openOrForgetSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
@@ -186,7 +184,7 @@ func (s *Store) load(path string) error {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
 	}
 	v := s.version.Load()
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(files), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
