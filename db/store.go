@@ -34,6 +34,8 @@ type Config struct {
 	CacheBytes int64
 	// ReplayWindow is how long log rows stay that are in a segment; 0: an hour; negative: for ever.
 	ReplayWindow time.Duration
+	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
+	Checkpoint Rule
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -111,6 +113,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.ReplayWindow == 0 {
 		s.cfg.ReplayWindow = defaultReplayWindow
 	}
+	if cfg.Checkpoint.op == ruleNone {
+		s.cfg.Checkpoint = DefaultRule()
+	}
+	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: cfg.Now()}
 	s.sealed.L = &s.mu
 	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
@@ -120,6 +126,12 @@ func Open(cfg Config) (*Store, error) {
 	s.work("seal", s.sealWork, s.seal)
 	s.work("merge", s.mergeWork, s.mergeDue)
 	wake(s.mergeWork)
+	if !s.cfg.Checkpoint.Off() {
+		s.workers.Go(func() {
+			defer s.logPanic("checkpoint")
+			every(checkpointTick, s.closed, s.tickCheckpoint)
+		})
+	}
 	return s, nil
 }
 
@@ -225,7 +237,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		next.startedUS = firstUS
 	}
 	s.publish(next, b.Host, up)
-	s.checkpointIfLarge()
+	s.checkpointIfDue()
 	s.sealIfLarge()
 	return f.stats, nil
 }
