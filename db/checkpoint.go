@@ -140,7 +140,7 @@ func (s *Store) Checkpoint() error {
 	return s.checkpoint()
 }
 
-// checkpoint tries one, and says what became of it: to the log, to the figures and to the pace.
+// checkpoint tries one, and says what became of it: to the pace, to the figures and to the log.
 func (s *Store) checkpoint() error {
 	start := s.cfg.Now()
 	if err := s.look(); err != nil {
@@ -149,35 +149,39 @@ func (s *Store) checkpoint() error {
 	frames, before := s.wal.frames, s.wal.moved
 	busy, err := s.truncateWAL()
 	now := s.cfg.Now()
-	took, moved := now.Sub(start), s.wal.moved-before
-	outcome, count, level := "complete", &s.wal.stats.Complete, slog.LevelDebug
+	done := CheckpointStats{Duration: now.Sub(start)}
+	message, level := "checkpoint complete", slog.LevelDebug
 	switch {
 	case err != nil:
-		outcome, count, level, moved = "failed", &s.wal.stats.Failed, slog.LevelWarn, 0
+		done.Failed, message, level = 1, "checkpoint failed", slog.LevelWarn
 	case busy:
-		outcome, count, level = "put off", &s.wal.stats.Partial, slog.LevelInfo
+		done.Partial, message, level = 1, "checkpoint put off", slog.LevelInfo
+		done.Frames = int64(s.wal.moved - before)
+		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
 	default:
-		moved = frames - before
+		done.Complete = 1
+		done.Frames = int64(frames - before)
 	}
-	if outcome == "complete" {
+	attrs := []any{"busy", busy, "frames", frames, "moved", done.Frames, "duration", done.Duration}
+	if err == nil {
 		s.wal.pace.completed(now)
 	} else {
 		s.wal.pace.putOff(now)
-	}
-	s.wal.mu.Lock()
-	*count++
-	s.wal.stats.Frames += int64(moved)
-	s.wal.stats.Duration += took
-	s.wal.mu.Unlock()
-	attrs := []any{"busy", busy, "frames", frames, "moved", moved, "duration", took}
-	if outcome != "complete" {
 		attrs = append(attrs, "again_in", s.wal.pace.delay, "err", err)
 	}
-	s.cfg.Logger.Log(context.Background(), level, "checkpoint "+outcome, attrs...)
-	if busy && err == nil {
-		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
-	}
+	s.wal.count(done)
+	s.cfg.Logger.Log(context.Background(), level, message, attrs...)
 	return err
+}
+
+func (w *wal) count(done CheckpointStats) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Complete += done.Complete
+	w.stats.Partial += done.Partial
+	w.stats.Failed += done.Failed
+	w.stats.Frames += done.Frames
+	w.stats.Duration += done.Duration
 }
 
 // truncateWAL is the checkpoint itself. It takes note of what is left in the WAL.

@@ -71,8 +71,8 @@ func (r Rule) Due(frames int, since time.Duration) bool {
 	return false
 }
 
-// Off says whether the rule is never due.
-func (r Rule) Off() bool { return r.op == ruleOff || r.op == ruleNone }
+// Off says whether the rule leaves checkpoints to somebody else.
+func (r Rule) Off() bool { return r.op == ruleOff }
 
 // String is the rule as ParseRule reads it, with one spelling for one meaning.
 func (r Rule) String() string {
@@ -116,7 +116,16 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// DefaultRule is the rule for a store whose WAL nobody else checkpoints.
+// DefaultRule is the rule for a store whose WAL nobody else checkpoints. What is written to the WAL doesn't depend on it,
+// only how often the pages that many commits touch are written to the database, and how much is in the WAL meanwhile,
+// to be searched by readers and read after a crash.
+//
+//   - 1000 frames & 30s: at the network's pace of some 400 events a second, a WAL of 4 to 6 MB, and two checkpoints a
+//     minute. They move as much as at a fixed 16 MiB, in three times as many steps, of which each stops the writer shorter.
+//   - 20000 frames: in a backfill, whose 30 seconds would be some 200 MB. A million events cost 2 % fewer bytes
+//     written than at 16 MiB, and the same time within the noise; a larger WAL saves no more, and the writer stops for
+//     as long as 80 MB take to write.
+//   - 5m: when little comes, so that a copy of weft.db alone is no older.
 func DefaultRule() Rule {
 	return Rule{op: ruleAny, args: []Rule{
 		{op: ruleTime, n: int64(5 * time.Minute)},
@@ -133,11 +142,11 @@ func ParseRule(text string) (Rule, error) {
 	p := ruleParser{text: text}
 	if len(text) > maxRule {
 		p.at = maxRule
-		return Rule{}, p.want("the end: a rule has at most " + strconv.Itoa(maxRule) + " bytes")
+		return Rule{}, p.want("the end, after at most " + strconv.Itoa(maxRule) + " bytes")
 	}
 	if p.next(); p.token == "off" {
 		if p.next(); p.token != "" {
-			return Rule{}, p.want(`the end: "off" stands alone`)
+			return Rule{}, p.want("the end after off")
 		}
 		return Rule{op: ruleOff}, nil
 	}
@@ -177,7 +186,7 @@ func (p *ruleParser) want(what string) error {
 	if p.at < len(p.text) {
 		found = strconv.Quote(cmp.Or(p.token, p.text[p.at:p.at+1]))
 	}
-	return fmt.Errorf("db: checkpoint rule: expected %s at position %d and found %s", what, p.at+1, found)
+	return fmt.Errorf("position %d of the rule: expected %s, found %s", p.at+1, what, found)
 }
 
 func (p *ruleParser) any() (Rule, error) { return p.list("|", ruleAny, p.all) }
