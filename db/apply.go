@@ -101,7 +101,7 @@ func (s *Store) finish(f *fold, up progress) error {
 		next.startedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
-	s.checkpointIfLarge()
+	s.checkpointIfDue()
 	s.sealIfLarge()
 	return nil
 }

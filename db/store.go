@@ -36,6 +36,8 @@ type Config struct {
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
+	Checkpoint Rule
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -117,6 +119,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes <= 0 {
 		s.cfg.CacheBytes = defaultCacheBytes
 	}
+	if cfg.Checkpoint.op == ruleNone {
+		s.cfg.Checkpoint = DefaultRule()
+	}
+	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: cfg.Now()}
 	s.sealed.L = &s.mu
 	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
@@ -128,6 +134,12 @@ func Open(cfg Config) (*Store, error) {
 	s.work("jobs", s.jobWork, s.runJobs)
 	wake(s.mergeWork)
 	wake(s.jobWork)
+	if !s.cfg.Checkpoint.Off() {
+		s.workers.Go(func() {
+			defer s.logPanic("checkpoint")
+			every(checkpointTick, s.closed, s.tickCheckpoint)
+		})
+	}
 	return s, nil
 }
 
