@@ -129,16 +129,21 @@ func (c child) run() error {
 		return err
 	}
 	var clock, steps, begun atomic.Int64
-	var limited atomic.Bool
-	limitErr := make(chan error, 1)
+	limited := make(chan error, 1)
+	passed := make(chan struct{}, 1) // the segment that was to meet the limit is complete
 	cfg := c.World.config(c.Dir, &clock)
 	cfg.Step = func(name string) error {
 		if name == c.KillAt && steps.Add(1) == c.KillTimes {
 			kill()
 		}
 		if name == "created" && c.LimitTimes > 0 && begun.Add(1) == c.LimitTimes {
-			limitErr <- limitFiles(c.FileLimit)
-			limited.Store(true)
+			limited <- limitFiles(c.FileLimit)
+		}
+		if name == "dir-synced" && c.LimitTimes > 0 && begun.Load() >= c.LimitTimes {
+			select {
+			case passed <- struct{}{}:
+			default:
+			}
 		}
 		return nil
 	}
@@ -172,14 +177,16 @@ func (c child) run() error {
 		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
 			_ = s.Checkpoint() // one that fails is put off, as the store itself does
 		}
-		if limited.Load() {
-			if err := <-limitErr; err != nil {
+		select {
+		case err := <-limited:
+			if err != nil {
 				return err
 			}
-			limited.Store(false)
 			// A commit would meet the limit too: the segment is to meet it first.
-			for start := time.Now(); s.Failed() == nil && time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+			for s.Failed() == nil && len(passed) == 0 {
+				time.Sleep(time.Millisecond)
 			}
+		default:
 		}
 	}
 	if c.KillAtEnd {
@@ -421,27 +428,20 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	t.Helper()
 	var clock atomic.Int64
 	s := openWith(t, w.config(dir, &clock))
-	closed := false
-	defer func() {
-		if !closed {
-			_ = s.Close()
-		}
-	}()
 	cursor := s.Cursor(crashHost)
-	if cursor < acknowledged {
-		t.Fatalf("the cursor is %d, and %d was acknowledged", cursor, acknowledged)
-	}
 	n := after(events, cursor)
-	if n > 0 && events[n-1].Seq != cursor {
-		t.Fatalf("the cursor %d is no event's", cursor)
-	}
-	if err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
-		t.Fatalf("after %d events: %v", n, err)
-	}
-	// Closed, for a merge may begin at once: from here on the files are looked at.
-	closed = true
+	err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50})
+	// Closed before anything else, for a merge may begin at once, and the files are looked at.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	switch {
+	case cursor < acknowledged:
+		t.Fatalf("the cursor is %d, and %d was acknowledged", cursor, acknowledged)
+	case n > 0 && events[n-1].Seq != cursor:
+		t.Fatalf("the cursor %d is no event's", cursor)
+	case err != nil:
+		t.Fatalf("after %d events: %v", n, err)
 	}
 	other := openSQL(t, dir)
 	var manifest string

@@ -49,7 +49,8 @@ func killedWithWAL(t *testing.T, w world) walOf {
 // index is that of the batches whose commits lie in them, and it goes on from there.
 func (k walOf) check(t *testing.T, wal []byte, good int) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "copy")
+	defer os.RemoveAll(dir) // there may be thousands
 	if err := os.CopyFS(dir, os.DirFS(k.dir)); err != nil {
 		t.Fatal(err)
 	}
