@@ -128,7 +128,7 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
-	var clock, steps, begun atomic.Int64
+	var clock, steps, begun, entered atomic.Int64
 	limited := make(chan error, 1)
 	passed := make(chan struct{}, 1) // the segment that was to meet the limit is complete
 	cfg := c.World.config(c.Dir, &clock)
@@ -138,6 +138,9 @@ func (c child) run() error {
 		}
 		if name == "created" && c.LimitTimes > 0 && begun.Add(1) == c.LimitTimes {
 			limited <- limitFiles(c.FileLimit)
+		}
+		if name == "entered" {
+			entered.Add(1)
 		}
 		if name == "dir-synced" && c.LimitTimes > 0 && begun.Load() >= c.LimitTimes {
 			select {
@@ -176,6 +179,9 @@ func (c child) run() error {
 		fmt.Println("applied", batch[len(batch)-1].Seq, size)
 		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
 			_ = s.Checkpoint() // one that fails is put off, as the store itself does
+		}
+		for c.LimitTimes > 1 && begun.Load() < c.LimitTimes && begun.Load() != entered.Load() && s.Failed() == nil {
+			time.Sleep(time.Millisecond) // segments one by one, so that their number tells which is one of a merge
 		}
 		select {
 		case err := <-limited:
