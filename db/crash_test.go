@@ -512,3 +512,33 @@ func logOf(t *testing.T, dir string) map[string]int {
 	}
 	return log
 }
+
+// TestStrayFiles: what a crash leaves in the directory of segments is removed by the next start, and nothing else is.
+func TestStrayFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := open(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, stays := range map[string]bool{
+		"1-20-ABCDEFGHIJKL.weft":             false, // complete, and not entered
+		"1-20-ABCDEFGHIJKM.weft.tmp":         false, // being written
+		"1-20-ABCDEFGHIJKM.weft.tmp-journal": false,
+		"1-20-ABCDEFGHIJKM.weft.hashes.tmp":  false, // what a large one spills
+		"1-20-ABCDEFGHIJKM.weft.bak":         true,
+		"notes.txt":                          true,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, "segments", name)
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := open(t, dir).Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(path); (err == nil) != stays {
+				t.Errorf("after a start it is there: %t", err == nil)
+			}
+		})
+	}
+}
