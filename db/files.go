@@ -107,7 +107,7 @@ func (s *Store) releaseFiles(set *fileSet) {
 }
 
 // segmentName is the form of the files that are ours in the directory segments, those on their way among them.
-var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.tmp)?(-journal)?$`)
+var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp)?(-journal)?$`)
 
 // openSegments opens what the manifest names, and removes what a crash has left behind.
 func (s *Store) openSegments() ([]*file, error) {

@@ -249,7 +249,7 @@ func (s *Store) closeFiles() error {
 		errs = append(errs, s.writer.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlockDir(s.lock))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("db: close: %w", err)
