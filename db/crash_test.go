@@ -74,6 +74,7 @@ func (w world) config(dir string, clock *atomic.Int64) db.Config {
 	clock.Store(1_770_000_000)
 	cfg := db.Config{Dir: dir, SealBytes: w.SealBytes, CacheBytes: 1 << 20, ReplayWindow: w.Window,
 		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
 	if w.SealBytes == 0 {
 		cfg.SealBytes = 1 << 30 // beyond any test
 	}
