@@ -66,6 +66,8 @@ type Store struct {
 	mergeWork chan struct{}
 	closed    chan struct{}
 	workers   sync.WaitGroup
+	seals     worked
+	merges    worked
 
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
