@@ -85,17 +85,39 @@ func (s *Store) setStatus(actor uint64, status Status) {
 
 // eachRecord walks an account's records that have links. The slices are valid for the call only, key and rkey for ever.
 func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
-	f.d.flush() // so that one scan sees all of them
 	from, to := recordsOf(actor)
-	sc := f.d.base.records.Scan(from, to, false)
-	for sc.Next() {
-		_, _, rkey, err := cutRecordKey(sc.Key())
-		if err != nil {
-			f.d.fail(fmt.Errorf("record key %x: %w", sc.Key(), err))
+	each := func(key, value []byte) {
+		if len(value) == 0 {
 			return
 		}
-		f.old = f.links(f.old[:0], sc.Value(), rkey)
-		do(sc.Key(), sc.Value(), rkey, f.old)
+		_, _, rkey, err := cutRecordKey(key)
+		if err != nil {
+			f.d.fail(fmt.Errorf("record key %x: %w", key, err))
+			return
+		}
+		f.old = f.links(f.old[:0], value, rkey)
+		do(key, value, rkey, f.old)
+	}
+	// What this batch has changed goes before what lies below. To make runs of it first would be simpler, and cost as much
+	// as the rest of the batch.
+	changed := f.d.recordsBetween(from, to)
+	next := func() {
+		each([]byte(changed[0]), f.d.records[changed[0]])
+		changed = changed[1:]
+	}
+	sc := f.d.base.records.Scan(from, to, false)
+	for sc.Next() {
+		for len(changed) > 0 && changed[0] < string(sc.Key()) {
+			next()
+		}
+		if len(changed) > 0 && changed[0] == string(sc.Key()) {
+			next()
+		} else {
+			each(sc.Key(), sc.Value())
+		}
 	}
 	f.d.fail(sc.Err())
+	for len(changed) > 0 {
+		next()
+	}
 }

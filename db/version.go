@@ -74,6 +74,17 @@ func (d *delta) record(key []byte) []byte {
 	return value
 }
 
+// recordsBetween is the keys from <= key < to of the records that were changed, in order.
+func (d *delta) recordsBetween(from, to []byte) (keys []string) {
+	for key := range d.records {
+		if key >= string(from) && key < string(to) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
 // fail keeps the first fault.
 func (d *delta) fail(err error) {
 	if d.err == nil {
