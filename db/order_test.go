@@ -214,3 +214,50 @@ func TestFilteredLists(t *testing.T) {
 		t.Errorf("%d links were asked for; that is no test", n)
 	}
 }
+
+// TestNothingEntersAfterFault: a segment that is being written when the database fails does not enter the manifest:
+// after a fault nothing is written any more.
+func TestNothingEntersAfterFault(t *testing.T) {
+	t.Parallel()
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Seed: 8}, 3000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clock atomic.Int64
+	writing, release := make(chan struct{}), make(chan struct{})
+	cfg := small(t.TempDir(), &clock)
+	cfg.Step = func(name string) error {
+		if name == "created" {
+			close(writing)
+			<-release
+		}
+		return nil
+	}
+	s := openWith(t, cfg)
+	n := 0
+	for ; !s.Sealing(); n += 50 {
+		if _, err := s.Apply(db.Batch{Host: "sim", Events: events[n : n+50]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-writing
+	tamper(t, cfg.Dir, "ALTER TABLE links RENAME TO gone")
+	if _, err := s.Apply(db.Batch{Host: "sim", Events: events[n : n+50]}); !errors.Is(err, db.ErrFailed) {
+		t.Errorf("applied with %v", err)
+	}
+	close(release)
+	if err := s.Close(); err != nil { // which waits for the seal
+		t.Fatal(err)
+	}
+	tamper(t, cfg.Dir, "ALTER TABLE gone RENAME TO links")
+	var entered int
+	if err := openSQL(t, cfg.Dir).QueryRow("SELECT count(*) FROM segments").Scan(&entered); err != nil || entered != 0 {
+		t.Errorf("%d segments entered after the fault (%v)", entered, err)
+	}
+	cfg.Step = nil
+	s = openWith(t, cfg)
+	defer s.Close()
+	if err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+		t.Error(err)
+	}
+}

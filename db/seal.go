@@ -118,6 +118,9 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 
 // enter puts a segment into the manifest in the place of those that it replaces.
 func (s *Store) enter(f *file, replaced []*file) error {
+	if err := s.Failed(); err != nil {
+		return err
+	}
 	if err := s.step("enter"); err != nil {
 		return err
 	}
