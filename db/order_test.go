@@ -261,3 +261,48 @@ func TestNothingEntersAfterFault(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPruneKeepsOpenResync: the rows that say what a resync has seen stay in the log while it is open, however old and
+// sealed they are, so that after a restart its end removes what it did not see, and nothing else.
+func TestPruneKeepsOpenResync(t *testing.T) {
+	t.Parallel()
+	h := newHistory(12)
+	did := h.dids[0]
+	record := func(did, rkey string) db.Event {
+		e := h.event(did, db.OpCreate)
+		e.Collection, e.Rkey = "com.example.thing", rkey
+		e.Links = []db.Link{{Path: "subject", Target: "https://example.com/" + rkey}}
+		return e
+	}
+	later := func(us int64) { h.now += us; h.rev = uint64(h.now) << 10 }
+	events := []db.Event{record(did, "a"), record(did, "b"), record(did, "c")}
+	later(1000)
+	events = append(events, h.event(did, db.OpSync), record(did, "a"), record(did, "b"))
+	for i := range 4000 { // in less of the upstream's time than ends a resync
+		later(1000)
+		events = append(events, record(h.dids[1+i%4], fmt.Sprint(i)))
+	}
+	var clock atomic.Int64
+	cfg := small(t.TempDir(), &clock)
+	cfg.SealBytes, cfg.ReplayWindow = 20<<10, 5*time.Minute
+	s := openWith(t, cfg)
+	if err := applyAll(s, events, 50, func() { clock.Add(60) }); err != nil {
+		t.Fatal(err)
+	}
+	if oldest, newest := must2(s.LogRange(t.Context())); oldest != 4 || newest < 4000 {
+		t.Errorf("the log reaches from row %d to %d; the resync began with row 4", oldest, newest)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, cfg)
+	defer s.Close()
+	later(2 * 60_000_000)
+	events = append(events, record(h.dids[1], "last"))
+	if _, err := s.Apply(db.Batch{Host: "sim", Events: events[len(events)-1:]}); err != nil {
+		t.Fatal(err)
+	}
+	if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 1000}); err != nil {
+		t.Error(err)
+	}
+}
