@@ -22,7 +22,7 @@ import (
 )
 
 // quick is the tests that see most faults within seconds; what they let pass meets all of them.
-const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Filtered|Frozen|Long"
+const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Kill"
 
 // timeLimit is for one run of the tests, which take a tenth of it: a fault may also make them hang.
 const timeLimit = 5 * time.Minute
