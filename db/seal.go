@@ -125,6 +125,9 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 // enter puts a segment into the manifest: one that was merged in the place of those that it replaces, one that was
 // sealed with the jobs under way as of its newest row.
 func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
+	if err := s.Failed(); err != nil {
+		return err // a commit that failed may have left the file of the database in any state
+	}
 	if err := s.step("enter"); err != nil {
 		return err
 	}
