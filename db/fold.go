@@ -19,7 +19,6 @@ type fold struct {
 	maxUS     int64  // the newest time of any event so far
 	rows      rows
 	stats     Applied
-	err       error        // a fault in our own data: nothing of the batch may be committed
 	old, next []recordLink // scratch
 	key, val  []byte       // scratch
 }

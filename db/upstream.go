@@ -81,6 +81,10 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		Memory:    int64(v.bytes()),
 		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
 	}
+	for _, f := range v.files.files {
+		st.Segments++
+		st.SegmentBytes += f.Bytes
+	}
 	if err := s.Failed(); err != nil {
 		st.Failed = err.Error()
 	}

@@ -44,6 +44,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
 				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where a replicator does it",
 			},
+			&cli.DurationFlag{
+				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
+				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
+			},
 		}, commonFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
@@ -52,6 +56,9 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			from, err := ingest.ParseFrom(cmd.String("from"))
 			if err != nil {
 				return &usageError{"serve", fmt.Errorf("--from: %w", err)}
+			}
+			if cmd.Duration("replay-window") < 0 {
+				return &usageError{"serve", fmt.Errorf("--replay-window is 0 or a time such as 1h")}
 			}
 			checkpoint, err := db.ParseRule(cmd.String("checkpoint"))
 			if err != nil {
@@ -67,6 +74,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				from:       from,
 				data:       cmd.String("data"),
 				checkpoint: checkpoint,
+				window:     cmd.Duration("replay-window"),
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),

@@ -28,6 +28,7 @@ type service struct {
 	from       ingest.From
 	data       string
 	checkpoint db.Rule
+	window     time.Duration // of the log; 0: for ever
 	listen     string
 	metrics    string // address; empty: none
 	didWeb     string
@@ -58,7 +59,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint}); err != nil {
+	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window}); err != nil {
 		return err
 	}
 	defer func() {
