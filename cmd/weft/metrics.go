@@ -57,10 +57,7 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	for name, v := range map[string]float64{
 		"weft_actors": float64(st.Actors), "weft_links": float64(st.Links), "weft_records": float64(st.Records),
 		"weft_log_seq": float64(st.LastSeq), "weft_index_memory_bytes": float64(st.Memory), "weft_index_runs": float64(st.Runs),
-		"weft_segments":      "Segment files.",
-		"weft_segment_bytes": "Size of the segment files.",
-		"weft_jobs":          "Changes of status of large accounts that are under way.",
-		"weft_segments":      float64(st.Segments), "weft_segment_bytes": float64(st.SegmentBytes), "weft_jobs": float64(st.Jobs),
+		"weft_segments": float64(st.Segments), "weft_segment_bytes": float64(st.SegmentBytes), "weft_jobs": float64(st.Jobs),
 		"weft_gaps": float64(st.Gaps), "weft_write_failed": failed,
 	} {
 		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
