@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/sim"
@@ -140,5 +142,50 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	if _, err := db.Check(t.Context(), filepath.Join(t.TempDir(), "none"), db.CheckOptions{}); !errors.Is(err, db.ErrNoIndex) {
 		t.Errorf("no directory: %v", err)
+	}
+}
+
+// TestCheckHistories: whatever happened, and wherever it was stopped, amid changes of status too, all agrees.
+func TestCheckHistories(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6 + *soak) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(seed)
+			clock := time.Unix(1_770_000_000, 0)
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return clock }, JobRecords: 1 + int(seed%3),
+				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
+			var sent []db.Event
+			for start := range 8 {
+				s := openWith(t, cfg)
+				for range 10 {
+					var batch []db.Event
+					if len(sent) > 0 && h.r.IntN(4) == 0 {
+						batch = append(batch, sent[h.r.IntN(len(sent)):]...) // these come again
+					}
+					for range h.r.IntN(40) {
+						events := h.next()
+						batch, sent = append(batch, events...), append(sent, events...)
+					}
+					if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
+						t.Fatal(err)
+					}
+					clock = clock.Add(time.Duration(h.r.IntN(120)-20) * time.Second)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range r.Problems {
+					t.Errorf("start %d: %s: %s", start, p.Kind, p.Text)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
 	}
 }

@@ -140,16 +140,19 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 	return rows.Err()
 }
 
-// purges is, of accounts that were deleted in the log, the row that did it last.
-func (c *check) purges(ctx context.Context, from uint64) (map[uint64]uint64, error) {
+// purge is the log row that deleted an account last, and the one that did so before it; 0: none.
+type purge struct{ last, before uint64 }
+
+// purges finds the accounts that were deleted in the log.
+func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
-	if err := c.s.reader.SelectContext(ctx, &rows, "SELECT actor, max(seq) AS seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? GROUP BY actor",
+	if err := c.s.reader.SelectContext(ctx, &rows, "SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
 		int64(from), int64(OpAccount), int64(StatusDeleted)); err != nil {
 		return nil, err
 	}
-	purged := make(map[uint64]uint64, len(rows))
+	purged := map[uint64]purge{}
 	for _, r := range rows {
-		purged[r.Actor] = r.Seq
+		purged[r.Actor] = purge{r.Seq, purged[r.Actor].last}
 	}
 	return purged, nil
 }
@@ -165,10 +168,10 @@ type effect struct {
 	target []byte
 }
 
-func (c *check) newEffect(key []byte, r *row, purged map[uint64]uint64) (effect, error) {
-	at := effect{key: key, purged: purged[r.actor]}
+func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, error) {
+	at := effect{key: key, purged: purged[r.actor].last}
 	if j := c.s.jobs[r.actor]; j != nil && j.purge && bytes.Compare(key, j.after) > 0 {
-		at.purged = 0 // the job that purges the account has not come to it
+		at.purged = purged[r.actor].before // the job that purges the account has not come to it
 	}
 	value, _, err := c.s.version.Load().records.Find(key)
 	if err != nil {
