@@ -27,11 +27,9 @@ func (c *check) segments(ctx context.Context) error {
 	c.whole = true
 	c.adjacent(rows)
 	var files []*file
-	var bytes int64
 	for i, row := range rows {
 		c.tell(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
 		f := c.segment(row)
-		bytes += row.Bytes
 		if f == nil {
 			c.whole = false
 			continue
@@ -43,7 +41,7 @@ func (c *check) segments(ctx context.Context) error {
 	}
 	// From here on, closeFiles closes them.
 	c.s.version.Store(c.s.base(files))
-	c.checked("segments", int64(len(rows)), fmt.Sprintf("%d bytes: ranges, sizes, checksums, sums", bytes))
+	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {
 		return err
 	}
@@ -120,7 +118,6 @@ func (c *check) segment(row manifestRow) *file {
 
 // verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
 func (c *check) verify(ctx context.Context, files []*file) error {
-	c.tell("entries of segments")
 	files = slices.Clone(files)
 	if !c.o.All {
 		c.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
@@ -135,6 +132,7 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 			continue
 		}
 		n, entries = n+1, entries+size
+		c.tell("the entries of " + f.File)
 		if err := f.Verify(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -142,11 +140,8 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 			c.found(KindSegment, mendIndex, "segment %s contradicts itself: %v", f.File, err)
 			c.whole = false
 		}
-		if c.o.Progress != nil {
-			c.o.Progress("entries of segments", entries, 0)
-		}
 	}
-	c.checked("entries", entries, fmt.Sprintf("in %d of %d segments: order, sums, index, filters, sets", n, len(files)))
+	c.checked("entries", entries, fmt.Sprintf("of %d of %d segments, and what follows from them", n, len(files)))
 	return nil
 }
 

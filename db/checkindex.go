@@ -51,7 +51,7 @@ func (c *check) allRecords(ctx context.Context) error {
 	if records != v.linking {
 		c.found(KindCount, mendIndex, "the index counts %d records that link, and has %d", v.linking, records)
 	}
-	c.checked("records", records, fmt.Sprintf("all, with %d links, each looked up in its target's list", links))
+	c.checked("records", records, fmt.Sprintf("all; their %d links looked up in lists", links))
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (c *check) allTargets(ctx context.Context) error {
 	if c.steps != total {
 		c.found(KindCount, mendIndex, "the index counts %d links, and has %d", total, c.steps)
 	}
-	c.checked("links", c.steps, fmt.Sprintf("all, each looked up in its record; the totals and accounts of %d lists", lists))
+	c.checked("links", c.steps, fmt.Sprintf("all, looked up in records; counts of %d lists", lists))
 	return nil
 }
 

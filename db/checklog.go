@@ -65,7 +65,7 @@ func (c *check) log(ctx context.Context) error {
 		return err
 	}
 	if newest > 0 {
-		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: their parts, links and accounts", from, newest))
+		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
 	if err := c.s.loadNames(ctx); err != nil {
 		return fmt.Errorf("read names: %w", err)
@@ -136,7 +136,7 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 		}
 	}
 	c.endEffect(&at)
-	c.checked("records in the log", records, "the newest log row of each link against the order by record")
+	c.checked("records in the log", records, "their newest log rows against the index")
 	return rows.Err()
 }
 

@@ -29,9 +29,9 @@ func (c *check) names(ctx context.Context) error {
 		c.report.Left = append(c.report.Left, "the names, which the segments hold as well")
 		return c.loadIDs(ctx)
 	}
-	rows, looked := int64(0), int64(0)
+	c.tell("names")
+	rows := int64(0)
 	for _, t := range nameTables {
-		c.tell("names")
 		var n int64
 		if err := c.s.reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
 			return err
@@ -47,8 +47,8 @@ func (c *check) names(ctx context.Context) error {
 		} else if err := c.nameRows(ctx, t, ""); err != nil {
 			return err
 		}
-		looked += c.steps
 	}
+	looked := c.steps
 	if err := c.loadIDs(ctx); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *check) names(ctx context.Context) error {
 			return err
 		}
 	}
-	c.checked("names", looked, fmt.Sprintf("of %d: rows against the order by name", rows))
+	c.checked("names", looked, fmt.Sprintf("of %d, each row against the order by name", rows))
 	return nil
 }
 

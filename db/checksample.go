@@ -49,8 +49,8 @@ func (c *check) sample(ctx context.Context) error {
 			return err
 		}
 	}
-	c.checked("records", records, fmt.Sprintf("chosen at random, with %d links, each looked up in its target's list", links))
-	c.checked("lists", lists, fmt.Sprintf("chosen at random: up to %d links of each looked up in their records, and totals", sampleLinks))
+	c.checked("records", records, fmt.Sprintf("at random; their %d links looked up in lists", links))
+	c.checked("lists", lists, fmt.Sprintf("at random; %d links of each looked up in records; counts", sampleLinks))
 	c.report.Left = append(c.report.Left, "the number of records that link, which only --all counts")
 	return nil
 }
