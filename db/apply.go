@@ -15,17 +15,20 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, err
 	}
 	seq, timeUS := b.end()
-	if seq == 0 {
+	if seq == 0 && len(b.Events) == 0 {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS}
+	for host := range v.upstreams {
+		f.foreign = f.foreign || host != b.Host
+	}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
-	f.nowUS = timeUS
+	f.nowUS, f.maxUS = timeUS, max(f.maxUS, timeUS)
 	f.endIdleResyncs()
-	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(seq), timeUS: timeUS}
+	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(seq), maxUS: f.maxUS}
 	if v.startedUS == 0 {
 		if up.firstUS = timeUS; len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS
@@ -73,7 +76,7 @@ func (s *Store) runJob() (more bool, err error) {
 type progress struct {
 	host     string // empty: no upstream has moved
 	upstream upstream
-	timeUS   int64
+	maxUS    int64 // the newest time of any event
 	firstUS  int64 // time of the first event ever; 0: known already
 }
 
@@ -93,11 +96,12 @@ func (s *Store) finish(f *fold, up progress) error {
 	}
 	next := f.d.base
 	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
+	next.maxUS = max(next.maxUS, f.maxUS)
 	if up.firstUS != 0 {
 		next.startedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
-	s.checkpointIfLarge()
+	s.checkpointIfDue()
 	s.sealIfLarge()
 	return nil
 }
@@ -148,7 +152,7 @@ func (s *Store) commit(rs *rows, up progress) error {
 	}
 	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us) VALUES (?, 'v2', ?, ?, ?)
 		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, high_seq = excluded.high_seq, time_us = excluded.time_us`,
-		up.host, int64(up.upstream.seq), int64(up.upstream.high), up.timeUS); err != nil {
+		up.host, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS); err != nil {
 		return err
 	}
 	return s.commitTx(tx)

@@ -55,9 +55,10 @@ const (
 
 // The ways out.
 const (
-	mendFile  = "bring the file back from the replica"
-	mendDB    = "restore weft.db from its replica"
-	mendIndex = "restore weft.db and its segments from the replica; if that is no better, index anew into an empty directory"
+	mendFile      = "bring the file back from the replica"
+	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
+	mendDB        = "restore weft.db from its replica"
+	mendIndex     = "restore weft.db and its segments from the replica; if that is no better, index anew into an empty directory"
 )
 
 // maxProblems is how many problems are told one by one: who has more, has them all for one reason.
@@ -89,6 +90,7 @@ type check struct {
 	rand   *rand.Rand
 	report *CheckReport
 
+	mendFile    string
 	whole       bool   // the segments are as they were written, and without a hole
 	actors      uint64 // the newest id of each kind of name
 	collections uint64

@@ -82,8 +82,8 @@ func makeFixture(t *testing.T) (dir string) {
 	for n := 7; n < 10; n++ {
 		like(OpDelete, n)
 	}
-	add(Event{Op: OpAccount, DID: fixtureDID(5), Status: StatusDeactivated, StatusUS: us})
-	add(Event{Op: OpAccount, DID: fixtureDID(6), Status: StatusDeleted, StatusUS: us})
+	add(Event{Op: OpAccount, DID: fixtureDID(5), Status: StatusDeactivated})
+	add(Event{Op: OpAccount, DID: fixtureDID(6), Status: StatusDeleted})
 	self(20, "https://example.com/")
 	self(21, "https://example.org/")
 	apply()

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// rule is a query that gives a sentence for each row that breaks it. ?1 is the first log row to look at.
-type rule struct{ kind, mend, query string }
+// sqlRule is a query that gives a sentence for each row that breaks it. ?1 is the first log row to look at.
+type sqlRule struct{ kind, mend, query string }
 
 // databaseRules hold for the small tables.
-var databaseRules = []rule{
+var databaseRules = []sqlRule{
 	{KindDatabase, mendDB, `SELECT printf('upstream %s goes on at %d, and the highest number that it has seen is %d', host, seq, high_seq)
 		FROM upstream WHERE host = '' OR seq < 0 OR seq > high_seq OR time_us < 0`},
 	{KindDatabase, mendDB, `SELECT printf('gap %d of %s is from %d to %d, and %s', id, host, from_seq, to_seq, state)
@@ -55,7 +55,7 @@ func (c *check) database(ctx context.Context) error {
 }
 
 // rules reports all rows that break a rule.
-func (c *check) rules(ctx context.Context, rules []rule, from uint64) error {
+func (c *check) rules(ctx context.Context, rules []sqlRule, from uint64) error {
 	for _, r := range rules {
 		var args []any
 		if from > 0 {

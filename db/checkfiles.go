@@ -24,6 +24,13 @@ func (c *check) segments(ctx context.Context) error {
 	if err := c.s.reader.GetContext(ctx, &c.s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
 		return fmt.Errorf("read the name of the index: %w", err)
 	}
+	var first int64
+	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+		return err
+	}
+	if c.mendFile = mendFile; first == 1 {
+		c.mendFile = mendFileOrLog
+	}
 	c.whole = true
 	c.adjacent(rows)
 	var files []*file
@@ -76,39 +83,39 @@ func (c *check) segment(row manifestRow) *file {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.found(KindSegment, mendFile, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
+		c.found(KindSegment, c.mendFile, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
 		return nil
 	case err != nil:
-		c.found(KindSegment, mendFile, "segment %s can't be read: %v", row.File, err)
+		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
 		return nil
 	case info.Size() != row.Bytes:
-		c.found(KindSegment, mendFile, "segment %s has %d bytes and should have %d", row.File, info.Size(), row.Bytes)
+		c.found(KindSegment, c.mendFile, "segment %s has %d bytes and should have %d", row.File, info.Size(), row.Bytes)
 		return nil
 	}
 	sum, err := segment.FileChecksum(path)
 	if err != nil {
-		c.found(KindSegment, mendFile, "segment %s can't be read: %v", row.File, err)
+		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
 		return nil
 	}
 	if sum != row.Checksum {
-		c.found(KindSegment, mendFile, "segment %s is damaged: its checksum is %.16s…, not %.16s…", row.File, sum, row.Checksum)
+		c.found(KindSegment, c.mendFile, "segment %s is damaged: its checksum is %.16s…, not %.16s…", row.File, sum, row.Checksum)
 		return nil
 	}
 	opened, err := segment.Open(path, runKinds, c.s.blocks)
 	if err != nil {
-		c.found(KindSegment, mendFile, "segment %s can't be opened: %v", row.File, err)
+		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, err)
 		return nil
 	}
 	for _, id := range runIDs {
 		if opened.Run(id) == nil {
-			c.found(KindSegment, mendFile, "segment %s lacks the run %d", row.File, id)
+			c.found(KindSegment, c.mendFile, "segment %s lacks the run %d", row.File, id)
 			_ = opened.Close()
 			return nil
 		}
 	}
 	meta := opened.Meta()
 	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) || meta["instance"] != c.s.instance {
-		c.found(KindSegment, mendFile, "segment %s is another's: it has log rows %s to %s of the index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
+		c.found(KindSegment, c.mendFile, "segment %s is another's: it has log rows %s to %s of the index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
 	}
 	if total := opened.Run(runTargets).Total(); total != row.Links {
 		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)

@@ -12,11 +12,11 @@ import (
 const sampleLog = 1_000_000
 
 // logRules hold for each row of the log, whatever the index has.
-var logRules = []rule{
+var logRules = []sqlRule{
 	{KindLog, mendDB, `SELECT printf('log rows %d to %d are %d', min(seq), max(seq), count(*)) FROM records WHERE seq >= ?1
 		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
 	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records WHERE seq >= ?1 AND
-		(op NOT BETWEEN 1 AND 8 OR op IN (1, 2, 3, 6) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7) AND rkey IS NOT NULL
+		(op NOT BETWEEN 1 AND 9 OR op IN (1, 2, 3, 6) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9) AND rkey IS NOT NULL
 		OR (op = 4) <> (status IS NOT NULL) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
 	{KindLog, mendDB, `SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection) FROM records
 		WHERE seq >= ?1 AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},

@@ -1,77 +1,206 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// wal keeps an eye on the write-ahead log.
+// frameBytes is what a page takes in the WAL: 4 KiB, SQLite's page unless it is told otherwise, and a header.
+const frameBytes = 4096 + 24
+
+const (
+	// checkpointTick is how often a rule is looked at when no batch comes. A checkpoint a second late harms nobody.
+	checkpointTick = time.Second
+	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a replicator's
+	// snapshot of minutes, is likely still there at the next commit. So it is tried again after a second, and then after
+	// twice as long each time, but never so late that the WAL goes on growing for long after the way is free.
+	minRetry = time.Second
+	maxRetry = time.Minute
+)
+
+// pace says when a checkpoint is tried.
+type pace struct {
+	rule  Rule
+	last  time.Time     // of the last complete one, or of the opening
+	delay time.Duration // how long the last one was put off; 0: it was complete
+	retry time.Time     // when the one that was put off is tried again
+}
+
+func (p *pace) due(frames int, now time.Time) bool {
+	return frames > 0 && !now.Before(p.retry) && p.rule.Due(frames, now.Sub(p.last))
+}
+
+func (p *pace) completed(now time.Time) { *p = pace{rule: p.rule, last: now} }
+
+func (p *pace) putOff(now time.Time) {
+	p.delay = min(max(2*p.delay, minRetry), maxRetry)
+	p.retry = now.Add(p.delay)
+}
+
+// wal is what the writer knows of the write-ahead log, as of its last look.
 type wal struct {
 	path    string
-	size    int64        // after the last commit, bytes
-	due     int64        // the size at which the next checkpoint is tried, bytes
+	pace    pace
+	frames  int          // since the WAL was last emptied
+	moved   int          // of these, in the database already
 	written atomic.Int64 // in all since the store was opened, bytes
+
+	mu    sync.Mutex // not Store.mu: figures wait for no checkpoint
+	stats CheckpointStats
 }
 
-// walLimit is the size in bytes at which the writer moves the WAL into the database, between two commits. Pages that many
-// commits touch, the ends of the tables, are moved once: a larger WAL saves writes to the database. It is read when the
-// database is opened after a crash, and readers search it, so it is kept to some thousand pages.
-const walLimit = 16 << 20
+// CheckpointStats sums up the checkpoints since the store was opened.
+type CheckpointStats struct {
+	Complete int64         // emptied the WAL
+	Partial  int64         // were put off: a reader or a replicator held the WAL, and what could be moved was
+	Failed   int64         // ended with a fault
+	Frames   int64         // moved into the database
+	Duration time.Duration // that they took, in which nothing was written
+	WALBytes int64         // size of the WAL now; a file that was not cut may hold frames that are done with
+}
 
-// grown takes note of what a commit has written.
-func (w *wal) grown() {
-	info, err := os.Stat(w.path)
-	if err != nil {
+// CheckpointStats reads the figures; it waits for nobody.
+func (s *Store) CheckpointStats() CheckpointStats {
+	s.wal.mu.Lock()
+	st := s.wal.stats
+	s.wal.mu.Unlock()
+	if info, err := os.Stat(s.wal.path); err == nil {
+		st.WALBytes = info.Size()
+	}
+	return st
+}
+
+// WALBytes is what was written to the WAL since the store was opened, in bytes.
+func (s *Store) WALBytes() int64 { return s.wal.written.Load() }
+
+// look asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
+// that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and no lock.
+func (s *Store) look() error {
+	var busy, frames, moved int
+	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
+		return fmt.Errorf("db: look at the WAL: %w", err)
+	}
+	fresh := frames - s.wal.frames
+	if fresh < 0 { // it was emptied
+		fresh = frames
+	}
+	s.wal.written.Add(int64(fresh) * frameBytes)
+	s.wal.frames, s.wal.moved = frames, moved
+	return nil
+}
+
+// checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
+// rule about time holds also when nothing comes. That it is put off, or fails, is no fault of the commit: the WAL keeps
+// what was not moved.
+func (s *Store) checkpointIfDue() {
+	if s.Failed() != nil {
+		return // nothing is written any more
+	}
+	if err := s.look(); err != nil {
+		s.cfg.Logger.Warn("checkpoint failed", "err", err)
 		return
 	}
-	if info.Size() > w.size {
-		w.written.Add(info.Size() - w.size)
-	}
-	w.size = info.Size()
-}
-
-// checkpointIfLarge checkpoints when it is due. That a reader or a replicator stands in the way is no fault: what can be
-// moved is moved, nobody waits, and it is tried again when the WAL has grown by as much once more.
-func (s *Store) checkpointIfLarge() {
-	s.wal.grown()
-	if s.wal.size < max(s.wal.due, walLimit) {
-		return
-	}
-	if err := s.checkpoint(); err != nil {
-		s.wal.due = s.wal.size + walLimit
-		s.cfg.Logger.Warn("checkpoint put off", "err", err, "wal_bytes", s.wal.size)
+	if s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
+		_ = s.checkpoint() // says itself what became of it
 	}
 }
 
-// Checkpoint moves the whole WAL into the database and empties it. It fails when a reader or a replicator holds the WAL.
+// tickCheckpoint is checkpointIfDue for when no batch comes.
+func (s *Store) tickCheckpoint() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpointIfDue()
+}
+
+// every calls do in intervals until closed is.
+func every(interval time.Duration, closed <-chan struct{}, do func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			do()
+		case <-closed:
+			return
+		}
+	}
+}
+
+// Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
+// replicator holds the WAL.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.checkpoint()
 }
 
-func (s *Store) checkpoint() (err error) {
+// checkpoint tries one, and says what became of it: to the pace, to the figures and to the log.
+func (s *Store) checkpoint() error {
+	start := s.cfg.Now()
+	if err := s.look(); err != nil {
+		return err
+	}
+	frames, before := s.wal.frames, s.wal.moved
+	busy, err := s.truncateWAL()
+	now := s.cfg.Now()
+	done := CheckpointStats{Duration: now.Sub(start)}
+	message, level := "checkpoint complete", slog.LevelDebug
+	switch {
+	case err != nil:
+		done.Failed, message, level = 1, "checkpoint failed", slog.LevelWarn
+	case busy:
+		done.Partial, message, level = 1, "checkpoint put off", slog.LevelInfo
+		done.Frames = int64(s.wal.moved - before)
+		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
+	default:
+		done.Complete = 1
+		done.Frames = int64(frames - before)
+	}
+	attrs := []any{"busy", busy, "frames", frames, "moved", done.Frames, "duration", done.Duration}
+	if err == nil {
+		s.wal.pace.completed(now)
+	} else {
+		s.wal.pace.putOff(now)
+		attrs = append(attrs, "again_in", s.wal.pace.delay, "err", err)
+	}
+	s.wal.count(done)
+	s.cfg.Logger.Log(context.Background(), level, message, attrs...)
+	return err
+}
+
+func (w *wal) count(done CheckpointStats) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Complete += done.Complete
+	w.stats.Partial += done.Partial
+	w.stats.Failed += done.Failed
+	w.stats.Frames += done.Frames
+	w.stats.Duration += done.Duration
+}
+
+// truncateWAL is the checkpoint itself. It takes note of what is left in the WAL.
+func (s *Store) truncateWAL() (busy bool, err error) {
 	// The one connection that writes: its timeout is for locks that a commit needs, and a checkpoint can do without.
 	if _, err := s.writer.Exec("PRAGMA busy_timeout = 0"); err != nil {
-		return fmt.Errorf("db: checkpoint: %w", err)
+		return false, fmt.Errorf("db: checkpoint: %w", err)
 	}
 	defer func() {
 		if _, e := s.writer.Exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds())); e != nil {
 			err = errors.Join(err, fmt.Errorf("db: checkpoint: %w", e))
 		}
 	}()
-	var busy, frames, moved int
+	var frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
-		return fmt.Errorf("db: checkpoint: %w", err)
+		return false, fmt.Errorf("db: checkpoint: %w", err)
 	}
-	if busy != 0 {
-		return fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", moved, frames)
+	if frames >= 0 { // else another checkpoint is under way, and SQLite didn't look
+		s.wal.frames, s.wal.moved = frames, moved
 	}
-	s.wal.size, s.wal.due = 0, 0
-	return nil
+	return busy, nil
 }
-
-// WALBytes is what was written to the WAL since the store was opened, in bytes.
-func (s *Store) WALBytes() int64 { return s.wal.written.Load() }

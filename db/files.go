@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -106,7 +107,7 @@ func (s *Store) releaseFiles(set *fileSet) {
 }
 
 // segmentName is the form of the files that are ours in the directory segments, those on their way among them.
-var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.tmp)?(-journal)?$`)
+var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp)?(-journal)?$`)
 
 // openSegments opens what the manifest names, and removes what a crash has left behind.
 func (s *Store) openSegments() ([]*file, error) {
@@ -144,6 +145,29 @@ func (s *Store) openSegments() ([]*file, error) {
 		}
 	}
 	return files, nil
+}
+
+// openOrForgetSegments opens the segments, or, when one is missing or damaged and the log is whole, forgets all of them:
+// then the index is rebuilt from the log, as after the restore of the database alone.
+func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
+	files, err := s.openSegments()
+	if err == nil {
+		return files, nil
+	}
+	var first, rows int64
+	if e := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), (SELECT count(*) FROM segments) FROM records").Scan(&first, &rows); e != nil {
+		return nil, errors.Join(err, e)
+	}
+	if first != 1 {
+		return nil, err
+	}
+	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", err, "segments", rows)
+	for _, statement := range []string{"DELETE FROM segments", "DELETE FROM sealed_jobs"} {
+		if _, err := s.writer.Exec(statement); err != nil {
+			return nil, fmt.Errorf("forget the segments: %w", err)
+		}
+	}
+	return s.openSegments() // removes the files that are left
 }
 
 // openSegment opens a segment that the manifest names.

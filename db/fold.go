@@ -14,7 +14,9 @@ type fold struct {
 	d         *delta
 	high      uint64 // events up to here may be repeats
 	seq       uint64 // the newest log row
+	foreign   bool   // other hosts have told of the same network before: any event may be a repeat
 	nowUS     int64  // time of the event at hand
+	maxUS     int64  // the newest time of any event so far
 	rows      rows
 	stats     Applied
 	err       error        // a fault in our own data: nothing of the batch may be committed
@@ -36,7 +38,8 @@ type Applied struct {
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
-	f.nowUS = e.TimeUS
+	f.nowUS, f.maxUS = e.TimeUS, max(f.maxUS, e.TimeUS)
+	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
 		return
@@ -66,12 +69,13 @@ func (f *fold) record(e *Event) {
 			f.stats.Buried++
 			return
 		}
-		if f.repeats(e) && rev < f.d.rev(actor) {
+		if f.stale(e, actor, rev) {
 			f.stats.Stale++
 			return
 		}
-		if r := f.s.resyncs[actor]; r != nil && r.rev != rev {
-			f.endResync(actor, r)
+		if r := f.s.resyncs[actor]; r != nil && !f.follows(r, e, actor, rev) {
+			f.stats.Stale++
+			return
 		}
 	}
 	linking := e.Op != OpDelete && len(e.Links) > 0
@@ -110,7 +114,7 @@ func (f *fold) record(e *Event) {
 	r := f.s.resyncs[actor]
 	if r != nil && e.Op != OpDelete {
 		r.seen[string(f.key)] = struct{}{}
-		r.lastUS = e.TimeUS
+		r.lastUS = max(r.lastUS, e.TimeUS)
 	}
 	removed, added := diff(f.old, f.next)
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
@@ -155,7 +159,13 @@ func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 }
 
 // repeats says whether an event may have been folded before.
-func (f *fold) repeats(e *Event) bool { return e.Seq <= f.high }
+func (f *fold) repeats(e *Event) bool { return f.foreign || e.Seq <= f.high }
+
+// stale says that a repeat was overtaken: by a newer revision of the repo, or by a change of the account's status, before
+// which it was seen.
+func (f *fold) stale(e *Event, actor, rev uint64) bool {
+	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.since(actor))
+}
 
 // log appends a row, and the rows of the links that it removed and added.
 func (f *fold) log(r row, removed, added []recordLink) {

@@ -25,3 +25,9 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockDir gives the data directory back. To close the file is not enough: a process that is being started at this
+// moment holds a copy of every descriptor until it has become another program.
+func unlockDir(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

@@ -11,6 +11,7 @@ import (
 const (
 	opSeen   Op = 6 // a record that followed a sync unchanged
 	opSynced Op = 7 // the end of a resync: what was not seen is gone
+	opBegun  Op = 9 // the first record that follows a sync
 	opJob    Op = 8 // a step of a change of status: up to this record, or, without one, to the end
 )
 

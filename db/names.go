@@ -37,12 +37,14 @@ func (s *Store) loadMeta(ctx context.Context) error {
 		Host string
 		Seq  uint64
 		High uint64 `db:"high_seq"`
+		US   int64  `db:"time_us"`
 	}
-	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq, high_seq FROM upstream"); err != nil {
+	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq, high_seq, time_us FROM upstream"); err != nil {
 		return err
 	}
 	for _, h := range hosts {
 		v.upstreams[h.Host] = upstream{h.Seq, h.High}
+		v.maxUS = max(v.maxUS, h.US)
 	}
 	s.version.Store(&v)
 	return nil

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
@@ -30,7 +32,8 @@ func openOffline(dir string) (*Store, error) {
 		return nil, fmt.Errorf("db: %w", err)
 	}
 	s := &Store{
-		cfg:     Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)},
+		// Replay seals nothing.
+		cfg:     Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), Now: time.Now, SealBytes: math.MaxInt},
 		status:  map[uint64]Status{},
 		resyncs: map[uint64]*resync{},
 		jobs:    map[uint64]*job{},

@@ -66,7 +66,6 @@ func (h *history) next() []db.Event {
 	case n < 6:
 		e := h.event(did, db.OpAccount)
 		e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusDeleted)
-		e.StatusUS = h.now - 1000
 		events = append(events, e)
 	case n < 9:
 		events = append(events, h.event(did, db.OpSync))

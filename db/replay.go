@@ -76,8 +76,18 @@ func (s *Store) replay(ctx context.Context) error {
 			return fmt.Errorf("log row %d: %w", r.seq, err)
 		}
 		f.seq = r.seq
-		if n%replayRows == 0 {
-			f.d.flush()
+		if n%replayRows != 0 {
+			continue
+		}
+		// A log of any length is replayed in bounded memory: what gathers is sealed as it would be under way.
+		f.d.flush()
+		f.d.base.seq = f.seq
+		if s.version.Store(f.d.base); f.d.err == nil && f.d.base.growing() >= s.cfg.SealBytes {
+			s.freeze()
+			if err := s.seal(); err != nil {
+				return err
+			}
+			f.d = newDelta(s.version.Load())
 		}
 	}
 	if err := logRows.Err(); err != nil {
@@ -118,6 +128,11 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 		f.d.setRev(r.actor, r.rev)
 		f.s.resyncs[r.actor] = &resync{rev: r.rev, seen: map[string]struct{}{}, lastUS: r.timeUS, since: r.seq}
 		return nil
+	case opBegun:
+		if p := f.s.resyncs[r.actor]; p != nil {
+			p.begun = true
+		}
+		return nil
 	case opSynced:
 		f.d.setRev(r.actor, r.rev)
 		delete(f.s.resyncs, r.actor)
@@ -132,7 +147,7 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 	key := recordKey(nil, r.actor, r.collection, r.rkey)
 	if p := f.s.resyncs[r.actor]; p != nil && p.rev == r.rev && r.op != OpDelete {
 		p.seen[string(key)] = struct{}{}
-		p.lastUS = r.timeUS
+		p.lastUS = max(p.lastUS, r.timeUS)
 	}
 	if r.op == opSeen {
 		return nil
@@ -242,7 +257,7 @@ func (s *Store) loadResyncs(ctx context.Context, sealed uint64) error {
 		}
 		for _, row := range rows {
 			r.lastUS = row.TimeUS
-			if row.Op == OpSync {
+			if r.begun = r.begun || row.Op == opBegun; row.Op == OpSync || row.Op == opBegun {
 				continue
 			}
 			rkey, err := rkeyOfColumn(row.Rkey)

@@ -13,6 +13,7 @@ type resync struct {
 	seen   map[string]struct{} // keys of the records that followed
 	lastUS int64               // time of the newest of them
 	since  uint64              // log row of the sync
+	begun  bool                // a record has followed
 }
 
 // sync opens a resync: the account's whole repo follows.
@@ -30,16 +31,41 @@ func (f *fold) sync(e *Event) {
 		f.stats.Buried++
 		return
 	}
-	if f.repeats(e) && rev < f.d.rev(actor) {
+	if f.stale(e, actor, rev) {
 		f.stats.Stale++
 		return
 	}
 	if r := f.s.resyncs[actor]; r != nil && r.rev != rev {
 		f.endResync(actor, r)
 	}
+	f.openResync(actor, rev)
+}
+
+// follows takes an event of an account whose repo is being replaced: it is a row of the resync, or ends it. It is false
+// for one from before the sync: what follows the sync has its record, or the record is gone.
+func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
+	switch {
+	case rev < r.rev:
+		return false
+	case rev > r.rev && (r.begun || e.Op != OpCreate || e.TimeUS-r.lastUS > resyncIdleUS):
+		f.endResync(actor, r)
+		return true
+	case rev > r.rev: // the repo was fetched after the sync, and had moved on
+		f.openResync(actor, rev)
+		r = f.s.resyncs[actor]
+	}
+	if !r.begun {
+		r.begun = true
+		f.log(row{op: opBegun, actor: actor, rev: rev}, nil, nil)
+	}
+	return true
+}
+
+// openResync expects the account's whole repo, as creates with this revision.
+func (f *fold) openResync(actor, rev uint64) {
 	f.d.setRev(actor, rev)
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: e.TimeUS, since: f.seq}
+	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: f.nowUS, since: f.seq}
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor, rev, f.seq})
 }
 

@@ -205,12 +205,7 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 	s.workers.Add(1)
 	go func() {
 		defer s.workers.Done()
-		defer func() {
-			if p := recover(); p != nil {
-				s.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
-				panic(p)
-			}
-		}()
+		defer s.logPanic(name)
 		for {
 			select {
 			case <-due:
@@ -226,4 +221,12 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 			}
 		}
 	}()
+}
+
+// logPanic is deferred by each worker: a panic is logged with its name before it ends the process.
+func (s *Store) logPanic(name string) {
+	if p := recover(); p != nil {
+		s.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
+		panic(p)
+	}
 }

@@ -168,7 +168,8 @@ func TestFaultAtEachStep(t *testing.T) {
 	}
 }
 
-// TestMissingSegment: a segment that is missing, or not what the manifest says, is named with the way to get it back.
+// TestMissingSegment: a segment that is missing, or not what the manifest says, is named with the way to get it back; while
+// the log is whole, the index is rebuilt from it.
 func TestMissingSegment(t *testing.T) {
 	t.Parallel()
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 200}, 3000)
@@ -177,12 +178,15 @@ func TestMissingSegment(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name   string
+		whole  bool // the log is
 		damage func(path string) error
 		want   string
 	}{
-		{"missing", os.Remove, "is missing; bring it back from the replica"},
-		{"cut short", func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},
-		{"overwritten", func(path string) error {
+		{"missing", false, os.Remove, "is missing; bring it back from the replica"},
+		{"missing, and the log is whole", true, os.Remove, ""},
+		{"all missing, and the log is whole", true, func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, ""},
+		{"cut short", false, func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},
+		{"overwritten", false, func(path string) error {
 			info, err := os.Stat(path)
 			if err != nil {
 				return err
@@ -193,9 +197,13 @@ func TestMissingSegment(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var clock atomic.Int64
+			clock.Store(1_770_000_000)
 			cfg := small(t.TempDir(), &clock)
+			if tc.whole {
+				cfg.ReplayWindow = 0
+			}
 			s := openWith(t, cfg)
-			if err := applyAll(s, events, 100, func() {}); err != nil {
+			if err := applyAll(s, events, 50, func() { clock.Add(600) }); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -207,6 +215,16 @@ func TestMissingSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := db.Open(cfg)
+			if tc.whole {
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+					t.Error(err)
+				}
+				return
+			}
 			if err == nil {
 				s.Close()
 				t.Fatal("opened")

@@ -38,7 +38,7 @@ func (f *fold) account(e *Event) {
 	if e.Status == old {
 		return
 	}
-	if f.repeats(e) && e.StatusUS <= f.since(actor) {
+	if f.repeats(e) && e.TimeUS <= f.since(actor) {
 		f.stats.Stale++
 		return
 	}
@@ -48,7 +48,7 @@ func (f *fold) account(e *Event) {
 	for f.s.jobs[actor] != nil { // one that changes its mind is brought to an end first
 		f.stepJob(actor)
 	}
-	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, e.StatusUS})
+	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})
 	status := uint8(old)<<4 | uint8(e.Status)
 	if f.hasMany(actor) {
 		status |= jobFlag
@@ -61,11 +61,6 @@ func (f *fold) account(e *Event) {
 func (f *fold) setStatus(actor uint64, status uint8) {
 	old, next := Status(status>>4&7), Status(status&15)
 	f.s.setStatus(actor, next)
-	if next == StatusDeleted || old == StatusDeleted {
-		// What came before the purge, and what was buried after it, must not come back with a repeat: a repo's revisions
-		// are times.
-		f.d.setRev(actor, max(f.d.rev(actor)+1, uint64(max(f.nowUS, 0))<<10))
-	}
 	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
 	if j.was == j.is && !j.purge {
 		return
@@ -123,7 +118,8 @@ func (f *fold) hasMany(actor uint64) bool {
 	return n > f.s.cfg.JobRecords
 }
 
-// since is when an account's status began, as far as an event has said so; 0 before any did.
+// since is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
+// before, and sends again, is overtaken. It is the upstream's clock, for an account's own may be wrong.
 func (f *fold) since(actor uint64) int64 {
 	for i := len(f.rows.status) - 1; i >= 0; i-- {
 		if f.rows.status[i].actor == actor {

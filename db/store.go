@@ -31,10 +31,13 @@ type Config struct {
 	SealBytes int
 	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 64 MiB.
 	CacheBytes int64
-	// ReplayWindow is how long log rows stay that are in a segment; 0: an hour; negative: for ever.
+	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
+	// the log alone.
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
+	Checkpoint Rule
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -116,9 +119,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes <= 0 {
 		s.cfg.CacheBytes = defaultCacheBytes
 	}
-	if cfg.ReplayWindow == 0 {
-		s.cfg.ReplayWindow = defaultReplayWindow
+	if cfg.Checkpoint.op == ruleNone {
+		s.cfg.Checkpoint = DefaultRule()
 	}
+	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: cfg.Now()}
 	s.sealed.L = &s.mu
 	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
@@ -130,6 +134,12 @@ func Open(cfg Config) (*Store, error) {
 	s.work("jobs", s.jobWork, s.runJobs)
 	wake(s.mergeWork)
 	wake(s.jobWork)
+	if !s.cfg.Checkpoint.Off() {
+		s.workers.Go(func() {
+			defer s.logPanic("checkpoint")
+			every(checkpointTick, s.closed, s.tickCheckpoint)
+		})
+	}
 	return s, nil
 }
 
@@ -168,7 +178,7 @@ func (s *Store) open() (err error) {
 // load reads what is kept in memory.
 func (s *Store) load(path string) error {
 	ctx, start := context.Background(), s.cfg.Now()
-	files, err := s.openSegments()
+	files, err := s.openOrForgetSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
@@ -186,7 +196,7 @@ func (s *Store) load(path string) error {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
 	}
 	v := s.version.Load()
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(files), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
@@ -239,7 +249,7 @@ func (s *Store) closeFiles() error {
 		errs = append(errs, s.writer.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlockDir(s.lock))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("db: close: %w", err)

@@ -1,6 +1,9 @@
 package db
 
-import "errors"
+import (
+	"errors"
+	"math"
+)
 
 // ErrBadCursor is what a query answers whose After is no Page's Next.
 var ErrBadCursor = errors.New("db: not a cursor of this query")
@@ -35,7 +38,6 @@ type Event struct {
 	TimeUS     int64  // when the upstream saw it, microseconds since 1970
 	Op         Op
 	Status     Status // OpAccount only
-	StatusUS   int64  // OpAccount only: when the account says that the status began, microseconds since 1970
 	DID        string
 	Collection string // an NSID; record events only
 	Rkey       string // record events only
@@ -59,11 +61,12 @@ type Batch struct {
 
 // end is where the upstream stands after the batch.
 func (b *Batch) end() (seq uint64, timeUS int64) {
-	if b.Seq == 0 && len(b.Events) > 0 {
+	seq, timeUS = b.Seq, b.TimeUS
+	if seq == 0 && len(b.Events) > 0 {
 		last := &b.Events[len(b.Events)-1]
-		return last.Seq, last.TimeUS
+		seq, timeUS = last.Seq, last.TimeUS
 	}
-	return b.Seq, b.TimeUS
+	return min(seq, math.MaxInt64), timeUS // SQLite's integers have a sign
 }
 
 // Source is a place that links come from: a collection and a path in its records.

@@ -47,7 +47,9 @@ type Gap struct {
 func (s *Store) AddGap(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.writer.Exec("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES (?, ?, ?, ?, 'open', ?)",
+	// A rewind meets a hole again.
+	if _, err := s.writer.Exec(`INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) SELECT ?1, ?2, ?3, ?4, 'open', ?5
+		WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE host = ?1 AND from_seq <= ?2 AND to_seq >= ?3 AND state = 'open')`,
 		g.Host, int64(g.From), int64(g.To), g.Why, s.cfg.Now().UnixMicro()); err != nil {
 		return s.fail(fmt.Errorf("db: add gap %d to %d: %w", g.From, g.To, err))
 	}

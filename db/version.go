@@ -22,6 +22,7 @@ type version struct {
 	jobs      int                 // changes of status under way
 	actors    uint64              // accounts that have an id
 	startedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
+	maxUS     int64               // the newest time of any event, microseconds since 1970
 	upstreams map[string]upstream // by host; never changed, only replaced
 }
 

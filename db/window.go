@@ -8,8 +8,6 @@ import (
 )
 
 const (
-	// defaultReplayWindow is how long a subscriber may be away and still miss nothing.
-	defaultReplayWindow = time.Hour
 	// markEvery is how fine the log's age is known.
 	markEvery = time.Minute
 	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list, as

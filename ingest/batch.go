@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"time"
 	"unsafe"
 
 	"github.com/bluesky-social/jetstream"
@@ -36,7 +35,7 @@ func (b *batch) add(e *jetstream.Event, x *extract.Extractor) error {
 	case e.Account != nil:
 		b.Events = append(b.Events, db.Event{
 			Seq: e.Seq, TimeUS: e.TimeUS, Op: db.OpAccount, DID: b.text.copy(e.DID),
-			Status: status(e.Account), StatusUS: timeUS(e.Account.Time, e.TimeUS),
+			Status: status(e.Account),
 		})
 	case e.Sync != nil:
 		b.Events = append(b.Events, db.Event{
@@ -92,15 +91,6 @@ func status(a *jetstream.Account) db.Status {
 		return db.StatusTakendown
 	}
 	return db.StatusInactive
-}
-
-// timeUS reads an RFC 3339 time, in microseconds since 1970.
-func timeUS(s string, otherwise int64) int64 {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return otherwise
-	}
-	return t.UnixMicro()
 }
 
 // arena holds the text of a batch in a few large pieces, so that a string costs no allocation.

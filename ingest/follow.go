@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -54,6 +55,7 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 		if in.follow.last > before {
 			wait = backoffMin
+			in.follow.archive = false // the live stream may reach back to here
 		}
 		// Jitter keeps the clients of a server that comes back from coming all at once.
 		pause := wait/2 + rand.N(wait/2)
@@ -223,6 +225,11 @@ func (in *Ingest) take(b *batch, e *jetstream.Event) {
 	in.seen.Store(e.Seq)
 	in.seenUS.Store(e.TimeUS)
 	in.seenAt.Store(in.cfg.Now().UnixMicro())
+	if e.Seq > math.MaxInt64 {
+		in.metrics.malformed.Inc()
+		in.log.warn("malformed", "sequence number out of range", "seq", e.Seq, "did", e.DID)
+		return
+	}
 	if e.TimeUS < in.cfg.From.US {
 		return // before the time that the index is to begin at
 	}
@@ -241,6 +248,9 @@ func (in *Ingest) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+		if in.queue.isFull() {
+			in.seenAt.Store(in.cfg.Now().UnixMicro()) // it is the upstream that waits, for us
 		}
 		idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load()))
 		if idle < in.cfg.Silence {

@@ -367,3 +367,28 @@ func TestReplayedTwice(t *testing.T) {
 type replayAll struct{ *db.Store }
 
 func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host), 1) }
+
+// slow is a store whose disk is slow.
+type slow struct{ *db.Store }
+
+func (s slow) Apply(b db.Batch) (db.Applied, error) {
+	time.Sleep(600 * time.Millisecond) // a slow disk is what is tested
+	return s.Store.Apply(b)
+}
+
+// TestSlowStoreIsNotSilence: while the upstream waits for the store, it is not taken for silent.
+func TestSlowStoreIsNotSilence(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	f := follow(t, ingest.Config{Host: server.URL(), Store: slow{store}, From: ingest.From{Start: true}, BatchEvents: 100,
+		Silence: 300 * time.Millisecond})
+	until(t, "all is committed", func() bool {
+		if err := f.Ready(); err != nil && f.Seen() > 0 && f.Seen() < server.Tip() {
+			t.Fatalf("not ready while the store is slow: %v", err)
+		}
+		return store.Cursor(server.URL()) >= server.Tip()
+	})
+	f.stop()
+}

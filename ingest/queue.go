@@ -137,6 +137,9 @@ func (q *queue) drained(ctx context.Context) error {
 	}
 }
 
+// isFull says that the reader waits for the writer.
+func (q *queue) isFull() bool { return q.depth() >= q.size*ahead }
+
 // depth is the number of events that wait.
 func (q *queue) depth() int {
 	q.mu.Lock()

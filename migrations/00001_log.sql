@@ -12,7 +12,7 @@ CREATE TABLE meta (
 
 -- Where we are in each upstream. seq: where to go on from; all up to it is in the log. high_seq: the highest number
 -- ever seen, which is above seq after the upstream has lost events and gives their numbers to others; up to it, an event
--- may be a repeat. time_us: that of the newest event.
+-- may be a repeat. time_us: the newest time of any event.
 CREATE TABLE upstream (
   host     TEXT PRIMARY KEY,
   kind     TEXT NOT NULL,
@@ -22,7 +22,8 @@ CREATE TABLE upstream (
 ) STRICT, WITHOUT ROWID;
 
 -- Accounts, as authors and as targets. status: 0 active, 1 deactivated, 2 suspended, 3 takendown, 4 deleted, 5 otherwise
--- inactive; since_us: when that began. There is no index by DID on purpose: a random B-tree would cost a page of WAL for
+-- inactive; since_us: the newest time of any event when that
+-- began. There is no index by DID on purpose: a random B-tree would cost a page of WAL for
 -- each new account; the index keeps names sorted in runs instead, and the one writer keeps them unique.
 CREATE TABLE actors (
   id       INTEGER PRIMARY KEY,
@@ -47,7 +48,7 @@ CREATE TABLE sources (
 
 -- The log: a row per event that changed something, in order; a seq is never used twice.
 -- op: 1 create, 2 update, 3 delete, 4 account, 5 sync, 6 seen (unchanged, during a sync), 7 the sync's end, 8 a step of a
--- change of status.
+-- change of status, 9 the first record after a sync.
 -- rkey: a TID as an integer, any other record key as text. rev: a TID as an integer.
 -- status (account rows): 16 times the old status plus the new one, plus 128 when rows with op 8 follow.
 CREATE TABLE records (

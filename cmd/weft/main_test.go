@@ -38,6 +38,7 @@ func TestUsage(t *testing.T) {
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
+		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},

@@ -59,3 +59,39 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
 	}
 }
+
+// checkpointMetrics reads what became of the store's checkpoints when that is asked for.
+type checkpointMetrics struct {
+	store                       *db.Store
+	total, frames, seconds, wal *prometheus.Desc
+}
+
+func newCheckpointMetrics(store *db.Store) *checkpointMetrics {
+	return &checkpointMetrics{
+		store: store,
+		total: prometheus.NewDesc("weft_checkpoints_total",
+			"Checkpoints by outcome; partial: put off, because a reader or a replicator held the WAL.", []string{"outcome"}, nil),
+		frames: prometheus.NewDesc("weft_checkpoint_frames_total", "Frames moved from the WAL into the database.", nil, nil),
+		seconds: prometheus.NewDesc("weft_checkpoint_seconds",
+			"Time that checkpoints took, in which nothing is written.", nil, nil),
+		wal: prometheus.NewDesc("weft_wal_bytes", "Size of the WAL.", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *checkpointMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.total, m.frames, m.seconds, m.wal} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *checkpointMetrics) Collect(ch chan<- prometheus.Metric) {
+	st := m.store.CheckpointStats()
+	for outcome, n := range map[string]int64{"complete": st.Complete, "partial": st.Partial, "failed": st.Failed} {
+		ch <- prometheus.MustNewConstMetric(m.total, prometheus.CounterValue, float64(n), outcome)
+	}
+	ch <- prometheus.MustNewConstMetric(m.frames, prometheus.CounterValue, float64(st.Frames))
+	ch <- prometheus.MustNewConstSummary(m.seconds, uint64(st.Complete+st.Partial+st.Failed), st.Duration.Seconds(), nil)
+	ch <- prometheus.MustNewConstMetric(m.wal, prometheus.GaugeValue, float64(st.WALBytes))
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 )
 
@@ -39,6 +40,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "data", Sources: cli.EnvVars("WEFT_DATA"), Value: "./weft-data",
 				Usage: "the `DIRECTORY` in which everything is kept",
 			},
+			&cli.StringFlag{
+				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
+				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where a replicator does it",
+			},
 		}, commonFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
@@ -48,19 +53,24 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return &usageError{"serve", fmt.Errorf("--from: %w", err)}
 			}
+			checkpoint, err := db.ParseRule(cmd.String("checkpoint"))
+			if err != nil {
+				return &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
+			}
 			logger, err := newLogger(cmd, stderr)
 			if err != nil {
 				return err
 			}
 			return (&service{
-				jetstream: cmd.String("jetstream"),
-				key:       cmd.String("jetstream-key"),
-				from:      from,
-				data:      cmd.String("data"),
-				listen:    cmd.String("listen"),
-				metrics:   cmd.String("metrics-listen"),
-				didWeb:    cmd.String("did-web"),
-				logger:    logger,
+				jetstream:  cmd.String("jetstream"),
+				key:        cmd.String("jetstream-key"),
+				from:       from,
+				data:       cmd.String("data"),
+				checkpoint: checkpoint,
+				listen:     cmd.String("listen"),
+				metrics:    cmd.String("metrics-listen"),
+				didWeb:     cmd.String("did-web"),
+				logger:     logger,
 				up: func(url string) {
 					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, cmd.String("jetstream"))
 				},

@@ -23,15 +23,16 @@ import (
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
 type service struct {
-	jetstream string
-	key       string
-	from      ingest.From
-	data      string
-	listen    string
-	metrics   string // address; empty: none
-	didWeb    string
-	logger    *slog.Logger
-	up        func(url string) // called once queries are answered
+	jetstream  string
+	key        string
+	from       ingest.From
+	data       string
+	checkpoint db.Rule
+	listen     string
+	metrics    string // address; empty: none
+	didWeb     string
+	logger     *slog.Logger
+	up         func(url string) // called once queries are answered
 
 	metricsURL string // set before up is called; empty: none
 
@@ -57,14 +58,14 @@ func (s *service) run(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger}); err != nil {
+	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint}); err != nil {
 		return err
 	}
 	defer func() {
 		s.logger.Info("closing the database")
 		err = errors.Join(err, s.store.Close())
 	}()
-	registry.MustRegister(newStoreMetrics(s.store))
+	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
 	s.ingest = ingest.New(ingest.Config{
 		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 	})
@@ -99,7 +100,11 @@ func (s *service) run(ctx context.Context) (err error) {
 		<-ingested
 		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
 		var errs []error
-		if s.store.Failed() == nil {
+		switch {
+		case s.store.Failed() != nil:
+		case s.checkpoint.Off():
+			s.logger.Info("the checkpoint is left to the replicator")
+		default:
 			s.logger.Info("checkpointing")
 			if err := s.store.Checkpoint(); err != nil {
 				s.logger.Warn("the checkpoint is left to the next start", "err", err)

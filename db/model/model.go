@@ -29,6 +29,7 @@ type record map[db.Link]uint64
 type resync struct {
 	rev    string
 	seen   map[db.Record]bool
+	begun  bool // a record has followed
 	lastUS int64
 }
 
@@ -72,8 +73,17 @@ func (m *Model) Apply(e db.Event) {
 		if !ok || a.status == db.StatusDeleted || !link.ValidNSID(e.Collection) || !link.ValidRecordKey(e.Rkey) {
 			return
 		}
-		if a.resync != nil && a.resync.rev != e.Rev {
+		switch r := a.resync; {
+		case r == nil || e.Rev == r.rev:
+		case e.Rev < r.rev: // revisions compare like their times
+			return
+		case e.Op == db.OpCreate && !r.begun && e.TimeUS-r.lastUS <= 60_000_000:
+			r.rev, r.lastUS = e.Rev, e.TimeUS // the repo was fetched after the sync
+		default:
 			a.endResync()
+		}
+		if a.resync != nil {
+			a.resync.begun = true
 		}
 		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
 		old, next := a.records[key], record{}
@@ -87,7 +97,7 @@ func (m *Model) Apply(e db.Event) {
 			}
 			if a.resync != nil {
 				a.resync.seen[key] = true
-				a.resync.lastUS = e.TimeUS
+				a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
 			}
 		}
 		if delete(a.records, key); len(next) > 0 {

@@ -41,7 +41,7 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 			out.Links = append(out.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})
 		}
 	case sim.KindAccount:
-		out.Op, out.StatusUS = db.OpAccount, e.TimeUS
+		out.Op = db.OpAccount
 		if !e.Active {
 			if out.Status, ok = statuses[e.Status]; !ok {
 				out.Status = db.StatusInactive

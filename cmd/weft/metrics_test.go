@@ -1,0 +1,53 @@
+package main
+
+import (
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"weft.dev/weft/db"
+)
+
+// TestCheckpointMetrics: the figures are what became of the checkpoints.
+func TestCheckpointMetrics(t *testing.T) {
+	t.Parallel()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(newStoreMetrics(store), newCheckpointMetrics(store))
+	scrape := func() string {
+		w := httptest.NewRecorder()
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		return w.Body.String()
+	}
+	if _, err := store.Apply(db.Batch{Host: "test", Seq: 1, TimeUS: 1}); err != nil {
+		t.Fatal(err)
+	}
+	before := scrape()
+	if err := store.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	after := scrape()
+	for _, tc := range []struct{ name, text, want string }{
+		{"none yet", before, `weft_checkpoints_total\{outcome="complete"\} 0`},
+		{"no frames yet", before, `weft_checkpoint_frames_total 0`},
+		{"a WAL", before, `weft_wal_bytes [1-9]`},
+		{"one", after, `weft_checkpoints_total\{outcome="complete"\} 1`},
+		{"none put off", after, `weft_checkpoints_total\{outcome="partial"\} 0`},
+		{"none failed", after, `weft_checkpoints_total\{outcome="failed"\} 0`},
+		{"frames", after, `weft_checkpoint_frames_total [1-9]`},
+		{"time", after, `weft_checkpoint_seconds_sum [0-9.e-]+\nweft_checkpoint_seconds_count 1`},
+		{"an empty WAL", after, `weft_wal_bytes 0`},
+	} {
+		if !regexp.MustCompile(`(?m)^` + tc.want).MatchString(tc.text) {
+			t.Errorf("%s: %s isn't in\n%s", tc.name, tc.want, tc.text[strings.Index(tc.text, "# HELP weft_checkpoint"):])
+		}
+	}
+}

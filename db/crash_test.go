@@ -1,0 +1,545 @@
+package db_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+// childVariable makes the test binary a child: it holds the child in JSON.
+const childVariable = "WEFT_DB_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(childVariable)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var c child
+	err := json.Unmarshal([]byte(text), &c)
+	if err == nil {
+		err = c.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// world is a stream of events, the same each time, and the store that they go to.
+type world struct {
+	Sim       bool // the synthetic network; else a history of few accounts that collide
+	Seed      uint64
+	Events    int
+	Batch     int           // events in a batch
+	Rewind    int           // events that come again after a restart
+	SealBytes int           // 0: never
+	Window    time.Duration // of the log
+}
+
+func (w world) events() ([]db.Event, error) {
+	if w.Sim {
+		return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: w.Seed}, w.Events)
+	}
+	h, events := newHistory(w.Seed), []db.Event(nil)
+	for len(events) < w.Events {
+		events = append(events, h.next()...)
+	}
+	return events, nil
+}
+
+// config is a store whose clock tells a minute for each batch, so that the log ages with the stream.
+func (w world) config(dir string, clock *atomic.Int64) db.Config {
+	clock.Store(1_770_000_000)
+	cfg := db.Config{Dir: dir, SealBytes: w.SealBytes, CacheBytes: 1 << 20, ReplayWindow: w.Window,
+		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
+	if w.SealBytes == 0 {
+		cfg.SealBytes = 1 << 30 // beyond any test
+	}
+	return cfg
+}
+
+const crashHost = "crash"
+
+// child is a process that feeds a world to a store, and ends as it is told. It says on its output, a line each:
+//
+//	open CURSOR          the store is open
+//	applied SEQ BYTES    a batch up to SEQ has returned from Apply, and the WAL has BYTES
+//	failed ERROR         writing has stopped, and queries answer as they should
+//	refused ERROR        the store did not open
+//	done                 the stream is at its end
+type child struct {
+	World world
+	Dir   string
+
+	// KillAt is a step of the store at which the child kills itself, at the KillTimes-th time.
+	KillAt    string
+	KillTimes int64
+	// KillAtEnd ends the child with a kill, so that nothing is closed.
+	KillAtEnd bool
+	// Checkpoint is after how many batches the WAL is moved into the database; 0: never.
+	Checkpoint int
+
+	// FileLimit is how large the child's files may get, in bytes, from the start, or, when LimitTimes is above 0, from
+	// the time on that so many segments were begun.
+	FileLimit  uint64
+	LimitTimes int64
+}
+
+// kill ends this process at once. It never returns.
+func kill() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// limitFiles makes writes beyond so many bytes of a file fail with EFBIG, as those to a full disk do with ENOSPC.
+func limitFiles(size uint64) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
+}
+
+func (c child) run() error {
+	go func() { // the parent's end, however it comes, ends its children
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	events, err := c.World.events()
+	if err != nil {
+		return err
+	}
+	var clock, steps, begun, entered atomic.Int64
+	limited := make(chan error, 1)
+	passed := make(chan struct{}, 1) // the segment that was to meet the limit is complete
+	cfg := c.World.config(c.Dir, &clock)
+	cfg.Step = func(name string) error {
+		if name == c.KillAt && steps.Add(1) == c.KillTimes {
+			kill()
+		}
+		if name == "created" && c.LimitTimes > 0 && begun.Add(1) == c.LimitTimes {
+			limited <- limitFiles(c.FileLimit)
+		}
+		if name == "entered" {
+			entered.Add(1)
+		}
+		if name == "dir-synced" && c.LimitTimes > 0 && begun.Load() >= c.LimitTimes {
+			select {
+			case passed <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	}
+	if c.FileLimit > 0 && c.LimitTimes == 0 {
+		if err := limitFiles(c.FileLimit); err != nil {
+			return err
+		}
+	}
+	s, err := db.Open(cfg)
+	if err != nil {
+		if c.FileLimit > 0 {
+			fmt.Println("refused", oneLine(err))
+			return nil
+		}
+		return err
+	}
+	fmt.Println("open", s.Cursor(crashHost))
+	next := max(after(events, s.Cursor(crashHost))-c.World.Rewind, 0)
+	for n := 1; next < len(events); n++ {
+		clock.Store(1_770_000_000 + int64(next/c.World.Batch)*60)
+		batch := events[next:min(next+c.World.Batch, len(events))]
+		if _, err := s.Apply(db.Batch{Host: crashHost, Events: batch}); err != nil {
+			return c.failed(s, events, err)
+		}
+		next += len(batch)
+		size := int64(0)
+		if info, err := os.Stat(filepath.Join(c.Dir, "weft.db-wal")); err == nil {
+			size = info.Size()
+		}
+		fmt.Println("applied", batch[len(batch)-1].Seq, size)
+		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
+			_ = s.Checkpoint() // one that fails is put off, as the store itself does
+		}
+		for c.LimitTimes > 1 && begun.Load() < c.LimitTimes && begun.Load() != entered.Load() && s.Failed() == nil {
+			time.Sleep(time.Millisecond) // segments one by one, so that their number tells which is one of a merge
+		}
+		select {
+		case err := <-limited:
+			if err != nil {
+				return err
+			}
+			// A commit would meet the limit too: the segment is to meet it first.
+			for s.Failed() == nil && len(passed) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		default:
+		}
+	}
+	if c.KillAtEnd {
+		kill()
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
+}
+
+// failed checks a store whose writing has stopped.
+func (c child) failed(s *db.Store, events []db.Event, err error) error {
+	if c.FileLimit == 0 || !errors.Is(err, db.ErrFailed) || s.Failed() == nil {
+		return fmt.Errorf("apply: %w (latched: %v)", err, s.Failed())
+	}
+	if _, again := s.Apply(db.Batch{Host: crashHost, Events: events}); !errors.Is(again, db.ErrFailed) {
+		return fmt.Errorf("after the fault a batch is taken with: %w", again)
+	}
+	upTo := events[:after(events, s.Cursor(crashHost))]
+	if err := modelOf(upTo).Compare(context.Background(), s, model.Depth{Page: 50}); err != nil {
+		return fmt.Errorf("after the fault: %w", err)
+	}
+	fmt.Println("failed", oneLine(err))
+	if c.KillAtEnd {
+		kill()
+	}
+	_ = s.Close() // it may want to write
+	return nil
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }
+
+// after is how many events there are up to a cursor.
+func after(events []db.Event, cursor uint64) int {
+	n, _ := slices.BinarySearchFunc(events, cursor, func(e db.Event, cursor uint64) int {
+		if e.Seq <= cursor {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+// life is what a child has said in its life.
+type life struct {
+	killed  bool
+	opened  bool
+	cursor  uint64 // at the open
+	applied []applied
+	failed  string
+	refused string
+	done    bool
+}
+
+type applied struct {
+	seq uint64
+	wal int64
+}
+
+// live runs a child to its end. doom is asked after each line, and before the first, whether the child is to be killed
+// now. It fails the test when the child ends on its own with a fault.
+func live(t *testing.T, c child, doom func(lines int) bool) life {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), must(os.Executable()))
+	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, stdout := must(cmd.StdinPipe()), must(cmd.StdoutPipe())
+	defer stdin.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var l life
+	lines := 0
+	if doom != nil && doom(lines) {
+		_ = cmd.Process.Kill()
+	}
+	for sc := bufio.NewScanner(stdout); sc.Scan(); {
+		word, rest, _ := strings.Cut(sc.Text(), " ")
+		switch word {
+		case "open":
+			l.opened = true
+			_, err = fmt.Sscan(rest, &l.cursor)
+		case "applied":
+			var a applied
+			_, err = fmt.Sscan(rest, &a.seq, &a.wal)
+			l.applied = append(l.applied, a)
+		case "failed":
+			l.failed = rest
+		case "refused":
+			l.refused = rest
+		case "done":
+			l.done = true
+		default:
+			err = fmt.Errorf("the child says %q", sc.Text())
+		}
+		if err != nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			t.Fatal(err)
+		}
+		if lines++; doom != nil && doom(lines) {
+			_ = cmd.Process.Kill() // what it has said until then is still read
+		}
+	}
+	err = cmd.Wait()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	l.killed = status.Signaled() && status.Signal() == syscall.SIGKILL
+	if err != nil && !l.killed {
+		t.Fatalf("the child ended with %v: %s", err, stderr.String())
+	}
+	return l
+}
+
+// crashSteps is every step of sealing, merging and pruning.
+var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink"}
+
+// TestKill kills a child at each step of the store and at random moments, again and again on one directory. After each
+// kill all that it had acknowledged is there, and at the end the index is that of an undisturbed run, and so is the log.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	var kills atomic.Int64
+	t.Cleanup(func() { t.Logf("%d kills", kills.Load()) })
+	for n := range 3 + *soak {
+		seed := uint64(n)
+		w := world{Sim: n%2 == 0, Seed: seed, Events: 10_000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute}
+		if !w.Sim { // keeps its log, and collides so much that it is slow to compare
+			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 2500, 20+n%30, 70, 6<<10, -1
+		}
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			kills.Add(killWorld(t, w))
+		})
+	}
+}
+
+// killWorld kills the children of one world, and returns how many.
+func killWorld(t *testing.T, w world) (kills int64) {
+	events, err := w.events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, dir := rand.New(rand.NewPCG(w.Seed, 2)), t.TempDir()
+	acknowledged := uint64(0)
+	one := func(c child, doom func(int) bool) life {
+		t.Helper()
+		c.World, c.Dir = w, dir
+		l := live(t, c, doom)
+		if l.opened && l.cursor < acknowledged {
+			t.Fatalf("opened at %d after %d was acknowledged", l.cursor, acknowledged)
+		}
+		for _, a := range l.applied {
+			acknowledged = max(acknowledged, a.seq)
+		}
+		if l.killed {
+			kills++
+		}
+		return l
+	}
+	random := func() {
+		// Until the kill: some lines, 0 for one while the store opens, and then a moment that is anywhere in a commit, a
+		// seal or an open, which take milliseconds.
+		lines, moment := r.IntN(8), time.Duration(r.IntN(4000))*time.Microsecond
+		if lines == 0 {
+			moment *= 15 // the process has to start
+		}
+		one(child{Checkpoint: r.IntN(8)}, func(n int) bool {
+			if n == lines {
+				time.Sleep(moment)
+			}
+			return n == lines
+		})
+	}
+	check := func() {
+		t.Helper()
+		checkCrashed(t, w, dir, events, acknowledged)
+	}
+	steps := slices.Clone(crashSteps)
+	if w.Window < 0 {
+		steps = []string{"written", "enter", "entered", "unlink"} // nothing is pruned
+	}
+	r.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	random() // most often before there is anything
+	for i, step := range steps {
+		l := one(child{KillAt: step, KillTimes: 1 + r.Int64N(2), Checkpoint: r.IntN(8)}, nil)
+		if !l.killed {
+			t.Errorf("%s was not reached", step)
+		}
+		random()
+		if i%4 == 3 {
+			check()
+		}
+	}
+	check()
+	for l := (life{}); !l.done; {
+		if l = one(child{}, nil); l.killed {
+			t.Fatal("nobody killed it")
+		}
+	}
+	if acknowledged != events[len(events)-1].Seq {
+		t.Errorf("acknowledged up to %d of %d", acknowledged, events[len(events)-1].Seq)
+	}
+	check()
+	if w.Window < 0 {
+		undisturbed := t.TempDir()
+		var clock atomic.Int64
+		cfg := w.config(undisturbed, &clock)
+		cfg.SealBytes = 1 << 30
+		s := openWith(t, cfg)
+		if err := applyAll(s, events, w.Batch, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, want := logOf(t, dir), logOf(t, undisturbed)
+		for _, row := range slices.Sorted(maps.Keys(got)) {
+			if got[row] != want[row] {
+				t.Errorf("the log has the row %s %d times, and that of an undisturbed run %d times", row, got[row], want[row])
+			}
+			delete(want, row)
+		}
+		for row := range want {
+			t.Errorf("the log misses the row %s", row)
+		}
+	}
+	return kills
+}
+
+// checkCrashed opens a directory that a child has left, and holds it against the model: all that was acknowledged is
+// there, nothing is half there or there twice, and nothing else is left behind.
+func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowledged uint64) {
+	t.Helper()
+	var clock atomic.Int64
+	s := openWith(t, w.config(dir, &clock))
+	cursor := s.Cursor(crashHost)
+	n := after(events, cursor)
+	err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50})
+	// Closed before anything else, for a merge may begin at once, and the files are looked at.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case cursor < acknowledged:
+		t.Fatalf("the cursor is %d, and %d was acknowledged", cursor, acknowledged)
+	case n > 0 && events[n-1].Seq != cursor:
+		t.Fatalf("the cursor %d is no event's", cursor)
+	case err != nil:
+		t.Fatalf("after %d events: %v", n, err)
+	}
+	other := openSQL(t, dir)
+	var manifest string
+	if err := other.QueryRow("SELECT ifnull(group_concat(file, ' ' ORDER BY file), '') FROM segments").Scan(&manifest); err != nil {
+		t.Fatal(err)
+	}
+	if files := strings.Join(segmentFiles(t, dir), " "); files != manifest {
+		t.Errorf("the files are %s, and the manifest names %s", files, manifest)
+	}
+	var rows, span, orphans, twice int
+	for _, q := range []struct {
+		into  *int
+		query string
+	}{
+		{&rows, "SELECT count(*) FROM records"},
+		{&span, "SELECT ifnull(max(seq) - min(seq) + 1, 0) FROM records"},
+		{&orphans, "SELECT count(*) FROM links WHERE id >> 12 NOT IN (SELECT seq FROM records)"},
+		// A sync that comes again opens its resync again, which is harmless, and logs that: ops 5 to 7.
+		{&twice, `SELECT count(*) FROM (SELECT 1 FROM records WHERE op < 5
+			GROUP BY op, actor, collection, rkey, rev, iif(op = 4, time_us, 0) HAVING count(*) > 1)`},
+	} {
+		if err := other.QueryRow(q.query).Scan(q.into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows != span || orphans != 0 || twice != 0 {
+		t.Errorf("the log has %d rows in a span of %d, %d link rows of none of them, and %d rows twice", rows, span, orphans, twice)
+	}
+}
+
+func openSQL(t *testing.T, dir string) *sql.DB {
+	t.Helper()
+	other, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	return other
+}
+
+// logOf counts the rows of a log, each with its links, by content. Those of resyncs are left out, whose number depends on
+// how often their sync came.
+func logOf(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	rows, err := openSQL(t, dir).Query(`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||
+		ifnull(rev, '') || ' ' || ifnull(status, '') || ' ' || ifnull((SELECT group_concat(l.op || ':' || source || ':' || hex(target) ||
+		':' || ifnull(rank, ''), ' ' ORDER BY l.id) FROM links l WHERE l.id >> 12 = seq), '') FROM records WHERE op < 5`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	log := map[string]int{}
+	for rows.Next() {
+		var row string
+		if err := rows.Scan(&row); err != nil {
+			t.Fatal(err)
+		}
+		log[row]++
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// TestStrayFiles: what a crash leaves in the directory of segments is removed by the next start, and nothing else is.
+func TestStrayFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := open(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, stays := range map[string]bool{
+		"1-20-ABCDEFGHIJKL.weft":             false, // complete, and not entered
+		"1-20-ABCDEFGHIJKM.weft.tmp":         false, // being written
+		"1-20-ABCDEFGHIJKM.weft.tmp-journal": false,
+		"1-20-ABCDEFGHIJKM.weft.hashes.tmp":  false, // what a large one spills
+		"1-20-ABCDEFGHIJKM.weft.bak":         true,
+		"notes.txt":                          true,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, "segments", name)
+			if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := open(t, dir).Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(path); (err == nil) != stays {
+				t.Errorf("after a start it is there: %t", err == nil)
+			}
+		})
+	}
+}
