@@ -19,7 +19,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS}
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
 	for host := range v.upstreams {
 		f.foreign = f.foreign || host != b.Host
 	}
@@ -37,6 +37,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if err := s.finish(f, up); err != nil {
 		return Applied{}, err
 	}
+	s.rows = f.rows
 	if len(s.jobs) > 0 {
 		wake(s.jobWork)
 	}

@@ -283,22 +283,32 @@ func TestCheckFindsDamage(t *testing.T) {
 			like := all[likeOf(t, all, 30)].key
 			_, rest, _ := cutID(like[targetLen(like):])
 			prefix := like[:len(like)-len(rest)]
-			never := position{rank: 5, actor: 600, rkey: appendRkey(nil, "never")}.append(bytes.Clone(prefix))
+			never := position{rank: 5, actor: 600, place: appendRkey(nil, "never")}.append(bytes.Clone(prefix))
 			return append(all, entry{never, []byte{unlinked}})
 		}), KindCount, "accounts, and its sets say"},
 		{"a link without a record", targetsOf(1, func(all []entry) []entry {
 			like := all[likeOf(t, all, 7)].key
 			_, rest, _ := cutID(like[targetLen(like):])
-			more := position{rank: 1_770_000_000_000_000, actor: 40, rkey: appendRkey(nil, "none")}.append(bytes.Clone(like[:len(like)-len(rest)]))
+			more := position{rank: 1_770_000_000_000_000, actor: 40, place: appendRkey(nil, "none")}.append(bytes.Clone(like[:len(like)-len(rest)]))
 			return append(all, entry{more, []byte{linked}})
 		}), KindLink, fixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + fixturePost},
 		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
 			KindLink, "and is not listed there"},
+		{"a key in a spelling that is not its own", targetsOf(0, func(all []entry) []entry {
+			i := likeOf(t, all, 30)
+			key := all[i].key
+			_, rest, _ := cutID(key[targetLen(key):])
+			p, _, _ := cutPosition(rest)
+			p.place = p.rkey()
+			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
+			return all
+		}), KindLink, "which is none"},
 		{"a wrong rank", targetsOf(0, func(all []entry) []entry {
 			i := likeOf(t, all, 30)
 			key := all[i].key
 			_, rest, _ := cutID(key[targetLen(key):])
 			p, _, _ := cutPosition(rest)
+			p.place = appendPlace(nil, p.rank+77, p.rkey())
 			p.rank += 77
 			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all

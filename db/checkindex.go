@@ -89,7 +89,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 			c.found(KindName, mendIndex, "%s links from source %d, which is none of its collection, or ranks itself by a time that it hasn't", c.nameRecord(key), l.source)
 		}
 		c.targetNames(key, l.target)
-		if err := c.recordLink(key, l, position{l.rank, actor, rkey}, shown, both); err != nil {
+		if err := c.recordLink(key, l, position{l.rank, actor, appendPlace(nil, l.rank, rkey)}, shown, both); err != nil {
 			return 0, err
 		}
 	}
@@ -201,7 +201,7 @@ func (c *check) listed(at *walked, key []byte) error {
 	var p position
 	if n > 0 && err == nil {
 		var tail []byte
-		if p, tail, err = cutPosition(rest); err == nil && len(tail) > 0 {
+		if p, tail, err = cutPosition(rest); err == nil && (len(tail) > 0 || !bytes.Equal(appendPlace(nil, p.rank, p.rkey()), p.place)) {
 			err = errKey
 		}
 	}
@@ -218,12 +218,13 @@ func (c *check) listed(at *walked, key []byte) error {
 		c.found(KindName, mendIndex, "the list %x has a link of account %d from source %d, of which one has no row", at.prefix, p.actor, source)
 		return nil
 	}
-	record := recordKey(nil, p.actor, collection, p.rkey)
+	rkey := p.rkey()
+	record := recordKey(nil, p.actor, collection, rkey)
 	value, _, err := c.s.version.Load().records.Find(record)
 	if err != nil {
 		return err
 	}
-	links, err := cutLinks(nil, value, p.rkey)
+	links, err := cutLinks(nil, value, rkey)
 	if err != nil {
 		return nil // the order by record says so itself
 	}

@@ -359,10 +359,10 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		}
 		return l
 	}
-	random := func() {
+	random := func(lines int) {
 		// Until the kill: some lines, 0 for one while the store opens, and then a moment that is anywhere in a commit, a
 		// seal or an open, which take milliseconds.
-		lines, moment := r.IntN(8), time.Duration(r.IntN(4000))*time.Microsecond
+		moment := time.Duration(r.IntN(4000)) * time.Microsecond
 		if lines == 0 {
 			moment *= 15 // the process has to start
 		}
@@ -382,13 +382,14 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		steps = []string{"written", "enter", "entered", "unlink"} // nothing is pruned
 	}
 	r.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
-	random() // most often before there is anything
+	random(0) // in the midst of the first open
+	random(0)
 	for i, step := range steps {
 		l := one(child{KillAt: step, KillTimes: 1 + r.Int64N(2), Checkpoint: r.IntN(8)}, nil)
 		if !l.killed {
 			t.Errorf("%s was not reached", step)
 		}
-		random()
+		random(r.IntN(8))
 		if i%4 == 3 {
 			check()
 		}

@@ -19,7 +19,9 @@ import (
 //	         | 0x02 text 0x00                         anything else, as it is normalised
 //	rkey     = 0x01 (8 bytes)                         a TID
 //	         | 0x02 text 0x00                         any other record key
-//	by target: target source ^rank actor rkey         → 1: linked, 0: no longer
+//	place    = 0x03 (2 bytes)                         a TID whose time is the rank: its clock id
+//	         | rkey                                   any other record key
+//	by target: target source ^rank actor place        → 1: linked, 0: no longer
 //	by record: actor collection rkey                  → the record's links; none: the record is gone
 //	           actor 0x00                             → the newest rev of the account
 //	by name:   'd' did | 'c' nsid | 's' collection path → id
@@ -36,6 +38,8 @@ const (
 	rkeyNone byte = 0
 	rkeyTID  byte = 1
 	rkeyText byte = 2
+	// Most ranks are the time in the TID, which need not stand in a key twice: a quarter of a segment's run by target.
+	rkeyClock byte = 3
 )
 
 var errKey = errors.New("malformed key")
@@ -142,13 +146,33 @@ func targetLen(key []byte) int {
 type position struct {
 	rank  uint64 // microseconds since 1970
 	actor uint64
-	rkey  []byte // encoded
+	place []byte // the record key, encoded as in the key
 }
+
+// clockBits is the clock id at the low end of a TID, below its time.
+const clockBits = 10
 
 func (p position) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, ^p.rank)
 	dst = appendID(dst, p.actor)
-	return append(dst, p.rkey...)
+	return append(dst, p.place...)
+}
+
+// appendPlace encodes a record key, itself encoded, for a link of this rank.
+func appendPlace(dst []byte, rank uint64, rkey []byte) []byte {
+	if us, ok := tidRank(rkey); !ok || us != rank {
+		return append(dst, rkey...)
+	}
+	return append(dst, rkeyClock, rkey[7]&(1<<(clockBits-8)-1), rkey[8])
+}
+
+// rkey is the record key, encoded.
+func (p position) rkey() []byte {
+	if p.place[0] != rkeyClock {
+		return p.place
+	}
+	clock := uint64(p.place[1])<<8 | uint64(p.place[2])
+	return binary.BigEndian.AppendUint64([]byte{rkeyTID}, p.rank<<clockBits|clock)
 }
 
 // cutPosition reads a position from the front of key.
@@ -160,7 +184,14 @@ func cutPosition(key []byte) (p position, rest []byte, err error) {
 	if p.actor, rest, err = cutID(key[8:]); err != nil {
 		return p, nil, err
 	}
-	p.rkey, rest, err = cutRkey(rest)
+	if len(rest) >= 3 && rest[0] == rkeyClock {
+		if rest[1] >= 1<<(clockBits-8) || p.rank >= 1<<(64-clockBits) {
+			return p, nil, errKey
+		}
+		p.place = rest[:3]
+		return p, rest[3:], nil
+	}
+	p.place, rest, err = cutRkey(rest)
 	return p, rest, err
 }
 

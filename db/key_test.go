@@ -26,6 +26,11 @@ func TestIDOrder(t *testing.T) {
 	}
 }
 
+// place is that of a TID whose time is the rank.
+func place(rank, clock uint64) []byte {
+	return appendPlace(nil, rank, appendRkey(nil, string(link.AppendTID(nil, rank<<clockBits|clock))))
+}
+
 func TestPositionOrder(t *testing.T) {
 	t.Parallel()
 	// In the order of a list: newest first, then by account, then by record key.
@@ -33,16 +38,22 @@ func TestPositionOrder(t *testing.T) {
 		{2000, 1, appendRkey(nil, "self")},
 		{1000, 1, appendRkey(nil, "3m2qrrgw22222")},
 		{1000, 1, appendRkey(nil, "self")},
+		{1000, 1, place(1000, 7)},
+		{1000, 1, place(1000, 1023)},
 		{1000, 300, appendRkey(nil, "3m2qrrgw22222")},
 		{0, 1, appendRkey(nil, "a")},
+		{0, 1, place(0, 0)},
 	}
 	for i := range in {
+		if again := appendPlace(nil, in[i].rank, in[i].rkey()); !bytes.Equal(again, in[i].place) {
+			t.Errorf("position %d: the place %x becomes %x by way of its record key", i, in[i].place, again)
+		}
 		key := in[i].append(nil)
 		if i > 0 && bytes.Compare(in[i-1].append(nil), key) >= 0 {
 			t.Errorf("position %d does not sort behind the one before", i)
 		}
 		p, rest, err := cutPosition(key)
-		if err != nil || len(rest) > 0 || p.rank != in[i].rank || p.actor != in[i].actor || !bytes.Equal(p.rkey, in[i].rkey) {
+		if err != nil || len(rest) > 0 || p.rank != in[i].rank || p.actor != in[i].actor || !bytes.Equal(p.place, in[i].place) {
 			t.Errorf("position %d comes back as %v, %v, %v", i, p, rest, err)
 		}
 		if checkPosition(key) != nil || checkPosition(key[:len(key)-1]) == nil || checkPosition(append(key, 0)) == nil {

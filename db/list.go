@@ -140,7 +140,8 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 // distinctOfSets counts the accounts of a long list from the sets that segments keep of it, and from a walk through the
 // runs that keep none. ok is false when an account's id is beyond what sets hold.
 func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
-	var all distinct.Set
+	var sets []*distinct.Set
+	walked := &distinct.Set{}
 	hash, to := byTarget.Hash(l.prefix), run.After(l.prefix)
 	steps := 0
 	for _, r := range l.v.targets.Runs {
@@ -153,7 +154,7 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 				return 0, false, err
 			}
 			if has {
-				all.Merge(set)
+				sets = append(sets, set)
 				continue
 			}
 		}
@@ -163,7 +164,7 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 			if !fits {
 				return 0, false, nil
 			}
-			all.Add(member, byTarget.WeightOf(w.Value()))
+			walked.Add(member, byTarget.WeightOf(w.Value()))
 			if steps++; checkContext(ctx, steps) != nil {
 				return 0, false, ctx.Err()
 			}
@@ -172,7 +173,7 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 			return 0, false, err
 		}
 	}
-	return int64(all.Count()), true, nil
+	return int64(distinct.Count(append(sets, walked)...)), true, nil
 }
 
 // hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.

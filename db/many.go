@@ -206,11 +206,11 @@ func (m *many) others(at []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, ErrBadCursor
 	}
-	value, ok, err := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey))
+	value, ok, err := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey()))
 	if !ok || err != nil {
 		return nil, err
 	}
-	if m.links, err = cutLinks(m.links[:0], value, p.rkey); err != nil {
+	if m.links, err = cutLinks(m.links[:0], value, p.rkey()); err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
 	}
 	var out [][]byte

@@ -47,6 +47,8 @@ func dueForMerge(files []*file) []*file {
 
 // merge makes one segment of several adjacent ones, beside the writer, which stops only for the swap.
 func (s *Store) merge(v *version, files []*file) error {
+	s.merges.busy.Store(true)
+	defer s.merges.busy.Store(false)
 	first, last := files[0], files[len(files)-1]
 	row := last.manifestRow
 	row.ID, row.FromSeq, row.Level = 0, first.FromSeq, last.Level+1
@@ -74,6 +76,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	}
 	s.files.Unlock()
 	s.swap(next, func(int) int { return len(now) })
+	s.merges.made(merged)
 	s.cfg.Logger.Info("merged", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
 	return nil
 }

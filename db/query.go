@@ -181,7 +181,7 @@ func (s *Store) recordsAt(ctx context.Context, collection string, found []positi
 	}
 	records := make([]Record, len(found))
 	for i, p := range found {
-		records[i] = Record{DID: dids[p.actor], Collection: collection, Rkey: rkeyString(p.rkey)}
+		records[i] = Record{DID: dids[p.actor], Collection: collection, Rkey: rkeyString(p.rkey())}
 	}
 	return records, nil
 }

@@ -75,6 +75,8 @@ func (s *Store) seal() error {
 	if fz == nil {
 		return nil
 	}
+	s.seals.busy.Store(true)
+	defer s.seals.busy.Store(false)
 	f, err := s.writeSegment(fz.row, fz.runs, fz.below == 0)
 	if err != nil {
 		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
@@ -88,6 +90,7 @@ func (s *Store) seal() error {
 	below := s.version.Load().files.files
 	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
 	s.sealing = nil
+	s.seals.made(f)
 	s.cfg.Logger.Info("sealed", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
 	wake(s.mergeWork)
 	return nil
@@ -122,6 +125,9 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 // enter puts a segment into the manifest: one that was merged in the place of those that it replaces, one that was
 // sealed with the jobs under way as of its newest row.
 func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
+	if err := s.Failed(); err != nil {
+		return err // a commit that failed may have left the file of the database in any state
+	}
 	if err := s.step("enter"); err != nil {
 		return err
 	}

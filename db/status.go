@@ -146,22 +146,44 @@ func (s *Store) setStatus(actor uint64, status Status) {
 // eachRecord walks an account's records that have links, behind the key after when it is not nil, limit at most when it
 // is not negative, and returns how many there were. The links are valid for the call only, the rest for ever.
 func (f *fold) eachRecord(actor uint64, after []byte, limit int, do func(key, value, rkey []byte, links []recordLink)) (n int) {
-	f.d.flush() // so that one scan sees all of them
 	from, to := recordsOf(actor)
 	if after != nil {
 		from = append(bytes.Clone(after), 0)
 	}
+	each := func(key, value []byte) {
+		if len(value) == 0 || n == limit {
+			return
+		}
+		_, _, rkey, err := cutRecordKey(key)
+		if err != nil {
+			f.d.fail(fmt.Errorf("record key %x: %w", key, err))
+			return
+		}
+		n++
+		f.old = f.links(f.old[:0], value, rkey)
+		do(key, value, rkey, f.old)
+	}
+	// What this batch has changed goes before what lies below. To make runs of it first would be simpler, and cost as much
+	// as the rest of the batch.
+	changed := f.d.recordsBetween(from, to)
+	next := func() {
+		each([]byte(changed[0]), f.d.records[changed[0]])
+		changed = changed[1:]
+	}
 	sc := f.d.base.records.Scan(from, to, false)
 	for n != limit && sc.Next() {
-		_, _, rkey, err := cutRecordKey(sc.Key())
-		if err != nil {
-			f.d.fail(fmt.Errorf("record key %x: %w", sc.Key(), err))
-			return n
+		for len(changed) > 0 && changed[0] < string(sc.Key()) {
+			next()
 		}
-		f.old = f.links(f.old[:0], sc.Value(), rkey)
-		do(sc.Key(), sc.Value(), rkey, f.old)
-		n++
+		if len(changed) > 0 && changed[0] == string(sc.Key()) {
+			next()
+		} else {
+			each(sc.Key(), sc.Value())
+		}
 	}
 	f.d.fail(sc.Err())
+	for len(changed) > 0 {
+		next()
+	}
 	return n
 }

@@ -52,6 +52,7 @@ type Store struct {
 
 	mu       sync.Mutex // held by whoever writes
 	inserts  inserters
+	rows     rows               // of the batch before, for its memory
 	status   map[uint64]Status  // accounts that are not active
 	resyncs  map[uint64]*resync // accounts whose repo is being replaced
 	jobs     map[uint64]*job    // accounts whose status changes step by step
@@ -72,6 +73,8 @@ type Store struct {
 	jobWork   chan struct{}
 	closed    chan struct{}
 	workers   sync.WaitGroup
+	seals     worked
+	merges    worked
 
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]

@@ -105,7 +105,7 @@ func TestTornWAL(t *testing.T) {
 		// A cut before a commit that enters a segment leaves a file that must not count, and the rows that it took over
 		// are still in the log. There are fewer seals than make a merge: the files that a merge takes away would be missing
 		// in a WAL cut before it, which can't happen to one that is synced at each commit.
-		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 40 << 10, Window: -1}},
+		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 26 << 10, Window: -1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,13 @@ func TestSetEqualsMap(t *testing.T) {
 				if got := whole.Count(); got != want {
 					t.Errorf("%d members, want %d", got, want)
 				}
+				sets := make([]*Set, len(parts))
+				for i := range parts {
+					sets[i] = &parts[i]
+				}
+				if got := Count(sets...); got != want {
+					t.Errorf("%d members over all parts, want %d", got, want)
+				}
 				var once Set
 				for m, n := range added {
 					once.Add(m, n)
@@ -117,7 +124,7 @@ func FuzzParse(f *testing.F) {
 		o.Add(1, 3)
 		o.Merge(s)
 		o.Merge(s)
-		_, _ = o.Count(), s.Memory()
+		_, _, _ = o.Count(), Count(s, &o, s), s.Memory()
 		again, err := s.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -128,20 +135,34 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func BenchmarkMerge(b *testing.B) {
-	for _, n := range []int{100_000, 10_000_000} {
-		parts := make([]Set, 4)
+// BenchmarkCount counts a list in four parts, out of 20 million members.
+func BenchmarkCount(b *testing.B) {
+	for _, tc := range []struct{ links, removals int }{{100_000, 0}, {100_000, 5000}, {10_000_000, 0}, {10_000_000, 500_000}} {
+		parts, sets := make([]Set, 4), make([]*Set, 4)
 		r := rand.New(rand.NewPCG(1, 2))
-		for i := range n {
-			parts[i&3].Add(r.Uint32N(20_000_000), 1)
+		for i := range tc.links {
+			m := r.Uint32N(20_000_000)
+			parts[i&3].Add(m, 1)
+			if i < tc.removals {
+				parts[(i+1)&3].Add(m, -1)
+			}
 		}
-		b.Run(fmt.Sprintf("4 parts of %d", n/4), func(b *testing.B) {
+		for i := range parts {
+			sets[i] = &parts[i]
+		}
+		name := fmt.Sprintf("%d links, %d removed", tc.links, tc.removals)
+		b.Run(name+"/count", func(b *testing.B) {
+			for b.Loop() {
+				Count(sets...)
+			}
+		})
+		b.Run(name+"/merge and count", func(b *testing.B) {
 			for b.Loop() {
 				var whole Set
-				for i := range parts {
-					whole.Merge(&parts[i])
+				for _, s := range sets {
+					whole.Merge(s)
 				}
-				_ = whole.Count()
+				whole.Count()
 			}
 		})
 	}

@@ -34,9 +34,7 @@ type rows struct {
 // createRows makes the file. Nothing is journaled or synced: a file that is not complete is never looked at, and Write
 // syncs it as a whole. 4 MiB of dirty pages are kept until SQLite writes them.
 func createRows(path string, pageSize int) (*rows, error) {
-	name, err := uri(path, fmt.Sprintf("_pragma=page_size(%d)&_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)"+
-		"&_pragma=locking_mode(EXCLUSIVE)&_pragma=cache_size(-4096)&_pragma=application_id(%d)&_pragma=user_version(%d)",
-		pageSize, applicationID, format))
+	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +44,13 @@ func createRows(path string, pageSize int) (*rows, error) {
 	}
 	db.SetMaxOpenConns(1)
 	w := &rows{db: db, next: [...]int64{0, 1, 1, 1}}
-	if err := w.begin(); err != nil {
+	// The page size comes first: it is fixed with the first page.
+	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
+		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", pageSize, applicationID, format))
+	if err == nil {
+		err = w.begin()
+	}
+	if err != nil {
 		w.abort()
 		return nil, err
 	}

@@ -21,23 +21,37 @@ import (
 
 type entry struct{ key, value []byte }
 
-// entries is a run as a test makes it; it is what Input reads.
+// entries is a run as a test makes it, in one piece, so that benchmarks don't measure the garbage collector; it is what
+// Input reads.
 type entries struct {
-	all []entry
-	at  int
+	*run.Page
+	at int
 }
 
-func (e *entries) Next() (bool, error) { e.at++; return e.at <= len(e.all), nil }
-func (e *entries) Key() []byte         { return e.all[e.at-1].key }
-func (e *entries) Value() []byte       { return e.all[e.at-1].value }
+func (e *entries) Next() (bool, error) { e.at++; return e.at <= e.Len(), nil }
+func (e *entries) Key() []byte         { return e.Page.Key(e.at - 1) }
+func (e *entries) Value() []byte       { return e.Page.Value(e.at - 1) }
 
-func (e *entries) sort() *entries {
-	slices.SortFunc(e.all, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
-	return e
-}
+// some gives the key of any entry, another one for each i.
+func (e *entries) some(i int) []byte { return e.Page.Key(i * 7919 % e.Len()) }
 
 // again reads the same entries from the front.
-func (e *entries) again() *entries { return &entries{all: e.all} }
+func (e *entries) again() *entries { return &entries{Page: e.Page} }
+
+// inOrder gives entries as they stand.
+func inOrder(all ...entry) *entries {
+	p := run.NewPage(len(all), 0)
+	for _, e := range all {
+		p.Add(e.key, e.value)
+	}
+	return &entries{Page: p}
+}
+
+// sorted gives entries in order.
+func sorted(all []entry) *entries {
+	slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+	return inOrder(all...)
+}
 
 type sample struct{ target, record *entries }
 
@@ -153,9 +167,9 @@ func makeSample(tb testing.TB, links int, tails bool) *sample {
 		}
 		return appendRkey(appendID(append(key, 2), collections.id(collection)), rkey)
 	}
-	s := &sample{&entries{}, &entries{}}
+	var targets, records []entry
 	seen := map[string]bool{}
-	for len(s.target.all) < links {
+	for len(targets) < links {
 		e := network.Next()
 		if e.Kind != sim.KindCommit || e.CBOR == nil {
 			continue
@@ -197,13 +211,11 @@ func makeSample(tb testing.TB, links int, tails bool) *sample {
 			}
 			value = append(value, t...)
 			k := binary.BigEndian.AppendUint64(appendID(t, source), ^rank)
-			s.target.all = append(s.target.all, entry{append(appendID(k, actor), tail...), []byte{1}})
+			targets = append(targets, entry{append(appendID(k, actor), tail...), []byte{1}})
 		}
-		s.record.all = append(s.record.all, entry{key, value})
+		records = append(records, entry{key, value})
 	}
-	s.target.sort()
-	s.record.sort()
-	return s
+	return &sample{sorted(targets), sorted(records)}
 }
 
 // samples keeps what was made: it takes longer than what is measured.

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -71,17 +72,126 @@ func coldFind(b *testing.B, path string, in Input) float64 {
 		b.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	r, all := s.runs[in.ID], in.Entries.(*entries).all
+	r, all := s.runs[in.ID], in.Entries.(*entries)
 	const n = 2000
 	var took time.Duration
 	for i := range n {
-		e := all[i*7919%len(all)]
+		key := all.some(i)
 		start := time.Now()
-		_, ok, err := r.Find(e.key)
+		_, ok, err := r.Find(key)
 		took += time.Since(start)
 		if !ok || err != nil {
-			b.Fatalf("%x: %t, %v", e.key, ok, err)
+			b.Fatalf("%x: %t, %v", key, ok, err)
 		}
 	}
 	return float64(took.Nanoseconds()) / n / 1000
+}
+
+// BenchmarkTable holds our own index over rows of a number against what SQLite does with keys: the blocks of the target
+// run of a million links in a table with an index, and in one WITHOUT ROWID. A look-up unpacks the block.
+func BenchmarkTable(b *testing.B) {
+	sm, dir := sampleOf(b, 1_000_000, false), b.TempDir()
+	for _, size := range []int{4 << 10, 8 << 10} {
+		for _, page := range []int{4 << 10, 16 << 10} {
+			o := Options{blockSize: size, pageSize: page}
+			path := filepath.Join(dir, fmt.Sprint("own", size, page))
+			in := sm.inputs()[0]
+			if _, err := Write(path, nil, []Input{in}, o); err != nil {
+				b.Fatal(err)
+			}
+			shape := fmt.Sprintf("block=%dk/page=%dk/", size>>10, page>>10)
+			b.Run(shape+"own index", func(b *testing.B) {
+				var took float64
+				for b.Loop() {
+					took = coldFind(b, path, in)
+				}
+				b.ReportMetric(took, "cold-µs")
+				b.ReportMetric(float64(bytesOf(b, path, "blocks", "nodes"))/1e6, "B/link")
+			})
+			for name, create := range map[string]string{
+				"index of SQLite": "CREATE TABLE t (id INTEGER PRIMARY KEY, key BLOB, weight INTEGER, data BLOB);" +
+					"CREATE UNIQUE INDEX t_key ON t (key, weight)",
+				"WITHOUT ROWID": "CREATE TABLE t (key BLOB PRIMARY KEY, weight INTEGER, data BLOB) WITHOUT ROWID",
+			} {
+				b.Run(shape+name, func(b *testing.B) {
+					other := filepath.Join(b.TempDir(), "other")
+					db := copyBlocks(b, path, other, page, create)
+					find, err := db.Prepare("SELECT data FROM t WHERE key <= ? ORDER BY key DESC LIMIT 1")
+					if err != nil {
+						b.Fatal(err)
+					}
+					for i := 0; b.Loop(); i++ {
+						rows, err := find.Query(sm.target.some(i))
+						if err != nil {
+							b.Fatal(err)
+						}
+						if err := oneRow(rows, func(row []byte) error {
+							_, err := decodeBlock(row[sumSize:])
+							return err
+						}); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "cold-µs")
+					b.ReportMetric(float64(bytesOf(b, other, "t", "t_key"))/1e6, "B/link")
+				})
+			}
+		}
+	}
+}
+
+// copyBlocks copies the data blocks of a file into another table, with their first keys.
+func copyBlocks(b *testing.B, from, to string, page int, create string) *sql.DB {
+	b.Helper()
+	s, err := Open(from, sampleKinds, NewCache(0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	db, err := sql.Open("sqlite", to)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA cache_size = -64;", page) +
+		create + "; BEGIN"); err != nil {
+		b.Fatal(err)
+	}
+	r, h := s.runs[1], s.runs[1].head
+	for id := h.First; id < h.First+h.Blocks; id++ {
+		first, err := r.page(tableBlocks, id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = r.row(tableBlocks, id, func(data []byte) error {
+			_, err := db.Exec("INSERT INTO t (key, weight, data) VALUES (?, ?, ?)", first.Key(0), id*300, append(make([]byte, sumSize), data...))
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := db.Exec("COMMIT"); err != nil {
+		b.Fatal(err)
+	}
+	return db
+}
+
+// bytesOf is what tables and indexes take in a file.
+func bytesOf(b *testing.B, path string, names ...string) (n int64) {
+	b.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, name := range names {
+		var size sql.NullInt64
+		if err := db.QueryRow("SELECT sum(pgsize) FROM dbstat WHERE name = ?", name).Scan(&size); err != nil {
+			b.Fatal(err)
+		}
+		n += size.Int64
+	}
+	return n
 }

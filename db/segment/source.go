@@ -1,5 +1,7 @@
 package segment
 
+import "bytes"
+
 // Len is run.Source's.
 func (r *Run) Len() int { return int(r.head.Entries) }
 
@@ -52,6 +54,9 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 
 // Weigh is run.Source's. It reads the blocks at the two ends.
 func (r *Run) Weigh(from, to []byte) (int64, error) {
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return 0, nil
+	}
 	before, err := r.before(from)
 	if err != nil {
 		return 0, err

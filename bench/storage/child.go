@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Each part is measured in a process of its own, so that its memory is its own and it can be killed. The environment
+// tells a child its part and its options.
+const (
+	roleVariable    = "WEFT_BENCH_ROLE"
+	optionsVariable = "WEFT_BENCH_OPTIONS"
+)
+
+// roles are what a child may be.
+var roles = map[string]func(context.Context, options) (any, error){
+	"generate": generateChild,
+	"ingest":   ingestChild,
+	"plain":    plainChild,
+	"victim":   victimChild,
+	"open":     openChild,
+}
+
+// childMain is the main function of a child: it prints what it measured.
+func childMain(ctx context.Context, role string) error {
+	var o options
+	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {
+		return err
+	}
+	out, err := roles[role](ctx, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", role, err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(out)
+}
+
+func childCommand(ctx context.Context, role string, o options) (*exec.Cmd, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, optionsVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
+// child runs a part and takes what it measured.
+func child(ctx context.Context, role string, o options, out any) error {
+	fmt.Fprintf(os.Stderr, "%s, load %s\n", role, loadAverage())
+	cmd, err := childCommand(ctx, role, o)
+	if err != nil {
+		return err
+	}
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", role, err)
+	}
+	return json.Unmarshal(stdout.Bytes(), out)
+}
+
+// generateChild leaves what it made in a file, for the other parts.
+func generateChild(_ context.Context, o options) (any, error) {
+	g, err := generate(o)
+	if err != nil {
+		return nil, err
+	}
+	return g, writeJSON(o.Dir, "generated.json", g)
+}
+
+func writeJSON(dir, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), data, 0o644)
+}
+
+func readJSON(dir, name string, v any) error {
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// measured is what the store came to.
+type measured struct {
+	Events  int64  `json:"events"`
+	Links   int64  `json:"links_added"`
+	Live    int64  `json:"links_live"` // of active accounts at the end
+	Load    string `json:"load"`
+	Applied struct {
+		Took   time.Duration `json:"took_ns"`   // in Apply
+		Decode time.Duration `json:"decode_ns"` // reading events: not weft's
+		Settle time.Duration `json:"settle_ns"` // the last seal and merges after the last event
+		Slices []float64     `json:"slices"`    // events/s of each tenth
+		CPU    []float64     `json:"cpu_us"`    // µs of processor time that an event took, in each tenth
+	} `json:"applied"`
+	Commits struct {
+		Idle, Seal, Merge, Both quantiles // by what went on beside them
+	} `json:"commits"`
+	WAL     int64    `json:"wal_bytes"`
+	Written int64    `json:"written_bytes"` // by all write calls
+	Work    db.Work  `json:"work"`
+	PeakRSS int64    `json:"peak_rss"`
+	Heap    int64    `json:"heap"`
+	Memory  int64    `json:"index_memory"` // of the runs in memory, at the end
+	AtMerge *latency `json:"at_merge,omitempty"`
+	AtEnd   *latency `json:"at_end"`
+	Disk    disk     `json:"disk"`
+	Batches int      `json:"batches"` // used, those of the phases with a pace among them
+}
+
+// bench is a store that events flow into.
+type bench struct {
+	o      options
+	g      generated
+	s      *db.Store
+	r      *eventReader
+	clock  atomic.Int64 // time of the newest event, unix µs
+	m      measured
+	taken  [4][]time.Duration // of commits: idle, seal, merge, both
+	phased bool
+}
+
+// openBench opens a store in the directory. Its clock is that of the events: so the log is pruned as it is on a network
+// that makes them in their time.
+func openBench(o options, g generated, step func(string) error) (*bench, error) {
+	b := &bench{o: o, g: g}
+	b.clock.Store(firstEventUS)
+	var err error
+	b.s, err = db.Open(db.Config{
+		Dir: filepath.Join(o.Dir, "weft"), Step: step, ReplayWindow: o.Window,
+		Now: func() time.Time { return time.UnixMicro(b.clock.Load()) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.r, err = openEvents(filepath.Join(o.Dir, "events"))
+	return b, err
+}
+
+// firstEventUS is where the clock stands before the first event.
+const firstEventUS = 1_767_225_600_000_000
+
+// apply commits the next batch.
+func (b *bench) apply() (took time.Duration, err error) {
+	start := time.Now()
+	events, err := b.r.next()
+	if err != nil {
+		return 0, err
+	}
+	b.m.Applied.Decode += time.Since(start)
+	b.clock.Store(events[len(events)-1].TimeUS)
+	before := b.s.Work()
+	start = time.Now()
+	a, err := b.s.Apply(db.Batch{Host: "bench", Events: events})
+	took = time.Since(start)
+	b.m.Batches++
+	b.m.Events += int64(a.Events)
+	b.m.Links += int64(a.Added)
+	class := 0
+	if before.Sealing {
+		class = 1
+	}
+	if before.Merging {
+		class += 2
+	}
+	b.taken[class] = append(b.taken[class], took)
+	return took, err
+}
+
+// run feeds all events, with a phase at a pace when a merge begins late in it, and one at the end.
+func (b *bench) run(ctx context.Context) error {
+	written := bytesWritten()
+	var slice, cpu = time.Duration(0), cpuTime()
+	tenth := max(b.g.Batches/10, 1)
+	for i := range b.g.Batches {
+		took, err := b.apply()
+		if err != nil {
+			return err
+		}
+		b.m.Applied.Took += took
+		slice += took
+		if (i+1)%tenth == 0 {
+			a, now := &b.m.Applied, cpuTime()
+			a.Slices = append(a.Slices, float64(tenth*batchEvents)/slice.Seconds())
+			a.CPU = append(a.CPU, float64((now-cpu).Microseconds())/float64(tenth*batchEvents))
+			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, %.1f µs of CPU each, load %s\n", (i+1)*10/tenth, a.Slices[len(a.Slices)-1], a.CPU[len(a.CPU)-1], loadAverage())
+			slice, cpu = 0, now
+		}
+		if !b.phased && i > b.g.Batches*7/10 && b.s.Work().Merging {
+			paced := cpuTime()
+			if b.m.AtMerge, err = b.pace(ctx); err != nil {
+				return err
+			}
+			b.phased, cpu = true, cpu+cpuTime()-paced
+		}
+	}
+	start := time.Now()
+	b.settle()
+	b.m.Applied.Settle = time.Since(start)
+	b.m.WAL, b.m.Work, b.m.Written = b.s.WALBytes(), b.s.Work(), bytesWritten()-written
+	// Links and bytes written are of this part alone; the phase at the end is about latency.
+	events, links := b.m.Events, b.m.Links
+	b.m.PeakRSS = max(b.m.PeakRSS, peakRSS())
+	c := &b.m.Commits
+	c.Idle, c.Seal, c.Merge, c.Both = quantilesOf(b.taken[0]), quantilesOf(b.taken[1]), quantilesOf(b.taken[2]), quantilesOf(b.taken[3])
+	st, err := b.s.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	b.m.Live, b.m.Memory, b.m.Load = st.Links, st.Memory, loadAverage()
+	b.m.Heap = heapInUse()
+	if b.m.AtEnd, err = b.pace(ctx); err != nil {
+		return err
+	}
+	b.settle()
+	b.m.Events, b.m.Links = events, links
+	b.m.Disk, err = diskOf(filepath.Join(b.o.Dir, "weft"))
+	return err
+}
+
+// settle waits until nothing is sealed or merged any more.
+func (b *bench) settle() {
+	for quiet := 0; quiet < 5; quiet++ {
+		if w := b.s.Work(); w.Sealing || w.Merging {
+			quiet = 0
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// ingestChild fills a store and measures it.
+func ingestChild(ctx context.Context, o options) (any, error) {
+	var g generated
+	if err := readJSON(o.Dir, "generated.json", &g); err != nil {
+		return nil, err
+	}
+	b, err := openBench(o, g, nil)
+	if err != nil {
+		return nil, err
+	}
+	if o.Profile != "" {
+		f, err := os.Create(o.Profile + ".cpu")
+		if err != nil {
+			return nil, err
+		}
+		runtime.SetMutexProfileFraction(0)
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.run(ctx); err != nil {
+		return nil, err
+	}
+	if o.Profile != "" {
+		pprof.StopCPUProfile()
+		f, err := os.Create(o.Profile + ".mem")
+		if err != nil {
+			return nil, err
+		}
+		if err := pprof.Lookup("allocs").WriteTo(f, 0); err != nil {
+			return nil, err
+		}
+	}
+	b.r.close()
+	return b.m, b.s.Close()
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// killBatches is how many batches the kills take at most: some before the first, and a whole seal with all that comes
+// while it is under way for the second.
+const killBatches = 1000
+
+// opened is what the start after a kill came to.
+type opened struct {
+	When    string        `json:"when"`
+	Took    time.Duration `json:"took_ns"` // db.Open
+	Rows    int64         `json:"rows"`    // of the log that no segment held
+	Links   int64         `json:"links"`
+	PeakRSS int64         `json:"peak_rss"`
+}
+
+// The moments of the kills: a common one, and the worst: a seal is complete and not yet entered, so that all that it
+// holds and all that came meanwhile is in the log alone.
+const (
+	killSome  = "50,000 events after a pause"
+	killWorst = "as a seal ends, before it is entered"
+)
+
+// victimChild goes on feeding from a batch on, says so when its moment has come, and waits to be killed.
+func victimChild(_ context.Context, o options) (any, error) {
+	var g generated
+	if err := readJSON(o.Dir, "generated.json", &g); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	now := func() { once.Do(func() { fmt.Println("now") }); select {} }
+	b, err := openBench(o, g, func(step string) error {
+		if o.When == killWorst && step == "dir-synced" {
+			now()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.r.skip(o.Skip); err != nil {
+		return nil, err
+	}
+	for i := o.Skip; i < g.AllBatches; i++ {
+		if _, err := b.apply(); err != nil {
+			return nil, err
+		}
+		fmt.Println("at", i+1)
+		if o.When == killSome && i-o.Skip == 49 {
+			now()
+		}
+	}
+	return nil, errors.New("the events are used up before the moment has come")
+}
+
+// kill lets a victim go on from a batch, kills it at its moment, and gives the batch to go on from.
+func kill(ctx context.Context, o options) (skip int, err error) {
+	cmd, err := childCommand(ctx, "victim", o)
+	if err != nil {
+		return 0, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	skip = o.Skip
+	sc := bufio.NewScanner(out)
+	for sc.Scan() {
+		if sc.Text() == "now" {
+			err := cmd.Process.Kill()
+			_ = cmd.Wait()
+			return skip, err
+		}
+		_, _ = fmt.Sscanf(sc.Text(), "at %d", &skip)
+	}
+	return 0, errors.Join(fmt.Errorf("the child that is to be killed (%s) ended by itself", o.When), cmd.Wait())
+}
+
+// openChild times a start.
+func openChild(ctx context.Context, o options) (any, error) {
+	dir := filepath.Join(o.Dir, "weft")
+	start := time.Now()
+	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: o.Window, Now: func() time.Time { return time.UnixMicro(firstEventUS) }})
+	if err != nil {
+		return nil, err
+	}
+	out := opened{When: o.When, Took: time.Since(start), PeakRSS: peakRSS()}
+	st, err := s.Stats(ctx)
+	if err == nil {
+		out.Links = st.Links
+		out.Rows, err = unsealedRows(dir)
+	}
+	return out, errors.Join(err, s.Close())
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// latency is how long queries and commits take while events flow in at a pace.
+type latency struct {
+	Took     time.Duration `json:"took_ns"`
+	Big      int64         `json:"big_links"` // links of the big target
+	BigDIDs  int64         `json:"big_dids"`
+	Count    quantiles     `json:"count"`
+	List     quantiles     `json:"list"`
+	BigCount quantiles     `json:"big_count"`
+	BigList  quantiles     `json:"big_list"`
+	BigDID   quantiles     `json:"big_dids_count"`
+	Commit   quantiles     `json:"commit"`       // nothing merges
+	Merging  quantiles     `json:"commit_merge"` // while a merge is under way
+	Late     int           `json:"late"`         // commits that began behind their time
+	Peak     int64         `json:"peak_rss"`
+}
+
+// think is the pause between two queries of the one client.
+const think = time.Millisecond
+
+// pace applies events at the rate of the options, and asks all the while.
+func (b *bench) pace(ctx context.Context) (*latency, error) {
+	l, start := &latency{}, time.Now()
+	b.m.PeakRSS = max(b.m.PeakRSS, peakRSS())
+	resetPeak()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() { asked <- b.ask(ctx, l) }()
+	every := time.Duration(batchEvents) * time.Second / time.Duration(b.o.Rate)
+	var plain, merging []time.Duration
+	for due := start; time.Since(start) < b.o.Pace; due = due.Add(every) {
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait)
+		} else if wait < -every {
+			l.Late++
+		}
+		m := b.s.Work().Merging
+		took, err := b.apply()
+		if err != nil {
+			return nil, err
+		}
+		if m {
+			merging = append(merging, took)
+		} else {
+			plain = append(plain, took)
+		}
+	}
+	cancel()
+	l.Took, l.Commit, l.Merging, l.Peak = time.Since(start), quantilesOf(plain), quantilesOf(merging), peakRSS()
+	b.m.PeakRSS = max(b.m.PeakRSS, l.Peak)
+	return l, <-asked
+}
+
+// ask is the one client: it asks each kind of question in turn until the context ends.
+func (b *bench) ask(ctx context.Context, l *latency) (err error) {
+	r := rand.New(rand.NewPCG(3, 4))
+	var took [5][]time.Duration
+	do := func(i int, f func() error) {
+		if err != nil {
+			return
+		}
+		start := time.Now()
+		err = f()
+		took[i] = append(took[i], time.Since(start))
+		time.Sleep(think)
+	}
+	background := context.Background()
+	list := func(s sample) func() error {
+		return func() error {
+			_, err := b.s.Links(background, db.ListQuery{Target: s.Target, Source: s.Source, Limit: 100})
+			return err
+		}
+	}
+	big := sample{bigTarget, bigSource}
+	for ctx.Err() == nil && err == nil {
+		some := func() sample { return b.g.Sample[r.IntN(len(b.g.Sample))] }
+		s := some()
+		do(0, func() error { _, err := b.s.CountLinks(background, s.Target, s.Source); return err })
+		do(1, list(some()))
+		do(2, func() (err error) { l.Big, err = b.s.CountLinks(background, big.Target, big.Source); return })
+		do(3, list(big))
+		do(4, func() (err error) { l.BigDIDs, err = b.s.CountDIDs(background, big.Target, big.Source); return })
+	}
+	for i, q := range []*quantiles{&l.Count, &l.List, &l.BigCount, &l.BigList, &l.BigDID} {
+		*q = quantilesOf(took[i])
+	}
+	if err == nil && l.Big == 0 {
+		err = errors.New("the big target has no links")
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+// Command storage measures weft's store at a size of your choice, beside the plain schema that it is there to beat.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v3"
+)
+
+// options are the flags, and what the parts of a run tell each other.
+type options struct {
+	Links   int64
+	Plain   int64
+	Dir     string
+	Window  time.Duration
+	Pace    time.Duration
+	Rate    int
+	Profile string
+
+	Skip int    // batches that were fed before
+	When string // the moment of a kill
+}
+
+const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first as
+fast as it takes them, then at a pace while queries are asked, until the process is killed with SIGKILL
+and started again. The same events go into the plain schema of docs/design.md. A tenth of all links
+goes to one target.
+
+  go run ./bench/storage                                      a million links: a minute or two
+  go run ./bench/storage --links 10000000 --json ten.json     ten million: about ten minutes, 3 GB of disk
+  go run ./bench/storage --links 100000000 --dir /data/bench  a hundred million: hours, 20 GB
+
+Every part runs in a process of its own, one after the other; the generator writes its events to a file
+before, so that neither its time nor its memory counts. The store's clock is that of the events, 400 in
+a second, so that the log is pruned as on a network of that rate. Memory and bytes handed to the system
+are read from /proc, and are 0 where there is none.
+
+Run it on a machine that does nothing else; the load is printed with the figures.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "storage:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	if role := os.Getenv(roleVariable); role != "" {
+		return childMain(ctx, role)
+	}
+	var o options
+	var file string
+	cmd := &cli.Command{
+		Name:            "storage",
+		Usage:           "measure what a link costs: bytes written, bytes on disk, time, memory",
+		Description:     description,
+		HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000, Destination: &o.Links},
+			&cli.Int64Flag{Name: "plain", Usage: "how many of them go into the plain schema, at most; 0: none", Value: 1_000_000, Destination: &o.Plain},
+			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not)", Destination: &o.Dir},
+			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour, Destination: &o.Window},
+			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked", Value: 25 * time.Second, Destination: &o.Pace},
+			&cli.IntFlag{Name: "rate", Usage: "that pace, in events per second", Value: 5000, Destination: &o.Rate},
+			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem", Destination: &o.Profile},
+			&cli.StringFlag{Name: "json", Usage: "write all figures to `FILE` as well; -: to standard output, in place of the table", Destination: &file},
+		},
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, file, stdout) },
+	}
+	return cmd.Run(ctx, args)
+}
+
+// measure runs all parts and prints what they came to.
+func measure(ctx context.Context, o options, file string, stdout io.Writer) (err error) {
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "weft-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
+	} else if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return err
+	}
+	if entries, err := os.ReadDir(o.Dir); err != nil || len(entries) > 0 {
+		return errors.Join(fmt.Errorf("%s is not an empty directory", o.Dir), err)
+	}
+	f, err := figuresOf(ctx, o)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	if file == "-" {
+		_, err = fmt.Fprintln(stdout, string(text))
+		return err
+	}
+	if file != "" {
+		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	return f.print(stdout)
+}
+
+// figuresOf runs all parts.
+func figuresOf(ctx context.Context, o options) (f figures, err error) {
+	f.Options = o
+	if err := child(ctx, "generate", o, &f.Generated); err != nil {
+		return f, err
+	}
+	f.Generated.Sample = nil
+	if err := child(ctx, "ingest", o, &f.Weft); err != nil {
+		return f, err
+	}
+	o.Skip = f.Weft.Batches
+	for _, o.When = range []string{killSome, killWorst} {
+		if o.Skip, err = kill(ctx, o); err != nil {
+			return f, err
+		}
+		var start opened
+		if err := child(ctx, "open", o, &start); err != nil {
+			return f, err
+		}
+		f.Starts = append(f.Starts, start)
+	}
+	if o.Plain > 0 {
+		if err := child(ctx, "plain", o, &f.Plain); err != nil {
+			return f, err
+		}
+		// Hundreds of MB that nobody looks at.
+		err = os.RemoveAll(filepath.Join(o.Dir, "plain"))
+	}
+	return f, err
+}

@@ -1,0 +1,8 @@
+package db
+
+// Sealing says whether runs are on their way into a segment.
+func (s *Store) Sealing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sealing != nil
+}

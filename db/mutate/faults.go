@@ -1,0 +1,151 @@
+package main
+
+// fault is a change of one line, whose old text is in its file exactly once.
+type fault struct {
+	name     string // what it breaks
+	file     string
+	old, new string
+}
+
+var faults = []fault{
+	{
+		"a repeat that newer events have overtaken is folded again", "db/fold.go",
+		"if f.repeats(e) && rev < f.d.rev(actor) {", "if false && rev < f.d.rev(actor) {",
+	},
+	{
+		"an update leaves the old links in the lists", "db/fold.go",
+		"f.d.linkAll(removed, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
+	},
+	{
+		"a hidden account's links stay in the lists", "db/status.go",
+		"f.d.linkAll(links, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
+	},
+	{
+		"a purge keeps the records", "db/status.go",
+		"f.d.setRecord(key, nil, true)", "f.d.setRecord(key, value, true)",
+	},
+	{
+		"what an account's status was is forgotten by a replay", "db/replay.go",
+		"s.setStatus(p.Actor, Status(p.Status>>4))", "s.setStatus(p.Actor, Status(p.Status&15))",
+	},
+	{
+		"the difference of two sets of links ends with the shorter one", "db/record.go",
+		"i < len(old) || j < len(next);", "i < len(old) && j < len(next);",
+	},
+	{
+		"a link that is kept gets a new rank", "db/record.go",
+		"next[j].rank, next[j].derived = old[i].rank, old[i].derived", "_ = old[i].rank",
+	},
+	{
+		"a TID of the far future ranks its links", "db/key.go",
+		"ok && int64(rank) <= timeUS+maxSkewUS {", "ok {",
+	},
+	{
+		"two additions cancel each other, and a removal does not cancel one", "db/key.go",
+		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
+	},
+	{
+		"a merge in the middle forgets removals", "db/run/merge.go",
+		"if held && !(m.bottom && m.order.Dead != nil", "if held && !(m.order.Dead != nil",
+	},
+	{
+		"a merge in memory takes itself for the lowest", "db/run/stack.go",
+		"mergeInMemory(s.Order, s.Runs[i:], i == 0)", "mergeInMemory(s.Order, s.Runs[i:], true)",
+	},
+	{
+		"a seal takes itself for the lowest", "db/seal.go",
+		"s.writeSegment(fz.row, fz.runs, fz.below == 0)", "s.writeSegment(fz.row, fz.runs, true)",
+	},
+	{
+		"a merge of segments takes itself for the lowest", "db/merge.go",
+		"first == v.files.files[0])", "true)",
+	},
+	{
+		"runs that are being sealed are merged with newer ones", "db/seal.go",
+		"stack.Fixed = len(stack.Runs)", "stack.Fixed = fz.below",
+	},
+	{
+		"a merge of segments lets go of the runs that are being sealed", "db/seal.go",
+		"stack.Fixed = len(files) + max(stack.Fixed-drop(i), 0)", "stack.Fixed = len(files)",
+	},
+	{
+		"sealed runs stay in memory too", "db/seal.go",
+		"return len(below) + len(fz.runs[i]) })", "return len(below) })",
+	},
+	{
+		"names are not sealed", "db/seal.go",
+		"run.NewMerge(runKinds[id].Order, runs[i], bottom)", "run.NewMerge(runKinds[id].Order, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+	},
+	{
+		"the newest account is taken for sealed", "db/seal.go",
+		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
+	},
+	{
+		"a replay leaves out the first row", "db/replay.go",
+		"FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))", "FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed)+1)",
+	},
+	{
+		"a replay takes links of a row that is sealed", "db/replay.go",
+		"int64((v.sealed+1)<<linkShift))", "int64(v.sealed<<linkShift))",
+	},
+	{
+		"a replay forgets what a resync has seen", "db/replay.go",
+		"p.seen[string(key)] = struct{}{}", "_ = p.seen",
+	},
+	{
+		"a resync removes what it has seen", "db/resync.go",
+		"if _, ok := r.seen[string(key)]; ok {", "if _, ok := r.seen[string(key)]; !ok {",
+	},
+	{
+		"rows of a resync that is open are pruned", "db/window.go",
+		"limit = min(limit, r.since-1)", "limit = min(limit, r.rev)",
+	},
+	{
+		"rows are pruned that no segment holds", "db/window.go",
+		"limit := min(n.upTo, s.version.Load().sealed)", "limit := n.upTo",
+	},
+	{
+		"a rewind moves the cursor back", "db/upstream.go",
+		"return upstream{max(u.seq, seq), max(u.high, seq)}", "return upstream{seq, max(u.high, seq)}",
+	},
+	{
+		"a rewind forgets what may be a repeat", "db/upstream.go",
+		"return upstream{max(u.seq, seq), max(u.high, seq)}", "return upstream{max(u.seq, seq), seq}",
+	},
+	{
+		"a page begins with the last link of the page before", "db/list.go",
+		"from = append(at, 0) //", "from = at //",
+	},
+	{
+		"a filtered page begins with the last link of the page before", "db/list.go",
+		"c == 0 || c < 0 != reverse {", "c < 0 != reverse {",
+	},
+	{
+		"a page of many-to-many begins with the last item of the page before", "db/many.go",
+		"if bytes.Compare(other, reached) <= 0 {", "if bytes.Compare(other, reached) < 0 {",
+	},
+	{
+		"a removal counts as an account that links", "db/list.go",
+		"all.Add(member, byTarget.WeightOf(w.Value()))", "all.Add(member, 1)",
+	},
+	{
+		"sets are merged without their removals", "db/distinct/set.go",
+		"s.removed.merge(o.removed)", "s.removed.merge(nil)",
+	},
+	{
+		"a filter in memory denies what it holds", "db/run/filter.go",
+		"if block[bits>>6&7]&(1<<(bits&63)) == 0 {", "if block[bits>>6&7]&(1<<(bits&63)) != 0 {",
+	},
+	{
+		"a filter in a segment denies what it holds", "db/segment/filter.go",
+		"page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {", "page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) != 0 {",
+	},
+	{
+		"the hours of a segment deny what it holds", "db/segment/source.go",
+		"ok && !r.hours.Contains(h) {", "ok && r.hours.Contains(h) {",
+	},
+	{
+		"what a crash has left behind is not removed", "db/files.go",
+		"if named || !segmentName.MatchString(e.Name()) {", "if named || segmentName.MatchString(e.Name()) {",
+	},
+}

@@ -1,0 +1,162 @@
+// Command mutate tests the tests of db: it puts one fault after the other into a copy of the tree and expects a test to
+// fail. A fault that survives is a hole in the tests, and so is one whose place has moved: both end it with 1.
+//
+//	go run ./db/mutate            from the root of the module
+//	go run ./db/mutate -only seal the faults in whose file or name that occurs
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// quick is the tests that see most faults within seconds; what they let pass meets all of them.
+const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Kill"
+
+// timeLimit is for one run of the tests, which take a tenth of it: a fault may also make them hang.
+const timeLimit = 5 * time.Minute
+
+func main() {
+	only := flag.String("only", "", "run the faults in whose file or name this occurs")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only string) error {
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(dir, "."); err != nil {
+		return err
+	}
+	var picked []fault
+	for _, f := range faults {
+		// All places are looked at first: to learn of one that has moved after minutes would be late.
+		if n := strings.Count(read(filepath.Join(dir, f.file)), f.old); n != 1 {
+			return fmt.Errorf("%s: %q is there %d times: the fault %q needs a new place", f.file, f.old, n, f.name)
+		}
+		if strings.Contains(f.file+" "+f.name, only) {
+			picked = append(picked, f)
+		}
+	}
+	if failed, err := test(ctx, dir, quick); failed != "" || err != nil {
+		return fmt.Errorf("without a fault, %s fails (%v)", failed, err)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	survived := 0
+	for i, f := range picked {
+		start := time.Now()
+		by, err := try(ctx, dir, f)
+		if err != nil {
+			return err
+		}
+		if by == "" {
+			by = "SURVIVED"
+			survived++
+		}
+		fmt.Fprintf(os.Stderr, "%d of %d: %s: %s\n", i+1, len(picked), f.name, by)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.0f s\n", f.file, f.name, by, time.Since(start).Seconds())
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if survived > 0 {
+		return fmt.Errorf("%d of %d faults survived", survived, len(picked))
+	}
+	fmt.Printf("all %d faults were caught\n", len(picked))
+	return nil
+}
+
+// try tests with a fault in place, and says which test caught it; none did when that is empty.
+func try(ctx context.Context, dir string, f fault) (by string, err error) {
+	path := filepath.Join(dir, f.file)
+	before := read(path)
+	if err := os.WriteFile(path, []byte(strings.Replace(before, f.old, f.new, 1)), 0o644); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.WriteFile(path, []byte(before), 0o644)) }()
+	build := exec.CommandContext(ctx, "go", "build", "./db/...")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the fault %q does not compile: %w: %s", f.name, err, out)
+	}
+	if by, err := test(ctx, dir, quick); by != "" || err != nil {
+		return by, err
+	}
+	return test(ctx, dir, ".")
+}
+
+var (
+	failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	stopped    = regexp.MustCompile(`(?m)^(panic: .*|FAIL\t\S+)`)
+)
+
+// test runs tests and names the first that fails; none does when that is empty.
+func test(ctx context.Context, dir, which string) (failed string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which, "./db/...")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return "", nil
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if m := failedTest.FindSubmatch(out); m != nil {
+		return string(m[1]), nil
+	}
+	if m := stopped.FindSubmatch(out); m != nil {
+		return string(m[1]), nil
+	}
+	return "", fmt.Errorf("go test: %w: %s", err, out)
+}
+
+func read(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "" // no text is in it, which says so
+	}
+	return string(data)
+}
+
+// copyTree copies the module without what git keeps for itself.
+func copyTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.Name() == ".git":
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, path), 0o755)
+		case !e.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, path), data, 0o644)
+	})
+}

@@ -1,0 +1,290 @@
+package segment
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/run"
+)
+
+// Two orders of short keys, like those of the store: links "group/member.n" → '+' or '-', with a list per group, and
+// records "group/hour.n" → text, with hours. Member and hour are numbers.
+var (
+	linkKind = Kind{
+		Order: &run.Order{
+			Group:   func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
+			Weight:  func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
+			Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
+			Dead:    func(value []byte) bool { return value[0] == '-' },
+		},
+		List: func(key []byte) (int, uint32, bool) {
+			n := bytes.IndexByte(key, '/') + 1
+			member, err := strconv.Atoi(string(key[n:bytes.IndexByte(key, '.')]))
+			return n, uint32(member), err == nil
+		},
+	}
+	recordsKind = Kind{
+		Order: &run.Order{
+			Group: func(key []byte) int { return len(key) },
+			Dead:  func(value []byte) bool { return len(value) == 0 },
+		},
+		Hour: func(key []byte) (int64, bool) {
+			hour, err := strconv.Atoi(string(key[bytes.IndexByte(key, '/')+1 : bytes.IndexByte(key, '.')]))
+			return int64(hour), err == nil
+		},
+	}
+	testKinds = map[int]Kind{1: linkKind, 2: recordsKind}
+)
+
+func build(order *run.Order, entries map[string]string) *run.Run {
+	b := run.NewBuilder(order, 0, 0)
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		b.Add([]byte(key), []byte(entries[key]))
+	}
+	return b.Finish()
+}
+
+// history changes two maps and the stacks that must equal them.
+type history struct {
+	t      *testing.T
+	r      *rand.Rand
+	dir    string
+	cache  *Cache
+	files  int
+	want   [3]map[string]string
+	stacks [3]run.Stack
+}
+
+// small is a shape that gives small runs many blocks, levels and sets.
+var small = Options{blockSize: 64, nodeSize: 96, pageSize: 512, listOver: 12}
+
+func (h *history) batch(id int) {
+	batch := map[string]string{}
+	for range h.r.IntN(60) {
+		key := fmt.Sprintf("g%d/%02d.%d", h.r.IntN(5), h.r.IntN(30), h.r.IntN(3))
+		if id == 2 && h.r.IntN(4) == 0 {
+			key = fmt.Sprintf("g%d/none.%d", h.r.IntN(5), h.r.IntN(3))
+		}
+		if _, ok := batch[key]; ok {
+			continue
+		}
+		_, has := h.want[id][key]
+		switch {
+		case id == 1 && has:
+			batch[key] = "-"
+		case id == 1:
+			batch[key] = "+"
+		case h.r.IntN(3) == 0:
+			batch[key] = ""
+		default:
+			batch[key] = fmt.Sprint(h.r.IntN(100))
+		}
+		if testKinds[id].Order.Dead([]byte(batch[key])) {
+			delete(h.want[id], key)
+		} else {
+			h.want[id][key] = batch[key]
+		}
+	}
+	s, err := h.stacks[id].Push(build(testKinds[id].Order, batch))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.stacks[id] = s
+}
+
+// seal merges the runs from some place of both stacks on into one segment.
+func (h *history) seal() {
+	var inputs []Input
+	var at [3]int
+	for id := 1; id <= 2; id++ {
+		runs := h.stacks[id].Runs
+		at[id] = h.r.IntN(len(runs) + 1)
+		m, err := run.NewMerge(testKinds[id].Order, runs[at[id]:], at[id] == 0)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		inputs = append(inputs, Input{id, testKinds[id], m})
+	}
+	h.files++
+	path := filepath.Join(h.dir, fmt.Sprintf("%d.seg", h.files))
+	info, err := Write(path, map[string]string{"n": fmt.Sprint(h.files)}, inputs, small)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s, err := Open(path, testKinds, h.cache)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	if err := s.Verify(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	if got, err := FileChecksum(path); err != nil || got != info.Checksum {
+		h.t.Fatalf("checksum %s, %v, want %s", got, err, info.Checksum)
+	}
+	if got := s.Info(); s.Meta()["n"] != fmt.Sprint(h.files) || !slices.Equal(got.Runs, info.Runs) || got.Bytes != info.Bytes {
+		h.t.Fatalf("the file says %v, %+v; written was %+v", s.Meta(), got, info)
+	}
+	for id := 1; id <= 2; id++ {
+		h.stacks[id].Runs = append(h.stacks[id].Runs[:at[id]:at[id]], s.Run(id))
+	}
+}
+
+// TestStackEqualsMap holds stacks of segments and runs in memory against maps.
+func TestStackEqualsMap(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), cache: NewCache([]int64{0, 10_000, 1 << 20}[seed%3])}
+			for id := 1; id <= 2; id++ {
+				h.want[id], h.stacks[id] = map[string]string{}, run.Stack{Order: testKinds[id].Order}
+			}
+			for step := range 60 {
+				h.batch(1)
+				h.batch(2)
+				if step%6 == 5 {
+					h.seal()
+				}
+				if step%10 == 9 {
+					h.compare(1)
+					h.compare(2)
+				}
+			}
+		})
+	}
+}
+
+func collect(sc *run.Scan) (out []string) {
+	for sc.Next() {
+		out = append(out, string(sc.Key())+"="+string(sc.Value()))
+	}
+	if err := sc.Err(); err != nil {
+		out = append(out, err.Error())
+	}
+	return out
+}
+
+func (h *history) compare(id int) {
+	t, want, s := h.t, h.want[id], h.stacks[id]
+	t.Helper()
+	keys := slices.Sorted(maps.Keys(want))
+	between := func(from, to string) (out []string) {
+		for _, key := range keys {
+			if key >= from && (to == "" || key < to) {
+				out = append(out, key+"="+want[key])
+			}
+		}
+		return out
+	}
+	some := func() string { return fmt.Sprintf("g%d/%02d.%d", h.r.IntN(6), h.r.IntN(30), h.r.IntN(3)) }
+	if got := collect(s.Scan(nil, nil, false)); !slices.Equal(got, between("", "")) {
+		t.Fatalf("the whole is %q, want %q", got, between("", ""))
+	}
+	for range 20 {
+		from, to := some(), some()
+		if got := collect(s.Scan([]byte(from), []byte(to), false)); !slices.Equal(got, between(from, to)) {
+			t.Fatalf("scan from %s to %s: %q, want %q", from, to, got, between(from, to))
+		}
+		for _, end := range []string{"", to} {
+			backwards := between(from, end)
+			slices.Reverse(backwards)
+			var to []byte
+			if end != "" {
+				to = []byte(end)
+			}
+			if got := collect(s.Scan([]byte(from), to, true)); !slices.Equal(got, backwards) {
+				t.Fatalf("scan back from %q to %s: %q, want %q", end, from, got, backwards)
+			}
+		}
+		for _, r := range s.Runs {
+			h.compareWeights(r, s.Order, []byte(from), []byte(to))
+		}
+	}
+	for g := range 6 {
+		for m := range 31 {
+			key := fmt.Sprintf("g%d/%02d.%d", g, m, g%3)
+			value, ok, err := s.Find([]byte(key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok = ok && !s.Order.Dead(value); ok != (want[key] != "") || ok && string(value) != want[key] {
+				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
+			}
+		}
+		if id == 1 {
+			h.compareList(fmt.Sprintf("g%d/", g))
+		}
+	}
+	if id == 1 && s.Total() != int64(len(want)) {
+		t.Fatalf("the stack weighs %d, want %d", s.Total(), len(want))
+	}
+}
+
+// compareWeights holds a range's weight against a walk through it.
+func (h *history) compareWeights(r run.Source, order *run.Order, from, to []byte) {
+	h.t.Helper()
+	want := int64(0)
+	w, err := r.Walk(from, to, false)
+	for more := w != nil && err == nil; more; more, err = w.Next() {
+		want += int64(order.WeightOf(w.Value()))
+	}
+	if got, weighErr := r.Weigh(from, to); got != want || err != nil || weighErr != nil {
+		h.t.Fatalf("%s to %s weighs %d (%v, %v), want %d", from, to, got, err, weighErr, want)
+	}
+}
+
+// compareList counts a list's members in three ways.
+func (h *history) compareList(prefix string) {
+	h.t.Helper()
+	members, links := map[string]bool{}, int64(0)
+	for key := range h.want[1] {
+		if key[:len(prefix)] == prefix {
+			members[key[len(prefix):len(prefix)+2]] = true
+			links++
+		}
+	}
+	if got, err := h.stacks[1].Weigh([]byte(prefix)); got != links || err != nil {
+		h.t.Fatalf("%s weighs %d, %v, want %d", prefix, got, err, links)
+	}
+	var set distinct.Set
+	for _, r := range h.stacks[1].Runs {
+		if l, ok := r.(Lists); ok {
+			part, ok, err := l.Distinct([]byte(prefix))
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			if ok {
+				set.Merge(part)
+				continue
+			}
+		}
+		w, err := r.Walk([]byte(prefix), run.After([]byte(prefix)), false)
+		n := 0
+		for more := w != nil && err == nil; more; more, err = w.Next() {
+			_, member, _ := linkKind.List(w.Key())
+			set.Add(member, linkKind.Order.WeightOf(w.Value()))
+			n++
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if _, ok := r.(Lists); ok && n > small.listOver {
+			h.t.Fatalf("a list of %d entries has no set", n)
+		}
+	}
+	if got := set.Count(); got != uint64(len(members)) {
+		h.t.Fatalf("%s has %d members, want %d", prefix, got, len(members))
+	}
+}

@@ -1,0 +1,290 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"weft.dev/weft/db/distinct"
+)
+
+var steps = []string{"created", "written", "synced", "renamed", "dir-synced"}
+
+// TestFailedSteps: after a fault at any step nothing is left, and the same path can be written.
+func TestFailedSteps(t *testing.T) {
+	t.Parallel()
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			c, dir, fault := makeContent(), t.TempDir(), errors.New("pulled the plug")
+			path, o := filepath.Join(dir, "segment"), small
+			var done []string
+			o.Step = func(name string) error {
+				done = append(done, name)
+				if name == step {
+					return fault
+				}
+				return nil
+			}
+			if _, err := Write(path, nil, c.inputs(), o); !errors.Is(err, fault) || !strings.Contains(err.Error(), path) {
+				t.Fatalf("error %v", err)
+			}
+			if want := steps[:slices.Index(steps, step)+1]; !slices.Equal(done, want) {
+				t.Errorf("steps %v, want %v", done, want)
+			}
+			checkDir(t, dir)
+			c.write(t, path, small)
+			checkDir(t, dir, "segment")
+		})
+	}
+}
+
+// TestCrashedSteps: what a crash leaves is no segment before it is renamed, and a whole one after; and it is in nobody's
+// way.
+func TestCrashedSteps(t *testing.T) {
+	t.Parallel()
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			c, dir, left := makeContent(), t.TempDir(), t.TempDir()
+			o := small
+			o.Step = func(name string) error {
+				if name != step {
+					return nil
+				}
+				return os.CopyFS(left, os.DirFS(dir)) // the state of the disk at a crash
+			}
+			c.write(t, filepath.Join(dir, "segment"), o)
+			path := filepath.Join(left, "segment")
+			if slices.Index(steps, step) < slices.Index(steps, "renamed") {
+				checkDir(t, left, "segment.tmp")
+				c.write(t, path, small)
+			}
+			checkDir(t, left, "segment")
+			s, err := Open(path, testKinds, NewCache(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			if errs := c.read(t, s); errs != nil {
+				t.Error(errs)
+			}
+		})
+	}
+}
+
+func checkDir(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range files {
+		got = append(got, f.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the directory holds %v, want %v", got, want)
+	}
+}
+
+type brokenEntries struct {
+	entries
+	err error
+}
+
+func (b *brokenEntries) Next() (bool, error) {
+	if b.at == b.Len() && b.err != nil {
+		return false, b.err
+	}
+	return b.entries.Next()
+}
+
+// longKey has a key that no page takes.
+type longKey struct{ *entries }
+
+func (longKey) Key() []byte { return []byte("g/1." + strings.Repeat("1", 1<<16)) }
+
+func TestWriteRefuses(t *testing.T) {
+	t.Parallel()
+	fault := errors.New("no more")
+	one := func(keys ...string) *entries {
+		var all []entry
+		for _, k := range keys {
+			all = append(all, entry{[]byte(k), []byte("+")})
+		}
+		return inOrder(all...)
+	}
+	for _, tc := range []struct {
+		name   string
+		inputs []Input
+		want   string
+	}{
+		{"keys out of order", []Input{{1, linkKind, one("g/2.1", "g/1.1")}}, "not in order"},
+		{"a key twice", []Input{{1, linkKind, one("g/2.1", "g/2.1")}}, "not in order"},
+		{"entries that can't be read", []Input{{1, linkKind, &brokenEntries{*one("g/2.1"), fault}}}, "no more"},
+		{"a run twice", []Input{{1, linkKind, one()}, {1, linkKind, one()}}, "given twice"},
+		{"a key too long", []Input{{1, linkKind, longKey{one("g/1.1")}}}, "a key of"},
+		{"a value too long", []Input{{2, recordsKind, inOrder(entry{[]byte("g/1.1"), make([]byte, MaxValue+1)})}}, "a value of"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if _, err := Write(filepath.Join(dir, "s"), nil, tc.inputs, small); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+			checkDir(t, dir)
+		})
+	}
+	t.Run("a file that is there", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "s")
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Write(path, nil, nil, small); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%v", err)
+		}
+		if data, err := os.ReadFile(path); string(data) != "x" || err != nil {
+			t.Errorf("the file holds %q, %v", data, err)
+		}
+	})
+}
+
+// TestExtremes: runs with nothing in them, the longest keys and values, and a name that is no plain URI.
+func TestExtremes(t *testing.T) {
+	t.Parallel()
+	c := content{1: {}, 2: {}}
+	c.roundTrip(t, "empty")
+	c = content{1: {"g1/01.1": "+"}, 2: {"r1/01.1": ""}}
+	c.roundTrip(t, "one of 100%?#&_pragma=x y")
+	c = content{1: {}, 2: {}}
+	for _, n := range []string{"1", "2", "3", "4", "5"} {
+		c[1]["g1/01."+strings.Repeat("1", 1<<16-20)+n] = "+"
+		c[2]["r1/01."+n] = strings.Repeat(n, 1<<20)
+	}
+	c[2]["r1/01.6"] = strings.Repeat("6", MaxValue)
+	c.roundTrip(t, "long")
+}
+
+func (c content) roundTrip(t *testing.T, name string) {
+	t.Helper()
+	for _, o := range []Options{{}, small} {
+		path := filepath.Join(t.TempDir(), name)
+		c.write(t, path, o)
+		s, err := Open(path, testKinds, NewCache(1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if errs := c.read(t, s); errs != nil {
+			t.Error(errs)
+		}
+		if err := s.Verify(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSameBytes: the same runs give the same file, so that its checksum says what it holds.
+func TestSameBytes(t *testing.T) {
+	t.Parallel()
+	c, dir := makeContent(), t.TempDir()
+	a, b := c.write(t, filepath.Join(dir, "a"), small), c.write(t, filepath.Join(dir, "b"), small)
+	if a.Checksum != b.Checksum {
+		t.Error("two files of the same runs differ")
+	}
+}
+
+// TestManyReaders reads one file from many goroutines, through a cache that holds little of it.
+func TestManyReaders(t *testing.T) {
+	t.Parallel()
+	c, path := makeContent(), filepath.Join(t.TempDir(), "segment")
+	c.write(t, path, small)
+	s, err := Open(path, testKinds, NewCache(20_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 3 {
+				if errs := c.read(t, s); errs != nil {
+					t.Error(errs)
+				}
+				// Sets of the cache are shared: what is merged from them must leave them alone.
+				var all distinct.Set
+				for g := range 8 {
+					set, ok, err := s.Run(1).(Lists).Distinct(fmt.Appendf(nil, "g%d/", g%4))
+					if err != nil || !ok {
+						t.Error(ok, err)
+						return
+					}
+					all.Merge(set)
+				}
+				all.Count()
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.db.Stats().OpenConnections; n > connections {
+		t.Errorf("%d connections", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// endless gives so many entries without holding any, and notes the most memory that was in use.
+type endless struct {
+	n, end int
+	key    []byte
+	most   uint64
+}
+
+func (e *endless) Next() (bool, error) {
+	if e.n++; e.n%250_000 == 0 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		e.most = max(e.most, m.HeapAlloc)
+	}
+	e.key = fmt.Appendf(e.key[:0], "g%08d/%d.0", e.n, e.n%1000)
+	return e.n <= e.end, nil
+}
+func (e *endless) Key() []byte   { return e.key }
+func (e *endless) Value() []byte { return []byte{'+'} }
+
+// TestWriteMemory writes groups whose hashes don't fit into memory; not beside other tests, whose memory would count.
+func TestWriteMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	e, dir := &endless{end: 3_000_000}, t.TempDir()
+	info, err := Write(filepath.Join(dir, "segment"), nil, []Input{{1, linkKind, e}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.most > 48<<20 {
+		t.Errorf("%d MiB of memory for %d entries", e.most>>20, e.end)
+	}
+	checkDir(t, dir, "segment")
+	s, err := Open(filepath.Join(dir, "segment"), testKinds, NewCache(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d MiB of memory, %d blocks, %d groups", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Groups)
+}
