@@ -28,8 +28,8 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			"                isn't active has none there\n" +
 			"  counts        each total, and each count of accounts, against the links walked one by one\n\n" +
 			"Without --all it checks every file's checksum and a sample of the rest, which takes seconds on a small index and\n" +
-			"is bound by the disk on a large one. --all reads everything, in little memory, for some 20 µs of a processor a link. It needs\n" +
-			"room for temporary files to sort the log.\n\n" +
+			"is bound by the disk on a large one. --all reads everything, in little memory, for some 20 µs of a processor a\n" +
+			"link. It needs room for temporary files to sort the log.\n\n" +
 			"Exit code: 0 all agrees, 1 there are problems or it can't be checked, 2 it was called wrongly. Each problem is\n" +
 			"one line that ends with the way out.",
 		Flags: []cli.Flag{
