@@ -37,12 +37,17 @@ func migrate(db *sql.DB) error {
 		if err != nil {
 			return fmt.Errorf("read migration: %w", err)
 		}
-		sum := sha256.Sum256(text)
-		if err := checkMigration(db, "migration:"+source.Path, hex.EncodeToString(sum[:])); err != nil {
+		if err := checkMigration(db, "migration:"+source.Path, migrationSum(text)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// migrationSum is the checksum of a migration's text.
+func migrationSum(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // checkMigration remembers a migration's checksum, and holds it against the one remembered.

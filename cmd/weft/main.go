@@ -70,7 +70,8 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		HideVersion: true, // "weft version" says it
 		Writer:      stdout,
 		ErrWriter:   stderr,
-		Commands:    []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), versionCommand(stdout)},
+		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
+			statsCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
 				return &usageError{"", fmt.Errorf("there is no command %q", arg)}

@@ -32,6 +32,7 @@ func TestUsage(t *testing.T) {
 		{"help", []string{"--help"}, 0, "WEFT_ and its name", ""},
 		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
+		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
 		{"version", []string{"version"}, 0, "weft ", ""},
 		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
@@ -87,8 +88,9 @@ func TestFlagsHaveVariables(t *testing.T) {
 		for _, flag := range cmd.Flags {
 			name := flag.Names()[0]
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-			if cmd.Name == "demo" && (name == "rate" || name == "seed") {
-				want = "WEFT_DEMO_" + strings.ToUpper(name)
+			switch cmd.Name + " " + name {
+			case "demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
+				want = "WEFT_" + strings.ToUpper(cmd.Name) + "_" + strings.ToUpper(name)
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
 			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"weft.dev/weft/db"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestStatsGolden: the whole page, of an index with all there is to show, and of an empty one, in 80 columns.
+func TestStatsGolden(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		file string
+		in   db.Inspection
+	}{
+		{"stats-empty.txt", db.Inspection{Instance: "ABCDEFGHIJKLMNOP"}},
+		{"stats.txt", db.Inspection{
+			Instance: "ABCDEFGHIJKLMNOP", StartedUS: 1_770_000_000_000_000,
+			Segments: []db.SegmentInfo{
+				{Level: 2, FromSeq: 1, ToSeq: 18_000_000, Links: 19_200_000, Bytes: 883_200_000, Targets: 345_600_000, Records: 403_200_000, Names: 30_000_000},
+				{Level: 1, FromSeq: 18_000_001, ToSeq: 20_250_000, Links: 2_400_000, Bytes: 110_400_000, Targets: 43_200_000, Records: 50_400_000, Names: 3_000_000},
+				{Level: 0, FromSeq: 20_250_001, ToSeq: 20_531_250, Links: 300_000, Bytes: 13_800_000, Targets: 5_400_000, Records: 6_300_000, Names: 370_000},
+				{Level: 0, FromSeq: 20_531_251, ToSeq: 20_812_500, Links: 299_000, Bytes: 13_700_000, Fault: "damaged"},
+				{Level: 0, FromSeq: 20_812_501, ToSeq: 20_812_501, Links: 0, Bytes: 40_960},
+			},
+			Log:       db.LogInfo{Oldest: 18_000_001, Newest: 20_900_000, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_003_723_456_789, Links: 3_100_000, Unsealed: 87_499},
+			File:      db.FileInfo{Bytes: 1_234_567_890, Free: 12_345_678, WAL: 4_152_992},
+			Upstreams: []db.UpstreamInfo{{Host: "jetstream.us-east.bsky.network", Kind: "v2", Seq: 123_456_789_012, TimeUS: 1_770_003_723_456_789}},
+			Records:   17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,
+			Gaps: 2, Resyncs: 1, Jobs: 1, MergeDue: true,
+		}},
+	} {
+		t.Run(tc.file, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			printStats(&out, &tc.in)
+			path := filepath.Join("testdata", tc.file)
+			if *update {
+				if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+			}
+			for line := range strings.Lines(out.String()) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+					t.Errorf("%d columns: %s", n, line)
+				}
+			}
+		})
+	}
+}
+
+func TestStatsCommand(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"/": `{"stats": {"dids": 7, "targetables": 5, "linking_records": 4, "links": 6, "started_at": 1770000000000000},
+			"gaps": [{"host": "a", "from": 3, "to": 9, "why": "gone"}]}`,
+		"/xrpc/_health": `{"version": "v1.2.3"}`,
+		"/readyz":       `{"error": "NotReady", "message": "behind by 5m"}`,
+	}
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = w.Write([]byte(answers[r.URL.Path]))
+	}))
+	defer running.Close()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	for _, tc := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string // in it
+	}{
+		{"a directory", []string{"--data", smallIndex(t)}, 0, "5 rows, 1 to 5, with 5 link rows", ""},
+		{"no index", []string{"--data", t.TempDir()}, 1, "", "there is no weft.db in it"},
+		{"one that runs", []string{"--url", running.URL + "/"}, 0, "weft v1.2.3 at " + running.URL + "\n" +
+			"  events since 2026-02-02 02:40:00Z\n  6 links of 4 records, to 5 targets at most\n  7 accounts\n" +
+			"  not ready: behind by 5m\n  1 gap open\n    a 3 to 9: gone\n", ""},
+		{"another server", []string{"--url", other.URL}, 1, "", "404"},
+		{"nobody", []string{"--url", "http://127.0.0.1:1"}, 1, "", "is it running there?"},
+		{"an argument too many", []string{"x"}, 2, "", "stats takes no argument"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, stdout, stderr := weft(t.Context(), append([]string{"stats"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
+				t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestSize(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 12_345_678_901: "12.3 GB", 5e15: "5000.0 TB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", -123: "-123"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// printStats prints an inspection in 80 columns.
+func printStats(w io.Writer, in *db.Inspection) {
+	links, bytes := int64(0), int64(0)
+	for _, s := range in.Segments {
+		links, bytes = links+s.Links, bytes+s.Bytes
+	}
+	fmt.Fprintf(w, "Index %.8s…", in.Instance)
+	if in.StartedUS != 0 {
+		fmt.Fprintf(w, ", events since %s", utc(in.StartedUS))
+	}
+	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", count(links, "link"), count(in.Records, "record"), count(int64(len(in.Segments)), "segment"), size(bytes))
+	if len(in.Segments) > 0 {
+		printSegments(w, in.Segments)
+		printSpace(w, in.Segments)
+	}
+
+	fmt.Fprintf(w, "\nLog\n")
+	if in.Log.Newest == 0 {
+		fmt.Fprintf(w, "  empty\n")
+	} else {
+		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", count(int64(in.Log.Newest-in.Log.Oldest+1), "row"), in.Log.Oldest, in.Log.Newest, count(in.Log.Links, "link row"))
+		fmt.Fprintf(w, "  from %s to %s, %s of upstream's time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
+			time.Duration(in.Log.NewestUS-in.Log.OldestUS).Round(time.Millisecond)*1000)
+	}
+	for _, u := range in.Upstreams {
+		fmt.Fprintf(w, "  upstream %s (%s)\n    at %d, %s\n", u.Host, u.Kind, u.Seq, utc(u.TimeUS))
+	}
+
+	fmt.Fprintf(w, "\nweft.db\n")
+	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", size(in.File.Bytes), size(in.File.Free), size(in.File.WAL))
+	fmt.Fprintf(w, "  %s (%s not active), %s, %s\n", count(in.Actors, "account"), thousands(in.Inactive),
+		count(in.Collections, "collection"), count(in.Sources, "source"))
+
+	fmt.Fprintf(w, "\nPending\n")
+	due := "none due"
+	if in.MergeDue {
+		due = "due, done by weft serve"
+	}
+	fmt.Fprintf(w, "  %s in no segment; merges: %s\n", count(in.Log.Unsealed, "log row"), due)
+	fmt.Fprintf(w, "  %s open, %s open, %s of status under way\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"), count(in.Jobs, "change"))
+}
+
+// bar is as long as its share of the largest.
+func bar(n, largest int64, width int) string {
+	if largest <= 0 || n <= 0 {
+		return ""
+	}
+	return strings.Repeat("#", max(1, int(n*int64(width)/largest)))
+}
+
+// printSegments prints a line for each segment, and one for each level.
+func printSegments(w io.Writer, segments []db.SegmentInfo) {
+	largest := int64(0)
+	var levels []db.SegmentInfo // of each, sums; FromSeq counts the files
+	for _, s := range segments {
+		largest = max(largest, s.Bytes)
+		for len(levels) <= s.Level {
+			levels = append(levels, db.SegmentInfo{Level: len(levels)})
+		}
+		l := &levels[s.Level]
+		l.FromSeq, l.Links, l.Bytes = l.FromSeq+1, l.Links+s.Links, l.Bytes+s.Bytes
+	}
+	fmt.Fprintf(w, "\nSegments, oldest first\n  %5s  %-23s %13s %9s  %6s\n", "level", "log rows", "links", "bytes", "B/link")
+	for _, s := range segments {
+		note := bar(s.Bytes, largest, 15)
+		if s.Fault != "" {
+			note = "unreadable"
+		}
+		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", s.Level, fmt.Sprintf("%d-%d", s.FromSeq, s.ToSeq), thousands(s.Links), size(s.Bytes), perLink(s.Bytes, s.Links), note)
+	}
+	fmt.Fprintf(w, "\nLevels\n")
+	largest = 0
+	for _, l := range levels {
+		largest = max(largest, l.Bytes)
+	}
+	for _, l := range levels {
+		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", l.Level, count(int64(l.FromSeq), "file"), thousands(l.Links), size(l.Bytes), perLink(l.Bytes, l.Links), bar(l.Bytes, largest, 15))
+	}
+}
+
+// printSpace prints what a link takes, and how often it was written.
+func printSpace(w io.Writer, segments []db.SegmentInfo) {
+	var all db.SegmentInfo
+	written, unreadable := int64(0), false
+	for _, s := range segments {
+		if s.Fault != "" {
+			unreadable = true
+			continue
+		}
+		written += s.Bytes * int64(s.Level+1)
+		all.Links, all.Bytes = all.Links+s.Links, all.Bytes+s.Bytes
+		all.Targets, all.Records, all.Names = all.Targets+s.Targets, all.Records+s.Records, all.Names+s.Names
+	}
+	if unreadable {
+		fmt.Fprintf(w, "\nweft check says why a segment is unreadable; it is left out below.\n")
+	}
+	rest := all.Bytes - all.Targets - all.Records - all.Names
+	largest := max(all.Targets, all.Records, all.Names, rest)
+	fmt.Fprintf(w, "\nBytes for each link, in segments\n")
+	for _, part := range []struct {
+		what  string
+		bytes int64
+	}{{"by target", all.Targets}, {"by record", all.Records}, {"names", all.Names}, {"indexes, filters, sets", rest}} {
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, all.Links), size(part.bytes), bar(part.bytes, largest, 20))
+	}
+	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), size(all.Bytes))
+	if all.Bytes > 0 {
+		fmt.Fprintf(w, "  Write amplification about %.1f: a segment of level n was written n + 1 times,\n"+
+			"  once sealed and n times merged. The log and its WAL are not in that.\n", float64(written)/float64(all.Bytes))
+	}
+}
+
+func perLink(bytes, links int64) string {
+	if links <= 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", float64(bytes)/float64(links))
+}
+
+// size writes bytes with the unit that fits.
+func size(n int64) string {
+	units := []string{"kB", "MB", "GB", "TB"}
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n), ""
+	for _, unit = range units {
+		if v /= 1000; v < 999.95 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05Z") }

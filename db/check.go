@@ -1,0 +1,161 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// CheckOptions says how much Check looks at.
+type CheckOptions struct {
+	All    bool   // everything; otherwise a sample
+	Sample int    // how many records and lists a sample has; 0: 10,000. An index that has no more is checked wholly.
+	Seed   uint64 // which sample: the same seed takes the same of an index that has not changed
+	// Progress is told now and then what is being checked, and how far; of is 0 where that is not known. Nil: nobody.
+	Progress func(what string, done, of int64)
+}
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	All      bool // whether everything was looked at
+	Seed     uint64
+	Checked  []Checked // what was looked at
+	Left     []string  // what was not, and why
+	Notes    []string  // what is no problem and may surprise
+	Problems []Problem // the first of them
+	Total    int64     // problems in all
+	Kinds    map[string]int64
+}
+
+// Checked counts one kind of thing that was looked at.
+type Checked struct {
+	What string
+	N    int64
+	How  string
+}
+
+// Problem is one thing that is not as it must be.
+type Problem struct {
+	Kind string // which of the parts below
+	Text string // what is wrong, and where
+	Mend string // the way out
+}
+
+// The kinds of problems.
+const (
+	KindDatabase = "weft.db"
+	KindManifest = "manifest"
+	KindSegment  = "segment"
+	KindName     = "name"
+	KindLog      = "log"
+	KindLink     = "link"
+	KindCount    = "count"
+)
+
+// The ways out.
+const (
+	mendFile      = "bring the file back from the replica"
+	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
+	mendDB        = "restore weft.db from its replica"
+	mendIndex     = "restore weft.db and its segments from the replica; if that is no better, index anew into an empty directory"
+)
+
+// maxProblems is how many problems are told one by one: who has more, has them all for one reason.
+const maxProblems = 20
+
+// defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
+const defaultSample = 10_000
+
+// Check derives everything that a data directory holds from what it follows from, and reports what doesn't agree. No
+// weft may have the directory open, and nothing in it is changed. The error is for a directory that can't be checked.
+func Check(ctx context.Context, dir string, o CheckOptions) (*CheckReport, error) {
+	if o.Sample <= 0 {
+		o.Sample = defaultSample
+	}
+	s, err := openOffline(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.closeFiles() }()
+	c := &check{s: s, o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)),
+		report: &CheckReport{All: o.All, Seed: o.Seed, Kinds: map[string]int64{}}}
+	return c.report, c.run(ctx)
+}
+
+// check is a check under way.
+type check struct {
+	s      *Store
+	o      CheckOptions
+	rand   *rand.Rand
+	report *CheckReport
+
+	mendFile    string
+	whole       bool   // the segments are as they were written, and without a hole
+	actors      uint64 // the newest id of each kind of name
+	collections uint64
+	sources     []uint64 // the collection of each source, by its id; 0: there is no such source
+
+	steps int64 // of the part at hand
+	told  time.Time
+}
+
+func (c *check) run(ctx context.Context) error {
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"weft.db", c.database},
+		{"the segments", c.segments},
+		{"the log", c.log},
+		{"the names", c.names},
+		{"the index", c.index},
+	} {
+		c.steps = 0
+		if err := part.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			// What can't be read is damaged; the parts that don't need it are checked all the same.
+			c.found(KindDatabase, "restore from the replica what it names, and check again", "%s: %v", part.name, err)
+			c.report.Left = append(c.report.Left, "the rest of "+part.name)
+		}
+	}
+	return nil
+}
+
+// found reports a problem. Its arguments are formatted only where it is among the first, so that they may look up names.
+func (c *check) found(kind, mend, format string, args ...any) {
+	c.report.Total++
+	c.report.Kinds[kind]++
+	if len(c.report.Problems) < maxProblems {
+		c.report.Problems = append(c.report.Problems, Problem{kind, fmt.Sprintf(format, args...), mend})
+	}
+}
+
+// checked reports what was looked at.
+func (c *check) checked(what string, n int64, how string) {
+	c.report.Checked = append(c.report.Checked, Checked{what, n, how})
+}
+
+// step counts one thing looked at, and now and then tells how far it has come.
+func (c *check) step(ctx context.Context, what string, of int64) error {
+	c.steps++
+	if c.steps%1024 != 0 {
+		return nil
+	}
+	if now := time.Now(); c.o.Progress != nil && now.Sub(c.told) >= time.Second {
+		c.told = now
+		c.o.Progress(what, c.steps, of)
+	}
+	return ctx.Err()
+}
+
+// tell says what begins.
+func (c *check) tell(what string) {
+	c.steps = 0
+	if c.o.Progress != nil {
+		c.told = time.Now()
+		c.o.Progress(what, 0, 0)
+	}
+}

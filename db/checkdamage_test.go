@@ -1,0 +1,415 @@
+package db
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"weft.dev/weft/db/segment"
+	"weft.dev/weft/link"
+)
+
+// fixture is an index of two segments and some log rows that none holds, with a bit of everything:
+//
+//	account 1         wrote the post that all like
+//	accounts 2 to 1101 like it; of them
+//	account 5         is deactivated, in the second segment
+//	account 6         is deleted, in the second segment
+//	accounts 7 to 9   have unliked it, in the second segment
+const (
+	fixtureLikes = 1100
+	fixturePost  = "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaab/app.bsky.feed.post/3m2qrrgw22222"
+)
+
+func fixtureDID(n int) string {
+	const digits = "abcdefghijklmnopqrstuvwxyz234567"
+	did := []byte("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	for i := len(did) - 1; n > 0; i, n = i-1, n/32 {
+		did[i] = digits[n%32]
+	}
+	return string(did)
+}
+
+func makeFixture(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	s, err := Open(Config{Dir: dir, SealBytes: 1 << 30, ReplayWindow: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, us := uint64(0), int64(1_770_000_000_000_000)
+	var batch []Event
+	add := func(e Event) {
+		seq, us = seq+1, us+1000
+		e.Seq, e.TimeUS, e.Rev = seq, us, string(link.AppendTID(nil, uint64(us)<<10))
+		batch = append(batch, e)
+	}
+	apply := func() {
+		if _, err := s.Apply(Batch{Host: "test", Events: batch}); err != nil {
+			t.Fatal(err)
+		}
+		batch = nil
+	}
+	rkeys := map[int]string{}
+	like := func(op Op, n int) {
+		if rkeys[n] == "" {
+			rkeys[n] = string(link.AppendTID(nil, uint64(us)<<10))
+		}
+		add(Event{Op: op, DID: fixtureDID(n), Collection: "app.bsky.feed.like", Rkey: rkeys[n], Links: []Link{{"subject.uri", fixturePost}}})
+	}
+	self := func(n int, target string) {
+		add(Event{Op: OpCreate, DID: fixtureDID(n), Collection: "app.bsky.actor.profile", Rkey: "self",
+			Links: []Link{{"website", target}, {"pinnedPost.uri", fixturePost}}})
+	}
+	seal := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for s.freeze(); s.sealing != nil; s.sealed.Wait() {
+		}
+	}
+	self(1, "https://example.com/")
+	for n := 2; n < 2+fixtureLikes; n++ {
+		like(OpCreate, n)
+	}
+	apply()
+	seal()
+	for n := 7; n < 10; n++ {
+		like(OpDelete, n)
+	}
+	add(Event{Op: OpAccount, DID: fixtureDID(5), Status: StatusDeactivated})
+	add(Event{Op: OpAccount, DID: fixtureDID(6), Status: StatusDeleted})
+	self(20, "https://example.com/")
+	self(21, "https://example.org/")
+	apply()
+	seal()
+	like(OpDelete, 10)
+	self(22, "https://example.net/")
+	apply()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+type entry struct{ key, value []byte }
+
+// slicedEntries is what segment.Write reads.
+type slicedEntries struct {
+	all []entry
+	at  int
+}
+
+func (e *slicedEntries) Next() (bool, error) { e.at++; return e.at <= len(e.all), nil }
+func (e *slicedEntries) Key() []byte         { return e.all[e.at-1].key }
+func (e *slicedEntries) Value() []byte       { return e.all[e.at-1].value }
+
+// rewrite puts a segment that differs in the place of the manifest's n-th, as a writer with a mistake would have.
+func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change func(id int, all []entry) []entry) {
+	t.Helper()
+	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	var id, from, to int64
+	var name, instance string
+	if err := base.QueryRow("SELECT segments.id, file, from_seq, to_seq, value FROM segments, meta WHERE key = 'instance' ORDER BY from_seq LIMIT 1 OFFSET ?", n).Scan(
+		&id, &name, &from, &to, &instance); err != nil {
+		t.Fatal(err)
+	}
+	old, err := segment.Open(filepath.Join(dir, "segments", name), runKinds, segment.NewCache(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	var inputs []segment.Input
+	for _, id := range runIDs {
+		w, err := old.Run(id).Walk(nil, nil, false)
+		var all []entry
+		for more := w != nil; more && err == nil; more, err = w.Next() {
+			all = append(all, entry{bytes.Clone(w.Key()), bytes.Clone(w.Value())})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = change(id, all)
+		slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+		inputs = append(inputs, segment.Input{ID: id, Kind: kinds[id], Entries: &slicedEntries{all: all}})
+	}
+	wrong := "wrong-" + name
+	info, err := segment.Write(filepath.Join(dir, "segments", wrong), map[string]string{
+		"from_seq": strconv.FormatInt(from, 10), "to_seq": strconv.FormatInt(to, 10), "instance": instance}, inputs, segment.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := base.Exec("UPDATE segments SET file = ?, bytes = ?, checksum = ?, links = ? WHERE id = ?",
+		wrong, info.Bytes, info.Checksum, info.Runs[0].Total, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// statements changes weft.db behind the store's back.
+func statements(all ...string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer base.Close()
+		for _, statement := range all {
+			res, err := base.Exec(statement)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, _ := res.RowsAffected(); n == 0 {
+				t.Fatalf("%s changed nothing", statement)
+			}
+		}
+	}
+}
+
+// targetsOf changes the run by target of the n-th segment.
+func targetsOf(n int, change func(all []entry) []entry) func(t *testing.T, dir string) {
+	return runOf(n, runTargets, change)
+}
+
+func runOf(n, run int, change func(all []entry) []entry) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		rewrite(t, dir, n, runKinds, func(id int, all []entry) []entry {
+			if id == run {
+				all = change(all)
+			}
+			return all
+		})
+	}
+}
+
+// segmentPath is the n-th segment's file.
+func segmentPath(t *testing.T, dir string, n int) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "segments", "*.weft"))
+	if err != nil || len(files) < n {
+		t.Fatal(files, err)
+	}
+	slices.Sort(files) // the first begins with 1-
+	return files[n]
+}
+
+func flip(t *testing.T, path string, at int64) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at < 0 {
+		at += int64(len(data))
+	}
+	data[at] ^= 0x10
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// likeOf finds the link of an account to the post that all like.
+func likeOf(t *testing.T, all []entry, actor uint64) int {
+	t.Helper()
+	i := slices.IndexFunc(all, func(e entry) bool {
+		_, rest, _ := cutID(e.key[targetLen(e.key):])
+		p, _, _ := cutPosition(rest)
+		return p.actor == actor && e.key[0] == tagActor
+	})
+	if i < 0 {
+		t.Fatalf("no link of account %d", actor)
+	}
+	return i
+}
+
+// TestCheckFindsDamage seeds one of each kind of damage, and looks for the line that names it.
+func TestCheckFindsDamage(t *testing.T) {
+	t.Parallel()
+	whole := makeFixture(t)
+	without := func(i int, all []entry) []entry { return slices.Delete(all, i, i+1) }
+	for _, tc := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		kind   string
+		want   string
+	}{
+		{"a flipped byte in a segment", func(t *testing.T, dir string) { flip(t, segmentPath(t, dir, 0), 20_000) }, KindSegment, "is damaged: its checksum"},
+		{"a missing segment", func(t *testing.T, dir string) {
+			if err := os.Remove(segmentPath(t, dir, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}, KindSegment, "is missing"},
+		{"a segment cut short", func(t *testing.T, dir string) {
+			if err := os.Truncate(segmentPath(t, dir, 1), 8192); err != nil {
+				t.Fatal(err)
+			}
+		}, KindSegment, "has 8192 bytes and should have"},
+		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"), KindSegment, "is another's"},
+		{"sums that are not those of the entries", func(t *testing.T, dir string) {
+			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
+			order := byTarget
+			order.Weight = nil // counts removals as additions
+			kinds[runTargets] = segment.Kind{Order: &order, List: listMember}
+			rewrite(t, dir, 1, kinds, func(_ int, all []entry) []entry { return all })
+		}, KindSegment, "contradicts itself"},
+		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest, "no segment has the log rows 1 to 1101"},
+		{"an overlap in the manifest", statements("UPDATE segments SET from_seq = from_seq - 1 WHERE from_seq > 1"), KindManifest, "begins at log row 1101"},
+		{"a total that the manifest has wrong", statements("UPDATE segments SET links = links + 1 WHERE from_seq = 1"), KindCount, "and the manifest says"},
+		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount, "records that link, and has"},
+		{"a key that is none", targetsOf(1, func(all []entry) []entry {
+			return append(all, entry{append(bytes.Clone(all[likeOf(t, all, 7)].key), 0), []byte{linked}})
+		}), KindLink, "which is none"},
+		{"a total that is wrong", func(t *testing.T, dir string) {
+			var again entry
+			rewrite(t, dir, 0, runKinds, func(id int, all []entry) []entry {
+				if id == runTargets {
+					again = all[likeOf(t, all, 30)]
+				}
+				return all
+			})
+			targetsOf(1, func(all []entry) []entry { return append(all, again) })(t, dir)
+		}, KindCount, "has 1094 links, and its total says 1095"},
+		{"accounts that are counted wrongly", targetsOf(0, func(all []entry) []entry {
+			like := all[likeOf(t, all, 30)].key
+			_, rest, _ := cutID(like[targetLen(like):])
+			prefix := like[:len(like)-len(rest)]
+			never := position{rank: 5, actor: 600, place: appendRkey(nil, "never")}.append(bytes.Clone(prefix))
+			return append(all, entry{never, []byte{unlinked}})
+		}), KindCount, "accounts, and its sets say"},
+		{"a link without a record", targetsOf(1, func(all []entry) []entry {
+			like := all[likeOf(t, all, 7)].key
+			_, rest, _ := cutID(like[targetLen(like):])
+			more := position{rank: 1_770_000_000_000_000, actor: 40, place: appendRkey(nil, "none")}.append(bytes.Clone(like[:len(like)-len(rest)]))
+			return append(all, entry{more, []byte{linked}})
+		}), KindLink, fixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + fixturePost},
+		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
+			KindLink, "and is not listed there"},
+		{"a key in a spelling that is not its own", targetsOf(0, func(all []entry) []entry {
+			i := likeOf(t, all, 30)
+			key := all[i].key
+			_, rest, _ := cutID(key[targetLen(key):])
+			p, _, _ := cutPosition(rest)
+			p.place = p.rkey()
+			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
+			return all
+		}), KindLink, "which is none"},
+		{"a wrong rank", targetsOf(0, func(all []entry) []entry {
+			i := likeOf(t, all, 30)
+			key := all[i].key
+			_, rest, _ := cutID(key[targetLen(key):])
+			p, _, _ := cutPosition(rest)
+			p.place = appendPlace(nil, p.rank+77, p.rkey())
+			p.rank += 77
+			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
+			return all
+		}), KindLink, "and its own rank is"},
+		{"links of a hidden account", targetsOf(1, func(all []entry) []entry { return without(likeOf(t, all, 5), all) }),
+			KindLink, "and its account is not active"},
+		{"a record of a deleted account", runOf(1, runRecords, func(all []entry) []entry {
+			for i, e := range all {
+				if actor, _, rkey, err := cutRecordKey(e.key); err == nil && actor == 6 {
+					value := appendID(nil, 3)
+					all[i].value = append(append(value, 0), appendTarget(nil, true, 1, 0, "")...)
+					_ = rkey
+				}
+			}
+			return all
+		}), KindLink, "links, and its account is deleted"},
+		{"an account that has no row", runOf(0, runRecords, func(all []entry) []entry {
+			i := slices.IndexFunc(all, func(e entry) bool { actor, _, _, err := cutRecordKey(e.key); return err == nil && actor == 30 })
+			all[i].value = append(append(appendID(nil, 3), 0), appendTarget(nil, true, 99_999, 0, "")...)
+			return all
+		}), KindName, "links to account 99999"},
+		{"a DID twice", statements("INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
+			KindName, "has two rows, 50 and 1102"},
+		{"a DID twice, both in a segment", statements("UPDATE actors SET did = (SELECT did FROM actors WHERE id = 50) WHERE id = 51"),
+			KindName, "has two rows, 50 and 51"},
+		{"a DID that changed", statements("UPDATE actors SET did = 'did:plc:zzzzzzzzzzzzzzzzzzzzzzzz' WHERE id = 50"), KindName, "is not in the order by name"},
+		{"an account without its row", statements("DELETE FROM actors WHERE id = 50"), KindName, "accounts 1 to 1101 have 1100 rows"},
+		{"a name that the order by name lacks", runOf(0, runNames, func(all []entry) []entry { return without(40, all) }), KindName, "is not in the order by name"},
+		{"a name that has no row", runOf(0, runNames, func(all []entry) []entry {
+			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), appendID(nil, 50)})
+		}), KindName, `the order by name has account 50 as "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"`},
+		{"a log row that contradicts a segment: an addition", statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 takes the link of"},
+		{"a log row that contradicts a segment: a removal", statements("UPDATE records SET op = 2 WHERE seq = 1102", "UPDATE links SET op = 1 WHERE id = 1102 << 12"),
+			KindLog, "log row 1102 links"},
+		{"a log row that contradicts a segment: a rank", statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"), KindLog, "ranks the link of"},
+		{"a log row that contradicts a segment: a target", statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), KindLog, "and the index has no such link"},
+		{"a log row that contradicts an account", statements("UPDATE actors SET status = 2 WHERE id = 5"), KindLog, "gives account 5 the status 1, and it has 2"},
+		{"a log row that contradicts the one before", statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), KindLog, "can't be replayed"},
+		{"a log row that is gone", statements("DELETE FROM records WHERE seq = 300", "DELETE FROM links WHERE id >> 12 = 300"), KindLog, "log rows 1 to"},
+		{"log rows that no segment has and that are gone", statements("DELETE FROM records WHERE seq <= 1109", "DELETE FROM links WHERE id >> 12 <= 1109"), KindLog, "are in no segment, and gone"},
+		{"a link row without its log row", statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), KindLog, "link row 900000000000 belongs to no log row"},
+		{"a link row that is gone", statements("DELETE FROM links WHERE id = 1 << 12"), KindLog, "log row 1 lacks link rows"},
+		{"a link row of another collection's source", statements("UPDATE links SET source = 1 WHERE id = 200 << 12"), KindLog, "does not fit log row 200"},
+		{"a log row of no known kind", statements("UPDATE records SET op = 99 WHERE seq = 200"), KindLog, "log row 200, of op 99, lacks a part"},
+		{"a resync without its row", statements("INSERT INTO resyncs VALUES (5, 7, 200)"), KindLog, "which does not begin it"},
+		{"an upstream ahead of itself", statements("UPDATE upstream SET seq = high_seq + 1"), KindDatabase, "the highest number that it has seen"},
+		{"a gap that ends before it begins", statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), KindDatabase, "gap 1 of a is from 5 to 4"},
+		{"a damaged page of weft.db", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "weft.db")
+			base, err := sql.Open("sqlite", "file:"+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer base.Close()
+			var root, size int64
+			if err := base.QueryRow("SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'gaps'").Scan(&root, &size); err != nil {
+				t.Fatal(err)
+			}
+			flip(t, path, (root-1)*size)
+		}, KindDatabase, "malformed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			tc.damage(t, dir)
+			r, err := Check(t.Context(), dir, CheckOptions{All: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			for _, p := range r.Problems {
+				if p.Kind == tc.kind && strings.Contains(p.Text, tc.want) && p.Mend != "" {
+					return
+				}
+				found = append(found, p.Kind+": "+p.Text)
+			}
+			t.Errorf("%d problems, and not %q: %s", r.Total, tc.want, strings.Join(found, "\n"))
+		})
+	}
+}
+
+// TestCheckSample: what is wrong with many is found by a sample, and reported a bounded number of times.
+func TestCheckSample(t *testing.T) {
+	t.Parallel()
+	dir := makeFixture(t)
+	targetsOf(0, func(all []entry) []entry {
+		n := 0
+		return slices.DeleteFunc(all, func(entry) bool { n++; return n%3 == 0 })
+	})(t, dir)
+	r, err := Check(t.Context(), dir, CheckOptions{Sample: 100, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kinds[KindLink] < 10 || len(r.Problems) > maxProblems {
+		t.Errorf("%d problems, %d of them told: %v", r.Total, len(r.Problems), r.Kinds)
+	}
+	again, err := Check(t.Context(), dir, CheckOptions{Sample: 100, Seed: 3})
+	if err != nil || fmt.Sprint(again) != fmt.Sprint(r) {
+		t.Errorf("the same seed finds %+v, %v", again, err)
+	}
+}

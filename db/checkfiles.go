@@ -1,0 +1,175 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"weft.dev/weft/db/segment"
+)
+
+// verifyEntries is how many entries of segments a sample derives again: some seconds' worth.
+const verifyEntries = 5_000_000
+
+// segments checks the manifest, and each file against it, and lays the index of those files.
+func (c *check) segments(ctx context.Context) error {
+	rows, err := c.s.manifest()
+	if err != nil {
+		return err
+	}
+	if err := c.s.reader.GetContext(ctx, &c.s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
+		return fmt.Errorf("read the name of the index: %w", err)
+	}
+	var first int64
+	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+		return err
+	}
+	if c.mendFile = mendFile; first == 1 {
+		c.mendFile = mendFileOrLog
+	}
+	c.whole = true
+	c.adjacent(rows)
+	var files []*file
+	for i, row := range rows {
+		c.tell(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
+		f := c.segment(row)
+		if f == nil {
+			c.whole = false
+			continue
+		}
+		files = append(files, f)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	// From here on, closeFiles closes them.
+	c.s.version.Store(c.s.base(files))
+	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
+	if err := c.verify(ctx, files); err != nil {
+		return err
+	}
+	return c.strays(rows)
+}
+
+// adjacent checks that the segments' ranges follow each other, from the first log row on.
+func (c *check) adjacent(rows []manifestRow) {
+	next, before := uint64(1), manifestRow{}
+	for _, row := range rows {
+		switch {
+		case row.ToSeq < row.FromSeq:
+			c.found(KindManifest, mendDB, "segment %s has the log rows %d to %d", row.File, row.FromSeq, row.ToSeq)
+		case row.FromSeq > next:
+			c.found(KindManifest, mendDB, "no segment has the log rows %d to %d, which lie before %s", next, row.FromSeq-1, row.File)
+		case row.FromSeq < next:
+			c.found(KindManifest, mendDB, "segment %s begins at log row %d, and %s ends at %d", row.File, row.FromSeq, before.File, next-1)
+		}
+		if row.FromSeq != next || row.ToSeq < row.FromSeq {
+			c.whole = false
+		}
+		if row.Actors < before.Actors || row.Collections < before.Collections || row.Sources < before.Sources {
+			c.found(KindManifest, mendDB, "segment %s has fewer names than the older %s", row.File, before.File)
+		}
+		next, before = row.ToSeq+1, row
+	}
+}
+
+// segment checks a file against its row in the manifest, and opens it; nil when it is not what was written.
+func (c *check) segment(row manifestRow) *file {
+	path := filepath.Join(c.s.cfg.Dir, "segments", row.File)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		c.found(KindSegment, c.mendFile, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
+		return nil
+	case err != nil:
+		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
+		return nil
+	case info.Size() != row.Bytes:
+		c.found(KindSegment, c.mendFile, "segment %s has %d bytes and should have %d", row.File, info.Size(), row.Bytes)
+		return nil
+	}
+	sum, err := segment.FileChecksum(path)
+	if err != nil {
+		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
+		return nil
+	}
+	if sum != row.Checksum {
+		c.found(KindSegment, c.mendFile, "segment %s is damaged: its checksum is %.16s…, not %.16s…", row.File, sum, row.Checksum)
+		return nil
+	}
+	opened, err := segment.Open(path, runKinds, c.s.blocks)
+	if err != nil {
+		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, err)
+		return nil
+	}
+	for _, id := range runIDs {
+		if opened.Run(id) == nil {
+			c.found(KindSegment, c.mendFile, "segment %s lacks the run %d", row.File, id)
+			_ = opened.Close()
+			return nil
+		}
+	}
+	meta := opened.Meta()
+	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) || meta["instance"] != c.s.instance {
+		c.found(KindSegment, c.mendFile, "segment %s is another's: it has log rows %s to %s of the index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
+	}
+	if total := opened.Run(runTargets).Total(); total != row.Links {
+		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)
+	}
+	return &file{manifestRow: row, Segment: opened, path: path}
+}
+
+// verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
+func (c *check) verify(ctx context.Context, files []*file) error {
+	files = slices.Clone(files)
+	if !c.o.All {
+		c.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+	}
+	n, entries := 0, int64(0)
+	for _, f := range files {
+		size := int64(0)
+		for _, r := range f.Info().Runs {
+			size += r.Entries
+		}
+		if !c.o.All && entries+size > verifyEntries {
+			continue
+		}
+		n, entries = n+1, entries+size
+		c.tell("the entries of " + f.File)
+		if err := f.Verify(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.found(KindSegment, mendIndex, "segment %s contradicts itself: %v", f.File, err)
+			c.whole = false
+		}
+	}
+	c.checked("entries", entries, fmt.Sprintf("of %d of %d segments, and what follows from them", n, len(files)))
+	return nil
+}
+
+// strays notes what lies among the segments and is none.
+func (c *check) strays(rows []manifestRow) error {
+	entries, err := os.ReadDir(filepath.Join(c.s.cfg.Dir, "segments"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list the segments: %w", err)
+	}
+	for _, e := range entries {
+		if slices.ContainsFunc(rows, func(r manifestRow) bool { return r.File == e.Name() }) {
+			continue
+		}
+		what := "no file of weft's, and left alone"
+		if segmentName.MatchString(e.Name()) {
+			what = "left by a crash; the next start of weft serve removes it"
+		}
+		c.report.Notes = append(c.report.Notes, "segments/"+e.Name()+" is not in the manifest: "+what)
+	}
+	return nil
+}

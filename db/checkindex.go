@@ -1,0 +1,299 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/run"
+)
+
+// index holds the two orders of links against each other. They sort differently, so that each entry of one is looked up
+// in the other, which takes little memory whatever the size of the index.
+func (c *check) index(ctx context.Context) error {
+	if !c.whole {
+		return nil // log has said so
+	}
+	if v := c.s.version.Load(); !c.o.All && v.linking > int64(c.o.Sample) {
+		return c.sample(ctx)
+	}
+	if err := c.allRecords(ctx); err != nil {
+		return err
+	}
+	return c.allTargets(ctx)
+}
+
+// allRecords goes through the order by record, and counts the records that link.
+func (c *check) allRecords(ctx context.Context) error {
+	c.tell("records")
+	v := c.s.version.Load()
+	records, links := int64(0), int64(0)
+	for sc := v.records.Scan(nil, nil, false); ; {
+		if !sc.Next() {
+			if err := sc.Err(); err != nil {
+				return err
+			}
+			break
+		}
+		n, err := c.record(sc.Key(), sc.Value(), true)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			records++
+			links += int64(n)
+		}
+		if err := c.step(ctx, "records", v.linking); err != nil {
+			return err
+		}
+	}
+	if records != v.linking {
+		c.found(KindCount, mendIndex, "the index counts %d records that link, and has %d", v.linking, records)
+	}
+	c.checked("records", records, fmt.Sprintf("all; their %d links looked up in lists", links))
+	return nil
+}
+
+// record checks an entry of the order by record, and looks its links up in the order by target. It gives the number of
+// links. both says that the order by target is gone through as well, where what is too much is found.
+func (c *check) record(key, value []byte, both bool) (int, error) {
+	if actor, rest, err := cutID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
+		if len(value) != 8 || actor == 0 || actor > c.actors {
+			c.found(KindLink, mendIndex, "account %d has the revision %x", actor, value)
+		}
+		return 0, nil
+	}
+	actor, collection, rkey, err := cutRecordKey(key)
+	if err != nil || !bytes.Equal(recordKey(nil, actor, collection, rkey), key) {
+		c.found(KindLink, mendIndex, "the order by record has the key %x, which is none", key)
+		return 0, nil
+	}
+	links, err := cutLinks(nil, value, rkey)
+	if err != nil {
+		c.found(KindLink, mendIndex, "%s has links that can't be read: %x", c.nameRecord(key), value)
+		return 1, nil
+	}
+	if actor == 0 || actor > c.actors || collection > c.collections {
+		c.found(KindName, mendIndex, "a record is of account %d and collection %d, of which one has no row", actor, collection)
+	}
+	shown := c.shown(actor, key)
+	if j := c.s.jobs[actor]; c.s.status[actor] == StatusDeleted && (j == nil || !j.purge || bytes.Compare(key, j.after) <= 0) {
+		c.found(KindLink, mendIndex, "%s links, and its account is deleted", c.nameRecord(key))
+	}
+	for i, l := range links {
+		if i > 0 && compareLinks(links[i-1], l) >= 0 {
+			c.found(KindLink, mendIndex, "%s has its links out of order, or one twice", c.nameRecord(key))
+		}
+		if of, ok := c.collectionOf(l.source); !ok || of != collection || l.derived && rkey[0] != rkeyTID {
+			c.found(KindName, mendIndex, "%s links from source %d, which is none of its collection, or ranks itself by a time that it hasn't", c.nameRecord(key), l.source)
+		}
+		c.targetNames(key, l.target)
+		if err := c.recordLink(key, l, position{l.rank, actor, appendPlace(nil, l.rank, rkey)}, shown, both); err != nil {
+			return 0, err
+		}
+	}
+	return len(links), nil
+}
+
+// recordLink looks a link of a record up in the order by target.
+func (c *check) recordLink(key []byte, l recordLink, p position, shown, both bool) error {
+	v := c.s.version.Load()
+	in := list{v, appendID(bytes.Clone(l.target), l.source)}
+	value, ok, err := v.targets.Find(p.append(bytes.Clone(in.prefix)))
+	if err != nil {
+		return err
+	}
+	switch has := ok && value[0] == linked; {
+	case has && !shown && !both:
+		c.found(KindLink, mendIndex, "%s links to %s and is listed there, and its account is not active", c.nameRecord(key), c.nameTarget(l))
+	case !has && shown:
+		c.found(KindLink, mendIndex, "%s links to %s at rank %d, and is not listed there", c.nameRecord(key), c.nameTarget(l), l.rank)
+	}
+	return nil
+}
+
+// targetNames checks that the ids in a target have names.
+func (c *check) targetNames(key, target []byte) {
+	t, err := decodeTarget(target)
+	if err != nil {
+		c.found(KindLink, mendIndex, "%s links to %x, which is no target", c.nameRecord(key), target)
+		return
+	}
+	if t.text == "" && (t.actor == 0 || t.actor > c.actors || t.collection > c.collections) {
+		c.found(KindName, mendIndex, "%s links to account %d, collection %d, of which one has no row", c.nameRecord(key), t.actor, t.collection)
+	}
+}
+
+// shown says whether the order by target is to have a record's links.
+func (c *check) shown(actor uint64, key []byte) bool {
+	f := fold{s: c.s}
+	return f.shown(actor, key)
+}
+
+// allTargets goes through the order by target, and counts its links.
+func (c *check) allTargets(ctx context.Context) error {
+	c.tell("links by target")
+	v := c.s.version.Load()
+	total, lists := v.targets.Total(), int64(0)
+	var at walked
+	for sc := v.targets.Scan(nil, nil, false); ; {
+		more := sc.Next()
+		if !more && sc.Err() != nil {
+			return sc.Err()
+		}
+		if at.prefix != nil && (!more || !bytes.HasPrefix(sc.Key(), at.prefix)) {
+			lists++
+			if err := c.endList(ctx, &at); err != nil {
+				return err
+			}
+		}
+		if !more {
+			break
+		}
+		if err := c.listed(&at, sc.Key()); err != nil {
+			return err
+		}
+		if err := c.step(ctx, "links by target", total); err != nil {
+			return err
+		}
+	}
+	if c.steps != total {
+		c.found(KindCount, mendIndex, "the index counts %d links, and has %d", total, c.steps)
+	}
+	c.checked("links", c.steps, fmt.Sprintf("all, looked up in records; counts of %d lists", lists))
+	return nil
+}
+
+// walked is a list while its links go by.
+type walked struct {
+	prefix  []byte
+	n       int64
+	members []uint32      // the first of them
+	set     *distinct.Set // all, where there are many
+	large   bool          // an id is beyond what sets hold
+}
+
+// add counts a link.
+func (w *walked) add(actor uint64) {
+	w.n++
+	w.large = w.large || actor > 1<<32-1
+	switch {
+	case w.large:
+		w.set, w.members = nil, nil
+	case w.set != nil:
+		w.set.Add(uint32(actor), 1)
+	default:
+		if w.members = append(w.members, uint32(actor)); len(w.members) > shortList {
+			w.set = &distinct.Set{}
+			for _, m := range w.members {
+				w.set.Add(m, 1)
+			}
+			w.members = w.members[:0]
+		}
+	}
+}
+
+// listed checks an entry of the order by target, and looks it up in its record.
+func (c *check) listed(at *walked, key []byte) error {
+	n := targetLen(key)
+	source, rest, err := cutID(key[n:])
+	var p position
+	if n > 0 && err == nil {
+		var tail []byte
+		if p, tail, err = cutPosition(rest); err == nil && (len(tail) > 0 || !bytes.Equal(appendPlace(nil, p.rank, p.rkey()), p.place)) {
+			err = errKey
+		}
+	}
+	if n == 0 || err != nil {
+		c.found(KindLink, mendIndex, "the order by target has the key %x, which is none", key)
+		return nil
+	}
+	if at.prefix == nil {
+		*at = walked{prefix: bytes.Clone(key[:len(key)-len(rest)]), members: at.members[:0]}
+	}
+	at.add(p.actor)
+	collection, ok := c.collectionOf(source)
+	if !ok || p.actor == 0 || p.actor > c.actors {
+		c.found(KindName, mendIndex, "the list %x has a link of account %d from source %d, of which one has no row", at.prefix, p.actor, source)
+		return nil
+	}
+	rkey := p.rkey()
+	record := recordKey(nil, p.actor, collection, rkey)
+	value, _, err := c.s.version.Load().records.Find(record)
+	if err != nil {
+		return err
+	}
+	links, err := cutLinks(nil, value, rkey)
+	if err != nil {
+		return nil // the order by record says so itself
+	}
+	has := recordLink{source: source, target: key[:n]}
+	for _, l := range links {
+		if compareLinks(l, has) != 0 {
+			continue
+		}
+		if l.rank != p.rank {
+			c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, and its own rank is %d", c.nameRecord(record), c.nameTarget(has), p.rank, l.rank)
+		}
+		if !c.shown(p.actor, record) {
+			c.found(KindLink, mendIndex, "%s is listed among the links to %s, and its account is not active", c.nameRecord(record), c.nameTarget(has))
+		}
+		return nil
+	}
+	c.found(KindLink, mendIndex, "%s is listed among the links to %s, and does not link there", c.nameRecord(record), c.nameTarget(has))
+	return nil
+}
+
+// endList holds what was counted of a list against its sums.
+func (c *check) endList(ctx context.Context, at *walked) error {
+	l := list{c.s.version.Load(), at.prefix}
+	total, err := l.total()
+	if err != nil {
+		return err
+	}
+	if total != at.n {
+		c.found(KindCount, mendIndex, "%s has %d links, and its total says %d", c.nameList(at.prefix), at.n, total)
+	}
+	if at.set != nil {
+		want := int64(at.set.Count())
+		got, ok, err := l.distinctOfSets(ctx)
+		if err != nil {
+			return err
+		}
+		if ok && got != want {
+			c.found(KindCount, mendIndex, "%s has the links of %d accounts, and its sets say %d", c.nameList(at.prefix), want, got)
+		}
+	}
+	at.prefix, at.set = nil, nil
+	return nil
+}
+
+// nextList is the prefix of the list that a key is in, or of the first behind it.
+func (c *check) nextList(from []byte) ([]byte, error) {
+	sc := c.s.version.Load().targets.Scan(from, nil, false)
+	if !sc.Next() {
+		return nil, sc.Err()
+	}
+	n := targetLen(sc.Key())
+	_, rest, err := cutID(sc.Key()[n:])
+	if n == 0 || err != nil {
+		return nil, nil
+	}
+	return bytes.Clone(sc.Key()[:len(sc.Key())-len(rest)]), nil
+}
+
+// recordAt is the first entry of the order by record from a key on that is not a revision.
+func (c *check) recordAt(from []byte, skip int) *run.Scan {
+	sc := c.s.version.Load().records.Scan(from, nil, false)
+	for sc.Next() {
+		if _, rest, err := cutID(sc.Key()); err == nil && len(rest) == 1 {
+			continue
+		}
+		if skip == 0 {
+			return sc
+		}
+		skip--
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// sampleLog is how many of the newest log rows a sample looks at.
+const sampleLog = 1_000_000
+
+// logRules hold for each row of the log, whatever the index has.
+var logRules = []sqlRule{
+	{KindLog, mendDB, `SELECT printf('log rows %d to %d are %d', min(seq), max(seq), count(*)) FROM records WHERE seq >= ?1
+		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
+	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records WHERE seq >= ?1 AND
+		(op NOT BETWEEN 1 AND 9 OR op IN (1, 2, 3, 6) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9) AND rkey IS NOT NULL
+		OR (op = 4) <> (status IS NOT NULL) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
+	{KindLog, mendDB, `SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection) FROM records
+		WHERE seq >= ?1 AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
+	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM links
+		WHERE id >= ?1 << 12 AND (id >> 12) NOT IN (SELECT seq FROM records)`},
+	{KindLog, mendDB, `SELECT printf('link row %d, of op %d and source %d, does not fit log row %d', links.id, links.op, source, seq)
+		FROM links JOIN records ON seq = links.id >> 12 LEFT JOIN sources ON sources.id = source
+		WHERE links.id >= ?1 << 12 AND (links.op NOT IN (0, 1) OR sources.collection IS NOT records.collection
+		OR records.op = 3 AND links.op = 1 OR rank < 0 OR rank IS NULL AND typeof(rkey) <> 'integer')`},
+	{KindLog, mendDB, `SELECT printf('log row %d changed nothing: it has no link rows', seq) FROM records WHERE seq >= ?1 AND op IN (1, 2, 3)
+		AND NOT EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
+	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has link rows', seq, op) FROM records WHERE seq >= ?1 AND op NOT IN (1, 2, 3)
+		AND EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
+	{KindLog, mendDB, `SELECT printf('log row %d lacks link rows: its last has the number %d, and there are %d', id >> 12, max(id & 4095), count(*))
+		FROM links WHERE id >= ?1 << 12 GROUP BY id >> 12 HAVING max(id & 4095) <> count(*) - 1`},
+	{KindLog, mendDB, `SELECT printf('log row %d gives account %d the status %d, and it has %d', seq, id, changed & 15, actors.status)
+		FROM (SELECT actor, max(seq) AS seq, status AS changed FROM records WHERE seq >= ?1 AND op = 4 GROUP BY actor)
+		JOIN actors ON id = actor WHERE changed & 15 <> actors.status`},
+	{KindLog, mendDB, `SELECT printf('the resync of account %d is open since log row %d, which does not begin it', actor, since_seq) FROM resyncs
+		WHERE since_seq >= ?1 AND NOT EXISTS (SELECT 1 FROM records WHERE seq = since_seq AND op = 5 AND records.actor = resyncs.actor
+		AND ifnull(records.rev, 0) = resyncs.rev)`},
+}
+
+// log checks the log by itself, and then replays what no segment holds, as a start does.
+func (c *check) log(ctx context.Context) error {
+	c.tell("the log")
+	v := c.s.version.Load()
+	if v == nil {
+		return fmt.Errorf("the log can't be held against segments that can't be read")
+	}
+	oldest, newest, err := c.s.LogRange(ctx)
+	if err != nil {
+		return err
+	}
+	if oldest > v.sealed+1 {
+		c.found(KindLog, mendDB, "log rows %d to %d are in no segment, and gone", v.sealed+1, oldest-1)
+	}
+	if newest != 0 && newest < v.sealed {
+		c.found(KindLog, mendDB, "the log ends at row %d, and the segments at %d", newest, v.sealed)
+	}
+	from := max(oldest, 1)
+	if !c.o.All && newest > sampleLog {
+		from = max(from, newest-sampleLog+1)
+	}
+	if err := c.rules(ctx, logRules, from); err != nil {
+		return err
+	}
+	if newest > 0 {
+		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
+	}
+	if err := c.s.loadNames(ctx); err != nil {
+		return fmt.Errorf("read names: %w", err)
+	}
+	if !c.whole {
+		c.report.Left = append(c.report.Left, "what the index holds: first bring the segments back")
+		return nil
+	}
+	c.tell("the log rows that no segment has")
+	if err := c.s.replay(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.found(KindLog, mendDB, "the log can't be replayed, and weft serve won't start: %v", err)
+		c.report.Left = append(c.report.Left, "what the index holds, without the log rows that no segment has")
+		c.whole = false
+		return nil
+	}
+	return c.effects(ctx, from, newest)
+}
+
+// effects holds the newest log row of each link against the order by record. SQLite sorts, in temporary files where it
+// has to, so that a log of any length takes little memory. A sample takes all rows of some accounts.
+func (c *check) effects(ctx context.Context, from, newest uint64) error {
+	if newest == 0 {
+		return nil
+	}
+	c.tell("the log rows of each link")
+	purged, err := c.purges(ctx, from)
+	if err != nil {
+		return err
+	}
+	parts := uint64(1) // of which one is taken
+	if rows := newest - from + 1; !c.o.All && rows > uint64(c.o.Sample) {
+		parts = rows / uint64(c.o.Sample)
+	}
+	// An odd constant (2^32 / golden ratio) spreads the accounts, whose ids follow one another.
+	rows, err := c.s.reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
+		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
+		WHERE seq >= ?1 AND records.op IN (1, 2, 3) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
+		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`, int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var at effect
+	records := int64(0)
+	for rows.Next() {
+		var r row
+		var l linkRow
+		var rkey any
+		if err := rows.Scan(&r.seq, &r.op, &r.actor, &r.collection, &rkey, &l.op, &l.source, &l.target, &l.rank); err != nil {
+			return err
+		}
+		if r.rkey, err = rkeyOfColumn(rkey); err != nil || r.rkey == nil || r.collection == 0 {
+			continue // a rule has said so
+		}
+		if key := recordKey(nil, r.actor, r.collection, r.rkey); !bytes.Equal(key, at.key) {
+			c.endEffect(&at)
+			records++
+			if at, err = c.newEffect(key, &r, purged); err != nil {
+				return err
+			}
+		}
+		c.effect(&at, &r, &l)
+		if err := c.step(ctx, "the log rows of each link", 0); err != nil {
+			return err
+		}
+	}
+	c.endEffect(&at)
+	c.checked("records in the log", records, "their newest log rows against the index")
+	return rows.Err()
+}
+
+// purge is the log row that deleted an account last, and the one that did so before it; 0: none.
+type purge struct{ last, before uint64 }
+
+// purges finds the accounts that were deleted in the log.
+func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
+	var rows []struct{ Actor, Seq uint64 }
+	if err := c.s.reader.SelectContext(ctx, &rows, "SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
+		int64(from), int64(OpAccount), int64(StatusDeleted)); err != nil {
+		return nil, err
+	}
+	purged := map[uint64]purge{}
+	for _, r := range rows {
+		purged[r.Actor] = purge{r.Seq, purged[r.Actor].last}
+	}
+	return purged, nil
+}
+
+// effect is a record while its rows in the log go by.
+type effect struct {
+	key    []byte
+	links  []recordLink // in the order by record
+	purged uint64       // rows before this one have no effect
+	newest uint64       // row
+	op     Op           // of it
+	source uint64       // of the link row before
+	target []byte
+}
+
+func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, error) {
+	at := effect{key: key, purged: purged[r.actor].last}
+	if j := c.s.jobs[r.actor]; j != nil && j.purge && bytes.Compare(key, j.after) > 0 {
+		at.purged = purged[r.actor].before // the job that purges the account has not come to it
+	}
+	value, _, err := c.s.version.Load().records.Find(key)
+	if err != nil {
+		return at, err
+	}
+	if at.links, err = cutLinks(nil, value, r.rkey); err != nil {
+		at.links, at.purged = nil, math.MaxUint64 // the order by record says so itself
+	}
+	return at, nil
+}
+
+// effect checks a link row: the first of each link is the newest, and says whether the record has it.
+func (c *check) effect(at *effect, r *row, l *linkRow) {
+	if r.seq > at.newest {
+		at.newest, at.op = r.seq, r.op
+	}
+	if at.target != nil && at.source == l.source && bytes.Equal(at.target, l.target) {
+		return
+	}
+	at.source, at.target = l.source, append(at.target[:0:0], l.target...)
+	i := slices.IndexFunc(at.links, func(has recordLink) bool { return has.source == l.source && bytes.Equal(has.target, l.target) })
+	link := recordLink{source: l.source, target: at.target}
+	switch has := i >= 0; {
+	case r.seq <= at.purged:
+		if has && at.purged != math.MaxUint64 {
+			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key), c.nameTarget(link), at.purged)
+		}
+	case l.op == linked && !has:
+		c.found(KindLog, mendIndex, "log row %d links %s to %s, and the index has no such link", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+	case l.op == unlinked && has:
+		c.found(KindLog, mendIndex, "log row %d takes the link of %s to %s away, and the index has it", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+	case has && (at.links[i].derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].rank):
+		c.found(KindLog, mendIndex, "log row %d ranks the link of %s to %s at %d, and the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].rank)
+	}
+}
+
+// endEffect checks what the newest row of a record says about all its links.
+func (c *check) endEffect(at *effect) {
+	if at.op == OpDelete && at.newest > at.purged && len(at.links) > 0 {
+		c.found(KindLog, mendIndex, "log row %d deletes %s, and the index has it", at.newest, c.nameRecord(at.key))
+	}
+}

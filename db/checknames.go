@@ -1,0 +1,182 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"weft.dev/weft/link"
+)
+
+// nameTable is a table of names, and how its rows are read.
+type nameTable struct {
+	kind byte
+	what string
+	from string // the columns id, collection and name
+}
+
+var nameTables = []nameTable{
+	{'d', "account", "(SELECT id, 0 AS collection, did AS name FROM actors)"},
+	{'c', "collection", "(SELECT id, 0 AS collection, nsid AS name FROM collections)"},
+	{'s', "source", "(SELECT id, collection, path AS name FROM sources)"},
+}
+
+// names holds the rows of names against the order by name, both ways: each row is there with its id, and as many
+// entries are there as rows, so that no name has two ids and no id two names.
+func (c *check) names(ctx context.Context) error {
+	if !c.whole {
+		c.report.Left = append(c.report.Left, "the names, which the segments hold as well")
+		return c.loadIDs(ctx)
+	}
+	c.tell("names")
+	rows := int64(0)
+	for _, t := range nameTables {
+		var n int64
+		if err := c.s.reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
+			return err
+		}
+		rows += n
+		if t.kind == 'd' && !c.o.All && n > int64(c.o.Sample) {
+			for range c.o.Sample {
+				id := c.rand.Uint64N(uint64(n)) + 1
+				if err := c.nameRows(ctx, t, " WHERE id = ?", int64(id)); err != nil {
+					return err
+				}
+			}
+		} else if err := c.nameRows(ctx, t, ""); err != nil {
+			return err
+		}
+	}
+	looked := c.steps
+	if err := c.loadIDs(ctx); err != nil {
+		return err
+	}
+	if entries := int64(c.s.version.Load().names.Len()); entries != rows {
+		c.found(KindName, mendDB, "%d names have a row, and %d an entry in the order by name", rows, entries)
+		if err := c.nameEntries(ctx); err != nil {
+			return err
+		}
+	}
+	c.checked("names", looked, fmt.Sprintf("of %d, each row against the order by name", rows))
+	return nil
+}
+
+// nameRows looks rows up in the order by name.
+func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
+	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, collection uint64
+		var name string
+		if err := rows.Scan(&id, &collection, &name); err != nil {
+			return err
+		}
+		key := []byte{t.kind}
+		if t.kind == 's' {
+			key = appendID(key, collection)
+		}
+		has, ok, err := c.s.version.Load().id(append(key, name...))
+		if err != nil {
+			return err
+		}
+		switch {
+		case t.kind == 'd' && !link.ValidDID(name) || t.kind == 'c' && !link.ValidNSID(name):
+			c.found(KindName, mendDB, "%s %d is called %q, which is no name of one", t.what, id, name)
+		case !ok:
+			c.found(KindName, mendIndex, "%s %d, %s, is not in the order by name", t.what, id, name)
+		case has != id:
+			if err := c.twoIDs(ctx, t, id, has, collection, name); err != nil {
+				return err
+			}
+		}
+		if err := c.step(ctx, "names", 0); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// twoIDs reports a name that its row gives one id, and the order by name another.
+func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
+	var n int
+	if err := c.s.reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
+		int64(other), int64(collection), name); err != nil {
+		return err
+	}
+	if n > 0 {
+		c.found(KindName, mendDB, "%s %s has two rows, %d and %d", t.what, name, min(id, other), max(id, other))
+		return nil
+	}
+	c.found(KindName, mendIndex, "%s %s has the id %d in its row, and %d in the order by name", t.what, name, id, other)
+	return nil
+}
+
+// nameEntries looks all entries of the order by name up in the tables.
+func (c *check) nameEntries(ctx context.Context) error {
+	sc := c.s.version.Load().names.Scan(nil, nil, false)
+	for sc.Next() {
+		id, rest, err := cutID(sc.Value())
+		if err != nil || len(rest) > 0 {
+			c.found(KindName, mendIndex, "the order by name has the entry %x at %q", sc.Value(), sc.Key())
+			continue
+		}
+		for _, t := range nameTables {
+			if t.kind != sc.Key()[0] {
+				continue
+			}
+			var collection uint64
+			var name string
+			err := c.s.reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?", int64(id)).Scan(&collection, &name)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+			want := []byte{t.kind}
+			if t.kind == 's' {
+				want = appendID(want, collection)
+			}
+			if err != nil || string(append(want, name...)) != string(sc.Key()) {
+				c.found(KindName, mendIndex, "the order by name has %s %d as %q, and its row has not", t.what, id, sc.Key()[1:])
+			}
+		}
+		if err := c.step(ctx, "the order by name", 0); err != nil {
+			return err
+		}
+	}
+	return sc.Err()
+}
+
+// loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept whole.
+func (c *check) loadIDs(ctx context.Context) error {
+	if err := c.s.reader.QueryRowContext(ctx, "SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
+		&c.actors, &c.collections); err != nil {
+		return err
+	}
+	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, collection uint64
+		if err := rows.Scan(&id, &collection); err != nil {
+			return err
+		}
+		for uint64(len(c.sources)) < id {
+			c.sources = append(c.sources, 0)
+		}
+		c.sources = append(c.sources, collection)
+	}
+	return rows.Err()
+}
+
+// collectionOf is the collection of a source; ok is false when there is no such source.
+func (c *check) collectionOf(source uint64) (collection uint64, ok bool) {
+	if source >= uint64(len(c.sources)) {
+		return 0, false
+	}
+	return c.sources[source], c.sources[source] != 0
+}

@@ -1,0 +1,116 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"weft.dev/weft/db/run"
+)
+
+const (
+	// sampleSkip is how many records of an account the sample may pass over, so that it isn't always the first.
+	sampleSkip = 16
+	// sampleLinks is how many links of a list are looked up in their records.
+	sampleLinks = 100
+	// sampleList is how long a list is counted wholly. Some that are longer are too, while sampleWalk links are not used up.
+	sampleList = 10_000
+	sampleWalk = 10_000_000
+)
+
+// sample checks records of random accounts, and lists: of each record one list that it is in, or the one behind it,
+// which may be a list that no record knows of.
+func (c *check) sample(ctx context.Context) error {
+	c.tell("records and lists")
+	records, links, lists, walk := int64(0), int64(0), int64(0), int64(sampleWalk)
+	for range c.o.Sample {
+		if err := c.step(ctx, "records and lists", int64(c.o.Sample)); err != nil {
+			return err
+		}
+		sc := c.recordAt(appendID(nil, c.rand.Uint64N(max(c.actors, 1))+1), c.rand.IntN(sampleSkip))
+		if sc == nil {
+			continue // behind the last record
+		}
+		n, err := c.record(sc.Key(), sc.Value(), false)
+		if err != nil {
+			return err
+		}
+		records++
+		links += int64(n)
+		prefix, err := c.listOf(sc.Key(), sc.Value())
+		if err != nil {
+			return err
+		}
+		if prefix == nil {
+			continue
+		}
+		lists++
+		if err := c.list(ctx, prefix, &walk); err != nil {
+			return err
+		}
+	}
+	c.checked("records", records, fmt.Sprintf("at random; their %d links looked up in lists", links))
+	c.checked("lists", lists, fmt.Sprintf("at random; %d links of each looked up in records; counts", sampleLinks))
+	c.report.Left = append(c.report.Left, "the number of records that link, which only --all counts")
+	return nil
+}
+
+// listOf chooses the list of one of a record's links, or the one behind it.
+func (c *check) listOf(key, value []byte) ([]byte, error) {
+	_, _, rkey, err := cutRecordKey(key)
+	if err != nil {
+		return nil, nil
+	}
+	found, err := cutLinks(nil, value, rkey)
+	if err != nil || len(found) == 0 {
+		return nil, nil
+	}
+	l := found[c.rand.IntN(len(found))]
+	prefix := appendID(bytes.Clone(l.target), l.source)
+	if c.rand.IntN(2) == 0 {
+		return prefix, nil
+	}
+	return c.nextList(run.After(prefix))
+}
+
+// list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be counted.
+func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
+	v := c.s.version.Load()
+	total, err := v.targets.Weigh(prefix)
+	if err != nil {
+		return err
+	}
+	at := walked{prefix: prefix}
+	first := int64(0) // of the links that are looked up
+	if total > sampleLinks {
+		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
+	}
+	whole := total <= max(sampleList, *walk)
+	sc := v.targets.Scan(prefix, run.After(prefix), false)
+	for n := int64(0); sc.Next(); n++ {
+		if err := checkContext(ctx, int(n)); err != nil {
+			return err
+		}
+		switch {
+		case n >= first && n < first+sampleLinks:
+			if err := c.listed(&at, sc.Key()); err != nil {
+				return err
+			}
+		case !whole:
+			if n >= first+sampleLinks {
+				return nil
+			}
+		default:
+			if p, err := (list{v, prefix}).position(sc); err == nil {
+				at.add(p.actor)
+			}
+		}
+		if n > sampleList {
+			*walk--
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return err
+	}
+	return c.endList(ctx, &at)
+}

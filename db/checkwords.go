@@ -1,0 +1,59 @@
+package db
+
+import (
+	"context"
+	"fmt"
+)
+
+// lazy is a name that is looked up when it is printed.
+type lazy func() string
+
+func (l lazy) String() string { return l() }
+
+// nameRecord names a record by its key.
+func (c *check) nameRecord(key []byte) lazy {
+	return func() string {
+		actor, collection, rkey, err := cutRecordKey(key)
+		if err != nil {
+			return fmt.Sprintf("the record %x", key)
+		}
+		ctx := context.Background()
+		dids, err := c.s.dids(ctx, []uint64{actor})
+		if err != nil {
+			return fmt.Sprintf("the record %x of account %d", rkey, actor)
+		}
+		nsid, err := c.s.nsid(ctx, collection)
+		if err != nil {
+			nsid = fmt.Sprintf("collection-%d", collection)
+		}
+		return "at://" + dids[actor] + "/" + nsid + "/" + rkeyString(rkey)
+	}
+}
+
+// nameTarget names a link by its target and its source.
+func (c *check) nameTarget(l recordLink) lazy {
+	return func() string {
+		ctx := context.Background()
+		target := fmt.Sprintf("the target %x", l.target)
+		if targets, err := c.s.targetStrings(ctx, [][]byte{l.target}); err == nil {
+			target = targets[0]
+		}
+		source, err := c.s.source(ctx, l.source)
+		if err != nil {
+			return fmt.Sprintf("%s from source %d", target, l.source)
+		}
+		return target + " from " + source.Collection + ":" + source.Path
+	}
+}
+
+// nameList names a list by its prefix.
+func (c *check) nameList(prefix []byte) lazy {
+	return func() string {
+		n := targetLen(prefix)
+		source, _, err := cutID(prefix[n:])
+		if err != nil {
+			return fmt.Sprintf("the list %x", prefix)
+		}
+		return "the list of links to " + c.nameTarget(recordLink{source: source, target: prefix[:n]}).String()
+	}
+}
