@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"syscall"
 
 	"weft.dev/weft/db/segment"
 )
@@ -151,8 +153,8 @@ func (s *Store) openSegments() ([]*file, error) {
 // then the index is rebuilt from the log, as after the restore of the database alone.
 func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 	files, err := s.openSegments()
-	if err == nil {
-		return files, nil
+	if !errors.Is(err, errLost) {
+		return files, err
 	}
 	var first, rows int64
 	if e := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), (SELECT count(*) FROM segments) FROM records").Scan(&first, &rows); e != nil {
@@ -170,19 +172,27 @@ func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 	return s.openSegments() // removes the files that are left
 }
 
+// errLost says that a segment is not there, or is not what the manifest says.
+var errLost = errors.New("the segment is lost")
+
 // openSegment opens a segment that the manifest names.
 func (s *Store) openSegment(row manifestRow) (*file, error) {
 	path := filepath.Join(s.cfg.Dir, "segments", row.File)
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; bring it back from the replica: %w", path, row.Links, err)
-	}
-	if info.Size() != row.Bytes {
-		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica", path, info.Size(), row.Bytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; bring it back from the replica: %w", path, row.Links, errLost)
+	case err != nil:
+		return nil, fmt.Errorf("segment %s: %w", row.File, err)
+	case info.Size() != row.Bytes:
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica: %w", path, info.Size(), row.Bytes, errLost)
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
-	if err != nil {
-		return nil, fmt.Errorf("%w; bring the file back from the replica", err)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
+		return nil, err // the file may be good
+	case err != nil:
+		return nil, fmt.Errorf("%w; bring the file back from the replica: %w", err, errLost)
 	}
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
 }

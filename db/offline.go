@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -54,11 +53,11 @@ func openOffline(dir string) (*Store, error) {
 // openReader opens weft.db for reading only. Where no WAL lies beside it, all is in the file, and nobody can write: a
 // replicator that is at work holds the WAL open. SQLite is told so, or it would make the two files of a WAL.
 func (s *Store) openReader(path string) error {
-	abs, err := filepath.Abs(path)
+	uri, err := fileURI(path)
 	if err != nil {
 		return err
 	}
-	name := "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
+	name := uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
 		name += "&immutable=1"
 	}

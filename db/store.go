@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -155,9 +156,13 @@ func (s *Store) open() (err error) {
 	}
 	path := filepath.Join(s.cfg.Dir, "weft.db")
 	s.wal.path = path + "-wal"
+	uri, err := fileURI(path)
+	if err != nil {
+		return err
+	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
 	// nothing measurable.
-	s.writer, err = sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
 		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)
@@ -166,7 +171,7 @@ func (s *Store) open() (err error) {
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	s.reader, err = sqlx.Open("sqlite", "file:"+path+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
@@ -202,6 +207,15 @@ func (s *Store) load(path string) error {
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
+}
+
+// fileURI is a path as SQLite takes it before parameters: a ? or a % in it is its own.
+func fileURI(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("db: find %s: %w", path, err)
+	}
+	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath(), nil
 }
 
 func (s *Store) isClosed() bool {

@@ -131,6 +131,31 @@ func TestOneProcessPerDirectory(t *testing.T) {
 	}
 }
 
+// TestOddDirectories: the database lies in its directory, however that is named.
+func TestOddDirectories(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a?b", "a#b", "a%41", "a b", "ä&c=d"} {
+		dir := filepath.Join(t.TempDir(), name)
+		s := open(t, dir)
+		if _, err := s.Apply(db.Batch{Host: "real", Events: realEvents(t)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "weft.db-wal")); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+		if st := must(s.Stats(t.Context())); st.Links != 175 {
+			t.Errorf("%q: %d links", name, st.Links)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // tamper changes a closed database behind the store's back.
 func tamper(t *testing.T, dir string, statements ...string) {
 	t.Helper()
