@@ -25,7 +25,7 @@ import (
 const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Kill"
 
 // timeLimit is for one run of the tests, which take a tenth of it: a fault may also make them hang.
-const timeLimit = 5 * time.Minute
+const timeLimit = 3 * time.Minute
 
 func main() {
 	only := flag.String("only", "", "run the faults in whose file or name this occurs")
