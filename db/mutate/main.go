@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -113,6 +114,9 @@ var (
 func test(ctx context.Context, dir, which string) (failed string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which, "./db/...")
 	cmd.Dir = dir
+	// The tests are children of go test: an interrupt is to end them all.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return "", nil
