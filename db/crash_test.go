@@ -165,7 +165,7 @@ func (c child) run() error {
 		return err
 	}
 	fmt.Println("open", s.Cursor(crashHost))
-	next := max(after(events, s.Cursor(crashHost))-c.World.Rewind, 0)
+	next, waits := max(after(events, s.Cursor(crashHost))-c.World.Rewind, 0), c.LimitTimes > 0
 	for n := 1; next < len(events); n++ {
 		clock.Store(1_770_000_000 + int64(next/c.World.Batch)*60)
 		batch := events[next:min(next+c.World.Batch, len(events))]
@@ -181,20 +181,25 @@ func (c child) run() error {
 		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
 			_ = s.Checkpoint() // one that fails is put off, as the store itself does
 		}
-		for c.LimitTimes > 1 && begun.Load() < c.LimitTimes && begun.Load() != entered.Load() && s.Failed() == nil {
-			time.Sleep(time.Millisecond) // segments one by one, so that their number tells which is one of a merge
+		if !waits {
+			continue
 		}
-		select {
-		case err := <-limited:
-			if err != nil {
-				return err
-			}
-			// A commit would meet the limit too: the segment is to meet it first.
-			for s.Failed() == nil && len(passed) == 0 {
-				time.Sleep(time.Millisecond)
-			}
-		default:
+		// Segments come one by one, so that their number tells which is that of a merge; and nothing is committed
+		// meanwhile, for the segment is to meet the limit, and a commit would meet it too.
+		last := func() bool { return c.LimitTimes > 1 && entered.Load() == c.LimitTimes-1 }
+		for begun.Load() < c.LimitTimes && s.Failed() == nil && (s.Sealing() || last()) {
+			time.Sleep(time.Millisecond)
 		}
+		if begun.Load() < c.LimitTimes {
+			continue
+		}
+		if err := <-limited; err != nil {
+			return err
+		}
+		for s.Failed() == nil && len(passed) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		waits = false
 	}
 	if c.KillAtEnd {
 		kill()

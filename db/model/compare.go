@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -267,6 +268,9 @@ func walk[T any](page func(after []byte) (db.Page[T], error), limit int) ([]T, e
 		}
 		if len(p.Items) != limit {
 			return nil, fmt.Errorf("a page of %d items, not %d, has another after it", len(p.Items), limit)
+		}
+		if bytes.Equal(p.Next, after) {
+			return nil, fmt.Errorf("the page after %x goes on from there again", after)
 		}
 		after = p.Next
 	}

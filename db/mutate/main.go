@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -25,7 +26,7 @@ import (
 const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Kill"
 
 // timeLimit is for one run of the tests, which take a tenth of it: a fault may also make them hang.
-const timeLimit = 5 * time.Minute
+const timeLimit = 3 * time.Minute
 
 func main() {
 	only := flag.String("only", "", "run the faults in whose file or name this occurs")
@@ -113,6 +114,9 @@ var (
 func test(ctx context.Context, dir, which string) (failed string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which, "./db/...")
 	cmd.Dir = dir
+	// The tests are children of go test: an interrupt is to end them all.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return "", nil
