@@ -2,6 +2,7 @@ package db
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -78,6 +79,9 @@ func (s *Store) seal() error {
 	s.seals.busy.Store(true)
 	defer s.seals.busy.Store(false)
 	f, err := s.writeSegment(fz.row, fz.runs, fz.below == 0)
+	if errors.Is(err, errClosed) {
+		return nil // the log has it all
+	}
 	if err != nil {
 		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
 	}
@@ -96,6 +100,23 @@ func (s *Store) seal() error {
 	return nil
 }
 
+// errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
+var errClosed = errors.New("the store is being closed")
+
+// untilClosed is the entries of a merge until the store is closed.
+type untilClosed struct {
+	*run.Merge
+	s *Store
+	n int
+}
+
+func (u *untilClosed) Next() (bool, error) {
+	if u.n++; u.n%4096 == 0 && u.s.isClosed() { // each look costs as much as an entry
+		return false, errClosed
+	}
+	return u.Merge.Next()
+}
+
 // writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
 func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool) (*file, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
@@ -106,7 +127,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 		if err != nil {
 			return nil, err
 		}
-		inputs = append(inputs, segment.Input{ID: id, Kind: runKinds[id], Entries: entries})
+		inputs = append(inputs, segment.Input{ID: id, Kind: runKinds[id], Entries: &untilClosed{entries, s, 0}})
 	}
 	row.Links = 0
 	for _, r := range runs[0] {

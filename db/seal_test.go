@@ -235,3 +235,38 @@ func TestMissingSegment(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseBreaksOff: to close a store, nobody waits for a segment that is being written, and nothing is lost by it.
+func TestCloseBreaksOff(t *testing.T) {
+	t.Parallel()
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 2000}, 30_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clock atomic.Int64
+	cfg := small(t.TempDir(), &clock)
+	cfg.SealBytes = 1 << 20
+	begun := make(chan struct{}, 100)
+	cfg.Step = func(name string) error {
+		if name == "created" {
+			begun <- struct{}{}
+		}
+		return nil
+	}
+	s := openWith(t, cfg)
+	applied := 0
+	for len(begun) == 0 && applied < len(events) {
+		if err := applyAll(s, events[applied:applied+500], 500, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		applied += 500
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, cfg)
+	defer s.Close()
+	if err := modelOf(events[:applied]).Compare(t.Context(), s, model.Depth{Page: 1000}); err != nil {
+		t.Error(err)
+	}
+}

@@ -10,7 +10,7 @@ type fault struct {
 var faults = []fault{
 	{
 		"a repeat that newer events have overtaken is folded again", "db/fold.go",
-		"if f.repeats(e) && rev < f.d.rev(actor) {", "if false && rev < f.d.rev(actor) {",
+		"return f.repeats(e) && (rev < f.d.rev(actor) ||", "return f.repeats(e) && (false ||",
 	},
 	{
 		"an update leaves the old links in the lists", "db/fold.go",
@@ -26,7 +26,7 @@ var faults = []fault{
 	},
 	{
 		"what an account's status was is forgotten by a replay", "db/replay.go",
-		"s.setStatus(p.Actor, Status(p.Status>>4))", "s.setStatus(p.Actor, Status(p.Status&15))",
+		"s.setStatus(p.Actor, Status(p.Status>>4&7))", "s.setStatus(p.Actor, Status(p.Status&15))",
 	},
 	{
 		"the difference of two sets of links ends with the shorter one", "db/record.go",
@@ -126,7 +126,7 @@ var faults = []fault{
 	},
 	{
 		"a removal counts as an account that links", "db/list.go",
-		"all.Add(member, byTarget.WeightOf(w.Value()))", "all.Add(member, 1)",
+		"walked.Add(member, byTarget.WeightOf(w.Value()))", "walked.Add(member, 1)",
 	},
 	{
 		"sets are merged without their removals", "db/distinct/set.go",
