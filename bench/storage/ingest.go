@@ -24,6 +24,7 @@ type measured struct {
 		Decode time.Duration `json:"decode_ns"` // reading events: not weft's
 		Settle time.Duration `json:"settle_ns"` // the last seal and merges after the last event
 		Slices []float64     `json:"slices"`    // events/s of each tenth
+		CPU    []float64     `json:"cpu_us"`    // µs of processor time that an event took, in each tenth
 	} `json:"applied"`
 	Commits struct {
 		Idle, Seal, Merge, Both quantiles // by what went on beside them
@@ -102,7 +103,7 @@ func (b *bench) apply() (took time.Duration, err error) {
 // run feeds all events, with a phase at a pace when a merge begins late in it, and one at the end.
 func (b *bench) run(ctx context.Context) error {
 	written := bytesWritten()
-	var slice time.Duration
+	var slice, cpu = time.Duration(0), cpuTime()
 	tenth := max(b.g.Batches/10, 1)
 	for i := range b.g.Batches {
 		took, err := b.apply()
@@ -112,15 +113,18 @@ func (b *bench) run(ctx context.Context) error {
 		b.m.Applied.Took += took
 		slice += took
 		if (i+1)%tenth == 0 {
-			b.m.Applied.Slices = append(b.m.Applied.Slices, float64(tenth*batchEvents)/slice.Seconds())
-			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, load %s\n", (i+1)*10/tenth, float64(tenth*batchEvents)/slice.Seconds(), loadAverage())
-			slice = 0
+			a, now := &b.m.Applied, cpuTime()
+			a.Slices = append(a.Slices, float64(tenth*batchEvents)/slice.Seconds())
+			a.CPU = append(a.CPU, float64((now-cpu).Microseconds())/float64(tenth*batchEvents))
+			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, %.1f µs of CPU each, load %s\n", (i+1)*10/tenth, a.Slices[len(a.Slices)-1], a.CPU[len(a.CPU)-1], loadAverage())
+			slice, cpu = 0, now
 		}
 		if !b.phased && i > b.g.Batches*7/10 && b.s.Work().Merging {
+			paced := cpuTime()
 			if b.m.AtMerge, err = b.pace(ctx); err != nil {
 				return err
 			}
-			b.phased = true
+			b.phased, cpu = true, cpu+cpuTime()-paced
 		}
 	}
 	start := time.Now()

@@ -65,11 +65,8 @@ func (f *figures) print(w io.Writer) error {
 	// The decoding of events and the phase at a pace are not in it.
 	t.row("with the seals and merges", "%.0f events/s; in Apply %.0f, then %s until the last merge is done", float64(m.Events-f.pacedEvents())/(a.Took+a.Settle).Seconds(),
 		float64(m.Events-f.pacedEvents())/a.Took.Seconds(), round(a.Settle))
-	var slices []string
-	for _, s := range a.Slices {
-		slices = append(slices, fmt.Sprintf("%.0f", s))
-	}
-	t.row("each tenth", "%s events/s", strings.Join(slices, " "))
+	t.row("each tenth", "%.0f events/s", a.Slices)
+	t.row("processor time", "%.1f µs/event in each tenth, the seals and merges that fell into it included", a.CPU)
 	if f.Plain.Links > 0 {
 		t.row("plain schema", "%.0f events/s", float64(f.Plain.Events)/f.Plain.Took.Seconds())
 	}
@@ -103,7 +100,7 @@ func (f *figures) print(w io.Writer) error {
 	}
 	t.head("start after kill -9")
 	for _, s := range f.Starts {
-		t.row(s.When, "%s, %d log rows to replay; %d links; peak RSS %s", round(s.Took), s.Rows, s.Links, mb(s.PeakRSS))
+		t.row(s.When, "%s, of it %s of processor time; %d log rows to replay; %d links; peak RSS %s", round(s.Took), round(s.CPU), s.Rows, s.Links, mb(s.PeakRSS))
 	}
 	return t.w.Flush()
 }
