@@ -26,12 +26,14 @@ func NewCache(size int64) *Cache {
 	return c
 }
 
-// cacheKey names a page: the segment's number in this process, and the table and the row.
+// cacheKey names a page in 16 bytes without a pointer, which a map looks up in half the time of a longer one.
 type cacheKey struct {
-	segment uint64
-	table   table
-	id      int64
-	prefix  string // of a set, whose id is any number that spreads sets
+	place uint64 // the segment's number in this process, and the table
+	id    int64  // the row; of a set, a hash of its prefix, which the value then holds
+}
+
+func newCacheKey(segment uint64, t table, id int64) cacheKey {
+	return cacheKey{segment<<8 | uint64(t), id}
 }
 
 type cached struct {
@@ -54,7 +56,7 @@ type shard struct {
 
 func (c *Cache) shard(key cacheKey) *shard {
 	// The highest bits of the product depend on all bits of the sum.
-	h := (key.segment<<32 + uint64(key.table)<<24 + uint64(key.id)) * 0x9e3779b97f4a7c15
+	h := (key.place<<24 + uint64(key.id)) * 0x9e3779b97f4a7c15
 	return &c.shards[h>>60&uint64(len(c.shards)-1)]
 }
 

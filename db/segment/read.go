@@ -51,7 +51,7 @@ func oneRow(rows *sql.Rows, use func([]byte) error) error {
 
 // page is a block of entries or of an index, through the cache.
 func (r *Run) page(t table, id int64) (*run.Page, error) {
-	key := cacheKey{segment: r.segment.id, table: t, id: id}
+	key := newCacheKey(r.segment.id, t, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.(*run.Page), nil
 	}
@@ -73,7 +73,7 @@ func (r *Run) page(t table, id int64) (*run.Page, error) {
 // filterPage is a page of the filter, through the cache.
 func (r *Run) filterPage(n int64) ([]byte, error) {
 	id := r.head.Filter.First + n
-	key := cacheKey{segment: r.segment.id, table: tableFilters, id: id}
+	key := newCacheKey(r.segment.id, tableFilters, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.([]byte), nil
 	}
@@ -95,15 +95,23 @@ func (r *Run) filterPage(n int64) ([]byte, error) {
 // tableSets names sets in the cache.
 const tableSets table = 4
 
+// cachedSet is a set in the cache, with its prefix, as another's may have the same hash.
+type cachedSet struct {
+	prefix string
+	set    *distinct.Set
+}
+
 // set is the set of a list, through the cache; nil when there is none.
 func (r *Run) set(prefix []byte) (*distinct.Set, error) {
-	key := cacheKey{r.segment.id, tableSets, int64(xxhash.Sum64(prefix)) + int64(r.head.ID), string(prefix)}
+	key := newCacheKey(r.segment.id, tableSets, int64(xxhash.Sum64(prefix))+int64(r.head.ID))
 	if v, ok := r.segment.cache.get(key); ok {
-		return v.(*distinct.Set), nil
+		if c := v.(cachedSet); c.prefix == string(prefix) {
+			return c.set, nil
+		}
 	}
 	set, err := r.readSet(prefix)
 	if set != nil {
-		r.segment.cache.put(key, set, set.Memory())
+		r.segment.cache.put(key, cachedSet{string(prefix), set}, set.Memory()+len(prefix))
 	}
 	return set, err
 }
