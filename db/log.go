@@ -68,6 +68,17 @@ type rows struct {
 	resyncs []resyncRow
 }
 
+// keepRows bounds what is kept of the memory of a batch's rows, for the next batch: a resync may be far longer than others.
+const keepRows = 1 << 14
+
+// emptied keeps the memory.
+func (rs rows) emptied() rows {
+	if len(rs.log)+len(rs.links)+len(rs.names) > keepRows {
+		return rows{}
+	}
+	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0]}
+}
+
 func (rs *rows) add(r row, removed, added []recordLink) {
 	rs.log = append(rs.log, r)
 	id := r.seq << linkShift

@@ -48,6 +48,7 @@ type Store struct {
 
 	mu       sync.Mutex // held by whoever writes
 	inserts  inserters
+	rows     rows               // of the batch before, for its memory
 	status   map[uint64]Status  // accounts that are not active
 	resyncs  map[uint64]*resync // accounts whose repo is being replaced
 	next     map[byte]uint64    // the newest id of each kind of name
@@ -196,7 +197,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq}
+	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq, rows: s.rows.emptied()}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
@@ -221,6 +222,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		// The log has the batch and the index does not: the next start, which replays the log, puts that right.
 		return Applied{}, s.fail(fmt.Errorf("db: index a batch of %d events: %w", len(b.Events), err))
 	}
+	s.rows = f.rows
 	next := f.d.base
 	next.seq, next.actors = f.seq, s.next['d']
 	if firstUS != 0 {

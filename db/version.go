@@ -1,6 +1,8 @@
 package db
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -54,9 +56,10 @@ type delta struct {
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 }
 
-// linkChange is an addition or a removal of a link; later ones follow earlier ones in their slice.
+// linkChange is an addition or a removal of a link.
 type linkChange struct {
 	key []byte
+	n   uint32 // its place in time
 	op  byte
 }
 
@@ -122,7 +125,7 @@ func (d *delta) rev(actor uint64) uint64 {
 func (d *delta) link(target []byte, source uint64, p position, op byte) {
 	key := make([]byte, 0, len(target)+8+8+8+len(p.rkey))
 	key = appendID(append(key, target...), source)
-	d.links = append(d.links, linkChange{p.append(key), op})
+	d.links = append(d.links, linkChange{p.append(key), uint32(len(d.links)), op})
 }
 
 // linkAll adds or removes links of a record in the order by target.
@@ -160,7 +163,12 @@ func (d *delta) flush() {
 // linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an
 // even number nothing is left, of an odd one the last.
 func linkRun(changes []linkChange) *run.Run {
-	slices.SortStableFunc(changes, func(a, b linkChange) int { return slices.Compare(a.key, b.key) })
+	slices.SortFunc(changes, func(a, b linkChange) int {
+		if c := bytes.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.n, b.n)
+	})
 	size := 0
 	for i := range changes {
 		size += len(changes[i].key) + 1
@@ -168,7 +176,7 @@ func linkRun(changes []linkChange) *run.Run {
 	b := run.NewBuilder(&byTarget, len(changes), size)
 	for i := 0; i < len(changes); {
 		j := i + 1
-		for j < len(changes) && slices.Equal(changes[i].key, changes[j].key) {
+		for j < len(changes) && bytes.Equal(changes[i].key, changes[j].key) {
 			j++
 		}
 		if (j-i)%2 == 1 {

@@ -71,7 +71,7 @@ type Groups struct {
 
 // Add takes the next key's group.
 func (g *Groups) Add(group []byte) {
-	if g.Hashes == nil || !bytes.Equal(group, g.last) {
+	if len(g.Hashes) == 0 || !bytes.Equal(group, g.last) {
 		g.Hashes = append(g.Hashes, xxhash.Sum64(group))
 		g.last = append(g.last[:0], group...)
 	}
@@ -87,7 +87,7 @@ type Builder struct {
 
 // NewBuilder makes a builder with room for so many entries and bytes; it grows past them.
 func NewBuilder(order *Order, entries, size int) *Builder {
-	return &Builder{plain: true, run: &Run{order: order, page: *NewPage(entries, size)}}
+	return &Builder{plain: true, groups: Groups{Hashes: make([]uint64, 0, entries)}, run: &Run{order: order, page: *NewPage(entries, size)}}
 }
 
 // Add appends an entry, whose key must be above that of the entry before. It copies both slices.
