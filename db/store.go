@@ -257,10 +257,12 @@ func (s *Store) commit(host string, up upstream, timeUS, firstUS int64, rs *rows
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := s.inserts.write(tx, rs); err != nil {
+	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
+	// frees.
+	if err := s.keepWindow(tx, rs); err != nil {
 		return err
 	}
-	if err := s.keepWindow(tx, rs); err != nil {
+	if err := s.inserts.write(tx, rs); err != nil {
 		return err
 	}
 	if firstUS != 0 {
