@@ -137,10 +137,12 @@ func (s *Store) commit(rs *rows, up progress) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := s.inserts.write(tx, rs); err != nil {
+	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
+	// frees.
+	if err := s.keepWindow(tx, rs); err != nil {
 		return err
 	}
-	if err := s.keepWindow(tx, rs); err != nil {
+	if err := s.inserts.write(tx, rs); err != nil {
 		return err
 	}
 	if up.firstUS != 0 {

@@ -13,6 +13,8 @@ const (
 	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list, as
 	// many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
 	pruneRows = 3000
+	// pruneLeast is how many rows more than it adds a commit takes away.
+	pruneLeast = 20
 )
 
 // logWindow says which rows of the log may go: those that a segment covers and that are older than the replay window.
@@ -78,7 +80,8 @@ func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
 		limit = min(limit, r.since-1)
 	}
 	if limit > w.pruned {
-		n.pruned = min(limit, w.pruned+pruneRows)
+		// At the pace of the new rows, and a little faster so that a backlog shrinks: see commit.
+		n.pruned = min(limit, w.pruned+min(pruneRows, uint64(len(rs.log)+len(rs.log)/8+pruneLeast)))
 		if err := s.step("prune"); err != nil {
 			return err
 		}

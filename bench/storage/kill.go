@@ -20,6 +20,7 @@ const killBatches = 1000
 type opened struct {
 	When    string        `json:"when"`
 	Took    time.Duration `json:"took_ns"` // db.Open
+	CPU     time.Duration `json:"cpu_ns"`  // of it, processor time
 	Rows    int64         `json:"rows"`    // of the log that no segment held
 	Links   int64         `json:"links"`
 	PeakRSS int64         `json:"peak_rss"`
@@ -93,12 +94,12 @@ func kill(ctx context.Context, o options) (skip int, err error) {
 // openChild times a start.
 func openChild(ctx context.Context, o options) (any, error) {
 	dir := filepath.Join(o.Dir, "weft")
-	start := time.Now()
+	start, cpu := time.Now(), cpuTime()
 	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: o.Window, Now: func() time.Time { return time.UnixMicro(firstEventUS) }})
 	if err != nil {
 		return nil, err
 	}
-	out := opened{When: o.When, Took: time.Since(start), PeakRSS: peakRSS()}
+	out := opened{When: o.When, Took: time.Since(start), CPU: cpuTime() - cpu, PeakRSS: peakRSS()}
 	st, err := s.Stats(ctx)
 	if err == nil {
 		out.Links = st.Links

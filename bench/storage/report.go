@@ -100,7 +100,7 @@ func (f *figures) print(w io.Writer) error {
 	}
 	t.head("start after kill -9")
 	for _, s := range f.Starts {
-		t.row(s.When, "%s, %d log rows to replay; %d links; peak RSS %s", round(s.Took), s.Rows, s.Links, mb(s.PeakRSS))
+		t.row(s.When, "%s, of it %s of processor time; %d log rows to replay; %d links; peak RSS %s", round(s.Took), round(s.CPU), s.Rows, s.Links, mb(s.PeakRSS))
 	}
 	return t.w.Flush()
 }
