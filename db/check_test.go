@@ -148,7 +148,7 @@ func TestCheckRefuses(t *testing.T) {
 // TestCheckHistories: whatever happened, and wherever it was stopped, amid changes of status too, all agrees.
 func TestCheckHistories(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6 + *soak) {
+	for seed := range seeds(6) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed)

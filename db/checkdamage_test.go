@@ -234,6 +234,9 @@ func likeOf(t *testing.T, all []entry, actor uint64) int {
 
 // TestCheckFindsDamage seeds one of each kind of damage, and looks for the line that names it.
 func TestCheckFindsDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: slow, and one process at a time")
+	}
 	t.Parallel()
 	whole := makeFixture(t)
 	without := func(i int, all []entry) []entry { return slices.Delete(all, i, i+1) }

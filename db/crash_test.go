@@ -325,6 +325,7 @@ var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced
 // TestKill kills a child at each step of the store and at random moments, again and again on one directory. After each
 // kill all that it had acknowledged is there, and at the end the index is that of an undisturbed run, and so is the log.
 func TestKill(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	var kills atomic.Int64
 	t.Cleanup(func() { t.Logf("%d kills", kills.Load()) })

@@ -18,6 +18,7 @@ import (
 // what a full disk is: the child's writing stops and its queries go on, and without the limit all that it had
 // acknowledged is there, and goes on.
 func TestFilesMayNotGrow(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	world := world{Sim: true, Events: 2500, Batch: 50, SealBytes: 20 << 10, Window: 5 * time.Minute}
 	var mu sync.Mutex

@@ -127,6 +127,23 @@ func openWith(t *testing.T, cfg db.Config) *db.Store {
 	return s
 }
 
+// notShort leaves a test out with -short, as the race detector runs them: it is slow, and what it looks for is in the
+// tests of the store as one process.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short")
+	}
+}
+
+// seeds is how many seeds a test runs: so many, a third of them with -short, and more in a soak.
+func seeds(n int) uint64 {
+	if testing.Short() {
+		n = (n + 2) / 3
+	}
+	return uint64(n + *soak)
+}
+
 // untilNoJobs waits until no change of an account's status is under way, for until then counts may lie behind lists.
 func untilNoJobs(t *testing.T, s *db.Store) {
 	t.Helper()
@@ -148,7 +165,7 @@ func untilNoJobs(t *testing.T, s *db.Store) {
 // and compares every answer.
 func TestStoreEqualsModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(12 + *soak) {
+	for seed := range seeds(12) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed)

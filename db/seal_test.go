@@ -60,7 +60,11 @@ func applyAll(s *db.Store, events []db.Event, size int, after func()) error {
 // the model does, and opens again with little to replay.
 func TestSealMergePrune(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 300, Churn: 5}, 40_000)
+	n := 40_000
+	if testing.Short() {
+		n = 16_000
+	}
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 300, Churn: 5}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +84,7 @@ func TestSealMergePrune(t *testing.T) {
 	}
 	files := segmentFiles(t, dir)
 	if len(files) < 2 || len(files) > 25 {
-		t.Errorf("%d segments after 40,000 events: %v", len(files), files)
+		t.Errorf("%d segments after %d events: %v", len(files), n, files)
 	}
 	s = openWith(t, small(dir, &clock))
 	defer s.Close()
@@ -91,7 +95,7 @@ func TestSealMergePrune(t *testing.T) {
 	if rows := newest - oldest; rows == 0 || rows > 70*200+6000 {
 		t.Errorf("the log holds %d rows; its window is of an hour and about 12,000", rows)
 	}
-	if err := applyAll(s, events[30_000:], 500, func() {}); err != nil { // these come again
+	if err := applyAll(s, events[n*3/4:], 500, func() {}); err != nil { // these come again
 		t.Fatal(err)
 	}
 	if err := m.Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
@@ -116,7 +120,10 @@ func TestFaultAtEachStep(t *testing.T) {
 	}
 	fault := errors.New("a fault for the test")
 	for _, step := range []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink"} {
-		for _, at := range []int64{1, 4} {
+		for i, at := range []int64{1, 4} {
+			if testing.Short() && i > 0 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, time %d", step, at), func(t *testing.T) {
 				t.Parallel()
 				var clock, times atomic.Int64

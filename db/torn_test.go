@@ -95,6 +95,7 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 
 // TestTornWAL: a WAL that ends anywhere, as after a power cut, or that holds a wrong byte, is good up to there.
 func TestTornWAL(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	for _, tc := range []struct {
 		name  string
