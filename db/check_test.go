@@ -152,8 +152,9 @@ func TestCheckHistories(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed)
-			clock := time.Unix(1_770_000_000, 0)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return clock }, JobRecords: 1 + int(seed%3),
+			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
+			clock.Store(1_770_000_000)
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3),
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
 			var sent []db.Event
 			for start := range 8 {
@@ -170,7 +171,7 @@ func TestCheckHistories(t *testing.T) {
 					if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
 						t.Fatal(err)
 					}
-					clock = clock.Add(time.Duration(h.r.IntN(120)-20) * time.Second)
+					clock.Add(int64(h.r.IntN(120) - 20))
 				}
 				if err := s.Close(); err != nil {
 					t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,8 +172,9 @@ func TestStoreEqualsModel(t *testing.T) {
 			h := newHistory(seed)
 			// Most seeds seal after a few hundred links and forget the log after minutes, so that all of merging, pruning
 			// and reading from files takes part; a clock of their own makes them age.
-			clock := time.Unix(1_770_000_000, 0)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return clock }}
+			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
+			clock.Store(1_770_000_000)
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 			if seed%4 != 0 {
 				cfg.JobRecords = 2
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
@@ -206,7 +208,7 @@ func TestStoreEqualsModel(t *testing.T) {
 						s = openWith(t, cfg)
 					}
 				}
-				clock = clock.Add(time.Duration(h.r.IntN(120)-20) * time.Second)
+				clock.Add(int64(h.r.IntN(120) - 20))
 				if step%4 == 3 {
 					untilNoJobs(t, s)
 					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {

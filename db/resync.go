@@ -35,7 +35,10 @@ func (f *fold) sync(e *Event) {
 		f.stats.Stale++
 		return
 	}
-	if r := f.s.resyncs[actor]; r != nil && r.rev != rev {
+	if r := f.s.resyncs[actor]; r != nil {
+		if r.rev == rev {
+			return // it comes again; what it has seen stays seen
+		}
 		f.endResync(actor, r)
 	}
 	f.openResync(actor, rev)
