@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// fold works a batch's events out: what they change in the index, and the log rows that say so. It writes nothing;
-// design: each event is folded into the state that all before it left, and folding one twice changes nothing.
+// fold works a batch's events out: what they change in the index, and the log rows that say so. It writes nothing.
+// Each event is folded into the state that all before it left, and folding one twice changes nothing.
 type fold struct {
 	s         *Store
 	d         *delta

@@ -93,6 +93,12 @@ func TestFolding(t *testing.T) {
 			{"h", three, 3},
 			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x"))}, 1},
 		}},
+		{"a rewind into an open resync that brings only a part of it again", []step{
+			{"h", three, 3},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), record(6, 10, 10, create, "b")}, 3},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a")}, 3},
+			{"h", []db.Event{byOther(record(7, 71, 71, del, "x"))}, 2},
+		}},
 		{"an event at the beginning of time", []step{{"h", []db.Event{record(1, -t0/1e6, 0, create, "a")}, 1}, {"h", []db.Event{record(2, 1, 1, create, "b")}, 2}}},
 		{"a number that SQLite can't hold", []step{{"h", []db.Event{record(math.MaxUint64, 0, 0, create, "a")}, 1}}},
 	} {

@@ -134,7 +134,7 @@ type Stats struct {
 	Links        int64  // links of active accounts now
 	LastSeq      uint64 // newest row of the log
 	Memory       int64  // bytes that the index takes in memory
-	Runs         int    // sorted runs in memory
+	Runs         int    // sorted runs, those in segments too
 	StartedUS    int64  // time of the first event indexed, microseconds since 1970; 0 before it
 	Segments     int    // segment files
 	SegmentBytes int64  // their size

@@ -22,7 +22,7 @@ func newStoreMetrics(store *db.Store) *storeMetrics {
 		"weft_records":            "Records that link to something.",
 		"weft_log_seq":            "Newest row of the log.",
 		"weft_index_memory_bytes": "Memory that the index takes.",
-		"weft_index_runs":         "Sorted runs in memory.",
+		"weft_index_runs":         "Sorted runs, those in segments too.",
 		"weft_segments":           "Segment files.",
 		"weft_segment_bytes":      "Size of the segment files.",
 		"weft_jobs":               "Changes of status of large accounts that are under way.",
