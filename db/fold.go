@@ -12,11 +12,13 @@ import (
 type fold struct {
 	s         *Store
 	d         *delta
+	host      string // whose events they are
 	high      uint64 // events up to here may be repeats
 	seq       uint64 // the newest log row
 	foreign   bool   // other hosts have told of the same network before: any event may be a repeat
 	nowUS     int64  // time of the event at hand
 	maxUS     int64  // the newest time of any event so far
+	beforeUS  int64  // the same before the event at hand
 	rows      rows
 	stats     Applied
 	old, next []recordLink // scratch
@@ -37,7 +39,7 @@ type Applied struct {
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
-	f.nowUS, f.maxUS = e.TimeUS, max(f.maxUS, e.TimeUS)
+	f.nowUS, f.beforeUS, f.maxUS = e.TimeUS, f.maxUS, max(f.maxUS, e.TimeUS)
 	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
@@ -68,11 +70,11 @@ func (f *fold) record(e *Event) {
 			f.stats.Buried++
 			return
 		}
-		if f.stale(e, actor, rev) {
-			f.stats.Stale++
-			return
-		}
-		if r := f.s.resyncs[actor]; r != nil && !f.follows(r, e, actor, rev) {
+		// Another upstream may have told newer things of the account while this one was away: the rows of its resync are
+		// not stale for that, and what ends it does so even when it is stale itself.
+		r := f.s.resyncs[actor]
+		follows := r == nil || f.follows(r, e, actor, rev)
+		if !follows || !f.s.resyncs[actor].isRow(f.host, rev) && f.stale(e, actor, rev) {
 			f.stats.Stale++
 			return
 		}
@@ -91,6 +93,13 @@ func (f *fold) record(e *Event) {
 
 	rkey := appendRkey(nil, e.Rkey)
 	f.key = recordKey(f.key[:0], actor, collection, rkey)
+	r := f.s.resyncs[actor]
+	if r.isRow(f.host, rev) {
+		if _, ok := r.later[string(f.key)]; ok {
+			f.stats.Stale++
+			return
+		}
+	}
 	before := f.d.record(f.key)
 	f.old = f.links(f.old[:0], before, rkey)
 	f.next = f.next[:0]
@@ -110,19 +119,25 @@ func (f *fold) record(e *Event) {
 		}
 		f.next = sortLinks(f.next)
 	}
-	r := f.s.resyncs[actor]
-	if r != nil && e.Op != OpDelete {
+	switch {
+	case r == nil:
+	case !r.of(f.host):
+		r.supersede(string(f.key), rev)
+	case e.Op != OpDelete:
 		r.seen[string(f.key)] = struct{}{}
 		r.lastUS = max(r.lastUS, e.TimeUS)
 	}
 	removed, added := diff(f.old, f.next)
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
 	if len(removed)+len(added) == 0 {
-		if r != nil && len(f.old) > 0 && e.Op != OpDelete {
+		if r != nil && len(f.old) > 0 && e.Op != OpDelete || r != nil && !r.of(f.host) {
 			row.op = opSeen
 			f.log(row, nil, nil)
 		}
 		return
+	}
+	if r.isRevOf(rev) {
+		rev = max(rev, f.d.rev(actor))
 	}
 	f.d.setRev(actor, rev)
 	f.change(f.key, before, f.next, actor, rkey, removed, added)
@@ -163,7 +178,8 @@ func (f *fold) repeats(e *Event) bool { return f.foreign || e.Seq <= f.high }
 // stale says that a repeat was overtaken: by a newer revision of the repo, or by a change of the account's status, before
 // which it was seen.
 func (f *fold) stale(e *Event, actor, rev uint64) bool {
-	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.since(actor))
+	// No status is newer than the newest event: one that is newer still needs no look at it.
+	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor))
 }
 
 // log appends a row, and the rows of the links that it removed and added.
