@@ -170,3 +170,15 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	}
 	return st, nil
 }
+
+// Resyncing says that a resync that a host's sync has begun isn't complete.
+func (s *Store) Resyncing(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.resyncs {
+		if r.host == host {
+			return true
+		}
+	}
+	return false
+}

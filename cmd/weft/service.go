@@ -68,7 +68,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	}()
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
 	s.ingest = ingest.New(ingest.Config{
-		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+		Hosts: []string{s.jetstream}, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
