@@ -15,6 +15,7 @@ type fold struct {
 	host      string // whose events they are
 	high      uint64 // events up to here may be repeats
 	seq       uint64 // the newest log row
+	fill      bool   // old events, each the last of its record
 	foreign   bool   // other hosts have told of the same network before: any event may be a repeat
 	nowUS     int64  // time of the event at hand
 	maxUS     int64  // the newest time of any event so far
@@ -73,7 +74,7 @@ func (f *fold) record(e *Event) {
 		// Another upstream may have told newer things of the account while this one was away: the rows of its resync are
 		// not stale for that, and what ends it does so even when it is stale itself.
 		r := f.s.resyncs[actor]
-		follows := r == nil || f.follows(r, e, actor, rev)
+		follows := r == nil || f.fill || f.follows(r, e, actor, rev)
 		if !follows || !f.s.resyncs[actor].isRow(f.host, rev) && f.stale(e, actor, rev) {
 			f.stats.Stale++
 			return
@@ -94,11 +95,9 @@ func (f *fold) record(e *Event) {
 	rkey := appendRkey(nil, e.Rkey)
 	f.key = recordKey(f.key[:0], actor, collection, rkey)
 	r := f.s.resyncs[actor]
-	if r.isRow(f.host, rev) {
-		if _, ok := r.later[string(f.key)]; ok {
-			f.stats.Stale++
-			return
-		}
+	if r.overtook(string(f.key), f.fill || r.isRow(f.host, rev), f.fill) {
+		f.stats.Stale++
+		return
 	}
 	before := f.d.record(f.key)
 	f.old = f.links(f.old[:0], before, rkey)
@@ -120,7 +119,7 @@ func (f *fold) record(e *Event) {
 		f.next = sortLinks(f.next)
 	}
 	switch {
-	case r == nil:
+	case r == nil || f.fill:
 	case !r.of(f.host):
 		r.supersede(string(f.key), rev)
 	case e.Op != OpDelete:
@@ -130,14 +129,18 @@ func (f *fold) record(e *Event) {
 	removed, added := diff(f.old, f.next)
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
 	if len(removed)+len(added) == 0 {
-		if r != nil && len(f.old) > 0 && e.Op != OpDelete || r != nil && !r.of(f.host) {
+		if !f.fill && r != nil && (len(f.old) > 0 && e.Op != OpDelete || !r.of(f.host)) {
 			row.op = opSeen
 			f.log(row, nil, nil)
 		}
 		return
 	}
-	if r.isRevOf(rev) {
+	// What is filled is old, and so may be a resync's rows; the log's row says the revision that the account has by it.
+	if f.fill || r.isRevOf(rev) {
 		rev = max(rev, f.d.rev(actor))
+		if f.fill {
+			row.rev = rev
+		}
 	}
 	f.d.setRev(actor, rev)
 	f.change(f.key, before, f.next, actor, rkey, removed, added)
@@ -173,7 +176,7 @@ func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 }
 
 // repeats says whether an event may have been folded before.
-func (f *fold) repeats(e *Event) bool { return f.foreign || e.Seq <= f.high }
+func (f *fold) repeats(e *Event) bool { return !f.fill && (f.foreign || e.Seq <= f.high) }
 
 // stale says that a repeat was overtaken: by a newer revision of the repo, or by a change of the account's status, before
 // which it was seen.

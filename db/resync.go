@@ -54,6 +54,16 @@ func (r *resync) supersede(key string, rev uint64) {
 	r.later[key] = rev
 }
 
+// overtook says whether a record is newer by another upstream's event, or by the resync itself.
+func (r *resync) overtook(key string, byLater, bySeen bool) bool {
+	if r == nil {
+		return false
+	}
+	_, later := r.later[key]
+	_, seen := r.seen[key]
+	return byLater && later || bySeen && seen
+}
+
 // newResync takes the place of one that may be open: what is newer than both stays known.
 func newResync(rev, since uint64, us int64, before *resync) *resync {
 	r := &resync{rev: rev, seen: map[string]struct{}{}, lastUS: us, since: since}

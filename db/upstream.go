@@ -89,7 +89,15 @@ func (s *Store) AddGap(g Gap) error {
 	}
 	v := s.version.Load()
 	f := &fold{s: s, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
-	f.cutResyncs(func(r *resync) bool { return r.host == g.Host })
+	f.cutResyncs(func(r *resync) bool {
+		if r.host != g.Host {
+			return false
+		}
+		if r.synced > 0 && r.synced < g.From { // what follows that sync is missing too, as far as it says what is gone
+			g.From = r.synced
+		}
+		return true
+	})
 	g.FoundUS = s.cfg.Now().UnixMicro()
 	f.rows.gaps = append(f.rows.gaps, g)
 	return s.finish(f, progress{})
@@ -103,6 +111,11 @@ func (s *Store) TriedGap(id int64, filled bool, note string) error {
 	}
 	return s.changeGaps("UPDATE gaps SET state = ?1, note = ?2, tries = tries + 1, tried_us = ?3 WHERE id = ?4 AND state = 'open'",
 		state, note, s.cfg.Now().UnixMicro(), id)
+}
+
+// ShrinkGap notes that a gap was filled up to a position; what is left begins there.
+func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
+	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
 }
 
 // RetryGaps has open gaps tried again at once: that with an id, or with 0 all. It returns how many there are.

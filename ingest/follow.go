@@ -88,7 +88,7 @@ func (in *Ingest) afterwards(ctx context.Context, h *host, err error) error {
 	default:
 		return nil
 	}
-	h.last = 0
+	h.last, h.high = 0, 0
 	return in.cfg.Store.ResetCursor(h.url, 0)
 }
 
@@ -161,7 +161,7 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	if err != nil {
 		return err
 	}
-	h.gap = ""
+	h.gap, h.begun = "", h.high
 	in.queue.follow(h.url, kind)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -329,10 +329,7 @@ func absent(us int64) bool { return us >= 1000 || us <= -1000 }
 
 // seen notes the newest event received, and how many came with it.
 func (in *Ingest) seen(h *host, pos uint64, timeUS int64, events int) {
-	if pos > h.last {
-		h.rewind = min(in.cfg.Rewind, max(h.rewind, 1)*2)
-	}
-	h.last, h.lastUS = pos, timeUS
+	h.last, h.lastUS, h.high = pos, timeUS, max(h.high, pos)
 	in.received.Add(uint64(events))
 	in.seenSeq.Store(pos)
 	in.seenUS.Store(timeUS)

@@ -31,6 +31,8 @@ type host struct {
 	rewind uint64 // events to go back; it shrinks while sessions end before they come to something new
 	last   uint64 // the position of the newest event received
 	lastUS int64
+	high   uint64 // the highest position received
+	begun  uint64 // the same when the session began
 	holeAt uint64 // the last position before a hole
 	tries  int    // sessions that ended there
 	gap    string // why a hole is being passed over; its end is the next event
@@ -66,8 +68,10 @@ func (in *Ingest) ended(h *host, err error, now time.Time, came bool) {
 	in.hostsMu.Lock()
 	defer in.hostsMu.Unlock()
 	h.why = err.Error()
-	if !came || h.last == 0 { // a shorter rewind may come to something new before the stream ends again
+	if h.high == h.begun { // a shorter rewind may come to something new before the stream ends again
 		h.rewind /= 8
+	} else {
+		h.rewind = min(in.cfg.Rewind, max(h.rewind, 1)*2)
 	}
 	if errors.Is(err, errHome) {
 		h.fails, h.retry, h.why = 0, now, ""

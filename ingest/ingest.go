@@ -34,6 +34,14 @@ type Store interface {
 	ResetCursor(host string, seq uint64) error
 	// AddGap writes down what was missed.
 	AddGap(db.Gap) error
+	// Gaps lists the open gaps, newest first.
+	Gaps(context.Context) ([]db.Gap, error)
+	// Fill folds what a gap had hidden.
+	Fill([]db.Event, []db.Repo) (db.Applied, error)
+	// ShrinkGap notes that a gap was filled up to a position.
+	ShrinkGap(id int64, from uint64, fromUS int64) error
+	// TriedGap notes what came of an attempt to fill a gap.
+	TriedGap(id int64, filled bool, note string) error
 }
 
 // Config configures an Ingest. Only Hosts and Store have to be set.
@@ -47,6 +55,7 @@ type Config struct {
 	BatchAge    time.Duration         // how long an event waits for others; 0: 200 ms
 	Silence     time.Duration         // without an event for so long, the connection is given up; 0: 30 s
 	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
+	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
 	Rewind      uint64                // events to go back on a resume; 0: 8,192
 	Logger      *slog.Logger          // nil: none
 	Metrics     prometheus.Registerer // nil: none are registered
@@ -80,6 +89,7 @@ type Ingest struct {
 	seenAt   atomic.Int64  // when it was received, microseconds since 1970
 	received atomic.Uint64 // events in all
 	progress progress
+	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
 	hostsMu  sync.Mutex
 	hosts    []*host
 }
@@ -105,6 +115,9 @@ func New(cfg Config) *Ingest {
 	}
 	if cfg.Rewind == 0 {
 		cfg.Rewind = defaultRewind
+	}
+	if cfg.Fill <= 0 {
+		cfg.Fill = fillEvery
 	}
 	if cfg.Home <= 0 {
 		cfg.Home = defaultHome
@@ -135,6 +148,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })
 	g.Go(func() error { return in.followUpstream(ctx) })
+	g.Go(func() error { return in.fillGaps(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("ingest: %w", err)
 	}
@@ -152,7 +166,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 			continue
 		}
 		start := in.cfg.Now()
+		in.commitMu.Lock()
 		applied, err := in.cfg.Store.Apply(b.Batch)
+		in.commitMu.Unlock()
 		if err != nil {
 			return err
 		}

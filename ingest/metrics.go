@@ -23,6 +23,7 @@ type metrics struct {
 	switches  prometheus.Counter
 	gaps      prometheus.Counter
 	unknown   prometheus.Counter
+	filled    prometheus.Counter
 
 	in *Ingest
 }
@@ -44,6 +45,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		sessions:  vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
 		switches:  counter("weft_ingest_switches_total", "Times that another upstream was moved to."),
 		gaps:      counter("weft_ingest_gaps_total", "Spans of upstream that were written down as missing."),
+		filled:    counter("weft_ingest_filled_total", "Log rows that came of filling gaps."),
 		unknown:   counter("weft_ingest_unknown_total", "Messages of a kind that isn't known; they are left out."),
 		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
 		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
@@ -54,7 +56,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown,
+	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown, m.filled,
 		gauge("weft_ingest_lag_seconds", "How far the newest event received lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),

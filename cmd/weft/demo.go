@@ -90,7 +90,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 
 	g, ctx := errgroup.WithContext(ctx)
 	weft := &service{
-		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, listen: cmd.String("listen"),
+		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, data: dir, listen: cmd.String("listen"),
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
 	}
 	up := make(chan string, 1)

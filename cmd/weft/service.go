@@ -23,7 +23,7 @@ import (
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
 type service struct {
-	jetstream  string
+	jetstream  []string // the preferred one first
 	key        string
 	from       ingest.From
 	data       string
@@ -68,7 +68,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	}()
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
 	s.ingest = ingest.New(ingest.Config{
-		Hosts: []string{s.jetstream}, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
