@@ -23,7 +23,7 @@ func (s *Store) replay(ctx context.Context) error {
 		return err
 	}
 	logRows, err := s.reader.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
-		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))
+		ifnull(status, 0), EXISTS (SELECT 1 FROM bodies WHERE bodies.seq = records.seq) FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,8 @@ func (s *Store) replay(ctx context.Context) error {
 		var r row
 		var rkey any
 		var rev int64 // a TID may use the sign bit
-		if err := logRows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+		var body bool
+		if err := logRows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status, &body); err != nil {
 			return err
 		}
 		r.rev = uint64(rev)
@@ -72,7 +73,7 @@ func (s *Store) replay(ctx context.Context) error {
 				}
 			}
 		}
-		if err := f.replay(&r, removed, added); err != nil {
+		if err := f.replay(&r, body, removed, added); err != nil {
 			return fmt.Errorf("log row %d: %w", r.seq, err)
 		}
 		f.seq = r.seq
@@ -112,8 +113,8 @@ func (s *Store) replay(ctx context.Context) error {
 // their maps stay small.
 const replayRows = 20_000
 
-// replay applies a row of the log.
-func (f *fold) replay(r *row, removed, added []recordLink) error {
+// replay applies a row of the log; body says that the row's body is there.
+func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
@@ -165,7 +166,11 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 			link.AppendTID(nil, r.rev), len(old), len(removed), len(added), len(next))
 	}
 	f.d.setRev(r.actor, r.rev)
-	f.change(key, before, next, r.actor, r.rkey, removed, added)
+	ref := uint64(0)
+	if body && len(next) > 0 {
+		ref = r.seq
+	}
+	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
 	return nil
 }
 
@@ -179,9 +184,9 @@ func (f *fold) replayJob(r *row) error {
 	if r.rkey != nil {
 		end = recordKey(nil, r.actor, r.collection, r.rkey)
 	}
-	f.eachRecord(r.actor, j.after, -1, func(key, _, rkey []byte, links []recordLink) {
+	f.eachRecord(r.actor, j.after, -1, func(key, value, rkey []byte, links []recordLink) {
 		if end == nil || bytes.Compare(key, end) <= 0 {
-			f.doJob(j, r.actor, key, rkey, links)
+			f.doJob(j, r.actor, key, value, rkey, links)
 		}
 	})
 	if end == nil {
