@@ -84,7 +84,7 @@ func (s *Store) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 
 // openBody decodes a block, and holds it against its digest.
 func openBody(digest, frame []byte) (Body, error) {
-	cbor, err := body.Decode(nil, frame)
+	cbor, err := body.Decode(frame)
 	if err != nil {
 		return Body{}, err
 	}

@@ -63,9 +63,10 @@ var dictionaries = [][]byte{dictionary}
 const decoders = 4
 
 var encoder = sync.OnceValue(func() *zstd.Encoder {
-	// The fastest level gives up a hundredth of the size for half the time; the digest does what a checksum would.
+	// The fastest level gives up a hundredth of the size for half the time. A single segment has the record's length in its
+	// header. The digest does what a checksum would.
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderDict(dictionary), zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+		zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		panic(fmt.Errorf("body: the dictionary that was built in: %w", err))
 	}
@@ -83,13 +84,13 @@ var decoder = sync.OnceValue(func() *zstd.Decoder {
 // Encode appends a record's frame to dst.
 func Encode(dst, cbor []byte) []byte { return encoder().EncodeAll(cbor, dst) }
 
-// Decode appends the record in a frame to dst. No frame makes it take more than Max bytes.
-func Decode(dst, frame []byte) ([]byte, error) {
-	out, err := decoder().DecodeAll(frame, dst)
+// Decode is the record in a frame. No frame makes it take more than Max bytes.
+func Decode(frame []byte) ([]byte, error) {
+	record, err := decoder().DecodeAll(frame, nil)
 	if err != nil {
-		return dst, fmt.Errorf("body: decode: %w", err)
+		return nil, fmt.Errorf("body: decode: %w", err)
 	}
-	return out, nil
+	return record, nil
 }
 
 // HeaderLen is how much of a frame Len needs.

@@ -151,7 +151,8 @@ func measure(real [][]byte) error {
 	fmt.Printf("%-10s %-9s %22.1f %22.1f\n", "no zstd", "", mean(others), mean(made))
 	for _, size := range []int{0, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10} {
 		for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression} {
-			opts := []zstd.EOption{zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true)}
+			opts := []zstd.EOption{zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
+				zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true)}
 			if size > 0 {
 				d, err := train(learnt, size, 1<<15)
 				if err != nil {
