@@ -148,7 +148,7 @@ const maxPath = 4096
 
 // change brings a record from one set of links to another, in both orders; body is the log row of its body, 0 for none.
 func (f *fold) change(key, before []byte, next []recordLink, body, actor uint64, rkey []byte, removed, added []recordLink) {
-	f.d.setRecord(key, appendBodyRef(appendLinks(nil, next), body), len(before) > 0)
+	f.d.setRecord(actor, key, appendBodyRef(appendLinks(nil, next), body), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
 	if f.shown(actor, key) {
