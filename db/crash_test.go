@@ -452,7 +452,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	m := modelOf(events[:n])
 	err := m.Compare(t.Context(), s, model.Depth{Page: 50})
 	if err == nil {
-		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies == db.BodiesWindow })
+		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })
 	}
 	// Closed before anything else, for a merge may begin at once, and the files are looked at.
 	if err := s.Close(); err != nil {

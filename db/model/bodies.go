@@ -43,7 +43,7 @@ func (m *Model) CompareBodies(ctx context.Context, x Bodies, missing func(db.Rec
 				continue
 			}
 			if got[i].CID != w.CID || !bytes.Equal(got[i].CBOR, w.CBOR) {
-				return fmt.Errorf("%v: the index has the body %s %x, the model %s %x", key, got[i].CID, got[i].CBOR, w.CID, w.CBOR)
+				return fmt.Errorf("%v: the index has the body %s %.20x…, the model %s %.20x…", key, got[i].CID, got[i].CBOR, w.CID, w.CBOR)
 			}
 		}
 	}
