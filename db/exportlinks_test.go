@@ -13,6 +13,8 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
 )
 
 // exported is a row of an export.
@@ -222,6 +224,7 @@ func TestExportWindows(t *testing.T) {
 	}
 	defer e.Close()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	for _, err = range e.Records(ctx, "") {
 		if n++; n == 1 {
@@ -276,4 +279,42 @@ func TestExportRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BenchmarkExport walks and names the links of a million simulated events:
+//
+//	go test ./db -run '^$' -bench Export -benchtime 3x
+func BenchmarkExport(b *testing.B) {
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 50_000}, 1_000_000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	s, err := db.Open(db.Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := applyAll(s, events, 1000, func() {}); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	for b.Loop() {
+		e, err := db.OpenExport(b.Context(), dir, db.ExportOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for r, err := range e.Records(b.Context(), "") {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += len(r.Links)
+		}
+		if err := e.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "links/s")
 }

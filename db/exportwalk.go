@@ -38,6 +38,30 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 	}
 }
 
+// Next names the record behind the newest one that was given, whether the export has it or not: where another can go on,
+// with From, after the walk was called off. It is empty where none follows.
+func (e *Export) Next(ctx context.Context) (string, error) {
+	from := e.from
+	if e.at != nil {
+		from = run.After(e.at)
+	}
+	sc := e.s.version.Load().records.Scan(from, e.to, false)
+	for sc.Next() {
+		actor, collection, rkey, err := cutRecordKey(sc.Key())
+		if err != nil {
+			continue // an account's revision, or damage, at which the walk itself ends
+		}
+		dids, err := e.s.dids(ctx, []uint64{actor})
+		if err != nil {
+			return "", err
+		}
+		nsid, err := e.s.nsid(ctx, collection)
+		r := ExportRecord{Record: Record{dids[actor], nsid, rkeyString(rkey)}}
+		return r.URI(), err
+	}
+	return "", sc.Err()
+}
+
 // window is some records on their way from keys to names. Its memory is used again.
 type window struct {
 	e       *Export
