@@ -14,7 +14,11 @@ import (
 )
 
 // exportWindow is how many links are named at once: their accounts are looked up together, in the order of their ids.
-const exportWindow = 16_384
+// A target may have 8 KiB, so that there is a bound in bytes as well.
+const (
+	exportWindow      = 16_384
+	exportWindowBytes = 4 << 20
+)
 
 // Records walks the records behind one that was given before, named by its at-uri; "" begins at the first. A record is
 // valid until the next. An error is the last that comes.
@@ -64,9 +68,8 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 
 // window is some records on their way from keys to names. Its memory is used again.
 type window struct {
-	e       *Export
-	scan    *run.Scan // nil at the end
-	skipped int       // records that the export leaves out
+	e    *Export
+	scan *run.Scan // nil at the end
 
 	found   []foundRecord
 	cut     []recordLink   // the links of all of them
@@ -117,10 +120,11 @@ func (w *window) fill(ctx context.Context) error {
 	return w.name(ctx)
 }
 
-// gather takes records until their links make a window.
+// gather takes records until their links make a window. What the export leaves out counts too, so that the context is
+// looked at in time.
 func (w *window) gather(ctx context.Context) error {
 	w.found, w.cut, w.ids = w.found[:0], w.cut[:0], w.ids[:0]
-	for len(w.cut) < exportWindow {
+	for size := 0; len(w.cut) < exportWindow && size < exportWindowBytes; size += len(w.scan.Value()) {
 		if !w.scan.Next() {
 			err := w.scan.Err()
 			w.scan = nil
@@ -135,10 +139,6 @@ func (w *window) gather(ctx context.Context) error {
 			return fmt.Errorf("the key by record %x: %w; weft check --all says what is damaged", r.key, err)
 		}
 		if !w.e.has(r.actor, r.collection) {
-			if err := checkContext(ctx, w.skipped); err != nil {
-				return err
-			}
-			w.skipped++
 			continue
 		}
 		first := len(w.cut)

@@ -139,7 +139,7 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	}
 	d := &exportDir{dir: x.out, partLinks: x.partLinks, step: x.step, list: exportList{
 		Version: exportVersion, Format: x.format, Instance: e.Instance, LogSeq: e.LogSeq, LogTime: logTime(e.LogUS),
-		From: x.options.From, To: x.options.To, Collections: x.options.Collections, Inactive: x.options.Inactive}}
+		From: x.options.From, To: x.options.To, Collections: append([]string{}, x.options.Collections...), Inactive: x.options.Inactive, Parts: []exportPart{}}}
 	if err := d.open(); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}

@@ -80,7 +80,7 @@ func (d *exportDir) open() error {
 		if err != nil {
 			return err
 		}
-		if len(entries) > 0 {
+		if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != exportFile+".tmp" { // from a start that was cut off
 			return fmt.Errorf("%s is not empty and has no %s: give --out a directory that is new or empty", d.dir, exportFile)
 		}
 		return d.save(d.list)

@@ -99,34 +99,41 @@ func (w *zstdWriter) close() error {
 	return err
 }
 
-// parquetRow is a link as a row. Names that repeat have a dictionary; record keys of a collection come in order, so
-// that only what differs from the one before is written.
+// parquetRow is a link as a row. What repeats has a dictionary, which for targets alone saves a third of a file; record
+// keys of a collection come in order, so that only what differs from the one before is written.
 type parquetRow struct {
 	DID        string `parquet:"did,dict,zstd"`
 	Collection string `parquet:"collection,dict,zstd"`
 	Rkey       string `parquet:"rkey,delta,zstd"`
 	Path       string `parquet:"path,dict,zstd"`
-	Target     string `parquet:"target,zstd"`
-	Time       int64  `parquet:"time,timestamp(microsecond),zstd"`
+	Target     string `parquet:"target,dict,zstd"`
+	Time       int64  `parquet:"time,timestamp(microsecond),plain,zstd"`
 	Status     string `parquet:"status,dict,zstd"`
 }
+
+var parquetSchema = parquet.NewSchema("link", parquet.SchemaOf(parquetRow{}))
 
 const (
 	// parquetGroup is how many rows make a row group, which is in memory while it is written, and is what readers share
 	// among their processors.
 	parquetGroup = 1 << 17
+	// parquetGroupBytes ends a row group too: a target may have 8 KiB.
+	parquetGroupBytes = 32 << 20
+	// parquetDictionary is from where on a dictionary is no gain, in bytes.
+	parquetDictionary = 8 << 20
 	// parquetBatch is how many rows are handed over at once: they are taken apart by columns.
 	parquetBatch = 1024
 )
 
 // parquetWriter writes a Parquet file.
 type parquetWriter struct {
-	w    *parquet.GenericWriter[parquetRow]
-	rows []parquetRow
+	w           *parquet.GenericWriter[parquetRow]
+	rows        []parquetRow
+	group, size int // rows and bytes of text in the row group
 }
 
 func newParquet(w io.Writer) (linkWriter, error) {
-	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](w, parquet.MaxRowsPerRowGroup(parquetGroup),
+	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](w, parquetSchema, parquet.DictionaryMaxBytes(parquetDictionary),
 		parquet.CreatedBy("weft", buildVersion(), ""))}, nil
 }
 
@@ -134,6 +141,7 @@ func (w *parquetWriter) write(r *db.ExportRecord) error {
 	for i := range r.Links {
 		l := &r.Links[i]
 		w.rows = append(w.rows, parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, statusNames[r.Status]})
+		w.size += len(l.Path) + len(l.Target)
 	}
 	if len(w.rows) < parquetBatch {
 		return nil
@@ -143,7 +151,12 @@ func (w *parquetWriter) write(r *db.ExportRecord) error {
 
 func (w *parquetWriter) flush() error {
 	_, err := w.w.Write(w.rows)
+	w.group += len(w.rows)
 	w.rows = w.rows[:0]
+	if err == nil && (w.group >= parquetGroup || w.size >= parquetGroupBytes) {
+		w.group, w.size = 0, 0
+		err = w.w.Flush()
+	}
 	if err != nil {
 		return fmt.Errorf("write parquet: %w", err)
 	}
