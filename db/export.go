@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
 )
 
 // ExportOptions says which links an export has.
@@ -57,12 +58,16 @@ type Export struct {
 // it stops. Only a rebuild that was interrupted leaves more.
 const maxUnsealed = 4_000_000
 
+// exportCacheBytes is little: only the replay looks things up, and the walk reads past the cache.
+const exportCacheBytes = 8 << 20
+
 // OpenExport opens a data directory for an export.
 func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
 	s, err := openOffline(dir)
 	if err != nil {
 		return nil, err
 	}
+	s.blocks = segment.NewCache(exportCacheBytes)
 	e := &Export{s: s, inactive: o.Inactive}
 	if err := e.open(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("db: export %s: %w", dir, err), e.Close())

@@ -102,13 +102,13 @@ func (w *zstdWriter) close() error {
 // parquetRow is a link as a row. What repeats has a dictionary, which for targets alone saves a third of a file; record
 // keys of a collection come in order, so that only what differs from the one before is written.
 type parquetRow struct {
-	DID        string `parquet:"did,dict,zstd"`
-	Collection string `parquet:"collection,dict,zstd"`
-	Rkey       string `parquet:"rkey,delta,zstd"`
-	Path       string `parquet:"path,dict,zstd"`
-	Target     string `parquet:"target,dict,zstd"`
-	Time       int64  `parquet:"time,timestamp(microsecond),plain,zstd"`
-	Status     string `parquet:"status,dict,zstd"`
+	DID        string `parquet:"did,dict"`
+	Collection string `parquet:"collection,dict"`
+	Rkey       string `parquet:"rkey,delta"`
+	Path       string `parquet:"path,dict"`
+	Target     string `parquet:"target,dict"`
+	Time       int64  `parquet:"time,timestamp(microsecond),plain"`
+	Status     string `parquet:"status,dict"`
 }
 
 var parquetSchema = parquet.NewSchema("link", parquet.SchemaOf(parquetRow{}))
@@ -116,7 +116,7 @@ var parquetSchema = parquet.NewSchema("link", parquet.SchemaOf(parquetRow{}))
 const (
 	// parquetGroup is how many rows make a row group, which is in memory while it is written, and is what readers share
 	// among their processors.
-	parquetGroup = 1 << 17
+	parquetGroup = 1 << 16
 	// parquetGroupBytes ends a row group too: a target may have 8 KiB.
 	parquetGroupBytes = 32 << 20
 	// parquetDictionary is from where on a dictionary is no gain, in bytes.
@@ -133,8 +133,8 @@ type parquetWriter struct {
 }
 
 func newParquet(w io.Writer) (linkWriter, error) {
-	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](w, parquetSchema, parquet.DictionaryMaxBytes(parquetDictionary),
-		parquet.CreatedBy("weft", buildVersion(), ""))}, nil
+	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](w, parquetSchema, parquet.Compression(&parquet.Zstd),
+		parquet.DictionaryMaxBytes(parquetDictionary), parquet.CreatedBy("weft", buildVersion(), ""))}, nil
 }
 
 func (w *parquetWriter) write(r *db.ExportRecord) error {
