@@ -64,6 +64,9 @@ const exportCacheBytes = 8 << 20
 // OpenExport opens a data directory for an export.
 func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
 	s, err := openOffline(dir)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -265,7 +265,7 @@ func TestExportRefuses(t *testing.T) {
 		want string
 	}{
 		{"no index", t.TempDir(), db.ExportOptions{}, "there is no weft.db"},
-		{"one that is open", running, db.ExportOptions{}, "another weft has"},
+		{"one that is open", running, db.ExportOptions{}, "stop it first, or give this one a data directory of its own, such as one restored from the replica"},
 		{"an account that is none", dir, db.ExportOptions{From: "did:plc:unknown"}, "never seen the account did:plc:unknown"},
 		{"a collection that is none", dir, db.ExportOptions{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
 		{"a bound that is none", dir, db.ExportOptions{From: "https://example.com/"}, "neither a DID nor an at-uri"},

@@ -176,7 +176,7 @@ func measured(stdout string, args []string) (links, bytes int64, err error) {
 		return lines(stdout)
 	}
 	dir := args[len(args)-1]
-	text, err := os.ReadFile(filepath.Join(dir, "export.json"))
+	text, err := os.ReadFile(filepath.Join(dir, "_export.json"))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -34,7 +34,7 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 			"Without --out, JSON lines go to standard output:\n\n" +
 			"  weft export | jq -r .target | sort | uniq -c | sort -rn | head\n\n" +
 			"If that is interrupted, the --from to go on with is printed. With --out, files of --part-links links are\n" +
-			"written to a directory, links-00001.ndjson.zst or .parquet and so on, and export.json, which lists them with\n" +
+			"written to a directory, links-00001.ndjson.zst or .parquet and so on, and _export.json, which lists them with\n" +
 			"their first and last record, size and SHA-256. A file is there whole or not at all. After an interruption the\n" +
 			"same command goes on behind the last one, if the index has not changed:\n\n" +
 			"  weft export --format parquet --out links\n\n" +

@@ -400,7 +400,7 @@ func TestExportAgain(t *testing.T) {
 			if err := os.Truncate(filepath.Join(out, "links-00001.ndjson.zst"), 10); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "has 10 bytes, and export.json says"},
+		}, nil, 1, "has 10 bytes, and _export.json says"},
 		{"a list that is none", func(t *testing.T, _, out string) {
 			if err := os.WriteFile(filepath.Join(out, exportFile), []byte("{"), 0o644); err != nil {
 				t.Fatal(err)

@@ -17,8 +17,9 @@ import (
 	"weft.dev/weft/db"
 )
 
-// exportFile is the list of an export's parts, beside them.
-const exportFile = "export.json"
+// exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names that
+// begin so.
+const exportFile = "_export.json"
 
 // exportVersion is the version of that file, and of the columns.
 const exportVersion = 1
