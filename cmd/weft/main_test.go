@@ -33,6 +33,7 @@ func TestUsage(t *testing.T) {
 		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
 		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
+		{"help of export", []string{"export", "--help"}, 0, "goes on behind the last one", ""},
 		{"version", []string{"version"}, 0, "weft ", ""},
 		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
@@ -91,8 +92,9 @@ func TestFlagsHaveVariables(t *testing.T) {
 			name := flag.Names()[0]
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			switch cmd.Name + " " + name {
-			case "demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
-				want = "WEFT_" + strings.ToUpper(cmd.Name) + "_" + strings.ToUpper(name)
+			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive",
+				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
+				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
 			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {
