@@ -47,7 +47,7 @@ func (f *fold) prune(r *Repo) {
 			return
 		}
 		_, collection, _, _ := cutRecordKey(key)
-		f.change(key, value, nil, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor)}, links, nil)
+		f.change(key, value, nil, 0, actor, rkey, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), was: f.s.bodies.current(value)}, links, nil)
 	})
 }

@@ -71,11 +71,11 @@ func (f *fold) setStatus(actor uint64, status uint8) {
 		f.s.jobs[actor] = j
 		return
 	}
-	f.eachRecord(actor, nil, -1, func(key, _, rkey []byte, links []recordLink) { f.doJob(j, actor, key, rkey, links) })
+	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
 }
 
 // doJob changes one record.
-func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink) {
+func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []recordLink) {
 	switch {
 	case j.was && !j.is:
 		f.d.linkAll(links, actor, rkey, unlinked)
@@ -83,7 +83,8 @@ func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink)
 		f.d.linkAll(links, actor, rkey, linked)
 	}
 	if j.purge {
-		f.d.setRecord(key, nil, true)
+		f.d.setRecord(actor, key, nil, true)
+		f.purgeBody(value)
 		f.stats.Removed += len(links)
 	}
 }
@@ -92,8 +93,8 @@ func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink)
 func (f *fold) stepJob(actor uint64) {
 	j := f.s.jobs[actor]
 	last := j.after
-	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, _, rkey []byte, links []recordLink) {
-		f.doJob(j, actor, key, rkey, links)
+	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, value, rkey []byte, links []recordLink) {
+		f.doJob(j, actor, key, value, rkey, links)
 		last = key
 	})
 	r := row{op: opJob, actor: actor}
@@ -167,7 +168,7 @@ func (f *fold) eachRecord(actor uint64, after []byte, limit int, do func(key, va
 	}
 	// What this batch has changed goes before what lies below. To make runs of it first would be simpler, and cost as much
 	// as the rest of the batch.
-	changed := f.d.recordsBetween(from, to)
+	changed := f.d.recordsBetween(actor, from, to)
 	next := func() {
 		each([]byte(changed[0]), f.d.records[changed[0]])
 		changed = changed[1:]

@@ -28,15 +28,17 @@ type Config struct {
 	Logger *slog.Logger     // nil: none
 	Now    func() time.Time // nil: time.Now
 
-	// SealBytes is how much memory the runs in memory may take before they become a segment, in bytes; 0: 32 MiB.
+	// SealBytes is how much memory the runs in memory may take before they become a segment, in bytes; 0: 24 MiB.
 	SealBytes int
-	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 64 MiB.
+	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 48 MiB.
 	CacheBytes int64
 	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
 	// the log alone.
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Bodies says which records' content is kept: BodiesOff keeps none.
+	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
 	Checkpoint Rule
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
@@ -68,6 +70,7 @@ type Store struct {
 	sealing   *frozen   // nil: none under way
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
+	bodies    bodies
 	files     sync.Mutex // guards the counts of file sets and files
 	blocks    *segment.Cache
 	sealWork  chan struct{}
@@ -87,7 +90,7 @@ type Store struct {
 var ErrFailed = errors.New("writing has stopped after a fault")
 
 // defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
-const defaultCacheBytes = 64 << 20
+const defaultCacheBytes = 48 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.
@@ -178,7 +181,7 @@ func (s *Store) open() (err error) {
 	}
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
-	if err := s.inserts.prepare(s.writer); err != nil {
+	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
 	return s.load(path)
@@ -203,6 +206,9 @@ func (s *Store) load(path string) error {
 	}
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
+	}
+	if err := s.loadBodies(ctx); err != nil {
+		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
 	v := s.version.Load()
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,

@@ -22,6 +22,7 @@ type event struct {
 	rkey       string
 	rev        string
 	cbor, json []byte // the record, in one of them
+	cid        string // of the record; empty where the wire doesn't say
 	status     db.Status
 }
 
@@ -43,6 +44,7 @@ type commit struct {
 	Collection string          `json:"collection"`
 	Rkey       string          `json:"rkey"`
 	Record     json.RawMessage `json:"record"`
+	CID        string          `json:"cid"`
 }
 
 // frameV1 is what /subscribe sends.
@@ -160,8 +162,24 @@ func (e *event) setCommit(c *commit) error {
 	default:
 		return fmt.Errorf("%w: %w", errNoEvent, errUnknownOperation)
 	}
-	e.json = c.Record
+	e.json, e.cid = c.Record, c.CID
 	return nil
+}
+
+// body is the record in CBOR; nil when it can't be made.
+func (e *event) body() []byte {
+	if e.cbor != nil {
+		return e.cbor
+	}
+	v, err := cbor.FromJSON(e.json)
+	if err != nil {
+		return nil
+	}
+	body, err := cbor.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // readRow reads a row of the archive.

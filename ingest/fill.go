@@ -270,7 +270,7 @@ func (f *filling) behind(a *filled, key db.Record, e *event) {
 
 // copy makes an event of the store, which is its own.
 func (f *filling) copy(e *event) *db.Event {
-	var b batch
+	b := batch{bodies: f.in.cfg.Bodies}
 	f.in.put(&b, e, f.x)
 	if len(b.Events) == 0 {
 		return &db.Event{}

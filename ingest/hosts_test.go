@@ -100,8 +100,10 @@ func TestSecondBeginsLater(t *testing.T) {
 		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Home: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
+	away(p.b, true)
 	away(p.a, true)
 	p.emit(20_000) // far more than the clocks' slack
+	away(p.b, false)
 	until(t, "the second is followed", follows(f, p.b))
 	until(t, "its events are there", func() bool { p.b.Emit(1); return store.Cursor(p.b.URL()) > 0 })
 	f.stop()

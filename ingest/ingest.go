@@ -57,6 +57,7 @@ type Config struct {
 	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
 	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
 	Rewind      uint64                // events to go back on a resume; 0: 8,192
+	Bodies      bool                  // the store keeps the content of records
 	Logger      *slog.Logger          // nil: none
 	Metrics     prometheus.Registerer // nil: none are registered
 	Now         func() time.Time      // nil: time.Now
@@ -137,6 +138,7 @@ func New(cfg Config) *Ingest {
 	for _, name := range cfg.Hosts {
 		in.hosts = append(in.hosts, &host{url: baseURL(name), rewind: cfg.Rewind})
 	}
+	in.queue.bodies = cfg.Bodies
 	in.metrics = newMetrics(cfg.Metrics, in)
 	in.state.Store(&State{Host: in.hosts[0].url, Detail: "not started"})
 	return in
@@ -171,6 +173,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 		in.commitMu.Unlock()
 		if err != nil {
 			return err
+		}
+		if applied.BadBodies > 0 {
+			in.log.warn("bad_body", "content left out that is not what its CID says, or is too large", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
 		in.queue.done(b)

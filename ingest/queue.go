@@ -12,21 +12,26 @@ type queue struct {
 	size int           // events that make a batch ready at once
 	age  time.Duration // how long its first event may wait
 
-	mu    sync.Mutex
-	host  string // whose events come
-	kind  string
-	ready []*batch // whole ones, in front of cur
-	cur   *batch
-	spare *batch
-	begun chan struct{} // the batch has its first event
-	full  chan struct{} // the batch has size events
-	room  chan struct{} // the batch was taken
-	idle  chan struct{} // closed while nothing is queued or being committed
+	mu     sync.Mutex
+	host   string // whose events come
+	kind   string
+	bodies bool     // records that link bring their content
+	ready  []*batch // whole ones, in front of cur
+	cur    *batch
+	spare  *batch
+	begun  chan struct{} // the batch has its first event
+	full   chan struct{} // the batch has size events
+	room   chan struct{} // the batch was taken
+	idle   chan struct{} // closed while nothing is queued or being committed
 }
 
 // ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
 // cheapest, and a stall of a second must not stop the reader at once.
 const ahead = 4
+
+// batchBytes is how much text and content makes a batch ready as well, and ahead times as much makes the reader wait: 4,000
+// events have 2 MB commonly, and with records of the largest kind they would have 4 GB.
+const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
 	q := &queue{
@@ -93,7 +98,7 @@ func signal(c chan struct{}) {
 func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	for {
 		q.mu.Lock()
-		if q.cur.seen < q.size*ahead {
+		if !q.behind() {
 			break
 		}
 		q.mu.Unlock()
@@ -105,16 +110,21 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	}
 	defer q.mu.Unlock()
 	before := q.cur.seen
-	q.cur.Host, q.cur.Kind = q.host, q.kind
+	q.cur.Host, q.cur.Kind, q.cur.bodies = q.host, q.kind, q.bodies
 	do(q.cur)
 	if before == 0 && q.cur.seen > 0 {
 		q.busy()
 		signal(q.begun)
 	}
-	if q.cur.seen >= q.size {
+	if q.cur.seen >= q.size || q.cur.text.size >= batchBytes {
 		signal(q.full)
 	}
 	return nil
+}
+
+// behind says that the writer is so far behind that the reader is to wait.
+func (q *queue) behind() bool {
+	return q.cur.seen >= q.size*ahead || q.cur.text.size >= batchBytes*ahead
 }
 
 // take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
@@ -194,7 +204,7 @@ func (q *queue) drained(ctx context.Context) error {
 func (q *queue) isFull() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.cur.seen >= q.size*ahead || len(q.ready) >= ahead
+	return q.behind() || len(q.ready) >= ahead
 }
 
 // depth is the number of events that wait.

@@ -88,6 +88,54 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
+// TestQueueBytes: large records make a batch ready and the reader wait as many events do.
+func TestQueueBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1000, time.Hour)
+		record := make([]byte, 1<<20)
+		add := func(n int) {
+			if err := q.add(t.Context(), func(b *batch) {
+				for range n {
+					b.seen++
+					b.text.copyRaw(record)
+				}
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		add(batchBytes / len(record))
+		b := q.take(t.Context()) // long before it is old
+		if b.seen != batchBytes/len(record) {
+			t.Fatalf("%d events", b.seen)
+		}
+		for range ahead {
+			add(batchBytes / len(record))
+		}
+		if !q.isFull() {
+			t.Error("the reader goes on")
+		}
+		added := make(chan struct{})
+		go func() {
+			add(1)
+			close(added)
+		}()
+		synctest.Wait()
+		select {
+		case <-added:
+			t.Fatal("the reader did not wait")
+		default:
+		}
+		q.done(b)
+		b = q.take(t.Context())
+		<-added
+		q.done(b)
+		if b.text.size != 0 || q.isFull() || q.depth() != 1 {
+			t.Errorf("%d bytes are left in a batch that was committed, %d events wait", b.text.size, q.depth())
+		}
+	})
+}
+
 // TestQueueDrains: drained waits for the commit, not only for the queue to be empty; at the end of the context what
 // is left is still given out.
 func TestQueueDrains(t *testing.T) {
@@ -185,6 +233,38 @@ func TestBatchTakesOver(t *testing.T) {
 	for _, e := range b.Events[:2] {
 		if l := e.Links; len(l) != 1 || l[0] != (db.Link{Path: "uri", Target: "https://example.com/a"}) {
 			t.Errorf("links: %v", l)
+		}
+	}
+}
+
+// TestBatchBodies: a record that links brings its content, as a copy, and only where it is kept.
+func TestBatchBodies(t *testing.T) {
+	t.Parallel()
+	const linking, other = "\xa2\x63uri\x75https://example.com/a\x65$typekapp.example", "\xa1\x65$typekapp.example"
+	for _, mode := range [][2]bool{{false, false}, {true, false}, {true, true}} {
+		bodies, fromJSON := mode[0], mode[1]
+		record := []byte(linking)
+		b, x := &batch{bodies: bodies}, extract.New(extract.Limits{})
+		for i, content := range [][]byte{record, []byte(other), nil} {
+			e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: uint64(i), op: db.OpCreate,
+				collection: "app.example.a", rkey: "self", rev: "3mdtsyunhbu22", cid: "bafy", cbor: content}
+			if i == 0 && fromJSON {
+				e.cbor, e.json = nil, []byte(`{"uri":"https://example.com/a","$type":"app.example"}`)
+			}
+			_ = b.add(&e, x, nil)
+		}
+		clear(record)
+		want := ""
+		if bodies {
+			want = linking
+		}
+		if got := b.Events[0]; string(got.Body) != want || (got.CID != "") != bodies {
+			t.Errorf("bodies %t: %q %q", bodies, got.CID, got.Body)
+		}
+		for _, e := range b.Events[1:] {
+			if e.Body != nil || e.CID != "" {
+				t.Errorf("bodies %t: %q %q of a record that links to nothing", bodies, e.CID, e.Body)
+			}
 		}
 	}
 }

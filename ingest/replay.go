@@ -108,7 +108,7 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 // fill makes a batch of a block's rows.
 func (in *Ingest) fill(h *host, b *block, p *place, x *extractor) {
 	b.batch = batches.Get().(*batch)
-	b.batch.Host, b.batch.Kind = h.url, kindV2
+	b.batch.Host, b.batch.Kind, b.batch.bodies = h.url, kindV2, in.cfg.Bodies
 	var e event
 	for i := range b.rows {
 		r := &b.rows[i]

@@ -22,7 +22,7 @@ var faults = []fault{
 	},
 	{
 		"a purge keeps the records", "db/status.go",
-		"f.d.setRecord(key, nil, true)", "f.d.setRecord(key, value, true)",
+		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
 		"what an account's status was is forgotten by a replay", "db/replay.go",
@@ -81,12 +81,12 @@ var faults = []fault{
 		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
 	},
 	{
-		"a replay leaves out the first row", "db/replay.go",
-		"FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))", "FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed)+1)",
+		"a replay leaves out the first row", "db/readlog.go",
+		"FROM records WHERE seq > ? ORDER BY seq`, int64(after))", "FROM records WHERE seq > ? ORDER BY seq`, int64(after)+1)",
 	},
 	{
-		"a replay takes links of a row that is sealed", "db/replay.go",
-		"int64((v.sealed+1)<<linkShift))", "int64(v.sealed<<linkShift))",
+		"a replay takes links of a row that is sealed", "db/readlog.go",
+		"int64((after+1)<<linkShift))", "int64(after<<linkShift))",
 	},
 	{
 		"a replay forgets what a resync has seen", "db/replay.go",
@@ -157,11 +157,55 @@ var faults = []fault{
 		"page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {", "page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) != 0 {",
 	},
 	{
-		"the hours of a segment deny what it holds", "db/segment/source.go",
-		"ok && !r.hours.Contains(h) {", "ok && r.hours.Contains(h) {",
+		"a change of status misses what its batch has changed", "db/version.go",
+		"d.actors[actor] = struct{}{}", "delete(d.actors, actor)",
+	},
+	{
+		"the minutes of a segment deny what it holds", "db/segment/source.go",
+		"ok && !r.minutes.Contains(h) {", "ok && r.minutes.Contains(h) {",
 	},
 	{
 		"what a crash has left behind is not removed", "db/files.go",
 		"if named || !segmentName.MatchString(e.Name()) {", "if named || segmentName.MatchString(e.Name()) {",
+	},
+	{
+		"no log row puts a body out of date", "db/fold.go",
+		"row.was = was", "_ = was",
+	},
+	{
+		"a replay forgets bodies", "db/replay.go",
+		"if body && len(next) > 0 {", "if false && len(next) > 0 {",
+	},
+	{
+		"a body stays when its log row is overtaken", "db/bodyprune.go",
+		"seq IN (SELECT body FROM replaced WHERE seq <= ?)", "seq IN (SELECT body FROM replaced WHERE seq < 0 * ?)",
+	},
+	{
+		"a body goes when its log row does, though the record has it", "db/bodyprune.go",
+		"if s.cfg.Bodies == BodiesWindow {", "if s.cfg.Bodies == BodiesKeep {",
+	},
+	{
+		"a repeat brings a body back that has gone", "db/bodyfold.go",
+		"return b.cbor != nil && !f.repeats(e)", "return b.cbor != nil",
+	},
+	{
+		"bodies from before a time without count", "db/bodies.go",
+		"b.since = newest //", "b.since = since //",
+	},
+	{
+		"a deleted account's bodies stay", "db/status.go",
+		"f.purgeBody(value)", "_ = value",
+	},
+	{
+		"a body is kept that is not what its CID says", "db/bodyfold.go",
+		"case sum == b.digest:", "case len(sum) > 0:",
+	},
+	{
+		"a block counts no body that goes", "migrations/00003_blocks.sql",
+		"refs = refs - 1 WHERE id = old.block", "refs = refs - 0 WHERE id = old.block",
+	},
+	{
+		"a block that was found counts no second body", "migrations/00003_blocks.sql",
+		"refs = refs + 1 WHERE id = new.block", "refs = 1 WHERE id = new.block",
 	},
 }
