@@ -59,6 +59,7 @@ type Config struct {
 	Version     string                // what /xrpc/_health reports; "": "dev"
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
+	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
 	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
@@ -105,6 +106,7 @@ func (s *server) routes() []route {
 		{"/links/all", s.query(s.linksAll)},
 		{"/links/all/count", s.query(s.linksAllCount)},
 
+		{"/status", s.query(s.status)},
 		{"/xrpc/_health", s.health},
 		{"/readyz", s.ready},
 		{"/robots.txt", s.robots},

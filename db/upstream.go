@@ -1,8 +1,10 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 )
 
 // upstream is where we are in an upstream.
@@ -194,4 +196,17 @@ func (s *Store) Resyncing(host string) bool {
 		}
 	}
 	return false
+}
+
+// Upstreams is where we are in each upstream.
+func (s *Store) Upstreams() []UpstreamInfo {
+	v := s.version.Load()
+	var out []UpstreamInfo
+	for host, u := range v.upstreams {
+		out = append(out, UpstreamInfo{Host: host, Kind: u.kind, Seq: int64(u.seq), TimeUS: u.us})
+	}
+	slices.SortFunc(out, func(a, b UpstreamInfo) int {
+		return cmp.Or(cmp.Compare(b.TimeUS, a.TimeUS), cmp.Compare(a.Host, b.Host))
+	})
+	return out
 }

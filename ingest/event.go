@@ -30,6 +30,7 @@ var (
 	errUnknownOperation = errors.New("unknown operation")
 	errNoEvent          = errors.New("no event")
 	errSkip             = errors.New("a kind of message that isn't known")
+	errOutdated         = fmt.Errorf("%w: the cursor was raised", errSkip)
 )
 
 // account is com.atproto.sync.subscribeRepos#account, as frames wrap it.
@@ -125,7 +126,10 @@ func (e *event) readV2(text []byte) error {
 	case f.Type != "message":
 		return errSkip
 	case p.Type == typesV2+"info":
-		return errSkip // that a cursor was clamped shows in the first event
+		if p.Name == "OutdatedCursor" {
+			return errOutdated
+		}
+		return errSkip
 	}
 	*e = event{pos: p.Seq, did: p.DID}
 	t, err := time.Parse(time.RFC3339Nano, p.Time)

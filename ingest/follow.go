@@ -101,6 +101,7 @@ type place struct {
 	known   uint64 // the host's last event that is in the index; 0: none
 	knownUS int64  // its time; 0: not known
 	newest  int64  // by time: all that was before is in the index; 0: not by time
+	raised  bool   // the server has said that it begins later than it was asked to
 	useless bool   // the archive has nothing of what lies between
 	lossy   bool   // there is no way to it: the stream begins where it can
 }
@@ -216,10 +217,14 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: "waiting for its first event"})
 	}
 	first := true
+	p.raised = false
 	for {
 		var e event
 		err := l.next(ctx, &e)
 		switch {
+		case errors.Is(err, errOutdated):
+			p.raised = true
+			continue
 		case errors.Is(err, errSkip):
 			in.metrics.unknown.Inc()
 			continue
@@ -259,6 +264,8 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 // server refuses a number that it no longer has, a time and a v1 cursor are raised without a word.
 func (in *Ingest) begins(h *host, e *event, p *place) error {
 	switch {
+	case h.kind == kindV2 && !in.cfg.Slice.whole() && !p.raised && !p.lossy:
+		// Of a slice the next event may be far away. A v2 server says when it raises a time.
 	case p.newest > 0 && p.known == 0 && e.timeUS > p.newest+clampSlack.Microseconds():
 		if !p.lossy {
 			return errClamped

@@ -312,3 +312,117 @@ func TestGapIsFilled(t *testing.T) {
 		})
 	}
 }
+
+// modelOf is what an index of a slice must hold: the records of some collections.
+func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *model.Model {
+	t.Helper()
+	m, r := &model.Model{}, truth.Reader{}
+	if err := s.Replay(1, func(e sim.Event) error {
+		if e.Kind == sim.KindCommit && !keeps(e) {
+			return nil
+		}
+		out, _, err := r.Event(e)
+		m.Apply(out)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestSliceOfNetwork follows a slice from the archive into the live stream, widens it, whereupon the archive fills what
+// is new, and narrows it, whereupon what is out goes.
+func TestSliceOfNetwork(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 6000, EventsPerSegment: 2000, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 50}})
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	feed, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{"app.bsky.feed.repost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed, Fill: 50 * time.Millisecond}
+	settle := func(in *follower, cfg ingest.Config) {
+		server.Emit(62 * 50)
+		last := newestOf(t, server, func(e sim.Event) bool { return e.Kind != sim.KindCommit || cfg.Slice.Keeps(e.Collection) })
+		until(t, "the slice has caught up", func() bool { return store.Cursor(server.URL()) >= last })
+		in.stop()
+	}
+	same := func(cfg ingest.Config) {
+		t.Helper()
+		m := modelOf(t, server, func(e sim.Event) bool { return cfg.Slice.Keeps(e.Collection) })
+		if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+			t.Error(err)
+		}
+	}
+	settle(follow(t, cfg), cfg)
+	same(cfg)
+
+	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*", "app.bsky.graph.follow"}}); err != nil {
+		t.Fatal(err)
+	}
+	at := store.Cursor(server.URL())
+	server.Emit(3000) // the archive goes beyond it
+	if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: at, Why: "the slice was widened"}); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, cfg)
+	until(t, "what is new is filled", func() bool {
+		server.Emit(5)
+		gaps, err := store.Gaps(t.Context())
+		return err == nil && len(gaps) == 0
+	})
+	settle(f, cfg)
+	same(cfg)
+
+	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.graph.follow"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.Purge(t.Context(), cfg.Slice.KeepsLink); err != nil || n == 0 {
+		t.Fatalf("%d links are purged: %v", n, err)
+	}
+	same(cfg)
+}
+
+func newestOf(t *testing.T, s *sim.Server, which func(sim.Event) bool) (seq uint64) {
+	t.Helper()
+	if err := s.Replay(1, func(e sim.Event) error {
+		if which(e) {
+			seq = e.Seq
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+// TestPlanBackfill: what is said before is what there is, and of a slice no more.
+func TestPlanBackfill(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	hosts := []string{server.URL()}
+	whole, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, nil)
+	if err != nil || whole.Segments != 3 || whole.Events != 30_000 || whole.Links != 36_000 || whole.Bytes < 30_000*10 {
+		t.Errorf("the plan is %+v, %v", whole, err)
+	}
+	half, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Seq: 15_001}, nil)
+	if err != nil || half.Segments != 2 || half.Events != 15_000 || half.Bytes >= whole.Bytes {
+		t.Errorf("the plan from the middle is %+v, %v", half, err)
+	}
+	slice, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.actor.profile"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, slice)
+	if err != nil || !part.Sliced || part.Bytes > whole.Bytes || part.Events > whole.Events {
+		t.Errorf("the plan of a slice is %+v, %v", part, err)
+	}
+	if none, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{}, nil); err != nil || none != (ingest.Plan{}) {
+		t.Errorf("the plan of none is %+v, %v", none, err)
+	}
+	server.FailArchive(1<<30, 401)
+	if _, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, slice); err == nil {
+		t.Error("a closed archive is planned")
+	}
+}

@@ -51,7 +51,11 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
 			},
-		}, commonFlags()...),
+			&cli.BoolFlag{
+				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
+				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
+			},
+		}, append(sliceFlags(), commonFlags()...)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
@@ -71,6 +75,14 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if slices.Contains(hosts, "") || len(hosts) == 0 {
 				return &usageError{"serve", fmt.Errorf("--jetstream names at least one server, and no empty one")}
 			}
+			slice, keeps, err := sliceOf(cmd)
+			if err != nil {
+				return err
+			}
+			change, err := parseSliceChange(cmd.String("change-slice"))
+			if err != nil {
+				return &usageError{"serve", fmt.Errorf("--change-slice: %w", err)}
+			}
 			bodies, err := bodiesOf(cmd)
 			if err != nil {
 				return err
@@ -87,6 +99,11 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				checkpoint: checkpoint,
 				window:     cmd.Duration("replay-window"),
 				bodies:     bodies,
+				slice:      slice,
+				keeps:      keeps,
+				change:     change,
+				yes:        cmd.Bool("yes"),
+				stderr:     stderr,
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,6 +37,14 @@ type service struct {
 	logger     *slog.Logger
 	up         func(url string) // called once queries are answered
 
+	slice    ingest.SliceConfig
+	keeps    *ingest.Slice // the same; nil: all
+	change   sliceChange
+	yes      bool      // a large backfill is meant
+	yesAbove int64     // what is large, in bytes; 0: yesAbove
+	stderr   io.Writer // where a bar shows how far a replay is; nil: nowhere
+
+	sliceState ingest.SliceState
 	metricsURL string // set before up is called; empty: none
 
 	stopping atomic.Bool
@@ -68,13 +77,19 @@ func (s *service) run(ctx context.Context) (err error) {
 		err = errors.Join(err, s.store.Close())
 	}()
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
+	if err := s.applySlice(ctx); err != nil {
+		return err
+	}
+	if err := s.planBackfill(ctx); err != nil {
+		return err
+	}
 	s.ingest = ingest.New(ingest.Config{
 		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
-		Bodies: s.bodies != db.BodiesOff,
+		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
-		Ready: s.ready, Logger: s.logger, Metrics: registry,
+		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
 	})
 
 	// Reading and writing end apart: queries are answered until all is committed.
@@ -84,6 +99,12 @@ func (s *service) run(ctx context.Context) (err error) {
 	servers, err := s.serve(g, handler, registry)
 	if err != nil {
 		return err
+	}
+	if s.stderr != nil {
+		s.start(g, "progress", func() error {
+			s.showProgress(ingestCtx, s.stderr)
+			return nil
+		})
 	}
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
@@ -180,6 +201,17 @@ func (s *service) start(g *errgroup.Group, name string, do func() error) {
 		}()
 		return do()
 	})
+}
+
+// upstreamStatus is what /status says of the upstream.
+type upstreamStatus struct {
+	ingest.Status
+	Slice string        `json:"slice"`
+	Parts []ingest.Part `json:"parts"` // since when each is complete
+}
+
+func (s *service) upstream() any {
+	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
 }
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.
