@@ -40,6 +40,8 @@ func TestUsage(t *testing.T) {
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
+		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "", `--bodies: "on" is none of off, window and keep`},
+		{"the same in a demo", []string{"demo", "--bodies=all"}, 2, "", "--bodies"},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},

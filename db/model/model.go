@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
 	"weft.dev/weft/link"
 )
 
@@ -23,8 +24,11 @@ type account struct {
 	resync  *resync
 }
 
-// record is a record's links, each with its rank.
-type record map[db.Link]uint64
+// record is a record's links, each with its rank, and its content.
+type record struct {
+	links map[db.Link]uint64
+	body  db.Body
+}
 
 type resync struct {
 	rev    string
@@ -86,24 +90,37 @@ func (m *Model) Apply(e db.Event) {
 			a.resync.begun = true
 		}
 		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
-		old, next := a.records[key], record{}
+		old, next := a.records[key], record{links: map[db.Link]uint64{}}
 		if e.Op != db.OpDelete {
 			for _, l := range e.Links {
-				rank, had := old[l]
+				rank, had := old.links[l]
 				if !had {
 					rank = Rank(e.Rkey, e.TimeUS)
 				}
-				next[l] = rank
+				next.links[l] = rank
 			}
+			next.body = content(e, old.body, maps.Equal(old.links, next.links))
 			if a.resync != nil {
 				a.resync.seen[key] = true
 				a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
 			}
 		}
-		if delete(a.records, key); len(next) > 0 {
+		if delete(a.records, key); len(next.links) > 0 {
 			a.records[key] = next
 		}
 	}
+}
+
+// content is what a record holds after an event, as far as is known: what the event says that it is, or, where it says no
+// more than that nothing has changed, what it was.
+func content(e db.Event, old db.Body, sameLinks bool) db.Body {
+	switch sum := body.Sum(e.Body).CID(); {
+	case e.Body != nil && (e.CID == "" || e.CID == sum):
+		return db.Body{CID: sum, CBOR: e.Body}
+	case sameLinks && e.CID != "" && e.CID == old.CID:
+		return old
+	}
+	return db.Body{}
 }
 
 // Rank is where a record's links stand among others, in microseconds since 1970: its TID's time unless that lies more
@@ -156,7 +173,7 @@ func (m *Model) Hidden() map[List][]Link {
 func (m *Model) lists(of func(db.Status) bool) map[List][]Link {
 	lists := map[List][]Link{}
 	m.each(of, func(key db.Record, r record) {
-		for l, rank := range r {
+		for l, rank := range r.links {
 			list := List{l.Target, db.Source{Collection: key.Collection, Path: l.Path}}
 			lists[list] = append(lists[list], Link{key, rank})
 		}
@@ -205,7 +222,7 @@ func DIDs(links []Link) int64 {
 func (m *Model) Others(links []Link, path string) map[db.Record][]string {
 	others := map[db.Record][]string{}
 	for _, l := range links {
-		for at := range maps.Keys(m.accounts[l.Record.DID].records[l.Record]) {
+		for at := range maps.Keys(m.accounts[l.Record.DID].records[l.Record].links) {
 			if at.Path == path {
 				others[l.Record] = append(others[l.Record], at.Target)
 			}
