@@ -46,7 +46,9 @@ func TestRealJetstream(t *testing.T) {
 			before := tipOf(t, n)
 			n.server.kill()
 			n.startServer(t)
+			begun := time.Now()
 			w.reaches(t, before+1, resumeWithin)
+			t.Logf("an event that is new %s after the server serves again", time.Since(begun).Round(time.Millisecond))
 		}
 		// The moment is the point: waiting for a state would leave the others out.
 		after := rand.N(within)
