@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"weft.dev/weft/api/lexicons"
 )
 
 const (
@@ -22,13 +24,13 @@ const (
 	typeJSON = "application/json"
 )
 
-// query makes a handler of one that reads its parameters from p and returns what to encode as JSON. It runs when it has its
+// query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. It runs when it has its
 // turn, and within the configured time.
-func (s *server) query(answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
+func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
-		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, parseQuery(r.URL.RawQuery)) })
+		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, parseQuery(def, r.URL.RawQuery)) })
 		if err != nil {
 			writeFailure(w, r, s.failureOf(ctx, r, err))
 			return

@@ -22,6 +22,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/db"
 )
 
@@ -83,41 +84,57 @@ type server struct {
 
 type route struct {
 	path   string
+	method string
 	handle http.HandlerFunc
 }
 
-// routes is the one table of what is served where.
-func (s *server) routes() []route {
-	return []route{
-		{"/", s.query(s.index)},
+// answers is the one table of what is answered from the store, by path: its parameters are in package lexicons.
+func (s *server) answers() map[string]func(context.Context, *params) (any, error) {
+	return map[string]func(context.Context, *params) (any, error){
+		"/xrpc/blue.microcosm.links.getBacklinksCount":   s.getBacklinksCount,
+		"/xrpc/blue.microcosm.links.getBacklinks":        s.getBacklinks,
+		"/xrpc/blue.microcosm.links.getBacklinkDids":     s.getBacklinkDIDs,
+		"/xrpc/blue.microcosm.links.getDistinct":         s.getBacklinkDIDs,
+		"/xrpc/blue.microcosm.links.getManyToMany":       s.getManyToMany,
+		"/xrpc/blue.microcosm.links.getManyToManyCounts": s.getManyToManyCounts,
 
-		{"/xrpc/blue.microcosm.links.getBacklinksCount", s.query(s.getBacklinksCount)},
-		{"/xrpc/blue.microcosm.links.getBacklinks", s.query(s.getBacklinks)},
-		{"/xrpc/blue.microcosm.links.getBacklinkDids", s.query(s.getBacklinkDIDs)},
-		{"/xrpc/blue.microcosm.links.getDistinct", s.query(s.getBacklinkDIDs)},
-		{"/xrpc/blue.microcosm.links.getManyToMany", s.query(s.getManyToMany)},
-		{"/xrpc/blue.microcosm.links.getManyToManyCounts", s.query(s.getManyToManyCounts)},
-
-		{"/links", s.query(s.links)},
-		{"/links/distinct-dids", s.query(s.linksDistinctDIDs)},
-		{"/links/count", s.query(s.linksCount)},
-		{"/links/count/distinct-dids", s.query(s.linksCountDistinctDIDs)},
-		{"/links/all", s.query(s.linksAll)},
-		{"/links/all/count", s.query(s.linksAllCount)},
-
-		{"/xrpc/_health", s.health},
-		{"/readyz", s.ready},
-		{"/robots.txt", s.robots},
-		{"/.well-known/did.json", s.didDocument},
+		"/links":                     s.links,
+		"/links/distinct-dids":       s.linksDistinctDIDs,
+		"/links/count":               s.linksCount,
+		"/links/count/distinct-dids": s.linksCountDistinctDIDs,
+		"/links/all":                 s.linksAll,
+		"/links/all/count":           s.linksAllCount,
 	}
 }
 
+// routes is what is served where: what the definitions say, and what a service needs beside.
+func (s *server) routes() []route {
+	table := []route{{"/", http.MethodGet, s.query(&lexicons.Def{Path: "/"}, s.index)}}
+	answers := s.answers()
+	for _, def := range definitions.Defs {
+		answer := answers[def.Path]
+		if answer == nil && !streams[def.Path] {
+			panic("api: nothing answers at " + def.Path)
+		}
+		table = append(table, route{def.Path, def.Method(), s.query(def, answer)})
+	}
+	return append(table, []route{
+		{"/lexicons", http.MethodGet, s.lexicons},
+		{"/lexicons/{nsid}", http.MethodGet, s.lexicon},
+		{"/openapi.json", http.MethodGet, s.openAPI},
+		{"/xrpc/_health", http.MethodGet, s.health},
+		{"/readyz", http.MethodGet, s.ready},
+		{"/robots.txt", http.MethodGet, s.robots},
+		{"/.well-known/did.json", http.MethodGet, s.didDocument},
+	}...)
+}
+
+// definitions is what package lexicons says.
+var definitions = lexicons.Load()
+
 // New returns the handler for all routes. It panics when c.Metrics already holds this package's metrics.
 func New(c Config) http.Handler {
-	s := &server{Config: c}
-	s.setDefaults()
-	s.slots = make(chan struct{}, s.Concurrency)
-
+	s := newServer(c)
 	table := s.routes()
 	for _, t := range table {
 		s.paths = append(s.paths, t.path)
@@ -129,13 +146,16 @@ func New(c Config) http.Handler {
 	r.NotFound(notFound)
 	r.MethodNotAllowed(methodNotAllowed)
 	for _, t := range table {
-		r.Get(t.path, t.handle)
-		r.Head(t.path, t.handle)
+		r.Method(t.method, t.path, t.handle)
+		if t.method == http.MethodGet {
+			r.Head(t.path, t.handle)
+		}
 	}
 	return r
 }
 
-func (s *server) setDefaults() {
+func newServer(c Config) *server {
+	s := &server{Config: c}
 	if s.Version == "" {
 		s.Version = "dev"
 	}
@@ -154,4 +174,9 @@ func (s *server) setDefaults() {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.slots = make(chan struct{}, s.Concurrency)
+	return s
 }
+
+// streams are the paths of routes that don't end.
+var streams = map[string]bool{}

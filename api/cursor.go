@@ -98,7 +98,7 @@ func (s sealer) open(text string) ([]byte, error) {
 
 // cursor returns the position that the request starts at; nil for the first page.
 func (p *params) cursor(s sealer) []byte {
-	text, ok := p.optional("cursor")
+	text, ok := p.text("cursor")
 	if !ok {
 		return nil
 	}

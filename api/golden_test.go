@@ -1,12 +1,16 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"weft.dev/weft/api/lexicons"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.json")
@@ -85,7 +89,23 @@ func TestGolden(t *testing.T) {
 				t.Errorf("Content-Type %q", ct)
 			}
 			golden(t, c.name, w.Body.String()+"\n")
+			path, _, _ := strings.Cut(c.target, "?")
+			if def := definitions.At(path); def != nil && c.status == 200 {
+				defined(t, def, w.Body.Bytes())
+			}
 		})
+	}
+}
+
+// defined holds an answer against its definition, which must name all that is in it.
+func defined(t *testing.T, def *lexicons.Def, body []byte) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(body, &v); err != nil {
+		t.Fatal(err)
+	}
+	if p := definitions.Check(def.Output.Schema, v, true); p != nil {
+		t.Errorf("%s answers what its definition doesn't say: %v, in %s", def.Path, p, body)
 	}
 }
 
