@@ -6,6 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,13 +33,38 @@ func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *pa
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
-		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, parseQuery(def, r.URL.RawQuery)) })
+		p, cache := parseQuery(def, r.URL.RawQuery), cacheBriefly
+		if r.Method == http.MethodPost {
+			var err error
+			if p.body, err = readBody(w, r); err != nil {
+				writeFailure(w, r, s.failureOf(ctx, r, err))
+				return
+			}
+			cache = cacheNever
+		}
+		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, p) })
 		if err != nil {
 			writeFailure(w, r, s.failureOf(ctx, r, err))
 			return
 		}
-		writeJSON(w, r, http.StatusOK, cacheBriefly, v)
+		writeJSON(w, r, http.StatusOK, cache, v)
 	}
+}
+
+// readBody reads the JSON that a request carries.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != typeJSON {
+		return nil, invalid("body", "must have the Content-Type %s", typeJSON)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: at most 1 MiB is allowed"}
+	case err != nil:
+		return nil, invalid("body", "broke off")
+	}
+	return body, nil
 }
 
 // inTurn runs f when a slot is free, and returns the error of ctx when none becomes free in time. The slot is given back

@@ -25,7 +25,7 @@ func TestHead(t *testing.T) {
 		if def := definitions.At(path); def != nil && def.Method() != http.MethodGet {
 			continue
 		}
-		target := srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x")
+		target := srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x", "did", alice)
 		got, err := http.Get(target)
 		if err != nil {
 			t.Fatal(err)

@@ -1,12 +1,13 @@
 // Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few routes
 // that a service needs about itself. It parses, bounds and answers requests; what the answers say is the store's affair.
 //
-// Every route is a GET that also answers HEAD, and every answer, a failure too, is JSON with CORS open to all. A failure is
+// Every route is a GET that also answers HEAD, but for procedures, which are POST, and every answer, a failure too, is JSON with CORS open to all. A failure is
 // {"error":"<name>","message":"<text>"} with one of these names:
 //
 //	400 InvalidRequest        a parameter is wrong; the message names it
 //	404 NotFound              no such path
-//	405 MethodNotAllowed      not GET, HEAD or OPTIONS
+//	405 MethodNotAllowed      not a method of the path
+//	413 PayloadTooLarge       a body of more than 1 MiB
 //	500 InternalServerError   ours to find, in the log
 //	501 MethodNotImplemented  no such XRPC method
 //	503 Timeout               the answer took too long, in the queue or in the store
@@ -46,6 +47,12 @@ type Store interface {
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	// ManyToManyCounts counts the same by what they link to.
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
+	// Counts counts the links of many lists and the accounts that made them, in the order of the pairs.
+	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
+	// AccountLinks lists the links to an account and to any of its records, newest first.
+	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
+	// AccountSources counts them by source.
+	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
 	// Gaps lists what is missing now, the newest hundred at most.
@@ -97,6 +104,13 @@ func (s *server) answers() map[string]func(context.Context, *params) (any, error
 		"/xrpc/blue.microcosm.links.getDistinct":         s.getBacklinkDIDs,
 		"/xrpc/blue.microcosm.links.getManyToMany":       s.getManyToMany,
 		"/xrpc/blue.microcosm.links.getManyToManyCounts": s.getManyToManyCounts,
+
+		"/xrpc/dev.weft.links.getBacklinks":        s.weftBacklinks,
+		"/xrpc/dev.weft.links.getBacklinkDids":     s.weftBacklinkDIDs,
+		"/xrpc/dev.weft.links.getCounts":           s.getCounts,
+		"/xrpc/dev.weft.links.batchCounts":         s.batchCounts,
+		"/xrpc/dev.weft.links.getAccountBacklinks": s.getAccountBacklinks,
+		"/xrpc/dev.weft.links.getAccountCounts":    s.getAccountCounts,
 
 		"/links":                     s.links,
 		"/links/distinct-dids":       s.linksDistinctDIDs,

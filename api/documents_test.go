@@ -91,7 +91,7 @@ func TestEveryParameterWrong(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
 	for _, def := range definitions.Defs {
-		if def.Parameters == nil {
+		if def.Parameters == nil || def.Method() != "GET" {
 			continue
 		}
 		if w := do(h, "GET", def.Path+"?"+right(def).Encode()); w.Code != 200 && !streams[def.Path] {

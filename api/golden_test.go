@@ -65,6 +65,18 @@ func TestGolden(t *testing.T) {
 		{"links-all-count", full, 200, "/links/all/count?target=" + post},
 		{"links-all-count-zero", full, 200, "/links/all/count?target=" + nowhere},
 
+		{"weft-getBacklinks", full, 200, own("getBacklinks", "subject", post, "source", like)},
+		{"weft-getBacklinks-since", full, 200, own("getBacklinks", "subject", post, "source", like, "since", "2023-11-14T22:13:21Z", "until", "2023-11-14T22:13:22Z")},
+		{"weft-getBacklinks-zero", full, 200, own("getBacklinks", "subject", nowhere, "source", like)},
+		{"weft-getBacklinkDids", full, 200, own("getBacklinkDids", "subject", post, "source", like, "limit", "1")},
+		{"weft-getBacklinkDids-zero", full, 200, own("getBacklinkDids", "subject", nowhere, "source", like)},
+		{"weft-getCounts", full, 200, own("getCounts", "subject", post, "subject", nowhere, "source", like, "source", listitem)},
+		{"weft-getAccountBacklinks", full, 200, own("getAccountBacklinks", "did", alice, "limit", "3")},
+		{"weft-getAccountBacklinks-source", full, 200, own("getAccountBacklinks", "did", alice, "source", listitem)},
+		{"weft-getAccountBacklinks-zero", full, 200, own("getAccountBacklinks", "did", "did:plc:nobody")},
+		{"weft-getAccountCounts", full, 200, own("getAccountCounts", "did", alice)},
+		{"weft-getAccountCounts-zero", full, 200, own("getAccountCounts", "did", "did:plc:nobody")},
+
 		{"index", full, 200, "/"},
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	allowedMethods = "GET, HEAD, OPTIONS"
+	allowedMethods   = "GET, HEAD, OPTIONS"
+	procedureMethods = "POST, OPTIONS"
 	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
 	preflightMaxAge = "86400"
 )
@@ -33,10 +34,19 @@ func openToAll(next http.Handler) http.Handler {
 	})
 }
 
+// allowedAt is the methods that a path answers to.
+func allowedAt(path string) string {
+	if def := definitions.At(path); def != nil && def.Method() == http.MethodPost {
+		return procedureMethods
+	}
+	return allowedMethods
+}
+
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Allow", allowedMethods)
-	h.Set("Access-Control-Allow-Methods", allowedMethods)
+	allowed := allowedAt(r.URL.Path)
+	h.Set("Allow", allowed)
+	h.Set("Access-Control-Allow-Methods", allowed)
 	h.Set("Access-Control-Max-Age", preflightMaxAge)
 	// "*" doesn't cover Authorization, which clients send to any service by habit; an echo does.
 	headers := "*"

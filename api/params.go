@@ -1,14 +1,18 @@
 package api
 
 import (
+	"cmp"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/link"
 )
 
 const (
@@ -24,9 +28,10 @@ const (
 // found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that the values read
 // mean nothing.
 type params struct {
-	def *lexicons.Def
-	raw map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
-	err error
+	def  *lexicons.Def
+	raw  map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
+	body []byte              // of a procedure
+	err  error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
@@ -168,4 +173,71 @@ func (p *params) filter(name string, entries []string, most int, is string, norm
 		p.fail(name, "has %d different values: at most %d are allowed", len(set), most)
 	}
 	return set
+}
+
+// list returns the values of a repeatable parameter, in their order; nil when it isn't given.
+func (p *params) list(name string) []string {
+	schema, values := p.schema(name), p.values(name)
+	if len(values) == 0 && p.def.Requires(name) {
+		p.fail(name, "is missing: it is required")
+	}
+	if len(values) > schema.MaxLength {
+		p.fail(name, "is given %d times: at most %d are allowed", len(values), schema.MaxLength)
+	}
+	for _, v := range values {
+		switch {
+		case v == "":
+			p.fail(name, "is empty: give it a value or leave it out")
+		case schema.Items.MaxLength > 0 && len(v) > schema.Items.MaxLength:
+			p.fail(name, "is too long: at most %d bytes are allowed", schema.Items.MaxLength)
+		}
+	}
+	return values
+}
+
+// time returns a time in microseconds since 1970, rounded up to the next one, and 0 when it isn't given.
+func (p *params) time(name string) int64 {
+	v, ok := p.text(name)
+	if !ok {
+		return 0
+	}
+	t, err := time.Parse(time.RFC3339, v)
+	us := t.Add(time.Microsecond - 1).UnixMicro()
+	if err != nil || us <= 0 {
+		p.fail(name, "must be a time after 1970 such as 2026-07-01T12:00:00Z, percent-encoded where it has a plus")
+	}
+	return us
+}
+
+// did returns one account.
+func (p *params) did(name string) string {
+	v, ok := p.text(name)
+	if ok && !link.ValidDID(v) {
+		p.fail(name, "must be a DID")
+	}
+	return v
+}
+
+// input reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that is wrong
+// is called the parameter.
+func (p *params) input(into any) {
+	var v any
+	if p.err != nil {
+		return
+	}
+	if !utf8.Valid(p.body) {
+		p.fail("body", "is not UTF-8")
+		return
+	}
+	if err := json.Unmarshal(p.body, &v); err != nil {
+		p.fail("body", "is not JSON: %v", err)
+		return
+	}
+	if problem := definitions.Check(p.def.Input.Schema, v, false); problem != nil {
+		p.fail(cmp.Or(problem.Path, "body"), "%s", problem.Text)
+		return
+	}
+	if err := json.Unmarshal(p.body, into); err != nil {
+		p.fail("body", "is not what is asked for: %v", err)
+	}
 }

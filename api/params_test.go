@@ -222,7 +222,11 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, route uint8, query string) {
 		path := paths[int(route)%len(paths)]
-		w := do(h, http.MethodGet, path+"?"+query)
+		method := http.MethodGet
+		if def := definitions.At(path); def != nil {
+			method = def.Method()
+		}
+		w := do(h, method, path+"?"+query)
 		if w.Code != 200 && w.Code != 400 && path != "/.well-known/did.json" {
 			t.Fatalf("%s?%q: status %d, %s", path, query, w.Code, w.Body)
 		}

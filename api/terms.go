@@ -54,17 +54,17 @@ func (p *params) other() string {
 	return p.path("pathToOther", v)
 }
 
-// path takes the leading dot off before it measures.
+// path returns a path without its leading dot. What is left may be empty: a key may have no name.
 func (p *params) path(name, v string) string {
 	if v == "" {
 		return v // text has said what is wrong
 	}
-	return p.checked(name, "path", withoutDot(v), maxPath)
+	return withoutDot(p.checked(name, "path", v, maxPath))
 }
 
 // dids returns a repeatable filter by accounts.
 func (p *params) dids(name string) []string {
-	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", did)
+	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", validDID)
 }
 
 // didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation refuses
@@ -82,7 +82,7 @@ func (p *params) fromDIDs() []string {
 	if len(values) > 1 {
 		p.fail("from_dids", "is given %d times: give it once, with commas between the DIDs", len(values))
 	}
-	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a list of DIDs with commas between them", did)
+	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a list of DIDs with commas between them", validDID)
 }
 
 // otherSubjects returns the filter by the other link of a many-to-many query.
@@ -95,7 +95,7 @@ func normal(s string) (string, bool) {
 	return out, kind != link.None
 }
 
-func did(s string) (string, bool) { return s, link.ValidDID(s) }
+func validDID(s string) (string, bool) { return s, link.ValidDID(s) }
 
 // withoutDot takes one leading dot off: XRPC's paths have none and the older routes' paths have one, and people mix them up.
 func withoutDot(path string) string { return strings.TrimPrefix(path, ".") }
