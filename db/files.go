@@ -28,7 +28,7 @@ var runIDs = [3]int{runTargets, runRecords, runNames}
 // runKinds is what each of them holds.
 var runKinds = map[int]segment.Kind{
 	runTargets: {Order: &byTarget, List: listMember},
-	runRecords: {Order: &byRecord, Hour: recordHour},
+	runRecords: {Order: &byRecord, Minute: recordMinute},
 	runNames:   {Order: &byName},
 }
 

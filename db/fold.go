@@ -139,7 +139,7 @@ const maxPath = 4096
 
 // change brings a record from one set of links to another, in both orders.
 func (f *fold) change(key, before []byte, next []recordLink, actor uint64, rkey []byte, removed, added []recordLink) {
-	f.d.setRecord(key, appendLinks(nil, next), len(before) > 0)
+	f.d.setRecord(actor, key, appendLinks(nil, next), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
 	if f.shown(actor, key) {

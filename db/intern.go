@@ -64,24 +64,3 @@ func (s *Store) nextID(kind byte) uint64 {
 	s.next[kind]++
 	return s.next[kind]
 }
-
-// idCache spares the writer most look-ups of names: a few accounts make most of the events. Only the writer touches it.
-type idCache struct{ young, old map[string]uint64 }
-
-func (c *idCache) get(name []byte) (uint64, bool) {
-	if id, ok := c.young[string(name)]; ok {
-		return id, true
-	}
-	id, ok := c.old[string(name)]
-	if ok {
-		c.put(name, id)
-	}
-	return id, ok
-}
-
-func (c *idCache) put(name []byte, id uint64) {
-	if c.young == nil || len(c.young) >= cacheSize {
-		c.young, c.old = make(map[string]uint64), c.young
-	}
-	c.young[string(name)] = id
-}

@@ -251,14 +251,16 @@ func listMember(key []byte) (prefix int, member uint32, ok bool) {
 	return len(key) - len(rest), uint32(p.actor), err == nil && p.actor <= math.MaxUint32
 }
 
-// recordHour is the hour of the TID in a key by record, in hours since 1970.
-func recordHour(key []byte) (hour int64, ok bool) {
+// recordMinute is the minute of the TID in a key by record, in minutes since 1970. A segment that is sealed from the live
+// stream covers a few of them, so that a record that is new is known to be so without a look at any file; with hours,
+// a dozen files would cover the one at hand.
+func recordMinute(key []byte) (minute int64, ok bool) {
 	_, _, rkey, err := cutRecordKey(key)
 	if err != nil {
 		return 0, false
 	}
 	us, ok := tidRank(rkey)
-	return int64(us / 3_600_000_000), ok
+	return int64(us / 60_000_000), ok
 }
 
 const (

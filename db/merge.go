@@ -9,7 +9,7 @@ import (
 )
 
 // mergeFanOut is how many adjacent segments of one level become one of the next. Each link is written once for each
-// level: with 8, a thousand million links of 300,000 each lie in four levels, and a look-up meets about 15 files.
+// level: with 8, a thousand million links of 240,000 each lie in four levels, and a look-up meets about 15 files.
 const mergeFanOut = 8
 
 // mergeDue merges until nothing is due.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"weft.dev/weft/link"
 )
 
@@ -22,82 +24,55 @@ func (s *Store) replay(ctx context.Context) error {
 	if err := s.loadJobs(ctx); err != nil {
 		return err
 	}
-	logRows, err := s.reader.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
-		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))
-	if err != nil {
-		return err
-	}
-	defer logRows.Close()
-	linkRows, err := s.reader.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id", int64((v.sealed+1)<<linkShift))
-	if err != nil {
-		return err
-	}
-	defer linkRows.Close()
+	// A core reads the log while another folds it: it is half the time of a start after a crash.
+	reading, ctx := errgroup.WithContext(ctx)
+	read := make(chan []logged, 4)
+	reading.Go(func() error {
+		defer s.logPanic("replay")
+		defer close(read)
+		return s.readLog(ctx, v.sealed, func(rows []logged) error {
+			select {
+			case read <- rows:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	reading.Go(func() error {
+		defer s.logPanic("replay")
+		return s.foldLog(read)
+	})
+	return reading.Wait()
+}
 
+// foldLog puts rows of the log into the index.
+func (s *Store) foldLog(read <-chan []logged) error {
+	v := s.version.Load()
 	f := &fold{s: s, d: newDelta(v), seq: v.seq}
-	var l linkRow
-	more := linkRows.Next()
-	scanLink := func() error { return linkRows.Scan(&l.id, &l.op, &l.source, &l.target, &l.rank) }
-	if more {
-		if err := scanLink(); err != nil {
-			return err
-		}
-	}
-	var removed, added []recordLink
-	for n := 1; logRows.Next(); n++ {
-		var r row
-		var rkey any
-		var rev int64 // a TID may use the sign bit
-		if err := logRows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
-			return err
-		}
-		r.rev = uint64(rev)
-		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
-			return fmt.Errorf("log row %d: %w", r.seq, err)
-		}
-		removed, added = removed[:0], added[:0]
-		for more && l.id>>linkShift == r.seq {
-			rl := recordLink{source: l.source, target: append([]byte(nil), l.target...), rank: uint64(l.rank)}
-			if l.rank < 0 {
-				rl.rank, rl.derived = tidRank(r.rkey)
+	n := 0
+	for rows := range read {
+		for i := range rows {
+			l := &rows[i]
+			if err := f.replay(&l.row, l.removed, l.added); err != nil {
+				return fmt.Errorf("log row %d: %w", l.seq, err)
 			}
-			if l.op == linked {
-				added = append(added, rl)
-			} else {
-				removed = append(removed, rl)
-			}
-			if more = linkRows.Next(); more {
-				if err := scanLink(); err != nil {
-					return err
-				}
-			}
+			f.seq = l.seq
 		}
-		if err := f.replay(&r, removed, added); err != nil {
-			return fmt.Errorf("log row %d: %w", r.seq, err)
-		}
-		f.seq = r.seq
-		if n%replayRows != 0 {
+		if n += len(rows); n < replayRows {
 			continue
 		}
-		// A log of any length is replayed in bounded memory: what gathers is sealed as it would be under way.
+		n = 0
 		f.d.flush()
 		f.d.base.seq = f.seq
-		if s.version.Store(f.d.base); f.d.err == nil && f.d.base.growing() >= s.cfg.SealBytes {
+		// A log of any length is replayed in bounded memory: what gathers is sealed as it would be under way.
+		if s.version.Store(f.d.base); f.d.err == nil && f.d.base.growing() >= 2*s.cfg.SealBytes {
 			s.freeze()
 			if err := s.seal(); err != nil {
 				return err
 			}
 			f.d = newDelta(s.version.Load())
 		}
-	}
-	if err := logRows.Err(); err != nil {
-		return err
-	}
-	if err := linkRows.Err(); err != nil {
-		return err
-	}
-	if more {
-		return fmt.Errorf("link row %d belongs to no log row", l.id)
 	}
 	if f.d.flush(); f.d.err != nil {
 		return f.d.err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -15,8 +16,9 @@ import (
 )
 
 // defaultSealBytes is how much memory the runs in memory may take before they are sealed: at about 104 bytes per link
-// some 300,000 links. While they are being written, as much again gathers above them.
-const defaultSealBytes = 32 << 20
+// some 240,000 links. While they are being written, as much again gathers above them, and a start after a crash has to
+// replay what both hold: about a second each.
+const defaultSealBytes = 24 << 20
 
 // growing is what the runs in memory take that are not on their way into a segment.
 func (v *version) growing() (bytes int) {
@@ -110,9 +112,16 @@ type untilClosed struct {
 	n int
 }
 
+// yieldEvery is how many entries of a merge pass between two looks at the rest of the process, some 100 µs: commits and
+// queries that wait for a processor get one then, where Go's scheduler would give it to them after 10 ms.
+const yieldEvery = 256
+
 func (u *untilClosed) Next() (bool, error) {
-	if u.n++; u.n%4096 == 0 && u.s.isClosed() { // each look costs as much as an entry
-		return false, errClosed
+	if u.n++; u.n%yieldEvery == 0 {
+		if u.s.isClosed() {
+			return false, errClosed
+		}
+		runtime.Gosched()
 	}
 	return u.Merge.Next()
 }

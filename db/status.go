@@ -81,7 +81,7 @@ func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink)
 		f.d.linkAll(links, actor, rkey, linked)
 	}
 	if j.purge {
-		f.d.setRecord(key, nil, true)
+		f.d.setRecord(actor, key, nil, true)
 		f.stats.Removed += len(links)
 	}
 }
@@ -165,7 +165,7 @@ func (f *fold) eachRecord(actor uint64, after []byte, limit int, do func(key, va
 	}
 	// What this batch has changed goes before what lies below. To make runs of it first would be simpler, and cost as much
 	// as the rest of the batch.
-	changed := f.d.recordsBetween(from, to)
+	changed := f.d.recordsBetween(actor, from, to)
 	next := func() {
 		each([]byte(changed[0]), f.d.records[changed[0]])
 		changed = changed[1:]

@@ -54,6 +54,7 @@ type delta struct {
 	base    *version
 	links   []linkChange
 	records map[string][]byte
+	actors  map[uint64]struct{} // whose records are among them
 	names   map[string]uint64
 	linking int64
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
@@ -67,7 +68,7 @@ type linkChange struct {
 }
 
 func newDelta(base *version) *delta {
-	return &delta{base: base, records: map[string][]byte{}, names: map[string]uint64{}}
+	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64]struct{}{}, names: map[string]uint64{}}
 }
 
 // record is the newest value of a record.
@@ -80,8 +81,11 @@ func (d *delta) record(key []byte) []byte {
 	return value
 }
 
-// recordsBetween is the keys from <= key < to of the records that were changed, in order.
-func (d *delta) recordsBetween(from, to []byte) (keys []string) {
+// recordsBetween is the keys from <= key < to of the records of an account that were changed, in order.
+func (d *delta) recordsBetween(actor uint64, from, to []byte) (keys []string) {
+	if _, ok := d.actors[actor]; !ok { // mostly: to look at all keys would be most of what a change of status costs
+		return nil
+	}
 	for key := range d.records {
 		if key >= string(from) && key < string(to) {
 			keys = append(keys, key)
@@ -98,9 +102,10 @@ func (d *delta) fail(err error) {
 	}
 }
 
-// setRecord puts a record's links; it keeps value.
-func (d *delta) setRecord(key, value []byte, before bool) {
+// setRecord puts the links of an account's record; it keeps value.
+func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 	d.records[string(key)] = value
+	d.actors[actor] = struct{}{}
 	switch after := len(value) > 0; {
 	case after && !before:
 		d.linking++

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 )
 
 // Each part is measured in a process of its own, so that its memory is its own and it can be killed. The environment
@@ -28,6 +29,9 @@ var roles = map[string]func(context.Context, options) (any, error){
 
 // childMain is the main function of a child: it prints what it measured.
 func childMain(ctx context.Context, role string) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // as cmd/weft does
+	}
 	var o options
 	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {
 		return err

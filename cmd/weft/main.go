@@ -19,7 +19,15 @@ import (
 // version is set by the linker in releases: -X main.version=v1.2.3
 var version string
 
+// gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most of
+// weft's memory is large and holds no pointers, so that a collection is cheap: half of Go's usual growth costs a few per
+// cent of the processor and saves a quarter of the memory.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()

@@ -22,7 +22,7 @@ var faults = []fault{
 	},
 	{
 		"a purge keeps the records", "db/status.go",
-		"f.d.setRecord(key, nil, true)", "f.d.setRecord(key, value, true)",
+		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
 		"what an account's status was is forgotten by a replay", "db/replay.go",
@@ -81,12 +81,12 @@ var faults = []fault{
 		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
 	},
 	{
-		"a replay leaves out the first row", "db/replay.go",
-		"FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed))", "FROM records WHERE seq > ? ORDER BY seq`, int64(v.sealed)+1)",
+		"a replay leaves out the first row", "db/readlog.go",
+		"FROM records WHERE seq > ? ORDER BY seq`, int64(after))", "FROM records WHERE seq > ? ORDER BY seq`, int64(after)+1)",
 	},
 	{
-		"a replay takes links of a row that is sealed", "db/replay.go",
-		"int64((v.sealed+1)<<linkShift))", "int64(v.sealed<<linkShift))",
+		"a replay takes links of a row that is sealed", "db/readlog.go",
+		"int64((after+1)<<linkShift))", "int64(after<<linkShift))",
 	},
 	{
 		"a replay forgets what a resync has seen", "db/replay.go",
@@ -141,8 +141,12 @@ var faults = []fault{
 		"page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {", "page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) != 0 {",
 	},
 	{
-		"the hours of a segment deny what it holds", "db/segment/source.go",
-		"ok && !r.hours.Contains(h) {", "ok && r.hours.Contains(h) {",
+		"a change of status misses what its batch has changed", "db/version.go",
+		"d.actors[actor] = struct{}{}", "delete(d.actors, actor)",
+	},
+	{
+		"the minutes of a segment deny what it holds", "db/segment/source.go",
+		"ok && !r.minutes.Contains(h) {", "ok && r.minutes.Contains(h) {",
 	},
 	{
 		"what a crash has left behind is not removed", "db/files.go",

@@ -70,7 +70,7 @@ func BenchmarkFind(b *testing.B) {
 				b.ReportMetric(float64(passed)*100/float64(b.N), "%passed")
 			})
 		}
-		b.Run("record/denied by the hour/"+c.name, func(b *testing.B) {
+		b.Run("record/denied by the minute/"+c.name, func(b *testing.B) {
 			key := append(appendID(appendID(nil, 1), 1), 1, 0, 0, 0, 0, 0, 0, 0, 1)
 			h := recordKind.Order.Hash(key)
 			for b.Loop() {

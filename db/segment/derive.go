@@ -19,11 +19,11 @@ var errOrder = errors.New("keys are not in order")
 type derived struct {
 	kind Kind
 	info RunInfo
-	// hours and hashes are whole at the end; each set is handed to emit as soon as its list ends.
-	hours  *roaring.Bitmap
-	hashes *hashes
-	list   list
-	emit   func(prefix []byte, set *distinct.Set) error
+	// minutes and hashes are whole at the end; each set is handed to emit as soon as its list ends.
+	minutes *roaring.Bitmap
+	hashes  *hashes
+	list    list
+	emit    func(prefix []byte, set *distinct.Set) error
 
 	key, group []byte // of the entry before
 }
@@ -46,8 +46,8 @@ type member struct {
 func newDerived(id int, kind Kind, listOver int64, spill string, emit func([]byte, *distinct.Set) error) *derived {
 	d := &derived{kind: kind, info: RunInfo{ID: id}, hashes: newHashes(spill), emit: emit}
 	d.list.over = listOver
-	if kind.Hour != nil {
-		d.hours = roaring.New()
+	if kind.Minute != nil {
+		d.minutes = roaring.New()
 	}
 	return d
 }
@@ -68,9 +68,9 @@ func (d *derived) add(key, value []byte) (weight int, err error) {
 		}
 		d.group = append(d.group[:0], group...)
 	}
-	if d.hours != nil {
-		if h, ok := hourOf(d.kind, key); ok {
-			d.hours.Add(h)
+	if d.minutes != nil {
+		if h, ok := minuteOf(d.kind, key); ok {
+			d.minutes.Add(h)
 		}
 	}
 	weight = d.kind.Order.WeightOf(value)
@@ -124,8 +124,8 @@ func (d *derived) endList() error {
 
 func (d *derived) close() { d.hashes.close() }
 
-// hourOf is the hour of a key as a run's set of hours holds it; one that doesn't fit counts as none.
-func hourOf(k Kind, key []byte) (uint32, bool) {
-	h, ok := k.Hour(key)
+// minuteOf is the minute of a key as a run's set of minutes holds it; one that doesn't fit counts as none.
+func minuteOf(k Kind, key []byte) (uint32, bool) {
+	h, ok := k.Minute(key)
 	return uint32(h), ok && h >= 0 && h <= math.MaxUint32
 }

@@ -47,10 +47,10 @@ func (t table) String() string { return [...]string{"", "blocks", "nodes", "filt
 // they were when it was written.
 type Kind struct {
 	Order *run.Order
-	// Hour gives the hour that a key belongs to, counted from any beginning; ok is false for a key that has none. A run
-	// remembers its hours, so that keys of other hours are known to be absent without a look at the file. Nil: no key
+	// Minute gives the minute that a key belongs to, counted from any beginning; ok is false for a key that has none. A run
+	// remembers its minutes, so that keys of other minutes are known to be absent without a look at the file. Nil: no key
 	// has one.
-	Hour func(key []byte) (hour int64, ok bool)
+	Minute func(key []byte) (minute int64, ok bool)
 	// List gives the length of the leading part of a key that names its list, and whom the entry adds to the list or
 	// takes from it, by its weight. ok is false for a key in no list. Nil: there are none.
 	List func(key []byte) (prefix int, member uint32, ok bool)
@@ -86,8 +86,8 @@ type runHead struct {
 	Root     int64      `json:"root"`   // the row of the topmost index block; 0 in an empty run
 	Height   int        `json:"height"` // how many index blocks lie on the way to a data block
 	Filter   filterHead `json:"filter"`
-	Hours    []byte     `json:"hours,omitempty"` // a bitmap in the portable format of Roaring
-	ListOver int64      `json:"list_over"`       // lists of more entries have a set
+	Minutes  []byte     `json:"minutes,omitempty"` // a bitmap in the portable format of Roaring
+	ListOver int64      `json:"list_over"`         // lists of more entries have a set
 }
 
 var errDamaged = errors.New("damaged")

@@ -15,7 +15,7 @@ import (
 )
 
 // Two orders of short keys, like those of the store: links "group/member.n" → '+' or '-', with a list per group, and
-// records "group/hour.n" → text, with hours. Member and hour are numbers.
+// records "group/minute.n" → text, with minutes. Member and minute are numbers.
 var (
 	linkKind = Kind{
 		Order: &run.Order{
@@ -35,9 +35,9 @@ var (
 			Group: func(key []byte) int { return len(key) },
 			Dead:  func(value []byte) bool { return len(value) == 0 },
 		},
-		Hour: func(key []byte) (int64, bool) {
-			hour, err := strconv.Atoi(string(key[bytes.IndexByte(key, '/')+1 : bytes.IndexByte(key, '.')]))
-			return int64(hour), err == nil
+		Minute: func(key []byte) (int64, bool) {
+			minute, err := strconv.Atoi(string(key[bytes.IndexByte(key, '/')+1 : bytes.IndexByte(key, '.')]))
+			return int64(minute), err == nil
 		},
 	}
 	testKinds = map[int]Kind{1: linkKind, 2: recordsKind}

@@ -115,13 +115,13 @@ var (
 			Group: func(key []byte) int { return len(key) },
 			Dead:  func(value []byte) bool { return len(value) == 0 },
 		},
-		Hour: func(key []byte) (int64, bool) {
+		Minute: func(key []byte) (int64, bool) {
 			n := idLen(key)
 			n += idLen(key[n:])
 			if n >= len(key) || key[n] != 1 {
 				return 0, false
 			}
-			return link.TIDTimeUS(binary.BigEndian.Uint64(key[n+1:])) / 3_600_000_000, true
+			return link.TIDTimeUS(binary.BigEndian.Uint64(key[n+1:])) / 60_000_000, true
 		},
 	}
 	sampleKinds = map[int]Kind{1: targetKind, 2: recordKind}

@@ -34,7 +34,7 @@ type Run struct {
 	segment *Segment
 	head    runHead
 	kind    Kind
-	hours   *roaring.Bitmap // nil: keys have none
+	minutes *roaring.Bitmap // nil: keys have none
 }
 
 var _ run.Source = (*Run)(nil)
@@ -91,9 +91,9 @@ func (s *Segment) open(kinds map[int]Kind) error {
 			return fmt.Errorf("%w: it holds a run %d", errFormat, h.ID)
 		}
 		r := &Run{segment: s, head: h, kind: kind}
-		if kind.Hour != nil {
-			if r.hours, err = distinct.ParseBitmap(h.Hours); err != nil {
-				return fmt.Errorf("hours of run %d: %w", h.ID, err)
+		if kind.Minute != nil {
+			if r.minutes, err = distinct.ParseBitmap(h.Minutes); err != nil {
+				return fmt.Errorf("minutes of run %d: %w", h.ID, err)
 			}
 		}
 		s.runs[h.ID] = r

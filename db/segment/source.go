@@ -11,11 +11,11 @@ func (r *Run) Groups() int { return int(r.head.Groups) }
 // Total is run.Source's.
 func (r *Run) Total() int64 { return r.head.Total }
 
-// Memory is what the run takes besides the cache, in bytes: its hours, and about 1 KiB.
+// Memory is what the run takes besides the cache, in bytes: its minutes, and about 1 KiB.
 func (r *Run) Memory() int {
 	n := 1024
-	if r.hours != nil {
-		n += int(r.hours.GetSizeInBytes())
+	if r.minutes != nil {
+		n += int(r.minutes.GetSizeInBytes())
 	}
 	return n
 }
@@ -25,8 +25,8 @@ func (r *Run) May(hash uint64, key []byte) bool {
 	if r.head.Entries == 0 {
 		return false
 	}
-	if r.hours != nil {
-		if h, ok := hourOf(r.kind, key); ok && !r.hours.Contains(h) {
+	if r.minutes != nil {
+		if h, ok := minuteOf(r.kind, key); ok && !r.minutes.Contains(h) {
 			return false
 		}
 	}

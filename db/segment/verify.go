@@ -13,7 +13,7 @@ import (
 )
 
 // Verify reads all of the file and derives again what follows from its entries: sums, groups, the index, the filter,
-// the hours and the sets. It gives the first fault. Like Write it takes bounded memory, and a file of 8 bytes for each
+// the minutes and the sets. It gives the first fault. Like Write it takes bounded memory, and a file of 8 bytes for each
 // group in the directory for temporary files. FileChecksum is faster where the checksum was noted down.
 func (s *Segment) Verify(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "weft-verify-")
@@ -92,8 +92,8 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 	if d.info != r.head.RunInfo {
 		return 0, fmt.Errorf("%w: the run is %+v, and its head says %+v", errDamaged, d.info, r.head.RunInfo)
 	}
-	if r.hours != nil && !r.hours.Equals(d.hours) {
-		return 0, fmt.Errorf("%w: the hours are not those of the keys", errDamaged)
+	if r.minutes != nil && !r.minutes.Equals(d.minutes) {
+		return 0, fmt.Errorf("%w: the minutes are not those of the keys", errDamaged)
 	}
 	return index.opened, r.verifyFilter(d.hashes)
 }

@@ -53,9 +53,9 @@ func writeRun(w *rows, z *zstd.Encoder, in Input, path string, o Options) (h run
 	}
 	r.derived.info.Blocks = w.next[tableBlocks] - h.First
 	h.RunInfo, h.ListOver = r.derived.info, int64(o.listOver)
-	if r.derived.hours != nil {
-		r.derived.hours.RunOptimize()
-		if h.Hours, err = r.derived.hours.ToBytes(); err != nil {
+	if r.derived.minutes != nil {
+		r.derived.minutes.RunOptimize()
+		if h.Minutes, err = r.derived.minutes.ToBytes(); err != nil {
 			return h, err
 		}
 	}

@@ -1,0 +1,84 @@
+package db
+
+import (
+	"context"
+	"fmt"
+)
+
+// logged is a row of the log with the links that it removed and added.
+type logged struct {
+	row
+	removed, added []recordLink
+}
+
+// readRows is how many log rows are read before they are handed over.
+const readRows = 512
+
+// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep.
+func (s *Store) readLog(ctx context.Context, after uint64, do func([]logged) error) error {
+	rows, err := s.reader.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
+		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(after))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	links, err := s.reader.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id",
+		int64((after+1)<<linkShift))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = links.Close() }()
+	var l linkRow
+	nextLink := func() (bool, error) {
+		if !links.Next() {
+			return false, links.Err()
+		}
+		return true, links.Scan(&l.id, &l.op, &l.source, &l.target, &l.rank)
+	}
+	more, err := nextLink()
+	if err != nil {
+		return err
+	}
+	piece := make([]logged, 0, readRows)
+	for rows.Next() {
+		var r logged
+		var rkey any
+		var rev int64 // a TID may use the sign bit
+		if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+			return err
+		}
+		r.rev = uint64(rev)
+		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+			return fmt.Errorf("log row %d: %w", r.seq, err)
+		}
+		for more && l.id>>linkShift == r.seq {
+			// Scan has copied the target.
+			rl := recordLink{source: l.source, target: l.target, rank: uint64(l.rank)}
+			if l.rank < 0 {
+				rl.rank, rl.derived = tidRank(r.rkey)
+			}
+			if l.op == linked {
+				r.added = append(r.added, rl)
+			} else {
+				r.removed = append(r.removed, rl)
+			}
+			l.target = nil
+			if more, err = nextLink(); err != nil {
+				return err
+			}
+		}
+		if piece = append(piece, r); len(piece) == readRows {
+			if err := do(piece); err != nil {
+				return err
+			}
+			piece = make([]logged, 0, readRows)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if more {
+		return fmt.Errorf("link row %d belongs to no log row", l.id)
+	}
+	return do(piece)
+}
