@@ -6,8 +6,10 @@
 //
 //	400 InvalidRequest        a parameter is wrong; the message names it
 //	404 NotFound              no such path
+//	400 FutureCursor, OutdatedCursor  of a stream
 //	405 MethodNotAllowed      not a method of the path
 //	413 PayloadTooLarge       a body of more than 1 MiB
+//	429 TooManySubscribers    of a stream
 //	500 InternalServerError   ours to find, in the log
 //	501 MethodNotImplemented  no such XRPC method
 //	503 Timeout               the answer took too long, in the queue or in the store
@@ -24,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/stream"
 	"weft.dev/weft/db"
 )
 
@@ -53,6 +56,8 @@ type Store interface {
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source.
 	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// The log, which the streams read.
+	stream.Log
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
 	// Gaps lists what is missing now, the newest hundred at most.
@@ -72,6 +77,11 @@ type Config struct {
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
 	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
 	Now         func() time.Time      // nil: time.Now
+
+	// AddressHeader is the header in which a proxy in front says whom a request is from; of a list, the last entry counts.
+	// "": the other end of the connection, as anybody could write a header.
+	AddressHeader string
+	Streams       Streams // limits of the live streams; its Log, Now and Failed are set here
 }
 
 const (
@@ -87,6 +97,20 @@ type server struct {
 	slots   chan struct{} // one taken for each store query in flight
 	metrics *metrics
 	paths   []string // of the route table, in its order
+	tail    *stream.Tail
+	seats   seats
+}
+
+// Server is the handler for all routes.
+type Server struct {
+	http.Handler
+	tail *stream.Tail
+}
+
+// Run feeds the live streams until ctx ends, and then says goodbye to their subscribers. Without it they hear nothing.
+func (s *Server) Run(ctx context.Context) error {
+	s.tail.Run(ctx)
+	return nil
 }
 
 type route struct {
@@ -127,12 +151,17 @@ func (s *server) routes() []route {
 	answers := s.answers()
 	for _, def := range definitions.Defs {
 		answer := answers[def.Path]
-		if answer == nil && !streams[def.Path] {
+		if streams[def.Path] {
+			continue
+		}
+		if answer == nil {
 			panic("api: nothing answers at " + def.Path)
 		}
 		table = append(table, route{def.Path, def.Method(), s.query(def, answer)})
 	}
 	return append(table, []route{
+		{"/subscribe", http.MethodGet, s.subscribeWebSocket},
+		{"/events", http.MethodGet, s.subscribeEvents},
 		{"/lexicons", http.MethodGet, s.lexicons},
 		{"/lexicons/{nsid}", http.MethodGet, s.lexicon},
 		{"/openapi.json", http.MethodGet, s.openAPI},
@@ -147,7 +176,7 @@ func (s *server) routes() []route {
 var definitions = lexicons.Load()
 
 // New returns the handler for all routes. It panics when c.Metrics already holds this package's metrics.
-func New(c Config) http.Handler {
+func New(c Config) *Server {
 	s := newServer(c)
 	table := s.routes()
 	for _, t := range table {
@@ -161,11 +190,11 @@ func New(c Config) http.Handler {
 	r.MethodNotAllowed(methodNotAllowed)
 	for _, t := range table {
 		r.Method(t.method, t.path, t.handle)
-		if t.method == http.MethodGet {
+		if t.method == http.MethodGet && !streams[t.path] { // of a stream, a head is nothing without the rest
 			r.Head(t.path, t.handle)
 		}
 	}
-	return r
+	return &Server{r, s.tail}
 }
 
 func newServer(c Config) *server {
@@ -189,8 +218,17 @@ func newServer(c Config) *server {
 		s.Now = time.Now
 	}
 	s.slots = make(chan struct{}, s.Concurrency)
+	if s.Streams.PerAddress <= 0 {
+		s.Streams.PerAddress = defaultPerAddress
+	}
+	if s.Streams.Total <= 0 {
+		s.Streams.Total = defaultSubscribers
+	}
+	s.Streams.Log, s.Streams.Now = s.Store, s.Now
+	s.Streams.Failed = func(err error) { s.Logger.Error("the log can't be read for the streams", "err", err) }
+	s.tail = stream.New(s.Streams.Config)
 	return s
 }
 
 // streams are the paths of routes that don't end.
-var streams = map[string]bool{}
+var streams = map[string]bool{"/subscribe": true, "/events": true}

@@ -94,8 +94,8 @@ func TestEveryParameterWrong(t *testing.T) {
 		if def.Parameters == nil || def.Method() != "GET" {
 			continue
 		}
-		if w := do(h, "GET", def.Path+"?"+right(def).Encode()); w.Code != 200 && !streams[def.Path] {
-			t.Errorf("%s: %d for what is right: %s", def.Path, w.Code, w.Body)
+		if !streams[def.Path] {
+			get(t, h, def.Path+"?"+right(def).Encode())
 		}
 		for _, p := range def.Parameters.Properties {
 			for what, raw := range wrongWays(def, p) {
@@ -138,6 +138,8 @@ func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 			switch {
 			case inner.Format == "uri", inner.Format == "did":
 				many = append(many, fmt.Sprintf("did:plc:n%d", i))
+			case inner.Format == "nsid":
+				many = append(many, fmt.Sprintf("a.b.c%d", i))
 			default:
 				many = append(many, fmt.Sprintf("a.b.c:n%d", i))
 			}

@@ -206,6 +206,14 @@ func (f fake) ManyToManyCounts(_ context.Context, q db.ManyQuery) (db.Page[db.Ot
 	return cut(counts, q.ListQuery)
 }
 
+// The log of a list is empty.
+func (fake) Seq() uint64                                  { return 0 }
+func (fake) Commits() <-chan struct{}                     { return nil }
+func (fake) SeqAt(context.Context, int64) (uint64, error) { return 0, nil }
+func (fake) Log(context.Context, uint64, int) ([]db.LogEntry, uint64, error) {
+	return nil, 0, nil
+}
+
 func (f fake) Stats(context.Context) (db.Stats, error) {
 	if f == nil {
 		return db.Stats{}, nil

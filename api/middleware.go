@@ -15,6 +15,7 @@ import (
 const (
 	allowedMethods   = "GET, HEAD, OPTIONS"
 	procedureMethods = "POST, OPTIONS"
+	streamMethods    = "GET, OPTIONS"
 	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
 	preflightMaxAge = "86400"
 )
@@ -38,6 +39,9 @@ func openToAll(next http.Handler) http.Handler {
 func allowedAt(path string) string {
 	if def := definitions.At(path); def != nil && def.Method() == http.MethodPost {
 		return procedureMethods
+	}
+	if streams[path] {
+		return streamMethods
 	}
 	return allowedMethods
 }

@@ -136,6 +136,7 @@ func TestMetrics(t *testing.T) {
 		"weft_http_request_seconds route=/":                   2,
 		"weft_http_request_seconds route=other":               6,
 		"weft_http_panics_total":                              1,
+		"weft_stream_frames_total":                            0,
 	}
 	if got := gather(t, reg); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -28,10 +28,12 @@ const (
 // found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that the values read
 // mean nothing.
 type params struct {
-	def  *lexicons.Def
-	raw  map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
-	body []byte              // of a procedure
-	err  error
+	def *lexicons.Def
+	raw map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
+	// given is values that came decoded, in a message.
+	given map[string][]string
+	body  []byte // of a procedure
+	err   error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
@@ -62,6 +64,12 @@ func (p *params) fail(name, format string, args ...any) {
 // values returns all values of a parameter, decoded.
 func (p *params) values(name string) []string {
 	var values []string
+	for _, v := range p.given[name] {
+		if strings.ContainsRune(v, 0) {
+			p.fail(name, "has a NUL character in it: leave that out")
+		}
+		values = append(values, v)
+	}
 	for _, raw := range p.raw[name] {
 		v, err := url.QueryUnescape(raw)
 		switch {

@@ -222,6 +222,9 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, route uint8, query string) {
 		path := paths[int(route)%len(paths)]
+		if streams[path] {
+			return // they don't end
+		}
 		method := http.MethodGet
 		if def := definitions.At(path); def != nil {
 			method = def.Method()

@@ -99,3 +99,14 @@ func validDID(s string) (string, bool) { return s, link.ValidDID(s) }
 
 // withoutDot takes one leading dot off: XRPC's paths have none and the older routes' paths have one, and people mix them up.
 func withoutDot(path string) string { return strings.TrimPrefix(path, ".") }
+
+func validNSID(s string) (string, bool) { return s, link.ValidNSID(s) }
+
+func validPrefix(s string) (string, bool) { return s, len(s) <= link.MaxLen }
+
+// normalSource returns a source in the spelling that weft writes it in.
+func normalSource(s string) (string, bool) {
+	p := &params{}
+	source := p.sourceOf("source", s)
+	return sourceText(source), p.err == nil
+}

@@ -78,7 +78,11 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),
-				logger:     logger,
+
+				addressHeader: cmd.String("address-header"),
+				perAddress:    cmd.Int("subscribers"),
+
+				logger: logger,
 				up: func(url string) {
 					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, cmd.String("jetstream"))
 				},
@@ -101,6 +105,14 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "did-web", Sources: cli.EnvVars("WEFT_DID_WEB"),
 			Usage: "the `DOMAIN` under which this service is reached: publishes /.well-known/did.json for did:web:DOMAIN",
+		},
+		&cli.StringFlag{
+			Name: "address-header", Sources: cli.EnvVars("WEFT_ADDRESS_HEADER"),
+			Usage: "the `HEADER` in which the proxy in front says whom a request is from, such as X-Forwarded-For, of which the last entry counts; without it, the other end of the connection",
+		},
+		&cli.IntFlag{
+			Name: "subscribers", Sources: cli.EnvVars("WEFT_SUBSCRIBERS"), Value: 50,
+			Usage: "how many may listen to /subscribe and /events from one address",
 		},
 		&cli.StringFlag{
 			Name: "log-level", Sources: cli.EnvVars("WEFT_LOG_LEVEL"), Value: "info",
