@@ -153,6 +153,9 @@ func (s *Store) commit(rs *rows, up progress) error {
 	if err := s.inserts.write(tx, rs); err != nil {
 		return err
 	}
+	if err := s.writeBodies(tx, rs); err != nil {
+		return fmt.Errorf("bodies: %w", err)
+	}
 	if up.firstUS != 0 {
 		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {
 			return err

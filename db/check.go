@@ -51,6 +51,7 @@ const (
 	KindLog      = "log"
 	KindLink     = "link"
 	KindCount    = "count"
+	KindBody     = "body"
 )
 
 // The ways out.
@@ -58,6 +59,7 @@ const (
 	mendFile      = "bring the file back from the replica"
 	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
 	mendDB        = "restore weft.db from its replica"
+	mendBody      = mendDB + "; or let all bodies go with weft serve --bodies off, and begin anew with the next start"
 	mendIndex     = "restore weft.db and its segments from the replica; if that is no better, index anew into an empty directory"
 )
 
@@ -96,6 +98,10 @@ type check struct {
 	collections uint64
 	sources     []uint64 // the collection of each source, by its id; 0: there is no such source
 
+	bodiesOn   bool
+	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
+	current    int64  // of these, those met so far
+
 	steps int64 // of the part at hand
 	told  time.Time
 }
@@ -109,6 +115,7 @@ func (c *check) run(ctx context.Context) error {
 		{"the segments", c.segments},
 		{"the log", c.log},
 		{"the names", c.names},
+		{"the bodies", c.bodies},
 		{"the index", c.index},
 	} {
 		c.steps = 0

@@ -22,6 +22,7 @@ import (
 //	account 5         is deactivated, in the second segment
 //	account 6         is deleted, in the second segment
 //	accounts 7 to 9   have unliked it, in the second segment
+//	account 11        has changed only the body of its like, behind the segments
 const (
 	fixtureLikes = 1100
 	fixturePost  = "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaab/app.bsky.feed.post/3m2qrrgw22222"
@@ -39,7 +40,7 @@ func fixtureDID(n int) string {
 func makeFixture(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	s, err := Open(Config{Dir: dir, SealBytes: 1 << 30, ReplayWindow: -1})
+	s, err := Open(Config{Dir: dir, SealBytes: 1 << 30, ReplayWindow: -1, Bodies: BodiesKeep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +49,9 @@ func makeFixture(t *testing.T) (dir string) {
 	add := func(e Event) {
 		seq, us = seq+1, us+1000
 		e.Seq, e.TimeUS, e.Rev = seq, us, string(link.AppendTID(nil, uint64(us)<<10))
+		if e.Op == OpCreate || e.Op == OpUpdate {
+			e.Body = fmt.Appendf(nil, "the body of event %d", seq)
+		}
 		batch = append(batch, e)
 	}
 	apply := func() {
@@ -88,6 +92,7 @@ func makeFixture(t *testing.T) (dir string) {
 	self(21, "https://example.org/")
 	apply()
 	seal()
+	like(OpUpdate, 11)
 	like(OpDelete, 10)
 	self(22, "https://example.net/")
 	apply()
@@ -190,6 +195,19 @@ func runOf(n, run int, change func(all []entry) []entry) func(t *testing.T, dir 
 			return all
 		})
 	}
+}
+
+// bodyOfRecord gives the like of account 30 the body of another log row.
+func bodyOfRecord(seq uint64) func(t *testing.T, dir string) {
+	return runOf(0, runRecords, func(all []entry) []entry {
+		for i, e := range all {
+			if actor, _, rkey, err := cutRecordKey(e.key); err == nil && actor == 30 {
+				links, _ := cutLinks(nil, e.value, rkey)
+				all[i].value = appendBodyRef(appendLinks(nil, links), seq)
+			}
+		}
+		return all
+	})
 }
 
 // segmentPath is the n-th segment's file.
@@ -359,6 +377,23 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a resync without its row", statements("INSERT INTO resyncs VALUES (5, 7, 200)"), KindLog, "which does not begin it"},
 		{"an upstream ahead of itself", statements("UPDATE upstream SET seq = high_seq + 1"), KindDatabase, "the highest number that it has seen"},
 		{"a gap that ends before it begins", statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), KindDatabase, "gap 1 of a is from 5 to 4"},
+		{"a block that is none", statements("UPDATE blocks SET body = x'00' WHERE id = 3"), KindBody, "block 3: body: decode"},
+		{"a block of another record", statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 4) WHERE id = 3"), KindBody, "block 3: it is damaged: its digest is"},
+		{"a block that counts wrongly", statements("UPDATE blocks SET refs = refs + 1 WHERE id = 3"), KindBody, "block 3 is used by 1 bodies, and counts 2"},
+		{"a block that is gone", statements("DELETE FROM blocks WHERE id = 3"), KindBody, "is in block 3, which is not there"},
+		{"a block that nobody uses", statements("INSERT INTO blocks (id, digest, body) SELECT 99999, digest, body FROM blocks WHERE id = 3"),
+			KindBody, "block 99999 is used by 0 bodies, and counts 0"},
+		{"a body that is gone", statements("DELETE FROM bodies WHERE seq = 200"), KindBody, "has the body of log row 200, which is not there"},
+		{"a body that is nobody's", statements("DELETE FROM replaced WHERE seq < 1109"), KindBody, "3 are nobody's"},
+		{"a body behind the log", statements("INSERT INTO bodies (seq, block) VALUES (999999, 1)"), KindBody, "log row 999999 has a body, and the log ends at row"},
+		{"a body of a log row that removes", statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"), KindBody, "log row 1102, of op 3, has a body"},
+		{"a body put out of date before it came", statements("INSERT INTO replaced (seq, body) VALUES (5, 9)"), KindBody, "log row 5 puts the body of log row 9 out of date"},
+		{"a body put out of date by no log row", statements("INSERT INTO replaced (seq, body) VALUES (999999, 9)"), KindBody, "log row 999999 puts the body"},
+		{"a body put out of date twice", statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"), KindBody, "is put out of date by 2 log rows"},
+		{"a log row that changed a body and doesn't say so", statements("DELETE FROM replaced WHERE seq = 1109"), KindLog, "log row 1109 changed nothing"},
+		{"a record with the body of another", bodyOfRecord(300), KindBody, "has the body of log row 300, which is about another record"},
+		{"a record with a body to come", bodyOfRecord(999_999), KindBody, "has the body of log row 999999, and the newest is"},
+		{"bodies that are kept in an unknown way", statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), KindBody, `how bodies were kept: bodies: "sometimes"`},
 		{"a damaged page of weft.db", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "weft.db")
 			base, err := sql.Open("sqlite", "file:"+path)

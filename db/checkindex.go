@@ -21,6 +21,9 @@ func (c *check) index(ctx context.Context) error {
 	if err := c.allRecords(ctx); err != nil {
 		return err
 	}
+	if err := c.allBodies(ctx); err != nil {
+		return err
+	}
 	return c.allTargets(ctx)
 }
 
@@ -93,7 +96,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 			return 0, err
 		}
 	}
-	return len(links), nil
+	return len(links), c.recordBody(key, value)
 }
 
 // recordLink looks a link of a record up in the order by target.

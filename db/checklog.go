@@ -27,7 +27,8 @@ var logRules = []sqlRule{
 		WHERE links.id >= ?1 << 12 AND (links.op NOT IN (0, 1) OR sources.collection IS NOT records.collection
 		OR records.op = 3 AND links.op = 1 OR rank < 0 OR rank IS NULL AND typeof(rkey) <> 'integer')`},
 	{KindLog, mendDB, `SELECT printf('log row %d changed nothing: it has no link rows', seq) FROM records WHERE seq >= ?1 AND op IN (1, 2, 3)
-		AND NOT EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
+		AND NOT EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)
+		AND NOT (op = 2 AND EXISTS (SELECT 1 FROM replaced WHERE replaced.seq = records.seq))`},
 	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, has link rows', seq, op) FROM records WHERE seq >= ?1 AND op NOT IN (1, 2, 3)
 		AND EXISTS (SELECT 1 FROM links WHERE id BETWEEN seq << 12 AND (seq << 12) + 4095)`},
 	{KindLog, mendDB, `SELECT printf('log row %d lacks link rows: its last has the number %d, and there are %d', id >> 12, max(id & 4095), count(*))

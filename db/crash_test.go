@@ -56,6 +56,7 @@ type world struct {
 	Rewind    int           // events that come again after a restart
 	SealBytes int           // 0: never
 	Window    time.Duration // of the log
+	Bodies    db.Bodies
 }
 
 func (w world) events() ([]db.Event, error) {
@@ -72,7 +73,7 @@ func (w world) events() ([]db.Event, error) {
 // config is a store whose clock tells a minute for each batch, so that the log ages with the stream.
 func (w world) config(dir string, clock *atomic.Int64) db.Config {
 	clock.Store(1_770_000_000)
-	cfg := db.Config{Dir: dir, SealBytes: w.SealBytes, CacheBytes: 1 << 20, ReplayWindow: w.Window,
+	cfg := db.Config{Dir: dir, SealBytes: w.SealBytes, CacheBytes: 1 << 20, ReplayWindow: w.Window, Bodies: w.Bodies,
 		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
 	if w.SealBytes == 0 {
@@ -319,8 +320,8 @@ func live(t *testing.T, c child, doom func(lines int) bool) life {
 	return l
 }
 
-// crashSteps is every step of sealing, merging and pruning.
-var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink"}
+// crashSteps is every step of sealing, merging, pruning and keeping bodies.
+var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink", "bodies"}
 
 // TestKill kills a child at each step of the store and at random moments, again and again on one directory. After each
 // kill all that it had acknowledged is there, and at the end the index is that of an undisturbed run, and so is the log.
@@ -331,7 +332,8 @@ func TestKill(t *testing.T) {
 	t.Cleanup(func() { t.Logf("%d kills", kills.Load()) })
 	for n := range 3 + *soak {
 		seed := uint64(n)
-		w := world{Sim: n%2 == 0, Seed: seed, Events: 10_000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute}
+		w := world{Sim: n%2 == 0, Seed: seed, Events: 10_000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute,
+			Bodies: db.BodiesKeep - db.Bodies(n/2%2)}
 		if !w.Sim { // keeps its log, and collides so much that it is slow to compare
 			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 2500, 20+n%30, 70, 6<<10, -1
 		}
@@ -385,7 +387,7 @@ func killWorld(t *testing.T, w world) (kills int64) {
 	}
 	steps := slices.Clone(crashSteps)
 	if w.Window < 0 {
-		steps = []string{"written", "enter", "entered", "unlink"} // nothing is pruned
+		steps = []string{"written", "enter", "entered", "unlink", "bodies"} // nothing is pruned
 	}
 	r.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
 	random(0) // in the midst of the first open
@@ -410,6 +412,9 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		t.Errorf("acknowledged up to %d of %d", acknowledged, events[len(events)-1].Seq)
 	}
 	check()
+	if r, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+		t.Errorf("checked: %v, %+v", err, r)
+	}
 	if w.Window < 0 {
 		undisturbed := t.TempDir()
 		var clock atomic.Int64
@@ -444,7 +449,11 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	s := openWith(t, w.config(dir, &clock))
 	cursor := s.Cursor(crashHost)
 	n := after(events, cursor)
-	err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50})
+	m := modelOf(events[:n])
+	err := m.Compare(t.Context(), s, model.Depth{Page: 50})
+	if err == nil {
+		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })
+	}
 	// Closed before anything else, for a merge may begin at once, and the files are looked at.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -465,7 +474,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	if files := strings.Join(segmentFiles(t, dir), " "); files != manifest {
 		t.Errorf("the files are %s, and the manifest names %s", files, manifest)
 	}
-	var rows, span, orphans, twice int
+	var rows, span, orphans, twice, refs int
 	for _, q := range []struct {
 		into  *int
 		query string
@@ -473,6 +482,8 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 		{&rows, "SELECT count(*) FROM records"},
 		{&span, "SELECT ifnull(max(seq) - min(seq) + 1, 0) FROM records"},
 		{&orphans, "SELECT count(*) FROM links WHERE id >> 12 NOT IN (SELECT seq FROM records)"},
+		{&refs, `SELECT count(*) FROM blocks LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id
+			WHERE refs <> ifnull(n, 0) OR refs = 0`},
 		// A sync that comes again opens its resync again, which is harmless, and logs that: ops 5 to 7.
 		{&twice, `SELECT count(*) FROM (SELECT 1 FROM records WHERE op < 5
 			GROUP BY op, actor, collection, rkey, rev, iif(op = 4, time_us, 0) HAVING count(*) > 1)`},
@@ -481,8 +492,9 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 			t.Fatal(err)
 		}
 	}
-	if rows != span || orphans != 0 || twice != 0 {
-		t.Errorf("the log has %d rows in a span of %d, %d link rows of none of them, and %d rows twice", rows, span, orphans, twice)
+	if rows != span || orphans != 0 || twice != 0 || refs != 0 {
+		t.Errorf("the log has %d rows in a span of %d, %d link rows of none of them, and %d rows twice; %d blocks count wrongly",
+			rows, span, orphans, twice, refs)
 	}
 }
 

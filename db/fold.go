@@ -32,6 +32,9 @@ type Applied struct {
 	Stale   int // repeats that newer events of the account had overtaken
 	Buried  int // records of accounts that are deleted
 	Invalid int // events with a DID, an NSID, a record key or a revision that is none, and links that are none
+
+	Bodies    int // kept
+	BadBodies int // bodies left out that are not what their CID says, or are too large
 }
 
 // event folds one event.
@@ -116,17 +119,23 @@ func (f *fold) record(e *Event) {
 		r.lastUS = max(r.lastUS, e.TimeUS)
 	}
 	removed, added := diff(f.old, f.next)
+	was, b := f.s.bodies.current(before), f.bodyOf(e)
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
 	if len(removed)+len(added) == 0 {
-		if r != nil && len(f.old) > 0 && e.Op != OpDelete {
-			row.op = opSeen
-			f.log(row, nil, nil)
+		if !f.bodyChanges(e, &b, was) {
+			if r != nil && len(f.old) > 0 && e.Op != OpDelete {
+				row.op = opSeen
+				f.log(row, nil, nil)
+			}
+			return
 		}
-		return
+		row.op, row.bodyOnly = OpUpdate, true
 	}
+	row.was = was
 	f.d.setRev(actor, rev)
-	f.change(f.key, before, f.next, actor, rkey, removed, added)
+	f.change(f.key, before, f.next, b.ref(f.seq+1), actor, rkey, removed, added)
 	f.log(row, removed, added)
+	f.keepBody(&b)
 }
 
 // storable says that a link fits a key: a zero byte would end it early. The extractor gives no others.
@@ -137,9 +146,9 @@ func storable(l *Link) bool {
 // maxPath is the longest path of a source, in bytes. The extractor's bound is lower.
 const maxPath = 4096
 
-// change brings a record from one set of links to another, in both orders.
-func (f *fold) change(key, before []byte, next []recordLink, actor uint64, rkey []byte, removed, added []recordLink) {
-	f.d.setRecord(actor, key, appendLinks(nil, next), len(before) > 0)
+// change brings a record from one set of links to another, in both orders; body is the log row of its body, 0 for none.
+func (f *fold) change(key, before []byte, next []recordLink, body, actor uint64, rkey []byte, removed, added []recordLink) {
+	f.d.setRecord(actor, key, appendBodyRef(appendLinks(nil, next), body), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
 	if f.shown(actor, key) {

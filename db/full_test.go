@@ -53,6 +53,9 @@ func TestFilesMayNotGrow(t *testing.T) {
 					c := tc.child
 					c.World, c.FileLimit, c.KillAtEnd = world, limit, i%2 == 0
 					c.World.Seed = uint64(i % 8)
+					if i%3 == 1 {
+						c.World.Bodies = db.BodiesKeep
+					}
 					what := underLimit(t, c)
 					mu.Lock()
 					defer mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/segment"
 )
 
@@ -15,6 +16,7 @@ type Inspection struct {
 	StartedUS int64         // time of the first event indexed, microseconds since 1970; 0 before it
 	Segments  []SegmentInfo // oldest first
 	Log       LogInfo
+	Bodies    BodiesInfo
 	File      FileInfo
 	Upstreams []UpstreamInfo
 
@@ -51,6 +53,15 @@ type LogInfo struct {
 	Unsealed           int64  // rows that no segment has
 }
 
+// BodiesInfo is the bodies that are kept.
+type BodiesInfo struct {
+	Mode   Bodies // as at the last start
+	Bodies int64  // log rows whose body is kept
+	Blocks int64  // that hold them
+	Bytes  int64  // of the blocks, compressed
+	Raw    int64  // of the blocks, as records
+}
+
 // FileInfo is weft.db, in bytes.
 type FileInfo struct{ Bytes, Free, WAL int64 }
 
@@ -72,6 +83,9 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	in := &Inspection{}
 	if err := s.inspectFile(ctx, in); err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
+	}
+	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
+		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
 	}
 	rows, err := s.manifest()
 	if err != nil {
@@ -125,6 +139,32 @@ func (s *Store) inspectFile(ctx context.Context, in *Inspection) error {
 		in.File.WAL = info.Size()
 	}
 	return nil
+}
+
+// inspectBodies adds the bodies up.
+func (s *Store) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
+	if in.Mode, _, err = s.bodiesKept(ctx); err != nil {
+		return err
+	}
+	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
+		return err
+	}
+	rows, err := s.reader.QueryContext(ctx, "SELECT length(body), substr(body, 1, ?) FROM blocks", body.HeaderLen)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		var head []byte
+		if err := rows.Scan(&n, &head); err != nil {
+			return err
+		}
+		in.Blocks++
+		in.Bytes += n
+		in.Raw += body.Len(head)
+	}
+	return rows.Err()
 }
 
 // inspectSegment reads what a segment is made of.

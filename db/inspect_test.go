@@ -26,11 +26,15 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	// 1,101 records come; 4 likes go, and one with its account; 3 profiles come.
-	if l := in.Log; l.Oldest != 1 || l.Newest != 1110 || l.Unsealed != 2 || l.Links != 1101+1+3+2*2+1+2 || l.NewestUS <= l.OldestUS {
+	if l := in.Log; l.Oldest != 1 || l.Newest != 1111 || l.Unsealed != 3 || l.Links != 1101+1+3+2*2+1+2 || l.NewestUS <= l.OldestUS {
 		t.Errorf("log: %+v", l)
 	}
 	if in.Actors != 1101 || in.Inactive != 2 || in.Collections != 3 || in.Sources != 3 || in.Records != 1101-3-1+2 {
 		t.Errorf("names: %+v", in)
+	}
+	// Those of the records that came and the one that changed, but not that of the account that was deleted.
+	if b := in.Bodies; b.Mode != BodiesKeep || b.Bodies != 1101+3+1-1 || b.Blocks != b.Bodies || b.Bytes < 20*b.Blocks || b.Raw < 19*b.Blocks || b.Raw > 22*b.Blocks {
+		t.Errorf("bodies: %+v", b)
 	}
 	if in.Gaps != 0 || in.Resyncs != 0 || in.Jobs != 0 || in.MergeDue || len(in.Upstreams) != 1 || in.File.Bytes == 0 {
 		t.Errorf("pending: %+v", in)

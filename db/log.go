@@ -32,6 +32,9 @@ type row struct {
 	rkey       []byte // encoded; nil: none
 	rev        uint64 // 0: none
 	status     uint8
+
+	was      uint64 // the log row whose body it puts out of date; 0: none
+	bodyOnly bool   // it changes no link
 }
 
 // linkRow is a link that a log row added or removed.
@@ -68,6 +71,10 @@ type rows struct {
 	links   []linkRow
 	status  []statusRow
 	resyncs []resyncRow
+
+	bodies   []bodyRow
+	replaced []replacedRow
+	purged   []uint64 // log rows whose bodies go at once
 }
 
 // keepRows bounds what is kept of the memory of a batch's rows, for the next batch: a resync may be far longer than others.
@@ -78,11 +85,16 @@ func (rs rows) emptied() rows {
 	if len(rs.log)+len(rs.links)+len(rs.names) > keepRows {
 		return rows{}
 	}
-	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0]}
+	clear(rs.bodies) // they hold the memory of events
+	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0],
+		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0]}
 }
 
 func (rs *rows) add(r row, removed, added []recordLink) {
 	rs.log = append(rs.log, r)
+	if r.was != 0 || r.bodyOnly {
+		rs.replaced = append(rs.replaced, replacedRow{r.seq, r.was})
+	}
 	id := r.seq << linkShift
 	put := func(links []recordLink, op byte) {
 		for _, l := range links {
@@ -148,20 +160,30 @@ func (in *inserter) flush(tx *sql.Tx) error {
 // inserters are the statements of the writer.
 type inserters struct {
 	actors, collections, sources, log, links *inserter
+
+	blocks, bodies, replaced *inserter // nil: nothing is kept
 }
 
-func (ins *inserters) prepare(db *sql.DB) (err error) {
-	for _, t := range []struct {
-		in      **inserter
-		table   string
-		columns int
-	}{
+// insert is what an inserter is prepared for.
+type insert struct {
+	in      **inserter
+	table   string
+	columns int
+}
+
+func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
+	all := []insert{
 		{&ins.actors, "actors (id, did)", 2},
 		{&ins.collections, "collections (id, nsid)", 2},
 		{&ins.sources, "sources (id, collection, path)", 3},
 		{&ins.log, "records (seq, time_us, op, actor, collection, rkey, rev, status)", 8},
 		{&ins.links, "links (id, op, source, target, rank)", 5},
-	} {
+	}
+	if bodies {
+		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3}, insert{&ins.bodies, "bodies (seq, block)", 2},
+			insert{&ins.replaced, "replaced (seq, body)", 2})
+	}
+	for _, t := range all {
 		if *t.in, err = prepareInsert(db, t.table, t.columns); err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/model"
 	"weft.dev/weft/link"
 )
@@ -110,8 +111,27 @@ func (h *history) recordEvent(did string, op db.Op) db.Event {
 	e.Collection, e.Rkey = h.collection(), h.rkey()
 	if op != db.OpDelete {
 		e.Links = h.links()
+		h.content(&e)
 	}
 	return e
+}
+
+// content gives a record one of a few bodies with its links. Now and then the upstream says something else of it, or
+// nothing, or a body is what its CID doesn't say.
+func (h *history) content(e *db.Event) {
+	e.Body = fmt.Appendf(nil, "%s: %v, %d", e.Collection, e.Links, h.r.IntN(3))
+	switch e.CID = body.Sum(e.Body).CID(); h.r.IntN(20) {
+	case 0:
+		e.Body = nil
+	case 1:
+		e.CID = ""
+	case 2:
+		e.Body, e.CID = nil, ""
+	case 3:
+		e.Body = append(e.Body, '!')
+	case 4:
+		e.CID = "bafkreias7oxbr6swsuggccmtnqpoeami4jza5x4w3urltn6gzhqf4k6k2e" // a blob's
+	}
 }
 
 func open(t *testing.T, dir string) *db.Store {
@@ -162,6 +182,17 @@ func untilNoJobs(t *testing.T, s *db.Store) {
 	}
 }
 
+// compareBodies holds the bodies of a store that always kept them in this way against the model.
+func compareBodies(t *testing.T, m *model.Model, s *db.Store, cfg db.Config) {
+	t.Helper()
+	err := m.CompareBodies(t.Context(), s, func(db.Record) bool {
+		return cfg.Bodies == db.BodiesOff || cfg.Bodies == db.BodiesWindow && cfg.ReplayWindow > 0
+	})
+	if err != nil {
+		t.Fatalf("bodies %v: %v", cfg.Bodies, err)
+	}
+}
+
 // TestStoreEqualsModel runs random histories, in batches of random size, with restarts and with events that come again,
 // and compares every answer.
 func TestStoreEqualsModel(t *testing.T) {
@@ -174,7 +205,7 @@ func TestStoreEqualsModel(t *testing.T) {
 			// and reading from files takes part; a clock of their own makes them age.
 			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {
 				cfg.JobRecords = 2
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
@@ -214,6 +245,7 @@ func TestStoreEqualsModel(t *testing.T) {
 					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
 						t.Fatalf("step %d, %d events: %v", step, len(sent), err)
 					}
+					compareBodies(t, &m, s, cfg)
 				}
 			}
 		})

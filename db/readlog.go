@@ -3,11 +3,13 @@ package db
 import (
 	"context"
 	"fmt"
+	"math"
 )
 
 // logged is a row of the log with the links that it removed and added.
 type logged struct {
 	row
+	body           bool // its body is there
 	removed, added []recordLink
 }
 
@@ -39,6 +41,24 @@ func (s *Store) readLog(ctx context.Context, after uint64, do func([]logged) err
 	if err != nil {
 		return err
 	}
+	bodies, err := s.reader.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? ORDER BY seq", int64(after))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = bodies.Close() }()
+	var body uint64 // the next row that has one
+	nextBody := func(seq uint64) error {
+		for body < seq {
+			if !bodies.Next() {
+				body = math.MaxUint64
+				return bodies.Err()
+			}
+			if err := bodies.Scan(&body); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	piece := make([]logged, 0, readRows)
 	for rows.Next() {
 		var r logged
@@ -51,6 +71,10 @@ func (s *Store) readLog(ctx context.Context, after uint64, do func([]logged) err
 		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
 			return fmt.Errorf("log row %d: %w", r.seq, err)
 		}
+		if err := nextBody(r.seq); err != nil {
+			return err
+		}
+		r.body = body == r.seq
 		for more && l.id>>linkShift == r.seq {
 			// Scan has copied the target.
 			rl := recordLink{source: l.source, target: l.target, rank: uint64(l.rank)}

@@ -63,12 +63,55 @@ func appendLinks(dst []byte, links []recordLink) []byte {
 	return dst
 }
 
-// cutLinks decodes a record's links, appending to dst; the targets alias value. rkey gives the derived ranks.
+// appendBodyRef ends a record's value with the log row that brought its body; 0: none. No source has the id 0, so that it
+// tells where the links end.
+func appendBodyRef(dst []byte, seq uint64) []byte {
+	if seq == 0 {
+		return dst
+	}
+	return appendID(append(dst, 0), seq)
+}
+
+// bodyRef is the log row that a record's value ends with; 0: none.
+func bodyRef(value []byte) uint64 {
+	for len(value) > 0 {
+		source, rest, err := cutID(value)
+		if err != nil {
+			return 0
+		}
+		if source == 0 {
+			seq, _, _ := cutID(rest)
+			return seq
+		}
+		skip := 1
+		if len(rest) > 0 && rest[0] != 0 {
+			skip += 8
+		}
+		if len(rest) < skip {
+			return 0
+		}
+		n := targetLen(rest[skip:])
+		if n == 0 {
+			return 0
+		}
+		value = rest[skip+n:]
+	}
+	return 0
+}
+
+// cutLinks decodes a record's links, appending to dst; the targets alias value. rkey gives the derived ranks. What may
+// follow them is for bodyRef.
 func cutLinks(dst []recordLink, value, rkey []byte) ([]recordLink, error) {
 	for len(value) > 0 {
 		source, rest, err := cutID(value)
 		if err != nil || len(rest) == 0 {
 			return dst, errKey
+		}
+		if source == 0 {
+			if seq, rest, err := cutID(rest); err != nil || len(rest) > 0 || seq == 0 || len(dst) == 0 {
+				return dst, errKey
+			}
+			return dst, nil
 		}
 		l := recordLink{source: source, derived: rest[0] == 0}
 		if rest = rest[1:]; l.derived {

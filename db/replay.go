@@ -54,7 +54,7 @@ func (s *Store) foldLog(read <-chan []logged) error {
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
-			if err := f.replay(&l.row, l.removed, l.added); err != nil {
+			if err := f.replay(&l.row, l.body, l.removed, l.added); err != nil {
 				return fmt.Errorf("log row %d: %w", l.seq, err)
 			}
 			f.seq = l.seq
@@ -87,8 +87,8 @@ func (s *Store) foldLog(read <-chan []logged) error {
 // their maps stay small.
 const replayRows = 20_000
 
-// replay applies a row of the log.
-func (f *fold) replay(r *row, removed, added []recordLink) error {
+// replay applies a row of the log; body says that the row's body is there.
+func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
@@ -140,7 +140,11 @@ func (f *fold) replay(r *row, removed, added []recordLink) error {
 			link.AppendTID(nil, r.rev), len(old), len(removed), len(added), len(next))
 	}
 	f.d.setRev(r.actor, r.rev)
-	f.change(key, before, next, r.actor, r.rkey, removed, added)
+	ref := uint64(0)
+	if body && len(next) > 0 {
+		ref = r.seq
+	}
+	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
 	return nil
 }
 
@@ -154,9 +158,9 @@ func (f *fold) replayJob(r *row) error {
 	if r.rkey != nil {
 		end = recordKey(nil, r.actor, r.collection, r.rkey)
 	}
-	f.eachRecord(r.actor, j.after, -1, func(key, _, rkey []byte, links []recordLink) {
+	f.eachRecord(r.actor, j.after, -1, func(key, value, rkey []byte, links []recordLink) {
 		if end == nil || bytes.Compare(key, end) <= 0 {
-			f.doJob(j, r.actor, key, rkey, links)
+			f.doJob(j, r.actor, key, value, rkey, links)
 		}
 	})
 	if end == nil {

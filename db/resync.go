@@ -81,8 +81,8 @@ func (f *fold) endResync(actor uint64, r *resync) {
 			return
 		}
 		_, collection, _, _ := cutRecordKey(key)
-		f.change(key, value, nil, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev}, links, nil)
+		f.change(key, value, nil, 0, actor, rkey, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev, was: f.s.bodies.current(value)}, links, nil)
 	})
 	f.d.setRev(actor, r.rev)
 	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)

@@ -69,11 +69,11 @@ func (f *fold) setStatus(actor uint64, status uint8) {
 		f.s.jobs[actor] = j
 		return
 	}
-	f.eachRecord(actor, nil, -1, func(key, _, rkey []byte, links []recordLink) { f.doJob(j, actor, key, rkey, links) })
+	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
 }
 
 // doJob changes one record.
-func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink) {
+func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []recordLink) {
 	switch {
 	case j.was && !j.is:
 		f.d.linkAll(links, actor, rkey, unlinked)
@@ -82,6 +82,7 @@ func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink)
 	}
 	if j.purge {
 		f.d.setRecord(actor, key, nil, true)
+		f.purgeBody(value)
 		f.stats.Removed += len(links)
 	}
 }
@@ -90,8 +91,8 @@ func (f *fold) doJob(j *job, actor uint64, key, rkey []byte, links []recordLink)
 func (f *fold) stepJob(actor uint64) {
 	j := f.s.jobs[actor]
 	last := j.after
-	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, _, rkey []byte, links []recordLink) {
-		f.doJob(j, actor, key, rkey, links)
+	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, value, rkey []byte, links []recordLink) {
+		f.doJob(j, actor, key, value, rkey, links)
 		last = key
 	})
 	r := row{op: opJob, actor: actor}

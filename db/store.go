@@ -37,6 +37,8 @@ type Config struct {
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Bodies says which records' content is kept: BodiesOff keeps none.
+	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
 	Checkpoint Rule
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
@@ -68,6 +70,7 @@ type Store struct {
 	sealing   *frozen   // nil: none under way
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
+	bodies    bodies
 	files     sync.Mutex // guards the counts of file sets and files
 	blocks    *segment.Cache
 	sealWork  chan struct{}
@@ -178,7 +181,7 @@ func (s *Store) open() (err error) {
 	}
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
-	if err := s.inserts.prepare(s.writer); err != nil {
+	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
 	return s.load(path)
@@ -203,6 +206,9 @@ func (s *Store) load(path string) error {
 	}
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
+	}
+	if err := s.loadBodies(ctx); err != nil {
+		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
 	v := s.version.Load()
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,

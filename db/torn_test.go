@@ -83,7 +83,12 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 	if n > 0 && n != len(k.events) && n%k.world.Batch != 0 {
 		t.Errorf("the cursor is at event %d, within a batch", n)
 	}
-	if err := modelOf(k.events[:n]).Compare(t.Context(), s, model.Depth{Page: 100}); err != nil {
+	m := modelOf(k.events[:n])
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 100}); err != nil {
+		t.Errorf("%d events: %v", n, err)
+		return
+	}
+	if err := m.CompareBodies(t.Context(), s, func(db.Record) bool { return k.world.Bodies != db.BodiesKeep }); err != nil {
 		t.Errorf("%d events: %v", n, err)
 		return
 	}
@@ -102,11 +107,11 @@ func TestTornWAL(t *testing.T) {
 		world world
 	}{
 		{"commits only", world{Sim: true, Seed: 5, Events: 900, Batch: 30, Window: -1}},
-		{"a history", world{Seed: 7, Events: 600, Batch: 20, Window: -1}},
+		{"a history", world{Seed: 7, Events: 600, Batch: 20, Window: -1, Bodies: db.BodiesKeep}},
 		// A cut before a commit that enters a segment leaves a file that must not count, and the rows that it took over
 		// are still in the log. There are fewer seals than make a merge: the files that a merge takes away would be missing
 		// in a WAL cut before it, which can't happen to one that is synced at each commit.
-		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 26 << 10, Window: -1}},
+		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 26 << 10, Window: -1, Bodies: db.BodiesKeep}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

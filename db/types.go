@@ -43,6 +43,11 @@ type Event struct {
 	Rkey       string // record events only
 	Rev        string // the repo revision, a TID; record events and OpSync
 	Links      []Link // OpCreate and OpUpdate only; duplicates are folded
+
+	// The record's content, for a store that keeps bodies; OpCreate and OpUpdate only. Nobody changes it meanwhile, and it
+	// is kept by nobody after Store.Apply returns either.
+	CID  string // what the upstream calls it; empty where it doesn't say
+	Body []byte // DAG-CBOR; nil: not known
 }
 
 // Link is one link of a record.

@@ -85,6 +85,9 @@ func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
 		if err := s.step("prune"); err != nil {
 			return err
 		}
+		if err := s.pruneReplaced(tx, n.pruned); err != nil {
+			return err
+		}
 		if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(n.pruned)); err != nil {
 			return err
 		}
@@ -93,7 +96,7 @@ func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
 		}
 	}
 	w.next = n
-	return nil
+	return s.pruneBodies(tx, n.pruned)
 }
 
 // committed makes what keepWindow did true.

@@ -13,6 +13,8 @@ import (
 // of its loop.
 type batch struct {
 	db.Batch
+	bodies bool // records that link bring their content
+
 	seen  int // events, those that don't concern the index among them
 	links []db.Link
 	text  arena
@@ -70,6 +72,9 @@ func (b *batch) addCommit(e *jetstream.Event, x *extract.Extractor) (err error) 
 			b.links = append(b.links, db.Link{Path: b.text.copyBytes(l.Path), Target: b.text.copyBytes(l.Target)})
 		}
 		out.Links = b.links[first:len(b.links):len(b.links)]
+		if b.bodies && len(links) > 0 {
+			out.CID, out.Body = b.text.copy(c.CID), b.text.copyRaw(c.RecordCBOR)
+		}
 	}
 	b.Events = append(b.Events, out)
 	return err
@@ -97,6 +102,7 @@ func status(a *jetstream.Account) db.Status {
 type arena struct {
 	full [][]byte
 	cur  []byte
+	size int // of all text
 }
 
 // arenaPiece is the size of a piece in bytes; a batch of a thousand likes takes about 200 kB.
@@ -109,6 +115,12 @@ func (a *arena) copyBytes(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
+	c := a.copyRaw(b)
+	return unsafe.String(&c[0], len(c))
+}
+
+// copyRaw copies b, which isn't empty; the copy is valid until reset.
+func (a *arena) copyRaw(b []byte) []byte {
 	if len(a.cur)+len(b) > cap(a.cur) {
 		if a.cur != nil {
 			a.full = append(a.full, a.cur)
@@ -117,12 +129,13 @@ func (a *arena) copyBytes(b []byte) string {
 	}
 	n := len(a.cur)
 	a.cur = append(a.cur, b...)
-	return unsafe.String(&a.cur[n], len(b))
+	a.size += len(b)
+	return a.cur[n:len(a.cur):len(a.cur)]
 }
 
 // reset forgets all text and keeps one piece of memory.
 func (a *arena) reset() {
-	a.full = nil
+	a.full, a.size = nil, 0
 	if a.cur = a.cur[:0]; cap(a.cur) > arenaPiece {
 		a.cur = nil
 	}

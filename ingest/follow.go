@@ -205,7 +205,7 @@ func (in *Ingest) receive(ctx context.Context, events []jetstream.Event) error {
 		f.gap = ""
 	}
 	for len(events) > 0 {
-		n := min(len(events), in.cfg.BatchEvents)
+		n := in.portion(events)
 		if err := in.queue.add(ctx, func(b *batch) {
 			for i := range events[:n] {
 				in.take(b, &events[i])
@@ -217,6 +217,23 @@ func (in *Ingest) receive(ctx context.Context, events []jetstream.Event) error {
 		events = events[n:]
 	}
 	return nil
+}
+
+// portion is how many of these events go into the queue at once: a batch at most, by number and by size.
+func (in *Ingest) portion(events []jetstream.Event) int {
+	most := min(len(events), in.cfg.BatchEvents)
+	if !in.cfg.Bodies {
+		return most
+	}
+	for n, size := 0, 0; n < most; n++ {
+		if c := events[n].Commit; c != nil {
+			size += len(c.RecordCBOR)
+		}
+		if size >= batchBytes {
+			return n + 1
+		}
+	}
+	return most
 }
 
 // take puts an event into a batch.

@@ -40,6 +40,7 @@ type Config struct {
 	BatchAge    time.Duration         // how long an event waits for others; 0: 200 ms
 	Silence     time.Duration         // without an event for so long, the connection is given up; 0: 30 s
 	Rewind      uint64                // events to go back on a resume; 0: 8,192
+	Bodies      bool                  // the store keeps the content of records
 	Logger      *slog.Logger          // nil: none
 	Metrics     prometheus.Registerer // nil: none are registered
 	Now         func() time.Time      // nil: time.Now
@@ -104,6 +105,7 @@ func New(cfg Config) *Ingest {
 		extract: extract.New(extract.Limits{}),
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
+	in.queue.cur.bodies, in.queue.spare.bodies = cfg.Bodies, cfg.Bodies
 	in.metrics = newMetrics(cfg.Metrics, in)
 	in.state.Store(&State{Detail: "not started"})
 	return in
@@ -135,6 +137,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 		applied, err := in.cfg.Store.Apply(b.Batch)
 		if err != nil {
 			return err
+		}
+		if applied.BadBodies > 0 {
+			in.log.warn("bad_body", "content left out that is not what its CID says, or is too large", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
 		in.queue.done(b)

@@ -52,7 +52,7 @@ func serve(t *testing.T, cfg sim.ServerConfig) *sim.Server {
 
 func openStore(t *testing.T, dir string) *db.Store {
 	t.Helper()
-	s, err := db.Open(db.Config{Dir: dir, Logger: logger(t)})
+	s, err := db.Open(db.Config{Dir: dir, Logger: logger(t), Bodies: db.BodiesKeep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ type follower struct {
 
 func follow(t *testing.T, cfg ingest.Config) *follower {
 	t.Helper()
-	cfg.Logger = logger(t)
+	cfg.Logger, cfg.Bodies = logger(t), true
 	in := ingest.New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -110,6 +110,9 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 	}
 	// A page grows with the stream, for the cost of paging through a list of accounts grows with its square.
 	if err := m.Compare(t.Context(), store, model.Depth{Page: 7 + *events/1000, Retimed: retimed}); err != nil {
+		t.Error(err)
+	}
+	if err := m.CompareBodies(t.Context(), store, func(db.Record) bool { return false }); err != nil {
 		t.Error(err)
 	}
 }

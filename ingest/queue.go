@@ -25,6 +25,10 @@ type queue struct {
 // cheapest, and a stall of a second must not stop the reader at once.
 const ahead = 4
 
+// batchBytes is how much text and content makes a batch ready as well, and ahead times as much makes the reader wait: 4,000
+// events have 2 MB commonly, and with records of the largest kind they would have 4 GB.
+const batchBytes = 4 << 20
+
 func newQueue(host string, size int, age time.Duration) *queue {
 	q := &queue{
 		size:  size,
@@ -53,7 +57,7 @@ func signal(c chan struct{}) {
 func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	for {
 		q.mu.Lock()
-		if q.cur.seen < q.size*ahead {
+		if !q.behind() {
 			break
 		}
 		q.mu.Unlock()
@@ -74,10 +78,15 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 		}
 		signal(q.begun)
 	}
-	if q.cur.seen >= q.size {
+	if q.cur.seen >= q.size || q.cur.text.size >= batchBytes {
 		signal(q.full)
 	}
 	return nil
+}
+
+// behind says that the writer is so far behind that the reader is to wait.
+func (q *queue) behind() bool {
+	return q.cur.seen >= q.size*ahead || q.cur.text.size >= batchBytes*ahead
 }
 
 // take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
@@ -138,7 +147,11 @@ func (q *queue) drained(ctx context.Context) error {
 }
 
 // isFull says that the reader waits for the writer.
-func (q *queue) isFull() bool { return q.depth() >= q.size*ahead }
+func (q *queue) isFull() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.behind()
+}
 
 // depth is the number of events that wait.
 func (q *queue) depth() int {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,81 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
+// TestQueueBytes: large records make a batch ready and the reader wait as many events do.
+func TestQueueBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("host", 1000, time.Hour)
+		record := make([]byte, 1<<20)
+		add := func(n int) {
+			if err := q.add(t.Context(), func(b *batch) {
+				for range n {
+					b.seen++
+					b.text.copyRaw(record)
+				}
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		add(batchBytes / len(record))
+		b := q.take(t.Context()) // long before it is old
+		if b.seen != batchBytes/len(record) {
+			t.Fatalf("%d events", b.seen)
+		}
+		for range ahead {
+			add(batchBytes / len(record))
+		}
+		if !q.isFull() {
+			t.Error("the reader goes on")
+		}
+		added := make(chan struct{})
+		go func() {
+			add(1)
+			close(added)
+		}()
+		synctest.Wait()
+		select {
+		case <-added:
+			t.Fatal("the reader did not wait")
+		default:
+		}
+		q.done(b)
+		b = q.take(t.Context())
+		<-added
+		q.done(b)
+		if b.text.size != 0 || q.isFull() || q.depth() != 1 {
+			t.Errorf("%d bytes are left in a batch that was committed, %d events wait", b.text.size, q.depth())
+		}
+	})
+}
+
+// TestPortion: large records go into the queue few at a time.
+func TestPortion(t *testing.T) {
+	t.Parallel()
+	large := jetstream.Event{Commit: &jetstream.Commit{RecordCBOR: make([]byte, batchBytes/4)}}
+	small := jetstream.Event{Account: &jetstream.Account{}}
+	for _, tc := range []struct {
+		name   string
+		events []jetstream.Event
+		bodies bool
+		want   int
+	}{
+		{"small", []jetstream.Event{small, small, small}, true, 3},
+		{"more than a batch", slices.Repeat([]jetstream.Event{small}, 20), true, 10},
+		{"large", slices.Repeat([]jetstream.Event{large}, 9), true, 4},
+		{"larger than a batch", []jetstream.Event{{Commit: &jetstream.Commit{RecordCBOR: make([]byte, 2*batchBytes)}}, small}, true, 1},
+		{"large, and nobody keeps them", slices.Repeat([]jetstream.Event{large}, 9), false, 9},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			in := New(Config{BatchEvents: 10, Bodies: tc.bodies})
+			if got := in.portion(tc.events); got != tc.want {
+				t.Errorf("%d, not %d", got, tc.want)
+			}
+		})
+	}
+}
+
 // TestQueueDrains: drained waits for the commit, not only for the queue to be empty; at the end of the context what
 // is left is still given out.
 func TestQueueDrains(t *testing.T) {
@@ -166,6 +242,34 @@ func TestBatchTakesOver(t *testing.T) {
 	}
 	if l := b.Events[0].Links; len(l) != 1 || l[0] != (db.Link{Path: "uri", Target: "https://example.com/a"}) {
 		t.Errorf("links: %v", l)
+	}
+}
+
+// TestBatchBodies: a record that links brings its content, as a copy, and only where it is kept.
+func TestBatchBodies(t *testing.T) {
+	t.Parallel()
+	const linking, other = "\xa2\x65$typekapp.example\x63urix\x15https://example.com/a", "\xa1\x65$typekapp.example"
+	for _, bodies := range []bool{false, true} {
+		record := []byte(linking)
+		b, x := &batch{bodies: bodies}, extract.New(extract.Limits{})
+		for i, content := range [][]byte{record, []byte(other), nil} {
+			e := jetstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Seq: uint64(i), Commit: &jetstream.Commit{Operation: jetstream.OpCreate,
+				Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", CID: "bafy", RecordCBOR: content}}
+			_ = b.add(&e, x)
+		}
+		clear(record)
+		want := ""
+		if bodies {
+			want = linking
+		}
+		if got := b.Events[0]; string(got.Body) != want || (got.CID != "") != bodies {
+			t.Errorf("bodies %t: %q %q", bodies, got.CID, got.Body)
+		}
+		for _, e := range b.Events[1:] {
+			if e.Body != nil || e.CID != "" {
+				t.Errorf("bodies %t: %q %q of a record that links to nothing", bodies, e.CID, e.Body)
+			}
+		}
 	}
 }
 

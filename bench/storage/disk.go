@@ -22,6 +22,11 @@ type disk struct {
 	Free     int64            `json:"main_free"`  // of it, pages that are free
 	Tables   map[string]int64 `json:"tables"`     // of weft.db
 	LogRows  int64            `json:"log_rows"`
+	Bodies   struct {
+		Rows   int64 `json:"rows"`
+		Blocks int64 `json:"blocks"`
+		Bytes  int64 `json:"bytes"` // of the blocks' zstd frames
+	} `json:"bodies"`
 }
 
 // runNames are the runs of a segment, by their ids in db.
@@ -43,6 +48,10 @@ func diskOf(dir string) (d disk, err error) {
 		return d, err
 	}
 	if err := m.QueryRow("SELECT count(*) FROM records").Scan(&d.LogRows); err != nil {
+		return d, err
+	}
+	if err := m.QueryRow("SELECT (SELECT count(*) FROM bodies), count(*), ifnull(sum(length(body)), 0) FROM blocks").Scan(
+		&d.Bodies.Rows, &d.Bodies.Blocks, &d.Bodies.Bytes); err != nil {
 		return d, err
 	}
 	if err := each(m, "SELECT name, sum(pgsize) FROM dbstat GROUP BY name", func(name string, n int64) { d.Tables[name] = n }); err != nil {

@@ -45,6 +45,7 @@ func (w *eventWriter) write(events []db.Event) error {
 		text(e.Collection)
 		text(e.Rkey)
 		text(e.Rev)
+		b = append(binary.AppendUvarint(b, uint64(len(e.Body))), e.Body...)
 		b = binary.AppendUvarint(b, uint64(len(e.Links)))
 		for _, l := range e.Links {
 			text(l.Path)
@@ -128,6 +129,9 @@ func (r *eventReader) next() ([]db.Event, error) {
 		e := db.Event{Seq: number(), TimeUS: signed(), Op: db.Op(b[0]), Status: db.Status(b[1])}
 		b = b[2:]
 		e.DID, e.Collection, e.Rkey, e.Rev = text(), text(), text(), text()
+		if n := int(number()); n > 0 {
+			e.Body, b = b[:n:n], b[n:]
+		}
 		first := len(r.links)
 		for range number() {
 			r.links = append(r.links, db.Link{Path: text(), Target: text()})

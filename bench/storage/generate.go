@@ -68,6 +68,9 @@ func generate(o options) (g generated, err error) {
 				continue
 			}
 			toBig(&e)
+			if o.Bodies == db.BodiesOff {
+				e.Body = nil
+			}
 			batch = append(batch, e)
 		}
 		if err := w.write(batch); err != nil {

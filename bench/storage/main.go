@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
 )
 
 // options are the flags, and what the parts of a run tell each other.
@@ -24,6 +26,7 @@ type options struct {
 	Pace    time.Duration
 	Rate    int
 	Profile string
+	Bodies  db.Bodies
 
 	Skip int    // batches that were fed before
 	When string // the moment of a kill
@@ -36,6 +39,7 @@ goes to one target.
 
   go run ./bench/storage                                      a million links: a minute or two
   go run ./bench/storage --links 10000000 --json ten.json     ten million: about ten minutes, 3 GB of disk
+  go run ./bench/storage --bodies keep                        the same with the content of records
   go run ./bench/storage --links 100000000 --dir /data/bench  a hundred million: hours, 20 GB
 
 Every part runs in a process of its own, one after the other; the generator writes its events to a file
@@ -59,7 +63,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return childMain(ctx, role)
 	}
 	var o options
-	var file string
+	var file, bodies string
 	cmd := &cli.Command{
 		Name:            "storage",
 		Usage:           "measure what a link costs: bytes written, bytes on disk, time, memory",
@@ -72,10 +76,16 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour, Destination: &o.Window},
 			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked", Value: 25 * time.Second, Destination: &o.Pace},
 			&cli.IntFlag{Name: "rate", Usage: "that pace, in events per second", Value: 5000, Destination: &o.Rate},
+			&cli.StringFlag{Name: "bodies", Usage: "the content of records that the store keeps: off, window or keep", Value: db.BodiesOff.String(), Destination: &bodies},
 			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem", Destination: &o.Profile},
 			&cli.StringFlag{Name: "json", Usage: "write all figures to `FILE` as well; -: to standard output, in place of the table", Destination: &file},
 		},
-		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, file, stdout) },
+		Action: func(ctx context.Context, _ *cli.Command) (err error) {
+			if o.Bodies, err = db.ParseBodies(bodies); err != nil {
+				return fmt.Errorf("--bodies: %w", err)
+			}
+			return measure(ctx, o, file, stdout)
+		},
 	}
 	return cmd.Run(ctx, args)
 }

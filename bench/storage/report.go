@@ -56,6 +56,11 @@ func (f *figures) print(w io.Writer) error {
 	for _, name := range tables[:min(len(tables), 3)] {
 		t.row("  "+name, "%s", live(d.Tables[name]))
 	}
+	if n := d.Bodies.Rows; n > 0 {
+		each := func(bytes int64) float64 { return float64(bytes) / float64(n) }
+		t.row("bodies", "%d in %d blocks, B/body: zstd %.1f, blocks %.1f, bodies %.1f, replaced %.1f", n, d.Bodies.Blocks,
+			each(d.Bodies.Bytes), each(d.Tables["blocks"]), each(d.Tables["bodies"]), each(d.Tables["replaced"]))
+	}
 	if f.Plain.Links > 0 {
 		t.row("plain schema", "%.1f B/link", float64(f.Plain.Bytes)/float64(f.Plain.Links))
 	}

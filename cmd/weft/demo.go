@@ -64,6 +64,10 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) error {
+	bodies, err := bodiesOf(cmd)
+	if err != nil {
+		return err
+	}
 	logger, err := newLogger(cmd, stderr)
 	if err != nil {
 		return err
@@ -90,7 +94,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 
 	g, ctx := errgroup.WithContext(ctx)
 	weft := &service{
-		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, listen: cmd.String("listen"),
+		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
 		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"),
 	}

@@ -33,12 +33,15 @@ func TestUsage(t *testing.T) {
 		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
 		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
+		{"help of export", []string{"export", "--help"}, 0, "goes on behind the last one", ""},
 		{"version", []string{"version"}, 0, "weft ", ""},
 		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
+		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "", `--bodies: "on" is none of off, window and keep`},
+		{"the same in a demo", []string{"demo", "--bodies=all"}, 2, "", "--bodies"},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},
@@ -89,8 +92,9 @@ func TestFlagsHaveVariables(t *testing.T) {
 			name := flag.Names()[0]
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			switch cmd.Name + " " + name {
-			case "demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
-				want = "WEFT_" + strings.ToUpper(cmd.Name) + "_" + strings.ToUpper(name)
+			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive",
+				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
+				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
 			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {

@@ -64,6 +64,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
 			}
+			bodies, err := bodiesOf(cmd)
+			if err != nil {
+				return err
+			}
 			logger, err := newLogger(cmd, stderr)
 			if err != nil {
 				return err
@@ -75,6 +79,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				data:       cmd.String("data"),
 				checkpoint: checkpoint,
 				window:     cmd.Duration("replay-window"),
+				bodies:     bodies,
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),
@@ -94,6 +99,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 // commonFlags are the flags of every command that serves.
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "bodies", Sources: cli.EnvVars("WEFT_BODIES"), Value: db.BodiesOff.String(),
+			Usage: "whether the content of records that link is kept: off; window, as long as the log; keep, as long as the record",
+		},
 		&cli.StringFlag{
 			Name: "listen", Sources: cli.EnvVars("WEFT_LISTEN"), Value: "127.0.0.1:7780",
 			Usage: "the `ADDRESS` for queries; port 0 takes a free one",
@@ -123,6 +132,14 @@ func commonFlags() []cli.Flag {
 			Usage: "text or json",
 		},
 	}
+}
+
+func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
+	bodies, err := db.ParseBodies(cmd.String("bodies"))
+	if err != nil {
+		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
+	}
+	return bodies, nil
 }
 
 func noArgs(cmd *cli.Command) error {

@@ -29,6 +29,7 @@ type service struct {
 	data       string
 	checkpoint db.Rule
 	window     time.Duration // of the log; 0: for ever
+	bodies     db.Bodies
 	listen     string
 	metrics    string // address; empty: none
 	didWeb     string
@@ -62,7 +63,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window}); err != nil {
+	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}); err != nil {
 		return err
 	}
 	defer func() {
@@ -72,6 +73,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
 	s.ingest = ingest.New(ingest.Config{
 		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+		Bodies: s.bodies != db.BodiesOff,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,

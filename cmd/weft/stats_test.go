@@ -34,6 +34,7 @@ func TestStatsGolden(t *testing.T) {
 				{Level: 0, FromSeq: 20_812_501, ToSeq: 20_812_501, Links: 0, Bytes: 40_960},
 			},
 			Log:       db.LogInfo{Oldest: 18_000_001, Newest: 20_900_000, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_003_723_456_789, Links: 3_100_000, Unsealed: 87_499},
+			Bodies:    db.BodiesInfo{Mode: db.BodiesKeep, Bodies: 17_400_000, Blocks: 17_398_765, Bytes: 2_400_000_000, Raw: 4_400_000_000},
 			File:      db.FileInfo{Bytes: 1_234_567_890, Free: 12_345_678, WAL: 4_152_992},
 			Upstreams: []db.UpstreamInfo{{Host: "jetstream.us-east.bsky.network", Kind: "v2", Seq: 123_456_789_012, TimeUS: 1_770_003_723_456_789}},
 			Records:   17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,

@@ -37,6 +37,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 		fmt.Fprintf(w, "  upstream %s (%s)\n    at %d, %s\n", u.Host, u.Kind, u.Seq, utc(u.TimeUS))
 	}
 
+	printBodies(w, &in.Bodies)
+
 	fmt.Fprintf(w, "\nweft.db\n")
 	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", size(in.File.Bytes), size(in.File.Free), size(in.File.WAL))
 	fmt.Fprintf(w, "  %s (%s not active), %s, %s\n", count(in.Actors, "account"), thousands(in.Inactive),
@@ -49,6 +51,20 @@ func printStats(w io.Writer, in *db.Inspection) {
 	}
 	fmt.Fprintf(w, "  %s in no segment; merges: %s\n", count(in.Log.Unsealed, "log row"), due)
 	fmt.Fprintf(w, "  %s open, %s open, %s of status under way\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"), count(in.Jobs, "change"))
+}
+
+// printBodies prints what the content of records takes; nothing while none was ever kept.
+func printBodies(w io.Writer, b *db.BodiesInfo) {
+	if b.Mode == db.BodiesOff && b.Blocks == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nBodies (%s)\n  %s bodies in %s\n", b.Mode, thousands(b.Bodies), count(b.Blocks, "block"))
+	for _, part := range []struct {
+		what  string
+		bytes int64
+	}{{"bytes of a block, as stored", b.Bytes}, {"of its record", b.Raw}} {
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, b.Blocks), size(part.bytes), bar(part.bytes, max(b.Bytes, b.Raw), 20))
+	}
 }
 
 // bar is as long as its share of the largest.
@@ -121,6 +137,7 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 	}
 }
 
+// perLink is how many bytes a link, or another thing, takes.
 func perLink(bytes, links int64) string {
 	if links <= 0 {
 		return "-"

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
 	"weft.dev/weft/link"
 )
 
@@ -23,8 +24,11 @@ type account struct {
 	resync  *resync
 }
 
-// record is a record's links, each with its rank.
-type record map[db.Link]uint64
+// record is a record's links, each with its rank, and its content.
+type record struct {
+	links map[db.Link]uint64
+	body  db.Body
+}
 
 type resync struct {
 	rev    string
@@ -86,24 +90,37 @@ func (m *Model) Apply(e db.Event) {
 			a.resync.begun = true
 		}
 		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
-		old, next := a.records[key], record{}
+		old, next := a.records[key], record{links: map[db.Link]uint64{}}
 		if e.Op != db.OpDelete {
 			for _, l := range e.Links {
-				rank, had := old[l]
+				rank, had := old.links[l]
 				if !had {
 					rank = Rank(e.Rkey, e.TimeUS)
 				}
-				next[l] = rank
+				next.links[l] = rank
 			}
+			next.body = content(e, old.body, maps.Equal(old.links, next.links))
 			if a.resync != nil {
 				a.resync.seen[key] = true
 				a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
 			}
 		}
-		if delete(a.records, key); len(next) > 0 {
+		if delete(a.records, key); len(next.links) > 0 {
 			a.records[key] = next
 		}
 	}
+}
+
+// content is what a record holds after an event, as far as is known: what the event says that it is, or, where it says no
+// more than that nothing has changed, what it was.
+func content(e db.Event, old db.Body, sameLinks bool) db.Body {
+	switch sum := body.Sum(e.Body).CID(); {
+	case e.Body != nil && (e.CID == "" || e.CID == sum):
+		return db.Body{CID: sum, CBOR: e.Body}
+	case sameLinks && e.CID != "" && e.CID == old.CID:
+		return old
+	}
+	return db.Body{}
 }
 
 // Rank is where a record's links stand among others, in microseconds since 1970: its TID's time unless that lies more
@@ -144,9 +161,19 @@ type List struct {
 
 // Lists gives every list of the index with its links, newest first, those of one rank by DID and rkey.
 func (m *Model) Lists() map[List][]Link {
+	return m.lists(func(s db.Status) bool { return s == db.StatusActive })
+}
+
+// Hidden gives the lists of the links of accounts that are not active.
+func (m *Model) Hidden() map[List][]Link {
+	return m.lists(func(s db.Status) bool { return s != db.StatusActive })
+}
+
+// lists gives the links of accounts by their status.
+func (m *Model) lists(of func(db.Status) bool) map[List][]Link {
 	lists := map[List][]Link{}
-	m.each(func(key db.Record, r record) {
-		for l, rank := range r {
+	m.each(of, func(key db.Record, r record) {
+		for l, rank := range r.links {
 			list := List{l.Target, db.Source{Collection: key.Collection, Path: l.Path}}
 			lists[list] = append(lists[list], Link{key, rank})
 		}
@@ -162,10 +189,10 @@ func CompareLinks(a, b Link) int {
 	return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(a.Record.DID, b.Record.DID), cmp.Compare(a.Record.Rkey, b.Record.Rkey))
 }
 
-// each visits the records of active accounts.
-func (m *Model) each(do func(db.Record, record)) {
+// each visits the records of accounts by their status.
+func (m *Model) each(of func(db.Status) bool, do func(db.Record, record)) {
 	for _, a := range m.accounts {
-		if a.status == db.StatusActive {
+		if of(a.status) {
 			for key, r := range a.records {
 				do(key, r)
 			}
@@ -195,7 +222,7 @@ func DIDs(links []Link) int64 {
 func (m *Model) Others(links []Link, path string) map[db.Record][]string {
 	others := map[db.Record][]string{}
 	for _, l := range links {
-		for at := range maps.Keys(m.accounts[l.Record.DID].records[l.Record]) {
+		for at := range maps.Keys(m.accounts[l.Record.DID].records[l.Record].links) {
 			if at.Path == path {
 				others[l.Record] = append(others[l.Record], at.Target)
 			}

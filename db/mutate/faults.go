@@ -152,4 +152,44 @@ var faults = []fault{
 		"what a crash has left behind is not removed", "db/files.go",
 		"if named || !segmentName.MatchString(e.Name()) {", "if named || segmentName.MatchString(e.Name()) {",
 	},
+	{
+		"no log row puts a body out of date", "db/fold.go",
+		"row.was = was", "_ = was",
+	},
+	{
+		"a replay forgets bodies", "db/replay.go",
+		"if body && len(next) > 0 {", "if false && len(next) > 0 {",
+	},
+	{
+		"a body stays when its log row is overtaken", "db/bodyprune.go",
+		"seq IN (SELECT body FROM replaced WHERE seq <= ?)", "seq IN (SELECT body FROM replaced WHERE seq < 0 * ?)",
+	},
+	{
+		"a body goes when its log row does, though the record has it", "db/bodyprune.go",
+		"if s.cfg.Bodies == BodiesWindow {", "if s.cfg.Bodies == BodiesKeep {",
+	},
+	{
+		"a repeat brings a body back that has gone", "db/bodyfold.go",
+		"return b.cbor != nil && !f.repeats(e)", "return b.cbor != nil",
+	},
+	{
+		"bodies from before a time without count", "db/bodies.go",
+		"b.since = newest //", "b.since = since //",
+	},
+	{
+		"a deleted account's bodies stay", "db/status.go",
+		"f.purgeBody(value)", "_ = value",
+	},
+	{
+		"a body is kept that is not what its CID says", "db/bodyfold.go",
+		"case sum == b.digest:", "case len(sum) > 0:",
+	},
+	{
+		"a block counts no body that goes", "migrations/00003_blocks.sql",
+		"refs = refs - 1 WHERE id = old.block", "refs = refs - 0 WHERE id = old.block",
+	},
+	{
+		"a block that was found counts no second body", "migrations/00003_blocks.sql",
+		"refs = refs + 1 WHERE id = new.block", "refs = 1 WHERE id = new.block",
+	},
 }

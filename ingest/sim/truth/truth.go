@@ -30,6 +30,7 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 		if e.CBOR == nil {
 			return out, true, nil
 		}
+		out.CID, out.Body = e.CID, e.CBOR
 		if r.x == nil {
 			r.x = extract.New(extract.Limits{})
 		}

@@ -1,0 +1,195 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"weft.dev/weft/db/body"
+)
+
+// Bodies says which records' content is kept.
+type Bodies uint8
+
+const (
+	BodiesOff    Bodies = iota // none
+	BodiesWindow               // as long as the log row that brought it
+	BodiesKeep                 // that of every record that links, as it is now; what was before, as long as the log row that changed it
+)
+
+var bodiesNames = [...]string{BodiesOff: "off", BodiesWindow: "window", BodiesKeep: "keep"}
+
+func (b Bodies) String() string { return bodiesNames[b] }
+
+// ParseBodies reads off, window or keep.
+func ParseBodies(text string) (Bodies, error) {
+	for b, name := range bodiesNames {
+		if name == text {
+			return Bodies(b), nil
+		}
+	}
+	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
+}
+
+// bodies is what is known of the bodies that are kept. A record's value names the log row that brought its body; the rest
+// is in the database.
+type bodies struct {
+	on    bool
+	some  bool   // there may be rows: this one, or one before, keeps bodies
+	since uint64 // bodies of log rows up to here are out of date: nobody followed their records for a time
+	gone  uint64 // of log rows up to here no body is left
+
+	block  uint64 // the newest
+	recent []recentBlock
+	find   *sql.Stmt // the digest of a log row's body
+	same   *sql.Stmt // the digest of a block
+}
+
+// current is the log row that brought the body of a record with this value; 0: none that counts. Its body may be gone.
+func (b *bodies) current(value []byte) uint64 {
+	if !b.some {
+		return 0
+	}
+	if seq := bodyRef(value); seq > b.since {
+		return seq
+	}
+	return 0
+}
+
+// recentBlock is a block that another record may have as well.
+type recentBlock struct{ tag, id uint64 }
+
+// recentBlocks is how many of the newest blocks are compared with new bodies: some two minutes of the network, in 1 MiB
+// of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes them unique.
+const recentBlocks = 1 << 16
+
+// slot is where a digest stands among the recent blocks, and what tells it from the others there.
+func (b *bodies) slot(d *body.Digest) (*recentBlock, uint64) {
+	return &b.recent[binary.LittleEndian.Uint16(d[:])], binary.LittleEndian.Uint64(d[2:])
+}
+
+// remember makes a block one of the recent ones.
+func (b *bodies) remember(d *body.Digest, id uint64) {
+	at, tag := b.slot(d)
+	*at = recentBlock{tag, id}
+}
+
+// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log row
+// they are out of date.
+const (
+	metaBodies = "bodies"
+	metaSince  = "bodies_since"
+)
+
+// bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
+func (s *Store) bodiesKept(ctx context.Context) (was Bodies, since uint64, err error) {
+	var facts []struct{ Key, Value string }
+	if err := s.reader.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
+		return 0, 0, err
+	}
+	for _, fact := range facts {
+		if fact.Key == metaBodies {
+			was, err = ParseBodies(fact.Value)
+		} else {
+			since, err = strconv.ParseUint(fact.Value, 10, 63)
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", fact.Key, err)
+		}
+	}
+	return was, since, nil
+}
+
+// loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
+func (s *Store) loadBodies(ctx context.Context) error {
+	mode, newest := s.cfg.Bodies, s.version.Load().seq
+	was, since, err := s.bodiesKept(ctx)
+	if err != nil {
+		return err
+	}
+	b := &s.bodies
+	b.on, b.since = mode != BodiesOff, since
+	switch {
+	case was == BodiesOff || mode == BodiesOff:
+		b.since = newest // what changes while none are kept is not seen
+	case was == BodiesWindow && mode == BodiesKeep:
+		b.since = max(since, s.log.pruned) // up to there some are gone
+	}
+	if was != mode || b.on && since != b.since {
+		if err := s.writeBodiesKept(mode, b.since); err != nil {
+			return err
+		}
+	}
+	var oldest sql.NullInt64
+	var replaced bool
+	if err := s.reader.QueryRowContext(ctx, `SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
+		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`).Scan(&oldest, &replaced, &b.block); err != nil {
+		return err
+	}
+	if b.gone = math.MaxUint64; oldest.Valid {
+		b.gone = uint64(oldest.Int64) - 1
+	} else if b.on {
+		b.gone = newest
+	}
+	if b.some = b.on || oldest.Valid || replaced; !b.on {
+		return nil
+	}
+	if b.find, err = s.writer.PrepareContext(ctx, "SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?"); err != nil {
+		return err
+	}
+	if b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?"); err != nil {
+		return err
+	}
+	b.recent = make([]recentBlock, recentBlocks)
+	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id", int64(b.block)-recentBlocks)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id uint64
+		var digest []byte
+		if err := rows.Scan(&id, &digest); err != nil {
+			return err
+		}
+		if len(digest) == len(body.Digest{}) {
+			b.remember((*body.Digest)(digest), id)
+		}
+	}
+	return rows.Err()
+}
+
+// writeBodiesKept writes down how bodies are kept from now on.
+func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
+	tx, err := s.writer.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for key, value := range map[string]string{metaBodies: mode.String(), metaSince: strconv.FormatUint(since, 10)} {
+		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// digest is that of a log row's body; ok is false when the body is gone. It reads what is committed.
+func (b *bodies) digest(seq uint64) (d body.Digest, ok bool, err error) {
+	var raw []byte
+	err = b.find.QueryRow(int64(seq)).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, false, nil
+	}
+	if err == nil && len(raw) != len(d) {
+		err = fmt.Errorf("a digest of %d bytes", len(raw))
+	}
+	if err != nil {
+		return d, false, fmt.Errorf("the body of log row %d: %w", seq, err)
+	}
+	return body.Digest(raw), true, nil
+}

@@ -1,0 +1,96 @@
+package db
+
+import (
+	"database/sql"
+	"errors"
+
+	"weft.dev/weft/db/body"
+)
+
+// writeBodies writes a batch's bodies, each block before the rows that use it, and lets those of deleted accounts go.
+func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
+	if len(rs.bodies)+len(rs.replaced)+len(rs.purged) == 0 {
+		return nil
+	}
+	if err := s.step("bodies"); err != nil {
+		return err
+	}
+	ins := &s.inserts
+	blocks, err := s.writeBlocks(tx, rs.bodies)
+	if err != nil {
+		return err
+	}
+	for i := range rs.bodies {
+		if err := ins.bodies.put(tx, int64(rs.bodies[i].seq), int64(blocks[i])); err != nil {
+			return err
+		}
+	}
+	for _, r := range rs.replaced {
+		if err := ins.replaced.put(tx, int64(r.seq), int64(r.body)); err != nil {
+			return err
+		}
+	}
+	for _, in := range []*inserter{ins.bodies, ins.replaced} {
+		if err := in.flush(tx); err != nil {
+			return err
+		}
+	}
+	for _, seq := range rs.purged {
+		if _, err := tx.Exec("DELETE FROM bodies WHERE seq = ?", int64(seq)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeBlocks finds or writes the block of each body.
+func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	b := &s.bodies
+	before := b.block
+	var fresh []*body.Digest // of the blocks after before
+	var frames []byte
+	ids = make([]uint64, len(rows))
+	for i := range rows {
+		d := &rows[i].digest
+		if ids[i], err = b.sameBlock(tx, d, before, fresh); err != nil {
+			return nil, err
+		}
+		if ids[i] != 0 {
+			continue
+		}
+		start := len(frames)
+		frames = body.Encode(frames, rows[i].cbor) // where it moves, what is queued keeps the old memory
+		b.block++
+		ids[i] = b.block
+		fresh = append(fresh, d)
+		b.remember(d, b.block)
+		if err := s.inserts.blocks.put(tx, int64(b.block), d[:], frames[start:]); err != nil {
+			return nil, err
+		}
+	}
+	return ids, s.inserts.blocks.flush(tx)
+}
+
+// sameBlock is a recent block with this digest, 0 when there is none. fresh are the digests of those that this
+// transaction has added behind the block before.
+func (b *bodies) sameBlock(tx *sql.Tx, d *body.Digest, before uint64, fresh []*body.Digest) (uint64, error) {
+	at, tag := b.slot(d)
+	switch {
+	case at.id == 0 || at.tag != tag:
+		return 0, nil
+	case at.id > before:
+		if *fresh[at.id-before-1] == *d {
+			return at.id, nil
+		}
+		return 0, nil
+	}
+	var raw []byte
+	err := tx.Stmt(b.same).QueryRow(int64(at.id)).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && string(raw) != string(d[:]) {
+		return 0, nil // it went meanwhile
+	}
+	return at.id, err
+}

@@ -1,0 +1,150 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// bodyRules hold for the tables of bodies. ?1 is the newest log row.
+var bodyRules = []sqlRule{
+	{KindBody, mendBody, `SELECT printf('the body of log row %d is in block %d, which is not there', seq, block) FROM bodies
+		WHERE block NOT IN (SELECT id FROM blocks)`},
+	{KindBody, mendBody, `SELECT printf('block %d is used by %d bodies, and counts %d', id, ifnull(n, 0), refs) FROM blocks
+		LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id WHERE refs <> ifnull(n, 0) OR refs = 0`},
+	{KindBody, mendBody, `SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
+	{KindBody, mendBody, `SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq) WHERE op NOT IN (1, 2)`},
+	{KindBody, mendBody, `SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
+		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3)`},
+	{KindBody, mendBody, `SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
+		WHERE body <> 0 GROUP BY body HAVING count(*) > 1`},
+}
+
+// bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a sample.
+func (c *check) bodies(ctx context.Context) error {
+	was, since, err := c.s.bodiesKept(ctx)
+	if err != nil {
+		c.found(KindBody, mendDB, "how bodies were kept: %v", err)
+		return nil
+	}
+	c.tell("bodies")
+	var n, newest, oldest int64
+	if err := c.s.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
+		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
+		return err
+	}
+	// A record's body is there when its log row lies behind this one.
+	switch c.bodiesFrom = since; was {
+	case BodiesOff:
+		c.bodiesFrom = math.MaxUint64
+	case BodiesWindow:
+		if c.bodiesFrom = max(since, uint64(max(oldest, 1))-1); oldest == 0 {
+			c.bodiesFrom = uint64(newest)
+		}
+	}
+	c.bodiesOn = was != BodiesOff
+	if n == 0 && was == BodiesOff {
+		return nil
+	}
+	if err := c.rules(ctx, bodyRules, uint64(newest)); err != nil {
+		return err
+	}
+	if err := c.blocks(ctx); err != nil {
+		return err
+	}
+	c.checked("bodies", n, fmt.Sprintf("of log rows; bodies are %s; %d blocks decoded, against their digests", was, c.steps))
+	return nil
+}
+
+// blocks decodes blocks, and holds them against their digests.
+func (c *check) blocks(ctx context.Context) error {
+	var first, last int64
+	if err := c.s.reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first, &last); err != nil || last == 0 {
+		return err
+	}
+	if c.o.All || last-first < int64(c.o.Sample) {
+		return c.blockRows(ctx, "", nil)
+	}
+	for range c.o.Sample {
+		// The next one that there is.
+		if err := c.blockRows(ctx, " WHERE id >= ? ORDER BY id LIMIT 1", []any{first + c.rand.Int64N(last-first+1)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *check) blockRows(ctx context.Context, where string, args []any) error {
+	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var digest, frame []byte
+		if err := rows.Scan(&id, &digest, &frame); err != nil {
+			return err
+		}
+		if _, err := openBody(digest, frame); err != nil {
+			c.found(KindBody, mendBody, "block %d: %v", id, err)
+		}
+		if err := c.step(ctx, "bodies", 0); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// recordBody checks the log row that a record names for its body. It counts those that are there, so that what no record
+// and no log row names is noticed.
+func (c *check) recordBody(key, value []byte) error {
+	seq := bodyRef(value)
+	if seq == 0 || !c.bodiesOn {
+		return nil
+	}
+	v := c.s.version.Load()
+	if seq > v.seq {
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq, v.seq)
+		return nil
+	}
+	var there bool
+	var actor, collection int64
+	var rkey any
+	if err := c.s.reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
+		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey); err != nil {
+		return err
+	}
+	if seq > c.bodiesFrom && there {
+		c.current++
+	} else if seq > c.bodiesFrom {
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, which is not there", c.nameRecord(key), seq)
+	}
+	if actor == 0 {
+		return nil // the log row went
+	}
+	raw, err := rkeyOfColumn(rkey)
+	if err != nil || raw == nil || !slices.Equal(recordKey(nil, uint64(actor), uint64(collection), raw), key) {
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, which is about another record", c.nameRecord(key), seq)
+	}
+	return nil
+}
+
+// allBodies holds the number of bodies against what names them: a record whose body it is, or a log row that put it out of
+// date. It follows a walk of all records.
+func (c *check) allBodies(ctx context.Context) error {
+	if !c.bodiesOn {
+		return nil
+	}
+	var bodies, replaced int64
+	if err := c.s.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
+		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`, int64(c.bodiesFrom)).Scan(&bodies, &replaced); err != nil {
+		return err
+	}
+	if bodies != c.current+replaced {
+		c.found(KindBody, mendBody, "%d bodies are kept: %d of records as they are now, %d of what they were; %d are nobody's",
+			bodies, c.current, replaced, bodies-c.current-replaced)
+	}
+	return nil
+}

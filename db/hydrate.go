@@ -1,0 +1,127 @@
+package db
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"weft.dev/weft/db/body"
+)
+
+// Body is a record's content.
+type Body struct {
+	CID  string
+	CBOR []byte // DAG-CBOR; body.JSON turns it into JSON. Nil: there is none.
+}
+
+// MaxBodies is how many records Bodies takes at once: with a megabyte each, the largest that there are, an answer is 100 MB.
+const MaxBodies = 100
+
+// Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept, that
+// links to nothing or whose account is not active.
+func (s *Store) Bodies(ctx context.Context, records []Record) ([]Body, error) {
+	if len(records) > MaxBodies {
+		return nil, fmt.Errorf("db: the bodies of %d records were asked for, and %d are the most", len(records), MaxBodies)
+	}
+	v := s.acquire()
+	defer s.release(v)
+	out := make([]Body, len(records))
+	at := map[uint64][]int{} // where the body of a log row belongs
+	actors := map[uint64]uint64{}
+	var seqs, ids []uint64
+	for i, r := range records {
+		actor, seq, err := v.bodyOf(r)
+		if err != nil {
+			return nil, err
+		}
+		if seq <= s.bodies.since {
+			continue
+		}
+		if at[seq] == nil {
+			seqs, ids = append(seqs, seq), append(ids, actor)
+		}
+		at[seq], actors[seq] = append(at[seq], i), actor
+	}
+	if len(seqs) == 0 {
+		return out, nil
+	}
+	active, err := s.active(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	query, args, err := sqlx.In("SELECT seq, digest, body FROM bodies JOIN blocks ON blocks.id = block WHERE seq IN (?)", seqs)
+	if err != nil {
+		return nil, fmt.Errorf("db: read bodies: %w", err)
+	}
+	rows, err := s.reader.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("db: read bodies: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq uint64
+		var digest, frame []byte
+		if err := rows.Scan(&seq, &digest, &frame); err != nil {
+			return nil, fmt.Errorf("db: read bodies: %w", err)
+		}
+		if !active[actors[seq]] {
+			continue
+		}
+		b, err := openBody(digest, frame)
+		if err != nil {
+			return nil, fmt.Errorf("db: the body of log row %d: %w", seq, err)
+		}
+		for _, i := range at[seq] {
+			out[i] = b
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("db: read bodies: %w", err)
+	}
+	return out, nil
+}
+
+// openBody decodes a block, and holds it against its digest.
+func openBody(digest, frame []byte) (Body, error) {
+	cbor, err := body.Decode(frame)
+	if err != nil {
+		return Body{}, err
+	}
+	sum := body.Sum(cbor)
+	if string(sum[:]) != string(digest) {
+		return Body{}, fmt.Errorf("it is damaged: its digest is %x, and not %x", sum, digest)
+	}
+	return Body{CID: sum.CID(), CBOR: cbor}, nil
+}
+
+// bodyOf is the log row that a record's value names for its body, and whose the record is; 0: none.
+func (v *version) bodyOf(r Record) (actor, seq uint64, err error) {
+	actor, ok, err := v.id(append([]byte{'d'}, r.DID...))
+	if !ok || err != nil {
+		return 0, 0, err
+	}
+	collection, ok, err := v.id(append([]byte{'c'}, r.Collection...))
+	if !ok || err != nil {
+		return 0, 0, err
+	}
+	value, _, err := v.records.Find(recordKey(nil, actor, collection, appendRkey(nil, r.Rkey)))
+	return actor, bodyRef(value), err
+}
+
+// active tells which of these accounts are active.
+func (s *Store) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
+	query, args, err := sqlx.In("SELECT id FROM actors WHERE id IN (?) AND status = 0", ids)
+	if err != nil {
+		return nil, fmt.Errorf("db: read statuses: %w", err)
+	}
+	var found []uint64
+	if err := s.reader.SelectContext(ctx, &found, query, args...); err != nil {
+		return nil, fmt.Errorf("db: read statuses: %w", err)
+	}
+	active := make(map[uint64]bool, len(found))
+	for _, id := range found {
+		active[id] = true
+	}
+	return active, nil
+}
