@@ -42,7 +42,7 @@ func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *pa
 			}
 			cache = cacheNever
 		}
-		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, p) })
+		v, err := s.inTurn(ctx, r, p.isHeavy(), func() (any, error) { return answer(ctx, p) })
 		if err != nil {
 			writeFailure(w, r, s.failureOf(ctx, r, err))
 			return
@@ -67,16 +67,28 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// inTurn runs f when a slot is free, and returns the error of ctx when none becomes free in time. The slot is given back
-// before the answer is written, so that slow clients hold up only themselves.
-func (s *server) inTurn(ctx context.Context, f func() (any, error)) (any, error) {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// inTurn runs f when its turn comes, and returns the error of ctx when it doesn't in time. The turn is given back before the
+// answer is written, so that slow clients hold up only themselves.
+func (s *server) inTurn(ctx context.Context, r *http.Request, heavy bool, f func() (any, error)) (any, error) {
+	queue := s.light
+	if heavy {
+		queue = s.heavy
 	}
-	defer func() { <-s.slots }()
+	if err := queue.take(ctx, s.address(r)); err != nil {
+		return nil, err
+	}
+	defer queue.done()
 	return f()
+}
+
+// isHeavy says whether a query may walk through a whole list, or many: it waits apart from those that look something up.
+func (p *params) isHeavy() bool {
+	switch p.def.Path {
+	case "/", "/links", "/links/count", "/links/count/distinct-dids",
+		"/xrpc/blue.microcosm.links.getBacklinksCount", "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks":
+		return len(p.raw["did"])+len(p.raw["from_dids"]) > 0
+	}
+	return true
 }
 
 // writeJSON answers with v. It panics when v can't be encoded, which no value of this package's types does.
@@ -110,6 +122,13 @@ func write(w http.ResponseWriter, r *http.Request, status int, contentType, cach
 		}
 	}
 	h.Set("Content-Type", contentType)
+	body, encoding := encode(r.Header.Values("Accept-Encoding"), body)
+	if encoding != "" {
+		h.Set("Content-Encoding", encoding)
+		if tag := h.Get("ETag"); tag != "" {
+			h.Set("ETag", "W/"+tag) // other bytes, the same answer
+		}
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

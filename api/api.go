@@ -9,6 +9,7 @@
 //	400 FutureCursor, OutdatedCursor  of a stream
 //	405 MethodNotAllowed      not a method of the path
 //	413 PayloadTooLarge       a body of more than 1 MiB
+//	429 RateLimitExceeded     of this address, where a limit is set
 //	429 TooManySubscribers    of a stream
 //	500 InternalServerError   ours to find, in the log
 //	501 MethodNotImplemented  no such XRPC method
@@ -20,6 +21,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -73,7 +75,7 @@ type Config struct {
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
-	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64
+	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
 	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
 	Now         func() time.Time      // nil: time.Now
@@ -81,6 +83,8 @@ type Config struct {
 	// AddressHeader is the header in which a proxy in front says whom a request is from; of a list, the last entry counts.
 	// "": the other end of the connection, as anybody could write a header.
 	AddressHeader string
+	RatePerMinute int     // requests of one address in a minute; 0: any number
+	AccessLog     bool    // a line in the log for each request
 	Streams       Streams // limits of the live streams; its Log, Now and Failed are set here
 }
 
@@ -94,7 +98,8 @@ const (
 
 type server struct {
 	Config
-	slots   chan struct{} // one taken for each store query in flight
+	light   *turns // of store queries that look something up
+	heavy   *turns // of those that walk
 	metrics *metrics
 	paths   []string // of the route table, in its order
 	tail    *stream.Tail
@@ -185,7 +190,7 @@ func New(c Config) *Server {
 	s.metrics = newMetrics(c.Metrics, s.paths)
 
 	r := chi.NewRouter()
-	r.Use(s.observe, openToAll, s.recoverPanics)
+	r.Use(s.observe, openToAll, s.limitRates, s.recoverPanics)
 	r.NotFound(notFound)
 	r.MethodNotAllowed(methodNotAllowed)
 	for _, t := range table {
@@ -217,7 +222,8 @@ func newServer(c Config) *server {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.slots = make(chan struct{}, s.Concurrency)
+	s.light = newTurns(s.Concurrency)
+	s.heavy = newTurns(max(1, min(s.Concurrency, runtime.GOMAXPROCS(0)/2)))
 	if s.Streams.PerAddress <= 0 {
 		s.Streams.PerAddress = defaultPerAddress
 	}

@@ -255,11 +255,17 @@ func serve(c Config) http.Handler {
 	return New(c)
 }
 
-// do makes one request, with headers in pairs.
-func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://weft.test/", nil)
+func newRequest(target string) *http.Request {
+	r := httptest.NewRequest("GET", "http://weft.test/", nil)
 	path, query, _ := strings.Cut(target, "?")
 	r.URL = &url.URL{Path: path, RawQuery: query}
+	return r
+}
+
+// do makes one request, with headers in pairs.
+func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := newRequest(target)
+	r.Method = method
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}

@@ -52,7 +52,7 @@ func TestEveryAnswerIsOpen(t *testing.T) {
 			if got := w.Header().Get("Access-Control-Allow-Origin"); got != "*" {
 				t.Errorf("Access-Control-Allow-Origin %q", got)
 			}
-			if got := w.Header().Get("Vary"); got != "Accept" {
+			if got := w.Header().Get("Vary"); got != "Accept, Accept-Encoding" {
 				t.Errorf("Vary %q", got)
 			}
 			if got := w.Header().Get("Allow"); (got == "GET, HEAD, OPTIONS") != (c.status == 405 || c.status == 204) {

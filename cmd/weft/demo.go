@@ -96,7 +96,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	weft := &service{
 		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
-		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"),
+		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"), rate: cmd.Int("rate-limit"), accessLog: cmd.Bool("access-log"),
 	}
 	up := make(chan string, 1)
 	weft.up = func(queries string) { up <- queries }

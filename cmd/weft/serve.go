@@ -86,6 +86,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 
 				addressHeader: cmd.String("address-header"),
 				perAddress:    cmd.Int("subscribers"),
+				rate:          cmd.Int("rate-limit"),
+				accessLog:     cmd.Bool("access-log"),
 
 				logger: logger,
 				up: func(url string) {
@@ -118,6 +120,14 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "address-header", Sources: cli.EnvVars("WEFT_ADDRESS_HEADER"),
 			Usage: "the `HEADER` in which the proxy in front says whom a request is from, such as X-Forwarded-For, of which the last entry counts; without it, the other end of the connection",
+		},
+		&cli.IntFlag{
+			Name: "rate-limit", Sources: cli.EnvVars("WEFT_RATE_LIMIT"),
+			Usage: "how many requests an address may make in a minute; 0: any number",
+		},
+		&cli.BoolFlag{
+			Name: "access-log", Sources: cli.EnvVars("WEFT_ACCESS_LOG"),
+			Usage: "write a line into the log for each request",
 		},
 		&cli.IntFlag{
 			Name: "subscribers", Sources: cli.EnvVars("WEFT_SUBSCRIBERS"), Value: 50,

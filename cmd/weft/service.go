@@ -36,6 +36,8 @@ type service struct {
 
 	addressHeader string // in which a proxy says whom a request is from; empty: none
 	perAddress    int    // subscribers of one address; 0: the default
+	rate          int    // requests of one address in a minute; 0: any number
+	accessLog     bool
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
@@ -78,7 +80,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
 		Ready: s.ready, Logger: s.logger, Metrics: registry,
-		AddressHeader: s.addressHeader, Streams: api.Streams{PerAddress: s.perAddress},
+		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
