@@ -58,6 +58,8 @@ type Store interface {
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source.
 	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// Bodies gives the content of up to db.MaxBodies records, the zero Body where it isn't kept.
+	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 	// The log, which the streams read.
 	stream.Log
 	// Stats sums the index up.

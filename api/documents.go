@@ -82,7 +82,7 @@ func operation(def *lexicons.Def) object {
 		"operationId": id,
 		"description": def.Description,
 		"responses": object{
-			"200": object{"description": "The answer.", "content": body(def.Output)},
+			"200": object{"description": "The answer.", "content": media(def.Output)},
 			"400": failure(strings.Join(wrong, " ")),
 			"503": failure("`Timeout`: the answer took too long."),
 		},
@@ -97,17 +97,17 @@ func operation(def *lexicons.Def) object {
 		op["parameters"] = params
 	}
 	if def.Input != nil {
-		op["requestBody"] = object{"required": true, "content": body(def.Input)}
+		op["requestBody"] = object{"required": true, "content": media(def.Input)}
 	}
 	return op
 }
 
-func body(b *lexicons.Body) object {
-	media := object{}
+func media(b *lexicons.Body) object {
+	content := object{}
 	if b.Schema != nil {
-		media["schema"] = jsonSchema(b.Schema)
+		content["schema"] = jsonSchema(b.Schema)
 	}
-	return object{b.Encoding: media}
+	return object{b.Encoding: content}
 }
 
 // refName is the name of a shared definition where only letters, digits, dots, dashes and underscores are allowed.

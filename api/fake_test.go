@@ -206,6 +206,17 @@ func (f fake) ManyToManyCounts(_ context.Context, q db.ManyQuery) (db.Page[db.Ot
 	return cut(counts, q.ListQuery)
 }
 
+// Bodies keeps those of bob's records: each says who made it.
+func (f fake) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
+	bodies := make([]db.Body, len(records))
+	for i, r := range records {
+		if r.DID == bob {
+			bodies[i] = db.Body{CID: "bafyreib", CBOR: []byte("\xa1\x62by\x63bob")}
+		}
+	}
+	return bodies, nil
+}
+
 // The log of a list is empty.
 func (fake) Seq() uint64                                  { return 0 }
 func (fake) Commits() <-chan struct{}                     { return nil }

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
 )
 
 // The methods that are weft's own, dev.weft.links.*.
@@ -20,6 +23,13 @@ const (
 type linkRecord struct {
 	record
 	Time string `json:"time"`
+	content
+}
+
+// content is what a record says, where that was asked for and is kept.
+type content struct {
+	CID   string          `json:"cid,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
 }
 
 type timedRecordsAnswer struct {
@@ -50,6 +60,7 @@ type accountLink struct {
 	Time    string `json:"time"`
 	Source  string `json:"source"`
 	Subject string `json:"subject"`
+	content
 }
 
 type accountLinksAnswer struct {
@@ -70,12 +81,49 @@ type accountCountsAnswer struct {
 func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
 		Since: p.time("since"), Until: p.time("until")}
+	hydrate := p.hydrate(&q.Limit)
 	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := s.contents(ctx, hydrate, page.Items)
 	a := timedRecordsAnswer{Total: page.Total, Records: make([]linkRecord, len(page.Items)), Cursor: next}
 	for i, r := range page.Items {
-		a.Records[i] = linkRecord{toRecord(r), timeText(page.Times[i])}
+		a.Records[i] = linkRecord{toRecord(r), timeText(page.Times[i]), contents[i]}
 	}
 	return a, err
+}
+
+// hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is that.
+func (p *params) hydrate(limit *int) bool {
+	hydrate := p.flag("hydrate")
+	if hydrate && *limit > db.MaxBodies {
+		p.fail("limit", "must be at most %d with `hydrate`", db.MaxBodies)
+	}
+	return hydrate
+}
+
+// contents gives what each record says, or nothing of any.
+func (s *server) contents(ctx context.Context, hydrate bool, records []db.Record) ([]content, error) {
+	contents := make([]content, len(records))
+	if !hydrate {
+		return contents, nil
+	}
+	bodies, err := s.Store.Bodies(ctx, records)
+	if err != nil {
+		return contents, err
+	}
+	for i, b := range bodies {
+		if b.CBOR == nil {
+			continue
+		}
+		value, err := body.JSON(b.CBOR)
+		if err != nil {
+			return contents, fmt.Errorf("the content of %v: %w", records[i], err)
+		}
+		contents[i] = content{b.CID, value}
+	}
+	return contents, nil
 }
 
 func (s *server) weftBacklinkDIDs(ctx context.Context, p *params) (any, error) {
@@ -157,6 +205,7 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 	for _, text := range sources {
 		q.Sources = append(q.Sources, p.sourceOf("source", text))
 	}
+	hydrate := p.hydrate(&q.Limit)
 	c := s.sealer(endAccountBacklinks, db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
 	q.After = p.cursor(c)
 	if p.err != nil {
@@ -167,9 +216,13 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 		return nil, err
 	}
 	next, err := c.seal(page.Next)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := s.contents(ctx, hydrate, each(page.Items, func(l db.AccountLink) db.Record { return l.Record }))
 	a := accountLinksAnswer{Links: make([]accountLink, len(page.Items)), Cursor: next}
 	for i, l := range page.Items {
-		a.Links[i] = accountLink{toRecord(l.Record), timeText(l.TimeUS), sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), l.Target}
+		a.Links[i] = accountLink{toRecord(l.Record), timeText(l.TimeUS), sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), l.Target, contents[i]}
 	}
 	return a, err
 }
