@@ -136,6 +136,7 @@ func (s *Store) publish(v *version, host string, up upstream) {
 		v.upstreams[host] = up
 	}
 	s.version.Store(v)
+	s.commits.fire()
 }
 
 // commit writes what was folded, in one transaction.

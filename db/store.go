@@ -64,6 +64,7 @@ type Store struct {
 	ids      idCache
 	wal      wal
 	version  atomic.Pointer[version]
+	commits  signal
 	failed   atomic.Pointer[error] // the fault that stopped writing
 	instance string
 

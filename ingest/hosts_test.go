@@ -84,7 +84,7 @@ func TestFailover(t *testing.T) {
 			if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) > 0 {
 				t.Errorf("gaps: %v, %v", gaps, err)
 			}
-			compare(t, store, p.a)
+			compare(t, store, p.a, true)
 		})
 	}
 }
@@ -133,9 +133,10 @@ func TestCountsAnew(t *testing.T) {
 			server.Crash(k, true) // the lost events come again under other numbers, with new ones among them
 			server.SetFaults(sim.Faults{RedeliverEvery: 2})
 			server.Emit(k + 30)
-			follow(t, cfg)
+			f = follow(t, cfg)
 			until(t, "what it has now is there", func() bool { return store.Cursor(server.URL()) == server.Tip() })
-			compare(t, store, server)
+			f.stop()
+			compare(t, store, server, true)
 		})
 	}
 }
@@ -208,7 +209,7 @@ func TestWiresAgree(t *testing.T) {
 		until(t, "it has all", func() bool { return store.NewestTime() == int64(newest(t, server)) })
 		f.stop()
 		stores = append(stores, store)
-		compare(t, store, server)
+		compare(t, store, server, true)
 	}
 	if len(stores) != 3 {
 		t.Fatal("not all were followed")

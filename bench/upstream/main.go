@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -176,33 +177,32 @@ func measure(ctx context.Context) error {
 // timedStore notes how long after its time each event is visible.
 type timedStore struct {
 	*db.Store
+	mu   sync.Mutex
 	on   bool
 	took []time.Duration
-	mu   chan struct{}
 }
 
 func (s *timedStore) measure() {
-	s.mu = make(chan struct{}, 1)
-	s.mu <- struct{}{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.on = true
 }
 
 func (s *timedStore) Apply(b db.Batch) (db.Applied, error) {
 	a, err := s.Store.Apply(b)
-	if s.on {
-		now := time.Now().UnixMicro()
-		<-s.mu
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now().UnixMicro(); s.on {
 		for i := range b.Events {
 			s.took = append(s.took, time.Duration(now-b.Events[i].TimeUS)*time.Microsecond)
 		}
-		s.mu <- struct{}{}
 	}
 	return a, err
 }
 
 func (s *timedStore) late() []time.Duration {
-	<-s.mu
-	defer func() { s.mu <- struct{}{} }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return slices.Sorted(slices.Values(s.took))
 }
 

@@ -107,7 +107,13 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),
-				logger:     logger,
+
+				addressHeader: cmd.String("address-header"),
+				perAddress:    cmd.Int("subscribers"),
+				rate:          cmd.Int("rate-limit"),
+				accessLog:     cmd.Bool("access-log"),
+
+				logger: logger,
 				up: func(url string) {
 					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, strings.Join(hosts, ", "))
 				},
@@ -134,6 +140,22 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "did-web", Sources: cli.EnvVars("WEFT_DID_WEB"),
 			Usage: "the `DOMAIN` under which this service is reached: publishes /.well-known/did.json for did:web:DOMAIN",
+		},
+		&cli.StringFlag{
+			Name: "address-header", Sources: cli.EnvVars("WEFT_ADDRESS_HEADER"),
+			Usage: "the `HEADER` in which the proxy in front says whom a request is from, such as X-Forwarded-For, of which the last entry counts; without it, the other end of the connection",
+		},
+		&cli.IntFlag{
+			Name: "rate-limit", Sources: cli.EnvVars("WEFT_RATE_LIMIT"),
+			Usage: "how many requests an address may make in a minute; 0: any number",
+		},
+		&cli.BoolFlag{
+			Name: "access-log", Sources: cli.EnvVars("WEFT_ACCESS_LOG"),
+			Usage: "write a line into the log for each request",
+		},
+		&cli.IntFlag{
+			Name: "subscribers", Sources: cli.EnvVars("WEFT_SUBSCRIBERS"), Value: 50,
+			Usage: "how many may listen to /subscribe and /events from one address",
 		},
 		&cli.StringFlag{
 			Name: "log-level", Sources: cli.EnvVars("WEFT_LOG_LEVEL"), Value: "info",

@@ -34,8 +34,13 @@ type service struct {
 	listen     string
 	metrics    string // address; empty: none
 	didWeb     string
-	logger     *slog.Logger
-	up         func(url string) // called once queries are answered
+
+	addressHeader string // in which a proxy says whom a request is from; empty: none
+	perAddress    int    // subscribers of one address; 0: the default
+	rate          int    // requests of one address in a minute; 0: any number
+	accessLog     bool
+	logger        *slog.Logger
+	up            func(url string) // called once queries are answered
 
 	slice    ingest.SliceConfig
 	keeps    *ingest.Slice // the same; nil: all
@@ -90,7 +95,10 @@ func (s *service) run(ctx context.Context) (err error) {
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
 		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
+		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
+	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
 
 	// Reading and writing end apart: queries are answered until all is committed.
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
@@ -106,6 +114,11 @@ func (s *service) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
+	streamed := make(chan struct{})
+	s.start(g, "streams", func() error {
+		defer close(streamed)
+		return handler.Run(streamCtx)
+	})
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
 		defer close(ingested)
@@ -137,6 +150,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.logger.Info("closing connections")
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
+		// Each subscriber gets what is committed, and a goodbye.
+		endStreams()
+		select {
+		case <-streamed:
+		case <-drain.Done():
+		}
 		for _, server := range servers {
 			if err := server.Shutdown(drain); err != nil {
 				errs = append(errs, server.Close())
