@@ -115,7 +115,7 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(E
 	}
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 64<<20) // a record may have two thousand links of 8 KiB
-	place := uint64(0) // of an event without data
+	place := uint64(0)        // of an event without data
 	for lines.Scan() {
 		alive.Reset(silence)
 		if len(lines.Bytes()) == 0 {
