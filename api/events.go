@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"weft.dev/weft/api/stream"
@@ -62,7 +63,7 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 		}
 		return out.Flush()
 	}
-	buf := []byte(": weft\n\n") // so that a client sees at once that it is in
+	buf := appendPlace(nil, sub) // so that a client sees at once that it is in
 	var wanted []int
 	for {
 		if err := send(buf); err != nil {
@@ -91,7 +92,7 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 				return "Gone"
 			}
 			if events == nil {
-				buf = append(buf, ": here\n\n"...)
+				buf = appendPlace(buf, sub)
 			}
 			for _, e := range events {
 				var account bool
@@ -102,4 +103,12 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 			}
 		}
 	}
+}
+
+// appendPlace says where the stream is: an event without data, of which a browser tells nobody and keeps the id. So a client
+// loses nothing that comes before its first event, and one that wants little needn't go through all again.
+func appendPlace(dst []byte, sub *stream.Subscription) []byte {
+	dst = append(dst, "id: "...)
+	dst = strconv.AppendUint(dst, sub.Cursor(), 10)
+	return append(dst, "\n\n"...)
 }

@@ -405,6 +405,9 @@ func TestEvents(t *testing.T) {
 		t.Fatal(lines.Err())
 		return
 	}
+	if lines.Scan(); lines.Text() != "id: 0" {
+		t.Errorf("it begins with %s", lines.Text())
+	}
 	id, event, data := next()
 	if id != "1" || event != "record" || dig(t, data, "operation") != `"create"` || dig(t, data, "added") != `[{"source":"app.bsky.feed.like:subject.uri","subject":"`+post+`"}]` || dig(t, data, "removed") != "[]" {
 		t.Errorf("%s %s %s", id, event, data)
@@ -434,7 +437,7 @@ func TestConsumerTooSlow(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: weft\r\n\r\n")
 	in := bufio.NewReader(conn)
-	for line := ""; line != ": weft\n"; {
+	for line := ""; line != "id: 0\n"; {
 		if line, err = in.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
