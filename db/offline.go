@@ -31,8 +31,8 @@ func openOffline(dir string) (*Store, error) {
 		return nil, fmt.Errorf("db: %w", err)
 	}
 	s := &Store{
-		// Replay seals nothing.
-		cfg:     Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), Now: time.Now, SealBytes: math.MaxInt},
+		// Replay seals nothing: it would at twice this.
+		cfg:     Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), Now: time.Now, SealBytes: math.MaxInt / 2},
 		status:  map[uint64]Status{},
 		resyncs: map[uint64]*resync{},
 		jobs:    map[uint64]*job{},

@@ -33,12 +33,23 @@ func TestUsage(t *testing.T) {
 		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
 		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
+		{"help of export", []string{"export", "--help"}, 0, "goes on behind the last one", ""},
 		{"version", []string{"version"}, 0, "weft ", ""},
 		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
+		{"an empty server", []string{"serve", "--jetstream="}, 2, "", "--jetstream"},
+		{"a collection that is none", []string{"serve", "--collections=likes"}, 2, "", `"likes" is neither a collection`},
+		{"a source that is none", []string{"serve", "--sources=app.bsky.feed.like"}, 2, "", "is not a source"},
+		{"an account that is none", []string{"serve", "--dids=alice.example"}, 2, "", "is not a DID"},
+		{"a file of accounts that isn't there", []string{"serve", "--dids=@/nowhere/dids"}, 1, "", "--dids: open"},
+		{"a change of the slice that is none", []string{"serve", "--change-slice=now+all"}, 2, "", `"all" is none of now, backfill and purge`},
+		{"help of gaps", []string{"gaps", "--help"}, 0, "retry 7", ""},
+		{"gaps of nothing", []string{"gaps", "--data=/nowhere"}, 1, "", "no weft.db"},
+		{"gaps with an argument that is none", []string{"gaps", "fill"}, 2, "", "no argument but retry"},
+		{"gaps with an id that is none", []string{"gaps", "retry", "x"}, 2, "", "not the id of a gap"},
 		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "", `--bodies: "on" is none of off, window and keep`},
 		{"the same in a demo", []string{"demo", "--bodies=all"}, 2, "", "--bodies"},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
@@ -91,8 +102,9 @@ func TestFlagsHaveVariables(t *testing.T) {
 			name := flag.Names()[0]
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			switch cmd.Name + " " + name {
-			case "demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
-				want = "WEFT_" + strings.ToUpper(cmd.Name) + "_" + strings.ToUpper(name)
+			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive",
+				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
+				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
 			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {

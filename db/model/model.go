@@ -69,7 +69,9 @@ func (m *Model) Apply(e db.Event) {
 		}
 	case db.OpSync:
 		if _, ok := link.ParseTID(e.Rev); ok && a.status != db.StatusDeleted {
-			a.endResync()
+			if a.resync != nil && e.TimeUS-a.resync.lastUS > 60_000_000 {
+				a.endResync()
+			}
 			a.resync = &resync{rev: e.Rev, seen: map[db.Record]bool{}, lastUS: e.TimeUS}
 		}
 	case db.OpCreate, db.OpUpdate, db.OpDelete:
@@ -161,8 +163,18 @@ type List struct {
 
 // Lists gives every list of the index with its links, newest first, those of one rank by DID and rkey.
 func (m *Model) Lists() map[List][]Link {
+	return m.lists(func(s db.Status) bool { return s == db.StatusActive })
+}
+
+// Hidden gives the lists of the links of accounts that are not active.
+func (m *Model) Hidden() map[List][]Link {
+	return m.lists(func(s db.Status) bool { return s != db.StatusActive })
+}
+
+// lists gives the links of accounts by their status.
+func (m *Model) lists(of func(db.Status) bool) map[List][]Link {
 	lists := map[List][]Link{}
-	m.each(func(key db.Record, r record) {
+	m.each(of, func(key db.Record, r record) {
 		for l, rank := range r.links {
 			list := List{l.Target, db.Source{Collection: key.Collection, Path: l.Path}}
 			lists[list] = append(lists[list], Link{key, rank})
@@ -179,10 +191,10 @@ func CompareLinks(a, b Link) int {
 	return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(a.Record.DID, b.Record.DID), cmp.Compare(a.Record.Rkey, b.Record.Rkey))
 }
 
-// each visits the records of active accounts.
-func (m *Model) each(do func(db.Record, record)) {
+// each visits the records of accounts by their status.
+func (m *Model) each(of func(db.Status) bool, do func(db.Record, record)) {
 	for _, a := range m.accounts {
-		if a.status == db.StatusActive {
+		if of(a.status) {
 			for key, r := range a.records {
 				do(key, r)
 			}

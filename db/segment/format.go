@@ -54,6 +54,9 @@ type Kind struct {
 	// List gives the length of the leading part of a key that names its list, and whom the entry adds to the list or
 	// takes from it, by its weight. ok is false for a key in no list. Nil: there are none.
 	List func(key []byte) (prefix int, member uint32, ok bool)
+	// Block is the size of a data block before compression, in bytes; 0: 8 KiB. Smaller ones are for runs in which single
+	// keys are looked up all over.
+	Block int
 }
 
 // Info says what a file holds.

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
@@ -17,11 +18,12 @@ type runWriter struct {
 	block     block
 	start     child  // the block at hand
 	separator []byte // before it
+	size      int    // at which it is full
 }
 
 // writeRun writes a run, its index, its filter and its sets.
 func writeRun(w *rows, z *zstd.Encoder, in Input, path string, o Options) (h runHead, err error) {
-	r := &runWriter{rows: w, z: z, o: o}
+	r := &runWriter{rows: w, z: z, o: o, size: cmp.Or(in.Kind.Block, o.blockSize)}
 	r.tree = tree{size: o.nodeSize, write: func(b *block) (int64, error) {
 		return w.add(tableNodes, b.encode(w.row(), z))
 	}}
@@ -77,7 +79,7 @@ func (r *runWriter) add(key, value []byte) error {
 		}
 	}
 	r.block.add(key, value)
-	if r.block.fills(r.o.blockSize) {
+	if r.block.fills(r.size) {
 		return r.flush()
 	}
 	return nil

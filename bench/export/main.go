@@ -1,0 +1,218 @@
+// Command export measures weft export: links a second, bytes a link and peak memory, of the program itself.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+const description = `Fills a data directory with simulated events, one account for every 20 links, builds cmd/weft and runs
+its export in each way. Memory is the peak of the resident set of that process.
+
+  go run ./bench/export                                   a million links: half a minute
+  go run ./bench/export --bodies                          with what records hold
+  go run ./bench/export --links 10000000 --data /data/ten ten million, in a directory that is kept, and taken
+                                                          as it is the next time`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var links int64
+	var data string
+	var bodies bool
+	cmd := &cli.Command{
+		Name: "export", Usage: "measure weft export", Description: description, HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &links},
+			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)", Destination: &data},
+			&cli.BoolFlag{Name: "bodies", Usage: "keep and export bodies", Destination: &bodies},
+		},
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, data, bodies) },
+	}
+	if err := cmd.Run(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "export:", err)
+		os.Exit(1)
+	}
+}
+
+func measure(ctx context.Context, links int64, data string, bodies bool) error {
+	work, err := os.MkdirTemp("", "weft-bench-export-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if data == "" {
+		data = filepath.Join(work, "data")
+	}
+	if _, err := os.Stat(filepath.Join(data, "weft.db")); errors.Is(err, os.ErrNotExist) {
+		if err := fill(ctx, data, links, bodies); err != nil {
+			return err
+		}
+	}
+	in, err := db.Inspect(ctx, data)
+	if err != nil {
+		return err
+	}
+	weft := filepath.Join(work, "weft")
+	build := exec.CommandContext(ctx, "go", "build", "-o", weft, "./cmd/weft")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build weft, from the root of the project: %w", err)
+	}
+	total := int64(0)
+	for _, s := range in.Segments {
+		total += s.Links
+	}
+	fmt.Printf("%d accounts, %d segments with %d links, %d log rows in none\n", in.Actors, len(in.Segments), total, in.Log.Unsealed)
+	fmt.Printf("%-22s %10s %8s %12s %9s %9s\n", "", "links", "s", "links/s", "B/link", "RSS, MB")
+	for _, format := range []string{"", "ndjson", "parquet"} {
+		name, out, args := "ndjson to a file", "", []string{"export", "--data", data}
+		if format != "" {
+			name, out = format+", --out", filepath.Join(work, format)
+			args = append(args, "--format", format, "--out", out)
+		}
+		if bodies {
+			args = append(args, "--bodies")
+		}
+		if err := export(name, filepath.Join(work, "stdout"), out, exec.CommandContext(ctx, weft, args...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill makes an index.
+func fill(ctx context.Context, data string, links int64, bodies bool) error {
+	cfg := db.Config{Dir: data}
+	if bodies {
+		cfg.Bodies = db.BodiesKeep
+	}
+	s, err := db.Open(cfg)
+	if err != nil {
+		return err
+	}
+	network, reader := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))}), truth.Reader{}
+	for added := int64(0); added < links && ctx.Err() == nil; {
+		var batch []db.Event
+		for len(batch) < 1000 {
+			e, ok, err := reader.Event(network.Next())
+			if err != nil {
+				return err
+			}
+			if ok {
+				batch = append(batch, e)
+			}
+		}
+		a, err := s.Apply(db.Batch{Host: "bench", Events: batch})
+		if err != nil {
+			return err
+		}
+		added += int64(a.Added)
+	}
+	return errors.Join(ctx.Err(), s.Close())
+}
+
+// export runs the program once.
+func export(name, stdout, out string, cmd *exec.Cmd) error {
+	file, err := os.Create(stdout)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	cmd.Stdout, cmd.Stderr = file, os.Stderr
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	done, peak := make(chan struct{}), make(chan int64)
+	go func() { peak <- peakRSS(cmd.Process.Pid, done) }()
+	err = cmd.Wait()
+	close(done)
+	rss := <-peak
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	took := time.Since(start).Seconds()
+	links, bytes, err := measured(stdout, out)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-22s %10d %8.2f %12.0f %9.1f %9d\n", name, links, took, float64(links)/took, float64(bytes)/float64(links), rss/1000)
+	return nil
+}
+
+// peakRSS reads the peak of a process's resident set from /proc while it runs, in KiB; 0 where there is no /proc. What
+// the system says of a child after its end begins with the parent's own.
+func peakRSS(pid int, done <-chan struct{}) (peak int64) {
+	for ticker := time.NewTicker(20 * time.Millisecond); ; {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, rest, ok := strings.Cut(string(text), "VmHWM:"); ok {
+			var n int64
+			if _, err := fmt.Sscan(rest, &n); err == nil {
+				peak = max(peak, n)
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-done:
+			ticker.Stop()
+			return peak
+		}
+	}
+}
+
+// measured is how many links came out, and in how many bytes.
+func measured(stdout, out string) (links, bytes int64, err error) {
+	if out == "" {
+		return lines(stdout)
+	}
+	text, err := os.ReadFile(filepath.Join(out, "_export.json"))
+	if err != nil {
+		return 0, 0, err
+	}
+	var list struct {
+		Links int64
+		Parts []struct{ Bytes int64 }
+	}
+	err = json.Unmarshal(text, &list)
+	for _, p := range list.Parts {
+		bytes += p.Bytes
+	}
+	return list.Links, bytes, err
+}
+
+// lines counts the lines of a file, and its bytes.
+func lines(path string) (lines, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		lines, size = lines+int64(bytes.Count(buf[:n], []byte("\n"))), size+int64(n)
+		if errors.Is(err, io.EOF) {
+			return lines, size, nil
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names that
+// begin so.
+const exportFile = "_export.json"
+
+// exportVersion is the version of that file, and of the columns.
+const exportVersion = 1
+
+// exportList is what the file holds.
+type exportList struct {
+	Version     int          `json:"version"`
+	Format      string       `json:"format"`
+	Instance    string       `json:"instance"`
+	LogSeq      uint64       `json:"log_seq"`
+	LogTime     string       `json:"log_time"` // of that row; empty: it was pruned
+	From        string       `json:"from"`
+	To          string       `json:"to"`
+	Collections []string     `json:"collections"`
+	Inactive    bool         `json:"inactive"`
+	BodiesFrom  uint64       `json:"bodies_from"` // the oldest log row whose body is there; 0: without bodies
+	Links       int64        `json:"links"`       // of the parts
+	Records     int64        `json:"records"`
+	Complete    bool         `json:"complete"`
+	Parts       []exportPart `json:"parts"`
+}
+
+// exportPart is a file that is whole.
+type exportPart struct {
+	File    string `json:"file"`
+	First   string `json:"first"` // record
+	Last    string `json:"last"`
+	Links   int64  `json:"links"`
+	Records int64  `json:"records"`
+	Bytes   int64  `json:"bytes"`
+	SHA256  string `json:"sha256"`
+}
+
+// exportDir is a directory that parts are written to.
+type exportDir struct {
+	dir       string
+	partLinks int64
+	list      exportList
+	// step is called before each step that a fault can end, with its name; what it returns is the fault. Nil but in tests.
+	step func(name string) error
+}
+
+// formats are the formats of parts, by name.
+var formats = map[string]struct {
+	suffix string
+	open   func(w io.Writer, bodies bool) (linkWriter, error)
+}{
+	"ndjson":  {".ndjson.zst", newNDJSONZstd},
+	"parquet": {".parquet", newParquet},
+}
+
+// open makes the directory, or goes on in one where the same export was begun.
+func (d *exportDir) open() error {
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(d.dir, exportFile))
+	if errors.Is(err, os.ErrNotExist) {
+		entries, err := os.ReadDir(d.dir)
+		if err != nil {
+			return err
+		}
+		if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != exportFile+".tmp" { // from a start that was cut off
+			return fmt.Errorf("%s is not empty and has no %s: give --out a directory that is new or empty", d.dir, exportFile)
+		}
+		return d.save(d.list)
+	}
+	if err != nil {
+		return err
+	}
+	var was exportList
+	if err := json.Unmarshal(data, &was); err != nil {
+		return fmt.Errorf("%s: %w; %s", filepath.Join(d.dir, exportFile), err, beginAnew)
+	}
+	if err := d.fits(&was); err != nil {
+		return fmt.Errorf("%s has another export, %w; %s", d.dir, err, beginAnew)
+	}
+	for _, p := range was.Parts {
+		info, err := os.Stat(filepath.Join(d.dir, p.File))
+		if err != nil {
+			return fmt.Errorf("a part of the export is missing: %w; %s", err, beginAnew)
+		}
+		if info.Size() != p.Bytes {
+			return fmt.Errorf("%s has %d bytes, and %s says %d; %s", filepath.Join(d.dir, p.File), info.Size(), exportFile, p.Bytes, beginAnew)
+		}
+	}
+	d.list = was
+	return nil
+}
+
+const beginAnew = "to begin anew, give --out a new directory, or empty this one"
+
+// fits says in what another export differs.
+func (d *exportDir) fits(was *exportList) error {
+	is := &d.list
+	switch {
+	case was.Version != is.Version:
+		return fmt.Errorf("of version %d: this weft writes version %d", was.Version, is.Version)
+	case was.Instance != is.Instance:
+		return fmt.Errorf("of the index %s: this index is %s", was.Instance, is.Instance)
+	case was.LogSeq != is.LogSeq || was.LogTime != is.LogTime:
+		return fmt.Errorf("as of log row %d %s: the index has gone on to row %d %s, and parts of both would not fit",
+			was.LogSeq, was.LogTime, is.LogSeq, is.LogTime)
+	case was.Format != is.Format:
+		return fmt.Errorf("with --format %s", was.Format)
+	case was.From != is.From || was.To != is.To:
+		return fmt.Errorf("with --from %q --to %q", was.From, was.To)
+	case !slices.Equal(was.Collections, is.Collections):
+		return fmt.Errorf("with --collection %q", was.Collections)
+	case was.Inactive != is.Inactive:
+		return fmt.Errorf("with --inactive=%t", was.Inactive)
+	case (was.BodiesFrom > 0) != (is.BodiesFrom > 0):
+		return fmt.Errorf("with --bodies=%t", was.BodiesFrom > 0)
+	case was.BodiesFrom != is.BodiesFrom:
+		return fmt.Errorf("with the bodies of log rows from %d on: the index has those from %d on now, and parts of both would not fit",
+			was.BodiesFrom, is.BodiesFrom)
+	}
+	return nil
+}
+
+// write writes what is missing, part by part.
+func (d *exportDir) write(ctx context.Context, e *db.Export, progress func(links int64) error) error {
+	var p *part
+	for r, err := range e.Records(ctx, d.last()) {
+		if err == nil && p != nil && p.Links+int64(len(r.Links)) > d.partLinks {
+			if err = d.end(p); err == nil {
+				p = nil
+			}
+		}
+		if err == nil && p == nil {
+			p, err = d.begin()
+		}
+		if err == nil {
+			err = p.add(r)
+		}
+		if err == nil {
+			err = progress(d.list.Links + p.Links)
+		}
+		if err != nil {
+			p.abandon()
+			return err
+		}
+	}
+	if p != nil {
+		if err := d.end(p); err != nil {
+			p.abandon()
+			return err
+		}
+	}
+	next := d.list
+	next.Complete = true
+	return d.save(next)
+}
+
+// last is the last record that is exported; empty: none.
+func (d *exportDir) last() string {
+	if len(d.list.Parts) == 0 {
+		return ""
+	}
+	return d.list.Parts[len(d.list.Parts)-1].Last
+}
+
+// part is a part that is being written, under a temporary name.
+type part struct {
+	exportPart
+	path string
+	file *os.File
+	hash hash.Hash
+	rows linkWriter
+	last db.Record
+	step func(name string) error
+}
+
+func (d *exportDir) begin() (*part, error) {
+	f := formats[d.list.Format]
+	name := fmt.Sprintf("links-%05d%s", len(d.list.Parts)+1, f.suffix)
+	p := &part{exportPart: exportPart{File: name}, path: filepath.Join(d.dir, name), hash: sha256.New(), step: d.at}
+	err := d.at("create")
+	if err == nil {
+		p.file, err = os.Create(p.path + ".tmp")
+	}
+	if err == nil {
+		p.rows, err = f.open(p, d.list.BodiesFrom > 0)
+	}
+	return p, err
+}
+
+// Write writes to the file.
+func (p *part) Write(b []byte) (int, error) {
+	if err := p.step("write"); err != nil {
+		return 0, err
+	}
+	n, err := p.file.Write(b)
+	p.Bytes += int64(n)
+	_, _ = p.hash.Write(b[:n]) // never fails
+	return n, err
+}
+
+func (p *part) add(r *db.ExportRecord) error {
+	if p.Links == 0 {
+		p.First = r.URI()
+	}
+	p.last = r.Record
+	p.Links += int64(len(r.Links))
+	p.Records++
+	return p.rows.write(r)
+}
+
+// abandon puts away what is not whole.
+func (p *part) abandon() {
+	if p != nil && p.file != nil {
+		_ = p.file.Close()
+		_ = os.Remove(p.path + ".tmp")
+	}
+}
+
+// end makes a part whole: it is on disk under its name, and then in the list.
+func (d *exportDir) end(p *part) error {
+	if err := p.rows.close(); err != nil {
+		return err
+	}
+	if err := d.place(p.file, p.path); err != nil {
+		return err
+	}
+	p.Last = (&db.ExportRecord{Record: p.last}).URI()
+	p.SHA256 = hex.EncodeToString(p.hash.Sum(nil))
+	next := d.list
+	next.Parts = append(slices.Clone(next.Parts), p.exportPart)
+	next.Links += p.Links
+	next.Records += p.Records
+	return d.save(next)
+}
+
+// save replaces the list.
+func (d *exportDir) save(list exportList) error {
+	data, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.dir, exportFile)
+	f, err := os.Create(path + ".tmp")
+	if err != nil {
+		return err
+	}
+	if err := d.at("list"); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if _, err := f.Write(append(data, '\n')); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if err := d.place(f, path); err != nil {
+		return err
+	}
+	d.list = list
+	return nil
+}
+
+// place syncs a file that is written and gives it its name, so that it is there whole or not at all.
+func (d *exportDir) place(f *os.File, path string) error {
+	err := d.at("sync")
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = d.at("rename")
+	}
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(d.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (d *exportDir) at(name string) error {
+	if d.step == nil {
+		return nil
+	}
+	return d.step(name)
+}
+
+// logTime is the time of a log row for a list; empty where there is none.
+func logTime(us int64) string {
+	if us == 0 {
+		return ""
+	}
+	return time.UnixMicro(us).UTC().Format(timeMicros)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
+)
+
+// linkWriter writes records' links, a row each, in some format.
+type linkWriter interface {
+	write(r *db.ExportRecord) error
+	close() error // ends the format; what is below stays open
+}
+
+// statusNames are the statuses of accounts as Jetstream spells them, by db.Status.
+var statusNames = [...]string{"active", "deactivated", "suspended", "takendown", "deleted", "inactive"}
+
+// ndjsonFlush is how much is written at once: few calls, and little to lose sight of when one fails.
+const ndjsonFlush = 64 << 10
+
+// recordJSON is what a record holds, as JSON. It is nil where that isn't kept, and for what the data model can't say.
+func recordJSON(r *db.ExportRecord) []byte {
+	if r.Body.CID == "" {
+		return nil
+	}
+	text, err := body.JSON(r.Body.CBOR)
+	if err != nil {
+		return nil // it is the author's: its digest was right
+	}
+	return text
+}
+
+// ndjsonWriter writes a line of JSON for each link. Its writes end with a line.
+type ndjsonWriter struct {
+	w     io.Writer
+	buf   []byte
+	first string // the record that the first line in buf is of
+}
+
+func (w *ndjsonWriter) write(r *db.ExportRecord) error {
+	record := recordJSON(r)
+	for i := range r.Links {
+		if len(w.buf) == 0 {
+			w.first = r.URI()
+		}
+		l := &r.Links[i]
+		b := appendJSON(append(w.buf, `{"did":`...), r.DID)
+		b = appendJSON(append(b, `,"collection":`...), r.Collection)
+		b = appendJSON(append(b, `,"rkey":`...), r.Rkey)
+		b = appendJSON(append(b, `,"path":`...), l.Path)
+		b = appendJSON(append(b, `,"target":`...), l.Target)
+		b = append(b, `,"time":"`...)
+		b = time.UnixMicro(l.TimeUS).UTC().AppendFormat(b, timeMicros)
+		b = append(append(append(b, `","status":"`...), statusNames[r.Status]...), '"')
+		if r.Body.CID != "" {
+			b = append(append(append(b, `,"cid":"`...), r.Body.CID...), '"')
+		}
+		if record != nil {
+			b = append(append(b, `,"record":`...), record...)
+		}
+		if w.buf = append(b, "}\n"...); len(w.buf) < ndjsonFlush {
+			continue
+		}
+		if err := w.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *ndjsonWriter) close() error {
+	b := w.buf
+	w.buf = b[:0]
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := w.w.Write(b)
+	return err
+}
+
+// timeMicros is RFC 3339 with microseconds, which is what ranks are in.
+const timeMicros = "2006-01-02T15:04:05.000000Z07:00"
+
+// appendJSON quotes a string. Nearly all are plain ASCII, which needs no more than the quotes.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			var quoted bytes.Buffer
+			e := json.NewEncoder(&quoted)
+			e.SetEscapeHTML(false)
+			_ = e.Encode(s) // a string and a buffer don't fail
+			return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// zstdWriter is a format below which lies zstd.
+type zstdWriter struct {
+	linkWriter
+	z *zstd.Encoder
+}
+
+func newNDJSONZstd(w io.Writer, _ bool) (linkWriter, error) {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(2)) // one compresses while the other reads
+	if err != nil {
+		return nil, err
+	}
+	return &zstdWriter{&ndjsonWriter{w: z}, z}, nil
+}
+
+func (w *zstdWriter) close() error {
+	err := w.linkWriter.close()
+	if e := w.z.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// parquetRow is a link as a row. What repeats has a dictionary, which for targets alone saves a third of a file; record
+// keys of a collection come in order, so that only what differs from the one before is written.
+type parquetRow struct {
+	DID        string `parquet:"did,dict"`
+	Collection string `parquet:"collection,dict"`
+	Rkey       string `parquet:"rkey,delta"`
+	Path       string `parquet:"path,dict"`
+	Target     string `parquet:"target,dict"`
+	Time       int64  `parquet:"time,timestamp(microsecond),plain"`
+	Status     string `parquet:"status,dict"`
+}
+
+// parquetBodyRow is a link with its record. Both columns say most by what differs from the row before, which may be the
+// same record's.
+type parquetBodyRow struct {
+	parquetRow
+	CID    string `parquet:"cid,optional,delta"`
+	Record string `parquet:"record,optional,delta"`
+}
+
+const (
+	// parquetGroup is how many rows make a row group, which is in memory while it is written, and is what readers share
+	// among their processors.
+	parquetGroup = 1 << 16
+	// parquetGroupBytes ends a row group too: a target may have 8 KiB, and a record a megabyte.
+	parquetGroupBytes = 32 << 20
+	// parquetDictionary is from where on a dictionary is no gain, in bytes.
+	parquetDictionary = 8 << 20
+	// parquetBatch is how many rows are handed over at once: they are taken apart by columns. parquetBatchBytes is for
+	// rows with records.
+	parquetBatch      = 1024
+	parquetBatchBytes = 4 << 20
+)
+
+// parquetWriter writes a Parquet file.
+type parquetWriter[R any] struct {
+	w           *parquet.GenericWriter[R]
+	row         func(link parquetRow, cid, record string) R
+	rows        []R
+	batch       int // bytes of text in rows
+	group, size int // rows and bytes of text in the row group
+}
+
+func newParquet(w io.Writer, bodies bool) (linkWriter, error) {
+	if bodies {
+		return newParquetOf(w, func(link parquetRow, cid, record string) parquetBodyRow {
+			return parquetBodyRow{link, cid, record}
+		}), nil
+	}
+	return newParquetOf(w, func(link parquetRow, _, _ string) parquetRow { return link }), nil
+}
+
+func newParquetOf[R any](w io.Writer, row func(link parquetRow, cid, record string) R) *parquetWriter[R] {
+	schema := parquet.NewSchema("link", parquet.SchemaOf(*new(R)))
+	return &parquetWriter[R]{row: row, w: parquet.NewGenericWriter[R](w, schema, parquet.Compression(&parquet.Zstd),
+		parquet.DictionaryMaxBytes(parquetDictionary), parquet.CreatedBy("weft", buildVersion(), ""))}
+}
+
+func (w *parquetWriter[R]) write(r *db.ExportRecord) error {
+	record := string(recordJSON(r))
+	for i := range r.Links {
+		l := &r.Links[i]
+		link := parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, statusNames[r.Status]}
+		w.rows = append(w.rows, w.row(link, r.Body.CID, record))
+		w.batch += len(l.Path) + len(l.Target) + len(r.Body.CID) + len(record)
+		if len(w.rows) < parquetBatch && w.batch < parquetBatchBytes {
+			continue
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *parquetWriter[R]) flush() error {
+	_, err := w.w.Write(w.rows)
+	w.group, w.size = w.group+len(w.rows), w.size+w.batch
+	w.rows, w.batch = w.rows[:0], 0
+	if err == nil && (w.group >= parquetGroup || w.size >= parquetGroupBytes) {
+		w.group, w.size = 0, 0
+		err = w.w.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("write parquet: %w", err)
+	}
+	return nil
+}
+
+func (w *parquetWriter[R]) close() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.w.Close(); err != nil {
+		return fmt.Errorf("end parquet: %w", err)
+	}
+	return nil
+}

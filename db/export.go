@@ -1,0 +1,239 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
+)
+
+// ExportOptions says which links an export has.
+type ExportOptions struct {
+	// From and To bound the records, in the order of the export: those from From on, and before To. Each is a DID or an
+	// at-uri of an account, of a collection of it or of a record, and stands before all that belongs to it; empty: no bound.
+	From, To    string
+	Collections []string // NSIDs: only records of these; empty: of all
+	Inactive    bool     // links of accounts that are not active too, which queries don't show; those of deleted ones never
+	Bodies      bool     // the content of records too, where it is kept
+}
+
+// ExportRecord is a record with its links, at least one.
+type ExportRecord struct {
+	Record
+	Status Status // of its account
+	Body   Body   // the zero Body: it isn't kept, or wasn't asked for
+	Links  []ExportLink
+}
+
+// URI is the record's at-uri.
+func (r *ExportRecord) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
+
+// ExportLink is a link of a record.
+type ExportLink struct {
+	Link
+	TimeUS int64 // its rank, microseconds since 1970
+}
+
+// Export reads all links of a data directory that no weft has open, and changes nothing in it. They come by record: by
+// the account's id, which is its place in the order in which accounts were first seen, then by the collection's, then by
+// record key. Ids never change, so that a range of records stays one, whatever events come later. It has one user at a
+// time.
+type Export struct {
+	Instance string // the index
+	LogSeq   uint64 // its newest log row
+	LogUS    int64  // the time of that row at the upstream, microseconds since 1970; 0: it was pruned, or there is none
+	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked for.
+	BodiesFrom uint64
+
+	s           *Store
+	names       *sql.Stmt
+	bodies      *exportBodies       // nil: not asked for
+	from, to    []byte              // keys by record; nil: no bound
+	collections map[uint64]struct{} // nil: all
+	inactive    bool
+	size        int64  // entries between from and to, those of all runs
+	at          []byte // the key of the newest record that was given
+}
+
+// maxUnsealed is how many log rows an export replays in memory: several times what serve leaves without a segment when
+// it stops. Only a rebuild that was interrupted leaves more.
+const maxUnsealed = 4_000_000
+
+// exportCacheBytes is little: only the replay looks things up, and the walk reads past the cache.
+const exportCacheBytes = 8 << 20
+
+// OpenExport opens a data directory for an export.
+func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
+	s, err := openOffline(dir)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.blocks = segment.NewCache(exportCacheBytes)
+	e := &Export{s: s, inactive: o.Inactive}
+	if err := e.open(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("db: export %s: %w", dir, err), e.Close())
+	}
+	return e, nil
+}
+
+// Close gives the data directory back.
+func (e *Export) Close() error {
+	if e.names != nil {
+		_ = e.names.Close()
+	}
+	if e.bodies != nil {
+		_ = e.bodies.read.Close()
+	}
+	return e.s.closeFiles()
+}
+
+func (e *Export) open(ctx context.Context, o ExportOptions) error {
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	v := e.s.version.Load()
+	e.LogSeq = v.seq
+	for _, q := range []struct {
+		into  any
+		query string
+		args  []any
+	}{
+		{&e.Instance, "SELECT value FROM meta WHERE key = 'instance'", nil},
+		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.seq)}},
+	} {
+		if err := e.s.reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
+			return err
+		}
+	}
+	// The ids are in order, and so are the look-ups in the B-tree.
+	var err error
+	if e.names, err = e.s.reader.DB.PrepareContext(ctx, "SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value"); err != nil {
+		return err
+	}
+	if o.Bodies {
+		if err = e.openBodies(ctx); err != nil {
+			return err
+		}
+	}
+	if e.from, err = v.bound(o.From); err != nil {
+		return err
+	}
+	if e.to, err = v.bound(o.To); err != nil {
+		return err
+	}
+	for _, nsid := range o.Collections {
+		id, ok, err := v.id(append([]byte{'c'}, nsid...))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("the index has never seen the collection %s", nsid)
+		}
+		if e.collections == nil {
+			e.collections = map[uint64]struct{}{}
+		}
+		e.collections[id] = struct{}{}
+	}
+	e.size, err = v.entries(e.from, e.to)
+	return err
+}
+
+// load lays the index of the segments, and replays what they don't hold.
+func (e *Export) load(ctx context.Context) error {
+	rows, err := e.s.manifest()
+	if err != nil {
+		return err
+	}
+	var files []*file
+	for _, row := range rows {
+		f, err := e.s.openSegment(row)
+		if err != nil {
+			for _, f := range files {
+				_ = f.Close()
+			}
+			if errors.Is(err, errLost) {
+				err = fmt.Errorf("%w (while the log is whole, weft serve rebuilds the segments from it, and then they can be exported)", err)
+			}
+			return err
+		}
+		files = append(files, f)
+	}
+	e.s.version.Store(e.s.base(files)) // from here on, Close closes them
+	_, newest, err := e.s.LogRange(ctx)
+	if err != nil {
+		return err
+	}
+	if sealed := e.s.version.Load().sealed; newest > sealed+maxUnsealed {
+		return fmt.Errorf("log rows %d to %d are in no segment, too many for memory: start weft serve, which makes segments of them before it answers, and stop it", sealed+1, newest)
+	}
+	if err := e.s.loadNames(ctx); err != nil {
+		return fmt.Errorf("read names: %w", err)
+	}
+	if err := e.s.replay(ctx); err != nil {
+		return fmt.Errorf("replay the log: %w", err)
+	}
+	return nil
+}
+
+// bound is the key by record before all that belongs to a DID or an at-uri.
+func (v *version) bound(of string) (key []byte, err error) {
+	if of == "" {
+		return nil, nil
+	}
+	did, collection, rkey, ok := cutTarget(of)
+	if !ok {
+		return nil, fmt.Errorf("%s is neither a DID nor an at-uri with one", of)
+	}
+	id, ok, err := v.id(append([]byte{'d'}, did...))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("the index has never seen the account %s", did)
+	}
+	key = appendID(nil, id)
+	if collection == "" {
+		return key, nil
+	}
+	if id, ok, err = v.id(append([]byte{'c'}, collection...)); err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("the index has never seen the collection %s", collection)
+	}
+	if key = appendID(key, id); rkey != "" {
+		key = appendRkey(key, rkey)
+	}
+	return key, nil
+}
+
+// entries counts the entries of all runs by record from one key to another, those that newer ones replace among them.
+func (v *version) entries(from, to []byte) (n int64, err error) {
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return 0, nil
+	}
+	for _, r := range v.records.Runs {
+		k, err := r.Weigh(from, to)
+		if err != nil {
+			return 0, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// Share says how much of the export lies behind the newest record that was given, from 0 to 1.
+func (e *Export) Share() (float64, error) {
+	if e.size == 0 || e.at == nil {
+		return 0, nil
+	}
+	n, err := e.s.version.Load().entries(e.from, run.After(e.at))
+	return min(float64(n)/float64(e.size), 1), err
+}

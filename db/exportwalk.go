@@ -1,0 +1,321 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+
+	"weft.dev/weft/db/run"
+	"weft.dev/weft/link"
+)
+
+// exportWindow is how many links are named at once: their accounts are looked up together, in the order of their ids.
+// A target may have 8 KiB, so that there is a bound in bytes as well.
+const (
+	exportWindow      = 16_384
+	exportWindowBytes = 4 << 20
+)
+
+// Records walks the records behind one that was given before, named by its at-uri; "" begins at the first. A record is
+// valid until the next. An error is the last that comes.
+func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRecord, error] {
+	return func(yield func(*ExportRecord, error) bool) {
+		w, err := e.window(after)
+		for err == nil && w.scan != nil {
+			if err = w.fill(ctx); err != nil {
+				break
+			}
+			for i := range w.records {
+				if w.records[i].Body, err = w.body(ctx, i); err != nil {
+					break
+				}
+				e.at = w.found[i].key
+				if !yield(&w.records[i], nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("db: export: %w", err))
+		}
+	}
+}
+
+// Next names the record behind the newest one that was given, whether the export has it or not: where another can go on,
+// with From, after the walk was called off. It is empty where none follows.
+func (e *Export) Next(ctx context.Context) (string, error) {
+	from := e.from
+	if e.at != nil {
+		from = run.After(e.at)
+	}
+	sc := e.s.version.Load().records.Scan(from, e.to, false)
+	for sc.Next() {
+		actor, collection, rkey, err := cutRecordKey(sc.Key())
+		if err != nil {
+			continue // an account's revision, or damage, at which the walk itself ends
+		}
+		dids, err := e.s.dids(ctx, []uint64{actor})
+		if err != nil {
+			return "", err
+		}
+		nsid, err := e.s.nsid(ctx, collection)
+		r := ExportRecord{Record: Record{dids[actor], nsid, rkeyString(rkey)}}
+		return r.URI(), err
+	}
+	return "", sc.Err()
+}
+
+// window is some records on their way from keys to names. Its memory is used again.
+type window struct {
+	e    *Export
+	scan *run.Scan // nil at the end
+
+	found   []foundRecord
+	cut     []recordLink   // the links of all of them
+	records []ExportRecord // what is found, named
+	links   []ExportLink   // what is cut, named
+	ids     []uint64       // all accounts, in order, each once
+	dids    []string       // theirs
+	text    []byte         // record keys and targets, which become one string
+	ends    []int          // the end of each in text
+}
+
+// foundRecord is a record by its key. Blocks of segments are never changed, so that keys and links need no copy.
+type foundRecord struct {
+	key        []byte
+	actor      uint64
+	collection uint64
+	rkey       []byte
+	end        int    // of its links among those cut
+	body       uint64 // the log row that brought its body; 0: none
+}
+
+// window begins behind a record.
+func (e *Export) window(after string) (*window, error) {
+	v, from := e.s.version.Load(), e.from
+	key, err := v.bound(after)
+	if err != nil {
+		return nil, err
+	}
+	if after != "" {
+		if key = run.After(key); bytes.Compare(key, from) > 0 {
+			from = key
+		}
+	}
+	w := &window{e: e}
+	if e.to == nil || bytes.Compare(from, e.to) < 0 {
+		w.scan = v.records.Scan(from, e.to, false)
+	}
+	return w, nil
+}
+
+// fill goes on to the next records.
+func (w *window) fill(ctx context.Context) error {
+	if err := w.gather(ctx); err != nil {
+		return err
+	}
+	if err := w.resolve(ctx); err != nil {
+		return err
+	}
+	return w.name(ctx)
+}
+
+// gather takes records until their links make a window. What the export leaves out counts too, so that the context is
+// looked at in time.
+func (w *window) gather(ctx context.Context) error {
+	w.found, w.cut, w.ids = w.found[:0], w.cut[:0], w.ids[:0]
+	if w.e.bodies != nil {
+		w.e.bodies.next = 0
+	}
+	for size := 0; len(w.cut) < exportWindow && size < exportWindowBytes; size += len(w.scan.Value()) {
+		if !w.scan.Next() {
+			err := w.scan.Err()
+			w.scan = nil
+			return err
+		}
+		r := foundRecord{key: w.scan.Key()}
+		var err error
+		if r.actor, r.collection, r.rkey, err = cutRecordKey(r.key); err != nil {
+			if _, rest, err := cutID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
+				continue // the account's revision
+			}
+			return fmt.Errorf("the key by record %x: %w; weft check --all says what is damaged", r.key, err)
+		}
+		if !w.e.has(r.actor, r.collection) {
+			continue
+		}
+		first := len(w.cut)
+		if w.cut, err = cutLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
+			return fmt.Errorf("the links of record %x: %w; weft check --all says what is damaged", r.key, err)
+		}
+		r.end = len(w.cut)
+		if w.e.bodies != nil {
+			r.body = bodyRef(w.scan.Value())
+		}
+		w.found = append(w.found, r)
+		w.ids = append(w.ids, r.actor)
+		for _, l := range w.cut[first:] {
+			if l.target[0] == tagActor {
+				id, _, _ := cutID(l.target[1:])
+				w.ids = append(w.ids, id)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// has says whether the export has the records of an account in a collection. A change of status that is under way counts
+// as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
+func (e *Export) has(actor, collection uint64) bool {
+	if status := e.s.status[actor]; status == StatusDeleted || status != StatusActive && !e.inactive {
+		return false
+	}
+	if e.collections == nil {
+		return true
+	}
+	_, ok := e.collections[collection]
+	return ok
+}
+
+// resolve looks the accounts up.
+func (w *window) resolve(ctx context.Context) error {
+	slices.Sort(w.ids)
+	w.ids = slices.Compact(w.ids)
+	w.dids = w.dids[:0]
+	missing := []byte{'['}
+	for _, id := range w.ids {
+		did, ok := w.e.s.didCache.get(id)
+		if !ok {
+			missing = append(strconv.AppendUint(missing, id, 10), ',')
+		}
+		w.dids = append(w.dids, did)
+	}
+	if len(missing) == 1 {
+		return nil
+	}
+	missing[len(missing)-1] = ']'
+	rows, err := w.e.names.QueryContext(ctx, string(missing))
+	if err != nil {
+		return fmt.Errorf("read accounts: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id uint64
+		var did string
+		if err := rows.Scan(&id, &did); err != nil {
+			return fmt.Errorf("read accounts: %w", err)
+		}
+		if at, ok := slices.BinarySearch(w.ids, id); ok {
+			w.dids[at] = did
+			w.e.s.didCache.put(id, did)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read accounts: %w", err)
+	}
+	if at := slices.Index(w.dids, ""); at >= 0 {
+		return fmt.Errorf("account %d has no row; weft check --all says what is damaged", w.ids[at])
+	}
+	return nil
+}
+
+// did is the name of an account that resolve looked up.
+func (w *window) did(id uint64) string {
+	at, _ := slices.BinarySearch(w.ids, id)
+	return w.dids[at]
+}
+
+// name makes records of what was found.
+func (w *window) name(ctx context.Context) error {
+	if err := w.spell(ctx); err != nil {
+		return err
+	}
+	all, start, n := string(w.text), 0, 0
+	next := func() string {
+		text := all[start:w.ends[n]]
+		start, n = w.ends[n], n+1
+		return text
+	}
+	w.records, w.links = w.records[:0], slices.Grow(w.links[:0], len(w.cut)) // records alias links, which must not move
+	first := 0
+	for _, f := range w.found {
+		nsid, err := w.e.s.nsid(ctx, f.collection)
+		if err != nil {
+			return err
+		}
+		r := ExportRecord{Record: Record{w.did(f.actor), nsid, next()}, Status: w.e.s.status[f.actor]}
+		for _, l := range w.cut[first:f.end] {
+			source, err := w.e.s.source(ctx, l.source)
+			if err != nil {
+				return err
+			}
+			w.links = append(w.links, ExportLink{Link{source.Path, next()}, int64(l.rank)})
+		}
+		r.Links = w.links[first:f.end:f.end]
+		w.records = append(w.records, r)
+		first = f.end
+	}
+	return nil
+}
+
+// spell writes the record keys and the targets one behind the other: as one string, they are one allocation.
+func (w *window) spell(ctx context.Context) error {
+	w.text, w.ends = w.text[:0], w.ends[:0]
+	first := 0
+	for _, f := range w.found {
+		w.text = appendRkeyText(w.text, f.rkey)
+		w.ends = append(w.ends, len(w.text))
+		for _, l := range w.cut[first:f.end] {
+			if err := w.spellTarget(ctx, l.target); err != nil {
+				return err
+			}
+			w.ends = append(w.ends, len(w.text))
+		}
+		first = f.end
+	}
+	return nil
+}
+
+// spellTarget is decodeTarget and targetStrings for a target whose account is looked up.
+func (w *window) spellTarget(ctx context.Context, key []byte) error {
+	if key[0] == tagText {
+		w.text = append(w.text, key[1:len(key)-1]...)
+		return nil
+	}
+	actor, key, err := cutID(key[1:])
+	if err != nil {
+		return err
+	}
+	if key[0] != formDID {
+		w.text = append(w.text, "at://"...)
+	}
+	w.text = append(w.text, w.did(actor)...)
+	if key[0] != formCollection {
+		return nil
+	}
+	collection, key, err := cutID(key[1:])
+	if err != nil {
+		return err
+	}
+	nsid, err := w.e.s.nsid(ctx, collection)
+	if err != nil {
+		return err
+	}
+	w.text = append(append(w.text, '/'), nsid...)
+	if key[0] != rkeyNone {
+		w.text = appendRkeyText(append(w.text, '/'), key)
+	}
+	return nil
+}
+
+// appendRkeyText is rkeyString, appended.
+func appendRkeyText(dst, raw []byte) []byte {
+	if raw[0] == rkeyTID {
+		return link.AppendTID(dst, binary.BigEndian.Uint64(raw[1:]))
+	}
+	return append(dst, raw[1:len(raw)-1]...)
+}
