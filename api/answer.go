@@ -6,9 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"weft.dev/weft/api/lexicons"
 )
 
 const (
@@ -22,31 +27,68 @@ const (
 	typeJSON = "application/json"
 )
 
-// query makes a handler of one that reads its parameters from p and returns what to encode as JSON. It runs when it has its
+// query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. It runs when it has its
 // turn, and within the configured time.
-func (s *server) query(answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
+func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
-		v, err := s.inTurn(ctx, func() (any, error) { return answer(ctx, parseQuery(r.URL.RawQuery)) })
+		p, cache := parseQuery(def, r.URL.RawQuery), cacheBriefly
+		if r.Method == http.MethodPost {
+			var err error
+			if p.body, err = readBody(w, r); err != nil {
+				writeFailure(w, r, s.failureOf(ctx, r, err))
+				return
+			}
+			cache = cacheNever
+		}
+		v, err := s.inTurn(ctx, r, p.isHeavy(), func() (any, error) { return answer(ctx, p) })
 		if err != nil {
 			writeFailure(w, r, s.failureOf(ctx, r, err))
 			return
 		}
-		writeJSON(w, r, http.StatusOK, cacheBriefly, v)
+		writeJSON(w, r, http.StatusOK, cache, v)
 	}
 }
 
-// inTurn runs f when a slot is free, and returns the error of ctx when none becomes free in time. The slot is given back
-// before the answer is written, so that slow clients hold up only themselves.
-func (s *server) inTurn(ctx context.Context, f func() (any, error)) (any, error) {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// readBody reads the JSON that a request carries.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != typeJSON {
+		return nil, invalid("body", "must have the Content-Type %s", typeJSON)
 	}
-	defer func() { <-s.slots }()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: at most 1 MiB is allowed"}
+	case err != nil:
+		return nil, invalid("body", "broke off")
+	}
+	return body, nil
+}
+
+// inTurn runs f when its turn comes, and returns the error of ctx when it doesn't in time. The turn is given back before the
+// answer is written, so that slow clients hold up only themselves.
+func (s *server) inTurn(ctx context.Context, r *http.Request, heavy bool, f func() (any, error)) (any, error) {
+	queue := s.light
+	if heavy {
+		queue = s.heavy
+	}
+	if err := queue.take(ctx, s.address(r)); err != nil {
+		return nil, err
+	}
+	defer queue.done()
 	return f()
+}
+
+// isHeavy says whether a query may walk through a whole list, or many: it waits apart from those that look something up.
+func (p *params) isHeavy() bool {
+	switch p.def.Path {
+	case "/", "/links", "/links/count", "/links/count/distinct-dids",
+		"/xrpc/blue.microcosm.links.getBacklinksCount", "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks":
+		return len(p.raw["did"])+len(p.raw["from_dids"]) > 0
+	}
+	return true
 }
 
 // writeJSON answers with v. It panics when v can't be encoded, which no value of this package's types does.
@@ -80,6 +122,13 @@ func write(w http.ResponseWriter, r *http.Request, status int, contentType, cach
 		}
 	}
 	h.Set("Content-Type", contentType)
+	body, encoding := encode(r.Header.Values("Accept-Encoding"), body)
+	if encoding != "" {
+		h.Set("Content-Encoding", encoding)
+		if tag := h.Get("ETag"); tag != "" {
+			h.Set("ETag", "W/"+tag) // other bytes, the same answer
+		}
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -1,12 +1,16 @@
 // Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few routes
 // that a service needs about itself. It parses, bounds and answers requests; what the answers say is the store's affair.
 //
-// Every route is a GET that also answers HEAD, and every answer, a failure too, is JSON with CORS open to all. A failure is
+// Every route is a GET that also answers HEAD, but for procedures, which are POST, and every answer, a failure too, is JSON with CORS open to all. A failure is
 // {"error":"<name>","message":"<text>"} with one of these names:
 //
 //	400 InvalidRequest        a parameter is wrong; the message names it
 //	404 NotFound              no such path
-//	405 MethodNotAllowed      not GET, HEAD or OPTIONS
+//	400 FutureCursor, OutdatedCursor  of a stream
+//	405 MethodNotAllowed      not a method of the path
+//	413 PayloadTooLarge       a body of more than 1 MiB
+//	429 RateLimitExceeded     of this address, where a limit is set
+//	429 TooManySubscribers    of a stream
 //	500 InternalServerError   ours to find, in the log
 //	501 MethodNotImplemented  no such XRPC method
 //	503 Timeout               the answer took too long, in the queue or in the store
@@ -17,11 +21,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/stream"
 	"weft.dev/weft/db"
 )
 
@@ -45,6 +52,16 @@ type Store interface {
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	// ManyToManyCounts counts the same by what they link to.
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
+	// Counts counts the links of many lists and the accounts that made them, in the order of the pairs.
+	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
+	// AccountLinks lists the links to an account and to any of its records, newest first.
+	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
+	// AccountSources counts them by source.
+	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// Bodies gives the content of up to db.MaxBodies records, the zero Body where it isn't kept.
+	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
+	// The log, which the streams read.
+	stream.Log
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
 	// Gaps lists what is missing now, the newest hundred at most.
@@ -59,11 +76,19 @@ type Config struct {
 	Version     string                // what /xrpc/_health reports; "": "dev"
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
+	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
-	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64
+	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
 	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
 	Now         func() time.Time      // nil: time.Now
+
+	// AddressHeader is the header in which a proxy in front says whom a request is from; of a list, the last entry counts.
+	// "": the other end of the connection, as anybody could write a header.
+	AddressHeader string
+	RatePerMinute int     // requests of one address in a minute; 0: any number
+	AccessLog     bool    // a line in the log for each request
+	Streams       Streams // limits of the live streams; its Log, Now and Failed are set here
 }
 
 const (
@@ -76,48 +101,92 @@ const (
 
 type server struct {
 	Config
-	slots   chan struct{} // one taken for each store query in flight
+	light   *turns // of store queries that look something up
+	heavy   *turns // of those that walk
 	metrics *metrics
 	paths   []string // of the route table, in its order
+	tail    *stream.Tail
+	seats   seats
+}
+
+// Server is the handler for all routes.
+type Server struct {
+	http.Handler
+	tail *stream.Tail
+}
+
+// Run feeds the live streams until ctx ends, and then says goodbye to their subscribers. Without it they hear nothing.
+func (s *Server) Run(ctx context.Context) error {
+	s.tail.Run(ctx)
+	return nil
 }
 
 type route struct {
 	path   string
+	method string
 	handle http.HandlerFunc
 }
 
-// routes is the one table of what is served where.
-func (s *server) routes() []route {
-	return []route{
-		{"/", s.query(s.index)},
+// answers is the one table of what is answered from the store, by path: its parameters are in package lexicons.
+func (s *server) answers() map[string]func(context.Context, *params) (any, error) {
+	return map[string]func(context.Context, *params) (any, error){
+		"/xrpc/blue.microcosm.links.getBacklinksCount":   s.getBacklinksCount,
+		"/xrpc/blue.microcosm.links.getBacklinks":        s.getBacklinks,
+		"/xrpc/blue.microcosm.links.getBacklinkDids":     s.getBacklinkDIDs,
+		"/xrpc/blue.microcosm.links.getDistinct":         s.getBacklinkDIDs,
+		"/xrpc/blue.microcosm.links.getManyToMany":       s.getManyToMany,
+		"/xrpc/blue.microcosm.links.getManyToManyCounts": s.getManyToManyCounts,
 
-		{"/xrpc/blue.microcosm.links.getBacklinksCount", s.query(s.getBacklinksCount)},
-		{"/xrpc/blue.microcosm.links.getBacklinks", s.query(s.getBacklinks)},
-		{"/xrpc/blue.microcosm.links.getBacklinkDids", s.query(s.getBacklinkDIDs)},
-		{"/xrpc/blue.microcosm.links.getDistinct", s.query(s.getBacklinkDIDs)},
-		{"/xrpc/blue.microcosm.links.getManyToMany", s.query(s.getManyToMany)},
-		{"/xrpc/blue.microcosm.links.getManyToManyCounts", s.query(s.getManyToManyCounts)},
+		"/xrpc/dev.weft.links.getBacklinks":        s.weftBacklinks,
+		"/xrpc/dev.weft.links.getBacklinkDids":     s.weftBacklinkDIDs,
+		"/xrpc/dev.weft.links.getCounts":           s.getCounts,
+		"/xrpc/dev.weft.links.batchCounts":         s.batchCounts,
+		"/xrpc/dev.weft.links.getAccountBacklinks": s.getAccountBacklinks,
+		"/xrpc/dev.weft.links.getAccountCounts":    s.getAccountCounts,
 
-		{"/links", s.query(s.links)},
-		{"/links/distinct-dids", s.query(s.linksDistinctDIDs)},
-		{"/links/count", s.query(s.linksCount)},
-		{"/links/count/distinct-dids", s.query(s.linksCountDistinctDIDs)},
-		{"/links/all", s.query(s.linksAll)},
-		{"/links/all/count", s.query(s.linksAllCount)},
-
-		{"/xrpc/_health", s.health},
-		{"/readyz", s.ready},
-		{"/robots.txt", s.robots},
-		{"/.well-known/did.json", s.didDocument},
+		"/links":                     s.links,
+		"/links/distinct-dids":       s.linksDistinctDIDs,
+		"/links/count":               s.linksCount,
+		"/links/count/distinct-dids": s.linksCountDistinctDIDs,
+		"/links/all":                 s.linksAll,
+		"/links/all/count":           s.linksAllCount,
 	}
 }
 
-// New returns the handler for all routes. It panics when c.Metrics already holds this package's metrics.
-func New(c Config) http.Handler {
-	s := &server{Config: c}
-	s.setDefaults()
-	s.slots = make(chan struct{}, s.Concurrency)
+// routes is what is served where: what the definitions say, and what a service needs beside.
+func (s *server) routes() []route {
+	table := []route{{"/", http.MethodGet, s.query(&lexicons.Def{Path: "/"}, s.index)}}
+	answers := s.answers()
+	for _, def := range definitions.Defs {
+		answer := answers[def.Path]
+		if streams[def.Path] {
+			continue
+		}
+		if answer == nil {
+			panic("api: nothing answers at " + def.Path)
+		}
+		table = append(table, route{def.Path, def.Method(), s.query(def, answer)})
+	}
+	return append(table, []route{
+		{"/subscribe", http.MethodGet, s.subscribeWebSocket},
+		{"/events", http.MethodGet, s.subscribeEvents},
+		{"/lexicons", http.MethodGet, s.lexicons},
+		{"/lexicons/{nsid}", http.MethodGet, s.lexicon},
+		{"/openapi.json", http.MethodGet, s.openAPI},
+		{"/status", http.MethodGet, s.query(&lexicons.Def{Path: "/status"}, s.status)},
+		{"/xrpc/_health", http.MethodGet, s.health},
+		{"/readyz", http.MethodGet, s.ready},
+		{"/robots.txt", http.MethodGet, s.robots},
+		{"/.well-known/did.json", http.MethodGet, s.didDocument},
+	}...)
+}
 
+// definitions is what package lexicons says.
+var definitions = lexicons.Load()
+
+// New returns the handler for all routes. It panics when c.Metrics already holds this package's metrics.
+func New(c Config) *Server {
+	s := newServer(c)
 	table := s.routes()
 	for _, t := range table {
 		s.paths = append(s.paths, t.path)
@@ -125,17 +194,20 @@ func New(c Config) http.Handler {
 	s.metrics = newMetrics(c.Metrics, s.paths)
 
 	r := chi.NewRouter()
-	r.Use(s.observe, openToAll, s.recoverPanics)
+	r.Use(s.observe, openToAll, s.limitRates, s.recoverPanics)
 	r.NotFound(notFound)
 	r.MethodNotAllowed(methodNotAllowed)
 	for _, t := range table {
-		r.Get(t.path, t.handle)
-		r.Head(t.path, t.handle)
+		r.Method(t.method, t.path, t.handle)
+		if t.method == http.MethodGet && !streams[t.path] { // of a stream, a head is nothing without the rest
+			r.Head(t.path, t.handle)
+		}
 	}
-	return r
+	return &Server{r, s.tail}
 }
 
-func (s *server) setDefaults() {
+func newServer(c Config) *server {
+	s := &server{Config: c}
 	if s.Version == "" {
 		s.Version = "dev"
 	}
@@ -154,4 +226,19 @@ func (s *server) setDefaults() {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.light = newTurns(s.Concurrency)
+	s.heavy = newTurns(max(1, min(s.Concurrency, runtime.GOMAXPROCS(0)/2)))
+	if s.Streams.PerAddress <= 0 {
+		s.Streams.PerAddress = defaultPerAddress
+	}
+	if s.Streams.Total <= 0 {
+		s.Streams.Total = defaultSubscribers
+	}
+	s.Streams.Log, s.Streams.Now = s.Store, s.Now
+	s.Streams.Failed = func(err error) { s.Logger.Error("the log can't be read for the streams", "err", err) }
+	s.tail = stream.New(s.Streams.Config)
+	return s
 }
+
+// streams are the paths of routes that don't end.
+var streams = map[string]bool{"/subscribe": true, "/events": true}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"strconv"
 
 	"weft.dev/weft/db"
 )
@@ -28,6 +29,9 @@ const (
 	endManyToManyCounts endpoint = 4
 	endLinks            endpoint = 5
 	endDistinctDIDs     endpoint = 6
+	endWeftBacklinks    endpoint = 7
+	endWeftBacklinkDIDs endpoint = 8
+	endAccountBacklinks endpoint = 9
 )
 
 const (
@@ -63,6 +67,7 @@ func (s *server) sealer(e endpoint, q db.ManyQuery) sealer {
 	write(s.InstanceID, q.Target, q.Source.Collection, q.Source.Path, q.Other, order)
 	write(q.DIDs...)
 	write(q.Subjects...)
+	write(strconv.FormatInt(q.Since, 10), strconv.FormatInt(q.Until, 10))
 	return sealer{append([]byte{cursorVersion, byte(e)}, h.Sum(nil)[:hashLen]...)}
 }
 
@@ -98,7 +103,7 @@ func (s sealer) open(text string) ([]byte, error) {
 
 // cursor returns the position that the request starts at; nil for the first page.
 func (p *params) cursor(s sealer) []byte {
-	text, ok := p.optional("cursor")
+	text, ok := p.text("cursor")
 	if !ok {
 		return nil
 	}

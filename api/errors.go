@@ -66,6 +66,7 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Allow", allowedMethods)
-	writeFailure(w, r, &failure{http.StatusMethodNotAllowed, "MethodNotAllowed", "this path answers to " + allowedMethods + " only"})
+	allowed := allowedAt(r.URL.Path)
+	w.Header().Set("Allow", allowed)
+	writeFailure(w, r, &failure{http.StatusMethodNotAllowed, "MethodNotAllowed", "this path answers to " + allowed + " only"})
 }

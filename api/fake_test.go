@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
 )
 
 const (
@@ -57,9 +58,9 @@ var indexed = fake{
 
 func (f fake) find(q db.ListQuery) []fakeLink {
 	var found []fakeLink
-	for _, l := range slices.Backward(f) {
+	for i, l := range slices.Backward(f) {
 		if l.target == q.Target && l.Collection == q.Source.Collection && l.path == q.Source.Path &&
-			(q.DIDs == nil || slices.Contains(q.DIDs, l.DID)) {
+			(q.DIDs == nil || slices.Contains(q.DIDs, l.DID)) && within(i, q.Since, q.Until) {
 			found = append(found, l)
 		}
 	}
@@ -67,6 +68,13 @@ func (f fake) find(q db.ListQuery) []fakeLink {
 		slices.Reverse(found)
 	}
 	return found
+}
+
+// timeOf is the time of a link: a second after that of the one before.
+func timeOf(i int) int64 { return 1_700_000_000_000_000 + int64(i)*1_000_000 }
+
+func within(i int, since, until int64) bool {
+	return timeOf(i) >= since && (until == 0 || timeOf(i) < until)
 }
 
 func cut[T any](items []T, q db.ListQuery) (db.Page[T], error) {
@@ -86,7 +94,47 @@ func cut[T any](items []T, q db.ListQuery) (db.Page[T], error) {
 }
 
 func (f fake) Links(_ context.Context, q db.ListQuery) (db.Page[db.Record], error) {
-	return cut(each(f.find(q), func(l fakeLink) db.Record { return l.Record }), q)
+	p, err := cut(each(f.find(q), func(l fakeLink) db.Record { return l.Record }), q)
+	for _, r := range p.Items {
+		p.Times = append(p.Times, timeOf(slices.IndexFunc(f, func(l fakeLink) bool { return l.Record == r && l.target == q.Target })))
+	}
+	return p, err
+}
+
+func (f fake) Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error) {
+	counts := make([]db.PairCount, len(pairs))
+	for i, p := range pairs {
+		counts[i].Links, _ = f.CountLinks(ctx, p.Target, p.Source)
+		counts[i].DIDs, _ = f.CountDIDs(ctx, p.Target, p.Source)
+	}
+	return counts, nil
+}
+
+func (f fake) AccountLinks(_ context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error) {
+	var found []db.AccountLink
+	for i, l := range slices.Backward(f) {
+		src := db.Source{Collection: l.Collection, Path: l.path}
+		if model.Account(l.target) == q.DID && (q.Sources == nil || slices.Contains(q.Sources, src)) && within(i, q.Since, q.Until) {
+			found = append(found, db.AccountLink{Record: l.Record, Path: l.path, Target: l.target, TimeUS: timeOf(i)})
+		}
+	}
+	return cut(found, db.ListQuery{Limit: q.Limit, After: q.After})
+}
+
+func (f fake) AccountSources(_ context.Context, did string) ([]db.AccountCount, error) {
+	var counts []db.AccountCount
+	for _, l := range f {
+		src := db.Source{Collection: l.Collection, Path: l.path}
+		if model.Account(l.target) != did {
+			continue
+		}
+		i := slices.IndexFunc(counts, func(c db.AccountCount) bool { return c.Source == src })
+		if i < 0 {
+			i, counts = len(counts), append(counts, db.AccountCount{Source: src})
+		}
+		counts[i].Links++
+	}
+	return counts, nil
 }
 
 func (f fake) DIDs(_ context.Context, q db.ListQuery) (db.Page[string], error) {
@@ -158,6 +206,25 @@ func (f fake) ManyToManyCounts(_ context.Context, q db.ManyQuery) (db.Page[db.Ot
 	return cut(counts, q.ListQuery)
 }
 
+// Bodies keeps those of bob's records: each says who made it.
+func (f fake) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
+	bodies := make([]db.Body, len(records))
+	for i, r := range records {
+		if r.DID == bob {
+			bodies[i] = db.Body{CID: "bafyreib", CBOR: []byte("\xa1\x62by\x63bob")}
+		}
+	}
+	return bodies, nil
+}
+
+// The log of a list is empty.
+func (fake) Seq() uint64                                  { return 0 }
+func (fake) Commits() <-chan struct{}                     { return nil }
+func (fake) SeqAt(context.Context, int64) (uint64, error) { return 0, nil }
+func (fake) Log(context.Context, uint64, int) ([]db.LogEntry, uint64, error) {
+	return nil, 0, nil
+}
+
 func (f fake) Stats(context.Context) (db.Stats, error) {
 	if f == nil {
 		return db.Stats{}, nil
@@ -199,11 +266,17 @@ func serve(c Config) http.Handler {
 	return New(c)
 }
 
-// do makes one request, with headers in pairs.
-func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://weft.test/", nil)
+func newRequest(target string) *http.Request {
+	r := httptest.NewRequest("GET", "http://weft.test/", nil)
 	path, query, _ := strings.Cut(target, "?")
 	r.URL = &url.URL{Path: path, RawQuery: query}
+	return r
+}
+
+// do makes one request, with headers in pairs.
+func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := newRequest(target)
+	r.Method = method
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
@@ -224,6 +297,20 @@ func get(t *testing.T, h http.Handler, target string) string {
 // xrpc returns the address of a method with parameters in pairs, encoded.
 func xrpc(method string, pairs ...string) string {
 	return "/xrpc/blue.microcosm.links." + method + "?" + form(pairs...)
+}
+
+// own returns the address of a method of weft's own.
+func own(method string, pairs ...string) string {
+	return "/xrpc/dev.weft.links." + method + "?" + form(pairs...)
+}
+
+// send posts a body to a procedure.
+func send(h http.Handler, path, contentType, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "http://weft.test"+path, strings.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }
 
 func form(pairs ...string) string {

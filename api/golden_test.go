@@ -1,12 +1,16 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"weft.dev/weft/api/lexicons"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.json")
@@ -61,10 +65,27 @@ func TestGolden(t *testing.T) {
 		{"links-all-count", full, 200, "/links/all/count?target=" + post},
 		{"links-all-count-zero", full, 200, "/links/all/count?target=" + nowhere},
 
+		{"weft-getBacklinks", full, 200, own("getBacklinks", "subject", post, "source", like)},
+		{"weft-getBacklinks-since", full, 200, own("getBacklinks", "subject", post, "source", like, "since", "2023-11-14T22:13:21Z", "until", "2023-11-14T22:13:22Z")},
+		{"weft-getBacklinks-zero", full, 200, own("getBacklinks", "subject", nowhere, "source", like)},
+		{"weft-getBacklinks-hydrate", full, 200, own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "2")},
+		{"weft-getAccountBacklinks-hydrate", full, 200, own("getAccountBacklinks", "did", alice, "hydrate", "true", "source", like)},
+		{"error-hydrate", full, 400, own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "101")},
+		{"weft-getBacklinkDids", full, 200, own("getBacklinkDids", "subject", post, "source", like, "limit", "1")},
+		{"weft-getBacklinkDids-zero", full, 200, own("getBacklinkDids", "subject", nowhere, "source", like)},
+		{"weft-getCounts", full, 200, own("getCounts", "subject", post, "subject", nowhere, "source", like, "source", listitem)},
+		{"weft-getAccountBacklinks", full, 200, own("getAccountBacklinks", "did", alice, "limit", "3")},
+		{"weft-getAccountBacklinks-source", full, 200, own("getAccountBacklinks", "did", alice, "source", listitem)},
+		{"weft-getAccountBacklinks-zero", full, 200, own("getAccountBacklinks", "did", "did:plc:nobody")},
+		{"weft-getAccountCounts", full, 200, own("getAccountCounts", "did", alice)},
+		{"weft-getAccountCounts-zero", full, 200, own("getAccountCounts", "did", "did:plc:nobody")},
+
 		{"index", full, 200, "/"},
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},
 		{"health-unversioned", empty, 200, "/xrpc/_health"},
+		{"status", serve(Config{Version: "1.2.3", InstanceID: "abc", Upstream: func() any { return map[string]any{"connected": true} }}), 200, "/status"},
+		{"status-unready", unready, 200, "/status"},
 		{"readyz", full, 200, "/readyz"},
 		{"did", full, 200, "/.well-known/did.json"},
 
@@ -85,7 +106,23 @@ func TestGolden(t *testing.T) {
 				t.Errorf("Content-Type %q", ct)
 			}
 			golden(t, c.name, w.Body.String()+"\n")
+			path, _, _ := strings.Cut(c.target, "?")
+			if def := definitions.At(path); def != nil && c.status == 200 {
+				defined(t, def, w.Body.Bytes())
+			}
 		})
+	}
+}
+
+// defined holds an answer against its definition, which must name all that is in it.
+func defined(t *testing.T, def *lexicons.Def, body []byte) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(body, &v); err != nil {
+		t.Fatal(err)
+	}
+	if p := definitions.Check(def.Output.Schema, v, true); p != nil {
+		t.Errorf("%s answers what its definition doesn't say: %v, in %s", def.Path, p, body)
 	}
 }
 

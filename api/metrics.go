@@ -14,7 +14,11 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	panics   prometheus.Counter
-	known    map[string]bool
+
+	subscribers *prometheus.GaugeVec
+	frames      prometheus.Counter
+	ended       *prometheus.CounterVec
+	known       map[string]bool
 }
 
 // newMetrics registers with reg, or nowhere when that is nil. Its labels take the values of paths and otherRoute, and five
@@ -39,13 +43,31 @@ func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
 		Name: "weft_http_panics_total",
 		Help: "Handlers that panicked: each is a bug, with its stack in the log.",
 	})
+	m.subscribers = f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "weft_stream_subscribers",
+		Help: "Subscribers of the live stream, by kind: websocket, events.",
+	}, []string{"kind"})
+	m.frames = f.NewCounter(prometheus.CounterOpts{
+		Name: "weft_stream_frames_total",
+		Help: "Frames and events sent to subscribers.",
+	})
+	m.ended = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "weft_stream_ended_total",
+		Help: "Subscriptions that ended, by reason; Gone: the client left.",
+	}, []string{"reason"})
 	return m
 }
+
+// closed counts the end of a subscription.
+func (m *metrics) closed(reason string) { m.ended.WithLabelValues(reason).Inc() }
 
 func (m *metrics) request(pattern, class string, took time.Duration) {
 	if !m.known[pattern] {
 		pattern = otherRoute
 	}
 	m.requests.WithLabelValues(pattern, class).Inc()
+	if streams[pattern] {
+		return // they last as long as clients stay
+	}
 	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
 }

@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	allowedMethods = "GET, HEAD, OPTIONS"
+	allowedMethods   = "GET, HEAD, OPTIONS"
+	procedureMethods = "POST, OPTIONS"
+	streamMethods    = "GET, OPTIONS"
 	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
 	preflightMaxAge = "86400"
 )
@@ -23,8 +25,8 @@ func openToAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
-		h.Add("Vary", "Accept") // a browser may get a page where others get JSON
+		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy")
+		h.Set("Vary", "Accept, Accept-Encoding") // a browser may get a page where others get JSON
 		if r.Method == http.MethodOptions {
 			preflight(w, r)
 			return
@@ -33,10 +35,22 @@ func openToAll(next http.Handler) http.Handler {
 	})
 }
 
+// allowedAt is the methods that a path answers to.
+func allowedAt(path string) string {
+	if def := definitions.At(path); def != nil && def.Method() == http.MethodPost {
+		return procedureMethods
+	}
+	if streams[path] {
+		return streamMethods
+	}
+	return allowedMethods
+}
+
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Allow", allowedMethods)
-	h.Set("Access-Control-Allow-Methods", allowedMethods)
+	allowed := allowedAt(r.URL.Path)
+	h.Set("Allow", allowed)
+	h.Set("Access-Control-Allow-Methods", allowed)
 	h.Set("Access-Control-Max-Age", preflightMaxAge)
 	// "*" doesn't cover Authorization, which clients send to any service by habit; an echo does.
 	headers := "*"
@@ -53,7 +67,12 @@ func (s *server) observe(next http.Handler) http.Handler {
 		begin := time.Now()
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() {
-			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), time.Since(begin))
+			took := time.Since(begin)
+			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), took)
+			if s.AccessLog {
+				s.Logger.Info("request", "method", clip(r.Method), "path", clip(r.URL.Path), "query", clip(r.URL.RawQuery), "status", ww.Status(),
+					"bytes", ww.BytesWritten(), "duration", took, "address", s.address(r), "user_agent", clip(r.UserAgent()))
+			}
 		}()
 		next.ServeHTTP(ww, r)
 	})

@@ -52,7 +52,7 @@ func TestEveryAnswerIsOpen(t *testing.T) {
 			if got := w.Header().Get("Access-Control-Allow-Origin"); got != "*" {
 				t.Errorf("Access-Control-Allow-Origin %q", got)
 			}
-			if got := w.Header().Get("Vary"); got != "Accept" {
+			if got := w.Header().Get("Vary"); got != "Accept, Accept-Encoding" {
 				t.Errorf("Vary %q", got)
 			}
 			if got := w.Header().Get("Allow"); (got == "GET, HEAD, OPTIONS") != (c.status == 405 || c.status == 204) {
@@ -136,6 +136,7 @@ func TestMetrics(t *testing.T) {
 		"weft_http_request_seconds route=/":                   2,
 		"weft_http_request_seconds route=other":               6,
 		"weft_http_panics_total":                              1,
+		"weft_stream_frames_total":                            0,
 	}
 	if got := gather(t, reg); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

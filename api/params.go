@@ -1,38 +1,45 @@
 package api
 
 import (
+	"cmp"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/link"
 )
 
 const (
-	// Constellation's, which clients count on.
-	defaultLimit = 100
-	maxLimit     = 1000
-
 	// The longest NSID that atproto allows, in bytes.
 	maxCollection = 317
 	// In bytes. Real paths are below 200; ingest drops absurd ones.
 	maxPath = 1024
-	// Entries of one filter: as many accounts as a subscription to the stream may name.
+	// Entries of from_dids, as many as of did.
 	maxFilter = 10_000
 )
 
-// params is a form-encoded query string. It keeps the first thing found wrong with it, in err, so that a handler reads all of
-// its parameters and then checks once; after that the values read mean nothing.
+// params is a form-encoded query string, and what its route's definition says of each parameter. It keeps the first thing
+// found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that the values read
+// mean nothing.
 type params struct {
+	def *lexicons.Def
 	raw map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
-	err error
+	// given is values that came decoded, in a message.
+	given map[string][]string
+	body  []byte // of a procedure
+	err   error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
 // question than the one asked; and a semicolon is a character like any other.
-func parseQuery(query string) *params {
-	p := &params{raw: make(map[string][]string)}
+func parseQuery(def *lexicons.Def, query string) *params {
+	p := &params{def: def, raw: make(map[string][]string)}
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue
@@ -57,6 +64,12 @@ func (p *params) fail(name, format string, args ...any) {
 // values returns all values of a parameter, decoded.
 func (p *params) values(name string) []string {
 	var values []string
+	for _, v := range p.given[name] {
+		if strings.ContainsRune(v, 0) {
+			p.fail(name, "has a NUL character in it: leave that out")
+		}
+		values = append(values, v)
+	}
 	for _, raw := range p.raw[name] {
 		v, err := url.QueryUnescape(raw)
 		switch {
@@ -72,32 +85,36 @@ func (p *params) values(name string) []string {
 	return values
 }
 
-// optional returns the value of a parameter that may be given once, and whether it was. An empty value is an error: it is most
-// likely a variable that wasn't set, and neither a default nor "everything" is what was meant.
-func (p *params) optional(name string) (string, bool) {
-	values := p.values(name)
-	if len(values) == 0 {
-		return "", false
+// schema is what the route's definition says of a parameter. It panics when that has none: a parameter that isn't written down
+// can't be read.
+func (p *params) schema(name string) *lexicons.Schema {
+	if s := p.def.Param(name); s != nil {
+		return s
 	}
-	if len(values) > 1 {
-		p.fail(name, "is given %d times: give it once", len(values))
-	}
-	if values[0] == "" {
-		p.fail(name, "is empty: give it a value or leave it out")
-	}
-	return values[0], true
+	panic("api: " + p.def.Path + " reads a parameter that it doesn't define: " + name)
 }
 
-// required returns the value of a parameter that must be given once.
-func (p *params) required(name string) string {
-	switch raw := p.raw[name]; {
-	case len(raw) == 0:
+// text returns the value of a parameter that may be given once, and whether it was. An empty value is an error: it is most
+// likely a variable that wasn't set, and neither a default nor "everything" is what was meant.
+func (p *params) text(name string) (string, bool) {
+	schema, values := p.schema(name), p.values(name)
+	required := p.def.Requires(name)
+	switch {
+	case len(values) == 0 && required:
 		p.fail(name, "is missing: it is required")
-	case len(raw) == 1 && raw[0] == "":
+		fallthrough
+	case len(values) == 0:
+		return "", false
+	case len(values) > 1:
+		p.fail(name, "is given %d times: give it once", len(values))
+	case values[0] == "" && required:
 		p.fail(name, "is empty: it is required")
+	case values[0] == "":
+		p.fail(name, "is empty: give it a value or leave it out")
+	case schema.MaxLength > 0 && len(values[0]) > schema.MaxLength:
+		p.fail(name, "is too long: at most %d bytes are allowed", schema.MaxLength)
 	}
-	v, _ := p.optional(name)
-	return v
+	return values[0], true
 }
 
 // checked requires v to be at most max bytes, not empty, and without control characters. It is what of the parameter called name.
@@ -113,34 +130,40 @@ func (p *params) checked(name, what, v string, max int) string {
 	return v
 }
 
-// limit returns how many items a page shall hold: 1 to maxLimit.
-func (p *params) limit() int {
-	v, ok := p.optional("limit")
+// number returns a whole number in the bounds of its definition, and its default when it isn't given.
+func (p *params) number(name string) int {
+	schema := p.schema(name)
+	v, ok := p.text(name)
 	if !ok {
-		return defaultLimit
+		n, _ := schema.Default.(float64)
+		return int(n)
 	}
 	// Digits only, for Atoi takes a sign; a number too long for it is too large anyway.
 	digits := !strings.ContainsFunc(v, func(c rune) bool { return c < '0' || c > '9' })
 	n, err := strconv.Atoi(v)
-	if !digits || err != nil || n < 1 || n > maxLimit {
-		p.fail("limit", "must be a whole number from 1 to %d", maxLimit)
+	if !digits || err != nil || int64(n) < *schema.Minimum || int64(n) > *schema.Maximum {
+		p.fail(name, "must be a whole number from %d to %d", *schema.Minimum, *schema.Maximum)
 	}
 	return n
 }
 
+// limit returns how many items a page shall hold.
+func (p *params) limit() int { return p.number("limit") }
+
 // flag returns whether a parameter that defaults to false is true.
 func (p *params) flag(name string) bool {
-	v, ok := p.optional(name)
+	v, ok := p.text(name)
 	if ok && v != "true" && v != "false" {
 		p.fail(name, "must be true or false")
 	}
 	return v == "true"
 }
 
-// filter makes a set of what the parameter called name lists: sorted, without duplicates, each entry as norm returns it.
+// filter makes a set of what the parameter called name lists, of at most entries: sorted, without duplicates, each as norm
+// returns it.
 // Blank entries are dropped, and when none is left the filter is nil, no filter at all: a client that sends did= has nothing
 // to filter by. An entry that norm refuses is an error, for dropping it might turn the filter off.
-func (p *params) filter(name string, entries []string, is string, norm func(string) (string, bool)) []string {
+func (p *params) filter(name string, entries []string, most int, is string, norm func(string) (string, bool)) []string {
 	var set []string
 	for _, entry := range entries {
 		if entry = strings.TrimSpace(entry); entry == "" {
@@ -154,8 +177,75 @@ func (p *params) filter(name string, entries []string, is string, norm func(stri
 	}
 	slices.Sort(set)
 	set = slices.Compact(set)
-	if len(set) > maxFilter {
-		p.fail(name, "has %d different values: at most %d are allowed", len(set), maxFilter)
+	if len(set) > most {
+		p.fail(name, "has %d different values: at most %d are allowed", len(set), most)
 	}
 	return set
+}
+
+// list returns the values of a repeatable parameter, in their order; nil when it isn't given.
+func (p *params) list(name string) []string {
+	schema, values := p.schema(name), p.values(name)
+	if len(values) == 0 && p.def.Requires(name) {
+		p.fail(name, "is missing: it is required")
+	}
+	if len(values) > schema.MaxLength {
+		p.fail(name, "is given %d times: at most %d are allowed", len(values), schema.MaxLength)
+	}
+	for _, v := range values {
+		switch {
+		case v == "":
+			p.fail(name, "is empty: give it a value or leave it out")
+		case schema.Items.MaxLength > 0 && len(v) > schema.Items.MaxLength:
+			p.fail(name, "is too long: at most %d bytes are allowed", schema.Items.MaxLength)
+		}
+	}
+	return values
+}
+
+// time returns a time in microseconds since 1970, rounded up to the next one, and 0 when it isn't given.
+func (p *params) time(name string) int64 {
+	v, ok := p.text(name)
+	if !ok {
+		return 0
+	}
+	t, err := time.Parse(time.RFC3339, v)
+	us := t.Add(time.Microsecond - 1).UnixMicro()
+	if err != nil || us <= 0 {
+		p.fail(name, "must be a time after 1970 such as 2026-07-01T12:00:00Z, percent-encoded where it has a plus")
+	}
+	return us
+}
+
+// did returns one account.
+func (p *params) did(name string) string {
+	v, ok := p.text(name)
+	if ok && !link.ValidDID(v) {
+		p.fail(name, "must be a DID")
+	}
+	return v
+}
+
+// input reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that is wrong
+// is called the parameter.
+func (p *params) input(into any) {
+	var v any
+	if p.err != nil {
+		return
+	}
+	if !utf8.Valid(p.body) {
+		p.fail("body", "is not UTF-8")
+		return
+	}
+	if err := json.Unmarshal(p.body, &v); err != nil {
+		p.fail("body", "is not JSON: %v", err)
+		return
+	}
+	if problem := definitions.Check(p.def.Input.Schema, v, false); problem != nil {
+		p.fail(cmp.Or(problem.Path, "body"), "%s", problem.Text)
+		return
+	}
+	if err := json.Unmarshal(p.body, into); err != nil {
+		p.fail("body", "is not what is asked for: %v", err)
+	}
 }

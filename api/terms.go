@@ -11,7 +11,7 @@ import (
 
 // subject returns a required link in the one spelling that the index knows it by.
 func (p *params) subject(name string) string {
-	v := p.required(name)
+	v, _ := p.text(name)
 	s, ok := normal(v)
 	if v != "" && !ok {
 		p.fail(name, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB, percent-encoded")
@@ -22,33 +22,49 @@ func (p *params) subject(name string) string {
 // source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them. A
 // collection that isn't an NSID is let through, and nothing is found in it.
 func (p *params) source() db.Source {
-	v := p.required("source")
+	v, _ := p.text("source")
+	return p.sourceOf("source", v)
+}
+
+// sourceOf cuts a source in two.
+func (p *params) sourceOf(name, v string) db.Source {
 	collection, path, found := strings.Cut(v, ":")
 	if v != "" && !found {
-		p.fail("source", "has no colon: it must be a collection and a path in it, such as app.bsky.feed.like:subject.uri")
+		p.fail(name, "has no colon: it must be a collection and a path in it, such as app.bsky.feed.like:subject.uri")
 	}
 	return db.Source{
-		Collection: p.checked("source", "collection", collection, maxCollection),
-		Path:       withoutDot(p.checked("source", "path", path, maxPath)),
+		Collection: p.checked(name, "collection", collection, maxCollection),
+		Path:       withoutDot(p.checked(name, "path", path, maxPath)),
 	}
 }
 
 // legacySource returns a source from the two parameters of the older routes, whose paths have a leading dot.
 func (p *params) legacySource() db.Source {
+	collection, _ := p.text("collection")
+	path, _ := p.text("path")
 	return db.Source{
-		Collection: p.checked("collection", "value", p.required("collection"), maxCollection),
-		Path:       withoutDot(p.checked("path", "value", p.required("path"), maxPath)),
+		Collection: p.checked("collection", "value", collection, maxCollection),
+		Path:       p.path("path", path),
 	}
 }
 
 // other returns the path to the other link of a many-to-many query.
 func (p *params) other() string {
-	return withoutDot(p.checked("pathToOther", "value", p.required("pathToOther"), maxPath))
+	v, _ := p.text("pathToOther")
+	return p.path("pathToOther", v)
+}
+
+// path returns a path without its leading dot. What is left may be empty: a key may have no name.
+func (p *params) path(name, v string) string {
+	if v == "" {
+		return v // text has said what is wrong
+	}
+	return withoutDot(p.checked(name, "path", v, maxPath))
 }
 
 // dids returns a repeatable filter by accounts.
 func (p *params) dids(name string) []string {
-	return p.filter(name, p.values(name), "a DID", did)
+	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", validDID)
 }
 
 // didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation refuses
@@ -66,12 +82,12 @@ func (p *params) fromDIDs() []string {
 	if len(values) > 1 {
 		p.fail("from_dids", "is given %d times: give it once, with commas between the DIDs", len(values))
 	}
-	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), "a list of DIDs with commas between them", did)
+	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a list of DIDs with commas between them", validDID)
 }
 
 // otherSubjects returns the filter by the other link of a many-to-many query.
 func (p *params) otherSubjects() []string {
-	return p.filter("otherSubject", p.values("otherSubject"), "an at-uri, a DID or an absolute URI of at most 8 KiB", normal)
+	return p.filter("otherSubject", p.values("otherSubject"), p.schema("otherSubject").MaxLength, "an at-uri, a DID or an absolute URI of at most 8 KiB", normal)
 }
 
 func normal(s string) (string, bool) {
@@ -79,7 +95,18 @@ func normal(s string) (string, bool) {
 	return out, kind != link.None
 }
 
-func did(s string) (string, bool) { return s, link.ValidDID(s) }
+func validDID(s string) (string, bool) { return s, link.ValidDID(s) }
 
 // withoutDot takes one leading dot off: XRPC's paths have none and the older routes' paths have one, and people mix them up.
 func withoutDot(path string) string { return strings.TrimPrefix(path, ".") }
+
+func validNSID(s string) (string, bool) { return s, link.ValidNSID(s) }
+
+func validPrefix(s string) (string, bool) { return s, len(s) <= link.MaxLen }
+
+// normalSource returns a source in the spelling that weft writes it in.
+func normalSource(s string) (string, bool) {
+	p := &params{}
+	source := p.sourceOf("source", s)
+	return sourceText(source), p.err == nil
+}

@@ -102,7 +102,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 // recordLink looks a link of a record up in the order by target.
 func (c *check) recordLink(key []byte, l recordLink, p position, shown, both bool) error {
 	v := c.s.version.Load()
-	in := list{v, appendID(bytes.Clone(l.target), l.source)}
+	in := v.listOf(appendID(bytes.Clone(l.target), l.source))
 	value, ok, err := v.targets.Find(p.append(bytes.Clone(in.prefix)))
 	if err != nil {
 		return err
@@ -250,7 +250,7 @@ func (c *check) listed(at *walked, key []byte) error {
 
 // endList holds what was counted of a list against its sums.
 func (c *check) endList(ctx context.Context, at *walked) error {
-	l := list{c.s.version.Load(), at.prefix}
+	l := c.s.version.Load().listOf(at.prefix)
 	total, err := l.total()
 	if err != nil {
 		return err

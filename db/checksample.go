@@ -101,7 +101,7 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 				return nil
 			}
 		default:
-			if p, err := (list{v, prefix}).position(sc); err == nil {
+			if p, err := v.listOf(prefix).position(sc); err == nil {
 				at.add(p.actor)
 			}
 		}

@@ -335,7 +335,7 @@ func TestKill(t *testing.T) {
 		w := world{Sim: n%2 == 0, Seed: seed, Events: 10_000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute,
 			Bodies: db.BodiesKeep - db.Bodies(n/2%2)}
 		if !w.Sim { // keeps its log, and collides so much that it is slow to compare
-			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 2500, 20+n%30, 70, 6<<10, -1
+			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 3500, 20+n%30, 70, 6<<10, -1
 		}
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"weft.dev/weft/db/segment"
@@ -50,6 +51,8 @@ type manifestRow struct {
 	Bytes       int64  `db:"bytes"`
 	Checksum    string `db:"checksum"`
 	CreatedUS   int64  `db:"created_us"`
+
+	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
 }
 
 // file is an open segment.
@@ -198,6 +201,7 @@ func (s *Store) openSegment(row manifestRow) (*file, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w; bring the file back from the replica: %w", err, errLost)
 	}
+	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
 }
 

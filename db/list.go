@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -12,8 +13,10 @@ import (
 
 // list is the links to one target from one source, in one version.
 type list struct {
-	v      *version
-	prefix []byte // target and source
+	v        *version
+	prefix   []byte // target and source
+	from, to []byte // the range of its keys, or of those within a span of time
+	part     bool   // it is a span
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.
@@ -23,20 +26,54 @@ func (v *version) list(target string, source Source) (l list, ok bool, err error
 		return l, false, err
 	}
 	id, _, ok, err := v.sourceID(source)
-	return list{v, appendID(key, id)}, ok, err
+	return v.listOf(appendID(key, id)), ok, err
+}
+
+// listOf is the list of a target and a source, encoded.
+func (v *version) listOf(prefix []byte) list {
+	return list{v: v, prefix: prefix, from: prefix, to: run.After(prefix)}
+}
+
+// within is the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
+func (l list) within(since, until int64) list {
+	if since > 0 {
+		l.part, l.to = true, run.After(append(bytes.Clone(l.prefix), rankPrefix(uint64(since))...))
+	}
+	if until > 0 {
+		l.part, l.from = true, append(bytes.Clone(l.prefix), rankPrefix(uint64(until-1))...)
+	}
+	return l
 }
 
 // total counts the links, from the runs' sums.
-func (l list) total() (int64, error) { return l.v.targets.Weigh(l.prefix) }
+func (l list) total() (int64, error) {
+	if !l.part {
+		return l.v.targets.Weigh(l.prefix)
+	}
+	var sum int64
+	for _, r := range l.v.targets.Runs {
+		if !r.May(byTarget.Hash(l.prefix), l.prefix) || bytes.Compare(l.from, l.to) >= 0 {
+			continue
+		}
+		n, err := r.Weigh(l.from, l.to)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
 func (l list) scan(after []byte, reverse bool) *run.Scan {
-	from, to := l.prefix, run.After(l.prefix)
+	from, to := l.from, l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
 	case reverse:
-		to = at
-	default:
+		if bytes.Compare(at, to) < 0 {
+			to = at
+		}
+	case bytes.Compare(at, from) >= 0:
 		from = append(at, 0) // no key lies between a key and the same with a zero
 	}
 	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse)

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"weft.dev/weft/db/run"
 )
@@ -42,6 +41,7 @@ func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	if !ok {
 		return page, checkPosition(q.After)
 	}
+	l = l.within(q.Since, q.Until)
 	var keep func(uint64) bool
 	if q.DIDs != nil {
 		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
@@ -60,78 +60,10 @@ func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 		return Page[Record]{}, err
 	}
 	page.Items, err = s.recordsAt(ctx, q.Source.Collection, found)
+	for _, p := range found {
+		page.Times = append(page.Times, int64(p.rank))
+	}
 	return page, err
-}
-
-// DIDs lists the accounts that link to a target from one source, by their first link, newest first.
-func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
-	v := s.acquire()
-	defer s.release(v)
-	page := Page[string]{Items: []string{}}
-	l, ok, err := v.list(q.Target, q.Source)
-	if err != nil {
-		return page, err
-	}
-	if !ok {
-		return page, checkPosition(q.After)
-	}
-	keep := func(uint64) bool { return true }
-	if q.DIDs != nil {
-		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
-			return page, err
-		}
-	}
-	if err := checkPosition(q.After); err != nil {
-		return page, err
-	}
-	// Only a walk from the oldest link on tells which link is an account's first.
-	var firsts []position
-	seen := map[uint64]struct{}{}
-	sc := l.scan(nil, true)
-	for n := 0; sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
-			return page, err
-		}
-		p, err := l.position(sc)
-		if err != nil {
-			return page, err
-		}
-		if _, ok := seen[p.actor]; ok || !keep(p.actor) || v.hides(p.actor) {
-			continue
-		}
-		seen[p.actor] = struct{}{}
-		firsts = append(firsts, p)
-	}
-	if err := sc.Err(); err != nil {
-		return page, err
-	}
-	page.Total = int64(len(firsts))
-	slices.Reverse(firsts)
-	if q.After != nil {
-		start, _ := slices.BinarySearchFunc(firsts, q.After, func(p position, after []byte) int {
-			if slices.Compare(p.append(nil), after) <= 0 {
-				return -1
-			}
-			return 1
-		})
-		firsts = firsts[start:]
-	}
-	if len(firsts) > q.Limit {
-		firsts = firsts[:q.Limit]
-		page.Next = firsts[q.Limit-1].append(nil)
-	}
-	ids := make([]uint64, len(firsts))
-	for i, p := range firsts {
-		ids[i] = p.actor
-	}
-	dids, err := s.dids(ctx, ids)
-	if err != nil {
-		return page, err
-	}
-	for _, id := range ids {
-		page.Items = append(page.Items, dids[id])
-	}
-	return page, nil
 }
 
 // Sources counts the links to a target by source, in the order in which the sources were first seen.
@@ -151,7 +83,7 @@ func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, erro
 		if err != nil {
 			return nil, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
 		}
-		l := list{v: v, prefix: appendID(key[:len(key):len(key)], id)}
+		l := v.listOf(appendID(key[:len(key):len(key)], id))
 		source, err := s.source(ctx, id)
 		if err != nil {
 			return nil, err

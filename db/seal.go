@@ -58,7 +58,7 @@ func (s *Store) freeze() {
 	v := *s.version.Load()
 	fz := &frozen{below: len(v.files.files), row: manifestRow{
 		FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
-		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'],
+		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.maxUS,
 	}}
 	for i, stack := range v.stacks() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
@@ -144,6 +144,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 	}
 	info, err := segment.Write(path, map[string]string{
 		"from_seq": strconv.FormatUint(row.FromSeq, 10), "to_seq": strconv.FormatUint(row.ToSeq, 10), "instance": s.instance,
+		"newest_us": strconv.FormatInt(row.NewestUS, 10),
 	}, inputs, segment.Options{Step: s.cfg.Step})
 	if err != nil {
 		return nil, err

@@ -59,6 +59,7 @@ type Link struct {
 // Batch is a run of events from one upstream host, in the order that it sent them.
 type Batch struct {
 	Host   string
+	Kind   string // of the host: v2 or v1; empty: v2
 	Events []Event
 	Seq    uint64 // of the last event seen, whether it concerned the index or not; 0: that of the last of Events
 	TimeUS int64  // its time; unused when Seq is 0
@@ -91,7 +92,8 @@ type Record struct {
 type Page[T any] struct {
 	Total int64
 	Items []T
-	Next  []byte // where the next page starts; nil at the end. Opaque; pass it back as After.
+	Times []int64 // of Links: the time of each item, microseconds since 1970, by which the list is ordered
+	Next  []byte  // where the next page starts; nil at the end. Opaque; pass it back as After.
 }
 
 // ListQuery asks for the links to a target from one source.
@@ -102,6 +104,8 @@ type ListQuery struct {
 	Limit   int      // items in a page, at least 1
 	After   []byte   // a Page's Next, of the same query; nil: the first page
 	Reverse bool     // oldest first
+	Since   int64    // only links of this time or later, microseconds since 1970; 0: from the beginning
+	Until   int64    // only links of before this time; 0: to the end
 }
 
 // ManyQuery asks for what else the records link to that link to a target: from each of them, the links at Other.

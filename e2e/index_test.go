@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/model"
@@ -30,7 +32,10 @@ func (x index) get(ctx context.Context, path string, q url.Values, answer any) e
 	return nil
 }
 
-const xrpc = "/xrpc/blue.microcosm.links."
+const (
+	xrpc = "/xrpc/blue.microcosm.links."
+	own  = "/xrpc/dev.weft.links."
+)
 
 func subject(target string, source db.Source) url.Values {
 	return url.Values{"subject": {target}, "source": {source.Collection + ":" + bare(source.Path)}}
@@ -70,7 +75,11 @@ func (x index) Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], e
 		Records []db.Record
 		Cursor  *string
 	}
-	err := x.get(ctx, xrpc+"getBacklinks", v, &a)
+	method := xrpc + "getBacklinks"
+	if span(v, q.Since, q.Until) {
+		method = own + "getBacklinks"
+	}
+	err := x.get(ctx, method, v, &a)
 	return db.Page[db.Record]{Total: a.Total, Items: a.Records, Next: next(a.Cursor)}, err
 }
 
@@ -78,10 +87,103 @@ func (x index) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error
 	var a struct {
 		Total       int64
 		LinkingDIDs []string `json:"linking_dids"`
+		DIDs        []string
 		Cursor      *string
 	}
-	err := x.get(ctx, xrpc+"getBacklinkDids", pageOf(q), &a)
-	return db.Page[string]{Total: a.Total, Items: a.LinkingDIDs, Next: next(a.Cursor)}, err
+	v, method := pageOf(q), xrpc+"getBacklinkDids"
+	if span(v, q.Since, q.Until) {
+		method = own + "getBacklinkDids"
+	}
+	err := x.get(ctx, method, v, &a)
+	return db.Page[string]{Total: a.Total, Items: append(a.LinkingDIDs, a.DIDs...), Next: next(a.Cursor)}, err
+}
+
+// span asks for a span of time; false when there is none to ask for.
+func span(v url.Values, since, until int64) bool {
+	for name, us := range map[string]int64{"since": since, "until": until} {
+		if us != 0 {
+			v.Set(name, time.UnixMicro(us).UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return since != 0 || until != 0
+}
+
+// Counts asks for a hundred at a time.
+func (x index) Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error) {
+	type pair struct {
+		Subject string `json:"subject"`
+		Source  string `json:"source"`
+	}
+	var counts []db.PairCount
+	for some := range slices.Chunk(pairs, 100) {
+		var in struct {
+			Pairs []pair `json:"pairs"`
+		}
+		for _, p := range some {
+			in.Pairs = append(in.Pairs, pair{p.Target, p.Source.Collection + ":" + bare(p.Source.Path)})
+		}
+		body, err := post(ctx, x.base+own+"batchCounts", in)
+		if err != nil {
+			return nil, err
+		}
+		var a struct{ Counts []struct{ Links, DIDs int64 } }
+		if err := json.Unmarshal(body, &a); err != nil {
+			return nil, err
+		}
+		for _, c := range a.Counts {
+			counts = append(counts, db.PairCount(c))
+		}
+	}
+	return counts, nil
+}
+
+func (x index) AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error) {
+	if q.Sources != nil && len(q.Sources) == 0 {
+		return db.Page[db.AccountLink]{}, nil // HTTP has no way to ask for nothing
+	}
+	v := url.Values{"did": {q.DID}, "limit": {strconv.Itoa(q.Limit)}}
+	for _, s := range q.Sources {
+		v.Add("source", s.Collection+":"+bare(s.Path))
+	}
+	if q.After != nil {
+		v.Set("cursor", string(q.After))
+	}
+	span(v, q.Since, q.Until)
+	var a struct {
+		Links []struct {
+			db.Record
+			Time            time.Time
+			Source, Subject string
+		}
+		Cursor *string
+	}
+	err := x.get(ctx, own+"getAccountBacklinks", v, &a)
+	page := db.Page[db.AccountLink]{Next: next(a.Cursor)}
+	for _, l := range a.Links {
+		page.Items = append(page.Items, db.AccountLink{Record: l.Record, Path: sourceOf(l.Source).Path, Target: l.Subject, TimeUS: l.Time.UnixMicro()})
+	}
+	return page, err
+}
+
+func (x index) AccountSources(ctx context.Context, did string) ([]db.AccountCount, error) {
+	var a struct {
+		Sources []struct {
+			Source string
+			Links  int64
+		}
+	}
+	err := x.get(ctx, own+"getAccountCounts", url.Values{"did": {did}}, &a)
+	var counts []db.AccountCount
+	for _, s := range a.Sources {
+		counts = append(counts, db.AccountCount{Source: sourceOf(s.Source), Links: s.Links})
+	}
+	return counts, err
+}
+
+// sourceOf reads a source as weft writes it.
+func sourceOf(text string) db.Source {
+	collection, path, _ := strings.Cut(text, ":")
+	return db.Source{Collection: collection, Path: strings.TrimPrefix(path, ".")}
 }
 
 func (x index) Sources(ctx context.Context, target string) ([]db.SourceCount, error) {

@@ -94,8 +94,9 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 
 	g, ctx := errgroup.WithContext(ctx)
 	weft := &service{
-		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
+		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
+		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"), rate: cmd.Int("rate-limit"), accessLog: cmd.Bool("access-log"),
 	}
 	up := make(chan string, 1)
 	weft.up = func(queries string) { up <- queries }
@@ -190,6 +191,8 @@ func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
 			show("the accounts on the longest list", xrpc+"getManyToMany", "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
 		}
 	}
+	show("all that links to the most followed account or to anything of it, newest first", "/xrpc/dev.weft.links.getAccountBacklinks", "did", popular[min(1, len(popular)-1)].target, "limit", "5")
+	fmt.Fprintf(w, "  # what links now, as it comes\n  curl -N '%s/events?wantedSources=app.bsky.graph.follow:subject'\n\n", base)
 	fmt.Fprintf(w, "  # the index itself\n  curl '%s/'\n\n", base)
 	if metrics != "" {
 		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", metrics)

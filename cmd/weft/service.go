@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,7 +24,7 @@ import (
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
 type service struct {
-	jetstream  string
+	jetstream  []string // the preferred one first
 	key        string
 	from       ingest.From
 	data       string
@@ -33,9 +34,22 @@ type service struct {
 	listen     string
 	metrics    string // address; empty: none
 	didWeb     string
-	logger     *slog.Logger
-	up         func(url string) // called once queries are answered
 
+	addressHeader string // in which a proxy says whom a request is from; empty: none
+	perAddress    int    // subscribers of one address; 0: the default
+	rate          int    // requests of one address in a minute; 0: any number
+	accessLog     bool
+	logger        *slog.Logger
+	up            func(url string) // called once queries are answered
+
+	slice    ingest.SliceConfig
+	keeps    *ingest.Slice // the same; nil: all
+	change   sliceChange
+	yes      bool      // a large backfill is meant
+	yesAbove int64     // what is large, in bytes; 0: yesAbove
+	stderr   io.Writer // where a bar shows how far a replay is; nil: nowhere
+
+	sliceState ingest.SliceState
 	metricsURL string // set before up is called; empty: none
 
 	stopping atomic.Bool
@@ -68,14 +82,23 @@ func (s *service) run(ctx context.Context) (err error) {
 		err = errors.Join(err, s.store.Close())
 	}()
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
+	if err := s.applySlice(ctx); err != nil {
+		return err
+	}
+	if err := s.planBackfill(ctx); err != nil {
+		return err
+	}
 	s.ingest = ingest.New(ingest.Config{
-		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
-		Bodies: s.bodies != db.BodiesOff,
+		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
-		Ready: s.ready, Logger: s.logger, Metrics: registry,
+		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
+		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
+	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
 
 	// Reading and writing end apart: queries are answered until all is committed.
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
@@ -85,6 +108,17 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.stderr != nil {
+		s.start(g, "progress", func() error {
+			s.showProgress(ingestCtx, s.stderr)
+			return nil
+		})
+	}
+	streamed := make(chan struct{})
+	s.start(g, "streams", func() error {
+		defer close(streamed)
+		return handler.Run(streamCtx)
+	})
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
 		defer close(ingested)
@@ -116,6 +150,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.logger.Info("closing connections")
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
+		// Each subscriber gets what is committed, and a goodbye.
+		endStreams()
+		select {
+		case <-streamed:
+		case <-drain.Done():
+		}
 		for _, server := range servers {
 			if err := server.Shutdown(drain); err != nil {
 				errs = append(errs, server.Close())
@@ -180,6 +220,17 @@ func (s *service) start(g *errgroup.Group, name string, do func() error) {
 		}()
 		return do()
 	})
+}
+
+// upstreamStatus is what /status says of the upstream.
+type upstreamStatus struct {
+	ingest.Status
+	Slice string        `json:"slice"`
+	Parts []ingest.Part `json:"parts"` // since when each is complete
+}
+
+func (s *service) upstream() any {
+	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
 }
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.

@@ -20,6 +20,9 @@ type Index interface {
 	Sources(ctx context.Context, target string) ([]db.SourceCount, error)
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
+	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
+	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
+	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
 	Stats(ctx context.Context) (db.Stats, error)
 }
 
@@ -27,6 +30,9 @@ type Index interface {
 type Depth struct {
 	Page int  // items in a page
 	Many bool // many-to-many too, over every path of the list's collection
+	// Retimed: the upstream has sent events again with other times, of which the index keeps the first and the model knows
+	// the last. Links are then not compared by time.
+	Retimed bool
 }
 
 // Compare asks an index everything that the model knows, and returns the first difference. What the index holds beyond
@@ -44,7 +50,7 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 			paths[list.Source.Collection] = map[string]bool{}
 		}
 		paths[list.Source.Collection][list.Source.Path] = true
-		if err := compareList(ctx, x, list, links, depth.Page); err != nil {
+		if err := compareList(ctx, x, list, links, depth); err != nil {
 			return err
 		}
 	}
@@ -52,6 +58,12 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 		if err := compareSources(ctx, x, target, of, lists); err != nil {
 			return err
 		}
+	}
+	if err := compareBatch(ctx, x, lists); err != nil {
+		return err
+	}
+	if err := compareAccounts(ctx, x, lists, depth); err != nil {
+		return err
 	}
 	if depth.Many {
 		for list, links := range lists {
@@ -72,7 +84,8 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 	return nil
 }
 
-func compareList(ctx context.Context, x Index, list List, want []Link, page int) error {
+func compareList(ctx context.Context, x Index, list List, want []Link, depth Depth) error {
+	page := depth.Page
 	links, err := x.CountLinks(ctx, list.Target, list.Source)
 	if err != nil {
 		return err
@@ -105,7 +118,12 @@ func compareList(ctx context.Context, x Index, list List, want []Link, page int)
 			return fmt.Errorf("%v (reverse %t): %w", list, reverse, err)
 		}
 	}
-	return compareDIDs(ctx, x, list, want, page)
+	if !depth.Retimed {
+		if err := compareSpans(ctx, x, list, want, page); err != nil {
+			return err
+		}
+	}
+	return compareDIDs(ctx, x, list, want, db.ListQuery{Target: list.Target, Source: list.Source, Limit: page})
 }
 
 // difference names a link that is in only one of the two.
@@ -153,16 +171,15 @@ func sameOrder(got []db.Record, want []Link) error {
 	return nil
 }
 
-func compareDIDs(ctx context.Context, x Index, list List, want []Link, page int) error {
+func compareDIDs(ctx context.Context, x Index, list List, want []Link, q db.ListQuery) error {
 	firsts := map[string]uint64{} // the rank of each account's first link
 	for _, l := range want {      // newest first: the last one stays
 		firsts[l.Record.DID] = l.Rank
 	}
-	q := db.ListQuery{Target: list.Target, Source: list.Source, Limit: page}
 	got, err := walk(func(after []byte) (db.Page[string], error) {
 		q.After = after
 		return x.DIDs(ctx, q)
-	}, page)
+	}, q.Limit)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,241 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"weft.dev/weft/api/lexicons"
+)
+
+// tableOfRoutes is a path of each route.
+func tableOfRoutes() []string {
+	var paths []string
+	for _, r := range newServer(Config{}).routes() {
+		paths = append(paths, strings.ReplaceAll(r.path, "{nsid}", "blue.microcosm.links.getBacklinks"))
+	}
+	return paths
+}
+
+// TestDefinitions: all that is defined is answered, all that is answered is defined, and each word of it is explained.
+func TestDefinitions(t *testing.T) {
+	t.Parallel()
+	answered := newServer(Config{}).answers()
+	for _, def := range definitions.Defs {
+		if _, ok := answered[def.Path]; !ok && !streams[def.Path] {
+			t.Errorf("nothing answers at %s", def.Path)
+		}
+		delete(answered, def.Path)
+		if def.Description == "" || def.Output == nil || len(def.Errors) == 0 {
+			t.Errorf("%s lacks a description, an output or its errors", def.Path)
+		}
+		if def.Parameters == nil {
+			continue
+		}
+		for _, p := range def.Parameters.Properties {
+			if p.Description == "" {
+				t.Errorf("%s: %s has no description", def.Path, p.Name)
+			}
+			if p.Type == "integer" && (p.Minimum == nil || p.Maximum == nil || p.Default == nil) {
+				t.Errorf("%s: %s lacks a bound or a default", def.Path, p.Name)
+			}
+			if p.Type == "array" && p.MaxLength == 0 {
+				t.Errorf("%s: %s may be given any number of times", def.Path, p.Name)
+			}
+		}
+		for _, name := range def.Parameters.Required {
+			if def.Param(name) == nil {
+				t.Errorf("%s requires %s, which it doesn't define", def.Path, name)
+			}
+		}
+		if cursor := def.Param("cursor"); cursor != nil && !streams[def.Path] && cursor.MaxLength != maxCursor {
+			t.Errorf("%s: a cursor has up to %d bytes, not %d", def.Path, maxCursor, cursor.MaxLength)
+		}
+	}
+	for path := range answered {
+		t.Errorf("%s is answered and nowhere defined", path)
+	}
+}
+
+// right is a query that each route answers.
+func right(def *lexicons.Def) url.Values {
+	v := url.Values{}
+	if def.Parameters == nil {
+		return v
+	}
+	for _, name := range def.Parameters.Required {
+		switch name {
+		case "subject", "target":
+			v.Set(name, post)
+		case "source":
+			v.Set(name, like)
+		case "collection":
+			v.Set(name, "app.bsky.feed.like")
+		case "did":
+			v.Set(name, alice)
+		default:
+			v.Set(name, ".subject.uri")
+		}
+	}
+	return v
+}
+
+// TestEveryParameterWrong: each parameter of each route, wrong in every way that its definition tells wrong from right, is a 400
+// that begins with its name. That also shows that each is read.
+func TestEveryParameterWrong(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	for _, def := range definitions.Defs {
+		if def.Parameters == nil || def.Method() != "GET" {
+			continue
+		}
+		if !streams[def.Path] {
+			get(t, h, def.Path+"?"+right(def).Encode())
+		}
+		for _, p := range def.Parameters.Properties {
+			for what, raw := range wrongWays(def, p) {
+				t.Run(def.Path+" "+p.Name+" "+what, func(t *testing.T) {
+					t.Parallel()
+					q := right(def)
+					q.Del(p.Name)
+					w := do(h, "GET", def.Path+"?"+q.Encode()+raw)
+					if message := dig(t, w.Body.String(), "message"); w.Code != 400 || !strings.HasPrefix(message, "\"`"+p.Name+"` ") {
+						t.Errorf("%d %.300s", w.Code, w.Body)
+					}
+				})
+			}
+		}
+	}
+}
+
+// wrongWays is ways in which a parameter can be wrong, as what is appended to a query without it.
+func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
+	give := func(values ...string) string {
+		var b strings.Builder
+		for _, v := range values {
+			b.WriteString("&" + p.Name + "=" + v)
+		}
+		return b.String()
+	}
+	good := right(def).Get(p.Name)
+	ways := map[string]string{
+		"bad escape":  give("%zz"),
+		"half escape": give("at%2"),
+		"not UTF-8":   give("https://example.com/%ff"),
+		"raw bytes":   give("https://example.com/\xff"),
+		"NUL":         give("https://example.com/%00"),
+	}
+	inner := p.Schema
+	if p.Type == "array" {
+		inner = *p.Items
+		var many []string
+		for i := range p.MaxLength + 1 {
+			switch {
+			case inner.Format == "uri", inner.Format == "did":
+				many = append(many, fmt.Sprintf("did:plc:n%d", i))
+			case inner.Format == "nsid":
+				many = append(many, fmt.Sprintf("a.b.c%d", i))
+			default:
+				many = append(many, fmt.Sprintf("a.b.c:n%d", i))
+			}
+		}
+		ways["too many"] = give(many...)
+	} else {
+		ways["twice"] = give(good, good)
+		if p.Name != "from_dids" { // a list, and an empty one is no filter
+			ways["empty"] = give("")
+			ways["no ="] = "&" + p.Name
+		}
+		if def.Requires(p.Name) {
+			ways["missing"] = ""
+		}
+	}
+	switch inner.Type {
+	case "integer":
+		for _, v := range []string{"-1", "+1", "0x1", "1.5", "1e2", "x", "%20", "99999999999999999999999", fmt.Sprint(*inner.Maximum + 1), fmt.Sprint(*inner.Minimum - 1)} {
+			ways["number "+v] = give(url.QueryEscape(v))
+		}
+	case "boolean":
+		for _, v := range []string{"1", "yes", "TRUE", "True", "false "} {
+			ways["flag "+v] = give(url.QueryEscape(v))
+		}
+	case "string":
+		if inner.MaxLength > 0 {
+			ways["too long"] = give("https://example.com/" + strings.Repeat("x", inner.MaxLength))
+		}
+	}
+	switch inner.Format {
+	case "did", "uri", "nsid":
+		for _, v := range []string{"hello", "did:", "did:plc:", "at://", "alice.example.com!", "../etc/passwd"} {
+			ways[inner.Format+" "+v] = give(url.QueryEscape(v))
+		}
+	case "datetime":
+		for _, v := range []string{"yesterday", "2026", "2026-07-01", "2026-07-01T00:00:00", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "99999-01-01T00:00:00Z", "1751328000"} {
+			ways["time "+v] = give(url.QueryEscape(v))
+		}
+	}
+	return ways
+}
+
+// TestReference: docs/reference.md is what the definitions say.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	const file = "../docs/reference.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(markdown()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != markdown() {
+		t.Errorf("%s is not what the definitions say: go test ./api -run TestReference -update writes it anew", file)
+	}
+}
+
+// TestDocuments: what is served is what is there, and the OpenAPI document refers to nothing that it lacks.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	var list struct{ Lexicons []string }
+	if err := json.Unmarshal([]byte(get(t, h, "/lexicons")), &list); err != nil || len(list.Lexicons) != len(definitions.Files) {
+		t.Fatalf("%d of %d lexicons, %v", len(list.Lexicons), len(definitions.Files), err)
+	}
+	for _, id := range list.Lexicons {
+		if got := get(t, h, "/lexicons/"+id); got != string(definitions.Files[id]) || get(t, h, "/lexicons/"+id+".json") != got {
+			t.Errorf("%s is served otherwise: %s", id, got)
+		}
+	}
+	if w := do(h, "GET", "/lexicons/com.example.nothing"); w.Code != 404 {
+		t.Errorf("an unknown lexicon: %d", w.Code)
+	}
+	text := get(t, h, "/openapi.json")
+	var doc struct {
+		OpenAPI    string
+		Paths      map[string]any
+		Components struct{ Schemas map[string]any }
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || doc.OpenAPI != "3.1.0" {
+		t.Fatal(err)
+	}
+	for _, def := range definitions.Defs {
+		if doc.Paths[def.Path] == nil {
+			t.Errorf("%s is not in the OpenAPI document", def.Path)
+		}
+	}
+	for _, m := range regexp.MustCompile(`"\$ref":"#/components/schemas/([^"]*)"`).FindAllStringSubmatch(text, -1) {
+		if doc.Components.Schemas[m[1]] == nil {
+			t.Errorf("the OpenAPI document refers to %s, which it lacks", m[1])
+		}
+	}
+	if names := strings.Join(slices.Sorted(slices.Values(list.Lexicons)), " "); !strings.Contains(names, "blue.microcosm.links.getBacklinks ") {
+		t.Errorf("the lexicons are %s", names)
+	}
+}

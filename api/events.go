@@ -1,0 +1,114 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"weft.dev/weft/api/stream"
+)
+
+// sseBeat is how often a stream with nothing to say shows that it is there: below the idle limit of a proxy, which is mostly a
+// minute.
+const sseBeat = 20 * time.Second
+
+// subscribeEvents serves /events.
+func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
+	p := parseQuery(definitions.At("/events"), r.URL.RawQuery)
+	// A browser that comes back sends the same address again, and where it was in a header.
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		p.text("cursor")
+		p.raw["cursor"] = nil
+		if cursor := p.streamCursor("Last-Event-ID", last); p.err == nil {
+			s.events(w, r, p, cursor)
+			return
+		}
+	}
+	s.events(w, r, p, nil)
+}
+
+func (s *server) events(w http.ResponseWriter, r *http.Request, p *params, cursor *uint64) {
+	sub, err := s.subscribe(r.Context(), p, stream.Options{Cursor: cursor})
+	if err != nil {
+		writeFailure(w, r, s.failureOf(r.Context(), r, err))
+		return
+	}
+	defer sub.Close()
+	leave := s.seat(w, r)
+	if leave == nil {
+		return
+	}
+	defer leave()
+	s.metrics.subscribers.WithLabelValues("events").Inc()
+	defer s.metrics.subscribers.WithLabelValues("events").Dec()
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", cacheNever)
+	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
+	s.metrics.closed(s.writeEvents(w, r, sub))
+}
+
+// writeEvents writes until something ends it, and returns what, for the metrics.
+func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream.Subscription) (reason string) {
+	out := http.NewResponseController(w)
+	send := func(b []byte) error {
+		if err := out.SetWriteDeadline(time.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	buf := appendPlace(nil, sub) // so that a client sees at once that it is in
+	var wanted []int
+	for {
+		if err := send(buf); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return "ConsumerTooSlow"
+			}
+			return "Gone"
+		}
+		buf = buf[:0]
+		if cap(buf) > 4<<10 {
+			buf = nil
+		}
+		for len(buf) == 0 {
+			events, err := sub.Next(r.Context(), sseBeat)
+			if f := streamFailure(err); f != nil {
+				data, _ := json.Marshal(struct {
+					Kind string `json:"kind"`
+					*failure
+				}{"end", f})
+				_ = send(append(append(append(buf, "event: end\ndata: "...), data...), "\n\n"...))
+				return f.Name
+			} else if err != nil {
+				if r.Context().Err() == nil {
+					s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
+				}
+				return "Gone"
+			}
+			if events == nil {
+				buf = appendPlace(buf, sub)
+			}
+			for _, e := range events {
+				var account bool
+				if wanted, account = sub.Wanted(e, wanted[:0]); account || len(wanted) > 0 {
+					buf = appendEvent(buf, e, wanted, sub.Replay(e.Seq))
+					s.metrics.frames.Inc()
+				}
+			}
+		}
+	}
+}
+
+// appendPlace says where the stream is: an event without data, of which a browser tells nobody and keeps the id. So a client
+// loses nothing that comes before its first event, and one that wants little needn't go through all again.
+func appendPlace(dst []byte, sub *stream.Subscription) []byte {
+	dst = append(dst, "id: "...)
+	dst = strconv.AppendUint(dst, sub.Cursor(), 10)
+	return append(dst, "\n\n"...)
+}

@@ -1,0 +1,149 @@
+package lexicons
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"weft.dev/weft/link"
+)
+
+// Problem is what is wrong with a value, and where: pairs[3].subject; empty for the value itself.
+type Problem struct {
+	Path string
+	Text string // in words that follow the path
+}
+
+func (p *Problem) Error() string { return "`" + p.Path + "` " + p.Text }
+
+// Check holds a value, as json.Unmarshal gives it to an any, against a schema. Members that the schema doesn't have are
+// let through, as lexicons do. strict refuses them: what we answer is all written down.
+func (t *Table) Check(s *Schema, v any, strict bool) *Problem { return t.check(s, v, "", strict) }
+
+func (t *Table) check(s *Schema, v any, at string, strict bool) *Problem {
+	s = t.Resolve(s)
+	wrong := func(format string, args ...any) *Problem { return &Problem{at, fmt.Sprintf(format, args...)} }
+	switch s.Type {
+	case "unknown":
+	case "object":
+		members, ok := v.(map[string]any)
+		if !ok {
+			return wrong("must be an object")
+		}
+		return t.checkMembers(s, members, at, strict)
+	case "array":
+		items, ok := v.([]any)
+		if !ok {
+			return wrong("must be an array")
+		}
+		if s.MaxLength > 0 && len(items) > s.MaxLength {
+			return wrong("has %d items: at most %d are allowed", len(items), s.MaxLength)
+		}
+		for i, item := range items {
+			if p := t.check(s.Items, item, fmt.Sprintf("%s[%d]", at, i), strict); p != nil {
+				return p
+			}
+		}
+	case "boolean":
+		if _, ok := v.(bool); !ok {
+			return wrong("must be true or false")
+		}
+	case "integer":
+		n, ok := integer(v)
+		if !ok {
+			return wrong("must be a whole number")
+		}
+		if s.Minimum != nil && n < *s.Minimum || s.Maximum != nil && n > *s.Maximum {
+			return wrong("is out of its range")
+		}
+	case "string":
+		text, ok := v.(string)
+		if !ok {
+			return wrong("must be a string")
+		}
+		return s.checkText(text, at)
+	default:
+		return wrong("has the type %q, of which nothing is known", s.Type)
+	}
+	return nil
+}
+
+func (t *Table) checkMembers(s *Schema, members map[string]any, at string, strict bool) *Problem {
+	within := func(name string) string {
+		if at == "" {
+			return name
+		}
+		return at + "." + name
+	}
+	for _, name := range s.Required {
+		if _, ok := members[name]; !ok {
+			return &Problem{within(name), "is missing: it is required"}
+		}
+	}
+	for _, p := range s.Properties {
+		v, ok := members[p.Name]
+		if !ok || v == nil && slices.Contains(s.Nullable, p.Name) {
+			continue
+		}
+		if problem := t.check(&p.Schema, v, within(p.Name), strict); problem != nil {
+			return problem
+		}
+	}
+	for name := range members {
+		if strict && s.Properties.Get(name) == nil {
+			return &Problem{within(name), "is nowhere defined"}
+		}
+	}
+	return nil
+}
+
+func (s *Schema) checkText(text, at string) *Problem {
+	switch {
+	case !utf8.ValidString(text):
+		return &Problem{at, "is not UTF-8"}
+	case s.MaxLength > 0 && len(text) > s.MaxLength:
+		return &Problem{at, fmt.Sprintf("is too long: at most %d bytes are allowed", s.MaxLength)}
+	case s.Enum != nil && !slices.Contains(s.Enum, text):
+		return &Problem{at, fmt.Sprintf("must be one of %q", s.Enum)}
+	}
+	if what := WrongFormat(s.Format, text); what != "" {
+		return &Problem{at, what}
+	}
+	return nil
+}
+
+// WrongFormat says what is wrong with a text of a format, in words that follow its name; empty when nothing is.
+func WrongFormat(format, text string) string {
+	ok, what := true, ""
+	switch format {
+	case "did":
+		ok, what = link.ValidDID(text), "must be a DID"
+	case "nsid":
+		ok, what = link.ValidNSID(text), "must be an NSID"
+	case "record-key":
+		ok, what = link.ValidRecordKey(text), "must be a record key"
+	case "uri":
+		_, kind := link.Parse(text)
+		ok, what = kind != link.None, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB"
+	case "datetime":
+		_, err := time.Parse(time.RFC3339, text)
+		ok, what = err == nil, "must be a time such as 2026-07-01T12:00:00Z"
+	}
+	if ok {
+		return ""
+	}
+	return what
+}
+
+func integer(v any) (int64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return int64(v), v == float64(int64(v))
+	case json.Number:
+		n, err := v.Int64()
+		return n, err == nil
+	}
+	return 0, false
+}

@@ -1,0 +1,65 @@
+// Package stream follows the log: it keeps the newest events in memory for all subscribers together, hands over from the log on disk to
+// them without loss or repeat, holds what may be taken back, and filters. It knows nothing of HTTP.
+package stream
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// Event is a row of the log as subscribers see it.
+type Event struct {
+	db.LogEntry
+	Links []Link // what was removed, then what was added
+	At    time.Time
+}
+
+// Link is a link that was removed or added.
+type Link struct {
+	Removed    bool
+	Source     string // collection:path
+	Subject    string
+	SubjectDID string // the account that the subject is or belongs to; empty: none
+
+	// pair is, of a link that was added and removed again within the hold, the row of the other end; 0: none. The tail
+	// sets it when it reads the removal.
+	pair atomic.Uint64
+}
+
+// newEvent reads a row; at is when it came.
+func newEvent(e db.LogEntry, at time.Time) *Event {
+	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added))}
+	for i, l := range slices.Concat(e.Removed, e.Added) {
+		ev.Links = append(ev.Links, Link{Removed: i < len(e.Removed), Source: sourceText(e.Collection, l.Path), Subject: l.Target, SubjectDID: subjectDID(l.Target)})
+	}
+	return ev
+}
+
+// sourceText writes a source so that it is read as the same: a path that would lose its leading dot gets another one.
+func sourceText(collection, path string) string {
+	if path == "" || path[0] == '.' {
+		return collection + ":." + path
+	}
+	return collection + ":" + path
+}
+
+// subjectDID is the DID of a subject: itself, or the authority of an at-uri.
+func subjectDID(subject string) string {
+	if strings.HasPrefix(subject, "did:") {
+		return subject
+	}
+	rest, ok := strings.CutPrefix(subject, "at://")
+	if !ok {
+		return ""
+	}
+	did, _, _ := strings.Cut(rest, "/")
+	if !link.ValidDID(did) {
+		return ""
+	}
+	return did
+}

@@ -1,0 +1,205 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// Options say what a subscription begins with.
+type Options struct {
+	// Cursor is where to begin: behind this row of the log, or, from 10^15 up, with the events of this time, in microseconds
+	// since 1970. Nil: with what comes next.
+	Cursor *uint64
+	Hold   bool // hold links that may be taken back, and leave out those that are
+	Filter Filter
+}
+
+// timesFrom is the least cursor that is a time: 2001, in microseconds. A thousand events a second take thirty thousand years to
+// get there.
+const timesFrom = 1_000_000_000_000_000
+
+// Subscription is one subscriber's place in the log. Filter may be called at any time; the rest is for one goroutine.
+type Subscription struct {
+	tail    *Tail
+	match   atomic.Pointer[Matcher]
+	hold    bool
+	at      uint64 // all rows up to here were handed over
+	replay  uint64 // rows up to here were there before the subscription
+	current bool   // it has reached the tail
+	heldBy  uint64 // rows behind this one were held; only when reached
+}
+
+// Subscribe enters a subscriber, who has to Close it. ErrFuture, ErrOutdated and ErrClosed are to be told to who asked.
+func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
+	at, err := t.begin(ctx, o.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.enter(ctx); err != nil {
+		return nil, err
+	}
+	s := &Subscription{tail: t, hold: o.Hold, at: at, replay: t.cfg.Log.Seq()}
+	s.Filter(o.Filter)
+	return s, nil
+}
+
+// begin finds the row behind which a cursor is.
+func (t *Tail) begin(ctx context.Context, cursor *uint64) (uint64, error) {
+	seq := t.cfg.Log.Seq()
+	if cursor == nil {
+		return seq, nil
+	}
+	at := *cursor
+	if at >= timesFrom {
+		if at > uint64(t.cfg.Now().UnixMicro()) {
+			return 0, ErrFuture
+		}
+		found, err := t.cfg.Log.SeqAt(ctx, int64(at))
+		if errors.Is(err, db.ErrLogPruned) {
+			return 0, ErrOutdated
+		}
+		return found, err
+	}
+	if at > seq {
+		return 0, ErrFuture
+	}
+	if _, _, err := t.cfg.Log.Log(ctx, at, 1); errors.Is(err, db.ErrLogPruned) {
+		return 0, ErrOutdated
+	} else if err != nil {
+		return 0, err
+	}
+	return at, nil
+}
+
+// Filter replaces the filter.
+func (s *Subscription) Filter(f Filter) { s.match.Store(f.Match()) }
+
+// Close leaves.
+func (s *Subscription) Close() { s.tail.leave() }
+
+// Replay says whether a row was there before the subscription.
+func (s *Subscription) Replay(seq uint64) bool { return seq <= s.replay }
+
+// Cursor is where a subscription that goes on later has to begin.
+func (s *Subscription) Cursor() uint64 { return s.at }
+
+// batch is how many events are handed over at once.
+const batch = 512
+
+// Next gives the next events, wanted or not, in order; Wanted tells. It waits for them for so long, and gives none when none
+// has come. ErrTooSlow and ErrOutdated say that the subscriber has fallen behind what is kept, ErrClosed that there is no more.
+func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, error) {
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		t := s.tail
+		t.mu.Lock()
+		first, events, changed, closed, now := t.first, t.events, t.changed, t.closed, t.cfg.Now()
+		last := t.last
+		t.mu.Unlock()
+		if s.at < first {
+			if s.current && !s.hold {
+				return nil, ErrTooSlow
+			}
+			events, err := s.readLog(ctx, first)
+			if err != nil || len(events) > 0 {
+				return events, err
+			}
+			continue
+		}
+		if !s.current {
+			s.current, s.heldBy = true, s.at
+		}
+		i := sort.Search(len(events), func(i int) bool { return events[i].Seq > s.at })
+		events = events[i:min(len(events), i+batch)]
+		var due <-chan time.Time
+		if len(events) == 0 {
+			s.at = max(s.at, last)
+		} else if s.hold {
+			n := 0 // the times of those from before the tail may lie in any order
+			for n < len(events) && now.Sub(events[n].At) >= t.cfg.Hold {
+				n++
+			}
+			if n == 0 && !closed {
+				// Rounded, so that a stream of events makes not a wake-up of each.
+				timer := time.NewTimer(max(t.cfg.Hold-now.Sub(events[0].At), 50*time.Millisecond))
+				defer timer.Stop()
+				due = timer.C
+			}
+			events = events[:n]
+		}
+		if len(events) > 0 {
+			s.at = events[len(events)-1].Seq
+			return events, nil
+		}
+		if closed {
+			return nil, ErrClosed
+		}
+		if due != nil {
+			changed = nil // what is due first is known
+		}
+		select {
+		case <-changed:
+		case <-due:
+		case <-timeout.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// readLog reads what lies before the tail from the log.
+func (s *Subscription) readLog(ctx context.Context, first uint64) ([]*Event, error) {
+	t := s.tail
+	select {
+	case t.reads <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-t.reads }()
+	s.current = false
+	entries, last, err := t.cfg.Log.Log(ctx, s.at, int(min(readRows, first-s.at)))
+	if errors.Is(err, db.ErrLogPruned) {
+		return nil, ErrOutdated
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.at = last
+	events := make([]*Event, len(entries))
+	for i, e := range entries {
+		events[i] = newEvent(e, time.UnixMicro(e.TimeUS))
+	}
+	return events, nil
+}
+
+// Wanted gives the links of an event that the subscriber wants, by their places in it, appended to dst. account says that it is
+// an account's change that is wanted.
+func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
+	m := s.match.Load()
+	if !m.Event(e) {
+		return dst, false
+	}
+	if e.Op == db.OpAccount {
+		return dst, true
+	}
+	for i := range e.Links {
+		l := &e.Links[i]
+		if m.Link(l) && !(s.hold && s.takenBack(l)) {
+			dst = append(dst, i)
+		}
+	}
+	return dst, false
+}
+
+// takenBack says that a link came and went within the hold. Its end is left out only where its beginning was.
+func (s *Subscription) takenBack(l *Link) bool {
+	pair := l.pair.Load()
+	return pair != 0 && (!l.Removed || pair > s.heldBy)
+}

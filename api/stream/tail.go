@@ -1,0 +1,272 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// Log is where events come from: db.Store.
+type Log interface {
+	Seq() uint64
+	Commits() <-chan struct{}
+	Log(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
+	SeqAt(ctx context.Context, us int64) (uint64, error)
+}
+
+// Config configures a tail. Only Log has to be set.
+type Config struct {
+	Log    Log
+	Hold   time.Duration    // how long links are held that may be taken back; 0: 21 s, as Spacedust
+	Events int              // kept in memory at most: how far a subscriber may fall behind; 0: 65,536
+	Reads  int              // of the log for subscribers who are behind, at once; 0: 2
+	Failed func(error)      // is told when the log can't be read, which is tried again after a second; nil: nobody is
+	Now    func() time.Time // nil: time.Now
+}
+
+const (
+	// Spacedust's. Most of what is taken back is so within seconds.
+	defaultHold = 21 * time.Second
+	// About 500 bytes each: 32 MB, a minute of the whole network.
+	defaultEvents = 1 << 16
+	// A read takes one of the store's four connections for the names, which queries need too.
+	defaultReads = 2
+	// Behind the hold, events are kept for the subscribers that are a little slow.
+	slack = 10 * time.Second
+	// How many rows are read at once: some hundred kB.
+	readRows = 1000
+)
+
+// Tail keeps the newest events in memory while there are subscribers. Each subscriber has a place in it and takes what lies
+// behind at its own pace, so that a slow one costs nothing; who falls behind its beginning is too slow.
+type Tail struct {
+	cfg   Config
+	reads chan struct{}
+
+	mu      sync.Mutex
+	subs    int
+	events  []*Event // only appended to and cut off in front: who holds a part of it may go on reading
+	running bool
+	first   uint64 // all rows behind this one and up to last are here
+	last    uint64
+	held    map[linkKey]*Event // links that were added within the hold
+	changed chan struct{}
+	wake    chan struct{} // a first subscriber has come
+	closed  bool
+	gone    sync.WaitGroup
+}
+
+// linkKey names a link of a record.
+type linkKey struct{ did, rkey, source, subject string }
+
+var (
+	// ErrClosed ends all subscriptions at the end of Run.
+	ErrClosed = errors.New("stream: closed")
+	// ErrTooSlow ends the subscription of who has fallen too far behind.
+	ErrTooSlow = errors.New("stream: too slow")
+	// ErrFuture refuses a cursor that lies ahead of the log.
+	ErrFuture = errors.New("stream: the cursor lies in the future")
+	// ErrOutdated refuses a cursor behind which rows of the log are gone.
+	ErrOutdated = errors.New("stream: the log no longer reaches back to the cursor")
+)
+
+// New makes a tail.
+func New(c Config) *Tail {
+	if c.Hold <= 0 {
+		c.Hold = defaultHold
+	}
+	if c.Events <= 0 {
+		c.Events = defaultEvents
+	}
+	if c.Reads <= 0 {
+		c.Reads = defaultReads
+	}
+	if c.Failed == nil {
+		c.Failed = func(error) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Tail{cfg: c, reads: make(chan struct{}, c.Reads), changed: make(chan struct{}), wake: make(chan struct{}, 1), held: map[linkKey]*Event{}}
+}
+
+// Run follows the log until ctx ends, and then ends all subscriptions: each gets what is committed and ErrClosed. It
+// returns when the last one is closed.
+func (t *Tail) Run(ctx context.Context) {
+	t.follow(ctx)
+	t.mu.Lock()
+	t.closed = true
+	close(t.changed)
+	t.mu.Unlock()
+	t.gone.Wait()
+}
+
+// retryAfter is how long a log that can't be read is left alone.
+const retryAfter = time.Second
+
+func (t *Tail) follow(ctx context.Context) {
+	for {
+		commits, again := t.cfg.Log.Commits(), (<-chan time.Time)(nil)
+		// Not with ctx: at the end all that is committed is read, so that nobody is sent away without it.
+		more, err := t.read(context.WithoutCancel(ctx))
+		if err != nil {
+			t.cfg.Failed(err)
+			commits, again = nil, time.After(retryAfter)
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-commits:
+		case <-again:
+		case <-t.wake:
+		case <-ctx.Done():
+			if _, err := t.read(context.WithoutCancel(ctx)); err != nil {
+				t.cfg.Failed(err)
+			}
+			return
+		}
+	}
+}
+
+// read takes in rows of the log, and says whether there may be more.
+func (t *Tail) read(ctx context.Context) (more bool, err error) {
+	t.mu.Lock()
+	if t.subs == 0 && t.running {
+		t.running, t.events = false, nil
+		clear(t.held)
+	}
+	running, last := t.running, t.last
+	t.mu.Unlock()
+	if !running || last >= t.cfg.Log.Seq() {
+		return false, nil
+	}
+	entries, upTo, err := t.cfg.Log.Log(ctx, last, readRows)
+	if err != nil {
+		return false, err
+	}
+	events := make([]*Event, len(entries))
+	for i, e := range entries {
+		events[i] = newEvent(e, time.Time{})
+	}
+	t.append(events, upTo)
+	return true, nil
+}
+
+// append takes events in.
+func (t *Tail) append(events []*Event, upTo uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Under the lock: a held link that someone has been given is older than the hold for whatever comes after.
+	at := t.cfg.Now()
+	for _, e := range events {
+		e.At = at
+		t.pair(e)
+	}
+	t.events, t.last = append(t.events, events...), upTo
+	drop := max(len(t.events)-t.cfg.Events, 0)
+	for old := at.Add(-t.cfg.Hold - slack); drop < len(t.events) && t.events[drop].At.Before(old); {
+		drop++
+	}
+	if drop > 0 {
+		for _, e := range t.events[:drop] {
+			t.forget(e)
+		}
+		t.first = t.events[drop-1].Seq
+		t.events = t.events[drop:]
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// pair finds links that are taken back within the hold, and tells both ends of each other.
+func (t *Tail) pair(e *Event) {
+	for i := range e.Links {
+		l := &e.Links[i]
+		key := linkKey{e.DID, e.Rkey, l.Source, l.Subject}
+		if !l.Removed {
+			t.held[key] = e
+			continue
+		}
+		added := t.held[key]
+		delete(t.held, key)
+		if added == nil || e.At.Sub(added.At) >= t.cfg.Hold {
+			continue
+		}
+		for j := range added.Links {
+			if a := &added.Links[j]; !a.Removed && a.Source == l.Source && a.Subject == l.Subject {
+				a.pair.Store(e.Seq)
+				l.pair.Store(added.Seq)
+			}
+		}
+	}
+}
+
+// forget lets go of an event that leaves.
+func (t *Tail) forget(e *Event) {
+	for i := range e.Links {
+		l := &e.Links[i]
+		key := linkKey{e.DID, e.Rkey, l.Source, l.Subject}
+		if t.held[key] == e {
+			delete(t.held, key)
+		}
+	}
+}
+
+// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it.
+func (t *Tail) enter(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	t.subs++
+	t.gone.Add(1)
+	if t.running {
+		return nil
+	}
+	seq := t.cfg.Log.Seq()
+	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())
+	if err != nil || seq-min(from, seq) > uint64(t.cfg.Events) {
+		from = seq
+	}
+	from = min(from, seq)
+	var past []*Event
+	for at := from; at < seq; {
+		entries, upTo, err := t.cfg.Log.Log(ctx, at, int(min(readRows, seq-at)))
+		if err != nil {
+			past, from = nil, seq // without it, all that is missing is the hold of what came before
+			break
+		}
+		for _, e := range entries {
+			past = append(past, newEvent(e, time.UnixMicro(e.TimeUS)))
+		}
+		at = upTo
+	}
+	t.running, t.first, t.last, t.events = true, from, seq, past
+	for _, e := range past {
+		t.pair(e)
+	}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (t *Tail) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.subs--
+	t.gone.Done()
+}
+
+// Subscribers is how many there are.
+func (t *Tail) Subscribers() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.subs
+}

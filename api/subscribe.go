@@ -1,0 +1,283 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/stream"
+)
+
+const (
+	// Half-open connections are noticed within the two together.
+	pingEvery = 30 * time.Second
+	pongWait  = 20 * time.Second
+	// What a client doesn't take within this time, it will not take.
+	writeWait = 10 * time.Second
+	// Ten thousand DIDs are 320 kB; fifty thousand at-uris of posts are 4 MB.
+	maxMessage = 5 << 20
+	// A message that takes longer to arrive is no filter.
+	messageWait = 30 * time.Second
+	// Messages and pings of a client: so many at once, and one a second. Filters change when a person does something.
+	messageBurst = 20
+	// Frames that wait to be written together.
+	corkBytes = 32 << 10
+)
+
+// subscribeWebSocket serves /subscribe.
+func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
+	p := parseQuery(definitions.At("/subscribe"), r.URL.RawQuery)
+	instant, accounts := p.flag("instant"), p.flag("accounts")
+	sub, err := s.subscribe(r.Context(), p, stream.Options{Hold: !instant})
+	var f *failure
+	if err != nil && !(errors.As(err, &f) && f.Name != "InvalidRequest" && upgrades(r)) {
+		writeFailure(w, r, s.failureOf(r.Context(), r, err))
+		return
+	}
+	if sub != nil {
+		defer sub.Close()
+	}
+	if !upgrades(r) {
+		w.Header().Set("Upgrade", "websocket")
+		writeFailure(w, r, &failure{http.StatusUpgradeRequired, "UpgradeRequired", "this is a WebSocket: connect to it with ws:// or wss://; /events is the same over plain HTTP"})
+		return
+	}
+	leave := s.seat(w, r)
+	if leave == nil {
+		return
+	}
+	defer leave()
+	cork := &corkedWriter{ResponseWriter: w}
+	// Compression would take a window of memory for each subscriber, and most of the time at a thousand of them.
+	conn, err := websocket.Accept(cork, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
+		OnPingReceived: func(context.Context, []byte) bool { return cork.conn.Load().pinged() }})
+	if err != nil {
+		return // it has been answered
+	}
+	defer func() { _ = conn.CloseNow() }()
+	c := &socket{Conn: conn, cork: cork.conn.Load(), sub: sub, accounts: accounts}
+	s.metrics.subscribers.WithLabelValues("websocket").Inc()
+	defer s.metrics.subscribers.WithLabelValues("websocket").Dec()
+	if err == nil && f != nil {
+		// A browser is shown nothing of an answer that refuses the upgrade.
+		s.metrics.closed(f.Name)
+		c.end(f)
+		return
+	}
+	s.metrics.closed(c.serve(s))
+}
+
+// upgrades says whether a request is one for a WebSocket.
+func upgrades(r *http.Request) bool { return r.Header.Get("Sec-WebSocket-Key") != "" }
+
+// socket is a subscriber's WebSocket.
+type socket struct {
+	*websocket.Conn
+	cork     *corkedConn
+	sub      *stream.Subscription
+	accounts bool
+}
+
+// serve writes until something ends it, and returns what, for the metrics.
+func (c *socket) serve(s *server) (reason string) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c.SetReadLimit(maxMessage)
+	c.cork.flooded = func() { cancel(&closing{websocket.StatusPolicyViolation, "too many pings: at most one a second"}) }
+	var others sync.WaitGroup
+	others.Go(func() { cancel(c.read()) })
+	others.Go(func() { cancel(c.beat(ctx)) })
+	defer func() {
+		cancel(nil)
+		_ = c.CloseNow()
+		others.Wait()
+	}()
+
+	err := c.write(ctx, s)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	var bad *closing
+	if f := streamFailure(err); f != nil {
+		c.end(f)
+		return f.Name
+	} else if errors.As(err, &bad) {
+		_ = c.Close(bad.code, bad.reason)
+		return "BadMessage"
+	}
+	switch {
+	case errors.Is(err, errStalled):
+		return "ConsumerTooSlow"
+	case errors.Is(err, errHalfOpen):
+		return "HalfOpen"
+	}
+	return "Gone"
+}
+
+var (
+	errHalfOpen = errors.New("the peer answers no ping")
+	errStalled  = errors.New("the peer takes nothing")
+)
+
+// closing is why we close.
+type closing struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+func (c *closing) Error() string { return c.reason }
+
+// end says why and closes.
+func (c *socket) end(f *failure) {
+	frame, _ := json.Marshal(struct {
+		Kind string `json:"kind"`
+		*failure
+	}{"error", f})
+	_ = c.Write(context.Background(), websocket.MessageText, frame)
+	_ = c.cork.flush()
+	code := websocket.StatusPolicyViolation
+	if f.Name == "ShuttingDown" {
+		code = websocket.StatusGoingAway
+	}
+	reason := f.Name + ": " + f.Message
+	_ = c.Close(code, reason[:min(len(reason), 123)]) // what a close frame holds
+}
+
+// beat pings until ctx ends or the peer doesn't answer.
+func (c *socket) beat(ctx context.Context) error {
+	for every := time.NewTicker(pingEvery); ; {
+		select {
+		case <-ctx.Done():
+			every.Stop()
+			return nil
+		case <-every.C:
+		}
+		ctx, stop := context.WithTimeout(ctx, pongWait)
+		err := c.Ping(ctx)
+		stop()
+		if err != nil {
+			return errHalfOpen
+		}
+	}
+}
+
+// write writes events until the subscription or the connection ends.
+func (c *socket) write(ctx context.Context, s *server) error {
+	var frame []byte
+	var wanted []int
+	for {
+		events, err := c.sub.Next(ctx, time.Hour)
+		if err != nil {
+			return err
+		}
+		c.cork.hold()
+		for _, e := range events {
+			var account bool
+			wanted, account = c.sub.Wanted(e, wanted[:0])
+			if account && c.accounts {
+				frame = appendAccountFrame(frame[:0], e, c.sub.Replay(e.Seq))
+				if err := c.Write(context.Background(), websocket.MessageText, frame); err != nil {
+					return c.cork.why(err)
+				}
+				s.metrics.frames.Inc()
+			}
+			for n, i := range wanted {
+				frame = appendLink(frame[:0], e, &e.Links[i], c.sub.Replay(e.Seq), n < len(wanted)-1)
+				if err := c.Write(context.Background(), websocket.MessageText, frame); err != nil {
+					return c.cork.why(err)
+				}
+				s.metrics.frames.Inc()
+			}
+		}
+		if err := c.cork.flush(); err != nil {
+			return c.cork.why(err)
+		}
+		if cap(frame) > 4<<10 {
+			frame = nil
+		}
+	}
+}
+
+// read takes what the client sends, until that ends, and returns why.
+func (c *socket) read() error {
+	for {
+		// Without an end of its own: it would cut the connection before the peer is told why.
+		kind, r, err := c.Reader(context.Background())
+		if err != nil {
+			return err
+		}
+		if !c.cork.allow() {
+			return &closing{websocket.StatusPolicyViolation, "too many messages: at most one a second"}
+		}
+		if kind != websocket.MessageText {
+			return &closing{websocket.StatusUnsupportedData, "only text is understood: JSON of an options_update"}
+		}
+		late := time.AfterFunc(messageWait, func() { _ = c.CloseNow() })
+		data, err := io.ReadAll(r)
+		late.Stop()
+		if err != nil {
+			return err // coder/websocket has told of a message that is too big
+		}
+		filter, problem := readUpdate(data)
+		if problem != nil {
+			return problem
+		}
+		c.sub.Filter(filter)
+	}
+}
+
+// readUpdate reads a client's message.
+func readUpdate(data []byte) (stream.Filter, *closing) {
+	bad := func(code websocket.StatusCode, format string, args ...any) (stream.Filter, *closing) {
+		text := fmt.Sprintf(format, args...)
+		for len(text) > 123 || !utf8.ValidString(text) { // what a close frame holds
+			text = text[:min(len(text), 124)-1]
+		}
+		return stream.Filter{}, &closing{code, text}
+	}
+	if !utf8.Valid(data) {
+		return bad(websocket.StatusInvalidFramePayloadData, "not UTF-8")
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return bad(websocket.StatusInvalidFramePayloadData, "not JSON: %v", err)
+	}
+	if p := definitions.Check(&lexicons.Schema{Type: "ref", Ref: "dev.weft.stream.defs#update"}, v, false); p != nil {
+		return bad(websocket.StatusPolicyViolation, "%v", p)
+	}
+	// The names are checked as those of the query are, by what reads them.
+	payload := v.(map[string]any)["payload"].(map[string]any)
+	p := &params{def: definitions.At("/subscribe"), given: map[string][]string{}}
+	for name, values := range payload {
+		list, _ := values.([]any)
+		for _, value := range list {
+			text, _ := value.(string)
+			p.given[name] = append(p.given[name], text)
+		}
+	}
+	filter := p.streamFilter()
+	if p.err != nil {
+		return bad(websocket.StatusPolicyViolation, "%v", p.err)
+	}
+	return filter, nil
+}
+
+// allowance is a bucket of tokens, one a second.
+type allowance struct{ at atomic.Int64 } // when it was full, in nanoseconds since 1970
+
+// allow takes a token, if there is one.
+func (a *allowance) allow() bool {
+	now := time.Now().UnixNano()
+	full := max(a.at.Load(), now-messageBurst*int64(time.Second))
+	a.at.Store(full + int64(time.Second))
+	return full+int64(time.Second) <= now
+}

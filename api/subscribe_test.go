@@ -1,0 +1,469 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/stream"
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// live is a server over a store that grows.
+type live struct {
+	*httptest.Server
+	store *db.Store
+	seq   int
+	end   func() // says goodbye to all subscribers
+}
+
+func startLive(t *testing.T, c Config) *live {
+	t.Helper()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Store, c.Logger = store, slog.New(slog.DiscardHandler)
+	api := New(c)
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() { defer close(ran); _ = api.Run(ctx) }()
+	l := &live{store: store, Server: httptest.NewServer(api)}
+	l.end = func() {
+		cancel()
+		select {
+		case <-ran:
+		case <-time.After(30 * time.Second):
+			t.Error("subscribers are still there, half a minute after the end")
+		}
+	}
+	t.Cleanup(func() {
+		l.end()
+		l.Close()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// apply commits an event of alice's.
+func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
+	t.Helper()
+	l.seq++
+	e := db.Event{Seq: uint64(l.seq), TimeUS: time.Now().UnixMicro(), Op: op, DID: alice, Collection: "app.bsky.feed.like", Rkey: rkey,
+		Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
+	for _, target := range targets {
+		e.Links = append(e.Links, db.Link{Path: "subject.uri", Target: target})
+	}
+	if op == db.OpAccount {
+		e.Status = db.StatusDeactivated
+	}
+	if _, err := l.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *live) dial(t *testing.T, query string) *websocket.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, l.URL+"/subscribe?"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn
+}
+
+// frame reads a frame, which must be as it is defined.
+func frame(t *testing.T, conn *websocket.Conn) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	kind, data, err := conn.Read(ctx)
+	if err != nil || kind != websocket.MessageText {
+		t.Fatalf("%v %v", kind, err)
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	if p := definitions.Check(&lexicons.Schema{Type: "ref", Ref: "dev.weft.stream.defs#frame"}, v, true); p != nil {
+		t.Errorf("%v in %s", p, data)
+	}
+	return string(data)
+}
+
+// ended reads until the connection is closed, and returns why.
+func ended(t *testing.T, conn *websocket.Conn) (code websocket.StatusCode, reason string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		if _, _, err := conn.Read(ctx); err != nil {
+			if ctx.Err() != nil {
+				t.Fatal("nobody closes")
+			}
+			var c websocket.CloseError
+			if errorsAs(err, &c) {
+				return c.Code, c.Reason
+			}
+			return -1, err.Error()
+		}
+	}
+}
+
+func errorsAs(err error, c *websocket.CloseError) bool {
+	code := websocket.CloseStatus(err)
+	if code == -1 {
+		return false
+	}
+	text := err.Error()
+	*c = websocket.CloseError{Code: code, Reason: text[strings.Index(text, "reason = ")+len("reason = "):]}
+	return true
+}
+
+func TestSubscribeFrames(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	l.apply(t, db.OpCreate, "a", post)
+	conn := l.dial(t, "instant=true&cursor=0&accounts=true")
+	if got, want := frame(t, conn), `{"kind":"link","origin":"replay","link":{"operation":"create","source":"app.bsky.feed.like:subject.uri","source_record":"at://did:plc:alice/app.bsky.feed.like/a","source_rev":"2222222222322","subject":"at://did:plc:alice/app.bsky.feed.post/3kpost"},"cursor":1}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	l.apply(t, db.OpUpdate, "a", bob, "https://example.com/%22x")
+	for _, want := range []string{`"delete"`, `"create"`, `"create"`} {
+		got := frame(t, conn)
+		cursor := dig(t, got, "cursor")
+		if dig(t, got, "link operation") != want || dig(t, got, "origin") != `"live"` || cursor != "1" && cursor != "2" {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	l.apply(t, db.OpAccount, "")
+	if got := frame(t, conn); dig(t, got, "account status") != `"deactivated"` || dig(t, got, "cursor") != "3" {
+		t.Error(got)
+	}
+	l.end()
+	if got := frame(t, conn); dig(t, got, "error") != `"ShuttingDown"` {
+		t.Error(got)
+	}
+	if code, reason := ended(t, conn); code != websocket.StatusGoingAway || !strings.Contains(reason, "ShuttingDown") {
+		t.Errorf("%d %s", code, reason)
+	}
+}
+
+// TestSubscribeResumes: a row of several links that is cut in the middle comes again as a whole.
+func TestSubscribeResumes(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	l.apply(t, db.OpCreate, "a", post, bob, carol)
+	l.apply(t, db.OpCreate, "b", dave)
+	conn := l.dial(t, "instant=true&cursor=0&wantedSubjectDids="+bob+"&wantedSubjects="+carol)
+	if cursor := dig(t, frame(t, conn), "cursor"); cursor != "0" {
+		t.Errorf("the first of two has the cursor %s", cursor)
+	}
+	if cursor := dig(t, frame(t, conn), "cursor"); cursor != "1" {
+		t.Errorf("the last of two has the cursor %s", cursor)
+	}
+	again := l.dial(t, "instant=true&cursor=1")
+	if got := frame(t, again); dig(t, got, "link subject") != `"did:plc:dave"` {
+		t.Error(got)
+	}
+}
+
+func TestOptionsUpdate(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	conn := l.dial(t, "instant=true&wantedSubjects="+post)
+	update := `{"type":"options_update","payload":{"wantedSubjects":[],"wantedSubjectPrefixes":["https://exa"],"wantedSubjectDids":[],"wantedSources":["app.bsky.feed.like:.subject.uri"]}}`
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(update)); err != nil {
+		t.Fatal(err)
+	}
+	// The server reads it when it does: until then, nothing comes.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			time.Sleep(5 * time.Millisecond)
+			l.apply(t, db.OpCreate, fmt.Sprint("k", i), page)
+		}
+	}()
+	if got := frame(t, conn); !strings.Contains(got, page) {
+		t.Error(got)
+	}
+	cancel()
+	time.Sleep(20 * time.Millisecond)
+}
+
+// TestSubscribeAbuse: whatever a client sends, it is told what was wrong, and nothing of it is left behind.
+func TestSubscribeAbuse(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("group", func(t *testing.T) {
+		l := startLive(t, Config{})
+		write := func(kind websocket.MessageType, text string) func(*websocket.Conn) error {
+			return func(c *websocket.Conn) error { return c.Write(t.Context(), kind, []byte(text)) }
+		}
+		many := func(item string, n int) string {
+			var b strings.Builder
+			for i := range n {
+				fmt.Fprintf(&b, `,"`+item+`"`, i)
+			}
+			return b.String()[1:]
+		}
+		payload := func(text string) string { return `{"type":"options_update","payload":` + text + `}` }
+		for _, c := range []struct {
+			name string
+			do   func(*websocket.Conn) error
+			code websocket.StatusCode
+			says string
+		}{
+			{"binary", write(websocket.MessageBinary, "{}"), websocket.StatusUnsupportedData, "text"},
+			{"not JSON", write(websocket.MessageText, "hello"), websocket.StatusInvalidFramePayloadData, "not JSON"},
+			{"empty", write(websocket.MessageText, ""), websocket.StatusInvalidFramePayloadData, "not JSON"},
+			{"not UTF-8", write(websocket.MessageText, "{\"type\":\"\xff\"}"), websocket.StatusInvalidFramePayloadData, "UTF-8"},
+			{"not an object", write(websocket.MessageText, "[]"), websocket.StatusPolicyViolation, "object"},
+			{"no type", write(websocket.MessageText, `{"payload":{}}`), websocket.StatusPolicyViolation, "`type` is missing"},
+			{"another type", write(websocket.MessageText, `{"type":"x","payload":{}}`), websocket.StatusPolicyViolation, "`type` must be one of"},
+			{"no payload", write(websocket.MessageText, `{"type":"options_update"}`), websocket.StatusPolicyViolation, "`payload` is missing"},
+			{"payload null", write(websocket.MessageText, payload("null")), websocket.StatusPolicyViolation, "`payload` must be an object"},
+			{"not a list", write(websocket.MessageText, payload(`{"wantedSources":"x"}`)), websocket.StatusPolicyViolation, "wantedSources"},
+			{"a number", write(websocket.MessageText, payload(`{"wantedSubjects":[1]}`)), websocket.StatusPolicyViolation, "wantedSubjects[0]"},
+			{"no DID", write(websocket.MessageText, payload(`{"wantedSubjectDids":["x"]}`)), websocket.StatusPolicyViolation, "wantedSubjectDids"},
+			{"no source", write(websocket.MessageText, payload(`{"wantedSources":["x"]}`)), websocket.StatusPolicyViolation, "wantedSources"},
+			{"NUL", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":["a\u0000"]}`)), websocket.StatusPolicyViolation, "NUL"},
+			{"too many sources", write(websocket.MessageText, payload(`{"wantedSources":[`+many("a.b.c:x%d", 1001)+`]}`)), websocket.StatusPolicyViolation, "at most 1000"},
+			{"too many prefixes", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":[`+many("x%d", 101)+`]}`)), websocket.StatusPolicyViolation, "at most 100"},
+			{"too many DIDs", write(websocket.MessageText, payload(`{"wantedSubjectDids":[`+many("did:plc:n%d", 10_001)+`]}`)), websocket.StatusPolicyViolation, "at most 10000"},
+			{"too many subjects", write(websocket.MessageText, payload(`{"wantedSubjects":[`+many("did:plc:n%d", 50_001)+`]}`)), websocket.StatusPolicyViolation, "at most 50000"},
+			{"too large", write(websocket.MessageText, strings.Repeat(" ", maxMessage+1)), websocket.StatusMessageTooBig, ""},
+			{"a flood", func(c *websocket.Conn) (err error) {
+				for range messageBurst + 20 {
+					if err := c.Write(t.Context(), websocket.MessageText, []byte(payload("{}"))); err != nil {
+						return nil // closed already
+					}
+				}
+				return nil
+			}, websocket.StatusPolicyViolation, "too many messages"},
+			{"a flood of pings", func(c *websocket.Conn) (err error) {
+				go func() {
+					for range messageBurst + 20 {
+						ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+						_ = c.Ping(ctx)
+						cancel()
+					}
+				}()
+				return nil
+			}, websocket.StatusPolicyViolation, "too many pings"},
+			{"half a frame", func(c *websocket.Conn) error {
+				w, err := c.Writer(t.Context(), websocket.MessageText)
+				if err == nil {
+					_, err = w.Write([]byte(`{"type":`))
+				}
+				go func() { time.Sleep(50 * time.Millisecond); _ = c.CloseNow() }()
+				return err
+			}, -1, ""},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				conn := l.dial(t, "instant=true")
+				if err := c.do(conn); err != nil && c.code != websocket.StatusMessageTooBig {
+					t.Fatal(err)
+				}
+				code, reason := ended(t, conn)
+				if code != c.code && !(c.code == websocket.StatusMessageTooBig && code == -1) || !strings.Contains(reason, c.says) && code != -1 {
+					t.Errorf("closed with %d %s", code, reason)
+				}
+			})
+		}
+	})
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		http.DefaultClient.CloseIdleConnections()
+		if now := runtime.NumGoroutine(); now <= before+2 {
+			break
+		} else if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after\n%s", before, now, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+func TestSubscribeRefusals(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{AddressHeader: "X-Forwarded-For", Streams: Streams{PerAddress: 2, Total: 3}})
+	l.apply(t, db.OpCreate, "a", post)
+	for query, name := range map[string]string{"cursor=2": "FutureCursor", "cursor=9999999999999999": "FutureCursor"} {
+		conn := l.dial(t, query)
+		if got := frame(t, conn); dig(t, got, "error") != `"`+name+`"` {
+			t.Error(got)
+		}
+		if code, reason := ended(t, conn); code != websocket.StatusPolicyViolation || !strings.HasPrefix(strings.Trim(reason, `"`), name) {
+			t.Errorf("%d %s", code, reason)
+		}
+	}
+	status := func(path string, headers ...string) (int, string) {
+		r, _ := http.NewRequest("GET", l.URL+path, nil)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var a struct{ Error string }
+		_ = json.NewDecoder(res.Body).Decode(&a)
+		return res.StatusCode, a.Error
+	}
+	for _, c := range []struct {
+		path    string
+		headers []string
+		status  int
+		name    string
+	}{
+		{"/subscribe", nil, 426, "UpgradeRequired"},
+		{"/subscribe?cursor=2", nil, 400, "FutureCursor"},
+		{"/events?cursor=2", nil, 400, "FutureCursor"},
+		{"/events", []string{"Last-Event-ID", "2"}, 400, "FutureCursor"},
+		{"/events", []string{"Last-Event-ID", "x"}, 400, "InvalidRequest"},
+		{"/events?cursor=1&cursor=1", []string{"Last-Event-ID", "1"}, 400, "InvalidRequest"},
+	} {
+		if code, name := status(c.path, c.headers...); code != c.status || name != c.name {
+			t.Errorf("%s %v: %d %s", c.path, c.headers, code, name)
+		}
+	}
+	from := func(address string) (*http.Response, error) {
+		r, _ := http.NewRequest("GET", l.URL+"/events", nil)
+		r.Header.Set("X-Forwarded-For", "6.6.6.6, "+address)
+		return http.DefaultClient.Do(r)
+	}
+	for _, c := range []struct {
+		address string
+		status  int
+	}{{"1.1.1.1", 200}, {"1.1.1.1", 200}, {"1.1.1.1", 429}, {"2001:db8::1", 200}, {"2.2.2.2", 429}} {
+		res, err := from(c.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Errorf("%s: %d", c.address, res.StatusCode)
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	l.apply(t, db.OpCreate, "a", post, bob)
+	res, err := http.Get(l.URL + "/events?cursor=0&wantedSubjectDids=" + alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if ct := res.Header.Get("Content-Type"); ct != "text/event-stream" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("%v", res.Header)
+	}
+	lines := bufio.NewScanner(res.Body)
+	next := func() (id, event, data string) {
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "id":
+				id = value
+			case "event":
+				event = value
+			case "data":
+				data = value
+			case "":
+				if lines.Text() == "" && data != "" {
+					var v any
+					if err := json.Unmarshal([]byte(data), &v); err != nil {
+						t.Fatal(err)
+					}
+					if p := definitions.Check(&lexicons.Schema{Type: "ref", Ref: "dev.weft.stream.defs#event"}, v, true); p != nil {
+						t.Errorf("%v in %s", p, data)
+					}
+					return id, event, data
+				}
+			}
+		}
+		t.Fatal(lines.Err())
+		return
+	}
+	if lines.Scan(); lines.Text() != "id: 0" {
+		t.Errorf("it begins with %s", lines.Text())
+	}
+	id, event, data := next()
+	if id != "1" || event != "record" || dig(t, data, "operation") != `"create"` || dig(t, data, "added") != `[{"source":"app.bsky.feed.like:subject.uri","subject":"`+post+`"}]` || dig(t, data, "removed") != "[]" {
+		t.Errorf("%s %s %s", id, event, data)
+	}
+	l.apply(t, db.OpDelete, "a")
+	if id, event, data = next(); id != "2" || dig(t, data, "operation") != `"delete"` || dig(t, data, "removed 0 subject") != `"`+post+`"` || dig(t, data, "origin") != `"live"` {
+		t.Errorf("%s %s %s", id, event, data)
+	}
+	l.apply(t, db.OpAccount, "")
+	if id, event, data = next(); id != "3" || event != "account" || dig(t, data, "account active") != "false" {
+		t.Errorf("%s %s %s", id, event, data)
+	}
+	l.end()
+	if _, event, data = next(); event != "end" || dig(t, data, "error") != `"ShuttingDown"` {
+		t.Errorf("%s %s", event, data)
+	}
+}
+
+// TestConsumerTooSlow: who takes nothing is let go, and who wakes up late is told why.
+func TestConsumerTooSlow(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{Streams: Streams{Config: stream.Config{Events: 50}}})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(l.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: weft\r\n\r\n")
+	in := bufio.NewReader(conn)
+	for line := ""; line != "id: 0\n"; {
+		if line, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := "https://example.com/" + strings.Repeat("x", 7000)
+	// More than all buffers between the two hold, and than the tail does.
+	for range 10 {
+		var events []db.Event
+		for range 250 {
+			l.seq++
+			events = append(events, db.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: alice, Collection: "app.bsky.feed.like",
+				Rkey: fmt.Sprint("k", l.seq), Rev: string(link.AppendTID(nil, uint64(l.seq)<<10)), Links: []db.Link{{Path: "subject.uri", Target: long}}})
+		}
+		if _, err := l.store.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // for the server to fill what lies between
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the stream ended without a word: %v", err)
+		}
+		if strings.HasPrefix(line, "data: ") && strings.Contains(line, `"error":"ConsumerTooSlow"`) {
+			return
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
+)
+
+// The methods that are weft's own, dev.weft.links.*.
+
+const (
+	// Constellation's methods count one list; a page of posts shows the counts of some dozens.
+	maxPairs = 100
+	// The names of a request's body are of 100 pairs at most, each of less than 10 kB.
+	maxBody = 1 << 20
+)
+
+// linkRecord is a linking record and when it linked.
+type linkRecord struct {
+	record
+	Time string `json:"time"`
+	content
+}
+
+// content is what a record says, where that was asked for and is kept.
+type content struct {
+	CID   string          `json:"cid,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
+}
+
+type timedRecordsAnswer struct {
+	Total   int64        `json:"total"`
+	Records []linkRecord `json:"records"`
+	Cursor  *string      `json:"cursor"`
+}
+
+type weftDIDsAnswer struct {
+	Total  int64    `json:"total"`
+	DIDs   []string `json:"dids"`
+	Cursor *string  `json:"cursor"`
+}
+
+type pairCount struct {
+	Subject string `json:"subject"`
+	Source  string `json:"source"`
+	Links   int64  `json:"links"`
+	DIDs    int64  `json:"dids"`
+}
+
+type countsAnswer struct {
+	Counts []pairCount `json:"counts"`
+}
+
+type accountLink struct {
+	record
+	Time    string `json:"time"`
+	Source  string `json:"source"`
+	Subject string `json:"subject"`
+	content
+}
+
+type accountLinksAnswer struct {
+	Links  []accountLink `json:"links"`
+	Cursor *string       `json:"cursor"`
+}
+
+type sourceCount struct {
+	Source string `json:"source"`
+	Links  int64  `json:"links"`
+}
+
+type accountCountsAnswer struct {
+	Total   int64         `json:"total"`
+	Sources []sourceCount `json:"sources"`
+}
+
+func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
+		Since: p.time("since"), Until: p.time("until")}
+	hydrate := p.hydrate(&q.Limit)
+	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := s.contents(ctx, hydrate, page.Items)
+	a := timedRecordsAnswer{Total: page.Total, Records: make([]linkRecord, len(page.Items)), Cursor: next}
+	for i, r := range page.Items {
+		a.Records[i] = linkRecord{toRecord(r), timeText(page.Times[i]), contents[i]}
+	}
+	return a, err
+}
+
+// hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is that.
+func (p *params) hydrate(limit *int) bool {
+	hydrate := p.flag("hydrate")
+	if hydrate && *limit > db.MaxBodies {
+		p.fail("limit", "must be at most %d with `hydrate`", db.MaxBodies)
+	}
+	return hydrate
+}
+
+// contents gives what each record says, or nothing of any.
+func (s *server) contents(ctx context.Context, hydrate bool, records []db.Record) ([]content, error) {
+	contents := make([]content, len(records))
+	if !hydrate {
+		return contents, nil
+	}
+	bodies, err := s.Store.Bodies(ctx, records)
+	if err != nil {
+		return contents, err
+	}
+	for i, b := range bodies {
+		if b.CBOR == nil {
+			continue
+		}
+		value, err := body.JSON(b.CBOR)
+		if err != nil {
+			return contents, fmt.Errorf("the content of %v: %w", records[i], err)
+		}
+		contents[i] = content{b.CID, value}
+	}
+	return contents, nil
+}
+
+func (s *server) weftBacklinkDIDs(ctx context.Context, p *params) (any, error) {
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit(), Since: p.time("since"), Until: p.time("until")}
+	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
+	return weftDIDsAnswer{page.Total, each(page.Items, toDID), next}, err
+}
+
+// getCounts counts every subject from every source.
+func (s *server) getCounts(ctx context.Context, p *params) (any, error) {
+	return s.counts(ctx, p, product(p.list("subject"), p.list("source")), "subject", "source")
+}
+
+// batchCounts counts pairs, or every subject from every source.
+func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
+	var in struct {
+		Pairs    []pairCount
+		Subjects []string
+		Sources  []string
+	}
+	p.input(&in)
+	switch {
+	case in.Pairs != nil && in.Subjects != nil:
+		p.fail("subjects", "can't be used together with `pairs`: give one of them")
+	case in.Pairs == nil && in.Subjects == nil:
+		p.fail("pairs", "is missing: give pairs, or subjects and sources")
+	case in.Subjects != nil && in.Sources == nil:
+		p.fail("sources", "is missing: it goes with `subjects`")
+	case in.Subjects == nil && in.Sources != nil:
+		p.fail("sources", "goes with `subjects`, not with `pairs`")
+	}
+	if in.Pairs == nil {
+		return s.counts(ctx, p, product(in.Subjects, in.Sources), "subjects", "sources")
+	}
+	return s.counts(ctx, p, in.Pairs, "pairs", "pairs")
+}
+
+func product(subjects, sources []string) []pairCount {
+	pairs := make([]pairCount, 0, min(len(subjects)*len(sources), maxPairs+1))
+	for _, subject := range subjects {
+		for _, source := range sources {
+			if len(pairs) <= maxPairs { // one too many is enough to know
+				pairs = append(pairs, pairCount{Subject: subject, Source: source})
+			}
+		}
+	}
+	return pairs
+}
+
+// counts counts pairs, which came in the parameters called subjects and sources.
+func (s *server) counts(ctx context.Context, p *params, pairs []pairCount, subjects, sources string) (any, error) {
+	if len(pairs) > maxPairs {
+		p.fail(subjects, "makes more than %d combinations: ask for fewer at once", maxPairs)
+	}
+	ask := make([]db.Pair, len(pairs))
+	for i, pair := range pairs {
+		target, ok := normal(pair.Subject)
+		if !ok {
+			p.fail(subjects, "has %q, which is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB", clip(pair.Subject))
+		}
+		ask[i] = db.Pair{Target: target, Source: p.sourceOf(sources, pair.Source)}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	counts, err := s.Store.Counts(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range counts {
+		pairs[i].Links, pairs[i].DIDs = c.Links, c.DIDs
+	}
+	return countsAnswer{pairs}, nil
+}
+
+func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error) {
+	q := db.AccountQuery{DID: p.did("did"), Limit: p.limit(), Since: p.time("since"), Until: p.time("until")}
+	sources := p.list("source")
+	for _, text := range sources {
+		q.Sources = append(q.Sources, p.sourceOf("source", text))
+	}
+	hydrate := p.hydrate(&q.Limit)
+	c := s.sealer(endAccountBacklinks, db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
+	q.After = p.cursor(c)
+	if p.err != nil {
+		return nil, p.err
+	}
+	page, err := s.Store.AccountLinks(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	next, err := c.seal(page.Next)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := s.contents(ctx, hydrate, each(page.Items, func(l db.AccountLink) db.Record { return l.Record }))
+	a := accountLinksAnswer{Links: make([]accountLink, len(page.Items)), Cursor: next}
+	for i, l := range page.Items {
+		a.Links[i] = accountLink{toRecord(l.Record), timeText(l.TimeUS), sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), l.Target, contents[i]}
+	}
+	return a, err
+}
+
+func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
+	did := p.did("did")
+	if p.err != nil {
+		return nil, p.err
+	}
+	counts, err := s.Store.AccountSources(ctx, did)
+	a := accountCountsAnswer{Sources: make([]sourceCount, len(counts))}
+	for i, c := range counts {
+		a.Sources[i] = sourceCount{sourceText(c.Source), c.Links}
+		a.Total += c.Links
+	}
+	return a, err
+}
+
+// timeText is a time as lexicons have it, to the microsecond.
+func timeText(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// sourceText writes a source as params.sourceOf reads it: a path that would lose a leading dot gets another one.
+func sourceText(s db.Source) string {
+	if s.Path == "" || s.Path[0] == '.' {
+		return s.Collection + ":." + s.Path
+	}
+	return s.Collection + ":" + s.Path
+}

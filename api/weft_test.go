@@ -1,0 +1,118 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"weft.dev/weft/db"
+)
+
+const batch = "/xrpc/dev.weft.links.batchCounts"
+
+func TestBatchCounts(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	pair := func(subject, source string) string {
+		return fmt.Sprintf(`{"subject":%q,"source":%q}`, subject, source)
+	}
+	hundred := strings.TrimSuffix(strings.Repeat(pair(post, like)+",", 100), ",")
+	for _, c := range []struct {
+		name, body string
+		status     int
+		says       string // how a message begins, or what an answer has
+	}{
+		{"pairs", `{"pairs":[` + pair(post, like) + `,` + pair(list, listitem) + `,` + pair(post, like) + `]}`, 200,
+			`{"counts":[{"subject":"` + post + `","source":"` + like + `","links":3,"dids":2},{"subject":"` + list + `","source":"` + listitem + `","links":3,"dids":2},{"sub`},
+		{"subjects and sources", `{"subjects":["` + post + `"],"sources":["` + like + `","a.b.c:x"]}`, 200, `"links":0`},
+		{"a spelling is answered as it was asked", `{"pairs":[` + pair("HTTPS://EXAMPLE.com/a?b=1&c=2", "app.bsky.feed.post:.embed.external.uri") + `]}`, 200,
+			`"HTTPS://EXAMPLE.com/a?b=1&c=2","source":"app.bsky.feed.post:.embed.external.uri","links":1`},
+		{"nothing asked", `{"pairs":[]}`, 200, `{"counts":[]}`},
+		{"members that nobody knows", `{"pairs":[],"else":{"x":1}}`, 200, `{"counts":[]}`},
+		{"a hundred", `{"pairs":[` + hundred + `]}`, 200, `"links":3`},
+
+		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has 101"},
+		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 10) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more"},
+		{"empty", ``, 400, "`body` is not JSON"},
+		{"cut off", `{"pairs":[`, 400, "`body` is not JSON"},
+		{"two of them", `{} {}`, 400, "`body` is not JSON"},
+		{"not UTF-8", "{\"pairs\":[{\"subject\":\"\xff\"}]}", 400, "`body` is not UTF-8"},
+		{"null", `null`, 400, "`body` must be an object"},
+		{"array", `[]`, 400, "`body` must be an object"},
+		{"nothing", `{}`, 400, "`pairs` is missing"},
+		{"pairs null", `{"pairs":null}`, 400, "`pairs` must be an array"},
+		{"pairs an object", `{"pairs":{}}`, 400, "`pairs` must be an array"},
+		{"both", `{"pairs":[],"subjects":[]}`, 400, "`subjects` can't be used"},
+		{"subjects alone", `{"subjects":[]}`, 400, "`sources` is missing"},
+		{"sources alone", `{"sources":[]}`, 400, "`pairs` is missing"},
+		{"sources with pairs", `{"pairs":[],"sources":[]}`, 400, "`sources` goes with"},
+		{"no source", `{"pairs":[{"subject":"` + post + `"}]}`, 400, "`pairs[0].source` is missing"},
+		{"subject a number", `{"pairs":[` + pair(post, like) + `,{"subject":1,"source":"x"}]}`, 400, "`pairs[1].subject` must be a string"},
+		{"subject no link", `{"pairs":[` + pair("hello", like) + `]}`, 400, "`pairs[0].subject` is not a link"},
+		{"subject with NUL", `{"pairs":[{"subject":"https://example.com/\u0000","source":"` + like + `"}]}`, 400, "`pairs[0].subject` is not a link"},
+		{"source without colon", `{"pairs":[` + pair(post, "x") + `]}`, 400, "`pairs` has no colon"},
+		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` has"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := send(h, batch, "application/json; charset=utf-8", c.body)
+			if w.Code != c.status {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			if c.status == 200 {
+				defined(t, definitions.At(batch), w.Body.Bytes())
+				if !strings.Contains(w.Body.String(), c.says) || w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("%s with %v", w.Body, w.Header())
+				}
+			} else if !strings.HasPrefix(dig(t, w.Body.String(), "message"), `"`+c.says) {
+				t.Errorf("%s", w.Body)
+			}
+		})
+	}
+	if w := send(h, batch, "text/plain", "{}"); w.Code != 400 || !strings.Contains(w.Body.String(), "Content-Type") {
+		t.Errorf("text: %d %s", w.Code, w.Body)
+	}
+	if w := send(h, batch, "application/json", `{"pairs":[`+strings.Repeat(" ", maxBody)+`]}`); w.Code != 413 {
+		t.Errorf("a huge body: %d %s", w.Code, w.Body)
+	}
+	if w := do(h, http.MethodGet, batch); w.Code != 405 || w.Header().Get("Allow") != "POST, OPTIONS" {
+		t.Errorf("GET: %d %v", w.Code, w.Header())
+	}
+	if w := do(h, http.MethodOptions, batch); w.Code != 204 || w.Header().Get("Access-Control-Allow-Methods") != "POST, OPTIONS" {
+		t.Errorf("preflight: %d %v", w.Code, w.Header())
+	}
+}
+
+// TestGetCountsWrong is what the definition of getCounts alone doesn't tell.
+func TestGetCountsWrong(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	var many []string
+	for range 11 {
+		many = append(many, "subject", post)
+	}
+	for range 10 {
+		many = append(many, "source", like)
+	}
+	for what, target := range map[string]string{
+		"subject": own("getCounts", many...),
+		"source":  own("getCounts", "subject", post, "source", "x"),
+	} {
+		if w := do(h, "GET", target); w.Code != 400 || !strings.Contains(w.Body.String(), "`"+what+"`") {
+			t.Errorf("%s: %d %s", what, w.Code, w.Body)
+		}
+	}
+}
+
+// TestSourceText: what is written as a source is read as the same.
+func TestSourceText(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"subject.uri", ".x", "", "a[].b", "..", "x:y"} {
+		s := db.Source{Collection: "app.bsky.feed.like", Path: path}
+		p := &params{def: definitions.At("/xrpc/dev.weft.links.getBacklinks"), raw: map[string][]string{}}
+		if got := p.sourceOf("source", sourceText(s)); got != s || p.err != nil {
+			t.Errorf("%q came back as %q, %v", sourceText(s), got, p.err)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+// Package client asks a weft who links to what, and follows its stream. It needs nothing but the standard library, and
+// the methods of blue.microcosm.links work with Constellation too.
+//
+//	c := client.New("https://weft.example")
+//	n, err := c.Count(ctx, "at://did:plc:…/app.bsky.feed.post/3l…", "app.bsky.feed.like:subject.uri")
+//	for r, err := range c.Backlinks(ctx, client.Query{Subject: "did:plc:…", Source: "app.bsky.graph.follow:subject"}) { … }
+//	for e, err := range c.Events(ctx, client.Filter{Sources: []string{"app.bsky.graph.follow:subject"}}, 0) { … }
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Client asks one server. Its fields may be changed before the first call.
+type Client struct {
+	HTTP      *http.Client // for questions; the stream uses its Transport only
+	UserAgent string
+	base      string
+}
+
+// New makes a client of the server at a URL without a path.
+func New(base string) *Client {
+	return &Client{HTTP: &http.Client{Timeout: 30 * time.Second}, UserAgent: "weft-client", base: strings.TrimSuffix(base, "/")}
+}
+
+// Error is a refusal of the server.
+type Error struct {
+	Status  int    // of HTTP
+	Name    string `json:"error"` // such as InvalidRequest
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("weft: %s (%d): %s", e.Name, e.Status, e.Message)
+}
+
+// Record is a record that links.
+type Record struct {
+	DID        string          `json:"did"`
+	Collection string          `json:"collection"`
+	Rkey       string          `json:"rkey"`
+	Time       time.Time       `json:"time"`
+	CID        string          `json:"cid"`   // with Hydrate, where it is kept
+	Value      json.RawMessage `json:"value"` // with Hydrate, where it is kept
+}
+
+// URI is the record's at-uri.
+func (r Record) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
+
+// Link is a link to an account or to something of it.
+type Link struct {
+	Record
+	Source  string `json:"source"`
+	Subject string `json:"subject"`
+}
+
+// Query asks for the links to a subject from a source. The zero value of all else is no filter.
+type Query struct {
+	Subject, Source string
+	DIDs            []string // only links by these accounts
+	Since, Until    time.Time
+	Reverse         bool // oldest first
+	Hydrate         bool // with the records' content; pages are then of 100 at most
+	Limit           int  // items of a page; 0: the server's 100
+}
+
+// Page is a page of a list.
+type Page[T any] struct {
+	Total  int64
+	Items  []T
+	Cursor string // of the next page; empty at the end
+}
+
+// Count counts the links to a subject from a source.
+func (c *Client) Count(ctx context.Context, subject, source string) (int64, error) {
+	var a struct{ Total int64 }
+	err := c.get(ctx, "blue.microcosm.links.getBacklinksCount", url.Values{"subject": {subject}, "source": {source}}, &a)
+	return a.Total, err
+}
+
+// Pair names a list, and Counted what it holds.
+type Pair struct {
+	Subject string `json:"subject"`
+	Source  string `json:"source"`
+}
+
+// Counted is the number of a list's links and of the accounts that made them.
+type Counted struct {
+	Pair
+	Links int64 `json:"links"`
+	DIDs  int64 `json:"dids"`
+}
+
+// Counts counts up to 100 lists at one moment, in the order of the pairs.
+func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
+	body, err := json.Marshal(map[string]any{"pairs": append([]Pair{}, pairs...)})
+	if err != nil {
+		return nil, err
+	}
+	var a struct{ Counts []Counted }
+	err = c.ask(ctx, http.MethodPost, "/xrpc/dev.weft.links.batchCounts", bytes.NewReader(body), &a)
+	return a.Counts, err
+}
+
+// BacklinksPage gives a page of the records that link, newest first. cursor is empty for the first.
+func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Page[Record], error) {
+	v := url.Values{"subject": {q.Subject}, "source": {q.Source}, "did": q.DIDs}
+	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
+	if q.Reverse {
+		v.Set("reverse", "true")
+	}
+	var a struct {
+		Total   int64
+		Records []Record
+		Cursor  *string
+	}
+	err := c.get(ctx, "dev.weft.links.getBacklinks", v, &a)
+	return Page[Record]{a.Total, a.Records, text(a.Cursor)}, err
+}
+
+// Backlinks walks through all records that link, newest first, page by page.
+func (c *Client) Backlinks(ctx context.Context, q Query) iter.Seq2[Record, error] {
+	return walk(func(cursor string) (Page[Record], error) { return c.BacklinksPage(ctx, q, cursor) })
+}
+
+// DIDsPage gives a page of the accounts that link. Of the query, DIDs, Reverse and Hydrate are not used.
+func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[string], error) {
+	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
+	window(v, q.Since, q.Until, false, q.Limit, cursor)
+	var a struct {
+		Total  int64
+		DIDs   []string
+		Cursor *string
+	}
+	err := c.get(ctx, "dev.weft.links.getBacklinkDids", v, &a)
+	return Page[string]{a.Total, a.DIDs, text(a.Cursor)}, err
+}
+
+// DIDs walks through all accounts that link, newest first by the first link of each.
+func (c *Client) DIDs(ctx context.Context, q Query) iter.Seq2[string, error] {
+	return walk(func(cursor string) (Page[string], error) { return c.DIDsPage(ctx, q, cursor) })
+}
+
+// AccountQuery asks for the links to an account and to any of its records.
+type AccountQuery struct {
+	DID          string
+	Sources      []string // only links from these
+	Since, Until time.Time
+	Hydrate      bool
+	Limit        int
+}
+
+// AccountLinksPage gives a page of the links to an account, newest first. Total is 0: AccountCounts counts.
+func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor string) (Page[Link], error) {
+	v := url.Values{"did": {q.DID}, "source": q.Sources}
+	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
+	var a struct {
+		Links  []Link
+		Cursor *string
+	}
+	err := c.get(ctx, "dev.weft.links.getAccountBacklinks", v, &a)
+	return Page[Link]{0, a.Links, text(a.Cursor)}, err
+}
+
+// AccountLinks walks through all links to an account, newest first.
+func (c *Client) AccountLinks(ctx context.Context, q AccountQuery) iter.Seq2[Link, error] {
+	return walk(func(cursor string) (Page[Link], error) { return c.AccountLinksPage(ctx, q, cursor) })
+}
+
+// AccountCounts counts the links to an account by source.
+func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int64, error) {
+	var a struct {
+		Sources []struct {
+			Source string
+			Links  int64
+		}
+	}
+	err := c.get(ctx, "dev.weft.links.getAccountCounts", url.Values{"did": {did}}, &a)
+	counts := make(map[string]int64, len(a.Sources))
+	for _, s := range a.Sources {
+		counts[s.Source] = s.Links
+	}
+	return counts, err
+}
+
+// window adds what all lists take.
+func window(v url.Values, since, until time.Time, hydrate bool, limit int, cursor string) {
+	if !since.IsZero() {
+		v.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	if !until.IsZero() {
+		v.Set("until", until.UTC().Format(time.RFC3339Nano))
+	}
+	if hydrate {
+		v.Set("hydrate", "true")
+	}
+	if limit > 0 {
+		v.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		v.Set("cursor", cursor)
+	}
+}
+
+func text(cursor *string) string {
+	if cursor == nil {
+		return ""
+	}
+	return *cursor
+}
+
+// walk goes from page to page. An error ends it.
+func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for cursor := ""; ; {
+			p, err := page(cursor)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range p.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if cursor = p.Cursor; cursor == "" {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, method string, q url.Values, into any) error {
+	return c.ask(ctx, http.MethodGet, "/xrpc/"+method+"?"+q.Encode(), nil, into)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, into any) error {
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return fmt.Errorf("weft: %w", err)
+	}
+	r.Header.Set("User-Agent", c.UserAgent)
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.HTTP.Do(r)
+	if err != nil {
+		return fmt.Errorf("weft: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return refusal(res)
+	}
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("weft: %s: %w", path, err)
+	}
+	return nil
+}
+
+// refusal reads an error.
+func refusal(res *http.Response) error {
+	e := &Error{Status: res.StatusCode, Name: http.StatusText(res.StatusCode)}
+	data, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if json.Unmarshal(data, e) != nil {
+		e.Message = string(data)
+	}
+	return e
+}

@@ -1,0 +1,173 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"weft.dev/weft/api"
+	"weft.dev/weft/client"
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+const (
+	post  = "at://did:plc:alice/app.bsky.feed.post/3kpost"
+	likes = "app.bsky.feed.like:subject.uri"
+)
+
+type weft struct {
+	*httptest.Server
+	store *db.Store
+	n     uint64
+}
+
+func start(t *testing.T) *weft {
+	t.Helper()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := api.New(api.Config{Store: store, Logger: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() { defer close(ran); _ = handler.Run(ctx) }()
+	w := &weft{httptest.NewServer(handler), store, 0}
+	t.Cleanup(func() {
+		cancel()
+		<-ran
+		w.Close()
+		_ = store.Close()
+	})
+	return w
+}
+
+func (w *weft) like(t *testing.T, op db.Op, did, rkey string) {
+	t.Helper()
+	w.n++
+	e := db.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: op, DID: did, Collection: "app.bsky.feed.like", Rkey: rkey,
+		Rev: string(link.AppendTID(nil, w.n<<10))}
+	if op == db.OpCreate {
+		e.Links = []db.Link{{Path: "subject.uri", Target: post}}
+	}
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestQuestions(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for i := range 25 {
+		w.like(t, db.OpCreate, fmt.Sprint("did:plc:n", i%10), fmt.Sprint("k", i))
+	}
+	c, ctx := client.New(w.URL+"/"), t.Context()
+	if n, err := c.Count(ctx, post, likes); n != 25 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	counts, err := c.Counts(ctx, client.Pair{Subject: post, Source: likes}, client.Pair{Subject: "did:plc:alice", Source: likes})
+	if err != nil || len(counts) != 2 || counts[0].Links != 25 || counts[0].DIDs != 10 || counts[1].Links != 0 || counts[1].Subject != "did:plc:alice" {
+		t.Errorf("%v, %v", counts, err)
+	}
+	if counts, err := c.Counts(ctx); len(counts) != 0 || err != nil {
+		t.Errorf("%v, %v", counts, err)
+	}
+	q := client.Query{Subject: post, Source: likes, Limit: 4}
+	n, last := 0, time.Now()
+	for r, err := range c.Backlinks(ctx, q) {
+		if err != nil || r.Time.After(last) || r.URI() != fmt.Sprintf("at://did:plc:n%d/app.bsky.feed.like/k%d", (24-n)%10, 24-n) {
+			t.Fatalf("%d: %+v, %v", n, r, err)
+		}
+		n, last = n+1, r.Time
+	}
+	since := time.UnixMicro(1_770_000_011_000_000)
+	page, err := c.BacklinksPage(ctx, client.Query{Subject: post, Source: likes, Since: since, Until: since.Add(5 * time.Second), Reverse: true, Hydrate: true,
+		DIDs: []string{"did:plc:n1", "did:plc:n2"}}, "")
+	if err != nil || n != 25 || page.Total != 2 || page.Items[0].Rkey != "k11" || page.Cursor != "" || page.Items[0].Value != nil {
+		t.Errorf("%d, %+v, %v", n, page, err)
+	}
+	dids := map[string]bool{}
+	for did, err := range c.DIDs(ctx, q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		dids[did] = true
+	}
+	links := 0
+	for l, err := range c.AccountLinks(ctx, client.AccountQuery{DID: "did:plc:alice", Limit: 7, Sources: []string{likes}}) {
+		if err != nil || l.Subject != post || l.Source != likes || l.DID == "" {
+			t.Fatalf("%+v, %v", l, err)
+		}
+		if links++; links == 20 {
+			break
+		}
+	}
+	byS, err := c.AccountCounts(ctx, "did:plc:alice")
+	if len(dids) != 10 || links != 20 || err != nil || byS[likes] != 25 {
+		t.Errorf("%d accounts, %d links, %v, %v", len(dids), links, byS, err)
+	}
+	var refused *client.Error
+	if _, err := c.Count(ctx, "hello", likes); !errors.As(err, &refused) || refused.Status != 400 || refused.Name != "InvalidRequest" {
+		t.Errorf("%v", err)
+	}
+	for _, err := range c.Backlinks(ctx, client.Query{}) {
+		if !errors.As(err, &refused) {
+			t.Errorf("%v", err)
+		}
+	}
+	w.Close()
+	if _, err := c.Count(ctx, post, likes); err == nil || errors.As(err, new(*client.Error)) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEventsReconnect: connections break again and again, and every event comes once.
+func TestEventsReconnect(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	const n = 60
+	w.like(t, db.OpCreate, "did:plc:n0", "k0")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var writing = make(chan struct{})
+	seen := uint64(0)
+	go func() {
+		defer close(writing)
+		for i := 1; i < n; i++ {
+			w.like(t, db.OpCreate, "did:plc:n0", fmt.Sprint("k", i))
+			if i%20 == 0 {
+				time.Sleep(100 * time.Millisecond)
+				w.CloseClientConnections()
+			}
+		}
+	}()
+	for e, err := range client.New(w.URL).Events(ctx, client.Filter{Sources: []string{likes}, SubjectDIDs: []string{"did:plc:alice"}}, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen++; e.Cursor != seen+1 || e.Kind != "record" || e.Operation != "create" || e.Added[0].Subject != post || e.Rkey != fmt.Sprint("k", seen) {
+			t.Fatalf("%+v after %d", e, seen)
+		}
+		if seen == n-1 {
+			break
+		}
+	}
+	<-writing
+	var refused *client.Error
+	for _, err := range client.New(w.URL).Events(ctx, client.Filter{}, 1000) {
+		if !errors.As(err, &refused) || refused.Name != "FutureCursor" {
+			t.Errorf("%v", err)
+		}
+	}
+	gone, stop := context.WithCancel(ctx)
+	stop()
+	for _, err := range client.New(w.URL).Events(gone, client.Filter{}, 0) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Filter says which events are wanted. The zero Filter wants all.
+type Filter struct {
+	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these; with none of the three, to any
+	Sources, Collections, Actors           []string // and from these
+}
+
+// Event is what became of a record that links, or of an account.
+type Event struct {
+	Kind       string    `json:"kind"`      // record or account
+	Origin     string    `json:"origin"`    // live or replay
+	Operation  string    `json:"operation"` // of a record: create, update or delete
+	DID        string    `json:"did"`
+	Collection string    `json:"collection"`
+	Rkey       string    `json:"rkey"`
+	Rev        string    `json:"rev"`
+	Time       time.Time `json:"time"`
+	Removed    []Pair    `json:"removed"` // the wanted links that are gone
+	Added      []Pair    `json:"added"`   // the wanted links that are new
+	Account    *Account  `json:"account"` // of an account
+	Cursor     uint64    `json:"cursor"`  // where to go on that has this event
+}
+
+// Account is an account's status.
+type Account struct {
+	DID    string `json:"did"`
+	Active bool   `json:"active"`
+	Status string `json:"status"`
+}
+
+const (
+	// The server shows every 20 seconds that it is there.
+	silence = 60 * time.Second
+	// Waits between connections double from the one to the other.
+	leastWait = time.Second / 2
+	mostWait  = 30 * time.Second
+)
+
+// Events follows the stream behind a cursor, or, with 0, from now on; a cursor from 10^15 up is a time in microseconds since
+// 1970. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing comes twice. It ends
+// with ctx, or when the server refuses it, with an *Error: OutdatedCursor says that what came meanwhile is gone.
+func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		wait := leastWait
+		for {
+			began, stop := cursor, false
+			err := c.listen(ctx, f, &cursor, func(e Event) bool {
+				cursor, wait = e.Cursor, leastWait
+				stop = !yield(e, nil)
+				return !stop
+			})
+			var refused *Error
+			switch {
+			case stop:
+				return
+			case ctx.Err() != nil:
+				yield(Event{}, ctx.Err())
+				return
+			case errors.As(err, &refused) && refused.Status/100 == 4 && refused.Status != http.StatusTooManyRequests:
+				yield(Event{}, err)
+				return
+			}
+			if began != cursor {
+				wait = leastWait
+			}
+			select {
+			case <-time.After(wait/2 + rand.N(wait/2)):
+			case <-ctx.Done():
+			}
+			wait = min(2*wait, mostWait)
+		}
+	}
+}
+
+// listen reads one connection to its end.
+func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(Event) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	q := url.Values{"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes, "wantedSubjectDids": f.SubjectDIDs,
+		"wantedSources": f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors}
+	if *cursor > 0 {
+		q.Set("cursor", strconv.FormatUint(*cursor, 10))
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+q.Encode(), nil)
+	if err != nil {
+		return fmt.Errorf("weft: %w", err)
+	}
+	r.Header.Set("User-Agent", c.UserAgent)
+	r.Header.Set("Accept", "text/event-stream")
+	alive := time.AfterFunc(silence, cancel)
+	defer alive.Stop()
+	res, err := (&http.Client{Transport: c.HTTP.Transport}).Do(r) // without a limit to its time
+	if err != nil {
+		return fmt.Errorf("weft: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return refusal(res)
+	}
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 64<<20) // a record may have two thousand links of 8 KiB
+	place := uint64(0)        // of an event without data
+	for lines.Scan() {
+		alive.Reset(silence)
+		if len(lines.Bytes()) == 0 {
+			if place > 0 {
+				*cursor, place = place, 0
+			}
+		}
+		if id, ok := bytes.CutPrefix(lines.Bytes(), []byte("id: ")); ok {
+			place, _ = strconv.ParseUint(string(id), 10, 64)
+		}
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		place = 0
+		var e Event
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("weft: an event: %w", err)
+		}
+		if e.Kind != "record" && e.Kind != "account" {
+			continue // the end, which comes by itself, or what is not known yet
+		}
+		if !do(e) {
+			return nil
+		}
+	}
+	return lines.Err()
+}

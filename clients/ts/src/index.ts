@@ -1,0 +1,337 @@
+/**
+ * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
+ * it. The methods of `blue.microcosm.links` work with Constellation too.
+ */
+
+/** A refusal of the server. */
+export class WeftError extends Error {
+  constructor(
+    /** The status of HTTP. */
+    readonly status: number,
+    /** Such as `InvalidRequest`. */
+    readonly error: string,
+    message: string,
+  ) {
+    super(message)
+    this.name = 'WeftError'
+  }
+}
+
+/** A record that links. */
+export interface LinkRecord {
+  did: string
+  collection: string
+  rkey: string
+  /** What lists are ordered by, RFC 3339. */
+  time: string
+  /** With `hydrate`, where it is kept. */
+  cid?: string
+  /** With `hydrate`, where it is kept. */
+  value?: unknown
+}
+
+/** A link to an account or to something of it. */
+export interface AccountLink extends LinkRecord {
+  source: string
+  subject: string
+}
+
+/** What all lists take. */
+export interface ListOptions {
+  /** Only links of this time or later: a Date or RFC 3339. */
+  since?: Date | string
+  /** Only links of before this time. */
+  until?: Date | string
+  /** Items of a page: 1 to 1000, by default 100. */
+  limit?: number
+  /** Where to begin: the cursor of the page before. */
+  cursor?: string
+  signal?: AbortSignal
+}
+
+export interface BacklinksOptions extends ListOptions {
+  /** Only links by these accounts. */
+  dids?: string[]
+  /** Oldest first. */
+  reverse?: boolean
+  /** With the records' content, where it is kept; pages are then of 100 at most. */
+  hydrate?: boolean
+}
+
+export interface AccountOptions extends ListOptions {
+  /** Only links from these sources. */
+  sources?: string[]
+  hydrate?: boolean
+}
+
+export interface Page<T> {
+  items: T[]
+  /** Of the next page; null at the end. */
+  cursor: string | null
+}
+
+export interface TotalPage<T> extends Page<T> {
+  total: number
+}
+
+/** Names a list: a subject, and a source such as `app.bsky.feed.like:subject.uri`. */
+export interface Pair {
+  subject: string
+  source: string
+}
+
+export interface Count extends Pair {
+  links: number
+  dids: number
+}
+
+/** Which events are wanted: all, where nothing is given. */
+export interface StreamOptions {
+  subjects?: string[]
+  subjectPrefixes?: string[]
+  subjectDids?: string[]
+  sources?: string[]
+  collections?: string[]
+  actors?: string[]
+  /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
+  cursor?: number
+  signal?: AbortSignal
+}
+
+/** What became of a record that links. */
+export interface RecordEvent {
+  kind: 'record'
+  origin: 'live' | 'replay'
+  operation: 'create' | 'update' | 'delete'
+  did: string
+  collection: string
+  rkey: string
+  rev: string
+  time: string
+  /** The wanted links that are gone. */
+  removed: Pair[]
+  /** The wanted links that are new. */
+  added: Pair[]
+  /** Where to go on that has this event. */
+  cursor: number
+}
+
+/** A change of an account's status: all of its links are gone, or back. */
+export interface AccountEvent {
+  kind: 'account'
+  origin: 'live' | 'replay'
+  account: { did: string; active: boolean; status: string }
+  time: string
+  cursor: number
+}
+
+export type StreamEvent = RecordEvent | AccountEvent
+
+export interface ClientOptions {
+  /** In place of the global `fetch`. */
+  fetch?: typeof fetch
+}
+
+type Query = Record<string, string | number | boolean | Date | string[] | undefined>
+
+// The server shows every 20 seconds that it is there.
+const silence = 60_000
+// Waits between connections double from the one to the other, in milliseconds.
+const leastWait = 500
+const mostWait = 30_000
+
+/** Asks one server. */
+export class Client {
+  readonly #base: string
+  readonly #fetch: typeof fetch
+
+  /** @param base the server's URL, without a path */
+  constructor(base: string, options: ClientOptions = {}) {
+    this.#base = base.replace(/\/+$/, '')
+    this.#fetch = options.fetch ?? ((...args) => fetch(...args))
+  }
+
+  /** Counts the links to a subject from a source. */
+  async count(subject: string, source: string, signal?: AbortSignal): Promise<number> {
+    const a = await this.#get<{ total: number }>('blue.microcosm.links.getBacklinksCount', { subject, source }, signal)
+    return a.total
+  }
+
+  /** Counts up to 100 lists at one moment, in the order of the pairs. */
+  async counts(pairs: Pair[], signal?: AbortSignal): Promise<Count[]> {
+    const a = await this.#ask<{ counts: Count[] }>('/xrpc/dev.weft.links.batchCounts', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ pairs }),
+      ...(signal && { signal }),
+    })
+    return a.counts
+  }
+
+  /** A page of the records that link, newest first. */
+  async backlinksPage(subject: string, source: string, options: BacklinksOptions = {}): Promise<TotalPage<LinkRecord>> {
+    const { dids, signal, ...rest } = options
+    const a = await this.#get<{ total: number; records: LinkRecord[]; cursor: string | null }>(
+      'dev.weft.links.getBacklinks', { subject, source, did: dids, ...rest }, signal)
+    return { total: a.total, items: a.records, cursor: a.cursor }
+  }
+
+  /** Walks through all records that link, page by page. */
+  backlinks(subject: string, source: string, options: BacklinksOptions = {}): AsyncGenerator<LinkRecord, void, undefined> {
+    return walk(options.cursor, (cursor) => this.backlinksPage(subject, source, { ...options, ...cursor }))
+  }
+
+  /** A page of the accounts that link, newest first by the first link of each. */
+  async didsPage(subject: string, source: string, options: ListOptions = {}): Promise<TotalPage<string>> {
+    const { signal, ...rest } = options
+    const a = await this.#get<{ total: number; dids: string[]; cursor: string | null }>(
+      'dev.weft.links.getBacklinkDids', { subject, source, ...rest }, signal)
+    return { total: a.total, items: a.dids, cursor: a.cursor }
+  }
+
+  /** Walks through all accounts that link. */
+  dids(subject: string, source: string, options: ListOptions = {}): AsyncGenerator<string, void, undefined> {
+    return walk(options.cursor, (cursor) => this.didsPage(subject, source, { ...options, ...cursor }))
+  }
+
+  /** A page of the links to an account and to any of its records, newest first. */
+  async accountLinksPage(did: string, options: AccountOptions = {}): Promise<Page<AccountLink>> {
+    const { sources, signal, ...rest } = options
+    const a = await this.#get<{ links: AccountLink[]; cursor: string | null }>(
+      'dev.weft.links.getAccountBacklinks', { did, source: sources, ...rest }, signal)
+    return { items: a.links, cursor: a.cursor }
+  }
+
+  /** Walks through all links to an account. */
+  accountLinks(did: string, options: AccountOptions = {}): AsyncGenerator<AccountLink, void, undefined> {
+    return walk(options.cursor, (cursor) => this.accountLinksPage(did, { ...options, ...cursor }))
+  }
+
+  /** Counts the links to an account by source. */
+  async accountCounts(did: string, signal?: AbortSignal): Promise<{ total: number; sources: { source: string; links: number }[] }> {
+    return this.#get('dev.weft.links.getAccountCounts', { did }, signal)
+  }
+
+  /**
+   * Follows the stream. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
+   * comes twice. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` says that
+   * what came meanwhile is gone.
+   */
+  async *events(options: StreamOptions = {}): AsyncGenerator<StreamEvent, void, undefined> {
+    const { signal } = options
+    let cursor = options.cursor
+    let wait = leastWait
+    while (!signal?.aborted) {
+      const connection = new AbortController()
+      const stop = () => connection.abort()
+      signal?.addEventListener('abort', stop)
+      let alive = setTimeout(stop, silence)
+      try {
+        const query = {
+          wantedSubjects: options.subjects, wantedSubjectPrefixes: options.subjectPrefixes, wantedSubjectDids: options.subjectDids,
+          wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor,
+        }
+        const res = await this.#fetch(`${this.#base}/events?${encode(query)}`, { headers: { Accept: 'text/event-stream' }, signal: connection.signal })
+        if (!res.ok || !res.body) throw await refusal(res)
+        for await (const block of blocks(res.body)) {
+          clearTimeout(alive)
+          alive = setTimeout(stop, silence)
+          if (block.data === '') {
+            if (block.id !== '') cursor = Number(block.id)
+            continue
+          }
+          const event = JSON.parse(block.data) as StreamEvent
+          if (event.kind !== 'record' && event.kind !== 'account') continue // the end, or what is not known yet
+          cursor = event.cursor
+          wait = leastWait
+          yield event
+        }
+      } catch (e) {
+        if (e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429) throw e
+      } finally {
+        clearTimeout(alive)
+        signal?.removeEventListener('abort', stop)
+        connection.abort()
+      }
+      if (signal?.aborted) return
+      await sleep(wait / 2 + (Math.random() * wait) / 2, signal)
+      wait = Math.min(2 * wait, mostWait)
+    }
+  }
+
+  #get<T>(method: string, query: Query, signal?: AbortSignal): Promise<T> {
+    return this.#ask<T>(`/xrpc/${method}?${encode(query)}`, signal ? { signal } : {})
+  }
+
+  async #ask<T>(path: string, init: RequestInit): Promise<T> {
+    const res = await this.#fetch(this.#base + path, init)
+    if (!res.ok) throw await refusal(res)
+    return (await res.json()) as T
+  }
+}
+
+async function refusal(res: Response): Promise<WeftError> {
+  const text = await res.text()
+  try {
+    const body = JSON.parse(text) as { error?: string; message?: string }
+    return new WeftError(res.status, body.error ?? res.statusText, body.message ?? text)
+  } catch {
+    return new WeftError(res.status, res.statusText, text)
+  }
+}
+
+function encode(query: Query): string {
+  const out = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined || value === false) continue
+    for (const v of Array.isArray(value) ? value : [value]) out.append(name, v instanceof Date ? v.toISOString() : String(v))
+  }
+  return out.toString()
+}
+
+async function* walk<T>(first: string | undefined, page: (cursor: { cursor?: string }) => Promise<Page<T>>): AsyncGenerator<T, void, undefined> {
+  let cursor: string | null | undefined = first
+  do {
+    const p: Page<T> = await page(cursor ? { cursor } : {})
+    yield* p.items
+    cursor = p.cursor
+  } while (cursor)
+}
+
+/** Cuts a body into its events. One that is cut off in the middle is none. */
+async function* blocks(body: ReadableStream<Uint8Array>): AsyncGenerator<{ id: string; data: string }, void, undefined> {
+  const reader = body.getReader()
+  const decoder = new TextDecoder()
+  let buffer = ''
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      buffer += decoder.decode(value, { stream: true })
+      const parts = buffer.split('\n\n')
+      buffer = parts.pop() ?? ''
+      for (const part of parts) {
+        const block = { id: '', data: '' }
+        for (const line of part.split('\n')) {
+          if (line.startsWith('id: ')) block.id = line.slice(4)
+          if (line.startsWith('data: ')) block.data = line.slice(6)
+        }
+        yield block
+      }
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined)
+  }
+}
+
+function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done)
+  })
+}

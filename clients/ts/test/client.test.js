@@ -1,0 +1,99 @@
+// Against a running weft: WEFT_URL, such as that of "weft demo", whose network grows.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Client, WeftError } from '../dist/index.js'
+
+const base = process.env.WEFT_URL
+assert.ok(base, 'WEFT_URL is the URL of a running weft')
+const follows = 'app.bsky.graph.follow:subject'
+
+/** An event of a follow, and so an account that is followed. */
+async function followed(client) {
+  const signal = AbortSignal.timeout(60_000)
+  for await (const e of client.events({ sources: [follows], signal })) {
+    if (e.kind === 'record' && e.added.length > 0) return e
+  }
+  assert.fail('nobody follows anybody')
+}
+
+test('questions', async () => {
+  const client = new Client(base + '/')
+  const event = await followed(client)
+  const did = event.added[0].subject
+  assert.equal(event.added[0].source, follows)
+  const total = await client.count(did, follows)
+  assert.ok(total >= 1)
+  const [count, none] = await client.counts([{ subject: did, source: follows }, { subject: 'https://nowhere.example/', source: follows }])
+  assert.ok(count.links >= total && count.dids >= 1 && count.subject === did)
+  assert.deepEqual(none, { subject: 'https://nowhere.example/', source: follows, links: 0, dids: 0 })
+
+  const until = new Date()
+  const whole = await client.backlinksPage(did, follows, { limit: 1000, until })
+  assert.equal(whole.items.length, Math.min(whole.total, 1000))
+  const walked = []
+  for await (const r of client.backlinks(did, follows, { limit: Math.max(1, Math.ceil(whole.items.length / 4)), until })) walked.push(r)
+  const known = new Set(walked.map((r) => r.did + r.rkey))
+  assert.equal(known.size, walked.length, 'a record comes twice')
+  const dids = []
+  for await (const d of client.dids(did, follows, { limit: 50 })) dids.push(d)
+  assert.equal(new Set(dids).size, dids.length)
+  const oldest = await client.backlinksPage(did, follows, { reverse: true, limit: 1, dids: [walked[0].did] })
+  assert.equal(oldest.items[0].did, walked[0].did)
+
+  let n = 0
+  let last = '9'
+  for await (const l of client.accountLinks(did, { limit: 3 })) {
+    assert.ok(l.time <= last, 'not newest first')
+    last = l.time
+    if (++n === 10) break
+  }
+  const counts = await client.accountCounts(did)
+  assert.ok(counts.sources.some((s) => s.source === follows && s.links >= 1) && counts.total >= 1)
+  assert.ok(n >= 1)
+})
+
+test('refusals', async () => {
+  const client = new Client(base)
+  await assert.rejects(client.count('hello', follows), (e) => e instanceof WeftError && e.status === 400 && e.error === 'InvalidRequest' && e.message.includes('subject'))
+  await assert.rejects(client.events({ cursor: 10 ** 14 }).next(), (e) => e instanceof WeftError && e.error === 'FutureCursor')
+})
+
+test('the stream goes on where it broke', async () => {
+  // Every connection breaks after some kilobytes, in the middle of whatever comes.
+  let connections = 0
+  const broken = async (url, init) => {
+    connections++
+    const res = await fetch(url, init)
+    let left = 3000
+    const cut = new TransformStream({
+      transform(chunk, controller) {
+        controller.enqueue(chunk.subarray(0, left))
+        left -= chunk.length
+        if (left <= 0) controller.error(new Error('broken'))
+      },
+    })
+    return new Response(res.body.pipeThrough(cut), { status: res.status })
+  }
+  const first = await followed(new Client(base))
+  const collect = async (client) => {
+    const events = []
+    for await (const e of client.events({ cursor: first.cursor, signal: AbortSignal.timeout(60_000) })) {
+      events.push(e.cursor)
+      if (events.length === 40) return events
+    }
+    return events
+  }
+  const whole = await collect(new Client(base))
+  const pieces = await collect(new Client(base, { fetch: broken }))
+  assert.equal(whole.length, 40)
+  assert.deepEqual(pieces, whole)
+  assert.ok(connections > 2, `${connections} connections`)
+})
+
+test('an abort ends it', async () => {
+  const abort = new AbortController()
+  setTimeout(() => abort.abort(), 200)
+  let n = 0
+  for await (const _ of new Client(base).events({ signal: abort.signal })) n++
+  assert.ok(n >= 0)
+})

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/conformance"
+)
+
+func conformanceCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:      "conformance",
+		Usage:     "check a server that claims blue.microcosm.links.*",
+		ArgsUsage: "URL",
+		Description: "Asks a server, weft or another, what an index of backlinks answers: shapes, counts that agree with lists,\n" +
+			"paging both ways, filters, errors, CORS. It writes nothing. What needs a list asks about those that you name,\n" +
+			"which must be at rest: --subject and --source, or --fixture, a file of JSON:\n\n" +
+			"  {\"lists\":[{\"subject\":\"at://…\",\"source\":\"app.bsky.graph.listitem:list\",\"other\":\"subject\",\n" +
+			"    \"total\":3,\"dids\":2,\"records\":[{\"did\":\"…\",\"collection\":\"…\",\"rkey\":\"…\"}]}]}\n\n" +
+			"of which only subject and source have to be there. \"differs\" is what weft does beyond Constellation, and no\n" +
+			"failure. Exit code 0: nothing failed, 1: something did.\n\n" +
+			"  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_SUBJECT"), Usage: "a `SUBJECT` that is linked to"},
+			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_SOURCE"), Usage: "the `SOURCE` of links to it, collection:path"},
+			&cli.StringFlag{Name: "other", Sources: cli.EnvVars("WEFT_OTHER"), Usage: "a `PATH` to another link in the same records, for many-to-many"},
+			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_FIXTURE"), Usage: "a `FILE` of lists"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if cmd.Args().Len() != 1 {
+				return &usageError{"conformance", errors.New("conformance takes the URL of a server")}
+			}
+			fixture, err := readFixture(cmd)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			err = conformance.Run(ctx, conformance.Config{URL: cmd.Args().First(), Fixture: fixture, Agent: "weft/" + buildVersion()},
+				func(r conformance.Result) {
+					if r.Outcome == conformance.Failed {
+						failed++
+					}
+					fmt.Fprintf(stdout, "%-8s %s\n", r.Outcome, r.Name)
+					if r.Detail != "" {
+						fmt.Fprintf(stdout, "         %s\n", r.Detail)
+					}
+				})
+			if err != nil {
+				return err
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d checks failed", failed)
+			}
+			return nil
+		},
+	}
+}
+
+func readFixture(cmd *cli.Command) (f conformance.Fixture, err error) {
+	if subject, source := cmd.String("subject"), cmd.String("source"); (subject == "") != (source == "") {
+		return f, &usageError{"conformance", errors.New("--subject and --source go together")}
+	} else if subject != "" {
+		f.Lists = append(f.Lists, conformance.List{Subject: subject, Source: source, Other: cmd.String("other")})
+	}
+	name := cmd.String("fixture")
+	if name == "" {
+		return f, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return f, fmt.Errorf("--fixture: %w", err)
+	}
+	var more conformance.Fixture
+	if err := json.Unmarshal(data, &more); err != nil {
+		return f, &usageError{"conformance", fmt.Errorf("--fixture: %s: %w", name, err)}
+	}
+	f.Lists = append(f.Lists, more.Lists...)
+	return f, nil
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weft.dev/weft/api"
+	"weft.dev/weft/db"
+)
+
+func TestConformanceCommand(t *testing.T) {
+	t.Parallel()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	srv := httptest.NewServer(api.New(api.Config{Store: store, Logger: slog.New(slog.DiscardHandler)}))
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "fixture.json")
+	if err := os.WriteFile(file, []byte(`{"lists":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{srv.URL}, 0, "ok       what nobody links to"},
+		{[]string{"--fixture", file, srv.URL}, 1, "FAILED   counts, totals and lists agree: a.b.c:x of did:plc:alice"},
+		{[]string{"--subject", "did:plc:alice", "--source", "a.b.c:x", srv.URL}, 1, "checks failed"},
+		{[]string{"--subject", "did:plc:alice", srv.URL}, 2, "go together"},
+		{[]string{"--fixture", file + "x", srv.URL}, 1, "--fixture"},
+		{[]string{}, 2, "takes the URL"},
+		{[]string{"hello"}, 1, "no URL of a server"},
+	} {
+		var out bytes.Buffer
+		if code := run(t.Context(), append([]string{"weft", "conformance"}, c.args...), nil, &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
+			t.Errorf("%q: code %d, %s", c.args, code, out.String())
+		}
+	}
+}

@@ -1,0 +1,203 @@
+// Package conformance checks any server that claims blue.microcosm.links.*: shapes, counts that agree with lists, paging both
+// ways, filters, errors, CORS. It writes nothing; what it asks about is a fixture, lists that the server is known to have.
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"weft.dev/weft/api/lexicons"
+)
+
+// Fixture is what a server is known to have.
+type Fixture struct {
+	Lists []List `json:"lists"`
+}
+
+// List is the links to a subject from one source. Only those two have to be there; what else is, is checked. While a list
+// grows, so that a walk through it doesn't end as it began, checks of it may fail: take one that is at rest.
+type List struct {
+	Subject string   `json:"subject"`
+	Source  string   `json:"source"`
+	Total   *int     `json:"total"`   // links
+	DIDs    *int     `json:"dids"`    // accounts
+	Records []Record `json:"records"` // all of them, newest first
+	Other   string   `json:"other"`   // a path in the same records, for many-to-many
+}
+
+// Record names a record.
+type Record struct {
+	DID        string `json:"did"`
+	Collection string `json:"collection"`
+	Rkey       string `json:"rkey"`
+}
+
+// Outcome is what came of a check.
+type Outcome string
+
+const (
+	Passed  Outcome = "ok"
+	Failed  Outcome = "FAILED"
+	Differs Outcome = "differs" // what weft does beyond Constellation isn't done
+	Skipped Outcome = "skipped"
+)
+
+// Result is a check and what came of it.
+type Result struct {
+	Name    string
+	Outcome Outcome
+	Detail  string
+}
+
+// Config says whom to check. URL is required.
+type Config struct {
+	URL     string       // without a path: https://constellation.microcosm.blue
+	Fixture Fixture      // with no list, what needs one is skipped
+	Client  *http.Client // nil: one that waits 30 seconds
+	Agent   string       // the User-Agent header: who asks; "": weft-conformance
+}
+
+// check is one of the suite.
+type check struct {
+	name   string
+	beyond bool // weft does it and Constellation doesn't: the README says why
+	list   bool // it needs a list, and is made for each
+	do     func(*suite, List) error
+}
+
+type suite struct {
+	Config
+	ctx   context.Context
+	table *lexicons.Table
+}
+
+var errSkip = errors.New("skipped")
+
+func skip(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errSkip, fmt.Sprintf(format, args...))
+}
+
+// Run makes all checks, in order, and hands each result over as it comes.
+func Run(ctx context.Context, c Config, report func(Result)) error {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is no URL of a server, such as https://constellation.microcosm.blue", c.URL)
+	}
+	c.URL = strings.TrimSuffix(c.URL, "/")
+	if c.Client == nil {
+		c.Client = &http.Client{Timeout: 30 * time.Second}
+	}
+	if c.Agent == "" {
+		c.Agent = "weft-conformance"
+	}
+	s := &suite{Config: c, ctx: ctx, table: lexicons.Load()}
+	for _, ch := range checks {
+		lists := []List{{}}
+		if ch.list {
+			if lists = c.Fixture.Lists; len(lists) == 0 {
+				report(Result{ch.name, Skipped, "no list is given"})
+			}
+		}
+		for _, list := range lists {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r := Result{Name: ch.name, Outcome: Passed}
+			switch err := ch.do(s, list); {
+			case err == nil:
+			case errors.Is(err, errSkip):
+				r.Outcome, r.Detail = Skipped, strings.TrimPrefix(err.Error(), errSkip.Error()+": ")
+			case ch.beyond:
+				r.Outcome, r.Detail = Differs, err.Error()
+			default:
+				r.Outcome, r.Detail = Failed, err.Error()
+			}
+			if ch.list {
+				r.Name += ": " + list.Source + " of " + list.Subject
+			}
+			report(r)
+		}
+	}
+	return nil
+}
+
+// answer is what a server said.
+type answer struct {
+	url    string
+	status int
+	header http.Header
+	body   []byte
+	json   any // nil: it isn't JSON
+}
+
+func (a *answer) errorf(format string, args ...any) error {
+	body := a.body
+	if len(body) > 300 {
+		body = body[:300]
+	}
+	return fmt.Errorf("%s\n    GET %s\n    %d %s", fmt.Sprintf(format, args...), a.url, a.status, body)
+}
+
+func (s *suite) ask(method, path string, headers ...string) (*answer, error) {
+	r, err := http.NewRequestWithContext(s.ctx, method, s.URL+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", s.Agent)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := s.Client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	a := &answer{url: s.URL + path, status: res.StatusCode, header: res.Header}
+	if a.body, err = io.ReadAll(io.LimitReader(res.Body, 16<<20)); err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(a.body, &a.json) != nil {
+		a.json = nil
+	}
+	return a, nil
+}
+
+// get asks for a route, and wants an answer of its shape.
+func (s *suite) get(path string, q url.Values, into any) (*answer, error) {
+	a, err := s.ask(http.MethodGet, path+"?"+q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	if a.status != http.StatusOK {
+		return a, a.errorf("the status is not 200")
+	}
+	if a.json == nil {
+		return a, a.errorf("the answer is not JSON")
+	}
+	if p := s.table.Check(s.table.At(path).Output.Schema, a.json, false); p != nil {
+		return a, a.errorf("the shape is wrong: %v", p)
+	}
+	if into != nil {
+		if err := json.Unmarshal(a.body, into); err != nil {
+			return a, a.errorf("the shape is wrong: %v", err)
+		}
+	}
+	return a, nil
+}
+
+// refused wants a 400.
+func (s *suite) refused(path string, q url.Values) error {
+	a, err := s.ask(http.MethodGet, path+"?"+q.Encode())
+	if err == nil && a.status != http.StatusBadRequest {
+		err = a.errorf("the status is not 400")
+	}
+	return err
+}

@@ -1,0 +1,382 @@
+package db
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"weft.dev/weft/db/run"
+)
+
+// AccountQuery asks for the links to an account: to its DID, its repo and any of its collections and records.
+type AccountQuery struct {
+	DID     string
+	Sources []Source // only links from these; nil: from all; empty: from none
+	Since   int64    // only links of this time or later, microseconds since 1970; 0: from the beginning
+	Until   int64    // only links of before this time; 0: to the end
+	Limit   int      // items in a page, at least 1
+	After   []byte   // a Page's Next, of the same query; nil: the first page
+}
+
+// AccountLink is a link to something of an account.
+type AccountLink struct {
+	Record Record
+	Path   string // where in the record
+	Target string
+	TimeUS int64 // microseconds since 1970: what lists are ordered by
+}
+
+// AccountLinks lists the links to an account, newest first. Total is 0: AccountSources counts.
+//
+// All targets of an account are one range of keys, but each list in it has an order of its own. A page is found run by
+// run, the newest first, with the best links so far at hand: of each list, only what is newer than the worst of them is
+// read, and a run that holds nothing so new is passed over. So a page costs as much as there are lists in the runs that
+// reach up to its time, however long they are.
+func (s *Store) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
+	v, page := s.acquire(), Page[AccountLink]{Items: []AccountLink{}}
+	defer s.release(v)
+	prefix, ok, err := v.accountRange(q.DID)
+	if err != nil {
+		return page, err
+	}
+	f := &feed{ctx: ctx, v: v, prefix: prefix, end: run.After(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
+	if q.After != nil {
+		if err := checkFeedPosition(q.After); err != nil {
+			return page, err
+		}
+		if !ok || !bytes.HasPrefix(q.After[8:], prefix) {
+			return page, ErrBadCursor
+		}
+	}
+	if !ok {
+		return page, nil
+	}
+	if q.Sources != nil {
+		f.sources = map[uint64]struct{}{}
+		for _, source := range q.Sources {
+			id, _, ok, err := v.sourceID(source)
+			if err != nil {
+				return page, err
+			}
+			if ok {
+				f.sources[id] = struct{}{}
+			}
+		}
+	}
+	// Both ends are orders, as orderOf makes them: what lies between is in the page.
+	f.after, f.before = q.After, run.After(rankPrefix(uint64(max(q.Since, 0))))
+	if q.Until > 0 {
+		// The order of the last link that is too new, or what no link's is.
+		if from := rankPrefix(uint64(q.Until - 1)); bytes.Compare(from, f.after) > 0 {
+			f.after = from
+		}
+	}
+	for i := len(v.targets.Runs) - 1; i >= 0; i-- {
+		if newest, known := v.newestIn(i); known && f.before != nil && bytes.Compare(rankPrefix(newest), f.before) > 0 {
+			continue
+		}
+		if err := f.read(v.targets.Runs[i]); err != nil {
+			return page, err
+		}
+	}
+	slices.SortFunc(f.found, func(a, b feedLink) int { return bytes.Compare(a.order, b.order) })
+	if len(f.found) > q.Limit {
+		f.found = f.found[:q.Limit]
+		page.Next = f.found[q.Limit-1].order
+	}
+	page.Items, err = s.accountLinks(ctx, f.found)
+	return page, err
+}
+
+// accountRange is the range of the targets of an account; ok is false when the index has never seen it.
+func (v *version) accountRange(did string) (prefix []byte, ok bool, err error) {
+	actor, ok, err := v.id(append([]byte{'d'}, did...))
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	return appendID([]byte{tagActor}, actor), true, nil
+}
+
+// newestIn is the newest rank that a run by target may hold, where that is known: that of a segment.
+func (v *version) newestIn(i int) (rank uint64, known bool) {
+	if i >= len(v.files.files) || v.files.files[i].NewestUS == 0 {
+		return 0, false
+	}
+	return uint64(v.files.files[i].NewestUS) + maxSkewUS, true
+}
+
+func rankPrefix(rank uint64) []byte { return binary.BigEndian.AppendUint64(nil, ^rank) }
+
+// feed gathers a page of the links in a range of targets, newest first: its order is the rank, inverted, and then the key
+// without it.
+type feed struct {
+	ctx         context.Context
+	v           *version
+	prefix, end []byte
+	sources     map[uint64]struct{} // nil: all
+	after       []byte              // only links behind this order; nil: all
+	before      []byte              // only links before this order, which moves up as better ones are found; nil: all
+	limit       int
+	found       feedHeap
+	seen        map[string]struct{} // orders of which a newer run has told
+	steps       int
+}
+
+type feedLink struct {
+	order  []byte
+	target []byte
+	source uint64
+	position
+}
+
+// feedHeap has the worst link on top.
+type feedHeap []feedLink
+
+func (h feedHeap) Len() int           { return len(h) }
+func (h feedHeap) Less(i, j int) bool { return bytes.Compare(h[i].order, h[j].order) > 0 }
+func (h feedHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *feedHeap) Push(x any)        { *h = append(*h, x.(feedLink)) }
+func (h *feedHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// patience is how many entries that are of no use are stepped over before the rest is skipped: a new look-up costs as
+// much as some dozen steps.
+const patience = 24
+
+// read takes what a run adds to the page.
+func (f *feed) read(r run.Source) error {
+	from := f.prefix
+	for from != nil {
+		w, err := r.Walk(from, f.end, false)
+		if err != nil || w == nil {
+			return err
+		}
+		if from, err = f.walk(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk goes through entries until many in a row are of no use, and returns the key to go on from; nil at the end.
+func (f *feed) walk(w run.Walker) (from []byte, err error) {
+	var listLen int // of the list at hand: its part of last
+	var last []byte
+	var source uint64
+	idle := 0
+	for more := true; more; {
+		if f.steps++; f.steps%4096 == 0 && f.ctx.Err() != nil {
+			return nil, f.ctx.Err()
+		}
+		key := w.Key()
+		if last == nil || len(key) < listLen || !bytes.Equal(key[:listLen], last[:listLen]) {
+			n := targetLen(key)
+			id, rest, err := cutID(key[n:])
+			if err != nil {
+				return nil, fmt.Errorf("db: link key %x: %w", key, err)
+			}
+			source, listLen = id, len(key)-len(rest)
+		}
+		last = key
+		if len(key) < listLen+8 {
+			return nil, fmt.Errorf("db: link key %x: %w", key, errKey)
+		}
+		at := f.where(source, key[listLen:listLen+8])
+		if at == inside {
+			if err := f.take(key, listLen, source, w.Value()); err != nil {
+				return nil, err
+			}
+			idle = 0
+		} else if idle++; idle > patience {
+			if at == tooNew {
+				return append(bytes.Clone(key[:listLen]), f.after[:8]...), nil
+			}
+			return run.After(key[:listLen]), nil
+		}
+		if more, err = w.Next(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+type where int
+
+const (
+	inside where = iota
+	tooNew
+	useless // and so is the rest of its list
+)
+
+// where says where an entry lies, by its source and its rank.
+func (f *feed) where(source uint64, rank []byte) where {
+	if f.sources != nil {
+		if _, ok := f.sources[source]; !ok {
+			return useless
+		}
+	}
+	switch {
+	case f.after != nil && bytes.Compare(rank, f.after[:8]) < 0:
+		return tooNew
+	case f.before != nil && bytes.Compare(rank, f.before[:min(8, len(f.before))]) > 0:
+		return useless
+	}
+	return inside
+}
+
+// take takes an entry whose rank is right, unless its order is not, or a newer run has told of its link.
+func (f *feed) take(key []byte, listLen int, source uint64, value []byte) error {
+	order := append(append(make([]byte, 0, len(key)), key[listLen:listLen+8]...), key[:listLen]...)
+	order = append(order, key[listLen+8:]...)
+	if f.after != nil && bytes.Compare(order, f.after) <= 0 || f.before != nil && bytes.Compare(order, f.before) >= 0 {
+		return nil
+	}
+	if _, ok := f.seen[string(order)]; ok {
+		return nil
+	}
+	f.seen[string(order)] = struct{}{}
+	p, _, err := cutPosition(key[listLen:])
+	if err != nil {
+		return fmt.Errorf("db: link key %x: %w", key, err)
+	}
+	if value[0] != linked || f.v.hides(p.actor) {
+		return nil
+	}
+	heap.Push(&f.found, feedLink{order, key[:targetLen(key)], source, p})
+	if len(f.found) > f.limit {
+		heap.Pop(&f.found)
+	}
+	if len(f.found) == f.limit {
+		f.before = append(bytes.Clone(f.found[0].order), 0)
+	}
+	return nil
+}
+
+// checkFeedPosition refuses what is no order of a link.
+func checkFeedPosition(after []byte) error {
+	if len(after) < 8 {
+		return ErrBadCursor
+	}
+	n := targetLen(after[8:])
+	_, rest, err := cutID(after[8+n:])
+	if n == 0 || err != nil {
+		return ErrBadCursor
+	}
+	if p, rest, err := cutPosition(append(bytes.Clone(after[:8]), rest...)); err != nil || len(rest) > 0 || len(p.place) == 0 {
+		return ErrBadCursor
+	}
+	return nil
+}
+
+// accountLinks names links.
+func (s *Store) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
+	links := make([]AccountLink, len(found))
+	targets, actors := make([][]byte, len(found)), make([]uint64, len(found))
+	for i, l := range found {
+		targets[i], actors[i] = l.target, l.actor
+	}
+	names, err := s.targetStrings(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	dids, err := s.dids(ctx, actors)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range found {
+		source, err := s.source(ctx, l.source)
+		if err != nil {
+			return nil, err
+		}
+		links[i] = AccountLink{Record{dids[l.actor], source.Collection, rkeyString(l.rkey())}, source.Path, names[i], int64(l.rank)}
+	}
+	return links, nil
+}
+
+// AccountCount counts the links to an account from one source.
+type AccountCount struct {
+	Source
+	Links int64
+}
+
+// AccountSources counts the links to an account by source, in the order in which the sources were first seen. It costs as
+// much as there are lists, however long they are.
+func (s *Store) AccountSources(ctx context.Context, did string) ([]AccountCount, error) {
+	v, counts := s.acquire(), []AccountCount{}
+	defer s.release(v)
+	prefix, ok, err := v.accountRange(did)
+	if !ok || err != nil {
+		return counts, err
+	}
+	sums := map[uint64]int64{}
+	for _, r := range v.targets.Runs {
+		if err := sumLists(ctx, r, prefix, sums); err != nil {
+			return nil, err
+		}
+	}
+	ids := make([]uint64, 0, len(sums))
+	for id, n := range sums {
+		if n != 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		source, err := s.source(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		counts = append(counts, AccountCount{source, sums[id]})
+	}
+	return counts, nil
+}
+
+// sumLists adds up, by source, what a run's entries in a range of targets weigh.
+func sumLists(ctx context.Context, r run.Source, prefix []byte, sums map[uint64]int64) error {
+	end := run.After(prefix)
+	steps := 0
+	for from := prefix; from != nil; {
+		w, err := r.Walk(from, end, false)
+		if err != nil || w == nil {
+			return err
+		}
+		from = nil
+		var list []byte
+		var source uint64
+		inList := 0
+		for more := true; more; {
+			if steps++; steps%4096 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			key := w.Key()
+			if list == nil || !bytes.HasPrefix(key, list) {
+				id, rest, err := cutID(key[targetLen(key):])
+				if err != nil {
+					return fmt.Errorf("db: link key %x: %w", key, err)
+				}
+				source, list, inList = id, key[:len(key)-len(rest)], 0
+			}
+			if inList++; inList > patience {
+				// A long one: the sums say what the rest of it weighs.
+				from = run.After(list)
+				n, err := r.Weigh(key, from)
+				if err != nil {
+					return err
+				}
+				sums[source] += n
+				break
+			}
+			sums[source] += int64(byTarget.WeightOf(w.Value()))
+			if more, err = w.Next(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

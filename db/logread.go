@@ -1,0 +1,222 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"weft.dev/weft/link"
+)
+
+// ErrLogPruned is what Log answers when rows behind the one given are gone.
+var ErrLogPruned = errors.New("db: the log no longer reaches back so far")
+
+// LogEntry is a row of the log: an event that changed something.
+type LogEntry struct {
+	Seq    uint64
+	TimeUS int64 // when the upstream saw it, microseconds since 1970
+	Op     Op    // OpCreate, OpUpdate, OpDelete or OpAccount
+	DID    string
+
+	Collection string // record events only, like all below but Status
+	Rkey       string
+	Rev        string
+	Removed    []Link // in order of their sources and targets, like Added
+	Added      []Link
+
+	Status Status // OpAccount only: the new one
+}
+
+// Log reads the log behind a row, in order, limit rows at most. last is the last row read, after when there is none:
+// rows that only keep books are passed over, so that there may be fewer entries. The strings are for keeping.
+func (s *Store) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
+	to := min(after+uint64(limit), s.version.Load().seq)
+	if to <= after {
+		return nil, after, nil
+	}
+	rows, err := s.logRows(ctx, after, to)
+	if err != nil {
+		return nil, after, err
+	}
+	entries, err = s.logEntries(ctx, rows)
+	if err != nil {
+		return nil, after, fmt.Errorf("db: read the log: %w", err)
+	}
+	return entries, to, nil
+}
+
+// logRows reads rows of the log with their links, in one transaction: pruning takes both.
+func (s *Store) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
+	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("db: read the log: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows, err := tx.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)
+		FROM records WHERE seq > ? AND seq <= ? ORDER BY seq`, int64(after), int64(to))
+	if err != nil {
+		return nil, fmt.Errorf("db: read the log: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	found = make([]logged, 0, to-after)
+	for rows.Next() {
+		var r logged
+		var rkey any
+		var rev int64
+		if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+			return nil, fmt.Errorf("db: read the log: %w", err)
+		}
+		r.rev = uint64(rev)
+		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+			return nil, fmt.Errorf("db: log row %d: %w", r.seq, err)
+		}
+		found = append(found, r)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("db: read the log: %w", err)
+	}
+	// Each row follows the one before: the writer counts them, and they go from the front.
+	if uint64(len(found)) != to-after || found[0].seq != after+1 {
+		return nil, ErrLogPruned
+	}
+	links, err := tx.QueryContext(ctx, "SELECT id, op, source, target FROM links WHERE id >= ? AND id < ? ORDER BY id",
+		int64((after+1)<<linkShift), int64((to+1)<<linkShift))
+	if err != nil {
+		return nil, fmt.Errorf("db: read the log: %w", err)
+	}
+	defer func() { _ = links.Close() }()
+	for links.Next() {
+		var id uint64
+		var op byte
+		var l recordLink
+		if err := links.Scan(&id, &op, &l.source, &l.target); err != nil {
+			return nil, fmt.Errorf("db: read the log: %w", err)
+		}
+		r := &found[id>>linkShift-after-1]
+		if op == linked {
+			r.added = append(r.added, l)
+		} else {
+			r.removed = append(r.removed, l)
+		}
+	}
+	if err := links.Err(); err != nil {
+		return nil, fmt.Errorf("db: read the log: %w", err)
+	}
+	return found, nil
+}
+
+// logEntries names what rows hold.
+func (s *Store) logEntries(ctx context.Context, rows []logged) ([]LogEntry, error) {
+	actors, targets := make([]uint64, 0, len(rows)), make([][]byte, 0, 2*len(rows))
+	for i := range rows {
+		actors = append(actors, rows[i].actor)
+		for _, links := range [2][]recordLink{rows[i].removed, rows[i].added} {
+			for _, l := range links {
+				targets = append(targets, l.target)
+			}
+		}
+	}
+	dids, err := s.dids(ctx, actors)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.targetStrings(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]LogEntry, 0, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		e := LogEntry{Seq: r.seq, TimeUS: r.timeUS, Op: r.op, DID: dids[r.actor]}
+		switch r.op {
+		case OpAccount:
+			e.Status = Status(r.status & 15)
+		case OpCreate, OpUpdate, OpDelete:
+			if e.Collection, err = s.nsid(ctx, r.collection); err != nil {
+				return nil, err
+			}
+			if r.rkey == nil {
+				return nil, fmt.Errorf("log row %d: %w", r.seq, errKey)
+			}
+			e.Rkey, e.Rev = rkeyString(r.rkey), string(link.AppendTID(nil, r.rev))
+			for _, part := range [2]struct {
+				from []recordLink
+				to   *[]Link
+			}{{r.removed, &e.Removed}, {r.added, &e.Added}} {
+				for _, l := range part.from {
+					source, err := s.source(ctx, l.source)
+					if err != nil {
+						return nil, err
+					}
+					*part.to = append(*part.to, Link{Path: source.Path, Target: names[0]})
+					names = names[1:]
+				}
+			}
+		default:
+			continue
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// Seq is the newest row of the log that queries see.
+func (s *Store) Seq() uint64 { return s.version.Load().seq }
+
+// SeqAt finds the row before the first one of a time or later, in microseconds since 1970: where to read the log from. It
+// is exact where times grow with the rows, as they do live. ErrLogPruned says that older rows, which are gone, may be of
+// that time.
+func (s *Store) SeqAt(ctx context.Context, us int64) (uint64, error) {
+	oldest, newest, err := s.LogRange(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if newest == 0 {
+		return s.Seq(), nil
+	}
+	at := func(seq uint64) (timeUS int64) {
+		if err == nil {
+			err = s.reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1", int64(seq)).Scan(&timeUS)
+		}
+		return timeUS
+	}
+	n := sort.Search(int(newest-oldest)+1, func(i int) bool { return at(oldest+uint64(i)) >= us })
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("db: find a time in the log: %w", err)
+	case n == 0 && oldest > 1 && at(oldest) > us:
+		return 0, ErrLogPruned
+	}
+	return oldest + uint64(n) - 1, nil
+}
+
+// Commits gives a channel that is closed when the next batch is visible to queries. Whoever takes it before asking for Seq
+// misses none.
+func (s *Store) Commits() <-chan struct{} { return s.commits.wait() }
+
+// signal wakes any number of waiters. The zero signal is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{} // nil: nobody waits
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}

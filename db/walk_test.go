@@ -1,0 +1,148 @@
+package db_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+)
+
+// pages walks a list a page at a time, and remembers how often each item came.
+type pages[T comparable] struct {
+	ask   func(after []byte) (db.Page[T], error)
+	now   func() map[T]bool // what the model holds
+	seen  map[T]int
+	held  map[T]bool // what was there all the time
+	after []byte
+	done  bool
+}
+
+func (p *pages[T]) begin() {
+	p.seen, p.held, p.after, p.done = map[T]int{}, p.now(), nil, false
+}
+
+// step asks for the next page, after the index has changed.
+func (p *pages[T]) step(t *testing.T, what string) {
+	t.Helper()
+	if p.done {
+		return
+	}
+	now := p.now()
+	for item := range p.held {
+		if !now[item] {
+			delete(p.held, item)
+		}
+	}
+	page, err := p.ask(p.after)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	for _, item := range page.Items {
+		if !now[item] {
+			t.Fatalf("%s: lists %v, which is not there", what, item)
+		}
+		p.seen[item]++
+	}
+	if p.after = page.Next; p.after != nil {
+		return
+	}
+	p.done = true
+	for item := range p.held {
+		if p.seen[item] != 1 {
+			t.Fatalf("%s: %v was there all the time and came %d times", what, item, p.seen[item])
+		}
+	}
+}
+
+// TestWalksWhileLinksComeAndGo pages through lists between random events: what is there all the time comes exactly once.
+func TestWalksWhileLinksComeAndGo(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(9) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(seed + 1000)
+			var clock atomic.Int64
+			clock.Store(1_770_000_000)
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 10 << (seed % 3), JobRecords: 3, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			if seed%2 == 1 {
+				cfg.ReplayWindow = time.Hour // longer than any walk here
+			}
+			s := openWith(t, cfg)
+			defer func() { _ = s.Close() }()
+			var m model.Model
+			apply := func(n int) {
+				var events []db.Event
+				for range n {
+					events = append(events, h.next()...)
+				}
+				for _, e := range events {
+					m.Apply(e)
+				}
+				if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+					t.Fatal(err)
+				}
+				clock.Add(7)
+				m.Settle()
+				untilNoJobs(t, s)
+			}
+			apply(300)
+			target, source, account := "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject"}, h.dids[0]
+			list := db.ListQuery{Target: target, Source: source, Limit: 1}
+			links := func() []model.Link { return m.Lists()[model.List{Target: target, Source: source}] }
+			records := &pages[db.Record]{
+				ask: func(after []byte) (db.Page[db.Record], error) { list.After = after; return s.Links(t.Context(), list) },
+				now: func() map[db.Record]bool {
+					now := map[db.Record]bool{}
+					for _, l := range links() {
+						now[l.Record] = true
+					}
+					return now
+				},
+			}
+			dids := &pages[string]{
+				ask: func(after []byte) (db.Page[string], error) { list.After = after; return s.DIDs(t.Context(), list) },
+				now: func() map[string]bool {
+					now := map[string]bool{}
+					for _, l := range links() {
+						now[l.Record.DID] = true
+					}
+					return now
+				},
+			}
+			feed := &pages[db.AccountLink]{
+				ask: func(after []byte) (db.Page[db.AccountLink], error) {
+					return s.AccountLinks(t.Context(), db.AccountQuery{DID: account, Limit: 3, After: after})
+				},
+				now: func() map[db.AccountLink]bool {
+					now := map[db.AccountLink]bool{}
+					for list, links := range m.Lists() {
+						if model.Account(list.Target) != account {
+							continue
+						}
+						for _, l := range links {
+							now[db.AccountLink{Record: l.Record, Path: list.Source.Path, Target: list.Target, TimeUS: int64(l.Rank)}] = true
+						}
+					}
+					return now
+				},
+			}
+			for round := range 12 {
+				records.begin()
+				dids.begin()
+				feed.begin()
+				for step := 0; !records.done || !dids.done || !feed.done; step++ {
+					at := fmt.Sprintf("round %d, step %d", round, step)
+					records.step(t, "links, "+at)
+					dids.step(t, "accounts, "+at)
+					feed.step(t, "links to an account, "+at)
+					if step < 40 {
+						apply(1 + h.r.IntN(3))
+					}
+				}
+			}
+		})
+	}
+}
