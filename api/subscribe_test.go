@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -466,4 +467,20 @@ func TestConsumerTooSlow(t *testing.T) {
 			return
 		}
 	}
+}
+
+// FuzzUpdate reads any message: it is a filter, or there is a reason that fits into a close frame.
+func FuzzUpdate(f *testing.F) {
+	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
+		`{}`, `[]`, "\xff", `{"type":"é` + strings.Repeat("é", 200) + `"}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		filter, bad := readUpdate([]byte(message))
+		if bad == nil {
+			filter.Match()
+		} else if len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) || bad.code == 0 {
+			t.Fatalf("%d %q", bad.code, bad.reason)
+		}
+	})
 }
