@@ -76,6 +76,7 @@ type Config struct {
 	Version     string                // what /xrpc/_health reports; "": "dev"
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
+	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
 	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
@@ -172,6 +173,7 @@ func (s *server) routes() []route {
 		{"/lexicons", http.MethodGet, s.lexicons},
 		{"/lexicons/{nsid}", http.MethodGet, s.lexicon},
 		{"/openapi.json", http.MethodGet, s.openAPI},
+		{"/status", http.MethodGet, s.query(&lexicons.Def{Path: "/status"}, s.status)},
 		{"/xrpc/_health", http.MethodGet, s.health},
 		{"/readyz", http.MethodGet, s.ready},
 		{"/robots.txt", http.MethodGet, s.robots},

@@ -84,6 +84,8 @@ func TestGolden(t *testing.T) {
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},
 		{"health-unversioned", empty, 200, "/xrpc/_health"},
+		{"status", serve(Config{Version: "1.2.3", InstanceID: "abc", Upstream: func() any { return map[string]any{"connected": true} }}), 200, "/status"},
+		{"status-unready", unready, 200, "/status"},
 		{"readyz", full, 200, "/readyz"},
 		{"did", full, 200, "/.well-known/did.json"},
 

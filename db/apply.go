@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"maps"
@@ -20,16 +21,16 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
-	for host := range v.upstreams {
-		f.foreign = f.foreign || host != b.Host
+	f := &fold{s: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	for host, up := range v.upstreams {
+		f.foreign = f.foreign || host != b.Host || up.instance > 1
 	}
 	for i := range b.Events {
 		f.event(&b.Events[i])
 	}
 	f.nowUS, f.maxUS = timeUS, max(f.maxUS, timeUS)
 	f.endIdleResyncs()
-	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(seq), maxUS: f.maxUS}
+	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
 	if v.startedUS == 0 {
 		if up.firstUS = timeUS; len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS
@@ -164,9 +165,10 @@ func (s *Store) commit(rs *rows, up progress) error {
 	if up.host == "" {
 		return s.commitTx(tx)
 	}
-	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us) VALUES (?, 'v2', ?, ?, ?)
-		ON CONFLICT (host) DO UPDATE SET seq = excluded.seq, high_seq = excluded.high_seq, time_us = excluded.time_us`,
-		up.host, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS); err != nil {
+	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
+		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance`,
+		up.host, up.upstream.kind, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS, up.upstream.us, up.upstream.instance); err != nil {
 		return err
 	}
 	return s.commitTx(tx)

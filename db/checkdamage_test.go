@@ -374,7 +374,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a link row that is gone", statements("DELETE FROM links WHERE id = 1 << 12"), KindLog, "log row 1 lacks link rows"},
 		{"a link row of another collection's source", statements("UPDATE links SET source = 1 WHERE id = 200 << 12"), KindLog, "does not fit log row 200"},
 		{"a log row of no known kind", statements("UPDATE records SET op = 99 WHERE seq = 200"), KindLog, "log row 200, of op 99, lacks a part"},
-		{"a resync without its row", statements("INSERT INTO resyncs VALUES (5, 7, 200)"), KindLog, "which does not begin it"},
+		{"a resync without its row", statements("INSERT INTO resyncs (actor, rev, since_seq) VALUES (5, 7, 200)"), KindLog, "which does not begin it"},
 		{"an upstream ahead of itself", statements("UPDATE upstream SET seq = high_seq + 1"), KindDatabase, "the highest number that it has seen"},
 		{"a gap that ends before it begins", statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), KindDatabase, "gap 1 of a is from 5 to 4"},
 		{"a block that is none", statements("UPDATE blocks SET body = x'00' WHERE id = 3"), KindBody, "block 3: body: decode"},

@@ -18,12 +18,14 @@ type ExportOptions struct {
 	From, To    string
 	Collections []string // NSIDs: only records of these; empty: of all
 	Inactive    bool     // links of accounts that are not active too, which queries don't show; those of deleted ones never
+	Bodies      bool     // the content of records too, where it is kept
 }
 
 // ExportRecord is a record with its links, at least one.
 type ExportRecord struct {
 	Record
 	Status Status // of its account
+	Body   Body   // the zero Body: it isn't kept, or wasn't asked for
 	Links  []ExportLink
 }
 
@@ -44,9 +46,12 @@ type Export struct {
 	Instance string // the index
 	LogSeq   uint64 // its newest log row
 	LogUS    int64  // the time of that row at the upstream, microseconds since 1970; 0: it was pruned, or there is none
+	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked for.
+	BodiesFrom uint64
 
 	s           *Store
 	names       *sql.Stmt
+	bodies      *exportBodies       // nil: not asked for
 	from, to    []byte              // keys by record; nil: no bound
 	collections map[uint64]struct{} // nil: all
 	inactive    bool
@@ -83,6 +88,9 @@ func (e *Export) Close() error {
 	if e.names != nil {
 		_ = e.names.Close()
 	}
+	if e.bodies != nil {
+		_ = e.bodies.read.Close()
+	}
 	return e.s.closeFiles()
 }
 
@@ -108,6 +116,11 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 	var err error
 	if e.names, err = e.s.reader.DB.PrepareContext(ctx, "SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value"); err != nil {
 		return err
+	}
+	if o.Bodies {
+		if err = e.openBodies(ctx); err != nil {
+			return err
+		}
 	}
 	if e.from, err = v.bound(o.From); err != nil {
 		return err

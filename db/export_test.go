@@ -6,3 +6,6 @@ func (s *Store) Sealing() bool {
 	defer s.mu.Unlock()
 	return s.sealing != nil
 }
+
+// HeldBytes is how much of frames an export holds.
+func (e *Export) HeldBytes() int { return len(e.bodies.frames) }

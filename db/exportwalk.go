@@ -30,6 +30,9 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 				break
 			}
 			for i := range w.records {
+				if w.records[i].Body, err = w.body(ctx, i); err != nil {
+					break
+				}
 				e.at = w.found[i].key
 				if !yield(&w.records[i], nil) {
 					return
@@ -87,7 +90,8 @@ type foundRecord struct {
 	actor      uint64
 	collection uint64
 	rkey       []byte
-	end        int // of its links among those cut
+	end        int    // of its links among those cut
+	body       uint64 // the log row that brought its body; 0: none
 }
 
 // window begins behind a record.
@@ -124,6 +128,9 @@ func (w *window) fill(ctx context.Context) error {
 // looked at in time.
 func (w *window) gather(ctx context.Context) error {
 	w.found, w.cut, w.ids = w.found[:0], w.cut[:0], w.ids[:0]
+	if w.e.bodies != nil {
+		w.e.bodies.next = 0
+	}
 	for size := 0; len(w.cut) < exportWindow && size < exportWindowBytes; size += len(w.scan.Value()) {
 		if !w.scan.Next() {
 			err := w.scan.Err()
@@ -146,6 +153,9 @@ func (w *window) gather(ctx context.Context) error {
 			return fmt.Errorf("the links of record %x: %w; weft check --all says what is damaged", r.key, err)
 		}
 		r.end = len(w.cut)
+		if w.e.bodies != nil {
+			r.body = bodyRef(w.scan.Value())
+		}
 		w.found = append(w.found, r)
 		w.ids = append(w.ids, r.actor)
 		for _, l := range w.cut[first:] {

@@ -12,11 +12,14 @@ import (
 type fold struct {
 	s         *Store
 	d         *delta
+	host      string // whose events they are
 	high      uint64 // events up to here may be repeats
 	seq       uint64 // the newest log row
+	fill      bool   // old events, each the last of its record
 	foreign   bool   // other hosts have told of the same network before: any event may be a repeat
 	nowUS     int64  // time of the event at hand
 	maxUS     int64  // the newest time of any event so far
+	beforeUS  int64  // the same before the event at hand
 	rows      rows
 	stats     Applied
 	old, next []recordLink // scratch
@@ -40,7 +43,7 @@ type Applied struct {
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
-	f.nowUS, f.maxUS = e.TimeUS, max(f.maxUS, e.TimeUS)
+	f.nowUS, f.beforeUS, f.maxUS = e.TimeUS, f.maxUS, max(f.maxUS, e.TimeUS)
 	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
@@ -71,11 +74,11 @@ func (f *fold) record(e *Event) {
 			f.stats.Buried++
 			return
 		}
-		if f.stale(e, actor, rev) {
-			f.stats.Stale++
-			return
-		}
-		if r := f.s.resyncs[actor]; r != nil && !f.follows(r, e, actor, rev) {
+		// Another upstream may have told newer things of the account while this one was away: the rows of its resync are
+		// not stale for that, and what ends it does so even when it is stale itself.
+		r := f.s.resyncs[actor]
+		follows := r == nil || f.fill || f.follows(r, e, actor, rev)
+		if !follows || !f.s.resyncs[actor].isRow(f.host, rev) && f.stale(e, actor, rev) {
 			f.stats.Stale++
 			return
 		}
@@ -94,6 +97,11 @@ func (f *fold) record(e *Event) {
 
 	rkey := appendRkey(nil, e.Rkey)
 	f.key = recordKey(f.key[:0], actor, collection, rkey)
+	r := f.s.resyncs[actor]
+	if r.overtook(string(f.key), f.fill || r.isRow(f.host, rev), f.fill) {
+		f.stats.Stale++
+		return
+	}
 	before := f.d.record(f.key)
 	f.old = f.links(f.old[:0], before, rkey)
 	f.next = f.next[:0]
@@ -113,8 +121,11 @@ func (f *fold) record(e *Event) {
 		}
 		f.next = sortLinks(f.next)
 	}
-	r := f.s.resyncs[actor]
-	if r != nil && e.Op != OpDelete {
+	switch {
+	case r == nil || f.fill:
+	case !r.of(f.host):
+		r.supersede(string(f.key), rev)
+	case e.Op != OpDelete:
 		r.seen[string(f.key)] = struct{}{}
 		r.lastUS = max(r.lastUS, e.TimeUS)
 	}
@@ -123,13 +134,20 @@ func (f *fold) record(e *Event) {
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
 	if len(removed)+len(added) == 0 {
 		if !f.bodyChanges(e, &b, was) {
-			if r != nil && len(f.old) > 0 && e.Op != OpDelete {
+			if !f.fill && r != nil && (len(f.old) > 0 && e.Op != OpDelete || !r.of(f.host)) {
 				row.op = opSeen
 				f.log(row, nil, nil)
 			}
 			return
 		}
 		row.op, row.bodyOnly = OpUpdate, true
+	}
+	// What is filled is old, and so may be a resync's rows; the log's row says the revision that the account has by it.
+	if f.fill || r.isRevOf(rev) {
+		rev = max(rev, f.d.rev(actor))
+		if f.fill {
+			row.rev = rev
+		}
 	}
 	row.was = was
 	f.d.setRev(actor, rev)
@@ -167,12 +185,13 @@ func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 }
 
 // repeats says whether an event may have been folded before.
-func (f *fold) repeats(e *Event) bool { return f.foreign || e.Seq <= f.high }
+func (f *fold) repeats(e *Event) bool { return !f.fill && (f.foreign || e.Seq <= f.high) }
 
 // stale says that a repeat was overtaken: by a newer revision of the repo, or by a change of the account's status, before
 // which it was seen.
 func (f *fold) stale(e *Event, actor, rev uint64) bool {
-	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.since(actor))
+	// No status is newer than the newest event: one that is newer still needs no look at it.
+	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor))
 }
 
 // log appends a row, and the rows of the links that it removed and added.

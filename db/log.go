@@ -59,9 +59,12 @@ type statusRow struct {
 	sinceUS int64
 }
 
-// resyncRow opens a resync, or ends it when since is 0.
+// resyncRow opens a resync; when since is 0 it ends it with what was seen, or, when cut, breaks it off.
 type resyncRow struct {
 	actor, rev, since uint64
+	host              string
+	sync              uint64
+	cut               bool
 }
 
 // rows is what one transaction writes.
@@ -71,6 +74,7 @@ type rows struct {
 	links   []linkRow
 	status  []statusRow
 	resyncs []resyncRow
+	gaps    []Gap
 
 	bodies   []bodyRow
 	replaced []replacedRow
@@ -87,7 +91,7 @@ func (rs rows) emptied() rows {
 	}
 	clear(rs.bodies) // they hold the memory of events
 	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0],
-		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0]}
+		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
 }
 
 func (rs *rows) add(r row, removed, added []recordLink) {
@@ -235,11 +239,32 @@ func (ins *inserters) write(tx *sql.Tx, rs *rows) error {
 		if _, err := tx.Exec("DELETE FROM resyncs WHERE actor = ?", int64(r.actor)); err != nil {
 			return err
 		}
-		if r.since == 0 {
+		if r.cut {
 			continue
 		}
-		if _, err := tx.Exec("INSERT INTO resyncs (actor, rev, since_seq) VALUES (?, ?, ?)",
-			int64(r.actor), int64(r.rev), int64(r.since)); err != nil {
+		if r.since == 0 {
+			if _, err := tx.Exec("INSERT INTO synced (actor, rev) VALUES (?, ?) ON CONFLICT (actor) DO UPDATE SET rev = excluded.rev",
+				int64(r.actor), int64(r.rev)); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := tx.Exec("INSERT INTO resyncs (actor, rev, since_seq, host, sync_seq) VALUES (?, ?, ?, ?, ?)",
+			int64(r.actor), int64(r.rev), int64(r.since), r.host, int64(r.sync)); err != nil {
+			return err
+		}
+	}
+	return rs.writeGaps(tx)
+}
+
+// writeGaps writes new gaps down as open.
+func (rs *rows) writeGaps(tx *sql.Tx) error {
+	for _, g := range rs.gaps {
+		// A rewind meets a hole again.
+		if _, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us)
+			SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7 WHERE NOT EXISTS
+			(SELECT 1 FROM gaps WHERE host = ?1 AND from_seq <= ?2 AND to_seq >= ?3 AND state = 'open')`,
+			g.Host, int64(g.From), int64(g.To), g.FromUS, g.ToUS, g.Why, g.FoundUS); err != nil {
 			return err
 		}
 	}

@@ -34,16 +34,18 @@ func (s *Store) loadMeta(ctx context.Context) error {
 		v.startedUS = us
 	}
 	var hosts []struct {
-		Host string
-		Seq  uint64
-		High uint64 `db:"high_seq"`
-		US   int64  `db:"time_us"`
+		Host, Kind string
+		Seq        uint64
+		High       uint64 `db:"high_seq"`
+		US         int64  `db:"time_us"`
+		CursorUS   int64  `db:"cursor_us"`
+		Instance   int64
 	}
-	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, seq, high_seq, time_us FROM upstream"); err != nil {
+	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream"); err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		v.upstreams[h.Host] = upstream{h.Seq, h.High}
+		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance}
 		v.maxUS = max(v.maxUS, h.US)
 	}
 	s.version.Store(&v)

@@ -78,6 +78,7 @@ func (s *Store) foldLog(read <-chan []logged) error {
 		return f.d.err
 	}
 	next := f.d.base
+	s.opened = nil
 	next.seq, next.hiding, next.jobs = f.seq, s.hiding(), len(s.jobs)
 	s.version.Store(next)
 	return nil
@@ -100,8 +101,11 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	case opJob:
 		return f.replayJob(r)
 	case OpSync:
-		f.d.setRev(r.actor, r.rev)
-		f.s.resyncs[r.actor] = &resync{rev: r.rev, seen: map[string]struct{}{}, lastUS: r.timeUS, since: r.seq}
+		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
+		f.s.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.s.resyncs[r.actor])
+		if o, ok := f.s.opened[r.actor]; ok && o.Since == r.seq {
+			f.s.resyncs[r.actor].host, f.s.resyncs[r.actor].synced = o.Host, o.Sync
+		}
 		return nil
 	case opBegun:
 		if p := f.s.resyncs[r.actor]; p != nil {
@@ -109,7 +113,7 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		}
 		return nil
 	case opSynced:
-		f.d.setRev(r.actor, r.rev)
+		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
 		delete(f.s.resyncs, r.actor)
 		return nil
 	case OpCreate, OpUpdate, OpDelete, opSeen:
@@ -120,9 +124,12 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		return errKey
 	}
 	key := recordKey(nil, r.actor, r.collection, r.rkey)
-	if p := f.s.resyncs[r.actor]; p != nil && p.rev == r.rev && r.op != OpDelete {
-		p.seen[string(key)] = struct{}{}
-		p.lastUS = max(p.lastUS, r.timeUS)
+	if p := f.s.resyncs[r.actor]; p != nil {
+		p.replayed(r.op, r.rev, r.timeUS, key)
+	}
+	rev := r.rev
+	if f.s.resyncs[r.actor].isRevOf(r.rev) {
+		rev = max(rev, f.d.rev(r.actor))
 	}
 	if r.op == opSeen {
 		return nil
@@ -139,7 +146,7 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		return fmt.Errorf("%s has %d links, of which %d go and to which %d come, and that leaves %d",
 			link.AppendTID(nil, r.rev), len(old), len(removed), len(added), len(next))
 	}
-	f.d.setRev(r.actor, r.rev)
+	f.d.setRev(r.actor, rev)
 	ref := uint64(0)
 	if body && len(next) > 0 {
 		ref = r.seq
@@ -212,39 +219,61 @@ func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
 
 // loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
 func (s *Store) loadResyncs(ctx context.Context, sealed uint64) error {
-	var open []struct {
-		Actor uint64
-		Rev   int64
-		Since uint64 `db:"since_seq"`
-	}
-	if err := s.reader.SelectContext(ctx, &open, "SELECT actor, rev, since_seq FROM resyncs WHERE since_seq <= ?", int64(sealed)); err != nil {
+	var open []openResync
+	if err := s.reader.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
 		return err
 	}
+	s.opened = map[uint64]openResync{}
 	for _, o := range open {
-		r := &resync{rev: uint64(o.Rev), seen: map[string]struct{}{}, since: o.Since}
+		s.opened[o.Actor] = o
+		if o.Since > sealed {
+			continue // the replay opens it
+		}
+		r := &resync{rev: uint64(o.Rev), host: o.Host, synced: o.Sync, seen: map[string]struct{}{}, since: o.Since}
 		s.resyncs[o.Actor] = r
 		var rows []struct {
 			TimeUS     int64 `db:"time_us"`
 			Op         Op
+			Rev        int64
 			Collection uint64
 			Rkey       any
 		}
-		if err := s.reader.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(collection, 0) AS collection, rkey FROM records
-			WHERE seq BETWEEN ? AND ? AND actor = ? AND rev = ? AND op <> ? ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), o.Rev, int64(OpDelete)); err != nil {
+		if err := s.reader.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
+			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?) ORDER BY seq`,
+			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob)); err != nil {
 			return err
 		}
 		for _, row := range rows {
-			r.lastUS = row.TimeUS
 			if r.begun = r.begun || row.Op == opBegun; row.Op == OpSync || row.Op == opBegun {
+				r.lastUS = row.TimeUS
 				continue
 			}
 			rkey, err := rkeyOfColumn(row.Rkey)
 			if err != nil || rkey == nil {
 				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, errKey))
 			}
-			r.seen[string(recordKey(nil, o.Actor, row.Collection, rkey))] = struct{}{}
+			r.replayed(row.Op, uint64(row.Rev), row.TimeUS, recordKey(nil, o.Actor, row.Collection, rkey))
 		}
 	}
 	return nil
+}
+
+// openResync is a resync that was open when the store was closed.
+type openResync struct {
+	Actor uint64
+	Rev   int64
+	Since uint64 `db:"since_seq"`
+	Host  string
+	Sync  uint64 `db:"sync_seq"`
+}
+
+// replayed notes what a log row says of a record whose account's repo was being replaced.
+func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
+	switch {
+	case rev > r.rev: // of another upstream: one of this would have ended the resync
+		r.supersede(string(key), rev)
+	case rev == r.rev && op != OpDelete:
+		r.seen[string(key)] = struct{}{}
+		r.lastUS = max(r.lastUS, timeUS)
+	}
 }

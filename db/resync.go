@@ -1,19 +1,78 @@
 package db
 
-import "weft.dev/weft/link"
+import (
+	"database/sql"
+	"errors"
+	"fmt"
 
-// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time, no
-// more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short, the rows
-// that follow would still put their records back.
-const resyncIdleUS = 60 * 1_000_000
+	"weft.dev/weft/link"
+)
 
-// resync is the replacement of an account's records: what follows a sync with its revision is the whole repo.
+const (
+	// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time, no
+	// more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short, the rows
+	// that follow would still put their records back.
+	resyncIdleUS = 60 * 1_000_000
+
+	// resyncCutUS breaks a resync off whose upstream isn't followed any more: another one's events neither go on with it nor
+	// end it, and while it is open the log keeps its rows.
+	resyncCutUS = 24 * 3600 * 1_000_000
+)
+
+// resync is the replacement of an account's records: what follows a sync with its revision, from the same upstream, is
+// the whole repo.
 type resync struct {
 	rev    uint64
+	host   string              // the upstream whose sync it was; empty: unknown, and then any
+	synced uint64              // the sync's number there
 	seen   map[string]struct{} // keys of the records that followed
-	lastUS int64               // time of the newest of them
+	later  map[string]uint64   // those that another upstream has told something newer of, and its revision; nil: none
+	lastUS int64               // time of the newest record that followed
 	since  uint64              // log row of the sync
 	begun  bool                // a record has followed
+}
+
+// of says whether an upstream's events are those of the resync.
+func (r *resync) of(host string) bool { return r.host == "" || r.host == host }
+
+// isRow says whether an event is one of the repo that follows the sync.
+func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && r.of(host) }
+
+func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
+
+// idle says that no more of it is expected.
+func (r *resync) idle(f *fold) bool { return r.of(f.host) && f.nowUS-r.lastUS > resyncIdleUS }
+
+// supersede notes that a record is as another upstream's event left it, which is newer than the resync.
+func (r *resync) supersede(key string, rev uint64) {
+	if rev <= r.rev {
+		return
+	}
+	if r.later == nil {
+		r.later = map[string]uint64{}
+	}
+	r.later[key] = rev
+}
+
+// overtook says whether a record is newer by another upstream's event, or by the resync itself.
+func (r *resync) overtook(key string, byLater, bySeen bool) bool {
+	if r == nil {
+		return false
+	}
+	_, later := r.later[key]
+	_, seen := r.seen[key]
+	return byLater && later || bySeen && seen
+}
+
+// newResync takes the place of one that may be open: what is newer than both stays known.
+func newResync(rev, since uint64, us int64, before *resync) *resync {
+	r := &resync{rev: rev, seen: map[string]struct{}{}, lastUS: us, since: since}
+	if before != nil {
+		for key, rev := range before.later {
+			r.supersede(key, rev)
+		}
+	}
+	return r
 }
 
 // sync opens a resync: the account's whole repo follows.
@@ -31,17 +90,22 @@ func (f *fold) sync(e *Event) {
 		f.stats.Buried++
 		return
 	}
-	if f.stale(e, actor, rev) {
+	r := f.s.resyncs[actor]
+	if r != nil && r.rev == rev { // it comes again; what it has seen stays seen
+		if !r.of(f.host) { // and this upstream sends all of it
+			r.host, r.synced, r.lastUS = f.host, e.Seq, e.TimeUS
+			f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: r.since, host: r.host, sync: r.synced})
+		}
+		return
+	}
+	if f.stale(e, actor, rev) || f.repeats(e) && rev <= f.synced(actor) {
 		f.stats.Stale++
 		return
 	}
-	if r := f.s.resyncs[actor]; r != nil {
-		if r.rev == rev {
-			return // it comes again; what it has seen stays seen
-		}
+	if r != nil && r.idle(f) { // whatever batch it comes in
 		f.endResync(actor, r)
 	}
-	f.openResync(actor, rev)
+	f.openResync(actor, rev, e.Seq)
 }
 
 // follows takes an event of an account whose repo is being replaced: it is a row of the resync, or ends it. It is false
@@ -50,11 +114,13 @@ func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 	switch {
 	case rev < r.rev:
 		return false
+	case !r.of(f.host):
+		return true
 	case rev > r.rev && (r.begun || e.Op != OpCreate || e.TimeUS-r.lastUS > resyncIdleUS):
 		f.endResync(actor, r)
 		return true
 	case rev > r.rev: // the repo was fetched after the sync, and had moved on
-		f.openResync(actor, rev)
+		f.openResync(actor, rev, r.synced)
 		r = f.s.resyncs[actor]
 	}
 	if !r.begun {
@@ -64,35 +130,86 @@ func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 	return true
 }
 
-// openResync expects the account's whole repo, as creates with this revision.
-func (f *fold) openResync(actor, rev uint64) {
-	f.d.setRev(actor, rev)
+// openResync expects the account's whole repo, as creates with this revision. It takes the place of one that is open: a
+// newer repo says itself what is gone.
+func (f *fold) openResync(actor, rev, seq uint64) {
+	f.d.setRev(actor, max(rev, f.d.rev(actor)))
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	f.s.resyncs[actor] = &resync{rev: rev, seen: map[string]struct{}{}, lastUS: f.nowUS, since: f.seq}
-	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor, rev, f.seq})
+	r := newResync(rev, f.seq, f.nowUS, f.s.resyncs[actor])
+	r.host, r.synced = f.host, seq
+	f.s.resyncs[actor] = r
+	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
 }
 
 // endResync removes the records that did not follow the sync.
 func (f *fold) endResync(actor uint64, r *resync) {
 	delete(f.s.resyncs, actor)
-	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor})
+	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
 	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
 		if _, ok := r.seen[string(key)]; ok {
+			return
+		}
+		if _, ok := r.later[string(key)]; ok {
 			return
 		}
 		_, collection, _, _ := cutRecordKey(key)
 		f.change(key, value, nil, 0, actor, rkey, links, nil)
 		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev, was: f.s.bodies.current(value)}, links, nil)
 	})
-	f.d.setRev(actor, r.rev)
+	f.d.setRev(actor, max(r.rev, f.d.rev(actor)))
 	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
 }
 
-// endIdleResyncs ends the resyncs of accounts that have fallen silent.
-func (f *fold) endIdleResyncs() {
+// cutResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
+func (f *fold) cutResync(actor uint64, r *resync) {
+	delete(f.s.resyncs, actor)
+	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
+	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
+}
+
+func (f *fold) cutResyncs(which func(*resync) bool) {
 	for actor, r := range f.s.resyncs {
-		if f.nowUS-r.lastUS > resyncIdleUS {
-			f.endResync(actor, r)
+		if which(r) {
+			f.cutResync(actor, r)
 		}
 	}
+}
+
+// endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has.
+func (f *fold) endIdleResyncs() {
+	for actor, r := range f.s.resyncs {
+		switch {
+		case r.idle(f):
+			f.endResync(actor, r)
+		case !r.of(f.host) && f.nowUS-r.lastUS > resyncCutUS:
+			f.cutResync(actor, r)
+			f.rows.gaps = append(f.rows.gaps, Gap{Host: r.host, From: r.synced, To: r.synced, FromUS: r.lastUS,
+				FoundUS: f.s.cfg.Now().UnixMicro(), Why: "the resync of " + f.did(actor) + " was not completed"})
+		}
+	}
+}
+
+// synced is the revision of an account's last resync that was completed; 0: none was.
+func (f *fold) synced(actor uint64) uint64 {
+	for i := len(f.rows.resyncs) - 1; i >= 0; i-- {
+		if r := f.rows.resyncs[i]; r.actor == actor && r.since == 0 && !r.cut {
+			return r.rev
+		}
+	}
+	var rev int64
+	err := f.s.writer.QueryRow("SELECT rev FROM synced WHERE actor = ?", int64(actor)).Scan(&rev)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		f.d.fail(fmt.Errorf("read the last resync of account %d: %w", actor, err))
+	}
+	return uint64(rev)
+}
+
+// did is an account's name; one that is new in this batch has none yet.
+func (f *fold) did(actor uint64) string {
+	var did string
+	err := f.s.writer.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		f.d.fail(fmt.Errorf("read the name of account %d: %w", actor, err))
+	}
+	return did
 }

@@ -38,12 +38,14 @@ func (f *fold) account(e *Event) {
 	if e.Status == old {
 		return
 	}
-	if f.repeats(e) && e.TimeUS <= f.since(actor) {
+	if f.repeats(e) && e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor) {
 		f.stats.Stale++
 		return
 	}
-	if r := f.s.resyncs[actor]; r != nil {
+	if r := f.s.resyncs[actor]; r != nil && r.of(f.host) {
 		f.endResync(actor, r)
+	} else if r != nil && e.Status == StatusDeleted {
+		f.cutResync(actor, r)
 	}
 	for f.s.jobs[actor] != nil { // one that changes its mind is brought to an end first
 		f.stepJob(actor)

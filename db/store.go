@@ -55,11 +55,12 @@ type Store struct {
 
 	mu       sync.Mutex // held by whoever writes
 	inserts  inserters
-	rows     rows               // of the batch before, for its memory
-	status   map[uint64]Status  // accounts that are not active
-	resyncs  map[uint64]*resync // accounts whose repo is being replaced
-	jobs     map[uint64]*job    // accounts whose status changes step by step
-	next     map[byte]uint64    // the newest id of each kind of name
+	rows     rows                  // of the batch before, for its memory
+	status   map[uint64]Status     // accounts that are not active
+	resyncs  map[uint64]*resync    // accounts whose repo is being replaced
+	opened   map[uint64]openResync // those that the log's replay opens again; nil after it
+	jobs     map[uint64]*job       // accounts whose status changes step by step
+	next     map[byte]uint64       // the newest id of each kind of name
 	ids      idCache
 	wal      wal
 	version  atomic.Pointer[version]

@@ -59,6 +59,7 @@ type Link struct {
 // Batch is a run of events from one upstream host, in the order that it sent them.
 type Batch struct {
 	Host   string
+	Kind   string // of the host: v2 or v1; empty: v2
 	Events []Event
 	Seq    uint64 // of the last event seen, whether it concerned the index or not; 0: that of the last of Events
 	TimeUS int64  // its time; unused when Seq is 0

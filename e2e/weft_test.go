@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -145,4 +146,18 @@ func (w *weft) quiet(t *testing.T) {
 		}
 		return nil
 	}, w.child)
+}
+
+// upstream is what /status says of the upstream.
+func (w *weft) upstream() (st struct {
+	Connected    bool
+	Host, Detail string
+}, err error) {
+	body, err := get(w.queries + "/status")
+	if err != nil {
+		return st, err
+	}
+	var a struct{ Upstream any }
+	a.Upstream = &st
+	return st, json.Unmarshal(body, &a)
 }

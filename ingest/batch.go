@@ -3,14 +3,12 @@ package ingest
 import (
 	"unsafe"
 
-	"github.com/bluesky-social/jetstream"
-
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
 )
 
-// batch gathers events until they are committed. What it holds is its own: the client's slices are valid only inside
-// of its loop.
+// batch gathers events until they are committed. What it holds is its own: what an event points to is valid only until
+// the next one is read.
 type batch struct {
 	db.Batch
 	bodies bool // records that link bring their content
@@ -21,81 +19,46 @@ type batch struct {
 }
 
 func (b *batch) reset() {
-	b.Batch = db.Batch{Host: b.Host, Events: b.Events[:0]}
+	b.Batch = db.Batch{Events: b.Events[:0]}
 	b.seen = 0
 	b.links = b.links[:0]
 	b.text.reset()
 }
 
-// add takes an event over. It returns what the extractor made of a record that it could not read.
-func (b *batch) add(e *jetstream.Event, x *extract.Extractor) error {
+// add takes over what a slice keeps of an event. It returns what the extractor made of a record that it could not read.
+func (b *batch) add(e *event, x *extract.Extractor, s *Slice) (err error) {
 	b.seen++
-	b.Seq, b.TimeUS = e.Seq, e.TimeUS
-	switch {
-	case e.Commit != nil:
-		return b.addCommit(e, x)
-	case e.Account != nil:
-		b.Events = append(b.Events, db.Event{
-			Seq: e.Seq, TimeUS: e.TimeUS, Op: db.OpAccount, DID: b.text.copy(e.DID),
-			Status: status(e.Account),
-		})
-	case e.Sync != nil:
-		b.Events = append(b.Events, db.Event{
-			Seq: e.Seq, TimeUS: e.TimeUS, Op: db.OpSync, DID: b.text.copy(e.DID), Rev: b.text.copy(e.Sync.Rev),
-		})
+	b.Seq, b.TimeUS = e.pos, e.timeUS
+	if e.op == 0 || !s.keeps(e) {
+		return nil // an identity changes nothing here
 	}
-	return nil // an identity changes nothing here
-}
-
-func (b *batch) addCommit(e *jetstream.Event, x *extract.Extractor) (err error) {
-	c := e.Commit
 	out := db.Event{
-		Seq: e.Seq, TimeUS: e.TimeUS, DID: b.text.copy(e.DID),
-		Collection: b.text.copy(c.Collection), Rkey: b.text.copy(c.Rkey), Rev: b.text.copy(c.Rev),
+		Seq: e.pos, TimeUS: e.timeUS, Op: e.op, Status: e.status, DID: b.text.copy(e.did),
+		Collection: b.text.copy(e.collection), Rkey: b.text.copy(e.rkey), Rev: b.text.copy(e.rev),
 	}
-	switch c.Operation {
-	case jetstream.OpCreate:
-		out.Op = db.OpCreate
-	case jetstream.OpUpdate:
-		out.Op = db.OpUpdate
-	case jetstream.OpDelete:
-		out.Op = db.OpDelete
-	default:
-		return errUnknownOperation
-	}
-	if out.Op != db.OpDelete {
+	if e.op == db.OpCreate || e.op == db.OpUpdate {
 		// A record that can't be read has no links: those of the version before it are gone all the same.
 		var links []extract.Link
-		links, err = x.CBOR(c.RecordCBOR)
+		if e.json != nil {
+			links, err = x.JSON(e.json)
+		} else {
+			links, err = x.CBOR(e.cbor)
+		}
 		first := len(b.links)
 		for _, l := range links {
-			b.links = append(b.links, db.Link{Path: b.text.copyBytes(l.Path), Target: b.text.copyBytes(l.Target)})
+			if s.keepsLink(e.collection, l.Path) {
+				b.links = append(b.links, db.Link{Path: b.text.copyBytes(l.Path), Target: b.text.copyBytes(l.Target)})
+			}
 		}
 		out.Links = b.links[first:len(b.links):len(b.links)]
-		if b.bodies && len(links) > 0 {
-			out.CID, out.Body = b.text.copy(c.CID), b.text.copyRaw(c.RecordCBOR)
+		if b.bodies && len(out.Links) > 0 {
+			if body := e.body(); len(body) > 0 {
+				out.CID, out.Body = b.text.copy(e.cid), b.text.copyRaw(body)
+			}
 		}
 	}
 	b.Events = append(b.Events, out)
 	return err
-}
-
-// status maps the reasons that com.atproto.sync.subscribeRepos#account names; a new one hides the account.
-func status(a *jetstream.Account) db.Status {
-	if a.Active {
-		return db.StatusActive
-	}
-	switch a.Status {
-	case "deleted":
-		return db.StatusDeleted
-	case "deactivated":
-		return db.StatusDeactivated
-	case "suspended":
-		return db.StatusSuspended
-	case "takendown":
-		return db.StatusTakendown
-	}
-	return db.StatusInactive
 }
 
 // arena holds the text of a batch in a few large pieces, so that a string costs no allocation.

@@ -2,10 +2,7 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -48,76 +45,17 @@ func ParseFrom(s string) (From, error) {
 }
 
 // resolve says after which sequence number to begin, or that it is to be live.
-func (f From) resolve(ctx context.Context, host string) (after uint64, live bool, err error) {
+func (f From) resolve(ctx context.Context, a *archive) (after uint64, live bool, err error) {
 	switch {
 	case f.Start:
 		return 0, false, nil
 	case f.Seq > 0:
 		return f.Seq - 1, false, nil
 	case f.US > 0:
-		after, err = seqBefore(ctx, host, f.US)
+		after, err = a.seqBefore(ctx, f.US)
 		return after, false, err
 	}
 	return 0, true, nil
-}
-
-// segment is an archive segment as listSegments describes it.
-type segment struct {
-	MinSeq         uint64 `json:"minSeq"`
-	MaxSeq         uint64 `json:"maxSeq"`
-	MaxWitnessedAt int64  `json:"maxWitnessedAt"`
-}
-
-// seqBefore is a sequence number before which the archive holds nothing of the time given or later: the segment that
-// reaches it is read from its start, and what is earlier is left out event by event.
-func seqBefore(ctx context.Context, host string, us int64) (uint64, error) {
-	var last uint64
-	for cursor := ""; ; {
-		var page struct {
-			Cursor   string    `json:"cursor"`
-			Segments []segment `json:"segments"`
-		}
-		if err := listSegments(ctx, host, cursor, &page); err != nil {
-			return 0, fmt.Errorf("look for a time in the archive: %w", err)
-		}
-		for _, s := range page.Segments {
-			if s.MaxWitnessedAt >= us {
-				return s.MinSeq - min(s.MinSeq, 1), nil
-			}
-			last = s.MaxSeq
-		}
-		if page.Cursor == "" || page.Cursor == cursor {
-			return last, nil
-		}
-		cursor = page.Cursor
-	}
-}
-
-func listSegments(ctx context.Context, host, cursor string, page any) error {
-	u := baseURL(host) + "/xrpc/network.bsky.jetstream.listSegments?limit=1000&cursor=" + url.QueryEscape(cursor)
-	if cursor == "" {
-		u = strings.TrimSuffix(u, "&cursor=")
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	// A thousand segments are about 300 kB.
-	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", u, res.Status)
-	}
-	return json.Unmarshal(body, page)
 }
 
 // baseURL brings a host as the operator wrote it to the one spelling under which its cursor is kept, as the official

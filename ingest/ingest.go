@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/ingest/extract"
 )
 
 // Store is what ingest writes to.
@@ -24,21 +24,38 @@ type Store interface {
 	Apply(db.Batch) (db.Applied, error)
 	// Cursor is the sequence number of a host up to which all is committed, 0 when there is none.
 	Cursor(host string) uint64
-	// ResetCursor moves a host's cursor back after the host has lost what was beyond.
+	// CursorTime is the time of the event there, microseconds since 1970; 0: not known.
+	CursorTime(host string) int64
+	// NewestTime is the newest time of any event of any host; 0 before the first.
+	NewestTime() int64
+	// Resyncing says that a resync that the host has begun isn't complete.
+	Resyncing(host string) bool
+	// ResetCursor moves a host's cursor after the host has lost what was beyond or counts anew; 0 forgets where we were.
 	ResetCursor(host string, seq uint64) error
 	// AddGap writes down what was missed.
 	AddGap(db.Gap) error
+	// Gaps lists the open gaps, newest first.
+	Gaps(context.Context) ([]db.Gap, error)
+	// Fill folds what a gap had hidden.
+	Fill([]db.Event, []db.Repo) (db.Applied, error)
+	// ShrinkGap notes that a gap was filled up to a position.
+	ShrinkGap(id int64, from uint64, fromUS int64) error
+	// TriedGap notes what came of an attempt to fill a gap.
+	TriedGap(id int64, filled bool, note string) error
 }
 
-// Config configures an Ingest. Only Host and Store have to be set.
+// Config configures an Ingest. Only Hosts and Store have to be set.
 type Config struct {
-	Host        string                // a Jetstream v2 server: a host name or a URL
+	Hosts       []string              // Jetstream servers, host names or URLs, the preferred one first
 	Store       Store                 //
-	From        From                  // where to begin when the store has no cursor of the host; zero: now
+	From        From                  // where an index begins that has nothing yet; zero: now
+	Slice       *Slice                // the part of the network to keep; nil: all of it
 	Key         string                // for archives that want one; empty: none
 	BatchEvents int                   // events that make a commit; 0: 1,000
 	BatchAge    time.Duration         // how long an event waits for others; 0: 200 ms
 	Silence     time.Duration         // without an event for so long, the connection is given up; 0: 30 s
+	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
+	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
 	Rewind      uint64                // events to go back on a resume; 0: 8,192
 	Bodies      bool                  // the store keeps the content of records
 	Logger      *slog.Logger          // nil: none
@@ -56,31 +73,38 @@ const (
 	// A server may use the sequence numbers of its last block again after a crash; a block has 4,096 events, twice that is
 	// a margin. Folding an event twice changes nothing.
 	defaultRewind = 8192
+	// A host that comes back and goes again costs the overlap each time.
+	defaultHome = 2 * time.Minute
 )
 
-// Ingest follows one upstream.
+// Ingest follows one upstream at a time.
 type Ingest struct {
-	cfg     Config
-	queue   *queue
-	extract *extract.Extractor
-	metrics *metrics
-	log     *bounded
-	state   atomic.Pointer[State]
-	seen    atomic.Uint64 // sequence number of the newest event received
-	seenUS  atomic.Int64  // its time
-	seenAt  atomic.Int64  // when it was received, microseconds since 1970
-	follow  follow
+	cfg      Config
+	queue    *queue
+	extract  *extractor // of the live stream
+	metrics  *metrics
+	log      *bounded
+	state    atomic.Pointer[State]
+	seenSeq  atomic.Uint64 // position of the newest event received
+	seenUS   atomic.Int64  // its time
+	seenAt   atomic.Int64  // when it was received, microseconds since 1970
+	received atomic.Uint64 // events in all
+	progress progress
+	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
+	hostsMu  sync.Mutex
+	hosts    []*host
 }
 
 // State is what ingest is doing.
 type State struct {
 	Connected bool   // events come in
+	Host      string // that is followed, or was
+	Kind      string // v2, v1, or empty while that isn't known
 	Detail    string // since when, or why not
 }
 
 // New makes an Ingest; Run starts it.
 func New(cfg Config) *Ingest {
-	cfg.Host = baseURL(cfg.Host)
 	if cfg.BatchEvents <= 0 {
 		cfg.BatchEvents = defaultBatchEvents
 	}
@@ -93,6 +117,12 @@ func New(cfg Config) *Ingest {
 	if cfg.Rewind == 0 {
 		cfg.Rewind = defaultRewind
 	}
+	if cfg.Fill <= 0 {
+		cfg.Fill = fillEvery
+	}
+	if cfg.Home <= 0 {
+		cfg.Home = defaultHome
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -101,13 +131,16 @@ func New(cfg Config) *Ingest {
 	}
 	in := &Ingest{
 		cfg:     cfg,
-		queue:   newQueue(cfg.Host, cfg.BatchEvents, cfg.BatchAge),
-		extract: extract.New(extract.Limits{}),
+		queue:   newQueue(cfg.BatchEvents, cfg.BatchAge),
+		extract: newExtractor(),
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
-	in.queue.cur.bodies, in.queue.spare.bodies = cfg.Bodies, cfg.Bodies
+	for _, name := range cfg.Hosts {
+		in.hosts = append(in.hosts, &host{url: baseURL(name), rewind: cfg.Rewind})
+	}
+	in.queue.bodies = cfg.Bodies
 	in.metrics = newMetrics(cfg.Metrics, in)
-	in.state.Store(&State{Detail: "not started"})
+	in.state.Store(&State{Host: in.hosts[0].url, Detail: "not started"})
 	return in
 }
 
@@ -117,6 +150,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })
 	g.Go(func() error { return in.followUpstream(ctx) })
+	g.Go(func() error { return in.fillGaps(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("ingest: %w", err)
 	}
@@ -134,7 +168,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 			continue
 		}
 		start := in.cfg.Now()
+		in.commitMu.Lock()
 		applied, err := in.cfg.Store.Apply(b.Batch)
+		in.commitMu.Unlock()
 		if err != nil {
 			return err
 		}
@@ -149,20 +185,20 @@ func (in *Ingest) commit(ctx context.Context) error {
 // Ready is nil while events come in, and otherwise says why not.
 func (in *Ingest) Ready() error {
 	if st := in.state.Load(); !st.Connected {
-		return fmt.Errorf("not following %s: %s", in.cfg.Host, st.Detail)
+		return fmt.Errorf("not following %s: %s", st.Host, st.Detail)
 	}
 	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
 	if idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load())); idle > 2*in.cfg.Silence {
-		return fmt.Errorf("no event from %s for %s", in.cfg.Host, idle.Round(time.Second))
+		return fmt.Errorf("no event from %s for %s", in.Host(), idle.Round(time.Second))
 	}
 	return nil
 }
 
-// Host is the upstream as the store names it.
-func (in *Ingest) Host() string { return in.cfg.Host }
+// Host is the upstream that is followed, or was, as the store names it.
+func (in *Ingest) Host() string { return in.state.Load().Host }
 
-// Seen is the sequence number of the newest event received, committed or not.
-func (in *Ingest) Seen() uint64 { return in.seen.Load() }
+// Seen is the position of the newest event received, committed or not.
+func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
 // Lag is how far the newest event received lies behind the clock; 0 before the first.
 func (in *Ingest) Lag() time.Duration {

@@ -123,7 +123,7 @@ func TestArchiveIntoLive(t *testing.T) {
 	server := serve(t, sim.ServerConfig{Backlog: 8000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	for range 20 {
 		server.Emit(150)
@@ -171,7 +171,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 				NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 7}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
 			for i := range 12 {
 				server.Emit(250)
@@ -201,7 +201,7 @@ func TestHoleBecomesGap(t *testing.T) {
 	server.CorruptBlock(1, 0)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	f.stop()
 	gaps, err := store.Gaps(t.Context())
@@ -239,7 +239,7 @@ func TestTipBelowCursor(t *testing.T) {
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Host: server.URL(), Store: store, Silence: 400 * time.Millisecond, Rewind: 100})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, Silence: 400 * time.Millisecond, Rewind: 100})
 	defer f.stop()
 	until(t, "the lost events are noticed and new ones indexed", func() bool {
 		server.Emit(1)
@@ -277,7 +277,7 @@ func TestFrom(t *testing.T) {
 			server := serve(t, sim.ServerConfig{Backlog: 4000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Host: server.URL(), Store: store, From: tc.from(t, server)})
+			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: tc.from(t, server)})
 			until(t, "it follows", func() bool { return server.Subscribers() > 0 })
 			server.Emit(100)
 			untilCaughtUp(t, store, server)
@@ -337,7 +337,7 @@ func TestReplayedTwice(t *testing.T) {
 		starts := 0
 		for done := false; !done; starts++ {
 			begun, store := time.Now(), openStore(t, dir)
-			cfg := ingest.Config{Host: server.URL(), Store: store, From: ingest.From{Start: true}}
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}}
 			stopAt := store.Cursor(server.URL()) + r.Uint64N(tip/3)
 			if pass == 1 {
 				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // everything comes again
@@ -387,7 +387,7 @@ func TestSlowStoreIsNotSilence(t *testing.T) {
 	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Host: server.URL(), Store: slow{store}, From: ingest.From{Start: true}, BatchEvents: 100,
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: slow{store}, From: ingest.From{Start: true}, BatchEvents: 100,
 		Silence: 300 * time.Millisecond})
 	until(t, "all is committed", func() bool {
 		if err := f.Ready(); err != nil && f.Seen() > 0 && f.Seen() < server.Tip() {

@@ -8,23 +8,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/ingest/extract"
 )
 
 // metrics are what ingest counts.
 type metrics struct {
-	events     prometheus.Counter
-	applied    *prometheus.CounterVec
-	dropped    *prometheus.CounterVec
-	malformed  prometheus.Counter
-	commits    prometheus.Histogram
-	sessions   *prometheus.CounterVec
-	reconnects prometheus.Counter
-	holes      prometheus.Counter
-	lost       prometheus.Counter
+	events    prometheus.Counter
+	applied   *prometheus.CounterVec
+	dropped   *prometheus.CounterVec
+	malformed prometheus.Counter
+	commits   prometheus.Histogram
+	sessions  *prometheus.CounterVec
+	holes     prometheus.Counter
+	lost      prometheus.Counter
+	switches  prometheus.Counter
+	gaps      prometheus.Counter
+	unknown   prometheus.Counter
+	filled    prometheus.Counter
 
-	in   *Ingest
-	last extract.Dropped // as counted so far
+	in *Ingest
 }
 
 func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
@@ -35,16 +36,19 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		in:         in,
-		events:     counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
-		applied:    vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
-		dropped:    vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
-		malformed:  counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
-		commits:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
-		sessions:   vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
-		reconnects: counter("weft_ingest_reconnects_total", "Connections lost and taken up again inside of a session."),
-		holes:      counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
-		lost:       counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
+		in:        in,
+		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
+		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
+		dropped:   vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
+		malformed: counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
+		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		sessions:  vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
+		switches:  counter("weft_ingest_switches_total", "Times that another upstream was moved to."),
+		gaps:      counter("weft_ingest_gaps_total", "Spans of upstream that were written down as missing."),
+		filled:    counter("weft_ingest_filled_total", "Log rows that came of filling gaps."),
+		unknown:   counter("weft_ingest_unknown_total", "Messages of a kind that isn't known; they are left out."),
+		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
+		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
 	}
 	if reg == nil {
 		return m
@@ -52,11 +56,21 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.reconnects, m.holes, m.lost,
+	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown, m.filled,
 		gauge("weft_ingest_lag_seconds", "How far the newest event received lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
-		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.seen.Load()) }),
-		gauge("weft_ingest_committed_seq", "Sequence number up to which all is in the index.", func() float64 { return float64(in.cfg.Store.Cursor(in.cfg.Host)) }),
+		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),
+		gauge("weft_ingest_committed_seq", "Sequence number up to which all is in the index.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
+		gauge("weft_ingest_degraded", "1 while the upstream followed speaks v1, which sends no resyncs.", func() float64 {
+			if in.state.Load().Kind == kindV1 {
+				return 1
+			}
+			return 0
+		}),
+		gauge("weft_ingest_backfill_events", "Events of the archive that a replay under way has still to bring, about.", func() float64 {
+			p := in.progress.get()
+			return float64(max(p.Events-p.EventsDone, 0))
+		}),
 		gauge("weft_ingest_connected", "1 while a session with the upstream is open.", func() float64 {
 			if in.state.Load().Connected {
 				return 1
@@ -82,20 +96,21 @@ func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 }
 
 // extracted counts what the extractor has dropped since the last call. The caller is the one who extracts.
-func (m *metrics) extracted(d extract.Dropped) {
-	if d == m.last {
+func (m *metrics) extracted(x *extractor) {
+	d := x.Dropped()
+	if d == x.last {
 		return
 	}
 	for reason, n := range map[string]uint64{
-		"too_deep": d.Deep - m.last.Deep, "too_many_links": d.Links - m.last.Links, "long_path": d.LongPath - m.last.LongPath,
-		"bad_path": d.BadPath - m.last.BadPath, "bad_text": d.BadText - m.last.BadText,
+		"too_deep": d.Deep - x.last.Deep, "too_many_links": d.Links - x.last.Links, "long_path": d.LongPath - x.last.LongPath,
+		"bad_path": d.BadPath - x.last.BadPath, "bad_text": d.BadText - x.last.BadText,
 	} {
 		if n > 0 {
 			m.dropped.WithLabelValues(reason).Add(float64(n))
 			m.in.log.warn(reason, "parts of records dropped", "reason", reason, "count", n)
 		}
 	}
-	m.last = d
+	x.last = d
 }
 
 // bounded logs each kind of message at most once in logEvery: what comes from upstream must not fill a disk.

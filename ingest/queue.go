@@ -12,13 +12,17 @@ type queue struct {
 	size int           // events that make a batch ready at once
 	age  time.Duration // how long its first event may wait
 
-	mu    sync.Mutex
-	cur   *batch
-	spare *batch
-	begun chan struct{} // the batch has its first event
-	full  chan struct{} // the batch has size events
-	room  chan struct{} // the batch was taken
-	idle  chan struct{} // closed while nothing is queued or being committed
+	mu     sync.Mutex
+	host   string // whose events come
+	kind   string
+	bodies bool     // records that link bring their content
+	ready  []*batch // whole ones, in front of cur
+	cur    *batch
+	spare  *batch
+	begun  chan struct{} // the batch has its first event
+	full   chan struct{} // the batch has size events
+	room   chan struct{} // the batch was taken
+	idle   chan struct{} // closed while nothing is queued or being committed
 }
 
 // ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
@@ -29,7 +33,7 @@ const ahead = 4
 // events have 2 MB commonly, and with records of the largest kind they would have 4 GB.
 const batchBytes = 4 << 20
 
-func newQueue(host string, size int, age time.Duration) *queue {
+func newQueue(size int, age time.Duration) *queue {
 	q := &queue{
 		size:  size,
 		age:   age,
@@ -40,9 +44,46 @@ func newQueue(host string, size int, age time.Duration) *queue {
 		cur:   &batch{},
 		spare: &batch{},
 	}
-	q.cur.Host, q.spare.Host = host, host
 	close(q.idle)
 	return q
+}
+
+// follow names the upstream whose events come from now on. All that came before is committed.
+func (q *queue) follow(host, kind string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.host, q.kind = host, kind
+}
+
+// push queues a whole batch, once there is room. It is the queue's from then on.
+func (q *queue) push(ctx context.Context, b *batch) error {
+	for {
+		q.mu.Lock()
+		if len(q.ready) < ahead && q.cur.seen == 0 {
+			break
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer q.mu.Unlock()
+	q.busy()
+	q.ready = append(q.ready, b)
+	signal(q.begun)
+	signal(q.full)
+	return nil
+}
+
+// busy says that something waits, or is being committed.
+func (q *queue) busy() {
+	select {
+	case <-q.idle:
+		q.idle = make(chan struct{})
+	default:
+	}
 }
 
 // signal raises a flag, once.
@@ -69,13 +110,10 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	}
 	defer q.mu.Unlock()
 	before := q.cur.seen
+	q.cur.Host, q.cur.Kind, q.cur.bodies = q.host, q.kind, q.bodies
 	do(q.cur)
 	if before == 0 && q.cur.seen > 0 {
-		select {
-		case <-q.idle:
-			q.idle = make(chan struct{})
-		default:
-		}
+		q.busy()
 		signal(q.begun)
 	}
 	if q.cur.seen >= q.size || q.cur.text.size >= batchBytes {
@@ -113,6 +151,18 @@ func (q *queue) take(ctx context.Context) *batch {
 	case <-q.full:
 	default:
 	}
+	if len(q.ready) > 0 {
+		b := q.ready[0]
+		q.ready = append(q.ready[:0], q.ready[1:]...)
+		if len(q.ready) > 0 {
+			signal(q.begun)
+			signal(q.full)
+		} else if q.cur.seen > 0 {
+			signal(q.begun)
+		}
+		signal(q.room)
+		return b
+	}
 	if q.cur.seen == 0 {
 		return nil
 	}
@@ -127,8 +177,12 @@ func (q *queue) done(b *batch) {
 	b.reset()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.spare = b
-	if q.cur.seen == 0 {
+	if q.spare == nil {
+		q.spare = b
+	} else {
+		batches.Put(b)
+	}
+	if q.cur.seen == 0 && len(q.ready) == 0 {
 		close(q.idle)
 	}
 }
@@ -150,12 +204,16 @@ func (q *queue) drained(ctx context.Context) error {
 func (q *queue) isFull() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.behind()
+	return q.behind() || len(q.ready) >= ahead
 }
 
 // depth is the number of events that wait.
 func (q *queue) depth() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.cur.seen
+	n := q.cur.seen
+	for _, b := range q.ready {
+		n += b.seen
+	}
+	return n
 }

@@ -2,14 +2,14 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/bluesky-social/jetstream"
+	"github.com/bluesky-social/jetstream/segment"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
@@ -50,7 +50,7 @@ func TestQueueTimes(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				q := newQueue("host", 10, 200*time.Millisecond)
+				q := newQueue(10, 200*time.Millisecond)
 				start := time.Now()
 				go tc.fill(t, q)
 				b := q.take(t.Context())
@@ -66,7 +66,7 @@ func TestQueueTimes(t *testing.T) {
 func TestQueueBackPressure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue("host", 10, time.Second)
+		q := newQueue(10, time.Second)
 		put(t, q, 10*ahead)
 		added := make(chan struct{})
 		go func() {
@@ -92,7 +92,7 @@ func TestQueueBackPressure(t *testing.T) {
 func TestQueueBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue("host", 1000, time.Hour)
+		q := newQueue(1000, time.Hour)
 		record := make([]byte, 1<<20)
 		add := func(n int) {
 			if err := q.add(t.Context(), func(b *batch) {
@@ -136,39 +136,12 @@ func TestQueueBytes(t *testing.T) {
 	})
 }
 
-// TestPortion: large records go into the queue few at a time.
-func TestPortion(t *testing.T) {
-	t.Parallel()
-	large := jetstream.Event{Commit: &jetstream.Commit{RecordCBOR: make([]byte, batchBytes/4)}}
-	small := jetstream.Event{Account: &jetstream.Account{}}
-	for _, tc := range []struct {
-		name   string
-		events []jetstream.Event
-		bodies bool
-		want   int
-	}{
-		{"small", []jetstream.Event{small, small, small}, true, 3},
-		{"more than a batch", slices.Repeat([]jetstream.Event{small}, 20), true, 10},
-		{"large", slices.Repeat([]jetstream.Event{large}, 9), true, 4},
-		{"larger than a batch", []jetstream.Event{{Commit: &jetstream.Commit{RecordCBOR: make([]byte, 2*batchBytes)}}, small}, true, 1},
-		{"large, and nobody keeps them", slices.Repeat([]jetstream.Event{large}, 9), false, 9},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			in := New(Config{BatchEvents: 10, Bodies: tc.bodies})
-			if got := in.portion(tc.events); got != tc.want {
-				t.Errorf("%d, not %d", got, tc.want)
-			}
-		})
-	}
-}
-
 // TestQueueDrains: drained waits for the commit, not only for the queue to be empty; at the end of the context what
 // is left is still given out.
 func TestQueueDrains(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue("host", 10, time.Second)
+		q := newQueue(10, time.Second)
 		if err := q.drained(t.Context()); err != nil {
 			t.Error("an empty queue is not drained")
 		}
@@ -203,36 +176,53 @@ func TestQueueDrains(t *testing.T) {
 	})
 }
 
-// TestBatchTakesOver: what a batch holds does not change with the client's buffers.
+// TestBatchTakesOver: what a batch holds does not change with the reader's buffers.
 func TestBatchTakesOver(t *testing.T) {
 	t.Parallel()
 	record := []byte("\xa2\x65$typekapp.example\x63urix\x15https://example.com/a") // {"$type": "app.example", "uri": …}
+	text := []byte(`{"$type":"app.example","uri":"https://example.com/a"}`)
 	did := []byte("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 	b, x := &batch{}, extract.New(extract.Limits{})
-	for i, e := range []jetstream.Event{
-		{DID: string(did), Seq: 1, Commit: &jetstream.Commit{Operation: jetstream.OpCreate, Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", RecordCBOR: record}},
-		{DID: string(did), Seq: 2, Commit: &jetstream.Commit{Operation: jetstream.OpDelete, Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22"}},
-		{DID: string(did), Seq: 3, Account: &jetstream.Account{Status: "takendown", Time: "2026-07-01T00:00:00Z"}},
-		{DID: string(did), Seq: 4, Account: &jetstream.Account{Status: "a reason yet to be invented"}, TimeUS: 44},
-		{DID: string(did), Seq: 5, Account: &jetstream.Account{Active: true, Status: "deleted"}},
-		{DID: string(did), Seq: 6, Sync: &jetstream.Sync{Rev: "3mdtsyunhbu22"}},
-		{DID: string(did), Seq: 7, Identity: &jetstream.Identity{}, TimeUS: 77},
+	row := func(seq uint64, kind segment.Kind, payload []byte) event {
+		var e event
+		if err := e.readRow(&segment.Event{Seq: seq, WitnessedAt: int64(seq) * 11, Kind: kind, DID: string(did), Collection: "app.example.a",
+			Rkey: "self", Rev: "3mdtsyunhbu22", Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	frame := func(read func(*event, []byte) error, text string) event {
+		var e event
+		if err := read(&e, []byte(text)); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return e
+	}
+	live := event{pos: 2, timeUS: 22, did: string(did), op: db.OpUpdate, collection: "app.example.a", rkey: "self", rev: "3mdtsyunhbu22", json: text}
+	for _, e := range []event{
+		row(1, segment.KindCreate, record), live, row(3, segment.KindDelete, nil),
+		frame((*event).readV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
+		frame((*event).readV1, `{"did":"`+string(did)+`","time_us":5,"kind":"account","account":{"active":false,"status":"a reason yet to be invented"}}`),
+		frame((*event).readV1, `{"did":"`+string(did)+`","time_us":999,"cursor":6,"kind":"account","account":{"active":true,"status":"deleted"}}`),
+		frame((*event).readV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#sync","seq":7,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","sync":{"rev":"3mdtsyunhbu22"}}}`),
+		row(8, segment.KindIdentity, nil),
 	} {
-		if err := b.add(&e, x); err != nil {
-			t.Fatalf("event %d: %v", i, err)
+		if err := b.add(&e, x, nil); err != nil {
+			t.Fatalf("event %d: %v", e.pos, err)
 		}
 	}
 	clear(record)
+	clear(text)
 	clear(did)
-	if b.seen != 7 || b.Seq != 7 || b.TimeUS != 77 || len(b.Events) != 6 {
+	if b.seen != 8 || b.Seq != 8 || b.TimeUS != 88 || len(b.Events) != 7 {
 		t.Fatalf("%+v", b)
 	}
 	for i, want := range []db.Event{
-		{Op: db.OpCreate}, {Op: db.OpDelete},
+		{Op: db.OpCreate}, {Op: db.OpUpdate}, {Op: db.OpDelete},
 		{Op: db.OpAccount, Status: db.StatusTakendown},
 		{Op: db.OpAccount, Status: db.StatusInactive},
 		{Op: db.OpAccount, Status: db.StatusActive},
-		{Op: db.OpSync},
+		{Op: db.OpSync, Rev: "3mdtsyunhbu22"},
 	} {
 		got := b.Events[i]
 		if got.Op != want.Op || got.Status != want.Status || got.Seq != uint64(i+1) ||
@@ -240,22 +230,28 @@ func TestBatchTakesOver(t *testing.T) {
 			t.Errorf("event %d is %+v", i+1, got)
 		}
 	}
-	if l := b.Events[0].Links; len(l) != 1 || l[0] != (db.Link{Path: "uri", Target: "https://example.com/a"}) {
-		t.Errorf("links: %v", l)
+	for _, e := range b.Events[:2] {
+		if l := e.Links; len(l) != 1 || l[0] != (db.Link{Path: "uri", Target: "https://example.com/a"}) {
+			t.Errorf("links: %v", l)
+		}
 	}
 }
 
 // TestBatchBodies: a record that links brings its content, as a copy, and only where it is kept.
 func TestBatchBodies(t *testing.T) {
 	t.Parallel()
-	const linking, other = "\xa2\x65$typekapp.example\x63urix\x15https://example.com/a", "\xa1\x65$typekapp.example"
-	for _, bodies := range []bool{false, true} {
+	const linking, other = "\xa2\x63uri\x75https://example.com/a\x65$typekapp.example", "\xa1\x65$typekapp.example"
+	for _, mode := range [][2]bool{{false, false}, {true, false}, {true, true}} {
+		bodies, fromJSON := mode[0], mode[1]
 		record := []byte(linking)
 		b, x := &batch{bodies: bodies}, extract.New(extract.Limits{})
 		for i, content := range [][]byte{record, []byte(other), nil} {
-			e := jetstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Seq: uint64(i), Commit: &jetstream.Commit{Operation: jetstream.OpCreate,
-				Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", CID: "bafy", RecordCBOR: content}}
-			_ = b.add(&e, x)
+			e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: uint64(i), op: db.OpCreate,
+				collection: "app.example.a", rkey: "self", rev: "3mdtsyunhbu22", cid: "bafy", cbor: content}
+			if i == 0 && fromJSON {
+				e.cbor, e.json = nil, []byte(`{"uri":"https://example.com/a","$type":"app.example"}`)
+			}
+			_ = b.add(&e, x, nil)
 		}
 		clear(record)
 		want := ""
@@ -281,19 +277,64 @@ func TestBatchMalformed(t *testing.T) {
 		"a length that lies": "\x7b\xff\xff\xff\xff\xff\xff\xff\xff", "nested a million deep": strings.Repeat("\x81", 1_000_000),
 	} {
 		b, x := &batch{}, extract.New(extract.Limits{})
-		e := jetstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Seq: 1, Commit: &jetstream.Commit{Operation: jetstream.OpUpdate,
-			Collection: "app.example.a", Rkey: "self", RecordCBOR: []byte(record)}}
-		if err := b.add(&e, x); err == nil {
+		e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: 1, op: db.OpUpdate, collection: "app.example.a", rkey: "self", cbor: []byte(record)}
+		if err := b.add(&e, x, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if len(b.Events) != 1 || len(b.Events[0].Links) != 0 || b.Events[0].Op != db.OpUpdate {
 			t.Errorf("%s: %+v", name, b.Events)
 		}
 	}
-	b := &batch{}
-	if err := b.add(&jetstream.Event{Seq: 9, Commit: &jetstream.Commit{Operation: "squash"}}, nil); err == nil || len(b.Events) != 0 || b.Seq != 9 {
-		t.Errorf("an unknown operation: %v, %+v", err, b)
+}
+
+// TestFrames: what is no event is told from what isn't known yet.
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	const head = `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#`
+	for _, tc := range []struct {
+		name, text string
+		v1, v2     error
+	}{
+		{"nothing", ``, errNoEvent, errNoEvent},
+		{"half an object", `{"did":`, errNoEvent, errNoEvent},
+		{"an array", `[1,2,3]`, errNoEvent, errNoEvent},
+		{"numbers for text", `{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`, errNoEvent, errNoEvent},
+		{"an unknown kind", `{"did":"did:web:a","time_us":1,"kind":"label"}`, errSkip, errNoEvent},
+		{"an unknown envelope", `{"$type":"notice"}`, errNoEvent, errSkip},
+		{"an unknown payload", head + `label","seq":1}}`, errNoEvent, errSkip},
+		{"an info", head + `info","name":"OutdatedCursor"}}`, errNoEvent, errSkip},
+		{"a commit without a number", head + `commit","did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"delete"}}`, errNoEvent, errNoEvent},
+		{"a commit without a time", head + `commit","seq":1,"did":"did:web:a","operation":"delete"}}`, errNoEvent, errNoEvent},
+		{"an unknown operation", head + `commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"squash"}}`, errNoEvent, errNoEvent},
+		{"an account without one", head + `account","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z"}}`, errNoEvent, errNoEvent},
+		{"a commit without one", `{"did":"did:web:a","time_us":1,"kind":"commit"}`, errNoEvent, errNoEvent},
+	} {
+		var e event
+		if err := e.readV1([]byte(tc.text)); !errors.Is(err, tc.v1) {
+			t.Errorf("%s: v1: %v", tc.name, err)
+		}
+		if err := e.readV2([]byte(tc.text)); !errors.Is(err, tc.v2) {
+			t.Errorf("%s: v2: %v", tc.name, err)
+		}
 	}
+	var said *streamError
+	if err := new(event).readV2([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"m"}`)); !errors.As(err, &said) || said.name != "ConsumerTooSlow" {
+		t.Errorf("an error frame: %v", err)
+	}
+}
+
+// FuzzFrames: no frame makes the decoders panic, and an event has a place.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{}}}`))
+	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, read := range []func(*event, []byte) error{(*event).readV1, (*event).readV2} {
+			var e event
+			if read(&e, text) == nil && (e.pos == 0 || e.did == "") {
+				t.Errorf("%s: %+v", text, e)
+			}
+		}
+	})
 }
 
 // TestBounded: a kind of message is logged once in ten seconds, and says how many were left out.

@@ -26,6 +26,7 @@ const description = `Fills a data directory with simulated events, one account f
 its export in each way. Memory is the peak of the resident set of that process.
 
   go run ./bench/export                                   a million links: half a minute
+  go run ./bench/export --bodies                          with what records hold
   go run ./bench/export --links 10000000 --data /data/ten ten million, in a directory that is kept, and taken
                                                           as it is the next time`
 
@@ -34,13 +35,15 @@ func main() {
 	defer stop()
 	var links int64
 	var data string
+	var bodies bool
 	cmd := &cli.Command{
 		Name: "export", Usage: "measure weft export", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &links},
 			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)", Destination: &data},
+			&cli.BoolFlag{Name: "bodies", Usage: "keep and export bodies", Destination: &bodies},
 		},
-		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, data) },
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, data, bodies) },
 	}
 	if err := cmd.Run(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "export:", err)
@@ -48,7 +51,7 @@ func main() {
 	}
 }
 
-func measure(ctx context.Context, links int64, data string) error {
+func measure(ctx context.Context, links int64, data string, bodies bool) error {
 	work, err := os.MkdirTemp("", "weft-bench-export-")
 	if err != nil {
 		return err
@@ -58,7 +61,7 @@ func measure(ctx context.Context, links int64, data string) error {
 		data = filepath.Join(work, "data")
 	}
 	if _, err := os.Stat(filepath.Join(data, "weft.db")); errors.Is(err, os.ErrNotExist) {
-		if err := fill(ctx, data, links); err != nil {
+		if err := fill(ctx, data, links, bodies); err != nil {
 			return err
 		}
 	}
@@ -78,15 +81,16 @@ func measure(ctx context.Context, links int64, data string) error {
 	}
 	fmt.Printf("%d accounts, %d segments with %d links, %d log rows in none\n", in.Actors, len(in.Segments), total, in.Log.Unsealed)
 	fmt.Printf("%-22s %10s %8s %12s %9s %9s\n", "", "links", "s", "links/s", "B/link", "RSS, MB")
-	for _, way := range []struct {
-		name string
-		args []string
-	}{
-		{"ndjson to a file", nil},
-		{"ndjson, zstd, --out", []string{"--format", "ndjson", "--out", filepath.Join(work, "ndjson")}},
-		{"parquet, --out", []string{"--format", "parquet", "--out", filepath.Join(work, "parquet")}},
-	} {
-		if err := export(ctx, weft, data, filepath.Join(work, "stdout"), way.name, way.args); err != nil {
+	for _, format := range []string{"", "ndjson", "parquet"} {
+		name, out, args := "ndjson to a file", "", []string{"export", "--data", data}
+		if format != "" {
+			name, out = format+", --out", filepath.Join(work, format)
+			args = append(args, "--format", format, "--out", out)
+		}
+		if bodies {
+			args = append(args, "--bodies")
+		}
+		if err := export(name, filepath.Join(work, "stdout"), out, exec.CommandContext(ctx, weft, args...)); err != nil {
 			return err
 		}
 	}
@@ -94,8 +98,12 @@ func measure(ctx context.Context, links int64, data string) error {
 }
 
 // fill makes an index.
-func fill(ctx context.Context, data string, links int64) error {
-	s, err := db.Open(db.Config{Dir: data})
+func fill(ctx context.Context, data string, links int64, bodies bool) error {
+	cfg := db.Config{Dir: data}
+	if bodies {
+		cfg.Bodies = db.BodiesKeep
+	}
+	s, err := db.Open(cfg)
 	if err != nil {
 		return err
 	}
@@ -121,13 +129,12 @@ func fill(ctx context.Context, data string, links int64) error {
 }
 
 // export runs the program once.
-func export(ctx context.Context, weft, data, stdout, name string, args []string) error {
+func export(name, stdout, out string, cmd *exec.Cmd) error {
 	file, err := os.Create(stdout)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	cmd := exec.CommandContext(ctx, weft, append([]string{"export", "--data", data}, args...)...)
 	cmd.Stdout, cmd.Stderr = file, os.Stderr
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -142,7 +149,7 @@ func export(ctx context.Context, weft, data, stdout, name string, args []string)
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	took := time.Since(start).Seconds()
-	links, bytes, err := measured(stdout, args)
+	links, bytes, err := measured(stdout, out)
 	if err != nil {
 		return err
 	}
@@ -171,12 +178,11 @@ func peakRSS(pid int, done <-chan struct{}) (peak int64) {
 }
 
 // measured is how many links came out, and in how many bytes.
-func measured(stdout string, args []string) (links, bytes int64, err error) {
-	if args == nil {
+func measured(stdout, out string) (links, bytes int64, err error) {
+	if out == "" {
 		return lines(stdout)
 	}
-	dir := args[len(args)-1]
-	text, err := os.ReadFile(filepath.Join(dir, "_export.json"))
+	text, err := os.ReadFile(filepath.Join(out, "_export.json"))
 	if err != nil {
 		return 0, 0, err
 	}

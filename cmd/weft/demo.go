@@ -94,7 +94,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 
 	g, ctx := errgroup.WithContext(ctx)
 	weft := &service{
-		jetstream: server.URL(), from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
+		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
 		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
 		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"), rate: cmd.Int("rate-limit"), accessLog: cmd.Bool("access-log"),
 	}

@@ -27,10 +27,14 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 			"  path                    where in the record, without the leading dot: subject.uri\n" +
 			"  target                  what it links to, normalised as everywhere in weft\n" +
 			"  time                    where it stands in lists: the record key's time where that is plausible, else the event's\n" +
-			"  status                  of the account: active, or with --inactive deactivated, suspended, takendown, inactive\n\n" +
+			"  status                  of the account: active, or with --inactive deactivated, suspended, takendown, inactive\n" +
+			"  cid, record             with --bodies: the record's CID, and what it holds, as JSON of the atproto data model\n\n" +
 			"The links are those that queries show. A change of an account's status that was under way counts as done. Rows\n" +
 			"come by account, in the order in which the index first saw them, then by collection and record key; that order\n" +
 			"stays, whatever comes later, so that --from and --to always bound the same records.\n\n" +
+			"--bodies adds what weft serve --bodies keeps, in each row of a record: one with five links comes five times. Where\n" +
+			"it isn't kept, JSON lines lack cid and record, and in Parquet they are null; where a record can't be said in the\n" +
+			"data model, for it has a float, say, record alone. Without --bodies, neither is there at all.\n\n" +
 			"Without --out, JSON lines go to standard output:\n\n" +
 			"  weft export | jq -r .target | sort | uniq -c | sort -rn | head\n\n" +
 			"If that is interrupted, the --from to go on with is printed. With --out, files of --part-links links are\n" +
@@ -70,6 +74,10 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "inactive", Sources: variable("INACTIVE"),
 				Usage: "links of accounts that are not active too, which queries don't show; those of deleted accounts are gone",
 			},
+			&cli.BoolFlag{
+				Name: "bodies", Sources: variable("BODIES"),
+				Usage: "the records themselves too, where weft serve --bodies keeps them: with each of their links",
+			},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			x, err := newExport(cmd)
@@ -94,7 +102,7 @@ func newExport(cmd *cli.Command) (*export, error) {
 		return nil, err
 	}
 	x := &export{data: cmd.String("data"), format: cmd.String("format"), out: cmd.String("out"), partLinks: cmd.Int64("part-links"),
-		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive")}}
+		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"), Bodies: cmd.Bool("bodies")}}
 	wrong := func(format string, args ...any) (*export, error) {
 		return nil, &usageError{"export", fmt.Errorf(format, args...)}
 	}
@@ -133,13 +141,17 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
+	if e.BodiesFrom > e.LogSeq {
+		fmt.Fprintln(stderr, "weft export: this index keeps no records (weft serve --bodies does): no link comes with cid and record")
+	}
 	p := &exportProgress{w: stderr, e: e, shown: isTerminal(stderr), began: time.Now()}
 	if x.out == "" {
 		return x.stream(ctx, e, stdout, p)
 	}
 	d := &exportDir{dir: x.out, partLinks: x.partLinks, step: x.step, list: exportList{
 		Version: exportVersion, Format: x.format, Instance: e.Instance, LogSeq: e.LogSeq, LogTime: logTime(e.LogUS),
-		From: x.options.From, To: x.options.To, Collections: append([]string{}, x.options.Collections...), Inactive: x.options.Inactive, Parts: []exportPart{}}}
+		From: x.options.From, To: x.options.To, Collections: append([]string{}, x.options.Collections...), Inactive: x.options.Inactive,
+		BodiesFrom: e.BodiesFrom, Parts: []exportPart{}}}
 	if err := d.open(); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -180,18 +192,14 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *exportProgress) error {
 	w := &ndjsonWriter{w: stdout}
 	var links int64
-	var pending string // the first record of those that are not written yet
 	fail := func(err error) error {
-		return fmt.Errorf("export: %w; all before %s is written, what follows may be cut off: cut the output there, and go on with --from %s", err, pending, pending)
+		return fmt.Errorf("export: %w; all before %s is written, what follows may be cut off: cut the output there, and go on with --from %s", err, w.first, w.first)
 	}
 	var walk error
 	for r, err := range e.Records(ctx, "") {
 		if err != nil {
 			walk = err
 			break
-		}
-		if len(w.buf) == 0 {
-			pending = r.URI()
 		}
 		if err := w.write(r); err != nil {
 			return fail(err)

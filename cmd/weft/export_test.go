@@ -18,17 +18,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jcalabro/atmos/cbor"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 
 	"weft.dev/weft/db"
 )
 
-// exportIndex makes a data directory of records that link.
+// exportIndex makes a data directory of records that link. Bodies that events have are kept.
 func exportIndex(t *testing.T, events ...db.Event) string {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := db.Open(db.Config{Dir: dir})
+	cfg := db.Config{Dir: dir}
+	if slices.ContainsFunc(events, func(e db.Event) bool { return e.Body != nil }) {
+		cfg.Bodies = db.BodiesKeep
+	}
+	s, err := db.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +74,40 @@ func hostileIndex(t *testing.T) string {
 	)
 }
 
+// bodiesIndex has records of all kinds: with several links, of hostile text, with what the data model can't say, without
+// what they hold, of a hidden account, and large.
+func bodiesIndex(t *testing.T) string {
+	t.Helper()
+	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb", "did:web:carol.example"
+	cid, err := cbor.ParseCIDString("bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := func(did, rkey string, record any, links ...db.Link) db.Event {
+		e := db.Event{DID: did, Collection: "com.example.thing", Rkey: rkey, Links: links}
+		if record != nil {
+			if e.Body, err = cbor.Marshal(record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return e
+	}
+	one := db.Link{Path: "a", Target: "https://example.com/"}
+	float := event(alice, "float", nil, one)
+	float.Body = []byte("\xa1\x61a\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00") // {"a": 1.5}
+	return exportIndex(t,
+		event(alice, "several", map[string]any{"$type": "com.example.thing", "a": one.Target, "b": []any{bob, int64(-1), true, nil}},
+			one, db.Link{Path: "b[]", Target: bob}),
+		event(alice, "hostile", map[string]any{"a": one.Target, "cid": cid, "bytes": []byte{0, 255},
+			`quote"\<b>&`: "line\nbreak\ttab\x00nul\u2028separator snow☃ \U0001F9F5", "record": map[string]any{"$type": "status"}}, one),
+		float,
+		event(alice, "unknown", nil, one),
+		event(bob, "large", map[string]any{"a": one.Target, "text": strings.Repeat("all work and no play ", 10_000)}, one, db.Link{Path: "b", Target: bob}),
+		event(carol, "hidden", map[string]any{"a": one.Target}, one),
+		db.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
+	)
+}
+
 // longIndex has more links than a window of the walk, in records of many links.
 func longIndex(t *testing.T) string {
 	t.Helper()
@@ -87,18 +126,28 @@ func longIndex(t *testing.T) string {
 type row struct {
 	DID, Collection, Rkey, Path, Target, Status string
 	Time                                        time.Time
+	CID, Record                                 string // empty: absent
 }
 
 func rowsOfJSON(t *testing.T, r io.Reader) (rows []row) {
 	t.Helper()
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		var one row
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		one := struct {
+			row
+			Record json.RawMessage
+		}{}
 		d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&one); err != nil {
 			t.Fatalf("%q: %v", lines.Text(), err)
 		}
-		rows = append(rows, one)
+		one.row.Record = string(one.Record)
+		rows = append(rows, one.row)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
 	}
 	return rows
 }
@@ -122,7 +171,7 @@ func rowsOfDir(t *testing.T, dir string) (rows []row, list exportList) {
 		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != p.SHA256 || int64(len(data)) != p.Bytes {
 			t.Errorf("%s is not what the list says", p.File)
 		}
-		part := rowsOfPart(t, p.File, data)
+		part := rowsOfPart(t, p.File, data, list.BodiesFrom > 0)
 		uri := func(r row) string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
 		if int64(len(part)) != p.Links || uri(part[0]) != p.First || uri(part[len(part)-1]) != p.Last {
 			t.Errorf("%s has %d links, not %+v", p.File, len(part), p)
@@ -144,7 +193,7 @@ func rowsOfDir(t *testing.T, dir string) (rows []row, list exportList) {
 	return rows, list
 }
 
-func rowsOfPart(t *testing.T, name string, data []byte) (rows []row) {
+func rowsOfPart(t *testing.T, name string, data []byte, bodies bool) (rows []row) {
 	t.Helper()
 	if strings.HasSuffix(name, ".zst") {
 		z, err := zstd.NewReader(bytes.NewReader(data))
@@ -154,12 +203,25 @@ func rowsOfPart(t *testing.T, name string, data []byte) (rows []row) {
 		defer z.Close()
 		return rowsOfJSON(t, z)
 	}
-	all, err := parquet.Read[parquetRow](bytes.NewReader(data), int64(len(data)))
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	columns := []string{"did", "collection", "rkey", "path", "target", "time", "status", "cid", "record"}
+	if !bodies {
+		columns = columns[:7]
+	}
+	if got := fmt.Sprint(f.Schema().Columns()); strings.NewReplacer("[", "", "]", "").Replace(got) != strings.Join(columns, " ") {
+		t.Errorf("%s has the columns %s, not %s", name, got, columns)
+	}
+	r := parquet.NewGenericReader[parquetBodyRow](bytes.NewReader(data))
+	defer r.Close()
+	all := make([]parquetBodyRow, f.NumRows())
+	if n, err := r.Read(all); n < len(all) {
+		t.Fatal(err)
+	}
 	for _, r := range all {
-		rows = append(rows, row{r.DID, r.Collection, r.Rkey, r.Path, r.Target, r.Status, time.UnixMicro(r.Time).UTC()})
+		rows = append(rows, row{r.DID, r.Collection, r.Rkey, r.Path, r.Target, r.Status, time.UnixMicro(r.Time).UTC(), r.CID, r.Record})
 	}
 	return rows
 }
@@ -177,22 +239,34 @@ func exportAll(t *testing.T, dir string, args ...string) []row {
 // TestExportGolden: the lines as they are, of all that authors may choose, hidden accounts told by their status.
 func TestExportGolden(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := weft(t.Context(), "export", "--data", hostileIndex(t), "--inactive")
-	if code != 0 || stderr != "" {
-		t.Fatalf("code %d, %s", code, stderr)
-	}
-	path := filepath.Join("testdata", "export.ndjson")
-	if *update {
-		if err := os.WriteFile(path, []byte(stdout), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if stdout != string(want) {
-		t.Errorf("got:\n%s\nwant:\n%s", stdout, want)
+	for _, tc := range []struct {
+		file, data string
+		args       []string
+	}{
+		{"export.ndjson", hostileIndex(t), []string{"--inactive"}},
+		{"export-bodies.ndjson", bodiesIndex(t), []string{"--inactive", "--bodies", "--to=did:plc:bobbbbbbbbbbbbbbbbbbbbbb"}},
+		{"export-hidden.ndjson", bodiesIndex(t), []string{"--inactive", "--bodies", "--from=did:web:carol.example"}},
+	} {
+		t.Run(tc.file, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := weft(t.Context(), append([]string{"export", "--data", tc.data}, tc.args...)...)
+			if code != 0 || stderr != "" {
+				t.Fatalf("code %d, %s", code, stderr)
+			}
+			path := filepath.Join("testdata", tc.file)
+			if *update {
+				if err := os.WriteFile(path, []byte(stdout), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stdout != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s", stdout, want)
+			}
+		})
 	}
 }
 
@@ -222,6 +296,43 @@ func TestExportFormats(t *testing.T) {
 			}
 			if got, list := rowsOfDir(t, out); !slices.Equal(got, tc.want) || !list.Complete {
 				t.Errorf("%s %v: %+v", format, tc.args, got)
+			}
+		}
+	}
+}
+
+// TestExportBodies: what records hold comes with each of their links, in each format, where it is kept and was asked for.
+func TestExportBodies(t *testing.T) {
+	t.Parallel()
+	data := bodiesIndex(t)
+	with, all, without := exportAll(t, data, "--bodies"), exportAll(t, data, "--bodies", "--inactive"), exportAll(t, data)
+	var got []string
+	plain := slices.Clone(all)
+	for i, r := range all {
+		if r.Record != "" && !json.Valid([]byte(r.Record)) {
+			t.Errorf("%s of %s is no JSON", r.Record, r.Rkey)
+		}
+		got = append(got, fmt.Sprintf("%s %t %t", r.Rkey, r.CID != "", len(r.Record) > 0))
+		plain[i].CID, plain[i].Record = "", ""
+	}
+	if want := []string{"float true false", "hostile true true", "several true true", "several true true", "unknown false false",
+		"large true true", "large true true", "hidden true true"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, not %q", got, want)
+	}
+	if !slices.Equal(with, all[:7]) || !slices.Equal(without, plain[:7]) {
+		t.Errorf("%d rows with bodies, %d without, %d with those of inactive accounts", len(with), len(without), len(all))
+	}
+	for format := range formats {
+		for _, tc := range []struct {
+			args []string
+			want []row
+		}{{nil, without}, {[]string{"--bodies"}, with}, {[]string{"--bodies", "--part-links=2"}, with}, {[]string{"--bodies", "--inactive"}, all}} {
+			out := filepath.Join(t.TempDir(), "out")
+			if code, _, stderr := weft(t.Context(), append([]string{"export", "--data", data, "--format", format, "--out", out}, tc.args...)...); code != 0 || stderr != "" {
+				t.Fatalf("code %d, %s", code, stderr)
+			}
+			if got, list := rowsOfDir(t, out); !slices.Equal(got, tc.want) || !list.Complete || list.BodiesFrom > 1 || (list.BodiesFrom == 1) != (tc.args != nil) {
+				t.Errorf("%s %v, from %d: %+v", format, tc.args, list.BodiesFrom, got)
 			}
 		}
 	}
@@ -266,7 +377,9 @@ func TestExportCommand(t *testing.T) {
 		{"a bound by handle", []string{"--to=at://alice.example/app.bsky.feed.like"}, 2, 0, "--to is a DID or an at-uri"},
 		{"an empty bound", []string{"--to="}, 2, 0, "--to is a DID or an at-uri"},
 		{"a collection that is none", []string{"--collection=likes"}, 2, 0, "--collection is an NSID"},
-		{"a flag that is none", []string{"--bodies"}, 2, 0, "weft export --help"},
+		{"bodies that nobody keeps", []string{"--data", data, "--bodies"}, 0, 7, "this index keeps no records"},
+		{"bodies", []string{"--data", bodiesIndex(t), "--bodies"}, 0, 7, ""},
+		{"a flag that is none", []string{"--compact"}, 2, 0, "weft export --help"},
 		{"help", []string{"--help"}, 0, -1, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -370,6 +483,7 @@ func TestExportAgain(t *testing.T) {
 		{"another range", func(*testing.T, string, string) {}, []string{"--from=did:web:carol.example"}, 1, `with --from "" --to ""; to begin anew`},
 		{"a filter", func(*testing.T, string, string) {}, []string{"--collection=app.bsky.feed.like"}, 1, "with --collection []; to begin anew"},
 		{"with inactive accounts", func(*testing.T, string, string) {}, []string{"--inactive"}, 1, "with --inactive=false; to begin anew"},
+		{"with bodies", func(*testing.T, string, string) {}, []string{"--bodies"}, 1, "with --bodies=false; to begin anew"},
 		{"the index has gone on", func(t *testing.T, data, _ string) {
 			s, err := db.Open(db.Config{Dir: data})
 			if err != nil {
@@ -426,6 +540,36 @@ func TestExportAgain(t *testing.T) {
 				t.Errorf("code %d, %s%s", code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// TestExportBodiesAgain: an export with bodies is not gone on with without, nor when some have gone meanwhile.
+func TestExportBodiesAgain(t *testing.T) {
+	t.Parallel()
+	data, out := bodiesIndex(t), t.TempDir()
+	for _, tc := range []struct {
+		name string
+		keep db.Bodies
+		args []string
+		code int
+		want string
+	}{
+		{"begun", db.BodiesKeep, []string{"--bodies"}, 0, "has 7 links of 5 records"},
+		{"the same", db.BodiesKeep, []string{"--bodies"}, 0, "has all of the export already"},
+		{"without", db.BodiesKeep, nil, 1, "with --bodies=true; to begin anew"},
+		{"after bodies were given up", db.BodiesOff, []string{"--bodies"}, 1, "with the bodies of log rows from 1 on: the index has those from 8 on now"},
+	} {
+		s, err := db.Open(db.Config{Dir: data, Bodies: tc.keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := weft(t.Context(), append([]string{"export", "--data", data, "--out", out}, tc.args...)...)
+		if code != tc.code || !strings.Contains(stdout+stderr, tc.want) {
+			t.Errorf("%s: code %d, %s%s", tc.name, code, stdout, stderr)
+		}
 	}
 }
 

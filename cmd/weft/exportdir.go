@@ -35,7 +35,8 @@ type exportList struct {
 	To          string       `json:"to"`
 	Collections []string     `json:"collections"`
 	Inactive    bool         `json:"inactive"`
-	Links       int64        `json:"links"` // of the parts
+	BodiesFrom  uint64       `json:"bodies_from"` // the oldest log row whose body is there; 0: without bodies
+	Links       int64        `json:"links"`       // of the parts
 	Records     int64        `json:"records"`
 	Complete    bool         `json:"complete"`
 	Parts       []exportPart `json:"parts"`
@@ -64,7 +65,7 @@ type exportDir struct {
 // formats are the formats of parts, by name.
 var formats = map[string]struct {
 	suffix string
-	open   func(io.Writer) (linkWriter, error)
+	open   func(w io.Writer, bodies bool) (linkWriter, error)
 }{
 	"ndjson":  {".ndjson.zst", newNDJSONZstd},
 	"parquet": {".parquet", newParquet},
@@ -130,6 +131,11 @@ func (d *exportDir) fits(was *exportList) error {
 		return fmt.Errorf("with --collection %q", was.Collections)
 	case was.Inactive != is.Inactive:
 		return fmt.Errorf("with --inactive=%t", was.Inactive)
+	case (was.BodiesFrom > 0) != (is.BodiesFrom > 0):
+		return fmt.Errorf("with --bodies=%t", was.BodiesFrom > 0)
+	case was.BodiesFrom != is.BodiesFrom:
+		return fmt.Errorf("with the bodies of log rows from %d on: the index has those from %d on now, and parts of both would not fit",
+			was.BodiesFrom, is.BodiesFrom)
 	}
 	return nil
 }
@@ -196,7 +202,7 @@ func (d *exportDir) begin() (*part, error) {
 		p.file, err = os.Create(p.path + ".tmp")
 	}
 	if err == nil {
-		p.rows, err = f.open(p)
+		p.rows, err = f.open(p, d.list.BodiesFrom > 0)
 	}
 	return p, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
 )
 
 // linkWriter writes records' links, a row each, in some format.
@@ -25,29 +26,54 @@ var statusNames = [...]string{"active", "deactivated", "suspended", "takendown",
 // ndjsonFlush is how much is written at once: few calls, and little to lose sight of when one fails.
 const ndjsonFlush = 64 << 10
 
-// ndjsonWriter writes a line of JSON for each link. Its writes end with a record.
+// recordJSON is what a record holds, as JSON. It is nil where that isn't kept, and for what the data model can't say.
+func recordJSON(r *db.ExportRecord) []byte {
+	if r.Body.CID == "" {
+		return nil
+	}
+	text, err := body.JSON(r.Body.CBOR)
+	if err != nil {
+		return nil // it is the author's: its digest was right
+	}
+	return text
+}
+
+// ndjsonWriter writes a line of JSON for each link. Its writes end with a line.
 type ndjsonWriter struct {
-	w   io.Writer
-	buf []byte
+	w     io.Writer
+	buf   []byte
+	first string // the record that the first line in buf is of
 }
 
 func (w *ndjsonWriter) write(r *db.ExportRecord) error {
-	b := w.buf
+	record := recordJSON(r)
 	for i := range r.Links {
+		if len(w.buf) == 0 {
+			w.first = r.URI()
+		}
 		l := &r.Links[i]
-		b = appendJSON(append(b, `{"did":`...), r.DID)
+		b := appendJSON(append(w.buf, `{"did":`...), r.DID)
 		b = appendJSON(append(b, `,"collection":`...), r.Collection)
 		b = appendJSON(append(b, `,"rkey":`...), r.Rkey)
 		b = appendJSON(append(b, `,"path":`...), l.Path)
 		b = appendJSON(append(b, `,"target":`...), l.Target)
 		b = append(b, `,"time":"`...)
 		b = time.UnixMicro(l.TimeUS).UTC().AppendFormat(b, timeMicros)
-		b = append(append(append(b, `","status":"`...), statusNames[r.Status]...), "\"}\n"...)
+		b = append(append(append(b, `","status":"`...), statusNames[r.Status]...), '"')
+		if r.Body.CID != "" {
+			b = append(append(append(b, `,"cid":"`...), r.Body.CID...), '"')
+		}
+		if record != nil {
+			b = append(append(b, `,"record":`...), record...)
+		}
+		if w.buf = append(b, "}\n"...); len(w.buf) < ndjsonFlush {
+			continue
+		}
+		if err := w.close(); err != nil {
+			return err
+		}
 	}
-	if w.buf = b; len(b) < ndjsonFlush {
-		return nil
-	}
-	return w.close()
+	return nil
 }
 
 func (w *ndjsonWriter) close() error {
@@ -83,7 +109,7 @@ type zstdWriter struct {
 	z *zstd.Encoder
 }
 
-func newNDJSONZstd(w io.Writer) (linkWriter, error) {
+func newNDJSONZstd(w io.Writer, _ bool) (linkWriter, error) {
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(2)) // one compresses while the other reads
 	if err != nil {
 		return nil, err
@@ -111,48 +137,73 @@ type parquetRow struct {
 	Status     string `parquet:"status,dict"`
 }
 
-var parquetSchema = parquet.NewSchema("link", parquet.SchemaOf(parquetRow{}))
+// parquetBodyRow is a link with its record. Both columns say most by what differs from the row before, which may be the
+// same record's.
+type parquetBodyRow struct {
+	parquetRow
+	CID    string `parquet:"cid,optional,delta"`
+	Record string `parquet:"record,optional,delta"`
+}
 
 const (
 	// parquetGroup is how many rows make a row group, which is in memory while it is written, and is what readers share
 	// among their processors.
 	parquetGroup = 1 << 16
-	// parquetGroupBytes ends a row group too: a target may have 8 KiB.
+	// parquetGroupBytes ends a row group too: a target may have 8 KiB, and a record a megabyte.
 	parquetGroupBytes = 32 << 20
 	// parquetDictionary is from where on a dictionary is no gain, in bytes.
 	parquetDictionary = 8 << 20
-	// parquetBatch is how many rows are handed over at once: they are taken apart by columns.
-	parquetBatch = 1024
+	// parquetBatch is how many rows are handed over at once: they are taken apart by columns. parquetBatchBytes is for
+	// rows with records.
+	parquetBatch      = 1024
+	parquetBatchBytes = 4 << 20
 )
 
 // parquetWriter writes a Parquet file.
-type parquetWriter struct {
-	w           *parquet.GenericWriter[parquetRow]
-	rows        []parquetRow
+type parquetWriter[R any] struct {
+	w           *parquet.GenericWriter[R]
+	row         func(link parquetRow, cid, record string) R
+	rows        []R
+	batch       int // bytes of text in rows
 	group, size int // rows and bytes of text in the row group
 }
 
-func newParquet(w io.Writer) (linkWriter, error) {
-	return &parquetWriter{w: parquet.NewGenericWriter[parquetRow](w, parquetSchema, parquet.Compression(&parquet.Zstd),
-		parquet.DictionaryMaxBytes(parquetDictionary), parquet.CreatedBy("weft", buildVersion(), ""))}, nil
+func newParquet(w io.Writer, bodies bool) (linkWriter, error) {
+	if bodies {
+		return newParquetOf(w, func(link parquetRow, cid, record string) parquetBodyRow {
+			return parquetBodyRow{link, cid, record}
+		}), nil
+	}
+	return newParquetOf(w, func(link parquetRow, _, _ string) parquetRow { return link }), nil
 }
 
-func (w *parquetWriter) write(r *db.ExportRecord) error {
+func newParquetOf[R any](w io.Writer, row func(link parquetRow, cid, record string) R) *parquetWriter[R] {
+	schema := parquet.NewSchema("link", parquet.SchemaOf(*new(R)))
+	return &parquetWriter[R]{row: row, w: parquet.NewGenericWriter[R](w, schema, parquet.Compression(&parquet.Zstd),
+		parquet.DictionaryMaxBytes(parquetDictionary), parquet.CreatedBy("weft", buildVersion(), ""))}
+}
+
+func (w *parquetWriter[R]) write(r *db.ExportRecord) error {
+	record := string(recordJSON(r))
 	for i := range r.Links {
 		l := &r.Links[i]
-		w.rows = append(w.rows, parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, statusNames[r.Status]})
-		w.size += len(l.Path) + len(l.Target)
+		link := parquetRow{r.DID, r.Collection, r.Rkey, l.Path, l.Target, l.TimeUS, statusNames[r.Status]}
+		w.rows = append(w.rows, w.row(link, r.Body.CID, record))
+		w.batch += len(l.Path) + len(l.Target) + len(r.Body.CID) + len(record)
+		if len(w.rows) < parquetBatch && w.batch < parquetBatchBytes {
+			continue
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
 	}
-	if len(w.rows) < parquetBatch {
-		return nil
-	}
-	return w.flush()
+	return nil
 }
 
-func (w *parquetWriter) flush() error {
+func (w *parquetWriter[R]) flush() error {
 	_, err := w.w.Write(w.rows)
-	w.group += len(w.rows)
-	w.rows = w.rows[:0]
+	w.group, w.size = w.group+len(w.rows), w.size+w.batch
+	w.rows, w.batch = w.rows[:0], 0
 	if err == nil && (w.group >= parquetGroup || w.size >= parquetGroupBytes) {
 		w.group, w.size = 0, 0
 		err = w.w.Flush()
@@ -163,7 +214,7 @@ func (w *parquetWriter) flush() error {
 	return nil
 }
 
-func (w *parquetWriter) close() error {
+func (w *parquetWriter[R]) close() error {
 	if err := w.flush(); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -19,14 +21,15 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "follow a Jetstream server and answer queries",
-		Description: "Follows a Jetstream v2 server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
-			"follows the public server from now on. When it is started again it goes on where it was.\n\n" +
+		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
+			"follows the public server from now on. When it is started again it goes on where it was. Servers that speak\n" +
+			"only v1 work too, without an archive and without resyncs.\n\n" +
 			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints and closes.\n" +
 			"A second signal ends it at once; nothing that was committed is lost.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{
-				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: defaultJetstream,
-				Usage: "the Jetstream v2 server to follow, a host name or a `URL`",
+			&cli.StringSliceFlag{
+				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: []string{defaultJetstream},
+				Usage: "the Jetstream server to follow, a host name or a `URL`; several in order of preference: the next one is taken while one is away",
 			},
 			&cli.StringFlag{
 				Name: "jetstream-key", Sources: cli.EnvVars("WEFT_JETSTREAM_KEY"),
@@ -48,7 +51,11 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
 			},
-		}, commonFlags()...),
+			&cli.BoolFlag{
+				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
+				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
+			},
+		}, append(sliceFlags(), commonFlags()...)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
@@ -64,6 +71,18 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
 			}
+			hosts := cmd.StringSlice("jetstream")
+			if slices.Contains(hosts, "") || len(hosts) == 0 {
+				return &usageError{"serve", fmt.Errorf("--jetstream names at least one server, and no empty one")}
+			}
+			slice, keeps, err := sliceOf(cmd)
+			if err != nil {
+				return err
+			}
+			change, err := parseSliceChange(cmd.String("change-slice"))
+			if err != nil {
+				return &usageError{"serve", fmt.Errorf("--change-slice: %w", err)}
+			}
 			bodies, err := bodiesOf(cmd)
 			if err != nil {
 				return err
@@ -73,13 +92,18 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				return err
 			}
 			return (&service{
-				jetstream:  cmd.String("jetstream"),
+				jetstream:  hosts,
 				key:        cmd.String("jetstream-key"),
 				from:       from,
 				data:       cmd.String("data"),
 				checkpoint: checkpoint,
 				window:     cmd.Duration("replay-window"),
 				bodies:     bodies,
+				slice:      slice,
+				keeps:      keeps,
+				change:     change,
+				yes:        cmd.Bool("yes"),
+				stderr:     stderr,
 				listen:     cmd.String("listen"),
 				metrics:    cmd.String("metrics-listen"),
 				didWeb:     cmd.String("did-web"),
@@ -91,7 +115,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 
 				logger: logger,
 				up: func(url string) {
-					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, cmd.String("jetstream"))
+					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, strings.Join(hosts, ", "))
 				},
 			}).run(ctx)
 		},

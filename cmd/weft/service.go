@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,7 +24,7 @@ import (
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
 type service struct {
-	jetstream  string
+	jetstream  []string // the preferred one first
 	key        string
 	from       ingest.From
 	data       string
@@ -41,6 +42,14 @@ type service struct {
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
+	slice    ingest.SliceConfig
+	keeps    *ingest.Slice // the same; nil: all
+	change   sliceChange
+	yes      bool      // a large backfill is meant
+	yesAbove int64     // what is large, in bytes; 0: yesAbove
+	stderr   io.Writer // where a bar shows how far a replay is; nil: nowhere
+
+	sliceState ingest.SliceState
 	metricsURL string // set before up is called; empty: none
 
 	stopping atomic.Bool
@@ -73,13 +82,19 @@ func (s *service) run(ctx context.Context) (err error) {
 		err = errors.Join(err, s.store.Close())
 	}()
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
+	if err := s.applySlice(ctx); err != nil {
+		return err
+	}
+	if err := s.planBackfill(ctx); err != nil {
+		return err
+	}
 	s.ingest = ingest.New(ingest.Config{
-		Host: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
-		Bodies: s.bodies != db.BodiesOff,
+		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
+		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
-		Ready: s.ready, Logger: s.logger, Metrics: registry,
+		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
@@ -92,6 +107,12 @@ func (s *service) run(ctx context.Context) (err error) {
 	servers, err := s.serve(g, handler, registry)
 	if err != nil {
 		return err
+	}
+	if s.stderr != nil {
+		s.start(g, "progress", func() error {
+			s.showProgress(ingestCtx, s.stderr)
+			return nil
+		})
 	}
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
@@ -199,6 +220,17 @@ func (s *service) start(g *errgroup.Group, name string, do func() error) {
 		}()
 		return do()
 	})
+}
+
+// upstreamStatus is what /status says of the upstream.
+type upstreamStatus struct {
+	ingest.Status
+	Slice string        `json:"slice"`
+	Parts []ingest.Part `json:"parts"` // since when each is complete
+}
+
+func (s *service) upstream() any {
+	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
 }
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.

@@ -15,6 +15,13 @@ type Bodies interface {
 	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 }
 
+// HiddenBodies gives the content of the records of accounts that are not active.
+func (m *Model) HiddenBodies() map[db.Record]db.Body {
+	bodies := map[db.Record]db.Body{}
+	m.each(func(s db.Status) bool { return s != db.StatusActive }, func(key db.Record, r record) { bodies[key] = r.body })
+	return bodies
+}
+
 // CompareBodies asks for the content of every record that the model knows, of hidden and deleted accounts too, and returns
 // the first difference. Content may be absent only where the model has none, the account is not active, or missing allows
 // it.

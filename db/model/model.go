@@ -69,7 +69,9 @@ func (m *Model) Apply(e db.Event) {
 		}
 	case db.OpSync:
 		if _, ok := link.ParseTID(e.Rev); ok && a.status != db.StatusDeleted {
-			a.endResync()
+			if a.resync != nil && e.TimeUS-a.resync.lastUS > 60_000_000 {
+				a.endResync()
+			}
 			a.resync = &resync{rev: e.Rev, seen: map[db.Record]bool{}, lastUS: e.TimeUS}
 		}
 	case db.OpCreate, db.OpUpdate, db.OpDelete:

@@ -90,11 +90,27 @@ var faults = []fault{
 	},
 	{
 		"a replay forgets what a resync has seen", "db/replay.go",
-		"p.seen[string(key)] = struct{}{}", "_ = p.seen",
+		"case rev == r.rev && op != OpDelete:", "case false:",
 	},
 	{
 		"a resync removes what it has seen", "db/resync.go",
 		"if _, ok := r.seen[string(key)]; ok {", "if _, ok := r.seen[string(key)]; !ok {",
+	},
+	{
+		"a sync that comes again after its resync opens it again", "db/resync.go",
+		"f.repeats(e) && rev <= f.synced(actor) {", "false {",
+	},
+	{
+		"another host's events end a resync", "db/resync.go",
+		"case !r.of(f.host):\n\t\treturn true", "case false:\n\t\treturn true",
+	},
+	{
+		"another host's silence ends a resync", "db/resync.go",
+		"return r.of(f.host) && f.nowUS-r.lastUS > resyncIdleUS }", "return f.nowUS-r.lastUS > resyncIdleUS }",
+	},
+	{
+		"a row of a resync undoes what another host has told since", "db/resync.go",
+		"r.later[key] = rev", "_ = r.later",
 	},
 	{
 		"rows of a resync that is open are pruned", "db/window.go",
@@ -106,11 +122,11 @@ var faults = []fault{
 	},
 	{
 		"a rewind moves the cursor back", "db/upstream.go",
-		"return upstream{max(u.seq, seq), max(u.high, seq)}", "return upstream{seq, max(u.high, seq)}",
+		"if seq >= u.seq {", "if true {",
 	},
 	{
 		"a rewind forgets what may be a repeat", "db/upstream.go",
-		"return upstream{max(u.seq, seq), max(u.high, seq)}", "return upstream{max(u.seq, seq), seq}",
+		"u.high = max(u.high, seq)\n\treturn u", "u.high = seq\n\treturn u",
 	},
 	{
 		"a page begins with the last link of the page before", "db/list.go",

@@ -1,17 +1,13 @@
 package sim
 
 import (
-	_ "embed"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
-)
 
-// v1Dictionary is the fixed dictionary of the v1 wire (id 1612007021); its licence is in legacy_subscribe.LICENSE.
-//
-//go:embed legacy_subscribe.zdict
-var v1Dictionary []byte
+	jetstreamwire "weft.dev/weft/ingest/wire"
+)
 
 // v2DictionaryID is this server's own, so that a client that takes one wire's dictionary for the other's fails.
 const v2DictionaryID = 0x77656674
@@ -19,7 +15,7 @@ const v2DictionaryID = 0x77656674
 // v2Dictionary is what getZstdDictionary serves: the v1 dictionary's tables and content, which fit v2 frames as well, under
 // another id. A structured dictionary has its id behind the magic number (RFC 8878, section 5).
 var v2Dictionary = func() []byte {
-	d := append([]byte(nil), v1Dictionary...)
+	d := append([]byte(nil), jetstreamwire.DictionaryV1...)
 	binary.LittleEndian.PutUint32(d[4:8], v2DictionaryID)
 	return d
 }()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	jetstreamwire "weft.dev/weft/ingest/wire"
 )
 
 // wire is one of the four forms in which an event goes out.
@@ -37,7 +39,7 @@ type codec struct {
 }
 
 func newCodec(noCursor bool) (*codec, error) {
-	v1, err := frameEncoder(v1Dictionary)
+	v1, err := frameEncoder(jetstreamwire.DictionaryV1)
 	if err != nil {
 		return nil, err
 	}

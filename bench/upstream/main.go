@@ -1,0 +1,231 @@
+// Command upstream measures what it costs to follow an upstream: a replay of an archive, end to end, and the live stream
+// at a rate, with the simulated server in a process of its own.
+//
+//	go run ./bench/upstream                             2 million events of archive, then 1,000 a second for 20 s
+//	go run ./bench/upstream --events 20000000 --segment 4000000
+//
+// The server makes and serves its archive on the same machine: of two cores, the replay has what the server leaves it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/sim"
+)
+
+var (
+	events  = flag.Int("events", 2_000_000, "events of the archive")
+	segment = flag.Int("segment", 1_000_000, "events in a segment; real ones hold some 4 million in 279 MB")
+	rate    = flag.Float64("rate", 1000, "live events a second")
+	live    = flag.Duration("live", 20*time.Second, "how long the live stream is followed")
+	serve   = flag.Bool("serve", false, "be the server")
+)
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	do := measure
+	if *serve {
+		do = runServer
+	}
+	if err := do(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "upstream:", err)
+		os.Exit(1)
+	}
+}
+
+// runServer serves until its standard input ends; a line on it begins the live events.
+func runServer(ctx context.Context) error {
+	s, err := sim.NewServer(sim.ServerConfig{Backlog: *events, EventsPerSegment: *segment, Lookback: 100_000, WallClock: true,
+		NetworkConfig: sim.NetworkConfig{Accounts: max(*events/20, 1000)}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fmt.Println(s.URL(), s.Tip())
+	lines := bufio.NewScanner(os.Stdin)
+	go func() {
+		defer cancel()
+		if !lines.Scan() {
+			return
+		}
+		go func() {
+			const tick = 10 * time.Millisecond
+			sent, begun := 0, time.Now()
+			for ticker := time.NewTicker(tick); ; {
+				select {
+				case <-ticker.C:
+					n := int(time.Since(begun).Seconds()**rate) - sent
+					s.Emit(n)
+					sent += n
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		for lines.Scan() {
+		}
+	}()
+	return s.Run(ctx)
+}
+
+func measure(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	server := exec.CommandContext(ctx, self, append([]string{"-serve"}, os.Args[1:]...)...)
+	server.Stderr = os.Stderr
+	in, err := server.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := server.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = in.Close()
+		_ = server.Wait()
+	}()
+	var url string
+	var tip uint64
+	if _, err := fmt.Fscan(out, &url, &tip); err != nil {
+		return fmt.Errorf("the server: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "weft-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	store, err := db.Open(db.Config{Dir: dir, ReplayWindow: time.Hour})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	timed := &timedStore{Store: store}
+	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true}, Metrics: prometheus.NewRegistry()})
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	before, begun := usage(), time.Now()
+	go func() { done <- follower.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	for store.Cursor(url) < tip {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case err := <-done:
+			return errors.Join(errors.New("it has ended"), err)
+		}
+	}
+	took, used := time.Since(begun), usage()-before
+	st, err := store.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("replay       %d events, %d links, %d segments of ours, in %s: %.0f events/s; %.1f µs of CPU an event; peak memory %d MB (on %d cores)\n",
+		*events, st.Links, st.Segments, took.Round(time.Millisecond), float64(*events)/took.Seconds(), used.Seconds()*1e6/float64(*events),
+		peakMB(), runtime.NumCPU())
+
+	time.Sleep(2 * time.Second) // seals and merges end
+	timed.measure()
+	if _, err := fmt.Fprintln(in); err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	before, begun = usage(), time.Now()
+	first := store.Cursor(url)
+	select {
+	case <-time.After(*live):
+	case err := <-done:
+		return errors.Join(errors.New("it has ended"), err)
+	}
+	took, used = time.Since(begun), usage()-before
+	came := store.Cursor(url) - first
+	late := timed.late()
+	if len(late) == 0 {
+		return errors.New("no live event came")
+	}
+	at := func(q float64) time.Duration { return late[int(q*float64(len(late)-1))].Round(time.Millisecond) }
+	fmt.Printf("live         %d events in %s: %.0f/s; %.1f %% of a core; from the event to its visibility %s median, %s p99, %s at most\n",
+		came, took.Round(time.Millisecond), float64(came)/took.Seconds(), 100*used.Seconds()/took.Seconds(), at(0.5), at(0.99), at(1))
+	return nil
+}
+
+// timedStore notes how long after its time each event is visible.
+type timedStore struct {
+	*db.Store
+	mu   sync.Mutex
+	on   bool
+	took []time.Duration
+}
+
+func (s *timedStore) measure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = true
+}
+
+func (s *timedStore) Apply(b db.Batch) (db.Applied, error) {
+	a, err := s.Store.Apply(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now().UnixMicro(); s.on {
+		for i := range b.Events {
+			s.took = append(s.took, time.Duration(now-b.Events[i].TimeUS)*time.Microsecond)
+		}
+	}
+	return a, err
+}
+
+func (s *timedStore) late() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(slices.Values(s.took))
+}
+
+// usage is the processor time of this process.
+func usage() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// peakMB is the largest memory of this process so far, in MB; 0 where /proc doesn't say.
+func peakMB() int {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var kb int
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			return kb * 1024 / 1_000_000
+		}
+	}
+	return 0
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"weft.dev/weft/ingest"
+)
+
+const (
+	// yesAbove is how much a backfill may fetch without being confirmed, in bytes: an hour's worth of the full network is a
+	// tenth of it, and hosted archives are metered.
+	yesAbove = 1 << 30
+
+	// Figures of the plan: bytes of disk a link with the whole log and with a pruned one, and events a second on two cores
+	// (docs/scale.md has the measurements).
+	planLinkBytes       = 120
+	planLinkBytesWindow = 45
+	planRate            = 50_000
+)
+
+// planBackfill says what a new index will take, and asks for --yes when that is much.
+func (s *service) planBackfill(ctx context.Context) error {
+	if s.store.NewestTime() != 0 || s.from == (ingest.From{}) {
+		return nil // it goes on where it was, or begins at the tip
+	}
+	p, err := ingest.PlanBackfill(ctx, s.jetstream, s.key, s.from, s.keeps)
+	if err != nil {
+		return fmt.Errorf("plan the backfill (an archive that isn't open needs --jetstream-key): %w", err)
+	}
+	if p.Segments == 0 {
+		return nil
+	}
+	linkBytes := int64(planLinkBytes)
+	if s.window > 0 {
+		linkBytes = planLinkBytesWindow
+	}
+	s.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about", p.Links,
+		"disk_bytes_about", p.Links*linkBytes, "duration_about", p.Duration(planRate).Round(time.Second))
+	if p.Bytes <= cmp.Or(s.yesAbove, yesAbove) || s.yes {
+		return nil
+	}
+	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s events a second; --yes says that this is meant",
+		size(p.Bytes), count(int64(p.Segments), "segment"), p.Host, thousands(p.Events), thousands(p.Links),
+		size(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), thousands(planRate))
+}
+
+const (
+	// barEvery is how often the bar of a terminal moves, and lineEvery how often a log says the same.
+	barEvery  = 500 * time.Millisecond
+	lineEvery = 30 * time.Second
+	barWidth  = 30
+)
+
+// showProgress tells how far a replay of the archive is: a bar on a terminal, else a line in the log now and then.
+func (s *service) showProgress(ctx context.Context, stderr io.Writer) {
+	terminal := isTerminal(stderr)
+	every := lineEvery
+	if terminal {
+		every = barEvery
+	}
+	shown := false
+	for ticker := time.NewTicker(every); ; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+		p := s.ingest.Progress()
+		switch {
+		case p.Host == "" && shown && terminal:
+			fmt.Fprintln(stderr)
+			shown = false
+		case p.Host == "" || p.EventsDone == 0:
+		case terminal:
+			fmt.Fprint(stderr, "\r\x1b[K", progressBar(&p))
+			shown = true
+		default:
+			s.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events", p.Events, "bytes", p.BytesDone,
+				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", (time.Duration(p.ETA) * time.Second).String())
+		}
+	}
+}
+
+// share is how much of a replay is done.
+func share(p *ingest.Progress) float64 {
+	if p.Events == 0 {
+		return 0
+	}
+	return min(float64(p.EventsDone)/float64(p.Events), 1)
+}
+
+// progressBar is one line of at most 80 columns.
+func progressBar(p *ingest.Progress) string {
+	full := int(share(p) * barWidth)
+	eta := "?"
+	if p.ETA > 0 {
+		eta = (time.Duration(p.ETA) * time.Second).String()
+	}
+	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  ETA %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
+		100*share(p), size(p.BytesDone), thousands(int64(p.Rate)), eta)
+}

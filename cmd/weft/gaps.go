@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
+)
+
+func gapsCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:      "gaps",
+		ArgsUsage: "[retry [ID]]",
+		Usage:     "list what an index has missed, and have it tried again",
+		Description: "Lists the spans of upstream that an index has missed, those that were filled too. A weft that runs fills gaps by\n" +
+			"itself where an upstream has an archive, and tries again later and later while that doesn't have them.\n\n" +
+			"  weft gaps            lists them, of a weft that runs as well\n" +
+			"  weft gaps retry      has all that are open tried at once when weft starts next\n" +
+			"  weft gaps retry 7    that one\n\n" +
+			"retry wants a directory that no weft has open.",
+		Flags: []cli.Flag{dataFlag()},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			args := cmd.Args().Slice()
+			switch {
+			case len(args) == 0:
+				gaps, err := db.ListGaps(ctx, cmd.String("data"))
+				if err != nil {
+					return err
+				}
+				printGaps(stdout, gaps)
+				return nil
+			case args[0] != "retry" || len(args) > 2:
+				return &usageError{"gaps", fmt.Errorf("gaps takes no argument but retry and an id, and was given %q", args)}
+			}
+			id := int64(0)
+			if len(args) == 2 {
+				var err error
+				if id, err = strconv.ParseInt(args[1], 10, 64); err != nil || id < 1 {
+					return &usageError{"gaps", fmt.Errorf("%q is not the id of a gap", args[1])}
+				}
+			}
+			n, err := db.RetryGaps(cmd.String("data"), id)
+			if err != nil {
+				return err
+			}
+			if n == 0 && id > 0 {
+				return errors.New("there is no open gap with this id")
+			}
+			fmt.Fprintf(stdout, "%s will be tried when weft starts\n", count(n, "gap"))
+			return nil
+		},
+	}
+}
+
+// printGaps prints each gap on two lines or three.
+func printGaps(w io.Writer, gaps []db.Gap) {
+	if len(gaps) == 0 {
+		fmt.Fprintln(w, "No gaps: nothing was missed since the index began.")
+		return
+	}
+	for _, g := range gaps {
+		fmt.Fprintf(w, "%d  %s  %s\n   %s to %s: %s\n", g.ID, g.State, g.Host, position(g.From), position(g.To), g.Why)
+		if g.Note != "" {
+			fmt.Fprintf(w, "   %s, %s: %s\n", count(int64(g.Tries), "attempt"), utc(g.TriedUS), g.Note)
+		}
+	}
+}
+
+// position writes a number of an upstream, or the time that it is from 10^15 on.
+func position(pos uint64) string {
+	if pos >= 1_000_000_000_000_000 {
+		return time.UnixMicro(int64(pos)).UTC().Format(time.RFC3339)
+	}
+	return thousands(int64(pos))
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+)
+
+// sliceFlags choose the part of the network that an index holds.
+func sliceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{
+			Name: "collections", Sources: cli.EnvVars("WEFT_COLLECTIONS"),
+			Usage: "index these `COLLECTIONS` only, such as app.bsky.feed.like, or app.bsky.graph.* for all that begin so",
+		},
+		&cli.StringSliceFlag{
+			Name: "exclude-collections", Sources: cli.EnvVars("WEFT_EXCLUDE_COLLECTIONS"),
+			Usage: "leave these `COLLECTIONS` out",
+		},
+		&cli.StringSliceFlag{
+			Name: "dids", Sources: cli.EnvVars("WEFT_DIDS"),
+			Usage: "index the records of these `DIDS` only; @FILE reads them from a file, one in a line",
+		},
+		&cli.StringSliceFlag{
+			Name: "sources", Sources: cli.EnvVars("WEFT_SOURCES"),
+			Usage: "keep the links of these `SOURCES` only, such as app.bsky.feed.like:subject.uri",
+		},
+		&cli.StringFlag{
+			Name: "change-slice", Sources: cli.EnvVars("WEFT_CHANGE_SLICE"),
+			Usage: "let an index that holds another slice hold this one: now (what is new is complete from now on, what is out stays as it is), or with + and any of: backfill (what is new is read from the archive), purge (what is out goes), such as now+purge",
+		},
+	}
+}
+
+// sliceOf reads the flags.
+func sliceOf(cmd *cli.Command) (c ingest.SliceConfig, s *ingest.Slice, err error) {
+	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"), Sources: cmd.StringSlice("sources")}
+	for _, did := range cmd.StringSlice("dids") {
+		name, isFile := strings.CutPrefix(did, "@")
+		if !isFile {
+			c.DIDs = append(c.DIDs, did)
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return c, nil, fmt.Errorf("--dids: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line, _, _ = strings.Cut(line, "#"); strings.TrimSpace(line) != "" {
+				c.DIDs = append(c.DIDs, strings.TrimSpace(line))
+			}
+		}
+	}
+	if s, err = ingest.NewSlice(c); err != nil {
+		return c, nil, &usageError{cmd.Name, fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
+	}
+	return c, s, nil
+}
+
+// sliceChange is what --change-slice says.
+type sliceChange struct{ allowed, backfill, purge bool }
+
+func parseSliceChange(text string) (c sliceChange, err error) {
+	if text == "" {
+		return c, nil
+	}
+	for _, word := range strings.Split(text, "+") {
+		switch word {
+		case "now":
+		case "backfill":
+			c.backfill = true
+		case "purge":
+			c.purge = true
+		default:
+			return c, fmt.Errorf("%q is none of now, backfill and purge", word)
+		}
+		c.allowed = true
+	}
+	return c, nil
+}
+
+// applySlice brings the index to the slice that the flags name, or refuses when it holds another.
+func (s *service) applySlice(ctx context.Context) error {
+	text, err := s.store.Slice(ctx)
+	if err != nil {
+		return err
+	}
+	was, err := ingest.ParseSliceState(text)
+	if err != nil {
+		return err
+	}
+	next, more, less := was.Change(s.slice, time.Now())
+	fresh := s.store.NewestTime() == 0
+	switch {
+	case text == "" && fresh, !more && !less:
+		if s.sliceState = next; next.String() == text {
+			return nil
+		}
+		return s.store.SetSlice(next.String())
+	case !s.change.allowed:
+		return fmt.Errorf("%s holds another slice of the network than the flags name: %s; start it with that one, or let it be changed with --change-slice now, now+backfill, now+purge or now+backfill+purge",
+			s.data, describeSlice(was.Slice))
+	}
+	s.logger.Warn("the slice is changed", "from", describeSlice(was.Slice), "to", describeSlice(s.slice), "holds_more", more, "holds_less", less)
+	if less && s.change.purge {
+		removed, err := s.store.Purge(ctx, s.keeps.KeepsLink)
+		if err != nil {
+			return err
+		}
+		s.logger.Info("what is out of the slice is removed", "links", removed)
+	}
+	if more && s.change.backfill {
+		if err := s.backfillSlice(); err != nil {
+			return err
+		}
+	}
+	s.sliceState = next
+	return s.store.SetSlice(next.String())
+}
+
+// backfillSlice makes what the index didn't hold a gap, which an archive fills.
+func (s *service) backfillSlice() error {
+	ups := s.store.Upstreams()
+	for _, up := range ups {
+		if up.Kind == "v2" && up.Seq > 0 {
+			return s.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
+		}
+	}
+	return errors.New("--change-slice backfill needs an upstream that speaks v2 and was followed before; with now what is new is complete from now on")
+}
+
+func describeSlice(c ingest.SliceConfig) string {
+	var parts []string
+	for _, p := range []struct {
+		name string
+		list []string
+	}{{"collections", c.Collections}, {"without", c.Exclude}, {"sources", c.Sources}} {
+		if len(p.list) > 0 {
+			parts = append(parts, p.name+" "+strings.Join(p.list, ", "))
+		}
+	}
+	if n := len(c.DIDs); n > 0 {
+		parts = append(parts, count(int64(n), "account"))
+	}
+	if len(parts) == 0 {
+		return "all"
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,212 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/model"
+)
+
+// exportedBodies answers about the content of records from an export.
+type exportedBodies map[db.Record]db.Body
+
+func (x exportedBodies) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
+	out := make([]db.Body, len(records))
+	for i, r := range records {
+		out[i] = x[r]
+	}
+	return out, nil
+}
+
+// bodiesOf reads the content of all records of an export.
+func bodiesOf(t *testing.T, dir string, o db.ExportOptions) exportedBodies {
+	t.Helper()
+	o.Bodies = true
+	e, err := db.OpenExport(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	bodies, some := exportedBodies{}, false
+	for r, err := range e.Records(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[r.Record], some = r.Body, some || r.Body.CID != ""
+	}
+	if some && e.BodiesFrom > e.LogSeq || e.BodiesFrom == 0 {
+		t.Errorf("bodies are said to be there from log row %d on, and the log ends at %d", e.BodiesFrom, e.LogSeq)
+	}
+	return bodies
+}
+
+// TestExportBodies: wherever a history is stopped, and however bodies were kept, an export has what the records hold, as
+// the index itself gives it.
+func TestExportBodies(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(8) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(200 + seed)
+			var clock atomic.Int64
+			clock.Store(1_770_000_000)
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3),
+				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute}
+			ways := [][]db.Bodies{{db.BodiesKeep}, {db.BodiesWindow}, {db.BodiesOff, db.BodiesWindow, db.BodiesKeep}}[seed%3]
+			missing := func(db.Record) bool { return len(ways) > 1 || ways[0] == db.BodiesWindow && cfg.ReplayWindow > 0 }
+			var m model.Model
+			given, before := 0, exportedBodies{}
+			for range 8 {
+				was := cfg.Bodies
+				cfg.Bodies = pick(h.r, ways...)
+				s := openWith(t, cfg)
+				if was == cfg.Bodies {
+					sameBodies(t, s, before)
+				}
+				for range 8 {
+					var batch []db.Event
+					for range h.r.IntN(40) {
+						batch = append(batch, h.next()...)
+					}
+					for _, e := range batch {
+						m.Apply(e)
+					}
+					if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
+						t.Fatal(err)
+					}
+					clock.Add(int64(h.r.IntN(120)))
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				before = bodiesOf(t, cfg.Dir, db.ExportOptions{})
+				if err := m.CompareBodies(t.Context(), before, missing); err != nil {
+					t.Fatalf("%v: %v", cfg.Bodies, err)
+				}
+				all := bodiesOf(t, cfg.Dir, db.ExportOptions{Inactive: true})
+				hidden := m.HiddenBodies()
+				for r, got := range all {
+					want, ok := hidden[r]
+					if !ok {
+						want = before[r]
+					}
+					if got.CID != want.CID && (got.CID != "" || !missing(r)) || string(got.CBOR) != string(want.CBOR) && got.CID != "" {
+						t.Fatalf("with inactive accounts, %v has the body %s, not %s", r, got.CID, want.CID)
+					}
+					if got.CID != "" {
+						given++
+					}
+				}
+			}
+			if given == 0 {
+				t.Error("no body was given")
+			}
+		})
+	}
+}
+
+// sameBodies holds an export against the store that it was made of.
+func sameBodies(t *testing.T, s *db.Store, exported exportedBodies) {
+	t.Helper()
+	for r, want := range exported {
+		got, err := s.Bodies(t.Context(), []db.Record{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].CID != want.CID || string(got[0].CBOR) != string(want.CBOR) {
+			t.Fatalf("%v: the index gives %s, and the export had %s", r, got[0].CID, want.CID)
+		}
+	}
+}
+
+// stoppedBodies is a store that keeps bodies, for a test that stops it.
+func stoppedBodies(t *testing.T) *bodyStore {
+	b := &bodyStore{T: t, cfg: db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep}}
+	b.Store = openWith(t, b.cfg)
+	return b
+}
+
+// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged.
+func TestExportLargeBodies(t *testing.T) {
+	t.Parallel()
+	b := stoppedBodies(t)
+	r := rand.NewChaCha8([32]byte{7})
+	noise := make([]byte, body.Max)
+	want := map[string]string{} // CIDs by record key
+	var events []db.Event
+	for i := range 100 {
+		text := fmt.Append(nil, i)
+		if i >= 20 && i < 60 {
+			_, _ = r.Read(noise)
+			text = noise
+		}
+		e := b.event(db.OpCreate, alice, fmt.Sprintf("r%03d", 99-i), string(text))
+		want[e.Rkey] = e.CID
+		if events = append(events, e); len(events) == 10 {
+			b.apply(events...)
+			events = nil
+		}
+	}
+	if err := b.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := db.OpenExport(t.Context(), b.cfg.Dir, db.ExportOptions{Bodies: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	held := map[int]bool{}
+	for r, err := range e.Records(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Body.CID != want[r.Rkey] || body.Sum(r.Body.CBOR).CID() != want[r.Rkey] {
+			t.Errorf("%s has %s, not %s", r.Rkey, r.Body.CID, want[r.Rkey])
+		}
+		delete(want, r.Rkey)
+		held[e.HeldBytes()] = true
+		if n := e.HeldBytes(); n > 32<<20 {
+			t.Fatalf("%d bytes of frames are held", n)
+		}
+	}
+	if len(want) > 0 || len(held) < 2 {
+		t.Errorf("%d records are missing; frames came in %d pieces", len(want), len(held))
+	}
+}
+
+// TestExportDamagedBody: a body that is not what it was ends the export at its record, which another can begin with.
+func TestExportDamagedBody(t *testing.T) {
+	t.Parallel()
+	b := stoppedBodies(t)
+	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "two"), b.event(db.OpCreate, alice, "c", "three"))
+	if err := b.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, b.cfg.Dir, "UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 3) WHERE id = 2")
+	e, err := db.OpenExport(t.Context(), b.cfg.Dir, db.ExportOptions{Bodies: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var records []string
+	for r, walk := range e.Records(t.Context(), "") {
+		if err = walk; err == nil {
+			records = append(records, r.Rkey)
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "the body of log row 2: it is damaged") || !strings.Contains(err.Error(), "weft check --all") {
+		t.Errorf("ended with %v", err)
+	}
+	next, err := e.Next(t.Context())
+	if !slices.Equal(records, []string{"a"}) || err != nil || next != "at://"+alice+"/app.bsky.feed.like/b" {
+		t.Errorf("gave %v; next is %s, %v", records, next, err)
+	}
+}

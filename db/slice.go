@@ -1,0 +1,104 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// metaSlice is the fact that says which part of the network an index holds.
+const metaSlice = "slice"
+
+// Slice is what SetSlice was given last; empty before the first.
+func (s *Store) Slice(ctx context.Context) (text string, err error) {
+	err = s.reader.GetContext(ctx, &text, "SELECT value FROM meta WHERE key = ?", metaSlice)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("db: read the slice: %w", err)
+	}
+	return text, nil
+}
+
+// SetSlice keeps a description of the part of the network that the index holds.
+func (s *Store) SetSlice(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2", metaSlice, text); err != nil {
+		return s.fail(fmt.Errorf("db: keep the slice: %w", err))
+	}
+	return nil
+}
+
+// Purge removes the links that keep is false for, and the bodies of their records, an account at a time, and returns how many went. It reads the whole
+// index. Broken off, it has removed what it came to; to do it again removes the rest.
+func (s *Store) Purge(ctx context.Context, keep func(did, collection, path string) bool) (removed int, err error) {
+	for actor := uint64(1); ; actor++ {
+		if ctx.Err() != nil {
+			return removed, ctx.Err()
+		}
+		n, more, err := s.purge(actor, keep)
+		if removed += n; err != nil || !more {
+			return removed, err
+		}
+	}
+}
+
+func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool) (removed int, more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return 0, false, err
+	}
+	v := s.version.Load()
+	if actor > v.actors {
+		return 0, false, nil
+	}
+	f := &fold{s: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
+	did, known := "", map[uint64]Source{}
+	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
+		if did == "" {
+			did = f.did(actor)
+		}
+		var stay, out []recordLink
+		for _, l := range links {
+			source, ok := known[l.source]
+			if !ok {
+				source = f.source(l.source)
+				known[l.source] = source
+			}
+			if keep(did, source.Collection, source.Path) {
+				stay = append(stay, l)
+			} else {
+				out = append(out, l)
+			}
+		}
+		if len(out) == 0 {
+			return
+		}
+		_, collection, _, _ := cutRecordKey(key)
+		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), was: s.bodies.current(value)}
+		if len(stay) == 0 {
+			r.op = OpDelete
+		}
+		f.change(key, value, stay, 0, actor, rkey, out, nil)
+		f.log(r, out, nil)
+		removed += len(out)
+	})
+	if f.d.err == nil && removed == 0 {
+		return 0, true, nil
+	}
+	return removed, true, s.finish(f, progress{})
+}
+
+// source is the name of a source.
+func (f *fold) source(id uint64) (source Source) {
+	err := f.s.writer.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
+		int64(id)).Scan(&source.Collection, &source.Path)
+	if err != nil {
+		f.d.fail(fmt.Errorf("read the name of source %d: %w", id, err))
+	}
+	return source
+}

@@ -1,0 +1,154 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// A server that restarts is back within seconds, so the first waits are short; one that is down for long must not
+	// be hammered.
+	backoffMin = 250 * time.Millisecond
+	backoffMax = 30 * time.Second
+
+	// overlap is how far before the newest event another host is taken up: their clocks differ, and so does how late they
+	// see an event. What comes again is looked up and changes nothing.
+	overlap = 5 * time.Minute
+
+	// homeWell is how far behind the present host a preferred one may be, to be gone back to.
+	homeWell = 30 * time.Second
+)
+
+// host is an upstream, and how it has been lately. Only followUpstream and what it calls write it, under in.hostsMu.
+type host struct {
+	url    string
+	kind   string // kindV1 or kindV2; empty: not known yet
+	fails  int    // sessions that ended without an event, in a row
+	retry  time.Time
+	why    string // the last session's end; empty: none has ended since it was well
+	rewind uint64 // events to go back; it shrinks while sessions end before they come to something new
+	last   uint64 // the position of the newest event received
+	lastUS int64
+	high   uint64 // the highest position received
+	begun  uint64 // the same when the session began
+	holeAt uint64 // the last position before a hole
+	tries  int    // sessions that ended there
+	gap    string // why a hole is being passed over; its end is the next event
+}
+
+// best chooses the host to follow, and how long to wait before. One that has only just gone is given a chance to be
+// back at once: another one costs the overlap.
+func (in *Ingest) best(now time.Time, current *host) (*host, time.Duration) {
+	if current != nil && current.fails <= 1 {
+		for _, h := range in.hosts {
+			if h == current {
+				return h, max(current.retry.Sub(now), 0)
+			}
+			if !h.retry.After(now) && h.fails == 0 {
+				return h, 0 // a preferred one that is well
+			}
+		}
+	}
+	var soonest *host
+	for _, h := range in.hosts {
+		if !h.retry.After(now) {
+			return h, 0
+		}
+		if soonest == nil || h.retry.Before(soonest.retry) {
+			soonest = h
+		}
+	}
+	return soonest, soonest.retry.Sub(now)
+}
+
+// ended notes how a session ended, and when the host may be tried again.
+func (in *Ingest) ended(h *host, err error, now time.Time, came bool) {
+	in.hostsMu.Lock()
+	defer in.hostsMu.Unlock()
+	h.why = err.Error()
+	if h.high == h.begun { // a shorter rewind may come to something new before the stream ends again
+		h.rewind /= 8
+	} else {
+		h.rewind = min(in.cfg.Rewind, max(h.rewind, 1)*2)
+	}
+	if errors.Is(err, errHome) {
+		h.fails, h.retry, h.why = 0, now, ""
+		return
+	}
+	if came {
+		h.fails = 0
+	}
+	h.fails++
+	if errors.Is(err, errSilent) || errors.Is(err, errBehind) {
+		h.fails = max(h.fails, 2) // it has had its chance
+	}
+	wait := min(backoffMin<<min(h.fails-1, 16), backoffMax)
+	// Jitter keeps the clients of a server that comes back from coming all at once.
+	wait = wait/2 + rand.N(wait/2)
+	var refused *retryAfter
+	if errors.As(err, &refused) && refused.wait > wait {
+		wait = refused.wait + rand.N(refused.wait/10+1)
+		h.fails = max(h.fails, 2)
+	}
+	h.retry = now.Add(wait)
+}
+
+// goHome ends a session with a host when one that is preferred to it is well again: asked twice, so that one that comes
+// and goes isn't followed.
+func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.CancelCauseFunc) {
+	well := map[*host]int{}
+	for {
+		if !sleep(ctx, in.cfg.Home/2+rand.N(in.cfg.Home/10+1)) {
+			return
+		}
+		for _, h := range in.hosts {
+			if h == current {
+				break
+			}
+			if well[h]++; !in.isWell(ctx, h) {
+				well[h] = 0
+			}
+			if well[h] < 2 {
+				continue
+			}
+			in.cfg.Logger.Info("going back to a preferred upstream", "host", h.url, "from", current.url)
+			in.hostsMu.Lock()
+			h.fails, h.retry, h.why = 0, time.Time{}, ""
+			in.hostsMu.Unlock()
+			cancel(errHome)
+			return
+		}
+	}
+}
+
+// isWell asks a host for its next event, which must not be far behind the newest that we have.
+func (in *Ingest) isWell(ctx context.Context, h *host) bool {
+	tip, err := in.tip(ctx, h.url)
+	return err == nil && tip.timeUS >= in.seenUS.Load()-homeWell.Microseconds()
+}
+
+// tip waits for a host's next event.
+func (in *Ingest) tip(ctx context.Context, url string) (event, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.Silence)
+	defer cancel()
+	kind, _, err := probe(ctx, url)
+	if err != nil {
+		return event{}, err
+	}
+	l, err := dialLive(ctx, url, kind, nil, 0, in.cfg.Slice)
+	if err != nil {
+		return event{}, err
+	}
+	defer l.close()
+	for {
+		var e event
+		switch err := l.next(ctx, &e); {
+		case err == nil:
+			return event{pos: e.pos, timeUS: e.timeUS}, nil
+		case !errors.Is(err, errNoEvent) && !errors.Is(err, errSkip):
+			return event{}, err
+		}
+	}
+}

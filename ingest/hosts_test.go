@@ -1,0 +1,429 @@
+package ingest_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+// pair is two servers of one network, which count differently: the second one's relay sends every tenth event twice.
+type pair struct{ a, b *sim.Server }
+
+func servePair(t *testing.T, a, b sim.ServerConfig) pair {
+	a.NetworkConfig = sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 21}
+	b.NetworkConfig = a.NetworkConfig
+	b.Faults.RedeliverEvery = 10
+	return pair{serve(t, a), serve(t, b)}
+}
+
+func (p pair) emit(n int) {
+	p.a.Emit(n)
+	p.b.Emit(n)
+}
+
+// away makes a server refuse everybody, or let them in again.
+func away(s *sim.Server, is bool) {
+	if is {
+		s.Refuse(1<<30, 503, 0)
+		s.DropAll()
+		return
+	}
+	s.Refuse(0, 0, 0)
+}
+
+func follows(f *follower, s *sim.Server) func() bool {
+	return func() bool { return f.Ready() == nil && f.Host() == s.URL() }
+}
+
+// TestFailover moves between two servers again and again, at any moment: counts don't move by that, and the index ends
+// up as what either of them serves.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		a, b sim.ServerConfig
+		go_  func(pair) // what makes the first one bad
+		back func(pair)
+	}{
+		{name: "the first is away", go_: func(p pair) { away(p.a, true) }, back: func(p pair) { away(p.a, false) }},
+		{name: "the first is silent", go_: func(p pair) { p.a.Stall(time.Hour) }, back: func(p pair) { p.a.Stall(0) }},
+		{name: "the first sends errors", go_: func(p pair) {
+			p.a.SetFaults(sim.Faults{RefuseEvery: 1, RefuseStatus: 429, RetryAfter: time.Second})
+			p.a.DropAll()
+		},
+			back: func(p pair) { p.a.SetFaults(sim.Faults{}) }},
+		{name: "the second speaks v1", b: sim.ServerConfig{NoV2: true}, go_: func(p pair) { away(p.a, true) }, back: func(p pair) { away(p.a, false) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := servePair(t, tc.a, tc.b)
+			p.emit(1000)
+			store := openStore(t, t.TempDir())
+			defer store.Close()
+			f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
+				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Home: 200 * time.Millisecond})
+			untilCaughtUp(t, store, p.a)
+			for range 2 {
+				p.emit(300)
+				tc.go_(p)
+				p.emit(300)
+				until(t, "the second is followed", func() bool { p.b.Emit(0); return f.Host() == p.b.URL() })
+				until(t, "the second's events are there", func() bool { p.emit(1); return store.Cursor(p.b.URL()) > p.b.Tip()-50 })
+				tc.back(p)
+				until(t, "the first is gone back to", func() bool { p.emit(1); return follows(f, p.a)() })
+				p.emit(100)
+				untilCaughtUp(t, store, p.a)
+			}
+			f.stop()
+			if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) > 0 {
+				t.Errorf("gaps: %v, %v", gaps, err)
+			}
+			compare(t, store, p.a, true)
+		})
+	}
+}
+
+// TestSecondBeginsLater: what neither server has is a gap, by time, and all else is there.
+func TestSecondBeginsLater(t *testing.T) {
+	t.Parallel()
+	p := servePair(t, sim.ServerConfig{}, sim.ServerConfig{NoV2: true, Lookback: 100})
+	p.emit(500)
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
+		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Home: time.Hour})
+	untilCaughtUp(t, store, p.a)
+	last := store.NewestTime()
+	away(p.b, true)
+	away(p.a, true)
+	p.emit(20_000) // far more than the clocks' slack
+	away(p.b, false)
+	until(t, "the second is followed", follows(f, p.b))
+	until(t, "its events are there", func() bool { p.b.Emit(1); return store.Cursor(p.b.URL()) > 0 })
+	f.stop()
+	gaps, err := store.Gaps(t.Context())
+	if err != nil || len(gaps) != 1 {
+		t.Fatalf("gaps: %v, %v", gaps, err)
+	}
+	if g := gaps[0]; g.FromUS != last || g.From != uint64(last+1) || g.ToUS <= last || g.Host != p.b.URL() {
+		t.Errorf("the gap is %+v, behind %d", g, last)
+	}
+}
+
+// TestCountsAnew: a server of the same name that has another history is taken up by time.
+func TestCountsAnew(t *testing.T) {
+	t.Parallel()
+	for _, k := range []int{5, 400} {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, sim.ServerConfig{NetworkConfig: sim.NetworkConfig{Accounts: 200, Seed: 5}})
+			server.Emit(500)
+			store := openStore(t, t.TempDir())
+			defer store.Close()
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Silence: 500 * time.Millisecond, Rewind: 10}
+			f := follow(t, cfg)
+			untilCaughtUp(t, store, server)
+			f.stop()
+			server.Crash(k, true) // the lost events come again under other numbers, with new ones among them
+			server.SetFaults(sim.Faults{RedeliverEvery: 2})
+			server.Emit(k + 30)
+			f = follow(t, cfg)
+			until(t, "what it has now is there", func() bool { return store.Cursor(server.URL()) == server.Tip() })
+			f.stop()
+			compare(t, store, server, true)
+		})
+	}
+}
+
+// TestV1 follows a pure v1 server through drops and stalls: the index is that of its events, which are without resyncs.
+func TestV1(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{NoV2: true, Backlog: 500, EventsPerSegment: 500, Faults: sim.Faults{DropEvery: 700, DuplicateEvery: 5, UnknownEvery: 9},
+		NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}})
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, BatchAge: 20 * time.Millisecond, Silence: time.Second}
+	for range 4 {
+		f := follow(t, cfg)
+		for range 3 {
+			server.Emit(200)
+			until(t, "it is received", func() bool { return f.Status().Kind == "v1" && store.Cursor(server.URL()) >= newest(t, server) })
+		}
+		f.stop()
+	}
+	if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) > 0 {
+		t.Errorf("gaps: %v, %v", gaps, err)
+	}
+	m := modelV1(t, server)
+	if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+		t.Error(err)
+	}
+}
+
+// newest is the time of the newest event that the v1 wire carries.
+func newest(t *testing.T, s *sim.Server) (us uint64) {
+	if err := s.Replay(1, func(e sim.Event) error {
+		if e.Kind != sim.KindSync && !e.Resync {
+			us = uint64(e.TimeUS)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	return us
+}
+
+func modelV1(t *testing.T, s *sim.Server) *model.Model {
+	m, r := &model.Model{}, truth.Reader{}
+	if err := s.Replay(1, func(e sim.Event) error {
+		if e.Kind == sim.KindSync || e.Resync {
+			return nil
+		}
+		out, _, err := r.Event(e)
+		m.Apply(out)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestWiresAgree: one network over v2's archive, v2's live stream and v1 gives one index.
+func TestWiresAgree(t *testing.T) {
+	t.Parallel()
+	network := sim.NetworkConfig{Accounts: 200, Seed: 8, Churn: 1e-9} // without resyncs, which v1 doesn't carry
+	var stores []*db.Store
+	for _, cfg := range []sim.ServerConfig{{Backlog: 3000, EventsPerSegment: 1000}, {}, {NoV2: true}} {
+		cfg.NetworkConfig = network
+		server := serve(t, cfg)
+		server.Emit(3000 - cfg.Backlog)
+		store := openStore(t, t.TempDir())
+		defer store.Close()
+		f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
+		until(t, "it has all", func() bool { return store.NewestTime() == int64(newest(t, server)) })
+		f.stop()
+		stores = append(stores, store)
+		compare(t, store, server, true)
+	}
+	if len(stores) != 3 {
+		t.Fatal("not all were followed")
+	}
+}
+
+// compareSets compares all lists without their order: a link whose key is no TID ranks by the event that it was first
+// seen in, and that may be one from behind the gap.
+func compareSets(t *testing.T, store *db.Store, server *sim.Server) {
+	t.Helper()
+	m, err := truth.Model(server, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Settle()
+	var total int64
+	for list, links := range m.Lists() {
+		total += int64(len(links))
+		want := map[db.Record]bool{}
+		for _, l := range links {
+			want[l.Record] = true
+		}
+		q := db.ListQuery{Target: list.Target, Source: list.Source, Limit: 1000}
+		for more := true; more; more = q.After != nil {
+			page, err := store.Links(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range page.Items {
+				if !want[r] {
+					t.Fatalf("%v has %v", list, r)
+				}
+				delete(want, r)
+			}
+			if q.After = page.Next; page.Total != int64(len(links)) {
+				t.Fatalf("%v has %d links, want %d", list, page.Total, len(links))
+			}
+		}
+		if len(want) > 0 {
+			t.Fatalf("%v lacks %v", list, want)
+		}
+	}
+	if st, err := store.Stats(t.Context()); err != nil || st.Links != total {
+		t.Errorf("%d links, want %d; %v", st.Links, total, err)
+	}
+}
+
+// TestGapIsFilled: what an archive has when it is mended comes into its place, under all that has happened since.
+func TestGapIsFilled(t *testing.T) {
+	t.Parallel()
+	const segment = 3000
+	for _, tc := range []struct {
+		name string
+		hurt func(*sim.Server)
+		heal func(*sim.Server)
+		cfg  sim.ServerConfig
+	}{
+		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
+			cfg: sim.ServerConfig{Backlog: 4 * segment}},
+		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 500},
+			hurt: func(s *sim.Server) { s.Emit(2 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tc.cfg.EventsPerSegment = segment
+			tc.cfg.NetworkConfig = sim.NetworkConfig{Accounts: 100, Churn: 30, Seed: 77, RatePerSec: 50}
+			server := serve(t, tc.cfg)
+			store := openStore(t, t.TempDir())
+			defer store.Close()
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond}
+			if tc.cfg.Lookback > 0 {
+				f := follow(t, cfg)
+				untilCaughtUp(t, store, server)
+				f.stop()
+			}
+			tc.hurt(server)
+			f := follow(t, cfg)
+			untilCaughtUp(t, store, server)
+			gaps, err := store.Gaps(t.Context())
+			if err != nil || len(gaps) != 1 {
+				t.Fatalf("gaps: %v, %v", gaps, err)
+			}
+			server.Emit(2 * segment) // it goes on, and overtakes much of what is missing
+			until(t, "an attempt fails", func() bool {
+				gaps, err = store.Gaps(t.Context())
+				return err == nil && len(gaps) == 1 && gaps[0].Tries > 0 && gaps[0].Note != ""
+			})
+			tc.heal(server)
+			if _, err := store.RetryGaps(0); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the gap is filled", func() bool {
+				server.Emit(10)
+				gaps, err := store.Gaps(t.Context())
+				return err == nil && len(gaps) == 0
+			})
+			server.Emit(62 * 50) // resyncs that had begun before are over then: what a gap had hidden of an account is theirs
+			untilCaughtUp(t, store, server)
+			f.stop()
+			compareSets(t, store, server)
+		})
+	}
+}
+
+// modelOf is what an index of a slice must hold: the records of some collections.
+func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *model.Model {
+	t.Helper()
+	m, r := &model.Model{}, truth.Reader{}
+	if err := s.Replay(1, func(e sim.Event) error {
+		if e.Kind == sim.KindCommit && !keeps(e) {
+			return nil
+		}
+		out, _, err := r.Event(e)
+		m.Apply(out)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestSliceOfNetwork follows a slice from the archive into the live stream, widens it, whereupon the archive fills what
+// is new, and narrows it, whereupon what is out goes.
+func TestSliceOfNetwork(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 6000, EventsPerSegment: 2000, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 50}})
+	store := openStore(t, t.TempDir())
+	defer store.Close()
+	feed, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{"app.bsky.feed.repost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed, Fill: 50 * time.Millisecond}
+	settle := func(in *follower, cfg ingest.Config) {
+		server.Emit(62 * 50)
+		last := newestOf(t, server, func(e sim.Event) bool { return e.Kind != sim.KindCommit || cfg.Slice.Keeps(e.Collection) })
+		until(t, "the slice has caught up", func() bool { return store.Cursor(server.URL()) >= last })
+		in.stop()
+	}
+	same := func(cfg ingest.Config) {
+		t.Helper()
+		m := modelOf(t, server, func(e sim.Event) bool { return cfg.Slice.Keeps(e.Collection) })
+		if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+			t.Error(err)
+		}
+	}
+	settle(follow(t, cfg), cfg)
+	same(cfg)
+
+	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*", "app.bsky.graph.follow"}}); err != nil {
+		t.Fatal(err)
+	}
+	at := store.Cursor(server.URL())
+	server.Emit(3000) // the archive goes beyond it
+	if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: at, Why: "the slice was widened"}); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, cfg)
+	until(t, "what is new is filled", func() bool {
+		server.Emit(5)
+		gaps, err := store.Gaps(t.Context())
+		return err == nil && len(gaps) == 0
+	})
+	settle(f, cfg)
+	same(cfg)
+
+	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.graph.follow"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.Purge(t.Context(), cfg.Slice.KeepsLink); err != nil || n == 0 {
+		t.Fatalf("%d links are purged: %v", n, err)
+	}
+	same(cfg)
+}
+
+func newestOf(t *testing.T, s *sim.Server, which func(sim.Event) bool) (seq uint64) {
+	t.Helper()
+	if err := s.Replay(1, func(e sim.Event) error {
+		if which(e) {
+			seq = e.Seq
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+// TestPlanBackfill: what is said before is what there is, and of a slice no more.
+func TestPlanBackfill(t *testing.T) {
+	t.Parallel()
+	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	hosts := []string{server.URL()}
+	whole, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, nil)
+	if err != nil || whole.Segments != 3 || whole.Events != 30_000 || whole.Links != 36_000 || whole.Bytes < 30_000*10 {
+		t.Errorf("the plan is %+v, %v", whole, err)
+	}
+	half, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Seq: 15_001}, nil)
+	if err != nil || half.Segments != 2 || half.Events != 15_000 || half.Bytes >= whole.Bytes {
+		t.Errorf("the plan from the middle is %+v, %v", half, err)
+	}
+	slice, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.actor.profile"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, slice)
+	if err != nil || !part.Sliced || part.Bytes > whole.Bytes || part.Events > whole.Events {
+		t.Errorf("the plan of a slice is %+v, %v", part, err)
+	}
+	if none, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{}, nil); err != nil || none != (ingest.Plan{}) {
+		t.Errorf("the plan of none is %+v, %v", none, err)
+	}
+	server.FailArchive(1<<30, 401)
+	if _, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, slice); err == nil {
+		t.Error("a closed archive is planned")
+	}
+}

@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/jetstream"
+
+	"weft.dev/weft/ingest/sim"
+)
+
+// lines are events, as text that can be compared.
+type lines []string
+
+func (l *lines) add(e *event) {
+	record := "-"
+	if e.cbor != nil {
+		record = fmt.Sprintf("%x", sha256.Sum256(e.cbor))
+	}
+	*l = append(*l, fmt.Sprintln(e.pos, e.timeUS, e.did, e.op, e.collection, e.rkey, e.rev, record, e.status))
+}
+
+// official reads what the official client gives, up to a number.
+func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (out lines) {
+	client, err := jetstream.Subscribe(url, append(opts, jetstream.WithAfterSeq(0), jetstream.WithRawRecords())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for b, err := range client.Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, je := range b.Events() {
+			e := event{pos: je.Seq, timeUS: je.TimeUS, did: strings.Clone(je.DID)}
+			row := commit{}
+			switch {
+			case je.Commit != nil:
+				row = commit{Rev: je.Commit.Rev, Operation: string(je.Commit.Operation), Collection: je.Commit.Collection, Rkey: je.Commit.Rkey}
+				if err := e.setCommit(&row); err != nil {
+					t.Fatal(err)
+				}
+				e.cbor = je.Commit.RecordCBOR
+			case je.Account != nil:
+				e.op, e.status = 4, status(&account{je.Account.Active, je.Account.Status})
+			case je.Sync != nil:
+				e.op, e.rev = 5, je.Sync.Rev
+			}
+			out.add(&e)
+		}
+		if b.LastCursor() >= tip {
+			return out
+		}
+	}
+	return out
+}
+
+// TestOfficialClientAgrees: the archive's reader gives, event by event, what the official client does, whole and for a
+// slice of which the plan names single blocks, in pages.
+func TestOfficialClientAgrees(t *testing.T) {
+	t.Parallel()
+	server, err := sim.NewServer(sim.ServerConfig{Backlog: 60_000, EventsPerSegment: 25_000, PlanEntries: 2,
+		NetworkConfig: sim.NetworkConfig{Accounts: 2000, Churn: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	tip := server.Tip()
+	var someone string
+	if err := server.Replay(1, func(e sim.Event) error { someone = e.DID; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name  string
+		slice SliceConfig
+		opts  []jetstream.Option
+	}{
+		{"whole", SliceConfig{}, nil},
+		{"collections", SliceConfig{Collections: []string{"app.bsky.graph.*", "app.bsky.actor.profile"}},
+			[]jetstream.Option{jetstream.WithCollections([]string{"app.bsky.graph.*", "app.bsky.actor.profile"})}},
+		{"an account", SliceConfig{DIDs: []string{someone}}, []jetstream.Option{jetstream.WithDID(someone)}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			slice, err := NewSlice(tc.slice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			var got lines
+			a := &archive{host: server.URL(), slice: slice}
+			decoded := make([]func(*block), runtime.GOMAXPROCS(0))
+			rows := map[*block]lines{}
+			guard := make(chan struct{}, 1)
+			for i := range decoded {
+				decoded[i] = func(b *block) {
+					var l lines
+					var e event
+					for i := range b.rows {
+						if err := e.readRow(&b.rows[i]); err != nil {
+							t.Error(err)
+						}
+						if slice.keeps(&e) || e.op == 0 && (len(slice.dids) == 0 || e.did == someone) {
+							l.add(&e)
+						}
+					}
+					guard <- struct{}{}
+					rows[b] = l
+					<-guard
+				}
+			}
+			through, err := a.read(ctx, 0, 0, func(w int, b *block) { decoded[w](b) }, func(b *block) error {
+				guard <- struct{}{}
+				got = append(got, rows[b]...)
+				<-guard
+				return nil
+			})
+			if err != nil || through != tip {
+				t.Fatalf("read to %d of %d: %v", through, tip, err)
+			}
+			last := tip
+			if len(got) > 0 {
+				fmt.Sscan(got[len(got)-1], &last)
+			}
+			want := official(t, server.URL(), last, tc.opts...)
+			for i := range max(len(got), len(want)) {
+				if i >= len(got) || i >= len(want) || got[i] != want[i] {
+					t.Fatalf("event %d of %d and %d differs:\n%q\n%q", i, len(got), len(want), append(got, "")[min(i, len(got))], append(want, "")[min(i, len(want))])
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+func TestSlice(t *testing.T) {
+	t.Parallel()
+	const like, follow, post = "app.bsky.feed.like", "app.bsky.graph.follow", "app.bsky.feed.post"
+	for _, tc := range []struct {
+		name       string
+		c          SliceConfig
+		in, out    []string // collections
+		links      string   // a path of a like that is in
+		linksNot   string   // and one that isn't
+		collection []string // what an upstream is asked for
+	}{
+		{"all", SliceConfig{}, []string{like, follow, post}, nil, "subject.uri", "", nil},
+		{"one", SliceConfig{Collections: []string{like}}, []string{like}, []string{follow, post, "app.bsky.feed.likes"}, "x", "", []string{like}},
+		{"a namespace", SliceConfig{Collections: []string{"app.bsky.feed.*"}}, []string{like, post}, []string{follow, "app.bsky.feedx.a"}, "x", "", []string{"app.bsky.feed.*"}},
+		{"a namespace without one", SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{post}}, []string{like}, []string{follow, post}, "x", "", []string{"app.bsky.feed.*"}},
+		{"all without a namespace", SliceConfig{Exclude: []string{"app.bsky.graph.*"}}, []string{like, post}, []string{follow}, "x", "", nil},
+		{"sources", SliceConfig{Sources: []string{like + ":subject.uri", like + ":.via.uri"}}, []string{like}, []string{follow, post}, "via.uri", "subject.cid", []string{like}},
+	} {
+		s, err := NewSlice(tc.c)
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		for _, c := range tc.in {
+			if !s.Keeps(c) {
+				t.Errorf("%s leaves %s out", tc.name, c)
+			}
+		}
+		for _, c := range tc.out {
+			if s.Keeps(c) {
+				t.Errorf("%s has %s", tc.name, c)
+			}
+		}
+		if !s.KeepsLink("did:web:a", like, tc.links) || tc.linksNot != "" && s.KeepsLink("did:web:a", like, tc.linksNot) {
+			t.Errorf("%s: links at %q and %q", tc.name, tc.links, tc.linksNot)
+		}
+		if got, _ := s.wire(10); len(got) != len(tc.collection) || len(got) > 0 && got[0] != tc.collection[0] {
+			t.Errorf("%s asks for %q", tc.name, got)
+		}
+	}
+	s, err := NewSlice(SliceConfig{DIDs: []string{"did:web:a"}, Collections: []string{like}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []event{{did: "did:web:b", op: db.OpAccount}, {did: "did:web:b", op: db.OpCreate, collection: like}, {did: "did:web:a", op: db.OpCreate, collection: post}} {
+		if s.keeps(&e) {
+			t.Errorf("it has %+v", e)
+		}
+	}
+	for _, e := range []event{{did: "did:web:a", op: db.OpAccount}, {did: "did:web:a", op: db.OpSync}, {did: "did:web:a", op: db.OpDelete, collection: like}} {
+		if !s.keeps(&e) {
+			t.Errorf("it leaves %+v out", e)
+		}
+	}
+	for _, bad := range []SliceConfig{{Collections: []string{"like"}}, {Collections: []string{"app.bsky.feed*"}}, {Collections: []string{"*"}}, {Exclude: []string{""}},
+		{DIDs: []string{"alice.example"}}, {Sources: []string{like}}, {Sources: []string{like + ":"}}, {Sources: []string{"like:subject"}}} {
+		if _, err := NewSlice(bad); err == nil {
+			t.Errorf("%+v passes", bad)
+		}
+	}
+}
+
+func TestSliceState(t *testing.T) {
+	t.Parallel()
+	then, now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	of := func(c ...string) SliceConfig { return SliceConfig{Collections: c} }
+	state := func(c SliceConfig, since ...time.Time) SliceState {
+		s := SliceState{Slice: c.normal()}
+		for i, what := range c.parts() {
+			s.Parts = append(s.Parts, Part{what, since[min(i, len(since)-1)]})
+		}
+		return s
+	}
+	for _, tc := range []struct {
+		name       string
+		was        SliceState
+		to         SliceConfig
+		more, less bool
+		since      []time.Time
+	}{
+		{"a new index of all", SliceState{}, SliceConfig{}, false, false, []time.Time{{}}},
+		{"the same", state(of("a.b.c", "a.b.d"), then), of("a.b.d", "a.b.c"), false, false, []time.Time{then, then}},
+		{"one more", state(of("a.b.c"), then), of("a.b.c", "a.b.d"), true, false, []time.Time{then, now}},
+		{"one less", state(of("a.b.c", "a.b.d"), then), of("a.b.c"), false, true, []time.Time{then}},
+		{"another", state(of("a.b.c"), then), of("a.b.d"), true, true, []time.Time{now}},
+		{"all instead of some", state(of("a.b.c"), then), SliceConfig{}, true, false, []time.Time{now}},
+		{"some instead of all", state(SliceConfig{}, time.Time{}), of("a.b.c"), false, true, []time.Time{{}}},
+		{"without one", state(SliceConfig{}, time.Time{}), SliceConfig{Exclude: []string{"a.b.c"}}, false, true, []time.Time{{}}},
+		{"with it again", state(SliceConfig{Exclude: []string{"a.b.c"}}, time.Time{}), SliceConfig{}, true, false, []time.Time{now}},
+		{"an account more", state(SliceConfig{DIDs: []string{"did:web:a"}}, then), SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, true, false, []time.Time{now}},
+		{"an account less", state(SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, then), SliceConfig{DIDs: []string{"did:web:a"}}, false, true, []time.Time{then}},
+	} {
+		next, more, less := tc.was.Change(tc.to, now)
+		if more != tc.more || less != tc.less || len(next.Parts) != len(tc.since) {
+			t.Errorf("%s: more %t, less %t, %+v", tc.name, more, less, next)
+			continue
+		}
+		for i, p := range next.Parts {
+			if !p.Since.Equal(tc.since[i]) {
+				t.Errorf("%s: %s is complete since %s, not %s", tc.name, p.What, p.Since, tc.since[i])
+			}
+		}
+		again, err := ParseSliceState(next.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, more, less := again.Change(tc.to, now); more || less {
+			t.Errorf("%s: it is another when it is read again", tc.name)
+		}
+	}
+}
