@@ -153,6 +153,7 @@ func TestTurns(t *testing.T) {
 		ask("c", time.Hour)
 		ask("c", time.Hour)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if s := strings.Join(got, ""); s != "aabcaca" {
 			t.Errorf("in the order %s", s)
 		}

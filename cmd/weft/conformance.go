@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/conformance"
+	"weft.dev/weft/api/conformance"
 )
 
 func conformanceCommand(stdout io.Writer) *cli.Command {
