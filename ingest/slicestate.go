@@ -15,7 +15,7 @@ type SliceState struct {
 
 // Part is a part of a slice.
 type Part struct {
-	What  string    `json:"what"`  // a collection, a namespace, or * for all
+	What  string    `json:"what"`           // a collection, a namespace, or * for all
 	Since time.Time `json:"since,omitzero"` // what it had before may be missing; zero: nothing since the index began
 }
 
