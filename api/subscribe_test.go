@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -202,17 +203,18 @@ func TestOptionsUpdate(t *testing.T) {
 	// The server reads it when it does: until then, nothing comes.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() {
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			time.Sleep(5 * time.Millisecond)
 			l.apply(t, db.OpCreate, fmt.Sprint("k", i), page)
 		}
-	}()
+	})
 	if got := frame(t, conn); !strings.Contains(got, page) {
 		t.Error(got)
 	}
 	cancel()
-	time.Sleep(20 * time.Millisecond)
+	feeding.Wait() // before the store is closed
 }
 
 // TestSubscribeAbuse: whatever a client sends, it is told what was wrong, and nothing of it is left behind.
