@@ -271,8 +271,8 @@ func TestGapIsFilled(t *testing.T) {
 	}{
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
-		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 200},
-			hurt: func(s *sim.Server) { s.Emit(2 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // behind the archive's end, as a real one's does
+			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
