@@ -145,7 +145,7 @@ func TestExportLargeBodies(t *testing.T) {
 	var events []db.Event
 	for i := range 100 {
 		text := fmt.Append(nil, i)
-		if i >= 20 && i < 60 {
+		if i >= 20 && i < 54 {
 			_, _ = r.Read(noise)
 			text = noise
 		}
