@@ -1,14 +1,17 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/db"
 )
 
 // sseBeat is how often a stream with nothing to say shows that it is there: below the idle limit of a proxy, which is mostly a
@@ -31,6 +34,7 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) events(w http.ResponseWriter, r *http.Request, p *params, cursor *uint64) {
+	hydrate := p.flag("hydrate")
 	sub, err := s.subscribe(r.Context(), p, stream.Options{Cursor: cursor})
 	if err != nil {
 		writeFailure(w, r, s.failureOf(r.Context(), r, err))
@@ -48,11 +52,11 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, p *params, curso
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", cacheNever)
 	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
-	s.metrics.closed(s.writeEvents(w, r, sub))
+	s.metrics.closed(s.writeEvents(w, r, sub, hydrate))
 }
 
 // writeEvents writes until something ends it, and returns what, for the metrics.
-func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream.Subscription) (reason string) {
+func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream.Subscription, hydrate bool) (reason string) {
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -94,15 +98,49 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 			if events == nil {
 				buf = appendPlace(buf, sub)
 			}
+			var contents map[*stream.Event]content
+			if hydrate {
+				if contents, err = s.eventContents(r.Context(), sub, events); err != nil {
+					if r.Context().Err() == nil {
+						s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
+					}
+					return "Gone"
+				}
+			}
 			for _, e := range events {
 				var account bool
 				if wanted, account = sub.Wanted(e, wanted[:0]); account || len(wanted) > 0 {
-					buf = appendEvent(buf, e, wanted, sub.Replay(e.Seq))
+					buf = appendEvent(buf, e, wanted, contents[e], sub.Replay(e.Seq))
 					s.metrics.frames.Inc()
 				}
 			}
 		}
 	}
+}
+
+// eventContents reads the content of the records of wanted events, as it is now.
+func (s *server) eventContents(ctx context.Context, sub *stream.Subscription, events []*stream.Event) (map[*stream.Event]content, error) {
+	var of []*stream.Event
+	for _, e := range events {
+		if links, _ := sub.Wanted(e, nil); len(links) > 0 && e.Op != db.OpDelete {
+			of = append(of, e)
+		}
+	}
+	contents := make(map[*stream.Event]content, len(of))
+	for some := range slices.Chunk(of, db.MaxBodies) {
+		records := make([]db.Record, len(some))
+		for i, e := range some {
+			records[i] = db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
+		}
+		found, err := s.contents(ctx, true, records)
+		if err != nil {
+			return nil, err
+		}
+		for i, e := range some {
+			contents[e] = found[i]
+		}
+	}
+	return contents, nil
 }
 
 // appendPlace says where the stream is: an event without data, of which a browser tells nobody and keeps the id. So a client

@@ -53,8 +53,8 @@ func appendAccountFrame(dst []byte, e *stream.Event, replay bool) []byte {
 	return append(dst, '}')
 }
 
-// appendEvent writes an event of /events, of its links those in wanted.
-func appendEvent(dst []byte, e *stream.Event, wanted []int, replay bool) []byte {
+// appendEvent writes an event of /events, of its links those in wanted, with the record's content where there is any.
+func appendEvent(dst []byte, e *stream.Event, wanted []int, c content, replay bool) []byte {
 	kind := "record"
 	if e.Op == db.OpAccount {
 		kind = "account"
@@ -84,6 +84,12 @@ func appendEvent(dst []byte, e *stream.Event, wanted []int, replay bool) []byte 
 		dst = append(dst, '"')
 		dst = appendEnds(dst, `,"removed":[`, e, wanted, true)
 		dst = appendEnds(dst, `,"added":[`, e, wanted, false)
+		if c.Value != nil {
+			dst = append(dst, `,"cid":`...)
+			dst = appendString(dst, c.CID)
+			dst = append(dst, `,"value":`...)
+			dst = append(dst, c.Value...)
+		}
 	}
 	dst = append(dst, `,"time":"`...)
 	dst = append(dst, timeText(e.TimeUS)...)

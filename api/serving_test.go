@@ -130,8 +130,9 @@ func TestTurns(t *testing.T) {
 		q := newTurns(1)
 		var mu sync.Mutex
 		var got []string
+		var asked sync.WaitGroup
 		ask := func(address string, patience time.Duration) {
-			go func() {
+			asked.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				if q.take(ctx, address) != nil {
@@ -142,7 +143,7 @@ func TestTurns(t *testing.T) {
 				mu.Unlock()
 				time.Sleep(time.Second)
 				q.done()
-			}()
+			})
 			synctest.Wait()
 		}
 		for range 4 {
@@ -152,7 +153,7 @@ func TestTurns(t *testing.T) {
 		ask("b", time.Hour)
 		ask("c", time.Hour)
 		ask("c", time.Hour)
-		time.Sleep(time.Minute)
+		asked.Wait()
 		if s := strings.Join(got, ""); s != "aabcaca" {
 			t.Errorf("in the order %s", s)
 		}

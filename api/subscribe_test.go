@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -32,7 +34,7 @@ type live struct {
 
 func startLive(t *testing.T, c Config) *live {
 	t.Helper()
-	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +70,10 @@ func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 		Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
 	for _, target := range targets {
 		e.Links = append(e.Links, db.Link{Path: "subject.uri", Target: target})
+		e.Body = []byte("\xa1\x61x\x63a\nb") // {"x":"a\nb"}
+		if rkey == "float" {
+			e.Body = []byte("\xa1\x61x\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00") // {"x":1.5}, which atproto has not
+		}
 	}
 	if op == db.OpAccount {
 		e.Status = db.StatusDeactivated
@@ -197,17 +203,18 @@ func TestOptionsUpdate(t *testing.T) {
 	// The server reads it when it does: until then, nothing comes.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() {
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			time.Sleep(5 * time.Millisecond)
 			l.apply(t, db.OpCreate, fmt.Sprint("k", i), page)
 		}
-	}()
+	})
 	if got := frame(t, conn); !strings.Contains(got, page) {
 		t.Error(got)
 	}
 	cancel()
-	time.Sleep(20 * time.Millisecond)
+	feeding.Wait() // before the store is closed
 }
 
 // TestSubscribeAbuse: whatever a client sends, it is told what was wrong, and nothing of it is left behind.
@@ -426,6 +433,47 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestHydratedEvents: what is there comes with its content, where JSON can say it; what is gone, or can't be said, without.
+func TestHydratedEvents(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	l.apply(t, db.OpCreate, "gone", post)
+	l.apply(t, db.OpDelete, "gone")
+	l.apply(t, db.OpCreate, "float", post)
+	for i := range db.MaxBodies + 5 {
+		l.apply(t, db.OpCreate, fmt.Sprint("k", i), post)
+	}
+	res, err := http.Get(l.URL + "/events?cursor=0&hydrate=true&wantedSubjects=" + post)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	n := 0
+	for n < db.MaxBodies+8 && lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var e struct {
+			Rkey  string
+			CID   string
+			Value map[string]string
+		}
+		if err := json.Unmarshal([]byte(data), &e); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+		if kept := strings.HasPrefix(e.Rkey, "k"); kept != (e.Value["x"] == "a\nb") || kept != (e.CID != "") {
+			t.Errorf("%s", data)
+		}
+		n++
+	}
+	page := get(t, New(Config{Store: l.store}), own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "100", "reverse", "true"))
+	if n != db.MaxBodies+8 || strings.Count(page, `"value"`) != db.MaxBodies-1 {
+		t.Errorf("%d events, and a page with %d values", n, strings.Count(page, `"value"`))
+	}
+}
+
 // TestConsumerTooSlow: who takes nothing is let go, and who wakes up late is told why.
 func TestConsumerTooSlow(t *testing.T) {
 	t.Parallel()
@@ -466,4 +514,20 @@ func TestConsumerTooSlow(t *testing.T) {
 			return
 		}
 	}
+}
+
+// FuzzUpdate reads any message: it is a filter, or there is a reason that fits into a close frame.
+func FuzzUpdate(f *testing.F) {
+	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
+		`{}`, `[]`, "\xff", `{"type":"é` + strings.Repeat("é", 200) + `"}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		filter, bad := readUpdate([]byte(message))
+		if bad == nil {
+			filter.Match()
+		} else if len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) || bad.code == 0 {
+			t.Fatalf("%d %q", bad.code, bad.reason)
+		}
+	})
 }

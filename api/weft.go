@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"weft.dev/weft/db"
@@ -103,7 +102,7 @@ func (p *params) hydrate(limit *int) bool {
 	return hydrate
 }
 
-// contents gives what each record says, or nothing of any.
+// contents gives what each record says, where that is kept and JSON can say it, or nothing of any.
 func (s *server) contents(ctx context.Context, hydrate bool, records []db.Record) ([]content, error) {
 	contents := make([]content, len(records))
 	if !hydrate {
@@ -119,7 +118,7 @@ func (s *server) contents(ctx context.Context, hydrate bool, records []db.Record
 		}
 		value, err := body.JSON(b.CBOR)
 		if err != nil {
-			return contents, fmt.Errorf("the content of %v: %w", records[i], err)
+			continue // an author may write what JSON doesn't have: that is no fault of the page's
 		}
 		contents[i] = content{b.CID, value}
 	}

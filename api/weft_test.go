@@ -116,3 +116,19 @@ func TestSourceText(t *testing.T) {
 		}
 	}
 }
+
+// FuzzBatch sends any body: the answer is 200, as it is defined, or a 400.
+func FuzzBatch(f *testing.F) {
+	h := serve(Config{})
+	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`, `{"subjects":["did:plc:a"],"sources":["a.b.c:"]}`, `{"PAIRS":[{}]}`, `[`, "\xff", `{"pairs":[{"links":1e400}]}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		w := send(h, batch, "application/json", body)
+		if w.Code == 200 {
+			defined(t, definitions.At(batch), w.Body.Bytes())
+		} else if w.Code != 400 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	})
+}

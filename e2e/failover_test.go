@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"weft.dev/weft/db/model"
 )
 
 // second starts another Jetstream server in front of the same network, with an archive and numbers of its own.
@@ -31,8 +29,9 @@ const failovers = 2
 // moveWithin is what the end of a server may cost: weft is at another one's tip, with no gap.
 const moveWithin = 5 * time.Second
 
-// TestRealFailover follows two of Jetstream's own servers, of which one and the other is killed, and compares all of the
-// network.
+// TestRealFailover follows two of Jetstream's own servers, of which one and the other is killed: weft is at the other's tip
+// within seconds, and ends in order. What they hold isn't compared: killed, each has lost events that the other has, and
+// the network's simulator gives no one truth for both. TestFailover of package ingest compares.
 func TestRealFailover(t *testing.T) {
 	needs(t, buildWeft, buildJetstream)
 	a := startNetwork(t)
@@ -67,9 +66,10 @@ func TestRealFailover(t *testing.T) {
 		follows(a)
 		b.startServer(t)
 	}
-	tip := a.stop(t)
-	tr := newOracle()
-	tr.follow(t, a.url, tip)
-	tr.compare(t, w, model.Depth{Page: 2, Many: true})
+	a.stop(t)
+	w.quiet(t)
+	if gaps, err := metric(w.metrics, "weft_gaps"); err != nil || gaps != 0 {
+		t.Errorf("weft reports %v gaps (%v)", gaps, err)
+	}
 	w.endsInOrder(t)
 }

@@ -89,6 +89,12 @@ const stillFor = time.Second
 func (n *network) stop(t *testing.T) uint64 {
 	t.Helper()
 	n.simulator.kill()
+	return n.still(t)
+}
+
+// still waits until a server that nothing comes to has taken all in, and returns the tip.
+func (n *network) still(t *testing.T) uint64 {
+	t.Helper()
 	last, since := uint64(0), time.Now()
 	eventually(t, serverWithin, "the Jetstream server's tip stands still", func() error {
 		tip, err := n.tip()

@@ -251,9 +251,12 @@ func (f *filling) behind(a *filled, key db.Record, e *event) {
 	switch {
 	case e.op == db.OpAccount && e.status != db.StatusDeleted:
 		a.status = nil
-	case e.op == db.OpAccount || e.op == db.OpSync: // all that was is gone, or told anew
+	case e.op == db.OpAccount: // all that was is gone
 		delete(f.accounts, e.did)
 		f.records -= len(a.records)
+	case e.op == db.OpSync: // all records are told anew
+		f.whole(a)
+		a.later = nil
 	case a.synced != "" && e.op == db.OpCreate && (e.rev == a.synced || !a.begun):
 		a.synced, a.begun = strings.Clone(e.rev), true
 		f.keep(a, e) // a row of the gap's resync, which may not have been taken for one

@@ -149,11 +149,12 @@ func TestV1(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, BatchAge: 20 * time.Millisecond, Silence: time.Second}
-	for range 4 {
+	for range 3 {
 		f := follow(t, cfg)
-		for range 3 {
-			server.Emit(200)
-			until(t, "it is received", func() bool { return f.Status().Kind == "v1" && store.Cursor(server.URL()) >= newest(t, server) })
+		for range 2 {
+			server.Emit(100)
+			last := newest(t, server)
+			until(t, "it is received", func() bool { return f.Status().Kind == "v1" && store.Cursor(server.URL()) >= last })
 		}
 		f.stop()
 	}
@@ -206,7 +207,8 @@ func TestWiresAgree(t *testing.T) {
 		store := openStore(t, t.TempDir())
 		defer store.Close()
 		f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
-		until(t, "it has all", func() bool { return store.NewestTime() == int64(newest(t, server)) })
+		last := int64(newest(t, server))
+		until(t, "it has all", func() bool { return store.NewestTime() == last })
 		f.stop()
 		stores = append(stores, store)
 		compare(t, store, server, true)
@@ -260,7 +262,7 @@ func compareSets(t *testing.T, store *db.Store, server *sim.Server) {
 // TestGapIsFilled: what an archive has when it is mended comes into its place, under all that has happened since.
 func TestGapIsFilled(t *testing.T) {
 	t.Parallel()
-	const segment = 3000
+	const segment = 1000
 	for _, tc := range []struct {
 		name string
 		hurt func(*sim.Server)
@@ -269,13 +271,13 @@ func TestGapIsFilled(t *testing.T) {
 	}{
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
-		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 500},
+		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 200},
 			hurt: func(s *sim.Server) { s.Emit(2 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			tc.cfg.EventsPerSegment = segment
-			tc.cfg.NetworkConfig = sim.NetworkConfig{Accounts: 100, Churn: 30, Seed: 77, RatePerSec: 50}
+			tc.cfg.NetworkConfig = sim.NetworkConfig{Accounts: 100, Churn: 30, Seed: 77, RatePerSec: 10}
 			server := serve(t, tc.cfg)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
@@ -306,7 +308,7 @@ func TestGapIsFilled(t *testing.T) {
 				gaps, err := store.Gaps(t.Context())
 				return err == nil && len(gaps) == 0
 			})
-			server.Emit(62 * 50) // resyncs that had begun before are over then: what a gap had hidden of an account is theirs
+			server.Emit(62 * 10) // resyncs that had begun before are over then: what a gap had hidden of an account is theirs
 			untilCaughtUp(t, store, server)
 			f.stop()
 			compareSets(t, store, server)
@@ -335,7 +337,7 @@ func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *model.M
 // is new, and narrows it, whereupon what is out goes.
 func TestSliceOfNetwork(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 6000, EventsPerSegment: 2000, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 50}})
+	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 500, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 10}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	feed, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{"app.bsky.feed.repost"}})
@@ -344,7 +346,7 @@ func TestSliceOfNetwork(t *testing.T) {
 	}
 	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed, Fill: 50 * time.Millisecond}
 	settle := func(in *follower, cfg ingest.Config) {
-		server.Emit(62 * 50)
+		server.Emit(62 * 10)
 		last := newestOf(t, server, func(e sim.Event) bool { return e.Kind != sim.KindCommit || cfg.Slice.Keeps(e.Collection) })
 		until(t, "the slice has caught up", func() bool { return store.Cursor(server.URL()) >= last })
 		in.stop()
@@ -363,7 +365,7 @@ func TestSliceOfNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := store.Cursor(server.URL())
-	server.Emit(3000) // the archive goes beyond it
+	server.Emit(1000) // the archive goes beyond it
 	if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: at, Why: "the slice was widened"}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ type SliceState struct {
 
 // Part is a part of a slice.
 type Part struct {
-	What  string    `json:"what"`  // a collection, a namespace, or * for all
-	Since time.Time `json:"since"` // what it had before may be missing; the index's own begin where that is later
+	What  string    `json:"what"`           // a collection, a namespace, or * for all
+	Since time.Time `json:"since,omitzero"` // what it had before may be missing; zero: nothing since the index began
 }
 
 // parts are what a slice's collections are.

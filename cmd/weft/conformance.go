@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/conformance"
+	"weft.dev/weft/api/conformance"
 )
 
 func conformanceCommand(stdout io.Writer) *cli.Command {
@@ -27,10 +27,10 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 			"failure. Exit code 0: nothing failed, 1: something did.\n\n" +
 			"  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_SUBJECT"), Usage: "a `SUBJECT` that is linked to"},
-			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_SOURCE"), Usage: "the `SOURCE` of links to it, collection:path"},
-			&cli.StringFlag{Name: "other", Sources: cli.EnvVars("WEFT_OTHER"), Usage: "a `PATH` to another link in the same records, for many-to-many"},
-			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_FIXTURE"), Usage: "a `FILE` of lists"},
+			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_CONFORMANCE_SUBJECT"), Usage: "a `SUBJECT` that is linked to"},
+			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_CONFORMANCE_SOURCE"), Usage: "the `SOURCE` of links to it, collection:path"},
+			&cli.StringFlag{Name: "other", Sources: cli.EnvVars("WEFT_CONFORMANCE_OTHER"), Usage: "a `PATH` to another link in the same records, for many-to-many"},
+			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_CONFORMANCE_FIXTURE"), Usage: "a `FILE` of lists"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.Args().Len() != 1 {

@@ -103,6 +103,7 @@ func TestFlagsHaveVariables(t *testing.T) {
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			switch cmd.Name + " " + name {
 			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive", "export bodies",
+				"conformance subject", "conformance source", "conformance other", "conformance fixture",
 				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
 				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}

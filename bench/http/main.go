@@ -1,0 +1,198 @@
+// Command http measures weft's API: counts a second, latencies under ingest, the live stream and the replay of the log.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/api"
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// options are the flags.
+type options struct {
+	Links       int
+	Dir         string
+	Connections int
+	For         time.Duration
+	Rate        int
+	Subscribers int
+	Replay      int
+}
+
+const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
+
+  counts     as many as it answers, of random targets, over kept connections
+  under load counts and lists of 100 at a rate, while events are ingested at that rate
+  account    pages of the links to an account, and their number by source
+  live       subscribers with different filters, at that rate of events: from before the commit to the frame, the processor time
+             of the whole process, and the memory of an idle one
+  replay     of the log to one subscriber, over server-sent events and over a WebSocket
+
+Server and clients share the process and its cores, so that a server alone does better. Run it on a machine that does
+nothing else; the load is printed with the figures.
+
+  go run ./bench/http
+  go run ./bench/http --links 10000000`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var o options
+	cmd := &cli.Command{
+		Name: "http", Usage: "measure the API", Description: description, HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "links", Usage: "how many links to store", Value: 1_000_000, Destination: &o.Links},
+			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not)", Destination: &o.Dir},
+			&cli.IntFlag{Name: "connections", Usage: "of the clients that ask", Value: 32, Destination: &o.Connections},
+			&cli.DurationFlag{Name: "for", Usage: "how long each part takes", Value: 10 * time.Second, Destination: &o.For},
+			&cli.IntFlag{Name: "rate", Usage: "requests and events a second", Value: 1000, Destination: &o.Rate},
+			&cli.IntFlag{Name: "subscribers", Usage: "of the live stream", Value: 1000, Destination: &o.Subscribers},
+			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000, Destination: &o.Replay},
+		},
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, os.Stdout) },
+	}
+	if err := cmd.Run(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "http:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is a weft that is measured.
+type bench struct {
+	options
+	out   io.Writer
+	store *db.Store
+	addr  string
+	seq   uint64
+	posts int
+	rand  *rand.Rand
+}
+
+func measure(ctx context.Context, o options, out io.Writer) (err error) {
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "weft-http-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.Dir)
+	}
+	b := &bench{options: o, out: out, posts: max(o.Links/20, 100), rand: rand.New(rand.NewPCG(1, 1))}
+	if b.store, err = db.Open(db.Config{Dir: o.Dir}); err != nil {
+		return err
+	}
+	defer func() { _ = b.store.Close() }()
+	if err := b.fill(ctx); err != nil {
+		return err
+	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Fprintf(out, "%d cores, load %.14s\n", runtime.GOMAXPROCS(0), load)
+
+	server := api.New(api.Config{Store: b.store, Logger: slog.New(slog.DiscardHandler), Streams: api.Streams{PerAddress: o.Subscribers + 10, Total: o.Subscribers + 10}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	streamed := make(chan struct{})
+	go func() { defer close(streamed); _ = server.Run(streamCtx) }()
+	b.addr = l.Addr().String()
+	web := &http.Server{Handler: server}
+	go func() { _ = web.Serve(l) }()
+	defer func() {
+		endStreams()
+		<-streamed
+		_ = web.Close()
+	}()
+	for _, part := range []func(context.Context) error{b.counts, b.underLoad, b.account, b.live, b.replayed} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill stores likes of random posts, of which one in ten is of the posts of one account.
+func (b *bench) fill(ctx context.Context) error {
+	begin := time.Now()
+	for n := 0; n < b.Links && ctx.Err() == nil; n += 1000 {
+		if err := b.commit(min(1000, b.Links-n), func(int) string { return b.post(b.rand.IntN(b.posts)) }); err != nil {
+			return err
+		}
+	}
+	took := time.Since(begin)
+	fmt.Fprintf(b.out, "%d links stored, %.0f a second\n", b.Links, float64(b.Links)/took.Seconds())
+	return ctx.Err()
+}
+
+func did(n int) string { return fmt.Sprintf("did:plc:%024d", n) }
+
+// post is one of the posts: every tenth is one of the first account's.
+func (b *bench) post(n int) string {
+	author := 1 + n%(b.posts/10)
+	if n%10 == 0 {
+		author = 0
+	}
+	return "at://" + did(author) + "/app.bsky.feed.post/" + string(link.AppendTID(nil, uint64(1_700_000_000_000_000+n*1_000_000)<<10))
+}
+
+// commit stores likes.
+func (b *bench) commit(n int, target func(i int) string) error {
+	events := make([]db.Event, n)
+	now := time.Now().UnixMicro()
+	for i := range events {
+		b.seq++
+		tid := string(link.AppendTID(nil, uint64(now+int64(i))<<10|b.seq%1024))
+		events[i] = db.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)), Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid,
+			Links: []db.Link{{Path: "subject.uri", Target: target(i)}}}
+	}
+	_, err := b.store.Apply(db.Batch{Host: "bench", Events: events})
+	return err
+}
+
+// ingest commits events at the rate, ten times a second, until ctx ends.
+func (b *bench) ingest(ctx context.Context, target func(i int) string) error {
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+			if err := b.commit(b.Rate/10, target); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			tick.Stop()
+			return nil
+		}
+	}
+}
+
+// quantiles prints times.
+func quantiles(times []time.Duration) string {
+	if len(times) == 0 {
+		return "none"
+	}
+	slices.Sort(times)
+	at := func(q float64) time.Duration {
+		return times[min(int(q*float64(len(times))), len(times)-1)].Round(10 * time.Microsecond)
+	}
+	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s", at(.5), at(.99), at(.999))
+}
+
+// processor is the processor time that the process has taken.
+func processor() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
