@@ -134,7 +134,8 @@ func stoppedBodies(t *testing.T) *bodyStore {
 	return b
 }
 
-// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged.
+// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged, at the
+// seams of windows neither.
 func TestExportLargeBodies(t *testing.T) {
 	t.Parallel()
 	b := stoppedBodies(t)
@@ -144,12 +145,15 @@ func TestExportLargeBodies(t *testing.T) {
 	var events []db.Event
 	for i := range 100 {
 		text := fmt.Append(nil, i)
-		if i >= 20 && i < 60 {
+		if i >= 20 && i < 54 {
 			_, _ = r.Read(noise)
 			text = noise
 		}
 		e := b.event(db.OpCreate, alice, fmt.Sprintf("r%03d", 99-i), string(text))
 		want[e.Rkey] = e.CID
+		for j := range 400 {
+			e.Links = append(e.Links, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d", j)})
+		}
 		if events = append(events, e); len(events) == 10 {
 			b.apply(events...)
 			events = nil
@@ -179,6 +183,35 @@ func TestExportLargeBodies(t *testing.T) {
 	}
 	if len(want) > 0 || len(held) < 2 {
 		t.Errorf("%d records are missing; frames came in %d pieces", len(want), len(held))
+	}
+}
+
+// TestExportGivenUp: bodies that are there still count no more once a start has given them up.
+func TestExportGivenUp(t *testing.T) {
+	t.Parallel()
+	b := stoppedBodies(t)
+	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "two"))
+	for _, tc := range []struct {
+		mode db.Bodies
+		want int
+	}{{db.BodiesKeep, 2}, {db.BodiesOff, 0}, {db.BodiesKeep, 0}} {
+		b.reopen(tc.mode)
+		if err := b.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		given := 0
+		for _, body := range bodiesOf(t, b.cfg.Dir, db.ExportOptions{}) {
+			if body.CID != "" {
+				given++
+			}
+		}
+		if given != tc.want {
+			t.Errorf("%v: %d bodies are given, not %d", tc.mode, given, tc.want)
+		}
+		b.Store = openWith(t, b.cfg)
+	}
+	if err := b.Store.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
