@@ -30,7 +30,7 @@ type Config struct {
 
 	// SealBytes is how much memory the runs in memory may take before they become a segment, in bytes; 0: 24 MiB.
 	SealBytes int
-	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 48 MiB.
+	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 32 MiB.
 	CacheBytes int64
 	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
 	// the log alone.
@@ -91,7 +91,7 @@ type Store struct {
 var ErrFailed = errors.New("writing has stopped after a fault")
 
 // defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
-const defaultCacheBytes = 48 << 20
+const defaultCacheBytes = 32 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.

@@ -3,6 +3,7 @@ package segment
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"weft.dev/weft/db/run"
@@ -156,13 +157,24 @@ var decoder = func() *zstd.Decoder {
 	return d
 }()
 
+// raws spares the memory that a block is unpacked into on its way to a page.
+var raws = sync.Pool{New: func() any { return new([]byte) }}
+
+// keepRaw is the largest that is kept, in bytes: a few times a common block, for there are some of other sizes.
+const keepRaw = 64 << 10
+
 // decodeBlock reads what encode wrote. It takes any input: what is no block is an error.
 func decodeBlock(data []byte) (*run.Page, error) {
-	raw, err := decoder.DecodeAll(data, nil)
-	if err != nil {
+	raw := raws.Get().(*[]byte)
+	var err error
+	if *raw, err = decoder.DecodeAll(data, (*raw)[:0]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return decodeRaw(raw)
+	page, err := decodeRaw(*raw) // a page has its own copy
+	if cap(*raw) <= keepRaw {
+		raws.Put(raw)
+	}
+	return page, err
 }
 
 func decodeRaw(raw []byte) (*run.Page, error) {

@@ -50,7 +50,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	if o.level == 0 {
-		o.level = zstd.SpeedDefault
+		o.level = zstd.SpeedBetterCompression
 	}
 	return o
 }
