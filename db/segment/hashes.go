@@ -9,11 +9,11 @@ import (
 const (
 	bucketBits = 8
 	buckets    = 1 << bucketBits
-	// spillAt is how many hashes are kept in memory, 8 bytes each: 8 MiB. Beyond it a bucket that fills its chunk goes
-	// to a file.
-	spillAt = 1 << 20
-	// chunk is how many hashes of one bucket are written at once, 32 KiB; the buckets hold 8 MiB together.
-	chunk = 4096
+	// spillAt is how many hashes are kept in memory, 8 bytes each: 2 MiB, for a seal and a merge may be at it together.
+	// Beyond it a bucket that fills its chunk goes to a file.
+	spillAt = 1 << 18
+	// chunk is how many hashes of one bucket are written at once, 8 KiB; the buckets hold 2 MiB together.
+	chunk = 1024
 )
 
 // hashes gathers the hashes of any number of groups in bounded memory, in buckets by their highest bits. The path is

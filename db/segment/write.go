@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 const tmpSuffix = ".tmp"
 
 // Write makes a segment at path, where nothing may lie yet, from the runs of inputs, which are read one after the other.
-// Its memory doesn't grow with the number of entries: it takes about 30 MB, and what the members of the longest list
+// Its memory doesn't grow with the number of entries: it takes about 20 MB, and what the members of the longest list
 // take, at most 8 KiB for each 65,536 of the range of members.
 //
 // The file is written under another name in the same directory, synced, renamed, and the directory synced, so that path
