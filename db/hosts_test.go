@@ -91,3 +91,42 @@ func TestSeveralHosts(t *testing.T) {
 		})
 	}
 }
+
+// TestSyncComesAgain: a sync whose resync is complete comes again in a rewind that is cut before its rows are all there,
+// and then nothing more is heard of the account: its records stay.
+func TestSyncComesAgain(t *testing.T) {
+	t.Parallel()
+	cfg := db.Config{Dir: t.TempDir()}
+	s := openWith(t, cfg)
+	defer func() { _ = s.Close() }()
+	const us = 1_770_000_000_000_000
+	h, subject, source := newHistory(0), "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
+	links := []db.Link{{Path: source.Path, Target: subject}}
+	event := func(seq uint64, op db.Op, did, rkey string, second int64, rev int64) db.Event {
+		e := db.Event{Seq: seq, TimeUS: us + second*1_000_000, Op: op, DID: did, Rev: h.tid(us + rev)}
+		if op != db.OpSync {
+			e.Collection, e.Rkey, e.Links = source.Collection, rkey, links
+		}
+		return e
+	}
+	apply := func(events ...db.Event) {
+		t.Helper()
+		if _, err := s.Apply(db.Batch{Host: "a", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resync := []db.Event{event(10, db.OpSync, alice, "", 10, 10), event(11, db.OpCreate, alice, "a", 10, 10), event(12, db.OpCreate, alice, "b", 10, 10)}
+	apply(event(1, db.OpCreate, alice, "a", 1, 1), event(2, db.OpCreate, alice, "b", 2, 2), event(3, db.OpCreate, alice, "gone", 3, 3))
+	apply(resync...)
+	apply(event(20, db.OpCreate, bob, "c", 200, 20)) // the resync ends, for its account is silent
+	count := func(want int64) {
+		t.Helper()
+		if n, err := s.CountLinks(t.Context(), subject, source); err != nil || n != want {
+			t.Errorf("%d links, want %d; %v", n, want, err)
+		}
+	}
+	count(3)
+	apply(resync[:2]...)
+	apply(event(21, db.OpCreate, bob, "d", 400, 21), event(22, db.OpCreate, bob, "e", 800, 22))
+	count(5)
+}
