@@ -213,6 +213,7 @@ func TestMissingSegment(t *testing.T) {
 			if err := applyAll(s, events, 50, func() { clock.Add(600) }); err != nil {
 				t.Fatal(err)
 			}
+			untilSealed(t, s) // Close breaks off one that is under way
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -240,6 +241,23 @@ func TestMissingSegment(t *testing.T) {
 				t.Errorf("refused with %v", err)
 			}
 		})
+	}
+}
+
+// untilSealed waits until there is a segment.
+func untilSealed(t *testing.T, s *db.Store) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		st, err := s.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Segments > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no segment after a minute")
+		}
 	}
 }
 
