@@ -1,0 +1,368 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What follows checks lists: their counts, their pages both ways, their filters.
+
+func (l List) query(more ...string) url.Values {
+	q := url.Values{"subject": {l.Subject}, "source": {l.Source}}
+	for i := 0; i < len(more); i += 2 {
+		q.Add(more[i], more[i+1])
+	}
+	return q
+}
+
+// older asks the older routes for the same.
+func (l List) older(more ...string) url.Values {
+	collection, path, _ := strings.Cut(l.Source, ":")
+	q := url.Values{"target": {l.Subject}, "collection": {collection}, "path": {"." + path}}
+	for i := 0; i < len(more); i += 2 {
+		q.Add(more[i], more[i+1])
+	}
+	return q
+}
+
+// mostPages bounds a walk through a list that doesn't end.
+const mostPages = 2000
+
+// walk goes through all pages, and gives the items of each and the total of the first.
+func walk[T any](s *suite, path string, q url.Values, limit int, items func(page) []T) (all []T, total int, err error) {
+	q = maps.Clone(q)
+	q.Set("limit", strconv.Itoa(limit))
+	for n := range mostPages {
+		var p page
+		a, err := s.get(path, q, &p)
+		if err != nil {
+			return nil, 0, err
+		}
+		if n == 0 {
+			total = p.Total
+		}
+		if len(items(p)) > limit {
+			return nil, 0, a.errorf("the page has more than %d items", limit)
+		}
+		all = append(all, items(p)...)
+		if p.Cursor == nil {
+			return all, total, nil
+		}
+		q.Set("cursor", *p.Cursor)
+	}
+	return nil, 0, fmt.Errorf("%s has no end after %d pages of %d", path, mostPages, limit)
+}
+
+func records(p page) []Record { return append(p.Records, p.Linking...) }
+func dids(p page) []string    { return p.LinkingDIDs }
+
+// whole is the list in pages that are as large as can be.
+func (s *suite) whole(l List) ([]Record, error) {
+	all, total, err := walk(s, xrpc+"getBacklinks", l.query(), 1000, records)
+	switch {
+	case err != nil:
+	case len(all) != total:
+		err = fmt.Errorf("the total is %d, and %d are listed", total, len(all))
+	case len(all) == 0:
+		err = errEmpty
+	}
+	return all, err
+}
+
+var errEmpty = errors.New("the list of the fixture is empty")
+
+func agree(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	var count page
+	if _, err := s.get(xrpc+"getBacklinksCount", l.query(), &count); err != nil {
+		return err
+	}
+	switch {
+	case count.Total != len(all):
+		return fmt.Errorf("%d are counted, and %d are listed", count.Total, len(all))
+	case l.Total != nil && *l.Total != len(all):
+		return fmt.Errorf("there are %d, and the fixture has %d", len(all), *l.Total)
+	case l.Records != nil && !slices.Equal(l.Records, all):
+		return fmt.Errorf("listed are\n    %v\n    and the fixture has\n    %v", all, l.Records)
+	}
+	return once(all)
+}
+
+// once wants every item once.
+func once[T comparable](all []T) error {
+	seen := map[T]bool{}
+	for _, item := range all {
+		if seen[item] {
+			return fmt.Errorf("%v comes twice", item)
+		}
+		seen[item] = true
+	}
+	return nil
+}
+
+func pages(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	for _, size := range []int{max(1, len(all)/50), max(2, len(all)/7), max(3, len(all)/2), 100} {
+		got, _, err := walk(s, xrpc+"getBacklinks", l.query(), size, records)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(got, all) {
+			return fmt.Errorf("in pages of %d, %d records come, and in one of 1000 %d, or in another order", size, len(got), len(all))
+		}
+	}
+	return nil
+}
+
+func reversed(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(all)
+	for _, size := range []int{max(1, len(all)/50), max(2, len(all)/3), 1000} {
+		got, _, err := walk(s, xrpc+"getBacklinks", l.query("reverse", "true"), size, records)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(got, all) {
+			return fmt.Errorf("backwards in pages of %d, %d records come of %d, or in another order", size, len(got), len(all))
+		}
+	}
+	return nil
+}
+
+func accounts(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	want := map[string]bool{}
+	for _, r := range all {
+		want[r.DID] = true
+	}
+	if l.DIDs != nil && *l.DIDs != len(want) {
+		return fmt.Errorf("the records are of %d accounts, and the fixture has %d", len(want), *l.DIDs)
+	}
+	for _, method := range []string{"getBacklinkDids", "getDistinct"} {
+		for _, size := range []int{max(1, len(want)/20), 1000} {
+			got, total, err := walk(s, xrpc+method, l.query(), size, dids)
+			if err != nil {
+				return err
+			}
+			if err := once(got); err != nil {
+				return err
+			}
+			if total != len(want) || len(got) != len(want) {
+				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", method, size, total, len(got), len(want))
+			}
+		}
+	}
+	return nil
+}
+
+func filters(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	one := all[len(all)/2].DID
+	for _, c := range []struct {
+		dids []string
+		keep func(did string) bool
+	}{
+		{[]string{one}, func(did string) bool { return did == one }},
+		{[]string{one, all[0].DID, nobody, one}, func(did string) bool { return did == one || did == all[0].DID }},
+		{[]string{one, ""}, func(did string) bool { return did == one }},
+		{[]string{nobody}, func(string) bool { return false }},
+	} {
+		want := slices.DeleteFunc(slices.Clone(all), func(r Record) bool { return !c.keep(r.DID) })
+		q := l.query()
+		q["did"] = c.dids
+		got, total, err := walk(s, xrpc+"getBacklinks", q, 2, records)
+		if err != nil {
+			return err
+		}
+		if total != len(want) || !slices.Equal(got, want) {
+			return fmt.Errorf("of %v: the total is %d, %d are listed, and %d are theirs", c.dids, total, len(got), len(want))
+		}
+	}
+	return nil
+}
+
+func older(s *suite, l List) error {
+	all, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	got, total, err := walk(s, "/links", l.older(), max(1, len(all)/5), records)
+	if err != nil {
+		return err
+	}
+	if total != len(all) || !slices.Equal(got, all) {
+		return fmt.Errorf("/links has a total of %d and lists %d, getBacklinks %d", total, len(got), len(all))
+	}
+	ofOne, total, err := walk(s, "/links", l.older("from_dids", all[0].DID+","+nobody), 100, records)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(ofOne, func(r Record) bool { return r.DID != all[0].DID }) || total != len(ofOne) || total == 0 {
+		return fmt.Errorf("/links with from_dids has a total of %d and lists %v", total, ofOne)
+	}
+	accounts, distinct, err := walk(s, "/links/distinct-dids", l.older(), 1000, dids)
+	if err != nil {
+		return err
+	}
+	var count, countDIDs page
+	if _, err := s.get("/links/count", l.older(), &count); err != nil {
+		return err
+	}
+	if _, err := s.get("/links/count/distinct-dids", l.older(), &countDIDs); err != nil {
+		return err
+	}
+	if count.Total != len(all) || countDIDs.Total != len(accounts) || distinct != len(accounts) {
+		return fmt.Errorf("counted are %d records and %d accounts, listed %d and %d", count.Total, countDIDs.Total, len(all), len(accounts))
+	}
+	return nil
+}
+
+func all(s *suite, l List) error {
+	records, err := s.whole(l)
+	if err != nil {
+		return err
+	}
+	collection, path, _ := strings.Cut(l.Source, ":")
+	var a struct {
+		Links map[string]map[string]struct {
+			Records      int
+			DistinctDIDs int `json:"distinct_dids"`
+		}
+	}
+	if _, err := s.get("/links/all", url.Values{"target": {l.Subject}}, &a); err != nil {
+		return err
+	}
+	var counts struct{ Links map[string]map[string]int }
+	if _, err := s.get("/links/all/count", url.Values{"target": {l.Subject}}, &counts); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, r := range records {
+		seen[r.DID] = true
+	}
+	if got := a.Links[collection]["."+path]; got.Records != len(records) || got.DistinctDIDs != len(seen) || counts.Links[collection]["."+path] != len(records) {
+		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, counts.Links[collection]["."+path], len(records), len(seen))
+	}
+	return nil
+}
+
+func unencoded(s *suite, l List) error {
+	if strings.ContainsAny(l.Subject, "&#+% ") {
+		return skip("the subject can't stand in a query as it is")
+	}
+	a, err := s.ask(http.MethodGet, "/links/all?target="+l.Subject)
+	if err == nil && (a.status != 200 || !strings.Contains(string(a.body), `"records"`)) {
+		err = a.errorf("the list is not there")
+	}
+	return err
+}
+
+func many(s *suite, l List) error {
+	if l.Other == "" {
+		return skip("the fixture has no other path")
+	}
+	type item struct {
+		LinkRecord   Record
+		OtherSubject string
+	}
+	ask := func(limit int, more ...string) (items []item, err error) {
+		q := l.query(append([]string{"pathToOther", l.Other, "limit", strconv.Itoa(limit)}, more...)...)
+		for range mostPages {
+			var p struct {
+				Items  []item
+				Cursor *string
+			}
+			if _, err := s.get(xrpc+"getManyToMany", q, &p); err != nil {
+				return nil, err
+			}
+			if items = append(items, p.Items...); p.Cursor == nil {
+				return items, once(items)
+			}
+			q.Set("cursor", *p.Cursor)
+		}
+		return nil, fmt.Errorf("getManyToMany has no end")
+	}
+	items, err := ask(1000)
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		return fmt.Errorf("the records of the fixture link to nothing at %s", l.Other)
+	}
+	some, err := ask(max(1, len(items)/10))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(items, some) {
+		return fmt.Errorf("in small pages %d items come, in large ones %d, or in another order", len(some), len(items))
+	}
+	filtered, err := ask(1000, "linkDid", items[0].LinkRecord.DID, "otherSubject", items[0].OtherSubject)
+	if err != nil {
+		return err
+	}
+	if len(filtered) == 0 || slices.ContainsFunc(filtered, func(i item) bool {
+		return i.LinkRecord.DID != items[0].LinkRecord.DID || i.OtherSubject != items[0].OtherSubject
+	}) {
+		return fmt.Errorf("filtered by account and other subject, %v come", filtered)
+	}
+	none, err := ask(1000, "linkDid", nobody)
+	if err != nil {
+		return err
+	}
+	if len(none) > 0 {
+		return fmt.Errorf("of an account that has none, %v come", none)
+	}
+	want := map[string]int{}
+	for _, i := range items {
+		want[i.OtherSubject]++
+	}
+	got := map[string]int{}
+	q := l.query("pathToOther", l.Other, "limit", strconv.Itoa(max(1, len(want)/4)))
+	for range mostPages {
+		var p struct {
+			Counts []struct {
+				Subject         string
+				Total, Distinct int
+			} `json:"counts_by_other_subject"`
+			Cursor *string
+		}
+		if _, err := s.get(xrpc+"getManyToManyCounts", q, &p); err != nil {
+			return err
+		}
+		for _, c := range p.Counts {
+			if got[c.Subject] != 0 || c.Distinct < 1 || c.Distinct > c.Total {
+				return fmt.Errorf("getManyToManyCounts has %+v, or has it twice", c)
+			}
+			got[c.Subject] = c.Total
+		}
+		if p.Cursor == nil {
+			break
+		}
+		q.Set("cursor", *p.Cursor)
+	}
+	if !maps.Equal(got, want) {
+		return fmt.Errorf("getManyToManyCounts has %d other subjects, getManyToMany %d, or other counts", len(got), len(want))
+	}
+	return nil
+}
