@@ -86,7 +86,7 @@ const (
 )
 
 // bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
-func (s *Store) bodiesKept(ctx context.Context) (was Bodies, since uint64, err error) {
+func (s *Index) bodiesKept(ctx context.Context) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
 	if err := s.reader.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
 		return 0, 0, err

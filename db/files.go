@@ -72,7 +72,7 @@ type fileSet struct {
 }
 
 // newFileSet makes a file set, which holds its files, and is held once.
-func (s *Store) newFileSet(files []*file) *fileSet {
+func (s *Index) newFileSet(files []*file) *fileSet {
 	s.files.Lock()
 	defer s.files.Unlock()
 	for _, f := range files {
@@ -82,7 +82,7 @@ func (s *Store) newFileSet(files []*file) *fileSet {
 }
 
 // acquire takes the present version for a query, which gives it back.
-func (s *Store) acquire() *version {
+func (s *Index) acquire() *version {
 	s.files.Lock()
 	defer s.files.Unlock()
 	v := s.version.Load()
@@ -91,9 +91,9 @@ func (s *Store) acquire() *version {
 }
 
 // release gives a version back.
-func (s *Store) release(v *version) { s.releaseFiles(v.files) }
+func (s *Index) release(v *version) { s.releaseFiles(v.files) }
 
-func (s *Store) releaseFiles(set *fileSet) {
+func (s *Index) releaseFiles(set *fileSet) {
 	s.files.Lock()
 	var done []*file
 	if set.refs--; set.refs == 0 {
@@ -183,7 +183,7 @@ func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 var errLost = errors.New("the segment is lost")
 
 // openSegment opens a segment that the manifest names.
-func (s *Store) openSegment(row manifestRow) (*file, error) {
+func (s *Index) openSegment(row manifestRow) (*file, error) {
 	path := filepath.Join(s.cfg.Dir, "segments", row.File)
 	info, err := os.Stat(path)
 	switch {
@@ -206,7 +206,7 @@ func (s *Store) openSegment(row manifestRow) (*file, error) {
 }
 
 // base is the version that the segments alone make.
-func (s *Store) base(files []*file) *version {
+func (s *Index) base(files []*file) *version {
 	v := emptyVersion()
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {

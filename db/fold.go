@@ -1,6 +1,7 @@
 package db
 
 import (
+	"database/sql"
 	"fmt"
 	"strings"
 
@@ -10,7 +11,9 @@ import (
 // fold works a batch's events out: what they change in the index, and the log rows that say so. It writes nothing.
 // Each event is folded into the state that all before it left, and folding one twice changes nothing.
 type fold struct {
-	s         *Store
+	s         *Index
+	writer    *sql.DB  // reads what the log doesn't say of an event; nil at a replay
+	ids       *idCache // nil at a replay
 	d         *delta
 	host      string // whose events they are
 	high      uint64 // events up to here may be repeats

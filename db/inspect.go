@@ -87,7 +87,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
 		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
 	}
-	rows, err := s.manifest()
+	rows, err := manifest(ctx, s.reader)
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
