@@ -78,6 +78,9 @@ func (c *check) log(ctx context.Context) error {
 		return nil
 	}
 	c.tell("the log rows that no segment has")
+	if err := c.s.loadStatus(ctx, c.s.reader, index.sealed); err != nil {
+		return fmt.Errorf("read statuses: %w", err)
+	}
 	next, err := c.s.replay(ctx, c.s.reader, &index, nil)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -35,7 +35,7 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seq <= s.bodies.since {
+		if seq <= v.bodiesSince {
 			continue
 		}
 		if at[seq] == nil {

@@ -69,6 +69,16 @@ func (s *Index) defaults(cfg Config) {
 	s.blocks = segment.NewCache(cfg.CacheBytes)
 }
 
+// connect opens weft.db for reading only, with these further parameters.
+func (s *Index) connect(uri, more string) (err error) {
+	if s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"+more); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	return nil
+}
+
 // Failed is the fault that stopped writing, nil while all is well.
 func (s *Index) Failed() error {
 	if err := s.failed.Load(); err != nil {

@@ -143,7 +143,7 @@ func (s *Store) inspectFile(ctx context.Context, in *Inspection) error {
 
 // inspectBodies adds the bodies up.
 func (s *Store) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	if in.Mode, _, err = s.bodiesKept(ctx); err != nil {
+	if in.Mode, _, err = bodiesKept(ctx, s.reader); err != nil {
 		return err
 	}
 	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {

@@ -51,17 +51,21 @@ func (s *Index) loadNames(ctx context.Context, q queryer, v *version) error {
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
 	}
+	s.next['d'], s.next['c'], s.next['s'] = newest.Actors, newest.Collections, newest.Sources
+	return s.loadNewNames(ctx, q, v)
+}
+
+// loadNewNames reads the names behind the newest ones that are known into a version.
+func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version) error {
 	for _, k := range []struct {
-		kind   byte
-		query  string
-		sealed uint64 // the newest id in the segments
+		kind  byte
+		query string
 	}{
-		{'d', "SELECT id, 0, did FROM actors WHERE id > ?", newest.Actors},
-		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?", newest.Collections},
-		{'s', "SELECT id, collection, path FROM sources WHERE id > ?", newest.Sources},
+		{'d', "SELECT id, 0, did FROM actors WHERE id > ?"},
+		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?"},
+		{'s', "SELECT id, collection, path FROM sources WHERE id > ?"},
 	} {
-		s.next[k.kind] = k.sealed
-		rows, err := q.QueryContext(ctx, k.query, int64(k.sealed))
+		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]))
 		if err != nil {
 			return err
 		}

@@ -47,15 +47,13 @@ func (s *Store) openReader(path string) error {
 	if err != nil {
 		return err
 	}
-	name := uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
+	immutable := ""
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
-		name += "&immutable=1"
+		immutable = "&immutable=1"
 	}
-	if s.reader, err = sqlx.Open("sqlite", name); err != nil {
+	if err := s.connect(uri, immutable); err != nil {
 		return err
 	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
 	return checkSchema(s.reader)
 }
 

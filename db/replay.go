@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,23 +23,19 @@ func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*v
 	if err := s.loadNames(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	v, err := s.replay(ctx, q, &next, full)
-	if err != nil {
-		return nil, fmt.Errorf("replay the log: %w", err)
+	if err := s.loadStatus(ctx, q, next.sealed); err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
 	}
-	return v, nil
+	return s.replay(ctx, q, &next, full)
 }
 
-// replay folds the log behind the segments of a version into it.
+// replay folds the log behind the segments of a version into it. The statuses are those as of the segments.
 func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
-	if err := s.loadStatus(ctx, q, v.sealed); err != nil {
-		return nil, err
-	}
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
 	if err := s.loadJobs(ctx, q); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read jobs: %w", err)
 	}
 	v, err := s.foldLog(ctx, q, v, full)
 	s.opened = nil
@@ -69,8 +66,10 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*v
 		next = folded
 		return err
 	})
-	err := reading.Wait()
-	return next, err
+	if err := reading.Wait(); err != nil {
+		return nil, fmt.Errorf("replay the log: %w", err)
+	}
+	return next, nil
 }
 
 // foldRows folds rows of the log into a version.
@@ -220,20 +219,27 @@ func (s *Index) loadJobs(ctx context.Context, q queryer) error {
 
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
 func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) error {
-	type pair struct {
-		Actor  uint64
-		Status uint8
-	}
-	var now, since []pair
+	var now []actorStatus
 	if err := q.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
-		return err
-	}
-	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND op = ? ORDER BY seq DESC",
-		int64(sealed), int64(OpAccount)); err != nil {
 		return err
 	}
 	for _, p := range now {
 		s.setStatus(p.Actor, Status(p.Status))
+	}
+	return s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
+}
+
+type actorStatus struct {
+	Actor  uint64
+	Status uint8
+}
+
+// takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
+func (s *Index) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
+	var since []actorStatus
+	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
+		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
+		return err
 	}
 	for _, p := range since {
 		s.setStatus(p.Actor, Status(p.Status>>4&7))

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -133,15 +132,18 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	s.writer.SetMaxOpenConns(1)
+	switch at, err := copyPosition(s.writer); {
+	case err != nil:
+		return fmt.Errorf("db: %s (is the file damaged? restore it from its replica): %w", path, err)
+	case at > 0:
+		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index of its own into another directory (weft restore)", path)
+	}
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
-	if err != nil {
+	if err := s.connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
