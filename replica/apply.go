@@ -21,10 +21,11 @@ type FileError struct {
 func (e *FileError) Error() string { return fmt.Sprintf("replica: %s: %v", e.Object, e.Err) }
 func (e *FileError) Unwrap() error { return e.Err }
 
-// damaged says whether the file itself is at fault, and not the way to it.
+// damaged says whether the file itself is at fault, and not the way to it; gone, whether it isn't there any more.
 func (e *FileError) damaged() bool {
-	return errors.Is(e.Err, errDamaged) || errors.Is(e.Err, fs.ErrNotExist)
+	return errors.Is(e.Err, errDamaged) || errors.Is(e.Err, ErrAbsent)
 }
+func (e *FileError) gone() bool { return errors.Is(e.Err, fs.ErrNotExist) }
 
 // object names a file for people: stores spell the level differently.
 func object(sub string, f File) string {
@@ -38,7 +39,7 @@ func object(sub string, f File) string {
 func readFile(ctx context.Context, client litestream.ReplicaClient, sub string, f File, begin func(ltx.Header) error, page func(uint32, []byte) error) error {
 	s := newStream(ctx, client, f.info())
 	defer func() { _ = s.Close() }()
-	err := readLTX(s, func(h ltx.Header) error {
+	err := readLTX(s, f.Bytes, func(h ltx.Header) error {
 		if h.MinTXID != f.Min || h.MaxTXID != f.Max {
 			return fmt.Errorf("%w: it holds the transactions %d to %d", errDamaged, h.MinTXID, h.MaxTXID)
 		}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
@@ -160,7 +159,7 @@ func readSegment(ctx context.Context, src Source, s db.SegmentFile, w io.Writer)
 	if err != nil {
 		return 0, fmt.Errorf("replica: look for %s: %w", sub, err)
 	}
-	file := File{Level: litestream.SnapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}
+	file := File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}
 	if !ok {
 		return 0, &FileError{sub, file, fmt.Errorf("it is missing: %w", ErrAbsent)}
 	}

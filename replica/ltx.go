@@ -22,14 +22,14 @@ var crcTable = crc64.MakeTable(crc64.ISO)
 // readBuffer is how much of a file is asked for at once, in bytes: some hundred compressed pages.
 const readBuffer = 1 << 20
 
-// readLTX reads an LTX file from its start to its end: begin is told its header, and page each page, in the order of their
+// readLTX reads an LTX file of so many bytes from its start to its end: begin is told its header, and page each page, in the order of their
 // numbers; the page is valid until page returns. All is known to be good only when readLTX returns nil.
 //
 // The library's decoder isn't used here: it keeps the index of all pages in memory at the end, trusts lengths before the
 // checksum is known, and panics where a file ends early. This takes the same memory for any file, but for the frames of lz4
 // that Litestream wrote before 0.5.1 it has no reader.
-func readLTX(r io.Reader, begin func(ltx.Header) error, page func(number uint32, data []byte) error) error {
-	d := ltxReader{r: bufio.NewReaderSize(r, readBuffer)}
+func readLTX(r io.Reader, size int64, begin func(ltx.Header) error, page func(number uint32, data []byte) error) error {
+	d := ltxReader{r: bufio.NewReaderSize(r, int(min(size, readBuffer)))}
 	head := make([]byte, ltx.HeaderSize)
 	if err := d.read(head); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (d *ltxReader) next() (number uint32, err error) {
 // end reads the index, which nobody needs here, and the trailer, which ends with the checksum.
 func (d *ltxReader) end() error {
 	for {
-		b, err := d.r.Peek(readBuffer)
+		b, err := d.r.Peek(d.r.Size())
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}

@@ -18,6 +18,9 @@ type Source interface {
 	Client(sub string) (litestream.ReplicaClient, error)
 }
 
+// snapshotLevel is the level of the files that need no database before.
+const snapshotLevel = litestream.SnapshotLevel
+
 // File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it makes it that as of
 // Max; one whose Min is 1 needs no database before.
 type File struct {
@@ -31,6 +34,16 @@ func (f File) String() string {
 	return fmt.Sprintf("level %d, %s", f.Level, ltx.FormatFilename(f.Min, f.Max))
 }
 
+// same says whether two files have the same name.
+func (f File) same(as File) bool { return f.Level == as.Level && f.Min == as.Min && f.Max == as.Max }
+
+func sumBytes(files []File) (n int64) {
+	for _, f := range files {
+		n += f.Bytes
+	}
+	return n
+}
+
 func (f File) info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
@@ -38,7 +51,7 @@ func (f File) info() *ltx.FileInfo {
 // listFiles lists all LTX files of a database in a replica. The times are those of the transactions: object stores are asked for
 // each file's.
 func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
-	var levels [litestream.SnapshotLevel + 1][]File
+	var levels [snapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
 	for level := range levels {
 		g.Go(func() error {

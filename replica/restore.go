@@ -87,7 +87,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	defer func() { _ = os.Remove(staged) }() // gone when it is in place
 	r.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, src, staged, o.instance)
+	m, err := inspect(ctx, staged, o.instance)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
@@ -127,21 +127,23 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 			_ = os.Remove(path)
 		}
 	}()
-	a, picked, err := assemble(ctx, client, r.o.Target, f, func(files []File) error {
-		all := int64(0)
-		for _, f := range files {
-			all += f.Bytes
-		}
+	a, err := assemble(ctx, client, r.o.Target, f, func(files []File) error {
 		size, err := databaseBytes(ctx, client, files[len(files)-1])
 		if err != nil {
 			return err
 		}
-		r.tell("weft.db", 0, all)
+		r.tell("weft.db", 0, sumBytes(files))
 		return enoughSpace(r.dir, size)
 	}, func(n int64) { r.tell("weft.db", n, 0) })
 	if err != nil {
 		return err
 	}
+	for _, bad := range a.bad {
+		if bad.damaged() {
+			r.result.Notes = append(r.result.Notes, fmt.Sprintf("gone around a damaged file: %v; weft verify looks for others", bad))
+		}
+	}
+	picked := a.files
 	last := picked[len(picked)-1]
 	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
 	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
@@ -151,41 +153,49 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	return f.Sync()
 }
 
+// assembled is a database that was made of the files of a replica.
+type assembled struct {
+	applied
+	files []File
+	bad   []*FileError // that it was made without
+}
+
 // assemble writes the database as of a target to a file. Where a file of the chain is damaged or goes away meanwhile, as what
 // was merged does, the files that are left are tried, as long as they lead as far.
-func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error, progress func(int64)) (applied, []File, error) {
-	var bad []error
-	var out []File
-	goal := ltx.TXID(0)
-	for {
+func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error, progress func(int64)) (assembled, error) {
+	var a assembled
+	for goal := ltx.TXID(0); ; {
 		files, err := listFiles(ctx, client)
 		if err != nil {
-			return applied{}, nil, err
+			return a, err
 		}
 		files = slices.DeleteFunc(files, func(f File) bool {
-			return slices.ContainsFunc(out, func(o File) bool { return o.Level == f.Level && o.Min == f.Min && o.Max == f.Max })
+			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.same(f) })
 		})
-		picked, err := chain(files, t)
-		if err == nil && picked[len(picked)-1].Max < goal {
+		if a.files, err = chain(files, t); err == nil && a.files[len(a.files)-1].Max < goal {
 			err = errors.New(remains(spans(files)))
 		}
 		if err != nil {
-			return applied{}, nil, errors.Join(append(bad, err)...)
+			var all []error
+			for _, bad := range a.bad {
+				all = append(all, bad)
+			}
+			return a, errors.Join(append(all, err)...)
 		}
-		goal = max(goal, picked[len(picked)-1].Max)
-		if err := begin(picked); err != nil {
-			return applied{}, nil, err
+		goal = max(goal, a.files[len(a.files)-1].Max)
+		err = begin(a.files)
+		if err == nil {
+			err = to.Truncate(0)
 		}
-		if err := to.Truncate(0); err != nil {
-			return applied{}, nil, err
+		if err == nil {
+			a.applied, err = apply(ctx, client, a.files, to, progress)
 		}
-		a, err := apply(ctx, client, picked, to, progress)
-		var broken *FileError
-		if errors.As(err, &broken) && broken.damaged() {
-			bad, out = append(bad, err), append(out, broken.File)
+		var bad *FileError
+		if errors.As(err, &bad) && (bad.damaged() || bad.gone()) {
+			a.bad = append(a.bad, bad)
 			continue
 		}
-		return a, picked, err
+		return a, err
 	}
 }
 
@@ -198,8 +208,11 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 	return int64(h.Commit) * int64(h.PageSize), nil
 }
 
+// errOther says that a replica is another index's.
+var errOther = errors.New("the replica is of another index")
+
 // inspect checks a database that was restored, and reads its manifest.
-func inspect(ctx context.Context, src Source, path, instance string) (*db.Manifest, error) {
+func inspect(ctx context.Context, path, instance string) (*db.Manifest, error) {
 	faults, err := db.CheckFile(ctx, path)
 	if err != nil {
 		return nil, err
@@ -212,7 +225,7 @@ func inspect(ctx context.Context, src Source, path, instance string) (*db.Manife
 		return nil, err
 	}
 	if want := cmp.Or(instance, m.Instance); m.Instance != want {
-		return nil, fmt.Errorf("the replica holds the index %s, and should hold %s", m.Instance, want)
+		return nil, fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
 	}
 	return m, nil
 }
