@@ -28,6 +28,8 @@ type SegmentFile struct {
 	FromSeq  uint64 `db:"from_seq"`
 	ToSeq    uint64 `db:"to_seq"`
 	Links    int64  `db:"links"`
+
+	CreatedUS int64 `db:"created_us"` // when it was written, microseconds since 1970
 }
 
 // ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored. One of
@@ -73,7 +75,7 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 		}
 	}
-	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links FROM segments ORDER BY from_seq, id"); err != nil {
+	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 	}
 	m.Whole = first == 1 || m.LastSeq == 0

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
@@ -53,7 +54,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		if none, err := noSegments(ctx, r.src, missing); err != nil {
 			return err
 		} else if none {
-			r.result.Notes = append(r.result.Notes, "the replica has no segments: the log is whole, and weft serve makes them again when it starts")
+			r.note("the replica has no segments: the log is whole, and weft serve makes them again when it starts")
 			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
 			return nil
 		}
@@ -68,7 +69,14 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 				return fmt.Errorf("segments/%s is there and isn't what the manifest says: move it away, or replace it with --force", s.File)
 			}
 			n, err := fetchSegment(ctx, r.src, s, path)
-			if err != nil {
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.damaged() || file.gone()) && m.Whole:
+				r.note("%v: the log is whole, and weft serve makes all segments again from it when it starts", err)
+				return nil
+			case errors.As(err, &file) && (file.damaged() || file.gone()):
+				return fmt.Errorf("%w; a moment before %s doesn't need it: weft restore --plan --timestamp says what one needs", err, stamp(time.UnixMicro(s.CreatedUS)))
+			case err != nil:
 				return err
 			}
 			r.tell("segments/"+s.File, s.Bytes, 0)
@@ -157,7 +165,7 @@ func readSegment(ctx context.Context, src Source, s db.SegmentFile, w io.Writer)
 	}
 	bytes, ok, err := Uploaded(ctx, client)
 	if err != nil {
-		return 0, fmt.Errorf("replica: look for %s: %w", sub, err)
+		return 0, fmt.Errorf("look for %s: %w", sub, err)
 	}
 	file := File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}
 	if !ok {

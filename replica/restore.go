@@ -112,6 +112,12 @@ func (r *restore) tell(what string, done, all int64) {
 	}
 }
 
+func (r *restore) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
+}
+
 // database writes the database as of the target to a file.
 func (r *restore) database(ctx context.Context, path string) (err error) {
 	client, err := r.src.Client("")
@@ -140,7 +146,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	}
 	for _, bad := range a.bad {
 		if bad.damaged() {
-			r.result.Notes = append(r.result.Notes, fmt.Sprintf("gone around a damaged file: %v; weft verify looks for others", bad))
+			r.note("gone around a damaged file: %v; weft verify looks for others", bad)
 		}
 	}
 	picked := a.files
@@ -148,7 +154,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
 	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
 	if t := r.o.Target.Time; !t.IsZero() {
-		r.result.Notes = append(r.result.Notes, fmt.Sprintf("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time)))
+		r.note("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time))
 	}
 	return f.Sync()
 }
@@ -176,11 +182,10 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 			err = errors.New(remains(spans(files)))
 		}
 		if err != nil {
-			var all []error
-			for _, bad := range a.bad {
-				all = append(all, bad)
+			for _, bad := range slices.Backward(a.bad) {
+				err = fmt.Errorf("%w; %w", bad, err)
 			}
-			return a, errors.Join(append(all, err)...)
+			return a, err
 		}
 		goal = max(goal, a.files[len(a.files)-1].Max)
 		err = begin(a.files)

@@ -204,7 +204,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		still := holes(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("replica: level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
 			}
 		}
 	}
@@ -250,7 +250,7 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	case len(there) < len(stored):
 		for _, s := range stored {
 			if s.Stored == 0 {
-				x.fault(fmt.Errorf("replica: %s, which holds %d links, is missing", SegmentSub(s.File), s.Links))
+				x.fault(fmt.Errorf("%s, which holds %d links, is missing", SegmentSub(s.File), s.Links))
 			}
 		}
 	}
