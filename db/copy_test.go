@@ -95,12 +95,12 @@ func openCopy(t *testing.T, dir string) *db.Copy {
 }
 
 // fetch copies segment files as a replica gives them.
-func fetch(t *testing.T, from, to string, missing []db.SegmentFile) {
+func fetch(t *testing.T, from, to string, missing []db.ManifestFile) {
 	t.Helper()
 	for _, m := range missing {
-		text, err := os.ReadFile(filepath.Join(from, "segments", m.Name))
+		text, err := os.ReadFile(filepath.Join(from, "segments", m.File))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(to, "segments", m.Name), text, 0o644)
+			err = os.WriteFile(filepath.Join(to, "segments", m.File), text, 0o644)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) { // it was merged meanwhile
 			t.Fatal(err)

@@ -50,12 +50,6 @@ type logMark struct {
 	Rev    int64
 }
 
-// SegmentFile is a file in the directory segments.
-type SegmentFile struct {
-	Name  string
-	Bytes int64
-}
-
 // ErrOtherIndex is what Refresh answers when the database has become that of another index.
 var ErrOtherIndex = errors.New("the database is that of another index now")
 
@@ -109,7 +103,7 @@ func (f *Follower) Close() error {
 // that are not there: until they are, it goes on with the files that it has, and shows new log rows all the same as long
 // as memory holds them; nothing is shown before the first time that none is missing. After an error it shows what it did
 // before, and the next Refresh begins anew.
-func (f *Follower) Refresh(ctx context.Context) (missing []SegmentFile, err error) {
+func (f *Follower) Refresh(ctx context.Context) (missing []ManifestFile, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	tx, err := f.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -124,7 +118,8 @@ func (f *Follower) Refresh(ctx context.Context) (missing []SegmentFile, err erro
 		return nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {
-		missing = append(missing, SegmentFile{row.File, row.Bytes})
+		missing = append(missing, ManifestFile{File: row.File, Bytes: row.Bytes, Checksum: row.Checksum, FromSeq: row.FromSeq, ToSeq: row.ToSeq,
+			Links: row.Links, CreatedUS: row.CreatedUS})
 	}
 	if next == nil { // not yet
 		return missing, nil
