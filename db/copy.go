@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 )
@@ -26,10 +25,7 @@ type Copy struct {
 type Change struct {
 	Position uint64 // of the database after it, above 0
 	PageSize int    // bytes
-	Pages    uint32 // that the database has after it; 0: as before
-	// Next gives a page and its number, from 1; the data is valid until the next call. io.EOF: that was all, and it was
-	// whole.
-	Next func() (number uint32, data []byte, err error)
+	Pages    uint32 // that the database has after it
 }
 
 // copyJournalBytes is what is left of the WAL after a large change, in bytes: the first one is the whole database.
@@ -89,65 +85,86 @@ func copyPosition(db *sql.DB) (uint64, error) {
 	return uint64(uint32(high))<<32 | uint64(uint32(low)), nil
 }
 
-// Put makes a change, wholly or not at all.
-func (c *Copy) Put(ctx context.Context, change Change) error {
-	if err := c.put(ctx, change); err != nil {
-		return fmt.Errorf("db: change %d of the copy in %s: %w", change.Position, c.dir, err)
+// CopyTx is a change that is being made.
+type CopyTx struct {
+	change Change
+	tx     *sql.Tx
+	insert *sql.Stmt
+	had    uint32 // pages before
+	first  []byte // page 1: it goes in last, for with it the schema changes, and SQLite looks for the tables that it names
+}
+
+// Begin begins a change. There is one at a time, and each has to end with Commit or Rollback.
+func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
+	fail := func(err error) (*CopyTx, error) {
+		return nil, fmt.Errorf("db: change %d of the copy in %s: %w", change.Position, c.dir, err)
+	}
+	size, pages, err := c.prepare(change.PageSize)
+	if err != nil {
+		return fail(err)
+	}
+	if size != change.PageSize {
+		return fail(fmt.Errorf("its pages have %d bytes, and those of the copy %d: start the follower with an empty directory", change.PageSize, size))
+	}
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fail(err)
+	}
+	insert, err := tx.Prepare("INSERT INTO sqlite_dbpage (pgno, data) VALUES (?, ?)")
+	if err != nil {
+		_ = tx.Rollback()
+		return fail(err)
+	}
+	return &CopyTx{change: change, tx: tx, insert: insert, had: pages}, nil
+}
+
+// Put puts a page, from number 1; it doesn't keep data.
+func (t *CopyTx) Put(number uint32, data []byte) error {
+	if number == 1 {
+		t.first = append(t.first[:0], data...)
+		return nil
+	}
+	if _, err := t.insert.Exec(int64(number), data); err != nil {
+		return fmt.Errorf("db: put page %d: %w", number, err)
 	}
 	return nil
 }
 
-func (c *Copy) put(ctx context.Context, change Change) error {
-	size, pages, err := c.prepare(change.PageSize)
-	if err != nil {
-		return err
+// Commit shows the change to readers.
+func (t *CopyTx) Commit() error {
+	if err := t.commit(); err != nil {
+		t.Rollback()
+		return fmt.Errorf("db: commit change %d of a copy: %w", t.change.Position, err)
 	}
-	if size != change.PageSize {
-		return fmt.Errorf("its pages have %d bytes, and those of the copy %d: start the follower with an empty directory", change.PageSize, size)
-	}
-	tx, err := c.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	insert, err := tx.Prepare("INSERT INTO sqlite_dbpage (pgno, data) VALUES (?, ?)")
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
-	var first []byte // goes in last: with it the schema changes, and SQLite looks for the tables that it names
-	for {
-		number, data, err := change.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if number == 1 {
-			first = append([]byte(nil), data...)
-			continue
-		}
-		if _, err := insert.Exec(int64(number), data); err != nil {
-			return fmt.Errorf("page %d: %w", number, err)
+	return nil
+}
+
+func (t *CopyTx) commit() error {
+	if t.change.Pages < t.had {
+		if _, err := t.insert.Exec(int64(t.change.Pages)+1, nil); err != nil {
+			return fmt.Errorf("cut off behind page %d: %w", t.change.Pages, err)
 		}
 	}
-	if change.Pages > 0 && change.Pages < pages {
-		if _, err := insert.Exec(int64(change.Pages)+1, nil); err != nil {
-			return fmt.Errorf("cut off behind page %d: %w", change.Pages, err)
-		}
-	}
-	if first != nil {
-		if _, err := insert.Exec(1, first); err != nil {
+	if t.first != nil {
+		if _, err := t.insert.Exec(1, t.first); err != nil {
 			return fmt.Errorf("page 1: %w", err)
 		}
 	}
-	for pragma, value := range map[string]int32{"user_version": int32(change.Position), "application_id": int32(change.Position >> 32)} {
-		if _, err := tx.Exec(fmt.Sprintf("PRAGMA %s = %d", pragma, value)); err != nil {
+	for pragma, value := range map[string]int32{"user_version": int32(t.change.Position), "application_id": int32(t.change.Position >> 32)} {
+		if _, err := t.tx.Exec(fmt.Sprintf("PRAGMA %s = %d", pragma, value)); err != nil {
 			return err
 		}
 	}
-	return tx.Commit()
+	if err := t.insert.Close(); err != nil {
+		return err
+	}
+	return t.tx.Commit()
+}
+
+// Rollback ends a change, of which nothing is left.
+func (t *CopyTx) Rollback() {
+	_ = t.insert.Close()
+	_ = t.tx.Rollback() // it fails when the transaction has ended already, or the connection has, and it with that
 }
 
 // prepare gives the size of a page and their number. A new file gets the size that is asked for.

@@ -2,10 +2,10 @@ package db_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -38,21 +38,16 @@ func newSource(t *testing.T, dir string) *source {
 }
 
 // change is what was committed since the last one. fail is after how many pages it breaks off; 0: never.
-func (s *source) change(fail int) db.Change {
+func (s *source) change(fail int) change {
 	s.t.Helper()
 	rows, err := s.db.Query("SELECT pgno, data FROM sqlite_dbpage")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer rows.Close()
-	type page struct {
-		number uint32
-		data   []byte
-	}
-	var pages []page
-	c := db.Change{Position: s.position + 1}
+	c := change{fail: fail, Change: db.Change{Position: s.position + 1}}
 	for rows.Next() {
-		var p page
+		var p image
 		if err := rows.Scan(&p.number, &p.data); err != nil {
 			s.t.Fatal(err)
 		}
@@ -60,7 +55,7 @@ func (s *source) change(fail int) db.Change {
 		if bytes.Equal(s.images[p.number], p.data) {
 			continue
 		}
-		if pages = append(pages, p); fail == 0 {
+		if c.pages = append(c.pages, p); fail == 0 {
 			s.images[p.number] = p.data
 		}
 	}
@@ -70,17 +65,39 @@ func (s *source) change(fail int) db.Change {
 	if fail == 0 {
 		s.position++
 	}
-	n := 0
-	c.Next = func() (uint32, []byte, error) {
-		if n++; fail > 0 && (n == fail || n > len(pages)) {
-			return 0, nil, errBroken
-		}
-		if n > len(pages) {
-			return 0, nil, io.EOF
-		}
-		return pages[n-1].number, pages[n-1].data, nil
-	}
 	return c
+}
+
+// change is pages, of which the last ones may not arrive.
+type change struct {
+	db.Change
+	pages []image
+	fail  int // after so many
+}
+
+type image struct {
+	number uint32
+	data   []byte
+}
+
+func (c change) to(ctx context.Context, to *db.Copy) error {
+	tx, err := to.Begin(ctx, c.Change)
+	if err != nil {
+		return err
+	}
+	for i, p := range c.pages {
+		if c.fail == i+1 {
+			break
+		}
+		if err := tx.Put(p.number, p.data); err != nil {
+			return err
+		}
+	}
+	if c.fail > 0 {
+		tx.Rollback()
+		return errBroken
+	}
+	return tx.Commit()
 }
 
 var errBroken = errors.New("the line is broken")
@@ -112,7 +129,7 @@ func fetch(t *testing.T, from, to string, missing []db.ManifestFile) {
 func catchUp(t *testing.T, from, to string, f *db.Follower) {
 	t.Helper()
 	for range 1000 {
-		missing, err := f.Refresh(t.Context())
+		_, missing, err := f.Refresh(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +157,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			var m model.Model
 			s, dir := openWith(t, cfg), t.TempDir()
 			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
-			if err := c.Put(t.Context(), src.change(0)); err != nil {
+			if err := src.change(0).to(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			of := db.FollowerConfig{Dir: dir, Owned: true}
@@ -159,7 +176,7 @@ func TestCopyEqualsModel(t *testing.T) {
 				untilNoJobs(t, s)
 				if r.IntN(3) == 0 {
 					seq := f.Seq()
-					if err := c.Put(t.Context(), src.change(1+r.IntN(4))); !errors.Is(err, errBroken) {
+					if err := src.change(1+r.IntN(4)).to(t.Context(), c); !errors.Is(err, errBroken) {
 						t.Fatalf("a change that breaks off: %v", err)
 					}
 					catchUp(t, cfg.Dir, dir, f)
@@ -172,7 +189,7 @@ func TestCopyEqualsModel(t *testing.T) {
 					change.Position += uint64(r.IntN(1000)) << 32
 					src.position = change.Position
 				}
-				if err := c.Put(t.Context(), change); err != nil {
+				if err := change.to(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
 				if at, err := c.Position(); err != nil || at != change.Position {
@@ -193,7 +210,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.Put(t.Context(), src.change(0)); err != nil {
+			if err := src.change(0).to(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			catchUp(t, cfg.Dir, dir, f)
@@ -230,7 +247,7 @@ func TestCopyIsNeverTorn(t *testing.T) {
 	}
 	src, c := newSource(t, dir), openCopy(t, to)
 	defer c.Close()
-	if err := c.Put(t.Context(), src.change(0)); err != nil {
+	if err := src.change(0).to(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	reader, err := sql.Open("sqlite", "file:"+filepath.Join(to, "weft.db")+"?mode=ro")
@@ -255,10 +272,10 @@ func TestCopyIsNeverTorn(t *testing.T) {
 		if _, err := base.Exec("UPDATE t SET n = n + 1"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Put(t.Context(), src.change(1+rand.IntN(50))); !errors.Is(err, errBroken) {
+		if err := src.change(1+rand.IntN(50)).to(t.Context(), c); !errors.Is(err, errBroken) {
 			t.Fatal(err)
 		}
-		if err := c.Put(t.Context(), src.change(0)); err != nil {
+		if err := src.change(0).to(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -306,7 +323,7 @@ func TestCopyGoesBack(t *testing.T) {
 		}
 		src := newSource(t, dir)
 		src.position = position
-		if err := c.Put(t.Context(), src.change(0)); err != nil {
+		if err := src.change(0).to(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if f == nil {
@@ -343,19 +360,19 @@ func TestCopyRefuses(t *testing.T) {
 	if _, err := db.OpenCopy(to); err == nil || !strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("two followers in one directory: %v", err)
 	}
-	if err := c.Put(t.Context(), src.change(3)); !errors.Is(err, errBroken) { // the first change breaks off
+	if err := src.change(3).to(t.Context(), c); !errors.Is(err, errBroken) { // the first change breaks off
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	c = openCopy(t, to)
-	if err := c.Put(t.Context(), src.change(0)); err != nil {
+	if err := src.change(0).to(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	odd := src.change(0)
 	odd.PageSize = 8192
-	if err := c.Put(t.Context(), odd); err == nil || !strings.Contains(err.Error(), "8192") {
+	if err := odd.to(t.Context(), c); err == nil || !strings.Contains(err.Error(), "8192") {
 		t.Errorf("pages of another size: %v", err)
 	}
 	if err := c.Close(); err != nil {

@@ -101,38 +101,39 @@ func (f *Follower) Close() error {
 
 // Refresh shows what was committed since the last one, at once. It returns the segment files that the manifest names and
 // that are not there: until they are, it goes on with the files that it has, and shows new log rows all the same as long
-// as memory holds them; nothing is shown before the first time that none is missing. After an error it shows what it did
-// before, and the next Refresh begins anew.
-func (f *Follower) Refresh(ctx context.Context) (missing []ManifestFile, err error) {
+// as memory holds them; nothing is shown before the first time that none is missing. current says that all is shown that
+// is committed. After an error it shows what it did before, and the next Refresh begins anew.
+func (f *Follower) Refresh(ctx context.Context) (current bool, missing []ManifestFile, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	tx, err := f.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("db: refresh: %w", err)
+		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
 	was := f.loaded
 	f.loaded, f.waiting = false, nil
 	next, err := f.refresh(ctx, tx, was)
 	if err != nil {
-		return nil, fmt.Errorf("db: refresh: %w", err)
+		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {
 		missing = append(missing, ManifestFile{File: row.File, Bytes: row.Bytes, Checksum: row.Checksum, FromSeq: row.FromSeq, ToSeq: row.ToSeq,
 			Links: row.Links, CreatedUS: row.CreatedUS})
 	}
 	if next == nil { // not yet
-		return missing, nil
+		return false, missing, nil
 	}
+	current = len(missing) == 0 || f.version.Load().growing() < f.hold
 	if err := f.complete(ctx, tx, next); err != nil {
 		if next.files != f.version.Load().files {
 			f.releaseFiles(next.files)
 		}
-		return nil, fmt.Errorf("db: refresh: %w", err)
+		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	f.loaded = true
 	f.publish(next)
-	return missing, nil
+	return current, missing, nil
 }
 
 // complete finds out what the bodies are worth that are there, and notes the version's log row.

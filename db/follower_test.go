@@ -38,7 +38,7 @@ func follow(t *testing.T, cfg db.FollowerConfig) *db.Follower {
 func refresh(t *testing.T, f *db.Follower) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		missing, err := f.Refresh(t.Context())
+		_, missing, err := f.Refresh(t.Context())
 		if err == nil && len(missing) == 0 {
 			return
 		}
@@ -86,11 +86,11 @@ func TestFollowerEqualsModel(t *testing.T) {
 					if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := awake.Refresh(t.Context()); err != nil && !errors.Is(err, os.ErrNotExist) {
+					if _, _, err := awake.Refresh(t.Context()); err != nil && !errors.Is(err, os.ErrNotExist) {
 						t.Fatal(err)
 					}
 					if h.r.IntN(30) == 0 {
-						if _, err := drowsy.Refresh(t.Context()); err != nil && !errors.Is(err, os.ErrNotExist) {
+						if _, _, err := drowsy.Refresh(t.Context()); err != nil && !errors.Is(err, os.ErrNotExist) {
 							t.Fatal(err)
 						}
 					}
@@ -195,7 +195,7 @@ func TestFollowerOfTheKilled(t *testing.T) {
 		ended, looked := make(chan struct{}), make(chan error, 1)
 		go func() {
 			for seq := f.Seq(); ; {
-				if _, err := f.Refresh(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				if _, _, err := f.Refresh(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, os.ErrNotExist) {
 					looked <- err
 					return
 				}
@@ -253,7 +253,7 @@ func TestFollowerWithoutFiles(t *testing.T) {
 	if err := os.Rename(segments, away); err != nil {
 		t.Fatal(err)
 	}
-	missing, err := f.Refresh(t.Context())
+	_, missing, err := f.Refresh(t.Context())
 	if err != nil || len(missing) == 0 {
 		t.Fatalf("%v, missing: %v", err, missing)
 	}
@@ -266,13 +266,13 @@ func TestFollowerWithoutFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	if again, err := fresh.Refresh(t.Context()); err != nil || !reflect.DeepEqual(again, missing) || fresh.Seq() != 0 {
+	if _, again, err := fresh.Refresh(t.Context()); err != nil || !reflect.DeepEqual(again, missing) || fresh.Seq() != 0 {
 		t.Errorf("one that starts: %v, missing: %v, at log row %d", err, again, fresh.Seq())
 	}
 	// The one that may hold little has taken one look's worth, and then waits.
-	for range 2 {
-		if _, err := few.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
+	for i := range 2 {
+		if current, _, err := few.Refresh(t.Context()); err != nil || current != (i == 0) {
+			t.Fatalf("look %d: %v, current: %v", i, err, current)
 		}
 	}
 	if err := os.Rename(away, segments); err != nil {
@@ -321,7 +321,7 @@ func TestFollowerRefuses(t *testing.T) {
 		if _, err := base.Exec(tc.statement); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 		if _, err := db.OpenFollower(db.FollowerConfig{Dir: dir}); tc.name == "a newer schema" && err == nil {
