@@ -90,8 +90,8 @@ type Store struct {
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
 var ErrFailed = errors.New("writing has stopped after a fault")
 
-// defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
-const defaultCacheBytes = 32 << 20
+// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
+const DefaultCacheBytes = 32 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.
@@ -126,7 +126,7 @@ func Open(cfg Config) (*Store, error) {
 		s.cfg.JobRecords = defaultJobRecords
 	}
 	if cfg.CacheBytes <= 0 {
-		s.cfg.CacheBytes = defaultCacheBytes
+		s.cfg.CacheBytes = DefaultCacheBytes
 	}
 	if cfg.Checkpoint.op == ruleNone {
 		s.cfg.Checkpoint = DefaultRule()
