@@ -37,6 +37,9 @@ type Config struct {
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
+	// and then one that is not full lasts a quarter of an hour.
+	Recent int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
@@ -72,6 +75,7 @@ type Store struct {
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
 	bodies    bodies
+	recent    recent
 	files     sync.Mutex // guards the counts of file sets and files
 	blocks    *segment.Cache
 	sealWork  chan struct{}
@@ -212,6 +216,7 @@ func (s *Store) load(path string) error {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
 	v := s.version.Load()
+	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
