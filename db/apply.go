@@ -21,7 +21,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: &s.Index, writer: s.writer, ids: &s.ids, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
 	for host, up := range v.upstreams {
 		f.foreign = f.foreign || host != b.Host || up.instance > 1
 	}
@@ -65,7 +65,7 @@ func (s *Store) runJob() (more bool, err error) {
 	}
 	for actor := range s.jobs {
 		v := s.version.Load()
-		f := &fold{s: &s.Index, writer: s.writer, ids: &s.ids, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
+		f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
 		if err := s.step("job"); err != nil {
 			return false, err
 		}

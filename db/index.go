@@ -62,7 +62,7 @@ func (s *Index) defaults(cfg Config) {
 		cfg.JobRecords = defaultJobRecords
 	}
 	if cfg.CacheBytes <= 0 {
-		cfg.CacheBytes = defaultCacheBytes
+		cfg.CacheBytes = DefaultCacheBytes
 	}
 	s.cfg = cfg
 	s.status, s.resyncs, s.jobs, s.next = map[uint64]Status{}, map[uint64]*resync{}, map[uint64]*job{}, map[byte]uint64{}

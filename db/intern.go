@@ -10,12 +10,12 @@ func (f *fold) actor(did string) (uint64, bool) {
 
 // id looks up the name in f.val.
 func (f *fold) id() (uint64, bool) {
-	if id, ok := f.ids.get(f.val); ok {
+	if id, ok := f.w.ids.get(f.val); ok {
 		return id, true
 	}
 	id, ok := f.d.id(f.val)
 	if ok {
-		f.ids.put(f.val, id)
+		f.w.ids.put(f.val, id)
 	}
 	return id, ok
 }

@@ -101,10 +101,10 @@ func FuzzTarget(f *testing.F) {
 		if kind == link.None {
 			t.Skip()
 		}
-		s := &Index{}
+		s := &Store{}
 		s.defaults(Config{})
 		s.version.Store(emptyVersion())
-		fd := &fold{s: s, ids: new(idCache), d: newDelta(emptyVersion())}
+		fd := &fold{s: &s.Index, w: s, d: newDelta(emptyVersion())}
 		key := fd.target(target)
 		if n := targetLen(append(slices.Clone(key), 1, 2, 3)); n != len(key) {
 			t.Fatalf("%q: the key %x is taken for %d bytes", target, key, n)

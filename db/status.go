@@ -38,7 +38,7 @@ func (f *fold) account(e *Event) {
 	if e.Status == old {
 		return
 	}
-	if f.repeats(e) && e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor) {
+	if f.repeats(e) && f.beforeStatus(e, actor) {
 		f.stats.Stale++
 		return
 	}
@@ -57,6 +57,9 @@ func (f *fold) account(e *Event) {
 	}
 	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
 	f.setStatus(actor, status)
+	if old == StatusDeleted || e.Status == StatusDeleted {
+		f.w.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
+	}
 }
 
 // setStatus does what a log row about an account says: at once, or by a job.
@@ -130,7 +133,7 @@ func (f *fold) since(actor uint64) int64 {
 		}
 	}
 	var since int64
-	err := f.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
+	err := f.w.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch has no row yet
 		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}

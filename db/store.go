@@ -34,6 +34,9 @@ type Config struct {
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
+	// and then one that is not full lasts a quarter of an hour.
+	Recent int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
@@ -64,6 +67,7 @@ type Store struct {
 	sealing   *frozen   // nil: none under way
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
+	recent    recent
 	sealWork  chan struct{}
 	mergeWork chan struct{}
 	jobWork   chan struct{}
@@ -76,8 +80,8 @@ type Store struct {
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
 var ErrFailed = errors.New("writing has stopped after a fault")
 
-// defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
-const defaultCacheBytes = 32 << 20
+// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
+const DefaultCacheBytes = 32 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.
@@ -184,6 +188,7 @@ func (s *Store) load(path string) error {
 	if err := s.loadBodies(ctx); err != nil {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
+	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil

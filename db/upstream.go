@@ -48,7 +48,7 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 		return err
 	}
 	v := s.version.Load()
-	f := &fold{s: &s.Index, writer: s.writer, ids: &s.ids, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
 	f.cutResyncs(func(r *resync) bool { return r.host == host })
 	up := v.upstreams[host]
 	up.seq, up.us, up.instance = seq, 0, max(up.instance, 1)+1
@@ -90,7 +90,7 @@ func (s *Store) AddGap(g Gap) error {
 		return err
 	}
 	v := s.version.Load()
-	f := &fold{s: &s.Index, writer: s.writer, ids: &s.ids, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
 	f.cutResyncs(func(r *resync) bool {
 		if r.host != g.Host {
 			return false

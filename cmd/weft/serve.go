@@ -51,6 +51,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
 			},
+			&cli.IntFlag{
+				Name: "cache", Sources: cli.EnvVars("WEFT_CACHE"), Value: db.DefaultCacheBytes >> 20,
+				Usage: "how many MiB of the segments' blocks are kept unpacked in memory; with more, queries of an index that is large answer sooner",
+			},
 			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
@@ -87,6 +91,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			cache, err := cacheOf(cmd)
+			if err != nil {
+				return err
+			}
 			logger, err := newLogger(cmd, stderr)
 			if err != nil {
 				return err
@@ -99,6 +107,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				checkpoint: checkpoint,
 				window:     cmd.Duration("replay-window"),
 				bodies:     bodies,
+				cache:      cache,
 				slice:      slice,
 				keeps:      keeps,
 				change:     change,
@@ -174,6 +183,15 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
 	}
 	return bodies, nil
+}
+
+// cacheOf is the size of the cache, in bytes.
+func cacheOf(cmd *cli.Command) (int64, error) {
+	mib := cmd.Int("cache")
+	if mib < 1 || mib > 1<<20 {
+		return 0, &usageError{cmd.Name, fmt.Errorf("--cache is a number of MiB, 1 or more, and was %d", mib)}
+	}
+	return int64(mib) << 20, nil
 }
 
 func noArgs(cmd *cli.Command) error {

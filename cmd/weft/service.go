@@ -31,6 +31,7 @@ type service struct {
 	checkpoint db.Rule
 	window     time.Duration // of the log; 0: for ever
 	bodies     db.Bodies
+	cache      int64 // bytes
 	listen     string
 	metrics    string // address; empty: none
 	didWeb     string
@@ -74,7 +75,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}); err != nil {
+	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}); err != nil {
 		return err
 	}
 	defer func() {
