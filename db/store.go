@@ -82,6 +82,7 @@ type Store struct {
 	mergeWork chan struct{}
 	jobWork   chan struct{}
 	closed    chan struct{}
+	closing   sync.Once
 	workers   sync.WaitGroup
 	seals     worked
 	merges    worked
@@ -260,11 +261,14 @@ func (s *Store) Failed() error {
 // Instance is the random name of this index, kept by a restore.
 func (s *Store) Instance() string { return s.instance }
 
-// Close closes the files. It must not be called during a query.
-func (s *Store) Close() error {
-	close(s.closed)
-	s.workers.Wait()
-	return s.closeFiles()
+// Close closes the files. It must not be called during a query. A second call does nothing, and returns nil.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		close(s.closed)
+		s.workers.Wait()
+		err = s.closeFiles()
+	})
+	return err
 }
 
 func (s *Store) closeFiles() error {
