@@ -1,6 +1,9 @@
 package web
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // This file draws: figures as SVG, made on the server and shown without any script.
 
@@ -23,13 +26,18 @@ const (
 func sparkOf(rates []float64) spark {
 	text, _ := json.Marshal(append([]float64{}, rates...)) // of numbers
 	s := spark{Rates: string(text)}
-	most := 1.0
+	most := 0.0
 	for _, r := range rates {
 		most = max(most, r)
 	}
 	s.Most = int64(most + 0.5)
+	// A burst, as at the end of a backfill, runs off the top, so that the rest can still be told apart.
+	if sorted := slices.Sorted(slices.Values(rates)); len(sorted) > 0 {
+		most = min(most, 4*sorted[len(sorted)/2])
+	}
+	most = max(most, 1)
 	for i, r := range rates {
-		h := max(1, r/most*sparkHeight)
+		h := min(max(1, r/most*sparkHeight), sparkHeight)
 		s.Bars = append(s.Bars, bar{X: float64(beats-len(rates)+i) * sparkStep, Y: sparkHeight - h, W: sparkStep - 1, H: h})
 	}
 	return s

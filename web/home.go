@@ -22,13 +22,13 @@ type indexAnswer struct {
 
 // homePage is what the first page shows.
 type homePage struct {
-	Index   indexAnswer
-	Since   string
-	Rate    int64 // events a second, in the last beat
-	Lag     string
-	HasLag  bool
-	Spark   spark
-	Links   []liveLink
+	Index    indexAnswer
+	Since    string
+	Rate     int64 // events a second, in the last beat
+	Lag      string
+	HasLag   bool
+	Spark    spark
+	Links    []liveLink
 	Examples []example
 }
 
@@ -41,7 +41,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 		return nil, err
 	}
 	if at := p.Index.Stats.StartedAt; at != nil {
-		p.Since = time.UnixMicro(*at).UTC().Format("2 January 2006")
+		p.Since = time.UnixMicro(*at).UTC().Format("2 Jan 2006")
 	}
 	rates, links := s.pulse.latest()
 	if len(rates) > 0 {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"html/template"
@@ -103,22 +104,25 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	}
 }
 
-// fail writes the page of a failure.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, a *answer) {
-	p := a.problem()
+// fail writes the page of an answer that is a failure.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, a *answer) { s.refuse(w, r, a.problem()) }
+
+// refuse writes the page of a failure.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	v := &view{Title: "Something went wrong", Main: p}
 	switch {
-	case a.status == http.StatusNotFound, a.status == http.StatusNotImplemented:
+	case p.Status == http.StatusNotFound, p.Status == http.StatusNotImplemented:
 		v.Title = "Nothing here"
-	case a.status == http.StatusTooManyRequests:
+	case p.Status == http.StatusTooManyRequests:
 		v.Title = "Too many questions at once"
-	case a.status == http.StatusServiceUnavailable:
+	case p.Status == http.StatusServiceUnavailable:
 		v.Title = "That took too long"
-	case a.status < http.StatusInternalServerError:
-		v.Title = "That is no question yet"
+	case p.Status < http.StatusInternalServerError:
+		v.Title = "That can't be answered"
 	}
-	v.Target = r.URL.Query().Get("target") + r.URL.Query().Get("subject")
-	s.render(w, r, a.status, "error", v, nil)
+	q := r.URL.Query()
+	v.Target = cmp.Or(q.Get("q"), q.Get("target"), q.Get("subject"))
+	s.render(w, r, p.Status, "error", v, nil)
 }
 
 // rawOf is the answer behind a page, for those who would rather have that.

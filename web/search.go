@@ -25,8 +25,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	}
 	target, kind := link.Parse(q)
 	if kind == link.None {
-		v := &view{Title: "That is no question yet", Target: q, Main: problem{Status: http.StatusBadRequest, Message: "this is neither an at-uri, a DID, a handle nor an address"}}
-		s.render(w, r, http.StatusBadRequest, "error", v, nil)
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Name: "InvalidRequest", Message: "This is neither an at-uri, a DID, a handle nor an address."})
 		return
 	}
 	http.Redirect(w, r, explore(target), http.StatusSeeOther)

@@ -10,6 +10,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -47,6 +48,7 @@ type Config struct {
 type Server struct {
 	Config
 	pages     map[string]page // by path
+	own       map[string]page // those with no answer of the API behind them
 	templates map[string]*template.Template
 	assets    map[string]asset // by path
 	pulse     *pulse
@@ -56,7 +58,8 @@ type Server struct {
 // A page draws the API's answer at a path.
 type page struct {
 	template string // in templates, without its ending
-	// build makes what the template shows. a is the API's answer to the request, of status 200.
+	// build makes what the template shows. a is the API's answer to the request, of status 200; for a page of its own, it
+	// is empty, and serves to ask.
 	build func(ctx context.Context, a *answer) (*view, error)
 }
 
@@ -75,21 +78,28 @@ func New(c Config) *Server {
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
 	s.pulse = newPulse(s.Store, s.Lag, s.Now)
-	s.pages = s.table()
-	for path, p := range s.pages {
-		if s.templates[p.template] == nil {
-			panic("web: there is no template " + p.template + " for " + path)
+	s.pages, s.own = s.answerPages(), s.ownPages()
+	for _, table := range []map[string]page{s.pages, s.own} {
+		for path, p := range table {
+			if s.templates[p.template] == nil {
+				panic("web: there is no template " + p.template + " for " + path)
+			}
 		}
 	}
 	s.drawn = gzhttp.GzipHandler(http.HandlerFunc(s.draw))
 	return s
 }
 
-// table is which page is where.
-func (s *Server) table() map[string]page {
+// answerPages draw what the API answers at the same path.
+func (s *Server) answerPages() map[string]page {
 	return map[string]page{
 		"/": {"home", s.home},
 	}
+}
+
+// ownPages are where the API has nothing.
+func (s *Server) ownPages() map[string]page {
+	return map[string]page{}
 }
 
 // machines are the paths that no person reads: a browser gets there what a program gets.
@@ -108,7 +118,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, isAsset := s.assets[r.URL.Path]; {
 	case r.URL.Path == pulsePath:
 		s.pulse.serve(w, r)
-	case isAsset, r.URL.Path == searchPath, !machines[r.URL.Path] && wantsPage(r):
+	case isAsset, r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
 		s.drawn.ServeHTTP(w, r)
 	default:
 		s.API.ServeHTTP(w, r)
@@ -142,17 +152,27 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		s.search(w, r)
 		return
 	}
-	a := s.ask(r, r.URL.Path, withoutPageParameters(r.URL.RawQuery))
-	a.keepHeaders(w)
-	if a.status != http.StatusOK {
-		s.fail(w, r, a)
-		return
-	}
-	p, ok := s.pages[r.URL.Path]
-	if !ok {
-		p = page{"json", rawPage}
+	query := withoutPageParameters(r.URL.RawQuery)
+	p, isOwn := s.own[r.URL.Path]
+	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
+	if !isOwn {
+		a = s.ask(r, r.URL.Path, query)
+		a.keepHeaders(w)
+		if a.status != http.StatusOK {
+			s.fail(w, r, a)
+			return
+		}
+		var ok bool
+		if p, ok = s.pages[r.URL.Path]; !ok {
+			p = page{"json", rawPage}
+		}
 	}
 	v, err := p.build(r.Context(), a)
+	var refused problem
+	if errors.As(err, &refused) {
+		s.refuse(w, r, refused)
+		return
+	}
 	if err != nil {
 		s.Logger.Error("page failed", "path", r.URL.Path, "err", err)
 		s.fail(w, r, &answer{server: s, request: r, status: http.StatusInternalServerError})

@@ -61,10 +61,11 @@ if (ticker && window.EventSource) {
   let rates = []
   const draw = () => {
     const [width, height, beats] = [4, 32, 90]
-    const most = Math.max(1, ...rates)
+    const most = Math.max(0, ...rates)
+    const top = Math.max(1, Math.min(most, 4 * [...rates].sort((a, b) => a - b)[rates.length >> 1]))
     spark.replaceChildren(...rates.map((r, i) => {
       const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect')
-      const h = Math.max(1, (r / most) * height)
+      const h = Math.min(Math.max(1, (r / top) * height), height)
       rect.setAttribute('x', (beats - rates.length + i) * width)
       rect.setAttribute('y', (height - h).toFixed(1))
       rect.setAttribute('width', width - 1)
