@@ -74,6 +74,7 @@ const (
 	chartHeight = 100.0
 	chartStep   = 10.0 // nine for the bar, one between
 	chartSpans  = "60"
+	fewSpans    = 12 // below, the chart is not full, and only its beginning is labelled
 )
 
 // chartOf asks for the links by time and draws them; nil when there are none, or the API has no time.
@@ -109,8 +110,8 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		c.Older += s.Older
 		spans = max(spans, len(s.Counts))
 	}
-	// A day of links is a bar, and not a wall.
-	c.Width = max(float64(spans), 24) * chartStep
+	// One span is a bar, and not a wall.
+	c.Width = max(float64(spans), fewSpans) * chartStep
 	sums := make([]int64, spans)
 	for _, s := range found.Sources {
 		for i, n := range s.Counts {
@@ -121,6 +122,9 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	layout := "2006-01-02"
 	if found.Seconds < 86400 {
 		layout = "2006-01-02 15:04"
+	}
+	if found.Seconds < 60 {
+		layout = time.DateTime
 	}
 	when := func(i int) string {
 		return found.From.Add(time.Duration(i) * time.Duration(found.Seconds) * time.Second).UTC().Format(layout)
@@ -146,12 +150,9 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		}
 		c.Rows = append(c.Rows, row)
 	}
-	c.From, c.To = when(0), when(spans-1)
-	if spans > 8 {
-		c.Middle = when(spans / 2)
-	}
-	if spans < 24 {
-		c.Middle = ""
+	c.From = when(0)
+	if spans >= fewSpans {
+		c.Middle, c.To = when(spans/2), when(spans-1)
 	}
 	return c, nil
 }

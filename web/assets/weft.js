@@ -29,6 +29,23 @@ document.addEventListener('keydown', (event) => {
   find.select()
 })
 
+// Handles for the accounts that the server doesn't know yet. The page is there already; what comes too late is left out.
+const names = async () => {
+  const unknown = new Map()
+  for (const a of document.querySelectorAll('a[data-did]')) {
+    if (!a.textContent.startsWith('did:')) continue
+    unknown.set(a.dataset.did, [...(unknown.get(a.dataset.did) ?? []), a])
+  }
+  const dids = [...unknown.keys()].slice(0, 100)
+  if (!dids.length) return
+  const answer = await fetch('/names?' + new URLSearchParams(dids.map((did) => ['did', did])))
+  if (!answer.ok) return
+  for (const [did, handle] of Object.entries(await answer.json())) {
+    for (const a of unknown.get(did) ?? []) a.textContent = handle
+  }
+}
+if ('names' in document.body.dataset) names().catch(() => {})
+
 // The live page.
 const ticker = document.querySelector('[data-ticker]')
 if (ticker && window.EventSource) {
