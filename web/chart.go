@@ -41,7 +41,7 @@ func sparkOf(rates []float64) spark {
 	s.Most = int64(most + 0.5)
 	// A burst, as at the end of a backfill, runs off the top, so that the rest can still be told apart.
 	if sorted := slices.Sorted(slices.Values(rates)); len(sorted) > 0 {
-		most = min(most, 4*sorted[len(sorted)/2])
+		most = min(most, 2*sorted[len(sorted)/2])
 	}
 	most = max(most, 1)
 	for i, r := range rates {
@@ -157,23 +157,22 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	return c, nil
 }
 
-// stepText says how long a span is.
+// stepText says how long a span is, of which a year has 52 weeks.
 func stepText(seconds int64) string {
 	for _, u := range []struct {
 		seconds int64
 		name    string
-	}{{364 * 86400, "year"}, {28 * 86400, "four weeks"}, {7 * 86400, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}} {
+	}{{364 * 86400, "year"}, {7 * 86400, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}} {
 		if seconds < u.seconds || seconds%u.seconds != 0 {
 			continue
 		}
-		n := seconds / u.seconds
-		switch {
-		case n == 1:
-			return u.name
-		case u.name == "four weeks":
-			return strconv.FormatInt(4*n, 10) + " weeks"
+		switch n := seconds / u.seconds; {
+		case n > 1:
+			return strconv.FormatInt(n, 10) + " " + u.name + "s"
+		case u.name == "hour":
+			return "an hour"
 		}
-		return strconv.FormatInt(n, 10) + " " + u.name + "s"
+		return "a " + u.name
 	}
-	return strconv.FormatInt(seconds, 10) + " seconds"
+	return "no time"
 }

@@ -79,7 +79,7 @@ if (ticker && window.EventSource) {
   const draw = () => {
     const [width, height, beats] = [4, 32, 90]
     const most = Math.max(0, ...rates)
-    const top = Math.max(1, Math.min(most, 4 * [...rates].sort((a, b) => a - b)[rates.length >> 1]))
+    const top = Math.max(1, Math.min(most, 2 * [...rates].sort((a, b) => a - b)[rates.length >> 1]))
     spark.replaceChildren(...rates.map((r, i) => {
       const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect')
       const h = Math.min(Math.max(1, (r / top) * height), height)
