@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/web"
 )
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
@@ -95,11 +96,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
-	handler := api.New(api.Config{
+	answers := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
 		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
+	pages := web.New(web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger})
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 
@@ -107,7 +109,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopIngest()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, handler, registry)
+	servers, err := s.serve(g, pages, registry)
 	if err != nil {
 		return err
 	}
@@ -121,8 +123,9 @@ func (s *service) run(ctx context.Context) (err error) {
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
 		defer close(streamed)
-		return handler.Run(streamCtx)
+		return answers.Run(streamCtx)
 	})
+	s.start(g, "pages", func() error { return pages.Run(streamCtx) })
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
 		defer close(ingested)
