@@ -93,13 +93,14 @@ func New(c Config) *Server {
 // answerPages draw what the API answers at the same path.
 func (s *Server) answerPages() map[string]page {
 	return map[string]page{
-		"/": {"home", s.home},
+		"/":       {"home", s.home},
+		"/status": {"status", s.status},
 	}
 }
 
 // ownPages are where the API has nothing.
 func (s *Server) ownPages() map[string]page {
-	return map[string]page{}
+	return s.apiPages()
 }
 
 // machines are the paths that no person reads: a browser gets there what a program gets.

@@ -119,7 +119,7 @@ func (s *service) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
-	s.start(g, "history", func() error { return handler.Watch(streamCtx) })
+	s.start(g, "history", func() error { return answers.Watch(streamCtx) })
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
 		defer close(streamed)
