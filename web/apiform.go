@@ -47,7 +47,7 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 	q.asked = q.asked || given.Has(bodyField) && def.Input != nil
 	var example map[string]string
 	if !q.asked {
-		example = s.examples(ctx)
+		example = s.examples(ctx, def)
 	}
 	for _, p := range properties {
 		f := fieldOf(&p, def.Requires(p.Name))
@@ -166,30 +166,41 @@ func (q *question) all(name string) (values []string) {
 
 // exampleRows is how far back in the log an example is looked for: a second or two of the network, in which there is all that
 // people do.
-const exampleRows = 300
+const exampleRows = 500
 
-// examples are values of parameters that get an answer here and now: they come from the newest rows of the log. Where the log is
-// empty, so are they.
-func (s *Server) examples(ctx context.Context) map[string]string {
+// examples are values of a method's parameters that get an answer here and now: of the newest rows of the log, the newest link from
+// the source that most links are from, or, where a method goes on to a record's other links, the newest record with two. Where
+// the log is empty, there are none.
+func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]string {
 	newest := s.Store.Seq()
 	entries, _, err := s.Store.Log(ctx, newest-min(newest, exampleRows), exampleRows)
 	if err != nil {
 		s.Logger.Error("no examples for the pages about the API", "err", err)
 		return nil
 	}
-	example, links := map[string]string{}, 0
+	counts, most := map[string]int{}, ""
 	for _, e := range entries {
-		// A record with two links shows the way from the one to the other as well.
-		if len(e.Added) <= min(links, 1) {
+		for _, l := range e.Added {
+			source := e.Collection + ":" + l.Path
+			if counts[source]++; counts[source] > counts[most] {
+				most = source
+			}
+		}
+	}
+	example := map[string]string{}
+	for _, e := range entries {
+		if len(e.Added) == 0 {
 			continue
 		}
-		links = len(e.Added)
-		l, other := e.Added[0], e.Added[min(1, len(e.Added)-1)]
-		example["subject"], example["target"] = l.Target, l.Target
-		example["collection"], example["path"] = e.Collection, "."+l.Path
-		example["source"], example["pathToOther"] = e.Collection+":"+l.Path, other.Path
-		example["did"] = e.DID
-		if account, ok := accountOf(l.Target); ok {
+		l, other := e.Added[0], e.Added[len(e.Added)-1]
+		if def.Param("pathToOther") != nil && l.Path == other.Path || def.Param("pathToOther") == nil && e.Collection+":"+l.Path != most {
+			continue
+		}
+		example = map[string]string{
+			"subject": l.Target, "target": l.Target, "did": e.DID,
+			"collection": e.Collection, "path": "." + l.Path, "source": e.Collection + ":" + l.Path, "pathToOther": other.Path, "rkey": e.Rkey,
+		}
+		if account, ok := accountOf(l.Target); ok && def.Param("rkey") == nil {
 			example["did"] = account
 		}
 	}

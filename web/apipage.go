@@ -106,7 +106,7 @@ type shownAnswer struct {
 	Took   string
 	JSON   string
 	Cut    bool // there is more than is shown
-	Bytes  int
+	Bytes  int64
 	Href   string // the page of the answer; empty where it has none
 }
 
@@ -145,7 +145,7 @@ func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod)
 func (s *Server) try(r *http.Request, def *lexicons.Def, q *question) *shownAnswer {
 	began := s.Now()
 	a := s.send(r, def.Method(), def.Path, q.encoded(), q.sent())
-	shown := &shownAnswer{Status: a.status, Text: http.StatusText(a.status), Bytes: len(a.body), Took: s.Now().Sub(began).Round(100 * time.Microsecond).String()}
+	shown := &shownAnswer{Status: a.status, Text: http.StatusText(a.status), Bytes: int64(len(a.body)), Took: s.Now().Sub(began).Round(100 * time.Microsecond).String()}
 	if def.Method() == http.MethodGet && a.status == http.StatusOK {
 		shown.Href = def.Path + "?" + q.encoded()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -354,14 +355,22 @@ func (p *statusPage) curves() []curve {
 	}
 	draw := func(name, note, thread, unit string, of func(i int) float64) curve {
 		c := curve{Name: name, Note: note, Thread: thread}
-		most, newest := 0.0, of(len(points)-1)
+		newest, sorted := of(len(points)-1), make([]float64, len(points))
 		for i := range points {
-			most = max(most, of(i))
+			sorted[i] = max(of(i), 0)
+		}
+		slices.Sort(sorted)
+		most := sorted[len(sorted)-1]
+		// A replay is a hundred times as fast as what follows it, and would make a line on the ground of the rest: what is far
+		// above the usual is cut off.
+		high := max(1, most)
+		if usual := sorted[len(sorted)/2]; usual > 1 {
+			high = min(high, 4*usual)
 		}
 		var b strings.Builder
 		for i := range points {
 			x := curveWidth * float64(i) / float64(len(points)-1)
-			y := curveHeight - 2 - (curveHeight-4)*max(of(i), 0)/max(most, 1)
+			y := curveHeight - 2 - (curveHeight-4)*min(max(of(i), 0), high)/high
 			fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
 		}
 		c.Points = strings.TrimSpace(b.String())

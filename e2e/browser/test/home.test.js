@@ -41,16 +41,16 @@ test('search finds what anybody has at hand', async () => {
 
 test('the live links move, and stay when they are paused', () => visit(views.desktop, async (page) => {
   await page.goto('/')
-  const ticker = page.locator('#ticker')
+  const ticker = page.locator('[data-ticker]')
   const first = await ticker.innerText()
-  await page.waitForFunction((was) => document.querySelector('#ticker').innerText !== was, first)
+  await page.waitForFunction((was) => document.querySelector('[data-ticker]').innerText !== was, first)
   await picture(page, 'home-live')
-  await page.locator('button#pause').click()
+  await page.locator('[data-pause]').click()
   const paused = await ticker.innerText()
   await page.waitForTimeout(3000)
   assert.equal(await ticker.innerText(), paused)
-  await page.locator('button#pause').click()
-  await page.waitForFunction((was) => document.querySelector('#ticker').innerText !== was, paused)
+  await page.locator('[data-pause]').click()
+  await page.waitForFunction((was) => document.querySelector('[data-ticker]').innerText !== was, paused)
 }))
 
 test('without a mouse: skip link, search, all in order', () => visit(views.desktop, async (page) => {
