@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // formatParameter lets a browser have what a program gets: format=json.
@@ -61,6 +62,12 @@ func withoutPageParameters(query string) string {
 		// A form sends the fields that were left empty, too, and the API takes an empty parameter for a mistake.
 		if pair == "" || err == nil && (pageParameters[name] || value == "" && optional[name]) {
 			continue
+		}
+		if name == "since" || name == "until" {
+			// A form sends a day, and the API takes a time: that at which the day begins.
+			if _, err := time.Parse(time.DateOnly, value); err == nil {
+				pair += "T00:00:00Z"
+			}
 		}
 		kept = append(kept, pair)
 	}

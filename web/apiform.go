@@ -200,15 +200,15 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 			"subject": l.Target, "target": l.Target, "did": e.DID,
 			"collection": e.Collection, "path": "." + l.Path, "source": e.Collection + ":" + l.Path, "pathToOther": other.Path, "rkey": e.Rkey,
 		}
-		if account, ok := accountOf(l.Target); ok && def.Param("rkey") == nil {
+		if account, ok := ownerOf(l.Target); ok && def.Param("rkey") == nil {
 			example["did"] = account
 		}
 	}
 	return example
 }
 
-// accountOf is the account that a target is, or belongs to.
-func accountOf(target string) (did string, ok bool) {
+// ownerOf is the account that a target is, or belongs to.
+func ownerOf(target string) (did string, ok bool) {
 	did, _, _ = strings.Cut(strings.TrimPrefix(target, "at://"), "/")
 	return did, strings.HasPrefix(did, "did:")
 }

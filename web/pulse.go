@@ -36,6 +36,7 @@ type pulse struct {
 	store Store
 	lag   func() time.Duration
 	now   func() time.Time
+	name  func(did string) string
 
 	watchers atomic.Int64
 	mu       sync.Mutex
@@ -71,8 +72,8 @@ type beatEvent struct {
 	New    []liveLink `json:"new"`  // newest last
 }
 
-func newPulse(store Store, lag func() time.Duration, now func() time.Time) *pulse {
-	return &pulse{store: store, lag: lag, now: now, beaten: make(chan struct{})}
+func newPulse(store Store, lag func() time.Duration, now func() time.Time, name func(did string) string) *pulse {
+	return &pulse{store: store, lag: lag, now: now, name: name, beaten: make(chan struct{})}
 }
 
 // run beats until ctx ends.
@@ -102,7 +103,7 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	if newest > seq {
 		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next beat comes at once.
 		entries, _, _ := p.store.Log(ctx, max(seq, newest-min(newest, lookBack)), lookBack)
-		e.New = linksOf(entries)
+		e.New = p.linksOf(entries)
 	}
 	var event []byte
 	if p.watchers.Load() > 0 {
@@ -135,23 +136,23 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 
 // linksOf is what the newest entries did, oldest first: of each record its first link, for the ticker shows what goes on, and a
 // post with twenty links goes on once.
-func linksOf(entries []db.LogEntry) []liveLink {
+func (p *pulse) linksOf(entries []db.LogEntry) []liveLink {
 	links := []liveLink{}
 	for _, e := range entries {
 		switch {
 		case len(e.Added) > 0:
-			links = append(links, lineOf(e, e.Added[0], false))
+			links = append(links, p.lineOf(e, e.Added[0], false))
 		case len(e.Removed) > 0:
-			links = append(links, lineOf(e, e.Removed[0], true))
+			links = append(links, p.lineOf(e, e.Removed[0], true))
 		}
 	}
 	return links[max(0, len(links)-shown):]
 }
 
-func lineOf(e db.LogEntry, l db.Link, removed bool) liveLink {
+func (p *pulse) lineOf(e db.LogEntry, l db.Link, removed bool) liveLink {
 	return liveLink{
 		Removed: removed, Thread: thread(e.Collection, l.Path), Dye: dye(e.DID), Initials: initials(e.DID),
-		Who: shortDID(e.DID), WhoHref: explore(e.DID), Verb: verb(e.Collection, l.Path, removed),
+		Who: p.name(e.DID), WhoHref: explore(e.DID), Verb: verb(e.Collection, l.Path, removed),
 		What: targetText(l.Target), WhatHref: explore(l.Target), Time: time.UnixMicro(e.TimeUS).UTC().Format(time.TimeOnly),
 		subject: l.Target,
 	}

@@ -38,6 +38,7 @@ type Config struct {
 	API   http.Handler // what answers /links, /xrpc/… and all that isn't a page
 	Store Store        // of the same index
 
+	Names  Names                // of accounts; nil: DIDs are shown as they are
 	Ready  func() error         // nil while answers are up to date, else why they are not; nil: they always are
 	Lag    func() time.Duration // how far the newest event lies behind; nil: not shown
 	Logger *slog.Logger         // nil: slog.Default()
@@ -77,7 +78,7 @@ func New(c Config) *Server {
 	}
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
-	s.pulse = newPulse(s.Store, s.Lag, s.Now)
+	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.name)
 	s.pages, s.own = s.answerPages(), s.ownPages()
 	for _, table := range []map[string]page{s.pages, s.own} {
 		for path, p := range table {
@@ -95,6 +96,26 @@ func (s *Server) answerPages() map[string]page {
 	return map[string]page{
 		"/":       {"home", s.home},
 		"/status": {"status", s.status},
+
+		"/links/all":       {"explore", s.explore},
+		"/links/all/count": {"explore", s.explore},
+
+		"/links":               {"list", s.list},
+		"/links/distinct-dids": {"list", s.list},
+		"/xrpc/blue.microcosm.links.getBacklinks":        {"list", s.list},
+		"/xrpc/blue.microcosm.links.getBacklinkDids":     {"list", s.list},
+		"/xrpc/blue.microcosm.links.getDistinct":         {"list", s.list},
+		"/xrpc/blue.microcosm.links.getManyToMany":       {"list", s.list},
+		"/xrpc/blue.microcosm.links.getManyToManyCounts": {"list", s.list},
+		listPath:    {"list", s.list},
+		whoPath:     {"list", s.list},
+		accountPath: {"list", s.list},
+
+		"/links/count":                                 {"count", s.count},
+		"/links/count/distinct-dids":                   {"count", s.count},
+		"/xrpc/blue.microcosm.links.getBacklinksCount": {"count", s.count},
+		"/xrpc/dev.weft.links.getCounts":               {"count", s.count},
+		"/xrpc/dev.weft.links.getAccountCounts":        {"count", s.count},
 	}
 }
 
@@ -119,6 +140,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, isAsset := s.assets[r.URL.Path]; {
 	case r.URL.Path == pulsePath:
 		s.pulse.serve(w, r)
+	case r.URL.Path == namesPath:
+		s.handles(w, r)
 	case isAsset, r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
 		s.drawn.ServeHTTP(w, r)
 	default:
