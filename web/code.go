@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"weft.dev/weft/api/lexicons"
 )
@@ -116,11 +117,34 @@ func curlCode(def *lexicons.Def, origin string, q *question) string {
 // shellText quotes a text for a shell.
 func shellText(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// compact is JSON on one line, and what is no JSON as it is.
+// compact is JSON on one line, and of what is no JSON all that can be seen. A program shows what it does: what a reader can't see
+// is escaped, or left out.
 func compact(text string) string {
 	var b bytes.Buffer
 	if json.Compact(&b, []byte(text)) != nil {
-		return text
+		return strings.Map(func(r rune) rune {
+			if strconv.IsPrint(r) {
+				return r
+			}
+			return ' '
+		}, text)
+	}
+	return escapeUnseen(b.String())
+}
+
+// escapeUnseen escapes what can't be seen as JSON does: in JSON, it stands in texts only.
+func escapeUnseen(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r < 1<<16:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		}
 	}
 	return b.String()
 }
@@ -178,7 +202,7 @@ func gofmt(text string) string {
 
 // goText is a literal, raw where that reads better.
 func goText(text string) string {
-	if strings.Contains(text, `"`) && strconv.CanBackquote(text) {
+	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return "`" + text + "`"
 	}
 	return strconv.Quote(text)
@@ -258,7 +282,7 @@ func tsText(text string) string {
 	if err := enc.Encode(text); err != nil {
 		panic(err) // a string
 	}
-	inner := strings.TrimSuffix(b.String(), "\n")
+	inner := escapeUnseen(strings.TrimSuffix(b.String(), "\n"))
 	if !strings.ContainsAny(inner, `'\`) {
 		return "'" + inner[1:len(inner)-1] + "'"
 	}
