@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,8 +23,18 @@ type answer struct {
 
 // ask asks the API, in this process.
 func (s *Server) ask(r *http.Request, path, query string) *answer {
+	return s.send(r, http.MethodGet, path, query, nil)
+}
+
+// send asks the API with a method, and with JSON where there is a body.
+func (s *Server) send(r *http.Request, method, path, query string, body []byte) *answer {
 	q := r.Clone(r.Context())
-	q.Method = http.MethodGet
+	q.Method = method
+	q.Body, q.ContentLength = http.NoBody, 0
+	if body != nil {
+		q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		q.Header.Set("Content-Type", "application/json")
+	}
 	q.URL = &url.URL{Path: path, RawQuery: query}
 	q.RequestURI = q.URL.RequestURI()
 	q.Header.Set("Accept", "application/json")

@@ -15,7 +15,7 @@ import (
 // templateFuncs are what templates write things with.
 var templateFuncs = template.FuncMap{
 	"num": num, "short": short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
-	"explore": explore, "utc": utc, "kind": kindText, "target": targetText,
+	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
 }
 
 // num writes a whole number with commas.

@@ -94,7 +94,8 @@ func New(c Config) *Server {
 // answerPages draw what the API answers at the same path.
 func (s *Server) answerPages() map[string]page {
 	return map[string]page{
-		"/": {"home", s.home},
+		"/":       {"home", s.home},
+		"/status": {"status", s.status},
 
 		"/links/all":       {"explore", s.explore},
 		"/links/all/count": {"explore", s.explore},
@@ -120,7 +121,7 @@ func (s *Server) answerPages() map[string]page {
 
 // ownPages are where the API has nothing.
 func (s *Server) ownPages() map[string]page {
-	return map[string]page{}
+	return s.apiPages()
 }
 
 // machines are the paths that no person reads: a browser gets there what a program gets.
