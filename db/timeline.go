@@ -28,8 +28,8 @@ type TimelineList struct {
 	Counts []int64 // of them, those in each span
 }
 
-// timelineSteps are the lengths that spans have, in seconds: minutes, hours, days, weeks, months of four weeks, and years of 52.
-var timelineSteps = []int64{60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400}
+// timelineSteps are the lengths that spans have, in seconds: seconds, minutes, hours, days, weeks, months of four weeks, and years of 52.
+var timelineSteps = []int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400}
 
 // networkBegan is when there were first records on the network, in microseconds: 1 November 2022. A TID of before is made up, and
 // one such link must not press all the others into the last span.

@@ -69,7 +69,7 @@ func withoutPageParameters(query string) string {
 				pair += "T00:00:00Z"
 			}
 		}
-		kept = append(kept, pair)
+		kept = append(kept, readable.Replace(pair))
 	}
 	return strings.Join(kept, "&")
 }

@@ -41,7 +41,7 @@ func sparkOf(rates []float64) spark {
 	s.Most = int64(most + 0.5)
 	// A burst, as at the end of a backfill, runs off the top, so that the rest can still be told apart.
 	if sorted := slices.Sorted(slices.Values(rates)); len(sorted) > 0 {
-		most = min(most, 4*sorted[len(sorted)/2])
+		most = min(most, 2*sorted[len(sorted)/2])
 	}
 	most = max(most, 1)
 	for i, r := range rates {
@@ -74,6 +74,7 @@ const (
 	chartHeight = 100.0
 	chartStep   = 10.0 // nine for the bar, one between
 	chartSpans  = "60"
+	fewSpans    = 12 // below, the chart is not full, and only its beginning is labelled
 )
 
 // chartOf asks for the links by time and draws them; nil when there are none, or the API has no time.
@@ -109,8 +110,8 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		c.Older += s.Older
 		spans = max(spans, len(s.Counts))
 	}
-	// A day of links is a bar, and not a wall.
-	c.Width = max(float64(spans), 24) * chartStep
+	// One span is a bar, and not a wall.
+	c.Width = max(float64(spans), fewSpans) * chartStep
 	sums := make([]int64, spans)
 	for _, s := range found.Sources {
 		for i, n := range s.Counts {
@@ -121,6 +122,9 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	layout := "2006-01-02"
 	if found.Seconds < 86400 {
 		layout = "2006-01-02 15:04"
+	}
+	if found.Seconds < 60 {
+		layout = time.DateTime
 	}
 	when := func(i int) string {
 		return found.From.Add(time.Duration(i) * time.Duration(found.Seconds) * time.Second).UTC().Format(layout)
@@ -146,33 +150,29 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		}
 		c.Rows = append(c.Rows, row)
 	}
-	c.From, c.To = when(0), when(spans-1)
-	if spans > 8 {
-		c.Middle = when(spans / 2)
-	}
-	if spans < 24 {
-		c.Middle = ""
+	c.From = when(0)
+	if spans >= fewSpans {
+		c.Middle, c.To = when(spans/2), when(spans-1)
 	}
 	return c, nil
 }
 
-// stepText says how long a span is.
+// stepText says how long a span is, of which a year has 52 weeks.
 func stepText(seconds int64) string {
 	for _, u := range []struct {
 		seconds int64
 		name    string
-	}{{364 * 86400, "year"}, {28 * 86400, "four weeks"}, {7 * 86400, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}} {
+	}{{364 * 86400, "year"}, {7 * 86400, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}} {
 		if seconds < u.seconds || seconds%u.seconds != 0 {
 			continue
 		}
-		n := seconds / u.seconds
-		switch {
-		case n == 1:
-			return u.name
-		case u.name == "four weeks":
-			return strconv.FormatInt(4*n, 10) + " weeks"
+		switch n := seconds / u.seconds; {
+		case n > 1:
+			return strconv.FormatInt(n, 10) + " " + u.name + "s"
+		case u.name == "hour":
+			return "an hour"
 		}
-		return strconv.FormatInt(n, 10) + " " + u.name + "s"
+		return "a " + u.name
 	}
-	return strconv.FormatInt(seconds, 10) + " seconds"
+	return "no time"
 }

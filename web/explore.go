@@ -259,7 +259,7 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 	part := &accountPart{Total: answer.Total, Href: accountPath + "?" + form("did", t.Text)}
 	for _, src := range answer.Sources {
 		collection, path, _ := strings.Cut(src.Source, ":")
-		one := sourceOf(t.Text, collection, path, src.Links, 0)
+		one := sourceOf(t.Text, collection, path, src.Links, src.Links)
 		one.Href = accountPath + "?" + form("did", t.Text, "source", src.Source)
 		part.Sources = append(part.Sources, one)
 	}

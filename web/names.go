@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"weft.dev/weft/link"
@@ -10,13 +11,16 @@ import (
 
 // Names knows the handles of accounts. What it says comes from elsewhere, and nothing but names on pages depends on it.
 type Names interface {
-	// DID is the account of a handle.
+	// DID is the account of a handle. Where nobody could be asked, the error is ErrNamesAway.
 	DID(ctx context.Context, handle string) (string, error)
 	// Known is the handle of an account as far as it is known already; empty when it isn't.
 	Known(did string) string
 	// Handles asks for the handles of accounts, within ctx, and gives those that it found in time.
 	Handles(ctx context.Context, dids []string) map[string]string
 }
+
+// ErrNamesAway is the error of Names when nobody could be asked.
+var ErrNamesAway = errors.New("web: the network can't be reached")
 
 // namesPath gives handles to pages that are shown already: a page never waits for a name.
 const namesPath = "/names"
@@ -33,7 +37,8 @@ func (s *Server) handles(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	found := map[string]string{}
-	if s.Names != nil && len(dids) > 0 {
+	// To ask strangers on a visitor's behalf counts as a question, too.
+	if s.Names != nil && len(dids) > 0 && s.ask(r, "/", "").status == http.StatusOK {
 		found = s.Names.Handles(r.Context(), dids)
 	}
 	body, err := json.Marshal(found)

@@ -25,6 +25,7 @@ type view struct {
 	Path   string
 	Origin string // this server as the visitor knows it: https://weft.example
 	URL    string // of this page
+	Names  bool   // handles are to be had
 	Notice string // why the answers may be out of date; empty: they are not
 	Raw    *raw   // nil: there is no answer behind the page
 }
@@ -77,7 +78,7 @@ func protect(h http.Header) {
 
 // render writes a page. a is the answer behind it; nil: none.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v *view, a *answer) {
-	v.Path, v.Origin = r.URL.Path, originOf(r)
+	v.Path, v.Origin, v.Names = r.URL.Path, originOf(r), s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
 	if err := s.Ready(); err != nil {
 		v.Notice = err.Error()

@@ -52,6 +52,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
 			},
 			&cli.BoolFlag{
+				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
+				Usage: "find accounts by their handles, and show those on pages: asks DNS, the web and plc.directory, and nothing else depends on it; =false turns it off",
+			},
+			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
 			},
@@ -112,6 +116,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				perAddress:    cmd.Int("subscribers"),
 				rate:          cmd.Int("rate-limit"),
 				accessLog:     cmd.Bool("access-log"),
+				handles:       cmd.Bool("resolve-handles"),
 
 				logger: logger,
 				up: func(url string) {

@@ -21,6 +21,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/web"
+	"weft.dev/weft/web/handles"
 )
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
@@ -40,6 +41,7 @@ type service struct {
 	perAddress    int    // subscribers of one address; 0: the default
 	rate          int    // requests of one address in a minute; 0: any number
 	accessLog     bool
+	handles       bool // are resolved, for pages
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
@@ -101,7 +103,11 @@ func (s *service) run(ctx context.Context) (err error) {
 		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
-	pages := web.New(web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger})
+	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	if s.handles {
+		page.Names = handles.New(handles.Config{})
+	}
+	pages := web.New(page)
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 

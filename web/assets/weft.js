@@ -29,6 +29,23 @@ document.addEventListener('keydown', (event) => {
   find.select()
 })
 
+// Handles for the accounts that the server doesn't know yet. The page is there already; what comes too late is left out.
+const names = async () => {
+  const unknown = new Map()
+  for (const a of document.querySelectorAll('a[data-did]')) {
+    if (!a.textContent.startsWith('did:')) continue
+    unknown.set(a.dataset.did, [...(unknown.get(a.dataset.did) ?? []), a])
+  }
+  const dids = [...unknown.keys()].slice(0, 100)
+  if (!dids.length) return
+  const answer = await fetch('/names?' + new URLSearchParams(dids.map((did) => ['did', did])))
+  if (!answer.ok) return
+  for (const [did, handle] of Object.entries(await answer.json())) {
+    for (const a of unknown.get(did) ?? []) a.textContent = handle
+  }
+}
+if ('names' in document.body.dataset) names().catch(() => {})
+
 // The live page.
 const ticker = document.querySelector('[data-ticker]')
 if (ticker && window.EventSource) {
@@ -62,7 +79,7 @@ if (ticker && window.EventSource) {
   const draw = () => {
     const [width, height, beats] = [4, 32, 90]
     const most = Math.max(0, ...rates)
-    const top = Math.max(1, Math.min(most, 4 * [...rates].sort((a, b) => a - b)[rates.length >> 1]))
+    const top = Math.max(1, Math.min(most, 2 * [...rates].sort((a, b) => a - b)[rates.length >> 1]))
     spark.replaceChildren(...rates.map((r, i) => {
       const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect')
       const h = Math.min(Math.max(1, (r / top) * height), height)
