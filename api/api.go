@@ -58,12 +58,18 @@ type Store interface {
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source.
 	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// Timeline counts the links to a target by time.
+	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
+	// RecordLinks lists what a record links to.
+	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
 	// Bodies gives the content of up to db.MaxBodies records, the zero Body where it isn't kept.
 	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 	// The log, which the streams read.
 	stream.Log
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
+	// Space says where its bytes are.
+	Space(ctx context.Context) (db.Space, error)
 	// Gaps lists what is missing now, the newest hundred at most.
 	Gaps(ctx context.Context) ([]db.Gap, error)
 }
@@ -77,6 +83,9 @@ type Config struct {
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
 	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
+	Replication func() any            // what it says of the replica; nil: nothing
+	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
+	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
 	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
@@ -107,17 +116,18 @@ type server struct {
 	paths   []string // of the route table, in its order
 	tail    *stream.Tail
 	seats   seats
+	history history
 }
 
 // Server is the handler for all routes.
 type Server struct {
 	http.Handler
-	tail *stream.Tail
+	server *server
 }
 
 // Run feeds the live streams until ctx ends, and then says goodbye to their subscribers. Without it they hear nothing.
 func (s *Server) Run(ctx context.Context) error {
-	s.tail.Run(ctx)
+	s.server.tail.Run(ctx)
 	return nil
 }
 
@@ -143,6 +153,8 @@ func (s *server) answers() map[string]func(context.Context, *params) (any, error
 		"/xrpc/dev.weft.links.batchCounts":         s.batchCounts,
 		"/xrpc/dev.weft.links.getAccountBacklinks": s.getAccountBacklinks,
 		"/xrpc/dev.weft.links.getAccountCounts":    s.getAccountCounts,
+		"/xrpc/dev.weft.links.getTimeline":         s.getTimeline,
+		"/xrpc/dev.weft.links.getRecordLinks":      s.getRecordLinks,
 
 		"/links":                     s.links,
 		"/links/distinct-dids":       s.linksDistinctDIDs,
@@ -203,7 +215,7 @@ func New(c Config) *Server {
 			r.Head(t.path, t.handle)
 		}
 	}
-	return &Server{r, s.tail}
+	return &Server{r, s}
 }
 
 func newServer(c Config) *server {

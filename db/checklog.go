@@ -78,11 +78,13 @@ func (c *check) log(ctx context.Context) error {
 		return nil
 	}
 	c.tell("the log rows that no segment has")
-	if err := c.s.loadStatus(ctx, c.s.reader, index.sealed); err != nil {
-		return fmt.Errorf("read statuses: %w", err)
-	}
-	next, err := c.s.replay(ctx, c.s.reader, &index, nil)
-	if err != nil {
+	var next *version
+	if err := c.s.atOnce(ctx, func(q queryer) (err error) {
+		if err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
+			next, err = c.s.replay(ctx, q, &index, nil)
+		}
+		return err
+	}); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -106,7 +106,8 @@ func (s *Store) checkpointIfDue() {
 		return // nothing is written any more
 	}
 	if err := s.look(); err != nil {
-		s.cfg.Logger.Warn("checkpoint failed", "err", err)
+		s.cfg.Logger.Warn("checkpoint failed", "err", err,
+			"do", "see that the disk has room: the WAL grows until a checkpoint succeeds")
 		return
 	}
 	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
@@ -143,10 +144,13 @@ func every(interval time.Duration, closed <-chan struct{}, do func()) {
 }
 
 // Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
-// replicator holds the WAL.
+// replicator holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
 	return s.checkpoint()
 }
 

@@ -173,12 +173,14 @@ func (e *Export) load(ctx context.Context) error {
 	if sealed := e.s.version.Load().sealed; newest > sealed+maxUnsealed {
 		return fmt.Errorf("log rows %d to %d are in no segment, too many for memory: start weft serve, which makes segments of them before it answers, and stop it", sealed+1, newest)
 	}
-	v, err := e.s.rebuild(ctx, e.s.reader, e.s.version.Load(), nil)
-	if err != nil {
-		return err
-	}
-	e.s.version.Store(v)
-	return nil
+	return e.s.atOnce(ctx, func(q queryer) error {
+		v, err := e.s.rebuild(ctx, q, e.s.version.Load(), nil)
+		if err != nil {
+			return err
+		}
+		e.s.version.Store(v)
+		return nil
+	})
 }
 
 // bound is the key by record before all that belongs to a DID or an at-uri.

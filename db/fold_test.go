@@ -162,6 +162,10 @@ func TestFolding(t *testing.T) {
 			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted), status(3, 20, db.StatusActive), record(4, 30, 30, create, "b")}, 1},
 			{"i", []db.Event{record(11, 5, 5, create, "c"), record(12, 25, 25, create, "d")}, 2},
 		}},
+		{"a rewind over a repo whose revisions go back", []step{
+			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
+			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
+		}},
 		{"an event at the beginning of time", []step{{"h", []db.Event{record(1, -t0/1e6, 0, create, "a")}, 1}, {"h", []db.Event{record(2, 1, 1, create, "b")}, 2}}},
 		{"a number that SQLite can't hold", []step{{"h", []db.Event{record(math.MaxUint64, 0, 0, create, "a")}, 1}}},
 	} {

@@ -106,15 +106,18 @@ func (f *Follower) Close() error {
 func (f *Follower) Refresh(ctx context.Context) (current bool, missing []ManifestFile, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	tx, err := f.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return false, nil, fmt.Errorf("db: refresh: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }()
 	was := f.loaded
 	f.loaded, f.waiting = false, nil
-	next, err := f.refresh(ctx, tx, was)
-	if err != nil {
+	var next *version
+	if err := f.atOnce(ctx, func(q queryer) (err error) {
+		if next, err = f.refresh(ctx, q, was); err != nil || next == nil {
+			return err
+		}
+		if err = f.complete(ctx, q, next); err != nil && next.files != f.version.Load().files {
+			f.releaseFiles(next.files)
+		}
+		return err
+	}); err != nil {
 		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {
@@ -125,12 +128,6 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 		return false, missing, nil
 	}
 	current = len(missing) == 0 || f.version.Load().growing() < f.hold
-	if err := f.complete(ctx, tx, next); err != nil {
-		if next.files != f.version.Load().files {
-			f.releaseFiles(next.files)
-		}
-		return false, nil, fmt.Errorf("db: refresh: %w", err)
-	}
 	f.loaded = true
 	f.publish(next)
 	return current, missing, nil

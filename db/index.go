@@ -31,6 +31,8 @@ type Index struct {
 	failed   atomic.Pointer[error] // the fault that stopped writing
 	instance string
 
+	seals, merges worked // of a follower, none
+
 	files  sync.Mutex // guards the counts of file sets and files
 	blocks *segment.Cache
 
@@ -77,6 +79,16 @@ func (s *Index) connect(uri, more string) (err error) {
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	return nil
+}
+
+// atOnce has all that do reads be of one moment, over one connection.
+func (s *Index) atOnce(ctx context.Context, do func(q queryer) error) error {
+	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	return do(tx)
 }
 
 // Failed is the fault that stopped writing, nil while all is well.

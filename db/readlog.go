@@ -16,7 +16,8 @@ type logged struct {
 // readRows is how many log rows are read before they are handed over.
 const readRows = 512
 
-// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep.
+// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep. What it reads of its three
+// tables has to be of one moment.
 func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) error) error {
 	rows, err := q.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
 		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(after))

@@ -72,9 +72,8 @@ type Store struct {
 	mergeWork chan struct{}
 	jobWork   chan struct{}
 	closed    chan struct{}
+	closing   sync.Once
 	workers   sync.WaitGroup
-	seals     worked
-	merges    worked
 }
 
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
@@ -177,8 +176,11 @@ func (s *Store) load(path string) error {
 	if err := s.begin(); err != nil {
 		return fmt.Errorf("db: name the index in %s: %w", path, err)
 	}
-	v, err := s.rebuild(ctx, s.reader, s.version.Load(), s.sealReplayed)
-	if err != nil {
+	var v *version
+	if err := s.atOnce(ctx, func(q queryer) (err error) {
+		v, err = s.rebuild(ctx, q, s.version.Load(), s.sealReplayed)
+		return err
+	}); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	s.version.Store(v)
@@ -223,16 +225,20 @@ func (s *Store) isClosed() bool {
 func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
-		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err,
+			"do", "free space on the disk or look after it, and start weft again: what was committed is safe, and it goes on from there")
 	}
 	return err
 }
 
-// Close closes the files. It must not be called during a query.
-func (s *Store) Close() error {
-	close(s.closed)
-	s.workers.Wait()
-	return s.closeFiles()
+// Close closes the files. It must not be called during a query. A second call does nothing, and returns nil.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		close(s.closed)
+		s.workers.Wait()
+		err = s.closeFiles()
+	})
+	return err
 }
 
 func (s *Store) closeFiles() error {

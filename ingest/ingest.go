@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,6 +158,19 @@ func (in *Ingest) Run(ctx context.Context) error {
 	return nil
 }
 
+// named makes a panic of a goroutine be logged with its name before it ends the process.
+func (in *Ingest) named(name string, do func()) func() {
+	return func() {
+		defer func() {
+			if p := recover(); p != nil {
+				in.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
+				panic(p)
+			}
+		}()
+		do()
+	}
+}
+
 // commit hands batches to the store.
 func (in *Ingest) commit(ctx context.Context) error {
 	for {
@@ -196,6 +210,9 @@ func (in *Ingest) Ready() error {
 
 // Host is the upstream that is followed, or was, as the store names it.
 func (in *Ingest) Host() string { return in.state.Load().Host }
+
+// Received is how many events came since the start.
+func (in *Ingest) Received() uint64 { return in.received.Load() }
 
 // Seen is the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }

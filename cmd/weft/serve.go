@@ -56,6 +56,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Usage: "how many MiB of the segments' blocks are kept unpacked in memory; with more, queries of an index that is large answer sooner",
 			},
 			&cli.BoolFlag{
+				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
+				Usage: "find accounts by their handles, and show those on pages: asks DNS, the web and plc.directory, and nothing else depends on it; =false turns it off",
+			},
+			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
 			},
@@ -121,6 +125,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				perAddress:    cmd.Int("subscribers"),
 				rate:          cmd.Int("rate-limit"),
 				accessLog:     cmd.Bool("access-log"),
+				handles:       cmd.Bool("resolve-handles"),
 
 				logger: logger,
 				up: func(url string) {

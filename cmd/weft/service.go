@@ -20,6 +20,8 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/web"
+	"weft.dev/weft/web/handles"
 )
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
@@ -40,6 +42,7 @@ type service struct {
 	perAddress    int    // subscribers of one address; 0: the default
 	rate          int    // requests of one address in a minute; 0: any number
 	accessLog     bool
+	handles       bool // are resolved, for pages
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
@@ -56,6 +59,7 @@ type service struct {
 	stopping atomic.Bool
 	store    *db.Store
 	ingest   *ingest.Ingest
+	faults   faults
 }
 
 const (
@@ -72,6 +76,8 @@ const (
 
 // run serves until ctx ends, and then closes in order: not ready, stop ingest, commit, checkpoint, close.
 func (s *service) run(ctx context.Context) (err error) {
+	s.faults.now = time.Now
+	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
@@ -93,11 +99,16 @@ func (s *service) run(ctx context.Context) (err error) {
 		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
-	handler := api.New(api.Config{
+	answers := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
-		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
+		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
+	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	if s.handles {
+		page.Names = handles.New(handles.Config{})
+	}
+	pages := web.New(page)
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 
@@ -105,7 +116,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopIngest()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, handler, registry)
+	servers, err := s.serve(g, pages, registry)
 	if err != nil {
 		return err
 	}
@@ -115,17 +126,19 @@ func (s *service) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
+	s.start(g, "history", func() error { return answers.Watch(streamCtx) })
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
 		defer close(streamed)
-		return handler.Run(streamCtx)
+		return answers.Run(streamCtx)
 	})
+	s.start(g, "pages", func() error { return pages.Run(streamCtx) })
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
 		defer close(ingested)
 		if err := s.ingest.Run(ingestCtx); err != nil {
 			// The store has latched. Queries go on, and /readyz says why nothing new comes.
-			s.logger.Error("writing has stopped; queries go on", "err", err)
+			s.logger.Error("writing has stopped; queries go on", "err", err, "do", "look at the error, mend its cause and start weft again")
 		}
 		return nil
 	})
@@ -232,6 +245,11 @@ type upstreamStatus struct {
 
 func (s *service) upstream() any {
 	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
+}
+
+// activity is what /status has curves of.
+func (s *service) activity() api.Activity {
+	return api.Activity{Events: s.ingest.Received(), Lag: s.ingest.Lag()}
 }
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.
