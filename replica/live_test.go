@@ -94,7 +94,7 @@ func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Ev
 	if err != nil {
 		return nil, err
 	}
-	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 20 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
+	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 40 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
 		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Replicator: true, Keep: p.rep.Keep, Logger: logger})
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func TestReplicate(t *testing.T) {
 	}{{"whole log", 0}, {"pruned log", time.Minute}} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			events, err := liveEvents(1, 6000)
+			events, err := liveEvents(1, 4000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +197,7 @@ func TestReplicate(t *testing.T) {
 					cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 				}
 				p := mustBegin(t, cfg, tc.window, events)
-				if err := p.feed(1500); err != nil {
+				if err := p.feed(1000); err != nil {
 					t.Fatal(err)
 				}
 				seq := p.store.Seq()
@@ -209,7 +209,7 @@ func TestReplicate(t *testing.T) {
 					st.LastSuccess == "" || st.LastError != "" || st.SegmentsUploaded == 0 || st.UploadedBytes == 0 {
 					t.Errorf("round %d: %+v, log row %d", round, st, seq)
 				}
-				if n := equalsModel(t, cfg, events, tc.window); n != 1500*(round+1) {
+				if n := equalsModel(t, cfg, events, tc.window); n != 1000*(round+1) {
 					t.Errorf("round %d: %d events came back", round, n)
 				}
 			}
