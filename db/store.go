@@ -251,7 +251,8 @@ func (s *Store) isClosed() bool {
 func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
-		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err,
+			"do", "free space on the disk or look after it, and start weft again: what was committed is safe, and it goes on from there")
 	}
 	return err
 }

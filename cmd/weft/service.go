@@ -55,6 +55,7 @@ type service struct {
 	stopping atomic.Bool
 	store    *db.Store
 	ingest   *ingest.Ingest
+	faults   faults
 }
 
 const (
@@ -71,6 +72,8 @@ const (
 
 // run serves until ctx ends, and then closes in order: not ready, stop ingest, commit, checkpoint, close.
 func (s *service) run(ctx context.Context) (err error) {
+	s.faults.now = time.Now
+	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
@@ -94,7 +97,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	})
 	handler := api.New(api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
-		Ready: s.ready, Upstream: s.upstream, Logger: s.logger, Metrics: registry,
+		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
@@ -114,6 +117,7 @@ func (s *service) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
+	s.start(g, "history", func() error { return handler.Watch(streamCtx) })
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
 		defer close(streamed)
@@ -124,7 +128,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		defer close(ingested)
 		if err := s.ingest.Run(ingestCtx); err != nil {
 			// The store has latched. Queries go on, and /readyz says why nothing new comes.
-			s.logger.Error("writing has stopped; queries go on", "err", err)
+			s.logger.Error("writing has stopped; queries go on", "err", err, "do", "look at the error, mend its cause and start weft again")
 		}
 		return nil
 	})
@@ -231,6 +235,11 @@ type upstreamStatus struct {
 
 func (s *service) upstream() any {
 	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
+}
+
+// activity is what /status has curves of.
+func (s *service) activity() api.Activity {
+	return api.Activity{Events: s.ingest.Received(), Lag: s.ingest.Lag()}
 }
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.
