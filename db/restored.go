@@ -14,14 +14,14 @@ import (
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
 	Instance string
-	Segments []SegmentFile // oldest first
+	Segments []ManifestFile // oldest first
 	Whole    bool          // the log begins with its first row: segments that are missing are made from it again
 	LastSeq  uint64        // the newest log row there ever was; 0: none
 	LastUS   int64         // time of the newest one that is there, microseconds since 1970; 0: none
 }
 
-// SegmentFile is a file that belongs into the directory segments.
-type SegmentFile struct {
+// ManifestFile is a file that belongs into the directory segments.
+type ManifestFile struct {
 	File     string `db:"file"`
 	Bytes    int64  `db:"bytes"`
 	Checksum string `db:"checksum"` // SHA-256, in hexadecimal

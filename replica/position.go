@@ -58,7 +58,7 @@ func newest(ctx context.Context, client litestream.ReplicaClient) (best ltx.File
 }
 
 // instanceOf is whose the replica is; empty: it doesn't say.
-func instanceOf(ctx context.Context, c Config) (string, error) {
+func instanceOf(ctx context.Context, c Source) (string, error) {
 	client, err := c.Client(instanceSub)
 	if err != nil {
 		return "", err

@@ -141,8 +141,13 @@ func (x *verification) run(ctx context.Context) error {
 		return err
 	}
 	x.bar.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, path, x.o.Instance)
+	m, err := inspect(ctx, path)
 	if err != nil {
+		return err
+	}
+	if err := checkOwner(ctx, x.src, m, x.o.Instance); err != nil && proves(err) {
+		x.fault(err)
+	} else if err != nil {
 		return err
 	}
 	x.v.Instance, x.v.LogSeq = m.Instance, m.LastSeq
@@ -267,7 +272,7 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	g.SetLimit(readers)
 	for _, s := range there {
 		g.Go(func() error {
-			n, err := readSegment(ctx, x.src, s.SegmentFile, io.Discard)
+			n, err := readSegment(ctx, x.src, s.ManifestFile, io.Discard)
 			var file *FileError
 			if errors.As(err, &file) && (file.damaged() || file.gone()) {
 				x.fault(err)
