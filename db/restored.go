@@ -14,20 +14,22 @@ import (
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
 	Instance string
-	Segments []SegmentFile // oldest first
+	Segments []ManifestFile // oldest first
 	Whole    bool          // the log begins with its first row: segments that are missing are made from it again
 	LastSeq  uint64        // the newest log row there ever was; 0: none
 	LastUS   int64         // time of the newest one that is there, microseconds since 1970; 0: none
 }
 
-// SegmentFile is a file that belongs into the directory segments.
-type SegmentFile struct {
+// ManifestFile is a file that belongs into the directory segments.
+type ManifestFile struct {
 	File     string `db:"file"`
 	Bytes    int64  `db:"bytes"`
 	Checksum string `db:"checksum"` // SHA-256, in hexadecimal
 	FromSeq  uint64 `db:"from_seq"`
 	ToSeq    uint64 `db:"to_seq"`
 	Links    int64  `db:"links"`
+
+	CreatedUS int64 `db:"created_us"` // when it was written, microseconds since 1970
 }
 
 // ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored. One of
@@ -73,7 +75,7 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 		}
 	}
-	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links FROM segments ORDER BY from_seq, id"); err != nil {
+	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 	}
 	m.Whole = first == 1 || m.LastSeq == 0

@@ -18,7 +18,7 @@ type FileError struct {
 	Err    error
 }
 
-func (e *FileError) Error() string { return fmt.Sprintf("replica: %s: %v", e.Object, e.Err) }
+func (e *FileError) Error() string { return fmt.Sprintf("%s: %v", e.Object, e.Err) }
 func (e *FileError) Unwrap() error { return e.Err }
 
 // damaged says whether the file itself is at fault, and not the way to it; gone, whether it isn't there any more.

@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
@@ -27,7 +28,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	var missing []db.SegmentFile
+	var missing []db.ManifestFile
 	for _, s := range m.Segments {
 		r.result.Segments, r.result.SegmentBytes = r.result.Segments+1, r.result.SegmentBytes+s.Bytes
 		r.tell("segments/"+s.File, 0, 0)
@@ -53,7 +54,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		if none, err := noSegments(ctx, r.src, missing); err != nil {
 			return err
 		} else if none {
-			r.result.Notes = append(r.result.Notes, "the replica has no segments: the log is whole, and weft serve makes them again when it starts")
+			r.note("the replica has no segments: the log is whole, and weft serve makes them again when it starts")
 			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
 			return nil
 		}
@@ -68,7 +69,14 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 				return fmt.Errorf("segments/%s is there and isn't what the manifest says: move it away, or replace it with --force", s.File)
 			}
 			n, err := fetchSegment(ctx, r.src, s, path)
-			if err != nil {
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.damaged() || file.gone()) && m.Whole:
+				r.note("%v: the log is whole, and weft serve makes all segments again from it when it starts", err)
+				return nil
+			case errors.As(err, &file) && (file.damaged() || file.gone()):
+				return fmt.Errorf("%w; a moment before %s doesn't need it: weft restore --plan --timestamp says what one needs", err, stamp(time.UnixMicro(s.CreatedUS)))
+			case err != nil:
 				return err
 			}
 			r.tell("segments/"+s.File, s.Bytes, 0)
@@ -85,7 +93,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 }
 
 // isWhole says whether a segment is there as the manifest says.
-func isWhole(ctx context.Context, path string, s db.SegmentFile) (bool, error) {
+func isWhole(ctx context.Context, path string, s db.ManifestFile) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -113,7 +121,7 @@ type readerFunc func(p []byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // noSegments says whether the replica has none of these.
-func noSegments(ctx context.Context, src Source, of []db.SegmentFile) (bool, error) {
+func noSegments(ctx context.Context, src Source, of []db.ManifestFile) (bool, error) {
 	for _, s := range of {
 		client, err := src.Client(SegmentSub(s.File))
 		if err != nil {
@@ -127,7 +135,7 @@ func noSegments(ctx context.Context, src Source, of []db.SegmentFile) (bool, err
 }
 
 // fetchSegment writes a segment of the replica to a new file, which is there whole or not at all, and answers the bytes read.
-func fetchSegment(ctx context.Context, src Source, s db.SegmentFile, path string) (n int64, err error) {
+func fetchSegment(ctx context.Context, src Source, s db.ManifestFile, path string) (n int64, err error) {
 	tmp := path + ".tmp" // weft serve removes such when it starts
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -149,60 +157,68 @@ func fetchSegment(ctx context.Context, src Source, s db.SegmentFile, path string
 }
 
 // readSegment writes a segment of the replica to w and holds it against the manifest. It answers the bytes read.
-func readSegment(ctx context.Context, src Source, s db.SegmentFile, w io.Writer) (int64, error) {
+func readSegment(ctx context.Context, src Source, s db.ManifestFile, w io.Writer) (int64, error) {
 	sub := SegmentSub(s.File)
 	client, err := src.Client(sub)
 	if err != nil {
 		return 0, err
 	}
-	bytes, ok, err := Uploaded(ctx, client)
-	if err != nil {
-		return 0, fmt.Errorf("replica: look for %s: %w", sub, err)
-	}
-	file := File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}
-	if !ok {
-		return 0, &FileError{sub, file, fmt.Errorf("it is missing: %w", ErrAbsent)}
-	}
-	c := &sequence{w: w, sum: sha256.New()}
-	err = readFile(ctx, client, sub, file, func(h ltx.Header) error {
-		c.zero, c.size = make([]byte, h.PageSize), int64(h.PageSize)
-		if int64(h.Commit)*c.size != s.Bytes {
-			return fmt.Errorf("%w: it has %d bytes, and the manifest says %d", errDamaged, int64(h.Commit)*c.size, s.Bytes)
-		}
-		return nil
-	}, c.page)
+	sum := sha256.New()
+	c, err := copySnapshot(ctx, client, sub, io.MultiWriter(sum, w))
 	if err != nil {
 		return 0, err
 	}
-	if c.written != s.Bytes || hex.EncodeToString(c.sum.Sum(nil)) != s.Checksum {
-		return 0, &FileError{sub, file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
+	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
+		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
 	}
-	return bytes, nil
+	return c.file.Bytes, nil
+}
+
+// copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
+// nothing is there, that is a FileError with ErrAbsent.
+func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer) (*sequence, error) {
+	bytes, ok, err := Uploaded(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	c := &sequence{w: w, file: File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}}
+	if !ok {
+		return nil, &FileError{name, c.file, ErrAbsent}
+	}
+	err = readFile(ctx, client, name, c.file, func(h ltx.Header) error {
+		c.zero, c.size, c.pages = make([]byte, h.PageSize), int64(h.PageSize), int64(h.Commit)
+		return nil
+	}, c.page)
+	if err == nil && c.written != c.pages*c.size {
+		err = &FileError{name, c.file, fmt.Errorf("%w: it has %d bytes, of %d", errDamaged, c.written, c.pages*c.size)}
+	}
+	return c, err
 }
 
 // sequence writes pages one after the other, with zeros for the one that SQLite keeps for its locks, which no LTX file has.
 type sequence struct {
+	file    File
 	w       io.Writer
-	sum     hash.Hash
 	zero    []byte
-	size    int64
-	written int64
+	size    int64 // of a page
+	pages   int64
+	written int64 // bytes
 }
 
 func (s *sequence) page(number uint32, data []byte) error {
-	if want := uint32(s.written/s.size) + 1; want == ltx.LockPgno(uint32(s.size)) && number > want {
+	next := func() uint32 { return uint32(s.written/s.size) + 1 }
+	if next() == ltx.LockPgno(uint32(s.size)) && number > next() {
 		if err := s.put(s.zero); err != nil {
 			return err
 		}
 	}
-	if want := uint32(s.written/s.size) + 1; number != want {
-		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, want)
+	if number != next() {
+		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, next())
 	}
 	return s.put(data)
 }
 
 func (s *sequence) put(data []byte) error {
-	_, _ = s.sum.Write(data) // never fails
 	s.written += s.size
 	_, err := s.w.Write(data)
 	return err

@@ -15,7 +15,7 @@ import (
 
 // StoredSegment is a segment that a manifest names, and what the replica has of it.
 type StoredSegment struct {
-	db.SegmentFile
+	db.ManifestFile
 	Stored int64 // bytes in the replica; 0: it is missing
 	There  bool  // it is in the data directory, with the right length
 }
@@ -82,7 +82,7 @@ func storedSegments(ctx context.Context, src Source, m *db.Manifest) ([]StoredSe
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
 	for i, s := range m.Segments {
-		stored[i].SegmentFile = s
+		stored[i].ManifestFile = s
 		g.Go(func() error {
 			client, err := src.Client(SegmentSub(s.File))
 			if err != nil {

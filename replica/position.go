@@ -46,7 +46,7 @@ func (e *ForeignError) Error() string {
 }
 
 // instanceOf is whose the replica is; empty: it doesn't say.
-func instanceOf(ctx context.Context, c Config) (string, error) {
+func instanceOf(ctx context.Context, c Source) (string, error) {
 	client, err := c.Client(instanceSub)
 	if err != nil {
 		return "", err

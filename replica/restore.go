@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,6 @@ type RestoreOptions struct {
 	Force    bool              // put what is there aside
 	Progress func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
 	Now      func() time.Time  // nil: time.Now
-	instance string            // that it must be; empty: what the replica says
 	step     func(what string) // before each step of putting it in place; nil in production
 }
 
@@ -78,7 +76,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	r := &restore{src: src, dir: dir, o: o, result: &Restored{}}
-	if there := inPlace(dir); len(there) > 0 && !o.Force {
+	if there := inPlace(dir, o.Target); len(there) > 0 && !o.Force {
 		return nil, fmt.Errorf("replica: restore: %s has %s already, which nothing here touches: restore into another directory, or put it aside with --force", dir, there[0])
 	}
 	staged := filepath.Join(dir, stagingName)
@@ -87,8 +85,14 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	defer func() { _ = os.Remove(staged) }() // gone when it is in place
 	r.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, staged, o.instance)
+	m, err := inspect(ctx, staged)
 	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	var owner *FileError
+	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
+		r.note("whose the replica is isn't checked: %v", err) // no reason to lose an index
+	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
@@ -110,6 +114,12 @@ func (r *restore) tell(what string, done, all int64) {
 	if r.o.Progress != nil {
 		r.o.Progress(r.p)
 	}
+}
+
+func (r *restore) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
 }
 
 // database writes the database as of the target to a file.
@@ -140,7 +150,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	}
 	for _, bad := range a.bad {
 		if bad.damaged() {
-			r.result.Notes = append(r.result.Notes, fmt.Sprintf("gone around a damaged file: %v; weft verify looks for others", bad))
+			r.note("gone around a damaged file: %v; weft verify looks for others", bad)
 		}
 	}
 	picked := a.files
@@ -148,7 +158,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
 	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
 	if t := r.o.Target.Time; !t.IsZero() {
-		r.result.Notes = append(r.result.Notes, fmt.Sprintf("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time)))
+		r.note("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time))
 	}
 	return f.Sync()
 }
@@ -176,11 +186,10 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 			err = errors.New(remains(spans(files)))
 		}
 		if err != nil {
-			var all []error
-			for _, bad := range a.bad {
-				all = append(all, bad)
+			for _, bad := range slices.Backward(a.bad) {
+				err = fmt.Errorf("%w; %w", bad, err)
 			}
-			return a, errors.Join(append(all, err)...)
+			return a, err
 		}
 		goal = max(goal, a.files[len(a.files)-1].Max)
 		err = begin(a.files)
@@ -212,20 +221,27 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 var errOther = errors.New("the replica is of another index")
 
 // inspect checks a database that was restored, and reads its manifest.
-func inspect(ctx context.Context, path, instance string) (*db.Manifest, error) {
+func inspect(ctx context.Context, path string) (*db.Manifest, error) {
 	faults, err := db.CheckFile(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	if len(faults) > 0 {
-		return nil, fmt.Errorf("%w: the database that its files make is damaged: %s", errDamaged, faults[0])
+		return nil, fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
 	}
-	m, err := db.ManifestOf(ctx, path)
+	return db.ManifestOf(ctx, path)
+}
+
+// checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.
+func checkOwner(ctx context.Context, src Source, m *db.Manifest, instance string) error {
+	says, err := instanceOf(ctx, src)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if want := cmp.Or(instance, m.Instance); m.Instance != want {
-		return nil, fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+	for _, want := range []string{says, instance} {
+		if want != "" && m.Instance != want {
+			return fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+		}
 	}
-	return m, nil
+	return nil
 }

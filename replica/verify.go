@@ -141,8 +141,13 @@ func (x *verification) run(ctx context.Context) error {
 		return err
 	}
 	x.bar.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, path, x.o.Instance)
+	m, err := inspect(ctx, path)
 	if err != nil {
+		return err
+	}
+	if err := checkOwner(ctx, x.src, m, x.o.Instance); err != nil && proves(err) {
+		x.fault(err)
+	} else if err != nil {
 		return err
 	}
 	x.v.Instance, x.v.LogSeq = m.Instance, m.LastSeq
@@ -204,7 +209,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		still := holes(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("replica: level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
 			}
 		}
 	}
@@ -250,7 +255,7 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	case len(there) < len(stored):
 		for _, s := range stored {
 			if s.Stored == 0 {
-				x.fault(fmt.Errorf("replica: %s, which holds %d links, is missing", SegmentSub(s.File), s.Links))
+				x.fault(fmt.Errorf("%s, which holds %d links, is missing", SegmentSub(s.File), s.Links))
 			}
 		}
 	}
@@ -267,7 +272,7 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	g.SetLimit(readers)
 	for _, s := range there {
 		g.Go(func() error {
-			n, err := readSegment(ctx, x.src, s.SegmentFile, io.Discard)
+			n, err := readSegment(ctx, x.src, s.ManifestFile, io.Discard)
 			var file *FileError
 			if errors.As(err, &file) && (file.damaged() || file.gone()) {
 				x.fault(err)
