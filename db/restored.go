@@ -15,9 +15,9 @@ import (
 type Manifest struct {
 	Instance string
 	Segments []ManifestFile // oldest first
-	Whole    bool          // the log begins with its first row: segments that are missing are made from it again
-	LastSeq  uint64        // the newest log row there ever was; 0: none
-	LastUS   int64         // time of the newest one that is there, microseconds since 1970; 0: none
+	Whole    bool           // the log begins with its first row: segments that are missing are made from it again
+	LastSeq  uint64         // the newest log row there ever was; 0: none
+	LastUS   int64          // time of the newest one that is there, microseconds since 1970; 0: none
 }
 
 // ManifestFile is a file that belongs into the directory segments.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 	"modernc.org/sqlite"
 
@@ -280,6 +281,13 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	}
 	r.cfg.Logger.Info("replicating", "replica", c.Where(), "config", c.File, "sync_interval", c.SyncInterval)
 	return nil
+}
+
+// Reached is the newest transaction that the replica is known to have; 0: not known yet.
+func (r *Replicator) Reached() ltx.TXID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.remote
 }
 
 // Run replicates until ctx ends. It returns an error only where the replica must not be written any more.
