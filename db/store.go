@@ -151,7 +151,7 @@ func (s *Store) open() (err error) {
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	if s.cfg.Replicator {
+	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {
 		if err := persistWAL(context.Background(), s.writer); err != nil {
 			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
 		}

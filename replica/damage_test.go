@@ -71,6 +71,7 @@ func TestVerify(t *testing.T) {
 		"segment": func(dir string) string {
 			return filepath.Join(dir, "segments", plan.Segments[0].File, "ltx", "9", ltx.FormatFilename(1, 1))
 		},
+		"instance":           func(dir string) string { return filepath.Join(dir, "instance", "ltx", "9", ltx.FormatFilename(1, 1)) },
 		"last of the chain":  func(dir string) string { return w.object(dir, picked[len(picked)-1]) },
 		"first of the chain": func(dir string) string { return w.object(dir, picked[0]) },
 	}
@@ -261,7 +262,7 @@ func TestRestoreDamaged(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			t.Log(err)
-			if there := inPlace(dir); len(there) > 0 {
+			if there := inPlace(dir, Target{}); len(there) > 0 {
 				t.Errorf("%s is there", there[0])
 			}
 			if _, err := os.Stat(filepath.Join(dir, stagingName)); err == nil {

@@ -6,13 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
@@ -163,54 +163,62 @@ func readSegment(ctx context.Context, src Source, s db.ManifestFile, w io.Writer
 	if err != nil {
 		return 0, err
 	}
-	bytes, ok, err := Uploaded(ctx, client)
-	if err != nil {
-		return 0, fmt.Errorf("look for %s: %w", sub, err)
-	}
-	file := File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}
-	if !ok {
-		return 0, &FileError{sub, file, fmt.Errorf("it is missing: %w", ErrAbsent)}
-	}
-	c := &sequence{w: w, sum: sha256.New()}
-	err = readFile(ctx, client, sub, file, func(h ltx.Header) error {
-		c.zero, c.size = make([]byte, h.PageSize), int64(h.PageSize)
-		if int64(h.Commit)*c.size != s.Bytes {
-			return fmt.Errorf("%w: it has %d bytes, and the manifest says %d", errDamaged, int64(h.Commit)*c.size, s.Bytes)
-		}
-		return nil
-	}, c.page)
+	sum := sha256.New()
+	c, err := copySnapshot(ctx, client, sub, io.MultiWriter(sum, w))
 	if err != nil {
 		return 0, err
 	}
-	if c.written != s.Bytes || hex.EncodeToString(c.sum.Sum(nil)) != s.Checksum {
-		return 0, &FileError{sub, file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
+	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
+		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
 	}
-	return bytes, nil
+	return c.file.Bytes, nil
+}
+
+// copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
+// nothing is there, that is a FileError with ErrAbsent.
+func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer) (*sequence, error) {
+	bytes, ok, err := Uploaded(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	c := &sequence{w: w, file: File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}}
+	if !ok {
+		return nil, &FileError{name, c.file, ErrAbsent}
+	}
+	err = readFile(ctx, client, name, c.file, func(h ltx.Header) error {
+		c.zero, c.size, c.pages = make([]byte, h.PageSize), int64(h.PageSize), int64(h.Commit)
+		return nil
+	}, c.page)
+	if err == nil && c.written != c.pages*c.size {
+		err = &FileError{name, c.file, fmt.Errorf("%w: it has %d bytes, of %d", errDamaged, c.written, c.pages*c.size)}
+	}
+	return c, err
 }
 
 // sequence writes pages one after the other, with zeros for the one that SQLite keeps for its locks, which no LTX file has.
 type sequence struct {
+	file    File
 	w       io.Writer
-	sum     hash.Hash
 	zero    []byte
-	size    int64
-	written int64
+	size    int64 // of a page
+	pages   int64
+	written int64 // bytes
 }
 
 func (s *sequence) page(number uint32, data []byte) error {
-	if want := uint32(s.written/s.size) + 1; want == ltx.LockPgno(uint32(s.size)) && number > want {
+	next := func() uint32 { return uint32(s.written/s.size) + 1 }
+	if next() == ltx.LockPgno(uint32(s.size)) && number > next() {
 		if err := s.put(s.zero); err != nil {
 			return err
 		}
 	}
-	if want := uint32(s.written/s.size) + 1; number != want {
-		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, want)
+	if number != next() {
+		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, next())
 	}
 	return s.put(data)
 }
 
 func (s *sequence) put(data []byte) error {
-	_, _ = s.sum.Write(data) // never fails
 	s.written += s.size
 	_, err := s.w.Write(data)
 	return err

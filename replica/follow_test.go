@@ -135,7 +135,7 @@ const (
 	faultAway
 	faultBroken
 	faultDamaged
-	faults
+	faultCount
 )
 
 var errAway = errors.New("the replica is away")
@@ -170,10 +170,10 @@ func TestFollowFaults(t *testing.T) {
 	defer f.Close()
 	client := &flaky{ReplicaClient: f.client}
 	f.client = client
-	for i := range 4 * (faults - 1) {
+	for i := range 4 * (faultCount - 1) {
 		before := w.follows(f)
 		w.write()
-		client.fault.Store(int32(1 + i%(faults-1)))
+		client.fault.Store(int32(1 + i%(faultCount-1)))
 		_, err := f.once(t.Context())
 		if err == nil {
 			t.Fatalf("fault %d went unnoticed", client.fault.Load())

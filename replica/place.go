@@ -16,9 +16,21 @@ import (
 // and Litestream would go on from what it had uploaded before.
 var belongings = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid", ".weft.db-litestream"}
 
-// inPlace lists what a data directory has of them.
-func inPlace(dir string) []string {
-	return slices.DeleteFunc(slices.Clone(belongings), func(name string) bool {
+// stateName is the directory in which a replicator notes that index and replica belong together, and what it owes.
+const stateName = "replica"
+
+// inPlace lists what a data directory has that a restore doesn't go beside. To the newest, the replicator itself restores, and what
+// it notes stays true; an index as of the past is not the replica's any more.
+func inPlace(dir string, t Target) []string {
+	names := belongings
+	if t != (Target{}) {
+		names = append(slices.Clone(names), stateName)
+	}
+	return existing(dir, names)
+}
+
+func existing(dir string, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		return errors.Is(err, fs.ErrNotExist)
 	})
@@ -27,8 +39,7 @@ func inPlace(dir string) []string {
 // place puts the database that was verified at its place. What was there goes into a directory of its own, segments with it:
 // those that both need under both names, so that each is whole.
 func (r *restore) place(m *db.Manifest) error {
-	there := inPlace(r.dir)
-	if len(there) > 0 {
+	if there := existing(r.dir, append(slices.Clone(belongings), stateName)); r.o.Force && len(there) > 0 {
 		aside := filepath.Join(r.dir, "before-restore-"+r.o.Now().UTC().Format("20060102T150405Z"))
 		if err := r.putAside(aside, m); err != nil {
 			return err

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,6 @@ type RestoreOptions struct {
 	Force    bool              // put what is there aside
 	Progress func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
 	Now      func() time.Time  // nil: time.Now
-	instance string            // that it must be; empty: what the replica says
 	step     func(what string) // before each step of putting it in place; nil in production
 }
 
@@ -78,7 +76,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	r := &restore{src: src, dir: dir, o: o, result: &Restored{}}
-	if there := inPlace(dir); len(there) > 0 && !o.Force {
+	if there := inPlace(dir, o.Target); len(there) > 0 && !o.Force {
 		return nil, fmt.Errorf("replica: restore: %s has %s already, which nothing here touches: restore into another directory, or put it aside with --force", dir, there[0])
 	}
 	staged := filepath.Join(dir, stagingName)
@@ -87,8 +85,14 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	defer func() { _ = os.Remove(staged) }() // gone when it is in place
 	r.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, staged, o.instance)
+	m, err := inspect(ctx, staged)
 	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	var owner *FileError
+	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
+		r.note("whose the replica is isn't checked: %v", err) // no reason to lose an index
+	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
@@ -217,20 +221,27 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 var errOther = errors.New("the replica is of another index")
 
 // inspect checks a database that was restored, and reads its manifest.
-func inspect(ctx context.Context, path, instance string) (*db.Manifest, error) {
+func inspect(ctx context.Context, path string) (*db.Manifest, error) {
 	faults, err := db.CheckFile(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	if len(faults) > 0 {
-		return nil, fmt.Errorf("%w: the database that its files make is damaged: %s", errDamaged, faults[0])
+		return nil, fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
 	}
-	m, err := db.ManifestOf(ctx, path)
+	return db.ManifestOf(ctx, path)
+}
+
+// checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.
+func checkOwner(ctx context.Context, src Source, m *db.Manifest, instance string) error {
+	says, err := instanceOf(ctx, src)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if want := cmp.Or(instance, m.Instance); m.Instance != want {
-		return nil, fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+	for _, want := range []string{says, instance} {
+		if want != "" && m.Instance != want {
+			return fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+		}
 	}
-	return m, nil
+	return nil
 }

@@ -123,16 +123,6 @@ func encode(w io.Writer, f *os.File) error {
 // dst.part, held against the snapshot's checksum, synced and renamed. It answers the bytes of the file. ErrAbsent: there is
 // nothing to download.
 func Download(ctx context.Context, client litestream.ReplicaClient, dst string) (n int64, err error) {
-	if _, ok, err := Uploaded(ctx, client); err != nil {
-		return 0, wrap("look for", dst, err)
-	} else if !ok {
-		return 0, wrap("download", dst, ErrAbsent)
-	}
-	in, err := client.OpenLTXFile(ctx, litestream.SnapshotLevel, soleTXID, soleTXID, 0, 0)
-	if err != nil {
-		return 0, wrap("download", dst, err)
-	}
-	defer func() { _ = in.Close() }()
 	part := dst + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -144,39 +134,18 @@ func Download(ctx context.Context, client litestream.ReplicaClient, dst string) 
 			_ = os.Remove(part)
 		}
 	}()
-	out := &countingWriter{w: bufio.NewWriterSize(f, 1<<20)}
-	if err := decode(bufio.NewReaderSize(in, 1<<20), out); err != nil {
+	out := bufio.NewWriterSize(f, 1<<20)
+	c, err := copySnapshot(ctx, client, filepath.Base(dst), out)
+	if err != nil {
 		return 0, wrap("download", dst, err)
 	}
-	if err := errors.Join(out.w.Flush(), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(out.Flush(), f.Sync(), f.Close()); err != nil {
 		return 0, fmt.Errorf("replica: download: %w", err)
 	}
 	if err := os.Rename(part, dst); err != nil {
 		return 0, fmt.Errorf("replica: download: %w", err)
 	}
-	return out.n, syncDir(filepath.Dir(dst))
-}
-
-// decode reads an LTX snapshot, and ends with the checksum of all that it read.
-func decode(r io.Reader, w io.Writer) (err error) {
-	defer func() {
-		// The decoder indexes past the end of a file that is cut off in its last bytes.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the snapshot is damaged: %v", p)
-		}
-	}()
-	return ltx.NewDecoder(r).DecodeDatabaseTo(w)
-}
-
-type countingWriter struct {
-	w *bufio.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
+	return c.written, syncDir(filepath.Dir(dst))
 }
 
 // syncDir makes the names in a directory outlive a power cut.

@@ -141,8 +141,13 @@ func (x *verification) run(ctx context.Context) error {
 		return err
 	}
 	x.bar.tell("checking weft.db", 0, 0)
-	m, err := inspect(ctx, path, x.o.Instance)
+	m, err := inspect(ctx, path)
 	if err != nil {
+		return err
+	}
+	if err := checkOwner(ctx, x.src, m, x.o.Instance); err != nil && proves(err) {
+		x.fault(err)
+	} else if err != nil {
 		return err
 	}
 	x.v.Instance, x.v.LogSeq = m.Instance, m.LastSeq

@@ -50,6 +50,9 @@ func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := claim(t.Context(), cfg, w.store.Instance()); err != nil {
+		t.Fatal(err)
+	}
 	client, err := cfg.Client("")
 	if err != nil {
 		t.Fatal(err)
