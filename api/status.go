@@ -18,6 +18,7 @@ type statusAnswer struct {
 	Space       statusSpace   `json:"space"`
 	Upstream    any           `json:"upstream"`    // what Config.Upstream says; null: nothing
 	Replication any           `json:"replication"` // what Config.Replication says; null: nothing is replicated
+	Following   any           `json:"following,omitempty"` // what Config.Following says
 	Gaps        []statusGap   `json:"gaps"`        // open ones, the newest hundred at most
 	OpenGaps    int64         `json:"open_gaps"`
 	Faults      []Fault       `json:"faults"` // the newest first
@@ -122,6 +123,9 @@ func (s *server) status(ctx context.Context, _ *params) (any, error) {
 	}
 	if s.Replication != nil {
 		a.Replication = s.Replication()
+	}
+	if s.Following != nil {
+		a.Following = s.Following()
 	}
 	if s.Faults != nil {
 		a.Faults = append(a.Faults, s.Faults()...)
