@@ -16,10 +16,10 @@ type statusAnswer struct {
 	Reason      string        `json:"reason,omitempty"` // why not ready
 	Index       statusIndex   `json:"index"`
 	Space       statusSpace   `json:"space"`
-	Upstream    any           `json:"upstream"`    // what Config.Upstream says; null: nothing
-	Replication any           `json:"replication"` // what Config.Replication says; null: nothing is replicated
+	Upstream    any           `json:"upstream"`            // what Config.Upstream says; null: nothing
+	Replication any           `json:"replication"`         // what Config.Replication says; null: nothing is replicated
 	Following   any           `json:"following,omitempty"` // what Config.Following says
-	Gaps        []statusGap   `json:"gaps"`        // open ones, the newest hundred at most
+	Gaps        []statusGap   `json:"gaps"`                // open ones, the newest hundred at most
 	OpenGaps    int64         `json:"open_gaps"`
 	Faults      []Fault       `json:"faults"` // the newest first
 	History     statusHistory `json:"history"`

@@ -79,7 +79,9 @@ func serveFollow(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer
 		data: cmd.String("data"), cache: cache, listen: cmd.String("listen"), metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"),
 		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"), rate: cmd.Int("rate-limit"),
 		accessLog: cmd.Bool("access-log"), handles: cmd.Bool("resolve-handles"), logger: logger,
-		up: func(url string) { fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", url, cfg.Where()) },
+		up: func(url string) {
+			fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", url, cfg.Where())
+		},
 	}
 	return s.runFollow(ctx, replica.FollowConfig{Replica: cfg, Every: every}, cmd.Duration("max-lag"))
 }
