@@ -59,8 +59,9 @@ type restore struct {
 	o      RestoreOptions
 	result *Restored
 
-	mu sync.Mutex // guards p
-	p  Progress
+	mu      sync.Mutex // guards what follows, and result while segments are fetched
+	p       Progress
+	fetched []string // segments that were not there
 }
 
 // Restore brings weft.db and the segments that it names back into a data directory: under other names first, then verified,
