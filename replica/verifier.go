@@ -95,7 +95,7 @@ func (v *Verifier) note(r *Verification) {
 	case OK:
 		v.okAt.Set(float64(r.EndedAt.Unix()))
 		v.behind.Set(r.AgeSeconds)
-		v.cfg.Logger.Info("the replica is verified", "txid", uint64(r.TXID), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
+		v.cfg.Logger.Info("the replica is verified", "txid", r.TXID.String(), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
 			"segments", r.Segments, "segments_read", r.SegmentsRead, "bytes", r.ReadBytes, "seconds", r.TookSeconds)
 	case Failed:
 		v.cfg.Logger.Error("the replica can't be trusted", "err", errors.Join(faults(r)...),

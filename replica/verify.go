@@ -189,7 +189,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = last.Max, last.Time, len(a.files), a.read
 	x.have = append(x.have, a.files...)
 	if last.Max < x.o.Reached {
-		x.fault(fmt.Errorf("transaction %d was uploaded, and the replica ends at %d", x.o.Reached, last.Max))
+		x.fault(fmt.Errorf("transaction %s was uploaded, and the replica ends at %s", x.o.Reached, last.Max))
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		still := holes(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d has no file with the transactions %s to %s, and others before and after them", h.Level, h.From, h.To))
 			}
 		}
 	}
