@@ -64,6 +64,8 @@ type Store interface {
 	stream.Log
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
+	// Space says where its bytes are.
+	Space(ctx context.Context) (db.Space, error)
 	// Gaps lists what is missing now, the newest hundred at most.
 	Gaps(ctx context.Context) ([]db.Gap, error)
 }
@@ -77,6 +79,10 @@ type Config struct {
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
 	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
+	Degraded    func() string         // why this service is ready and yet not well; empty or nil: it is well
+	Replication func() any            // what it says of the replica; nil: nothing
+	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
+	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
 	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
@@ -107,17 +113,18 @@ type server struct {
 	paths   []string // of the route table, in its order
 	tail    *stream.Tail
 	seats   seats
+	history history
 }
 
 // Server is the handler for all routes.
 type Server struct {
 	http.Handler
-	tail *stream.Tail
+	server *server
 }
 
 // Run feeds the live streams until ctx ends, and then says goodbye to their subscribers. Without it they hear nothing.
 func (s *Server) Run(ctx context.Context) error {
-	s.tail.Run(ctx)
+	s.server.tail.Run(ctx)
 	return nil
 }
 
@@ -203,7 +210,7 @@ func New(c Config) *Server {
 			r.Head(t.path, t.handle)
 		}
 	}
-	return &Server{r, s.tail}
+	return &Server{r, s}
 }
 
 func newServer(c Config) *server {

@@ -232,6 +232,14 @@ func (f fake) Stats(context.Context) (db.Stats, error) {
 	return db.Stats{Actors: 4, Targets: 5, Records: 10, Links: int64(len(f)), StartedUS: 1_700_000_000_000_000, Gaps: 1}, nil
 }
 
+func (f fake) Space(context.Context) (db.Space, error) {
+	if f == nil {
+		return db.Space{Database: 4096}, nil
+	}
+	return db.Space{Database: 1000, WAL: 300, Segments: 600, Levels: []db.Level{{Files: 1, Links: 3, Bytes: 200}, {Files: 1, Links: 10, Bytes: 400}},
+		LogOldest: 1, LogNewest: 20, Unsealed: 7, Free: 1 << 30, Total: 2 << 30}, nil
+}
+
 func (f fake) Gaps(context.Context) ([]db.Gap, error) {
 	if f == nil {
 		return nil, nil

@@ -106,7 +106,8 @@ func (s *Store) checkpointIfDue() {
 		return // nothing is written any more
 	}
 	if err := s.look(); err != nil {
-		s.cfg.Logger.Warn("checkpoint failed", "err", err)
+		s.cfg.Logger.Warn("checkpoint failed", "err", err,
+			"do", "see that the disk has room: the WAL grows until a checkpoint succeeds")
 		return
 	}
 	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {

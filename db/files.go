@@ -205,21 +205,15 @@ func (s *Store) openSegment(row manifestRow) (*file, error) {
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
 }
 
-// SegmentFile is a file of the index.
-type SegmentFile struct {
-	Name, Path string
-	Bytes      int64
-}
-
-// SegmentFiles are the files of the present version, oldest first. One that a merge has just replaced may be among them.
-func (s *Store) SegmentFiles() []SegmentFile {
+// SegmentPaths are the files of the present version, oldest first. One that a merge has just replaced may be among them.
+func (s *Store) SegmentPaths() []string {
 	v := s.acquire()
 	defer s.release(v)
-	files := make([]SegmentFile, 0, len(v.files.files))
+	paths := make([]string, 0, len(v.files.files))
 	for _, f := range v.files.files {
-		files = append(files, SegmentFile{f.File, f.path, f.Bytes})
+		paths = append(paths, f.path)
 	}
-	return files
+	return paths
 }
 
 // base is the version that the segments alone make.

@@ -12,13 +12,25 @@ import (
 
 // InstanceOf is the instance of the index in the file of a database, a weft.db or what WriteInstance wrote, that nobody
 // has open for writing.
-func InstanceOf(ctx context.Context, path string) (string, error) {
+func InstanceOf(ctx context.Context, path string) (instance string, err error) {
+	err = lookInto(ctx, path, "SELECT value FROM meta WHERE key = 'instance'", &instance)
+	return instance, err
+}
+
+// LastSeqOf is the newest log row that there ever was in a weft.db that nobody has open for writing; 0: none.
+func LastSeqOf(ctx context.Context, path string) (seq uint64, err error) {
+	err = lookInto(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
+	return seq, err
+}
+
+// lookInto reads one value of a file, its WAL included.
+func lookInto(ctx context.Context, path, query string, into any) error {
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("db: %w", err)
+		return fmt.Errorf("db: %w", err)
 	}
 	uri, err := fileURI(path)
 	if err != nil {
-		return "", err
+		return err
 	}
 	name := uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
@@ -26,14 +38,13 @@ func InstanceOf(ctx context.Context, path string) (string, error) {
 	}
 	reader, err := sql.Open("sqlite", name)
 	if err != nil {
-		return "", fmt.Errorf("db: open %s: %w", path, err)
+		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	defer func() { _ = reader.Close() }()
-	var instance string
-	if err := reader.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'instance'").Scan(&instance); err != nil {
-		return "", fmt.Errorf("db: read whose index %s is: %w", path, err)
+	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
+		return fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err)
 	}
-	return instance, nil
+	return nil
 }
 
 // WriteInstance makes a small database that names an index, as weft.db does, and holds nothing else: it says whose a

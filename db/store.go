@@ -183,7 +183,7 @@ func (s *Store) open() (err error) {
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	if s.cfg.Replicator {
+	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {
 		if err := persistWAL(context.Background(), s.writer); err != nil {
 			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
 		}
@@ -251,7 +251,8 @@ func (s *Store) isClosed() bool {
 func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
-		s.cfg.Logger.Error("writing stops; queries go on", "err", err)
+		s.cfg.Logger.Error("writing stops; queries go on", "err", err,
+			"do", "free space on the disk or look after it, and start weft again: what was committed is safe, and it goes on from there")
 	}
 	return err
 }

@@ -148,6 +148,8 @@ type Stats struct {
 	Segments     int    // segment files
 	SegmentBytes int64  // their size
 
+	Sealing, Merging bool // are under way
+
 	Jobs   int    // changes of status of large accounts that are under way
 	Gaps   int64  // spans of upstream that are missing now
 	Failed string // why writing has stopped; empty while all is well

@@ -172,6 +172,8 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		StartedUS: v.startedUS,
 		Memory:    int64(v.bytes()),
 		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
+		Sealing:   s.seals.busy.Load(),
+		Merging:   s.merges.busy.Load(),
 	}
 	for _, f := range v.files.files {
 		st.Segments++

@@ -82,7 +82,8 @@ func (in *Ingest) fillGaps(ctx context.Context) error {
 			note := "filled from an archive"
 			if err != nil {
 				note = err.Error()
-				in.cfg.Logger.Warn("a gap stays open", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err)
+				in.cfg.Logger.Warn("a gap stays open", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err,
+					"do", "nothing while the upstream's archive is behind: it is tried again; weft gaps lists the attempts")
 			} else {
 				in.cfg.Logger.Info("a gap is filled", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To)
 			}

@@ -47,7 +47,8 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: err.Error()})
 		in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 		in.ended(h, err, in.cfg.Now(), in.received.Load() > before)
-		in.cfg.Logger.Warn("upstream session ended", "host", h.url, "err", err, "seq", h.last, "retry_in", max(h.retry.Sub(in.cfg.Now()), 0))
+		in.cfg.Logger.Warn("upstream session ended", "host", h.url, "err", err, "seq", h.last, "retry_in", max(h.retry.Sub(in.cfg.Now()), 0),
+			"do", "nothing if it comes back by itself; else see that the host answers, or give a second one with --jetstream")
 		// What was received is committed before the next session asks where to go on.
 		if err := in.queue.drained(ctx); err != nil {
 			break
@@ -285,7 +286,8 @@ const clampSlack = 10 * time.Second
 
 // missed writes a gap down.
 func (in *Ingest) missed(h *host, from, to uint64, fromUS, toUS int64, why string) error {
-	in.cfg.Logger.Error("events are missing: written down as a gap", "host", h.url, "from", from, "to", to, "why", why)
+	in.cfg.Logger.Error("events are missing: written down as a gap", "host", h.url, "from", from, "to", to, "why", why,
+		"do", "nothing where an upstream has an archive: weft fills the gap from it; weft gaps lists it")
 	in.metrics.gaps.Inc()
 	return in.cfg.Store.AddGap(db.Gap{Host: h.url, From: from, To: to, FromUS: fromUS, ToUS: toUS, Why: why})
 }

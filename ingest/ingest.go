@@ -197,6 +197,9 @@ func (in *Ingest) Ready() error {
 // Host is the upstream that is followed, or was, as the store names it.
 func (in *Ingest) Host() string { return in.state.Load().Host }
 
+// Received is how many events came since the start.
+func (in *Ingest) Received() uint64 { return in.received.Load() }
+
 // Seen is the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 

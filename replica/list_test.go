@@ -130,7 +130,7 @@ func TestVerifier(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg, registry, log := w.cfg, prometheus.NewRegistry(), &strings.Builder{}
 		cfg.Path = copyDir(t, w.cfg.Path)
-		v := NewVerifier(VerifierConfig{Source: cfg, Every: time.Hour, Scratch: t.TempDir(), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		v := NewVerifier(VerifierConfig{Source: cfg, Every: time.Hour, Scratch: filepath.Join(t.TempDir(), "verify"), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
 		done := make(chan error)
 		go func() { done <- v.Run(ctx) }()
 		time.Sleep(30 * time.Minute)

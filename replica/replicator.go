@@ -58,7 +58,7 @@ type Replicator struct {
 type index interface {
 	Seq() uint64
 	Instance() string
-	SegmentFiles() []db.SegmentFile
+	SegmentPaths() []string
 }
 
 const (
@@ -116,11 +116,11 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	} else if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	instance, err := db.InstanceOf(ctx, c.DB)
+	local, err := localOf(ctx, c.DB)
 	if err != nil {
 		return err
 	}
-	err = r.check(ctx, instance, false)
+	err = r.check(ctx, local, false)
 	var foreign *ForeignError
 	switch {
 	case err == nil || errors.As(err, &foreign):
@@ -139,15 +139,13 @@ func (r *Replicator) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = client.Init(ctx); err == nil {
-		var remote ltx.FileInfo
-		if remote, err = newest(ctx, client); err == nil && remote.MaxTXID == 0 {
-			r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
-			return r.forget()
-		}
-	}
+	files, err := listFiles(ctx, client)
 	if err != nil {
 		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
+	}
+	if len(files) == 0 {
+		r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
+		return r.forget()
 	}
 	if r.cfg.Restore == nil {
 		return fmt.Errorf("replica: there is no database in %s, and %s has one: restore it first", r.cfg.Dir, c.Where())
@@ -160,11 +158,20 @@ func (r *Replicator) begin(ctx context.Context) error {
 	if err := r.cfg.Restore(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	instance, err := db.InstanceOf(ctx, c.DB)
+	ctx = context.WithoutCancel(ctx)
+	local, err := localOf(ctx, c.DB)
 	if err != nil {
 		return err
 	}
-	return r.check(context.WithoutCancel(ctx), instance, false)
+	return r.check(ctx, local, false)
+}
+
+func localOf(ctx context.Context, path string) (local mine, err error) {
+	if local.instance, err = db.InstanceOf(ctx, path); err != nil {
+		return local, err
+	}
+	local.seq, err = db.LastSeqOf(ctx, path)
+	return local, err
 }
 
 // forget puts away what Litestream keeps of a database on this machine.
@@ -181,8 +188,8 @@ func (r *Replicator) checked() bool {
 }
 
 // check holds the local database against the replica, and claims a replica that says of nobody whose it is.
-func (r *Replicator) check(ctx context.Context, instance string, open bool) error {
-	empty, err := compare(ctx, r.cfg.Replica, instance, r.checked(), open)
+func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
+	empty, err := compare(ctx, r.cfg.Replica, local)
 	if err != nil {
 		return err
 	}
@@ -198,10 +205,10 @@ func (r *Replicator) check(ctx context.Context, instance string, open bool) erro
 			return fmt.Errorf("replica: %w", err)
 		}
 	}
-	if err := claim(ctx, r.cfg.Replica, instance); err != nil {
+	if err := claim(ctx, r.cfg.Replica, local.instance); err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.debt.path("", "checked"), []byte(instance+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(r.debt.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
 	r.mu.Lock()
@@ -232,8 +239,8 @@ func (r *Replicator) Keep(path string, merged bool) error {
 // Open begins to replicate an index, which is open by now.
 func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.index = x
-	for _, f := range x.SegmentFiles() {
-		if err := r.debt.add(f.Path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+	for _, path := range x.SegmentPaths() {
+		if err := r.debt.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
 			return err
 		}
 	}
@@ -274,6 +281,13 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	}
 	r.cfg.Logger.Info("replicating", "replica", c.Where(), "config", c.File, "sync_interval", c.SyncInterval)
 	return nil
+}
+
+// Reached is the newest transaction that the replica is known to have; 0: not known yet.
+func (r *Replicator) Reached() ltx.TXID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.remote
 }
 
 // Run replicates until ctx ends. It returns an error only where the replica must not be written any more.
@@ -371,7 +385,7 @@ func (r *Replicator) cut(ctx context.Context) error {
 	checked := r.state.checked
 	r.mu.Unlock()
 	if !checked {
-		if err := r.check(ctx, r.index.Instance(), true); err != nil {
+		if err := r.check(ctx, mine{r.index.Instance(), r.index.Seq()}, true); err != nil {
 			return err
 		}
 	}

@@ -42,8 +42,8 @@ type Status struct {
 	State   string `json:"state"` // ok, behind or failing
 	Replica string `json:"replica"`
 
-	LocalTXID   string `json:"local_txid"`
-	ReplicaTXID string `json:"replica_txid"`
+	LocalTXID   uint64 `json:"local_txid"`
+	ReplicaTXID uint64 `json:"replica_txid"` // 0: not known yet
 
 	LagTransactions int64   `json:"lag_transactions"`
 	LagBytes        int64   `json:"lag_bytes"` // on disk and not in the replica, segments too
@@ -154,7 +154,7 @@ func (r *Replicator) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, now := &r.state, r.cfg.Now()
-	st := Status{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: p.cut.txid.String(), ReplicaTXID: p.remote.String(),
+	st := Status{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
 		DurableLogSeq: p.durable, SegmentsUploaded: r.debt.sent.Load(), UploadedBytes: r.sent.Load()}
 	if r.index != nil {
 		st.LogSeq = r.index.Seq()

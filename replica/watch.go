@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
 
@@ -95,8 +95,8 @@ func (r *Replicator) collect(ctx context.Context) error {
 	}
 	// First who is alive, then the position: a segment that isn't in the list had left by this transaction.
 	alive := map[string]bool{}
-	for _, f := range r.index.SegmentFiles() {
-		alive[f.Name] = true
+	for _, path := range r.index.SegmentPaths() {
+		alive[filepath.Base(path)] = true
 	}
 	if err := r.local.Sync(ctx); err != nil {
 		return fmt.Errorf("replica: cut: %w", err)
@@ -170,22 +170,14 @@ func (r *Replicator) oldest(ctx context.Context) (oldest ltx.TXID, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := client.Init(ctx); err != nil {
-		return 0, fmt.Errorf("replica: %w", err)
+	files, err := listFiles(ctx, client)
+	if err != nil {
+		return 0, err
 	}
-	for level := 0; level <= litestream.SnapshotLevel; level++ {
-		files, err := client.LTXFiles(ctx, level, 0, false)
-		if err != nil {
-			return 0, fmt.Errorf("replica: list level %d: %w", level, err)
-		}
-		for files.Next() {
-			// What begins with the first transaction is a whole database.
-			if f := files.Item(); f.MinTXID == 1 && (oldest == 0 || f.MaxTXID < oldest) {
-				oldest = f.MaxTXID
-			}
-		}
-		if err := files.Close(); err != nil {
-			return 0, fmt.Errorf("replica: list level %d: %w", level, err)
+	for _, f := range files {
+		// What begins with the first transaction is a whole database.
+		if f.Min == 1 && (oldest == 0 || f.Max < oldest) {
+			oldest = f.Max
 		}
 	}
 	return oldest, nil

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// A figure each five seconds for ten minutes: enough to see at a glance whether things move, and 120 bars are as many
+	// as a small chart shows.
+	recentEvery = 5 * time.Second
+	recentKeeps = 120
+	// The size of the index over a day, for a merge lets it grow and shrink by a tenth within minutes.
+	sizesEvery = 5 * time.Minute
+	sizesKeeps = 288
+	// A rate from less than this is mostly noise of seals and merges.
+	leastSpan = 30 * time.Minute
+)
+
+// Activity is what came from upstream.
+type Activity struct {
+	Events uint64        // received since the start
+	Lag    time.Duration // of the newest
+}
+
+// history remembers what a page shows as a curve: figures of the last minutes, and the index's size over a day.
+type history struct {
+	mu     sync.Mutex
+	last   point
+	recent []statusPoint
+	sizes  []sizeAt
+}
+
+// point is what the counters said at one time.
+type point struct {
+	at     time.Time // zero: never
+	events uint64
+	links  int64
+}
+
+type sizeAt struct {
+	at    time.Time
+	bytes int64
+}
+
+// statusPoint is one of the figures of the last minutes.
+type statusPoint struct {
+	Events float64 `json:"events"` // a second
+	Links  float64 `json:"links"`  // gained a second, less than 0 where more went
+	Lag    float64 `json:"lag"`    // seconds
+}
+
+// observe takes the counters' values.
+func (h *history) observe(now time.Time, a Activity, links int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.last
+	h.last = point{now, a.Events, links}
+	took := now.Sub(was.at).Seconds()
+	if was.at.IsZero() || took <= 0 || a.Events < was.events {
+		return
+	}
+	h.recent = push(h.recent, recentKeeps, statusPoint{
+		Events: tenth(float64(a.Events-was.events) / took), Links: tenth(float64(links-was.links) / took), Lag: tenth(a.Lag.Seconds())})
+}
+
+// observeSize takes the size of all files.
+func (h *history) observeSize(now time.Time, bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sizes = push(h.sizes, sizesKeeps, sizeAt{now, bytes})
+}
+
+// points is the last minutes, the newest last.
+func (h *history) points() []statusPoint {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]statusPoint{}, h.recent...)
+}
+
+// growth is how many bytes a day the files grow by, and over which time that was seen; 0 and 0 while it isn't known.
+func (h *history) growth() (perDay float64, span time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.sizes) < 2 {
+		return 0, 0
+	}
+	first, last := h.sizes[0], h.sizes[len(h.sizes)-1]
+	if span = last.at.Sub(first.at); span < leastSpan {
+		return 0, 0
+	}
+	return float64(last.bytes-first.bytes) / (float64(span) / float64(24*time.Hour)), span
+}
+
+// push appends, and drops the oldest where there are too many.
+func push[T any](to []T, keep int, v T) []T {
+	if len(to) >= keep {
+		to = append(to[:0], to[len(to)-keep+1:]...)
+	}
+	return append(to, v)
+}
+
+func tenth(v float64) float64 { return math.Round(v*10) / 10 }
+
+// Watch remembers what /status says of the last minutes and the last day, until ctx ends. Without it, that is empty.
+func (s *Server) Watch(ctx context.Context) error {
+	s.server.watchActivity(ctx)
+	s.server.watchSize(ctx)
+	recent, sizes := time.NewTicker(recentEvery), time.NewTicker(sizesEvery)
+	defer recent.Stop()
+	defer sizes.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-recent.C:
+			s.server.watchActivity(ctx)
+		case <-sizes.C:
+			s.server.watchSize(ctx)
+		}
+	}
+}
+
+func (s *server) watchActivity(ctx context.Context) {
+	// What can't be read is said by whoever asks for it; a curve just has no point there.
+	if st, err := s.Store.Stats(ctx); err == nil && s.Activity != nil {
+		s.history.observe(s.Now(), s.Activity(), st.Links)
+	}
+}
+
+func (s *server) watchSize(ctx context.Context) {
+	if sp, err := s.Store.Space(ctx); err == nil {
+		s.history.observeSize(s.Now(), sp.Database+sp.WAL+sp.Segments)
+	}
+}

@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// growing is an index that grows by a link a second and a thousand bytes.
+type growing struct {
+	fake
+	since time.Time
+	free  int64
+}
+
+func (g growing) Stats(context.Context) (db.Stats, error) {
+	return db.Stats{Links: int64(time.Since(g.since).Seconds())}, nil
+}
+
+func (g growing) Space(context.Context) (db.Space, error) {
+	return db.Space{Database: 1000 * int64(time.Since(g.since).Seconds()), Free: g.free, Total: 1 << 50}, nil
+}
+
+// TestHistory: /status has a point for each five seconds of the last ten minutes, and says when the disk will be full once it has
+// seen enough of the growth.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		events := uint64(0)
+		store := growing{indexed, time.Now(), 86_400_000}
+		s := New(Config{Store: &store, Activity: func() Activity {
+			events += 50
+			return Activity{events, 1500 * time.Millisecond}
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Watch(ctx) }()
+		ask := func() statusAnswer {
+			synctest.Wait()
+			var a statusAnswer
+			if err := json.Unmarshal([]byte(get(t, s, "/status")), &a); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		if a := ask(); len(a.History.Points) != 0 || a.History.Every != 5 || a.Space.Growth != nil || a.Space.FullAt != nil {
+			t.Errorf("at the start: %+v", a)
+		}
+		time.Sleep(11 * time.Second)
+		if a := ask(); len(a.History.Points) != 2 || a.History.Points[1] != (statusPoint{10, 1, 1.5}) {
+			t.Errorf("after eleven seconds: %+v", a.History)
+		}
+		time.Sleep(29 * time.Minute)
+		if a := ask(); len(a.History.Points) != recentKeeps || a.Space.Growth != nil {
+			t.Errorf("after half an hour: %d points, %+v", len(a.History.Points), a.Space)
+		}
+		time.Sleep(time.Minute)
+		a := ask()
+		full := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
+		if a.Space.Growth == nil || *a.Space.Growth != 86_400_000 || a.Space.Measured != 1800 || a.Space.FullAt == nil || *a.Space.FullAt != full {
+			t.Errorf("of %d bytes a day: %+v", 86_400_000, a.Space)
+		}
+		time.Sleep(48 * time.Hour)
+		if a := ask(); a.Space.Measured > 24*60*60 || a.Space.Measured < 23*60*60 {
+			t.Errorf("the growth is of %d seconds", a.Space.Measured)
+		}
+		store.free = 1 << 40
+		if a := ask(); a.Space.FullAt != nil {
+			t.Errorf("full at %s", *a.Space.FullAt)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"weft.dev/weft/api"
+)
+
+const (
+	// faultsKept is how many different faults /status shows: more than anybody reads.
+	faultsKept = 20
+	// detailBytes is how much of an error is shown: enough to look it up in the log, which has all of it.
+	detailBytes = 300
+)
+
+// faults remembers the warnings and errors that were logged, for /status: of each, its message, the error and what can be done
+// about it, which are the attributes err and do. All else stays in the log, for it may name clients.
+type faults struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	kept []fault // the newest last
+}
+
+type fault struct {
+	api.Fault
+	first, last time.Time
+}
+
+// recent is the faults as /status has them, the newest first.
+func (f *faults) recent() []api.Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]api.Fault, 0, len(f.kept))
+	for _, k := range slices.Backward(f.kept) {
+		k.First, k.Last = k.first.UTC().Format(time.RFC3339), k.last.UTC().Format(time.RFC3339)
+		out = append(out, k.Fault)
+	}
+	return out
+}
+
+func (f *faults) add(r slog.Record) {
+	now := f.now()
+	k := fault{Fault: api.Fault{Level: "warn", Message: r.Message}, first: now, last: now}
+	if r.Level >= slog.LevelError {
+		k.Level = "error"
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "err":
+			k.Detail = clip(fmt.Sprint(a.Value.Any()))
+		case "do":
+			k.Do = a.Value.String()
+		}
+		return true
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := slices.IndexFunc(f.kept, func(o fault) bool { return o.Message == k.Message && o.Level == k.Level }); i >= 0 {
+		k.Count, k.first = f.kept[i].Count, f.kept[i].first
+		f.kept = slices.Delete(f.kept, i, i+1)
+	} else if len(f.kept) == faultsKept {
+		f.kept = slices.Delete(f.kept, 0, 1)
+	}
+	k.Count++
+	f.kept = append(f.kept, k)
+}
+
+// clip cuts a text short, between two characters.
+func clip(text string) string {
+	if len(text) <= detailBytes {
+		return text
+	}
+	cut := detailBytes
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}
+
+// handler writes to another handler, and remembers what is a fault, also when the other is not to have it.
+func (f *faults) handler(next slog.Handler) slog.Handler { return faultHandler{next, f} }
+
+type faultHandler struct {
+	next   slog.Handler
+	faults *faults
+}
+
+func (h faultHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn || h.next.Enabled(ctx, level)
+}
+
+func (h faultHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		h.faults.add(r)
+	}
+	if !h.next.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.next.Handle(ctx, r)
+}
+
+func (h faultHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return faultHandler{h.next.WithAttrs(attrs), h.faults}
+}
+
+func (h faultHandler) WithGroup(name string) slog.Handler {
+	return faultHandler{h.next.WithGroup(name), h.faults}
+}

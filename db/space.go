@@ -1,0 +1,78 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Space says where the bytes of an index are while it is open, and how many more fit beside them.
+type Space struct {
+	Database int64   // bytes of weft.db
+	WAL      int64   // of its write-ahead log
+	Segments int64   // of the segment files
+	Levels   []Level // the segments by level; a level without files is there too
+
+	LogOldest, LogNewest uint64 // rows of the log; 0: none
+	Unsealed             int64  // rows that no segment has
+
+	Free, Total int64 // bytes of the file system, those that only root may use left out of Free; 0 and 0: not known
+}
+
+// Level sums up the segments that went through as many merges.
+type Level struct {
+	Files int
+	Links int64
+	Bytes int64
+}
+
+// Written is about how many bytes were written for those of the segments: a segment of level n was written n + 1 times, once
+// sealed and n times merged.
+func (s *Space) Written() int64 {
+	n := int64(0)
+	for level, l := range s.Levels {
+		n += l.Bytes * int64(level+1)
+	}
+	return n
+}
+
+// Space looks at the files. It costs three system calls and a look-up of the log's ends.
+func (s *Store) Space(ctx context.Context) (Space, error) {
+	v := s.acquire()
+	defer s.release(v)
+	var sp Space
+	for _, f := range v.files.files {
+		for len(sp.Levels) <= f.Level {
+			sp.Levels = append(sp.Levels, Level{})
+		}
+		l := &sp.Levels[f.Level]
+		l.Files, l.Links, l.Bytes = l.Files+1, l.Links+f.Links, l.Bytes+f.Bytes
+		sp.Segments += f.Bytes
+	}
+	sp.Unsealed = int64(v.seq - v.sealed)
+	var err error
+	if sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx); err != nil {
+		return Space{}, err
+	}
+	for _, file := range []struct {
+		path string
+		into *int64
+	}{{filepath.Join(s.cfg.Dir, "weft.db"), &sp.Database}, {s.wal.path, &sp.WAL}} {
+		info, err := os.Stat(file.path)
+		switch {
+		case err == nil:
+			*file.into = info.Size()
+		case !errors.Is(err, fs.ErrNotExist): // a WAL that is not there yet has no bytes
+			return Space{}, fmt.Errorf("db: look at a file's size: %w", err)
+		}
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.cfg.Dir, &fs); err == nil {
+		sp.Free, sp.Total = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
+	}
+	return sp, nil
+}
