@@ -85,7 +85,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	defer func() { _ = os.Remove(staged) }() // gone when it is in place
-	r.tell("checking weft.db", 0, 0)
+	r.tell("check of weft.db", 0, 0)
 	m, err := inspect(ctx, staged)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)

@@ -140,7 +140,7 @@ func (x *verification) run(ctx context.Context) error {
 	if err := x.restore(ctx, client, dir, path); err != nil {
 		return err
 	}
-	x.bar.tell("checking weft.db", 0, 0)
+	x.bar.tell("check of weft.db", 0, 0)
 	m, err := inspect(ctx, path)
 	if err != nil {
 		return err
@@ -214,7 +214,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		}
 	}
 	files = slices.DeleteFunc(files, func(f File) bool { return slices.ContainsFunc(x.have, f.same) })
-	x.bar.tell("other files of weft.db", 0, sumBytes(files))
+	x.bar.tell("other files", 0, sumBytes(files))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for _, f := range files {
@@ -229,7 +229,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 			case err != nil:
 				return err
 			}
-			x.bar.tell("other files of weft.db", f.Bytes, 0)
+			x.bar.tell("other files", f.Bytes, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			x.v.Files, x.v.ReadBytes = x.v.Files+1, x.v.ReadBytes+f.Bytes

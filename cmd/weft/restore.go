@@ -182,7 +182,9 @@ func transferBar(p replica.Progress, took time.Duration) string {
 	if p.All > 0 {
 		share = min(float64(p.Done)/float64(p.All), 1)
 	}
-	full := int(share * barWidth)
-	return fmt.Sprintf("[%s%s] %5.1f%%  %s of %s  %s/s  %.16s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		100*share, size(p.Done), size(p.All), size(int64(float64(p.Done)/max(took.Seconds(), 0.001))), p.What)
+	const width = 20
+	full := int(share * width)
+	part, _, _ := strings.Cut(p.What, "/")
+	return fmt.Sprintf("[%s%s] %5.1f%%  %s of %s  %s/s  %.16s", strings.Repeat("#", full), strings.Repeat(".", width-full),
+		100*share, size(p.Done), size(p.All), size(int64(float64(p.Done)/max(took.Seconds(), 0.001))), part)
 }
