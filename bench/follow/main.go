@@ -204,7 +204,7 @@ func write(ctx context.Context, c replica.Config, dir string, events []db.Event,
 	if err := apply(2 * *rate); err != nil {
 		return nil, nil, err
 	}
-	for rep.Status().DurableSeq == 0 {
+	for rep.Status().DurableLogSeq == 0 {
 		select {
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
