@@ -44,6 +44,13 @@ type Config struct {
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
 	Checkpoint Rule
+	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
+	// they leave as it is gives cause for a warning.
+	Replicator bool
+	// Keep is called with the path of each new segment before the transaction that enters it begins, and says when it has
+	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
+	// seal or the merge, and stops writing. Nil: nobody is called.
+	Keep func(path string, merged bool) error
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -180,6 +187,11 @@ func (s *Store) open() (err error) {
 	s.writer.SetMaxOpenConns(1)
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
+	}
+	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {
+		if err := persistWAL(context.Background(), s.writer); err != nil {
+			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
+		}
 	}
 	s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
 	if err != nil {

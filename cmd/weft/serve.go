@@ -24,8 +24,13 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
 			"follows the public server from now on. When it is started again it goes on where it was. Servers that speak\n" +
 			"only v1 work too, without an archive and without resyncs.\n\n" +
-			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints and closes.\n" +
-			"A second signal ends it at once; nothing that was committed is lost.",
+			"With --replicate litestream.yml, or a litestream.yml in the data directory, it keeps a copy of everything in a bucket, in\n" +
+			"another directory or on another host, which weft restore and stock Litestream restore. Where the data directory is\n" +
+			"empty and there is a copy, it begins by restoring it.\n\n" +
+			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints, sends the rest to the\n" +
+			"replica and closes. A second signal ends it at once; nothing that was committed is lost.\n\n" +
+			"Exit code: 0 it ended in order, 1 it failed, 2 it was called wrongly, 3 it ended in order and the replica doesn't have\n" +
+			"all: the next start on this disk sends the rest.",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{
 				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: []string{defaultJetstream},
@@ -45,7 +50,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			},
 			&cli.StringFlag{
 				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
-				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where a replicator does it",
+				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where another process does it; with --replicate, when to warn of a WAL that grows",
 			},
 			&cli.DurationFlag{
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
@@ -63,7 +68,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
 			},
-		}, append(sliceFlags(), commonFlags()...)...),
+		}, slices.Concat(replicateFlags(), sliceFlags(), commonFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
@@ -99,6 +104,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			replicate, err := replicationOf(cmd)
+			if err != nil {
+				return err
+			}
 			logger, err := newLogger(cmd, stderr)
 			if err != nil {
 				return err
@@ -109,17 +118,23 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				from:       from,
 				data:       cmd.String("data"),
 				checkpoint: checkpoint,
-				window:     cmd.Duration("replay-window"),
-				bodies:     bodies,
-				cache:      cache,
-				slice:      slice,
-				keeps:      keeps,
-				change:     change,
-				yes:        cmd.Bool("yes"),
-				stderr:     stderr,
-				listen:     cmd.String("listen"),
-				metrics:    cmd.String("metrics-listen"),
-				didWeb:     cmd.String("did-web"),
+				ruleGiven:  cmd.IsSet("checkpoint"),
+				replica:    replicate,
+
+				replicaAlarm: cmd.Duration("replica-alarm"),
+				verifyEvery:  cmd.Duration("verify-every"),
+
+				window:  cmd.Duration("replay-window"),
+				bodies:  bodies,
+				cache:   cache,
+				slice:   slice,
+				keeps:   keeps,
+				change:  change,
+				yes:     cmd.Bool("yes"),
+				stderr:  stderr,
+				listen:  cmd.String("listen"),
+				metrics: cmd.String("metrics-listen"),
+				didWeb:  cmd.String("did-web"),
 
 				addressHeader: cmd.String("address-header"),
 				perAddress:    cmd.Int("subscribers"),
