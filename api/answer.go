@@ -85,7 +85,8 @@ func (s *server) inTurn(ctx context.Context, r *http.Request, heavy bool, f func
 func (p *params) isHeavy() bool {
 	switch p.def.Path {
 	case "/", "/links", "/links/count", "/links/count/distinct-dids",
-		"/xrpc/blue.microcosm.links.getBacklinksCount", "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks":
+		"/xrpc/blue.microcosm.links.getBacklinksCount", "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks",
+		"/xrpc/dev.weft.links.getTimeline", "/xrpc/dev.weft.links.getRecordLinks":
 		return len(p.raw["did"])+len(p.raw["from_dids"]) > 0
 	}
 	return true

@@ -28,7 +28,7 @@ func TestHead(t *testing.T) {
 		if def := definitions.At(path); streams[path] || def != nil && def.Method() != http.MethodGet {
 			continue
 		}
-		target := srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x", "did", alice)
+		target := srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x", "did", alice, "rkey", "self")
 		got, err := client.Get(target)
 		if err != nil {
 			t.Fatal(err)

@@ -58,6 +58,10 @@ type Store interface {
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source.
 	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// Timeline counts the links to a target by time.
+	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
+	// RecordLinks lists what a record links to.
+	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
 	// Bodies gives the content of up to db.MaxBodies records, the zero Body where it isn't kept.
 	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 	// The log, which the streams read.
@@ -150,6 +154,8 @@ func (s *server) answers() map[string]func(context.Context, *params) (any, error
 		"/xrpc/dev.weft.links.batchCounts":         s.batchCounts,
 		"/xrpc/dev.weft.links.getAccountBacklinks": s.getAccountBacklinks,
 		"/xrpc/dev.weft.links.getAccountCounts":    s.getAccountCounts,
+		"/xrpc/dev.weft.links.getTimeline":         s.getTimeline,
+		"/xrpc/dev.weft.links.getRecordLinks":      s.getRecordLinks,
 
 		"/links":                     s.links,
 		"/links/distinct-dids":       s.linksDistinctDIDs,

@@ -137,6 +137,33 @@ func (f fake) AccountSources(_ context.Context, did string) ([]db.AccountCount, 
 	return counts, nil
 }
 
+// Timeline is in spans of a second, as the links are, from the first one on.
+func (f fake) Timeline(_ context.Context, q db.TimelineQuery) (db.Timeline, error) {
+	t := db.Timeline{Lists: make([]db.TimelineList, len(q.Sources))}
+	for i, src := range q.Sources {
+		for _, l := range slices.Backward(f.find(db.ListQuery{Target: q.Target, Source: src, Since: q.Since, Until: q.Until})) {
+			t.FromUS, t.StepUS = timeOf(0), 1_000_000
+			at := slices.Index(f, l)
+			for len(t.Lists[i].Counts) <= at {
+				t.Lists[i].Counts = append(t.Lists[i].Counts, 0)
+			}
+			t.Lists[i].Counts[at]++
+			t.Lists[i].Total++
+		}
+	}
+	return t, nil
+}
+
+func (f fake) RecordLinks(_ context.Context, r db.Record) ([]db.Link, error) {
+	var links []db.Link
+	for _, l := range f {
+		if l.Record == r {
+			links = append(links, db.Link{Path: l.path, Target: l.target})
+		}
+	}
+	return links, nil
+}
+
 func (f fake) DIDs(_ context.Context, q db.ListQuery) (db.Page[string], error) {
 	q.Reverse = true
 	var dids []string

@@ -80,6 +80,11 @@ func TestGolden(t *testing.T) {
 		{"weft-getAccountCounts", full, 200, own("getAccountCounts", "did", alice)},
 		{"weft-getAccountCounts-zero", full, 200, own("getAccountCounts", "did", "did:plc:nobody")},
 
+		{"weft-getTimeline", full, 200, own("getTimeline", "subject", post, "source", like, "source", listitem)},
+		{"weft-getTimeline-zero", full, 200, own("getTimeline", "subject", nowhere, "source", like)},
+		{"weft-getRecordLinks", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "3ki1")},
+		{"weft-getRecordLinks-zero", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "none")},
+
 		{"index", full, 200, "/"},
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},

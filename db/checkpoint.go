@@ -144,10 +144,13 @@ func every(interval time.Duration, closed <-chan struct{}, do func()) {
 }
 
 // Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
-// replicator holds the WAL.
+// replicator holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
 	return s.checkpoint()
 }
 

@@ -13,23 +13,23 @@ import (
 
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
-	Instance string
-	Segments []ManifestFile // oldest first
-	Whole    bool           // the log begins with its first row: segments that are missing are made from it again
-	LastSeq  uint64         // the newest log row there ever was; 0: none
-	LastUS   int64          // time of the newest one that is there, microseconds since 1970; 0: none
+	Instance string         `json:"instance"`
+	Segments []ManifestFile `json:"-"`         // oldest first
+	Whole    bool           `json:"log_whole"` // it begins with its first row: segments that are missing are made from it again
+	LastSeq  uint64         `json:"log_seq"`   // the newest log row there ever was; 0: none
+	LastUS   int64          `json:"log_us"`    // time of the newest one that is there, microseconds since 1970; 0: none
 }
 
 // ManifestFile is a file that belongs into the directory segments.
 type ManifestFile struct {
-	File     string `db:"file"`
-	Bytes    int64  `db:"bytes"`
-	Checksum string `db:"checksum"` // SHA-256, in hexadecimal
-	FromSeq  uint64 `db:"from_seq"`
-	ToSeq    uint64 `db:"to_seq"`
-	Links    int64  `db:"links"`
+	File     string `db:"file" json:"file"`
+	Bytes    int64  `db:"bytes" json:"bytes"`
+	Checksum string `db:"checksum" json:"checksum"` // SHA-256, in hexadecimal
+	FromSeq  uint64 `db:"from_seq" json:"from_seq"`
+	ToSeq    uint64 `db:"to_seq" json:"to_seq"`
+	Links    int64  `db:"links" json:"links"`
 
-	CreatedUS int64 `db:"created_us"` // when it was written, microseconds since 1970
+	CreatedUS int64 `db:"created_us" json:"created_us"` // when it was written, microseconds since 1970
 }
 
 // ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored. One of

@@ -180,6 +180,37 @@ func (x index) AccountSources(ctx context.Context, did string) ([]db.AccountCoun
 	return counts, err
 }
 
+func (x index) Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error) {
+	v := url.Values{"subject": {q.Target}, "spans": {strconv.Itoa(q.Most)}}
+	for _, s := range q.Sources {
+		v.Add("source", s.Collection+":"+bare(s.Path))
+	}
+	span(v, q.Since, q.Until)
+	var a struct {
+		From    time.Time
+		Seconds int64
+		Sources []db.TimelineList
+	}
+	err := x.get(ctx, own+"getTimeline", v, &a)
+	t := db.Timeline{StepUS: a.Seconds * 1_000_000, Lists: a.Sources}
+	if !a.From.IsZero() {
+		t.FromUS = a.From.UnixMicro()
+	}
+	return t, err
+}
+
+func (x index) RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error) {
+	var a struct {
+		Links []struct{ Source, Subject string }
+	}
+	err := x.get(ctx, own+"getRecordLinks", url.Values{"did": {r.DID}, "collection": {r.Collection}, "rkey": {r.Rkey}}, &a)
+	var links []db.Link
+	for _, l := range a.Links {
+		links = append(links, db.Link{Path: sourceOf(l.Source).Path, Target: l.Subject})
+	}
+	return links, err
+}
+
 // sourceOf reads a source as weft writes it.
 func sourceOf(text string) db.Source {
 	collection, path, _ := strings.Cut(text, ":")

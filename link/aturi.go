@@ -16,7 +16,7 @@ func appendAtURI(dst []byte, rest string) ([]byte, bool) {
 	switch {
 	case ValidDID(authority):
 		dst = append(dst, authority...)
-	case validHandle(authority):
+	case ValidHandle(authority):
 		dst = append(dst, authority...)
 		lower(dst[from:])
 	default:

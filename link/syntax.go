@@ -66,9 +66,9 @@ func ValidRecordKey(s string) bool {
 	return true
 }
 
-// validHandle reports whether s has the syntax of a handle: a domain name of at least two labels and at most 253 bytes,
+// ValidHandle reports whether s has the syntax of a handle: a domain name of at least two labels and at most 253 bytes,
 // the last of which begins with a letter.
-func validHandle(s string) bool {
+func ValidHandle(s string) bool {
 	return len(s) <= maxHandle && domain(s) && letter(s[strings.LastIndexByte(s, '.')+1])
 }
 

@@ -46,7 +46,7 @@ func TestInteropSyntax(t *testing.T) {
 		{"did", ValidDID},
 		{"nsid", ValidNSID},
 		{"recordkey", ValidRecordKey},
-		{"handle", validHandle},
+		{"handle", ValidHandle},
 		{"tid", func(s string) bool { _, ok := ParseTID(s); return ok }},
 		{"aturi", isKind(AtURI)},
 		{"uri", func(s string) bool { _, kind := Parse(s); return kind != None }},

@@ -41,7 +41,7 @@ func readFile(ctx context.Context, client litestream.ReplicaClient, sub string, 
 	defer func() { _ = s.Close() }()
 	err := readLTX(s, f.Bytes, func(h ltx.Header) error {
 		if h.MinTXID != f.Min || h.MaxTXID != f.Max {
-			return fmt.Errorf("%w: it holds the transactions %d to %d", errDamaged, h.MinTXID, h.MaxTXID)
+			return fmt.Errorf("%w: it holds the transactions %s to %s", errDamaged, h.MinTXID, h.MaxTXID)
 		}
 		return begin(h)
 	}, page)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -271,7 +270,7 @@ func TestRestoreDamaged(t *testing.T) {
 			if tc.still == 0 {
 				return
 			}
-			if !strings.Contains(err.Error(), "--txid "+ltxNumber(tc.still)+" ") {
+			if !strings.Contains(err.Error(), "--txid "+tc.still.String()+" ") {
 				t.Errorf("it doesn't name transaction %d: %v", tc.still, err)
 			}
 			if _, err := Restore(t.Context(), cfg, dir, RestoreOptions{Target: Target{TXID: tc.still}}); err != nil {
@@ -281,5 +280,3 @@ func TestRestoreDamaged(t *testing.T) {
 		})
 	}
 }
-
-func ltxNumber(t ltx.TXID) string { return strconv.FormatUint(uint64(t), 10) }

@@ -81,8 +81,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 			}
 			r.tell("segments/"+s.File, s.Bytes, 0)
 			r.mu.Lock()
-			r.result.Read += n
-			r.mu.Unlock()
+			defer r.mu.Unlock()
+			r.result.Read, r.fetched = r.result.Read+n, append(r.fetched, s.File)
 			return nil
 		})
 	}

@@ -16,8 +16,8 @@ import (
 // StoredSegment is a segment that a manifest names, and what the replica has of it.
 type StoredSegment struct {
 	db.ManifestFile
-	Stored int64 // bytes in the replica; 0: it is missing
-	There  bool  // it is in the data directory, with the right length
+	Stored int64 `json:"stored_bytes"` // in the replica; 0: it is missing
+	There  bool  `json:"-"`            // it is in the data directory, with the right length
 }
 
 // Plan is what a restore would do.
@@ -101,30 +101,33 @@ func storedSegments(ctx context.Context, src Source, m *db.Manifest) ([]StoredSe
 
 // Level is what a replica has of one level.
 type Level struct {
-	Level    int      `json:"level"` // 0: as uploaded, 1 to 8: merged, 9: snapshots
-	Files    int      `json:"files"`
-	Bytes    int64    `json:"bytes"`
-	Min, Max ltx.TXID // transactions of the oldest and of the newest file
-	From, To time.Time
+	Level int       `json:"level"` // 0: as uploaded, 1 to 8: merged, 9: snapshots
+	Files int       `json:"files"`
+	Bytes int64     `json:"bytes"`
+	Min   ltx.TXID  `json:"min_txid"` // the first transaction of the oldest file
+	Max   ltx.TXID  `json:"max_txid"` // the last one of the newest
+	From  time.Time `json:"from"`     // the last transaction of the oldest file
+	To    time.Time `json:"to"`
 }
 
 // Listing is what lies in a replica.
 type Listing struct {
-	Levels    []Level // those with files, the snapshots last
-	Snapshots []File  // oldest first
-	Spans     []Span  // what can be restored, oldest first
-	Gaps      []Hole  // between files of one level: no harm where another level bridges them
+	Levels    []Level `json:"levels"`     // those with files, the snapshots last
+	Snapshots []File  `json:"snapshots"`  // oldest first
+	Spans     []Span  `json:"restorable"` // oldest first
+	Gaps      []Hole  `json:"gaps"`       // between files of one level: no harm where another level bridges them
 
-	// As of the newest transaction of the newest span.
-	Manifest      *db.Manifest
-	DatabaseBytes int64
-	Segments      []StoredSegment
+	// As of the newest transaction of the newest span; not there where nothing can be restored.
+	Manifest      *db.Manifest    `json:"newest,omitempty"`
+	DatabaseBytes int64           `json:"database_bytes,omitempty"`
+	Segments      []StoredSegment `json:"segments,omitempty"`
 }
 
 // Hole is a span that a level lacks between two of its files.
 type Hole struct {
-	Level    int
-	From, To ltx.TXID // both inclusive
+	Level int      `json:"level"`
+	From  ltx.TXID `json:"from_txid"` // both inclusive
+	To    ltx.TXID `json:"to_txid"`
 }
 
 // List says what lies in a replica. ErrEmpty: nothing.

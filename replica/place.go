@@ -74,7 +74,7 @@ func (r *restore) putAside(aside string, m *db.Manifest) error {
 		return err
 	}
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".weft" {
+		if filepath.Ext(e.Name()) != ".weft" || slices.Contains(r.fetched, e.Name()) {
 			continue
 		}
 		r.at("aside segment")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/benbjohnson/litestream"
@@ -24,10 +25,11 @@ const snapshotLevel = litestream.SnapshotLevel
 // File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it makes it that as of
 // Max; one whose Min is 1 needs no database before.
 type File struct {
-	Level    int // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
-	Min, Max ltx.TXID
-	Bytes    int64
-	Time     time.Time // of transaction Max, to the millisecond
+	Level int       `json:"level"` // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
+	Min   ltx.TXID  `json:"min_txid"`
+	Max   ltx.TXID  `json:"max_txid"`
+	Bytes int64     `json:"bytes"`
+	Time  time.Time `json:"time"` // of transaction Max, to the millisecond
 }
 
 func (f File) String() string {
@@ -72,6 +74,15 @@ func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 	return slices.Concat(levels[:]...), nil
 }
 
+// ParseTXID reads a transaction as Litestream writes them, in hexadecimal; zeros in front may be left out.
+func ParseTXID(text string) (ltx.TXID, error) {
+	n, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("a transaction is up to 16 hexadecimal digits, such as 00000000000004d2, not %q", text)
+	}
+	return ltx.TXID(n), nil
+}
+
 // Target is the moment to go back to; the zero Target is the newest one.
 type Target struct {
 	TXID ltx.TXID  // 0: any
@@ -86,16 +97,18 @@ func (t Target) allows(f File) bool {
 // Span is transactions between which the replica can bring the database back at Points moments, the first and the last among
 // them.
 type Span struct {
-	From, To         ltx.TXID
-	FromTime, ToTime time.Time
-	Points           int
+	From     ltx.TXID  `json:"from_txid"`
+	To       ltx.TXID  `json:"to_txid"`
+	FromTime time.Time `json:"from"`
+	ToTime   time.Time `json:"to"`
+	Points   int       `json:"points"`
 }
 
 func (s Span) String() string {
 	if s.From == s.To {
-		return fmt.Sprintf("transaction %d (%s)", s.To, stamp(s.ToTime))
+		return fmt.Sprintf("transaction %s (%s)", s.To, stamp(s.ToTime))
 	}
-	return fmt.Sprintf("transactions %d to %d (%s to %s)", s.From, s.To, stamp(s.FromTime), stamp(s.ToTime))
+	return fmt.Sprintf("transactions %s to %s (%s to %s)", s.From, s.To, stamp(s.FromTime), stamp(s.ToTime))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -137,7 +150,7 @@ func (e *GapError) Error() string {
 	if !e.After.IsZero() {
 		between = fmt.Sprintf("between %s and %s", stamp(e.After), stamp(e.Before))
 	}
-	return fmt.Sprintf("no file of the replica has the transactions %d to %d, %s: %s", e.From, e.To, between, remains(e.Spans))
+	return fmt.Sprintf("no file of the replica has the transactions %s to %s, %s: %s", e.From, e.To, between, remains(e.Spans))
 }
 
 // PointError says that a target is no moment that the replica has.
@@ -163,7 +176,7 @@ func remains(s []Span) string {
 		}
 		text += span.String()
 	}
-	return fmt.Sprintf("%s; --txid %d gives the newest of it", text, s[len(s)-1].To)
+	return fmt.Sprintf("%s; --txid %s gives the newest of it", text, s[len(s)-1].To)
 }
 
 // chain picks the fewest files that lead to a target, in the order in which they are applied. To take the file that reaches
@@ -204,7 +217,7 @@ func chain(files []File, t Target) ([]File, error) {
 	case len(picked) == 0:
 		return nil, &PointError{fmt.Sprintf("the replica has nothing of before %s", t), spans(files)}
 	case t.TXID != 0 && reach != t.TXID:
-		return nil, &PointError{fmt.Sprintf("the replica can't stop at transaction %d, which is newer than it, or merged with those around it", t.TXID), spans(files)}
+		return nil, &PointError{fmt.Sprintf("the replica can't stop at transaction %s, which is newer than it, or merged with those around it", t.TXID), spans(files)}
 	}
 	return picked, nil
 }
@@ -212,7 +225,7 @@ func chain(files []File, t Target) ([]File, error) {
 func (t Target) String() string {
 	switch {
 	case t.TXID != 0:
-		return fmt.Sprintf("transaction %d", t.TXID)
+		return fmt.Sprintf("transaction %s", t.TXID)
 	case !t.Time.IsZero():
 		return stamp(t.Time)
 	}

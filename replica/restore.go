@@ -59,8 +59,9 @@ type restore struct {
 	o      RestoreOptions
 	result *Restored
 
-	mu sync.Mutex // guards p
-	p  Progress
+	mu      sync.Mutex // guards what follows, and result while segments are fetched
+	p       Progress
+	fetched []string // segments that were not there
 }
 
 // Restore brings weft.db and the segments that it names back into a data directory: under other names first, then verified,
@@ -84,7 +85,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	defer func() { _ = os.Remove(staged) }() // gone when it is in place
-	r.tell("checking weft.db", 0, 0)
+	r.tell("check of weft.db", 0, 0)
 	m, err := inspect(ctx, staged)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)

@@ -3,7 +3,9 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 type VerifierConfig struct {
 	Source       Source                // the replica. Required.
 	Every        time.Duration         // between two verifications, and before the first. Required.
-	Scratch      string                // as VerifyOptions has it
+	Scratch      string                // as VerifyOptions has it; a directory for this alone, which is emptied at the start
 	SegmentBytes int64                 // as VerifyOptions has it
 	Instance     string                // whose replica it is; empty: any
 	Reached      func() ltx.TXID       // the newest transaction that was uploaded; nil: not known
@@ -68,6 +70,9 @@ func (v *Verifier) Last() *Verification { return v.last.Load() }
 // Run verifies until ctx ends. The first time is a whole interval after the start: there is little to verify before, and a weft
 // that is started again and again would do nothing else.
 func (v *Verifier) Run(ctx context.Context) error {
+	if err := v.clear(); err != nil {
+		return fmt.Errorf("replica: clear the scratch place: %w", err)
+	}
 	ticker := time.NewTicker(v.cfg.Every)
 	defer ticker.Stop()
 	for {
@@ -88,6 +93,14 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 }
 
+// clear empties the scratch place: a kill leaves a database there.
+func (v *Verifier) clear() error {
+	if v.cfg.Scratch == "" {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(v.cfg.Scratch), os.Mkdir(v.cfg.Scratch, 0o755))
+}
+
 func (v *Verifier) note(r *Verification) {
 	v.last.Store(r)
 	v.done.WithLabelValues(string(r.Outcome)).Inc()
@@ -95,7 +108,7 @@ func (v *Verifier) note(r *Verification) {
 	case OK:
 		v.okAt.Set(float64(r.EndedAt.Unix()))
 		v.behind.Set(r.AgeSeconds)
-		v.cfg.Logger.Info("the replica is verified", "txid", uint64(r.TXID), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
+		v.cfg.Logger.Info("the replica is verified", "txid", r.TXID.String(), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
 			"segments", r.Segments, "segments_read", r.SegmentsRead, "bytes", r.ReadBytes, "seconds", r.TookSeconds)
 	case Failed:
 		v.cfg.Logger.Error("the replica can't be trusted", "err", errors.Join(faults(r)...),

@@ -140,7 +140,7 @@ func (x *verification) run(ctx context.Context) error {
 	if err := x.restore(ctx, client, dir, path); err != nil {
 		return err
 	}
-	x.bar.tell("checking weft.db", 0, 0)
+	x.bar.tell("check of weft.db", 0, 0)
 	m, err := inspect(ctx, path)
 	if err != nil {
 		return err
@@ -189,7 +189,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = last.Max, last.Time, len(a.files), a.read
 	x.have = append(x.have, a.files...)
 	if last.Max < x.o.Reached {
-		x.fault(fmt.Errorf("transaction %d was uploaded, and the replica ends at %d", x.o.Reached, last.Max))
+		x.fault(fmt.Errorf("transaction %s was uploaded, and the replica ends at %s", x.o.Reached, last.Max))
 	}
 	return nil
 }
@@ -209,12 +209,12 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		still := holes(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("level %d has no file with the transactions %d to %d, and others before and after them", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d has no file with the transactions %s to %s, and others before and after them", h.Level, h.From, h.To))
 			}
 		}
 	}
 	files = slices.DeleteFunc(files, func(f File) bool { return slices.ContainsFunc(x.have, f.same) })
-	x.bar.tell("other files of weft.db", 0, sumBytes(files))
+	x.bar.tell("other files", 0, sumBytes(files))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for _, f := range files {
@@ -229,7 +229,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 			case err != nil:
 				return err
 			}
-			x.bar.tell("other files of weft.db", f.Bytes, 0)
+			x.bar.tell("other files", f.Bytes, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			x.v.Files, x.v.ReadBytes = x.v.Files+1, x.v.ReadBytes+f.Bytes

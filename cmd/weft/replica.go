@@ -106,29 +106,29 @@ func printJSON(w io.Writer, v any) error {
 // printListing prints what lies in a replica.
 func printListing(w io.Writer, where string, l *replica.Listing) {
 	fmt.Fprintf(w, "%s\n", where)
-	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-23s %s\n", "level", "files", "bytes", "transactions", "newest of the oldest and of the newest file")
+	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "newest of the oldest and of the newest file")
 	for _, v := range l.Levels {
 		name := strconv.Itoa(v.Level)
 		if v.Level == 9 {
 			name = "snapshots"
 		}
-		fmt.Fprintf(w, "  %-9s %6s %10s  %-23s %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes), fmt.Sprintf("%d-%d", v.Min, v.Max), clock(v.From), clock(v.To))
+		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes), fmt.Sprintf("%s-%s", v.Min, v.Max), clock(v.From), clock(v.To))
 	}
 	if len(l.Snapshots) > 0 {
 		fmt.Fprintf(w, "\nSnapshots\n")
 	}
 	for _, f := range l.Snapshots {
-		fmt.Fprintf(w, "  %s  %10s  up to transaction %d\n", clock(f.Time), size(f.Bytes), f.Max)
+		fmt.Fprintf(w, "  %s  %10s  up to transaction %s\n", clock(f.Time), size(f.Bytes), f.Max)
 	}
 	fmt.Fprintf(w, "\nWhat can be restored\n")
 	for _, s := range l.Spans {
-		fmt.Fprintf(w, "  %s to %s, transactions %d to %d, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To, count(int64(s.Points), "moment"))
+		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To, count(int64(s.Points), "moment"))
 	}
 	if len(l.Spans) == 0 {
 		fmt.Fprintf(w, "  nothing, as there is no snapshot\n")
 	}
 	for _, g := range l.Gaps {
-		fmt.Fprintf(w, "  level %d lacks the transactions %d to %d, though it has others before and after them\n", g.Level, g.From, g.To)
+		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, though it has others before and after them\n", g.Level, g.From, g.To)
 	}
 	if l.Manifest == nil {
 		return

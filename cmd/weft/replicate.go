@@ -98,7 +98,7 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 	}
 	metrics.MustRegister(newReplicaMetrics(r.replicator))
 	if s.verifyEvery > 0 {
-		r.verifier = replica.NewVerifier(replica.VerifierConfig{Source: r.cfg, Every: s.verifyEvery, Reached: r.replicator.Reached, Logger: s.logger, Metrics: metrics})
+		r.verifier = replica.NewVerifier(replica.VerifierConfig{Source: r.cfg, Every: s.verifyEvery, Scratch: filepath.Join(s.data, "verify"), Reached: r.replicator.Reached, Logger: s.logger, Metrics: metrics})
 	}
 	return r, nil
 }

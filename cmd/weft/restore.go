@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/superfly/ltx"
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/replica"
@@ -35,9 +34,9 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "timestamp", Sources: variable("TIMESTAMP"),
 				Usage: "as of the last transaction before this `TIME`, such as 2026-11-20T12:00:00Z",
 			},
-			&cli.Uint64Flag{
+			&cli.StringFlag{
 				Name: "txid", Sources: variable("TXID"),
-				Usage: "as of the transaction `N`, as weft replica list counts them",
+				Usage: "as of the transaction `TXID`, in hexadecimal as weft replica list has it",
 			},
 			&cli.BoolFlag{
 				Name: "plan", Sources: variable("PLAN"),
@@ -53,14 +52,9 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			target := replica.Target{TXID: ltx.TXID(cmd.Uint64("txid"))}
-			if text := cmd.String("timestamp"); text != "" {
-				if target.Time, err = time.Parse(time.RFC3339Nano, text); err != nil {
-					return &usageError{"restore", fmt.Errorf("--timestamp is a time such as 2026-11-20T12:00:00Z, not %q", text)}
-				}
-				if target.TXID != 0 {
-					return &usageError{"restore", errors.New("--timestamp and --txid both say which moment: leave one out")}
-				}
+			target, err := targetOf(cmd.String("timestamp"), cmd.String("txid"))
+			if err != nil {
+				return &usageError{"restore", err}
 			}
 			if cmd.Bool("plan") {
 				p, err := replica.MakePlan(ctx, cfg, dir, target)
@@ -86,16 +80,34 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
+// targetOf is the moment that the flags name.
+func targetOf(timestamp, txid string) (t replica.Target, err error) {
+	if timestamp != "" && txid != "" {
+		return t, errors.New("--timestamp and --txid both say which moment: leave one out")
+	}
+	if timestamp != "" {
+		if t.Time, err = time.Parse(time.RFC3339Nano, timestamp); err != nil {
+			return t, fmt.Errorf("--timestamp is a time such as 2026-11-20T12:00:00Z, not %q", timestamp)
+		}
+	}
+	if txid != "" {
+		if t.TXID, err = replica.ParseTXID(txid); err != nil {
+			return t, fmt.Errorf("--txid: %w", err)
+		}
+	}
+	return t, nil
+}
+
 func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
-	fmt.Fprintf(w, "%s, as of transaction %d at %s\n", where, p.TXID, clock(p.Time))
+	fmt.Fprintf(w, "%s, as of transaction %s at %s\n", where, p.TXID, clock(p.Time))
 	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, thousands(int64(p.Manifest.LastSeq)), logMoment(p.Manifest.LastUS))
-	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-23s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)), "file"), "level", "transactions", "bytes", "up to")
+	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)), "file"), "level", "transactions", "bytes", "up to")
 	for _, f := range p.Files {
 		level := fmt.Sprint(f.Level)
 		if f.Level == 9 {
 			level = "snapshot"
 		}
-		fmt.Fprintf(w, "  %-9s %-23s %10s  %s\n", level, fmt.Sprintf("%d-%d", f.Min, f.Max), size(f.Bytes), clock(f.Time))
+		fmt.Fprintf(w, "  %-9s %-33s %10s  %s\n", level, fmt.Sprintf("%s-%s", f.Min, f.Max), size(f.Bytes), clock(f.Time))
 	}
 	fmt.Fprintf(w, "\nSegments\n")
 	printStored(w, p.Segments)
@@ -111,7 +123,7 @@ func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
 }
 
 func printRestored(w io.Writer, dir string, r *replica.Restored, took time.Duration) {
-	fmt.Fprintf(w, "%s has the index %.8s… as of transaction %d at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
+	fmt.Fprintf(w, "%s has the index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
 	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"), count(int64(r.Segments), "segment"), size(r.SegmentBytes))
 	if r.SegmentsHad > 0 {
 		fmt.Fprintf(w, ", of which %d were there", r.SegmentsHad)
@@ -170,7 +182,9 @@ func transferBar(p replica.Progress, took time.Duration) string {
 	if p.All > 0 {
 		share = min(float64(p.Done)/float64(p.All), 1)
 	}
-	full := int(share * barWidth)
-	return fmt.Sprintf("[%s%s] %5.1f%%  %s of %s  %s/s  %.16s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		100*share, size(p.Done), size(p.All), size(int64(float64(p.Done)/max(took.Seconds(), 0.001))), p.What)
+	const width = 20
+	full := int(share * width)
+	part, _, _ := strings.Cut(p.What, "/")
+	return fmt.Sprintf("[%s%s] %5.1f%%  %s of %s  %s/s  %.16s", strings.Repeat("#", full), strings.Repeat(".", width-full),
+		100*share, size(p.Done), size(p.All), size(int64(float64(p.Done)/max(took.Seconds(), 0.001))), part)
 }

@@ -56,6 +56,14 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
 			},
+			&cli.IntFlag{
+				Name: "cache", Sources: cli.EnvVars("WEFT_CACHE"), Value: db.DefaultCacheBytes >> 20,
+				Usage: "how many MiB of the segments' blocks are kept unpacked in memory; with more, queries of an index that is large answer sooner",
+			},
+			&cli.BoolFlag{
+				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
+				Usage: "find accounts by their handles, and show those on pages: asks DNS, the web and plc.directory, and nothing else depends on it; =false turns it off",
+			},
 			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
@@ -92,6 +100,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			cache, err := cacheOf(cmd)
+			if err != nil {
+				return err
+			}
 			replicate, err := replicationOf(cmd)
 			if err != nil {
 				return err
@@ -114,6 +126,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 
 				window:  cmd.Duration("replay-window"),
 				bodies:  bodies,
+				cache:   cache,
 				slice:   slice,
 				keeps:   keeps,
 				change:  change,
@@ -127,6 +140,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				perAddress:    cmd.Int("subscribers"),
 				rate:          cmd.Int("rate-limit"),
 				accessLog:     cmd.Bool("access-log"),
+				handles:       cmd.Bool("resolve-handles"),
 
 				logger: logger,
 				up: func(url string) {
@@ -189,6 +203,15 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
 	}
 	return bodies, nil
+}
+
+// cacheOf is the size of the cache, in bytes.
+func cacheOf(cmd *cli.Command) (int64, error) {
+	mib := cmd.Int("cache")
+	if mib < 1 || mib > 1<<20 {
+		return 0, &usageError{cmd.Name, fmt.Errorf("--cache is a number of MiB, 1 or more, and was %d", mib)}
+	}
+	return int64(mib) << 20, nil
 }
 
 func noArgs(cmd *cli.Command) error {

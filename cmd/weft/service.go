@@ -21,6 +21,8 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/replica"
+	"weft.dev/weft/web"
+	"weft.dev/weft/web/handles"
 )
 
 // service is a weft that runs: a store, an ingest that fills it and servers that answer from it.
@@ -32,7 +34,8 @@ type service struct {
 	checkpoint db.Rule
 	window     time.Duration // of the log; 0: for ever
 	bodies     db.Bodies
-	ruleGiven  bool // checkpoint is meant, and not a default
+	cache      int64 // bytes
+	ruleGiven  bool  // checkpoint is meant, and not a default
 	listen     string
 
 	replica      *replica.Config // nil: none
@@ -45,6 +48,7 @@ type service struct {
 	perAddress    int    // subscribers of one address; 0: the default
 	rate          int    // requests of one address in a minute; 0: any number
 	accessLog     bool
+	handles       bool // are resolved, for pages
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
@@ -87,7 +91,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg := db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}
+	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}
 	if rep != nil {
 		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
 			return err
@@ -125,7 +129,12 @@ func (s *service) run(ctx context.Context) (err error) {
 	if rep != nil {
 		apiConfig.Replication = rep.status
 	}
-	handler := api.New(apiConfig)
+	answers := api.New(apiConfig)
+	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	if s.handles {
+		page.Names = handles.New(handles.Config{})
+	}
+	pages := web.New(page)
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 
@@ -133,7 +142,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopIngest()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, handler, registry)
+	servers, err := s.serve(g, pages, registry)
 	if err != nil {
 		return err
 	}
@@ -143,12 +152,13 @@ func (s *service) run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
-	s.start(g, "history", func() error { return handler.Watch(streamCtx) })
+	s.start(g, "history", func() error { return answers.Watch(streamCtx) })
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {
 		defer close(streamed)
-		return handler.Run(streamCtx)
+		return answers.Run(streamCtx)
 	})
+	s.start(g, "pages", func() error { return pages.Run(streamCtx) })
 	ingested := make(chan struct{})
 	s.start(g, "ingest", func() error {
 		defer close(ingested)

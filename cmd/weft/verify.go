@@ -87,7 +87,7 @@ func (e *exitError) Unwrap() error { return e.err }
 func printVerification(w io.Writer, where string, v *replica.Verification) {
 	fmt.Fprintf(w, "%s: %s", v.Outcome, where)
 	if v.TXID != 0 {
-		fmt.Fprintf(w, "\n  a restore now gives transaction %d at %s, which is %s old, log row %s", v.TXID, clock(v.Time),
+		fmt.Fprintf(w, "\n  a restore now gives transaction %s at %s, which is %s old, log row %s", v.TXID, clock(v.Time),
 			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), thousands(int64(v.LogSeq)))
 	}
 	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s, %s in %s; scratch: %s\n", count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),

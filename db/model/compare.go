@@ -23,6 +23,8 @@ type Index interface {
 	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
+	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
 	Stats(ctx context.Context) (db.Stats, error)
 }
 
@@ -63,6 +65,9 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 		return err
 	}
 	if err := compareAccounts(ctx, x, lists, depth); err != nil {
+		return err
+	}
+	if err := m.compareRecords(ctx, x); err != nil {
 		return err
 	}
 	if depth.Many {
@@ -120,6 +125,9 @@ func compareList(ctx context.Context, x Index, list List, want []Link, depth Dep
 	}
 	if !depth.Retimed {
 		if err := compareSpans(ctx, x, list, want, page); err != nil {
+			return err
+		}
+		if err := compareTimeline(ctx, x, list, want, page); err != nil {
 			return err
 		}
 	}

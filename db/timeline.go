@@ -1,0 +1,126 @@
+package db
+
+import (
+	"context"
+	"time"
+)
+
+// TimelineQuery asks when a target was linked to.
+type TimelineQuery struct {
+	Target  string // as link.Parse normalises it
+	Sources []Source
+	Since   int64 // only links of this time or later, microseconds since 1970; 0: from the beginning
+	Until   int64 // only links of before this time; 0: to the end
+	Most    int   // spans of time, at least 1
+}
+
+// Timeline counts links by spans of time, which are as long as each other and begin at round times, in UTC.
+type Timeline struct {
+	FromUS int64 // where the first span begins, microseconds since 1970; 0: there are no links
+	StepUS int64 // how long each is
+	Lists  []TimelineList
+}
+
+// TimelineList is the links from one source.
+type TimelineList struct {
+	Total  int64   // all that was asked for
+	Older  int64   // of them, those before the first span
+	Counts []int64 // of them, those in each span
+}
+
+// timelineSteps are the lengths that spans have, in seconds: seconds, minutes, hours, days, weeks, months of four weeks, and years of 52.
+var timelineSteps = []int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400}
+
+// networkBegan is when there were first records on the network, in microseconds: 1 November 2022. A TID of before is made up, and
+// one such link must not press all the others into the last span.
+var networkBegan = time.Date(2022, time.November, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+
+// Timeline counts the links to a target from some sources by time. It adds up the runs' sums: what it costs depends on how many
+// spans are asked for, not on how many links there are.
+func (s *Store) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
+	v := s.acquire()
+	defer s.release(v)
+	t := Timeline{Lists: make([]TimelineList, len(q.Sources))}
+	lists := make([]list, len(q.Sources))
+	known := make([]bool, len(q.Sources))
+	var from, to int64 // times of the first and of the last link
+	for i, source := range q.Sources {
+		l, ok, err := v.list(q.Target, source)
+		if err != nil {
+			return t, err
+		}
+		if !ok {
+			continue
+		}
+		l = l.within(q.Since, q.Until)
+		lists[i], known[i] = l, true
+		if t.Lists[i].Total, err = l.total(); err != nil {
+			return t, err
+		}
+		newest, err := l.end(false)
+		if err != nil {
+			return t, err
+		}
+		oldest, err := v.listOf(l.prefix).within(max(q.Since, networkBegan), q.Until).end(true)
+		if err != nil {
+			return t, err
+		}
+		if to = max(to, newest); oldest > 0 && (from == 0 || oldest < from) {
+			from = oldest
+		}
+	}
+	if from == 0 {
+		for i := range t.Lists {
+			t.Lists[i].Older = t.Lists[i].Total
+		}
+		return t, nil
+	}
+	t.FromUS, t.StepUS = timelineSpan(from, to, q.Most)
+	for i, l := range lists {
+		if !known[i] {
+			continue
+		}
+		out := &t.Lists[i]
+		rest := out.Total
+		for at := t.FromUS; at <= to; at += t.StepUS {
+			if err := ctx.Err(); err != nil {
+				return t, err
+			}
+			since, until := max(at, q.Since), at+t.StepUS
+			if q.Until > 0 {
+				until = min(until, q.Until)
+			}
+			n, err := v.listOf(l.prefix).within(since, until).total()
+			if err != nil {
+				return t, err
+			}
+			out.Counts, rest = append(out.Counts, n), rest-n
+		}
+		out.Older = rest
+	}
+	return t, nil
+}
+
+// end is the time of the newest link, or of the oldest; 0 when there is none.
+func (l list) end(oldest bool) (int64, error) {
+	found, _, err := l.page(nil, 1, oldest)
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return int64(found[0].rank), nil
+}
+
+// timelineSpan divides the time from the first link to the last into most spans or fewer: where the first begins, and how
+// long they are.
+func timelineSpan(from, to int64, most int) (begin, step int64) {
+	for _, seconds := range timelineSteps {
+		if step = seconds * 1_000_000; to/step-from/step < int64(most) {
+			return from - from%step, step
+		}
+	}
+	// Longer than the network is old, or very few spans: years together.
+	for year := step; to/step-from/step >= int64(most); {
+		step += year
+	}
+	return from - from%step, step
+}

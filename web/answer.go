@@ -1,0 +1,148 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// answer is what the API says to a question that a page asks in the name of its visitor.
+type answer struct {
+	server  *Server
+	request *http.Request // the visitor's
+	path    string
+	query   string // encoded
+	status  int
+	header  http.Header
+	body    []byte
+}
+
+// ask asks the API, in this process.
+func (s *Server) ask(r *http.Request, path, query string) *answer {
+	return s.send(r, http.MethodGet, path, query, nil)
+}
+
+// send asks the API with a method, and with JSON where there is a body.
+func (s *Server) send(r *http.Request, method, path, query string, body []byte) *answer {
+	q := r.Clone(r.Context())
+	q.Method = method
+	q.Body, q.ContentLength = http.NoBody, 0
+	if body != nil {
+		q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		q.Header.Set("Content-Type", "application/json")
+	}
+	q.URL = &url.URL{Path: path, RawQuery: query}
+	q.RequestURI = q.URL.RequestURI()
+	q.Header.Set("Accept", "application/json")
+	// The bytes themselves are wanted, and all of them.
+	q.Header.Del("Accept-Encoding")
+	q.Header.Del("If-None-Match")
+	w := &recorder{header: http.Header{}}
+	s.API.ServeHTTP(w, q)
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return &answer{server: s, request: r, path: path, query: query, status: w.status, header: w.header, body: w.body.Bytes()}
+}
+
+// also asks the API something else for the same page and decodes the answer into v. Where the API refuses, that is the error.
+func (a *answer) also(v any, path string, pairs ...string) error {
+	b := a.server.ask(a.request, path, form(pairs...))
+	if b.status != http.StatusOK {
+		return b.problem()
+	}
+	return b.decode(v)
+}
+
+func (a *answer) decode(v any) error {
+	if err := json.Unmarshal(a.body, v); err != nil {
+		return fmt.Errorf("web: the answer at %s: %w", a.path, err)
+	}
+	return nil
+}
+
+// param is a parameter of the question, empty where it wasn't given.
+func (a *answer) param(name string) string { return a.params().Get(name) }
+
+func (a *answer) params() url.Values {
+	// Of what can't be decoded, the API has made an error already.
+	v, _ := url.ParseQuery(a.query)
+	return v
+}
+
+func (a *answer) isJSON() bool {
+	return strings.HasPrefix(a.header.Get("Content-Type"), "application/json")
+}
+
+// problem is what the API found wrong.
+func (a *answer) problem() problem {
+	p := problem{Status: a.status}
+	if a.isJSON() {
+		_ = json.Unmarshal(a.body, &p) // else the status has to say it
+	}
+	return p
+}
+
+// keepHeaders hands on what the API says of limits.
+func (a *answer) keepHeaders(w http.ResponseWriter) {
+	for name, values := range a.header {
+		if strings.HasPrefix(name, "Ratelimit-") || name == "Retry-After" || name == "Access-Control-Allow-Origin" {
+			w.Header()[name] = values
+		}
+	}
+}
+
+// problem is a failure of the API's.
+type problem struct {
+	Status  int    `json:"-"`
+	Name    string `json:"error"`
+	Message string `json:"message"`
+	Ways    []way  `json:"-"` // on from here
+}
+
+// way is a link to where a visitor may have wanted to go.
+type way struct{ Text, Href string }
+
+func (p problem) Error() string { return fmt.Sprintf("web: %d %s: %s", p.Status, p.Name, p.Message) }
+
+// form encodes parameters that come in pairs, in their order, and leaves out those without a value.
+func form(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(url.QueryEscape(pairs[i]) + "=" + readable.Replace(url.QueryEscape(pairs[i+1])))
+	}
+	return b.String()
+}
+
+// readable puts back what a query may have: at-uris are to be read by people.
+var readable = strings.NewReplacer("%3A", ":", "%2F", "/")
+
+// recorder keeps an answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *recorder) Header() http.Header { return w.header }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(p)
+}

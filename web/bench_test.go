@@ -1,0 +1,29 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"testing"
+
+	"weft.dev/weft/web"
+)
+
+// BenchmarkPages draws the pages of a target with ten links and of one with as many as fit into a few segments.
+func BenchmarkPages(b *testing.B) {
+	for _, likes := range []int{10, 1_000_000} {
+		h := serve(b, index(b, likes), web.Config{})
+		for name, target := range map[string]string{
+			"home":    "/",
+			"explore": "/links/all?" + form("target", post),
+			"list":    "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like),
+		} {
+			b.Run(fmt.Sprintf("%s/%d", name, likes), func(b *testing.B) {
+				var w *httptest.ResponseRecorder
+				for b.Loop() {
+					w = browse(h, target)
+				}
+				b.ReportMetric(float64(w.Body.Len()), "B/page")
+			})
+		}
+	}
+}

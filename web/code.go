@@ -1,0 +1,344 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/format"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"weft.dev/weft/api/lexicons"
+)
+
+// This file writes programs that ask what a visitor asks. Where the clients of weft have a method for it, that is called; else
+// the program speaks HTTP, and has the answer's type from its definition.
+
+// snippet is a question as a program in one language.
+type snippet struct{ Language, Text string }
+
+func code(def *lexicons.Def, origin string, q *question) []snippet {
+	return []snippet{
+		{"curl", curlCode(def, origin, q)},
+		{"Go", goCode(def, origin, q)},
+		{"TypeScript", tsCode(def, origin, q)},
+	}
+}
+
+// clientCall is how the clients call a method.
+type clientCall struct {
+	goCall, tsCall string            // with a gap for the arguments
+	goQuery        string            // the type of the argument in Go; empty: plain texts
+	goFields       map[string]string // its fields by parameter; a parameter without one is not for the client
+	tsPlain        []string          // the parameters that TypeScript takes by position, those of Go too where it has no query
+	tsFields       map[string]string // of its options by parameter
+	one            bool              // it returns one value; else it walks
+}
+
+// clientCalls is them by path. TestCode compiles each.
+var clientCalls = map[string]clientCall{
+	"/xrpc/blue.microcosm.links.getBacklinksCount": {
+		goCall: "Count(ctx, %s)", tsCall: "count(%s)", tsPlain: []string{"subject", "source"}, one: true,
+	},
+	"/xrpc/dev.weft.links.getBacklinks": {
+		goCall: "Backlinks(ctx, %s)", goQuery: "client.Query",
+		goFields: map[string]string{"subject": "Subject", "source": "Source", "did": "DIDs", "since": "Since", "until": "Until", "reverse": "Reverse", "hydrate": "Hydrate", "limit": "Limit"},
+		tsCall:   "backlinks(%s)", tsPlain: []string{"subject", "source"},
+		tsFields: map[string]string{"did": "dids", "since": "since", "until": "until", "reverse": "reverse", "hydrate": "hydrate", "limit": "limit"},
+	},
+	"/xrpc/dev.weft.links.getBacklinkDids": {
+		goCall: "DIDs(ctx, %s)", goQuery: "client.Query",
+		goFields: map[string]string{"subject": "Subject", "source": "Source", "since": "Since", "until": "Until", "limit": "Limit"},
+		tsCall:   "dids(%s)", tsPlain: []string{"subject", "source"},
+		tsFields: map[string]string{"since": "since", "until": "until", "limit": "limit"},
+	},
+	"/xrpc/dev.weft.links.getAccountBacklinks": {
+		goCall: "AccountLinks(ctx, %s)", goQuery: "client.AccountQuery",
+		goFields: map[string]string{"did": "DID", "source": "Sources", "since": "Since", "until": "Until", "hydrate": "Hydrate", "limit": "Limit"},
+		tsCall:   "accountLinks(%s)", tsPlain: []string{"did"},
+		tsFields: map[string]string{"source": "sources", "since": "since", "until": "until", "hydrate": "hydrate", "limit": "limit"},
+	},
+	"/xrpc/dev.weft.links.getAccountCounts": {
+		goCall: "AccountCounts(ctx, %s)", tsCall: "accountCounts(%s)", tsPlain: []string{"did"}, one: true,
+	},
+	"/events": {
+		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
+		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes", "wantedSubjectDids": "SubjectDIDs",
+			"wantedSources": "Sources", "wantedCollections": "Collections", "wantedActors": "Actors"},
+		tsCall: "events(%s)",
+		tsFields: map[string]string{"wantedSubjects": "subjects", "wantedSubjectPrefixes": "subjectPrefixes", "wantedSubjectDids": "subjectDids",
+			"wantedSources": "sources", "wantedCollections": "collections", "wantedActors": "actors"},
+	},
+}
+
+// callOf is how the clients ask a question; not ok where they can't: then they lack the method, or one of the parameters.
+func callOf(def *lexicons.Def, q *question) (clientCall, bool) {
+	c, ok := clientCalls[def.Path]
+	if !ok {
+		return c, false
+	}
+	for _, name := range c.tsPlain {
+		if _, given := q.get(name); !given {
+			return c, false
+		}
+	}
+	for _, v := range q.values {
+		if c.tsFields[v[0]] == "" && !slices.Contains(c.tsPlain, v[0]) {
+			return c, false
+		}
+	}
+	return c, true
+}
+
+// address is where a question is asked.
+func address(def *lexicons.Def, origin string, q *question) string {
+	if query := q.encoded(); query != "" {
+		return origin + def.Path + "?" + query
+	}
+	return origin + def.Path
+}
+
+func curlCode(def *lexicons.Def, origin string, q *question) string {
+	at := shellText(address(def, origin, q))
+	switch {
+	case q.body != nil:
+		return "curl -H 'Content-Type: application/json' " + at + " \\\n  -d " + shellText(compact(q.body.Value))
+	case streamKind(def) == "events":
+		return "curl -N " + at // or it would wait for a buffer to fill
+	case streamKind(def) == "websocket":
+		return "websocat " + strings.Replace(at, "http", "ws", 1)
+	}
+	return "curl " + at
+}
+
+// shellText quotes a text for a shell.
+func shellText(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// compact is JSON on one line, and of what is no JSON all that can be seen. A program shows what it does: what a reader can't see
+// is escaped, or left out.
+func compact(text string) string {
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(text)) != nil {
+		return strings.Map(func(r rune) rune {
+			if strconv.IsPrint(r) {
+				return r
+			}
+			return ' '
+		}, text)
+	}
+	return escapeUnseen(b.String())
+}
+
+// escapeUnseen escapes what can't be seen as JSON does: in JSON, it stands in texts only.
+func escapeUnseen(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r < 1<<16:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return b.String()
+}
+
+// goCode is a whole program.
+func goCode(def *lexicons.Def, origin string, q *question) string {
+	var b strings.Builder
+	if c, ok := callOf(def, q); ok {
+		b.WriteString("package main\n\nimport (\n\"context\"\n\"fmt\"\n\"log\"\n")
+		if timed(q) {
+			b.WriteString("\"time\"\n")
+		}
+		b.WriteString("\n\"weft.dev/weft/client\"\n)\n\nfunc main() {\nctx := context.Background()\nc := client.New(" + strconv.Quote(origin) + ")\n")
+		call := "c." + fmt.Sprintf(c.goCall, goArguments(&c, def, q))
+		if c.one {
+			b.WriteString("answer, err := " + call + "\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Println(answer)\n}\n")
+		} else {
+			b.WriteString("for item, err := range " + call + " {\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", item)\n}\n}\n")
+		}
+		if timed(q) {
+			b.WriteString("\nfunc at(text string) time.Time {\nt, err := time.Parse(time.RFC3339, text)\nif err != nil {\nlog.Fatal(err)\n}\nreturn t\n}\n")
+		}
+		return gofmt(b.String())
+	}
+	switch kind := streamKind(def); {
+	case kind == "websocket":
+		at := strings.Replace(address(def, origin, q), "http", "ws", 1)
+		b.WriteString("package main\n\nimport (\n\"context\"\n\"fmt\"\n\"log\"\n\n\"github.com/coder/websocket\"\n)\n\nfunc main() {\nctx := context.Background()\n" +
+			"conn, _, err := websocket.Dial(ctx, " + strconv.Quote(at) + ", nil)\nif err != nil {\nlog.Fatal(err)\n}\ndefer conn.CloseNow()\n" +
+			"for {\n_, frame, err := conn.Read(ctx)\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%s\\n\", frame)\n}\n}\n")
+	case kind == "events":
+		b.WriteString("package main\n\nimport (\n\"bufio\"\n\"fmt\"\n\"log\"\n\"net/http\"\n)\n\nfunc main() {\nres, err := http.Get(" + strconv.Quote(address(def, origin, q)) +
+			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
+	default:
+		b.WriteString("package main\n\nimport (\n\"encoding/json\"\n\"fmt\"\n\"log\"\n\"net/http\"\n")
+		ask := "http.Get(" + strconv.Quote(address(def, origin, q)) + ")"
+		if q.body != nil {
+			b.WriteString("\"strings\"\n")
+			ask = "http.Post(" + strconv.Quote(address(def, origin, q)) + ", \"application/json\", strings.NewReader(" + goText(compact(q.body.Value)) + "))"
+		}
+		b.WriteString(")\n\nfunc main() {\nres, err := " + ask + "\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
+			"if res.StatusCode != http.StatusOK {\nlog.Fatal(res.Status)\n}\nvar answer " + goType(def.Output.Schema, false) +
+			"\nif err := json.NewDecoder(res.Body).Decode(&answer); err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", answer)\n}\n")
+	}
+	return gofmt(b.String())
+}
+
+func gofmt(text string) string {
+	b, err := format.Source([]byte(text))
+	if err != nil {
+		panic(err) // of a program that is made here: TestCode has seen each
+	}
+	return string(b)
+}
+
+// goText is a literal, raw where that reads better.
+func goText(text string) string {
+	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return "`" + text + "`"
+	}
+	return strconv.Quote(text)
+}
+
+// timed says whether a question has a time in it.
+func timed(q *question) bool {
+	_, since := q.get("since")
+	_, until := q.get("until")
+	return since || until
+}
+
+func goArguments(c *clientCall, def *lexicons.Def, q *question) string {
+	if c.goQuery == "" {
+		texts := make([]string, len(c.tsPlain))
+		for i, name := range c.tsPlain {
+			v, _ := q.get(name)
+			texts[i] = strconv.Quote(v)
+		}
+		return strings.Join(texts, ", ")
+	}
+	var fields []string
+	each(def, q, func(name string, p *lexicons.Schema, values []string) {
+		texts := make([]string, len(values))
+		for i, v := range values {
+			switch {
+			case p.Format == "datetime":
+				texts[i] = "at(" + strconv.Quote(v) + ")"
+			case p.Type == "integer", p.Type == "boolean":
+				texts[i] = plain(p, v)
+			default:
+				texts[i] = strconv.Quote(v)
+			}
+		}
+		value := texts[0]
+		if p.Type == "array" {
+			value = "[]string{" + strings.Join(texts, ", ") + "}"
+		}
+		fields = append(fields, c.goFields[name]+": "+value)
+	})
+	if len(fields) < 3 {
+		return c.goQuery + "{" + strings.Join(fields, ", ") + "}"
+	}
+	return c.goQuery + "{\n" + strings.Join(fields, ",\n") + ",\n}"
+}
+
+// each goes through the parameters that have values.
+func each(def *lexicons.Def, q *question, do func(name string, p *lexicons.Schema, values []string)) {
+	if def.Parameters == nil {
+		return
+	}
+	for i := range def.Parameters.Properties {
+		p := &def.Parameters.Properties[i]
+		if values := q.all(p.Name); len(values) > 0 {
+			do(p.Name, &p.Schema, values)
+		}
+	}
+}
+
+// plain is a number or a truth as it stands in a program. What a visitor wrote instead stands there as a text: the API refuses it,
+// and the compiler too.
+func plain(p *lexicons.Schema, v string) string {
+	if p.Type == "boolean" && (v == "true" || v == "false") {
+		return v
+	}
+	if n, err := strconv.ParseInt(v, 10, 64); p.Type == "integer" && err == nil {
+		return strconv.FormatInt(n, 10)
+	}
+	return strconv.Quote(v)
+}
+
+// tsText is a literal. What JSON has, TypeScript has.
+func tsText(text string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(text); err != nil {
+		panic(err) // a string
+	}
+	inner := escapeUnseen(strings.TrimSuffix(b.String(), "\n"))
+	if !strings.ContainsAny(inner, `'\`) {
+		return "'" + inner[1:len(inner)-1] + "'"
+	}
+	return inner
+}
+
+// tsCode is a module.
+func tsCode(def *lexicons.Def, origin string, q *question) string {
+	at := tsText(address(def, origin, q))
+	if c, ok := callOf(def, q); ok {
+		text := "import { Client } from '@weft/client'\n\nconst client = new Client(" + tsText(origin) + ")\n"
+		call := "client." + fmt.Sprintf(c.tsCall, tsArguments(&c, def, q))
+		if c.one {
+			return text + "console.log(await " + call + ")\n"
+		}
+		return text + "for await (const item of " + call + ") {\n  console.log(item)\n}\n"
+	}
+	switch streamKind(def) {
+	case "websocket":
+		return "const socket = new WebSocket(" + strings.Replace(at, "http", "ws", 1) + ")\nsocket.onmessage = (event) => console.log(event.data)\n"
+	case "events":
+		return "const source = new EventSource(" + at + ")\nsource.addEventListener('record', (event) => console.log(event.data))\n"
+	}
+	ask := "fetch(" + at + ")"
+	if q.body != nil {
+		ask = "fetch(" + at + ", {\n  method: '" + http.MethodPost + "',\n  headers: { 'Content-Type': 'application/json' },\n  body: " + tsText(compact(q.body.Value)) + ",\n})"
+	}
+	return "const res = await " + ask + "\nif (!res.ok) throw new Error(await res.text())\nconst answer = (await res.json()) as " +
+		tsType(def.Output.Schema, false, "") + "\nconsole.log(answer)\n"
+}
+
+func tsArguments(c *clientCall, def *lexicons.Def, q *question) string {
+	arguments := make([]string, 0, len(c.tsPlain)+1)
+	for _, name := range c.tsPlain {
+		v, _ := q.get(name)
+		arguments = append(arguments, tsText(v))
+	}
+	var fields []string
+	each(def, q, func(name string, p *lexicons.Schema, values []string) {
+		if c.tsFields[name] == "" {
+			return
+		}
+		texts := make([]string, len(values))
+		for i, v := range values {
+			if texts[i] = tsText(v); p.Type == "integer" || p.Type == "boolean" {
+				texts[i] = plain(p, v)
+			}
+		}
+		value := texts[0]
+		if p.Type == "array" {
+			value = "[" + strings.Join(texts, ", ") + "]"
+		}
+		fields = append(fields, c.tsFields[name]+": "+value)
+	})
+	if len(fields) > 0 {
+		arguments = append(arguments, "{ "+strings.Join(fields, ", ")+" }")
+	}
+	return strings.Join(arguments, ", ")
+}

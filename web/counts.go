@@ -1,0 +1,58 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"strings"
+)
+
+// countPage shows one number, or a table of them.
+type countPage struct {
+	Target  target
+	Source  source
+	What    string
+	Total   int64
+	Sources []source // by source
+	Rows    []countRow
+}
+
+// countRow is a line of many counts.
+type countRow struct {
+	Subject, Kind, Href string
+	Source              source
+}
+
+// count is the page of the methods that answer with numbers.
+func (s *Server) count(_ context.Context, a *answer) (*view, error) {
+	var found struct {
+		Total  int64
+		Counts []struct {
+			Subject, Source string
+			Links, DIDs     int64
+		}
+	}
+	if err := a.decode(&found); err != nil {
+		return nil, err
+	}
+	q := a.params()
+	p := &countPage{Total: found.Total, What: "links"}
+	if strings.HasSuffix(a.path, "distinct-dids") {
+		p.What = "accounts"
+	}
+	if found.Counts != nil {
+		for _, c := range found.Counts {
+			collection, path, _ := strings.Cut(c.Source, ":")
+			p.Rows = append(p.Rows, countRow{c.Subject, kindText(c.Subject), explore(c.Subject), sourceOf(c.Subject, collection, strings.TrimPrefix(path, "."), c.Links, c.DIDs)})
+		}
+		return &view{Title: "Counts", Main: p}, nil
+	}
+	p.Target = s.targetOf(a.request, cmp.Or(q.Get("subject"), q.Get("target"), q.Get("did")))
+	if collection, path, ok := askedSource(q); ok {
+		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
+	} else if part, err := accountOf(a, p.Target); err != nil {
+		return nil, err
+	} else if part != nil {
+		p.Sources = part.Sources
+	}
+	return &view{Title: num(p.Total) + " " + p.What, Target: p.Target.Text, Main: p}, nil
+}

@@ -1,0 +1,308 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"weft.dev/weft/link"
+)
+
+const (
+	// Of the longest lists, the newest links are shown at once, so many of each: what fits on a screen.
+	previewLists, previewLinks = 4, 6
+	// How many sources the chart tells apart: more colours than these nobody can. getTimeline takes ten.
+	chartSources = 6
+)
+
+// target is what a page is about.
+type target struct {
+	Text  string // as the index knows it
+	Name  string // a handle, where one is known, else empty
+	Kind  string
+	Open  string // where it can be seen in a browser, on the web; empty: nowhere
+	DID   string // the account that it is, or is of; empty: none
+	Part  string // of a record, what follows the account
+	From  string // what was asked for, where it was something else
+	About []way  // other pages about it
+}
+
+// source is the links to a target from one place.
+type source struct {
+	Collection, Path string
+	Text             string // collection:path
+	Links, DIDs      int64
+	Thread           string
+	Verb             string
+	Bar, DIDBar      float64 // of 100, beside the longest
+	Href             string
+	WhoHref          string
+}
+
+// preview is the newest links of a source.
+type preview struct {
+	Source source
+	Links  []linker
+}
+
+// linker is a record that links.
+type linker struct {
+	DID      string
+	Who      string // its handle where that is known, else its DID, shortened
+	Dye      int
+	Initials string
+	Record   string // the at-uri
+	Rkey     string
+	Time     time.Time
+	Href     string // the links to the record
+	WhoHref  string // the links to the account
+	What     string // the other end, where that isn't what the page is about
+	WhatHref string
+	Verb     string
+	Thread   string
+}
+
+// explorePage shows all that links to a target.
+type explorePage struct {
+	Target   target
+	Sources  []source
+	Links    int64 // of all sources
+	Previews []preview
+	Chart    *chart
+	Forward  []forward    // what the record links to
+	Account  *accountPart // links to all that is the account's
+	Empty    bool
+}
+
+// forward is a link that the record makes.
+type forward struct{ Path, Target, Kind, Href string }
+
+// accountPart sums up the links to anything of an account.
+type accountPart struct {
+	Total   int64
+	Sources []source
+	Href    string
+}
+
+// explore is the page of /links/all and /links/all/count.
+func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
+	p := &explorePage{Target: s.targetOf(a.request, a.param("target"))}
+	var err error
+	if p.Sources, err = sourcesOf(a, p.Target.Text); err != nil {
+		return nil, err
+	}
+	for _, src := range p.Sources {
+		p.Links += src.Links
+	}
+	// What is beside the counts may be left out: where the API refuses for the moment, the page says what it knows.
+	if err := s.previews(a, p); err != nil {
+		return nil, err
+	}
+	if p.Chart, err = chartOf(a, p.Target.Text, p.Sources); err != nil {
+		return nil, err
+	}
+	if p.Forward, err = forwardOf(a, p.Target.Text); err != nil {
+		return nil, err
+	}
+	if p.Account, err = accountOf(a, p.Target); err != nil {
+		return nil, err
+	}
+	p.Empty = p.Links == 0
+	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
+	about := num(p.Links) + " links to this " + p.Target.Kind + ", by what links and who."
+	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p}, nil
+}
+
+// sourcesOf reads /links/all, or asks for it, longest list first.
+func sourcesOf(a *answer, subject string) ([]source, error) {
+	var all struct {
+		Links map[string]map[string]struct {
+			Records int64 `json:"records"`
+			DIDs    int64 `json:"distinct_dids"`
+		} `json:"links"`
+	}
+	var err error
+	if a.path == "/links/all" {
+		err = a.decode(&all)
+	} else {
+		err = a.also(&all, "/links/all", "target", subject)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var sources []source
+	for collection, paths := range all.Links {
+		for path, n := range paths {
+			path = strings.TrimPrefix(path, ".")
+			sources = append(sources, sourceOf(subject, collection, path, n.Records, n.DIDs))
+		}
+	}
+	slices.SortFunc(sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
+	scale(sources)
+	tell(sources)
+	return sources, nil
+}
+
+func sourceOf(subject, collection, path string, links, dids int64) source {
+	text := collection + ":" + path
+	if path == "" || path[0] == '.' {
+		text = collection + ":." + path // the API takes one leading dot off
+	}
+	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Thread: thread(collection, path), Verb: verb(collection, path, false),
+		Href: listPath + "?" + form("subject", subject, "source", text), WhoHref: whoPath + "?" + form("subject", subject, "source", text)}
+}
+
+// scale makes bars as long as the lists are, beside the longest. The shortest can still be seen.
+func scale(sources []source) {
+	var most int64 = 1
+	for _, s := range sources {
+		most = max(most, s.Links)
+	}
+	for i := range sources {
+		s := &sources[i]
+		s.Bar = max(0.6, 100*float64(s.Links)/float64(most))
+		s.DIDBar = min(s.Bar, max(0.6, 100*float64(s.DIDs)/float64(most)))
+	}
+}
+
+// threads are the colours of sources.
+var threads = []string{"madder", "indigo", "weld", "moss", "logwood", "woad", "flax"}
+
+// tell gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that is left.
+func tell(sources []source) {
+	sources = sources[:min(len(threads), len(sources))]
+	taken := map[string]bool{}
+	var left []*source
+	for i := range sources {
+		if s := &sources[i]; taken[s.Thread] {
+			left = append(left, s)
+		} else {
+			taken[s.Thread] = true
+		}
+	}
+	for _, s := range left {
+		for _, name := range threads {
+			if !taken[name] {
+				s.Thread, taken[name] = name, true
+				break
+			}
+		}
+	}
+}
+
+// previews asks for the newest links of the longest lists.
+func (s *Server) previews(a *answer, p *explorePage) error {
+	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
+		var page linksAnswer
+		if err := a.also(&page, listPath, "subject", p.Target.Text, "source", src.Text, "limit", "6"); err != nil {
+			if busy(err) {
+				return nil
+			}
+			return err
+		}
+		p.Previews = append(p.Previews, preview{src, s.linkersOf(page.Records)})
+	}
+	return nil
+}
+
+// busy says that the API has no time or no more patience: what is asked for beside the page's own answer is then left out.
+func busy(err error) bool {
+	var p problem
+	return errors.As(err, &p) && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable)
+}
+
+// forwardOf asks what a record links to; nil for what isn't a record.
+func forwardOf(a *answer, subject string) ([]forward, error) {
+	did, collection, rkey, ok := link.SplitRecord(subject)
+	if !ok || rkey == "" {
+		return nil, nil
+	}
+	var answer struct {
+		Links []struct{ Source, Subject string }
+	}
+	if err := a.also(&answer, "/xrpc/dev.weft.links.getRecordLinks", "did", did, "collection", collection, "rkey", rkey); err != nil {
+		if busy(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	var links []forward
+	for _, l := range answer.Links {
+		_, path, _ := strings.Cut(l.Source, ":")
+		links = append(links, forward{path, l.Subject, kindText(l.Subject), explore(l.Subject)})
+	}
+	return links, nil
+}
+
+// accountOf asks how many links there are to an account and all of its records; nil for what isn't an account.
+func accountOf(a *answer, t target) (*accountPart, error) {
+	if t.Kind != "account" {
+		return nil, nil
+	}
+	var answer struct {
+		Total   int64
+		Sources []struct {
+			Source string
+			Links  int64
+		}
+	}
+	if err := a.also(&answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text); err != nil {
+		if busy(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	part := &accountPart{Total: answer.Total, Href: accountPath + "?" + form("did", t.Text)}
+	for _, src := range answer.Sources {
+		collection, path, _ := strings.Cut(src.Source, ":")
+		one := sourceOf(t.Text, collection, path, src.Links, src.Links)
+		one.Href = accountPath + "?" + form("did", t.Text, "source", src.Source)
+		part.Sources = append(part.Sources, one)
+	}
+	slices.SortFunc(part.Sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
+	scale(part.Sources)
+	return part, nil
+}
+
+// targetOf says what is known of a target that was asked for, which the API has found to be one.
+func (s *Server) targetOf(r *http.Request, text string) target {
+	normal, _ := link.Parse(text)
+	t := target{Text: cmp.Or(normal, text), Kind: kindText(text)}
+	if from, kind := link.Parse(r.URL.Query().Get(fromParameter)); kind != link.None {
+		t.From = from
+	}
+	switch did, collection, rkey, ok := link.SplitRecord(t.Text); {
+	case ok:
+		t.DID, t.Part = did, collection+"/"+rkey
+		t.Open = appAddress(did, collection, rkey)
+		t.About = append(t.About, way{"Links to its account", explore(did)})
+	case t.Kind == "account":
+		t.DID, t.Open = t.Text, appAddress(t.Text, "", "")
+		if s.Names != nil {
+			t.Name = s.Names.Known(t.DID)
+		}
+	case strings.HasPrefix(t.Text, "https://"), strings.HasPrefix(t.Text, "http://"):
+		t.Open = t.Text
+	}
+	return t
+}
+
+// appAddress is where people look at a record, or at an account; empty where nothing shows it.
+func appAddress(did, collection, rkey string) string {
+	const base = "https://bsky.app/profile/"
+	switch collection {
+	case "", "app.bsky.actor.profile":
+		return base + did
+	case "app.bsky.feed.post":
+		return base + did + "/post/" + rkey
+	case "app.bsky.feed.generator":
+		return base + did + "/feed/" + rkey
+	case "app.bsky.graph.list":
+		return base + did + "/lists/" + rkey
+	}
+	return ""
+}

@@ -1,0 +1,74 @@
+package web
+
+import (
+	"context"
+	"time"
+)
+
+// indexAnswer is what the API answers at /.
+type indexAnswer struct {
+	DaysIndexed *int64 `json:"days_indexed"`
+	Stats       struct {
+		DIDs      int64  `json:"dids"`
+		Records   int64  `json:"linking_records"`
+		Links     int64  `json:"links"`
+		StartedAt *int64 `json:"started_at"`
+	} `json:"stats"`
+	Gaps []struct {
+		Host string `json:"host"`
+		Why  string `json:"why"`
+	} `json:"gaps"`
+}
+
+// homePage is what the first page shows.
+type homePage struct {
+	Index    indexAnswer
+	Since    string
+	Rate     int64 // events a second, in the last beat
+	Lag      string
+	HasLag   bool
+	Spark    spark
+	Links    []liveLink
+	Examples []example
+}
+
+// example is something to begin with.
+type example struct{ Text, Target string }
+
+func (s *Server) home(_ context.Context, a *answer) (*view, error) {
+	p := homePage{}
+	if err := a.decode(&p.Index); err != nil {
+		return nil, err
+	}
+	if at := p.Index.Stats.StartedAt; at != nil {
+		p.Since = time.UnixMicro(*at).UTC().Format("2 Jan 2006")
+	}
+	rates, links := s.pulse.latest()
+	if len(rates) > 0 {
+		p.Rate = int64(rates[len(rates)-1] + 0.5)
+	}
+	p.Spark, p.Links = sparkOf(rates), links
+	if s.Lag != nil {
+		p.HasLag, p.Lag = true, lagText(s.Lag())
+	}
+	// What was linked to just now is there, whichever network this is.
+	seen := map[string]bool{}
+	for _, l := range links {
+		if k := kindText(l.subject); !seen[k] && len(p.Examples) < 4 {
+			seen[k] = true
+			p.Examples = append(p.Examples, example{k, l.subject})
+		}
+	}
+	return &view{Title: "weft", Main: p}, nil
+}
+
+// lagText writes how far the index is behind.
+func lagText(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Minute).String()
+}

@@ -1,0 +1,245 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"strings"
+	"time"
+
+	"weft.dev/weft/link"
+)
+
+// The lists that pages link to: those of weft's own, which have times.
+const (
+	listPath    = "/xrpc/dev.weft.links.getBacklinks"
+	whoPath     = "/xrpc/dev.weft.links.getBacklinkDids"
+	accountPath = "/xrpc/dev.weft.links.getAccountBacklinks"
+)
+
+// linksAnswer has what any of the API's lists answers with.
+type linksAnswer struct {
+	Total      *int64       `json:"total"`
+	Records    []linkRecord `json:"records"`
+	Linking    []linkRecord `json:"linking_records"`
+	Links      []linkRecord `json:"links"` // to an account
+	DIDs       []string     `json:"dids"`
+	LinkingDID []string     `json:"linking_dids"`
+	Items      []struct {
+		LinkRecord   linkRecord `json:"linkRecord"`
+		OtherSubject string     `json:"otherSubject"`
+	} `json:"items"`
+	Others []otherCount `json:"counts_by_other_subject"`
+	Cursor *string      `json:"cursor"`
+}
+
+type linkRecord struct {
+	DID        string `json:"did"`
+	Collection string `json:"collection"`
+	Rkey       string `json:"rkey"`
+	Time       string `json:"time"`
+	Source     string `json:"source"`
+	Subject    string `json:"subject"`
+}
+
+type otherCount struct {
+	Subject  string `json:"subject"`
+	Total    int64  `json:"total"`
+	Distinct int64  `json:"distinct"`
+}
+
+// listPage shows a page of a list.
+type listPage struct {
+	Target  target
+	Source  source // whose links they are; without a collection, of many
+	What    string // links, accounts…
+	Total   *int64
+	Linkers []linker
+	Others  []other
+	Filter  filterForm
+	Tabs    []tab
+	Pages   pager
+	Empty   bool
+	Export  bool
+}
+
+// other is the other end of many-to-many.
+type other struct {
+	Text, Kind, Href string
+	Total, Distinct  int64
+}
+
+// tab is another view of the same list.
+type tab struct {
+	Text, Href string
+	Here       bool
+}
+
+// filterForm is what can be asked of a list beside what it is.
+type filterForm struct {
+	Action  string
+	Hidden  [][2]string // what stays
+	DIDs    string
+	Since   string
+	Until   string
+	Oldest  bool
+	HasDIDs bool
+	HasTime bool
+	HasTurn bool
+	Limit   string
+	On      bool // something is filtered
+	Reset   string
+}
+
+// pager leads to the pages before and behind.
+type pager struct{ First, Back, On string }
+
+// list is the page of every method that answers with records or accounts.
+func (s *Server) list(_ context.Context, a *answer) (*view, error) {
+	var found linksAnswer
+	if err := a.decode(&found); err != nil {
+		return nil, err
+	}
+	q := a.params()
+	subject := cmp.Or(q.Get("subject"), q.Get("target"), q.Get("did"))
+	if a.path != accountPath {
+		subject = cmp.Or(q.Get("subject"), q.Get("target"))
+	}
+	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.Total, Filter: filtersOf(a), Pages: pagerOf(a, found.Cursor)}
+	if collection, path, ok := askedSource(q); ok && a.path != accountPath {
+		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
+	}
+	records := append(append(found.Records, found.Linking...), found.Links...)
+	for _, item := range found.Items {
+		item.LinkRecord.Subject = item.OtherSubject
+		records = append(records, item.LinkRecord)
+	}
+	p.Linkers, p.What = s.linkersOf(records), "links"
+	for _, did := range append(found.DIDs, found.LinkingDID...) {
+		p.Linkers = append(p.Linkers, s.accountLinker(did))
+	}
+	if strings.HasSuffix(strings.ToLower(a.path), "dids") || strings.HasSuffix(a.path, "getDistinct") {
+		p.What = "accounts"
+	}
+	for _, o := range found.Others {
+		p.Others = append(p.Others, other{o.Subject, kindText(o.Subject), explore(o.Subject), o.Total, o.Distinct})
+	}
+	if found.Others != nil {
+		p.What = "other ends"
+	}
+	p.Empty = len(p.Linkers) == 0 && len(p.Others) == 0
+	if p.Source.Collection != "" && p.What != "other ends" && found.Items == nil {
+		p.Tabs = []tab{{"Links", p.Source.Href, p.What == "links"}, {"Accounts", p.Source.WhoHref, p.What == "accounts"}}
+	}
+	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
+	return &view{Title: strings.ToUpper(p.What[:1]) + p.What[1:] + " to " + title, Target: p.Target.Text, Main: p}, nil
+}
+
+// askedSource is the one source that a list is of.
+func askedSource(q url.Values) (collection, path string, ok bool) {
+	if text := q["source"]; len(text) == 1 {
+		collection, path, ok = strings.Cut(text[0], ":")
+	} else if q.Has("collection") {
+		collection, path, ok = q.Get("collection"), q.Get("path"), true
+	}
+	return collection, strings.TrimPrefix(path, "."), ok
+}
+
+func (s *Server) linkersOf(records []linkRecord) []linker {
+	linkers := make([]linker, len(records))
+	for i, r := range records {
+		l := s.accountLinker(r.DID)
+		l.Record, l.Rkey = "at://"+r.DID+"/"+r.Collection+"/"+r.Rkey, r.Rkey
+		l.Href = explore(l.Record)
+		path := ""
+		if r.Source != "" {
+			_, path, _ = strings.Cut(r.Source, ":")
+		}
+		l.Verb, l.Thread = verb(r.Collection, path, false), thread(r.Collection, path)
+		l.Time, _ = time.Parse(time.RFC3339Nano, r.Time)
+		if tid, ok := link.ParseTID(r.Rkey); ok && r.Time == "" {
+			l.Time = time.UnixMicro(link.TIDTimeUS(tid)).UTC()
+		}
+		if r.Subject != "" {
+			l.What, l.WhatHref = r.Subject, explore(r.Subject)
+		}
+		linkers[i] = l
+	}
+	return linkers
+}
+
+func (s *Server) accountLinker(did string) linker {
+	return linker{DID: did, Who: s.name(did), Dye: dye(did), Initials: initials(did), WhoHref: explore(did)}
+}
+
+// maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies take.
+const maxTrail = 40
+
+// pagerOf makes the links to the pages around. A cursor leads on only: the way back is kept in the address, as the cursors of the
+// pages before. The first page's is empty.
+func pagerOf(a *answer, next *string) pager {
+	q, shown := a.params(), a.request.URL.Query()
+	here := q.Get("cursor")
+	var trail []string
+	if text := shown.Get(trailParameter); text != "" && here != "" {
+		trail = strings.Split(text, ".")
+	}
+	to := func(cursor string, trail []string) string {
+		v := url.Values{}
+		for name, values := range q {
+			v[name] = values
+		}
+		v.Del("cursor")
+		if cursor != "" {
+			v.Set("cursor", cursor)
+		}
+		if len(trail) > 0 {
+			v.Set(trailParameter, strings.Join(trail[max(0, len(trail)-maxTrail):], "."))
+		}
+		return a.path + "?" + readable.Replace(v.Encode())
+	}
+	var p pager
+	if next != nil {
+		p.On = to(*next, append(trail[:len(trail):len(trail)], cmp.Or(here, "0")))
+	}
+	if here != "" {
+		p.First = to("", nil)
+		p.Back = p.First
+		if n := len(trail); n > 0 && trail[n-1] != "0" {
+			p.Back = to(trail[n-1], trail[:n-1])
+		}
+	}
+	return p
+}
+
+// filtersOf is the form of what can be asked of a list, as it was asked.
+func filtersOf(a *answer) filterForm {
+	q := a.params()
+	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")), Oldest: q.Get("reverse") == "true", Limit: q.Get("limit")}
+	own := strings.HasPrefix(a.path, "/xrpc/dev.weft.")
+	f.HasTime = own
+	f.HasDIDs = a.path == listPath || a.path == "/links" || strings.HasSuffix(a.path, ".getBacklinks")
+	f.HasTurn = strings.HasSuffix(a.path, ".getBacklinks")
+	if a.path == accountPath {
+		f.DIDs = ""
+	}
+	stays := map[string]bool{"subject": true, "target": true, "source": true, "collection": true, "path": true, "pathToOther": true, "limit": true, "from_dids": true, "linkDid": true, "otherSubject": true}
+	if a.path == accountPath || !f.HasDIDs {
+		stays["did"] = true
+	}
+	var reset []string
+	for _, name := range []string{"subject", "target", "did", "source", "collection", "path", "pathToOther", "limit", "from_dids", "linkDid", "otherSubject"} {
+		for _, v := range q[name] {
+			if stays[name] {
+				f.Hidden = append(f.Hidden, [2]string{name, v})
+				reset = append(reset, name, v)
+			}
+		}
+	}
+	f.On = f.HasDIDs && f.DIDs != "" || f.Since != "" || f.Until != "" || f.Oldest
+	f.Reset = a.path + "?" + form(reset...)
+	return f
+}
+
+// dayOf is the day of a time, as a form shows it.
+func dayOf(text string) string { return text[:min(len(text), len(time.DateOnly))] }

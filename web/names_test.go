@@ -1,0 +1,35 @@
+package web_test
+
+import (
+	"context"
+	"errors"
+)
+
+// names knows accounts by their handles.
+type names map[string]string
+
+func (n names) DID(_ context.Context, handle string) (string, error) {
+	if did, ok := n[handle]; ok {
+		return did, nil
+	}
+	return "", errors.New("nobody")
+}
+
+func (n names) Known(did string) string {
+	for handle, d := range n {
+		if d == did {
+			return handle
+		}
+	}
+	return ""
+}
+
+func (n names) Handles(_ context.Context, dids []string) map[string]string {
+	found := map[string]string{}
+	for _, did := range dids {
+		if handle := n.Known(did); handle != "" {
+			found[did] = handle
+		}
+	}
+	return found
+}

@@ -1,0 +1,225 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// pulsePath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On
+// the whole network some thousand links come in a second, which is neither for eyes nor for phones; what wants them all
+// takes /events.
+const pulsePath = "/pulse"
+
+const (
+	beat = time.Second
+	// A minute and a half of bars: on a phone, each is three pixels wide.
+	beats = 90
+	// The newest rows of the log that a beat looks at, and how many of their links it shows: what can be read in a second.
+	lookBack, shown = 32, 4
+	// How long the links are that the page itself begins with.
+	recent = 12
+	// Watchers at once: each is a connection and a goroutine, of some 20 kB.
+	maxWatchers = 2000
+	// A watcher that takes nothing for so long has left.
+	pulseWait = 10 * time.Second
+)
+
+// pulse counts what comes in, and tells those who watch.
+type pulse struct {
+	store Store
+	lag   func() time.Duration
+	now   func() time.Time
+	name  func(did string) string
+
+	watchers atomic.Int64
+	mu       sync.Mutex
+	rates    []float64  // events a second, of the last beats, oldest first
+	links    []liveLink // the newest, newest first
+	event    []byte     // the last
+	beaten   chan struct{}
+	ended    bool
+}
+
+// liveLink is a link that has come or gone, as a line: who did what to what.
+type liveLink struct {
+	Removed  bool   `json:"removed"`
+	Thread   string `json:"thread"` // its colour
+	Dye      int    `json:"dye"`    // that of the account
+	Initials string `json:"initials"`
+	Who      string `json:"who"`
+	WhoHref  string `json:"whoHref"`
+	Verb     string `json:"verb"`
+	What     string `json:"what"`
+	WhatHref string `json:"whatHref"`
+	Time     string `json:"time"` // of day, UTC
+
+	subject string
+}
+
+// beatEvent is the data of an event: texts, for the script that shows them knows nothing of numbers.
+type beatEvent struct {
+	Links  string     `json:"links"`
+	Actors string     `json:"actors"`
+	Rate   float64    `json:"rate"` // events a second
+	Lag    string     `json:"lag"`  // empty: not known
+	New    []liveLink `json:"new"`  // newest last
+}
+
+func newPulse(store Store, lag func() time.Duration, now func() time.Time, name func(did string) string) *pulse {
+	return &pulse{store: store, lag: lag, now: now, name: name, beaten: make(chan struct{})}
+}
+
+// run beats until ctx ends.
+func (p *pulse) run(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	seq, at := p.store.Seq(), p.now()
+	for {
+		select {
+		case <-ctx.Done():
+			p.mu.Lock()
+			p.ended = true
+			close(p.beaten)
+			p.mu.Unlock()
+			return
+		case <-ticker.C:
+			newest, now := p.store.Seq(), p.now()
+			p.beat(ctx, seq, newest, float64(newest-min(seq, newest))/max(now.Sub(at).Seconds(), 0.001))
+			seq, at = newest, now
+		}
+	}
+}
+
+// beat takes one look: the rows behind seq up to newest came since the last.
+func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
+	e := beatEvent{Rate: rate, New: []liveLink{}}
+	if newest > seq {
+		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next beat comes at once.
+		entries, _, _ := p.store.Log(ctx, max(seq, newest-min(newest, lookBack)), lookBack)
+		e.New = p.linksOf(entries)
+	}
+	var event []byte
+	if p.watchers.Load() > 0 {
+		if st, err := p.store.Stats(ctx); err == nil {
+			e.Links, e.Actors = num(st.Links), num(st.Actors)
+			if p.lag != nil {
+				e.Lag = lagText(p.lag())
+			}
+			data, err := json.Marshal(e)
+			if err != nil {
+				panic(err) // of numbers and strings
+			}
+			event = append(append([]byte("data: "), data...), "\n\n"...)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rates = append(p.rates, rate)
+	p.rates = p.rates[max(0, len(p.rates)-beats):]
+	links := make([]liveLink, 0, recent)
+	for i := len(e.New) - 1; i >= 0; i-- {
+		links = append(links, e.New[i])
+	}
+	links = append(links, p.links...)
+	p.links = links[:min(len(links), recent)]
+	p.event = event
+	close(p.beaten)
+	p.beaten = make(chan struct{})
+}
+
+// linksOf is what the newest entries did, oldest first: of each record its first link, for the ticker shows what goes on, and a
+// post with twenty links goes on once.
+func (p *pulse) linksOf(entries []db.LogEntry) []liveLink {
+	links := []liveLink{}
+	for _, e := range entries {
+		switch {
+		case len(e.Added) > 0:
+			links = append(links, p.lineOf(e, e.Added[0], false))
+		case len(e.Removed) > 0:
+			links = append(links, p.lineOf(e, e.Removed[0], true))
+		}
+	}
+	return links[max(0, len(links)-shown):]
+}
+
+func (p *pulse) lineOf(e db.LogEntry, l db.Link, removed bool) liveLink {
+	return liveLink{
+		Removed: removed, Thread: thread(e.Collection, l.Path), Dye: dye(e.DID), Initials: initials(e.DID),
+		Who: p.name(e.DID), WhoHref: explore(e.DID), Verb: verb(e.Collection, l.Path, removed),
+		What: targetText(l.Target), WhatHref: explore(l.Target), Time: time.UnixMicro(e.TimeUS).UTC().Format(time.TimeOnly),
+		subject: l.Target,
+	}
+}
+
+// latest is what a page begins with: the rates of the last beats and the newest links.
+func (p *pulse) latest() (rates []float64, links []liveLink) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append(rates, p.rates...), append(links, p.links...)
+}
+
+// wait is what the next beat closes, the last one's event, and whether there are no more.
+func (p *pulse) wait() (beaten <-chan struct{}, event []byte, ended bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.beaten, p.event, p.ended
+}
+
+// serve tells a watcher of each beat.
+func (p *pulse) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	protect(h)
+	h.Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet {
+		h.Set("Allow", http.MethodGet)
+		http.Error(w, "the pulse answers to GET only", http.StatusMethodNotAllowed)
+		return
+	}
+	if p.watchers.Add(1) > maxWatchers {
+		p.watchers.Add(-1)
+		h.Set("Retry-After", "60") // seconds
+		http.Error(w, "too many watch already: try again later", http.StatusServiceUnavailable)
+		return
+	}
+	defer p.watchers.Add(-1)
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
+	out := http.NewResponseController(w)
+	send := func(b []byte) error {
+		if err := out.SetWriteDeadline(time.Now().Add(pulseWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	// A browser whose connection breaks comes back after so many milliseconds.
+	if err := send([]byte("retry: 5000\n\n")); err != nil {
+		return
+	}
+	for {
+		beaten, _, ended := p.wait()
+		if ended {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-beaten:
+		}
+		// One that was too slow for a beat misses it, and nothing more.
+		if _, event, _ := p.wait(); event != nil {
+			if err := send(event); err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"embed"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"strings"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// view is a page as the layout draws it.
+type view struct {
+	Title   string // of the document
+	About   string // for previews of the page elsewhere, in a sentence; empty: what weft is
+	Target  string // what the page is about; it stands in the search input
+	OpenRaw bool   // the raw answer is what there is to see
+	Main    any    // what the page's template draws
+
+	// The layout's own, which render sets.
+	Path   string
+	Origin string // this server as the visitor knows it: https://weft.example
+	URL    string // of this page
+	Names  bool   // handles are to be had
+	Notice string // why the answers may be out of date; empty: they are not
+	Raw    *raw   // nil: there is no answer behind the page
+}
+
+// raw is the answer behind a page, as a program gets it.
+type raw struct {
+	JSON  string // indented; empty: too long to be shown
+	Bytes int64  // its size
+	Open  bool   // it is what there is to see
+	Href  string // the answer itself, for a browser
+	Curl  string // the command that asks for it
+}
+
+// maxRaw is how much of an answer a page shows, in bytes: some screens full. A page of a thousand links would be twice as large
+// for what hardly anybody opens.
+const maxRaw = 16 << 10
+
+// loadTemplates parses each page's template together with the layout.
+func loadTemplates(assets map[string]asset) map[string]*template.Template {
+	funcs := template.FuncMap{"asset": func(name string) string { return "/assets/" + name + "?v=" + assets["/assets/"+name].version }}
+	for name, f := range templateFuncs {
+		funcs[name] = f
+	}
+	layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
+	entries, err := templateFiles.ReadDir("templates")
+	if err != nil {
+		panic(err)
+	}
+	templates := map[string]*template.Template{}
+	for _, e := range entries {
+		name := strings.TrimSuffix(e.Name(), ".html")
+		if name == "layout" || name == "parts" {
+			continue
+		}
+		templates[name] = template.Must(template.Must(layout.Clone()).ParseFS(templateFiles, "templates/"+e.Name()))
+	}
+	return templates
+}
+
+// policy is what a page may do: load from here, and nothing else. No script or style stands in a page itself, so one that
+// slips into a text does nothing.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+func protect(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+}
+
+// render writes a page. a is the answer behind it; nil: none.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v *view, a *answer) {
+	v.Path, v.Origin, v.Names = r.URL.Path, originOf(r), s.Names != nil
+	v.URL = v.Origin + r.URL.RequestURI()
+	if err := s.Ready(); err != nil {
+		v.Notice = err.Error()
+	}
+	if a != nil && a.isJSON() {
+		v.Raw = rawOf(v.Origin, a)
+		v.Raw.Open = v.OpenRaw
+	}
+	var page bytes.Buffer
+	if err := s.templates[name].Execute(&page, v); err != nil {
+		panic(err) // a template and what it draws don't fit
+	}
+	h := w.Header()
+	protect(h)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Add("Vary", "Accept")
+	h.Set("Cache-Control", "public, max-age=1") // like the answer's: brief, and enough for a crowd
+	if status != http.StatusOK {
+		h.Set("Cache-Control", "no-store")
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(page.Bytes()) // it fails only when the visitor has left
+	}
+}
+
+// fail writes the page of an answer that is a failure.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, a *answer) { s.refuse(w, r, a.problem()) }
+
+// refuse writes the page of a failure.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
+	v := &view{Title: "Something went wrong", Main: p}
+	switch {
+	case p.Status == http.StatusNotFound, p.Status == http.StatusNotImplemented:
+		v.Title = "Nothing here"
+	case p.Status == http.StatusTooManyRequests:
+		v.Title = "Too many questions at once"
+	case p.Status == http.StatusServiceUnavailable:
+		v.Title = "That took too long"
+	case p.Status < http.StatusInternalServerError:
+		v.Title = "That can't be answered"
+	}
+	q := r.URL.Query()
+	v.Target = cmp.Or(q.Get("q"), q.Get("target"), q.Get("subject"))
+	s.render(w, r, p.Status, "error", v, nil)
+}
+
+// rawOf is the answer behind a page, for those who would rather have that.
+func rawOf(origin string, a *answer) *raw {
+	address := a.path
+	if a.query != "" {
+		address += "?" + a.query
+	}
+	r := &raw{Bytes: int64(len(a.body)), Curl: "curl '" + strings.ReplaceAll(origin+address, "'", "%27") + "'"}
+	r.Href = a.path + "?" + strings.TrimPrefix(a.query+"&"+formatParameter+"=json", "&")
+	if len(a.body) <= maxRaw {
+		var b bytes.Buffer
+		if json.Indent(&b, a.body, "", "  ") == nil {
+			r.JSON = b.String()
+		}
+	}
+	return r
+}
+
+// originOf is this server as the visitor knows it. What isn't a host in the request is not repeated.
+func originOf(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		scheme = "https"
+	}
+	host := r.Host
+	if host == "" || strings.ContainsFunc(host, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-:[]", c)
+	}) {
+		host = "localhost"
+	}
+	return scheme + "://" + host
+}

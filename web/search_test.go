@@ -1,0 +1,70 @@
+package web
+
+import "testing"
+
+func TestMeaning(t *testing.T) {
+	t.Parallel()
+	const did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+	for _, c := range []struct{ q, target, web string }{
+		{"at://" + did + "/app.bsky.feed.post/3k", "at://" + did + "/app.bsky.feed.post/3k", ""},
+		{"AT://" + did + "/app.bsky.feed.post/3k/", "at://" + did + "/app.bsky.feed.post/3k", ""},
+		{"at://" + did, "at://" + did, ""},
+		{"at://Alice.test/app.bsky.feed.post/3k", "at://alice.test/app.bsky.feed.post/3k", ""},
+		{"at://alice.test", "at://alice.test", ""},
+		{did, did, ""},
+		{"did:web:example.com", "did:web:example.com", ""},
+		{"@Alice.test", "alice.test", ""},
+		{"alice.test", "alice.test", "https://alice.test/"},
+		{"https://bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k"},
+		{"bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k"},
+		{"https://deer.social/profile/" + did + "/post/3k?x=1#y", "at://" + did + "/app.bsky.feed.post/3k", "https://deer.social/profile/" + did + "/post/3k?x=1#y"},
+		{"https://bsky.app/profile/alice.test/post/3k/liked-by", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k/liked-by"},
+		{"https://bsky.app/profile/" + did, did, "https://bsky.app/profile/" + did},
+		{"https://bsky.app/profile/alice.test/feed/aaa", "at://alice.test/app.bsky.feed.generator/aaa", "https://bsky.app/profile/alice.test/feed/aaa"},
+		{"https://bsky.app/profile/alice.test/lists/3l", "at://alice.test/app.bsky.graph.list/3l", "https://bsky.app/profile/alice.test/lists/3l"},
+		{"https://bsky.app/starter-pack/alice.test/3l", "at://alice.test/app.bsky.graph.starterpack/3l", "https://bsky.app/starter-pack/alice.test/3l"},
+		{"https://bsky.app/profile/alice.test/nothing/3l", "https://bsky.app/profile/alice.test/nothing/3l", "https://bsky.app/profile/alice.test/nothing/3l"},
+		{"https://bsky.app/profile/no handle/post/3k", "", ""},
+		{"https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k", "at://" + did + "/app.bsky.feed.post/3k", "https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k"},
+		{"https://atp.tools/at:/alice.test/app.bsky.feed.post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://atp.tools/at:/alice.test/app.bsky.feed.post/3k"},
+		{"https://whtwnd.com/alice.test/3k", "at://alice.test/com.whtwnd.blog.entry/3k", "https://whtwnd.com/alice.test/3k"},
+		{"https://frontpage.fyi/post/alice.test/3k", "at://alice.test/fyi.unravel.frontpage.post/3k", "https://frontpage.fyi/post/alice.test/3k"},
+		{"https://tangled.org/@alice.test", "alice.test", "https://tangled.org/@alice.test"},
+		{"https://example.com/a?b=c", "https://example.com/a?b=c", "https://example.com/a?b=c"},
+		{"example.com/a b", "", ""},
+		{"example.com/a", "https://example.com/a", "https://example.com/a"},
+		{"HTTPS://EXAMPLE.com", "https://example.com", "https://example.com"},
+		{"mailto:a@example.com", "mailto:a@example.com", "mailto:a@example.com"},
+		{"javascript:alert(1)", "javascript:alert(1)", "javascript:alert(1)"},
+		{"hello", "", ""},
+		{"<script>", "", ""},
+		{"https://whtwnd.com/", "https://whtwnd.com/", "https://whtwnd.com/"},
+	} {
+		t.Run(c.q, func(t *testing.T) {
+			t.Parallel()
+			m := meaning(c.q)
+			if m.web != c.web {
+				t.Errorf("the address is %q, not %q", m.web, c.web)
+			}
+			if got := m.target(); got != c.target {
+				t.Errorf("the target is %q, not %q", got, c.target)
+			}
+		})
+	}
+}
+
+// FuzzMeaning: whatever is asked for, there is an answer, and what it means is stable.
+func FuzzMeaning(f *testing.F) {
+	for _, q := range []string{"at://a.b/c", "https://bsky.app/profile/alice.test/post/3k", "@a.b", "x", "https://x.y/at:/", "https://tangled.sh", "did:plc:"} {
+		f.Add(q)
+	}
+	f.Fuzz(func(t *testing.T, q string) {
+		m := meaning(q)
+		if m.bare && m.web == "" {
+			t.Errorf("%q is a bare domain without an address", q)
+		}
+		if again := meaning(m.target()); m.target() != "" && !m.bare && m.web == "" && again.target() != m.target() && "@"+m.actor != q {
+			t.Errorf("%q means %q, which means %q", q, m.target(), again.target())
+		}
+	})
+}

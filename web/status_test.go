@@ -1,0 +1,129 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// statusOf is an API that answers at /status.
+func statusOf(body string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(body))
+	})
+}
+
+const wellStatus = `{"version":"1.2.3","instance":"ABC","ready":true,
+"index":{"links":240000,"records":200000,"actors":5000,"log_seq":300000,"log_oldest":100001,"unsealed":1000,"segments":3,"runs":9,"jobs":0,"sealing":true,"merging":true},
+"space":{"database_bytes":5000000,"wal_bytes":1000000,"segment_bytes":4000000,"memory_bytes":3000000,"levels":[{"level":0,"files":2,"links":40000,"bytes":1000000},{"level":1,"files":1,"links":200000,"bytes":3000000}],
+  "bytes_per_link":41.7,"write_amplification":1.8,"free_bytes":60000000000,"total_bytes":100000000000,"bytes_per_day":1000000000,"measured_seconds":7200,"full_at":"2026-09-29T12:00:00Z"},
+"upstream":{"connected":true,"host":"jetstream.example","kind":"v2","degraded":"","detail":"","lag_seconds":0.25,"seq":77,"committed":76,"queued":3,"hosts":[],"replay":null,"slice":"all","parts":[]},
+"replication":null,"gaps":[],"open_gaps":0,"faults":[],
+"history":{"every_seconds":5,"points":[{"events":100,"links":90,"lag":0.1},{"events":400,"links":-5,"lag":2.5},{"events":200,"links":50,"lag":0.2}]}}`
+
+// TestStatusPage: each state of the service is told, with what it means.
+func TestStatusPage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		changes string // of the answer, old and new in turn, between bars
+		want    []string
+		not     []string
+	}{
+		{"well", "", []string{"All is well", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "2 hours", "sealing, merging",
+			"200,000", "Events a second over the last 15 seconds: 200 now, 400 at most", "None: nothing was missed", "replicated nowhere", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "went wrong", "Replaying"}},
+		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "no event from jetstream.example for 2m"}, []string{"All is well"}},
+		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not following", "connection refused", "class=\"look\""}, nil},
+		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`, []string{"Writing has stopped", "disk full", "start weft again"}, nil},
+		{"v1", `"degraded":""|"degraded":"it sends no resyncs"`, []string{"it sends no resyncs"}, nil},
+		{"several servers", `"hosts":[]|"hosts":[{"host":"a.example","kind":"v2","committed":76},{"host":"b.example","kind":"v1","committed":1790000000000000,"failure":"no route","retry_at":"2026-07-01T00:00:00Z"}]`, []string{"b.example", "no route", "2026-09-21", "tried again 2026-07-01T00:00:00Z"}, nil},
+		{"replay", `"replay":null|"replay":{"host":"archive.example","segments":4,"bytes":1000,"events":1000,"bytes_done":500,"events_done":250,"events_per_second":30000,"eta_seconds":90}`, []string{"Replaying the archive of archive.example", "90 seconds to go", `width="25.00"`}, nil},
+		{"a gap", `"gaps":[],"open_gaps":0|"gaps":[{"id":1,"host":"h.example","from":5,"to":9,"why":"a hole","state":"open","found":"2026-07-01T00:00:00Z","tries":2,"note":"no archive has it"}],"open_gaps":1`,
+			[]string{"1 open", "a hole", "no archive has it", "weft gaps retry"}, []string{"None: nothing was missed"}},
+		{"a fault", `"faults":[]|"faults":[{"level":"error","message":"writing stops","detail":"disk full","do":"free some space","count":3,"first":"2026-07-01T00:00:00Z","last":"2026-07-01T01:00:00Z"}]`,
+			[]string{"What went wrong lately", "writing stops", "disk full", "free some space", "3 times since"}, nil},
+		{"replica", `"replication":null|"replication":{"state":"behind","replica":"s3://bucket/weft","local_txid":"0000000000000012","replica_txid":"0000000000000010","lag_transactions":2,"lag_bytes":4096,"lag_seconds":90,"log_seq":300000,"durable_log_seq":299000,"segments_waiting":1,"segments_waiting_bytes":1000000,"uploaded_bytes":5000000,"last_success":"2026-07-01T00:00:00Z","last_error":"503","last_error_at":"2026-07-01T00:01:00Z","do":"see that the store answers"}`,
+			[]string{"behind", "2 transactions", "0000000000000010", "299,000", "see that the store answers", "503", "none yet"}, []string{"replicated nowhere"}},
+		{"verified", `"replication":null|"replication":{"state":"ok","last_verified":"2026-07-01T00:00:00Z"}`, []string{"Last restore that was checked", "2026-07-01T00:00:00Z"}, []string{"none yet"}},
+		{"growth unknown", `"bytes_per_day":1000000000|"bytes_per_day":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"not known yet"}, []string{"in 60 days"}},
+		{"full soon", `"full_at":"2026-09-29T12:00:00Z"|"full_at":"2026-08-02T12:00:00Z"`, []string{"in 2 days", "class=\"look\""}, nil},
+		{"full never", `"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"in many years"}, nil},
+		{"shrinks", `"bytes_per_day":1000000000|"bytes_per_day":-5|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"has not grown"}, nil},
+		{"new", `"levels":[{"level":0,"files":2,"links":40000,"bytes":1000000},{"level":1,"files":1,"links":200000,"bytes":3000000}]|"levels":[]|"points":[{"events":100,"links":90,"lag":0.1},{"events":400,"links":-5,"lag":2.5},{"events":200,"links":50,"lag":0.2}]|"points":[]`,
+			[]string{"No segment yet"}, []string{"<polyline"}},
+		{"nothing known", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"bytes_per_link":41.7,"write_amplification":1.8|"bytes_per_link":null,"write_amplification":null`, []string{"All is well"}, []string{"×", "Free"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			body := wellStatus
+			if c.changes != "" {
+				parts := strings.Split(c.changes, "|")
+				for i := 0; i < len(parts); i += 2 {
+					if !strings.Contains(body, parts[i]) {
+						t.Fatalf("the answer has no %s", parts[i])
+					}
+					body = strings.Replace(body, parts[i], parts[i+1], 1)
+				}
+			}
+			s := serving(t, statusOf(body))
+			s.Now = func() time.Time { return time.Date(2026, 7, 31, 12, 0, 0, 0, time.UTC) }
+			page := browse(t, s, "/status", 200)
+			main, _, _ := strings.Cut(page, `aria-label="For programs"`)
+			for _, want := range c.want {
+				if !strings.Contains(main, want) {
+					t.Errorf("the page doesn't say %q", want)
+				}
+			}
+			for _, not := range c.not {
+				if strings.Contains(main, not) {
+					t.Errorf("the page says %q", not)
+				}
+			}
+			r := httptest.NewRequest(http.MethodGet, "/status", nil)
+			w := httptest.NewRecorder()
+			if s.ServeHTTP(w, r); w.Body.String() != body {
+				t.Errorf("a program gets %s", w.Body)
+			}
+		})
+	}
+}
+
+// TestStatusHostile: what upstreams, errors and replicas say stays text, in every member of the answer.
+func TestStatusHostile(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(`"><script>alert(1)</script><b onclick="x" a='`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := string(text)
+	body := fmt.Sprintf(`{"version":%[1]s,"instance":%[1]s,"ready":false,"reason":%[1]s,"index":{"failed":%[1]s},"space":{"levels":[]},
+		"upstream":{"host":%[1]s,"kind":%[1]s,"degraded":%[1]s,"detail":%[1]s,"slice":%[1]s,"hosts":[{"host":%[1]s,"kind":%[1]s,"failure":%[1]s,"retry_at":%[1]s},{"host":%[1]s}],"replay":{"host":%[1]s,"events":5}},
+		"replication":{"state":%[1]s,"replica":%[1]s,"local_txid":%[1]s,"replica_txid":%[1]s,"last_success":%[1]s,"last_error":%[1]s,"last_error_at":%[1]s,"last_verified":%[1]s,"do":%[1]s},
+		"gaps":[{"host":%[1]s,"why":%[1]s,"state":%[1]s,"found":%[1]s,"note":%[1]s}],"open_gaps":1,
+		"faults":[{"level":%[1]s,"message":%[1]s,"detail":%[1]s,"do":%[1]s,"count":2,"first":%[1]s,"last":%[1]s}],"history":{"every_seconds":5,"points":[]}}`, h)
+	page := browse(t, serving(t, statusOf(body)), "/status", 200)
+	if n := strings.Count(page, "&lt;script&gt;alert(1)"); n < 25 {
+		t.Errorf("only %d of the texts are shown", n)
+	}
+}
+
+// TestWords: figures are written as people read them.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ got, want string }{
+		{size(999), "999 bytes"}, {size(1000), "1.0 kB"}, {size(999_960), "1.0 MB"}, {size(5_400_000_000_000_000), "5400.0 TB"},
+		{seconds(-1), "0 ms"}, {seconds(0.0154), "15 ms"}, {seconds(9.94), "9.9 s"}, {seconds(45), "45 seconds"}, {seconds(600), "10 minutes"}, {seconds(36_000), "10 hours"}, {seconds(864_000_000), "10,000 days"},
+		{figure(0), "0"}, {figure(0.25), "0.2"}, {figure(-1234.4), "-1,234"},
+		{position(5), "5"}, {position(1_790_000_000_000_000), "2026-09-21 14:13:20"}, {position(1 << 63), "9,223,372,036,854,775,807"},
+		{perLink(10, 4), "2.5"}, {perLink(10, 0), "–"}, {counted(1, "row"), "1 row"}, {counted(2000, "row"), "2,000 rows"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%q, want %q", c.got, c.want)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package web
+
+import (
+	"fmt"
+	"hash/fnv"
+	"html/template"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"weft.dev/weft/link"
+)
+
+// templateFuncs are what templates write things with.
+var templateFuncs = template.FuncMap{
+	"num": num, "short": short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
+	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
+}
+
+// num writes a whole number with commas.
+func num(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	digits := strings.TrimPrefix(text, "-")
+	var b strings.Builder
+	b.WriteString(text[:len(text)-len(digits)])
+	for i, c := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// short writes a number with three digits: 1.23M.
+func short(n int64) string {
+	v, unit := float64(n), ""
+	for _, u := range []string{"k", "M", "G"} {
+		if v < 999.5 {
+			break
+		}
+		v, unit = v/1000, u
+	}
+	switch {
+	case unit == "":
+		return strconv.FormatInt(n, 10)
+	case v < 10:
+		return fmt.Sprintf("%.2f%s", v, unit)
+	case v < 100:
+		return fmt.Sprintf("%.1f%s", v, unit)
+	}
+	return fmt.Sprintf("%.0f%s", v, unit)
+}
+
+// shortDID leaves the middle of a long DID out.
+func shortDID(did string) string {
+	const most = 24
+	if len(did) <= most {
+		return did
+	}
+	return did[:16] + "…" + did[len(did)-5:]
+}
+
+// initials stand where a picture would: two characters of a handle, or of what is particular in a DID.
+func initials(name string) string {
+	if strings.HasPrefix(name, "did:") {
+		name = name[strings.LastIndexByte(name, ':')+1:]
+	}
+	if len(name) > 2 {
+		name = name[:2]
+	}
+	return strings.ToUpper(name)
+}
+
+// dyes are how many colours there are for accounts.
+const dyes = 8
+
+// dye is the colour of an account, the same everywhere.
+func dye(did string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(did))
+	return int(h.Sum32() % dyes)
+}
+
+// thread is the colour of a kind of link: related kinds have one.
+func thread(collection, path string) string {
+	switch {
+	case strings.HasSuffix(collection, ".like"):
+		return "madder"
+	case strings.HasSuffix(collection, ".follow"), strings.HasSuffix(collection, ".verification"):
+		return "indigo"
+	case strings.HasSuffix(collection, ".repost"):
+		return "moss"
+	case strings.HasSuffix(collection, ".post") && strings.HasPrefix(path, "reply"):
+		return "woad"
+	case strings.HasSuffix(collection, ".post"):
+		return "weld"
+	case strings.Contains(collection, ".list"), strings.Contains(collection, "starterpack"):
+		return "logwood"
+	}
+	return "flax"
+}
+
+// verb says what a link does, for the kinds that people know.
+func verb(collection, path string, removed bool) string {
+	did, undid := "links to", "no longer links to"
+	switch {
+	case collection == "app.bsky.feed.like":
+		did, undid = "likes", "no longer likes"
+	case collection == "app.bsky.feed.repost":
+		did, undid = "reposts", "no longer reposts"
+	case collection == "app.bsky.graph.follow":
+		did, undid = "follows", "no longer follows"
+	case collection == "app.bsky.graph.block":
+		did, undid = "blocks", "no longer blocks"
+	case collection == "app.bsky.graph.listitem":
+		did, undid = "lists", "no longer lists"
+	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "reply."):
+		did, undid = "replies to", "took back a reply to"
+	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "embed.record"):
+		did, undid = "quotes", "took back a quote of"
+	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "facets"):
+		did, undid = "mentions", "took back a mention of"
+	}
+	if removed {
+		return undid
+	}
+	return did
+}
+
+// explore is the address of a target's page.
+func explore(target string) string { return "/links/all?" + form("target", target) }
+
+// utc writes a time, in microseconds since 1970, to the second.
+func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05") }
+
+// kindText says what a target is.
+func kindText(target string) string {
+	switch _, kind := link.Parse(target); kind {
+	case link.DID:
+		return "account"
+	case link.AtURI:
+		if _, collection, _, ok := link.SplitRecord(target); ok {
+			switch collection {
+			case "app.bsky.feed.post":
+				return "post"
+			case "app.bsky.graph.list":
+				return "list"
+			case "app.bsky.feed.generator":
+				return "feed"
+			case "app.bsky.graph.starterpack":
+				return "starter pack"
+			}
+			return "record"
+		}
+		return "repository"
+	}
+	if u, err := url.Parse(target); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		return "web page"
+	}
+	return "address"
+}
+
+// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
+func targetText(target string) string {
+	if did, collection, rkey, ok := link.SplitRecord(target); ok {
+		return shortDID(did) + "/" + collection + "/" + rkey
+	}
+	if strings.HasPrefix(target, "did:") {
+		return shortDID(target)
+	}
+	target = strings.TrimPrefix(strings.TrimPrefix(target, "https://"), "at://")
+	const most = 72
+	if len(target) > most {
+		return target[:most-1] + "…"
+	}
+	return target
+}

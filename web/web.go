@@ -1,0 +1,214 @@
+// Package web serves weft's pages: what the API answers, drawn for people.
+//
+// A page is at the address of the answer that it shows. Its handler stands in front of the API's: where a browser asks, it asks
+// the API what the page needs, as any client would, and draws that; everything else it hands on. So a page can't say
+// anything that the API doesn't, and its limits hold for pages too: a page counts as the questions that it asks.
+//
+// All that comes from records or requests is hostile. It goes through html/template, scripts and styles come from this server's
+// own files only, and nothing is loaded from anywhere else.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+
+	"weft.dev/weft/db"
+)
+
+// Store is what pages ask of an index beside what the API answers.
+type Store interface {
+	// Stats sums the index up.
+	Stats(ctx context.Context) (db.Stats, error)
+	// Seq is the newest row of the log.
+	Seq() uint64
+	// Log reads the log behind a row.
+	Log(ctx context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error)
+}
+
+// Config says what the pages show. API and Store have to be set.
+type Config struct {
+	API   http.Handler // what answers /links, /xrpc/… and all that isn't a page
+	Store Store        // of the same index
+
+	Names  Names                // of accounts; nil: DIDs are shown as they are
+	Ready  func() error         // nil while answers are up to date, else why they are not; nil: they always are
+	Lag    func() time.Duration // how far the newest event lies behind; nil: not shown
+	Logger *slog.Logger         // nil: slog.Default()
+	Now    func() time.Time     // nil: time.Now
+}
+
+// Server is the handler for the pages and for all that the API answers.
+type Server struct {
+	Config
+	pages     map[string]page // by path
+	own       map[string]page // those with no answer of the API behind them
+	templates map[string]*template.Template
+	assets    map[string]asset // by path
+	pulse     *pulse
+	drawn     http.Handler // what is compressed: pages and assets
+}
+
+// A page draws the API's answer at a path.
+type page struct {
+	template string // in templates, without its ending
+	// build makes what the template shows. a is the API's answer to the request, of status 200; for a page of its own, it
+	// is empty, and serves to ask.
+	build func(ctx context.Context, a *answer) (*view, error)
+}
+
+// New returns the handler. It panics when a template is malformed, which a test would have told.
+func New(c Config) *Server {
+	s := &Server{Config: c}
+	if s.Ready == nil {
+		s.Ready = func() error { return nil }
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	s.assets = loadAssets()
+	s.templates = loadTemplates(s.assets)
+	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.name)
+	s.pages, s.own = s.answerPages(), s.ownPages()
+	for _, table := range []map[string]page{s.pages, s.own} {
+		for path, p := range table {
+			if s.templates[p.template] == nil {
+				panic("web: there is no template " + p.template + " for " + path)
+			}
+		}
+	}
+	s.drawn = gzhttp.GzipHandler(http.HandlerFunc(s.draw))
+	return s
+}
+
+// answerPages draw what the API answers at the same path.
+func (s *Server) answerPages() map[string]page {
+	return map[string]page{
+		"/":       {"home", s.home},
+		"/status": {"status", s.status},
+
+		"/links/all":       {"explore", s.explore},
+		"/links/all/count": {"explore", s.explore},
+
+		"/links":               {"list", s.list},
+		"/links/distinct-dids": {"list", s.list},
+		"/xrpc/blue.microcosm.links.getBacklinks":        {"list", s.list},
+		"/xrpc/blue.microcosm.links.getBacklinkDids":     {"list", s.list},
+		"/xrpc/blue.microcosm.links.getDistinct":         {"list", s.list},
+		"/xrpc/blue.microcosm.links.getManyToMany":       {"list", s.list},
+		"/xrpc/blue.microcosm.links.getManyToManyCounts": {"list", s.list},
+		listPath:    {"list", s.list},
+		whoPath:     {"list", s.list},
+		accountPath: {"list", s.list},
+
+		"/links/count":                                 {"count", s.count},
+		"/links/count/distinct-dids":                   {"count", s.count},
+		"/xrpc/blue.microcosm.links.getBacklinksCount": {"count", s.count},
+		"/xrpc/dev.weft.links.getCounts":               {"count", s.count},
+		"/xrpc/dev.weft.links.getAccountCounts":        {"count", s.count},
+	}
+}
+
+// ownPages are where the API has nothing.
+func (s *Server) ownPages() map[string]page {
+	return s.apiPages()
+}
+
+// machines are the paths that no person reads: a browser gets there what a program gets.
+var machines = map[string]bool{
+	"/subscribe": true, "/events": true, "/readyz": true, "/xrpc/_health": true, "/openapi.json": true,
+	"/robots.txt": true, "/.well-known/did.json": true,
+}
+
+// Run keeps the live figures until ctx ends, and then ends the connections of those who watch them.
+func (s *Server) Run(ctx context.Context) error {
+	s.pulse.run(ctx)
+	return nil
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch _, isAsset := s.assets[r.URL.Path]; {
+	case r.URL.Path == pulsePath:
+		s.pulse.serve(w, r)
+	case r.URL.Path == namesPath:
+		s.handles(w, r)
+	case isAsset, r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
+		s.drawn.ServeHTTP(w, r)
+	default:
+		s.API.ServeHTTP(w, r)
+	}
+}
+
+// draw answers with a page or an asset.
+func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler {
+			panic(v)
+		}
+		// A page is written when it is whole: nothing has been sent yet.
+		s.Logger.Error("panic in a page", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+		http.Error(w, "something went wrong here: it has been logged", http.StatusInternalServerError)
+	}()
+	if a, ok := s.assets[r.URL.Path]; ok {
+		a.serve(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		s.render(w, r, http.StatusMethodNotAllowed, "error", &view{Title: "Not a way to ask", Main: problem{Message: "this path answers to GET and HEAD only"}}, nil)
+		return
+	}
+	if r.URL.Path == searchPath {
+		s.search(w, r)
+		return
+	}
+	query := withoutPageParameters(r.URL.RawQuery)
+	p, isOwn := s.own[r.URL.Path]
+	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
+	if !isOwn {
+		a = s.ask(r, r.URL.Path, query)
+		a.keepHeaders(w)
+		if a.status != http.StatusOK {
+			s.fail(w, r, a)
+			return
+		}
+		var ok bool
+		if p, ok = s.pages[r.URL.Path]; !ok {
+			p = page{"json", rawPage}
+		}
+	}
+	v, err := p.build(r.Context(), a)
+	var refused problem
+	if errors.As(err, &refused) {
+		s.refuse(w, r, refused)
+		return
+	}
+	if err != nil {
+		s.Logger.Error("page failed", "path", r.URL.Path, "err", err)
+		s.fail(w, r, &answer{server: s, request: r, status: http.StatusInternalServerError})
+		return
+	}
+	s.render(w, r, http.StatusOK, p.template, v, a)
+}
+
+// rawPage is of an answer without a page of its own: the answer as it is.
+func rawPage(_ context.Context, a *answer) (*view, error) {
+	if !a.isJSON() {
+		return nil, fmt.Errorf("web: %s answers with %s", a.path, a.header.Get("Content-Type"))
+	}
+	return &view{Title: a.path, OpenRaw: true}, nil
+}

@@ -1,0 +1,429 @@
+package web_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/api"
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+	"weft.dev/weft/web"
+)
+
+const (
+	alice = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	bob   = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+	post  = "at://" + alice + "/app.bsky.feed.post/3l6oveex3ii2l"
+	like  = "app.bsky.feed.like:subject.uri"
+
+	// began is the time of the first event, 1 October 2024.
+	began = int64(1_727_740_800_000_000)
+)
+
+// evil is what a record may have in it, in all the ways in which a page might be broken out of.
+var evil = []string{
+	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `</title><script>alert(1)</script>`,
+	`javascript:alert(1)`, `{{.}}`, "`${alert(1)}`", `--><script>alert(1)</script>`, `" autofocus onfocus="alert(1)`, `\u003cscript\u003e`,
+}
+
+// index is a store of likes of a post, by as many accounts as are asked for, and of a record that links in every evil way.
+func index(t testing.TB, likes int) *db.Store {
+	t.Helper()
+	s, err := db.Open(db.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var events []db.Event
+	seq := uint64(0)
+	apply := func() {
+		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		events = nil
+	}
+	add := func(did, collection, rkey string, links ...db.Link) {
+		seq++
+		us := began + int64(seq)*1_000_000
+		if rkey == "" {
+			rkey = string(link.AppendTID(nil, uint64(us)<<10))
+		}
+		events = append(events, db.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+			Rev: string(link.AppendTID(nil, uint64(us)<<10)), Links: links})
+		if len(events) == 5000 {
+			apply()
+		}
+	}
+	for i := range likes {
+		add(fmt.Sprintf("did:plc:%024d", i), "app.bsky.feed.like", "", db.Link{Path: "subject.uri", Target: post})
+	}
+	var links []db.Link
+	for _, text := range evil {
+		links = append(links, db.Link{Path: text, Target: post})
+		if target, kind := link.Parse("https://evil.example/" + url.PathEscape(text) + "?'\"=" + url.QueryEscape(text)); kind != link.None {
+			links = append(links, db.Link{Path: "url", Target: target})
+		}
+		if target, kind := link.Parse(text); kind != link.None {
+			links = append(links, db.Link{Path: "text", Target: target})
+		}
+	}
+	add(bob, "com.example.evil", "a:b_c~d.e-f", links...)
+	add(bob, "app.bsky.graph.follow", "", db.Link{Path: "subject", Target: alice})
+	add(bob, "app.bsky.feed.post", "", db.Link{Path: "embed.record.uri", Target: post}, db.Link{Path: "reply.parent.uri", Target: post})
+	apply()
+	return s
+}
+
+// serve gives the pages of an index.
+func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Upstream: func() any { return map[string]any{"host": evil[1]} }, Ready: c.Ready})
+	c.Store, c.Logger = s, logger
+	return web.New(c)
+}
+
+// browse asks as a browser does.
+func browse(h http.Handler, target string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", "http://weft.test/", nil)
+	path, query, _ := strings.Cut(target, "?")
+	r.URL = &url.URL{Path: path, RawQuery: query}
+	r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func form(pairs ...string) string {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Add(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}
+
+// safe says what is wrong with a page: an element or attribute that could run or load something, or an address that isn't one.
+func safe(page string) error {
+	d := xml.NewDecoder(strings.NewReader(page))
+	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	scripts := 0
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		e, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		name := strings.ToLower(e.Name.Local)
+		if slices.Contains([]string{"iframe", "object", "embed", "base", "style", "foreignobject", "animate", "set", "use"}, name) {
+			return fmt.Errorf("there is a <%s>", name)
+		}
+		for _, a := range e.Attr {
+			attribute := strings.ToLower(a.Name.Local)
+			switch {
+			case strings.HasPrefix(attribute, "on"), attribute == "style", attribute == "srcdoc", attribute == "formaction":
+				return fmt.Errorf("<%s> has %s=%q", name, attribute, a.Value)
+			case attribute == "src", name == "link" && attribute == "href":
+				if !strings.HasPrefix(a.Value, "/assets/") {
+					return fmt.Errorf("<%s> loads %q", name, a.Value)
+				}
+			case attribute == "href", attribute == "action":
+				if !strings.HasPrefix(a.Value, "/") && !strings.HasPrefix(a.Value, "https://") && !strings.HasPrefix(a.Value, "http://") && !strings.HasPrefix(a.Value, "#") || strings.HasPrefix(a.Value, "//") {
+					return fmt.Errorf("<%s> leads to %q", name, a.Value)
+				}
+			}
+		}
+		if name == "script" {
+			scripts++
+			if !slices.ContainsFunc(e.Attr, func(a xml.Attr) bool { return a.Name.Local == "src" }) {
+				return errors.New("there is a script in the page itself")
+			}
+		}
+		if name == "img" && len(e.Attr) == 0 {
+			return errors.New("there is an <img> that nobody meant")
+		}
+	}
+	if scripts == 0 {
+		return errors.New("the page's script is missing")
+	}
+	return nil
+}
+
+// pages are the addresses of all pages, with good parameters.
+func pages() []string {
+	record := "at://" + bob + "/com.example.evil/a:b_c~d.e-f"
+	both := form("subject", post, "source", like)
+	old := form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri")
+	return []string{
+		"/", "/status", "/api", "/lexicons", "/lexicons/dev.weft.links.getTimeline",
+		"/links/all?" + form("target", post), "/links/all?" + form("target", alice), "/links/all?" + form("target", bob), "/links/all?" + form("target", record),
+		"/links/all/count?" + form("target", post), "/links/all?" + form("target", "https://nowhere.example/"), "/links/all?" + form("target", "javascript:alert(1)"),
+		"/links?" + old, "/links/count?" + old, "/links/distinct-dids?" + old, "/links/count/distinct-dids?" + old,
+		"/xrpc/blue.microcosm.links.getBacklinks?" + both, "/xrpc/blue.microcosm.links.getBacklinksCount?" + both,
+		"/xrpc/blue.microcosm.links.getBacklinkDids?" + both, "/xrpc/blue.microcosm.links.getDistinct?" + both,
+		"/xrpc/blue.microcosm.links.getManyToMany?" + form("subject", post, "source", "com.example.evil:"+evil[1], "pathToOther", "url"),
+		"/xrpc/blue.microcosm.links.getManyToManyCounts?" + form("subject", post, "source", "com.example.evil:"+evil[1], "pathToOther", "url"),
+		"/xrpc/dev.weft.links.getBacklinks?" + both + "&limit=2", "/xrpc/dev.weft.links.getBacklinkDids?" + both + "&limit=2",
+		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.evil:"+evil[0]),
+		"/xrpc/dev.weft.links.getCounts?" + both, "/xrpc/dev.weft.links.getTimeline?" + both,
+		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice), "/xrpc/dev.weft.links.getAccountCounts?" + form("did", alice),
+		"/xrpc/dev.weft.links.getRecordLinks?" + form("did", bob, "collection", "com.example.evil", "rkey", "a:b_c~d.e-f"),
+	}
+}
+
+// TestPages: every page is there, whole and safe, over an index full of traps.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 20), web.Config{Lag: func() time.Duration { return time.Second }})
+	for _, target := range pages() {
+		w := browse(h, target)
+		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %d %s", target, w.Code, w.Header().Get("Content-Type"))
+			continue
+		}
+		if err := safe(w.Body.String()); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		for _, name := range []string{"Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"} {
+			if w.Header().Get(name) == "" {
+				t.Errorf("%s: no %s", target, name)
+			}
+		}
+		if !strings.Contains(strings.Join(w.Header().Values("Vary"), ","), "Accept") {
+			t.Errorf("%s: Vary is %q", target, w.Header().Values("Vary"))
+		}
+	}
+}
+
+// TestHostileParameters puts traps into each parameter of each page.
+func TestHostileParameters(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 3), web.Config{})
+	for _, target := range append(pages(), "/search?q=x", "/nothing?x=y") {
+		path, query, _ := strings.Cut(target, "?")
+		good, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := []string{"cursor", "trail", "from", "did", "since", "until", "limit", "reverse", "format", `"><img src=x onerror=alert(1)>`}
+		for name := range good {
+			names = append(names, name)
+		}
+		for _, name := range names {
+			all := strings.Join(evil, " ")
+			for _, value := range []string{all, "javascript:alert(1)", "https://evil.example/" + all, "a.b.c:" + all} {
+				v := url.Values{}
+				for n, values := range good {
+					v[n] = values
+				}
+				v.Set(name, value)
+				w := browse(h, path+"?"+v.Encode())
+				if w.Code == http.StatusSeeOther || strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
+					continue
+				}
+				if w.Code >= 500 && w.Code != http.StatusNotImplemented {
+					t.Errorf("%s with %s=%s: %d", path, name, value, w.Code)
+				}
+				if err := safe(w.Body.String()); err != nil {
+					t.Errorf("%s with %s=%s: %v", path, name, value, err)
+				}
+			}
+		}
+	}
+}
+
+// TestHostileHeaders: the host that a request names stands in the page, and must be one.
+func TestHostileHeaders(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 1), web.Config{})
+	for _, text := range append([]string{"weft.example:8080", "[::1]:80"}, evil...) {
+		r := httptest.NewRequest("GET", "http://weft.test/links/all?target="+url.QueryEscape(post), nil)
+		r.Host = text
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("X-Forwarded-Proto", text)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if err := safe(w.Body.String()); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		shown := strings.Contains(w.Body.String(), "curl &#39;http://"+text+"/links/all")
+		if want := strings.HasPrefix(text, "weft") || strings.HasPrefix(text, "["); shown != want {
+			t.Errorf("%s: shown %t", text, shown)
+		}
+	}
+}
+
+// TestSameAddress: who gets a page and who gets JSON.
+func TestSameAddress(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 1), web.Config{})
+	target := "/links/all?" + form("target", post)
+	for accept, page := range map[string]bool{
+		"": false, "*/*": false, "application/json": false, "text/html": true, "text/html, */*": true, "application/json, */*": false,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8": true,
+		"text/html;q=0.5, application/json":                                          false, "application/json;q=0.5, text/html": true, "text/html;q=0": false,
+		"application/json, text/html": false, "text/html;q=x": false, "TEXT/HTML": true, "text/plain": false,
+	} {
+		r := httptest.NewRequest("GET", "http://weft.test"+target, nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := strings.HasPrefix(w.Header().Get("Content-Type"), "text/html"); got != page || w.Code != 200 {
+			t.Errorf("Accept %q: %d, a page: %t", accept, w.Code, got)
+		}
+	}
+	if w := browse(h, target+"&format=json"); !strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
+		t.Errorf("format=json gives %s", w.Header().Get("Content-Type"))
+	}
+	for _, path := range []string{"/openapi.json", "/xrpc/_health", "/readyz", "/robots.txt"} {
+		if w := browse(h, path); w.Code != 200 || strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Header().Get("Content-Type"))
+		}
+	}
+}
+
+// TestWalk goes through a list page by page, forward to its end and all the way back.
+func TestWalk(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 23), web.Config{})
+	follow := func(page, rel string) string {
+		_, rest, ok := strings.Cut(page, `rel="`+rel+`" href="`)
+		if !ok {
+			return ""
+		}
+		target, _, _ := strings.Cut(rest, `"`)
+		return strings.ReplaceAll(target, "&amp;", "&")
+	}
+	linkers := func(page string) []string {
+		var found []string
+		for _, part := range strings.Split(page, `data-did="`)[1:] {
+			did, _, _ := strings.Cut(part, `"`)
+			found = append(found, did)
+		}
+		return found
+	}
+	var forward [][]string
+	target := "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "limit", "5")
+	seen := map[string]bool{}
+	var page string
+	for target != "" {
+		page = browse(h, target).Body.String()
+		forward = append(forward, linkers(page))
+		for _, did := range linkers(page) {
+			if seen[did] {
+				t.Errorf("%s comes twice", did)
+			}
+			seen[did] = true
+		}
+		target = follow(page, "next")
+	}
+	if len(seen) != 23 || len(forward) != 5 {
+		t.Fatalf("%d accounts on %d pages", len(seen), len(forward))
+	}
+	for i := len(forward) - 2; i >= 0; i-- {
+		target = follow(page, "prev")
+		if target == "" {
+			t.Fatalf("page %d has no way back", i+1)
+		}
+		page = browse(h, target).Body.String()
+		if got := linkers(page); !slices.Equal(got, forward[i]) {
+			t.Errorf("page %d is %v on the way back, and was %v", i, got, forward[i])
+		}
+	}
+	if follow(page, "prev") != "" {
+		t.Error("there is something before the first page")
+	}
+}
+
+// TestStates: pages say when answers may be old, when there is nothing and when something is wrong.
+func TestStates(t *testing.T) {
+	t.Parallel()
+	s := index(t, 2)
+	stale := serve(t, s, web.Config{Ready: func() error { return errors.New("upstream has been silent for <5m>") }})
+	well := serve(t, s, web.Config{})
+	for _, c := range []struct {
+		name   string
+		h      http.Handler
+		target string
+		status int
+		says   string
+	}{
+		{"stale", stale, "/", 200, "upstream has been silent for &lt;5m&gt;"},
+		{"nothing", well, "/links/all?target=https://nowhere.example/", 200, "Nothing links here yet"},
+		{"no page", well, "/nothing", 404, "Nothing here"},
+		{"no method", well, "/xrpc/com.example.nothing", 501, "Nothing here"},
+		{"wrong", well, "/links?target=x", 400, "`target` is not a link"},
+		{"filtered", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "did", alice), 200, "Nothing passes the filter"},
+		{"procedure", well, "/xrpc/dev.weft.links.batchCounts", 405, "POST"},
+		{"search for nothing", well, "/search?q=hello", 400, "neither an at-uri"},
+		{"search by handle", well, "/search?q=alice.test", 400, "--resolve-handles"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := browse(c.h, c.target)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) {
+				t.Errorf("%d, and it doesn't say %q:\n%s", w.Code, c.says, w.Body)
+			}
+			if c.status != 200 && w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("a failure may be kept: %q", w.Header().Get("Cache-Control"))
+			}
+		})
+	}
+}
+
+// TestForm: what a form sends with fields left empty, and days for times, is a question that the API answers.
+func TestForm(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 3), web.Config{})
+	w := browse(h, "/xrpc/dev.weft.links.getBacklinks?"+form("subject", post, "source", like, "did", "", "since", "2024-10-01", "until", "", "reverse", ""))
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "getBacklinks?since=2024-10-01T00:00:00Z&amp;source=app.bsky.feed.like:subject.uri&amp;") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestSearch sends visitors on.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 1), web.Config{Names: names{"alice.test": alice}})
+	for q, to := range map[string]string{
+		"":                           "/",
+		post:                         "/links/all?target=" + post,
+		"@alice.test":                "/links/all?target=" + alice,
+		"alice.test":                 "/links/all?target=" + alice,
+		"at://alice.test/a.b.c/self": "/links/all?target=at://" + alice + "/a.b.c/self",
+		"https://bsky.app/profile/alice.test/post/3l6oveex3ii2l": "/links/all?target=" + post + "&from=https://bsky.app/profile/alice.test/post/3l6oveex3ii2l",
+		"https://example.com/a?b=c":                              "/links/all?target=https://example.com/a%3Fb%3Dc",
+	} {
+		w := browse(h, "/search?"+form("q", q))
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != to {
+			t.Errorf("%s: %d to %q, not %q", q, w.Code, w.Header().Get("Location"), to)
+		}
+	}
+	w := browse(h, "/search?q=nobody.test")
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `href="/links/all?target=https://nobody.test/"`) {
+		t.Errorf("of nobody: %d %s", w.Code, w.Body)
+	}
+	r := httptest.NewRecorder()
+	h.ServeHTTP(r, httptest.NewRequest("GET", "http://weft.test/names?did="+alice+"&did="+bob+"&did=x", nil))
+	if r.Body.String() != `{"`+alice+`":"alice.test"}` {
+		t.Errorf("names: %s", r.Body)
+	}
+	if page := browse(h, "/links/all?target="+alice).Body.String(); !strings.Contains(page, "alice.test</h1>") {
+		t.Error("an account's page doesn't have its handle")
+	}
+}
