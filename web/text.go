@@ -143,6 +143,8 @@ func kindText(target string) string {
 	case link.AtURI:
 		if _, collection, _, ok := link.SplitRecord(target); ok {
 			switch collection {
+			case "":
+				return "repository"
 			case "app.bsky.feed.post":
 				return "post"
 			case "app.bsky.graph.list":
@@ -165,7 +167,7 @@ func kindText(target string) string {
 // targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
 func targetText(target string) string {
 	if did, collection, rkey, ok := link.SplitRecord(target); ok {
-		return shortDID(did) + "/" + collection + "/" + rkey
+		return strings.TrimRight(shortDID(did)+"/"+collection+"/"+rkey, "/")
 	}
 	if strings.HasPrefix(target, "did:") {
 		return shortDID(target)
