@@ -164,7 +164,7 @@ func TestText(t *testing.T) {
 		{short(999), "999"}, {short(1000), "1.00k"}, {short(12_345), "12.3k"}, {short(999_999), "1.00M"}, {short(123_456_789), "123M"},
 		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"},
 		{shortDID("did:plc:aaaaaaaaaaaaaaaabcdefghi"), "did:plc:aaaaaaaa…efghi"},
-		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
+		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"}, {kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
 		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},
 		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
 		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},

@@ -141,10 +141,8 @@ func kindText(target string) string {
 	case link.DID:
 		return "account"
 	case link.AtURI:
-		if _, collection, _, ok := link.SplitRecord(target); ok {
+		if _, collection, rkey, ok := link.SplitRecord(target); ok && rkey != "" {
 			switch collection {
-			case "":
-				return "repository"
 			case "app.bsky.feed.post":
 				return "post"
 			case "app.bsky.graph.list":
@@ -156,7 +154,13 @@ func kindText(target string) string {
 			}
 			return "record"
 		}
-		return "repository"
+		switch strings.Count(target, "/") {
+		case 2:
+			return "repository"
+		case 3:
+			return "collection"
+		}
+		return "record"
 	}
 	if u, err := url.Parse(target); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
 		return "web page"
