@@ -83,6 +83,7 @@ type Config struct {
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
 	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
+	Degraded    func() string         // why this service is ready and yet not well; empty or nil: it is well
 	Replication func() any            // what it says of the replica; nil: nothing
 	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
 	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes

@@ -71,9 +71,14 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, r, &failure{http.StatusServiceUnavailable, "NotReady", err.Error()})
 		return
 	}
-	writeJSON(w, r, http.StatusOK, cacheNever, struct {
-		Ready bool `json:"ready"`
-	}{true})
+	a := struct {
+		Ready    bool   `json:"ready"`
+		Degraded string `json:"degraded,omitempty"` // what is wrong, though answers are as they should be
+	}{Ready: true}
+	if s.Degraded != nil {
+		a.Degraded = s.Degraded()
+	}
+	writeJSON(w, r, http.StatusOK, cacheNever, a)
 }
 
 // robots keeps crawlers off what has no end: every link leads to pages of links.

@@ -32,6 +32,14 @@ var databaseRules = []sqlRule{
 
 // database checks weft.db as a file, and the tables that are neither names nor log.
 func (c *check) database(ctx context.Context) error {
+	if err := c.integrity(ctx); err != nil {
+		return err
+	}
+	return c.rules(ctx, databaseRules, 0)
+}
+
+// integrity checks weft.db as a file.
+func (c *check) integrity(ctx context.Context) error {
 	pragma := "quick_check"
 	if c.o.All {
 		pragma = "integrity_check"
@@ -51,7 +59,7 @@ func (c *check) database(ctx context.Context) error {
 		}
 	}
 	c.checked("weft.db", size, "bytes, with SQLite's "+pragma)
-	return c.rules(ctx, databaseRules, 0)
+	return nil
 }
 
 // rules reports all rows that break a rule.

@@ -17,7 +17,7 @@ var logRules = []sqlRule{
 		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
 	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records WHERE seq >= ?1 AND
 		(op NOT BETWEEN 1 AND 9 OR op IN (1, 2, 3, 6) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9) AND rkey IS NOT NULL
-		OR (op = 4) <> (status IS NOT NULL) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
+		OR op = 4 AND status IS NULL OR status IS NOT NULL AND op <> 4 AND NOT (op IN (1, 2, 3) AND status = 1) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
 	{KindLog, mendDB, `SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection) FROM records
 		WHERE seq >= ?1 AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
 	{KindLog, mendDB, `SELECT printf('link row %d belongs to no log row', id) FROM links

@@ -89,6 +89,9 @@ func (s *Store) look() error {
 	fresh := frames - s.wal.frames
 	if fresh < 0 { // it was emptied
 		fresh = frames
+		if s.cfg.Replicator {
+			s.wal.pace.completed(s.cfg.Now())
+		}
 	}
 	s.wal.written.Add(int64(fresh) * frameBytes)
 	s.wal.frames, s.wal.moved = frames, moved
@@ -107,9 +110,16 @@ func (s *Store) checkpointIfDue() {
 			"do", "see that the disk has room: the WAL grows until a checkpoint succeeds")
 		return
 	}
-	if s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
-		_ = s.checkpoint() // says itself what became of it
+	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
+		return
 	}
+	if s.cfg.Replicator {
+		s.wal.pace.putOff(s.cfg.Now())
+		s.cfg.Logger.Warn("the replicator lets the WAL grow", "frames", s.wal.frames, "moved", s.wal.moved,
+			"do", "see whether the replica can be reached, and whether a long read holds the WAL")
+		return
+	}
+	_ = s.checkpoint() // says itself what became of it
 }
 
 // tickCheckpoint is checkpointIfDue for when no batch comes.
@@ -134,10 +144,13 @@ func every(interval time.Duration, closed <-chan struct{}, do func()) {
 }
 
 // Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
-// replicator holds the WAL.
+// replicator holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
 	return s.checkpoint()
 }
 

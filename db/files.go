@@ -205,6 +205,17 @@ func (s *Store) openSegment(row manifestRow) (*file, error) {
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
 }
 
+// SegmentPaths are the files of the present version, oldest first. One that a merge has just replaced may be among them.
+func (s *Store) SegmentPaths() []string {
+	v := s.acquire()
+	defer s.release(v)
+	paths := make([]string, 0, len(v.files.files))
+	for _, f := range v.files.files {
+		paths = append(paths, f.path)
+	}
+	return paths
+}
+
 // base is the version that the segments alone make.
 func (s *Store) base(files []*file) *version {
 	v := emptyVersion()

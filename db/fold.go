@@ -32,7 +32,8 @@ type Applied struct {
 	Changed int // log rows written
 	Added   int // links
 	Removed int // links
-	Stale   int // repeats that newer events of the account had overtaken
+	Stale   int // repeats, and what newer events had overtaken
+	Late    int // log rows of events that came after newer ones of their account: a host that was followed before has lost them
 	Buried  int // records of accounts that are deleted
 	Invalid int // events with a DID, an NSID, a record key or a revision that is none, and links that are none
 
@@ -69,20 +70,27 @@ func (f *fold) record(e *Event) {
 		return
 	}
 	actor, known := f.actor(e.DID)
-	if known {
-		if f.s.status[actor] == StatusDeleted {
-			f.stats.Buried++
-			return
-		}
-		// Another upstream may have told newer things of the account while this one was away: the rows of its resync are
-		// not stale for that, and what ends it does so even when it is stale itself.
-		r := f.s.resyncs[actor]
-		follows := r == nil || f.fill || f.follows(r, e, actor, rev)
-		if !follows || !f.s.resyncs[actor].isRow(f.host, rev) && f.stale(e, actor, rev) {
+	record := f.s.recent.record(e.DID, e.Collection, e.Rkey)
+	if known && f.s.status[actor] == StatusDeleted {
+		f.stats.Buried++
+		f.s.recent.note(record, rev, e.TimeUS)
+		return
+	}
+	if r := f.s.resyncs[actor]; r != nil && !f.fill && !f.follows(r, e, actor, rev) {
+		f.stats.Stale++
+		return
+	}
+	// Another upstream may have told newer things of the account while this one was away: the rows of its resync are not
+	// stale for that, and what ends it does so even when it is stale itself.
+	late := false
+	if f.repeats(e) && !f.s.resyncs[actor].isRow(f.host, rev) {
+		var stale bool
+		if stale, late = f.judge(e, actor, rev, record); stale {
 			f.stats.Stale++
 			return
 		}
 	}
+	f.s.recent.note(record, rev, e.TimeUS)
 	linking := e.Op != OpDelete && len(e.Links) > 0
 	if !linking && !known {
 		return
@@ -142,12 +150,11 @@ func (f *fold) record(e *Event) {
 		}
 		row.op, row.bodyOnly = OpUpdate, true
 	}
-	// What is filled is old, and so may be a resync's rows; the log's row says the revision that the account has by it.
-	if f.fill || r.isRevOf(rev) {
-		rev = max(rev, f.d.rev(actor))
-		if f.fill {
-			row.rev = rev
-		}
+	if late {
+		f.stats.Late++
+	}
+	if row.late = late || (f.fill || r.isRevOf(rev)) && rev < f.d.rev(actor); row.late { // what is filled is old, and so may be a resync's rows
+		rev = f.d.rev(actor)
 	}
 	row.was = was
 	f.d.setRev(actor, rev)
@@ -187,11 +194,25 @@ func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
 // repeats says whether an event may have been folded before.
 func (f *fold) repeats(e *Event) bool { return !f.fill && (f.foreign || e.Seq <= f.high) }
 
-// stale says that a repeat was overtaken: by a newer revision of the repo, or by a change of the account's status, before
-// which it was seen.
-func (f *fold) stale(e *Event, actor, rev uint64) bool {
-	// No status is newer than the newest event: one that is newer still needs no look at it.
-	return f.repeats(e) && (rev < f.d.rev(actor) || e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor))
+// judge says of a record's event that may be a repeat whether it is stale, and, when it isn't, whether it is late: its
+// account has newer revisions, which are of other records.
+func (f *fold) judge(e *Event, actor, rev, record uint64) (stale, late bool) {
+	w := &f.s.recent
+	f.loadRecent()
+	newest, told := w.newest(record)
+	if told && rev <= newest {
+		return true, false
+	}
+	if late = rev < f.d.rev(actor); !told && !w.covers(rev, e.TimeUS) {
+		return late || f.beforeStatus(e, actor), late
+	}
+	return w.beforeDeletion(actor, rev, e.TimeUS) || late && rev < f.synced(actor), late
+}
+
+// beforeStatus says that an event was seen before its account's status last changed. No status is newer than the newest
+// event: an event that is newer still needs no look at it.
+func (f *fold) beforeStatus(e *Event, actor uint64) bool {
+	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor)
 }
 
 // log appends a row, and the rows of the links that it removed and added.

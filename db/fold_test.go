@@ -137,6 +137,35 @@ func TestFolding(t *testing.T) {
 			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), at(6, 20, 20, db.OpSync)}, 3},
 			{"h", []db.Event{record(7, 20, 20, create, "b"), record(8, 30, 30, create, "d")}, 2},
 		}},
+		{"what one host has lost comes from another, after newer events of the account", []step{
+			{"h", []db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, create, "c")}, 2},
+			{"i", []db.Event{record(11, 0, 0, create, "a"), record(12, 5, 5, create, "b")}, 3},
+			{"i", []db.Event{record(13, 7, 7, create, "c"), record(14, 8, 8, del, "b")}, 2},
+			{"h", []db.Event{record(3, 7, 7, create, "c"), record(4, 9, 9, del, "a")}, 1},
+		}},
+		{"a delete that one host has lost comes from another", []step{
+			{"h", []db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, create, "c")}, 2},
+			{"i", []db.Event{record(12, 5, 5, del, "a")}, 1},
+			{"h", []db.Event{record(1, 0, 0, create, "a")}, 1},
+		}},
+		{"what has come late leaves the account's revision: a sync from before it is stale", []step{
+			{"h", []db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, create, "c")}, 2},
+			{"i", []db.Event{record(12, 5, 5, create, "b")}, 3},
+			{"i", []db.Event{at(13, 6, 6, db.OpSync), byOther(record(14, 80, 80, del, "x"))}, 3},
+		}},
+		{"a record that a resync has removed doesn't come back from another host", []step{
+			{"h", three, 3},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x")), record(7, 80, 80, create, "d")}, 2},
+			{"i", []db.Event{record(11, 5, 5, create, "e")}, 2},
+		}},
+		{"an event from before an account was deleted doesn't come back from another host", []step{
+			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted), status(3, 20, db.StatusActive), record(4, 30, 30, create, "b")}, 1},
+			{"i", []db.Event{record(11, 5, 5, create, "c"), record(12, 25, 25, create, "d")}, 2},
+		}},
+		{"a rewind over a repo whose revisions go back", []step{
+			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
+			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
+		}},
 		{"an event at the beginning of time", []step{{"h", []db.Event{record(1, -t0/1e6, 0, create, "a")}, 1}, {"h", []db.Event{record(2, 1, 1, create, "b")}, 2}}},
 		{"a number that SQLite can't hold", []step{{"h", []db.Event{record(math.MaxUint64, 0, 0, create, "a")}, 1}}},
 	} {

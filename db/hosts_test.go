@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"fmt"
+	"hash/crc32"
 	"testing"
 
 	"weft.dev/weft/db"
@@ -33,6 +34,9 @@ func TestSeveralHosts(t *testing.T) {
 			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2}
 			if seed%2 == 0 {
 				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
+			}
+			if seed%3 == 0 {
+				cfg.Recent = 20 // most of what comes again is older than the window
 			}
 			var m model.Model
 			var sent []db.Event
@@ -92,6 +96,99 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
+// TestHostsLose follows three hosts in turn, of which each has lost events that another has. Once all were followed, the
+// index is what a host would have come to that has lost none.
+func TestHostsLose(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(10) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(2000 + seed)
+			h.tids = true
+			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2}
+			if seed%3 == 0 {
+				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
+			}
+			// The log doesn't know of events that changed nothing. So with restarts, one host has all events of a record.
+			restarts := seed%2 == 0
+			var m model.Model
+			var sent []db.Event
+			lost := map[string]map[uint64]bool{"a": {}, "b": {}, "c": {}}
+			synced := map[string]int64{} // the time of each account's last sync
+			s := openWith(t, cfg)
+			defer func() { _ = s.Close() }()
+			lose := func(e db.Event) {
+				// What a resync brings is whole: a host that has lost some of it resyncs again.
+				if e.Op == db.OpSync {
+					synced[e.DID] = e.TimeUS
+				}
+				if e.Rkey == "" || e.TimeUS-synced[e.DID] < 130_000_000 {
+					return
+				}
+				losers := h.r.Perm(3)[:h.r.IntN(3)]
+				if restarts {
+					losers = []int{int(crc32.ChecksumIEEE([]byte(e.DID+e.Collection+e.Rkey)) % 3)}
+				}
+				for _, i := range losers {
+					lost[string("abc"[i])][e.Seq] = h.r.IntN(3) == 0
+				}
+			}
+			at := map[string]int{}
+			late := 0
+			for step := range 120 {
+				for range h.r.IntN(30) {
+					for _, e := range h.next() {
+						lose(e)
+						m.Apply(e)
+						sent = append(sent, e)
+					}
+				}
+				catchUp := func(host string, last int) {
+					for from := at[host]; from < last; {
+						to := from + 1 + h.r.IntN(last-from)
+						var events []db.Event
+						for _, e := range sent[from:to] {
+							if !lost[host][e.Seq] {
+								events = append(events, e)
+							}
+						}
+						a, err := s.Apply(db.Batch{Host: host, Events: events})
+						if err != nil {
+							t.Fatal(err)
+						}
+						from, at[host], late = to, to, late+a.Late
+						if restarts && h.r.IntN(12) == 0 {
+							if err := s.Close(); err != nil {
+								t.Fatal(err)
+							}
+							s = openWith(t, cfg)
+						}
+					}
+				}
+				host := pick(h.r, "a", "b", "c")
+				catchUp(host, min(len(sent), at[host]+1+h.r.IntN(40)))
+				if step%4 < 3 {
+					continue
+				}
+				h.now += 200_000_000 // no resync is open any more
+				end := h.event("did:plc:"+fmt.Sprintf("%024d", 99), db.OpAccount)
+				m.Apply(end)
+				sent = append(sent, end)
+				for _, i := range h.r.Perm(3) {
+					catchUp(string("abc"[i]), len(sent))
+				}
+				untilNoJobs(t, s)
+				if err := m.Compare(t.Context(), s, model.Depth{Page: 3}); err != nil {
+					t.Fatalf("step %d, %d events: %v", step, len(sent), err)
+				}
+			}
+			if late == 0 {
+				t.Error("no event came late")
+			}
+		})
+	}
+}
+
 // TestSyncComesAgain: a sync whose resync is complete comes again in a rewind that is cut before its rows are all there,
 // and then nothing more is heard of the account: its records stay.
 func TestSyncComesAgain(t *testing.T) {
@@ -129,4 +226,44 @@ func TestSyncComesAgain(t *testing.T) {
 	apply(resync[:2]...)
 	apply(event(21, db.OpCreate, bob, "d", 400, 21), event(22, db.OpCreate, bob, "e", 800, 22))
 	count(5)
+}
+
+// TestLateByRecord: an event that one host has lost is late by the newest event of its record, also where that has
+// changed nothing, and by the account's where it is older than the window.
+func TestLateByRecord(t *testing.T) {
+	t.Parallel()
+	const create, del = db.OpCreate, db.OpDelete
+	none := record(3, 7, 7, db.OpUpdate, "b")
+	none.Links = nil
+	var many []db.Event // more than the window holds: it begins 1,099 seconds after t0, and judges what is five minutes younger
+	for i := range int64(200) {
+		many = append(many, byOther(record(uint64(10+i), 1000+i, 1000+i, create, fmt.Sprint(i))))
+	}
+	many = append(many, record(900, 1600, 1600, create, "c"))
+	for _, tc := range []struct {
+		name  string
+		a, b  []db.Event
+		after int64
+	}{
+		{"one that is deleted without having been seen", []db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one that was updated to no links", []db.Event{record(1, 0, 0, create, "a"), none}, []db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one of an account that is known for that alone", []db.Event{byOther(record(1, 0, 0, create, "a")), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one that the window reaches back to", many, []db.Event{record(12, 1450, 1450, create, "b")}, 202},
+		{"one that is older than the window", many, []db.Event{record(12, 1380, 1380, create, "b")}, 201},
+		{"one that is older by its account's clock alone", many, []db.Event{record(12, 1450, 1380, create, "b")}, 201},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := openWith(t, db.Config{Dir: t.TempDir(), Recent: 100})
+			defer s.Close()
+			for _, b := range []db.Batch{{Host: "a", Events: tc.a}, {Host: "b", Events: tc.b}} {
+				if _, err := s.Apply(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := must(s.CountLinks(t.Context(), page, likes)); n != tc.after {
+				t.Errorf("%d links, want %d", n, tc.after)
+			}
+		})
+	}
 }

@@ -32,9 +32,21 @@ type row struct {
 	rkey       []byte // encoded; nil: none
 	rev        uint64 // 0: none
 	status     uint8
+	late       bool // the account had newer revisions already
 
 	was      uint64 // the log row whose body it puts out of date; 0: none
 	bodyOnly bool   // it changes no link
+}
+
+// statusLate marks the row of a record whose account had newer revisions already.
+const statusLate = 1
+
+// statusColumn is what the column status holds; 0: null.
+func (r *row) statusColumn() uint8 {
+	if r.late {
+		return statusLate
+	}
+	return r.status
 }
 
 // linkRow is a link that a log row added or removed.
@@ -214,7 +226,7 @@ func (ins *inserters) write(tx *sql.Tx, rs *rows) error {
 	for i := range rs.log {
 		r := &rs.log[i]
 		if err := ins.log.put(tx, int64(r.seq), r.timeUS, int64(r.op), int64(r.actor), orNull(int64(r.collection), 0),
-			rkeyColumn(r.rkey), orNull(int64(r.rev), 0), orNull(int64(r.status), 0)); err != nil {
+			rkeyColumn(r.rkey), orNull(int64(r.rev), 0), orNull(int64(r.statusColumn()), 0)); err != nil {
 			return err
 		}
 	}

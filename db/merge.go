@@ -66,6 +66,9 @@ func (s *Store) merge(v *version, files []*file) error {
 	if err != nil {
 		return fmt.Errorf("db: merge log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
+	if err := s.keep(merged, true); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.enter(merged, files, nil); err != nil {

@@ -37,7 +37,7 @@ func openOffline(dir string) (*Store, error) {
 		resyncs: map[uint64]*resync{},
 		jobs:    map[uint64]*job{},
 		next:    map[byte]uint64{},
-		blocks:  segment.NewCache(defaultCacheBytes),
+		blocks:  segment.NewCache(DefaultCacheBytes),
 	}
 	var err error
 	if s.lock, err = lockDir(dir); err != nil {

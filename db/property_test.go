@@ -23,6 +23,7 @@ type history struct {
 	rev  uint64
 	seq  uint64
 	dids []string
+	tids bool // record keys are TIDs of the past, so that no link's rank depends on which event was seen first
 }
 
 func newHistory(seed uint64) *history {
@@ -39,6 +40,9 @@ func (h *history) tid(us int64) string { return string(link.AppendTID(nil, uint6
 
 func (h *history) rkey() string {
 	n := int64(h.r.IntN(4))
+	if h.tids {
+		return h.tid(1_760_000_000_000_000 + n)
+	}
 	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n),
 		pick(h.r, "2024", "0123", "1e5", "-7", "1.5"))
 }

@@ -128,7 +128,7 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		p.replayed(r.op, r.rev, r.timeUS, key)
 	}
 	rev := r.rev
-	if f.s.resyncs[r.actor].isRevOf(r.rev) {
+	if r.status == statusLate || f.s.resyncs[r.actor].isRevOf(r.rev) {
 		rev = max(rev, f.d.rev(r.actor))
 	}
 	if r.op == opSeen {

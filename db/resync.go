@@ -98,7 +98,7 @@ func (f *fold) sync(e *Event) {
 		}
 		return
 	}
-	if f.stale(e, actor, rev) || f.repeats(e) && rev <= f.synced(actor) {
+	if f.repeats(e) && (rev < f.d.rev(actor) || f.beforeStatus(e, actor) || rev <= f.synced(actor)) {
 		f.stats.Stale++
 		return
 	}

@@ -87,6 +87,9 @@ func (s *Store) seal() error {
 	if err != nil {
 		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
 	}
+	if err := s.keep(f, false); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.sealed.Broadcast()
@@ -151,6 +154,17 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 	}
 	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
 	return s.openSegment(row)
+}
+
+// keep hands a new segment to who replicates it.
+func (s *Store) keep(f *file, merged bool) error {
+	if s.cfg.Keep == nil {
+		return nil
+	}
+	if err := s.cfg.Keep(f.path, merged); err != nil {
+		return fmt.Errorf("db: keep segment %s: %w", f.File, err)
+	}
+	return nil
 }
 
 // enter puts a segment into the manifest: one that was merged in the place of those that it replaces, one that was

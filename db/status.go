@@ -38,7 +38,7 @@ func (f *fold) account(e *Event) {
 	if e.Status == old {
 		return
 	}
-	if f.repeats(e) && e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor) {
+	if f.repeats(e) && f.beforeStatus(e, actor) {
 		f.stats.Stale++
 		return
 	}
@@ -57,6 +57,9 @@ func (f *fold) account(e *Event) {
 	}
 	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
 	f.setStatus(actor, status)
+	if old == StatusDeleted || e.Status == StatusDeleted {
+		f.s.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
+	}
 }
 
 // setStatus does what a log row about an account says: at once, or by a job.

@@ -37,10 +37,20 @@ type Config struct {
 	ReplayWindow time.Duration
 	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
 	JobRecords int
+	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
+	// and then one that is not full lasts a quarter of an hour.
+	Recent int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
 	Checkpoint Rule
+	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
+	// they leave as it is gives cause for a warning.
+	Replicator bool
+	// Keep is called with the path of each new segment before the transaction that enters it begins, and says when it has
+	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
+	// seal or the merge, and stops writing. Nil: nobody is called.
+	Keep func(path string, merged bool) error
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -72,12 +82,14 @@ type Store struct {
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
 	bodies    bodies
+	recent    recent
 	files     sync.Mutex // guards the counts of file sets and files
 	blocks    *segment.Cache
 	sealWork  chan struct{}
 	mergeWork chan struct{}
 	jobWork   chan struct{}
 	closed    chan struct{}
+	closing   sync.Once
 	workers   sync.WaitGroup
 	seals     worked
 	merges    worked
@@ -90,8 +102,8 @@ type Store struct {
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
 var ErrFailed = errors.New("writing has stopped after a fault")
 
-// defaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
-const defaultCacheBytes = 32 << 20
+// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
+const DefaultCacheBytes = 32 << 20
 
 // readers is how many queries touch the database at once: names are all that they read there, from pages that are
 // mostly in memory, so that more than a few connections only add memory.
@@ -126,7 +138,7 @@ func Open(cfg Config) (*Store, error) {
 		s.cfg.JobRecords = defaultJobRecords
 	}
 	if cfg.CacheBytes <= 0 {
-		s.cfg.CacheBytes = defaultCacheBytes
+		s.cfg.CacheBytes = DefaultCacheBytes
 	}
 	if cfg.Checkpoint.op == ruleNone {
 		s.cfg.Checkpoint = DefaultRule()
@@ -176,6 +188,11 @@ func (s *Store) open() (err error) {
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
+	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {
+		if err := persistWAL(context.Background(), s.writer); err != nil {
+			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
+		}
+	}
 	s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
@@ -212,6 +229,7 @@ func (s *Store) load(path string) error {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
 	v := s.version.Load()
+	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
@@ -256,11 +274,14 @@ func (s *Store) Failed() error {
 // Instance is the random name of this index, kept by a restore.
 func (s *Store) Instance() string { return s.instance }
 
-// Close closes the files. It must not be called during a query.
-func (s *Store) Close() error {
-	close(s.closed)
-	s.workers.Wait()
-	return s.closeFiles()
+// Close closes the files. It must not be called during a query. A second call does nothing, and returns nil.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		close(s.closed)
+		s.workers.Wait()
+		err = s.closeFiles()
+	})
+	return err
 }
 
 func (s *Store) closeFiles() error {

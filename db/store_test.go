@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"bufio"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/model"
@@ -257,6 +260,13 @@ func TestWriteFaultLatches(t *testing.T) {
 	if got := s.Cursor("real"); got != events[74].Seq {
 		t.Errorf("the cursor is %d, not %d", got, events[74].Seq)
 	}
+	size := walSize(t, dir)
+	if err := s.Checkpoint(); !errors.Is(err, db.ErrFailed) {
+		t.Errorf("checkpointed with %v", err)
+	}
+	if now := walSize(t, dir); now != size || size == 0 {
+		t.Errorf("the WAL had %d bytes, and %d after the checkpoint", size, now)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +279,44 @@ func TestWriteFaultLatches(t *testing.T) {
 	}
 	if err := m.Compare(t.Context(), s, model.Depth{Page: 10}); err != nil {
 		t.Error(err)
+	}
+}
+
+func walSize(t *testing.T, dir string) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(dir, "weft.db-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// TestCloseTwice: a second Close, at once or later, does nothing.
+func TestCloseTwice(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	var closing errgroup.Group
+	for range 4 {
+		closing.Go(s.Close)
+	}
+	if err := errors.Join(closing.Wait(), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadLog: the log is read over one connection, so that readers are left for others.
+func TestReadLog(t *testing.T) {
+	t.Parallel()
+	s := openWith(t, db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep})
+	defer s.Close()
+	a, err := s.Apply(db.Batch{Host: "real", Events: realEvents(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it would wait for ever for a second connection
+	defer cancel()
+	if rows, links, err := s.ReadLogOverOne(ctx); err != nil || rows != a.Changed || links != a.Added+a.Removed || rows == 0 {
+		t.Errorf("read %d rows and %d links of %+v: %v", rows, links, a, err)
 	}
 }
 

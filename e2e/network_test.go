@@ -23,31 +23,39 @@ const (
 
 // network is Jetstream's server, which reads from its network simulator.
 type network struct {
-	url, debug string
-	simulator  *child
-	server     *child
-	args       []string // of the server
-	journal    *journal // of the server
+	url, debug    string
+	relay         string   // base URL of the simulator
+	simulator     *child   //
+	simulatorArgs []string //
+	server        *child
+	args          []string // of the server
+	journal       *journal // of the server
 }
 
 // startNetwork starts both and waits until the server has read the simulator's repos and sealed them into its archive.
 func startNetwork(t *testing.T) *network {
 	t.Helper()
 	relay, public, debug := freeAddress(t), freeAddress(t), freeAddress(t)
-	n := &network{url: "http://" + public, debug: "http://" + debug + "/metrics", journal: newJournal(t, "jetstream server")}
-	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator", "--log-format", "text", "serve",
-		"--addr", relay, "--public-url", "http://"+relay, "--data-dir", t.TempDir(), "--seed", "42",
+	n := &network{url: "http://" + public, debug: "http://" + debug + "/metrics", journal: newJournal(t, "jetstream server"), relay: "http://" + relay}
+	n.simulatorArgs = []string{"--log-format", "text", "serve",
+		"--addr", relay, "--public-url", n.relay, "--data-dir", t.TempDir(), "--seed", "42",
 		"--accounts", strconv.Itoa(simAccounts), "--initial-records-per-account", strconv.Itoa(simRecords),
-		"--commits-per-sec", strconv.Itoa(simCommits),
-		"--firehose-history", "1000000") // all of it: the server must find what it missed while it was dead
-	eventually(t, serverWithin, "the simulator serves", func() error {
-		_, err := get("http://" + relay + "/xrpc/com.atproto.sync.listHosts")
-		return err
-	}, n.simulator)
+		"--firehose-history", "1000000"} // all of it: the server must find what it missed while it was dead
+	n.startSimulator(t, strconv.Itoa(simCommits))
 	n.args = []string{"--log-format", "text", "serve", "--addr", public, "--debug-addr", debug,
-		"--relay-url", "http://" + relay, "--plc-url", "http://" + relay, "--data-dir", t.TempDir()}
+		"--relay-url", n.relay, "--plc-url", n.relay, "--data-dir", t.TempDir()}
 	n.startServer(t)
 	return n
+}
+
+// startSimulator starts the simulator, or starts it again on what it has.
+func (n *network) startSimulator(t *testing.T, commitsPerSecond string) {
+	t.Helper()
+	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator", append(n.simulatorArgs, "--commits-per-sec", commitsPerSecond)...)
+	eventually(t, serverWithin, "the simulator serves", func() error {
+		_, err := get(n.relay + "/xrpc/com.atproto.sync.listHosts")
+		return err
+	}, n.simulator)
 }
 
 // startServer starts the server, or starts it again on what it has.
@@ -82,18 +90,29 @@ func (n *network) tip() (uint64, error) {
 	return uint64(next) - 1, err
 }
 
-// stillFor is many times what an event takes from the relay's socket into the server's log.
-const stillFor = time.Second
+const (
+	// stillFor is many times what an event takes from the relay's socket into the server's log.
+	stillFor = time.Second
+	// backFor is more than a server waits before it tries again to reach a relay that was away for some seconds.
+	backFor = 8 * time.Second
+)
 
 // stop ends the simulator, waits until the server has taken in all that it sent, and returns the tip.
 func (n *network) stop(t *testing.T) uint64 {
 	t.Helper()
 	n.simulator.kill()
-	return n.still(t)
+	return n.still(t, stillFor)
 }
 
-// still waits until a server that nothing comes to has taken all in, and returns the tip.
-func (n *network) still(t *testing.T) uint64 {
+// hush ends the simulator and starts it again without new events: of the servers that read from it, each comes to have all.
+func (n *network) hush(t *testing.T) {
+	t.Helper()
+	n.simulator.kill()
+	n.startSimulator(t, "0.000001")
+}
+
+// still waits until a server that nothing more comes to has taken all in, and returns the tip.
+func (n *network) still(t *testing.T, for_ time.Duration) uint64 {
 	t.Helper()
 	last, since := uint64(0), time.Now()
 	eventually(t, serverWithin, "the Jetstream server's tip stands still", func() error {
@@ -104,7 +123,7 @@ func (n *network) still(t *testing.T) uint64 {
 		if tip != last {
 			last, since = tip, time.Now()
 		}
-		if time.Since(since) < stillFor {
+		if time.Since(since) < for_ {
 			return fmt.Errorf("it is at %d", tip)
 		}
 		return nil

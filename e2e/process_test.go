@@ -68,6 +68,7 @@ func TestServeProcess(t *testing.T) {
 	if err := upstream.Replay(1, tr.apply); err != nil {
 		t.Fatal(err)
 	}
+	w.reaches(t, tr.tip, time.Minute)
 	tr.compare(t, w, model.Depth{Page: 20, Many: true})
 	if seq := w.endsInOrder(t); seq != tr.tip {
 		t.Errorf("weft ended with %d committed, of %d", seq, tr.tip)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"weft.dev/weft/db"
@@ -165,12 +166,14 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	}
 	h.gap, h.begun = "", h.high
 	in.queue.follow(h.url, kind)
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	in.seenAt.Store(in.cfg.Now().UnixMicro())
-	go in.watch(ctx, cancel)
+	beside.Go(in.named("watch", func() { in.watch(ctx, cancel) }))
 	if h != in.hosts[0] {
-		go in.goHome(ctx, h, cancel)
+		beside.Go(in.named("go home", func() { in.goHome(ctx, h, cancel) }))
 	}
 	for {
 		if p.archive {

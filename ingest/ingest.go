@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,19 @@ func (in *Ingest) Run(ctx context.Context) error {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	return nil
+}
+
+// named makes a panic of a goroutine be logged with its name before it ends the process.
+func (in *Ingest) named(name string, do func()) func() {
+	return func() {
+		defer func() {
+			if p := recover(); p != nil {
+				in.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
+				panic(p)
+			}
+		}()
+		do()
+	}
 }
 
 // commit hands batches to the store.

@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	m := &metrics{
 		in:        in,
 		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
-		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
+		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
 		dropped:   vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
 		malformed: counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
 		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
@@ -87,7 +87,7 @@ func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 	m.commits.Observe(took.Seconds())
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
-		"stale": a.Stale, "buried": a.Buried, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
+		"stale": a.Stale, "late": a.Late, "buried": a.Buried, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
 	} {
 		if n > 0 {
 			m.applied.WithLabelValues(what).Add(float64(n))

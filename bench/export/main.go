@@ -12,14 +12,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
-	"weft.dev/weft/ingest/sim"
-	"weft.dev/weft/ingest/sim/truth"
 )
 
 const description = `Fills a data directory with simulated events, one account for every 20 links, builds cmd/weft and runs
@@ -61,7 +59,7 @@ func measure(ctx context.Context, links int64, data string, bodies bool) error {
 		data = filepath.Join(work, "data")
 	}
 	if _, err := os.Stat(filepath.Join(data, "weft.db")); errors.Is(err, os.ErrNotExist) {
-		if err := fill(ctx, data, links, bodies); err != nil {
+		if err := common.Fill(ctx, data, links, bodies); err != nil {
 			return err
 		}
 	}
@@ -69,11 +67,9 @@ func measure(ctx context.Context, links int64, data string, bodies bool) error {
 	if err != nil {
 		return err
 	}
-	weft := filepath.Join(work, "weft")
-	build := exec.CommandContext(ctx, "go", "build", "-o", weft, "./cmd/weft")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build weft, from the root of the project: %w", err)
+	weft, err := common.Build(ctx, work)
+	if err != nil {
+		return err
 	}
 	total := int64(0)
 	for _, s := range in.Segments {
@@ -97,37 +93,6 @@ func measure(ctx context.Context, links int64, data string, bodies bool) error {
 	return nil
 }
 
-// fill makes an index.
-func fill(ctx context.Context, data string, links int64, bodies bool) error {
-	cfg := db.Config{Dir: data}
-	if bodies {
-		cfg.Bodies = db.BodiesKeep
-	}
-	s, err := db.Open(cfg)
-	if err != nil {
-		return err
-	}
-	network, reader := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))}), truth.Reader{}
-	for added := int64(0); added < links && ctx.Err() == nil; {
-		var batch []db.Event
-		for len(batch) < 1000 {
-			e, ok, err := reader.Event(network.Next())
-			if err != nil {
-				return err
-			}
-			if ok {
-				batch = append(batch, e)
-			}
-		}
-		a, err := s.Apply(db.Batch{Host: "bench", Events: batch})
-		if err != nil {
-			return err
-		}
-		added += int64(a.Added)
-	}
-	return errors.Join(ctx.Err(), s.Close())
-}
-
 // export runs the program once.
 func export(name, stdout, out string, cmd *exec.Cmd) error {
 	file, err := os.Create(stdout)
@@ -137,14 +102,7 @@ func export(name, stdout, out string, cmd *exec.Cmd) error {
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, os.Stderr
 	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	done, peak := make(chan struct{}), make(chan int64)
-	go func() { peak <- peakRSS(cmd.Process.Pid, done) }()
-	err = cmd.Wait()
-	close(done)
-	rss := <-peak
+	rss, err := common.Run(cmd)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -155,26 +113,6 @@ func export(name, stdout, out string, cmd *exec.Cmd) error {
 	}
 	fmt.Printf("%-22s %10d %8.2f %12.0f %9.1f %9d\n", name, links, took, float64(links)/took, float64(bytes)/float64(links), rss/1000)
 	return nil
-}
-
-// peakRSS reads the peak of a process's resident set from /proc while it runs, in KiB; 0 where there is no /proc. What
-// the system says of a child after its end begins with the parent's own.
-func peakRSS(pid int, done <-chan struct{}) (peak int64) {
-	for ticker := time.NewTicker(20 * time.Millisecond); ; {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if _, rest, ok := strings.Cut(string(text), "VmHWM:"); ok {
-			var n int64
-			if _, err := fmt.Sscan(rest, &n); err == nil {
-				peak = max(peak, n)
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-done:
-			ticker.Stop()
-			return peak
-		}
-	}
 }
 
 // measured is how many links came out, and in how many bytes.

@@ -27,6 +27,7 @@ import (
 type options struct {
 	Links       int
 	Dir         string
+	Cache       int
 	Connections int
 	For         time.Duration
 	Rate        int
@@ -58,6 +59,7 @@ func main() {
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "links", Usage: "how many links to store", Value: 1_000_000, Destination: &o.Links},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not)", Destination: &o.Dir},
+			&cli.IntFlag{Name: "cache", Usage: "the store's cache, in MiB", Value: db.DefaultCacheBytes >> 20, Destination: &o.Cache},
 			&cli.IntFlag{Name: "connections", Usage: "of the clients that ask", Value: 32, Destination: &o.Connections},
 			&cli.DurationFlag{Name: "for", Usage: "how long each part takes", Value: 10 * time.Second, Destination: &o.For},
 			&cli.IntFlag{Name: "rate", Usage: "requests and events a second", Value: 1000, Destination: &o.Rate},
@@ -91,7 +93,7 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 		defer os.RemoveAll(o.Dir)
 	}
 	b := &bench{options: o, out: out, posts: max(o.Links/20, 100), rand: rand.New(rand.NewPCG(1, 1))}
-	if b.store, err = db.Open(db.Config{Dir: o.Dir}); err != nil {
+	if b.store, err = db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20}); err != nil {
 		return err
 	}
 	defer func() { _ = b.store.Close() }()

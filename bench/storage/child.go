@@ -79,7 +79,7 @@ func generateChild(_ context.Context, o options) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g, writeJSON(o.Dir, "generated.json", g)
+	return g, writeJSON(o.Dir, generatedFile, g)
 }
 
 func writeJSON(dir, name string, v any) error {

@@ -46,10 +46,16 @@ func tailBatches(o options) int {
 	return 2*int(o.Pace.Seconds()+1)*o.Rate/batchEvents + killBatches
 }
 
+// What the generator leaves for the other parts.
+const (
+	eventsFile    = "events"
+	generatedFile = "generated.json"
+)
+
 // generate writes the events file.
 func generate(o options) (g generated, err error) {
 	start := time.Now()
-	w, err := createEvents(filepath.Join(o.Dir, "events"))
+	w, err := createEvents(filepath.Join(o.Dir, eventsFile))
 	if err != nil {
 		return g, err
 	}

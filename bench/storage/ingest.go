@@ -66,7 +66,7 @@ func openBench(o options, g generated, step func(string) error) (*bench, error) 
 	if err != nil {
 		return nil, err
 	}
-	b.r, err = openEvents(filepath.Join(o.Dir, "events"))
+	b.r, err = openEvents(filepath.Join(o.Dir, eventsFile))
 	return b, err
 }
 
@@ -164,7 +164,7 @@ func (b *bench) settle() {
 // ingestChild fills a store and measures it.
 func ingestChild(ctx context.Context, o options) (any, error) {
 	var g generated
-	if err := readJSON(o.Dir, "generated.json", &g); err != nil {
+	if err := readJSON(o.Dir, generatedFile, &g); err != nil {
 		return nil, err
 	}
 	b, err := openBench(o, g, nil)

@@ -36,7 +36,7 @@ const (
 // victimChild goes on feeding from a batch on, says so when its moment has come, and waits to be killed.
 func victimChild(_ context.Context, o options) (any, error) {
 	var g generated
-	if err := readJSON(o.Dir, "generated.json", &g); err != nil {
+	if err := readJSON(o.Dir, generatedFile, &g); err != nil {
 		return nil, err
 	}
 	var once sync.Once

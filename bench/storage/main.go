@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -30,6 +31,8 @@ type options struct {
 
 	Skip int    // batches that were fed before
 	When string // the moment of a kill
+
+	Again bool `json:"-"` // the events of a run before are there
 }
 
 const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first as
@@ -72,7 +75,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000, Destination: &o.Links},
 			&cli.Int64Flag{Name: "plain", Usage: "how many of them go into the plain schema, at most; 0: none", Value: 1_000_000, Destination: &o.Plain},
-			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not)", Destination: &o.Dir},
+			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not), or one with nothing but events and generated.json of a run with the same options before", Destination: &o.Dir},
 			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour, Destination: &o.Window},
 			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked", Value: 25 * time.Second, Destination: &o.Pace},
 			&cli.IntFlag{Name: "rate", Usage: "that pace, in events per second", Value: 5000, Destination: &o.Rate},
@@ -100,8 +103,16 @@ func measure(ctx context.Context, o options, file string, stdout io.Writer) (err
 	} else if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(o.Dir); err != nil || len(entries) > 0 {
-		return errors.Join(fmt.Errorf("%s is not an empty directory", o.Dir), err)
+	entries, err := os.ReadDir(o.Dir)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	if o.Again = slices.Equal(names, []string{eventsFile, generatedFile}); !o.Again && len(names) > 0 {
+		return fmt.Errorf("%s is not an empty directory, nor one with nothing but %s and %s", o.Dir, eventsFile, generatedFile)
 	}
 	f, err := figuresOf(ctx, o)
 	if err != nil {
@@ -126,7 +137,12 @@ func measure(ctx context.Context, o options, file string, stdout io.Writer) (err
 // figuresOf runs all parts.
 func figuresOf(ctx context.Context, o options) (f figures, err error) {
 	f.Options = o
-	if err := child(ctx, "generate", o, &f.Generated); err != nil {
+	if o.Again {
+		err = readJSON(o.Dir, generatedFile, &f.Generated)
+	} else {
+		err = child(ctx, "generate", o, &f.Generated)
+	}
+	if err != nil {
 		return f, err
 	}
 	f.Generated.Sample = nil

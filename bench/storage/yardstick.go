@@ -25,7 +25,7 @@ func plainChild(_ context.Context, o options) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := openEvents(filepath.Join(o.Dir, "events"))
+	r, err := openEvents(filepath.Join(o.Dir, eventsFile))
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func main() {
 	os.Exit(run(ctx, os.Args, os.Environ(), os.Stdout, os.Stderr))
 }
 
-// Exit codes: 0 done, 1 it failed, 2 it was asked wrongly.
+// Exit codes: 0 done, 1 it failed, 2 it was asked wrongly; others where a command says so.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	if err := checkEnviron(root, environ); err != nil {
@@ -53,6 +53,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 2
 	}
 	fmt.Fprintln(stderr, "weft:", err)
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
 	return 1
 }
 
@@ -79,7 +83,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		Writer:      stdout,
 		ErrWriter:   stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
-			statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), conformanceCommand(stdout), versionCommand(stdout)},
+			statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
 				return &usageError{"", fmt.Errorf("there is no command %q", arg)}
@@ -88,16 +92,21 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		},
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides about exit codes
 	}
-	for _, cmd := range append(slices.Clone(root.Commands), root) {
+	for _, cmd := range commands(root) {
 		cmd.OnUsageError = func(_ context.Context, cmd *cli.Command, err error, _ bool) error {
-			name := cmd.Name
-			if name == "weft" {
-				name = ""
-			}
-			return &usageError{name, err}
+			return &usageError{strings.TrimPrefix(strings.TrimPrefix(cmd.FullName(), "weft"), " "), err}
 		}
 	}
 	return root
+}
+
+// commands are a command and all beneath it.
+func commands(of *cli.Command) []*cli.Command {
+	all := []*cli.Command{of}
+	for _, cmd := range of.Commands {
+		all = append(all, commands(cmd)...)
+	}
+	return all
 }
 
 func versionCommand(stdout io.Writer) *cli.Command {
@@ -127,7 +136,7 @@ func buildVersion() string {
 // does nothing.
 func checkEnviron(root *cli.Command, environ []string) error {
 	var known []string
-	for _, cmd := range root.Commands {
+	for _, cmd := range commands(root) {
 		for _, flag := range cmd.Flags {
 			if f, ok := flag.(cli.DocGenerationFlag); ok {
 				known = append(known, f.GetEnvVars()...)

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/replica"
 )
 
 // storeMetrics reads the store's figures when they are asked for.
@@ -98,4 +99,51 @@ func (m *checkpointMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.frames, prometheus.CounterValue, float64(st.Frames))
 	ch <- prometheus.MustNewConstSummary(m.seconds, uint64(st.Complete+st.Partial+st.Failed), st.Duration.Seconds(), nil)
 	ch <- prometheus.MustNewConstMetric(m.wal, prometheus.GaugeValue, float64(st.WALBytes))
+}
+
+// replicaMetrics reads how far the replica is when that is asked for.
+type replicaMetrics struct {
+	replicator *replica.Replicator
+	descs      map[string]*prometheus.Desc
+}
+
+func newReplicaMetrics(r *replica.Replicator) *replicaMetrics {
+	m := &replicaMetrics{replicator: r, descs: map[string]*prometheus.Desc{}}
+	for name, help := range map[string]string{
+		"weft_replica_local_txid":             "Newest transaction that was cut on this disk.",
+		"weft_replica_txid":                   "Newest transaction in the replica; 0: not known yet.",
+		"weft_replica_lag_transactions":       "Transactions on this disk that the replica doesn't have.",
+		"weft_replica_lag_bytes":              "Bytes on this disk that the replica doesn't have, segments too.",
+		"weft_replica_lag_seconds":            "Age of the oldest commit that the replica may not have.",
+		"weft_replica_durable_log_seq":        "Newest row of the log that is in the replica; 0: not known yet.",
+		"weft_replica_segments_waiting":       "Segments that the replica doesn't have.",
+		"weft_replica_segments_waiting_bytes": "Bytes of the segments that the replica doesn't have.",
+		"weft_replica_uploaded_bytes_total":   "Bytes sent to the replica since the start, also those of uploads that failed.",
+		"weft_replica_failures":               "Attempts in a row that failed; 0: the last went well.",
+	} {
+		m.descs[name] = prometheus.NewDesc(name, help, nil, nil)
+	}
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *replicaMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *replicaMetrics) Collect(ch chan<- prometheus.Metric) {
+	st := m.replicator.Status()
+	for name, v := range map[string]float64{
+		"weft_replica_local_txid": float64(st.LocalTXID), "weft_replica_txid": float64(st.ReplicaTXID),
+		"weft_replica_lag_transactions": float64(st.LagTransactions), "weft_replica_lag_bytes": float64(st.LagBytes),
+		"weft_replica_lag_seconds": st.LagSeconds, "weft_replica_durable_log_seq": float64(st.DurableLogSeq),
+		"weft_replica_segments_waiting": float64(st.SegmentsWaiting), "weft_replica_segments_waiting_bytes": float64(st.SegmentsWaitingBytes),
+		"weft_replica_failures": float64(st.Failures),
+	} {
+		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
+	}
+	ch <- prometheus.MustNewConstMetric(m.descs["weft_replica_uploaded_bytes_total"], prometheus.CounterValue, float64(st.UploadedBytes))
 }

@@ -24,8 +24,13 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
 			"follows the public server from now on. When it is started again it goes on where it was. Servers that speak\n" +
 			"only v1 work too, without an archive and without resyncs.\n\n" +
-			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints and closes.\n" +
-			"A second signal ends it at once; nothing that was committed is lost.",
+			"With --replicate litestream.yml, or a litestream.yml in the data directory, it keeps a copy of everything in a bucket, in\n" +
+			"another directory or on another host, which weft restore and stock Litestream restore. Where the data directory is\n" +
+			"empty and there is a copy, it begins by restoring it.\n\n" +
+			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints, sends the rest to the\n" +
+			"replica and closes. A second signal ends it at once; nothing that was committed is lost.\n\n" +
+			"Exit code: 0 it ended in order, 1 it failed, 2 it was called wrongly, 3 it ended in order and the replica doesn't have\n" +
+			"all: the next start on this disk sends the rest.",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{
 				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: []string{defaultJetstream},
@@ -45,11 +50,15 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			},
 			&cli.StringFlag{
 				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
-				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where a replicator does it",
+				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where another process does it; with --replicate, when to warn of a WAL that grows",
 			},
 			&cli.DurationFlag{
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
 				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
+			},
+			&cli.IntFlag{
+				Name: "cache", Sources: cli.EnvVars("WEFT_CACHE"), Value: db.DefaultCacheBytes >> 20,
+				Usage: "how many MiB of the segments' blocks are kept unpacked in memory; with more, queries of an index that is large answer sooner",
 			},
 			&cli.BoolFlag{
 				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
@@ -59,7 +68,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
 			},
-		}, append(sliceFlags(), commonFlags()...)...),
+		}, slices.Concat(replicateFlags(), sliceFlags(), commonFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
@@ -91,6 +100,14 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			cache, err := cacheOf(cmd)
+			if err != nil {
+				return err
+			}
+			replicate, err := replicationOf(cmd)
+			if err != nil {
+				return err
+			}
 			logger, err := newLogger(cmd, stderr)
 			if err != nil {
 				return err
@@ -101,16 +118,23 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				from:       from,
 				data:       cmd.String("data"),
 				checkpoint: checkpoint,
-				window:     cmd.Duration("replay-window"),
-				bodies:     bodies,
-				slice:      slice,
-				keeps:      keeps,
-				change:     change,
-				yes:        cmd.Bool("yes"),
-				stderr:     stderr,
-				listen:     cmd.String("listen"),
-				metrics:    cmd.String("metrics-listen"),
-				didWeb:     cmd.String("did-web"),
+				ruleGiven:  cmd.IsSet("checkpoint"),
+				replica:    replicate,
+
+				replicaAlarm: cmd.Duration("replica-alarm"),
+				verifyEvery:  cmd.Duration("verify-every"),
+
+				window:  cmd.Duration("replay-window"),
+				bodies:  bodies,
+				cache:   cache,
+				slice:   slice,
+				keeps:   keeps,
+				change:  change,
+				yes:     cmd.Bool("yes"),
+				stderr:  stderr,
+				listen:  cmd.String("listen"),
+				metrics: cmd.String("metrics-listen"),
+				didWeb:  cmd.String("did-web"),
 
 				addressHeader: cmd.String("address-header"),
 				perAddress:    cmd.Int("subscribers"),
@@ -179,6 +203,15 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
 	}
 	return bodies, nil
+}
+
+// cacheOf is the size of the cache, in bytes.
+func cacheOf(cmd *cli.Command) (int64, error) {
+	mib := cmd.Int("cache")
+	if mib < 1 || mib > 1<<20 {
+		return 0, &usageError{cmd.Name, fmt.Errorf("--cache is a number of MiB, 1 or more, and was %d", mib)}
+	}
+	return int64(mib) << 20, nil
 }
 
 func noArgs(cmd *cli.Command) error {

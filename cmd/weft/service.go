@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/replica"
 	"weft.dev/weft/web"
 	"weft.dev/weft/web/handles"
 )
@@ -33,9 +34,15 @@ type service struct {
 	checkpoint db.Rule
 	window     time.Duration // of the log; 0: for ever
 	bodies     db.Bodies
+	cache      int64 // bytes
+	ruleGiven  bool  // checkpoint is meant, and not a default
 	listen     string
-	metrics    string // address; empty: none
-	didWeb     string
+
+	replica      *replica.Config // nil: none
+	replicaAlarm time.Duration   // how far it may be behind; 0: as far as it likes
+	verifyEvery  time.Duration   // 0: never
+	metrics      string          // address; empty: none
+	didWeb       string
 
 	addressHeader string // in which a proxy says whom a request is from; empty: none
 	perAddress    int    // subscribers of one address; 0: the default
@@ -73,20 +80,35 @@ const (
 	drainTimeout = 10 * time.Second
 )
 
-// run serves until ctx ends, and then closes in order: not ready, stop ingest, commit, checkpoint, close.
+// run serves until ctx ends, and then closes in order: not ready, stop ingest, commit, checkpoint, replicate the rest, close.
 func (s *service) run(ctx context.Context) (err error) {
 	s.faults.now = time.Now
 	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	if s.store, err = db.Open(db.Config{Dir: s.data, Logger: s.logger, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}); err != nil {
+	rep, err := s.replicate(ctx, registry)
+	if err != nil {
+		return err
+	}
+	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}
+	if rep != nil {
+		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
+			return err
+		}
+	}
+	if s.store, err = db.Open(cfg); err != nil {
 		return err
 	}
 	defer func() {
 		s.logger.Info("closing the database")
-		err = errors.Join(err, s.store.Close())
+		err = errors.Join(err, rep.close(s.store))
 	}()
+	if rep != nil {
+		if err := rep.replicator.Open(ctx, s.store); err != nil {
+			return err
+		}
+	}
 	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
 	if err := s.applySlice(ctx); err != nil {
 		return err
@@ -98,11 +120,16 @@ func (s *service) run(ctx context.Context) (err error) {
 		Hosts: s.jetstream, Key: s.key, From: s.from, Store: s.store, Logger: s.logger, Metrics: registry,
 		Bodies: s.bodies != db.BodiesOff, Slice: s.keeps,
 	})
-	answers := api.New(api.Config{
+	apiConfig := api.Config{
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
 		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
-	})
+		Degraded: rep.degraded,
+	}
+	if rep != nil {
+		apiConfig.Replication = rep.status
+	}
+	answers := api.New(apiConfig)
 	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
 	if s.handles {
 		page.Names = handles.New(handles.Config{})
@@ -141,6 +168,19 @@ func (s *service) run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	replicaCtx, stopReplica := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReplica()
+	replicated := make(chan struct{})
+	if rep != nil {
+		s.start(g, "replica", func() error {
+			defer close(replicated)
+			rep.run(replicaCtx)
+			return nil
+		})
+		if rep.verifier != nil {
+			s.start(g, "verify", func() error { return rep.verifier.Run(replicaCtx) })
+		}
+	}
 	s.start(g, "shutdown", func() error {
 		<-groupCtx.Done()
 		s.logger.Info("shutting down: not ready")
@@ -152,12 +192,19 @@ func (s *service) run(ctx context.Context) (err error) {
 		var errs []error
 		switch {
 		case s.store.Failed() != nil:
-		case s.checkpoint.Off():
+		case rep != nil, s.checkpoint.Off():
 			s.logger.Info("the checkpoint is left to the replicator")
 		default:
 			s.logger.Info("checkpointing")
 			if err := s.store.Checkpoint(); err != nil {
 				s.logger.Warn("the checkpoint is left to the next start", "err", err)
+			}
+		}
+		if rep != nil {
+			stopReplica()
+			<-replicated
+			if err := rep.flush(context.WithoutCancel(ctx)); err != nil {
+				errs = append(errs, err)
 			}
 		}
 		s.logger.Info("closing connections")

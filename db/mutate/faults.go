@@ -10,7 +10,43 @@ type fault struct {
 var faults = []fault{
 	{
 		"a repeat that newer events have overtaken is folded again", "db/fold.go",
-		"return f.repeats(e) && (rev < f.d.rev(actor) ||", "return f.repeats(e) && (false ||",
+		"if told && rev <= newest {", "if false {",
+	},
+	{
+		"what one host has lost is left out when another tells it", "db/fold.go",
+		"!told && !w.covers(rev, e.TimeUS) {", "true {",
+	},
+	{
+		"what is older than the window is folded again", "db/recent.go",
+		"return recentTime(rev, timeUS) > w.sinceUS+maxSkewUS", "return true",
+	},
+	{
+		"the window forgets up to where it has gone", "db/recent.go",
+		"w.sinceUS = max(w.sinceUS, w.old.toUS)", "_ = w.old.toUS",
+	},
+	{
+		"the window takes the revision told last for the newest", "db/recent.go",
+		"!ok || was < t.rev {", "!ok || was != t.rev {",
+	},
+	{
+		"after a start the window is empty, and taken for whole", "db/recent.go",
+		"w.old.add(w.record(did, nsid, rkeyString(r.rkey)), r.rev, r.timeUS)", "_ = did + nsid",
+	},
+	{
+		"what was buried comes back from another host", "db/fold.go",
+		"return w.beforeDeletion(actor, rev, e.TimeUS) ||", "return false ||",
+	},
+	{
+		"what a resync has removed comes back from another host", "db/fold.go",
+		"late && rev < f.synced(actor), late", "false, late",
+	},
+	{
+		"a late event sets its account back", "db/fold.go",
+		"row.late = late || (f.fill", "row.late = (f.fill",
+	},
+	{
+		"a replay of a late event sets its account back", "db/replay.go",
+		"r.status == statusLate || ", "",
 	},
 	{
 		"an update leaves the old links in the lists", "db/fold.go",
@@ -98,7 +134,7 @@ var faults = []fault{
 	},
 	{
 		"a sync that comes again after its resync opens it again", "db/resync.go",
-		"f.repeats(e) && rev <= f.synced(actor) {", "false {",
+		"|| rev <= f.synced(actor)) {", ") {",
 	},
 	{
 		"another host's events end a resync", "db/resync.go",

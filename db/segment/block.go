@@ -2,8 +2,6 @@ package segment
 
 import (
 	"encoding/binary"
-	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"weft.dev/weft/db/run"
@@ -101,42 +99,6 @@ func (b *block) appendKeys() {
 	}
 }
 
-// tails reads the columns of the last bytes of keys.
-type tails [tail + 1][]byte // by the distance from the end
-
-// cut finds the columns at the end of keys, and gives what lies before them. rest is of n keys.
-func (t *tails) cut(keys, rest []byte, n int) ([]byte, error) {
-	var sizes [tail + 1]int
-	for range n {
-		r, k := uvarint(rest)
-		if k <= 0 {
-			return nil, fmt.Errorf("%w: the lengths of the keys of a block", errDamaged)
-		}
-		rest = rest[k:]
-		sizes[min(r, tail)]++
-	}
-	for k, sum := tail, 0; k > 0; k-- {
-		sum += sizes[k]
-		sizes[k] = sum // keys that have so many bytes
-	}
-	for k := 1; k <= tail; k++ {
-		if sizes[k] > len(keys) {
-			return nil, fmt.Errorf("%w: the keys of a block end early", errDamaged)
-		}
-		keys, t[k] = keys[:len(keys)-sizes[k]], keys[len(keys)-sizes[k]:]
-	}
-	return keys, nil
-}
-
-// append appends the last bytes of the next key.
-func (t *tails) append(key []byte, n int) []byte {
-	for k := n; k > 0; k-- {
-		key = append(key, t[k][0])
-		t[k] = t[k][1:]
-	}
-	return key
-}
-
 // common is the length of the longest common prefix.
 func common(a, b []byte) int {
 	n := min(len(a), len(b))
@@ -146,92 +108,4 @@ func common(a, b []byte) int {
 		}
 	}
 	return n
-}
-
-// decoder unpacks blocks of all files; it is safe for concurrent use. Its bound is that of a block with its columns.
-var decoder = func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(2*maxBlock))
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	return d
-}()
-
-// raws spares the memory that a block is unpacked into on its way to a page.
-var raws = sync.Pool{New: func() any { return new([]byte) }}
-
-// keepRaw is the largest that is kept, in bytes: a few times a common block, for there are some of other sizes.
-const keepRaw = 64 << 10
-
-// decodeBlock reads what encode wrote. It takes any input: what is no block is an error.
-func decodeBlock(data []byte) (*run.Page, error) {
-	raw := raws.Get().(*[]byte)
-	var err error
-	if *raw, err = decoder.DecodeAll(data, (*raw)[:0]); err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	page, err := decodeRaw(*raw) // a page has its own copy
-	if cap(*raw) <= keepRaw {
-		raws.Put(raw)
-	}
-	return page, err
-}
-
-func decodeRaw(raw []byte) (*run.Page, error) {
-	var sizes [6]int
-	for i := range sizes {
-		n, k := binary.Uvarint(raw)
-		if k <= 0 || n > maxBlock {
-			return nil, fmt.Errorf("%w: the header of a block", errDamaged)
-		}
-		sizes[i], raw = int(n), raw[k:]
-	}
-	n, full := sizes[0], sizes[1]
-	var columns [5][]byte
-	for i, size := range sizes[2:] {
-		if size > len(raw) {
-			return nil, fmt.Errorf("%w: column %d of a block ends early", errDamaged, i)
-		}
-		columns[i], raw = raw[:size], raw[size:]
-	}
-	shared, rest, lens, keys, values := columns[0], columns[1], columns[2], columns[3], raw
-	if n > len(shared) {
-		return nil, fmt.Errorf("%w: a block of %d entries in %d bytes", errDamaged, n, len(shared))
-	}
-	var ends tails
-	keys, err := ends.cut(keys, rest, n)
-	if err != nil {
-		return nil, err
-	}
-	page := run.NewPage(n, full)
-	key := make([]byte, 0, 256)
-	for i := range n {
-		s, k := uvarint(shared)
-		r, l := uvarint(rest)
-		v, m := uvarint(lens)
-		end := min(r, tail)
-		if k <= 0 || l <= 0 || m <= 0 || s > len(key) || r-end > len(keys) || v > len(values) ||
-			s+r > run.MaxKey || page.Size()+s+r+v > full {
-			return nil, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
-		}
-		key = ends.append(append(key[:s], keys[:r-end]...), end)
-		page.Add(key, values[:v])
-		shared, rest, lens, keys, values = shared[k:], rest[l:], lens[m:], keys[r-end:], values[v:]
-	}
-	if len(shared)+len(rest)+len(lens)+len(keys)+len(values) > 0 || page.Size() != full {
-		return nil, fmt.Errorf("%w: a block holds more than its entries", errDamaged)
-	}
-	return page, nil
-}
-
-// uvarint reads a number that is mostly below 128; n is not above 0 when there is none. The number is at most maxBlock.
-func uvarint(b []byte) (v, n int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return int(b[0]), 1
-	}
-	u, n := binary.Uvarint(b)
-	if u > maxBlock {
-		return 0, -1
-	}
-	return int(u), n
 }

@@ -20,18 +20,9 @@ func (r *Run) Distinct(prefix []byte) (set *distinct.Set, ok bool, err error) {
 		return nil, false, nil
 	}
 	// Short lists are known by their length, without a query.
-	from, err := r.before(prefix)
-	if err != nil {
+	list, err := r.between(prefix, run.After(prefix))
+	if err != nil || list.entries <= r.head.ListOver {
 		return nil, false, err
-	}
-	to := child{entries: r.head.Entries}
-	if after := run.After(prefix); after != nil {
-		if to, err = r.before(after); err != nil {
-			return nil, false, err
-		}
-	}
-	if to.entries-from.entries <= r.head.ListOver {
-		return nil, false, nil
 	}
 	set, err = r.set(prefix)
 	return set, set != nil, err

@@ -49,25 +49,51 @@ func oneRow(rows *sql.Rows, use func([]byte) error) error {
 	return use(data)
 }
 
-// page is a block of entries or of an index, through the cache.
-func (r *Run) page(t table, id int64) (*run.Page, error) {
-	key := newCacheKey(r.segment.id, t, id)
+// node is a block of an index, through the cache.
+func (r *Run) node(id int64) (*run.Page, error) {
+	key := newCacheKey(r.segment.id, tableNodes, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.(*run.Page), nil
 	}
-	var page *run.Page
-	err := r.row(t, id, func(data []byte) (err error) {
-		page, err = decodeBlock(data)
+	page, err := r.uncached(tableNodes, id)
+	if err == nil {
+		r.segment.cache.put(key, page, page.Memory())
+	}
+	return page, err
+}
+
+// block is a block of entries, through the cache.
+func (r *Run) block(id int64) (*columns, error) {
+	key := newCacheKey(r.segment.id, tableBlocks, id)
+	if v, ok := r.segment.cache.get(key); ok {
+		return v.(*columns), nil
+	}
+	var c *columns
+	err := r.row(tableBlocks, id, func(data []byte) (err error) {
+		if c, err = decodeColumns(data); err == nil && c.n == 0 {
+			err = errEmpty
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if page.Len() == 0 {
-		return nil, r.fault(t, id, fmt.Errorf("%w: it is empty", errDamaged))
-	}
-	r.segment.cache.put(key, page, page.Memory())
-	return page, nil
+	r.segment.cache.put(key, c, c.memory())
+	return c, nil
+}
+
+// errEmpty: blocks are written when they have entries.
+var errEmpty = fmt.Errorf("%w: it is empty", errDamaged)
+
+// uncached reads a block from the file, as a page.
+func (r *Run) uncached(t table, id int64) (page *run.Page, err error) {
+	err = r.row(t, id, func(data []byte) error {
+		if page, err = decodeBlock(data); err == nil && page.Len() == 0 {
+			err = errEmpty
+		}
+		return err
+	})
+	return page, err
 }
 
 // filterPage is a page of the filter, through the cache.
@@ -142,7 +168,7 @@ func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
 func (r *Run) descend(key []byte) (c child, err error) {
 	id := r.head.Root
 	for range r.head.Height {
-		index, err := r.page(tableNodes, id)
+		index, err := r.node(id)
 		if err != nil {
 			return c, err
 		}

@@ -79,7 +79,7 @@ func (s *Segment) open(kinds map[int]Kind) error {
 		return err
 	}
 	s.db.SetMaxOpenConns(connections)
-	s.db.SetMaxIdleConns(1)
+	s.db.SetMaxIdleConns(connections)
 	s.db.SetConnMaxIdleTime(idleTime)
 	if err := s.readHead(); err != nil {
 		return err

@@ -160,7 +160,7 @@ func copyBlocks(b *testing.B, from, to string, page int, create string) *sql.DB 
 	}
 	r, h := s.runs[1], s.runs[1].head
 	for id := h.First; id < h.First+h.Blocks; id++ {
-		first, err := r.page(tableBlocks, id)
+		first, err := r.uncached(tableBlocks, id)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -44,52 +44,62 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	page, err := r.page(tableBlocks, c.id)
+	block, err := r.block(c.id)
 	if err != nil {
 		return nil, false, err
 	}
-	value, ok = page.Find(key)
-	return value, ok, nil
+	w, ok := block.seek(key)
+	if !ok {
+		return nil, false, nil
+	}
+	v, _ := uvarint(block.lens[w.lens:])
+	return block.values[w.values : w.values+v : w.values+v], true, nil
 }
 
-// Weigh is run.Source's. It reads the blocks at the two ends.
+// Weigh is run.Source's.
 func (r *Run) Weigh(from, to []byte) (int64, error) {
-	if to != nil && bytes.Compare(from, to) >= 0 {
-		return 0, nil
+	sum, err := r.between(from, to)
+	return sum.weight, err
+}
+
+// between counts and weighs the entries with from <= key < to; a nil to has no end. It reads the blocks at the two ends,
+// mostly one and the same.
+func (r *Run) between(from, to []byte) (sum sums, err error) {
+	if r.head.Entries == 0 || to != nil && bytes.Compare(from, to) >= 0 {
+		return sum, nil
 	}
-	before, err := r.before(from)
+	lo, err := r.descend(from)
 	if err != nil {
-		return 0, err
+		return sum, err
 	}
-	end := child{weight: r.head.Total}
+	block, err := r.block(lo.id)
+	if err != nil {
+		return sum, err
+	}
+	begin, _ := block.seek(from)
+	end := sums{r.head.Total, r.head.Entries}
 	if to != nil {
-		if end, err = r.before(to); err != nil {
-			return 0, err
+		hi, err := r.descend(to)
+		if err != nil {
+			return sum, err
+		}
+		if hi.id == lo.id {
+			return begin.sum(r.kind.Order, to), nil
+		}
+		if end, err = r.before(hi, to); err != nil {
+			return sum, err
 		}
 	}
-	return end.weight - before.weight, nil
+	before := lo.sums.plus(block.sum(r.kind.Order, begin.i))
+	return sums{end.weight - before.weight, end.entries - before.entries}, nil
 }
 
-// before sums up all entries below key.
-func (r *Run) before(key []byte) (c child, err error) {
-	if r.head.Entries == 0 || len(key) == 0 {
-		return c, nil
-	}
-	if c, err = r.descend(key); err != nil {
-		return c, err
-	}
-	page, err := r.page(tableBlocks, c.id)
+// before sums up all entries below key, which lies in the block.
+func (r *Run) before(c child, key []byte) (sums, error) {
+	block, err := r.block(c.id)
 	if err != nil {
-		return c, err
+		return sums{}, err
 	}
-	n := page.Search(key)
-	c.entries += int64(n)
-	if r.kind.Order.Weight == nil {
-		c.weight += int64(n)
-		return c, nil
-	}
-	for i := range n {
-		c.weight += int64(r.kind.Order.Weight(page.Value(i)))
-	}
-	return c, nil
+	at, _ := block.seek(key)
+	return c.sums.plus(block.sum(r.kind.Order, at.i)), nil
 }

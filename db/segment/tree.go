@@ -13,10 +13,14 @@ import (
 //
 //	value = uvarint row, varint weight, uvarint entries
 type child struct {
-	id      int64
-	weight  int64 // of all entries of the run before the child
-	entries int64 // how many these are
+	id int64
+	sums
 }
+
+// sums is what entries weigh together, and how many they are: of a child, all entries of the run before it.
+type sums struct{ weight, entries int64 }
+
+func (s sums) plus(t sums) sums { return sums{s.weight + t.weight, s.entries + t.entries} }
 
 func (c child) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.id))
@@ -31,7 +35,7 @@ func parseChild(value []byte) (c child, err error) {
 	if n <= 0 || m <= 0 || k <= 0 || n+m+k != len(value) {
 		return c, fmt.Errorf("%w: a reference to a block", errDamaged)
 	}
-	return child{int64(id), weight, int64(entries)}, nil
+	return child{int64(id), sums{weight, int64(entries)}}, nil
 }
 
 // childAt finds the child of an index block where key lies, or would lie.

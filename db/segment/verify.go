@@ -72,7 +72,7 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 		if err != nil {
 			return 0, err
 		}
-		if (c != child{id, d.info.Total, d.info.Entries}) || bytes.Compare(separator, page.Key(0)) > 0 ||
+		if (c != child{id, sums{d.info.Total, d.info.Entries}}) || bytes.Compare(separator, page.Key(0)) > 0 ||
 			d.info.Entries > 0 && bytes.Compare(separator, d.key) <= 0 {
 			return 0, fmt.Errorf("%w: the index has block %d at %x, %+v", errDamaged, id, separator, c)
 		}
@@ -96,17 +96,6 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 		return 0, fmt.Errorf("%w: the minutes are not those of the keys", errDamaged)
 	}
 	return index.opened, r.verifyFilter(d.hashes)
-}
-
-// uncached reads a block from the file.
-func (r *Run) uncached(t table, id int64) (page *run.Page, err error) {
-	err = r.row(t, id, func(data []byte) error {
-		if page, err = decodeBlock(data); err == nil && page.Len() == 0 {
-			err = fmt.Errorf("%w: it is empty", errDamaged)
-		}
-		return err
-	})
-	return page, err
 }
 
 // verifySet holds the set of a list against one that was derived.

@@ -50,19 +50,20 @@ func (r *Run) Walk(from, to []byte, reverse bool) (run.Walker, error) {
 
 // walker goes through blocks, one after the other.
 type walker struct {
-	*run.PageWalker
-	run      *Run
-	from, to []byte
-	id, end  int64 // the block to come, and the one behind the last, in the direction of step
-	step     int64
-	visited  int
-	last     bool     // the block at hand reaches beyond the range
-	ahead    [][]byte // blocks that were read ahead, the next first, checked
+	run.Walker         // of the block at hand
+	cursor     *cursor // the same, where a short walk goes forward
+	run        *Run
+	from, to   []byte
+	id, end    int64 // the block to come, and the one behind the last, in the direction of step
+	step       int64
+	visited    int
+	last       bool     // the block at hand reaches beyond the range
+	ahead      [][]byte // blocks that were read ahead, the next first, checked
 }
 
 // Next is run.Walker's.
 func (w *walker) Next() (bool, error) {
-	if ok, err := w.PageWalker.Next(); ok || err != nil {
+	if ok, err := w.Walker.Next(); ok || err != nil {
 		return ok, err
 	}
 	return w.block()
@@ -70,28 +71,57 @@ func (w *walker) Next() (bool, error) {
 
 // block goes to the next block that has an entry in the range.
 func (w *walker) block() (bool, error) {
-	for !w.last && w.id != w.end {
-		page, err := w.page()
-		if err != nil {
-			return false, err
+	for !w.last && (w.cursor == nil || !w.cursor.past) && w.id != w.end {
+		w.visited++
+		ok, err := false, error(nil)
+		if w.cursor = nil; w.visited <= longWalk && w.step > 0 {
+			ok, err = w.forward()
+		} else {
+			ok, err = w.page()
 		}
 		w.id += w.step
-		if w.step > 0 {
-			w.last = w.to != nil && bytes.Compare(page.Key(page.Len()-1), w.to) >= 0
-		} else {
-			w.last = bytes.Compare(page.Key(0), w.from) <= 0
-		}
-		if w.PageWalker = run.NewPageWalker(page, w.from, w.to, w.step < 0); w.PageWalker != nil {
-			return true, nil
+		if ok || err != nil {
+			return ok, err
 		}
 	}
 	return false, nil
 }
 
-// page reads the block to come.
-func (w *walker) page() (*run.Page, error) {
-	if w.visited++; w.visited <= longWalk {
-		return w.run.page(tableBlocks, w.id)
+// forward reads the block to come as far as it is walked.
+func (w *walker) forward() (bool, error) {
+	c, err := w.run.block(w.id)
+	if err != nil {
+		return false, err
+	}
+	at, _ := c.seek(w.from)
+	at.to = w.to
+	w.Walker, w.cursor = &at, &at
+	return at.Next()
+}
+
+// page reads the block to come as a whole.
+func (w *walker) page() (bool, error) {
+	page, err := w.decode()
+	if err != nil {
+		return false, err
+	}
+	if w.step > 0 {
+		w.last = w.to != nil && bytes.Compare(page.Key(page.Len()-1), w.to) >= 0
+	} else {
+		w.last = bytes.Compare(page.Key(0), w.from) <= 0
+	}
+	in := run.NewPageWalker(page, w.from, w.to, w.step < 0)
+	w.Walker = in
+	return in != nil, nil
+}
+
+func (w *walker) decode() (*run.Page, error) {
+	if w.visited <= longWalk {
+		c, err := w.run.block(w.id)
+		if err != nil {
+			return nil, err
+		}
+		return c.page(), nil
 	}
 	if len(w.ahead) == 0 {
 		if err := w.readAhead(); err != nil {
@@ -102,7 +132,7 @@ func (w *walker) page() (*run.Page, error) {
 	w.ahead = w.ahead[1:]
 	page, err := decodeBlock(data)
 	if err == nil && page.Len() == 0 {
-		err = fmt.Errorf("%w: it is empty", errDamaged)
+		err = errEmpty
 	}
 	if err != nil {
 		return nil, w.run.fault(tableBlocks, w.id, err)

@@ -72,7 +72,7 @@ func (r *runWriter) add(key, value []byte) error {
 	}
 	if r.block.n == 0 {
 		before := r.derived.info
-		r.start = child{r.rows.next[tableBlocks], before.Total - int64(weight), before.Entries - 1}
+		r.start = child{r.rows.next[tableBlocks], sums{before.Total - int64(weight), before.Entries - 1}}
 		if r.start.entries > 0 {
 			// The shortest key that tells this block from the one before.
 			r.separator = append(r.separator[:0], key[:common(r.block.last, key)+1]...)

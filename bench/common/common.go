@@ -1,0 +1,91 @@
+// Package common is what programs that measure weft share.
+package common
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+// Build builds cmd/weft into a directory.
+func Build(ctx context.Context, dir string) (weft string, err error) {
+	weft = filepath.Join(dir, "weft")
+	build := exec.CommandContext(ctx, "go", "build", "-o", weft, "./cmd/weft")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("build weft, from the root of the project: %w", err)
+	}
+	return weft, nil
+}
+
+// Run runs a program to its end, and answers the peak of its resident set, in KiB; 0 where there is no /proc.
+func Run(cmd *exec.Cmd) (peak int64, err error) {
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	done, peaks := make(chan struct{}), make(chan int64)
+	go func() { peaks <- peakRSS(cmd.Process.Pid, done) }()
+	err = cmd.Wait()
+	close(done)
+	return <-peaks, err
+}
+
+// Fill makes an index of simulated events, one account for every 20 links.
+func Fill(ctx context.Context, data string, links int64, bodies bool) error {
+	cfg := db.Config{Dir: data}
+	if bodies {
+		cfg.Bodies = db.BodiesKeep
+	}
+	s, err := db.Open(cfg)
+	if err != nil {
+		return err
+	}
+	network, reader := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))}), truth.Reader{}
+	for added := int64(0); added < links && ctx.Err() == nil; {
+		var batch []db.Event
+		for len(batch) < 1000 {
+			e, ok, err := reader.Event(network.Next())
+			if err != nil {
+				return err
+			}
+			if ok {
+				batch = append(batch, e)
+			}
+		}
+		a, err := s.Apply(db.Batch{Host: "bench", Events: batch})
+		if err != nil {
+			return err
+		}
+		added += int64(a.Added)
+	}
+	return errors.Join(ctx.Err(), s.Close())
+}
+
+// peakRSS reads the peak of a process's resident set from /proc while it runs, in KiB; 0 where there is no /proc. What
+// the system says of a child after its end begins with the parent's own.
+func peakRSS(pid int, done <-chan struct{}) (peak int64) {
+	for ticker := time.NewTicker(20 * time.Millisecond); ; {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, rest, ok := strings.Cut(string(text), "VmHWM:"); ok {
+			var n int64
+			if _, err := fmt.Sscan(rest, &n); err == nil {
+				peak = max(peak, n)
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-done:
+			ticker.Stop()
+			return peak
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/replica"
+)
+
+func replicaCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "replica",
+		Usage: "look at the copy of an index that Litestream keeps, in weft or beside it",
+		Commands: []*cli.Command{{
+			Name:  "list",
+			Usage: "say what lies in a replica and to which moments it can be restored",
+			Description: "Reads the listing of the replica and some pages of the database in it, and changes nothing. A file of level 0\n" +
+				"is what was uploaded; 1 to 8 are merged from the level below; 9 are snapshots. A level loses its oldest files\n" +
+				"with age, and never one in the middle. weft verify reads all of it.\n\n" +
+				"Exit code: 0 it is listed, 1 nothing lies there or it can't be read, 2 it was called wrongly.",
+			Flags: append(replicaFlags(), jsonFlag("WEFT_REPLICA_JSON")),
+			Action: func(ctx context.Context, cmd *cli.Command) error {
+				cfg, _, err := replicaOf(cmd)
+				if err != nil {
+					return err
+				}
+				l, err := replica.List(ctx, cfg)
+				if err != nil {
+					return fmt.Errorf("%s: %w", cfg.Where(), err)
+				}
+				if cmd.Bool("json") {
+					return printJSON(stdout, l)
+				}
+				printListing(stdout, cfg.Where(), l)
+				return nil
+			},
+		}},
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			if arg := cmd.Args().First(); arg != "" {
+				return &usageError{"replica", fmt.Errorf("there is no command %q", "replica "+arg)}
+			}
+			return cli.ShowSubcommandHelp(cmd)
+		},
+	}
+}
+
+// replicaFlags are the flags of the commands that read a replica.
+func replicaFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "config", Sources: cli.EnvVars("WEFT_REPLICATE"),
+			Usage: "the litestream.yml that says where the replica is (`FILE`); without it, the one in the data directory, else the one here",
+		},
+		&cli.StringFlag{
+			Name: "data", Sources: cli.EnvVars("WEFT_DATA"),
+			Usage: "the data `DIRECTORY`; without it, that of the database which the litestream.yml names",
+		},
+	}
+}
+
+func jsonFlag(variable string) cli.Flag {
+	return &cli.BoolFlag{Name: "json", Sources: cli.EnvVars(variable), Usage: "print JSON"}
+}
+
+// replicaOf reads the configuration of a replica, and answers the data directory with it.
+func replicaOf(cmd *cli.Command) (cfg replica.Config, dir string, err error) {
+	if err := noArgs(cmd); err != nil {
+		return cfg, "", err
+	}
+	dir = cmd.String("data")
+	file := cmd.String("config")
+	if file == "" || file == "off" { // WEFT_REPLICATE=off is serve's
+		file = "litestream.yml"
+		if beside := filepath.Join(dir, file); dir != "" {
+			if _, err := os.Stat(beside); err == nil {
+				file = beside
+			}
+		}
+	}
+	cfg, err = replica.ReadConfig(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; --config names the litestream.yml that says where the replica is", err)}
+	}
+	if dir == "" {
+		dir = filepath.Dir(cfg.DB)
+	}
+	return cfg, dir, err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// printListing prints what lies in a replica.
+func printListing(w io.Writer, where string, l *replica.Listing) {
+	fmt.Fprintf(w, "%s\n", where)
+	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "newest of the oldest and of the newest file")
+	for _, v := range l.Levels {
+		name := strconv.Itoa(v.Level)
+		if v.Level == 9 {
+			name = "snapshots"
+		}
+		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes), fmt.Sprintf("%s-%s", v.Min, v.Max), clock(v.From), clock(v.To))
+	}
+	if len(l.Snapshots) > 0 {
+		fmt.Fprintf(w, "\nSnapshots\n")
+	}
+	for _, f := range l.Snapshots {
+		fmt.Fprintf(w, "  %s  %10s  up to transaction %s\n", clock(f.Time), size(f.Bytes), f.Max)
+	}
+	fmt.Fprintf(w, "\nWhat can be restored\n")
+	for _, s := range l.Spans {
+		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To, count(int64(s.Points), "moment"))
+	}
+	if len(l.Spans) == 0 {
+		fmt.Fprintf(w, "  nothing, as there is no snapshot\n")
+	}
+	for _, g := range l.Gaps {
+		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, though it has others before and after them\n", g.Level, g.From, g.To)
+	}
+	if l.Manifest == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nThe newest\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance, thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
+	printStored(w, l.Segments)
+}
+
+// printStored prints the segments that a manifest names.
+func printStored(w io.Writer, segments []replica.StoredSegment) {
+	bytes, stored, missing := int64(0), int64(0), 0
+	for _, s := range segments {
+		bytes, stored = bytes+s.Bytes, stored+s.Stored
+		if s.Stored == 0 {
+			missing++
+		}
+	}
+	fmt.Fprintf(w, "  %s of %s, %s in the replica\n", count(int64(len(segments)), "segment"), size(bytes), size(stored))
+	for _, s := range segments {
+		note := size(s.Stored)
+		switch {
+		case s.Stored == 0:
+			note = "missing"
+		case s.There:
+			note = "in the data directory already"
+		}
+		fmt.Fprintf(w, "    %-42s %10s  %s\n", s.File, size(s.Bytes), note)
+	}
+	if missing > 0 {
+		fmt.Fprintf(w, "  %s not in the replica: where the log is whole, weft serve makes segments again from it\n", count(int64(missing), "segment"))
+	}
+}
+
+// clock writes a moment to the second.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+// logMoment is when the newest row of a log was made.
+func logMoment(us int64) string {
+	if us == 0 {
+		return ""
+	}
+	return " of " + utc(us)
+}

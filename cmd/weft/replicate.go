@@ -1,0 +1,176 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/replica"
+)
+
+// replicateFlags are serve's flags about its replica.
+func replicateFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "replicate", Sources: cli.EnvVars("WEFT_REPLICATE"),
+			Usage: "the litestream.yml (`FILE`) that says where a copy of everything is kept; off for none, and where stock Litestream runs beside; without it, the litestream.yml in the data directory, if there is one",
+		},
+		&cli.DurationFlag{
+			Name: "replica-alarm", Sources: cli.EnvVars("WEFT_REPLICA_ALARM"), Value: 5 * time.Minute,
+			Usage: "how far the replica may be behind before /readyz says degraded; 0: as far as it likes",
+		},
+		&cli.DurationFlag{
+			Name: "verify-every", Sources: cli.EnvVars("WEFT_VERIFY_EVERY"),
+			Usage: "restore the replica into a scratch directory in this interval, such as 24h, and check what came back; 0: never",
+		},
+	}
+}
+
+// replicateOff in place of a file.
+const replicateOff = "off"
+
+// replicationOf reads the configuration of serve's replica; nil: there is none.
+func replicationOf(cmd *cli.Command) (*replica.Config, error) {
+	for _, name := range []string{"replica-alarm", "verify-every"} {
+		if cmd.Duration(name) < 0 {
+			return nil, &usageError{"serve", fmt.Errorf("--%s is 0 or a time such as 1h", name)}
+		}
+	}
+	file := cmd.String("replicate")
+	if file == replicateOff {
+		return nil, nil
+	}
+	beside := filepath.Join(cmd.String("data"), "litestream.yml")
+	c, err := replica.ReadConfig(cmp.Or(file, beside))
+	if file == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
+	}
+	return &c, nil
+}
+
+// replication is serve's replica, and what looks after it. A nil one does nothing.
+type replication struct {
+	cfg        replica.Config
+	alarm      time.Duration
+	logger     *slog.Logger
+	replicator *replica.Replicator
+	verifier   *replica.Verifier // nil: none
+}
+
+// replicate prepares the replica before the database is opened.
+func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) (*replication, error) {
+	if s.replica == nil {
+		s.logger.Info("nothing is replicated by this process", "do", "--replicate litestream.yml keeps a copy of everything")
+		return nil, nil
+	}
+	r := &replication{cfg: *s.replica, alarm: s.replicaAlarm, logger: s.logger}
+	s.logger.Info("the replica is as this file says", "config", r.cfg.File, "replica", r.cfg.Where())
+	r.replicator = replica.New(replica.ReplicatorConfig{
+		Replica: r.cfg, Dir: s.data, Logger: s.logger,
+		Restore: func(ctx context.Context) error {
+			bar := newTransfer(cmp.Or[io.Writer](s.stderr, io.Discard))
+			began := time.Now()
+			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: bar.tick})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			s.logger.Info("restored", "txid", uint64(done.TXID), "log_seq", done.LastSeq, "segments", done.Segments, "bytes_read", done.Read,
+				"duration", time.Since(began).Round(time.Millisecond))
+			return nil
+		},
+	})
+	if err := r.replicator.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	metrics.MustRegister(newReplicaMetrics(r.replicator))
+	if s.verifyEvery > 0 {
+		r.verifier = replica.NewVerifier(replica.VerifierConfig{Source: r.cfg, Every: s.verifyEvery, Scratch: filepath.Join(s.data, "verify"), Reached: r.replicator.Reached, Logger: s.logger, Metrics: metrics})
+	}
+	return r, nil
+}
+
+// configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
+// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
+func (r *replication) configure(c *db.Config, rule bool) error {
+	c.Replicator, c.Keep = true, r.replicator.Keep
+	if rule {
+		return nil
+	}
+	var err error
+	c.Checkpoint, err = db.ParseRule(fmt.Sprintf("%d frames", 20*cmp.Or(r.cfg.MinCheckpointPages, 1000)))
+	return err
+}
+
+// close ends the store in the order that spares the next start a copy of the whole database.
+func (r *replication) close(store *db.Store) error {
+	if r == nil {
+		return store.Close()
+	}
+	r.replicator.Release()
+	return errors.Join(store.Close(), r.replicator.Close())
+}
+
+// run replicates until ctx ends.
+func (r *replication) run(ctx context.Context) {
+	if err := r.replicator.Run(ctx); err != nil {
+		r.logger.Error("the replica must not be written any more; indexing goes on without it", "err", err,
+			"do", "see that one weft alone writes there, then start again")
+	}
+}
+
+// status is what /status says of the replica.
+func (r *replication) status() any { return r.replicator.Status() }
+
+// degraded says why what is committed isn't safe; empty: it is.
+func (r *replication) degraded() string {
+	if r == nil || r.alarm == 0 {
+		return ""
+	}
+	st := r.replicator.Status()
+	behind := time.Duration(st.LagSeconds * float64(time.Second)).Round(time.Second)
+	if behind <= r.alarm {
+		return ""
+	}
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.LastError, "uploads are slower than what comes"))
+}
+
+// flush sends what is left within the time that litestream.yml gives to it.
+func (r *replication) flush(ctx context.Context) error {
+	timeout := cmp.Or(r.cfg.ShutdownTimeout, defaultFlush)
+	r.logger.Info("sending the rest to the replica", "timeout", timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	err := r.replicator.Flush(ctx)
+	var behind *replica.BehindError
+	switch {
+	case errors.As(err, &behind):
+		r.logger.Error("not fully replicated", "err", err, "do", "start weft again on this disk: it sends the rest")
+		return &exitError{exitNotReplicated, err}
+	case err != nil:
+		return err
+	}
+	st := r.replicator.Status()
+	r.logger.Info("the replica has all", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// defaultFlush is Litestream's.
+const defaultFlush = 30 * time.Second
+
+// exitNotReplicated is serve's exit code when it ended in order, but what is on the disk is not all in the replica.
+const exitNotReplicated = 3

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/replica"
+)
+
+// smallReplica copies a small index to a replica in a directory, and answers the litestream.yml that says so, and that directory.
+func smallReplica(t *testing.T) (config, where string) {
+	t.Helper()
+	dir := smallIndex(t)
+	where = filepath.Join(t.TempDir(), "replica")
+	config = filepath.Join(t.TempDir(), "litestream.yml")
+	text := "dbs:\n  - path: " + filepath.Join(t.TempDir(), "data", "weft.db") + "\n    replica: {type: file, path: " + where + "}\n"
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := replica.ReadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := c.Client("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replica.Upload(t.Context(), client, filepath.Join(dir, "weft.db")); err != nil {
+		t.Fatal(err)
+	}
+	return config, where
+}
+
+func TestRestoreCommand(t *testing.T) {
+	t.Parallel()
+	config, _ := smallReplica(t)
+	here := t.TempDir()
+	for _, tc := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string // in it
+	}{
+		{"the plan", []string{"restore", "--config", config, "--plan"}, 0, "of disk in ", ""},
+		{"restore", []string{"restore", "--config", config, "--data", here}, 0, "as of transaction 0000000000000001", "weft.db: "},
+		{"it is there", []string{"restore", "--config", config, "--data", here}, 1, "", "has weft.db already"},
+		{"with force", []string{"restore", "--config", config, "--data", here, "--force"}, 0, "what was there is in " + here + "/before-restore-", ""},
+		{"where the configuration says", []string{"restore", "--config", config}, 0, "log row 5 of 2026-02-02", ""},
+		{"a transaction", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "1"}, 0, "transaction 0000000000000001", ""},
+		{"one that isn't there", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 gives the newest of it"},
+		{"a moment before all", []string{"restore", "--config", config, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing of before 2020-01-01T00:00:00.000Z"},
+		{"no moment", []string{"restore", "--config", config, "--timestamp", "yesterday"}, 2, "", "--timestamp is a time such as"},
+		{"no transaction", []string{"restore", "--config", config, "--txid", "xyz"}, 2, "", "--txid: a transaction is up to 16 hexadecimal digits"},
+		{"two moments", []string{"restore", "--config", config, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "", "leave one out"},
+		{"no configuration", []string{"restore", "--config", filepath.Join(here, "missing.yml")}, 2, "", "--config names the litestream.yml"},
+		{"an argument too many", []string{"restore", "now"}, 2, "", "restore takes no argument"},
+		{"list", []string{"replica", "list", "--config", config}, 0, "What can be restored\n", ""},
+		{"list, a flag that is none", []string{"replica", "list", "--jsno"}, 2, "", "Try: weft replica list --help"},
+		{"replica, a command that is none", []string{"replica", "lst"}, 2, "", `there is no command "replica lst"`},
+		{"verify", []string{"verify", "--config", config, "--scratch", t.TempDir()}, 0, "ok: ", "weft.db: "},
+		{"verify, no scratch place", []string{"verify", "--config", config, "--scratch", filepath.Join(here, "missing")}, 3, "inconclusive: ", "nothing can be said"},
+		{"verify, no size", []string{"verify", "--config", config, "--segment-bytes", "much"}, 2, "", "--segment-bytes is a size such as 10GB"},
+	} {
+		code, stdout, stderr := weft(t.Context(), tc.args...)
+		if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
+			t.Errorf("%s: exit code %d\nstdout %s\nstderr %s", tc.name, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := weft(t.Context(), "check", "--data", here, "--all"); code != 0 {
+		t.Errorf("the restored index: %s%s", stdout, stderr)
+	}
+}
+
+// TestVerifyCommand: what is wrong is said, in JSON too, with an exit code of its own.
+func TestVerifyCommand(t *testing.T) {
+	t.Parallel()
+	config, where := smallReplica(t)
+	object := filepath.Join(where, "ltx", "9", "0000000000000001-0000000000000001.ltx")
+	b, err := os.ReadFile(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(object, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, _ := weft(t.Context(), "verify", "--config", config, "--scratch", t.TempDir())
+	if code != 1 || !strings.HasPrefix(stdout, "failed: ") || !strings.Contains(stdout, filepath.Base(object)) {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+	code, stdout, _ = weft(t.Context(), "verify", "--config", config, "--scratch", t.TempDir(), "--json")
+	var v replica.Verification
+	if err := json.Unmarshal([]byte(stdout), &v); code != 1 || err != nil || v.Outcome != replica.Failed || len(v.Faults) == 0 {
+		t.Errorf("exit code %d, %v, %s", code, err, stdout)
+	}
+	code, stdout, _ = weft(t.Context(), "replica", "list", "--config", config, "--json")
+	var l replica.Listing
+	if err := json.Unmarshal([]byte(stdout), &l); code != 0 || err != nil || len(l.Snapshots) != 1 {
+		t.Errorf("exit code %d, %v, %s", code, err, stdout)
+	}
+	if err := errors.Join(os.RemoveAll(where)); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", config); code != 1 || !strings.Contains(stderr, "nothing has been replicated to it") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// TestTransfer: a line for each part, and one of at most 80 columns on a terminal.
+func TestTransfer(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	bar := newTransfer(&out)
+	for i := range 1000 {
+		bar.tick(replica.Progress{What: "weft.db", Done: int64(i), All: 2000})
+	}
+	bar.tick(replica.Progress{What: "segments/1-2-ABC.weft", Done: 1000, All: 2000})
+	bar.tick(replica.Progress{What: "segments/3-4-ABC.weft", Done: 1500, All: 2000})
+	bar.end()
+	if got := out.String(); got != "weft.db: 0 B of 2.0 kB\nsegments: 1.0 kB of 2.0 kB\n" {
+		t.Errorf("%q", got)
+	}
+	for _, p := range []replica.Progress{{}, {What: "segments/1234567890-1234567890-ABCDEFGHIJKL.weft", Done: 999_900_000_000, All: 999_900_000_000}} {
+		if line := transferBar(p, time.Hour); len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/jmoiron/sqlx"
+	"modernc.org/sqlite/vfs"
+)
+
+// Manifest is what a weft.db says of itself and of the segment files that belong to it.
+type Manifest struct {
+	Instance string         `json:"instance"`
+	Segments []ManifestFile `json:"-"`         // oldest first
+	Whole    bool           `json:"log_whole"` // it begins with its first row: segments that are missing are made from it again
+	LastSeq  uint64         `json:"log_seq"`   // the newest log row there ever was; 0: none
+	LastUS   int64          `json:"log_us"`    // time of the newest one that is there, microseconds since 1970; 0: none
+}
+
+// ManifestFile is a file that belongs into the directory segments.
+type ManifestFile struct {
+	File     string `db:"file" json:"file"`
+	Bytes    int64  `db:"bytes" json:"bytes"`
+	Checksum string `db:"checksum" json:"checksum"` // SHA-256, in hexadecimal
+	FromSeq  uint64 `db:"from_seq" json:"from_seq"`
+	ToSeq    uint64 `db:"to_seq" json:"to_seq"`
+	Links    int64  `db:"links" json:"links"`
+
+	CreatedUS int64 `db:"created_us" json:"created_us"` // when it was written, microseconds since 1970
+}
+
+// ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored. One of
+// an older weft is read as well.
+func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
+	uri, err := fileURI(path)
+	if err != nil {
+		return nil, err
+	}
+	return readManifest(ctx, path, uri+"?mode=ro&immutable=1")
+}
+
+// ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages take in
+// which the manifest lies.
+func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err error) {
+	id, registered, err := vfs.New(files)
+	if err != nil {
+		return nil, fmt.Errorf("db: read %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, registered.Close()) }()
+	return readManifest(ctx, name, "file:"+name+"?immutable=1&vfs="+id)
+}
+
+func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
+	reader, err := sqlx.Open("sqlite", uri)
+	if err != nil {
+		return nil, fmt.Errorf("db: open %s: %w", name, err)
+	}
+	defer func() { _ = reader.Close() }()
+	reader.SetMaxOpenConns(1)
+	m := &Manifest{}
+	var first uint64
+	for _, q := range []struct {
+		into  any
+		query string
+	}{
+		{&m.Instance, "SELECT value FROM meta WHERE key = 'instance'"},
+		{&first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"},
+		{&m.LastSeq, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"},
+		{&m.LastUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
+	} {
+		if err := reader.GetContext(ctx, q.into, q.query); err != nil {
+			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
+		}
+	}
+	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
+		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
+	}
+	m.Whole = first == 1 || m.LastSeq == 0
+	for _, s := range m.Segments {
+		if !segmentName.MatchString(s.File) || s.ToSeq > m.LastSeq {
+			return nil, fmt.Errorf("db: the manifest of %s has the segment %q with log rows up to %d, and the log ends at %d", name, s.File, s.ToSeq, m.LastSeq)
+		}
+	}
+	return m, nil
+}
+
+// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and the
+// rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty sentences.
+func CheckFile(ctx context.Context, path string) ([]string, error) {
+	uri, err := fileURI(path)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := sqlx.Open("sqlite", uri+"?mode=ro&immutable=1")
+	if err != nil {
+		return nil, fmt.Errorf("db: open %s: %w", path, err)
+	}
+	defer func() { _ = reader.Close() }()
+	c := &check{s: &Store{reader: reader}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	err = c.integrity(ctx)
+	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
+		err = c.rules(ctx, databaseRules, 0)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil { // a page that can't be read ends the check, and is the fault that was looked for
+		c.found(KindDatabase, mendDB, "%v", err)
+	}
+	var faults []string
+	for _, p := range c.report.Problems {
+		faults = append(faults, p.Text)
+	}
+	return faults, nil
+}
+
+// Lock takes a data directory for this process, as Open does, and answers how it is given back.
+func Lock(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("db: make data directory: %w", err)
+	}
+	f, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return unlockDir(f) }, nil
+}

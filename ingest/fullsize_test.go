@@ -1,0 +1,128 @@
+package ingest_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/sim"
+)
+
+var fullSize = flag.Bool("fullsize", false, "run TestFullSizeSegment, which takes minutes")
+
+const (
+	// The network's segments are of this size: 3.7 million events of the synthetic one are.
+	segmentBytes  = 279_000_000
+	segmentEvents = 3_700_000
+
+	// replayMemory is the most that a replay may take, in bytes: scale.md says what it does take.
+	replayMemory = 1_000_000_000
+
+	serveVariable = "WEFT_TEST_SERVE_ARCHIVE"
+)
+
+// TestServeArchive is the server of TestFullSizeSegment, a process of its own, so that its memory isn't counted.
+func TestServeArchive(t *testing.T) {
+	if os.Getenv(serveVariable) == "" {
+		t.Skip("it is the child of TestFullSizeSegment")
+	}
+	s, err := sim.NewServer(sim.ServerConfig{Backlog: segmentEvents, EventsPerSegment: segmentEvents, Dir: t.TempDir(),
+		NetworkConfig: sim.NetworkConfig{Accounts: segmentEvents / 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { // the parent's end, however it comes, ends its child
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		cancel()
+	}()
+	fmt.Println(serveVariable, s.URL(), s.Tip())
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFullSizeSegment replays a segment of the size of the network's, end to end, in bounded memory.
+func TestFullSizeSegment(t *testing.T) {
+	if !*fullSize {
+		t.Skip("run with -fullsize; it takes minutes")
+	}
+	server := exec.CommandContext(t.Context(), must(os.Executable()), "-test.run", "^TestServeArchive$")
+	server.Env = append(os.Environ(), serveVariable+"=1")
+	stdin, stdout := must(server.StdinPipe()), must(server.StdoutPipe())
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = stdin.Close(), server.Wait() }()
+	var said, url string
+	var tip uint64
+	if _, err := fmt.Fscan(stdout, &said, &url, &tip); err != nil || said != serveVariable {
+		t.Fatalf("the server says %q, %v", said, err)
+	}
+	plan, err := ingest.PlanBackfill(t.Context(), []string{url}, "", ingest.From{Start: true}, nil)
+	if err != nil || plan.Segments != 1 || plan.Bytes < segmentBytes {
+		t.Fatalf("the archive is %+v, %v", plan, err)
+	}
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Logger: logger(t), ReplayWindow: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	begun := time.Now()
+	in := ingest.New(ingest.Config{Hosts: []string{url}, Store: store, From: ingest.From{Start: true}, Logger: logger(t)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- in.Run(ctx) }()
+	for store.Cursor(url) < tip {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case err := <-done:
+			t.Fatalf("the replay has ended at %d of %d: %v", store.Cursor(url), tip, err)
+		}
+	}
+	took := time.Since(begun)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	peak := peakMemory(t)
+	t.Logf("%d events, %d bytes: %s, %.0f events/s, peak memory %d MB", tip, plan.Bytes, took.Round(time.Second), float64(tip)/took.Seconds(), peak/1e6)
+	if peak > replayMemory {
+		t.Errorf("the replay took %d bytes of memory, more than %d", peak, replayMemory)
+	}
+	if st, err := store.Stats(t.Context()); err != nil || st.Links < segmentEvents*9/10 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// peakMemory is the largest memory of this process so far, in bytes.
+func peakMemory(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip("only /proc says how much memory a process took")
+	}
+	for line := range strings.Lines(string(text)) {
+		var kb int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			return kb << 10
+		}
+	}
+	t.Fatal("/proc/self/status has no VmHWM")
+	return 0
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

@@ -1,0 +1,225 @@
+package replica
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+)
+
+// fetchers is how many segments are fetched at once: a connection to an object store gives some 50 to 100 MB/s.
+const fetchers = 4
+
+// segments fetches what the manifest names and isn't there whole.
+func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
+	dir := filepath.Join(r.dir, "segments")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var missing []db.ManifestFile
+	for _, s := range m.Segments {
+		r.result.Segments, r.result.SegmentBytes = r.result.Segments+1, r.result.SegmentBytes+s.Bytes
+		r.tell("segments/"+s.File, 0, 0)
+		whole, err := isWhole(ctx, filepath.Join(dir, s.File), s)
+		switch {
+		case err != nil:
+			return err
+		case whole:
+			r.result.SegmentsHad++
+		default:
+			missing = append(missing, s)
+		}
+	}
+	need := int64(0)
+	for _, s := range missing {
+		need += s.Bytes
+	}
+	if err := enoughSpace(r.dir, need); err != nil {
+		return err
+	}
+	if len(missing) > 0 && m.Whole {
+		// Stock Litestream copies weft.db alone.
+		if none, err := noSegments(ctx, r.src, missing); err != nil {
+			return err
+		} else if none {
+			r.note("the replica has no segments: the log is whole, and weft serve makes them again when it starts")
+			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
+			return nil
+		}
+	}
+	r.tell("segments", 0, need)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchers)
+	for _, s := range missing {
+		g.Go(func() error {
+			path := filepath.Join(dir, s.File)
+			if _, err := os.Lstat(path); err == nil && !r.o.Force {
+				return fmt.Errorf("segments/%s is there and isn't what the manifest says: move it away, or replace it with --force", s.File)
+			}
+			n, err := fetchSegment(ctx, r.src, s, path)
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.damaged() || file.gone()) && m.Whole:
+				r.note("%v: the log is whole, and weft serve makes all segments again from it when it starts", err)
+				return nil
+			case errors.As(err, &file) && (file.damaged() || file.gone()):
+				return fmt.Errorf("%w; a moment before %s doesn't need it: weft restore --plan --timestamp says what one needs", err, stamp(time.UnixMicro(s.CreatedUS)))
+			case err != nil:
+				return err
+			}
+			r.tell("segments/"+s.File, s.Bytes, 0)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.result.Read, r.fetched = r.result.Read+n, append(r.fetched, s.File)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// isWhole says whether a segment is there as the manifest says.
+func isWhole(ctx context.Context, path string, s db.ManifestFile) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || info.Size() != s.Bytes {
+		return false, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.Read(p)
+	})); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(sum.Sum(nil)) == s.Checksum, nil
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// noSegments says whether the replica has none of these.
+func noSegments(ctx context.Context, src Source, of []db.ManifestFile) (bool, error) {
+	for _, s := range of {
+		client, err := src.Client(SegmentSub(s.File))
+		if err != nil {
+			return false, err
+		}
+		if _, ok, err := Uploaded(ctx, client); err != nil || ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// fetchSegment writes a segment of the replica to a new file, which is there whole or not at all, and answers the bytes read.
+func fetchSegment(ctx context.Context, src Source, s db.ManifestFile, path string) (n int64, err error) {
+	tmp := path + ".tmp" // weft serve removes such when it starts
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(tmp)
+		}
+	}()
+	if n, err = readSegment(ctx, src, s, f); err != nil {
+		return 0, err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return 0, err
+	}
+	return n, os.Rename(tmp, path)
+}
+
+// readSegment writes a segment of the replica to w and holds it against the manifest. It answers the bytes read.
+func readSegment(ctx context.Context, src Source, s db.ManifestFile, w io.Writer) (int64, error) {
+	sub := SegmentSub(s.File)
+	client, err := src.Client(sub)
+	if err != nil {
+		return 0, err
+	}
+	sum := sha256.New()
+	c, err := copySnapshot(ctx, client, sub, io.MultiWriter(sum, w))
+	if err != nil {
+		return 0, err
+	}
+	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
+		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
+	}
+	return c.file.Bytes, nil
+}
+
+// copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
+// nothing is there, that is a FileError with ErrAbsent.
+func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer) (*sequence, error) {
+	bytes, ok, err := Uploaded(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	c := &sequence{w: w, file: File{Level: snapshotLevel, Min: soleTXID, Max: soleTXID, Bytes: bytes}}
+	if !ok {
+		return nil, &FileError{name, c.file, ErrAbsent}
+	}
+	err = readFile(ctx, client, name, c.file, func(h ltx.Header) error {
+		c.zero, c.size, c.pages = make([]byte, h.PageSize), int64(h.PageSize), int64(h.Commit)
+		return nil
+	}, c.page)
+	if err == nil && c.written != c.pages*c.size {
+		err = &FileError{name, c.file, fmt.Errorf("%w: it has %d bytes, of %d", errDamaged, c.written, c.pages*c.size)}
+	}
+	return c, err
+}
+
+// sequence writes pages one after the other, with zeros for the one that SQLite keeps for its locks, which no LTX file has.
+type sequence struct {
+	file    File
+	w       io.Writer
+	zero    []byte
+	size    int64 // of a page
+	pages   int64
+	written int64 // bytes
+}
+
+func (s *sequence) page(number uint32, data []byte) error {
+	next := func() uint32 { return uint32(s.written/s.size) + 1 }
+	if next() == ltx.LockPgno(uint32(s.size)) && number > next() {
+		if err := s.put(s.zero); err != nil {
+			return err
+		}
+	}
+	if number != next() {
+		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, next())
+	}
+	return s.put(data)
+}
+
+func (s *sequence) put(data []byte) error {
+	s.written += s.size
+	_, err := s.w.Write(data)
+	return err
+}

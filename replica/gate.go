@@ -1,0 +1,95 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+)
+
+// gate is the client of the main database. Before anything of the database is written that may name a segment, all segments
+// that the database can name by then are in the replica: a segment is owed before the transaction that names it begins, and
+// what is written was read from the database before the write is asked for. So no moment that can be restored names a
+// segment that isn't there.
+type gate struct {
+	litestream.ReplicaClient
+	debt *debt
+	sent *atomic.Int64 // bytes, also of uploads that failed
+}
+
+// A snapshot that finds the store of segments away tries for ten minutes: Litestream itself would try again after the next
+// interval, a day.
+const (
+	snapshotTries = 40
+	snapshotRetry = 15 * time.Second
+)
+
+// WriteLTXFile implements litestream.ReplicaClient.
+func (g gate) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+	// Other levels are made of what the replica has.
+	if level == 0 || level == litestream.SnapshotLevel {
+		err := g.debt.settle(ctx)
+		for try := 1; err != nil && level == litestream.SnapshotLevel && try < snapshotTries; try++ {
+			select {
+			case <-time.After(snapshotRetry):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			err = g.debt.settle(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("what names segments waits for them: %w", err)
+		}
+	}
+	return counted{g.ReplicaClient, g.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+}
+
+// counted counts what a client sends.
+type counted struct {
+	litestream.ReplicaClient
+	sent *atomic.Int64
+}
+
+// WriteLTXFile implements litestream.ReplicaClient.
+func (c counted) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+	if f, ok := r.(*os.File); ok {
+		return c.ReplicaClient.WriteLTXFile(ctx, level, minTXID, maxTXID, &countedFile{f, c.sent})
+	}
+	return c.ReplicaClient.WriteLTXFile(ctx, level, minTXID, maxTXID, &countedReader{r, c.sent})
+}
+
+type countedReader struct {
+	r    io.Reader
+	sent *atomic.Int64
+}
+
+func (c *countedReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// countedFile can be read again from anywhere, as an upload that is tried again wants.
+type countedFile struct {
+	f    *os.File
+	sent *atomic.Int64
+}
+
+func (c *countedFile) Read(b []byte) (int, error) {
+	n, err := c.f.Read(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+func (c *countedFile) ReadAt(b []byte, at int64) (int, error) {
+	n, err := c.f.ReadAt(b, at)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+func (c *countedFile) Seek(offset int64, whence int) (int64, error) { return c.f.Seek(offset, whence) }

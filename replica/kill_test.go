@@ -1,0 +1,245 @@
+package replica
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+var rounds = flag.Int("rounds", 3, "kills of each kind of store; a hundred are a soak")
+
+// childVariable makes the test binary a child: it holds the child in JSON.
+const childVariable = "WEFT_REPLICA_TEST_CHILD"
+
+// child is a process that writes and replicates an index until it is killed, as fast as it can in bursts. It says "applied
+// CURSOR LOGROW" after each batch.
+type child struct {
+	Config Config
+	Seed   uint64
+	Events int
+	Window time.Duration
+}
+
+func (c child) run() error {
+	go func() { // the parent's end, however it comes, ends its children
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	events, err := liveEvents(c.Seed, c.Events)
+	if err != nil {
+		return err
+	}
+	p, err := begin(context.Background(), c.Config, c.Window, events, nil)
+	if err != nil {
+		return err
+	}
+	for p.store.Cursor(liveHost) < events[len(events)-1].Seq {
+		if err := p.feed(50); err != nil {
+			return err
+		}
+		fmt.Println("applied", p.store.Cursor(liveHost), p.store.Seq())
+		if rand.IntN(8) == 0 {
+			time.Sleep(rand.N(100 * time.Millisecond)) // a moment without load is where other states are
+		}
+	}
+	fmt.Println("done")
+	select {}
+}
+
+// TestKill kills the writer of an index again and again, and its store, and cuts, slows and fails what is between them. After each
+// kill what the replica has is restored with weft and with stock Litestream. Both are whole, pass every check, and equal the
+// model at exactly the event where they end; and all in the end is what it is without any kill.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	for i, kind := range []string{"file", "s3", "sftp"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			stock, s := tool(t, "litestream"), newStore(t, kind)
+			cfg := s.cfg
+			cfg.DB = filepath.Join(t.TempDir(), "weft.db")
+			cfg.SyncInterval = 100 * time.Millisecond
+			cfg.Levels = []time.Duration{time.Second, 5 * time.Second}
+			c := child{Config: cfg, Seed: uint64(i + 1), Events: 2500 * *rounds, Window: []time.Duration{0, time.Minute}[i%2]}
+			events, err := liveEvents(c.Seed, c.Events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lost []int
+			last := 0
+			for round := range *rounds {
+				acknowledged := liveAndDie(t, c, s, rand.N(2500*time.Millisecond)+200*time.Millisecond)
+				n := 0
+				for tries := 0; ; tries++ {
+					dir := t.TempDir()
+					r, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+					if err == nil {
+						n = sameAsModel(t, dir, events, c.Window, r.Segments)
+						break
+					}
+					if strings.Contains(err.Error(), ErrEmpty.Error()) && last == 0 {
+						break // killed before the first upload
+					}
+					t.Fatalf("round %d: %v", round, err)
+				}
+				if n < last {
+					t.Errorf("round %d: %d events came back, and %d did before", round, n, last)
+				}
+				if n > 0 {
+					dir := t.TempDir()
+					stockRestore(t, stock, s, cfg, dir)
+					if m := sameAsModel(t, dir, events, c.Window, len(manifestOf(t, dir).Segments)); m != n {
+						t.Errorf("round %d: stock restored %d events, and weft %d", round, m, n)
+					}
+				}
+				last = n
+				lost = append(lost, max(0, after(events, acknowledged)-n))
+				if round%3 == 2 { // on another disk
+					cfg.DB = filepath.Join(t.TempDir(), "weft.db")
+					c.Config = cfg
+				}
+			}
+			p := mustBegin(t, cfg, c.Window, events)
+			if err := p.feed(len(events)); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.end(30 * time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if n := equalsModel(t, cfg, events, c.Window); n != len(events) {
+				t.Errorf("after a stop in order %d of %d events came back", n, len(events))
+			}
+			slices.Sort(lost)
+			t.Logf("lost at a kill, events of some thousands a second: median %d, most %d", lost[len(lost)/2], lost[len(lost)-1])
+		})
+	}
+}
+
+// liveAndDie runs a child for a while, with faults of its store, and kills it. It answers the last cursor that the child has
+// acknowledged.
+func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledged uint64) {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 1<<16)
+	go func() {
+		defer close(lines)
+		for sc := bufio.NewScanner(stdout); sc.Scan(); {
+			lines <- sc.Text()
+		}
+	}()
+	said := func(line string) {
+		if word, rest, _ := strings.Cut(line, " "); word == "applied" {
+			_, _ = fmt.Sscan(rest, &acknowledged)
+		}
+	}
+	// The life begins with its first batch: a start takes what the machine lets it.
+	select {
+	case line, ok := <-lines:
+		if !ok {
+			_ = cmd.Wait()
+			t.Fatalf("the child ended: %s", stderr.String())
+		}
+		said(line)
+	case <-time.After(time.Minute):
+		_ = cmd.Process.Kill()
+		t.Fatal("the child wrote nothing in a minute")
+	}
+	if s.fault != nil {
+		time.Sleep(life / 3)
+		switch fault := rand.Int32N(5); fault {
+		case 4:
+			s.restart()
+		default:
+			s.fault.Store(fault)
+		}
+		time.Sleep(life / 3)
+		if rand.IntN(2) == 0 {
+			s.fault.Store(storeWell)
+		}
+		life /= 3
+	}
+	time.Sleep(life)
+	_ = cmd.Process.Kill()
+	for line := range lines {
+		said(line)
+	}
+	_ = cmd.Wait()
+	if stderr.Len() > 0 {
+		t.Errorf("the child says %s", stderr.String())
+	}
+	if s.fault != nil {
+		s.fault.Store(storeWell)
+	}
+	return acknowledged
+}
+
+// stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest names.
+func stockRestore(t *testing.T, program string, s *store, cfg Config, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "weft.db")
+	stockRestoreOne(t, program, s.yml, path, path)
+	if err := os.Mkdir(filepath.Join(dir, "segments"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range manifestOf(t, dir).Segments {
+		yml := strings.Replace(s.yml, cfg.Path, cfg.Path+"/segments/"+f.File, 1)
+		out := filepath.Join(dir, "segments", f.File)
+		stockRestoreOne(t, program, yml, out, out)
+	}
+}
+
+func stockRestoreOne(t *testing.T, program, replica, db, out string) {
+	t.Helper()
+	if !strings.HasPrefix(replica, "{") {
+		replica = "{" + replica + "}"
+	}
+	config := filepath.Join(t.TempDir(), "litestream.yml")
+	if err := os.WriteFile(config, []byte("dbs: [{path: '"+db+"', replica: "+replica+"}]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "restore", "-config", config, "-o", out, db)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("litestream restore: %v\n%s", err, text)
+	}
+}
+
+func manifestOf(t *testing.T, dir string) *db.Manifest {
+	t.Helper()
+	m, err := db.ManifestOf(t.Context(), filepath.Join(dir, "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

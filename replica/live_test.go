@@ -1,0 +1,218 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+)
+
+func TestMain(m *testing.M) {
+	if _, err := sqlite.OFDLocking(true); err != nil { // before the first test opens a database
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	text := os.Getenv(childVariable)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var c child
+	err := json.Unmarshal([]byte(text), &c)
+	if err == nil {
+		err = c.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+const liveHost = "live"
+
+// liveEvents is the same stream each time.
+func liveEvents(seed uint64, n int) ([]db.Event, error) {
+	return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: seed}, n)
+}
+
+// after is how many events there are up to a cursor.
+func after(events []db.Event, cursor uint64) int {
+	n, _ := slices.BinarySearchFunc(events, cursor, func(e db.Event, cursor uint64) int {
+		if e.Seq <= cursor {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+// primary is an index that is written and replicated in one process, as weft serve does it.
+type primary struct {
+	cfg    Config
+	dir    string
+	events []db.Event
+	store  *db.Store
+	rep    *Replicator
+
+	stop context.CancelFunc
+	ran  chan error
+}
+
+// liveConfig is a replica in a directory, of an index in another, at a pace for tests.
+func liveConfig(t *testing.T) Config {
+	c := fileConfig(t)
+	c.SyncInterval = 20 * time.Millisecond
+	c.Levels = []time.Duration{time.Second, 3 * time.Second}
+	return c
+}
+
+// begin starts a primary on a directory.
+func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
+	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, Restore: func(ctx context.Context) error {
+		_, err := Restore(ctx, cfg, p.dir, RestoreOptions{})
+		return err
+	}})
+	if err := p.rep.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	var clock atomic.Int64 // seconds: the log ages with the stream
+	rule, err := db.ParseRule("1000000 frames")
+	if err != nil {
+		return nil, err
+	}
+	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 40 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
+		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Replicator: true, Keep: p.rep.Keep, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.rep.Open(ctx, p.store); err != nil {
+		return nil, err
+	}
+	ctx, p.stop = context.WithCancel(ctx)
+	go func() { p.ran <- p.rep.Run(ctx) }()
+	return p, nil
+}
+
+func mustBegin(t *testing.T, cfg Config, window time.Duration, events []db.Event) *primary {
+	t.Helper()
+	p, err := begin(t.Context(), cfg, window, events, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// feed applies the next events.
+func (p *primary) feed(n int) error {
+	next := after(p.events, p.store.Cursor(liveHost))
+	for end := min(next+n, len(p.events)); next < end; {
+		batch := p.events[next:min(next+50, end)]
+		if _, err := p.store.Apply(db.Batch{Host: liveHost, Events: batch}); err != nil {
+			return err
+		}
+		next += len(batch)
+	}
+	return nil
+}
+
+// end stops as weft serve does, and answers what the last upload came to.
+func (p *primary) end(deadline time.Duration) error {
+	p.stop()
+	err := <-p.ran
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	err = errors.Join(err, p.rep.Flush(ctx))
+	p.rep.Release()
+	return errors.Join(err, p.store.Close(), p.rep.Close())
+}
+
+// equalsModel restores a replica, and holds what came back against the model as of its cursor. It answers how many events
+// that is.
+func equalsModel(t *testing.T, cfg Config, events []db.Event, window time.Duration) int {
+	t.Helper()
+	dir := t.TempDir()
+	r, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sameAsModel(t, dir, events, window, r.Segments)
+}
+
+func sameAsModel(t *testing.T, dir string, events []db.Event, window time.Duration, segments int) int {
+	t.Helper()
+	report, err := db.Check(t.Context(), dir, db.CheckOptions{All: true})
+	if err != nil || len(report.Problems) > 0 {
+		t.Fatalf("check: %v, %+v", err, report)
+	}
+	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: window})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if got := len(s.SegmentPaths()); got != segments {
+		t.Errorf("%d segments were restored, and %d are in use", segments, got)
+	}
+	n := after(events, s.Cursor(liveHost))
+	var m model.Model
+	for _, e := range events[:n] {
+		m.Apply(e)
+	}
+	if err := m.Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+		t.Fatalf("as of event %d: %v", n, err)
+	}
+	return n
+}
+
+// TestReplicate: after a stop in order the replica has all, again and again, with starts on the same directory and on an
+// empty one; and the segments of any moment are there.
+func TestReplicate(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		window time.Duration
+	}{{"whole log", 0}, {"pruned log", time.Minute}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			events, err := liveEvents(1, 4000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := liveConfig(t)
+			for round, lost := range []bool{false, false, true, false} {
+				if lost {
+					cfg.DB = filepath.Join(t.TempDir(), "weft.db")
+				}
+				p := mustBegin(t, cfg, tc.window, events)
+				if err := p.feed(1000); err != nil {
+					t.Fatal(err)
+				}
+				seq := p.store.Seq()
+				if err := p.end(20 * time.Second); err != nil {
+					t.Fatal(err)
+				}
+				st := p.rep.Status()
+				if st.State != "ok" || st.LagBytes != 0 || st.LagTransactions != 0 || st.DurableLogSeq != seq || st.LocalTXID != st.ReplicaTXID ||
+					st.LastSuccess == "" || st.LastError != "" || st.SegmentsUploaded == 0 || st.UploadedBytes == 0 {
+					t.Errorf("round %d: %+v, log row %d", round, st, seq)
+				}
+				if n := equalsModel(t, cfg, events, tc.window); n != 1000*(round+1) {
+					t.Errorf("round %d: %d events came back", round, n)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+
+	"weft.dev/weft/db"
+)
+
+// contents reads all files beneath a directory but the lock, by their path in it.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "weft.lock" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir+"/")] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestRestoreTouchesNothing: what is there stays as it is without force, and with it under another name, whole enough to be used.
+func TestRestoreTouchesNothing(t *testing.T) {
+	t.Parallel()
+	w := replicaOf(t, time.Minute, 20)
+	now := func() time.Time { return time.Unix(1_780_000_000, 0) }
+	dir := t.TempDir()
+	early := RestoreOptions{Target: Target{Time: w.states[12].at}, Now: now}
+	if _, err := Restore(t.Context(), w.cfg, dir, early); err != nil {
+		t.Fatal(err)
+	}
+	for _, extra := range []string{".weft.db-litestream/ltx/0/x", "replica/KEY/checked", "segments/1-2-STRAY.weft"} {
+		path := filepath.Join(dir, extra)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("old"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := contents(t, dir)
+	refused := func(o RestoreOptions, name string) {
+		t.Helper()
+		if _, err := Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "has "+name+" already") || !strings.Contains(err.Error(), "--force") {
+			t.Errorf("error %v", err)
+		}
+		after := contents(t, dir)
+		for name, was := range before {
+			if after[name] != was {
+				t.Errorf("%s has changed", name)
+			}
+		}
+	}
+	refused(RestoreOptions{}, "weft.db")
+
+	forced := RestoreOptions{Force: true, Now: now}
+	cfg := w.cfg
+	cfg.Path = t.TempDir() // nothing can be restored from there: all stays in place
+	if _, err := Restore(t.Context(), cfg, dir, forced); !errors.Is(err, ErrEmpty) {
+		t.Fatal(err)
+	}
+	if after := contents(t, dir); len(after) != len(before) {
+		t.Errorf("%d files are there, and %d were", len(after), len(before))
+	}
+
+	r, err := Restore(t.Context(), w.cfg, dir, forced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Aside != filepath.Join(dir, "before-restore-20260528T202640Z") {
+		t.Errorf("aside: %s", r.Aside)
+	}
+	aside := contents(t, r.Aside)
+	for name, was := range before {
+		if aside[name] != was {
+			t.Errorf("%s is not what it was", name)
+		}
+	}
+	if len(aside) != len(before) {
+		t.Errorf("%d files are aside, and %d were there", len(aside), len(before))
+	}
+	if got := w.equalsModel(dir); got != w.states[19] {
+		t.Errorf("restored as of %d events", got.events)
+	}
+	if got := w.equalsModel(r.Aside); got != w.states[12] {
+		t.Errorf("aside as of %d events", got.events)
+	}
+	for _, name := range belongings[4:] {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+
+	// The notes of a replicator alone are in the way of an index as of the past only.
+	dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, stateName), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before = nil
+	refused(early, stateName)
+	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err != nil {
+		t.Error(err)
+	}
+	// A WAL without its database would be applied to the one that is restored.
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "weft.db-wal"), []byte("WAL"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refused(RestoreOptions{}, "weft.db-wal")
+	// And a weft that runs.
+	running := t.TempDir()
+	s, err := db.Open(db.Config{Dir: running})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if _, err := Restore(t.Context(), w.cfg, running, forced); err == nil || !strings.Contains(err.Error(), "another weft has") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestRestoreGoesOn: a restore that is broken off at any file goes on with the segments that are there, and replaces none that is
+// another.
+func TestRestoreGoesOn(t *testing.T) {
+	t.Parallel()
+	w := replicaOf(t, time.Minute, 30)
+	dir := t.TempDir()
+	full, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.Segments < 2 || full.SegmentsHad != 0 {
+		t.Fatalf("%+v", full)
+	}
+	if err := os.Remove(filepath.Join(dir, "weft.db")); err != nil {
+		t.Fatal(err)
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*.weft"))
+	if err != nil || len(segments) != full.Segments {
+		t.Fatal(segments, err)
+	}
+	if err := errors.Join(os.Remove(segments[0]), os.WriteFile(segments[0]+".tmp", []byte("half"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	src := &countedClients{Source: w.cfg, opened: map[string]int{}}
+	r, err := Restore(t.Context(), src, dir, RestoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.SegmentsHad != full.Segments-1 || src.opened[SegmentSub(filepath.Base(segments[0]))] == 0 || src.opened[SegmentSub(filepath.Base(segments[1]))] != 0 {
+		t.Errorf("%+v, clients %v", r, src.opened)
+	}
+	w.equalsModel(dir)
+
+	if err := os.Remove(filepath.Join(dir, "weft.db")); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, segments[1])
+	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" is there and isn't what the manifest says") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.equalsModel(dir)
+}
+
+// countedClients counts the clients that are asked for, by their place.
+type countedClients struct {
+	Source
+	opened map[string]int
+}
+
+func (c *countedClients) Client(sub string) (litestream.ReplicaClient, error) {
+	c.opened[sub]++
+	return c.Source.Client(sub)
+}
+
+// TestRestoreWithoutSegments: of a replica that has weft.db alone, as stock Litestream makes it, the index comes back from the log.
+func TestRestoreWithoutSegments(t *testing.T) {
+	t.Parallel()
+	w := replicaOf(t, 0, 20)
+	if err := os.RemoveAll(filepath.Join(w.cfg.Path, segmentsSub)); err != nil {
+		t.Fatal(err)
+	}
+	if v := Verify(t.Context(), w.cfg, VerifyOptions{Scratch: t.TempDir()}); v.Outcome != OK || len(v.Notes) != 1 {
+		t.Errorf("%+v", v)
+	}
+	dir := t.TempDir()
+	r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Segments != 0 || len(r.Notes) != 1 {
+		t.Errorf("%+v", r)
+	}
+	if got := w.equalsModel(dir); got != w.states[19] {
+		t.Errorf("restored as of %d events", got.events)
+	}
+}

@@ -1,0 +1,241 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+)
+
+// Source gives the client of the main database for "", and else of what lies beneath it in the replica. Config is one.
+type Source interface {
+	Client(sub string) (litestream.ReplicaClient, error)
+}
+
+// snapshotLevel is the level of the files that need no database before.
+const snapshotLevel = litestream.SnapshotLevel
+
+// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it makes it that as of
+// Max; one whose Min is 1 needs no database before.
+type File struct {
+	Level int       `json:"level"` // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
+	Min   ltx.TXID  `json:"min_txid"`
+	Max   ltx.TXID  `json:"max_txid"`
+	Bytes int64     `json:"bytes"`
+	Time  time.Time `json:"time"` // of transaction Max, to the millisecond
+}
+
+func (f File) String() string {
+	return fmt.Sprintf("level %d, %s", f.Level, ltx.FormatFilename(f.Min, f.Max))
+}
+
+// same says whether two files have the same name.
+func (f File) same(as File) bool { return f.Level == as.Level && f.Min == as.Min && f.Max == as.Max }
+
+func sumBytes(files []File) (n int64) {
+	for _, f := range files {
+		n += f.Bytes
+	}
+	return n
+}
+
+func (f File) info() *ltx.FileInfo {
+	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
+}
+
+// listFiles lists all LTX files of a database in a replica. The times are those of the transactions: object stores are asked for
+// each file's.
+func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
+	var levels [snapshotLevel + 1][]File
+	g, ctx := errgroup.WithContext(ctx)
+	for level := range levels {
+		g.Go(func() error {
+			it, err := client.LTXFiles(ctx, level, 0, true)
+			if err != nil {
+				return err
+			}
+			infos, err := ltx.SliceFileIterator(it)
+			for _, f := range infos {
+				levels[level] = append(levels[level], File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
+			}
+			return errors.Join(err, it.Err())
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("replica: list files: %w", err)
+	}
+	return slices.Concat(levels[:]...), nil
+}
+
+// ParseTXID reads a transaction as Litestream writes them, in hexadecimal; zeros in front may be left out.
+func ParseTXID(text string) (ltx.TXID, error) {
+	n, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("a transaction is up to 16 hexadecimal digits, such as 00000000000004d2, not %q", text)
+	}
+	return ltx.TXID(n), nil
+}
+
+// Target is the moment to go back to; the zero Target is the newest one.
+type Target struct {
+	TXID ltx.TXID  // 0: any
+	Time time.Time // the newest transaction before it; zero: any
+}
+
+// allows says whether a file holds nothing of after the target.
+func (t Target) allows(f File) bool {
+	return (t.TXID == 0 || f.Max <= t.TXID) && (t.Time.IsZero() || f.Time.Before(t.Time))
+}
+
+// Span is transactions between which the replica can bring the database back at Points moments, the first and the last among
+// them.
+type Span struct {
+	From     ltx.TXID  `json:"from_txid"`
+	To       ltx.TXID  `json:"to_txid"`
+	FromTime time.Time `json:"from"`
+	ToTime   time.Time `json:"to"`
+	Points   int       `json:"points"`
+}
+
+func (s Span) String() string {
+	if s.From == s.To {
+		return fmt.Sprintf("transaction %s (%s)", s.To, stamp(s.ToTime))
+	}
+	return fmt.Sprintf("transactions %s to %s (%s to %s)", s.From, s.To, stamp(s.FromTime), stamp(s.ToTime))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// spans says what can be restored, oldest first.
+func spans(files []File) []Span {
+	var found []Span
+	bases := slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Min > 1 })
+	slices.SortFunc(bases, func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
+	byMax := slices.SortedFunc(slices.Values(files), func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
+	for _, base := range bases {
+		if n := len(found); n > 0 && base.Max <= found[n-1].To {
+			continue
+		}
+		s := Span{From: base.Max, To: base.Max, FromTime: base.Time, ToTime: base.Time, Points: 1}
+		for _, f := range byMax { // a file that ends later needs what ends before it
+			if f.Max > s.To && f.Min <= s.To+1 {
+				s.To, s.ToTime, s.Points = f.Max, f.Time, s.Points+1
+			}
+		}
+		if n := len(found); n > 0 && base.Max == found[n-1].To+1 {
+			s.From, s.FromTime, s.Points = found[n-1].From, found[n-1].FromTime, s.Points+found[n-1].Points
+			found = found[:n-1]
+		}
+		found = append(found, s)
+	}
+	return found
+}
+
+// GapError says that the chain to a target has a gap.
+type GapError struct {
+	From, To      ltx.TXID  // transactions that no file has, both inclusive; From is 1 where what is missing is a snapshot
+	After, Before time.Time // of the transaction before the gap, zero where there is none, and of the end of the file after it
+	Spans         []Span    // what can be restored
+}
+
+func (e *GapError) Error() string {
+	between := fmt.Sprintf("before %s", stamp(e.Before))
+	if !e.After.IsZero() {
+		between = fmt.Sprintf("between %s and %s", stamp(e.After), stamp(e.Before))
+	}
+	return fmt.Sprintf("no file of the replica has the transactions %s to %s, %s: %s", e.From, e.To, between, remains(e.Spans))
+}
+
+// PointError says that a target is no moment that the replica has.
+type PointError struct {
+	Reason string
+	Spans  []Span // what can be restored
+}
+
+func (e *PointError) Error() string { return e.Reason + ": " + remains(e.Spans) }
+
+// ErrEmpty says that nothing lies in a replica.
+var ErrEmpty = errors.New("nothing has been replicated to it")
+
+// remains says what can still be restored, and how.
+func remains(s []Span) string {
+	if len(s) == 0 {
+		return "nothing can be restored, as there is no snapshot"
+	}
+	text := "what can be restored is "
+	for i, span := range s {
+		if i > 0 {
+			text += "; "
+		}
+		text += span.String()
+	}
+	return fmt.Sprintf("%s; --txid %s gives the newest of it", text, s[len(s)-1].To)
+}
+
+// chain picks the fewest files that lead to a target, in the order in which they are applied. To take the file that reaches
+// furthest each time is best: whatever can follow another one can follow it.
+func chain(files []File, t Target) ([]File, error) {
+	if len(files) == 0 {
+		return nil, ErrEmpty
+	}
+	var picked []File
+	reach := ltx.TXID(0)
+	for {
+		var best *File
+		for i, f := range files {
+			if t.allows(f) && f.Min <= reach+1 && f.Max > reach && (best == nil || better(f, *best)) {
+				best = &files[i]
+			}
+		}
+		if best == nil {
+			break
+		}
+		picked = append(picked, *best)
+		reach = best.Max
+	}
+	var next *File // the first behind the gap
+	for i, f := range files {
+		if t.allows(f) && f.Max > reach && (next == nil || f.Min < next.Min) {
+			next = &files[i]
+		}
+	}
+	if next != nil {
+		gap := &GapError{From: reach + 1, To: next.Min - 1, Before: next.Time, Spans: spans(files)}
+		if len(picked) > 0 {
+			gap.After = picked[len(picked)-1].Time
+		}
+		return nil, gap
+	}
+	switch {
+	case len(picked) == 0:
+		return nil, &PointError{fmt.Sprintf("the replica has nothing of before %s", t), spans(files)}
+	case t.TXID != 0 && reach != t.TXID:
+		return nil, &PointError{fmt.Sprintf("the replica can't stop at transaction %s, which is newer than it, or merged with those around it", t.TXID), spans(files)}
+	}
+	return picked, nil
+}
+
+func (t Target) String() string {
+	switch {
+	case t.TXID != 0:
+		return fmt.Sprintf("transaction %s", t.TXID)
+	case !t.Time.IsZero():
+		return stamp(t.Time)
+	}
+	return "now"
+}
+
+// better says whether a file leads further, or as far with fewer bytes.
+func better(f, than File) bool {
+	if f.Max != than.Max {
+		return f.Max > than.Max
+	}
+	return f.Bytes < than.Bytes
+}

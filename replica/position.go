@@ -1,0 +1,184 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db"
+)
+
+// ForeignError says that a replica is not a copy of this index, or of a later state of it: what this index writes there would
+// make it one that can't be restored.
+type ForeignError struct {
+	Where  string // the replica
+	Theirs string // instance of the index that the replica is of; empty: it doesn't say
+	Ours   string
+	Remote ltx.TXID // newest transaction in the replica
+	Local  ltx.TXID // newest transaction that was cut here; 0: none
+
+	TheirSeq, OurSeq uint64 // newest log rows; 0: not asked
+	Why              string
+}
+
+func (e *ForeignError) Error() string {
+	theirs := e.Theirs
+	if theirs == "" {
+		theirs = "unknown"
+	}
+	position := func(instance string, txid ltx.TXID, seq uint64) string {
+		text := fmt.Sprintf("index %s, transaction %d", instance, txid)
+		if seq > 0 {
+			text += fmt.Sprintf(", log row %d", seq)
+		}
+		return text
+	}
+	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no other has, now or before; "+
+		"or, if the replica is what you want, move this data directory away and start again: weft restores the replica then",
+		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
+}
+
+// instanceOf is whose the replica is; empty: it doesn't say.
+func instanceOf(ctx context.Context, c Source) (string, error) {
+	client, err := c.Client(instanceSub)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "weft-replica-")
+	if err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "instance.db")
+	if _, err := Download(ctx, client, path); errors.Is(err, ErrAbsent) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	return db.InstanceOf(ctx, path)
+}
+
+// claim writes whose the replica is.
+func claim(ctx context.Context, c Config, instance string) error {
+	client, err := c.Client(instanceSub)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "weft-replica-")
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "instance.db")
+	if err := db.WriteInstance(path, instance); err != nil {
+		return err
+	}
+	_, err = Upload(ctx, client, path)
+	return err
+}
+
+// mine is what a data directory has: an instance and its newest log row.
+type mine struct {
+	instance string
+	seq      uint64
+}
+
+// compare holds a local database against the replica. It answers a ForeignError where the two don't belong together, and
+// whether the replica is empty.
+func compare(ctx context.Context, c Config, local mine) (empty bool, err error) {
+	client, err := c.Client("")
+	if err != nil {
+		return false, err
+	}
+	theirs, err := instanceOf(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	files, err := listFiles(ctx, client)
+	if err != nil {
+		return false, err
+	}
+	var newest File
+	for _, f := range files {
+		if f.Max > newest.Max {
+			newest = f // of the lowest level that has it
+		}
+	}
+	stream := litestream.NewDB(c.DB)
+	pos, err := stream.Pos()
+	if err != nil {
+		return false, fmt.Errorf("replica: read how far the replica was (if weft isn't running, remove %s: the next upload is of the whole database): %w", stream.MetaPath(), err)
+	}
+	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq, Remote: newest.Max, Local: pos.TXID}
+	if newest.Max > 0 && (pos.TXID == 0 || theirs == "") {
+		// What was cut here before tells nothing. What the replica's database says of itself does.
+		picked, err := chain(files, Target{})
+		if err != nil {
+			return false, fmt.Errorf("replica: %w", err)
+		}
+		m, _, err := readRemoteManifest(ctx, client, picked)
+		if err != nil {
+			return false, err
+		}
+		theirs, foreign.Theirs, foreign.TheirSeq = m.Instance, m.Instance, m.LastSeq
+	}
+	switch {
+	case theirs != "" && theirs != local.instance:
+		foreign.Why = "is of another index"
+	case newest.Max == 0:
+		return true, nil
+	case pos.TXID == 0 && foreign.TheirSeq <= local.seq:
+		return false, nil // restored from there, or gone on since
+	case pos.TXID == 0, newest.Max > pos.TXID:
+		foreign.Why = "is ahead of this data directory"
+	default:
+		same, err := sameFile(ctx, client, newest, stream.LTXPath(0, newest.Min, newest.Max))
+		if err != nil {
+			return false, err
+		}
+		if same {
+			return false, nil
+		}
+		foreign.Why = "has another transaction of that number than this data directory: two have written to it"
+	}
+	return false, foreign
+}
+
+// sameFile says whether a file of the replica is the local one; true where there is none.
+func sameFile(ctx context.Context, client litestream.ReplicaClient, info File, path string) (bool, error) {
+	ours, err := os.Open(path)
+	if info.Level != 0 || errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = ours.Close() }()
+	stat, err := ours.Stat()
+	if err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	if stat.Size() != info.Bytes || info.Bytes < ltx.TrailerSize {
+		return false, nil
+	}
+	// A file ends with the checksum of all of it.
+	end, err := client.OpenLTXFile(ctx, info.Level, info.Min, info.Max, info.Bytes-ltx.TrailerSize, ltx.TrailerSize)
+	if err != nil {
+		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
+	}
+	defer func() { _ = end.Close() }()
+	var a, b [ltx.TrailerSize]byte
+	if _, err := ours.ReadAt(a[:], info.Bytes-ltx.TrailerSize); err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	if _, err := io.ReadFull(end, b[:]); err != nil {
+		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
+	}
+	return a == b, nil
+}

@@ -1,0 +1,519 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+	"modernc.org/sqlite"
+
+	"weft.dev/weft/db"
+)
+
+// ReplicatorConfig configures a replicator.
+type ReplicatorConfig struct {
+	Replica Config // where to. Required; its DB is the weft.db of Dir.
+	Dir     string // the data directory. Required.
+	// Restore fills the data directory from the replica, when there is no database in it. Nil: a replica without a local
+	// database is refused.
+	Restore func(ctx context.Context) error
+	Logger  *slog.Logger     // nil: none
+	Now     func() time.Time // nil: time.Now
+}
+
+// Replicator keeps a replica of an index that is being written in this process. Its life, in order: Prepare, before the
+// index is opened; Open, with the index; Run; Flush, when nothing is written any more; Release, before the index is closed;
+// Close, after it.
+type Replicator struct {
+	cfg  ReplicatorConfig
+	debt *debt
+	sent atomic.Int64 // bytes to the replica, also of uploads that failed
+
+	index index
+	local *litestream.DB // what Litestream keeps of the database on this machine
+	store *litestream.Store
+	fence fence
+
+	compacting bool // Litestream's own loops run; of the cuts alone
+
+	stopped chan struct{} // nobody waits any more
+	release sync.Once
+
+	mu    sync.Mutex
+	state progress
+}
+
+// index is what a replicator wants of a store.
+type index interface {
+	Seq() uint64
+	Instance() string
+	SegmentPaths() []string
+}
+
+const (
+	defaultSync = time.Second
+	// After a failure the next attempt is a second later, and then twice as long each time, up to these. Litestream's own
+	// loops wait for five minutes, in which a store that is back has nothing to do.
+	minBackoff = time.Second
+	maxBackoff = 15 * time.Second
+	// stall is for how long an upload may send nothing before it is given up: a part of 64 MB at a third of a megabyte a second.
+	stall = 3 * time.Minute
+	// firstLook bounds the look at the replica before the index is opened.
+	firstLook = time.Minute
+)
+
+// New makes a replicator, and touches nothing.
+func New(cfg ReplicatorConfig) *Replicator {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
+	return &Replicator{cfg: cfg, stopped: make(chan struct{})}
+}
+
+// Prepare makes sure that the data directory and the replica belong together, before the index is opened: with neither, the
+// index will be a new one; without a local database it is restored; else both are held against each other. A replica that
+// can't be reached is no obstacle where this process has replicated to it before.
+func (r *Replicator) Prepare(ctx context.Context) error {
+	c := r.cfg.Replica
+	if want, err := filepath.Abs(filepath.Join(r.cfg.Dir, "weft.db")); err != nil || want != c.DB {
+		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, want)
+	}
+	// Two parts of this process have the database open. With the usual locks the kernel drops those of one when the other
+	// closes any descriptor of the file.
+	if !sqlite.OFDLockingEnabled() {
+		if _, err := sqlite.OFDLocking(true); err != nil {
+			return fmt.Errorf("replica: this system can't replicate in the process (run stock Litestream beside weft serve --replicate off): %w", err)
+		}
+	}
+	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	var err error
+	if r.debt, err = newDebt(r.cfg.Dir, c, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
+		return counted{client, &r.sent}
+	}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
+		return r.begin(ctx)
+	} else if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	local, err := localOf(ctx, c.DB)
+	if err != nil {
+		return err
+	}
+	err = r.check(ctx, local, false)
+	var foreign *ForeignError
+	switch {
+	case err == nil || errors.As(err, &foreign):
+		return err
+	case r.checked():
+		r.cfg.Logger.Warn("the replica can't be reached; what is new is kept for it", "replica", c.Where(), "err", err)
+		return nil
+	}
+	return fmt.Errorf("replica: whether %s is a replica of this index can't be told (weft serve --replicate off serves meanwhile): %w", c.Where(), err)
+}
+
+// begin is for a data directory without a database.
+func (r *Replicator) begin(ctx context.Context) error {
+	c := r.cfg.Replica
+	client, err := c.Client("")
+	if err != nil {
+		return err
+	}
+	files, err := listFiles(ctx, client)
+	if err != nil {
+		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
+	}
+	if len(files) == 0 {
+		r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
+		return r.forget()
+	}
+	if r.cfg.Restore == nil {
+		return fmt.Errorf("replica: there is no database in %s, and %s has one: restore it first", r.cfg.Dir, c.Where())
+	}
+	// What is left of another life says nothing of the database that is to come.
+	if err := r.forget(); err != nil {
+		return err
+	}
+	r.cfg.Logger.Info("no database here: restoring the replica", "dir", r.cfg.Dir, "replica", c.Where())
+	if err := r.cfg.Restore(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	local, err := localOf(ctx, c.DB)
+	if err != nil {
+		return err
+	}
+	return r.check(ctx, local, false)
+}
+
+func localOf(ctx context.Context, path string) (local mine, err error) {
+	if local.instance, err = db.InstanceOf(ctx, path); err != nil {
+		return local, err
+	}
+	local.seq, err = db.LastSeqOf(ctx, path)
+	return local, err
+}
+
+// forget puts away what Litestream keeps of a database on this machine.
+func (r *Replicator) forget() error {
+	if err := os.RemoveAll(litestream.NewDB(r.cfg.Replica.DB).MetaPath()); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	return nil
+}
+
+func (r *Replicator) checked() bool {
+	_, err := os.Stat(r.debt.path("", "checked"))
+	return err == nil
+}
+
+// check holds the local database against the replica, and claims a replica that says of nobody whose it is.
+func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
+	empty, err := compare(ctx, r.cfg.Replica, local)
+	if err != nil {
+		return err
+	}
+	if empty && !open {
+		// What was cut for another replica, or for this one before it was emptied, doesn't begin at its start.
+		if err := r.forget(); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(r.debt.path("sent", "")); err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+		if err := os.MkdirAll(r.debt.path("sent", ""), 0o755); err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+	}
+	if err := claim(ctx, r.cfg.Replica, local.instance); err != nil {
+		return err
+	}
+	if err := os.WriteFile(r.debt.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	r.mu.Lock()
+	r.state.checked = true
+	r.mu.Unlock()
+	return nil
+}
+
+// Keep is db.Config.Keep: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
+// while the replica can be reached, so that nothing else has to.
+func (r *Replicator) Keep(path string, merged bool) error {
+	if err := r.debt.add(path, !merged); err != nil || !merged {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-r.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	r.debt.await(ctx, filepath.Base(path))
+	return nil
+}
+
+// Open begins to replicate an index, which is open by now.
+func (r *Replicator) Open(ctx context.Context, x index) error {
+	r.index = x
+	for _, path := range x.SegmentPaths() {
+		if err := r.debt.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+			return err
+		}
+	}
+	c := r.cfg.Replica
+	client, err := c.Client("")
+	if err != nil {
+		return err
+	}
+	logger := slog.New(warnings{r.cfg.Logger.Handler()}).With("component", "litestream")
+	r.local = litestream.NewDB(c.DB)
+	r.local.MonitorInterval = 0 // Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
+	r.local.CheckpointInterval = cmp.Or(c.CheckpointInterval, litestream.DefaultCheckpointInterval)
+	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
+	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
+	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
+	r.local.ShutdownSyncTimeout = 0 // Flush has tried
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r.debt, &r.sent})
+	r.local.Replica.MonitorEnabled = false
+	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
+	levels := litestream.CompactionLevels{{Level: 0}}
+	for i, interval := range c.Levels {
+		levels = append(levels, &litestream.CompactionLevel{Level: i + 1, Interval: interval})
+	}
+	if len(c.Levels) == 0 {
+		levels = litestream.DefaultCompactionLevels
+	}
+	r.store = litestream.NewStore([]*litestream.DB{r.local}, levels)
+	r.store.Logger = logger
+	r.local.SetLogger(logger)
+	r.store.SnapshotInterval = cmp.Or(c.SnapshotInterval, litestream.DefaultSnapshotInterval)
+	r.store.SnapshotRetention = cmp.Or(c.SnapshotRetention, litestream.DefaultSnapshotRetention)
+	r.store.ValidationInterval = c.ValidationInterval
+	r.store.ShutdownSyncTimeout = 0
+	r.local.ShutdownSyncTimeout = 0
+	// The store's Init would fail without the replica; the first cut needs it too, and is tried again.
+	if err := r.local.Open(); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	r.cfg.Logger.Info("replicating", "replica", c.Where(), "config", c.File, "sync_interval", c.SyncInterval)
+	return nil
+}
+
+// Reached is the newest transaction that the replica is known to have; 0: not known yet.
+func (r *Replicator) Reached() ltx.TXID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.remote
+}
+
+// Run replicates until ctx ends. It returns an error only where the replica must not be written any more.
+func (r *Replicator) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	cuts := make(chan struct{}, 1)
+	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.patient(r.debt.pay)) })
+	g.Go(func() error {
+		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
+			defer func() {
+				select {
+				case cuts <- struct{}{}:
+				default:
+				}
+			}()
+			return r.cut(ctx)
+		})
+	})
+	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.patient(r.upload)) })
+	g.Go(func() error { return r.watch(ctx) })
+	return g.Wait()
+}
+
+// loop does something when it is woken, and at least with each interval; after a failure later.
+func (r *Replicator) loop(ctx context.Context, what string, wake <-chan struct{}, do func(context.Context) error) error {
+	backoff := time.Duration(0)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		woken := wake
+		if backoff > 0 {
+			woken = nil // it failed: new work makes the replica no better
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-woken:
+		}
+		err := do(ctx)
+		var foreign *ForeignError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &foreign):
+			r.failed(what, err)
+			r.fence.err.Store(&err)
+			return err
+		case err != nil:
+			r.failed(what, err)
+			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+		default:
+			r.succeeded(what)
+			backoff = 0
+		}
+		timer.Reset(max(backoff, r.cfg.Replica.SyncInterval))
+	}
+}
+
+// patient gives up an upload that sends nothing for too long.
+func (r *Replicator) patient(do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			ticker := time.NewTicker(stall)
+			defer ticker.Stop()
+			last := r.sent.Load()
+			for {
+				select {
+				case <-done:
+					return
+				case <-ticker.C:
+				}
+				now := r.sent.Load()
+				if now == last {
+					cancel(fmt.Errorf("nothing was sent for %s", stall))
+				}
+				last = now
+			}
+		}()
+		err := do(ctx)
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			return cause
+		}
+		return err
+	}
+}
+
+// cut takes what was committed since the last cut into a file of its own, on this machine.
+func (r *Replicator) cut(ctx context.Context) error {
+	r.mu.Lock()
+	checked := r.state.checked
+	r.mu.Unlock()
+	if !checked {
+		if err := r.check(ctx, mine{r.index.Instance(), r.index.Seq()}, true); err != nil {
+			return err
+		}
+	}
+	// All up to this row is committed, and so it is in the cut.
+	seq, now := r.index.Seq(), r.cfg.Now()
+	if err := r.local.Sync(ctx); err != nil {
+		return fmt.Errorf("replica: cut: %w", err)
+	}
+	pos, err := r.local.Pos()
+	if err != nil {
+		return fmt.Errorf("replica: cut: %w", err)
+	}
+	r.noteCut(pos.TXID, seq, now)
+	r.startCompaction(ctx)
+	return nil
+}
+
+// upload sends the cuts that the replica doesn't have.
+func (r *Replicator) upload(ctx context.Context) error {
+	pos, err := r.local.Pos()
+	if err != nil || pos.IsZero() {
+		return err // nothing is cut yet
+	}
+	if r.local.Replica.Pos().TXID < pos.TXID {
+		err = r.local.Replica.Sync(ctx)
+	}
+	r.noteUpload(r.local.Replica.Pos().TXID)
+	if err != nil {
+		return fmt.Errorf("replica: upload: %w", err)
+	}
+	return nil
+}
+
+// startCompaction starts Litestream's own loops, which compact, snapshot and put away, once there is something to compact.
+func (r *Replicator) startCompaction(ctx context.Context) {
+	if r.compacting {
+		return
+	}
+	if err := r.store.Open(ctx); err != nil { // the replica is away: after the next cut
+		r.cfg.Logger.Debug("compaction waits", "err", err)
+		return
+	}
+	r.compacting = true
+}
+
+// BehindError says that the replica doesn't have all when the process ends.
+type BehindError struct {
+	Transactions int64
+	Segments     int
+	Err          error
+}
+
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("not fully replicated: %d transactions and %d segments are on this disk alone; the next start uploads them: %v", e.Transactions, e.Segments, e.Err)
+}
+func (e *BehindError) Unwrap() error { return e.Err }
+
+// Flush sends what is left, when nothing is written any more and Run has ended. It tries until ctx ends, and answers a
+// BehindError if that isn't enough.
+func (r *Replicator) Flush(ctx context.Context) error {
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		err := r.fence.lost()
+		if err == nil {
+			err = r.flush(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		var foreign *ForeignError
+		if !errors.As(err, &foreign) {
+			r.failed("flush", err)
+			select {
+			case <-time.After(backoff):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		st := r.Status()
+		return &BehindError{st.LagTransactions, st.SegmentsWaiting, err}
+	}
+}
+
+func (r *Replicator) flush(ctx context.Context) error {
+	if err := r.cut(ctx); err != nil {
+		return err
+	}
+	if err := r.debt.pay(ctx); err != nil {
+		return err
+	}
+	if err := r.upload(ctx); err != nil {
+		return err
+	}
+	status, err := r.local.SyncStatus(ctx) // by what the replica lists
+	if err != nil {
+		return fmt.Errorf("replica: look at the replica: %w", err)
+	}
+	if !status.InSync {
+		return fmt.Errorf("replica: the replica lists transaction %s, and %s was sent", status.RemoteTXID, status.LocalTXID)
+	}
+	r.succeeded("flush")
+	return nil
+}
+
+// Release lets Keep wait no longer.
+func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
+
+// Close ends what Flush has left, after the index is closed: were the index the last to close the database, the next start
+// would upload all of it again.
+func (r *Replicator) Close() error {
+	r.Release()
+	if r.store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for what the end of the index wrote, if anything
+	defer cancel()
+	if err := r.store.Close(ctx); err != nil {
+		return fmt.Errorf("replica: close: %w", err)
+	}
+	return nil
+}
+
+// warnings passes on what is a warning or worse: the rest is told by figures.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs)}
+}
+func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }

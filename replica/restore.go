@@ -1,0 +1,248 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db"
+)
+
+// RestoreOptions are the options of a restore. The zero value restores the newest there is.
+type RestoreOptions struct {
+	Target   Target
+	Force    bool              // put what is there aside
+	Progress func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
+	Now      func() time.Time  // nil: time.Now
+	step     func(what string) // before each step of putting it in place; nil in production
+}
+
+// Progress is how far a restore is.
+type Progress struct {
+	What      string // is being done
+	Done, All int64  // bytes of the replica that are read, and that there are to read as far as it is known
+}
+
+// Restored says what a restore has brought back.
+type Restored struct {
+	Instance string
+	TXID     ltx.TXID
+	Time     time.Time // of that transaction
+	LastSeq  uint64    // the newest log row
+	LastUS   int64     // its time at the upstream, microseconds since 1970
+
+	Files         int   // LTX files that were applied
+	DatabaseBytes int64 // of weft.db
+	Segments      int   // files in segments/
+	SegmentBytes  int64
+	SegmentsHad   int   // of them, those that were there already
+	Read          int64 // bytes read from the replica
+	Aside         string
+	Notes         []string // what whoever restores should know
+}
+
+// stagingName is the database on its way. A restore that was interrupted begins it anew; the segments it goes on with.
+const stagingName = "weft.db.restoring"
+
+// restore is a restore under way.
+type restore struct {
+	src    Source
+	dir    string
+	o      RestoreOptions
+	result *Restored
+
+	mu      sync.Mutex // guards what follows, and result while segments are fetched
+	p       Progress
+	fetched []string // segments that were not there
+}
+
+// Restore brings weft.db and the segments that it names back into a data directory: under other names first, then verified,
+// then in place. Nothing that is there is touched without Force, and with it all of it is kept aside, in Restored.Aside. A
+// *GapError or *PointError says that the target can't be reached, and what can.
+func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *Restored, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	unlock, err := db.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	r := &restore{src: src, dir: dir, o: o, result: &Restored{}}
+	if there := inPlace(dir, o.Target); len(there) > 0 && !o.Force {
+		return nil, fmt.Errorf("replica: restore: %s has %s already, which nothing here touches: restore into another directory, or put it aside with --force", dir, there[0])
+	}
+	staged := filepath.Join(dir, stagingName)
+	if err := r.database(ctx, staged); err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	defer func() { _ = os.Remove(staged) }() // gone when it is in place
+	r.tell("check of weft.db", 0, 0)
+	m, err := inspect(ctx, staged)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	var owner *FileError
+	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
+		r.note("whose the replica is isn't checked: %v", err) // no reason to lose an index
+	} else if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
+	if err := r.segments(ctx, m); err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	if err := r.place(m); err != nil {
+		return nil, fmt.Errorf("replica: restore: put it in place: %w", err)
+	}
+	return r.result, nil
+}
+
+// tell counts bytes that were read, and bytes that are to be read.
+func (r *restore) tell(what string, done, all int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.p.What = what
+	r.p.Done, r.p.All = r.p.Done+done, r.p.All+all
+	if r.o.Progress != nil {
+		r.o.Progress(r.p)
+	}
+}
+
+func (r *restore) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// database writes the database as of the target to a file.
+func (r *restore) database(ctx context.Context, path string) (err error) {
+	client, err := r.src.Client("")
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	a, err := assemble(ctx, client, r.o.Target, f, func(files []File) error {
+		size, err := databaseBytes(ctx, client, files[len(files)-1])
+		if err != nil {
+			return err
+		}
+		r.tell("weft.db", 0, sumBytes(files))
+		return enoughSpace(r.dir, size)
+	}, func(n int64) { r.tell("weft.db", n, 0) })
+	if err != nil {
+		return err
+	}
+	for _, bad := range a.bad {
+		if bad.damaged() {
+			r.note("gone around a damaged file: %v; weft verify looks for others", bad)
+		}
+	}
+	picked := a.files
+	last := picked[len(picked)-1]
+	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
+	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
+	if t := r.o.Target.Time; !t.IsZero() {
+		r.note("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time))
+	}
+	return f.Sync()
+}
+
+// assembled is a database that was made of the files of a replica.
+type assembled struct {
+	applied
+	files []File
+	bad   []*FileError // that it was made without
+}
+
+// assemble writes the database as of a target to a file. Where a file of the chain is damaged or goes away meanwhile, as what
+// was merged does, the files that are left are tried, as long as they lead as far.
+func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error, progress func(int64)) (assembled, error) {
+	var a assembled
+	for goal := ltx.TXID(0); ; {
+		files, err := listFiles(ctx, client)
+		if err != nil {
+			return a, err
+		}
+		files = slices.DeleteFunc(files, func(f File) bool {
+			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.same(f) })
+		})
+		if a.files, err = chain(files, t); err == nil && a.files[len(a.files)-1].Max < goal {
+			err = errors.New(remains(spans(files)))
+		}
+		if err != nil {
+			for _, bad := range slices.Backward(a.bad) {
+				err = fmt.Errorf("%w; %w", bad, err)
+			}
+			return a, err
+		}
+		goal = max(goal, a.files[len(a.files)-1].Max)
+		err = begin(a.files)
+		if err == nil {
+			err = to.Truncate(0)
+		}
+		if err == nil {
+			a.applied, err = apply(ctx, client, a.files, to, progress)
+		}
+		var bad *FileError
+		if errors.As(err, &bad) && (bad.damaged() || bad.gone()) {
+			a.bad = append(a.bad, bad)
+			continue
+		}
+		return a, err
+	}
+}
+
+// databaseBytes is how large the database is as of the end of a file.
+func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File) (int64, error) {
+	h, err := litestream.FetchLTXHeader(ctx, client, f.info())
+	if err != nil {
+		return 0, &FileError{object("", f), f, err}
+	}
+	return int64(h.Commit) * int64(h.PageSize), nil
+}
+
+// errOther says that a replica is another index's.
+var errOther = errors.New("the replica is of another index")
+
+// inspect checks a database that was restored, and reads its manifest.
+func inspect(ctx context.Context, path string) (*db.Manifest, error) {
+	faults, err := db.CheckFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
+	}
+	return db.ManifestOf(ctx, path)
+}
+
+// checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.
+func checkOwner(ctx context.Context, src Source, m *db.Manifest, instance string) error {
+	says, err := instanceOf(ctx, src)
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{says, instance} {
+		if want != "" && m.Instance != want {
+			return fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package replica
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/superfly/ltx"
+)
+
+// progress is how far the replicator is. It is what the replicator itself has cut and sent: Litestream's own time of the
+// last success looks healthy while it is stuck.
+type progress struct {
+	checked bool // the replica is known to be this index's
+
+	cuts     []cutMark // not in the replica, oldest first
+	cut      cutMark   // the newest
+	remote   ltx.TXID  // newest in the replica
+	durable  uint64    // newest log row in the replica
+	success  time.Time // of the newest upload, or of finding nothing to upload
+	failures map[string]failure
+	last     failure // newest, also of what has recovered
+}
+
+// cutMark says what is in the replica when a transaction is.
+type cutMark struct {
+	txid  ltx.TXID
+	seq   uint64    // log rows up to here
+	since time.Time // nothing older than this is in this cut alone
+	n     int64     // transactions in this cut
+	bytes int64     // that it takes on disk
+}
+
+type failure struct {
+	err error
+	at  time.Time
+	n   int // in a row
+}
+
+// Status says how far the replica is.
+type Status struct {
+	State   string `json:"state"` // ok, behind or failing
+	Replica string `json:"replica"`
+
+	LocalTXID   uint64 `json:"local_txid"`
+	ReplicaTXID uint64 `json:"replica_txid"` // 0: not known yet
+
+	LagTransactions int64   `json:"lag_transactions"`
+	LagBytes        int64   `json:"lag_bytes"` // on disk and not in the replica, segments too
+	LagSeconds      float64 `json:"lag_seconds"`
+
+	LogSeq        uint64 `json:"log_seq"`
+	DurableLogSeq uint64 `json:"durable_log_seq"` // the newest row of the log that is in the replica; 0: not known yet
+
+	SegmentsWaiting      int   `json:"segments_waiting"`
+	SegmentsWaitingBytes int64 `json:"segments_waiting_bytes"`
+	SegmentsUploaded     int64 `json:"segments_uploaded"` // since the start
+	UploadedBytes        int64 `json:"uploaded_bytes"`    // since the start
+
+	LastSuccess string `json:"last_success,omitempty"` // RFC 3339
+	LastError   string `json:"last_error,omitempty"`
+	LastErrorAt string `json:"last_error_at,omitempty"`
+	Failures    int    `json:"failures"` // in a row; 0: the last attempt went well
+	Do          string `json:"do,omitempty"`
+}
+
+func (r *Replicator) noteCut(txid ltx.TXID, seq uint64, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &r.state
+	if txid == p.cut.txid {
+		p.cut.seq, p.cut.since = seq, at // nothing was written since
+		if n := len(p.cuts); n > 0 {
+			p.cuts[n-1].seq = seq
+		} else {
+			p.durable = seq
+		}
+		return
+	}
+	m := cutMark{txid: txid, seq: seq, since: p.cut.since}
+	m.n = 1
+	if p.cut.txid > 0 { // else what there is was cut before the start, and most of it is in the replica
+		m.n = int64(txid - p.cut.txid)
+		for t := p.cut.txid + 1; t <= txid; t++ {
+			if info, err := os.Stat(r.local.LTXPath(0, t, t)); err == nil {
+				m.bytes += info.Size()
+			}
+		}
+	}
+	if m.since.IsZero() {
+		m.since = at
+	}
+	p.cuts = append(p.cuts, m)
+	p.cut = cutMark{txid: txid, seq: seq, since: at}
+}
+
+func (r *Replicator) noteUpload(remote ltx.TXID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &r.state
+	if remote == 0 {
+		return // an upload failed, and what the replica has is asked before the next
+	}
+	p.remote = remote
+	for len(p.cuts) > 0 && p.cuts[0].txid <= remote {
+		p.durable = p.cuts[0].seq
+		p.cuts = p.cuts[1:]
+	}
+}
+
+func (r *Replicator) succeeded(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.state.failures[what]; f.n > 0 {
+		r.cfg.Logger.Info("the replica is reached again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
+	}
+	delete(r.state.failures, what)
+	if len(r.state.cuts) == 0 && what != "segments" {
+		r.state.success = r.cfg.Now()
+	}
+}
+
+// failed counts a failure, and says the first of a row, and then each hundredth.
+func (r *Replicator) failed(what string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	f := r.state.failures[what]
+	if f.n == 0 {
+		f.at = now
+	}
+	f.err, f.n = err, f.n+1
+	if r.state.failures == nil {
+		r.state.failures = map[string]failure{}
+	}
+	r.state.failures[what] = f
+	r.state.last = failure{err: err, at: now}
+	if f.n%100 == 1 {
+		r.cfg.Logger.Warn("the replica is not written", "what", what, "err", err, "failures", f.n, "do", advice(err))
+	}
+}
+
+// advice is what an operator can do.
+func advice(err error) string {
+	var foreign *ForeignError
+	if errors.As(err, &foreign) {
+		return "stop the other writer; then give this index a path of its own in the replica"
+	}
+	return "see whether the store answers and the keys are right; indexing goes on, and uploads catch up"
+}
+
+// Status is how far the replica is. It asks nobody.
+func (r *Replicator) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, now := &r.state, r.cfg.Now()
+	st := Status{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
+		DurableLogSeq: p.durable, SegmentsUploaded: r.debt.sent.Load(), UploadedBytes: r.sent.Load()}
+	if r.index != nil {
+		st.LogSeq = r.index.Seq()
+	}
+	st.SegmentsWaiting, st.SegmentsWaitingBytes = r.debt.owes()
+	st.LagBytes = st.SegmentsWaitingBytes
+	for _, c := range p.cuts {
+		st.LagBytes += c.bytes
+		st.LagTransactions += c.n
+	}
+	switch {
+	case len(p.cuts) > 0:
+		st.LagSeconds = now.Sub(p.cuts[0].since).Seconds()
+	case st.LogSeq > p.durable && !p.cut.since.IsZero():
+		st.LagSeconds = now.Sub(p.cut.since).Seconds()
+	case p.cut.since.IsZero() && !p.last.at.IsZero():
+		st.LagSeconds = now.Sub(r.firstFailure()).Seconds() // nothing could be cut since the start
+	}
+	if len(p.cuts) > 0 || st.SegmentsWaiting > 0 {
+		st.State = "behind"
+	}
+	for _, f := range p.failures {
+		st.State = "failing"
+		st.Failures = max(st.Failures, f.n)
+		st.Do = advice(f.err)
+	}
+	if !p.success.IsZero() {
+		st.LastSuccess = p.success.UTC().Format(time.RFC3339)
+	}
+	if p.last.err != nil {
+		st.LastError, st.LastErrorAt = p.last.err.Error(), p.last.at.UTC().Format(time.RFC3339)
+	}
+	return st
+}
+
+func (r *Replicator) firstFailure() time.Time {
+	first := r.cfg.Now()
+	for _, f := range r.state.failures {
+		if f.at.Before(first) {
+			first = f.at
+		}
+	}
+	return first
+}

@@ -1,0 +1,250 @@
+package replica
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// tools builds the programs that tools/go.mod pins: stock Litestream, and an S3 server.
+var tools = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "weft-replica-tools-"); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // cold, on two cores that are busy
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("..", "tools"), "-o", dir+string(filepath.Separator),
+		"github.com/benbjohnson/litestream/cmd/litestream", "github.com/johannesboyne/gofakes3/cmd/gofakes3").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("the programs pinned in tools/go.mod can't be built; with no module cache this needs the network (-short skips the test): %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// tool is the path of such a program. What can't be built is a failure.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs other programs for many seconds: left out with -short")
+	}
+	dir, err := tools()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// store is a place for a replica that can fail.
+type store struct {
+	cfg     Config // with neither DB nor intervals
+	yml     string // the same for stock Litestream: the fields of a replica
+	fault   *atomic.Int32
+	restart func() // kills the server and starts it again; nil: there is none
+}
+
+// What a store may be told to do.
+const (
+	storeWell    = iota
+	storeAway    // connections are cut
+	storeFailing // 503
+	storeSlow    // half a second for each request
+)
+
+// newStore makes a store of a kind: file, s3 or sftp.
+func newStore(t *testing.T, kind string) *store {
+	t.Helper()
+	switch kind {
+	case "s3":
+		return newS3(t)
+	case "sftp":
+		return newSFTP(t)
+	}
+	path := filepath.Join(t.TempDir(), "replica")
+	return &store{cfg: Config{Type: "file", Path: path}, yml: "path: " + path}
+}
+
+// newS3 starts an S3 server that keeps its objects when it is killed, and a proxy before it that fails as it is told.
+func newS3(t *testing.T) *store {
+	t.Helper()
+	program, dir, l := tool(t, "gofakes3"), t.TempDir(), listen(t)
+	inner := l.Addr().String()
+	_ = l.Close()
+	var server *exec.Cmd
+	stop := func() {
+		if server != nil {
+			_ = server.Process.Kill()
+			_ = server.Wait()
+		}
+	}
+	begin := func() {
+		server = exec.Command(program, "-quiet", "-backend", "bolt", "-bolt.db", filepath.Join(dir, "objects"), "-host", inner, "-initialbucket", "bucket")
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if c, err := net.Dial("tcp", inner); err == nil {
+				_ = c.Close()
+				return
+			} else if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	begin()
+	t.Cleanup(stop)
+	s := &store{fault: new(atomic.Int32), restart: func() { stop(); begin() }}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: inner})
+	director := proxy.Director
+	proxy.Director = func(r *http.Request) {
+		host := r.Host
+		director(r)
+		r.Host = host
+	}
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	front := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch s.fault.Load() {
+		case storeAway:
+			panic(http.ErrAbortHandler)
+		case storeFailing:
+			http.Error(w, "SlowDown", http.StatusServiceUnavailable)
+			return
+		case storeSlow:
+			select {
+			case <-time.After(500 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}), ErrorLog: nil}
+	outer := listen(t)
+	go func() { _ = front.Serve(outer) }()
+	t.Cleanup(func() { _ = front.Close() })
+	endpoint := "http://" + outer.Addr().String()
+	s.cfg = Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: endpoint, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
+	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: '%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", endpoint)
+	return s
+}
+
+// sftpServer is where Debian's package openssh-sftp-server has it.
+const sftpServer = "/usr/lib/openssh/sftp-server"
+
+// newSFTP starts an SSH server whose sftp is OpenSSH's.
+func newSFTP(t *testing.T) *store {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs another program: left out with -short")
+	}
+	if _, err := os.Stat(sftpServer); err != nil {
+		t.Fatalf("OpenSSH's sftp-server is needed (apt-get install openssh-sftp-server): %v", err)
+	}
+	key := func() (ssh.Signer, []byte) {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := ssh.NewSignerFromKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, err := ssh.MarshalPrivateKey(private, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signer, pem.EncodeToMemory(block)
+	}
+	host, _ := key()
+	user, private := key()
+	keyPath := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyPath, private, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) {
+		if string(k.Marshal()) != string(user.PublicKey().Marshal()) {
+			return nil, fmt.Errorf("another key")
+		}
+		return nil, nil
+	}}
+	cfg.AddHostKey(host)
+	l := listen(t)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serveSSH(c, cfg)
+		}
+	}()
+	hostKey := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(host.PublicKey())))
+	path := filepath.Join(t.TempDir(), "replica")
+	return &store{
+		cfg: Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
+		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
+	}
+}
+
+func serveSSH(c net.Conn, cfg *ssh.ServerConfig) {
+	conn, channels, requests, err := ssh.NewServerConn(c, cfg)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	go ssh.DiscardRequests(requests)
+	for n := range channels {
+		ch, requests, err := n.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			for r := range requests {
+				ok := r.Type == "subsystem"
+				_ = r.Reply(ok, nil)
+				if !ok {
+					continue
+				}
+				server := exec.Command(sftpServer)
+				server.Stdout = ch
+				in, err := server.StdinPipe()
+				if err != nil || server.Start() != nil {
+					_ = ch.Close()
+					return
+				}
+				go func() {
+					_, _ = io.Copy(in, ch)
+					_ = in.Close()
+				}()
+				go func() {
+					_ = server.Wait()
+					_ = ch.Close()
+				}()
+			}
+		}()
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
