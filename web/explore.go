@@ -26,7 +26,6 @@ type target struct {
 	Kind  string
 	Open  string // where it can be seen in a browser, on the web; empty: nowhere
 	DID   string // the account that it is, or is of; empty: none
-	Part  string // of a record, what follows the account
 	From  string // what was asked for, where it was something else
 	About []way  // other pages about it
 }
@@ -277,7 +276,7 @@ func (s *Server) targetOf(r *http.Request, text string) target {
 	}
 	switch did, collection, rkey, ok := link.SplitRecord(t.Text); {
 	case ok:
-		t.DID, t.Part = did, collection+"/"+rkey
+		t.DID = did
 		t.Open = appAddress(did, collection, rkey)
 		t.About = append(t.About, way{"Links to its account", explore(did)})
 	case t.Kind == "account":
