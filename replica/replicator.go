@@ -439,6 +439,9 @@ type BehindError struct {
 }
 
 func (e *BehindError) Error() string {
+	if e.Transactions == 0 && e.Segments == 0 {
+		return fmt.Sprintf("not known to be fully replicated; the next start uploads what is missing: %v", e.Err)
+	}
 	return fmt.Sprintf("not fully replicated: %d transactions and %d segments are on this disk alone; the next start uploads them: %v", e.Transactions, e.Segments, e.Err)
 }
 func (e *BehindError) Unwrap() error { return e.Err }
