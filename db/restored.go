@@ -118,7 +118,7 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
 	defer func() { _ = reader.Close() }()
-	c := &check{s: &Store{reader: reader}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	c := &check{s: &Store{Index: Index{reader: reader}}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
 	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
 		err = c.rules(ctx, databaseRules, 0)

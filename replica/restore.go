@@ -202,6 +202,9 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 		files = slices.DeleteFunc(files, func(f File) bool {
 			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.same(f) })
 		})
+		if err := exactTimes(ctx, client, files, t); err != nil {
+			return a, err
+		}
 		if a.files, err = chain(files, t); err == nil && a.files[len(a.files)-1].Max < goal {
 			err = errors.New(remains(spans(files)))
 		}
@@ -230,11 +233,8 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 
 // databaseBytes is how large the database is as of the end of a file.
 func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File) (int64, error) {
-	h, err := litestream.FetchLTXHeader(ctx, client, f.info())
-	if err != nil {
-		return 0, &FileError{object("", f), f, err}
-	}
-	return int64(h.Commit) * int64(h.PageSize), nil
+	h, err := readHeader(ctx, client, f)
+	return int64(h.Commit) * int64(h.PageSize), err
 }
 
 // errOther says that a replica is another index's.
