@@ -13,6 +13,8 @@ FROM scratch
 # To trust the upstream's certificate.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/weft /weft
+# For WEFT_REPLICATE=/litestream.yml; without that, the litestream.yml in /data is taken, if there is one.
+COPY litestream.yml /litestream.yml
 # Not root. A new named volume takes the owner of /data over; a directory of the host must be made writable for 65532. On
 # fly.io volumes belong to root, and so fly.toml builds with USER_ID 0, in a machine that holds nothing else.
 ARG USER_ID=65532
