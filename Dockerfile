@@ -6,8 +6,8 @@ RUN go mod download
 COPY . .
 ARG VERSION=docker
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/weft ./cmd/weft
-# An empty directory to make /data of, with an owner: scratch has no mkdir and no chown.
-RUN mkdir /out/data
+# Empty directories to make /data and /tmp of, with an owner: scratch has no mkdir and no chown.
+RUN mkdir /out/data /out/tmp
 
 FROM scratch
 # To trust the upstream's certificate.
@@ -19,6 +19,8 @@ COPY litestream.yml /litestream.yml
 # fly.io volumes belong to root, and so fly.toml builds with USER_ID 0, in a machine that holds nothing else.
 ARG USER_ID=65532
 COPY --from=build --chown=${USER_ID}:${USER_ID} /out/data /data
+# weft looks there whose replica it is, and weft verify restores there.
+COPY --from=build --chown=${USER_ID}:${USER_ID} /out/tmp /tmp
 USER ${USER_ID}:${USER_ID}
 ENV WEFT_DATA=/data WEFT_LISTEN=0.0.0.0:7780
 VOLUME /data
