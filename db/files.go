@@ -202,18 +202,18 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; bring it back from the replica: %w", path, row.Links, errLost)
+		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; weft restore --segments --data %s brings it back from the replica: %w", path, row.Links, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("segment %s: %w", row.File, err)
 	case info.Size() != row.Bytes:
-		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica: %w", path, info.Size(), row.Bytes, errLost)
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; weft restore --segments --force --data %s brings it back from the replica: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
 		return nil, err // the file may be good
 	case err != nil:
-		return nil, fmt.Errorf("%w; bring the file back from the replica: %w", err, errLost)
+		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	}
 	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
 	return &file{manifestRow: row, Segment: opened, path: path}, nil

@@ -61,7 +61,7 @@ func (s *Store) openReader(path string) error {
 func checkSchema(reader *sqlx.DB) error {
 	var have int64
 	if err := reader.Get(&have, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, reader.DB, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {

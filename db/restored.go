@@ -6,10 +6,25 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/jmoiron/sqlx"
 	"modernc.org/sqlite/vfs"
 )
+
+// Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is begun.
+const Restoring = "weft.db.restoring"
+
+// checkRestored refuses a data directory in which a restore was broken off: a new index in the place of the one that is to
+// come back would be a mistake that shows late.
+func checkRestored(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, "weft.db"))
+	_, staged := os.Stat(filepath.Join(dir, Restoring))
+	if errors.Is(err, os.ErrNotExist) && staged == nil {
+		return fmt.Errorf("db: a restore into %s was broken off: weft restore --data %s goes on with it; if a new index is wanted, remove %s", dir, dir, Restoring)
+	}
+	return nil
+}
 
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
@@ -42,6 +57,20 @@ func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	return readManifest(ctx, path, uri+"?mode=ro&immutable=1")
 }
 
+// ManifestHere reads the manifest of a data directory that is locked for this process.
+func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
+	path := filepath.Join(dir, "weft.db")
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("db: %s: %w", dir, ErrNoIndex)
+	}
+	s := &Store{}
+	if err := s.openReader(path); err != nil {
+		return nil, fmt.Errorf("db: %s: %w", path, err)
+	}
+	defer func() { _ = s.reader.Close() }()
+	return manifestOf(ctx, path, s.reader)
+}
+
 // ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages take in
 // which the manifest lies.
 func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err error) {
@@ -60,6 +89,10 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 	}
 	defer func() { _ = reader.Close() }()
 	reader.SetMaxOpenConns(1)
+	return manifestOf(ctx, name, reader)
+}
+
+func manifestOf(ctx context.Context, name string, reader *sqlx.DB) (*Manifest, error) {
 	m := &Manifest{}
 	var first uint64
 	for _, q := range []struct {

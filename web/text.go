@@ -141,7 +141,7 @@ func kindText(target string) string {
 	case link.DID:
 		return "account"
 	case link.AtURI:
-		if _, collection, _, ok := link.SplitRecord(target); ok {
+		if _, collection, rkey, ok := link.SplitRecord(target); ok && rkey != "" {
 			switch collection {
 			case "app.bsky.feed.post":
 				return "post"
@@ -154,7 +154,13 @@ func kindText(target string) string {
 			}
 			return "record"
 		}
-		return "repository"
+		switch strings.Count(target, "/") {
+		case 2:
+			return "repository"
+		case 3:
+			return "collection"
+		}
+		return "record"
 	}
 	if u, err := url.Parse(target); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
 		return "web page"
@@ -165,7 +171,7 @@ func kindText(target string) string {
 // targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
 func targetText(target string) string {
 	if did, collection, rkey, ok := link.SplitRecord(target); ok {
-		return shortDID(did) + "/" + collection + "/" + rkey
+		return strings.TrimRight(shortDID(did)+"/"+collection+"/"+rkey, "/")
 	}
 	if strings.HasPrefix(target, "did:") {
 		return shortDID(target)

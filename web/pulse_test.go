@@ -1,0 +1,177 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// log is a store whose log grows when a test says so.
+type log struct {
+	mu      sync.Mutex
+	seq     uint64
+	failing bool
+}
+
+func (l *log) grow(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seq += n
+}
+
+func (l *log) Seq() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq
+}
+
+func (l *log) Stats(context.Context) (db.Stats, error) {
+	return db.Stats{Links: int64(l.Seq()) * 1000, Actors: 7}, nil
+}
+
+func (l *log) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
+	if l.failing {
+		return nil, after, errors.New("broken")
+	}
+	var entries []db.LogEntry
+	for seq := after + 1; seq <= l.Seq() && len(entries) < limit; seq++ {
+		e := db.LogEntry{Seq: seq, TimeUS: int64(seq) * 1_000_000, Op: db.OpCreate, DID: "did:plc:x", Collection: "app.bsky.feed.like", Rkey: "a"}
+		switch link := (db.Link{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", seq)}); seq % 4 {
+		case 0:
+			e.Op, e.Removed = db.OpDelete, []db.Link{link}
+		case 1: // an account's change has no links
+			e = db.LogEntry{Seq: seq, Op: db.OpAccount, DID: "did:plc:x"}
+		default:
+			e.Added = []db.Link{link, link}
+		}
+		entries = append(entries, e)
+	}
+	return entries, l.Seq(), nil
+}
+
+func newTestPulse(l *log) *pulse {
+	return newPulse(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, shortDID)
+}
+
+// TestPulse: rates are of the beat, and of many rows the newest few are shown.
+func TestPulse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &log{}
+		p := newTestPulse(l)
+		ctx, cancel := context.WithCancel(t.Context())
+		go p.run(ctx)
+		synctest.Wait() // it has seen where the log begins
+		for range 3 {
+			l.grow(100)
+			time.Sleep(beat)
+			synctest.Wait()
+		}
+		time.Sleep(beat)
+		synctest.Wait()
+		rates, links := p.latest()
+		if fmt.Sprint(rates) != "[100 100 100 0]" {
+			t.Errorf("rates %v", rates)
+		}
+		if len(links) != recent || links[0].subject != "https://example.com/300" || !links[0].Removed || links[0].Verb != "no longer likes" || links[0].Time != "00:05:00" {
+			t.Errorf("links %+v", links)
+		}
+		l.failing = true
+		l.grow(1)
+		time.Sleep(2 * beats * beat)
+		synctest.Wait()
+		if rates, links = p.latest(); len(rates) != beats || len(links) != recent {
+			t.Errorf("%d rates, %d links", len(rates), len(links))
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestPulseWatched: who watches gets each beat, until the end.
+func TestPulseWatched(t *testing.T) {
+	t.Parallel()
+	l := &log{}
+	p := newTestPulse(l)
+	srv := httptest.NewServer(http.HandlerFunc(p.serve))
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	answer, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	go func() {
+		defer close(ended)
+		p.run(ctx)
+	}()
+	l.grow(5)
+	lines := bufio.NewScanner(answer.Body)
+	var e beatEvent
+	for lines.Scan() {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if e.Links != "5,000" || e.Actors != "7" || e.Lag != "1.5s" || answer.Header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("%+v", e)
+	}
+	cancel()
+	<-ended
+	for lines.Scan() { // to the end, which has to come
+	}
+	if n := p.watchers.Load(); n > 1 {
+		t.Errorf("%d watch after the end", n)
+	}
+}
+
+// TestPulseRefuses: there is an end to how many may watch, and to what can be asked.
+func TestPulseRefuses(t *testing.T) {
+	t.Parallel()
+	p := newTestPulse(&log{})
+	p.watchers.Store(maxWatchers)
+	w := httptest.NewRecorder()
+	p.serve(w, httptest.NewRequest("GET", "/pulse", nil))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || p.watchers.Load() != maxWatchers {
+		t.Errorf("%d, %d watch", w.Code, p.watchers.Load())
+	}
+	w = httptest.NewRecorder()
+	p.serve(w, httptest.NewRequest("POST", "/pulse", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", w.Code)
+	}
+}
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ got, want string }{
+		{num(0), "0"}, {num(999), "999"}, {num(1000), "1,000"}, {num(1234567), "1,234,567"}, {num(-1234), "-1,234"},
+		{short(999), "999"}, {short(1000), "1.00k"}, {short(12_345), "12.3k"}, {short(999_999), "1.00M"}, {short(123_456_789), "123M"},
+		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"},
+		{shortDID("did:plc:aaaaaaaaaaaaaaaabcdefghi"), "did:plc:aaaaaaaa…efghi"},
+		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"}, {kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
+		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},
+		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
+		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},
+		{lagText(1234 * time.Millisecond), "1.2s"}, {lagText(90 * time.Second), "1m30s"}, {lagText(25 * time.Hour), "25h0m0s"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%q, not %q", c.got, c.want)
+		}
+	}
+}
