@@ -64,6 +64,26 @@ export interface AccountOptions extends ListOptions {
   hydrate?: boolean
 }
 
+export interface TimelineOptions {
+  /** Only links of this time or later. */
+  since?: Date | string
+  /** Only links of before this time. */
+  until?: Date | string
+  /** How many spans there are at most; 60 by default. */
+  spans?: number
+  signal?: AbortSignal
+}
+
+/** Links by time. All sources have the same spans. */
+export interface Timeline {
+  /** When the first span begins; null without links. */
+  from: string | null
+  /** How long each is. */
+  seconds: number
+  /** Of each source, all links, those before the first span, and those in each. */
+  sources: { source: string; total: number; older: number; counts: number[] }[]
+}
+
 export interface Page<T> {
   items: T[]
   /** Of the next page; null at the end. */
@@ -210,6 +230,18 @@ export class Client {
   /** Counts the links to an account by source. */
   async accountCounts(did: string, signal?: AbortSignal): Promise<{ total: number; sources: { source: string; links: number }[] }> {
     return this.#get('dev.weft.links.getAccountCounts', { did }, signal)
+  }
+
+  /** Counts the links to a subject from up to ten sources by time, in spans of one length. */
+  async timeline(subject: string, sources: string[], options: TimelineOptions = {}): Promise<Timeline> {
+    const { signal, ...rest } = options
+    return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal)
+  }
+
+  /** What a record links to. */
+  async recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<{ source: string; subject: string }[]> {
+    const a = await this.#get<{ links: { source: string; subject: string }[] }>('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal)
+    return a.links
   }
 
   /**

@@ -50,6 +50,13 @@ test('questions', async () => {
   const counts = await client.accountCounts(did)
   assert.ok(counts.sources.some((s) => s.source === follows && s.links >= 1) && counts.total >= 1)
   assert.ok(n >= 1)
+
+  const time = await client.timeline(did, [follows], { spans: 5, until })
+  const [one] = time.sources
+  assert.ok(time.seconds > 0 && one.counts.length <= 5)
+  assert.equal(one.older + one.counts.reduce((a, b) => a + b, 0), one.total)
+  const { did: by, collection, rkey } = whole.items[0]
+  assert.deepEqual(await client.recordLinks(by, collection, rkey), [{ source: follows, subject: did }])
 })
 
 test('refusals', async () => {
