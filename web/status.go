@@ -97,10 +97,10 @@ type statusUpstream struct {
 
 // statusReplication is where the replica is.
 type statusReplication struct {
-	State        string  `json:"state"` // ok, behind, failing or off
+	State        string  `json:"state"` // ok, behind or failing
 	Replica      string  `json:"replica"`
-	Local        string  `json:"local_txid"`
-	Remote       string  `json:"replica_txid"`
+	Local        uint64  `json:"local_txid"`
+	Remote       uint64  `json:"replica_txid"` // 0: not known yet
 	Transactions int64   `json:"lag_transactions"`
 	Bytes        int64   `json:"lag_bytes"`
 	Seconds      float64 `json:"lag_seconds"`
@@ -319,11 +319,11 @@ func replicationFacts(r *statusReplication) []fact {
 	if r == nil {
 		return nil
 	}
-	bad := r.State != "ok" && r.State != "off"
+	bad := r.State != "ok"
 	facts := []fact{
 		{"State", r.State, strings.TrimSpace(r.Do + " " + lastSuccess(r)), bad},
 		{"Behind", seconds(r.Seconds), fmt.Sprintf("%s and %s that are committed here and not there yet: what a lost disk would cost.", counted(r.Transactions, "transaction"), size(r.Bytes)), r.Seconds > 60},
-		{"Position", r.Remote, "The newest transaction in the replica. Here it is " + r.Local + ".", false},
+		{"Position", position(r.Remote), "The newest transaction in the replica. Here it is " + position(r.Local) + ".", false},
 		{"Safe", position(r.Durable), "The newest row of the log that the replica has, of " + position(r.LogSeq) + ".", false},
 		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " that are to be uploaded before the database may name them.", false},
 		{"Uploaded", size(r.Uploaded), "Since this process began.", false},

@@ -26,7 +26,7 @@ func TestDashboard(t *testing.T) {
 	defer store.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newStoreMetrics(store), newCheckpointMetrics(store))
+		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	api.New(api.Config{Store: store, Metrics: registry})
 	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
 	exported := map[string]string{} // labels by name

@@ -64,26 +64,6 @@ export interface AccountOptions extends ListOptions {
   hydrate?: boolean
 }
 
-export interface TimelineOptions {
-  /** Only links of this time or later. */
-  since?: Date | string
-  /** Only links of before this time. */
-  until?: Date | string
-  /** How many spans there are at most; 60 by default. */
-  spans?: number
-  signal?: AbortSignal
-}
-
-/** Links by time. All sources have the same spans. */
-export interface Timeline {
-  /** When the first span begins; null without links. */
-  from: string | null
-  /** How long each is. */
-  seconds: number
-  /** Of each source, all links, those before the first span, and those in each. */
-  sources: { source: string; total: number; older: number; counts: number[] }[]
-}
-
 export interface Page<T> {
   items: T[]
   /** Of the next page; null at the end. */
@@ -103,6 +83,26 @@ export interface Pair {
 export interface Count extends Pair {
   links: number
   dids: number
+}
+
+export interface TimelineOptions {
+  /** Only links of this time or later: a Date or RFC 3339. */
+  since?: Date | string
+  /** Only links of before this time. */
+  until?: Date | string
+  /** How many spans there are at most: 1 to 200, by default 60. */
+  spans?: number
+  signal?: AbortSignal
+}
+
+/** The links to a subject by time, in spans of one length. */
+export interface Timeline {
+  /** When the first span begins, RFC 3339; null without links. */
+  from: string | null
+  /** How long each span is. */
+  seconds: number
+  /** `total` is `older`, what came before the first span, and `counts` together; the oldest span is the first. */
+  sources: { source: string; total: number; older: number; counts: number[] }[]
 }
 
 /** Which events are wanted: all, where nothing is given. */
@@ -232,16 +232,16 @@ export class Client {
     return this.#get('dev.weft.links.getAccountCounts', { did }, signal)
   }
 
-  /** Counts the links to a subject from up to ten sources by time, in spans of one length. */
+  /** Lists what a record links to: the way forward. */
+  async recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<Pair[]> {
+    const a = await this.#get<{ links: Pair[] }>('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal)
+    return a.links
+  }
+
+  /** Counts the links to a subject by time: what a chart is drawn from. */
   async timeline(subject: string, sources: string[], options: TimelineOptions = {}): Promise<Timeline> {
     const { signal, ...rest } = options
     return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal)
-  }
-
-  /** What a record links to. */
-  async recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<{ source: string; subject: string }[]> {
-    const a = await this.#get<{ links: { source: string; subject: string }[] }>('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal)
-    return a.links
   }
 
   /**

@@ -25,11 +25,15 @@ test('pages go forwards and back', () => visit(views.desktop, async (page) => {
   const second = await listed(page)
   assert.notDeepEqual(second, first)
   await picture(page, 'backlinks-second')
+  const at = page.url()
   await page.locator('a[rel=next]').first().click()
-  await page.waitForFunction((was) => location.href !== was, page.url())
+  await page.waitForURL((url) => url.href !== at)
   await page.locator('a[rel=prev]').first().click()
-  await page.waitForFunction((was) => location.href !== was, page.url())
+  await page.waitForURL((url) => url.searchParams.get('cursor') === new URL(at).searchParams.get('cursor'))
   assert.deepEqual(await listed(page), second)
+  await page.locator('a[rel=prev]').first().click()
+  await page.waitForURL((url) => !url.searchParams.has('cursor'))
+  assert.equal(await page.locator('a[rel=prev]').count(), 0)
 }))
 
 test('the same address is JSON for everybody else', async () => {
