@@ -233,7 +233,11 @@ func TestHostileParameters(t *testing.T) {
 		}
 		for _, name := range names {
 			all := strings.Join(evil, " ")
-			for _, value := range []string{all, "javascript:alert(1)", "https://evil.example/" + all, "a.b.c:" + all} {
+			values := []string{all, "javascript:alert(1)", "https://evil.example/" + all, "a.b.c:" + all}
+			if testing.Short() {
+				values = values[2:]
+			}
+			for _, value := range values {
 				v := url.Values{}
 				for n, values := range good {
 					v[n] = values
