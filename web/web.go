@@ -78,7 +78,7 @@ func New(c Config) *Server {
 	}
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
-	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.name)
+	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.Names)
 	s.pages, s.own = s.answerPages(), s.ownPages()
 	for _, table := range []map[string]page{s.pages, s.own} {
 		for path, p := range table {

@@ -397,6 +397,21 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestLimits: a page counts as the questions that it asks. Where they become too many in its middle, it shows what it has.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	s := index(t, 3)
+	h := web.New(web.Config{Store: s, Logger: slog.New(slog.DiscardHandler),
+		API: api.New(api.Config{Store: s, Logger: slog.New(slog.DiscardHandler), RatePerMinute: 2})})
+	first, second := browse(h, "/links/all?target="+post), browse(h, "/links/all?target="+post)
+	if first.Code != 200 || !strings.Contains(first.Body.String(), "app.bsky.feed.like") || first.Header().Get("RateLimit-Limit") != "2" {
+		t.Errorf("%d %v", first.Code, first.Header())
+	}
+	if second.Code != http.StatusTooManyRequests || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "Too many questions at once") {
+		t.Errorf("%d %v", second.Code, second.Header())
+	}
+}
+
 // TestForm: what a form sends with fields left empty, and days for times, is a question that the API answers.
 func TestForm(t *testing.T) {
 	t.Parallel()
