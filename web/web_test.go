@@ -412,6 +412,23 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestPanic: a page that fails is a failure, and not half a page.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	s := index(t, 1)
+	calls := 0
+	h := web.New(web.Config{Store: s, Logger: slog.New(slog.DiscardHandler), API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls++; calls > 1 {
+			panic("a bug")
+		}
+		_, _ = io.WriteString(w, `{"links":{"a.b.c":{".d":{"records":1,"distinct_dids":1}}}}`)
+	})})
+	w := browse(h, "/links/all?target="+post)
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "<h1") || strings.Contains(w.Body.String(), "a bug") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 // TestForm: what a form sends with fields left empty, and days for times, is a question that the API answers.
 func TestForm(t *testing.T) {
 	t.Parallel()
