@@ -21,8 +21,12 @@ import (
 type snippet struct{ Language, Text string }
 
 func code(def *lexicons.Def, origin string, q *question) []snippet {
+	shell := "curl"
+	if streamKind(def) == "websocket" {
+		shell = "websocat"
+	}
 	return []snippet{
-		{"curl", curlCode(def, origin, q)},
+		{shell, curlCode(def, origin, q)},
 		{"Go", goCode(def, origin, q)},
 		{"TypeScript", tsCode(def, origin, q)},
 	}

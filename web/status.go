@@ -112,8 +112,15 @@ type statusReplication struct {
 	LastSuccess  string  `json:"last_success"`
 	LastError    string  `json:"last_error"`
 	LastErrorAt  string  `json:"last_error_at"`
-	LastVerified string  `json:"last_verified"`
 	Do           string  `json:"do"`
+	Verification *struct {
+		Outcome    string    `json:"outcome"` // ok, failed or inconclusive
+		Faults     []string  `json:"faults"`
+		EndedAt    time.Time `json:"ended_at"`
+		AgeSeconds float64   `json:"age_seconds"`
+		LogSeq     uint64    `json:"log_seq"`
+		Segments   int64     `json:"segments"`
+	} `json:"verification"`
 }
 
 type statusGap struct {
@@ -328,9 +335,13 @@ func replicationFacts(r *statusReplication) []fact {
 		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " that are to be uploaded before the database may name them.", false},
 		{"Uploaded", size(r.Uploaded), "Since this process began.", false},
 	}
-	verified := fact{"Last restore that was checked", r.LastVerified, "A copy was restored from the replica and compared.", false}
-	if r.LastVerified == "" {
-		verified.Value, verified.Note = "none yet", "A replica is worth what a restore from it is: weft verify restores a copy and compares it."
+	verified := fact{"Last restore that was checked", "none yet", "A replica is worth what a restore from it is: weft verify restores a copy and checks it, and serve does with --verify-every.", false}
+	if v := r.Verification; v != nil {
+		verified.Value = v.Outcome + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04")
+		verified.Note = fmt.Sprintf("A copy was restored, to row %s of the log, with %s; it was %s old.", position(v.LogSeq), counted(v.Segments, "segment"), seconds(v.AgeSeconds))
+		if v.Outcome != "ok" {
+			verified.Note, verified.Bad = strings.Join(v.Faults, "; "), true
+		}
 	}
 	if facts = append(facts, verified); r.LastError != "" {
 		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, bad})
