@@ -85,6 +85,7 @@ type Config struct {
 	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
 	Degraded    func() string         // why this service is ready and yet not well; empty or nil: it is well
 	Replication func() any            // what it says of the replica; nil: nothing
+	Following   func() any            // what it says of the replica that is followed; nil: none is
 	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
 	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s

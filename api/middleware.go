@@ -25,7 +25,7 @@ func openToAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy")
+		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Weft-Lag, Weft-Seq")
 		h.Set("Vary", "Accept, Accept-Encoding") // a browser may get a page where others get JSON
 		if r.Method == http.MethodOptions {
 			preflight(w, r)

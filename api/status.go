@@ -16,9 +16,10 @@ type statusAnswer struct {
 	Reason      string        `json:"reason,omitempty"` // why not ready
 	Index       statusIndex   `json:"index"`
 	Space       statusSpace   `json:"space"`
-	Upstream    any           `json:"upstream"`    // what Config.Upstream says; null: nothing
-	Replication any           `json:"replication"` // what Config.Replication says; null: nothing is replicated
-	Gaps        []statusGap   `json:"gaps"`        // open ones, the newest hundred at most
+	Upstream    any           `json:"upstream"`            // what Config.Upstream says; null: nothing
+	Replication any           `json:"replication"`         // what Config.Replication says; null: nothing is replicated
+	Following   any           `json:"following,omitempty"` // what Config.Following says
+	Gaps        []statusGap   `json:"gaps"`                // open ones, the newest hundred at most
 	OpenGaps    int64         `json:"open_gaps"`
 	Faults      []Fault       `json:"faults"` // the newest first
 	History     statusHistory `json:"history"`
@@ -122,6 +123,9 @@ func (s *server) status(ctx context.Context, _ *params) (any, error) {
 	}
 	if s.Replication != nil {
 		a.Replication = s.Replication()
+	}
+	if s.Following != nil {
+		a.Following = s.Following()
 	}
 	if s.Faults != nil {
 		a.Faults = append(a.Faults, s.Faults()...)

@@ -110,6 +110,24 @@ func TestQuestions(t *testing.T) {
 	if len(dids) != 10 || links != 20 || err != nil || byS[likes] != 25 {
 		t.Errorf("%d accounts, %d links, %v, %v", len(dids), links, byS, err)
 	}
+	forward, err := c.RecordLinks(ctx, "did:plc:n3", "app.bsky.feed.like", "k3")
+	if err != nil || len(forward) != 1 || forward[0] != (client.Pair{Subject: post, Source: likes}) {
+		t.Errorf("%v, %v", forward, err)
+	}
+	timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: post, Sources: []string{likes}, Spans: 5})
+	if err != nil || len(timeline.Sources) != 1 || timeline.Sources[0].Total != 25 || len(timeline.Sources[0].Counts) > 5 || timeline.Span <= 0 {
+		t.Fatalf("%+v, %v", timeline, err)
+	}
+	sum := timeline.Sources[0].Older
+	for _, n := range timeline.Sources[0].Counts {
+		sum += n
+	}
+	if sum != 25 || timeline.From.After(time.UnixMicro(1_770_000_001_000_000)) {
+		t.Errorf("%d links in %+v", sum, timeline)
+	}
+	if timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: "did:plc:alice", Sources: []string{likes}}); err != nil || !timeline.From.IsZero() {
+		t.Errorf("%+v, %v", timeline, err)
+	}
 	var refused *client.Error
 	if _, err := c.Count(ctx, "hello", likes); !errors.As(err, &refused) || refused.Status != 400 || refused.Name != "InvalidRequest" {
 		t.Errorf("%v", err)

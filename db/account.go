@@ -35,7 +35,7 @@ type AccountLink struct {
 // run, the newest first, with the best links so far at hand: of each list, only what is newer than the worst of them is
 // read, and a run that holds nothing so new is passed over. So a page costs as much as there are lists in the runs that
 // reach up to its time, however long they are.
-func (s *Store) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
+func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
 	v, page := s.acquire(), Page[AccountLink]{Items: []AccountLink{}}
 	defer s.release(v)
 	prefix, ok, err := v.accountRange(q.DID)
@@ -275,7 +275,7 @@ func checkFeedPosition(after []byte) error {
 }
 
 // accountLinks names links.
-func (s *Store) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
+func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
 	links := make([]AccountLink, len(found))
 	targets, actors := make([][]byte, len(found)), make([]uint64, len(found))
 	for i, l := range found {
@@ -307,7 +307,7 @@ type AccountCount struct {
 
 // AccountSources counts the links to an account by source, in the order in which the sources were first seen. It costs as
 // much as there are lists, however long they are.
-func (s *Store) AccountSources(ctx context.Context, did string) ([]AccountCount, error) {
+func (s *Index) AccountSources(ctx context.Context, did string) ([]AccountCount, error) {
 	v, counts := s.acquire(), []AccountCount{}
 	defer s.release(v)
 	prefix, ok, err := v.accountRange(did)

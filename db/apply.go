@@ -21,7 +21,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, nil
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
 	for host, up := range v.upstreams {
 		f.foreign = f.foreign || host != b.Host || up.instance > 1
 	}
@@ -65,7 +65,7 @@ func (s *Store) runJob() (more bool, err error) {
 	}
 	for actor := range s.jobs {
 		v := s.version.Load()
-		f := &fold{s: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
+		f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
 		if err := s.step("job"); err != nil {
 			return false, err
 		}
@@ -116,7 +116,7 @@ func (s *Store) finish(f *fold, up progress) error {
 }
 
 // hiding is the accounts that a job is about to hide: lists leave them out at once.
-func (s *Store) hiding() map[uint64]struct{} {
+func (s *Index) hiding() map[uint64]struct{} {
 	var hiding map[uint64]struct{}
 	for actor, j := range s.jobs {
 		if j.was && !j.is {

@@ -86,9 +86,9 @@ const (
 )
 
 // bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
-func (s *Store) bodiesKept(ctx context.Context) (was Bodies, since uint64, err error) {
+func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
-	if err := s.reader.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
+	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
 		return 0, 0, err
 	}
 	for _, fact := range facts {
@@ -107,7 +107,7 @@ func (s *Store) bodiesKept(ctx context.Context) (was Bodies, since uint64, err e
 // loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
 func (s *Store) loadBodies(ctx context.Context) error {
 	mode, newest := s.cfg.Bodies, s.version.Load().seq
-	was, since, err := s.bodiesKept(ctx)
+	was, since, err := bodiesKept(ctx, s.reader)
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,9 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	case was == BodiesWindow && mode == BodiesKeep:
 		b.since = max(since, s.log.pruned) // up to there some are gone
 	}
+	v := *s.version.Load()
+	v.bodiesSince = b.since
+	s.version.Store(&v)
 	if was != mode || b.on && since != b.since {
 		if err := s.writeBodiesKept(mode, b.since); err != nil {
 			return err

@@ -56,11 +56,11 @@ const (
 
 // The ways out.
 const (
-	mendFile      = "bring the file back from the replica"
+	mendFile      = "bring the file back from the replica with weft restore --segments --force"
 	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
-	mendDB        = "restore weft.db from its replica"
+	mendDB        = "restore weft.db from its replica with weft restore --force"
 	mendBody      = mendDB + "; or let all bodies go with weft serve --bodies off, and begin anew with the next start"
-	mendIndex     = "restore weft.db and its segments from the replica; if that is no better, index anew into an empty directory"
+	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that is no better, index anew into an empty directory"
 )
 
 // maxProblems is how many problems are told one by one: who has more, has them all for one reason.

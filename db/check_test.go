@@ -109,7 +109,7 @@ func TestCheckRefuses(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "weft.db"), []byte(strings.Repeat("no database ", 500)), 0o644); err != nil {
 				t.Fatal(err)
 			}
-		}, "restore it from its replica"},
+		}, "weft restore --force brings it back"},
 		{"one that is open", func(t *testing.T, dir string) {
 			s := open(t, dir)
 			t.Cleanup(func() { s.Close() })

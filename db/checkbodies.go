@@ -27,7 +27,7 @@ var blockRules = []sqlRule{
 
 // bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a sample.
 func (c *check) bodies(ctx context.Context) error {
-	was, since, err := c.s.bodiesKept(ctx)
+	was, since, err := bodiesKept(ctx, c.s.reader)
 	if err != nil {
 		c.found(KindBody, mendDB, "how bodies were kept: %v", err)
 		return nil

@@ -17,7 +17,7 @@ const verifyEntries = 5_000_000
 
 // segments checks the manifest, and each file against it, and lays the index of those files.
 func (c *check) segments(ctx context.Context) error {
-	rows, err := c.s.manifest()
+	rows, err := manifest(ctx, c.s.reader)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (c *check) targetNames(key, target []byte) {
 
 // shown says whether the order by target is to have a record's links.
 func (c *check) shown(actor uint64, key []byte) bool {
-	f := fold{s: c.s}
+	f := fold{s: &c.s.Index}
 	return f.shown(actor, key)
 }
 

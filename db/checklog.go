@@ -68,15 +68,23 @@ func (c *check) log(ctx context.Context) error {
 	if newest > 0 {
 		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
-	if err := c.s.loadNames(ctx); err != nil {
+	index := *c.s.version.Load()
+	if err := c.s.loadNames(ctx, c.s.reader, &index); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
+	c.s.version.Store(&index)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "what the index holds: first bring the segments back")
 		return nil
 	}
 	c.tell("the log rows that no segment has")
-	if err := c.s.replay(ctx); err != nil {
+	var next *version
+	if err := c.s.atOnce(ctx, func(q queryer) (err error) {
+		if err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
+			next, err = c.s.replay(ctx, q, &index, nil)
+		}
+		return err
+	}); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -85,6 +93,7 @@ func (c *check) log(ctx context.Context) error {
 		c.whole = false
 		return nil
 	}
+	c.s.version.Store(next)
 	return c.effects(ctx, from, newest)
 }
 

@@ -15,7 +15,7 @@ type PairCount struct {
 }
 
 // Counts counts many lists at one moment, in the order of the pairs.
-func (s *Store) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
+func (s *Index) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
 	v, counts := s.acquire(), make([]PairCount, len(pairs))
 	defer s.release(v)
 	for i, p := range pairs {

@@ -13,7 +13,7 @@ import (
 // walk from page to page keeps the order of its beginning: a page's Next names the log row that was the newest then, and
 // what has changed in the list since is taken from the log. An account that links all the time is met exactly once. Where
 // the log no longer reaches back so far, or walkRows rows came meanwhile, only what is newer is taken into account.
-func (s *Store) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
+func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	v := s.acquire()
 	defer s.release(v)
 	page := Page[string]{Items: []string{}}
@@ -136,7 +136,7 @@ const (
 
 // listChanges is what log rows from behind one to another changed in a list, by encoded position: the first change of
 // each link, which tells what was before.
-func (s *Store) listChanges(ctx context.Context, l list, since, to uint64) (map[string]byte, error) {
+func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[string]byte, error) {
 	if since >= to {
 		return nil, nil
 	}

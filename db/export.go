@@ -147,7 +147,7 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 
 // load lays the index of the segments, and replays what they don't hold.
 func (e *Export) load(ctx context.Context) error {
-	rows, err := e.s.manifest()
+	rows, err := manifest(ctx, e.s.reader)
 	if err != nil {
 		return err
 	}
@@ -173,13 +173,14 @@ func (e *Export) load(ctx context.Context) error {
 	if sealed := e.s.version.Load().sealed; newest > sealed+maxUnsealed {
 		return fmt.Errorf("log rows %d to %d are in no segment, too many for memory: start weft serve, which makes segments of them before it answers, and stop it", sealed+1, newest)
 	}
-	if err := e.s.loadNames(ctx); err != nil {
-		return fmt.Errorf("read names: %w", err)
-	}
-	if err := e.s.replay(ctx); err != nil {
-		return fmt.Errorf("replay the log: %w", err)
-	}
-	return nil
+	return e.s.atOnce(ctx, func(q queryer) error {
+		v, err := e.s.rebuild(ctx, q, e.s.version.Load(), nil)
+		if err != nil {
+			return err
+		}
+		e.s.version.Store(v)
+		return nil
+	})
 }
 
 // bound is the key by record before all that belongs to a DID or an at-uri.

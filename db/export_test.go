@@ -16,12 +16,14 @@ func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
 func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error) {
 	s.reader.SetMaxOpenConns(1)
 	defer s.reader.SetMaxOpenConns(readers)
-	err = s.readLog(ctx, 0, func(piece []logged) error {
-		rows += len(piece)
-		for i := range piece {
-			links += len(piece[i].removed) + len(piece[i].added)
-		}
-		return nil
+	err = s.atOnce(ctx, func(q queryer) error {
+		return readLog(ctx, q, 0, func(piece []logged) error {
+			rows += len(piece)
+			for i := range piece {
+				links += len(piece[i].removed) + len(piece[i].added)
+			}
+			return nil
+		})
 	})
 	return rows, links, err
 }

@@ -40,7 +40,7 @@ type heldBody struct {
 // openBodies prepares for bodies.
 func (e *Export) openBodies(ctx context.Context) (err error) {
 	b := &exportBodies{most: exportWindow}
-	if _, b.since, err = e.s.bodiesKept(ctx); err != nil {
+	if _, b.since, err = bodiesKept(ctx, e.s.reader); err != nil {
 		return err
 	}
 	if err = e.s.reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?", int64(e.LogSeq)+1, int64(b.since)); err != nil {

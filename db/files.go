@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"syscall"
 
@@ -72,7 +71,7 @@ type fileSet struct {
 }
 
 // newFileSet makes a file set, which holds its files, and is held once.
-func (s *Store) newFileSet(files []*file) *fileSet {
+func (s *Index) newFileSet(files []*file) *fileSet {
 	s.files.Lock()
 	defer s.files.Unlock()
 	for _, f := range files {
@@ -82,7 +81,7 @@ func (s *Store) newFileSet(files []*file) *fileSet {
 }
 
 // acquire takes the present version for a query, which gives it back.
-func (s *Store) acquire() *version {
+func (s *Index) acquire() *version {
 	s.files.Lock()
 	defer s.files.Unlock()
 	v := s.version.Load()
@@ -91,9 +90,9 @@ func (s *Store) acquire() *version {
 }
 
 // release gives a version back.
-func (s *Store) release(v *version) { s.releaseFiles(v.files) }
+func (s *Index) release(v *version) { s.releaseFiles(v.files) }
 
-func (s *Store) releaseFiles(set *fileSet) {
+func (s *Index) releaseFiles(set *fileSet) {
 	s.files.Lock()
 	var done []*file
 	if set.refs--; set.refs == 0 {
@@ -116,7 +115,7 @@ func (s *Store) releaseFiles(set *fileSet) {
 }
 
 // segmentName is the form of the files that are ours in the directory segments, those on their way among them.
-var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp)?(-journal)?$`)
+var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp|\.part)?(-journal)?$`)
 
 // openSegments opens what the manifest names, and removes what a crash has left behind.
 func (s *Store) openSegments() ([]*file, error) {
@@ -139,21 +138,36 @@ func (s *Store) openSegments() ([]*file, error) {
 		}
 		files = append(files, f)
 	}
+	return files, s.removeStrays(rows)
+}
+
+// removeStrays removes what a crash has left behind: files of segments that neither the manifest names nor the present
+// version holds.
+func (s *Index) removeStrays(rows []manifestRow) error {
+	dir := filepath.Join(s.cfg.Dir, "segments")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list the segments: %w", err)
+		return fmt.Errorf("list the segments: %w", err)
+	}
+	named := map[string]bool{}
+	for _, r := range rows {
+		named[r.File] = true
+	}
+	if v := s.version.Load(); v != nil {
+		for _, f := range v.files.files {
+			named[f.File] = true
+		}
 	}
 	for _, e := range entries {
-		named := slices.ContainsFunc(rows, func(r manifestRow) bool { return r.File == e.Name() })
-		if named || !segmentName.MatchString(e.Name()) {
+		if named[e.Name()] || !segmentName.MatchString(e.Name()) {
 			continue
 		}
 		s.cfg.Logger.Info("removing a segment that a crash has left behind", "file", e.Name())
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return nil, fmt.Errorf("remove a stray segment: %w", err)
+			return fmt.Errorf("remove a stray segment: %w", err)
 		}
 	}
-	return files, nil
+	return nil
 }
 
 // openOrForgetSegments opens the segments, or, when one is missing or damaged and the log is whole, forgets all of them:
@@ -183,23 +197,23 @@ func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 var errLost = errors.New("the segment is lost")
 
 // openSegment opens a segment that the manifest names.
-func (s *Store) openSegment(row manifestRow) (*file, error) {
+func (s *Index) openSegment(row manifestRow) (*file, error) {
 	path := filepath.Join(s.cfg.Dir, "segments", row.File)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; bring it back from the replica: %w", path, row.Links, errLost)
+		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; weft restore --segments --data %s brings it back from the replica: %w", path, row.Links, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("segment %s: %w", row.File, err)
 	case info.Size() != row.Bytes:
-		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; bring it back from the replica: %w", path, info.Size(), row.Bytes, errLost)
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; weft restore --segments --force --data %s brings it back from the replica: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
 		return nil, err // the file may be good
 	case err != nil:
-		return nil, fmt.Errorf("%w; bring the file back from the replica: %w", err, errLost)
+		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	}
 	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
@@ -217,7 +231,7 @@ func (s *Store) SegmentPaths() []string {
 }
 
 // base is the version that the segments alone make.
-func (s *Store) base(files []*file) *version {
+func (s *Index) base(files []*file) *version {
 	v := emptyVersion()
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {

@@ -16,7 +16,7 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 		return Applied{}, err
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), fill: true, seq: v.seq, maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), fill: true, seq: v.seq, maxUS: v.maxUS}
 	for i := range events {
 		f.event(&events[i])
 	}

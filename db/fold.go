@@ -10,7 +10,8 @@ import (
 // fold works a batch's events out: what they change in the index, and the log rows that say so. It writes nothing.
 // Each event is folded into the state that all before it left, and folding one twice changes nothing.
 type fold struct {
-	s         *Store
+	s         *Index
+	w         *Store // for what the log doesn't say of an event; nil at a replay
 	d         *delta
 	host      string // whose events they are
 	high      uint64 // events up to here may be repeats
@@ -70,10 +71,10 @@ func (f *fold) record(e *Event) {
 		return
 	}
 	actor, known := f.actor(e.DID)
-	record := f.s.recent.record(e.DID, e.Collection, e.Rkey)
+	record := f.w.recent.record(e.DID, e.Collection, e.Rkey)
 	if known && f.s.status[actor] == StatusDeleted {
 		f.stats.Buried++
-		f.s.recent.note(record, rev, e.TimeUS)
+		f.w.recent.note(record, rev, e.TimeUS)
 		return
 	}
 	if r := f.s.resyncs[actor]; r != nil && !f.fill && !f.follows(r, e, actor, rev) {
@@ -90,7 +91,7 @@ func (f *fold) record(e *Event) {
 			return
 		}
 	}
-	f.s.recent.note(record, rev, e.TimeUS)
+	f.w.recent.note(record, rev, e.TimeUS)
 	linking := e.Op != OpDelete && len(e.Links) > 0
 	if !linking && !known {
 		return
@@ -197,7 +198,7 @@ func (f *fold) repeats(e *Event) bool { return !f.fill && (f.foreign || e.Seq <=
 // judge says of a record's event that may be a repeat whether it is stale, and, when it isn't, whether it is late: its
 // account has newer revisions, which are of other records.
 func (f *fold) judge(e *Event, actor, rev, record uint64) (stale, late bool) {
-	w := &f.s.recent
+	w := &f.w.recent
 	f.loadRecent()
 	newest, told := w.newest(record)
 	if told && rev <= newest {

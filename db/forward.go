@@ -7,7 +7,7 @@ import (
 
 // RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it makes
 // none, isn't known or is of an account that isn't active.
-func (s *Store) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
+func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	v := s.acquire()
 	defer s.release(v)
 	actor, ok, err := v.id(append([]byte{'d'}, r.DID...))

@@ -20,7 +20,7 @@ const MaxBodies = 100
 
 // Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept, that
 // links to nothing or whose account is not active.
-func (s *Store) Bodies(ctx context.Context, records []Record) ([]Body, error) {
+func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if len(records) > MaxBodies {
 		return nil, fmt.Errorf("db: the bodies of %d records were asked for, and %d are the most", len(records), MaxBodies)
 	}
@@ -35,7 +35,7 @@ func (s *Store) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seq <= s.bodies.since {
+		if seq <= v.bodiesSince {
 			continue
 		}
 		if at[seq] == nil {
@@ -110,7 +110,7 @@ func (v *version) bodyOf(r Record) (actor, seq uint64, err error) {
 }
 
 // active tells which of these accounts are active.
-func (s *Store) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
+func (s *Index) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
 	query, args, err := sqlx.In("SELECT id FROM actors WHERE id IN (?) AND status = 0", ids)
 	if err != nil {
 		return nil, fmt.Errorf("db: read statuses: %w", err)

@@ -87,7 +87,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
 		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
 	}
-	rows, err := s.manifest()
+	rows, err := manifest(ctx, s.reader)
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
@@ -143,7 +143,7 @@ func (s *Store) inspectFile(ctx context.Context, in *Inspection) error {
 
 // inspectBodies adds the bodies up.
 func (s *Store) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	if in.Mode, _, err = s.bodiesKept(ctx); err != nil {
+	if in.Mode, _, err = bodiesKept(ctx, s.reader); err != nil {
 		return err
 	}
 	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {

@@ -10,12 +10,12 @@ func (f *fold) actor(did string) (uint64, bool) {
 
 // id looks up the name in f.val.
 func (f *fold) id() (uint64, bool) {
-	if id, ok := f.s.ids.get(f.val); ok {
+	if id, ok := f.w.ids.get(f.val); ok {
 		return id, true
 	}
 	id, ok := f.d.id(f.val)
 	if ok {
-		f.s.ids.put(f.val, id)
+		f.w.ids.put(f.val, id)
 	}
 	return id, ok
 }
@@ -60,7 +60,7 @@ func (f *fold) target(target string) []byte {
 }
 
 // nextID gives out the next id of a kind of name.
-func (s *Store) nextID(kind byte) uint64 {
+func (s *Index) nextID(kind byte) uint64 {
 	s.next[kind]++
 	return s.next[kind]
 }

@@ -101,9 +101,10 @@ func FuzzTarget(f *testing.F) {
 		if kind == link.None {
 			t.Skip()
 		}
-		s := &Store{status: map[uint64]Status{}, next: map[byte]uint64{}, resyncs: map[uint64]*resync{}}
+		s := &Store{}
+		s.defaults(Config{})
 		s.version.Store(emptyVersion())
-		fd := &fold{s: s, d: newDelta(emptyVersion())}
+		fd := &fold{s: &s.Index, w: s, d: newDelta(emptyVersion())}
 		key := fd.target(target)
 		if n := targetLen(append(slices.Clone(key), 1, 2, 3)); n != len(key) {
 			t.Fatalf("%q: the key %x is taken for %d bytes", target, key, n)

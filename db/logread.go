@@ -32,7 +32,7 @@ type LogEntry struct {
 
 // Log reads the log behind a row, in order, limit rows at most. last is the last row read, after when there is none:
 // rows that only keep books are passed over, so that there may be fewer entries. The strings are for keeping.
-func (s *Store) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
+func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
 	to := min(after+uint64(limit), s.version.Load().seq)
 	if to <= after {
 		return nil, after, nil
@@ -49,7 +49,7 @@ func (s *Store) Log(ctx context.Context, after uint64, limit int) (entries []Log
 }
 
 // logRows reads rows of the log with their links, in one transaction: pruning takes both.
-func (s *Store) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
+func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
@@ -109,7 +109,7 @@ func (s *Store) logRows(ctx context.Context, after, to uint64) (found []logged, 
 }
 
 // logEntries names what rows hold.
-func (s *Store) logEntries(ctx context.Context, rows []logged) ([]LogEntry, error) {
+func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, error) {
 	actors, targets := make([]uint64, 0, len(rows)), make([][]byte, 0, 2*len(rows))
 	for i := range rows {
 		actors = append(actors, rows[i].actor)
@@ -164,12 +164,12 @@ func (s *Store) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 }
 
 // Seq is the newest row of the log that queries see.
-func (s *Store) Seq() uint64 { return s.version.Load().seq }
+func (s *Index) Seq() uint64 { return s.version.Load().seq }
 
 // SeqAt finds the row before the first one of a time or later, in microseconds since 1970: where to read the log from. It
 // is exact where times grow with the rows, as they do live. ErrLogPruned says that older rows, which are gone, may be of
 // that time.
-func (s *Store) SeqAt(ctx context.Context, us int64) (uint64, error) {
+func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	oldest, newest, err := s.LogRange(ctx)
 	if err != nil {
 		return 0, err
@@ -195,7 +195,7 @@ func (s *Store) SeqAt(ctx context.Context, us int64) (uint64, error) {
 
 // Commits gives a channel that is closed when the next batch is visible to queries. Whoever takes it before asking for Seq
 // misses none.
-func (s *Store) Commits() <-chan struct{} { return s.commits.wait() }
+func (s *Index) Commits() <-chan struct{} { return s.commits.wait() }
 
 // signal wakes any number of waiters. The zero signal is ready.
 type signal struct {

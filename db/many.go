@@ -10,7 +10,7 @@ import (
 
 // ManyToMany lists what else the records link to that link to a target, by record, newest first, and then by target.
 // Total is 0: counting them means to walk them all.
-func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
+func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
 	page := Page[ManyItem]{Items: []ManyItem{}}
 	v := s.acquire()
 	defer s.release(v)
@@ -87,7 +87,7 @@ func (s *Store) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 
 // ManyToManyCounts counts what else the records link to that link to a target, by other target, in the order of their
 // keys. Total is the number of other targets.
-func (s *Store) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
+func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
 	if q.After != nil && (len(q.After) == 0 || targetLen(q.After) != len(q.After)) {
 		return page, ErrBadCursor

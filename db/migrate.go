@@ -23,7 +23,7 @@ func migrate(db *sql.DB) error {
 	}
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
 	}
 	sources := p.ListSources()
 	if want := sources[len(sources)-1].Version; have > want {

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,19 +10,14 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// loadMeta reads the single facts, and where we are in each upstream.
-func (s *Store) loadMeta(ctx context.Context) error {
-	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
-		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
+// loadMeta reads the single facts, and where we are in each upstream, into a version.
+func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
+	if err := q.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
 		return err
 	}
-	if err := s.reader.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
-		return err
-	}
-	v := *s.version.Load()
 	v.upstreams = map[string]upstream{}
 	var started []string
-	if err := s.reader.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
+	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
 		return err
 	}
 	for _, text := range started {
@@ -41,35 +35,37 @@ func (s *Store) loadMeta(ctx context.Context) error {
 		CursorUS   int64  `db:"cursor_us"`
 		Instance   int64
 	}
-	if err := s.reader.SelectContext(ctx, &hosts, "SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream"); err != nil {
+	if err := q.SelectContext(ctx, &hosts, "SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream"); err != nil {
 		return err
 	}
 	for _, h := range hosts {
 		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance}
 		v.maxUS = max(v.maxUS, h.US)
 	}
-	s.version.Store(&v)
 	return nil
 }
 
-// loadNames reads the names that no segment holds.
-func (s *Store) loadNames(ctx context.Context) error {
-	v := *s.version.Load()
+// loadNames reads the names that no segment holds into a version.
+func (s *Index) loadNames(ctx context.Context, q queryer, v *version) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
 	}
+	s.next['d'], s.next['c'], s.next['s'] = newest.Actors, newest.Collections, newest.Sources
+	return s.loadNewNames(ctx, q, v)
+}
+
+// loadNewNames reads the names behind the newest ones that are known into a version.
+func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version) error {
 	for _, k := range []struct {
-		kind   byte
-		query  string
-		sealed uint64 // the newest id in the segments
+		kind  byte
+		query string
 	}{
-		{'d', "SELECT id, 0, did FROM actors WHERE id > ?", newest.Actors},
-		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?", newest.Collections},
-		{'s', "SELECT id, collection, path FROM sources WHERE id > ?", newest.Sources},
+		{'d', "SELECT id, 0, did FROM actors WHERE id > ?"},
+		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?"},
+		{'s', "SELECT id, collection, path FROM sources WHERE id > ?"},
 	} {
-		s.next[k.kind] = k.sealed
-		rows, err := s.reader.QueryContext(ctx, k.query, int64(k.sealed))
+		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]))
 		if err != nil {
 			return err
 		}
@@ -104,12 +100,11 @@ func (s *Store) loadNames(ctx context.Context) error {
 		}
 	}
 	v.actors = s.next['d']
-	s.version.Store(&v)
 	return nil
 }
 
 // dids resolves accounts.
-func (s *Store) dids(ctx context.Context, ids []uint64) (map[uint64]string, error) {
+func (s *Index) dids(ctx context.Context, ids []uint64) (map[uint64]string, error) {
 	out := make(map[uint64]string, len(ids))
 	var missing []uint64
 	for _, id := range ids {
@@ -151,7 +146,7 @@ func (s *Store) dids(ctx context.Context, ids []uint64) (map[uint64]string, erro
 }
 
 // nsid resolves a collection.
-func (s *Store) nsid(ctx context.Context, id uint64) (string, error) {
+func (s *Index) nsid(ctx context.Context, id uint64) (string, error) {
 	if nsid, ok := s.nsidCache.get(id); ok {
 		return nsid, nil
 	}
@@ -164,7 +159,7 @@ func (s *Store) nsid(ctx context.Context, id uint64) (string, error) {
 }
 
 // source resolves a source.
-func (s *Store) source(ctx context.Context, id uint64) (Source, error) {
+func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
 	if source, ok := s.sourceCache.get(id); ok {
 		return source, nil
 	}

@@ -1,19 +1,16 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 
-	"weft.dev/weft/db/segment"
 	"weft.dev/weft/migrations"
 )
 
@@ -30,15 +27,8 @@ func openOffline(dir string) (*Store, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("db: %w", err)
 	}
-	s := &Store{
-		// Replay seals nothing: it would at twice this.
-		cfg:     Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), Now: time.Now, SealBytes: math.MaxInt / 2},
-		status:  map[uint64]Status{},
-		resyncs: map[uint64]*resync{},
-		jobs:    map[uint64]*job{},
-		next:    map[byte]uint64{},
-		blocks:  segment.NewCache(DefaultCacheBytes),
-	}
+	s := &Store{}
+	s.defaults(Config{Dir: dir})
 	var err error
 	if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
@@ -57,15 +47,13 @@ func (s *Store) openReader(path string) error {
 	if err != nil {
 		return err
 	}
-	name := uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
+	immutable := ""
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
-		name += "&immutable=1"
+		immutable = "&immutable=1"
 	}
-	if s.reader, err = sqlx.Open("sqlite", name); err != nil {
+	if err := s.connect(uri, immutable); err != nil {
 		return err
 	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
 	return checkSchema(s.reader)
 }
 
@@ -73,7 +61,7 @@ func (s *Store) openReader(path string) error {
 func checkSchema(reader *sqlx.DB) error {
 	var have int64
 	if err := reader.Get(&have, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, reader.DB, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -103,9 +91,9 @@ func checkSchema(reader *sqlx.DB) error {
 }
 
 // manifest reads the rows of the segments, oldest first.
-func (s *Store) manifest() ([]manifestRow, error) {
+func manifest(ctx context.Context, q queryer) ([]manifestRow, error) {
 	var rows []manifestRow
-	if err := s.reader.Select(&rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
+	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("read the manifest: %w", err)
 	}
 	return rows, nil

@@ -8,7 +8,7 @@ import (
 )
 
 // CountLinks counts the links to a target from one source.
-func (s *Store) CountLinks(_ context.Context, target string, source Source) (int64, error) {
+func (s *Index) CountLinks(_ context.Context, target string, source Source) (int64, error) {
 	v := s.acquire()
 	defer s.release(v)
 	l, ok, err := v.list(target, source)
@@ -19,7 +19,7 @@ func (s *Store) CountLinks(_ context.Context, target string, source Source) (int
 }
 
 // CountDIDs counts the accounts that link to a target from one source.
-func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
+func (s *Index) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
 	v := s.acquire()
 	defer s.release(v)
 	l, ok, err := v.list(target, source)
@@ -30,7 +30,7 @@ func (s *Store) CountDIDs(ctx context.Context, target string, source Source) (in
 }
 
 // Links lists the links to a target from one source, newest first, or oldest first when asked to.
-func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
+func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	v := s.acquire()
 	defer s.release(v)
 	page := Page[Record]{Items: []Record{}}
@@ -67,7 +67,7 @@ func (s *Store) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 }
 
 // Sources counts the links to a target by source, in the order in which the sources were first seen.
-func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, error) {
+func (s *Index) Sources(ctx context.Context, target string) ([]SourceCount, error) {
 	v, counts := s.acquire(), []SourceCount{}
 	defer s.release(v)
 	key, ok, err := v.targetKey(target)
@@ -102,7 +102,7 @@ func (s *Store) Sources(ctx context.Context, target string) ([]SourceCount, erro
 }
 
 // recordsAt names the records of links.
-func (s *Store) recordsAt(ctx context.Context, collection string, found []position) ([]Record, error) {
+func (s *Index) recordsAt(ctx context.Context, collection string, found []position) ([]Record, error) {
 	ids := make([]uint64, len(found))
 	for i, p := range found {
 		ids[i] = p.actor

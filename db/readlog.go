@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 )
@@ -17,21 +16,16 @@ type logged struct {
 // readRows is how many log rows are read before they are handed over.
 const readRows = 512
 
-// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep. It takes one connection
-// for its three tables, and sees one moment of them.
-func (s *Store) readLog(ctx context.Context, after uint64, do func([]logged) error) error {
-	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	rows, err := tx.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
+// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep. What it reads of its three
+// tables has to be of one moment.
+func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) error) error {
+	rows, err := q.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
 		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(after))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	links, err := tx.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id",
+	links, err := q.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id",
 		int64((after+1)<<linkShift))
 	if err != nil {
 		return err
@@ -48,7 +42,7 @@ func (s *Store) readLog(ctx context.Context, after uint64, do func([]logged) err
 	if err != nil {
 		return err
 	}
-	bodies, err := tx.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? ORDER BY seq", int64(after))
+	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? ORDER BY seq", int64(after))
 	if err != nil {
 		return err
 	}

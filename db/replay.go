@@ -5,32 +5,53 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/link"
 )
 
-// replay rebuilds what no segment holds from the log. The log is all that has to be kept: every row says what it changed, or, for a
-// row about an account, what follows from the rows before it.
-func (s *Store) replay(ctx context.Context) error {
-	v := s.version.Load()
-	if err := s.loadStatus(ctx, v.sealed); err != nil {
-		return err
+// rebuild makes the version that the segments of v and the log behind them come to. The log is all that has to be kept:
+// every row says what it changed, or, for a row about an account, what follows from the rows before it. All that it reads
+// has to be of one moment.
+func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
+	next := *v
+	if err := s.loadMeta(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read meta data: %w", err)
 	}
-	if err := s.loadResyncs(ctx, v.sealed); err != nil {
-		return err
+	if err := s.loadNames(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read names: %w", err)
 	}
-	if err := s.loadJobs(ctx); err != nil {
-		return err
+	if err := s.loadStatus(ctx, q, next.sealed); err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
 	}
+	return s.replay(ctx, q, &next, full)
+}
+
+// replay folds the log behind the segments of a version into it. The statuses are those as of the segments.
+func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
+	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
+		return nil, fmt.Errorf("read resyncs: %w", err)
+	}
+	if err := s.loadJobs(ctx, q); err != nil {
+		return nil, fmt.Errorf("read jobs: %w", err)
+	}
+	v, err := s.foldLog(ctx, q, v, full)
+	s.opened = nil
+	return v, err
+}
+
+// foldLog folds the log behind a version into it. full, when it isn't nil, is given versions that have grown, and may
+// give back one that takes less memory.
+func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
 	reading, ctx := errgroup.WithContext(ctx)
-	read := make(chan []logged, 4)
+	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
 		defer s.logPanic("replay")
 		defer close(read)
-		return s.readLog(ctx, v.sealed, func(rows []logged) error {
+		return readLog(ctx, q, v.seq, func(rows []logged) error {
 			select {
 			case read <- rows:
 				return nil
@@ -41,21 +62,25 @@ func (s *Store) replay(ctx context.Context) error {
 	})
 	reading.Go(func() error {
 		defer s.logPanic("replay")
-		return s.foldLog(read)
+		folded, err := s.foldRows(v, read, full)
+		next = folded
+		return err
 	})
-	return reading.Wait()
+	if err := reading.Wait(); err != nil {
+		return nil, fmt.Errorf("replay the log: %w", err)
+	}
+	return next, nil
 }
 
-// foldLog puts rows of the log into the index.
-func (s *Store) foldLog(read <-chan []logged) error {
-	v := s.version.Load()
+// foldRows folds rows of the log into a version.
+func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (*version, error)) (*version, error) {
 	f := &fold{s: s, d: newDelta(v), seq: v.seq}
 	n := 0
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
 			if err := f.replay(&l.row, l.body, l.removed, l.added); err != nil {
-				return fmt.Errorf("log row %d: %w", l.seq, err)
+				return nil, fmt.Errorf("log row %d: %w", l.seq, err)
 			}
 			f.seq = l.seq
 		}
@@ -65,23 +90,21 @@ func (s *Store) foldLog(read <-chan []logged) error {
 		n = 0
 		f.d.flush()
 		f.d.base.seq = f.seq
-		// A log of any length is replayed in bounded memory: what gathers is sealed as it would be under way.
-		if s.version.Store(f.d.base); f.d.err == nil && f.d.base.growing() >= 2*s.cfg.SealBytes {
-			s.freeze()
-			if err := s.seal(); err != nil {
-				return err
-			}
-			f.d = newDelta(s.version.Load())
+		if full == nil || f.d.err != nil {
+			continue
 		}
+		base, err := full(f.d.base)
+		if err != nil {
+			return nil, err
+		}
+		f.d = newDelta(base)
 	}
 	if f.d.flush(); f.d.err != nil {
-		return f.d.err
+		return nil, f.d.err
 	}
 	next := f.d.base
-	s.opened = nil
 	next.seq, next.hiding, next.jobs = f.seq, s.hiding(), len(s.jobs)
-	s.version.Store(next)
-	return nil
+	return next, nil
 }
 
 // replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
@@ -179,13 +202,13 @@ func (f *fold) replayJob(r *row) error {
 }
 
 // loadJobs reads the jobs that were under way when the newest segment was sealed.
-func (s *Store) loadJobs(ctx context.Context) error {
+func (s *Index) loadJobs(ctx context.Context, q queryer) error {
 	var rows []struct {
 		Actor          uint64
 		Was, Is, Purge bool
 		After          []byte
 	}
-	if err := s.reader.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
 		return err
 	}
 	for _, r := range rows {
@@ -195,21 +218,28 @@ func (s *Store) loadJobs(ctx context.Context) error {
 }
 
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
-func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
-	type pair struct {
-		Actor  uint64
-		Status uint8
-	}
-	var now, since []pair
-	if err := s.reader.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
-		return err
-	}
-	if err := s.reader.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND op = ? ORDER BY seq DESC",
-		int64(sealed), int64(OpAccount)); err != nil {
+func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) error {
+	var now []actorStatus
+	if err := q.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
 		return err
 	}
 	for _, p := range now {
 		s.setStatus(p.Actor, Status(p.Status))
+	}
+	return s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
+}
+
+type actorStatus struct {
+	Actor  uint64
+	Status uint8
+}
+
+// takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
+func (s *Index) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
+	var since []actorStatus
+	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
+		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
+		return err
 	}
 	for _, p := range since {
 		s.setStatus(p.Actor, Status(p.Status>>4&7))
@@ -218,9 +248,9 @@ func (s *Store) loadStatus(ctx context.Context, sealed uint64) error {
 }
 
 // loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
-func (s *Store) loadResyncs(ctx context.Context, sealed uint64) error {
+func (s *Index) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
 	var open []openResync
-	if err := s.reader.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
+	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
 		return err
 	}
 	s.opened = map[uint64]openResync{}
@@ -238,7 +268,7 @@ func (s *Store) loadResyncs(ctx context.Context, sealed uint64) error {
 			Collection uint64
 			Rkey       any
 		}
-		if err := s.reader.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
+		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
 			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?) ORDER BY seq`,
 			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob)); err != nil {
 			return err

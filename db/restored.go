@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/jmoiron/sqlx"
 	"modernc.org/sqlite/vfs"
@@ -42,6 +43,20 @@ func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	return readManifest(ctx, path, uri+"?mode=ro&immutable=1")
 }
 
+// ManifestHere reads the manifest of a data directory that is locked for this process.
+func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
+	path := filepath.Join(dir, "weft.db")
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("db: %s: %w", dir, ErrNoIndex)
+	}
+	s := &Store{}
+	if err := s.openReader(path); err != nil {
+		return nil, fmt.Errorf("db: %s: %w", path, err)
+	}
+	defer func() { _ = s.reader.Close() }()
+	return manifestOf(ctx, path, s.reader)
+}
+
 // ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages take in
 // which the manifest lies.
 func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err error) {
@@ -60,6 +75,10 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 	}
 	defer func() { _ = reader.Close() }()
 	reader.SetMaxOpenConns(1)
+	return manifestOf(ctx, name, reader)
+}
+
+func manifestOf(ctx context.Context, name string, reader *sqlx.DB) (*Manifest, error) {
 	m := &Manifest{}
 	var first uint64
 	for _, q := range []struct {
@@ -99,7 +118,7 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
 	defer func() { _ = reader.Close() }()
-	c := &check{s: &Store{reader: reader}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	c := &check{s: &Store{Index: Index{reader: reader}}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
 	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
 		err = c.rules(ctx, databaseRules, 0)

@@ -105,6 +105,19 @@ func (s *Store) seal() error {
 	return nil
 }
 
+// sealReplayed seals what a replay has gathered, as it would be under way: so a log of any length takes bounded memory.
+func (s *Store) sealReplayed(v *version) (*version, error) {
+	if v.growing() < 2*s.cfg.SealBytes {
+		return v, nil
+	}
+	s.version.Store(v)
+	s.freeze()
+	if err := s.seal(); err != nil {
+		return nil, err
+	}
+	return s.version.Load(), nil
+}
+
 // errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
 var errClosed = errors.New("the store is being closed")
 
@@ -214,10 +227,22 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	return s.step("entered")
 }
 
-// swap makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
-// among them, are now in the files.
+// swap shows the version that lay makes of the present one.
 func (s *Store) swap(files []*file, drop func(i int) int) {
-	old := s.version.Load()
+	s.show(s.lay(s.version.Load(), files, drop))
+}
+
+// show makes a version of other files the one that queries see.
+func (s *Index) show(v *version) {
+	s.files.Lock()
+	old := s.version.Swap(v)
+	s.files.Unlock()
+	s.releaseFiles(old.files)
+}
+
+// lay makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
+// among them, are now in the files.
+func (s *Index) lay(old *version, files []*file, drop func(i int) int) *version {
 	v := *old
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
@@ -229,10 +254,7 @@ func (s *Store) swap(files []*file, drop func(i int) int) {
 		stack.Runs = append(runs, stack.Runs[drop(i):]...)
 	}
 	v.sealed = files[len(files)-1].ToSeq
-	s.files.Lock()
-	s.version.Store(&v)
-	s.files.Unlock()
-	s.releaseFiles(old.files)
+	return &v
 }
 
 // wake tells a worker that there is work.
@@ -244,7 +266,7 @@ func wake(work chan struct{}) {
 }
 
 // step is a failpoint: tests end the process there, or make it fail.
-func (s *Store) step(name string) error {
+func (s *Index) step(name string) error {
 	if s.cfg.Step == nil {
 		return nil
 	}
@@ -275,7 +297,7 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 }
 
 // logPanic is deferred by each worker: a panic is logged with its name before it ends the process.
-func (s *Store) logPanic(name string) {
+func (s *Index) logPanic(name string) {
 	if p := recover(); p != nil {
 		s.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
 		panic(p)

@@ -189,7 +189,7 @@ func TestMissingSegment(t *testing.T) {
 		damage func(path string) error
 		want   string
 	}{
-		{"missing", false, os.Remove, "is missing; bring it back from the replica"},
+		{"missing", false, os.Remove, "is missing; weft restore --segments --data "},
 		{"missing, and the log is whole", true, os.Remove, ""},
 		{"all missing, and the log is whole", true, func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, ""},
 		{"cut short", false, func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},
@@ -199,7 +199,7 @@ func TestMissingSegment(t *testing.T) {
 				return err
 			}
 			return os.WriteFile(path, slices.Repeat([]byte{'x'}, int(info.Size())), 0o644)
-		}, "bring the file back from the replica"},
+		}, "weft restore --segments --force --data "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

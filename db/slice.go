@@ -11,7 +11,7 @@ import (
 const metaSlice = "slice"
 
 // Slice is what SetSlice was given last; empty before the first.
-func (s *Store) Slice(ctx context.Context) (text string, err error) {
+func (s *Index) Slice(ctx context.Context) (text string, err error) {
 	err = s.reader.GetContext(ctx, &text, "SELECT value FROM meta WHERE key = ?", metaSlice)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("db: read the slice: %w", err)
@@ -56,7 +56,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 	if actor > v.actors {
 		return 0, false, nil
 	}
-	f := &fold{s: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
 	did, known := "", map[uint64]Source{}
 	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
 		if did == "" {
@@ -95,7 +95,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 
 // source is the name of a source.
 func (f *fold) source(id uint64) (source Source) {
-	err := f.s.writer.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
+	err := f.w.writer.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
 		int64(id)).Scan(&source.Collection, &source.Path)
 	if err != nil {
 		f.d.fail(fmt.Errorf("read the name of source %d: %w", id, err))

@@ -41,7 +41,7 @@ func (s *Space) Written() int64 {
 }
 
 // Space looks at the files. It costs three system calls and a look-up of the log's ends.
-func (s *Store) Space(ctx context.Context) (Space, error) {
+func (s *Index) Space(ctx context.Context) (Space, error) {
 	v := s.acquire()
 	defer s.release(v)
 	var sp Space
@@ -61,7 +61,7 @@ func (s *Store) Space(ctx context.Context) (Space, error) {
 	for _, file := range []struct {
 		path string
 		into *int64
-	}{{filepath.Join(s.cfg.Dir, "weft.db"), &sp.Database}, {s.wal.path, &sp.WAL}} {
+	}{{filepath.Join(s.cfg.Dir, "weft.db"), &sp.Database}, {filepath.Join(s.cfg.Dir, "weft.db-wal"), &sp.WAL}} {
 		info, err := os.Stat(file.path)
 		switch {
 		case err == nil:

@@ -58,7 +58,7 @@ func (f *fold) account(e *Event) {
 	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
 	f.setStatus(actor, status)
 	if old == StatusDeleted || e.Status == StatusDeleted {
-		f.s.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
+		f.w.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
 	}
 }
 
@@ -133,7 +133,7 @@ func (f *fold) since(actor uint64) int64 {
 		}
 	}
 	var since int64
-	err := f.s.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
+	err := f.w.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch has no row yet
 		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}
@@ -141,7 +141,7 @@ func (f *fold) since(actor uint64) int64 {
 }
 
 // setStatus keeps the statuses of the accounts that are not active.
-func (s *Store) setStatus(actor uint64, status Status) {
+func (s *Index) setStatus(actor uint64, status Status) {
 	if status == StatusActive {
 		delete(s.status, actor)
 		return

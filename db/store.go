@@ -4,6 +4,7 @@ package db
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -13,13 +14,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver "sqlite"
-
-	"weft.dev/weft/db/segment"
 )
 
 // Config configures a store.
@@ -56,47 +53,27 @@ type Config struct {
 	Step func(name string) error
 }
 
-// Store is an open data directory. Its queries are safe for concurrent use; Apply has one caller at a time.
+// Store is an open data directory, and an Index of it. Apply has one caller at a time.
 type Store struct {
-	cfg    Config
+	Index
 	lock   *os.File
 	writer *sql.DB
-	reader *sqlx.DB
 
-	mu       sync.Mutex // held by whoever writes
-	inserts  inserters
-	rows     rows                  // of the batch before, for its memory
-	status   map[uint64]Status     // accounts that are not active
-	resyncs  map[uint64]*resync    // accounts whose repo is being replaced
-	opened   map[uint64]openResync // those that the log's replay opens again; nil after it
-	jobs     map[uint64]*job       // accounts whose status changes step by step
-	next     map[byte]uint64       // the newest id of each kind of name
-	ids      idCache
-	wal      wal
-	version  atomic.Pointer[version]
-	commits  signal
-	failed   atomic.Pointer[error] // the fault that stopped writing
-	instance string
+	inserts inserters
+	rows    rows // of the batch before, for its memory
+	ids     idCache
+	wal     wal
 
 	sealing   *frozen   // nil: none under way
 	sealed    sync.Cond // a seal has ended; on mu
 	log       logWindow
-	bodies    bodies
 	recent    recent
-	files     sync.Mutex // guards the counts of file sets and files
-	blocks    *segment.Cache
 	sealWork  chan struct{}
 	mergeWork chan struct{}
 	jobWork   chan struct{}
 	closed    chan struct{}
 	closing   sync.Once
 	workers   sync.WaitGroup
-	seals     worked
-	merges    worked
-
-	didCache    cache[uint64, string]
-	nsidCache   cache[uint64, string]
-	sourceCache cache[uint64, Source]
 }
 
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
@@ -114,38 +91,18 @@ const busyTimeout = time.Minute
 
 // Open opens a data directory, or makes one, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	s := &Store{
-		cfg:       cfg,
-		status:    map[uint64]Status{},
-		resyncs:   map[uint64]*resync{},
-		jobs:      map[uint64]*job{},
 		jobWork:   make(chan struct{}, 1),
-		next:      map[byte]uint64{},
 		sealWork:  make(chan struct{}, 1),
 		mergeWork: make(chan struct{}, 1),
 		closed:    make(chan struct{}),
 	}
-	if cfg.SealBytes <= 0 {
-		s.cfg.SealBytes = defaultSealBytes
-	}
-	if cfg.JobRecords <= 0 {
-		s.cfg.JobRecords = defaultJobRecords
-	}
-	if cfg.CacheBytes <= 0 {
-		s.cfg.CacheBytes = DefaultCacheBytes
-	}
+	s.defaults(cfg)
 	if cfg.Checkpoint.op == ruleNone {
 		s.cfg.Checkpoint = DefaultRule()
 	}
-	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: cfg.Now()}
+	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: s.cfg.Now()}
 	s.sealed.L = &s.mu
-	s.blocks = segment.NewCache(s.cfg.CacheBytes)
 	if err := s.open(); err != nil {
 		_ = s.closeFiles()
 		return nil, err
@@ -185,6 +142,12 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	s.writer.SetMaxOpenConns(1)
+	switch at, err := copyPosition(s.writer); {
+	case err != nil:
+		return fmt.Errorf("db: %s (is the file damaged? restore it from its replica): %w", path, err)
+	case at > 0:
+		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index of its own into another directory (weft restore)", path)
+	}
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
@@ -193,12 +156,9 @@ func (s *Store) open() (err error) {
 			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
 		}
 	}
-	s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
-	if err != nil {
+	if err := s.connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
@@ -213,24 +173,25 @@ func (s *Store) load(path string) error {
 		return fmt.Errorf("db: %w", err)
 	}
 	s.version.Store(s.base(files))
-	if err := s.loadMeta(ctx); err != nil {
-		return fmt.Errorf("db: read meta data of %s: %w", path, err)
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("db: name the index in %s: %w", path, err)
 	}
-	if err := s.loadNames(ctx); err != nil {
-		return fmt.Errorf("db: read names of %s: %w", path, err)
+	var v *version
+	if err := s.atOnce(ctx, func(q queryer) (err error) {
+		v, err = s.rebuild(ctx, q, s.version.Load(), s.sealReplayed)
+		return err
+	}); err != nil {
+		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	if err := s.replay(ctx); err != nil {
-		return fmt.Errorf("db: replay the log of %s: %w", path, err)
-	}
+	s.version.Store(v)
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
 	}
 	if err := s.loadBodies(ctx); err != nil {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
-	v := s.version.Load()
 	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(s.version.Load().files.files), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
@@ -242,6 +203,13 @@ func fileURI(path string) (string, error) {
 		return "", fmt.Errorf("db: find %s: %w", path, err)
 	}
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath(), nil
+}
+
+// begin names a new index.
+func (s *Store) begin() error {
+	_, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
+		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z"))
+	return err
 }
 
 func (s *Store) isClosed() bool {
@@ -262,17 +230,6 @@ func (s *Store) fail(err error) error {
 	}
 	return err
 }
-
-// Failed is the fault that stopped writing, nil while all is well.
-func (s *Store) Failed() error {
-	if err := s.failed.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// Instance is the random name of this index, kept by a restore.
-func (s *Store) Instance() string { return s.instance }
 
 // Close closes the files. It must not be called during a query. A second call does nothing, and returns nil.
 func (s *Store) Close() (err error) {

@@ -218,7 +218,7 @@ func TestDamagedFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(garbage), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "restore it") {
+	if s, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "weft restore --force") {
 		if err == nil {
 			s.Close()
 		}

@@ -89,7 +89,7 @@ func decodeTarget(key []byte) (t targetParts, err error) {
 }
 
 // targetStrings decodes targets, resolving their ids in one go.
-func (s *Store) targetStrings(ctx context.Context, keys [][]byte) ([]string, error) {
+func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, error) {
 	parts := make([]targetParts, len(keys))
 	actors := make([]uint64, 0, len(keys))
 	for i, key := range keys {

@@ -37,7 +37,7 @@ var networkBegan = time.Date(2022, time.November, 1, 0, 0, 0, 0, time.UTC).UnixM
 
 // Timeline counts the links to a target from some sources by time. It adds up the runs' sums: what it costs depends on how many
 // spans are asked for, not on how many links there are.
-func (s *Store) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
+func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
 	v := s.acquire()
 	defer s.release(v)
 	t := Timeline{Lists: make([]TimelineList, len(q.Sources))}

@@ -27,17 +27,17 @@ func (u upstream) moved(kind string, seq uint64, us int64) upstream {
 }
 
 // Cursor is the sequence number of a host from which to go on: all up to it is in the index. 0 before the first.
-func (s *Store) Cursor(host string) uint64 {
+func (s *Index) Cursor(host string) uint64 {
 	return s.version.Load().upstreams[host].seq
 }
 
 // CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not known.
-func (s *Store) CursorTime(host string) int64 {
+func (s *Index) CursorTime(host string) int64 {
 	return s.version.Load().upstreams[host].us
 }
 
 // NewestTime is the newest time of any event of any host, in microseconds since 1970; 0 before the first.
-func (s *Store) NewestTime() int64 { return s.version.Load().maxUS }
+func (s *Index) NewestTime() int64 { return s.version.Load().maxUS }
 
 // ResetCursor moves a host's cursor to where the host is, which has lost what was beyond or counts anew: numbers that we
 // have seen belong to other events from now on. 0 forgets where we were.
@@ -48,7 +48,7 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 		return err
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
 	f.cutResyncs(func(r *resync) bool { return r.host == host })
 	up := v.upstreams[host]
 	up.seq, up.us, up.instance = seq, 0, max(up.instance, 1)+1
@@ -90,7 +90,7 @@ func (s *Store) AddGap(g Gap) error {
 		return err
 	}
 	v := s.version.Load()
-	f := &fold{s: s, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
 	f.cutResyncs(func(r *resync) bool {
 		if r.host != g.Host {
 			return false
@@ -143,14 +143,14 @@ func (s *Store) changeGaps(query string, args ...any) error {
 
 // Gaps lists the open gaps, the newest hundred at most, newest first: a server that answers nothing for a day leaves
 // more than anyone reads.
-func (s *Store) Gaps(ctx context.Context) ([]Gap, error) {
+func (s *Index) Gaps(ctx context.Context) ([]Gap, error) {
 	return s.gaps(ctx, "WHERE state = 'open' ORDER BY id DESC LIMIT 100")
 }
 
 // AllGaps lists all gaps, those that were filled too, oldest first.
-func (s *Store) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx, "ORDER BY id") }
+func (s *Index) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx, "ORDER BY id") }
 
-func (s *Store) gaps(ctx context.Context, which string) ([]Gap, error) {
+func (s *Index) gaps(ctx context.Context, which string) ([]Gap, error) {
 	gaps := []Gap{}
 	if err := s.reader.SelectContext(ctx, &gaps, "SELECT "+gapColumns+" FROM gaps "+which); err != nil {
 		return nil, fmt.Errorf("db: list gaps: %w", err)
@@ -159,7 +159,7 @@ func (s *Store) gaps(ctx context.Context, which string) ([]Gap, error) {
 }
 
 // Stats sums the index up.
-func (s *Store) Stats(ctx context.Context) (Stats, error) {
+func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	v := s.acquire()
 	defer s.release(v)
 	st := Stats{
@@ -189,7 +189,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 }
 
 // Resyncing says that a resync that a host's sync has begun isn't complete.
-func (s *Store) Resyncing(host string) bool {
+func (s *Index) Resyncing(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.resyncs {
@@ -201,7 +201,7 @@ func (s *Store) Resyncing(host string) bool {
 }
 
 // Upstreams is where we are in each upstream.
-func (s *Store) Upstreams() []UpstreamInfo {
+func (s *Index) Upstreams() []UpstreamInfo {
 	v := s.version.Load()
 	var out []UpstreamInfo
 	for host, u := range v.upstreams {

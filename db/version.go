@@ -26,6 +26,8 @@ type version struct {
 	startedUS int64               // time of the first event indexed, microseconds since 1970; 0 before it
 	maxUS     int64               // the newest time of any event, microseconds since 1970
 	upstreams map[string]upstream // by host; never changed, only replaced
+
+	bodiesSince uint64 // bodies of log rows up to here are out of date
 }
 
 // stacks is the three stacks, in the order of runIDs.

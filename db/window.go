@@ -105,8 +105,12 @@ func (w *logWindow) committed() {
 }
 
 // LogRange is the oldest and the newest row of the log; both are 0 while it is empty.
-func (s *Store) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
-	if err := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM records").Scan(&oldest, &newest); err != nil {
+func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
+	return logRange(ctx, s.reader)
+}
+
+func logRange(ctx context.Context, q queryer) (oldest, newest uint64, err error) {
+	if err := q.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM records").Scan(&oldest, &newest); err != nil {
 		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
 	}
 	return oldest, newest, nil

@@ -44,6 +44,11 @@ var buildJetstream = sync.OnceValue(func() error {
 	return nil
 })
 
+// buildS3 builds an S3 server.
+var buildS3 = sync.OnceValue(func() error {
+	return goBuild(filepath.Join("..", "tools"), "github.com/johannesboyne/gofakes3/cmd/gofakes3")
+})
+
 // goBuild builds commands of the module in dir into binDir.
 func goBuild(dir string, packages ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)

@@ -98,7 +98,7 @@ func start(t *testing.T, j *journal, env []string, name string, args ...string) 
 // environ is the test's environment without what would configure the programs.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, "WEFT_") || strings.HasPrefix(kv, "JETSTREAM_")
+		return strings.HasPrefix(kv, "WEFT_") || strings.HasPrefix(kv, "JETSTREAM_") || strings.HasPrefix(kv, "AWS_")
 	})
 }
 

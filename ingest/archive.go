@@ -316,7 +316,8 @@ func (a *archive) read(ctx context.Context, after, before uint64, decode func(wo
 		if err != nil {
 			return through, err
 		}
-		if through = max(through, p.PlannedThroughSeq); p.PlannedThroughSeq >= p.SealedTipSeq || through == after {
+		through = max(through, p.PlannedThroughSeq)
+		if p.PlannedThroughSeq >= p.SealedTipSeq || through == after || before > 0 && through+1 >= before {
 			return through, nil
 		}
 		after = through

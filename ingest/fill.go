@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"weft.dev/weft/db"
@@ -13,7 +12,8 @@ import (
 
 // A gap is filled from an archive. Its events are old: records that they made may have changed or gone since, and what
 // made them so is in the index already, or was nothing to it then. So the events behind the gap are read as well, up to
-// where the index is, and only what none of them has overtaken is folded.
+// where the index is, and only what none of them has overtaken is folded. For that the gap is read twice and what is
+// behind it once: the first time notes which event of the gap is each record's last (filling), and the second takes those.
 
 const (
 	// fillEvery is how often open gaps are looked at, and fillMax the longest wait between two attempts, which doubles
@@ -21,42 +21,17 @@ const (
 	fillEvery = time.Minute
 	fillMax   = 6 * time.Hour
 
-	// fillRecords bounds how many records are in memory while a gap is filled: some 400 bytes each. A longer gap is filled
-	// in parts.
-	fillRecords = 250_000
+	// fillRecords is of how many records the last event is known at once: some 45 bytes each. A longer gap is filled in
+	// parts, and what is behind it is read for each: a day of the network is some twelve.
+	fillRecords = 3_000_000
+
+	// fillPortion and fillBytes bound what is folded at once, between two batches of the live stream: half a second's work.
+	fillPortion = 50_000
+	fillBytes   = 32 << 20
 
 	// fillQuiet ends the reading of another server's live stream, which has then nothing more to say.
 	fillQuiet = 3 * time.Second
 )
-
-// filled is what a gap had hidden of one account.
-type filled struct {
-	status  *db.Event
-	records map[db.Record]*db.Event // DID empty
-	synced  string                  // the revision of a resync in the gap; empty: none
-	begun   bool                    // a row of it has come
-	later   map[db.Record]struct{}  // records that were told of behind the gap; nil: there is more than what is in records
-}
-
-// whole forgets what was: records is all that there is from here on.
-func (f *filling) whole(a *filled) {
-	f.records -= len(a.records)
-	clear(a.records)
-	a.synced, a.begun, a.later = "", false, map[db.Record]struct{}{}
-}
-
-// filling is one attempt.
-type filling struct {
-	in       *Ingest
-	gap      *db.Gap
-	from, to uint64 // sequence numbers of the archive; 0: by time
-	fromUS   int64  // times between which the gap lies, with the clocks' slack
-	toUS     int64
-	accounts map[string]*filled
-	records  int
-	cut      *event // where it was cut short: what is behind is left for the next time; pos 0: it wasn't
-	x        *extractor
-}
 
 // fillGaps fills open gaps while there are any.
 func (in *Ingest) fillGaps(ctx context.Context) error {
@@ -130,8 +105,7 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 // fillFrom fills a gap from a host's archive; more says that it did so in part.
 func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq bool) (more bool, err error) {
 	a := &archive{host: url, key: in.cfg.Key, slice: in.cfg.Slice}
-	f := &filling{in: in, gap: g, accounts: map[string]*filled{}, x: newExtractor(), toUS: g.ToUS + overlap.Microseconds(),
-		fromUS: g.FromUS - overlap.Microseconds()}
+	f := newFilling(in, g, url)
 	after := uint64(0)
 	if bySeq {
 		f.from, f.to = g.From, g.To
@@ -146,23 +120,42 @@ func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq boo
 	if bySeq && p.SealedTipSeq < g.To {
 		return false, fmt.Errorf("the archive ends at %d, before the gap does", p.SealedTipSeq)
 	}
-	var lastUS int64
-	through, err := f.readArchive(ctx, a, after, &lastUS)
-	if err != nil {
+	if f.at, f.atUS, err = readEvents(ctx, a, after, 0, f.event); err != nil {
 		return false, err
 	}
-	if !bySeq && lastUS < f.toUS {
-		return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(lastUS).UTC().Format(time.RFC3339))
+	if !bySeq && f.atUS < f.toUS {
+		return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(f.atUS).UTC().Format(time.RFC3339))
 	}
-	if err := f.readLive(ctx, url, through); err != nil {
+	if err := f.present(ctx, f.foldAccounts); err != nil {
 		return false, err
 	}
-	return f.cut != nil, nil
+	if len(f.newest) > 0 {
+		if _, _, err := readEvents(ctx, a, after, f.last, func(e *event) error { return f.again(ctx, e) }); err != nil {
+			return false, err
+		}
+	}
+	if err := f.present(ctx, f.foldPortion); err != nil {
+		return false, err
+	}
+	switch {
+	case !f.cut:
+		return false, nil
+	case bySeq:
+		g.From, g.FromUS = f.last+1, f.lastUS
+		return true, in.cfg.Store.ShrinkGap(g.ID, g.From, g.FromUS)
+	default: // by time, the clocks' slack is read again
+		g.FromUS = f.lastUS + overlap.Microseconds()
+		return true, in.cfg.Store.ShrinkGap(g.ID, max(g.From, uint64(f.lastUS)), g.FromUS)
+	}
 }
 
-// readArchive reads the gap, and what is behind it.
-func (f *filling) readArchive(ctx context.Context, a *archive, after uint64, lastUS *int64) (uint64, error) {
-	return a.read(ctx, after, 0, func(int, *block) {}, func(b *block) error {
+// readEvents gives the events of an archive behind after to do, up to before when that isn't 0, and says where it ends.
+func readEvents(ctx context.Context, a *archive, after, before uint64, do func(*event) error) (through uint64, lastUS int64, err error) {
+	last := before
+	if before > 0 {
+		before++ // a plan may leave out the event itself
+	}
+	through, err = a.read(ctx, after, before, func(int, *block) {}, func(b *block) error {
 		if b.broken != nil {
 			b.rows, b.err = a.fetchOne(ctx, b)
 		}
@@ -171,226 +164,17 @@ func (f *filling) readArchive(ctx context.Context, a *archive, after uint64, las
 		}
 		var e event
 		for i := range b.rows {
-			if r := &b.rows[i]; r.Seq > after {
+			if r := &b.rows[i]; r.Seq > after && (last == 0 || r.Seq <= last) {
 				if err := e.readRow(r); err != nil {
 					continue // counted where it was read first, and a record without links
 				}
-				if err := f.event(&e); err != nil {
+				if err := do(&e); err != nil {
 					return err
 				}
 			}
 		}
-		*lastUS, b.rows = b.toUS, nil
+		lastUS, b.rows = b.toUS, nil
 		return nil
 	})
-}
-
-// inGap says whether an event is of the gap.
-func (f *filling) inGap(e *event) bool {
-	if f.cut != nil {
-		return false
-	}
-	if f.to > 0 {
-		return e.pos >= f.from && e.pos <= f.to
-	}
-	return e.timeUS >= f.fromUS && e.timeUS <= f.toUS
-}
-
-var errOther = errors.New("the archive has events of another time there: it counts anew")
-
-// event takes an event of the gap, or lets one from behind it overtake.
-func (f *filling) event(e *event) error {
-	if e.op == 0 || !f.in.cfg.Slice.keeps(e) {
-		return nil
-	}
-	a := f.accounts[e.did]
-	key := db.Record{Collection: e.collection, Rkey: e.rkey}
-	if !f.inGap(e) {
-		f.behind(a, key, e)
-		return nil
-	}
-	if f.to > 0 && f.gap.FromUS > 0 && f.gap.ToUS > 0 && (e.timeUS < f.fromUS || e.timeUS > f.toUS) {
-		return errOther
-	}
-	if a == nil {
-		a = &filled{records: map[db.Record]*db.Event{}}
-		f.accounts[strings.Clone(e.did)] = a
-	}
-	switch e.op {
-	case db.OpAccount:
-		a.status = f.copy(e)
-		if e.status == db.StatusDeleted {
-			f.whole(a)
-		}
-	case db.OpSync:
-		f.whole(a)
-		a.synced = strings.Clone(e.rev)
-	default:
-		f.keep(a, e)
-	}
-	if f.records >= fillRecords {
-		f.cut = &event{pos: e.pos, timeUS: e.timeUS}
-	}
-	return nil
-}
-
-// keep takes a record's event.
-func (f *filling) keep(a *filled, e *event) {
-	c := f.copy(e)
-	key := db.Record{Collection: c.Collection, Rkey: c.Rkey}
-	if a.records[key] == nil {
-		f.records++
-	}
-	a.records[key] = c
-}
-
-// behind takes an event from behind the gap, which the index has.
-func (f *filling) behind(a *filled, key db.Record, e *event) {
-	if a == nil {
-		return
-	}
-	switch {
-	case e.op == db.OpAccount && e.status != db.StatusDeleted:
-		a.status = nil
-	case e.op == db.OpAccount: // all that was is gone
-		delete(f.accounts, e.did)
-		f.records -= len(a.records)
-	case e.op == db.OpSync: // all records are told anew
-		f.whole(a)
-		a.later = nil
-	case a.synced != "" && e.op == db.OpCreate && (e.rev == a.synced || !a.begun):
-		a.synced, a.begun = strings.Clone(e.rev), true
-		f.keep(a, e) // a row of the gap's resync, which may not have been taken for one
-	default:
-		if a.records[key] != nil {
-			delete(a.records, key)
-			f.records--
-		}
-		if a.later != nil {
-			a.later[db.Record{Collection: strings.Clone(key.Collection), Rkey: strings.Clone(key.Rkey)}] = struct{}{}
-		}
-	}
-}
-
-// copy makes an event of the store, which is its own.
-func (f *filling) copy(e *event) *db.Event {
-	b := batch{bodies: f.in.cfg.Bodies}
-	f.in.put(&b, e, f.x)
-	if len(b.Events) == 0 {
-		return &db.Event{}
-	}
-	return &b.Events[0]
-}
-
-// readLive reads on from the archive's end to where the index is, and folds what is left then, between two batches.
-func (f *filling) readLive(ctx context.Context, url string, through uint64) error {
-	kind, dict, err := probe(ctx, url)
-	if err != nil {
-		return err
-	}
-	if kind != kindV2 {
-		return errNoSource
-	}
-	l, err := dialLive(ctx, url, kind, dict, max(through, 1), f.in.cfg.Slice)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	store := f.in.cfg.Store
-	own := f.in.Host() == url
-	at, atUS := through, int64(0)
-	var e event
-	next := func() (bool, error) { // false: there is nothing more
-		wait := fillQuiet
-		for {
-			quiet, cancel := context.WithTimeout(ctx, wait)
-			err := l.next(quiet, &e)
-			timeout := quiet.Err() != nil && ctx.Err() == nil
-			cancel()
-			switch {
-			case timeout:
-				return false, nil
-			case errors.Is(err, errSkip):
-				continue
-			case err != nil:
-				return false, err
-			}
-			if e.pos > at {
-				at, atUS = e.pos, e.timeUS
-				return true, f.event(&e)
-			}
-			return true, nil
-		}
-	}
-	reached := func() bool {
-		if own {
-			return at >= store.Cursor(url)
-		}
-		return atUS >= store.NewestTime()
-	}
-	for !reached() {
-		if more, err := next(); err != nil {
-			return err
-		} else if !more {
-			break
-		}
-	}
-	// No batch is committed from here on: what comes later overtakes by itself.
-	f.in.commitMu.Lock()
-	defer f.in.commitMu.Unlock()
-	for !reached() {
-		if more, err := next(); err != nil {
-			return err
-		} else if !more {
-			break
-		}
-	}
-	if own != (f.in.Host() == url) {
-		return errors.New("another upstream was moved to meanwhile")
-	}
-	return f.apply()
-}
-
-// apply folds what nothing has overtaken.
-func (f *filling) apply() error {
-	var events []db.Event
-	var repos []db.Repo
-	flush := func() error {
-		a, err := f.in.cfg.Store.Fill(events, repos)
-		f.in.metrics.filled.Add(float64(a.Changed))
-		events, repos = events[:0], repos[:0]
-		return err
-	}
-	for did, a := range f.accounts {
-		if a.status != nil {
-			events = append(events, *a.status)
-		}
-		for _, e := range a.records {
-			events = append(events, *e)
-		}
-		if a.later != nil {
-			r := db.Repo{DID: did, Records: a.later}
-			for key := range a.records {
-				r.Records[key] = struct{}{}
-			}
-			repos = append(repos, r)
-		}
-		if len(events) >= f.in.cfg.BatchEvents {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	if f.cut != nil && f.to > 0 {
-		f.gap.From, f.gap.FromUS = f.cut.pos+1, f.cut.timeUS
-		return f.in.cfg.Store.ShrinkGap(f.gap.ID, f.gap.From, f.gap.FromUS)
-	}
-	if f.cut != nil { // by time, the clocks' slack is read again
-		f.gap.FromUS = f.cut.timeUS + overlap.Microseconds()
-		return f.in.cfg.Store.ShrinkGap(f.gap.ID, max(f.gap.From, uint64(f.cut.timeUS)), f.gap.FromUS)
-	}
-	return nil
+	return through, lastUS, err
 }

@@ -264,15 +264,18 @@ func TestGapIsFilled(t *testing.T) {
 	t.Parallel()
 	const segment = 1000
 	for _, tc := range []struct {
-		name string
-		hurt func(*sim.Server)
-		heal func(*sim.Server)
-		cfg  sim.ServerConfig
+		name    string
+		hurt    func(*sim.Server)
+		heal    func(*sim.Server)
+		cfg     sim.ServerConfig
+		records int // FillRecords
 	}{
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
 		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // behind the archive's end, as a real one's does
 			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+		{name: "in parts", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
+			cfg: sim.ServerConfig{Backlog: 4 * segment}, records: 150},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +284,7 @@ func TestGapIsFilled(t *testing.T) {
 			server := serve(t, tc.cfg)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond}
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond, FillRecords: tc.records}
 			if tc.cfg.Lookback > 0 {
 				f := follow(t, cfg)
 				untilCaughtUp(t, store, server)

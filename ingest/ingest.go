@@ -57,6 +57,7 @@ type Config struct {
 	Silence     time.Duration         // without an event for so long, the connection is given up; 0: 30 s
 	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
 	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
+	FillRecords int                   // records of a gap that are filled at once, in 45 bytes of memory each; 0: 3,000,000
 	Rewind      uint64                // events to go back on a resume; 0: 8,192
 	Bodies      bool                  // the store keeps the content of records
 	Logger      *slog.Logger          // nil: none
@@ -120,6 +121,9 @@ func New(cfg Config) *Ingest {
 	}
 	if cfg.Fill <= 0 {
 		cfg.Fill = fillEvery
+	}
+	if cfg.FillRecords <= 0 {
+		cfg.FillRecords = fillRecords
 	}
 	if cfg.Home <= 0 {
 		cfg.Home = defaultHome

@@ -208,3 +208,45 @@ func TestRestoreWithoutSegments(t *testing.T) {
 		t.Errorf("restored as of %d events", got.events)
 	}
 }
+
+// TestRestoreSegments: what is missing comes back beside a database that stays as it is; what is damaged with force only.
+func TestRestoreSegments(t *testing.T) {
+	t.Parallel()
+	w := replicaOf(t, time.Minute, 30)
+	dir := t.TempDir()
+	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*.weft"))
+	if err != nil || len(segments) < 2 {
+		t.Fatal(segments, err)
+	}
+	before := contents(t, dir)
+	if err := os.Remove(segments[0]); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Open(db.Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "weft restore --segments --data "+dir) {
+		t.Errorf("error %v", err)
+	}
+	r, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{})
+	if err != nil || r.Segments != len(segments) || r.SegmentsHad != len(segments)-1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	flip(t, segments[1])
+	if _, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), "replace it with --force") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	for name, was := range before {
+		if now := contents(t, dir)[name]; now != was && !strings.HasPrefix(name, "weft.db-") {
+			t.Errorf("%s has changed", name)
+		}
+	}
+	w.equalsModel(dir)
+	if _, err := RestoreSegments(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); !errors.Is(err, db.ErrNoIndex) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -185,21 +185,7 @@ func chain(files []File, t Target) ([]File, error) {
 	if len(files) == 0 {
 		return nil, ErrEmpty
 	}
-	var picked []File
-	reach := ltx.TXID(0)
-	for {
-		var best *File
-		for i, f := range files {
-			if t.allows(f) && f.Min <= reach+1 && f.Max > reach && (best == nil || better(f, *best)) {
-				best = &files[i]
-			}
-		}
-		if best == nil {
-			break
-		}
-		picked = append(picked, *best)
-		reach = best.Max
-	}
+	picked, reach := extend(files, t, 0)
 	var next *File // the first behind the gap
 	for i, f := range files {
 		if t.allows(f) && f.Max > reach && (next == nil || f.Min < next.Min) {
@@ -220,6 +206,24 @@ func chain(files []File, t Target) ([]File, error) {
 		return nil, &PointError{fmt.Sprintf("the replica can't stop at transaction %s, which is newer than it, or merged with those around it", t.TXID), spans(files)}
 	}
 	return picked, nil
+}
+
+// extend picks the files that lead from a transaction on, and tells how far.
+func extend(files []File, t Target, reach ltx.TXID) ([]File, ltx.TXID) {
+	var picked []File
+	for {
+		var best *File
+		for i, f := range files {
+			if t.allows(f) && f.Min <= reach+1 && f.Max > reach && (best == nil || better(f, *best)) {
+				best = &files[i]
+			}
+		}
+		if best == nil {
+			return picked, reach
+		}
+		picked = append(picked, *best)
+		reach = best.Max
+	}
 }
 
 func (t Target) String() string {

@@ -106,6 +106,25 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	return r.result, nil
 }
 
+// RestoreSegments brings back what is missing of the segments that the weft.db of a data directory names, and nothing else. What is
+// there and is damaged is replaced with Force.
+func RestoreSegments(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *Restored, err error) {
+	unlock, err := db.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	m, err := db.ManifestHere(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	r := &restore{src: src, dir: dir, o: o, result: &Restored{Instance: m.Instance, LastSeq: m.LastSeq, LastUS: m.LastUS}}
+	if err := r.segments(ctx, m); err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	return r.result, nil
+}
+
 // tell counts bytes that were read, and bytes that are to be read.
 func (r *restore) tell(what string, done, all int64) {
 	r.mu.Lock()

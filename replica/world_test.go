@@ -57,11 +57,7 @@ func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.lite = litestream.NewDB(filepath.Join(w.dir, "weft.db"))
-	w.lite.SetLogger(slog.New(slog.DiscardHandler))
-	w.lite.MonitorInterval = 0
-	w.lite.Replica = litestream.NewReplicaWithClient(w.lite, client)
-	w.lite.Replica.MonitorEnabled = false
+	w.lite = newLite(filepath.Join(w.dir, "weft.db"), client)
 	if err := w.lite.Open(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +68,16 @@ func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 		_ = w.lite.Close(context.Background())
 	})
 	return w
+}
+
+// newLite is a Litestream that does what it is told to, and nothing by itself.
+func newLite(path string, client litestream.ReplicaClient) *litestream.DB {
+	lite := litestream.NewDB(path)
+	lite.SetLogger(slog.New(slog.DiscardHandler))
+	lite.MonitorInterval = 0
+	lite.Replica = litestream.NewReplicaWithClient(lite, client)
+	lite.Replica.MonitorEnabled = false
+	return lite
 }
 
 func off(t *testing.T) db.Rule {

@@ -2,12 +2,14 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // answer is what the API says to a question that a page asks in the name of its visitor.
@@ -56,6 +58,17 @@ func (a *answer) also(v any, path string, pairs ...string) error {
 		return b.problem()
 	}
 	return b.decode(v)
+}
+
+// alsoWithin is also, for so long at most; then the API refuses.
+func (a *answer) alsoWithin(d time.Duration, v any, path string, pairs ...string) error {
+	// It is cancelled, as by a visitor who leaves: a deadline would count as a failure of the API's.
+	ctx, cancel := context.WithCancel(a.request.Context())
+	defer cancel()
+	defer time.AfterFunc(d, cancel).Stop()
+	b := *a
+	b.request = a.request.WithContext(ctx)
+	return b.also(v, path, pairs...)
 }
 
 func (a *answer) decode(v any) error {

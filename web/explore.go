@@ -14,7 +14,10 @@ import (
 
 const (
 	// Of the longest lists, the newest links are shown at once, so many of each: what fits on a screen.
-	previewLists, previewLinks = 4, 6
+	previewLists, previewLinks = 4, "6"
+	// To count the links to all of an account takes as long as it has records that are linked to: microseconds each, and some
+	// have a million. The page goes without them rather than wait.
+	accountWait = 250 * time.Millisecond
 	// How many sources the chart tells apart: more colours than these nobody can. getTimeline takes ten.
 	chartSources = 6
 )
@@ -63,6 +66,7 @@ type linker struct {
 	WhatHref string
 	Verb     string
 	Thread   string
+	Says     string // the record's text, where it has one and that is kept
 }
 
 // explorePage shows all that links to a target.
@@ -82,6 +86,7 @@ type forward struct{ Path, Target, Kind, Href string }
 
 // accountPart sums up the links to anything of an account.
 type accountPart struct {
+	Counted bool // else there was no time for it, and the rest is empty
 	Total   int64
 	Sources []source
 	Href    string
@@ -197,7 +202,7 @@ func tell(sources []source) {
 func (s *Server) previews(a *answer, p *explorePage) error {
 	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
 		var page linksAnswer
-		if err := a.also(&page, listPath, "subject", p.Target.Text, "source", src.Text, "limit", "6"); err != nil {
+		if err := a.also(&page, listPath, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks, "hydrate", "true"); err != nil {
 			if busy(err) {
 				return nil
 			}
@@ -249,13 +254,14 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 			Links  int64
 		}
 	}
-	if err := a.also(&answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text); err != nil {
+	part := &accountPart{Href: accountPath + "?" + form("did", t.Text)}
+	if err := a.alsoWithin(accountWait, &answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text); err != nil {
 		if busy(err) {
-			return nil, nil
+			return part, nil
 		}
 		return nil, err
 	}
-	part := &accountPart{Total: answer.Total, Href: accountPath + "?" + form("did", t.Text)}
+	part.Counted, part.Total = true, answer.Total
 	for _, src := range answer.Sources {
 		collection, path, _ := strings.Cut(src.Source, ":")
 		one := sourceOf(t.Text, collection, path, src.Links, src.Links)

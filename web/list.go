@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/url"
 	"strings"
 	"time"
@@ -40,7 +41,26 @@ type linkRecord struct {
 	Time       string `json:"time"`
 	Source     string `json:"source"`
 	Subject    string `json:"subject"`
+	// Value is the record, where it was asked for and is kept. What stands at text is the one thing that most that people
+	// write have in common.
+	Value json.RawMessage `json:"value"`
 }
+
+// says is the text of a record, empty where it has none.
+func (r linkRecord) says() string {
+	var record struct{ Text any }
+	if len(r.Value) == 0 || json.Unmarshal(r.Value, &record) != nil {
+		return ""
+	}
+	text, _ := record.Text.(string)
+	if runes := []rune(text); len(runes) > maxSays {
+		text = string(runes[:maxSays]) + "…"
+	}
+	return text
+}
+
+// maxSays is how much of a text is shown, in characters: as much as a post has.
+const maxSays = 300
 
 type otherCount struct {
 	Subject  string `json:"subject"`
@@ -86,6 +106,8 @@ type filterForm struct {
 	HasDIDs bool
 	HasTime bool
 	HasTurn bool
+	HasText bool // records may be shown with their text
+	Text    bool
 	Limit   string
 	On      bool // something is filtered
 	Reset   string
@@ -163,6 +185,7 @@ func (s *Server) linkersOf(records []linkRecord) []linker {
 		if r.Subject != "" {
 			l.What, l.WhatHref = r.Subject, explore(r.Subject)
 		}
+		l.Says = r.says()
 		linkers[i] = l
 	}
 	return linkers
@@ -218,6 +241,7 @@ func filtersOf(a *answer) filterForm {
 	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")), Oldest: q.Get("reverse") == "true", Limit: q.Get("limit")}
 	own := strings.HasPrefix(a.path, "/xrpc/dev.weft.")
 	f.HasTime = own
+	f.HasText, f.Text = a.path == listPath || a.path == accountPath, q.Get("hydrate") == "true"
 	f.HasDIDs = a.path == listPath || a.path == "/links" || strings.HasSuffix(a.path, ".getBacklinks")
 	f.HasTurn = strings.HasSuffix(a.path, ".getBacklinks")
 	if a.path == accountPath {
@@ -236,7 +260,7 @@ func filtersOf(a *answer) filterForm {
 			}
 		}
 	}
-	f.On = f.HasDIDs && f.DIDs != "" || f.Since != "" || f.Until != "" || f.Oldest
+	f.On = f.HasDIDs && f.DIDs != "" || f.Since != "" || f.Until != "" || f.Oldest || f.Text
 	f.Reset = a.path + "?" + form(reset...)
 	return f
 }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"encoding/binary"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ var evil = []string{
 // index is a store of likes of a post, by as many accounts as are asked for, and of a record that links in every evil way.
 func index(t testing.TB, likes int) *db.Store {
 	t.Helper()
-	s, err := db.Open(db.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	s, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,12 @@ func index(t testing.TB, likes int) *db.Store {
 		if rkey == "" {
 			rkey = string(link.AppendTID(nil, uint64(us)<<10))
 		}
-		events = append(events, db.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+		var body []byte
+		if did == bob {
+			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // long enough for a length of two bytes
+			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...) // {"text":…} as CBOR
+		}
+		events = append(events, db.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
 			Rev: string(link.AppendTID(nil, uint64(us)<<10)), Links: links})
 		if len(events) == 5000 {
 			apply()
@@ -181,7 +187,8 @@ func pages() []string {
 		"/xrpc/dev.weft.links.getBacklinks?" + both + "&limit=2", "/xrpc/dev.weft.links.getBacklinkDids?" + both + "&limit=2",
 		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.evil:"+evil[0]),
 		"/xrpc/dev.weft.links.getCounts?" + both, "/xrpc/dev.weft.links.getTimeline?" + both,
-		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice), "/xrpc/dev.weft.links.getAccountCounts?" + form("did", alice),
+		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice), "/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice, "hydrate", "true"),
+		"/xrpc/dev.weft.links.getAccountCounts?" + form("did", alice),
 		"/xrpc/dev.weft.links.getRecordLinks?" + form("did", bob, "collection", "com.example.evil", "rkey", "a:b_c~d.e-f"),
 	}
 }
@@ -392,6 +399,38 @@ func TestForm(t *testing.T) {
 	h := serve(t, index(t, 3), web.Config{})
 	w := browse(h, "/xrpc/dev.weft.links.getBacklinks?"+form("subject", post, "source", like, "did", "", "since", "2024-10-01", "until", "", "reverse", ""))
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "getBacklinks?since=2024-10-01T00:00:00Z&amp;source=app.bsky.feed.like:subject.uri&amp;") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestRecordText shows what records say, as text.
+func TestRecordText(t *testing.T) {
+	t.Parallel()
+	h := serve(t, index(t, 1), web.Config{})
+	for _, target := range []string{
+		"/links/all?" + form("target", post),
+		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "app.bsky.feed.post:embed.record.uri", "hydrate", "true"),
+	} {
+		if page := browse(h, target).Body.String(); !strings.Contains(page, `<q class="says" dir="auto">&lt;script&gt;alert(1)&lt;/script&gt;`) {
+			t.Errorf("%s doesn't have the text of a record", target)
+		}
+	}
+}
+
+// TestAccount: an account whose links take long to count has a page all the same.
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	s := index(t, 1)
+	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "getAccountCounts") {
+			<-r.Context().Done()
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		api.New(api.Config{Store: s, Logger: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
+	})
+	w := browse(web.New(web.Config{API: slow, Store: s, Logger: slog.New(slog.DiscardHandler)}), "/links/all?target="+alice)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "too many to be counted while you wait") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -165,7 +165,7 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 
 // printTry prints what to ask of the demo.
 func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
-	fmt.Fprintf(w, "\nweft is up. In another terminal, try:\n\n")
+	fmt.Fprintf(w, "\nweft is up. Look at it in a browser: %s/\nOr ask it, in another terminal:\n\n", base)
 	show := func(what, path string, query ...string) {
 		q := make([]string, 0, len(query)/2)
 		for kv := range slices.Chunk(query, 2) {

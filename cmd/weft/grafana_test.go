@@ -27,7 +27,7 @@ func TestDashboard(t *testing.T) {
 	defer store.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newStoreMetrics(store), newCheckpointMetrics(store))
+		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	registry.MustRegister(newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})

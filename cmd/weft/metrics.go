@@ -11,11 +11,11 @@ import (
 
 // storeMetrics reads the store's figures when they are asked for.
 type storeMetrics struct {
-	store *db.Store
+	store *db.Index
 	descs map[string]*prometheus.Desc
 }
 
-func newStoreMetrics(store *db.Store) *storeMetrics {
+func newStoreMetrics(store *db.Index) *storeMetrics {
 	m := &storeMetrics{store: store, descs: map[string]*prometheus.Desc{}}
 	for name, help := range map[string]string{
 		"weft_actors":             "Accounts ever seen, linking or linked.",

@@ -21,7 +21,7 @@ func TestCheckpointMetrics(t *testing.T) {
 	}
 	defer store.Close()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(newStoreMetrics(store), newCheckpointMetrics(store))
+	registry.MustRegister(newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	scrape := func() string {
 		w := httptest.NewRecorder()
 		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

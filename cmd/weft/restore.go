@@ -24,7 +24,8 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			"it is kept aside, in before-restore-TIME.\n\n" +
 			"  weft restore --config litestream.yml --plan                     what it would take\n" +
 			"  weft restore --config litestream.yml                            the newest\n" +
-			"  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  as of a moment\n\n" +
+			"  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  as of a moment\n" +
+			"  weft restore --segments                                         only segments that are missing\n\n" +
 			"weft replica list says which moments there are. To be interrupted does no harm: the same command goes on, and\n" +
 			"segments that are there whole aren't fetched again. An index as of the past must be replicated to another path: the\n" +
 			"replica has gone on from where it is.\n\n" +
@@ -41,6 +42,10 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.BoolFlag{
 				Name: "plan", Sources: variable("PLAN"),
 				Usage: "only say what would be read, and how much disk and memory it needs",
+			},
+			&cli.BoolFlag{
+				Name: "segments", Sources: variable("SEGMENTS"),
+				Usage: "leave weft.db as it is, and bring back only the segments that it names and that are missing; with --force damaged ones too",
 			},
 			&cli.BoolFlag{
 				Name: "force", Sources: variable("FORCE"),
@@ -66,13 +71,25 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			began := time.Now()
 			bar := newTransfer(stderr)
-			r, err := replica.Restore(ctx, cfg, dir, replica.RestoreOptions{Target: target, Force: cmd.Bool("force"), Progress: bar.tick})
+			o := replica.RestoreOptions{Target: target, Force: cmd.Bool("force"), Progress: bar.tick}
+			restore := replica.Restore
+			if cmd.Bool("segments") {
+				if target != (replica.Target{}) {
+					return &usageError{"restore", errors.New("--segments brings back what the weft.db here names: leave the moment out")}
+				}
+				restore = replica.RestoreSegments
+			}
+			r, err := restore(ctx, cfg, dir, o)
 			bar.end()
 			switch {
 			case ctx.Err() != nil:
-				return fmt.Errorf("interrupted; %s has no index yet, and the same command goes on", dir)
+				return errors.New("interrupted; nothing is in place but whole segments, and the same command goes on")
 			case err != nil:
 				return fmt.Errorf("%s: %w", cfg.Where(), err)
+			}
+			if cmd.Bool("segments") {
+				printSegmentsRestored(stdout, dir, r)
+				return nil
 			}
 			printRestored(stdout, dir, r, time.Since(began))
 			return nil
@@ -134,6 +151,13 @@ func printRestored(w io.Writer, dir string, r *replica.Restored, took time.Durat
 	}
 	if r.Aside != "" {
 		fmt.Fprintf(w, "  what was there is in %s: remove it when this one is what you want\n", r.Aside)
+	}
+}
+
+func printSegmentsRestored(w io.Writer, dir string, r *replica.Restored) {
+	fmt.Fprintf(w, "%s has its %s of %s; %d were there\n", dir, count(int64(r.Segments), "segment"), size(r.SegmentBytes), r.SegmentsHad)
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "  note: %s\n", note)
 	}
 }
 

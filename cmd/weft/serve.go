@@ -68,10 +68,13 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
 				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
 			},
-		}, slices.Concat(replicateFlags(), sliceFlags(), commonFlags())...),
+		}, slices.Concat(replicateFlags(), followFlags(), sliceFlags(), commonFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
+			}
+			if cmd.String("follow") != "" {
+				return serveFollow(ctx, cmd, stdout, stderr)
 			}
 			from, err := ingest.ParseFrom(cmd.String("from"))
 			if err != nil {

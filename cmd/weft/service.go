@@ -109,7 +109,7 @@ func (s *service) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	registry.MustRegister(newStoreMetrics(s.store), newCheckpointMetrics(s.store))
+	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store))
 	if err := s.applySlice(ctx); err != nil {
 		return err
 	}
@@ -207,23 +207,29 @@ func (s *service) run(ctx context.Context) (err error) {
 				errs = append(errs, err)
 			}
 		}
-		s.logger.Info("closing connections")
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		// Each subscriber gets what is committed, and a goodbye.
-		endStreams()
-		select {
-		case <-streamed:
-		case <-drain.Done():
-		}
-		for _, server := range servers {
-			if err := server.Shutdown(drain); err != nil {
-				errs = append(errs, server.Close())
-			}
-		}
-		return errors.Join(errs...)
+		return errors.Join(append(errs, s.closeConnections(ctx, endStreams, streamed, servers))...)
 	})
 	return g.Wait()
+}
+
+// closeConnections ends the streams and the servers.
+func (s *service) closeConnections(ctx context.Context, endStreams func(), streamed <-chan struct{}, servers []*http.Server) error {
+	s.logger.Info("closing connections")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	// Each subscriber gets what is committed, and a goodbye.
+	endStreams()
+	select {
+	case <-streamed:
+	case <-drain.Done():
+	}
+	var errs []error
+	for _, server := range servers {
+		if err := server.Shutdown(drain); err != nil {
+			errs = append(errs, server.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // serve starts the servers.
@@ -298,11 +304,13 @@ func (s *service) activity() api.Activity {
 	return api.Activity{Events: s.ingest.Received(), Lag: s.ingest.Lag()}
 }
 
+var errStopping = errors.New("shutting down")
+
 // ready is nil while the answers are up to date, and otherwise says why they are not.
 func (s *service) ready() error {
 	switch {
 	case s.stopping.Load():
-		return errors.New("shutting down")
+		return errStopping
 	case s.store.Failed() != nil:
 		return s.store.Failed()
 	}

@@ -85,6 +85,26 @@ export interface Count extends Pair {
   dids: number
 }
 
+export interface TimelineOptions {
+  /** Only links of this time or later: a Date or RFC 3339. */
+  since?: Date | string
+  /** Only links of before this time. */
+  until?: Date | string
+  /** How many spans there are at most: 1 to 200, by default 60. */
+  spans?: number
+  signal?: AbortSignal
+}
+
+/** The links to a subject by time, in spans of one length. */
+export interface Timeline {
+  /** When the first span begins, RFC 3339; null without links. */
+  from: string | null
+  /** How long each span is. */
+  seconds: number
+  /** `total` is `older`, what came before the first span, and `counts` together; the oldest span is the first. */
+  sources: { source: string; total: number; older: number; counts: number[] }[]
+}
+
 /** Which events are wanted: all, where nothing is given. */
 export interface StreamOptions {
   subjects?: string[]
@@ -210,6 +230,18 @@ export class Client {
   /** Counts the links to an account by source. */
   async accountCounts(did: string, signal?: AbortSignal): Promise<{ total: number; sources: { source: string; links: number }[] }> {
     return this.#get('dev.weft.links.getAccountCounts', { did }, signal)
+  }
+
+  /** Lists what a record links to: the way forward. */
+  async recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<Pair[]> {
+    const a = await this.#get<{ links: Pair[] }>('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal)
+    return a.links
+  }
+
+  /** Counts the links to a subject by time: what a chart is drawn from. */
+  async timeline(subject: string, sources: string[], options: TimelineOptions = {}): Promise<Timeline> {
+    const { signal, ...rest } = options
+    return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal)
   }
 
   /**

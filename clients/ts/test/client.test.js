@@ -47,6 +47,13 @@ test('questions', async () => {
     last = l.time
     if (++n === 10) break
   }
+  const newest = walked[0]
+  const forward = await client.recordLinks(newest.did, newest.collection, newest.rkey)
+  assert.ok(forward.some((l) => l.subject === did && l.source === follows), JSON.stringify(forward))
+  const { from, seconds, sources } = await client.timeline(did, [follows], { spans: 12, until })
+  assert.ok(from !== null && seconds > 0 && sources[0].counts.length <= 12)
+  assert.equal(sources[0].total, sources[0].older + sources[0].counts.reduce((a, b) => a + b, 0))
+
   const counts = await client.accountCounts(did)
   assert.ok(counts.sources.some((s) => s.source === follows && s.links >= 1) && counts.total >= 1)
   assert.ok(n >= 1)

@@ -1,0 +1,208 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Copy is a copy of another machine's weft.db that is kept current page by page, for a Follower to read.
+//
+// Pages go in through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each change: so
+// a reader sees one change or the next, whole, however long it has been connected, a change that breaks off leaves no
+// trace, and nobody waits. Written into the file beside SQLite, as restore -f of Litestream 0.5 does, they would be torn
+// where a download breaks off, and mixed with older pages that a connection holds where a change leaves page 1 as it is.
+type Copy struct {
+	dir  string
+	lock *os.File
+	db   *sql.DB
+}
+
+// Change is a transaction of the other machine's database.
+type Change struct {
+	Position uint64 // of the database after it, above 0
+	PageSize int    // bytes
+	Pages    uint32 // that the database has after it
+}
+
+// copyJournalBytes is what is left of the WAL after a large change, in bytes: the first one is the whole database.
+const copyJournalBytes = 64 << 20
+
+// OpenCopy opens a directory for a copy, or makes one, and takes it for this process. It refuses one that has an index of
+// its own.
+func OpenCopy(dir string) (*Copy, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o755); err != nil {
+		return nil, fmt.Errorf("db: make data directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Copy{dir: dir, lock: lock}
+	if err := c.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("db: open the copy in %s: %w", dir, err), c.Close())
+	}
+	return c, nil
+}
+
+func (c *Copy) open() error {
+	uri, err := fileURI(filepath.Join(c.dir, "weft.db"))
+	if err != nil {
+		return err
+	}
+	// NORMAL: what a power cut takes back is fetched again, and the position with it.
+	if c.db, err = sql.Open("sqlite", fmt.Sprintf("%s?_txlock=immediate&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(60000)"+
+		"&_pragma=journal_size_limit(%d)", uri, copyJournalBytes)); err != nil {
+		return err
+	}
+	c.db.SetMaxOpenConns(1)
+	at, err := c.Position()
+	if err != nil {
+		return err
+	}
+	var tables int
+	if err := c.db.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		return err
+	}
+	if at == 0 && tables > 0 {
+		return errors.New("it has an index of its own: give the follower an empty directory (--data)")
+	}
+	return nil
+}
+
+// Position is that of the last change; 0: nothing is there yet. It lies in two numbers of the database's header that
+// weft doesn't use, so that it is never another than that of the pages.
+func (c *Copy) Position() (uint64, error) { return copyPosition(c.db) }
+
+func copyPosition(db *sql.DB) (uint64, error) {
+	var low, high int32
+	if err := db.QueryRow("SELECT * FROM pragma_user_version, pragma_application_id").Scan(&low, &high); err != nil {
+		return 0, fmt.Errorf("read the position: %w", err)
+	}
+	return uint64(uint32(high))<<32 | uint64(uint32(low)), nil
+}
+
+// CopyTx is a change that is being made.
+type CopyTx struct {
+	change Change
+	tx     *sql.Tx
+	insert *sql.Stmt
+	had    uint32 // pages before
+	first  []byte // page 1: it goes in last, for with it the schema changes, and SQLite looks for the tables that it names
+}
+
+// Begin begins a change. There is one at a time, and each has to end with Commit or Rollback.
+func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
+	fail := func(err error) (*CopyTx, error) {
+		return nil, fmt.Errorf("db: change %d of the copy in %s: %w", change.Position, c.dir, err)
+	}
+	size, pages, err := c.prepare(change.PageSize)
+	if err != nil {
+		return fail(err)
+	}
+	if size != change.PageSize {
+		return fail(fmt.Errorf("its pages have %d bytes, and those of the copy %d: start the follower with an empty directory", change.PageSize, size))
+	}
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fail(err)
+	}
+	insert, err := tx.Prepare("INSERT INTO sqlite_dbpage (pgno, data) VALUES (?, ?)")
+	if err != nil {
+		_ = tx.Rollback()
+		return fail(err)
+	}
+	return &CopyTx{change: change, tx: tx, insert: insert, had: pages}, nil
+}
+
+// Put puts a page, from number 1; it doesn't keep data.
+func (t *CopyTx) Put(number uint32, data []byte) error {
+	if number == 1 {
+		t.first = append(t.first[:0], data...)
+		return nil
+	}
+	if _, err := t.insert.Exec(int64(number), data); err != nil {
+		return fmt.Errorf("db: put page %d: %w", number, err)
+	}
+	return nil
+}
+
+// Commit shows the change to readers.
+func (t *CopyTx) Commit() error {
+	if err := t.commit(); err != nil {
+		t.Rollback()
+		return fmt.Errorf("db: commit change %d of a copy: %w", t.change.Position, err)
+	}
+	return nil
+}
+
+func (t *CopyTx) commit() error {
+	if t.change.Pages < t.had {
+		if _, err := t.insert.Exec(int64(t.change.Pages)+1, nil); err != nil {
+			return fmt.Errorf("cut off behind page %d: %w", t.change.Pages, err)
+		}
+	}
+	if t.first != nil {
+		if _, err := t.insert.Exec(1, t.first); err != nil {
+			return fmt.Errorf("page 1: %w", err)
+		}
+	}
+	for pragma, value := range map[string]int32{"user_version": int32(t.change.Position), "application_id": int32(t.change.Position >> 32)} {
+		if _, err := t.tx.Exec(fmt.Sprintf("PRAGMA %s = %d", pragma, value)); err != nil {
+			return err
+		}
+	}
+	if err := t.insert.Close(); err != nil {
+		return err
+	}
+	return t.tx.Commit()
+}
+
+// Rollback ends a change, of which nothing is left.
+func (t *CopyTx) Rollback() {
+	_ = t.insert.Close()
+	_ = t.tx.Rollback() // it fails when the transaction has ended already, or the connection has, and it with that
+}
+
+// prepare gives the size of a page and their number. A new file gets the size that is asked for.
+func (c *Copy) prepare(pageSize int) (size int, pages uint32, err error) {
+	if err := c.db.QueryRow("SELECT * FROM pragma_page_size, pragma_page_count").Scan(&size, &pages); err != nil {
+		return 0, 0, err
+	}
+	var tables int
+	if err := c.db.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil || tables > 0 {
+		return size, pages, err
+	}
+	for _, pragma := range []string{"journal_mode = DELETE", fmt.Sprintf("page_size = %d", pageSize)} {
+		if _, err := c.db.Exec("PRAGMA " + pragma); err != nil {
+			return 0, 0, err
+		}
+	}
+	if pages > 0 && size != pageSize { // a page of a first change that broke off
+		if _, err := c.db.Exec("VACUUM"); err != nil {
+			return 0, 0, err
+		}
+	}
+	var mode string
+	if err := c.db.QueryRow("PRAGMA journal_mode = WAL").Scan(&mode); err != nil || mode != "wal" {
+		return 0, 0, fmt.Errorf("no WAL, but %q: %w", mode, err)
+	}
+	err = c.db.QueryRow("SELECT * FROM pragma_page_size, pragma_page_count").Scan(&size, &pages)
+	return size, pages, err
+}
+
+// Close gives the directory back.
+func (c *Copy) Close() error {
+	var errs []error
+	if c.db != nil {
+		errs = append(errs, c.db.Close())
+	}
+	errs = append(errs, unlockDir(c.lock))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("db: close the copy: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,384 @@
+package db_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/model"
+)
+
+// source gives the changes of a database, as a replica does: pages as they were at some commit, and later those that
+// have changed since.
+type source struct {
+	t        *testing.T
+	db       *sql.DB
+	images   map[uint32][]byte
+	position uint64
+}
+
+func newSource(t *testing.T, dir string) *source {
+	t.Helper()
+	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = base.Close() })
+	return &source{t: t, db: base, images: map[uint32][]byte{}}
+}
+
+// change is what was committed since the last one. fail is after how many pages it breaks off; 0: never.
+func (s *source) change(fail int) change {
+	s.t.Helper()
+	rows, err := s.db.Query("SELECT pgno, data FROM sqlite_dbpage")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+	c := change{fail: fail, Change: db.Change{Position: s.position + 1}}
+	for rows.Next() {
+		var p image
+		if err := rows.Scan(&p.number, &p.data); err != nil {
+			s.t.Fatal(err)
+		}
+		c.PageSize, c.Pages = len(p.data), p.number
+		if bytes.Equal(s.images[p.number], p.data) {
+			continue
+		}
+		if c.pages = append(c.pages, p); fail == 0 {
+			s.images[p.number] = p.data
+		}
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	if fail == 0 {
+		s.position++
+	}
+	return c
+}
+
+// change is pages, of which the last ones may not arrive.
+type change struct {
+	db.Change
+	pages []image
+	fail  int // after so many
+}
+
+type image struct {
+	number uint32
+	data   []byte
+}
+
+func (c change) to(ctx context.Context, to *db.Copy) error {
+	tx, err := to.Begin(ctx, c.Change)
+	if err != nil {
+		return err
+	}
+	for i, p := range c.pages {
+		if c.fail == i+1 {
+			break
+		}
+		if err := tx.Put(p.number, p.data); err != nil {
+			return err
+		}
+	}
+	if c.fail > 0 {
+		tx.Rollback()
+		return errBroken
+	}
+	return tx.Commit()
+}
+
+var errBroken = errors.New("the line is broken")
+
+func openCopy(t *testing.T, dir string) *db.Copy {
+	t.Helper()
+	c, err := db.OpenCopy(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// fetch copies segment files as a replica gives them.
+func fetch(t *testing.T, from, to string, missing []db.ManifestFile) {
+	t.Helper()
+	for _, m := range missing {
+		text, err := os.ReadFile(filepath.Join(from, "segments", m.File))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, "segments", m.File), text, 0o644)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // it was merged meanwhile
+			t.Fatal(err)
+		}
+	}
+}
+
+// catchUp shows all that the copy has, with the files that are needed for it.
+func catchUp(t *testing.T, from, to string, f *db.Follower) {
+	t.Helper()
+	for range 1000 {
+		_, missing, err := f.Refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(missing) == 0 {
+			return
+		}
+		fetch(t, from, to, missing)
+	}
+	t.Fatal("files are missing for ever")
+}
+
+// TestCopyEqualsModel feeds a copy with the changes of a store that seals, merges and prunes, and holds a follower of it,
+// which has the same connections all the time, against the model after each. Changes break off, the follower and the
+// copy are opened again in between, and all that the follower has in its directory at the end is what it needs.
+func TestCopyEqualsModel(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(3) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			h, r := newHistory(seed+200), rand.New(rand.NewPCG(seed, 5))
+			var clock atomic.Int64
+			clock.Store(1_770_000_000)
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 6 << 10, CacheBytes: 1 << 16, ReplayWindow: 5 * time.Minute, Bodies: db.Bodies(seed % 3),
+				Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			var m model.Model
+			s, dir := openWith(t, cfg), t.TempDir()
+			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
+			if err := src.change(0).to(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			of := db.FollowerConfig{Dir: dir, Owned: true}
+			f := follow(t, of)
+			for step := range 40 {
+				for range h.r.IntN(60) {
+					events := h.next()
+					for _, e := range events {
+						m.Apply(e)
+					}
+					if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				clock.Add(int64(h.r.IntN(120)))
+				untilNoJobs(t, s)
+				if r.IntN(3) == 0 {
+					seq := f.Seq()
+					if err := src.change(1+r.IntN(4)).to(t.Context(), c); !errors.Is(err, errBroken) {
+						t.Fatalf("a change that breaks off: %v", err)
+					}
+					catchUp(t, cfg.Dir, dir, f)
+					if at, err := c.Position(); err != nil || at != src.position || f.Seq() != seq {
+						t.Fatalf("a change that broke off has left the position %d (%v) and log row %d", at, err, f.Seq())
+					}
+				}
+				change := src.change(0)
+				if r.IntN(5) == 0 { // it may be that of any machine and day
+					change.Position += uint64(r.IntN(1000)) << 32
+					src.position = change.Position
+				}
+				if err := change.to(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				if at, err := c.Position(); err != nil || at != change.Position {
+					t.Fatalf("at %d (%v), and was put at %d", at, err, change.Position)
+				}
+				catchUp(t, cfg.Dir, dir, f)
+				if err := m.Compare(t.Context(), f, model.Depth{Page: 3}); err != nil {
+					t.Fatalf("step %d: %v", step, err)
+				}
+				if r.IntN(6) == 0 {
+					if err := errors.Join(f.Close(), c.Close()); err != nil {
+						t.Fatal(err)
+					}
+					c = openCopy(t, dir)
+					f = follow(t, of)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := src.change(0).to(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			catchUp(t, cfg.Dir, dir, f)
+			st, err := f.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if files := segmentFiles(t, dir); len(files) != st.Segments {
+				t.Errorf("%d segments, and the files %v", st.Segments, files)
+			}
+			if err := errors.Join(f.Close(), c.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if report, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || report.Total > 0 {
+				t.Errorf("the copy, checked: %v, %+v", err, report)
+			}
+		})
+	}
+}
+
+// TestCopyIsNeverTorn: whoever reads while changes go in sees one of them or the next.
+func TestCopyIsNeverTorn(t *testing.T) {
+	t.Parallel()
+	dir, to := t.TempDir(), t.TempDir()
+	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?_pragma=journal_mode(WAL)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	// Each row has the number of the change, on many pages, of which most changes leave page 1 as it is.
+	if _, err := base.Exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, filler TEXT); INSERT INTO t
+		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200) SELECT i, 0, hex(zeroblob(500)) FROM c`); err != nil {
+		t.Fatal(err)
+	}
+	src, c := newSource(t, dir), openCopy(t, to)
+	defer c.Close()
+	if err := src.change(0).to(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := sql.Open("sqlite", "file:"+filepath.Join(to, "weft.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	reader.SetMaxOpenConns(1)
+	var ended atomic.Bool
+	torn := make(chan error, 1)
+	go func() {
+		for !ended.Load() {
+			var least, most, change int
+			if err := reader.QueryRow("SELECT min(n), max(n), user_version - 1 FROM t, pragma_user_version").Scan(&least, &most, &change); err != nil || least != most || most != change {
+				torn <- fmt.Errorf("rows of the changes %d to %d at %d: %w", least, most, change, err)
+				return
+			}
+		}
+		torn <- nil
+	}()
+	for range 100 {
+		if _, err := base.Exec("UPDATE t SET n = n + 1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.change(1+rand.IntN(50)).to(t.Context(), c); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+		if err := src.change(0).to(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended.Store(true)
+	if err := <-torn; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCopyGoesBack: when the primary was restored to an earlier time, the copy becomes that of the new history, and a
+// follower lays its index anew.
+func TestCopyGoesBack(t *testing.T) {
+	t.Parallel()
+	events, err := world{Sim: true, Seed: 5, Events: 3000}.events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second, to := t.TempDir(), t.TempDir(), t.TempDir()
+	s := openWith(t, db.Config{Dir: first})
+	if err := applyAll(s, events[:1000], 100, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(first, "weft.db"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(second, "weft.db"), text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs logBuffer
+	c := openCopy(t, to)
+	defer c.Close()
+	var f *db.Follower
+	show := func(dir string, position uint64, from, upTo int) {
+		t.Helper()
+		s := openWith(t, db.Config{Dir: dir})
+		if err := applyAll(s, events[from:upTo], 100, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		src := newSource(t, dir)
+		src.position = position
+		if err := src.change(0).to(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if f == nil {
+			f = follow(t, db.FollowerConfig{Dir: to, Owned: true, Logger: logTo(&logs)})
+		}
+		catchUp(t, dir, to, f)
+	}
+	show(first, 1, 1000, 2000)
+	show(second, 2, 1000, 1500) // behind where the follower was
+	if err := modelOf(events[:1500]).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+		t.Errorf("gone back: %v", err)
+	}
+	show(first, 3, 2000, 3000) // ahead of it, with another past
+	if err := modelOf(events).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+		t.Errorf("and forth: %v", err)
+	}
+	if !strings.Contains(logs.String(), "the log has gone back to row") {
+		t.Errorf("nothing was said: %s", logs.String())
+	}
+}
+
+// TestCopyRefuses: an index of one's own is not overwritten, and a copy is not written to by an ingest of its own.
+func TestCopyRefuses(t *testing.T) {
+	t.Parallel()
+	own, to := t.TempDir(), t.TempDir()
+	if err := open(t, own).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := db.OpenCopy(own); err == nil || !strings.Contains(err.Error(), "give the follower an empty directory") {
+		t.Errorf("an index is overwritten: %v, %v", c, err)
+	}
+	src, c := newSource(t, own), openCopy(t, to)
+	defer c.Close()
+	if _, err := db.OpenCopy(to); err == nil || !strings.Contains(err.Error(), "another weft has") {
+		t.Errorf("two followers in one directory: %v", err)
+	}
+	if err := src.change(3).to(t.Context(), c); !errors.Is(err, errBroken) { // the first change breaks off
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = openCopy(t, to)
+	if err := src.change(0).to(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	odd := src.change(0)
+	odd.PageSize = 8192
+	if err := odd.to(t.Context(), c); err == nil || !strings.Contains(err.Error(), "8192") {
+		t.Errorf("pages of another size: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Open(db.Config{Dir: to}); err == nil || !strings.Contains(err.Error(), "follower's copy") {
+		t.Errorf("a follower's copy is written to: %v", err)
+	}
+}

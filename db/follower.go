@@ -1,0 +1,404 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// FollowerConfig configures a follower. Only Dir has to be set.
+type FollowerConfig struct {
+	Dir        string           // where weft.db lies
+	Logger     *slog.Logger     // nil: none
+	Now        func() time.Time // nil: time.Now
+	CacheBytes int64            // bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 32 MiB
+	// HoldBytes bounds the runs in memory while segment files are missing: beyond it the follower waits for them. In bytes;
+	// 0: 192 MiB.
+	HoldBytes int
+	// Owned says that the directory is the follower's own: segment files that nobody needs any more are removed.
+	Owned bool
+}
+
+// defaultHoldBytes is twice what a writer leaves without a segment (one seal frozen, two above it), and as much again for
+// files that take minutes to come.
+const defaultHoldBytes = 8 * defaultSealBytes
+
+// Follower is an Index of a directory that somebody else writes: another process's Store, or a Copy. It takes no lock
+// and has no connection that writes. What it shows is the index at one commit of the writer, as of the last Refresh.
+type Follower struct {
+	Index
+	hold    int
+	owned   bool
+	loaded  bool    // the maps hold what the version came to
+	at      logMark // the newest log row in the version
+	schema  int64   // of the database, as this program knows it
+	retired []*file // no longer in the manifest, and perhaps read by queries still
+	waiting []manifestRow
+}
+
+// logMark tells a log row from another one with its number, in another history.
+type logMark struct {
+	TimeUS int64 `db:"time_us"`
+	Op     Op
+	Actor  uint64
+	Rev    int64
+}
+
+// ErrOtherIndex is what Refresh answers when the database has become that of another index.
+var ErrOtherIndex = errors.New("the database is that of another index now")
+
+// OpenFollower opens a directory in order to follow it. It shows nothing before the first Refresh that says so.
+func OpenFollower(cfg FollowerConfig) (*Follower, error) {
+	f := &Follower{hold: cfg.HoldBytes, owned: cfg.Owned}
+	if f.hold <= 0 {
+		f.hold = defaultHoldBytes
+	}
+	f.defaults(Config{Dir: cfg.Dir, Logger: cfg.Logger, Now: cfg.Now, CacheBytes: cfg.CacheBytes})
+	f.version.Store(f.base(nil))
+	path := filepath.Join(cfg.Dir, "weft.db")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("db: follow %s: %w", cfg.Dir, ErrNoIndex)
+	}
+	uri, err := fileURI(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.connect(uri, ""); err != nil {
+		return nil, fmt.Errorf("db: follow %s: %w", path, err)
+	}
+	if err := f.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("db: follow %s: %w", path, err), f.reader.Close())
+	}
+	return f, nil
+}
+
+func (f *Follower) open() error {
+	if err := checkSchema(f.reader); err != nil {
+		return err
+	}
+	if err := f.reader.Get(&f.schema, "SELECT max(version_id) FROM goose_db_version"); err != nil {
+		return err
+	}
+	return f.reader.Get(&f.instance, "SELECT value FROM meta WHERE key = 'instance'")
+}
+
+// Close closes the files. It must not be called during a query.
+func (f *Follower) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.releaseFiles(f.version.Load().files)
+	if err := f.reader.Close(); err != nil {
+		return fmt.Errorf("db: close: %w", err)
+	}
+	return nil
+}
+
+// Refresh shows what was committed since the last one, at once. It returns the segment files that the manifest names and
+// that are not there: until they are, it goes on with the files that it has, and shows new log rows all the same as long
+// as memory holds them; nothing is shown before the first time that none is missing. current says that all is shown that
+// is committed. After an error it shows what it did before, and the next Refresh begins anew.
+func (f *Follower) Refresh(ctx context.Context) (current bool, missing []ManifestFile, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.loaded
+	f.loaded, f.waiting = false, nil
+	var next *version
+	if err := f.atOnce(ctx, func(q queryer) (err error) {
+		if next, err = f.refresh(ctx, q, was); err != nil || next == nil {
+			return err
+		}
+		if err = f.complete(ctx, q, next); err != nil && next.files != f.version.Load().files {
+			f.releaseFiles(next.files)
+		}
+		return err
+	}); err != nil {
+		return false, nil, fmt.Errorf("db: refresh: %w", err)
+	}
+	for _, row := range f.waiting {
+		missing = append(missing, ManifestFile{File: row.File, Bytes: row.Bytes, Checksum: row.Checksum, FromSeq: row.FromSeq, ToSeq: row.ToSeq,
+			Links: row.Links, CreatedUS: row.CreatedUS})
+	}
+	if next == nil { // not yet
+		return false, missing, nil
+	}
+	current = len(missing) == 0 || f.version.Load().growing() < f.hold
+	f.loaded = true
+	f.publish(next)
+	return current, missing, nil
+}
+
+// complete finds out what the bodies are worth that are there, and notes the version's log row.
+func (f *Follower) complete(ctx context.Context, q queryer, next *version) error {
+	mode, since, err := bodiesKept(ctx, q)
+	if err != nil {
+		return err
+	}
+	if next.bodiesSince = since; mode == BodiesOff { // nobody keeps them up to date
+		next.bodiesSince = next.seq
+	}
+	if f.at, err = logMarkOf(ctx, q, next.seq); errors.Is(err, sql.ErrNoRows) {
+		return nil // pruned
+	}
+	return err
+}
+
+// publish makes a version the one that queries see, and puts away what it no longer needs.
+func (f *Follower) publish(next *version) {
+	old := f.version.Load()
+	if next.files == old.files {
+		f.version.Store(next)
+	} else {
+		if f.owned {
+			f.retire(old, next)
+		}
+		f.show(next)
+	}
+	if next.seq != old.seq {
+		f.commits.fire()
+	}
+}
+
+// retire has the files removed that the next version no longer has, as soon as no query reads them.
+func (f *Follower) retire(old, next *version) {
+	kept := map[*file]bool{}
+	for _, file := range next.files.files {
+		kept[file] = true
+	}
+	f.Index.files.Lock()
+	defer f.Index.files.Unlock()
+	held := f.retired[:0]
+	for _, file := range f.retired {
+		if file.refs > 0 {
+			held = append(held, file)
+		}
+	}
+	f.retired = held
+	for _, file := range old.files.files {
+		if !kept[file] {
+			file.gone = true
+			f.retired = append(f.retired, file)
+		}
+	}
+}
+
+func logMarkOf(ctx context.Context, q queryer, seq uint64) (m logMark, err error) {
+	err = q.GetContext(ctx, &m, "SELECT time_us, op, actor, ifnull(rev, 0) AS rev FROM records WHERE seq = ?", int64(seq))
+	return m, err
+}
+
+// refresh makes the next version, or none when files are missing without which there is none. loaded says that the maps
+// hold what the present version came to.
+func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*version, error) {
+	if err := f.sameIndex(ctx, q); err != nil {
+		return nil, err
+	}
+	rows, err := manifest(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var covered uint64
+	if len(rows) > 0 {
+		covered = rows[len(rows)-1].ToSeq
+	}
+	v := f.version.Load()
+	if loaded {
+		lost, err := f.lost(ctx, q, v, covered)
+		if err != nil {
+			return nil, err
+		}
+		if loaded = lost == ""; !loaded {
+			f.cfg.Logger.Warn("laying the index anew", "because", lost, "log_seq", v.seq)
+		}
+	}
+	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
+	// that are open are as good.
+	if loaded && (covered < v.sealed || sameFiles(rows, v.files.files)) {
+		return f.goOn(ctx, q, v)
+	}
+	files, err := f.openManifest(rows, v)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case files == nil && !loaded:
+		return nil, nil
+	case files == nil && v.growing() >= f.hold:
+		same := *v
+		return &same, nil
+	case files == nil:
+		return f.goOn(ctx, q, v)
+	case loaded && covered == v.sealed:
+		return f.remade(ctx, q, v, files)
+	}
+	return f.relay(ctx, q, v, files, loaded)
+}
+
+// sameIndex refuses what is another index, or one of another schema.
+func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
+	var instance string
+	var schema int64
+	if err := q.QueryRowContext(ctx, "SELECT (SELECT value FROM meta WHERE key = 'instance'), (SELECT max(version_id) FROM goose_db_version)").Scan(
+		&instance, &schema); err != nil {
+		return err
+	}
+	if instance != f.instance {
+		return fmt.Errorf("%w, %s, and was %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
+	}
+	if schema != f.schema {
+		return fmt.Errorf("the schema has become version %d, and this weft knows %d: start the follower again with the weft that writes the index", schema, f.schema)
+	}
+	return nil
+}
+
+// lost says why the log doesn't go on from the version; empty: it does.
+func (f *Follower) lost(ctx context.Context, q queryer, v *version, covered uint64) (why string, err error) {
+	if v.seq == 0 {
+		return "", nil
+	}
+	oldest, newest, err := logRange(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	switch at, err := logMarkOf(ctx, q, v.seq); {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return "", err
+	case max(newest, covered) < v.seq:
+		return fmt.Sprintf("the log has gone back to row %d", max(newest, covered)), nil
+	case err == nil && at != f.at:
+		return fmt.Sprintf("log row %d is another one now", v.seq), nil
+	case err != nil && oldest != v.seq+1 && covered != v.seq:
+		return fmt.Sprintf("the log begins at row %d now", oldest), nil
+	}
+	return "", nil
+}
+
+// sameFiles says whether files are those of the manifest.
+func sameFiles(rows []manifestRow, files []*file) bool {
+	if len(rows) != len(files) {
+		return false
+	}
+	for i := range rows {
+		if rows[i].File != files[i].File {
+			return false
+		}
+	}
+	return true
+}
+
+// openManifest opens the files of the manifest, those that are open already excepted. When some are missing it opens none,
+// and notes which.
+func (f *Follower) openManifest(rows []manifestRow, v *version) (files []*file, err error) {
+	open := map[string]*file{}
+	for _, file := range v.files.files {
+		open[file.File] = file
+	}
+	for _, row := range rows {
+		if info, err := os.Stat(filepath.Join(f.cfg.Dir, "segments", row.File)); open[row.File] == nil && (err != nil || info.Size() != row.Bytes) {
+			f.waiting = append(f.waiting, row)
+		}
+	}
+	if len(f.waiting) > 0 {
+		return nil, nil
+	}
+	files = []*file{}
+	for _, row := range rows {
+		file := open[row.File]
+		if file == nil {
+			if file, err = f.openSegment(row); err != nil {
+				break
+			}
+		}
+		files = append(files, file)
+	}
+	if err == nil && f.owned {
+		err = f.tidy(rows)
+	}
+	if err == nil {
+		return files, nil
+	}
+	for _, file := range files {
+		if open[file.File] == nil {
+			_ = file.Close()
+		}
+	}
+	return nil, err
+}
+
+// tidy removes files of segments that are needed neither now nor by a query that is under way.
+func (f *Follower) tidy(rows []manifestRow) error {
+	if err := os.MkdirAll(filepath.Join(f.cfg.Dir, "segments"), 0o755); err != nil {
+		return fmt.Errorf("make the directory of segments: %w", err)
+	}
+	for _, file := range f.retired {
+		rows = append(rows[:len(rows):len(rows)], file.manifestRow)
+	}
+	return f.removeStrays(rows)
+}
+
+// goOn folds what is new in the log into a version.
+func (f *Follower) goOn(ctx context.Context, q queryer, v *version) (*version, error) {
+	next := *v
+	if err := f.loadMeta(ctx, q, &next); err != nil {
+		return nil, err
+	}
+	if err := f.loadNewNames(ctx, q, &next); err != nil {
+		return nil, err
+	}
+	return f.foldLog(ctx, q, &next, nil)
+}
+
+// remade folds what is new in the log, and puts merged segments in the place of those that they were made of.
+func (f *Follower) remade(ctx context.Context, q queryer, v *version, files []*file) (*version, error) {
+	below := len(v.files.files)
+	base := f.lay(v, files, func(int) int { return below })
+	next, err := f.goOn(ctx, q, base)
+	if err != nil {
+		f.releaseFiles(base.files)
+	}
+	return next, err
+}
+
+// relay makes the version of these files and of the log behind them, as a start would. loaded says that the maps hold
+// what v came to: then the statuses need not be read again.
+func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*file, loaded bool) (next *version, err error) {
+	base := f.base(files)
+	defer func() {
+		if err != nil {
+			f.releaseFiles(base.files)
+		}
+	}()
+	clear(f.resyncs)
+	clear(f.jobs)
+	clear(f.next)
+	begun := *base
+	if loaded && base.sealed <= v.seq {
+		for _, load := range []func() error{
+			func() error { return f.loadMeta(ctx, q, &begun) },
+			func() error { return f.loadNames(ctx, q, &begun) },
+			func() error { return f.takeBackStatus(ctx, q, base.sealed, v.seq) },
+		} {
+			if err := load(); err != nil {
+				return nil, err
+			}
+		}
+		next, err = f.replay(ctx, q, &begun, f.bounded)
+	} else {
+		clear(f.status)
+		next, err = f.rebuild(ctx, q, base, f.bounded)
+	}
+	return next, err
+}
+
+// bounded refuses to hold in memory what no segment has yet.
+func (f *Follower) bounded(v *version) (*version, error) {
+	if v.growing() >= f.hold {
+		return nil, fmt.Errorf("log rows %d and on are in no segment yet, and are too many for memory: waiting for the primary to seal them", v.sealed+1)
+	}
+	return v, nil
+}

@@ -1,0 +1,103 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"weft.dev/weft/db/segment"
+)
+
+// Index answers queries: what a Store, which writes, and a Follower, which reads what another process writes, have in
+// common. It has no connection that writes. Its queries are safe for concurrent use.
+type Index struct {
+	cfg    Config
+	reader *sqlx.DB
+
+	mu       sync.Mutex            // held by whoever makes versions
+	status   map[uint64]Status     // accounts that are not active
+	resyncs  map[uint64]*resync    // accounts whose repo is being replaced
+	opened   map[uint64]openResync // those that the log's replay opens again; nil after it
+	jobs     map[uint64]*job       // accounts whose status changes step by step
+	next     map[byte]uint64       // the newest id of each kind of name
+	bodies   bodies
+	version  atomic.Pointer[version]
+	commits  signal
+	failed   atomic.Pointer[error] // the fault that stopped writing
+	instance string
+
+	seals, merges worked // of a follower, none
+
+	files  sync.Mutex // guards the counts of file sets and files
+	blocks *segment.Cache
+
+	didCache    cache[uint64, string]
+	nsidCache   cache[uint64, string]
+	sourceCache cache[uint64, Source]
+}
+
+// queryer reads: a connection's pool, or a transaction of it, in which all that is read is of one moment.
+type queryer interface {
+	GetContext(ctx context.Context, into any, query string, args ...any) error
+	SelectContext(ctx context.Context, into any, query string, args ...any) error
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// defaults gives what is not set its value, and makes the maps.
+func (s *Index) defaults(cfg Config) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.SealBytes <= 0 {
+		cfg.SealBytes = defaultSealBytes
+	}
+	if cfg.JobRecords <= 0 {
+		cfg.JobRecords = defaultJobRecords
+	}
+	if cfg.CacheBytes <= 0 {
+		cfg.CacheBytes = DefaultCacheBytes
+	}
+	s.cfg = cfg
+	s.status, s.resyncs, s.jobs, s.next = map[uint64]Status{}, map[uint64]*resync{}, map[uint64]*job{}, map[byte]uint64{}
+	s.blocks = segment.NewCache(cfg.CacheBytes)
+}
+
+// connect opens weft.db for reading only, with these further parameters.
+func (s *Index) connect(uri, more string) (err error) {
+	if s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"+more); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	return nil
+}
+
+// atOnce has all that do reads be of one moment, over one connection.
+func (s *Index) atOnce(ctx context.Context, do func(q queryer) error) error {
+	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	return do(tx)
+}
+
+// Failed is the fault that stopped writing, nil while all is well.
+func (s *Index) Failed() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Instance is the random name of this index, kept by a restore.
+func (s *Index) Instance() string { return s.instance }

@@ -1,0 +1,195 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+)
+
+// followKills is how often the primary or a follower is killed.
+const followKills = 6
+
+// TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, again and again while a
+// synthetic network's events come in. In the end both followers answer as the network was.
+func TestFollowProcess(t *testing.T) {
+	needs(t, buildWeft, buildS3)
+	upstream, err := sim.NewServer(sim.ServerConfig{
+		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: processRate},
+		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- upstream.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("the synthetic upstream: %v", err)
+		}
+	})
+	data, config := t.TempDir(), filepath.Join(t.TempDir(), "litestream.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `levels: [{interval: 1s}, {interval: 10s}]
+dbs:
+  - path: %s
+    replica:
+      {type: s3, bucket: bucket, path: weft, endpoint: '%s', region: us-east-1, access-key-id: key, secret-access-key: secret, sync-interval: 200ms}
+`, filepath.Join(data, "weft.db"), startS3(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	journals := map[string]*journal{"primary": newJournal(t, "primary"), "follower": newJournal(t, "follower"), "another": newJournal(t, "another follower")}
+	copies := map[string]string{"follower": t.TempDir(), "another": t.TempDir()}
+	startPrimary := func() *weft {
+		w := &weft{data: data, child: start(t, journals["primary"], nil, "weft", "serve", "--jetstream", upstream.URL(), "--from", "start", "--data", data,
+			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--replicate", config)}
+		return w
+	}
+	startFollower := func(name string) *weft {
+		return &weft{data: copies[name], child: start(t, journals[name], nil, "weft", "serve", "--follow", config, "--data", copies[name],
+			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--follow-every", "50ms")}
+	}
+	primary := startPrimary()
+	primary.up(t)
+	eventually(t, time.Minute, "something is replicated", func() error {
+		var st struct {
+			Replication struct {
+				Durable uint64 `json:"durable_log_seq"`
+			}
+		}
+		if err := primary.status(&st); err != nil {
+			return err
+		}
+		if st.Replication.Durable == 0 {
+			return fmt.Errorf("nothing is")
+		}
+		return nil
+	}, primary.child)
+	follower, another := startFollower("follower"), startFollower("another")
+	for i := range followKills {
+		time.Sleep(rand.N(killWithin)) // the moment is the point
+		if i%2 == 0 {
+			follower.kill()
+			follower = startFollower("follower")
+		} else {
+			primary.kill()
+			primary = startPrimary()
+		}
+	}
+	primary.up(t)
+	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream) }, primary.child)
+	tr := newOracle()
+	if err := upstream.Replay(1, tr.apply); err != nil {
+		t.Fatal(err)
+	}
+	primary.reaches(t, tr.tip, time.Minute)
+	primary.quiet(t)
+	seq := primary.logSeq(t)
+	for name, f := range map[string]*weft{"follower": follower, "another": another} {
+		f.up(t)
+		eventually(t, time.Minute, "the follower has what its primary has", func() error {
+			if at := f.logSeq(t); at != seq {
+				return fmt.Errorf("it is at log row %d of %d", at, seq)
+			}
+			return nil
+		}, f.child, primary.child)
+		if err := tr.Compare(t.Context(), index{f.queries}, model.Depth{Page: 20}); err != nil {
+			t.Errorf("%s and the model differ: %v", name, err)
+		}
+		f.tellsItsLag(t, seq)
+		if code := f.terminate(t, downWithin); code != 0 {
+			t.Errorf("%s ended with %d after SIGTERM", name, code)
+		}
+	}
+	if code := primary.terminate(t, downWithin); code != 0 {
+		t.Errorf("the primary ended with %d after SIGTERM", code)
+	}
+	// A follower's copy is not written to.
+	second := start(t, newJournal(t, "writer of a copy"), nil, "weft", "serve", "--jetstream", upstream.URL(), "--data", copies["follower"], "--listen", "127.0.0.1:0")
+	if code := second.exit(t, upWithin); code != 1 {
+		t.Errorf("a weft that would write to a copy ended with %d", code)
+	}
+	if _, ok := second.line("is a follower's copy"); !ok {
+		t.Error("a weft that would write to a copy doesn't say why it can't")
+	}
+}
+
+// startS3 starts an S3 server, and answers its URL.
+func startS3(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := l.Addr().String()
+	_ = l.Close()
+	c := start(t, newJournal(t, "S3"), nil, "gofakes3", "-quiet", "-backend", "mem", "-host", at, "-initialbucket", "bucket")
+	eventually(t, upWithin, "the S3 server is up", func() error {
+		conn, err := net.Dial("tcp", at)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}, c)
+	return "http://" + at
+}
+
+func (w *weft) status(into any) error {
+	body, err := get(w.queries + "/status?format=json")
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+func (w *weft) logSeq(t *testing.T) uint64 {
+	t.Helper()
+	var st struct {
+		Index struct {
+			LogSeq uint64 `json:"log_seq"`
+		}
+	}
+	if err := w.status(&st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Index.LogSeq
+}
+
+// tellsItsLag looks at the headers of a follower's answers, of failures too, and at its status.
+func (w *weft) tellsItsLag(t *testing.T, seq uint64) {
+	t.Helper()
+	for _, path := range []string{"/", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health", "/readyz"} {
+		res, err := http.Get(w.queries + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		lag, err := strconv.ParseFloat(res.Header.Get("Weft-Lag"), 64)
+		if at := res.Header.Get("Weft-Seq"); err != nil || lag < 0 || lag > 600 || at != fmt.Sprint(seq) {
+			t.Errorf("%s answers with Weft-Lag %q, Weft-Seq %q", path, res.Header.Get("Weft-Lag"), at)
+		}
+	}
+	var st struct {
+		Following struct {
+			State  string
+			LogSeq uint64 `json:"log_seq"`
+		}
+	}
+	if err := w.status(&st); err != nil || st.Following.State != "ok" || st.Following.LogSeq != seq {
+		t.Errorf("/status says of the replica that is followed: %+v, %v", st, err)
+	}
+	if lag, err := metric(w.metrics, "weft_follow_lag_seconds"); err != nil || lag < 0 {
+		t.Errorf("weft_follow_lag_seconds %v, %v", lag, err)
+	}
+}

@@ -1,0 +1,311 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"strings"
+
+	"weft.dev/weft/db"
+)
+
+// filling is an attempt to fill a gap: what is left of it by the events behind it.
+type filling struct {
+	in       *Ingest
+	gap      *db.Gap
+	url      string // whose archive it is filled from
+	from, to uint64 // sequence numbers of the archive; 0: by time
+	fromUS   int64  // times between which the gap lies, with the clocks' slack
+	toUS     int64
+
+	seeds    [2]maphash.Seed
+	hash     maphash.Hash
+	newest   map[fillID]uint64  // the position of the last event of each record of the gap, unless one from behind has overtaken it
+	wiped    map[fillID]uint64  // by account: what its records were up to this position is overtaken
+	accounts map[string]*filled // those of which the gap had hidden more than records
+
+	last   uint64 // the position of the gap's last event
+	lastUS int64  //
+	cut    bool   // there is more of the gap behind it, which is left for the next time
+	at     uint64 // how far it was read
+	atUS   int64  //
+
+	x       *extractor
+	one     batch // events that are kept
+	portion batch // what is folded next
+}
+
+// fillID is a keyed hash of a record or an account: of 128 bits, for thousands of millions of events may be held against
+// the records of a gap, and each that is taken for another's would be lost.
+type fillID [2]uint64
+
+// filled is what a gap had hidden of one account.
+type filled struct {
+	status *db.Event
+	synced string                  // the revision of a resync in the gap; empty: none
+	begun  bool                    // a row of it has come from behind the gap
+	rows   map[db.Record]*db.Event // of it, from behind the gap; DID empty
+	repo   map[db.Record]struct{}  // all records that were told of since then; nil: there may be others
+}
+
+func newFilling(in *Ingest, g *db.Gap, url string) *filling {
+	f := &filling{in: in, gap: g, url: url, fromUS: g.FromUS - overlap.Microseconds(), toUS: g.ToUS + overlap.Microseconds(),
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, newest: map[fillID]uint64{}, wiped: map[fillID]uint64{}, accounts: map[string]*filled{}, x: newExtractor()}
+	f.one.bodies, f.portion.bodies = in.cfg.Bodies, in.cfg.Bodies
+	return f
+}
+
+// id is a record's hash, or, without one, an account's.
+func (f *filling) id(did, collection, rkey string) (id fillID) {
+	for i := range id {
+		f.hash.SetSeed(f.seeds[i])
+		for _, part := range [...]string{did, collection, rkey} {
+			_, _ = f.hash.WriteString(part)
+			_ = f.hash.WriteByte(0)
+		}
+		id[i] = f.hash.Sum64()
+	}
+	return id
+}
+
+// inGap says whether an event is of the gap.
+func (f *filling) inGap(e *event) bool {
+	if f.cut {
+		return false
+	}
+	if f.to > 0 {
+		return e.pos >= f.from && e.pos <= f.to
+	}
+	return e.timeUS >= f.fromUS && e.timeUS <= f.toUS
+}
+
+var errOther = errors.New("the archive has events of another time there: it counts anew")
+
+// event takes an event of the gap, or lets one from behind it overtake.
+func (f *filling) event(e *event) error {
+	if e.op == 0 || !f.in.cfg.Slice.keeps(e) {
+		return nil
+	}
+	a := f.accounts[e.did]
+	if !f.inGap(e) {
+		f.behind(a, e)
+		return nil
+	}
+	if f.to > 0 && f.gap.FromUS > 0 && f.gap.ToUS > 0 && (e.timeUS < f.fromUS || e.timeUS > f.toUS) {
+		return errOther
+	}
+	f.last, f.lastUS = e.pos, e.timeUS
+	if a == nil && (e.op == db.OpAccount || e.op == db.OpSync) {
+		a = &filled{}
+		f.accounts[strings.Clone(e.did)] = a
+	}
+	switch e.op {
+	case db.OpAccount:
+		a.status = f.copy(e)
+		if e.status == db.StatusDeleted {
+			f.whole(a, e)
+		}
+	case db.OpSync:
+		f.whole(a, e)
+		a.synced = strings.Clone(e.rev)
+	default:
+		f.newest[f.id(e.did, e.collection, e.rkey)] = e.pos
+		a.told(e)
+	}
+	f.cut = len(f.newest) >= f.in.cfg.FillRecords
+	return nil
+}
+
+// whole forgets what an account's records were: what is told from here on is all that there is.
+func (f *filling) whole(a *filled, e *event) {
+	f.wiped[f.id(e.did, "", "")] = e.pos
+	a.synced, a.begun, a.rows, a.repo = "", false, nil, map[db.Record]struct{}{}
+}
+
+// told notes that a record is there, or is gone by its own event.
+func (a *filled) told(e *event) {
+	if a != nil && a.repo != nil {
+		a.repo[db.Record{Collection: strings.Clone(e.collection), Rkey: strings.Clone(e.rkey)}] = struct{}{}
+	}
+}
+
+// behind takes an event from behind the gap, which the index has.
+func (f *filling) behind(a *filled, e *event) {
+	switch {
+	case e.op == db.OpAccount && e.status != db.StatusDeleted:
+		if a != nil {
+			a.status = nil
+		}
+		return
+	case e.op == db.OpAccount: // all that was is gone
+		f.wiped[f.id(e.did, "", "")] = e.pos
+		delete(f.accounts, e.did)
+		return
+	case e.op == db.OpSync: // all records are told anew
+		f.wiped[f.id(e.did, "", "")] = e.pos
+		if a != nil {
+			f.whole(a, e)
+			a.repo = nil
+		}
+		return
+	}
+	delete(f.newest, f.id(e.did, e.collection, e.rkey))
+	if a == nil {
+		return
+	}
+	a.told(e)
+	key := db.Record{Collection: e.collection, Rkey: e.rkey}
+	if a.synced == "" || e.op != db.OpCreate || e.rev != a.synced && a.begun {
+		delete(a.rows, key)
+		return
+	}
+	// A row of the gap's resync, which may not have been taken for one.
+	a.synced, a.begun = strings.Clone(e.rev), true
+	c := f.copy(e)
+	if a.rows == nil {
+		a.rows = map[db.Record]*db.Event{}
+	}
+	a.rows[db.Record{Collection: c.Collection, Rkey: c.Rkey}] = c
+}
+
+// copy makes an event of the store, which is its own.
+func (f *filling) copy(e *event) *db.Event {
+	f.one.Events = f.one.Events[:0]
+	f.in.put(&f.one, e, f.x)
+	c := f.one.Events[0]
+	return &c
+}
+
+// left says that nothing has overtaken an event of a record of the gap.
+func (f *filling) left(did, collection, rkey string, pos uint64) bool {
+	newest, ok := f.newest[f.id(did, collection, rkey)]
+	return ok && newest == pos && f.wiped[f.id(did, "", "")] < pos
+}
+
+// again takes an event of the gap, when it comes the second time, unless another one has overtaken it.
+func (f *filling) again(ctx context.Context, e *event) error {
+	if e.op == 0 || e.op == db.OpAccount || e.op == db.OpSync || !f.in.cfg.Slice.keeps(e) || !f.left(e.did, e.collection, e.rkey, e.pos) {
+		return nil
+	}
+	f.in.put(&f.portion, e, f.x)
+	if len(f.portion.Events) < fillPortion && f.portion.text.size < fillBytes {
+		return nil
+	}
+	return f.present(ctx, f.foldPortion)
+}
+
+// reached says that all that the index has was read.
+func (f *filling) reached() bool {
+	if f.in.Host() == f.url {
+		return f.at >= f.in.cfg.Store.Cursor(f.url)
+	}
+	return f.atUS >= f.in.cfg.Store.NewestTime()
+}
+
+// present reads on to where the index is, and does something before it goes on: between two batches.
+func (f *filling) present(ctx context.Context, do func() error) error {
+	kind, dict, err := probe(ctx, f.url)
+	if err != nil {
+		return err
+	}
+	if kind != kindV2 {
+		return errNoSource
+	}
+	l, err := dialLive(ctx, f.url, kind, dict, max(f.at, 1), f.in.cfg.Slice)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	own := f.in.Host() == f.url
+	catchUp := func() error {
+		for !f.reached() {
+			if more, err := f.readLive(ctx, l); err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := catchUp(); err != nil {
+		return err
+	}
+	// No batch is committed from here on: what comes later overtakes by itself.
+	f.in.commitMu.Lock()
+	defer f.in.commitMu.Unlock()
+	if err := catchUp(); err != nil {
+		return err
+	}
+	if own != (f.in.Host() == f.url) {
+		return errors.New("another upstream was moved to meanwhile")
+	}
+	return do()
+}
+
+// readLive reads an event of the live stream; more is false when there is none.
+func (f *filling) readLive(ctx context.Context, l *live) (more bool, err error) {
+	quiet, cancel := context.WithTimeout(ctx, fillQuiet)
+	defer cancel()
+	var e event
+	for {
+		switch err := l.next(quiet, &e); {
+		case err != nil && quiet.Err() != nil && ctx.Err() == nil:
+			return false, nil
+		case errors.Is(err, errSkip):
+			continue
+		case err != nil:
+			return false, err
+		}
+		if e.pos > f.at {
+			f.at, f.atUS = e.pos, e.timeUS
+			return true, f.event(&e)
+		}
+		return true, nil
+	}
+}
+
+// foldAccounts folds what the gap had hidden of whole accounts. Their records may follow.
+func (f *filling) foldAccounts() error {
+	var events []db.Event
+	var repos []db.Repo
+	for did, a := range f.accounts {
+		if a.status != nil {
+			events = append(events, *a.status)
+		}
+		for _, e := range a.rows {
+			events = append(events, *e)
+		}
+		if a.repo != nil {
+			repos = append(repos, db.Repo{DID: did, Records: a.repo})
+		}
+		if len(events) >= f.in.cfg.BatchEvents {
+			if err := f.fold(events, repos); err != nil {
+				return err
+			}
+			events, repos = events[:0], repos[:0]
+		}
+	}
+	return f.fold(events, repos)
+}
+
+// foldPortion folds the records of the portion that are still left, and empties it.
+func (f *filling) foldPortion() error {
+	defer f.portion.reset()
+	events := f.portion.Events[:0]
+	for _, e := range f.portion.Events {
+		if f.left(e.DID, e.Collection, e.Rkey, e.Seq) {
+			events = append(events, e)
+		}
+	}
+	for n := 0; len(events) > 0; events = events[n:] {
+		n = min(len(events), f.in.cfg.BatchEvents)
+		if err := f.fold(events[:n], nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *filling) fold(events []db.Event, repos []db.Repo) error {
+	a, err := f.in.cfg.Store.Fill(events, repos)
+	f.in.metrics.filled.Add(float64(a.Changed))
+	return err
+}

@@ -1,0 +1,101 @@
+package replica
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+)
+
+// ask replaces what is to be fetched.
+func (q *fetches) ask(want []db.ManifestFile) {
+	q.mu.Lock()
+	q.want = want
+	q.mu.Unlock()
+	if len(want) > 0 {
+		signal(q.wake)
+	}
+}
+
+// wanted is what is to be fetched, without what is there.
+func (f *Follow) wanted() (want []db.ManifestFile) {
+	f.fetches.mu.Lock()
+	defer f.fetches.mu.Unlock()
+	for _, s := range f.fetches.want {
+		if info, err := os.Stat(f.segmentPath(s)); err != nil || info.Size() != s.Bytes {
+			want = append(want, s)
+		}
+	}
+	return want
+}
+
+func (f *Follow) segmentPath(s db.ManifestFile) string {
+	return filepath.Join(f.cfg.Dir, "segments", s.File)
+}
+
+// fetch fetches segments while new log rows are shown beside: one that was merged from others may be large.
+func (f *Follow) fetch(ctx context.Context) error {
+	pause := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.fetches.wake:
+		}
+		for want := f.wanted(); len(want) > 0; want = f.wanted() {
+			err := f.fetchAll(ctx, want)
+			signal(f.fetches.done)
+			if err == nil {
+				pause = 0
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			f.failed("fetch", err)
+			pause = min(max(2*pause, minFollowPause), maxFollowPause)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+// fetchAll fetches segments, each of which is there whole or not at all.
+func (f *Follow) fetchAll(ctx context.Context, want []db.ManifestFile) error {
+	bytes := int64(0)
+	for _, s := range want {
+		bytes += s.Bytes
+	}
+	if err := enoughSpace(f.cfg.Dir, bytes); err != nil {
+		return err
+	}
+	began := f.cfg.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchers)
+	for _, s := range want {
+		g.Go(func() error {
+			_, err := fetchSegment(ctx, f.cfg.Replica, s, f.segmentPath(s))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	f.cfg.Logger.Info("segments fetched", "files", len(want), "bytes", bytes, "duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
+	return syncDir(filepath.Join(f.cfg.Dir, "segments"))
+}
+
+// signal wakes whoever waits on a channel with room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

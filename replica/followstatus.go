@@ -1,0 +1,70 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+)
+
+// FollowStatus says how far a follow is, for /status.
+type FollowStatus struct {
+	State       string  `json:"state"` // ok; waiting, for segments; failing
+	Replica     string  `json:"replica"`
+	TXID        string  `json:"txid"` // of weft.db, as it is shown
+	LogSeq      uint64  `json:"log_seq"`
+	LagSeconds  float64 `json:"lag_seconds"`  // since the primary cut what is shown
+	LookSeconds float64 `json:"look_seconds"` // since all was shown that the replica had
+
+	MissingSegments int    `json:"missing_segments"`
+	MissingBytes    int64  `json:"missing_bytes"`
+	LastError       string `json:"last_error,omitempty"`
+	LastErrorAt     string `json:"last_error_at,omitempty"`
+	Do              string `json:"do,omitempty"`
+}
+
+// Lag is how long ago the primary cut what is shown, and the newest log row in it. It grows too while the primary has
+// nothing to say.
+func (f *Follow) Lag() (time.Duration, uint64) {
+	seq := f.index.Seq()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state.time.IsZero() {
+		return max(f.cfg.Now().Sub(f.state.whole), 0), seq
+	}
+	return max(f.cfg.Now().Sub(f.state.time), 0), seq // clocks of two machines
+}
+
+// Ready is nil while all is shown that the replica has, or was not longer ago than within, and says else why not.
+func (f *Follow) Ready(within time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	behind := f.cfg.Now().Sub(f.state.whole)
+	switch {
+	case within <= 0 || behind <= within:
+		return nil
+	case f.state.err != nil:
+		return fmt.Errorf("the index is as its replica was %s ago: %w", behind.Round(time.Second), f.state.err)
+	case len(f.state.missing) > 0:
+		return fmt.Errorf("the index is as its replica was %s ago: fetching %d segments", behind.Round(time.Second), len(f.state.missing))
+	}
+	return fmt.Errorf("the index is as its replica was %s ago: the replica grows faster than it is fetched", behind.Round(time.Second))
+}
+
+// Status says how far it is.
+func (f *Follow) Status() FollowStatus {
+	lag, seq := f.Lag()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := FollowStatus{State: "ok", Replica: f.cfg.Replica.Where(), TXID: f.state.shown.String(), LogSeq: seq, LagSeconds: lag.Seconds(),
+		LookSeconds: f.cfg.Now().Sub(f.state.whole).Seconds(), MissingSegments: len(f.state.missing)}
+	for _, s := range f.state.missing {
+		st.MissingBytes += s.Bytes
+	}
+	switch {
+	case f.state.err != nil:
+		st.State, st.LastError, st.LastErrorAt = "failing", f.state.err.Error(), stamp(f.state.errAt)
+		st.Do = "see that the replica can be reached and that its primary runs"
+	case len(f.state.missing) > 0:
+		st.State = "waiting"
+	}
+	return st
+}
