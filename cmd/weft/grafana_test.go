@@ -28,7 +28,7 @@ func TestDashboard(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
-	registry.MustRegister(newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
+	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
 	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
