@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -49,6 +50,31 @@ func readFile(ctx context.Context, client litestream.ReplicaClient, sub string, 
 		return &FileError{object(sub, f), f, err}
 	}
 	return nil
+}
+
+// readHeader reads the header of a file.
+func readHeader(ctx context.Context, client litestream.ReplicaClient, f File) (h ltx.Header, err error) {
+	info := f.info()
+	info.Size = min(info.Size, ltx.HeaderSize)
+	s := newStream(ctx, client, info)
+	defer func() { _ = s.Close() }()
+	b := make([]byte, ltx.HeaderSize)
+	_, err = io.ReadFull(s, b)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("%w: it ends early", errDamaged)
+	case err == nil:
+		if err = h.UnmarshalBinary(b); err == nil {
+			err = h.Validate()
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: its header: %w", errDamaged, err)
+		}
+	}
+	if err != nil {
+		return h, &FileError{object("", f), f, err}
+	}
+	return h, nil
 }
 
 // applied is a database that files were applied to.

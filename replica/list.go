@@ -47,6 +47,9 @@ func MakePlan(ctx context.Context, src Source, dir string, t Target) (*Plan, err
 	if err != nil {
 		return nil, err
 	}
+	if err := exactTimes(ctx, client, files, t); err != nil {
+		return nil, err
+	}
 	p := &Plan{FreeBytes: -1}
 	if p.Files, err = chain(files, t); err != nil {
 		return nil, fmt.Errorf("replica: plan: %w", err)

@@ -50,8 +50,8 @@ func (f File) info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
 
-// listFiles lists all LTX files of a database in a replica. The times are those of the transactions: object stores are asked for
-// each file's.
+// listFiles lists all LTX files of a database in a replica. The times are those of the transactions, as good as the replica keeps
+// them: object stores are asked for each file's.
 func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	var levels [snapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
@@ -72,6 +72,37 @@ func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 		return nil, fmt.Errorf("replica: list files: %w", err)
 	}
 	return slices.Concat(levels[:]...), nil
+}
+
+// coarse is how far the times of a listing may be off: those of SFTP end at the second.
+const coarse = 2 * time.Second
+
+// exactTimes asks the files themselves for their times, where it matters for a target.
+func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File, t Target) error {
+	if t.Time.IsZero() {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookers)
+	for i := range files {
+		f := &files[i]
+		if f.Time.Sub(t.Time).Abs() > coarse {
+			continue
+		}
+		g.Go(func() error {
+			h, err := readHeader(ctx, client, *f)
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.damaged() || file.gone()):
+				return nil // whoever needs it will say so
+			case err != nil:
+				return err
+			}
+			f.Time = time.UnixMilli(h.Timestamp).UTC()
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // ParseTXID reads a transaction as Litestream writes them, in hexadecimal; zeros in front may be left out.

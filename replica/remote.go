@@ -43,9 +43,9 @@ type pageIndex struct {
 func readRemoteManifest(ctx context.Context, client litestream.ReplicaClient, files []File) (*db.Manifest, int64, error) {
 	r := &remote{ctx: ctx, client: client, files: files, cache: map[int64][]byte{}}
 	last := files[len(files)-1]
-	h, err := litestream.FetchLTXHeader(ctx, client, last.info())
+	h, err := readHeader(ctx, client, last)
 	if err != nil {
-		return nil, 0, &FileError{object("", last), last, err}
+		return nil, 0, err
 	}
 	r.size, r.count = int64(h.PageSize), int64(h.Commit)
 	for _, f := range files {

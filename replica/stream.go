@@ -71,7 +71,7 @@ func (s *stream) try(p []byte) (int, error) {
 	if s.body == nil {
 		ctx, cancel := context.WithCancel(s.ctx)
 		stall := time.AfterFunc(stallTimeout, cancel)
-		body, err := s.client.OpenLTXFile(ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, 0)
+		body, err := s.client.OpenLTXFile(ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, s.info.Size-s.offset)
 		stall.Stop()
 		if err != nil {
 			cancel()

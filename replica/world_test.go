@@ -26,7 +26,7 @@ type world struct {
 	dir    string
 	cfg    Config
 	store  *db.Store
-	lite   *litestream.DB
+	lite   *litestream.DB // nil: another process replicates
 	seq    uint64
 	events []db.Event
 	states []state
@@ -42,14 +42,7 @@ type state struct {
 // newWorld begins an index that seals all the time; the log is whole, unless window is set.
 func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 6)), dir: t.TempDir(), cfg: cfg}
-	var err error
-	var clock atomic.Int64 // seconds: each look at it takes one
-	w.store, err = db.Open(db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Checkpoint: off(t),
-		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Step: w.step})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := newIndex(t, cfg, seed, window)
 	if err := claim(t.Context(), cfg, w.store.Instance()); err != nil {
 		t.Fatal(err)
 	}
@@ -61,11 +54,25 @@ func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 	if err := w.lite.Open(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = w.lite.Close(context.Background()) })
+	return w
+}
+
+// newIndex is newWorld without anybody who replicates.
+func newIndex(t *testing.T, cfg Config, seed uint64, window time.Duration) *world {
+	t.Helper()
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 6)), dir: t.TempDir(), cfg: cfg}
+	var err error
+	var clock atomic.Int64 // seconds: each look at it takes one
+	w.store, err = db.Open(db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Checkpoint: off(t),
+		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Step: w.step})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if w.store != nil {
 			_ = w.store.Close()
 		}
-		_ = w.lite.Close(context.Background())
 	})
 	return w
 }
@@ -148,8 +155,39 @@ func nextMillisecond() time.Time {
 
 func (w *world) sync() {
 	w.t.Helper()
-	if err := w.lite.SyncAndWait(w.t.Context()); err != nil {
+	if w.lite == nil {
+		w.await()
+	} else if err := w.lite.SyncAndWait(w.t.Context()); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// await waits until whoever replicates has uploaded all.
+func (w *world) await() {
+	w.t.Helper()
+	st, err := w.store.Stats(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	client, err := w.cfg.Client("")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		files, err := listFiles(w.t.Context(), client)
+		if err == nil {
+			files, err = chain(files, Target{})
+		}
+		var m *db.Manifest
+		if err == nil {
+			m, _, err = readRemoteManifest(w.t.Context(), client, files)
+		}
+		if err == nil && m.LastSeq >= st.LastSeq {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("log row %d isn't in the replica after a minute: %v", st.LastSeq, err)
+		}
 	}
 }
 

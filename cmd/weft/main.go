@@ -83,7 +83,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		Writer:      stdout,
 		ErrWriter:   stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
-			statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
+			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
 				return &usageError{"", fmt.Errorf("there is no command %q", arg)}

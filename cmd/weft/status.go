@@ -1,0 +1,100 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/replica"
+)
+
+func statusCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "say how a weft that runs is, and how far its replica",
+		Description: "Asks the weft that answers at --url: whether it is ready, how far it has read, and what of it is in the replica.\n\n" +
+			"Exit code: 0 ready, and the replica isn't failing; 1 it isn't so, or nobody answers; 2 it was called wrongly.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{
+				Name: "url", Sources: cli.EnvVars("WEFT_STATS_URL"), Value: "http://127.0.0.1:7780",
+				Usage: "the `URL` at which the weft answers",
+			},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArgs(cmd); err != nil {
+				return err
+			}
+			return statusOfURL(ctx, stdout, cmd.String("url"))
+		},
+	}
+}
+
+func statusOfURL(ctx context.Context, w io.Writer, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	base = strings.TrimSuffix(base, "/")
+	var st struct {
+		Version string
+		Ready   bool
+		Reason  string
+		Index   struct {
+			Links  int64
+			LogSeq uint64 `json:"log_seq"`
+		}
+		Replication *replica.Status
+	}
+	if err := getJSON(ctx, base+"/status", &st, false); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "weft %s at %s\n  %s, log row %s\n", st.Version, base, count(st.Index.Links, "link"), thousands(int64(st.Index.LogSeq)))
+	var wrong error
+	if st.Ready {
+		fmt.Fprintf(w, "  ready\n")
+	} else {
+		fmt.Fprintf(w, "  not ready: %s\n", st.Reason)
+		wrong = errors.New("it is not ready")
+	}
+	r := st.Replication
+	if r == nil {
+		fmt.Fprintf(w, "  nothing is replicated by this process\n")
+		return wrong
+	}
+	printReplication(w, r)
+	if r.State == "failing" {
+		wrong = errors.Join(wrong, errors.New("the replica is not written"))
+	}
+	return wrong
+}
+
+func printReplication(w io.Writer, r *replica.Status) {
+	fmt.Fprintf(w, "replica %s: %s\n", r.Replica, r.State)
+	fmt.Fprintf(w, "  transaction %s there, %s here\n", cmp.Or(notZero(int64(r.ReplicaTXID)), "not known yet"), thousands(int64(r.LocalTXID)))
+	fmt.Fprintf(w, "  log row %s is safe, of %s\n", cmp.Or(notZero(int64(r.DurableLogSeq)), "not known yet"), thousands(int64(r.LogSeq)))
+	fmt.Fprintf(w, "  behind by %s, %s, %s\n", count(r.LagTransactions, "transaction"), size(r.LagBytes),
+		time.Duration(r.LagSeconds*float64(time.Second)).Round(100*time.Millisecond))
+	fmt.Fprintf(w, "  %s on the way, %s\n", count(int64(r.SegmentsWaiting), "segment"), size(r.SegmentsWaitingBytes))
+	fmt.Fprintf(w, "  sent since the start: %s, %s\n", size(r.UploadedBytes), count(r.SegmentsUploaded, "segment"))
+	if r.LastSuccess != "" {
+		fmt.Fprintf(w, "  all was there at %s\n", r.LastSuccess)
+	}
+	if r.LastError != "" {
+		fmt.Fprintf(w, "  last error, at %s (%s in a row): %s\n", r.LastErrorAt, thousands(int64(r.Failures)), r.LastError)
+	}
+	if r.Do != "" {
+		fmt.Fprintf(w, "  do: %s\n", r.Do)
+	}
+}
+
+// notZero is a number, or nothing.
+func notZero(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return thousands(n)
+}

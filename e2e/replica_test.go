@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db/model"
+	"weft.dev/weft/ingest/sim"
+)
+
+// buildLitestream builds the stock Litestream that tools/go.mod pins.
+func buildLitestream() error {
+	return goBuild(filepath.Join("..", "tools"), "github.com/benbjohnson/litestream/cmd/litestream")
+}
+
+// replicaNetwork is a network that comes to an end, with what a model makes of it.
+func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
+	t.Helper()
+	const backlog, total = 1500, 4000
+	upstream, err := sim.NewServer(sim.ServerConfig{
+		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 200, Churn: 5, RatePerSec: 2000},
+		Backlog:       backlog, EventsPerSegment: 500, Rate: 2000, Total: total,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- upstream.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("the synthetic upstream: %v", err)
+		}
+	})
+	eventually(t, time.Minute, "the network is complete", func() error {
+		if tip := upstream.Tip(); tip < total {
+			return fmt.Errorf("it is at %d of %d events", tip, total)
+		}
+		return nil
+	})
+	tr := newOracle()
+	if err := upstream.Replay(1, tr.apply); err != nil {
+		t.Fatal(err)
+	}
+	return upstream, tr
+}
+
+// TestServeReplicates: weft serve with a litestream.yml in its data directory keeps a replica, ends with all in it, begins from
+// it on an empty disk, and says with its exit code when the replica doesn't have all.
+func TestServeReplicates(t *testing.T) {
+	needs(t, buildWeft)
+	upstream, tr := replicaNetwork(t)
+	journal, replica := newJournal(t, "weft"), filepath.Join(t.TempDir(), "replica")
+	disk := func() string {
+		t.Helper()
+		dir := t.TempDir()
+		text := fmt.Sprintf("shutdown-timeout: 3s\ndbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n", filepath.Join(dir, "weft.db"), replica)
+		if err := os.WriteFile(filepath.Join(dir, "litestream.yml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	says := func(w *weft, parts ...string) {
+		t.Helper()
+		if _, ok := w.line(parts...); !ok {
+			t.Errorf("weft doesn't say %q", parts)
+		}
+	}
+	first := disk()
+	w := startWeft(t, journal, upstream.URL(), first)
+	w.up(t)
+	says(w, "the replica is as this file says", filepath.Join(first, "litestream.yml"))
+	says(w, "a new index begins")
+	tr.compare(t, w, model.Depth{Page: 20})
+	if runtime.GOOS == "linux" {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(first, "weft.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inode := fmt.Sprintf(":%d ", info.Sys().(*syscall.Stat_t).Ino)
+		held := 0
+		for line := range strings.Lines(string(locks)) {
+			if strings.Contains(line, inode) {
+				held++
+				if !strings.Contains(line, "OFDLCK") {
+					t.Errorf("a lock that another descriptor's end takes away: %s", line)
+				}
+			}
+		}
+		if held == 0 {
+			t.Error("nobody holds a lock on weft.db: another program would take itself for its only user, and remove the WAL at its end")
+		}
+	}
+	if body, err := get(w.queries + "/readyz"); err != nil || strings.Contains(string(body), "degraded") {
+		t.Errorf("%s, %v", body, err)
+	}
+	if code := w.terminate(t, downWithin); code != 0 {
+		t.Errorf("weft ended with %d", code)
+	}
+	says(w, "the checkpoint is left to the replicator")
+	says(w, "sending the rest to the replica")
+	says(w, "the replica has all")
+
+	second := disk()
+	w = startWeft(t, journal, upstream.URL(), second)
+	w.up(t)
+	says(w, "no database here: restoring the replica")
+	says(w, "msg=restored")
+	tr.compare(t, w, model.Depth{Page: 20})
+
+	// The replica's disk is gone.
+	if err := os.RemoveAll(replica); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(replica, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code := w.terminate(t, downWithin); code != 3 {
+		t.Errorf("weft ended with %d, and its replica is gone", code)
+	}
+	says(w, "not fully replicated")
+}
+
+// TestSidecar: stock Litestream beside a weft that it starts, which leaves all about the replica to it. With a whole log weft.db is
+// all that there is to restore.
+func TestSidecar(t *testing.T) {
+	needs(t, buildWeft, buildLitestream)
+	upstream, tr := replicaNetwork(t)
+	data, out := t.TempDir(), t.TempDir()
+	config := filepath.Join(t.TempDir(), "litestream.yml")
+	text := fmt.Sprintf("dbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n", filepath.Join(data, "weft.db"), filepath.Join(t.TempDir(), "replica"))
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	exec := strings.Join([]string{program("weft"), "serve", "--replicate", "off", "--checkpoint", "off", "--jetstream", upstream.URL(), "--from", "start",
+		"--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, " ")
+	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config, "-exec", exec)}
+	w.up(t)
+	tr.compare(t, w, model.Depth{Page: 20})
+	if code := w.terminate(t, downWithin); code != 0 {
+		t.Errorf("litestream ended with %d", code)
+	}
+	restored := start(t, newJournal(t, "litestream restore"), nil, "litestream", "restore", "-config", config, "-o", filepath.Join(out, "weft.db"), filepath.Join(data, "weft.db"))
+	if code := restored.exit(t, downWithin); code != 0 {
+		t.Fatalf("litestream restore ended with %d", code)
+	}
+	again := startWeft(t, newJournal(t, "weft, restored"), upstream.URL(), out)
+	again.up(t)
+	tr.compare(t, again, model.Depth{Page: 20})
+}

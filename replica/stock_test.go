@@ -1,0 +1,83 @@
+package replica
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestRestoreStock: what stock Litestream replicates, beside a weft that leaves checkpoints to it, comes back here, at each moment
+// that was, and is verified. With a whole log it needs no segments.
+func TestRestoreStock(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"file", "s3", "sftp"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			program, s := tool(t, "litestream"), newStore(t, kind)
+			w := newIndex(t, s.cfg, 8, 0)
+			yml := s.yml
+			if yml[0] != '{' {
+				yml = "{" + yml + "}"
+			}
+			config := filepath.Join(t.TempDir(), "litestream.yml")
+			text := "snapshot: {interval: 1s}\nlevels: [{interval: 1s}, {interval: 2s}]\ndbs: [{path: '" + filepath.Join(w.dir, "weft.db") + "', monitor-interval: 20ms, replica: " + yml[:len(yml)-1] + ", sync-interval: 20ms}}]\n"
+			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			stock := exec.Command(program, "replicate", "-config", config)
+			var log bytes.Buffer
+			stock.Stdout, stock.Stderr = &log, &log
+			if err := stock.Start(); err != nil {
+				t.Fatal(err)
+			}
+			stopped := false
+			stop := func() error {
+				stopped = true
+				_ = stock.Process.Signal(os.Interrupt)
+				return stock.Wait()
+			}
+			defer func() {
+				if !stopped {
+					_ = stop()
+				}
+				if t.Failed() {
+					t.Logf("%s", &log)
+				}
+			}()
+			for range 15 {
+				w.write()
+			}
+			for _, want := range []state{w.states[14], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)]} {
+				dir := t.TempDir()
+				if _, err := Restore(t.Context(), s.cfg, dir, RestoreOptions{Target: Target{Time: want.at}}); err != nil {
+					t.Fatalf("to %s: %v", stamp(want.at), err)
+				}
+				if got := w.equalsModel(dir); got != want {
+					t.Errorf("to %s, %d events: %d", stamp(want.at), want.events, got.events)
+				}
+			}
+			w.stop()
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			v := Verify(t.Context(), s.cfg, VerifyOptions{Scratch: t.TempDir()})
+			if v.Outcome != OK || v.LogSeq != w.states[14].log {
+				t.Errorf("%+v", v)
+			}
+			l, err := List(t.Context(), s.cfg)
+			if err != nil || len(l.Spans) != 1 || time.Since(l.Spans[0].ToTime) > time.Hour {
+				t.Errorf("%+v, %v", l, err)
+			}
+			dir := t.TempDir()
+			if _, err := Restore(t.Context(), s.cfg, dir, RestoreOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.equalsModel(dir); got != w.states[14] {
+				t.Errorf("all: %d events", got.events)
+			}
+		})
+	}
+}
