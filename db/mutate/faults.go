@@ -202,7 +202,7 @@ var faults = []fault{
 	},
 	{
 		"what a crash has left behind is not removed", "db/files.go",
-		"if named || !segmentName.MatchString(e.Name()) {", "if named || segmentName.MatchString(e.Name()) {",
+		"if named[e.Name()] || !segmentName.MatchString(e.Name()) {", "if named[e.Name()] || segmentName.MatchString(e.Name()) {",
 	},
 	{
 		"no log row puts a body out of date", "db/fold.go",
