@@ -12,6 +12,20 @@ import (
 	"modernc.org/sqlite/vfs"
 )
 
+// Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is begun.
+const Restoring = "weft.db.restoring"
+
+// checkRestored refuses a data directory in which a restore was broken off: a new index in the place of the one that is to
+// come back would be a mistake that shows late.
+func checkRestored(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, "weft.db"))
+	_, staged := os.Stat(filepath.Join(dir, Restoring))
+	if errors.Is(err, os.ErrNotExist) && staged == nil {
+		return fmt.Errorf("db: a restore into %s was broken off: weft restore --data %s goes on with it; if a new index is wanted, remove %s", dir, dir, Restoring)
+	}
+	return nil
+}
+
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
 	Instance string         `json:"instance"`

@@ -128,6 +128,9 @@ func (s *Store) open() (err error) {
 	if s.lock, err = lockDir(s.cfg.Dir); err != nil {
 		return err
 	}
+	if err := checkRestored(s.cfg.Dir); err != nil {
+		return err
+	}
 	path := filepath.Join(s.cfg.Dir, "weft.db")
 	s.wal.path = path + "-wal"
 	uri, err := fileURI(path)

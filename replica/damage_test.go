@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db"
 )
 
 // replicaOf grows an index and answers its world, with its replica in a directory: three levels, snapshots, segments.
@@ -264,8 +266,8 @@ func TestRestoreDamaged(t *testing.T) {
 			if there := inPlace(dir, Target{}); len(there) > 0 {
 				t.Errorf("%s is there", there[0])
 			}
-			if _, err := os.Stat(filepath.Join(dir, stagingName)); err == nil {
-				t.Errorf("%s is left", stagingName)
+			if _, err := os.Stat(filepath.Join(dir, db.Restoring)); err == nil {
+				t.Errorf("%s is left", db.Restoring)
 			}
 			if tc.still == 0 {
 				return

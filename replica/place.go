@@ -57,7 +57,7 @@ func (r *restore) place(m *db.Manifest) error {
 		}
 	}
 	r.at("rename")
-	if err := os.Rename(filepath.Join(r.dir, stagingName), filepath.Join(r.dir, "weft.db")); err != nil {
+	if err := os.Rename(filepath.Join(r.dir, db.Restoring), filepath.Join(r.dir, "weft.db")); err != nil {
 		return err
 	}
 	return syncDir(r.dir)

@@ -250,3 +250,66 @@ func TestRestoreSegments(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestRestoreCrash: a restore with force that ends at any step loses nothing of what was there, begins no new index in its place,
+// and the same command brings it to its end.
+func TestRestoreCrash(t *testing.T) {
+	t.Parallel()
+	w := replicaOf(t, time.Minute, 20)
+	old := t.TempDir()
+	if _, err := Restore(t.Context(), w.cfg, old, RestoreOptions{Target: Target{Time: w.states[12].at}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(old, ".weft.db-litestream"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(old, "weft.db-wal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, old)
+	steps := 0
+	for crash := 1; ; crash++ {
+		dir := copyDir(t, old)
+		n, now := 0, time.Unix(1_780_000_000, 0)
+		o := RestoreOptions{Force: true, Now: func() time.Time { now = now.Add(time.Second); return now }, step: func(what string) {
+			if n++; n == crash {
+				panic("crash: " + what)
+			}
+		}}
+		crashed := func() (crashed bool) {
+			defer func() { crashed = recover() != nil }()
+			if _, err := Restore(t.Context(), w.cfg, dir, o); err != nil {
+				t.Fatal(err)
+			}
+			return false
+		}()
+		after := contents(t, dir)
+		for name, was := range before {
+			found := false
+			for at, is := range after {
+				found = found || is == was && (at == name || strings.HasSuffix(at, "Z/"+name))
+			}
+			if !found {
+				t.Errorf("crash %d: %s is lost", crash, name)
+			}
+		}
+		if !crashed {
+			steps = n
+			break
+		}
+		if _, ok := after["weft.db"]; !ok {
+			if _, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "was broken off") {
+				t.Fatalf("crash %d: %v", crash, err)
+			}
+		}
+		if _, err := Restore(t.Context(), w.cfg, dir, o); err != nil {
+			t.Fatalf("crash %d, again: %v", crash, err)
+		}
+		if got := w.equalsModel(dir); got != w.states[19] {
+			t.Errorf("crash %d: restored as of %d events", crash, got.events)
+		}
+	}
+	if steps < 5 {
+		t.Errorf("%d steps", steps)
+	}
+}

@@ -49,9 +49,6 @@ type Restored struct {
 	Notes         []string // what whoever restores should know
 }
 
-// stagingName is the database on its way. A restore that was interrupted begins it anew; the segments it goes on with.
-const stagingName = "weft.db.restoring"
-
 // restore is a restore under way.
 type restore struct {
 	src    Source
@@ -80,11 +77,17 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	if there := inPlace(dir, o.Target); len(there) > 0 && !o.Force {
 		return nil, fmt.Errorf("replica: restore: %s has %s already, which nothing here touches: restore into another directory, or put it aside with --force", dir, there[0])
 	}
-	staged := filepath.Join(dir, stagingName)
+	// A restore that was broken off begins the database anew, and goes on with the segments.
+	staged := filepath.Join(dir, db.Restoring)
 	if err := r.database(ctx, staged); err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
-	defer func() { _ = os.Remove(staged) }() // gone when it is in place
+	placing := false
+	defer func() {
+		if !placing { // else it is in place, or the only sign that the index is to come
+			_ = os.Remove(staged)
+		}
+	}()
 	r.tell("check of weft.db", 0, 0)
 	m, err := inspect(ctx, staged)
 	if err != nil {
@@ -100,6 +103,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	if err := r.segments(ctx, m); err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
+	placing = true
 	if err := r.place(m); err != nil {
 		return nil, fmt.Errorf("replica: restore: put it in place: %w", err)
 	}

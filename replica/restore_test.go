@@ -40,7 +40,7 @@ func TestRestoreEqualsModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			exact := 0
-			for range 20 {
+			for range 8 {
 				i := 4 + w.r.IntN(len(w.states)-4)
 				dir := t.TempDir()
 				r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: Target{Time: w.states[i].at}})
@@ -57,7 +57,7 @@ func TestRestoreEqualsModel(t *testing.T) {
 					t.Errorf("to batch %d: %d events before it, and level 1 has all up to batch %d", i, lag, j-1)
 				}
 			}
-			t.Logf("%d of 20 were a moment of level 1", exact)
+			t.Logf("%d of 8 were a moment of level 1", exact)
 		})
 	}
 }
