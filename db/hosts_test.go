@@ -185,6 +185,12 @@ func TestHostsLose(t *testing.T) {
 			if late == 0 {
 				t.Error("no event came late")
 			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+				t.Errorf("checked: %v, %+v", err, r)
+			}
 		})
 	}
 }

@@ -60,6 +60,7 @@ type Follow struct {
 	at     ltx.TXID  // of the copy
 	time   time.Time // when the primary cut it
 	listed time.Time
+	back   bool // the replica was behind the copy when it was listed last
 	stale  bool // the copy has what the index doesn't show
 
 	fetches fetches
@@ -282,6 +283,9 @@ func (f *Follow) leap(ctx context.Context) error {
 	}
 	picked, reach := extend(files, Target{}, f.at)
 	switch {
+	case newest < f.at && !f.back: // a store may list what was there a moment ago
+		f.back = true
+		return fmt.Errorf("the replica ends at transaction %d, and the copy has %d; if that stays so, it was begun anew, and the copy will be", newest, f.at)
 	case newest < f.at:
 		f.cfg.Logger.Warn("the replica has gone back; the copy follows it there", "txid", uint64(f.at), "newest", uint64(newest))
 		picked, err = chain(files, Target{})
@@ -293,9 +297,14 @@ func (f *Follow) leap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if bytes := sumBytes(picked); bytes > peekBytes {
-		f.cfg.Logger.Info("fetching the database", "files", len(picked), "bytes", bytes)
-		if err := enoughSpace(f.cfg.Dir, bytes); err != nil {
+	f.back = false
+	if len(picked) > 0 && picked[0].Min == 1 {
+		whole, err := databaseBytes(ctx, f.client, picked[0])
+		if err != nil {
+			return err
+		}
+		f.cfg.Logger.Info("fetching the database", "files", len(picked), "bytes", sumBytes(picked), "database_bytes", whole)
+		if err := enoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
 			return err
 		}
 	}

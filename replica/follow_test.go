@@ -124,8 +124,8 @@ func TestFollowEqualsModel(t *testing.T) {
 	}
 }
 
-// brokenClient is a client whose files break off, are damaged or can't be read.
-type brokenClient struct {
+// unsteady is a client whose files break off, are damaged or can't be read.
+type unsteady struct {
 	litestream.ReplicaClient
 	fault atomic.Int32
 }
@@ -140,7 +140,7 @@ const (
 
 var errAway = errors.New("the replica is away")
 
-func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
+func (c *unsteady) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
 	body, err := c.ReplicaClient.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
 	if err != nil || c.fault.Load() == faultless {
 		return body, err
@@ -168,7 +168,7 @@ func TestFollowFaults(t *testing.T) {
 	w.write()
 	f := w.openFollow(t.TempDir())
 	defer f.Close()
-	client := &brokenClient{ReplicaClient: f.client}
+	client := &unsteady{ReplicaClient: f.client}
 	f.client = client
 	for i := range 4 * (faultCount - 1) {
 		before := w.follows(f)
@@ -246,7 +246,7 @@ func TestFollowReady(t *testing.T) {
 	defer f.Close()
 	var later atomic.Int64
 	f.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-	client := &brokenClient{ReplicaClient: f.client}
+	client := &unsteady{ReplicaClient: f.client}
 	f.client = client
 	client.fault.Store(faultAway)
 	w.write()
@@ -297,10 +297,7 @@ func TestFollowGoesBack(t *testing.T) {
 	if err := w.openFollow(dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(w.cfg.Path, "ltx")); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(w.lite.Close(t.Context()), os.RemoveAll(w.lite.MetaPath())); err != nil {
+	if err := errors.Join(w.lite.Close(t.Context()), os.RemoveAll(filepath.Join(w.cfg.Path, "ltx")), os.RemoveAll(w.lite.MetaPath())); err != nil {
 		t.Fatal(err)
 	}
 	client, err := w.cfg.Client("")
@@ -312,8 +309,13 @@ func TestFollowGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write()
-	f := w.openFollow(dir)
+	f := w.openFollow(dir) // it sees the replica behind for the first time, and shows what it had
 	defer f.Close()
+	if as := w.follows(f); as.events == len(w.events) {
+		t.Fatal("it has gone back at once")
+	}
+	f.listed = time.Time{}
+	w.catchUp(f)
 	if as := w.follows(f); as.events != len(w.events) {
 		t.Errorf("it shows %d events of %d", as.events, len(w.events))
 	}

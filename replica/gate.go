@@ -16,10 +16,13 @@ import (
 // that the database can name by then are in the replica: a segment is owed before the transaction that names it begins, and
 // what is written was read from the database before the write is asked for. So no moment that can be restored names a
 // segment that isn't there.
+//
+// It is shut for good when the replica is found to be another's too: Litestream's own loops go on until the end.
 type gate struct {
 	litestream.ReplicaClient
-	debt *debt
-	sent *atomic.Int64 // bytes, also of uploads that failed
+	debt  *debt
+	fence *fence
+	sent  *atomic.Int64 // bytes, also of uploads that failed
 }
 
 // A snapshot that finds the store of segments away tries for ten minutes: Litestream itself would try again after the next
@@ -31,6 +34,9 @@ const (
 
 // WriteLTXFile implements litestream.ReplicaClient.
 func (g gate) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+	if err := g.fence.lost(); err != nil {
+		return nil, err
+	}
 	// Other levels are made of what the replica has.
 	if level == 0 || level == litestream.SnapshotLevel {
 		err := g.debt.settle(ctx)
@@ -47,6 +53,14 @@ func (g gate) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.
 		}
 	}
 	return counted{g.ReplicaClient, g.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+}
+
+// DeleteLTXFiles implements litestream.ReplicaClient.
+func (g gate) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo) error {
+	if err := g.fence.lost(); err != nil {
+		return err
+	}
+	return g.ReplicaClient.DeleteLTXFiles(ctx, files)
 }
 
 // counted counts what a client sends.

@@ -249,7 +249,9 @@ func (d *debt) transfer(ctx context.Context, name string) error {
 	if err := errors.Join(mark.Close(), syncDir(d.path("sent", "")), os.Remove(d.path("pending", name))); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	d.sent.Add(1)
+	if bytes > 0 { // else it was there
+		d.sent.Add(1)
+	}
 	d.logger.Debug("segment uploaded", "file", name, "bytes", bytes)
 	return nil
 }

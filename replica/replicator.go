@@ -109,8 +109,6 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, firstLook)
-	defer cancel()
 	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
 		return r.begin(ctx)
 	} else if err != nil {
@@ -120,7 +118,9 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.check(ctx, local, false)
+	look, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	err = r.check(look, local, false)
 	var foreign *ForeignError
 	switch {
 	case err == nil || errors.As(err, &foreign):
@@ -139,7 +139,9 @@ func (r *Replicator) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := listFiles(ctx, client)
+	look, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	files, err := listFiles(look, client)
 	if err != nil {
 		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
 	}
@@ -155,10 +157,9 @@ func (r *Replicator) begin(ctx context.Context) error {
 		return err
 	}
 	r.cfg.Logger.Info("no database here: restoring the replica", "dir", r.cfg.Dir, "replica", c.Where())
-	if err := r.cfg.Restore(context.WithoutCancel(ctx)); err != nil {
+	if err := r.cfg.Restore(ctx); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx)
 	local, err := localOf(ctx, c.DB)
 	if err != nil {
 		return err
@@ -257,7 +258,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
 	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
 	r.local.ShutdownSyncTimeout = 0 // Flush has tried
-	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r.debt, &r.sent})
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r.debt, &r.fence, &r.sent})
 	r.local.Replica.MonitorEnabled = false
 	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
 	levels := litestream.CompactionLevels{{Level: 0}}
@@ -292,6 +293,7 @@ func (r *Replicator) Reached() ltx.TXID {
 
 // Run replicates until ctx ends. It returns an error only where the replica must not be written any more.
 func (r *Replicator) Run(ctx context.Context) error {
+	defer r.Release() // nothing is uploaded any more that a merge could wait for
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
 	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.patient(r.debt.pay)) })
@@ -492,7 +494,7 @@ func (r *Replicator) flush(ctx context.Context) error {
 	return nil
 }
 
-// Release lets Keep wait no longer.
+// Release lets Keep wait no longer, as the end of Run does.
 func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 
 // Close ends what Flush has left, after the index is closed: were the index the last to close the database, the next start

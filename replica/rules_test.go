@@ -294,6 +294,7 @@ func TestFence(t *testing.T) {
 	t.Parallel()
 	events := mustEvents(t, 8, 1000)
 	cfg := liveConfig(t)
+	cfg.Levels = []time.Duration{time.Hour} // the other's merges would change the replica too
 	p := mustBegin(t, cfg, 0, events)
 	mustFeed(t, p, 300)
 	eventually(t, "all is in the replica", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq == p.store.Seq() })
@@ -309,11 +310,17 @@ func TestFence(t *testing.T) {
 		eventually(t, "the second writes", func() bool { return second.rep.Status().DurableLogSeq == seq })
 	}
 	var foreign *ForeignError
+	p.stop() // as Run does when guard has answered an error
 	if err := p.rep.guard(t.Context()); !errors.As(err, &foreign) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("%v", err)
 	}
+	before := treeOf(t, cfg.Path)
+	mustFeed(t, p, 600) // merges among them: nobody waits for their upload any more
 	if err := p.end(5 * time.Second); !errors.As(err, &foreign) {
 		t.Errorf("the last upload: %v", err)
+	}
+	if after := treeOf(t, cfg.Path); after != before {
+		t.Errorf("behind the fence it wrote; the replica was\n%s\nand is\n%s", before, after)
 	}
 	mustEnd(t, second)
 	if n := equalsModel(t, cfg, events, 0); n != 800 {

@@ -104,8 +104,13 @@ func TestFlagsHaveVariables(t *testing.T) {
 			switch cmd.Name + " " + name {
 			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive", "export bodies",
 				"conformance subject", "conformance source", "conformance other", "conformance fixture",
-				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url":
+				"demo rate", "demo seed", "check all", "check sample", "check seed", "stats url", "status url", "status json",
+				"restore timestamp", "restore txid", "restore plan", "restore segments", "restore force",
+				"verify json", "verify scratch", "verify segment-bytes":
 				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
+			}
+			if name == "config" { // what serve --replicate takes
+				want = "WEFT_REPLICATE"
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
 			if !ok || len(env.GetEnvVars()) != 1 || env.GetEnvVars()[0] != want {

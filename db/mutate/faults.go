@@ -202,7 +202,7 @@ var faults = []fault{
 	},
 	{
 		"what a crash has left behind is not removed", "db/files.go",
-		"if named || !segmentName.MatchString(e.Name()) {", "if named || segmentName.MatchString(e.Name()) {",
+		"if named[e.Name()] || !segmentName.MatchString(e.Name()) {", "if named[e.Name()] || segmentName.MatchString(e.Name()) {",
 	},
 	{
 		"no log row puts a body out of date", "db/fold.go",
@@ -243,5 +243,61 @@ var faults = []fault{
 	{
 		"a block that was found counts no second body", "migrations/00003_blocks.sql",
 		"refs = refs + 1 WHERE id = new.block", "refs = 1 WHERE id = new.block",
+	},
+	{
+		"a follower knows no names that come after its start", "db/follower.go",
+		"if err := f.loadNewNames(ctx, q, &next); err != nil {", "if err := error(nil); err != nil {",
+	},
+	{
+		"a follower lays its index on new segments with the statuses of later", "db/follower.go",
+		"func() error { return f.takeBackStatus(ctx, q, base.sealed, v.seq) },", "",
+	},
+	{
+		"a follower doesn't notice that the log has left it behind", "db/follower.go",
+		"case err != nil && oldest != v.seq+1 && covered != v.seq:", "case false:",
+	},
+	{
+		"a follower doesn't notice that the log has gone back", "db/follower.go",
+		"case max(newest, covered) < v.seq:", "case false:",
+	},
+	{
+		"a follower keeps the changes of status of before when it begins anew", "db/follower.go",
+		"	clear(f.jobs)\n", "",
+	},
+	{
+		"a follower removes a segment under a query", "db/follower.go",
+		"for _, file := range f.retired {\n		rows", "for _, file := range f.retired[:0] {\n		rows",
+	},
+	{
+		"a follower takes bodies for current that nobody keeps up to date", "db/follower.go",
+		"next.bodiesSince = since; mode == BodiesOff {", "next.bodiesSince = since; false && mode == BodiesOff {",
+	},
+	{
+		"a follower shows another index", "db/follower.go",
+		"if instance != f.instance {", "if false && instance != f.instance {",
+	},
+	{
+		"a follower takes any number of log rows into memory", "db/follower.go",
+		"case files == nil && v.growing() >= f.hold:", "case false:",
+	},
+	{
+		"a copy keeps the pages of a change that broke off", "db/copy.go",
+		"	_ = t.tx.Rollback()", "	_ = t.tx.Commit()",
+	},
+	{
+		"a copy's position stays behind its pages", "db/copy.go",
+		"\"user_version\": int32(t.change.Position), ", "",
+	},
+	{
+		"a copy keeps the low half of its position alone", "db/copy.go",
+		"\"application_id\": int32(t.change.Position >> 32)", "\"application_id\": 0",
+	},
+	{
+		"a copy keeps the pages that the database no longer has", "db/copy.go",
+		"if t.change.Pages < t.had {", "if false {",
+	},
+	{
+		"a copy is taken for an index of one's own", "db/store.go",
+		"case at > 0:", "case false && at > 0:",
 	},
 }

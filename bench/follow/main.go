@@ -1,0 +1,322 @@
+// Command follow measures how far a follower is behind its primary: the time from the end of a commit of the primary, in
+// one process, until the follower's queries see it, in another. The replica lies on an S3 server on this machine.
+//
+//	go run ./bench/follow                        1,000 events a second for a minute, uploaded each second
+//	go run ./bench/follow --rate 5000 --for 5m --sync 500ms --every 100ms
+//	go run ./bench/follow --file                 a directory in the place of the S3 server
+//
+// The machine's load is printed with the figures.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/replica"
+)
+
+var (
+	rate   = flag.Int("rate", 1000, "events a second")
+	length = flag.Duration("for", time.Minute, "how long is measured")
+	sync   = flag.Duration("sync", time.Second, "how often the primary uploads")
+	every  = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
+	seal   = flag.Int("seal", 2<<20, "bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
+	file   = flag.Bool("file", false, "replicate to a directory")
+	follow = flag.String("follow", "", "be the follower, in this directory")
+	config = flag.String("config", "", "of the replica, for the follower")
+)
+
+// batchEvery is how often the primary commits, as the live stream does.
+const batchEvery = 100 * time.Millisecond
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	do := measure
+	if *follow != "" {
+		do = beFollower
+	}
+	if err := do(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "follow:", err)
+		os.Exit(1)
+	}
+}
+
+// seen is when the follower's queries saw a log row: "SEQ MICROSECONDS" on its output.
+type seen struct {
+	seq uint64
+	us  int64
+}
+
+// beFollower follows until its standard input ends.
+func beFollower(ctx context.Context) error {
+	c, err := replica.ReadConfig(*config)
+	if err != nil {
+		return err
+	}
+	f := replica.NewFollow(replica.FollowConfig{Replica: c, Dir: *follow, Every: *every})
+	if err := f.Open(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = os.Stdin.Read(make([]byte, 1))
+	}()
+	ran := make(chan error, 1)
+	go func() { ran <- f.Run(ctx) }()
+	for last := uint64(0); ; {
+		commits := f.Index().Commits()
+		if seq := f.Index().Seq(); seq != last {
+			fmt.Println(seq, time.Now().UnixMicro())
+			last = seq
+		}
+		select {
+		case <-commits:
+		case err := <-ran:
+			st := f.Status()
+			fmt.Fprintf(os.Stderr, "follower: %s, %d segments missing\n", st.State, st.MissingSegments)
+			return errors.Join(err, f.Close())
+		}
+	}
+}
+
+func measure(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "weft-follow-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	where := "{type: file, path: " + filepath.Join(dir, "replica")
+	if !*file {
+		endpoint, stop, err := startS3(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		where = "{type: s3, bucket: bucket, path: weft, region: us-east-1, access-key-id: key, secret-access-key: secret, endpoint: '" + endpoint + "'"
+	}
+	yml, primary := filepath.Join(dir, "litestream.yml"), filepath.Join(dir, "primary")
+	if err := os.WriteFile(yml, fmt.Appendf(nil, "dbs:\n  - path: %s\n    replica: %s, sync-interval: %s}\n", filepath.Join(primary, "weft.db"), where, *sync), 0o600); err != nil {
+		return err
+	}
+	c, err := replica.ReadConfig(yml)
+	if err != nil {
+		return err
+	}
+	total := int(length.Seconds()*float64(*rate)) + 4**rate
+	events, err := truth.Events(sim.NetworkConfig{Accounts: max(total/20, 1000)}, total)
+	if err != nil {
+		return err
+	}
+	committed, ended, err := write(ctx, c, primary, events, filepath.Join(dir, "copy"), yml)
+	if err != nil {
+		return err
+	}
+	report(committed, ended)
+	return nil
+}
+
+// startS3 starts the S3 server that the tests use.
+func startS3(ctx context.Context) (endpoint string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	at := l.Addr().String()
+	_ = l.Close()
+	path, err := exec.CommandContext(ctx, "go", "tool", "-n", "-modfile=tools/go.mod", "gofakes3").Output()
+	if err != nil {
+		return "", nil, fmt.Errorf("build the S3 server (run this from the root of weft): %w", err)
+	}
+	cmd := exec.CommandContext(ctx, strings.TrimSpace(string(path)), "-quiet", "-backend", "mem", "-host", at, "-initialbucket", "bucket")
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		conn, err := net.Dial("tcp", at)
+		if err == nil {
+			return "http://" + at, stop, conn.Close()
+		}
+		if time.Now().After(deadline) {
+			stop()
+			return "", nil, err
+		}
+	}
+}
+
+// write commits the events at the rate, and has a follower see them.
+func write(ctx context.Context, c replica.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen, err error) {
+	rep := replica.New(replica.ReplicatorConfig{Replica: c, Dir: dir})
+	if err := rep.Prepare(ctx); err != nil {
+		return nil, nil, err
+	}
+	checkpoint, err := db.ParseRule("1000000 frames")
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := db.Open(db.Config{Dir: dir, SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, Keep: rep.Keep})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		rep.Release()
+		err = errors.Join(err, store.Close(), rep.Close())
+	}()
+	if err := rep.Open(ctx, store); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- rep.Run(ctx) }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-ran)
+	}()
+	apply := func(n int) error {
+		n = min(n, len(events))
+		if _, err := store.Apply(db.Batch{Host: "bench", Events: events[:n]}); err != nil {
+			return err
+		}
+		events = events[n:]
+		committed = append(committed, seen{store.Seq(), time.Now().UnixMicro()})
+		return nil
+	}
+	if err := apply(2 * *rate); err != nil {
+		return nil, nil, err
+	}
+	for rep.Status().DurableLogSeq == 0 {
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	f, err := startFollower(ctx, to, yml)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.stop()
+	committed = nil
+	ticker := time.NewTicker(batchEvery)
+	defer ticker.Stop()
+	for begun, sent := time.Now(), 0; time.Since(begun) < *length; {
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-ticker.C:
+		}
+		if n := int(time.Since(begun).Seconds()*float64(*rate)) - sent; n > 0 {
+			if err := apply(n); err != nil {
+				return nil, nil, err
+			}
+			sent += n
+		}
+	}
+	saw = f.until(store.Seq())
+	work := store.Work()
+	fmt.Printf("%d segments sealed and %d merged by the primary meanwhile\n", work.Seals, work.Merges)
+	return committed, saw, nil
+}
+
+// follower is the follower's process.
+type follower struct {
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	in    interface{ Close() error }
+}
+
+func startFollower(ctx context.Context, dir, yml string) (*follower, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "-follow", dir, "-config", yml, "-every", every.String())
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{cmd: cmd, lines: bufio.NewScanner(out), in: in}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if !f.lines.Scan() { // it shows something
+		f.stop()
+		return nil, errors.New("the follower ended before it showed anything")
+	}
+	return f, nil
+}
+
+// until reads what the follower saw, up to a log row.
+func (f *follower) until(seq uint64) (saw []seen) {
+	for f.lines.Scan() {
+		var s seen
+		if _, err := fmt.Sscan(f.lines.Text(), &s.seq, &s.us); err != nil {
+			break
+		}
+		if saw = append(saw, s); s.seq >= seq {
+			break
+		}
+	}
+	return saw
+}
+
+func (f *follower) stop() {
+	_ = f.in.Close()
+	_ = f.cmd.Wait()
+}
+
+// report prints how long it took until each commit was seen.
+func report(committed, saw []seen) {
+	var lags []time.Duration
+	unseen := 0
+	for _, c := range committed {
+		i, _ := slices.BinarySearchFunc(saw, c.seq, func(s seen, seq uint64) int {
+			if s.seq < seq {
+				return -1
+			}
+			return 1
+		})
+		if i == len(saw) {
+			unseen++
+			continue
+		}
+		lags = append(lags, time.Duration(saw[i].us-c.us)*time.Microsecond)
+	}
+	slices.Sort(lags)
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("load %s", load)
+	if len(lags) == 0 {
+		fmt.Println("nothing was seen")
+		return
+	}
+	at := func(share float64) time.Duration {
+		return lags[min(int(share*float64(len(lags))), len(lags)-1)].Round(time.Millisecond)
+	}
+	fmt.Printf("%d events/s, uploaded each %s, looked for each %s: %d commits, lag p50 %s, p90 %s, p99 %s, max %s; %d never seen\n",
+		*rate, *sync, *every, len(lags), at(0.5), at(0.9), at(0.99), at(1), unseen)
+}

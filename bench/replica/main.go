@@ -1,0 +1,222 @@
+// Command replica measures what replication in the process costs, and what a kill loses.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/replica"
+)
+
+const description = `Simulated events, a thousand to a commit, flow into a store as fast as it takes them, without and with a replica;
+then at a pace, five commits a second; then at that pace until the process is killed with SIGKILL, again and again, and
+the newest log row that it had committed is held against the newest one in the replica. Every part runs in a process of
+its own. Memory is the peak of its resident set, and is 0 where there is no /proc.
+
+  go run ./bench/replica                        a replica in a temporary directory
+  go run ./bench/replica --config s3.yml        one as the replica of this litestream.yml says; its path must be empty, and
+                                                each part adds a path of its own
+
+The disk's and the machine's load count: run it on one that does nothing else.`
+
+// part is what a process of its own does.
+type part struct {
+	Name    string
+	Dir     string          // the data directory
+	Replica *replica.Config // nil: none
+	Links   int64           // to add as fast as it goes; 0: none
+	Rate    int             // events a second after that
+	Pace    time.Duration   // how long
+}
+
+// result is what a part came to. Bytes are of what was sent.
+type result struct {
+	Events, Links int64
+	Took          time.Duration // of Apply alone
+	P50, P99, Max time.Duration // of commits at the pace
+	LagP50, Lag99 float64       // seconds behind, at the pace, sampled
+	Sent          int64         // to the replica in all
+	Segments      int64         // of it, segments
+	Flush         time.Duration
+	PeakKiB       int64
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if text := os.Getenv(partVariable); text != "" {
+		if err := childMain(ctx, text); err != nil {
+			fmt.Fprintln(os.Stderr, "replica:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var links int64
+	var rate, kills int
+	var pace time.Duration
+	var config string
+	cmd := &cli.Command{
+		Name: "replica", Usage: "measure replication in the process", Description: description, HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.Int64Flag{Name: "links", Usage: "how many links to add at full speed", Value: 1_000_000, Destination: &links},
+			&cli.IntFlag{Name: "rate", Usage: "the pace, in events a second", Value: 1000, Destination: &rate},
+			&cli.DurationFlag{Name: "pace", Usage: "how long events come at the pace", Value: 2 * time.Minute, Destination: &pace},
+			&cli.IntFlag{Name: "kills", Usage: "how often the process is killed", Value: 20, Destination: &kills},
+			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is", Destination: &config},
+		},
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, config) },
+	}
+	if err := cmd.Run(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "replica:", err)
+		os.Exit(1)
+	}
+}
+
+func measure(ctx context.Context, links int64, rate int, pace time.Duration, kills int, config string) error {
+	work, err := os.MkdirTemp("", "weft-bench-replica-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	base := replica.Config{Type: "file", Path: filepath.Join(work, "replica")}
+	if config != "" {
+		if base, err = replica.ReadConfig(config); err != nil {
+			return err
+		}
+	}
+	to := func(name string) *replica.Config {
+		c := base
+		c.Path, c.DB = filepath.Join(base.Path, name), filepath.Join(work, name, "weft.db")
+		return &c
+	}
+	fmt.Printf("load %s\n", load())
+	fmt.Printf("%-22s %9s %9s %9s %9s %9s %9s %9s %9s\n", "", "events/s", "B/link", "segments", "p50", "p99", "max", "behind", "RSS, MB")
+	for _, p := range []part{
+		{Name: "off", Links: links}, {Name: "on", Links: links, Replica: to("on")},
+		{Name: "pace-off", Rate: rate, Pace: pace}, {Name: "pace-on", Rate: rate, Pace: pace, Replica: to("pace-on")},
+	} {
+		p.Dir = filepath.Join(work, p.Name)
+		r, err := run(ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		fmt.Printf("%-22s %9.0f %9.1f %9.1f %9s %9s %9s %9s %9.0f\n", p.Name, float64(r.Events)/max(r.Took.Seconds(), 1e-9), float64(r.Sent)/float64(max(r.Links, 1)),
+			float64(r.Segments)/float64(max(r.Links, 1)), short(r.P50), short(r.P99), short(r.Max), fmt.Sprintf("%.1f/%.1f s", r.LagP50, r.Lag99), float64(r.PeakKiB)/1024)
+		if err := os.RemoveAll(p.Dir); err != nil {
+			return err
+		}
+	}
+	return lose(ctx, part{Name: "kill", Dir: filepath.Join(work, "kill"), Rate: rate, Pace: time.Hour, Replica: to("kill")}, kills)
+}
+
+func short(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
+
+const partVariable = "WEFT_BENCH_REPLICA"
+
+// run runs a part to its end.
+func run(ctx context.Context, p part) (r result, err error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return r, err
+	}
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), partVariable+"="+string(text)), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(out, &r)
+}
+
+// lose kills a process at random moments, and says what of the committed log rows the replica doesn't have.
+func lose(ctx context.Context, p part, kills int) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	var rows []int64
+	for range kills {
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env, cmd.Stderr = append(os.Environ(), partVariable+"="+string(text)), os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		committed := make(chan uint64, 1)
+		begun := make(chan struct{})
+		go func() { // the newest row, which the process says after each commit
+			var seq uint64
+			for first := true; ; first = false {
+				var n uint64
+				if _, err := fmt.Fscanln(out, &n); err != nil {
+					break
+				}
+				if seq = n; first {
+					close(begun)
+				}
+			}
+			committed <- seq
+		}()
+		select {
+		case <-begun:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		time.Sleep(3*time.Second + rand.N(3*time.Second))
+		_ = cmd.Process.Kill()
+		seq := <-committed
+		_ = cmd.Wait()
+		plan, err := replica.MakePlan(ctx, *p.Replica, p.Dir, replica.Target{})
+		if err != nil && !errors.Is(err, replica.ErrEmpty) {
+			return err
+		}
+		there := uint64(0)
+		if err == nil {
+			there = plan.Manifest.LastSeq
+		}
+		rows = append(rows, int64(seq)-int64(min(there, seq)))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	slices.Sort(rows)
+	at := func(q float64) int64 { return rows[min(int(q*float64(len(rows))), len(rows)-1)] }
+	fmt.Printf("\nlost at a kill, of %d, at %d events/s: p50 %d log rows, p99 %d, most %d\n", len(rows), p.Rate, at(0.5), at(0.99), rows[len(rows)-1])
+	return nil
+}
+
+// sizeOf is what lies beneath a directory.
+func sizeOf(dir string) (bytes int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return bytes
+}
+
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return string(text[:min(len(text), 14)])
+}

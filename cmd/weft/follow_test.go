@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestServeFollowRefuses: what only means something to a writer is refused beside --follow, by its name, and so is what
+// can't be followed.
+func TestServeFollowRefuses(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "litestream.yml")
+	if err := os.WriteFile(config, []byte("dbs:\n  - path: /data/weft.db\n    replica: {type: file, path: "+t.TempDir()+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own := smallIndex(t)
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		code   int
+		stderr string
+	}{
+		{"an upstream", []string{"--jetstream", "example.com", "--from=start"}, 2, "leave --jetstream, --from out"},
+		{"a slice", []string{"--collections", "app.bsky.feed.like"}, 2, "leave --collections out"},
+		{"a replica of its own", []string{"--replicate", "off"}, 2, "leave --replicate out"},
+		{"bodies", []string{"--bodies", "keep"}, 2, "leave --bodies out"},
+		{"no pause", []string{"--follow-every", "0s"}, 2, "--follow-every is a time"},
+		{"a lag below nothing", []string{"--max-lag=-1s"}, 2, "--max-lag is 0 or a time"},
+		{"an argument", []string{"now"}, 2, "takes no argument"},
+		{"no configuration", []string{"--follow", config + "x"}, 2, "--follow: replica: read the configuration"},
+		{"an empty replica", []string{"--data", t.TempDir()}, 1, "start the primary first, with --replicate"},
+		{"an index of its own", []string{"--data", own}, 1, "give the follower an empty directory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, _, stderr := weft(t.Context(), append([]string{"serve", "--follow", config, "--listen", "127.0.0.1:0"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(stderr, tc.stderr) {
+				t.Errorf("code %d, stderr %q", code, stderr)
+			}
+		})
+	}
+}
