@@ -22,7 +22,7 @@ func statusCommand(stdout io.Writer) *cli.Command {
 			"Exit code: 0 ready, and the replica isn't failing; 1 it isn't so, or nobody answers; 2 it was called wrongly.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "url", Sources: cli.EnvVars("WEFT_STATS_URL"), Value: "http://127.0.0.1:7780",
+				Name: "url", Sources: cli.EnvVars("WEFT_STATUS_URL"), Value: "http://127.0.0.1:7780",
 				Usage: "the `URL` at which the weft answers",
 			},
 		},
