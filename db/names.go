@@ -12,9 +12,6 @@ import (
 
 // loadMeta reads the single facts, and where we are in each upstream, into a version.
 func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
-	if err := q.GetContext(ctx, &s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
-		return err
-	}
 	v.upstreams = map[string]upstream{}
 	var started []string
 	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {

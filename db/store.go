@@ -208,11 +208,13 @@ func fileURI(path string) (string, error) {
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath(), nil
 }
 
-// begin names a new index.
+// begin names a new index, and reads the name.
 func (s *Store) begin() error {
-	_, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
-		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z"))
-	return err
+	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
+		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
+		return err
+	}
+	return s.writer.QueryRow("SELECT value FROM meta WHERE key = 'instance'").Scan(&s.instance)
 }
 
 func (s *Store) isClosed() bool {
