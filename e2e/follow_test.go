@@ -169,12 +169,20 @@ func (w *weft) logSeq(t *testing.T) uint64 {
 // tellsItsLag looks at the headers of a follower's answers, of failures too, and at its status.
 func (w *weft) tellsItsLag(t *testing.T, seq uint64) {
 	t.Helper()
-	for _, path := range []string{"/", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health", "/readyz"} {
-		res, err := http.Get(w.queries + path)
+	for _, path := range []string{"/", "/status", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=did:plc:a&source=a.b.c:d", "/nothing", "/xrpc/_health", "/readyz"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.queries+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "text/html") // pages too
+		res, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK && path != "/nothing" {
+			t.Errorf("%s answers %s", path, res.Status)
+		}
 		lag, err := strconv.ParseFloat(res.Header.Get("Weft-Lag"), 64)
 		if at := res.Header.Get("Weft-Seq"); err != nil || lag < 0 || lag > 600 || at != fmt.Sprint(seq) {
 			t.Errorf("%s answers with Weft-Lag %q, Weft-Seq %q", path, res.Header.Get("Weft-Lag"), at)

@@ -124,8 +124,8 @@ func TestFollowEqualsModel(t *testing.T) {
 	}
 }
 
-// unsteady is a client whose files break off, are damaged or can't be read.
-type unsteady struct {
+// brokenClient is a client whose files break off, are damaged or can't be read.
+type brokenClient struct {
 	litestream.ReplicaClient
 	fault atomic.Int32
 }
@@ -140,7 +140,7 @@ const (
 
 var errAway = errors.New("the replica is away")
 
-func (c *unsteady) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
+func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
 	body, err := c.ReplicaClient.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
 	if err != nil || c.fault.Load() == faultless {
 		return body, err
@@ -168,7 +168,7 @@ func TestFollowFaults(t *testing.T) {
 	w.write()
 	f := w.openFollow(t.TempDir())
 	defer f.Close()
-	client := &unsteady{ReplicaClient: f.client}
+	client := &brokenClient{ReplicaClient: f.client}
 	f.client = client
 	for i := range 4 * (faultCount - 1) {
 		before := w.follows(f)
@@ -246,7 +246,7 @@ func TestFollowReady(t *testing.T) {
 	defer f.Close()
 	var later atomic.Int64
 	f.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-	client := &unsteady{ReplicaClient: f.client}
+	client := &brokenClient{ReplicaClient: f.client}
 	f.client = client
 	client.fault.Store(faultAway)
 	w.write()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
 )
@@ -89,7 +90,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 		}
 	}()
 	r.tell("check of weft.db", 0, 0)
-	m, err := inspect(ctx, staged)
+	m, err := db.ManifestOf(ctx, staged)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
@@ -100,7 +101,11 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
-	if err := r.segments(ctx, m); err != nil {
+	// The check is the processor's, and the segments are the network's.
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return inspect(gctx, staged) })
+	g.Go(func() error { return r.segments(gctx, m) })
+	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	placing = true
@@ -244,16 +249,13 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 // errOther says that a replica is another index's.
 var errOther = errors.New("the replica is of another index")
 
-// inspect checks a database that was restored, and reads its manifest.
-func inspect(ctx context.Context, path string) (*db.Manifest, error) {
+// inspect checks a database that was restored.
+func inspect(ctx context.Context, path string) error {
 	faults, err := db.CheckFile(ctx, path)
-	if err != nil {
-		return nil, err
+	if err == nil && len(faults) > 0 {
+		err = fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
 	}
-	if len(faults) > 0 {
-		return nil, fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
-	}
-	return db.ManifestOf(ctx, path)
+	return err
 }
 
 // checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.

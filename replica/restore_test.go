@@ -23,7 +23,11 @@ func TestRestoreEqualsModel(t *testing.T) {
 			w := newWorld(t, fileConfig(t), 1, tc.window)
 			w.grow(60)
 			w.stop()
-			for range 20 {
+			moments := 20
+			if testing.Short() { // the race detector looks for other things
+				moments = 4
+			}
+			for range moments {
 				i := w.r.IntN(len(w.states))
 				want, dir := w.states[i], t.TempDir()
 				r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: Target{Time: want.at}})

@@ -141,7 +141,10 @@ func (x *verification) run(ctx context.Context) error {
 		return err
 	}
 	x.bar.tell("check of weft.db", 0, 0)
-	m, err := inspect(ctx, path)
+	if err := inspect(ctx, path); err != nil {
+		return err
+	}
+	m, err := db.ManifestOf(ctx, path)
 	if err != nil {
 		return err
 	}

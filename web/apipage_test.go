@@ -124,6 +124,9 @@ func TestAPIPages(t *testing.T) {
 			}
 		}
 		for _, language := range []string{"curl", "Go", "TypeScript"} {
+			if streamKind(def) == "websocket" && language == "curl" {
+				language = "websocat"
+			}
 			if !strings.Contains(body, `data-code="`+language+`"`) {
 				t.Errorf("%s has no %s", at, language)
 			}

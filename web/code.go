@@ -21,8 +21,12 @@ import (
 type snippet struct{ Language, Text string }
 
 func code(def *lexicons.Def, origin string, q *question) []snippet {
+	shell := "curl"
+	if streamKind(def) == "websocket" {
+		shell = "websocat"
+	}
 	return []snippet{
-		{"curl", curlCode(def, origin, q)},
+		{shell, curlCode(def, origin, q)},
 		{"Go", goCode(def, origin, q)},
 		{"TypeScript", tsCode(def, origin, q)},
 	}
@@ -63,6 +67,15 @@ var clientCalls = map[string]clientCall{
 	},
 	"/xrpc/dev.weft.links.getAccountCounts": {
 		goCall: "AccountCounts(ctx, %s)", tsCall: "accountCounts(%s)", tsPlain: []string{"did"}, one: true,
+	},
+	"/xrpc/dev.weft.links.getRecordLinks": {
+		goCall: "RecordLinks(ctx, %s)", tsCall: "recordLinks(%s)", tsPlain: []string{"did", "collection", "rkey"}, one: true,
+	},
+	"/xrpc/dev.weft.links.getTimeline": {
+		goCall: "Timeline(ctx, %s)", goQuery: "client.TimelineQuery",
+		goFields: map[string]string{"subject": "Subject", "source": "Sources", "since": "Since", "until": "Until", "spans": "Spans"},
+		tsCall:   "timeline(%s)", tsPlain: []string{"subject", "source"},
+		tsFields: map[string]string{"since": "since", "until": "until", "spans": "spans"}, one: true,
 	},
 	"/events": {
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
@@ -315,27 +328,27 @@ func tsCode(def *lexicons.Def, origin string, q *question) string {
 }
 
 func tsArguments(c *clientCall, def *lexicons.Def, q *question) string {
-	arguments := make([]string, 0, len(c.tsPlain)+1)
-	for _, name := range c.tsPlain {
-		v, _ := q.get(name)
-		arguments = append(arguments, tsText(v))
-	}
-	var fields []string
-	each(def, q, func(name string, p *lexicons.Schema, values []string) {
-		if c.tsFields[name] == "" {
-			return
-		}
+	literals := func(p *lexicons.Schema, values []string) string {
 		texts := make([]string, len(values))
 		for i, v := range values {
 			if texts[i] = tsText(v); p.Type == "integer" || p.Type == "boolean" {
 				texts[i] = plain(p, v)
 			}
 		}
-		value := texts[0]
 		if p.Type == "array" {
-			value = "[" + strings.Join(texts, ", ") + "]"
+			return "[" + strings.Join(texts, ", ") + "]"
 		}
-		fields = append(fields, c.tsFields[name]+": "+value)
+		return texts[0]
+	}
+	arguments := make([]string, 0, len(c.tsPlain)+1)
+	for _, name := range c.tsPlain {
+		arguments = append(arguments, literals(def.Param(name), q.all(name)))
+	}
+	var fields []string
+	each(def, q, func(name string, p *lexicons.Schema, values []string) {
+		if option := c.tsFields[name]; option != "" {
+			fields = append(fields, option+": "+literals(p, values))
+		}
 	})
 	if len(fields) > 0 {
 		arguments = append(arguments, "{ "+strings.Join(fields, ", ")+" }")

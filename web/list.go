@@ -73,6 +73,7 @@ type listPage struct {
 	Target  target
 	Source  source // whose links they are; without a collection, of many
 	What    string // links, accounts…
+	Heading string // the same, after the total or alone
 	Total   *int64
 	Linkers []linker
 	Others  []other
@@ -153,8 +154,16 @@ func (s *Server) list(_ context.Context, a *answer) (*view, error) {
 	if p.Source.Collection != "" && p.What != "other ends" && found.Items == nil {
 		p.Tabs = []tab{{"Links", p.Source.Href, p.What == "links"}, {"Accounts", p.Source.WhoHref, p.What == "accounts"}}
 	}
+	if a.path == accountPath {
+		p.What = "links to the account and all of its records"
+	}
+	p.Heading = p.What
+	if p.Total == nil {
+		p.Heading = strings.ToUpper(p.What[:1]) + p.What[1:]
+	}
+	p.Target.About = append([]way{{"Everything that links here", explore(p.Target.Text)}}, p.Target.About...)
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	return &view{Title: strings.ToUpper(p.What[:1]) + p.What[1:] + " to " + title, Target: p.Target.Text, Main: p}, nil
+	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:], " to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}, nil
 }
 
 // askedSource is the one source that a list is of.
@@ -192,7 +201,7 @@ func (s *Server) linkersOf(records []linkRecord) []linker {
 }
 
 func (s *Server) accountLinker(did string) linker {
-	return linker{DID: did, Who: s.name(did), Dye: dye(did), Initials: initials(did), WhoHref: explore(did)}
+	return linker{DID: did, Who: s.name(did), Dye: dye(did), Initials: initials(s.name(did)), WhoHref: explore(did)}
 }
 
 // maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies take.

@@ -53,11 +53,4 @@ func (s *Server) handles(w http.ResponseWriter, r *http.Request) {
 }
 
 // name is the handle of an account where it is known, else its DID, shortened.
-func (s *Server) name(did string) string {
-	if s.Names != nil {
-		if handle := s.Names.Known(did); handle != "" {
-			return handle
-		}
-	}
-	return shortDID(did)
-}
+func (s *Server) name(did string) string { return s.pulse.name(did) }

@@ -36,7 +36,11 @@ type pulse struct {
 	store Store
 	lag   func() time.Duration
 	now   func() time.Time
-	name  func(did string) string
+	names Names // nil: DIDs are shown
+
+	held   []shownLink // until their names are known, or a beat has passed
+	asking atomic.Bool // for names
+	asks   sync.WaitGroup
 
 	watchers atomic.Int64
 	mu       sync.Mutex
@@ -72,14 +76,15 @@ type beatEvent struct {
 	New    []liveLink `json:"new"`  // newest last
 }
 
-func newPulse(store Store, lag func() time.Duration, now func() time.Time, name func(did string) string) *pulse {
-	return &pulse{store: store, lag: lag, now: now, name: name, beaten: make(chan struct{})}
+func newPulse(store Store, lag func() time.Duration, now func() time.Time, names Names) *pulse {
+	return &pulse{store: store, lag: lag, now: now, names: names, beaten: make(chan struct{})}
 }
 
 // run beats until ctx ends.
 func (p *pulse) run(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
+	defer p.asks.Wait()
 	seq, at := p.store.Seq(), p.now()
 	for {
 		select {
@@ -100,10 +105,14 @@ func (p *pulse) run(ctx context.Context) {
 // beat takes one look: the rows behind seq up to newest came since the last.
 func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	e := beatEvent{Rate: rate, New: []liveLink{}}
+	var fresh []shownLink
 	if newest > seq {
 		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next beat comes at once.
 		entries, _, _ := p.store.Log(ctx, max(seq, newest-min(newest, lookBack)), lookBack)
-		e.New = p.linksOf(entries)
+		fresh = newestLinks(entries)
+	}
+	for _, l := range p.named(ctx, fresh) {
+		e.New = append(e.New, p.lineOf(l))
 	}
 	var event []byte
 	if p.watchers.Load() > 0 {
@@ -134,26 +143,67 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	p.beaten = make(chan struct{})
 }
 
-// linksOf is what the newest entries did, oldest first: of each record its first link, for the ticker shows what goes on, and a
-// post with twenty links goes on once.
-func (p *pulse) linksOf(entries []db.LogEntry) []liveLink {
-	links := []liveLink{}
+// shownLink is a link and the event that brought or took it.
+type shownLink struct {
+	db.LogEntry
+	db.Link
+	removed bool
+}
+
+// newestLinks is what the newest entries did, oldest first: of each record its first link, for the ticker shows what goes on, and
+// a post with twenty links goes on once.
+func newestLinks(entries []db.LogEntry) []shownLink {
+	var links []shownLink
 	for _, e := range entries {
 		switch {
 		case len(e.Added) > 0:
-			links = append(links, p.lineOf(e, e.Added[0], false))
+			links = append(links, shownLink{e, e.Added[0], false})
 		case len(e.Removed) > 0:
-			links = append(links, p.lineOf(e, e.Removed[0], true))
+			links = append(links, shownLink{e, e.Removed[0], true})
 		}
 	}
 	return links[max(0, len(links)-shown):]
 }
 
-func (p *pulse) lineOf(e db.LogEntry, l db.Link, removed bool) liveLink {
+// named gives the links to be shown. While somebody watches they wait for a beat, in which the handles of their accounts are asked
+// for, once for all who watch.
+func (p *pulse) named(ctx context.Context, fresh []shownLink) []shownLink {
+	ready := append(p.held, fresh...)
+	p.held = nil
+	if p.names != nil && p.watchers.Load() > 0 {
+		ready, p.held = ready[:len(ready)-len(fresh)], fresh
+		// An answer that takes longer than a beat keeps the next from being asked for: those are shown by their DIDs.
+		if len(fresh) > 0 && !p.asking.Swap(true) {
+			var dids []string
+			for _, l := range fresh {
+				dids = append(dids, l.DID)
+				if did := accountOfTarget(l.Target); did != "" {
+					dids = append(dids, did)
+				}
+			}
+			p.asks.Go(func() {
+				defer p.asking.Store(false)
+				p.names.Handles(ctx, dids)
+			})
+		}
+	}
+	return ready[max(0, len(ready)-shown):]
+}
+
+func (p *pulse) name(did string) string {
+	if p.names != nil {
+		if handle := p.names.Known(did); handle != "" {
+			return handle
+		}
+	}
+	return shortDID(did)
+}
+
+func (p *pulse) lineOf(l shownLink) liveLink {
 	return liveLink{
-		Removed: removed, Thread: thread(e.Collection, l.Path), Dye: dye(e.DID), Initials: initials(e.DID),
-		Who: p.name(e.DID), WhoHref: explore(e.DID), Verb: verb(e.Collection, l.Path, removed),
-		What: targetText(l.Target), WhatHref: explore(l.Target), Time: time.UnixMicro(e.TimeUS).UTC().Format(time.TimeOnly),
+		Removed: l.removed, Thread: thread(l.Collection, l.Path), Dye: dye(l.DID), Initials: initials(p.name(l.DID)),
+		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
+		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: time.UnixMicro(l.TimeUS).UTC().Format(time.TimeOnly),
 		subject: l.Target,
 	}
 }

@@ -61,7 +61,7 @@ func (l *log) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, ui
 }
 
 func newTestPulse(l *log) *pulse {
-	return newPulse(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, shortDID)
+	return newPulse(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, nil)
 }
 
 // TestPulse: rates are of the beat, and of many rows the newest few are shown.
@@ -140,6 +140,67 @@ func TestPulseWatched(t *testing.T) {
 	}
 }
 
+// asked is names that come late.
+type asked struct {
+	Names
+	mu    sync.Mutex
+	known map[string]string
+}
+
+func (a *asked) Known(did string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known[did]
+}
+
+func (a *asked) Handles(_ context.Context, dids []string) map[string]string {
+	time.Sleep(beat / 2)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, did := range dids {
+		a.known[did] = "x.test"
+	}
+	return nil
+}
+
+// TestPulseNames: while somebody watches, links wait for a beat, and have their accounts' handles then.
+func TestPulseNames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &log{}
+		p := newTestPulse(l)
+		p.names = &asked{known: map[string]string{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		go p.run(ctx)
+		synctest.Wait()
+		p.watchers.Store(1)
+		l.grow(3)
+		time.Sleep(beat)
+		synctest.Wait()
+		if _, links := p.latest(); len(links) != 0 {
+			t.Errorf("shown without waiting: %+v", links)
+		}
+		time.Sleep(beat)
+		synctest.Wait()
+		if _, links := p.latest(); len(links) != 2 || links[0].Who != "x.test" || links[0].Initials != "X" {
+			t.Errorf("links %+v", links)
+		}
+		// When the last has left, what waits is shown with what is new.
+		l.grow(3)
+		time.Sleep(beat)
+		synctest.Wait()
+		p.watchers.Store(0)
+		l.grow(1)
+		time.Sleep(beat)
+		synctest.Wait()
+		if _, links := p.latest(); len(links) != 5 || links[0].subject != "https://example.com/7" {
+			t.Errorf("%d links, %+v", len(links), links[0])
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
 // TestPulseRefuses: there is an end to how many may watch, and to what can be asked.
 func TestPulseRefuses(t *testing.T) {
 	t.Parallel()
@@ -162,7 +223,7 @@ func TestText(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{num(0), "0"}, {num(999), "999"}, {num(1000), "1,000"}, {num(1234567), "1,234,567"}, {num(-1234), "-1,234"},
 		{short(999), "999"}, {short(1000), "1.00k"}, {short(12_345), "12.3k"}, {short(999_999), "1.00M"}, {short(123_456_789), "123M"},
-		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"},
+		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"}, {initials("x.test"), "X"},
 		{shortDID("did:plc:aaaaaaaaaaaaaaaabcdefghi"), "did:plc:aaaaaaaa…efghi"},
 		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"}, {kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
 		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},

@@ -32,6 +32,7 @@ type statusAnswer struct {
 	Space       statusSpace        `json:"space"`
 	Upstream    *statusUpstream    `json:"upstream"`
 	Replication *statusReplication `json:"replication"`
+	Following   *statusFollowing   `json:"following"` // nil: it is no copy
 	Gaps        []statusGap        `json:"gaps"`
 	OpenGaps    int64              `json:"open_gaps"`
 	Faults      []statusFault      `json:"faults"`
@@ -112,7 +113,29 @@ type statusReplication struct {
 	LastSuccess  string  `json:"last_success"`
 	LastError    string  `json:"last_error"`
 	LastErrorAt  string  `json:"last_error_at"`
-	LastVerified string  `json:"last_verified"`
+	Do           string  `json:"do"`
+	Verification *struct {
+		Outcome    string    `json:"outcome"` // ok, failed or inconclusive
+		Faults     []string  `json:"faults"`
+		EndedAt    time.Time `json:"ended_at"`
+		AgeSeconds float64   `json:"age_seconds"`
+		LogSeq     uint64    `json:"log_seq"`
+		Segments   int64     `json:"segments"`
+	} `json:"verification"`
+}
+
+// statusFollowing is where a server is that shows what a replica has.
+type statusFollowing struct {
+	State        string  `json:"state"` // ok, waiting or failing
+	Replica      string  `json:"replica"`
+	TXID         string  `json:"txid"`
+	LogSeq       uint64  `json:"log_seq"`
+	LagSeconds   float64 `json:"lag_seconds"`
+	LookSeconds  float64 `json:"look_seconds"`
+	Missing      int64   `json:"missing_segments"`
+	MissingBytes int64   `json:"missing_bytes"`
+	LastError    string  `json:"last_error"`
+	LastErrorAt  string  `json:"last_error_at"`
 	Do           string  `json:"do"`
 }
 
@@ -149,6 +172,7 @@ type statusPage struct {
 	Replication []fact
 	Replicates  *statusReplication
 	Follows     *statusUpstream
+	Copies      *statusFollowing
 	Replay      *replayBar
 }
 
@@ -196,6 +220,9 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	p.Index, p.Levels = p.indexFacts(), p.levels()
 	p.Disk, p.Shares = p.diskFacts(s.Now()), p.shares()
 	p.Replication = replicationFacts(p.Replicates)
+	if p.Copies = p.statusAnswer.Following; p.Copies != nil {
+		p.Upstream = followingFacts(p.Copies)
+	}
 	return &view{Title: "Status", About: "How this index is: what it follows, what it holds, what it misses.", Main: p}, nil
 }
 
@@ -328,12 +355,36 @@ func replicationFacts(r *statusReplication) []fact {
 		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " that are to be uploaded before the database may name them.", false},
 		{"Uploaded", size(r.Uploaded), "Since this process began.", false},
 	}
-	verified := fact{"Last restore that was checked", r.LastVerified, "A copy was restored from the replica and compared.", false}
-	if r.LastVerified == "" {
-		verified.Value, verified.Note = "none yet", "A replica is worth what a restore from it is: weft verify restores a copy and compares it."
+	verified := fact{"Last restore that was checked", "none yet", "A replica is worth what a restore from it is: weft verify restores a copy and checks it, and serve does with --verify-every.", false}
+	if v := r.Verification; v != nil {
+		verified.Value = v.Outcome + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04")
+		verified.Note = fmt.Sprintf("A copy was restored, to row %s of the log, with %s; it was %s old.", position(v.LogSeq), counted(v.Segments, "segment"), seconds(v.AgeSeconds))
+		if v.Outcome != "ok" {
+			verified.Note, verified.Bad = strings.Join(v.Faults, "; "), true
+		}
 	}
 	if facts = append(facts, verified); r.LastError != "" {
 		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, bad})
+	}
+	return facts
+}
+
+// followingFacts are those of a copy.
+func followingFacts(f *statusFollowing) []fact {
+	note := "What is shown here comes from this replica of another weft, which alone is written to."
+	if f.State != "ok" && f.Do != "" {
+		note = f.Do
+	}
+	facts := []fact{
+		{"Copies", f.Replica, note, f.State == "failing"},
+		{"State", f.State, "ok, waiting for segments that are being fetched, or failing.", f.State == "failing"},
+		{"Behind", seconds(f.LagSeconds), "How long ago the other weft had what is shown here. It grows while that one has nothing new.", f.LagSeconds > 60},
+		{"Last look", seconds(f.LookSeconds) + " ago", "When all was shown that the replica had.", f.LookSeconds > 60},
+		{"Position", position(f.LogSeq), "The newest row of the log that is shown, of transaction " + f.TXID + ".", false},
+		{"Segments on their way", num(f.Missing), size(f.MissingBytes) + " that are being fetched before what names them is shown.", false},
+	}
+	if f.LastError != "" {
+		facts = append(facts, fact{"Last failure", f.LastErrorAt, f.LastError, f.State == "failing"})
 	}
 	return facts
 }

@@ -67,6 +67,7 @@ func initials(name string) string {
 	if strings.HasPrefix(name, "did:") {
 		name = name[strings.LastIndexByte(name, ':')+1:]
 	}
+	name, _, _ = strings.Cut(name, ".")
 	if len(name) > 2 {
 		name = name[:2]
 	}
@@ -168,13 +169,27 @@ func kindText(target string) string {
 	return "address"
 }
 
+// accountOfTarget is the account that a target is, or is of; empty: none.
+func accountOfTarget(target string) string {
+	if did, _, _, ok := link.SplitRecord(target); ok {
+		return did
+	}
+	if link.ValidDID(target) {
+		return target
+	}
+	return ""
+}
+
 // targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
-func targetText(target string) string {
+func targetText(target string) string { return targetTextBy(shortDID, target) }
+
+// targetTextBy is targetText with names for accounts.
+func targetTextBy(name func(did string) string, target string) string {
 	if did, collection, rkey, ok := link.SplitRecord(target); ok {
-		return strings.TrimRight(shortDID(did)+"/"+collection+"/"+rkey, "/")
+		return strings.TrimRight(name(did)+"/"+collection+"/"+rkey, "/")
 	}
 	if strings.HasPrefix(target, "did:") {
-		return shortDID(target)
+		return name(target)
 	}
 	target = strings.TrimPrefix(strings.TrimPrefix(target, "https://"), "at://")
 	const most = 72

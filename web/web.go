@@ -64,6 +64,10 @@ type page struct {
 	build func(ctx context.Context, a *answer) (*view, error)
 }
 
+// pageTimeout is for all that a page asks: a little more than the API takes for one answer at most. What isn't there by then, and
+// isn't the page's own answer, is left out.
+const pageTimeout = 12 * time.Second
+
 // New returns the handler. It panics when a template is malformed, which a test would have told.
 func New(c Config) *Server {
 	s := &Server{Config: c}
@@ -78,7 +82,7 @@ func New(c Config) *Server {
 	}
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
-	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.name)
+	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.Names)
 	s.pages, s.own = s.answerPages(), s.ownPages()
 	for _, table := range []map[string]page{s.pages, s.own} {
 		for path, p := range table {
@@ -176,6 +180,9 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		s.search(w, r)
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
 	query := withoutPageParameters(r.URL.RawQuery)
 	p, isOwn := s.own[r.URL.Path]
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}

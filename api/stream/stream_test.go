@@ -435,3 +435,55 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+// meanwhile is a log to which something is committed while a subscriber enters.
+type meanwhile struct {
+	*memory
+	once sync.Once
+}
+
+func (m *meanwhile) SeqAt(ctx context.Context, us int64) (uint64, error) {
+	m.once.Do(func() { m.add(entry(db.OpCreate, "b", "at://b")) })
+	return m.memory.SeqAt(ctx, us)
+}
+
+// TestLiveFromTheFirst: who asks for what comes next gets it as live, what is committed while he enters too.
+func TestLiveFromTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		cursor *uint64
+		want   string
+	}{{"without a cursor", nil, "2 live"}, {"with a cursor", new(uint64), "1 replay, 2 replay"}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			m := &meanwhile{memory: newMemory()}
+			m.add(entry(db.OpCreate, "a", "at://a"))
+			tail := New(Config{Log: m})
+			s, err := tail.Subscribe(t.Context(), Options{Cursor: tc.cursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := tail.read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for {
+				events, err := s.Next(t.Context(), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(events) == 0 {
+					break
+				}
+				for _, e := range events {
+					got = append(got, fmt.Sprint(e.Seq, map[bool]string{true: " replay", false: " live"}[s.Replay(e.Seq)]))
+				}
+			}
+			if strings.Join(got, ", ") != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}

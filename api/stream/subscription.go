@@ -43,7 +43,10 @@ func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) 
 	if err := t.enter(ctx); err != nil {
 		return nil, err
 	}
-	s := &Subscription{tail: t, hold: o.Hold, at: at, replay: t.cfg.Log.Seq()}
+	s := &Subscription{tail: t, hold: o.Hold, at: at, replay: at}
+	if o.Cursor != nil {
+		s.replay = t.cfg.Log.Seq()
+	}
 	s.Filter(o.Filter)
 	return s, nil
 }

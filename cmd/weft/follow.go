@@ -115,7 +115,10 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	}
 	answers := api.New(api.Config{
 		Store: index, InstanceID: index.Instance(), Version: buildVersion(), DIDWeb: s.didWeb, Ready: ready,
-		Following: func() any { return f.Status() }, Faults: s.faults.recent, Logger: s.logger, Metrics: registry,
+		Following: func() any { return f.Status() }, Faults: s.faults.recent, Activity: func() api.Activity {
+			lag, seq := f.Lag()
+			return api.Activity{Events: seq, Lag: lag}
+		}, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
 	})
 	page := web.Config{API: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {

@@ -13,6 +13,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/replica"
 )
 
 // TestDashboard: every metric that docs/grafana.json asks for is one that weft exports, with the labels that it uses, and every
@@ -27,6 +28,8 @@ func TestDashboard(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
+	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
+	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
 	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
 	exported := map[string]string{} // labels by name

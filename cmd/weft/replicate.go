@@ -132,8 +132,19 @@ func (r *replication) run(ctx context.Context) {
 	}
 }
 
-// status is what /status says of the replica.
-func (r *replication) status() any { return r.replicator.Status() }
+// replicationStatus is what /status says of the replica.
+type replicationStatus struct {
+	replica.Status
+	Verification *replica.Verification `json:"verification"` // the last; null: none yet, or none is made
+}
+
+func (r *replication) status() any {
+	s := replicationStatus{Status: r.replicator.Status()}
+	if r.verifier != nil {
+		s.Verification = r.verifier.Last()
+	}
+	return s
+}
 
 // degraded says why what is committed isn't safe; empty: it is.
 func (r *replication) degraded() string {

@@ -52,6 +52,7 @@ if (ticker && window.EventSource) {
   const rows = 12
   const spark = document.querySelector('[data-spark]')
   const pause = document.querySelector('[data-pause]')
+  const lost = document.querySelector('[data-lost]')
   let source = null
 
   const element = (tag, name, text) => {
@@ -113,7 +114,11 @@ if (ticker && window.EventSource) {
   }
   const start = () => {
     source = new EventSource('/pulse')
-    source.onmessage = beat
+    source.onmessage = (event) => {
+      lost.hidden = true
+      beat(event)
+    }
+    source.onerror = () => { lost.hidden = false } // it tries again by itself
   }
   const stop = () => {
     source?.close()

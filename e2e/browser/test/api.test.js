@@ -80,7 +80,7 @@ test('the code of every method does what it says', async () => {
         const code = async (language) => page.locator(`[data-code="${language}"]`).evaluate((e) => e.textContent)
         const name = href.replace('/api/', '').replaceAll('/', '-')
         const endless = await page.locator('form[data-stream]').count() > 0
-        programs.push({ name, endless, curl: await code('curl'), ts: await code('TypeScript') })
+        programs.push({ name, endless, curl: endless ? '' : await code('curl'), ts: await code('TypeScript') })
       })
     }
     // TypeScript is compiled as in a project of somebody's.
