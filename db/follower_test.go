@@ -235,7 +235,7 @@ func TestFollowerOfTheKilled(t *testing.T) {
 // has, says which are missing, and takes them over when they are there; one that starts waits for them.
 func TestFollowerWithoutFiles(t *testing.T) {
 	t.Parallel()
-	events, err := world{Sim: true, Seed: 3, Events: 4000}.events()
+	events, err := world{Sim: true, Seed: 3, Events: 1500}.events()
 	if err != nil {
 		t.Fatal(err)
 	}

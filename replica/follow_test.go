@@ -74,7 +74,11 @@ func (w *world) follows(f *Follow) state {
 // whether it looks at each of them, sleeps until they are merged, or begins anew.
 func TestFollowEqualsModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(3) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, seed, []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed])

@@ -95,10 +95,11 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	s.logger.Info("following a replica", "replica", cfg.Replica.Where(), "dir", s.data, "version", buildVersion())
 	cfg.Dir, cfg.CacheBytes, cfg.Logger = s.data, s.cache, s.logger
 	f := replica.NewFollow(cfg)
-	if err := f.Open(ctx); ctx.Err() != nil {
-		s.logger.Info("interrupted; the next start goes on with what is here")
-		return nil
-	} else if err != nil {
+	if err := f.Open(ctx); err != nil {
+		if ctx.Err() != nil {
+			s.logger.Info("interrupted; the next start goes on with what is here")
+			return nil
+		}
 		return err
 	}
 	defer func() {
