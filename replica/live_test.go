@@ -181,6 +181,9 @@ func sameAsModel(t *testing.T, dir string, events []db.Event, window time.Durati
 // TestReplicate: after a stop in order the replica has all, again and again, with starts on the same directory and on an
 // empty one; and the segments of any moment are there.
 func TestReplicate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compares with the model again and again, which the race detector makes minutes of: left out with -short")
+	}
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string

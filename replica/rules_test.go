@@ -310,7 +310,9 @@ func TestFence(t *testing.T) {
 		eventually(t, "the second writes", func() bool { return second.rep.Status().DurableLogSeq == seq })
 	}
 	var foreign *ForeignError
+	mustEnd(t, second)
 	p.stop() // as Run does when guard has answered an error
+	p.ran <- <-p.ran
 	if err := p.rep.guard(t.Context()); !errors.As(err, &foreign) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("%v", err)
 	}
@@ -322,7 +324,6 @@ func TestFence(t *testing.T) {
 	if after := treeOf(t, cfg.Path); after != before {
 		t.Errorf("behind the fence it wrote; the replica was\n%s\nand is\n%s", before, after)
 	}
-	mustEnd(t, second)
 	if n := equalsModel(t, cfg, events, 0); n != 800 {
 		t.Errorf("%d events came back", n)
 	}
