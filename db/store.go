@@ -145,10 +145,7 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	s.writer.SetMaxOpenConns(1)
-	switch at, err := copyPosition(s.writer); {
-	case err != nil:
-		return fmt.Errorf("db: %s (is the file damaged? restore it from its replica): %w", path, err)
-	case at > 0:
+	if at, err := copyPosition(s.writer); err == nil && at > 0 { // a file that can't be read is refused below
 		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index of its own into another directory (weft restore)", path)
 	}
 	if err := migrate(s.writer); err != nil {
