@@ -114,7 +114,11 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 // opened anew has all that was committed, and leaves no stray file behind.
 func TestFaultAtEachStep(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, 6_000)
+	n := 6_000
+	if testing.Short() {
+		n = 3_000
+	}
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
