@@ -145,6 +145,7 @@ func TestVerifier(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait() // the log below is written
 		if last := v.Last(); last.Outcome != Failed || metric(t, registry, verifications, "failed") != 1 || metric(t, registry, verifications, "ok") != 1 {
 			t.Errorf("%+v", last)
 		}
