@@ -154,6 +154,12 @@ func TestCopyEqualsModel(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), SealBytes: 6 << 10, CacheBytes: 1 << 16, ReplayWindow: 5 * time.Minute, Bodies: db.Bodies(seed % 3),
 				Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			// A replica keeps the files that a change names, whatever becomes of them in the primary meanwhile.
+			kept := t.TempDir()
+			if err := os.Mkdir(filepath.Join(kept, "segments"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Keep = func(path string, _ bool) error { return os.Link(path, filepath.Join(kept, "segments", filepath.Base(path))) }
 			var m model.Model
 			s, dir := openWith(t, cfg), t.TempDir()
 			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
@@ -179,7 +185,7 @@ func TestCopyEqualsModel(t *testing.T) {
 					if err := src.change(1+r.IntN(4)).to(t.Context(), c); !errors.Is(err, errBroken) {
 						t.Fatalf("a change that breaks off: %v", err)
 					}
-					catchUp(t, cfg.Dir, dir, f)
+					catchUp(t, kept, dir, f)
 					if at, err := c.Position(); err != nil || at != src.position || f.Seq() != seq {
 						t.Fatalf("a change that broke off has left the position %d (%v) and log row %d", at, err, f.Seq())
 					}
@@ -195,7 +201,7 @@ func TestCopyEqualsModel(t *testing.T) {
 				if at, err := c.Position(); err != nil || at != change.Position {
 					t.Fatalf("at %d (%v), and was put at %d", at, err, change.Position)
 				}
-				catchUp(t, cfg.Dir, dir, f)
+				catchUp(t, kept, dir, f)
 				if err := m.Compare(t.Context(), f, model.Depth{Page: 3}); err != nil {
 					t.Fatalf("step %d: %v", step, err)
 				}
@@ -213,7 +219,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			if err := src.change(0).to(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			catchUp(t, cfg.Dir, dir, f)
+			catchUp(t, kept, dir, f)
 			st, err := f.Stats(t.Context())
 			if err != nil {
 				t.Fatal(err)
