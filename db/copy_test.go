@@ -159,7 +159,9 @@ func TestCopyEqualsModel(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(kept, "segments"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			cfg.Keep = func(path string, _ bool) error { return os.Link(path, filepath.Join(kept, "segments", filepath.Base(path))) }
+			cfg.Keep = func(path string, _ bool) error {
+				return os.Link(path, filepath.Join(kept, "segments", filepath.Base(path)))
+			}
 			var m model.Model
 			s, dir := openWith(t, cfg), t.TempDir()
 			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
