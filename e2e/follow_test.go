@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -24,21 +23,9 @@ const followKills = 6
 // synthetic network's events come in. In the end both followers answer as the network was.
 func TestFollowProcess(t *testing.T) {
 	needs(t, buildWeft, buildS3)
-	upstream, err := sim.NewServer(sim.ServerConfig{
+	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: processRate},
 		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- upstream.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("the synthetic upstream: %v", err)
-		}
 	})
 	data, config := t.TempDir(), filepath.Join(t.TempDir(), "litestream.yml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `levels: [{interval: 1s}, {interval: 10s}]

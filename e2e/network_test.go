@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
 	"testing"
 	"time"
+
+	"weft.dev/weft/ingest/sim"
 )
 
 const (
@@ -140,4 +143,23 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// serveNetwork serves a synthetic network in this process until the test ends.
+func serveNetwork(t *testing.T, cfg sim.ServerConfig) *sim.Server {
+	t.Helper()
+	upstream, err := sim.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- upstream.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("the synthetic upstream: %v", err)
+		}
+	})
+	return upstream
 }

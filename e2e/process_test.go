@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -29,22 +28,10 @@ const (
 // TestServeProcess kills weft again and again while a synthetic network's events come in.
 func TestServeProcess(t *testing.T) {
 	needs(t, buildWeft)
-	upstream, err := sim.NewServer(sim.ServerConfig{
+	upstream := serveNetwork(t, sim.ServerConfig{
 		// With ten times the usual account changes and resyncs, kills meet them.
 		NetworkConfig: sim.NetworkConfig{Seed: 7, Accounts: 300, Churn: 10, RatePerSec: processRate},
 		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- upstream.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("the synthetic upstream: %v", err)
-		}
 	})
 
 	journal, data := newJournal(t, "weft"), t.TempDir()

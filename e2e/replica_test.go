@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,21 +23,9 @@ func buildLitestream() error {
 func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 	t.Helper()
 	const backlog, total = 1500, 4000
-	upstream, err := sim.NewServer(sim.ServerConfig{
+	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 200, Churn: 5, RatePerSec: 2000},
 		Backlog:       backlog, EventsPerSegment: 500, Rate: 2000, Total: total,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- upstream.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("the synthetic upstream: %v", err)
-		}
 	})
 	eventually(t, time.Minute, "the network is complete", func() error {
 		if tip := upstream.Tip(); tip < total {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -16,9 +15,6 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
-	"modernc.org/sqlite"
-
-	"weft.dev/weft/db"
 )
 
 // ReplicatorConfig configures a replicator.
@@ -85,139 +81,6 @@ func New(cfg ReplicatorConfig) *Replicator {
 	return &Replicator{cfg: cfg, stopped: make(chan struct{})}
 }
 
-// Prepare makes sure that the data directory and the replica belong together, before the index is opened: with neither, the
-// index will be a new one; without a local database it is restored; else both are held against each other. A replica that
-// can't be reached is no obstacle where this process has replicated to it before.
-func (r *Replicator) Prepare(ctx context.Context) error {
-	c := r.cfg.Replica
-	if want, err := filepath.Abs(filepath.Join(r.cfg.Dir, "weft.db")); err != nil || want != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, want)
-	}
-	// Two parts of this process have the database open. With the usual locks the kernel drops those of one when the other
-	// closes any descriptor of the file.
-	if !sqlite.OFDLockingEnabled() {
-		if _, err := sqlite.OFDLocking(true); err != nil {
-			return fmt.Errorf("replica: this system can't replicate in the process (run stock Litestream beside weft serve --replicate off): %w", err)
-		}
-	}
-	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	var err error
-	if r.debt, err = newDebt(r.cfg.Dir, c, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
-		return counted{client, &r.sent}
-	}); err != nil {
-		return err
-	}
-	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
-		return r.begin(ctx)
-	} else if err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	local, err := localOf(ctx, c.DB)
-	if err != nil {
-		return err
-	}
-	look, cancel := context.WithTimeout(ctx, firstLook)
-	defer cancel()
-	err = r.check(look, local, false)
-	var foreign *ForeignError
-	switch {
-	case err == nil || errors.As(err, &foreign):
-		return err
-	case r.checked():
-		r.cfg.Logger.Warn("the replica can't be reached; what is new is kept for it", "replica", c.Where(), "err", err)
-		return nil
-	}
-	return fmt.Errorf("replica: whether %s is a replica of this index can't be told (weft serve --replicate off serves meanwhile): %w", c.Where(), err)
-}
-
-// begin is for a data directory without a database.
-func (r *Replicator) begin(ctx context.Context) error {
-	c := r.cfg.Replica
-	client, err := c.Client("")
-	if err != nil {
-		return err
-	}
-	look, cancel := context.WithTimeout(ctx, firstLook)
-	defer cancel()
-	files, err := listFiles(look, client)
-	if err != nil {
-		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
-	}
-	if len(files) == 0 {
-		r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
-		return r.forget()
-	}
-	if r.cfg.Restore == nil {
-		return fmt.Errorf("replica: there is no database in %s, and %s has one: restore it first", r.cfg.Dir, c.Where())
-	}
-	// What is left of another life says nothing of the database that is to come.
-	if err := r.forget(); err != nil {
-		return err
-	}
-	r.cfg.Logger.Info("no database here: restoring the replica", "dir", r.cfg.Dir, "replica", c.Where())
-	if err := r.cfg.Restore(ctx); err != nil {
-		return err
-	}
-	local, err := localOf(ctx, c.DB)
-	if err != nil {
-		return err
-	}
-	return r.check(ctx, local, false)
-}
-
-func localOf(ctx context.Context, path string) (local mine, err error) {
-	if local.instance, err = db.InstanceOf(ctx, path); err != nil {
-		return local, err
-	}
-	local.seq, err = db.LastSeqOf(ctx, path)
-	return local, err
-}
-
-// forget puts away what Litestream keeps of a database on this machine.
-func (r *Replicator) forget() error {
-	if err := os.RemoveAll(litestream.NewDB(r.cfg.Replica.DB).MetaPath()); err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	return nil
-}
-
-func (r *Replicator) checked() bool {
-	_, err := os.Stat(r.debt.path("", "checked"))
-	return err == nil
-}
-
-// check holds the local database against the replica, and claims a replica that says of nobody whose it is.
-func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
-	empty, err := compare(ctx, r.cfg.Replica, local)
-	if err != nil {
-		return err
-	}
-	if empty && !open {
-		// What was cut for another replica, or for this one before it was emptied, doesn't begin at its start.
-		if err := r.forget(); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(r.debt.path("sent", "")); err != nil {
-			return fmt.Errorf("replica: %w", err)
-		}
-		if err := os.MkdirAll(r.debt.path("sent", ""), 0o755); err != nil {
-			return fmt.Errorf("replica: %w", err)
-		}
-	}
-	if err := claim(ctx, r.cfg.Replica, local.instance); err != nil {
-		return err
-	}
-	if err := os.WriteFile(r.debt.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	r.mu.Lock()
-	r.state.checked = true
-	r.mu.Unlock()
-	return nil
-}
-
 // Keep is db.Config.Keep: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
 // while the replica can be reached, so that nothing else has to.
 func (r *Replicator) Keep(path string, merged bool) error {
@@ -275,7 +138,6 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.store.SnapshotRetention = cmp.Or(c.SnapshotRetention, litestream.DefaultSnapshotRetention)
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.ShutdownSyncTimeout = 0
-	r.local.ShutdownSyncTimeout = 0
 	// The store's Init would fail without the replica; the first cut needs it too, and is tried again.
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)

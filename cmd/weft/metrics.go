@@ -9,15 +9,32 @@ import (
 	"weft.dev/weft/replica"
 )
 
+// figures describes metrics without labels, by name.
+type figures map[string]*prometheus.Desc
+
+func newFigures(help map[string]string) figures {
+	f := make(figures, len(help))
+	for name, text := range help {
+		f[name] = prometheus.NewDesc(name, text, nil, nil)
+	}
+	return f
+}
+
+// Describe implements prometheus.Collector.
+func (f figures) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range f {
+		ch <- d
+	}
+}
+
 // storeMetrics reads the store's figures when they are asked for.
 type storeMetrics struct {
 	store *db.Index
-	descs map[string]*prometheus.Desc
+	figures
 }
 
 func newStoreMetrics(store *db.Index) *storeMetrics {
-	m := &storeMetrics{store: store, descs: map[string]*prometheus.Desc{}}
-	for name, help := range map[string]string{
+	return &storeMetrics{store, newFigures(map[string]string{
 		"weft_actors":             "Accounts ever seen, linking or linked.",
 		"weft_links":              "Links of active accounts.",
 		"weft_records":            "Records that link to something.",
@@ -29,24 +46,14 @@ func newStoreMetrics(store *db.Index) *storeMetrics {
 		"weft_jobs":               "Changes of status of large accounts that are under way.",
 		"weft_gaps":               "Spans of upstream that are missing.",
 		"weft_write_failed":       "1 after a fault stopped writing.",
-	} {
-		m.descs[name] = prometheus.NewDesc(name, help, nil, nil)
-	}
-	return m
-}
-
-// Describe implements prometheus.Collector.
-func (m *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range m.descs {
-		ch <- d
-	}
+	})}
 }
 
 // Collect implements prometheus.Collector.
 func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	st, err := m.store.Stats(context.Background())
 	if err != nil {
-		for _, d := range m.descs {
+		for _, d := range m.figures {
 			ch <- prometheus.NewInvalidMetric(d, err)
 		}
 		return
@@ -61,7 +68,7 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 		"weft_segments": float64(st.Segments), "weft_segment_bytes": float64(st.SegmentBytes), "weft_jobs": float64(st.Jobs),
 		"weft_gaps": float64(st.Gaps), "weft_write_failed": failed,
 	} {
-		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
+		ch <- prometheus.MustNewConstMetric(m.figures[name], prometheus.GaugeValue, v)
 	}
 }
 
@@ -104,12 +111,11 @@ func (m *checkpointMetrics) Collect(ch chan<- prometheus.Metric) {
 // replicaMetrics reads how far the replica is when that is asked for.
 type replicaMetrics struct {
 	replicator *replica.Replicator
-	descs      map[string]*prometheus.Desc
+	figures
 }
 
 func newReplicaMetrics(r *replica.Replicator) *replicaMetrics {
-	m := &replicaMetrics{replicator: r, descs: map[string]*prometheus.Desc{}}
-	for name, help := range map[string]string{
+	return &replicaMetrics{r, newFigures(map[string]string{
 		"weft_replica_local_txid":             "Newest transaction that was cut on this disk.",
 		"weft_replica_txid":                   "Newest transaction in the replica; 0: not known yet.",
 		"weft_replica_lag_transactions":       "Transactions on this disk that the replica doesn't have.",
@@ -120,17 +126,7 @@ func newReplicaMetrics(r *replica.Replicator) *replicaMetrics {
 		"weft_replica_segments_waiting_bytes": "Bytes of the segments that the replica doesn't have.",
 		"weft_replica_uploaded_bytes_total":   "Bytes sent to the replica since the start, also those of uploads that failed.",
 		"weft_replica_failures":               "Attempts in a row that failed; 0: the last went well.",
-	} {
-		m.descs[name] = prometheus.NewDesc(name, help, nil, nil)
-	}
-	return m
-}
-
-// Describe implements prometheus.Collector.
-func (m *replicaMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range m.descs {
-		ch <- d
-	}
+	})}
 }
 
 // Collect implements prometheus.Collector.
@@ -143,7 +139,7 @@ func (m *replicaMetrics) Collect(ch chan<- prometheus.Metric) {
 		"weft_replica_segments_waiting": float64(st.SegmentsWaiting), "weft_replica_segments_waiting_bytes": float64(st.SegmentsWaitingBytes),
 		"weft_replica_failures": float64(st.Failures),
 	} {
-		ch <- prometheus.MustNewConstMetric(m.descs[name], prometheus.GaugeValue, v)
+		ch <- prometheus.MustNewConstMetric(m.figures[name], prometheus.GaugeValue, v)
 	}
-	ch <- prometheus.MustNewConstMetric(m.descs["weft_replica_uploaded_bytes_total"], prometheus.CounterValue, float64(st.UploadedBytes))
+	ch <- prometheus.MustNewConstMetric(m.figures["weft_replica_uploaded_bytes_total"], prometheus.CounterValue, float64(st.UploadedBytes))
 }
