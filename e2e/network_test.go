@@ -108,9 +108,12 @@ func (n *network) stop(t *testing.T) uint64 {
 }
 
 // hush ends the simulator and starts it again without new events: of the servers that read from it, each comes to have all.
+// It ends in order: killed, it forgets events that it has sent, for it doesn't sync them, and who was away never hears of them.
 func (n *network) hush(t *testing.T) {
 	t.Helper()
-	n.simulator.kill()
+	if code := n.simulator.terminate(t, serverWithin); code != 0 {
+		t.Fatalf("the simulator ended with %d", code)
+	}
 	n.startSimulator(t, "0.000001")
 }
 
