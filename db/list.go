@@ -64,6 +64,24 @@ func (l list) total() (int64, error) {
 	return sum, nil
 }
 
+// below sums up what lies before a key in all runs that have the list. Alone it says nothing: the difference of two such
+// sums is what lies between the keys.
+func (l list) below(key []byte) (int64, error) {
+	var sum int64
+	hash := byTarget.Hash(l.prefix)
+	for _, r := range l.v.targets.Runs {
+		if !r.May(hash, l.prefix) {
+			continue
+		}
+		n, err := r.Weigh(nil, key)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
 func (l list) scan(after []byte, reverse bool) *run.Scan {
 	from, to := l.from, l.to
@@ -174,44 +192,63 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 	return int64(len(slices.Compact(actors))), sc.Err()
 }
 
-// distinctOfSets counts the accounts of a long list from the sets that segments keep of it, and from a walk through the
-// runs that keep none. ok is false when an account's id is beyond what sets hold.
+// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is beyond
+// what sets hold.
 func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
 	var sets []*distinct.Set
-	walked := &distinct.Set{}
-	hash, to := byTarget.Hash(l.prefix), run.After(l.prefix)
-	steps := 0
+	hash := byTarget.Hash(l.prefix)
 	for _, r := range l.v.targets.Runs {
 		if !r.May(hash, l.prefix) {
 			continue
 		}
-		if lists, kept := r.(segment.Lists); kept {
-			set, has, err := lists.Distinct(l.prefix)
-			if err != nil {
-				return 0, false, err
-			}
-			if has {
-				sets = append(sets, set)
-				continue
-			}
-		}
-		w, err := r.Walk(l.prefix, to, false)
-		for more := w != nil; more && err == nil; more, err = w.Next() {
-			_, member, fits := listMember(w.Key())
-			if !fits {
-				return 0, false, nil
-			}
-			walked.Add(member, byTarget.WeightOf(w.Value()))
-			if steps++; checkContext(ctx, steps) != nil {
-				return 0, false, ctx.Err()
-			}
-		}
-		if err != nil {
+		set, err := l.setOf(ctx, r)
+		if set == nil || err != nil {
 			return 0, false, err
 		}
+		sets = append(sets, set)
 	}
-	return int64(distinct.Count(append(sets, walked)...)), true, nil
+	return int64(distinct.Count(sets...)), true, nil
 }
+
+// setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run in
+// memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond what
+// sets hold.
+func (l list) setOf(ctx context.Context, r run.Source) (*distinct.Set, error) {
+	if lists, kept := r.(segment.Lists); kept {
+		if set, has, err := lists.Distinct(l.prefix); has || err != nil {
+			return set, err
+		}
+	}
+	inMemory, _ := r.(*run.Run)
+	if inMemory != nil {
+		if set, ok := inMemory.Derived.Load(string(l.prefix)); ok {
+			return set.(*distinct.Set), nil
+		}
+	}
+	set, steps := &distinct.Set{}, 0
+	w, err := r.Walk(l.prefix, run.After(l.prefix), false)
+	for more := w != nil; more && err == nil; more, err = w.Next() {
+		_, member, fits := listMember(w.Key())
+		if !fits {
+			return nil, nil
+		}
+		set.Add(member, byTarget.WeightOf(w.Value()))
+		if steps++; checkContext(ctx, steps) != nil {
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if inMemory != nil && steps > leaveSet {
+		inMemory.Derived.Store(string(l.prefix), set)
+	}
+	return set, nil
+}
+
+// leaveSet is the shortest walk whose set is left with a run: a set takes about as many bytes as 20 entries at the least,
+// so that all that are left with a run take a fraction of what it takes.
+const leaveSet = 256
 
 // hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.
 func (v *version) hides(actor uint64) bool {

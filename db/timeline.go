@@ -80,25 +80,37 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		if !known[i] {
 			continue
 		}
-		out := &t.Lists[i]
-		rest := out.Total
-		for at := t.FromUS; at <= to; at += t.StepUS {
-			if err := ctx.Err(); err != nil {
-				return t, err
-			}
-			since, until := max(at, q.Since), at+t.StepUS
-			if q.Until > 0 {
-				until = min(until, q.Until)
-			}
-			n, err := v.listOf(l.prefix).within(since, until).total()
-			if err != nil {
-				return t, err
-			}
-			out.Counts, rest = append(out.Counts, n), rest-n
+		if err := t.count(ctx, &t.Lists[i], v.listOf(l.prefix), q, to); err != nil {
+			return t, err
 		}
-		out.Older = rest
 	}
 	return t, nil
+}
+
+// count counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's are
+// those below its begin less those below its end, which is where the next one begins.
+func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q TimelineQuery, to int64) error {
+	begin, err := l.below(l.within(max(t.FromUS, q.Since), 0).to)
+	if err != nil {
+		return err
+	}
+	out.Older = out.Total
+	for at := t.FromUS; at <= to; at += t.StepUS {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		until := at + t.StepUS
+		if q.Until > 0 {
+			until = min(until, q.Until)
+		}
+		end, err := l.below(l.within(0, until).from)
+		if err != nil {
+			return err
+		}
+		out.Counts, out.Older = append(out.Counts, begin-end), out.Older-(begin-end)
+		begin = end
+	}
+	return nil
 }
 
 // end is the time of the newest link, or of the oldest; 0 when there is none.

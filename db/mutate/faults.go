@@ -178,7 +178,7 @@ var faults = []fault{
 	},
 	{
 		"a removal counts as an account that links", "db/list.go",
-		"walked.Add(member, byTarget.WeightOf(w.Value()))", "walked.Add(member, 1)",
+		"set.Add(member, byTarget.WeightOf(w.Value()))", "set.Add(member, 1)",
 	},
 	{
 		"sets are merged without their removals", "db/distinct/set.go",

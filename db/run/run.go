@@ -5,6 +5,7 @@ package run
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -39,6 +40,9 @@ type Run struct {
 	sums   []int32 // the weight of each entry and all before it; nil when every entry weighs 1
 	groups int     // distinct groups
 	filter Filter
+
+	// Derived holds what readers have worked out from the run, by what it is of. It never goes stale: a run doesn't change.
+	Derived sync.Map
 }
 
 // Len is the number of entries.

@@ -15,7 +15,7 @@ type Source interface {
 	May(hash uint64, key []byte) bool
 	// Find is the value at exactly key.
 	Find(key []byte) (value []byte, ok bool, err error)
-	// Weigh sums the weights of the entries with from <= key < to; a nil to has no end.
+	// Weigh sums the weights of the entries with from <= key < to; a nil from has no begin, and a nil to no end.
 	Weigh(from, to []byte) (int64, error)
 	// Walk goes through the entries with from <= key < to, in order or backwards. Nil when there are none.
 	Walk(from, to []byte, reverse bool) (Walker, error)

@@ -1,6 +1,10 @@
 package segment
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // Len is run.Source's.
 func (r *Run) Len() int { return int(r.head.Entries) }
@@ -58,7 +62,42 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 
 // Weigh is run.Source's.
 func (r *Run) Weigh(from, to []byte) (int64, error) {
+	if len(from) == 0 && to != nil {
+		return r.below(to)
+	}
 	sum, err := r.between(from, to)
+	return sum.weight, err
+}
+
+// tableSums names sums in the cache.
+const tableSums table = 5
+
+// cachedSum is the weight of all entries below a key in the cache, with the key, as another's may have the same hash.
+type cachedSum struct {
+	key    string
+	weight int64
+}
+
+// below weighs all entries below a key, through the cache: who asks for such a sum asks for a row of them, a block each, and
+// mostly for the same ones again. The sums spare the blocks their place.
+func (r *Run) below(key []byte) (int64, error) {
+	if r.head.Entries == 0 {
+		return 0, nil
+	}
+	at := newCacheKey(r.segment.id, tableSums, int64(xxhash.Sum64(key))+int64(r.head.ID))
+	if v, ok := r.segment.cache.get(at); ok {
+		if c := v.(*cachedSum); c.key == string(key) {
+			return c.weight, nil
+		}
+	}
+	c, err := r.descend(key)
+	if err != nil {
+		return 0, err
+	}
+	sum, err := r.before(c, key)
+	if err == nil {
+		r.segment.cache.put(at, &cachedSum{string(key), sum.weight}, len(key)+24)
+	}
 	return sum.weight, err
 }
 
