@@ -5,15 +5,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	ossignal "os/signal" // the package has a signal of its own
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +35,8 @@ type child struct {
 	Seed   uint64
 	Events int
 	Window time.Duration
+	Steps  bool // of its clock, either way
+	FullAt int  // the batch from which on its disk is full; 0: never
 }
 
 func (c child) run() error {
@@ -47,8 +52,19 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
-	for p.store.Cursor(liveHost) < events[len(events)-1].Seq {
-		if err := p.feed(50); err != nil {
+	for batch := 1; p.store.Cursor(liveHost) < events[len(events)-1].Seq; batch++ {
+		if c.Steps && rand.IntN(20) == 0 {
+			p.clock.Add(rand.Int64N(4*3600) - 2*3600)
+		}
+		if batch == c.FullAt {
+			if err := fillDisk(c.Config.DB + "-wal"); err != nil {
+				return err
+			}
+		}
+		if err := p.feed(50); c.FullAt > 0 && batch >= c.FullAt && errors.Is(err, db.ErrFailed) {
+			fmt.Println("full")
+			select {} // it goes on to replicate what it has
+		} else if err != nil {
 			return err
 		}
 		fmt.Println("applied", p.store.Cursor(liveHost), p.store.Seq())
@@ -60,9 +76,22 @@ func (c child) run() error {
 	select {}
 }
 
-// TestKill kills the writer of an index again and again, and its store, and cuts, slows and fails what is between them. After each
-// kill what the replica has is restored with weft and with stock Litestream. Both are whole, pass every check, and equal the
-// model at exactly the event where they end; and all in the end is what it is without any kill.
+// fillDisk makes the WAL's next writes fail with EFBIG, as they do with ENOSPC on a full disk, some in the middle of a
+// transaction.
+func fillDisk(wal string) error {
+	info, err := os.Stat(wal)
+	if err != nil {
+		return err
+	}
+	ossignal.Ignore(syscall.SIGXFSZ)
+	size := uint64(info.Size() + rand.Int64N(128<<10))
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
+}
+
+// TestKill kills the writer of an index again and again, and its store, and cuts, slows and fails what is between them; its
+// clock steps, and its disk is full. After each kill what the replica has is restored with weft and with stock Litestream. Both
+// are whole, pass every check, and equal the model at exactly the event where they end; and all in the end is what it is
+// without any kill.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	for i, kind := range []string{"file", "s3", "sftp"} {
@@ -80,8 +109,16 @@ func TestKill(t *testing.T) {
 			}
 			var lost []int
 			last := 0
+			full := 0
 			for round := range *rounds {
-				acknowledged := liveAndDie(t, c, s, rand.N(2500*time.Millisecond)+200*time.Millisecond)
+				c.Steps, c.FullAt = rand.IntN(2) == 0, 0
+				if rand.IntN(3) == 0 {
+					c.FullAt = 1 + rand.IntN(40)
+				}
+				acknowledged, wasFull := liveAndDie(t, c, s, rand.N(2500*time.Millisecond)+200*time.Millisecond)
+				if wasFull {
+					full++
+				}
 				n := 0
 				for tries := 0; ; tries++ {
 					dir := t.TempDir()
@@ -123,14 +160,15 @@ func TestKill(t *testing.T) {
 				t.Errorf("after a stop in order %d of %d events came back", n, len(events))
 			}
 			slices.Sort(lost)
+			t.Logf("the disk was full in %d rounds of %d", full, *rounds)
 			t.Logf("lost at a kill, events of some thousands a second: median %d, most %d", lost[len(lost)/2], lost[len(lost)-1])
 		})
 	}
 }
 
 // liveAndDie runs a child for a while, with faults of its store, and kills it. It answers the last cursor that the child has
-// acknowledged.
-func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledged uint64) {
+// acknowledged, and whether it came to the end of its disk.
+func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledged uint64, full bool) {
 	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -160,8 +198,11 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 		}
 	}()
 	said := func(line string) {
-		if word, rest, _ := strings.Cut(line, " "); word == "applied" {
+		switch word, rest, _ := strings.Cut(line, " "); word {
+		case "applied":
 			_, _ = fmt.Sscan(rest, &acknowledged)
+		case "full":
+			full = true
 		}
 	}
 	// The life begins with its first batch: a start takes what the machine lets it.
@@ -202,7 +243,7 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	if s.fault != nil {
 		s.fault.Store(storeWell)
 	}
-	return acknowledged
+	return acknowledged, full
 }
 
 // stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest names.

@@ -67,6 +67,7 @@ type primary struct {
 	events []db.Event
 	store  *db.Store
 	rep    *Replicator
+	clock  atomic.Int64 // seconds: the log ages with the stream
 
 	stop context.CancelFunc
 	ran  chan error
@@ -90,13 +91,12 @@ func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Ev
 	if err := p.rep.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	var clock atomic.Int64 // seconds: the log ages with the stream
 	rule, err := db.ParseRule("1000000 frames")
 	if err != nil {
 		return nil, err
 	}
 	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
-		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Replicator: true, Keep: p.rep.Keep, Logger: logger})
+		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, Keep: p.rep.Keep, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
