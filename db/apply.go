@@ -2,7 +2,6 @@ package db
 
 import (
 	"cmp"
-	"database/sql"
 	"fmt"
 	"maps"
 	"sync"
@@ -25,8 +24,11 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	for host, up := range v.upstreams {
 		f.foreign = f.foreign || host != b.Host || up.instance > 1
 	}
+	f.out = s.write()
 	for i := range b.Events {
-		f.event(&b.Events[i])
+		if f.event(&b.Events[i]); i%aheadEvents == aheadEvents-1 {
+			f.out.ahead(&f.rows)
+		}
 	}
 	f.nowUS, f.maxUS = timeUS, max(f.maxUS, timeUS)
 	f.endIdleResyncs()
@@ -85,6 +87,11 @@ type progress struct {
 
 // finish commits what was folded and shows it.
 func (s *Store) finish(f *fold, up progress) error {
+	w := f.out
+	if w == nil {
+		w = s.write()
+	}
+	defer w.end()
 	if err := f.d.err; err != nil {
 		return s.fail(fmt.Errorf("db: fold a batch of %d events: %w", f.stats.Events, err))
 	}
@@ -94,7 +101,7 @@ func (s *Store) finish(f *fold, up progress) error {
 		defer s.logPanic("flush")
 		f.d.flush()
 	})
-	err := s.commit(&f.rows, up)
+	err := w.commit(&f.rows, up)
 	flushed.Wait()
 	if err != nil {
 		return s.fail(fmt.Errorf("db: commit a batch of %d events: %w", f.stats.Events, err))
@@ -137,47 +144,4 @@ func (s *Store) publish(v *version, host string, up upstream) {
 	}
 	s.version.Store(v)
 	s.commits.fire()
-}
-
-// commit writes what was folded, in one transaction.
-func (s *Store) commit(rs *rows, up progress) error {
-	tx, err := s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
-	// frees.
-	if err := s.keepWindow(tx, rs); err != nil {
-		return err
-	}
-	if err := s.inserts.write(tx, rs); err != nil {
-		return err
-	}
-	if err := s.writeBodies(tx, rs); err != nil {
-		return fmt.Errorf("bodies: %w", err)
-	}
-	if up.firstUS != 0 {
-		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {
-			return err
-		}
-	}
-	if up.host == "" {
-		return s.commitTx(tx)
-	}
-	if _, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
-		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance`,
-		up.host, up.upstream.kind, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS, up.upstream.us, up.upstream.instance); err != nil {
-		return err
-	}
-	return s.commitTx(tx)
-}
-
-func (s *Store) commitTx(tx *sql.Tx) error {
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	s.log.committed()
-	return nil
 }

@@ -141,7 +141,7 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	if b.some = b.on || oldest.Valid || replaced; !b.on {
 		return nil
 	}
-	if b.find, err = s.writer.PrepareContext(ctx, "SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?"); err != nil {
+	if b.find, err = s.beside.PrepareContext(ctx, "SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?"); err != nil {
 		return err
 	}
 	if b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?"); err != nil {

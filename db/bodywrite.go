@@ -3,6 +3,7 @@ package db
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 
 	"weft.dev/weft/db/body"
 )
@@ -18,7 +19,7 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 	ins := &s.inserts
 	blocks, err := s.writeBlocks(tx, rs.bodies)
 	if err != nil {
-		return err
+		return fmt.Errorf("bodies: %w", err)
 	}
 	for i := range rs.bodies {
 		if err := ins.bodies.put(tx, int64(rs.bodies[i].seq), int64(blocks[i])); err != nil {

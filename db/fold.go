@@ -22,6 +22,7 @@ type fold struct {
 	maxUS     int64  // the newest time of any event so far
 	beforeUS  int64  // the same before the event at hand
 	rows      rows
+	out       *writing // where rows go while others are still folded; nil: nowhere
 	stats     Applied
 	old, next []recordLink // scratch
 	key, val  []byte       // scratch

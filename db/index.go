@@ -73,12 +73,17 @@ func (s *Index) defaults(cfg Config) {
 
 // connect opens weft.db for reading only, with these further parameters.
 func (s *Index) connect(uri, more string) (err error) {
-	if s.reader, err = sqlx.Open("sqlite", uri+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"+more); err != nil {
+	if s.reader, err = sqlx.Open("sqlite", readURI(uri)+more); err != nil {
 		return err
 	}
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	return nil
+}
+
+// readURI opens a database for reading only; parameters may follow.
+func readURI(uri string) string {
+	return uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 }
 
 // atOnce has all that do reads be of one moment, over one connection.

@@ -32,7 +32,7 @@ func lookInto(ctx context.Context, path, query string, into any) error {
 	if err != nil {
 		return err
 	}
-	name := uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
+	name := readURI(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
 		name += "&immutable=1" // else SQLite would make the two files of a WAL
 	}

@@ -207,8 +207,8 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 	return nil
 }
 
-// write inserts a batch's rows.
-func (ins *inserters) write(tx *sql.Tx, rs *rows) error {
+// add inserts names, rows of the log and their links; a few of them wait for more, or for finish.
+func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	for _, n := range rs.names {
 		var err error
 		switch n.kind {
@@ -236,6 +236,11 @@ func (ins *inserters) write(tx *sql.Tx, rs *rows) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// finish inserts what waits, and what else there is of a batch but its bodies.
+func (ins *inserters) finish(tx *sql.Tx, rs *rows) error {
 	for _, in := range []*inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
 		if err := in.flush(tx); err != nil {
 			return err

@@ -197,7 +197,7 @@ func (f *fold) synced(actor uint64) uint64 {
 		}
 	}
 	var rev int64
-	err := f.w.writer.QueryRow("SELECT rev FROM synced WHERE actor = ?", int64(actor)).Scan(&rev)
+	err := f.w.beside.QueryRow("SELECT rev FROM synced WHERE actor = ?", int64(actor)).Scan(&rev)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		f.d.fail(fmt.Errorf("read the last resync of account %d: %w", actor, err))
 	}
@@ -207,7 +207,7 @@ func (f *fold) synced(actor uint64) uint64 {
 // did is an account's name; one that is new in this batch has none yet.
 func (f *fold) did(actor uint64) string {
 	var did string
-	err := f.w.writer.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
+	err := f.w.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		f.d.fail(fmt.Errorf("read the name of account %d: %w", actor, err))
 	}

@@ -95,7 +95,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 
 // source is the name of a source.
 func (f *fold) source(id uint64) (source Source) {
-	err := f.w.writer.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
+	err := f.w.beside.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
 		int64(id)).Scan(&source.Collection, &source.Path)
 	if err != nil {
 		f.d.fail(fmt.Errorf("read the name of source %d: %w", id, err))

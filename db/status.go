@@ -133,7 +133,7 @@ func (f *fold) since(actor uint64) int64 {
 		}
 	}
 	var since int64
-	err := f.w.writer.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
+	err := f.w.beside.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch has no row yet
 		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}

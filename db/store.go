@@ -58,6 +58,7 @@ type Store struct {
 	Index
 	lock   *os.File
 	writer *sql.DB
+	beside *sql.DB // reads what is committed while the writer's one connection has a transaction open
 
 	inserts inserters
 	rows    rows // of the batch before, for its memory
@@ -159,6 +160,10 @@ func (s *Store) open() (err error) {
 	if err := s.connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
+	if s.beside, err = sql.Open("sqlite", readURI(uri)); err != nil {
+		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
+	}
+	s.beside.SetMaxOpenConns(1)
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
@@ -250,6 +255,9 @@ func (s *Store) closeFiles() error {
 	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
+	}
+	if s.beside != nil {
+		errs = append(errs, s.beside.Close())
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.Close())

@@ -52,54 +52,65 @@ func (s *Store) loadWindow(ctx context.Context) error {
 	return nil
 }
 
-// keepWindow marks the log's age, and takes old rows away, in the transaction of a batch.
-func (s *Store) keepWindow(tx *sql.Tx, rs *rows) error {
-	w, now := &s.log, s.cfg.Now()
-	n := logWindowStep{age: w.age, marked: w.marked, last: now, pruned: w.pruned, upTo: w.upTo}
-	n.age += min(max(now.Sub(w.last), 0), 2*markEvery)
-	if len(rs.log) > 0 && (n.age-w.marked >= markEvery || w.marked == 0 && w.age == 0) {
+// prunable is up to where log rows may go now. A batch that ends a resync lets the rows of it go with the next one.
+func (s *Store) prunable() uint64 {
+	limit := min(s.log.upTo, s.version.Load().sealed)
+	for _, r := range s.resyncs { // its rows say what has been seen
+		limit = min(limit, r.since-1)
+	}
+	return limit
+}
+
+// prune takes old rows away before so many new ones are written: at their pace, and a little faster so that a backlog
+// shrinks.
+func (w *writing) prune(rows int) error {
+	w.rows += rows
+	upTo := min(w.mayGo, w.s.log.pruned+min(pruneRows, uint64(w.rows+w.rows/8+pruneLeast)))
+	if upTo <= w.pruned {
+		return nil
+	}
+	w.pruned = upTo
+	if err := w.s.step("prune"); err != nil {
+		return err
+	}
+	if err := w.s.pruneReplaced(w.tx, upTo); err != nil {
+		return err
+	}
+	if _, err := w.tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
+		return err
+	}
+	_, err := w.tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<linkShift))
+	return err
+}
+
+// markAge marks the log's age at a batch's end, and finds out which rows are old enough.
+func (w *writing) markAge(rs *rows) error {
+	s, l, now := w.s, &w.s.log, w.s.cfg.Now()
+	n := logWindowStep{age: l.age, marked: l.marked, last: now, pruned: w.pruned, upTo: l.upTo}
+	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
+	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
 		n.marked = n.age
-		if _, err := tx.Exec("INSERT INTO marks (seq, age_us) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING",
+		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING",
 			int64(rs.log[len(rs.log)-1].seq), n.age.Microseconds()); err != nil {
 			return err
 		}
 		if s.cfg.ReplayWindow > 0 {
 			var upTo sql.NullInt64
-			if err := tx.QueryRow("SELECT max(seq) FROM marks WHERE age_us <= ?",
+			if err := w.tx.QueryRow("SELECT max(seq) FROM marks WHERE age_us <= ?",
 				(n.age - s.cfg.ReplayWindow).Microseconds()).Scan(&upTo); err != nil {
 				return err
 			}
 			n.upTo = uint64(upTo.Int64)
-			if _, err := tx.Exec("DELETE FROM marks WHERE seq < ?", upTo.Int64); err != nil {
+			if _, err := w.tx.Exec("DELETE FROM marks WHERE seq < ?", upTo.Int64); err != nil {
 				return err
 			}
 		}
 	}
-	limit := min(n.upTo, s.version.Load().sealed)
-	for _, r := range s.resyncs { // its rows say what has been seen
-		limit = min(limit, r.since-1)
-	}
-	if limit > w.pruned {
-		// At the pace of the new rows, and a little faster so that a backlog shrinks: see commit.
-		n.pruned = min(limit, w.pruned+min(pruneRows, uint64(len(rs.log)+len(rs.log)/8+pruneLeast)))
-		if err := s.step("prune"); err != nil {
-			return err
-		}
-		if err := s.pruneReplaced(tx, n.pruned); err != nil {
-			return err
-		}
-		if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(n.pruned)); err != nil {
-			return err
-		}
-		if _, err := tx.Exec("DELETE FROM links WHERE id < ?", int64((n.pruned+1)<<linkShift)); err != nil {
-			return err
-		}
-	}
-	w.next = n
-	return s.pruneBodies(tx, n.pruned)
+	l.next = n
+	return nil
 }
 
-// committed makes what keepWindow did true.
+// committed makes what a transaction did true.
 func (w *logWindow) committed() {
 	w.age, w.marked, w.last, w.pruned, w.upTo = w.next.age, w.next.marked, w.next.last, w.next.pruned, w.next.upTo
 }

@@ -153,8 +153,20 @@ var faults = []fault{
 		"limit = min(limit, r.since-1)", "limit = min(limit, r.rev)",
 	},
 	{
+		"links that were handed over are written again", "db/write.go",
+		"*m = mark{len(rs.names), len(rs.log), len(rs.links)}", "*m = mark{len(rs.names), len(rs.log), m.links}",
+	},
+	{
+		"a batch whose folding fails is committed", "db/apply.go",
+		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: fold", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: fold",
+	},
+	{
+		"a span of a timeline has the newer ones' links as well", "db/timeline.go",
+		"begin = end", "_ = end",
+	},
+	{
 		"rows are pruned that no segment holds", "db/window.go",
-		"limit := min(n.upTo, s.version.Load().sealed)", "limit := n.upTo",
+		"limit := min(s.log.upTo, s.version.Load().sealed)", "limit := s.log.upTo",
 	},
 	{
 		"a rewind moves the cursor back", "db/upstream.go",

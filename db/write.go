@@ -1,0 +1,143 @@
+package db
+
+import "database/sql"
+
+// writing is the transaction of a batch. What a large batch adds to the log is written while the rest of it is still being
+// folded: both take about as long, so that with a second core the log costs no time. Nothing of it is there before commit.
+type writing struct {
+	s      *Store
+	tx     *sql.Tx // nil: not begun
+	mayGo  uint64  // log rows up to here may be taken away,
+	pruned uint64  // and up to here they are
+	rows   int     // log rows written
+	handed mark    // what was handed over
+	parts  chan rows
+	ended  chan error // why the writing of parts ended
+}
+
+// mark is how far a batch's rows have been written.
+type mark struct{ names, log, links int }
+
+// since is what a batch has added to the names, the log and its links, and moves the mark behind it.
+func (rs *rows) since(m *mark) rows {
+	part := rows{names: rs.names[m.names:], log: rs.log[m.log:], links: rs.links[m.links:]}
+	*m = mark{len(rs.names), len(rs.log), len(rs.links)}
+	return part
+}
+
+const (
+	// aheadEvents make a part: about what a long statement inserts, and hundreds of times what it takes to hand it over.
+	aheadEvents = insertRows
+	// aheadParts is how far the folding may be ahead: it then waits, as it would for the commit.
+	aheadParts = 64
+)
+
+// write begins a transaction, at the latest with its commit; end must be called.
+func (s *Store) write() *writing {
+	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned}
+}
+
+// ahead hands over what was folded since the last call.
+func (w *writing) ahead(rs *rows) {
+	if w.parts == nil {
+		parts := make(chan rows, aheadParts)
+		w.parts, w.ended = parts, make(chan error, 1)
+		go func() {
+			defer w.s.logPanic("write ahead")
+			err := w.begin()
+			for part := range parts {
+				if err == nil {
+					err = w.add(part)
+				}
+			}
+			w.ended <- err
+		}()
+	}
+	w.parts <- rs.since(&w.handed)
+}
+
+// end waits for what is under way, and undoes what is not committed.
+func (w *writing) end() {
+	_ = w.wait() // commit has told it
+	if w.tx != nil {
+		_ = w.tx.Rollback()
+	}
+}
+
+// wait waits until all that was handed over is written.
+func (w *writing) wait() error {
+	if w.parts == nil {
+		return nil
+	}
+	close(w.parts)
+	w.parts = nil
+	return <-w.ended
+}
+
+func (w *writing) begin() (err error) {
+	w.tx, err = w.s.writer.Begin() // never with a context that ends: a cancel would throw the connection away
+	return err
+}
+
+// add writes a part.
+func (w *writing) add(part rows) error {
+	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
+	// frees.
+	if err := w.prune(len(part.log)); err != nil {
+		return err
+	}
+	return w.s.inserts.add(w.tx, &part)
+}
+
+// commit writes the rest of a batch, and ends its transaction.
+func (w *writing) commit(rs *rows, up progress) error {
+	if err := w.wait(); err != nil {
+		return err
+	}
+	if w.tx == nil {
+		if err := w.begin(); err != nil {
+			return err
+		}
+	}
+	if err := w.add(rs.since(&w.handed)); err != nil {
+		return err
+	}
+	s, tx := w.s, w.tx
+	if err := s.inserts.finish(tx, rs); err != nil {
+		return err
+	}
+	if err := s.writeBodies(tx, rs); err != nil {
+		return err
+	}
+	if err := w.markAge(rs); err != nil {
+		return err
+	}
+	if err := s.pruneBodies(tx, w.pruned); err != nil {
+		return err
+	}
+	if err := up.write(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	s.log.committed()
+	return nil
+}
+
+// write writes where an upstream is.
+func (up *progress) write(tx *sql.Tx) error {
+	if up.firstUS != 0 {
+		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {
+			return err
+		}
+	}
+	if up.host == "" {
+		return nil
+	}
+	_, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
+		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance`,
+		up.host, up.upstream.kind, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS, up.upstream.us, up.upstream.instance)
+	return err
+}
