@@ -30,7 +30,7 @@ var roles = map[string]func(context.Context, options) (any, error){
 // childMain is the main function of a child: it prints what it measured.
 func childMain(ctx context.Context, role string) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // as cmd/weft does
+		debug.SetGCPercent(40) // as cmd/weft does
 	}
 	var o options
 	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {

@@ -20,9 +20,9 @@ import (
 var version string
 
 // gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most of
-// weft's memory is large and holds no pointers, so that a collection is cheap: half of Go's usual growth costs a few per
-// cent of the processor and saves a quarter of the memory.
-const gcPercent = 50
+// weft's memory is large and holds no pointers, so that a collection is cheap: two fifths of Go's usual growth cost a few
+// per cent of the processor and save a third of the memory.
+const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {
