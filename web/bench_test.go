@@ -15,7 +15,7 @@ func BenchmarkPages(b *testing.B) {
 		for name, target := range map[string]string{
 			"home":    "/",
 			"explore": "/links/all?" + form("target", post),
-			"list":    "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like),
+			"list":    "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "limit", "10"),
 		} {
 			b.Run(fmt.Sprintf("%s/%d", name, likes), func(b *testing.B) {
 				var w *httptest.ResponseRecorder
