@@ -84,7 +84,7 @@ func fillDisk(wal string) error {
 		return err
 	}
 	ossignal.Ignore(syscall.SIGXFSZ)
-	size := uint64(info.Size() + rand.Int64N(128<<10))
+	size := uint64(info.Size() + rand.Int64N(64<<10))
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
 }
 
@@ -113,7 +113,7 @@ func TestKill(t *testing.T) {
 			for round := range *rounds {
 				c.Steps, c.FullAt = rand.IntN(2) == 0, 0
 				if rand.IntN(3) == 0 {
-					c.FullAt = 1 + rand.IntN(40)
+					c.FullAt = 1 + rand.IntN(10)
 				}
 				acknowledged, wasFull := liveAndDie(t, c, s, rand.N(2500*time.Millisecond)+200*time.Millisecond)
 				if wasFull {
