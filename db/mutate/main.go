@@ -6,7 +6,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +17,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -105,33 +106,52 @@ func try(ctx context.Context, dir string, f fault) (by string, err error) {
 	return test(ctx, dir, ".")
 }
 
-var (
-	failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
-	stopped    = regexp.MustCompile(`(?m)^(panic: .*|FAIL\t\S+)`)
-)
+// event is what go test -json says of a test.
+type event struct{ Action, Test, Package, Output string }
 
-// test runs tests and names the first that fails; none does when that is empty.
+// test runs tests and names the first that fails, without waiting for the others; none does when that is empty.
 func test(ctx context.Context, dir, which string) (failed string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which,
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(running, "go", "test", "-json", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which,
 		"-skip", "TestFaultsFit", "./db/...") // that one fails with every fault
 	cmd.Dir = dir
 	// The tests are children of go test: an interrupt is to end them all.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return "", nil
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
 	}
-	if ctx.Err() != nil {
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	var said strings.Builder
+	for d := json.NewDecoder(out); failed == ""; {
+		var e event
+		if err := d.Decode(&e); err != nil {
+			break // the end
+		}
+		switch said.WriteString(e.Output); e.Action {
+		case "fail":
+			failed = cmp.Or(e.Test, e.Package)
+		case "build-fail":
+			failed = e.Action
+		}
+	}
+	if failed != "" {
+		stop()
+	}
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
 		return "", ctx.Err()
+	case failed == "build-fail":
+		return "", fmt.Errorf("go test: the tests don't compile: %s", said.String())
+	case failed == "" && err != nil:
+		return "", fmt.Errorf("go test: %w: %s", err, said.String())
 	}
-	if m := failedTest.FindSubmatch(out); m != nil {
-		return string(m[1]), nil
-	}
-	if m := stopped.FindSubmatch(out); m != nil {
-		return string(m[1]), nil
-	}
-	return "", fmt.Errorf("go test: %w: %s", err, out)
+	return failed, nil
 }
 
 func read(path string) string {
