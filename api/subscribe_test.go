@@ -311,7 +311,7 @@ func TestSubscribeAbuse(t *testing.T) {
 
 func TestSubscribeRefusals(t *testing.T) {
 	t.Parallel()
-	l := startLive(t, Config{AddressHeader: "X-Forwarded-For", Streams: Streams{PerAddress: 2, Total: 3}})
+	l := startLive(t, Config{})
 	l.apply(t, db.OpCreate, "a", post)
 	for query, name := range map[string]string{"cursor=2": "FutureCursor", "cursor=9999999999999999": "FutureCursor"} {
 		conn := l.dial(t, query)
@@ -353,6 +353,12 @@ func TestSubscribeRefusals(t *testing.T) {
 			t.Errorf("%s %v: %d %s", c.path, c.headers, code, name)
 		}
 	}
+}
+
+// TestSeats: of one address, and in all, only so many subscribe at once.
+func TestSeats(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{AddressHeader: "X-Forwarded-For", Streams: Streams{PerAddress: 2, Total: 3}})
 	from := func(address string) (*http.Response, error) {
 		r, _ := http.NewRequest("GET", l.URL+"/events", nil)
 		r.Header.Set("X-Forwarded-For", "6.6.6.6, "+address)
