@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -338,10 +339,6 @@ func TestCollect(t *testing.T) {
 	cfg.Levels = []time.Duration{time.Hour} // nothing merges by itself
 	p := mustBegin(t, cfg, 0, events)
 	mustFeed(t, p, 3000)
-	eventually(t, "merges and uploads", func() bool {
-		w, st := p.store.Work(), p.rep.Status()
-		return w.Merges > 0 && !w.Merging && !w.Sealing && st.State == "ok"
-	})
 	stored := func() int {
 		left, err := os.ReadDir(filepath.Join(cfg.Path, "segments"))
 		if err != nil {
@@ -355,6 +352,15 @@ func TestCollect(t *testing.T) {
 		}
 		return n
 	}
+	// Between a seal and the merge that it brings nothing is under way for a moment.
+	was, since := "", time.Now()
+	eventually(t, "merges and uploads", func() bool {
+		w, st := p.store.Work(), p.rep.Status()
+		if is := fmt.Sprint(w, st.State, p.store.SegmentPaths(), stored()); is != was {
+			was, since = is, time.Now()
+		}
+		return w.Merges > 0 && !w.Merging && !w.Sealing && st.State == "ok" && time.Since(since) > time.Second
+	})
 	ctx, all, used := t.Context(), stored(), len(p.store.SegmentPaths())
 	look := func(want int) {
 		t.Helper()
