@@ -231,6 +231,59 @@ func TestFollowerOfTheKilled(t *testing.T) {
 	}
 }
 
+// TestFollowerHolds: while a file is missing, a follower takes log rows into memory up to its bound, and no further.
+func TestFollowerHolds(t *testing.T) {
+	t.Parallel()
+	events, err := world{Sim: true, Seed: 4, Events: 1500}.events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := openWith(t, db.Config{Dir: dir, SealBytes: 40 << 10})
+	f := follow(t, db.FollowerConfig{Dir: dir, HoldBytes: 30 << 10})
+	if err := applyAll(s, events[:700], 50, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(s.SegmentPaths()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is sealed")
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, db.Config{Dir: dir}) // which seals no more
+	defer s.Close()
+	path := s.SegmentPaths()[0]
+	if err := os.Rename(path, path+".away"); err != nil { // the writer has it open
+		t.Fatal(err)
+	}
+	look := func() uint64 {
+		t.Helper()
+		if _, missing, err := f.Refresh(t.Context()); err != nil || len(missing) != 1 {
+			t.Fatalf("%v, missing: %v", err, missing)
+		}
+		return f.Seq()
+	}
+	held := look()
+	if held != s.Seq() {
+		t.Errorf("it took the log up to row %d of %d", held, s.Seq())
+	}
+	if err := applyAll(s, events[700:], 50, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if at := look(); at != held {
+		t.Errorf("beyond its bound it went from row %d to %d", held, at)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	refresh(t, f)
+	if err := modelOf(events).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFollowerWithoutFiles: where files of segments are missing, a follower that has started goes on with those that it
 // has, says which are missing, and takes them over when they are there; one that starts waits for them.
 func TestFollowerWithoutFiles(t *testing.T) {
