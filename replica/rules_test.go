@@ -338,7 +338,12 @@ func TestCollect(t *testing.T) {
 	cfg := liveConfig(t)
 	cfg.Levels = []time.Duration{time.Hour} // nothing merges by itself
 	p := mustBegin(t, cfg, 0, events)
-	mustFeed(t, p, 3000)
+	mustFeed(t, p, 100)
+	eventually(t, "a moment before segments leave", func() bool {
+		pos, err := p.rep.local.Pos()
+		return err == nil && pos.TXID > 0
+	})
+	mustFeed(t, p, 2900)
 	stored := func() int {
 		left, err := os.ReadDir(filepath.Join(cfg.Path, "segments"))
 		if err != nil {
