@@ -24,7 +24,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	for host, up := range v.upstreams {
 		f.foreign = f.foreign || host != b.Host || up.instance > 1
 	}
-	f.out = s.write()
+	f.out = s.newWriting()
 	for i := range b.Events {
 		if f.event(&b.Events[i]); i%aheadEvents == aheadEvents-1 {
 			f.out.ahead(&f.rows)
@@ -89,7 +89,7 @@ type progress struct {
 func (s *Store) finish(f *fold, up progress) error {
 	w := f.out
 	if w == nil {
-		w = s.write()
+		w = s.newWriting()
 	}
 	defer w.end()
 	if err := f.d.err; err != nil {

@@ -3,7 +3,6 @@ package db
 import (
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"weft.dev/weft/db/body"
 )
@@ -19,7 +18,7 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 	ins := &s.inserts
 	blocks, err := s.writeBlocks(tx, rs.bodies)
 	if err != nil {
-		return fmt.Errorf("bodies: %w", err)
+		return err
 	}
 	for i := range rs.bodies {
 		if err := ins.bodies.put(tx, int64(rs.bodies[i].seq), int64(blocks[i])); err != nil {

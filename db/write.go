@@ -1,6 +1,9 @@
 package db
 
-import "database/sql"
+import (
+	"database/sql"
+	"fmt"
+)
 
 // writing is the transaction of a batch. What a large batch adds to the log is written while the rest of it is still being
 // folded: both take about as long, so that with a second core the log costs no time. Nothing of it is there before commit.
@@ -26,14 +29,14 @@ func (rs *rows) since(m *mark) rows {
 }
 
 const (
-	// aheadEvents make a part: about what a long statement inserts, and hundreds of times what it takes to hand it over.
+	// aheadEvents make a part: about what a long statement inserts. To fold them takes some 300 µs.
 	aheadEvents = insertRows
 	// aheadParts is how far the folding may be ahead: it then waits, as it would for the commit.
 	aheadParts = 64
 )
 
-// write begins a transaction, at the latest with its commit; end must be called.
-func (s *Store) write() *writing {
+// newWriting is a transaction that begins with the first part, at the latest with its commit; end must be called.
+func (s *Store) newWriting() *writing {
 	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned}
 }
 
@@ -107,7 +110,7 @@ func (w *writing) commit(rs *rows, up progress) error {
 		return err
 	}
 	if err := s.writeBodies(tx, rs); err != nil {
-		return err
+		return fmt.Errorf("bodies: %w", err)
 	}
 	if err := w.markAge(rs); err != nil {
 		return err

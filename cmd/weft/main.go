@@ -20,8 +20,8 @@ import (
 var version string
 
 // gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most of
-// weft's memory is large and holds no pointers, so that a collection is cheap: two fifths of Go's usual growth cost a few
-// per cent of the processor and save a third of the memory.
+// weft's memory is large and holds no pointers, so that a collection is cheap: at ten million links they take 2 % of the
+// processor (go run ./bench/storage --links 10000000 --profile), and the heap is 1.4 times what is in use at most, not twice.
 const gcPercent = 40
 
 func main() {
