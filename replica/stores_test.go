@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -20,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -142,18 +142,9 @@ func newS3(t *testing.T) *store {
 	return s
 }
 
-// sftpServer is where Debian's package openssh-sftp-server has it.
-const sftpServer = "/usr/lib/openssh/sftp-server"
-
-// newSFTP starts an SSH server whose sftp is OpenSSH's.
+// newSFTP starts an SSH server with SFTP in this process, so that the tests need no server program.
 func newSFTP(t *testing.T) *store {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs another program: left out with -short")
-	}
-	if _, err := os.Stat(sftpServer); err != nil {
-		t.Fatalf("OpenSSH's sftp-server is needed (apt-get install openssh-sftp-server): %v", err)
-	}
 	key := func() (ssh.Signer, []byte) {
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
@@ -201,6 +192,7 @@ func newSFTP(t *testing.T) *store {
 	}
 }
 
+// serveSSH serves SFTP on one connection until the client closes it.
 func serveSSH(c net.Conn, cfg *ssh.ServerConfig) {
 	conn, channels, requests, err := ssh.NewServerConn(c, cfg)
 	if err != nil {
@@ -209,34 +201,29 @@ func serveSSH(c net.Conn, cfg *ssh.ServerConfig) {
 	defer func() { _ = conn.Close() }()
 	go ssh.DiscardRequests(requests)
 	for n := range channels {
-		ch, requests, err := n.Accept()
+		channel, requests, err := n.Accept()
 		if err != nil {
 			return
 		}
-		go func() {
-			for r := range requests {
-				ok := r.Type == "subsystem"
-				_ = r.Reply(ok, nil)
-				if !ok {
-					continue
-				}
-				server := exec.Command(sftpServer)
-				server.Stdout = ch
-				in, err := server.StdinPipe()
-				if err != nil || server.Start() != nil {
-					_ = ch.Close()
-					return
-				}
-				go func() {
-					_, _ = io.Copy(in, ch)
-					_ = in.Close()
-				}()
-				go func() {
-					_ = server.Wait()
-					_ = ch.Close()
-				}()
-			}
-		}()
+		go serveSFTP(channel, requests)
+	}
+}
+
+// serveSFTP answers the requests of one channel with the files of this machine.
+func serveSFTP(channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer func() { _ = channel.Close() }()
+	for r := range requests {
+		ok := r.Type == "subsystem"
+		_ = r.Reply(ok, nil)
+		if !ok {
+			continue
+		}
+		go ssh.DiscardRequests(requests)
+		server, err := sftp.NewServer(channel)
+		if err == nil {
+			_ = server.Serve()
+		}
+		return
 	}
 }
 
