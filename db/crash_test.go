@@ -100,6 +100,8 @@ type child struct {
 	KillTimes int64
 	// KillAtEnd ends the child with a kill, so that nothing is closed.
 	KillAtEnd bool
+	// AwaitSeals lets each seal end before the next batch. The number of segments then depends on the events alone.
+	AwaitSeals bool
 	// Checkpoint is after how many batches the WAL is moved into the database; 0: never.
 	Checkpoint int
 
@@ -181,6 +183,9 @@ func (c child) run() error {
 		fmt.Println("applied", batch[len(batch)-1].Seq, size)
 		if c.Checkpoint > 0 && n%c.Checkpoint == 0 {
 			_ = s.Checkpoint() // one that fails is put off, as the store itself does
+		}
+		for c.AwaitSeals && s.Sealing() && s.Failed() == nil {
+			time.Sleep(time.Millisecond)
 		}
 		if !waits {
 			continue

@@ -33,7 +33,7 @@ type walOf struct {
 func killedWithWAL(t *testing.T, w world) walOf {
 	t.Helper()
 	k := walOf{world: w, dir: t.TempDir(), events: must(w.events())}
-	l := live(t, child{World: w, Dir: k.dir, KillAtEnd: true}, nil)
+	l := live(t, child{World: w, Dir: k.dir, KillAtEnd: true, AwaitSeals: true}, nil)
 	if !l.killed {
 		t.Fatal("the child was not killed")
 	}
