@@ -6,43 +6,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"weft.dev/weft/api"
-	"weft.dev/weft/db"
-	"weft.dev/weft/ingest"
-	"weft.dev/weft/replica"
 )
 
 // TestDashboard: every metric that docs/grafana.json asks for is one that weft exports, with the labels that it uses, and every
 // panel explains itself.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	store, err := db.Open(db.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
-	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
-	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
-	api.New(api.Config{Store: store, Metrics: registry})
-	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
 	exported := map[string]string{} // labels by name
-	descs := make(chan *prometheus.Desc)
-	go func() {
-		registry.Describe(descs)
-		close(descs)
-	}()
-	describes := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`)
-	for d := range descs {
-		if m := describes.FindStringSubmatch(d.String()); m != nil {
-			exported[m[1]] = "," + m[2] + ","
-		}
+	for _, m := range describe(t, newRegistry(t)) {
+		exported[m.name] = "," + m.labels + ","
 	}
 	if len(exported) < 30 {
 		t.Fatalf("only %d metrics are described: %v", len(exported), exported)
