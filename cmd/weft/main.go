@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,10 +79,9 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 			"See it work without the internet:  weft demo\n" +
 			"Follow the network:                weft serve\n\n" +
 			"Each flag has an environment variable, WEFT_ and its name: --log-level is WEFT_LOG_LEVEL. A flag wins.",
-		Version:     buildVersion(),
-		HideVersion: true, // "weft version" says it
-		Writer:      stdout,
-		ErrWriter:   stderr,
+		Version:   versionText(),
+		Writer:    stdout,
+		ErrWriter: stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
 			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
@@ -114,22 +114,46 @@ func versionCommand(stdout io.Writer) *cli.Command {
 		Name:  "version",
 		Usage: "print the version",
 		Action: func(context.Context, *cli.Command) error {
-			fmt.Fprintln(stdout, "weft", buildVersion())
+			fmt.Fprintln(stdout, "weft version", versionText()) // as --version prints it
 			return nil
 		},
 	}
 }
 
-// buildVersion is the release, or what the Go tool wrote down about the source.
+// buildVersion returns the release, or the version that the Go tool recorded: v1.2.3.
 func buildVersion() string {
-	if version != "" {
-		return version
-	}
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "dev"
+	if version != "" || !ok || info.Main.Version == "(devel)" {
+		return cmp.Or(version, "dev")
 	}
-	return info.Main.Version
+	return cmp.Or(info.Main.Version, "dev")
+}
+
+// versionText returns the version with the commit and its date, where the build has them:
+// v1.2.3 (commit 0123456789ab, 2026-11-20T10:00:00Z).
+func versionText() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return buildVersion()
+	}
+	return buildVersion() + commitOf(info.Settings)
+}
+
+// commitOf returns the commit and its date from the settings of a build inside a git checkout, or nothing.
+func commitOf(settings []debug.BuildSetting) string {
+	value := make(map[string]string, len(settings))
+	for _, s := range settings {
+		value[s.Key] = s.Value
+	}
+	commit := value["vcs.revision"]
+	if len(commit) < 12 {
+		return ""
+	}
+	dirty := ""
+	if value["vcs.modified"] == "true" {
+		dirty = " and changes"
+	}
+	return fmt.Sprintf(" (commit %s%s, %s)", commit[:12], dirty, value["vcs.time"])
 }
 
 // checkEnviron refuses WEFT_ variables that no flag reads: a misspelt one would otherwise be a setting that silently

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,8 @@ func TestUsage(t *testing.T) {
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
 		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
 		{"help of export", []string{"export", "--help"}, 0, "goes on behind the last one", ""},
-		{"version", []string{"version"}, 0, "weft ", ""},
+		{"version", []string{"version"}, 0, "weft version dev", ""},
+		{"version by flag", []string{"--version"}, 0, "weft version dev", ""},
 		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
@@ -221,5 +223,27 @@ func TestDemo(t *testing.T) {
 			fail("%q is not logged, or out of order", step)
 		}
 		last = at
+	}
+}
+
+// TestCommitOf: the version names the commit of a build in a checkout, and says when the tree had changes.
+func TestCommitOf(t *testing.T) {
+	t.Parallel()
+	setting := func(key, value string) debug.BuildSetting { return debug.BuildSetting{Key: key, Value: value} }
+	commit := setting("vcs.revision", "0123456789abcdef0123456789abcdef01234567")
+	at := setting("vcs.time", "2026-11-20T10:00:00Z")
+	for _, tc := range []struct {
+		name     string
+		settings []debug.BuildSetting
+		want     string
+	}{
+		{"no checkout", nil, ""},
+		{"a commit", []debug.BuildSetting{commit, at, setting("vcs.modified", "false")}, " (commit 0123456789ab, 2026-11-20T10:00:00Z)"},
+		{"changes", []debug.BuildSetting{commit, at, setting("vcs.modified", "true")},
+			" (commit 0123456789ab and changes, 2026-11-20T10:00:00Z)"},
+	} {
+		if got := commitOf(tc.settings); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
 	}
 }

@@ -1,0 +1,52 @@
+# Every target is one command that a person would type. `make help` lists them.
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 30s
+SOAK ?= 200
+
+.PHONY: help build test lint race e2e bench fuzz soak docs ci release
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build a static binary, bin/weft
+	CGO_ENABLED=0 go build -trimpath -o bin/weft ./cmd/weft
+
+test: ## Run all tests; needs Go alone
+	go test ./...
+
+lint: ## Check format, vet and staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: gofmt -w"; exit 1; }
+	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+
+race: ## Run the short tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race -short -timeout 20m ./...
+
+e2e: ## Run the tests that start weft, Jetstream's server and stock Litestream
+	go test -count=1 ./e2e
+
+bench: ## Measure a million links: bytes written and stored, events a second, latency
+	go run ./bench/storage --links 1000000 --pace 10s
+	go run ./bench/http
+
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@go list ./... | while read -r pkg; do \
+	  go test "$$pkg" -list '^Fuzz' | grep '^Fuzz' | while read -r target; do \
+	    echo "$$pkg $$target"; go test "$$pkg" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done || exit 1; \
+	done
+
+soak: ## Run the property tests with SOAK (200) more seeds and 67 kills of each kind of replica: hours
+	go test ./db -run 'Equal|Kill|Crash|Torn|Histories' -soak $(SOAK) -timeout 6h
+	go test ./replica -run TestKill -rounds 67 -timeout 6h
+
+docs: ## Write the generated documents: flags, metrics, API reference
+	go test ./cmd/weft -run TestDocuments -update
+	go test ./api -run TestReference -update
+
+ci: ## Run what the workflow runs
+	.ci/run
+
+release: ## Build the release archives and their checksums into dist/
+	.ci/release dist
