@@ -18,7 +18,7 @@ import (
 const (
 	// The longest NSID that atproto allows, in bytes.
 	maxCollection = 317
-	// In bytes. Real paths are below 200; ingest drops absurd ones.
+	// The longest path in bytes, without its leading dot: as long as ingest takes, so that all that is listed can be asked.
 	maxPath = 1024
 	// Entries of from_dids, as many as of did.
 	maxFilter = 10_000
