@@ -33,7 +33,9 @@ type params struct {
 	// given is values that came decoded, in a message.
 	given map[string][]string
 	body  []byte // of a procedure
-	err   error
+	// accounts has the DID of the handle in the subject, by handle; empty: none was found.
+	accounts map[string]string
+	err      error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another

@@ -9,14 +9,15 @@ import (
 
 // This file reads the terms that queries are made of: subjects, sources, paths and filters by them.
 
-// subject returns a required link in the one spelling that the index knows it by.
+// subject returns a required link in the one spelling that the index knows it by. An account that it names by its handle is
+// named by its DID in it, as records do.
 func (p *params) subject(name string) string {
 	v, _ := p.text(name)
 	s, ok := normal(v)
 	if v != "" && !ok {
 		p.fail(name, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB, percent-encoded")
 	}
-	return s
+	return p.byDID(name, s)
 }
 
 // source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them. A
