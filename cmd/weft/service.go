@@ -109,7 +109,7 @@ func (s *service) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store))
+	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store), newRespelling(s.store))
 	if err := s.applySlice(ctx); err != nil {
 		return err
 	}
