@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/link"
 )
 
@@ -16,6 +18,11 @@ type Handles interface {
 // resolveSubject finds the account that a query's subject names by its handle, as in at://alice.example/…. Records link to
 // DIDs, so that nearly nothing links to such a subject. It asks the network and runs before the query has its turn.
 func (s *server) resolveSubject(ctx context.Context, p *params) {
+	p.linked = func(subject string) bool {
+		sources, err := s.Store.Sources(ctx, subject)
+		linked := slices.ContainsFunc(sources, func(c db.SourceCount) bool { return c.Links > 0 })
+		return err != nil || linked // the query meets the error too, and reports it
+	}
 	for _, name := range []string{"subject", "target"} {
 		if schema := p.def.Param(name); schema == nil || schema.Type != "string" {
 			continue
@@ -36,7 +43,8 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 	}
 }
 
-// byDID puts the account's DID into a subject that names it by its handle, and returns every other subject as it is.
+// byDID puts the account's DID into a subject that names it by its handle. Where no DID is known, the subject stays as it is
+// if records link to that very text, and is refused if none does: 0 would look like an answer. Every other subject stays.
 func (p *params) byDID(name, subject string) string {
 	handle, rest, ok := cutHandle(subject)
 	if !ok {
@@ -44,12 +52,15 @@ func (p *params) byDID(name, subject string) string {
 	}
 	did, asked := p.accounts[handle]
 	switch {
-	case !asked:
-		p.fail(name, "names an account by its handle, %s: use its DID, at://did:…%s", handle, clip(rest))
-	case did == "":
+	case did != "":
+		return "at://" + did + rest
+	case p.linked(subject):
+	case asked:
 		p.fail(name, "names an account by its handle, and no account was found for %s: use its DID, at://did:…%s", handle, clip(rest))
+	default:
+		p.fail(name, "names an account by its handle, %s: use its DID, at://did:…%s", handle, clip(rest))
 	}
-	return "at://" + did + rest
+	return subject
 }
 
 // cutHandle cuts a normalised at-uri with a handle as its authority into the handle and what follows it.

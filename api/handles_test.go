@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"weft.dev/weft/db"
 )
 
 // directory knows the DIDs of handles.
@@ -39,7 +42,13 @@ func TestSubjectByHandle(t *testing.T) {
 		"/links/all?target=":                 "",
 		"/links/all/count?target=":           "",
 	}
-	resolving, not := New(Config{Store: indexed, Handles: directory{"alice.example": alice}}), New(Config{Store: indexed})
+	// Somebody has linked to the post by a handle, and to it by one that nobody has any more.
+	const byName, byOldName = "at://alice.example" + rest, "at://former.example" + rest
+	store := slices.Concat(indexed, fake{
+		{db.Record{DID: dave, Collection: "app.bsky.feed.like", Rkey: "3kd8"}, "subject.uri", byName},
+		{db.Record{DID: dave, Collection: "app.bsky.feed.like", Rkey: "3kd9"}, "subject.uri", byOldName},
+	})
+	resolving, not := New(Config{Store: store, Handles: directory{"alice.example": alice}}), New(Config{Store: store})
 	for route, more := range routes {
 		t.Run(strings.TrimSuffix(route, "="), func(t *testing.T) {
 			t.Parallel()
@@ -58,10 +67,17 @@ func TestSubjectByHandle(t *testing.T) {
 				}
 			}
 			refused(resolving, "at://nobody.example"+rest, "nobody.example", "no account was found")
-			refused(not, "at://alice.example"+rest, "alice.example", "by its handle")
+			refused(not, "at://nobody.example"+rest, "nobody.example", "by its handle")
+			literal := get(t, not, ask(byOldName))
+			if got := get(t, resolving, ask(byOldName)); got != literal {
+				t.Errorf("a handle that nobody has any more, which is linked to: %s, and %s", got, literal)
+			}
+			if strings.Contains(literal, `"total":0`) || strings.Contains(byDID, `"total":3`) && get(t, not, ask(byName)) == byDID {
+				t.Errorf("unresolved, and linked to: %s", literal)
+			}
 		})
 	}
-	w := do(resolving, "GET", "/xrpc/dev.weft.links.getCounts?subject=at://alice.example"+rest+"&source="+like)
+	w := do(resolving, "GET", "/xrpc/dev.weft.links.getCounts?subject=at://nobody.example"+rest+"&source="+like)
 	if w.Code != 400 || !strings.Contains(w.Body.String(), "use its DID") {
 		t.Errorf("among many subjects: %d %s", w.Code, w.Body)
 	}

@@ -35,7 +35,9 @@ type params struct {
 	body  []byte // of a procedure
 	// accounts has the DID of the handle in the subject, by handle; empty: none was found.
 	accounts map[string]string
-	err      error
+	// linked reports whether any record links to a subject.
+	linked func(subject string) bool
+	err    error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
