@@ -42,6 +42,7 @@ func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *pa
 			}
 			cache = cacheNever
 		}
+		s.resolveSubject(ctx, p)
 		v, err := s.inTurn(ctx, r, p.isHeavy(), func() (any, error) { return answer(ctx, p) })
 		if err != nil {
 			writeFailure(w, r, s.failureOf(ctx, r, err))

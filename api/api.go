@@ -80,6 +80,7 @@ type Config struct {
 
 	InstanceID  string                // which index this is: a cursor of another one is refused; "" is an id like any other
 	Version     string                // what /xrpc/_health reports; "": "dev"
+	Handles     Handles               // resolves at://handle/… as a subject; nil: such a subject is refused
 	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
 	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
 	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing

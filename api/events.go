@@ -109,7 +109,8 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 			}
 			for _, e := range events {
 				var account bool
-				if wanted, account = sub.Wanted(e, wanted[:0]); account || len(wanted) > 0 {
+				wanted, account = sub.Wanted(e, wanted[:0])
+				if account || len(wanted) > 0 || contents[e].Value != nil {
 					buf = appendEvent(buf, e, wanted, contents[e], sub.Replay(e.Seq))
 					s.metrics.frames.Inc()
 				}
@@ -118,11 +119,23 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 	}
 }
 
-// eventContents reads the content of the records of wanted events, as it is now.
+// eventContents reads the content of the records of wanted events, as it is now. An update is wanted too that leaves every
+// wanted link of its record as it is: the content is new.
 func (s *server) eventContents(ctx context.Context, sub *stream.Subscription, events []*stream.Event) (map[*stream.Event]content, error) {
 	var of []*stream.Event
 	for _, e := range events {
-		if links, _ := sub.Wanted(e, nil); len(links) > 0 && e.Op != db.OpDelete {
+		links, _ := sub.Wanted(e, nil)
+		wanted := len(links) > 0 && e.Op != db.OpDelete
+		if len(links) == 0 && e.Op == db.OpUpdate {
+			var err error
+			wanted, err = sub.WantsAny(e, func() ([]db.Link, error) {
+				return s.Store.RecordLinks(ctx, db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey})
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		if wanted {
 			of = append(of, e)
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,8 +22,8 @@ type metrics struct {
 	known       map[string]bool
 }
 
-// newMetrics registers with reg, or nowhere when that is nil. Its labels take the values of paths and otherRoute, and five
-// classes, and no others.
+// newMetrics registers with reg, or nowhere when that is nil. Its labels take the values of paths and otherRoute, of
+// classes and of streamEnds, and no others.
 func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
 	m := &metrics{known: make(map[string]bool)}
 	for _, p := range paths {
@@ -55,8 +56,26 @@ func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
 		Name: "weft_stream_ended_total",
 		Help: "Subscriptions that ended, by reason; Gone: the client left.",
 	}, []string{"reason"})
+	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
+	for _, route := range slices.Concat(paths, []string{otherRoute}) {
+		for _, class := range classes {
+			m.requests.WithLabelValues(route, class)
+		}
+	}
+	for _, kind := range []string{"websocket", "events"} {
+		m.subscribers.WithLabelValues(kind)
+	}
+	for _, reason := range streamEnds {
+		m.ended.WithLabelValues(reason)
+	}
 	return m
 }
+
+// streamEnds are the reasons why subscriptions end.
+var streamEnds = []string{"Gone", "ConsumerTooSlow", "HalfOpen", "BadMessage", "ShuttingDown", "FutureCursor", "OutdatedCursor"}
+
+// classes are the classes of a status; classOf picks one.
+var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}
 
 // closed counts the end of a subscription.
 func (m *metrics) closed(reason string) { m.ended.WithLabelValues(reason).Inc() }

@@ -18,7 +18,7 @@ import (
 const (
 	// The longest NSID that atproto allows, in bytes.
 	maxCollection = 317
-	// In bytes. Real paths are below 200; ingest drops absurd ones.
+	// The longest path in bytes, without its leading dot: as long as ingest takes, so that all that is listed can be asked.
 	maxPath = 1024
 	// Entries of from_dids, as many as of did.
 	maxFilter = 10_000
@@ -33,7 +33,11 @@ type params struct {
 	// given is values that came decoded, in a message.
 	given map[string][]string
 	body  []byte // of a procedure
-	err   error
+	// accounts has the DID of the handle in the subject, by handle; empty: none was found.
+	accounts map[string]string
+	// linked reports whether any record links to a subject.
+	linked func(subject string) bool
+	err    error
 }
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another

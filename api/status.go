@@ -48,7 +48,7 @@ type statusSpace struct {
 	Memory   int64         `json:"memory_bytes"` // that the index takes
 	Levels   []statusLevel `json:"levels"`       // of segments, from 0
 	PerLink  *float64      `json:"bytes_per_link"`
-	Written  *float64      `json:"write_amplification"` // how many times a byte of a segment was written, about
+	Written  *float64      `json:"write_amplification"` // bytes written since the start for each byte that was sealed into segments
 	Free     *int64        `json:"free_bytes"`
 	Total    *int64        `json:"total_bytes"` // of the file system
 	Growth   *int64        `json:"bytes_per_day"`
@@ -149,8 +149,8 @@ func (s *server) space(st *db.Stats, sp *db.Space) statusSpace {
 		v := tenth(float64(sp.Database+sp.WAL+sp.Segments) / float64(st.Links))
 		a.PerLink = &v
 	}
-	if sp.Segments > 0 {
-		v := tenth(float64(sp.Written()) / float64(sp.Segments))
+	if times, ok := sp.Written.Amplification(); ok {
+		v := tenth(times)
 		a.Written = &v
 	}
 	if sp.Total > 0 {

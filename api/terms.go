@@ -9,18 +9,19 @@ import (
 
 // This file reads the terms that queries are made of: subjects, sources, paths and filters by them.
 
-// subject returns a required link in the one spelling that the index knows it by.
+// subject returns a required link in the one spelling that the index knows it by. An account that it names by its handle is
+// named by its DID in it, as records do.
 func (p *params) subject(name string) string {
 	v, _ := p.text(name)
 	s, ok := normal(v)
 	if v != "" && !ok {
 		p.fail(name, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB, percent-encoded")
 	}
-	return s
+	return p.byDID(name, s)
 }
 
 // source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them. A
-// collection that isn't an NSID is let through, and nothing is found in it.
+// collection that isn't an NSID is let through, and nothing is found in it. An empty path is that of a key without a name.
 func (p *params) source() db.Source {
 	v, _ := p.text("source")
 	return p.sourceOf("source", v)
@@ -34,7 +35,7 @@ func (p *params) sourceOf(name, v string) db.Source {
 	}
 	return db.Source{
 		Collection: p.checked(name, "collection", collection, maxCollection),
-		Path:       withoutDot(p.checked(name, "path", path, maxPath)),
+		Path:       p.path(name, path),
 	}
 }
 
@@ -54,12 +55,15 @@ func (p *params) other() string {
 	return p.path("pathToOther", v)
 }
 
-// path returns a path without its leading dot. What is left may be empty: a key may have no name.
+// path returns a path without its leading dot: one dot goes, and no more, so that a path with its leading dot, as
+// /links/all lists it, always names itself. Any key can be in a path: an empty one, one with a dot in front, one with a
+// newline.
 func (p *params) path(name, v string) string {
-	if v == "" {
-		return v // text has said what is wrong
+	v = strings.TrimPrefix(v, ".")
+	if len(v) > maxPath {
+		p.fail(name, "has too long a path: at most %d bytes are allowed", maxPath)
 	}
-	return withoutDot(p.checked(name, "path", v, maxPath))
+	return v
 }
 
 // dids returns a repeatable filter by accounts.
@@ -96,9 +100,6 @@ func normal(s string) (string, bool) {
 }
 
 func validDID(s string) (string, bool) { return s, link.ValidDID(s) }
-
-// withoutDot takes one leading dot off: XRPC's paths have none and the older routes' paths have one, and people mix them up.
-func withoutDot(path string) string { return strings.TrimPrefix(path, ".") }
 
 func validNSID(s string) (string, bool) { return s, link.ValidNSID(s) }
 

@@ -183,7 +183,7 @@ func (s *server) counts(ctx context.Context, p *params, pairs []pairCount, subje
 		if !ok {
 			p.fail(subjects, "has %q, which is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB", clip(pair.Subject))
 		}
-		ask[i] = db.Pair{Target: target, Source: p.sourceOf(sources, pair.Source)}
+		ask[i] = db.Pair{Target: p.byDID(subjects, target), Source: p.sourceOf(sources, pair.Source)}
 	}
 	if p.err != nil {
 		return nil, p.err

@@ -83,6 +83,7 @@ type progress struct {
 	upstream upstream
 	maxUS    int64 // the newest time of any event
 	firstUS  int64 // time of the first event ever; 0: known already
+	spelling spellingStep
 }
 
 // finish commits what was folded and shows it.

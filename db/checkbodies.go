@@ -12,7 +12,7 @@ var bodyRules = []sqlRule{
 	{KindBody, mendBody, `SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
 	{KindBody, mendBody, `SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq) WHERE op NOT IN (1, 2)`},
 	{KindBody, mendBody, `SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
-		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3)`},
+		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3, 10)`},
 	{KindBody, mendBody, `SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
 		WHERE body <> 0 GROUP BY body HAVING count(*) > 1`},
 }

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// frameBytes is what a page takes in the WAL: 4 KiB, SQLite's page unless it is told otherwise, and a header.
-const frameBytes = 4096 + 24
+// pageBytes is SQLite's page unless it is told otherwise, and frameBytes what it takes in the WAL: with a header.
+const (
+	pageBytes  = 4096
+	frameBytes = pageBytes + 24
+)
 
 const (
 	// checkpointTick is how often a rule is looked at when no batch comes. A checkpoint a second late harms nobody.
@@ -45,11 +47,10 @@ func (p *pace) putOff(now time.Time) {
 
 // wal is what the writer knows of the write-ahead log, as of its last look.
 type wal struct {
-	path    string
-	pace    pace
-	frames  int          // since the WAL was last emptied
-	moved   int          // of these, in the database already
-	written atomic.Int64 // in all since the store was opened, bytes
+	path   string
+	pace   pace
+	frames int // since the WAL was last emptied
+	moved  int // of these, in the database already
 
 	mu    sync.Mutex // not Store.mu: figures wait for no checkpoint
 	stats CheckpointStats
@@ -77,7 +78,7 @@ func (s *Store) CheckpointStats() CheckpointStats {
 }
 
 // WALBytes is what was written to the WAL since the store was opened, in bytes.
-func (s *Store) WALBytes() int64 { return s.wal.written.Load() }
+func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
 // look asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
 // that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and no lock.
@@ -86,16 +87,23 @@ func (s *Store) look() error {
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
 		return fmt.Errorf("db: look at the WAL: %w", err)
 	}
-	fresh := frames - s.wal.frames
-	if fresh < 0 { // it was emptied
-		fresh = frames
-		if s.cfg.Replicator {
-			s.wal.pace.completed(s.cfg.Now())
-		}
+	if frames < s.wal.frames && s.cfg.Replicator { // it was emptied
+		s.wal.pace.completed(s.cfg.Now())
 	}
-	s.wal.written.Add(int64(fresh) * frameBytes)
-	s.wal.frames, s.wal.moved = frames, moved
+	s.noteWAL(frames, moved)
 	return nil
+}
+
+// noteWAL notes what the WAL has now, and counts the bytes that were written to it and moved out of it since.
+func (s *Store) noteWAL(frames, moved int) {
+	w := &s.wal
+	fresh, gone := frames-w.frames, moved-w.moved
+	if fresh < 0 { // it was emptied, and all that it had is in the database
+		fresh, gone = frames, w.frames-w.moved+moved
+	}
+	s.walBytes.Add(int64(fresh) * frameBytes)
+	s.checkpointBytes.Add(int64(max(gone, 0)) * pageBytes)
+	w.frames, w.moved = frames, moved
 }
 
 // checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
@@ -214,7 +222,7 @@ func (s *Store) truncateWAL() (busy bool, err error) {
 		return false, fmt.Errorf("db: checkpoint: %w", err)
 	}
 	if frames >= 0 { // else another checkpoint is under way, and SQLite didn't look
-		s.wal.frames, s.wal.moved = frames, moved
+		s.noteWAL(frames, moved)
 	}
 	return busy, nil
 }

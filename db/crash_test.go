@@ -57,6 +57,7 @@ type world struct {
 	SealBytes int           // 0: never
 	Window    time.Duration // of the log
 	Bodies    db.Bodies
+	Old       bool // links to web pages are spelled as an older program did
 }
 
 func (w world) events() ([]db.Event, error) {
@@ -64,6 +65,7 @@ func (w world) events() ([]db.Event, error) {
 		return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: w.Seed}, w.Events)
 	}
 	h, events := newHistory(w.Seed), []db.Event(nil)
+	h.old, h.tids = w.Old, w.Old
 	for len(events) < w.Events {
 		events = append(events, h.next()...)
 	}
@@ -78,6 +80,9 @@ func (w world) config(dir string, clock *atomic.Int64) db.Config {
 	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
 	if w.SealBytes == 0 {
 		cfg.SealBytes = 1 << 30 // beyond any test
+	}
+	if w.Old {
+		cfg.JobRecords = 1 // so that rewriting takes many steps
 	}
 	return cfg
 }
@@ -102,6 +107,8 @@ type child struct {
 	KillAtEnd bool
 	// AwaitSeals lets each seal end before the next batch. The number of segments then depends on the events alone.
 	AwaitSeals bool
+	// Linger lets the child wait at its end until no link has another spelling.
+	Linger bool
 	// Checkpoint is after how many batches the WAL is moved into the database; 0: never.
 	Checkpoint int
 
@@ -206,6 +213,9 @@ func (c child) run() error {
 			time.Sleep(time.Millisecond)
 		}
 		waits = false
+	}
+	if c.Linger {
+		<-s.Respelled()
 	}
 	if c.KillAtEnd {
 		kill()

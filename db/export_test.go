@@ -9,6 +9,9 @@ func (s *Store) Sealing() bool {
 	return s.sealing != nil
 }
 
+// Respelled is closed when no link has another spelling any more.
+func (s *Store) Respelled() <-chan struct{} { return s.spelling.done }
+
 // HeldBytes is how much of frames an export holds.
 func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
 

@@ -32,6 +32,8 @@ type Index struct {
 	instance string
 
 	seals, merges worked // of a follower, none
+	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.
+	walBytes, checkpointBytes atomic.Int64
 
 	files  sync.Mutex // guards the counts of file sets and files
 	blocks *segment.Cache

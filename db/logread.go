@@ -134,7 +134,10 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 		switch r.op {
 		case OpAccount:
 			e.Status = Status(r.status & 15)
-		case OpCreate, OpUpdate, OpDelete:
+		case OpCreate, OpUpdate, OpDelete, opRespelled:
+			if r.op == opRespelled {
+				e.Op = OpUpdate
+			}
 			if e.Collection, err = s.nsid(ctx, r.collection); err != nil {
 				return nil, err
 			}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type history struct {
 	seq  uint64
 	dids []string
 	tids bool // record keys are TIDs of the past, so that no link's rank depends on which event was seen first
+	old  bool // links to web pages are spelled as an older program did
 }
 
 func newHistory(seed uint64) *history {
@@ -51,6 +53,12 @@ func (h *history) collection() string {
 	return pick(h.r, "app.bsky.feed.like", "app.bsky.graph.listitem", "com.example.thing")
 }
 
+// oldSpellings are links as they were spelled before the rules of schemes were followed: pages of two hosts, what needs no
+// rewriting, and what is no link any more.
+var oldSpellings = []string{"https://example.com", "https://example.com:443", "https://example.com:443/", "https://example.com/",
+	"https://b%C3%BCcher.example", "https://b%C3%BCcher.example/", "https://xn--bcher-kva.example/", "http://example.com:80/a",
+	"http://example.com/a", "mailto:a@example.com", "https://" + strings.Repeat("x", 8184)}
+
 func (h *history) links() []db.Link {
 	links := make([]db.Link, h.r.IntN(4))
 	for i := range links {
@@ -58,6 +66,9 @@ func (h *history) links() []db.Link {
 		links[i] = db.Link{Path: pick(h.r, "subject", "subject.uri", "list", "a[].b"), Target: pick(h.r,
 			did, "at://"+did, "at://"+did+"/app.bsky.feed.post", "at://"+did+"/app.bsky.feed.post/"+h.tid(1_760_000_000_000_000),
 			"at://"+did+"/app.bsky.actor.profile/self", "https://example.com/", "at://example.com/a", "did:web:elsewhere.example")}
+		if h.old && h.r.IntN(2) == 0 {
+			links[i].Target = pick(h.r, oldSpellings...)
+		}
 	}
 	return links
 }

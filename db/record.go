@@ -27,6 +27,12 @@ func cutRecordKey(key []byte) (actor, collection uint64, rkey []byte, err error)
 // revKey is where an account's newest revision stands: below its records, for the id 0 is no collection.
 func revKey(dst []byte, actor uint64) []byte { return append(appendID(dst, actor), 0) }
 
+// isRevKey reports whether a key of the order by record is one of revKey.
+func isRevKey(key []byte) bool {
+	_, rest, err := cutID(key)
+	return err == nil && len(rest) == 1 && rest[0] == 0
+}
+
 // recordsOf is the range of keys that holds an account's records, its revision left out.
 func recordsOf(actor uint64) (from, to []byte) {
 	prefix := appendID(nil, actor)

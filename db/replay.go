@@ -139,7 +139,7 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
 		delete(f.s.resyncs, r.actor)
 		return nil
-	case OpCreate, OpUpdate, OpDelete, opSeen:
+	case OpCreate, OpUpdate, OpDelete, opSeen, opRespelled:
 	default:
 		return fmt.Errorf("unknown op %d", r.op)
 	}
@@ -147,11 +147,11 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		return errKey
 	}
 	key := recordKey(nil, r.actor, r.collection, r.rkey)
-	if p := f.s.resyncs[r.actor]; p != nil {
+	if p := f.s.resyncs[r.actor]; p != nil && r.op != opRespelled {
 		p.replayed(r.op, r.rev, r.timeUS, key)
 	}
 	rev := r.rev
-	if r.status == statusLate || f.s.resyncs[r.actor].isRevOf(r.rev) {
+	if r.status == statusLate || r.op == opRespelled || f.s.resyncs[r.actor].isRevOf(r.rev) {
 		rev = max(rev, f.d.rev(r.actor))
 	}
 	if r.op == opSeen {
@@ -173,6 +173,9 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	ref := uint64(0)
 	if body && len(next) > 0 {
 		ref = r.seq
+	}
+	if r.op == opRespelled && len(next) > 0 {
+		ref = bodyRef(before) // the record's content stays
 	}
 	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
 	return nil
@@ -269,8 +272,8 @@ func (s *Index) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 			Rkey       any
 		}
 		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
-			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob)); err != nil {
+			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?) ORDER BY seq`,
+			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob), int64(opRespelled)); err != nil {
 			return err
 		}
 		for _, row := range rows {

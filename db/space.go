@@ -17,6 +17,8 @@ type Space struct {
 	Segments int64   // of the segment files
 	Levels   []Level // the segments by level; a level without files is there too
 
+	Written Written
+
 	LogOldest, LogNewest uint64 // rows of the log; 0: none
 	Unsealed             int64  // rows that no segment has
 
@@ -30,14 +32,21 @@ type Level struct {
 	Bytes int64
 }
 
-// Written is about how many bytes were written for those of the segments: a segment of level n was written n + 1 times, once
-// sealed and n times merged.
-func (s *Space) Written() int64 {
-	n := int64(0)
-	for level, l := range s.Levels {
-		n += l.Bytes * int64(level+1)
+// Written is how many bytes the store has written since it was opened. What a replicator writes is not in it.
+type Written struct {
+	WAL        int64 // appended to the write-ahead log
+	Checkpoint int64 // moved from it into weft.db, at most: a page that is in the WAL twice is moved once
+	Sealed     int64 // in segments that were sealed
+	Merged     int64 // in segments that were merged
+}
+
+// Amplification is how many bytes were written for each byte that was sealed: all that is written comes to segments in the end.
+// ok is false before the first seal.
+func (w *Written) Amplification() (times float64, ok bool) {
+	if w.Sealed == 0 {
+		return 0, false
 	}
-	return n
+	return float64(w.WAL+w.Checkpoint+w.Sealed+w.Merged) / float64(w.Sealed), true
 }
 
 // Space looks at the files. It costs three system calls and a look-up of the log's ends.
@@ -54,6 +63,7 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 		sp.Segments += f.Bytes
 	}
 	sp.Unsealed = int64(v.seq - v.sealed)
+	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(), Merged: s.merges.bytes.Load()}
 	var err error
 	if sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx); err != nil {
 		return Space{}, err

@@ -21,7 +21,7 @@ func TestSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if empty.Database <= 0 || empty.Segments != 0 || empty.LogNewest != 0 || empty.Unsealed != 0 || empty.Written() != 0 {
+	if empty.Database <= 0 || empty.Segments != 0 || empty.LogNewest != 0 || empty.Unsealed != 0 || empty.Written.Sealed != 0 {
 		t.Errorf("an empty index: %+v", empty)
 	}
 	if empty.Free <= 0 || empty.Total < empty.Free {
@@ -56,7 +56,30 @@ func TestSpace(t *testing.T) {
 	if sp.LogOldest != 1 || sp.LogNewest != 400 || links+sp.Unsealed < st.Links {
 		t.Errorf("the log is %d to %d, with %d links in segments and %d rows in none", sp.LogOldest, sp.LogNewest, links, sp.Unsealed)
 	}
-	if sp.Written() < sp.Segments || len(sp.Levels) > 1 && sp.Written() == sp.Segments {
-		t.Errorf("%d bytes of segments, %d written", sp.Segments, sp.Written())
+	w := sp.Written
+	if w.WAL != s.WALBytes() || w.WAL == 0 || w.Sealed+w.Merged < sp.Segments || (w.Merged > 0) != (len(sp.Levels) > 1) {
+		t.Errorf("%d bytes of segments in %d levels, and of the WAL %d; written: %+v", sp.Segments, len(sp.Levels), s.WALBytes(), w)
+	}
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if sp, err = s.Space(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Each frame of the WAL has been moved once, and is a page and a header long.
+	if w := sp.Written; w.Checkpoint == 0 || w.Checkpoint/4096 != w.WAL/(4096+24) {
+		t.Errorf("written: %+v", w)
+	}
+	if times, ok := w.Amplification(); !ok || times <= 1 {
+		t.Errorf("%v times (%v)", times, ok)
+	}
+	for _, x := range []struct {
+		w     db.Written
+		times float64
+		ok    bool
+	}{{db.Written{WAL: 100, Checkpoint: 90}, 0, false}, {db.Written{WAL: 100, Checkpoint: 90, Sealed: 50, Merged: 60}, 6, true}} {
+		if times, ok := x.w.Amplification(); times != x.times || ok != x.ok {
+			t.Errorf("%+v: %v, %v", x.w, times, ok)
+		}
 	}
 }

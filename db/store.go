@@ -17,6 +17,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"weft.dev/weft/link"
 )
 
 // Config configures a store.
@@ -32,7 +34,8 @@ type Config struct {
 	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
 	// the log alone.
 	ReplayWindow time.Duration
-	// JobRecords is how many records of an account a change of its status changes at once; 0: 2,000.
+	// JobRecords is how many records one step of a change of status changes, or of the rewriting of links that an older
+	// program spelled otherwise; 0: 2,000.
 	JobRecords int
 	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
 	// and then one that is not full lasts a quarter of an hour.
@@ -72,6 +75,8 @@ type Store struct {
 	sealWork  chan struct{}
 	mergeWork chan struct{}
 	jobWork   chan struct{}
+	spellWork chan struct{}
+	spelling  spelling
 	closed    chan struct{}
 	closing   sync.Once
 	workers   sync.WaitGroup
@@ -94,6 +99,7 @@ const busyTimeout = time.Minute
 func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		jobWork:   make(chan struct{}, 1),
+		spellWork: make(chan struct{}, 1),
 		sealWork:  make(chan struct{}, 1),
 		mergeWork: make(chan struct{}, 1),
 		closed:    make(chan struct{}),
@@ -111,8 +117,10 @@ func Open(cfg Config) (*Store, error) {
 	s.work("seal", s.sealWork, s.seal)
 	s.work("merge", s.mergeWork, s.mergeDue)
 	s.work("jobs", s.jobWork, s.runJobs)
+	s.work("spelling", s.spellWork, s.respell)
 	wake(s.mergeWork)
 	wake(s.jobWork)
+	wake(s.spellWork)
 	if !s.cfg.Checkpoint.Off() {
 		s.workers.Go(func() {
 			defer s.logPanic("checkpoint")
@@ -195,6 +203,9 @@ func (s *Store) load(path string) error {
 	if err := s.loadBodies(ctx); err != nil {
 		return fmt.Errorf("db: read the bodies of %s: %w", path, err)
 	}
+	if err := s.loadSpelling(); err != nil {
+		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
+	}
 	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
@@ -212,6 +223,11 @@ func fileURI(path string) (string, error) {
 
 // begin names a new index, and reads the name.
 func (s *Store) begin() error {
+	// A new index, which has no name yet, has links of the present spelling only.
+	if _, err := s.writer.Exec("UPDATE meta SET value = ? WHERE key = ? AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'instance')",
+		link.Spelling, metaSpelling); err != nil {
+		return err
+	}
 	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES ('instance', ?), ('created', ?) ON CONFLICT DO NOTHING",
 		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
 		return err

@@ -20,10 +20,16 @@ import (
 	"weft.dev/weft/ingest/extract"
 )
 
-// realEvents reads 152 events of the public network, in Jetstream's v1 form.
+// realEvents reads 152 events of the public network.
 func realEvents(t *testing.T) []db.Event {
 	t.Helper()
-	file, err := os.Open("../ingest/extract/testdata/events-152.jsonl")
+	return v1Events(t, "../ingest/extract/testdata/events-152.jsonl")
+}
+
+// v1Events reads events in Jetstream's v1 form.
+func v1Events(t *testing.T, path string) []db.Event {
+	t.Helper()
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +44,11 @@ func realEvents(t *testing.T) []db.Event {
 				Rev, Operation, Collection, Rkey string
 				Record                           json.RawMessage
 			}
-			Account struct{ Active bool }
-			Kind    string
+			Account struct {
+				Active bool
+				Status string
+			}
+			Kind string
 		}
 		if err := json.Unmarshal(sc.Bytes(), &in); err != nil {
 			t.Fatal(err)
@@ -60,6 +69,9 @@ func realEvents(t *testing.T) []db.Event {
 			}
 		case "account":
 			e.Op = db.OpAccount
+			if !in.Account.Active {
+				e.Status = map[string]db.Status{"deactivated": db.StatusDeactivated, "deleted": db.StatusDeleted}[in.Account.Status]
+			}
 		default:
 			continue
 		}

@@ -135,6 +135,9 @@ func (up *progress) write(tx *sql.Tx) error {
 			return err
 		}
 	}
+	if err := up.spelling.write(tx); err != nil {
+		return err
+	}
 	if up.host == "" {
 		return nil
 	}

@@ -63,13 +63,19 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 }
 
 func reason(err error) string {
-	for e, name := range map[error]string{errSilent: "silent", errHole: "hole", errHome: "home", errInstance: "instance", errClamped: "clamped"} {
+	for e, name := range endings {
 		if errors.Is(err, e) {
 			return name
 		}
 	}
-	return "ended"
+	return endedOtherwise
 }
+
+// endings are the reasons of sessions that end, for metrics.
+var endings = map[error]string{errSilent: "silent", errHole: "hole", errHome: "home", errInstance: "instance", errClamped: "clamped"}
+
+// endedOtherwise is the reason of a session that ended for none of endings: the connection broke.
+const endedOtherwise = "ended"
 
 // afterwards looks into why a session ended. Its error is the store's.
 func (in *Ingest) afterwards(ctx context.Context, h *host, err error) error {

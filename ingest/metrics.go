@@ -2,12 +2,15 @@ package ingest
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/extract"
 )
 
 // metrics are what ingest counts.
@@ -50,6 +53,12 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
 		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
 	}
+	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
+	m.became(db.Applied{})
+	m.left(extract.Dropped{})
+	for _, why := range append(slices.Collect(maps.Values(endings)), endedOtherwise) {
+		m.sessions.WithLabelValues(why)
+	}
 	if reg == nil {
 		return m
 	}
@@ -85,13 +94,16 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 	m.events.Add(float64(b.seen))
 	m.commits.Observe(took.Seconds())
+	m.became(a)
+}
+
+// became counts what became of events.
+func (m *metrics) became(a db.Applied) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
 		"stale": a.Stale, "late": a.Late, "buried": a.Buried, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
 	} {
-		if n > 0 {
-			m.applied.WithLabelValues(what).Add(float64(n))
-		}
+		m.applied.WithLabelValues(what).Add(float64(n))
 	}
 }
 
@@ -101,16 +113,23 @@ func (m *metrics) extracted(x *extractor) {
 	if d == x.last {
 		return
 	}
+	m.left(extract.Dropped{
+		Deep: d.Deep - x.last.Deep, Links: d.Links - x.last.Links, LongPath: d.LongPath - x.last.LongPath,
+		BadPath: d.BadPath - x.last.BadPath, BadText: d.BadText - x.last.BadText,
+	})
+	x.last = d
+}
+
+// left counts and logs parts of records that were left out.
+func (m *metrics) left(d extract.Dropped) {
 	for reason, n := range map[string]uint64{
-		"too_deep": d.Deep - x.last.Deep, "too_many_links": d.Links - x.last.Links, "long_path": d.LongPath - x.last.LongPath,
-		"bad_path": d.BadPath - x.last.BadPath, "bad_text": d.BadText - x.last.BadText,
+		"too_deep": d.Deep, "too_many_links": d.Links, "long_path": d.LongPath, "bad_path": d.BadPath, "bad_text": d.BadText,
 	} {
+		m.dropped.WithLabelValues(reason).Add(float64(n))
 		if n > 0 {
-			m.dropped.WithLabelValues(reason).Add(float64(n))
 			m.in.log.warn(reason, "parts of records dropped", "reason", reason, "count", n)
 		}
 	}
-	x.last = d
 }
 
 // bounded logs each kind of message at most once in logEvery: what comes from upstream must not fill a disk.

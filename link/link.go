@@ -55,7 +55,7 @@ func Parse(s string) (string, Kind) {
 // s is not a link it returns dst unchanged and None. s must not overlap the free capacity of dst.
 //
 // What it appends is printable ASCII, at most MaxLen bytes, and normal: appending that again gives the same bytes and
-// the same kind. It allocates only if dst is too small or an IPv6 address is broken.
+// the same kind. It allocates only if dst is too small, a web page's host is beyond ASCII or an IPv6 address is broken.
 func Append(dst, s []byte) ([]byte, Kind) {
 	// The string lives no longer than this call and nothing writes to s meanwhile, so the bytes needn't be copied.
 	return appendLink(dst, unsafe.String(unsafe.SliceData(s), len(s)))

@@ -6,13 +6,15 @@ import (
 )
 
 // appendURI appends the normal form of the URI scheme:rest, RFC 3986 with the extensions that appendPart makes. rest is
-// not empty. Ports, empty queries and empty fragments stay as they are, because whether they matter depends on the
-// scheme; only the colon of an empty port goes.
+// not empty. Of http and https, whose rules are known, the default port goes and an empty path becomes "/" (RFC 3986,
+// section 6.2.3). Of other schemes both stay as they are, and only the colon of an empty port goes. Empty queries and
+// empty fragments stay.
 func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	from := len(dst)
 	dst = append(dst, scheme...)
 	lower(dst[from:])
-	web := string(dst[from:]) == "http" || string(dst[from:]) == "https"
+	port := defaultPort(dst[from:])
+	web := port != ""
 	dst = append(dst, ':')
 
 	var extra uint16
@@ -26,7 +28,7 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 			end++
 		}
 		var ok bool
-		if dst, ok = appendAuthority(append(dst, "//"...), rest[2:end], web); !ok {
+		if dst, ok = appendAuthority(append(dst, "//"...), rest[2:end], port); !ok {
 			return dst, false
 		}
 		rest = rest[end:]
@@ -35,6 +37,9 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	}
 
 	path, query, fragment := cut(rest)
+	if web && path == "" {
+		path = "/"
+	}
 	start := len(dst)
 	dst, ok := appendPart(dst, path, inPath|extra)
 	if !ok {
@@ -80,9 +85,22 @@ func appendTail(dst []byte, query, fragment string, allowed uint16) ([]byte, boo
 	return dst, ok
 }
 
+// defaultPort returns the port of a web scheme, and "" for every other scheme.
+func defaultPort(scheme []byte) string {
+	switch string(scheme) {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	default:
+		return ""
+	}
+}
+
 // appendAuthority appends [userinfo@]host[:port] with the host in lower case, an IPv6 address in the form of RFC 5952
-// as far as netip goes. Only an http URI (web) must have a host.
-func appendAuthority(dst []byte, s string, web bool) ([]byte, bool) {
+// as far as netip goes. web is the default port of http or https, which goes, and "" for other schemes. Only a web URI
+// must have a host.
+func appendAuthority(dst []byte, s, web string) ([]byte, bool) {
 	ok := true
 	if i := strings.IndexByte(s, '@'); i >= 0 {
 		if dst, ok = appendPart(dst, s[:i], inUserinfo); !ok {
@@ -104,10 +122,10 @@ func appendAuthority(dst []byte, s string, web bool) ([]byte, bool) {
 	} else if i := strings.IndexByte(s, ':'); i >= 0 {
 		host, port = s[:i], s[i:]
 	}
-	if web && host == "" {
+	if web != "" && host == "" {
 		return dst, false
 	}
-	if dst, ok = appendHost(dst, host); !ok {
+	if dst, ok = appendHost(dst, host, web != ""); !ok {
 		return dst, false
 	}
 	for i := 1; i < len(port); i++ {
@@ -115,15 +133,17 @@ func appendAuthority(dst []byte, s string, web bool) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	if len(port) > 1 {
+	if len(port) > 1 && port[1:] != web {
 		dst = append(dst, port...)
 	}
 	return dst, true
 }
 
-func appendHost(dst []byte, host string) ([]byte, bool) {
+func appendHost(dst []byte, host string, web bool) ([]byte, bool) {
 	from, ok := len(dst), true
 	switch {
+	case !strings.HasPrefix(host, "[") && web:
+		return appendWebHost(dst, host)
 	case !strings.HasPrefix(host, "["):
 		dst, ok = appendPart(dst, host, inHost)
 		lower(dst[from:])

@@ -33,7 +33,7 @@ func TestMeaning(t *testing.T) {
 		{"https://example.com/a?b=c", "https://example.com/a?b=c", "https://example.com/a?b=c"},
 		{"example.com/a b", "", ""},
 		{"example.com/a", "https://example.com/a", "https://example.com/a"},
-		{"HTTPS://EXAMPLE.com", "https://example.com", "https://example.com"},
+		{"HTTPS://EXAMPLE.com", "https://example.com/", "https://example.com/"},
 		{"mailto:a@example.com", "mailto:a@example.com", "mailto:a@example.com"},
 		{"javascript:alert(1)", "javascript:alert(1)", "javascript:alert(1)"},
 		{"hello", "", ""},

@@ -127,7 +127,7 @@ func (p *statusPage) indexFacts() []fact {
 		{"Accounts changing", num(i.Jobs), "Changes of status of large accounts that are under way. While there is one, a count may differ from its list.", false},
 	}
 	if p.Space.Written != nil {
-		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "How often a byte of a segment was written: once sealed, and once for each merge that it went through. Less is easier on a disk.", false})
+		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written since the start for each byte that was sealed into segments: the write-ahead log, checkpoints of it, seals and merges. What replication writes is not in it. Less is easier on a disk.", false})
 	}
 	if i.Failed != "" {
 		facts = append([]fact{{"Writing has stopped", "a fault", i.Failed + ". Questions are still answered. Mend the cause and start weft again: it goes on from what is committed.", true}}, facts...)

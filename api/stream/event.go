@@ -5,6 +5,7 @@ package stream
 import (
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,10 @@ type Event struct {
 	db.LogEntry
 	Links []Link // what was removed, then what was added
 	At    time.Time
+
+	mu   sync.Mutex
+	read bool   // kept was read
+	kept []Link // what the record links to, when it was read
 }
 
 // Link is a link that was removed or added.
@@ -38,6 +43,25 @@ func newEvent(e db.LogEntry, at time.Time) *Event {
 		ev.Links = append(ev.Links, Link{Removed: i < len(e.Removed), Source: sourceText(e.Collection, l.Path), Subject: l.Target, SubjectDID: subjectDID(l.Target)})
 	}
 	return ev
+}
+
+// Kept gives what the event's record links to now. read reads it, once for all subscribers.
+func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.read {
+		return e.kept, nil
+	}
+	links, err := read()
+	if err != nil {
+		return nil, err
+	}
+	e.read, e.kept = true, make([]Link, len(links))
+	for i, l := range links {
+		k := &e.kept[i]
+		k.Source, k.Subject, k.SubjectDID = sourceText(e.Collection, l.Path), l.Target, subjectDID(l.Target)
+	}
+	return e.kept, nil
 }
 
 // sourceText writes a source so that it is read as the same: a path that would lose its leading dot gets another one.

@@ -201,6 +201,25 @@ func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
 	return dst, false
 }
 
+// WantsAny reports whether the subscriber wants a link of an event's record: one of those that read gives, which the event
+// may have left as they are.
+func (s *Subscription) WantsAny(e *Event, read func() ([]db.Link, error)) (bool, error) {
+	m := s.match.Load()
+	if !m.Event(e) {
+		return false, nil
+	}
+	links, err := e.Kept(read)
+	if err != nil {
+		return false, err
+	}
+	for i := range links {
+		if m.Link(&links[i]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // takenBack says that a link came and went within the hold. Its end is left out only where its beginning was.
 func (s *Subscription) takenBack(l *Link) bool {
 	pair := l.pair.Load()

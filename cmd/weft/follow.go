@@ -114,20 +114,26 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 		}
 		return f.Ready(maxLag)
 	}
-	answers := api.New(api.Config{
+	apiConfig := api.Config{
 		Store: index, InstanceID: index.Instance(), Version: buildVersion(), DIDWeb: s.didWeb, Ready: ready,
 		Following: func() any { return f.Status() }, Faults: s.faults.recent, Activity: func() api.Activity {
 			lag, seq := f.Lag()
 			return api.Activity{Events: seq, Lag: lag}
 		}, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
-	})
+	}
+	var names *handles.Handles
+	if s.handles {
+		names = handles.New(handles.Config{})
+		apiConfig.Handles = names
+	}
+	answers := api.New(apiConfig)
 	page := web.Config{API: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {
 		lag, _ := f.Lag()
 		return lag
 	}}
-	if s.handles {
-		page.Names = handles.New(handles.Config{})
+	if names != nil {
+		page.Names = names
 	}
 	pages := web.New(page)
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))

@@ -72,6 +72,18 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// newRespelling says whether links that an older weft spelled otherwise are being rewritten.
+func newRespelling(store *db.Store) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_respelling", Help: "1 while links that an older weft spelled otherwise are being rewritten.",
+	}, func() float64 {
+		if store.Respelling() {
+			return 1
+		}
+		return 0
+	})
+}
+
 // checkpointMetrics reads what became of the store's checkpoints when that is asked for.
 type checkpointMetrics struct {
 	store                       *db.Store

@@ -9,7 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest"
+	"weft.dev/weft/replica"
 )
 
 // TestCheckpointMetrics: the figures are what became of the checkpoints.
@@ -48,6 +51,57 @@ func TestCheckpointMetrics(t *testing.T) {
 	} {
 		if !regexp.MustCompile(`(?m)^` + tc.want).MatchString(tc.text) {
 			t.Errorf("%s: %s isn't in\n%s", tc.name, tc.want, tc.text[strings.Index(tc.text, "# HELP weft_checkpoint"):])
+		}
+	}
+}
+
+// TestCountersFromTheStart: every counter has all its series before anything is counted. A rate over a series that appears
+// with a 1 misses that one.
+func TestCountersFromTheStart(t *testing.T) {
+	t.Parallel()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(newStoreMetrics(&store.Index), newCheckpointMetrics(store))
+	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
+	api.New(api.Config{Store: store, Metrics: registry})
+	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		registry.Describe(descs)
+		close(descs)
+	}()
+	counters := map[string]bool{}
+	for d := range descs {
+		if m := regexp.MustCompile(`fqName: "([^"]+_total)"`).FindStringSubmatch(d.String()); m != nil {
+			counters[m[1]] = true
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := map[string]int{}
+	for _, f := range families {
+		series[f.GetName()] = len(f.Metric)
+		for _, m := range f.Metric {
+			if strings.HasSuffix(f.GetName(), "_total") && m.Counter.GetValue() != 0 {
+				t.Errorf("%s begins with %v", f.GetName(), m)
+			}
+		}
+	}
+	for name := range counters {
+		if series[name] == 0 {
+			t.Errorf("%s has no series", name)
+		}
+	}
+	for name, want := range map[string]int{"weft_ingest_applied_total": 9, "weft_ingest_dropped_total": 5, "weft_ingest_sessions_ended_total": 6,
+		"weft_stream_ended_total": 7, "weft_replica_verifications_total": 3, "weft_checkpoints_total": 3} {
+		if series[name] < want {
+			t.Errorf("%s has %d series, want %d", name, series[name], want)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			},
 			&cli.BoolFlag{
 				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
-				Usage: "find accounts by their handles, and show those on pages: asks DNS, the web and plc.directory, and nothing else depends on it; =false turns it off",
+				Usage: "find accounts by their handles, in questions such as at://alice.example/…, and show handles on pages: asks DNS, the web and plc.directory; =false turns it off",
 			},
 			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),

@@ -48,7 +48,7 @@ type service struct {
 	perAddress    int    // subscribers of one address; 0: the default
 	rate          int    // requests of one address in a minute; 0: any number
 	accessLog     bool
-	handles       bool // are resolved, for pages
+	handles       bool // are resolved, for pages and for subjects
 	logger        *slog.Logger
 	up            func(url string) // called once queries are answered
 
@@ -109,7 +109,7 @@ func (s *service) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store))
+	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store), newRespelling(s.store))
 	if err := s.applySlice(ctx); err != nil {
 		return err
 	}
@@ -129,10 +129,15 @@ func (s *service) run(ctx context.Context) (err error) {
 	if rep != nil {
 		apiConfig.Replication = rep.status
 	}
+	var names *handles.Handles
+	if s.handles {
+		names = handles.New(handles.Config{})
+		apiConfig.Handles = names
+	}
 	answers := api.New(apiConfig)
 	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
-	if s.handles {
-		page.Names = handles.New(handles.Config{})
+	if names != nil {
+		page.Names = names
 	}
 	pages := web.New(page)
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))

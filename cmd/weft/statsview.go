@@ -132,8 +132,8 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 	}
 	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), size(all.Bytes))
 	if all.Bytes > 0 {
-		fmt.Fprintf(w, "  Write amplification about %.1f: a segment of level n was written n + 1 times,\n"+
-			"  once sealed and n times merged. The log and its WAL are not in that.\n", float64(written)/float64(all.Bytes))
+		fmt.Fprintf(w, "  A byte of these was written about %.1f times: a segment of level n was written\n"+
+			"  n + 1 times, sealed and n times merged. The log and its WAL are not in that.\n", float64(written)/float64(all.Bytes))
 	}
 }
 

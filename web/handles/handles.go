@@ -38,6 +38,8 @@ const (
 	keep = time.Hour
 	// What has no handle now, or could not be asked, may in a while.
 	keepNothing = 5 * time.Minute
+	// A question by a handle is answered by the account that has it: one that moved is followed within this time.
+	keepDID = time.Minute
 	// A person waits for a search this long. DNS answers in tens of milliseconds, a slow domain in a second or two.
 	waitOne = 4 * time.Second
 	// And a page, which is there already, for its names.
@@ -60,15 +62,15 @@ type Handles struct {
 	seats chan struct{} // of lookups
 
 	mu         sync.Mutex
-	young, old map[string]entry // by DID; when the young half is full, the old one goes
+	young, old map[string]entry // by DID, and by handle; when the young half is full, the old one goes
 	failed     int              // in a row
 	restUntil  time.Time
 }
 
-// entry is the handle of an account; empty: it has none that counts.
+// entry is the handle of a DID, or the DID of a handle; empty: it has none that counts.
 type entry struct {
-	handle string
-	until  time.Time
+	name  string
+	until time.Time
 }
 
 // ErrAway says that the network could not be asked.
@@ -92,6 +94,9 @@ func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 	if !link.ValidHandle(handle) {
 		return "", fmt.Errorf("handles: %.300q is no handle", handle)
 	}
+	if e, ok := h.get(handle); ok {
+		return e.name, nil
+	}
 	if h.resting() {
 		return "", ErrAway
 	}
@@ -107,7 +112,8 @@ func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 		return "", ErrAway
 	}
 	if err == nil {
-		h.put(did, handle)
+		h.put(did, handle, keep)
+		h.put(handle, did, keepDID)
 	}
 	return did, err
 }
@@ -115,7 +121,7 @@ func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 // Known is the handle of an account as far as it is remembered; empty when it isn't.
 func (h *Handles) Known(did string) string {
 	e, _ := h.get(did)
-	return e.handle
+	return e.name
 }
 
 // Handles asks for the handles of accounts and gives those that it found in time.
@@ -152,7 +158,11 @@ func (h *Handles) look(ctx context.Context, did string) {
 	handle, err := h.directory.Handle(ctx, did)
 	h.tell(ctx, err)
 	if !away(ctx, err) {
-		h.put(did, handle)
+		until := keep
+		if handle == "" {
+			until = keepNothing
+		}
+		h.put(did, handle, until)
 	}
 }
 
@@ -197,12 +207,12 @@ func (h *Handles) resting() bool {
 	return h.now().Before(h.restUntil)
 }
 
-func (h *Handles) get(did string) (entry, bool) {
+func (h *Handles) get(of string) (entry, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, ok := h.young[did]
+	e, ok := h.young[of]
 	if !ok {
-		e, ok = h.old[did]
+		e, ok = h.old[of]
 	}
 	if !ok || h.now().After(e.until) {
 		return entry{}, false
@@ -210,15 +220,12 @@ func (h *Handles) get(did string) (entry, bool) {
 	return e, true
 }
 
-func (h *Handles) put(did, handle string) {
-	e := entry{handle, h.now().Add(keep)}
-	if handle == "" {
-		e.until = h.now().Add(keepNothing)
-	}
+func (h *Handles) put(of, name string, keep time.Duration) {
+	e := entry{name, h.now().Add(keep)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.young) >= most/2 {
 		h.old, h.young = h.young, make(map[string]entry)
 	}
-	h.young[did] = e
+	h.young[of] = e
 }

@@ -84,8 +84,19 @@ func TestRemembers(t *testing.T) {
 		if h.Known(alice) != "" {
 			t.Error("remembers a handle for longer than it holds")
 		}
-		if did, err := h.DID(t.Context(), "Alice.test"); did != alice || err != nil {
-			t.Errorf("%q, %v", did, err)
+		asked := d.asked
+		for range 2 {
+			if did, err := h.DID(t.Context(), "Alice.test"); did != alice || err != nil {
+				t.Errorf("%q, %v", did, err)
+			}
+		}
+		time.Sleep(keepDID + time.Second)
+		d.handles = map[string]string{bob: "alice.test"} // it has moved
+		if did, err := h.DID(t.Context(), "alice.test"); did != bob || err != nil {
+			t.Errorf("a minute later %q, %v", did, err)
+		}
+		if d.asked != asked+2 {
+			t.Errorf("asked %d times for a handle, and again a minute later", d.asked-asked)
 		}
 		if _, err := h.DID(t.Context(), "nobody.test"); err == nil || errors.Is(err, ErrAway) {
 			t.Errorf("of nobody: %v", err)
@@ -151,7 +162,7 @@ func TestForgets(t *testing.T) {
 	t.Parallel()
 	h := New(Config{Directory: &directory{}})
 	for i := range 2 * most {
-		h.put(fmt.Sprint(i), "x.test")
+		h.put(fmt.Sprint(i), "x.test", keep)
 	}
 	if n := len(h.young) + len(h.old); n > most {
 		t.Errorf("remembers %d names", n)

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// Handles finds the account of a handle.
+type Handles interface {
+	// DID returns the account's DID. The error says why there is none.
+	DID(ctx context.Context, handle string) (string, error)
+}
+
+// resolveSubject finds the account that a query's subject names by its handle, as in at://alice.example/…. Records link to
+// DIDs, so that nearly nothing links to such a subject. It asks the network and runs before the query has its turn.
+func (s *server) resolveSubject(ctx context.Context, p *params) {
+	p.linked = func(subject string) bool {
+		sources, err := s.Store.Sources(ctx, subject)
+		linked := slices.ContainsFunc(sources, func(c db.SourceCount) bool { return c.Links > 0 })
+		return err != nil || linked // the query meets the error too, and reports it
+	}
+	for _, name := range []string{"subject", "target"} {
+		if schema := p.def.Param(name); schema == nil || schema.Type != "string" {
+			continue
+		}
+		for _, v := range p.values(name) { // one, or the query fails
+			uri, _ := link.Parse(v)
+			handle, _, ok := cutHandle(uri)
+			if !ok || s.Handles == nil {
+				continue
+			}
+			// The error isn't for the client: it may say what else is in this server's network.
+			did, err := s.Handles.DID(ctx, handle)
+			if err != nil {
+				did = ""
+			}
+			p.accounts = map[string]string{handle: did}
+		}
+	}
+}
+
+// byDID puts the account's DID into a subject that names it by its handle. Where no DID is known, the subject stays as it is
+// if records link to that very text, and is refused if none does: 0 would look like an answer. Every other subject stays.
+func (p *params) byDID(name, subject string) string {
+	handle, rest, ok := cutHandle(subject)
+	if !ok {
+		return subject
+	}
+	did, asked := p.accounts[handle]
+	switch {
+	case did != "":
+		return "at://" + did + rest
+	case p.linked(subject):
+	case asked:
+		p.fail(name, "names an account by its handle, and no account was found for %s: use its DID, at://did:…%s", handle, clip(rest))
+	default:
+		p.fail(name, "names an account by its handle, %s: use its DID, at://did:…%s", handle, clip(rest))
+	}
+	return subject
+}
+
+// cutHandle cuts a normalised at-uri with a handle as its authority into the handle and what follows it.
+func cutHandle(uri string) (handle, rest string, ok bool) {
+	after, ok := strings.CutPrefix(uri, "at://")
+	if !ok || strings.HasPrefix(after, "did:") {
+		return "", "", false
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	return after[:end], after[end:], true
+}
