@@ -138,6 +138,9 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := refuseNewer(uri, path); err != nil {
+		return fmt.Errorf("db: %s: %w", path, err)
+	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
 	// nothing measurable.
 	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
