@@ -51,6 +51,9 @@ type manifestRow struct {
 	Checksum    string `db:"checksum"`
 	CreatedUS   int64  `db:"created_us"`
 
+	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
+	NamesChecksum *int64 `db:"names_checksum"`
+
 	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
 }
 
@@ -215,8 +218,24 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	}
+	if err := s.belongs(&row, opened.Meta()); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
 	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
+}
+
+// belongs refuses a segment that is another index's, and a manifest that says other checksums than the segment, whose
+// head has a checksum of its own. Neither is a segment that is lost: to make it again would hide that weft.db is wrong.
+func (s *Index) belongs(row *manifestRow, meta map[string]string) error {
+	if meta["instance"] != s.instance {
+		return fmt.Errorf("segment %s is of the index %s, and weft.db is the index %s: "+mendStore, row.File, meta["instance"], s.instance, s.cfg.Dir)
+	}
+	sums := row.checksums()
+	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() || meta[namesChecksum] != sums.namesText()) {
+		return fmt.Errorf("%w: the checksums that the manifest's row of segment %s has are not those in the segment: "+mendStore, ErrDamaged, row.File, s.cfg.Dir)
+	}
+	return nil
 }
 
 // SegmentPaths are the files of the present version, oldest first. One that a merge has just replaced may be among them.
@@ -233,6 +252,7 @@ func (s *Store) SegmentPaths() []string {
 // base is the version that the segments alone make.
 func (s *Index) base(files []*file) *version {
 	v := emptyVersion()
+	v.sums.known = true // of nothing
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
 		for _, f := range files {
@@ -243,6 +263,7 @@ func (s *Index) base(files []*file) *version {
 	if len(files) > 0 {
 		newest := files[len(files)-1]
 		v.linking, v.seq, v.sealed = newest.Linking, newest.ToSeq, newest.ToSeq
+		v.sums = newest.checksums()
 	}
 	return v
 }

@@ -46,17 +46,17 @@ func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*ve
 // give back one that takes less memory.
 func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
-	reading, ctx := errgroup.WithContext(ctx)
+	reading, both := errgroup.WithContext(ctx)
 	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
 		defer s.logPanic("replay")
 		defer close(read)
-		return readLog(ctx, q, v.seq, func(rows []logged) error {
+		return readLog(both, q, v.seq, func(rows []logged) error {
 			select {
 			case read <- rows:
 				return nil
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-both.Done():
+				return both.Err()
 			}
 		})
 	})
@@ -69,13 +69,16 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*v
 	if err := reading.Wait(); err != nil {
 		return nil, fmt.Errorf("replay the log: %w", err)
 	}
+	if err := verifyChecksums(ctx, q, v, next); err != nil {
+		return nil, err
+	}
 	return next, nil
 }
 
 // foldRows folds rows of the log into a version.
 func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (*version, error)) (*version, error) {
 	f := &fold{s: s, d: newDelta(v), seq: v.seq}
-	n := 0
+	n, sums := 0, v.sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
@@ -83,13 +86,14 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 				return nil, fmt.Errorf("log row %d: %w", l.seq, err)
 			}
 			f.seq = l.seq
+			sums.log += l.sum
 		}
 		if n += len(rows); n < replayRows {
 			continue
 		}
 		n = 0
 		f.d.flush()
-		f.d.base.seq = f.seq
+		f.d.base.seq, f.d.base.sums = f.seq, sums
 		if full == nil || f.d.err != nil {
 			continue
 		}
@@ -103,7 +107,7 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 		return nil, f.d.err
 	}
 	next := f.d.base
-	next.seq, next.hiding, next.jobs = f.seq, s.hiding(), len(s.jobs)
+	next.seq, next.sums, next.hiding, next.jobs = f.seq, sums, s.hiding(), len(s.jobs)
 	return next, nil
 }
 

@@ -1,0 +1,249 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Each row of the log, each link row and each name has a checksum that is bound to its place. The sum of the checksums of
+// all rows up to one, modulo 2^64, is kept as of each commit, so that the rows between any two places at which the sum is
+// known can be held against what was written. A sum, and not a hash of hashes: the parts of it can be computed in any
+// order, and what a segment covers needs not be read to go on from there.
+
+// checksums are the sums over the log and over the names as of a log row.
+type checksums struct {
+	log, names uint64
+	known      bool // false: an older weft wrote what they would be of
+}
+
+// The names of the sums in sqlite_sequence, which says why they lie there: migrations/00006_checksums.sql.
+const (
+	logChecksum   = "log_checksum"
+	namesChecksum = "names_checksum"
+)
+
+// The tables of the rows that have a checksum, which is bound to them.
+const (
+	sumOfRow  = 'r'
+	sumOfLink = 'l'
+)
+
+// checksum is that of a row of the log, without its links.
+func (r *row) checksum() uint64 {
+	var buf [96]byte
+	b := append(buf[:0], sumOfRow, byte(r.op), r.statusColumn())
+	for _, v := range [...]uint64{r.seq, uint64(r.timeUS), r.actor, r.collection, r.rev} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return xxhash.Sum64(append(b, r.rkey...))
+}
+
+// checksum is that of a link row.
+func (l *linkRow) checksum() uint64 {
+	var buf [96]byte
+	b := append(buf[:0], sumOfLink, l.op)
+	for _, v := range [...]uint64{l.id, l.source, uint64(l.rank)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return xxhash.Sum64(append(b, l.target...))
+}
+
+// nameSum is the checksum of a name; kind is as fold.intern has it.
+func nameSum(kind byte, id, collection uint64, name string) uint64 {
+	var buf [96]byte
+	b := append(buf[:0], kind)
+	b = binary.LittleEndian.AppendUint64(b, id)
+	b = binary.LittleEndian.AppendUint64(b, collection)
+	return xxhash.Sum64(append(b, name...))
+}
+
+// add adds rows that are appended.
+func (c *checksums) add(rs *rows) {
+	for i := range rs.names {
+		n := &rs.names[i]
+		c.names += nameSum(n.kind, n.id, n.collection, n.name)
+	}
+	for i := range rs.log {
+		c.log += rs.log[i].checksum()
+	}
+	for i := range rs.links {
+		c.log += rs.links[i].checksum()
+	}
+}
+
+// write writes the sums as of a commit into its transaction, where they differ from those before.
+func (c checksums) write(tx *sql.Tx, before checksums) error {
+	for _, sum := range []struct {
+		name     string
+		was, now uint64
+	}{{logChecksum, before.log, c.log}, {namesChecksum, before.names, c.names}} {
+		if sum.was == sum.now {
+			continue
+		}
+		if _, err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", int64(sum.now), sum.name); err != nil {
+			return fmt.Errorf("write %s: %w", sum.name, err)
+		}
+	}
+	return nil
+}
+
+// storedChecksums reads the sums as of the last commit.
+func storedChecksums(ctx context.Context, q queryer) (c checksums, err error) {
+	var log, names int64
+	err = q.QueryRowContext(ctx, "SELECT l.seq, n.seq FROM sqlite_sequence AS l, sqlite_sequence AS n WHERE l.name = ? AND n.name = ?",
+		logChecksum, namesChecksum).Scan(&log, &names)
+	if errors.Is(err, sql.ErrNoRows) {
+		return checksums{}, nil
+	}
+	if err != nil {
+		return checksums{}, fmt.Errorf("read the checksums: %w", err)
+	}
+	return checksums{uint64(log), uint64(names), true}, nil
+}
+
+// checksums are the sums as of a segment's newest row.
+func (r *manifestRow) checksums() checksums {
+	if r.LogChecksum == nil || r.NamesChecksum == nil {
+		return checksums{}
+	}
+	return checksums{uint64(*r.LogChecksum), uint64(*r.NamesChecksum), true}
+}
+
+// setChecksums is the reverse of checksums.
+func (r *manifestRow) setChecksums(c checksums) {
+	r.LogChecksum, r.NamesChecksum = nil, nil
+	if c.known {
+		log, names := int64(c.log), int64(c.names)
+		r.LogChecksum, r.NamesChecksum = &log, &names
+	}
+}
+
+// logText and namesText are the sums as a segment's head has them.
+func (c checksums) logText() string   { return fmt.Sprintf("%016x", c.log) }
+func (c checksums) namesText() string { return fmt.Sprintf("%016x", c.names) }
+
+// sumEvery is how many rows pass between two looks at the context and the progress.
+const sumEvery = 4096
+
+// summer adds up rows that are there, in bounded memory.
+type summer struct {
+	q        queryer
+	progress func(rows int64) // is given how many rows have been read, now and then; nil: nobody is
+	rows     int64
+}
+
+func (s *summer) step(ctx context.Context) error {
+	if s.rows++; s.rows%sumEvery != 0 {
+		return nil
+	}
+	if s.progress != nil {
+		s.progress(s.rows)
+	}
+	return ctx.Err()
+}
+
+// log is the sum over the log rows behind one and up to another, and their links.
+func (s *summer) log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
+	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are not.
+	var first, next int64
+	if err := s.q.QueryRowContext(ctx, "SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0), "+
+		"ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0)", int64(after), int64(upTo)).Scan(&first, &next); err != nil {
+		return 0, err
+	}
+	if first == 0 || uint64(first) > upTo {
+		return 0, nil
+	}
+	end := int64(math.MaxInt64)
+	if next != 0 {
+		end = next << linkShift
+	}
+	rows, err := s.q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ?", int64(after), int64(upTo))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		r, err := scanLogRow(rows)
+		if err != nil {
+			return 0, err
+		}
+		sum += r.checksum()
+		if err := s.step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
+	}
+	links, err := s.q.QueryContext(ctx, "SELECT "+linkColumns+" FROM links WHERE id >= ? AND id < ?", first<<linkShift, end)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = links.Close() }()
+	var l linkRow
+	var target sql.RawBytes
+	for links.Next() {
+		if err := links.Scan(&l.id, &l.op, &l.source, &target, &l.rank); err != nil {
+			return 0, fmt.Errorf("a link row behind %d: %w", l.id, err)
+		}
+		l.target = target
+		sum += l.checksum()
+		if err := s.step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return sum, links.Err()
+}
+
+// nameBounds is the newest id of each kind of name.
+type nameBounds struct{ actors, collections, sources uint64 }
+
+// newestNames reads the newest ids.
+func newestNames(ctx context.Context, q queryer) (ids nameBounds, err error) {
+	err = q.QueryRowContext(ctx, `SELECT ifnull((SELECT max(id) FROM actors), 0), ifnull((SELECT max(id) FROM collections), 0),
+		ifnull((SELECT max(id) FROM sources), 0)`).Scan(&ids.actors, &ids.collections, &ids.sources)
+	return ids, err
+}
+
+func (r *manifestRow) names() nameBounds { return nameBounds{r.Actors, r.Collections, r.Sources} }
+
+// names is the sum over the names behind some ids and up to others.
+func (s *summer) names(ctx context.Context, after, upTo nameBounds) (sum uint64, err error) {
+	for _, k := range []struct {
+		kind        byte
+		query       string
+		after, upTo uint64
+	}{
+		{'d', "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?", after.actors, upTo.actors},
+		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?", after.collections, upTo.collections},
+		{'s', "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?", after.sources, upTo.sources},
+	} {
+		rows, err := s.q.QueryContext(ctx, k.query, int64(k.after), int64(k.upTo))
+		if err != nil {
+			return 0, err
+		}
+		for rows.Next() {
+			var id, collection uint64
+			var name string
+			if err := rows.Scan(&id, &collection, &name); err != nil {
+				_ = rows.Close()
+				return 0, err
+			}
+			sum += nameSum(k.kind, id, collection, name)
+			if err := s.step(ctx); err != nil {
+				_ = rows.Close()
+				return 0, err
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return 0, err
+		}
+	}
+	return sum, nil
+}
