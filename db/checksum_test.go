@@ -44,7 +44,7 @@ func flipTarget(id string) func(t *testing.T, dir string) {
 		}
 		defer base.Close()
 		var target []byte
-		if err := base.QueryRow("SELECT target FROM links WHERE id = "+id).Scan(&target); err != nil {
+		if err := base.QueryRow("SELECT target FROM links WHERE id = " + id).Scan(&target); err != nil {
 			t.Fatal(err)
 		}
 		if target[0] != tagActor {

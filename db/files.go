@@ -177,14 +177,20 @@ func (s *Index) removeStrays(rows []manifestRow) error {
 // then the index is rebuilt from the log, as after the restore of the database alone.
 func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 	files, err := s.openSegments()
-	if !errors.Is(err, errLost) {
+	ofFormat := errors.Is(err, segment.ErrFormat) && !errors.Is(err, errLost)
+	if !ofFormat && !errors.Is(err, errLost) {
 		return files, err
 	}
 	var first, rows int64
 	if e := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), (SELECT count(*) FROM segments) FROM records").Scan(&first, &rows); e != nil {
 		return nil, errors.Join(err, e)
 	}
-	if first != 1 {
+	switch {
+	case ofFormat && first == 1:
+		return nil, fmt.Errorf("%w; or, as the log is whole, move the directory %s away: weft serve then makes all segments again from the log", err, filepath.Join(s.cfg.Dir, "segments"))
+	case ofFormat:
+		return nil, fmt.Errorf("%w; the log no longer has what the segment holds, so that the other way is to index anew into an empty directory", err)
+	case first != 1:
 		return nil, err
 	}
 	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", err, "segments", rows)
@@ -215,6 +221,12 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
 		return nil, err // the file may be good
+	case errors.Is(err, segment.ErrFormat):
+		// A file that is damaged where its number stands is one that is lost.
+		if sum, e := segment.FileChecksum(path); e != nil || sum == row.Checksum {
+			return nil, errors.Join(err, e)
+		}
+		return nil, fmt.Errorf("%w; and its checksum is not that of the manifest; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	}
