@@ -9,7 +9,27 @@ ALTER TABLE segments ADD COLUMN log_checksum INTEGER;   -- of the log up to to_s
 ALTER TABLE segments ADD COLUMN names_checksum INTEGER; -- of the names up to actors, collections and sources
 ALTER TABLE marks ADD COLUMN log_checksum INTEGER;      -- of the log up to seq
 
+-- Sources without an index of their names: it kept each path a second time, and one of a kilobyte in a page of its own.
+-- The index finds their ids, as it finds those of accounts, and the one writer keeps them unique.
+CREATE TABLE sources_again (
+  id         INTEGER PRIMARY KEY,
+  collection INTEGER NOT NULL REFERENCES collections (id),
+  path       TEXT NOT NULL
+) STRICT;
+INSERT INTO sources_again (id, collection, path) SELECT id, collection, path FROM sources ORDER BY id;
+DROP TABLE sources;
+ALTER TABLE sources_again RENAME TO sources;
+
 -- +goose Down
+CREATE TABLE sources_again (
+  id         INTEGER PRIMARY KEY,
+  collection INTEGER NOT NULL REFERENCES collections (id),
+  path       TEXT NOT NULL,
+  UNIQUE (collection, path)
+) STRICT;
+INSERT INTO sources_again (id, collection, path) SELECT id, collection, path FROM sources ORDER BY id;
+DROP TABLE sources;
+ALTER TABLE sources_again RENAME TO sources;
 DELETE FROM sqlite_sequence WHERE name IN ('log_checksum', 'names_checksum');
 ALTER TABLE marks DROP COLUMN log_checksum;
 ALTER TABLE segments DROP COLUMN names_checksum;
