@@ -81,7 +81,7 @@ func (c *check) log(ctx context.Context) error {
 	c.tell("the log rows that no segment has")
 	var next *version
 	if err := c.s.atOnce(ctx, func(q queryer) (err error) {
-		if err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
+		if _, err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
 			next, err = c.s.replay(ctx, q, &index, nil)
 		}
 		return err

@@ -19,19 +19,22 @@ import (
 // checksums are the sums over the log and over the names as of a log row.
 type checksums struct {
 	log, names uint64
-	known      bool // false: an older weft wrote what they would be of
+	status     uint64 // over the accounts that are not active, as of the last commit; a follower doesn't go on with it
+	known      bool   // false: an older weft wrote what they would be of
 }
 
 // The names of the sums in sqlite_sequence, which says why they lie there: migrations/00006_checksums.sql.
 const (
-	logChecksum   = "log_checksum"
-	namesChecksum = "names_checksum"
+	logChecksum    = "log_checksum"
+	namesChecksum  = "names_checksum"
+	statusChecksum = "status_checksum"
 )
 
 // The tables of the rows that have a checksum, which is bound to them.
 const (
-	sumOfRow  = 'r'
-	sumOfLink = 'l'
+	sumOfRow    = 'r'
+	sumOfLink   = 'l'
+	sumOfStatus = 'a'
 )
 
 // checksum is that of a row of the log, without its links.
@@ -63,6 +66,33 @@ func nameSum(kind byte, id, collection uint64, name string) uint64 {
 	return xxhash.Sum64(append(b, name...))
 }
 
+// checksum is that of an account's status; 0: it is active.
+func (r *statusRow) checksum() uint64 {
+	if r.status == StatusActive {
+		return 0
+	}
+	b := append(make([]byte, 0, 18), sumOfStatus, byte(r.status))
+	b = binary.LittleEndian.AppendUint64(b, r.actor)
+	return xxhash.Sum64(binary.LittleEndian.AppendUint64(b, uint64(r.sinceUS)))
+}
+
+// changeStatus puts the last status of each account in the place of the one that it has before the transaction writes it.
+func (c *checksums) changeStatus(tx *sql.Tx, changes []statusRow) error {
+	last := map[uint64]statusRow{}
+	for _, s := range changes {
+		last[s.actor] = s
+	}
+	for actor, s := range last {
+		was := statusRow{actor: actor}
+		err := tx.QueryRow("SELECT status, ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&was.status, &was.sinceUS)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch may have no row yet
+			return fmt.Errorf("read the status of account %d: %w", actor, err)
+		}
+		c.status += s.checksum() - was.checksum()
+	}
+	return nil
+}
+
 // add adds rows that are appended.
 func (c *checksums) add(rs *rows) {
 	for i := range rs.names {
@@ -82,7 +112,7 @@ func (c checksums) write(tx *sql.Tx, before checksums) error {
 	for _, sum := range []struct {
 		name     string
 		was, now uint64
-	}{{logChecksum, before.log, c.log}, {namesChecksum, before.names, c.names}} {
+	}{{logChecksum, before.log, c.log}, {namesChecksum, before.names, c.names}, {statusChecksum, before.status, c.status}} {
 		if sum.was == sum.now {
 			continue
 		}
@@ -95,16 +125,16 @@ func (c checksums) write(tx *sql.Tx, before checksums) error {
 
 // storedChecksums reads the sums as of the last commit.
 func storedChecksums(ctx context.Context, q queryer) (c checksums, err error) {
-	var log, names int64
-	err = q.QueryRowContext(ctx, "SELECT l.seq, n.seq FROM sqlite_sequence AS l, sqlite_sequence AS n WHERE l.name = ? AND n.name = ?",
-		logChecksum, namesChecksum).Scan(&log, &names)
+	var log, names, status int64
+	err = q.QueryRowContext(ctx, `SELECT l.seq, n.seq, s.seq FROM sqlite_sequence AS l, sqlite_sequence AS n, sqlite_sequence AS s
+		WHERE l.name = ? AND n.name = ? AND s.name = ?`, logChecksum, namesChecksum, statusChecksum).Scan(&log, &names, &status)
 	if errors.Is(err, sql.ErrNoRows) {
 		return checksums{}, nil
 	}
 	if err != nil {
 		return checksums{}, fmt.Errorf("read the checksums: %w", err)
 	}
-	return checksums{uint64(log), uint64(names), true}, nil
+	return checksums{uint64(log), uint64(names), uint64(status), true}, nil
 }
 
 // checksums are the sums as of a segment's newest row.
@@ -112,7 +142,7 @@ func (r *manifestRow) checksums() checksums {
 	if r.LogChecksum == nil || r.NamesChecksum == nil {
 		return checksums{}
 	}
-	return checksums{uint64(*r.LogChecksum), uint64(*r.NamesChecksum), true}
+	return checksums{log: uint64(*r.LogChecksum), names: uint64(*r.NamesChecksum), known: true}
 }
 
 // setChecksums is the reverse of checksums.
@@ -199,6 +229,26 @@ func (s *summer) log(ctx context.Context, after, upTo uint64) (sum uint64, err e
 		}
 	}
 	return sum, links.Err()
+}
+
+// status is the sum over the accounts that are not active. It reads the rows, and not the index that has them.
+func (s *summer) status(ctx context.Context) (sum uint64, err error) {
+	rows, err := s.q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors NOT INDEXED WHERE status <> 0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var r statusRow
+		if err := rows.Scan(&r.actor, &r.status, &r.sinceUS); err != nil {
+			return 0, err
+		}
+		sum += r.checksum()
+		if err := s.step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return sum, rows.Err()
 }
 
 // nameBounds is the newest id of each kind of name.

@@ -80,6 +80,8 @@ var damages = []struct {
 	{"a log row and its links that are gone, sealed", statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
 	{"the checksum of a segment in the manifest", statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
 		"the checksum of the log up to row 1101, which the manifest's row of"},
+	{"a status", statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
+	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true, "the statuses of accounts"},
 	{"the checksum of the last commit", statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
 }
 

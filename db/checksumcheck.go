@@ -40,7 +40,14 @@ func (c *check) checksums(ctx context.Context) error {
 	for i := range faults {
 		c.found(KindName, mendDB, "%s", faults[i].namesFault())
 	}
-	c.checked("checksums", sum.rows, fmt.Sprintf("of the log behind row %d with its links, and of all names", log[0].seq))
+	status, err := sum.status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := verifyStatus(ctx, c.s.reader, status); err != nil {
+		c.found(KindName, mendDB, "%s", statusFault)
+	}
+	c.checked("checksums", sum.rows, fmt.Sprintf("of the log behind row %d with its links, of all names and statuses", log[0].seq))
 	return c.unsummed(ctx, log[0].seq)
 }
 

@@ -172,7 +172,7 @@ func verifyChecksums(ctx context.Context, q queryer, from, next *version) error 
 	if err != nil {
 		return err
 	}
-	if !stored.known || !next.sums.known || next.sums == stored {
+	if !stored.known || !next.sums.known || next.sums.log == stored.log && next.sums.names == stored.names {
 		return nil
 	}
 	log, names, err := sumPoints(ctx, q, from.seq)
@@ -207,6 +207,21 @@ func verifyChecksums(ctx context.Context, q queryer, from, next *version) error 
 			from.seq+1, next.seq)}
 	}
 	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(said, "; "))
+}
+
+// statusFault is what is wrong when the sum of the statuses is.
+const statusFault = "the statuses of accounts that are not active are not what was written: their checksum is wrong"
+
+// verifyStatus holds the sum of the statuses as of now against that of the last commit.
+func verifyStatus(ctx context.Context, q queryer, sum uint64) error {
+	stored, err := storedChecksums(ctx, q)
+	if err != nil {
+		return err
+	}
+	if stored.known && stored.status != sum {
+		return fmt.Errorf("%w: %s", ErrDamaged, statusFault)
+	}
+	return nil
 }
 
 // tellSums is how often the first sums of a large index say how far they are.
@@ -254,6 +269,9 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 			return err
 		}
 	}
+	if parts[1].status, err = sum.status(ctx); err != nil {
+		return err
+	}
 	return s.writeFirstChecksums(parts, oldest, sealed.ID)
 }
 
@@ -274,8 +292,8 @@ func (s *Store) writeFirstChecksums(parts [2]checksums, oldest, segment uint64) 
 			return err
 		}
 	}
-	if _, err := tx.Exec("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?), (?, ?)",
-		logChecksum, int64(parts[0].log+parts[1].log), namesChecksum, int64(parts[0].names+parts[1].names)); err != nil {
+	if _, err := tx.Exec("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?), (?, ?), (?, ?)", logChecksum, int64(parts[0].log+parts[1].log),
+		namesChecksum, int64(parts[0].names+parts[1].names), statusChecksum, int64(parts[1].status)); err != nil {
 		return err
 	}
 	return tx.Commit()

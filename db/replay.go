@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -23,8 +24,13 @@ func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*v
 	if err := s.loadNames(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	if err := s.loadStatus(ctx, q, next.sealed); err != nil {
+	status, err := s.loadStatus(ctx, q, next.sealed)
+	if err != nil {
 		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	next.sums.status = status
+	if err := verifyStatus(ctx, q, status); err != nil {
+		return nil, err
 	}
 	return s.replay(ctx, q, &next, full)
 }
@@ -221,16 +227,26 @@ func (s *Index) loadJobs(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
-func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) error {
-	var now []actorStatus
-	if err := q.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
-		return err
+// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
+// those of now.
+func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
+	if err != nil {
+		return 0, err
 	}
-	for _, p := range now {
-		s.setStatus(p.Actor, Status(p.Status))
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var p statusRow
+		if err := rows.Scan(&p.actor, &p.status, &p.sinceUS); err != nil {
+			return 0, err
+		}
+		s.setStatus(p.actor, p.status)
+		sum += p.checksum()
 	}
-	return s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
+	}
+	return sum, s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
 }
 
 type actorStatus struct {

@@ -110,6 +110,9 @@ func (w *writing) commit(rs *rows, up progress) error {
 		return err
 	}
 	s, tx := w.s, w.tx
+	if err := w.sums.changeStatus(tx, rs.status); err != nil {
+		return err
+	}
 	if err := s.inserts.finish(tx, rs); err != nil {
 		return err
 	}
