@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -158,9 +157,6 @@ func (r *manifestRow) setChecksums(c checksums) {
 func (c checksums) logText() string   { return fmt.Sprintf("%016x", c.log) }
 func (c checksums) namesText() string { return fmt.Sprintf("%016x", c.names) }
 
-// sumEvery is how many rows pass between two looks at the context and the progress.
-const sumEvery = 4096
-
 // summer adds up rows that are there, in bounded memory.
 type summer struct {
 	q        queryer
@@ -168,87 +164,36 @@ type summer struct {
 	rows     int64
 }
 
-func (s *summer) step(ctx context.Context) error {
-	if s.rows++; s.rows%sumEvery != 0 {
-		return nil
-	}
-	if s.progress != nil {
-		s.progress(s.rows)
-	}
-	return ctx.Err()
-}
-
 // log is the sum over the log rows behind one and up to another, and their links.
 func (s *summer) log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
 	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are not.
-	var first, next int64
-	if err := s.q.QueryRowContext(ctx, "SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0), "+
-		"ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0)", int64(after), int64(upTo)).Scan(&first, &next); err != nil {
+	var first, next, last int64
+	if err := s.q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
+		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM links), 0)`,
+		int64(after), int64(upTo)).Scan(&first, &next, &last); err != nil {
 		return 0, err
 	}
 	if first == 0 || uint64(first) > upTo {
 		return 0, nil
 	}
-	end := int64(math.MaxInt64)
 	if next != 0 {
-		end = next << linkShift
+		last = min(last, next<<linkShift-1)
 	}
-	rows, err := s.q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ?", int64(after), int64(upTo))
+	rows, err := s.add(ctx, sumLogRows, first, int64(upTo), sumSpan)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		r, err := scanLogRow(rows)
-		if err != nil {
-			return 0, err
-		}
-		sum += r.checksum()
-		if err := s.step(ctx); err != nil {
-			return 0, err
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, err
-	}
-	links, err := s.q.QueryContext(ctx, "SELECT "+linkColumns+" FROM links WHERE id >= ? AND id < ?", first<<linkShift, end)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = links.Close() }()
-	var l linkRow
-	var target sql.RawBytes
-	for links.Next() {
-		if err := links.Scan(&l.id, &l.op, &l.source, &target, &l.rank); err != nil {
-			return 0, fmt.Errorf("a link row behind %d: %w", l.id, err)
-		}
-		l.target = target
-		sum += l.checksum()
-		if err := s.step(ctx); err != nil {
-			return 0, err
-		}
-	}
-	return sum, links.Err()
+	links, err := s.add(ctx, sumLinks, first<<linkShift, last, sumSpan<<linkShift)
+	return rows + links, err
 }
 
 // status is the sum over the accounts that are not active. It reads the rows, and not the index that has them.
 func (s *summer) status(ctx context.Context) (sum uint64, err error) {
-	rows, err := s.q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors NOT INDEXED WHERE status <> 0")
+	ids, err := newestNames(ctx, s.q)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var r statusRow
-		if err := rows.Scan(&r.actor, &r.status, &r.sinceUS); err != nil {
-			return 0, err
-		}
-		sum += r.checksum()
-		if err := s.step(ctx); err != nil {
-			return 0, err
-		}
-	}
-	return sum, rows.Err()
+	return s.add(ctx, sumStatus, 1, int64(ids.actors), sumSpan)
 }
 
 // nameBounds is the newest id of each kind of name.
@@ -266,34 +211,18 @@ func (r *manifestRow) names() nameBounds { return nameBounds{r.Actors, r.Collect
 // names is the sum over the names behind some ids and up to others.
 func (s *summer) names(ctx context.Context, after, upTo nameBounds) (sum uint64, err error) {
 	for _, k := range []struct {
-		kind        byte
-		query       string
+		query       sumQuery
 		after, upTo uint64
 	}{
-		{'d', "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?", after.actors, upTo.actors},
-		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?", after.collections, upTo.collections},
-		{'s', "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?", after.sources, upTo.sources},
+		{sumActors, after.actors, upTo.actors},
+		{sumNSIDs, after.collections, upTo.collections},
+		{sumPaths, after.sources, upTo.sources},
 	} {
-		rows, err := s.q.QueryContext(ctx, k.query, int64(k.after), int64(k.upTo))
+		part, err := s.add(ctx, k.query, int64(k.after)+1, int64(k.upTo), sumSpan)
 		if err != nil {
 			return 0, err
 		}
-		for rows.Next() {
-			var id, collection uint64
-			var name string
-			if err := rows.Scan(&id, &collection, &name); err != nil {
-				_ = rows.Close()
-				return 0, err
-			}
-			sum += nameSum(k.kind, id, collection, name)
-			if err := s.step(ctx); err != nil {
-				_ = rows.Close()
-				return 0, err
-			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return 0, err
-		}
+		sum += part
 	}
 	return sum, nil
 }
