@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -94,7 +95,7 @@ func makeFrozen(t *testing.T, seed uint64, cfg db.Config, crashed bool) []byte {
 		}
 		clock.Add(90)
 		for s.Sealing() {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 	}
 	untilNoJobs(t, s)

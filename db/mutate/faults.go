@@ -150,7 +150,7 @@ var faults = []fault{
 	},
 	{
 		"a replay leaves out the first row", "db/readlog.go",
-		"FROM records WHERE seq > ? ORDER BY seq`, int64(after))", "FROM records WHERE seq > ? ORDER BY seq`, int64(after)+1)",
+		`FROM records WHERE seq > ? ORDER BY seq", int64(after))`, `FROM records WHERE seq > ? ORDER BY seq", int64(after)+1)`,
 	},
 	{
 		"a replay takes links of a row that is sealed", "db/readlog.go",
