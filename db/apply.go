@@ -113,7 +113,7 @@ func (s *Store) finish(f *fold, up progress) error {
 	}
 	next := f.d.base
 	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
-	next.maxUS = max(next.maxUS, f.maxUS)
+	next.maxUS, next.sums = max(next.maxUS, f.maxUS), w.sums
 	if up.firstUS != 0 {
 		next.startedUS = up.firstUS
 	}

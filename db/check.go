@@ -112,6 +112,7 @@ func (c *check) run(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"weft.db", c.database},
+		{"the checksums", c.checksums},
 		{"the segments", c.segments},
 		{"the log", c.log},
 		{"the names", c.names},

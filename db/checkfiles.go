@@ -21,9 +21,6 @@ func (c *check) segments(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.reader.GetContext(ctx, &c.s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
-		return fmt.Errorf("read the name of the index: %w", err)
-	}
 	var first int64
 	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err

@@ -258,7 +258,7 @@ func TestExportRefuses(t *testing.T) {
 	tamper(t, rebuilding, "INSERT INTO records (seq, time_us, op, actor) VALUES (5000000, 1, 4, 1)")
 	lost := t.TempDir()
 	open(t, lost).Close()
-	tamper(t, lost, "INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1)")
+	tamper(t, lost, "INSERT INTO segments VALUES (1, '1-2-X.weft', 0, 1, 2, 7, 1, 1, 1, 1, 4096, 'x', 1, NULL, NULL)")
 	for _, tc := range []struct {
 		name string
 		dir  string

@@ -51,6 +51,9 @@ type manifestRow struct {
 	Checksum    string `db:"checksum"`
 	CreatedUS   int64  `db:"created_us"`
 
+	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
+	NamesChecksum *int64 `db:"names_checksum"`
+
 	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
 }
 
@@ -174,14 +177,20 @@ func (s *Index) removeStrays(rows []manifestRow) error {
 // then the index is rebuilt from the log, as after the restore of the database alone.
 func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
 	files, err := s.openSegments()
-	if !errors.Is(err, errLost) {
+	ofFormat := errors.Is(err, segment.ErrFormat) && !errors.Is(err, errLost)
+	if !ofFormat && !errors.Is(err, errLost) {
 		return files, err
 	}
 	var first, rows int64
 	if e := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), (SELECT count(*) FROM segments) FROM records").Scan(&first, &rows); e != nil {
 		return nil, errors.Join(err, e)
 	}
-	if first != 1 {
+	switch {
+	case ofFormat && first == 1:
+		return nil, fmt.Errorf("%w; or, as the log is whole, move the directory %s away: weft serve then makes all segments again from the log", err, filepath.Join(s.cfg.Dir, "segments"))
+	case ofFormat:
+		return nil, fmt.Errorf("%w; the log no longer has what the segment holds, so that the other way is to index anew into an empty directory", err)
+	case first != 1:
 		return nil, err
 	}
 	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", err, "segments", rows)
@@ -212,11 +221,33 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
 		return nil, err // the file may be good
+	case errors.Is(err, segment.ErrFormat):
+		// A file that is damaged where its number stands is one that is lost.
+		if sum, e := segment.FileChecksum(path); e != nil || sum == row.Checksum {
+			return nil, errors.Join(err, e)
+		}
+		return nil, fmt.Errorf("%w; and its checksum is not that of the manifest; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
 	}
+	if err := s.belongs(&row, opened.Meta()); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
 	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
+}
+
+// belongs refuses a segment that is another index's, and a manifest that says other checksums than the segment, whose
+// head has a checksum of its own. Neither is a segment that is lost: to make it again would hide that weft.db is wrong.
+func (s *Index) belongs(row *manifestRow, meta map[string]string) error {
+	if meta["instance"] != s.instance {
+		return fmt.Errorf("segment %s is of the index %s, and weft.db is the index %s: "+mendStore, row.File, meta["instance"], s.instance, s.cfg.Dir)
+	}
+	sums := row.checksums()
+	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() || meta[namesChecksum] != sums.namesText()) {
+		return fmt.Errorf("%w: the checksums that the manifest's row of segment %s has are not those in the segment: "+mendStore, ErrDamaged, row.File, s.cfg.Dir)
+	}
+	return nil
 }
 
 // SegmentPaths are the files of the present version, oldest first. One that a merge has just replaced may be among them.
@@ -233,6 +264,7 @@ func (s *Store) SegmentPaths() []string {
 // base is the version that the segments alone make.
 func (s *Index) base(files []*file) *version {
 	v := emptyVersion()
+	v.sums.known = true // of nothing
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
 		for _, f := range files {
@@ -243,6 +275,7 @@ func (s *Index) base(files []*file) *version {
 	if len(files) > 0 {
 		newest := files[len(files)-1]
 		v.linking, v.seq, v.sealed = newest.Linking, newest.ToSeq, newest.ToSeq
+		v.sums = newest.checksums()
 	}
 	return v
 }

@@ -117,7 +117,13 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 			f.releaseFiles(next.files)
 		}
 		return err
-	}); err != nil {
+	}); errors.Is(err, ErrDamaged) {
+		mend := mendFollowed
+		if f.owned {
+			mend = mendCopy
+		}
+		return false, nil, fmt.Errorf("db: refresh: %w: "+mend, err, f.cfg.Dir)
+	} else if err != nil {
 		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {

@@ -8,11 +8,48 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/pressly/goose/v3"
 
 	"weft.dev/weft/migrations"
 )
+
+// refuseNewer refuses a weft.db of a schema that is newer than this program's, before a connection that writes opens it:
+// the last one to be closed would move the WAL into the database, and a replicator then begins anew. A file that can't
+// be read is left to migrate, which names the fault.
+func refuseNewer(uri, path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	name := readURI(uri)
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		name += "&immutable=1" // else SQLite would make the two files of a WAL
+	}
+	reader, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = reader.Close() }()
+	var have int64
+	if err := reader.QueryRow("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&have); err != nil {
+		return nil
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, reader, migrations.FS, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	sources := p.ListSources()
+	return newerSchema(have, sources[len(sources)-1].Version)
+}
+
+// newerSchema says that a schema is newer than this program's; nil: it isn't.
+func newerSchema(have, want int64) error {
+	if have <= want {
+		return nil
+	}
+	return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft that wrote it, or a newer one", have, want)
+}
 
 // migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
 func migrate(db *sql.DB) error {
@@ -26,8 +63,8 @@ func migrate(db *sql.DB) error {
 		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
 	}
 	sources := p.ListSources()
-	if want := sources[len(sources)-1].Version; have > want {
-		return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft that wrote it, or a newer one", have, want)
+	if err := newerSchema(have, sources[len(sources)-1].Version); err != nil {
+		return err
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)

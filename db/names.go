@@ -84,6 +84,7 @@ func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version) error {
 				key = appendID(key, collection)
 			}
 			names[string(append(key, name...))] = id
+			v.sums.names += nameSum(k.kind, id, collection, name)
 			s.next[k.kind] = max(s.next[k.kind], id)
 			if len(names) == replayRows {
 				if err := push(); err != nil {

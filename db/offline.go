@@ -54,7 +54,13 @@ func (s *Store) openReader(path string) error {
 	if err := s.connect(uri, immutable); err != nil {
 		return err
 	}
-	return checkSchema(s.reader)
+	if err := checkSchema(s.reader); err != nil {
+		return err
+	}
+	if err := s.reader.Get(&s.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
+		return fmt.Errorf("read the name of the index: %w", err)
+	}
+	return nil
 }
 
 // checkSchema refuses a schema that is not this program's. An older one is left for serve to bring up to date.

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
 )
@@ -9,23 +10,43 @@ import (
 // logged is a row of the log with the links that it removed and added.
 type logged struct {
 	row
-	body           bool // its body is there
+	body           bool   // its body is there
+	sum            uint64 // of its checksum and those of its links
 	removed, added []recordLink
 }
 
 // readRows is how many log rows are read before they are handed over.
 const readRows = 512
 
+// logColumns and linkColumns are what is read of a row of the log and of a link row.
+const (
+	logColumns  = "seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)"
+	linkColumns = "id, op, source, target, ifnull(rank, -1)"
+)
+
+// scanLogRow reads the logColumns of a row.
+func scanLogRow(rows *sql.Rows) (r row, err error) {
+	var rkey any
+	var rev int64 // a TID may use the sign bit
+	if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+		return r, err
+	}
+	r.rev = uint64(rev)
+	if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+		return r, fmt.Errorf("log row %d: %w", r.seq, err)
+	}
+	return r, nil
+}
+
 // readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep. What it reads of its three
 // tables has to be of one moment.
 func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) error) error {
-	rows, err := q.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0),
-		ifnull(status, 0) FROM records WHERE seq > ? ORDER BY seq`, int64(after))
+	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? ORDER BY seq", int64(after))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	links, err := q.QueryContext(ctx, "SELECT id, op, source, target, ifnull(rank, -1) FROM links WHERE id >= ? ORDER BY id",
+	links, err := q.QueryContext(ctx, "SELECT "+linkColumns+" FROM links WHERE id >= ? ORDER BY id",
 		int64((after+1)<<linkShift))
 	if err != nil {
 		return err
@@ -63,20 +84,16 @@ func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) err
 	piece := make([]logged, 0, readRows)
 	for rows.Next() {
 		var r logged
-		var rkey any
-		var rev int64 // a TID may use the sign bit
-		if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+		if r.row, err = scanLogRow(rows); err != nil {
 			return err
 		}
-		r.rev = uint64(rev)
-		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
-			return fmt.Errorf("log row %d: %w", r.seq, err)
-		}
+		r.sum = r.row.checksum()
 		if err := nextBody(r.seq); err != nil {
 			return err
 		}
 		r.body = body == r.seq
 		for more && l.id>>linkShift == r.seq {
+			r.sum += l.checksum()
 			// Scan has copied the target.
 			rl := recordLink{source: l.source, target: l.target, rank: uint64(l.rank)}
 			if l.rank < 0 {

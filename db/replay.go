@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -23,8 +24,13 @@ func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*v
 	if err := s.loadNames(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	if err := s.loadStatus(ctx, q, next.sealed); err != nil {
+	status, err := s.loadStatus(ctx, q, next.sealed)
+	if err != nil {
 		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	next.sums.status = status
+	if err := verifyStatus(ctx, q, status); err != nil {
+		return nil, err
 	}
 	return s.replay(ctx, q, &next, full)
 }
@@ -46,17 +52,17 @@ func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*ve
 // give back one that takes less memory.
 func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
-	reading, ctx := errgroup.WithContext(ctx)
+	reading, both := errgroup.WithContext(ctx)
 	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
 		defer s.logPanic("replay")
 		defer close(read)
-		return readLog(ctx, q, v.seq, func(rows []logged) error {
+		return readLog(both, q, v.seq, func(rows []logged) error {
 			select {
 			case read <- rows:
 				return nil
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-both.Done():
+				return both.Err()
 			}
 		})
 	})
@@ -69,13 +75,16 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*v
 	if err := reading.Wait(); err != nil {
 		return nil, fmt.Errorf("replay the log: %w", err)
 	}
+	if err := verifyChecksums(ctx, q, v, next); err != nil {
+		return nil, err
+	}
 	return next, nil
 }
 
 // foldRows folds rows of the log into a version.
 func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (*version, error)) (*version, error) {
 	f := &fold{s: s, d: newDelta(v), seq: v.seq}
-	n := 0
+	n, sums := 0, v.sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
@@ -83,13 +92,14 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 				return nil, fmt.Errorf("log row %d: %w", l.seq, err)
 			}
 			f.seq = l.seq
+			sums.log += l.sum
 		}
 		if n += len(rows); n < replayRows {
 			continue
 		}
 		n = 0
 		f.d.flush()
-		f.d.base.seq = f.seq
+		f.d.base.seq, f.d.base.sums = f.seq, sums
 		if full == nil || f.d.err != nil {
 			continue
 		}
@@ -103,7 +113,7 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 		return nil, f.d.err
 	}
 	next := f.d.base
-	next.seq, next.hiding, next.jobs = f.seq, s.hiding(), len(s.jobs)
+	next.seq, next.sums, next.hiding, next.jobs = f.seq, sums, s.hiding(), len(s.jobs)
 	return next, nil
 }
 
@@ -220,16 +230,26 @@ func (s *Index) loadJobs(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back.
-func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) error {
-	var now []actorStatus
-	if err := q.SelectContext(ctx, &now, "SELECT id AS actor, status FROM actors WHERE status <> 0"); err != nil {
-		return err
+// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
+// those of now.
+func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
+	if err != nil {
+		return 0, err
 	}
-	for _, p := range now {
-		s.setStatus(p.Actor, Status(p.Status))
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var p statusRow
+		if err := rows.Scan(&p.actor, &p.status, &p.sinceUS); err != nil {
+			return 0, err
+		}
+		s.setStatus(p.actor, p.status)
+		sum += p.checksum()
 	}
-	return s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
+	}
+	return sum, s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
 }
 
 type actorStatus struct {

@@ -135,7 +135,9 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 	c := &check{s: &Store{Index: Index{reader: reader}}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
 	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
-		err = c.rules(ctx, databaseRules, 0)
+		if err = c.rules(ctx, databaseRules, 0); err == nil {
+			err = c.checksums(ctx)
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -60,6 +60,7 @@ func (s *Store) freeze() {
 		FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
 		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.maxUS,
 	}}
+	fz.row.setChecksums(v.sums)
 	for i, stack := range v.stacks() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
 		stack.Fixed = len(stack.Runs)
@@ -158,15 +159,26 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 	for _, r := range runs[0] {
 		row.Links += r.Total()
 	}
-	info, err := segment.Write(path, map[string]string{
-		"from_seq": strconv.FormatUint(row.FromSeq, 10), "to_seq": strconv.FormatUint(row.ToSeq, 10), "instance": s.instance,
-		"newest_us": strconv.FormatInt(row.NewestUS, 10),
-	}, inputs, segment.Options{Step: s.cfg.Step})
+	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Step: s.cfg.Step})
 	if err != nil {
 		return nil, err
 	}
 	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
 	return s.openSegment(row)
+}
+
+// segmentMeta is what a segment says of itself.
+func (s *Store) segmentMeta(row *manifestRow) map[string]string {
+	meta := map[string]string{
+		"from_seq":  strconv.FormatUint(row.FromSeq, 10),
+		"to_seq":    strconv.FormatUint(row.ToSeq, 10),
+		"instance":  s.instance,
+		"newest_us": strconv.FormatInt(row.NewestUS, 10),
+	}
+	if sums := row.checksums(); sums.known {
+		meta[logChecksum], meta[namesChecksum] = sums.logText(), sums.namesText()
+	}
+	return meta
 }
 
 // keep hands a new segment to who replicates it.
@@ -211,8 +223,9 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 		}
 	}
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
-		bytes, checksum, created_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
-		f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS)
+		bytes, checksum, created_us, log_checksum, names_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
+		f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS,
+		f.LogChecksum, f.NamesChecksum)
 	if err != nil {
 		return err
 	}

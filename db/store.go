@@ -146,6 +146,9 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := refuseNewer(uri, path); err != nil {
+		return fmt.Errorf("db: %s: %w", path, err)
+	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
 	// nothing measurable.
 	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
@@ -181,19 +184,24 @@ func (s *Store) open() (err error) {
 // load reads what is kept in memory.
 func (s *Store) load(path string) error {
 	ctx, start := context.Background(), s.cfg.Now()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("db: name the index in %s: %w", path, err)
+	}
+	if err := s.beginChecksums(ctx); err != nil {
+		return fmt.Errorf("db: compute the checksums of %s: %w", path, err)
+	}
 	files, err := s.openOrForgetSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
 	s.version.Store(s.base(files))
-	if err := s.begin(); err != nil {
-		return fmt.Errorf("db: name the index in %s: %w", path, err)
-	}
 	var v *version
 	if err := s.atOnce(ctx, func(q queryer) (err error) {
 		v, err = s.rebuild(ctx, q, s.version.Load(), s.sealReplayed)
 		return err
-	}); err != nil {
+	}); errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("db: %s: %w: "+mendStore, path, err, s.cfg.Dir)
+	} else if err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	s.version.Store(v)

@@ -18,6 +18,7 @@ type version struct {
 	linking int64     // records that have links, of hidden accounts too
 	seq     uint64    // the newest log row in it
 	sealed  uint64    // the newest log row in the files
+	sums    checksums // as of seq, and of the names that there are
 	files   *fileSet  // the segments at the bottom of each stack
 
 	hiding    map[uint64]struct{} // accounts that are being hidden: their links are no longer listed; never changed

@@ -90,8 +90,8 @@ func (w *writing) markAge(rs *rows) error {
 	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
 	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
 		n.marked = n.age
-		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us) VALUES (?, ?) ON CONFLICT (seq) DO NOTHING",
-			int64(rs.log[len(rs.log)-1].seq), n.age.Microseconds()); err != nil {
+		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us, log_checksum) VALUES (?, ?, ?) ON CONFLICT (seq) DO NOTHING",
+			int64(rs.log[len(rs.log)-1].seq), n.age.Microseconds(), int64(w.sums.log)); err != nil {
 			return err
 		}
 		if s.cfg.ReplayWindow > 0 {

@@ -13,7 +13,9 @@ type writing struct {
 	mayGo  uint64  // log rows up to here may be taken away,
 	pruned uint64  // and up to here they are
 	rows   int     // log rows written
-	handed mark    // what was handed over
+	before checksums
+	sums   checksums // with what is added
+	handed mark      // what was handed over
 	parts  chan rows
 	ended  chan error // why the writing of parts ended
 }
@@ -37,7 +39,8 @@ const (
 
 // newWriting is a transaction that begins with the first part, at the latest with its commit; end must be called.
 func (s *Store) newWriting() *writing {
-	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned}
+	sums := s.version.Load().sums
+	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
 // ahead hands over what was folded since the last call.
@@ -89,6 +92,7 @@ func (w *writing) add(part rows) error {
 	if err := w.prune(len(part.log)); err != nil {
 		return err
 	}
+	w.sums.add(&part)
 	return w.s.inserts.add(w.tx, &part)
 }
 
@@ -106,7 +110,13 @@ func (w *writing) commit(rs *rows, up progress) error {
 		return err
 	}
 	s, tx := w.s, w.tx
+	if err := w.sums.changeStatus(tx, rs.status); err != nil {
+		return err
+	}
 	if err := s.inserts.finish(tx, rs); err != nil {
+		return err
+	}
+	if err := w.sums.write(tx, w.before); err != nil {
 		return err
 	}
 	if err := s.writeBodies(tx, rs); err != nil {

@@ -197,7 +197,8 @@ func TestRefused(t *testing.T) {
 		kinds map[int]Kind
 		want  string
 	}{
-		{"a newer format", 63, format + 1, testKinds, "its format is 2, not 1"},
+		{"a newer format", 63, format + 1, testKinds, "its format is 3, and this weft reads 1 to 2"},
+		{"an older format", 63, oldestFormat - 1, testKinds, "its format is 0, and this weft reads 1 to 2"},
 		{"another application", 68, 0, testKinds, "another application"},
 		{"no database", 0, 'x', testKinds, "another application"},
 		{"a run of an unknown kind", 0, 'S', map[int]Kind{1: linkKind}, "it holds a run 2"},

@@ -20,9 +20,16 @@ import (
 const (
 	// applicationID is "weft" and says in SQLite's header whose file it is.
 	applicationID = 0x77656674
-	// format is the file format, in SQLite's user_version. A reader refuses any other.
-	format = 1
+	// format is the file format, in SQLite's user_version. Format 1 has the same layout, and says nothing of checksums in
+	// its head. Builds before it was final wrote its number too, with hours where minutes are: they are refused by that.
+	format = 2
+	// oldestFormat is the oldest that is read.
+	oldestFormat = 1
 )
+
+// ErrFormat is what Open answers for a segment of a format that this program doesn't read. Such a file is whole, as far as
+// Open can tell.
+var ErrFormat = errors.New("a format that this weft doesn't read")
 
 const schema = `
 CREATE TABLE head (id INTEGER PRIMARY KEY, data TEXT NOT NULL, sum BLOB NOT NULL);

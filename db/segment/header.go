@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// errFormat is what Open answers for a file that is no segment, or of a format that this reader doesn't know.
-var errFormat = errors.New("not a segment that this version can read")
+// errNone is what Open answers for a file that is no segment.
+var errNone = errors.New("not a segment")
 
 // readHeader checks the header of a SQLite file before SQLite sees it: whose file it is, that this reader knows its
 // format, and that it has its full length. It gives the length in bytes.
@@ -25,10 +25,10 @@ func readHeader(path string) (size int64, err error) {
 		return 0, fmt.Errorf("%w: its header ends early", errDamaged)
 	}
 	if string(h[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(h[68:]) != applicationID {
-		return 0, fmt.Errorf("%w: it has another application's header", errFormat)
+		return 0, fmt.Errorf("%w: it has another application's header", errNone)
 	}
-	if v := binary.BigEndian.Uint32(h[60:]); v != format {
-		return 0, fmt.Errorf("%w: its format is %d, not %d", errFormat, v, format)
+	if v := binary.BigEndian.Uint32(h[60:]); v < oldestFormat || v > format {
+		return 0, fmt.Errorf("%w: its format is %d, and this weft reads %d to %d: run the weft that wrote it, or a newer one", ErrFormat, v, oldestFormat, format)
 	}
 	pageSize := int64(binary.BigEndian.Uint16(h[16:]))
 	if pageSize == 1 {

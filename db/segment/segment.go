@@ -88,10 +88,13 @@ func (s *Segment) open(kinds map[int]Kind) error {
 	for _, h := range s.head.Runs {
 		kind, ok := kinds[h.ID]
 		if !ok {
-			return fmt.Errorf("%w: it holds a run %d", errFormat, h.ID)
+			return fmt.Errorf("%w: it holds a run %d", errNone, h.ID)
 		}
 		r := &Run{segment: s, head: h, kind: kind}
 		if kind.Minute != nil {
+			if h.Minutes == nil {
+				return fmt.Errorf("%w: its format is 1 as development builds wrote it before it was final, without minutes: run the weft that wrote it", ErrFormat)
+			}
 			if r.minutes, err = distinct.ParseBitmap(h.Minutes); err != nil {
 				return fmt.Errorf("minutes of run %d: %w", h.ID, err)
 			}

@@ -1,0 +1,285 @@
+package db
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log row
+// 1112 is a like of it, account 1102.
+func makeDamageable(t *testing.T) (dir string) {
+	t.Helper()
+	dir = makeFixture(t)
+	s, err := Open(Config{Dir: dir, Bodies: BodiesKeep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(Batch{Host: "test", Events: []Event{likeBehind(5000)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// likeBehind is a like of another account than makeFixture's, that comes behind all its events.
+func likeBehind(n int) Event {
+	return Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: OpCreate, DID: fixtureDID(n), Collection: "app.bsky.feed.like",
+		Rkey: "late", Rev: "3zzzzzzzzzz22", Links: []Link{{"subject.uri", fixturePost}}}
+}
+
+// flipTarget flips one bit of the account that a link row's target names, so that it is a target still.
+func flipTarget(id string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer base.Close()
+		var target []byte
+		if err := base.QueryRow("SELECT target FROM links WHERE id = " + id).Scan(&target); err != nil {
+			t.Fatal(err)
+		}
+		if target[0] != tagActor {
+			t.Fatalf("link row %s has the target %x", id, target)
+		}
+		target[2] ^= 4
+		if _, err := base.Exec("UPDATE links SET target = ? WHERE id = "+id, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// damages are one wrong bit or byte each in a copy of makeFixture's index, in rows that a segment covers and in rows that
+// a start replays.
+var damages = []struct {
+	name     string
+	damage   func(t *testing.T, dir string)
+	replayed bool
+	want     string
+}{
+	{"a bit of a link's target, replayed", flipTarget("(SELECT max(id) FROM links WHERE substr(target, 1, 1) = x'01')"), true,
+		"log rows 1109 to 1112, or links of them, are not what was written"},
+	{"a byte of a DID, replayed", statements("UPDATE actors SET did = did || 'a' WHERE id = 1102"), true,
+		"the names of accounts 1102 to 1102 are"},
+	{"a time, replayed", statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
+		"log rows 1109 to 1112"},
+	{"a record key, replayed", statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
+	{"a bit of a link's target, sealed", flipTarget("200 << 12"), false, "log rows 1 to 1101"},
+	{"a byte of a DID, sealed", statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false, "accounts 1 to 1101"},
+	{"a path, sealed", statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false, "sources 1 to"},
+	{"a collection, sealed", statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
+	{"a rank, sealed", statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
+	{"a log row and its links that are gone, sealed", statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
+	{"the checksum of a segment in the manifest", statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
+		"the checksum of the log up to row 1101, which the manifest's row of"},
+	{"a status", statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
+	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true, "the statuses of accounts"},
+	{"the checksum of the last commit", statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
+}
+
+// TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by what
+// a restore and a verification do, by a follower and by a start, where they read the row.
+func TestDamagedRows(t *testing.T) {
+	t.Parallel()
+	whole := makeDamageable(t)
+	for _, tc := range damages {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			tc.damage(t, dir)
+			for _, o := range []CheckOptions{{}, {All: true}} {
+				r, err := Check(t.Context(), dir, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said := []string{}
+				for _, p := range r.Problems {
+					said = append(said, p.Text)
+				}
+				if text := strings.Join(said, "\n"); len(said) == 0 || !strings.Contains(text, tc.want) {
+					t.Errorf("a check of everything (%v) says %q, want %q in it", o.All, text, tc.want)
+				}
+			}
+			faults, err := CheckFile(t.Context(), filepath.Join(dir, "weft.db"))
+			if text := strings.Join(faults, "\n"); err != nil || len(faults) == 0 || !strings.Contains(text, tc.want) {
+				t.Errorf("a restore says %q, %v, want %q in it", text, err, tc.want)
+			}
+			looks := map[string]func() error{
+				"a follower": func() error {
+					f, err := OpenFollower(FollowerConfig{Dir: dir})
+					if err != nil {
+						return err
+					}
+					_, _, err = f.Refresh(t.Context())
+					return errors.Join(err, f.Close())
+				},
+				"a start": func() error {
+					s, err := Open(Config{Dir: dir})
+					if err == nil {
+						err = s.Close()
+					}
+					return err
+				},
+			}
+			for name, look := range looks {
+				err := look()
+				if !tc.replayed && tc.name != "the checksum of a segment in the manifest" {
+					if err != nil {
+						t.Errorf("%s, which doesn't read the row: %v", name, err)
+					}
+					continue
+				}
+				if err == nil || tc.want != "" && tc.replayed && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
+					t.Errorf("%s says %v, want %q in it", name, err, tc.want)
+				}
+			}
+		})
+	}
+}
+
+// TestDamageReachesFollower: a follower that is under way finds what is wrong in the rows that it applies.
+func TestDamageReachesFollower(t *testing.T) {
+	t.Parallel()
+	dir := makeFixture(t)
+	s, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	f, err := OpenFollower(FollowerConfig{Dir: dir, Owned: false})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, _, err := f.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at := f.Seq()
+	if _, err := s.Apply(Batch{Host: "test", Events: []Event{likeBehind(5000)}}); err != nil {
+		t.Fatal(err)
+	}
+	flipTarget("(SELECT max(id) FROM links)")(t, dir)
+	for range 2 {
+		_, _, err = f.Refresh(t.Context())
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("to %d, or links of them", at+1)) {
+			t.Errorf("refreshed with %v", err)
+		}
+		if f.Seq() != at {
+			t.Errorf("it shows log row %d", f.Seq())
+		}
+	}
+}
+
+// TestSumFaults: a span that is wrong is told from a point that is.
+func TestSumFaults(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		points [5]uint64
+		spans  [4]uint64
+		want   string
+	}{
+		{"nothing", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 2, 3, 4}, ""},
+		{"a span", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 9, 3, 4}, "1-2 "},
+		{"two spans", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{7, 2, 3, 9}, "0-1 3-4 "},
+		{"two spans that follow", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 9, 9, 4}, "1-2 2-3 "},
+		{"a point", [5]uint64{5, 6, 80, 11, 15}, [4]uint64{1, 2, 3, 4}, "point 2 "},
+		{"the last span", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 2, 3, 5}, "3-4 "},
+		{"sums that run over", [5]uint64{1<<64 - 1, 0, 2, 5, 9}, [4]uint64{1, 2, 3, 4}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			points := make([]sumPoint, len(tc.points))
+			for i := range points {
+				points[i] = sumPoint{seq: uint64(i), sum: tc.points[i]}
+			}
+			got := ""
+			for _, f := range sumFaults(points, tc.spans[:]) {
+				if f.point {
+					got += fmt.Sprintf("point %d ", f.upTo.seq)
+				} else {
+					got += fmt.Sprintf("%d-%d ", f.after.seq, f.upTo.seq)
+				}
+			}
+			if got != tc.want {
+				t.Errorf("found %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestBelongs: a segment of another index is refused by both names, however whole the log is, and left where it is.
+func TestBelongs(t *testing.T) {
+	t.Parallel()
+	dir := makeFixture(t)
+	statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'")(t, dir)
+	s, err := Open(Config{Dir: dir})
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "and weft.db is the index ANOTHER") {
+		t.Errorf("opened with %v", err)
+	}
+	segmentPath(t, dir, 1) // both are there still
+	f, err := OpenFollower(FollowerConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "and weft.db is the index ANOTHER") {
+		t.Errorf("followed with %v", err)
+	}
+}
+
+// BenchmarkChecksums is what the checksums of a like take: of its log row, its link and its name.
+func BenchmarkChecksums(b *testing.B) {
+	rs := rows{
+		names: []nameRow{{'d', 1_000_000, 0, fixtureDID(5)}},
+		log:   []row{{seq: 9_000_000, timeUS: 1_770_000_000_000_000, op: OpCreate, actor: 1_000_000, collection: 3, rkey: make([]byte, 9), rev: 1 << 60}},
+		links: []linkRow{{id: 9_000_000 << linkShift, op: linked, source: 3, target: make([]byte, 17), rank: -1}},
+	}
+	var c checksums
+	for b.Loop() {
+		c.add(&rs)
+	}
+}
+
+// BenchmarkVerifyChecksums is what it takes to add up a log row, its link and a name, of an index that is cached.
+func BenchmarkVerifyChecksums(b *testing.B) {
+	dir := b.TempDir()
+	s, err := Open(Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	const likes = 20_000
+	events := make([]Event, likes)
+	for i := range events {
+		events[i] = Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: OpCreate, DID: fixtureDID(i + 1), Collection: "app.bsky.feed.like",
+			Rkey: "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{"subject.uri", fixturePost}}}
+	}
+	if _, err := s.Apply(Batch{Host: "bench", Events: events}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		sum := summer{q: s.reader}
+		if _, err := sum.log(b.Context(), 0, likes); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := sum.names(b.Context(), nameBounds{}, nameBounds{likes, 1, 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/likes, "ns/like")
+}
