@@ -73,7 +73,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("db: follow %s: %w", path, err), f.reader.Close())
+		return nil, errors.Join(blameDisk(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.reader.Close())
 	}
 	return f, nil
 }

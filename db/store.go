@@ -112,7 +112,7 @@ func Open(cfg Config) (*Store, error) {
 	s.sealed.L = &s.mu
 	if err := s.open(); err != nil {
 		_ = s.closeFiles()
-		return nil, err
+		return nil, blameDisk(s.cfg.Dir, err)
 	}
 	s.work("seal", s.sealWork, s.seal)
 	s.work("merge", s.mergeWork, s.mergeDue)

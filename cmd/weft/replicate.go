@@ -156,7 +156,7 @@ func (r *replication) degraded() string {
 	if behind <= r.alarm {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.LastError, "uploads are slower than what comes"))
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than what comes"))
 }
 
 // flush sends what is left within the time that litestream.yml gives to it.

@@ -193,7 +193,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.logger.Info("stopping ingest")
 		stopIngest()
 		<-ingested
-		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		if err := s.store.Failed(); err != nil {
+			s.logger.Warn("what was received since the last commit is not kept; the next start reads it again from the upstream",
+				"seq", s.store.Cursor(s.ingest.Host()), "err", err)
+		} else {
+			s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		}
 		var errs []error
 		switch {
 		case s.store.Failed() != nil:
