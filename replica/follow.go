@@ -61,7 +61,8 @@ type Follow struct {
 	time   time.Time // when the primary cut it
 	listed time.Time
 	back   time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
-	behind error     // why the replica's newest transaction couldn't be reached at the last listing; nil: it was
+	newest ltx.TXID  // that a listing has shown
+	behind error     // why it couldn't be reached at the last listing; nil: it was
 	sure   time.Time // when the copy was last known to have all: by a listing, or as the next file was there
 	stale  bool      // the copy has what the index doesn't show
 
@@ -240,7 +241,7 @@ func (f *Follow) step(ctx context.Context) (more bool, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			// That there is no next file says nothing when a listing has shown that there are later ones.
-			if f.behind != nil || f.cfg.Now().Sub(f.listed) >= listEvery {
+			if f.behind != nil || f.at < f.newest || f.cfg.Now().Sub(f.listed) >= listEvery {
 				return false, f.leap(ctx)
 			}
 			return false, nil
@@ -258,8 +259,10 @@ func (f *Follow) step(ctx context.Context) (more bool, err error) {
 		}); err != nil {
 			return false, err
 		}
-		f.listed, f.behind = f.cfg.Now(), nil
-		f.sure = f.listed
+		f.listed = f.cfg.Now()
+		if f.at >= f.newest {
+			f.sure, f.behind = f.listed, nil
+		}
 	}
 	return true, nil
 }
@@ -314,6 +317,7 @@ func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
 		return ErrEmpty
 	}
 	picked, reach := extend(files, Target{}, f.at)
+	f.newest = newest
 	switch {
 	case newest < f.at && f.listed.Sub(f.backSince()) < listEvery: // a store may list what was there a moment ago
 		return fmt.Errorf("the replica ends at transaction %d, and the copy has %d; if that stays so, it was begun anew, and the copy will be", newest, f.at)
@@ -324,11 +328,17 @@ func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
 		if _, err = chain(files, Target{}); err == nil { // else it says where the gap is
 			err = fmt.Errorf("no file leads on from transaction %d", reach)
 		}
+		return errors.Join(f.putAll(ctx, picked), err) // up to the gap
 	}
 	if err != nil {
 		return err
 	}
 	f.back = time.Time{}
+	return f.putAll(ctx, picked)
+}
+
+// putAll puts in files that follow each other.
+func (f *Follow) putAll(ctx context.Context, picked []File) error {
 	if len(picked) > 0 && picked[0].Min == 1 {
 		whole, err := databaseBytes(ctx, f.client, picked[0])
 		if err != nil {

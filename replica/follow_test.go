@@ -376,7 +376,8 @@ func TestFollowHole(t *testing.T) {
 			for range 6 {
 				w.write()
 			}
-			w.removeFrom(f.at + 1)
+			hole := f.at + 3 // two lead up to it
+			w.removeFrom(hole)
 			began := time.Now()
 			if starts {
 				f = w.openFollow(dir)
@@ -384,6 +385,11 @@ func TestFollowHole(t *testing.T) {
 			defer func() { _ = f.Close() }()
 			var later time.Duration
 			f.cfg.Now = func() time.Time { return time.Now().Add(later) }
+			if !starts {
+				if _, err := f.once(t.Context()); err != nil || f.at != hole-1 {
+					t.Fatalf("it is at %s, and the hole at %s: %v", f.at, hole, err)
+				}
+			}
 			before := w.follows(f)
 			for range 5 {
 				if !starts && later < listEvery {
@@ -393,8 +399,8 @@ func TestFollowHole(t *testing.T) {
 				}
 				more, err := f.once(t.Context())
 				var gap *GapError
-				if more || !errors.As(err, &gap) {
-					t.Fatalf("%v, %v", more, err)
+				if more || !errors.As(err, &gap) || f.at != hole-1 {
+					t.Fatalf("at %s, %v, %v", f.at, more, err)
 				}
 				f.failed("look", err)
 				if st := f.Status(); st.State != "failing" || !strings.Contains(st.Do, "snapshot") || st.LookSeconds < later.Seconds()-1 {
