@@ -51,6 +51,7 @@ func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*ve
 // foldLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
 // may give back one that takes less memory.
 func (s *Index) foldLog(ctx context.Context, q queryer, v *version, to uint64, full func(*version) (*version, error)) (*version, error) {
+	s.progress("replaying the log", v.seq, s.logEnd)
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read, next := make(chan []logged, 4), v
