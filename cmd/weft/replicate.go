@@ -83,7 +83,10 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 		Restore: func(ctx context.Context) error {
 			bar := newTransfer(cmp.Or[io.Writer](s.stderr, io.Discard))
 			began := time.Now()
-			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: bar.tick})
+			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: func(p replica.Progress) {
+				bar.tick(p)
+				s.opening.tell(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
+			}})
 			bar.end()
 			if err != nil {
 				return err
@@ -106,7 +109,7 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
 // --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
 func (r *replication) configure(c *db.Config, rule bool) error {
-	c.Replicator, c.Keep = true, r.replicator.Keep
+	c.Replicator, c.Keep, c.Fetch = true, r.replicator.Keep, r.replicator.Fetch
 	if rule {
 		return nil
 	}
