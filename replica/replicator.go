@@ -141,6 +141,9 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.store.SnapshotRetention = cmp.Or(c.SnapshotRetention, litestream.DefaultSnapshotRetention)
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.ShutdownSyncTimeout = 0
+	if err := r.resume(ctx, client); err != nil {
+		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
+	}
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}

@@ -58,6 +58,9 @@ func replicationOf(cmd *cli.Command) (*replica.Config, error) {
 	if err != nil {
 		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
 	}
+	if err := c.CheckDir(cmd.String("data")); err != nil {
+		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
+	}
 	return &c, nil
 }
 
