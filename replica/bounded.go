@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ type boundedClient struct {
 	renew     func() (litestream.ReplicaClient, error)
 	stale     bool // a request of the client was given up
 	abandoned atomic.Int64
+	patience  time.Duration // with each request; 0: as the constants have it
 }
 
 // bound bounds the requests of a client; renew makes another one of the same place.
@@ -86,6 +88,11 @@ func (b *boundedClient) discard(client litestream.ReplicaClient) {
 	if b.client == client {
 		b.stale = true
 	}
+}
+
+// request begins a request.
+func (b *boundedClient) request(limit time.Duration, format string, args ...any) *request {
+	return &request{what: fmt.Sprintf(format, args...), limit: cmp.Or(b.patience, limit)}
 }
 
 // request is one request under way.
@@ -195,12 +202,12 @@ func (b *boundedClient) SetLogger(*slog.Logger) {}
 
 // Init implements litestream.ReplicaClient.
 func (b *boundedClient) Init(ctx context.Context) error {
-	return b.do(ctx, &request{what: "connect", limit: stallTimeout}, func(ctx context.Context, client litestream.ReplicaClient) error { return client.Init(ctx) })
+	return b.do(ctx, b.request(stallTimeout, "connect"), func(ctx context.Context, client litestream.ReplicaClient) error { return client.Init(ctx) })
 }
 
 // LTXFiles implements litestream.ReplicaClient. It has read the whole listing when it returns.
 func (b *boundedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, useMetadata bool) (ltx.FileIterator, error) {
-	r := &request{what: fmt.Sprintf("list level %d", level), limit: stallTimeout}
+	r := b.request(stallTimeout, "list level %d", level)
 	infos, err := ask(ctx, b, r, func(ctx context.Context, client litestream.ReplicaClient) (infos []*ltx.FileInfo, err error) {
 		it, err := client.LTXFiles(ctx, level, seek, useMetadata)
 		if err != nil {
@@ -210,7 +217,11 @@ func (b *boundedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, 
 			r.moved.Add(1)
 			infos = append(infos, it.Item())
 		}
-		return infos, errors.Join(it.Err(), it.Close())
+		err, closed := it.Err(), it.Close()
+		if err == nil {
+			err = closed // else it is the same once more
+		}
+		return infos, err
 	}, func([]*ltx.FileInfo) {})
 	if err != nil {
 		return nil, err
@@ -222,7 +233,7 @@ func (b *boundedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, 
 func (b *boundedClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
 	what := fmt.Sprintf("read level %d, %s", level, ltx.FormatFilename(minTXID, maxTXID))
 	ctx, cancel := context.WithCancel(ctx) // until the body is closed
-	body, err := ask(ctx, b, &request{what: what, limit: stallTimeout}, func(opening context.Context, client litestream.ReplicaClient) (io.ReadCloser, error) {
+	body, err := ask(ctx, b, b.request(stallTimeout, "%s", what), func(opening context.Context, client litestream.ReplicaClient) (io.ReadCloser, error) {
 		defer context.AfterFunc(opening, cancel)()
 		return client.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
 	}, func(body io.ReadCloser) {
@@ -267,7 +278,7 @@ func (r *boundedBody) Read(p []byte) (int, error) {
 		r.buffer = make([]byte, len(p))
 	}
 	buffer := r.buffer[:len(p)]
-	n, err := watch(r.ctx, &request{what: r.what, limit: stallTimeout}, func(ctx context.Context) (int, error) {
+	n, err := watch(r.ctx, r.b.request(stallTimeout, "%s", r.what), func(ctx context.Context) (int, error) {
 		// The body knows nothing of this read's context: to give the read up is to give the body up.
 		defer context.AfterFunc(ctx, r.cancel)()
 		return r.body.Read(buffer)
@@ -298,7 +309,7 @@ func (r *boundedBody) Close() error {
 
 // WriteLTXFile implements litestream.ReplicaClient.
 func (b *boundedClient) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, rd io.Reader) (*ltx.FileInfo, error) {
-	r := &request{what: fmt.Sprintf("write level %d, %s", level, ltx.FormatFilename(minTXID, maxTXID)), limit: uploadStall}
+	r := b.request(uploadStall, "write level %d, %s", level, ltx.FormatFilename(minTXID, maxTXID))
 	from := io.Reader(&movedReader{rd, &r.moved})
 	if f, ok := rd.(readSeekerAt); ok {
 		from = &movedFile{f: f, moved: &r.moved}
@@ -311,7 +322,7 @@ func (b *boundedClient) WriteLTXFile(ctx context.Context, level int, minTXID, ma
 // DeleteLTXFiles implements litestream.ReplicaClient.
 func (b *boundedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo) error {
 	for some := range slices.Chunk(files, deleteBatch) {
-		if err := b.do(ctx, &request{what: fmt.Sprintf("delete %d files", len(some)), limit: stallTimeout},
+		if err := b.do(ctx, b.request(stallTimeout, "delete %d files", len(some)),
 			func(ctx context.Context, client litestream.ReplicaClient) error {
 				return client.DeleteLTXFiles(ctx, some)
 			}); err != nil {
@@ -323,7 +334,7 @@ func (b *boundedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInf
 
 // DeleteAll implements litestream.ReplicaClient.
 func (b *boundedClient) DeleteAll(ctx context.Context) error {
-	return b.do(ctx, &request{what: "delete all", limit: uploadStall}, func(ctx context.Context, client litestream.ReplicaClient) error { return client.DeleteAll(ctx) })
+	return b.do(ctx, b.request(uploadStall, "delete all"), func(ctx context.Context, client litestream.ReplicaClient) error { return client.DeleteAll(ctx) })
 }
 
 // movedReader counts what is read of it.

@@ -219,3 +219,27 @@ func TestSlowRequests(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// halfListed is a listing that breaks off, and says so twice, as that of S3.
+type halfListed struct {
+	litestream.ReplicaClient
+	ltx.FileIterator
+	n int
+}
+
+func (h *halfListed) LTXFiles(context.Context, int, ltx.TXID, bool) (ltx.FileIterator, error) {
+	return h, nil
+}
+func (h *halfListed) Close() error        { return errAway }
+func (h *halfListed) Err() error          { return errAway }
+func (h *halfListed) Item() *ltx.FileInfo { return &ltx.FileInfo{} }
+func (h *halfListed) Next() bool          { h.n++; return h.n < 3 }
+
+// TestListingBreaksOff: half a listing is none, and its error is told once.
+func TestListingBreaksOff(t *testing.T) {
+	t.Parallel()
+	_, err := listFiles(t.Context(), boundTo(&halfListed{}))
+	if !errors.Is(err, errAway) || strings.Count(err.Error(), errAway.Error()) != 1 {
+		t.Errorf("error %q", err)
+	}
+}

@@ -38,7 +38,9 @@ func (c Config) Client(sub string) (litestream.ReplicaClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bound(client, func() (litestream.ReplicaClient, error) { return c.client(sub) }), nil
+	b := bound(client, func() (litestream.ReplicaClient, error) { return c.client(sub) })
+	b.patience = c.patience
+	return b, nil
 }
 
 // client is Litestream's own client.

@@ -183,6 +183,10 @@ func (s *service) run(ctx context.Context) (err error) {
 			rep.run(replicaCtx)
 			return nil
 		})
+		s.start(g, "replica alarm", func() error {
+			rep.watch(replicaCtx)
+			return nil
+		})
 		if rep.verifier != nil {
 			s.start(g, "verify", func() error { return rep.verifier.Run(replicaCtx) })
 		}
