@@ -64,10 +64,9 @@ func (f *fold) account(e *Event) {
 
 // setStatus does what a log row about an account says: at once, or by a job.
 func (f *fold) setStatus(actor uint64, status uint8) {
-	old, next := Status(status>>4&7), Status(status&15)
-	f.s.setStatus(actor, next)
-	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
-	if j.was == j.is && !j.purge {
+	f.s.setStatus(actor, Status(status&15))
+	j := jobOf(status)
+	if j == nil {
 		return
 	}
 	if status&jobFlag != 0 {
@@ -75,6 +74,16 @@ func (f *fold) setStatus(actor uint64, status uint8) {
 		return
 	}
 	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
+}
+
+// jobOf is what a log row about an account asks for; nil: nothing.
+func jobOf(status uint8) *job {
+	old, next := Status(status>>4&7), Status(status&15)
+	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
+	if j.was == j.is && !j.purge {
+		return nil
+	}
+	return j
 }
 
 // doJob changes one record.

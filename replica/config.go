@@ -46,6 +46,8 @@ type Config struct {
 
 	Host, User, Password, KeyPath, HostKey string // of sftp
 	ConcurrentWrites                       *bool  // nil: true
+
+	patience time.Duration // with each request, for tests; 0: stallTimeout and uploadStall
 }
 
 const (

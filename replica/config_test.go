@@ -167,7 +167,7 @@ func TestClientPlaces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := client.(*s3.ReplicaClient)
+			s := client.(*boundedClient).client.(*s3.ReplicaClient)
 			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != 64_000_000 || s.Concurrency != 2 {
 				t.Errorf("%+v", s)
 			}
@@ -175,7 +175,7 @@ func TestClientPlaces(t *testing.T) {
 			if client, err = c.Client("instance"); err != nil {
 				t.Fatal(err)
 			}
-			if client, err = c.retarget(client, tc.sub); err != nil || client.(*sftp.ReplicaClient).Path != tc.want {
+			if client, err = c.retarget(client, tc.sub); err != nil || client.(*boundedClient).client.(*sftp.ReplicaClient).Path != tc.want {
 				t.Errorf("%+v, %v", client, err)
 			}
 		})

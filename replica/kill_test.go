@@ -36,7 +36,9 @@ type child struct {
 	Events int
 	Window time.Duration
 	Steps  bool // of its clock, either way
-	FullAt int  // the batch from which on its disk is full; 0: never
+
+	Patience time.Duration // with each request to the store
+	FullAt   int           // the batch from which on its disk is full; 0: never
 }
 
 func (c child) run() error {
@@ -48,6 +50,7 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
+	c.Config.patience = c.Patience
 	p, err := begin(context.Background(), c.Config, c.Window, events, nil)
 	if err != nil {
 		return err
@@ -88,7 +91,7 @@ func fillDisk(wal string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
 }
 
-// TestKill kills the writer of an index again and again, and its store, and cuts, slows and fails what is between them; its
+// TestKill kills the writer of an index again and again, and its store, and cuts, slows, fails and hangs what is between them; its
 // clock steps, and its disk is full. After each kill what the replica has is restored with weft and with stock Litestream. Both
 // are whole, pass every check, and equal the model at exactly the event where they end; and all in the end is what it is
 // without any kill.
@@ -102,7 +105,8 @@ func TestKill(t *testing.T) {
 			cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 			cfg.SyncInterval = 100 * time.Millisecond
 			cfg.Levels = []time.Duration{time.Second, 5 * time.Second}
-			c := child{Config: cfg, Seed: uint64(i + 1), Events: 5000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2]}
+			c := child{Config: cfg, Seed: uint64(i + 1), Events: 5000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2],
+				Patience: 300 * time.Millisecond}
 			events, err := liveEvents(c.Seed, c.Events)
 			if err != nil {
 				t.Fatal(err)
@@ -219,8 +223,8 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	}
 	if s.fault != nil {
 		time.Sleep(life / 3)
-		switch fault := rand.Int32N(5); fault {
-		case 4:
+		switch fault := rand.Int32N(storeFaults + 1); fault {
+		case storeFaults:
 			s.restart()
 		default:
 			s.fault.Store(fault)
@@ -229,6 +233,13 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 		if rand.IntN(2) == 0 {
 			s.fault.Store(storeWell)
 		}
+		life /= 3
+	}
+	if s.hang != nil {
+		time.Sleep(life / 3)
+		s.hang.Store(rand.IntN(2) == 0)
+		time.Sleep(life / 3)
+		s.hang.Store(s.hang.Load() && rand.IntN(2) == 0)
 		life /= 3
 	}
 	time.Sleep(life)
@@ -242,6 +253,9 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	}
 	if s.fault != nil {
 		s.fault.Store(storeWell)
+	}
+	if s.hang != nil {
+		s.hang.Store(false)
 	}
 	return acknowledged, full
 }

@@ -50,14 +50,13 @@ func (f File) info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
 
-// listFiles lists all LTX files of a database in a replica. The times are those of the transactions, as good as the replica keeps
-// them: object stores are asked for each file's.
+// listFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see listExact.
 func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	var levels [snapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
 	for level := range levels {
 		g.Go(func() error {
-			it, err := client.LTXFiles(ctx, level, 0, true)
+			it, err := client.LTXFiles(ctx, level, 0, false)
 			if err != nil {
 				return err
 			}
@@ -74,21 +73,22 @@ func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 	return slices.Concat(levels[:]...), nil
 }
 
-// coarse is how far the times of a listing may be off: those of SFTP end at the second.
-const coarse = 2 * time.Second
-
-// exactTimes asks the files themselves for their times, where it matters for a target.
-func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File, t Target) error {
-	if t.Time.IsZero() {
-		return nil
+// listExact is listFiles with the times of the transactions, from the files themselves: a listing has those of the upload or, of a
+// copy that was made without them, of the copy.
+func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
+	files, err := listFiles(ctx, client)
+	if err != nil {
+		return nil, err
 	}
+	return files, exactTimes(ctx, client, files)
+}
+
+// exactTimes asks the files themselves for their times. What is damaged or gone keeps that of the listing.
+func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
 	for i := range files {
 		f := &files[i]
-		if f.Time.Sub(t.Time).Abs() > coarse {
-			continue
-		}
 		g.Go(func() error {
 			h, err := readHeader(ctx, client, *f)
 			var file *FileError

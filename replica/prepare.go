@@ -19,8 +19,8 @@ import (
 // can't be reached is no obstacle where this process has replicated to it before.
 func (r *Replicator) Prepare(ctx context.Context) error {
 	c := r.cfg.Replica
-	if want, err := filepath.Abs(filepath.Join(r.cfg.Dir, "weft.db")); err != nil || want != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, want)
+	if err := c.CheckDir(r.cfg.Dir); err != nil {
+		return err
 	}
 	// Two parts of this process have the database open. With the usual locks the kernel drops those of one when the other
 	// closes any descriptor of the file.
@@ -59,6 +59,18 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("replica: whether %s is a replica of this index can't be told (weft serve --replicate off serves meanwhile): %w", c.Where(), err)
+}
+
+// CheckDir checks that a data directory is that of the database which the configuration names.
+func (c Config) CheckDir(dir string) error {
+	has, err := filepath.Abs(filepath.Join(dir, "weft.db"))
+	if err != nil {
+		return fmt.Errorf("replica: %s: %w", c.File, err)
+	}
+	if has != c.DB {
+		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, has)
+	}
+	return nil
 }
 
 // begin is for a data directory without a database.

@@ -41,7 +41,9 @@ type Replicator struct {
 	store *litestream.Store
 	fence fence
 
-	compacting bool // Litestream's own loops run; of the cuts alone
+	levels litestream.CompactionLevels
+	begun  chan struct{} // closed by the first cut: there is something to compact
+	began  sync.Once
 
 	stopped chan struct{} // nobody waits any more
 	release sync.Once
@@ -59,12 +61,9 @@ type index interface {
 
 const (
 	defaultSync = time.Second
-	// After a failure the next attempt is a second later, and then twice as long each time, up to these. Litestream's own
-	// loops wait for five minutes, in which a store that is back has nothing to do.
+	// After a failure the next attempt is a second later, and then twice as long each time, up to these.
 	minBackoff = time.Second
 	maxBackoff = 15 * time.Second
-	// stall is for how long an upload may send nothing before it is given up: a part of 64 MB at a third of a megabyte a second.
-	stall = 3 * time.Minute
 	// firstLook bounds the look at the replica before the index is opened.
 	firstLook = time.Minute
 )
@@ -78,7 +77,7 @@ func New(cfg ReplicatorConfig) *Replicator {
 		cfg.Now = time.Now
 	}
 	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
-	return &Replicator{cfg: cfg, stopped: make(chan struct{})}
+	return &Replicator{cfg: cfg, stopped: make(chan struct{}), begun: make(chan struct{})}
 }
 
 // Keep is db.Config.Keep: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
@@ -131,14 +130,20 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	if len(c.Levels) == 0 {
 		levels = litestream.DefaultCompactionLevels
 	}
-	r.store = litestream.NewStore([]*litestream.DB{r.local}, levels)
+	if err := levels.Validate(); err != nil {
+		return fmt.Errorf("replica: levels: %w", err)
+	}
+	// The store is never opened: it would start loops of its own, whose failures are counted nowhere.
+	r.levels, r.store = levels, litestream.NewStore([]*litestream.DB{r.local}, levels)
 	r.store.Logger = logger
 	r.local.SetLogger(logger)
 	r.store.SnapshotInterval = cmp.Or(c.SnapshotInterval, litestream.DefaultSnapshotInterval)
 	r.store.SnapshotRetention = cmp.Or(c.SnapshotRetention, litestream.DefaultSnapshotRetention)
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.ShutdownSyncTimeout = 0
-	// The store's Init would fail without the replica; the first cut needs it too, and is tried again.
+	if err := r.resume(ctx, client); err != nil {
+		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
+	}
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -158,7 +163,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // nothing is uploaded any more that a merge could wait for
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
-	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.patient(r.debt.pay)) })
+	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.debt.pay) })
 	g.Go(func() error {
 		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
 			defer func() {
@@ -170,7 +175,10 @@ func (r *Replicator) Run(ctx context.Context) error {
 			return r.cut(ctx)
 		})
 	})
-	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.patient(r.upload)) })
+	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.upload) })
+	for _, u := range r.upkeeps(r.levels) {
+		g.Go(func() error { return r.keepUp(ctx, u) })
+	}
 	g.Go(func() error { return r.watch(ctx) })
 	return g.Wait()
 }
@@ -211,38 +219,6 @@ func (r *Replicator) loop(ctx context.Context, what string, wake <-chan struct{}
 	}
 }
 
-// patient gives up an upload that sends nothing for too long.
-func (r *Replicator) patient(do func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		done := make(chan struct{})
-		defer close(done)
-		go func() {
-			ticker := time.NewTicker(stall)
-			defer ticker.Stop()
-			last := r.sent.Load()
-			for {
-				select {
-				case <-done:
-					return
-				case <-ticker.C:
-				}
-				now := r.sent.Load()
-				if now == last {
-					cancel(fmt.Errorf("nothing was sent for %s", stall))
-				}
-				last = now
-			}
-		}()
-		err := do(ctx)
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			return cause
-		}
-		return err
-	}
-}
-
 // cut takes what was committed since the last cut into a file of its own, on this machine.
 func (r *Replicator) cut(ctx context.Context) error {
 	r.mu.Lock()
@@ -263,7 +239,7 @@ func (r *Replicator) cut(ctx context.Context) error {
 		return fmt.Errorf("replica: cut: %w", err)
 	}
 	r.noteCut(pos.TXID, seq, now)
-	r.startCompaction(ctx)
+	r.began.Do(func() { close(r.begun) })
 	return nil
 }
 
@@ -281,18 +257,6 @@ func (r *Replicator) upload(ctx context.Context) error {
 		return fmt.Errorf("replica: upload: %w", err)
 	}
 	return nil
-}
-
-// startCompaction starts Litestream's own loops, which compact, snapshot and put away, once there is something to compact.
-func (r *Replicator) startCompaction(ctx context.Context) {
-	if r.compacting {
-		return
-	}
-	if err := r.store.Open(ctx); err != nil { // the replica is away: after the next cut
-		r.cfg.Logger.Debug("compaction waits", "err", err)
-		return
-	}
-	r.compacting = true
 }
 
 // BehindError says that the replica doesn't have all when the process ends.

@@ -112,6 +112,11 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	if err := r.place(m); err != nil {
 		return nil, fmt.Errorf("replica: restore: put it in place: %w", err)
 	}
+	if o.Target == (Target{}) {
+		if err := beginWAL(filepath.Join(dir, "weft.db"), r.result.TXID); err != nil {
+			r.note("the first upload to this replica will be of the whole database: %v", err)
+		}
+	}
 	return r.result, nil
 }
 
@@ -211,11 +216,17 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 		files = slices.DeleteFunc(files, func(f File) bool {
 			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.same(f) })
 		})
-		if err := exactTimes(ctx, client, files, t); err != nil {
-			return a, err
+		if t.Time.IsZero() {
+			a.files, err = reach(files, t, goal)
 		}
-		if a.files, err = chain(files, t); err == nil && a.files[len(a.files)-1].Max < goal {
-			err = errors.New(remains(spans(files)))
+		if err != nil || !t.Time.IsZero() { // the times decide, or are told
+			if err := exactTimes(ctx, client, files); err != nil {
+				return a, err
+			}
+			a.files, err = reach(files, t, goal)
+		}
+		if err == nil {
+			err = exactTimes(ctx, client, a.files[len(a.files)-1:])
 		}
 		if err != nil {
 			for _, bad := range slices.Backward(a.bad) {
@@ -238,6 +249,15 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 		}
 		return a, err
 	}
+}
+
+// reach is chain, to no less than a transaction.
+func reach(files []File, t Target, goal ltx.TXID) ([]File, error) {
+	picked, err := chain(files, t)
+	if err == nil && picked[len(picked)-1].Max < goal {
+		err = errors.New(remains(spans(files)))
+	}
+	return picked, err
 }
 
 // databaseBytes is how large the database is as of the end of a file.

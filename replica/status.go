@@ -32,9 +32,10 @@ type cutMark struct {
 }
 
 type failure struct {
-	err error
-	at  time.Time
-	n   int // in a row
+	err  error
+	at   time.Time // of the first in a row
+	last time.Time
+	n    int // in a row
 }
 
 // Status says how far the replica is.
@@ -58,9 +59,10 @@ type Status struct {
 	UploadedBytes        int64 `json:"uploaded_bytes"`    // since the start
 
 	LastSuccess string `json:"last_success,omitempty"` // RFC 3339
-	LastError   string `json:"last_error,omitempty"`
+	Reason      string `json:"reason,omitempty"`       // why it is failing now; empty: it isn't
+	LastError   string `json:"last_error,omitempty"`   // also of what has recovered
 	LastErrorAt string `json:"last_error_at,omitempty"`
-	Failures    int    `json:"failures"` // in a row; 0: the last attempt went well
+	Failures    int    `json:"failures"` // in a row; 0: the last attempt of everything went well
 	Do          string `json:"do,omitempty"`
 }
 
@@ -115,7 +117,7 @@ func (r *Replicator) succeeded(what string) {
 		r.cfg.Logger.Info("the replica is reached again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
 	}
 	delete(r.state.failures, what)
-	if len(r.state.cuts) == 0 && what != "segments" {
+	if len(r.state.cuts) == 0 && (what == "cut" || what == "upload" || what == "flush") {
 		r.state.success = r.cfg.Now()
 	}
 }
@@ -129,7 +131,7 @@ func (r *Replicator) failed(what string, err error) {
 	if f.n == 0 {
 		f.at = now
 	}
-	f.err, f.n = err, f.n+1
+	f.err, f.last, f.n = err, now, f.n+1
 	if r.state.failures == nil {
 		r.state.failures = map[string]failure{}
 	}
@@ -176,10 +178,13 @@ func (r *Replicator) Status() Status {
 	if len(p.cuts) > 0 || st.SegmentsWaiting > 0 {
 		st.State = "behind"
 	}
-	for _, f := range p.failures {
+	newest := time.Time{}
+	for what, f := range p.failures {
 		st.State = "failing"
 		st.Failures = max(st.Failures, f.n)
-		st.Do = advice(f.err)
+		if st.Reason == "" || f.last.After(newest) {
+			newest, st.Reason, st.Do = f.last, what+": "+f.err.Error(), advice(f.err)
+		}
 	}
 	if !p.success.IsZero() {
 		st.LastSuccess = p.success.UTC().Format(time.RFC3339)

@@ -59,8 +59,10 @@ type service struct {
 	yesAbove int64     // what is large, in bytes; 0: yesAbove
 	stderr   io.Writer // where a bar shows how far a replay is; nil: nowhere
 
+	listeners  []net.Listener // for queries, and for metrics
 	sliceState ingest.SliceState
-	metricsURL string // set before up is called; empty: none
+	opening    *opening // answers while the index is opened
+	metricsURL string   // set before up is called; empty: none
 
 	stopping atomic.Bool
 	store    *db.Store
@@ -84,20 +86,21 @@ const (
 func (s *service) run(ctx context.Context) (err error) {
 	s.faults.now = time.Now
 	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
+	if err := s.bind(); err != nil {
+		return err
+	}
+	defer s.unbind()
+	s.opening = answerOpening(s.listeners[0], buildVersion(), s.logger)
+	defer s.opening.end()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	rep, err := s.replicate(ctx, registry)
+	rep, err := s.openIndex(ctx, registry)
+	if err != nil && ctx.Err() != nil {
+		s.logger.Info("interrupted while the index was opened; the next start goes on with what is here", "err", err)
+		return nil
+	}
 	if err != nil {
-		return err
-	}
-	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}
-	if rep != nil {
-		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
-			return err
-		}
-	}
-	if s.store, err = db.Open(cfg); err != nil {
 		return err
 	}
 	defer func() {
@@ -147,10 +150,8 @@ func (s *service) run(ctx context.Context) (err error) {
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopIngest()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, pages, registry)
-	if err != nil {
-		return err
-	}
+	s.opening.end()
+	servers := s.serve(g, pages, registry)
 	if s.stderr != nil {
 		s.start(g, "progress", func() error {
 			s.showProgress(ingestCtx, s.stderr)
@@ -182,6 +183,10 @@ func (s *service) run(ctx context.Context) (err error) {
 			rep.run(replicaCtx)
 			return nil
 		})
+		s.start(g, "replica alarm", func() error {
+			rep.watch(replicaCtx)
+			return nil
+		})
 		if rep.verifier != nil {
 			s.start(g, "verify", func() error { return rep.verifier.Run(replicaCtx) })
 		}
@@ -193,7 +198,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.logger.Info("stopping ingest")
 		stopIngest()
 		<-ingested
-		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		if err := s.store.Failed(); err != nil {
+			s.logger.Warn("what was received since the last commit is not kept; the next start reads it again from the upstream",
+				"seq", s.store.Cursor(s.ingest.Host()), "err", err)
+		} else {
+			s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		}
 		var errs []error
 		switch {
 		case s.store.Failed() != nil:
@@ -217,6 +227,23 @@ func (s *service) run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
+// openIndex prepares the replica, and opens the index. Both may take minutes.
+func (s *service) openIndex(ctx context.Context, registry *prometheus.Registry) (*replication, error) {
+	rep, err := s.replicate(ctx, registry)
+	if err != nil {
+		return nil, err
+	}
+	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies,
+		Progress: s.opening.progress}
+	if rep != nil {
+		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
+			return nil, err
+		}
+	}
+	s.store, err = db.OpenContext(ctx, cfg)
+	return rep, err
+}
+
 // closeConnections ends the streams and the servers.
 func (s *service) closeConnections(ctx context.Context, endStreams func(), streamed <-chan struct{}, servers []*http.Server) error {
 	s.logger.Info("closing connections")
@@ -237,28 +264,45 @@ func (s *service) closeConnections(ctx context.Context, endStreams func(), strea
 	return errors.Join(errs...)
 }
 
-// serve starts the servers.
-func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) ([]*http.Server, error) {
+// bind takes the addresses, before anything is made on disk: what can't be served makes no index.
+func (s *service) bind() error {
 	queries, err := net.Listen("tcp", s.listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for queries (--listen chooses another address): %w", err)
+		return fmt.Errorf("listen for queries (--listen chooses another address): %w", err)
 	}
-	servers := []*http.Server{s.startServer(g, "queries", queries, handler)}
-	if s.metrics != "" {
-		l, err := net.Listen("tcp", s.metrics)
-		if err != nil {
-			_ = queries.Close()
-			return nil, fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err)
-		}
+	s.listeners = []net.Listener{queries}
+	if s.metrics == "" {
+		return nil
+	}
+	metrics, err := net.Listen("tcp", s.metrics)
+	if err != nil {
+		s.unbind()
+		return fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err)
+	}
+	s.listeners = append(s.listeners, metrics)
+	return nil
+}
+
+// unbind gives the addresses back; a server that has ended has done so.
+func (s *service) unbind() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+// serve starts the servers.
+func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) []*http.Server {
+	servers := []*http.Server{s.startServer(g, "queries", s.listeners[0], handler)}
+	if len(s.listeners) > 1 {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-		servers = append(servers, s.startServer(g, "metrics", l, mux))
-		s.metricsURL = "http://" + l.Addr().String()
+		servers = append(servers, s.startServer(g, "metrics", s.listeners[1], mux))
+		s.metricsURL = "http://" + s.listeners[1].Addr().String()
 	}
 	if s.up != nil {
-		s.up("http://" + queries.Addr().String())
+		s.up("http://" + s.listeners[0].Addr().String())
 	}
-	return servers, nil
+	return servers
 }
 
 func (s *service) startServer(g *errgroup.Group, name string, l net.Listener, handler http.Handler) *http.Server {
