@@ -117,7 +117,7 @@ func (f *fold) record(e *Event) {
 	f.next = f.next[:0]
 	if linking {
 		rank, derived := rankOf(rkey, e.TimeUS)
-		for i := range e.Links[:min(len(e.Links), maxLinks)] {
+		for i := range e.Links {
 			if !storable(&e.Links[i]) {
 				f.stats.Invalid++
 				continue
@@ -160,7 +160,8 @@ func (f *fold) record(e *Event) {
 	}
 	row.was = was
 	f.d.setRev(actor, rev)
-	f.change(f.key, before, f.next, b.ref(f.seq+1), actor, rkey, removed, added)
+	last := f.seq + logRowsOf(len(removed)+len(added))
+	f.change(f.key, before, f.next, b.ref(last), actor, rkey, removed, added)
 	f.log(row, removed, added)
 	f.keepBody(&b)
 }
@@ -217,8 +218,30 @@ func (f *fold) beforeStatus(e *Event, actor uint64) bool {
 	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor)
 }
 
-// log appends a row, and the rows of the links that it removed and added.
+// log appends a row with the links that it removed and added. More than maxRowLinks take several rows, each a change by
+// itself: updates before a delete, and after a create. The last one brings the body, and puts the one before out of date.
 func (f *fold) log(r row, removed, added []recordLink) {
+	for n := logRowsOf(len(removed) + len(added)); n > 1; n-- {
+		part := r
+		part.was = 0
+		if r.op == OpDelete {
+			part.op = OpUpdate
+		}
+		gone := min(len(removed), maxRowLinks)
+		come := min(len(added), maxRowLinks-gone)
+		f.logRow(part, removed[:gone], added[:come])
+		removed, added = removed[gone:], added[come:]
+		if r.op == OpCreate {
+			r.op = OpUpdate
+		}
+	}
+	f.logRow(r, removed, added)
+}
+
+// logRowsOf is how many log rows a change of so many links takes.
+func logRowsOf(links int) uint64 { return uint64(max(links-1, 0)/maxRowLinks) + 1 }
+
+func (f *fold) logRow(r row, removed, added []recordLink) {
 	f.seq++
 	f.stats.Changed++
 	r.seq, r.timeUS = f.seq, f.nowUS

@@ -15,8 +15,11 @@ type logged struct {
 	removed, added []recordLink
 }
 
-// readRows is how many log rows are read before they are handed over.
-const readRows = 512
+// readRows is how many log rows are read before they are handed over, and readLinks how many links: a row has up to 4,096.
+const (
+	readRows  = 512
+	readLinks = 1 << 14
+)
 
 // logColumns and linkColumns are what is read of a row of the log and of a link row.
 const (
@@ -84,7 +87,7 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 		}
 		return nil
 	}
-	piece := make([]logged, 0, readRows)
+	piece, held := make([]logged, 0, readRows), 0
 	for rows.Next() {
 		var r logged
 		if r.row, err = scanLogRow(rows); err != nil {
@@ -112,11 +115,13 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 				return err
 			}
 		}
-		if piece = append(piece, r); len(piece) == readRows {
+		piece = append(piece, r)
+		held += len(r.removed) + len(r.added)
+		if len(piece) == readRows || held >= readLinks {
 			if err := do(piece); err != nil {
 				return err
 			}
-			piece = make([]logged, 0, readRows)
+			piece, held = make([]logged, 0, readRows), 0
 		}
 	}
 	if err := rows.Err(); err != nil {

@@ -94,8 +94,9 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 			}
 			f.seq = l.seq
 			sums.log += l.sum
+			n += 1 + (len(l.removed)+len(l.added))/replayLinks
 		}
-		if n += len(rows); n < replayRows {
+		if n < replayRows {
 			continue
 		}
 		s.progress("replaying the log", f.seq, s.logEnd)
@@ -120,8 +121,11 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 }
 
 // replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small.
-const replayRows = 20_000
+// their maps stay small. A row of many links counts as one more for each replayLinks: some 10 MB of maps at most.
+const (
+	replayRows  = 20_000
+	replayLinks = 4
+)
 
 // replay applies a row of the log; body says that the row's body is there.
 func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
