@@ -106,6 +106,9 @@ type check struct {
 	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
 	current    int64  // of these, those met so far
 
+	large      map[string][]recordLink // the links of large records, by their keys: each of their links asks for all
+	largeBytes int
+
 	steps int64 // of the part at hand
 	told  time.Time
 }
