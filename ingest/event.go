@@ -170,22 +170,6 @@ func (e *event) setCommit(c *commit) error {
 	return nil
 }
 
-// body is the record in CBOR; nil when it can't be made.
-func (e *event) body() []byte {
-	if e.cbor != nil {
-		return e.cbor
-	}
-	v, err := cbor.FromJSON(e.json)
-	if err != nil {
-		return nil
-	}
-	body, err := cbor.Marshal(v)
-	if err != nil {
-		return nil
-	}
-	return body
-}
-
 // readRow reads a row of the archive.
 func (e *event) readRow(r *segment.Event) error {
 	*e = event{pos: r.Seq, timeUS: r.DisplayTimeUS(), did: r.DID}

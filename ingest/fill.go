@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bluesky-social/jetstream/segment"
+
 	"weft.dev/weft/db"
 )
 
@@ -104,7 +106,7 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 
 // fillFrom fills a gap from a host's archive; more says that it did so in part.
 func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq bool) (more bool, err error) {
-	a := &archive{host: url, key: in.cfg.Key, slice: in.cfg.Slice}
+	a := &archive{host: url, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger}
 	f := newFilling(in, g, url)
 	after := uint64(0)
 	if bySeq {
@@ -155,25 +157,34 @@ func readEvents(ctx context.Context, a *archive, after, before uint64, do func(*
 	if before > 0 {
 		before++ // a plan may leave out the event itself
 	}
-	through, err = a.read(ctx, after, before, func(int, *block) {}, func(b *block) error {
-		if b.broken != nil {
-			b.rows, b.err = a.fetchOne(ctx, b)
+	var e event
+	through, err = a.read(ctx, after, before, nil, func(b *block) error {
+		if b.err == nil {
+			failed, err := error(nil), error(nil)
+			give := func() error {
+				return b.rows(func(r *segment.Event) error {
+					if r.Seq <= after || last > 0 && r.Seq > last || e.readRow(r) != nil {
+						return nil // what can't be read is counted where it was read first, and a record without links
+					}
+					failed = do(&e)
+					return failed
+				})
+			}
+			err = guard(a.logger, give)
+			if err != nil && failed == nil {
+				if err = a.fetchOne(ctx, b); err == nil {
+					err = guard(a.logger, give)
+				}
+			}
+			if failed != nil {
+				return failed
+			}
+			b.err = err
 		}
 		if b.err != nil {
 			return fmt.Errorf("block %d of %s: %w", b.index, b.segment, b.err)
 		}
-		var e event
-		for i := range b.rows {
-			if r := &b.rows[i]; r.Seq > after && (last == 0 || r.Seq <= last) {
-				if err := e.readRow(r); err != nil {
-					continue // counted where it was read first, and a record without links
-				}
-				if err := do(&e); err != nil {
-					return err
-				}
-			}
-		}
-		lastUS, b.rows = b.toUS, nil
+		lastUS = b.toUS
 		return nil
 	})
 	return through, lastUS, err

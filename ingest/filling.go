@@ -188,7 +188,7 @@ func (f *filling) again(ctx context.Context, e *event) error {
 		return nil
 	}
 	f.in.put(&f.portion, e, f.x)
-	if len(f.portion.Events) < fillPortion && f.portion.text.size < fillBytes {
+	if len(f.portion.Events) < fillPortion && f.portion.cost() < fillBytes {
 		return nil
 	}
 	return f.present(ctx, f.foldPortion)

@@ -192,8 +192,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		applied.BadBodies += b.bodiless
 		if applied.BadBodies > 0 {
-			in.log.warn("bad_body", "content left out that is not what its CID says, or is too large", "count", applied.BadBodies)
+			in.log.warn("bad_body", "content left out that is not what its CID says, is too large, or can't be made from JSON", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
 		in.queue.done(b)

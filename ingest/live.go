@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -26,8 +27,11 @@ const (
 )
 
 const (
-	// maxFrame bounds a frame, compressed or not: the protocol's records have at most 1 MB, and JSON makes more of them.
-	maxFrame = 8 << 20
+	// maxFrame bounds a frame, compressed or not. A record has 1 MB at most, and JSON makes up to 14 MB of it, for an empty
+	// byte string is one byte and {"$bytes":""} as an element. 32 MiB are what Jetstream's own client takes.
+	maxFrame = 32 << 20
+	// keepFrame is how much memory is kept for the next frame: frames have some kilobytes.
+	keepFrame = 1 << 20
 	// dialTimeout is what a connection may take: a server that is further away than this is none.
 	dialTimeout = 15 * time.Second
 )
@@ -89,6 +93,7 @@ type live struct {
 	conn *websocket.Conn
 	kind string
 	zstd *zstd.Decoder // nil: frames are text
+	data []byte        // the frame as it came
 	text []byte
 }
 
@@ -128,7 +133,7 @@ func dialLive(ctx context.Context, host, kind string, dict []byte, cursor uint64
 		l.close()
 		return nil, dialError(res, err)
 	}
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(-1) // read has a limit of its own, and goes on behind what is larger
 	l.conn = conn
 	return l, nil
 }
@@ -163,18 +168,50 @@ func (l *live) close() {
 	}
 }
 
-// next reads the next event. A frame that is none is errNoEvent, one of a kind of the future errSkip; any other error
-// ends the stream.
-func (l *live) next(ctx context.Context, e *event) error {
-	typ, data, err := l.conn.Read(ctx)
+var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", errNoEvent, maxFrame)
+
+// read reads the next frame; it is valid until the next call. One that is too large is passed over, and is errFrameSize.
+func (l *live) read(ctx context.Context) (binary bool, data []byte, err error) {
+	typ, r, err := l.conn.Reader(ctx)
 	if err != nil {
-		return fmt.Errorf("read: %w", err)
+		return false, nil, fmt.Errorf("read: %w", err)
 	}
-	if typ == websocket.MessageBinary {
+	buf := bytes.NewBuffer(forNext(l.data))
+	n, err := buf.ReadFrom(io.LimitReader(r, maxFrame+1))
+	l.data = buf.Bytes()
+	if err == nil && n > maxFrame {
+		l.data = nil
+		if _, err = io.Copy(io.Discard, r); err == nil {
+			return false, nil, errFrameSize
+		}
+	}
+	if err != nil {
+		return false, nil, fmt.Errorf("read: %w", err)
+	}
+	return typ == websocket.MessageBinary, l.data, nil
+}
+
+// forNext returns a buffer without its content, or none when it has grown too large to keep.
+func forNext(buf []byte) []byte {
+	if cap(buf) > keepFrame {
+		return nil
+	}
+	return buf[:0]
+}
+
+// next reads the next event; what it points to is valid until the next call. A frame that is none is errNoEvent, one of a
+// kind of the future errSkip; any other error ends the stream.
+func (l *live) next(ctx context.Context, e *event) error {
+	compressed, data, err := l.read(ctx)
+	if err != nil {
+		return err
+	}
+	if compressed {
 		if l.zstd == nil {
 			return errNoEvent
 		}
-		if l.text, err = l.zstd.DecodeAll(data, l.text[:0]); err != nil {
+		l.text, err = l.zstd.DecodeAll(data, forNext(l.text))
+		if err != nil {
 			return fmt.Errorf("%w: %w", errNoEvent, err)
 		}
 		data = l.text

@@ -41,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	m := &metrics{
 		in:        in,
 		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
-		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
+		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are left out: not what their CID says, too large, or not to be made from JSON.", "what"),
 		dropped:   vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
 		malformed: counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
 		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),

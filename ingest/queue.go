@@ -17,6 +17,7 @@ type queue struct {
 	kind   string
 	bodies bool     // records that link bring their content
 	ready  []*batch // whole ones, in front of cur
+	cost   int      // of ready
 	cur    *batch
 	spare  *batch
 	begun  chan struct{} // the batch has its first event
@@ -29,8 +30,8 @@ type queue struct {
 // cheapest, and a stall of a second must not stop the reader at once.
 const ahead = 4
 
-// batchBytes is how much text and content makes a batch ready as well, and ahead times as much makes the reader wait: 4,000
-// events have 2 MB commonly, and with records of the largest kind they would have 4 GB.
+// batchBytes is what a batch may cost in memory until it is ready as well, and ahead times as much makes the reader wait:
+// 1,000 events cost 1.5 MB commonly, and with records of the largest kind they would cost gigabytes.
 const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
@@ -59,7 +60,7 @@ func (q *queue) follow(host, kind string) {
 func (q *queue) push(ctx context.Context, b *batch) error {
 	for {
 		q.mu.Lock()
-		if len(q.ready) < ahead && q.cur.seen == 0 {
+		if q.cost < batchBytes*ahead && len(q.ready) < ahead && q.cur.seen == 0 {
 			break
 		}
 		q.mu.Unlock()
@@ -72,6 +73,7 @@ func (q *queue) push(ctx context.Context, b *batch) error {
 	defer q.mu.Unlock()
 	q.busy()
 	q.ready = append(q.ready, b)
+	q.cost += b.cost()
 	signal(q.begun)
 	signal(q.full)
 	return nil
@@ -116,7 +118,7 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 		q.busy()
 		signal(q.begun)
 	}
-	if q.cur.seen >= q.size || q.cur.text.size >= batchBytes {
+	if q.cur.seen >= q.size || q.cur.cost() >= batchBytes {
 		signal(q.full)
 	}
 	return nil
@@ -124,7 +126,7 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 
 // behind says that the writer is so far behind that the reader is to wait.
 func (q *queue) behind() bool {
-	return q.cur.seen >= q.size*ahead || q.cur.text.size >= batchBytes*ahead
+	return q.cur.seen >= q.size*ahead || q.cur.cost() >= batchBytes*ahead
 }
 
 // take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
@@ -154,6 +156,7 @@ func (q *queue) take(ctx context.Context) *batch {
 	if len(q.ready) > 0 {
 		b := q.ready[0]
 		q.ready = append(q.ready[:0], q.ready[1:]...)
+		q.cost -= b.cost()
 		if len(q.ready) > 0 {
 			signal(q.begun)
 			signal(q.full)

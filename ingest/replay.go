@@ -1,12 +1,15 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
 	"sync"
+
+	"github.com/bluesky-social/jetstream/segment"
 
 	"weft.dev/weft/ingest/extract"
 )
@@ -20,7 +23,7 @@ type extractor struct {
 func newExtractor() *extractor { return &extractor{Extractor: extract.New(extract.Limits{})} }
 
 func (in *Ingest) archiveOf(h *host) *archive {
-	return &archive{host: h.url, key: in.cfg.Key, slice: in.cfg.Slice, fetched: func(n int) {
+	return &archive{host: h.url, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger, fetched: func(n int) {
 		in.alive()
 		in.progress.fetched(n)
 	}}
@@ -45,7 +48,16 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 	for i := range workers {
 		workers[i] = newExtractor()
 	}
-	decode := func(worker int, b *block) { in.fill(h, b, p, workers[worker]) }
+	decode := func(ctx context.Context, worker int, b *block) error {
+		return in.fill(h, b, p, workers[worker], func(made *batch) error {
+			select {
+			case b.batches <- made:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}
 	var gap *block // blocks that could not be read, as one
 	flush := func() error {
 		if gap == nil {
@@ -56,10 +68,36 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 		return in.missed(h, g.min, g.max, g.fromUS, g.toUS, g.err.Error())
 	}
 	through, err := a.read(ctx, p.after, 0, decode, func(b *block) error {
-		if b.broken != nil {
-			if b.rows, b.err = a.fetchOne(ctx, b); b.err == nil {
-				in.fill(h, b, p, in.extract)
+		seen, failed := 0, error(nil)
+		push := func(made *batch) error {
+			if failed = flush(); failed != nil {
+				return failed
 			}
+			if !in.state.Load().Connected {
+				in.state.Store(&State{Connected: true, Host: h.url, Kind: h.kind, Detail: "replaying the archive"})
+			}
+			n, pos, us := made.seen, made.Seq, made.TimeUS // the batch is the queue's when it was pushed
+			if failed = in.queue.push(ctx, made); failed != nil {
+				return failed
+			}
+			seen += n
+			in.seen(h, pos, us, n)
+			return nil
+		}
+		if err := b.each(ctx, push); err != nil {
+			return err
+		}
+		if b.broken != nil && !errors.Is(b.broken, errInstance) {
+			if b.err = a.fetchOne(ctx, b); b.err == nil {
+				b.err = guard(in.cfg.Logger, func() error { return in.fill(h, b, p, in.extract, push) })
+			}
+			b.broken = cmp.Or(b.err, b.broken)
+		}
+		if failed != nil {
+			return failed
+		}
+		if errors.Is(b.broken, errInstance) {
+			return errInstance
 		}
 		if b.err != nil {
 			if ctx.Err() != nil {
@@ -79,17 +117,7 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 		if err := flush(); err != nil {
 			return err
 		}
-		if b.knownUS > 0 && p.knownUS > 0 && absent(b.knownUS-p.knownUS) {
-			return errInstance
-		}
-		if !in.state.Load().Connected {
-			in.state.Store(&State{Connected: true, Host: h.url, Kind: h.kind, Detail: "replaying the archive"})
-		}
-		seen := b.batch.seen
-		if err := in.queue.push(ctx, b.batch); err != nil {
-			return err
-		}
-		in.seen(h, b.max, b.toUS, seen)
+		h.last, h.lastUS = b.max, b.toUS
 		in.progress.came(int64(b.events), b.max, b.toUS, in.cfg.Now())
 		return nil
 	})
@@ -105,31 +133,43 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 	return nil
 }
 
-// fill makes a batch of a block's rows.
-func (in *Ingest) fill(h *host, b *block, p *place, x *extractor) {
-	b.batch = batches.Get().(*batch)
-	b.batch.Host, b.batch.Kind, b.batch.bodies = h.url, kindV2, in.cfg.Bodies
+// fill makes batches of a block's rows, of batchBytes and a record at most, and gives them to emit.
+func (in *Ingest) fill(h *host, b *block, p *place, x *extractor, emit func(*batch) error) error {
+	next := func() *batch {
+		made := batches.Get().(*batch)
+		made.Host, made.Kind, made.bodies = h.url, kindV2, in.cfg.Bodies
+		return made
+	}
+	made := next()
 	var e event
-	for i := range b.rows {
-		r := &b.rows[i]
+	if err := b.rows(func(r *segment.Event) error {
+		// The cursor goes behind all that the block held, that which the time has left out too.
+		made.Seq, made.TimeUS = r.Seq, r.DisplayTimeUS()
 		if r.Seq <= p.after || r.DisplayTimeUS() < in.cfg.From.US {
-			continue
+			return nil
 		}
-		if r.Seq == p.known {
-			b.knownUS = r.DisplayTimeUS()
+		if r.Seq == p.known && p.knownUS > 0 && absent(r.DisplayTimeUS()-p.knownUS) {
+			return errInstance
 		}
 		if err := e.readRow(r); err != nil {
 			in.metrics.malformed.Inc()
 			in.log.warn("malformed", "unreadable row of the archive", "seq", r.Seq, "did", r.DID, "err", err)
 			e.op = 0
 		}
-		in.put(b.batch, &e, x)
+		in.put(made, &e, x)
+		if made.cost() < batchBytes {
+			return nil
+		}
+		full := made
+		made = next()
+		return emit(full)
+	}); err != nil {
+		return err
 	}
-	// The cursor goes behind all that the block held, that which the time has left out too.
-	if n := len(b.rows); n > 0 {
-		b.batch.Seq, b.batch.TimeUS = b.rows[n-1].Seq, b.rows[n-1].DisplayTimeUS()
+	if made.Seq == 0 {
+		return nil // the block is empty, or ends with a whole batch
 	}
-	b.rows = nil
+	return emit(made)
 }
 
 // alive keeps the watchdog quiet: bytes come, or the archive has said for how long to stay away.
