@@ -160,7 +160,7 @@ func (a *archive) blocks(ctx context.Context, s *planSegment) ([]*block, error) 
 	if err != nil {
 		return nil, err
 	}
-	unreadable := &block{segment: s.Name, min: s.MinSeq, max: s.MaxSeq} // all of it
+	unreadable := &block{segment: s.Name, index: -1, min: s.MinSeq, max: s.MaxSeq} // all of it
 	h, err := segment.ReadSealedHeader(bytes.NewReader(head))
 	if err == nil && h.BlockCount > maxBlocks {
 		err = fmt.Errorf("%d blocks", h.BlockCount)

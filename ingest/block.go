@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -51,7 +52,7 @@ const (
 // block is a block of a segment, as the segment's index describes it.
 type block struct {
 	segment      string
-	index        int
+	index        int    // -1: it is the whole segment, whose index is of no use
 	offset       uint64 // of the frame, behind its length
 	size         uint32
 	events       uint32
@@ -90,6 +91,14 @@ func parseIndex(name string, index []byte, footer uint64) ([]*block, error) {
 	return out, nil
 }
 
+// name names the block for the log.
+func (b *block) name() string {
+	if b.index < 0 {
+		return "segment " + b.segment
+	}
+	return fmt.Sprintf("block %d of %s", b.index, b.segment)
+}
+
 // each gives the batches that decode makes of the block to do, and waits for the last.
 func (b *block) each(ctx context.Context, do func(*batch) error) error {
 	for {
@@ -110,15 +119,11 @@ func (b *block) each(ctx context.Context, do func(*batch) error) error {
 // rows gives the block's rows to do, in order; a row is valid until do returns. Its error is do's, or says why the block
 // can't be read, and then do was given none.
 func (b *block) rows(do func(*segment.Event) error) error {
-	body, size, done, err := decompress(b.frame)
+	body, c, done, err := open(b.frame)
 	if err != nil {
 		return err
 	}
 	defer done()
-	c, err := readColumns(body, size)
-	if err != nil {
-		return err
-	}
 	if c.n != int(b.events) {
 		return fmt.Errorf("it has %d rows, and the index says %d", c.n, b.events)
 	}
@@ -130,10 +135,7 @@ func (b *block) rows(do func(*segment.Event) error) error {
 	return c.each(body, do)
 }
 
-var (
-	errBlock = errors.New("a block that is cut off or malformed")
-	errBomb  = errors.New("a block that is larger than a gigabyte")
-)
+var errBlock = errors.New("a block that is cut off or malformed")
 
 // Decoders of blocks. DecodeAll takes its buffer by what a frame says of itself, up to the decoder's bound.
 var (
@@ -152,18 +154,24 @@ func decoders(bound zstd.DOption) *sync.Pool {
 	}}
 }
 
-// decompress returns the content of a frame that is whole, and its size. done must be called when it was read.
-func decompress(frame []byte) (body io.Reader, size int64, done func(), err error) {
-	whole := wholeDecoders.Get().(*zstd.Decoder)
-	buf := blockBuffers.Get().(*[]byte)
+// open decompresses a frame and checks all of it but the records' own content, and returns what it holds and a reader of the
+// records. done must be called when they were read.
+func open(frame []byte) (records io.Reader, c *columns, done func(), err error) {
+	whole, buf := wholeDecoders.Get().(*zstd.Decoder), blockBuffers.Get().(*[]byte)
 	*buf, err = whole.DecodeAll(frame, (*buf)[:0])
 	wholeDecoders.Put(whole)
 	if err == nil {
-		return bytes.NewReader(*buf), int64(len(*buf)), func() { blockBuffers.Put(buf) }, nil
+		r := bytes.NewReader(*buf)
+		if c, err = readColumns(r); err == nil && c.payloads != int64(r.Len()) {
+			err = errBlock
+		}
+		if err == nil {
+			return r, c, func() { blockBuffers.Put(buf) }, nil
+		}
 	}
 	blockBuffers.Put(buf)
 	if !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return nil, 0, nil, fmt.Errorf("decompress: %w", err)
+		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
 	}
 	stream := streamDecoders.Get().(*zstd.Decoder)
 	done = func() {
@@ -171,28 +179,44 @@ func decompress(frame []byte) (body io.Reader, size int64, done func(), err erro
 		streamDecoders.Put(stream)
 	}
 	if err = stream.Reset(bytes.NewReader(frame)); err == nil {
-		size, err = io.Copy(io.Discard, io.LimitReader(stream, maxBlockBytes+1))
+		c, err = openStream(stream)
 	}
-	if err == nil && size > maxBlockBytes {
-		err = errBomb
-	}
-	if err == nil {
-		err = stream.Reset(bytes.NewReader(frame))
+	if err == nil { // from the start again, up to the records
+		if err = stream.Reset(bytes.NewReader(frame)); err == nil {
+			_, err = io.CopyN(io.Discard, stream, 4+int64(len(c.fixed)+len(c.text)))
+		}
 	}
 	if err != nil {
 		done()
-		return nil, 0, nil, fmt.Errorf("decompress: %w", err)
+		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
 	}
-	return stream, size, done, nil
+	return stream, c, done, nil
+}
+
+// openStream reads a block to its end, so that zstd has checked it, and no further than its lengths say.
+func openStream(r io.Reader) (*columns, error) {
+	c, err := readColumns(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, r, c.payloads); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return nil, cmp.Or(err, errBlock)
+	}
+	return c, nil
 }
 
 // columns is what a block holds beside the records.
 type columns struct {
-	n       int
-	fixed   []byte // rowBytes of each row, column by column
-	text    []byte // the collections of all rows, their DIDs, record keys and revisions
-	from    [4]int // where each of these begins
-	payload []byte // of the row at hand
+	n     int
+	fixed []byte // rowBytes of each row, column by column
+	text  []byte // the collections of all rows, their DIDs, record keys and revisions
+	from  [4]int // where each of these begins
+
+	payloads int64  // the bytes of all records
+	payload  []byte // of the row at hand
 }
 
 // Where the columns begin, in bytes of a row that come before them.
@@ -224,22 +248,21 @@ func (c *columns) lengths(i int) [4]int {
 	return [4]int{c.u8(columnCollections, i), c.u16(columnDIDs, i), c.u8(columnRkeys, i), c.u8(columnRevs, i)}
 }
 
-// readColumns reads a block of a size up to its records.
-func readColumns(body io.Reader, size int64) (*columns, error) {
+// readColumns reads a block up to its records.
+func readColumns(body io.Reader) (*columns, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(body, head[:]); err != nil {
-		return nil, errBlock
+		return nil, err
 	}
-	rows := int64(binary.LittleEndian.Uint32(head[:]))
-	if rows > maxRows || size < 4+rows*rowBytes {
+	rows := binary.LittleEndian.Uint32(head[:])
+	if rows > maxRows {
 		return nil, errBlock
 	}
 	c := &columns{n: int(rows), fixed: make([]byte, rows*rowBytes)}
 	if _, err := io.ReadFull(body, c.fixed); err != nil {
-		return nil, errBlock
+		return nil, err
 	}
 	var text [4]int
-	payloads := int64(0)
 	for i := range c.n {
 		if !segment.Kind(c.u8(columnKind, i)).Valid() {
 			return nil, errBlock
@@ -247,19 +270,19 @@ func readColumns(body io.Reader, size int64) (*columns, error) {
 		for part, n := range c.lengths(i) {
 			text[part] += n
 		}
-		payloads += int64(c.u32(columnPayloads, i))
+		c.payloads += int64(c.u32(columnPayloads, i))
 	}
 	total := 0
 	for part, n := range text {
 		c.from[part] = total
 		total += n
 	}
-	if total > maxRowText || size != 4+rows*rowBytes+int64(total)+payloads {
+	if total > maxRowText || c.payloads > maxBlockBytes {
 		return nil, errBlock
 	}
 	c.text = make([]byte, total)
 	if _, err := io.ReadFull(body, c.text); err != nil {
-		return nil, errBlock
+		return nil, err
 	}
 	return c, nil
 }

@@ -182,7 +182,7 @@ func readEvents(ctx context.Context, a *archive, after, before uint64, do func(*
 			b.err = err
 		}
 		if b.err != nil {
-			return fmt.Errorf("block %d of %s: %w", b.index, b.segment, b.err)
+			return fmt.Errorf("%s: %w", b.name(), b.err)
 		}
 		lastUS = b.toUS
 		return nil

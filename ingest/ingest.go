@@ -91,6 +91,9 @@ type Ingest struct {
 	seenUS   atomic.Int64  // its time
 	seenAt   atomic.Int64  // when it was received, microseconds since 1970
 	received atomic.Uint64 // events in all
+
+	committedUS atomic.Int64 // time of the newest event committed; 0: none was
+
 	progress progress
 	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
 	hostsMu  sync.Mutex
@@ -144,6 +147,7 @@ func New(cfg Config) *Ingest {
 		in.hosts = append(in.hosts, &host{url: baseURL(name), rewind: cfg.Rewind})
 	}
 	in.queue.bodies = cfg.Bodies
+	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
 	in.state.Store(&State{Host: in.hosts[0].url, Detail: "not started"})
 	return in
@@ -185,7 +189,7 @@ func (in *Ingest) commit(ctx context.Context) error {
 			}
 			continue
 		}
-		start := in.cfg.Now()
+		start, timeUS := in.cfg.Now(), b.TimeUS
 		in.commitMu.Lock()
 		applied, err := in.cfg.Store.Apply(b.Batch)
 		in.commitMu.Unlock()
@@ -197,11 +201,12 @@ func (in *Ingest) commit(ctx context.Context) error {
 			in.log.warn("bad_body", "content left out that is not what its CID says, is too large, or can't be made from JSON", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
+		in.committedUS.Store(timeUS)
 		in.queue.done(b)
 	}
 }
 
-// Ready is nil while events come in, and otherwise says why not.
+// Ready is nil while events come in and are committed, and otherwise says why not.
 func (in *Ingest) Ready() error {
 	if st := in.state.Load(); !st.Connected {
 		return fmt.Errorf("not following %s: %s", st.Host, st.Detail)
@@ -209,6 +214,9 @@ func (in *Ingest) Ready() error {
 	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
 	if idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load())); idle > 2*in.cfg.Silence {
 		return fmt.Errorf("no event from %s for %s", in.Host(), idle.Round(time.Second))
+	}
+	if d := in.stuck(); d > 0 {
+		return errors.New(stuckText(d))
 	}
 	return nil
 }
@@ -222,11 +230,12 @@ func (in *Ingest) Received() uint64 { return in.received.Load() }
 // Seen is the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
-// Lag is how far the newest event received lies behind the clock; 0 before the first.
+// Lag is how far the newest event that is committed lies behind the clock; 0 before the first.
 func (in *Ingest) Lag() time.Duration {
 	us := in.seenUS.Load()
 	if us == 0 {
 		return 0
 	}
+	us = in.shownUS(us)
 	return max(in.cfg.Now().Sub(time.UnixMicro(us)), 0)
 }

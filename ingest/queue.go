@@ -24,6 +24,9 @@ type queue struct {
 	full   chan struct{} // the batch has size events
 	room   chan struct{} // the batch was taken
 	idle   chan struct{} // closed while nothing is queued or being committed
+
+	now   func() time.Time
+	since time.Time // events wait, and none was committed since then; zero: nothing is queued or being committed
 }
 
 // ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
@@ -44,6 +47,7 @@ func newQueue(size int, age time.Duration) *queue {
 		idle:  make(chan struct{}),
 		cur:   &batch{},
 		spare: &batch{},
+		now:   time.Now,
 	}
 	close(q.idle)
 	return q
@@ -84,6 +88,7 @@ func (q *queue) busy() {
 	select {
 	case <-q.idle:
 		q.idle = make(chan struct{})
+		q.since = q.now()
 	default:
 	}
 }
@@ -185,9 +190,18 @@ func (q *queue) done(b *batch) {
 	} else {
 		batches.Put(b)
 	}
+	q.since = q.now()
 	if q.cur.seen == 0 && len(q.ready) == 0 {
+		q.since = time.Time{}
 		close(q.idle)
 	}
+}
+
+// waiting returns since when events wait without a commit; zero: none does.
+func (q *queue) waiting() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.since
 }
 
 // drained waits until all that was added is committed.

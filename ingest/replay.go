@@ -103,7 +103,7 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			b.err = fmt.Errorf("block %d of %s: %w", b.index, b.segment, b.err)
+			b.err = fmt.Errorf("%s: %w", b.name(), b.err)
 			if err := in.hole(h, b.err); err != nil && b.broken == nil {
 				return err
 			}
