@@ -146,8 +146,7 @@ func compressed(tb testing.TB, content []byte) []byte {
 }
 
 // TestBlockRefused: what is not a block, or not the one that the index describes, gives no row and takes little memory.
-func TestBlockRefused(t *testing.T) {
-	t.Parallel()
+func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 	s := seal(t, 10, someRows(10, 20))
 	b := *s.blocks[0]
 	raw, err := zstd.NewReader(nil)

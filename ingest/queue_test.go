@@ -323,20 +323,6 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// FuzzFrames: no frame makes the decoders panic, and an event has a place.
-func FuzzFrames(f *testing.F) {
-	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{}}}`))
-	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, read := range []func(*event, []byte) error{(*event).readV1, (*event).readV2} {
-			var e event
-			if read(&e, text) == nil && (e.pos == 0 || e.did == "") {
-				t.Errorf("%s: %+v", text, e)
-			}
-		}
-	})
-}
-
 // TestBounded: a kind of message is logged once in ten seconds, and says how many were left out.
 func TestBounded(t *testing.T) {
 	t.Parallel()
