@@ -300,11 +300,14 @@ func spanOf(s *planSegment, blocks []*block) *span {
 	return &span{segment: s, blocks: blocks[:n], cost: int64(min(size, fetchBytes)), done: make(chan struct{})}
 }
 
+// decodeFunc makes batches of a block; a worker is one goroutine.
+type decodeFunc func(ctx context.Context, worker int, b *block) error
+
 // read reads the slice's events behind after, up to before when that isn't 0, and gives do block after block, in order.
 // decode, when it isn't nil, is called before, by one of several workers, and gives the block's batches. It ends with do's
 // error, or when the archive ends; then it says where. An error of its own leaves a block unread, and nothing behind it was
 // given to do.
-func (a *archive) read(ctx context.Context, after, before uint64, decode func(ctx context.Context, worker int, b *block) error, do func(*block) error) (through uint64, err error) {
+func (a *archive) read(ctx context.Context, after, before uint64, decode decodeFunc, do func(*block) error) (through uint64, err error) {
 	for {
 		p, err := a.plan(ctx, after, before)
 		if err != nil {
@@ -333,7 +336,7 @@ type reading struct {
 	err     error               // of the first segment whose blocks are not known; read behind spans
 }
 
-func (a *archive) readPlan(ctx context.Context, p *plan, after, before uint64, decode func(context.Context, int, *block) error, do func(*block) error) (through uint64, err error) {
+func (a *archive) readPlan(ctx context.Context, p *plan, after, before uint64, decode decodeFunc, do func(*block) error) (through uint64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	workers := runtime.GOMAXPROCS(0)
 	r := &reading{a: a, room: semaphore.NewWeighted(fetchBytes), spans: make(chan *span, fetchBytes/partBytes),

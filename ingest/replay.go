@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +40,9 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 // replay reads the archive of a host behind a place, and moves the place to its end.
 func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 	in.cfg.Logger.Info("replaying the archive", "host", h.url, "after_seq", p.after)
-	a, before := in.archiveOf(h), h.last
-	in.progress.begin(ctx, a, p.after, in.cfg.Now())
+	before := h.last
+	r := &replay{in: in, a: in.archiveOf(h), h: h, p: p}
+	in.progress.begin(ctx, r.a, p.after, in.cfg.Now())
 	defer in.progress.end()
 	workers := make([]*extractor, runtime.GOMAXPROCS(0))
 	for i := range workers {
@@ -58,70 +58,8 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 			}
 		})
 	}
-	var gap *block // blocks that could not be read, as one
-	flush := func() error {
-		if gap == nil {
-			return nil
-		}
-		g := *gap
-		gap = nil
-		return in.missed(h, g.min, g.max, g.fromUS, g.toUS, g.err.Error())
-	}
-	through, err := a.read(ctx, p.after, 0, decode, func(b *block) error {
-		seen, failed := 0, error(nil)
-		push := func(made *batch) error {
-			if failed = flush(); failed != nil {
-				return failed
-			}
-			if !in.state.Load().Connected {
-				in.state.Store(&State{Connected: true, Host: h.url, Kind: h.kind, Detail: "replaying the archive"})
-			}
-			n, pos, us := made.seen, made.Seq, made.TimeUS // the batch is the queue's when it was pushed
-			if failed = in.queue.push(ctx, made); failed != nil {
-				return failed
-			}
-			seen += n
-			in.seen(h, pos, us, n)
-			return nil
-		}
-		if err := b.each(ctx, push); err != nil {
-			return err
-		}
-		if b.broken != nil && !errors.Is(b.broken, errInstance) {
-			if b.err = a.fetchOne(ctx, b); b.err == nil {
-				b.err = guard(in.cfg.Logger, func() error { return in.fill(h, b, p, in.extract, push) })
-			}
-			b.broken = cmp.Or(b.err, b.broken)
-		}
-		if failed != nil {
-			return failed
-		}
-		if errors.Is(b.broken, errInstance) {
-			return errInstance
-		}
-		if b.err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			b.err = fmt.Errorf("%s: %w", b.name(), b.err)
-			if err := in.hole(h, b.err); err != nil && b.broken == nil {
-				return err
-			}
-			if h.gap = ""; gap == nil {
-				gap = b
-			}
-			gap.max, gap.toUS = b.max, b.toUS
-			h.last, h.lastUS = b.max, b.toUS
-			return nil
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-		h.last, h.lastUS = b.max, b.toUS
-		in.progress.came(int64(b.events), b.max, b.toUS, in.cfg.Now())
-		return nil
-	})
-	if err := errors.Join(err, flush()); err != nil && !(noArchive(err) && (p.known > 0 || p.newest > 0)) {
+	through, err := r.a.read(ctx, p.after, 0, decode, func(b *block) error { return r.block(ctx, b) })
+	if err := errors.Join(err, r.flush()); err != nil && !(noArchive(err) && (p.known > 0 || p.newest > 0)) {
 		return err
 	}
 	// Behind the archive's end the live stream goes on, without a seam: it begins with the last event again.
@@ -131,6 +69,104 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 		p.knownUS = 0
 	}
 	return nil
+}
+
+// replay is a replay of an archive that is under way.
+type replay struct {
+	in  *Ingest
+	a   *archive
+	h   *host
+	p   *place
+	gap *block // blocks that could not be read, as one; nil: none
+}
+
+// block takes what was decoded of the next block, or passes over it.
+func (r *replay) block(ctx context.Context, b *block) error {
+	if err := b.each(ctx, func(made *batch) error { return r.push(ctx, made) }); err != nil {
+		return err
+	}
+	if errors.Is(b.broken, errInstance) {
+		return errInstance
+	}
+	if b.broken != nil {
+		if err := r.again(ctx, b); err != nil {
+			return err
+		}
+	}
+	if b.err != nil {
+		return r.passOver(ctx, b)
+	}
+	if err := r.flush(); err != nil {
+		return err
+	}
+	r.h.last, r.h.lastUS = b.max, b.toUS
+	r.in.progress.came(int64(b.events), b.max, b.toUS, r.in.cfg.Now())
+	return nil
+}
+
+// again fetches a block that could not be decoded, and decodes it once more. b.err says whether that failed too; an error
+// of its own ends the session.
+func (r *replay) again(ctx context.Context, b *block) error {
+	b.err = r.a.fetchOne(ctx, b)
+	if b.err != nil {
+		return nil
+	}
+	var failed error
+	b.err = guard(r.in.cfg.Logger, func() error {
+		return r.in.fill(r.h, b, r.p, r.in.extract, func(made *batch) error {
+			failed = r.push(ctx, made)
+			return failed
+		})
+	})
+	if errors.Is(b.err, errInstance) {
+		return errInstance
+	}
+	return failed
+}
+
+// push queues a batch.
+func (r *replay) push(ctx context.Context, made *batch) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	if !r.in.state.Load().Connected {
+		r.in.state.Store(&State{Connected: true, Host: r.h.url, Kind: r.h.kind, Detail: "replaying the archive"})
+	}
+	n, pos, us := made.seen, made.Seq, made.TimeUS // the batch is the queue's when it was pushed
+	if err := r.in.queue.push(ctx, made); err != nil {
+		return err
+	}
+	r.in.seen(r.h, pos, us, n)
+	return nil
+}
+
+// passOver makes a block that can't be read part of a gap, or ends the session so that it is tried again. One that was
+// fetched twice and can't be decoded isn't.
+func (r *replay) passOver(ctx context.Context, b *block) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	b.err = fmt.Errorf("%s: %w", b.name(), b.err)
+	if err := r.in.hole(r.h, b.err); err != nil && b.broken == nil {
+		return err
+	}
+	r.h.gap = ""
+	if r.gap == nil {
+		r.gap = b
+	}
+	r.gap.max, r.gap.toUS = b.max, b.toUS
+	r.h.last, r.h.lastUS = b.max, b.toUS
+	return nil
+}
+
+// flush writes the gap down.
+func (r *replay) flush() error {
+	if r.gap == nil {
+		return nil
+	}
+	g := *r.gap
+	r.gap = nil
+	return r.in.missed(r.h, g.min, g.max, g.fromUS, g.toUS, g.err.Error())
 }
 
 // fill makes batches of a block's rows, of batchBytes and a record at most, and gives them to emit.
