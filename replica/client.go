@@ -7,6 +7,7 @@
 //	PATH                  weft.db, continuously, as stock Litestream has it
 //	PATH/segments/X.weft  each segment once, as a database with one snapshot
 //	PATH/instance         whose replica it is: a database with one row
+//	PATH/lease/N          who writes there: the file with the highest number
 package replica
 
 import (

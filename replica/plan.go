@@ -55,22 +55,33 @@ func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 	var levels [snapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
 	for level := range levels {
-		g.Go(func() error {
-			it, err := client.LTXFiles(ctx, level, 0, false)
-			if err != nil {
-				return err
-			}
-			infos, err := ltx.SliceFileIterator(it)
-			for _, f := range infos {
-				levels[level] = append(levels[level], File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
-			}
-			return errors.Join(err, it.Err())
+		g.Go(func() (err error) {
+			levels[level], err = listLevel(ctx, client, level)
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("replica: list files: %w", err)
 	}
 	return slices.Concat(levels[:]...), nil
+}
+
+// listLevel lists the files of a level, with the times of the listing.
+func listLevel(ctx context.Context, client litestream.ReplicaClient, level int) ([]File, error) {
+	it, err := client.LTXFiles(ctx, level, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for it.Next() {
+		f := it.Item()
+		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
+	}
+	err = it.Err()
+	if e := it.Close(); err == nil { // which answers the same error again
+		err = e
+	}
+	return files, err
 }
 
 // listExact is listFiles with the times of the transactions, from the files themselves: a listing has those of the upload or, of a

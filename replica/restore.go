@@ -92,7 +92,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	r.tell("check of weft.db", 0, 0)
 	m, err := db.ManifestOf(ctx, staged)
 	if err != nil {
-		return nil, fmt.Errorf("replica: restore: %w", err)
+		return nil, fmt.Errorf("replica: restore: %w", r.withWhole(ctx, staged, err))
 	}
 	var owner *FileError
 	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
@@ -105,7 +105,9 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return inspect(gctx, staged) })
 	g.Go(func() error { return r.segments(gctx, m) })
-	if err := g.Wait(); err != nil {
+	if err := g.Wait(); errors.Is(err, errNotWhole) {
+		return nil, fmt.Errorf("replica: restore: %w", r.withWhole(ctx, staged, err))
+	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	placing = true
@@ -269,11 +271,14 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 // errOther says that a replica is another index's.
 var errOther = errors.New("the replica is of another index")
 
+// errNotWhole says that the files of a replica, none of them damaged, make no whole database: two have written them.
+var errNotWhole = fmt.Errorf("%w: the database that its files make", errDamaged)
+
 // inspect checks a database that was restored.
 func inspect(ctx context.Context, path string) error {
 	faults, err := db.CheckFile(ctx, path)
 	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
+		err = fmt.Errorf("%w: %s", errNotWhole, faults[0])
 	}
 	return err
 }

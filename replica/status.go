@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
 
@@ -12,6 +13,15 @@ import (
 // last success looks healthy while it is stuck.
 type progress struct {
 	checked bool // the replica is known to be this index's
+	trusted trusted
+	begun   ltx.TXID   // newest transaction that was there when this process began
+	gone    *GoneError // what was sent is gone, and is to be sent anew; nil: all is there
+	resent  ltx.TXID   // what was sent anew and isn't listed yet; 0: nothing
+	looked  bool       // the replica was looked at since the first upload
+
+	instance     string   // of the index; empty: there is none yet
+	sentTXID     ltx.TXID // newest file of level 0 that was uploaded; 0: none yet
+	sentChecksum string   // of it
 
 	cuts     []cutMark // not in the replica, oldest first
 	cut      cutMark   // the newest
@@ -145,8 +155,18 @@ func (r *Replicator) failed(what string, err error) {
 // advice is what an operator can do.
 func advice(err error) string {
 	var foreign *ForeignError
-	if errors.As(err, &foreign) {
+	var writer *WriterError
+	var gone *GoneError
+	var file *litestream.LTXError
+	switch {
+	case errors.As(err, &writer):
+		return writer.Do
+	case errors.As(err, &foreign):
 		return "stop the other writer; then give this index a path of its own in the replica"
+	case errors.As(err, &gone):
+		return "it is being sent anew; see whether a rule of the bucket removes objects, or the path leads to another place: what was there before can't be restored"
+	case errors.As(err, &file):
+		return "start weft again: it goes on from the replica's newest file; queries and indexing go on meanwhile"
 	}
 	return "see whether the store answers and the keys are right; indexing goes on, and uploads catch up"
 }

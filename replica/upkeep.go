@@ -75,12 +75,11 @@ func (r *Replicator) keepUp(ctx context.Context, u upkeep) error {
 	backoff := time.Duration(0)
 	for {
 		err := u.do(ctx)
-		var foreign *ForeignError
 		wait := time.Until(u.next(time.Now()))
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &foreign):
+		case fenced(err):
 			return err
 		case err != nil:
 			r.failed(u.what, err)

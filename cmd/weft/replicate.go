@@ -134,10 +134,7 @@ func (r *replication) close(store *db.Store) error {
 
 // run replicates until ctx ends.
 func (r *replication) run(ctx context.Context) {
-	if err := r.replicator.Run(ctx); err != nil {
-		r.logger.Error("the replica must not be written any more; indexing goes on without it", "err", err,
-			"do", "see that one weft alone writes there, then start again")
-	}
+	_ = r.replicator.Run(ctx) // it has logged its error when it began
 }
 
 // replicationStatus is what /status says of the replica.

@@ -240,7 +240,9 @@ func (s *service) openIndex(ctx context.Context, registry *prometheus.Registry) 
 			return nil, err
 		}
 	}
-	s.store, err = db.OpenContext(ctx, cfg)
+	if s.store, err = db.OpenContext(ctx, cfg); err != nil && rep != nil {
+		err = errors.Join(err, rep.replicator.Close()) // gives the replica back
+	}
 	return rep, err
 }
 
