@@ -220,14 +220,21 @@ func (f *fold) beforeStatus(e *Event, actor uint64) bool {
 
 // log appends a row with the links that it removed and added. More than maxRowLinks take several rows, each a change by
 // itself: updates before a delete, and after a create. The last one brings the body, and puts the one before out of date.
+//
+// A record that is respelled keeps its body. A row that left it without links would end the body at a replay, so the last
+// removal waits for the last row.
 func (f *fold) log(r row, removed, added []recordLink) {
+	kept := 0
+	if r.op == opRespelled && len(added) > 0 {
+		kept = min(len(removed), 1)
+	}
 	for n := logRowsOf(len(removed) + len(added)); n > 1; n-- {
 		part := r
 		part.was = 0
 		if r.op == OpDelete {
 			part.op = OpUpdate
 		}
-		gone := min(len(removed), maxRowLinks)
+		gone := min(len(removed)-kept, maxRowLinks)
 		come := min(len(added), maxRowLinks-gone)
 		f.logRow(part, removed[:gone], added[:come])
 		removed, added = removed[gone:], added[come:]
