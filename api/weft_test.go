@@ -32,7 +32,7 @@ func TestBatchCounts(t *testing.T) {
 		{"members that nobody knows", `{"pairs":[],"else":{"x":1}}`, 200, `{"counts":[]}`},
 		{"a hundred", `{"pairs":[` + hundred + `]}`, 200, `"links":3`},
 
-		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has 101"},
+		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has too many"},
 		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 10) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more"},
 		{"empty", ``, 400, "`body` is not JSON"},
 		{"cut off", `{"pairs":[`, 400, "`body` is not JSON"},
@@ -52,7 +52,7 @@ func TestBatchCounts(t *testing.T) {
 		{"subject no link", `{"pairs":[` + pair("hello", like) + `]}`, 400, "`pairs[0].subject` is not a link"},
 		{"subject with NUL", `{"pairs":[{"subject":"https://example.com/\u0000","source":"` + like + `"}]}`, 400, "`pairs[0].subject` is not a link"},
 		{"source without colon", `{"pairs":[` + pair(post, "x") + `]}`, 400, "`pairs` has no colon"},
-		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` has"},
+		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -46,17 +46,18 @@ type Tail struct {
 	cfg   Config
 	reads chan struct{}
 
-	mu      sync.Mutex
-	subs    int
-	events  []*Event // only appended to and cut off in front: who holds a part of it may go on reading
-	running bool
-	first   uint64 // all rows behind this one and up to last are here
-	last    uint64
-	held    map[linkKey]*Event // links that were added within the hold
-	changed chan struct{}
-	wake    chan struct{} // a first subscriber has come
-	closed  bool
-	gone    sync.WaitGroup
+	mu       sync.Mutex
+	subs     int
+	events   []*Event // only appended to and cut off in front: who holds a part of it may go on reading
+	running  bool
+	starting chan struct{} // closed when the tail runs; nil: nobody starts it
+	first    uint64        // all rows behind this one and up to last are here
+	last     uint64
+	held     map[linkKey]*Event // links that were added within the hold
+	changed  chan struct{}
+	wake     chan struct{} // a first subscriber has come
+	closed   bool
+	gone     sync.WaitGroup
 }
 
 // linkKey names a link of a record.
@@ -216,7 +217,8 @@ func (t *Tail) forget(e *Event) {
 	}
 }
 
-// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it.
+// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it. The log is read
+// without the lock, which all subscribers need.
 func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -225,27 +227,30 @@ func (t *Tail) enter(ctx context.Context) error {
 	}
 	t.subs++
 	t.gone.Add(1)
+	for !t.running && t.starting != nil {
+		started := t.starting
+		t.mu.Unlock()
+		select {
+		case <-started:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			t.subs--
+			t.gone.Done()
+			return err
+		}
+	}
 	if t.running {
 		return nil
 	}
-	seq := t.cfg.Log.Seq()
-	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())
-	if err != nil || seq-min(from, seq) > uint64(t.cfg.Events) {
-		from = seq
-	}
-	from = min(from, seq)
-	var past []*Event
-	for at := from; at < seq; {
-		entries, upTo, err := t.cfg.Log.Log(ctx, at, int(min(readRows, seq-at)))
-		if err != nil {
-			past, from = nil, seq // without it, all that is missing is the hold of what came before
-			break
-		}
-		for _, e := range entries {
-			past = append(past, newEvent(e, time.UnixMicro(e.TimeUS)))
-		}
-		at = upTo
-	}
+	started := make(chan struct{})
+	t.starting = started
+	t.mu.Unlock()
+	past, from, seq := t.past(ctx)
+	t.mu.Lock()
+	t.starting = nil
+	close(started)
 	t.running, t.first, t.last, t.events = true, from, seq, past
 	for _, e := range past {
 		t.pair(e)
@@ -255,6 +260,28 @@ func (t *Tail) enter(ctx context.Context) error {
 	default:
 	}
 	return nil
+}
+
+// past reads the events that a hold would still hold: those behind the row from, up to the row seq. None where they can't be read in time:
+// all that is missing then is the hold of what came before.
+func (t *Tail) past(ctx context.Context) (past []*Event, from, seq uint64) {
+	seq = t.cfg.Log.Seq()
+	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())
+	if err != nil || seq-min(from, seq) > uint64(t.cfg.Events) {
+		return nil, seq, seq
+	}
+	from = min(from, seq)
+	for at := from; at < seq; {
+		entries, upTo, err := t.cfg.Log.Log(ctx, at, int(min(readRows, seq-at)))
+		if err != nil {
+			return nil, seq, seq
+		}
+		for _, e := range entries {
+			past = append(past, newEvent(e, time.UnixMicro(e.TimeUS)))
+		}
+		at = upTo
+	}
+	return past, from, seq
 }
 
 func (t *Tail) leave() {
