@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/replica"
@@ -138,7 +139,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		apiConfig.Handles = names
 	}
 	answers := api.New(apiConfig)
-	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	page := web.Config{API: answers, Limits: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
 	if names != nil {
 		page.Names = names
 	}
@@ -294,7 +295,9 @@ func (s *service) unbind() {
 
 // serve starts the servers.
 func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) []*http.Server {
-	servers := []*http.Server{s.startServer(g, "queries", s.listeners[0], handler)}
+	connections := budget.New(budget.Connections(s.addressHeader == ""))
+	queries := budget.Listen(s.listeners[0], connections)
+	servers := []*http.Server{s.startServer(g, "queries", queries, budget.Bodies(handler))}
 	if len(s.listeners) > 1 {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
