@@ -22,6 +22,7 @@ type Config struct {
 	Log    Log
 	Hold   time.Duration    // how long links are held that may be taken back; 0: 21 s, as Spacedust
 	Events int              // kept in memory at most: how far a subscriber may fall behind; 0: 65,536
+	Bytes  int              // that they take at most; 0: 64 MiB
 	Reads  int              // of the log for subscribers who are behind, at once; 0: 2
 	Failed func(error)      // is told when the log can't be read, which is tried again after a second; nil: nobody is
 	Now    func() time.Time // nil: time.Now
@@ -32,6 +33,8 @@ const (
 	defaultHold = 21 * time.Second
 	// About 500 bytes each: 32 MB, a minute of the whole network.
 	defaultEvents = 1 << 16
+	// Events are 500 bytes on average, and 100 kB and more where a record is made of links.
+	defaultBytes = 64 << 20
 	// A read takes one of the store's four connections for the names, which queries need too.
 	defaultReads = 2
 	// Behind the hold, events are kept for the subscribers that are a little slow.
@@ -49,6 +52,7 @@ type Tail struct {
 	mu       sync.Mutex
 	subs     int
 	events   []*Event // only appended to and cut off in front: who holds a part of it may go on reading
+	bytes    int      // what events take
 	running  bool
 	starting chan struct{} // closed when the tail runs; nil: nobody starts it
 	first    uint64        // all rows behind this one and up to last are here
@@ -81,6 +85,9 @@ func New(c Config) *Tail {
 	}
 	if c.Events <= 0 {
 		c.Events = defaultEvents
+	}
+	if c.Bytes <= 0 {
+		c.Bytes = defaultBytes
 	}
 	if c.Reads <= 0 {
 		c.Reads = defaultReads
@@ -137,7 +144,7 @@ func (t *Tail) follow(ctx context.Context) {
 func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	if t.subs == 0 && t.running {
-		t.running, t.events = false, nil
+		t.running, t.events, t.bytes = false, nil, 0
 		clear(t.held)
 	}
 	running, last := t.running, t.last
@@ -165,22 +172,27 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 	at := t.cfg.Now()
 	for _, e := range events {
 		e.At = at
+		t.bytes += e.Size()
 		t.pair(e)
 	}
 	t.events, t.last = append(t.events, events...), upTo
-	drop := max(len(t.events)-t.cfg.Events, 0)
-	for old := at.Add(-t.cfg.Hold - slack); drop < len(t.events) && t.events[drop].At.Before(old); {
+	t.drop(at.Add(-t.cfg.Hold - slack))
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// drop lets go of events from before a time, and of the oldest where there are too many or they take too much.
+func (t *Tail) drop(old time.Time) {
+	drop := 0
+	for drop < len(t.events) && (len(t.events)-drop > t.cfg.Events || t.bytes > t.cfg.Bytes || t.events[drop].At.Before(old)) {
+		t.bytes -= t.events[drop].Size()
+		t.forget(t.events[drop])
 		drop++
 	}
 	if drop > 0 {
-		for _, e := range t.events[:drop] {
-			t.forget(e)
-		}
 		t.first = t.events[drop-1].Seq
 		t.events = t.events[drop:]
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 // pair finds links that are taken back within the hold, and tells both ends of each other.
@@ -252,9 +264,12 @@ func (t *Tail) enter(ctx context.Context) error {
 	t.starting = nil
 	close(started)
 	t.running, t.first, t.last, t.events = true, from, seq, past
+	t.bytes = 0
 	for _, e := range past {
+		t.bytes += e.Size()
 		t.pair(e)
 	}
+	t.drop(time.Time{})
 	select {
 	case t.wake <- struct{}{}:
 	default:
