@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/budget"
@@ -27,9 +26,6 @@ const (
 
 	typeJSON = "application/json"
 )
-
-// bodyWait is how long a request's body may take to arrive, once there is room for it.
-const bodyWait = budget.BodyWait
 
 // query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. Everything is taken
 // first, within the configured time: the bytes of a body, then the turn of what the query costs, and then the bytes of the answer.
@@ -84,6 +80,11 @@ func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *pa
 
 // readBody reads the JSON that a request carries into p. What it holds has to be given back, of an error too.
 func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, who budget.Client, p *params) (*budget.Grant, error) {
+	// The server reads the rest of a body that is refused: that has an end too.
+	late, _ := ctx.Deadline()
+	if err := http.NewResponseController(w).SetReadDeadline(late); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, errBodyBrokeOff
+	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != typeJSON {
 		return nil, invalid("body", "must have the Content-Type %s", typeJSON)
 	}
@@ -96,10 +97,6 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 		if room, err = s.memory.Take(ctx, who, 2*maxBody); err != nil { // its text, and the names in it
 			return nil, err
 		}
-	}
-	err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWait))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return room, invalid("body", "broke off")
 	}
 	p.read(http.MaxBytesReader(w, r.Body, maxBody))
 	if p.err == errBodyTooLarge || p.err == errBodyBrokeOff {

@@ -29,6 +29,7 @@ import (
 type live struct {
 	*httptest.Server
 	store *db.Store
+	api   *server
 	seq   int
 	end   func() // says goodbye to all subscribers
 }
@@ -44,7 +45,7 @@ func startLive(t *testing.T, c Config) *live {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = api.Run(ctx) }()
-	l := &live{store: store, Server: httptest.NewServer(api)}
+	l := &live{store: store, api: api.server, Server: httptest.NewServer(api)}
 	l.end = func() {
 		cancel()
 		select {

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -123,8 +124,14 @@ func FuzzBatch(f *testing.F) {
 	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`, `{"subjects":["did:plc:a"],"sources":["a.b.c:"]}`, `{"PAIRS":[{}]}`, `[`, "\xff", `{"pairs":[{"links":1e400}]}`} {
 		f.Add(seed)
 	}
+	for _, seed := range []string{strings.Repeat("[", 1<<16), `{"pairs":[` + strings.Repeat(`{},`, 1<<16), `{"x":` + strings.Repeat(`{"a":`, 1<<14), `{"subjects":[` + strings.Repeat(`"did:plc:a",`, 1000)} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, body string) {
-		w := send(h, batch, "application/json", body)
+		var w *httptest.ResponseRecorder
+		if n := allocatedBy(func() { w = send(h, batch, "application/json", body) }); n > uint64(2<<20+100*len(body)) {
+			t.Errorf("%d bytes allocated for a body of %d", n, len(body))
+		}
 		if w.Code == 200 {
 			defined(t, definitions.At(batch), w.Body.Bytes())
 		} else if w.Code != 400 {
