@@ -3,6 +3,9 @@ package budget
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -174,5 +177,89 @@ func TestMemTotal(t *testing.T) {
 	}
 	if Memory() <= 0 || Files() <= 0 {
 		t.Errorf("the process may take %d bytes and %d files", Memory(), Files())
+	}
+}
+
+// TestListen: a host has so many connections; one too many is closed at once, and one that is closed makes room.
+func TestListen(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := New(Config{Total: 10, PerHost: 2})
+	srv := &httptest.Server{Listener: Listen(l, b), Config: &http.Server{Handler: http.NotFoundHandler()}}
+	srv.Start()
+	defer srv.Close()
+	dial := func() net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		return conn
+	}
+	ask := func(conn net.Conn) bool {
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		n, _ := conn.Read(make([]byte, 1))
+		return n == 1
+	}
+	first, second := dial(), dial()
+	defer second.Close()
+	if !ask(first) || !ask(second) {
+		t.Fatal("two connections are not answered")
+	}
+	third := dial()
+	if ask(third) {
+		t.Error("a third connection is answered")
+	}
+	_ = third.Close()
+	_ = first.Close()
+	for range 500 {
+		if b.Free() == 9 {
+			fourth := dial()
+			defer fourth.Close()
+			if !ask(fourth) {
+				t.Error("a connection that was closed makes no room")
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d are free", b.Free())
+}
+
+// TestBodies: a body that does not arrive ends its connection, whether anybody reads it or not.
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]http.HandlerFunc{
+		"read":     func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) },
+		"not read": func(http.ResponseWriter, *http.Request) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewServer(Bodies(handler, 100*time.Millisecond))
+			defer srv.Close()
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+			if _, err := io.ReadAll(conn); err != nil {
+				t.Errorf("the connection stays open: %v", err)
+			}
+		})
+	}
+}
+
+// TestConnections: connections stay below the open files, and a host gets a part of them.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	direct, proxied := Connections(true), Connections(false)
+	if direct.Total >= Files() || direct.PerHost <= 0 || direct.PerHost > direct.Total || direct.PerNet < direct.PerHost || proxied.PerHost != 0 {
+		t.Errorf("%+v, %+v of %d files", direct, proxied, Files())
 	}
 }

@@ -68,14 +68,11 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// BodyWait is how long a request's body may take to arrive: 1 MiB in this time is less than a slow phone has.
-const BodyWait = 10 * time.Second
-
-// Bodies ends connections whose request body does not arrive in time, those whose handler does not read it too.
-func Bodies(next http.Handler) http.Handler {
+// Bodies ends connections whose request body does not arrive within wait, those whose handler does not read it too.
+func Bodies(next http.Handler, wait time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
-			err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(BodyWait))
+			err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(wait))
 			if err != nil && !errors.Is(err, http.ErrNotSupported) {
 				return // the connection is gone
 			}

@@ -74,6 +74,8 @@ type service struct {
 const (
 	// A slow client must not hold a connection for ever before it has said what it wants.
 	readHeaderTimeout = 10 * time.Second
+	// 1 MiB in this time is less than a slow phone has.
+	bodyTimeout = 10 * time.Second
 	// Longer than the API gives an answer, so that its own error arrives.
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
@@ -297,7 +299,7 @@ func (s *service) unbind() {
 func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) []*http.Server {
 	connections := budget.New(budget.Connections(s.addressHeader == ""))
 	queries := budget.Listen(s.listeners[0], connections)
-	servers := []*http.Server{s.startServer(g, "queries", queries, budget.Bodies(handler))}
+	servers := []*http.Server{s.startServer(g, "queries", queries, budget.Bodies(handler, bodyTimeout))}
 	if len(s.listeners) > 1 {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
