@@ -22,6 +22,7 @@ var walks = map[string]bool{
 
 // bounded are statements that walk through a table which stays small, and why it does.
 var bounded = map[string]string{
+	"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)": "it ends at the first row",
 	"SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)": "weft gaps asks, and no client",
 	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",
@@ -40,7 +41,7 @@ func TestNoScan(t *testing.T) {
 	defer s.Close()
 	seen := 0
 	for file, statements := range statementsOf(t) {
-		if walks[file] {
+		if walks[file] || strings.HasPrefix(file, "checksum") { // a start and a check go by checksums
 			continue
 		}
 		for _, statement := range statements {
@@ -92,7 +93,7 @@ func statementsOf(t *testing.T) map[string][]string {
 	for name, file := range packages["db"].Files {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
-				if text, err := strconv.Unquote(l.Value); err == nil && strings.HasPrefix(text, "SELECT ") && text != "SELECT " {
+				if text, err := strconv.Unquote(l.Value); err == nil && strings.HasPrefix(text, "SELECT ") && !strings.HasSuffix(text, "SELECT ") && !strings.HasSuffix(text, "(") {
 					found[name] = append(found[name], text)
 				}
 			}
