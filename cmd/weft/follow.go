@@ -135,7 +135,7 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 		apiConfig.Handles = names
 	}
 	answers := api.New(apiConfig)
-	page := web.Config{API: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {
+	page := web.Config{API: answers, Limits: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {
 		lag, _ := f.Lag()
 		return lag
 	}}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/replica"
@@ -73,6 +74,8 @@ type service struct {
 const (
 	// A slow client must not hold a connection for ever before it has said what it wants.
 	readHeaderTimeout = 10 * time.Second
+	// 1 MiB in this time is less than a slow phone has.
+	bodyTimeout = 10 * time.Second
 	// Longer than the API gives an answer, so that its own error arrives.
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
@@ -138,7 +141,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		apiConfig.Handles = names
 	}
 	answers := api.New(apiConfig)
-	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	page := web.Config{API: answers, Limits: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
 	if names != nil {
 		page.Names = names
 	}
@@ -294,7 +297,9 @@ func (s *service) unbind() {
 
 // serve starts the servers.
 func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) []*http.Server {
-	servers := []*http.Server{s.startServer(g, "queries", s.listeners[0], handler)}
+	connections := budget.New(budget.Connections(s.addressHeader == ""))
+	queries := budget.Listen(s.listeners[0], connections)
+	servers := []*http.Server{s.startServer(g, "queries", queries, budget.Bodies(handler, bodyTimeout))}
 	if len(s.listeners) > 1 {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
