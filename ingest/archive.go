@@ -22,6 +22,7 @@ import (
 // segment's end, and knows of a block that it can't read which events were in it.
 type archive struct {
 	host, key string
+	user      *url.Userinfo // of a server without a key; nil: none
 	slice     *Slice
 	attempts  int             // for a request; 0: archiveAttempts
 	fetched   func(bytes int) // called as bytes come, and each second that the archive lets us wait; nil: nobody
@@ -150,6 +151,15 @@ func (a *archive) seqBefore(ctx context.Context, us int64) (seq uint64, err erro
 	return seq, err
 }
 
+// endTime is the newest time in the archive, microseconds since 1970; 0: it is empty.
+func (a *archive) endTime(ctx context.Context) (us int64, err error) {
+	err = a.list(ctx, func(s *listed) bool {
+		us = max(us, s.MaxWitnessedAt)
+		return true
+	})
+	return us, err
+}
+
 // block is a block of a segment, as the segment's index describes it.
 type block struct {
 	segment      string
@@ -262,6 +272,8 @@ func (a *archive) ask(ctx context.Context, method, name string, q url.Values, bo
 	}
 	if a.key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.key)
+	} else {
+		(&endpoint{a.host, a.user}).authorize(req.Header)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
