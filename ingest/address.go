@@ -40,7 +40,7 @@ func ParseUpstream(text string) (Upstream, error) {
 			err = quotes.Err
 		}
 		if strings.Contains(text, "@") { // the reason may quote a part of the password
-			err = errors.New("characters of a user name or a password other than letters, digits and -._~ are written as %XX")
+			err = errors.New("write characters of a user name or a password other than letters, digits and -._~ as %XX")
 		}
 		return Upstream{}, fmt.Errorf("not a host name or a URL such as wss://jetstream.example: %w", err)
 	}
@@ -99,7 +99,8 @@ func parseFilters(query string) (c SliceConfig, err error) {
 		case "cursor":
 			return c, errors.New("its query has a cursor: an index begins at --from, and goes on where it was")
 		default:
-			return c, fmt.Errorf("its query has %q, and can have wantedCollections and wantedDids: what is indexed is chosen by --collections, --dids and the like", name)
+			return c, fmt.Errorf("its query has %q, and can have wantedCollections and wantedDids; "+
+				"--collections, --dids and the like choose what is indexed", name)
 		}
 	}
 	return c.normal(), nil

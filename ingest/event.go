@@ -100,8 +100,6 @@ type payloadV2 struct {
 	Sync    *struct {
 		Rev string `json:"rev"`
 	} `json:"sync"`
-	Name    string `json:"name"` // of an #info
-	Message string `json:"message"`
 }
 
 // streamError is an error frame, behind which the server closes.

@@ -174,7 +174,8 @@ func (in *Ingest) judgeStart(h *host, floor *event, p *place) error {
 	}
 	fromUS := max(min(p.knownUS, in.cfg.Now().UnixMicro()), p.newest, p.whole)
 	if !bySeq {
-		return in.missed(h, uint64(fromUS+1), uint64(floor.timeUS-1), fromUS, floor.timeUS, "another upstream was left there, and this one begins later")
+		return in.missed(h, uint64(fromUS+1), uint64(floor.timeUS-1), fromUS, floor.timeUS,
+			"another upstream was left there, and this one begins later")
 	}
 	from := p.known + 1
 	if p.known >= seqLimit {

@@ -224,7 +224,8 @@ func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 // setConnected notes that a host is followed.
 func (in *Ingest) setConnected(h *host) {
 	if was := in.state.Load(); !was.Connected {
-		in.state.CompareAndSwap(was, &State{Connected: true, Host: h.url, Kind: h.kind, Detail: "since " + in.cfg.Now().UTC().Format(time.RFC3339)})
+		since := in.cfg.Now().UTC().Format(time.RFC3339)
+		in.state.CompareAndSwap(was, &State{Connected: true, Host: h.url, Kind: h.kind, Detail: "since " + since})
 	}
 }
 
