@@ -214,7 +214,7 @@ func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 			continue
 		}
 		_, found, err := in.tip(ctx, other)
-		if err == nil && (found || other.askedUS.Load() < reached-clampSlack.Microseconds()) {
+		if err == nil && (found || other.askedUS.Load() < reached) {
 			return other
 		}
 	}
