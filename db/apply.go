@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 )
 
@@ -21,8 +22,9 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	}
 	v := s.version.Load()
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
 	for host, up := range v.upstreams {
-		f.foreign = f.foreign || host != b.Host || up.instance > 1
+		f.foreign = f.foreign || up.high > 0 && host != b.Host || up.instance > 1
 	}
 	f.out = s.newWriting()
 	for i := range b.Events {
@@ -30,9 +32,11 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 			f.out.ahead(&f.rows)
 		}
 	}
-	f.nowUS, f.maxUS = timeUS, max(f.maxUS, timeUS)
+	f.setTime(timeUS)
 	f.endIdleResyncs()
 	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
+	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
+	up.upstream.epoch = v.epochOf(b.Host)
 	if v.startedUS == 0 {
 		if up.firstUS = timeUS; len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS

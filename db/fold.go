@@ -21,6 +21,7 @@ type fold struct {
 	nowUS     int64  // time of the event at hand
 	maxUS     int64  // the newest time of any event so far
 	beforeUS  int64  // the same before the event at hand
+	latestUS  int64  // times beyond it are wrong, and say nothing of any other event; 0: none is
 	rows      rows
 	out       *writing // where rows go while others are still folded; nil: nowhere
 	stats     Applied
@@ -43,10 +44,36 @@ type Applied struct {
 	BadBodies int // bodies left out that are not what their CID says, or are too large
 }
 
+// outlierUS is how far an event may be ahead of our clock. Servers' clocks differ by minutes; one event that is dated a day
+// ahead must not make all others seem old.
+const outlierUS = 3600 * 1_000_000
+
+// wrongClockUS is how far our clock may be behind the newest event before it is our clock that is wrong.
+const wrongClockUS = 48 * outlierUS
+
+// latestTime is the limit of the times that are believed, by our clock and the newest time so far; 0: all are.
+func latestTime(nowUS, newestUS int64) int64 {
+	if newestUS == 0 || nowUS < newestUS-wrongClockUS {
+		return 0
+	}
+	return nowUS + outlierUS
+}
+
+// setTime sets the time of the event at hand.
+func (f *fold) setTime(us int64) {
+	f.nowUS = us
+	if !f.isOutlier(us) {
+		f.maxUS = max(f.maxUS, us)
+	}
+}
+
+func (f *fold) isOutlier(us int64) bool { return f.latestUS > 0 && us > f.latestUS }
+
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
-	f.nowUS, f.beforeUS, f.maxUS = e.TimeUS, f.maxUS, max(f.maxUS, e.TimeUS)
+	f.beforeUS = f.maxUS
+	f.setTime(e.TimeUS)
 	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
@@ -137,7 +164,7 @@ func (f *fold) record(e *Event) {
 		r.supersede(string(f.key), rev)
 	case e.Op != OpDelete:
 		r.seen[string(f.key)] = struct{}{}
-		r.lastUS = max(r.lastUS, e.TimeUS)
+		r.lastUS = max(r.lastUS, min(e.TimeUS, f.maxUS)) // an outlier would keep it open until then
 	}
 	removed, added := diff(f.old, f.next)
 	was, b := f.s.bodies.current(before), f.bodyOf(e)

@@ -23,6 +23,7 @@ import (
 // segment's end, and knows of a block that it can't read which events were in it.
 type archive struct {
 	host, key string
+	user      *url.Userinfo // of a server without a key; nil: none
 	slice     *Slice
 	attempts  int             // for a request; 0: archiveAttempts
 	fetched   func(bytes int) // called as bytes come, and each second that the archive lets us wait; nil: nobody
@@ -154,6 +155,15 @@ func (a *archive) seqBefore(ctx context.Context, us int64) (seq uint64, err erro
 	return seq, err
 }
 
+// endTime is the newest time in the archive, microseconds since 1970; 0: it is empty.
+func (a *archive) endTime(ctx context.Context) (us int64, err error) {
+	err = a.list(ctx, func(s *listed) bool {
+		us = max(us, s.MaxWitnessedAt)
+		return true
+	})
+	return us, err
+}
+
 // blocks reads a segment's index. When it is of no use, the segment is one block that can't be read.
 func (a *archive) blocks(ctx context.Context, s *planSegment) ([]*block, error) {
 	head, err := a.part(ctx, s, 0, segmentHeader)
@@ -244,6 +254,8 @@ func (a *archive) ask(ctx context.Context, method, name string, q url.Values, bo
 	}
 	if a.key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.key)
+	} else {
+		(&endpoint{a.host, a.user}).authorize(req.Header)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

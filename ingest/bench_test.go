@@ -45,7 +45,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 			defer stop()
-			l, err := dialLive(ctx, server.URL(), kind, nil, 1, nil)
+			l, err := dialLive(ctx, endpoint{url: server.URL()}, kind, nil, 1, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -78,8 +78,8 @@ var errNoSource = errors.New("no upstream has an archive that could fill it")
 func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 	var errs []error
 	for _, h := range in.hosts {
-		kind, _, err := probe(ctx, h.url)
-		if err != nil || kind != kindV2 {
+		speaks, err := h.probe(ctx, true, 0)
+		if err != nil || speaks.kind != kindV2 {
 			continue
 		}
 		bySeq := h.url == g.Host && g.To < seqLimit
@@ -87,7 +87,7 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 			continue
 		}
 		for {
-			more, err := in.fillFrom(ctx, h.url, g, bySeq)
+			more, err := in.fillFrom(ctx, h.endpoint, g, bySeq)
 			if err == nil && more {
 				continue
 			}
@@ -105,9 +105,9 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 }
 
 // fillFrom fills a gap from a host's archive; more says that it did so in part.
-func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq bool) (more bool, err error) {
-	a := &archive{host: url, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger}
-	f := newFilling(in, g, url)
+func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq bool) (more bool, err error) {
+	a := &archive{host: e.url, user: e.user, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger}
+	f := newFilling(in, g, e)
 	after := uint64(0)
 	if bySeq {
 		f.from, f.to = g.From, g.To
@@ -125,8 +125,14 @@ func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq boo
 	if f.at, f.atUS, err = readEvents(ctx, a, after, 0, f.event); err != nil {
 		return false, err
 	}
-	if !bySeq && f.atUS < f.toUS {
-		return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(f.atUS).UTC().Format(time.RFC3339))
+	if !bySeq {
+		endUS, err := a.endTime(ctx) // of all events: the slice's next one may be far away
+		if err != nil {
+			return false, err
+		}
+		if endUS < f.toUS {
+			return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(endUS).UTC().Format(time.RFC3339))
+		}
 	}
 	if err := f.present(ctx, f.foldAccounts); err != nil {
 		return false, err

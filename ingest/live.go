@@ -65,29 +65,6 @@ func refused(res *http.Response) error {
 	return e
 }
 
-// probe finds out what a host speaks. The dictionary of v2 comes with the answer.
-func probe(ctx context.Context, host string) (kind string, dict []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/xrpc/network.bsky.jetstream.getZstdDictionary", nil)
-	if err != nil {
-		return "", nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", nil, err
-	}
-	defer res.Body.Close()
-	switch res.StatusCode {
-	case http.StatusOK:
-		dict, err = io.ReadAll(io.LimitReader(res.Body, 1<<20)) // they have a hundred kB
-		return kindV2, dict, err
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return kindV1, nil, nil
-	}
-	return "", nil, refused(res)
-}
-
 // live is a live stream.
 type live struct {
 	conn *websocket.Conn
@@ -98,20 +75,21 @@ type live struct {
 }
 
 // dialLive opens a live stream at a cursor: a sequence number, or a time in microseconds; 0 is the tip.
-func dialLive(ctx context.Context, host, kind string, dict []byte, cursor uint64, s *Slice) (*live, error) {
+func dialLive(ctx context.Context, e endpoint, kind string, dict []byte, cursor uint64, s *Slice) (*live, error) {
 	q := url.Values{}
 	if cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(cursor, 10))
 	}
 	l, path := &live{kind: kind}, ""
-	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled}
+	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{}}
+	e.authorize(opts.HTTPHeader)
 	collections, dids := s.wire(maxURLDIDs)
 	if kind == kindV1 {
-		path, dict = "/subscribe", wire.DictionaryV1
+		path, dict = pathV1, wire.DictionaryV1
 		q["wantedCollections"], q["wantedDids"] = collections, dids
 		q.Set("compress", "true")
 	} else {
-		path, opts.Subprotocols = "/xrpc/network.bsky.jetstream.subscribeEvents", []string{"xrpc.v1.json"}
+		path, opts.Subprotocols = pathV2, []string{"xrpc.v1.json"}
 		q["collections"], q["dids"] = collections, dids
 		if len(dict) >= 8 { // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
 			q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
@@ -127,7 +105,7 @@ func dialLive(ctx context.Context, host, kind string, dict []byte, cursor uint64
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	u := "ws" + strings.TrimPrefix(host, "http") + path + "?" + q.Encode()
+	u := "ws" + strings.TrimPrefix(e.url, "http") + path + "?" + q.Encode()
 	conn, res, err := websocket.Dial(ctx, u, opts)
 	if err != nil {
 		l.close()

@@ -70,7 +70,7 @@ func TestLargeFrames(t *testing.T) {
 				s := sendFrames(t, typ, frames)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				l, err := dialLive(ctx, s.URL, kind, dict, 0, nil)
+				l, err := dialLive(ctx, endpoint{url: s.URL}, kind, dict, 0, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -342,22 +342,3 @@ func TestBounded(t *testing.T) {
 		}
 	})
 }
-
-// TestHostSpelling: a host has one cursor, however the operator writes it.
-func TestHostSpelling(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"jetstream.example":           "https://jetstream.example",
-		"https://jetstream.example/":  "https://jetstream.example",
-		" wss://Jetstream.Example// ": "https://jetstream.example",
-		"jetstream.example:8443":      "https://jetstream.example:8443",
-		"localhost:8080":              "http://localhost:8080",
-		"ws://127.0.0.1:8080":         "http://127.0.0.1:8080",
-		"127.0.0.1:8080":              "http://127.0.0.1:8080",
-		"[::1]:8080":                  "http://[::1]:8080",
-	} {
-		if got := baseURL(in); got != want {
-			t.Errorf("%q becomes %q, want %q", in, got, want)
-		}
-	}
-}

@@ -22,7 +22,7 @@ type extractor struct {
 func newExtractor() *extractor { return &extractor{Extractor: extract.New(extract.Limits{})} }
 
 func (in *Ingest) archiveOf(h *host) *archive {
-	return &archive{host: h.url, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger, fetched: func(n int) {
+	return &archive{host: h.url, user: h.user, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger, fetched: func(n int) {
 		in.alive()
 		in.progress.fetched(n)
 	}}
@@ -65,8 +65,8 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 	// Behind the archive's end the live stream goes on, without a seam: it begins with the last event again.
 	p.useless = h.last == before || through == p.after
 	p.archive, p.cursor = false, max(through, p.known, 1)
-	if p.known = max(p.known, through); through > 0 && p.known == through {
-		p.knownUS = 0
+	if through > p.known {
+		p.known, p.knownUS = through, 0
 	}
 	return nil
 }
@@ -209,4 +209,4 @@ func (in *Ingest) fill(h *host, b *block, p *place, x *extractor, emit func(*bat
 }
 
 // alive keeps the watchdog quiet: bytes come, or the archive has said for how long to stay away.
-func (in *Ingest) alive() { in.seenAt.Store(in.cfg.Now().UnixMicro()) }
+func (in *Ingest) alive() { in.liveness.alive(in.cfg.Now()) }

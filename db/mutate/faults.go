@@ -174,7 +174,7 @@ var faults = []fault{
 	},
 	{
 		"another host's silence ends a resync", "db/resync.go",
-		"return r.of(f.host) && f.nowUS-r.lastUS > resyncIdleUS }", "return f.nowUS-r.lastUS > resyncIdleUS }",
+		"return r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
 	},
 	{
 		"a row of a resync undoes what another host has told since", "db/resync.go",
