@@ -22,10 +22,14 @@ type fold struct {
 	maxUS     int64  // the newest time of any event so far
 	beforeUS  int64  // the same before the event at hand
 	rows      rows
+	turned    []uint64 // accounts whose job follows another status now
 	out       *writing // where rows go while others are still folded; nil: nowhere
 	stats     Applied
+	total     Applied      // of the parts of the batch before this one
 	old, next []recordLink // scratch
-	key, val  []byte       // scratch
+
+	atOnce, atOnceBytes int    // records, and bytes of their links, that changes of status have changed at once
+	key, val            []byte // scratch
 }
 
 // Applied says what became of a batch.
@@ -43,6 +47,20 @@ type Applied struct {
 	BadBodies int // bodies left out that are not what their CID says, or are too large
 }
 
+// add sums what became of two parts of a batch.
+func (a *Applied) add(b Applied) {
+	a.Events += b.Events
+	a.Changed += b.Changed
+	a.Added += b.Added
+	a.Removed += b.Removed
+	a.Stale += b.Stale
+	a.Late += b.Late
+	a.Buried += b.Buried
+	a.Invalid += b.Invalid
+	a.Bodies += b.Bodies
+	a.BadBodies += b.BadBodies
+}
+
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
@@ -56,6 +74,10 @@ func (f *fold) event(e *Event) {
 	case OpCreate, OpUpdate, OpDelete:
 		f.record(e)
 	case OpAccount:
+		if e.Status > StatusInactive {
+			f.stats.Invalid++
+			return
+		}
 		f.account(e)
 	case OpSync:
 		f.sync(e)
@@ -73,7 +95,7 @@ func (f *fold) record(e *Event) {
 	}
 	actor, known := f.actor(e.DID)
 	record := f.w.recent.record(e.DID, e.Collection, e.Rkey)
-	if known && f.s.status[actor] == StatusDeleted {
+	if known && f.s.status.of(actor) == StatusDeleted {
 		f.stats.Buried++
 		f.w.recent.note(record, rev, e.TimeUS)
 		return

@@ -217,7 +217,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 		}
 		for actor, j := range jobs {
 			if _, err := tx.Exec("INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (?, ?, ?, ?, ?)",
-				int64(actor), j.was, j.is, j.purge, j.after); err != nil {
+				int64(actor), j.was, j.is, j.sealed(), j.after); err != nil {
 				return err
 			}
 		}

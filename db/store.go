@@ -37,6 +37,8 @@ type Config struct {
 	// JobRecords is how many records one step of a change of status changes, or of the rewriting of links that an older
 	// program spelled otherwise; 0: 2,000.
 	JobRecords int
+	// JobRest is how long such a change rests when the account changes its status again; 0: a second, negative: not at all.
+	JobRest time.Duration
 	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
 	// and then one that is not full lasts a quarter of an hour.
 	Recent int
@@ -77,6 +79,8 @@ type Store struct {
 	jobWork   chan struct{}
 	spellWork chan struct{}
 	spelling  spelling
+	rests     map[uint64]time.Time // until when jobs rest that have turned
+	jobTimer  *time.Timer          // wakes jobWork when the first of them may go on
 	closed    chan struct{}
 	closing   sync.Once
 	workers   sync.WaitGroup
@@ -110,6 +114,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: s.cfg.Now()}
 	s.sealed.L = &s.mu
+	s.rests = map[uint64]time.Time{}
+	s.jobTimer = time.AfterFunc(time.Hour, func() { wake(s.jobWork) })
+	s.jobTimer.Stop()
 	if err := s.open(); err != nil {
 		_ = s.closeFiles()
 		return nil, err
@@ -267,6 +274,7 @@ func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)
 		s.workers.Wait()
+		s.jobTimer.Stop()
 		err = s.closeFiles()
 	})
 	return err

@@ -13,6 +13,7 @@ type Scan struct {
 	order   *Order
 	heads   []Walker // oldest run first
 	reverse bool
+	dead    bool // entries that stand for absence are given too
 	key     []byte
 	value   []byte
 	err     error
@@ -21,6 +22,13 @@ type Scan struct {
 // Scan walks the entries with from <= key < to (a nil to has no end), those that stand for absence left out.
 func (s Stack) Scan(from, to []byte, reverse bool) *Scan {
 	return s.scan(func(Source) bool { return true }, from, to, reverse)
+}
+
+// ScanAll walks the entries with from <= key < to, those that stand for absence too: whoever bounds its work counts them.
+func (s Stack) ScanAll(from, to []byte, reverse bool) *Scan {
+	sc := s.Scan(from, to, reverse)
+	sc.dead = true
+	return sc
 }
 
 // ScanPrefix walks the entries with from <= key < to that begin with prefix, which must hold a whole group: the runs
@@ -76,7 +84,7 @@ func (sc *Scan) Next() bool {
 			}
 			i++
 		}
-		if sc.order.Dead == nil || !sc.order.Dead(sc.value) {
+		if sc.dead || sc.order.Dead == nil || !sc.order.Dead(sc.value) {
 			return true
 		}
 	}
