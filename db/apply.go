@@ -27,6 +27,8 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if seq == 0 && len(b.Events) == 0 {
 		return Applied{}, nil
 	}
+	s.waits.begin(s.cfg.Now())
+	defer s.waits.end()
 	f, err := s.foldEvents(s.newFold(b.Host), b.Events, func(f *fold, i int) progress { return s.progressAt(&b, f, i) })
 	if err != nil {
 		return Applied{}, err
@@ -143,7 +145,7 @@ func (s *Store) runJob() (more bool, err error) {
 func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	wait := time.Duration(0)
 	for actor := range s.jobs {
-		left := s.rests[actor].Sub(now)
+		left := s.rests[actor].until.Sub(now)
 		if left <= 0 {
 			return actor, true
 		}
@@ -157,14 +159,24 @@ func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	return 0, false
 }
 
-// restTurned has jobs rest that have turned: while an account changes its mind again and again, each step would be taken
-// back by another.
-func (s *Store) restTurned(f *fold) {
-	maps.DeleteFunc(s.rests, func(actor uint64, _ time.Time) bool { return s.jobs[actor] == nil })
-	for _, actor := range f.turned {
-		if s.jobs[actor] != nil && s.cfg.JobRest > 0 {
-			s.rests[actor] = time.Now().Add(s.cfg.JobRest)
+// rest is when an account last changed its status by a job, and until when that rests.
+type rest struct{ changed, until time.Time }
+
+// restWithin is how many rests long a change is remembered.
+const restWithin = 10
+
+// restJobs has jobs rest whose account changes its mind again and again: else each step would be taken back by another.
+func (s *Store) restJobs(f *fold, now time.Time) {
+	if s.cfg.JobRest < 0 {
+		return
+	}
+	maps.DeleteFunc(s.rests, func(_ uint64, r rest) bool { return now.Sub(r.changed) > restWithin*s.cfg.JobRest })
+	for _, actor := range f.jobbed {
+		r := rest{changed: now}
+		if _, again := s.rests[actor]; again {
+			r.until = now.Add(s.cfg.JobRest)
 		}
+		s.rests[actor] = r
 	}
 }
 
@@ -227,7 +239,8 @@ func (s *Store) finish(f *fold, up progress) error {
 		next.startedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
-	s.restTurned(f)
+	s.waits.committed(s.cfg.Now())
+	s.restJobs(f, time.Now())
 	s.checkpointIfDue()
 	s.sealIfLarge()
 	return nil

@@ -15,6 +15,8 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	if err := s.Failed(); err != nil {
 		return Applied{}, err
 	}
+	s.waits.begin(s.cfg.Now())
+	defer s.waits.end()
 	v := s.version.Load()
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), fill: true, seq: v.seq, maxUS: v.maxUS}
 	// What is filled is old, and doesn't make the newest event newer.

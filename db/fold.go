@@ -22,7 +22,7 @@ type fold struct {
 	maxUS     int64  // the newest time of any event so far
 	beforeUS  int64  // the same before the event at hand
 	rows      rows
-	turned    []uint64 // accounts whose job follows another status now
+	jobbed    []uint64 // accounts whose status a job changes, or another one changes now
 	out       *writing // where rows go while others are still folded; nil: nowhere
 	stats     Applied
 	total     Applied      // of the parts of the batch before this one

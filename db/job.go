@@ -89,7 +89,7 @@ func (f *fold) turnJob(actor uint64) {
 	}
 	f.s.setJob(actor, next)
 	f.log(row{op: opTurn, actor: actor}, nil, nil)
-	f.turned = append(f.turned, actor)
+	f.jobbed = append(f.jobbed, actor)
 }
 
 // doJob changes one record.

@@ -45,6 +45,7 @@ func (f *fold) account(e *Event) {
 	status := uint8(old)<<4 | uint8(e.Status)
 	if !underWay && f.hasMany(actor) {
 		status |= jobFlag
+		f.jobbed = append(f.jobbed, actor)
 	}
 	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
 	f.setStatus(actor, status)
