@@ -97,19 +97,18 @@ func (f *fold) shown(actor uint64, key []byte) bool {
 func (f *fold) hasMany(actor uint64) bool {
 	left, full := f.s.cfg.JobRecords-f.atOnce, max(stepBytes-f.atOnceBytes, 0)
 	from, to := recordsOf(actor)
-	n, seen, size := 0, 0, 0
-	for w := f.walk(actor, from, to, false); w.next(); {
+	n, seen, size, many := 0, 0, 0, false
+	for w := f.walk(actor, from, to, false); !many && w.next(); {
 		if seen++; len(w.value) > 0 {
 			n++
 			size += len(w.value)
 		}
-		if n > left || seen > (left+1)*seenPerRecord || size > full {
-			return true
-		}
+		many = n > left || seen > (left+1)*seenPerRecord || size > full
 	}
+	// To look at them counts like changing them: there may be as many events of accounts with too many records.
 	f.atOnce = min(f.atOnce+n+seen/seenPerRecord, f.s.cfg.JobRecords)
 	f.atOnceBytes += size
-	return false
+	return many
 }
 
 // since is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
