@@ -105,6 +105,7 @@ const crashHost = "crash"
 //
 //	open CURSOR          the store is open
 //	applied SEQ BYTES    a batch up to SEQ has returned from Apply, and the WAL has BYTES
+//	degraded WHY         a seal or a merge is tried again
 //	failed ERROR         writing has stopped, and queries answer as they should
 //	refused ERROR        the store did not open
 //	done                 the stream is at its end
@@ -221,8 +222,11 @@ func (c child) run() error {
 		if err := <-limited; err != nil {
 			return err
 		}
-		for s.Failed() == nil && len(passed) == 0 {
+		for s.Failed() == nil && s.Degraded() == "" && len(passed) == 0 {
 			time.Sleep(time.Millisecond)
+		}
+		if why := s.Degraded(); why != "" {
+			fmt.Println("degraded", why)
 		}
 		waits = false
 	}
@@ -280,6 +284,8 @@ type life struct {
 	applied []applied
 	failed  string
 	refused string
+
+	degraded string
 	done    bool
 }
 
@@ -324,6 +330,8 @@ func live(t *testing.T, c child, doom func(lines int) bool) life {
 			l.failed = rest
 		case "refused":
 			l.refused = rest
+		case "degraded":
+			l.degraded = rest
 		case "done":
 			l.done = true
 		default:
