@@ -7,13 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/budget"
 )
 
 const (
@@ -27,81 +27,97 @@ const (
 	typeJSON = "application/json"
 )
 
-// query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. It runs when it has its
-// turn, and within the configured time.
+// query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. Everything is taken
+// first, within the configured time: the bytes of a body, then the turn of what the query costs, and then the bytes of the answer.
 func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
+		fail := func(err error) { writeFailure(w, r, s.failureOf(ctx, r, err)) }
+		who := s.clients.Of(r)
 		p, cache := parseQuery(def, r.URL.RawQuery), cacheBriefly
 		if r.Method == http.MethodPost {
-			var err error
-			if p.body, err = readBody(w, r); err != nil {
-				writeFailure(w, r, s.failureOf(ctx, r, err))
+			room, err := s.readBody(ctx, w, r, who, p)
+			defer room.Give()
+			if err != nil {
+				fail(err)
 				return
 			}
 			cache = cacheNever
 		}
 		s.resolveSubject(ctx, p)
-		v, err := s.inTurn(ctx, r, p.isHeavy(), func() (any, error) { return answer(ctx, p) })
+		var reply *reply
+		run := func() error {
+			v, err := answer(ctx, p)
+			if err == nil {
+				reply = newReply(r, http.StatusOK, typeJSON, cache, encodeJSON(v))
+			}
+			return err
+		}
+		var c cost
+		err := s.inTurn(ctx, who, light, func() (err error) {
+			if c, err = s.costOf(ctx, p); err == nil && c == light {
+				err = run()
+			}
+			return err
+		})
+		if err == nil && c != light {
+			err = s.inTurn(ctx, who, c, run)
+		}
 		if err != nil {
-			writeFailure(w, r, s.failureOf(ctx, r, err))
+			fail(err)
 			return
 		}
-		writeJSON(w, r, http.StatusOK, cache, v)
+		room, ok := s.holdBytes(who, len(reply.body))
+		defer room.Give()
+		if !ok {
+			fail(budget.ErrFull)
+			return
+		}
+		reply.send(w, r)
 	}
 }
 
-// readBody reads the JSON that a request carries.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads the JSON that a request carries into p. What it holds has to be given back, of an error too.
+func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, who budget.Client, p *params) (*budget.Grant, error) {
+	// The server reads the rest of a body that is refused: that has an end too.
+	late, _ := ctx.Deadline()
+	if err := http.NewResponseController(w).SetReadDeadline(late); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, errBodyBrokeOff
+	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != typeJSON {
 		return nil, invalid("body", "must have the Content-Type %s", typeJSON)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: at most 1 MiB is allowed"}
-	case err != nil:
-		return nil, invalid("body", "broke off")
+	if r.ContentLength > maxBody {
+		return nil, errBodyTooLarge
 	}
-	return body, nil
+	var room *budget.Grant
+	if r.ContentLength < 0 || r.ContentLength > smallBytes {
+		var err error
+		if room, err = s.memory.Take(ctx, who, 2*maxBody); err != nil { // its text, and the names in it
+			return nil, err
+		}
+	}
+	p.read(http.MaxBytesReader(w, r.Body, maxBody))
+	if p.err == errBodyTooLarge || p.err == errBodyBrokeOff {
+		return room, p.err
+	}
+	return room, nil
 }
 
-// inTurn runs f when its turn comes, and returns the error of ctx when it doesn't in time. The turn is given back before the
-// answer is written, so that slow clients hold up only themselves.
-func (s *server) inTurn(ctx context.Context, r *http.Request, heavy bool, f func() (any, error)) (any, error) {
-	queue := s.light
-	if heavy {
-		queue = s.heavy
-	}
-	if err := queue.take(ctx, s.address(r)); err != nil {
-		return nil, err
-	}
-	defer queue.done()
-	return f()
-}
-
-// isHeavy says whether a query may walk through a whole list, or many: it waits apart from those that look something up.
-func (p *params) isHeavy() bool {
-	switch p.def.Path {
-	case "/", "/links", "/links/count", "/links/count/distinct-dids",
-		"/xrpc/blue.microcosm.links.getBacklinksCount", "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks",
-		"/xrpc/dev.weft.links.getTimeline", "/xrpc/dev.weft.links.getRecordLinks":
-		return len(p.raw["did"])+len(p.raw["from_dids"]) > 0
-	}
-	return true
-}
-
-// writeJSON answers with v. It panics when v can't be encoded, which no value of this package's types does.
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, cache string, v any) {
+// encodeJSON panics when v can't be encoded, which no value of this package's types does.
+func encodeJSON(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false) // links are full of &, and \u0026 helps nobody who reads them
 	if err := enc.Encode(v); err != nil {
 		panic(err)
 	}
-	write(w, r, status, typeJSON, cache, bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, cache string, v any) {
+	newReply(r, status, typeJSON, cache, encodeJSON(v)).send(w, r)
 }
 
 func writeFailure(w http.ResponseWriter, r *http.Request, f *failure) {
@@ -111,30 +127,49 @@ func writeFailure(w http.ResponseWriter, r *http.Request, f *failure) {
 	writeJSON(w, r, f.status, cacheNever, f)
 }
 
-// write answers with a whole body, to HEAD with all but the body, and with 304 when the client has it already.
-func write(w http.ResponseWriter, r *http.Request, status int, contentType, cache string, body []byte) {
-	h := w.Header()
-	h.Set("Cache-Control", cache)
+// reply is an answer that is ready to be written.
+type reply struct {
+	status                            int
+	contentType, cache, encoding, tag string
+	body                              []byte
+	unchanged                         bool // the client has it already
+}
+
+// newReply makes an answer of a whole body, compressed as the client accepts it.
+func newReply(r *http.Request, status int, contentType, cache string, body []byte) *reply {
+	a := &reply{status: status, contentType: contentType, cache: cache}
 	if status == http.StatusOK && cache != cacheNever {
-		tag := etag(body)
-		h.Set("ETag", tag)
-		if matches(r.Header.Values("If-None-Match"), tag) {
-			w.WriteHeader(http.StatusNotModified)
-			return
+		a.tag = etag(body)
+		if matches(r.Header.Values("If-None-Match"), a.tag) {
+			a.unchanged = true
+			return a
 		}
 	}
-	h.Set("Content-Type", contentType)
-	body, encoding := encode(r.Header.Values("Accept-Encoding"), body)
-	if encoding != "" {
-		h.Set("Content-Encoding", encoding)
-		if tag := h.Get("ETag"); tag != "" {
-			h.Set("ETag", "W/"+tag) // other bytes, the same answer
-		}
+	if a.body, a.encoding = encode(r.Header.Values("Accept-Encoding"), body); a.encoding != "" && a.tag != "" {
+		a.tag = "W/" + a.tag // other bytes, the same answer
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
+	return a
+}
+
+// send writes an answer, to HEAD all but the body.
+func (a *reply) send(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", a.cache)
+	if a.tag != "" {
+		h.Set("ETag", a.tag)
+	}
+	if a.unchanged {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", a.contentType)
+	if a.encoding != "" {
+		h.Set("Content-Encoding", a.encoding)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // it fails only when the client has left
+		_, _ = w.Write(a.body) // it fails only when the client has left
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,38 +149,81 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
+// slowCounts is a store whose counts take what before takes.
+type slowCounts struct {
+	fake
+	before func()
+}
+
+func (s slowCounts) CountLinks(ctx context.Context, target string, src db.Source) (int64, error) {
+	s.before()
+	return s.fake.CountLinks(ctx, target, src)
+}
+
+// TestAboutIsShared: those who ask for /status together get one answer, which is made once, also when the first of them leaves.
+func TestAboutIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		h := serve(Config{Store: stub{f: func(ctx context.Context) (db.Stats, error) {
+			made++
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			return db.Stats{}, ctx.Err()
+		}}})
+		first, leave := context.WithCancel(t.Context())
+		var asked sync.WaitGroup
+		asked.Go(func() { h.ServeHTTP(httptest.NewRecorder(), newRequest("/status").WithContext(first)) })
+		synctest.Wait()
+		for range 50 {
+			asked.Go(func() { get(t, h, "/status") })
+		}
+		synctest.Wait()
+		leave()
+		asked.Wait()
+		if made != 1 {
+			t.Errorf("made %d times", made)
+		}
+		if get(t, h, "/status"); made != 2 {
+			t.Error("an old answer is given")
+		}
+	})
+}
+
 // TestQueue has one slot and a store that holds it: who waits too long gets a 503, what needs no store is served meanwhile, and
 // the slot comes back.
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		running, most := 0, 0
-		h := serve(Config{Concurrency: 1, Timeout: 10 * time.Second, Store: stub{f: func(context.Context) (db.Stats, error) {
+		h := serve(Config{Concurrency: 1, Timeout: 10 * time.Second, Store: slowCounts{indexed, func() {
 			running++
 			most = max(most, running)
 			time.Sleep(4 * time.Second)
 			running--
-			return db.Stats{}, nil
 		}}})
+		count := xrpc("getBacklinksCount", "subject", post, "source", like)
 		codes := make(chan int)
 		for range 5 {
-			go func() { codes <- do(h, "GET", "/").Code }()
+			go func() { codes <- do(h, "GET", count).Code }()
 		}
 		synctest.Wait()
-		for _, target := range []string{"/xrpc/_health", "/readyz"} {
+		for _, target := range []string{"/xrpc/_health", "/readyz", "/status", "/", "/openapi.json"} {
 			if w := do(h, "GET", target); w.Code != 200 {
 				t.Errorf("%s: status %d while the store is busy", target, w.Code)
 			}
 		}
 		// They start after 0, 4 and 8 seconds; the others give up after 10.
-		count := make(map[int]int)
+		answers := make(map[int]int)
 		for range 5 {
-			count[<-codes]++
+			answers[<-codes]++
 		}
-		if most != 1 || count[200] != 3 || count[503] != 2 {
-			t.Errorf("%d at once, answers %v", most, count)
+		if most != 1 || answers[200] != 3 || answers[503] != 2 {
+			t.Errorf("%d at once, answers %v", most, answers)
 		}
-		if w := do(h, "GET", "/"); w.Code != 200 {
+		if w := do(h, "GET", count); w.Code != 200 {
 			t.Errorf("status %d afterwards", w.Code)
 		}
 	})

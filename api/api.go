@@ -11,9 +11,11 @@
 //	413 PayloadTooLarge       a body of more than 1 MiB
 //	429 RateLimitExceeded     of this address, where a limit is set
 //	429 TooManySubscribers    of a stream
+//	429 TooManyFilters        of a stream: its filters take too much memory
 //	500 InternalServerError   ours to find, in the log
 //	501 MethodNotImplemented  no such XRPC method
 //	503 Timeout               the answer took too long, in the queue or in the store
+//	503 Busy                  too many requests wait, or too many answers are not read
 //	503 NotReady              /readyz only, with the reason
 package api
 
@@ -21,7 +23,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -46,8 +47,8 @@ type Store interface {
 	Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error)
 	// DIDs lists the distinct linking accounts, newest first by each one's first link.
 	DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error)
-	// Sources lists all sources that link to a target.
-	Sources(ctx context.Context, target string) ([]db.SourceCount, error)
+	// Sources lists the sources that link to a target.
+	Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error)
 	// ManyToMany lists what else the linking records link to.
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	// ManyToManyCounts counts the same by what they link to.
@@ -56,8 +57,10 @@ type Store interface {
 	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
 	// AccountLinks lists the links to an account and to any of its records, newest first.
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
-	// AccountSources counts them by source.
-	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	// AccountSources counts them by source; Total is the sum of all pages.
+	AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error)
+	// AccountTotal counts them in all, for little.
+	AccountTotal(ctx context.Context, did string) (int64, error)
 	// Timeline counts the links to a target by time.
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
 	// RecordLinks lists what a record links to.
@@ -90,7 +93,8 @@ type Config struct {
 	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
 	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
 	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
-	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of those that walk through lists, half the cores
+	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
+	Memory      int64                 // bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
 	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
 	Now         func() time.Time      // nil: time.Now
@@ -113,12 +117,10 @@ const (
 
 type server struct {
 	Config
-	light   *turns // of store queries that look something up
-	heavy   *turns // of those that walk
+	limits
 	metrics *metrics
 	paths   []string // of the route table, in its order
 	tail    *stream.Tail
-	seats   seats
 	history history
 }
 
@@ -170,7 +172,7 @@ func (s *server) answers() map[string]func(context.Context, *params) (any, error
 
 // routes is what is served where: what the definitions say, and what a service needs beside.
 func (s *server) routes() []route {
-	table := []route{{"/", http.MethodGet, s.query(&lexicons.Def{Path: "/"}, s.index)}}
+	table := []route{{"/", http.MethodGet, s.about(s.index)}}
 	answers := s.answers()
 	for _, def := range definitions.Defs {
 		answer := answers[def.Path]
@@ -185,13 +187,13 @@ func (s *server) routes() []route {
 	return append(table, []route{
 		{"/subscribe", http.MethodGet, s.subscribeWebSocket},
 		{"/events", http.MethodGet, s.subscribeEvents},
-		{"/lexicons", http.MethodGet, s.lexicons},
-		{"/lexicons/{nsid}", http.MethodGet, s.lexicon},
-		{"/openapi.json", http.MethodGet, s.openAPI},
-		{"/status", http.MethodGet, s.query(&lexicons.Def{Path: "/status"}, s.status)},
+		{"/lexicons", http.MethodGet, document(typeJSON, encodeJSON(lexiconList()))},
+		{"/lexicons/{nsid}", http.MethodGet, lexicon()},
+		{"/openapi.json", http.MethodGet, document(typeJSON, encodeJSON(openAPIDocument(s.Version)))},
+		{"/status", http.MethodGet, s.about(s.status)},
 		{"/xrpc/_health", http.MethodGet, s.health},
 		{"/readyz", http.MethodGet, s.ready},
-		{"/robots.txt", http.MethodGet, s.robots},
+		{"/robots.txt", http.MethodGet, document("text/plain; charset=utf-8", []byte(robots))},
 		{"/.well-known/did.json", http.MethodGet, s.didDocument},
 	}...)
 }
@@ -241,14 +243,13 @@ func newServer(c Config) *server {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.light = newTurns(s.Concurrency)
-	s.heavy = newTurns(max(1, min(s.Concurrency, runtime.GOMAXPROCS(0)/2)))
 	if s.Streams.PerAddress <= 0 {
 		s.Streams.PerAddress = defaultPerAddress
 	}
 	if s.Streams.Total <= 0 {
 		s.Streams.Total = defaultSubscribers
 	}
+	s.limits = newLimits(&s.Config)
 	s.Streams.Log, s.Streams.Now = s.Store, s.Now
 	s.Streams.Failed = func(err error) { s.Logger.Error("the log can't be read for the streams", "err", err) }
 	s.tail = stream.New(s.Streams.Config)

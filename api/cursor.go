@@ -32,6 +32,9 @@ const (
 	endWeftBacklinks    endpoint = 7
 	endWeftBacklinkDIDs endpoint = 8
 	endAccountBacklinks endpoint = 9
+	endLinksAll         endpoint = 10
+	endLinksAllCount    endpoint = 11
+	endAccountCounts    endpoint = 12
 )
 
 const (

@@ -193,8 +193,14 @@ func FuzzCursor(f *testing.F) {
 		f.Add(*text)
 		f.Add((*text)[1:])
 	}
+	f.Add(strings.Repeat("A", maxCursor))
+	f.Add(strings.Repeat("A", 1<<20))
 	f.Fuzz(func(t *testing.T, text string) {
-		position, err := c.open(text)
+		var position []byte
+		var err error
+		if n := allocatedBy(func() { position, err = c.open(text) }); n > 1<<20+uint64(4*min(len(text), maxCursor)) {
+			t.Errorf("%d bytes allocated for a cursor of %d", n, len(text))
+		}
 		if err != nil {
 			return
 		}

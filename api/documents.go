@@ -13,30 +13,50 @@ import (
 
 // This file serves the documents that are made of the definitions.
 
-// lexicons lists the lexicons by NSID.
-func (s *server) lexicons(w http.ResponseWriter, r *http.Request) {
+// document makes a handler of a document that never changes: it is hashed and compressed once.
+func document(contentType string, body []byte) http.HandlerFunc {
+	replies := map[string]*reply{}
+	for _, encoding := range []string{"", "gzip", "zstd"} {
+		r := &http.Request{Header: http.Header{"Accept-Encoding": {encoding}}}
+		replies[encoding] = newReply(r, http.StatusOK, contentType, cacheLong, body)
+	}
+	tag := replies[""].tag
+	return func(w http.ResponseWriter, r *http.Request) {
+		a := *replies[accepted(r.Header.Values("Accept-Encoding"))]
+		a.unchanged = matches(r.Header.Values("If-None-Match"), tag)
+		if a.unchanged {
+			a.tag = tag
+		}
+		a.send(w, r)
+	}
+}
+
+// lexiconList lists the lexicons by NSID.
+func lexiconList() any {
 	ids := make([]string, 0, len(definitions.Files))
 	for id := range definitions.Files {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	writeJSON(w, r, http.StatusOK, cacheLong, struct {
+	return struct {
 		Lexicons []string `json:"lexicons"`
-	}{ids})
+	}{ids}
 }
 
 // lexicon gives one lexicon, as it was written.
-func (s *server) lexicon(w http.ResponseWriter, r *http.Request) {
-	file, ok := definitions.Files[strings.TrimSuffix(chi.URLParam(r, "nsid"), ".json")]
-	if !ok {
-		notFound(w, r)
-		return
+func lexicon() http.HandlerFunc {
+	documents := map[string]http.HandlerFunc{}
+	for id, file := range definitions.Files {
+		documents[id] = document(typeJSON, file)
 	}
-	write(w, r, http.StatusOK, typeJSON, cacheLong, file)
-}
-
-func (s *server) openAPI(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, r, http.StatusOK, cacheLong, openAPIDocument(s.Version))
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve, ok := documents[strings.TrimSuffix(chi.URLParam(r, "nsid"), ".json")]
+		if !ok {
+			notFound(w, r)
+			return
+		}
+		serve(w, r)
+	}
 }
 
 // object is a JSON object; encoding/json writes its members in order of their names.

@@ -65,11 +65,12 @@ type sourceTotals struct {
 
 // linksAnswer maps collections to paths, with their leading dot, to what is known of each source.
 type linksAnswer[T any] struct {
-	Links map[string]map[string]T `json:"links"`
+	Links  map[string]map[string]T `json:"links"`
+	Cursor *string                 `json:"cursor,omitempty"` // Constellation's answer has none, and is whole
 }
 
 // bySource leaves out sources without links.
-func bySource[T any](sources []db.SourceCount, of func(db.SourceCount) T) linksAnswer[T] {
+func bySource[T any](sources []db.SourceCount, next *string, of func(db.SourceCount) T) linksAnswer[T] {
 	links := make(map[string]map[string]T)
 	for _, c := range sources {
 		if c.Links == 0 {
@@ -80,7 +81,7 @@ func bySource[T any](sources []db.SourceCount, of func(db.SourceCount) T) linksA
 		}
 		links[c.Collection]["."+c.Path] = of(c)
 	}
-	return linksAnswer[T]{links}
+	return linksAnswer[T]{links, next}
 }
 
 // each maps a page's items to their shape in JSON; to an empty list, not to null, when there are none.

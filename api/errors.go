@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 
@@ -27,7 +28,12 @@ func invalid(name, format string, args ...any) *failure {
 var (
 	errCursor = invalid("cursor", "is not one that this query gave: "+
 		"pass it back unchanged with the same other parameters, or leave it out to start at the beginning")
+	errBodyTooLarge = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: at most 1 MiB is allowed"}
+	errBodyBrokeOff = invalid("body", "broke off, or took too long to arrive")
+
 	errTimeout  = &failure{http.StatusServiceUnavailable, "Timeout", "the answer took too long: try again, or with a smaller `limit`"}
+	errBusy     = &failure{http.StatusServiceUnavailable, "Busy", "too many requests wait already, or too many answers are not read: try again in a moment"}
+	errFilters  = &failure{http.StatusTooManyRequests, "TooManyFilters", "the filters of this address, or of all, take too much memory: ask for fewer names, or for prefixes, DIDs or collections instead"}
 	errInternal = &failure{http.StatusInternalServerError, "InternalServerError", "something went wrong here: it has been logged"}
 )
 
@@ -40,6 +46,8 @@ func (s *server) failureOf(ctx context.Context, r *http.Request, err error) *fai
 		return f
 	case errors.Is(err, db.ErrBadCursor):
 		return errCursor
+	case errors.Is(err, budget.ErrFull):
+		return errBusy
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return errTimeout
 	}

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 
@@ -20,32 +20,29 @@ const sseBeat = 20 * time.Second
 
 // subscribeEvents serves /events.
 func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
-	p := parseQuery(definitions.At("/events"), r.URL.RawQuery)
-	// A browser that comes back sends the same address again, and where it was in a header.
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		p.text("cursor")
-		p.raw["cursor"] = nil
-		if cursor := p.streamCursor("Last-Event-ID", last); p.err == nil {
-			s.events(w, r, p, cursor)
-			return
-		}
-	}
-	s.events(w, r, p, nil)
-}
-
-func (s *server) events(w http.ResponseWriter, r *http.Request, p *params, cursor *uint64) {
-	hydrate := p.flag("hydrate")
-	sub, err := s.subscribe(r.Context(), p, stream.Options{Cursor: cursor})
-	if err != nil {
-		writeFailure(w, r, s.failureOf(r.Context(), r, err))
-		return
-	}
-	defer sub.Close()
 	leave := s.seat(w, r)
 	if leave == nil {
 		return
 	}
 	defer leave()
+	p := parseQuery(definitions.At("/events"), r.URL.RawQuery)
+	hydrate := p.flag("hydrate")
+	var options stream.Options
+	p.options(&options)
+	// A browser that comes back sends the same address again, and where it was in a header.
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		options.Cursor = p.streamCursor("Last-Event-ID", last)
+	}
+	if p.err != nil {
+		writeFailure(w, r, s.failureOf(r.Context(), r, p.err))
+		return
+	}
+	sub, err := s.subscribe(r.Context(), s.clients.Of(r), options)
+	if err != nil {
+		writeFailure(w, r, s.failureOf(r.Context(), r, err))
+		return
+	}
+	defer sub.leave()
 	s.metrics.subscribers.WithLabelValues("events").Inc()
 	defer s.metrics.subscribers.WithLabelValues("events").Dec()
 	h := w.Header()
@@ -56,7 +53,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, p *params, curso
 }
 
 // writeEvents writes until something ends it, and returns what, for the metrics.
-func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream.Subscription, hydrate bool) (reason string) {
+func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscriber, hydrate bool) (reason string) {
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -67,93 +64,151 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *stream
 		}
 		return out.Flush()
 	}
-	buf := appendPlace(nil, sub) // so that a client sees at once that it is in
-	var wanted []int
+	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, send: send}
+	err := writer.run(r.Context())
+	if f := streamFailure(err); f != nil {
+		data, _ := json.Marshal(struct {
+			Kind string `json:"kind"`
+			*failure
+		}{"end", f})
+		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))
+		return f.Name
+	}
+	var unsent *unsentError
+	switch {
+	case errors.As(err, &unsent) && errors.Is(err, os.ErrDeadlineExceeded):
+		return "ConsumerTooSlow"
+	case !errors.As(err, &unsent) && r.Context().Err() == nil:
+		s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
+	}
+	return "Gone"
+}
+
+// unsentError is an error of the client's connection.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
+
+// eventWriter writes the events of a subscriber. What it keeps before it is sent counts against the memory of its client.
+type eventWriter struct {
+	server  *server
+	sub     *subscriber
+	hydrate bool
+	send    func([]byte) error
+
+	buf    []byte
+	room   *budget.Grant
+	wanted []int
+}
+
+const (
+	// Events are sent together up to this size.
+	eventsBytes = 32 << 10
+	// The room for the content of one record while it is made: 1 MB, and six times that as JSON of control characters.
+	hydratedBytes = 8 << 20
+)
+
+// run writes until something ends it.
+func (e *eventWriter) run(ctx context.Context) error {
+	e.buf = appendPlace(nil, e.sub.Subscription) // so that a client sees at once that it is in
+	if err := e.flush(); err != nil {
+		return err
+	}
 	for {
-		if err := send(buf); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return "ConsumerTooSlow"
-			}
-			return "Gone"
+		events, err := e.sub.Next(ctx, sseBeat)
+		if err != nil {
+			return err
 		}
-		buf = buf[:0]
-		if cap(buf) > 4<<10 {
-			buf = nil
+		if events == nil {
+			e.buf = appendPlace(e.buf, e.sub.Subscription)
 		}
-		for len(buf) == 0 {
-			events, err := sub.Next(r.Context(), sseBeat)
-			if f := streamFailure(err); f != nil {
-				data, _ := json.Marshal(struct {
-					Kind string `json:"kind"`
-					*failure
-				}{"end", f})
-				_ = send(append(append(append(buf, "event: end\ndata: "...), data...), "\n\n"...))
-				return f.Name
-			} else if err != nil {
-				if r.Context().Err() == nil {
-					s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
-				}
-				return "Gone"
+		for _, event := range events {
+			if err := e.event(ctx, event); err != nil {
+				return err
 			}
-			if events == nil {
-				buf = appendPlace(buf, sub)
-			}
-			var contents map[*stream.Event]content
-			if hydrate {
-				if contents, err = s.eventContents(r.Context(), sub, events); err != nil {
-					if r.Context().Err() == nil {
-						s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
-					}
-					return "Gone"
-				}
-			}
-			for _, e := range events {
-				var account bool
-				wanted, account = sub.Wanted(e, wanted[:0])
-				if account || len(wanted) > 0 || contents[e].Value != nil {
-					buf = appendEvent(buf, e, wanted, contents[e], sub.Replay(e.Seq))
-					s.metrics.frames.Inc()
-				}
-			}
+		}
+		if err := e.flush(); err != nil {
+			return err
 		}
 	}
 }
 
-// eventContents reads the content of the records of wanted events, as it is now. An update is wanted too that leaves every
-// wanted link of its record as it is: the content is new.
-func (s *server) eventContents(ctx context.Context, sub *stream.Subscription, events []*stream.Event) (map[*stream.Event]content, error) {
-	var of []*stream.Event
-	for _, e := range events {
-		links, _ := sub.Wanted(e, nil)
-		wanted := len(links) > 0 && e.Op != db.OpDelete
-		if len(links) == 0 && e.Op == db.OpUpdate {
-			var err error
-			wanted, err = sub.WantsAny(e, func() ([]db.Link, error) {
-				return s.Store.RecordLinks(ctx, db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey})
-			})
-			if err != nil {
-				return nil, err
-			}
-		}
-		if wanted {
-			of = append(of, e)
-		}
-	}
-	contents := make(map[*stream.Event]content, len(of))
-	for some := range slices.Chunk(of, db.MaxBodies) {
-		records := make([]db.Record, len(some))
-		for i, e := range some {
-			records[i] = db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
-		}
-		found, err := s.contents(ctx, true, records)
+// event writes an event, if it is wanted.
+func (e *eventWriter) event(ctx context.Context, event *stream.Event) error {
+	var account bool
+	e.wanted, account = e.sub.Wanted(event, e.wanted[:0])
+	s := e.server
+	// An update is wanted too that leaves every wanted link of its record as it is: the content is new.
+	update := e.hydrate && event.Op == db.OpUpdate && len(e.wanted) == 0 && !account
+	if update {
+		var err error
+		update, err = e.sub.WantsAny(event, func() ([]db.Link, error) {
+			return s.Store.RecordLinks(ctx, db.Record{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey})
+		})
 		if err != nil {
-			return nil, err
-		}
-		for i, e := range some {
-			contents[e] = found[i]
+			return err
 		}
 	}
-	return contents, nil
+	if !account && len(e.wanted) == 0 && !update {
+		return nil
+	}
+	hydrate := e.hydrate && !account && event.Op != db.OpDelete
+	if size := event.Size(); hydrate || size > smallBytes {
+		if err := e.flush(); err != nil {
+			return err
+		}
+		if hydrate {
+			size += hydratedBytes
+		}
+		var err error
+		if e.room, err = s.memory.Take(ctx, e.sub.who, int64(size)); err != nil {
+			return err
+		}
+	}
+	var one content
+	if hydrate {
+		contents, err := s.contents(ctx, []db.Record{{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey}}, maxContents)
+		if err != nil {
+			e.room.Give()
+			return err
+		}
+		one = contents[0]
+	}
+	if update && one.Value == nil { // there is nothing to show of it
+		e.room.Give()
+		e.room = nil
+		return nil
+	}
+	e.buf = appendEvent(e.buf, event, e.wanted, one, e.sub.Replay(event.Seq))
+	s.metrics.frames.Inc()
+	switch {
+	case len(e.buf) >= eventsBytes:
+		e.room.Shrink(int64(len(e.buf)))
+		return e.flush()
+	default:
+		e.room.Give()
+		e.room = nil
+	}
+	return nil
+}
+
+// flush sends what there is. An idle subscriber keeps no memory for it.
+func (e *eventWriter) flush() error {
+	defer func() {
+		e.room.Give()
+		e.room = nil
+	}()
+	if len(e.buf) == 0 {
+		return nil
+	}
+	err := e.send(e.buf)
+	if e.buf = e.buf[:0]; cap(e.buf) > 4<<10 {
+		e.buf = nil
+	}
+	if err != nil {
+		return &unsentError{err}
+	}
+	return nil
 }
 
 // appendPlace says where the stream is: an event without data, of which a browser tells nobody and keeps the id. So a client

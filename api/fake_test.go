@@ -95,6 +95,7 @@ func cut[T any](items []T, q db.ListQuery) (db.Page[T], error) {
 
 func (f fake) Links(_ context.Context, q db.ListQuery) (db.Page[db.Record], error) {
 	p, err := cut(each(f.find(q), func(l fakeLink) db.Record { return l.Record }), q)
+	p.Position = func(i int) []byte { return position(q, i) }
 	for _, r := range p.Items {
 		p.Times = append(p.Times, timeOf(slices.IndexFunc(f, func(l fakeLink) bool { return l.Record == r && l.target == q.Target })))
 	}
@@ -118,14 +119,30 @@ func (f fake) AccountLinks(_ context.Context, q db.AccountQuery) (db.Page[db.Acc
 			found = append(found, db.AccountLink{Record: l.Record, Path: l.path, Target: l.target, TimeUS: timeOf(i)})
 		}
 	}
-	return cut(found, db.ListQuery{Limit: q.Limit, After: q.After})
+	page, err := cut(found, db.ListQuery{Limit: q.Limit, After: q.After})
+	page.Position = func(i int) []byte { return position(db.ListQuery{After: q.After}, i) }
+	return page, err
 }
 
-func (f fake) AccountSources(_ context.Context, did string) ([]db.AccountCount, error) {
+// position is where a page starts behind an item of another.
+func position(q db.ListQuery, i int) []byte {
+	start := uint32(0)
+	if q.After != nil {
+		start = binary.BigEndian.Uint32(q.After)
+	}
+	return binary.BigEndian.AppendUint32(nil, start+uint32(i)+1)
+}
+
+func (f fake) AccountTotal(ctx context.Context, did string) (int64, error) {
+	p, err := f.AccountSources(ctx, db.SourcesQuery{Of: did, Limit: 1})
+	return p.Total, err
+}
+
+func (f fake) AccountSources(_ context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error) {
 	var counts []db.AccountCount
 	for _, l := range f {
 		src := db.Source{Collection: l.Collection, Path: l.path}
-		if model.Account(l.target) != did {
+		if model.Account(l.target) != q.Of {
 			continue
 		}
 		i := slices.IndexFunc(counts, func(c db.AccountCount) bool { return c.Source == src })
@@ -134,7 +151,12 @@ func (f fake) AccountSources(_ context.Context, did string) ([]db.AccountCount, 
 		}
 		counts[i].Links++
 	}
-	return counts, nil
+	page, err := cut(counts, db.ListQuery{Limit: q.Limit, After: q.After})
+	page.Total = 0
+	for _, c := range counts {
+		page.Total += c.Links
+	}
+	return page, err
 }
 
 // Timeline is in spans of a second, as the links are, from the first one on.
@@ -185,7 +207,8 @@ func (f fake) CountDIDs(ctx context.Context, target string, src db.Source) (int6
 	return p.Total, err
 }
 
-func (f fake) Sources(ctx context.Context, target string) ([]db.SourceCount, error) {
+func (f fake) Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error) {
+	target := q.Of
 	// A source whose links are all gone.
 	counts := []db.SourceCount{{Source: db.Source{Collection: "app.bsky.feed.repost", Path: "subject.uri"}}}
 	for _, l := range f {
@@ -196,7 +219,7 @@ func (f fake) Sources(ctx context.Context, target string) ([]db.SourceCount, err
 		dids, _ := f.CountDIDs(ctx, target, src)
 		counts = append(counts, db.SourceCount{Source: src, Links: int64(len(f.find(db.ListQuery{Target: target, Source: src}))), DIDs: dids})
 	}
-	return counts, nil
+	return cut(counts, db.ListQuery{Limit: q.Limit, After: q.After})
 }
 
 func (f fake) many(q db.ManyQuery) []db.ManyItem {

@@ -19,8 +19,8 @@ type Handles interface {
 // DIDs, so that nearly nothing links to such a subject. It asks the network and runs before the query has its turn.
 func (s *server) resolveSubject(ctx context.Context, p *params) {
 	p.linked = func(subject string) bool {
-		sources, err := s.Store.Sources(ctx, subject)
-		linked := slices.ContainsFunc(sources, func(c db.SourceCount) bool { return c.Links > 0 })
+		sources, err := s.Store.Sources(ctx, db.SourcesQuery{Of: subject, Limit: 10})
+		linked := slices.ContainsFunc(sources.Items, func(c db.SourceCount) bool { return c.Links > 0 })
 		return err != nil || linked // the query meets the error too, and reports it
 	}
 	for _, name := range []string{"subject", "target"} {

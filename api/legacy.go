@@ -7,7 +7,7 @@ import (
 )
 
 // The REST routes that came before XRPC, and that most clients use. target, collection and path are required by all but the
-// last two, which require target; limit and cursor go with the lists.
+// last two, which require target; limit and cursor go with the lists and with the last two.
 
 // links: also did* or from_dids.
 func (s *server) links(ctx context.Context, p *params) (any, error) {
@@ -42,19 +42,25 @@ func (s *server) linksCountDistinctDIDs(ctx context.Context, p *params) (any, er
 }
 
 func (s *server) linksAll(ctx context.Context, p *params) (any, error) {
-	sources, err := s.sources(ctx, p)
-	return bySource(sources, func(c db.SourceCount) sourceTotals { return sourceTotals{c.Links, c.DIDs} }), err
+	page, next, err := s.sources(ctx, p, endLinksAll)
+	return bySource(page.Items, next, func(c db.SourceCount) sourceTotals { return sourceTotals{c.Links, c.DIDs} }), err
 }
 
 func (s *server) linksAllCount(ctx context.Context, p *params) (any, error) {
-	sources, err := s.sources(ctx, p)
-	return bySource(sources, func(c db.SourceCount) int64 { return c.Links }), err
+	page, next, err := s.sources(ctx, p, endLinksAllCount)
+	return bySource(page.Items, next, func(c db.SourceCount) int64 { return c.Links }), err
 }
 
-func (s *server) sources(ctx context.Context, p *params) ([]db.SourceCount, error) {
-	target := p.subject("target")
-	if p.err != nil {
-		return nil, p.err
-	}
-	return s.Store.Sources(ctx, target)
+// sources asks for a page of the sources of a target, and returns it with the cursor of the next one.
+func (s *server) sources(ctx context.Context, p *params, e endpoint) (db.Page[db.SourceCount], *string, error) {
+	return sourcesPage(ctx, s, p, e, p.subject("target"), s.Store.Sources)
+}
+
+// sourcesPage asks for a page by source.
+func sourcesPage[T any](ctx context.Context, s *server, p *params, e endpoint, of string,
+	ask func(context.Context, db.SourcesQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+	q := db.ListQuery{Target: of, Limit: p.limit()}
+	return turn(ctx, p, s.sealer(e, db.ManyQuery{ListQuery: q}), q, func(ctx context.Context, q db.ListQuery) (db.Page[T], error) {
+		return ask(ctx, db.SourcesQuery{Of: q.Target, Limit: q.Limit, After: q.After})
+	})
 }

@@ -71,7 +71,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), took)
 			if s.AccessLog {
 				s.Logger.Info("request", "method", clip(r.Method), "path", clip(r.URL.Path), "query", clip(r.URL.RawQuery), "status", ww.Status(),
-					"bytes", ww.BytesWritten(), "duration", took, "address", s.address(r), "user_agent", clip(r.UserAgent()))
+					"bytes", ww.BytesWritten(), "duration", took, "address", s.clients.Of(r).Host, "user_agent", clip(r.UserAgent()))
 			}
 		}()
 		next.ServeHTTP(ww, r)

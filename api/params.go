@@ -3,6 +3,9 @@ package api
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -32,7 +35,7 @@ type params struct {
 	raw map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
 	// given is values that came decoded, in a message.
 	given map[string][]string
-	body  []byte // of a procedure
+	input map[string]any // of a procedure, as its definition says
 	// accounts has the DID of the handle in the subject, by handle; empty: none was found.
 	accounts map[string]string
 	// linked reports whether any record links to a subject.
@@ -230,26 +233,38 @@ func (p *params) did(name string) string {
 	return v
 }
 
-// input reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that is wrong
+// read reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that is wrong
 // is called the parameter.
-func (p *params) input(into any) {
-	var v any
-	if p.err != nil {
-		return
-	}
-	if !utf8.Valid(p.body) {
+func (p *params) read(body io.Reader) {
+	v, err := definitions.Read(body, p.def.Input.Schema)
+	var large *http.MaxBytesError
+	var problem *lexicons.Problem
+	var syntax *json.SyntaxError
+	switch {
+	case err == nil:
+		p.input, _ = v.(map[string]any)
+	case errors.As(err, &large):
+		p.err = errBodyTooLarge
+	case errors.Is(err, lexicons.ErrNotUTF8):
 		p.fail("body", "is not UTF-8")
-		return
-	}
-	if err := json.Unmarshal(p.body, &v); err != nil {
-		p.fail("body", "is not JSON: %v", err)
-		return
-	}
-	if problem := definitions.Check(p.def.Input.Schema, v, false); problem != nil {
+	case errors.As(err, &problem):
 		p.fail(cmp.Or(problem.Path, "body"), "%s", problem.Text)
-		return
+	case errors.As(err, &syntax), errors.Is(err, lexicons.ErrSyntax):
+		p.fail("body", "is not JSON: %v", err)
+	default:
+		p.err = errBodyBrokeOff
 	}
-	if err := json.Unmarshal(p.body, into); err != nil {
-		p.fail("body", "is not what is asked for: %v", err)
+}
+
+// texts is a list of strings in the input; nil when it isn't there.
+func (p *params) texts(name string) []string {
+	list, ok := p.input[name].([]any)
+	if !ok {
+		return nil
 	}
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i], _ = v.(string)
+	}
+	return texts
 }

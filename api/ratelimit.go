@@ -6,9 +6,11 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"weft.dev/weft/budget"
 )
 
-// rateLimit gives each address so many requests a minute, all of which it may use at once.
+// rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide times as many.
 type rateLimit struct {
 	perMinute int
 	now       func() time.Time
@@ -17,7 +19,7 @@ type rateLimit struct {
 	young, old map[string]*bucket
 }
 
-// bucket is what an address has left, as of a time.
+// bucket is what a host or a network has left, as of a time.
 type bucket struct {
 	left float64
 	at   time.Time
@@ -26,52 +28,66 @@ type bucket struct {
 // rateAddresses bounds the memory, to some 20 MB: of more addresses within a minute, those that were quiet begin anew.
 const rateAddresses = 100_000
 
-// take takes one request of an address, and says how many are left, and in how many seconds all are back.
-func (l *rateLimit) take(address string) (ok bool, left, reset int) {
+// take takes one request of a client, and says how many are left, and in how many seconds all are back.
+func (l *rateLimit) take(who budget.Client) (ok bool, left, reset int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, rate := l.now(), float64(l.perMinute)/60
-	b := l.young[address]
+	host := l.bucket(who.Host, float64(l.perMinute))
+	net := &bucket{left: math.MaxInt32}
+	if who.Net != who.Host {
+		net = l.bucket(who.Net, float64(budget.Wide*l.perMinute))
+	}
+	ok = host.left >= 1 && net.left >= 1
+	if ok {
+		host.left--
+		net.left--
+	}
+	rate := float64(l.perMinute) / 60
+	reset = int(math.Ceil((float64(l.perMinute) - host.left) / rate))
+	return ok, int(min(host.left, net.left)), reset
+}
+
+// bucket is a bucket of so many requests a minute, filled up to now.
+func (l *rateLimit) bucket(key string, perMinute float64) *bucket {
+	now := l.now()
+	b := l.young[key]
 	if b == nil {
-		if b = l.old[address]; b == nil {
-			b = &bucket{left: float64(l.perMinute), at: now}
+		if b = l.old[key]; b == nil {
+			b = &bucket{left: perMinute, at: now}
 		}
 		if l.young == nil || len(l.young) >= rateAddresses {
 			l.young, l.old = map[string]*bucket{}, l.young
 		}
-		l.young[address] = b
+		l.young[key] = b
 	}
-	b.left = min(b.left+max(now.Sub(b.at).Seconds(), 0)*rate, float64(l.perMinute))
+	b.left = min(b.left+max(now.Sub(b.at).Seconds(), 0)*perMinute/60, perMinute)
 	b.at = now
-	if ok = b.left >= 1; ok {
-		b.left--
-	}
-	return ok, int(b.left), int(math.Ceil((float64(l.perMinute) - b.left) / rate))
+	return b
 }
 
-// limitRates refuses an address what is beyond its rate. Whether the service lives is anybody's to ask.
+// limitRates refuses a client what is beyond its rate. Whether the service lives is anybody's to ask.
 func (s *server) limitRates(next http.Handler) http.Handler {
-	if s.RatePerMinute <= 0 {
-		return next
-	}
-	limit := &rateLimit{perMinute: s.RatePerMinute, now: s.Now}
-	policy := strconv.Itoa(s.RatePerMinute) + ";w=60"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/xrpc/_health" || r.URL.Path == "/readyz" {
+		if r.URL.Path == "/xrpc/_health" || r.URL.Path == "/readyz" || s.admit(w, r) {
 			next.ServeHTTP(w, r)
-			return
 		}
-		ok, left, reset := limit.take(s.address(r))
-		h := w.Header()
-		h.Set("RateLimit-Limit", strconv.Itoa(s.RatePerMinute))
-		h.Set("RateLimit-Remaining", strconv.Itoa(left))
-		h.Set("RateLimit-Reset", strconv.Itoa(reset))
-		h.Set("RateLimit-Policy", policy)
-		if !ok {
-			h.Set("Retry-After", strconv.Itoa(int(math.Ceil(60/float64(s.RatePerMinute)))))
-			writeFailure(w, r, &failure{http.StatusTooManyRequests, "RateLimitExceeded", "too many requests of this address: wait, or ask for more at once"})
-			return
-		}
-		next.ServeHTTP(w, r)
 	})
+}
+
+// admit counts a request against the rate of its client. It answers, and returns false, where that is spent.
+func (s *server) admit(w http.ResponseWriter, r *http.Request) bool {
+	if s.rate == nil {
+		return true
+	}
+	ok, left, reset := s.rate.take(s.clients.Of(r))
+	h := w.Header()
+	h.Set("RateLimit-Limit", strconv.Itoa(s.RatePerMinute))
+	h.Set("RateLimit-Remaining", strconv.Itoa(left))
+	h.Set("RateLimit-Reset", strconv.Itoa(reset))
+	h.Set("RateLimit-Policy", strconv.Itoa(s.RatePerMinute)+";w=60")
+	if !ok {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(60/float64(s.RatePerMinute)))))
+		writeFailure(w, r, &failure{http.StatusTooManyRequests, "RateLimitExceeded", "too many requests of this address: wait, or ask for more at once"})
+	}
+	return ok
 }

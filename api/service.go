@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -38,7 +40,80 @@ const help = "weft, a backlink index for the AT Protocol: who links here, from w
 	"docs lists the routes; the XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>, " +
 	"the older ones ?target=<the same>&collection=<collection>&path=.<path>."
 
-func (s *server) index(ctx context.Context, _ *params) (any, error) {
+// about makes a handler of an answer about the service itself. All who ask while one is made share it, and it waits in no line, so that
+// an operator sees it when the lines are full.
+func (s *server) about(answer func(context.Context) (any, error)) http.HandlerFunc {
+	shared := &sharedAnswer{make: func(ctx context.Context) ([]byte, error) {
+		v, err := answer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return encodeJSON(v), nil
+	}, timeout: s.Timeout}
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+		defer cancel()
+		body, err := shared.get(ctx)
+		if err != nil {
+			writeFailure(w, r, s.failureOf(ctx, r, err))
+			return
+		}
+		newReply(r, http.StatusOK, typeJSON, cacheBriefly, body).send(w, r)
+	}
+}
+
+// sharedAnswer makes one answer at a time.
+type sharedAnswer struct {
+	make    func(context.Context) ([]byte, error)
+	timeout time.Duration
+
+	mu    sync.Mutex
+	under *making // nil: none is made
+}
+
+// making is an answer that is being made.
+type making struct {
+	done chan struct{}
+	body []byte
+	err  error
+}
+
+// get makes an answer, or waits for the one that is made already.
+func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	m := a.under
+	if m != nil {
+		a.mu.Unlock()
+		select {
+		case <-m.done:
+			return m.body, m.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	m = &making{done: make(chan struct{}), err: errInternal} // should it panic
+	a.under = m
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.under = nil
+		a.mu.Unlock()
+		close(m.done)
+	}()
+	// Others wait for it: it goes on when this client leaves.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	m.body, m.err = a.make(ctx)
+	if m.err != nil && ctx.Err() != nil {
+		m.err = fmt.Errorf("%w: %w", ctx.Err(), m.err) // whatever it ended with comes from that
+	}
+	return m.body, m.err
+}
+
+func (s *server) index(ctx context.Context) (any, error) {
 	st, err := s.Store.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -82,9 +157,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // robots keeps crawlers off what has no end: every link leads to pages of links.
-func (s *server) robots(w http.ResponseWriter, r *http.Request) {
-	write(w, r, http.StatusOK, "text/plain; charset=utf-8", cacheLong, []byte("User-agent: *\nDisallow: /links\nDisallow: /xrpc/\n"))
-}
+const robots = "User-agent: *\nDisallow: /links\nDisallow: /xrpc/\n"
 
 type didService struct {
 	ID       string `json:"id"`

@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 
@@ -93,74 +94,11 @@ func TestRateLimitMemory(t *testing.T) {
 	t.Parallel()
 	l := &rateLimit{perMinute: 60, now: time.Now}
 	for i := range 3*rateAddresses + 5 {
-		l.take(fmt.Sprint(i))
+		l.take(budget.ClientOf(fmt.Sprint(i)))
 	}
 	if n := len(l.young) + len(l.old); n > 2*rateAddresses {
 		t.Errorf("%d addresses are kept", n)
 	}
-}
-
-// TestAddress: whom a request is from.
-func TestAddress(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ header, value, remote, want string }{
-		{"", "6.6.6.6", "1.2.3.4:5", "1.2.3.4"},
-		{"", "", "[2001:db8:1:2:3::4]:5", "2001:db8:1:2::"},
-		{"X-F", "6.6.6.6, 1.1.1.1", "9.9.9.9:1", "1.1.1.1"},
-		{"X-F", "2001:db8:1:2:3::4", "9.9.9.9:1", "2001:db8:1:2::"},
-		{"X-F", "[2001:db8:1:2:3::4]:99", "9.9.9.9:1", "2001:db8:1:2::"},
-		{"X-F", "", "9.9.9.9:1", "9.9.9.9"},
-		{"X-F", "unknown", "9.9.9.9:1", "unknown"},
-	} {
-		r := newRequest("/")
-		r.RemoteAddr = c.remote
-		if c.value != "" {
-			r.Header.Set("X-F", c.value)
-		}
-		if got := newServer(Config{Store: indexed, AddressHeader: c.header}).address(r); got != c.want {
-			t.Errorf("%+v: %s", c, got)
-		}
-	}
-}
-
-// TestTurns: one of each address in turn, whoever came first; who gives up leaves nothing behind.
-func TestTurns(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newTurns(1)
-		var mu sync.Mutex
-		var got []string
-		var asked sync.WaitGroup
-		ask := func(address string, patience time.Duration) {
-			asked.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				defer cancel()
-				if q.take(ctx, address) != nil {
-					return
-				}
-				mu.Lock()
-				got = append(got, address)
-				mu.Unlock()
-				time.Sleep(time.Second)
-				q.done()
-			})
-			synctest.Wait()
-		}
-		for range 4 {
-			ask("a", time.Hour)
-		}
-		ask("b", 500*time.Millisecond)
-		ask("b", time.Hour)
-		ask("c", time.Hour)
-		ask("c", time.Hour)
-		asked.Wait()
-		if s := strings.Join(got, ""); s != "aabcaca" {
-			t.Errorf("in the order %s", s)
-		}
-		if q.free != 1 || len(q.order) > 0 || len(q.waiting) > 0 {
-			t.Errorf("%+v is left", q)
-		}
-	})
 }
 
 // slowWalks is a store whose walks take long.

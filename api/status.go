@@ -94,7 +94,7 @@ type statusHistory struct {
 	Points []statusPoint `json:"points"` // the newest last
 }
 
-func (s *server) status(ctx context.Context, _ *params) (any, error) {
+func (s *server) status(ctx context.Context) (any, error) {
 	st, err := s.Store.Stats(ctx)
 	if err != nil {
 		return nil, err

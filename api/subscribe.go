@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,26 +28,25 @@ const (
 	writeWait = 10 * time.Second
 	// Ten thousand DIDs are 320 kB; fifty thousand at-uris of posts are 4 MB.
 	maxMessage = 5 << 20
-	// A message that takes longer to arrive is no filter.
+	// A message that takes longer to arrive, the wait for its room included, is no filter.
 	messageWait = 30 * time.Second
+	// A message of less is read at once: some 50 names.
+	smallMessage = 4 << 10
 	// Messages and pings of a client: so many at once, and one a second. Filters change when a person does something.
 	messageBurst = 20
 	// Frames that wait to be written together.
 	corkBytes = 32 << 10
 )
 
-// subscribeWebSocket serves /subscribe.
+// subscribeWebSocket serves /subscribe. Nothing is looked up before the client has a seat and its WebSocket.
 func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	p := parseQuery(definitions.At("/subscribe"), r.URL.RawQuery)
 	instant, accounts := p.flag("instant"), p.flag("accounts")
-	sub, err := s.subscribe(r.Context(), p, stream.Options{Hold: !instant})
-	var f *failure
-	if err != nil && !(errors.As(err, &f) && f.Name != "InvalidRequest" && upgrades(r)) {
-		writeFailure(w, r, s.failureOf(r.Context(), r, err))
+	options := stream.Options{Hold: !instant}
+	p.options(&options)
+	if p.err != nil {
+		writeFailure(w, r, s.failureOf(r.Context(), r, p.err))
 		return
-	}
-	if sub != nil {
-		defer sub.Close()
 	}
 	if !upgrades(r) {
 		w.Header().Set("Upgrade", "websocket")
@@ -65,15 +66,17 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 		return // it has been answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	c := &socket{Conn: conn, cork: cork.conn.Load(), sub: sub, accounts: accounts}
+	c := &socket{Conn: conn, cork: cork.conn.Load(), accounts: accounts}
 	s.metrics.subscribers.WithLabelValues("websocket").Inc()
 	defer s.metrics.subscribers.WithLabelValues("websocket").Dec()
-	if err == nil && f != nil {
-		// A browser is shown nothing of an answer that refuses the upgrade.
+	if c.sub, err = s.subscribe(r.Context(), s.clients.Of(r), options); err != nil {
+		// A browser is shown nothing of an answer that refuses the upgrade, and so it is told here.
+		f := s.failureOf(r.Context(), r, err)
 		s.metrics.closed(f.Name)
 		c.end(f)
 		return
 	}
+	defer c.sub.leave()
 	s.metrics.closed(c.serve(s))
 }
 
@@ -84,7 +87,7 @@ func upgrades(r *http.Request) bool { return r.Header.Get("Sec-WebSocket-Key") !
 type socket struct {
 	*websocket.Conn
 	cork     *corkedConn
-	sub      *stream.Subscription
+	sub      *subscriber
 	accounts bool
 }
 
@@ -94,7 +97,7 @@ func (c *socket) serve(s *server) (reason string) {
 	c.SetReadLimit(maxMessage)
 	c.cork.flooded = func() { cancel(&closing{websocket.StatusPolicyViolation, "too many pings: at most one a second"}) }
 	var others sync.WaitGroup
-	others.Go(func() { cancel(c.read()) })
+	others.Go(func() { cancel(c.read(ctx, s)) })
 	others.Go(func() { cancel(c.beat(ctx)) })
 	defer func() {
 		cancel(nil)
@@ -107,7 +110,11 @@ func (c *socket) serve(s *server) (reason string) {
 		err = cause
 	}
 	var bad *closing
-	if f := streamFailure(err); f != nil {
+	var f *failure
+	if !errors.As(err, &f) {
+		f = streamFailure(err)
+	}
+	if f != nil {
 		c.end(f)
 		return f.Name
 	} else if errors.As(err, &bad) {
@@ -148,8 +155,7 @@ func (c *socket) end(f *failure) {
 	if f.Name == "ShuttingDown" {
 		code = websocket.StatusGoingAway
 	}
-	reason := f.Name + ": " + f.Message
-	_ = c.Close(code, reason[:min(len(reason), 123)]) // what a close frame holds
+	_ = c.Close(code, closeReason(f.Name+": "+f.Message))
 }
 
 // beat pings until ctx ends or the peer doesn't answer.
@@ -208,7 +214,7 @@ func (c *socket) write(ctx context.Context, s *server) error {
 }
 
 // read takes what the client sends, until that ends, and returns why.
-func (c *socket) read() error {
+func (c *socket) read(ctx context.Context, s *server) error {
 	for {
 		// Without an end of its own: it would cut the connection before the peer is told why.
 		kind, r, err := c.Reader(context.Background())
@@ -221,54 +227,83 @@ func (c *socket) read() error {
 		if kind != websocket.MessageText {
 			return &closing{websocket.StatusUnsupportedData, "only text is understood: JSON of an options_update"}
 		}
-		late := time.AfterFunc(messageWait, func() { _ = c.CloseNow() })
-		data, err := io.ReadAll(r)
-		late.Stop()
-		if err != nil {
-			return err // coder/websocket has told of a message that is too big
+		if err := c.update(ctx, s, r); err != nil {
+			return err
 		}
-		filter, problem := readUpdate(data)
-		if problem != nil {
-			return problem
-		}
-		c.sub.Filter(filter)
 	}
 }
 
-// readUpdate reads a client's message.
-func readUpdate(data []byte) (stream.Filter, *closing) {
-	bad := func(code websocket.StatusCode, format string, args ...any) (stream.Filter, *closing) {
-		text := fmt.Sprintf(format, args...)
-		for len(text) > 123 || !utf8.ValidString(text) { // what a close frame holds
-			text = text[:min(len(text), 124)-1]
+// update reads a message, and replaces the filter by the one in it. A long message is read when there is room for it.
+func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
+	ctx, cancel := context.WithTimeout(ctx, messageWait)
+	defer cancel()
+	late := context.AfterFunc(ctx, func() { _ = c.CloseNow() })
+	defer late()
+	begin := make([]byte, smallMessage)
+	n, err := io.ReadFull(r, begin)
+	message := io.Reader(bytes.NewReader(begin[:n]))
+	switch {
+	case err == nil:
+		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // the names in it, and what is made of them
+		if err != nil {
+			return s.failureOf(ctx, &http.Request{URL: &url.URL{Path: "/subscribe"}}, err)
 		}
-		return stream.Filter{}, &closing{code, text}
+		defer room.Give()
+		message = io.MultiReader(message, r)
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return err
 	}
-	if !utf8.Valid(data) {
+	filter, err := readUpdate(message)
+	if err != nil {
+		return err // coder/websocket has told of a message that is too big
+	}
+	if f := c.sub.want(&s.limits, filter.Match()); f != nil {
+		return f
+	}
+	return nil
+}
+
+// readUpdate reads a client's message. A closing says what is wrong with it; any other error is the one of r.
+func readUpdate(r io.Reader) (stream.Filter, error) {
+	bad := func(code websocket.StatusCode, format string, args ...any) (stream.Filter, error) {
+		return stream.Filter{}, &closing{code, closeReason(fmt.Sprintf(format, args...))}
+	}
+	v, err := definitions.Read(r, &lexicons.Schema{Type: "ref", Ref: "dev.weft.stream.defs#update"})
+	var problem *lexicons.Problem
+	var syntax *json.SyntaxError
+	switch {
+	case err == nil:
+	case errors.As(err, &problem):
+		return bad(websocket.StatusPolicyViolation, "%v", problem)
+	case errors.Is(err, lexicons.ErrNotUTF8):
 		return bad(websocket.StatusInvalidFramePayloadData, "not UTF-8")
-	}
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
+	case errors.As(err, &syntax), errors.Is(err, lexicons.ErrSyntax):
 		return bad(websocket.StatusInvalidFramePayloadData, "not JSON: %v", err)
-	}
-	if p := definitions.Check(&lexicons.Schema{Type: "ref", Ref: "dev.weft.stream.defs#update"}, v, false); p != nil {
-		return bad(websocket.StatusPolicyViolation, "%v", p)
+	default:
+		return stream.Filter{}, err
 	}
 	// The names are checked as those of the query are, by what reads them.
-	payload := v.(map[string]any)["payload"].(map[string]any)
+	message, _ := v.(map[string]any)
+	payload, _ := message["payload"].(map[string]any)
 	p := &params{def: definitions.At("/subscribe"), given: map[string][]string{}}
-	for name, values := range payload {
-		list, _ := values.([]any)
-		for _, value := range list {
-			text, _ := value.(string)
-			p.given[name] = append(p.given[name], text)
-		}
+	for name := range payload {
+		p.input = payload
+		p.given[name] = p.texts(name)
+		delete(payload, name) // the list is not needed any more
 	}
 	filter := p.streamFilter()
 	if p.err != nil {
 		return bad(websocket.StatusPolicyViolation, "%v", p.err)
 	}
 	return filter, nil
+}
+
+// closeReason bounds a text to the 123 bytes that a close frame holds.
+func closeReason(text string) string {
+	for len(text) > 123 || !utf8.ValidString(text) {
+		text = text[:min(len(text), 124)-1]
+	}
+	return text
 }
 
 // allowance is a bucket of tokens, one a second.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ import (
 type live struct {
 	*httptest.Server
 	store *db.Store
+	api   *server
 	seq   int
 	end   func() // says goodbye to all subscribers
 }
@@ -43,7 +45,7 @@ func startLive(t *testing.T, c Config) *live {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = api.Run(ctx) }()
-	l := &live{store: store, Server: httptest.NewServer(api)}
+	l := &live{store: store, api: api.server, Server: httptest.NewServer(api)}
 	l.end = func() {
 		cancel()
 		select {
@@ -343,7 +345,7 @@ func TestSubscribeRefusals(t *testing.T) {
 		name    string
 	}{
 		{"/subscribe", nil, 426, "UpgradeRequired"},
-		{"/subscribe?cursor=2", nil, 400, "FutureCursor"},
+		{"/subscribe?cursor=2", nil, 426, "UpgradeRequired"},
 		{"/events?cursor=2", nil, 400, "FutureCursor"},
 		{"/events", []string{"Last-Event-ID", "2"}, 400, "FutureCursor"},
 		{"/events", []string{"Last-Event-ID", "x"}, 400, "InvalidRequest"},
@@ -522,18 +524,38 @@ func TestConsumerTooSlow(t *testing.T) {
 	}
 }
 
-// FuzzUpdate reads any message: it is a filter, or there is a reason that fits into a close frame.
+// FuzzUpdate reads any message: it is a filter, or there is a reason that fits into a close frame. What it takes on the way is bounded by the
+// length of the message, whatever stands in it.
 func FuzzUpdate(f *testing.F) {
 	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
-		`{}`, `[]`, "\xff", `{"type":"é` + strings.Repeat("é", 200) + `"}`} {
+		`{}`, `[]`, "\xff", "\xc3", `{"type":"é` + strings.Repeat("é", 200) + `"}`, strings.Repeat("[", 1<<16), `{"payload":` + strings.Repeat(`{"a":`, 1<<14), `{"payload":{"wantedSubjects":[` + strings.Repeat(`0,`, 1<<16),
+		`{"payload":{"x":[` + strings.Repeat(`[],`, 1<<16), `{"payload":{"wantedSubjects":[` + strings.Repeat(`"did:plc:a",`, 50_001)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, message string) {
-		filter, bad := readUpdate([]byte(message))
-		if bad == nil {
-			filter.Match()
-		} else if len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) || bad.code == 0 {
-			t.Fatalf("%d %q", bad.code, bad.reason)
+		var filter stream.Filter
+		var err error
+		allocated := allocatedBy(func() { filter, err = readUpdate(strings.NewReader(message)) })
+		// Each token takes some of the decoder's memory, which the collector has back at once: 100 bytes for each byte of the shortest.
+		if most := uint64(1<<20 + 100*len(message)); allocated > most {
+			t.Errorf("%d bytes allocated for a message of %d", allocated, len(message))
+		}
+		var bad *closing
+		if err == nil {
+			if size := filter.Match().Size(); size > int64(1<<10+32*len(message)) {
+				t.Errorf("a filter of %d bytes of a message of %d", size, len(message))
+			}
+		} else if !errors.As(err, &bad) || len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) || bad.code == 0 {
+			t.Fatalf("%v", err)
 		}
 	})
+}
+
+// allocatedBy is how many bytes are allocated while f runs, by other tests too: they are few next to the bounds that it is compared with.
+func allocatedBy(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }

@@ -3,13 +3,12 @@ package api
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 
@@ -27,72 +26,62 @@ const (
 	defaultSubscribers = 5000
 )
 
-// seats counts subscribers by address.
-type seats struct {
-	mu    sync.Mutex
-	by    map[string]int
-	total int
+// subscriber is a client's place at a stream: everything that it holds.
+type subscriber struct {
+	*stream.Subscription
+	who    budget.Client
+	filter *budget.Grant
 }
 
-// take takes a seat; the function that it returns gives it back. It returns nil when none is free.
-func (s *seats) take(address string, perAddress, total int) (leave func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.total >= total || s.by[address] >= perAddress {
-		return nil
-	}
-	if s.by == nil {
-		s.by = map[string]int{}
-	}
-	s.by[address]++
-	s.total++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.total--
-		if s.by[address]--; s.by[address] == 0 {
-			delete(s.by, address)
-		}
-	}
-}
-
-// address is whom a request is from: what the configured header of a proxy says, of a list the last entry, which the proxy
-// itself has added; else the other end of the connection. An IPv6 address stands for its /64, which one subscriber has.
-func (s *server) address(r *http.Request) string {
-	text := r.RemoteAddr
-	if s.AddressHeader != "" {
-		if fields := r.Header.Values(s.AddressHeader); len(fields) > 0 {
-			last := fields[len(fields)-1]
-			text = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
-		}
-	}
-	if host, _, err := net.SplitHostPort(text); err == nil {
-		text = host
-	}
-	ip := net.ParseIP(strings.Trim(text, "[]"))
-	switch {
-	case ip == nil:
-		return clip(text)
-	case ip.To4() == nil:
-		return ip.Mask(net.CIDRMask(64, 128)).String()
-	}
-	return ip.String()
-}
-
-// subscribe reads what /subscribe and /events have in common, and enters. What it returns as an error is for the client.
-func (s *server) subscribe(ctx context.Context, p *params, o stream.Options) (*stream.Subscription, error) {
-	o.Filter = p.streamFilter()
+// options reads what /subscribe and /events have in common.
+func (p *params) options(o *stream.Options) {
+	filter := p.streamFilter()
+	o.Want = filter.Match()
 	if text, ok := p.text("cursor"); ok {
 		o.Cursor = p.streamCursor("cursor", text)
 	}
-	if p.err != nil {
-		return nil, p.err
+}
+
+// subscribe enters a client that has a seat. What it returns as an error is for the client. The look for the cursor's row is a query like
+// others, with a turn and within the configured time.
+func (s *server) subscribe(ctx context.Context, who budget.Client, o stream.Options) (*subscriber, error) {
+	grant, refused := s.holdFilter(who, o.Want.Size())
+	if refused != nil {
+		return nil, refused
 	}
-	sub, err := s.tail.Subscribe(ctx, o)
-	if f := streamFailure(err); f != nil {
-		return nil, f
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	var sub *stream.Subscription
+	err := s.inTurn(ctx, who, light, func() (err error) {
+		sub, err = s.tail.Subscribe(ctx, o)
+		return err
+	})
+	if err != nil {
+		grant.Give()
+		if f := streamFailure(err); f != nil {
+			return nil, f
+		}
+		return nil, err
 	}
-	return sub, err
+	return &subscriber{sub, who, grant}, nil
+}
+
+// want replaces the filter.
+func (c *subscriber) want(l *limits, m *stream.Matcher) *failure {
+	grant, refused := l.holdFilter(c.who, m.Size())
+	if refused != nil {
+		return refused
+	}
+	c.Want(m)
+	c.filter.Give()
+	c.filter = grant
+	return nil
+}
+
+// leave gives back what a subscriber holds.
+func (c *subscriber) leave() {
+	c.Close()
+	c.filter.Give()
 }
 
 // streamCursor reads a cursor of a stream.
@@ -138,12 +127,13 @@ func streamFailure(err error) *failure {
 
 // seat takes a seat for a request, or answers that there is none.
 func (s *server) seat(w http.ResponseWriter, r *http.Request) (leave func()) {
-	leave = s.seats.take(s.address(r), s.Streams.PerAddress, s.Streams.Total)
-	if leave == nil {
+	grant := s.seats.Try(s.clients.Of(r), 1)
+	if grant == nil {
 		w.Header().Set("Retry-After", "60") // seconds; subscribers stay for long
 		writeFailure(w, r, &failure{http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers of this address, or in all: end one, or try again later"})
+		return nil
 	}
-	return leave
+	return grant.Give
 }
 
 // logStream is the log that streams read.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"weft.dev/weft/db"
@@ -75,17 +76,20 @@ type sourceCount struct {
 type accountCountsAnswer struct {
 	Total   int64         `json:"total"`
 	Sources []sourceCount `json:"sources"`
+	Cursor  *string       `json:"cursor"`
 }
 
 func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
 		Since: p.time("since"), Until: p.time("until")}
 	hydrate := p.hydrate(&q.Limit)
-	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	c := s.sealer(endWeftBacklinks, db.ManyQuery{ListQuery: q})
+	page, next, err := turn(ctx, p, c, q, s.Store.Links)
 	if err != nil {
 		return nil, err
 	}
-	contents, err := s.contents(ctx, hydrate, page.Items)
+	var contents []content
+	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(r db.Record) db.Record { return r })
 	a := timedRecordsAnswer{Total: page.Total, Records: make([]linkRecord, len(page.Items)), Cursor: next}
 	for i, r := range page.Items {
 		a.Records[i] = linkRecord{toRecord(r), timeText(page.Times[i]), contents[i]}
@@ -102,25 +106,47 @@ func (p *params) hydrate(limit *int) bool {
 	return hydrate
 }
 
-// contents gives what each record says, where that is kept and JSON can say it, or nothing of any.
-func (s *server) contents(ctx context.Context, hydrate bool, records []db.Record) ([]content, error) {
-	contents := make([]content, len(records))
+const (
+	// A page with records' content ends behind so many bytes of it, or one record more: a record may be 1 MB, and six times that in JSON.
+	maxContents = 4 << 20
+	// So many bodies are read at once: 8 MB at most.
+	bodiesAtOnce = 8
+)
+
+// hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next one.
+func hydrated[T any](ctx context.Context, s *server, hydrate bool, c sealer, page db.Page[T], next *string,
+	of func(T) db.Record) (db.Page[T], []content, *string, error) {
 	if !hydrate {
-		return contents, nil
+		return page, make([]content, len(page.Items)), next, nil
 	}
-	bodies, err := s.Store.Bodies(ctx, records)
-	if err != nil {
-		return contents, err
+	contents, err := s.contents(ctx, each(page.Items, of), maxContents)
+	if n := len(contents); err == nil && n < len(page.Items) {
+		page.Items = page.Items[:n]
+		next, err = c.seal(page.Position(n - 1))
 	}
-	for i, b := range bodies {
-		if b.CBOR == nil {
-			continue
-		}
-		value, err := body.JSON(b.CBOR)
+	return page, contents, next, err
+}
+
+// contents gives what each record says, where that is kept and JSON can say it: of the first records, as far as most bytes go, and of one
+// at least.
+func (s *server) contents(ctx context.Context, records []db.Record, most int) ([]content, error) {
+	contents, size := make([]content, 0, len(records)), 0
+	for some := range slices.Chunk(records, bodiesAtOnce) {
+		bodies, err := s.Store.Bodies(ctx, some)
 		if err != nil {
-			continue // an author may write what JSON doesn't have: that is no fault of the page's
+			return nil, err
 		}
-		contents[i] = content{b.CID, value}
+		for _, b := range bodies {
+			var one content
+			// An author may write what JSON doesn't have: that is no fault of the page's.
+			if value, err := body.JSON(b.CBOR); b.CBOR != nil && err == nil {
+				one = content{b.CID, value}
+			}
+			if size += len(one.Value); size > most && len(contents) > 0 {
+				return contents, nil
+			}
+			contents = append(contents, one)
+		}
 	}
 	return contents, nil
 }
@@ -138,26 +164,31 @@ func (s *server) getCounts(ctx context.Context, p *params) (any, error) {
 
 // batchCounts counts pairs, or every subject from every source.
 func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
-	var in struct {
-		Pairs    []pairCount
-		Subjects []string
-		Sources  []string
+	if p.err != nil {
+		return nil, p.err
 	}
-	p.input(&in)
+	pairs, given := p.input["pairs"].([]any)
+	subjects, sources := p.texts("subjects"), p.texts("sources")
 	switch {
-	case in.Pairs != nil && in.Subjects != nil:
+	case given && subjects != nil:
 		p.fail("subjects", "can't be used together with `pairs`: give one of them")
-	case in.Pairs == nil && in.Subjects == nil:
+	case !given && subjects == nil:
 		p.fail("pairs", "is missing: give pairs, or subjects and sources")
-	case in.Subjects != nil && in.Sources == nil:
+	case subjects != nil && sources == nil:
 		p.fail("sources", "is missing: it goes with `subjects`")
-	case in.Subjects == nil && in.Sources != nil:
+	case subjects == nil && sources != nil:
 		p.fail("sources", "goes with `subjects`, not with `pairs`")
 	}
-	if in.Pairs == nil {
-		return s.counts(ctx, p, product(in.Subjects, in.Sources), "subjects", "sources")
+	if !given {
+		return s.counts(ctx, p, product(subjects, sources), "subjects", "sources")
 	}
-	return s.counts(ctx, p, in.Pairs, "pairs", "pairs")
+	ask := make([]pairCount, len(pairs))
+	for i, pair := range pairs {
+		members, _ := pair.(map[string]any)
+		ask[i].Subject, _ = members["subject"].(string)
+		ask[i].Source, _ = members["source"].(string)
+	}
+	return s.counts(ctx, p, ask, "pairs", "pairs")
 }
 
 func product(subjects, sources []string) []pairCount {
@@ -218,7 +249,8 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 	if err != nil {
 		return nil, err
 	}
-	contents, err := s.contents(ctx, hydrate, each(page.Items, func(l db.AccountLink) db.Record { return l.Record }))
+	var contents []content
+	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(l db.AccountLink) db.Record { return l.Record })
 	a := accountLinksAnswer{Links: make([]accountLink, len(page.Items)), Cursor: next}
 	for i, l := range page.Items {
 		a.Links[i] = accountLink{toRecord(l.Record), timeText(l.TimeUS), sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), l.Target, contents[i]}
@@ -227,17 +259,10 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 }
 
 func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
-	did := p.did("did")
-	if p.err != nil {
-		return nil, p.err
-	}
-	counts, err := s.Store.AccountSources(ctx, did)
-	a := accountCountsAnswer{Sources: make([]sourceCount, len(counts))}
-	for i, c := range counts {
-		a.Sources[i] = sourceCount{sourceText(c.Source), c.Links}
-		a.Total += c.Links
-	}
-	return a, err
+	page, next, err := sourcesPage(ctx, s, p, endAccountCounts, p.did("did"), s.Store.AccountSources)
+	return accountCountsAnswer{page.Total, each(page.Items, func(c db.AccountCount) sourceCount {
+		return sourceCount{sourceText(c.Source), c.Links}
+	}), next}, err
 }
 
 // timeText is a time as lexicons have it, to the microsecond.

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestBatchCounts(t *testing.T) {
 		{"members that nobody knows", `{"pairs":[],"else":{"x":1}}`, 200, `{"counts":[]}`},
 		{"a hundred", `{"pairs":[` + hundred + `]}`, 200, `"links":3`},
 
-		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has 101"},
+		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has too many"},
 		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 10) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more"},
 		{"empty", ``, 400, "`body` is not JSON"},
 		{"cut off", `{"pairs":[`, 400, "`body` is not JSON"},
@@ -52,7 +53,7 @@ func TestBatchCounts(t *testing.T) {
 		{"subject no link", `{"pairs":[` + pair("hello", like) + `]}`, 400, "`pairs[0].subject` is not a link"},
 		{"subject with NUL", `{"pairs":[{"subject":"https://example.com/\u0000","source":"` + like + `"}]}`, 400, "`pairs[0].subject` is not a link"},
 		{"source without colon", `{"pairs":[` + pair(post, "x") + `]}`, 400, "`pairs` has no colon"},
-		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` has"},
+		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -123,8 +124,14 @@ func FuzzBatch(f *testing.F) {
 	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`, `{"subjects":["did:plc:a"],"sources":["a.b.c:"]}`, `{"PAIRS":[{}]}`, `[`, "\xff", `{"pairs":[{"links":1e400}]}`} {
 		f.Add(seed)
 	}
+	for _, seed := range []string{strings.Repeat("[", 1<<16), `{"pairs":[` + strings.Repeat(`{},`, 1<<16), `{"x":` + strings.Repeat(`{"a":`, 1<<14), `{"subjects":[` + strings.Repeat(`"did:plc:a",`, 1000)} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, body string) {
-		w := send(h, batch, "application/json", body)
+		var w *httptest.ResponseRecorder
+		if n := allocatedBy(func() { w = send(h, batch, "application/json", body) }); n > uint64(2<<20+100*len(body)) {
+			t.Errorf("%d bytes allocated for a body of %d", n, len(body))
+		}
 		if w.Code == 200 {
 			defined(t, definitions.At(batch), w.Body.Bytes())
 		} else if w.Code != 400 {

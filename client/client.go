@@ -177,20 +177,32 @@ func (c *Client) AccountLinks(ctx context.Context, q AccountQuery) iter.Seq2[Lin
 	return walk(func(cursor string) (Page[Link], error) { return c.AccountLinksPage(ctx, q, cursor) })
 }
 
-// AccountCounts counts the links to an account by source.
+// AccountCounts counts the links to an account by source, page by page.
 func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int64, error) {
-	var a struct {
-		Sources []struct {
-			Source string
-			Links  int64
+	type count struct {
+		Source string
+		Links  int64
+	}
+	counts := map[string]int64{}
+	for one, err := range walk(func(cursor string) (Page[count], error) {
+		v := url.Values{"did": {did}}
+		if cursor != "" {
+			v.Set("cursor", cursor)
 		}
+		var a struct {
+			Total   int64
+			Sources []count
+			Cursor  *string
+		}
+		err := c.get(ctx, "dev.weft.links.getAccountCounts", v, &a)
+		return Page[count]{a.Total, a.Sources, text(a.Cursor)}, err
+	}) {
+		if err != nil {
+			return counts, err
+		}
+		counts[one.Source] = one.Links
 	}
-	err := c.get(ctx, "dev.weft.links.getAccountCounts", url.Values{"did": {did}}, &a)
-	counts := make(map[string]int64, len(a.Sources))
-	for _, s := range a.Sources {
-		counts[s.Source] = s.Links
-	}
-	return counts, err
+	return counts, nil
 }
 
 // window adds what all lists take.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	"weft.dev/weft/db/run"
@@ -87,6 +89,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		f.found = f.found[:q.Limit]
 		page.Next = f.found[q.Limit-1].order
 	}
+	page.Position = func(i int) []byte { return f.found[i].order }
 	page.Items, err = s.accountLinks(ctx, f.found)
 	return page, err
 }
@@ -305,42 +308,101 @@ type AccountCount struct {
 	Links int64
 }
 
-// AccountSources counts the links to an account by source, in the order in which the sources were first seen. It costs as
-// much as there are lists, however long they are.
-func (s *Index) AccountSources(ctx context.Context, did string) ([]AccountCount, error) {
-	v, counts := s.acquire(), []AccountCount{}
+// AccountTotal counts the links to an account and to all of its records, from the runs' sums.
+func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
+	v := s.acquire()
 	defer s.release(v)
 	prefix, ok, err := v.accountRange(did)
 	if !ok || err != nil {
-		return counts, err
+		return 0, err
 	}
-	sums := map[uint64]int64{}
+	var total int64
 	for _, r := range v.targets.Runs {
-		if err := sumLists(ctx, r, prefix, sums); err != nil {
-			return nil, err
-		}
-	}
-	ids := make([]uint64, 0, len(sums))
-	for id, n := range sums {
-		if n != 0 {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		source, err := s.source(ctx, id)
+		n, err := r.Weigh(prefix, run.After(prefix))
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		counts = append(counts, AccountCount{source, sums[id]})
+		total += n
 	}
-	return counts, nil
+	return total, nil
 }
 
-// sumLists adds up, by source, what a run's entries in a range of targets weigh.
-func sumLists(ctx context.Context, r run.Source, prefix []byte, sums map[uint64]int64) error {
+// AccountSources counts the links to an account by source, in the order in which the sources were first seen; Total is the sum of all
+// pages. It costs as much as there are lists, however long they are, and keeps as much as a page takes.
+func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[AccountCount], error) {
+	page := Page[AccountCount]{Items: []AccountCount{}}
+	after, err := q.after()
+	if err != nil {
+		return page, err
+	}
+	v := s.acquire()
+	defer s.release(v)
+	prefix, ok, err := v.accountRange(q.Of)
+	if !ok || err != nil {
+		return page, err
+	}
+	sums := &sourceSums{ctx: ctx, most: 2 * (q.Limit + 1)}
+	if q.After != nil {
+		sums.from = after + 1
+	}
+	for { // once, but where many sources have no links left
+		sums.by, sums.to, sums.total = map[uint64]int64{}, math.MaxUint64, 0
+		for _, r := range v.targets.Runs {
+			if err := sums.addLists(r, prefix); err != nil {
+				return page, err
+			}
+		}
+		page.Total = sums.total
+		for _, id := range slices.Sorted(maps.Keys(sums.by)) {
+			if id >= sums.to || sums.by[id] == 0 {
+				continue
+			}
+			if len(page.Items) == q.Limit {
+				page.Next = appendID(nil, after)
+				return page, nil
+			}
+			source, err := s.source(ctx, id)
+			if err != nil {
+				return page, err
+			}
+			page.Items, after = append(page.Items, AccountCount{source, sums.by[id]}), id
+		}
+		if sums.to == math.MaxUint64 {
+			return page, nil
+		}
+		sums.from = sums.to
+	}
+}
+
+// sourceSums adds up links by source: of the sources with the lowest ids from one on, of which a page is made, and of all together.
+type sourceSums struct {
+	ctx      context.Context
+	from, to uint64 // by has all of these; to moves down where there are too many
+	most     int    // sources in by
+	by       map[uint64]int64
+	total    int64
+	steps    int
+}
+
+func (s *sourceSums) add(source uint64, n int64) {
+	s.total += n
+	if source < s.from || source >= s.to {
+		return
+	}
+	s.by[source] += n
+	if len(s.by) <= s.most {
+		return
+	}
+	ids := slices.Sorted(maps.Keys(s.by))
+	for _, id := range ids[s.most/2:] {
+		delete(s.by, id)
+	}
+	s.to = ids[s.most/2]
+}
+
+// addLists adds up what a run's entries in a range of targets weigh.
+func (s *sourceSums) addLists(r run.Source, prefix []byte) error {
 	end := run.After(prefix)
-	steps := 0
 	for from := prefix; from != nil; {
 		w, err := r.Walk(from, end, false)
 		if err != nil || w == nil {
@@ -351,8 +413,8 @@ func sumLists(ctx context.Context, r run.Source, prefix []byte, sums map[uint64]
 		var source uint64
 		inList := 0
 		for more := true; more; {
-			if steps++; steps%4096 == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if s.steps++; s.steps%4096 == 0 && s.ctx.Err() != nil {
+				return s.ctx.Err()
 			}
 			key := w.Key()
 			if list == nil || !bytes.HasPrefix(key, list) {
@@ -369,10 +431,10 @@ func sumLists(ctx context.Context, r run.Source, prefix []byte, sums map[uint64]
 				if err != nil {
 					return err
 				}
-				sums[source] += n
+				s.add(source, n)
 				break
 			}
-			sums[source] += int64(byTarget.WeightOf(w.Value()))
+			s.add(source, int64(byTarget.WeightOf(w.Value())))
 			if more, err = w.Next(); err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
-	f.nowUS, f.maxUS = timeUS, max(f.maxUS, timeUS)
+	f.setTime(timeUS)
 	f.endIdleResyncs()
 	if err := s.finish(f, s.moved(&b, f, seq, timeUS)); err != nil {
 		return Applied{}, err
@@ -50,8 +50,9 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 func (s *Store) newFold(host string) *fold {
 	v := s.version.Load()
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, high: v.upstreams[host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
 	for other, up := range v.upstreams {
-		f.foreign = f.foreign || other != host || up.instance > 1
+		f.foreign = f.foreign || up.high > 0 && other != host || up.instance > 1
 	}
 	f.out = s.newWriting()
 	return f
@@ -85,7 +86,7 @@ func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) prog
 func (s *Store) nextPart(f *fold) *fold {
 	v := s.version.Load()
 	next := &fold{s: f.s, w: f.w, d: newDelta(v), host: f.host, high: f.high, seq: v.seq, fill: f.fill, foreign: f.foreign,
-		maxUS: max(f.maxUS, v.maxUS), rows: f.rows.emptied(), total: f.total}
+		maxUS: max(f.maxUS, v.maxUS), latestUS: f.latestUS, rows: f.rows.emptied(), total: f.total}
 	next.total.add(f.stats)
 	if f.out != nil {
 		next.out = s.newWriting()
@@ -106,6 +107,8 @@ func (s *Store) progressAt(b *Batch, f *fold, i int) progress {
 func (s *Store) moved(b *Batch, f *fold, seq uint64, timeUS int64) progress {
 	v := s.version.Load()
 	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
+	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
+	up.upstream.epoch = v.epochOf(b.Host)
 	if v.startedUS == 0 {
 		if up.firstUS = timeUS; len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS

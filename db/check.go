@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 )
 
@@ -58,6 +59,8 @@ const (
 const (
 	mendFile      = "bring the file back from the replica with weft restore --segments --force"
 	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
+	mendGone      = "bring the file back from the replica with weft restore --segments"
+	mendGoneOrLog = mendGone + ", or start weft serve: the log is whole, and the index is rebuilt from it"
 	mendDB        = "restore weft.db from its replica with weft restore --force"
 	mendBody      = mendDB + "; or let all bodies go with weft serve --bodies off, and begin anew with the next start"
 	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that is no better, index anew into an empty directory"
@@ -92,7 +95,8 @@ type check struct {
 	rand   *rand.Rand
 	report *CheckReport
 
-	mendFile    string
+	mendFile    string // the way out for a segment that is damaged
+	mendGone    string // for one that is missing
 	whole       bool   // the segments are as they were written, and without a hole
 	actors      uint64 // the newest id of each kind of name
 	collections uint64
@@ -101,6 +105,9 @@ type check struct {
 	bodiesOn   bool
 	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
 	current    int64  // of these, those met so far
+
+	large      map[string][]recordLink // the links of large records, by their keys: each of their links asks for all
+	largeBytes int
 
 	steps int64 // of the part at hand
 	told  time.Time
@@ -123,6 +130,10 @@ func (c *check) run(ctx context.Context) error {
 		if err := part.do(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if IsDiskFull(err) {
+				return fmt.Errorf("db: check %s: there is no room on the disk of %s, or where temporary files are (%s), which says nothing of the data: free some, and check again: %w",
+					part.name, c.s.cfg.Dir, os.TempDir(), err)
 			}
 			// What can't be read is damaged; the parts that don't need it are checked all the same.
 			c.found(KindDatabase, "restore from the replica what it names, and check again", "%s: %v", part.name, err)

@@ -25,8 +25,8 @@ func (c *check) segments(ctx context.Context) error {
 	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err
 	}
-	if c.mendFile = mendFile; first == 1 {
-		c.mendFile = mendFileOrLog
+	if c.mendFile, c.mendGone = mendFile, mendGone; first == 1 {
+		c.mendFile, c.mendGone = mendFileOrLog, mendGoneOrLog
 	}
 	c.whole = true
 	c.adjacent(rows)
@@ -80,7 +80,7 @@ func (c *check) segment(row manifestRow) *file {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.found(KindSegment, c.mendFile, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
+		c.found(KindSegment, c.mendGone, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
 		return nil
 	case err != nil:
 		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"unsafe"
 
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/run"
@@ -197,6 +199,36 @@ func (w *walked) add(actor uint64) {
 	}
 }
 
+const (
+	largeRecord    = 16 << 10 // bytes of a record's links beyond which they are kept decoded
+	largeBytesMost = 64 << 20 // that all that are kept take
+)
+
+// linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record reports.
+func (c *check) linksOf(record, rkey []byte) (links []recordLink, ok bool, err error) {
+	if links, ok := c.large[string(record)]; ok {
+		return links, true, nil
+	}
+	value, _, err := c.s.version.Load().records.Find(record)
+	if err != nil {
+		return nil, false, err
+	}
+	links, err = cutLinks(nil, value, rkey)
+	if err != nil {
+		return nil, false, nil
+	}
+	if len(value) < largeRecord {
+		return links, true, nil
+	}
+	size := len(value) + len(links)*int(unsafe.Sizeof(recordLink{}))
+	if c.large == nil || c.largeBytes+size > largeBytesMost {
+		c.large, c.largeBytes = map[string][]recordLink{}, 0
+	}
+	c.large[string(record)] = links
+	c.largeBytes += size
+	return links, true, nil
+}
+
 // listed checks an entry of the order by target, and looks it up in its record.
 func (c *check) listed(at *walked, key []byte) error {
 	n := targetLen(key)
@@ -223,28 +255,23 @@ func (c *check) listed(at *walked, key []byte) error {
 	}
 	rkey := p.rkey()
 	record := recordKey(nil, p.actor, collection, rkey)
-	value, _, err := c.s.version.Load().records.Find(record)
-	if err != nil {
+	links, ok, err := c.linksOf(record, rkey)
+	if err != nil || !ok {
 		return err
 	}
-	links, err := cutLinks(nil, value, rkey)
-	if err != nil {
-		return nil // the order by record says so itself
-	}
 	has := recordLink{source: source, target: key[:n]}
-	for _, l := range links {
-		if compareLinks(l, has) != 0 {
-			continue
-		}
-		if l.rank != p.rank {
-			c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, and its own rank is %d", c.nameRecord(record), c.nameTarget(has), p.rank, l.rank)
-		}
-		if !c.shown(p.actor, record) {
-			c.found(KindLink, mendIndex, "%s is listed among the links to %s, and its account is not active", c.nameRecord(record), c.nameTarget(has))
-		}
+	i, ok := slices.BinarySearchFunc(links, has, compareLinks)
+	if !ok {
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, and does not link there", c.nameRecord(record), c.nameTarget(has))
 		return nil
 	}
-	c.found(KindLink, mendIndex, "%s is listed among the links to %s, and does not link there", c.nameRecord(record), c.nameTarget(has))
+	if links[i].rank != p.rank {
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, and its own rank is %d",
+			c.nameRecord(record), c.nameTarget(has), p.rank, links[i].rank)
+	}
+	if !c.shown(p.actor, record) {
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, and its account is not active", c.nameRecord(record), c.nameTarget(has))
+	}
 	return nil
 }
 

@@ -203,9 +203,9 @@ func (c *check) effect(at *effect, r *row, l *linkRow) {
 		return
 	}
 	at.source, at.target = l.source, append(at.target[:0:0], l.target...)
-	i := slices.IndexFunc(at.links, func(has recordLink) bool { return has.source == l.source && bytes.Equal(has.target, l.target) })
 	link := recordLink{source: l.source, target: at.target}
-	switch has := i >= 0; {
+	i, has := slices.BinarySearchFunc(at.links, link, compareLinks) // a record may have 250,000 links
+	switch {
 	case r.seq <= at.purged:
 		if has && at.purged != math.MaxUint64 {
 			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key), c.nameTarget(link), at.purged)

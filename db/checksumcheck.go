@@ -23,10 +23,10 @@ func (c *check) checksums(ctx context.Context) error {
 		i := slices.IndexFunc(log, func(p sumPoint) bool { return p.seq+sampleLog > last.seq })
 		log = log[max(i-1, 0):]
 	}
-	sum := summer{q: c.s.reader, progress: func(rows int64) {
-		c.steps = rows - 1
-		_ = c.step(ctx, "the checksums of the log and the names", 0)
-	}}
+	sum := summer{q: c.s.reader}
+	if c.o.Progress != nil {
+		sum.progress = func(rows int64) { c.o.Progress("the checksums of the log and the names", rows, 0) }
+	}
 	faults, err := sum.verifyLog(ctx, log)
 	if err != nil {
 		return err

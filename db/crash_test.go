@@ -286,7 +286,7 @@ type life struct {
 	refused string
 
 	degraded string
-	done    bool
+	done     bool
 }
 
 type applied struct {

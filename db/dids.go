@@ -92,7 +92,7 @@ func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes 
 	var firsts []first
 	index := map[uint64]int{}
 	// From the oldest link on: the first one that was there at the beginning is the account's.
-	sc := l.scan(nil, true)
+	sc := l.scan(ctx, nil, true)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return nil, err

@@ -77,7 +77,11 @@ func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, erro
 	}
 	s.blocks = segment.NewCache(exportCacheBytes)
 	e := &Export{s: s, inactive: o.Inactive}
-	if err := e.open(ctx, o); err != nil {
+	err = e.open(ctx, o)
+	if errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: "+mendStore, err, dir)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("db: export %s: %w", dir, err), e.Close())
 	}
 	return e, nil

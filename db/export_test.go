@@ -20,7 +20,7 @@ func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error)
 	s.reader.SetMaxOpenConns(1)
 	defer s.reader.SetMaxOpenConns(readers)
 	err = s.atOnce(ctx, func(q queryer) error {
-		return readLog(ctx, q, 0, func(piece []logged) error {
+		return readLog(ctx, q, 0, wholeLog, func(piece []logged) error {
 			rows += len(piece)
 			for i := range piece {
 				links += len(piece[i].removed) + len(piece[i].added)

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,6 +54,11 @@ type manifestRow struct {
 	NamesChecksum *int64 `db:"names_checksum"`
 
 	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
+}
+
+// manifestFile is the row for other packages.
+func (r manifestRow) manifestFile() ManifestFile {
+	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq, Links: r.Links, CreatedUS: r.CreatedUS}
 }
 
 // file is an open segment.
@@ -120,30 +124,6 @@ func (s *Index) releaseFiles(set *fileSet) {
 // segmentName is the form of the files that are ours in the directory segments, those on their way among them.
 var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp|\.part)?(-journal)?$`)
 
-// openSegments opens what the manifest names, and removes what a crash has left behind.
-func (s *Store) openSegments() ([]*file, error) {
-	dir := filepath.Join(s.cfg.Dir, "segments")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of segments: %w", err)
-	}
-	var rows []manifestRow
-	if err := s.reader.Select(&rows, "SELECT * FROM segments ORDER BY from_seq"); err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
-	}
-	var files []*file
-	for _, row := range rows {
-		f, err := s.openSegment(row)
-		if err != nil {
-			for _, f := range files {
-				_ = f.Close()
-			}
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, s.removeStrays(rows)
-}
-
 // removeStrays removes what a crash has left behind: files of segments that neither the manifest names nor the present
 // version holds.
 func (s *Index) removeStrays(rows []manifestRow) error {
@@ -172,38 +152,6 @@ func (s *Index) removeStrays(rows []manifestRow) error {
 	}
 	return nil
 }
-
-// openOrForgetSegments opens the segments, or, when one is missing or damaged and the log is whole, forgets all of them:
-// then the index is rebuilt from the log, as after the restore of the database alone.
-func (s *Store) openOrForgetSegments(ctx context.Context) ([]*file, error) {
-	files, err := s.openSegments()
-	ofFormat := errors.Is(err, segment.ErrFormat) && !errors.Is(err, errLost)
-	if !ofFormat && !errors.Is(err, errLost) {
-		return files, err
-	}
-	var first, rows int64
-	if e := s.reader.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), (SELECT count(*) FROM segments) FROM records").Scan(&first, &rows); e != nil {
-		return nil, errors.Join(err, e)
-	}
-	switch {
-	case ofFormat && first == 1:
-		return nil, fmt.Errorf("%w; or, as the log is whole, move the directory %s away: weft serve then makes all segments again from the log", err, filepath.Join(s.cfg.Dir, "segments"))
-	case ofFormat:
-		return nil, fmt.Errorf("%w; the log no longer has what the segment holds, so that the other way is to index anew into an empty directory", err)
-	case first != 1:
-		return nil, err
-	}
-	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", err, "segments", rows)
-	for _, statement := range []string{"DELETE FROM segments", "DELETE FROM sealed_jobs"} {
-		if _, err := s.writer.Exec(statement); err != nil {
-			return nil, fmt.Errorf("forget the segments: %w", err)
-		}
-	}
-	return s.openSegments() // removes the files that are left
-}
-
-// errLost says that a segment is not there, or is not what the manifest says.
-var errLost = errors.New("the segment is lost")
 
 // openSegment opens a segment that the manifest names.
 func (s *Index) openSegment(row manifestRow) (*file, error) {
@@ -261,11 +209,18 @@ func (s *Store) SegmentPaths() []string {
 	return paths
 }
 
-// base is the version that the segments alone make.
+// base is the version that the segments alone make, and holds them.
 func (s *Index) base(files []*file) *version {
+	v := layers(files)
+	v.files = s.newFileSet(files)
+	return v
+}
+
+// layers is the version of segments that the caller holds.
+func layers(files []*file) *version {
 	v := emptyVersion()
 	v.sums.known = true // of nothing
-	v.files = s.newFileSet(files)
+	v.files = &fileSet{files: files}
 	for i, stack := range v.stacks() {
 		for _, f := range files {
 			stack.Runs = append(stack.Runs, f.Run(runIDs[i]))

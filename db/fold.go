@@ -21,6 +21,7 @@ type fold struct {
 	nowUS     int64  // time of the event at hand
 	maxUS     int64  // the newest time of any event so far
 	beforeUS  int64  // the same before the event at hand
+	latestUS  int64  // times beyond it are wrong, and say nothing of any other event; 0: none is
 	rows      rows
 	jobbed    []uint64 // accounts whose status a job changes, or another one changes now
 	out       *writing // where rows go while others are still folded; nil: nowhere
@@ -61,10 +62,36 @@ func (a *Applied) add(b Applied) {
 	a.BadBodies += b.BadBodies
 }
 
+// outlierUS is how far an event may be ahead of our clock. Servers' clocks differ by minutes; one event that is dated a day
+// ahead must not make all others seem old.
+const outlierUS = 3600 * 1_000_000
+
+// wrongClockUS is how far our clock may be behind the newest event before it is our clock that is wrong.
+const wrongClockUS = 48 * outlierUS
+
+// latestTime is the limit of the times that are believed, by our clock and the newest time so far; 0: all are.
+func latestTime(nowUS, newestUS int64) int64 {
+	if newestUS == 0 || nowUS < newestUS-wrongClockUS {
+		return 0
+	}
+	return nowUS + outlierUS
+}
+
+// setTime sets the time of the event at hand.
+func (f *fold) setTime(us int64) {
+	f.nowUS = us
+	if !f.isOutlier(us) {
+		f.maxUS = max(f.maxUS, us)
+	}
+}
+
+func (f *fold) isOutlier(us int64) bool { return f.latestUS > 0 && us > f.latestUS }
+
 // event folds one event.
 func (f *fold) event(e *Event) {
 	f.stats.Events++
-	f.nowUS, f.beforeUS, f.maxUS = e.TimeUS, f.maxUS, max(f.maxUS, e.TimeUS)
+	f.beforeUS = f.maxUS
+	f.setTime(e.TimeUS)
 	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
@@ -139,7 +166,7 @@ func (f *fold) record(e *Event) {
 	f.next = f.next[:0]
 	if linking {
 		rank, derived := rankOf(rkey, e.TimeUS)
-		for i := range e.Links[:min(len(e.Links), maxLinks)] {
+		for i := range e.Links {
 			if !storable(&e.Links[i]) {
 				f.stats.Invalid++
 				continue
@@ -159,7 +186,7 @@ func (f *fold) record(e *Event) {
 		r.supersede(string(f.key), rev)
 	case e.Op != OpDelete:
 		r.seen[string(f.key)] = struct{}{}
-		r.lastUS = max(r.lastUS, e.TimeUS)
+		r.lastUS = max(r.lastUS, min(e.TimeUS, f.maxUS)) // an outlier would keep it open until then
 	}
 	removed, added := diff(f.old, f.next)
 	was, b := f.s.bodies.current(before), f.bodyOf(e)
@@ -182,7 +209,8 @@ func (f *fold) record(e *Event) {
 	}
 	row.was = was
 	f.d.setRev(actor, rev)
-	f.change(f.key, before, f.next, b.ref(f.seq+1), actor, rkey, removed, added)
+	last := f.seq + logRowsOf(len(removed)+len(added))
+	f.change(f.key, before, f.next, b.ref(last), actor, rkey, removed, added)
 	f.log(row, removed, added)
 	f.keepBody(&b)
 }
@@ -239,8 +267,37 @@ func (f *fold) beforeStatus(e *Event, actor uint64) bool {
 	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.since(actor)
 }
 
-// log appends a row, and the rows of the links that it removed and added.
+// log appends a row with the links that it removed and added. More than maxRowLinks take several rows, each a change by
+// itself: updates before a delete, and after a create. The last one brings the body, and puts the one before out of date.
+//
+// A record that is respelled keeps its body. A row that left it without links would end the body at a replay, so the last
+// removal waits for the last row.
 func (f *fold) log(r row, removed, added []recordLink) {
+	kept := 0
+	if r.op == opRespelled && len(added) > 0 {
+		kept = min(len(removed), 1)
+	}
+	for n := logRowsOf(len(removed) + len(added)); n > 1; n-- {
+		part := r
+		part.was = 0
+		if r.op == OpDelete {
+			part.op = OpUpdate
+		}
+		gone := min(len(removed)-kept, maxRowLinks)
+		come := min(len(added), maxRowLinks-gone)
+		f.logRow(part, removed[:gone], added[:come])
+		removed, added = removed[gone:], added[come:]
+		if r.op == OpCreate {
+			r.op = OpUpdate
+		}
+	}
+	f.logRow(r, removed, added)
+}
+
+// logRowsOf is how many log rows a change of so many links takes.
+func logRowsOf(links int) uint64 { return uint64(max(links-1, 0)/maxRowLinks) + 1 }
+
+func (f *fold) logRow(r row, removed, added []recordLink) {
 	f.seq++
 	f.stats.Changed++
 	r.seq, r.timeUS = f.seq, f.nowUS

@@ -73,7 +73,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("db: follow %s: %w", path, err), f.reader.Close())
+		return nil, errors.Join(blameDisk(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.reader.Close())
 	}
 	return f, nil
 }
@@ -127,8 +127,7 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {
-		missing = append(missing, ManifestFile{File: row.File, Bytes: row.Bytes, Checksum: row.Checksum, FromSeq: row.FromSeq, ToSeq: row.ToSeq,
-			Links: row.Links, CreatedUS: row.CreatedUS})
+		missing = append(missing, row.manifestFile())
 	}
 	if next == nil { // not yet
 		return false, missing, nil
@@ -356,7 +355,7 @@ func (f *Follower) goOn(ctx context.Context, q queryer, v *version) (*version, e
 	if err := f.loadNewNames(ctx, q, &next); err != nil {
 		return nil, err
 	}
-	return f.foldLog(ctx, q, &next, nil)
+	return f.foldLog(ctx, q, &next, wholeLog, nil)
 }
 
 // remade folds what is new in the log, and puts merged segments in the place of those that they were made of.

@@ -30,6 +30,7 @@ type Index struct {
 	commits  signal
 	failed   atomic.Pointer[error] // the fault that stopped writing
 	instance string
+	logEnd   uint64 // the newest log row as the store was opened
 
 	seals, merges worked // of a follower, none
 	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.
@@ -41,6 +42,13 @@ type Index struct {
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
 	sourceCache cache[uint64, Source]
+}
+
+// progress tells how far an opening is.
+func (s *Index) progress(what string, done, all uint64) {
+	if s.cfg.Progress != nil {
+		s.cfg.Progress(what, done, all)
+	}
 }
 
 // queryer reads: a connection's pool, or a transaction of it, in which all that is read is of one moment.

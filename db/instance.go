@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"modernc.org/sqlite"
 )
@@ -42,7 +43,7 @@ func lookInto(ctx context.Context, path, query string, into any) error {
 	}
 	defer func() { _ = reader.Close() }()
 	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
-		return fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err)
+		return blameDisk(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err))
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package db
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"weft.dev/weft/db/distinct"
@@ -50,18 +52,7 @@ func (l list) total() (int64, error) {
 	if !l.part {
 		return l.v.targets.Weigh(l.prefix)
 	}
-	var sum int64
-	for _, r := range l.v.targets.Runs {
-		if !r.May(byTarget.Hash(l.prefix), l.prefix) || bytes.Compare(l.from, l.to) >= 0 {
-			continue
-		}
-		n, err := r.Weigh(l.from, l.to)
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
+	return l.between(l.from, l.to)
 }
 
 // below sums up what lies before a key in all runs that have the list. Alone it says nothing: the difference of two such
@@ -83,7 +74,7 @@ func (l list) below(key []byte) (int64, error) {
 }
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
-func (l list) scan(after []byte, reverse bool) *run.Scan {
+func (l list) scan(ctx context.Context, after []byte, reverse bool) *run.Scan {
 	from, to := l.from, l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
@@ -94,7 +85,7 @@ func (l list) scan(after []byte, reverse bool) *run.Scan {
 	case bytes.Compare(at, from) >= 0:
 		from = append(at, 0) // no key lies between a key and the same with a zero
 	}
-	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse)
+	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).Within(ctx)
 }
 
 // position is where the scan stands.
@@ -106,18 +97,40 @@ func (l list) position(sc *run.Scan) (position, error) {
 	return p, nil
 }
 
-// page is the links after a position, and the position to go on from.
-func (l list) page(after []byte, limit int, reverse bool) (found []position, next []byte, err error) {
+const (
+	// deadInRow is after how many entries of removed links in a row the sums are asked where the next link is: that costs as much as some
+	// thousand steps.
+	deadInRow = 4096
+	// hiddenInPage is how many links of hidden accounts a page steps over, some 50 ms. Then it ends early, with a cursor.
+	hiddenInPage = 50_000
+)
+
+// page is the links after a position, and the position to go on from. It may be shorter than limit where many links are about to go.
+func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []position, next []byte, err error) {
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
-	sc := l.scan(after, reverse)
-	for sc.Next() {
+	hidden := 0
+	for sc := l.scan(ctx, after, reverse).StopAfter(deadInRow); ; {
+		if !sc.Next() {
+			if sc.Err() != nil || !sc.Stopped() {
+				return found, nil, sc.Err()
+			}
+			rest, err := l.behindRemoved(ctx, sc.Key(), reverse)
+			if err != nil || rest == nil {
+				return found, nil, err
+			}
+			sc = rest
+			continue
+		}
 		p, err := l.position(sc)
 		if err != nil {
 			return nil, nil, err
 		}
 		if l.v.hides(p.actor) {
+			if hidden++; hidden == hiddenInPage {
+				return found, p.append(nil), nil
+			}
 			continue
 		}
 		if len(found) == limit {
@@ -125,7 +138,85 @@ func (l list) page(after []byte, limit int, reverse bool) (found []position, nex
 		}
 		found = append(found, p)
 	}
-	return found, nil, sc.Err()
+}
+
+// behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are removed links, which the
+// sums count as none: so the time of the first link is found in as many steps as a time has bits.
+func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*run.Scan, error) {
+	from, to := append(bytes.Clone(key), 0), l.to
+	if reverse {
+		from, to = l.from, key
+	}
+	sum, err := l.between(from, to)
+	if err != nil || sum == 0 {
+		return nil, err
+	}
+	n := len(l.prefix)
+	at := func(inverted uint64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(l.prefix), inverted) }
+	// No link lies between the key and at(none), and one between it and at(some), in the direction of the scan.
+	none, some := binary.BigEndian.Uint64(key[n:n+8]), uint64(math.MaxUint64)
+	if reverse {
+		none, some = none+1, 0
+	}
+	for max(none, some)-min(none, some) > 1 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		middle := none/2 + some/2 + none&some&1
+		if reverse {
+			sum, err = l.between(maxKey(at(middle), from), to)
+		} else {
+			sum, err = l.between(from, minKey(at(middle), to))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if sum == 0 {
+			none = middle
+		} else {
+			some = middle
+		}
+	}
+	if reverse {
+		to = minKey(at(none), to)
+	} else {
+		from = maxKey(at(none), from)
+	}
+	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).Within(ctx).StopAfter(deadInRow), nil
+}
+
+// between sums up the links with from <= key < to.
+func (l list) between(from, to []byte) (int64, error) {
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return 0, nil
+	}
+	var sum int64
+	hash := byTarget.Hash(l.prefix)
+	for _, r := range l.v.targets.Runs {
+		if !r.May(hash, l.prefix) {
+			continue
+		}
+		n, err := r.Weigh(from, to)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+func minKey(a, b []byte) []byte {
+	if b != nil && bytes.Compare(b, a) < 0 {
+		return b
+	}
+	return a
+}
+
+func maxKey(a, b []byte) []byte {
+	if bytes.Compare(b, a) > 0 {
+		return b
+	}
+	return a
 }
 
 // filtered is a page of the links whose accounts pass, and how many pass in all.
@@ -135,7 +226,7 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	if err := checkPosition(after); err != nil {
 		return 0, nil, nil, err
 	}
-	sc := l.scan(nil, reverse)
+	sc := l.scan(ctx, nil, reverse)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return 0, nil, nil, err
@@ -177,7 +268,7 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 		}
 	}
 	actors := make([]uint64, 0, total)
-	sc := l.scan(nil, false)
+	sc := l.scan(ctx, nil, false)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return 0, err

@@ -19,10 +19,10 @@ const (
 )
 
 // linkShift makes a link row's id of its log row's seq and its number there. 12 bits hold the links that one row can
-// carry: at most maxLinks removed and as many added.
+// carry; what changes more takes several rows.
 const (
-	linkShift = 12
-	maxLinks  = 1<<(linkShift-1) - 1
+	linkShift   = 12
+	maxRowLinks = 1 << linkShift
 )
 
 // row is a row of the log.

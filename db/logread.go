@@ -30,8 +30,9 @@ type LogEntry struct {
 	Status Status // OpAccount only: the new one
 }
 
-// Log reads the log behind a row, in order, limit rows at most. last is the last row read, after when there is none:
-// rows that only keep books are passed over, so that there may be fewer entries. The strings are for keeping.
+// Log reads the log behind a row, in order, limit rows at most, and fewer where they have more than 16,384 links. last is
+// the last row read, after when there is none: rows that only keep books are passed over, so that there may be fewer
+// entries. The strings are for keeping.
 func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
 	to := min(after+uint64(limit), s.version.Load().seq)
 	if to <= after {
@@ -45,10 +46,11 @@ func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []Log
 	if err != nil {
 		return nil, after, fmt.Errorf("db: read the log: %w", err)
 	}
-	return entries, to, nil
+	return entries, after + uint64(len(rows)), nil
 }
 
-// logRows reads rows of the log with their links, in one transaction: pruning takes both.
+// logRows reads rows of the log with their links, in one transaction: pruning takes both. It reads one row at least, and
+// ends where the rows have more than readLinks links.
 func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -88,14 +90,18 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	defer func() { _ = links.Close() }()
-	for links.Next() {
+	for n := 0; links.Next(); n++ {
 		var id uint64
 		var op byte
 		var l recordLink
 		if err := links.Scan(&id, &op, &l.source, &l.target); err != nil {
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
-		r := &found[id>>linkShift-after-1]
+		at := id>>linkShift - after - 1
+		if n >= readLinks && at > 0 && len(found[at].removed)+len(found[at].added) == 0 {
+			return found[:at], nil
+		}
+		r := &found[at]
 		if op == linked {
 			r.added = append(r.added, l)
 		} else {

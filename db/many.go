@@ -44,7 +44,7 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 			}
 		}
 	}
-	sc := m.list.scan(start, false)
+	sc := m.list.scan(ctx, start, false)
 	for n := 0; len(others) <= q.Limit && sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return page, err
@@ -103,7 +103,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 		actor uint64
 	}
 	var pairs []pair
-	sc := m.list.scan(nil, false)
+	sc := m.list.scan(ctx, nil, false)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
 			return page, err

@@ -31,12 +31,19 @@ func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
 		US         int64  `db:"time_us"`
 		CursorUS   int64  `db:"cursor_us"`
 		Instance   int64
+		FollowedUS int64 `db:"followed_us"`
+		ClockUS    int64 `db:"clock_us"`
+		Epoch      int64
 	}
-	if err := q.SelectContext(ctx, &hosts, "SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream"); err != nil {
+	if err := q.SelectContext(ctx, &hosts, `SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
+		FROM upstream`); err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance}
+		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
+			h.Seq = min(h.Seq, uint64(s.cfg.Now().UnixMicro()))
+		}
+		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS}, h.Epoch}
 		v.maxUS = max(v.maxUS, h.US)
 	}
 	return nil

@@ -35,7 +35,7 @@ func openOffline(dir string) (*Store, error) {
 	}
 	if err := s.openReader(path); err != nil {
 		_ = s.closeFiles()
-		return nil, fmt.Errorf("db: %s: %w", path, err)
+		return nil, blameDisk(dir, fmt.Errorf("db: %s: %w", path, err))
 	}
 	return s, nil
 }

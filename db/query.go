@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -51,7 +52,7 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	var found []position
 	if keep == nil {
 		if page.Total, err = l.total(); err == nil {
-			found, page.Next, err = l.page(q.After, q.Limit, q.Reverse)
+			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
 		}
 	} else {
 		page.Total, found, page.Next, err = l.filtered(ctx, keep, q.After, q.Limit, q.Reverse)
@@ -63,41 +64,58 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	for _, p := range found {
 		page.Times = append(page.Times, int64(p.rank))
 	}
+	page.Position = func(i int) []byte { return found[i].append(nil) }
 	return page, err
 }
 
-// Sources counts the links to a target by source, in the order in which the sources were first seen.
-func (s *Index) Sources(ctx context.Context, target string) ([]SourceCount, error) {
-	v, counts := s.acquire(), []SourceCount{}
-	defer s.release(v)
-	key, ok, err := v.targetKey(target)
-	if !ok || err != nil {
-		return counts, err
+// Sources counts the links to a target by source, in the order in which the sources were first seen. Total is 0.
+func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount], error) {
+	page := Page[SourceCount]{Items: []SourceCount{}}
+	after, err := q.after()
+	if err != nil {
+		return page, err
 	}
-	for from, to := key, run.After(key); ; {
-		sc := v.targets.ScanPrefix(key, from, to, false)
+	v := s.acquire()
+	defer s.release(v)
+	key, ok, err := v.targetKey(q.Of)
+	if !ok || err != nil {
+		return page, err
+	}
+	from, to := key, run.After(key)
+	if q.After != nil {
+		from = run.After(appendID(bytes.Clone(key), after))
+	}
+	for {
+		if err := ctx.Err(); err != nil { // a source may take long to count
+			return page, err
+		}
+		sc := v.targets.ScanPrefix(key, from, to, false).Within(ctx)
 		if !sc.Next() {
-			return counts, sc.Err()
+			return page, sc.Err()
 		}
 		id, _, err := cutID(sc.Key()[len(key):])
 		if err != nil {
-			return nil, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
+			return page, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
+		}
+		if len(page.Items) == q.Limit {
+			page.Next = appendID(nil, after)
+			return page, nil
 		}
 		l := v.listOf(appendID(key[:len(key):len(key)], id))
 		source, err := s.source(ctx, id)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
 		dids, err := l.distinct(ctx)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
 		links, err := l.total()
 		if err != nil {
-			return nil, err
+			return page, err
 		}
-		counts = append(counts, SourceCount{source, links, dids})
-		from = run.After(l.prefix)
+		page.Items = append(page.Items, SourceCount{source, links, dids})
+		from, after = run.After(l.prefix), id
 	}
 }
 

@@ -15,8 +15,11 @@ type logged struct {
 	removed, added []recordLink
 }
 
-// readRows is how many log rows are read before they are handed over.
-const readRows = 512
+// readRows is how many log rows are read before they are handed over, and readLinks how many links: a row has up to 4,096.
+const (
+	readRows  = 512
+	readLinks = 1 << 14
+)
 
 // logColumns and linkColumns are what is read of a row of the log and of a link row.
 const (
@@ -38,16 +41,19 @@ func scanLogRow(rows *sql.Rows) (r row, err error) {
 	return r, nil
 }
 
-// readLog reads the log behind a row, in order, and hands it over in pieces that it doesn't keep. What it reads of its three
-// tables has to be of one moment.
-func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) error) error {
-	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? ORDER BY seq", int64(after))
+// wholeLog is beyond every log row: links have as many bits for it.
+const wholeLog = 1<<(62-linkShift) - 1
+
+// readLog reads the log behind a row, up to another, in order, and hands it over in pieces that it doesn't keep. What it reads of
+// its three tables has to be of one moment.
+func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged) error) error {
+	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	links, err := q.QueryContext(ctx, "SELECT "+linkColumns+" FROM links WHERE id >= ? ORDER BY id",
-		int64((after+1)<<linkShift))
+	links, err := q.QueryContext(ctx, "SELECT "+linkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
+		int64((after+1)<<linkShift), int64((to+1)<<linkShift))
 	if err != nil {
 		return err
 	}
@@ -63,7 +69,7 @@ func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) err
 	if err != nil {
 		return err
 	}
-	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? ORDER BY seq", int64(after))
+	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))
 	if err != nil {
 		return err
 	}
@@ -81,7 +87,7 @@ func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) err
 		}
 		return nil
 	}
-	piece := make([]logged, 0, readRows)
+	piece, held := make([]logged, 0, readRows), 0
 	for rows.Next() {
 		var r logged
 		if r.row, err = scanLogRow(rows); err != nil {
@@ -109,11 +115,13 @@ func readLog(ctx context.Context, q queryer, after uint64, do func([]logged) err
 				return err
 			}
 		}
-		if piece = append(piece, r); len(piece) == readRows {
+		piece = append(piece, r)
+		held += len(r.removed) + len(r.added)
+		if len(piece) == readRows || held >= readLinks {
 			if err := do(piece); err != nil {
 				return err
 			}
-			piece = make([]logged, 0, readRows)
+			piece, held = make([]logged, 0, readRows), 0
 		}
 	}
 	if err := rows.Err(); err != nil {

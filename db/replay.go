@@ -42,21 +42,22 @@ func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*ve
 	if err := s.loadJobs(ctx, q); err != nil {
 		return nil, fmt.Errorf("read jobs: %w", err)
 	}
-	v, err := s.foldLog(ctx, q, v, full)
+	v, err := s.foldLog(ctx, q, v, wholeLog, full)
 	s.opened = nil
 	return v, err
 }
 
-// foldLog folds the log behind a version into it. full, when it isn't nil, is given versions that have grown, and may
-// give back one that takes less memory.
-func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
+// foldLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
+// may give back one that takes less memory.
+func (s *Index) foldLog(ctx context.Context, q queryer, v *version, to uint64, full func(*version) (*version, error)) (*version, error) {
+	s.progress("replaying the log", v.seq, s.logEnd)
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
 		defer s.logPanic("replay")
 		defer close(read)
-		return readLog(both, q, v.seq, func(rows []logged) error {
+		return readLog(both, q, v.seq, to, func(rows []logged) error {
 			select {
 			case read <- rows:
 				return nil
@@ -74,10 +75,10 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, full func(*v
 	if err := reading.Wait(); err != nil {
 		return nil, fmt.Errorf("replay the log: %w", err)
 	}
-	if err := verifyChecksums(ctx, q, v, next); err != nil {
-		return nil, err
+	if to < wholeLog {
+		return next, nil
 	}
-	return next, nil
+	return next, verifyChecksums(ctx, q, v, next)
 }
 
 // foldRows folds rows of the log into a version.
@@ -92,10 +93,12 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 			}
 			f.seq = l.seq
 			sums.log += l.sum
+			n++
 		}
-		if n += len(rows); n < replayRows && f.d.bytes < commitBytes {
+		if n < replayRows && f.d.bytes < commitBytes {
 			continue
 		}
+		s.progress("replaying the log", f.seq, s.logEnd)
 		n = 0
 		f.d.flush()
 		f.d.base.seq, f.d.base.sums = f.seq, sums
@@ -117,7 +120,7 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 }
 
 // replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small.
+// their maps stay small. What changes commitBytes makes a run as well.
 const replayRows = 20_000
 
 // replay applies a row of the log; body says that the row's body is there.

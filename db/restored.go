@@ -65,7 +65,7 @@ func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
 	}
 	s := &Store{}
 	if err := s.openReader(path); err != nil {
-		return nil, fmt.Errorf("db: %s: %w", path, err)
+		return nil, blameDisk(dir, fmt.Errorf("db: %s: %w", path, err))
 	}
 	defer func() { _ = s.reader.Close() }()
 	return manifestOf(ctx, path, s.reader)

@@ -41,7 +41,9 @@ func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && 
 func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
 
 // idle says that no more of it is expected.
-func (r *resync) idle(f *fold) bool { return r.of(f.host) && f.nowUS-r.lastUS > resyncIdleUS }
+func (r *resync) idle(f *fold) bool {
+	return r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
+}
 
 // supersede notes that a record is as another upstream's event left it, which is newer than the resync.
 func (r *resync) supersede(key string, rev uint64) {
@@ -116,7 +118,7 @@ func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 		return false
 	case !r.of(f.host):
 		return true
-	case rev > r.rev && (r.begun || e.Op != OpCreate || e.TimeUS-r.lastUS > resyncIdleUS):
+	case rev > r.rev && (r.begun || e.Op != OpCreate || r.idle(f)):
 		f.endResync(actor, r)
 		return true
 	case rev > r.rev: // the repo was fetched after the sync, and had moved on
@@ -135,7 +137,7 @@ func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 func (f *fold) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	r := newResync(rev, f.seq, f.nowUS, f.s.resyncs[actor])
+	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.s.resyncs[actor])
 	r.host, r.synced = f.host, seq
 	f.s.resyncs[actor] = r
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
@@ -181,7 +183,7 @@ func (f *fold) endIdleResyncs() {
 		switch {
 		case r.idle(f):
 			f.endResync(actor, r)
-		case !r.of(f.host) && f.nowUS-r.lastUS > resyncCutUS:
+		case !r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncCutUS:
 			f.cutResync(actor, r)
 			f.rows.gaps = append(f.rows.gaps, Gap{Host: r.host, From: r.synced, To: r.synced, FromUS: r.lastUS,
 				FoundUS: f.s.cfg.Now().UnixMicro(), Why: "the resync of " + f.did(actor) + " was not completed"})

@@ -22,11 +22,10 @@ const (
 // errUnmade marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
 var errUnmade = errors.New("the segment is not made")
 
-// SQLite's codes of a lack: it can't open a file, has no memory, or the disk is full. The others of its codes that look
-// alike, of a write that failed, are faults.
+// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that look alike, of
+// a write that failed, are faults.
 const (
 	sqliteNoMem      = 7
-	sqliteFull       = 13
 	sqliteCantOpen   = 14
 	sqliteIOErrNoMem = 10 | 12<<8
 )

@@ -2,6 +2,7 @@ package db
 
 import (
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -237,6 +238,17 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 			}
 		}
 	}
+	if err := insertSegment(tx, f); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.step("entered")
+}
+
+// insertSegment puts a segment into the manifest.
+func insertSegment(tx *sql.Tx, f *file) error {
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
 		bytes, checksum, created_us, log_checksum, names_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
 		f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS,
@@ -245,14 +257,8 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 		return err
 	}
 	id, err := res.LastInsertId()
-	if err != nil {
-		return err
-	}
 	f.ID = uint64(id)
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	return s.step("entered")
+	return err
 }
 
 // swap shows the version that lay makes of the present one.

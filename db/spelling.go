@@ -247,7 +247,21 @@ func (f *fold) respell(key []byte) {
 		r.was, body = f.s.bodies.current(before), 0
 	}
 	f.change(key, before, next, body, actor, rkey, removed, added)
-	f.log(r, removed, added)
+	f.log(r, misspelledLast(removed, added), added)
+}
+
+// misspelledLast moves a removed link that no added one equals but for the rank to the end. A change of many links takes
+// several log rows, the last removal comes with the last row, and a link must go before it comes again with another rank.
+func misspelledLast(removed, added []recordLink) []recordLink {
+	if len(removed)+len(added) <= maxRowLinks {
+		return removed
+	}
+	for i, l := range removed {
+		if _, again := slices.BinarySearchFunc(added, l, compareLinks); !again {
+			return append(slices.Delete(removed, i, i+1), l)
+		}
+	}
+	return removed
 }
 
 func compareRanked(a, b recordLink) int {

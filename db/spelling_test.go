@@ -67,7 +67,7 @@ func TestRespell(t *testing.T) {
 			faults := int64(0) // respelling steps until one fails; 0: none does
 			var steps atomic.Int64
 			faulty := make(chan struct{}, 1)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1, JobRest: -1,
 				Step: func(name string) error {
 					if name == "respell" && steps.Add(1) == faults {
 						faulty <- struct{}{}
@@ -293,5 +293,53 @@ func TestRespellRank(t *testing.T) {
 	want.Seq, want.TimeUS, want.Rev = seq+1, log[0].TimeUS, log[0].Rev
 	if !reflect.DeepEqual(log[0], want) {
 		t.Errorf("the log has %+v, want %+v", log[0], want)
+	}
+}
+
+// TestRespellMany: a record whose links are all rewritten, so many that they take several log rows, keeps its body and its links
+// over a replay.
+func TestRespellMany(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		links int
+	}{
+		{"a row of removals", 4096},
+		{"two rows of removals", 8192},
+		{"one more", 4097},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBodyStore(t, db.Config{Bodies: db.BodiesKeep, SealBytes: 1 << 30})
+			e := b.event(db.OpCreate, "did:plc:"+fmt.Sprintf("%024d", 1), "self", "many pages")
+			e.Links = nil
+			for i := range tc.links {
+				e.Links = append(e.Links, db.Link{Path: "u", Target: fmt.Sprintf("https://h%d.example", i)})
+			}
+			b.apply(e)
+			record := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
+			was := must(b.Bodies(t.Context(), []db.Record{record}))
+			if err := b.Store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			madeByOldRules(t, b.cfg.Dir)
+			b.Store = openWith(t, b.cfg)
+			untilRespelled(t, b.Store)
+			for _, when := range []string{"at once", "after a replay"} {
+				now := must(b.Bodies(t.Context(), []db.Record{record}))
+				if !reflect.DeepEqual(now, was) {
+					t.Errorf("%s the body is %+v, and was %+v", when, now, was)
+				}
+				for _, target := range []string{"https://h0.example", fmt.Sprintf("https://h%d.example", tc.links-1)} {
+					source := db.Source{Collection: e.Collection, Path: "u"}
+					page := must(b.Links(t.Context(), db.ListQuery{Target: target + "/", Source: source, Limit: 2}))
+					old := must(b.Links(t.Context(), db.ListQuery{Target: target, Source: source, Limit: 2}))
+					if page.Total != 1 || old.Total != 0 {
+						t.Errorf("%s %s has %d links, and its old spelling %d", when, target, page.Total, old.Total)
+					}
+				}
+				b.reopen(db.BodiesKeep)
+			}
+		})
 	}
 }

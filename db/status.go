@@ -71,10 +71,9 @@ func (f *fold) unfinished(e *Event) (actor uint64, ok bool) {
 // setStatus does what a log row about an account says: at once, or by a job. One that is under way stays as it is: the
 // row that follows turns it.
 func (f *fold) setStatus(actor uint64, status uint8) {
-	old, next := Status(status>>4&7), Status(status&15)
-	f.s.status.set(actor, next)
-	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
-	if f.s.jobs[actor] != nil || j.was == j.is && !j.purge {
+	f.s.status.set(actor, Status(status&15))
+	j := jobOf(status)
+	if f.s.jobs[actor] != nil || j == nil {
 		return
 	}
 	if status&jobFlag != 0 {
@@ -82,6 +81,16 @@ func (f *fold) setStatus(actor uint64, status uint8) {
 		return
 	}
 	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
+}
+
+// jobOf is what a log row about an account asks for; nil: nothing.
+func jobOf(status uint8) *job {
+	old, next := Status(status>>4&7), Status(status&15)
+	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
+	if j.was == j.is && !j.purge {
+		return nil
+	}
+	return j
 }
 
 // shown says whether a record's links are in the order by target.

@@ -54,6 +54,12 @@ type Config struct {
 	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
 	// seal or the merge, and stops writing. Nil: nobody is called.
 	Keep func(path string, merged bool) error
+	// Fetch brings a segment back from the replica that is missing or damaged when the store is opened: when it returns nil,
+	// the file is at its place, whole. Nil: there is no replica.
+	Fetch func(ctx context.Context, s ManifestFile) error
+	// Progress is told what is being done while the store is opened, where that may take long, and how far it is, in log rows;
+	// all is 0 where that isn't known. Nil: nobody.
+	Progress func(what string, done, all uint64)
 	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
 	Step func(name string) error
@@ -104,7 +110,11 @@ const readers = 4
 const busyTimeout = time.Minute
 
 // Open opens a data directory, or makes one, and rebuilds the index from its log.
-func Open(cfg Config) (*Store, error) {
+func Open(cfg Config) (*Store, error) { return OpenContext(context.Background(), cfg) }
+
+// OpenContext is Open, which ends early with the error of ctx when ctx ends. What was replayed until then and is in segments is
+// not replayed again by the next Open.
+func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		jobWork:   make(chan struct{}, 1),
 		spellWork: make(chan struct{}, 1),
@@ -121,9 +131,12 @@ func Open(cfg Config) (*Store, error) {
 	s.rests = map[uint64]rest{}
 	s.jobTimer = time.AfterFunc(time.Hour, func() { wake(s.jobWork) })
 	s.jobTimer.Stop()
-	if err := s.open(); err != nil {
+	if err := s.open(ctx); err != nil {
 		_ = s.closeFiles()
-		return nil, err
+		if ctx.Err() != nil {
+			err = errors.Join(ctx.Err(), err)
+		}
+		return nil, blameDisk(s.cfg.Dir, err)
 	}
 	s.work("seal", s.sealWork, func() error { return s.persist("the seal", s.seal) })
 	s.work("merge", s.mergeWork, func() error { return s.persist("the merge", s.mergeDue) })
@@ -141,7 +154,7 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) open() (err error) {
+func (s *Store) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("db: make data directory: %w", err)
 	}
@@ -175,7 +188,7 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {
-		if err := persistWAL(context.Background(), s.writer); err != nil {
+		if err := persistWAL(ctx, s.writer); err != nil {
 			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
 		}
 	}
@@ -192,19 +205,22 @@ func (s *Store) open() (err error) {
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
-	return s.load(path)
+	return s.load(ctx, path)
 }
 
 // load reads what is kept in memory.
-func (s *Store) load(path string) error {
-	ctx, start := context.Background(), s.cfg.Now()
+func (s *Store) load(ctx context.Context, path string) error {
+	start := s.cfg.Now()
 	if err := s.begin(); err != nil {
 		return fmt.Errorf("db: name the index in %s: %w", path, err)
 	}
 	if err := s.beginChecksums(ctx); err != nil {
 		return fmt.Errorf("db: compute the checksums of %s: %w", path, err)
 	}
-	files, err := s.openOrForgetSegments(ctx)
+	if err := s.reader.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
+		return fmt.Errorf("db: read the end of the log of %s: %w", path, err)
+	}
+	files, err := s.openOrRebuildSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}

@@ -57,11 +57,11 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		if t.Lists[i].Total, err = l.total(); err != nil {
 			return t, err
 		}
-		newest, err := l.end(false)
+		newest, err := l.end(ctx, false)
 		if err != nil {
 			return t, err
 		}
-		oldest, err := v.listOf(l.prefix).within(max(q.Since, networkBegan), q.Until).end(true)
+		oldest, err := v.listOf(l.prefix).within(max(q.Since, networkBegan), q.Until).end(ctx, true)
 		if err != nil {
 			return t, err
 		}
@@ -114,8 +114,8 @@ func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q Timel
 }
 
 // end is the time of the newest link, or of the oldest; 0 when there is none.
-func (l list) end(oldest bool) (int64, error) {
-	found, _, err := l.page(nil, 1, oldest)
+func (l list) end(ctx context.Context, oldest bool) (int64, error) {
+	found, _, err := l.page(ctx, nil, 1, oldest)
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}

@@ -94,6 +94,29 @@ type Page[T any] struct {
 	Items []T
 	Times []int64 // of Links: the time of each item, microseconds since 1970, by which the list is ordered
 	Next  []byte  // where the next page starts; nil at the end. Opaque; pass it back as After.
+
+	// Position is where a page starts behind the item of an index, as Next: for a caller who has no room for all items. Of Links and
+	// AccountLinks.
+	Position func(i int) []byte
+}
+
+// SourcesQuery asks for the sources of the links to a target, or to all of an account.
+type SourcesQuery struct {
+	Of    string // a target as link.Parse normalises it, or the DID of an account
+	Limit int    // sources in a page, at least 1
+	After []byte // a Page's Next, of the same query; nil: the first page
+}
+
+// after is the id of the source that a page starts behind.
+func (q *SourcesQuery) after() (id uint64, err error) {
+	if q.After == nil {
+		return 0, nil
+	}
+	id, rest, err := cutID(q.After)
+	if err != nil || len(rest) > 0 {
+		return 0, ErrBadCursor
+	}
+	return id, nil
 }
 
 // ListQuery asks for the links to a target from one source.

@@ -14,11 +14,25 @@ type upstream struct {
 	us       int64  // the time of the event there; 0: not known
 	high     uint64 // the highest number ever seen: up to it, an event may be a repeat
 	instance int64  // above 1 when the server has begun to count anew
+	followed Followed
+	epoch    int64 // the upstream with the highest was followed last
+}
+
+// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds since 1970.
+const seqLimit = 1_000_000_000_000_000
+
+// Followed is until when an upstream was followed without a break.
+type Followed struct {
+	UntilUS int64 // by its clock, microseconds since 1970: what it saw before has come; 0: not known
+	ClockUS int64 // its clock less ours as far as events have shown it, microseconds; 0 at most
 }
 
 // moved is the upstream after a batch that ends at an event. A rewind moves nothing back: what it brings is in the log.
 func (u upstream) moved(kind string, seq uint64, us int64) upstream {
 	u.kind, u.instance = kind, max(u.instance, 1)
+	if u.seq == 0 {
+		u.followed = Followed{} // it was by our clock; from now on events tell the upstream's
+	}
 	if seq >= u.seq {
 		u.seq, u.us = seq, us
 	}
@@ -34,6 +48,87 @@ func (s *Index) Cursor(host string) uint64 {
 // CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not known.
 func (s *Index) CursorTime(host string) int64 {
 	return s.version.Load().upstreams[host].us
+}
+
+// Followed is until when a host was followed; zero: it never was, or by a weft that didn't note it.
+func (s *Index) Followed(host string) Followed { return s.version.Load().upstreams[host].followed }
+
+// UpstreamKind is what a host spoke when it was followed last, v2 or v1; empty: it never was.
+func (s *Index) UpstreamKind(host string) string { return s.version.Load().upstreams[host].kind }
+
+// ReachedTime is up to which time all is in the index, by the clock of the host that was followed last: the time of the
+// event at its cursor, and no later than now. In microseconds since 1970; 0 before the first event.
+func (s *Index) ReachedTime() int64 {
+	v := s.version.Load()
+	us := v.upstreams[v.lastFollowed()].us
+	if us == 0 { // its cursor was reset
+		us = v.maxUS
+	}
+	return min(us, s.cfg.Now().UnixMicro())
+}
+
+// LastFollowed is the host that was followed last; empty: none ever was, and the index begins where it is told to.
+func (s *Index) LastFollowed() string { return s.version.Load().lastFollowed() }
+
+// lastFollowed is the host that was followed last; empty: none was.
+func (v *version) lastFollowed() (host string) {
+	newest := int64(-1)
+	for name, u := range v.upstreams {
+		if u.epoch > newest || u.epoch == newest && name < host {
+			host, newest = name, u.epoch
+		}
+	}
+	return host
+}
+
+// epochOf is a host's epoch once it is followed: a new one when another host was followed last.
+func (v *version) epochOf(host string) int64 {
+	last := v.lastFollowed()
+	if last == host {
+		return v.upstreams[host].epoch
+	}
+	return v.upstreams[last].epoch + 1
+}
+
+// SetFollowed notes until when a host was followed. It never goes back.
+func (s *Store) SetFollowed(host, kind string, until Followed) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	v := s.version.Load()
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	up := v.upstreams[host]
+	up.kind = kind
+	up.instance = max(up.instance, 1)
+	up.epoch = v.epochOf(host)
+	until.UntilUS = max(until.UntilUS, up.followed.UntilUS)
+	up.followed = until
+	return s.finish(f, progress{host: host, upstream: up, maxUS: v.maxUS})
+}
+
+// Forget makes an index that holds nothing begin anew: where it was told to, with any slice.
+func (s *Store) Forget() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	v := s.version.Load()
+	if v.linking != 0 || v.targets.Total() != 0 {
+		return fmt.Errorf("db: forget the upstreams of an index that holds %d records", v.linking)
+	}
+	if _, err := s.writer.Exec(`BEGIN IMMEDIATE; DELETE FROM upstream; DELETE FROM gaps WHERE state = 'open';
+		DELETE FROM meta WHERE key = 'started_us'; COMMIT`); err != nil {
+		return s.fail(fmt.Errorf("db: forget the upstreams: %w", err))
+	}
+	next := *v
+	next.upstreams = map[string]upstream{}
+	next.maxUS = 0
+	next.startedUS = 0
+	s.version.Store(&next)
+	return nil
 }
 
 // NewestTime is the newest time of any event of any host, in microseconds since 1970; 0 before the first.

@@ -120,8 +120,9 @@ func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error)
 	return logRange(ctx, s.reader)
 }
 
+// Each end is a select of its own: SQLite looks one of them up by the key, and walks through the table for both in one.
 func logRange(ctx context.Context, q queryer) (oldest, newest uint64, err error) {
-	if err := q.QueryRowContext(ctx, "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM records").Scan(&oldest, &newest); err != nil {
+	if err := q.QueryRowContext(ctx, "SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
 		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
 	}
 	return oldest, newest, nil

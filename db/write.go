@@ -151,9 +151,12 @@ func (up *progress) write(tx *sql.Tx) error {
 	if up.host == "" {
 		return nil
 	}
-	_, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance) VALUES (?, ?, ?, ?, ?, ?, ?)
+	u := &up.upstream
+	_, err := tx.Exec(`INSERT INTO upstream (host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
-		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance`,
-		up.host, up.upstream.kind, int64(up.upstream.seq), int64(up.upstream.high), up.maxUS, up.upstream.us, up.upstream.instance)
+		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance,
+		followed_us = excluded.followed_us, clock_us = excluded.clock_us, epoch = excluded.epoch`,
+		up.host, u.kind, int64(u.seq), int64(u.high), up.maxUS, u.us, u.instance, u.followed.UntilUS, u.followed.ClockUS, u.epoch)
 	return err
 }

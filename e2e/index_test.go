@@ -165,19 +165,21 @@ func (x index) AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.
 	return page, err
 }
 
-func (x index) AccountSources(ctx context.Context, did string) ([]db.AccountCount, error) {
+func (x index) AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error) {
 	var a struct {
+		Total   int64
 		Sources []struct {
 			Source string
 			Links  int64
 		}
+		Cursor *string
 	}
-	err := x.get(ctx, own+"getAccountCounts", url.Values{"did": {did}}, &a)
-	var counts []db.AccountCount
+	err := x.get(ctx, own+"getAccountCounts", sourcesForm("did", q), &a)
+	page := db.Page[db.AccountCount]{Total: a.Total, Next: next(a.Cursor)}
 	for _, s := range a.Sources {
-		counts = append(counts, db.AccountCount{Source: sourceOf(s.Source), Links: s.Links})
+		page.Items = append(page.Items, db.AccountCount{Source: sourceOf(s.Source), Links: s.Links})
 	}
-	return counts, err
+	return page, err
 }
 
 func (x index) Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error) {
@@ -217,27 +219,36 @@ func sourceOf(text string) db.Source {
 	return db.Source{Collection: collection, Path: strings.TrimPrefix(path, ".")}
 }
 
-func (x index) Sources(ctx context.Context, target string) ([]db.SourceCount, error) {
+func (x index) Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error) {
 	var a struct {
 		Links map[string]map[string]struct {
 			Records      int64
 			DistinctDIDs int64 `json:"distinct_dids"`
 		}
+		Cursor *string
 	}
-	err := x.get(ctx, "/links/all", url.Values{"target": {target}}, &a)
-	var counts []db.SourceCount
+	err := x.get(ctx, "/links/all", sourcesForm("target", q), &a)
+	page := db.Page[db.SourceCount]{Next: next(a.Cursor)}
 	for collection, paths := range a.Links {
 		for path, c := range paths {
 			path, ok := strings.CutPrefix(path, ".")
 			if !ok {
-				return nil, fmt.Errorf("/links/all of %s: the path %q has no leading dot", target, path)
+				return page, fmt.Errorf("/links/all of %s: the path %q has no leading dot", q.Of, path)
 			}
-			counts = append(counts, db.SourceCount{
+			page.Items = append(page.Items, db.SourceCount{
 				Source: db.Source{Collection: collection, Path: path}, Links: c.Records, DIDs: c.DistinctDIDs,
 			})
 		}
 	}
-	return counts, err
+	return page, err
+}
+
+func sourcesForm(of string, q db.SourcesQuery) url.Values {
+	v := url.Values{of: {q.Of}, "limit": {strconv.Itoa(q.Limit)}}
+	if q.After != nil {
+		v.Set("cursor", string(q.After))
+	}
+	return v
 }
 
 func (x index) ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error) {

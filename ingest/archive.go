@@ -3,11 +3,11 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bluesky-social/jetstream/segment"
+	"golang.org/x/sync/semaphore"
 )
 
 // archive reads the sealed segments of a v2 server. The official client reads whole segments, 279 MB each, of which
@@ -22,9 +23,11 @@ import (
 // segment's end, and knows of a block that it can't read which events were in it.
 type archive struct {
 	host, key string
+	user      *url.Userinfo // of a server without a key; nil: none
 	slice     *Slice
 	attempts  int             // for a request; 0: archiveAttempts
 	fetched   func(bytes int) // called as bytes come, and each second that the archive lets us wait; nil: nobody
+	logger    *slog.Logger    // of panics; nil: none
 }
 
 const (
@@ -35,14 +38,9 @@ const (
 
 	// partBytes is how much of a segment one request fetches: some hundred blocks. A part is in memory as a whole.
 	partBytes = 4 << 20
-	// partsAhead is how many parts are fetched at a time: one stream doesn't fill a long path.
-	partsAhead = 4
-
-	// blockIndexEntry is the size of an entry of a segment's block index; segmentHeader that of its header.
-	blockIndexEntry = 52
-	segmentHeader   = 256
-	// maxBlocks bounds a segment's index: real ones have some thousand blocks.
-	maxBlocks = 1 << 18
+	// fetchBytes bounds the frames that are in memory, being fetched or waiting to be read: one stream doesn't fill a long
+	// path. A block that is larger is fetched alone.
+	fetchBytes = 8 * partBytes
 )
 
 // planSegment is a segment of a plan.
@@ -90,6 +88,13 @@ func (a *archive) plan(ctx context.Context, after, before uint64) (p plan, err e
 	}
 	if p.PlannedThroughSeq > p.SealedTipSeq {
 		return p, fmt.Errorf("plan: it goes to %d, beyond the archive's end %d", p.PlannedThroughSeq, p.SealedTipSeq)
+	}
+	last := uint64(0)
+	for _, s := range p.Segments {
+		if s.MaxSeq < s.MinSeq || s.MinSeq <= last && last > 0 {
+			return p, fmt.Errorf("plan: segment %s has events %d to %d, behind one that ends with %d", s.Name, s.MinSeq, s.MaxSeq, last)
+		}
+		last = s.MaxSeq
 	}
 	return p, nil
 }
@@ -150,54 +155,41 @@ func (a *archive) seqBefore(ctx context.Context, us int64) (seq uint64, err erro
 	return seq, err
 }
 
-// block is a block of a segment, as the segment's index describes it.
-type block struct {
-	segment      string
-	index        int
-	offset       uint64 // of the frame, behind its length
-	size         uint32
-	events       uint32
-	min, max     uint64 // sequence numbers
-	fromUS, toUS int64
-
-	frame   []byte
-	rows    []segment.Event // decoded, until decode has returned
-	err     error           // it could not be fetched
-	broken  error           // it could not be decoded
-	batch   *batch          // what decode made of it
-	knownUS int64           // the time of the event at the place's known position; 0: it isn't here
-	decoded chan struct{}
+// endTime is the newest time in the archive, microseconds since 1970; 0: it is empty.
+func (a *archive) endTime(ctx context.Context) (us int64, err error) {
+	err = a.list(ctx, func(s *listed) bool {
+		us = max(us, s.MaxWitnessedAt)
+		return true
+	})
+	return us, err
 }
 
-// blocks reads a segment's index.
+// blocks reads a segment's index. When it is of no use, the segment is one block that can't be read.
 func (a *archive) blocks(ctx context.Context, s *planSegment) ([]*block, error) {
 	head, err := a.part(ctx, s, 0, segmentHeader)
 	if err != nil {
 		return nil, err
 	}
+	unreadable := &block{segment: s.Name, index: -1, min: s.MinSeq, max: s.MaxSeq} // all of it
 	h, err := segment.ReadSealedHeader(bytes.NewReader(head))
-	if err != nil {
-		return nil, fmt.Errorf("header of %s: %w", s.Name, err)
+	if err == nil && h.BlockCount > maxBlocks {
+		err = fmt.Errorf("%d blocks", h.BlockCount)
 	}
-	if h.BlockCount > maxBlocks {
-		return nil, fmt.Errorf("header of %s: %d blocks", s.Name, h.BlockCount)
+	if err != nil {
+		unreadable.err = fmt.Errorf("its header: %w", err)
+		return []*block{unreadable}, nil
 	}
 	index, err := a.part(ctx, s, h.BlockIndexOffset, uint64(h.BlockCount)*blockIndexEntry)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*block, h.BlockCount)
-	for i := range out {
-		e := index[i*blockIndexEntry:]
-		le := binary.LittleEndian
-		b := &block{segment: s.Name, index: i, offset: le.Uint64(e) + 8, size: le.Uint32(e[8:]), events: le.Uint32(e[16:]),
-			min: le.Uint64(e[20:]), max: le.Uint64(e[28:]), fromUS: int64(le.Uint64(e[36:])), toUS: int64(le.Uint64(e[44:]))}
-		if b.offset < segmentHeader || b.offset+uint64(b.size) > h.FooterOffset || b.max < b.min {
-			return nil, fmt.Errorf("index of %s: block %d is at %d, %d bytes, with events %d to %d", s.Name, i, b.offset, b.size, b.min, b.max)
-		}
-		out[i] = b
+	all, err := parseIndex(s.Name, index, h.FooterOffset)
+	if err != nil {
+		unreadable.fromUS, unreadable.toUS = h.MinWitnessedAt, h.MaxWitnessedAt
+		unreadable.err = fmt.Errorf("its index: %w", err)
+		return []*block{unreadable}, nil
 	}
-	return out, nil
+	return all, nil
 }
 
 // part reads a span of a segment.
@@ -262,6 +254,8 @@ func (a *archive) ask(ctx context.Context, method, name string, q url.Values, bo
 	}
 	if a.key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.key)
+	} else {
+		(&endpoint{a.host, a.user}).authorize(req.Header)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -300,13 +294,32 @@ func (a *archive) tell(bytes int) {
 type span struct {
 	segment *planSegment
 	blocks  []*block
+	cost    int64 // of fetchBytes
 	done    chan struct{}
 }
 
-// read reads the slice's events behind after, up to before when that isn't 0, and gives do block after block, in order;
-// what decode made of it is in them. It ends with do's error, or when the archive ends; then it says where. An error of
-// its own leaves a block unread, and nothing behind it was given to do.
-func (a *archive) read(ctx context.Context, after, before uint64, decode func(worker int, b *block), do func(*block) error) (through uint64, err error) {
+// spanOf is the first of the blocks, and those behind it that one request fetches with it.
+func spanOf(s *planSegment, blocks []*block) *span {
+	first, n := blocks[0], 1
+	size := uint64(first.size)
+	for n < len(blocks) && first.err == nil && blocks[n].index == blocks[n-1].index+1 && size < partBytes {
+		if size = blocks[n].offset + uint64(blocks[n].size) - first.offset; size > 2*partBytes {
+			size = blocks[n-1].offset + uint64(blocks[n-1].size) - first.offset
+			break
+		}
+		n++
+	}
+	return &span{segment: s, blocks: blocks[:n], cost: int64(min(size, fetchBytes)), done: make(chan struct{})}
+}
+
+// decodeFunc makes batches of a block; a worker is one goroutine.
+type decodeFunc func(ctx context.Context, worker int, b *block) error
+
+// read reads the slice's events behind after, up to before when that isn't 0, and gives do block after block, in order.
+// decode, when it isn't nil, is called before, by one of several workers, and gives the block's batches. It ends with do's
+// error, or when the archive ends; then it says where. An error of its own leaves a block unread, and nothing behind it was
+// given to do.
+func (a *archive) read(ctx context.Context, after, before uint64, decode decodeFunc, do func(*block) error) (through uint64, err error) {
 	for {
 		p, err := a.plan(ctx, after, before)
 		if err != nil {
@@ -324,102 +337,101 @@ func (a *archive) read(ctx context.Context, after, before uint64, decode func(wo
 	}
 }
 
-// readPlan fetches, decodes and gives on, each at its own pace and all in order.
-func (a *archive) readPlan(ctx context.Context, p *plan, after, before uint64, decode func(int, *block), do func(*block) error) (through uint64, err error) {
+// reading is a plan that is being read: what fetches, decodes and gives on, each at its own pace and all in order.
+type reading struct {
+	a       *archive
+	running sync.WaitGroup
+	room    *semaphore.Weighted // fetchBytes, taken before a span is fetched and given back when it was read
+	spans   chan *span          // in order, being fetched
+	jobs    chan *block         // being decoded
+	order   chan *block         // the same, in order
+	err     error               // of the first segment whose blocks are not known; read behind spans
+}
+
+func (a *archive) readPlan(ctx context.Context, p *plan, after, before uint64, decode decodeFunc, do func(*block) error) (through uint64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	workers := runtime.GOMAXPROCS(0)
-	var running sync.WaitGroup
-	defer running.Wait()
+	r := &reading{a: a, room: semaphore.NewWeighted(fetchBytes), spans: make(chan *span, fetchBytes/partBytes),
+		jobs: make(chan *block, workers), order: make(chan *block, workers)}
+	defer r.running.Wait()
 	defer cancel()
-	spans := make(chan *span, partsAhead)       // in order, being fetched
-	jobs := make(chan *block, 2*workers)        // being decoded
-	order := make(chan *block, 2*workers)       // the same, in order
-	var planErr error                           // of the first that could not be planned; read behind spans
-	fetching := make(chan struct{}, partsAhead) // slots
-	running.Go(func() {
-		defer close(spans)
-		for i := range p.Segments {
-			s := &p.Segments[i]
-			blocks, err := a.wanted(ctx, s, after, before)
-			if err != nil {
-				planErr = err
-				return
-			}
-			for len(blocks) > 0 {
-				n, size := 1, uint64(blocks[0].size)
-				for n < len(blocks) && blocks[n].index == blocks[n-1].index+1 && size < partBytes {
-					size += 8 + uint64(blocks[n].size)
-					n++
-				}
-				sp := &span{s, blocks[:n], make(chan struct{})}
-				blocks = blocks[n:]
-				select {
-				case fetching <- struct{}{}:
-				case <-ctx.Done():
-					return
-				}
-				running.Go(func() {
-					defer close(sp.done)
-					a.fetch(ctx, sp)
-				})
-				select {
-				case spans <- sp:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}
-	})
-	running.Go(func() {
-		defer close(order)
-		defer close(jobs)
-		for sp := range spans {
-			<-sp.done
-			for _, b := range sp.blocks {
-				b.decoded = make(chan struct{})
-				select {
-				case order <- b:
-				case <-ctx.Done():
-					return
-				}
-				select {
-				case jobs <- b:
-				case <-ctx.Done():
-					return
-				}
-			}
-			<-fetching
-		}
-	})
+	r.running.Go(func() { r.fetch(ctx, p, after, before) })
+	r.running.Go(func() { r.queue(ctx) })
 	for worker := range workers {
-		running.Go(func() {
-			for b := range jobs {
-				if b.err == nil {
-					b.rows, b.broken = segment.DecodeBlockFrame(b.frame)
-					if b.frame = nil; b.broken == nil {
-						decode(worker, b)
-					}
+		r.running.Go(func() {
+			for b := range r.jobs {
+				if b.err == nil && decode != nil {
+					b.broken = guard(a.logger, func() error { return decode(ctx, worker, b) })
 				}
-				close(b.decoded)
+				close(b.batches)
 			}
 		})
 	}
 	through = after
-	for b := range order {
-		select {
-		case <-b.decoded:
-		case <-ctx.Done():
-			return through, ctx.Err()
-		}
+	for b := range r.order {
 		if err := do(b); err != nil {
 			return through, err
 		}
+		b.frame = nil
+		r.room.Release(b.cost)
 		through = b.max
 	}
 	if ctx.Err() != nil {
 		return through, ctx.Err()
 	}
-	return through, planErr // spans was closed after it was written, and order after spans
+	return through, r.err // spans was closed after it was written, and order after spans
+}
+
+// fetch fetches what a plan wants, as long as there is room.
+func (r *reading) fetch(ctx context.Context, p *plan, after, before uint64) {
+	defer close(r.spans)
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		blocks, err := r.a.wanted(ctx, s, after, before)
+		if err != nil {
+			r.err = err
+			return
+		}
+		for len(blocks) > 0 {
+			sp := spanOf(s, blocks)
+			blocks = blocks[len(sp.blocks):]
+			sp.blocks[len(sp.blocks)-1].cost = sp.cost // given back with the last of them
+			if r.room.Acquire(ctx, sp.cost) != nil {
+				return
+			}
+			r.running.Go(func() {
+				defer close(sp.done)
+				r.a.fetch(ctx, sp)
+			})
+			select {
+			case r.spans <- sp:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// queue hands fetched blocks on, in order.
+func (r *reading) queue(ctx context.Context) {
+	defer close(r.order)
+	defer close(r.jobs)
+	for sp := range r.spans {
+		<-sp.done
+		for _, b := range sp.blocks {
+			b.batches = make(chan *batch, 1)
+			select {
+			case r.order <- b:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case r.jobs <- b:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // wanted is the blocks of a segment that a plan wants.
@@ -431,7 +443,9 @@ func (a *archive) wanted(ctx context.Context, s *planSegment, after, before uint
 	out := all[:0]
 	at := 0
 	for _, b := range all {
-		if s.Mode == "blocks" {
+		if b.err != nil {
+			b.min = max(b.min, after+1)
+		} else if s.Mode == "blocks" {
 			for at < len(s.Blocks) && s.Blocks[at].Last < b.index {
 				at++
 			}
@@ -449,23 +463,23 @@ func (a *archive) wanted(ctx context.Context, s *planSegment, after, before uint
 // fetch reads a span's blocks.
 func (a *archive) fetch(ctx context.Context, sp *span) {
 	first, last := sp.blocks[0], sp.blocks[len(sp.blocks)-1]
+	if first.err != nil {
+		return
+	}
 	data, err := a.part(ctx, sp.segment, first.offset, last.offset+uint64(last.size)-first.offset)
 	for _, b := range sp.blocks {
 		if b.err = err; err == nil {
 			from := b.offset - first.offset
-			b.frame = data[from : from+uint64(b.size)]
+			b.frame = data[from : from+uint64(b.size) : from+uint64(b.size)]
 		}
 	}
 }
 
 // fetchOne reads a block alone: one that can't be decoded may have been hurt on its way.
-func (a *archive) fetchOne(ctx context.Context, b *block) ([]segment.Event, error) {
-	frame, err := a.request(ctx, http.MethodGet, "getBlock",
+func (a *archive) fetchOne(ctx context.Context, b *block) (err error) {
+	b.frame, err = a.request(ctx, http.MethodGet, "getBlock",
 		url.Values{"segment": {b.segment}, "blockIndex": {fmt.Sprint(b.index)}}, nil, "", int64(b.size)+1)
-	if err != nil {
-		return nil, err
-	}
-	return segment.DecodeBlockFrame(frame)
+	return err
 }
 
 // sleep waits; false when ctx ended first.

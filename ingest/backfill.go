@@ -27,16 +27,21 @@ func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s 
 	}
 	var errs []error
 	for _, name := range hosts {
-		url := baseURL(name)
-		kind, _, err := probe(ctx, url)
+		u, err := ParseUpstream(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if kind != kindV2 {
+		e := u.endpoint()
+		speaks, err := e.probe(ctx, false, probeFails)
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		p, err := (&archive{host: url, key: key, slice: s}).estimate(ctx, from)
+		if speaks.kind != kindV2 {
+			continue
+		}
+		p, err := (&archive{host: e.url, user: e.user, key: key, slice: s}).estimate(ctx, from)
 		if err == nil {
 			return p, nil
 		}

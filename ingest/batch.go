@@ -13,15 +13,34 @@ type batch struct {
 	db.Batch
 	bodies bool // records that link bring their content
 
-	seen  int // events, those that don't concern the index among them
-	links []db.Link
-	text  arena
+	seen     int // events, those that don't concern the index among them
+	bodiless int // records whose content can't be made from JSON
+	links    []db.Link
+	text     arena
 }
+
+// What a batch costs beside its text, in bytes of memory until it is committed. A link takes 32 here, and some 250 while it
+// is folded: its keys in two orders, its log row and the arguments of the statement that writes it. An event takes 150
+// here, and 100 for its log row.
+const (
+	linkCost  = 256
+	eventCost = 256
+)
+
+// cost is how many bytes of memory the batch takes, about, on its way into the index.
+func (b *batch) cost() int { return b.text.size + linkCost*len(b.links) + eventCost*len(b.Events) }
+
+// keepLinks is how many links' memory a batch keeps for the next events: as many as batchBytes allow, and not those of a
+// record that has more.
+const keepLinks = batchBytes / linkCost
 
 func (b *batch) reset() {
 	b.Batch = db.Batch{Events: b.Events[:0]}
 	b.seen = 0
-	b.links = b.links[:0]
+	b.bodiless = 0
+	if b.links = b.links[:0]; cap(b.links) > 2*keepLinks {
+		b.links = nil
+	}
 	b.text.reset()
 }
 
@@ -44,16 +63,25 @@ func (b *batch) add(e *event, x *extract.Extractor, s *Slice) (err error) {
 		} else {
 			links, err = x.CBOR(e.cbor)
 		}
-		first := len(b.links)
+		first, from, path := len(b.links), []byte(nil), ""
 		for _, l := range links {
-			if s.keepsLink(e.collection, l.Path) {
-				b.links = append(b.links, db.Link{Path: b.text.copyBytes(l.Path), Target: b.text.copyBytes(l.Target)})
+			if !s.keepsLink(e.collection, l.Path) {
+				continue
 			}
+			if unsafe.SliceData(l.Path) != unsafe.SliceData(from) || len(l.Path) != len(from) {
+				from, path = l.Path, b.text.copyBytes(l.Path) // the extractor gives a path once: elements of a list share it
+			}
+			b.links = append(b.links, db.Link{Path: path, Target: b.text.copyBytes(l.Target)})
 		}
 		out.Links = b.links[first:len(b.links):len(b.links)]
 		if b.bodies && len(out.Links) > 0 {
-			if body := e.body(); len(body) > 0 {
-				out.CID, out.Body = b.text.copy(e.cid), b.text.copyRaw(body)
+			out.CID = b.text.copy(e.cid)
+			content, failed := e.body()
+			if failed != nil {
+				b.bodiless++
+			}
+			if len(content) > 0 {
+				out.Body = b.text.copyRaw(content)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 			defer stop()
-			l, err := dialLive(ctx, server.URL(), kind, nil, 1, nil)
+			l, err := dialLive(ctx, endpoint{url: server.URL()}, kind, nil, 1, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -74,9 +75,12 @@ func BenchmarkEvent(b *testing.B) {
 	b.Run("archive", func(b *testing.B) {
 		var rows []segment.Event
 		a := &archive{host: server.URL()}
-		if _, err := a.read(context.Background(), 0, 0, func(int, *block) {}, func(b *block) error {
-			rows = append(rows, b.rows...)
-			return nil
+		if _, err := a.read(context.Background(), 0, 0, nil, func(b *block) error {
+			return b.rows(func(r *segment.Event) error {
+				r.Payload = bytes.Clone(r.Payload)
+				rows = append(rows, *r)
+				return nil
+			})
 		}); err != nil {
 			b.Fatal(err)
 		}

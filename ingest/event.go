@@ -30,7 +30,6 @@ var (
 	errUnknownOperation = errors.New("unknown operation")
 	errNoEvent          = errors.New("no event")
 	errSkip             = errors.New("a kind of message that isn't known")
-	errOutdated         = fmt.Errorf("%w: the cursor was raised", errSkip)
 )
 
 // account is com.atproto.sync.subscribeRepos#account, as frames wrap it.
@@ -101,8 +100,6 @@ type payloadV2 struct {
 	Sync    *struct {
 		Rev string `json:"rev"`
 	} `json:"sync"`
-	Name    string `json:"name"` // of an #info
-	Message string `json:"message"`
 }
 
 // streamError is an error frame, behind which the server closes.
@@ -126,10 +123,7 @@ func (e *event) readV2(text []byte) error {
 	case f.Type != "message":
 		return errSkip
 	case p.Type == typesV2+"info":
-		if p.Name == "OutdatedCursor" {
-			return errOutdated
-		}
-		return errSkip
+		return errSkip // checkStart asks where the stream begins
 	}
 	*e = event{pos: p.Seq, did: p.DID}
 	t, err := time.Parse(time.RFC3339Nano, p.Time)
@@ -168,22 +162,6 @@ func (e *event) setCommit(c *commit) error {
 	}
 	e.json, e.cid = c.Record, c.CID
 	return nil
-}
-
-// body is the record in CBOR; nil when it can't be made.
-func (e *event) body() []byte {
-	if e.cbor != nil {
-		return e.cbor
-	}
-	v, err := cbor.FromJSON(e.json)
-	if err != nil {
-		return nil
-	}
-	body, err := cbor.Marshal(v)
-	if err != nil {
-		return nil
-	}
-	return body
 }
 
 // readRow reads a row of the archive.

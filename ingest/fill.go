@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bluesky-social/jetstream/segment"
+
 	"weft.dev/weft/db"
 )
 
@@ -76,8 +78,8 @@ var errNoSource = errors.New("no upstream has an archive that could fill it")
 func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 	var errs []error
 	for _, h := range in.hosts {
-		kind, _, err := probe(ctx, h.url)
-		if err != nil || kind != kindV2 {
+		speaks, err := h.probe(ctx, true, 0)
+		if err != nil || speaks.kind != kindV2 {
 			continue
 		}
 		bySeq := h.url == g.Host && g.To < seqLimit
@@ -85,7 +87,7 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 			continue
 		}
 		for {
-			more, err := in.fillFrom(ctx, h.url, g, bySeq)
+			more, err := in.fillFrom(ctx, h.endpoint, g, bySeq)
 			if err == nil && more {
 				continue
 			}
@@ -103,9 +105,9 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 }
 
 // fillFrom fills a gap from a host's archive; more says that it did so in part.
-func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq bool) (more bool, err error) {
-	a := &archive{host: url, key: in.cfg.Key, slice: in.cfg.Slice}
-	f := newFilling(in, g, url)
+func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq bool) (more bool, err error) {
+	a := &archive{host: e.url, user: e.user, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger}
+	f := newFilling(in, g, e)
 	after := uint64(0)
 	if bySeq {
 		f.from, f.to = g.From, g.To
@@ -123,8 +125,14 @@ func (in *Ingest) fillFrom(ctx context.Context, url string, g *db.Gap, bySeq boo
 	if f.at, f.atUS, err = readEvents(ctx, a, after, 0, f.event); err != nil {
 		return false, err
 	}
-	if !bySeq && f.atUS < f.toUS {
-		return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(f.atUS).UTC().Format(time.RFC3339))
+	if !bySeq {
+		endUS, err := a.endTime(ctx) // of all events: the slice's next one may be far away
+		if err != nil {
+			return false, err
+		}
+		if endUS < f.toUS {
+			return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(endUS).UTC().Format(time.RFC3339))
+		}
 	}
 	if err := f.present(ctx, f.foldAccounts); err != nil {
 		return false, err
@@ -155,25 +163,34 @@ func readEvents(ctx context.Context, a *archive, after, before uint64, do func(*
 	if before > 0 {
 		before++ // a plan may leave out the event itself
 	}
-	through, err = a.read(ctx, after, before, func(int, *block) {}, func(b *block) error {
-		if b.broken != nil {
-			b.rows, b.err = a.fetchOne(ctx, b)
-		}
-		if b.err != nil {
-			return fmt.Errorf("block %d of %s: %w", b.index, b.segment, b.err)
-		}
-		var e event
-		for i := range b.rows {
-			if r := &b.rows[i]; r.Seq > after && (last == 0 || r.Seq <= last) {
-				if err := e.readRow(r); err != nil {
-					continue // counted where it was read first, and a record without links
-				}
-				if err := do(&e); err != nil {
-					return err
+	var e event
+	through, err = a.read(ctx, after, before, nil, func(b *block) error {
+		if b.err == nil {
+			failed, err := error(nil), error(nil)
+			give := func() error {
+				return b.rows(func(r *segment.Event) error {
+					if r.Seq <= after || last > 0 && r.Seq > last || e.readRow(r) != nil {
+						return nil // what can't be read is counted where it was read first, and a record without links
+					}
+					failed = do(&e)
+					return failed
+				})
+			}
+			err = guard(a.logger, give)
+			if err != nil && failed == nil {
+				if err = a.fetchOne(ctx, b); err == nil {
+					err = guard(a.logger, give)
 				}
 			}
+			if failed != nil {
+				return failed
+			}
+			b.err = err
 		}
-		lastUS, b.rows = b.toUS, nil
+		if b.err != nil {
+			return fmt.Errorf("%s: %w", b.name(), b.err)
+		}
+		lastUS = b.toUS
 		return nil
 	})
 	return through, lastUS, err

@@ -13,7 +13,7 @@ import (
 type filling struct {
 	in       *Ingest
 	gap      *db.Gap
-	url      string // whose archive it is filled from
+	endpoint        // whose archive it is filled from
 	from, to uint64 // sequence numbers of the archive; 0: by time
 	fromUS   int64  // times between which the gap lies, with the clocks' slack
 	toUS     int64
@@ -48,8 +48,8 @@ type filled struct {
 	repo   map[db.Record]struct{}  // all records that were told of since then; nil: there may be others
 }
 
-func newFilling(in *Ingest, g *db.Gap, url string) *filling {
-	f := &filling{in: in, gap: g, url: url, fromUS: g.FromUS - overlap.Microseconds(), toUS: g.ToUS + overlap.Microseconds(),
+func newFilling(in *Ingest, g *db.Gap, e endpoint) *filling {
+	f := &filling{in: in, gap: g, endpoint: e, fromUS: g.FromUS - overlap.Microseconds(), toUS: g.ToUS + overlap.Microseconds(),
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, newest: map[fillID]uint64{}, wiped: map[fillID]uint64{}, accounts: map[string]*filled{}, x: newExtractor()}
 	f.one.bodies, f.portion.bodies = in.cfg.Bodies, in.cfg.Bodies
 	return f
@@ -188,7 +188,7 @@ func (f *filling) again(ctx context.Context, e *event) error {
 		return nil
 	}
 	f.in.put(&f.portion, e, f.x)
-	if len(f.portion.Events) < fillPortion && f.portion.text.size < fillBytes {
+	if len(f.portion.Events) < fillPortion && f.portion.cost() < fillBytes {
 		return nil
 	}
 	return f.present(ctx, f.foldPortion)
@@ -199,19 +199,19 @@ func (f *filling) reached() bool {
 	if f.in.Host() == f.url {
 		return f.at >= f.in.cfg.Store.Cursor(f.url)
 	}
-	return f.atUS >= f.in.cfg.Store.NewestTime()
+	return f.atUS >= f.in.cfg.Store.ReachedTime()
 }
 
 // present reads on to where the index is, and does something before it goes on: between two batches.
 func (f *filling) present(ctx context.Context, do func() error) error {
-	kind, dict, err := probe(ctx, f.url)
+	speaks, err := f.probe(ctx, true, 0)
 	if err != nil {
 		return err
 	}
-	if kind != kindV2 {
+	if speaks.kind != kindV2 {
 		return errNoSource
 	}
-	l, err := dialLive(ctx, f.url, kind, dict, max(f.at, 1), f.in.cfg.Slice)
+	l, err := dialLive(ctx, f.endpoint, speaks.kind, speaks.dict, max(f.at, 1), f.in.cfg.Slice)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,10 @@ func (f *filling) readLive(ctx context.Context, l *live) (more bool, err error) 
 			return false, err
 		}
 		if e.pos > f.at {
-			f.at, f.atUS = e.pos, e.timeUS
+			f.at = e.pos
+			if e.timeUS <= f.in.cfg.Now().UnixMicro() { // a time of the future doesn't say how far the stream is
+				f.atUS = e.timeUS
+			}
 			return true, f.event(&e)
 		}
 		return true, nil

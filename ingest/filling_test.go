@@ -13,7 +13,7 @@ import (
 func TestFillingMemory(t *testing.T) {
 	const records = 100_000
 	in := New(Config{Hosts: []string{"unused"}})
-	f := newFilling(in, &db.Gap{}, "unused")
+	f := newFilling(in, &db.Gap{}, endpoint{url: "unused"})
 	f.from, f.to = 1, records
 	heap := func() int64 {
 		var m runtime.MemStats

@@ -18,6 +18,7 @@ var (
 	errBehind   = errors.New("its tip lies below our cursor")
 	errInstance = errors.New("it counts anew: it has another event where we were")
 	errClamped  = errors.New("it begins behind the cursor")
+	errStopgap  = errors.New("it speaks v2, and its v1 stream alone would lack resyncs")
 )
 
 // holeTries is how often the stream is taken up again at a place where the server can't give what comes next; then the
@@ -45,6 +46,9 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
+		if errors.Is(err, db.ErrFailed) {
+			return err
+		}
 		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: err.Error()})
 		in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 		in.ended(h, err, in.cfg.Now(), in.received.Load() > before)
@@ -54,7 +58,15 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		if err := in.queue.drained(ctx); err != nil {
 			break
 		}
-		if err := in.afterwards(ctx, h, err); err != nil {
+		if errors.Is(err, errSilent) || errors.Is(err, errHome) {
+			h.askedUS.Store(in.cfg.Store.ReachedTime())
+		}
+		if err := in.afterwards(h, err); err != nil {
+			return err
+		}
+	}
+	if h != nil {
+		if err := in.noteFollowed(h); err != nil {
 			return err
 		}
 	}
@@ -72,97 +84,35 @@ func reason(err error) string {
 }
 
 // endings are the reasons of sessions that end, for metrics.
-var endings = map[error]string{errSilent: "silent", errHole: "hole", errHome: "home", errInstance: "instance", errClamped: "clamped"}
+var endings = map[error]string{errSilent: "silent", errHole: "hole", errHome: "home", errBehind: "behind", errStopgap: "stopgap",
+	errInstance: "instance", errClamped: "clamped"}
 
 // endedOtherwise is the reason of a session that ended for none of endings: the connection broke.
 const endedOtherwise = "ended"
 
-// afterwards looks into why a session ended. Its error is the store's.
-func (in *Ingest) afterwards(ctx context.Context, h *host, err error) error {
+// afterwards does what a session's end asks for. Its error is the store's.
+func (in *Ingest) afterwards(h *host, err error) error {
 	cursor := in.cfg.Store.Cursor(h.url)
 	switch {
 	case errors.Is(err, errInstance):
-		in.metrics.lost.Inc()
 		in.cfg.Logger.Error("the upstream counts anew; taking it up by time", "host", h.url, "cursor_seq", cursor)
-	case errors.Is(err, errSilent) && cursor > 0:
-		// A server whose tip lies below our cursor has lost what was beyond, and would never send us anything.
-		tip, err := in.tip(ctx, h.url)
-		if err != nil || tip.pos >= cursor || ctx.Err() != nil {
-			return nil
-		}
-		in.metrics.lost.Inc()
-		in.cfg.Logger.Error("the upstream has lost events: its tip lies below our cursor; taking it up by time", "host", h.url,
-			"tip_seq", tip.pos, "cursor_seq", cursor)
+	case errors.Is(err, errBehind):
+		in.cfg.Logger.Error("the upstream has lost events: its tip lies below our cursor; taking it up by time", "host", h.url, "err", err)
 	default:
-		return nil
+		return in.noteFollowed(h)
 	}
+	in.metrics.lost.Inc()
 	h.last, h.high = 0, 0
 	return in.cfg.Store.ResetCursor(h.url, 0)
 }
 
-// place is where a session begins.
-type place struct {
-	how     string
-	archive bool   // behind after, before the live stream
-	after   uint64 //
-	cursor  uint64 // of the live stream; 0: its tip
-	known   uint64 // the host's last event that is in the index; 0: none
-	knownUS int64  // its time; 0: not known
-	newest  int64  // by time: all that was before is in the index; 0: not by time
-	raised  bool   // the server has said that it begins later than it was asked to
-	useless bool   // the archive has nothing of what lies between
-	lossy   bool   // there is no way to it: the stream begins where it can
-}
-
-// where says where a session with a host begins.
-func (in *Ingest) where(ctx context.Context, h *host) (p place, err error) {
-	seq, us, newest := in.cfg.Store.Cursor(h.url), in.cfg.Store.CursorTime(h.url), in.cfg.Store.NewestTime()
-	switch {
-	case seq == 0 && newest == 0:
-		return in.begin(ctx, h)
-	case seq == 0 || us > 0 && us < newest-overlap.Microseconds() && !in.cfg.Store.Resyncing(h.url):
-		return place{how: "by time", cursor: uint64(max(newest-overlap.Microseconds(), seqLimit)), newest: newest}, nil
-	}
-	p = place{how: "live", known: seq, knownUS: us}
-	if seq >= seqLimit {
-		p.cursor = seq - min(seq, uint64(rewindV1.Microseconds())*h.rewind/in.cfg.Rewind)
-		return p, nil
-	}
-	p.cursor = seq - min(seq, h.rewind)
-	// The live stream reaches back a day or more, which spares the archive whole segments for a short rewind. It takes 0
-	// for the tip, so that a rewind to the start is left to the archive too.
-	if h.kind == kindV2 && p.cursor == 0 {
-		p.archive = true
-	}
-	p.cursor = max(p.cursor, 1)
-	return p, nil
-}
-
-// begin says where a new index begins.
-func (in *Ingest) begin(ctx context.Context, h *host) (p place, err error) {
-	from := in.cfg.From
-	if h.kind == kindV1 {
-		if from.Seq > 0 {
-			return p, errors.New("--from names a sequence number, and it has none: it speaks v1")
-		}
-		if p.how = "live from the tip"; from.Start || from.US > 0 {
-			p.how, p.cursor = "from as far back as it goes", uint64(max(from.US, 1))
-		}
-		return p, nil
-	}
-	after, isLive, err := from.resolve(ctx, in.archiveOf(h))
-	if isLive {
-		return place{how: "live from the tip"}, err
-	}
-	return place{archive: true, after: after}, err
-}
-
 // session follows a host until something is wrong with it.
 func (in *Ingest) session(ctx context.Context, h *host) error {
-	kind, dict, err := probe(ctx, h.url)
+	speaks, err := in.probe(ctx, h)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	kind := speaks.kind
 	in.hostsMu.Lock()
 	h.kind = kind
 	in.hostsMu.Unlock()
@@ -170,14 +120,14 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	if err != nil {
 		return err
 	}
-	h.gap, h.begun = "", h.high
+	h.gap, h.begun, h.stopgap = "", h.high, speaks.stopgap
 	in.queue.follow(h.url, kind)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in.seenAt.Store(in.cfg.Now().UnixMicro())
-	beside.Go(in.named("watch", func() { in.watch(ctx, cancel) }))
+	in.liveness.reset(in.cfg.Now(), in.cfg.Store.Followed(h.url), in.cfg.Store.Cursor(h.url) > 0, in.cfg.Slice.filters())
+	beside.Go(in.named("watch", func() { in.watch(ctx, h, cancel) }))
 	if h != in.hosts[0] {
 		beside.Go(in.named("go home", func() { in.goHome(ctx, h, cancel) }))
 	}
@@ -187,7 +137,7 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 				return cause(ctx, err)
 			}
 		}
-		err := in.follow(ctx, h, dict, &p)
+		err := in.follow(ctx, h, speaks.dict, &p)
 		switch {
 		case p.lossy || !errors.Is(err, errTooOld) && !errors.Is(err, errClamped):
 			return cause(ctx, err)
@@ -213,28 +163,38 @@ func cause(ctx context.Context, err error) error {
 
 // follow reads the live stream.
 func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) error {
-	l, err := dialLive(ctx, h.url, h.kind, dict, p.cursor, in.cfg.Slice)
+	dialed := in.cfg.Now()
+	l, err := dialLive(ctx, h.endpoint, h.kind, dict, p.cursor, in.cfg.Slice)
 	var said *streamError
 	if errors.As(err, &said) && said.name == "UnknownZstdDictionary" {
-		l, err = dialLive(ctx, h.url, h.kind, nil, p.cursor, in.cfg.Slice)
+		l, err = dialLive(ctx, h.endpoint, h.kind, nil, p.cursor, in.cfg.Slice)
 	}
 	if err != nil {
 		return err
 	}
 	defer l.close()
 	in.cfg.Logger.Info("following upstream", "host", h.url, "kind", h.kind, "after_seq", p.after, "cursor", p.cursor, "how", p.how)
+	if err := in.noteBeginning(h, p, dialed); err != nil {
+		return err
+	}
+	if err := in.checkStart(ctx, h, p); err != nil {
+		return err
+	}
+	in.liveness.alive(in.cfg.Now())
+	in.liveness.checked.Store(p.checked)
+	in.liveness.conn.Store(l)
+	defer in.liveness.conn.Store(nil)
 	if !in.state.Load().Connected {
 		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: "waiting for its first event"})
 	}
+	if in.liveness.filtered.Load() {
+		in.setConnected(h) // its first event may be hours away
+	}
 	first := true
-	p.raised = false
 	for {
 		var e event
 		err := l.next(ctx, &e)
 		switch {
-		case errors.Is(err, errOutdated):
-			p.raised = true
-			continue
 		case errors.Is(err, errSkip):
 			in.metrics.unknown.Inc()
 			continue
@@ -247,11 +207,18 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 			return err
 		}
 		if first {
-			if err := in.begins(h, &e, p); err != nil {
+			if h.stopgap != nil && e.pos < seqLimit {
+				in.hostsMu.Lock()
+				h.kind = kindV2
+				in.hostsMu.Unlock()
+				return fmt.Errorf("%w: %w", errStopgap, h.stopgap)
+			}
+			if err := in.checkFirst(ctx, h, &e, p); err != nil {
 				return err
 			}
 			first = false
-			in.state.Store(&State{Connected: true, Host: h.url, Kind: h.kind, Detail: "since " + in.cfg.Now().UTC().Format(time.RFC3339)})
+			in.liveness.checked.Store(true)
+			in.setConnected(h)
 		}
 		if h.gap != "" {
 			if e.pos > h.last+1 {
@@ -269,29 +236,6 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 		}
 	}
 }
-
-// begins holds the first event against where the stream was to begin. What lies between is in nobody's hands: a v2
-// server refuses a number that it no longer has, a time and a v1 cursor are raised without a word.
-func (in *Ingest) begins(h *host, e *event, p *place) error {
-	switch {
-	case h.kind == kindV2 && !in.cfg.Slice.whole() && !p.raised && !p.lossy:
-		// Of a slice the next event may be far away. A v2 server says when it raises a time.
-	case p.newest > 0 && p.known == 0 && e.timeUS > p.newest+clampSlack.Microseconds():
-		if !p.lossy {
-			return errClamped
-		}
-		return in.missed(h, uint64(p.newest+1), uint64(e.timeUS-1), p.newest, e.timeUS, "another upstream was left there, and this one begins later")
-	case p.known > 0 && e.pos > p.known+1 && (p.known < seqLimit) == (e.pos < seqLimit):
-		if !p.lossy {
-			return errClamped
-		}
-		return in.missed(h, p.known+1, e.pos-1, p.knownUS, e.timeUS, "the upstream no longer has it")
-	}
-	return nil
-}
-
-// clampSlack is how much later another server may have seen an event.
-const clampSlack = 10 * time.Second
 
 // missed writes a gap down.
 func (in *Ingest) missed(h *host, from, to uint64, fromUS, toUS int64, why string) error {
@@ -330,6 +274,9 @@ func (in *Ingest) take(b *batch, h *host, e *event, p *place) error {
 		return nil // before the time that the index is to begin at
 	}
 	in.put(b, e, in.extract)
+	if e.pos >= seqLimit { // to go on at a time of the future is to go on at the tip
+		b.Seq = min(b.Seq, uint64(in.cfg.Now().UnixMicro()))
+	}
 	return nil
 }
 
@@ -347,31 +294,10 @@ func absent(us int64) bool { return us >= 1000 || us <= -1000 }
 
 // seen notes the newest event received, and how many came with it.
 func (in *Ingest) seen(h *host, pos uint64, timeUS int64, events int) {
-	h.last, h.lastUS, h.high = pos, timeUS, max(h.high, pos)
+	now := in.cfg.Now()
+	in.liveness.saw(timeUS, now)
+	h.last, h.lastUS, h.high = pos, min(timeUS, now.UnixMicro()), max(h.high, pos)
 	in.received.Add(uint64(events))
 	in.seenSeq.Store(pos)
-	in.seenUS.Store(timeUS)
-	in.seenAt.Store(in.cfg.Now().UnixMicro())
-}
-
-// watch ends a session whose upstream is silent.
-func (in *Ingest) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	ticker := time.NewTicker(in.cfg.Silence / 4)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if in.queue.isFull() {
-			in.seenAt.Store(in.cfg.Now().UnixMicro()) // it is the upstream that waits, for us
-		}
-		idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load()))
-		if idle < in.cfg.Silence {
-			continue
-		}
-		cancel(fmt.Errorf("%w for %s", errSilent, idle.Round(time.Millisecond)))
-		return
-	}
+	in.seenUS.Store(h.lastUS)
 }

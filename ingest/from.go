@@ -3,9 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -56,23 +54,4 @@ func (f From) resolve(ctx context.Context, a *archive) (after uint64, live bool,
 		return after, false, err
 	}
 	return 0, true, nil
-}
-
-// baseURL brings a host as the operator wrote it to the one spelling under which its cursor is kept, as the official
-// client reads it: https, but http on loopback, and nothing behind the host's name and port.
-func baseURL(host string) string {
-	host = strings.ToLower(strings.TrimRight(strings.TrimSpace(host), "/"))
-	switch {
-	case strings.HasPrefix(host, "ws://"), strings.HasPrefix(host, "wss://"):
-		return "http" + strings.TrimPrefix(host, "ws")
-	case strings.Contains(host, "://"):
-		return host
-	}
-	u, err := url.Parse("https://" + host)
-	if err == nil {
-		if name := u.Hostname(); name == "localhost" || name == "::1" || strings.HasPrefix(name, "127.") {
-			return "http://" + host
-		}
-	}
-	return "https://" + host
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,7 @@ const (
 
 // host is an upstream, and how it has been lately. Only followUpstream and what it calls write it, under in.hostsMu.
 type host struct {
-	url    string
+	endpoint
 	kind   string // kindV1 or kindV2; empty: not known yet
 	fails  int    // sessions that ended without an event, in a row
 	retry  time.Time
@@ -36,6 +37,10 @@ type host struct {
 	holeAt uint64 // the last position before a hole
 	tries  int    // sessions that ended there
 	gap    string // why a hole is being passed over; its end is the next event
+
+	askedUS atomic.Int64 // how far the index was when it was left, having no more events
+
+	stopgap error // why it is followed by v1 for now; nil: it isn't, or speaks v1 only
 }
 
 // best chooses the host to follow, and how long to wait before. One that has only just gone is given a chance to be
@@ -107,7 +112,7 @@ func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.Canc
 			if h == current {
 				break
 			}
-			if well[h]++; !in.isWell(ctx, h) {
+			if well[h]++; !in.isWell(ctx, h, current) {
 				well[h] = 0
 			}
 			if well[h] < 2 {
@@ -123,32 +128,19 @@ func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.Canc
 	}
 }
 
-// isWell asks a host for its next event, which must not be far behind the newest that we have.
-func (in *Ingest) isWell(ctx context.Context, h *host) bool {
-	tip, err := in.tip(ctx, h.url)
-	return err == nil && tip.timeUS >= in.seenUS.Load()-homeWell.Microseconds()
-}
-
-// tip waits for a host's next event.
-func (in *Ingest) tip(ctx context.Context, url string) (event, error) {
-	ctx, cancel := context.WithTimeout(ctx, in.cfg.Silence)
-	defer cancel()
-	kind, _, err := probe(ctx, url)
-	if err != nil {
-		return event{}, err
+// isWell asks a host for its next event, which must not be far behind the newest that we have. Where it has none, the
+// present host must have none either.
+func (in *Ingest) isWell(ctx context.Context, h, current *host) bool {
+	before := in.received.Load()
+	tip, found, err := in.tip(ctx, h)
+	switch {
+	case err != nil || ctx.Err() != nil:
+		return false
+	case found:
+		return tip.timeUS >= in.seenUS.Load()-homeWell.Microseconds()
+	case in.received.Load() > before:
+		return false
 	}
-	l, err := dialLive(ctx, url, kind, nil, 0, in.cfg.Slice)
-	if err != nil {
-		return event{}, err
-	}
-	defer l.close()
-	for {
-		var e event
-		switch err := l.next(ctx, &e); {
-		case err == nil:
-			return event{pos: e.pos, timeUS: e.timeUS}, nil
-		case !errors.Is(err, errNoEvent) && !errors.Is(err, errSkip):
-			return event{}, err
-		}
-	}
+	_, found, err = in.tip(ctx, current)
+	return err != nil || !found
 }

@@ -27,8 +27,17 @@ type Store interface {
 	Cursor(host string) uint64
 	// CursorTime is the time of the event there, microseconds since 1970; 0: not known.
 	CursorTime(host string) int64
-	// NewestTime is the newest time of any event of any host; 0 before the first.
-	NewestTime() int64
+	// ReachedTime is up to which time all is in the index, by the clock of the host that was followed last, and no later
+	// than now; 0 before the first event.
+	ReachedTime() int64
+	// LastFollowed is the host that was followed last; empty: none was, the index is new.
+	LastFollowed() string
+	// UpstreamKind is what a host spoke when it was followed last; empty: it never was.
+	UpstreamKind(host string) string
+	// Followed is until when a host was followed.
+	Followed(host string) db.Followed
+	// SetFollowed notes it, and that the host is the one that is followed.
+	SetFollowed(host, kind string, until db.Followed) error
 	// Resyncing says that a resync that the host has begun isn't complete.
 	Resyncing(host string) bool
 	// ResetCursor moves a host's cursor after the host has lost what was beyond or counts anew; 0 forgets where we were.
@@ -47,14 +56,14 @@ type Store interface {
 
 // Config configures an Ingest. Only Hosts and Store have to be set.
 type Config struct {
-	Hosts       []string              // Jetstream servers, host names or URLs, the preferred one first
+	Hosts       []string              // Jetstream servers as ParseUpstream reads them, the preferred one first
 	Store       Store                 //
 	From        From                  // where an index begins that has nothing yet; zero: now
 	Slice       *Slice                // the part of the network to keep; nil: all of it
 	Key         string                // for archives that want one; empty: none
 	BatchEvents int                   // events that make a commit; 0: 1,000
 	BatchAge    time.Duration         // how long an event waits for others; 0: 200 ms
-	Silence     time.Duration         // without an event for so long, the connection is given up; 0: 30 s
+	Silence     time.Duration         // without an event or an answer to a ping for so long, the connection is given up; 0: 30 s
 	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
 	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
 	FillRecords int                   // records of a gap that are filled at once, in 45 bytes of memory each; 0: 3,000,000
@@ -70,7 +79,7 @@ const (
 	defaultBatchEvents = 1000
 	// With the client's own 20 ms, an event is visible within a quarter of a second.
 	defaultBatchAge = 200 * time.Millisecond
-	// The full network sends hundreds of events a second; a server that is silent for this long is broken.
+	// A server answers a ping within a second; one that is silent for this long is gone.
 	defaultSilence = 30 * time.Second
 	// A server may use the sequence numbers of its last block again after a crash; a block has 4,096 events, twice that is
 	// a margin. Folding an event twice changes nothing.
@@ -89,8 +98,11 @@ type Ingest struct {
 	state    atomic.Pointer[State]
 	seenSeq  atomic.Uint64 // position of the newest event received
 	seenUS   atomic.Int64  // its time
-	seenAt   atomic.Int64  // when it was received, microseconds since 1970
 	received atomic.Uint64 // events in all
+
+	committedUS atomic.Int64 // time of the newest event committed; 0: none was
+
+	liveness liveness
 	progress progress
 	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
 	hostsMu  sync.Mutex
@@ -141,9 +153,14 @@ func New(cfg Config) *Ingest {
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
 	for _, name := range cfg.Hosts {
-		in.hosts = append(in.hosts, &host{url: baseURL(name), rewind: cfg.Rewind})
+		u, err := ParseUpstream(name)
+		if err != nil {
+			panic(fmt.Errorf("ingest: %w", err)) // the caller has read it
+		}
+		in.hosts = append(in.hosts, &host{endpoint: u.endpoint(), rewind: cfg.Rewind})
 	}
 	in.queue.bodies = cfg.Bodies
+	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
 	in.state.Store(&State{Host: in.hosts[0].url, Detail: "not started"})
 	return in
@@ -185,29 +202,38 @@ func (in *Ingest) commit(ctx context.Context) error {
 			}
 			continue
 		}
-		start := in.cfg.Now()
+		start, timeUS := in.cfg.Now(), b.TimeUS
 		in.commitMu.Lock()
 		applied, err := in.cfg.Store.Apply(b.Batch)
 		in.commitMu.Unlock()
 		if err != nil {
 			return err
 		}
+		applied.BadBodies += b.bodiless
 		if applied.BadBodies > 0 {
-			in.log.warn("bad_body", "content left out that is not what its CID says, or is too large", "count", applied.BadBodies)
+			in.log.warn("bad_body", "content left out that is not what its CID says, is too large, or can't be made from JSON", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
+		in.committedUS.Store(timeUS)
 		in.queue.done(b)
 	}
 }
 
-// Ready is nil while events come in, and otherwise says why not.
+// Ready is nil while the upstream is followed and its events are committed, and otherwise says why not.
 func (in *Ingest) Ready() error {
 	if st := in.state.Load(); !st.Connected {
 		return fmt.Errorf("not following %s: %s", st.Host, st.Detail)
 	}
+	p, now := &in.liveness, in.cfg.Now()
 	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
-	if idle := in.cfg.Now().Sub(time.UnixMicro(in.seenAt.Load())); idle > 2*in.cfg.Silence {
-		return fmt.Errorf("no event from %s for %s", in.Host(), idle.Round(time.Second))
+	if idle := p.idle(now); idle > 2*in.cfg.Silence {
+		return fmt.Errorf("nothing from %s for %s", in.Host(), idle.Round(time.Second))
+	}
+	if quiet := p.quiet(now); quiet > 2*in.cfg.Silence && p.lively.Load() && !p.filtered.Load() {
+		return fmt.Errorf("no event from %s for %s, which had some all the time", in.Host(), quiet.Round(time.Second))
+	}
+	if d := in.stuck(); d > 0 {
+		return errors.New(stuckText(d))
 	}
 	return nil
 }
@@ -221,11 +247,13 @@ func (in *Ingest) Received() uint64 { return in.received.Load() }
 // Seen is the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
-// Lag is how far the newest event received lies behind the clock; 0 before the first.
+// Lag is how far behind the upstream the index is: by the newest event committed or, while a quiet upstream is followed and
+// nothing waits, by when it had no other. 0 before the first.
 func (in *Ingest) Lag() time.Duration {
-	us := in.seenUS.Load()
+	us := max(in.seenUS.Load(), in.liveness.wholeAt.Load())
 	if us == 0 {
 		return 0
 	}
+	us = in.shownUS(us)
 	return max(in.cfg.Now().Sub(time.UnixMicro(us)), 0)
 }

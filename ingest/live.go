@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -26,8 +27,11 @@ const (
 )
 
 const (
-	// maxFrame bounds a frame, compressed or not: the protocol's records have at most 1 MB, and JSON makes more of them.
-	maxFrame = 8 << 20
+	// maxFrame bounds a frame, compressed or not. A record has 1 MB at most, and JSON makes up to 14 MB of it, for an empty
+	// byte string is one byte and {"$bytes":""} as an element. 32 MiB are what Jetstream's own client takes.
+	maxFrame = 32 << 20
+	// keepFrame is how much memory is kept for the next frame: frames have some kilobytes.
+	keepFrame = 1 << 20
 	// dialTimeout is what a connection may take: a server that is further away than this is none.
 	dialTimeout = 15 * time.Second
 )
@@ -61,52 +65,31 @@ func refused(res *http.Response) error {
 	return e
 }
 
-// probe finds out what a host speaks. The dictionary of v2 comes with the answer.
-func probe(ctx context.Context, host string) (kind string, dict []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/xrpc/network.bsky.jetstream.getZstdDictionary", nil)
-	if err != nil {
-		return "", nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", nil, err
-	}
-	defer res.Body.Close()
-	switch res.StatusCode {
-	case http.StatusOK:
-		dict, err = io.ReadAll(io.LimitReader(res.Body, 1<<20)) // they have a hundred kB
-		return kindV2, dict, err
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return kindV1, nil, nil
-	}
-	return "", nil, refused(res)
-}
-
 // live is a live stream.
 type live struct {
 	conn *websocket.Conn
 	kind string
 	zstd *zstd.Decoder // nil: frames are text
+	data []byte        // the frame as it came
 	text []byte
 }
 
 // dialLive opens a live stream at a cursor: a sequence number, or a time in microseconds; 0 is the tip.
-func dialLive(ctx context.Context, host, kind string, dict []byte, cursor uint64, s *Slice) (*live, error) {
+func dialLive(ctx context.Context, e endpoint, kind string, dict []byte, cursor uint64, s *Slice) (*live, error) {
 	q := url.Values{}
 	if cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(cursor, 10))
 	}
 	l, path := &live{kind: kind}, ""
-	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled}
+	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{}}
+	e.authorize(opts.HTTPHeader)
 	collections, dids := s.wire(maxURLDIDs)
 	if kind == kindV1 {
-		path, dict = "/subscribe", wire.DictionaryV1
+		path, dict = pathV1, wire.DictionaryV1
 		q["wantedCollections"], q["wantedDids"] = collections, dids
 		q.Set("compress", "true")
 	} else {
-		path, opts.Subprotocols = "/xrpc/network.bsky.jetstream.subscribeEvents", []string{"xrpc.v1.json"}
+		path, opts.Subprotocols = pathV2, []string{"xrpc.v1.json"}
 		q["collections"], q["dids"] = collections, dids
 		if len(dict) >= 8 { // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
 			q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
@@ -122,13 +105,13 @@ func dialLive(ctx context.Context, host, kind string, dict []byte, cursor uint64
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	u := "ws" + strings.TrimPrefix(host, "http") + path + "?" + q.Encode()
+	u := "ws" + strings.TrimPrefix(e.url, "http") + path + "?" + q.Encode()
 	conn, res, err := websocket.Dial(ctx, u, opts)
 	if err != nil {
 		l.close()
 		return nil, dialError(res, err)
 	}
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(-1) // read has a limit of its own, and goes on behind what is larger
 	l.conn = conn
 	return l, nil
 }
@@ -163,18 +146,50 @@ func (l *live) close() {
 	}
 }
 
-// next reads the next event. A frame that is none is errNoEvent, one of a kind of the future errSkip; any other error
-// ends the stream.
-func (l *live) next(ctx context.Context, e *event) error {
-	typ, data, err := l.conn.Read(ctx)
+var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", errNoEvent, maxFrame)
+
+// read reads the next frame; it is valid until the next call. One that is too large is passed over, and is errFrameSize.
+func (l *live) read(ctx context.Context) (binary bool, data []byte, err error) {
+	typ, r, err := l.conn.Reader(ctx)
 	if err != nil {
-		return fmt.Errorf("read: %w", err)
+		return false, nil, fmt.Errorf("read: %w", err)
 	}
-	if typ == websocket.MessageBinary {
+	buf := bytes.NewBuffer(forNext(l.data))
+	n, err := buf.ReadFrom(io.LimitReader(r, maxFrame+1))
+	l.data = buf.Bytes()
+	if err == nil && n > maxFrame {
+		l.data = nil
+		if _, err = io.Copy(io.Discard, r); err == nil {
+			return false, nil, errFrameSize
+		}
+	}
+	if err != nil {
+		return false, nil, fmt.Errorf("read: %w", err)
+	}
+	return typ == websocket.MessageBinary, l.data, nil
+}
+
+// forNext returns a buffer without its content, or none when it has grown too large to keep.
+func forNext(buf []byte) []byte {
+	if cap(buf) > keepFrame {
+		return nil
+	}
+	return buf[:0]
+}
+
+// next reads the next event; what it points to is valid until the next call. A frame that is none is errNoEvent, one of a
+// kind of the future errSkip; any other error ends the stream.
+func (l *live) next(ctx context.Context, e *event) error {
+	compressed, data, err := l.read(ctx)
+	if err != nil {
+		return err
+	}
+	if compressed {
 		if l.zstd == nil {
 			return errNoEvent
 		}
-		if l.text, err = l.zstd.DecodeAll(data, l.text[:0]); err != nil {
+		l.text, err = l.zstd.DecodeAll(data, forNext(l.text))
+		if err != nil {
 			return fmt.Errorf("%w: %w", errNoEvent, err)
 		}
 		data = l.text

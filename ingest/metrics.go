@@ -41,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	m := &metrics{
 		in:        in,
 		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
-		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are not what their CID says.", "what"),
+		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are left out: not what their CID says, too large, or not to be made from JSON.", "what"),
 		dropped:   vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
 		malformed: counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
 		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
@@ -66,12 +66,12 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
 	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown, m.filled,
-		gauge("weft_ingest_lag_seconds", "How far the newest event received lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
+		gauge("weft_ingest_lag_seconds", "How far the newest event that is committed lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),
 		gauge("weft_ingest_committed_seq", "Sequence number up to which all is in the index.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
-		gauge("weft_ingest_degraded", "1 while the upstream followed speaks v1, which sends no resyncs.", func() float64 {
-			if in.state.Load().Kind == kindV1 {
+		gauge("weft_ingest_degraded", "1 while the upstream followed speaks v1, which sends no resyncs, or no event was committed for a minute although some wait.", func() float64 {
+			if in.state.Load().Kind == kindV1 || in.stuck() > 0 {
 				return 1
 			}
 			return 0

@@ -3,13 +3,15 @@ package ingest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/jetstream"
+	"github.com/bluesky-social/jetstream/segment"
 
 	"weft.dev/weft/ingest/sim"
 )
@@ -97,31 +99,32 @@ func TestOfficialClientAgrees(t *testing.T) {
 			defer stop()
 			var got lines
 			a := &archive{host: server.URL(), slice: slice}
-			decoded := make([]func(*block), runtime.GOMAXPROCS(0))
+			var mu sync.Mutex
 			rows := map[*block]lines{}
-			guard := make(chan struct{}, 1)
-			for i := range decoded {
-				decoded[i] = func(b *block) {
-					var l lines
-					var e event
-					for i := range b.rows {
-						if err := e.readRow(&b.rows[i]); err != nil {
-							t.Error(err)
-						}
-						if slice.keeps(&e) || e.op == 0 && (len(slice.dids) == 0 || e.did == someone) {
-							l.add(&e)
-						}
+			through, err := a.read(ctx, 0, 0, func(_ context.Context, _ int, b *block) error {
+				var l lines
+				var e event
+				err := b.rows(func(r *segment.Event) error {
+					if err := e.readRow(r); err != nil {
+						return err
 					}
-					guard <- struct{}{}
-					rows[b] = l
-					<-guard
+					if slice.keeps(&e) || e.op == 0 && (len(slice.dids) == 0 || e.did == someone) {
+						l.add(&e)
+					}
+					return nil
+				})
+				mu.Lock()
+				defer mu.Unlock()
+				rows[b] = l
+				return err
+			}, func(b *block) error {
+				if err := b.each(ctx, nil); err != nil {
+					return err
 				}
-			}
-			through, err := a.read(ctx, 0, 0, func(w int, b *block) { decoded[w](b) }, func(b *block) error {
-				guard <- struct{}{}
+				mu.Lock()
+				defer mu.Unlock()
 				got = append(got, rows[b]...)
-				<-guard
-				return nil
+				return errors.Join(b.err, b.broken)
 			})
 			if err != nil || through != tip {
 				t.Fatalf("read to %d of %d: %v", through, tip, err)

@@ -17,20 +17,24 @@ type queue struct {
 	kind   string
 	bodies bool     // records that link bring their content
 	ready  []*batch // whole ones, in front of cur
+	cost   int      // of ready
 	cur    *batch
 	spare  *batch
 	begun  chan struct{} // the batch has its first event
 	full   chan struct{} // the batch has size events
 	room   chan struct{} // the batch was taken
 	idle   chan struct{} // closed while nothing is queued or being committed
+
+	now   func() time.Time
+	since time.Time // events wait, and none was committed since then; zero: nothing is queued or being committed
 }
 
 // ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
 // cheapest, and a stall of a second must not stop the reader at once.
 const ahead = 4
 
-// batchBytes is how much text and content makes a batch ready as well, and ahead times as much makes the reader wait: 4,000
-// events have 2 MB commonly, and with records of the largest kind they would have 4 GB.
+// batchBytes is what a batch may cost in memory until it is ready as well, and ahead times as much makes the reader wait:
+// 1,000 events cost 1.5 MB commonly, and with records of the largest kind they would cost gigabytes.
 const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
@@ -43,6 +47,7 @@ func newQueue(size int, age time.Duration) *queue {
 		idle:  make(chan struct{}),
 		cur:   &batch{},
 		spare: &batch{},
+		now:   time.Now,
 	}
 	close(q.idle)
 	return q
@@ -59,7 +64,7 @@ func (q *queue) follow(host, kind string) {
 func (q *queue) push(ctx context.Context, b *batch) error {
 	for {
 		q.mu.Lock()
-		if len(q.ready) < ahead && q.cur.seen == 0 {
+		if q.cost < batchBytes*ahead && len(q.ready) < ahead && q.cur.seen == 0 {
 			break
 		}
 		q.mu.Unlock()
@@ -72,6 +77,7 @@ func (q *queue) push(ctx context.Context, b *batch) error {
 	defer q.mu.Unlock()
 	q.busy()
 	q.ready = append(q.ready, b)
+	q.cost += b.cost()
 	signal(q.begun)
 	signal(q.full)
 	return nil
@@ -82,6 +88,7 @@ func (q *queue) busy() {
 	select {
 	case <-q.idle:
 		q.idle = make(chan struct{})
+		q.since = q.now()
 	default:
 	}
 }
@@ -116,7 +123,7 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 		q.busy()
 		signal(q.begun)
 	}
-	if q.cur.seen >= q.size || q.cur.text.size >= batchBytes {
+	if q.cur.seen >= q.size || q.cur.cost() >= batchBytes {
 		signal(q.full)
 	}
 	return nil
@@ -124,7 +131,7 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 
 // behind says that the writer is so far behind that the reader is to wait.
 func (q *queue) behind() bool {
-	return q.cur.seen >= q.size*ahead || q.cur.text.size >= batchBytes*ahead
+	return q.cur.seen >= q.size*ahead || q.cur.cost() >= batchBytes*ahead
 }
 
 // take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
@@ -154,6 +161,7 @@ func (q *queue) take(ctx context.Context) *batch {
 	if len(q.ready) > 0 {
 		b := q.ready[0]
 		q.ready = append(q.ready[:0], q.ready[1:]...)
+		q.cost -= b.cost()
 		if len(q.ready) > 0 {
 			signal(q.begun)
 			signal(q.full)
@@ -182,9 +190,18 @@ func (q *queue) done(b *batch) {
 	} else {
 		batches.Put(b)
 	}
+	q.since = q.now()
 	if q.cur.seen == 0 && len(q.ready) == 0 {
+		q.since = time.Time{}
 		close(q.idle)
 	}
+}
+
+// waiting returns since when events wait without a commit; zero: none does.
+func (q *queue) waiting() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.since
 }
 
 // drained waits until all that was added is committed.

@@ -323,20 +323,6 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// FuzzFrames: no frame makes the decoders panic, and an event has a place.
-func FuzzFrames(f *testing.F) {
-	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{}}}`))
-	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, read := range []func(*event, []byte) error{(*event).readV1, (*event).readV2} {
-			var e event
-			if read(&e, text) == nil && (e.pos == 0 || e.did == "") {
-				t.Errorf("%s: %+v", text, e)
-			}
-		}
-	})
-}
-
 // TestBounded: a kind of message is logged once in ten seconds, and says how many were left out.
 func TestBounded(t *testing.T) {
 	t.Parallel()
@@ -355,23 +341,4 @@ func TestBounded(t *testing.T) {
 			t.Errorf("the log is %s", out.String())
 		}
 	})
-}
-
-// TestHostSpelling: a host has one cursor, however the operator writes it.
-func TestHostSpelling(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"jetstream.example":           "https://jetstream.example",
-		"https://jetstream.example/":  "https://jetstream.example",
-		" wss://Jetstream.Example// ": "https://jetstream.example",
-		"jetstream.example:8443":      "https://jetstream.example:8443",
-		"localhost:8080":              "http://localhost:8080",
-		"ws://127.0.0.1:8080":         "http://127.0.0.1:8080",
-		"127.0.0.1:8080":              "http://127.0.0.1:8080",
-		"[::1]:8080":                  "http://[::1]:8080",
-	} {
-		if got := baseURL(in); got != want {
-			t.Errorf("%q becomes %q, want %q", in, got, want)
-		}
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/bluesky-social/jetstream/segment"
+
 	"weft.dev/weft/ingest/extract"
 )
 
@@ -20,7 +22,7 @@ type extractor struct {
 func newExtractor() *extractor { return &extractor{Extractor: extract.New(extract.Limits{})} }
 
 func (in *Ingest) archiveOf(h *host) *archive {
-	return &archive{host: h.url, key: in.cfg.Key, slice: in.cfg.Slice, fetched: func(n int) {
+	return &archive{host: h.url, user: h.user, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger, fetched: func(n int) {
 		in.alive()
 		in.progress.fetched(n)
 	}}
@@ -38,99 +40,173 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 // replay reads the archive of a host behind a place, and moves the place to its end.
 func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
 	in.cfg.Logger.Info("replaying the archive", "host", h.url, "after_seq", p.after)
-	a, before := in.archiveOf(h), h.last
-	in.progress.begin(ctx, a, p.after, in.cfg.Now())
+	before := h.last
+	r := &replay{in: in, a: in.archiveOf(h), h: h, p: p}
+	in.progress.begin(ctx, r.a, p.after, in.cfg.Now())
 	defer in.progress.end()
 	workers := make([]*extractor, runtime.GOMAXPROCS(0))
 	for i := range workers {
 		workers[i] = newExtractor()
 	}
-	decode := func(worker int, b *block) { in.fill(h, b, p, workers[worker]) }
-	var gap *block // blocks that could not be read, as one
-	flush := func() error {
-		if gap == nil {
-			return nil
-		}
-		g := *gap
-		gap = nil
-		return in.missed(h, g.min, g.max, g.fromUS, g.toUS, g.err.Error())
-	}
-	through, err := a.read(ctx, p.after, 0, decode, func(b *block) error {
-		if b.broken != nil {
-			if b.rows, b.err = a.fetchOne(ctx, b); b.err == nil {
-				in.fill(h, b, p, in.extract)
-			}
-		}
-		if b.err != nil {
-			if ctx.Err() != nil {
+	decode := func(ctx context.Context, worker int, b *block) error {
+		return in.fill(h, b, p, workers[worker], func(made *batch) error {
+			select {
+			case b.batches <- made:
+				return nil
+			case <-ctx.Done():
 				return ctx.Err()
 			}
-			b.err = fmt.Errorf("block %d of %s: %w", b.index, b.segment, b.err)
-			if err := in.hole(h, b.err); err != nil && b.broken == nil {
-				return err
-			}
-			if h.gap = ""; gap == nil {
-				gap = b
-			}
-			gap.max, gap.toUS = b.max, b.toUS
-			h.last, h.lastUS = b.max, b.toUS
-			return nil
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-		if b.knownUS > 0 && p.knownUS > 0 && absent(b.knownUS-p.knownUS) {
-			return errInstance
-		}
-		if !in.state.Load().Connected {
-			in.state.Store(&State{Connected: true, Host: h.url, Kind: h.kind, Detail: "replaying the archive"})
-		}
-		seen := b.batch.seen
-		if err := in.queue.push(ctx, b.batch); err != nil {
-			return err
-		}
-		in.seen(h, b.max, b.toUS, seen)
-		in.progress.came(int64(b.events), b.max, b.toUS, in.cfg.Now())
-		return nil
-	})
-	if err := errors.Join(err, flush()); err != nil && !(noArchive(err) && (p.known > 0 || p.newest > 0)) {
+		})
+	}
+	through, err := r.a.read(ctx, p.after, 0, decode, func(b *block) error { return r.block(ctx, b) })
+	if err := errors.Join(err, r.flush()); err != nil && !(noArchive(err) && (p.known > 0 || p.newest > 0)) {
 		return err
 	}
 	// Behind the archive's end the live stream goes on, without a seam: it begins with the last event again.
 	p.useless = h.last == before || through == p.after
 	p.archive, p.cursor = false, max(through, p.known, 1)
-	if p.known = max(p.known, through); through > 0 && p.known == through {
-		p.knownUS = 0
+	if through > p.known {
+		p.known, p.knownUS = through, 0
 	}
 	return nil
 }
 
-// fill makes a batch of a block's rows.
-func (in *Ingest) fill(h *host, b *block, p *place, x *extractor) {
-	b.batch = batches.Get().(*batch)
-	b.batch.Host, b.batch.Kind, b.batch.bodies = h.url, kindV2, in.cfg.Bodies
-	var e event
-	for i := range b.rows {
-		r := &b.rows[i]
-		if r.Seq <= p.after || r.DisplayTimeUS() < in.cfg.From.US {
-			continue
+// replay is a replay of an archive that is under way.
+type replay struct {
+	in  *Ingest
+	a   *archive
+	h   *host
+	p   *place
+	gap *block // blocks that could not be read, as one; nil: none
+}
+
+// block takes what was decoded of the next block, or passes over it.
+func (r *replay) block(ctx context.Context, b *block) error {
+	if err := b.each(ctx, func(made *batch) error { return r.push(ctx, made) }); err != nil {
+		return err
+	}
+	if errors.Is(b.broken, errInstance) {
+		return errInstance
+	}
+	if b.broken != nil {
+		if err := r.again(ctx, b); err != nil {
+			return err
 		}
-		if r.Seq == p.known {
-			b.knownUS = r.DisplayTimeUS()
+	}
+	if b.err != nil {
+		return r.passOver(ctx, b)
+	}
+	if err := r.flush(); err != nil {
+		return err
+	}
+	r.h.last, r.h.lastUS = b.max, b.toUS
+	r.in.progress.came(int64(b.events), b.max, b.toUS, r.in.cfg.Now())
+	return nil
+}
+
+// again fetches a block that could not be decoded, and decodes it once more. b.err says whether that failed too; an error
+// of its own ends the session.
+func (r *replay) again(ctx context.Context, b *block) error {
+	b.err = r.a.fetchOne(ctx, b)
+	if b.err != nil {
+		return nil
+	}
+	var failed error
+	b.err = guard(r.in.cfg.Logger, func() error {
+		return r.in.fill(r.h, b, r.p, r.in.extract, func(made *batch) error {
+			failed = r.push(ctx, made)
+			return failed
+		})
+	})
+	if errors.Is(b.err, errInstance) {
+		return errInstance
+	}
+	return failed
+}
+
+// push queues a batch.
+func (r *replay) push(ctx context.Context, made *batch) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	if !r.in.state.Load().Connected {
+		r.in.state.Store(&State{Connected: true, Host: r.h.url, Kind: r.h.kind, Detail: "replaying the archive"})
+	}
+	n, pos, us := made.seen, made.Seq, made.TimeUS // the batch is the queue's when it was pushed
+	if err := r.in.queue.push(ctx, made); err != nil {
+		return err
+	}
+	r.in.seen(r.h, pos, us, n)
+	return nil
+}
+
+// passOver makes a block that can't be read part of a gap, or ends the session so that it is tried again. One that was
+// fetched twice and can't be decoded isn't.
+func (r *replay) passOver(ctx context.Context, b *block) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	b.err = fmt.Errorf("%s: %w", b.name(), b.err)
+	if err := r.in.hole(r.h, b.err); err != nil && b.broken == nil {
+		return err
+	}
+	r.h.gap = ""
+	if r.gap == nil {
+		r.gap = b
+	}
+	r.gap.max, r.gap.toUS = b.max, b.toUS
+	r.h.last, r.h.lastUS = b.max, b.toUS
+	return nil
+}
+
+// flush writes the gap down.
+func (r *replay) flush() error {
+	if r.gap == nil {
+		return nil
+	}
+	g := *r.gap
+	r.gap = nil
+	return r.in.missed(r.h, g.min, g.max, g.fromUS, g.toUS, g.err.Error())
+}
+
+// fill makes batches of a block's rows, of batchBytes and a record at most, and gives them to emit.
+func (in *Ingest) fill(h *host, b *block, p *place, x *extractor, emit func(*batch) error) error {
+	next := func() *batch {
+		made := batches.Get().(*batch)
+		made.Host, made.Kind, made.bodies = h.url, kindV2, in.cfg.Bodies
+		return made
+	}
+	made := next()
+	var e event
+	if err := b.rows(func(r *segment.Event) error {
+		// The cursor goes behind all that the block held, that which the time has left out too.
+		made.Seq, made.TimeUS = r.Seq, r.DisplayTimeUS()
+		if r.Seq <= p.after || r.DisplayTimeUS() < in.cfg.From.US {
+			return nil
+		}
+		if r.Seq == p.known && p.knownUS > 0 && absent(r.DisplayTimeUS()-p.knownUS) {
+			return errInstance
 		}
 		if err := e.readRow(r); err != nil {
 			in.metrics.malformed.Inc()
 			in.log.warn("malformed", "unreadable row of the archive", "seq", r.Seq, "did", r.DID, "err", err)
 			e.op = 0
 		}
-		in.put(b.batch, &e, x)
+		in.put(made, &e, x)
+		if made.cost() < batchBytes {
+			return nil
+		}
+		full := made
+		made = next()
+		return emit(full)
+	}); err != nil {
+		return err
 	}
-	// The cursor goes behind all that the block held, that which the time has left out too.
-	if n := len(b.rows); n > 0 {
-		b.batch.Seq, b.batch.TimeUS = b.rows[n-1].Seq, b.rows[n-1].DisplayTimeUS()
+	if made.Seq == 0 {
+		return nil // the block is empty, or ends with a whole batch
 	}
-	b.rows = nil
+	return emit(made)
 }
 
 // alive keeps the watchdog quiet: bytes come, or the archive has said for how long to stay away.
-func (in *Ingest) alive() { in.seenAt.Store(in.cfg.Now().UnixMicro()) }
+func (in *Ingest) alive() { in.liveness.alive(in.cfg.Now()) }

@@ -55,6 +55,25 @@ func parsePatterns(list []string) (p patterns, err error) {
 	return p, nil
 }
 
+// groups are the groups of record types that Bluesky and atproto define, by what they begin with. A collection is one of
+// their members, never the group itself.
+var groups = map[string][]string{
+	"app.bsky.":    {"actor", "embed", "feed", "graph", "labeler", "notification", "richtext", "unspecced", "video"},
+	"chat.bsky.":   {"actor", "convo", "group", "moderation"},
+	"com.atproto.": {"admin", "identity", "label", "lexicon", "moderation", "repo", "server", "sync", "temp"},
+}
+
+// IsGroup reports whether a collection that is a valid name is known to be a group of record types: app.bsky.feed.
+func IsGroup(collection string) bool {
+	for prefix, names := range groups {
+		name, ok := strings.CutPrefix(collection, prefix)
+		if ok && slices.Contains(names, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // SliceConfig is a Slice as an operator writes it. Empty parts take all.
 type SliceConfig struct {
 	Collections []string `json:"collections,omitempty"` // NSIDs, and namespaces such as app.bsky.feed.*
@@ -91,9 +110,10 @@ func NewSlice(c SliceConfig) (s *Slice, err error) {
 	return s, nil
 }
 
-// whole says that it is all of the network.
-func (s *Slice) whole() bool {
-	return s == nil || s.include.empty() && s.exclude.empty() && len(s.dids) == 0 && len(s.sources) == 0
+// filters reports whether an upstream is asked for less than all of its events, so that it may be silent for long.
+func (s *Slice) filters() bool {
+	collections, dids := s.wire(maxURLDIDs)
+	return len(collections) > 0 || len(dids) > 0
 }
 
 // keeps says whether an event concerns the slice.

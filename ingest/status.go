@@ -11,7 +11,7 @@ type Status struct {
 	Kind       string       `json:"kind"`        // v2, v1, or empty while that isn't known
 	Degraded   string       `json:"degraded"`    // what the present mode can't do; empty: nothing
 	Detail     string       `json:"detail"`      // since when, or why not connected
-	LagSeconds float64      `json:"lag_seconds"` // of the newest event received
+	LagSeconds float64      `json:"lag_seconds"` // of the newest event committed
 	Seq        uint64       `json:"seq"`         // its position: a number, or from 10^15 on microseconds since 1970
 	Committed  uint64       `json:"committed"`   // the position up to which all is in the index
 	Queued     int          `json:"queued"`      // events received and not committed
@@ -37,6 +37,9 @@ func (in *Ingest) Status() Status {
 		Seq: in.Seen(), Committed: in.cfg.Store.Cursor(st.Host), Queued: in.queue.depth()}
 	if st.Kind == kindV1 {
 		s.Degraded = degradedV1
+	}
+	if d := in.stuck(); d > 0 {
+		s.Degraded = stuckText(d)
 	}
 	in.hostsMu.Lock()
 	defer in.hostsMu.Unlock()

@@ -7,6 +7,7 @@
 //	PATH                  weft.db, continuously, as stock Litestream has it
 //	PATH/segments/X.weft  each segment once, as a database with one snapshot
 //	PATH/instance         whose replica it is: a database with one row
+//	PATH/lease/N          who writes there: the file with the highest number
 package replica
 
 import (
@@ -31,8 +32,20 @@ const (
 // SegmentSub is the place of a segment file beneath a replica's path.
 func SegmentSub(name string) string { return path.Join(segmentsSub, name) }
 
-// Client is a client of the replica: of the main database with an empty sub, else of the database at sub beneath it.
+// Client is a client of the replica: of the main database with an empty sub, else of the database at sub beneath it. It gives
+// up each request that makes no progress.
 func (c Config) Client(sub string) (litestream.ReplicaClient, error) {
+	client, err := c.client(sub)
+	if err != nil {
+		return nil, err
+	}
+	b := bound(client, func() (litestream.ReplicaClient, error) { return c.client(sub) })
+	b.patience = c.patience
+	return b, nil
+}
+
+// client is Litestream's own client.
+func (c Config) client(sub string) (litestream.ReplicaClient, error) {
 	quiet := slog.New(slog.DiscardHandler) // what fails is an error, and said once
 	at, err := c.at(sub)
 	if err != nil {
@@ -80,17 +93,22 @@ func (c Config) retarget(client litestream.ReplicaClient, sub string) (litestrea
 	if err != nil {
 		return nil, err
 	}
-	switch client := client.(type) {
+	b, ok := client.(*boundedClient)
+	if !ok {
+		return nil, errors.New("replica: a client of another kind")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch client := b.client.(type) {
 	case *s3.ReplicaClient:
 		client.Path = at
 	case *sftp.ReplicaClient:
 		client.Path = at
-	case *file.ReplicaClient:
-		return file.NewReplicaClient(at), nil
 	default:
-		return nil, errors.New("replica: a client of another kind")
+		b.stale = true // a directory has no connection
 	}
-	return client, nil
+	b.renew = func() (litestream.ReplicaClient, error) { return c.client(sub) }
+	return b, nil
 }
 
 // s3 makes a client as stock Litestream does: services that speak S3 differ in what they take.

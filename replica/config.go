@@ -24,6 +24,7 @@ type Config struct {
 	SnapshotInterval   time.Duration   // between snapshots; 0: 24 hours
 	SnapshotRetention  time.Duration   // how far back a restore can go; 0: 24 hours
 	Levels             []time.Duration // of compaction, from L1 on; nil: 30 seconds, 5 minutes, an hour
+	L0Retention        time.Duration   // of files of level 0 that are merged; 0: 5 minutes
 	ValidationInterval time.Duration   // between reads of the replica's chain; 0: never
 	ShutdownTimeout    time.Duration   // for the last upload; 0: 30 seconds
 
@@ -46,6 +47,8 @@ type Config struct {
 
 	Host, User, Password, KeyPath, HostKey string // of sftp
 	ConcurrentWrites                       *bool  // nil: true
+
+	patience time.Duration // with each request, for tests; 0: stallTimeout and uploadStall
 }
 
 const (
@@ -59,7 +62,8 @@ const (
 )
 
 // ReadConfig reads a litestream.yml. Variables in it, $NAME and ${NAME}, are taken from the environment, and are empty where
-// they aren't set, as with stock Litestream. An error names the line and the field.
+// they aren't set, as with stock Litestream, but in what says where the database and its replica are: there they are an
+// error. An error names the line and the field.
 func ReadConfig(file string) (Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -73,10 +77,13 @@ func ParseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 	p := parser{file: file}
 	expanded := os.Expand(string(text), func(name string) string {
 		value, ok := lookup(name)
-		if !ok && !slices.Contains(p.unset, name) {
+		if ok {
+			return value
+		}
+		if !slices.Contains(p.unset, name) {
 			p.unset = append(p.unset, name)
 		}
-		return value
+		return unsetMark + name + unsetMark
 	})
 	c, err := p.parse([]byte(expanded))
 	if err != nil {
@@ -136,12 +143,15 @@ func (c *Config) takeURL(raw string) error {
 		if v, ok := litestream.BoolQueryValue(query, "forcePathStyle", "force-path-style"); ok {
 			pathStyle = v
 		}
+		if v, ok := litestream.BoolQueryValue(query, "skipVerify", "skip-verify"); ok {
+			c.SkipVerify = c.SkipVerify || v
+		}
 		if c.ForcePathStyle == nil && (pathStyle || endpoint != "") {
 			c.ForcePathStyle = &pathStyle
 		}
 		for key := range query {
-			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style"}, key) {
-				return fmt.Errorf("has the parameter %q; weft knows endpoint, region and forcePathStyle, and takes the rest from fields", key)
+			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify", "skip-verify"}, key) {
+				return fmt.Errorf("has the parameter %q; weft knows endpoint, region, force-path-style and skip-verify, and takes the rest from fields", key)
 			}
 		}
 	default:

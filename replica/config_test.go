@@ -109,8 +109,8 @@ func TestParseConfigErrors(t *testing.T) {
 		{"two replicas", "dbs:\n  - path: /a\n    replicas: [{path: /x}, {path: /y}]\n", "litestream.yml:3: dbs[0].replicas has 2 entries", nil},
 		{"no replica", "dbs:\n  - path: /a\n", "litestream.yml:2: dbs[0].replica is missing", nil},
 		{"both spellings", "dbs:\n  - path: /a\n    replica: {path: /x}\n    replicas: [{path: /x}]\n", "litestream.yml:2: dbs[0] has replica and replicas", nil},
-		{"an unknown field", db + "heartbeat-url: x\n", "litestream.yml:5: heartbeat-url is no field that weft knows here; there are addr, auto-recover, dbs,", nil},
-		{"an unknown field of a replica", db + "      bucket: b\n", "litestream.yml:5: dbs[0].replica.bucket is no field that weft knows here; there are auto-recover, path, sync-interval, type, url", nil},
+		{"an unknown field", db + "heartbeat-url: x\n", "litestream.yml:5: heartbeat-url is no field that weft knows here; there are access-key-id, addr, auto-recover, bucket,", nil},
+		{"an unknown field of a replica", db + "      bucket: b\n", "litestream.yml:5: dbs[0].replica.bucket is no field that weft knows here; there are auto-recover, name, path, sync-interval, type, url", nil},
 		{"a field twice", db + "      path: /copy\n", "litestream.yml:5: dbs[0].replica.path is there twice", nil},
 		{"auto-recover", db + "      auto-recover: true\n", "litestream.yml:5: dbs[0].replica.auto-recover is true: with it", nil},
 		{"auto-recover for all", "auto-recover: true\n" + db, "litestream.yml:1: auto-recover is true", nil},
@@ -121,6 +121,17 @@ func TestParseConfigErrors(t *testing.T) {
 		{"no count", "dbs: [{path: /a, replica: {type: s3, bucket: b, path: p,\n concurrency: -1}}]", "litestream.yml:2: dbs[0].replica.concurrency is \"-1\"", nil},
 		{"no flag", "dbs: [{path: /a, replica: {type: s3, bucket: b, path: p,\n skip-verify: yes}}]", "litestream.yml:2: dbs[0].replica.skip-verify is \"yes\", and true or false", nil},
 		{"an empty variable", "dbs:\n  - path: /a\n    replica: {type: s3, bucket: '${BUCKET}', path: p}\n", "litestream.yml:3: dbs[0].replica.bucket is missing or empty; these environment variables are not set: BUCKET", nil},
+		{"a path with a variable that isn't set", "dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
+			"litestream.yml:6: dbs[0].replica.path names the environment variable REPLICA, which isn't set: without it this would be another place, \"weft/\"", nil},
+		{"a directory with one", "dbs: [{path: /a, replica: {path: '/copy/${REPLICA}'}}]", "dbs[0].replica.path names the environment variable REPLICA", nil},
+		{"a database with one", "dbs: [{path: '${DATA}/weft.db', replica: {path: /copy}}]", "dbs[0].path names the environment variable DATA", nil},
+		{"a URL with one", "dbs:\n  - path: /a\n    replica: {url: 's3://b/weft/${REPLICA}'}\n", "litestream.yml:3: dbs[0].replica.url names the environment variable REPLICA", nil},
+		{"a path with a variable that is empty", "dbs:\n  - path: /a\n    replica:\n      type: s3\n      bucket: b\n      path: weft/${REPLICA}\n",
+			"litestream.yml:6: dbs[0].replica.path is \"weft/\": a path has no slash at its end, no two in a row, and on s3 none at its beginning; say \"weft\"", []string{"REPLICA="}},
+		{"a path with two slashes", "dbs: [{path: /a, replica: {type: sftp, host: h, user: u, path: /a//b}}]", "say \"/a/b\"", nil},
+		{"a path that begins with a slash", "dbs: [{path: /a, replica: {type: s3, bucket: b, path: /weft}}]", "say \"weft\"", nil},
+		{"a default", "dbs: [{path: /a, replica: {type: s3, bucket: b, path: p, region: '${R:-x}'}}]", "dbs[0].replica.region has ${R:-x}: Litestream knows ${NAME} alone", nil},
+		{"retention that isn't enforced", "retention: {enabled: false}\n" + db, "litestream.yml:1: retention.enabled is false", nil},
 		{"an empty path", "dbs: [{path: /a, replica: {type: s3, bucket: b}}]", "dbs[0].replica.path is missing or empty", nil},
 		{"a URL and a path", "dbs: [{path: /a, replica: {url: 's3://b/p', path: p}}]", "dbs[0].replica.path is given beside url", nil},
 		{"a URL of another kind", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]", "type is \"gs\"", nil},
@@ -134,6 +145,50 @@ func TestParseConfigErrors(t *testing.T) {
 			c, err := ParseConfig("litestream.yml", []byte(tc.text), environment(tc.env...))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v\nwant %s\ngot %+v", err, tc.want, c)
+			}
+		})
+	}
+}
+
+// TestOthersConfigs reads files as they are written for stock Litestream: what they say is meant here too, or refused by line and
+// field.
+func TestOthersConfigs(t *testing.T) {
+	t.Parallel()
+	yes := true
+	local := "http://127.0.0.1:21999"
+	for name, tc := range map[string]struct {
+		want Config
+		err  string
+	}{
+		"01-global-keys":         {want: Config{Bucket: "b", Path: "p", Endpoint: local, Region: "nbg1", SyncInterval: time.Second, AccessKeyID: "AKEXAMPLE", SecretAccessKey: "secretexample"}},
+		"02-v03-fields":          {err: ":9: dbs[0].replicas[0].retention is a field of Litestream 0.3, which later ones ignore: since 0.5 it is snapshot.retention"},
+		"03-url-endpoint":        {want: Config{Bucket: "bkt", Path: "pm/db", Endpoint: local, Region: "eu-west-2", ForcePathStyle: &yes, SkipVerify: true, SyncInterval: 10 * time.Second}},
+		"04-url-plain":           {want: Config{Bucket: "bkt", Path: "pm/db", Endpoint: local, AccessKeyID: "a", SecretAccessKey: "b"}},
+		"05-schemeless-endpoint": {want: Config{Bucket: "flyio-x", Path: "x", Endpoint: "127.0.0.1:21999", Region: "us-west-002", ForcePathStyle: &yes}},
+		"06-merge-key":           {want: Config{Bucket: "b", Path: "p", Endpoint: local}},
+		"07-gcs":                 {err: `:4: dbs[0].replicas[0].type is "gs"; weft replicates to file, s3 and sftp`},
+		"08-name-l0":             {want: Config{Bucket: "bkt", Path: "pm/db", Endpoint: local, ForcePathStyle: &yes, L0Retention: 5 * time.Minute}},
+		"09-bash-default":        {err: ":4: dbs[0].replica.url has ${S3_BUCKET:-mybucket}: Litestream knows ${NAME} alone, without a default"},
+		"10-fly-tigris":          {want: Config{Bucket: "bkt", Path: "weft/one", Endpoint: "127.0.0.1:21031", Region: "auto"}},
+		"11-http-endpoint":       {want: Config{Bucket: "bkt", Path: "weft/one", Endpoint: "http://127.0.0.1:21031", Region: "auto"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join("testdata", "litestream", name+".yml")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ParseConfig(file, text, environment())
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), file+tc.err) {
+					t.Errorf("%v\nwant %s", err, tc.err)
+				}
+				return
+			}
+			tc.want.File, tc.want.DB, tc.want.Type = file, "/data/weft.db", "s3"
+			if err != nil || !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("%v\ngot  %+v\nwant %+v", err, got, tc.want)
 			}
 		})
 	}
@@ -167,7 +222,7 @@ func TestClientPlaces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := client.(*s3.ReplicaClient)
+			s := client.(*boundedClient).client.(*s3.ReplicaClient)
 			if s.Path != tc.want || !s.ForcePathStyle || s.PartSize != 64_000_000 || s.Concurrency != 2 {
 				t.Errorf("%+v", s)
 			}
@@ -175,7 +230,7 @@ func TestClientPlaces(t *testing.T) {
 			if client, err = c.Client("instance"); err != nil {
 				t.Fatal(err)
 			}
-			if client, err = c.retarget(client, tc.sub); err != nil || client.(*sftp.ReplicaClient).Path != tc.want {
+			if client, err = c.retarget(client, tc.sub); err != nil || client.(*boundedClient).client.(*sftp.ReplicaClient).Path != tc.want {
 				t.Errorf("%+v, %v", client, err)
 			}
 		})

@@ -92,6 +92,18 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	return syncDir(dir)
 }
 
+// Fetch is db.Config.Fetch: it brings a segment of the index back that is missing or damaged on this machine.
+func (r *Replicator) Fetch(ctx context.Context, s db.ManifestFile) error {
+	dir := filepath.Join(r.cfg.Dir, "segments")
+	if err := enoughSpace(dir, s.Bytes); err != nil {
+		return fmt.Errorf("replica: fetch segment %s: %w", s.File, err)
+	}
+	if _, err := fetchSegment(ctx, r.cfg.Replica, s, filepath.Join(dir, s.File)); err != nil {
+		return fmt.Errorf("replica: fetch segment %s: %w", s.File, err)
+	}
+	return syncDir(dir)
+}
+
 // isWhole says whether a segment is there as the manifest says.
 func isWhole(ctx context.Context, path string, s db.ManifestFile) (bool, error) {
 	f, err := os.Open(path)

@@ -60,8 +60,11 @@ type Follow struct {
 	at     ltx.TXID  // of the copy
 	time   time.Time // when the primary cut it
 	listed time.Time
-	back   bool // the replica was behind the copy when it was listed last
-	stale  bool // the copy has what the index doesn't show
+	back   time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
+	newest ltx.TXID  // that a listing has shown
+	behind error     // why it couldn't be reached at the last listing; nil: it was
+	sure   time.Time // when the copy was last known to have all: by a listing, or as the next file was there
+	stale  bool      // the copy has what the index doesn't show
 
 	fetches fetches
 
@@ -113,20 +116,34 @@ func (f *Follow) Open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	f.at, f.state.whole = ltx.TXID(at), f.cfg.Now()
+	f.at = ltx.TXID(at)
 	if f.client, err = f.cfg.Replica.Client(""); err != nil {
 		return err
 	}
-	if err := f.leap(ctx); errors.Is(err, ErrEmpty) && f.at == 0 {
-		return fmt.Errorf("%w: start the primary first, with --replicate", err)
-	} else if err != nil && (f.at == 0 || ctx.Err() != nil) {
-		return err
-	} else if err != nil {
-		f.failed("look", err)
+	looked := f.leap(ctx)
+	switch {
+	case errors.Is(looked, ErrEmpty) && f.at == 0:
+		return fmt.Errorf("%w: start the primary first, with --replicate", looked)
+	case looked != nil && (f.at == 0 || ctx.Err() != nil):
+		return looked
+	case looked != nil:
+		f.failed("look", looked)
 	}
 	if f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes, Logger: f.cfg.Logger, Now: f.cfg.Now}); err != nil {
 		return err
 	}
+	if err := f.showFirst(ctx); err != nil {
+		return err
+	}
+	if f.sure.IsZero() { // how old the copy is, is not known: at most as old as its newest row
+		f.sure = time.UnixMicro(f.index.NewestTime())
+	}
+	f.state.whole = f.sure
+	return nil
+}
+
+// showFirst shows the copy once all segments that it names are there.
+func (f *Follow) showFirst(ctx context.Context) error {
 	for {
 		missing, err := f.show(ctx)
 		if err != nil || len(missing) == 0 {
@@ -223,7 +240,8 @@ func (f *Follow) step(ctx context.Context) (more bool, err error) {
 		data, err := f.peek(ctx, f.at+1)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			if now := f.cfg.Now(); now.Sub(f.listed) >= listEvery {
+			// That there is no next file says nothing when a listing has shown that there are later ones.
+			if f.behind != nil || f.at < f.newest || f.cfg.Now().Sub(f.listed) >= listEvery {
 				return false, f.leap(ctx)
 			}
 			return false, nil
@@ -242,6 +260,9 @@ func (f *Follow) step(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		f.listed = f.cfg.Now()
+		if f.at >= f.newest {
+			f.sure, f.behind = f.listed, nil
+		}
 	}
 	return true, nil
 }
@@ -251,8 +272,6 @@ var errLong = errors.New("the file is long")
 
 // peek reads the file of one transaction; fs.ErrNotExist: there is none.
 func (f *Follow) peek(ctx context.Context, txid ltx.TXID) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, stallTimeout)
-	defer cancel()
 	body, err := f.client.OpenLTXFile(ctx, 0, txid, txid, 0, 0)
 	if err != nil {
 		return nil, err
@@ -265,13 +284,29 @@ func (f *Follow) peek(ctx context.Context, txid ltx.TXID) ([]byte, error) {
 	return data, err
 }
 
-// leap lists the replica, and puts in the fewest files that lead to its newest transaction.
+// leap lists the replica, and puts in the fewest files that lead to its newest transaction. Until it gets there, or a file
+// that comes next does, the follow is behind.
 func (f *Follow) leap(ctx context.Context) error {
+	began := f.cfg.Now()
 	files, err := f.list(ctx)
 	if err != nil {
 		return err
 	}
 	f.listed = f.cfg.Now()
+	if f.behind = f.leapTo(ctx, files); f.behind == nil {
+		f.sure = began
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sure.Before(f.state.whole) { // the looks since then found no next file, and took that for all
+		f.state.whole = f.sure
+	}
+	return f.behind
+}
+
+// leapTo puts in the fewest of the files that lead to the newest transaction.
+func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
 	newest := ltx.TXID(0)
 	for _, file := range files {
 		if newest = max(newest, file.Max); file.Max == f.at && f.time.IsZero() {
@@ -282,9 +317,9 @@ func (f *Follow) leap(ctx context.Context) error {
 		return ErrEmpty
 	}
 	picked, reach := extend(files, Target{}, f.at)
+	f.newest = newest
 	switch {
-	case newest < f.at && !f.back: // a store may list what was there a moment ago
-		f.back = true
+	case newest < f.at && f.listed.Sub(f.backSince()) < listEvery: // a store may list what was there a moment ago
 		return fmt.Errorf("the replica ends at transaction %d, and the copy has %d; if that stays so, it was begun anew, and the copy will be", newest, f.at)
 	case newest < f.at:
 		f.cfg.Logger.Warn("the replica has gone back; the copy follows it there", "txid", uint64(f.at), "newest", uint64(newest))
@@ -293,11 +328,17 @@ func (f *Follow) leap(ctx context.Context) error {
 		if _, err = chain(files, Target{}); err == nil { // else it says where the gap is
 			err = fmt.Errorf("no file leads on from transaction %d", reach)
 		}
+		return errors.Join(f.putAll(ctx, picked), err) // up to the gap
 	}
 	if err != nil {
 		return err
 	}
-	f.back = false
+	f.back = time.Time{}
+	return f.putAll(ctx, picked)
+}
+
+// putAll puts in files that follow each other.
+func (f *Follow) putAll(ctx context.Context, picked []File) error {
 	if len(picked) > 0 && picked[0].Min == 1 {
 		whole, err := databaseBytes(ctx, f.client, picked[0])
 		if err != nil {
@@ -316,6 +357,14 @@ func (f *Follow) leap(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// backSince is since when the replica is behind the copy: since now, unless it was so before.
+func (f *Follow) backSince() time.Time {
+	if f.back.IsZero() {
+		f.back = f.listed
+	}
+	return f.back
 }
 
 // list lists the files of all levels. Their times are those of the upload, which cost nothing.
@@ -387,7 +436,7 @@ func (f *Follow) failed(what string, err error) {
 	defer f.mu.Unlock()
 	if f.state.err == nil || f.state.err.Error() != err.Error() {
 		f.cfg.Logger.Warn("following the replica failed; trying again", "what", what, "replica", f.cfg.Replica.Where(), "err", err,
-			"do", "see that the replica can be reached and that its primary runs; queries go on with what is here")
+			"do", followAdvice(err)+"; queries go on with what is here")
 	}
 	f.state.err, f.state.errAt = err, f.cfg.Now()
 }

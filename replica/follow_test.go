@@ -286,9 +286,17 @@ func TestFollowOpen(t *testing.T) {
 	}
 	f := w.openFollow(dir)
 	defer f.Close()
-	w.follows(f)
+	as := w.follows(f)
 	if st := f.Status(); st.State != "failing" {
 		t.Errorf("without its replica: %+v", st)
+	}
+	// How old the copy is, is not known: it counts as old as its newest row.
+	newest := time.UnixMicro(w.events[as.events-1].TimeUS)
+	if lag, _ := f.Lag(); lag < time.Since(newest)-time.Minute {
+		t.Errorf("without its replica the lag is %s, and the newest row is of %s", lag, newest)
+	}
+	if f.Ready(time.Minute) == nil {
+		t.Error("a copy of unknown age is ready")
 	}
 }
 
@@ -318,9 +326,106 @@ func TestFollowGoesBack(t *testing.T) {
 	if as := w.follows(f); as.events == len(w.events) {
 		t.Fatal("it has gone back at once")
 	}
-	f.listed = time.Time{}
+	if _, err := f.once(t.Context()); err == nil || f.Status().State != "failing" {
+		t.Errorf("the replica is behind the copy: %v, %+v", err, f.Status())
+	}
+	f.back = f.back.Add(-listEvery)
 	w.catchUp(f)
 	if as := w.follows(f); as.events != len(w.events) {
 		t.Errorf("it shows %d events of %d", as.events, len(w.events))
+	}
+}
+
+// removeFrom removes the files of the replica that have a transaction, but for snapshots.
+func (w *world) removeFrom(hole ltx.TXID) {
+	w.t.Helper()
+	client, err := w.cfg.Client("")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	files, err := listFiles(w.t.Context(), client)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Level != snapshotLevel && f.Min <= hole && hole <= f.Max {
+			if err := os.Remove(w.object(w.cfg.Path, f)); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestFollowHole: a follow before a hole is failing from look to look, with advice about the hole, and isn't ready, until a
+// snapshot leads over it; whether it finds the hole when it starts or while it runs.
+func TestFollowHole(t *testing.T) {
+	t.Parallel()
+	for _, starts := range []bool{true, false} {
+		t.Run(map[bool]string{true: "when it starts", false: "while it runs"}[starts], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 16, time.Minute)
+			w.write()
+			w.snapshot()
+			dir := t.TempDir()
+			f := w.openFollow(dir)
+			if starts {
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 6 {
+				w.write()
+			}
+			hole := f.at + 3 // two lead up to it
+			w.removeFrom(hole)
+			began := time.Now()
+			if starts {
+				f = w.openFollow(dir)
+			}
+			defer func() { _ = f.Close() }()
+			var later time.Duration
+			f.cfg.Now = func() time.Time { return time.Now().Add(later) }
+			if !starts {
+				if _, err := f.once(t.Context()); err != nil || f.at != hole-1 {
+					t.Fatalf("it is at %s, and the hole at %s: %v", f.at, hole, err)
+				}
+			}
+			before := w.follows(f)
+			for range 5 {
+				if !starts && later < listEvery {
+					later = listEvery // until then no listing has shown the hole
+				} else {
+					later += 250 * time.Millisecond
+				}
+				more, err := f.once(t.Context())
+				var gap *GapError
+				if more || !errors.As(err, &gap) || f.at != hole-1 {
+					t.Fatalf("at %s, %v, %v", f.at, more, err)
+				}
+				f.failed("look", err)
+				if st := f.Status(); st.State != "failing" || !strings.Contains(st.Do, "snapshot") || st.LookSeconds < later.Seconds()-1 {
+					t.Errorf("%+v", st)
+				}
+			}
+			later += time.Minute
+			if err := f.Ready(time.Minute); err == nil {
+				t.Error("it is ready")
+			}
+			if lag, _ := f.Lag(); lag < time.Since(began) {
+				t.Errorf("the lag is %s", lag)
+			}
+			if as := w.follows(f); as != before {
+				t.Errorf("it shows %+v, and %+v before", as, before)
+			}
+			w.snapshot()
+			w.catchUp(f)
+			f.succeeded()
+			if st := f.Status(); st.State != "ok" || f.Ready(time.Minute) != nil {
+				t.Errorf("after a snapshot: %+v", st)
+			}
+			if as := w.follows(f); as.events != len(w.events) {
+				t.Errorf("it shows %d events of %d", as.events, len(w.events))
+			}
+		})
 	}
 }

@@ -1,8 +1,11 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"weft.dev/weft/db"
 )
 
 // FollowStatus says how far a follow is, for /status.
@@ -27,8 +30,8 @@ func (f *Follow) Lag() (time.Duration, uint64) {
 	seq := f.index.Seq()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state.time.IsZero() {
-		return max(f.cfg.Now().Sub(f.state.whole), 0), seq
+	if f.state.time.IsZero() { // the primary had it after its newest event
+		return max(f.cfg.Now().Sub(time.UnixMicro(f.index.NewestTime())), 0), seq
 	}
 	return max(f.cfg.Now().Sub(f.state.time), 0), seq // clocks of two machines
 }
@@ -62,9 +65,26 @@ func (f *Follow) Status() FollowStatus {
 	switch {
 	case f.state.err != nil:
 		st.State, st.LastError, st.LastErrorAt = "failing", f.state.err.Error(), stamp(f.state.errAt)
-		st.Do = "see that the replica can be reached and that its primary runs"
+		st.Do = followAdvice(f.state.err)
 	case len(f.state.missing) > 0:
 		st.State = "waiting"
 	}
 	return st
+}
+
+// followAdvice is what an operator can do about a failure.
+func followAdvice(err error) string {
+	var gap *GapError
+	var file *FileError
+	switch {
+	case errors.Is(err, db.ErrOtherIndex):
+		return "stop this follower, empty its data directory and start it again"
+	case errors.Is(err, ErrNoRoom), db.IsDiskFull(err):
+		return "free space on the disk of the data directory"
+	case errors.As(err, &gap):
+		return "the next snapshot of the primary leads over the gap by itself (snapshot.interval in litestream.yml); sooner, give the primary a new path in litestream.yml, and this follower the same with an empty data directory"
+	case errors.As(err, &file) && file.damaged():
+		return "weft verify names what is damaged in the replica; the next snapshot of the primary leads around it by itself"
+	}
+	return "see that the replica can be reached and that its primary runs"
 }

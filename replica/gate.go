@@ -17,12 +17,10 @@ import (
 // what is written was read from the database before the write is asked for. So no moment that can be restored names a
 // segment that isn't there.
 //
-// It is shut for good when the replica is found to be another's too: Litestream's own loops go on until the end.
+// It is shut for good when another has the replica: Litestream's own loops go on until the end.
 type gate struct {
 	litestream.ReplicaClient
-	debt  *debt
-	fence *fence
-	sent  *atomic.Int64 // bytes, also of uploads that failed
+	r *Replicator
 }
 
 // A snapshot that finds the store of segments away tries for ten minutes: Litestream itself would try again after the next
@@ -34,30 +32,55 @@ const (
 
 // WriteLTXFile implements litestream.ReplicaClient.
 func (g gate) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
-	if err := g.fence.lost(); err != nil {
+	if err := g.r.fence.lost(); err != nil {
 		return nil, err
 	}
 	// Other levels are made of what the replica has.
 	if level == 0 || level == litestream.SnapshotLevel {
-		err := g.debt.settle(ctx)
+		err := g.r.debt.settle(ctx)
 		for try := 1; err != nil && level == litestream.SnapshotLevel && try < snapshotTries; try++ {
 			select {
 			case <-time.After(snapshotRetry):
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
-			err = g.debt.settle(ctx)
+			err = g.r.debt.settle(ctx)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("what names segments waits for them: %w", err)
 		}
 	}
-	return counted{g.ReplicaClient, g.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+	if err := g.r.mayWrite(ctx); err != nil {
+		return nil, err
+	}
+	ctx, end := g.r.lease.bound(ctx)
+	defer end()
+	name := fileName{level, minTXID, maxTXID}
+	g.r.wrote(name, unknownLength)
+	info, err := counted{g.ReplicaClient, &g.r.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		return nil, err
+	}
+	g.r.wrote(name, info.Size)
+	if level == 0 {
+		path := ""
+		if f, ok := r.(*os.File); ok { // a cut; else a copy of the database
+			path = f.Name()
+		}
+		g.r.noteSent(maxTXID, path)
+	}
+	return info, nil
 }
 
 // DeleteLTXFiles implements litestream.ReplicaClient.
 func (g gate) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo) error {
-	if err := g.fence.lost(); err != nil {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := g.r.mayWrite(ctx); err != nil {
 		return err
 	}
 	return g.ReplicaClient.DeleteLTXFiles(ctx, files)

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/superfly/ltx"
+
 	"weft.dev/weft/db"
 )
 
@@ -36,7 +38,10 @@ type child struct {
 	Events int
 	Window time.Duration
 	Steps  bool // of its clock, either way
-	FullAt int  // the batch from which on its disk is full; 0: never
+
+	Patience time.Duration // with each request to the store
+	FullAt   int           // the batch from which on its disk is full; 0: never
+	Whole    bool          // it says nothing before what vanished is in the replica again
 }
 
 func (c child) run() error {
@@ -48,9 +53,15 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
+	c.Config.patience = c.Patience
 	p, err := begin(context.Background(), c.Config, c.Window, events, nil)
 	if err != nil {
 		return err
+	}
+	if c.Whole {
+		if err := p.whole(); err != nil {
+			return err
+		}
 	}
 	for batch := 1; p.store.Cursor(liveHost) < events[len(events)-1].Seq; batch++ {
 		if c.Steps && rand.IntN(20) == 0 {
@@ -76,6 +87,53 @@ func (c child) run() error {
 	select {}
 }
 
+// whole waits until the replica has all that was sent.
+func (p *primary) whole() error {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		st := p.rep.Status()
+		gone, err := p.rep.missing(context.Background())
+		if err == nil && gone == nil && st.State == "ok" && st.ReplicaTXID > 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not sent anew after 30 s: %v, %v, %+v", gone, err, st)
+		}
+	}
+}
+
+// vanish removes what a replica has of some levels, all of it now and then.
+func vanish(t *testing.T, cfg Config) {
+	t.Helper()
+	client, err := cfg.Client("")
+	must(t, err)
+	if rand.IntN(2) == 0 {
+		must(t, client.DeleteAll(t.Context()))
+		return
+	}
+	files, err := listFiles(t.Context(), client)
+	must(t, err)
+	var gone []*ltx.FileInfo
+	for _, f := range files {
+		if rand.IntN(2) == 0 {
+			gone = append(gone, f.info())
+		}
+	}
+	must(t, client.DeleteLTXFiles(t.Context(), gone))
+}
+
+// intrude begins a second weft beside the one that lives: it must be refused, and have changed nothing.
+func intrude(t *testing.T, cfg Config) {
+	t.Helper()
+	cfg.DB = filepath.Join(t.TempDir(), "weft.db")
+	p, err := begin(t.Context(), cfg, 0, nil, nil)
+	if err == nil {
+		t.Error("a second weft writes beside the first")
+		_ = p.end(time.Second)
+	} else if !fenced(err) && !strings.Contains(err.Error(), "can't be told") {
+		t.Errorf("a second weft: %v", err)
+	}
+}
+
 // fillDisk makes the WAL's next writes fail with EFBIG, as they do with ENOSPC on a full disk, some in the middle of a
 // transaction.
 func fillDisk(wal string) error {
@@ -88,8 +146,9 @@ func fillDisk(wal string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
 }
 
-// TestKill kills the writer of an index again and again, and its store, and cuts, slows and fails what is between them; its
-// clock steps, and its disk is full. After each kill what the replica has is restored with weft and with stock Litestream. Both
+// TestKill kills the writer of an index again and again, and its store, and cuts, slows, fails and hangs what is between them; its
+// clock steps, its disk is full, a second weft begins on an empty disk beside it, and objects vanish from the store. After
+// each kill what the replica has is restored with weft and with stock Litestream. Both
 // are whole, pass every check, and equal the model at exactly the event where they end; and all in the end is what it is
 // without any kill.
 func TestKill(t *testing.T) {
@@ -102,7 +161,8 @@ func TestKill(t *testing.T) {
 			cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 			cfg.SyncInterval = 100 * time.Millisecond
 			cfg.Levels = []time.Duration{time.Second, 5 * time.Second}
-			c := child{Config: cfg, Seed: uint64(i + 1), Events: 5000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2]}
+			c := child{Config: cfg, Seed: uint64(i + 1), Events: 5000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2],
+				Patience: time.Second}
 			events, err := liveEvents(c.Seed, c.Events)
 			if err != nil {
 				t.Fatal(err)
@@ -110,12 +170,19 @@ func TestKill(t *testing.T) {
 			var lost []int
 			last := 0
 			full := 0
+			vanished := 0
 			for round := range *rounds {
 				c.Steps, c.FullAt = rand.IntN(2) == 0, 0
 				if rand.IntN(3) == 0 {
 					c.FullAt = 1 + rand.IntN(10)
 				}
+				if last > 0 && rand.IntN(4) == 0 { // while nothing runs: the next life begins without them, and sends them anew
+					vanish(t, cfg)
+					vanished++
+					c.Whole = true
+				}
 				acknowledged, wasFull := liveAndDie(t, c, s, rand.N(2500*time.Millisecond)+200*time.Millisecond)
+				c.Whole = false
 				if wasFull {
 					full++
 				}
@@ -160,7 +227,7 @@ func TestKill(t *testing.T) {
 				t.Errorf("after a stop in order %d of %d events came back", n, len(events))
 			}
 			slices.Sort(lost)
-			t.Logf("the disk was full in %d rounds of %d", full, *rounds)
+			t.Logf("the disk was full in %d rounds of %d, and objects vanished in %d", full, *rounds, vanished)
 			t.Logf("lost at a kill, events of some thousands a second: median %d, most %d", lost[len(lost)/2], lost[len(lost)-1])
 		})
 	}
@@ -217,10 +284,13 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 		_ = cmd.Process.Kill()
 		t.Fatal("the child wrote nothing in a minute")
 	}
+	if rand.IntN(4) == 0 {
+		intrude(t, c.Config)
+	}
 	if s.fault != nil {
 		time.Sleep(life / 3)
-		switch fault := rand.Int32N(5); fault {
-		case 4:
+		switch fault := rand.Int32N(storeFaults + 1); fault {
+		case storeFaults:
 			s.restart()
 		default:
 			s.fault.Store(fault)
@@ -229,6 +299,13 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 		if rand.IntN(2) == 0 {
 			s.fault.Store(storeWell)
 		}
+		life /= 3
+	}
+	if s.hang != nil {
+		time.Sleep(life / 3)
+		s.hang.Store(rand.IntN(2) == 0)
+		time.Sleep(life / 3)
+		s.hang.Store(s.hang.Load() && rand.IntN(2) == 0)
 		life /= 3
 	}
 	time.Sleep(life)
@@ -242,6 +319,9 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	}
 	if s.fault != nil {
 		s.fault.Store(storeWell)
+	}
+	if s.hang != nil {
+		s.hang.Store(false)
 	}
 	return acknowledged, full
 }

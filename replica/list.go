@@ -43,11 +43,8 @@ func MakePlan(ctx context.Context, src Source, dir string, t Target) (*Plan, err
 	if err != nil {
 		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
-	files, err := listFiles(ctx, client)
+	files, err := listExact(ctx, client)
 	if err != nil {
-		return nil, err
-	}
-	if err := exactTimes(ctx, client, files, t); err != nil {
 		return nil, err
 	}
 	p := &Plan{FreeBytes: -1}
@@ -139,7 +136,7 @@ func List(ctx context.Context, src Source) (*Listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replica: list: %w", err)
 	}
-	files, err := listFiles(ctx, client)
+	files, err := listExact(ctx, client)
 	if err != nil {
 		return nil, err
 	}

@@ -81,10 +81,18 @@ func liveConfig(t *testing.T) Config {
 	return c
 }
 
+// testLease expires after what a machine that does much else may take for a renewal.
+var testLease = leaseTimes{renew: 100 * time.Millisecond, suspend: time.Second, expire: 2 * time.Second}
+
 // begin starts a primary on a directory.
 func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
+	return beginWith(ctx, cfg, window, events, logger, nil)
+}
+
+// beginWith is begin, with the files of the lease wrapped.
+func beginWith(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(objects) objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, Restore: func(ctx context.Context) error {
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: testLease, objects: wrap, Restore: func(ctx context.Context) error {
 		_, err := Restore(ctx, cfg, p.dir, RestoreOptions{})
 		return err
 	}})

@@ -1,23 +1,27 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"path"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"gopkg.in/yaml.v3"
 )
 
 // parser reads a litestream.yml with the line of each value, and takes nothing that it doesn't know: a setting that is
 // silently left out is a replica that isn't what its owner believes.
 type parser struct {
-	file  string
-	unset []string // variables that the file names and nobody sets
+	file    string
+	unset   []string // variables that the file names and nobody sets
+	globals Config   // settings of all replicas, which one of its own wins over
 }
+
+// unsetMark stands before and behind the name of a variable that isn't set. It is of Unicode's private use, so that no file has it.
+const unsetMark = "\uf8f0"
 
 // fields says how each field of a mapping is read.
 type fields map[string]func(n *yaml.Node, name string) error
@@ -32,7 +36,10 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 	}
 	root := doc.Content[0]
 	stock := func(*yaml.Node, string) error { return nil } // settings of the stock program alone
-	err = p.object(root, "", fields{
+	if err := p.readGlobals(root); err != nil {
+		return c, err
+	}
+	known := fields{
 		"snapshot": func(n *yaml.Node, name string) error { return p.snapshot(n, name, &c) },
 		"levels": func(n *yaml.Node, name string) error {
 			return p.list(n, name, func(n *yaml.Node, name string) error {
@@ -50,22 +57,104 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 			return p.one(n, name, "database", func(n *yaml.Node, name string) error { return p.db(n, name, &c) })
 		},
 		"addr": stock, "socket": stock, "logging": stock, "exec": stock, "mcp-addr": stock,
-	})
+		"l0-retention": p.duration(&c.L0Retention),
+		"retention": func(n *yaml.Node, name string) error {
+			return p.object(n, name, fields{"enabled": p.only("true", "weft removes what no restore needs any more")})
+		},
+	}
+	for name := range p.settings(&Config{}) {
+		known[name] = stock // read before
+	}
+	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+		if key := root.Content[i].Value; known[key] == nil && root.Content[i+1].Anchor != "" {
+			known[key] = stock // a part that others take up
+		}
+	}
+	err = p.object(root, "", known)
 	if err == nil && c.DB == "" {
 		err = p.errorf(root, "dbs", "is missing: it names a database and its replica")
 	}
 	return c, err
 }
 
+// readGlobals reads the settings at the top that are those of all replicas, wherever they stand.
+func (p *parser) readGlobals(root *yaml.Node) error {
+	known := p.settings(&p.globals)
+	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+		if read, ok := known[root.Content[i].Value]; ok {
+			if err := read(follow(root.Content[i+1]), root.Content[i].Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settings are the fields of a replica that the stock program takes at the top too.
+func (p *parser) settings(c *Config) fields {
+	all := fields{"sync-interval": p.duration(&c.SyncInterval)}
+	maps.Copy(all, p.s3Fields(c))
+	maps.Copy(all, p.sftpFields(c))
+	return all
+}
+
+func (p *parser) s3Fields(c *Config) fields {
+	return fields{
+		"bucket": p.place(&c.Bucket), "endpoint": p.text(&c.Endpoint), "region": p.text(&c.Region),
+		"access-key-id": p.text(&c.AccessKeyID), "secret-access-key": p.text(&c.SecretAccessKey),
+		"force-path-style": p.flag(&c.ForcePathStyle), "sign-payload": p.flag(&c.SignPayload),
+		"require-content-md5": p.flag(&c.RequireContentMD5), "storage-class": p.text(&c.StorageClass),
+		"skip-verify": func(n *yaml.Node, name string) error {
+			var v *bool
+			err := p.flag(&v)(n, name)
+			c.SkipVerify = v != nil && *v
+			return err
+		},
+		"part-size": p.size(&c.PartSize), "concurrency": p.count(&c.Concurrency),
+	}
+}
+
+func (p *parser) sftpFields(c *Config) fields {
+	return fields{
+		"host": p.place(&c.Host), "user": p.text(&c.User), "password": p.text(&c.Password), "key-path": p.text(&c.KeyPath),
+		"host-key": p.text(&c.HostKey), "concurrent-writes": p.flag(&c.ConcurrentWrites),
+	}
+}
+
+// inherit takes what a replica doesn't say from the settings at the top.
+func (c *Config) inherit(from Config) {
+	c.SyncInterval = cmp.Or(c.SyncInterval, from.SyncInterval)
+	switch c.Type {
+	case "s3":
+		for _, s := range [][2]*string{{&c.Bucket, &from.Bucket}, {&c.Endpoint, &from.Endpoint}, {&c.Region, &from.Region},
+			{&c.AccessKeyID, &from.AccessKeyID}, {&c.SecretAccessKey, &from.SecretAccessKey}, {&c.StorageClass, &from.StorageClass}} {
+			*s[0] = cmp.Or(*s[0], *s[1])
+		}
+		c.ForcePathStyle = cmp.Or(c.ForcePathStyle, from.ForcePathStyle)
+		c.SignPayload = cmp.Or(c.SignPayload, from.SignPayload)
+		c.RequireContentMD5 = cmp.Or(c.RequireContentMD5, from.RequireContentMD5)
+		c.SkipVerify = c.SkipVerify || from.SkipVerify
+		c.PartSize = cmp.Or(c.PartSize, from.PartSize)
+		c.Concurrency = cmp.Or(c.Concurrency, from.Concurrency)
+	case "sftp":
+		for _, s := range [][2]*string{{&c.Host, &from.Host}, {&c.User, &from.User}, {&c.Password, &from.Password},
+			{&c.KeyPath, &from.KeyPath}, {&c.HostKey, &from.HostKey}} {
+			*s[0] = cmp.Or(*s[0], *s[1])
+		}
+		c.ConcurrentWrites = cmp.Or(c.ConcurrentWrites, from.ConcurrentWrites)
+	}
+}
+
 func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 	replica := func(n *yaml.Node, name string) error { return p.replica(n, name, c) }
 	err := p.object(n, name, fields{
-		"path":                      p.text(&c.DB),
+		"path":                      p.place(&c.DB),
 		"snapshot":                  func(n *yaml.Node, name string) error { return p.snapshot(n, name, c) },
 		"checkpoint-interval":       p.duration(&c.CheckpointInterval),
 		"busy-timeout":              p.duration(&c.BusyTimeout),
 		"min-checkpoint-page-count": p.count(&c.MinCheckpointPages),
 		"truncate-page-n":           p.count(&c.TruncatePages),
+		"monitor-interval":          p.duration(new(time.Duration)),                                               // weft cuts when it uploads
 		"restore-if-db-not-exists":  func(n *yaml.Node, name string) error { return p.flag(new(*bool))(n, name) }, // weft does, in any case
 		"replica":                   replica,
 		"replicas":                  func(n *yaml.Node, name string) error { return p.one(n, name, "replica", replica) },
@@ -85,34 +174,23 @@ func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 
 func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 	var url string
-	byType := map[string]fields{
-		"file": {},
-		"s3": {
-			"bucket": p.text(&c.Bucket), "endpoint": p.text(&c.Endpoint), "region": p.text(&c.Region),
-			"access-key-id": p.text(&c.AccessKeyID), "secret-access-key": p.text(&c.SecretAccessKey),
-			"force-path-style": p.flag(&c.ForcePathStyle), "sign-payload": p.flag(&c.SignPayload),
-			"require-content-md5": p.flag(&c.RequireContentMD5), "storage-class": p.text(&c.StorageClass),
-			"skip-verify": func(n *yaml.Node, name string) error {
-				var v *bool
-				err := p.flag(&v)(n, name)
-				c.SkipVerify = v != nil && *v
-				return err
-			},
-			"part-size": p.size(&c.PartSize), "concurrency": p.count(&c.Concurrency),
-		},
-		"sftp": {
-			"host": p.text(&c.Host), "user": p.text(&c.User), "password": p.text(&c.Password), "key-path": p.text(&c.KeyPath),
-			"host-key": p.text(&c.HostKey), "concurrent-writes": p.flag(&c.ConcurrentWrites),
-		},
+	byType := map[string]fields{"file": {}, "s3": p.s3Fields(c), "sftp": p.sftpFields(c)}
+	n, err := p.merged(n, name)
+	if err != nil {
+		return err
 	}
 	if n.Kind == yaml.MappingNode {
 		// What else there may be depends on the type, which may stand at the end.
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			switch n.Content[i].Value {
+			value := withoutUnset(n.Content[i+1].Value)
+			switch key := n.Content[i]; key.Value {
 			case "type":
-				c.Type = n.Content[i+1].Value
+				c.Type = value
 			case "url":
-				url = n.Content[i+1].Value
+				url = value
+			case "retention", "snapshot-interval":
+				return p.errorf(key, name+"."+key.Value, "is a field of Litestream 0.3, which later ones ignore: since 0.5 it is snapshot."+
+					strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
 			}
 		}
 	}
@@ -127,8 +205,9 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 	if !ok {
 		return p.errorf(n, name+".type", fmt.Sprintf("is %q; weft replicates to file, s3 and sftp", c.Type))
 	}
-	known["type"], known["url"], known["path"] = p.text(new(string)), p.text(&url), p.text(&c.Path)
+	known["type"], known["url"], known["path"] = p.text(new(string)), p.place(&url), p.place(&c.Path)
 	known["sync-interval"], known["auto-recover"] = p.duration(&c.SyncInterval), p.autoRecover
+	known["name"] = p.text(new(string)) // of a replica, which the stock program has no use for any more
 	if err := p.object(n, name, known); err != nil {
 		return err
 	}
@@ -142,12 +221,25 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			return p.errorf(n, name+".url", err.Error())
 		}
 	}
+	c.inherit(p.globals)
 	for _, need := range []struct{ of, field, value string }{
 		{"s3", "bucket", c.Bucket}, {"sftp", "host", c.Host}, {"sftp", "user", c.User}, {c.Type, "path", c.Path},
 	} {
 		if need.of == c.Type && need.value == "" {
 			return p.errorf(n, name+"."+need.field, "is missing or empty"+p.perhaps())
 		}
+	}
+	// Stores that fold two slashes list nothing of what was written, and where all that follows a slash is the name of an index, all
+	// indexes share one place.
+	if c.Type != "file" && (path.Clean(c.Path) != c.Path || c.Type == "s3" && strings.HasPrefix(c.Path, "/")) {
+		at := n
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == "path" || n.Content[i].Value == "url" {
+				at = n.Content[i+1]
+			}
+		}
+		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path has no slash at its end, no two in a row, and on s3 none at its beginning; say %q",
+			c.Path, strings.TrimPrefix(path.Clean(c.Path), map[bool]string{true: "/"}[c.Type == "s3"])))
 	}
 	if c.Type == "file" {
 		path, err := filepath.Abs(c.Path)
@@ -173,171 +265,4 @@ func (p *parser) autoRecover(n *yaml.Node, name string) error {
 		return p.errorf(n, name, "is true: with it Litestream goes on over a broken replica, which it calls in sync and can't restore; remove the field")
 	}
 	return nil
-}
-
-// object reads a mapping.
-func (p *parser) object(n *yaml.Node, name string, known fields) error {
-	n = follow(n)
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		return nil // "snapshot:" with nothing behind it
-	}
-	if n.Kind != yaml.MappingNode {
-		return p.errorf(n, name, "has fields of its own, and none are here")
-	}
-	var seen []string
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], follow(n.Content[i+1])
-		full := key.Value
-		if name != "" {
-			full = name + "." + full
-		}
-		read, ok := known[key.Value]
-		switch {
-		case slices.Contains(seen, key.Value):
-			return p.errorf(key, full, "is there twice")
-		case !ok:
-			names := make([]string, 0, len(known))
-			for k := range known {
-				names = append(names, k)
-			}
-			slices.Sort(names)
-			return p.errorf(key, full, "is no field that weft knows here; there are "+strings.Join(names, ", "))
-		}
-		seen = append(seen, key.Value)
-		if err := read(value, full); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// list reads a sequence.
-func (p *parser) list(n *yaml.Node, name string, item func(n *yaml.Node, name string) error) error {
-	if n.Kind != yaml.SequenceNode {
-		return p.errorf(n, name, "is a list, each entry with a dash")
-	}
-	for i, e := range n.Content {
-		if err := item(follow(e), fmt.Sprintf("%s[%d]", name, i)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// one reads a sequence of one.
-func (p *parser) one(n *yaml.Node, name, what string, item func(n *yaml.Node, name string) error) error {
-	if n.Kind == yaml.SequenceNode && len(n.Content) != 1 {
-		return p.errorf(n, name, fmt.Sprintf("has %d entries; weft replicates one %s", len(n.Content), what))
-	}
-	return p.list(n, name, item)
-}
-
-func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
-	if n.Kind != yaml.ScalarNode {
-		return "", p.errorf(n, name, "is a single value")
-	}
-	if n.Tag == "!!null" {
-		return "", nil
-	}
-	return n.Value, nil
-}
-
-func (p *parser) text(into *string) func(*yaml.Node, string) error {
-	return func(n *yaml.Node, name string) (err error) {
-		*into, err = p.scalar(n, name)
-		return err
-	}
-}
-
-func (p *parser) duration(into *time.Duration) func(*yaml.Node, string) error {
-	return func(n *yaml.Node, name string) error {
-		v, err := p.scalar(n, name)
-		if err != nil {
-			return err
-		}
-		if *into, err = time.ParseDuration(v); err != nil || *into <= 0 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a time above zero such as 30s, 5m or 24h is expected", v))
-		}
-		return nil
-	}
-}
-
-func (p *parser) count(into *int) func(*yaml.Node, string) error {
-	return func(n *yaml.Node, name string) error {
-		v, err := p.scalar(n, name)
-		if err != nil {
-			return err
-		}
-		if *into, err = strconv.Atoi(v); err != nil || *into <= 0 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a whole number above zero is expected", v))
-		}
-		return nil
-	}
-}
-
-func (p *parser) size(into *int64) func(*yaml.Node, string) error {
-	return func(n *yaml.Node, name string) error {
-		v, err := p.scalar(n, name)
-		if err != nil {
-			return err
-		}
-		const least = 5 << 20 // what S3 takes
-		size, err := humanize.ParseBytes(v)
-		if err != nil || size < least || size > 5<<30 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a size from 5MiB to 5GiB such as 64MB is expected", v))
-		}
-		*into = int64(size)
-		return nil
-	}
-}
-
-func (p *parser) flag(into **bool) func(*yaml.Node, string) error {
-	return func(n *yaml.Node, name string) error {
-		v, err := p.scalar(n, name)
-		if err != nil {
-			return err
-		}
-		if v != "true" && v != "false" {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and true or false is expected", v))
-		}
-		is := v == "true"
-		*into = &is
-		return nil
-	}
-}
-
-// errorf is an error about a field, with its line.
-func (p *parser) errorf(n *yaml.Node, name, what string) error {
-	if name == "" {
-		return fmt.Errorf("%s:%d: the file %s", p.file, n.Line, what)
-	}
-	return fmt.Errorf("%s:%d: %s %s", p.file, n.Line, name, what)
-}
-
-// perhaps says why a value may be empty.
-func (p *parser) perhaps() string {
-	if len(p.unset) == 0 {
-		return ""
-	}
-	return "; these environment variables are not set: " + strings.Join(p.unset, ", ")
-}
-
-// follow is the node that an alias stands for.
-func follow(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
-	}
-	return n
-}
-
-func has(n *yaml.Node, field string) bool {
-	if n.Kind != yaml.MappingNode {
-		return false
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == field {
-			return true
-		}
-	}
-	return false
 }

@@ -122,3 +122,16 @@ func freeBytes(dir string) (int64, error) {
 	}
 	return int64(uint64(s.Bavail) * uint64(s.Bsize)), nil
 }
+
+// placeOf says where a directory is on this machine: a copy of it has another inode.
+func placeOf(dir string) (string, error) {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	var s syscall.Stat_t
+	if err := syscall.Stat(full, &s); err != nil {
+		return "", fmt.Errorf("replica: look at %s: %w", full, err)
+	}
+	return fmt.Sprintf("%s inode %d", full, s.Ino), nil
+}

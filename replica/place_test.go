@@ -95,10 +95,12 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	if got := w.equalsModel(r.Aside); got != w.states[12] {
 		t.Errorf("aside as of %d events", got.events)
 	}
-	for _, name := range belongings[4:] {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			t.Errorf("%s is still there", name)
-		}
+	// Of what Litestream kept nothing is left: its directory has the mark of the restore alone.
+	if kept, err := os.ReadDir(filepath.Dir(markPath(filepath.Join(dir, "weft.db")))); err != nil || len(kept) != 1 || kept[0].Name() != "restored" {
+		t.Errorf("%v is still there: %v", kept, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "weft.db-txid")); err == nil {
+		t.Error("weft.db-txid is still there")
 	}
 
 	// The notes of a replicator alone are in the way of an index as of the past only.
@@ -129,6 +131,16 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	}
 }
 
+// removeDatabase leaves a data directory with its segments alone.
+func removeDatabase(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range belongings {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestRestoreGoesOn: a restore that is broken off at any file goes on with the segments that are there, and replaces none that is
 // another.
 func TestRestoreGoesOn(t *testing.T) {
@@ -142,9 +154,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	if full.Segments < 2 || full.SegmentsHad != 0 {
 		t.Fatalf("%+v", full)
 	}
-	if err := os.Remove(filepath.Join(dir, "weft.db")); err != nil {
-		t.Fatal(err)
-	}
+	removeDatabase(t, dir)
 	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*.weft"))
 	if err != nil || len(segments) != full.Segments {
 		t.Fatal(segments, err)
@@ -162,9 +172,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	}
 	w.equalsModel(dir)
 
-	if err := os.Remove(filepath.Join(dir, "weft.db")); err != nil {
-		t.Fatal(err)
-	}
+	removeDatabase(t, dir)
 	flip(t, segments[1])
 	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" is there and isn't what the manifest says") {
 		t.Errorf("error %v", err)

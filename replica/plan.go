@@ -50,22 +50,14 @@ func (f File) info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
 
-// listFiles lists all LTX files of a database in a replica. The times are those of the transactions, as good as the replica keeps
-// them: object stores are asked for each file's.
+// listFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see listExact.
 func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	var levels [snapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
 	for level := range levels {
-		g.Go(func() error {
-			it, err := client.LTXFiles(ctx, level, 0, true)
-			if err != nil {
-				return err
-			}
-			infos, err := ltx.SliceFileIterator(it)
-			for _, f := range infos {
-				levels[level] = append(levels[level], File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
-			}
-			return errors.Join(err, it.Err())
+		g.Go(func() (err error) {
+			levels[level], err = listLevel(ctx, client, level)
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -74,21 +66,40 @@ func listFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, er
 	return slices.Concat(levels[:]...), nil
 }
 
-// coarse is how far the times of a listing may be off: those of SFTP end at the second.
-const coarse = 2 * time.Second
-
-// exactTimes asks the files themselves for their times, where it matters for a target.
-func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File, t Target) error {
-	if t.Time.IsZero() {
-		return nil
+// listLevel lists the files of a level, with the times of the listing.
+func listLevel(ctx context.Context, client litestream.ReplicaClient, level int) ([]File, error) {
+	it, err := client.LTXFiles(ctx, level, 0, false)
+	if err != nil {
+		return nil, err
 	}
+	var files []File
+	for it.Next() {
+		f := it.Item()
+		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
+	}
+	err = it.Err()
+	if e := it.Close(); err == nil { // which answers the same error again
+		err = e
+	}
+	return files, err
+}
+
+// listExact is listFiles with the times of the transactions, from the files themselves: a listing has those of the upload or, of a
+// copy that was made without them, of the copy.
+func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
+	files, err := listFiles(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	return files, exactTimes(ctx, client, files)
+}
+
+// exactTimes asks the files themselves for their times. What is damaged or gone keeps that of the listing.
+func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
 	for i := range files {
 		f := &files[i]
-		if f.Time.Sub(t.Time).Abs() > coarse {
-			continue
-		}
 		g.Go(func() error {
 			h, err := readHeader(ctx, client, *f)
 			var file *FileError

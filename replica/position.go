@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,42 +91,57 @@ type mine struct {
 	seq      uint64
 }
 
-// compare holds a local database against the replica. It answers a ForeignError where the two don't belong together, and
-// whether the replica is empty.
-func compare(ctx context.Context, c Config, local mine) (empty bool, err error) {
+// comparison is what compare has found.
+type comparison struct {
+	empty bool   // nothing lies in the replica
+	fresh bool   // nothing of what was cut for it is on this disk
+	torn  bool   // what was cut last for it is damaged on this disk
+	files []File // of the replica
+}
+
+// compare holds a local database against the replica. It answers a ForeignError where the two don't belong together. The lease says
+// whether this data directory is the last that has written there; nil: it isn't known.
+func compare(ctx context.Context, c Config, local mine, last *found) (result comparison, err error) {
 	client, err := c.Client("")
 	if err != nil {
-		return false, err
+		return result, err
 	}
 	theirs, err := instanceOf(ctx, c)
 	if err != nil {
-		return false, err
+		return result, err
 	}
-	files, err := listFiles(ctx, client)
-	if err != nil {
-		return false, err
+	if result.files, err = listFiles(ctx, client); err != nil {
+		return result, err
 	}
 	var newest File
-	for _, f := range files {
+	for _, f := range result.files {
 		if f.Max > newest.Max {
 			newest = f // of the lowest level that has it
 		}
 	}
 	stream := litestream.NewDB(c.DB)
 	pos, err := stream.Pos()
-	if err != nil {
-		return false, fmt.Errorf("replica: read how far the replica was (if weft isn't running, remove %s: the next upload is of the whole database): %w", stream.MetaPath(), err)
+	if err != nil && last != nil && last.mine {
+		pos, err, result.torn = ltx.Pos{}, nil, true // Litestream goes on from the replica's newest file
 	}
+	if err != nil {
+		return result, fmt.Errorf("replica: read how far the replica was (if weft isn't running, remove %s: the next upload is of the whole database): %w", stream.MetaPath(), err)
+	}
+	result.fresh = pos.TXID == 0
 	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq, Remote: newest.Max, Local: pos.TXID}
-	if newest.Max > 0 && (pos.TXID == 0 || theirs == "") {
-		// What was cut here before tells nothing. What the replica's database says of itself does.
-		picked, err := chain(files, Target{})
+	// The last that has written there may lack what it has cut: then what the replica's database says of itself counts.
+	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
+	if newest.Max > 0 && (lacks || theirs == "") {
+		picked, err := chain(result.files, Target{})
+		if err != nil && last != nil && last.mine && last.Instance == local.instance {
+			return result, nil // what is gone from it is sent anew
+		}
 		if err != nil {
-			return false, fmt.Errorf("replica: %w", err)
+			return result, fmt.Errorf("replica: %w", err)
 		}
 		m, _, err := readRemoteManifest(ctx, client, picked)
 		if err != nil {
-			return false, err
+			return result, err
 		}
 		theirs, foreign.Theirs, foreign.TheirSeq = m.Instance, m.Instance, m.LastSeq
 	}
@@ -133,22 +149,28 @@ func compare(ctx context.Context, c Config, local mine) (empty bool, err error) 
 	case theirs != "" && theirs != local.instance:
 		foreign.Why = "is of another index"
 	case newest.Max == 0:
-		return true, nil
-	case pos.TXID == 0 && foreign.TheirSeq <= local.seq:
-		return false, nil // restored from there, or gone on since
-	case pos.TXID == 0, newest.Max > pos.TXID:
+		result.empty = true
+		return result, nil
+	case lacks && foreign.TheirSeq <= local.seq:
+		return result, nil // restored from there, or gone on since
+	case lacks, newest.Max > pos.TXID:
 		foreign.Why = "is ahead of this data directory"
 	default:
-		same, err := sameFile(ctx, client, newest, stream.LTXPath(0, newest.Min, newest.Max))
+		path := stream.LTXPath(0, newest.Min, newest.Max)
+		same, err := sameFile(ctx, client, newest, path)
 		if err != nil {
-			return false, err
+			return result, err
+		}
+		if last != nil && !last.mine { // another may have gone on from any transaction
+			_, missing := os.Stat(path)
+			same = same && newest.Level == 0 && missing == nil
 		}
 		if same {
-			return false, nil
+			return result, nil
 		}
 		foreign.Why = "has another transaction of that number than this data directory: two have written to it"
 	}
-	return false, foreign
+	return result, foreign
 }
 
 // sameFile says whether a file of the replica is the local one; true where there is none.
@@ -167,18 +189,23 @@ func sameFile(ctx context.Context, client litestream.ReplicaClient, info File, p
 	if stat.Size() != info.Bytes || info.Bytes < ltx.TrailerSize {
 		return false, nil
 	}
-	// A file ends with the checksum of all of it.
-	end, err := client.OpenLTXFile(ctx, info.Level, info.Min, info.Max, info.Bytes-ltx.TrailerSize, ltx.TrailerSize)
+	var sum [ltx.ChecksumSize]byte
+	if _, err := ours.ReadAt(sum[:], info.Bytes-ltx.ChecksumSize); err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	return endsWith(ctx, client, info, sum[:])
+}
+
+// endsWith says whether a file of the replica ends with a checksum, which is of all of the file.
+func endsWith(ctx context.Context, client litestream.ReplicaClient, info File, sum []byte) (bool, error) {
+	end, err := client.OpenLTXFile(ctx, info.Level, info.Min, info.Max, info.Bytes-ltx.ChecksumSize, ltx.ChecksumSize)
 	if err != nil {
 		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
 	}
 	defer func() { _ = end.Close() }()
-	var a, b [ltx.TrailerSize]byte
-	if _, err := ours.ReadAt(a[:], info.Bytes-ltx.TrailerSize); err != nil {
-		return false, fmt.Errorf("replica: %w", err)
-	}
-	if _, err := io.ReadFull(end, b[:]); err != nil {
+	theirs := make([]byte, ltx.ChecksumSize)
+	if _, err := io.ReadFull(end, theirs); err != nil {
 		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
 	}
-	return a == b, nil
+	return bytes.Equal(theirs, sum), nil
 }

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
@@ -19,8 +21,8 @@ import (
 // can't be reached is no obstacle where this process has replicated to it before.
 func (r *Replicator) Prepare(ctx context.Context) error {
 	c := r.cfg.Replica
-	if want, err := filepath.Abs(filepath.Join(r.cfg.Dir, "weft.db")); err != nil || want != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, want)
+	if err := c.CheckDir(r.cfg.Dir); err != nil {
+		return err
 	}
 	// Two parts of this process have the database open. With the usual locks the kernel drops those of one when the other
 	// closes any descriptor of the file.
@@ -38,8 +40,40 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := r.newLease(); err != nil {
+		return err
+	}
+	if err := r.belong(ctx); err != nil {
+		return errors.Join(err, r.endLease(ctx))
+	}
+	return nil
+}
+
+// belong makes sure that data directory and replica belong together, and takes the lease of the replica.
+func (r *Replicator) belong(ctx context.Context) (err error) {
+	// Another process in this directory has the lease by the same right: it must not be taken from it.
+	unlock, err := db.Lock(r.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	defer func() {
+		if unlock != nil {
+			err = errors.Join(err, unlock())
+		}
+	}()
+	c := r.cfg.Replica
+	if text, err := os.ReadFile(r.debt.path("", fencedName)); err == nil {
+		return errors.New(strings.TrimSpace(string(text)))
+	}
 	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
-		return r.begin(ctx)
+		found, err := r.takeOver(ctx)
+		if err == nil {
+			err, unlock = unlock(), nil // a restore takes it itself
+		}
+		if err != nil {
+			return err
+		}
+		return r.begin(ctx, found)
 	} else if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -47,12 +81,9 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	look, cancel := context.WithTimeout(ctx, firstLook)
-	defer cancel()
-	err = r.check(look, local, false)
-	var foreign *ForeignError
+	err = r.check(ctx, local, false)
 	switch {
-	case err == nil || errors.As(err, &foreign):
+	case err == nil || fenced(err):
 		return err
 	case r.checked():
 		r.cfg.Logger.Warn("the replica can't be reached; what is new is kept for it", "replica", c.Where(), "err", err)
@@ -61,19 +92,81 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	return fmt.Errorf("replica: whether %s is a replica of this index can't be told (weft serve --replicate off serves meanwhile): %w", c.Where(), err)
 }
 
-// begin is for a data directory without a database.
-func (r *Replicator) begin(ctx context.Context) error {
+// CheckDir checks that a data directory is that of the database which the configuration names.
+func (c Config) CheckDir(dir string) error {
+	has, err := filepath.Abs(filepath.Join(dir, "weft.db"))
+	if err != nil {
+		return fmt.Errorf("replica: %s: %w", c.File, err)
+	}
+	if has != c.DB {
+		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, has)
+	}
+	return nil
+}
+
+// takeOver takes the lease for a data directory without a database. It answers the files of the replica.
+func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 	c := r.cfg.Replica
+	unknown := func(err error) error {
+		if fenced(err) {
+			return err
+		}
+		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
+	}
 	client, err := c.Client("")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	look, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
+	last, err := r.lease.newest(look)
+	if err != nil {
+		return nil, unknown(err)
+	}
 	files, err := listFiles(look, client)
 	if err != nil {
-		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
+		return nil, unknown(err)
 	}
+	if last != nil || len(files) > 0 {
+		if err := r.waitFor(ctx, last); err != nil {
+			return nil, unknown(err)
+		}
+	}
+	look, cancel = context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	if files, err = listFiles(look, client); err != nil {
+		return nil, unknown(err)
+	}
+	r.trust(files)
+	if err := r.lease.acquire(look, last); err != nil {
+		return nil, unknown(err)
+	}
+	return files, nil
+}
+
+// waitFor waits until nobody else writes to the replica.
+func (r *Replicator) waitFor(ctx context.Context, last *found) error {
+	if last != nil && (last.mine || last.Released) {
+		return nil
+	}
+	return r.lease.watch(ctx, last, func(ctx context.Context) (string, error) {
+		// An older weft, and stock Litestream, write without a lease.
+		client, err := r.cfg.Replica.Client("")
+		if err != nil {
+			return "", err
+		}
+		files, err := listLevel(ctx, client, 0)
+		newest := ltx.TXID(0)
+		for _, f := range files {
+			newest = max(newest, f.Max)
+		}
+		return newest.String(), err
+	})
+}
+
+// begin is for a data directory without a database, of a replica with these files.
+func (r *Replicator) begin(ctx context.Context, files []File) error {
+	c := r.cfg.Replica
 	if len(files) == 0 {
 		r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
 		return r.forget()
@@ -117,17 +210,49 @@ func (r *Replicator) checked() bool {
 	return err == nil
 }
 
-// check holds the local database against the replica, and claims a replica that says of nobody whose it is.
+// check holds the local database against the replica, takes the lease, and claims a replica that says of nobody whose it is.
 func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
-	empty, err := compare(ctx, r.cfg.Replica, local)
+	look, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	last, err := r.lease.newest(look)
+	if err != nil {
+		return fmt.Errorf("replica: look at the lease: %w", err)
+	}
+	r.lease.mu.Lock()
+	held := r.lease.generation > 0
+	r.lease.mu.Unlock()
+	if last != nil && !held {
+		if err := r.waitFor(ctx, last); err != nil {
+			return err
+		}
+	}
+	look, cancel = context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	found, err := compare(look, r.cfg.Replica, local, last)
+	if err == nil && last == nil && found.fresh && !found.empty { // it lies there without a lease
+		if err := r.waitFor(ctx, nil); err != nil {
+			return err
+		}
+		look, cancel = context.WithTimeout(ctx, firstLook)
+		defer cancel()
+		found, err = compare(look, r.cfg.Replica, local, nil)
+	}
 	if err != nil {
 		return err
 	}
-	if empty && !open {
+	if !held {
+		r.trust(found.files)
+	}
+	if err := r.lease.acquire(look, last); err != nil {
+		return err
+	}
+	if (found.empty || found.torn) && !open {
 		// What was cut for another replica, or for this one before it was emptied, doesn't begin at its start.
 		if err := r.forget(); err != nil {
 			return err
 		}
+	}
+	if found.empty && !open {
 		if err := os.RemoveAll(r.debt.path("sent", "")); err != nil {
 			return fmt.Errorf("replica: %w", err)
 		}
@@ -135,14 +260,19 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 			return fmt.Errorf("replica: %w", err)
 		}
 	}
-	if err := claim(ctx, r.cfg.Replica, local.instance); err != nil {
+	if err := claim(look, r.cfg.Replica, local.instance); err != nil {
 		return err
 	}
 	if err := os.WriteFile(r.debt.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
 	r.mu.Lock()
-	r.state.checked = true
+	r.state.checked, r.state.instance = true, local.instance
 	r.mu.Unlock()
 	return nil
+}
+
+// endLease ends the renewing of a lease that was not to be: another start of this data directory takes it at once.
+func (r *Replicator) endLease(ctx context.Context) error {
+	return r.lease.release(ctx, false)
 }

@@ -126,7 +126,8 @@ func (r *remote) page(number int64) ([]byte, error) {
 		r.cache[number] = data
 		return data, nil
 	}
-	return nil, fmt.Errorf("replica: no file has page %d", number)
+	f := r.files[0] // it begins with the first transaction, so that it has each page that no later file has
+	return nil, &FileError{object("", f), f, fmt.Errorf("%w: its index of pages lacks page %d", errDamaged, number)}
 }
 
 // Open is that of a file system with one file.

@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,9 @@ type ReplicatorConfig struct {
 	Restore func(ctx context.Context) error
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
+
+	lease   leaseTimes            // zero: the default
+	objects func(objects) objects // wraps the lease's; nil: nothing
 }
 
 // Replicator keeps a replica of an index that is being written in this process. Its life, in order: Prepare, before the
@@ -40,8 +44,14 @@ type Replicator struct {
 	local *litestream.DB // what Litestream keeps of the database on this machine
 	store *litestream.Store
 	fence fence
+	lease *lease
 
-	compacting bool // Litestream's own loops run; of the cuts alone
+	process string        // this one, in the lease
+	lookNow chan struct{} // asks for a look at the replica
+
+	levels litestream.CompactionLevels
+	begun  chan struct{} // closed by the first cut: there is something to compact
+	began  sync.Once
 
 	stopped chan struct{} // nobody waits any more
 	release sync.Once
@@ -59,12 +69,9 @@ type index interface {
 
 const (
 	defaultSync = time.Second
-	// After a failure the next attempt is a second later, and then twice as long each time, up to these. Litestream's own
-	// loops wait for five minutes, in which a store that is back has nothing to do.
+	// After a failure the next attempt is a second later, and then twice as long each time, up to these.
 	minBackoff = time.Second
 	maxBackoff = 15 * time.Second
-	// stall is for how long an upload may send nothing before it is given up: a part of 64 MB at a third of a megabyte a second.
-	stall = 3 * time.Minute
 	// firstLook bounds the look at the replica before the index is opened.
 	firstLook = time.Minute
 )
@@ -78,12 +85,16 @@ func New(cfg ReplicatorConfig) *Replicator {
 		cfg.Now = time.Now
 	}
 	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
-	return &Replicator{cfg: cfg, stopped: make(chan struct{})}
+	cfg.lease = leaseOr(cfg.lease)
+	return &Replicator{cfg: cfg, stopped: make(chan struct{}), begun: make(chan struct{}), lookNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
 // Keep is db.Config.Keep: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
 // while the replica can be reached, so that nothing else has to.
 func (r *Replicator) Keep(path string, merged bool) error {
+	if r.fence.lost() != nil {
+		return nil
+	}
 	if err := r.debt.add(path, !merged); err != nil || !merged {
 		return err
 	}
@@ -113,15 +124,14 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(warnings{r.cfg.Logger.Handler()}).With("component", "litestream")
+	logger := slog.New(warnings{r.cfg.Logger.Handler(), &r.fence}).With("component", "litestream")
 	r.local = litestream.NewDB(c.DB)
 	r.local.MonitorInterval = 0 // Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
 	r.local.CheckpointInterval = cmp.Or(c.CheckpointInterval, litestream.DefaultCheckpointInterval)
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
 	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
-	r.local.ShutdownSyncTimeout = 0 // Flush has tried
-	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r.debt, &r.fence, &r.sent})
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r})
 	r.local.Replica.MonitorEnabled = false
 	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
 	levels := litestream.CompactionLevels{{Level: 0}}
@@ -131,14 +141,23 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	if len(c.Levels) == 0 {
 		levels = litestream.DefaultCompactionLevels
 	}
-	r.store = litestream.NewStore([]*litestream.DB{r.local}, levels)
+	if err := levels.Validate(); err != nil {
+		return fmt.Errorf("replica: levels: %w", err)
+	}
+	// The store is never opened: it would start loops of its own, whose failures are counted nowhere.
+	r.levels, r.store = levels, litestream.NewStore([]*litestream.DB{r.local}, levels)
 	r.store.Logger = logger
 	r.local.SetLogger(logger)
 	r.store.SnapshotInterval = cmp.Or(c.SnapshotInterval, litestream.DefaultSnapshotInterval)
 	r.store.SnapshotRetention = cmp.Or(c.SnapshotRetention, litestream.DefaultSnapshotRetention)
+	if c.L0Retention > 0 {
+		r.store.SetL0Retention(c.L0Retention)
+	}
 	r.store.ValidationInterval = c.ValidationInterval
-	r.store.ShutdownSyncTimeout = 0
-	// The store's Init would fail without the replica; the first cut needs it too, and is tried again.
+	r.store.SetShutdownSyncTimeout(0) // Flush has tried
+	if err := r.resume(ctx, client); err != nil {
+		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
+	}
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -153,12 +172,24 @@ func (r *Replicator) Reached() ltx.TXID {
 	return r.state.remote
 }
 
-// Run replicates until ctx ends. It returns an error only where the replica must not be written any more.
+// Run replicates until ctx ends. When the replica must not be written any more it goes on without it: an index can't do without
+// its checkpoints, and the disk must not fill up. It answers that error at the end.
 func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // nothing is uploaded any more that a merge could wait for
+	err := r.replicate(ctx)
+	if err == nil {
+		return r.fence.lost()
+	}
+	r.shut(err)
+	r.keepGoing(ctx)
+	return r.fence.lost()
+}
+
+// replicate cuts and uploads until ctx ends, or the replica must not be written any more.
+func (r *Replicator) replicate(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
-	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.patient(r.debt.pay)) })
+	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.debt.pay) })
 	g.Go(func() error {
 		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
 			defer func() {
@@ -170,8 +201,19 @@ func (r *Replicator) Run(ctx context.Context) error {
 			return r.cut(ctx)
 		})
 	})
-	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.patient(r.upload)) })
+	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.upload) })
+	for _, u := range r.upkeeps(r.levels) {
+		g.Go(func() error { return r.keepUp(ctx, u) })
+	}
 	g.Go(func() error { return r.watch(ctx) })
+	g.Go(func() error { // the lease is lost while nothing is written
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.stopped:
+			return r.fence.lost()
+		}
+	})
 	return g.Wait()
 }
 
@@ -192,13 +234,10 @@ func (r *Replicator) loop(ctx context.Context, what string, wake <-chan struct{}
 		case <-woken:
 		}
 		err := do(ctx)
-		var foreign *ForeignError
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &foreign):
-			r.failed(what, err)
-			r.fence.err.Store(&err)
+		case fenced(err):
 			return err
 		case err != nil:
 			r.failed(what, err)
@@ -208,38 +247,6 @@ func (r *Replicator) loop(ctx context.Context, what string, wake <-chan struct{}
 			backoff = 0
 		}
 		timer.Reset(max(backoff, r.cfg.Replica.SyncInterval))
-	}
-}
-
-// patient gives up an upload that sends nothing for too long.
-func (r *Replicator) patient(do func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		done := make(chan struct{})
-		defer close(done)
-		go func() {
-			ticker := time.NewTicker(stall)
-			defer ticker.Stop()
-			last := r.sent.Load()
-			for {
-				select {
-				case <-done:
-					return
-				case <-ticker.C:
-				}
-				now := r.sent.Load()
-				if now == last {
-					cancel(fmt.Errorf("nothing was sent for %s", stall))
-				}
-				last = now
-			}
-		}()
-		err := do(ctx)
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			return cause
-		}
-		return err
 	}
 }
 
@@ -263,36 +270,49 @@ func (r *Replicator) cut(ctx context.Context) error {
 		return fmt.Errorf("replica: cut: %w", err)
 	}
 	r.noteCut(pos.TXID, seq, now)
-	r.startCompaction(ctx)
+	r.began.Do(func() { close(r.begun) })
 	return nil
 }
 
-// upload sends the cuts that the replica doesn't have.
+// upload sends the cuts that the replica doesn't have. A hole that can't be closed by sending them is closed by sending all.
 func (r *Replicator) upload(ctx context.Context) error {
 	pos, err := r.local.Pos()
 	if err != nil || pos.IsZero() {
 		return err // nothing is cut yet
 	}
+	if gone := r.goneNow(); gone != nil {
+		if err := r.resend(ctx); err != nil {
+			return fmt.Errorf("%w; %w", gone, err)
+		}
+		r.succeeded("replica")
+	}
 	if r.local.Replica.Pos().TXID < pos.TXID {
 		err = r.local.Replica.Sync(ctx)
+	}
+	if isHole(err) {
+		r.cfg.Logger.Warn("a file that was cut for the replica is gone from this disk: all of the database is sent instead", "err", err)
+		err = r.resend(ctx)
 	}
 	r.noteUpload(r.local.Replica.Pos().TXID)
 	if err != nil {
 		return fmt.Errorf("replica: upload: %w", err)
 	}
+	r.lookOnce()
 	return nil
 }
 
-// startCompaction starts Litestream's own loops, which compact, snapshot and put away, once there is something to compact.
-func (r *Replicator) startCompaction(ctx context.Context) {
-	if r.compacting {
-		return
+// lookOnce asks for a look at the replica after the first upload: that it is listed where it was written isn't taken for granted.
+func (r *Replicator) lookOnce() {
+	r.mu.Lock()
+	first := !r.state.looked && r.state.remote > 0
+	r.state.looked = r.state.looked || first
+	r.mu.Unlock()
+	if first {
+		select {
+		case r.lookNow <- struct{}{}:
+		default:
+		}
 	}
-	if err := r.store.Open(ctx); err != nil { // the replica is away: after the next cut
-		r.cfg.Logger.Debug("compaction waits", "err", err)
-		return
-	}
-	r.compacting = true
 }
 
 // BehindError says that the replica doesn't have all when the process ends.
@@ -321,8 +341,7 @@ func (r *Replicator) Flush(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		var foreign *ForeignError
-		if !errors.As(err, &foreign) {
+		if !fenced(err) {
 			r.failed("flush", err)
 			select {
 			case <-time.After(backoff):
@@ -345,6 +364,14 @@ func (r *Replicator) flush(ctx context.Context) error {
 	if err := r.upload(ctx); err != nil {
 		return err
 	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if gone := r.goneNow(); gone != nil {
+		if err := r.upload(ctx); err != nil {
+			return err
+		}
+	}
 	status, err := r.local.SyncStatus(ctx) // by what the replica lists
 	if err != nil {
 		return fmt.Errorf("replica: look at the replica: %w", err)
@@ -363,24 +390,36 @@ func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 // would upload all of it again.
 func (r *Replicator) Close() error {
 	r.Release()
-	if r.store == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for what the end of the index wrote, if anything
 	defer cancel()
-	if err := r.store.Close(ctx); err != nil {
+	var err error
+	if r.store != nil {
+		if err = r.store.Close(ctx); fenced(err) {
+			err = nil // Flush has said so
+		}
+	}
+	if r.lease != nil {
+		err = errors.Join(err, r.lease.release(ctx, true)) // nothing writes any more
+	}
+	if err != nil {
 		return fmt.Errorf("replica: close: %w", err)
 	}
 	return nil
 }
 
 // warnings passes on what is a warning or worse: the rest is told by figures.
-type warnings struct{ slog.Handler }
+// Behind a fence it is silent: what Litestream's loops can't do then was said once.
+type warnings struct {
+	slog.Handler
+	fence *fence
+}
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+	return level >= slog.LevelWarn && h.fence.lost() == nil && h.Handler.Enabled(ctx, level)
 }
 func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{h.Handler.WithAttrs(attrs)}
+	return warnings{h.Handler.WithAttrs(attrs), h.fence}
 }
-func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+func (h warnings) WithGroup(name string) slog.Handler {
+	return warnings{h.Handler.WithGroup(name), h.fence}
+}

@@ -92,7 +92,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	r.tell("check of weft.db", 0, 0)
 	m, err := db.ManifestOf(ctx, staged)
 	if err != nil {
-		return nil, fmt.Errorf("replica: restore: %w", err)
+		return nil, fmt.Errorf("replica: restore: %w", r.withWhole(ctx, staged, err))
 	}
 	var owner *FileError
 	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
@@ -105,12 +105,19 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return inspect(gctx, staged) })
 	g.Go(func() error { return r.segments(gctx, m) })
-	if err := g.Wait(); err != nil {
+	if err := g.Wait(); errors.Is(err, errNotWhole) {
+		return nil, fmt.Errorf("replica: restore: %w", r.withWhole(ctx, staged, err))
+	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
 	placing = true
 	if err := r.place(m); err != nil {
 		return nil, fmt.Errorf("replica: restore: put it in place: %w", err)
+	}
+	if o.Target == (Target{}) {
+		if err := beginWAL(filepath.Join(dir, "weft.db"), r.result.TXID); err != nil {
+			r.note("the first upload to this replica will be of the whole database: %v", err)
+		}
 	}
 	return r.result, nil
 }
@@ -211,11 +218,17 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 		files = slices.DeleteFunc(files, func(f File) bool {
 			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.same(f) })
 		})
-		if err := exactTimes(ctx, client, files, t); err != nil {
-			return a, err
+		if t.Time.IsZero() {
+			a.files, err = reach(files, t, goal)
 		}
-		if a.files, err = chain(files, t); err == nil && a.files[len(a.files)-1].Max < goal {
-			err = errors.New(remains(spans(files)))
+		if err != nil || !t.Time.IsZero() { // the times decide, or are told
+			if err := exactTimes(ctx, client, files); err != nil {
+				return a, err
+			}
+			a.files, err = reach(files, t, goal)
+		}
+		if err == nil {
+			err = exactTimes(ctx, client, a.files[len(a.files)-1:])
 		}
 		if err != nil {
 			for _, bad := range slices.Backward(a.bad) {
@@ -240,6 +253,15 @@ func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to
 	}
 }
 
+// reach is chain, to no less than a transaction.
+func reach(files []File, t Target, goal ltx.TXID) ([]File, error) {
+	picked, err := chain(files, t)
+	if err == nil && picked[len(picked)-1].Max < goal {
+		err = errors.New(remains(spans(files)))
+	}
+	return picked, err
+}
+
 // databaseBytes is how large the database is as of the end of a file.
 func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File) (int64, error) {
 	h, err := readHeader(ctx, client, f)
@@ -249,11 +271,14 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 // errOther says that a replica is another index's.
 var errOther = errors.New("the replica is of another index")
 
+// errNotWhole says that the files of a replica, none of them damaged, make no whole database: two have written them.
+var errNotWhole = fmt.Errorf("%w: the database that its files make", errDamaged)
+
 // inspect checks a database that was restored.
 func inspect(ctx context.Context, path string) error {
 	faults, err := db.CheckFile(ctx, path)
 	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%w: the database that its files make: %s", errDamaged, faults[0])
+		err = fmt.Errorf("%w: %s", errNotWhole, faults[0])
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -157,5 +158,45 @@ func TestRestoreReadsOthers(t *testing.T) {
 	}
 	for _, s := range segments {
 		same(s, theirs(SegmentSub(filepath.Base(s))))
+	}
+}
+
+// TestTimesOfCopies: a replica in a directory that was copied without the times of its files is restored to a moment as well as
+// before, and lists the same moments: the files themselves hold their times.
+func TestTimesOfCopies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fileConfig(t), 3, 0)
+	w.grow(12)
+	w.stop()
+	before, err := List(t.Context(), w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if err := filepath.WalkDir(w.cfg.Path, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return os.Chtimes(path, now, now)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := List(t.Context(), w.cfg)
+	if err != nil || !slices.Equal(before.Spans, after.Spans) {
+		t.Errorf("it lists %v, and %v before: %v", after.Spans, before.Spans, err)
+	}
+	for _, i := range []int{2, 6, 11} {
+		want := w.states[i]
+		r, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{Time: want.at}})
+		if err != nil || r.LastSeq != want.log || !r.Time.Before(want.at) {
+			t.Errorf("to batch %d, log row %d at %s: %+v, %v", i, want.log, stamp(want.at), r, err)
+		}
+	}
+	p, err := MakePlan(t.Context(), w.cfg, t.TempDir(), Target{Time: w.states[5].at})
+	if err != nil || p.Manifest.LastSeq != w.states[5].log {
+		t.Errorf("the plan is %+v, %v", p, err)
+	}
+	if r, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); err != nil || !r.Time.Before(w.states[11].at) {
+		t.Errorf("the newest: %+v, %v", r, err)
 	}
 }

@@ -290,46 +290,6 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
-// TestFence: of two processes that write to one replica, the one that meets the other's transactions stops for good.
-func TestFence(t *testing.T) {
-	t.Parallel()
-	events := mustEvents(t, 8, 1000)
-	cfg := liveConfig(t)
-	cfg.Levels = []time.Duration{time.Hour} // the other's merges would change the replica too
-	p := mustBegin(t, cfg, 0, events)
-	mustFeed(t, p, 300)
-	eventually(t, "all is in the replica", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq == p.store.Seq() })
-	if err := p.rep.guard(t.Context()); err != nil {
-		t.Fatalf("alone: %v", err)
-	}
-	other := cfg
-	other.DB = filepath.Join(t.TempDir(), "weft.db")
-	second := mustBegin(t, other, 0, events)
-	for range 10 { // a cut each
-		mustFeed(t, second, 50)
-		seq := second.store.Seq()
-		eventually(t, "the second writes", func() bool { return second.rep.Status().DurableLogSeq == seq })
-	}
-	var foreign *ForeignError
-	mustEnd(t, second)
-	p.stop() // as Run does when guard has answered an error
-	p.ran <- <-p.ran
-	if err := p.rep.guard(t.Context()); !errors.As(err, &foreign) || !strings.Contains(err.Error(), "another process") {
-		t.Errorf("%v", err)
-	}
-	before := treeOf(t, cfg.Path)
-	mustFeed(t, p, 600) // merges among them: nobody waits for their upload any more
-	if err := p.end(5 * time.Second); !errors.As(err, &foreign) {
-		t.Errorf("the last upload: %v", err)
-	}
-	if after := treeOf(t, cfg.Path); after != before {
-		t.Errorf("behind the fence it wrote; the replica was\n%s\nand is\n%s", before, after)
-	}
-	if n := equalsModel(t, cfg, events, 0); n != 800 {
-		t.Errorf("%d events came back", n)
-	}
-}
-
 // TestCollect: a segment that merges have replaced leaves the replica when the oldest moment that can be restored is past it, and
 // no look earlier.
 func TestCollect(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
 
@@ -12,6 +13,15 @@ import (
 // last success looks healthy while it is stuck.
 type progress struct {
 	checked bool // the replica is known to be this index's
+	trusted trusted
+	begun   ltx.TXID   // newest transaction that was there when this process began
+	gone    *GoneError // what was sent is gone, and is to be sent anew; nil: all is there
+	resent  ltx.TXID   // what was sent anew and isn't listed yet; 0: nothing
+	looked  bool       // the replica was looked at since the first upload
+
+	instance     string   // of the index; empty: there is none yet
+	sentTXID     ltx.TXID // newest file of level 0 that was uploaded; 0: none yet
+	sentChecksum string   // of it
 
 	cuts     []cutMark // not in the replica, oldest first
 	cut      cutMark   // the newest
@@ -32,9 +42,10 @@ type cutMark struct {
 }
 
 type failure struct {
-	err error
-	at  time.Time
-	n   int // in a row
+	err  error
+	at   time.Time // of the first in a row
+	last time.Time
+	n    int // in a row
 }
 
 // Status says how far the replica is.
@@ -58,9 +69,10 @@ type Status struct {
 	UploadedBytes        int64 `json:"uploaded_bytes"`    // since the start
 
 	LastSuccess string `json:"last_success,omitempty"` // RFC 3339
-	LastError   string `json:"last_error,omitempty"`
+	Reason      string `json:"reason,omitempty"`       // why it is failing now; empty: it isn't
+	LastError   string `json:"last_error,omitempty"`   // also of what has recovered
 	LastErrorAt string `json:"last_error_at,omitempty"`
-	Failures    int    `json:"failures"` // in a row; 0: the last attempt went well
+	Failures    int    `json:"failures"` // in a row; 0: the last attempt of everything went well
 	Do          string `json:"do,omitempty"`
 }
 
@@ -115,7 +127,7 @@ func (r *Replicator) succeeded(what string) {
 		r.cfg.Logger.Info("the replica is reached again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
 	}
 	delete(r.state.failures, what)
-	if len(r.state.cuts) == 0 && what != "segments" {
+	if len(r.state.cuts) == 0 && (what == "cut" || what == "upload" || what == "flush") {
 		r.state.success = r.cfg.Now()
 	}
 }
@@ -129,7 +141,7 @@ func (r *Replicator) failed(what string, err error) {
 	if f.n == 0 {
 		f.at = now
 	}
-	f.err, f.n = err, f.n+1
+	f.err, f.last, f.n = err, now, f.n+1
 	if r.state.failures == nil {
 		r.state.failures = map[string]failure{}
 	}
@@ -143,8 +155,18 @@ func (r *Replicator) failed(what string, err error) {
 // advice is what an operator can do.
 func advice(err error) string {
 	var foreign *ForeignError
-	if errors.As(err, &foreign) {
+	var writer *WriterError
+	var gone *GoneError
+	var file *litestream.LTXError
+	switch {
+	case errors.As(err, &writer):
+		return writer.Do
+	case errors.As(err, &foreign):
 		return "stop the other writer; then give this index a path of its own in the replica"
+	case errors.As(err, &gone):
+		return "it is being sent anew; see whether a rule of the bucket removes objects, or the path leads to another place: what was there before can't be restored"
+	case errors.As(err, &file):
+		return "start weft again: it goes on from the replica's newest file; queries and indexing go on meanwhile"
 	}
 	return "see whether the store answers and the keys are right; indexing goes on, and uploads catch up"
 }
@@ -176,10 +198,13 @@ func (r *Replicator) Status() Status {
 	if len(p.cuts) > 0 || st.SegmentsWaiting > 0 {
 		st.State = "behind"
 	}
-	for _, f := range p.failures {
+	newest := time.Time{}
+	for what, f := range p.failures {
 		st.State = "failing"
 		st.Failures = max(st.Failures, f.n)
-		st.Do = advice(f.err)
+		if st.Reason == "" || f.last.After(newest) {
+			newest, st.Reason, st.Do = f.last, what+": "+f.err.Error(), advice(f.err)
+		}
 	}
 	if !p.success.IsZero() {
 		st.LastSuccess = p.success.UTC().Format(time.RFC3339)

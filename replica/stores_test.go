@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -56,7 +57,8 @@ type store struct {
 	cfg     Config // with neither DB nor intervals
 	yml     string // the same for stock Litestream: the fields of a replica
 	fault   *atomic.Int32
-	restart func() // kills the server and starts it again; nil: there is none
+	hang    *atomic.Bool // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
+	restart func()       // kills the server and starts it again; nil: there is none
 }
 
 // What a store may be told to do.
@@ -65,6 +67,8 @@ const (
 	storeAway    // connections are cut
 	storeFailing // 503
 	storeSlow    // half a second for each request
+	storeHung    // every other request is taken and never answered
+	storeFaults
 )
 
 // newStore makes a store of a kind: file, s3 or sftp.
@@ -118,8 +122,16 @@ func newS3(t *testing.T) *store {
 		r.Host = host
 	}
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	var served atomic.Int64
 	front := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := served.Add(1)
 		switch s.fault.Load() {
+		case storeHung:
+			if n%2 == 0 {
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				panic(http.ErrAbortHandler)
+			}
 		case storeAway:
 			panic(http.ErrAbortHandler)
 		case storeFailing:
@@ -173,7 +185,7 @@ func newSFTP(t *testing.T) *store {
 		return nil, nil
 	}}
 	cfg.AddHostKey(host)
-	l := listen(t)
+	l, hang := listen(t), new(atomic.Bool)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -181,15 +193,30 @@ func newSFTP(t *testing.T) *store {
 			if err != nil {
 				return
 			}
-			go serveSSH(c, cfg)
+			go serveSSH(&hungConn{c, hang}, cfg)
 		}
 	}()
 	hostKey := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(host.PublicKey())))
 	path := filepath.Join(t.TempDir(), "replica")
 	return &store{
-		cfg: Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
-		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
+		hang: hang,
+		cfg:  Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
+		yml:  fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
 	}
+}
+
+// hungConn is a connection whose peer is not heard while it hangs.
+type hungConn struct {
+	net.Conn
+	hang *atomic.Bool
+}
+
+func (c *hungConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	for c.hang.Load() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return n, err
 }
 
 // serveSSH serves SFTP on one connection until the client closes it.

@@ -17,18 +17,15 @@ const (
 	// long: 7.5 seconds in all, in which a server starts again.
 	streamTries = 5
 	retryPause  = 500 * time.Millisecond
-	// stallTimeout is how long a connection may be silent: a peer that is alive and sends nothing is noticed by nothing else.
-	stallTimeout = 30 * time.Second
 )
 
-// stream reads a file of the replica to the end that the listing promised. A connection that breaks or falls silent is taken up
-// where it was: large files take minutes, and stores close what idles.
+// stream reads a file of the replica to the end that the listing promised. A connection that breaks, or that a bounded client
+// gives up, is taken up where it was: large files take minutes, and stores close what idles.
 type stream struct {
 	ctx    context.Context
 	client litestream.ReplicaClient
 	info   *ltx.FileInfo
 	body   io.ReadCloser
-	cancel context.CancelFunc
 	offset int64
 	tries  int
 }
@@ -69,18 +66,12 @@ func (s *stream) Read(p []byte) (int, error) {
 // try reads once. An end before the promised one is an error like any other.
 func (s *stream) try(p []byte) (int, error) {
 	if s.body == nil {
-		ctx, cancel := context.WithCancel(s.ctx)
-		stall := time.AfterFunc(stallTimeout, cancel)
-		body, err := s.client.OpenLTXFile(ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, s.info.Size-s.offset)
-		stall.Stop()
+		body, err := s.client.OpenLTXFile(s.ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, s.info.Size-s.offset)
 		if err != nil {
-			cancel()
 			return 0, err
 		}
-		s.body, s.cancel = body, cancel
+		s.body = body
 	}
-	stall := time.AfterFunc(stallTimeout, s.cancel)
-	defer stall.Stop()
 	n, err := s.body.Read(p)
 	if n == 0 && err == nil {
 		err = io.ErrNoProgress
@@ -96,7 +87,6 @@ func (s *stream) Close() error {
 		return nil
 	}
 	err := s.body.Close()
-	s.cancel()
-	s.body, s.cancel = nil, nil
+	s.body = nil
 	return err
 }

@@ -77,7 +77,7 @@ func TestStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				data := bytes.Repeat([]byte("0123456789"), 30)
 				began := time.Now()
-				s := newStream(t.Context(), &flaky{data: data, conns: tc.conns}, &ltx.FileInfo{Size: int64(len(data))})
+				s := newStream(t.Context(), boundTo(&flaky{data: data, conns: tc.conns}), &ltx.FileInfo{Size: int64(len(data))})
 				got, err := io.ReadAll(s)
 				if !errors.Is(err, tc.err) || err == nil && !bytes.Equal(got, data) {
 					t.Errorf("%d bytes, %v", len(got), err)

@@ -81,8 +81,9 @@ type verification struct {
 	have []File        // that were read
 }
 
-// Verify restores the main database of a replica in a scratch place, checks it, and reads everything else in the replica for its
-// checksums: the LTX files that a restore to now doesn't need, and the segments, which take no disk.
+// Verify restores the main database of a replica in a scratch place, checks it, and reads for their checksums the LTX files that
+// a restore to now doesn't need, and the segments of the newest moment, which take no disk. Segments that only earlier moments
+// need are not read: which those are, is known of each moment alone.
 func Verify(ctx context.Context, src Source, o VerifyOptions) *Verification {
 	if o.Now == nil {
 		o.Now = time.Now

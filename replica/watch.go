@@ -8,44 +8,41 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
 
 const (
-	// fenceEvery is how often the replica is looked at for what somebody else has written: a request a minute.
-	fenceEvery = time.Minute
+	// lookEvery is how often the replica is looked at: what is gone from it, and what somebody else has written. It takes a
+	// listing of each level and of the segments; what goes wrong is said within a minute.
+	lookEvery = 45 * time.Second
+	// lookAgain is how long after a look that has missed something it is looked for once more: a listing of several levels isn't
+	// of one moment.
+	lookAgain = 3 * time.Second
 	// collectEvery is how often segments that nothing names are looked for. Two looks lie between the end of the last restore
 	// point that names one and its end, so that a restore that had begun has an hour.
 	collectEvery = time.Hour
 )
 
-// fence is set for good when somebody else writes to the replica.
-type fence struct{ err atomic.Pointer[error] }
-
-func (f *fence) lost() error {
-	if err := f.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
 // watch looks after the replica beside the uploads.
 func (r *Replicator) watch(ctx context.Context) error {
-	collect := r.cfg.Now().Add(fenceEvery)
-	ticker := time.NewTicker(fenceEvery)
-	defer ticker.Stop()
+	collect := r.cfg.Now().Add(lookEvery)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
+		case <-r.lookNow:
 		}
-		if err := r.guard(ctx); err != nil {
-			r.failed("fence", err)
+		timer.Reset(lookEvery)
+		if err := r.look(ctx); fenced(err) {
 			return err
+		} else if err != nil && ctx.Err() == nil {
+			r.cfg.Logger.Debug("the replica can't be looked at", "err", err) // uploads say so
 		}
 		if now := r.cfg.Now(); !now.Before(collect) {
 			collect = now.Add(collectEvery)
@@ -56,33 +53,121 @@ func (r *Replicator) watch(ctx context.Context) error {
 	}
 }
 
-// guard finds transactions in the replica that this process hasn't cut. Of two writers to one replica at least one meets
-// what is ahead of its own; what both have written can't be restored.
-func (r *Replicator) guard(ctx context.Context) error {
+// GoneError says that what was sent isn't in the replica any more.
+type GoneError struct {
+	Where string
+	What  string
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("what was sent is gone from the replica %s: %s", e.Where, e.What)
+}
+
+// look finds what is gone from the replica, which then is sent anew, and files in it that another has written, which is a
+// WriterError. An error that is neither says that the replica can't be read now.
+func (r *Replicator) look(ctx context.Context) error {
+	r.mu.Lock()
+	checked := r.state.checked
+	r.mu.Unlock()
+	if !checked || r.goneNow() != nil { // not ours yet, or it is being sent
+		return nil
+	}
+	gone, err := r.missing(ctx)
+	if err != nil || gone == nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(lookAgain):
+	}
+	if gone, err = r.missing(ctx); err != nil || gone == nil {
+		return err
+	}
+	r.lostSent(gone)
+	return nil
+}
+
+// missing compares the replica with what was sent; nil: all is there.
+func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	client, err := r.cfg.Replica.Client("")
 	if err != nil {
-		return nil // Open would have failed
+		return nil, err
 	}
-	if err := client.Init(ctx); err != nil {
-		return nil // away: uploads say so
-	}
-	files, err := client.LTXFiles(ctx, 0, 0, false)
+	r.mu.Lock()
+	sent := r.state.remote // before the listing, and what the replica has had
+	r.mu.Unlock()
+	before := r.known()
+	files, err := r.listNames(ctx)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	defer func() { _ = files.Close() }()
-	var theirs ltx.TXID
-	for files.Next() {
-		theirs = max(theirs, files.Item().MaxTXID)
+	if err := r.overlap(ctx, client, files, before); err != nil {
+		return nil, err
 	}
-	pos, err := r.local.Pos() // after the list: no upload is of a later cut
-	if err != nil || theirs <= pos.TXID {
-		return nil
+	for _, f := range files {
+		sent = max(sent, f.Max)
 	}
-	lost := error(&ForeignError{Where: r.cfg.Replica.Where(), Theirs: r.index.Instance(), Ours: r.index.Instance(), Remote: theirs, Local: pos.TXID,
-		Why: "is being written by another process too"})
-	r.fence.err.Store(&lost)
-	return lost
+	if _, reach := extend(files, Target{}, 0); reach < sent {
+		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("its files lead to transaction %s, and %s was sent", reach, sent)}, nil
+	}
+	if sent == 0 {
+		return nil, nil // nothing was sent yet
+	}
+	names := []string{r.cfg.Replica.fileOf(instanceSub)}
+	gone, err := r.lease.objects.missing(ctx, instanceSub, names)
+	if err != nil {
+		return nil, err
+	}
+	if len(gone) > 0 {
+		return &GoneError{r.cfg.Replica.Where(), "the file that says whose it is"}, nil
+	}
+	lost, err := r.missingSegments(ctx)
+	if err != nil || len(lost) == 0 {
+		return nil, err
+	}
+	return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("%d segments, such as %s", len(lost), lost[0])}, nil
+}
+
+// missingSegments are the segments of the index that were sent and that the replica lacks.
+func (r *Replicator) missingSegments(ctx context.Context) ([]string, error) {
+	var names []string
+	segments := map[string]string{}
+	for _, path := range r.index.SegmentPaths() {
+		name := filepath.Base(path)
+		if _, err := os.Stat(r.debt.path("sent", name)); err == nil {
+			file := r.cfg.Replica.fileOf(SegmentSub(name))
+			segments[file] = name
+			names = append(names, file)
+		}
+	}
+	gone, err := r.lease.objects.missing(ctx, segmentsSub, names)
+	var lost []string
+	for _, file := range gone {
+		lost = append(lost, segments[file])
+	}
+	return lost, err
+}
+
+// listNames lists the files of the levels that are in use, without their exact times, which cost a request for each file.
+func (r *Replicator) listNames(ctx context.Context) ([]File, error) {
+	client, err := r.cfg.Replica.Client("")
+	if err != nil {
+		return nil, err
+	}
+	levels := max(len(r.cfg.Replica.Levels), len(litestream.DefaultCompactionLevels)-1)
+	var files []File
+	for level := range snapshotLevel + 1 {
+		if level > levels && level < snapshotLevel {
+			continue
+		}
+		of, err := listLevel(ctx, client, level)
+		if err != nil {
+			return nil, fmt.Errorf("replica: list files: %w", err)
+		}
+		files = append(files, of...)
+	}
+	return files, nil
 }
 
 // collect removes segments from the replica that no moment that can be restored names. A segment is one when it has left the
@@ -147,6 +232,9 @@ func (r *Replicator) mark(name, text string) error {
 }
 
 func (r *Replicator) remove(ctx context.Context, name string) error {
+	if err := r.mayWrite(ctx); err != nil {
+		return err
+	}
 	client, err := r.cfg.Replica.Client(SegmentSub(name))
 	if err != nil {
 		return err

@@ -44,9 +44,16 @@ func (s *Server) send(r *http.Request, method, path, query string, body []byte) 
 	q.Header.Del("Accept-Encoding")
 	q.Header.Del("If-None-Match")
 	w := &recorder{header: http.Header{}}
+	turn := turnOf(r.Context())
+	turn.give()
 	s.API.ServeHTTP(w, q)
 	if w.status == 0 {
 		w.status = http.StatusOK
+	}
+	if turn != nil {
+		if err := turn.take(); err != nil {
+			w = &recorder{header: http.Header{"Retry-After": {"1"}}, status: http.StatusServiceUnavailable}
+		}
 	}
 	return &answer{server: s, request: r, path: path, query: query, status: w.status, header: w.header, body: w.body.Bytes()}
 }

@@ -2,12 +2,14 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"mime"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,7 @@ var assetFiles embed.FS
 // asset is a file that pages load. Its address has its hash, so that it can be kept for ever.
 type asset struct {
 	body    []byte
+	gzip    []byte // the same, compressed once
 	kind    string
 	version string
 }
@@ -34,7 +37,7 @@ func loadAssets() map[string]asset {
 			panic(err)
 		}
 		sum := sha256.Sum256(body)
-		assets["/assets/"+e.Name()] = asset{body, mime.TypeByExtension(path.Ext(e.Name())), base64.RawURLEncoding.EncodeToString(sum[:6])}
+		assets["/assets/"+e.Name()] = asset{body, gzipped(body), mime.TypeByExtension(path.Ext(e.Name())), base64.RawURLEncoding.EncodeToString(sum[:6])}
 	}
 	assets["/favicon.ico"] = assets["/assets/icon.svg"] // browsers ask for it where a page doesn't name one, as JSON doesn't
 	return assets
@@ -50,5 +53,31 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		h.Set("Cache-Control", "public, max-age=300")
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
+	h.Set("Vary", "Accept-Encoding")
+	body := a.body
+	if takesGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+		h.Set("ETag", `"`+a.version+`-gzip"`)
+		body = a.gzip
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// takesGzip reports whether a client takes an answer in gzip.
+func takesGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, quality, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";q=")
+		if strings.EqualFold(name, "gzip") {
+			return quality == "" || strings.Trim(quality, "0.") != "" // q=0: not this one
+		}
+	}
+	return false
+}
+
+func gzipped(body []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
+	_, _ = w.Write(body)                                  // into memory, neither fails
+	_ = w.Close()
+	return b.Bytes()
 }

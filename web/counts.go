@@ -13,6 +13,7 @@ type countPage struct {
 	What    string
 	Total   int64
 	Sources []source // by source
+	More    bool     // there are further ones
 	Rows    []countRow
 }
 
@@ -52,7 +53,7 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	} else if part, err := accountOf(a, p.Target); err != nil {
 		return nil, err
 	} else if part != nil {
-		p.Sources = part.Sources
+		p.Sources, p.More = part.Sources, part.More
 	}
 	return &view{Title: num(p.Total) + " " + p.What, Target: p.Target.Text, Main: p}, nil
 }

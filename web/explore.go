@@ -22,6 +22,13 @@ const (
 	chartSources = 6
 )
 
+// bySource are the paths whose answers have a page of sources.
+var bySource = map[string]bool{"/links/all": true, "/links/all/count": true}
+
+// pageSources is how many sources a page shows: real targets have some dozens, in the order in which the index first saw them. What
+// strangers invent comes behind.
+const pageSources = "200"
+
 // source is the links to a target from one place.
 type source struct {
 	Collection, Path string
@@ -68,6 +75,8 @@ type explorePage struct {
 	Forward  []forward    // what the record links to
 	Account  *accountPart // links to all that is the account's
 	Empty    bool
+	More     string // the page of further sources; empty: these are all
+	Part     bool   // these are not all
 }
 
 // forward is a link that the record makes.
@@ -78,6 +87,7 @@ type accountPart struct {
 	Counted bool // else there was no time for it, and the rest is empty
 	Total   int64
 	Sources []source
+	More    bool // there are further ones
 	Href    string
 }
 
@@ -85,8 +95,13 @@ type accountPart struct {
 func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p := &explorePage{Target: s.targetOf(a.request, a.param("target"))}
 	var err error
-	if p.Sources, err = sourcesOf(a, p.Target.Text); err != nil {
+	var next *string
+	if p.Sources, next, err = sourcesOf(a, p.Target.Text); err != nil {
 		return nil, err
+	}
+	p.Part = next != nil || a.param("cursor") != ""
+	if next != nil {
+		p.More = "/links/all?" + form("target", p.Target.Text, "limit", a.param("limit"), "cursor", *next)
 	}
 	for _, src := range p.Sources {
 		p.Links += src.Links
@@ -111,23 +126,26 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 }
 
 // sourcesOf reads /links/all, or asks for it, longest list first.
-func sourcesOf(a *answer, subject string) ([]source, error) {
+func sourcesOf(a *answer, subject string) (sources []source, next *string, err error) {
 	var all struct {
 		Links map[string]map[string]struct {
 			Records int64 `json:"records"`
 			DIDs    int64 `json:"distinct_dids"`
 		} `json:"links"`
+		Cursor *string
 	}
-	var err error
 	if a.path == "/links/all" {
 		err = a.decode(&all)
 	} else {
-		err = a.also(&all, "/links/all", "target", subject)
+		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the first.
+		if a.param("cursor") != "" {
+			return nil, nil, problem{Status: 400, Name: "InvalidRequest", Message: "The page of /links/all has further sources."}
+		}
+		err = a.also(&all, "/links/all", "target", subject, "limit", a.param("limit"))
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var sources []source
 	for collection, paths := range all.Links {
 		for path, n := range paths {
 			path = strings.TrimPrefix(path, ".")
@@ -137,7 +155,7 @@ func sourcesOf(a *answer, subject string) ([]source, error) {
 	slices.SortFunc(sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
 	scale(sources)
 	tell(sources)
-	return sources, nil
+	return sources, all.Cursor, nil
 }
 
 func sourceOf(subject, collection, path string, links, dids int64) source {
@@ -242,15 +260,16 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 			Source string
 			Links  int64
 		}
+		Cursor *string
 	}
 	part := &accountPart{Href: accountPath + "?" + form("did", t.Text)}
-	if err := a.alsoWithin(accountWait, &answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text); err != nil {
+	if err := a.alsoWithin(accountWait, &answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text, "limit", pageSources); err != nil {
 		if busy(err) {
 			return part, nil
 		}
 		return nil, err
 	}
-	part.Counted, part.Total = true, answer.Total
+	part.Counted, part.Total, part.More = true, answer.Total, answer.Cursor != nil
 	for _, src := range answer.Sources {
 		collection, path, _ := strings.Cut(src.Source, ":")
 		one := sourceOf(t.Text, collection, path, src.Links, src.Links)

@@ -189,11 +189,12 @@ func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 		return "", problem{Status: http.StatusBadRequest, Name: "HandleNotResolved",
 			Message: "Handles aren't resolved here (--resolve-handles turns that on). Give the DID of " + handle + " instead."}
 	}
-	// To ask strangers on a visitor's behalf counts as a question, too.
-	if a := s.ask(r, "/", ""); a.status != http.StatusOK {
-		return "", a.problem()
-	}
+	turn := turnOf(r.Context())
+	turn.give() // a stranger's domain may take long
 	did, err := s.Names.DID(r.Context(), handle)
+	if turn != nil && turn.take() != nil {
+		err = context.Canceled
+	}
 	switch {
 	case err == nil:
 		return did, nil

@@ -216,7 +216,7 @@ func replicationFacts(r *statusReplication) []fact {
 		}
 	}
 	if facts = append(facts, verified); r.LastError != "" {
-		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, bad})
+		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, r.State == "failing"})
 	}
 	return facts
 }

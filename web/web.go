@@ -38,6 +38,7 @@ type Config struct {
 	API   http.Handler // what answers /links, /xrpc/… and all that isn't a page
 	Store Store        // of the same index
 
+	Limits Limits               // nil: none
 	Names  Names                // of accounts; nil: DIDs are shown as they are
 	Ready  func() error         // nil while answers are up to date, else why they are not; nil: they always are
 	Lag    func() time.Duration // how far the newest event lies behind; nil: not shown
@@ -53,7 +54,7 @@ type Server struct {
 	templates map[string]*template.Template
 	assets    map[string]asset // by path
 	pulse     *pulse
-	drawn     http.Handler // what is compressed: pages and assets
+	drawn     http.Handler // draws pages, compressed
 }
 
 // A page draws the API's answer at a path.
@@ -73,6 +74,9 @@ func New(c Config) *Server {
 	s := &Server{Config: c}
 	if s.Ready == nil {
 		s.Ready = func() error { return nil }
+	}
+	if s.Limits == nil {
+		s.Limits = unlimited{}
 	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -143,17 +147,26 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, isAsset := s.assets[r.URL.Path]; {
 	case r.URL.Path == pulsePath:
-		s.pulse.serve(w, r)
+		if leave := s.Limits.Seat(w, r); leave != nil {
+			defer leave()
+			s.pulse.serve(w, r)
+		}
 	case r.URL.Path == namesPath:
-		s.handles(w, r)
-	case isAsset, r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
-		s.drawn.ServeHTTP(w, r)
+		if s.Limits.Admit(w, r) {
+			s.handles(w, r)
+		}
+	case isAsset:
+		if s.Limits.Admit(w, r) {
+			s.assets[r.URL.Path].serve(w, r)
+		}
+	case r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
+		s.servePage(w, r)
 	default:
 		s.API.ServeHTTP(w, r)
 	}
 }
 
-// draw answers with a page or an asset.
+// draw answers with a page.
 func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		v := recover()
@@ -167,24 +180,23 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		s.Logger.Error("panic in a page", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		http.Error(w, "something went wrong here: it has been logged", http.StatusInternalServerError)
 	}()
-	if a, ok := s.assets[r.URL.Path]; ok {
-		a.serve(w, r)
-		return
-	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		s.render(w, r, http.StatusMethodNotAllowed, "error", &view{Title: "Not a way to ask", Main: problem{Message: "this path answers to GET and HEAD only"}}, nil)
+		return
+	}
+	p, isOwn := s.own[r.URL.Path]
+	if (isOwn || r.URL.Path == searchPath) && !s.admit(w, r) { // other pages count as what they ask
 		return
 	}
 	if r.URL.Path == searchPath {
 		s.search(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
-	defer cancel()
-	r = r.WithContext(ctx)
 	query := withoutPageParameters(r.URL.RawQuery)
-	p, isOwn := s.own[r.URL.Path]
+	if bySource[r.URL.Path] && !r.URL.Query().Has("limit") {
+		query += "&limit=" + pageSources
+	}
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
 	if !isOwn {
 		a = s.ask(r, r.URL.Path, query)

@@ -19,9 +19,10 @@ type Event struct {
 	Links []Link // what was removed, then what was added
 	At    time.Time
 
-	mu   sync.Mutex
-	read bool   // kept was read
-	kept []Link // what the record links to, when it was read
+	actor, collection hash // of the names: they are made once, and compared for each subscriber
+	mu                sync.Mutex
+	read              bool   // kept was read
+	kept              []Link // what the record links to, when it was read
 }
 
 // Link is a link that was removed or added.
@@ -31,16 +32,34 @@ type Link struct {
 	Subject    string
 	SubjectDID string // the account that the subject is or belongs to; empty: none
 
+	source, subject, did hash
+
 	// pair is, of a link that was added and removed again within the hold, the row of the other end; 0: none. The tail
 	// sets it when it reads the removal.
 	pair atomic.Uint64
 }
 
+// name sets the names of a link, and their hashes.
+func (l *Link) name(source, subject string) {
+	l.Source, l.Subject, l.SubjectDID = source, subject, subjectDID(subject)
+	l.source, l.subject, l.did = hashOf(source), hashOf(subject), hashOf(l.SubjectDID)
+}
+
+// Size is about how many bytes an event takes, in memory and as a frame.
+func (e *Event) Size() int {
+	size := 300
+	for i := range e.Links {
+		size += 150 + len(e.Links[i].Source) + len(e.Links[i].Subject)
+	}
+	return size
+}
+
 // newEvent reads a row; at is when it came.
 func newEvent(e db.LogEntry, at time.Time) *Event {
-	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added))}
+	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added)), actor: hashOf(e.DID), collection: hashOf(e.Collection)}
 	for i, l := range slices.Concat(e.Removed, e.Added) {
-		ev.Links = append(ev.Links, Link{Removed: i < len(e.Removed), Source: sourceText(e.Collection, l.Path), Subject: l.Target, SubjectDID: subjectDID(l.Target)})
+		ev.Links = append(ev.Links, Link{Removed: i < len(e.Removed)})
+		ev.Links[i].name(sourceText(e.Collection, l.Path), l.Target)
 	}
 	return ev
 }
@@ -59,7 +78,7 @@ func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	e.read, e.kept = true, make([]Link, len(links))
 	for i, l := range links {
 		k := &e.kept[i]
-		k.Source, k.Subject, k.SubjectDID = sourceText(e.Collection, l.Path), l.Target, subjectDID(l.Target)
+		k.name(sourceText(e.Collection, l.Path), l.Target)
 	}
 	return e.kept, nil
 }

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strings"
 )
@@ -16,9 +18,9 @@ type Filter struct {
 	Actors      []string
 }
 
-// Matcher is a Filter that was made ready.
+// Matcher is a Filter that was made ready. It keeps hashes of the names, and no names but the prefixes.
 type Matcher struct {
-	subjects, dids, sources, collections, actors map[string]struct{}
+	subjects, dids, sources, collections, actors hashSet
 	prefixes                                     []string // in order, none the beginning of another
 	anySubject                                   bool
 }
@@ -26,57 +28,91 @@ type Matcher struct {
 // Match makes a filter ready.
 func (f *Filter) Match() *Matcher {
 	m := &Matcher{
-		subjects: set(f.Subjects), dids: set(f.SubjectDIDs), sources: set(f.Sources),
-		collections: set(f.Collections), actors: set(f.Actors),
+		subjects: newHashSet(f.Subjects), dids: newHashSet(f.SubjectDIDs), sources: newHashSet(f.Sources),
+		collections: newHashSet(f.Collections), actors: newHashSet(f.Actors),
 		anySubject: len(f.Subjects)+len(f.Prefixes)+len(f.SubjectDIDs) == 0,
 	}
 	for _, p := range slices.Sorted(slices.Values(f.Prefixes)) {
 		if n := len(m.prefixes); n == 0 || !strings.HasPrefix(p, m.prefixes[n-1]) {
-			m.prefixes = append(m.prefixes, p)
+			m.prefixes = append(m.prefixes, strings.Clone(p)) // a part of a message would keep all of it
 		}
 	}
 	return m
 }
 
-func set(of []string) map[string]struct{} {
-	if len(of) == 0 {
+// Size is how much memory a matcher keeps, in bytes.
+func (m *Matcher) Size() int64 {
+	n := len(m.subjects) + len(m.dids) + len(m.sources) + len(m.collections) + len(m.actors)
+	size := int64(n) * hashBytes
+	for _, p := range m.prefixes {
+		size += int64(len(p)) + 16
+	}
+	return size
+}
+
+// hashBytes is the length of a name's hash: two names of a lifetime of links share one of 128 bits with a chance of 1 in 10^18.
+const hashBytes = 16
+
+// hash is the hash of a name. Its seeds are the process's own, so that strangers can't choose names that share one.
+type hash [hashBytes]byte
+
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func hashOf(name string) (h hash) {
+	binary.LittleEndian.PutUint64(h[:8], maphash.String(seeds[0], name))
+	binary.LittleEndian.PutUint64(h[8:], maphash.String(seeds[1], name))
+	return h
+}
+
+// hashSet is a hash table with open addressing, whose empty slots are zero. Its length is a power of two; nil is no filter at all.
+type hashSet []hash
+
+func newHashSet(names []string) hashSet {
+	if len(names) == 0 {
 		return nil
 	}
-	m := make(map[string]struct{}, len(of))
-	for _, s := range of {
-		m[s] = struct{}{}
+	size := 1
+	for size < len(names)+len(names)/4+1 { // at most four in five slots are taken
+		size *= 2
 	}
-	return m
+	s := make(hashSet, size)
+	for _, name := range names {
+		h := hashOf(name)
+		s[s.slot(h)] = h
+	}
+	return s
 }
+
+// slot is where a hash is, or where it would be.
+func (s hashSet) slot(h hash) int {
+	i := int(binary.LittleEndian.Uint64(h[:8])) & (len(s) - 1)
+	for s[i] != h && s[i] != (hash{}) {
+		i = (i + 1) & (len(s) - 1)
+	}
+	return i
+}
+
+func (s hashSet) has(h hash) bool { return len(s) > 0 && s[s.slot(h)] == h }
+
+// passes reports whether a filter has a name, or is none.
+func (s hashSet) passes(h hash) bool { return s == nil || s.has(h) }
 
 // Event says whether any link of an event may be wanted, by what all of them have in common; and of an account's change,
 // whether it is wanted.
 func (m *Matcher) Event(e *Event) bool {
-	return passes(m.actors, e.DID) && (e.Collection == "" || passes(m.collections, e.Collection))
+	return m.actors.passes(e.actor) && (e.Collection == "" || m.collections.passes(e.collection))
 }
 
 // Link says whether a link of a wanted event is wanted.
 func (m *Matcher) Link(l *Link) bool {
-	return passes(m.sources, l.Source) && (m.anySubject || m.subject(l))
+	return m.sources.passes(l.source) && (m.anySubject || m.subject(l))
 }
 
 func (m *Matcher) subject(l *Link) bool {
-	if _, ok := m.subjects[l.Subject]; ok {
-		return true
-	}
-	if _, ok := m.dids[l.SubjectDID]; ok && l.SubjectDID != "" {
+	if m.subjects.has(l.subject) || l.SubjectDID != "" && m.dids.has(l.did) {
 		return true
 	}
 	// The prefix of a subject, if there is one, is the last that does not sort behind it.
 	i, ok := slices.BinarySearch(m.prefixes, l.Subject)
 	return ok || i > 0 && strings.HasPrefix(l.Subject, m.prefixes[i-1])
-}
-
-// passes says whether a filter has a value, or is none.
-func passes(filter map[string]struct{}, v string) bool {
-	if filter == nil {
-		return true
-	}
-	_, ok := filter[v]
-	return ok
 }

@@ -15,15 +15,15 @@ type Options struct {
 	// Cursor is where to begin: behind this row of the log, or, from 10^15 up, with the events of this time, in microseconds
 	// since 1970. Nil: with what comes next.
 	Cursor *uint64
-	Hold   bool // hold links that may be taken back, and leave out those that are
-	Filter Filter
+	Hold   bool     // hold links that may be taken back, and leave out those that are
+	Want   *Matcher // nil: all links
 }
 
 // timesFrom is the least cursor that is a time: 2001, in microseconds. A thousand events a second take thirty thousand years to
 // get there.
 const timesFrom = 1_000_000_000_000_000
 
-// Subscription is one subscriber's place in the log. Filter may be called at any time; the rest is for one goroutine.
+// Subscription is one subscriber's place in the log. Want may be called at any time; the rest is for one goroutine.
 type Subscription struct {
 	tail    *Tail
 	match   atomic.Pointer[Matcher]
@@ -47,7 +47,10 @@ func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) 
 	if o.Cursor != nil {
 		s.replay = t.cfg.Log.Seq()
 	}
-	s.Filter(o.Filter)
+	if o.Want == nil {
+		o.Want = (&Filter{}).Match()
+	}
+	s.Want(o.Want)
 	return s, nil
 }
 
@@ -79,8 +82,8 @@ func (t *Tail) begin(ctx context.Context, cursor *uint64) (uint64, error) {
 	return at, nil
 }
 
-// Filter replaces the filter.
-func (s *Subscription) Filter(f Filter) { s.match.Store(f.Match()) }
+// Want replaces the filter.
+func (s *Subscription) Want(m *Matcher) { s.match.Store(m) }
 
 // Close leaves.
 func (s *Subscription) Close() { s.tail.leave() }

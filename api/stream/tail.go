@@ -22,6 +22,7 @@ type Config struct {
 	Log    Log
 	Hold   time.Duration    // how long links are held that may be taken back; 0: 21 s, as Spacedust
 	Events int              // kept in memory at most: how far a subscriber may fall behind; 0: 65,536
+	Bytes  int              // that they take at most; 0: 64 MiB
 	Reads  int              // of the log for subscribers who are behind, at once; 0: 2
 	Failed func(error)      // is told when the log can't be read, which is tried again after a second; nil: nobody is
 	Now    func() time.Time // nil: time.Now
@@ -32,6 +33,8 @@ const (
 	defaultHold = 21 * time.Second
 	// About 500 bytes each: 32 MB, a minute of the whole network.
 	defaultEvents = 1 << 16
+	// Events are 500 bytes on average, and 100 kB and more where a record is made of links.
+	defaultBytes = 64 << 20
 	// A read takes one of the store's four connections for the names, which queries need too.
 	defaultReads = 2
 	// Behind the hold, events are kept for the subscribers that are a little slow.
@@ -46,17 +49,19 @@ type Tail struct {
 	cfg   Config
 	reads chan struct{}
 
-	mu      sync.Mutex
-	subs    int
-	events  []*Event // only appended to and cut off in front: who holds a part of it may go on reading
-	running bool
-	first   uint64 // all rows behind this one and up to last are here
-	last    uint64
-	held    map[linkKey]*Event // links that were added within the hold
-	changed chan struct{}
-	wake    chan struct{} // a first subscriber has come
-	closed  bool
-	gone    sync.WaitGroup
+	mu       sync.Mutex
+	subs     int
+	events   []*Event // only appended to and cut off in front: who holds a part of it may go on reading
+	bytes    int      // what events take
+	running  bool
+	starting chan struct{} // closed when the tail runs; nil: nobody starts it
+	first    uint64        // all rows behind this one and up to last are here
+	last     uint64
+	held     map[linkKey]*Event // links that were added within the hold
+	changed  chan struct{}
+	wake     chan struct{} // a first subscriber has come
+	closed   bool
+	gone     sync.WaitGroup
 }
 
 // linkKey names a link of a record.
@@ -80,6 +85,9 @@ func New(c Config) *Tail {
 	}
 	if c.Events <= 0 {
 		c.Events = defaultEvents
+	}
+	if c.Bytes <= 0 {
+		c.Bytes = defaultBytes
 	}
 	if c.Reads <= 0 {
 		c.Reads = defaultReads
@@ -136,7 +144,7 @@ func (t *Tail) follow(ctx context.Context) {
 func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	if t.subs == 0 && t.running {
-		t.running, t.events = false, nil
+		t.running, t.events, t.bytes = false, nil, 0
 		clear(t.held)
 	}
 	running, last := t.running, t.last
@@ -164,22 +172,27 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 	at := t.cfg.Now()
 	for _, e := range events {
 		e.At = at
+		t.bytes += e.Size()
 		t.pair(e)
 	}
 	t.events, t.last = append(t.events, events...), upTo
-	drop := max(len(t.events)-t.cfg.Events, 0)
-	for old := at.Add(-t.cfg.Hold - slack); drop < len(t.events) && t.events[drop].At.Before(old); {
+	t.drop(at.Add(-t.cfg.Hold - slack))
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// drop lets go of events from before a time, and of the oldest where there are too many or they take too much.
+func (t *Tail) drop(old time.Time) {
+	drop := 0
+	for drop < len(t.events) && (len(t.events)-drop > t.cfg.Events || t.bytes > t.cfg.Bytes || t.events[drop].At.Before(old)) {
+		t.bytes -= t.events[drop].Size()
+		t.forget(t.events[drop])
 		drop++
 	}
 	if drop > 0 {
-		for _, e := range t.events[:drop] {
-			t.forget(e)
-		}
 		t.first = t.events[drop-1].Seq
 		t.events = t.events[drop:]
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 // pair finds links that are taken back within the hold, and tells both ends of each other.
@@ -216,7 +229,8 @@ func (t *Tail) forget(e *Event) {
 	}
 }
 
-// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it.
+// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it. The log is read
+// without the lock, which all subscribers need.
 func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -225,36 +239,64 @@ func (t *Tail) enter(ctx context.Context) error {
 	}
 	t.subs++
 	t.gone.Add(1)
+	for !t.running && t.starting != nil {
+		started := t.starting
+		t.mu.Unlock()
+		select {
+		case <-started:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			t.subs--
+			t.gone.Done()
+			return err
+		}
+	}
 	if t.running {
 		return nil
 	}
-	seq := t.cfg.Log.Seq()
+	started := make(chan struct{})
+	t.starting = started
+	t.mu.Unlock()
+	past, from, seq := t.past(ctx)
+	t.mu.Lock()
+	t.starting = nil
+	close(started)
+	t.running, t.first, t.last, t.events = true, from, seq, past
+	t.bytes = 0
+	for _, e := range past {
+		t.bytes += e.Size()
+		t.pair(e)
+	}
+	t.drop(time.Time{})
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// past reads the events that a hold would still hold: those behind the row from, up to the row seq. None where they can't be read in time:
+// all that is missing then is the hold of what came before.
+func (t *Tail) past(ctx context.Context) (past []*Event, from, seq uint64) {
+	seq = t.cfg.Log.Seq()
 	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())
 	if err != nil || seq-min(from, seq) > uint64(t.cfg.Events) {
-		from = seq
+		return nil, seq, seq
 	}
 	from = min(from, seq)
-	var past []*Event
 	for at := from; at < seq; {
 		entries, upTo, err := t.cfg.Log.Log(ctx, at, int(min(readRows, seq-at)))
 		if err != nil {
-			past, from = nil, seq // without it, all that is missing is the hold of what came before
-			break
+			return nil, seq, seq
 		}
 		for _, e := range entries {
 			past = append(past, newEvent(e, time.UnixMicro(e.TimeUS)))
 		}
 		at = upTo
 	}
-	t.running, t.first, t.last, t.events = true, from, seq, past
-	for _, e := range past {
-		t.pair(e)
-	}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
-	return nil
+	return past, from, seq
 }
 
 func (t *Tail) leave() {

@@ -25,7 +25,7 @@ const (
 
 // planBackfill says what a new index will take, and asks for --yes when that is much.
 func (s *service) planBackfill(ctx context.Context) error {
-	if s.store.NewestTime() != 0 || s.from == (ingest.From{}) {
+	if s.store.LastFollowed() != "" || s.from == (ingest.From{}) {
 		return nil // it goes on where it was, or begins at the tip
 	}
 	p, err := ingest.PlanBackfill(ctx, s.jetstream, s.key, s.from, s.keeps)

@@ -50,6 +50,9 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 			if err := noArgs(cmd); err != nil {
 				return err
 			}
+			if err := checkAddresses(cmd); err != nil {
+				return err
+			}
 			if rate := cmd.Float("rate"); rate <= 0 || rate > 100_000 {
 				return &usageError{"demo", errors.New("--rate is from above 0 to 100000 events a second")}
 			}

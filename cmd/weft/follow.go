@@ -92,8 +92,15 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.bind(); err != nil {
+		return err
+	}
+	defer s.unbind()
 	s.logger.Info("following a replica", "replica", cfg.Replica.Where(), "dir", s.data, "version", buildVersion())
 	cfg.Dir, cfg.CacheBytes, cfg.Logger = s.data, s.cache, s.logger
+	opening := answerOpening(s.listeners[0], buildVersion(), s.logger)
+	defer opening.end()
+	opening.tell("fetching what the replica has")
 	f := replica.NewFollow(cfg)
 	if err := f.Open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -128,7 +135,7 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 		apiConfig.Handles = names
 	}
 	answers := api.New(apiConfig)
-	page := web.Config{API: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {
+	page := web.Config{API: answers, Limits: answers, Store: index, Ready: ready, Logger: s.logger, Lag: func() time.Duration {
 		lag, _ := f.Lag()
 		return lag
 	}}
@@ -139,10 +146,8 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	streamCtx, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, tellLag(f, pages), registry)
-	if err != nil {
-		return err
-	}
+	opening.end()
+	servers := s.serve(g, tellLag(f, pages), registry)
 	s.start(g, "history", func() error { return answers.Watch(streamCtx) })
 	streamed := make(chan struct{})
 	s.start(g, "streams", func() error {

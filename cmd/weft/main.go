@@ -44,11 +44,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "weft:", err)
 		return 2
 	}
+	began := noteActions(root)
 	err := root.Run(ctx, args)
 	var usage *usageError
 	switch {
 	case err == nil:
 		return 0
+	case !*began && !errors.As(err, &usage): // a variable's value, say, that no flag takes
+		fmt.Fprintf(stderr, "weft: %v\nTry: weft --help\n", err)
+		return 2
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "weft: %v\nTry: %s --help\n", err, strings.TrimSpace("weft "+usage.command))
 		return 2
@@ -59,6 +63,22 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exit.code
 	}
 	return 1
+}
+
+// noteActions says whether any command has begun: what fails before is how it was called.
+func noteActions(root *cli.Command) *bool {
+	began := new(bool)
+	for _, cmd := range commands(root) {
+		action := cmd.Action
+		if action == nil {
+			continue
+		}
+		cmd.Action = func(ctx context.Context, cmd *cli.Command) error {
+			*began = true
+			return action(ctx, cmd)
+		}
+	}
+	return began
 }
 
 // usageError is a mistake in how a command was called.

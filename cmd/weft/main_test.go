@@ -58,7 +58,12 @@ func TestUsage(t *testing.T) {
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},
 		{"a rate that is no number", []string{"demo", "--rate=fast"}, 2, "", "rate"},
-		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 1, "", "--listen chooses another"},
+		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "", "--listen is a host and a port"},
+		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "", "--metrics-listen is a host and a port"},
+		{"an address that isn't ours", []string{"serve", "--data=/nowhere/at/all", "--listen=192.0.2.1:1"}, 1, "", "--listen chooses another"},
+		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "give https://jetstream.example"},
+		{"a server with a cursor", []string{"serve", "--jetstream=wss://jetstream.example/subscribe?cursor=1"}, 2, "", "--from"},
+		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post", "--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "", "give --collections alone"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -91,10 +91,13 @@ func replicaOf(cmd *cli.Command) (cfg replica.Config, dir string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; --config names the litestream.yml that says where the replica is", err)}
 	}
+	if err != nil {
+		return cfg, "", &usageError{cmd.Name, fmt.Errorf("--config: %w", err)}
+	}
 	if dir == "" {
 		dir = filepath.Dir(cfg.DB)
 	}
-	return cfg, dir, err
+	return cfg, dir, nil
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -58,6 +58,9 @@ func replicationOf(cmd *cli.Command) (*replica.Config, error) {
 	if err != nil {
 		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
 	}
+	if err := c.CheckDir(cmd.String("data")); err != nil {
+		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
+	}
 	return &c, nil
 }
 
@@ -67,7 +70,8 @@ type replication struct {
 	alarm      time.Duration
 	logger     *slog.Logger
 	replicator *replica.Replicator
-	verifier   *replica.Verifier // nil: none
+	progress   func() replica.Status // the replicator's
+	verifier   *replica.Verifier     // nil: none
 }
 
 // replicate prepares the replica before the database is opened.
@@ -83,7 +87,10 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 		Restore: func(ctx context.Context) error {
 			bar := newTransfer(cmp.Or[io.Writer](s.stderr, io.Discard))
 			began := time.Now()
-			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: bar.tick})
+			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: func(p replica.Progress) {
+				bar.tick(p)
+				s.opening.tell(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
+			}})
 			bar.end()
 			if err != nil {
 				return err
@@ -93,6 +100,7 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 			return nil
 		},
 	})
+	r.progress = r.replicator.Status
 	if err := r.replicator.Prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -106,7 +114,7 @@ func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) 
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
 // --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
 func (r *replication) configure(c *db.Config, rule bool) error {
-	c.Replicator, c.Keep = true, r.replicator.Keep
+	c.Replicator, c.Keep, c.Fetch = true, r.replicator.Keep, r.replicator.Fetch
 	if rule {
 		return nil
 	}
@@ -126,10 +134,7 @@ func (r *replication) close(store *db.Store) error {
 
 // run replicates until ctx ends.
 func (r *replication) run(ctx context.Context) {
-	if err := r.replicator.Run(ctx); err != nil {
-		r.logger.Error("the replica must not be written any more; indexing goes on without it", "err", err,
-			"do", "see that one weft alone writes there, then start again")
-	}
+	_ = r.replicator.Run(ctx) // it has logged its error when it began
 }
 
 // replicationStatus is what /status says of the replica.
@@ -151,12 +156,40 @@ func (r *replication) degraded() string {
 	if r == nil || r.alarm == 0 {
 		return ""
 	}
-	st := r.replicator.Status()
+	st := r.progress()
 	behind := time.Duration(st.LagSeconds * float64(time.Second)).Round(time.Second)
 	if behind <= r.alarm {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.LastError, "uploads are slower than what comes"))
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than what comes"))
+}
+
+// degradedEvery is how often the alarm is looked at.
+const degradedEvery = 10 * time.Second
+
+// watch writes into the log when the replica falls too far behind, and when it has caught up, until ctx ends.
+func (r *replication) watch(ctx context.Context) {
+	ticker := time.NewTicker(degradedEvery)
+	defer ticker.Stop()
+	for was := false; ; was = r.tell(was) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// tell logs a change of degraded, and answers whether it is.
+func (r *replication) tell(was bool) bool {
+	why := r.degraded()
+	switch {
+	case why != "" && !was:
+		r.logger.Warn("the replica is too far behind: /readyz says degraded", "err", why, "alarm", r.alarm, "do", cmp.Or(r.progress().Do, "wait for the uploads, or give them more room: what is new is kept on this disk"))
+	case why == "" && was:
+		r.logger.Info("the replica is near enough again")
+	}
+	return why != ""
 }
 
 // flush sends what is left within the time that litestream.yml gives to it.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 
@@ -34,7 +36,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{
 				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: []string{defaultJetstream},
-				Usage: "the Jetstream server to follow, a host name or a `URL`; several in order of preference: the next one is taken while one is away",
+				Usage: "the Jetstream server to follow, a host name or a `URL` such as wss://USER:PASSWORD@HOST/subscribe; several in order of preference: the next one is taken while one is away",
 			},
 			&cli.StringFlag{
 				Name: "jetstream-key", Sources: cli.EnvVars("WEFT_JETSTREAM_KEY"),
@@ -73,6 +75,9 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err := noArgs(cmd); err != nil {
 				return err
 			}
+			if err := checkAddresses(cmd); err != nil {
+				return err
+			}
 			if cmd.String("follow") != "" {
 				return serveFollow(ctx, cmd, stdout, stderr)
 			}
@@ -88,10 +93,11 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				return &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
 			}
 			hosts := cmd.StringSlice("jetstream")
-			if slices.Contains(hosts, "") || len(hosts) == 0 {
-				return &usageError{"serve", fmt.Errorf("--jetstream names at least one server, and no empty one")}
+			upstreams, err := upstreamsOf(hosts)
+			if err != nil {
+				return err
 			}
-			slice, keeps, err := sliceOf(cmd)
+			slice, keeps, err := sliceOf(cmd, upstreams)
 			if err != nil {
 				return err
 			}
@@ -115,6 +121,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			warnOfGroups(logger, slice)
 			return (&service{
 				jetstream:  hosts,
 				key:        cmd.String("jetstream-key"),
@@ -147,11 +154,36 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 
 				logger: logger,
 				up: func(url string) {
-					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, strings.Join(hosts, ", "))
+					fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", url, urlsOf(upstreams))
 				},
 			}).run(ctx)
 		},
 	}
+}
+
+// upstreamsOf reads --jetstream.
+func upstreamsOf(hosts []string) ([]ingest.Upstream, error) {
+	if len(hosts) == 0 {
+		return nil, &usageError{"serve", errors.New("--jetstream names at least one server")}
+	}
+	var out []ingest.Upstream
+	for _, host := range hosts {
+		u, err := ingest.ParseUpstream(host)
+		if err != nil {
+			return nil, &usageError{"serve", fmt.Errorf("--jetstream: %w", err)}
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// urlsOf lists upstreams without their passwords.
+func urlsOf(upstreams []ingest.Upstream) string {
+	var urls []string
+	for _, u := range upstreams {
+		urls = append(urls, u.URL)
+	}
+	return strings.Join(urls, ", ")
 }
 
 // commonFlags are the flags of every command that serves.
@@ -215,6 +247,17 @@ func cacheOf(cmd *cli.Command) (int64, error) {
 		return 0, &usageError{cmd.Name, fmt.Errorf("--cache is a number of MiB, 1 or more, and was %d", mib)}
 	}
 	return int64(mib) << 20, nil
+}
+
+// checkAddresses refuses addresses that can't be listened on anywhere.
+func checkAddresses(cmd *cli.Command) error {
+	for _, flag := range []string{"listen", "metrics-listen"} {
+		address := cmd.String(flag)
+		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "listen") {
+			return &usageError{cmd.Name, fmt.Errorf("--%s is a host and a port such as 127.0.0.1:7780: %w", flag, err)}
+		}
+	}
+	return nil
 }
 
 func noArgs(cmd *cli.Command) error {

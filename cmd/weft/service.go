@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/replica"
@@ -61,8 +62,10 @@ type service struct {
 	yesAbove int64     // what is large, in bytes; 0: yesAbove
 	stderr   io.Writer // where a bar shows how far a replay is; nil: nowhere
 
+	listeners  []net.Listener // for queries, and for metrics
 	sliceState ingest.SliceState
-	metricsURL string // set before up is called; empty: none
+	opening    *opening // answers while the index is opened
+	metricsURL string   // set before up is called; empty: none
 
 	stopping atomic.Bool
 	store    *db.Store
@@ -73,6 +76,8 @@ type service struct {
 const (
 	// A slow client must not hold a connection for ever before it has said what it wants.
 	readHeaderTimeout = 10 * time.Second
+	// 1 MiB in this time is less than a slow phone has.
+	bodyTimeout = 10 * time.Second
 	// Longer than the API gives an answer, so that its own error arrives.
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
@@ -86,20 +91,21 @@ const (
 func (s *service) run(ctx context.Context) (err error) {
 	s.faults.now = time.Now
 	s.logger = slog.New(s.faults.handler(s.logger.Handler()))
+	if err := s.bind(); err != nil {
+		return err
+	}
+	defer s.unbind()
+	s.opening = answerOpening(s.listeners[0], buildVersion(), s.logger)
+	defer s.opening.end()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
-	rep, err := s.replicate(ctx, registry)
+	rep, err := s.openIndex(ctx, registry)
+	if err != nil && ctx.Err() != nil {
+		s.logger.Info("interrupted while the index was opened; the next start goes on with what is here", "err", err)
+		return nil
+	}
 	if err != nil {
-		return err
-	}
-	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies}
-	if rep != nil {
-		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
-			return err
-		}
-	}
-	if s.store, err = db.Open(cfg); err != nil {
 		return err
 	}
 	defer func() {
@@ -138,7 +144,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		apiConfig.Handles = names
 	}
 	answers := api.New(apiConfig)
-	page := web.Config{API: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
+	page := web.Config{API: answers, Limits: answers, Store: s.store, Ready: s.ready, Lag: s.ingest.Lag, Logger: s.logger}
 	if names != nil {
 		page.Names = names
 	}
@@ -150,10 +156,8 @@ func (s *service) run(ctx context.Context) (err error) {
 	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopIngest()
 	g, groupCtx := errgroup.WithContext(ctx)
-	servers, err := s.serve(g, pages, registry)
-	if err != nil {
-		return err
-	}
+	s.opening.end()
+	servers := s.serve(g, pages, registry)
 	if s.stderr != nil {
 		s.start(g, "progress", func() error {
 			s.showProgress(ingestCtx, s.stderr)
@@ -185,6 +189,10 @@ func (s *service) run(ctx context.Context) (err error) {
 			rep.run(replicaCtx)
 			return nil
 		})
+		s.start(g, "replica alarm", func() error {
+			rep.watch(replicaCtx)
+			return nil
+		})
 		if rep.verifier != nil {
 			s.start(g, "verify", func() error { return rep.verifier.Run(replicaCtx) })
 		}
@@ -197,7 +205,12 @@ func (s *service) run(ctx context.Context) (err error) {
 		stopIngest()
 		s.store.Hurry()
 		<-ingested
-		s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		if err := s.store.Failed(); err != nil {
+			s.logger.Warn("what was received since the last commit is not kept; the next start reads it again from the upstream",
+				"seq", s.store.Cursor(s.ingest.Host()), "err", err)
+		} else {
+			s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+		}
 		var errs []error
 		switch {
 		case s.store.Failed() != nil:
@@ -221,6 +234,25 @@ func (s *service) run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
+// openIndex prepares the replica, and opens the index. Both may take minutes.
+func (s *service) openIndex(ctx context.Context, registry *prometheus.Registry) (*replication, error) {
+	rep, err := s.replicate(ctx, registry)
+	if err != nil {
+		return nil, err
+	}
+	cfg := db.Config{Dir: s.data, Logger: s.logger, CacheBytes: s.cache, Checkpoint: s.checkpoint, ReplayWindow: s.window, Bodies: s.bodies,
+		Progress: s.opening.progress}
+	if rep != nil {
+		if err := rep.configure(&cfg, s.ruleGiven); err != nil {
+			return nil, err
+		}
+	}
+	if s.store, err = db.OpenContext(ctx, cfg); err != nil && rep != nil {
+		err = errors.Join(err, rep.replicator.Close()) // gives the replica back
+	}
+	return rep, err
+}
+
 // closeConnections ends the streams and the servers.
 func (s *service) closeConnections(ctx context.Context, endStreams func(), streamed <-chan struct{}, servers []*http.Server) error {
 	s.logger.Info("closing connections")
@@ -241,28 +273,47 @@ func (s *service) closeConnections(ctx context.Context, endStreams func(), strea
 	return errors.Join(errs...)
 }
 
-// serve starts the servers.
-func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) ([]*http.Server, error) {
+// bind takes the addresses, before anything is made on disk: what can't be served makes no index.
+func (s *service) bind() error {
 	queries, err := net.Listen("tcp", s.listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for queries (--listen chooses another address): %w", err)
+		return fmt.Errorf("listen for queries (--listen chooses another address): %w", err)
 	}
-	servers := []*http.Server{s.startServer(g, "queries", queries, handler)}
-	if s.metrics != "" {
-		l, err := net.Listen("tcp", s.metrics)
-		if err != nil {
-			_ = queries.Close()
-			return nil, fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err)
-		}
+	s.listeners = []net.Listener{queries}
+	if s.metrics == "" {
+		return nil
+	}
+	metrics, err := net.Listen("tcp", s.metrics)
+	if err != nil {
+		s.unbind()
+		return fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err)
+	}
+	s.listeners = append(s.listeners, metrics)
+	return nil
+}
+
+// unbind gives the addresses back; a server that has ended has done so.
+func (s *service) unbind() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+// serve starts the servers.
+func (s *service) serve(g *errgroup.Group, handler http.Handler, registry *prometheus.Registry) []*http.Server {
+	connections := budget.New(budget.Connections(s.addressHeader == ""))
+	queries := budget.Listen(s.listeners[0], connections)
+	servers := []*http.Server{s.startServer(g, "queries", queries, budget.Bodies(handler, bodyTimeout))}
+	if len(s.listeners) > 1 {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-		servers = append(servers, s.startServer(g, "metrics", l, mux))
-		s.metricsURL = "http://" + l.Addr().String()
+		servers = append(servers, s.startServer(g, "metrics", s.listeners[1], mux))
+		s.metricsURL = "http://" + s.listeners[1].Addr().String()
 	}
 	if s.up != nil {
-		s.up("http://" + queries.Addr().String())
+		s.up("http://" + s.listeners[0].Addr().String())
 	}
-	return servers, nil
+	return servers
 }
 
 func (s *service) startServer(g *errgroup.Group, name string, l net.Listener, handler http.Handler) *http.Server {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +42,8 @@ func sliceFlags() []cli.Flag {
 	}
 }
 
-// sliceOf reads the flags.
-func sliceOf(cmd *cli.Command) (c ingest.SliceConfig, s *ingest.Slice, err error) {
+// sliceOf reads the flags, and the filters in the addresses of upstreams, which choose as --collections and --dids do.
+func sliceOf(cmd *cli.Command, upstreams []ingest.Upstream) (c ingest.SliceConfig, s *ingest.Slice, err error) {
 	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"), Sources: cmd.StringSlice("sources")}
 	for _, did := range cmd.StringSlice("dids") {
 		name, isFile := strings.CutPrefix(did, "@")
@@ -59,10 +61,49 @@ func sliceOf(cmd *cli.Command) (c ingest.SliceConfig, s *ingest.Slice, err error
 			}
 		}
 	}
+	for _, u := range upstreams {
+		if err := addFilters(&c, u); err != nil {
+			return c, nil, &usageError{cmd.Name, err}
+		}
+	}
 	if s, err = ingest.NewSlice(c); err != nil {
 		return c, nil, &usageError{cmd.Name, fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
 	}
 	return c, s, nil
+}
+
+// addFilters makes the filters of an upstream's address the slice. All addresses, and the flags, must choose the same.
+func addFilters(c *ingest.SliceConfig, u ingest.Upstream) error {
+	for _, part := range []struct {
+		flag string
+		have *[]string
+		want []string
+	}{{"--collections", &c.Collections, u.Slice.Collections}, {"--dids", &c.DIDs, u.Slice.DIDs}} {
+		if len(part.want) == 0 {
+			continue
+		}
+		have := slices.Sorted(slices.Values(*part.have))
+		if len(have) > 0 && !slices.Equal(slices.Compact(have), part.want) {
+			return fmt.Errorf("--jetstream: the address of %s chooses others than %s or another address: give %s alone", u.URL, part.flag, part.flag)
+		}
+		*part.have = part.want
+	}
+	return nil
+}
+
+// warnOfGroups warns of collections that name a group of record types, and no record has.
+func warnOfGroups(logger *slog.Logger, c ingest.SliceConfig) {
+	for _, part := range []struct {
+		flag string
+		list []string
+	}{{"--collections", c.Collections}, {"--exclude-collections", c.Exclude}} {
+		for _, name := range part.list {
+			if ingest.IsGroup(name) {
+				logger.Warn("no record has this collection, which is a group of them", "flag", part.flag, "collection", name,
+					"do", "did you mean "+part.flag+" "+name+".*?")
+			}
+		}
+	}
 }
 
 // sliceChange is what --change-slice says.
@@ -98,13 +139,22 @@ func (s *service) applySlice(ctx context.Context) error {
 		return err
 	}
 	next, more, less := was.Change(s.slice, time.Now())
-	fresh := s.store.NewestTime() == 0
+	stats, err := s.store.Stats(ctx)
+	if err != nil {
+		return err
+	}
 	switch {
-	case text == "" && fresh, !more && !less:
+	case !more && !less:
 		if s.sliceState = next; next.String() == text {
 			return nil
 		}
 		return s.store.SetSlice(next.String())
+	case stats.Records == 0 && stats.Links == 0: // it begins anew, so that all parts have the same beginning
+		if err := s.store.Forget(); err != nil {
+			return err
+		}
+		s.sliceState, _, _ = ingest.SliceState{}.Change(s.slice, time.Now())
+		return s.store.SetSlice(s.sliceState.String())
 	case !s.change.allowed:
 		return fmt.Errorf("%s holds another slice of the network than the flags name: %s; start it with that one, or let it be changed with --change-slice now, now+backfill, now+purge or now+backfill+purge",
 			s.data, describeSlice(was.Slice))

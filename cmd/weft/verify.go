@@ -18,10 +18,11 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_VERIFY_" + name) }
 	return &cli.Command{
 		Name:  "verify",
-		Usage: "prove that a replica can be restored: by restoring it, and by reading all of it",
+		Usage: "prove that a replica can be restored: restore the newest moment, and read every file of weft.db",
 		Description: "Restores the newest weft.db in a scratch place, checks it, reads every other file of the replica for its checksum,\n" +
-			"and looks that no file is missing. Segments are read and need no disk. A weft may run meanwhile.\n\n" +
-			"It takes the disk of one weft.db, some 32 MB of memory, and a read of the whole replica: --segment-bytes bounds\n" +
+			"and looks that no file is missing. The segments of the newest moment are read, and need no disk; segments that only\n" +
+			"earlier moments need are not. A weft may run meanwhile.\n\n" +
+			"It takes the disk of one weft.db, some 32 MB of memory, and a read of all these files: --segment-bytes bounds\n" +
 			"that. weft serve --verify-every does the same while it replicates.\n\n" +
 			"The answer is one word: ok, failed (and what is wrong, by name), or inconclusive: it couldn't be told, for the\n" +
 			"replica can't be reached, say, or the scratch place is too small.\n\n" +
@@ -90,7 +91,7 @@ func printVerification(w io.Writer, where string, v *replica.Verification) {
 		fmt.Fprintf(w, "\n  a restore now gives transaction %s at %s, which is %s old, log row %s", v.TXID, clock(v.Time),
 			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), thousands(int64(v.LogSeq)))
 	}
-	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s, %s in %s; scratch: %s\n", count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),
+	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s of the newest moment, %s in %s; scratch: %s\n", count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),
 		size(v.ReadBytes), time.Duration(v.TookSeconds*float64(time.Second)).Round(time.Millisecond), size(v.ScratchBytes))
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)

@@ -17,12 +17,12 @@ type Index interface {
 	CountDIDs(ctx context.Context, target string, source db.Source) (int64, error)
 	Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error)
 	DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error)
-	Sources(ctx context.Context, target string) ([]db.SourceCount, error)
+	Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error)
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
 	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
-	AccountSources(ctx context.Context, did string) ([]db.AccountCount, error)
+	AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error)
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
 	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
 	Stats(ctx context.Context) (db.Stats, error)
@@ -57,7 +57,7 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 		}
 	}
 	for target, of := range targets {
-		if err := compareSources(ctx, x, target, of, lists); err != nil {
+		if err := compareSources(ctx, x, target, of, lists, depth.Page); err != nil {
 			return err
 		}
 	}
@@ -206,8 +206,10 @@ func compareDIDs(ctx context.Context, x Index, list List, want []Link, q db.List
 	return nil
 }
 
-func compareSources(ctx context.Context, x Index, target string, of []List, lists map[List][]Link) error {
-	got, err := x.Sources(ctx, target)
+func compareSources(ctx context.Context, x Index, target string, of []List, lists map[List][]Link, page int) error {
+	got, err := walk(func(after []byte) (db.Page[db.SourceCount], error) {
+		return x.Sources(ctx, db.SourcesQuery{Of: target, Limit: page, After: after})
+	}, page)
 	if err != nil {
 		return err
 	}

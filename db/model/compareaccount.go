@@ -103,7 +103,13 @@ func compareAccounts(ctx context.Context, x Index, lists map[List][]Link, depth 
 		for _, l := range all {
 			counts[l.list.Source]++
 		}
-		got, err := x.AccountSources(ctx, did)
+		got, err := walk(func(after []byte) (db.Page[db.AccountCount], error) {
+			page, err := x.AccountSources(ctx, db.SourcesQuery{Of: did, Limit: depth.Page, After: after})
+			if err == nil && page.Total != int64(len(all)) {
+				err = fmt.Errorf("%s: the index counts %d links in all, the model %d", did, page.Total, len(all))
+			}
+			return page, err
+		}, depth.Page)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ var faults = []fault{
 	},
 	{
 		"a segment of another format is made again", "db/files.go",
-		"ofFormat := errors.Is(err, segment.ErrFormat)", "ofFormat := false && errors.Is(err, segment.ErrFormat)",
+		"case errors.Is(err, segment.ErrFormat):", "case false && errors.Is(err, segment.ErrFormat):",
 	},
 	{
 		"a repeat that newer events have overtaken is folded again", "db/fold.go",
@@ -178,11 +178,11 @@ var faults = []fault{
 	},
 	{
 		"a replay leaves out the first row", "db/readlog.go",
-		`FROM records WHERE seq > ? ORDER BY seq", int64(after))`, `FROM records WHERE seq > ? ORDER BY seq", int64(after)+1)`,
+		`FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))`, `FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after)+1, int64(to))`,
 	},
 	{
 		"a replay takes links of a row that is sealed", "db/readlog.go",
-		"int64((after+1)<<linkShift))", "int64(after<<linkShift))",
+		"int64((after+1)<<linkShift), int64((to+1)<<linkShift))", "int64(after<<linkShift), int64((to+1)<<linkShift))",
 	},
 	{
 		"a replay forgets what a resync has seen", "db/replay.go",
@@ -202,7 +202,7 @@ var faults = []fault{
 	},
 	{
 		"another host's silence ends a resync", "db/resync.go",
-		"return r.of(f.host) && f.nowUS-r.lastUS > resyncIdleUS }", "return f.nowUS-r.lastUS > resyncIdleUS }",
+		"return r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
 	},
 	{
 		"a row of a resync undoes what another host has told since", "db/resync.go",

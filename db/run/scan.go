@@ -1,6 +1,9 @@
 package run
 
-import "bytes"
+import (
+	"bytes"
+	"context"
+)
 
 // Scan walks the newest entries of a range of keys, in order or backwards.
 //
@@ -13,11 +16,34 @@ type Scan struct {
 	order   *Order
 	heads   []Walker // oldest run first
 	reverse bool
-	dead    bool // entries that stand for absence are given too
+	all     bool // entries that stand for absence are given too
 	key     []byte
 	value   []byte
 	err     error
+
+	ctx   context.Context // ends the scan; nil: nothing does
+	steps int
+	dead  int // entries in a row that stand for absence
+	most  int // so many of them end the scan; 0: any number
 }
+
+// Within ends the scan with the error of ctx, which is looked at once in a while.
+func (sc *Scan) Within(ctx context.Context) *Scan {
+	sc.ctx = ctx
+	return sc
+}
+
+// StopAfter lets the scan end after so many entries in a row that stand for absence. Stopped reports whether it did.
+func (sc *Scan) StopAfter(dead int) *Scan {
+	sc.most = dead
+	return sc
+}
+
+// Stopped reports whether the scan ended because of StopAfter. Key is the entry at which it did.
+func (sc *Scan) Stopped() bool { return sc.most > 0 && sc.dead >= sc.most }
+
+// checkEvery is how many entries lie between two looks at the context: each look takes a lock that all requests share.
+const checkEvery = 4096
 
 // Scan walks the entries with from <= key < to (a nil to has no end), those that stand for absence left out.
 func (s Stack) Scan(from, to []byte, reverse bool) *Scan {
@@ -27,7 +53,7 @@ func (s Stack) Scan(from, to []byte, reverse bool) *Scan {
 // ScanAll walks the entries with from <= key < to, those that stand for absence too: whoever bounds its work counts them.
 func (s Stack) ScanAll(from, to []byte, reverse bool) *Scan {
 	sc := s.Scan(from, to, reverse)
-	sc.dead = true
+	sc.all = true
 	return sc
 }
 
@@ -58,7 +84,12 @@ func (s Stack) scan(may func(Source) bool, from, to []byte, reverse bool) *Scan 
 
 // Next goes to the next entry and says whether there is one. After false, Err says whether that was the end.
 func (sc *Scan) Next() bool {
-	for len(sc.heads) > 0 && sc.err == nil {
+	for len(sc.heads) > 0 && sc.err == nil && !sc.Stopped() {
+		if sc.steps++; sc.ctx != nil && sc.steps%checkEvery == 0 {
+			if sc.err = sc.ctx.Err(); sc.err != nil {
+				return false
+			}
+		}
 		first := 0
 		for i := 1; i < len(sc.heads); i++ {
 			if c := bytes.Compare(sc.heads[i].Key(), sc.heads[first].Key()); c != 0 && c < 0 != sc.reverse {
@@ -84,9 +115,11 @@ func (sc *Scan) Next() bool {
 			}
 			i++
 		}
-		if sc.dead || sc.order.Dead == nil || !sc.order.Dead(sc.value) {
+		if sc.all || sc.order.Dead == nil || !sc.order.Dead(sc.value) {
+			sc.dead = 0
 			return true
 		}
+		sc.dead++
 	}
 	return false
 }

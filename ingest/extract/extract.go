@@ -17,18 +17,27 @@ type Limits struct {
 	// MaxDepth is how deep objects and arrays may nest, the record itself being 1; default 64. Real records stay below
 	// 20. Values above 1000 mean 1000, since reading recurses that deep.
 	MaxDepth int
-	// MaxLinks is how many links one record may have; default 1000. Real records have a handful, lists of lists a few
-	// hundred.
-	MaxLinks int
-	// MaxPath is the length of a path in bytes, without the leading dot; default 1024. Real paths stay below 200.
+	// MaxBytes bounds what the links of one record take, in bytes: each link its target and linkCost, each path its length
+	// and linkCost, once. The default is 16 MiB. A record of 1 MB has 250,000 links at most, which take 5 MB with their
+	// targets; only long paths that differ from link to link come near the bound, hundreds of bytes for a link of ten.
+	MaxBytes int
+	// MaxPath is the length of a path in bytes, without the leading dot; default 512. The longest path seen in real
+	// records has 311 bytes.
 	MaxPath int
 }
 
 const (
 	defaultDepth = 64
 	ceilingDepth = 1000
-	defaultLinks = 1000
-	defaultPath  = 1024
+	defaultBytes = 16 << 20
+	defaultPath  = 512
+
+	// linkCost is what a link or a path takes beside its text, in bytes: ids and lengths in the index.
+	linkCost = 16
+
+	// maxTape bounds the tape, in tokens of 12 bytes. A record of 1 MB makes 1.9 million: links of 4 bytes, each in 60
+	// arrays of one byte that begin and end.
+	maxTape = 1 << 21
 )
 
 // maxRecord is the longest record in bytes. Repositories allow about 1 MiB; this much keeps offsets within 32 bits,
@@ -44,9 +53,9 @@ type Link struct {
 // Dropped counts what well-formed records held and no link came of.
 type Dropped struct {
 	Deep     uint64 // objects and arrays, with all in them, that were nested too deep
-	Links    uint64 // links beyond the limit of one record
+	Links    uint64 // links beyond the budget of one record
 	LongPath uint64 // links whose path was too long
-	BadPath  uint64 // links under a key that isn't valid UTF-8 or has a NUL
+	BadPath  uint64 // links under a key, or in an element with a $type, that isn't valid UTF-8 or has a NUL
 	BadText  uint64 // strings that aren't valid UTF-8 (in JSON also those with half a surrogate pair)
 }
 
@@ -63,18 +72,22 @@ func (e *Malformed) Error() string {
 // Extractor finds links. It keeps its buffers between records, so that in the long run it doesn't allocate. It is not
 // for concurrent use.
 type Extractor struct {
-	limits  Limits
-	dropped Dropped
-	in      []byte // the record
-	tape    []token
-	targets []byte   // the text of the links on the tape
-	scratch []byte   // a string without its escapes
-	nest    []uint64 // for jsonSkip
-	frames  []frame  // the objects and arrays around the one that the walk is in
-	path    []byte   // that the walk is at, with its leading dot
-	paths   []byte   // the text of the paths of links
-	links   []Link
-	set     set
+	limits   Limits
+	dropped  Dropped
+	in       []byte // the record
+	tape     []token
+	targets  []byte   // the text of the links on the tape
+	scratch  []byte   // a string without its escapes
+	nest     []uint64 // for jsonSkip
+	frames   []frame  // the objects and arrays around the one that the walk is in
+	path     []byte   // that the walk is at, with its leading dot
+	pathText []byte   // of the paths of links
+	paths    [][]byte // the paths of links, each once
+	links    []Link
+	spent    int  // of limits.MaxBytes
+	cut      bool // links beyond the budget are left out; else the walk ends there
+	byPath   set  // finds a path among paths
+	byLink   set  // finds a link among links
 }
 
 // New returns an Extractor.
@@ -85,16 +98,17 @@ func New(limits Limits) *Extractor {
 		}
 	}
 	orDefault(&limits.MaxDepth, defaultDepth)
-	orDefault(&limits.MaxLinks, defaultLinks)
+	orDefault(&limits.MaxBytes, defaultBytes)
 	orDefault(&limits.MaxPath, defaultPath)
 	limits.MaxDepth = min(limits.MaxDepth, ceilingDepth)
-	return &Extractor{limits: limits, set: newSet()}
+	return &Extractor{limits: limits, byPath: newSet(), byLink: newSet()}
 }
 
 // Dropped returns the counts since New.
 func (x *Extractor) Dropped() Dropped { return x.dropped }
 
-// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. The error is a
+// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. Where they take more
+// than Limits.MaxBytes it returns those that fit, in the order of the keys, and counts the others. The error is a
 // *Malformed if record isn't one map, whole, with nothing behind it. Lengths must be definite, keys text, and tags 42;
 // that keys are sorted and unique and numbers in their shortest form is left to those who verify repositories. Every
 // occurrence of a repeated key counts.
@@ -115,10 +129,22 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 	x.in = record
 	defer func() { x.in = nil }()
 	before := x.dropped
-	if err := read(x); err != nil {
+	err := read(x)
+	if err == nil && len(x.tape) > maxTape {
+		err = &Malformed{"too much on the way to links", 0}
+	}
+	if err != nil {
 		x.dropped = before
 		return nil, err
 	}
+	before = x.dropped
+	if x.walk() {
+		return x.links, nil
+	}
+	x.dropped = before
+	x.tape = x.canonical()
+	x.resetLinks()
+	x.cut = true
 	x.walk()
 	return x.links, nil
 }
@@ -134,9 +160,19 @@ func (x *Extractor) reset() {
 	x.nest = empty(x.nest)
 	x.frames = empty(x.frames)
 	x.path = empty(x.path)
+	x.resetLinks()
+}
+
+// resetLinks forgets what a walk has found.
+func (x *Extractor) resetLinks() {
+	x.pathText = empty(x.pathText)
+	clear(x.paths) // they hold text that was outgrown
 	x.paths = empty(x.paths)
 	x.links = empty(x.links)
-	x.set.reset()
+	x.spent = 0
+	x.cut = false
+	x.byPath.reset()
+	x.byLink.reset()
 }
 
 // empty returns s without its elements, or nil if it has grown too large to keep.

@@ -25,7 +25,10 @@ func reference(path string, v any, found map[pair]bool) {
 		for _, element := range v {
 			at := path + "[]"
 			if o, ok := element.(map[string]any); ok {
-				if t, ok := o["$type"].(string); ok && !strings.Contains(t, "\x00") {
+				if t, ok := o["$type"].(string); ok {
+					if strings.Contains(t, "\x00") {
+						continue
+					}
 					at = path + "[" + t + "]"
 				}
 			}
@@ -58,14 +61,21 @@ func referencePairs(v any) []pair {
 }
 
 // unlimited has limits that no input of a fuzz test reaches but by its depth.
-var unlimited = Limits{MaxDepth: ceilingDepth, MaxLinks: 1 << 30, MaxPath: 1 << 30}
+var unlimited = Limits{MaxDepth: ceilingDepth, MaxBytes: 1 << 40, MaxPath: 1 << 30}
 
 // checkLinks checks what holds for the links of any record.
 func checkLinks(t *testing.T, links []Link, limits Limits) {
 	t.Helper()
 	seen := map[pair]bool{}
-	if len(links) > limits.MaxLinks {
-		t.Errorf("%d links", len(links))
+	spent, paths := 0, map[string]bool{}
+	for _, p := range pairs(links) {
+		if spent += linkCost + len(p.target); !paths[p.path] {
+			spent += linkCost + len(p.path)
+			paths[p.path] = true
+		}
+	}
+	if spent > limits.MaxBytes {
+		t.Errorf("%d links take %d bytes", len(links), spent)
 	}
 	for i, p := range pairs(links) {
 		if seen[p] {
@@ -81,7 +91,7 @@ func checkLinks(t *testing.T, links []Link, limits Limits) {
 	}
 }
 
-var narrow = Limits{MaxDepth: 2, MaxLinks: 3, MaxPath: 8}
+var narrow = Limits{MaxDepth: 2, MaxBytes: 100, MaxPath: 8}
 
 func seedRecords(t testing.TB) []string {
 	var out []string
@@ -192,6 +202,18 @@ func FuzzAgree(f *testing.F) {
 			t.Fatal(err)
 		}
 		fromCBOR := sorted(pairs(links))
+		y := New(narrow)
+		if links, err = y.CBOR(asCBOR); err != nil {
+			t.Fatal(err)
+		}
+		ofCBOR, dropped := sorted(pairs(links)), y.Dropped()
+		y = New(narrow)
+		if links, err = y.JSON(record); err != nil {
+			t.Fatal(err)
+		}
+		if ofJSON := sorted(pairs(links)); !slices.Equal(ofJSON, ofCBOR) || y.Dropped().Links != dropped.Links {
+			t.Errorf("with narrow limits JSON gives %q, CBOR gives %q", ofJSON, ofCBOR)
+		}
 		if want := referencePairs(v); !slices.Equal(fromJSON, want) || !slices.Equal(fromCBOR, want) {
 			t.Errorf("JSON gives %q, CBOR gives %q, want %q", fromJSON, fromCBOR, want)
 		}

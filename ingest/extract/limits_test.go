@@ -87,33 +87,109 @@ func TestTypesLast(t *testing.T) {
 	}
 }
 
-func TestMaxLinks(t *testing.T) {
+func TestMaxBytes(t *testing.T) {
 	t.Parallel()
-	// Each twice: a link that is there already is not one too many.
+	// Each link twice: one that is there already takes nothing more. A path takes 16+3 bytes, a link 16+7.
 	var record strings.Builder
-	record.WriteString(`{"a":["a:0"`)
+	record.WriteString(`{"a":["a:10000"`)
 	for range 2 {
 		for i := range 1100 {
-			fmt.Fprintf(&record, `,"a:%d"`, i)
+			fmt.Fprintf(&record, `,"a:%d"`, 10_000+i)
 		}
 	}
 	record.WriteString(`]}`)
 	for _, x := range []struct {
 		max, want int
 		dropped   uint64
-	}{{0, 1000, 200}, {1, 1, 2 * 1099}, {16, 16, 2 * 1084}, {17, 17, 2 * 1083}, {64, 64, 2 * 1036}, {1100, 1100, 0}} {
+	}{
+		{0, 1100, 0}, {19 + 23*1100, 1100, 0}, {19 + 23*1100 - 1, 1099, 1101},
+		{19 + 23, 1, 2199}, {19 + 22, 0, 2201}, {19 + 23*17, 17, 2201 - 18}, {1, 0, 2201},
+	} {
 		t.Run(fmt.Sprint(x.max), func(t *testing.T) {
 			t.Parallel()
-			got, dropped := both(t, Limits{MaxLinks: x.max}, record.String())
+			got, dropped := both(t, Limits{MaxBytes: x.max}, record.String())
 			if len(got) != x.want || dropped != (Dropped{Links: x.dropped}) {
 				t.Fatalf("got %d links, dropped %+v", len(got), dropped)
 			}
 			for i, p := range got {
-				if want := (pair{"a[]", fmt.Sprintf("a:%d", i)}); p != want {
+				if want := (pair{"a[]", fmt.Sprintf("a:%d", 10_000+i)}); p != want {
 					t.Fatalf("link %d is %q, want %q", i, p, want)
 				}
 			}
 		})
+	}
+}
+
+// All links that a record of 1 MB can hold are taken, by default, as long as their paths are not long and all different.
+func TestLargestRecords(t *testing.T) {
+	t.Parallel()
+	const size = 1_000_000 // in CBOR
+	for _, x := range []struct {
+		name          string
+		before, after string
+		link          func(i int) string
+		bytes         int // of a link in CBOR, about
+		most          int // links; 0: as many as fit
+	}{
+		{"in one list", `{"list":[""`, `]}`, func(i int) string { return fmt.Sprintf(`,"%c:%c%03x"`, 'a'+i>>12/26, 'a'+i>>12%26, i&0xfff) }, 7, 0},
+		{"at paths of their own", `{"many":{"":0`, `}}`, func(i int) string { return fmt.Sprintf(`,"%05x":"a:b"`, i) }, 10, 0},
+		{"two an item, as a list of cards has", `{"items":[0`, `]}`, func(i int) string {
+			return fmt.Sprintf(`,{"$type":"com.example.list#card","ref":{"uri":"scry:%d","oracle":"oracle:%d"}}`, i, i)
+		}, 75, 0},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			var record strings.Builder
+			record.WriteString(x.before)
+			for i := range size / x.bytes {
+				record.WriteString(x.link(i))
+			}
+			record.WriteString(x.after)
+			asCBOR := toCBOR(t, record.String())
+			if len(asCBOR) > size*21/20 || len(asCBOR) < size*8/10 {
+				t.Fatalf("the record has %d bytes", len(asCBOR))
+			}
+			got, dropped := both(t, Limits{}, record.String())
+			if want := size / x.bytes * max(strings.Count(x.link(0), `:"`)-strings.Count(x.link(0), `$type":"`), 1); len(got) != want || dropped != (Dropped{}) {
+				t.Errorf("got %d links of %d, dropped %+v", len(got), want, dropped)
+			}
+		})
+	}
+}
+
+// Which links a budget leaves out doesn't depend on the order of keys, which JSON and CBOR have each their own.
+func TestCutIsCanonical(t *testing.T) {
+	t.Parallel()
+	records := []string{
+		`{"z":"a:z","many":["a:1","a:2",{"y":"a:3","x":["a:4",{"q":"a:5","p":"a:6"}]}],"b":{"long":"a:7","c":"a:8"},"aaaa":"a:9"}`,
+		`{"aaaa":"a:9","b":{"c":"a:8","long":"a:7"},"many":["a:1","a:2",{"x":["a:4",{"p":"a:6","q":"a:5"}],"y":"a:3"}],"z":"a:z"}`,
+		`{"\u007a":"a:z","b":{"c":"a:8","\u006cong":"a:7"},"m\u0061ny":["a:1","a:2",{"x":["a:4",{"p":"a:6","q":"a:5"}],"y":"a:3"}],"aaaa":"a:9"}`,
+	}
+	canonical := []pair{{"aaaa", "a:9"}, {"b.c", "a:8"}, {"b.long", "a:7"}, {"many[]", "a:1"}, {"many[]", "a:2"}, {"many[].x[]", "a:4"},
+		{"many[].x[].p", "a:6"}, {"many[].x[].q", "a:5"}, {"many[].y", "a:3"}, {"z", "a:z"}}
+	for limit := 1; limit < 500; limit++ {
+		for i, record := range records {
+			got, dropped := both(t, Limits{MaxBytes: limit}, record)
+			if len(got)+int(dropped.Links) != len(canonical) || dropped != (Dropped{Links: dropped.Links}) {
+				t.Fatalf("%d bytes, record %d: %d links, dropped %+v", limit, i, len(got), dropped)
+			}
+			if dropped.Links > 0 && !slices.Equal(got, canonical[:len(got)]) {
+				t.Fatalf("%d bytes, record %d: got %q", limit, i, got)
+			}
+		}
+	}
+}
+
+// Nested to the limit on the way to each of its links, a record of 1 MB takes the longest tape, and its paths the budget.
+func TestLongestTape(t *testing.T) {
+	t.Parallel()
+	record := "\xa1\x61a\x9a\x00\x00\x3f\x00" + strings.Repeat(strings.Repeat("\x81", 60)+"\x63a:1", 0x3f00)
+	x := New(Limits{})
+	if links, err := x.CBOR([]byte(record)); err != nil || len(links) != 1 || x.Dropped() != (Dropped{}) {
+		t.Errorf("got %d links, %v, dropped %+v", len(links), err, x.Dropped())
+	}
+	if _, err := x.CBOR([]byte("\xa1\x61a\x9a\x00\x00\x7e\x00" + strings.Repeat(strings.Repeat("\x81", 60)+"\x63a:1", 0x7e00))); err == nil {
+		t.Error("no error for twice as much")
 	}
 }
 
@@ -147,6 +223,15 @@ func TestNulInKey(t *testing.T) {
 	t.Parallel()
 	got, dropped := both(t, Limits{}, `{"a\u0000":{"b":"a:1"},"c":"a:2"}`)
 	if !slices.Equal(got, []pair{{"c", "a:2"}}) || dropped != (Dropped{BadPath: 1}) {
+		t.Errorf("got %q, dropped %+v", got, dropped)
+	}
+}
+
+// A "$type" with a NUL is in the path of what its element holds, as a key is.
+func TestNulInType(t *testing.T) {
+	t.Parallel()
+	got, dropped := both(t, Limits{}, `{"a":[{"$type":"t\u0000","u":"a:1","v":["a:2"]},{"u":"a:3"}]}`)
+	if !slices.Equal(got, []pair{{"a[].u", "a:3"}}) || dropped != (Dropped{BadPath: 2}) {
 		t.Errorf("got %q, dropped %+v", got, dropped)
 	}
 }

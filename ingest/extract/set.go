@@ -1,26 +1,21 @@
 package extract
 
-import (
-	"bytes"
-	"hash/maphash"
-)
+import "hash/maphash"
 
-// set finds the link that a record has already. Up to linear links it compares all; beyond, it is an open-addressing
-// hash table, with a seed of its own so that nobody can write a record whose links all collide.
+// set finds what is equal in a list: a link that a record has already, or a path. Up to linear elements it compares all;
+// beyond, it is an open-addressing hash table, with a seed of its own so that nobody can write a record whose links all
+// collide.
 type set struct {
 	seed   maphash.Seed
-	hashes []uint64 // of each link, by its index
-	slots  []uint32 // the index of a link plus one, or 0; the length is a power of two
+	hashes []uint64 // of each element, by its index in the list
+	slots  []uint32 // the index of an element plus one, or 0; the length is a power of two
 }
 
-// linear is how many links are compared one by one; nearly all records have fewer, and clearing a table costs more.
+// linear is how many elements are compared one by one; nearly all records have fewer, and clearing a table costs more.
 const linear = 16
 
-// Results of find besides a free slot.
-const (
-	known = -1 // the link is there
-	none  = -2 // it isn't, and there is no table
-)
+// noSlot is the slot of find while there is no table.
+const noSlot = -1
 
 func newSet() set { return set{seed: maphash.MakeSeed()} }
 
@@ -37,37 +32,35 @@ func (s *set) join(path uint64, target []byte) uint64 {
 	return path*odd ^ s.hash(target)
 }
 
-// find looks for a link among links, which are those that were added. It returns known, none, or the slot for add.
-func (s *set) find(hash uint64, links []Link, path, target []byte) int {
-	same := func(i int) bool {
-		return s.hashes[i] == hash && bytes.Equal(links[i].Target, target) && bytes.Equal(links[i].Path, path)
-	}
+// find returns the index of the element with this hash that same accepts, or -1 and the slot for add.
+func (s *set) find(hash uint64, same func(i int) bool) (index, slot int) {
 	if len(s.slots) == 0 {
-		for i := range links {
-			if same(i) {
-				return known
+		for i, h := range s.hashes {
+			if h == hash && same(i) {
+				return i, noSlot
 			}
 		}
-		return none
+		return -1, noSlot
 	}
 	mask := uint64(len(s.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
-		switch n := s.slots[i]; {
-		case n == 0:
-			return int(i)
-		case same(int(n - 1)):
-			return known
+	for at := hash & mask; ; at = (at + 1) & mask {
+		n := int(s.slots[at])
+		if n == 0 {
+			return -1, int(at)
+		}
+		if s.hashes[n-1] == hash && same(n-1) {
+			return n - 1, noSlot
 		}
 	}
 }
 
-// add adds a link that find didn't find.
+// add adds an element that find didn't find.
 func (s *set) add(hash uint64, slot int) {
 	s.hashes = append(s.hashes, hash)
 	n := len(s.hashes)
 	switch {
 	case n <= linear:
-	case slot == none:
+	case slot == noSlot:
 		s.build(8 * linear)
 	case 2*n > len(s.slots):
 		s.build(2 * len(s.slots))
@@ -76,7 +69,7 @@ func (s *set) add(hash uint64, slot int) {
 	}
 }
 
-// build makes a table of size slots for all links so far.
+// build makes a table of size slots for all elements so far.
 func (s *set) build(size int) {
 	if cap(s.slots) < size {
 		s.slots = make([]uint32, size)

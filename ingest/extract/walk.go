@@ -21,8 +21,8 @@ const (
 	pathBad // not valid UTF-8, or a NUL, which not all that stores and shows text can bear
 )
 
-// walk fills x.links from the tape.
-func (x *Extractor) walk() {
+// walk fills x.links from the tape. It reports false when the links take more than their budget and x.cut isn't set.
+func (x *Extractor) walk() bool {
 	var (
 		top   = frame{}  // the object or array that the walk is in
 		state = pathGood // of x.path
@@ -30,6 +30,7 @@ func (x *Extractor) walk() {
 		atElement = false
 		hash      uint64 // of x.path, if hashed
 		hashed    = false
+		full      = false // the budget is spent
 	)
 	x.path = x.path[:0]
 	for _, t := range x.tape {
@@ -72,21 +73,24 @@ func (x *Extractor) walk() {
 				continue
 			}
 			if !hashed {
-				hash, hashed = x.set.hash(x.path), true
+				hash, hashed = x.byPath.hash(x.path), true
 			}
-			x.add(hash, x.path[1:], x.targets[t.start:t.end])
+			if full || !x.add(hash, x.path[1:], x.targets[t.start:t.end]) {
+				if !x.cut {
+					return false
+				}
+				full = true
+				x.dropped.Links++
+			}
 		}
 	}
+	return true
 }
 
 // element extends the path by an element of an array: "[$type]" if it is an object that has one, else "[]".
 func (x *Extractor) element(t token) pathState {
-	length := len(x.path)
-	if t.kind == tokObject && t.start < t.end {
-		if state := x.extend('[', t, ']'); state != pathBad {
-			return state
-		}
-		x.path = x.path[:length] // an unusable $type is none
+	if t.kind == tokObject {
+		return x.extend('[', t, ']') // with no text where there is no $type
 	}
 	return x.extend('[', token{}, ']')
 }
@@ -112,24 +116,35 @@ func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	return pathGood
 }
 
-// add adds a link unless the record has it already or has too many. pathHash is the set's hash of path with its dot.
-func (x *Extractor) add(pathHash uint64, path, target []byte) {
-	hash := x.set.join(pathHash, target)
-	slot := x.set.find(hash, x.links, path, target)
-	if slot == known {
-		return
-	}
-	if len(x.links) == x.limits.MaxLinks {
-		x.dropped.Links++
-		return
-	}
-	from := len(x.paths)
-	if n := len(x.links); n > 0 && bytes.Equal(x.links[n-1].Path, path) {
-		path = x.links[n-1].Path // elements of an array, as a rule
+// add adds a link unless the record has it already. It reports false if that would take more than the budget. pathHash is
+// the hash of the path with its dot.
+func (x *Extractor) add(pathHash uint64, path, target []byte) bool {
+	n, pathSlot := x.byPath.find(pathHash, func(i int) bool { return bytes.Equal(x.paths[i], path) })
+	hash := x.byLink.join(pathHash, target)
+	cost := linkCost + len(target)
+	if n >= 0 {
+		path = x.paths[n]
 	} else {
-		x.paths = append(x.paths, path...)
-		path = x.paths[from:len(x.paths):len(x.paths)]
+		cost += linkCost + len(path)
+	}
+	known, linkSlot := x.byLink.find(hash, func(i int) bool {
+		return bytes.Equal(x.links[i].Target, target) && bytes.Equal(x.links[i].Path, path)
+	})
+	if known >= 0 {
+		return true
+	}
+	if x.spent+cost > x.limits.MaxBytes {
+		return false
+	}
+	x.spent += cost
+	if n < 0 {
+		from := len(x.pathText)
+		x.pathText = append(x.pathText, path...)
+		path = x.pathText[from:len(x.pathText):len(x.pathText)]
+		x.paths = append(x.paths, path)
+		x.byPath.add(pathHash, pathSlot)
 	}
 	x.links = append(x.links, Link{path, target})
-	x.set.add(hash, slot)
+	x.byLink.add(hash, linkSlot)
+	return true
 }

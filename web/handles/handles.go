@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"weft.dev/weft/link"
 	"weft.dev/weft/web"
 )
 
-// Directory looks names up. What both sides don't say is none. An error that is ErrAway says that nobody could be asked.
+// Directory looks names up. What both sides don't say is none. An error that is ErrAway says that what all names need could not be asked:
+// the directory of accounts, or DNS itself. A stranger's domain that answers nothing is none of that.
 type Directory interface {
 	// DID is the account of a handle; an error where there is none.
 	DID(ctx context.Context, handle string) (string, error)
@@ -46,7 +48,7 @@ const (
 	waitMany = 3 * time.Second
 	// At once: enough for a page of names in a second or so, few enough to be no burden to the directory.
 	atOnce = 8
-	// After so many failures to connect in a row there is no internet; it is tried again after a while.
+	// After so many failures in a row of what all names need there is no internet; it is tried again after a while.
 	failures, rest = 4, 30 * time.Second
 	// Names remembered: some 10 MB.
 	most = 50_000
@@ -60,6 +62,8 @@ type Handles struct {
 	now       func() time.Time
 
 	seats chan struct{} // of lookups
+
+	asking singleflight.Group // lookups under way
 
 	mu         sync.Mutex
 	young, old map[string]entry // by DID, and by handle; when the young half is full, the old one goes
@@ -97,25 +101,14 @@ func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 	if e, ok := h.get(handle); ok {
 		return e.name, nil
 	}
-	if h.resting() {
-		return "", ErrAway
-	}
-	ctx, cancel := context.WithTimeout(ctx, waitOne)
-	defer cancel()
-	if !h.enter(ctx) {
-		return "", ErrAway
-	}
-	defer h.leave()
-	did, err := h.directory.DID(ctx, handle)
-	h.tell(ctx, err)
-	if away(ctx, err) {
-		return "", ErrAway
-	}
-	if err == nil {
-		h.put(did, handle, keep)
-		h.put(handle, did, keepDID)
-	}
-	return did, err
+	return h.once(ctx, "handle "+handle, func(ctx context.Context) (string, error) {
+		did, err := h.directory.DID(ctx, handle)
+		if err == nil {
+			h.put(did, handle, keep)
+			h.put(handle, did, keepDID)
+		}
+		return did, err
+	})
 }
 
 // Known is the handle of an account as far as it is remembered; empty when it isn't.
@@ -151,19 +144,52 @@ func (h *Handles) Handles(ctx context.Context, dids []string) map[string]string 
 
 // look asks for one account's handle.
 func (h *Handles) look(ctx context.Context, did string) {
-	if h.resting() || !h.enter(ctx) {
-		return
-	}
-	defer h.leave()
-	handle, err := h.directory.Handle(ctx, did)
-	h.tell(ctx, err)
-	if !away(ctx, err) {
-		until := keep
-		if handle == "" {
-			until = keepNothing
+	_, _ = h.once(ctx, "account "+did, func(ctx context.Context) (string, error) {
+		if e, ok := h.get(did); ok { // it was asked for a moment ago
+			return e.name, nil
 		}
-		h.put(did, handle, until)
+		handle, err := h.directory.Handle(ctx, did)
+		if !unanswered(ctx, err) {
+			until := keep
+			if handle == "" {
+				until = keepNothing
+			}
+			h.put(did, handle, until)
+		}
+		return handle, err
+	})
+}
+
+// once looks something up for all who ask for it together. The look-up goes on when they have left, so that one who leaves neither takes the
+// answer from the others nor looks like a failure.
+func (h *Handles) once(ctx context.Context, key string, ask func(context.Context) (string, error)) (string, error) {
+	if ctx.Err() != nil || h.resting() {
+		return "", ErrAway
 	}
+	answer := h.asking.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitOne)
+		defer cancel()
+		if h.resting() || !h.enter(ctx) {
+			return "", ErrAway
+		}
+		defer h.leave()
+		text, err := ask(ctx)
+		h.tell(err)
+		if unanswered(ctx, err) {
+			err = ErrAway
+		}
+		return text, err
+	})
+	patience := time.NewTimer(waitOne)
+	defer patience.Stop()
+	select {
+	case a := <-answer:
+		text, _ := a.Val.(string)
+		return text, a.Err
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	return "", ErrAway
 }
 
 // enter waits for a seat; false: none came free in time.
@@ -183,20 +209,23 @@ func (h *Handles) enter(ctx context.Context) bool {
 
 func (h *Handles) leave() { <-h.seats }
 
-// away says that an error is the network's, and not an answer.
-func away(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, ErrAway))
+// unanswered reports whether an error is no answer: nothing is remembered of it.
+func unanswered(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, ErrAway) || errors.Is(err, errBusy) || errors.Is(err, errSilent))
 }
 
-// tell counts failures to connect.
-func (h *Handles) tell(ctx context.Context, err error) {
+// tell counts failures of what all names need.
+func (h *Handles) tell(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !away(ctx, err) {
+	switch {
+	case !errors.Is(err, ErrAway):
 		h.failed = 0
-		return
+	case errors.Is(err, context.Canceled):
+	default:
+		h.failed++
 	}
-	if h.failed++; h.failed >= failures {
+	if h.failed >= failures {
 		h.failed, h.restUntil = 0, h.now().Add(rest)
 	}
 }

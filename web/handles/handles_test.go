@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"weft.dev/weft/link"
 )
 
 // directory knows some accounts, and how often it was asked.
@@ -26,6 +32,9 @@ func (d *directory) ask(ctx context.Context) error {
 	d.mu.Unlock()
 	if wait {
 		<-ctx.Done()
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, ctx.Err())
+		}
 		return ctx.Err()
 	}
 	return err
@@ -112,7 +121,7 @@ func TestAway(t *testing.T) {
 	t.Parallel()
 	for name, d := range map[string]*directory{
 		"refused": {err: fmt.Errorf("%w: no route", ErrAway)},
-		"silent":  {wait: true},
+		"silent":  {wait: true, err: ErrAway},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,6 +164,7 @@ func TestSlow(t *testing.T) {
 		if found := h.Handles(t.Context(), dids); len(found) != 0 || time.Since(begin) > waitMany {
 			t.Errorf("found %v after %v", found, time.Since(begin))
 		}
+		time.Sleep(2 * waitOne) // until the look-ups are over
 	})
 }
 
@@ -170,4 +180,173 @@ func TestForgets(t *testing.T) {
 	if h.Known(fmt.Sprint(2*most-1)) == "" {
 		t.Error("has forgotten the newest")
 	}
+}
+
+// TestStrangersTripNothing: a stranger's domain that answers 503 or nothing, and visitors who leave, keep nobody else from names.
+func TestStrangersTripNothing(t *testing.T) {
+	t.Parallel()
+	good := world{plc + "/" + alice: document(alice, "at://alice.test"), "https://alice.test/.well-known/atproto-did": alice}
+	for name, evil := range map[string]func(ctx context.Context) error{
+		"answers 503":    func(context.Context) error { return fmt.Errorf("handles: the domain answers 503") },
+		"answers never":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"has no servers": func(context.Context) error { return &net.DNSError{Err: "server misbehaving", IsTemporary: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := good.ask(nil)
+				txt := n.txt
+				n.txt = func(ctx context.Context, name string) ([]string, error) {
+					if strings.HasSuffix(name, "evil.example") {
+						return nil, evil(ctx)
+					}
+					return txt(ctx, name)
+				}
+				h := New(Config{Directory: n})
+				for i := range 5 * failures {
+					ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					_, _ = h.DID(ctx, fmt.Sprintf("a%d.evil.example", i))
+					leave()
+				}
+				if h.resting() {
+					t.Fatal("nobody is asked any more")
+				}
+				if did, err := h.DID(t.Context(), "alice.test"); did != alice || err != nil {
+					t.Errorf("%q, %v", did, err)
+				}
+				time.Sleep(2 * waitOne)
+			})
+		})
+	}
+}
+
+// TestResolverIsAway: DNS itself counts where it can't be asked.
+func TestResolverIsAway(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  *net.DNSError
+		away bool
+	}{
+		{&net.DNSError{Err: "read udp 127.0.0.1:5->127.0.0.1:53: read: connection refused"}, true},
+		{&net.DNSError{Err: "dial udp 1.1.1.1:53: connect: network is unreachable"}, true},
+		{&net.DNSError{Err: "server misbehaving", IsTemporary: true}, false},
+		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, false},
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, false},
+	} {
+		n := world{}.ask(nil)
+		n.txt = func(context.Context, string) ([]string, error) { return nil, c.err }
+		if _, err := n.DID(t.Context(), "alice.test"); errors.Is(err, ErrAway) != c.away {
+			t.Errorf("%v: %v", c.err, err)
+		}
+	}
+}
+
+// TestOnceForAll: visitors who ask for the same account together make one request.
+func TestOnceForAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &directory{wait: true}
+		h := New(Config{Directory: d})
+		var visitors sync.WaitGroup
+		for range 20 {
+			visitors.Go(func() { h.Handles(t.Context(), []string{alice, alice, alice}) })
+		}
+		visitors.Wait()
+		if d.asked != 1 {
+			t.Errorf("asked %d times", d.asked)
+		}
+		time.Sleep(2 * waitOne)
+	})
+}
+
+// TestDomainIsBounded: a hundred names of one domain make ten requests to it, and those of another domain are asked as well.
+func TestDomainIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[string]int{}
+		var mu sync.Mutex
+		n := world{}.ask(nil)
+		n.strangers = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			asked[domainOf(r.URL.Host)]++
+			mu.Unlock()
+			return world{}.RoundTrip(r)
+		})}
+		h := New(Config{Directory: n})
+		dids := []string{"did:web:one.other.example2"}
+		for i := range 100 {
+			dids = append(dids, fmt.Sprintf("did:web:x%d.victim.example", i))
+		}
+		h.Handles(t.Context(), dids)
+		if asked["victim.example"] > domainBurst || asked["victim.example"] == 0 || asked["other.example2"] != 1 {
+			t.Errorf("asked %v", asked)
+		}
+		if n := hosting["bsky.social"] * domainBurst; n < 100 {
+			t.Errorf("a page of accounts at bsky.social gets %v names", n)
+		}
+	})
+}
+
+// roundTrip is a transport that is a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestDomainsMemory(t *testing.T) {
+	t.Parallel()
+	d := newDomains(time.Now)
+	for i := range 3 * domainsKept {
+		done, err := d.enter(t.Context(), fmt.Sprintf("a.d%d.example", i))
+		if err == nil {
+			done()
+		}
+		if done, err := d.enter(t.Context(), fmt.Sprintf("d%d.example", i)); err == nil {
+			done()
+		}
+	}
+	for i := range 3 * domainsKept {
+		if done, err := d.enter(t.Context(), fmt.Sprintf("x.d%d", i)); err == nil {
+			done()
+		}
+	}
+	if len(d.by) > domainsKept {
+		t.Errorf("%d domains are kept", len(d.by))
+	}
+}
+
+// FuzzDocument reads any document of an account: what it takes is bounded by the document, and a handle is one.
+func FuzzDocument(f *testing.F) {
+	for _, seed := range []string{document(alice, "at://alice.test"), `{"id":"` + alice + `","alsoKnownAs":[` + strings.Repeat(`"",`, 1000) + `""]}`,
+		strings.Repeat("[", maxDocument), `{"alsoKnownAs":` + strings.Repeat(`[`, 5000), "<html>", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) > maxDocument {
+			return // get reads no more
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		handle, err := aliasIn(body, alice)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20+uint64(64*len(body)) {
+			t.Errorf("%d bytes allocated for a document of %d", n, len(body))
+		}
+		if err == nil && handle != "" && !link.ValidHandle(handle) {
+			t.Errorf("%q is no handle", handle)
+		}
+	})
+}
+
+// FuzzLine reads any answer of a handle's domain: it is a DID, or an error.
+func FuzzLine(f *testing.F) {
+	for _, seed := range []string{alice, alice + "\n", "did:web:x", "<html>", strings.Repeat("did:plc:", 500)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		n := world{"https://alice.test/.well-known/atproto-did": line}.ask(nil)
+		did, err := n.claimed(t.Context(), "alice.test")
+		if err == nil && (!link.ValidDID(did) || len(did) > maxLine) {
+			t.Errorf("%q is no DID", did)
+		}
+	})
 }

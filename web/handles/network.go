@@ -33,13 +33,14 @@ type network struct {
 	strangers *http.Client // for hosts that anybody may choose
 	known     *http.Client // for the directory
 	plc       string
+	domains   *domains
 }
 
 func newNetwork() *network {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, Control: publicOnly}
 	return &network{
 		txt: net.DefaultResolver.LookupTXT,
-		plc: plc,
+		plc: plc, domains: newDomains(time.Now),
 		strangers: &http.Client{
 			// No proxy: it would connect in our stead, and look at no address.
 			Transport:     &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 3 * time.Second, MaxIdleConns: 20, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
@@ -62,7 +63,9 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
+	// IPv4 addresses in those of IPv6, which a gateway may translate: compatible ones, NAT64 of everybody and of a network, 6to4, Teredo.
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("100::/64"), // private once, and the one that is nowhere
 }
 
 // publicOnly refuses connections to addresses that aren't on the internet. It sees the address itself, behind all names.
@@ -103,7 +106,7 @@ func (n *network) Handle(ctx context.Context, did string) (string, error) {
 		return "", err
 	}
 	switch of, err := n.claimed(ctx, handle); {
-	case errors.Is(err, ErrAway):
+	case errors.Is(err, ErrAway), errors.Is(err, errSilent):
 		return "", err
 	case err != nil, of != did:
 		return "", nil
@@ -128,16 +131,40 @@ func (n *network) claimed(ctx context.Context, handle string) (string, error) {
 	if len(found) == 1 {
 		return checkDID(handle, found[0])
 	}
-	line, err := get(ctx, n.strangers, "https://"+handle+"/.well-known/atproto-did", maxLine)
-	var missing *net.DNSError
-	switch {
-	case err == nil:
+	var broken *net.DNSError
+	if errors.As(dns, &broken) && resolverIsAway(broken) {
+		return "", fmt.Errorf("%w: %w", ErrAway, dns)
+	}
+	line, err := n.stranger(ctx, handle, "/.well-known/atproto-did", maxLine)
+	if err == nil {
 		return checkDID(handle, strings.TrimSpace(string(line)))
-	case ctx.Err() != nil, dns != nil && !(errors.As(dns, &missing) && missing.IsNotFound):
-		return "", fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	var missing *net.DNSError
+	if ctx.Err() != nil || errors.Is(err, errBusy) || dns != nil && !(errors.As(dns, &missing) && missing.IsNotFound) {
+		return "", fmt.Errorf("%w: %w", errSilent, err)
 	}
 	// DNS works, and knows nothing; the domain's web server is its own affair.
 	return "", err
+}
+
+// errSilent says that a stranger's domain gave no answer. It is no failure of what all names need, as strangers choose who is asked.
+var errSilent = errors.New("handles: the domain gives no answer")
+
+// resolverIsAway reports whether DNS itself can't be asked. A name server of a stranger's that fails or is silent looks like a time-out, or a
+// failure of the resolver's, and is none of that.
+func resolverIsAway(err *net.DNSError) bool {
+	var refused syscall.Errno
+	return errors.As(err, &refused) || strings.Contains(err.Err, "connection refused") || strings.Contains(err.Err, "network is unreachable")
+}
+
+// stranger asks a host that a stranger chose, if its domain may be asked now.
+func (n *network) stranger(ctx context.Context, host, path string, most int64) ([]byte, error) {
+	done, err := n.domains.enter(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return get(ctx, n.strangers, "https://"+host+path, most)
 }
 
 func checkDID(handle, did string) (string, error) {
@@ -149,23 +176,28 @@ func checkDID(handle, did string) (string, error) {
 
 // alias is the handle that an account says it has; empty: it says none.
 func (n *network) alias(ctx context.Context, did string) (string, error) {
-	address, client := n.plc+"/"+url.PathEscape(did), n.known
+	var body []byte
+	var err error
 	if host, ok := strings.CutPrefix(did, "did:web:"); ok {
 		if !link.ValidHandle(strings.ToLower(host)) { // atproto allows neither paths nor ports there
 			return "", fmt.Errorf("handles: %s has no host name", did)
 		}
-		address, client = "https://"+host+"/.well-known/did.json", n.strangers
-	} else if !strings.HasPrefix(did, "did:plc:") {
-		return "", fmt.Errorf("handles: nobody is to be asked about %s", did)
-	}
-	body, err := get(ctx, client, address, maxDocument)
-	if err != nil {
-		var failed *url.Error
-		if client == n.known && errors.As(err, &failed) {
+		body, err = n.stranger(ctx, strings.ToLower(host), "/.well-known/did.json", maxDocument)
+	} else if strings.HasPrefix(did, "did:plc:") {
+		if body, err = get(ctx, n.known, n.plc+"/"+url.PathEscape(did), maxDocument); err != nil && !errors.Is(err, errRefused) {
 			err = fmt.Errorf("%w: %w", ErrAway, err)
 		}
+	} else {
+		err = fmt.Errorf("handles: nobody is to be asked about %s", did)
+	}
+	if err != nil {
 		return "", err
 	}
+	return aliasIn(body, did)
+}
+
+// aliasIn is the handle in the document of an account; empty: there is none.
+func aliasIn(body []byte, did string) (string, error) {
 	var doc struct {
 		ID    string   `json:"id"`
 		Known []string `json:"alsoKnownAs"`
@@ -183,6 +215,9 @@ func (n *network) alias(ctx context.Context, did string) (string, error) {
 	return "", nil
 }
 
+// errRefused is an answer that says no: there is no such account.
+var errRefused = errors.New("handles: refused")
+
 func get(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -196,9 +231,9 @@ func get(ctx context.Context, client *http.Client, address string, most int64) (
 	defer answer.Body.Close()
 	switch {
 	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= http.StatusInternalServerError:
-		return nil, fmt.Errorf("%w: %s answers %s", ErrAway, address, answer.Status)
-	case answer.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("handles: %s answers %s", address, answer.Status)
+	case answer.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%w: %s answers %s", errRefused, address, answer.Status)
 	}
 	return io.ReadAll(io.LimitReader(answer.Body, most))
 }

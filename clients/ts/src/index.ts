@@ -227,9 +227,18 @@ export class Client {
     return walk(options.cursor, (cursor) => this.accountLinksPage(did, { ...options, ...cursor }))
   }
 
-  /** Counts the links to an account by source. */
+  /** Counts the links to an account by source, of all pages. */
   async accountCounts(did: string, signal?: AbortSignal): Promise<{ total: number; sources: { source: string; links: number }[] }> {
-    return this.#get('dev.weft.links.getAccountCounts', { did }, signal)
+    type Counts = { total: number; sources: { source: string; links: number }[]; cursor: string | null }
+    const all: { total: number; sources: { source: string; links: number }[] } = { total: 0, sources: [] }
+    let cursor: string | undefined
+    do {
+      const page: Counts = await this.#get('dev.weft.links.getAccountCounts', { did, cursor }, signal)
+      all.total = page.total
+      all.sources.push(...page.sources)
+      cursor = page.cursor ?? undefined
+    } while (cursor !== undefined)
+    return all
   }
 
   /** Lists what a record links to: the way forward. */

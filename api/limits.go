@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+
+	"weft.dev/weft/budget"
+)
+
+// limits are what all clients share. Each is a budget: a part is taken before the work begins, and given back when it is over.
+type limits struct {
+	clients budget.Clients
+	rate    *rateLimit // nil: any number of requests
+
+	turns   [costs]*budget.Budget // of queries, by what they cost
+	drawing *budget.Budget        // turns of pages that are drawn
+	pages   *budget.Budget        // pages under way, those that wait for answers too
+	memory  *budget.Budget        // bytes of bodies and messages that are read, and of answers that are written
+	filters *budget.Budget        // bytes of the filters of subscribers
+	seats   *budget.Budget        // of streams
+}
+
+const (
+	// Strangers' sizes get this part of the process's memory; the rest is for the index, its cache and the collector.
+	memoryShare = 8
+	// And at least this, in bytes: a message of a subscriber must fit into a host's part of it.
+	leastMemory = 96 << 20
+	// A host gets so small a part of a budget of bytes, a network twice as much.
+	hostPart = 4
+	// An answer, a body or a filter up to this size, in bytes, is taken for granted: its connection costs as much.
+	smallBytes = 16 << 10
+	// Pages under way: each holds its answers, of some 200 kB, while it waits for the next.
+	pagesAtOnce = 64
+)
+
+func newLimits(c *Config) limits {
+	cores := int64(runtime.GOMAXPROCS(0))
+	concurrency := int64(c.Concurrency)
+	turns := func(n int64) *budget.Budget { return budget.New(budget.Config{Total: max(1, min(concurrency, n))}) }
+	bytes := func(total int64) *budget.Budget {
+		return budget.New(budget.Config{Total: total, PerHost: total / hostPart, PerNet: 2 * total / hostPart})
+	}
+	memory := c.Memory
+	if memory <= 0 {
+		memory = max(budget.Memory()/memoryShare, leastMemory)
+	}
+	l := limits{
+		clients: budget.Clients{Header: c.AddressHeader},
+		drawing: turns(cores / 2),
+		pages:   budget.New(budget.Config{Total: pagesAtOnce, PerHost: pagesAtOnce / 4, PerNet: pagesAtOnce / 2}),
+		memory:  bytes(memory / 2), filters: bytes(memory / 2),
+		seats: budget.New(budget.Config{Total: int64(c.Streams.Total), PerHost: int64(c.Streams.PerAddress), PerNet: budget.Wide * int64(c.Streams.PerAddress)}),
+	}
+	l.turns[light], l.turns[medium], l.turns[heavy] = turns(concurrency), turns(cores), turns(cores/2)
+	if c.RatePerMinute > 0 {
+		l.rate = &rateLimit{perMinute: c.RatePerMinute, now: c.Now}
+	}
+	return l
+}
+
+// Admit counts a request that the API does not answer itself against the rate of its client. It answers, and returns false, where that is
+// spent.
+func (s *Server) Admit(w http.ResponseWriter, r *http.Request) bool { return s.server.admit(w, r) }
+
+// Seat takes a place for a stream, and counts the request. It answers, and returns nil, where there is none.
+func (s *Server) Seat(w http.ResponseWriter, r *http.Request) (leave func()) {
+	if !s.server.admit(w, r) {
+		return nil
+	}
+	return s.server.seat(w, r)
+}
+
+// Page waits until a page may be begun: only so many are under way at once.
+func (s *Server) Page(r *http.Request) (done func(), err error) {
+	return given(s.server.pages.Take(r.Context(), s.server.clients.Of(r), 1))
+}
+
+// Draw waits for a turn to draw a page.
+func (s *Server) Draw(r *http.Request) (done func(), err error) {
+	return given(s.server.drawing.Take(r.Context(), s.server.clients.Of(r), 1))
+}
+
+// Hold takes the bytes of an answer that is about to be written; false: too many answers wait for their clients.
+func (s *Server) Hold(r *http.Request, size int) (done func(), ok bool) {
+	grant, ok := s.server.holdBytes(s.server.clients.Of(r), size)
+	return grant.Give, ok
+}
+
+func given(grant *budget.Grant, err error) (func(), error) {
+	if err != nil {
+		return nil, err
+	}
+	return grant.Give, nil
+}
+
+// holdBytes takes the bytes of an answer; none for a small one.
+func (l *limits) holdBytes(who budget.Client, size int) (grant *budget.Grant, ok bool) {
+	if size <= smallBytes {
+		return nil, true
+	}
+	grant = l.memory.Try(who, int64(size))
+	return grant, grant != nil
+}
+
+// holdFilter takes the bytes of a subscriber's filter; none for a small one.
+func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *failure) {
+	if size <= smallBytes {
+		return nil, nil
+	}
+	grant := l.filters.Try(who, size)
+	if grant == nil {
+		return nil, errFilters
+	}
+	return grant, nil
+}
+
+// inTurn runs f when its turn comes, and returns the error of ctx when it doesn't in time. The turn is given back before the
+// answer is written, so that slow clients hold up only themselves.
+func (l *limits) inTurn(ctx context.Context, who budget.Client, c cost, f func() error) error {
+	grant, err := l.turns[c].Take(ctx, who, 1)
+	if err != nil {
+		return err
+	}
+	defer grant.Give()
+	return f()
+}

@@ -1,0 +1,447 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"weft.dev/weft/budget"
+	"weft.dev/weft/db"
+)
+
+// TestMessageBombs: twenty messages of 5 MB at once are read as far as they are filters, some at a time, and leave nothing behind.
+func TestMessageBombs(t *testing.T) {
+	l := startLive(t, Config{})
+	bomb := []byte(`{"type":"options_update","payload":{"wantedSubjects":[` + strings.Repeat(`[],`, (maxMessage-200)/3) + `[]]}}`)
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var clients sync.WaitGroup
+	for range 20 {
+		conn := l.dial(t, "instant=true")
+		clients.Go(func() {
+			_ = conn.Write(t.Context(), websocket.MessageText, bomb) // it is refused after its first items
+			code, reason := ended(t, conn)
+			if code != websocket.StatusPolicyViolation && code != -1 {
+				t.Errorf("%d %s", code, reason)
+			}
+		})
+	}
+	clients.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 100<<20 { // decoded whole, they were 2.6 GB
+		t.Errorf("%d MB were allocated", allocated>>20)
+	}
+}
+
+// TestLongMessagesWaitForRoom: of one host, as many long messages are read at once as its part of the memory has room for; a short one is read
+// meanwhile.
+func TestLongMessagesWaitForRoom(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{Memory: 4 * hostPart * maxMessage}) // one at a time
+	half := `{"type":"options_update","payload":{"wantedSubjects":["did:plc:` + strings.Repeat("a", 8000) + `"`
+	slow := l.dial(t, "instant=true")
+	w, err := slow.Writer(t.Context(), websocket.MessageText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, half)
+	for range 200 { // it is read when it is, and then nothing is left for another
+		if l.api.memory.Try(budget.ClientOf("127.0.0.1"), 2*maxMessage) == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	short := l.dial(t, "instant=true")
+	if err := short.Write(t.Context(), websocket.MessageText, []byte(`{"type":"x"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := ended(t, short); code != websocket.StatusPolicyViolation {
+		t.Errorf("a short message waits: %d", code)
+	}
+}
+
+// TestFiltersAreBounded: a host's filters take no more than its part; what one of them gives back, the next may have.
+func TestFiltersAreBounded(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	l.api.filters = budget.New(budget.Config{Total: 4_500_000, PerHost: 1_500_000})
+	update := func(n int) []byte {
+		var b strings.Builder
+		b.WriteString(`{"type":"options_update","payload":{"wantedSubjects":["did:plc:x"`)
+		for i := range n {
+			fmt.Fprintf(&b, `,"did:plc:n%d"`, i)
+		}
+		return []byte(b.String() + `]}}`)
+	}
+	free := l.api.filters.Free()
+	wait := func(left int64) {
+		t.Helper()
+		for range 500 {
+			if l.api.filters.Free() == left {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%d bytes are free, not %d", l.api.filters.Free(), left)
+	}
+	first := l.dial(t, "instant=true")
+	large := update(49_000) // 64Ki hashes of 16 bytes
+	if err := first.Write(t.Context(), websocket.MessageText, large); err != nil {
+		t.Fatal(err)
+	}
+	wait(free - 1<<20)
+	second := l.dial(t, "instant=true")
+	if err := second.Write(t.Context(), websocket.MessageText, large); err != nil {
+		t.Fatal(err)
+	}
+	if code, reason := ended(t, second); code != websocket.StatusPolicyViolation || !strings.HasPrefix(reason, `"TooManyFilters`) {
+		t.Errorf("%d %s", code, reason)
+	}
+	if err := first.Write(t.Context(), websocket.MessageText, update(5)); err != nil {
+		t.Fatal(err)
+	}
+	wait(free)
+	third := l.dial(t, "instant=true")
+	if err := third.Write(t.Context(), websocket.MessageText, large); err != nil {
+		t.Fatal(err)
+	}
+	wait(free - 1<<20)
+	_ = third.CloseNow()
+	wait(free)
+}
+
+// TestSlowBodies: a body that does not arrive holds its part of the memory for so long, a host gets no more than its own, and all is given
+// back.
+func TestSlowBodies(t *testing.T) {
+	t.Parallel()
+	api := New(Config{Store: indexed, Logger: slog.New(slog.DiscardHandler), Timeout: 300 * time.Millisecond, AddressHeader: "X-From",
+		Memory: 2 * hostPart * 2 * 2 * maxBody}) // two bodies for a host
+	srv := httptest.NewServer(api)
+	defer srv.Close()
+	free := api.server.memory.Free()
+	post := func(from string, body io.Reader) int {
+		r, _ := http.NewRequest("POST", srv.URL+batch, body)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-From", from)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0 // the server has cut it
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	var slow sync.WaitGroup
+	for range 10 {
+		slow.Go(func() {
+			r, w := io.Pipe()
+			defer w.Close()
+			go func() { _, _ = w.Write([]byte(`{"pairs":[`)) }()
+			if code := post("1.1.1.1", r); code == 200 {
+				t.Error("half a body is answered")
+			}
+		})
+	}
+	large := `{"subjects":["` + post1 + `"],"sources":["` + like + `"],"x":"` + strings.Repeat("x", 100_000) + `"}`
+	if code := post("2.2.2.2", strings.NewReader(large)); code != 200 {
+		t.Errorf("another host's body: %d", code)
+	}
+	slow.Wait()
+	for range 500 {
+		if api.server.memory.Free() == free {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d bytes are free, not %d", api.server.memory.Free(), free)
+}
+
+const post1 = "at://did:plc:alice/app.bsky.feed.post/3kpost"
+
+// TestSubscribeTakesItsSeatFirst: who gets no WebSocket or no seat makes nobody look into the log.
+func TestSubscribeTakesItsSeatFirst(t *testing.T) {
+	t.Parallel()
+	looked := 0
+	h := serve(Config{Store: looksIntoLog{indexed, func() { looked++ }}, Streams: Streams{PerAddress: 1, Total: 1}})
+	api := h.(*Server)
+	time := fmt.Sprint(1_700_000_000_000_001)
+	if w := do(h, "GET", "/subscribe?cursor="+time); w.Code != 426 {
+		t.Errorf("%d", w.Code)
+	}
+	leave := api.Seat(httptest.NewRecorder(), newRequest("/events"))
+	for _, path := range []string{"/subscribe", "/events"} {
+		if w := do(h, "GET", path+"?cursor="+time, "Sec-WebSocket-Key", "x"); w.Code != 429 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	if leave(); looked != 0 {
+		t.Errorf("the log was looked into %d times", looked)
+	}
+}
+
+type looksIntoLog struct {
+	fake
+	look func()
+}
+
+func (l looksIntoLog) SeqAt(context.Context, int64) (uint64, error) {
+	l.look()
+	return 0, nil
+}
+
+// TestSourcesPages: pages of sources, walked through, are the whole, for each that has them.
+func TestSourcesPages(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	for _, path := range []string{"/links/all?" + form("target", post), "/links/all/count?" + form("target", post), own("getAccountCounts", "did", alice)} {
+		whole := get(t, h, path)
+		n, cursor := 0, ""
+		for {
+			page := get(t, h, path+"&limit=1"+cursor)
+			n += strings.Count(page, "subject") + strings.Count(page, "reply.parent.uri") + strings.Count(page, ":list") + strings.Count(page, "embed.external")
+			var a struct{ Cursor *string }
+			if err := json.Unmarshal([]byte(page), &a); err != nil {
+				t.Fatal(err)
+			}
+			if a.Cursor == nil {
+				break
+			}
+			cursor = "&cursor=" + url.QueryEscape(*a.Cursor)
+		}
+		want := strings.Count(whole, "subject") + strings.Count(whole, "reply.parent.uri") + strings.Count(whole, ":list") + strings.Count(whole, "embed.external")
+		if n != want || n == 0 {
+			t.Errorf("%s: pages name %d sources, the whole %d", path, n, want)
+		}
+	}
+	all := get(t, h, "/links/all?"+form("target", post, "limit", "1"))
+	if w := do(h, "GET", "/links/all/count?"+form("target", post, "cursor", strings.Trim(dig(t, all, "cursor"), `"`))); w.Code != 400 {
+		t.Errorf("a cursor of another path: %d", w.Code)
+	}
+}
+
+// largeBodies is a store whose records are of half a megabyte of control characters, which JSON makes six times as long.
+type largeBodies struct{ fake }
+
+func (largeBodies) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
+	bodies := make([]db.Body, len(records))
+	text := strings.Repeat("\x01", 500_000)
+	for i := range bodies {
+		bodies[i] = db.Body{CID: "bafyreib", CBOR: append([]byte("\xa1\x61x\x7a\x00\x07\xa1\x20"), text...)}
+	}
+	return bodies, nil
+}
+
+// TestHydrateIsBounded: a page ends behind 4 MB of content, with a cursor that goes on behind it; all pages together are the whole.
+func TestHydrateIsBounded(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{Store: largeBodies{many(12)}})
+	n, cursor := 0, ""
+	for pages := 0; ; pages++ {
+		page := get(t, h, own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "100")+cursor)
+		if len(page) > maxContents+1<<20 {
+			t.Fatalf("a page of %d bytes", len(page))
+		}
+		n += strings.Count(page, `"value"`)
+		next := dig(t, page, "cursor")
+		if next == "null" {
+			break
+		}
+		cursor = "&cursor=" + url.QueryEscape(strings.Trim(next, `"`))
+		if pages > 20 {
+			t.Fatal("the pages have no end")
+		}
+	}
+	if n != 12 {
+		t.Errorf("%d records have content", n)
+	}
+}
+
+// stuck is a client who reads nothing.
+type stuck struct {
+	*httptest.ResponseRecorder
+	reads <-chan struct{}
+}
+
+func (s stuck) Write(p []byte) (int, error) {
+	<-s.reads
+	return len(p), nil
+}
+
+// TestUnreadAnswersAreBounded: answers that are not read take a host's part of the memory and no turn; another host gets its answers.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{Store: many(1000), Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From", Memory: 2 * hostPart * 500_000})
+		free := h.server.memory.Free()
+		list := xrpc("getBacklinks", "subject", post, "source", like, "limit", "1000")
+		reads := make(chan struct{})
+		var clients sync.WaitGroup
+		busy := 0
+		var mu sync.Mutex
+		for range 30 {
+			clients.Go(func() {
+				r := newRequest(list)
+				r.Header.Set("X-From", "1.1.1.1")
+				w := stuck{httptest.NewRecorder(), reads}
+				go func() { <-t.Context().Done() }()
+				h.ServeHTTP(w, r)
+				mu.Lock()
+				defer mu.Unlock()
+				if w.Code == 503 {
+					busy++
+				}
+			})
+		}
+		synctest.Wait()
+		if held := free - h.server.memory.Free(); held == 0 || held > 500_000 {
+			t.Errorf("%d bytes are held", held)
+		}
+		if w := do(h, "GET", list, "X-From", "2.2.2.2"); w.Code != 200 {
+			t.Errorf("another host: %d %s", w.Code, w.Body)
+		}
+		close(reads)
+		clients.Wait()
+		if busy == 0 || h.server.memory.Free() != free {
+			t.Errorf("%d were refused, %d bytes are free of %d", busy, h.server.memory.Free(), free)
+		}
+	})
+}
+
+// lengthy is a store whose lists are long, and whose walks take long.
+type lengthy struct{ fake }
+
+func (lengthy) CountLinks(context.Context, string, db.Source) (int64, error) { return 1_000_000, nil }
+
+func (lengthy) AccountTotal(context.Context, string) (int64, error) { return 1_000_000, nil }
+
+func (s lengthy) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error) {
+	select {
+	case <-time.After(3 * time.Second):
+	case <-ctx.Done():
+		return db.Page[string]{}, ctx.Err()
+	}
+	return s.fake.DIDs(ctx, q)
+}
+
+// TestHeavyLine: 200 hosts that ask for walks keep nobody from what is cheaper, and the line has an end.
+func TestHeavyLine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{Store: lengthy{indexed}, Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From"})
+		var asked sync.WaitGroup
+		codes := map[string]int{}
+		var mu sync.Mutex
+		for i := range 1000 {
+			asked.Go(func() {
+				w := do(h, "GET", xrpc("getBacklinkDids", "subject", post, "source", like), "X-From", fmt.Sprintf("10.0.%d.1", i%200))
+				mu.Lock()
+				defer mu.Unlock()
+				name := "200"
+				if w.Code != 200 {
+					name = dig(t, w.Body.String(), "error")
+				}
+				codes[name]++
+			})
+		}
+		synctest.Wait()
+		begin := time.Now()
+		for _, path := range []string{"/links/all?" + form("target", post), "/status", "/", own("getTimeline", "subject", post, "source", like),
+			xrpc("getBacklinksCount", "subject", post, "source", like), xrpc("getBacklinks", "subject", post, "source", like, "limit", "1000")} {
+			if w := do(h, "GET", path, "X-From", "9.9.9.9"); w.Code != 200 || time.Since(begin) > 0 {
+				t.Errorf("%s: %d after %s", path, w.Code, time.Since(begin))
+			}
+		}
+		asked.Wait()
+		if codes[`"Busy"`] == 0 || codes["200"] == 0 || codes["200"]+codes[`"Busy"`]+codes[`"Timeout"`] != 1000 {
+			t.Errorf("%v", codes)
+		}
+	})
+}
+
+// TestCosts: which line a query waits in.
+func TestCosts(t *testing.T) {
+	t.Parallel()
+	short, long := newServer(Config{Store: indexed}), newServer(Config{Store: lengthy{indexed}})
+	dids := "&did=" + bob
+	listed := form("subject", post, "source", like)
+	for _, c := range []struct {
+		target      string
+		short, long cost
+	}{
+		{xrpc("getBacklinksCount") + listed, light, light},
+		{xrpc("getBacklinks") + listed, light, light},
+		{xrpc("getBacklinks") + listed + "&limit=1000", medium, medium},
+		{xrpc("getBacklinks") + listed + dids, medium, heavy},
+		{xrpc("getBacklinkDids") + listed, medium, heavy},
+		{xrpc("getManyToMany") + listed + "&pathToOther=x", medium, heavy},
+		{xrpc("getManyToManyCounts") + listed + "&pathToOther=x", medium, heavy},
+		{own("getBacklinks") + listed + "&hydrate=true&limit=6", medium, medium},
+		{own("getBacklinks") + listed + "&hydrate=true", heavy, heavy},
+		{own("getAccountBacklinks") + "did=" + alice, medium, heavy},
+		{own("getAccountCounts") + "did=" + alice, medium, heavy},
+		{own("getCounts") + listed, light, light},
+		{own("getTimeline") + listed, medium, medium},
+		{own("getRecordLinks") + "did=" + alice, light, light},
+		{"/links?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light, light},
+		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), medium, heavy},
+		{"/links/all?" + form("target", post), medium, medium},
+	} {
+		path, query, _ := strings.Cut(c.target, "?")
+		for s, want := range map[*server]cost{short: c.short, long: c.long} {
+			p := parseQuery(definitions.At(path), query)
+			if got, err := s.costOf(t.Context(), p); got != want || err != nil || p.err != nil {
+				t.Errorf("%s: %d, not %d; %v %v", c.target, got, want, err, p.err)
+			}
+		}
+	}
+}
+
+// TestNetworksShare: the hosts of a /48 have budget.Wide times the rate of one together.
+func TestNetworksShare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{Store: indexed, RatePerMinute: 3, AddressHeader: "X-From", Logger: slog.New(slog.DiscardHandler)})
+		allowed := 0
+		for i := range 40 {
+			if do(h, "GET", "/robots.txt", "X-From", fmt.Sprintf("2001:db8:1:%x::1", i)).Code == 200 {
+				allowed++
+			}
+		}
+		if allowed != 3*budget.Wide {
+			t.Errorf("%d of 40 hosts of a network", allowed)
+		}
+	})
+}
+
+// TestDocumentsAreMadeOnce: a document costs no more than to write it, and is the same in each encoding.
+func TestDocumentsAreMadeOnce(t *testing.T) {
+	h := serve(Config{})
+	plain := do(h, "GET", "/openapi.json")
+	for _, encoding := range []string{"gzip", "zstd"} {
+		w := do(h, "GET", "/openapi.json", "Accept-Encoding", encoding)
+		if w.Header().Get("Content-Encoding") != encoding || bytes.Equal(w.Body.Bytes(), plain.Body.Bytes()) {
+			t.Errorf("%s: %v", encoding, w.Header())
+		}
+		if w := do(h, "GET", "/openapi.json", "Accept-Encoding", encoding, "If-None-Match", w.Header().Get("ETag")); w.Code != 304 {
+			t.Errorf("%s: %d", encoding, w.Code)
+		}
+	}
+	if allocated := testing.AllocsPerRun(20, func() { do(h, "GET", "/openapi.json") }); allocated > 200 {
+		t.Errorf("%v allocations for a document", allocated)
+	}
+}

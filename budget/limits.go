@@ -1,0 +1,54 @@
+package budget
+
+import (
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Memory is how much memory the process may take, in bytes: the least of GOMEMLIMIT, the limit of the address space, that of the control
+// group and what the machine has.
+func Memory() int64 {
+	least := debug.SetMemoryLimit(-1)
+	var as syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_AS, &as); err == nil && as.Cur < math.MaxInt64 {
+		least = min(least, int64(as.Cur))
+	}
+	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			least = min(least, n)
+		}
+	}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		if n := memTotal(string(text)); n > 0 {
+			least = min(least, n)
+		}
+	}
+	if least == math.MaxInt64 {
+		return 1 << 30 // nothing is known: what the smallest machines have
+	}
+	return least
+}
+
+// memTotal reads the line "MemTotal: 16384 kB"; 0: there is none.
+func memTotal(meminfo string) int64 {
+	_, rest, _ := strings.Cut(meminfo, "MemTotal:")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
+}
+
+// Files is how many files and connections the process may have open at once.
+func Files() int64 {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int64(files.Cur)
+}

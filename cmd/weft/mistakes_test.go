@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestConfigurationMistakes: what is wrong with how weft is configured has the exit code 2, wherever it stands, and nothing is made.
+func TestConfigurationMistakes(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := write("other.yml", "dbs:\n  - path: "+dir+"/elsewhere/weft.db\n    replica: {type: file, path: "+dir+"/copy}\n")
+	wrong := write("wrong.yml", "dbs:\n  - path: "+dir+"/data/weft.db\n    replica: {type: tape, path: /x}\n")
+	data := filepath.Join(dir, "data")
+	for _, tc := range []struct {
+		name     string
+		variable [2]string
+		args     []string
+		want     string
+	}{
+		{"a duration of days", [2]string{"WEFT_REPLAY_WINDOW", "1day"}, []string{"serve", "--data", data}, "WEFT_REPLAY_WINDOW"},
+		{"a number that is none", [2]string{"WEFT_CACHE", "much"}, []string{"serve", "--data", data}, "WEFT_CACHE"},
+		{"a switch that is none", [2]string{"WEFT_CHECK_ALL", "perhaps"}, []string{"check", "--data", data}, "WEFT_CHECK_ALL"},
+		{"a flag that is none", [2]string{"WEFT_DATA", data}, []string{"serve", "--replay-window", "1day"}, "1day"},
+		{"the database of another directory", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", other}, "make them the same"},
+		{"a replica of no kind", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", wrong}, "tape"},
+		{"a replica of no kind, to restore", [2]string{"WEFT_DATA", data}, []string{"restore", "--config", wrong}, "tape"},
+		{"a replica of no kind, to verify", [2]string{"WEFT_REPLICATE", wrong}, []string{"verify"}, "tape"},
+		{"a replica of no kind, to list", [2]string{"WEFT_REPLICATE", wrong}, []string{"replica", "list"}, "tape"},
+		{"a replica of no kind, to follow", [2]string{"WEFT_FOLLOW", wrong}, []string{"serve", "--data", data}, "tape"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Setenv(tc.variable[0], tc.variable[1])
+			code, _, stderr := weft(t.Context(), tc.args...)
+			if code != 2 || !strings.Contains(stderr, tc.want) {
+				t.Errorf("code %d, %s", code, stderr)
+			}
+			if _, err := os.Stat(data); !os.IsNotExist(err) {
+				t.Errorf("the data directory was made: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/ingest"
+)
+
+// TestOpening: while the index is opened, queries are told that it isn't ready and what is being done, health checks that the
+// process lives; the server after it answers on the same address.
+func TestOpening(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := answerOpening(l, "v1", slog.New(slog.DiscardHandler))
+	get := func(path string) (int, http.Header, string) {
+		t.Helper()
+		client := &http.Client{Timeout: 10 * time.Second}
+		resp, err := client.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Header, string(body)
+	}
+	if code, _, body := get("/xrpc/_health"); code != http.StatusOK || !strings.Contains(body, "v1") {
+		t.Errorf("health: %d %s", code, body)
+	}
+	o.progress("replaying the log", 20_000, 1_000_000)
+	for _, path := range []string{"/readyz", "/status", "/", "/links?target=x"} {
+		code, header, body := get(path)
+		if code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || !strings.Contains(body, "replaying the log, row 20,000 of 1,000,000") {
+			t.Errorf("%s: %d %v %s", path, code, header, body)
+		}
+	}
+	o.end()
+	o.end()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	if _, _, body := get("/readyz"); body != "served" {
+		t.Errorf("the server after it answers %q", body)
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	<-done
+}
+
+// TestOpeningEnds: an end that is asked for while the index is opened is none that failed.
+func TestOpeningEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &service{jetstream: []string{"127.0.0.1:1"}, from: ingest.From{}, data: t.TempDir(), listen: "127.0.0.1:0", logger: slog.New(slog.DiscardHandler)}
+	if err := s.run(ctx); err != nil {
+		t.Error(err)
+	}
+}

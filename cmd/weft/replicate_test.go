@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/weft/replica"
+)
+
+// TestReplicaAlarm: a replica that falls too far behind is said once, with why it is so now and not with an error that has recovered,
+// and once when it has caught up.
+func TestReplicaAlarm(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	var st replica.Status
+	r := &replication{alarm: time.Minute, logger: slog.New(slog.NewTextHandler(&out, nil)), progress: func() replica.Status { return st }}
+	was := false
+	for _, tc := range []struct {
+		name string
+		st   replica.Status
+		want string // in degraded; empty: it isn't
+		log  string // empty: nothing
+	}{
+		{"well", replica.Status{LagSeconds: 1}, "", ""},
+		{"an error that has recovered", replica.Status{LagSeconds: 1, LastError: "503"}, "", ""},
+		{"slow, with such an error", replica.Status{LagSeconds: 90, LastError: "503"}, "uploads are slower than what comes", "degraded"},
+		{"failing", replica.Status{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404", ""},
+		{"well again", replica.Status{LagSeconds: 2, LastError: "404"}, "", "near enough again"},
+	} {
+		st = tc.st
+		out.Reset()
+		if got := r.degraded(); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) || strings.Contains(got, "503") {
+			t.Errorf("%s: %q", tc.name, got)
+		}
+		was = r.tell(was)
+		if log := out.String(); (log == "") != (tc.log == "") || !strings.Contains(log, tc.log) {
+			t.Errorf("%s: the log says %q", tc.name, log)
+		}
+	}
+}

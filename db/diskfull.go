@@ -1,0 +1,74 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// DiskFullError says that the disk of a data directory has no room, so that SQLite can't even open what is on it for reading: it
+// wants 32 kB beside the database.
+type DiskFullError struct {
+	Dir  string
+	Free int64 // bytes; −1: not known
+	Err  error
+}
+
+func (e *DiskFullError) Error() string {
+	free := ""
+	if e.Free >= 0 {
+		free = fmt.Sprintf(" (%d kB free)", e.Free/1000)
+	}
+	return fmt.Sprintf("the disk of %s is full%s; the data is fine: free space there, some megabytes at least, and start weft again", e.Dir, free)
+}
+
+func (e *DiskFullError) Unwrap() error { return e.Err }
+
+// Result codes of SQLite, https://www.sqlite.org/rescode.html.
+const (
+	sqliteIOErr        = 10
+	sqliteFull         = 13
+	sqliteIOErrShmSize = 4874 // there is no room for the -shm file
+)
+
+// almostFull is how many free bytes leave SQLite no room to work: less than one WAL of a batch and its index.
+const almostFull = 1 << 20
+
+// IsDiskFull reports whether an error says that a disk has no room.
+func IsDiskFull(err error) bool {
+	var full *DiskFullError
+	var code interface{ Code() int }
+	return errors.As(err, &full) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteIOErrShmSize)
+}
+
+// blameDisk looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says so. All
+// others stay as they are.
+func blameDisk(dir string, err error) error {
+	return blame(dir, err, freeBytes)
+}
+
+func blame(dir string, err error, freeBytes func(dir string) (int64, error)) error {
+	var full *DiskFullError
+	if err == nil || errors.As(err, &full) {
+		return err
+	}
+	free, lookErr := freeBytes(dir)
+	if lookErr != nil {
+		free = -1
+	}
+	var code interface{ Code() int }
+	if IsDiskFull(err) || lookErr == nil && free < almostFull && errors.As(err, &code) && code.Code()&0xff == sqliteIOErr {
+		return &DiskFullError{dir, free, err}
+	}
+	return err
+}
+
+// freeBytes is what an ordinary user may still write to a directory's disk.
+func freeBytes(dir string) (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, err
+	}
+	return int64(uint64(fs.Bavail) * uint64(fs.Bsize)), nil
+}

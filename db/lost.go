@@ -1,0 +1,295 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/segment"
+)
+
+// errLost says that a segment is not there, or is not what the manifest says.
+var errLost = errors.New("the segment is lost")
+
+// openOrRebuildSegments opens the segments that the manifest names. One that is missing or damaged is fetched from the replica.
+// Where that has none and the log is whole, the segment is made again from the log rows that it covers; where all are lost, as
+// after the restore of the database alone, they are forgotten, and the ordinary replay makes them as it goes.
+func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err error) {
+	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "segments"), 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of segments: %w", err)
+	}
+	rows, err := manifest(ctx, s.reader)
+	if err != nil {
+		return nil, err
+	}
+	opened, lost, err := s.openOrFetch(ctx, rows)
+	defer func() {
+		if err != nil {
+			for _, f := range opened {
+				if f != nil {
+					_ = f.Close()
+				}
+			}
+		}
+	}()
+	if errors.Is(err, segment.ErrFormat) {
+		return nil, s.otherFormat(ctx, err)
+	}
+	if lost == nil || err != nil {
+		return opened, errors.Join(err, s.removeStraysAfter(err, rows))
+	}
+	var first int64
+	if err := s.reader.GetContext(ctx, &first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); err != nil {
+		return nil, err
+	}
+	if first != 1 {
+		return nil, lost
+	}
+	if all := !hasFile(opened); all {
+		return nil, errors.Join(s.forgetSegments(lost, len(rows)), s.removeStrays(nil))
+	}
+	for i, row := range rows {
+		if opened[i] != nil {
+			files = append(files, opened[i])
+			continue
+		}
+		parts, err := s.rebuildSegment(ctx, row, files, lost)
+		if err != nil {
+			return nil, fmt.Errorf("rebuild segment %s from the log: %w", row.File, err)
+		}
+		opened, files = append(opened, parts...), append(files, parts...)
+	}
+	s.status = &statuses{}
+	clear(s.jobs)
+	clear(s.resyncs)
+	clear(s.next)
+	if rows, err = manifest(ctx, s.reader); err != nil {
+		return nil, err
+	}
+	return files, s.removeStrays(rows)
+}
+
+// otherFormat says what can be done about a segment that this weft doesn't read.
+func (s *Store) otherFormat(ctx context.Context, err error) error {
+	var first int64
+	if e := s.reader.GetContext(ctx, &first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); e != nil {
+		return errors.Join(err, e)
+	}
+	if first == 1 {
+		return fmt.Errorf("%w; or, as the log is whole, move the directory %s away: weft serve then makes all segments again from the log", err, filepath.Join(s.cfg.Dir, "segments"))
+	}
+	return fmt.Errorf("%w; the log no longer has what the segment holds, so that the other way is to index anew into an empty directory", err)
+}
+
+// removeStraysAfter removes stray files unless an error came before.
+func (s *Store) removeStraysAfter(err error, rows []manifestRow) error {
+	if err != nil {
+		return nil
+	}
+	return s.removeStrays(rows)
+}
+
+func hasFile(files []*file) bool {
+	for _, f := range files {
+		if f != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// openOrFetch opens the segments of the manifest, nil in the place of each that is lost, and says of the first why.
+func (s *Store) openOrFetch(ctx context.Context, rows []manifestRow) (files []*file, lost, err error) {
+	for _, row := range rows {
+		f, err := s.openSegment(row)
+		if errors.Is(err, errLost) && s.cfg.Fetch != nil {
+			f, err = s.fetchSegment(ctx, row, err)
+		}
+		if errors.Is(err, errLost) {
+			if lost == nil {
+				lost = err
+			}
+			f, err = nil, nil
+		}
+		if err != nil {
+			return files, nil, err
+		}
+		files = append(files, f)
+	}
+	return files, lost, nil
+}
+
+// fetchSegment brings a lost segment back from the replica, and opens it.
+func (s *Store) fetchSegment(ctx context.Context, row manifestRow, why error) (*file, error) {
+	s.progress("fetching the segment "+row.File+" from the replica", 0, 0)
+	if err := s.cfg.Fetch(ctx, row.manifestFile()); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w; and the replica doesn't give it: %w", why, err)
+	}
+	s.cfg.Logger.Warn("a segment was fetched from the replica", "file", row.File, "because", why)
+	return s.openSegment(row)
+}
+
+// forgetSegments empties the manifest.
+func (s *Store) forgetSegments(why error, n int) error {
+	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", why, "segments", n)
+	for _, statement := range []string{"DELETE FROM segments", "DELETE FROM sealed_jobs"} {
+		if _, err := s.writer.Exec(statement); err != nil {
+			return fmt.Errorf("forget the segments: %w", err)
+		}
+	}
+	return nil
+}
+
+// rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come to
+// several files, as memory is bounded; the manifest names all of them or none.
+func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*file, why error) (parts []*file, err error) {
+	s.cfg.Logger.Warn("rebuilding a segment from the log, which is whole", "file", row.File, "log_from", row.FromSeq, "log_to", row.ToSeq, "because", why)
+	defer func() {
+		if err != nil {
+			for _, f := range parts {
+				_ = f.Close()
+			}
+		}
+	}()
+	files, last := append([]*file(nil), below...), false
+	write := func(v *version) (*version, error) {
+		part := manifestRow{Level: row.Level, FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking, Actors: row.Actors, Collections: row.Collections, Sources: row.Sources}
+		if last { // the names as of the end of another part are not known
+			part.LogChecksum, part.NamesChecksum = row.LogChecksum, row.NamesChecksum
+		}
+		var runs [3][]run.Source
+		for i, stack := range v.stacks() {
+			runs[i] = stack.Runs[len(files):]
+		}
+		f, err := s.writeSegment(part, runs, len(files) == 0)
+		if err != nil {
+			return nil, err
+		}
+		parts, files = append(parts, f), append(files, f)
+		return layers(files), s.keep(f, false)
+	}
+	err = s.atOnce(ctx, func(q queryer) error {
+		v := layers(below)
+		v.seq, v.sealed = row.FromSeq-1, row.FromSeq-1
+		if err := s.loadStateAt(ctx, q, v.seq); err != nil {
+			return err
+		}
+		v, err := s.foldSpan(ctx, q, v, row.ToSeq, func(v *version) (*version, error) {
+			if v.growing() < 2*s.cfg.SealBytes || v.seq >= row.ToSeq { // the last part is written below
+				return v, nil
+			}
+			return write(v)
+		})
+		if err != nil {
+			return err
+		}
+		if was := row.checksums(); was.known && v.sums.known && v.sums.log != was.log {
+			return fmt.Errorf("%w: the log rows %d to %d are not those that the segment was made of: "+mendStore, ErrDamaged, row.FromSeq, row.ToSeq, s.cfg.Dir)
+		}
+		v.seq, last = row.ToSeq, true
+		_, err = write(v)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parts, s.replaceSegment(row, parts)
+}
+
+// foldSpan folds the names and the log rows of a lost segment into the version below it.
+func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, to uint64, full func(*version) (*version, error)) (*version, error) {
+	next := *v
+	if err := s.loadMeta(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read meta data: %w", err)
+	}
+	if err := s.loadNames(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read names: %w", err)
+	}
+	return s.foldLog(ctx, q, &next, to, full)
+}
+
+// loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a resync it
+// is only known which revision it has: a replay asks no more.
+func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
+	s.status = &statuses{}
+	clear(s.jobs)
+	clear(s.resyncs)
+	if _, err := s.loadStatus(ctx, q, at); err != nil {
+		return fmt.Errorf("read statuses: %w", err)
+	}
+	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(opTurn), int64(OpSync), int64(opSynced))
+	if err != nil {
+		return fmt.Errorf("read jobs and resyncs: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var account row
+	for rows.Next() {
+		if err := s.foldState(rows, &account); err != nil {
+			return fmt.Errorf("read jobs and resyncs: %w", err)
+		}
+	}
+	return rows.Err()
+}
+
+// foldState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before it, by
+// which a job turns.
+func (s *Store) foldState(rows *sql.Rows, account *row) error {
+	r, err := scanLogRow(rows)
+	if err != nil {
+		return err
+	}
+	j := s.jobs[r.actor]
+	switch {
+	case r.op == OpAccount:
+		*account = r
+		if begun := jobOf(r.status); begun != nil && r.status&jobFlag != 0 {
+			s.jobs[r.actor] = begun
+		}
+	case r.op == OpSync:
+		s.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, s.resyncs[r.actor])
+	case r.op == opSynced:
+		delete(s.resyncs, r.actor)
+	case j == nil:
+		return fmt.Errorf("log row %d: account %d has no job under way", r.seq, r.actor)
+	case r.op == opTurn && account.actor != r.actor:
+		return fmt.Errorf("log row %d: the job of account %d turns without a change of its status", r.seq, r.actor)
+	case r.op == opTurn:
+		s.setJob(r.actor, j.turned(Status(account.status&15)))
+	case r.rkey == nil:
+		s.stepped(r.actor, nil)
+	default:
+		s.stepped(r.actor, recordKey(nil, r.actor, r.collection, r.rkey))
+	}
+	return nil
+}
+
+// replaceSegment enters the parts of a segment that was made again in its place.
+func (s *Store) replaceSegment(row manifestRow, parts []*file) error {
+	if err := s.step("enter"); err != nil {
+		return err
+	}
+	tx, err := s.writer.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec("DELETE FROM segments WHERE id = ?", int64(row.ID)); err != nil {
+		return err
+	}
+	for _, f := range parts {
+		if err := insertSegment(tx, f); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.step("entered")
+}

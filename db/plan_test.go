@@ -1,0 +1,104 @@
+package db
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite"
+)
+
+// walks are the files whose statements run at a start, in a check, in an export or in the writer, which no client makes run.
+var walks = map[string]bool{
+	"check.go": true, "checkindex.go": true, "checklog.go": true, "checknames.go": true, "export.go": true, "exportwalk.go": true,
+	"checkdb.go": true, "checkbodies.go": true, "exportbodies.go": true,
+	"replay.go": true, "store.go": true, "restored.go": true, "offline.go": true, "files.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
+}
+
+// bounded are statements that walk through a table which stays small, and why it does.
+var bounded = map[string]string{
+	"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)": "it ends at the first row",
+	"SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)": "weft gaps asks, and no client",
+	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
+		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",
+	"SELECT count(*) FROM gaps WHERE state = 'open'":                               "a gap is a fault of an upstream",
+	"SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream": "upstreams are those that the operator named",
+}
+
+// TestNoScan: no statement that a client can make run walks through a table. The statements are read from the source, so that a new one is
+// held to it as well.
+func TestNoScan(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Config{Dir: t.TempDir(), Bodies: BodiesKeep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	seen := 0
+	for file, statements := range statementsOf(t) {
+		if walks[file] || strings.HasPrefix(file, "checksum") { // a start and a check go by checksums
+			continue
+		}
+		for _, statement := range statements {
+			if bounded[statement] != "" {
+				continue
+			}
+			seen++
+			// A list of values has the length that it is given.
+			query := strings.ReplaceAll(statement, "IN (?)", "IN (1, 2)")
+			args := make([]any, strings.Count(query, "?"))
+			for i := range args {
+				args[i] = 1
+			}
+			rows, err := s.reader.Query("EXPLAIN QUERY PLAN "+query, args...)
+			if err != nil {
+				t.Errorf("%s: %q: %v", file, statement, err)
+				continue
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var detail string
+				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+					t.Fatal(err)
+				}
+				if scans.MatchString(detail) {
+					t.Errorf("%s: %q: %s", file, statement, detail)
+				}
+			}
+			_ = rows.Close()
+		}
+	}
+	if seen < 20 {
+		t.Errorf("%d statements were found", seen)
+	}
+}
+
+// scans matches a walk through a table. One row of constants is none.
+var scans = regexp.MustCompile(`^SCAN [^C]`)
+
+// statementsOf are the package's selects, by file.
+func statementsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	fset := token.NewFileSet()
+	packages, err := parser.ParseDir(fset, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	for name, file := range packages["db"].Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				if text, err := strconv.Unquote(l.Value); err == nil && strings.HasPrefix(text, "SELECT ") && !strings.HasSuffix(text, "SELECT ") && !strings.HasSuffix(text, "(") {
+					found[name] = append(found[name], text)
+				}
+			}
+			return true
+		})
+	}
+	return found
+}

@@ -1,0 +1,337 @@
+package ingest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/bluesky-social/jetstream/segment"
+	"github.com/klauspost/compress/zstd"
+)
+
+// A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all
+// rows, and the records of all rows. The official decoder holds all of it at once and takes up to a gigabyte of zeros from
+// a few kilobytes. This one checks the lengths against the size first, and gives one row after the other.
+
+const (
+	// blockIndexEntry is the size of an entry of a segment's block index; segmentHeader that of its header, and blockPrefix
+	// that of the length in front of each frame.
+	blockIndexEntry = 52
+	segmentHeader   = 256
+	blockPrefix     = 8
+	// maxBlocks bounds a segment's index: real ones have some thousand blocks.
+	maxBlocks = 1 << 18
+	// maxFrameBytes bounds a frame as it is stored: a segment of the network's has 279 MB in some thousand blocks.
+	maxFrameBytes = 256 << 20
+
+	// rowBytes is what a row takes beside its text and its record.
+	rowBytes = 8 + 8 + 8 + 1 + 1 + 2 + 1 + 1 + 4
+	// maxRows and maxBlockBytes are the official decoder's bounds; blocks have 4,096 rows and about 2 MB.
+	maxRows       = 1 << 18
+	maxBlockBytes = 1 << 30
+	// maxRowText bounds the text of a block's rows: 64 MiB are 16 kB for each of 4,096, whose DIDs, collections, record keys
+	// and revisions have a hundred bytes.
+	maxRowText = 64 << 20
+	// maxPayload is the longest record that is read, in CBOR: repositories have 1 MB at most. A longer one counts as a record
+	// that can't be read.
+	maxPayload = 8 << 20
+	// wholeBlock is up to which size a block is decompressed at once. A larger one is decompressed twice: to check it, and row
+	// by row.
+	wholeBlock = 16 << 20
+)
+
+// block is a block of a segment, as the segment's index describes it.
+type block struct {
+	segment      string
+	index        int    // -1: it is the whole segment, whose index is of no use
+	offset       uint64 // of the frame, behind its length
+	size         uint32
+	events       uint32
+	min, max     uint64 // sequence numbers
+	fromUS, toUS int64
+
+	frame   []byte
+	cost    int64       // of what is fetched at once, when it was read
+	err     error       // it could not be fetched, or the index says nothing of use about it
+	broken  error       // it could not be decoded; known when batches is closed
+	batches chan *batch // what decode makes of it
+}
+
+// parseIndex reads a segment's index, entries of blockIndexEntry bytes each. Blocks must follow one another, in the file
+// and in what they hold; footer is where they end.
+func parseIndex(name string, index []byte, footer uint64) ([]*block, error) {
+	out := make([]*block, len(index)/blockIndexEntry)
+	end, last := uint64(segmentHeader), uint64(0)
+	for i := range out {
+		e, le := index[i*blockIndexEntry:], binary.LittleEndian
+		b := &block{segment: name, index: i, offset: le.Uint64(e), size: le.Uint32(e[8:]), events: le.Uint32(e[16:]),
+			min: le.Uint64(e[20:]), max: le.Uint64(e[28:]), fromUS: int64(le.Uint64(e[36:])), toUS: int64(le.Uint64(e[44:]))}
+		switch {
+		case b.offset < end || b.offset > footer || footer-b.offset < blockPrefix+uint64(b.size) || b.size > maxFrameBytes:
+			return nil, fmt.Errorf("block %d is at %d, %d bytes, behind one that ends at %d", i, b.offset, b.size, end)
+		case b.events > maxRows || b.events > 0 && (b.max < b.min || b.min <= last):
+			return nil, fmt.Errorf("block %d has %d events, %d to %d, behind one that ends with %d", i, b.events, b.min, b.max, last)
+		}
+		b.offset += blockPrefix
+		end = b.offset + uint64(b.size)
+		if b.events > 0 {
+			last = b.max
+		}
+		out[i] = b
+	}
+	return out, nil
+}
+
+// name names the block for the log.
+func (b *block) name() string {
+	if b.index < 0 {
+		return "segment " + b.segment
+	}
+	return fmt.Sprintf("block %d of %s", b.index, b.segment)
+}
+
+// each gives the batches that decode makes of the block to do, and waits for the last.
+func (b *block) each(ctx context.Context, do func(*batch) error) error {
+	for {
+		select {
+		case made, ok := <-b.batches:
+			if !ok {
+				return nil
+			}
+			if err := do(made); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// rows gives the block's rows to do, in order; a row is valid until do returns. Its error is do's, or says why the block
+// can't be read, and then do was given none.
+func (b *block) rows(do func(*segment.Event) error) error {
+	body, c, done, err := open(b.frame)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c.n != int(b.events) {
+		return fmt.Errorf("it has %d rows, and the index says %d", c.n, b.events)
+	}
+	for i := range c.n {
+		if seq := c.u64(columnSeq, i); seq < b.min || seq > b.max {
+			return fmt.Errorf("row %d is event %d, and the index says %d to %d", i, seq, b.min, b.max)
+		}
+	}
+	return c.each(body, do)
+}
+
+var errBlock = errors.New("a block that is cut off or malformed")
+
+// Decoders of blocks. DecodeAll takes its buffer by what a frame says of itself, up to the decoder's bound.
+var (
+	wholeDecoders  = decoders(zstd.WithDecoderMaxMemory(wholeBlock))
+	streamDecoders = decoders(zstd.WithDecoderMaxWindow(wholeBlock))
+	blockBuffers   = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+func decoders(bound zstd.DOption) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, bound, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			panic(err) // of the options alone
+		}
+		return d
+	}}
+}
+
+// open decompresses a frame and checks all of it but the records' own content, and returns what it holds and a reader of the
+// records. done must be called when they were read.
+func open(frame []byte) (records io.Reader, c *columns, done func(), err error) {
+	whole, buf := wholeDecoders.Get().(*zstd.Decoder), blockBuffers.Get().(*[]byte)
+	*buf, err = whole.DecodeAll(frame, (*buf)[:0])
+	wholeDecoders.Put(whole)
+	if err == nil {
+		r := bytes.NewReader(*buf)
+		if c, err = readColumns(r); err == nil && c.payloads != int64(r.Len()) {
+			err = errBlock
+		}
+		if err == nil {
+			return r, c, func() { blockBuffers.Put(buf) }, nil
+		}
+	}
+	blockBuffers.Put(buf)
+	if !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
+	}
+	stream := streamDecoders.Get().(*zstd.Decoder)
+	done = func() {
+		_ = stream.Reset(nil) // it lets go of the frame
+		streamDecoders.Put(stream)
+	}
+	if err = stream.Reset(bytes.NewReader(frame)); err == nil {
+		c, err = openStream(stream)
+	}
+	if err == nil { // from the start again, up to the records
+		if err = stream.Reset(bytes.NewReader(frame)); err == nil {
+			_, err = io.CopyN(io.Discard, stream, 4+int64(len(c.fixed)+len(c.text)))
+		}
+	}
+	if err != nil {
+		done()
+		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
+	}
+	return stream, c, done, nil
+}
+
+// openStream reads a block to its end, so that zstd has checked it, and no further than its lengths say.
+func openStream(r io.Reader) (*columns, error) {
+	c, err := readColumns(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, r, c.payloads); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return nil, cmp.Or(err, errBlock)
+	}
+	return c, nil
+}
+
+// columns is what a block holds beside the records.
+type columns struct {
+	n     int
+	fixed []byte // rowBytes of each row, column by column
+	text  []byte // the collections of all rows, their DIDs, record keys and revisions
+	from  [4]int // where each of these begins
+
+	payloads int64  // the bytes of all records
+	payload  []byte // of the row at hand
+}
+
+// Where the columns begin, in bytes of a row that come before them.
+const (
+	columnSeq         = 0
+	columnWitnessed   = 8
+	columnIndexed     = 16
+	columnKind        = 24
+	columnCollections = 25 // of lengths, as those that follow
+	columnDIDs        = 26
+	columnRkeys       = 28
+	columnRevs        = 29
+	columnPayloads    = 30
+)
+
+func (c *columns) u8(column, i int) int { return int(c.fixed[column*c.n+i]) }
+func (c *columns) u16(column, i int) int {
+	return int(binary.LittleEndian.Uint16(c.fixed[column*c.n+2*i:]))
+}
+func (c *columns) u32(column, i int) uint32 {
+	return binary.LittleEndian.Uint32(c.fixed[column*c.n+4*i:])
+}
+func (c *columns) u64(column, i int) uint64 {
+	return binary.LittleEndian.Uint64(c.fixed[column*c.n+8*i:])
+}
+
+// lengths returns how long the collection, the DID, the record key and the revision of a row are.
+func (c *columns) lengths(i int) [4]int {
+	return [4]int{c.u8(columnCollections, i), c.u16(columnDIDs, i), c.u8(columnRkeys, i), c.u8(columnRevs, i)}
+}
+
+// readColumns reads a block up to its records.
+func readColumns(body io.Reader) (*columns, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(body, head[:]); err != nil {
+		return nil, err
+	}
+	rows := binary.LittleEndian.Uint32(head[:])
+	if rows > maxRows {
+		return nil, errBlock
+	}
+	c := &columns{n: int(rows), fixed: make([]byte, rows*rowBytes)}
+	if _, err := io.ReadFull(body, c.fixed); err != nil {
+		return nil, err
+	}
+	var text [4]int
+	for i := range c.n {
+		if !segment.Kind(c.u8(columnKind, i)).Valid() {
+			return nil, errBlock
+		}
+		for part, n := range c.lengths(i) {
+			text[part] += n
+		}
+		c.payloads += int64(c.u32(columnPayloads, i))
+	}
+	total := 0
+	for part, n := range text {
+		c.from[part] = total
+		total += n
+	}
+	if total > maxRowText || c.payloads > maxBlockBytes {
+		return nil, errBlock
+	}
+	c.text = make([]byte, total)
+	if _, err := io.ReadFull(body, c.text); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// each gives the rows to do, with the records that follow in body.
+func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
+	at := c.from
+	for i := range c.n {
+		var text [4]string
+		for part, n := range c.lengths(i) {
+			if n > 0 {
+				text[part] = unsafe.String(&c.text[at[part]], n)
+			}
+			at[part] += n
+		}
+		if err := c.readPayload(body, int64(c.u32(columnPayloads, i))); err != nil {
+			return err
+		}
+		r := segment.Event{Seq: c.u64(columnSeq, i), WitnessedAt: int64(c.u64(columnWitnessed, i)), IndexedAt: int64(c.u64(columnIndexed, i)),
+			Kind: segment.Kind(c.u8(columnKind, i)), Collection: text[0], DID: text[1], Rkey: text[2], Rev: text[3], Payload: c.payload}
+		if err := do(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readPayload reads the next record; of one that is too long nothing.
+func (c *columns) readPayload(body io.Reader, size int64) error {
+	if size > maxPayload {
+		c.payload = c.payload[:0]
+		_, err := io.CopyN(io.Discard, body, size)
+		return err
+	}
+	c.payload = slices.Grow(c.payload[:0], int(size))[:size]
+	_, err := io.ReadFull(body, c.payload)
+	return err
+}
+
+// guard runs do, which reads what an upstream sent. A panic of it is logged with its stack, and is an error: the block is
+// then a gap, where to end the process would end every later start at the same block.
+func guard(logger *slog.Logger, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if logger != nil {
+				logger.Error("panic", "goroutine", "read a block", "panic", p, "stack", string(debug.Stack()))
+			}
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return do()
+}

@@ -1,0 +1,93 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/jcalabro/atmos/cbor"
+
+	"weft.dev/weft/db/body"
+)
+
+var errBody = errors.New("its content can't be made from JSON")
+
+// body returns the event's record in DAG-CBOR. What comes as JSON is converted. Floats, which the protocol forbids and
+// some records have, are converted only where the event has a CID that says whether they came out right: JSON writes
+// 1.0 as 1 where it likes.
+func (e *event) body() ([]byte, error) {
+	if e.cbor != nil || e.json == nil {
+		return e.cbor, nil
+	}
+	v, err := cbor.FromJSON(e.json)
+	if err == nil {
+		return cbor.Marshal(v)
+	}
+	digest, known := body.ParseCID(e.cid)
+	if !known {
+		return nil, errBody
+	}
+	dec := json.NewDecoder(bytes.NewReader(e.json))
+	dec.UseNumber()
+	err = dec.Decode(&v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBody, err)
+	}
+	v, err = ofJSON(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBody, err)
+	}
+	made, err := cbor.Marshal(v)
+	if err != nil || body.Sum(made) != digest {
+		return nil, errBody
+	}
+	return made, nil
+}
+
+// ofJSON turns a value as encoding/json reads it, with json.Number, into one that cbor.Marshal takes. It changes v.
+func ofJSON(v any) (any, error) {
+	var err error
+	switch v := v.(type) {
+	case json.Number:
+		return number(string(v))
+	case []any:
+		for i := range v {
+			v[i], err = ofJSON(v[i])
+			if err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		if s, ok := v["$bytes"].(string); ok && len(v) == 1 {
+			return base64.RawStdEncoding.DecodeString(strings.TrimRight(s, "="))
+		}
+		if s, ok := v["$link"].(string); ok && len(v) == 1 {
+			return cbor.ParseCIDString(s)
+		}
+		for key := range v {
+			v[key], err = ofJSON(v[key])
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+// number is an integer where it is written as one, and else a float.
+func number(s string) (any, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err == nil {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsInf(f, 0) {
+		return nil, errBody
+	}
+	return f, nil
+}

@@ -1,0 +1,88 @@
+package ingest
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// stuckStore is a store whose commits take until they are let go.
+type stuckStore struct {
+	Store
+	commit chan struct{}
+}
+
+func (s *stuckStore) Apply(b db.Batch) (db.Applied, error) {
+	<-s.commit
+	return db.Applied{}, nil
+}
+
+func (s *stuckStore) Cursor(string) uint64 { return 0 }
+
+// TestStuckWriter: lag and readiness are of what is committed. While the writer is stuck the lag grows, though events go on
+// coming, and after a minute the index isn't ready.
+func TestStuckWriter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &stuckStore{commit: make(chan struct{})}
+		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, Silence: 30 * time.Second})
+		in.state.Store(&State{Connected: true, Kind: kindV2})
+		done := make(chan error, 1)
+		go func() { done <- in.commit(t.Context()) }()
+		come := func() {
+			us := time.Now().UnixMicro()
+			if err := in.queue.add(t.Context(), func(b *batch) { b.seen, b.Seq, b.TimeUS = b.seen+1, b.Seq+1, us }); err != nil {
+				t.Error(err)
+			}
+			in.seen(in.hosts[0], 1, us, 1)
+		}
+		if in.Lag() != 0 {
+			t.Errorf("the lag before the first event is %s", in.Lag())
+		}
+		for second := range 3 { // the writer keeps up
+			come()
+			time.Sleep(in.cfg.BatchAge)
+			store.commit <- struct{}{}
+			synctest.Wait()
+			if lag := in.Lag(); lag != in.cfg.BatchAge {
+				t.Errorf("the lag in second %d is %s", second, lag)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(10 * time.Second) // nothing comes: it is quiet, and not stuck
+		if in.stuck() != 0 {
+			t.Error("a quiet upstream is a stuck writer")
+		}
+		begun := time.Now()
+		for time.Since(begun) < stuckAfter {
+			if err := in.Ready(); err != nil && time.Since(begun) > 0 {
+				t.Fatalf("after %s: %v", time.Since(begun), err)
+			}
+			come()
+			time.Sleep(time.Second)
+		}
+		if lag := in.Lag(); lag < stuckAfter {
+			t.Errorf("the lag of a stuck writer is %s", lag)
+		}
+		if err := in.Ready(); err == nil || !strings.Contains(err.Error(), "no event was committed for 1m0s") {
+			t.Errorf("ready: %v", err)
+		}
+		if s := in.Status(); !strings.Contains(s.Degraded, "no event was committed") || s.LagSeconds < 60 {
+			t.Errorf("status: %+v", s)
+		}
+		store.commit <- struct{}{}
+		synctest.Wait()
+		if err := in.Ready(); err != nil {
+			t.Errorf("after a commit: %v", err)
+		}
+		store.commit <- struct{}{}
+		synctest.Wait()
+		if lag := in.Lag(); lag > 2*time.Second || in.queue.depth() != 0 {
+			t.Errorf("the lag is %s, with %d events in the queue", lag, in.queue.depth())
+		}
+		close(store.commit)
+	})
+}

@@ -1,0 +1,341 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+)
+
+// fence is set for good when nothing may be written to the replica any more.
+type fence struct{ err atomic.Pointer[error] }
+
+func (f *fence) lost() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fencedName is the file in the state directory that a fence leaves where both have written: KEY/fenced. It holds the message.
+const fencedName = "fenced"
+
+// shut sets the fence, and says so once. Nothing waits for uploads from here on.
+func (r *Replicator) shut(err error) {
+	if r.fence.lost() != nil {
+		return
+	}
+	var writer *WriterError
+	if errors.As(err, &writer) {
+		said := *writer // without what was being done
+		if said.Remains == "" {
+			ctx, cancel := context.WithTimeout(context.Background(), firstLook)
+			defer cancel()
+			said.Remains, err = r.remains(ctx)
+			if err != nil {
+				r.cfg.Logger.Debug("what can be restored isn't known", "err", err)
+			}
+		}
+		err = &said
+	}
+	if !r.fence.err.CompareAndSwap(nil, &err) {
+		return
+	}
+	r.failed("fence", err)
+	if writer != nil && writer.Both {
+		if err := os.WriteFile(r.debt.path("", fencedName), []byte(err.Error()+"\n"), 0o644); err != nil {
+			r.cfg.Logger.Error("the next start won't know that two have written to the replica", "err", err)
+		}
+	}
+	r.cfg.Logger.Error("the replica must not be written any more; indexing and queries go on without it", "err", err, "do", advice(err))
+	r.Release()
+}
+
+// mayWrite asks whether the replica is ours to write to.
+func (r *Replicator) mayWrite(ctx context.Context) error {
+	if err := r.fence.lost(); err != nil {
+		return err
+	}
+	return r.lease.check(ctx)
+}
+
+// newLease makes the lease of this process, which is not taken yet.
+func (r *Replicator) newLease() error {
+	objects, err := r.cfg.Replica.objects()
+	if err != nil {
+		return err
+	}
+	if r.cfg.objects != nil {
+		objects = r.cfg.objects(objects)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a host without a name"
+	}
+	holder, err := holderOf(r.debt.dir, host)
+	if err != nil {
+		return err
+	}
+	r.lease = &lease{
+		objects: objects, where: r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
+		self:   leaseRecord{Holder: holder, Process: r.process, Host: host},
+		onLost: func(err error) { go r.shut(err) }, // who asks doesn't wait until it is known what can be restored
+	}
+	return nil
+}
+
+// leaseState adds to the lease what is known of the index.
+func (r *Replicator) leaseState(to *leaseRecord) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to.Instance, to.From, to.NewestTXID, to.Checksum = r.state.instance, r.state.begun, r.state.sentTXID, r.state.sentChecksum
+}
+
+// keepGoing is what is left to do behind a fence, until ctx ends: to cut, so that the WAL is moved into the database and stays short,
+// and to drop what would wait for the replica for ever.
+func (r *Replicator) keepGoing(ctx context.Context) {
+	ticker := time.NewTicker(max(r.cfg.Replica.SyncInterval, time.Second))
+	defer ticker.Stop()
+	for {
+		err := errors.Join(r.debt.drop(), r.dropCuts(ctx))
+		if err != nil && ctx.Err() == nil {
+			r.failed("fenced", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// dropCuts cuts, and removes all cuts but the newest, which Litestream goes on from.
+func (r *Replicator) dropCuts(ctx context.Context) error {
+	if err := r.local.Sync(ctx); err != nil {
+		return err
+	}
+	pos, err := r.local.Pos()
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(r.local.LTXLevelDir(0))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, to, err := ltx.ParseFilename(e.Name()); err == nil && to < pos.TXID {
+			if err := os.Remove(filepath.Join(r.local.LTXLevelDir(0), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// trusted remembers which files of the replica are known: those that were there when it was taken over, and those that were
+// written since. The value is their length; unknownLength while they are being written.
+type trusted map[fileName]int64
+
+type fileName struct {
+	level    int
+	min, max ltx.TXID
+}
+
+const unknownLength = -1
+
+func (f File) name() fileName { return fileName{f.Level, f.Min, f.Max} }
+
+// trust begins with what the replica lists.
+func (r *Replicator) trust(files []File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.trusted, r.state.begun = trusted{}, 0
+	for _, f := range files {
+		r.state.trusted[f.name()] = f.Bytes
+		r.state.begun = max(r.state.begun, f.Max)
+	}
+}
+
+// wrote notes a file that this process writes: before, with unknownLength, and after.
+func (r *Replicator) wrote(name fileName, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.trusted != nil {
+		r.state.trusted[name] = bytes
+	}
+}
+
+// strangers are the listed files that nobody here knows or that have another length than they had, and forgets what is listed no
+// more. The names are those that were known before the listing.
+func (r *Replicator) strangers(files []File, before map[fileName]bool) []File {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.state.trusted
+	if known == nil {
+		return nil // the replica wasn't reached when this process began
+	}
+	var found []File
+	for _, f := range files {
+		bytes, ok := known[f.name()]
+		switch {
+		case ok && (bytes == unknownLength || bytes == f.Bytes):
+		case !ok && f.Max <= r.state.begun: // the last writer's merge of what was there, which has arrived late
+		default:
+			found = append(found, f)
+		}
+		delete(before, f.name())
+	}
+	for name := range before {
+		if known[name] != unknownLength {
+			delete(known, name)
+		}
+	}
+	return found
+}
+
+// known are the names that are known at this moment.
+func (r *Replicator) known() map[fileName]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := map[fileName]bool{}
+	for name := range r.state.trusted {
+		names[name] = true
+	}
+	return names
+}
+
+// without says what can be restored of a listing without what strangers have written. What a stranger's file reaches may be made of
+// it, so that only what ends before all of them is sure.
+func without(files, strangers []File) string {
+	limit := ltx.TXID(0)
+	for _, f := range strangers {
+		if limit == 0 || f.Max < limit {
+			limit = f.Max
+		}
+	}
+	var sure []File
+	for _, f := range files {
+		if limit == 0 || f.Max < limit {
+			sure = append(sure, f)
+		}
+	}
+	if len(spans(sure)) == 0 {
+		return "no moment of it is sure to be whole; weft restore names the newest that is"
+	}
+	return remains(spans(sure))
+}
+
+// remains says what of the replica can be restored for sure, now that another has its lease.
+func (r *Replicator) remains(ctx context.Context) (string, error) {
+	before := r.known()
+	files, err := r.listNames(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.lease.mu.Lock()
+	from := r.lease.next.From
+	r.lease.mu.Unlock()
+	r.mu.Lock()
+	sent := r.state.sentTXID
+	r.mu.Unlock()
+	switch {
+	case from == 0: // the other hasn't said from where it has gone on
+		return without(files, r.strangers(files, before)), nil
+	case sent <= from:
+		return fmt.Sprintf("all in it is whole: the other has gone on from transaction %s, and the newest that this one has sent is %s", from, sent), nil
+	}
+	sure := slices.DeleteFunc(files, func(f File) bool { return f.Max > from })
+	return fmt.Sprintf("both have written after transaction %s: %s", from, remains(spans(sure))), nil
+}
+
+// overlap looks for what another has written over the files of this process: files that it doesn't know, and other ones under
+// the names of its newest.
+func (r *Replicator) overlap(ctx context.Context, client litestream.ReplicaClient, files []File, before map[fileName]bool) error {
+	var found []File
+	for _, f := range r.strangers(files, before) {
+		// This process's predecessor in this directory may have sent what was still on its way.
+		local := r.local.LTXPath(0, f.Min, f.Max)
+		if _, err := os.Stat(local); err == nil {
+			same, err := sameFile(ctx, client, f, local)
+			if err != nil {
+				return err
+			}
+			if f.Level == 0 && same {
+				r.wrote(f.name(), f.Bytes)
+				continue
+			}
+		}
+		found = append(found, f)
+	}
+	if len(found) == 0 {
+		same, newest, err := r.newestIsOurs(ctx, client, files)
+		if err != nil || same {
+			return err
+		}
+		found = []File{newest}
+	}
+	return &WriterError{
+		Where: r.cfg.Replica.Where(), Why: "is being written by another process too: it has " + found[0].String() + ", which isn't this one's",
+		Remains: without(files, found), Both: true,
+		Do: "See that only one writes there. Queries go on here; this index needs a path of its own in litestream.yml, where all of it is uploaded anew",
+	}
+}
+
+// newestIsOurs compares the file that was sent last with what lies there under its name: the length is known to be right.
+func (r *Replicator) newestIsOurs(ctx context.Context, client litestream.ReplicaClient, files []File) (bool, File, error) {
+	r.mu.Lock()
+	sent, checksum := r.state.sentTXID, r.state.sentChecksum
+	r.mu.Unlock()
+	sum, err := hex.DecodeString(checksum)
+	if err != nil || len(sum) == 0 {
+		return true, File{}, nil
+	}
+	for _, f := range files {
+		if f.Level == 0 && f.Min == sent && f.Max == sent {
+			same, err := endsWith(ctx, client, f, sum)
+			return same, f, err
+		}
+	}
+	return true, File{}, nil
+}
+
+// noteSent remembers the newest file of level 0, by which a later holder of the lease knows what is ours.
+func (r *Replicator) noteSent(max ltx.TXID, path string) {
+	sum := checksumOf(path)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if max >= r.state.sentTXID {
+		r.state.sentTXID, r.state.sentChecksum = max, sum
+	}
+}
+
+// checksumOf reads the end of an LTX file, in hexadecimal; empty: it can't be read.
+func checksumOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil || info.Size() < ltx.ChecksumSize {
+		return ""
+	}
+	var end [ltx.ChecksumSize]byte
+	if _, err := f.ReadAt(end[:], info.Size()-ltx.ChecksumSize); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(end[:])
+}
+
+// leaseOr answers the times that are set, or the default.
+func leaseOr(t leaseTimes) leaseTimes { return cmp.Or(t, defaultLeaseTimes) }

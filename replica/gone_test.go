@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/superfly/ltx"
+)
+
+// cutsOf are the files of level 0 of a replica in a directory, oldest first.
+func cutsOf(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "ltx", "0", "*.ltx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(files)
+	return files
+}
+
+// losses are ways in which a replica in a directory loses what a restore needs.
+var losses = map[string]func(t *testing.T, dir string){
+	"all of it": func(t *testing.T, dir string) {
+		for os.RemoveAll(dir) != nil { // a file is being written there
+		}
+	},
+	"the database": func(t *testing.T, dir string) {
+		must(t, os.RemoveAll(filepath.Join(dir, "ltx")))
+	},
+	"the oldest, as a rule by age does": func(t *testing.T, dir string) {
+		for _, level := range []string{"9", "1"} {
+			must(t, os.RemoveAll(filepath.Join(dir, "ltx", level)))
+		}
+		must(t, os.Remove(cutsOf(t, dir)[0]))
+	},
+	"one in the middle": func(t *testing.T, dir string) {
+		cuts := cutsOf(t, dir)
+		must(t, os.Remove(cuts[len(cuts)/2]))
+	},
+	"the newest": func(t *testing.T, dir string) {
+		cuts := cutsOf(t, dir)
+		must(t, os.Remove(cuts[len(cuts)-1]))
+	},
+	"the segments": func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "segments"))) },
+	"whose it is":  func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "instance"))) },
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGone: what vanishes from the replica is noticed at the next look, said, and sent anew: then all of it can be restored, and it
+// goes on as before, with merges. So it is after a restart, and where it vanished while nothing ran.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	for name, lose := range losses {
+		for _, running := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: ", while it runs", false: ", while nothing runs"}[running], func(t *testing.T) {
+				t.Parallel()
+				events := mustEvents(t, 19, 3000)
+				cfg := liveConfig(t)
+				cfg.Levels = []time.Duration{time.Hour}
+				p := mustBegin(t, cfg, time.Minute, events)
+				for range 8 {
+					feedAll(t, p, 150)
+				}
+				eventually(t, "segments are in the replica", func() bool { st := p.rep.Status(); return st.SegmentsUploaded > 0 && st.State == "ok" })
+				if running {
+					lose(t, cfg.Path)
+					p.rep.lookNow <- struct{}{}
+					saysGone(t, p)
+				} else {
+					mustEnd(t, p)
+					lose(t, cfg.Path)
+					p = mustBegin(t, cfg, time.Minute, events)
+				}
+				eventually(t, "it is sent anew", func() bool {
+					st := p.rep.Status()
+					lost, err := p.rep.missing(t.Context())
+					return st.State == "ok" && st.DurableLogSeq == p.store.Seq() && lost == nil && err == nil
+				})
+				if n := equalsModel(t, cfg, events, time.Minute); n != 1200 {
+					t.Errorf("%d events came back", n)
+				}
+				for range 4 {
+					feedAll(t, p, 100)
+				}
+				if _, err := p.rep.local.Compact(t.Context(), 1); err != nil {
+					t.Errorf("merges end: %v", err)
+				}
+				mustEnd(t, p)
+				p = mustBegin(t, cfg, time.Minute, events)
+				feedAll(t, p, 400)
+				mustEnd(t, p)
+				if n := equalsModel(t, cfg, events, time.Minute); n != 2000 {
+					t.Errorf("after a restart %d events came back", n)
+				}
+			})
+		}
+	}
+}
+
+// saysGone waits until the status has said that something is gone.
+func saysGone(t *testing.T, p *primary) {
+	t.Helper()
+	eventually(t, "it says what is gone", func() bool {
+		return strings.Contains(p.rep.Status().LastError, "what was sent is gone from the replica")
+	})
+}
+
+// TestGoneIsNotSafe: from the look that misses something until it is sent anew, the status says failing and counts nothing as safe,
+// and an end in order fails.
+func TestGoneIsNotSafe(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, "s3")
+	cfg := liveConfig(t)
+	own := s.cfg
+	own.DB, own.SyncInterval, own.Levels = cfg.DB, cfg.SyncInterval, cfg.Levels
+	cfg = own
+	events := mustEvents(t, 20, 600)
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 300)
+	client, err := cfg.Client("")
+	must(t, err)
+	must(t, client.DeleteAll(t.Context()))
+	gone, err := p.rep.missing(t.Context())
+	if err != nil || gone == nil {
+		t.Fatalf("%v, %v", gone, err)
+	}
+	s.fault.Store(storeFailing)
+	p.rep.lostSent(gone)
+	st := p.rep.Status()
+	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 || !strings.Contains(st.Do, "sent anew") {
+		t.Errorf("%+v", st)
+	}
+	var behind *BehindError
+	if err := p.end(time.Second); !errors.As(err, &behind) {
+		t.Errorf("an end in order: %v", err)
+	}
+	s.fault.Store(storeWell)
+	p = mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 300)
+	must(t, client.DeleteAll(t.Context())) // nobody has looked: the end does
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 600 {
+		t.Errorf("%d events came back", n)
+	}
+}
+
+// TestLocalHole: a file that was cut for the replica and is gone from this disk before it was sent doesn't end replication, nor
+// merges; the newest that is gone or damaged is mended by a restart.
+func TestLocalHole(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 21, 2000)
+	cfg := liveConfig(t)
+	cfg.Levels = []time.Duration{time.Hour}
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 300)
+	away := cfg.Path + "-away"
+	must(t, os.Rename(cfg.Path, away))
+	must(t, os.WriteFile(cfg.Path, nil, 0o644))
+	sent := p.rep.Status().ReplicaTXID
+	for range 5 {
+		mustFeed(t, p, 50)
+		seq := p.rep.Status().LocalTXID
+		eventually(t, "a cut", func() bool { return p.rep.Status().LocalTXID > seq })
+	}
+	must(t, os.Remove(p.rep.local.LTXPath(0, ltx.TXID(sent+2), ltx.TXID(sent+2))))
+	must(t, errors.Join(os.Remove(cfg.Path), os.Rename(away, cfg.Path)))
+	eventually(t, "it catches up", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq == p.store.Seq() })
+	if n := equalsModel(t, cfg, events, 0); n != 550 {
+		t.Errorf("%d events came back", n)
+	}
+	feedAll(t, p, 50)
+	if _, err := p.rep.local.Compact(t.Context(), 1); err != nil {
+		t.Errorf("merges end: %v", err)
+	}
+	mustEnd(t, p)
+	if v := Verify(t.Context(), cfg, VerifyOptions{Scratch: t.TempDir()}); v.Outcome != OK {
+		t.Errorf("%+v", v)
+	}
+	n := 600
+	for what, harm := range map[string]func(path string) error{
+		"gone":    os.Remove,
+		"damaged": func(path string) error { return os.Truncate(path, 120) },
+		"all":     func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+	} {
+		pos, err := p.rep.local.Pos()
+		must(t, err)
+		must(t, harm(p.rep.local.LTXPath(0, pos.TXID, pos.TXID)))
+		p, err = begin(t.Context(), cfg, 0, events, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		feedAll(t, p, 100)
+		mustEnd(t, p)
+		n += 100
+		if got := equalsModel(t, cfg, events, 0); got != n {
+			t.Errorf("%s: %d events came back", what, got)
+		}
+	}
+}

@@ -1,0 +1,445 @@
+package replica
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/superfly/ltx"
+)
+
+// leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.
+const leaseSub = "lease"
+
+// A lease is renewed by writing it again. Nobody compares the clocks of two machines: the holder measures for how long it
+// couldn't renew, and another weft measures for how long nothing has changed, each by its own clock.
+type leaseTimes struct {
+	renew   time.Duration // between renewals
+	suspend time.Duration // without a renewal for so long the holder sends nothing, and breaks off what it is sending
+	expire  time.Duration // without a change for so long the lease is free; longer than suspend by what an answer takes
+}
+
+// defaultLeaseTimes let a store be away for half a minute, and a second machine wait for three quarters.
+var defaultLeaseTimes = leaseTimes{renew: 10 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
+
+// leaseRecord says who writes to a replica. Of several the one with the highest generation counts. A generation is created by
+// one holder, on the condition that it isn't there, and written by nobody else; it is never removed, so that a holder that
+// was paused for any time finds the next one by name.
+type leaseRecord struct {
+	Generation uint64    `json:"generation"`
+	Instance   string    `json:"instance"` // of the index; empty: there is none yet
+	Holder     string    `json:"holder"`   // a data directory on a machine
+	Process    string    `json:"process"`
+	Host       string    `json:"host"`
+	Renewals   uint64    `json:"renewals"`
+	Renewed    time.Time `json:"renewed"` // by the holder's clock, for people
+	Released   bool      `json:"released"`
+	From       ltx.TXID  `json:"from_txid"`       // newest transaction in the replica when the holder took it; 0: none, or not known
+	NewestTXID ltx.TXID  `json:"newest_txid"`     // newest file of level 0 that the holder has uploaded; 0: none yet
+	Checksum   string    `json:"newest_checksum"` // at its end, in hexadecimal
+}
+
+// leaseBytes is the length of a record: always the same, so that one that is written in place is never half of one.
+const leaseBytes = 1024
+
+func (r leaseRecord) encode() ([]byte, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	return append(text, append(bytes.Repeat([]byte(" "), max(0, leaseBytes-1-len(text))), '\n')...), nil
+}
+
+// found is the newest lease of a replica.
+type found struct {
+	leaseRecord
+	text string // as it lies there
+	mine bool   // it is of this data directory
+}
+
+// WriterError says that another weft writes to the replica, or has.
+type WriterError struct {
+	Where   string // the replica
+	Host    string // of the other; empty: unknown
+	Why     string
+	Remains string // what can be restored; empty: not asked
+	Both    bool   // both have written, so that this place is no good for either
+	Do      string
+}
+
+func (e *WriterError) Error() string {
+	text := fmt.Sprintf("the replica %s %s", e.Where, e.Why)
+	if e.Host != "" {
+		text += fmt.Sprintf(" (it runs on %s)", e.Host)
+	}
+	if e.Remains != "" {
+		text += "; " + e.Remains
+	}
+	return text + ". " + e.Do
+}
+
+// fenced says whether an error is one after which nothing may be written to the replica.
+func fenced(err error) bool {
+	var foreign *ForeignError
+	var writer *WriterError
+	return errors.As(err, &foreign) || errors.As(err, &writer)
+}
+
+// errOverdue says that the holder of a lease can't know whether it still is.
+var errOverdue = errors.New("the lease of the replica couldn't be renewed")
+
+// lease is the right of one process to write to a replica.
+type lease struct {
+	objects objects
+	where   string
+	self    leaseRecord // who we are
+	times   leaseTimes
+	logger  *slog.Logger
+	// state adds what a renewal writes down beside who we are.
+	state func(*leaseRecord)
+	// onLost is called once, when another has the lease.
+	onLost func(error)
+
+	mu         sync.Mutex
+	generation uint64 // 0: none
+	renewals   uint64
+	renewed    time.Time // when the newest renewal began
+	lost       error
+	next       leaseRecord        // by whom; zero: not lost
+	stop       context.CancelFunc // of renewing; nil: it hasn't begun
+	stopped    chan struct{}
+}
+
+// newest is the lease with the highest generation; nil: there is none.
+func (l *lease) newest(ctx context.Context) (*found, error) {
+	names, err := l.objects.list(ctx, leaseSub)
+	if err != nil {
+		return nil, err
+	}
+	last := uint64(0)
+	for _, name := range names {
+		if n, err := strconv.ParseUint(name, 16, 64); err == nil && len(name) == 16 {
+			last = max(last, n)
+		}
+	}
+	if last == 0 {
+		return nil, nil
+	}
+	return l.read(ctx, last)
+}
+
+func leaseName(generation uint64) string {
+	return path.Join(leaseSub, fmt.Sprintf("%016x", generation))
+}
+
+// read reads a generation; nil: it isn't there. What can't be decoded is somebody's who is just creating it.
+func (l *lease) read(ctx context.Context, generation uint64) (*found, error) {
+	text, err := l.objects.read(ctx, leaseName(generation))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &found{text: string(text)}
+	_ = json.Unmarshal(text, &f.leaseRecord)
+	f.Generation = generation
+	f.mine = f.Holder != "" && f.Holder == l.self.Holder
+	return f, nil
+}
+
+// watch waits until the lease is free. It answers a WriterError when it changes, as it does when it is renewed. The signature
+// is what else changes while somebody writes to the replica.
+func (l *lease) watch(ctx context.Context, f *found, signature func(context.Context) (string, error)) error {
+	look := func() (string, string, error) {
+		now, err := l.newest(ctx)
+		if err != nil {
+			return "", "", err
+		}
+		more, err := signature(ctx)
+		if now == nil {
+			return more, "", err
+		}
+		return now.text + more, now.Host, err
+	}
+	was, host, err := look()
+	if err != nil {
+		return err
+	}
+	if f != nil && f.text != "" {
+		host = f.Host
+	}
+	l.logger.Info("another weft has written to the replica: watching whether it still does", "replica", l.where, "host", host, "for", l.times.expire)
+	ticker := time.NewTicker(l.times.expire / 9)
+	defer ticker.Stop()
+	for began := time.Now(); time.Since(began) < l.times.expire; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		is, host, err := look()
+		if err != nil {
+			return err
+		}
+		if is != was {
+			return l.heldBy(host)
+		}
+	}
+	return nil
+}
+
+func (l *lease) heldBy(host string) error {
+	return &WriterError{Where: l.where, Host: host, Why: "is being written by another weft, and this one has changed nothing in it",
+		Do: fmt.Sprintf("To move this index here, end the other one: when it has ended, or is silent for %s, the next start here takes over. "+
+			"If it is another index, give this one a path of its own in litestream.yml", l.times.expire)}
+}
+
+// acquire takes the lease after f, which is free or our own, and begins to renew it.
+func (l *lease) acquire(ctx context.Context, f *found) error {
+	l.mu.Lock()
+	held := l.generation > 0
+	l.mu.Unlock()
+	if held {
+		return l.check(ctx)
+	}
+	began := time.Now()
+	generation, renewals := uint64(1), uint64(1)
+	var err error
+	if f != nil && f.mine {
+		generation, renewals = f.Generation, f.Renewals+1
+		err = l.put(ctx, generation, renewals, false)
+	} else {
+		if f != nil {
+			generation = f.Generation + 1
+		}
+		var text []byte
+		if text, err = l.record(generation, renewals, false).encode(); err == nil {
+			err = l.objects.create(ctx, leaseName(generation), text)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("replica: take the lease: %w", err)
+	}
+	now, err := l.newest(ctx)
+	if err != nil {
+		return fmt.Errorf("replica: take the lease: %w", err)
+	}
+	if now == nil || now.Generation != generation || now.Process != l.self.Process {
+		return l.heldBy(cmp.Or(now, &found{}).Host)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.mu.Lock()
+	l.generation, l.renewals, l.renewed = generation, renewals, began
+	l.stop, l.stopped = stop, make(chan struct{})
+	l.mu.Unlock()
+	go l.run(running)
+	return nil
+}
+
+// record is what a renewal writes.
+func (l *lease) record(generation, renewals uint64, released bool) leaseRecord {
+	r := l.self
+	r.Generation, r.Renewals, r.Renewed, r.Released = generation, renewals, time.Now().UTC().Truncate(time.Millisecond), released
+	l.state(&r)
+	return r
+}
+
+func (l *lease) put(ctx context.Context, generation, renewals uint64, released bool) error {
+	text, err := l.record(generation, renewals, released).encode()
+	if err != nil {
+		return err
+	}
+	return l.objects.write(ctx, leaseName(generation), text)
+}
+
+// run renews until ctx ends or the lease is lost.
+func (l *lease) run(ctx context.Context) {
+	defer close(l.stopped)
+	timer := time.NewTimer(l.times.renew)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		request, cancel := context.WithTimeout(ctx, l.times.renew)
+		err := l.renew(request)
+		cancel()
+		switch {
+		case ctx.Err() != nil || fenced(err):
+			return
+		case err != nil:
+			l.logger.Debug("the lease of the replica is not renewed", "err", err)
+			timer.Reset(l.times.renew / 5)
+		default:
+			timer.Reset(l.times.renew)
+		}
+	}
+}
+
+// renew writes the lease again, unless another has it.
+func (l *lease) renew(ctx context.Context) error {
+	began := time.Now()
+	if err := l.check(ctx); err != nil && !errors.Is(err, errOverdue) {
+		return err
+	}
+	own, err := l.read(ctx, l.generation)
+	if err != nil {
+		return err
+	}
+	if own != nil && own.Process != "" && own.Process != l.self.Process { // a copy of the data directory, or a store without conditions
+		return l.lose(own.leaseRecord)
+	}
+	l.mu.Lock()
+	l.renewals++
+	renewals := l.renewals
+	l.mu.Unlock()
+	if err := l.put(ctx, l.generation, renewals, false); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.renewed = began
+	l.mu.Unlock()
+	return nil
+}
+
+// check asks whether another has the lease. It costs one request for a file that isn't there. A machine that was paused can't
+// know it by any clock, so that this comes before each file that is sent.
+func (l *lease) check(ctx context.Context) error {
+	l.mu.Lock()
+	generation, lost := l.generation, l.lost
+	l.mu.Unlock()
+	if lost != nil {
+		return lost
+	}
+	if generation == 0 {
+		return errors.New("replica: the lease isn't taken yet")
+	}
+	next, err := l.read(ctx, generation+1)
+	if err != nil {
+		return fmt.Errorf("replica: look at the lease: %w", err)
+	}
+	if next != nil {
+		return l.lose(next.leaseRecord)
+	}
+	return l.overdue()
+}
+
+// overdue is an error while the lease may have expired for others.
+func (l *lease) overdue() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost != nil {
+		return l.lost
+	}
+	if since := time.Since(l.renewed); since > l.times.suspend {
+		return fmt.Errorf("%w for %s: nothing is sent until it is", errOverdue, since.Round(time.Second))
+	}
+	return nil
+}
+
+// lose notes that another has the lease.
+func (l *lease) lose(other leaseRecord) error {
+	l.mu.Lock()
+	if l.lost != nil {
+		defer l.mu.Unlock()
+		return l.lost
+	}
+	l.lost = &WriterError{Where: l.where, Host: other.Host, Why: "has been taken over by another weft, and this one writes to it no more",
+		Do: "Queries go on here. End this weft; or, to go on with it too, give it a path of its own in litestream.yml"}
+	lost := l.lost
+	l.next = other
+	l.mu.Unlock()
+	l.onLost(lost)
+	return lost
+}
+
+// bound ends a context when the lease may have expired, so that nothing that was begun before arrives after another has begun.
+func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(l.times.suspend / 10)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			if err := l.overdue(); err != nil {
+				cancel(err)
+				return
+			}
+		}
+	}()
+	var once sync.Once
+	return ctx, func() {
+		once.Do(func() { close(done) })
+		cancel(nil)
+	}
+}
+
+// release ends renewing. With free another may take the lease at once.
+func (l *lease) release(ctx context.Context, free bool) error {
+	l.mu.Lock()
+	stop, generation, renewals, lost := l.stop, l.generation, l.renewals+1, l.lost
+	l.stop, l.generation = nil, 0
+	l.mu.Unlock()
+	var err error
+	if stop != nil {
+		stop()
+		<-l.stopped
+		if free && lost == nil {
+			err = l.put(ctx, generation, renewals, true)
+		}
+	}
+	return errors.Join(err, l.objects.close())
+}
+
+// holderFile names who a data directory is to a replica: KEY/holder.
+type holderFile struct {
+	Holder string `json:"holder"`
+	Host   string `json:"host"`
+	Place  string `json:"place"` // of the directory; another one for a copy of it
+}
+
+// holderOf answers who a directory is. A copy, and the same directory on another machine, is somebody else.
+func holderOf(dir, host string) (string, error) {
+	file := path.Join(dir, "holder")
+	place, err := placeOf(dir)
+	if err != nil {
+		return "", err
+	}
+	var h holderFile
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	if err == nil && h.Holder != "" && h.Host == host && h.Place == place {
+		return h.Holder, nil
+	}
+	h = holderFile{Holder: rand.Text(), Host: host, Place: place}
+	if text, err = json.Marshal(h); err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	if err := errors.Join(os.WriteFile(file+".tmp", text, 0o644), os.Rename(file+".tmp", file)); err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	return h.Holder, syncDir(dir)
+}

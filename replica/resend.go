@@ -1,0 +1,246 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+)
+
+// lostSent notes that what was sent is gone: nothing of it counts as safe any more, and the next upload sends it anew.
+func (r *Replicator) lostSent(gone *GoneError) {
+	r.mu.Lock()
+	p := &r.state
+	p.gone = gone
+	p.remote, p.durable = 0, 0
+	if p.cut.txid > 0 {
+		p.cuts = []cutMark{{txid: p.cut.txid, seq: p.cut.seq, since: r.cfg.Now(), n: int64(p.cut.txid)}}
+	}
+	r.mu.Unlock()
+	r.failed("replica", gone)
+}
+
+func (r *Replicator) goneNow() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.gone == nil {
+		return nil
+	}
+	return r.state.gone
+}
+
+// isHole says whether an upload failed because a file that was cut for the replica isn't on this disk any more.
+func isHole(err error) bool {
+	var file *litestream.LTXError
+	return errors.As(err, &file) && file.Level == 0 && errors.Is(err, fs.ErrNotExist)
+}
+
+// resend makes the replica one that can be restored to the newest cut again, when something that was sent is gone, or something
+// that was to be sent is. The segments go first, as always.
+func (r *Replicator) resend(ctx context.Context) error {
+	if err := r.mayWrite(ctx); err != nil {
+		return err
+	}
+	if err := claim(ctx, r.cfg.Replica, r.index.Instance()); err != nil {
+		return err
+	}
+	lost, err := r.missingSegments(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.debt.again(lost, r.index.SegmentPaths()); err != nil {
+		return err
+	}
+	if err := r.debt.pay(ctx); err != nil {
+		return err
+	}
+	files, err := r.listNames(ctx)
+	if err != nil {
+		return err
+	}
+	_, reach := extend(files, Target{}, 0)
+	pos, err := r.local.Pos()
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	r.mu.Lock()
+	sent := r.state.resent
+	r.mu.Unlock()
+	if sent == 0 && reach < pos.TXID {
+		if sent, err = r.closeGap(ctx, reach); err != nil {
+			return fmt.Errorf("replica: send the database anew: %w", err)
+		}
+		if files, err = r.listNames(ctx); err != nil {
+			return err
+		}
+		_, reach = extend(files, Target{}, 0)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.resent = sent; reach < sent { // to send it again and again makes nothing better
+		return fmt.Errorf("replica: it was sent anew and isn't listed: its files lead to transaction %s, and %s was sent", reach, sent)
+	}
+	r.state.gone, r.state.resent = nil, 0
+	return nil
+}
+
+// closeGap leads from transaction reach to the newest cut, with a copy of all of the database where it must.
+//
+// Where level 1 ends no later than that, the cuts are sent again if they are on this disk; else it is a file of level 0 with all of these transactions: levels have no gap then, and
+// merges go on. Else it is a snapshot, and the newest cut is sent behind it, so that a later start finds where to go on. It
+// answers the newest cut.
+func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID, err error) {
+	merged, err := r.local.MaxLTXFileInfo(ctx, 1) // as Litestream's merges know it
+	if err != nil {
+		return 0, err
+	}
+	bridged := reach > 0 && merged.MaxTXID <= reach
+	if bridged && r.haveCuts(reach+1) {
+		r.local.Replica.SetPos(ltx.Pos{TXID: reach})
+		if err := r.local.Replica.Sync(ctx); err != nil {
+			return 0, err
+		}
+		return r.local.Replica.Pos().TXID, nil
+	}
+	if bridged {
+		to, err = r.bridge(ctx, reach+1)
+	} else if info, e := r.local.Snapshot(ctx); e != nil {
+		err = e
+	} else {
+		to = info.MaxTXID
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := r.removeStranded(ctx, reach, to, merged.MaxTXID, bridged); err != nil {
+		return 0, err
+	}
+	if bridged {
+		r.local.Replica.SetPos(ltx.Pos{TXID: to})
+		return to, nil
+	}
+	r.local.Replica.SetPos(ltx.Pos{TXID: to - 1})
+	return to, r.local.Replica.Sync(ctx)
+}
+
+// haveCuts says whether all cuts from one on are on this disk, so that they can be sent again as they were.
+func (r *Replicator) haveCuts(from ltx.TXID) bool {
+	pos, err := r.local.Pos()
+	if err != nil {
+		return false
+	}
+	for at := from; at <= pos.TXID; at++ {
+		if _, err := os.Stat(r.local.LTXPath(0, at, at)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// bridge writes a file of level 0 with the transactions from min to the newest cut, which holds all of the database as of that. It
+// answers the newest cut.
+func (r *Replicator) bridge(ctx context.Context, min ltx.TXID) (ltx.TXID, error) {
+	pos, snapshot, err := r.local.SnapshotReader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = snapshot.Close() }()
+	in, out := io.Pipe()
+	renamed := make(chan struct{})
+	go func() {
+		defer close(renamed)
+		out.CloseWithError(rename(out, snapshot, min))
+	}()
+	_, err = r.local.Replica.Client.WriteLTXFile(ctx, 0, min, pos.TXID, in)
+	_ = in.CloseWithError(err)
+	<-renamed
+	return pos.TXID, err
+}
+
+// rename copies a snapshot as a file that begins with another transaction.
+func rename(w io.Writer, snapshot io.Reader, min ltx.TXID) error {
+	enc, err := ltx.NewEncoder(w)
+	if err != nil {
+		return err
+	}
+	err = readLTX(snapshot, readBuffer, func(h ltx.Header) error {
+		h.MinTXID = min
+		return enc.EncodeHeader(h)
+	}, func(number uint32, data []byte) error {
+		return enc.EncodePage(ltx.PageHeader{Pgno: number}, data)
+	})
+	if err != nil {
+		return err
+	}
+	return enc.Close()
+}
+
+// removeStranded removes the files of level 0 behind a gap where merges couldn't pass them: no restore can use them. Behind a snapshot
+// they stay where they go on from level 1 without a gap.
+func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.TXID, bridged bool) error {
+	files, err := r.listNames(ctx)
+	if err != nil {
+		return err
+	}
+	var stranded []*ltx.FileInfo
+	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Min, b.Min) })
+	gap := bridged
+	for _, f := range files {
+		if f.Level != 0 {
+			continue
+		}
+		if f.Max > merged {
+			gap = gap || merged > 0 && f.Min > merged+1
+			merged = f.Max
+		}
+		if f.Min > reach+1 && f.Max <= to {
+			stranded = append(stranded, f.info())
+		}
+	}
+	if len(stranded) == 0 || !gap {
+		return nil
+	}
+	return r.local.Replica.Client.DeleteLTXFiles(ctx, stranded)
+}
+
+// again owes segments that were sent before and that the replica lacks; paths are those of the index.
+func (d *debt) again(lost, paths []string) error {
+	for _, name := range lost {
+		if err := os.Remove(d.path("sent", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replica: %w", err)
+		}
+		for _, path := range paths {
+			if filepath.Base(path) != name {
+				continue
+			}
+			if err := d.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drop forgets what is owed: the replica won't have it.
+func (d *debt) drop() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, o := range d.pending {
+		if o.busy {
+			continue
+		}
+		if err := os.Remove(d.path("pending", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replica: %w", err)
+		}
+		delete(d.pending, name)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db"
+)
+
+// Litestream, left to itself, sends the whole database again after a restore, into each of its levels: it can't know that what
+// is here is what the replica has. A restore of the newest moment therefore leaves a WAL that has just begun, and writes down
+// which transaction lies below it. While the WAL is still that one, whoever replicates to the same place goes on from there:
+// what was written since is in the WAL.
+
+// restoredMark is what a restore writes down, beside what Litestream keeps of the database.
+type restoredMark struct {
+	TXID ltx.TXID  `json:"txid"`
+	Salt [2]uint32 `json:"salt"` // of the WAL
+}
+
+func markPath(dbPath string) string {
+	return filepath.Join(litestream.NewDB(dbPath).MetaPath(), "restored")
+}
+
+// beginWAL leaves a WAL and the mark beside a database that was restored.
+func beginWAL(dbPath string, txid ltx.TXID) error {
+	start, err := db.BeginWAL(dbPath)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(restoredMark{txid, start.Salt})
+	if err != nil {
+		return err
+	}
+	path := markPath(dbPath)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(path, text, 0o644), syncDir(filepath.Dir(path)))
+}
+
+// resume lets Litestream go on from the transaction that was restored, if the WAL is still the one that the restore left, and the
+// replica still ends there: with a transaction of its own that changes nothing, which says where in the WAL the next begins.
+func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient) error {
+	path := markPath(r.cfg.Replica.DB)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	var mark restoredMark
+	if err := json.Unmarshal(text, &mark); err != nil {
+		return os.Remove(path) // half written
+	}
+	pos, err := r.local.Pos()
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	if !pos.IsZero() { // it has gone on already
+		return os.Remove(path)
+	}
+	start, err := db.ReadWALStart(r.cfg.Replica.DB)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if err != nil || start.Salt != mark.Salt { // another process has begun the WAL anew
+		return os.Remove(path)
+	}
+	newest, err := newestOf(ctx, client)
+	if err != nil || newest != mark.TXID {
+		return err
+	}
+	if err := writeStart(r.local.LTXPath(0, newest+1, newest+1), newest+1, start, r.cfg.Now().UnixMilli()); err != nil {
+		return fmt.Errorf("replica: go on from the restore: %w", err)
+	}
+	r.cfg.Logger.Info("going on from what was restored", "txid", uint64(newest))
+	return os.Remove(path)
+}
+
+// newestOf is the newest transaction of level 0; 0: none.
+func newestOf(ctx context.Context, client litestream.ReplicaClient) (newest ltx.TXID, err error) {
+	files, err := client.LTXFiles(ctx, 0, 0, false)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = files.Close() }()
+	for files.Next() {
+		newest = max(newest, files.Item().MaxTXID)
+	}
+	return newest, files.Err()
+}
+
+// writeStart writes the file of a transaction that leaves page 1 as it is, and ends where the WAL begins.
+func writeStart(path string, txid ltx.TXID, start db.WALStart, millis int64) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	f, err := os.Create(tmp)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp) }()
+	enc, err := ltx.NewEncoder(f)
+	if err == nil {
+		err = enc.EncodeHeader(ltx.Header{Version: ltx.Version, Flags: ltx.HeaderFlagNoChecksum, PageSize: uint32(len(start.First)), Commit: start.Pages,
+			MinTXID: txid, MaxTXID: txid, Timestamp: millis, WALOffset: litestream.WALHeaderSize, WALSalt1: start.Salt[0], WALSalt2: start.Salt[1]})
+	}
+	if err == nil {
+		err = enc.EncodePage(ltx.PageHeader{Pgno: 1}, slices.Clone(start.First))
+	}
+	if err == nil {
+		err = enc.Close()
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path)))
+}

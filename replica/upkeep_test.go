@@ -1,0 +1,64 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestUpkeepFails: a failure of the upkeep is in the status with its reason, is tried again long before the next turn, and is no
+// reason any more once it has recovered, while the newest error is still known.
+func TestUpkeepFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := New(ReplicatorConfig{Replica: Config{Type: "file", Path: "/copy"}})
+		r.debt = &debt{}
+		ctx, cancel := context.WithCancel(t.Context())
+		var turns []time.Duration
+		began, fails := time.Now(), 12
+		u := upkeep{"compaction into level 1", func(now time.Time) time.Time { return now.Add(24 * time.Hour) }, func(context.Context) error {
+			turns = append(turns, time.Since(began))
+			if len(turns) <= fails {
+				return errAway
+			}
+			return nil
+		}}
+		done := make(chan error, 1)
+		go func() { done <- r.keepUp(ctx, u) }()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(turns) != 0 {
+			t.Fatalf("it has begun before anything was cut: %v", turns)
+		}
+		began = time.Now()
+		close(r.begun)
+		synctest.Wait()
+		if st := r.Status(); st.State != "failing" || st.Reason != "compaction into level 1: "+errAway.Error() || st.Failures != 1 || st.Do == "" {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(turns) != fails+1 || turns[1] != minBackoff || turns[fails]-turns[fails-1] != maxUpkeepBackoff {
+			t.Errorf("its turns were after %v", turns)
+		}
+		if st := r.Status(); st.State != "ok" || st.Reason != "" || st.Failures != 0 || st.LastError != errAway.Error() {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if len(turns) != fails+2 {
+			t.Errorf("a day later it has had %d turns", len(turns))
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		// Another's replica is left for good.
+		foreign := &ForeignError{}
+		if err := r.keepUp(t.Context(), upkeep{"snapshot", u.next, func(context.Context) error { return foreign }}); !errors.Is(err, foreign) {
+			t.Errorf("it ends with %v", err)
+		}
+	})
+}

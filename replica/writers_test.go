@@ -1,0 +1,348 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// faulty are objects that a test cuts off from their holder, or whose holder it blinds.
+type faulty struct {
+	objects
+	blind atomic.Bool // no other's lease is seen, as by a weft that knows of none, and the own isn't renewed
+
+	mu   sync.Mutex
+	open chan struct{} // closed while they can be reached
+}
+
+func newFaulty() *faulty {
+	f := &faulty{open: make(chan struct{})}
+	close(f.open)
+	return f
+}
+
+func (f *faulty) wrap(o objects) objects {
+	f.objects = o
+	return f
+}
+
+func (f *faulty) shut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = make(chan struct{})
+}
+
+func (f *faulty) reopen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.open)
+}
+
+func (f *faulty) wait(ctx context.Context) error {
+	f.mu.Lock()
+	open := f.open
+	f.mu.Unlock()
+	select {
+	case <-open:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *faulty) list(ctx context.Context, dir string) ([]string, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	return f.objects.list(ctx, dir)
+}
+
+func (f *faulty) read(ctx context.Context, name string) ([]byte, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	if f.blind.Load() {
+		return nil, fs.ErrNotExist
+	}
+	return f.objects.read(ctx, name)
+}
+
+func (f *faulty) write(ctx context.Context, name string, data []byte) error {
+	if err := f.wait(ctx); err != nil {
+		return err
+	}
+	if f.blind.Load() {
+		return nil
+	}
+	return f.objects.write(ctx, name, data)
+}
+
+func mustBeginWith(t *testing.T, cfg Config, events []db.Event, f *faulty) *primary {
+	t.Helper()
+	p, err := beginWith(t.Context(), cfg, 0, events, nil, f.wrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// placeOfKind is a place for a replica, and a configuration of an index there.
+func placeOfKind(t *testing.T, kind string) Config {
+	t.Helper()
+	cfg := liveConfig(t)
+	cfg.Levels = []time.Duration{time.Hour} // nothing is merged meanwhile
+	if kind == "file" {
+		return cfg
+	}
+	own := newStore(t, kind).cfg
+	own.DB, own.SyncInterval, own.Levels = cfg.DB, cfg.SyncInterval, cfg.Levels
+	return own
+}
+
+// feedAll applies events, and waits until they are in the replica.
+func feedAll(t *testing.T, p *primary, n int) {
+	t.Helper()
+	mustFeed(t, p, n)
+	seq := p.store.Seq()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", p.rep.Status())
+		}
+	}()
+	eventually(t, "what was written is in the replica", func() bool { return p.rep.Status().DurableLogSeq >= seq })
+}
+
+// saysSo waits until the status says that the replica has another writer, and answers what it says.
+func saysSo(t *testing.T, p *primary, want string) string {
+	t.Helper()
+	eventually(t, want, func() bool {
+		st := p.rep.Status()
+		return st.State == "failing" && strings.Contains(st.LastError, want)
+	})
+	st := p.rep.Status()
+	if !strings.Contains(st.Do, "a path of its own in litestream.yml") {
+		t.Errorf("what to do: %q", st.Do)
+	}
+	return st.LastError
+}
+
+// goesOn shows that queries and indexing go on behind a fence, and that nothing is kept for the replica.
+func goesOn(t *testing.T, p *primary) {
+	t.Helper()
+	seq := p.store.Seq()
+	mustFeed(t, p, 600) // merges among them: they wait for no upload
+	if p.store.Seq() <= seq {
+		t.Error("nothing was indexed")
+	}
+	eventually(t, "nothing waits for the replica, and the cuts are dropped", func() bool {
+		cuts, err := filepath.Glob(filepath.Join(p.rep.local.LTXLevelDir(0), "*.ltx"))
+		return err == nil && p.rep.Status().SegmentsWaiting == 0 && len(cuts) <= 2
+	})
+}
+
+// takesOver begins a primary when the one before is silent: what that one has sent last may arrive meanwhile.
+func takesOver(t *testing.T, cfg Config, events []db.Event) (p *primary) {
+	t.Helper()
+	eventually(t, "the second takes over", func() bool {
+		var err error
+		p, err = begin(t.Context(), cfg, 0, events, nil)
+		if err != nil && !fenced(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return p
+}
+
+// TestSecondWriter: on each kind of store a second weft with an empty disk is refused while the first lives, and nothing changes
+// for that. It takes over when the first is silent. The first says so when it comes back, writes nothing more, and goes on
+// to index and answer.
+func TestSecondWriter(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"file", "s3", "sftp"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			events := mustEvents(t, 8, 2000)
+			cfg := placeOfKind(t, kind)
+			f := newFaulty()
+			first := mustBeginWith(t, cfg, events, f)
+			feedAll(t, first, 300)
+			other := cfg
+			other.DB = filepath.Join(t.TempDir(), "weft.db")
+			_, err := begin(t.Context(), other, 0, events, nil)
+			var writer *WriterError
+			if !errors.As(err, &writer) || !strings.Contains(err.Error(), "is being written by another weft") || writer.Host == "" {
+				t.Fatalf("a second one beside the first: %v", err)
+			}
+			feedAll(t, first, 100)
+			if st := first.rep.Status(); st.State == "failing" || st.LastError != "" {
+				t.Errorf("the first says %+v", st)
+			}
+
+			// The first is cut off, or paused.
+			f.shut()
+			mustFeed(t, first, 50)
+			second := takesOver(t, other, events)
+			feedAll(t, second, 200)
+			f.reopen()
+			said := saysSo(t, first, "has been taken over by another weft")
+			t.Log(said)
+			if !strings.Contains(said, "all in it is whole: the other has gone on from transaction") {
+				t.Errorf("it doesn't say what can be restored: %s", said)
+			}
+			goesOn(t, first)
+			feedAll(t, second, 200)
+			if st := second.rep.Status(); st.State == "failing" || st.LastError != "" {
+				t.Errorf("the second says %+v", st)
+			}
+			if err := second.rep.look(t.Context()); err != nil {
+				t.Errorf("the second finds %v", err)
+			}
+			if err := first.end(5 * time.Second); !errors.As(err, &writer) {
+				t.Errorf("the end of the first: %v", err)
+			}
+			mustEnd(t, second)
+			if n := equalsModel(t, cfg, events, 0); n != 800 {
+				t.Errorf("%d events came back", n)
+			}
+			if _, err := begin(t.Context(), cfg, 0, events, nil); !fenced(err) {
+				t.Errorf("the first starts again: %v", err)
+			}
+		})
+	}
+}
+
+// TestBothWrote: where both have written after all, both say so at their next look, and what they say can be restored is whole.
+func TestBothWrote(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"file", "s3", "sftp"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			events := mustEvents(t, 18, 2000)
+			cfg := placeOfKind(t, kind)
+			f := newFaulty()
+			first := mustBeginWith(t, cfg, events, f)
+			feedAll(t, first, 300)
+			f.blind.Store(true)
+			blinded, l := time.Now(), first.rep.lease
+			eventually(t, "the first renews into the void", func() bool {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return l.renewed.After(blinded)
+			})
+			other := cfg
+			other.DB = filepath.Join(t.TempDir(), "weft.db")
+			second := takesOver(t, other, events)
+			for range 4 {
+				feedAll(t, second, 50)
+				feedAll(t, first, 50)
+			}
+			for _, p := range []*primary{first, second} {
+				p.rep.lookNow <- struct{}{}
+				said := saysSo(t, p, "is being written by another process too")
+				t.Log(said)
+				if _, txid, ok := strings.Cut(said, "--txid "); ok {
+					to, err := ParseTXID(txid[:16])
+					if err != nil {
+						t.Fatal(err)
+					}
+					dir := t.TempDir()
+					r, err := Restore(t.Context(), cfg, dir, RestoreOptions{Target: Target{TXID: to}})
+					if err != nil {
+						t.Fatalf("what can be restored, transaction %s: %v", to, err)
+					}
+					sameAsModel(t, dir, events, 0, r.Segments)
+				} else if p == second || !strings.Contains(said, "weft restore names the newest") { // which knows what it has found there
+					t.Errorf("it names no moment: %s", said)
+				}
+				goesOn(t, p)
+				if err := p.end(5 * time.Second); !fenced(err) {
+					t.Errorf("the end: %v", err)
+				}
+				if _, err := begin(t.Context(), p.cfg, 0, events, nil); err == nil {
+					t.Error("it starts again, and goes on to write")
+				}
+			}
+		})
+	}
+}
+
+// TestLeaseOfTheKilled: after kill -9 the same data directory goes on at once, another one when the lease has expired, and a copy
+// of the directory is another one.
+func TestLeaseOfTheKilled(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 9, 600)
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 200)
+	die(t, p)
+	began := time.Now()
+	p = mustBegin(t, cfg, 0, events)
+	if took := time.Since(began); took > testLease.expire {
+		t.Errorf("the start after a kill took %s", took)
+	}
+	feedAll(t, p, 200)
+	eventually(t, "all is in the replica", func() bool { return p.rep.Status().State == "ok" })
+	die(t, p)
+	other := cfg
+	other.DB = filepath.Join(t.TempDir(), "weft.db")
+	p = takesOver(t, other, events)
+	feedAll(t, p, 200)
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 600 {
+		t.Errorf("%d events came back", n)
+	}
+	host, holders := "host", map[string]bool{}
+	dir := t.TempDir()
+	for _, at := range []struct{ dir, host string }{{dir, host}, {dir, host}, {copyDir(t, dir), host}, {dir, "another"}} {
+		holder, err := holderOf(at.dir, at.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders[holder] = true
+	}
+	if len(holders) != 3 {
+		t.Errorf("a directory, its copy and the same on another host are %d holders", len(holders))
+	}
+}
+
+// die ends a primary as kill -9 does: nothing is sent, nothing released.
+func die(t *testing.T, p *primary) {
+	t.Helper()
+	p.stop()
+	<-p.ran
+	if err := p.rep.lease.release(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+	if err := p.store.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := p.rep.store.Close(t.Context()); err != nil && !strings.Contains(err.Error(), "the lease isn't taken") {
+		t.Error(err)
+	}
+}
+
+// TestSameDirectory: a second process in the same data directory takes nothing from the first.
+func TestSameDirectory(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 9, 300)
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 100)
+	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
+		t.Errorf("%v", err)
+	}
+	feedAll(t, p, 100)
+	if st := p.rep.Status(); st.State == "failing" {
+		t.Errorf("%+v", st)
+	}
+	mustEnd(t, p)
+}
