@@ -13,7 +13,8 @@ type statusAnswer struct {
 	Version     string        `json:"version"`
 	Instance    string        `json:"instance"`
 	Ready       bool          `json:"ready"`
-	Reason      string        `json:"reason,omitempty"` // why not ready
+	Reason      string        `json:"reason,omitempty"`   // why not ready
+	Degraded    string        `json:"degraded,omitempty"` // what is wrong, though it is ready
 	Index       statusIndex   `json:"index"`
 	Space       statusSpace   `json:"space"`
 	Upstream    any           `json:"upstream"`            // what Config.Upstream says; null: nothing
@@ -117,6 +118,9 @@ func (s *server) status(ctx context.Context) (any, error) {
 	}
 	if err := s.Ready(); err != nil {
 		a.Ready, a.Reason = false, err.Error()
+	}
+	if s.Degraded != nil {
+		a.Degraded = s.Degraded()
 	}
 	if s.Upstream != nil {
 		a.Upstream = s.Upstream()

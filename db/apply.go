@@ -6,10 +6,17 @@ import (
 	"maps"
 	"math"
 	"sync"
+	"time"
 )
 
-// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction. The batch's effects
-// are visible to queries when it returns. After an error nothing of the batch is, and every further call fails.
+// commitBytes is what a part of a batch may change, as delta.bytes counts: some 80,000 links. Beyond it a commit comes
+// early, so that neither what a batch takes in memory nor how long it takes depends on what its events mean. A batch of
+// 1,000 events changes a thirtieth of it.
+const commitBytes = 16 << 20
+
+// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction, or in several where
+// its events change much: each ends at an event, with the cursor there. Their effects are visible to queries when it
+// returns. After an error nothing is of the part that failed, and every further call fails.
 func (s *Store) Apply(b Batch) (Applied, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -20,20 +27,85 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	if seq == 0 && len(b.Events) == 0 {
 		return Applied{}, nil
 	}
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: b.Host, high: v.upstreams[b.Host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
-	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
-	for host, up := range v.upstreams {
-		f.foreign = f.foreign || up.high > 0 && host != b.Host || up.instance > 1
-	}
-	f.out = s.newWriting()
-	for i := range b.Events {
-		if f.event(&b.Events[i]); i%aheadEvents == aheadEvents-1 {
-			f.out.ahead(&f.rows)
-		}
+	s.waits.begin(s.cfg.Now())
+	defer s.waits.end()
+	f, err := s.foldEvents(s.newFold(b.Host), b.Events, func(f *fold, i int) progress { return s.progressAt(&b, f, i) })
+	if err != nil {
+		return Applied{}, err
 	}
 	f.setTime(timeUS)
 	f.endIdleResyncs()
+	if err := s.finish(f, s.moved(&b, f, seq, timeUS)); err != nil {
+		return Applied{}, err
+	}
+	s.rows = f.rows
+	if len(s.jobs) > 0 {
+		wake(s.jobWork)
+	}
+	f.total.add(f.stats)
+	return f.total, nil
+}
+
+// newFold begins a batch, or a part of one, of a host.
+func (s *Store) newFold(host string) *fold {
+	v := s.version.Load()
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, high: v.upstreams[host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
+	for other, up := range v.upstreams {
+		f.foreign = f.foreign || up.high > 0 && other != host || up.instance > 1
+	}
+	f.out = s.newWriting()
+	return f
+}
+
+// foldEvents folds events, and commits them in parts where they change much; at says where the upstream is before an event.
+// It returns the last part, which is not committed.
+func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) progress) (*fold, error) {
+	for i := range events {
+		actor, waits := f.unfinished(&events[i])
+		if f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
+			if err := s.finish(f, at(f, i)); err != nil {
+				return nil, err
+			}
+			f = s.nextPart(f)
+		}
+		if waits {
+			if err := s.finishJob(actor); err != nil {
+				return nil, err
+			}
+			f = s.nextPart(f)
+		}
+		if f.event(&events[i]); f.out != nil && f.stats.Events%aheadEvents == 0 {
+			f.out.ahead(&f.rows)
+		}
+	}
+	return f, nil
+}
+
+// nextPart goes on behind what was committed.
+func (s *Store) nextPart(f *fold) *fold {
+	v := s.version.Load()
+	next := &fold{s: f.s, w: f.w, d: newDelta(v), host: f.host, high: f.high, seq: v.seq, fill: f.fill, foreign: f.foreign,
+		maxUS: max(f.maxUS, v.maxUS), latestUS: f.latestUS, rows: f.rows.emptied(), total: f.total}
+	next.total.add(f.stats)
+	if f.out != nil {
+		next.out = s.newWriting()
+	}
+	return next
+}
+
+// progressAt is where a batch's upstream is before an event of it. Where events share a number it has not moved.
+func (s *Store) progressAt(b *Batch, f *fold, i int) progress {
+	before := &b.Events[i-1]
+	if before.Seq >= b.Events[i].Seq || before.Seq > math.MaxInt64 {
+		return progress{}
+	}
+	return s.moved(b, f, before.Seq, before.TimeUS)
+}
+
+// moved is a batch's upstream at an event.
+func (s *Store) moved(b *Batch, f *fold, seq uint64, timeUS int64) progress {
+	v := s.version.Load()
 	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
 	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
 	up.upstream.epoch = v.epochOf(b.Host)
@@ -42,17 +114,10 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 			up.firstUS = b.Events[0].TimeUS
 		}
 	}
-	if err := s.finish(f, up); err != nil {
-		return Applied{}, err
-	}
-	s.rows = f.rows
-	if len(s.jobs) > 0 {
-		wake(s.jobWork)
-	}
-	return f.stats, nil
+	return up
 }
 
-// runJobs goes on with the changes of status that are under way, a step at a time, until none is left.
+// runJobs goes on with the changes of status that are under way, a step at a time, until none is left that may go on.
 func (s *Store) runJobs() error {
 	for !s.isClosed() {
 		more, err := s.runJob()
@@ -69,16 +134,71 @@ func (s *Store) runJob() (more bool, err error) {
 	if s.Failed() != nil {
 		return false, nil
 	}
-	for actor := range s.jobs {
-		v := s.version.Load()
-		f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
-		if err := s.step("job"); err != nil {
-			return false, err
-		}
-		f.stepJob(actor)
-		return true, s.finish(f, progress{})
+	actor, ok := s.nextJob(time.Now())
+	if !ok {
+		return false, nil
 	}
-	return false, nil
+	if err := s.step("job"); err != nil {
+		return false, err
+	}
+	return true, s.commitStep(actor)
+}
+
+// nextJob picks an account whose job may go on. Where there are only such as rest, it has the worker woken.
+func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
+	wait := time.Duration(0)
+	for actor := range s.jobs {
+		left := s.rests[actor].until.Sub(now)
+		if left <= 0 {
+			return actor, true
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	if wait > 0 {
+		s.jobTimer.Reset(wait)
+	}
+	return 0, false
+}
+
+// rest is when an account last changed its status by a job, and until when that rests.
+type rest struct{ changed, until time.Time }
+
+// restWithin is how many rests long a change is remembered.
+const restWithin = 10
+
+// restJobs has jobs rest whose account changes its mind again and again: else each step would be taken back by another.
+func (s *Store) restJobs(f *fold, now time.Time) {
+	if s.cfg.JobRest < 0 {
+		return
+	}
+	maps.DeleteFunc(s.rests, func(_ uint64, r rest) bool { return now.Sub(r.changed) > restWithin*s.cfg.JobRest })
+	for _, actor := range f.jobbed {
+		r := rest{changed: now}
+		if _, again := s.rests[actor]; again {
+			r.until = now.Add(s.cfg.JobRest)
+		}
+		s.rests[actor] = r
+	}
+}
+
+// finishJob brings an account's job to its end.
+func (s *Store) finishJob(actor uint64) error {
+	for s.jobs[actor] != nil {
+		if err := s.commitStep(actor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitStep does a step of a job.
+func (s *Store) commitStep(actor uint64) error {
+	v := s.version.Load()
+	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
+	f.stepJob(actor)
+	return s.finish(f, progress{})
 }
 
 // progress is how far an upstream has come.
@@ -122,6 +242,8 @@ func (s *Store) finish(f *fold, up progress) error {
 		next.startedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
+	s.waits.committed(s.cfg.Now())
+	s.restJobs(f, time.Now())
 	s.checkpointIfDue()
 	s.sealIfLarge()
 	return nil

@@ -49,7 +49,7 @@ func TestCheckClean(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	cfg := small(t.TempDir(), &clock)
-	cfg.JobRecords, cfg.SealBytes = 20, 50<<10
+	cfg.JobRecords, cfg.JobRest, cfg.SealBytes = 20, -1, 50<<10
 	s := openWith(t, cfg)
 	if err := applyAll(s, events, 200, func() { clock.Add(60) }); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestCheckHistories(t *testing.T) {
 			h := newHistory(seed)
 			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3),
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
 			if seed%2 == 0 { // else they change with each start
 				cfg.Bodies = db.Bodies(seed / 2 % 3)

@@ -83,7 +83,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 		c.found(KindName, mendIndex, "a record is of account %d and collection %d, of which one has no row", actor, collection)
 	}
 	shown := c.shown(actor, key)
-	if j := c.s.jobs[actor]; c.s.status[actor] == StatusDeleted && (j == nil || !j.purge || bytes.Compare(key, j.after) <= 0) {
+	if j := c.s.jobs[actor]; c.s.status.of(actor) == StatusDeleted && (j == nil || j.purged(key)) {
 		c.found(KindLink, mendIndex, "%s links, and its account is deleted", c.nameRecord(key))
 	}
 	for i, l := range links {

@@ -16,7 +16,7 @@ var logRules = []sqlRule{
 	{KindLog, mendDB, `SELECT printf('log rows %d to %d are %d', min(seq), max(seq), count(*)) FROM records WHERE seq >= ?1
 		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
 	{KindLog, mendDB, `SELECT printf('log row %d, of op %d, lacks a part, or has one that is none', seq, op) FROM records WHERE seq >= ?1 AND
-		(op NOT BETWEEN 1 AND 10 OR op IN (1, 2, 3, 6, 10) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9) AND rkey IS NOT NULL
+		(op NOT BETWEEN 1 AND 11 OR op IN (1, 2, 3, 6, 10) AND (collection IS NULL OR rkey IS NULL) OR op IN (4, 5, 7, 9, 11) AND rkey IS NOT NULL
 		OR op = 4 AND status IS NULL OR status IS NOT NULL AND op <> 4 AND NOT (op IN (1, 2, 3) AND status = 1) OR typeof(rkey) NOT IN ('integer', 'text', 'null'))`},
 	{KindLog, mendDB, `SELECT printf('log row %d is of account %d and collection %d, of which one has no row', seq, actor, collection) FROM records
 		WHERE seq >= ?1 AND (actor NOT IN (SELECT id FROM actors) OR collection NOT IN (SELECT id FROM collections))`},
@@ -181,7 +181,7 @@ type effect struct {
 
 func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, error) {
 	at := effect{key: key, purged: purged[r.actor].last}
-	if j := c.s.jobs[r.actor]; j != nil && j.purge && bytes.Compare(key, j.after) > 0 {
+	if j := c.s.jobs[r.actor]; j != nil && c.s.status.of(r.actor) == StatusDeleted && !j.purged(key) {
 		at.purged = purged[r.actor].before // the job that purges the account has not come to it
 	}
 	value, _, err := c.s.version.Load().records.Find(key)

@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 // world is a stream of events, the same each time, and the store that they go to.
 type world struct {
 	Sim       bool // the synthetic network; else a history of few accounts that collide
+	Flap      bool // those change their status again and again, while jobs go through their records
 	Seed      uint64
 	Events    int
 	Batch     int           // events in a batch
@@ -64,6 +65,14 @@ func (w world) events() ([]db.Event, error) {
 	if w.Sim {
 		return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: w.Seed}, w.Events)
 	}
+	if w.Flap {
+		h := newFlapping(w.Seed)
+		events := h.fill(30)
+		for len(events) < w.Events {
+			events = append(append(events, h.burst()...), h.fill(h.r.IntN(2))...)
+		}
+		return events, nil
+	}
 	h, events := newHistory(w.Seed), []db.Event(nil)
 	h.old, h.tids = w.Old, w.Old
 	for len(events) < w.Events {
@@ -77,6 +86,9 @@ func (w world) config(dir string, clock *atomic.Int64) db.Config {
 	clock.Store(1_770_000_000)
 	cfg := db.Config{Dir: dir, SealBytes: w.SealBytes, CacheBytes: 1 << 20, ReplayWindow: w.Window, Bodies: w.Bodies,
 		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+	if w.Flap {
+		cfg.JobRecords, cfg.JobRest = 2, -1
+	}
 	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
 	if w.SealBytes == 0 {
 		cfg.SealBytes = 1 << 30 // beyond any test
@@ -93,6 +105,7 @@ const crashHost = "crash"
 //
 //	open CURSOR          the store is open
 //	applied SEQ BYTES    a batch up to SEQ has returned from Apply, and the WAL has BYTES
+//	degraded WHY         a seal or a merge is tried again
 //	failed ERROR         writing has stopped, and queries answer as they should
 //	refused ERROR        the store did not open
 //	done                 the stream is at its end
@@ -209,8 +222,11 @@ func (c child) run() error {
 		if err := <-limited; err != nil {
 			return err
 		}
-		for s.Failed() == nil && len(passed) == 0 {
+		for s.Failed() == nil && s.Degraded() == "" && len(passed) == 0 {
 			time.Sleep(time.Millisecond)
+		}
+		if why := s.Degraded(); why != "" {
+			fmt.Println("degraded", why)
 		}
 		waits = false
 	}
@@ -268,7 +284,9 @@ type life struct {
 	applied []applied
 	failed  string
 	refused string
-	done    bool
+
+	degraded string
+	done     bool
 }
 
 type applied struct {
@@ -312,6 +330,8 @@ func live(t *testing.T, c child, doom func(lines int) bool) life {
 			l.failed = rest
 		case "refused":
 			l.refused = rest
+		case "degraded":
+			l.degraded = rest
 		case "done":
 			l.done = true
 		default:
@@ -357,6 +377,11 @@ func TestKill(t *testing.T) {
 			kills.Add(killWorld(t, w))
 		})
 	}
+	t.Run("jobs", func(t *testing.T) {
+		t.Parallel()
+		kills.Add(killWorld(t, world{Flap: true, Seed: uint64(*soak), Events: 4000, Batch: 40, Rewind: 100, SealBytes: 6 << 10,
+			Window: 10 * time.Minute, Bodies: db.BodiesKeep}))
+	})
 }
 
 // killWorld kills the children of one world, and returns how many.
@@ -401,6 +426,9 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		checkCrashed(t, w, dir, events, acknowledged)
 	}
 	steps := slices.Clone(crashSteps)
+	if w.Flap {
+		steps = append(steps, "job", "job", "job")
+	}
 	if w.Window < 0 {
 		steps = []string{"written", "enter", "entered", "unlink", "bodies"} // nothing is pruned
 	}
@@ -465,6 +493,9 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	cursor := s.Cursor(crashHost)
 	n := after(events, cursor)
 	m := modelOf(events[:n])
+	if w.Flap {
+		untilNoJobs(t, s)
+	}
 	err := m.Compare(t.Context(), s, model.Depth{Page: 50})
 	if err == nil {
 		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })

@@ -58,7 +58,7 @@ func TestExportBodies(t *testing.T) {
 			h := newHistory(200 + seed)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3),
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute}
 			ways := [][]db.Bodies{{db.BodiesKeep}, {db.BodiesWindow}, {db.BodiesOff, db.BodiesWindow, db.BodiesKeep}}[seed%3]
 			missing := func(db.Record) bool { return len(ways) > 1 || ways[0] == db.BodiesWindow && cfg.ReplayWindow > 0 }

@@ -92,7 +92,7 @@ func TestExportEqualsModel(t *testing.T) {
 			h := newHistory(seed)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3),
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
 			var m model.Model
 			place := map[string]int{} // of a record in the export before

@@ -171,7 +171,7 @@ func (w *window) gather(ctx context.Context) error {
 // has says whether the export has the records of an account in a collection. A change of status that is under way counts
 // as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
 func (e *Export) has(actor, collection uint64) bool {
-	if status := e.s.status[actor]; status == StatusDeleted || status != StatusActive && !e.inactive {
+	if status := e.s.status.of(actor); status == StatusDeleted || status != StatusActive && !e.inactive {
 		return false
 	}
 	if e.collections == nil {
@@ -247,7 +247,7 @@ func (w *window) name(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r := ExportRecord{Record: Record{w.did(f.actor), nsid, next()}, Status: w.e.s.status[f.actor]}
+		r := ExportRecord{Record: Record{w.did(f.actor), nsid, next()}, Status: w.e.s.status.of(f.actor)}
 		for _, l := range w.cut[first:f.end] {
 			source, err := w.e.s.source(ctx, l.source)
 			if err != nil {

@@ -167,7 +167,7 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EIO):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), err != nil && lacks(err):
 		return nil, err // the file may be good
 	case errors.Is(err, segment.ErrFormat):
 		// A file that is damaged where its number stands is one that is lost.

@@ -15,19 +15,30 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	if err := s.Failed(); err != nil {
 		return Applied{}, err
 	}
+	s.waits.begin(s.cfg.Now())
+	defer s.waits.end()
 	v := s.version.Load()
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), fill: true, seq: v.seq, maxUS: v.maxUS}
-	for i := range events {
-		f.event(&events[i])
+	// What is filled is old, and doesn't make the newest event newer.
+	at := func(f *fold, _ int) progress {
+		f.maxUS = v.maxUS
+		return progress{}
+	}
+	f, err := s.foldEvents(f, events, at)
+	if err != nil {
+		return Applied{}, err
 	}
 	for _, r := range repos {
 		f.prune(&r)
 	}
-	f.maxUS = v.maxUS // what is filled is old
-	if err := s.finish(f, progress{}); err != nil {
+	if err := s.finish(f, at(f, len(events))); err != nil {
 		return Applied{}, err
 	}
-	return f.stats, nil
+	if len(s.jobs) > 0 {
+		wake(s.jobWork)
+	}
+	f.total.add(f.stats)
+	return f.total, nil
 }
 
 // prune removes an account's records that its repo hasn't.
@@ -42,7 +53,7 @@ func (f *fold) prune(r *Repo) {
 			keep[string(recordKey(nil, actor, collection, appendRkey(nil, record.Rkey)))] = struct{}{}
 		}
 	}
-	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
+	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
 		if _, ok := keep[string(key)]; ok {
 			return
 		}

@@ -23,10 +23,14 @@ type fold struct {
 	beforeUS  int64  // the same before the event at hand
 	latestUS  int64  // times beyond it are wrong, and say nothing of any other event; 0: none is
 	rows      rows
+	jobbed    []uint64 // accounts whose status a job changes, or another one changes now
 	out       *writing // where rows go while others are still folded; nil: nowhere
 	stats     Applied
+	total     Applied      // of the parts of the batch before this one
 	old, next []recordLink // scratch
-	key, val  []byte       // scratch
+
+	atOnce, atOnceBytes int    // records, and bytes of their links, that changes of status have changed at once
+	key, val            []byte // scratch
 }
 
 // Applied says what became of a batch.
@@ -42,6 +46,20 @@ type Applied struct {
 
 	Bodies    int // kept
 	BadBodies int // bodies left out that are not what their CID says, or are too large
+}
+
+// add sums what became of two parts of a batch.
+func (a *Applied) add(b Applied) {
+	a.Events += b.Events
+	a.Changed += b.Changed
+	a.Added += b.Added
+	a.Removed += b.Removed
+	a.Stale += b.Stale
+	a.Late += b.Late
+	a.Buried += b.Buried
+	a.Invalid += b.Invalid
+	a.Bodies += b.Bodies
+	a.BadBodies += b.BadBodies
 }
 
 // outlierUS is how far an event may be ahead of our clock. Servers' clocks differ by minutes; one event that is dated a day
@@ -83,6 +101,10 @@ func (f *fold) event(e *Event) {
 	case OpCreate, OpUpdate, OpDelete:
 		f.record(e)
 	case OpAccount:
+		if e.Status > StatusInactive {
+			f.stats.Invalid++
+			return
+		}
 		f.account(e)
 	case OpSync:
 		f.sync(e)
@@ -100,7 +122,7 @@ func (f *fold) record(e *Event) {
 	}
 	actor, known := f.actor(e.DID)
 	record := f.w.recent.record(e.DID, e.Collection, e.Rkey)
-	if known && f.s.status[actor] == StatusDeleted {
+	if known && f.s.status.of(actor) == StatusDeleted {
 		f.stats.Buried++
 		f.w.recent.note(record, rev, e.TimeUS)
 		return

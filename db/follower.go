@@ -394,7 +394,7 @@ func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*fi
 		}
 		next, err = f.replay(ctx, q, &begun, f.bounded)
 	} else {
-		clear(f.status)
+		f.status = &statuses{}
 		next, err = f.rebuild(ctx, q, base, f.bounded)
 	}
 	return next, err

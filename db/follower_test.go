@@ -67,7 +67,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {
-				cfg.JobRecords = 2
+				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*2*time.Minute
 			}
 			var m model.Model

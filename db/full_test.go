@@ -82,6 +82,11 @@ func underLimit(t *testing.T, c child) string {
 			what = is
 		}
 	}
+	for text, is := range map[string]string{"the seal": "seal", "the merge": "merge"} {
+		if strings.HasPrefix(l.degraded, text) {
+			what = is
+		}
+	}
 	switch {
 	case l.refused != "":
 		what = "open"

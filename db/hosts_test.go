@@ -31,7 +31,7 @@ func TestSeveralHosts(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(1000 + seed)
-			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2}
+			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2, JobRest: -1}
 			if seed%2 == 0 {
 				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
 			}
@@ -105,7 +105,7 @@ func TestHostsLose(t *testing.T) {
 			t.Parallel()
 			h := newHistory(2000 + seed)
 			h.tids = true
-			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2}
+			cfg := db.Config{Dir: t.TempDir(), JobRecords: 2, JobRest: -1}
 			if seed%3 == 0 {
 				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
 			}

@@ -20,7 +20,7 @@ type Index struct {
 	reader *sqlx.DB
 
 	mu       sync.Mutex            // held by whoever makes versions
-	status   map[uint64]Status     // accounts that are not active
+	status   *statuses             // accounts that are not active
 	resyncs  map[uint64]*resync    // accounts whose repo is being replaced
 	opened   map[uint64]openResync // those that the log's replay opens again; nil after it
 	jobs     map[uint64]*job       // accounts whose status changes step by step
@@ -73,11 +73,14 @@ func (s *Index) defaults(cfg Config) {
 	if cfg.JobRecords <= 0 {
 		cfg.JobRecords = defaultJobRecords
 	}
+	if cfg.JobRest == 0 {
+		cfg.JobRest = defaultJobRest
+	}
 	if cfg.CacheBytes <= 0 {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
 	s.cfg = cfg
-	s.status, s.resyncs, s.jobs, s.next = map[uint64]Status{}, map[uint64]*resync{}, map[uint64]*job{}, map[byte]uint64{}
+	s.status, s.resyncs, s.jobs, s.next = &statuses{}, map[uint64]*resync{}, map[uint64]*job{}, map[byte]uint64{}
 	s.blocks = segment.NewCache(cfg.CacheBytes)
 }
 

@@ -12,9 +12,10 @@ const (
 	opSeen   Op = 6 // a record that followed a sync unchanged
 	opSynced Op = 7 // the end of a resync: what was not seen is gone
 	opBegun  Op = 9 // the first record that follows a sync
-	opJob    Op = 8 // a step of a change of status: up to this record, or, without one, to the end
+	opJob    Op = 8 // a step of a change of status: up or down to this record, or, without one, to the end
 
 	opRespelled Op = 10 // a record whose links were brought to the present spelling; its revision is the account's newest
+	opTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
 )
 
 // linkShift makes a link row's id of its log row's seq and its number there. 12 bits hold the links that one row can

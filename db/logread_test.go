@@ -19,7 +19,7 @@ func TestLogTellsAll(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed + 2000)
-			s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 3, SealBytes: 8 << 10})
+			s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 3, JobRest: -1, SealBytes: 8 << 10})
 			defer func() { _ = s.Close() }()
 			for range 40 {
 				var events []db.Event

@@ -63,7 +63,7 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		}
 		opened, files = append(opened, parts...), append(files, parts...)
 	}
-	clear(s.status)
+	s.status = &statuses{}
 	clear(s.jobs)
 	clear(s.resyncs)
 	clear(s.next)
@@ -218,27 +218,29 @@ func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, to uint64, 
 // loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a resync it
 // is only known which revision it has: a replay asks no more.
 func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
-	clear(s.status)
+	s.status = &statuses{}
 	clear(s.jobs)
 	clear(s.resyncs)
 	if _, err := s.loadStatus(ctx, q, at); err != nil {
 		return fmt.Errorf("read statuses: %w", err)
 	}
-	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(OpSync), int64(opSynced))
+	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(opTurn), int64(OpSync), int64(opSynced))
 	if err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
+	var account row
 	for rows.Next() {
-		if err := s.foldState(rows); err != nil {
+		if err := s.foldState(rows, &account); err != nil {
 			return fmt.Errorf("read jobs and resyncs: %w", err)
 		}
 	}
 	return rows.Err()
 }
 
-// foldState notes what a log row says of jobs and resyncs.
-func (s *Store) foldState(rows *sql.Rows) error {
+// foldState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before it, by
+// which a job turns.
+func (s *Store) foldState(rows *sql.Rows, account *row) error {
 	r, err := scanLogRow(rows)
 	if err != nil {
 		return err
@@ -246,6 +248,7 @@ func (s *Store) foldState(rows *sql.Rows) error {
 	j := s.jobs[r.actor]
 	switch {
 	case r.op == OpAccount:
+		*account = r
 		if begun := jobOf(r.status); begun != nil && r.status&jobFlag != 0 {
 			s.jobs[r.actor] = begun
 		}
@@ -255,10 +258,14 @@ func (s *Store) foldState(rows *sql.Rows) error {
 		delete(s.resyncs, r.actor)
 	case j == nil:
 		return fmt.Errorf("log row %d: account %d has no job under way", r.seq, r.actor)
+	case r.op == opTurn && account.actor != r.actor:
+		return fmt.Errorf("log row %d: the job of account %d turns without a change of its status", r.seq, r.actor)
+	case r.op == opTurn:
+		s.setJob(r.actor, j.turned(Status(account.status&15)))
 	case r.rkey == nil:
-		delete(s.jobs, r.actor)
+		s.stepped(r.actor, nil)
 	default:
-		s.jobs[r.actor] = &job{j.was, j.is, j.purge, recordKey(nil, r.actor, r.collection, r.rkey)}
+		s.stepped(r.actor, recordKey(nil, r.actor, r.collection, r.rkey))
 	}
 	return nil
 }

@@ -22,11 +22,11 @@ func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Conf
 	h := newHistory(seed)
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
-	cfg = db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 2, SealBytes: 4 << 10,
+	cfg = db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 2, JobRest: -1, SealBytes: 2 << 10,
 		CacheBytes: 1 << 16, ReplayWindow: window, Bodies: db.Bodies(seed % 3)}
 	m = &model.Model{}
 	s := openWith(t, cfg)
-	for range 40 {
+	for range 60 {
 		var batch []db.Event
 		for range 20 {
 			events := h.next()

@@ -62,12 +62,9 @@ func (s *Store) merge(v *version, files []*file) error {
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, err := s.writeSegment(row, runs, first == v.files.files[0])
+	merged, err := s.makeSegment(row, runs, first == v.files.files[0], true)
 	if err != nil {
 		return fmt.Errorf("db: merge log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
-	}
-	if err := s.keep(merged, true); err != nil {
-		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -81,9 +81,12 @@ func (h *history) next() []db.Event {
 	var events []db.Event
 	switch n := h.r.IntN(100); {
 	case n < 6:
-		e := h.event(did, db.OpAccount)
-		e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusDeleted)
-		events = append(events, e)
+		for range pick(h.r, 1, 1, 1+h.r.IntN(5)) { // an account that changes its mind, in one batch or over several
+			e := h.event(did, db.OpAccount)
+			e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusDeleted)
+			events = append(events, e)
+			h.now += int64(h.r.IntN(1000))
+		}
 	case n < 9:
 		events = append(events, h.event(did, db.OpSync))
 		for range h.r.IntN(6) {
@@ -222,7 +225,7 @@ func TestStoreEqualsModel(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {
-				cfg.JobRecords = 2
+				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
 			}
 			var m model.Model

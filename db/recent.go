@@ -164,7 +164,7 @@ func (f *fold) loadRecent() {
 
 func (f *fold) readRecent(upTo uint64) error {
 	w := &f.w.recent
-	rows, err := f.s.reader.QueryContext(context.Background(), `SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey, ifnull(rev, 0),
+	rows, err := f.w.beside.QueryContext(context.Background(), `SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey, ifnull(rev, 0),
 		ifnull(records.status, 0) FROM records JOIN actors ON actors.id = actor LEFT JOIN collections ON collections.id = collection
 		WHERE seq BETWEEN ? AND ? AND op IN (1, 2, 3, 4, 6) ORDER BY seq`, int64(upTo)-int64(w.max)-recentBefore+1, int64(upTo))
 	if err != nil {

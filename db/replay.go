@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -94,9 +93,9 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 			}
 			f.seq = l.seq
 			sums.log += l.sum
-			n += 1 + (len(l.removed)+len(l.added))/replayLinks
+			n++
 		}
-		if n < replayRows {
+		if n < replayRows && f.d.bytes < commitBytes {
 			continue
 		}
 		s.progress("replaying the log", f.seq, s.logEnd)
@@ -121,24 +120,23 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 }
 
 // replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small. A row of many links counts as one more for each replayLinks: some 10 MB of maps at most.
-const (
-	replayRows  = 20_000
-	replayLinks = 4
-)
+// their maps stay small. What changes commitBytes makes a run as well.
+const replayRows = 20_000
 
 // replay applies a row of the log; body says that the row's body is there.
 func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
-		if was := f.s.status[r.actor]; was != Status(r.status>>4&7) {
+		if was := f.s.status.of(r.actor); was != Status(r.status>>4&7) {
 			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4&7)
 		}
 		f.setStatus(r.actor, r.status)
 		return nil
 	case opJob:
 		return f.replayJob(r)
+	case opTurn:
+		return f.replayTurn(r)
 	case OpSync:
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
 		f.s.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.s.resyncs[r.actor])
@@ -197,48 +195,10 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	return nil
 }
 
-// replayJob does a step of a job again.
-func (f *fold) replayJob(r *row) error {
-	j := f.s.jobs[r.actor]
-	if j == nil {
-		return fmt.Errorf("account %d has no job under way", r.actor)
-	}
-	var end []byte
-	if r.rkey != nil {
-		end = recordKey(nil, r.actor, r.collection, r.rkey)
-	}
-	f.eachRecord(r.actor, j.after, -1, func(key, value, rkey []byte, links []recordLink) {
-		if end == nil || bytes.Compare(key, end) <= 0 {
-			f.doJob(j, r.actor, key, value, rkey, links)
-		}
-	})
-	if end == nil {
-		delete(f.s.jobs, r.actor)
-	} else {
-		f.s.jobs[r.actor] = &job{j.was, j.is, j.purge, end}
-	}
-	return nil
-}
-
-// loadJobs reads the jobs that were under way when the newest segment was sealed.
-func (s *Index) loadJobs(ctx context.Context, q queryer) error {
-	var rows []struct {
-		Actor          uint64
-		Was, Is, Purge bool
-		After          []byte
-	}
-	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		s.jobs[r.Actor] = &job{r.Was, r.Is, r.Purge, r.After}
-	}
-	return nil
-}
-
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
 // those of now.
 func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
+	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
 	if err != nil {
 		return 0, err
@@ -249,12 +209,13 @@ func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum u
 		if err := rows.Scan(&p.actor, &p.status, &p.sinceUS); err != nil {
 			return 0, err
 		}
-		s.setStatus(p.actor, p.status)
+		s.status.set(p.actor, p.status)
 		sum += p.checksum()
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return 0, err
 	}
+	s.status.pack()
 	return sum, s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
 }
 
@@ -271,7 +232,7 @@ func (s *Index) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint
 		return err
 	}
 	for _, p := range since {
-		s.setStatus(p.Actor, Status(p.Status>>4&7))
+		s.status.set(p.Actor, Status(p.Status>>4&7))
 	}
 	return nil
 }
@@ -298,8 +259,8 @@ func (s *Index) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 			Rkey       any
 		}
 		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
-			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob), int64(opRespelled)); err != nil {
+			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
+			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob), int64(opRespelled), int64(opTurn)); err != nil {
 			return err
 		}
 		for _, row := range rows {

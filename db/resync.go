@@ -88,7 +88,7 @@ func (f *fold) sync(e *Event) {
 	if !known {
 		return // nothing to replace
 	}
-	if f.s.status[actor] == StatusDeleted {
+	if f.s.status.of(actor) == StatusDeleted {
 		f.stats.Buried++
 		return
 	}
@@ -147,7 +147,7 @@ func (f *fold) openResync(actor, rev, seq uint64) {
 func (f *fold) endResync(actor uint64, r *resync) {
 	delete(f.s.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
-	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
+	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
 		if _, ok := r.seen[string(key)]; ok {
 			return
 		}

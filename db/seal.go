@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -39,7 +40,7 @@ func (s *Store) sealIfLarge() {
 			s.freeze()
 			return
 		}
-		if s.version.Load().growing() < 2*s.cfg.SealBytes || s.Failed() != nil || s.isClosed() {
+		if s.version.Load().growing() < 2*s.cfg.SealBytes || s.Failed() != nil || s.hurry {
 			return
 		}
 		s.sealed.Wait()
@@ -82,15 +83,12 @@ func (s *Store) seal() error {
 	}
 	s.seals.busy.Store(true)
 	defer s.seals.busy.Store(false)
-	f, err := s.writeSegment(fz.row, fz.runs, fz.below == 0)
+	f, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, false)
 	if errors.Is(err, errClosed) {
 		return nil // the log has it all
 	}
 	if err != nil {
 		return fmt.Errorf("db: seal log rows %d to %d: %w", fz.row.FromSeq, fz.row.ToSeq, err)
-	}
-	if err := s.keep(f, false); err != nil {
-		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,6 +142,19 @@ func (u *untilClosed) Next() (bool, error) {
 	return u.Merge.Next()
 }
 
+// makeSegment makes a segment and hands it to who replicates it. After an error nothing is left of it, and the error is
+// errUnmade too.
+func (s *Store) makeSegment(row manifestRow, runs [3][]run.Source, bottom, merged bool) (*file, error) {
+	f, err := s.writeSegment(row, runs, bottom)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnmade, err)
+	}
+	if err := s.keep(f, merged); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnmade, errors.Join(err, f.Close(), os.Remove(f.path)))
+	}
+	return f, nil
+}
+
 // writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
 func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool) (*file, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
@@ -165,7 +176,11 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool)
 		return nil, err
 	}
 	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
-	return s.openSegment(row)
+	f, err := s.openSegment(row)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return f, nil
 }
 
 // segmentMeta is what a segment says of itself.
@@ -218,7 +233,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 		}
 		for actor, j := range jobs {
 			if _, err := tx.Exec("INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (?, ?, ?, ?, ?)",
-				int64(actor), j.was, j.is, j.purge, j.after); err != nil {
+				int64(actor), j.was, j.is, j.sealed(), j.after); err != nil {
 				return err
 			}
 		}

@@ -58,7 +58,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 	}
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
 	did, known := "", map[uint64]Source{}
-	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) {
+	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
 		if did == "" {
 			did = f.did(actor)
 		}

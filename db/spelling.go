@@ -221,7 +221,7 @@ func (f *fold) respell(key []byte) {
 		f.d.fail(fmt.Errorf("record key %x: %w", key, err))
 		return
 	}
-	if f.s.status[actor] == StatusDeleted {
+	if f.s.status.of(actor) == StatusDeleted {
 		return // a job is about to remove it
 	}
 	old := f.links(nil, before, rkey)

@@ -67,7 +67,7 @@ func TestRespell(t *testing.T) {
 			faults := int64(0) // respelling steps until one fails; 0: none does
 			var steps atomic.Int64
 			faulty := make(chan struct{}, 1)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1, JobRest: -1,
 				Step: func(name string) error {
 					if name == "respell" && steps.Add(1) == faults {
 						faulty <- struct{}{}

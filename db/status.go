@@ -1,28 +1,17 @@
 package db
 
 import (
-	"bytes"
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+
+	"weft.dev/weft/db/run"
 )
 
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
 // record keeps what may be shown again. A change of status therefore walks the account's records.
-
-// job is a change of status of an account with many records: it goes through them a step at a time, beside the events.
-type job struct {
-	was, is bool   // shown before, shown after
-	purge   bool   // the records go too
-	after   []byte // key of the last record that is done; nil: none yet
-}
-
-// jobFlag marks the log row of a change of status that is done by a job.
-const jobFlag = 1 << 7
-
-// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no larger
-// than a batch of events is.
-const defaultJobRecords = 2000
 
 // account folds a change of an account's status.
 func (f *fold) account(e *Event) {
@@ -34,7 +23,7 @@ func (f *fold) account(e *Event) {
 		// An account that we know nothing of yet is entered all the same: its records may come late.
 		actor = f.intern('d', 0, e.DID)
 	}
-	old := f.s.status[actor]
+	old := f.s.status.of(actor)
 	if e.Status == old {
 		return
 	}
@@ -47,33 +36,51 @@ func (f *fold) account(e *Event) {
 	} else if r != nil && e.Status == StatusDeleted {
 		f.cutResync(actor, r)
 	}
-	for f.s.jobs[actor] != nil { // one that changes its mind is brought to an end first
-		f.stepJob(actor)
+	underWay := f.s.jobs[actor] != nil
+	if underWay && old == StatusDeleted {
+		f.d.fail(fmt.Errorf("account %d comes back while its records go", actor)) // unfinished has told
+		return
 	}
 	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})
 	status := uint8(old)<<4 | uint8(e.Status)
-	if f.hasMany(actor) {
+	if !underWay && f.hasMany(actor) {
 		status |= jobFlag
+		f.jobbed = append(f.jobbed, actor)
 	}
 	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
 	f.setStatus(actor, status)
+	if underWay {
+		f.turnJob(actor)
+	}
 	if old == StatusDeleted || e.Status == StatusDeleted {
 		f.w.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
 	}
 }
 
-// setStatus does what a log row about an account says: at once, or by a job.
+// unfinished is the account of an event after which it may have records again, while a job still removes those that it
+// had: new ones could not be told from them. Whoever folds the event brings the job to its end first, in steps that are
+// commits of their own. That costs no more than the records that there were, once.
+func (f *fold) unfinished(e *Event) (actor uint64, ok bool) {
+	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.s.jobs) == 0 {
+		return 0, false
+	}
+	actor, known := f.actor(e.DID)
+	return actor, known && f.s.jobs[actor] != nil && f.s.status.of(actor) == StatusDeleted
+}
+
+// setStatus does what a log row about an account says: at once, or by a job. One that is under way stays as it is: the
+// row that follows turns it.
 func (f *fold) setStatus(actor uint64, status uint8) {
-	f.s.setStatus(actor, Status(status&15))
+	f.s.status.set(actor, Status(status&15))
 	j := jobOf(status)
-	if j == nil {
+	if f.s.jobs[actor] != nil || j == nil {
 		return
 	}
 	if status&jobFlag != 0 {
-		f.s.jobs[actor] = j
+		f.s.setJob(actor, j)
 		return
 	}
-	f.eachRecord(actor, nil, -1, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
+	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
 }
 
 // jobOf is what a log row about an account asks for; nil: nothing.
@@ -86,51 +93,31 @@ func jobOf(status uint8) *job {
 	return j
 }
 
-// doJob changes one record.
-func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []recordLink) {
-	switch {
-	case j.was && !j.is:
-		f.d.linkAll(links, actor, rkey, unlinked)
-	case j.is && !j.was:
-		f.d.linkAll(links, actor, rkey, linked)
-	}
-	if j.purge {
-		f.d.setRecord(actor, key, nil, true)
-		f.purgeBody(value)
-		f.stats.Removed += len(links)
-	}
-}
-
-// stepJob changes the next records of a job, and ends it behind the last.
-func (f *fold) stepJob(actor uint64) {
-	j := f.s.jobs[actor]
-	last := j.after
-	n := f.eachRecord(actor, j.after, f.s.cfg.JobRecords, func(key, value, rkey []byte, links []recordLink) {
-		f.doJob(j, actor, key, value, rkey, links)
-		last = key
-	})
-	r := row{op: opJob, actor: actor}
-	if n < f.s.cfg.JobRecords {
-		delete(f.s.jobs, actor)
-	} else {
-		f.s.jobs[actor] = &job{j.was, j.is, j.purge, last} // a new one: a seal may hold the old
-		_, r.collection, r.rkey, _ = cutRecordKey(last)
-	}
-	f.log(r, nil, nil)
-}
-
 // shown says whether a record's links are in the order by target.
 func (f *fold) shown(actor uint64, key []byte) bool {
-	if j := f.s.jobs[actor]; j != nil && (j.after == nil || bytes.Compare(key, j.after) > 0) {
+	if j := f.s.jobs[actor]; j != nil && j.left(key) {
 		return j.was
 	}
-	return f.s.status[actor] == StatusActive
+	return f.s.status.of(actor) == StatusActive
 }
 
-// hasMany says whether an account has more records than one step changes.
+// hasMany says whether an account has more records than may change at once. What changes at once is bounded for all
+// events of a commit together: beyond it, each account has its job.
 func (f *fold) hasMany(actor uint64) bool {
-	n := f.eachRecord(actor, nil, f.s.cfg.JobRecords+1, func(_, _, _ []byte, _ []recordLink) {})
-	return n > f.s.cfg.JobRecords
+	left, full := f.s.cfg.JobRecords-f.atOnce, max(stepBytes-f.atOnceBytes, 0)
+	from, to := recordsOf(actor)
+	n, seen, size, many := 0, 0, 0, false
+	for w := f.walk(actor, from, to, false); !many && w.next(); {
+		if seen++; len(w.value) > 0 {
+			n++
+			size += len(w.value)
+		}
+		many = n > left || seen > (left+1)*seenPerRecord || size > full
+	}
+	// To look at them counts like changing them: there may be as many events of accounts with too many records.
+	f.atOnce = min(f.atOnce+n+seen/seenPerRecord, f.s.cfg.JobRecords)
+	f.atOnceBytes += size
+	return many
 }
 
 // since is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
@@ -149,56 +136,79 @@ func (f *fold) since(actor uint64) int64 {
 	return since
 }
 
-// setStatus keeps the statuses of the accounts that are not active.
-func (s *Index) setStatus(actor uint64, status Status) {
-	if status == StatusActive {
-		delete(s.status, actor)
-		return
-	}
-	s.status[actor] = status
+// recordWalk is a walk over an account's records, those that are gone too: they have no value.
+//
+//	w := f.walk(actor, from, to, false)
+//	for w.next() {
+//		use(w.key, w.value)
+//	}
+type recordWalk struct {
+	d          *delta
+	below      *run.Scan
+	more       bool     // below stands at an entry,
+	taken      bool     // which was given
+	changed    []string // keys that this batch has changed: what they have goes before what lies below
+	reverse    bool
+	key, value []byte // the key stays as it is
 }
 
-// eachRecord walks an account's records that have links, behind the key after when it is not nil, limit at most when it
-// is not negative, and returns how many there were. The links are valid for the call only, the rest for ever.
-func (f *fold) eachRecord(actor uint64, after []byte, limit int, do func(key, value, rkey []byte, links []recordLink)) (n int) {
+// walk begins a walk over an account's records with from <= key < to.
+func (f *fold) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
+	// To make runs of what this batch has changed first would be simpler, and cost as much as the rest of the batch.
+	w := &recordWalk{d: f.d, changed: f.d.recordsBetween(actor, from, to), reverse: reverse, taken: true}
+	if reverse {
+		slices.Reverse(w.changed)
+	}
+	w.below = f.d.base.records.ScanAll(from, to, reverse)
+	return w
+}
+
+// next goes to the next record and says whether there is one. A fault ends the walk, and is the delta's.
+func (w *recordWalk) next() bool {
+	if w.taken {
+		w.more, w.taken = w.below.Next(), false
+		if !w.more {
+			w.d.fail(w.below.Err())
+		}
+	}
+	first := -1 // the next that was changed comes before the next below
+	switch {
+	case len(w.changed) == 0 && !w.more || w.d.err != nil:
+		return false
+	case len(w.changed) == 0:
+		first = 1
+	case w.more:
+		if first = cmp.Compare(w.changed[0], string(w.below.Key())); w.reverse {
+			first = -first
+		}
+	}
+	if w.taken = w.more && first >= 0; first > 0 {
+		w.key, w.value = w.below.Key(), w.below.Value()
+		return true
+	}
+	w.key, w.value = []byte(w.changed[0]), w.d.records[w.changed[0]]
+	w.changed = w.changed[1:]
+	return true
+}
+
+// walked decodes where a walk stands. The links are valid until the next.
+func (f *fold) walked(w *recordWalk) (rkey []byte, links []recordLink) {
+	_, _, rkey, err := cutRecordKey(w.key)
+	if err != nil {
+		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
+		return nil, nil
+	}
+	f.old = f.links(f.old[:0], w.value, rkey)
+	return rkey, f.old
+}
+
+// eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
+func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
 	from, to := recordsOf(actor)
-	if after != nil {
-		from = append(bytes.Clone(after), 0)
-	}
-	each := func(key, value []byte) {
-		if len(value) == 0 || n == limit {
-			return
-		}
-		_, _, rkey, err := cutRecordKey(key)
-		if err != nil {
-			f.d.fail(fmt.Errorf("record key %x: %w", key, err))
-			return
-		}
-		n++
-		f.old = f.links(f.old[:0], value, rkey)
-		do(key, value, rkey, f.old)
-	}
-	// What this batch has changed goes before what lies below. To make runs of it first would be simpler, and cost as much
-	// as the rest of the batch.
-	changed := f.d.recordsBetween(actor, from, to)
-	next := func() {
-		each([]byte(changed[0]), f.d.records[changed[0]])
-		changed = changed[1:]
-	}
-	sc := f.d.base.records.Scan(from, to, false)
-	for n != limit && sc.Next() {
-		for len(changed) > 0 && changed[0] < string(sc.Key()) {
-			next()
-		}
-		if len(changed) > 0 && changed[0] == string(sc.Key()) {
-			next()
-		} else {
-			each(sc.Key(), sc.Value())
+	for w := f.walk(actor, from, to, false); w.next(); {
+		if len(w.value) > 0 {
+			rkey, links := f.walked(w)
+			do(w.key, w.value, rkey, links)
 		}
 	}
-	f.d.fail(sc.Err())
-	for len(changed) > 0 {
-		next()
-	}
-	return n
 }

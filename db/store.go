@@ -37,6 +37,9 @@ type Config struct {
 	// JobRecords is how many records one step of a change of status changes, or of the rewriting of links that an older
 	// program spelled otherwise; 0: 2,000.
 	JobRecords int
+	// JobRest is how long such a change rests when the account changed its status shortly before; 0: a second, negative: not
+	// at all.
+	JobRest time.Duration
 	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
 	// and then one that is not full lasts a quarter of an hour.
 	Recent int
@@ -76,6 +79,9 @@ type Store struct {
 
 	sealing   *frozen   // nil: none under way
 	sealed    sync.Cond // a seal has ended; on mu
+	hurry     bool      // nobody waits for one any more
+	troubles  troubles
+	waits     waiting
 	log       logWindow
 	recent    recent
 	sealWork  chan struct{}
@@ -83,6 +89,8 @@ type Store struct {
 	jobWork   chan struct{}
 	spellWork chan struct{}
 	spelling  spelling
+	rests     map[uint64]rest // accounts that changed their status by a job, lately
+	jobTimer  *time.Timer     // wakes jobWork when the first of them may go on
 	closed    chan struct{}
 	closing   sync.Once
 	workers   sync.WaitGroup
@@ -120,6 +128,9 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: s.cfg.Now()}
 	s.sealed.L = &s.mu
+	s.rests = map[uint64]rest{}
+	s.jobTimer = time.AfterFunc(time.Hour, func() { wake(s.jobWork) })
+	s.jobTimer.Stop()
 	if err := s.open(ctx); err != nil {
 		_ = s.closeFiles()
 		if ctx.Err() != nil {
@@ -127,8 +138,8 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, blameDisk(s.cfg.Dir, err)
 	}
-	s.work("seal", s.sealWork, s.seal)
-	s.work("merge", s.mergeWork, s.mergeDue)
+	s.work("seal", s.sealWork, func() error { return s.persist("the seal", s.seal) })
+	s.work("merge", s.mergeWork, func() error { return s.persist("the merge", s.mergeDue) })
 	s.work("jobs", s.jobWork, s.runJobs)
 	s.work("spelling", s.spellWork, s.respell)
 	wake(s.mergeWork)
@@ -188,6 +199,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
 	s.beside.SetMaxOpenConns(1)
+	if err := s.beside.Ping(); err != nil { // it stays open: the writer must not lack a descriptor for it later
+		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
+	}
 	if err := s.inserts.prepare(s.writer, s.cfg.Bodies != BodiesOff); err != nil {
 		return err
 	}
@@ -282,7 +296,9 @@ func (s *Store) fail(err error) error {
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)
+		s.Hurry()
 		s.workers.Wait()
+		s.jobTimer.Stop()
 		err = s.closeFiles()
 	})
 	return err

@@ -57,11 +57,16 @@ type delta struct {
 	base    *version
 	links   []linkChange
 	records map[string][]byte
-	actors  map[uint64]struct{} // whose records are among them
+	actors  map[uint64][]string // whose records are among them, and which
 	names   map[string]uint64
+	bytes   int // about what all this takes in memory
 	linking int64
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 }
+
+// entryBytes is what an entry of a delta takes beside its key and its value, about: as much in the delta as in the log rows
+// of the same change.
+const entryBytes = 100
 
 // linkChange is an addition or a removal of a link.
 type linkChange struct {
@@ -71,7 +76,7 @@ type linkChange struct {
 }
 
 func newDelta(base *version) *delta {
-	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64]struct{}{}, names: map[string]uint64{}}
+	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 
 // record is the newest value of a record.
@@ -86,10 +91,7 @@ func (d *delta) record(key []byte) []byte {
 
 // recordsBetween is the keys from <= key < to of the records of an account that were changed, in order.
 func (d *delta) recordsBetween(actor uint64, from, to []byte) (keys []string) {
-	if _, ok := d.actors[actor]; !ok { // mostly: to look at all keys would be most of what a change of status costs
-		return nil
-	}
-	for key := range d.records {
+	for _, key := range d.actors[actor] { // to look at all keys would be most of what a change of status costs
 		if key >= string(from) && key < string(to) {
 			keys = append(keys, key)
 		}
@@ -107,8 +109,13 @@ func (d *delta) fail(err error) {
 
 // setRecord puts the links of an account's record; it keeps value.
 func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
-	d.records[string(key)] = value
-	d.actors[actor] = struct{}{}
+	name := string(key)
+	if _, ok := d.records[name]; !ok {
+		d.actors[actor] = append(d.actors[actor], name)
+		d.bytes += entryBytes + len(key)
+	}
+	d.records[name] = value
+	d.bytes += len(value)
 	switch after := len(value) > 0; {
 	case after && !before:
 		d.linking++
@@ -121,6 +128,7 @@ func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 func (d *delta) setRev(actor, rev uint64) {
 	var key [10]byte
 	d.records[string(revKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
+	d.bytes += entryBytes
 }
 
 // rev is the newest revision of an account.
@@ -137,6 +145,7 @@ func (d *delta) link(target []byte, source uint64, p position, op byte) {
 	key := make([]byte, 0, len(target)+8+8+8+len(p.place))
 	key = appendID(append(key, target...), source)
 	d.links = append(d.links, linkChange{p.append(key), uint32(len(d.links)), op})
+	d.bytes += entryBytes + cap(key)
 }
 
 // linkAll adds or removes links of a record in the order by target.

@@ -66,7 +66,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 			h := newHistory(seed + 1000)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 10 << (seed % 3), JobRecords: 3, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 10 << (seed % 3), JobRecords: 3, JobRest: -1, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 			if seed%2 == 1 {
 				cfg.ReplayWindow = time.Hour // longer than any walk here
 			}

@@ -129,6 +129,9 @@ func (p *statusPage) indexFacts() []fact {
 	if p.Space.Written != nil {
 		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written since the start for each byte that was sealed into segments: the write-ahead log, checkpoints of it, seals and merges. What replication writes is not in it. Less is easier on a disk.", false})
 	}
+	if p.Degraded != "" {
+		facts = append([]fact{{"Degraded", "look", p.Degraded + ". Answers are as they should be meanwhile.", true}}, facts...)
+	}
 	if i.Failed != "" {
 		facts = append([]fact{{"Writing has stopped", "a fault", i.Failed + ". Questions are still answered. Mend the cause and start weft again: it goes on from what is committed.", true}}, facts...)
 	}

@@ -39,6 +39,7 @@ func TestStatusPage(t *testing.T) {
 			"200,000", "Events a second over the last 15 seconds: 200 now, 400 at most", "None: nothing was missed", "replicated nowhere", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "went wrong", "Replaying"}},
 		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "no event from jetstream.example for 2m"}, []string{"All is well"}},
 		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not following", "connection refused", "class=\"look\""}, nil},
+		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`, []string{"Degraded", "the seal fails and is tried again: disk full."}, nil},
 		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`, []string{"Writing has stopped", "disk full", "start weft again"}, nil},
 		{"v1", `"degraded":""|"degraded":"it sends no resyncs"`, []string{"it sends no resyncs"}, nil},
 		{"several servers", `"hosts":[]|"hosts":[{"host":"a.example","kind":"v2","committed":76},{"host":"b.example","kind":"v1","committed":1790000000000000,"failure":"no route","retry_at":"2026-07-01T00:00:00Z"}]`, []string{"b.example", "no route", "2026-09-21", "tried again 2026-07-01T00:00:00Z"}, nil},

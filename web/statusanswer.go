@@ -8,6 +8,7 @@ type statusAnswer struct {
 	Instance string `json:"instance"`
 	Ready    bool   `json:"ready"`
 	Reason   string `json:"reason"`
+	Degraded string `json:"degraded"`
 	Index    struct {
 		Links     int64  `json:"links"`
 		Records   int64  `json:"records"`

@@ -84,6 +84,23 @@ func newRespelling(store *db.Store) prometheus.Collector {
 	})
 }
 
+// newWriterMetrics are of how well the writer is.
+func newWriterMetrics(store *db.Store) []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_commit_wait_seconds",
+			Help: "For how long events have waited for a commit: since the last one, or since they came. 0 while none wait.",
+		}, func() float64 { return store.Waiting().Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_degraded",
+			Help: "1 while the index writes and answers, and something is wrong all the same, which /readyz and /status name.",
+		}, func() float64 {
+			if store.Degraded() == "" {
+				return 0
+			}
+			return 1
+		}),
+	}
+}
+
 // checkpointMetrics reads what became of the store's checkpoints when that is asked for.
 type checkpointMetrics struct {
 	store                       *db.Store

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -116,6 +118,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		}
 	}
 	registry.MustRegister(newStoreMetrics(&s.store.Index), newCheckpointMetrics(s.store), newRespelling(s.store))
+	registry.MustRegister(newWriterMetrics(s.store)...)
 	if err := s.applySlice(ctx); err != nil {
 		return err
 	}
@@ -130,7 +133,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		Store: s.store, InstanceID: s.store.Instance(), Version: buildVersion(), DIDWeb: s.didWeb,
 		Ready: s.ready, Upstream: s.upstream, Faults: s.faults.recent, Activity: s.activity, Logger: s.logger, Metrics: registry,
 		AddressHeader: s.addressHeader, RatePerMinute: s.rate, AccessLog: s.accessLog, Streams: api.Streams{PerAddress: s.perAddress},
-		Degraded: rep.degraded,
+		Degraded: func() string { return s.degraded(rep) },
 	}
 	if rep != nil {
 		apiConfig.Replication = rep.status
@@ -200,6 +203,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.stopping.Store(true)
 		s.logger.Info("stopping ingest")
 		stopIngest()
+		s.store.Hurry()
 		<-ingested
 		if err := s.store.Failed(); err != nil {
 			s.logger.Warn("what was received since the last commit is not kept; the next start reads it again from the upstream",
@@ -361,6 +365,12 @@ func (s *service) activity() api.Activity {
 }
 
 var errStopping = errors.New("shutting down")
+
+// degraded says what is wrong, though answers are as they should be; empty: nothing.
+func (s *service) degraded(rep *replication) string {
+	reasons := []string{s.store.Degraded(), rep.degraded()}
+	return strings.Join(slices.DeleteFunc(reasons, func(reason string) bool { return reason == "" }), "; ")
+}
 
 // ready is nil while the answers are up to date, and otherwise says why they are not.
 func (s *service) ready() error {

@@ -85,16 +85,44 @@ var faults = []fault{
 		"f.d.linkAll(removed, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
 	},
 	{
-		"a hidden account's links stay in the lists", "db/status.go",
+		"a hidden account's links stay in the lists", "db/job.go",
 		"f.d.linkAll(links, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
 	},
 	{
-		"a purge keeps the records", "db/status.go",
+		"a purge keeps the records", "db/job.go",
 		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
 		"what an account's status was is forgotten by a replay", "db/replay.go",
-		"s.setStatus(p.Actor, Status(p.Status>>4&7))", "s.setStatus(p.Actor, Status(p.Status&15))",
+		"s.status.set(p.Actor, Status(p.Status>>4&7))", "s.status.set(p.Actor, Status(p.Status&15))",
+	},
+	{
+		"a job that turns goes on in its direction", "db/job.go",
+		"down: !j.down, thenPurge", "down: j.down, thenPurge",
+	},
+	{
+		"a job on the way down begins behind its end", "db/job.go",
+		"to = successor(j.after)", "to = j.after",
+	},
+	{
+		"a deletion that meets a job only hides", "db/job.go",
+		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
+	},
+	{
+		"a sealed job forgets that it goes down", "db/job.go",
+		"down: r.Purge&sealedDown != 0", "down: false",
+	},
+	{
+		"an account comes back while its records go", "db/status.go",
+		"return actor, known && f.s.jobs[actor] != nil", "return actor, false && f.s.jobs[actor] != nil",
+	},
+	{
+		"a part of a batch forgets what may be a repeat", "db/apply.go",
+		"high: f.high, seq: v.seq, fill", "high: 0, seq: v.seq, fill",
+	},
+	{
+		"a seal that lacks something stops writing", "db/retry.go",
+		"!errors.Is(err, errUnmade) || !lacks(err)", "err != nil || !lacks(err)",
 	},
 	{
 		"the difference of two sets of links ends with the shorter one", "db/record.go",
@@ -122,11 +150,11 @@ var faults = []fault{
 	},
 	{
 		"a seal takes itself for the lowest", "db/seal.go",
-		"s.writeSegment(fz.row, fz.runs, fz.below == 0)", "s.writeSegment(fz.row, fz.runs, true)",
+		"s.makeSegment(fz.row, fz.runs, fz.below == 0, false)", "s.makeSegment(fz.row, fz.runs, true, false)",
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/merge.go",
-		"first == v.files.files[0])", "true)",
+		"first == v.files.files[0], true)", "true, true)",
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
@@ -238,7 +266,7 @@ var faults = []fault{
 	},
 	{
 		"a change of status misses what its batch has changed", "db/version.go",
-		"d.actors[actor] = struct{}{}", "delete(d.actors, actor)",
+		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
 	},
 	{
 		"the minutes of a segment deny what it holds", "db/segment/source.go",
@@ -273,7 +301,7 @@ var faults = []fault{
 		"b.since = newest //", "b.since = since //",
 	},
 	{
-		"a deleted account's bodies stay", "db/status.go",
+		"a deleted account's bodies stay", "db/job.go",
 		"f.purgeBody(value)", "_ = value",
 	},
 	{

@@ -24,7 +24,7 @@ import (
 )
 
 // quick is the tests that see most faults within seconds; what they let pass meets all of them.
-const quick = "Equals|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Bod|Block|Kill|Hosts|Late|Folding"
+const quick = "Equals|Flap|Turns|Lack|Stack|Set|Filter|Rank|RoundTrip|Bad|Restart|Real|Odd|Frozen|Long|Keeps|Stray|Nothing|Bod|Block|Kill|Hosts|Late|Folding"
 
 // timeLimit is for one run of the tests, which take a tenth of it: a fault may also make them hang.
 const timeLimit = 3 * time.Minute

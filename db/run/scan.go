@@ -16,6 +16,7 @@ type Scan struct {
 	order   *Order
 	heads   []Walker // oldest run first
 	reverse bool
+	all     bool // entries that stand for absence are given too
 	key     []byte
 	value   []byte
 	err     error
@@ -47,6 +48,13 @@ const checkEvery = 4096
 // Scan walks the entries with from <= key < to (a nil to has no end), those that stand for absence left out.
 func (s Stack) Scan(from, to []byte, reverse bool) *Scan {
 	return s.scan(func(Source) bool { return true }, from, to, reverse)
+}
+
+// ScanAll walks the entries with from <= key < to, those that stand for absence too: whoever bounds its work counts them.
+func (s Stack) ScanAll(from, to []byte, reverse bool) *Scan {
+	sc := s.Scan(from, to, reverse)
+	sc.all = true
+	return sc
 }
 
 // ScanPrefix walks the entries with from <= key < to that begin with prefix, which must hold a whole group: the runs
@@ -107,7 +115,7 @@ func (sc *Scan) Next() bool {
 			}
 			i++
 		}
-		if sc.order.Dead == nil || !sc.order.Dead(sc.value) {
+		if sc.all || sc.order.Dead == nil || !sc.order.Dead(sc.value) {
 			sc.dead = 0
 			return true
 		}

@@ -2,17 +2,38 @@ package segment
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/run"
 )
 
+// query asks, and asks again where no further connection can be opened: the first one is never closed, and will be free.
+func query(s *sql.Stmt, args ...any) (*sql.Rows, error) {
+	for wait, waited := time.Millisecond, time.Duration(0); ; wait *= 2 {
+		rows, err := s.Query(args...)
+		if err == nil || !cantOpen(err) || waited >= freeWithin {
+			return rows, err
+		}
+		time.Sleep(wait)
+		waited += wait
+	}
+}
+
+// cantOpen says whether an error is SQLite's of a file that it can't open.
+func cantOpen(err error) bool {
+	const code = 14 // SQLITE_CANTOPEN
+	var e interface{ Code() int }
+	return errors.As(err, &e) && e.Code()&0xff == code
+}
+
 // row reads a row and hands over its content, checked, which is valid until use returns.
 func (r *Run) row(t table, id int64, use func(data []byte) error) error {
 	s := r.segment
-	rows, err := s.rows[t].Query(id)
+	rows, err := query(s.rows[t], id)
 	if err == nil {
 		err = oneRow(rows, func(row []byte) error {
 			data, err := checked(row, func(data []byte) uint64 { return rowSum(t, id, data) })
@@ -147,10 +168,19 @@ func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
 	fail := func(err error) error {
 		return fmt.Errorf("segment: read set of %x of run %d of %s: %w", prefix, r.head.ID, r.segment.path, err)
 	}
-	var row []byte
-	if err := r.segment.set.QueryRow(r.head.ID, prefix).Scan(&row); err == sql.ErrNoRows {
+	rows, err := query(r.segment.set, r.head.ID, prefix)
+	if err != nil {
+		return nil, fail(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, fail(err)
+		}
 		return nil, nil
-	} else if err != nil {
+	}
+	var row []byte
+	if err := rows.Scan(&row); err != nil {
 		return nil, fail(err)
 	}
 	data, err := checked(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })

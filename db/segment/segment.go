@@ -44,10 +44,11 @@ var opened atomic.Uint64
 
 const (
 	// connections is how many readers touch one file at once; others wait for microseconds, for pages in use are in the
-	// cache.
+	// cache. They stay open: where the process lacks descriptors, what is open still reads.
 	connections = 2
-	// idleTime is how long a connection to a file that nobody reads is kept: there may be hundreds of files.
-	idleTime = time.Minute
+	// freeWithin is how long a reader waits for another's connection where none can be opened. None is in use for longer
+	// than it takes to read 16 blocks.
+	freeWithin = 2 * time.Second
 )
 
 // readParameters: immutable, so that SQLite takes no locks and looks for no journal; 64 KiB of SQLite's own cache, which
@@ -80,7 +81,6 @@ func (s *Segment) open(kinds map[int]Kind) error {
 	}
 	s.db.SetMaxOpenConns(connections)
 	s.db.SetMaxIdleConns(connections)
-	s.db.SetConnMaxIdleTime(idleTime)
 	if err := s.readHead(); err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func (w *walker) decode() (*run.Page, error) {
 func (w *walker) readAhead() error {
 	n := min(readAhead, (w.end-w.id)*w.step)
 	lo := min(w.id, w.id+(n-1)*w.step)
-	rows, err := w.run.segment.some.Query(lo, lo+n-1)
+	rows, err := query(w.run.segment.some, lo, lo+n-1)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,240 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+)
+
+// job is a change of status of an account with many records. It goes through them a step at a time, beside the events:
+// up in the order by record, or down again where the account changed its mind, over what is done. So at any moment one
+// key divides what is done from what is left, however often the account changes its mind, and to change it costs nothing.
+type job struct {
+	was, is   bool   // shown before, shown after
+	purge     bool   // the records go too
+	down      bool   // from the last record to the first
+	thenPurge bool   // behind it comes a job that purges
+	after     []byte // records up to this key are done, or, on the way down, are left; nil: none
+}
+
+// jobFlag marks the log row of a change of status that is done by a job.
+const jobFlag = 1 << 7
+
+const (
+	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no larger
+	// than a batch of events is.
+	defaultJobRecords = 2000
+	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no steps.
+	defaultJobRest = time.Second
+	// stepBytes ends a step too, for a record may have a thousand links: as delta.bytes counts, ten times what 2,000
+	// records of one link take.
+	stepBytes = 4 << 20
+	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over, and
+	// so they are counted.
+	seenPerRecord = 8
+)
+
+// bits of the column purge of sealed_jobs. An older weft takes 0 and 1 only, and refuses the others.
+const (
+	sealedPurge = 1 << iota
+	sealedDown
+	sealedThenPurge
+)
+
+// left says whether a job has not come to a record yet.
+func (j *job) left(key []byte) bool {
+	upTo := j.after != nil && bytes.Compare(key, j.after) <= 0
+	return upTo == j.down
+}
+
+// purged says whether a job has removed what was under a key.
+func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.left(key)) }
+
+// turned is the job after a change of its account's status, which was not deleted: j itself when it needs no other, nil
+// when nothing is left to do.
+func (j *job) turned(to Status) *job {
+	is, deleted := to == StatusActive, to == StatusDeleted
+	switch {
+	case deleted && j.after == nil:
+		return &job{was: j.was, purge: true}
+	case deleted && !j.is:
+		// A second key would tell which records are gone and hidden, which hidden and which shown. So all are hidden first.
+		next := *j
+		next.thenPurge = true
+		return &next
+	case is == j.is:
+		return j
+	case j.after == nil:
+		return nil
+	}
+	return &job{was: j.is, is: j.was, down: !j.down, thenPurge: deleted, after: j.after}
+}
+
+// setJob puts a job in the place of an account's; nil: it has none any more.
+func (s *Index) setJob(actor uint64, j *job) {
+	if j == nil {
+		delete(s.jobs, actor)
+		return
+	}
+	s.jobs[actor] = j // never changed: a seal may hold it
+}
+
+// turnJob has an account's job follow its status, which has changed.
+func (f *fold) turnJob(actor uint64) {
+	j := f.s.jobs[actor]
+	next := j.turned(f.s.status.of(actor))
+	if next == j {
+		return
+	}
+	f.s.setJob(actor, next)
+	f.log(row{op: opTurn, actor: actor}, nil, nil)
+	f.jobbed = append(f.jobbed, actor)
+}
+
+// doJob changes one record.
+func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []recordLink) {
+	switch {
+	case j.was && !j.is:
+		f.d.linkAll(links, actor, rkey, unlinked)
+	case j.is && !j.was:
+		f.d.linkAll(links, actor, rkey, linked)
+	}
+	if j.purge {
+		f.d.setRecord(actor, key, nil, true)
+		f.purgeBody(value)
+		f.stats.Removed += len(links)
+	}
+}
+
+// span is the range of keys that a job has not come to yet.
+func (j *job) span(actor uint64) (from, to []byte) {
+	from, to = recordsOf(actor)
+	switch {
+	case j.after == nil:
+	case j.down:
+		to = successor(j.after)
+	default:
+		from = successor(j.after)
+	}
+	return from, to
+}
+
+// successor is the first key behind a key.
+func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
+
+// stepJob changes the next records of a job, and ends it behind the last.
+func (f *fold) stepJob(actor uint64) {
+	j := f.s.jobs[actor]
+	from, to := j.span(actor)
+	limit, full := f.s.cfg.JobRecords, f.d.bytes+stepBytes
+	var upTo []byte
+	n, seen, more := 0, 0, false
+	w := f.walk(actor, from, to, j.down)
+	for w.next() {
+		if n == limit || seen == limit*seenPerRecord || n > 0 && f.d.bytes >= full {
+			more = true
+			if j.down {
+				upTo = w.key
+			}
+			break
+		}
+		seen++
+		if !j.down {
+			upTo = w.key
+		}
+		if len(w.value) == 0 {
+			continue
+		}
+		n++
+		rkey, links := f.walked(w)
+		f.doJob(j, actor, w.key, w.value, rkey, links)
+	}
+	r := row{op: opJob, actor: actor}
+	if more {
+		_, r.collection, r.rkey, _ = cutRecordKey(upTo)
+	} else {
+		upTo = nil
+	}
+	f.s.stepped(actor, upTo)
+	f.log(r, nil, nil)
+}
+
+// stepped moves a job to the end of a step, or ends it when that is nil.
+func (s *Index) stepped(actor uint64, upTo []byte) {
+	next := *s.jobs[actor]
+	next.after = bytes.Clone(upTo)
+	switch {
+	case upTo != nil:
+		s.setJob(actor, &next)
+	case next.thenPurge:
+		s.setJob(actor, &job{purge: true})
+	default:
+		s.setJob(actor, nil)
+	}
+}
+
+// replayJob does a step of a job again.
+func (f *fold) replayJob(r *row) error {
+	j := f.s.jobs[r.actor]
+	if j == nil {
+		return fmt.Errorf("account %d has no job under way", r.actor)
+	}
+	from, to := j.span(r.actor)
+	var upTo []byte
+	if r.rkey != nil {
+		upTo = recordKey(nil, r.actor, r.collection, r.rkey)
+		if j.down {
+			from = successor(upTo)
+		} else {
+			to = successor(upTo)
+		}
+	}
+	w := f.walk(r.actor, from, to, j.down)
+	for w.next() {
+		if len(w.value) > 0 {
+			rkey, links := f.walked(w)
+			f.doJob(j, r.actor, w.key, w.value, rkey, links)
+		}
+	}
+	f.s.stepped(r.actor, upTo)
+	return nil
+}
+
+// replayTurn has a job follow its account's status again.
+func (f *fold) replayTurn(r *row) error {
+	j := f.s.jobs[r.actor]
+	if j == nil || j.purge || j.thenPurge {
+		return fmt.Errorf("account %d has no job under way that turns", r.actor)
+	}
+	f.s.setJob(r.actor, j.turned(f.s.status.of(r.actor)))
+	return nil
+}
+
+// loadJobs reads the jobs that were under way when the newest segment was sealed.
+func (s *Index) loadJobs(ctx context.Context, q queryer) error {
+	var rows []struct {
+		Actor   uint64
+		Was, Is bool
+		Purge   uint8
+		After   []byte
+	}
+	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		s.jobs[r.Actor] = &job{was: r.Was, is: r.Is, purge: r.Purge&sealedPurge != 0, down: r.Purge&sealedDown != 0,
+			thenPurge: r.Purge&sealedThenPurge != 0, after: r.After}
+	}
+	return nil
+}
+
+// sealed is the column purge of sealed_jobs.
+func (j *job) sealed() (purge uint8) {
+	for bit, set := range map[uint8]bool{sealedPurge: j.purge, sealedDown: j.down, sealedThenPurge: j.thenPurge} {
+		if set {
+			purge |= bit
+		}
+	}
+	return purge
+}

@@ -1,0 +1,51 @@
+package segment
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestNoFurtherConnection: where no further connection to a file can be opened, a reader waits for the one that is, and where
+// none comes free it says so in bounded time.
+func TestNoFurtherConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "1")
+		makeContent().write(t, path, Options{})
+		s, err := Open(path, testKinds, NewCache(1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.Sleep(time.Hour) // a connection that nobody uses stays open
+		// SQLite gives one code for each reason why it can't open a file.
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		busy, err := query(s.rows[tableBlocks], 1)
+		if err != nil {
+			t.Fatal("no connection is kept: ", err)
+		}
+		if _, err := query(s.rows[tableBlocks], 2); !cantOpen(err) {
+			t.Fatalf("a second connection to a file that isn't there: %v", err)
+		}
+		done := make(chan error)
+		go func() {
+			rows, err := query(s.rows[tableBlocks], 2)
+			if err == nil {
+				err = rows.Close()
+			}
+			done <- err
+		}()
+		synctest.Wait() // it has tried, and sleeps
+		if err := busy.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,53 @@
+package db
+
+import "github.com/RoaringBitmap/roaring/v2/roaring64"
+
+// statuses is the accounts that are not active, each with its status. Bitmaps hold them in one to four bytes each, where a
+// map takes sixty: there may be millions. The zero statuses has none.
+type statuses struct {
+	any roaring64.Bitmap                     // nearly every account that is asked for is in none
+	by  [StatusInactive + 1]roaring64.Bitmap // by status; that of StatusActive stays empty
+}
+
+// of is an account's status.
+func (s *statuses) of(actor uint64) Status {
+	if !s.any.Contains(actor) {
+		return StatusActive
+	}
+	status := StatusActive + 1
+	for status < StatusInactive && !s.by[status].Contains(actor) {
+		status++
+	}
+	return status
+}
+
+// set gives an account a status.
+func (s *statuses) set(actor uint64, status Status) {
+	status = min(status, StatusInactive) // as the log has it, there is no other
+	if old := s.of(actor); old != StatusActive {
+		s.by[old].Remove(actor)
+	}
+	if status == StatusActive {
+		s.any.Remove(actor)
+		return
+	}
+	s.any.Add(actor)
+	s.by[status].Add(actor)
+}
+
+// pack brings what was set in order into its shortest form.
+func (s *statuses) pack() {
+	s.any.RunOptimize()
+	for i := range s.by {
+		s.by[i].RunOptimize()
+	}
+}
+
+// bytes is the memory that they take.
+func (s *statuses) bytes() uint64 {
+	n := s.any.GetSizeInBytes()
+	for i := range s.by {
+		n += s.by[i].GetSizeInBytes()
+	}
+	return n
+}
