@@ -208,3 +208,50 @@ func TestLocalHole(t *testing.T) {
 		}
 	}
 }
+
+// TestGoneLeavesNoHole: cuts that were made after the last upload are in the snapshot that is sent anew, and level 0 has them as
+// well, so that compaction goes on.
+func TestGoneLeavesNoHole(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 23, 600)
+	cfg := liveConfig(t)
+	cfg.SyncInterval, cfg.Levels = time.Hour, []time.Duration{time.Hour} // the test cuts and uploads
+	p := mustBegin(t, cfg, 0, events)
+	cut := func() {
+		t.Helper()
+		must(t, p.feed(50))
+		must(t, p.rep.cut(t.Context()))
+	}
+	eventually(t, "the first upload", func() bool { return p.rep.Status().ReplicaTXID > 0 })
+	cut()
+	must(t, p.rep.upload(t.Context()))
+	must(t, os.RemoveAll(filepath.Join(cfg.Path, "ltx")))
+	for range 2 {
+		cut()
+		must(t, p.rep.upload(t.Context()))
+	}
+	cut() // these are not uploaded
+	cut()
+	gone, err := p.rep.missing(t.Context())
+	if err != nil || gone == nil {
+		t.Fatalf("%v, %v", gone, err)
+	}
+	p.rep.lostSent(gone)
+	must(t, p.rep.upload(t.Context()))
+	client, err := cfg.Client("")
+	must(t, err)
+	files, err := listLevel(t.Context(), client, 0)
+	must(t, err)
+	for i := 1; i < len(files); i++ {
+		if files[i].Min != files[i-1].Max+1 {
+			t.Errorf("level 0 goes from transaction %s to %s", files[i-1].Max, files[i].Min)
+		}
+	}
+	if _, err := p.rep.local.Compact(t.Context(), 1); err != nil {
+		t.Errorf("compaction: %v", err)
+	}
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 250 {
+		t.Errorf("%d events came back", n)
+	}
+}

@@ -127,8 +127,32 @@ func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID,
 		r.local.Replica.SetPos(ltx.Pos{TXID: to})
 		return to, nil
 	}
-	r.local.Replica.SetPos(ltx.Pos{TXID: to - 1})
+	behind, err := r.behindSnapshot(ctx, to)
+	if err != nil {
+		return 0, err
+	}
+	r.local.Replica.SetPos(ltx.Pos{TXID: behind})
 	return to, r.local.Replica.Sync(ctx)
+}
+
+// behindSnapshot returns the transaction after which cuts are sent again behind a snapshot up to transaction to: the newest of
+// level 0, where the cuts after it are on this disk. A cut that was made since the last upload is in the snapshot, and level 0
+// would lack it: compaction and validation then stop at the hole.
+func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID, error) {
+	files, err := r.listNames(ctx)
+	if err != nil {
+		return 0, err
+	}
+	newest := ltx.TXID(0)
+	for _, f := range files {
+		if f.Level == 0 {
+			newest = max(newest, f.Max)
+		}
+	}
+	if newest == 0 || newest >= to || !r.haveCuts(newest+1) {
+		return to - 1, nil
+	}
+	return newest, nil
 }
 
 // haveCuts says whether all cuts from one on are on this disk, so that they can be sent again as they were.
