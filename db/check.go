@@ -60,7 +60,7 @@ const (
 	mendFile      = "bring the file back from the replica with weft restore --segments --force"
 	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
 	mendGone      = "bring the file back from the replica with weft restore --segments"
-	mendGoneOrLog = mendGone + ", or start weft serve: the log is whole, and the index is rebuilt from it"
+	mendGoneOrLog = mendGone + ", or start weft serve: the log is whole, and the segment is made again from it"
 	mendDB        = "restore weft.db from its replica with weft restore --force"
 	mendBody      = mendDB + "; or let all bodies go with weft serve --bodies off, and begin anew with the next start"
 	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that is no better, index anew into an empty directory"

@@ -26,8 +26,10 @@ var bounded = map[string]string{
 	"SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)": "weft gaps asks, and no client",
 	`SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`: "at a start, and it ends at the first row",
-	"SELECT count(*) FROM gaps WHERE state = 'open'":                               "a gap is a fault of an upstream",
-	"SELECT host, kind, seq, high_seq, time_us, cursor_us, instance FROM upstream": "upstreams are those that the operator named",
+	`SELECT actor, was, now AS "is", purge, after FROM sealed_jobs`: "at a start",
+	"SELECT count(*) FROM gaps WHERE state = 'open'":                "a gap is a fault of an upstream",
+	`SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
+		FROM upstream`: "upstreams are those that the operator named",
 }
 
 // TestNoScan: no statement that a client can make run walks through a table. The statements are read from the source, so that a new one is

@@ -280,6 +280,7 @@ func TestRespellRank(t *testing.T) {
 	defer s.Close()
 	untilRespelled(t, s)
 	now := must(s.Links(t.Context(), db.ListQuery{Target: "https://example.com/", Source: db.Source{Collection: "com.example.thing", Path: "u"}, Limit: 2}))
+	was.Position, now.Position = nil, nil // functions
 	if !reflect.DeepEqual(now, was) {
 		t.Errorf("the page has %+v, and had %+v", now, was)
 	}

@@ -67,7 +67,7 @@ type Config struct {
 // check is one of the suite.
 type check struct {
 	name   string
-	beyond bool // weft does it and Constellation doesn't: the README says why
+	beyond bool // weft does it and Constellation doesn't: docs/compatibility.md says why
 	list   bool // it needs a list, and is made for each
 	do     func(*suite, List) error
 }
