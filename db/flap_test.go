@@ -75,7 +75,7 @@ func TestFlappingAccounts(t *testing.T) {
 			t.Errorf("%d jobs turned, and %d were stopped on the way down", turns.Load(), down.Load())
 		}
 	})
-	for seed := range seeds(8) {
+	for seed := range seeds(5) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newFlapping(seed)

@@ -2,7 +2,6 @@ package db
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"time"
 )
@@ -208,24 +207,6 @@ func (f *fold) replayTurn(r *row) error {
 		return fmt.Errorf("account %d has no job under way that turns", r.actor)
 	}
 	f.s.setJob(r.actor, j.turned(f.s.status.of(r.actor)))
-	return nil
-}
-
-// loadJobs reads the jobs that were under way when the newest segment was sealed.
-func (s *Index) loadJobs(ctx context.Context, q queryer) error {
-	var rows []struct {
-		Actor   uint64
-		Was, Is bool
-		Purge   uint8
-		After   []byte
-	}
-	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		s.jobs[r.Actor] = &job{was: r.Was, is: r.Is, purge: r.Purge&sealedPurge != 0, down: r.Purge&sealedDown != 0,
-			thenPurge: r.Purge&sealedThenPurge != 0, after: r.After}
-	}
 	return nil
 }
 

@@ -195,6 +195,24 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 	return nil
 }
 
+// loadJobs reads the jobs that were under way when the newest segment was sealed.
+func (s *Index) loadJobs(ctx context.Context, q queryer) error {
+	var rows []struct {
+		Actor   uint64
+		Was, Is bool
+		Purge   uint8
+		After   []byte
+	}
+	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		s.jobs[r.Actor] = &job{was: r.Was, is: r.Is, purge: r.Purge&sealedPurge != 0, down: r.Purge&sealedDown != 0,
+			thenPurge: r.Purge&sealedThenPurge != 0, after: r.After}
+	}
+	return nil
+}
+
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
 // those of now.
 func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {

@@ -37,7 +37,7 @@ func (l *lack) fail(name string) error {
 // the store writes, says that it is degraded and why, and forgets it then.
 func TestLackPasses(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Churn: 5, Seed: 5}, 3000)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Churn: 5, Seed: 5}, 1500)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestLackPasses(t *testing.T) {
 				l.times.Store(3)
 				var degraded atomic.Pointer[string]
 				var s *db.Store
-				cfg := db.Config{Dir: t.TempDir(), SealBytes: 20 << 10, CacheBytes: 1 << 20, Checkpoint: must(db.ParseRule("off"))}
+				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20, Checkpoint: must(db.ParseRule("off"))}
 				cfg.Step = func(name string) error {
 					if l.met.Load() > 0 {
 						why := s.Degraded()
@@ -98,9 +98,9 @@ func TestLackOfLog(t *testing.T) {
 	t.Parallel()
 	l := &lack{step: "enter", errno: syscall.ENOSPC}
 	l.times.Store(1)
-	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 20 << 10, Step: l.fail})
+	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, Step: l.fail})
 	defer func() { _ = s.Close() }()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Seed: 5}, 3000)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Seed: 5}, 1500)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,7 +109,7 @@ var faults = []fault{
 		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
 	},
 	{
-		"a sealed job forgets that it goes down", "db/job.go",
+		"a sealed job forgets that it goes down", "db/replay.go",
 		"down: r.Purge&sealedDown != 0", "down: false",
 	},
 	{
