@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/coder/websocket"
@@ -39,7 +40,8 @@ func (c *subscriber) flush() error {
 	}
 	_, err := c.raw.Write(c.buf)
 	c.buf = c.buf[:0]
-	return err
+	// The connection's other writer answers pings, and the deadline is of this write only.
+	return errors.Join(err, c.raw.SetWriteDeadline(time.Time{}))
 }
 
 // join enters a subscriber; false when the server is closing.
