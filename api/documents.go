@@ -67,8 +67,8 @@ func openAPIDocument(version string) object {
 	paths, schemas := object{}, object{"Error": object{
 		"type": "object", "required": []string{"error", "message"},
 		"properties": object{
-			"error":   object{"type": "string", "description": "The name of the failure."},
-			"message": object{"type": "string", "description": "What is wrong; of a wrong parameter, it begins with its name."},
+			"error":   object{"type": "string", "description": "The name of the error."},
+			"message": object{"type": "string", "description": "What is wrong. If a parameter is invalid, the message begins with its name."},
 		},
 	}}
 	for _, ref := range definitions.Refs() {
@@ -104,7 +104,7 @@ func operation(def *lexicons.Def) object {
 		"responses": object{
 			"200": object{"description": "The answer.", "content": media(def.Output)},
 			"400": failure(strings.Join(wrong, " ")),
-			"503": failure("`Timeout`: the answer took too long."),
+			"503": failure("`Timeout`: the query took too long."),
 		},
 	}
 	if def.Parameters != nil {
@@ -186,8 +186,8 @@ func jsonFormat(format string) string {
 // markdown renders the definitions as a page of the documentation. docs/reference.md is this, and a test holds it to it.
 func markdown() string {
 	var b strings.Builder
-	b.WriteString("# Every method and parameter\n\nMade from [api/lexicons](../api/lexicons) by\n" +
-		"`go test ./api -run TestReference -update`; [api.md](api.md) says what the terms mean. R: required. \\*: repeatable.\n")
+	b.WriteString("# Every method and parameter\n\nGenerated from [api/lexicons](../api/lexicons) by\n" +
+		"`go test ./api -run TestReference -update`; [api.md](api.md) explains the terms. R: required. \\*: repeatable.\n")
 	for _, def := range definitions.Defs {
 		name := def.ID
 		if name == "" {
@@ -195,7 +195,7 @@ func markdown() string {
 		}
 		b.WriteString("\n## " + name + "\n\n`" + def.Method() + " " + def.Path + "`: " + def.Description + "\n")
 		if def.Parameters != nil {
-			b.WriteString("\n| parameter | type | |\n| --- | --- | --- |\n")
+			b.WriteString("\n| parameter | type | description |\n| --- | --- | --- |\n")
 			for _, p := range def.Parameters.Properties {
 				mark := ""
 				if def.Requires(p.Name) {
@@ -208,11 +208,11 @@ func markdown() string {
 			}
 		}
 		if def.Input != nil {
-			b.WriteString("\nIt is sent:\n\n")
+			b.WriteString("\nRequest body:\n\n")
 			members(&b, def.Input.Schema, "")
 		}
 		if def.Output.Schema != nil {
-			b.WriteString("\nIt answers:\n\n")
+			b.WriteString("\nResponse:\n\n")
 			members(&b, def.Output.Schema, "")
 		}
 		b.WriteString("\nErrors:")
@@ -233,10 +233,10 @@ func members(b *strings.Builder, s *lexicons.Schema, indent string) {
 	for _, p := range s.Properties {
 		mark := ""
 		if !slices.Contains(s.Required, p.Name) {
-			mark = ", may be missing"
+			mark = ", optional"
 		}
 		if slices.Contains(s.Nullable, p.Name) {
-			mark += ", may be null"
+			mark += ", nullable"
 		}
 		b.WriteString(indent + "- `" + p.Name + "`: " + typeText(&p.Schema) + mark)
 		if p.Description != "" {

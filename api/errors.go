@@ -26,15 +26,15 @@ func invalid(name, format string, args ...any) *failure {
 }
 
 var (
-	errCursor = invalid("cursor", "is not one that this query gave: "+
-		"pass it back unchanged with the same other parameters, or leave it out to start at the beginning")
-	errBodyTooLarge = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: at most 1 MiB is allowed"}
-	errBodyBrokeOff = invalid("body", "broke off, or took too long to arrive")
+	errCursor = invalid("cursor", "is not a cursor of this query: "+
+		"send it unchanged with the same other parameters, or omit it to start at the beginning")
+	errBodyTooLarge = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: the limit is 1 MiB"}
+	errBodyBrokeOff = invalid("body", "is incomplete or arrived too slowly")
 
-	errTimeout  = &failure{http.StatusServiceUnavailable, "Timeout", "the answer took too long: try again, or with a smaller `limit`"}
-	errBusy     = &failure{http.StatusServiceUnavailable, "Busy", "too many requests wait already, or too many answers are not read: try again in a moment"}
-	errFilters  = &failure{http.StatusTooManyRequests, "TooManyFilters", "the filters of this address, or of all, take too much memory: ask for fewer names, or for prefixes, DIDs or collections instead"}
-	errInternal = &failure{http.StatusInternalServerError, "InternalServerError", "something went wrong here: it has been logged"}
+	errTimeout  = &failure{http.StatusServiceUnavailable, "Timeout", "the query took too long: try again, or use a smaller `limit`"}
+	errBusy     = &failure{http.StatusServiceUnavailable, "Busy", "the server is busy: too many requests are waiting, or too many clients read their answers slowly; try again in a moment"}
+	errFilters  = &failure{http.StatusTooManyRequests, "TooManyFilters", "the filters of this client address, or of all clients, use too much memory: filter by fewer names, or by prefixes, DIDs or collections"}
+	errInternal = &failure{http.StatusInternalServerError, "InternalServerError", "internal error: the server has logged it"}
 )
 
 // failureOf decides what a client is told about err. ctx is the one that the query ran under: once it is over, whatever error
@@ -67,14 +67,14 @@ func clip(s string) string {
 // notFound tells an XRPC method that isn't served, whatever the HTTP method, from any other path.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	if nsid, ok := strings.CutPrefix(r.URL.Path, "/xrpc/"); ok && nsid != "" {
-		writeFailure(w, r, &failure{http.StatusNotImplemented, "MethodNotImplemented", "this XRPC method is not served here: / lists those that are"})
+		writeFailure(w, r, &failure{http.StatusNotImplemented, "MethodNotImplemented", "this server does not have this XRPC method: / lists the methods it has"})
 		return
 	}
-	writeFailure(w, r, &failure{http.StatusNotFound, "NotFound", "there is nothing at this path: / lists what there is"})
+	writeFailure(w, r, &failure{http.StatusNotFound, "NotFound", "this path does not exist: / lists the paths that do"})
 }
 
 func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	allowed := allowedAt(r.URL.Path)
 	w.Header().Set("Allow", allowed)
-	writeFailure(w, r, &failure{http.StatusMethodNotAllowed, "MethodNotAllowed", "this path answers to " + allowed + " only"})
+	writeFailure(w, r, &failure{http.StatusMethodNotAllowed, "MethodNotAllowed", "this path accepts only " + allowed})
 }

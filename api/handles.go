@@ -56,9 +56,9 @@ func (p *params) byDID(name, subject string) string {
 		return "at://" + did + rest
 	case p.linked(subject):
 	case asked:
-		p.fail(name, "names an account by its handle, and no account was found for %s: use its DID, at://did:…%s", handle, clip(rest))
+		p.fail(name, "contains the handle %s, but no account was found for it: use the DID of the account, at://did:…%s", handle, clip(rest))
 	default:
-		p.fail(name, "names an account by its handle, %s: use its DID, at://did:…%s", handle, clip(rest))
+		p.fail(name, "contains the handle %s: use the DID of the account, at://did:…%s", handle, clip(rest))
 	}
 	return subject
 }

@@ -61,13 +61,13 @@ func TestSubjectByHandle(t *testing.T) {
 				t.Helper()
 				w := do(h, "GET", ask(subject))
 				body := w.Body.String()
-				if w.Code != 400 || !strings.Contains(body, why) || !strings.Contains(body, "use its DID, at://did:…"+rest) ||
+				if w.Code != 400 || !strings.Contains(body, why) || !strings.Contains(body, "use the DID of the account, at://did:…"+rest) ||
 					!strings.Contains(body, handle) || strings.Contains(body, "10.0.0.1") {
 					t.Errorf("%s: %d %s", subject, w.Code, body)
 				}
 			}
 			refused(resolving, "at://nobody.example"+rest, "nobody.example", "no account was found")
-			refused(not, "at://nobody.example"+rest, "nobody.example", "by its handle")
+			refused(not, "at://nobody.example"+rest, "nobody.example", "contains the handle nobody.example: ")
 			literal := get(t, not, ask(byOldName))
 			if got := get(t, resolving, ask(byOldName)); got != literal {
 				t.Errorf("a handle that nobody has any more, which is linked to: %s, and %s", got, literal)
@@ -78,7 +78,7 @@ func TestSubjectByHandle(t *testing.T) {
 		})
 	}
 	w := do(resolving, "GET", "/xrpc/dev.weft.links.getCounts?subject=at://nobody.example"+rest+"&source="+like)
-	if w.Code != 400 || !strings.Contains(w.Body.String(), "use its DID") {
+	if w.Code != 400 || !strings.Contains(w.Body.String(), "use the DID of the account") {
 		t.Errorf("among many subjects: %d %s", w.Code, w.Body)
 	}
 }

@@ -32,7 +32,7 @@ const (
 // mean nothing.
 type params struct {
 	def *lexicons.Def
-	raw map[string][]string // values by decoded name, still encoded: nobody is told off for a parameter that is ignored
+	raw map[string][]string // values by decoded name, still encoded: nobody is refused for a parameter that is ignored
 	// given is values that came decoded, in a message.
 	given map[string][]string
 	input map[string]any // of a procedure, as its definition says
@@ -54,7 +54,7 @@ func parseQuery(def *lexicons.Def, query string) *params {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(rawName)
 		if err != nil {
-			p.fail(clip(rawName), "is not the name of a parameter: it has a bad percent escape")
+			p.fail(clip(rawName), "is not a parameter name: it contains an invalid percent escape")
 			continue
 		}
 		p.raw[name] = append(p.raw[name], rawValue)
@@ -73,7 +73,7 @@ func (p *params) values(name string) []string {
 	var values []string
 	for _, v := range p.given[name] {
 		if strings.ContainsRune(v, 0) {
-			p.fail(name, "has a NUL character in it: leave that out")
+			p.fail(name, "contains a NUL character: remove it")
 		}
 		values = append(values, v)
 	}
@@ -81,11 +81,11 @@ func (p *params) values(name string) []string {
 		v, err := url.QueryUnescape(raw)
 		switch {
 		case err != nil:
-			p.fail(name, "has a bad percent escape: write a bare %% as %%25")
+			p.fail(name, "contains an invalid percent escape: write a literal %% as %%25")
 		case !utf8.ValidString(v):
 			p.fail(name, "is not UTF-8: encode it as UTF-8 before percent-encoding it")
 		case strings.ContainsRune(v, 0):
-			p.fail(name, "has a NUL character in it: leave that out")
+			p.fail(name, "contains a NUL character: remove it")
 		}
 		values = append(values, v)
 	}
@@ -113,13 +113,13 @@ func (p *params) text(name string) (string, bool) {
 	case len(values) == 0:
 		return "", false
 	case len(values) > 1:
-		p.fail(name, "is given %d times: give it once", len(values))
+		p.fail(name, "appears %d times: send it once", len(values))
 	case values[0] == "" && required:
 		p.fail(name, "is empty: it is required")
 	case values[0] == "":
-		p.fail(name, "is empty: give it a value or leave it out")
+		p.fail(name, "is empty: give it a value or omit it")
 	case schema.MaxLength > 0 && len(values[0]) > schema.MaxLength:
-		p.fail(name, "is too long: at most %d bytes are allowed", schema.MaxLength)
+		p.fail(name, "is too long: the limit is %d bytes", schema.MaxLength)
 	}
 	return values[0], true
 }
@@ -128,11 +128,11 @@ func (p *params) text(name string) (string, bool) {
 func (p *params) checked(name, what, v string, max int) string {
 	switch {
 	case v == "":
-		p.fail(name, "has an empty %s: fill it in", what)
+		p.fail(name, "has an empty %s: give it a value", what)
 	case len(v) > max:
-		p.fail(name, "has too long a %s: at most %d bytes are allowed", what, max)
+		p.fail(name, "has a %s that is too long: the limit is %d bytes", what, max)
 	case strings.ContainsFunc(v, unicode.IsControl):
-		p.fail(name, "has a control character in its %s: leave that out", what)
+		p.fail(name, "has a %s that contains a control character: remove it", what)
 	}
 	return v
 }
@@ -178,14 +178,14 @@ func (p *params) filter(name string, entries []string, most int, is string, norm
 		}
 		v, ok := norm(entry)
 		if !ok {
-			p.fail(name, "must be %s, or left out", is)
+			p.fail(name, "must be %s, or omitted", is)
 		}
 		set = append(set, v)
 	}
 	slices.Sort(set)
 	set = slices.Compact(set)
 	if len(set) > most {
-		p.fail(name, "has %d different values: at most %d are allowed", len(set), most)
+		p.fail(name, "has %d different values: the limit is %d", len(set), most)
 	}
 	return set
 }
@@ -197,14 +197,14 @@ func (p *params) list(name string) []string {
 		p.fail(name, "is missing: it is required")
 	}
 	if len(values) > schema.MaxLength {
-		p.fail(name, "is given %d times: at most %d are allowed", len(values), schema.MaxLength)
+		p.fail(name, "appears %d times: the limit is %d", len(values), schema.MaxLength)
 	}
 	for _, v := range values {
 		switch {
 		case v == "":
-			p.fail(name, "is empty: give it a value or leave it out")
+			p.fail(name, "is empty: give it a value or omit it")
 		case schema.Items.MaxLength > 0 && len(v) > schema.Items.MaxLength:
-			p.fail(name, "is too long: at most %d bytes are allowed", schema.Items.MaxLength)
+			p.fail(name, "is too long: the limit is %d bytes", schema.Items.MaxLength)
 		}
 	}
 	return values
@@ -219,7 +219,7 @@ func (p *params) time(name string) int64 {
 	t, err := time.Parse(time.RFC3339, v)
 	us := t.Add(time.Microsecond - 1).UnixMicro()
 	if err != nil || us <= 0 {
-		p.fail(name, "must be a time after 1970 such as 2026-07-01T12:00:00Z, percent-encoded where it has a plus")
+		p.fail(name, "must be a time after 1970, such as 2026-07-01T12:00:00Z; write a plus sign as %%2B")
 	}
 	return us
 }

@@ -79,8 +79,8 @@ func TestWrongParameters(t *testing.T) {
 		{"reverse empty", backlinks + both + "&reverse", "reverse", "empty"},
 
 		{"cursor empty", backlinks + both + "&cursor=", "cursor", "empty"},
-		{"cursor junk", backlinks + both + "&cursor=junk", "cursor", "leave it out"},
-		{"cursor null", backlinks + both + "&cursor=null", "cursor", "leave it out"},
+		{"cursor junk", backlinks + both + "&cursor=junk", "cursor", "omit it"},
+		{"cursor null", backlinks + both + "&cursor=null", "cursor", "omit it"},
 		{"two cursors", backlinks + both + "&cursor=a&cursor=a", "cursor", "2 times"},
 		{"cursor huge", backlinks + both + "&cursor=" + strings.Repeat("A", 1<<20), "cursor", "too long"},
 
@@ -106,7 +106,7 @@ func TestWrongParameters(t *testing.T) {
 		{"empty collection", "/links/count?collection=&path=.x&target=" + post, "collection", "empty"},
 		{"long collection", "/links/count?path=.x&target=" + post + "&collection=" + strings.Repeat("a", 318), "collection", "317"},
 		{"no path", "/links?collection=a.b.c&target=" + post, "path", "missing"},
-		{"did and from_dids", legacy + "&did=did:plc:bob&from_dids=did:plc:bob", "from_dids", "together"},
+		{"did and from_dids", legacy + "&did=did:plc:bob&from_dids=did:plc:bob", "from_dids", "combined"},
 		{"from_dids twice", legacy + "&from_dids=did:plc:bob&from_dids=did:plc:bob", "from_dids", "2 times"},
 		{"from_dids a handle", legacy + "&from_dids=did:plc:bob,alice", "from_dids", "list of DIDs"},
 	} {

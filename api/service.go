@@ -37,8 +37,8 @@ type gap struct {
 }
 
 const help = "weft, a backlink index for the AT Protocol: who links here, from which kind of record, how many. " +
-	"docs lists the routes; the XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>, " +
-	"the older ones ?target=<the same>&collection=<collection>&path=.<path>."
+	"docs lists the routes. XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>. " +
+	"The older routes take ?target=<at-uri, DID or URI>&collection=<collection>&path=.<path>."
 
 // about makes a handler of an answer about the service itself. All who ask while one is made share it, and it waits in no line, so that
 // an operator sees it when the lines are full.

@@ -50,7 +50,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	if !upgrades(r) {
 		w.Header().Set("Upgrade", "websocket")
-		writeFailure(w, r, &failure{http.StatusUpgradeRequired, "UpgradeRequired", "this is a WebSocket: connect to it with ws:// or wss://; /events is the same over plain HTTP"})
+		writeFailure(w, r, &failure{http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use /events over plain HTTP"})
 		return
 	}
 	leave := s.seat(w, r)
@@ -95,7 +95,9 @@ type socket struct {
 func (c *socket) serve(s *server) (reason string) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c.SetReadLimit(maxMessage)
-	c.cork.flooded = func() { cancel(&closing{websocket.StatusPolicyViolation, "too many pings: at most one a second"}) }
+	c.cork.flooded = func() {
+		cancel(&closing{websocket.StatusPolicyViolation, "too many pings: the limit is one per second"})
+	}
 	var others sync.WaitGroup
 	others.Go(func() { cancel(c.read(ctx, s)) })
 	others.Go(func() { cancel(c.beat(ctx)) })
@@ -222,10 +224,10 @@ func (c *socket) read(ctx context.Context, s *server) error {
 			return err
 		}
 		if !c.cork.allow() {
-			return &closing{websocket.StatusPolicyViolation, "too many messages: at most one a second"}
+			return &closing{websocket.StatusPolicyViolation, "too many messages: the limit is one per second"}
 		}
 		if kind != websocket.MessageText {
-			return &closing{websocket.StatusUnsupportedData, "only text is understood: JSON of an options_update"}
+			return &closing{websocket.StatusUnsupportedData, "send text messages only: options_update as JSON"}
 		}
 		if err := c.update(ctx, s, r); err != nil {
 			return err

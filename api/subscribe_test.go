@@ -255,10 +255,10 @@ func TestSubscribeAbuse(t *testing.T) {
 			{"no DID", write(websocket.MessageText, payload(`{"wantedSubjectDids":["x"]}`)), websocket.StatusPolicyViolation, "wantedSubjectDids"},
 			{"no source", write(websocket.MessageText, payload(`{"wantedSources":["x"]}`)), websocket.StatusPolicyViolation, "wantedSources"},
 			{"NUL", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":["a\u0000"]}`)), websocket.StatusPolicyViolation, "NUL"},
-			{"too many sources", write(websocket.MessageText, payload(`{"wantedSources":[`+many("a.b.c:x%d", 1001)+`]}`)), websocket.StatusPolicyViolation, "at most 1000"},
-			{"too many prefixes", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":[`+many("x%d", 101)+`]}`)), websocket.StatusPolicyViolation, "at most 100"},
-			{"too many DIDs", write(websocket.MessageText, payload(`{"wantedSubjectDids":[`+many("did:plc:n%d", 10_001)+`]}`)), websocket.StatusPolicyViolation, "at most 10000"},
-			{"too many subjects", write(websocket.MessageText, payload(`{"wantedSubjects":[`+many("did:plc:n%d", 50_001)+`]}`)), websocket.StatusPolicyViolation, "at most 50000"},
+			{"too many sources", write(websocket.MessageText, payload(`{"wantedSources":[`+many("a.b.c:x%d", 1001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 1000"},
+			{"too many prefixes", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":[`+many("x%d", 101)+`]}`)), websocket.StatusPolicyViolation, "the limit is 100"},
+			{"too many DIDs", write(websocket.MessageText, payload(`{"wantedSubjectDids":[`+many("did:plc:n%d", 10_001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 10000"},
+			{"too many subjects", write(websocket.MessageText, payload(`{"wantedSubjects":[`+many("did:plc:n%d", 50_001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 50000"},
 			{"too large", write(websocket.MessageText, strings.Repeat(" ", maxMessage+1)), websocket.StatusMessageTooBig, ""},
 			{"a flood", func(c *websocket.Conn) (err error) {
 				for range messageBurst + 20 {

@@ -102,7 +102,7 @@ func (p *params) streamFilter() stream.Filter {
 	}
 	return stream.Filter{
 		Subjects:    filter("wantedSubjects", "an at-uri, a DID or an absolute URI of at most 8 KiB", normal),
-		Prefixes:    filter("wantedSubjectPrefixes", "of at most 8 KiB", validPrefix),
+		Prefixes:    filter("wantedSubjectPrefixes", "a prefix of at most 8 KiB", validPrefix),
 		SubjectDIDs: filter("wantedSubjectDids", "a DID", validDID),
 		Sources:     filter("wantedSources", "a collection, a colon and a path, such as app.bsky.feed.like:subject.uri", normalSource),
 		Collections: filter("wantedCollections", "an NSID", validNSID),
@@ -114,13 +114,13 @@ func (p *params) streamFilter() stream.Filter {
 func streamFailure(err error) *failure {
 	switch {
 	case errors.Is(err, stream.ErrFuture):
-		return &failure{http.StatusBadRequest, "FutureCursor", "`cursor` lies ahead of the log: it is of another index, or a time to come; leave it out to begin now"}
+		return &failure{http.StatusBadRequest, "FutureCursor", "`cursor` is ahead of the log: it comes from another index or is in the future; omit it to begin with the next event"}
 	case errors.Is(err, stream.ErrOutdated):
-		return &failure{http.StatusBadRequest, "OutdatedCursor", "`cursor` lies behind what the log still has: leave it out to begin now"}
+		return &failure{http.StatusBadRequest, "OutdatedCursor", "`cursor` is too old: the log no longer has the events after it; omit it to begin with the next event"}
 	case errors.Is(err, stream.ErrTooSlow):
-		return &failure{http.StatusTooManyRequests, "ConsumerTooSlow", "too many events wait for you: come back with the cursor of the last one"}
+		return &failure{http.StatusTooManyRequests, "ConsumerTooSlow", "this client is too slow: too many events are waiting; reconnect with the cursor of the last event"}
 	case errors.Is(err, stream.ErrClosed):
-		return &failure{http.StatusServiceUnavailable, "ShuttingDown", "this server goes down: come back with the cursor of the last event"}
+		return &failure{http.StatusServiceUnavailable, "ShuttingDown", "the server is shutting down: reconnect with the cursor of the last event"}
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (s *server) seat(w http.ResponseWriter, r *http.Request) (leave func()) {
 	grant := s.seats.Try(s.clients.Of(r), 1)
 	if grant == nil {
 		w.Header().Set("Retry-After", "60") // seconds; subscribers stay for long
-		writeFailure(w, r, &failure{http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers of this address, or in all: end one, or try again later"})
+		writeFailure(w, r, &failure{http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers from this client address, or in total: close one, or try again later"})
 		return nil
 	}
 	return grant.Give

@@ -31,7 +31,7 @@ func (p *params) source() db.Source {
 func (p *params) sourceOf(name, v string) db.Source {
 	collection, path, found := strings.Cut(v, ":")
 	if v != "" && !found {
-		p.fail(name, "has no colon: it must be a collection and a path in it, such as app.bsky.feed.like:subject.uri")
+		p.fail(name, "has no colon: it must be a collection, a colon and a path, such as app.bsky.feed.like:subject.uri")
 	}
 	return db.Source{
 		Collection: p.checked(name, "collection", collection, maxCollection),
@@ -61,7 +61,7 @@ func (p *params) other() string {
 func (p *params) path(name, v string) string {
 	v = strings.TrimPrefix(v, ".")
 	if len(v) > maxPath {
-		p.fail(name, "has too long a path: at most %d bytes are allowed", maxPath)
+		p.fail(name, "is too long: the limit is %d bytes", maxPath)
 	}
 	return v
 }
@@ -76,7 +76,7 @@ func (p *params) dids(name string) []string {
 func (p *params) didsOrFrom() []string {
 	dids, from := p.dids("did"), p.fromDIDs()
 	if len(dids) > 0 && len(p.raw["from_dids"]) > 0 {
-		p.fail("from_dids", "can't be used together with `did`: put all DIDs into `did`, once for each")
+		p.fail("from_dids", "can't be combined with `did`: repeat `did` for each DID instead")
 	}
 	return append(dids, from...)
 }
@@ -84,9 +84,9 @@ func (p *params) didsOrFrom() []string {
 func (p *params) fromDIDs() []string {
 	values := p.values("from_dids")
 	if len(values) > 1 {
-		p.fail("from_dids", "is given %d times: give it once, with commas between the DIDs", len(values))
+		p.fail("from_dids", "appears %d times: send it once, with commas between the DIDs", len(values))
 	}
-	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a list of DIDs with commas between them", validDID)
+	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a comma-separated list of DIDs", validDID)
 }
 
 // otherSubjects returns the filter by the other link of a many-to-many query.

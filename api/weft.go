@@ -171,13 +171,13 @@ func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
 	subjects, sources := p.texts("subjects"), p.texts("sources")
 	switch {
 	case given && subjects != nil:
-		p.fail("subjects", "can't be used together with `pairs`: give one of them")
+		p.fail("subjects", "can't be combined with `pairs`: send one of them")
 	case !given && subjects == nil:
-		p.fail("pairs", "is missing: give pairs, or subjects and sources")
+		p.fail("pairs", "is missing: send `pairs`, or `subjects` and `sources`")
 	case subjects != nil && sources == nil:
-		p.fail("sources", "is missing: it goes with `subjects`")
+		p.fail("sources", "is missing: `subjects` requires it")
 	case subjects == nil && sources != nil:
-		p.fail("sources", "goes with `subjects`, not with `pairs`")
+		p.fail("sources", "belongs to `subjects`: it can't be combined with `pairs`")
 	}
 	if !given {
 		return s.counts(ctx, p, product(subjects, sources), "subjects", "sources")
@@ -206,13 +206,13 @@ func product(subjects, sources []string) []pairCount {
 // counts counts pairs, which came in the parameters called subjects and sources.
 func (s *server) counts(ctx context.Context, p *params, pairs []pairCount, subjects, sources string) (any, error) {
 	if len(pairs) > maxPairs {
-		p.fail(subjects, "makes more than %d combinations: ask for fewer at once", maxPairs)
+		p.fail(subjects, "makes more than %d combinations: send fewer per request", maxPairs)
 	}
 	ask := make([]db.Pair, len(pairs))
 	for i, pair := range pairs {
 		target, ok := normal(pair.Subject)
 		if !ok {
-			p.fail(subjects, "has %q, which is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB", clip(pair.Subject))
+			p.fail(subjects, "contains %q, which is not a link: a link is an at-uri, a DID or an absolute URI of at most 8 KiB", clip(pair.Subject))
 		}
 		ask[i] = db.Pair{Target: p.byDID(subjects, target), Source: p.sourceOf(sources, pair.Source)}
 	}

@@ -57,10 +57,10 @@ func (m apiMethod) Href() string { return apiPath + "/" + m.Name }
 // groups are all methods, in the order in which somebody new looks for them.
 func groups() []apiGroup {
 	all := []apiGroup{
-		{Name: "own", Title: "weft’s own methods", About: "With times, windows of time, many counts in one call, and the notifications of an account."},
-		{Name: "streams", Title: "Live streams", About: "Links as they come and go. What comes has been committed: counts and lists have it."},
-		{Name: "constellation", Title: "Constellation’s methods", About: "Answered as Constellation answers them, so that its clients work here."},
-		{Name: "routes", Title: "Constellation’s older routes", About: "Plain paths, which most clients use."},
+		{Name: "own", Title: "weft’s own methods", About: "Lists with times and time ranges, many counts per request, and all links to an account."},
+		{Name: "streams", Title: "Live streams", About: "Added and removed links, live. weft sends a link after it is committed: counts and lists already include it."},
+		{Name: "constellation", Title: "Constellation’s methods", About: "These methods are compatible with Constellation: its clients work here."},
+		{Name: "routes", Title: "Constellation’s older routes", About: "These plain paths are the ones that most clients use."},
 	}
 	for _, def := range definitions.Defs {
 		at := 3

@@ -152,7 +152,7 @@ func TestTry(t *testing.T) {
 				form = url.Values{bodyField: {q.body.Value}}.Encode()
 			}
 			body := browse(t, s, "/api/"+nameOf(def)+"?"+form, 200)
-			_, answer, ok := strings.Cut(body, `aria-label="The answer">`)
+			_, answer, ok := strings.Cut(body, `aria-label="Response">`)
 			answer, _, _ = strings.Cut(answer, "</pre>")
 			if !ok || !strings.Contains(body, `<span class="fine">200 OK</span>`) {
 				t.Fatalf("%s?%s has no answer: %s", def.Path, form, answer)

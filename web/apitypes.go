@@ -56,7 +56,7 @@ func typeText(s *lexicons.Schema) string {
 		text := "number, " + num(*s.Minimum) + " to " + num(*s.Maximum)
 		if s.Default != nil {
 			d, _ := json.Marshal(s.Default) // a number
-			text += ", else " + string(d)
+			text += ", default " + string(d)
 		}
 		return text
 	case "string":

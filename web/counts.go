@@ -10,7 +10,8 @@ import (
 type countPage struct {
 	Target  target
 	Source  source
-	What    string
+	What    string // links or accounts
+	Noun    string // What, in the number of Total
 	Total   int64
 	Sources []source // by source
 	More    bool     // there are further ones
@@ -40,6 +41,7 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	if strings.HasSuffix(a.path, "distinct-dids") {
 		p.What = "accounts"
 	}
+	p.Noun = pluralOf(p.Total, strings.TrimSuffix(p.What, "s"))
 	if found.Counts != nil {
 		for _, c := range found.Counts {
 			collection, path, _ := strings.Cut(c.Source, ":")
@@ -55,5 +57,5 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	} else if part != nil {
 		p.Sources, p.More = part.Sources, part.More
 	}
-	return &view{Title: num(p.Total) + " " + p.What, Target: p.Target.Text, Main: p}, nil
+	return &view{Title: num(p.Total) + " " + p.Noun, Target: p.Target.Text, Main: p}, nil
 }

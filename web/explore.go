@@ -121,7 +121,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	}
 	p.Empty = p.Links == 0
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	about := num(p.Links) + " links to this " + p.Target.Kind + ", by what links and who."
+	about := counted(p.Links, "link") + " to this " + p.Target.Kind + ", by kind of link and account."
 	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p}, nil
 }
 
@@ -139,7 +139,7 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 	} else {
 		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the first.
 		if a.param("cursor") != "" {
-			return nil, nil, problem{Status: 400, Name: "InvalidRequest", Message: "The page of /links/all has further sources."}
+			return nil, nil, problem{Status: 400, Name: "InvalidRequest", Message: "Use the page /links/all to see more kinds of links."}
 		}
 		err = a.also(&all, "/links/all", "target", subject, "limit", a.param("limit"))
 	}

@@ -62,13 +62,10 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 	return &view{Title: "weft", Main: p}, nil
 }
 
-// lagText writes how far the index is behind.
+// lagText writes how far the index is behind. 0 means that no event was read yet.
 func lagText(d time.Duration) string {
-	switch {
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d < time.Hour:
-		return d.Round(time.Second).String()
+	if d == 0 {
+		return "unknown"
 	}
-	return d.Round(time.Minute).String()
+	return seconds(d.Seconds())
 }

@@ -104,7 +104,7 @@ func (s *Server) tooBusy(w http.ResponseWriter) {
 	protect(h)
 	h.Set("Retry-After", "1") // seconds: the least that the header can say
 	h.Set("Cache-Control", "no-store")
-	http.Error(w, "too many pages are drawn or not read at the moment: try again", http.StatusServiceUnavailable)
+	http.Error(w, "the server is busy: try again in a moment", http.StatusServiceUnavailable)
 }
 
 // admit counts a page that asks the API nothing. It answers with a page, and returns false, where the visitor's rate is spent.

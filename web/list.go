@@ -148,20 +148,24 @@ func (s *Server) list(_ context.Context, a *answer) (*view, error) {
 		p.Others = append(p.Others, other{o.Subject, kindText(o.Subject), explore(o.Subject), o.Total, o.Distinct})
 	}
 	if found.Others != nil {
-		p.What = "other ends"
+		p.What = "other subjects"
 	}
 	p.Empty = len(p.Linkers) == 0 && len(p.Others) == 0
-	if p.Source.Collection != "" && p.What != "other ends" && found.Items == nil {
+	if p.Source.Collection != "" && p.What != "other subjects" && found.Items == nil {
 		p.Tabs = []tab{{"Links", p.Source.Href, p.What == "links"}, {"Accounts", p.Source.WhoHref, p.What == "accounts"}}
 	}
 	if a.path == accountPath {
 		p.What = "links to the account and all of its records"
 	}
 	p.Heading = p.What
-	if p.Total == nil {
+	switch {
+	case p.Total == nil:
 		p.Heading = strings.ToUpper(p.What[:1]) + p.What[1:]
+	case *p.Total == 1:
+		noun, rest, _ := strings.Cut(p.What, " ")
+		p.Heading = strings.TrimSpace(strings.TrimSuffix(noun, "s") + " " + rest)
 	}
-	p.Target.About = append([]way{{"Everything that links here", explore(p.Target.Text)}}, p.Target.About...)
+	p.Target.About = append([]way{{"All links to this " + p.Target.Kind, explore(p.Target.Text)}}, p.Target.About...)
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
 	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:], " to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}, nil
 }

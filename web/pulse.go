@@ -60,7 +60,7 @@ type liveLink struct {
 	Verb     string `json:"verb"`
 	What     string `json:"what"`
 	WhatHref string `json:"whatHref"`
-	Time     string `json:"time"` // of day, UTC
+	Time     string `json:"time"` // with its date, UTC
 
 	subject string
 }
@@ -201,7 +201,7 @@ func (p *pulse) lineOf(l shownLink) liveLink {
 	return liveLink{
 		Removed: l.removed, Thread: thread(l.Collection, l.Path), Dye: dye(l.DID), Initials: initials(p.name(l.DID)),
 		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
-		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: time.UnixMicro(l.TimeUS).UTC().Format(time.TimeOnly),
+		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
 		subject: l.Target,
 	}
 }
@@ -227,7 +227,7 @@ func (p *pulse) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	if r.Method != http.MethodGet {
 		h.Set("Allow", http.MethodGet)
-		http.Error(w, "the pulse answers to GET only", http.StatusMethodNotAllowed)
+		http.Error(w, "this path accepts only GET", http.StatusMethodNotAllowed)
 		return
 	}
 	p.watchers.Add(1)

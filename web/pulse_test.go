@@ -84,7 +84,7 @@ func TestPulse(t *testing.T) {
 		if fmt.Sprint(rates) != "[100 100 100 0]" {
 			t.Errorf("rates %v", rates)
 		}
-		if len(links) != recent || links[0].subject != "https://example.com/300" || !links[0].Removed || links[0].Verb != "no longer likes" || links[0].Time != "00:05:00" {
+		if len(links) != recent || links[0].subject != "https://example.com/300" || !links[0].Removed || links[0].Verb != "no longer likes" || links[0].Time != "1970-01-01 00:05:00 UTC" {
 			t.Errorf("links %+v", links)
 		}
 		l.failing = true
@@ -128,7 +128,7 @@ func TestPulseWatched(t *testing.T) {
 			break
 		}
 	}
-	if e.Links != "5,000" || e.Actors != "7" || e.Lag != "1.5s" || answer.Header.Get("Content-Type") != "text/event-stream" {
+	if e.Links != "5,000" || e.Actors != "7" || e.Lag != "1.5 s" || answer.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("%+v", e)
 	}
 	cancel()
@@ -223,7 +223,8 @@ func TestText(t *testing.T) {
 		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},
 		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
 		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},
-		{lagText(1234 * time.Millisecond), "1.2s"}, {lagText(90 * time.Second), "1m30s"}, {lagText(25 * time.Hour), "25h0m0s"},
+		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 seconds"}, {lagText(25 * time.Hour), "25 hours"},
+		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {pluralOf(1, "link"), "link"}, {pluralOf(0, "link"), "links"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, not %q", c.got, c.want)

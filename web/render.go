@@ -110,16 +110,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, a *answer) { s.ref
 
 // refuse writes the page of a failure.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
-	v := &view{Title: "Something went wrong", Main: p}
+	v := &view{Title: "Server error", Main: p}
 	switch {
 	case p.Status == http.StatusNotFound, p.Status == http.StatusNotImplemented:
-		v.Title = "Nothing here"
+		v.Title = "Not found"
 	case p.Status == http.StatusTooManyRequests:
-		v.Title = "Too many questions at once"
+		v.Title = "Too many requests"
 	case p.Status == http.StatusServiceUnavailable:
-		v.Title = "That took too long"
+		v.Title = "Try again later"
+	case p.Status == http.StatusMethodNotAllowed:
+		v.Title = "Method not allowed"
 	case p.Status < http.StatusInternalServerError:
-		v.Title = "That can't be answered"
+		v.Title = "Invalid request"
 	}
 	q := r.URL.Query()
 	v.Target = cmp.Or(q.Get("q"), q.Get("target"), q.Get("subject"))

@@ -47,7 +47,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	target, kind := link.Parse(meant.target())
 	if kind == link.None {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Name: "InvalidRequest",
-			Message: "This is neither an at-uri, nor a DID, nor a handle, nor an address. An address has a scheme, such as https://, and no spaces."})
+			Message: "This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has no spaces."})
 		return
 	}
 	to := explore(target)
@@ -187,7 +187,7 @@ func ofApp(host string, path []string) (actor, collection, rkey string) {
 func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 	if s.Names == nil {
 		return "", problem{Status: http.StatusBadRequest, Name: "HandleNotResolved",
-			Message: "Handles aren't resolved here (--resolve-handles turns that on). Give the DID of " + handle + " instead."}
+			Message: "This server does not resolve handles (--resolve-handles turns it on). Search for the DID of " + handle + " instead."}
 	}
 	turn := turnOf(r.Context())
 	turn.give() // a stranger's domain may take long
@@ -199,10 +199,10 @@ func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 	case err == nil:
 		return did, nil
 	case errors.Is(err, context.Canceled):
-		return "", problem{Status: http.StatusServiceUnavailable, Name: "Timeout"}
+		return "", problem{Status: http.StatusServiceUnavailable, Name: "Timeout", Message: "The server is busy. Try again in a moment."}
 	case errors.Is(err, ErrNamesAway):
 		return "", problem{Status: http.StatusServiceUnavailable, Name: "HandleNotResolved",
-			Message: "The network can't be asked about " + handle + " at the moment. Its DID would do."}
+			Message: "The server can't reach the network to resolve " + handle + ". Try again later, or search for its DID."}
 	}
-	return "", problem{Status: http.StatusNotFound, Name: "HandleNotFound", Message: "No account has the handle " + handle + ", or not with both sides saying so."}
+	return "", problem{Status: http.StatusNotFound, Name: "HandleNotFound", Message: "No account has the handle " + handle + ", or the handle is not valid: its domain and the account must name each other."}
 }

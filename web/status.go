@@ -23,6 +23,8 @@ type statusPage struct {
 	Follows     *statusUpstream
 	Copies      *statusFollowing
 	Replay      *replayBar
+	Headline    string // the state in a few words
+	Lead        string // the state in a sentence or two
 }
 
 // fact is a figure, and what it says in a sentence.
@@ -72,31 +74,64 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	if p.Copies = p.statusAnswer.Following; p.Copies != nil {
 		p.Upstream = followingFacts(p.Copies)
 	}
-	return &view{Title: "Status", About: "How this index is: what it follows, what it holds, what it misses.", Main: p}, nil
+	p.Headline, p.Lead = p.headline()
+	return &view{Title: "Status", About: "Status of this index: upstream, size, gaps and replica.", Main: p}, nil
 }
+
+// mostLag is how far behind an index may be, in seconds, and still be called up to date.
+const mostLag = 60
+
+// headline returns the state of the service in a few words and in a sentence or two. It agrees with the figures below it: an
+// index that lags or has a figure that somebody should look at isn't called up to date.
+func (p *statusPage) headline() (headline, lead string) {
+	u, f := p.Follows, p.Copies
+	bad := func(fact fact) bool { return fact.Bad }
+	switch {
+	case !p.Ready:
+		return "Not up to date", p.Reason + ". Counts and lists answer from the data in the index."
+	case f != nil && f.LagSeconds > mostLag:
+		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " + seconds(f.LagSeconds) + " ago."
+	case u != nil && u.nothingRead():
+		return "No event read yet", "weft has read no event since this process started. Counts and lists answer from the data in the index."
+	case u != nil && u.LagSeconds > mostLag:
+		return "Behind the network", "The newest event in the index is " + seconds(u.LagSeconds) + " old. Counts and lists do not include newer ones."
+	case slices.ContainsFunc(slices.Concat(p.Upstream, p.Index, p.Disk, p.Replication), bad):
+		return "Running, with warnings", "Counts and lists answer. The figures marked with ! need attention."
+	case f != nil:
+		return "Up to date", "This server follows the replica of another weft."
+	}
+	return "Up to date", "Counts and lists include a new event within a second."
+}
+
+// nothingRead reports whether no event was read since the start: the lag is not known then.
+func (u *statusUpstream) nothingRead() bool { return u.Seq == 0 && u.LagSeconds == 0 }
 
 func upstreamFacts(u *statusUpstream) []fact {
 	if u == nil {
 		return nil
 	}
-	connected := fact{Name: "Following", Value: u.Host, Note: "Events come in from this server."}
+	connected := fact{Name: "Connected to", Value: u.Host, Note: "weft reads events from this server."}
 	if !u.Connected {
-		connected = fact{"Not following", u.Host, "The connection is down: " + u.Detail + ". What the index has stays right, and grows old.", true}
+		connected = fact{"Not connected to", u.Host, "The connection is down: " + u.Detail + ". The index gets no new events.", true}
 	}
 	if u.Kind != "" {
-		connected.Note += " It speaks Jetstream " + u.Kind + "."
+		connected.Note += " Its protocol is Jetstream " + u.Kind + "."
+	}
+	lag := seconds(u.LagSeconds)
+	if u.nothingRead() {
+		lag = "unknown"
 	}
 	facts := []fact{
 		connected,
-		{"Lag", seconds(u.LagSeconds), "How far the newest event lies behind the clock. A server that follows is within a few seconds; one that replays an archive begins days behind.", u.LagSeconds > 60},
-		{"Waiting", num(u.Queued), "Events that were received and are not committed yet. A number that only grows says that this machine is too slow.", false},
-		{"Position", position(u.Committed), "Up to this event of the server all is in the index. After a restart it goes on from here.", false},
+		{"Lag", lag, "Time between the newest event in the index and now. It is a few seconds in normal operation, and days at the start of a replay.", u.LagSeconds > mostLag},
+		{"Queue", num(u.Queued), "Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
+		{"Position", position(u.Committed), "The index contains all events of this server up to here. weft resumes here after a restart.", false},
 	}
 	if u.Degraded != "" {
-		facts = append(facts, fact{"Less than all", u.Kind, "What this server can't do: " + u.Degraded + ".", true})
+		facts = append(facts, fact{"Limited upstream", u.Kind, "Limits of this server: " + u.Degraded + ".", true})
 	}
 	if u.Slice != "" {
-		facts = append(facts, fact{"Kept", u.Slice, "The part of the network that this index keeps links of.", false})
+		facts = append(facts, fact{"Slice", u.Slice, "The part of the network that this index covers.", false})
 	}
 	return facts
 }
@@ -106,10 +141,10 @@ func replayOf(u *statusUpstream) *replayBar {
 		return nil
 	}
 	r := u.Replay
-	bar := &replayBar{Host: r.Host, Width: percent(r.EventsDone, r.Events), Done: fmt.Sprintf("%s of about %s events, %s of %s, %s a second",
+	bar := &replayBar{Host: r.Host, Width: percent(r.EventsDone, r.Events), Done: fmt.Sprintf("%s of about %s events, %s of %s, %s per second",
 		short(r.EventsDone), short(r.Events), size(r.BytesDone), size(r.Bytes), short(int64(r.Rate)))}
 	if r.ETA > 0 {
-		bar.Left = "about " + seconds(r.ETA) + " to go"
+		bar.Left = "about " + seconds(r.ETA) + " left"
 	}
 	return bar
 }
@@ -117,23 +152,23 @@ func replayOf(u *statusUpstream) *replayBar {
 func (p *statusPage) indexFacts() []fact {
 	i := &p.statusAnswer.Index
 	facts := []fact{
-		{"Links", num(i.Links), "Links of active accounts: what counts and lists are made of.", false},
-		{"Records", num(i.Records), "Records that link to something, those of inactive accounts too.", false},
-		{"Accounts", num(i.Actors), "Accounts ever seen, linking or linked.", false},
-		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows of the log that are kept, up to number %s: each is a record or an account that changed. Streams are read from here.", num(int64(i.LogSeq))), false},
-		{"In no segment yet", num(i.Unsealed), "Rows of the log whose links are in memory only. A start reads them again, so that nothing is lost.", false},
-		{"Sorted runs", num(i.Runs), "What a question looks through, in memory and in segments. Merges keep it small.", false},
-		{"Work under way", working(i.Sealing, i.Merging), "Sealing writes links from memory into a segment, merging makes one segment of several. Neither holds up a question.", false},
-		{"Accounts changing", num(i.Jobs), "Changes of status of large accounts that are under way. While there is one, a count may differ from its list.", false},
+		{"Links", num(i.Links), "Links made by active accounts. Counts and lists contain these.", false},
+		{"Records", num(i.Records), "Records with links, including those of inactive accounts.", false},
+		{"Accounts", num(i.Actors), "All accounts that link or are linked to.", false},
+		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows in the log, up to number %s. Each row is a change of a record or an account. Streams read the log.", num(int64(i.LogSeq))), false},
+		{"Not in segments yet", num(i.Unsealed), "Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
+		{"Sorted runs", num(i.Runs), "Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
+		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction makes one segment of several. Queries do not wait for either.", false},
+		{"Account changes", num(i.Jobs), "Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
 	if p.Space.Written != nil {
-		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written since the start for each byte that was sealed into segments: the write-ahead log, checkpoints of it, seals and merges. What replication writes is not in it. Less is easier on a disk.", false})
+		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
-		facts = append([]fact{{"Degraded", "look", p.Degraded + ". Answers are as they should be meanwhile.", true}}, facts...)
+		facts = append([]fact{{"Degraded", "yes", p.Degraded + ". Answers are still correct.", true}}, facts...)
 	}
 	if i.Failed != "" {
-		facts = append([]fact{{"Writing has stopped", "a fault", i.Failed + ". Questions are still answered. Mend the cause and start weft again: it goes on from what is committed.", true}}, facts...)
+		facts = append([]fact{{"Writing has stopped", "error", i.Failed + ". Queries still work. Fix the cause and start weft again: it resumes from the last commit.", true}}, facts...)
 	}
 	return facts
 }
@@ -154,23 +189,25 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 	sp := &p.Space
 	var facts []fact
 	if sp.PerLink != nil {
-		facts = append(facts, fact{"For each link", fmt.Sprintf("%.1f bytes", *sp.PerLink), "All files together, divided by the links. It falls as segments are merged.", false})
+		facts = append(facts, fact{"Bytes per link", fmt.Sprintf("%.1f bytes", *sp.PerLink), "The size of all files divided by the number of links. Compaction lowers it.", false})
 	}
 	if sp.Free != nil && sp.Total != nil {
-		facts = append(facts, fact{"Free", size(*sp.Free), "Of " + size(*sp.Total) + " on the disk with the data directory. When it is full, writing stops and questions go on.", *sp.Free*20 < *sp.Total})
+		facts = append(facts, fact{"Free space", size(*sp.Free), "Free of " + size(*sp.Total) + " on the disk with the data directory. When the disk is full, writing stops and queries still work.", *sp.Free*20 < *sp.Total})
 	}
 	switch over := seconds(sp.Measured); {
 	case sp.Growth == nil:
-		facts = append(facts, fact{"Full", "not known yet", "When the disk is full is said once its growth was watched for half an hour.", false})
+		facts = append(facts, fact{"Disk full", "not known yet", "weft measures the growth for half an hour first.", false})
 	case sp.FullAt != nil:
-		facts = append(facts, fact{"Full", "in " + seconds(sp.FullAt.Sub(now).Seconds()), "On " + sp.FullAt.Format("2 January 2006") + ", if it goes on as in the last " + over + ": " + size(*sp.Growth) + " a day.",
+		facts = append(facts, fact{"Disk full", "in " + seconds(sp.FullAt.Sub(now).Seconds()), "On " + sp.FullAt.Format("2 January 2006") + ", if growth stays as in the last " + over + ": " + size(*sp.Growth) + " per day.",
 			sp.FullAt.Sub(now) < 14*24*time.Hour})
 	case *sp.Growth <= 0:
-		facts = append(facts, fact{"Full", "not so", "In the last " + over + " the index has not grown.", false})
+		facts = append(facts, fact{"Disk full", "not growing", "The index has not grown in the last " + over + ".", false})
+	case sp.Free == nil:
+		facts = append(facts, fact{"Disk full", "unknown", "This system does not report free space. Growth in the last " + over + ": " + size(*sp.Growth) + " per day.", false})
 	default:
-		facts = append(facts, fact{"Full", "in many years", "At " + size(*sp.Growth) + " a day, as in the last " + over + ".", false})
+		facts = append(facts, fact{"Disk full", "in more than ten years", "Growth in the last " + over + ": " + size(*sp.Growth) + " per day.", false})
 	}
-	return append(facts, fact{"Memory", size(sp.Memory), "What the links in memory take. A seal moves them to the disk at 24 MiB.", false})
+	return append(facts, fact{"Memory", size(sp.Memory), "Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
 }
 
 func (p *statusPage) shares() []share {
@@ -178,7 +215,7 @@ func (p *statusPage) shares() []share {
 	parts := []share{
 		{Name: "segments", Bytes: size(sp.Segments), Thread: "indigo", W: float64(sp.Segments)},
 		{Name: "weft.db, with the log", Bytes: size(sp.Database), Thread: "weld", W: float64(sp.Database)},
-		{Name: "its WAL", Bytes: size(sp.WAL), Thread: "madder", W: float64(sp.WAL)},
+		{Name: "WAL", Bytes: size(sp.WAL), Thread: "madder", W: float64(sp.WAL)},
 	}
 	all := 0.0
 	for _, part := range parts {
@@ -201,16 +238,16 @@ func replicationFacts(r *statusReplication) []fact {
 	bad := r.State != "ok"
 	facts := []fact{
 		{"State", r.State, strings.TrimSpace(r.Do + " " + lastSuccess(r)), bad},
-		{"Behind", seconds(r.Seconds), fmt.Sprintf("%s and %s that are committed here and not there yet: what a lost disk would cost.", counted(r.Transactions, "transaction"), size(r.Bytes)), r.Seconds > 60},
-		{"Position", position(r.Remote), "The newest transaction in the replica. Here it is " + position(r.Local) + ".", false},
-		{"Safe", position(r.Durable), "The newest row of the log that the replica has, of " + position(r.LogSeq) + ".", false},
-		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " that are to be uploaded before the database may name them.", false},
-		{"Uploaded", size(r.Uploaded), "Since this process began.", false},
+		{"Behind", seconds(r.Seconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk fails now, these are lost.", counted(r.Transactions, "transaction"), size(r.Bytes)), r.Seconds > mostLag},
+		{"Position", position(r.Remote), "The newest transaction in the replica. The newest one here is " + position(r.Local) + ".", false},
+		{"Replicated log", position(r.Durable), "The newest log row in the replica. The newest one here is " + position(r.LogSeq) + ".", false},
+		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " to upload before the database may refer to them.", false},
+		{"Uploaded", size(r.Uploaded), "Since this process started.", false},
 	}
-	verified := fact{"Last restore that was checked", "none yet", "A replica is worth what a restore from it is: weft verify restores a copy and checks it, and serve does with --verify-every.", false}
+	verified := fact{"Last verified restore", "none yet", "weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
 	if v := r.Verification; v != nil {
-		verified.Value = v.Outcome + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04")
-		verified.Note = fmt.Sprintf("A copy was restored, to row %s of the log, with %s; it was %s old.", position(v.LogSeq), counted(v.Segments, "segment"), seconds(v.AgeSeconds))
+		verified.Value = v.Outcome + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
+		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.", position(v.LogSeq), counted(v.Segments, "segment"), seconds(v.AgeSeconds))
 		if v.Outcome != "ok" {
 			verified.Note, verified.Bad = strings.Join(v.Faults, "; "), true
 		}
@@ -223,17 +260,17 @@ func replicationFacts(r *statusReplication) []fact {
 
 // followingFacts are those of a copy.
 func followingFacts(f *statusFollowing) []fact {
-	note := "What is shown here comes from this replica of another weft, which alone is written to."
+	note := "This server reads this replica of another weft, the primary. Only the primary writes."
 	if f.State != "ok" && f.Do != "" {
 		note = f.Do
 	}
 	facts := []fact{
-		{"Copies", f.Replica, note, f.State == "failing"},
-		{"State", f.State, "ok, waiting for segments that are being fetched, or failing.", f.State == "failing"},
-		{"Behind", seconds(f.LagSeconds), "How long ago the other weft had what is shown here. It grows while that one has nothing new.", f.LagSeconds > 60},
-		{"Last look", seconds(f.LookSeconds) + " ago", "When all was shown that the replica had.", f.LookSeconds > 60},
-		{"Position", position(f.LogSeq), "The newest row of the log that is shown, of transaction " + f.TXID + ".", false},
-		{"Segments on their way", num(f.Missing), size(f.MissingBytes) + " that are being fetched before what names them is shown.", false},
+		{"Follows", f.Replica, note, f.State == "failing"},
+		{"State", f.State, "ok, waiting (for segments that are being downloaded) or failing.", f.State == "failing"},
+		{"Behind", seconds(f.LagSeconds), "Age of the primary's state that is shown here. It grows while the primary has nothing new.", f.LagSeconds > mostLag},
+		{"Last caught up", seconds(f.LookSeconds) + " ago", "The last time this server showed everything in the replica.", f.LookSeconds > mostLag},
+		{"Position", position(f.LogSeq), "The newest log row shown here, from transaction " + f.TXID + ".", false},
+		{"Segments to download", num(f.Missing), size(f.MissingBytes) + " to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
 		facts = append(facts, fact{"Last failure", f.LastErrorAt, f.LastError, f.State == "failing"})
@@ -243,9 +280,9 @@ func followingFacts(f *statusFollowing) []fact {
 
 func lastSuccess(r *statusReplication) string {
 	if r.LastSuccess == "" {
-		return "Nothing has been uploaded yet to " + r.Replica + "."
+		return "weft has uploaded nothing to " + r.Replica + " yet."
 	}
-	return "Last uploaded to " + r.Replica + " at " + r.LastSuccess + "."
+	return "Last upload to " + r.Replica + ": " + r.LastSuccess + "."
 }
 
 // The box of a curve.
@@ -284,9 +321,9 @@ func (p *statusPage) curves() []curve {
 		return c
 	}
 	return []curve{
-		draw("Events a second", "What the upstream sends, those of no concern among them.", "indigo", "", func(i int) float64 { return points[i].Events }),
-		draw("Links a second", "What the index has gained, less what was taken back.", "moss", "", func(i int) float64 { return points[i].Links }),
-		draw("Lag", "Seconds behind the clock.", "madder", " s", func(i int) float64 { return points[i].Lag }),
+		draw("Events per second", "All events that the upstream sends.", "indigo", "", func(i int) float64 { return points[i].Events }),
+		draw("Links per second", "Added links less removed links.", "moss", "", func(i int) float64 { return points[i].Links }),
+		draw("Lag", "Seconds between the newest event and now.", "madder", " s", func(i int) float64 { return points[i].Lag }),
 	}
 }
 
@@ -300,11 +337,11 @@ func logRows(oldest, newest uint64) int64 {
 func working(sealing, merging bool) string {
 	switch {
 	case sealing && merging:
-		return "sealing, merging"
+		return "flush, compaction"
 	case sealing:
-		return "sealing"
+		return "flush"
 	case merging:
-		return "merging"
+		return "compaction"
 	}
 	return "none"
 }
@@ -320,7 +357,7 @@ func position(pos uint64) string {
 // size writes bytes with the unit that fits.
 func size(n int64) string {
 	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
+		return counted(n, "byte")
 	}
 	v, unit := float64(n), ""
 	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
@@ -370,8 +407,5 @@ func figure(v float64) string {
 }
 
 func counted(n int64, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return num(n) + " " + noun
+	return num(n) + " " + pluralOf(n, noun)
 }

@@ -35,32 +35,36 @@ func TestStatusPage(t *testing.T) {
 		want    []string
 		not     []string
 	}{
-		{"well", "", []string{"All is well", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "2 hours", "sealing, merging",
-			"200,000", "Events a second over the last 15 seconds: 200 now, 400 at most", "None: nothing was missed", "replicated nowhere", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "went wrong", "Replaying"}},
-		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "no event from jetstream.example for 2m"}, []string{"All is well"}},
-		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not following", "connection refused", "class=\"look\""}, nil},
-		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`, []string{"Degraded", "the seal fails and is tried again: disk full."}, nil},
+		{"well", "", []string{"Up to date", "Connected to", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "2 hours", "flush, compaction",
+			"200,000", "Events per second over the last 15 seconds: 200 now, 400 at most", "No open gaps", "does not replicate the index", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "Recent warnings", "Replaying"}},
+		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "no event from jetstream.example for 2m"}, []string{"Up to date"}},
+		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not connected to", "connection refused", "class=\"look\"", "Running, with warnings"}, []string{"Up to date"}},
+		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`, []string{"Degraded", "the seal fails and is tried again: disk full.", "Running, with warnings"}, []string{"Up to date"}},
 		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`, []string{"Writing has stopped", "disk full", "start weft again"}, nil},
 		{"v1", `"degraded":""|"degraded":"it sends no resyncs"`, []string{"it sends no resyncs"}, nil},
-		{"several servers", `"hosts":[]|"hosts":[{"host":"a.example","kind":"v2","committed":76},{"host":"b.example","kind":"v1","committed":1790000000000000,"failure":"no route","retry_at":"2026-07-01T00:00:00Z"}]`, []string{"b.example", "no route", "2026-09-21", "tried again 2026-07-01T00:00:00Z"}, nil},
-		{"replay", `"replay":null|"replay":{"host":"archive.example","segments":4,"bytes":1000,"events":1000,"bytes_done":500,"events_done":250,"events_per_second":30000,"eta_seconds":90}`, []string{"Replaying the archive of archive.example", "90 seconds to go", `width="25.00"`}, nil},
+		{"several servers", `"hosts":[]|"hosts":[{"host":"a.example","kind":"v2","committed":76},{"host":"b.example","kind":"v1","committed":1790000000000000,"failure":"no route","retry_at":"2026-07-01T00:00:00Z"}]`, []string{"b.example", "no route", "2026-09-21 14:13:20 UTC", "next attempt 2026-07-01T00:00:00Z"}, nil},
+		{"replay", `"replay":null|"replay":{"host":"archive.example","segments":4,"bytes":1000,"events":1000,"bytes_done":500,"events_done":250,"events_per_second":30000,"eta_seconds":90}`, []string{"Replaying the archive of archive.example", "90 seconds left", `width="25.00"`}, nil},
 		{"a gap", `"gaps":[],"open_gaps":0|"gaps":[{"id":1,"host":"h.example","from":5,"to":9,"why":"a hole","state":"open","found":"2026-07-01T00:00:00Z","tries":2,"note":"no archive has it"}],"open_gaps":1`,
-			[]string{"1 open", "a hole", "no archive has it", "weft gaps retry"}, []string{"None: nothing was missed"}},
+			[]string{"1 open", "a hole", "no archive has it", "weft gaps retry"}, []string{"No open gaps"}},
 		{"a fault", `"faults":[]|"faults":[{"level":"error","message":"writing stops","detail":"disk full","do":"free some space","count":3,"first":"2026-07-01T00:00:00Z","last":"2026-07-01T01:00:00Z"}]`,
-			[]string{"What went wrong lately", "writing stops", "disk full", "free some space", "3 times since"}, nil},
+			[]string{"Recent warnings and errors", "writing stops", "disk full", "free some space", "3 times since"}, nil},
 		{"replica", `"replication":null|"replication":{"state":"behind","replica":"s3://bucket/weft","local_txid":1812,"replica_txid":1810,"lag_transactions":2,"lag_bytes":4096,"lag_seconds":90,"log_seq":300000,"durable_log_seq":299000,"segments_waiting":1,"segments_waiting_bytes":1000000,"uploaded_bytes":5000000,"last_success":"2026-07-01T00:00:00Z","last_error":"503","last_error_at":"2026-07-01T00:01:00Z","do":"see that the store answers"}`,
-			[]string{"behind", "2 transactions", "1,810", "1,812", "299,000", "see that the store answers", "503", "none yet"}, []string{"replicated nowhere"}},
-		{"verified", `"replication":null|"replication":{"state":"ok","verification":{"outcome":"ok","faults":null,"ended_at":"2026-07-01T02:03:00Z","age_seconds":2.5,"log_seq":299000,"segments":1}}`, []string{"ok, 2026-07-01 02:03", "to row 299,000 of the log, with 1 segment; it was 2.5 s old"}, []string{"none yet", "class=\"look\""}},
+			[]string{"behind", "2 transactions", "1,810", "1,812", "299,000", "see that the store answers", "503", "none yet"}, []string{"does not replicate"}},
+		{"verified", `"replication":null|"replication":{"state":"ok","verification":{"outcome":"ok","faults":null,"ended_at":"2026-07-01T02:03:00Z","age_seconds":2.5,"log_seq":299000,"segments":1}}`, []string{"ok, 2026-07-01 02:03 UTC", "up to log row 299,000, with 1 segment. The copy was 2.5 s old"}, []string{"none yet", "class=\"look\""}},
 		{"a copy", `"upstream":{|"following":{"state":"waiting","replica":"s3://bucket/weft","txid":"0000000000001812","log_seq":299000,"lag_seconds":3,"look_seconds":1,"missing_segments":2,"missing_bytes":4000000,"last_error":"503","last_error_at":"2026-07-01T00:01:00Z","do":"wait for it"},"upstream":null,"x":{`,
-			[]string{"From the replica", "another weft has written", "s3://bucket/weft", "299,000", "0000000000001812", "4.0 MB", "wait for it", "503", "a copy itself"}, []string{"replicated nowhere", "follows nobody", "From upstream"}},
+			[]string{"Follower", "follows the replica of another weft", "s3://bucket/weft", "299,000", "0000000000001812", "4.0 MB", "wait for it", "503", "is a follower"}, []string{"does not replicate", "follows no upstream", "Upstream"}},
 		{"verified badly", `"replication":null|"replication":{"state":"ok","verification":{"outcome":"failed","faults":["a checksum","a hole"],"ended_at":"2026-07-01T02:03:00Z"}}`, []string{"failed, 2026-07-01 02:03", "a checksum; a hole", "class=\"look\""}, nil},
+		{"far behind", `"lag_seconds":0.25|"lag_seconds":28857600`, []string{"<h1>Behind the network</h1>", "334 days old", "class=\"look\""}, []string{"Up to date"}},
+		{"nothing read", `"lag_seconds":0.25,"seq":77|"lag_seconds":0,"seq":0`, []string{"<h1>No event read yet</h1>", `<dd class="value">unknown</dd>`}, []string{"Up to date", "0 ms"}},
+		{"a copy far behind", `"upstream":{|"following":{"state":"ok","replica":"s3://bucket/weft","lag_seconds":7200,"look_seconds":1},"upstream":null,"x":{`, []string{"<h1>Behind the primary</h1>", "2 hours ago"}, []string{"Up to date"}},
+		{"free space unknown", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"does not report free space"}, []string{"ten years"}},
 		{"growth unknown", `"bytes_per_day":1000000000|"bytes_per_day":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"not known yet"}, []string{"in 60 days"}},
 		{"full soon", `"full_at":"2026-09-29T12:00:00Z"|"full_at":"2026-08-02T12:00:00Z"`, []string{"in 2 days", "class=\"look\""}, nil},
-		{"full never", `"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"in many years"}, nil},
-		{"shrinks", `"bytes_per_day":1000000000|"bytes_per_day":-5|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"has not grown"}, nil},
+		{"full never", `"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"in more than ten years"}, nil},
+		{"shrinks", `"bytes_per_day":1000000000|"bytes_per_day":-5|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"Disk full", "not growing", "has not grown"}, nil},
 		{"new", `"levels":[{"level":0,"files":2,"links":40000,"bytes":1000000},{"level":1,"files":1,"links":200000,"bytes":3000000}]|"levels":[]|"points":[{"events":100,"links":90,"lag":0.1},{"events":400,"links":-5,"lag":2.5},{"events":200,"links":50,"lag":0.2}]|"points":[]`,
 			[]string{"No segment yet"}, []string{"<polyline"}},
-		{"nothing known", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"bytes_per_link":41.7,"write_amplification":1.8|"bytes_per_link":null,"write_amplification":null`, []string{"All is well"}, []string{"×", "Free"}},
+		{"nothing known", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"bytes_per_link":41.7,"write_amplification":1.8|"bytes_per_link":null,"write_amplification":null`, []string{"Up to date"}, []string{"×", "Free space"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -123,10 +127,10 @@ func TestStatusHostile(t *testing.T) {
 func TestWords(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
-		{size(999), "999 bytes"}, {size(1000), "1.0 kB"}, {size(999_960), "1.0 MB"}, {size(5_400_000_000_000_000), "5400.0 TB"},
+		{size(1), "1 byte"}, {size(999), "999 bytes"}, {size(1000), "1.0 kB"}, {size(999_960), "1.0 MB"}, {size(5_400_000_000_000_000), "5400.0 TB"},
 		{seconds(-1), "0 ms"}, {seconds(0.0154), "15 ms"}, {seconds(9.94), "9.9 s"}, {seconds(45), "45 seconds"}, {seconds(600), "10 minutes"}, {seconds(36_000), "10 hours"}, {seconds(864_000_000), "10,000 days"},
 		{figure(0), "0"}, {figure(0.25), "0.2"}, {figure(-1234.4), "-1,234"},
-		{position(5), "5"}, {position(1_790_000_000_000_000), "2026-09-21 14:13:20"}, {position(1 << 63), "9,223,372,036,854,775,807"},
+		{position(5), "5"}, {position(1_790_000_000_000_000), "2026-09-21 14:13:20 UTC"}, {position(1 << 63), "9,223,372,036,854,775,807"},
 		{perLink(10, 4), "2.5"}, {perLink(10, 0), "–"}, {counted(1, "row"), "1 row"}, {counted(2000, "row"), "2,000 rows"},
 	} {
 		if c.got != c.want {

@@ -30,7 +30,7 @@ func (s *Server) targetOf(r *http.Request, text string) target {
 	case ok:
 		t.DID = did
 		t.Open = appAddress(did, collection, rkey)
-		t.About = append(t.About, way{"Links to its account", explore(did)})
+		t.About = append(t.About, way{"Links to the account", explore(did)})
 	case t.Kind == "account":
 		t.DID, t.Open = t.Text, appAddress(t.Text, "", "")
 		if s.Names != nil {

@@ -15,7 +15,7 @@ import (
 // templateFuncs are what templates write things with.
 var templateFuncs = template.FuncMap{
 	"num": num, "short": short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
-	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
+	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText, "plural": pluralOf,
 }
 
 // num writes a whole number with commas.
@@ -31,6 +31,14 @@ func num(n int64) string {
 		b.WriteRune(c)
 	}
 	return b.String()
+}
+
+// pluralOf returns noun for one thing and its plural for any other number.
+func pluralOf(n int64, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
 }
 
 // short writes a number with three digits: 1.23M.
@@ -118,11 +126,11 @@ func verb(collection, path string, removed bool) string {
 	case collection == "app.bsky.graph.listitem":
 		did, undid = "lists", "no longer lists"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "reply."):
-		did, undid = "replies to", "took back a reply to"
+		did, undid = "replies to", "removed a reply to"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "embed.record"):
-		did, undid = "quotes", "took back a quote of"
+		did, undid = "quotes", "removed a quote of"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "facets"):
-		did, undid = "mentions", "took back a mention of"
+		did, undid = "mentions", "removed a mention of"
 	}
 	if removed {
 		return undid
@@ -133,8 +141,8 @@ func verb(collection, path string, removed bool) string {
 // explore is the address of a target's page.
 func explore(target string) string { return "/links/all?" + form("target", target) }
 
-// utc writes a time, in microseconds since 1970, to the second.
-func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05") }
+// utc writes a time, in microseconds since 1970, to the second, with its date and zone.
+func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // kindText says what a target is.
 func kindText(target string) string {

@@ -41,7 +41,7 @@ type Config struct {
 	Limits Limits               // nil: none
 	Names  Names                // of accounts; nil: DIDs are shown as they are
 	Ready  func() error         // nil while answers are up to date, else why they are not; nil: they always are
-	Lag    func() time.Duration // how far the newest event lies behind; nil: not shown
+	Lag    func() time.Duration // how far the newest event lies behind, 0 before the first; nil: not shown
 	Logger *slog.Logger         // nil: slog.Default()
 	Now    func() time.Time     // nil: time.Now
 }
@@ -178,11 +178,11 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		}
 		// A page is written when it is whole: nothing has been sent yet.
 		s.Logger.Error("panic in a page", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
-		http.Error(w, "something went wrong here: it has been logged", http.StatusInternalServerError)
+		http.Error(w, "internal error: the server has logged it", http.StatusInternalServerError)
 	}()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		s.render(w, r, http.StatusMethodNotAllowed, "error", &view{Title: "Not a way to ask", Main: problem{Message: "this path answers to GET and HEAD only"}}, nil)
+		s.render(w, r, http.StatusMethodNotAllowed, "error", &view{Title: "Method not allowed", Main: problem{Message: "This path accepts only GET and HEAD."}}, nil)
 		return
 	}
 	p, isOwn := s.own[r.URL.Path]

@@ -374,14 +374,14 @@ func TestStates(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"stale", stale, "/", 200, "upstream has been silent for &lt;5m&gt;"},
+		{"stale", stale, "/", 200, "out of date:</strong> upstream has been silent for &lt;5m&gt;."},
 		{"nothing", well, "/links/all?target=https://nowhere.example/", 200, "Nothing links here yet"},
-		{"no page", well, "/nothing", 404, "Nothing here"},
-		{"no method", well, "/xrpc/com.example.nothing", 501, "Nothing here"},
+		{"no page", well, "/nothing", 404, "Not found"},
+		{"no method", well, "/xrpc/com.example.nothing", 501, "Not found"},
 		{"wrong", well, "/links?target=x", 400, "`target` is not a link"},
-		{"filtered", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "did", alice), 200, "Nothing passes the filter"},
+		{"filtered", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "did", alice), 200, "Nothing matches the filter"},
 		{"procedure", well, "/xrpc/dev.weft.links.batchCounts", 405, "POST"},
-		{"search for nothing", well, "/search?q=hello", 400, "neither an at-uri"},
+		{"search for nothing", well, "/search?q=hello", 400, "This is not an at-uri"},
 		{"search by handle", well, "/search?q=alice.test", 400, "--resolve-handles"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -407,7 +407,7 @@ func TestLimits(t *testing.T) {
 	if first.Code != 200 || !strings.Contains(first.Body.String(), "app.bsky.feed.like") || first.Header().Get("RateLimit-Limit") != "2" {
 		t.Errorf("%d %v", first.Code, first.Header())
 	}
-	if second.Code != http.StatusTooManyRequests || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "Too many questions at once") {
+	if second.Code != http.StatusTooManyRequests || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "Too many requests") {
 		t.Errorf("%d %v", second.Code, second.Header())
 	}
 }
@@ -466,7 +466,7 @@ func TestAccount(t *testing.T) {
 		api.New(api.Config{Store: s, Logger: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
 	})
 	w := browse(web.New(web.Config{API: slow, Store: s, Logger: slog.New(slog.DiscardHandler)}), "/links/all?target="+alice)
-	if w.Code != 200 || !strings.Contains(w.Body.String(), "too many to be counted while you wait") {
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "too many links to count on this page") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

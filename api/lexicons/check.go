@@ -39,7 +39,7 @@ func (t *Table) check(s *Schema, v any, at string, strict bool) *Problem {
 			return wrong("must be an array")
 		}
 		if s.MaxLength > 0 && len(items) > s.MaxLength {
-			return wrong("has %d items: at most %d are allowed", len(items), s.MaxLength)
+			return wrong("has %d items: the limit is %d", len(items), s.MaxLength)
 		}
 		for i, item := range items {
 			if p := t.check(s.Items, item, fmt.Sprintf("%s[%d]", at, i), strict); p != nil {
@@ -56,7 +56,7 @@ func (t *Table) check(s *Schema, v any, at string, strict bool) *Problem {
 			return wrong("must be a whole number")
 		}
 		if s.Minimum != nil && n < *s.Minimum || s.Maximum != nil && n > *s.Maximum {
-			return wrong("is out of its range")
+			return wrong("is out of range")
 		}
 	case "string":
 		text, ok := v.(string)
@@ -65,7 +65,7 @@ func (t *Table) check(s *Schema, v any, at string, strict bool) *Problem {
 		}
 		return s.checkText(text, at)
 	default:
-		return wrong("has the type %q, of which nothing is known", s.Type)
+		return wrong("has the unknown type %q", s.Type)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (t *Table) checkMembers(s *Schema, members map[string]any, at string, stric
 	}
 	for name := range members {
 		if strict && s.Properties.Get(name) == nil {
-			return &Problem{within(name), "is nowhere defined"}
+			return &Problem{within(name), "is not a known name"}
 		}
 	}
 	return nil
@@ -104,7 +104,7 @@ func (s *Schema) checkText(text, at string) *Problem {
 	case !utf8.ValidString(text):
 		return &Problem{at, "is not UTF-8"}
 	case s.MaxLength > 0 && len(text) > s.MaxLength:
-		return &Problem{at, fmt.Sprintf("is too long: at most %d bytes are allowed", s.MaxLength)}
+		return &Problem{at, fmt.Sprintf("is too long: the limit is %d bytes", s.MaxLength)}
 	case s.Enum != nil && !slices.Contains(s.Enum, text):
 		return &Problem{at, fmt.Sprintf("must be one of %q", s.Enum)}
 	}

@@ -16,7 +16,7 @@ var (
 	// ErrNotUTF8 is the error of Read where the input is not UTF-8.
 	ErrNotUTF8 = errors.New("not UTF-8")
 	// ErrSyntax is its error where the input is not JSON.
-	ErrSyntax = errors.New("unexpected end, or a value that is none")
+	ErrSyntax = errors.New("unexpected end, or an invalid value")
 )
 
 // Read reads one JSON value from r and holds it against a schema while it reads, so that no more than the schema allows is ever kept:
@@ -32,7 +32,7 @@ func (t *Table) Read(r io.Reader, s *Schema) (any, error) {
 			return v, text.end()
 		}
 		if err == nil {
-			err = fmt.Errorf("%w: there is more behind the value", ErrSyntax)
+			err = fmt.Errorf("%w: there is text after the value", ErrSyntax)
 		}
 	}
 	var problem *Problem
@@ -147,7 +147,7 @@ func (in *input) array(s *Schema, at string, depth int) (any, error) {
 	items := []any{}
 	for in.dec.More() {
 		if s.MaxLength > 0 && len(items) == s.MaxLength {
-			return nil, &Problem{at, fmt.Sprintf("has too many items: at most %d are allowed", s.MaxLength)}
+			return nil, &Problem{at, fmt.Sprintf("has too many items: the limit is %d", s.MaxLength)}
 		}
 		item, err := in.value(s.Items, fmt.Sprintf("%s[%d]", at, len(items)), depth+1)
 		if err != nil {

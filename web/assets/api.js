@@ -45,14 +45,14 @@ if (form) {
     if (form.dataset.stream === 'websocket') {
       const socket = new WebSocket(location.origin.replace(/^http/, 'ws') + address())
       stop = () => socket.close()
-      socket.onopen = () => say('Connected. Links appear here as they come.')
+      socket.onopen = () => say('Connected. Links appear here when they arrive.')
       socket.onmessage = (e) => say(e.data)
       socket.onclose = (e) => { if (stop) end(e.reason || 'The connection is closed.') }
       return
     }
     const source = new EventSource(address())
     stop = () => source.close()
-    source.onopen = () => say('Connected. Records appear here as they come.')
+    source.onopen = () => say('Connected. Records appear here when they arrive.')
     for (const kind of ['record', 'account', 'end']) source.addEventListener(kind, (e) => say(e.data))
     source.onerror = () => { source.close(); refused() }
   }

@@ -12,7 +12,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
       await navigator.clipboard.writeText(button.dataset.copy)
       button.textContent = 'Copied'
     } catch {
-      button.textContent = 'Not allowed'
+      button.textContent = 'Copy failed'
     }
     setTimeout(() => { button.textContent = label }, 1500)
   })
@@ -90,7 +90,7 @@ if (ticker && window.EventSource) {
       rect.setAttribute('height', h.toFixed(1))
       return rect
     }))
-    spark.setAttribute('aria-label', 'Events a second over the last minute and a half, at most ' + Math.round(most).toLocaleString('en'))
+    spark.setAttribute('aria-label', 'Events per second over the last 90 seconds, at most ' + Math.round(most).toLocaleString('en'))
   }
   if (spark) rates = JSON.parse(spark.dataset.spark || '[]')
 
@@ -133,7 +133,7 @@ if (ticker && window.EventSource) {
   pause.addEventListener('click', () => {
     paused = !paused
     pause.setAttribute('aria-pressed', String(paused))
-    pause.textContent = paused ? 'Go on' : 'Pause'
+    pause.textContent = paused ? 'Resume' : 'Pause'
     follow()
   })
   document.addEventListener('visibilitychange', follow)

@@ -5,7 +5,7 @@ import { ask, views, visit } from './browser.js'
 
 test('the status page renews itself, and says what the API says', () => visit(views.desktop, async (page) => {
   await page.goto('/status')
-  const links = () => page.locator('.facts div', { hasText: 'Links of active accounts' }).locator('.value').innerText()
+  const links = () => page.locator('.facts div', { hasText: 'Links made by active accounts' }).locator('.value').innerText()
   const first = await links()
   await page.waitForFunction((was) => ![...document.querySelectorAll('.facts .value')].some((e) => e.innerText === was), first)
   const now = await ask('/status')
