@@ -40,6 +40,9 @@ type Replicator struct {
 	debt *debt
 	sent atomic.Int64 // bytes to the replica, also of uploads that failed
 
+	// client is of the replica's database. There is one for all that is asked of it, as each keeps a connection of its own.
+	client litestream.ReplicaClient
+
 	index index
 	local *litestream.DB // what Litestream keeps of the database on this machine
 	store *litestream.Store
@@ -120,10 +123,6 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 		}
 	}
 	c := r.cfg.Replica
-	client, err := c.Client("")
-	if err != nil {
-		return err
-	}
 	logger := slog.New(warnings{r.cfg.Logger.Handler(), &r.fence}).With("component", "litestream")
 	r.local = litestream.NewDB(c.DB)
 	r.local.MonitorInterval = 0 // Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
@@ -131,7 +130,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
 	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
-	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r})
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{r.client, r})
 	r.local.Replica.MonitorEnabled = false
 	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
 	levels := litestream.CompactionLevels{{Level: 0}}
@@ -155,7 +154,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	}
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.SetShutdownSyncTimeout(0) // Flush has tried
-	if err := r.resume(ctx, client); err != nil {
+	if err := r.resume(ctx, r.client); err != nil {
 		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
 	}
 	if err := r.local.Open(); err != nil {
