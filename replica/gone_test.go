@@ -155,6 +155,41 @@ func TestGoneIsNotSafe(t *testing.T) {
 	}
 }
 
+// TestHoleBehindSnapshot: a cut that is lost before it was sent is made good also where a snapshot of later has come first: the uploads
+// and the merges go on.
+func TestHoleBehindSnapshot(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 22, 600)
+	cfg := liveConfig(t)
+	cfg.Levels = []time.Duration{time.Hour}
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 200)
+	p.stop()
+	must(t, <-p.ran)
+	sent := p.rep.Status().ReplicaTXID
+	for range 4 {
+		mustFeed(t, p, 50)
+		must(t, p.rep.cut(t.Context()))
+	}
+	must(t, os.Remove(p.rep.local.LTXPath(0, ltx.TXID(sent+2), ltx.TXID(sent+2))))
+	must(t, p.rep.debt.pay(t.Context()))
+	if _, err := p.rep.local.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, p.rep.upload(t.Context()))
+	if st := p.rep.Status(); st.State != "ok" || st.ReplicaTXID != st.LocalTXID || st.DurableLogSeq != p.store.Seq() {
+		t.Errorf("%+v", st)
+	}
+	if _, err := p.rep.local.Compact(t.Context(), 1); err != nil {
+		t.Errorf("merges end: %v", err)
+	}
+	p.ran <- nil // it has ended
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 400 {
+		t.Errorf("%d events came back", n)
+	}
+}
+
 // TestLocalHole: a file that was cut for the replica and is gone from this disk before it was sent doesn't end replication, nor
 // merges; the newest that is gone or damaged is mended by a restart.
 func TestLocalHole(t *testing.T) {
@@ -163,6 +198,11 @@ func TestLocalHole(t *testing.T) {
 	cfg := liveConfig(t)
 	cfg.Levels = []time.Duration{time.Hour}
 	p := mustBegin(t, cfg, 0, events)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", p.rep.Status())
+		}
+	}()
 	feedAll(t, p, 300)
 	away := cfg.Path + "-away"
 	must(t, os.Rename(cfg.Path, away))

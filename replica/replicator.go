@@ -280,7 +280,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 		return err // nothing is cut yet
 	}
 	if gone := r.goneNow(); gone != nil {
-		if err := r.resend(ctx); err != nil {
+		if err := r.resend(ctx, false); err != nil {
 			return fmt.Errorf("%w; %w", gone, err)
 		}
 		r.succeeded("replica")
@@ -290,7 +290,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 	}
 	if isHole(err) {
 		r.cfg.Logger.Warn("a file that was cut for the replica is gone from this disk: all of the database is sent instead", "err", err)
-		err = r.resend(ctx)
+		err = r.resend(ctx, true)
 	}
 	r.noteUpload(r.local.Replica.Pos().TXID)
 	if err != nil {
