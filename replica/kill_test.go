@@ -161,7 +161,7 @@ func TestKill(t *testing.T) {
 			cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 			cfg.SyncInterval = 100 * time.Millisecond
 			cfg.Levels = []time.Duration{time.Second, 5 * time.Second}
-			c := child{Config: cfg, Seed: uint64(i + 1), Events: 5000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2],
+			c := child{Config: cfg, Seed: uint64(i + 1), Events: 3000 * *rounds, Window: []time.Duration{0, time.Minute}[i%2],
 				Patience: time.Second}
 			events, err := liveEvents(c.Seed, c.Events)
 			if err != nil {

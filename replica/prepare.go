@@ -237,6 +237,10 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 	if !held {
 		r.trust(found.files)
 	}
+	// Before the lease is taken: if this ends before it is known to be ours, the next check finds what it is of.
+	r.mu.Lock()
+	r.state.instance = local.instance
+	r.mu.Unlock()
 	if err := r.lease.acquire(look, last); err != nil {
 		return err
 	}
@@ -261,7 +265,7 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 		return fmt.Errorf("replica: %w", err)
 	}
 	r.mu.Lock()
-	r.state.checked, r.state.instance = true, local.instance
+	r.state.checked = true
 	r.mu.Unlock()
 	return nil
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -328,6 +329,58 @@ func die(t *testing.T, p *primary) {
 	}
 	if err := p.rep.store.Close(t.Context()); err != nil && !strings.Contains(err.Error(), "the lease isn't taken") {
 		t.Error(err)
+	}
+}
+
+// recording are objects that remember what is written to the lease.
+type recording struct {
+	objects
+	mu      sync.Mutex
+	records []leaseRecord
+}
+
+func (o *recording) note(data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var r leaseRecord
+	_ = json.Unmarshal(data, &r)
+	o.records = append(o.records, r)
+}
+
+func (o *recording) create(ctx context.Context, name string, data []byte) error {
+	o.note(data)
+	return o.objects.create(ctx, name, data)
+}
+
+func (o *recording) write(ctx context.Context, name string, data []byte) error {
+	o.note(data)
+	return o.objects.write(ctx, name, data)
+}
+
+// TestLeaseNamesTheIndex: of an index that exists, the lease says which it is from its first record on. A start that ends before
+// it has found all well would otherwise leave a replica that its own index doesn't know as its own, when its files vanish.
+func TestLeaseNamesTheIndex(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 9, 200)
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 100)
+	instance := p.store.Instance()
+	mustEnd(t, p)
+	o := &recording{}
+	p, err := beginWith(t.Context(), cfg, 0, events, nil, func(inner objects) objects {
+		o.objects = inner
+		return o
+	})
+	must(t, err)
+	mustEnd(t, p)
+	if len(o.records) == 0 {
+		t.Fatal("no lease was written")
+	}
+	for i, r := range o.records {
+		if r.Instance != instance {
+			t.Errorf("record %d is of the index %q, not %q", i, r.Instance, instance)
+		}
 	}
 }
 
