@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 )
 
@@ -87,7 +86,8 @@ func (r *Replicator) newLease() error {
 		return err
 	}
 	r.lease = &lease{
-		objects: objects, where: r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
+		objects: &boundedObjects{objects: objects, patience: cmp.Or(r.cfg.Replica.patience, stallTimeout)},
+		where:   r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
 		self:   leaseRecord{Holder: holder, Process: r.process, Host: host},
 		onLost: func(err error) { go r.shut(err) }, // who asks doesn't wait until it is known what can be restored
 	}
@@ -260,13 +260,13 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 
 // overlap looks for what another has written over the files of this process: files that it doesn't know, and other ones under
 // the names of its newest.
-func (r *Replicator) overlap(ctx context.Context, client litestream.ReplicaClient, files []File, before map[fileName]bool) error {
+func (r *Replicator) overlap(ctx context.Context, files []File, before map[fileName]bool) error {
 	var found []File
 	for _, f := range r.strangers(files, before) {
 		// This process's predecessor in this directory may have sent what was still on its way.
 		local := r.local.LTXPath(0, f.Min, f.Max)
 		if _, err := os.Stat(local); err == nil {
-			same, err := sameFile(ctx, client, f, local)
+			same, err := sameFile(ctx, r.client, f, local)
 			if err != nil {
 				return err
 			}
@@ -278,7 +278,7 @@ func (r *Replicator) overlap(ctx context.Context, client litestream.ReplicaClien
 		found = append(found, f)
 	}
 	if len(found) == 0 {
-		same, newest, err := r.newestIsOurs(ctx, client, files)
+		same, newest, err := r.newestIsOurs(ctx, files)
 		if err != nil || same {
 			return err
 		}
@@ -292,7 +292,7 @@ func (r *Replicator) overlap(ctx context.Context, client litestream.ReplicaClien
 }
 
 // newestIsOurs compares the file that was sent last with what lies there under its name: the length is known to be right.
-func (r *Replicator) newestIsOurs(ctx context.Context, client litestream.ReplicaClient, files []File) (bool, File, error) {
+func (r *Replicator) newestIsOurs(ctx context.Context, files []File) (bool, File, error) {
 	r.mu.Lock()
 	sent, checksum := r.state.sentTXID, r.state.sentChecksum
 	r.mu.Unlock()
@@ -302,7 +302,7 @@ func (r *Replicator) newestIsOurs(ctx context.Context, client litestream.Replica
 	}
 	for _, f := range files {
 		if f.Level == 0 && f.Min == sent && f.Max == sent {
-			same, err := endsWith(ctx, client, f, sum)
+			same, err := endsWith(ctx, r.client, f, sum)
 			return same, f, err
 		}
 	}

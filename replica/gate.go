@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -83,7 +84,12 @@ func (g gate) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo) error {
 	if err := g.r.mayWrite(ctx); err != nil {
 		return err
 	}
-	return g.ReplicaClient.DeleteLTXFiles(ctx, files)
+	ctx, end := g.r.lease.bound(ctx)
+	defer end()
+	if err := g.ReplicaClient.DeleteLTXFiles(ctx, files); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
 }
 
 // counted counts what a client sends.

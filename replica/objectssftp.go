@@ -85,6 +85,9 @@ func (o *sftpObjects) connect(ctx context.Context) error {
 func (o *sftpObjects) do(ctx context.Context, request func(*sftp.Client) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if ctx.Err() != nil { // it was given up while it waited for the one before: the connection stays
+		return context.Cause(ctx)
+	}
 	if err := o.connect(ctx); err != nil {
 		return err
 	}

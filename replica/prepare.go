@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
@@ -19,7 +20,7 @@ import (
 // Prepare makes sure that the data directory and the replica belong together, before the index is opened: with neither, the
 // index will be a new one; without a local database it is restored; else both are held against each other. A replica that
 // can't be reached is no obstacle where this process has replicated to it before.
-func (r *Replicator) Prepare(ctx context.Context) error {
+func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	c := r.cfg.Replica
 	if err := c.CheckDir(r.cfg.Dir); err != nil {
 		return err
@@ -34,7 +35,17 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	var err error
+	if r.client, err = c.Client(""); err != nil {
+		return err
+	}
+	// Another process in this directory has the lease by the same right, and what it owes lies here, perhaps to another place:
+	// nothing of it is touched.
+	lock, err := db.Lock(r.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	unlock := sync.OnceValue(lock)
+	defer func() { err = errors.Join(err, unlock()) }()
 	if r.debt, err = newDebt(r.cfg.Dir, c, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
 		return counted{client, &r.sent}
 	}); err != nil {
@@ -43,24 +54,15 @@ func (r *Replicator) Prepare(ctx context.Context) error {
 	if err := r.newLease(); err != nil {
 		return err
 	}
-	if err := r.belong(ctx); err != nil {
+	if err := r.belong(ctx, unlock); err != nil {
 		return errors.Join(err, r.endLease(ctx))
 	}
 	return nil
 }
 
-// belong makes sure that data directory and replica belong together, and takes the lease of the replica.
-func (r *Replicator) belong(ctx context.Context) (err error) {
-	// Another process in this directory has the lease by the same right: it must not be taken from it.
-	unlock, err := db.Lock(r.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	defer func() {
-		if unlock != nil {
-			err = errors.Join(err, unlock())
-		}
-	}()
+// belong makes sure that data directory and replica belong together, and takes the lease of the replica. It gives the directory
+// back where it restores.
+func (r *Replicator) belong(ctx context.Context, unlock func() error) error {
 	c := r.cfg.Replica
 	if text, err := os.ReadFile(r.debt.path("", fencedName)); err == nil {
 		return errors.New(strings.TrimSpace(string(text)))
@@ -68,7 +70,7 @@ func (r *Replicator) belong(ctx context.Context) (err error) {
 	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
 		found, err := r.takeOver(ctx)
 		if err == nil {
-			err, unlock = unlock(), nil // a restore takes it itself
+			err = unlock() // a restore takes it itself
 		}
 		if err != nil {
 			return err
@@ -113,17 +115,13 @@ func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 		}
 		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
 	}
-	client, err := c.Client("")
-	if err != nil {
-		return nil, err
-	}
 	look, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
 	last, err := r.lease.newest(look)
 	if err != nil {
 		return nil, unknown(err)
 	}
-	files, err := listFiles(look, client)
+	files, err := listFiles(look, r.client)
 	if err != nil {
 		return nil, unknown(err)
 	}
@@ -134,7 +132,7 @@ func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 	}
 	look, cancel = context.WithTimeout(ctx, firstLook)
 	defer cancel()
-	if files, err = listFiles(look, client); err != nil {
+	if files, err = listFiles(look, r.client); err != nil {
 		return nil, unknown(err)
 	}
 	r.trust(files)
@@ -151,11 +149,7 @@ func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 	}
 	return r.lease.watch(ctx, last, func(ctx context.Context) (string, error) {
 		// An older weft, and stock Litestream, write without a lease.
-		client, err := r.cfg.Replica.Client("")
-		if err != nil {
-			return "", err
-		}
-		files, err := listLevel(ctx, client, 0)
+		files, err := listLevel(ctx, r.client, 0)
 		newest := ltx.TXID(0)
 		for _, f := range files {
 			newest = max(newest, f.Max)
@@ -243,6 +237,10 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 	if !held {
 		r.trust(found.files)
 	}
+	// Before the lease is taken: if this ends before it is known to be ours, the next check finds what it is of.
+	r.mu.Lock()
+	r.state.instance = local.instance
+	r.mu.Unlock()
 	if err := r.lease.acquire(look, last); err != nil {
 		return err
 	}
@@ -267,7 +265,7 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 		return fmt.Errorf("replica: %w", err)
 	}
 	r.mu.Lock()
-	r.state.checked, r.state.instance = true, local.instance
+	r.state.checked = true
 	r.mu.Unlock()
 	return nil
 }

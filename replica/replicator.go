@@ -40,6 +40,9 @@ type Replicator struct {
 	debt *debt
 	sent atomic.Int64 // bytes to the replica, also of uploads that failed
 
+	// client is of the replica's database. There is one for all that is asked of it, as each keeps a connection of its own.
+	client litestream.ReplicaClient
+
 	index index
 	local *litestream.DB // what Litestream keeps of the database on this machine
 	store *litestream.Store
@@ -120,10 +123,6 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 		}
 	}
 	c := r.cfg.Replica
-	client, err := c.Client("")
-	if err != nil {
-		return err
-	}
 	logger := slog.New(warnings{r.cfg.Logger.Handler(), &r.fence}).With("component", "litestream")
 	r.local = litestream.NewDB(c.DB)
 	r.local.MonitorInterval = 0 // Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
@@ -131,7 +130,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
 	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
-	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{client, r})
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{r.client, r})
 	r.local.Replica.MonitorEnabled = false
 	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
 	levels := litestream.CompactionLevels{{Level: 0}}
@@ -155,7 +154,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	}
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.SetShutdownSyncTimeout(0) // Flush has tried
-	if err := r.resume(ctx, client); err != nil {
+	if err := r.resume(ctx, r.client); err != nil {
 		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
 	}
 	if err := r.local.Open(); err != nil {
@@ -281,7 +280,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 		return err // nothing is cut yet
 	}
 	if gone := r.goneNow(); gone != nil {
-		if err := r.resend(ctx); err != nil {
+		if err := r.resend(ctx, false); err != nil {
 			return fmt.Errorf("%w; %w", gone, err)
 		}
 		r.succeeded("replica")
@@ -291,7 +290,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 	}
 	if isHole(err) {
 		r.cfg.Logger.Warn("a file that was cut for the replica is gone from this disk: all of the database is sent instead", "err", err)
-		err = r.resend(ctx)
+		err = r.resend(ctx, true)
 	}
 	r.noteUpload(r.local.Replica.Pos().TXID)
 	if err != nil {

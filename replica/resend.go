@@ -44,8 +44,8 @@ func isHole(err error) bool {
 }
 
 // resend makes the replica one that can be restored to the newest cut again, when something that was sent is gone, or something
-// that was to be sent is. The segments go first, as always.
-func (r *Replicator) resend(ctx context.Context) error {
+// that was to be sent is, which is a hole. The segments go first, as always.
+func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	if err := r.mayWrite(ctx); err != nil {
 		return err
 	}
@@ -66,7 +66,11 @@ func (r *Replicator) resend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, reach := extend(files, Target{}, 0)
+	leading := files
+	if hole {
+		leading = withoutNewSnapshots(files)
+	}
+	_, reach := extend(leading, Target{}, 0)
 	pos, err := r.local.Pos()
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -90,6 +94,18 @@ func (r *Replicator) resend(ctx context.Context) error {
 	}
 	r.state.gone, r.state.resent = nil, 0
 	return nil
+}
+
+// withoutNewSnapshots leaves out the snapshots that are newer than all of level 0. One that was made after a cut was lost leads past the
+// hole, and the uploads would stop before it until the next cut.
+func withoutNewSnapshots(files []File) []File {
+	newest := ltx.TXID(0)
+	for _, f := range files {
+		if f.Level == 0 {
+			newest = max(newest, f.Max)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Level == snapshotLevel && f.Max > newest })
 }
 
 // closeGap leads from transaction reach to the newest cut, with a copy of all of the database where it must.

@@ -57,8 +57,9 @@ type store struct {
 	cfg     Config // with neither DB nor intervals
 	yml     string // the same for stock Litestream: the fields of a replica
 	fault   *atomic.Int32
-	hang    *atomic.Bool // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
-	restart func()       // kills the server and starts it again; nil: there is none
+	hang    *atomic.Bool  // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
+	conns   *atomic.Int64 // connections that are open; nil: they aren't counted
+	restart func()        // kills the server and starts it again; nil: there is none
 }
 
 // What a store may be told to do.
@@ -185,7 +186,7 @@ func newSFTP(t *testing.T) *store {
 		return nil, nil
 	}}
 	cfg.AddHostKey(host)
-	l, hang := listen(t), new(atomic.Bool)
+	l, hang, conns := listen(t), new(atomic.Bool), new(atomic.Int64)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -193,15 +194,19 @@ func newSFTP(t *testing.T) *store {
 			if err != nil {
 				return
 			}
-			go serveSSH(&hungConn{c, hang}, cfg)
+			conns.Add(1)
+			go func() {
+				defer conns.Add(-1)
+				serveSSH(&hungConn{c, hang}, cfg)
+			}()
 		}
 	}()
 	hostKey := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(host.PublicKey())))
 	path := filepath.Join(t.TempDir(), "replica")
 	return &store{
-		hang: hang,
-		cfg:  Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
-		yml:  fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
+		hang: hang, conns: conns,
+		cfg: Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
+		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
 	}
 }
 

@@ -3,10 +3,57 @@ package replica
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
 )
+
+// unlisted is a client whose listings fail while it is away, and have nothing after that.
+type unlisted struct {
+	litestream.ReplicaClient
+	away bool
+}
+
+func (u *unlisted) LTXFiles(context.Context, int, ltx.TXID, bool) (ltx.FileIterator, error) {
+	if u.away {
+		return nil, errAway
+	}
+	return ltx.NewFileInfoSliceIterator(nil), nil
+}
+
+// TestLookFails: while the replica can't be looked at, what is gone from it is not seen, so that the status isn't ok, however well
+// uploads go. It is ok soon after a look goes well.
+func TestLookFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		u := &unlisted{away: true}
+		r := New(ReplicatorConfig{Replica: Config{Type: "file", Path: "/copy"}})
+		r.debt, r.client, r.state.checked = &debt{dir: t.TempDir()}, u, true
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.watch(ctx) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		r.succeeded("upload")
+		if st := r.Status(); st.State != "failing" || !strings.Contains(st.Reason, "look at the replica") || st.Failures < 10 {
+			t.Errorf("%+v", st)
+		}
+		u.away = false
+		time.Sleep(maxBackoff)
+		synctest.Wait()
+		if st := r.Status(); st.State != "ok" || st.Reason != "" {
+			t.Errorf("%+v", st)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 // TestUpkeepFails: a failure of the upkeep is in the status with its reason, is tried again long before the next turn, and is no
 // reason any more once it has recovered, while the newest error is still known.

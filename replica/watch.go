@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ func (r *Replicator) watch(ctx context.Context) error {
 	collect := r.cfg.Now().Add(lookEvery)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	backoff := time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -38,12 +40,20 @@ func (r *Replicator) watch(ctx context.Context) error {
 		case <-timer.C:
 		case <-r.lookNow:
 		}
-		timer.Reset(lookEvery)
-		if err := r.look(ctx); fenced(err) {
+		err := r.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case fenced(err):
 			return err
-		} else if err != nil && ctx.Err() == nil {
-			r.cfg.Logger.Debug("the replica can't be looked at", "err", err) // uploads say so
+		case err != nil: // what is gone stays unseen, also where uploads go well
+			r.failed("look at the replica", err)
+			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+		default:
+			r.succeeded("look at the replica")
+			backoff = 0
 		}
+		timer.Reset(cmp.Or(backoff, lookEvery))
 		if now := r.cfg.Now(); !now.Before(collect) {
 			collect = now.Add(collectEvery)
 			if err := r.collect(ctx); err != nil && ctx.Err() == nil {
@@ -90,10 +100,6 @@ func (r *Replicator) look(ctx context.Context) error {
 
 // missing compares the replica with what was sent; nil: all is there.
 func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
-	client, err := r.cfg.Replica.Client("")
-	if err != nil {
-		return nil, err
-	}
 	r.mu.Lock()
 	sent := r.state.remote // before the listing, and what the replica has had
 	r.mu.Unlock()
@@ -102,7 +108,7 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.overlap(ctx, client, files, before); err != nil {
+	if err := r.overlap(ctx, files, before); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
@@ -151,17 +157,13 @@ func (r *Replicator) missingSegments(ctx context.Context) ([]string, error) {
 
 // listNames lists the files of the levels that are in use, without their exact times, which cost a request for each file.
 func (r *Replicator) listNames(ctx context.Context) ([]File, error) {
-	client, err := r.cfg.Replica.Client("")
-	if err != nil {
-		return nil, err
-	}
 	levels := max(len(r.cfg.Replica.Levels), len(litestream.DefaultCompactionLevels)-1)
 	var files []File
 	for level := range snapshotLevel + 1 {
 		if level > levels && level < snapshotLevel {
 			continue
 		}
-		of, err := listLevel(ctx, client, level)
+		of, err := listLevel(ctx, r.client, level)
 		if err != nil {
 			return nil, fmt.Errorf("replica: list files: %w", err)
 		}
@@ -254,11 +256,7 @@ func (r *Replicator) remove(ctx context.Context, name string) error {
 
 // oldest is the oldest transaction that the replica can restore; 0: none.
 func (r *Replicator) oldest(ctx context.Context) (oldest ltx.TXID, err error) {
-	client, err := r.cfg.Replica.Client("")
-	if err != nil {
-		return 0, err
-	}
-	files, err := listFiles(ctx, client)
+	files, err := listFiles(ctx, r.client)
 	if err != nil {
 		return 0, err
 	}

@@ -2,8 +2,10 @@ package replica
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -330,6 +332,58 @@ func die(t *testing.T, p *primary) {
 	}
 }
 
+// recording are objects that remember what is written to the lease.
+type recording struct {
+	objects
+	mu      sync.Mutex
+	records []leaseRecord
+}
+
+func (o *recording) note(data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var r leaseRecord
+	_ = json.Unmarshal(data, &r)
+	o.records = append(o.records, r)
+}
+
+func (o *recording) create(ctx context.Context, name string, data []byte) error {
+	o.note(data)
+	return o.objects.create(ctx, name, data)
+}
+
+func (o *recording) write(ctx context.Context, name string, data []byte) error {
+	o.note(data)
+	return o.objects.write(ctx, name, data)
+}
+
+// TestLeaseNamesTheIndex: of an index that exists, the lease says which it is from its first record on. A start that ends before
+// it has found all well would otherwise leave a replica that its own index doesn't know as its own, when its files vanish.
+func TestLeaseNamesTheIndex(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 9, 200)
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, events)
+	feedAll(t, p, 100)
+	instance := p.store.Instance()
+	mustEnd(t, p)
+	o := &recording{}
+	p, err := beginWith(t.Context(), cfg, 0, events, nil, func(inner objects) objects {
+		o.objects = inner
+		return o
+	})
+	must(t, err)
+	mustEnd(t, p)
+	if len(o.records) == 0 {
+		t.Fatal("no lease was written")
+	}
+	for i, r := range o.records {
+		if r.Instance != instance {
+			t.Errorf("record %d is of the index %q, not %q", i, r.Instance, instance)
+		}
+	}
+}
+
 // TestSameDirectory: a second process in the same data directory takes nothing from the first.
 func TestSameDirectory(t *testing.T) {
 	t.Parallel()
@@ -340,9 +394,51 @@ func TestSameDirectory(t *testing.T) {
 	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("%v", err)
 	}
+	// Nor does one that replicates to another place, to which nothing is owed of what is owed to the first one's.
+	elsewhere := cfg
+	elsewhere.Path = filepath.Join(t.TempDir(), "elsewhere")
+	if _, err := begin(t.Context(), elsewhere, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
+		t.Errorf("to another place: %v", err)
+	}
+	if _, err := os.Stat(p.rep.debt.path("pending", "")); err != nil {
+		t.Errorf("what is owed is gone: %v", err)
+	}
 	feedAll(t, p, 100)
 	if st := p.rep.Status(); st.State == "failing" {
 		t.Errorf("%+v", st)
 	}
+	mustEnd(t, p)
+}
+
+// TestConnections: to look at the replica again and again opens no further connections, and a lease whose requests hang fails in
+// their time.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	s, cfg := newStore(t, "sftp"), liveConfig(t)
+	own := s.cfg
+	own.DB, own.SyncInterval, own.Levels, own.patience = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour}, time.Second
+	p := mustBegin(t, own, 0, mustEvents(t, 9, 300))
+	feedAll(t, p, 200)
+	before := s.conns.Load()
+	for range 5 {
+		if err := p.rep.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.rep.oldest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.conns.Load(); n > before+1 { // the uploads may have opened one more meanwhile
+		t.Errorf("%d connections before, and %d after five looks", before, n)
+	}
+	s.hang.Store(true)
+	began := time.Now()
+	if err := p.rep.mayWrite(t.Context()); err == nil || fenced(err) {
+		t.Errorf("a look at the lease that hangs: %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it is given up after %s", took)
+	}
+	s.hang.Store(false)
 	mustEnd(t, p)
 }
