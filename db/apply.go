@@ -62,14 +62,14 @@ func (s *Store) newFold(host string) *fold {
 // It returns the last part, which is not committed.
 func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) progress) (*fold, error) {
 	for i := range events {
-		actor, waits := f.unfinished(&events[i])
-		if f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
+		if _, waits := f.unfinished(&events[i]); f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
 			if err := s.finish(f, at(f, i)); err != nil {
 				return nil, err
 			}
 			f = s.nextPart(f)
 		}
-		if waits {
+		// Asked again: while a commit waits for a seal, Fill may have begun a job.
+		if actor, waits := f.unfinished(&events[i]); waits {
 			if err := s.finishJob(actor); err != nil {
 				return nil, err
 			}

@@ -69,7 +69,7 @@ func (c *check) log(ctx context.Context) error {
 		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
 	index := *c.s.version.Load()
-	if err := c.s.loadNames(ctx, c.s.reader, &index); err != nil {
+	if err := c.s.loadNames(ctx, c.s.reader, &index, allNames); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
 	index.sums = checksums{} // what they cover has been held against them already

@@ -365,10 +365,10 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	var kills atomic.Int64
 	t.Cleanup(func() { t.Logf("%d kills", kills.Load()) })
-	for n := range 3 + *soak {
+	for n := range 2 + *soak {
 		seed := uint64(n)
-		w := world{Sim: n%2 == 0, Seed: seed, Events: 10_000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute,
-			Bodies: db.BodiesKeep - db.Bodies(n/2%2)}
+		w := world{Sim: n%2 == 0, Seed: seed, Events: 6000, Batch: 100, Rewind: 250, SealBytes: 20 << 10, Window: 10 * time.Minute,
+			Bodies: db.BodiesKeep - db.Bodies(n%2)}
 		if !w.Sim { // keeps its log, and collides so much that it is slow to compare
 			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 3500, 20+n%30, 70, 6<<10, -1
 		}

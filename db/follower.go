@@ -352,7 +352,7 @@ func (f *Follower) goOn(ctx context.Context, q queryer, v *version) (*version, e
 	if err := f.loadMeta(ctx, q, &next); err != nil {
 		return nil, err
 	}
-	if err := f.loadNewNames(ctx, q, &next); err != nil {
+	if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {
 		return nil, err
 	}
 	return f.foldLog(ctx, q, &next, wholeLog, nil)
@@ -385,7 +385,7 @@ func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*fi
 	if loaded && base.sealed <= v.seq {
 		for _, load := range []func() error{
 			func() error { return f.loadMeta(ctx, q, &begun) },
-			func() error { return f.loadNames(ctx, q, &begun) },
+			func() error { return f.loadNames(ctx, q, &begun, allNames) },
 			func() error { return f.takeBackStatus(ctx, q, base.sealed, v.seq) },
 		} {
 			if err := load(); err != nil {

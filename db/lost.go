@@ -139,10 +139,21 @@ func (s *Store) fetchSegment(ctx context.Context, row manifestRow, why error) (*
 // forgetSegments empties the manifest.
 func (s *Store) forgetSegments(why error, n int) error {
 	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", why, "segments", n)
+	tx, err := s.writer.Begin() // a job of a segment that is forgotten would be under way before the log's first row
+	if err != nil {
+		return fmt.Errorf("forget the segments: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
 	for _, statement := range []string{"DELETE FROM segments", "DELETE FROM sealed_jobs"} {
-		if _, err := s.writer.Exec(statement); err != nil {
+		if _, err := tx.Exec(statement); err != nil {
 			return fmt.Errorf("forget the segments: %w", err)
 		}
+		if err := s.step("forget"); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("forget the segments: %w", err)
 	}
 	return nil
 }
@@ -181,7 +192,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if err := s.loadStateAt(ctx, q, v.seq); err != nil {
 			return err
 		}
-		v, err := s.foldSpan(ctx, q, v, row.ToSeq, func(v *version) (*version, error) {
+		v, err := s.foldSpan(ctx, q, v, &row, func(v *version) (*version, error) {
 			if v.growing() < 2*s.cfg.SealBytes || v.seq >= row.ToSeq { // the last part is written below
 				return v, nil
 			}
@@ -203,16 +214,17 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 	return parts, s.replaceSegment(row, parts)
 }
 
-// foldSpan folds the names and the log rows of a lost segment into the version below it.
-func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, to uint64, full func(*version) (*version, error)) (*version, error) {
+// foldSpan folds the names and the log rows of a lost segment into the version below it. Newer names are for the segments
+// above it: there may be millions.
+func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, lost *manifestRow, full func(*version) (*version, error)) (*version, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
 	}
-	if err := s.loadNames(ctx, q, &next); err != nil {
+	if err := s.loadNames(ctx, q, &next, lost.names()); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	return s.foldLog(ctx, q, &next, to, full)
+	return s.foldLog(ctx, q, &next, lost.ToSeq, full)
 }
 
 // loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a resync it

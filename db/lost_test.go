@@ -233,3 +233,79 @@ func TestOpenEnds(t *testing.T) {
 	}
 	equalsAfterLoss(t, cfg, m)
 }
+
+// TestForgetSegmentsAtOnce: a start that ends while it forgets lost segments has forgotten nothing: jobs of segments that are
+// forgotten would be under way at the log's first row.
+func TestForgetSegmentsAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg, m, manifest := sealedHistory(t, 1, 0)
+	tamper(t, cfg.Dir, "INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (1, 1, 0, 0, NULL) ON CONFLICT DO NOTHING")
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, "segments")); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 2; n++ {
+		steps := 0
+		broken := cfg
+		broken.Step = func(name string) error {
+			if name != "forget" {
+				return nil
+			}
+			if steps++; steps == n {
+				return errors.New("the end")
+			}
+			return nil
+		}
+		if s, err := db.Open(broken); err == nil {
+			_ = s.Close()
+			t.Fatalf("it opened, after step %d", n)
+		}
+		var segments, jobs int
+		if err := openSQL(t, cfg.Dir).QueryRow("SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM sealed_jobs)").Scan(&segments, &jobs); err != nil {
+			t.Fatal(err)
+		}
+		if segments != len(manifest.Segments) || jobs == 0 {
+			t.Errorf("after step %d: %d segments of %d, %d jobs", n, segments, len(manifest.Segments), jobs)
+		}
+	}
+	equalsAfterLoss(t, cfg, m)
+}
+
+// TestLostSegmentHasItsNames: a segment that is made again has the names that it had, and not those that came later, of
+// which there may be millions.
+func TestLostSegmentHasItsNames(t *testing.T) {
+	t.Parallel()
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 16 << 10}
+	s := openWith(t, cfg)
+	defer func() { _ = s.Close() }()
+	h := newHistory(1)
+	var events []db.Event
+	for i := range 3000 {
+		h.now += 1000
+		h.rev = uint64(h.now) << 10
+		e := h.event(fmt.Sprintf("did:web:%d.example", i*7919), db.OpCreate)
+		e.Collection, e.Rkey, e.Links = "com.example.thing", "self", []db.Link{{Path: "subject", Target: "https://example.com/"}}
+		events = append(events, e)
+	}
+	if err := applyAll(s, events, 100, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	first := func() db.ManifestFile {
+		t.Helper()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := db.ManifestHere(t.Context(), cfg.Dir)
+		if err != nil || len(m.Segments) < 3 {
+			t.Fatalf("%v, %+v", err, m)
+		}
+		return m.Segments[0]
+	}
+	was := first()
+	if err := os.Remove(filepath.Join(cfg.Dir, "segments", was.File)); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, cfg)
+	if is := first(); is.ToSeq != was.ToSeq || is.Bytes > was.Bytes+was.Bytes/8 {
+		t.Errorf("log rows %d to %d took %d bytes, and %d to %d take %d now", was.FromSeq, was.ToSeq, was.Bytes, is.FromSeq, is.ToSeq, is.Bytes)
+	}
+}

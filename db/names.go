@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 
@@ -49,27 +50,31 @@ func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
 	return nil
 }
 
-// loadNames reads the names that no segment holds into a version.
-func (s *Index) loadNames(ctx context.Context, q queryer, v *version) error {
+// loadNames reads the names that no segment holds into a version, up to some ids.
+func (s *Index) loadNames(ctx context.Context, q queryer, v *version, upTo nameBounds) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
 	}
 	s.next['d'], s.next['c'], s.next['s'] = newest.Actors, newest.Collections, newest.Sources
-	return s.loadNewNames(ctx, q, v)
+	return s.loadNewNames(ctx, q, v, upTo)
 }
 
-// loadNewNames reads the names behind the newest ones that are known into a version.
-func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version) error {
+// allNames is beyond every name.
+var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
+
+// loadNewNames reads the names behind the newest ones that are known into a version, up to some ids.
+func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version, upTo nameBounds) error {
 	for _, k := range []struct {
 		kind  byte
+		upTo  uint64
 		query string
 	}{
-		{'d', "SELECT id, 0, did FROM actors WHERE id > ?"},
-		{'c', "SELECT id, 0, nsid FROM collections WHERE id > ?"},
-		{'s', "SELECT id, collection, path FROM sources WHERE id > ?"},
+		{'d', upTo.actors, "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?"},
+		{'c', upTo.collections, "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?"},
+		{'s', upTo.sources, "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?"},
 	} {
-		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]))
+		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]), int64(k.upTo))
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ import (
 // merge is in its place and more batches have come: what is frozen is neither lost nor merged with what came after.
 func TestFrozenOutlivesMerge(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 8}, 12_000)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 8}, 6000)
 	if err != nil {
 		t.Fatal(err)
 	}

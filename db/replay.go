@@ -20,7 +20,7 @@ func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
 	}
-	if err := s.loadNames(ctx, q, &next); err != nil {
+	if err := s.loadNames(ctx, q, &next, allNames); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
 	status, err := s.loadStatus(ctx, q, next.sealed)
@@ -94,22 +94,22 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 			f.seq = l.seq
 			sums.log += l.sum
 			n++
+			if n < replayRows && f.d.bytes < commitBytes {
+				continue
+			}
+			s.progress("replaying the log", f.seq, s.logEnd)
+			n = 0
+			f.d.flush()
+			f.d.base.seq, f.d.base.sums = f.seq, sums
+			if full == nil || f.d.err != nil {
+				continue
+			}
+			base, err := full(f.d.base)
+			if err != nil {
+				return nil, err
+			}
+			f.d = newDelta(base)
 		}
-		if n < replayRows && f.d.bytes < commitBytes {
-			continue
-		}
-		s.progress("replaying the log", f.seq, s.logEnd)
-		n = 0
-		f.d.flush()
-		f.d.base.seq, f.d.base.sums = f.seq, sums
-		if full == nil || f.d.err != nil {
-			continue
-		}
-		base, err := full(f.d.base)
-		if err != nil {
-			return nil, err
-		}
-		f.d = newDelta(base)
 	}
 	if f.d.flush(); f.d.err != nil {
 		return nil, f.d.err
@@ -120,7 +120,7 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 }
 
 // replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small. What changes commitBytes makes a run as well.
+// their maps stay small. What changes commitBytes makes a run as well: one row of a change of status may change stepBytes.
 const replayRows = 20_000
 
 // replay applies a row of the log; body says that the row's body is there.

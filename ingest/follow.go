@@ -108,6 +108,7 @@ func (in *Ingest) afterwards(h *host, err error) error {
 
 // session follows a host until something is wrong with it.
 func (in *Ingest) session(ctx context.Context, h *host) error {
+	in.liveness.wholeUS.Store(0) // it is of the session before, perhaps with another host, and this one may not begin
 	speaks, err := in.probe(ctx, h)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)

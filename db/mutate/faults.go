@@ -318,7 +318,7 @@ var faults = []fault{
 	},
 	{
 		"a follower knows no names that come after its start", "db/follower.go",
-		"if err := f.loadNewNames(ctx, q, &next); err != nil {", "if err := error(nil); err != nil {",
+		"if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
 		"a follower lays its index on new segments with the statuses of later", "db/follower.go",

@@ -1,0 +1,75 @@
+package db
+
+import (
+	"fmt"
+	"testing"
+
+	"weft.dev/weft/link"
+)
+
+// TestReplayOfSteps: a replay makes runs of what rows change, however few rows do it: a row of a change of status may change
+// as much as a thousand others, and hundreds of them lie side by side in the log of an account that flaps.
+func TestReplayOfSteps(t *testing.T) {
+	t.Parallel()
+	const did, records, links, flaps = "did:plc:aaaabbbbccccddddeeeeffff", 1000, 20, 24
+	dir := t.TempDir()
+	s, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []Event
+	event := func(e Event) {
+		e.Seq = uint64(len(events) + 1)
+		e.DID, e.TimeUS = did, 1_770_000_000_000_000+int64(e.Seq)
+		e.Rev = string(link.AppendTID(nil, uint64(e.TimeUS)<<10))
+		events = append(events, e)
+	}
+	for i := range records {
+		e := Event{Op: OpCreate, Collection: "com.example.list", Rkey: fmt.Sprint("r", i)}
+		for j := range links {
+			e.Links = append(e.Links, Link{Path: "l", Target: fmt.Sprintf("https://example.com/%d", j)})
+		}
+		event(e)
+	}
+	for i := range flaps {
+		event(Event{Op: OpAccount, Status: []Status{StatusDeactivated, StatusActive}[i%2]})
+	}
+	for i, e := range events {
+		if i >= records { // a batch each, so that none leaves it to a job
+			_, err = s.Apply(Batch{Host: "h", Events: []Event{e}})
+		} else if i == 0 {
+			_, err = s.Apply(Batch{Host: "h", Events: events[:records]})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := s.version.Load().seq
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if end != uint64(len(events)) {
+		t.Fatalf("%d log rows of %d events: a job has a row for each step", end, len(events))
+	}
+	f, err := OpenFollower(FollowerConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	runs := 0
+	if err := f.atOnce(t.Context(), func(q queryer) error {
+		_, err := f.rebuild(t.Context(), q, f.base(nil), func(v *version) (*version, error) {
+			if v.seq > records {
+				runs++
+			}
+			return v, nil
+		})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// Each row changes some 20,000 links of 150 bytes or so.
+	if least := flaps * records * links * entryBytes / commitBytes; least < 2 || runs < least {
+		t.Errorf("%d changes of status were made %d runs of, want %d at least", flaps, runs, least)
+	}
+}

@@ -1,0 +1,41 @@
+package ingest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+)
+
+// TestFollowedIsOfItsHost: a host whose session doesn't begin is not noted as followed until when the one before it was.
+func TestFollowedIsOfItsHost(t *testing.T) {
+	t.Parallel()
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	in := New(Config{Hosts: []string{"http://127.0.0.1:1", down.URL}, Store: store})
+	first, second := in.hosts[0], in.hosts[1]
+	first.kind, second.kind = kindV1, kindV1
+	until := time.Now().UnixMicro()
+	in.liveness.reset(time.Now(), db.Followed{}, false, true)
+	in.liveness.wholeUS.Store(until)
+	if err := in.noteFollowed(first); err != nil || store.Followed(first.url).UntilUS != until {
+		t.Fatalf("the first was followed: %v, %+v", err, store.Followed(first.url))
+	}
+	err = in.session(t.Context(), second)
+	if err == nil {
+		t.Fatal("a server that is down has a session")
+	}
+	if err := in.afterwards(second, err); err != nil {
+		t.Fatal(err)
+	}
+	if f := store.Followed(second.url); f.UntilUS != 0 || store.LastFollowed() != first.url {
+		t.Errorf("the second was never followed, and has %+v; %s was followed last", f, store.LastFollowed())
+	}
+}
