@@ -84,19 +84,19 @@ func TestPrintReport(t *testing.T) {
 	var out bytes.Buffer
 	printReport(&out, "./weft-data", &db.CheckReport{Seed: 5, Total: 1234567, Kinds: map[string]int64{"link": 1234566, "segment": 1},
 		Checked:  []db.Checked{{What: "segments", N: 12, How: "each file's checksum, its range and its sums"}},
-		Left:     []string{"what the index holds: first bring the segments back"},
+		Left:     []string{"the index: restore the segments first"},
 		Notes:    []string{"segments/1-2-X.weft is not in the manifest: left by a crash"},
-		Problems: []db.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing", Mend: "bring the file back from the replica"}},
+		Problems: []db.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing", Mend: "restore the file from the replica"}},
 	})
 	const want = `./weft-data, sample (--seed 5 repeats it; --all checks everything):
 
   segments                         12  each file's checksum, its range and its sums
-  not checked: what the index holds: first bring the segments back
+  not checked: the index: restore the segments first
   note: segments/1-2-X.weft is not in the manifest: left by a crash
 
 1,234,567 problems (link: 1,234,566, segment: 1)
 
-  segment: segment 3-4-Y.weft is missing → bring the file back from the replica
+  segment: segment 3-4-Y.weft is missing → restore the file from the replica
   … and 1,234,566 more
 `
 	if out.String() != want {

@@ -31,7 +31,7 @@ func TestServeFollowRefuses(t *testing.T) {
 		{"an argument", []string{"now"}, 2, "takes no argument"},
 		{"no configuration", []string{"--follow", config + "x"}, 2, "--follow: replica: read the configuration"},
 		{"an empty replica", []string{"--data", t.TempDir()}, 1, "start the primary first, with --replicate"},
-		{"an index of its own", []string{"--data", own}, 1, "give the follower an empty directory"},
+		{"an index of its own", []string{"--data", own}, 1, "use an empty directory for the follower"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, _, stderr := weft(t.Context(), append([]string{"serve", "--follow", config, "--listen", "127.0.0.1:0"}, tc.args...)...)
