@@ -65,7 +65,7 @@ func TestServeReplicates(t *testing.T) {
 	w := startWeft(t, journal, upstream.URL(), first)
 	w.up(t)
 	says(w, "replica configured", filepath.Join(first, "litestream.yml"))
-	says(w, "a new index begins")
+	says(w, "starting a new index")
 	tr.compare(t, w, model.Depth{Page: 20})
 	if runtime.GOOS == "linux" {
 		locks, err := os.ReadFile("/proc/locks")

@@ -49,12 +49,12 @@ func TestRestoreCommand(t *testing.T) {
 	}{
 		{"the plan", []string{"restore", "--config", config, "--plan"}, 0, "of disk in ", ""},
 		{"restore", []string{"restore", "--config", config, "--data", here}, 0, "as of transaction 0000000000000001", "weft.db: "},
-		{"it is there", []string{"restore", "--config", config, "--data", here}, 1, "", "has weft.db already"},
+		{"it is there", []string{"restore", "--config", config, "--data", here}, 1, "", "already has weft.db"},
 		{"with force", []string{"restore", "--config", config, "--data", here, "--force"}, 0, "the old files are in " + here + "/before-restore-", ""},
 		{"where the configuration says", []string{"restore", "--config", config}, 0, "log row 5 of 2026-02-02", ""},
 		{"a transaction", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "1"}, 0, "transaction 0000000000000001", ""},
-		{"one that isn't there", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 gives the newest of it"},
-		{"a moment before all", []string{"restore", "--config", config, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing of before 2020-01-01T00:00:00.000Z"},
+		{"one that isn't there", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 restores the newest"},
+		{"a moment before all", []string{"restore", "--config", config, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing before 2020-01-01T00:00:00.000Z"},
 		{"no moment", []string{"restore", "--config", config, "--timestamp", "yesterday"}, 2, "", "--timestamp must be a time such as"},
 		{"no transaction", []string{"restore", "--config", config, "--txid", "xyz"}, 2, "", "--txid: a transaction is up to 16 hexadecimal digits"},
 		{"two moments", []string{"restore", "--config", config, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "", "remove one"},
@@ -107,7 +107,7 @@ func TestVerifyCommand(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(where)); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", config); code != 1 || !strings.Contains(stderr, "nothing has been replicated to it") {
+	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", config); code != 1 || !strings.Contains(stderr, "the replica is empty") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
