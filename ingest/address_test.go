@@ -39,7 +39,7 @@ func TestUpstreamRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                  "empty",
 		"https://":                          "without a host name",
-		"ftp://jetstream.example":           "can have wss",
+		"ftp://jetstream.example":           "use wss",
 		"https://jetstream.example/xrpc":    "give https://jetstream.example",
 		"https://jetstream.example/v1/feed": "/v1/feed",
 		"https://jetstream.example#live":    "fragment",

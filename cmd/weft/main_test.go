@@ -43,7 +43,7 @@ func TestUsage(t *testing.T) {
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
 		{"an empty server", []string{"serve", "--jetstream="}, 2, "", "--jetstream"},
-		{"a collection that is none", []string{"serve", "--collections=likes"}, 2, "", `"likes" is neither a collection`},
+		{"a collection that is none", []string{"serve", "--collections=likes"}, 2, "", `"likes" is not a collection`},
 		{"a source that is none", []string{"serve", "--sources=app.bsky.feed.like"}, 2, "", "is not a source"},
 		{"an account that is none", []string{"serve", "--dids=alice.example"}, 2, "", "is not a DID"},
 		{"a file of accounts that isn't there", []string{"serve", "--dids=@/nowhere/dids"}, 1, "", "--dids: open"},
@@ -61,7 +61,7 @@ func TestUsage(t *testing.T) {
 		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "", "--listen must be a host and a port"},
 		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "", "--metrics-listen must be a host and a port"},
 		{"an address that isn't ours", []string{"serve", "--data=/nowhere/at/all", "--listen=192.0.2.1:1"}, 1, "", "--listen chooses another"},
-		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "give https://jetstream.example"},
+		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "use https://jetstream.example"},
 		{"a server with a cursor", []string{"serve", "--jetstream=wss://jetstream.example/subscribe?cursor=1"}, 2, "", "--from"},
 		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post", "--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "", "use --collections alone"},
 	} {
