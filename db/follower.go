@@ -253,7 +253,7 @@ func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
 		return err
 	}
 	if instance != f.instance {
-		return fmt.Errorf("%w, %s, and was %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
+		return fmt.Errorf("%w: %s instead of %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
 	}
 	if schema != f.schema {
 		return fmt.Errorf("the schema is now version %d, and this weft knows %d: restart the follower with the weft version of the primary", schema, f.schema)

@@ -40,7 +40,7 @@ func ParseUpstream(text string) (Upstream, error) {
 			err = quotes.Err
 		}
 		if strings.Contains(text, "@") { // the reason may quote a part of the password
-			err = errors.New("percent-encode characters of the user name and password other than letters, digits and -._~")
+			err = errors.New("percent-encode (%XX) characters of the user name and password other than letters, digits and -._~")
 		}
 		return Upstream{}, fmt.Errorf("not a host name or a URL such as wss://jetstream.example: %w", err)
 	}

@@ -40,7 +40,7 @@ func TestUpstreamRefused(t *testing.T) {
 		"":                                  "empty",
 		"https://":                          "without a host name",
 		"ftp://jetstream.example":           "use wss",
-		"https://jetstream.example/xrpc":    "give https://jetstream.example",
+		"https://jetstream.example/xrpc":    "use https://jetstream.example",
 		"https://jetstream.example/v1/feed": "/v1/feed",
 		"https://jetstream.example#live":    "fragment",
 		"https://jetstream.example/subscribe?cursor=1725519626134432":                     "--from",
