@@ -251,7 +251,7 @@ func newServer(c Config) *server {
 	}
 	s.limits = newLimits(&s.Config)
 	s.Streams.Log, s.Streams.Now = s.Store, s.Now
-	s.Streams.Failed = func(err error) { s.Logger.Error("the log can't be read for the streams", "err", err) }
+	s.Streams.Failed = func(err error) { s.Logger.Error("cannot read the log for live streams", "err", err) }
 	s.tail = stream.New(s.Streams.Config)
 	return s
 }

@@ -57,13 +57,13 @@ const (
 
 // The ways out.
 const (
-	mendFile      = "bring the file back from the replica with weft restore --segments --force"
-	mendFileOrLog = mendFile + ", or remove it: the log is whole, and weft serve rebuilds the index from it"
-	mendGone      = "bring the file back from the replica with weft restore --segments"
-	mendGoneOrLog = mendGone + ", or start weft serve: the log is whole, and the segment is made again from it"
+	mendFile      = "restore the file from the replica with weft restore --segments --force"
+	mendFileOrLog = mendFile + ", or remove it: the log is complete, and weft serve rebuilds the index from it"
+	mendGone      = "restore the file from the replica with weft restore --segments"
+	mendGoneOrLog = mendGone + ", or start weft serve: the log is complete, and it rebuilds the segment from it"
 	mendDB        = "restore weft.db from its replica with weft restore --force"
-	mendBody      = mendDB + "; or let all bodies go with weft serve --bodies off, and begin anew with the next start"
-	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that is no better, index anew into an empty directory"
+	mendBody      = mendDB + "; or delete all bodies with weft serve --bodies off, and store new ones from the next start on"
+	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that fails too, re-index into an empty directory"
 )
 
 // maxProblems is how many problems are told one by one: who has more, has them all for one reason.
@@ -132,11 +132,11 @@ func (c *check) run(ctx context.Context) error {
 				return ctx.Err()
 			}
 			if IsDiskFull(err) {
-				return fmt.Errorf("db: check %s: there is no room on the disk of %s, or where temporary files are (%s), which says nothing of the data: free some, and check again: %w",
+				return fmt.Errorf("db: check %s: the disk of %s or of the temporary files (%s) is full, which is no fault of the data: free space and check again: %w",
 					part.name, c.s.cfg.Dir, os.TempDir(), err)
 			}
 			// What can't be read is damaged; the parts that don't need it are checked all the same.
-			c.found(KindDatabase, "restore from the replica what it names, and check again", "%s: %v", part.name, err)
+			c.found(KindDatabase, "restore the named file from the replica, and check again", "%s: %v", part.name, err)
 			c.report.Left = append(c.report.Left, "the rest of "+part.name)
 		}
 	}

@@ -109,7 +109,7 @@ func TestCheckRefuses(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "weft.db"), []byte(strings.Repeat("no database ", 500)), 0o644); err != nil {
 				t.Fatal(err)
 			}
-		}, "weft restore --force brings it back"},
+		}, "restore it from its replica with weft restore --force"},
 		{"one that is open", func(t *testing.T, dir string) {
 			s := open(t, dir)
 			t.Cleanup(func() { s.Close() })
@@ -117,11 +117,11 @@ func TestCheckRefuses(t *testing.T) {
 		{"an older schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
 			tamper(t, dir, "DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
-		}, "weft serve brings it up to date"},
+		}, "weft serve migrates it"},
 		{"a newer schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
 			tamper(t, dir, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
-		}, "use the weft that wrote it, or a newer one"},
+		}, "use the weft version that wrote it, or a newer one"},
 		{"another migration", func(t *testing.T, dir string) {
 			open(t, dir).Close()
 			tamper(t, dir, "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'")

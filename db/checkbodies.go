@@ -62,7 +62,7 @@ func (c *check) bodies(ctx context.Context) error {
 	if err := c.blocks(ctx); err != nil {
 		return err
 	}
-	c.checked("bodies", n, fmt.Sprintf("of log rows; bodies are %s; %d blocks decoded, against their digests", was, c.steps))
+	c.checked("bodies", n, fmt.Sprintf("of log rows; bodies are %s; %d blocks decoded and compared with their digests", was, c.steps))
 	return nil
 }
 
@@ -128,14 +128,14 @@ func (c *check) recordBody(key, value []byte) error {
 	if seq > c.bodiesFrom && there {
 		c.current++
 	} else if seq > c.bodiesFrom {
-		c.found(KindBody, mendIndex, "%s has the body of log row %d, which is not there", c.nameRecord(key), seq)
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, which does not exist", c.nameRecord(key), seq)
 	}
 	if actor == 0 {
 		return nil // the log row went
 	}
 	raw, err := rkeyOfColumn(rkey)
 	if err != nil || raw == nil || !slices.Equal(recordKey(nil, uint64(actor), uint64(collection), raw), key) {
-		c.found(KindBody, mendIndex, "%s has the body of log row %d, which is about another record", c.nameRecord(key), seq)
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record", c.nameRecord(key), seq)
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (c *check) allBodies(ctx context.Context) error {
 		return err
 	}
 	if bodies != c.current+replaced {
-		c.found(KindBody, mendBody, "%d bodies are kept: %d of records as they are now, %d of what they were; %d are nobody's",
+		c.found(KindBody, mendBody, "%d bodies: %d current, %d of older versions, %d orphaned",
 			bodies, c.current, replaced, bodies-c.current-replaced)
 	}
 	return nil

@@ -275,7 +275,7 @@ func TestCheckFindsDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, KindSegment, "has 8192 bytes and should have"},
-		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"), KindSegment, "is another's"},
+		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"), KindSegment, "does not belong here"},
 		{"sums that are not those of the entries", func(t *testing.T, dir string) {
 			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
 			order := byTarget
@@ -286,10 +286,10 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest, "no segment has the log rows 1 to 1101"},
 		{"an overlap in the manifest", statements("UPDATE segments SET from_seq = from_seq - 1 WHERE from_seq > 1"), KindManifest, "begins at log row 1101"},
 		{"a total that the manifest has wrong", statements("UPDATE segments SET links = links + 1 WHERE from_seq = 1"), KindCount, "and the manifest says"},
-		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount, "records that link, and has"},
+		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount, "records with links, but has"},
 		{"a key that is none", targetsOf(1, func(all []entry) []entry {
 			return append(all, entry{append(bytes.Clone(all[likeOf(t, all, 7)].key), 0), []byte{linked}})
-		}), KindLink, "which is none"},
+		}), KindLink, "has the invalid key"},
 		{"a total that is wrong", func(t *testing.T, dir string) {
 			var again entry
 			rewrite(t, dir, 0, runKinds, func(id int, all []entry) []entry {
@@ -299,14 +299,14 @@ func TestCheckFindsDamage(t *testing.T) {
 				return all
 			})
 			targetsOf(1, func(all []entry) []entry { return append(all, again) })(t, dir)
-		}, KindCount, "has 1094 links, and its total says 1095"},
+		}, KindCount, "has 1094 links, but its total is 1095"},
 		{"accounts that are counted wrongly", targetsOf(0, func(all []entry) []entry {
 			like := all[likeOf(t, all, 30)].key
 			_, rest, _ := cutID(like[targetLen(like):])
 			prefix := like[:len(like)-len(rest)]
 			never := position{rank: 5, actor: 600, place: appendRkey(nil, "never")}.append(bytes.Clone(prefix))
 			return append(all, entry{never, []byte{unlinked}})
-		}), KindCount, "accounts, and its sets say"},
+		}), KindCount, "accounts, but its sets say"},
 		{"a link without a record", targetsOf(1, func(all []entry) []entry {
 			like := all[likeOf(t, all, 7)].key
 			_, rest, _ := cutID(like[targetLen(like):])
@@ -314,7 +314,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			return append(all, entry{more, []byte{linked}})
 		}), KindLink, fixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + fixturePost},
 		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
-			KindLink, "and is not listed there"},
+			KindLink, "but is not listed there"},
 		{"a key in a spelling that is not its own", targetsOf(0, func(all []entry) []entry {
 			i := likeOf(t, all, 30)
 			key := all[i].key
@@ -323,7 +323,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			p.place = p.rkey()
 			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all
-		}), KindLink, "which is none"},
+		}), KindLink, "has the invalid key"},
 		{"a wrong rank", targetsOf(0, func(all []entry) []entry {
 			i := likeOf(t, all, 30)
 			key := all[i].key
@@ -333,9 +333,9 @@ func TestCheckFindsDamage(t *testing.T) {
 			p.rank += 77
 			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all
-		}), KindLink, "and its own rank is"},
+		}), KindLink, "but its own rank is"},
 		{"links of a hidden account", targetsOf(1, func(all []entry) []entry { return without(likeOf(t, all, 5), all) }),
-			KindLink, "and its account is not active"},
+			KindLink, "but its account is not active"},
 		{"a record of a deleted account", runOf(1, runRecords, func(all []entry) []entry {
 			for i, e := range all {
 				if actor, _, rkey, err := cutRecordKey(e.key); err == nil && actor == 6 {
@@ -345,7 +345,7 @@ func TestCheckFindsDamage(t *testing.T) {
 				}
 			}
 			return all
-		}), KindLink, "links, and its account is deleted"},
+		}), KindLink, "has links, but its account is deleted"},
 		{"an account that has no row", runOf(0, runRecords, func(all []entry) []entry {
 			i := slices.IndexFunc(all, func(e entry) bool { actor, _, _, err := cutRecordKey(e.key); return err == nil && actor == 30 })
 			all[i].value = append(append(appendID(nil, 3), 0), appendTarget(nil, true, 99_999, 0, "")...)
@@ -361,15 +361,15 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a name that has no row", runOf(0, runNames, func(all []entry) []entry {
 			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), appendID(nil, 50)})
 		}), KindName, `the order by name has account 50 as "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"`},
-		{"a log row that contradicts a segment: an addition", statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 takes the link of"},
+		{"a log row that contradicts a segment: an addition", statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 removes the link of"},
 		{"a log row that contradicts a segment: a removal", statements("UPDATE records SET op = 2 WHERE seq = 1102", "UPDATE links SET op = 1 WHERE id = 1102 << 12"),
 			KindLog, "log row 1102 links"},
-		{"a log row that contradicts a segment: a rank", statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"), KindLog, "ranks the link of"},
-		{"a log row that contradicts a segment: a target", statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), KindLog, "and the index has no such link"},
+		{"a log row that contradicts a segment: a rank", statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"), KindLog, "has the link of"},
+		{"a log row that contradicts a segment: a target", statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), KindLog, "but the index lacks this link"},
 		{"a log row that contradicts an account", statements("UPDATE actors SET status = 2 WHERE id = 5"), KindLog, "gives account 5 the status 1, and it has 2"},
-		{"a log row that contradicts the one before", statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), KindLog, "can't be replayed"},
+		{"a log row that contradicts the one before", statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), KindLog, "cannot be replayed"},
 		{"a log row that is gone", statements("DELETE FROM records WHERE seq = 300", "DELETE FROM links WHERE id >> 12 = 300"), KindLog, "log rows 1 to"},
-		{"log rows that no segment has and that are gone", statements("DELETE FROM records WHERE seq <= 1109", "DELETE FROM links WHERE id >> 12 <= 1109"), KindLog, "are in no segment, and gone"},
+		{"log rows that no segment has and that are gone", statements("DELETE FROM records WHERE seq <= 1109", "DELETE FROM links WHERE id >> 12 <= 1109"), KindLog, "are lost: no segment has them"},
 		{"a link row without its log row", statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), KindLog, "link row 900000000000 belongs to no log row"},
 		{"a link row that is gone", statements("DELETE FROM links WHERE id = 1 << 12"), KindLog, "log row 1 lacks link rows"},
 		{"a link row of another collection's source", statements("UPDATE links SET source = 1 WHERE id = 200 << 12"), KindLog, "does not fit log row 200"},
@@ -383,15 +383,15 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a block that is gone", statements("DELETE FROM blocks WHERE id = 3"), KindBody, "is in block 3, which is not there"},
 		{"a block that nobody uses", statements("INSERT INTO blocks (id, digest, body) SELECT 99999, digest, body FROM blocks WHERE id = 3"),
 			KindBody, "block 99999 is used by 0 bodies, and counts 0"},
-		{"a body that is gone", statements("DELETE FROM bodies WHERE seq = 200"), KindBody, "has the body of log row 200, which is not there"},
-		{"a body that is nobody's", statements("DELETE FROM replaced WHERE seq < 1109"), KindBody, "3 are nobody's"},
+		{"a body that is gone", statements("DELETE FROM bodies WHERE seq = 200"), KindBody, "has the body of log row 200, which does not exist"},
+		{"a body that is nobody's", statements("DELETE FROM replaced WHERE seq < 1109"), KindBody, "3 orphaned"},
 		{"a body behind the log", statements("INSERT INTO bodies (seq, block) VALUES (999999, 1)"), KindBody, "log row 999999 has a body, and the log ends at row"},
 		{"a body of a log row that removes", statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"), KindBody, "log row 1102, of op 3, has a body"},
 		{"a body put out of date before it came", statements("INSERT INTO replaced (seq, body) VALUES (5, 9)"), KindBody, "log row 5 puts the body of log row 9 out of date"},
 		{"a body put out of date by no log row", statements("INSERT INTO replaced (seq, body) VALUES (999999, 9)"), KindBody, "log row 999999 puts the body"},
 		{"a body put out of date twice", statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"), KindBody, "is put out of date by 2 log rows"},
 		{"a log row that changed a body and doesn't say so", statements("DELETE FROM replaced WHERE seq = 1109"), KindLog, "log row 1109 changed nothing"},
-		{"a record with the body of another", bodyOfRecord(300), KindBody, "has the body of log row 300, which is about another record"},
+		{"a record with the body of another", bodyOfRecord(300), KindBody, "has the body of log row 300, which belongs to another record"},
 		{"a record with a body to come", bodyOfRecord(999_999), KindBody, "has the body of log row 999999, and the newest is"},
 		{"bodies that are kept in an unknown way", statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), KindBody, `how bodies were kept: bodies: "sometimes"`},
 		{"a damaged page of weft.db", func(t *testing.T, dir string) {

@@ -60,7 +60,7 @@ func (c *check) adjacent(rows []manifestRow) {
 		case row.ToSeq < row.FromSeq:
 			c.found(KindManifest, mendDB, "segment %s has the log rows %d to %d", row.File, row.FromSeq, row.ToSeq)
 		case row.FromSeq > next:
-			c.found(KindManifest, mendDB, "no segment has the log rows %d to %d, which lie before %s", next, row.FromSeq-1, row.File)
+			c.found(KindManifest, mendDB, "no segment has the log rows %d to %d, before %s", next, row.FromSeq-1, row.File)
 		case row.FromSeq < next:
 			c.found(KindManifest, mendDB, "segment %s begins at log row %d, and %s ends at %d", row.File, row.FromSeq, before.File, next-1)
 		}
@@ -112,7 +112,7 @@ func (c *check) segment(row manifestRow) *file {
 	}
 	meta := opened.Meta()
 	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) || meta["instance"] != c.s.instance {
-		c.found(KindSegment, c.mendFile, "segment %s is another's: it has log rows %s to %s of the index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
+		c.found(KindSegment, c.mendFile, "segment %s does not belong here: it has log rows %s to %s of index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
 	}
 	if total := opened.Run(runTargets).Total(); total != row.Links {
 		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)
@@ -145,7 +145,7 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 			c.whole = false
 		}
 	}
-	c.checked("entries", entries, fmt.Sprintf("of %d of %d segments, and what follows from them", n, len(files)))
+	c.checked("entries", entries, fmt.Sprintf("of %d of %d segments, and the lists derived from them", n, len(files)))
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (c *check) strays(rows []manifestRow) error {
 		if slices.ContainsFunc(rows, func(r manifestRow) bool { return r.File == e.Name() }) {
 			continue
 		}
-		what := "no file of weft's, and left alone"
+		what := "not a file of weft; ignored"
 		if segmentName.MatchString(e.Name()) {
 			what = "left by a crash; the next start of weft serve removes it"
 		}

@@ -54,7 +54,7 @@ func (c *check) allRecords(ctx context.Context) error {
 		}
 	}
 	if records != v.linking {
-		c.found(KindCount, mendIndex, "the index counts %d records that link, and has %d", v.linking, records)
+		c.found(KindCount, mendIndex, "the index counts %d records with links, but has %d", v.linking, records)
 	}
 	c.checked("records", records, fmt.Sprintf("all; their %d links looked up in lists", links))
 	return nil
@@ -71,7 +71,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 	}
 	actor, collection, rkey, err := cutRecordKey(key)
 	if err != nil || !bytes.Equal(recordKey(nil, actor, collection, rkey), key) {
-		c.found(KindLink, mendIndex, "the order by record has the key %x, which is none", key)
+		c.found(KindLink, mendIndex, "the order by record has the invalid key %x", key)
 		return 0, nil
 	}
 	links, err := cutLinks(nil, value, rkey)
@@ -80,18 +80,18 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 		return 1, nil
 	}
 	if actor == 0 || actor > c.actors || collection > c.collections {
-		c.found(KindName, mendIndex, "a record is of account %d and collection %d, of which one has no row", actor, collection)
+		c.found(KindName, mendIndex, "a record has account %d and collection %d, but one of them has no row", actor, collection)
 	}
 	shown := c.shown(actor, key)
 	if j := c.s.jobs[actor]; c.s.status.of(actor) == StatusDeleted && (j == nil || j.purged(key)) {
-		c.found(KindLink, mendIndex, "%s links, and its account is deleted", c.nameRecord(key))
+		c.found(KindLink, mendIndex, "%s has links, but its account is deleted", c.nameRecord(key))
 	}
 	for i, l := range links {
 		if i > 0 && compareLinks(links[i-1], l) >= 0 {
-			c.found(KindLink, mendIndex, "%s has its links out of order, or one twice", c.nameRecord(key))
+			c.found(KindLink, mendIndex, "%s has its links out of order or duplicated", c.nameRecord(key))
 		}
 		if of, ok := c.collectionOf(l.source); !ok || of != collection || l.derived && rkey[0] != rkeyTID {
-			c.found(KindName, mendIndex, "%s links from source %d, which is none of its collection, or ranks itself by a time that it hasn't", c.nameRecord(key), l.source)
+			c.found(KindName, mendIndex, "%s has a link of source %d, which belongs to another collection, or a wrong sort time", c.nameRecord(key), l.source)
 		}
 		c.targetNames(key, l.target)
 		if err := c.recordLink(key, l, position{l.rank, actor, appendPlace(nil, l.rank, rkey)}, shown, both); err != nil {
@@ -111,9 +111,9 @@ func (c *check) recordLink(key []byte, l recordLink, p position, shown, both boo
 	}
 	switch has := ok && value[0] == linked; {
 	case has && !shown && !both:
-		c.found(KindLink, mendIndex, "%s links to %s and is listed there, and its account is not active", c.nameRecord(key), c.nameTarget(l))
+		c.found(KindLink, mendIndex, "%s links to %s and is listed there, but its account is not active", c.nameRecord(key), c.nameTarget(l))
 	case !has && shown:
-		c.found(KindLink, mendIndex, "%s links to %s at rank %d, and is not listed there", c.nameRecord(key), c.nameTarget(l), l.rank)
+		c.found(KindLink, mendIndex, "%s links to %s at rank %d, but is not listed there", c.nameRecord(key), c.nameTarget(l), l.rank)
 	}
 	return nil
 }
@@ -122,11 +122,11 @@ func (c *check) recordLink(key []byte, l recordLink, p position, shown, both boo
 func (c *check) targetNames(key, target []byte) {
 	t, err := decodeTarget(target)
 	if err != nil {
-		c.found(KindLink, mendIndex, "%s links to %x, which is no target", c.nameRecord(key), target)
+		c.found(KindLink, mendIndex, "%s links to %x, which is not a target", c.nameRecord(key), target)
 		return
 	}
 	if t.text == "" && (t.actor == 0 || t.actor > c.actors || t.collection > c.collections) {
-		c.found(KindName, mendIndex, "%s links to account %d, collection %d, of which one has no row", c.nameRecord(key), t.actor, t.collection)
+		c.found(KindName, mendIndex, "%s links to account %d, collection %d, but one of them has no row", c.nameRecord(key), t.actor, t.collection)
 	}
 }
 
@@ -164,7 +164,7 @@ func (c *check) allTargets(ctx context.Context) error {
 		}
 	}
 	if c.steps != total {
-		c.found(KindCount, mendIndex, "the index counts %d links, and has %d", total, c.steps)
+		c.found(KindCount, mendIndex, "the index counts %d links, but has %d", total, c.steps)
 	}
 	c.checked("links", c.steps, fmt.Sprintf("all, looked up in records; counts of %d lists", lists))
 	return nil
@@ -241,7 +241,7 @@ func (c *check) listed(at *walked, key []byte) error {
 		}
 	}
 	if n == 0 || err != nil {
-		c.found(KindLink, mendIndex, "the order by target has the key %x, which is none", key)
+		c.found(KindLink, mendIndex, "the order by target has the invalid key %x", key)
 		return nil
 	}
 	if at.prefix == nil {
@@ -250,7 +250,7 @@ func (c *check) listed(at *walked, key []byte) error {
 	at.add(p.actor)
 	collection, ok := c.collectionOf(source)
 	if !ok || p.actor == 0 || p.actor > c.actors {
-		c.found(KindName, mendIndex, "the list %x has a link of account %d from source %d, of which one has no row", at.prefix, p.actor, source)
+		c.found(KindName, mendIndex, "the list %x has a link of account %d and source %d, but one of them has no row", at.prefix, p.actor, source)
 		return nil
 	}
 	rkey := p.rkey()
@@ -262,15 +262,15 @@ func (c *check) listed(at *walked, key []byte) error {
 	has := recordLink{source: source, target: key[:n]}
 	i, ok := slices.BinarySearchFunc(links, has, compareLinks)
 	if !ok {
-		c.found(KindLink, mendIndex, "%s is listed among the links to %s, and does not link there", c.nameRecord(record), c.nameTarget(has))
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but does not link there", c.nameRecord(record), c.nameTarget(has))
 		return nil
 	}
 	if links[i].rank != p.rank {
-		c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, and its own rank is %d",
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, but its own rank is %d",
 			c.nameRecord(record), c.nameTarget(has), p.rank, links[i].rank)
 	}
 	if !c.shown(p.actor, record) {
-		c.found(KindLink, mendIndex, "%s is listed among the links to %s, and its account is not active", c.nameRecord(record), c.nameTarget(has))
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but its account is not active", c.nameRecord(record), c.nameTarget(has))
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ func (c *check) endList(ctx context.Context, at *walked) error {
 		return err
 	}
 	if total != at.n {
-		c.found(KindCount, mendIndex, "%s has %d links, and its total says %d", c.nameList(at.prefix), at.n, total)
+		c.found(KindCount, mendIndex, "%s has %d links, but its total is %d", c.nameList(at.prefix), at.n, total)
 	}
 	if at.set != nil {
 		want := int64(at.set.Count())
@@ -292,7 +292,7 @@ func (c *check) endList(ctx context.Context, at *walked) error {
 			return err
 		}
 		if ok && got != want {
-			c.found(KindCount, mendIndex, "%s has the links of %d accounts, and its sets say %d", c.nameList(at.prefix), want, got)
+			c.found(KindCount, mendIndex, "%s has links of %d accounts, but its sets say %d", c.nameList(at.prefix), want, got)
 		}
 	}
 	at.prefix, at.set = nil, nil

@@ -46,17 +46,17 @@ func (c *check) log(ctx context.Context) error {
 	c.tell("the log")
 	v := c.s.version.Load()
 	if v == nil {
-		return fmt.Errorf("the log can't be held against segments that can't be read")
+		return fmt.Errorf("the log cannot be compared with unreadable segments")
 	}
 	oldest, newest, err := c.s.LogRange(ctx)
 	if err != nil {
 		return err
 	}
 	if oldest > v.sealed+1 {
-		c.found(KindLog, mendDB, "log rows %d to %d are in no segment, and gone", v.sealed+1, oldest-1)
+		c.found(KindLog, mendDB, "log rows %d to %d are lost: no segment has them", v.sealed+1, oldest-1)
 	}
 	if newest != 0 && newest < v.sealed {
-		c.found(KindLog, mendDB, "the log ends at row %d, and the segments at %d", newest, v.sealed)
+		c.found(KindLog, mendDB, "the log ends at row %d, but the segments end at %d", newest, v.sealed)
 	}
 	from := max(oldest, 1)
 	if !c.o.All && newest > sampleLog {
@@ -75,10 +75,10 @@ func (c *check) log(ctx context.Context) error {
 	index.sums = checksums{} // what they cover has been held against them already
 	c.s.version.Store(&index)
 	if !c.whole {
-		c.report.Left = append(c.report.Left, "what the index holds: first bring the segments back")
+		c.report.Left = append(c.report.Left, "the index: restore the segments first")
 		return nil
 	}
-	c.tell("the log rows that no segment has")
+	c.tell("the log rows outside segments")
 	var next *version
 	if err := c.s.atOnce(ctx, func(q queryer) (err error) {
 		if _, err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
@@ -89,8 +89,8 @@ func (c *check) log(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.found(KindLog, mendDB, "the log can't be replayed, and weft serve won't start: %v", err)
-		c.report.Left = append(c.report.Left, "what the index holds, without the log rows that no segment has")
+		c.found(KindLog, mendDB, "the log cannot be replayed, and weft serve will not start: %v", err)
+		c.report.Left = append(c.report.Left, "the index without the log rows outside segments")
 		c.whole = false
 		return nil
 	}
@@ -211,17 +211,17 @@ func (c *check) effect(at *effect, r *row, l *linkRow) {
 			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key), c.nameTarget(link), at.purged)
 		}
 	case l.op == linked && !has:
-		c.found(KindLog, mendIndex, "log row %d links %s to %s, and the index has no such link", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.seq, c.nameRecord(at.key), c.nameTarget(link))
 	case l.op == unlinked && has:
-		c.found(KindLog, mendIndex, "log row %d takes the link of %s to %s away, and the index has it", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.seq, c.nameRecord(at.key), c.nameTarget(link))
 	case has && (at.links[i].derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].rank):
-		c.found(KindLog, mendIndex, "log row %d ranks the link of %s to %s at %d, and the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].rank)
+		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].rank)
 	}
 }
 
 // endEffect checks what the newest row of a record says about all its links.
 func (c *check) endEffect(at *effect) {
 	if at.op == OpDelete && at.newest > at.purged && len(at.links) > 0 {
-		c.found(KindLog, mendIndex, "log row %d deletes %s, and the index has it", at.newest, c.nameRecord(at.key))
+		c.found(KindLog, mendIndex, "log row %d deletes %s, but the index has it", at.newest, c.nameRecord(at.key))
 	}
 }

@@ -26,7 +26,7 @@ var nameTables = []nameTable{
 // entries are there as rows, so that no name has two ids and no id two names.
 func (c *check) names(ctx context.Context) error {
 	if !c.whole {
-		c.report.Left = append(c.report.Left, "the names, which the segments hold as well")
+		c.report.Left = append(c.report.Left, "the names in segments")
 		return c.loadIDs(ctx)
 	}
 	c.tell("names")
@@ -53,7 +53,7 @@ func (c *check) names(ctx context.Context) error {
 		return err
 	}
 	if entries := int64(c.s.version.Load().names.Len()); entries != rows {
-		c.found(KindName, mendDB, "%d names have a row, and %d an entry in the order by name", rows, entries)
+		c.found(KindName, mendDB, "%d names have a row, but %d have an entry in the order by name", rows, entries)
 		if err := c.nameEntries(ctx); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 		}
 		switch {
 		case t.kind == 'd' && !link.ValidDID(name) || t.kind == 'c' && !link.ValidNSID(name):
-			c.found(KindName, mendDB, "%s %d is called %q, which is no name of one", t.what, id, name)
+			c.found(KindName, mendDB, "%s %d has the invalid name %q", t.what, id, name)
 		case !ok:
 			c.found(KindName, mendIndex, "%s %d, %s, is not in the order by name", t.what, id, name)
 		case has != id:
@@ -111,7 +111,7 @@ func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection u
 		c.found(KindName, mendDB, "%s %s has two rows, %d and %d", t.what, name, min(id, other), max(id, other))
 		return nil
 	}
-	c.found(KindName, mendIndex, "%s %s has the id %d in its row, and %d in the order by name", t.what, name, id, other)
+	c.found(KindName, mendIndex, "%s %s has the id %d in its row, but %d in the order by name", t.what, name, id, other)
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (c *check) nameEntries(ctx context.Context) error {
 				want = appendID(want, collection)
 			}
 			if err != nil || string(append(want, name...)) != string(sc.Key()) {
-				c.found(KindName, mendIndex, "the order by name has %s %d as %q, and its row has not", t.what, id, sc.Key()[1:])
+				c.found(KindName, mendIndex, "the order by name has %s %d as %q, but its row differs", t.what, id, sc.Key()[1:])
 			}
 		}
 		if err := c.step(ctx, "the order by name", 0); err != nil {

@@ -115,7 +115,7 @@ func (s *Store) checkpointIfDue() {
 	}
 	if err := s.look(); err != nil {
 		s.cfg.Logger.Warn("checkpoint failed", "err", err,
-			"do", "see that the disk has room: the WAL grows until a checkpoint succeeds")
+			"do", "check the free disk space: the WAL grows until a checkpoint succeeds")
 		return
 	}
 	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {
@@ -123,8 +123,8 @@ func (s *Store) checkpointIfDue() {
 	}
 	if s.cfg.Replicator {
 		s.wal.pace.putOff(s.cfg.Now())
-		s.cfg.Logger.Warn("the replicator lets the WAL grow", "frames", s.wal.frames, "moved", s.wal.moved,
-			"do", "see whether the replica can be reached, and whether a long read holds the WAL")
+		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames, "moved", s.wal.moved,
+			"do", "check that the replica is reachable, and that no long read holds the WAL")
 		return
 	}
 	_ = s.checkpoint() // says itself what became of it
@@ -177,7 +177,7 @@ func (s *Store) checkpoint() error {
 	case err != nil:
 		done.Failed, message, level = 1, "checkpoint failed", slog.LevelWarn
 	case busy:
-		done.Partial, message, level = 1, "checkpoint put off", slog.LevelInfo
+		done.Partial, message, level = 1, "checkpoint postponed", slog.LevelInfo
 		done.Frames = int64(s.wal.moved - before)
 		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
 	default:

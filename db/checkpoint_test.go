@@ -169,7 +169,7 @@ func TestCheckpointPutOff(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !strings.Contains(logs.String(), `level=INFO msg="checkpoint put off" busy=true frames=`) {
+	if !strings.Contains(logs.String(), `level=INFO msg="checkpoint postponed" busy=true frames=`) {
 		t.Errorf("logged: %s", logs)
 	}
 }

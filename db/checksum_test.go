@@ -172,7 +172,7 @@ func TestDamageReachesFollower(t *testing.T) {
 	flipTarget("(SELECT max(id) FROM links)")(t, dir)
 	for range 2 {
 		_, _, err = f.Refresh(t.Context())
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("to %d, or links of them", at+1)) {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("to %d or their links are damaged", at+1)) {
 			t.Errorf("refreshed with %v", err)
 		}
 		if f.Seq() != at {
@@ -228,7 +228,7 @@ func TestBelongs(t *testing.T) {
 	if err == nil {
 		s.Close()
 	}
-	if err == nil || !strings.Contains(err.Error(), "and weft.db is the index ANOTHER") {
+	if err == nil || !strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
 		t.Errorf("opened with %v", err)
 	}
 	segmentPath(t, dir, 1) // both are there still
@@ -237,7 +237,7 @@ func TestBelongs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "and weft.db is the index ANOTHER") {
+	if _, _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
 		t.Errorf("followed with %v", err)
 	}
 }

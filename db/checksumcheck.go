@@ -15,7 +15,7 @@ func (c *check) checksums(ctx context.Context) error {
 		return err
 	}
 	if log == nil {
-		c.report.Notes = append(c.report.Notes, "there are no checksums of the log and the names yet: the next start of weft serve computes them")
+		c.report.Notes = append(c.report.Notes, "the log and the names have no checksums yet: the next start of weft serve computes them")
 		return nil
 	}
 	last := log[len(log)-1]
@@ -47,7 +47,7 @@ func (c *check) checksums(ctx context.Context) error {
 	if err := verifyStatus(ctx, c.s.reader, status); err != nil {
 		c.found(KindName, mendDB, "%s", statusFault)
 	}
-	c.checked("checksums", sum.rows, fmt.Sprintf("of the log behind row %d with its links, of all names and statuses", log[0].seq))
+	c.checked("checksums", sum.rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses", log[0].seq))
 	return c.unsummed(ctx, log[0].seq)
 }
 
@@ -61,7 +61,7 @@ func (c *check) unsummed(ctx context.Context, first uint64) error {
 		return err
 	}
 	if first > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("log rows %d to %d are held against the segments alone: the sum before them went with rows that were pruned", oldest, first))
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf("log rows %d to %d are compared with the segments only: pruning removed the checksum before them", oldest, first))
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ var ErrDamaged = errors.New("weft.db is damaged")
 
 // The ways out of damage, for the one who writes an index, and for a follower with a copy of its own and without.
 const (
-	mendStore    = "weft restore --force --data %s brings it back from the replica, and weft serve --replicate does so by itself where the directory is empty; without a replica, index anew into an empty directory"
-	mendCopy     = "start the follower with an empty directory in the place of %s: it fetches all again; if that is no better, the replica has the damage, and weft verify says so"
-	mendFollowed = "run weft check --data %s while no weft writes there"
+	mendStore    = "restore it from the replica with weft restore --force --data %s, or start weft serve --replicate with an empty directory, which restores it too; without a replica, re-index into an empty directory"
+	mendCopy     = "start the follower with an empty directory in place of %s: it downloads everything again; if that fails too, the replica is damaged: run weft verify"
+	mendFollowed = "stop weft and run weft check --data %s"
 )
 
 // sumPoint is a place at which a sum is known.
@@ -56,15 +56,15 @@ func sumFaults(points []sumPoint, spans []uint64) (faults []sumFault) {
 // logFault says what is wrong with the log.
 func (f *sumFault) logFault() string {
 	if f.point {
-		return fmt.Sprintf("the checksum of the log up to row %d, which %s has, is not what was written", f.upTo.seq, f.upTo.what)
+		return fmt.Sprintf("the checksum of the log up to row %d in %s is wrong", f.upTo.seq, f.upTo.what)
 	}
-	return fmt.Sprintf("log rows %d to %d, or links of them, are not what was written: their checksum is wrong", f.after.seq+1, f.upTo.seq)
+	return fmt.Sprintf("log rows %d to %d or their links are damaged: wrong checksum", f.after.seq+1, f.upTo.seq)
 }
 
 // namesFault says what is wrong with the names.
 func (f *sumFault) namesFault() string {
 	if f.point {
-		return fmt.Sprintf("the checksum of the names up to account %d, which %s has, is not what was written", f.upTo.ids.actors, f.upTo.what)
+		return fmt.Sprintf("the checksum of the names up to account %d in %s is wrong", f.upTo.ids.actors, f.upTo.what)
 	}
 	var parts []string
 	for _, k := range []struct {
@@ -79,7 +79,7 @@ func (f *sumFault) namesFault() string {
 			parts = append(parts, fmt.Sprintf("%s %d to %d", k.what, k.after+1, k.upTo))
 		}
 	}
-	return "the names of " + strings.Join(parts, ", or of ") + " are not what was written: their checksum is wrong"
+	return "the names of " + strings.Join(parts, ", or of ") + " are damaged: wrong checksum"
 }
 
 // sumPoints reads the places behind a log row at which sums are known, in order, the last commit the last of them. The
@@ -183,7 +183,7 @@ func verifyChecksums(ctx context.Context, q queryer, from, next *version) error 
 	var said []string
 	if next.sums.log != stored.log {
 		if log[0].seq != from.seq {
-			log = append([]sumPoint{{what: "what was replayed", seq: from.seq, sum: from.sums.log}}, log...)
+			log = append([]sumPoint{{what: "the replayed log", seq: from.seq, sum: from.sums.log}}, log...)
 		}
 		faults, err := s.verifyLog(ctx, log)
 		if err != nil {
@@ -203,14 +203,14 @@ func verifyChecksums(ctx context.Context, q queryer, from, next *version) error 
 		}
 	}
 	if len(said) == 0 {
-		said = []string{fmt.Sprintf("the checksums of log rows %d to %d, and of the names, are wrong, and right when they are read again: look after the memory and the disk of this machine",
+		said = []string{fmt.Sprintf("the checksums of log rows %d to %d and of the names were wrong, and correct when read again: test the memory and the disk of this machine",
 			from.seq+1, next.seq)}
 	}
 	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(said, "; "))
 }
 
 // statusFault is what is wrong when the sum of the statuses is.
-const statusFault = "the statuses of accounts that are not active are not what was written: their checksum is wrong"
+const statusFault = "the statuses of accounts that are not active are damaged: wrong checksum"
 
 // verifyStatus holds the sum of the statuses as of now against that of the last commit.
 func verifyStatus(ctx context.Context, q queryer, sum uint64) error {

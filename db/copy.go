@@ -68,7 +68,7 @@ func (c *Copy) open() error {
 		return err
 	}
 	if at == 0 && tables > 0 {
-		return errors.New("it has an index of its own: give the follower an empty directory (--data)")
+		return errors.New("the directory holds another index: use an empty directory for the follower (--data)")
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
 		return fail(err)
 	}
 	if size != change.PageSize {
-		return fail(fmt.Errorf("its pages have %d bytes, and those of the copy %d: start the follower with an empty directory", change.PageSize, size))
+		return fail(fmt.Errorf("the replica has pages of %d bytes, and the copy of %d: start the follower with an empty directory", change.PageSize, size))
 	}
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -348,7 +348,7 @@ func TestCopyGoesBack(t *testing.T) {
 	if err := modelOf(events).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
 		t.Errorf("and forth: %v", err)
 	}
-	if !strings.Contains(logs.String(), "the log has gone back to row") {
+	if !strings.Contains(logs.String(), "the log went back to row") {
 		t.Errorf("nothing was said: %s", logs.String())
 	}
 }
@@ -360,7 +360,7 @@ func TestCopyRefuses(t *testing.T) {
 	if err := open(t, own).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := db.OpenCopy(own); err == nil || !strings.Contains(err.Error(), "give the follower an empty directory") {
+	if c, err := db.OpenCopy(own); err == nil || !strings.Contains(err.Error(), "use an empty directory for the follower") {
 		t.Errorf("an index is overwritten: %v, %v", c, err)
 	}
 	src, c := newSource(t, own), openCopy(t, to)

@@ -19,7 +19,7 @@ func (e *DiskFullError) Error() string {
 	if e.Free >= 0 {
 		free = fmt.Sprintf(" (%d kB free)", e.Free/1000)
 	}
-	return fmt.Sprintf("the disk of %s is full%s; the data is fine: free space there, some megabytes at least, and start weft again", e.Dir, free)
+	return fmt.Sprintf("the disk of %s is full%s; the data is safe: free some megabytes and restart weft", e.Dir, free)
 }
 
 func (e *DiskFullError) Unwrap() error { return e.Err }

@@ -45,7 +45,7 @@ func TestBlameDisk(t *testing.T) {
 			if !tc.full {
 				return
 			}
-			if text := err.Error(); strings.Contains(text, "damaged") || strings.Contains(text, "restore") || !strings.Contains(text, "the data is fine") {
+			if text := err.Error(); strings.Contains(text, "damaged") || strings.Contains(text, "restore") || !strings.Contains(text, "the data is safe") {
 				t.Errorf("it says %q", text)
 			}
 			if !IsDiskFull(err) {

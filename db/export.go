@@ -163,7 +163,7 @@ func (e *Export) load(ctx context.Context) error {
 				_ = f.Close()
 			}
 			if errors.Is(err, errLost) {
-				err = fmt.Errorf("%w (while the log is whole, weft serve rebuilds the segments from it, and then they can be exported)", err)
+				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then export again)", err)
 			}
 			return err
 		}
@@ -175,7 +175,7 @@ func (e *Export) load(ctx context.Context) error {
 		return err
 	}
 	if sealed := e.s.version.Load().sealed; newest > sealed+maxUnsealed {
-		return fmt.Errorf("log rows %d to %d are in no segment, too many for memory: start weft serve, which makes segments of them before it answers, and stop it", sealed+1, newest)
+		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes the segments, then stop it and export again", sealed+1, newest)
 	}
 	return e.s.atOnce(ctx, func(q queryer) error {
 		v, err := e.s.rebuild(ctx, q, e.s.version.Load(), nil)
@@ -194,7 +194,7 @@ func (v *version) bound(of string) (key []byte, err error) {
 	}
 	did, collection, rkey, ok := cutTarget(of)
 	if !ok {
-		return nil, fmt.Errorf("%s is neither a DID nor an at-uri with one", of)
+		return nil, fmt.Errorf("%s is not a DID or an at-uri with a DID", of)
 	}
 	id, ok, err := v.id(append([]byte{'d'}, did...))
 	if err != nil {

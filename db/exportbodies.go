@@ -72,7 +72,7 @@ func (w *window) body(ctx context.Context, found int) (Body, error) {
 	}
 	body, err := openBody(h.digest, b.frames[h.start:h.end])
 	if err != nil {
-		err = fmt.Errorf("the body of log row %d: %w; weft check --all says what is damaged", w.found[found].body, err)
+		err = fmt.Errorf("the body of log row %d: %w; run weft check --all", w.found[found].body, err)
 	}
 	return body, err
 }

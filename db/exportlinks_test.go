@@ -269,10 +269,10 @@ func TestExportRefuses(t *testing.T) {
 		{"one that is open", running, db.ExportOptions{}, "stop it first, or give this one a data directory of its own, such as one restored from the replica"},
 		{"an account that is none", dir, db.ExportOptions{From: "did:plc:unknown"}, "never seen the account did:plc:unknown"},
 		{"a collection that is none", dir, db.ExportOptions{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
-		{"a bound that is none", dir, db.ExportOptions{From: "https://example.com/"}, "neither a DID nor an at-uri"},
+		{"a bound that is none", dir, db.ExportOptions{From: "https://example.com/"}, "is not a DID or an at-uri"},
 		{"a filter that is none", dir, db.ExportOptions{Collections: []string{"com.example.other"}}, "never seen the collection com.example.other"},
-		{"an interrupted rebuild", rebuilding, db.ExportOptions{}, "log rows 1 to 5000000 are in no segment"},
-		{"a lost segment", lost, db.ExportOptions{}, "weft serve rebuilds the segments"},
+		{"an interrupted rebuild", rebuilding, db.ExportOptions{}, "log rows 1 to 5000000 are not in segments"},
+		{"a lost segment", lost, db.ExportOptions{}, "start weft serve: it rebuilds the segments"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := db.OpenExport(t.Context(), tc.dir, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {

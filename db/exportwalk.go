@@ -143,14 +143,14 @@ func (w *window) gather(ctx context.Context) error {
 			if _, rest, err := cutID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
 				continue // the account's revision
 			}
-			return fmt.Errorf("the key by record %x: %w; weft check --all says what is damaged", r.key, err)
+			return fmt.Errorf("the key by record %x: %w; run weft check --all", r.key, err)
 		}
 		if !w.e.has(r.actor, r.collection) {
 			continue
 		}
 		first := len(w.cut)
 		if w.cut, err = cutLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
-			return fmt.Errorf("the links of record %x: %w; weft check --all says what is damaged", r.key, err)
+			return fmt.Errorf("the links of record %x: %w; run weft check --all", r.key, err)
 		}
 		r.end = len(w.cut)
 		if w.e.bodies != nil {
@@ -218,7 +218,7 @@ func (w *window) resolve(ctx context.Context) error {
 		return fmt.Errorf("read accounts: %w", err)
 	}
 	if at := slices.Index(w.dids, ""); at >= 0 {
-		return fmt.Errorf("account %d has no row; weft check --all says what is damaged", w.ids[at])
+		return fmt.Errorf("account %d has no row; run weft check --all", w.ids[at])
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (s *Index) releaseFiles(set *fileSet) {
 			err = errors.Join(err, s.step("unlink"), os.Remove(f.path))
 		}
 		if err != nil {
-			s.cfg.Logger.Warn("a segment was not put away; the next start does it", "file", f.File, "err", err)
+			s.cfg.Logger.Warn("cannot close or remove an old segment; the next start does it", "file", f.File, "err", err)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (s *Index) removeStrays(rows []manifestRow) error {
 		if named[e.Name()] || !segmentName.MatchString(e.Name()) {
 			continue
 		}
-		s.cfg.Logger.Info("removing a segment that a crash has left behind", "file", e.Name())
+		s.cfg.Logger.Info("removing an orphaned segment of a crash", "file", e.Name())
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("remove a stray segment: %w", err)
 		}
@@ -159,11 +159,11 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("segment %s, which holds %d links, is missing; weft restore --segments --data %s brings it back from the replica: %w", path, row.Links, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore --segments --data %s: %w", path, row.Links, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("segment %s: %w", row.File, err)
 	case info.Size() != row.Bytes:
-		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; weft restore --segments --force --data %s brings it back from the replica: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; restore it from the replica with weft restore --segments --force --data %s: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
@@ -174,9 +174,9 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 		if sum, e := segment.FileChecksum(path); e != nil || sum == row.Checksum {
 			return nil, errors.Join(err, e)
 		}
-		return nil, fmt.Errorf("%w; and its checksum is not that of the manifest; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("%w; and its checksum differs from the manifest; restore it from the replica with weft restore --segments --force --data %s: %w", err, s.cfg.Dir, errLost)
 	case err != nil:
-		return nil, fmt.Errorf("%w; weft restore --segments --force --data %s brings it back from the replica: %w", err, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("%w; restore it from the replica with weft restore --segments --force --data %s: %w", err, s.cfg.Dir, errLost)
 	}
 	if err := s.belongs(&row, opened.Meta()); err != nil {
 		return nil, errors.Join(err, opened.Close())
@@ -189,11 +189,11 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 // head has a checksum of its own. Neither is a segment that is lost: to make it again would hide that weft.db is wrong.
 func (s *Index) belongs(row *manifestRow, meta map[string]string) error {
 	if meta["instance"] != s.instance {
-		return fmt.Errorf("segment %s is of the index %s, and weft.db is the index %s: "+mendStore, row.File, meta["instance"], s.instance, s.cfg.Dir)
+		return fmt.Errorf("segment %s belongs to index %s, but weft.db is index %s: "+mendStore, row.File, meta["instance"], s.instance, s.cfg.Dir)
 	}
 	sums := row.checksums()
 	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() || meta[namesChecksum] != sums.namesText()) {
-		return fmt.Errorf("%w: the checksums that the manifest's row of segment %s has are not those in the segment: "+mendStore, ErrDamaged, row.File, s.cfg.Dir)
+		return fmt.Errorf("%w: the manifest has other checksums for segment %s than the segment itself: "+mendStore, ErrDamaged, row.File, s.cfg.Dir)
 	}
 	return nil
 }

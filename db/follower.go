@@ -51,7 +51,7 @@ type logMark struct {
 }
 
 // ErrOtherIndex is what Refresh answers when the database has become that of another index.
-var ErrOtherIndex = errors.New("the database is that of another index now")
+var ErrOtherIndex = errors.New("the replica now holds another index")
 
 // OpenFollower opens a directory in order to follow it. It shows nothing before the first Refresh that says so.
 func OpenFollower(cfg FollowerConfig) (*Follower, error) {
@@ -218,7 +218,7 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*versio
 			return nil, err
 		}
 		if loaded = lost == ""; !loaded {
-			f.cfg.Logger.Warn("laying the index anew", "because", lost, "log_seq", v.seq)
+			f.cfg.Logger.Warn("reloading the index", "because", lost, "log_seq", v.seq)
 		}
 	}
 	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
@@ -253,10 +253,10 @@ func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
 		return err
 	}
 	if instance != f.instance {
-		return fmt.Errorf("%w, %s, and was %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
+		return fmt.Errorf("%w: %s instead of %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
 	}
 	if schema != f.schema {
-		return fmt.Errorf("the schema has become version %d, and this weft knows %d: start the follower again with the weft that writes the index", schema, f.schema)
+		return fmt.Errorf("the schema is now version %d, and this weft knows %d: restart the follower with the weft version of the primary", schema, f.schema)
 	}
 	return nil
 }
@@ -274,11 +274,11 @@ func (f *Follower) lost(ctx context.Context, q queryer, v *version, covered uint
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return "", err
 	case max(newest, covered) < v.seq:
-		return fmt.Sprintf("the log has gone back to row %d", max(newest, covered)), nil
+		return fmt.Sprintf("the log went back to row %d", max(newest, covered)), nil
 	case err == nil && at != f.at:
-		return fmt.Sprintf("log row %d is another one now", v.seq), nil
+		return fmt.Sprintf("log row %d has changed", v.seq), nil
 	case err != nil && oldest != v.seq+1 && covered != v.seq:
-		return fmt.Sprintf("the log begins at row %d now", oldest), nil
+		return fmt.Sprintf("the log now begins at row %d", oldest), nil
 	}
 	return "", nil
 }
@@ -403,7 +403,7 @@ func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*fi
 // bounded refuses to hold in memory what no segment has yet.
 func (f *Follower) bounded(v *version) (*version, error) {
 	if v.growing() >= f.hold {
-		return nil, fmt.Errorf("log rows %d and on are in no segment yet, and are too many for memory: waiting for the primary to seal them", v.sealed+1)
+		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the primary to write segments", v.sealed+1)
 	}
 	return v, nil
 }

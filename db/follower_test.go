@@ -127,7 +127,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 				}
 				s = openWith(t, cfg)
 			}
-			laid.Add(int64(strings.Count(logs.String(), "laying the index anew")))
+			laid.Add(int64(strings.Count(logs.String(), "reloading the index")))
 		})
 	}
 }
@@ -367,9 +367,9 @@ func TestFollowerRefuses(t *testing.T) {
 	defer base.Close()
 	for _, tc := range []struct{ name, statement, back, want string }{
 		{"another index", "UPDATE meta SET value = 'another' WHERE key = 'instance'", "UPDATE meta SET value = '" + f.Instance() + "' WHERE key = 'instance'",
-			"that of another index now, another"},
+			"the replica now holds another index: another instead of"},
 		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)", "DELETE FROM goose_db_version WHERE version_id = 999",
-			"the schema has become version 999"},
+			"the schema is now version 999"},
 	} {
 		if _, err := base.Exec(tc.statement); err != nil {
 			t.Fatal(err)

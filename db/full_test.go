@@ -77,12 +77,12 @@ func underLimit(t *testing.T, c child) string {
 	c.Dir = t.TempDir()
 	l := live(t, c, nil)
 	what := "nothing"
-	for text, is := range map[string]string{"db: commit": "commit", "db: seal": "seal", "db: merge": "merge", "db: enter": "enter"} {
+	for text, is := range map[string]string{"db: commit": "commit", "db: seal": "seal", "db: compact": "merge", "db: enter": "enter"} {
 		if strings.Contains(l.failed, text) {
 			what = is
 		}
 	}
-	for text, is := range map[string]string{"the seal": "seal", "the merge": "merge"} {
+	for text, is := range map[string]string{"writing a segment": "seal", "compaction": "merge"} {
 		if strings.HasPrefix(l.degraded, text) {
 			what = is
 		}

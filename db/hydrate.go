@@ -22,7 +22,7 @@ const MaxBodies = 100
 // links to nothing or whose account is not active.
 func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if len(records) > MaxBodies {
-		return nil, fmt.Errorf("db: the bodies of %d records were asked for, and %d are the most", len(records), MaxBodies)
+		return nil, fmt.Errorf("db: bodies of %d records requested, at most %d allowed", len(records), MaxBodies)
 	}
 	v := s.acquire()
 	defer s.release(v)
@@ -90,7 +90,7 @@ func openBody(digest, frame []byte) (Body, error) {
 	}
 	sum := body.Sum(cbor)
 	if string(sum[:]) != string(digest) {
-		return Body{}, fmt.Errorf("it is damaged: its digest is %x, and not %x", sum, digest)
+		return Body{}, fmt.Errorf("it is damaged: its digest is %x, not %x", sum, digest)
 	}
 	return Body{CID: sum.CID(), CBOR: cbor}, nil
 }

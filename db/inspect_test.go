@@ -70,8 +70,8 @@ func TestCheckEnds(t *testing.T) {
 		damage func(t *testing.T, dir string)
 		want   string
 	}{
-		{func(*testing.T, string) {}, "or start weft serve: the log is whole"},
-		{statements("DELETE FROM records WHERE seq < 50", "DELETE FROM links WHERE id < 50 << 12"), "bring the file back from the replica"},
+		{func(*testing.T, string) {}, "or start weft serve: the log is complete"},
+		{statements("DELETE FROM records WHERE seq < 50", "DELETE FROM links WHERE id < 50 << 12"), "restore the file from the replica"},
 	} {
 		tc.damage(t, dir)
 		r, err := Check(t.Context(), dir, CheckOptions{})

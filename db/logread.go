@@ -12,7 +12,7 @@ import (
 )
 
 // ErrLogPruned is what Log answers when rows behind the one given are gone.
-var ErrLogPruned = errors.New("db: the log no longer reaches back so far")
+var ErrLogPruned = errors.New("db: the log no longer reaches back that far")
 
 // LogEntry is a row of the log: an event that changed something.
 type LogEntry struct {

@@ -80,9 +80,9 @@ func (s *Store) otherFormat(ctx context.Context, err error) error {
 		return errors.Join(err, e)
 	}
 	if first == 1 {
-		return fmt.Errorf("%w; or, as the log is whole, move the directory %s away: weft serve then makes all segments again from the log", err, filepath.Join(s.cfg.Dir, "segments"))
+		return fmt.Errorf("%w; or move the directory %s away: the log is complete, and weft serve rebuilds all segments from it", err, filepath.Join(s.cfg.Dir, "segments"))
 	}
-	return fmt.Errorf("%w; the log no longer has what the segment holds, so that the other way is to index anew into an empty directory", err)
+	return fmt.Errorf("%w; the log no longer has the rows of the segment; without a replica, re-index into an empty directory", err)
 }
 
 // removeStraysAfter removes stray files unless an error came before.
@@ -125,20 +125,20 @@ func (s *Store) openOrFetch(ctx context.Context, rows []manifestRow) (files []*f
 
 // fetchSegment brings a lost segment back from the replica, and opens it.
 func (s *Store) fetchSegment(ctx context.Context, row manifestRow, why error) (*file, error) {
-	s.progress("fetching the segment "+row.File+" from the replica", 0, 0)
+	s.progress("downloading segment "+row.File+" from the replica", 0, 0)
 	if err := s.cfg.Fetch(ctx, row.manifestFile()); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%w; and the replica doesn't give it: %w", why, err)
+		return nil, fmt.Errorf("%w; and cannot download it from the replica: %w", why, err)
 	}
-	s.cfg.Logger.Warn("a segment was fetched from the replica", "file", row.File, "because", why)
+	s.cfg.Logger.Warn("downloaded a lost segment from the replica", "file", row.File, "because", why)
 	return s.openSegment(row)
 }
 
 // forgetSegments empties the manifest.
 func (s *Store) forgetSegments(why error, n int) error {
-	s.cfg.Logger.Warn("rebuilding the index from the log, which is whole", "because", why, "segments", n)
+	s.cfg.Logger.Warn("rebuilding the index from the complete log", "because", why, "segments", n)
 	tx, err := s.writer.Begin() // a job of a segment that is forgotten would be under way before the log's first row
 	if err != nil {
 		return fmt.Errorf("forget the segments: %w", err)
@@ -161,7 +161,7 @@ func (s *Store) forgetSegments(why error, n int) error {
 // rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come to
 // several files, as memory is bounded; the manifest names all of them or none.
 func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*file, why error) (parts []*file, err error) {
-	s.cfg.Logger.Warn("rebuilding a segment from the log, which is whole", "file", row.File, "log_from", row.FromSeq, "log_to", row.ToSeq, "because", why)
+	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq, "log_to", row.ToSeq, "because", why)
 	defer func() {
 		if err != nil {
 			for _, f := range parts {
@@ -202,7 +202,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			return err
 		}
 		if was := row.checksums(); was.known && v.sums.known && v.sums.log != was.log {
-			return fmt.Errorf("%w: the log rows %d to %d are not those that the segment was made of: "+mendStore, ErrDamaged, row.FromSeq, row.ToSeq, s.cfg.Dir)
+			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+mendStore, ErrDamaged, row.FromSeq, row.ToSeq, s.cfg.Dir)
 		}
 		v.seq, last = row.ToSeq, true
 		_, err = write(v)

@@ -64,7 +64,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	}
 	merged, err := s.makeSegment(row, runs, first == v.files.files[0], true)
 	if err != nil {
-		return fmt.Errorf("db: merge log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
+		return fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,6 +81,6 @@ func (s *Store) merge(v *version, files []*file) error {
 	s.files.Unlock()
 	s.swap(next, func(int) int { return len(now) })
 	s.merges.made(merged)
-	s.cfg.Logger.Info("merged", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
+	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
 	return nil
 }

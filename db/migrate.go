@@ -48,7 +48,7 @@ func newerSchema(have, want int64) error {
 	if have <= want {
 		return nil
 	}
-	return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft that wrote it, or a newer one", have, want)
+	return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft version that wrote it, or a newer one", have, want)
 }
 
 // migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
@@ -60,7 +60,7 @@ func migrate(db *sql.DB) error {
 	}
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore --force): %w", err)
 	}
 	sources := p.ListSources()
 	if err := newerSchema(have, sources[len(sources)-1].Version); err != nil {

@@ -67,7 +67,7 @@ func (s *Store) openReader(path string) error {
 func checkSchema(reader *sqlx.DB) error {
 	var have int64
 	if err := reader.Get(&have, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? weft restore --force brings it back from its replica): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore --force): %w", err)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, reader.DB, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -76,9 +76,9 @@ func checkSchema(reader *sqlx.DB) error {
 	sources := p.ListSources()
 	switch want := sources[len(sources)-1].Version; {
 	case have > want:
-		return fmt.Errorf("the schema is version %d and this weft knows up to %d: use the weft that wrote it, or a newer one", have, want)
+		return fmt.Errorf("the schema is version %d and this weft knows up to %d: use the weft version that wrote it, or a newer one", have, want)
 	case have < want:
-		return fmt.Errorf("the schema is version %d and this weft's is %d: weft serve brings it up to date when it starts, and until then only the weft that wrote it can look at it", have, want)
+		return fmt.Errorf("the schema is version %d and this weft's is %d: weft serve migrates it at the next start; until then, use the weft version that wrote it", have, want)
 	}
 	for _, source := range sources {
 		text, err := fs.ReadFile(migrations.FS, source.Path)

@@ -21,7 +21,7 @@ func checkRestored(dir string) error {
 	_, err := os.Stat(filepath.Join(dir, "weft.db"))
 	_, staged := os.Stat(filepath.Join(dir, Restoring))
 	if errors.Is(err, os.ErrNotExist) && staged == nil {
-		return fmt.Errorf("db: a restore into %s was broken off: weft restore --data %s goes on with it; if a new index is wanted, remove %s", dir, dir, Restoring)
+		return fmt.Errorf("db: a restore into %s was interrupted: weft restore --data %s resumes it; for a new index, remove %s", dir, dir, Restoring)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // errUnmade marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
-var errUnmade = errors.New("the segment is not made")
+var errUnmade = errors.New("the segment was not written")
 
 // SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that look alike, of
 // a write that failed, are faults.
@@ -64,7 +64,7 @@ func (s *Store) persist(what string, do func() error) error {
 			return err
 		}
 		s.troubles.begin(what, err)
-		s.cfg.Logger.Warn("a segment can't be made now; it is tried again, and what is committed is safe", "what", what, "err", err, "retry_in", wait)
+		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err, "retry_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -87,7 +87,7 @@ func (t *troubles) begin(what string, err error) {
 	if t.why == nil {
 		t.why = map[string]string{}
 	}
-	t.why[what] = fmt.Sprintf("%s fails and is tried again: %v", what, err)
+	t.why[what] = fmt.Sprintf("%s fails, retrying: %v", what, err)
 }
 
 func (t *troubles) end(what string) {
@@ -136,7 +136,7 @@ func (s *Store) Waiting() time.Duration {
 func (s *Store) Degraded() string {
 	all := s.troubles.list()
 	if w := s.Waiting(); w >= waitingLong {
-		all = append(all, fmt.Sprintf("events have waited for a commit for %s", w.Round(time.Second)))
+		all = append(all, fmt.Sprintf("events have waited %s for a commit", w.Round(time.Second)))
 	}
 	return strings.Join(all, "; ")
 }

@@ -141,7 +141,7 @@ func TestWriterWaits(t *testing.T) {
 		if w := s.Waiting(); w < time.Minute || w > 2*time.Minute {
 			t.Errorf("events have waited for %s", w)
 		}
-		if why := s.Degraded(); !strings.Contains(why, "waited for a commit") || !strings.Contains(why, "the seal fails") {
+		if why := s.Degraded(); !strings.Contains(why, "for a commit") || !strings.Contains(why, "writing a segment fails") {
 			t.Errorf("it says %q", why)
 		}
 		s.Hurry()

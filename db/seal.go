@@ -100,7 +100,7 @@ func (s *Store) seal() error {
 	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
 	s.sealing = nil
 	s.seals.made(f)
-	s.cfg.Logger.Info("sealed", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
+	s.cfg.Logger.Info("sealed segment", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
 	wake(s.mergeWork)
 	return nil
 }
@@ -119,7 +119,7 @@ func (s *Store) sealReplayed(v *version) (*version, error) {
 }
 
 // errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
-var errClosed = errors.New("the store is being closed")
+var errClosed = errors.New("the store is closing")
 
 // untilClosed is the entries of a merge until the store is closed.
 type untilClosed struct {

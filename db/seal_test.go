@@ -187,7 +187,7 @@ func TestMissingSegment(t *testing.T) {
 		damage func(path string) error
 		want   string
 	}{
-		{"missing", false, os.Remove, "is missing; weft restore --segments --data "},
+		{"missing", false, os.Remove, "is missing; restore it from the replica with weft restore --segments --data "},
 		{"missing, and the log is whole", true, os.Remove, ""},
 		{"all missing, and the log is whole", true, func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, ""},
 		{"cut short", false, func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},

@@ -74,10 +74,10 @@ func TestSegmentFormats(t *testing.T) {
 		pruned bool
 		want   []string
 	}{
-		{"a later number, whole log", ofFormat(3), false, []string{"its format is 3, and this weft reads 1 to 2: run the weft that wrote it, or a newer one", "move the directory"}},
-		{"a later number, pruned log", ofFormat(3), true, []string{"its format is 3", "no longer has what the segment holds", "index anew"}},
+		{"a later number, whole log", ofFormat(3), false, []string{"its format is 3, and this weft reads 1 to 2: run the weft version that wrote it, or a newer one", "move the directory"}},
+		{"a later number, pruned log", ofFormat(3), true, []string{"its format is 3", "no longer has the rows of the segment", "re-index"}},
 		{"an older layout, whole log", hours(t), false, []string{"its format is 1 as development builds wrote it", "move the directory"}},
-		{"an older layout, pruned log", hours(t), true, []string{"its format is 1 as development builds wrote it", "index anew"}},
+		{"an older layout, pruned log", hours(t), true, []string{"its format is 1 as development builds wrote it", "re-index"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

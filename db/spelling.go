@@ -109,8 +109,8 @@ func (s *Store) respell() error {
 		return nil
 	}
 	log := s.cfg.Logger
-	log.Info("rewriting links that an older weft spelled otherwise, beside the events; until it ends, links to such a page "+
-		"are split over both spellings", "from", s.spelling.from, "to", link.Spelling, "records", s.version.Load().linking,
+	log.Info("rewriting links that an older weft normalised differently, while indexing; until it ends, links to such a page "+
+		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.version.Load().linking,
 		"resumed", s.spelling.next != nil)
 	start := s.cfg.Now()
 	said, read, changed := start, 0, 0
@@ -132,7 +132,7 @@ func (s *Store) respell() error {
 		read += n
 		changed += len(keys)
 		if done {
-			log.Info("all links have the present spelling", "records", read, "rewritten", changed,
+			log.Info("rewrote all links to the current normalisation", "records", read, "rewritten", changed,
 				"duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 			close(s.spelling.done)
 			return nil
@@ -140,7 +140,7 @@ func (s *Store) respell() error {
 		s.spelling.next = append(last, 0)
 		if now := s.cfg.Now(); now.Sub(said) >= respellSay {
 			said = now
-			log.Info("rewriting links that an older weft spelled otherwise", "records", read, "rewritten", changed)
+			log.Info("rewriting links that an older weft normalised differently", "records", read, "rewritten", changed)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (f *fold) account(e *Event) {
 	}
 	underWay := f.s.jobs[actor] != nil
 	if underWay && old == StatusDeleted {
-		f.d.fail(fmt.Errorf("account %d comes back while its records go", actor)) // unfinished has told
+		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor)) // unfinished has told
 		return
 	}
 	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})

@@ -138,8 +138,8 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, blameDisk(s.cfg.Dir, err)
 	}
-	s.work("seal", s.sealWork, func() error { return s.persist("the seal", s.seal) })
-	s.work("merge", s.mergeWork, func() error { return s.persist("the merge", s.mergeDue) })
+	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
+	s.work("merge", s.mergeWork, func() error { return s.persist("compaction", s.mergeDue) })
 	s.work("jobs", s.jobWork, s.runJobs)
 	s.work("spelling", s.spellWork, s.respell)
 	wake(s.mergeWork)
@@ -182,7 +182,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.writer.SetMaxOpenConns(1)
 	if at, err := copyPosition(s.writer); err == nil && at > 0 { // a file that can't be read is refused below
-		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index of its own into another directory (weft restore)", path)
+		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index into another directory (weft restore)", path)
 	}
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
@@ -286,8 +286,8 @@ func (s *Store) isClosed() bool {
 func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
-		s.cfg.Logger.Error("writing stops; queries go on", "err", err,
-			"do", "free space on the disk or look after it, and start weft again: what was committed is safe, and it goes on from there")
+		s.cfg.Logger.Error("writing stopped; queries still work", "err", err,
+			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft resumes from it")
 	}
 	return err
 }

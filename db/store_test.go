@@ -192,7 +192,7 @@ func TestRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		name, statement, want string
 	}{
-		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)", "run the weft that wrote it, or a newer one"},
+		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)", "run the weft version that wrote it, or a newer one"},
 		{"another migration", "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'", "was made by another migration"},
 		{"a link without its log row", "INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')", "belongs to no log row"},
 		{"a link that went twice", "UPDATE links SET op = 0 WHERE id = (SELECT min(id) FROM links)", "leaves"},

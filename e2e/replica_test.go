@@ -64,8 +64,8 @@ func TestServeReplicates(t *testing.T) {
 	first := disk()
 	w := startWeft(t, journal, upstream.URL(), first)
 	w.up(t)
-	says(w, "the replica is as this file says", filepath.Join(first, "litestream.yml"))
-	says(w, "a new index begins")
+	says(w, "replica configured", filepath.Join(first, "litestream.yml"))
+	says(w, "starting a new index")
 	tr.compare(t, w, model.Depth{Page: 20})
 	if runtime.GOOS == "linux" {
 		locks, err := os.ReadFile("/proc/locks")
@@ -96,9 +96,9 @@ func TestServeReplicates(t *testing.T) {
 	if code := w.terminate(t, downWithin); code != 0 {
 		t.Errorf("weft ended with %d", code)
 	}
-	says(w, "the checkpoint is left to the replicator")
-	says(w, "sending the rest to the replica")
-	says(w, "the replica has all")
+	says(w, "skipping the checkpoint: the replicator does it")
+	says(w, "uploading the rest to the replica")
+	says(w, "replica is complete")
 
 	second := disk()
 	w = startWeft(t, journal, upstream.URL(), second)
@@ -117,7 +117,7 @@ func TestServeReplicates(t *testing.T) {
 	if code := w.terminate(t, downWithin); code != 3 {
 		t.Errorf("weft ended with %d, and its replica is gone", code)
 	}
-	says(w, "not fully replicated")
+	says(w, "replica is incomplete")
 }
 
 // TestSidecar: stock Litestream beside a weft that it starts, which leaves all about the replica to it. With a whole log weft.db is

@@ -100,7 +100,7 @@ func (w *weft) endsInOrder(t *testing.T) uint64 {
 	lines := w.output()
 	var seq uint64
 	for _, step := range []string{
-		"shutting down: not ready", "stopping ingest", "all that was received is committed", "checkpointing",
+		"shutting down: not ready", "stopping ingest", "all received events are committed", "checkpointing",
 		"closing connections", "closing the database",
 	} {
 		at := 0

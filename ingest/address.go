@@ -40,7 +40,7 @@ func ParseUpstream(text string) (Upstream, error) {
 			err = quotes.Err
 		}
 		if strings.Contains(text, "@") { // the reason may quote a part of the password
-			err = errors.New("write characters of a user name or a password other than letters, digits and -._~ as %XX")
+			err = errors.New("percent-encode (%XX) characters of the user name and password other than letters, digits and -._~")
 		}
 		return Upstream{}, fmt.Errorf("not a host name or a URL such as wss://jetstream.example: %w", err)
 	}
@@ -50,9 +50,9 @@ func ParseUpstream(text string) (Upstream, error) {
 	}
 	switch path := strings.TrimRight(u.Path, "/"); {
 	case path != "" && path != pathV1 && path != pathV2:
-		return Upstream{}, fmt.Errorf("%s has the path %s; weft finds the streams of a server by itself: give %s", name, u.EscapedPath(), name)
+		return Upstream{}, fmt.Errorf("%s has the path %s; weft finds the stream paths by itself: use %s", name, u.EscapedPath(), name)
 	case u.Fragment != "":
-		return Upstream{}, fmt.Errorf("%s has a fragment: give %s", name, name)
+		return Upstream{}, fmt.Errorf("%s has a fragment: use %s", name, name)
 	}
 	slice, err := parseFilters(u.RawQuery)
 	if err != nil {
@@ -74,7 +74,7 @@ func baseName(u *url.URL, bare bool) (string, error) {
 		scheme = "https"
 	case "http", "https":
 	default:
-		return "", fmt.Errorf("%s has the scheme %s, and can have wss, ws, https or http", host, scheme)
+		return "", fmt.Errorf("%s has the scheme %s; use wss, ws, https or http", host, scheme)
 	}
 	local := strings.ToLower(u.Hostname())
 	if bare && (local == "localhost" || local == "::1" || strings.HasPrefix(local, "127.")) {
@@ -87,7 +87,7 @@ func baseName(u *url.URL, bare bool) (string, error) {
 func parseFilters(query string) (c SliceConfig, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return c, errors.New("its query can't be read")
+		return c, errors.New("its query is malformed")
 	}
 	for name, list := range values {
 		switch name {
@@ -97,10 +97,10 @@ func parseFilters(query string) (c SliceConfig, err error) {
 			c.DIDs = append(c.DIDs, list...)
 		case "compress", "zstdDictionary": // weft chooses
 		case "cursor":
-			return c, errors.New("its query has a cursor: an index begins at --from, and goes on where it was")
+			return c, errors.New("its query has a cursor: use --from for a new index; an existing index resumes")
 		default:
-			return c, fmt.Errorf("its query has %q, and can have wantedCollections and wantedDids; "+
-				"--collections, --dids and the like choose what is indexed", name)
+			return c, fmt.Errorf("its query has %q, but only wantedCollections and wantedDids are allowed; "+
+				"--collections, --dids and so on select what weft indexes", name)
 		}
 	}
 	return c.normal(), nil

@@ -39,8 +39,8 @@ func TestUpstreamRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                  "empty",
 		"https://":                          "without a host name",
-		"ftp://jetstream.example":           "can have wss",
-		"https://jetstream.example/xrpc":    "give https://jetstream.example",
+		"ftp://jetstream.example":           "use wss",
+		"https://jetstream.example/xrpc":    "use https://jetstream.example",
 		"https://jetstream.example/v1/feed": "/v1/feed",
 		"https://jetstream.example#live":    "fragment",
 		"https://jetstream.example/subscribe?cursor=1725519626134432":                     "--from",

@@ -87,12 +87,12 @@ func (a *archive) plan(ctx context.Context, after, before uint64) (p plan, err e
 		return p, fmt.Errorf("plan: %w", err)
 	}
 	if p.PlannedThroughSeq > p.SealedTipSeq {
-		return p, fmt.Errorf("plan: it goes to %d, beyond the archive's end %d", p.PlannedThroughSeq, p.SealedTipSeq)
+		return p, fmt.Errorf("plan: it ends at %d, beyond the archive's end %d", p.PlannedThroughSeq, p.SealedTipSeq)
 	}
 	last := uint64(0)
 	for _, s := range p.Segments {
 		if s.MaxSeq < s.MinSeq || s.MinSeq <= last && last > 0 {
-			return p, fmt.Errorf("plan: segment %s has events %d to %d, behind one that ends with %d", s.Name, s.MinSeq, s.MaxSeq, last)
+			return p, fmt.Errorf("plan: segment %s has events %d to %d, after one that ends with %d", s.Name, s.MinSeq, s.MaxSeq, last)
 		}
 		last = s.MaxSeq
 	}
@@ -200,7 +200,7 @@ func (a *archive) part(ctx context.Context, s *planSegment, from, size uint64) (
 	data, err := a.request(ctx, http.MethodGet, "getSegment", url.Values{"name": {s.Name}}, nil,
 		fmt.Sprintf("bytes=%d-%d", from, from+size-1), int64(size))
 	if err == nil && uint64(len(data)) != size {
-		err = fmt.Errorf("%d bytes came of %d", len(data), size)
+		err = fmt.Errorf("received %d of %d bytes", len(data), size)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bytes %d to %d of %s: %w", from, from+size, s.Name, err)
@@ -266,7 +266,7 @@ func (a *archive) ask(ctx context.Context, method, name string, q url.Values, bo
 		return nil, refused(res)
 	}
 	if span != "" && res.StatusCode == http.StatusOK {
-		return nil, errors.New("it sends whole segments only")
+		return nil, errors.New("the server ignores range requests")
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512), limit)+bytes.MinRead))
 	for {

@@ -77,9 +77,9 @@ func parseIndex(name string, index []byte, footer uint64) ([]*block, error) {
 			min: le.Uint64(e[20:]), max: le.Uint64(e[28:]), fromUS: int64(le.Uint64(e[36:])), toUS: int64(le.Uint64(e[44:]))}
 		switch {
 		case b.offset < end || b.offset > footer || footer-b.offset < blockPrefix+uint64(b.size) || b.size > maxFrameBytes:
-			return nil, fmt.Errorf("block %d is at %d, %d bytes, behind one that ends at %d", i, b.offset, b.size, end)
+			return nil, fmt.Errorf("block %d is at %d, %d bytes, after one that ends at %d", i, b.offset, b.size, end)
 		case b.events > maxRows || b.events > 0 && (b.max < b.min || b.min <= last):
-			return nil, fmt.Errorf("block %d has %d events, %d to %d, behind one that ends with %d", i, b.events, b.min, b.max, last)
+			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d", i, b.events, b.min, b.max, last)
 		}
 		b.offset += blockPrefix
 		end = b.offset + uint64(b.size)
@@ -125,17 +125,17 @@ func (b *block) rows(do func(*segment.Event) error) error {
 	}
 	defer done()
 	if c.n != int(b.events) {
-		return fmt.Errorf("it has %d rows, and the index says %d", c.n, b.events)
+		return fmt.Errorf("it has %d rows, but the index says %d", c.n, b.events)
 	}
 	for i := range c.n {
 		if seq := c.u64(columnSeq, i); seq < b.min || seq > b.max {
-			return fmt.Errorf("row %d is event %d, and the index says %d to %d", i, seq, b.min, b.max)
+			return fmt.Errorf("row %d is event %d, but the index says %d to %d", i, seq, b.min, b.max)
 		}
 	}
 	return c.each(body, do)
 }
 
-var errBlock = errors.New("a block that is cut off or malformed")
+var errBlock = errors.New("truncated or malformed block")
 
 // Decoders of blocks. DecodeAll takes its buffer by what a frame says of itself, up to the decoder's bound.
 var (

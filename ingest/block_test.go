@@ -169,7 +169,7 @@ func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 		do    func(*block)
 	}{
 		{"nothing", nil, nil},
-		{"cut off", b.frame[:len(b.frame)-1], nil},
+		{"truncated", b.frame[:len(b.frame)-1], nil},
 		{"a bomb of zeros", zeros, nil},
 		{"many bombs, one behind the other", bytes.Repeat(zeros, 5), nil},
 		{"a row more than there are", change(0, 11), nil},

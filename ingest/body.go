@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db/body"
 )
 
-var errBody = errors.New("its content can't be made from JSON")
+var errBody = errors.New("its content cannot be converted from JSON")
 
 // body returns the event's record in DAG-CBOR. What comes as JSON is converted. Floats, which the protocol forbids and
 // some records have, are converted only where the event has a CID that says whether they came out right: JSON writes

@@ -29,7 +29,7 @@ type event struct {
 var (
 	errUnknownOperation = errors.New("unknown operation")
 	errNoEvent          = errors.New("no event")
-	errSkip             = errors.New("a kind of message that isn't known")
+	errSkip             = errors.New("unknown kind of message")
 )
 
 // account is com.atproto.sync.subscribeRepos#account, as frames wrap it.

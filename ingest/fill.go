@@ -40,7 +40,7 @@ func (in *Ingest) fillGaps(ctx context.Context) error {
 	for sleep(ctx, in.cfg.Fill) {
 		gaps, err := in.cfg.Store.Gaps(ctx)
 		if err != nil {
-			in.log.warn("gaps", "can't list gaps", "err", err)
+			in.log.warn("gaps", "cannot list gaps", "err", err)
 			continue
 		}
 		for i := range slices.Backward(gaps) {
@@ -59,10 +59,10 @@ func (in *Ingest) fillGaps(ctx context.Context) error {
 			note := "filled from an archive"
 			if err != nil {
 				note = err.Error()
-				in.cfg.Logger.Warn("a gap stays open", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err,
-					"do", "nothing while the upstream's archive is behind: it is tried again; weft gaps lists the attempts")
+				in.cfg.Logger.Warn("filling a gap failed; retrying later", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err,
+					"do", "nothing while the upstream's archive is behind; weft gaps lists the attempts")
 			} else {
-				in.cfg.Logger.Info("a gap is filled", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To)
+				in.cfg.Logger.Info("filled a gap", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To)
 			}
 			if err := in.cfg.Store.TriedGap(g.ID, err == nil, note); err != nil {
 				return err
@@ -72,7 +72,7 @@ func (in *Ingest) fillGaps(ctx context.Context) error {
 	return nil
 }
 
-var errNoSource = errors.New("no upstream has an archive that could fill it")
+var errNoSource = errors.New("no upstream has an archive for it")
 
 // fillGap fills a gap from whatever archive has it.
 func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
@@ -120,7 +120,7 @@ func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq boo
 		return false, err
 	}
 	if bySeq && p.SealedTipSeq < g.To {
-		return false, fmt.Errorf("the archive ends at %d, before the gap does", p.SealedTipSeq)
+		return false, fmt.Errorf("the archive ends at %d, before the end of the gap", p.SealedTipSeq)
 	}
 	if f.at, f.atUS, err = readEvents(ctx, a, after, 0, f.event); err != nil {
 		return false, err
@@ -131,7 +131,7 @@ func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq boo
 			return false, err
 		}
 		if endUS < f.toUS {
-			return false, fmt.Errorf("the archive ends at %s, before the gap does", time.UnixMicro(endUS).UTC().Format(time.RFC3339))
+			return false, fmt.Errorf("the archive ends at %s, before the end of the gap", time.UnixMicro(endUS).UTC().Format(time.RFC3339))
 		}
 	}
 	if err := f.present(ctx, f.foldAccounts); err != nil {

@@ -79,7 +79,7 @@ func (f *filling) inGap(e *event) bool {
 	return e.timeUS >= f.fromUS && e.timeUS <= f.toUS
 }
 
-var errOther = errors.New("the archive has events of another time there: it counts anew")
+var errOther = errors.New("the archive has events of another time at these numbers: its sequence was reset")
 
 // event takes an event of the gap, or lets one from behind it overtake.
 func (f *filling) event(e *event) error {
@@ -235,7 +235,7 @@ func (f *filling) present(ctx context.Context, do func() error) error {
 		return err
 	}
 	if own != (f.in.Host() == f.url) {
-		return errors.New("another upstream was moved to meanwhile")
+		return errors.New("weft switched to another upstream meanwhile")
 	}
 	return do()
 }

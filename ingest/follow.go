@@ -14,11 +14,11 @@ import (
 var (
 	errSilent   = errors.New("silent")
 	errHole     = errors.New("hole")
-	errHome     = errors.New("a preferred upstream is well again")
-	errBehind   = errors.New("its tip lies below our cursor")
-	errInstance = errors.New("it counts anew: it has another event where we were")
-	errClamped  = errors.New("it begins behind the cursor")
-	errStopgap  = errors.New("it speaks v2, and its v1 stream alone would lack resyncs")
+	errHome     = errors.New("a preferred upstream is healthy again")
+	errBehind   = errors.New("its newest event is older than the cursor")
+	errInstance = errors.New("its sequence was reset: it has a different event at the cursor")
+	errClamped  = errors.New("its oldest event is newer than the cursor")
+	errStopgap  = errors.New("it speaks v2; its v1 stream would lack resyncs")
 )
 
 // holeTries is how often the stream is taken up again at a place where the server can't give what comes next; then the
@@ -38,7 +38,7 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		}
 		if h != nil && next != h {
 			in.metrics.switches.Inc()
-			in.cfg.Logger.Warn("moving to another upstream", "from", h.url, "to", next.url, "why", h.why)
+			in.cfg.Logger.Warn("failing over to another upstream", "from", h.url, "to", next.url, "why", h.why)
 		}
 		h = next
 		before := in.received.Load()
@@ -53,7 +53,7 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 		in.ended(h, err, in.cfg.Now(), in.received.Load() > before)
 		in.cfg.Logger.Warn("upstream session ended", "host", h.url, "err", err, "seq", h.last, "retry_in", max(h.retry.Sub(in.cfg.Now()), 0),
-			"do", "nothing if it comes back by itself; else see that the host answers, or give a second one with --jetstream")
+			"do", "nothing if it reconnects; else check that the host answers, or add a second one with --jetstream")
 		// What was received is committed before the next session asks where to go on.
 		if err := in.queue.drained(ctx); err != nil {
 			break
@@ -95,9 +95,9 @@ func (in *Ingest) afterwards(h *host, err error) error {
 	cursor := in.cfg.Store.Cursor(h.url)
 	switch {
 	case errors.Is(err, errInstance):
-		in.cfg.Logger.Error("the upstream counts anew; taking it up by time", "host", h.url, "cursor_seq", cursor)
+		in.cfg.Logger.Error("upstream sequence was reset; resuming by timestamp", "host", h.url, "cursor_seq", cursor)
 	case errors.Is(err, errBehind):
-		in.cfg.Logger.Error("the upstream has lost events: its tip lies below our cursor; taking it up by time", "host", h.url, "err", err)
+		in.cfg.Logger.Error("upstream has lost events: its newest event is older than the cursor; resuming by timestamp", "host", h.url, "err", err)
 	default:
 		return in.noteFollowed(h)
 	}
@@ -240,8 +240,8 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 
 // missed writes a gap down.
 func (in *Ingest) missed(h *host, from, to uint64, fromUS, toUS int64, why string) error {
-	in.cfg.Logger.Error("events are missing: written down as a gap", "host", h.url, "from", from, "to", to, "why", why,
-		"do", "nothing where an upstream has an archive: weft fills the gap from it; weft gaps lists it")
+	in.cfg.Logger.Error("events are missing; recorded a gap", "host", h.url, "from", from, "to", to, "why", why,
+		"do", "nothing if an upstream has an archive: weft fills the gap from it; weft gaps lists it")
 	in.metrics.gaps.Inc()
 	return in.cfg.Store.AddGap(db.Gap{Host: h.url, From: from, To: to, FromUS: fromUS, ToUS: toUS, Why: why})
 }
@@ -256,7 +256,7 @@ func (in *Ingest) hole(h *host, err error) error {
 		return fmt.Errorf("%w after %d: %w", errHole, h.last, err)
 	}
 	h.gap = err.Error()
-	in.cfg.Logger.Error("passing over a hole in the upstream", "host", h.url, "after_seq", h.last, "tries", h.tries, "err", err)
+	in.cfg.Logger.Error("skipping unreadable events of the upstream", "host", h.url, "after_seq", h.last, "tries", h.tries, "err", err)
 	return nil
 }
 

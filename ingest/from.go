@@ -28,7 +28,7 @@ func ParseFrom(s string) (From, error) {
 	if n, err := strconv.ParseUint(s, 10, 63); err == nil {
 		switch {
 		case n == 0:
-			return From{}, fmt.Errorf("sequence numbers begin at 1: say start")
+			return From{}, fmt.Errorf("sequence numbers begin at 1: use start")
 		case n >= seqLimit:
 			return From{US: int64(n)}, nil
 		}

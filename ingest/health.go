@@ -24,7 +24,7 @@ func (in *Ingest) stuck() time.Duration {
 
 // stuckText describes stuck for an operator.
 func stuckText(d time.Duration) string {
-	return fmt.Sprintf("no event was committed for %s although some wait: see the log, and whether the disk is slow or full", d.Round(time.Second))
+	return fmt.Sprintf("events wait, but none was committed for %s: check the log, and whether the disk is slow or full", d.Round(time.Second))
 }
 
 // shownUS is the time up to which events are committed, in microseconds since 1970, of those received up to newest: that

@@ -67,10 +67,10 @@ func TestStuckWriter(t *testing.T) {
 		if lag := in.Lag(); lag < stuckAfter {
 			t.Errorf("the lag of a stuck writer is %s", lag)
 		}
-		if err := in.Ready(); err == nil || !strings.Contains(err.Error(), "no event was committed for 1m0s") {
+		if err := in.Ready(); err == nil || !strings.Contains(err.Error(), "none was committed for 1m0s") {
 			t.Errorf("ready: %v", err)
 		}
-		if s := in.Status(); !strings.Contains(s.Degraded, "no event was committed") || s.LagSeconds < 60 {
+		if s := in.Status(); !strings.Contains(s.Degraded, "none was committed") || s.LagSeconds < 60 {
 			t.Errorf("status: %+v", s)
 		}
 		store.commit <- struct{}{}

@@ -118,7 +118,7 @@ func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.Canc
 			if well[h] < 2 {
 				continue
 			}
-			in.cfg.Logger.Info("going back to a preferred upstream", "host", h.url, "from", current.url)
+			in.cfg.Logger.Info("failing back to a preferred upstream", "host", h.url, "from", current.url)
 			in.hostsMu.Lock()
 			h.fails, h.retry, h.why = 0, time.Time{}, ""
 			in.hostsMu.Unlock()

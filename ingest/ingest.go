@@ -211,7 +211,7 @@ func (in *Ingest) commit(ctx context.Context) error {
 		}
 		applied.BadBodies += b.bodiless
 		if applied.BadBodies > 0 {
-			in.log.warn("bad_body", "content left out that is not what its CID says, is too large, or can't be made from JSON", "count", applied.BadBodies)
+			in.log.warn("bad_body", "skipped record content that does not match its CID, is too large, or cannot be converted from JSON", "count", applied.BadBodies)
 		}
 		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
 		in.committedUS.Store(timeUS)
@@ -227,10 +227,10 @@ func (in *Ingest) Ready() error {
 	p, now := &in.liveness, in.cfg.Now()
 	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
 	if idle := p.idle(now); idle > 2*in.cfg.Silence {
-		return fmt.Errorf("nothing from %s for %s", in.Host(), idle.Round(time.Second))
+		return fmt.Errorf("no message from %s for %s", in.Host(), idle.Round(time.Second))
 	}
 	if quiet := p.quiet(now); quiet > 2*in.cfg.Silence && p.lively.Load() && !p.filtered.Load() {
-		return fmt.Errorf("no event from %s for %s, which had some all the time", in.Host(), quiet.Round(time.Second))
+		return fmt.Errorf("no event from %s for %s, after a steady stream of events", in.Host(), quiet.Round(time.Second))
 	}
 	if d := in.stuck(); d > 0 {
 		return errors.New(stuckText(d))

@@ -37,8 +37,8 @@ const (
 )
 
 var (
-	errTooOld   = errors.New("the live stream doesn't reach back to the cursor")
-	errNotThere = errors.New("no Jetstream answers there")
+	errTooOld   = errors.New("the live stream does not reach back to the cursor")
+	errNotThere = errors.New("no Jetstream server answers there")
 )
 
 // retryAfter is an answer that says when to come again.

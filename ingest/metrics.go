@@ -40,18 +40,18 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	}
 	m := &metrics{
 		in:        in,
-		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, those of no concern among them."),
-		applied:   vec("weft_ingest_applied_total", "What became of events: log rows, links added and removed, stale repeats, log rows of events that one host had lost and another told late, records of deleted accounts, invalid ones, bodies kept, bodies that are left out: not what their CID says, too large, or not to be made from JSON.", "what"),
-		dropped:   vec("weft_ingest_dropped_total", "Parts of records that no link came of, by reason.", "reason"),
-		malformed: counter("weft_ingest_malformed_total", "Records that could not be read; they count as records without links."),
-		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to fold and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
+		applied:   vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
+		dropped:   vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
+		malformed: counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
+		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 		sessions:  vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
-		switches:  counter("weft_ingest_switches_total", "Times that another upstream was moved to."),
-		gaps:      counter("weft_ingest_gaps_total", "Spans of upstream that were written down as missing."),
-		filled:    counter("weft_ingest_filled_total", "Log rows that came of filling gaps."),
-		unknown:   counter("weft_ingest_unknown_total", "Messages of a kind that isn't known; they are left out."),
-		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not give what comes next."),
-		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's tip was found below our cursor."),
+		switches:  counter("weft_ingest_switches_total", "Failovers to another upstream."),
+		gaps:      counter("weft_ingest_gaps_total", "Gaps recorded: ranges of upstream events that are missing."),
+		filled:    counter("weft_ingest_filled_total", "Log rows from filling gaps."),
+		unknown:   counter("weft_ingest_unknown_total", "Messages of an unknown kind; they are ignored."),
+		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not deliver the next events."),
+		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's newest event was older than the cursor."),
 	}
 	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
 	m.became(db.Applied{})
@@ -66,17 +66,17 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
 	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown, m.filled,
-		gauge("weft_ingest_lag_seconds", "How far the newest event that is committed lies behind the clock.", func() float64 { return in.Lag().Seconds() }),
+		gauge("weft_ingest_lag_seconds", "Age of the newest committed event.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),
-		gauge("weft_ingest_committed_seq", "Sequence number up to which all is in the index.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
-		gauge("weft_ingest_degraded", "1 while the upstream followed speaks v1, which sends no resyncs, or no event was committed for a minute although some wait.", func() float64 {
+		gauge("weft_ingest_committed_seq", "Sequence number up to which the index is complete.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
+		gauge("weft_ingest_degraded", "1 while the upstream speaks v1, which sends no resyncs, or while events wait and none was committed for a minute.", func() float64 {
 			if in.state.Load().Kind == kindV1 || in.stuck() > 0 {
 				return 1
 			}
 			return 0
 		}),
-		gauge("weft_ingest_backfill_events", "Events of the archive that a replay under way has still to bring, about.", func() float64 {
+		gauge("weft_ingest_backfill_events", "Approximate events that a running replay of the archive has left.", func() float64 {
 			p := in.progress.get()
 			return float64(max(p.Events-p.EventsDone, 0))
 		}),

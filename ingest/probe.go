@@ -41,7 +41,7 @@ func (e *endpoint) probe(ctx context.Context, wasV2 bool, fails int) (spoken, er
 		if err == nil {
 			return spoken{kind: kindV2}, nil
 		}
-		err = fmt.Errorf("it answers 200 to v2's methods, and has no stream of v2: %w", err)
+		err = fmt.Errorf("it answers v2 methods with 200, but has no v2 stream: %w", err)
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
 		return spoken{kind: kindV1}, nil
 	}

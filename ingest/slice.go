@@ -49,7 +49,7 @@ func parsePatterns(list []string) (p patterns, err error) {
 		} else if link.ValidNSID(c) {
 			p.exact[c] = struct{}{}
 		} else {
-			return p, fmt.Errorf("%q is neither a collection such as app.bsky.feed.like nor a namespace such as app.bsky.feed.*", c)
+			return p, fmt.Errorf("%q is not a collection such as app.bsky.feed.like or a namespace such as app.bsky.feed.*", c)
 		}
 	}
 	return p, nil

@@ -41,7 +41,7 @@ func (in *Ingest) where(ctx context.Context, h *host) (p place, err error) {
 		return in.begin(ctx, h)
 	case seq == 0 && reached == 0: // it has begun, and no event has come yet
 		cursor := max(whole-overlap.Microseconds(), seqLimit)
-		return place{how: "by time, of the beginning", cursor: uint64(cursor), newest: whole, whole: whole}, nil
+		return place{how: "by time, from the beginning", cursor: uint64(cursor), newest: whole, whole: whole}, nil
 	case seq == 0 || last != h.url && !store.Resyncing(h.url):
 		cursor := max(reached-overlap.Microseconds(), seqLimit)
 		return place{how: "by time", cursor: uint64(cursor), newest: reached, whole: whole}, nil
@@ -70,10 +70,10 @@ func (in *Ingest) begin(ctx context.Context, h *host) (p place, err error) {
 	p.begins, p.checked = true, true
 	if h.kind == kindV1 {
 		if from.Seq > 0 {
-			return p, errors.New("--from names a sequence number, and it has none: it speaks v1")
+			return p, errors.New("--from is a sequence number, but this server speaks v1, which has none: use a time")
 		}
 		if p.how = "live from the tip"; from.Start || from.US > 0 {
-			p.how, p.cursor = "from as far back as it goes", uint64(max(from.US, 1))
+			p.how, p.cursor = "from its oldest event", uint64(max(from.US, 1))
 		}
 		return p, nil
 	}
@@ -175,11 +175,11 @@ func (in *Ingest) judgeStart(h *host, floor *event, p *place) error {
 	fromUS := max(min(p.knownUS, in.cfg.Now().UnixMicro()), p.newest, p.whole)
 	if !bySeq {
 		return in.missed(h, uint64(fromUS+1), uint64(floor.timeUS-1), fromUS, floor.timeUS,
-			"another upstream was left there, and this one begins later")
+			"after a failover, the new upstream begins later")
 	}
 	from := p.known + 1
 	if p.known >= seqLimit {
 		from = max(from, uint64(p.whole))
 	}
-	return in.missed(h, from, floor.pos-1, fromUS, floor.timeUS, "the upstream no longer has it")
+	return in.missed(h, from, floor.pos-1, fromUS, floor.timeUS, "the upstream no longer has these events")
 }

@@ -28,7 +28,7 @@ type HostStatus struct {
 	RetryAt   string `json:"retry_at,omitempty"` // RFC 3339
 }
 
-const degradedV1 = "it speaks v1, which sends no resyncs: what an account lost or changed while a relay didn't see it stays as it was"
+const degradedV1 = "the upstream speaks v1, which sends no resyncs: changes of an account that the relay missed are not corrected"
 
 // Status is what the upstream is doing.
 func (in *Ingest) Status() Status {

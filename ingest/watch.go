@@ -197,9 +197,9 @@ func (in *Ingest) lookAround(ctx context.Context, h *host) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("%w: it sends events to others", errSilent)
+		return fmt.Errorf("%w: it sends events to other clients", errSilent)
 	case !found && other != nil:
-		return fmt.Errorf("%w: it has no events, and %s may have some", errSilent, other.url)
+		return fmt.Errorf("%w: it has no events, but %s may have some", errSilent, other.url)
 	}
 	in.setConnected(h) // there is nothing to send
 	return nil

@@ -42,11 +42,11 @@ type StalledError struct {
 }
 
 func (e *StalledError) Error() string {
-	return fmt.Sprintf("%s: nothing moved for %s: the request was given up", e.What, e.After)
+	return fmt.Sprintf("%s: no data for %s, request canceled", e.What, e.After)
 }
 
 // errHanging says that too many requests were given up and haven't returned.
-var errHanging = fmt.Errorf("%d requests that were given up still hang: the store is reachable and doesn't answer", maxAbandoned)
+var errHanging = fmt.Errorf("%d canceled requests still hang: the store is reachable but does not answer", maxAbandoned)
 
 // boundedClient gives up each request that makes no progress. The next one gets a client of its own, as the connection of
 // the one before may hang.

@@ -95,7 +95,7 @@ func (c Config) retarget(client litestream.ReplicaClient, sub string) (litestrea
 	}
 	b, ok := client.(*boundedClient)
 	if !ok {
-		return nil, errors.New("replica: a client of another kind")
+		return nil, errors.New("replica: unexpected type of client")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

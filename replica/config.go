@@ -104,7 +104,7 @@ func ParseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 		}
 	}
 	if _, ok := lookup("AWS_CA_BUNDLE"); ok && c.Type == "s3" {
-		return Config{}, errors.New("replica: AWS_CA_BUNDLE is set, with which Litestream's S3 client doesn't start: unset it, and name the certificates in SSL_CERT_FILE")
+		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, and set SSL_CERT_FILE instead")
 	}
 	return c, nil
 }
@@ -113,7 +113,7 @@ func ParseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 func (c *Config) takeURL(raw string) error {
 	scheme, host, path, query, user, err := litestream.ParseReplicaURLWithQuery(raw)
 	if err != nil {
-		return errors.New("is no URL of a replica such as s3://bucket/path") // the error itself may hold a password
+		return errors.New("is not a replica URL such as s3://bucket/path") // the error itself may hold a password
 	}
 	c.Type = scheme
 	c.Path = path
@@ -151,7 +151,7 @@ func (c *Config) takeURL(raw string) error {
 		}
 		for key := range query {
 			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify", "skip-verify"}, key) {
-				return fmt.Errorf("has the parameter %q; weft knows endpoint, region, force-path-style and skip-verify, and takes the rest from fields", key)
+				return fmt.Errorf("has the unknown parameter %q; weft supports endpoint, region, force-path-style and skip-verify here; use fields for the rest", key)
 			}
 		}
 	default:

@@ -233,13 +233,13 @@ func TestRestoreDamaged(t *testing.T) {
 		{"a file that only level 0 has is flipped", func(t *testing.T, dir string) { flip(t, w.object(dir, level0[1])) },
 			ltx.FormatFilename(level0[1].Min, level0[1].Max), still},
 		{"a file that only level 0 has is missing", func(t *testing.T, dir string) { _ = os.Remove(w.object(dir, level0[1])) },
-			"no file of the replica has the transactions", still},
+			"the replica lacks transactions", still},
 		{"the newest file is flipped", func(t *testing.T, dir string) { flip(t, w.object(dir, level0[len(level0)-1])) },
 			ltx.FormatFilename(level0[len(level0)-1].Min, level0[len(level0)-1].Max), level0[len(level0)-2].Max},
 		{"a file is cut off", func(t *testing.T, dir string) { _ = os.Truncate(w.object(dir, level0[1]), 50) },
 			ltx.FormatFilename(level0[1].Min, level0[1].Max), still},
 		{"a segment is flipped", func(t *testing.T, dir string) { flip(t, segment(dir)) }, plan.Segments[0].File + ", level 9", 0},
-		{"a segment is missing", func(t *testing.T, dir string) { _ = os.Remove(segment(dir)) }, "doesn't need it: weft restore --plan --timestamp", 0},
+		{"a segment is missing", func(t *testing.T, dir string) { _ = os.Remove(segment(dir)) }, "do not need it: weft restore --plan --timestamp", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

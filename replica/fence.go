@@ -42,7 +42,7 @@ func (r *Replicator) shut(err error) {
 			defer cancel()
 			said.Remains, err = r.remains(ctx)
 			if err != nil {
-				r.cfg.Logger.Debug("what can be restored isn't known", "err", err)
+				r.cfg.Logger.Debug("cannot determine what can be restored", "err", err)
 			}
 		}
 		err = &said
@@ -53,10 +53,10 @@ func (r *Replicator) shut(err error) {
 	r.failed("fence", err)
 	if writer != nil && writer.Both {
 		if err := os.WriteFile(r.debt.path("", fencedName), []byte(err.Error()+"\n"), 0o644); err != nil {
-			r.cfg.Logger.Error("the next start won't know that two have written to the replica", "err", err)
+			r.cfg.Logger.Error("cannot record that two processes have written to the replica; the next start will not know it", "err", err)
 		}
 	}
-	r.cfg.Logger.Error("the replica must not be written any more; indexing and queries go on without it", "err", err, "do", advice(err))
+	r.cfg.Logger.Error("replication stopped: another process writes to the replica; indexing and queries continue", "err", err, "do", advice(err))
 	r.Release()
 }
 
@@ -230,7 +230,7 @@ func without(files, strangers []File) string {
 		}
 	}
 	if len(spans(sure)) == 0 {
-		return "no moment of it is sure to be whole; weft restore names the newest that is"
+		return "no time is certain to be restorable; weft restore finds the newest one that is"
 	}
 	return remains(spans(sure))
 }
@@ -252,10 +252,10 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 	case from == 0: // the other hasn't said from where it has gone on
 		return without(files, r.strangers(files, before)), nil
 	case sent <= from:
-		return fmt.Sprintf("all in it is whole: the other has gone on from transaction %s, and the newest that this one has sent is %s", from, sent), nil
+		return fmt.Sprintf("the replica is intact: the other process continued from transaction %s, and this one uploaded up to %s", from, sent), nil
 	}
 	sure := slices.DeleteFunc(files, func(f File) bool { return f.Max > from })
-	return fmt.Sprintf("both have written after transaction %s: %s", from, remains(spans(sure))), nil
+	return fmt.Sprintf("both processes have written after transaction %s: %s", from, remains(spans(sure))), nil
 }
 
 // overlap looks for what another has written over the files of this process: files that it doesn't know, and other ones under
@@ -285,9 +285,9 @@ func (r *Replicator) overlap(ctx context.Context, files []File, before map[fileN
 		found = []File{newest}
 	}
 	return &WriterError{
-		Where: r.cfg.Replica.Where(), Why: "is being written by another process too: it has " + found[0].String() + ", which isn't this one's",
+		Where: r.cfg.Replica.Where(), Why: "has a second writer: another process wrote " + found[0].String(),
 		Remains: without(files, found), Both: true,
-		Do: "See that only one writes there. Queries go on here; this index needs a path of its own in litestream.yml, where all of it is uploaded anew",
+		Do: "Make sure that only one process writes there. Queries continue here; give this index its own path in litestream.yml, and weft uploads everything to it",
 	}
 }
 

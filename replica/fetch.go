@@ -54,7 +54,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		if none, err := noSegments(ctx, r.src, missing); err != nil {
 			return err
 		} else if none {
-			r.note("the replica has no segments: the log is whole, and weft serve makes them again when it starts")
+			r.note("the replica has no segments: the log is complete, and weft serve rebuilds them when it starts")
 			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
 			return nil
 		}
@@ -66,16 +66,16 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		g.Go(func() error {
 			path := filepath.Join(dir, s.File)
 			if _, err := os.Lstat(path); err == nil && !r.o.Force {
-				return fmt.Errorf("segments/%s is there and isn't what the manifest says: move it away, or replace it with --force", s.File)
+				return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with --force", s.File)
 			}
 			n, err := fetchSegment(ctx, r.src, s, path)
 			var file *FileError
 			switch {
 			case errors.As(err, &file) && (file.damaged() || file.gone()) && m.Whole:
-				r.note("%v: the log is whole, and weft serve makes all segments again from it when it starts", err)
+				r.note("%v: the log is complete, and weft serve rebuilds all segments from it when it starts", err)
 				return nil
 			case errors.As(err, &file) && (file.damaged() || file.gone()):
-				return fmt.Errorf("%w; a moment before %s doesn't need it: weft restore --plan --timestamp says what one needs", err, stamp(time.UnixMicro(s.CreatedUS)))
+				return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a time needs", err, stamp(time.UnixMicro(s.CreatedUS)))
 			case err != nil:
 				return err
 			}
@@ -181,7 +181,7 @@ func readSegment(ctx context.Context, src Source, s db.ManifestFile, w io.Writer
 		return 0, err
 	}
 	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
-		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 isn't what the manifest says", errDamaged)}
+		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 differs from the manifest", errDamaged)}
 	}
 	return c.file.Bytes, nil
 }
@@ -225,7 +225,7 @@ func (s *sequence) page(number uint32, data []byte) error {
 		}
 	}
 	if number != next() {
-		return fmt.Errorf("%w: page %d comes where %d should", errDamaged, number, next())
+		return fmt.Errorf("%w: found page %d, expected %d", errDamaged, number, next())
 	}
 	return s.put(data)
 }

@@ -320,13 +320,13 @@ func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
 	f.newest = newest
 	switch {
 	case newest < f.at && f.listed.Sub(f.backSince()) < listEvery: // a store may list what was there a moment ago
-		return fmt.Errorf("the replica ends at transaction %d, and the copy has %d; if that stays so, it was begun anew, and the copy will be", newest, f.at)
+		return fmt.Errorf("the replica ends at transaction %d, before the copy at %d; if this persists, the replica was restarted, and the follower starts over too", newest, f.at)
 	case newest < f.at:
-		f.cfg.Logger.Warn("the replica has gone back; the copy follows it there", "txid", uint64(f.at), "newest", uint64(newest))
+		f.cfg.Logger.Warn("the replica went back to an earlier transaction; following it", "txid", uint64(f.at), "newest", uint64(newest))
 		picked, err = chain(files, Target{})
 	case reach < newest:
 		if _, err = chain(files, Target{}); err == nil { // else it says where the gap is
-			err = fmt.Errorf("no file leads on from transaction %d", reach)
+			err = fmt.Errorf("no file continues from transaction %d", reach)
 		}
 		return errors.Join(f.putAll(ctx, picked), err) // up to the gap
 	}
@@ -344,7 +344,7 @@ func (f *Follow) putAll(ctx context.Context, picked []File) error {
 		if err != nil {
 			return err
 		}
-		f.cfg.Logger.Info("fetching the database", "files", len(picked), "bytes", sumBytes(picked), "database_bytes", whole)
+		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", sumBytes(picked), "database_bytes", whole)
 		if err := enoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
 			return err
 		}
@@ -435,8 +435,8 @@ func (f *Follow) failed(what string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state.err == nil || f.state.err.Error() != err.Error() {
-		f.cfg.Logger.Warn("following the replica failed; trying again", "what", what, "replica", f.cfg.Replica.Where(), "err", err,
-			"do", followAdvice(err)+"; queries go on with what is here")
+		f.cfg.Logger.Warn("following the replica failed; retrying", "what", what, "replica", f.cfg.Replica.Where(), "err", err,
+			"do", followAdvice(err)+"; queries continue with the present data")
 	}
 	f.state.err, f.state.errAt = err, f.cfg.Now()
 }
@@ -445,7 +445,7 @@ func (f *Follow) succeeded() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state.err != nil && len(f.state.missing) == 0 {
-		f.cfg.Logger.Info("following the replica again", "txid", uint64(f.at))
+		f.cfg.Logger.Info("following the replica works again", "txid", uint64(f.at))
 		f.state.err = nil
 	}
 }

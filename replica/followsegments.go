@@ -88,7 +88,7 @@ func (f *Follow) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	f.cfg.Logger.Info("segments fetched", "files", len(want), "bytes", bytes, "duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
+	f.cfg.Logger.Info("downloaded segments", "files", len(want), "bytes", bytes, "duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
 	return syncDir(filepath.Join(f.cfg.Dir, "segments"))
 }
 

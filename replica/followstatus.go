@@ -45,11 +45,11 @@ func (f *Follow) Ready(within time.Duration) error {
 	case within <= 0 || behind <= within:
 		return nil
 	case f.state.err != nil:
-		return fmt.Errorf("the index is as its replica was %s ago: %w", behind.Round(time.Second), f.state.err)
+		return fmt.Errorf("the follower is %s behind its replica: %w", behind.Round(time.Second), f.state.err)
 	case len(f.state.missing) > 0:
-		return fmt.Errorf("the index is as its replica was %s ago: fetching %d segments", behind.Round(time.Second), len(f.state.missing))
+		return fmt.Errorf("the follower is %s behind its replica: downloading %d segments", behind.Round(time.Second), len(f.state.missing))
 	}
-	return fmt.Errorf("the index is as its replica was %s ago: the replica grows faster than it is fetched", behind.Round(time.Second))
+	return fmt.Errorf("the follower is %s behind its replica: the replica grows faster than the download", behind.Round(time.Second))
 }
 
 // Status says how far it is.
@@ -82,9 +82,9 @@ func followAdvice(err error) string {
 	case errors.Is(err, ErrNoRoom), db.IsDiskFull(err):
 		return "free space on the disk of the data directory"
 	case errors.As(err, &gap):
-		return "the next snapshot of the primary leads over the gap by itself (snapshot.interval in litestream.yml); sooner, give the primary a new path in litestream.yml, and this follower the same with an empty data directory"
+		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it sooner, give the primary a new path in litestream.yml, and this follower the same path with an empty data directory"
 	case errors.As(err, &file) && file.damaged():
-		return "weft verify names what is damaged in the replica; the next snapshot of the primary leads around it by itself"
+		return "weft verify lists the damage in the replica; the primary's next snapshot replaces it"
 	}
-	return "see that the replica can be reached and that its primary runs"
+	return "check that the replica is reachable and that its primary is running"
 }

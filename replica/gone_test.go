@@ -112,7 +112,7 @@ func TestGone(t *testing.T) {
 func saysGone(t *testing.T, p *primary) {
 	t.Helper()
 	eventually(t, "it says what is gone", func() bool {
-		return strings.Contains(p.rep.Status().LastError, "what was sent is gone from the replica")
+		return strings.Contains(p.rep.Status().LastError, "uploaded data is missing in the replica")
 	})
 }
 

@@ -76,7 +76,7 @@ func newDebt(dir string, cfg Config, logger *slog.Logger, wrap func(litestream.R
 	}
 	for _, o := range others {
 		if o.Name() != filepath.Base(d.dir) {
-			logger.Info("the replica is in another place than before: what was owed to that one is dropped")
+			logger.Info("the replica has moved: discarding pending uploads for the old location")
 			if err := os.RemoveAll(filepath.Join(filepath.Dir(d.dir), o.Name())); err != nil {
 				return nil, fmt.Errorf("replica: %w", err)
 			}
@@ -105,7 +105,7 @@ func (d *debt) add(path string, named bool) error {
 		return nil
 	}
 	if err := os.Link(path, d.path("pending", name)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("replica: keep %s until it is sent (the file system must have hard links): %w", name, err)
+		return fmt.Errorf("replica: keep %s until it is uploaded (the file system must support hard links): %w", name, err)
 	}
 	if err := syncDir(d.path("pending", "")); err != nil {
 		return err

@@ -129,7 +129,7 @@ func intrude(t *testing.T, cfg Config) {
 	if err == nil {
 		t.Error("a second weft writes beside the first")
 		_ = p.end(time.Second)
-	} else if !fenced(err) && !strings.Contains(err.Error(), "can't be told") {
+	} else if !fenced(err) && !strings.Contains(err.Error(), "cannot check whether") {
 		t.Errorf("a second weft: %v", err)
 	}
 }

@@ -97,7 +97,7 @@ func fenced(err error) bool {
 }
 
 // errOverdue says that the holder of a lease can't know whether it still is.
-var errOverdue = errors.New("the lease of the replica couldn't be renewed")
+var errOverdue = errors.New("the lease of the replica was not renewed")
 
 // lease is the right of one process to write to a replica.
 type lease struct {
@@ -180,7 +180,7 @@ func (l *lease) watch(ctx context.Context, f *found, signature func(context.Cont
 	if f != nil && f.text != "" {
 		host = f.Host
 	}
-	l.logger.Info("another weft has written to the replica: watching whether it still does", "replica", l.where, "host", host, "for", l.times.expire)
+	l.logger.Info("another weft has written to the replica; waiting to see whether it still does", "replica", l.where, "host", host, "for", l.times.expire)
 	ticker := time.NewTicker(l.times.expire / 9)
 	defer ticker.Stop()
 	for began := time.Now(); time.Since(began) < l.times.expire; {
@@ -201,9 +201,9 @@ func (l *lease) watch(ctx context.Context, f *found, signature func(context.Cont
 }
 
 func (l *lease) heldBy(host string) error {
-	return &WriterError{Where: l.where, Host: host, Why: "is being written by another weft, and this one has changed nothing in it",
-		Do: fmt.Sprintf("To move this index here, end the other one: when it has ended, or is silent for %s, the next start here takes over. "+
-			"If it is another index, give this one a path of its own in litestream.yml", l.times.expire)}
+	return &WriterError{Where: l.where, Host: host, Why: "is in use by another weft; this one has changed nothing in it",
+		Do: fmt.Sprintf("To move this index here, stop the other weft: once it has stopped, or is silent for %s, the next start here takes over. "+
+			"If it has another index, give this one its own path in litestream.yml", l.times.expire)}
 }
 
 // acquire takes the lease after f, which is free or our own, and begins to renew it.
@@ -230,11 +230,11 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("replica: take the lease: %w", err)
+		return fmt.Errorf("replica: acquire the lease: %w", err)
 	}
 	now, err := l.newest(ctx)
 	if err != nil {
-		return fmt.Errorf("replica: take the lease: %w", err)
+		return fmt.Errorf("replica: acquire the lease: %w", err)
 	}
 	if now == nil || now.Generation != generation || now.Process != l.self.Process {
 		return l.heldBy(cmp.Or(now, &found{}).Host)
@@ -282,7 +282,7 @@ func (l *lease) run(ctx context.Context) {
 		case ctx.Err() != nil || fenced(err):
 			return
 		case err != nil:
-			l.logger.Debug("the lease of the replica is not renewed", "err", err)
+			l.logger.Debug("cannot renew the lease of the replica", "err", err)
 			timer.Reset(l.times.renew / 5)
 		default:
 			timer.Reset(l.times.renew)
@@ -326,11 +326,11 @@ func (l *lease) check(ctx context.Context) error {
 		return lost
 	}
 	if generation == 0 {
-		return errors.New("replica: the lease isn't taken yet")
+		return errors.New("replica: the lease is not acquired yet")
 	}
 	next, err := l.read(ctx, generation+1)
 	if err != nil {
-		return fmt.Errorf("replica: look at the lease: %w", err)
+		return fmt.Errorf("replica: read the lease: %w", err)
 	}
 	if next != nil {
 		return l.lose(next.leaseRecord)
@@ -346,7 +346,7 @@ func (l *lease) overdue() error {
 		return l.lost
 	}
 	if since := time.Since(l.renewed); since > l.times.suspend {
-		return fmt.Errorf("%w for %s: nothing is sent until it is", errOverdue, since.Round(time.Second))
+		return fmt.Errorf("%w for %s: uploads wait until it is", errOverdue, since.Round(time.Second))
 	}
 	return nil
 }
@@ -358,8 +358,8 @@ func (l *lease) lose(other leaseRecord) error {
 		defer l.mu.Unlock()
 		return l.lost
 	}
-	l.lost = &WriterError{Where: l.where, Host: other.Host, Why: "has been taken over by another weft, and this one writes to it no more",
-		Do: "Queries go on here. End this weft; or, to go on with it too, give it a path of its own in litestream.yml"}
+	l.lost = &WriterError{Where: l.where, Host: other.Host, Why: "was taken over by another weft; this one no longer writes to it",
+		Do: "Queries continue here. Stop this weft, or give it its own path in litestream.yml"}
 	lost := l.lost
 	l.next = other
 	l.mu.Unlock()

@@ -54,7 +54,7 @@ func readLTX(r io.Reader, size int64, begin func(ltx.Header) error, page func(nu
 		case number == 0:
 			return d.end()
 		case number <= last || number > h.Commit:
-			return fmt.Errorf("%w: page %d comes after page %d, of %d", errDamaged, number, last, h.Commit)
+			return fmt.Errorf("%w: page %d follows page %d, of %d", errDamaged, number, last, h.Commit)
 		}
 		last = number
 		if err := page(number, d.page); err != nil {
@@ -105,7 +105,7 @@ func (d *ltxReader) next() (number uint32, err error) {
 	case h.Pgno == 0 || h.Flags&^ltx.PageHeaderFlagSize != 0:
 		return 0, fmt.Errorf("%w: header of a page", errDamaged)
 	case h.Flags&ltx.PageHeaderFlagSize == 0:
-		return 0, fmt.Errorf("%w, or of a Litestream before 0.5.1: page %d has no length", errDamaged, h.Pgno)
+		return 0, fmt.Errorf("%w, or written by a Litestream before 0.5.1: page %d has no length", errDamaged, h.Pgno)
 	}
 	if err := d.read(size); err != nil {
 		return 0, err

@@ -32,7 +32,7 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 		return c, fmt.Errorf("%s: %w", p.file, err) // yaml's errors have a line
 	}
 	if len(doc.Content) == 0 {
-		return c, fmt.Errorf("%s is empty: it names a database and its replica under dbs", p.file)
+		return c, fmt.Errorf("%s is empty: it must name a database and its replica under dbs", p.file)
 	}
 	root := doc.Content[0]
 	stock := func(*yaml.Node, string) error { return nil } // settings of the stock program alone
@@ -59,7 +59,7 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 		"addr": stock, "socket": stock, "logging": stock, "exec": stock, "mcp-addr": stock,
 		"l0-retention": p.duration(&c.L0Retention),
 		"retention": func(n *yaml.Node, name string) error {
-			return p.object(n, name, fields{"enabled": p.only("true", "weft removes what no restore needs any more")})
+			return p.object(n, name, fields{"enabled": p.only("true", "weft deletes files that no restore needs")})
 		},
 	}
 	for name := range p.settings(&Config{}) {
@@ -72,7 +72,7 @@ func (p *parser) parse(text []byte) (c Config, err error) {
 	}
 	err = p.object(root, "", known)
 	if err == nil && c.DB == "" {
-		err = p.errorf(root, "dbs", "is missing: it names a database and its replica")
+		err = p.errorf(root, "dbs", "is missing: it must name a database and its replica")
 	}
 	return c, err
 }
@@ -189,7 +189,7 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			case "url":
 				url = value
 			case "retention", "snapshot-interval":
-				return p.errorf(key, name+"."+key.Value, "is a field of Litestream 0.3, which later ones ignore: since 0.5 it is snapshot."+
+				return p.errorf(key, name+"."+key.Value, "is a field of Litestream 0.3 that later versions ignore: since 0.5 it is snapshot."+
 					strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
 			}
 		}
@@ -214,7 +214,7 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 	if url != "" {
 		for _, field := range []string{"path", "bucket", "host"} {
 			if has(n, field) {
-				return p.errorf(n, name+"."+field, "is given beside url, which has it")
+				return p.errorf(n, name+"."+field, "duplicates a part of url")
 			}
 		}
 		if err := c.takeURL(url); err != nil {
@@ -238,7 +238,7 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 				at = n.Content[i+1]
 			}
 		}
-		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path has no slash at its end, no two in a row, and on s3 none at its beginning; say %q",
+		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path must not end with a slash, contain two in a row, or on s3 begin with one; use %q",
 			c.Path, strings.TrimPrefix(path.Clean(c.Path), map[bool]string{true: "/"}[c.Type == "s3"])))
 	}
 	if c.Type == "file" {
@@ -262,7 +262,7 @@ func (p *parser) autoRecover(n *yaml.Node, name string) error {
 		return err
 	}
 	if v != nil && *v {
-		return p.errorf(n, name, "is true: with it Litestream goes on over a broken replica, which it calls in sync and can't restore; remove the field")
+		return p.errorf(n, name, "is true: with it Litestream continues on a broken replica, which it reports as in sync but cannot restore; remove the field")
 	}
 	return nil
 }

@@ -65,14 +65,14 @@ func (p *parser) object(n *yaml.Node, name string, known fields) error {
 		read, ok := known[key.Value]
 		switch {
 		case slices.Contains(seen, key.Value):
-			return p.errorf(key, full, "is there twice")
+			return p.errorf(key, full, "appears twice")
 		case !ok:
 			names := make([]string, 0, len(known))
 			for k := range known {
 				names = append(names, k)
 			}
 			slices.Sort(names)
-			return p.errorf(key, full, "is no field that weft knows here; there are "+strings.Join(names, ", "))
+			return p.errorf(key, full, "is not a field that weft knows here; it knows "+strings.Join(names, ", "))
 		}
 		seen = append(seen, key.Value)
 		if err := read(value, full); err != nil {
@@ -85,7 +85,7 @@ func (p *parser) object(n *yaml.Node, name string, known fields) error {
 // list reads a sequence.
 func (p *parser) list(n *yaml.Node, name string, item func(n *yaml.Node, name string) error) error {
 	if n.Kind != yaml.SequenceNode {
-		return p.errorf(n, name, "is a list, each entry with a dash")
+		return p.errorf(n, name, "must be a list, each entry with a dash")
 	}
 	for i, e := range n.Content {
 		if err := item(follow(e), fmt.Sprintf("%s[%d]", name, i)); err != nil {
@@ -105,7 +105,7 @@ func (p *parser) one(n *yaml.Node, name, what string, item func(n *yaml.Node, na
 
 func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
 	if n.Kind != yaml.ScalarNode {
-		return "", p.errorf(n, name, "is a single value")
+		return "", p.errorf(n, name, "must be a single value")
 	}
 	if n.Tag == "!!null" {
 		return "", nil
@@ -142,7 +142,7 @@ func (p *parser) place(into *string) func(*yaml.Node, string) error {
 			return err
 		}
 		if parts := strings.Split(n.Value, unsetMark); len(parts) > 1 {
-			return p.errorf(n, name, fmt.Sprintf("names the environment variable %s, which isn't set: without it this would be another place, %q", parts[1], *into))
+			return p.errorf(n, name, fmt.Sprintf("needs the environment variable %s, which is not set: without it, the location would be %q", parts[1], *into))
 		}
 		return nil
 	}
@@ -175,7 +175,7 @@ func (p *parser) duration(into *time.Duration) func(*yaml.Node, string) error {
 			return err
 		}
 		if *into, err = time.ParseDuration(v); err != nil || *into <= 0 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a time above zero such as 30s, 5m or 24h is expected", v))
+			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a duration above zero such as 30s, 5m or 24h", v))
 		}
 		return nil
 	}
@@ -188,7 +188,7 @@ func (p *parser) count(into *int) func(*yaml.Node, string) error {
 			return err
 		}
 		if *into, err = strconv.Atoi(v); err != nil || *into <= 0 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a whole number above zero is expected", v))
+			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a whole number above zero", v))
 		}
 		return nil
 	}
@@ -203,7 +203,7 @@ func (p *parser) size(into *int64) func(*yaml.Node, string) error {
 		const least = 5 << 20 // what S3 takes
 		size, err := humanize.ParseBytes(v)
 		if err != nil || size < least || size > 5<<30 {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and a size from 5MiB to 5GiB such as 64MB is expected", v))
+			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a size from 5MiB to 5GiB such as 64MB", v))
 		}
 		*into = int64(size)
 		return nil
@@ -217,7 +217,7 @@ func (p *parser) flag(into **bool) func(*yaml.Node, string) error {
 			return err
 		}
 		if v != "true" && v != "false" {
-			return p.errorf(n, name, fmt.Sprintf("is %q, and true or false is expected", v))
+			return p.errorf(n, name, fmt.Sprintf("is %q, but must be true or false", v))
 		}
 		is := v == "true"
 		*into = &is

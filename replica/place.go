@@ -113,12 +113,12 @@ func enoughSpace(dir string, bytes int64) error {
 }
 
 // ErrNoRoom says that a disk is too small.
-var ErrNoRoom = errors.New("there is no room")
+var ErrNoRoom = errors.New("the disk is full")
 
 func freeBytes(dir string) (int64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
-		return 0, fmt.Errorf("look for room in %s: %w", dir, err)
+		return 0, fmt.Errorf("read the free space of %s: %w", dir, err)
 	}
 	return int64(uint64(s.Bavail) * uint64(s.Bsize)), nil
 }

@@ -174,7 +174,7 @@ func TestRestoreGoesOn(t *testing.T) {
 
 	removeDatabase(t, dir)
 	flip(t, segments[1])
-	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" is there and isn't what the manifest says") {
+	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" exists but differs from the manifest") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Force: true}); err != nil {

@@ -192,7 +192,7 @@ func (e *GapError) Error() string {
 	if !e.After.IsZero() {
 		between = fmt.Sprintf("between %s and %s", stamp(e.After), stamp(e.Before))
 	}
-	return fmt.Sprintf("no file of the replica has the transactions %s to %s, %s: %s", e.From, e.To, between, remains(e.Spans))
+	return fmt.Sprintf("the replica lacks transactions %s to %s, %s: %s", e.From, e.To, between, remains(e.Spans))
 }
 
 // PointError says that a target is no moment that the replica has.
@@ -204,21 +204,21 @@ type PointError struct {
 func (e *PointError) Error() string { return e.Reason + ": " + remains(e.Spans) }
 
 // ErrEmpty says that nothing lies in a replica.
-var ErrEmpty = errors.New("nothing has been replicated to it")
+var ErrEmpty = errors.New("the replica is empty")
 
 // remains says what can still be restored, and how.
 func remains(s []Span) string {
 	if len(s) == 0 {
-		return "nothing can be restored, as there is no snapshot"
+		return "nothing can be restored without a snapshot"
 	}
-	text := "what can be restored is "
+	text := "restorable: "
 	for i, span := range s {
 		if i > 0 {
 			text += "; "
 		}
 		text += span.String()
 	}
-	return fmt.Sprintf("%s; --txid %s gives the newest of it", text, s[len(s)-1].To)
+	return fmt.Sprintf("%s; --txid %s restores the newest", text, s[len(s)-1].To)
 }
 
 // chain picks the fewest files that lead to a target, in the order in which they are applied. To take the file that reaches
@@ -243,9 +243,9 @@ func chain(files []File, t Target) ([]File, error) {
 	}
 	switch {
 	case len(picked) == 0:
-		return nil, &PointError{fmt.Sprintf("the replica has nothing of before %s", t), spans(files)}
+		return nil, &PointError{fmt.Sprintf("the replica has nothing before %s", t), spans(files)}
 	case t.TXID != 0 && reach != t.TXID:
-		return nil, &PointError{fmt.Sprintf("the replica can't stop at transaction %s, which is newer than it, or merged with those around it", t.TXID), spans(files)}
+		return nil, &PointError{fmt.Sprintf("the replica cannot restore exactly transaction %s: it is newer than the replica, or compacted with its neighbours", t.TXID), spans(files)}
 	}
 	return picked, nil
 }

@@ -41,8 +41,8 @@ func (e *ForeignError) Error() string {
 		}
 		return text
 	}
-	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no other has, now or before; "+
-		"or, if the replica is what you want, move this data directory away and start again: weft restores the replica then",
+	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no other index has used; "+
+		"or, to use the replica, move this data directory away and restart: weft then restores the replica",
 		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
 }
 
@@ -125,7 +125,7 @@ func compare(ctx context.Context, c Config, local mine, last *found) (result com
 		pos, err, result.torn = ltx.Pos{}, nil, true // Litestream goes on from the replica's newest file
 	}
 	if err != nil {
-		return result, fmt.Errorf("replica: read how far the replica was (if weft isn't running, remove %s: the next upload is of the whole database): %w", stream.MetaPath(), err)
+		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft then uploads the whole database): %w", stream.MetaPath(), err)
 	}
 	result.fresh = pos.TXID == 0
 	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq, Remote: newest.Max, Local: pos.TXID}
@@ -147,7 +147,7 @@ func compare(ctx context.Context, c Config, local mine, last *found) (result com
 	}
 	switch {
 	case theirs != "" && theirs != local.instance:
-		foreign.Why = "is of another index"
+		foreign.Why = "belongs to another index"
 	case newest.Max == 0:
 		result.empty = true
 		return result, nil
@@ -168,7 +168,7 @@ func compare(ctx context.Context, c Config, local mine, last *found) (result com
 		if same {
 			return result, nil
 		}
-		foreign.Why = "has another transaction of that number than this data directory: two have written to it"
+		foreign.Why = "has a different transaction of that number than this data directory: two processes have written to it"
 	}
 	return result, foreign
 }

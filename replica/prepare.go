@@ -29,7 +29,7 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	// closes any descriptor of the file.
 	if !sqlite.OFDLockingEnabled() {
 		if _, err := sqlite.OFDLocking(true); err != nil {
-			return fmt.Errorf("replica: this system can't replicate in the process (run stock Litestream beside weft serve --replicate off): %w", err)
+			return fmt.Errorf("replica: weft cannot replicate on this system (run stock Litestream with weft serve --replicate off): %w", err)
 		}
 	}
 	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
@@ -88,10 +88,10 @@ func (r *Replicator) belong(ctx context.Context, unlock func() error) error {
 	case err == nil || fenced(err):
 		return err
 	case r.checked():
-		r.cfg.Logger.Warn("the replica can't be reached; what is new is kept for it", "replica", c.Where(), "err", err)
+		r.cfg.Logger.Warn("the replica is unreachable; keeping new data on this disk for it", "replica", c.Where(), "err", err)
 		return nil
 	}
-	return fmt.Errorf("replica: whether %s is a replica of this index can't be told (weft serve --replicate off serves meanwhile): %w", c.Where(), err)
+	return fmt.Errorf("replica: cannot check whether %s belongs to this index (weft serve --replicate off works meanwhile): %w", c.Where(), err)
 }
 
 // CheckDir checks that a data directory is that of the database which the configuration names.
@@ -101,7 +101,7 @@ func (c Config) CheckDir(dir string) error {
 		return fmt.Errorf("replica: %s: %w", c.File, err)
 	}
 	if has != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, and the data directory has %s: make them the same", c.File, c.DB, has)
+		return fmt.Errorf("replica: %s replicates %s, but the data directory has %s: make them the same", c.File, c.DB, has)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 		if fenced(err) {
 			return err
 		}
-		return fmt.Errorf("replica: there is no database in %s, and whether %s has one can't be told: %w", r.cfg.Dir, c.Where(), err)
+		return fmt.Errorf("replica: %s has no database, and cannot check whether %s has one: %w", r.cfg.Dir, c.Where(), err)
 	}
 	look, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
@@ -162,11 +162,11 @@ func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 func (r *Replicator) begin(ctx context.Context, files []File) error {
 	c := r.cfg.Replica
 	if len(files) == 0 {
-		r.cfg.Logger.Info("neither a database here nor a replica there: a new index begins", "dir", r.cfg.Dir, "replica", c.Where())
+		r.cfg.Logger.Info("no database and no replica: starting a new index", "dir", r.cfg.Dir, "replica", c.Where())
 		return r.forget()
 	}
 	if r.cfg.Restore == nil {
-		return fmt.Errorf("replica: there is no database in %s, and %s has one: restore it first", r.cfg.Dir, c.Where())
+		return fmt.Errorf("replica: %s has no database, but %s has one: restore it first", r.cfg.Dir, c.Where())
 	}
 	// What is left of another life says nothing of the database that is to come.
 	if err := r.forget(); err != nil {

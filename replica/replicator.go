@@ -155,7 +155,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.SetShutdownSyncTimeout(0) // Flush has tried
 	if err := r.resume(ctx, r.client); err != nil {
-		r.cfg.Logger.Warn("the replica isn't gone on with from what was restored: the whole database is sent again", "err", err)
+		r.cfg.Logger.Warn("cannot continue the replica after the restore: uploading the whole database again", "err", err)
 	}
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -289,7 +289,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 		err = r.local.Replica.Sync(ctx)
 	}
 	if isHole(err) {
-		r.cfg.Logger.Warn("a file that was cut for the replica is gone from this disk: all of the database is sent instead", "err", err)
+		r.cfg.Logger.Warn("a pending file for the replica is missing on this disk: uploading the whole database instead", "err", err)
 		err = r.resend(ctx, true)
 	}
 	r.noteUpload(r.local.Replica.Pos().TXID)
@@ -323,9 +323,9 @@ type BehindError struct {
 
 func (e *BehindError) Error() string {
 	if e.Transactions == 0 && e.Segments == 0 {
-		return fmt.Sprintf("not known to be fully replicated; the next start uploads what is missing: %v", e.Err)
+		return fmt.Sprintf("the replica may be incomplete; the next start uploads the rest: %v", e.Err)
 	}
-	return fmt.Sprintf("not fully replicated: %d transactions and %d segments are on this disk alone; the next start uploads them: %v", e.Transactions, e.Segments, e.Err)
+	return fmt.Sprintf("the replica lacks %d transactions and %d segments; the next start uploads them: %v", e.Transactions, e.Segments, e.Err)
 }
 func (e *BehindError) Unwrap() error { return e.Err }
 
@@ -373,10 +373,10 @@ func (r *Replicator) flush(ctx context.Context) error {
 	}
 	status, err := r.local.SyncStatus(ctx) // by what the replica lists
 	if err != nil {
-		return fmt.Errorf("replica: look at the replica: %w", err)
+		return fmt.Errorf("replica: list the replica: %w", err)
 	}
 	if !status.InSync {
-		return fmt.Errorf("replica: the replica lists transaction %s, and %s was sent", status.RemoteTXID, status.LocalTXID)
+		return fmt.Errorf("replica: the replica lists transaction %s, but %s was uploaded", status.RemoteTXID, status.LocalTXID)
 	}
 	r.succeeded("flush")
 	return nil

@@ -80,7 +80,7 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	r.mu.Unlock()
 	if sent == 0 && reach < pos.TXID {
 		if sent, err = r.closeGap(ctx, reach); err != nil {
-			return fmt.Errorf("replica: send the database anew: %w", err)
+			return fmt.Errorf("replica: upload the whole database again: %w", err)
 		}
 		if files, err = r.listNames(ctx); err != nil {
 			return err
@@ -90,7 +90,7 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.resent = sent; reach < sent { // to send it again and again makes nothing better
-		return fmt.Errorf("replica: it was sent anew and isn't listed: its files lead to transaction %s, and %s was sent", reach, sent)
+		return fmt.Errorf("replica: the new upload is not listed: the files end at transaction %s, but %s was uploaded", reach, sent)
 	}
 	r.state.gone, r.state.resent = nil, 0
 	return nil

@@ -76,7 +76,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	defer func() { err = errors.Join(err, unlock()) }()
 	r := &restore{src: src, dir: dir, o: o, result: &Restored{}}
 	if there := inPlace(dir, o.Target); len(there) > 0 && !o.Force {
-		return nil, fmt.Errorf("replica: restore: %s has %s already, which nothing here touches: restore into another directory, or put it aside with --force", dir, there[0])
+		return nil, fmt.Errorf("replica: restore: %s already has %s: restore into another directory, or move it aside with --force", dir, there[0])
 	}
 	// A restore that was broken off begins the database anew, and goes on with the segments.
 	staged := filepath.Join(dir, db.Restoring)
@@ -96,7 +96,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	var owner *FileError
 	if err := checkOwner(ctx, src, m, ""); errors.As(err, &owner) {
-		r.note("whose the replica is isn't checked: %v", err) // no reason to lose an index
+		r.note("did not check which index the replica belongs to: %v", err) // no reason to lose an index
 	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
@@ -116,7 +116,7 @@ func Restore(ctx context.Context, src Source, dir string, o RestoreOptions) (_ *
 	}
 	if o.Target == (Target{}) {
 		if err := beginWAL(filepath.Join(dir, "weft.db"), r.result.TXID); err != nil {
-			r.note("the first upload to this replica will be of the whole database: %v", err)
+			r.note("the first upload to this replica will be the whole database: %v", err)
 		}
 	}
 	return r.result, nil
@@ -186,7 +186,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	}
 	for _, bad := range a.bad {
 		if bad.damaged() {
-			r.note("gone around a damaged file: %v; weft verify looks for others", bad)
+			r.note("worked around a damaged file: %v; weft verify finds others", bad)
 		}
 	}
 	picked := a.files
@@ -194,7 +194,7 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
 	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
 	if t := r.o.Target.Time; !t.IsZero() {
-		r.note("the newest transaction before %s that the replica can stop at is of %s", stamp(t), stamp(last.Time))
+		r.note("the newest restorable transaction before %s is of %s", stamp(t), stamp(last.Time))
 	}
 	return f.Sync()
 }
@@ -269,10 +269,10 @@ func databaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 }
 
 // errOther says that a replica is another index's.
-var errOther = errors.New("the replica is of another index")
+var errOther = errors.New("the replica belongs to another index")
 
 // errNotWhole says that the files of a replica, none of them damaged, make no whole database: two have written them.
-var errNotWhole = fmt.Errorf("%w: the database that its files make", errDamaged)
+var errNotWhole = fmt.Errorf("%w: the database restored from its files", errDamaged)
 
 // inspect checks a database that was restored.
 func inspect(ctx context.Context, path string) error {
@@ -291,7 +291,7 @@ func checkOwner(ctx context.Context, src Source, m *db.Manifest, instance string
 	}
 	for _, want := range []string{says, instance} {
 		if want != "" && m.Instance != want {
-			return fmt.Errorf("%w: it holds the index %s, and %s should be there", errOther, m.Instance, want)
+			return fmt.Errorf("%w: it has index %s, expected %s", errOther, m.Instance, want)
 		}
 	}
 	return nil

@@ -84,7 +84,7 @@ func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient
 	if err := writeStart(r.local.LTXPath(0, newest+1, newest+1), newest+1, start, r.cfg.Now().UnixMilli()); err != nil {
 		return fmt.Errorf("replica: go on from the restore: %w", err)
 	}
-	r.cfg.Logger.Info("going on from what was restored", "txid", uint64(newest))
+	r.cfg.Logger.Info("continuing the replica after the restore", "txid", uint64(newest))
 	return os.Remove(path)
 }
 

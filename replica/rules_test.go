@@ -69,14 +69,14 @@ func TestForeign(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}, "is of another index"},
+		}, "belongs to another index"},
 		{"another index with a replica of its own before", func(t *testing.T, cfg *Config) {
 			other := liveConfig(t)
 			p := mustBegin(t, other, 0, events)
 			mustFeed(t, p, 600)
 			mustEnd(t, p)
 			cfg.DB = other.DB
-		}, "is of another index"},
+		}, "belongs to another index"},
 		{"an old copy of the data directory", func(t *testing.T, cfg *Config) {
 			// As of the first 300 events; the replica then goes on.
 			old := t.TempDir()
@@ -116,7 +116,7 @@ func TestForeign(t *testing.T) {
 			if !errors.As(err, &foreign) {
 				t.Fatalf("%v", err)
 			}
-			for _, want := range []string{tc.why, instance, "transaction", "a path in the replica that no other has", "move this data directory away"} {
+			for _, want := range []string{tc.why, instance, "transaction", "a path in the replica that no other index has used", "move this data directory away"} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q is not in: %v", want, err)
 				}
@@ -262,7 +262,7 @@ func TestStoreAway(t *testing.T) {
 	cfg = own
 	events := mustEvents(t, 7, 2000)
 	s.fault.Store(storeAway)
-	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "can't be told") {
+	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "cannot check whether") {
 		t.Errorf("with neither a database nor a replica that answers: %v", err)
 	}
 	s.fault.Store(storeWell)

@@ -84,7 +84,7 @@ func encode(w io.Writer, f *os.File) error {
 		pageSize = 65536
 	}
 	if !ltx.IsValidPageSize(pageSize) || info.Size() == 0 || info.Size()%int64(pageSize) != 0 {
-		return fmt.Errorf("%s is no whole SQLite file: %d bytes in pages of %d", f.Name(), info.Size(), pageSize)
+		return fmt.Errorf("%s is not a complete SQLite file: %d bytes in pages of %d", f.Name(), info.Size(), pageSize)
 	}
 	out := bufio.NewWriterSize(w, 1<<20)
 	enc, err := ltx.NewEncoder(out)

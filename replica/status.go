@@ -124,7 +124,7 @@ func (r *Replicator) succeeded(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.state.failures[what]; f.n > 0 {
-		r.cfg.Logger.Info("the replica is reached again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
+		r.cfg.Logger.Info("replication works again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
 	}
 	delete(r.state.failures, what)
 	if len(r.state.cuts) == 0 && (what == "cut" || what == "upload" || what == "flush") {
@@ -148,7 +148,7 @@ func (r *Replicator) failed(what string, err error) {
 	r.state.failures[what] = f
 	r.state.last = failure{err: err, at: now}
 	if f.n%100 == 1 {
-		r.cfg.Logger.Warn("the replica is not written", "what", what, "err", err, "failures", f.n, "do", advice(err))
+		r.cfg.Logger.Warn("replication is failing", "what", what, "err", err, "failures", f.n, "do", advice(err))
 	}
 }
 
@@ -162,13 +162,13 @@ func advice(err error) string {
 	case errors.As(err, &writer):
 		return writer.Do
 	case errors.As(err, &foreign):
-		return "stop the other writer; then give this index a path of its own in the replica"
+		return "stop the other writer, then give this index its own path in the replica"
 	case errors.As(err, &gone):
-		return "it is being sent anew; see whether a rule of the bucket removes objects, or the path leads to another place: what was there before can't be restored"
+		return "weft uploads everything again; check whether a lifecycle rule of the bucket deletes objects, or whether the path has changed: older states cannot be restored"
 	case errors.As(err, &file):
-		return "start weft again: it goes on from the replica's newest file; queries and indexing go on meanwhile"
+		return "restart weft: it continues from the replica's newest file; queries and indexing continue meanwhile"
 	}
-	return "see whether the store answers and the keys are right; indexing goes on, and uploads catch up"
+	return "check that the store answers and the keys are valid; indexing continues, and uploads catch up"
 }
 
 // Status is how far the replica is. It asks nobody.

@@ -60,7 +60,7 @@ func (r *Replicator) validate(ctx context.Context) error {
 		return err
 	}
 	if !result.Valid && len(result.Errors) > 0 {
-		return fmt.Errorf("the replica isn't whole: %s (and %d more)", result.Errors[0].Message, len(result.Errors)-1)
+		return fmt.Errorf("the replica is incomplete: %s (and %d more)", result.Errors[0].Message, len(result.Errors)-1)
 	}
 	return nil
 }

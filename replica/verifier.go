@@ -46,13 +46,13 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 	v := &Verifier{
 		cfg: cfg,
 		done: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weft_replica_verifications_total", Help: "Verifications of the replica, by what they came to.",
+			Name: "weft_replica_verifications_total", Help: "Verifications of the replica, by outcome.",
 		}, []string{"outcome"}),
 		okAt: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weft_replica_verified_timestamp_seconds", Help: "When a verification last came to ok, in seconds since 1970; 0: not since the start.",
+			Name: "weft_replica_verified_timestamp_seconds", Help: "Unix time of the last verification with outcome ok; 0: none since the start.",
 		}),
 		behind: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weft_replica_verified_age_seconds", Help: "How old what would have been restored was at the last verification that came to ok.",
+			Name: "weft_replica_verified_age_seconds", Help: "Age of the restored state at the last verification with outcome ok.",
 		}),
 	}
 	for _, outcome := range []Outcome{OK, Failed, Inconclusive} {
@@ -108,13 +108,13 @@ func (v *Verifier) note(r *Verification) {
 	case OK:
 		v.okAt.Set(float64(r.EndedAt.Unix()))
 		v.behind.Set(r.AgeSeconds)
-		v.cfg.Logger.Info("the replica is verified", "txid", r.TXID.String(), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
+		v.cfg.Logger.Info("verified the replica", "txid", r.TXID.String(), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
 			"segments", r.Segments, "segments_read", r.SegmentsRead, "bytes", r.ReadBytes, "seconds", r.TookSeconds)
 	case Failed:
-		v.cfg.Logger.Error("the replica can't be trusted", "err", errors.Join(faults(r)...),
-			"do", "weft replica list says what can be restored; take a snapshot to another path of the replica, which a new path in litestream.yml and a restart do")
+		v.cfg.Logger.Error("the replica is faulty", "err", errors.Join(faults(r)...),
+			"do", "weft replica list shows what can be restored; for a new replica, change the path in litestream.yml and restart weft")
 	default:
-		v.cfg.Logger.Warn("the replica could not be verified", "err", errors.Join(faults(r)...), "do", "it is tried again after the next interval; weft verify tries now")
+		v.cfg.Logger.Warn("the replica could not be verified", "err", errors.Join(faults(r)...), "do", "weft retries after the next interval; weft verify retries now")
 	}
 }
 

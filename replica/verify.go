@@ -193,7 +193,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = last.Max, last.Time, len(a.files), a.read
 	x.have = append(x.have, a.files...)
 	if last.Max < x.o.Reached {
-		x.fault(fmt.Errorf("transaction %s was uploaded, and the replica ends at %s", x.o.Reached, last.Max))
+		x.fault(fmt.Errorf("transaction %s was uploaded, but the replica ends at %s", x.o.Reached, last.Max))
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func (x *verification) rest(ctx context.Context, client litestream.ReplicaClient
 		still := holes(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("level %d has no file with the transactions %s to %s, and others before and after them", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d lacks the transactions %s to %s between others that it has", h.Level, h.From, h.To))
 			}
 		}
 	}
@@ -253,13 +253,13 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	there := slices.DeleteFunc(slices.Clone(stored), func(s StoredSegment) bool { return s.Stored == 0 })
 	switch {
 	case len(there) == 0 && len(stored) > 0 && m.Whole:
-		x.v.Notes = append(x.v.Notes, "the replica has no segments: the log is whole, and weft serve makes them again from it")
+		x.v.Notes = append(x.v.Notes, "the replica has no segments: the log is complete, and weft serve rebuilds them from it")
 		x.v.Segments = 0
 		return nil
 	case len(there) < len(stored):
 		for _, s := range stored {
 			if s.Stored == 0 {
-				x.fault(fmt.Errorf("%s, which holds %d links, is missing", SegmentSub(s.File), s.Links))
+				x.fault(fmt.Errorf("%s with %d links is missing", SegmentSub(s.File), s.Links))
 			}
 		}
 	}

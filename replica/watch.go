@@ -57,7 +57,7 @@ func (r *Replicator) watch(ctx context.Context) error {
 		if now := r.cfg.Now(); !now.Before(collect) {
 			collect = now.Add(collectEvery)
 			if err := r.collect(ctx); err != nil && ctx.Err() == nil {
-				r.cfg.Logger.Warn("segments that nothing names stay in the replica for now", "err", err)
+				r.cfg.Logger.Warn("cannot delete unreferenced segments in the replica; retrying later", "err", err)
 			}
 		}
 	}
@@ -70,7 +70,7 @@ type GoneError struct {
 }
 
 func (e *GoneError) Error() string {
-	return fmt.Sprintf("what was sent is gone from the replica %s: %s", e.Where, e.What)
+	return fmt.Sprintf("uploaded data is missing in the replica %s: %s", e.Where, e.What)
 }
 
 // look finds what is gone from the replica, which then is sent anew, and files in it that another has written, which is a
@@ -115,7 +115,7 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 		sent = max(sent, f.Max)
 	}
 	if _, reach := extend(files, Target{}, 0); reach < sent {
-		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("its files lead to transaction %s, and %s was sent", reach, sent)}, nil
+		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("the files end at transaction %s, but %s was uploaded", reach, sent)}, nil
 	}
 	if sent == 0 {
 		return nil, nil // nothing was sent yet
@@ -126,7 +126,7 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 		return nil, err
 	}
 	if len(gone) > 0 {
-		return &GoneError{r.cfg.Replica.Where(), "the file that says whose it is"}, nil
+		return &GoneError{r.cfg.Replica.Where(), "the file that identifies the index"}, nil
 	}
 	lost, err := r.missingSegments(ctx)
 	if err != nil || len(lost) == 0 {
@@ -247,7 +247,7 @@ func (r *Replicator) remove(ctx context.Context, name string) error {
 	if err := client.DeleteAll(ctx); err != nil {
 		return fmt.Errorf("replica: remove %s: %w", name, err)
 	}
-	r.cfg.Logger.Info("a segment that nothing names left the replica", "file", name)
+	r.cfg.Logger.Info("deleted an unreferenced segment from the replica", "file", name)
 	if err := os.Remove(r.debt.path("sent", name)); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}

@@ -105,13 +105,13 @@ func (r *restore) withWhole(ctx context.Context, scratch string, err error) erro
 	if e != nil {
 		return err
 	}
-	r.tell("looking for the newest moment that is whole", 0, 0)
+	r.tell("searching for the newest intact state", 0, 0)
 	at, e := newestWhole(ctx, client, scratch, r.o.Target)
 	switch {
 	case e != nil:
-		return fmt.Errorf("%w; which moment before it is whole can't be told: %w", err, e)
+		return fmt.Errorf("%w; cannot find an earlier intact state: %w", err, e)
 	case at == 0:
-		return fmt.Errorf("%w; no earlier moment of the replica was found that is whole", err)
+		return fmt.Errorf("%w; the replica has no earlier intact state", err)
 	}
-	return fmt.Errorf("%w; the newest moment that is whole is transaction %s: --txid %s restores it", err, at, at)
+	return fmt.Errorf("%w; the newest intact state is transaction %s: --txid %s restores it", err, at, at)
 }

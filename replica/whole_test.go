@@ -62,7 +62,7 @@ func TestRestoreNamesWhole(t *testing.T) {
 		}
 		_, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
 		want := files[bad-1].Max
-		if err == nil || !strings.Contains(err.Error(), "the newest moment that is whole is transaction "+want.String()+": --txid "+want.String()) {
+		if err == nil || !strings.Contains(err.Error(), "the newest intact state is transaction "+want.String()+": --txid "+want.String()) {
 			t.Fatalf("from file %d on: %v", bad, err)
 		}
 		if there := inPlace(dir, Target{}); len(there) > 0 {

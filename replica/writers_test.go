@@ -130,7 +130,7 @@ func saysSo(t *testing.T, p *primary, want string) string {
 		return st.State == "failing" && strings.Contains(st.LastError, want)
 	})
 	st := p.rep.Status()
-	if !strings.Contains(st.Do, "a path of its own in litestream.yml") {
+	if !strings.Contains(st.Do, "its own path in litestream.yml") {
 		t.Errorf("what to do: %q", st.Do)
 	}
 	return st.LastError
@@ -181,7 +181,7 @@ func TestSecondWriter(t *testing.T) {
 			other.DB = filepath.Join(t.TempDir(), "weft.db")
 			_, err := begin(t.Context(), other, 0, events, nil)
 			var writer *WriterError
-			if !errors.As(err, &writer) || !strings.Contains(err.Error(), "is being written by another weft") || writer.Host == "" {
+			if !errors.As(err, &writer) || !strings.Contains(err.Error(), "is in use by another weft") || writer.Host == "" {
 				t.Fatalf("a second one beside the first: %v", err)
 			}
 			feedAll(t, first, 100)
@@ -195,9 +195,9 @@ func TestSecondWriter(t *testing.T) {
 			second := takesOver(t, other, events)
 			feedAll(t, second, 200)
 			f.reopen()
-			said := saysSo(t, first, "has been taken over by another weft")
+			said := saysSo(t, first, "was taken over by another weft")
 			t.Log(said)
-			if !strings.Contains(said, "all in it is whole: the other has gone on from transaction") {
+			if !strings.Contains(said, "the replica is intact: the other process continued from transaction") {
 				t.Errorf("it doesn't say what can be restored: %s", said)
 			}
 			goesOn(t, first)
@@ -249,7 +249,7 @@ func TestBothWrote(t *testing.T) {
 			}
 			for _, p := range []*primary{first, second} {
 				p.rep.lookNow <- struct{}{}
-				said := saysSo(t, p, "is being written by another process too")
+				said := saysSo(t, p, "has a second writer")
 				t.Log(said)
 				if _, txid, ok := strings.Cut(said, "--txid "); ok {
 					to, err := ParseTXID(txid[:16])
@@ -262,7 +262,7 @@ func TestBothWrote(t *testing.T) {
 						t.Fatalf("what can be restored, transaction %s: %v", to, err)
 					}
 					sameAsModel(t, dir, events, 0, r.Segments)
-				} else if p == second || !strings.Contains(said, "weft restore names the newest") { // which knows what it has found there
+				} else if p == second || !strings.Contains(said, "weft restore finds the newest") { // which knows what it has found there
 					t.Errorf("it names no moment: %s", said)
 				}
 				goesOn(t, p)
@@ -327,7 +327,7 @@ func die(t *testing.T, p *primary) {
 	if err := p.store.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := p.rep.store.Close(t.Context()); err != nil && !strings.Contains(err.Error(), "the lease isn't taken") {
+	if err := p.rep.store.Close(t.Context()); err != nil && !strings.Contains(err.Error(), "the lease is not acquired") {
 		t.Error(err)
 	}
 }

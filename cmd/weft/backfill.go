@@ -30,7 +30,7 @@ func (s *service) planBackfill(ctx context.Context) error {
 	}
 	p, err := ingest.PlanBackfill(ctx, s.jetstream, s.key, s.from, s.keeps)
 	if err != nil {
-		return fmt.Errorf("plan the backfill (an archive that isn't open needs --jetstream-key): %w", err)
+		return fmt.Errorf("plan the backfill (a protected archive needs --jetstream-key): %w", err)
 	}
 	if p.Segments == 0 {
 		return nil
@@ -44,7 +44,7 @@ func (s *service) planBackfill(ctx context.Context) error {
 	if p.Bytes <= cmp.Or(s.yesAbove, yesAbove) || s.yes {
 		return nil
 	}
-	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s events a second; --yes says that this is meant",
+	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s events a second; to start it, add --yes",
 		size(p.Bytes), count(int64(p.Segments), "segment"), p.Host, thousands(p.Events), thousands(p.Links),
 		size(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), thousands(planRate))
 }

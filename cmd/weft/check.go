@@ -18,20 +18,20 @@ import (
 func checkCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "derive everything in a data directory again, and report what doesn't agree",
-		Description: "Looks at a data directory that no weft has open, and changes nothing in it:\n\n" +
-			"  weft.db       SQLite's own check, and whether each table makes sense beside the others\n" +
-			"  segments      that every file the manifest names is there, is what was written, and follows the one before\n" +
-			"  log           each row by itself, and its effect against the index\n" +
-			"  names         each account, collection and source has one id, both ways\n" +
-			"  records       each link of each record is in its target's list, and nothing else is; an account that\n" +
-			"                isn't active has none there\n" +
-			"  counts        each total, and each count of accounts, against the links walked one by one\n\n" +
-			"Without --all it checks every file's checksum and a sample of the rest, which takes seconds on a small index and\n" +
-			"is bound by the disk on a large one. --all reads everything, in little memory, for some 20 µs of a processor a\n" +
-			"link. It needs room for temporary files to sort the log.\n\n" +
-			"Exit code: 0 all agrees, 1 there are problems or it can't be checked, 2 it was called wrongly. Each problem is\n" +
-			"one line that ends with the way out.",
+		Usage: "verify a data directory",
+		Description: "Verifies a data directory that no running weft has open. It changes nothing:\n\n" +
+			"  weft.db       SQLite's integrity check, and whether the tables agree with each other\n" +
+			"  segments      every file of the manifest exists, has its checksum, and continues the file before it\n" +
+			"  log           each row by itself, and its effect on the index\n" +
+			"  names         each account, collection and source has one id, and each id one name\n" +
+			"  records       each link of each record is in its target's list, and the lists hold nothing else; links of inactive\n" +
+			"                accounts are in no list\n" +
+			"  counts        each total and each count of accounts, against the links counted one by one\n\n" +
+			"Without --all it checks the checksum of every file and a sample of the rest. That takes seconds on a small index; on\n" +
+			"a large one, the disk's speed is the limit. --all reads everything in little memory, with about 20 µs of CPU a link,\n" +
+			"and needs temporary disk space to sort the log.\n\n" +
+			"Exit code: 0 no problem, 1 problems found or the check failed, 2 wrong usage. Each problem is one line that ends with\n" +
+			"the fix.",
 		Flags: []cli.Flag{
 			dataFlag(),
 			&cli.BoolFlag{
@@ -40,11 +40,11 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			},
 			&cli.IntFlag{
 				Name: "sample", Sources: cli.EnvVars("WEFT_CHECK_SAMPLE"), Value: 10_000,
-				Usage: "check `N` records and lists chosen at random; an index that has no more is checked wholly",
+				Usage: "check `N` records and lists chosen at random; a smaller index is checked whole",
 			},
 			&cli.Uint64Flag{
 				Name: "seed", Sources: cli.EnvVars("WEFT_CHECK_SEED"),
-				Usage: "choose what an earlier check with this seed chose; 0 chooses anew",
+				Usage: "repeat the sample of an earlier check with this seed; 0: a new sample",
 			},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -54,9 +54,9 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			o := db.CheckOptions{All: cmd.Bool("all"), Sample: cmd.Int("sample"), Seed: cmd.Uint64("seed")}
 			switch {
 			case o.Sample < 1:
-				return &usageError{"check", errors.New("--sample is 1 or more")}
+				return &usageError{"check", errors.New("--sample must be 1 or more")}
 			case o.All && (cmd.IsSet("sample") || cmd.IsSet("seed")):
-				return &usageError{"check", errors.New("--all takes no sample: leave --sample and --seed out")}
+				return &usageError{"check", errors.New("--all checks everything: remove --sample and --seed")}
 			}
 			if o.Seed == 0 {
 				o.Seed = uint64(rand.Uint32()) + 1
@@ -64,14 +64,14 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			o.Progress = func(what string, done, of int64) { printProgress(stderr, what, done, of) }
 			report, err := db.Check(ctx, cmd.String("data"), o)
 			if ctx.Err() != nil {
-				return errors.New("interrupted; what was found until then is not reported")
+				return errors.New("interrupted: an incomplete check reports nothing")
 			}
 			if err != nil {
 				return err
 			}
 			printReport(stdout, cmd.String("data"), report)
 			if report.Total > 0 {
-				return fmt.Errorf("%s holds what doesn't agree: %s", cmd.String("data"), count(report.Total, "problem"))
+				return fmt.Errorf("%s has %s", cmd.String("data"), count(report.Total, "problem"))
 			}
 			return nil
 		},
@@ -100,9 +100,9 @@ func printProgress(w io.Writer, what string, done, of int64) {
 // printReport prints what was checked, what was not, and each problem on a line.
 func printReport(w io.Writer, dir string, r *db.CheckReport) {
 	if r.All {
-		fmt.Fprintf(w, "%s, everything:\n\n", dir)
+		fmt.Fprintf(w, "%s, full check:\n\n", dir)
 	} else {
-		fmt.Fprintf(w, "%s, a sample (--seed %d takes the same; --all checks everything):\n\n", dir, r.Seed)
+		fmt.Fprintf(w, "%s, sample (--seed %d repeats it; --all checks everything):\n\n", dir, r.Seed)
 	}
 	for _, c := range r.Checked {
 		fmt.Fprintf(w, "  %-19s %15s  %s\n", c.What, thousands(c.N), c.How)

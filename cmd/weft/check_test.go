@@ -59,14 +59,14 @@ func TestCheckCommand(t *testing.T) {
 		stdout, stderr string // in it
 	}{
 		{"clean", []string{"--data", clean}, 0, "No problem.", "checking"},
-		{"clean, all", []string{"--data", clean, "--all"}, 0, ", everything:", ""},
-		{"a seed", []string{"--data", clean, "--seed=7"}, 0, "--seed 7 takes the same", ""},
+		{"clean, all", []string{"--data", clean, "--all"}, 0, ", full check:", ""},
+		{"a seed", []string{"--data", clean, "--seed=7"}, 0, "--seed 7 repeats it", ""},
 		{"damaged", []string{"--data", damaged}, 1, "name: account did:plc:000000000000000000000001 has two rows, 2 and 6 → restore weft.db", "problem"},
 		{"no index", []string{"--data", t.TempDir()}, 1, "", "there is no weft.db in it"},
 		{"a weft runs", []string{"--data", open}, 1, "", "another weft has"},
 		{"an argument too many", []string{clean}, 2, "", "check takes no argument"},
-		{"no sample", []string{"--data", clean, "--sample=0"}, 2, "", "--sample is 1 or more"},
-		{"all, and a sample", []string{"--data", clean, "--all", "--sample=5"}, 2, "", "leave --sample"},
+		{"no sample", []string{"--data", clean, "--sample=0"}, 2, "", "--sample must be 1 or more"},
+		{"all, and a sample", []string{"--data", clean, "--all", "--sample=5"}, 2, "", "remove --sample"},
 		{"a flag that is none", []string{"--fix"}, 2, "", "weft check --help"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,19 +84,19 @@ func TestPrintReport(t *testing.T) {
 	var out bytes.Buffer
 	printReport(&out, "./weft-data", &db.CheckReport{Seed: 5, Total: 1234567, Kinds: map[string]int64{"link": 1234566, "segment": 1},
 		Checked:  []db.Checked{{What: "segments", N: 12, How: "each file's checksum, its range and its sums"}},
-		Left:     []string{"what the index holds: first bring the segments back"},
+		Left:     []string{"the index: restore the segments first"},
 		Notes:    []string{"segments/1-2-X.weft is not in the manifest: left by a crash"},
-		Problems: []db.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing", Mend: "bring the file back from the replica"}},
+		Problems: []db.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing", Mend: "restore the file from the replica"}},
 	})
-	const want = `./weft-data, a sample (--seed 5 takes the same; --all checks everything):
+	const want = `./weft-data, sample (--seed 5 repeats it; --all checks everything):
 
   segments                         12  each file's checksum, its range and its sums
-  not checked: what the index holds: first bring the segments back
+  not checked: the index: restore the segments first
   note: segments/1-2-X.weft is not in the manifest: left by a crash
 
 1,234,567 problems (link: 1,234,566, segment: 1)
 
-  segment: segment 3-4-Y.weft is missing → bring the file back from the replica
+  segment: segment 3-4-Y.weft is missing → restore the file from the replica
   … and 1,234,566 more
 `
 	if out.String() != want {

@@ -16,25 +16,25 @@ import (
 func conformanceCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "conformance",
-		Usage:     "check a server that claims blue.microcosm.links.*",
+		Usage:     "test a server's blue.microcosm.links.* API",
 		ArgsUsage: "URL",
-		Description: "Asks a server, weft or another, what an index of backlinks answers: shapes, counts that agree with lists,\n" +
-			"paging both ways, filters, errors, CORS. It writes nothing. What needs a list asks about those that you name,\n" +
-			"which must be at rest: --subject and --source, or --fixture, a file of JSON:\n\n" +
+		Description: "Tests the backlink API of a server, weft or another: response shapes, counts that agree with lists, paging in both\n" +
+			"directions, filters, errors, CORS. It only reads. Tests of lists need lists that do not change: name one with\n" +
+			"--subject and --source, or several with --fixture, a JSON file:\n\n" +
 			"  {\"lists\":[{\"subject\":\"at://…\",\"source\":\"app.bsky.graph.listitem:list\",\"other\":\"subject\",\n" +
 			"    \"total\":3,\"dids\":2,\"records\":[{\"did\":\"…\",\"collection\":\"…\",\"rkey\":\"…\"}]}]}\n\n" +
-			"of which only subject and source have to be there. \"differs\" is what weft does beyond Constellation, and no\n" +
-			"failure. Exit code 0: nothing failed, 1: something did.\n\n" +
+			"Only subject and source are required. \"differs\" marks a feature that weft has and Constellation lacks; it is not a\n" +
+			"failure. Exit code: 0 no test failed, 1 a test failed.\n\n" +
 			"  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_CONFORMANCE_SUBJECT"), Usage: "a `SUBJECT` that is linked to"},
-			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_CONFORMANCE_SOURCE"), Usage: "the `SOURCE` of links to it, collection:path"},
+			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_CONFORMANCE_SUBJECT"), Usage: "a `SUBJECT` that has links"},
+			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_CONFORMANCE_SOURCE"), Usage: "the `SOURCE` of its links, collection:path"},
 			&cli.StringFlag{Name: "other", Sources: cli.EnvVars("WEFT_CONFORMANCE_OTHER"), Usage: "a `PATH` to another link in the same records, for many-to-many"},
-			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_CONFORMANCE_FIXTURE"), Usage: "a `FILE` of lists"},
+			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_CONFORMANCE_FIXTURE"), Usage: "a JSON `FILE` of lists to test"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.Args().Len() != 1 {
-				return &usageError{"conformance", errors.New("conformance takes the URL of a server")}
+				return &usageError{"conformance", errors.New("conformance needs one argument, the URL of a server")}
 			}
 			fixture, err := readFixture(cmd)
 			if err != nil {
@@ -55,7 +55,7 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 				return err
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d checks failed", failed)
+				return fmt.Errorf("%d tests failed", failed)
 			}
 			return nil
 		},
@@ -64,7 +64,7 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 
 func readFixture(cmd *cli.Command) (f conformance.Fixture, err error) {
 	if subject, source := cmd.String("subject"), cmd.String("source"); (subject == "") != (source == "") {
-		return f, &usageError{"conformance", errors.New("--subject and --source go together")}
+		return f, &usageError{"conformance", errors.New("--subject and --source need each other")}
 	} else if subject != "" {
 		f.Lists = append(f.Lists, conformance.List{Subject: subject, Source: source, Other: cmd.String("other")})
 	}

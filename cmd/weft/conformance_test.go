@@ -33,10 +33,10 @@ func TestConformanceCommand(t *testing.T) {
 	}{
 		{[]string{srv.URL}, 0, "ok       what nobody links to"},
 		{[]string{"--fixture", file, srv.URL}, 1, "FAILED   counts, totals and lists agree: a.b.c:x of did:plc:alice"},
-		{[]string{"--subject", "did:plc:alice", "--source", "a.b.c:x", srv.URL}, 1, "checks failed"},
-		{[]string{"--subject", "did:plc:alice", srv.URL}, 2, "go together"},
+		{[]string{"--subject", "did:plc:alice", "--source", "a.b.c:x", srv.URL}, 1, "tests failed"},
+		{[]string{"--subject", "did:plc:alice", srv.URL}, 2, "need each other"},
 		{[]string{"--fixture", file + "x", srv.URL}, 1, "--fixture"},
-		{[]string{}, 2, "takes the URL"},
+		{[]string{}, 2, "needs one argument, the URL"},
 		{[]string{"hello"}, 1, "no URL of a server"},
 	} {
 		var out bytes.Buffer

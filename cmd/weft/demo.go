@@ -33,17 +33,17 @@ const (
 func demoCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "index a lively synthetic network, without the internet",
-		Description: "Starts a small Jetstream server of a synthetic network on loopback, indexes it exactly as serve would, and prints\n" +
-			"what to ask. Nothing is kept: the data directory is a temporary one. Ends with Ctrl-C.",
+		Usage: "index a synthetic network, without internet access",
+		Description: "Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example\n" +
+			"queries. The data directory is temporary. Ctrl-C stops it.",
 		Flags: append([]cli.Flag{
 			&cli.FloatFlag{
 				Name: "rate", Sources: cli.EnvVars("WEFT_DEMO_RATE"), Value: demoRate,
-				Usage: "events a second",
+				Usage: "events per second",
 			},
 			&cli.Uint64Flag{
 				Name: "seed", Sources: cli.EnvVars("WEFT_DEMO_SEED"), Value: 1,
-				Usage: "which network: the same seed makes the same accounts and habits",
+				Usage: "random seed; the same seed makes the same network",
 			},
 		}, commonFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -54,7 +54,7 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 				return err
 			}
 			if rate := cmd.Float("rate"); rate <= 0 || rate > 100_000 {
-				return &usageError{"demo", errors.New("--rate is from above 0 to 100000 events a second")}
+				return &usageError{"demo", errors.New("--rate must be above 0 and at most 100000 events per second")}
 			}
 			if !cmd.IsSet("log-level") {
 				if err := cmd.Set("log-level", "warn"); err != nil { // the counts are what one came to see
@@ -77,13 +77,13 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	}
 	dir, err := os.MkdirTemp("", "weft-demo-")
 	if err != nil {
-		return fmt.Errorf("make a data directory: %w", err)
+		return fmt.Errorf("create a data directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
 
 	network := sim.NetworkConfig{Seed: cmd.Uint64("seed")}
 	network.StartUS = time.Now().UnixMicro() - int64(demoBacklog)*1_000_000/demoRate
-	fmt.Fprintf(stdout, "Making a network of %d past events…\n", demoBacklog)
+	fmt.Fprintf(stdout, "Generating %d past events…\n", demoBacklog)
 	server, err := sim.NewServer(sim.ServerConfig{
 		NetworkConfig: network, Backlog: demoBacklog, Rate: cmd.Float("rate"), WallClock: true,
 		Lookback: 200_000, // what is older is replayed from the archive, as on real servers
@@ -168,7 +168,7 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 
 // printTry prints what to ask of the demo.
 func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
-	fmt.Fprintf(w, "\nweft is up. Look at it in a browser: %s/\nOr ask it, in another terminal:\n\n", base)
+	fmt.Fprintf(w, "\nweft is running. Open it in a browser: %s/\nOr query it from another terminal:\n\n", base)
 	show := func(what, path string, query ...string) {
 		q := make([]string, 0, len(query)/2)
 		for kv := range slices.Chunk(query, 2) {
@@ -181,26 +181,26 @@ func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
 		source := l.source.Collection + ":" + l.source.Path
 		switch i {
 		case 0:
-			show("how many like the most liked post", xrpc+"getBacklinksCount", "subject", l.target, "source", source)
-			show("who, newest first", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
-			show("everything that links to it", "/links/all", "target", l.target)
+			show("number of likes of the most liked post", xrpc+"getBacklinksCount", "subject", l.target, "source", source)
+			show("those likes, newest first", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
+			show("all kinds of links to it, with counts", "/links/all", "target", l.target)
 		case 1:
-			show("who follows the most followed account", xrpc+"getBacklinkDids", "subject", l.target, "source", source, "limit", "5")
+			show("followers of the most followed account", xrpc+"getBacklinkDids", "subject", l.target, "source", source, "limit", "5")
 		case 2:
-			show("replies to the most answered post", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
+			show("replies to the post with the most replies", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
 		case 3:
-			show("posts about the most shared page", "/links", "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
+			show("posts that link to the most shared page", "/links", "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
 		case 4:
-			show("the accounts on the longest list", xrpc+"getManyToMany", "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
+			show("accounts on the longest list", xrpc+"getManyToMany", "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
 		}
 	}
-	show("all that links to the most followed account or to anything of it, newest first", "/xrpc/dev.weft.links.getAccountBacklinks", "did", popular[min(1, len(popular)-1)].target, "limit", "5")
-	fmt.Fprintf(w, "  # what links now, as it comes\n  curl -N '%s/events?wantedSources=app.bsky.graph.follow:subject'\n\n", base)
-	fmt.Fprintf(w, "  # the index itself\n  curl '%s/'\n\n", base)
+	show("links to the most followed account and to its records, newest first", "/xrpc/dev.weft.links.getAccountBacklinks", "did", popular[min(1, len(popular)-1)].target, "limit", "5")
+	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s/events?wantedSources=app.bsky.graph.follow:subject'\n\n", base)
+	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
 	if metrics != "" {
 		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", metrics)
 	}
-	fmt.Fprintf(w, "Ctrl-C ends it. The counts grow:\n\n")
+	fmt.Fprintf(w, "Ctrl-C stops it. Current counts:\n\n")
 }
 
 // queryEscape escapes what a query needs and leaves at-uris readable.

@@ -21,46 +21,47 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_EXPORT_" + name) }
 	return &cli.Command{
 		Name:  "export",
-		Usage: "write every link out, as JSON lines or Parquet, to take elsewhere",
-		Description: "Reads a data directory that no weft has open, and changes nothing in it. A row is a link:\n\n" +
-			"  did, collection, rkey   the record that links: at://did/collection/rkey\n" +
-			"  path                    where in the record, without the leading dot: subject.uri\n" +
-			"  target                  what it links to, normalised as everywhere in weft\n" +
-			"  time                    where it stands in lists: the record key's time where that is plausible, else the event's\n" +
+		Usage: "export all links as JSON lines or Parquet",
+		Description: "Reads a data directory that no running weft has open. It changes nothing. A row is a link:\n\n" +
+			"  did, collection, rkey   the record that contains the link: at://did/collection/rkey\n" +
+			"  path                    the link's path in the record, without the leading dot: subject.uri\n" +
+			"  target                  the link's target, normalised as everywhere in weft\n" +
+			"  time                    the link's position in lists: the record key's time if plausible, else the event's time\n" +
 			"  status                  of the account: active, or with --inactive deactivated, suspended, takendown, inactive\n" +
-			"  cid, record             with --bodies: the record's CID, and what it holds, as JSON of the atproto data model\n\n" +
-			"The links are those that queries show. A change of an account's status that was under way counts as done. Rows\n" +
-			"come by account, in the order in which the index first saw them, then by collection and record key; that order\n" +
-			"stays, whatever comes later, so that --from and --to always bound the same records.\n\n" +
-			"--bodies adds what weft serve --bodies keeps, in each row of a record: one with five links comes five times. Where\n" +
-			"it isn't kept, JSON lines lack cid and record, and in Parquet they are null; where a record can't be said in the\n" +
-			"data model, for it has a float, say, record alone. Without --bodies, neither is there at all.\n\n" +
+			"  cid, record             with --bodies: the record's CID and its content, as JSON of the atproto data model\n\n" +
+			"Rows are the links that queries return. An unfinished change of an account's status counts as finished. Rows are in\n" +
+			"order of the account (as the index first saw it), collection and record key. This order never changes, so --from and\n" +
+			"--to always select the same records.\n\n" +
+			"--bodies adds the content that weft serve --bodies stored, to each row of a record: a record with five links appears\n" +
+			"five times. Where the content is not stored, JSON lines omit cid and record, and Parquet has nulls. Where a record\n" +
+			"does not fit the data model, e.g. because it has a float, only record is left out. Without --bodies, neither column\n" +
+			"exists.\n\n" +
 			"Without --out, JSON lines go to standard output:\n\n" +
 			"  weft export | jq -r .target | sort | uniq -c | sort -rn | head\n\n" +
-			"If that is interrupted, the --from to go on with is printed. With --out, files of --part-links links are\n" +
-			"written to a directory, links-00001.ndjson.zst or .parquet and so on, and _export.json, which lists them with\n" +
-			"their first and last record, size and SHA-256. A file is there whole or not at all. After an interruption the\n" +
-			"same command goes on behind the last one, if the index has not changed:\n\n" +
+			"If it is interrupted, it prints the --from to resume with. With --out, it writes files of --part-links links to a\n" +
+			"directory, links-00001.ndjson.zst or .parquet and so on, and _export.json, which lists each file with its first and\n" +
+			"last record, size and SHA-256. A file is written atomically. After an interruption, the same command resumes after the\n" +
+			"last file, if the index has not changed:\n\n" +
 			"  weft export --format parquet --out links\n\n" +
-			"weft serve may not run on the same directory meanwhile: stop it, or export from a copy that was restored.\n\n" +
-			"Exit code: 0 all is exported, 1 it failed or was interrupted, 2 it was called wrongly.",
+			"weft serve must not run on the same directory: stop it, or export from a restored copy.\n\n" +
+			"Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.",
 		Flags: []cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{
 				Name: "format", Sources: variable("FORMAT"), Value: "ndjson",
-				Usage: "ndjson or parquet, which needs --out",
+				Usage: "ndjson or parquet; parquet needs --out",
 			},
 			&cli.StringFlag{
 				Name: "out", Sources: variable("OUT"),
-				Usage: "write files to this `DIRECTORY`, new, empty or of an export to go on with; ndjson is compressed with zstd there",
+				Usage: "write files to this `DIRECTORY`: a new or empty one, or an interrupted export to resume; ndjson is compressed with zstd",
 			},
 			&cli.Int64Flag{
 				Name: "part-links", Sources: variable("PART_LINKS"), Value: defaultPartLinks,
-				Usage: "at most `N` links to a file; a record's links are not parted",
+				Usage: "at most `N` links per file; links of one record stay together",
 			},
 			&cli.StringFlag{
 				Name: "from", Sources: variable("FROM"),
-				Usage: "begin at this DID, account, collection of an account or record (`AT-URI`)",
+				Usage: "start at this DID or `AT-URI` (account, collection of an account, or record)",
 			},
 			&cli.StringFlag{
 				Name: "to", Sources: variable("TO"),
@@ -68,15 +69,15 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 			},
 			&cli.StringSliceFlag{
 				Name: "collection", Sources: variable("COLLECTION"),
-				Usage: "only links from records of this `NSID`; may be given several times",
+				Usage: "only links from records of this collection (`NSID`); repeatable",
 			},
 			&cli.BoolFlag{
 				Name: "inactive", Sources: variable("INACTIVE"),
-				Usage: "links of accounts that are not active too, which queries don't show; those of deleted accounts are gone",
+				Usage: "also export links of inactive accounts, which queries hide; links of deleted accounts no longer exist",
 			},
 			&cli.BoolFlag{
 				Name: "bodies", Sources: variable("BODIES"),
-				Usage: "the records themselves too, where weft serve --bodies keeps them: with each of their links",
+				Usage: "also export the content of each record, if weft serve --bodies stored it; repeated for each link",
 			},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -107,15 +108,15 @@ func newExport(cmd *cli.Command) (*export, error) {
 		return nil, &usageError{"export", fmt.Errorf(format, args...)}
 	}
 	if _, ok := formats[x.format]; !ok {
-		return wrong("--format is ndjson or parquet, not %q", x.format)
+		return wrong("--format must be ndjson or parquet, not %q", x.format)
 	}
 	switch {
 	case x.out == "" && x.format == "parquet":
-		return wrong("--format parquet makes files: say with --out where")
+		return wrong("--format parquet needs --out")
 	case x.out == "" && cmd.IsSet("part-links"):
-		return wrong("--part-links is for the files of --out, which is not given")
+		return wrong("--part-links needs --out")
 	case x.partLinks < 1:
-		return wrong("--part-links is 1 or more")
+		return wrong("--part-links must be 1 or more")
 	}
 	for name, into := range map[string]*string{"from": &x.options.From, "to": &x.options.To} {
 		if !cmd.IsSet(name) {
@@ -123,13 +124,13 @@ func newExport(cmd *cli.Command) (*export, error) {
 		}
 		uri, kind := link.Parse(cmd.String(name))
 		if _, _, _, ok := link.SplitRecord(uri); kind != link.DID && !ok {
-			return wrong("--%s is a DID or an at-uri with one, such as at://did:plc:…/app.bsky.feed.like, not %q", name, cmd.String(name))
+			return wrong("--%s must be a DID or an at-uri with a DID, such as at://did:plc:…/app.bsky.feed.like, not %q", name, cmd.String(name))
 		}
 		*into = uri
 	}
 	for _, nsid := range x.options.Collections {
 		if !link.ValidNSID(nsid) {
-			return wrong("--collection is an NSID, such as app.bsky.feed.like, not %q", nsid)
+			return wrong("--collection must be an NSID, such as app.bsky.feed.like, not %q", nsid)
 		}
 	}
 	return x, nil
@@ -142,7 +143,7 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	if e.BodiesFrom > e.LogSeq {
-		fmt.Fprintln(stderr, "weft export: this index keeps no records (weft serve --bodies does): no link comes with cid and record")
+		fmt.Fprintln(stderr, "weft export: this index has no record content (weft serve --bodies stores it): cid and record are left out")
 	}
 	p := &exportProgress{w: stderr, e: e, shown: isTerminal(stderr), began: time.Now()}
 	if x.out == "" {
@@ -165,11 +166,11 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	have := fmt.Sprintf("%s of %s in %s", count(d.list.Links, "link"), count(d.list.Records, "record"), count(int64(len(d.list.Parts)), "part"))
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted; %s has %s: the same command goes on behind them", x.out, have)
+		return fmt.Errorf("interrupted; %s has %s; run the same command to resume", x.out, have)
 	case err != nil:
-		return fmt.Errorf("export: %w; %s has %s: the same command goes on behind them", err, x.out, have)
+		return fmt.Errorf("export: %w; %s has %s; run the same command to resume", err, x.out, have)
 	case whole:
-		fmt.Fprintf(stdout, "%s has all of the export already: ", x.out)
+		fmt.Fprintf(stdout, "%s already has the complete export: ", x.out)
 	default:
 		fmt.Fprintf(stdout, "%s has ", x.out)
 	}
@@ -182,7 +183,7 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 		fmt.Fprintf(stdout, " at %s", d.list.LogTime)
 	}
 	if had > 0 && !whole {
-		fmt.Fprintf(stdout, "; %s were there before", count(int64(had), "part"))
+		fmt.Fprintf(stdout, "; %s existed before", count(int64(had), "part"))
 	}
 	fmt.Fprintln(stdout)
 	return nil
@@ -193,7 +194,7 @@ func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *
 	w := &ndjsonWriter{w: stdout}
 	var links int64
 	fail := func(err error) error {
-		return fmt.Errorf("export: %w; all before %s is written, what follows may be cut off: cut the output there, and go on with --from %s", err, w.first, w.first)
+		return fmt.Errorf("export: %w; the output is complete before %s and may be truncated after it: cut it there, and resume with --from %s", err, w.first, w.first)
 	}
 	var walk error
 	for r, err := range e.Records(ctx, "") {
@@ -221,9 +222,9 @@ func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *
 	case err != nil || next == "":
 		return errors.Join(walk, err)
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted after %s; go on with --from %s", count(links, "link"), next)
+		return fmt.Errorf("interrupted after %s; resume with --from %s", count(links, "link"), next)
 	}
-	return fmt.Errorf("%w; all before %s is written", walk, next)
+	return fmt.Errorf("%w; the output is complete before %s", walk, next)
 }
 
 // progressEvery is how often progress is printed: often enough to be seen to move.

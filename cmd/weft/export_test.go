@@ -369,15 +369,15 @@ func TestExportCommand(t *testing.T) {
 		{"a weft runs", []string{"--data", open}, 1, 0, "another weft has"},
 		{"a directory with something else", []string{"--data", data, "--out", full}, 1, 0, "new or empty"},
 		{"an argument too many", []string{"x"}, 2, 0, "export takes no argument"},
-		{"a format that is none", []string{"--format=csv"}, 2, 0, "--format is ndjson or parquet"},
-		{"parquet to standard output", []string{"--format=parquet"}, 2, 0, "say with --out where"},
-		{"parts of standard output", []string{"--part-links=5"}, 2, 0, "--part-links is for the files of --out"},
-		{"parts of nothing", []string{"--out=x", "--part-links=0"}, 2, 0, "--part-links is 1 or more"},
-		{"a bound that is none", []string{"--from=yesterday"}, 2, 0, "--from is a DID or an at-uri"},
-		{"a bound by handle", []string{"--to=at://alice.example/app.bsky.feed.like"}, 2, 0, "--to is a DID or an at-uri"},
-		{"an empty bound", []string{"--to="}, 2, 0, "--to is a DID or an at-uri"},
-		{"a collection that is none", []string{"--collection=likes"}, 2, 0, "--collection is an NSID"},
-		{"bodies that nobody keeps", []string{"--data", data, "--bodies"}, 0, 7, "this index keeps no records"},
+		{"a format that is none", []string{"--format=csv"}, 2, 0, "--format must be ndjson or parquet"},
+		{"parquet to standard output", []string{"--format=parquet"}, 2, 0, "parquet needs --out"},
+		{"parts of standard output", []string{"--part-links=5"}, 2, 0, "--part-links needs --out"},
+		{"parts of nothing", []string{"--out=x", "--part-links=0"}, 2, 0, "--part-links must be 1 or more"},
+		{"a bound that is none", []string{"--from=yesterday"}, 2, 0, "--from must be a DID or an at-uri"},
+		{"a bound by handle", []string{"--to=at://alice.example/app.bsky.feed.like"}, 2, 0, "--to must be a DID or an at-uri"},
+		{"an empty bound", []string{"--to="}, 2, 0, "--to must be a DID or an at-uri"},
+		{"a collection that is none", []string{"--collection=likes"}, 2, 0, "--collection must be an NSID"},
+		{"bodies that nobody keeps", []string{"--data", data, "--bodies"}, 0, 7, "this index has no record content"},
 		{"bodies", []string{"--data", bodiesIndex(t), "--bodies"}, 0, 7, ""},
 		{"a flag that is none", []string{"--compact"}, 2, 0, "weft export --help"},
 		{"help", []string{"--help"}, 0, -1, ""},
@@ -477,13 +477,13 @@ func TestExportAgain(t *testing.T) {
 		code   int
 		want   string // in the output
 	}{
-		{"the same", func(*testing.T, string, string) {}, nil, 0, "has all of the export already: 7 links of 3 records in 1 part"},
-		{"other parts", func(*testing.T, string, string) {}, []string{"--part-links=1"}, 0, "has all of the export already"},
-		{"another format", func(*testing.T, string, string) {}, []string{"--format=parquet"}, 1, "with --format ndjson; to begin anew, give --out a new directory"},
-		{"another range", func(*testing.T, string, string) {}, []string{"--from=did:web:carol.example"}, 1, `with --from "" --to ""; to begin anew`},
-		{"a filter", func(*testing.T, string, string) {}, []string{"--collection=app.bsky.feed.like"}, 1, "with --collection []; to begin anew"},
-		{"with inactive accounts", func(*testing.T, string, string) {}, []string{"--inactive"}, 1, "with --inactive=false; to begin anew"},
-		{"with bodies", func(*testing.T, string, string) {}, []string{"--bodies"}, 1, "with --bodies=false; to begin anew"},
+		{"the same", func(*testing.T, string, string) {}, nil, 0, "already has the complete export: 7 links of 3 records in 1 part"},
+		{"other parts", func(*testing.T, string, string) {}, []string{"--part-links=1"}, 0, "already has the complete export"},
+		{"another format", func(*testing.T, string, string) {}, []string{"--format=parquet"}, 1, "with --format ndjson; to start over, use a new directory for --out"},
+		{"another range", func(*testing.T, string, string) {}, []string{"--from=did:web:carol.example"}, 1, `with --from "" --to ""; to start over`},
+		{"a filter", func(*testing.T, string, string) {}, []string{"--collection=app.bsky.feed.like"}, 1, "with --collection []; to start over"},
+		{"with inactive accounts", func(*testing.T, string, string) {}, []string{"--inactive"}, 1, "with --inactive=false; to start over"},
+		{"with bodies", func(*testing.T, string, string) {}, []string{"--bodies"}, 1, "with --bodies=false; to start over"},
 		{"the index has gone on", func(t *testing.T, data, _ string) {
 			s, err := db.Open(db.Config{Dir: data})
 			if err != nil {
@@ -496,7 +496,7 @@ func TestExportAgain(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "as of log row 5 2026-02-02T02:40:00.123460Z: the index has gone on to row 6"},
+		}, nil, 1, "as of log row 5 2026-02-02T02:40:00.123460Z: the index is now at row 6"},
 		{"another index", func(t *testing.T, data, _ string) {
 			if err := os.RemoveAll(data); err != nil {
 				t.Fatal(err)
@@ -504,7 +504,7 @@ func TestExportAgain(t *testing.T) {
 			if err := os.CopyFS(data, os.DirFS(hostileIndex(t))); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "this index is"},
+		}, nil, 1, "this is index"},
 		{"a part is missing", func(t *testing.T, _, out string) {
 			if err := os.Remove(filepath.Join(out, "links-00001.ndjson.zst")); err != nil {
 				t.Fatal(err)
@@ -519,12 +519,12 @@ func TestExportAgain(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(out, exportFile), []byte("{"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "to begin anew"},
+		}, nil, 1, "to start over"},
 		{"a newer list", func(t *testing.T, _, out string) {
 			if err := os.WriteFile(filepath.Join(out, exportFile), []byte(`{"version": 2}`), 0o644); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "of version 2: this weft writes version 1"},
+		}, nil, 1, "in format version 2: this weft writes version 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -555,9 +555,9 @@ func TestExportBodiesAgain(t *testing.T) {
 		want string
 	}{
 		{"begun", db.BodiesKeep, []string{"--bodies"}, 0, "has 7 links of 5 records"},
-		{"the same", db.BodiesKeep, []string{"--bodies"}, 0, "has all of the export already"},
-		{"without", db.BodiesKeep, nil, 1, "with --bodies=true; to begin anew"},
-		{"after bodies were given up", db.BodiesOff, []string{"--bodies"}, 1, "with the bodies of log rows from 1 on: the index has those from 8 on now"},
+		{"the same", db.BodiesKeep, []string{"--bodies"}, 0, "already has the complete export"},
+		{"without", db.BodiesKeep, nil, 1, "with --bodies=true; to start over"},
+		{"after bodies were given up", db.BodiesOff, []string{"--bodies"}, 1, "with the bodies of log rows from 1 on: the index now has those from 8 on"},
 	} {
 		s, err := db.Open(db.Config{Dir: data, Bodies: tc.keep})
 		if err != nil {
@@ -667,13 +667,13 @@ func TestExportInterrupted(t *testing.T) {
 		return nil
 	}}
 	err := x.run(ctx, io.Discard, io.Discard)
-	if err == nil || !regexp.MustCompile(`^interrupted; \S+ has [0-9,]+ links of \d+ records in \d+ parts: the same command goes on behind them$`).MatchString(err.Error()) {
+	if err == nil || !regexp.MustCompile(`^interrupted; \S+ has [0-9,]+ links of \d+ records in \d+ parts; run the same command to resume$`).MatchString(err.Error()) {
 		t.Fatalf("interrupted: %v", err)
 	}
 	_, was := rowsOfDir(t, out)
 	var stdout bytes.Buffer
 	x.step = nil
-	if err := x.run(t.Context(), &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "parts were there before") {
+	if err := x.run(t.Context(), &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "parts existed before") {
 		t.Fatalf("%v, %s", err, stdout.String())
 	}
 	rows, list := rowsOfDir(t, out)

@@ -83,7 +83,7 @@ func (d *exportDir) open() error {
 			return err
 		}
 		if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != exportFile+".tmp" { // from a start that was cut off
-			return fmt.Errorf("%s is not empty and has no %s: give --out a directory that is new or empty", d.dir, exportFile)
+			return fmt.Errorf("%s is not empty and has no %s: use a new or empty directory for --out", d.dir, exportFile)
 		}
 		return d.save(d.list)
 	}
@@ -95,7 +95,7 @@ func (d *exportDir) open() error {
 		return fmt.Errorf("%s: %w; %s", filepath.Join(d.dir, exportFile), err, beginAnew)
 	}
 	if err := d.fits(&was); err != nil {
-		return fmt.Errorf("%s has another export, %w; %s", d.dir, err, beginAnew)
+		return fmt.Errorf("%s has a different export, %w; %s", d.dir, err, beginAnew)
 	}
 	for _, p := range was.Parts {
 		info, err := os.Stat(filepath.Join(d.dir, p.File))
@@ -110,18 +110,18 @@ func (d *exportDir) open() error {
 	return nil
 }
 
-const beginAnew = "to begin anew, give --out a new directory, or empty this one"
+const beginAnew = "to start over, use a new directory for --out, or empty this one"
 
 // fits says in what another export differs.
 func (d *exportDir) fits(was *exportList) error {
 	is := &d.list
 	switch {
 	case was.Version != is.Version:
-		return fmt.Errorf("of version %d: this weft writes version %d", was.Version, is.Version)
+		return fmt.Errorf("in format version %d: this weft writes version %d", was.Version, is.Version)
 	case was.Instance != is.Instance:
-		return fmt.Errorf("of the index %s: this index is %s", was.Instance, is.Instance)
+		return fmt.Errorf("of index %s: this is index %s", was.Instance, is.Instance)
 	case was.LogSeq != is.LogSeq || was.LogTime != is.LogTime:
-		return fmt.Errorf("as of log row %d %s: the index has gone on to row %d %s, and parts of both would not fit",
+		return fmt.Errorf("as of log row %d %s: the index is now at row %d %s, and parts of both cannot be combined",
 			was.LogSeq, was.LogTime, is.LogSeq, is.LogTime)
 	case was.Format != is.Format:
 		return fmt.Errorf("with --format %s", was.Format)
@@ -134,7 +134,7 @@ func (d *exportDir) fits(was *exportList) error {
 	case (was.BodiesFrom > 0) != (is.BodiesFrom > 0):
 		return fmt.Errorf("with --bodies=%t", was.BodiesFrom > 0)
 	case was.BodiesFrom != is.BodiesFrom:
-		return fmt.Errorf("with the bodies of log rows from %d on: the index has those from %d on now, and parts of both would not fit",
+		return fmt.Errorf("with the bodies of log rows from %d on: the index now has those from %d on, and parts of both cannot be combined",
 			was.BodiesFrom, is.BodiesFrom)
 	}
 	return nil

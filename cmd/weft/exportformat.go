@@ -219,7 +219,7 @@ func (w *parquetWriter[R]) close() error {
 		return err
 	}
 	if err := w.w.Close(); err != nil {
-		return fmt.Errorf("end parquet: %w", err)
+		return fmt.Errorf("finish parquet: %w", err)
 	}
 	return nil
 }

@@ -28,15 +28,15 @@ func followFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "follow", Sources: cli.EnvVars("WEFT_FOLLOW"),
-			Usage: "serve a read-only copy of another weft's index, kept current from its replica, which the litestream.yml (`FILE`) names; any number may follow one replica",
+			Usage: "serve a read-only copy of another weft's index, updated from the replica in this litestream.yml (`FILE`); a replica can have many followers",
 		},
 		&cli.DurationFlag{
 			Name: "follow-every", Sources: cli.EnvVars("WEFT_FOLLOW_EVERY"), Value: 250 * time.Millisecond,
-			Usage: "how often --follow looks for something new; each look is one request",
+			Usage: "how often --follow polls the replica; each poll is one request",
 		},
 		&cli.DurationFlag{
 			Name: "max-lag", Sources: cli.EnvVars("WEFT_MAX_LAG"), Value: time.Minute,
-			Usage: "for how long --follow may fail to show all that the replica has before /readyz says that it isn't ready; 0: as long as it likes",
+			Usage: "report not ready when the follower is this far behind its replica (0: never)",
 		},
 	}
 }
@@ -57,11 +57,11 @@ func serveFollow(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer
 	every := cmd.Duration("follow-every")
 	switch {
 	case len(wrong) > 0:
-		return &usageError{"serve", fmt.Errorf("--follow serves what another weft has written, and writes nothing: leave %s out (or its variable)", strings.Join(wrong, ", "))}
+		return &usageError{"serve", fmt.Errorf("--follow is read-only: remove %s (or its environment variable)", strings.Join(wrong, ", "))}
 	case every <= 0:
-		return &usageError{"serve", errors.New("--follow-every is a time such as 250ms")}
+		return &usageError{"serve", errors.New("--follow-every must be a duration such as 250ms")}
 	case cmd.Duration("max-lag") < 0:
-		return &usageError{"serve", errors.New("--max-lag is 0 or a time such as 1m")}
+		return &usageError{"serve", errors.New("--max-lag must be 0 or a duration such as 1m")}
 	}
 	cfg, err := replica.ReadConfig(cmd.String("follow"))
 	if err != nil {
@@ -100,17 +100,17 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	cfg.Dir, cfg.CacheBytes, cfg.Logger = s.data, s.cache, s.logger
 	opening := answerOpening(s.listeners[0], buildVersion(), s.logger)
 	defer opening.end()
-	opening.tell("fetching what the replica has")
+	opening.tell("restoring from the replica")
 	f := replica.NewFollow(cfg)
 	if err := f.Open(ctx); err != nil {
 		if ctx.Err() != nil {
-			s.logger.Info("interrupted; the next start goes on with what is here")
+			s.logger.Info("interrupted; the next start resumes")
 			return nil
 		}
 		return err
 	}
 	defer func() {
-		s.logger.Info("closing the copy")
+		s.logger.Info("closing the database")
 		err = errors.Join(err, f.Close())
 	}()
 	index := f.Index()
@@ -190,11 +190,11 @@ type followMetrics struct {
 func newFollowMetrics(f *replica.Follow) *followMetrics {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	return &followMetrics{f, []*prometheus.Desc{
-		desc("weft_follow_lag_seconds", "How long ago the primary had what is shown; it grows while the primary has nothing new."),
-		desc("weft_follow_look_seconds", "How long ago all was shown that the replica had."),
-		desc("weft_follow_missing_segments", "Segments that are being fetched."),
-		desc("weft_follow_missing_bytes", "Their size."),
-		desc("weft_follow_failing", "1 while the replica can't be followed."),
+		desc("weft_follow_lag_seconds", "Age of the newest transaction served; it grows while the primary writes nothing."),
+		desc("weft_follow_look_seconds", "Time since the follower last served everything in the replica."),
+		desc("weft_follow_missing_segments", "Segments being downloaded."),
+		desc("weft_follow_missing_bytes", "Size of the segments being downloaded."),
+		desc("weft_follow_failing", "1 while following the replica fails."),
 	}}
 }
 

@@ -17,13 +17,13 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "gaps",
 		ArgsUsage: "[retry [ID]]",
-		Usage:     "list what an index has missed, and have it tried again",
-		Description: "Lists the spans of upstream that an index has missed, those that were filled too. A weft that runs fills gaps by\n" +
-			"itself where an upstream has an archive, and tries again later and later while that doesn't have them.\n\n" +
-			"  weft gaps            lists them, of a weft that runs as well\n" +
-			"  weft gaps retry      has all that are open tried at once when weft starts next\n" +
-			"  weft gaps retry 7    that one\n\n" +
-			"retry wants a directory that no weft has open.",
+		Usage:     "list the gaps of an index, or retry them",
+		Description: "Lists the gaps of an index, open and filled. A gap is a range of upstream events that the index missed. A running weft\n" +
+			"fills gaps from an upstream's archive by itself, and retries with growing delays until the archive has the events.\n\n" +
+			"  weft gaps            lists the gaps; weft may be running\n" +
+			"  weft gaps retry      retries all open gaps at the next start of weft\n" +
+			"  weft gaps retry 7    retries gap 7 at the next start of weft\n\n" +
+			"retry needs a directory that no running weft has open.",
 		Flags: []cli.Flag{dataFlag()},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			args := cmd.Args().Slice()
@@ -36,13 +36,13 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 				printGaps(stdout, gaps)
 				return nil
 			case args[0] != "retry" || len(args) > 2:
-				return &usageError{"gaps", fmt.Errorf("gaps takes no argument but retry and an id, and was given %q", args)}
+				return &usageError{"gaps", fmt.Errorf("gaps takes only the arguments retry and an id, not %q", args)}
 			}
 			id := int64(0)
 			if len(args) == 2 {
 				var err error
 				if id, err = strconv.ParseInt(args[1], 10, 64); err != nil || id < 1 {
-					return &usageError{"gaps", fmt.Errorf("%q is not the id of a gap", args[1])}
+					return &usageError{"gaps", fmt.Errorf("%q is not a gap id", args[1])}
 				}
 			}
 			n, err := db.RetryGaps(cmd.String("data"), id)
@@ -50,9 +50,9 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 				return err
 			}
 			if n == 0 && id > 0 {
-				return errors.New("there is no open gap with this id")
+				return errors.New("no open gap has this id")
 			}
-			fmt.Fprintf(stdout, "%s will be tried when weft starts\n", count(n, "gap"))
+			fmt.Fprintf(stdout, "%s will be retried when weft starts\n", count(n, "gap"))
 			return nil
 		},
 	}
@@ -61,7 +61,7 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 // printGaps prints each gap on two lines or three.
 func printGaps(w io.Writer, gaps []db.Gap) {
 	if len(gaps) == 0 {
-		fmt.Fprintln(w, "No gaps: nothing was missed since the index began.")
+		fmt.Fprintln(w, "No gaps: the index has every event since it began.")
 		return
 	}
 	for _, g := range gaps {

@@ -93,12 +93,12 @@ func (e *usageError) Unwrap() error { return e.err }
 func newRoot(stdout, stderr io.Writer) *cli.Command {
 	root := &cli.Command{
 		Name:  "weft",
-		Usage: "a backlink index for the AT Protocol: who links here, from which kind of record, how many",
-		Description: "weft reads every record on the network, or the slice that you choose, from Jetstream, finds every link in\n" +
-			"it and answers over HTTP. All that it keeps lies in one directory of SQLite files.\n\n" +
-			"See it work without the internet:  weft demo\n" +
-			"Follow the network:                weft serve\n\n" +
-			"Each flag has an environment variable, WEFT_ and its name: --log-level is WEFT_LOG_LEVEL. A flag wins.",
+		Usage: "a backlink index for the AT Protocol",
+		Description: "weft reads every record on the network, or a slice that you choose, from Jetstream. It finds every link in the records\n" +
+			"and answers queries over HTTP. All its data is in one directory of SQLite files.\n\n" +
+			"Try it without internet access:  weft demo\n" +
+			"Follow the network:              weft serve\n\n" +
+			"Each flag has an environment variable: --log-level is WEFT_LOG_LEVEL. A flag wins over its variable.",
 		Version:   versionText(),
 		Writer:    stdout,
 		ErrWriter: stderr,
@@ -106,7 +106,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
-				return &usageError{"", fmt.Errorf("there is no command %q", arg)}
+				return &usageError{"", fmt.Errorf("unknown command %q", arg)}
 			}
 			return cli.ShowRootCommandHelp(cmd)
 		},
@@ -198,6 +198,6 @@ func checkEnviron(root *cli.Command, environ []string) error {
 		return nil
 	}
 	slices.Sort(known)
-	return fmt.Errorf("no flag reads the environment variable %s; there are %s",
+	return fmt.Errorf("unknown environment variable %s; weft reads %s",
 		strings.Join(unknown, ", "), strings.Join(slices.Compact(known), ", "))
 }

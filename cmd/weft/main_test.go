@@ -30,40 +30,40 @@ func TestUsage(t *testing.T) {
 		stderr string // in it
 	}{
 		{"no command", nil, 0, "weft demo", ""},
-		{"help", []string{"--help"}, 0, "WEFT_ and its name", ""},
+		{"help", []string{"--help"}, 0, "--log-level is WEFT_LOG_LEVEL", ""},
 		{"help of serve", []string{"serve", "--help"}, 0, "WEFT_JETSTREAM", ""},
 		{"help of demo", []string{"demo", "--help"}, 0, "WEFT_DEMO_RATE", ""},
-		{"help of check", []string{"check", "--help"}, 0, "changes nothing in it", ""},
-		{"help of export", []string{"export", "--help"}, 0, "goes on behind the last one", ""},
+		{"help of check", []string{"check", "--help"}, 0, "changes nothing", ""},
+		{"help of export", []string{"export", "--help"}, 0, "the same command resumes", ""},
 		{"version", []string{"version"}, 0, "weft version dev", ""},
 		{"version by flag", []string{"--version"}, 0, "weft version dev", ""},
-		{"a command that is none", []string{"sevre"}, 2, "", `there is no command "sevre"`},
+		{"a command that is none", []string{"sevre"}, 2, "", `unknown command "sevre"`},
 		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
-		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, and was given "now"`},
+		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, but got "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
 		{"an empty server", []string{"serve", "--jetstream="}, 2, "", "--jetstream"},
-		{"a collection that is none", []string{"serve", "--collections=likes"}, 2, "", `"likes" is neither a collection`},
+		{"a collection that is none", []string{"serve", "--collections=likes"}, 2, "", `"likes" is not a collection`},
 		{"a source that is none", []string{"serve", "--sources=app.bsky.feed.like"}, 2, "", "is not a source"},
 		{"an account that is none", []string{"serve", "--dids=alice.example"}, 2, "", "is not a DID"},
 		{"a file of accounts that isn't there", []string{"serve", "--dids=@/nowhere/dids"}, 1, "", "--dids: open"},
-		{"a change of the slice that is none", []string{"serve", "--change-slice=now+all"}, 2, "", `"all" is none of now, backfill and purge`},
+		{"a change of the slice that is none", []string{"serve", "--change-slice=now+all"}, 2, "", `"all" is not now, backfill or purge`},
 		{"help of gaps", []string{"gaps", "--help"}, 0, "retry 7", ""},
 		{"gaps of nothing", []string{"gaps", "--data=/nowhere"}, 1, "", "no weft.db"},
-		{"gaps with an argument that is none", []string{"gaps", "fill"}, 2, "", "no argument but retry"},
-		{"gaps with an id that is none", []string{"gaps", "retry", "x"}, 2, "", "not the id of a gap"},
+		{"gaps with an argument that is none", []string{"gaps", "fill"}, 2, "", "only the arguments retry and an id"},
+		{"gaps with an id that is none", []string{"gaps", "retry", "x"}, 2, "", "not a gap id"},
 		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "", `--bodies: "on" is none of off, window and keep`},
 		{"the same in a demo", []string{"demo", "--bodies=all"}, 2, "", "--bodies"},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},
 		{"a rate that is no number", []string{"demo", "--rate=fast"}, 2, "", "rate"},
-		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "", "--listen is a host and a port"},
-		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "", "--metrics-listen is a host and a port"},
+		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "", "--listen must be a host and a port"},
+		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "", "--metrics-listen must be a host and a port"},
 		{"an address that isn't ours", []string{"serve", "--data=/nowhere/at/all", "--listen=192.0.2.1:1"}, 1, "", "--listen chooses another"},
-		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "give https://jetstream.example"},
+		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "use https://jetstream.example"},
 		{"a server with a cursor", []string{"serve", "--jetstream=wss://jetstream.example/subscribe?cursor=1"}, 2, "", "--from"},
-		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post", "--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "", "give --collections alone"},
+		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post", "--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "", "use --collections alone"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +87,7 @@ func TestEnvironment(t *testing.T) {
 	}{
 		{"none of ours", []string{"HOME=/", "WEFTY=1"}, ""},
 		{"ours", []string{"WEFT_LOG_LEVEL=debug", "WEFT_DEMO_SEED=3"}, ""},
-		{"misspelt", []string{"WEFT_JETSREAM=x", "WEFT_DATA=y"}, "no flag reads the environment variable WEFT_JETSREAM; there are "},
+		{"misspelt", []string{"WEFT_JETSREAM=x", "WEFT_DATA=y"}, "unknown environment variable WEFT_JETSREAM; weft reads "},
 		{"two of them", []string{"WEFT_B=x", "WEFT_A=y"}, "WEFT_B, WEFT_A"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestDemo(t *testing.T) {
 	var urls [][]string
 	wait("the URLs are printed", func() bool {
 		urls = regexp.MustCompile(`curl '(http://[^']+)'`).FindAllStringSubmatch(out.String(), -1)
-		return strings.Contains(out.String(), "The counts grow") && len(urls) >= 8
+		return strings.Contains(out.String(), "Current counts") && len(urls) >= 8
 	})
 	get := func(url string, into any) {
 		t.Helper()
@@ -222,7 +222,7 @@ func TestDemo(t *testing.T) {
 		fail("no end within a minute")
 	}
 	last := -1
-	for _, step := range []string{"shutting down: not ready", "stopping ingest", "is committed", "checkpointing", "closing the database"} {
+	for _, step := range []string{"shutting down: not ready", "stopping ingest", "are committed", "checkpointing", "closing the database"} {
 		at := strings.Index(logs.String(), step)
 		if at <= last {
 			fail("%q is not logged, or out of order", step)

@@ -35,17 +35,17 @@ type storeMetrics struct {
 
 func newStoreMetrics(store *db.Index) *storeMetrics {
 	return &storeMetrics{store, newFigures(map[string]string{
-		"weft_actors":             "Accounts ever seen, linking or linked.",
+		"weft_actors":             "Accounts seen, as source or target of links.",
 		"weft_links":              "Links of active accounts.",
-		"weft_records":            "Records that link to something.",
+		"weft_records":            "Records with links.",
 		"weft_log_seq":            "Newest row of the log.",
-		"weft_index_memory_bytes": "Memory that the index takes.",
-		"weft_index_runs":         "Sorted runs, those in segments too.",
+		"weft_index_memory_bytes": "Memory used by the index.",
+		"weft_index_runs":         "Sorted runs, in memory and in segments.",
 		"weft_segments":           "Segment files.",
 		"weft_segment_bytes":      "Size of the segment files.",
-		"weft_jobs":               "Changes of status of large accounts that are under way.",
-		"weft_gaps":               "Spans of upstream that are missing.",
-		"weft_write_failed":       "1 after a fault stopped writing.",
+		"weft_jobs":               "Unfinished status changes of large accounts.",
+		"weft_gaps":               "Ranges of upstream events that are missing.",
+		"weft_write_failed":       "1 after an error stopped writing.",
 	})}
 }
 
@@ -75,7 +75,7 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 // newRespelling says whether links that an older weft spelled otherwise are being rewritten.
 func newRespelling(store *db.Store) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "weft_respelling", Help: "1 while links that an older weft spelled otherwise are being rewritten.",
+		Name: "weft_respelling", Help: "1 while links that an older weft normalised differently are being rewritten.",
 	}, func() float64 {
 		if store.Respelling() {
 			return 1
@@ -88,10 +88,10 @@ func newRespelling(store *db.Store) prometheus.Collector {
 func newWriterMetrics(store *db.Store) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_commit_wait_seconds",
-			Help: "For how long events have waited for a commit: since the last one, or since they came. 0 while none wait.",
+			Help: "How long events have waited for a commit: since the last commit or since they arrived. 0 while none wait.",
 		}, func() float64 { return store.Waiting().Seconds() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_degraded",
-			Help: "1 while the index writes and answers, and something is wrong all the same, which /readyz and /status name.",
+			Help: "1 while weft works with a fault; /readyz and /status name the fault.",
 		}, func() float64 {
 			if store.Degraded() == "" {
 				return 0
@@ -111,10 +111,10 @@ func newCheckpointMetrics(store *db.Store) *checkpointMetrics {
 	return &checkpointMetrics{
 		store: store,
 		total: prometheus.NewDesc("weft_checkpoints_total",
-			"Checkpoints by outcome; partial: put off, because a reader or a replicator held the WAL.", []string{"outcome"}, nil),
+			"Checkpoints by outcome; partial: postponed, because a reader or a replicator held the WAL.", []string{"outcome"}, nil),
 		frames: prometheus.NewDesc("weft_checkpoint_frames_total", "Frames moved from the WAL into the database.", nil, nil),
 		seconds: prometheus.NewDesc("weft_checkpoint_seconds",
-			"Time that checkpoints took, in which nothing is written.", nil, nil),
+			"Duration of checkpoints; writes wait meanwhile.", nil, nil),
 		wal: prometheus.NewDesc("weft_wal_bytes", "Size of the WAL.", nil, nil),
 	}
 }
@@ -145,16 +145,16 @@ type replicaMetrics struct {
 
 func newReplicaMetrics(r *replica.Replicator) *replicaMetrics {
 	return &replicaMetrics{r, newFigures(map[string]string{
-		"weft_replica_local_txid":             "Newest transaction that was cut on this disk.",
-		"weft_replica_txid":                   "Newest transaction in the replica; 0: not known yet.",
-		"weft_replica_lag_transactions":       "Transactions on this disk that the replica doesn't have.",
-		"weft_replica_lag_bytes":              "Bytes on this disk that the replica doesn't have, segments too.",
-		"weft_replica_lag_seconds":            "Age of the oldest commit that the replica may not have.",
-		"weft_replica_durable_log_seq":        "Newest row of the log that is in the replica; 0: not known yet.",
-		"weft_replica_segments_waiting":       "Segments that the replica doesn't have.",
-		"weft_replica_segments_waiting_bytes": "Bytes of the segments that the replica doesn't have.",
-		"weft_replica_uploaded_bytes_total":   "Bytes sent to the replica since the start, also those of uploads that failed.",
-		"weft_replica_failures":               "Attempts in a row that failed; 0: the last went well.",
+		"weft_replica_local_txid":             "Newest transaction on this disk.",
+		"weft_replica_txid":                   "Newest transaction in the replica; 0: unknown.",
+		"weft_replica_lag_transactions":       "Transactions on this disk that the replica lacks.",
+		"weft_replica_lag_bytes":              "Bytes on this disk that the replica lacks, including segments.",
+		"weft_replica_lag_seconds":            "Age of the oldest commit that the replica may lack.",
+		"weft_replica_durable_log_seq":        "Newest row of the log in the replica; 0: unknown.",
+		"weft_replica_segments_waiting":       "Segments that the replica lacks.",
+		"weft_replica_segments_waiting_bytes": "Bytes of the segments that the replica lacks.",
+		"weft_replica_uploaded_bytes_total":   "Bytes sent to the replica since the start, including failed uploads.",
+		"weft_replica_failures":               "Consecutive failed attempts; 0: the last attempt succeeded.",
 	})}
 }
 

@@ -36,14 +36,14 @@ func answerOpening(l net.Listener, version string, logger *slog.Logger) *opening
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", retryAfter)
-		o.write(w, http.StatusServiceUnavailable, map[string]string{"error": "NotReady", "message": "the index is being opened: " + *o.what.Load()})
+		o.write(w, http.StatusServiceUnavailable, map[string]string{"error": "NotReady", "message": "opening the index: " + *o.what.Load()})
 	})
 	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readHeaderTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	go func() {
 		defer close(o.ended)
 		if err := o.server.Serve(o.listener); !errors.Is(err, http.ErrServerClosed) {
-			logger.Warn("no answers while the index is opened", "err", err)
+			logger.Warn("cannot answer requests while the index opens", "err", err)
 		}
 	}()
 	return o

@@ -20,14 +20,14 @@ import (
 func replicaCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "replica",
-		Usage: "look at the copy of an index that Litestream keeps, in weft or beside it",
+		Usage: "inspect a Litestream replica of an index",
 		Commands: []*cli.Command{{
 			Name:  "list",
-			Usage: "say what lies in a replica and to which moments it can be restored",
-			Description: "Reads the listing of the replica and some pages of the database in it, and changes nothing. A file of level 0\n" +
-				"is what was uploaded; 1 to 8 are merged from the level below; 9 are snapshots. A level loses its oldest files\n" +
-				"with age, and never one in the middle. weft verify reads all of it.\n\n" +
-				"Exit code: 0 it is listed, 1 nothing lies there or it can't be read, 2 it was called wrongly.",
+			Usage: "list the files of a replica and the times it can be restored to",
+			Description: "Reads the file list of the replica and some database pages, and changes nothing. Level 0 holds the uploaded files;\n" +
+				"levels 1 to 8 hold files compacted from the level below; level 9 holds snapshots. Retention deletes the oldest files\n" +
+				"of a level, never one in the middle. weft verify reads everything.\n\n" +
+				"Exit code: 0 listed, 1 the replica is empty or unreadable, 2 wrong usage.",
 			Flags: append(replicaFlags(), jsonFlag("WEFT_REPLICA_JSON")),
 			Action: func(ctx context.Context, cmd *cli.Command) error {
 				cfg, _, err := replicaOf(cmd)
@@ -47,7 +47,7 @@ func replicaCommand(stdout io.Writer) *cli.Command {
 		}},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
-				return &usageError{"replica", fmt.Errorf("there is no command %q", "replica "+arg)}
+				return &usageError{"replica", fmt.Errorf("unknown command %q", "replica "+arg)}
 			}
 			return cli.ShowSubcommandHelp(cmd)
 		},
@@ -59,11 +59,11 @@ func replicaFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "config", Sources: cli.EnvVars("WEFT_REPLICATE"),
-			Usage: "the litestream.yml that says where the replica is (`FILE`); without it, the one in the data directory, else the one here",
+			Usage: "the litestream.yml (`FILE`) of the replica; default: the one in the data directory, else in the current directory",
 		},
 		&cli.StringFlag{
 			Name: "data", Sources: cli.EnvVars("WEFT_DATA"),
-			Usage: "the data `DIRECTORY`; without it, that of the database which the litestream.yml names",
+			Usage: "the data `DIRECTORY`; default: that of the database in litestream.yml",
 		},
 	}
 }
@@ -89,7 +89,7 @@ func replicaOf(cmd *cli.Command) (cfg replica.Config, dir string, err error) {
 	}
 	cfg, err = replica.ReadConfig(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; --config names the litestream.yml that says where the replica is", err)}
+		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; give the litestream.yml of the replica with --config", err)}
 	}
 	if err != nil {
 		return cfg, "", &usageError{cmd.Name, fmt.Errorf("--config: %w", err)}
@@ -109,7 +109,7 @@ func printJSON(w io.Writer, v any) error {
 // printListing prints what lies in a replica.
 func printListing(w io.Writer, where string, l *replica.Listing) {
 	fmt.Fprintf(w, "%s\n", where)
-	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "newest of the oldest and of the newest file")
+	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "times of the oldest and of the newest file")
 	for _, v := range l.Levels {
 		name := strconv.Itoa(v.Level)
 		if v.Level == 9 {
@@ -123,20 +123,20 @@ func printListing(w io.Writer, where string, l *replica.Listing) {
 	for _, f := range l.Snapshots {
 		fmt.Fprintf(w, "  %s  %10s  up to transaction %s\n", clock(f.Time), size(f.Bytes), f.Max)
 	}
-	fmt.Fprintf(w, "\nWhat can be restored\n")
+	fmt.Fprintf(w, "\nRestorable\n")
 	for _, s := range l.Spans {
 		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To, count(int64(s.Points), "moment"))
 	}
 	if len(l.Spans) == 0 {
-		fmt.Fprintf(w, "  nothing, as there is no snapshot\n")
+		fmt.Fprintf(w, "  nothing: the replica has no snapshot\n")
 	}
 	for _, g := range l.Gaps {
-		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, though it has others before and after them\n", g.Level, g.From, g.To)
+		fmt.Fprintf(w, "  level %d lacks the transactions %s to %s, between others that it has\n", g.Level, g.From, g.To)
 	}
 	if l.Manifest == nil {
 		return
 	}
-	fmt.Fprintf(w, "\nThe newest\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance, thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
+	fmt.Fprintf(w, "\nNewest state\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance, thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
 	printStored(w, l.Segments)
 }
 
@@ -156,12 +156,12 @@ func printStored(w io.Writer, segments []replica.StoredSegment) {
 		case s.Stored == 0:
 			note = "missing"
 		case s.There:
-			note = "in the data directory already"
+			note = "already in the data directory"
 		}
 		fmt.Fprintf(w, "    %-42s %10s  %s\n", s.File, size(s.Bytes), note)
 	}
 	if missing > 0 {
-		fmt.Fprintf(w, "  %s not in the replica: where the log is whole, weft serve makes segments again from it\n", count(int64(missing), "segment"))
+		fmt.Fprintf(w, "  %s missing in the replica: if the log is complete, weft serve rebuilds them\n", count(int64(missing), "segment"))
 	}
 }
 

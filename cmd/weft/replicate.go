@@ -23,15 +23,15 @@ func replicateFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "replicate", Sources: cli.EnvVars("WEFT_REPLICATE"),
-			Usage: "the litestream.yml (`FILE`) that says where a copy of everything is kept; off for none, and where stock Litestream runs beside; without it, the litestream.yml in the data directory, if there is one",
+			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: the litestream.yml in the data directory, if any",
 		},
 		&cli.DurationFlag{
 			Name: "replica-alarm", Sources: cli.EnvVars("WEFT_REPLICA_ALARM"), Value: 5 * time.Minute,
-			Usage: "how far the replica may be behind before /readyz says degraded; 0: as far as it likes",
+			Usage: "report degraded in /readyz when the replica is this far behind (0: never)",
 		},
 		&cli.DurationFlag{
 			Name: "verify-every", Sources: cli.EnvVars("WEFT_VERIFY_EVERY"),
-			Usage: "restore the replica into a scratch directory in this interval, such as 24h, and check what came back; 0: never",
+			Usage: "test-restore the replica into a scratch directory at this interval, e.g. 24h (0: never)",
 		},
 	}
 }
@@ -43,7 +43,7 @@ const replicateOff = "off"
 func replicationOf(cmd *cli.Command) (*replica.Config, error) {
 	for _, name := range []string{"replica-alarm", "verify-every"} {
 		if cmd.Duration(name) < 0 {
-			return nil, &usageError{"serve", fmt.Errorf("--%s is 0 or a time such as 1h", name)}
+			return nil, &usageError{"serve", fmt.Errorf("--%s must be 0 or a duration such as 1h", name)}
 		}
 	}
 	file := cmd.String("replicate")
@@ -77,11 +77,11 @@ type replication struct {
 // replicate prepares the replica before the database is opened.
 func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) (*replication, error) {
 	if s.replica == nil {
-		s.logger.Info("nothing is replicated by this process", "do", "--replicate litestream.yml keeps a copy of everything")
+		s.logger.Info("replication is off", "do", "to replicate, start weft with --replicate litestream.yml")
 		return nil, nil
 	}
 	r := &replication{cfg: *s.replica, alarm: s.replicaAlarm, logger: s.logger}
-	s.logger.Info("the replica is as this file says", "config", r.cfg.File, "replica", r.cfg.Where())
+	s.logger.Info("replica configured", "config", r.cfg.File, "replica", r.cfg.Where())
 	r.replicator = replica.New(replica.ReplicatorConfig{
 		Replica: r.cfg, Dir: s.data, Logger: s.logger,
 		Restore: func(ctx context.Context) error {
@@ -161,7 +161,7 @@ func (r *replication) degraded() string {
 	if behind <= r.alarm {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than what comes"))
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than new data"))
 }
 
 // degradedEvery is how often the alarm is looked at.
@@ -185,9 +185,9 @@ func (r *replication) tell(was bool) bool {
 	why := r.degraded()
 	switch {
 	case why != "" && !was:
-		r.logger.Warn("the replica is too far behind: /readyz says degraded", "err", why, "alarm", r.alarm, "do", cmp.Or(r.progress().Do, "wait for the uploads, or give them more room: what is new is kept on this disk"))
+		r.logger.Warn("replica is too far behind; /readyz reports degraded", "err", why, "alarm", r.alarm, "do", cmp.Or(r.progress().Do, "wait for the uploads, or give them more bandwidth; new data is safe on this disk"))
 	case why == "" && was:
-		r.logger.Info("the replica is near enough again")
+		r.logger.Info("replica caught up; /readyz no longer reports degraded")
 	}
 	return why != ""
 }
@@ -195,7 +195,7 @@ func (r *replication) tell(was bool) bool {
 // flush sends what is left within the time that litestream.yml gives to it.
 func (r *replication) flush(ctx context.Context) error {
 	timeout := cmp.Or(r.cfg.ShutdownTimeout, defaultFlush)
-	r.logger.Info("sending the rest to the replica", "timeout", timeout)
+	r.logger.Info("uploading the rest to the replica", "timeout", timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	began := time.Now()
@@ -203,13 +203,13 @@ func (r *replication) flush(ctx context.Context) error {
 	var behind *replica.BehindError
 	switch {
 	case errors.As(err, &behind):
-		r.logger.Error("not fully replicated", "err", err, "do", "start weft again on this disk: it sends the rest")
+		r.logger.Error("replica is incomplete", "err", err, "do", "start weft again on this disk: it uploads the rest")
 		return &exitError{exitNotReplicated, err}
 	case err != nil:
 		return err
 	}
 	st := r.replicator.Status()
-	r.logger.Info("the replica has all", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration", time.Since(began).Round(time.Millisecond))
+	r.logger.Info("replica is complete", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

@@ -26,9 +26,9 @@ func TestReplicaAlarm(t *testing.T) {
 	}{
 		{"well", replica.Status{LagSeconds: 1}, "", ""},
 		{"an error that has recovered", replica.Status{LagSeconds: 1, LastError: "503"}, "", ""},
-		{"slow, with such an error", replica.Status{LagSeconds: 90, LastError: "503"}, "uploads are slower than what comes", "degraded"},
+		{"slow, with such an error", replica.Status{LagSeconds: 90, LastError: "503"}, "uploads are slower than new data", "degraded"},
 		{"failing", replica.Status{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404", ""},
-		{"well again", replica.Status{LagSeconds: 2, LastError: "404"}, "", "near enough again"},
+		{"well again", replica.Status{LagSeconds: 2, LastError: "404"}, "", "caught up"},
 	} {
 		st = tc.st
 		out.Reset()

@@ -17,39 +17,39 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_RESTORE_" + name) }
 	return &cli.Command{
 		Name:  "restore",
-		Usage: "bring an index back from its replica, as it is now or as of a moment",
-		Description: "Brings weft.db and the segments that it names back into a data directory that no weft has open. The database is\n" +
-			"written under another name, checked (SQLite's integrity check, the checksum of each file and each segment, whose\n" +
-			"index it is), and only then put in its place. Nothing that is there is touched without --force, and with it all of\n" +
-			"it is kept aside, in before-restore-TIME.\n\n" +
-			"  weft restore --config litestream.yml --plan                     what it would take\n" +
-			"  weft restore --config litestream.yml                            the newest\n" +
-			"  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  as of a moment\n" +
-			"  weft restore --segments                                         only segments that are missing\n\n" +
-			"weft replica list says which moments there are. To be interrupted does no harm: the same command goes on, and\n" +
-			"segments that are there whole aren't fetched again. An index as of the past must be replicated to another path: the\n" +
-			"replica has gone on from where it is.\n\n" +
-			"Exit code: 0 it is restored, 1 it isn't, 2 it was called wrongly.",
+		Usage: "restore an index from its replica, newest or point-in-time",
+		Description: "Restores weft.db and its segments into a data directory that no running weft has open. It writes the database under a\n" +
+			"temporary name, checks it (SQLite's integrity check, the checksum of every file and segment, the id of the index), and\n" +
+			"only then renames it. Without --force it overwrites nothing; with --force it first moves the existing files to\n" +
+			"before-restore-TIME.\n\n" +
+			"  weft restore --config litestream.yml --plan                     show the plan only\n" +
+			"  weft restore --config litestream.yml                            the newest state\n" +
+			"  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  point-in-time restore\n" +
+			"  weft restore --segments                                         only missing segments\n\n" +
+			"weft replica list shows the restorable times. After an interruption the same command resumes, and does not download\n" +
+			"complete segments again. Replicate a point-in-time restore to another path: the replica already has newer\n" +
+			"transactions.\n\n" +
+			"Exit code: 0 restored, 1 not restored, 2 wrong usage.",
 		Flags: append(replicaFlags(),
 			&cli.StringFlag{
 				Name: "timestamp", Sources: variable("TIMESTAMP"),
-				Usage: "as of the last transaction before this `TIME`, such as 2026-11-20T12:00:00Z",
+				Usage: "restore the last transaction before this `TIME`, e.g. 2026-11-20T12:00:00Z",
 			},
 			&cli.StringFlag{
 				Name: "txid", Sources: variable("TXID"),
-				Usage: "as of the transaction `TXID`, in hexadecimal as weft replica list has it",
+				Usage: "restore the transaction `TXID`, in hexadecimal as in weft replica list",
 			},
 			&cli.BoolFlag{
 				Name: "plan", Sources: variable("PLAN"),
-				Usage: "only say what would be read, and how much disk and memory it needs",
+				Usage: "dry run: print the files to read, and the disk and memory needed",
 			},
 			&cli.BoolFlag{
 				Name: "segments", Sources: variable("SEGMENTS"),
-				Usage: "leave weft.db as it is, and bring back only the segments that it names and that are missing; with --force damaged ones too",
+				Usage: "keep weft.db and restore only its missing segments; with --force also damaged ones",
 			},
 			&cli.BoolFlag{
 				Name: "force", Sources: variable("FORCE"),
-				Usage: "restore where an index is, and keep that aside",
+				Usage: "replace an existing index, and keep it in before-restore-TIME",
 			},
 		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -75,7 +75,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			restore := replica.Restore
 			if cmd.Bool("segments") {
 				if target != (replica.Target{}) {
-					return &usageError{"restore", errors.New("--segments brings back what the weft.db here names: leave the moment out")}
+					return &usageError{"restore", errors.New("--segments restores the segments of this weft.db: remove --timestamp and --txid")}
 				}
 				restore = replica.RestoreSegments
 			}
@@ -83,7 +83,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			bar.end()
 			switch {
 			case ctx.Err() != nil:
-				return errors.New("interrupted; nothing is in place but whole segments, and the same command goes on")
+				return errors.New("interrupted; only complete segments are in place; run the same command to resume")
 			case err != nil:
 				return fmt.Errorf("%s: %w", cfg.Where(), err)
 			}
@@ -100,11 +100,11 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 // targetOf is the moment that the flags name.
 func targetOf(timestamp, txid string) (t replica.Target, err error) {
 	if timestamp != "" && txid != "" {
-		return t, errors.New("--timestamp and --txid both say which moment: leave one out")
+		return t, errors.New("--timestamp and --txid exclude each other: remove one")
 	}
 	if timestamp != "" {
 		if t.Time, err = time.Parse(time.RFC3339Nano, timestamp); err != nil {
-			return t, fmt.Errorf("--timestamp is a time such as 2026-11-20T12:00:00Z, not %q", timestamp)
+			return t, fmt.Errorf("--timestamp must be a time such as 2026-11-20T12:00:00Z, not %q", timestamp)
 		}
 	}
 	if txid != "" {
@@ -128,10 +128,10 @@ func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
 	}
 	fmt.Fprintf(w, "\nSegments\n")
 	printStored(w, p.Segments)
-	fmt.Fprintf(w, "\nIt takes\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s", size(p.ReadBytes), size(replica.MemoryBytes), size(p.DiskBytes), dir)
+	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s", size(p.ReadBytes), size(replica.MemoryBytes), size(p.DiskBytes), dir)
 	switch {
 	case p.FreeBytes < 0:
-		fmt.Fprintf(w, ", which is not there yet\n")
+		fmt.Fprintf(w, ", which does not exist yet\n")
 	case p.FreeBytes < p.DiskBytes:
 		fmt.Fprintf(w, ", which has only %s free\n", size(p.FreeBytes))
 	default:
@@ -140,22 +140,22 @@ func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
 }
 
 func printRestored(w io.Writer, dir string, r *replica.Restored, took time.Duration) {
-	fmt.Fprintf(w, "%s has the index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
+	fmt.Fprintf(w, "restored %s: index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
 	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"), count(int64(r.Segments), "segment"), size(r.SegmentBytes))
 	if r.SegmentsHad > 0 {
-		fmt.Fprintf(w, ", of which %d were there", r.SegmentsHad)
+		fmt.Fprintf(w, ", %d of them already there", r.SegmentsHad)
 	}
 	fmt.Fprintf(w, "\n  %s read in %s\n", size(r.Read), took.Round(time.Millisecond))
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}
 	if r.Aside != "" {
-		fmt.Fprintf(w, "  what was there is in %s: remove it when this one is what you want\n", r.Aside)
+		fmt.Fprintf(w, "  the old files are in %s: remove it when you no longer need them\n", r.Aside)
 	}
 }
 
 func printSegmentsRestored(w io.Writer, dir string, r *replica.Restored) {
-	fmt.Fprintf(w, "%s has its %s of %s; %d were there\n", dir, count(int64(r.Segments), "segment"), size(r.SegmentBytes), r.SegmentsHad)
+	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, count(int64(r.Segments), "segment"), size(r.SegmentBytes), r.SegmentsHad)
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}

@@ -49,23 +49,23 @@ func TestRestoreCommand(t *testing.T) {
 	}{
 		{"the plan", []string{"restore", "--config", config, "--plan"}, 0, "of disk in ", ""},
 		{"restore", []string{"restore", "--config", config, "--data", here}, 0, "as of transaction 0000000000000001", "weft.db: "},
-		{"it is there", []string{"restore", "--config", config, "--data", here}, 1, "", "has weft.db already"},
-		{"with force", []string{"restore", "--config", config, "--data", here, "--force"}, 0, "what was there is in " + here + "/before-restore-", ""},
+		{"it is there", []string{"restore", "--config", config, "--data", here}, 1, "", "already has weft.db"},
+		{"with force", []string{"restore", "--config", config, "--data", here, "--force"}, 0, "the old files are in " + here + "/before-restore-", ""},
 		{"where the configuration says", []string{"restore", "--config", config}, 0, "log row 5 of 2026-02-02", ""},
 		{"a transaction", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "1"}, 0, "transaction 0000000000000001", ""},
-		{"one that isn't there", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 gives the newest of it"},
-		{"a moment before all", []string{"restore", "--config", config, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing of before 2020-01-01T00:00:00.000Z"},
-		{"no moment", []string{"restore", "--config", config, "--timestamp", "yesterday"}, 2, "", "--timestamp is a time such as"},
+		{"one that isn't there", []string{"restore", "--config", config, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 restores the newest"},
+		{"a moment before all", []string{"restore", "--config", config, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing before 2020-01-01T00:00:00.000Z"},
+		{"no moment", []string{"restore", "--config", config, "--timestamp", "yesterday"}, 2, "", "--timestamp must be a time such as"},
 		{"no transaction", []string{"restore", "--config", config, "--txid", "xyz"}, 2, "", "--txid: a transaction is up to 16 hexadecimal digits"},
-		{"two moments", []string{"restore", "--config", config, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "", "leave one out"},
-		{"no configuration", []string{"restore", "--config", filepath.Join(here, "missing.yml")}, 2, "", "--config names the litestream.yml"},
+		{"two moments", []string{"restore", "--config", config, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "", "remove one"},
+		{"no configuration", []string{"restore", "--config", filepath.Join(here, "missing.yml")}, 2, "", "give the litestream.yml of the replica with --config"},
 		{"an argument too many", []string{"restore", "now"}, 2, "", "restore takes no argument"},
-		{"list", []string{"replica", "list", "--config", config}, 0, "What can be restored\n", ""},
+		{"list", []string{"replica", "list", "--config", config}, 0, "\nRestorable\n", ""},
 		{"list, a flag that is none", []string{"replica", "list", "--jsno"}, 2, "", "Try: weft replica list --help"},
-		{"replica, a command that is none", []string{"replica", "lst"}, 2, "", `there is no command "replica lst"`},
+		{"replica, a command that is none", []string{"replica", "lst"}, 2, "", `unknown command "replica lst"`},
 		{"verify", []string{"verify", "--config", config, "--scratch", t.TempDir()}, 0, "ok: ", "weft.db: "},
-		{"verify, no scratch place", []string{"verify", "--config", config, "--scratch", filepath.Join(here, "missing")}, 3, "inconclusive: ", "nothing can be said"},
-		{"verify, no size", []string{"verify", "--config", config, "--segment-bytes", "much"}, 2, "", "--segment-bytes is a size such as 10GB"},
+		{"verify, no scratch place", []string{"verify", "--config", config, "--scratch", filepath.Join(here, "missing")}, 3, "inconclusive: ", "could not be verified"},
+		{"verify, no size", []string{"verify", "--config", config, "--segment-bytes", "much"}, 2, "", "--segment-bytes must be a size such as 10GB"},
 	} {
 		code, stdout, stderr := weft(t.Context(), tc.args...)
 		if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
@@ -107,7 +107,7 @@ func TestVerifyCommand(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(where)); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", config); code != 1 || !strings.Contains(stderr, "nothing has been replicated to it") {
+	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", config); code != 1 || !strings.Contains(stderr, "the replica is empty") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -23,52 +23,52 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "follow a Jetstream server and answer queries",
-		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it\n" +
-			"follows the public server from now on. When it is started again it goes on where it was. Servers that speak\n" +
-			"only v1 work too, without an archive and without resyncs.\n\n" +
-			"With --replicate litestream.yml, or a litestream.yml in the data directory, it keeps a copy of everything in a bucket, in\n" +
-			"another directory or on another host, which weft restore and stock Litestream restore. Where the data directory is\n" +
-			"empty and there is a copy, it begins by restoring it.\n\n" +
-			"SIGINT or SIGTERM: it turns not ready, stops reading, commits what it has read, checkpoints, sends the rest to the\n" +
-			"replica and closes. A second signal ends it at once; nothing that was committed is lost.\n\n" +
-			"Exit code: 0 it ended in order, 1 it failed, 2 it was called wrongly, 3 it ended in order and the replica doesn't have\n" +
-			"all: the next start on this disk sends the rest.",
+		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it follows the\n" +
+			"public server from now on. A restart resumes at the last commit. Servers that speak only v1 work too, without an\n" +
+			"archive and without resyncs.\n\n" +
+			"With --replicate litestream.yml, or a litestream.yml in the data directory, it replicates everything to a bucket,\n" +
+			"another directory or another host. weft restore and stock Litestream can restore that replica. If the data directory\n" +
+			"is empty and a replica exists, it restores the replica first.\n\n" +
+			"On SIGINT or SIGTERM it reports not ready, stops reading, commits the events that it has read, checkpoints, uploads the\n" +
+			"rest to the replica and closes. A second signal ends it at once; committed data is safe.\n\n" +
+			"Exit code: 0 clean shutdown, 1 failed, 2 wrong usage, 3 clean shutdown with an incomplete replica: the next start on\n" +
+			"this disk uploads the rest.",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{
 				Name: "jetstream", Sources: cli.EnvVars("WEFT_JETSTREAM"), Value: []string{defaultJetstream},
-				Usage: "the Jetstream server to follow, a host name or a `URL` such as wss://USER:PASSWORD@HOST/subscribe; several in order of preference: the next one is taken while one is away",
+				Usage: "Jetstream server to follow: a host name or a `URL` such as wss://USER:PASSWORD@HOST/subscribe; several, in order of preference, for failover",
 			},
 			&cli.StringFlag{
 				Name: "jetstream-key", Sources: cli.EnvVars("WEFT_JETSTREAM_KEY"),
-				Usage: "the API `KEY` for the server's archive; --from start needs one where the archive is not open",
+				Usage: "API `KEY` of the server's archive; --from start needs it if the archive is protected",
 			},
 			&cli.StringFlag{
 				Name: "from", Sources: cli.EnvVars("WEFT_FROM"), Value: "now",
-				Usage: "where a new index begins: now, start (of the archive), a sequence number or a time such as 2026-07-01T00:00:00Z; an index that has begun goes on where it was",
+				Usage: "where a new index begins: now, start (of the archive), a sequence number or a time such as 2026-07-01T00:00:00Z; an existing index resumes",
 			},
 			&cli.StringFlag{
 				Name: "data", Sources: cli.EnvVars("WEFT_DATA"), Value: "./weft-data",
-				Usage: "the `DIRECTORY` in which everything is kept",
+				Usage: "the data `DIRECTORY`",
 			},
 			&cli.StringFlag{
 				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
-				Usage: "the `RULE` by which the WAL is moved into the database: frames, MB, MiB or time, with | for any, & for all and parentheses; off where another process does it; with --replicate, when to warn of a WAL that grows",
+				Usage: "when to checkpoint the WAL: a `RULE` such as '5m | 20000 frames' (frames, MB, MiB or time; | or, & and, parentheses); 'off' if another process does it; with --replicate, when to warn of a growing WAL",
 			},
 			&cli.DurationFlag{
 				Name: "replay-window", Sources: cli.EnvVars("WEFT_REPLAY_WINDOW"),
-				Usage: "how long the log is kept behind what is sealed into segments, such as 1h; 0 keeps it for ever, and then the index can be rebuilt from weft.db alone",
+				Usage: "retention of log rows that are in segments, e.g. 1h; 0: forever, and weft.db alone can rebuild the index",
 			},
 			&cli.IntFlag{
 				Name: "cache", Sources: cli.EnvVars("WEFT_CACHE"), Value: db.DefaultCacheBytes >> 20,
-				Usage: "how many MiB of the segments' blocks are kept unpacked in memory; with more, queries of an index that is large answer sooner",
+				Usage: "block cache in MiB of memory; more makes queries of a large index faster",
 			},
 			&cli.BoolFlag{
 				Name: "resolve-handles", Sources: cli.EnvVars("WEFT_RESOLVE_HANDLES"), Value: true,
-				Usage: "find accounts by their handles, in questions such as at://alice.example/…, and show handles on pages: asks DNS, the web and plc.directory; =false turns it off",
+				Usage: "resolve handles in queries such as at://alice.example/… and show them on pages, by DNS, HTTPS and plc.directory; =false turns it off",
 			},
 			&cli.BoolFlag{
 				Name: "yes", Sources: cli.EnvVars("WEFT_YES"),
-				Usage: "begin a backfill of more than 1 GiB, of which the plan is printed otherwise",
+				Usage: "start a backfill of more than 1 GiB; without it, weft prints the plan and exits",
 			},
 		}, slices.Concat(replicateFlags(), followFlags(), sliceFlags(), commonFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -86,7 +86,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				return &usageError{"serve", fmt.Errorf("--from: %w", err)}
 			}
 			if cmd.Duration("replay-window") < 0 {
-				return &usageError{"serve", fmt.Errorf("--replay-window is 0 or a time such as 1h")}
+				return &usageError{"serve", fmt.Errorf("--replay-window must be 0 or a duration such as 1h")}
 			}
 			checkpoint, err := db.ParseRule(cmd.String("checkpoint"))
 			if err != nil {
@@ -164,7 +164,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 // upstreamsOf reads --jetstream.
 func upstreamsOf(hosts []string) ([]ingest.Upstream, error) {
 	if len(hosts) == 0 {
-		return nil, &usageError{"serve", errors.New("--jetstream names at least one server")}
+		return nil, &usageError{"serve", errors.New("--jetstream needs at least one server")}
 	}
 	var out []ingest.Upstream
 	for _, host := range hosts {
@@ -191,35 +191,35 @@ func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "bodies", Sources: cli.EnvVars("WEFT_BODIES"), Value: db.BodiesOff.String(),
-			Usage: "whether the content of records that link is kept: off; window, as long as the log; keep, as long as the record",
+			Usage: "store the content of records with links: off; window: as long as the log; keep: as long as the record",
 		},
 		&cli.StringFlag{
 			Name: "listen", Sources: cli.EnvVars("WEFT_LISTEN"), Value: "127.0.0.1:7780",
-			Usage: "the `ADDRESS` for queries; port 0 takes a free one",
+			Usage: "listen `ADDRESS` for queries; port 0: a free port",
 		},
 		&cli.StringFlag{
 			Name: "metrics-listen", Sources: cli.EnvVars("WEFT_METRICS_LISTEN"),
-			Usage: "an `ADDRESS` for Prometheus metrics at /metrics, such as 127.0.0.1:7781; none by default",
+			Usage: "listen `ADDRESS` for Prometheus metrics at /metrics, e.g. 127.0.0.1:7781; default: none",
 		},
 		&cli.StringFlag{
 			Name: "did-web", Sources: cli.EnvVars("WEFT_DID_WEB"),
-			Usage: "the `DOMAIN` under which this service is reached: publishes /.well-known/did.json for did:web:DOMAIN",
+			Usage: "public `DOMAIN` of this service; serves /.well-known/did.json for did:web:DOMAIN",
 		},
 		&cli.StringFlag{
 			Name: "address-header", Sources: cli.EnvVars("WEFT_ADDRESS_HEADER"),
-			Usage: "the `HEADER` in which the proxy in front says whom a request is from, such as X-Forwarded-For, of which the last entry counts; without it, the other end of the connection",
+			Usage: "client-IP `HEADER` set by your reverse proxy, e.g. X-Forwarded-For (last value is used); default: the address of the connection",
 		},
 		&cli.IntFlag{
 			Name: "rate-limit", Sources: cli.EnvVars("WEFT_RATE_LIMIT"),
-			Usage: "how many requests an address may make in a minute; 0: any number",
+			Usage: "rate limit: requests per minute and client IP (0: no limit)",
 		},
 		&cli.BoolFlag{
 			Name: "access-log", Sources: cli.EnvVars("WEFT_ACCESS_LOG"),
-			Usage: "write a line into the log for each request",
+			Usage: "log each request",
 		},
 		&cli.IntFlag{
 			Name: "subscribers", Sources: cli.EnvVars("WEFT_SUBSCRIBERS"), Value: 50,
-			Usage: "how many may listen to /subscribe and /events from one address",
+			Usage: "maximum live streams (/subscribe, /events) per client IP",
 		},
 		&cli.StringFlag{
 			Name: "log-level", Sources: cli.EnvVars("WEFT_LOG_LEVEL"), Value: "info",
@@ -244,7 +244,7 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 func cacheOf(cmd *cli.Command) (int64, error) {
 	mib := cmd.Int("cache")
 	if mib < 1 || mib > 1<<20 {
-		return 0, &usageError{cmd.Name, fmt.Errorf("--cache is a number of MiB, 1 or more, and was %d", mib)}
+		return 0, &usageError{cmd.Name, fmt.Errorf("--cache must be 1 MiB or more, not %d", mib)}
 	}
 	return int64(mib) << 20, nil
 }
@@ -254,7 +254,7 @@ func checkAddresses(cmd *cli.Command) error {
 	for _, flag := range []string{"listen", "metrics-listen"} {
 		address := cmd.String(flag)
 		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "listen") {
-			return &usageError{cmd.Name, fmt.Errorf("--%s is a host and a port such as 127.0.0.1:7780: %w", flag, err)}
+			return &usageError{cmd.Name, fmt.Errorf("--%s must be a host and a port such as 127.0.0.1:7780: %w", flag, err)}
 		}
 	}
 	return nil
@@ -262,7 +262,7 @@ func checkAddresses(cmd *cli.Command) error {
 
 func noArgs(cmd *cli.Command) error {
 	if arg := cmd.Args().First(); arg != "" {
-		return &usageError{cmd.Name, fmt.Errorf("%s takes no argument, and was given %q", cmd.Name, arg)}
+		return &usageError{cmd.Name, fmt.Errorf("%s takes no argument, but got %q", cmd.Name, arg)}
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func noArgs(cmd *cli.Command) error {
 func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmd.String("log-level"))); err != nil {
-		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level is %q and can be debug, info, warn or error", cmd.String("log-level"))}
+		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", cmd.String("log-level"))}
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	switch cmd.String("log-format") {
@@ -279,5 +279,5 @@ func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
-	return nil, &usageError{cmd.Name, fmt.Errorf("--log-format is %q and can be text or json", cmd.String("log-format"))}
+	return nil, &usageError{cmd.Name, fmt.Errorf("--log-format must be text or json, not %q", cmd.String("log-format"))}
 }

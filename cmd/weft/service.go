@@ -102,7 +102,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	s.logger.Info("opening the data directory", "dir", s.data, "version", buildVersion())
 	rep, err := s.openIndex(ctx, registry)
 	if err != nil && ctx.Err() != nil {
-		s.logger.Info("interrupted while the index was opened; the next start goes on with what is here", "err", err)
+		s.logger.Info("interrupted while opening the index; the next start resumes", "err", err)
 		return nil
 	}
 	if err != nil {
@@ -176,7 +176,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		defer close(ingested)
 		if err := s.ingest.Run(ingestCtx); err != nil {
 			// The store has latched. Queries go on, and /readyz says why nothing new comes.
-			s.logger.Error("writing has stopped; queries go on", "err", err, "do", "look at the error, mend its cause and start weft again")
+			s.logger.Error("writing has stopped; queries still work", "err", err, "do", "fix the cause of the error and restart weft")
 		}
 		return nil
 	})
@@ -206,20 +206,20 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.store.Hurry()
 		<-ingested
 		if err := s.store.Failed(); err != nil {
-			s.logger.Warn("what was received since the last commit is not kept; the next start reads it again from the upstream",
+			s.logger.Warn("events received since the last commit are discarded; the next start reads them again from the upstream",
 				"seq", s.store.Cursor(s.ingest.Host()), "err", err)
 		} else {
-			s.logger.Info("all that was received is committed", "seq", s.store.Cursor(s.ingest.Host()))
+			s.logger.Info("all received events are committed", "seq", s.store.Cursor(s.ingest.Host()))
 		}
 		var errs []error
 		switch {
 		case s.store.Failed() != nil:
 		case rep != nil, s.checkpoint.Off():
-			s.logger.Info("the checkpoint is left to the replicator")
+			s.logger.Info("skipping the checkpoint: the replicator does it")
 		default:
 			s.logger.Info("checkpointing")
 			if err := s.store.Checkpoint(); err != nil {
-				s.logger.Warn("the checkpoint is left to the next start", "err", err)
+				s.logger.Warn("checkpoint failed; the next start does it", "err", err)
 			}
 		}
 		if rep != nil {

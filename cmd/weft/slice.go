@@ -21,23 +21,23 @@ func sliceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{
 			Name: "collections", Sources: cli.EnvVars("WEFT_COLLECTIONS"),
-			Usage: "index these `COLLECTIONS` only, such as app.bsky.feed.like, or app.bsky.graph.* for all that begin so",
+			Usage: "index only these `COLLECTIONS`, e.g. app.bsky.feed.like, or app.bsky.graph.* for a prefix",
 		},
 		&cli.StringSliceFlag{
 			Name: "exclude-collections", Sources: cli.EnvVars("WEFT_EXCLUDE_COLLECTIONS"),
-			Usage: "leave these `COLLECTIONS` out",
+			Usage: "do not index these `COLLECTIONS`",
 		},
 		&cli.StringSliceFlag{
 			Name: "dids", Sources: cli.EnvVars("WEFT_DIDS"),
-			Usage: "index the records of these `DIDS` only; @FILE reads them from a file, one in a line",
+			Usage: "index only records of these `DIDS`; @FILE reads them from a file, one per line",
 		},
 		&cli.StringSliceFlag{
 			Name: "sources", Sources: cli.EnvVars("WEFT_SOURCES"),
-			Usage: "keep the links of these `SOURCES` only, such as app.bsky.feed.like:subject.uri",
+			Usage: "index only links of these `SOURCES`, e.g. app.bsky.feed.like:subject.uri",
 		},
 		&cli.StringFlag{
 			Name: "change-slice", Sources: cli.EnvVars("WEFT_CHANGE_SLICE"),
-			Usage: "let an index that holds another slice hold this one: now (what is new is complete from now on, what is out stays as it is), or with + and any of: backfill (what is new is read from the archive), purge (what is out goes), such as now+purge",
+			Usage: "change the slice of an existing index: now (new parts are complete from now on, removed parts stay as they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts)",
 		},
 	}
 }
@@ -84,7 +84,7 @@ func addFilters(c *ingest.SliceConfig, u ingest.Upstream) error {
 		}
 		have := slices.Sorted(slices.Values(*part.have))
 		if len(have) > 0 && !slices.Equal(slices.Compact(have), part.want) {
-			return fmt.Errorf("--jetstream: the address of %s chooses others than %s or another address: give %s alone", u.URL, part.flag, part.flag)
+			return fmt.Errorf("--jetstream: the address of %s selects differently than %s or another address: use %s alone", u.URL, part.flag, part.flag)
 		}
 		*part.have = part.want
 	}
@@ -99,7 +99,7 @@ func warnOfGroups(logger *slog.Logger, c ingest.SliceConfig) {
 	}{{"--collections", c.Collections}, {"--exclude-collections", c.Exclude}} {
 		for _, name := range part.list {
 			if ingest.IsGroup(name) {
-				logger.Warn("no record has this collection, which is a group of them", "flag", part.flag, "collection", name,
+				logger.Warn("no record has this collection: it is a namespace", "flag", part.flag, "collection", name,
 					"do", "did you mean "+part.flag+" "+name+".*?")
 			}
 		}
@@ -121,7 +121,7 @@ func parseSliceChange(text string) (c sliceChange, err error) {
 		case "purge":
 			c.purge = true
 		default:
-			return c, fmt.Errorf("%q is none of now, backfill and purge", word)
+			return c, fmt.Errorf("%q is not now, backfill or purge", word)
 		}
 		c.allowed = true
 	}
@@ -156,16 +156,16 @@ func (s *service) applySlice(ctx context.Context) error {
 		s.sliceState, _, _ = ingest.SliceState{}.Change(s.slice, time.Now())
 		return s.store.SetSlice(s.sliceState.String())
 	case !s.change.allowed:
-		return fmt.Errorf("%s holds another slice of the network than the flags name: %s; start it with that one, or let it be changed with --change-slice now, now+backfill, now+purge or now+backfill+purge",
+		return fmt.Errorf("%s holds a different slice of the network than the flags select: %s; use the flags of that slice, or change the slice with --change-slice now, now+backfill, now+purge or now+backfill+purge",
 			s.data, describeSlice(was.Slice))
 	}
-	s.logger.Warn("the slice is changed", "from", describeSlice(was.Slice), "to", describeSlice(s.slice), "holds_more", more, "holds_less", less)
+	s.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(s.slice), "holds_more", more, "holds_less", less)
 	if less && s.change.purge {
 		removed, err := s.store.Purge(ctx, s.keeps.KeepsLink)
 		if err != nil {
 			return err
 		}
-		s.logger.Info("what is out of the slice is removed", "links", removed)
+		s.logger.Info("removed links outside the slice", "links", removed)
 	}
 	if more && s.change.backfill {
 		if err := s.backfillSlice(); err != nil {
@@ -184,7 +184,7 @@ func (s *service) backfillSlice() error {
 			return s.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
 		}
 	}
-	return errors.New("--change-slice backfill needs an upstream that speaks v2 and was followed before; with now what is new is complete from now on")
+	return errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts are complete from now on")
 }
 
 func describeSlice(c ingest.SliceConfig) string {

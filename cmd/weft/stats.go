@@ -12,15 +12,14 @@ import (
 func statsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
-		Usage: "say what an index holds, and where its bytes are",
-		Description: "Looks at a data directory that no weft has open, and changes nothing in it: the segments and what a link takes in\n" +
-			"them, the log and its age, weft.db and its WAL, names, and what is pending. For a weft that runs, --url asks it\n" +
-			"for what it knows of itself, which is less.",
+		Usage: "print the contents of an index and the disk space that they take",
+		Description: "Reads a data directory that no running weft has open, and changes nothing: segments and bytes a link, log and its age,\n" +
+			"weft.db and its WAL, names, and pending work. --url asks a running weft instead, which reports less.",
 		Flags: []cli.Flag{
 			dataFlag(),
 			&cli.StringFlag{
 				Name: "url", Sources: cli.EnvVars("WEFT_STATS_URL"),
-				Usage: "ask the weft that answers at this `URL`, such as http://127.0.0.1:7780; --data is not used then",
+				Usage: "ask the running weft at this `URL`, e.g. http://127.0.0.1:7780, instead of reading --data",
 			},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {

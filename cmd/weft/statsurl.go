@@ -68,19 +68,19 @@ func statsOfURL(ctx context.Context, w io.Writer, base string) error {
 func getJSON(ctx context.Context, url string, into any, failing bool) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", url, err)
+		return fmt.Errorf("query %s: %w", url, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the weft (is it running there?): %w", err)
+		return fmt.Errorf("query weft (is it running there?): %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK && !failing {
-		return fmt.Errorf("ask %s: it answers %s", url, res.Status)
+		return fmt.Errorf("query %s: it answers %s", url, res.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(into); err != nil {
-		return fmt.Errorf("ask %s: it answers %s, and no weft's JSON: %w", url, res.Status, err)
+		return fmt.Errorf("query %s: it answers %s, without the JSON of weft: %w", url, res.Status, err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func printStats(w io.Writer, in *db.Inspection) {
 		fmt.Fprintf(w, "  empty\n")
 	} else {
 		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", count(int64(in.Log.Newest-in.Log.Oldest+1), "row"), in.Log.Oldest, in.Log.Newest, count(in.Log.Links, "link row"))
-		fmt.Fprintf(w, "  from %s to %s, %s of upstream's time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
+		fmt.Fprintf(w, "  from %s to %s, %s of upstream time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
 			time.Duration(in.Log.NewestUS-in.Log.OldestUS).Round(time.Millisecond)*1000)
 	}
 	for _, u := range in.Upstreams {
@@ -49,8 +49,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 	if in.MergeDue {
 		due = "due, done by weft serve"
 	}
-	fmt.Fprintf(w, "  %s in no segment; merges: %s\n", count(in.Log.Unsealed, "log row"), due)
-	fmt.Fprintf(w, "  %s open, %s open, %s of status under way\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"), count(in.Jobs, "change"))
+	fmt.Fprintf(w, "  %s not in segments; compaction: %s\n", count(in.Log.Unsealed, "log row"), due)
+	fmt.Fprintf(w, "  %s open, %s open, %s of status unfinished\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"), count(in.Jobs, "change"))
 }
 
 // printBodies prints what the content of records takes; nothing while none was ever kept.
@@ -119,7 +119,7 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 		all.Targets, all.Records, all.Names = all.Targets+s.Targets, all.Records+s.Records, all.Names+s.Names
 	}
 	if unreadable {
-		fmt.Fprintf(w, "\nweft check says why a segment is unreadable; it is left out below.\n")
+		fmt.Fprintf(w, "\nweft check reports why a segment is unreadable; the figures below leave it out.\n")
 	}
 	rest := all.Bytes - all.Targets - all.Records - all.Names
 	largest := max(all.Targets, all.Records, all.Names, rest)
@@ -132,8 +132,8 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 	}
 	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), size(all.Bytes))
 	if all.Bytes > 0 {
-		fmt.Fprintf(w, "  A byte of these was written about %.1f times: a segment of level n was written\n"+
-			"  n + 1 times, sealed and n times merged. The log and its WAL are not in that.\n", float64(written)/float64(all.Bytes))
+		fmt.Fprintf(w, "  Write amplification: about %.1f. A segment of level n was written n + 1 times:\n"+
+			"  sealed once, compacted n times. The log and its WAL are not included.\n", float64(written)/float64(all.Bytes))
 	}
 }
 

@@ -15,17 +15,17 @@ func TestStatusCommand(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links, log row 1,400,000\n  ready\n  nothing is replicated by this process\n", ""},
-		{"not ready", `{"version": "v1", "reason": "behind by 5m"}`, 1, "  not ready: behind by 5m\n", "it is not ready"},
+		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links, log row 1,400,000\n  ready\n  replication is off\n", ""},
+		{"not ready", `{"version": "v1", "reason": "behind by 5m"}`, 1, "  not ready: behind by 5m\n", "weft is not ready"},
 		{"all is there", head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,
 			"durable_log_seq": 1400000, "segments_uploaded": 1, "uploaded_bytes": 9000000, "last_success": "2026-11-20T12:00:00Z"}}`, 0,
-			"replica s3://b/p: ok\n  transaction 1,200 there, 1,200 here\n  log row 1,400,000 is safe, of 1,400,000\n  behind by 0 transactions, 0 B, 0s\n" +
-				"  0 segments on the way, 0 B\n  sent since the start: 9.0 MB, 1 segment\n  all was there at 2026-11-20T12:00:00Z\n", ""},
+			"replica s3://b/p: ok\n  transaction: replica 1,200, local 1,200\n  log row: replica 1,400,000, local 1,400,000\n  behind by 0 transactions, 0 B, 0s\n" +
+				"  0 segments to upload, 0 B\n  sent since the start: 9.0 MB, 1 segment\n  last complete at 2026-11-20T12:00:00Z\n", ""},
 		{"failing", head + `{"state": "failing", "replica": "s3://b/p", "local_txid": 1200, "lag_transactions": 1, "lag_bytes": 4000, "lag_seconds": 61.25,
 			"segments_waiting": 1, "segments_waiting_bytes": 3000, "last_error": "refused", "last_error_at": "2026-11-20T12:01:00Z", "failures": 7, "do": "look"}}`, 1,
-			"  transaction not known yet there, 1,200 here\n  log row not known yet is safe, of 0\n  behind by 1 transaction, 4.0 kB, 1m1.3s\n  1 segment on the way, 3.0 kB\n" +
-				"  sent since the start: 0 B, 0 segments\n  last error, at 2026-11-20T12:01:00Z (7 in a row): refused\n  do: look\n", "the replica is not written"},
-		{"no weft", "hello", 1, "", "no weft's JSON"},
+			"  transaction: replica unknown, local 1,200\n  log row: replica unknown, local 0\n  behind by 1 transaction, 4.0 kB, 1m1.3s\n  1 segment to upload, 3.0 kB\n" +
+				"  sent since the start: 0 B, 0 segments\n  last error, at 2026-11-20T12:01:00Z (7 in a row): refused\n  do: look\n", "replication is failing"},
+		{"no weft", "hello", 1, "", "without the JSON of weft"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -56,8 +56,8 @@ func TestReplicateFlags(t *testing.T) {
 		stderr string
 	}{
 		{"no such file", []string{"--replicate", "/nonexistent/litestream.yml"}, "--replicate: replica: read the configuration: open /nonexistent/litestream.yml"},
-		{"a time below zero", []string{"--replica-alarm", "-1s"}, "--replica-alarm is 0 or a time"},
-		{"another time below zero", []string{"--verify-every", "-1s"}, "--verify-every is 0 or a time"},
+		{"a time below zero", []string{"--replica-alarm", "-1s"}, "--replica-alarm must be 0 or a duration"},
+		{"another time below zero", []string{"--verify-every", "-1s"}, "--verify-every must be 0 or a duration"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -46,7 +46,7 @@ func TestGapsCommand(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, listed)
 		}
 	}
-	if code, out, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "2"); code != 0 || !strings.Contains(out, "1 gap will be tried") {
+	if code, out, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "2"); code != 0 || !strings.Contains(out, "1 gap will be retried") {
 		t.Errorf("retry: code %d, %q, %q", code, out, stderr)
 	}
 	if code, _, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "1"); code != 1 || !strings.Contains(stderr, "no open gap") {
