@@ -66,7 +66,7 @@ var damages = []struct {
 	want     string
 }{
 	{"a bit of a link's target, replayed", flipTarget("(SELECT max(id) FROM links WHERE substr(target, 1, 1) = x'01')"), true,
-		"log rows 1109 to 1112, or links of them, are not what was written"},
+		"log rows 1109 to 1112 or their links are damaged"},
 	{"a byte of a DID, replayed", statements("UPDATE actors SET did = did || 'a' WHERE id = 1102"), true,
 		"the names of accounts 1102 to 1102 are"},
 	{"a time, replayed", statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
@@ -79,7 +79,7 @@ var damages = []struct {
 	{"a rank, sealed", statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
 	{"a log row and its links that are gone, sealed", statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
 	{"the checksum of a segment in the manifest", statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
-		"the checksum of the log up to row 1101, which the manifest's row of"},
+		"the checksum of the log up to row 1101 in the manifest's row of"},
 	{"a status", statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
 	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true, "the statuses of accounts"},
 	{"the checksum of the last commit", statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},

@@ -304,7 +304,7 @@ func TestUpgradedChecksums(t *testing.T) {
 					t.Fatalf("before any damage: %v", faults)
 				}
 				tamper(t, damaged, damage)
-				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 || !strings.Contains(faults[0], "not what was written") {
+				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 || !strings.Contains(faults[0], "wrong checksum") {
 					t.Errorf("after %s: %v", damage, faults)
 				}
 			}

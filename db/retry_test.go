@@ -72,7 +72,7 @@ func TestLackPasses(t *testing.T) {
 				if l.met.Load() != 3 || s.Failed() != nil || s.Degraded() != "" {
 					t.Errorf("it failed %d times; then: %v, %q", l.met.Load(), s.Failed(), s.Degraded())
 				}
-				if why := degraded.Load(); why == nil || !strings.Contains(*why, c.errno.Error()) || !strings.Contains(*why, "tried again") {
+				if why := degraded.Load(); why == nil || !strings.Contains(*why, c.errno.Error()) || !strings.Contains(*why, "retrying") {
 					t.Errorf("meanwhile it said %v", why)
 				}
 				if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {

@@ -138,7 +138,7 @@ func TestGoneIsNotSafe(t *testing.T) {
 	s.fault.Store(storeFailing)
 	p.rep.lostSent(gone)
 	st := p.rep.Status()
-	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 || !strings.Contains(st.Do, "sent anew") {
+	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 || !strings.Contains(st.Do, "uploads everything again") {
 		t.Errorf("%+v", st)
 	}
 	var behind *BehindError

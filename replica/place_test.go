@@ -51,7 +51,7 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	before := contents(t, dir)
 	refused := func(o RestoreOptions, name string) {
 		t.Helper()
-		if _, err := Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "has "+name+" already") || !strings.Contains(err.Error(), "--force") {
+		if _, err := Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "already has "+name) || !strings.Contains(err.Error(), "--force") {
 			t.Errorf("error %v", err)
 		}
 		after := contents(t, dir)
@@ -306,7 +306,7 @@ func TestRestoreCrash(t *testing.T) {
 			break
 		}
 		if _, ok := after["weft.db"]; !ok {
-			if _, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "was broken off") {
+			if _, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "was interrupted") {
 				t.Fatalf("crash %d: %v", crash, err)
 			}
 		}
