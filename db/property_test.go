@@ -15,7 +15,10 @@ import (
 	"weft.dev/weft/link"
 )
 
-var soak = flag.Int("soak", 0, "how many more seeds the property tests run")
+var (
+	soak     = flag.Int("soak", 0, "how many more seeds the property tests run")
+	thorough = flag.Bool("thorough", false, "run all seeds of the property tests, and not a third of them")
+)
 
 // history makes random events over a world so small that they collide: few accounts, records and targets.
 type history struct {
@@ -175,9 +178,10 @@ func notShort(t *testing.T) {
 	}
 }
 
-// seeds is how many seeds a test runs: so many, a third of them with -short, and more in a soak.
+// seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes on two
+// cores; all of them with -thorough, and more in a soak.
 func seeds(n int) uint64 {
-	if testing.Short() {
+	if !*thorough && *soak == 0 {
 		n = (n + 2) / 3
 	}
 	return uint64(n + *soak)

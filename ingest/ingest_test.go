@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	events  = flag.Int("events", 30_000, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
+	events  = flag.Int("events", 15_000, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
 	verbose = flag.Bool("log", false, "log what ingest says")
 )
 

@@ -25,7 +25,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-var rounds = flag.Int("rounds", 3, "kills of each kind of store; a hundred are a soak")
+var rounds = flag.Int("rounds", 1, "kills of each kind of store; a hundred are a soak")
 
 // childVariable makes the test binary a child: it holds the child in JSON.
 const childVariable = "WEFT_REPLICA_TEST_CHILD"

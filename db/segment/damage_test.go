@@ -115,7 +115,7 @@ func TestDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	positions := make([]int, 0, 1000)
+	positions := make([]int, 0, 400)
 	for i := range 100 {
 		positions = append(positions, i)
 	}
