@@ -280,6 +280,9 @@ func TestFrozenIndexes(t *testing.T) {
 func TestUpgradedChecksums(t *testing.T) {
 	t.Parallel()
 	for _, path := range frozenFiles(t) {
+		if !strings.HasPrefix(filepath.Base(path), "schema4-") {
+			continue // it had checksums when it was written: the oldest minute of a pruned log has them in segments only
+		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
 			dir, cursor, _ := thaw(t, path)
