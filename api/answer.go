@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/api/lexicons"
-	"weft.dev/weft/budget"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
 )
 

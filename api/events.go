@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/api/stream"
-	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"runtime"
 
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 )
 
 // limits are what all clients share. Each is a budget: a part is taken before the work begins, and given back when it is over.

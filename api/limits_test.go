@@ -19,7 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
 )
 

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 )
 
 // rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide times as many.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
 )
 

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/api/stream"
-	"weft.dev/weft/budget"
 	"weft.dev/weft/db"
 )
 

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
-	"weft.dev/weft/budget"
+	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/replica"
