@@ -55,7 +55,7 @@ type taker struct {
 	granted chan struct{}
 }
 
-// New returns a budget of which all is free.
+// New returns a budget that no client holds a part of.
 func New(c Config) *Budget {
 	if c.Waiting <= 0 {
 		c.Waiting = defaultWaiting

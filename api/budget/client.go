@@ -16,7 +16,7 @@ type Client struct {
 // Wide is how many times the share of a host its network has: a /48 has 65,536 hosts, some of which are other people.
 const Wide = 8
 
-// Clients tells clients apart.
+// Clients identifies clients by host and network.
 type Clients struct {
 	// Header is the one in which a proxy in front names its client; of a list, the last entry counts, which the proxy itself has added.
 	// "": the other end of the connection counts, as anybody can write a header.
