@@ -10,7 +10,7 @@ import (
 	"math"
 	"slices"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // AccountQuery asks for the links to an account: to its DID, its repo and any of its collections and records.
@@ -44,7 +44,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 	if err != nil {
 		return page, err
 	}
-	f := &feed{ctx: ctx, v: v, prefix: prefix, end: run.After(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
+	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.After(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
 	if q.After != nil {
 		if err := checkFeedPosition(q.After); err != nil {
 			return page, err
@@ -69,7 +69,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		}
 	}
 	// Both ends are orders, as orderOf makes them: what lies between is in the page.
-	f.after, f.before = q.After, run.After(rankPrefix(uint64(max(q.Since, 0))))
+	f.after, f.before = q.After, lsm.After(rankPrefix(uint64(max(q.Since, 0))))
 	if q.Until > 0 {
 		// The order of the last link that is too new, or what no link's is.
 		if from := rankPrefix(uint64(q.Until - 1)); bytes.Compare(from, f.after) > 0 {
@@ -153,7 +153,7 @@ func (h *feedHeap) Pop() any {
 const patience = 24
 
 // read takes what a run adds to the page.
-func (f *feed) read(r run.Source) error {
+func (f *feed) read(r lsm.Source) error {
 	from := f.prefix
 	for from != nil {
 		w, err := r.Walk(from, f.end, false)
@@ -168,7 +168,7 @@ func (f *feed) read(r run.Source) error {
 }
 
 // walk goes through entries until many in a row are of no use, and returns the key to go on from; nil at the end.
-func (f *feed) walk(w run.Walker) (from []byte, err error) {
+func (f *feed) walk(w lsm.Walker) (from []byte, err error) {
 	var listLen int // of the list at hand: its part of last
 	var last []byte
 	var source uint64
@@ -200,7 +200,7 @@ func (f *feed) walk(w run.Walker) (from []byte, err error) {
 			if at == tooNew {
 				return append(bytes.Clone(key[:listLen]), f.after[:8]...), nil
 			}
-			return run.After(key[:listLen]), nil
+			return lsm.After(key[:listLen]), nil
 		}
 		if more, err = w.Next(); err != nil {
 			return nil, err
@@ -318,7 +318,7 @@ func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
 	}
 	var total int64
 	for _, r := range v.targets.Runs {
-		n, err := r.Weigh(prefix, run.After(prefix))
+		n, err := r.Weigh(prefix, lsm.After(prefix))
 		if err != nil {
 			return 0, err
 		}
@@ -401,8 +401,8 @@ func (s *sourceSums) add(source uint64, n int64) {
 }
 
 // addLists adds up what a run's entries in a range of targets weigh.
-func (s *sourceSums) addLists(r run.Source, prefix []byte) error {
-	end := run.After(prefix)
+func (s *sourceSums) addLists(r lsm.Source, prefix []byte) error {
+	end := lsm.After(prefix)
 	for from := prefix; from != nil; {
 		w, err := r.Walk(from, end, false)
 		if err != nil || w == nil {
@@ -426,7 +426,7 @@ func (s *sourceSums) addLists(r run.Source, prefix []byte) error {
 			}
 			if inList++; inList > patience {
 				// A long one: the sums say what the rest of it weighs.
-				from = run.After(list)
+				from = lsm.After(list)
 				n, err := r.Weigh(key, from)
 				if err != nil {
 					return err

@@ -8,7 +8,7 @@ import (
 	"unsafe"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // index holds the two orders of links against each other. They sort differently, so that each entry of one is looked up
@@ -314,7 +314,7 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 }
 
 // recordAt is the first entry of the order by record from a key on that is not a revision.
-func (c *check) recordAt(from []byte, skip int) *run.Scan {
+func (c *check) recordAt(from []byte, skip int) *lsm.Scan {
 	sc := c.s.version.Load().records.Scan(from, nil, false)
 	for sc.Next() {
 		if _, rest, err := cutID(sc.Key()); err == nil && len(rest) == 1 {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 const (
@@ -70,7 +70,7 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 	if c.rand.IntN(2) == 0 {
 		return prefix, nil
 	}
-	return c.nextList(run.After(prefix))
+	return c.nextList(lsm.After(prefix))
 }
 
 // list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be counted.
@@ -86,7 +86,7 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
 	}
 	whole := total <= max(sampleList, *walk)
-	sc := v.targets.Scan(prefix, run.After(prefix), false)
+	sc := v.targets.Scan(prefix, lsm.After(prefix), false)
 	for n := int64(0); sc.Next(); n++ {
 		if err := checkContext(ctx, int(n)); err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
@@ -239,6 +239,6 @@ func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil
 	}
-	n, err := e.s.version.Load().entries(e.from, run.After(e.at))
+	n, err := e.s.version.Load().entries(e.from, lsm.After(e.at))
 	return min(float64(n)/float64(e.size), 1), err
 }

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/link"
 )
 
@@ -50,7 +50,7 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
-		from = run.After(e.at)
+		from = lsm.After(e.at)
 	}
 	sc := e.s.version.Load().records.Scan(from, e.to, false)
 	for sc.Next() {
@@ -72,7 +72,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 // window is some records on their way from keys to names. Its memory is used again.
 type window struct {
 	e    *Export
-	scan *run.Scan // nil at the end
+	scan *lsm.Scan // nil at the end
 
 	found   []foundRecord
 	cut     []recordLink   // the links of all of them
@@ -102,7 +102,7 @@ func (e *Export) window(after string) (*window, error) {
 		return nil, err
 	}
 	if after != "" {
-		if key = run.After(key); bytes.Compare(key, from) > 0 {
+		if key = lsm.After(key); bytes.Compare(key, from) > 0 {
 			from = key
 		}
 	}

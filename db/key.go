@@ -5,7 +5,7 @@ import (
 	"errors"
 	"math"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/link"
 )
 
@@ -218,7 +218,7 @@ func tidRank(rkey []byte) (uint64, bool) {
 
 // The three orders that the index keeps.
 var (
-	byTarget = run.Order{
+	byTarget = lsm.Order{
 		Group: func(key []byte) int { return targetLen(key) },
 		Weight: func(value []byte) int {
 			if value[0] == linked {
@@ -231,11 +231,11 @@ var (
 		Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
 		Dead:    func(value []byte) bool { return value[0] == unlinked },
 	}
-	byRecord = run.Order{
+	byRecord = lsm.Order{
 		Group: func(key []byte) int { return len(key) },
 		Dead:  func(value []byte) bool { return len(value) == 0 },
 	}
-	byName = run.Order{
+	byName = lsm.Order{
 		Group: func(key []byte) int { return len(key) },
 	}
 )

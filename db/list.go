@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
@@ -33,13 +33,13 @@ func (v *version) list(target string, source Source) (l list, ok bool, err error
 
 // listOf is the list of a target and a source, encoded.
 func (v *version) listOf(prefix []byte) list {
-	return list{v: v, prefix: prefix, from: prefix, to: run.After(prefix)}
+	return list{v: v, prefix: prefix, from: prefix, to: lsm.After(prefix)}
 }
 
 // within is the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
 func (l list) within(since, until int64) list {
 	if since > 0 {
-		l.part, l.to = true, run.After(append(bytes.Clone(l.prefix), rankPrefix(uint64(since))...))
+		l.part, l.to = true, lsm.After(append(bytes.Clone(l.prefix), rankPrefix(uint64(since))...))
 	}
 	if until > 0 {
 		l.part, l.from = true, append(bytes.Clone(l.prefix), rankPrefix(uint64(until-1))...)
@@ -74,7 +74,7 @@ func (l list) below(key []byte) (int64, error) {
 }
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
-func (l list) scan(ctx context.Context, after []byte, reverse bool) *run.Scan {
+func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Scan {
 	from, to := l.from, l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
@@ -89,7 +89,7 @@ func (l list) scan(ctx context.Context, after []byte, reverse bool) *run.Scan {
 }
 
 // position is where the scan stands.
-func (l list) position(sc *run.Scan) (position, error) {
+func (l list) position(sc *lsm.Scan) (position, error) {
 	p, _, err := cutPosition(sc.Key()[len(l.prefix):])
 	if err != nil {
 		return p, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
@@ -142,7 +142,7 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 
 // behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are removed links, which the
 // sums count as none: so the time of the first link is found in as many steps as a time has bits.
-func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*run.Scan, error) {
+func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.Scan, error) {
 	from, to := append(bytes.Clone(key), 0), l.to
 	if reverse {
 		from, to = l.from, key
@@ -304,20 +304,20 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 // setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run in
 // memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond what
 // sets hold.
-func (l list) setOf(ctx context.Context, r run.Source) (*distinct.Set, error) {
+func (l list) setOf(ctx context.Context, r lsm.Source) (*distinct.Set, error) {
 	if lists, kept := r.(segment.Lists); kept {
 		if set, has, err := lists.Distinct(l.prefix); has || err != nil {
 			return set, err
 		}
 	}
-	inMemory, _ := r.(*run.Run)
+	inMemory, _ := r.(*lsm.Run)
 	if inMemory != nil {
 		if set, ok := inMemory.Derived.Load(string(l.prefix)); ok {
 			return set.(*distinct.Set), nil
 		}
 	}
 	set, steps := &distinct.Set{}, 0
-	w, err := r.Walk(l.prefix, run.After(l.prefix), false)
+	w, err := r.Walk(l.prefix, lsm.After(l.prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
 		_, member, fits := listMember(w.Key())
 		if !fits {

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
@@ -175,7 +175,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if last { // the names as of the end of another part are not known
 			part.LogChecksum, part.NamesChecksum = row.LogChecksum, row.NamesChecksum
 		}
-		var runs [3][]run.Source
+		var runs [3][]lsm.Source
 		for i, stack := range v.stacks() {
 			runs[i] = stack.Runs[len(files):]
 		}

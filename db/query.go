@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // CountLinks counts the links to a target from one source.
@@ -81,9 +81,9 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 	if !ok || err != nil {
 		return page, err
 	}
-	from, to := key, run.After(key)
+	from, to := key, lsm.After(key)
 	if q.After != nil {
-		from = run.After(appendID(bytes.Clone(key), after))
+		from = lsm.After(appendID(bytes.Clone(key), after))
 	}
 	for {
 		if err := ctx.Err(); err != nil { // a source may take long to count
@@ -115,7 +115,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			return page, err
 		}
 		page.Items = append(page.Items, SourceCount{source, links, dids})
-		from, after = run.After(l.prefix), id
+		from, after = lsm.After(l.prefix), id
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strconv"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
@@ -50,7 +50,7 @@ func (s *Store) sealIfLarge() {
 // frozen is what is to become a segment.
 type frozen struct {
 	row   manifestRow
-	runs  [3][]run.Source // by target, by record, by name; oldest first
+	runs  [3][]lsm.Source // by target, by record, by name; oldest first
 	below int             // segments below them
 	jobs  map[uint64]*job // under way
 }
@@ -123,7 +123,7 @@ var errClosed = errors.New("the store is closing")
 
 // untilClosed is the entries of a merge until the store is closed.
 type untilClosed struct {
-	*run.Merge
+	*lsm.Merge
 	s *Store
 	n int
 }
@@ -144,7 +144,7 @@ func (u *untilClosed) Next() (bool, error) {
 
 // makeSegment makes a segment and hands it to who replicates it. After an error nothing is left of it, and the error is
 // errUnmade too.
-func (s *Store) makeSegment(row manifestRow, runs [3][]run.Source, bottom, merged bool) (*file, error) {
+func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Source, bottom, merged bool) (*file, error) {
 	f, err := s.writeSegment(row, runs, bottom)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnmade, err)
@@ -156,12 +156,12 @@ func (s *Store) makeSegment(row manifestRow, runs [3][]run.Source, bottom, merge
 }
 
 // writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
-func (s *Store) writeSegment(row manifestRow, runs [3][]run.Source, bottom bool) (*file, error) {
+func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Source, bottom bool) (*file, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
 	var inputs []segment.Input
 	for i, id := range runIDs {
-		entries, err := run.NewMerge(runKinds[id].Order, runs[i], bottom)
+		entries, err := lsm.NewMerge(runKinds[id].Order, runs[i], bottom)
 		if err != nil {
 			return nil, err
 		}
@@ -280,7 +280,7 @@ func (s *Index) lay(old *version, files []*file, drop func(i int) int) *version 
 	v := *old
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
-		runs := make([]run.Source, 0, len(files)+len(stack.Runs))
+		runs := make([]lsm.Source, 0, len(files)+len(stack.Runs))
 		for _, f := range files {
 			runs = append(runs, f.Run(runIDs[i]))
 		}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
@@ -144,7 +144,7 @@ func (f *fold) since(actor uint64) int64 {
 //	}
 type recordWalk struct {
 	d          *delta
-	below      *run.Scan
+	below      *lsm.Scan
 	more       bool     // below stands at an entry,
 	taken      bool     // which was given
 	changed    []string // keys that this batch has changed: what they have goes before what lies below

@@ -6,15 +6,15 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // version is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
 // whatever the writer does meanwhile.
 type version struct {
-	targets run.Stack // by target: the links of active accounts
-	records run.Stack // by record: the links of all accounts
-	names   run.Stack // by name: the ids of DIDs, collections and sources
+	targets lsm.Stack // by target: the links of active accounts
+	records lsm.Stack // by record: the links of all accounts
+	names   lsm.Stack // by name: the ids of DIDs, collections and sources
 	linking int64     // records that have links, of hidden accounts too
 	seq     uint64    // the newest log row in it
 	sealed  uint64    // the newest log row in the files
@@ -32,13 +32,13 @@ type version struct {
 }
 
 // stacks is the three stacks, in the order of runIDs.
-func (v *version) stacks() [3]*run.Stack { return [3]*run.Stack{&v.targets, &v.records, &v.names} }
+func (v *version) stacks() [3]*lsm.Stack { return [3]*lsm.Stack{&v.targets, &v.records, &v.names} }
 
 func emptyVersion() *version {
 	return &version{
-		targets: run.Stack{Order: &byTarget},
-		records: run.Stack{Order: &byRecord},
-		names:   run.Stack{Order: &byName},
+		targets: lsm.Stack{Order: &byTarget},
+		records: lsm.Stack{Order: &byRecord},
+		names:   lsm.Stack{Order: &byName},
 	}
 }
 
@@ -184,7 +184,7 @@ func (d *delta) flush() {
 
 // linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an
 // even number nothing is left, of an odd one the last.
-func linkRun(changes []linkChange) *run.Run {
+func linkRun(changes []linkChange) *lsm.Run {
 	slices.SortFunc(changes, func(a, b linkChange) int {
 		if c := bytes.Compare(a.key, b.key); c != 0 {
 			return c
@@ -195,7 +195,7 @@ func linkRun(changes []linkChange) *run.Run {
 	for i := range changes {
 		size += len(changes[i].key) + 1
 	}
-	b := run.NewBuilder(&byTarget, len(changes), size)
+	b := lsm.NewBuilder(&byTarget, len(changes), size)
 	for i := 0; i < len(changes); {
 		j := i + 1
 		for j < len(changes) && bytes.Equal(changes[i].key, changes[j].key) {
@@ -210,14 +210,14 @@ func linkRun(changes []linkChange) *run.Run {
 }
 
 // mapRun sorts a map into a run.
-func mapRun[V any](order *run.Order, m map[string]V, value func(V) []byte) *run.Run {
+func mapRun[V any](order *lsm.Order, m map[string]V, value func(V) []byte) *lsm.Run {
 	keys, size := make([]string, 0, len(m)), 0
 	for key := range m {
 		keys = append(keys, key)
 		size += len(key) + 16 // a guess that the builder outgrows where it is short
 	}
 	slices.Sort(keys)
-	b := run.NewBuilder(order, len(keys), size)
+	b := lsm.NewBuilder(order, len(keys), size)
 	for _, key := range keys {
 		b.Add([]byte(key), value(m[key]))
 	}

@@ -141,11 +141,11 @@ var faults = []fault{
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{
-		"a merge in the middle forgets removals", "db/run/merge.go",
+		"a merge in the middle forgets removals", "db/lsm/merge.go",
 		"if held && !(m.bottom && m.order.Dead != nil", "if held && !(m.order.Dead != nil",
 	},
 	{
-		"a merge in memory takes itself for the lowest", "db/run/stack.go",
+		"a merge in memory takes itself for the lowest", "db/lsm/stack.go",
 		"mergeInMemory(s.Order, s.Runs[i:], i == 0)", "mergeInMemory(s.Order, s.Runs[i:], true)",
 	},
 	{
@@ -170,7 +170,7 @@ var faults = []fault{
 	},
 	{
 		"names are not sealed", "db/seal.go",
-		"run.NewMerge(runKinds[id].Order, runs[i], bottom)", "run.NewMerge(runKinds[id].Order, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+		"lsm.NewMerge(runKinds[id].Order, runs[i], bottom)", "lsm.NewMerge(runKinds[id].Order, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
 	},
 	{
 		"the newest account is taken for sealed", "db/seal.go",
@@ -257,7 +257,7 @@ var faults = []fault{
 		"s.removed.merge(o.removed)", "s.removed.merge(nil)",
 	},
 	{
-		"a filter in memory denies what it holds", "db/run/filter.go",
+		"a filter in memory denies what it holds", "db/lsm/filter.go",
 		"if block[bits>>6&7]&(1<<(bits&63)) == 0 {", "if block[bits>>6&7]&(1<<(bits&63)) != 0 {",
 	},
 	{

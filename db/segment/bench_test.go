@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // open writes a segment and opens it.
@@ -106,7 +106,7 @@ func longList(links int) (prefix []byte, e *entries) {
 func BenchmarkList(b *testing.B) {
 	for _, links := range []int{10, 100_000, 1_000_000} {
 		prefix, e := longList(links)
-		after := run.After(prefix)
+		after := lsm.After(prefix)
 		for _, c := range []struct {
 			name string
 			size int64

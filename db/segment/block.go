@@ -4,14 +4,14 @@ import (
 	"encoding/binary"
 
 	"github.com/klauspost/compress/zstd"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 const (
 	// MaxValue is the longest value that a run takes, in bytes: far more than the links of the largest record.
 	MaxValue = 32 << 20
 	// maxBlock bounds what a block decodes to: an entry of the largest size, as a block ends soon after it is full.
-	maxBlock = MaxValue + run.MaxKey + 1<<20
+	maxBlock = MaxValue + lsm.MaxKey + 1<<20
 )
 
 // block gathers entries in order and encodes them. Columns of like numbers compress better than entries one after the

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 func encoder(tb testing.TB) *zstd.Encoder {
@@ -31,7 +31,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, decode := range []func([]byte) (*run.Page, error){decodeBlock, decodeRaw} {
+		for _, decode := range []func([]byte) (*lsm.Page, error){decodeBlock, decodeRaw} {
 			page, err := decode(data)
 			if err != nil {
 				continue

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // columns is a block that was unpacked: its entries as block encoded them, checked, so that nothing that reads them can
@@ -45,7 +45,7 @@ var raws = sync.Pool{New: func() any { return new([]byte) }}
 const keepRaw = 64 << 10
 
 // decodeBlock is decodeColumns, to a page.
-func decodeBlock(data []byte) (*run.Page, error) {
+func decodeBlock(data []byte) (*lsm.Page, error) {
 	raw := raws.Get().(*[]byte)
 	var err error
 	if *raw, err = decoder.DecodeAll(data, (*raw)[:0]); err != nil {
@@ -58,7 +58,7 @@ func decodeBlock(data []byte) (*run.Page, error) {
 	return page, err
 }
 
-func decodeRaw(raw []byte) (*run.Page, error) {
+func decodeRaw(raw []byte) (*lsm.Page, error) {
 	var c columns
 	if err := c.parse(raw); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (c *columns) check() (ends [tail + 1]int, err error) {
 		s, k := uvarint(shared)
 		r, l := uvarint(rest)
 		v, m := uvarint(lens)
-		if k <= 0 || l <= 0 || m <= 0 || s > length || s+r > run.MaxKey {
+		if k <= 0 || l <= 0 || m <= 0 || s > length || s+r > lsm.MaxKey {
 			return ends, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
 		}
 		length = s + r
@@ -130,8 +130,8 @@ func (c *columns) check() (ends [tail + 1]int, err error) {
 }
 
 // page copies the entries into a page.
-func (c *columns) page() *run.Page {
-	page, w := run.NewPage(c.n, c.full), cursor{c: c, reuse: true, arena: make([]byte, 0, 256)}
+func (c *columns) page() *lsm.Page {
+	page, w := lsm.NewPage(c.n, c.full), cursor{c: c, reuse: true, arena: make([]byte, 0, 256)}
 	for range c.n {
 		_, _ = w.Next()
 		page.Add(w.key, w.value)
@@ -140,7 +140,7 @@ func (c *columns) page() *run.Page {
 }
 
 // sum sums up the first n entries.
-func (c *columns) sum(order *run.Order, n int) sums {
+func (c *columns) sum(order *lsm.Order, n int) sums {
 	if order.Weight == nil {
 		return sums{int64(n), int64(n)}
 	}

@@ -3,10 +3,10 @@ package segment
 import (
 	"bytes"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
-// cursor goes through the entries of columns in order, a run.Walker that stands before the first. What it gives stays
+// cursor goes through the entries of columns in order, a lsm.Walker that stands before the first. What it gives stays
 // valid as long as it is referred to; with reuse, a key is valid until the next.
 type cursor struct {
 	c     *columns
@@ -119,14 +119,14 @@ func (w *cursor) Next() (bool, error) {
 	return !w.past, nil
 }
 
-// Key is run.Walker's.
+// Key is lsm.Walker's.
 func (w *cursor) Key() []byte { return w.key }
 
-// Value is run.Walker's.
+// Value is lsm.Walker's.
 func (w *cursor) Value() []byte { return w.value }
 
 // sum sums up the entries below to.
-func (w *cursor) sum(order *run.Order, to []byte) (sum sums) {
+func (w *cursor) sum(order *lsm.Order, to []byte) (sum sums) {
 	w.to, w.reuse = to, true
 	for {
 		if more, _ := w.Next(); !more {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // content is a segment's runs as maps.
@@ -95,7 +95,7 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 					set.Add(member, w)
 				}
 			}
-			got, err := r.Weigh([]byte(prefix), run.After([]byte(prefix)))
+			got, err := r.Weigh([]byte(prefix), lsm.After([]byte(prefix)))
 			note(err, got == weight, "weight of %s: %d", prefix, got)
 			part, ok, err := r.(Lists).Distinct([]byte(prefix))
 			note(err, !ok || part.Equal(&set), "set of %s", prefix)

@@ -9,7 +9,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // errOrder is what Write answers for entries that are out of order.
@@ -54,7 +54,7 @@ func newDerived(id int, kind Kind, listOver int64, spill string, emit func([]byt
 
 // add takes the next entry and gives its weight.
 func (d *derived) add(key, value []byte) (weight int, err error) {
-	if len(key) > run.MaxKey || len(value) > MaxValue {
+	if len(key) > lsm.MaxKey || len(value) > MaxValue {
 		return 0, fmt.Errorf("an entry has a key of %d bytes and a value of %d", len(key), len(value))
 	}
 	if d.info.Entries > 0 && bytes.Compare(key, d.key) <= 0 {

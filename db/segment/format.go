@@ -1,6 +1,6 @@
 // Package segment keeps sorted runs in files: a segment is an immutable SQLite file with several runs, each a sorted
 // sequence of entries (key, value), prefix-compressed in blocks, each block compressed with zstd. A run of a segment is
-// a run.Source, so that it lies in a run.Stack under the runs in memory.
+// a lsm.Source, so that it lies in a run.Stack under the runs in memory.
 //
 // A file is one b-tree of blocks per run above SQLite's own: data blocks hold entries, index blocks hold the first key
 // of each block below them, and what comes before it. Beside them lie a Bloom filter in pages, the sets of members of
@@ -14,7 +14,7 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 const (
@@ -53,7 +53,7 @@ func (t table) String() string { return [...]string{"", "blocks", "nodes", "filt
 // Kind says what a run holds. The functions must not keep their arguments, and must be the same when a run is read as
 // they were when it was written.
 type Kind struct {
-	Order *run.Order
+	Order *lsm.Order
 	// Minute gives the minute that a key belongs to, counted from any beginning; ok is false for a key that has none. A run
 	// remembers its minutes, so that keys of other minutes are known to be absent without a look at the file. Nil: no key
 	// has one.

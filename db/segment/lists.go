@@ -2,10 +2,10 @@ package segment
 
 import (
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
-// Lists is what a run offers beyond run.Source where it keeps the members of its long lists.
+// Lists is what a run offers beyond lsm.Source where it keeps the members of its long lists.
 type Lists interface {
 	// Distinct gives the set of members of the list of all keys that begin with prefix, as this run adds and removes them;
 	// it is not to be changed. ok is false when the list is too short to have one, and is to be walked.
@@ -20,7 +20,7 @@ func (r *Run) Distinct(prefix []byte) (set *distinct.Set, ok bool, err error) {
 		return nil, false, nil
 	}
 	// Short lists are known by their length, without a query.
-	list, err := r.between(prefix, run.After(prefix))
+	list, err := r.between(prefix, lsm.After(prefix))
 	if err != nil || list.entries <= r.head.ListOver {
 		return nil, false, err
 	}

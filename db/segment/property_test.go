@@ -11,14 +11,14 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // Two orders of short keys, like those of the store: links "group/member.n" → '+' or '-', with a list per group, and
 // records "group/minute.n" → text, with minutes. Member and minute are numbers.
 var (
 	linkKind = Kind{
-		Order: &run.Order{
+		Order: &lsm.Order{
 			Group:   func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
 			Weight:  func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
 			Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
@@ -31,7 +31,7 @@ var (
 		},
 	}
 	recordsKind = Kind{
-		Order: &run.Order{
+		Order: &lsm.Order{
 			Group: func(key []byte) int { return len(key) },
 			Dead:  func(value []byte) bool { return len(value) == 0 },
 		},
@@ -43,8 +43,8 @@ var (
 	testKinds = map[int]Kind{1: linkKind, 2: recordsKind}
 )
 
-func build(order *run.Order, entries map[string]string) *run.Run {
-	b := run.NewBuilder(order, 0, 0)
+func build(order *lsm.Order, entries map[string]string) *lsm.Run {
+	b := lsm.NewBuilder(order, 0, 0)
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		b.Add([]byte(key), []byte(entries[key]))
 	}
@@ -59,7 +59,7 @@ type history struct {
 	cache  *Cache
 	files  int
 	want   [3]map[string]string
-	stacks [3]run.Stack
+	stacks [3]lsm.Stack
 }
 
 // small is a shape that gives small runs many blocks, levels and sets.
@@ -106,7 +106,7 @@ func (h *history) seal() {
 	for id := 1; id <= 2; id++ {
 		runs := h.stacks[id].Runs
 		at[id] = h.r.IntN(len(runs) + 1)
-		m, err := run.NewMerge(testKinds[id].Order, runs[at[id]:], at[id] == 0)
+		m, err := lsm.NewMerge(testKinds[id].Order, runs[at[id]:], at[id] == 0)
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestStackEqualsMap(t *testing.T) {
 			t.Parallel()
 			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), cache: NewCache([]int64{0, 10_000, 1 << 20}[seed%3])}
 			for id := 1; id <= 2; id++ {
-				h.want[id], h.stacks[id] = map[string]string{}, run.Stack{Order: testKinds[id].Order}
+				h.want[id], h.stacks[id] = map[string]string{}, lsm.Stack{Order: testKinds[id].Order}
 			}
 			for step := range 60 {
 				h.batch(1)
@@ -166,7 +166,7 @@ func TestStackEqualsMap(t *testing.T) {
 	}
 }
 
-func collect(sc *run.Scan) (out []string) {
+func collect(sc *lsm.Scan) (out []string) {
 	for sc.Next() {
 		out = append(out, string(sc.Key())+"="+string(sc.Value()))
 	}
@@ -233,7 +233,7 @@ func (h *history) compare(id int) {
 }
 
 // compareWeights holds a range's weight against a walk through it.
-func (h *history) compareWeights(r run.Source, order *run.Order, from, to []byte) {
+func (h *history) compareWeights(r lsm.Source, order *lsm.Order, from, to []byte) {
 	h.t.Helper()
 	want := int64(0)
 	w, err := r.Walk(from, to, false)
@@ -270,7 +270,7 @@ func (h *history) compareList(prefix string) {
 				continue
 			}
 		}
-		w, err := r.Walk([]byte(prefix), run.After([]byte(prefix)), false)
+		w, err := r.Walk([]byte(prefix), lsm.After([]byte(prefix)), false)
 		n := 0
 		for more := w != nil && err == nil; more; more, err = w.Next() {
 			_, member, _ := linkKind.List(w.Key())

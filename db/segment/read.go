@@ -8,7 +8,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // query asks, and asks again where no further connection can be opened: the first one is never closed, and will be free.
@@ -71,10 +71,10 @@ func oneRow(rows *sql.Rows, use func([]byte) error) error {
 }
 
 // node is a block of an index, through the cache.
-func (r *Run) node(id int64) (*run.Page, error) {
+func (r *Run) node(id int64) (*lsm.Page, error) {
 	key := newCacheKey(r.segment.id, tableNodes, id)
 	if v, ok := r.segment.cache.get(key); ok {
-		return v.(*run.Page), nil
+		return v.(*lsm.Page), nil
 	}
 	page, err := r.uncached(tableNodes, id)
 	if err == nil {
@@ -107,7 +107,7 @@ func (r *Run) block(id int64) (*columns, error) {
 var errEmpty = fmt.Errorf("%w: it is empty", errDamaged)
 
 // uncached reads a block from the file, as a page.
-func (r *Run) uncached(t table, id int64) (page *run.Page, err error) {
+func (r *Run) uncached(t table, id int64) (page *lsm.Page, err error) {
 	err = r.row(t, id, func(data []byte) error {
 		if page, err = decodeBlock(data); err == nil && page.Len() == 0 {
 			err = errEmpty

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/link"
@@ -24,7 +24,7 @@ type entry struct{ key, value []byte }
 // entries is a run as a test makes it, in one piece, so that benchmarks don't measure the garbage collector; it is what
 // Input reads.
 type entries struct {
-	*run.Page
+	*lsm.Page
 	at int
 }
 
@@ -40,7 +40,7 @@ func (e *entries) again() *entries { return &entries{Page: e.Page} }
 
 // inOrder gives entries as they stand.
 func inOrder(all ...entry) *entries {
-	p := run.NewPage(len(all), 0)
+	p := lsm.NewPage(len(all), 0)
 	for _, e := range all {
 		p.Add(e.key, e.value)
 	}
@@ -94,7 +94,7 @@ func targetLen(key []byte) int {
 
 var (
 	targetKind = Kind{
-		Order: &run.Order{
+		Order: &lsm.Order{
 			Group:   targetLen,
 			Weight:  func(value []byte) int { return 2*int(value[0]) - 1 },
 			Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
@@ -111,7 +111,7 @@ var (
 		},
 	}
 	recordKind = Kind{
-		Order: &run.Order{
+		Order: &lsm.Order{
 			Group: func(key []byte) int { return len(key) },
 			Dead:  func(value []byte) bool { return len(value) == 0 },
 		},

@@ -12,7 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // Segment is an open file. It is safe for concurrent use.
@@ -29,7 +29,7 @@ type Segment struct {
 	runs  map[int]*Run
 }
 
-// Run is a run of a segment, a run.Source.
+// Run is a run of a segment, a lsm.Source.
 type Run struct {
 	segment *Segment
 	head    runHead
@@ -37,7 +37,7 @@ type Run struct {
 	minutes *roaring.Bitmap // nil: keys have none
 }
 
-var _ run.Source = (*Run)(nil)
+var _ lsm.Source = (*Run)(nil)
 
 // opened numbers the segments that were opened in this process.
 var opened atomic.Uint64
@@ -133,7 +133,7 @@ func (s *Segment) prepare() (err error) {
 }
 
 // Run gives a run as it lies in a stack; nil when the file holds none of that id.
-func (s *Segment) Run(id int) run.Source {
+func (s *Segment) Run(id int) lsm.Source {
 	if r, ok := s.runs[id]; ok {
 		return r
 	}

@@ -6,13 +6,13 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Len is run.Source's.
+// Len is lsm.Source's.
 func (r *Run) Len() int { return int(r.head.Entries) }
 
-// Groups is run.Source's.
+// Groups is lsm.Source's.
 func (r *Run) Groups() int { return int(r.head.Groups) }
 
-// Total is run.Source's.
+// Total is lsm.Source's.
 func (r *Run) Total() int64 { return r.head.Total }
 
 // Memory is what the run takes besides the cache, in bytes: its minutes, and about 1 KiB.
@@ -24,7 +24,7 @@ func (r *Run) Memory() int {
 	return n
 }
 
-// May is run.Source's. A filter that can't be read denies nothing, so that the fault comes out where the answer is read.
+// May is lsm.Source's. A filter that can't be read denies nothing, so that the fault comes out where the answer is read.
 func (r *Run) May(hash uint64, key []byte) bool {
 	if r.head.Entries == 0 {
 		return false
@@ -39,7 +39,7 @@ func (r *Run) May(hash uint64, key []byte) bool {
 	return err != nil || r.head.Filter.may(page, hash)
 }
 
-// Find is run.Source's.
+// Find is lsm.Source's.
 func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	if r.head.Entries == 0 {
 		return nil, false, nil
@@ -60,7 +60,7 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	return block.values[w.values : w.values+v : w.values+v], true, nil
 }
 
-// Weigh is run.Source's.
+// Weigh is lsm.Source's.
 func (r *Run) Weigh(from, to []byte) (int64, error) {
 	if len(from) == 0 && to != nil {
 		return r.below(to)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sort"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // child is a block as the index block above it knows it. The keys of an index block are separators: each is above all
@@ -39,7 +39,7 @@ func parseChild(value []byte) (c child, err error) {
 }
 
 // childAt finds the child of an index block where key lies, or would lie.
-func childAt(index *run.Page, key []byte) (i int, c child, err error) {
+func childAt(index *lsm.Page, key []byte) (i int, c child, err error) {
 	i = sort.Search(index.Len(), func(i int) bool { return string(index.Key(i)) > string(key) }) - 1
 	if i < 0 {
 		return 0, c, fmt.Errorf("%w: an index block begins above %x", errDamaged, key)

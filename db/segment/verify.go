@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/db/distinct"
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 // Verify reads all of the file and derives again what follows from its entries: sums, groups, the index, the filter,
@@ -132,7 +132,7 @@ type indexWalk struct {
 }
 
 type indexStep struct {
-	page   *run.Page
+	page   *lsm.Page
 	at     int
 	height int // of the block: 1 is above data blocks
 }

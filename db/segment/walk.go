@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
-	"weft.dev/weft/db/run"
+	"weft.dev/weft/db/lsm"
 )
 
 const (
@@ -16,8 +16,8 @@ const (
 	longWalk = 16
 )
 
-// Walk is run.Source's. A walk through the whole run doesn't go through the cache, and reads ahead.
-func (r *Run) Walk(from, to []byte, reverse bool) (run.Walker, error) {
+// Walk is lsm.Source's. A walk through the whole run doesn't go through the cache, and reads ahead.
+func (r *Run) Walk(from, to []byte, reverse bool) (lsm.Walker, error) {
 	if r.head.Entries == 0 {
 		return nil, nil
 	}
@@ -50,7 +50,7 @@ func (r *Run) Walk(from, to []byte, reverse bool) (run.Walker, error) {
 
 // walker goes through blocks, one after the other.
 type walker struct {
-	run.Walker         // of the block at hand
+	lsm.Walker         // of the block at hand
 	cursor     *cursor // the same, where a short walk goes forward
 	run        *Run
 	from, to   []byte
@@ -61,7 +61,7 @@ type walker struct {
 	ahead      [][]byte // blocks that were read ahead, the next first, checked
 }
 
-// Next is run.Walker's.
+// Next is lsm.Walker's.
 func (w *walker) Next() (bool, error) {
 	if ok, err := w.Walker.Next(); ok || err != nil {
 		return ok, err
@@ -110,12 +110,12 @@ func (w *walker) page() (bool, error) {
 	} else {
 		w.last = bytes.Compare(page.Key(0), w.from) <= 0
 	}
-	in := run.NewPageWalker(page, w.from, w.to, w.step < 0)
+	in := lsm.NewPageWalker(page, w.from, w.to, w.step < 0)
 	w.Walker = in
 	return in != nil, nil
 }
 
-func (w *walker) decode() (*run.Page, error) {
+func (w *walker) decode() (*lsm.Page, error) {
 	if w.visited <= longWalk {
 		c, err := w.run.block(w.id)
 		if err != nil {

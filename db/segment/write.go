@@ -12,7 +12,7 @@ import (
 type Input struct {
 	ID   int // names the run in the file
 	Kind Kind
-	// Entries gives the entries in order, each key above the one before; run.Merge is one. Key and Value are valid until
+	// Entries gives the entries in order, each key above the one before; lsm.Merge is one. Key and Value are valid until
 	// the next call of Next. An error of Next ends the writing, which is also how to break it off.
 	Entries interface {
 		Next() (bool, error)

@@ -1,7 +1,7 @@
-// Package run holds the one shape in which weft keeps sorted data: a run, an immutable sequence of entries (key, value)
+// Package lsm holds the one shape in which weft keeps sorted data: a run, an immutable sequence of entries (key, value)
 // in byte order of their keys. Runs lie on a stack, oldest first; a reader sees the newest entry of each key, and runs
 // of like size are merged, so that a stack stays shallow. A run lies in memory (Run) or wherever another Source keeps it.
-package run
+package lsm
 
 import (
 	"bytes"

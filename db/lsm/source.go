@@ -1,4 +1,4 @@
-package run
+package lsm
 
 // Source is a run, wherever it lies. It is safe for concurrent use, and what it returns is not to be changed and stays
 // valid as long as it is referred to.

@@ -1,4 +1,4 @@
-package run
+package lsm
 
 // Stack is an immutable stack of runs of one order, oldest first. The zero Stack of an order is empty.
 type Stack struct {

@@ -1,4 +1,4 @@
-package run
+package lsm
 
 // Filter is a blocked Bloom filter: each hash sets its bits within one block of 512 bits, the size of a cache line, so
 // that a look-up costs one miss. It never denies what was added.
