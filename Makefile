@@ -39,7 +39,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 
 soak: ## Run SOAK (200) more seeds, 67 kills of each kind of replica and ten minutes of chaos: hours
 	go test ./db -run 'Equal|Kill|Crash|Torn|Histories|Together|Flapping' -soak $(SOAK) -timeout 6h
-	go test ./replica -run 'TestKill$$' -rounds 67 -timeout 6h
+	go test ./db/replica -run 'TestKill$$' -rounds 67 -timeout 6h
 	go test ./e2e -run '^TestChaos$$' -chaos 10m -timeout 1h
 
 docs: ## Write the generated documents: flags, metrics, API reference

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
-	"weft.dev/weft/replica"
 )
 
 // source makes events that a network of accounts makes.

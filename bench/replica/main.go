@@ -17,7 +17,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 const description = `Simulated events, a thousand to a commit, flow into a store as fast as it takes them, without and with a replica;

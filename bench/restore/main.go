@@ -15,7 +15,7 @@ import (
 
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 const description = `Fills a data directory with simulated events, copies it to a replica, builds cmd/weft and runs its commands on

@@ -15,8 +15,8 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest"
-	"weft.dev/weft/replica"
 )
 
 // TestDocuments: docs/configuration.md says what the flags say, and docs/metrics.md what the registry describes.

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 	"weft.dev/weft/web"
 	"weft.dev/weft/web/handles"
 )

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 // figures describes metrics without labels, by name.

@@ -11,8 +11,8 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest"
-	"weft.dev/weft/replica"
 )
 
 // TestCheckpointMetrics: the figures are what became of the checkpoints.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 func replicaCommand(stdout io.Writer) *cli.Command {

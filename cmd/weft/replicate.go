@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 // replicateFlags are serve's flags about its replica.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 // TestReplicaAlarm: a replica that falls too far behind is said once, with why it is so now and not with an error that has recovered,

@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 func restoreCommand(stdout, stderr io.Writer) *cli.Command {

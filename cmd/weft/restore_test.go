@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 // smallReplica copies a small index to a replica in a directory, and answers the litestream.yml that says so, and that directory.

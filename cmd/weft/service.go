@@ -22,8 +22,8 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest"
-	"weft.dev/weft/replica"
 	"weft.dev/weft/web"
 	"weft.dev/weft/web/handles"
 )

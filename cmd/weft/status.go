@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 func statusCommand(stdout io.Writer) *cli.Command {

@@ -11,7 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/replica"
+	"weft.dev/weft/db/replica"
 )
 
 func verifyCommand(stdout, stderr io.Writer) *cli.Command {
