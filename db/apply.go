@@ -34,7 +34,12 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 		return Applied{}, err
 	}
 	f.setTime(timeUS)
-	f.endIdleResyncs()
+	for !f.endIdleResyncs() {
+		if f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS)); err != nil {
+			return Applied{}, err
+		}
+		f.setTime(timeUS)
+	}
 	if err := s.finish(f, s.moved(&b, f, seq, timeUS)); err != nil {
 		return Applied{}, err
 	}
@@ -62,11 +67,11 @@ func (s *Store) newFold(host string) *fold {
 // It returns the last part, which is not committed.
 func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) progress) (*fold, error) {
 	for i := range events {
+		var err error
 		if _, waits := f.unfinished(&events[i]); f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
-			if err := s.finish(f, at(f, i)); err != nil {
+			if f, err = s.commitPart(f, at(f, i)); err != nil {
 				return nil, err
 			}
-			f = s.nextPart(f)
 		}
 		// Asked again: while a commit waits for a seal, Fill may have begun a job.
 		if actor, waits := f.unfinished(&events[i]); waits {
@@ -75,11 +80,27 @@ func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) prog
 			}
 			f = s.nextPart(f)
 		}
-		if f.event(&events[i]); f.out != nil && f.stats.Events%aheadEvents == 0 {
+		for !f.event(&events[i]) {
+			if f, err = s.commitPart(f, at(f, i)); err != nil {
+				return nil, err
+			}
+		}
+		if f.out != nil && f.stats.Events%aheadEvents == 0 {
 			f.out.ahead(&f.rows)
 		}
 	}
 	return f, nil
+}
+
+// commitPart commits a part of a batch, and begins the next.
+func (s *Store) commitPart(f *fold, up progress) (*fold, error) {
+	if err := s.finish(f, up); err != nil {
+		return nil, err
+	}
+	if err := s.step("part"); err != nil {
+		return nil, s.fail(err)
+	}
+	return s.nextPart(f), nil
 }
 
 // nextPart goes on behind what was committed.
@@ -94,8 +115,12 @@ func (s *Store) nextPart(f *fold) *fold {
 	return next
 }
 
-// progressAt is where a batch's upstream is before an event of it. Where events share a number it has not moved.
+// progressAt is where a batch's upstream is before an event of it. Before the first, and where events share a number, it has
+// not moved.
 func (s *Store) progressAt(b *Batch, f *fold, i int) progress {
+	if i == 0 {
+		return progress{}
+	}
 	before := &b.Events[i-1]
 	if before.Seq >= b.Events[i].Seq || before.Seq > math.MaxInt64 {
 		return progress{}

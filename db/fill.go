@@ -28,8 +28,10 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
-	for _, r := range repos {
-		f.prune(&r)
+	for i := range repos {
+		if f, err = s.pruneRepo(f, &repos[i], at); err != nil {
+			return Applied{}, err
+		}
 	}
 	if err := s.finish(f, at(f, len(events))); err != nil {
 		return Applied{}, err
@@ -41,11 +43,12 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	return f.total, nil
 }
 
-// prune removes an account's records that its repo hasn't.
-func (f *fold) prune(r *Repo) {
+// pruneRepo removes an account's records that its repo hasn't, and commits where they are many. It returns the last part, which
+// is not committed.
+func (s *Store) pruneRepo(f *fold, r *Repo, at func(f *fold, i int) progress) (*fold, error) {
 	actor, known := f.actor(r.DID)
-	if !known || f.s.resyncs[actor] != nil {
-		return
+	if !known {
+		return f, nil
 	}
 	keep := map[string]struct{}{}
 	for record := range r.Records {
@@ -53,12 +56,21 @@ func (f *fold) prune(r *Repo) {
 			keep[string(recordKey(nil, actor, collection, appendRkey(nil, record.Rkey)))] = struct{}{}
 		}
 	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
-		if _, ok := keep[string(key)]; ok {
-			return
+	kept := func(key []byte) bool {
+		_, ok := keep[string(key)]
+		return ok
+	}
+	var after []byte
+	for f.s.resyncs[actor] == nil { // asked again: while a commit waits for a seal, Apply may have opened one
+		upTo, ended := f.removeBehind(after, actor, f.d.rev(actor), kept)
+		if ended {
+			break
 		}
-		_, collection, _, _ := cutRecordKey(key)
-		f.change(key, value, nil, 0, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), was: f.s.bodies.current(value)}, links, nil)
-	})
+		var err error
+		if f, err = s.commitPart(f, at(f, 0)); err != nil {
+			return nil, err
+		}
+		after = upTo
+	}
+	return f, nil
 }

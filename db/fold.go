@@ -25,6 +25,7 @@ type fold struct {
 	rows      rows
 	jobbed    []uint64 // accounts whose status a job changes, or another one changes now
 	out       *writing // where rows go while others are still folded; nil: nowhere
+	unended   bool     // the end of a resync left records for the next part of the batch
 	stats     Applied
 	total     Applied      // of the parts of the batch before this one
 	old, next []recordLink // scratch
@@ -87,12 +88,23 @@ func (f *fold) setTime(us int64) {
 
 func (f *fold) isOutlier(us int64) bool { return f.latestUS > 0 && us > f.latestUS }
 
-// event folds one event.
-func (f *fold) event(e *Event) {
-	f.stats.Events++
+// event folds one event. It returns false where the event ends a resync whose end takes another commit first: nothing of
+// the event is folded then, and the next part of the batch folds it again.
+func (f *fold) event(e *Event) (folded bool) {
 	f.beforeUS = f.maxUS
 	f.setTime(e.TimeUS)
-	defer func() { f.high = max(f.high, e.Seq) }() // what comes again within a batch is a repeat too
+	f.apply(e)
+	if f.unended {
+		f.maxUS = f.beforeUS
+		return false
+	}
+	f.stats.Events++
+	f.high = max(f.high, e.Seq) // what comes again within a batch is a repeat too
+	return true
+}
+
+// apply folds one event by its operation.
+func (f *fold) apply(e *Event) {
 	if !link.ValidDID(e.DID) {
 		f.stats.Invalid++
 		return
@@ -128,7 +140,6 @@ func (f *fold) record(e *Event) {
 		return
 	}
 	if r := f.s.resyncs[actor]; r != nil && !f.fill && !f.follows(r, e, actor, rev) {
-		f.stats.Stale++
 		return
 	}
 	// Another upstream may have told newer things of the account while this one was away: the rows of its resync are not

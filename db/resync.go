@@ -30,6 +30,7 @@ type resync struct {
 	lastUS int64               // time of the newest record that followed
 	since  uint64              // log row of the sync
 	begun  bool                // a record has followed
+	after  []byte              // the resync ends, and records up to this key are those that followed; nil: it has not begun to
 }
 
 // of says whether an upstream's events are those of the resync.
@@ -104,23 +105,24 @@ func (f *fold) sync(e *Event) {
 		f.stats.Stale++
 		return
 	}
-	if r != nil && r.idle(f) { // whatever batch it comes in
-		f.endResync(actor, r)
+	if r != nil && r.idle(f) && !f.endResync(actor, r) { // whatever batch it comes in
+		return
 	}
 	f.openResync(actor, rev, e.Seq)
 }
 
 // follows takes an event of an account whose repo is being replaced: it is a row of the resync, or ends it. It is false
-// for one from before the sync: what follows the sync has its record, or the record is gone.
+// for one from before the sync: what follows the sync has its record, or the record is gone. It is false as well where
+// the end of the resync takes another commit first.
 func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 	switch {
 	case rev < r.rev:
+		f.stats.Stale++
 		return false
 	case !r.of(f.host):
 		return true
 	case rev > r.rev && (r.begun || e.Op != OpCreate || r.idle(f)):
-		f.endResync(actor, r)
-		return true
+		return f.endResync(actor, r)
 	case rev > r.rev: // the repo was fetched after the sync, and had moved on
 		f.openResync(actor, rev, r.synced)
 		r = f.s.resyncs[actor]
@@ -143,23 +145,52 @@ func (f *fold) openResync(actor, rev, seq uint64) {
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
 }
 
-// endResync removes the records that did not follow the sync.
-func (f *fold) endResync(actor uint64, r *resync) {
+// endResync removes the records that did not follow the sync. It returns false where a commit must come first: the resync is
+// then open, and the next call goes on. After a crash between two of its commits the event that ends it comes again.
+func (f *fold) endResync(actor uint64, r *resync) (ended bool) {
+	r.after, ended = f.removeBehind(r.after, actor, r.rev, func(key []byte) bool {
+		if _, ok := r.seen[string(key)]; ok {
+			return true
+		}
+		_, ok := r.later[string(key)]
+		return ok
+	})
+	if !ended {
+		f.unended = true
+		return false
+	}
 	delete(f.s.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
-		if _, ok := r.seen[string(key)]; ok {
-			return
-		}
-		if _, ok := r.later[string(key)]; ok {
-			return
-		}
-		_, collection, _, _ := cutRecordKey(key)
-		f.change(key, value, nil, 0, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: r.rev, was: f.s.bodies.current(value)}, links, nil)
-	})
 	f.d.setRev(actor, max(r.rev, f.d.rev(actor)))
 	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
+	return true
+}
+
+// removeBehind removes the records of an account that lie behind a key and are not to be kept, as many as a step of a job
+// changes and as a part of a batch has room for. upTo is the key that it has come to; ended says that none is left behind it.
+func (f *fold) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
+	from, to := recordsOf(actor)
+	if after != nil {
+		from = successor(after)
+	}
+	upTo = after
+	limit, n, seen := f.s.cfg.JobRecords, 0, 0
+	for w := f.walk(actor, from, to, false); w.next(); {
+		if n == limit || seen == limit*seenPerRecord || f.d.bytes >= commitBytes {
+			return upTo, false
+		}
+		seen++
+		upTo = w.key
+		if len(w.value) == 0 || kept(w.key) {
+			continue
+		}
+		n++
+		rkey, links := f.walked(w)
+		_, collection, _, _ := cutRecordKey(w.key)
+		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev, was: f.s.bodies.current(w.value)}, links, nil)
+	}
+	return nil, true
 }
 
 // cutResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
@@ -177,18 +208,22 @@ func (f *fold) cutResyncs(which func(*resync) bool) {
 	}
 }
 
-// endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has.
-func (f *fold) endIdleResyncs() {
+// endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has. It returns
+// false where a commit must come first.
+func (f *fold) endIdleResyncs() (ended bool) {
 	for actor, r := range f.s.resyncs {
 		switch {
 		case r.idle(f):
-			f.endResync(actor, r)
+			if !f.endResync(actor, r) {
+				return false
+			}
 		case !r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncCutUS:
 			f.cutResync(actor, r)
 			f.rows.gaps = append(f.rows.gaps, Gap{Host: r.host, From: r.synced, To: r.synced, FromUS: r.lastUS,
 				FoundUS: f.s.cfg.Now().UnixMicro(), Why: "the resync of " + f.did(actor) + " was not completed"})
 		}
 	}
+	return true
 }
 
 // synced is the revision of an account's last resync that was completed; 0: none was.

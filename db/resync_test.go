@@ -8,13 +8,25 @@ import (
 )
 
 // TestLargeResync replaces an account of 100,000 records, while segments are sealed and the store is closed and opened
-// again. No commit lowers a count before the resync ends; then the records are gone that did not follow, all at once.
+// again. No commit lowers a count before the resync ends; then the records go that did not follow, a bounded number with
+// each commit.
 func TestLargeResync(t *testing.T) {
 	notShort(t)
 	t.Parallel()
-	const records, gone, added, batch = 100_000, 1000, 500, 2000
-	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20}
-	s := openWith(t, cfg)
+	const records, gone, added, batch, part = 100_000, 1000, 500, 2000, 200
+	var s *db.Store
+	parts, before := 0, int64(0)
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20, JobRecords: part, Step: func(name string) error {
+		if name == "part" {
+			links := must(s.CountLinks(t.Context(), page, likes))
+			if before-links > part {
+				t.Errorf("a commit removes %d records, want at most %d", before-links, part)
+			}
+			parts, before = parts+1, links
+		}
+		return nil
+	}}
+	s = openWith(t, cfg)
 	defer func() { _ = s.Close() }()
 	seq := uint64(0)
 	var events []db.Event
@@ -52,7 +64,11 @@ func TestLargeResync(t *testing.T) {
 	rows(records, records+added, 10, records, records+added)
 	commit(records+added, records+added)
 	event(record(0, 20, 20, db.OpDelete, "none"))
+	parts, before = 0, records+added
 	commit(records+added-gone, records+added-gone)
+	if parts < gone/part {
+		t.Errorf("the resync ends in %d parts, want %d", parts, gone/part)
+	}
 	if st, err := s.Stats(t.Context()); err != nil || st.Segments == 0 || st.Links != records+added-gone {
 		t.Errorf("%+v, %v", st, err)
 	}

@@ -32,7 +32,9 @@ func (f *fold) account(e *Event) {
 		return
 	}
 	if r := f.s.resyncs[actor]; r != nil && r.of(f.host) {
-		f.endResync(actor, r)
+		if !f.endResync(actor, r) {
+			return
+		}
 	} else if r != nil && e.Status == StatusDeleted {
 		f.cutResync(actor, r)
 	}

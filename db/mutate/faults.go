@@ -193,6 +193,10 @@ var faults = []fault{
 		"if _, ok := r.seen[string(key)]; ok {", "if _, ok := r.seen[string(key)]; !ok {",
 	},
 	{
+		"an event is lost whose resync ends in several commits", "db/apply.go",
+		"for !f.event(&events[i]) {", "if !f.event(&events[i]) {",
+	},
+	{
 		"a sync that comes again after its resync opens it again", "db/resync.go",
 		"|| rev <= f.synced(actor)) {", ") {",
 	},
