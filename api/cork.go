@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -30,16 +31,48 @@ func (w *corkedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(c, 1<<10)), nil
 }
 
-// corkedConn is a connection whose writes end, and can be gathered.
+const (
+	// closeWait is how long a connection that is being closed is read: coder/websocket waits as long for the peer's close
+	// frame, but for the rest of a frame that comes first it waits for ever.
+	closeWait = 5 * time.Second
+	// closeBytes is how much is read for the peer's close frame. coder/websocket looks for it byte by byte, and 5 MB would
+	// take 20 ms of a core; a message that was refused is passed over before.
+	closeBytes = 64 << 10
+)
+
+// corkedConn is a connection whose writes end, and can be gathered. Once it is being closed, its reads end too.
 type corkedConn struct {
 	net.Conn
 	allowance
 	flooded func() // is told of too many pings; set before the first is read
 
+	closed    atomic.Bool // it is being closed
+	closeRead int         // bytes read since then
+
 	mu      sync.Mutex
 	corked  bool
 	buf     []byte
 	stalled bool
+}
+
+// closing bounds what is read from now on: closeBytes within closeWait. What comes behind is passed over, up to the length of
+// a message, so that the peer can read why the connection ends.
+func (c *corkedConn) closing() {
+	c.closed.Store(true)
+	_ = c.SetReadDeadline(time.Now().Add(closeWait))
+}
+
+// Read is net.Conn's.
+func (c *corkedConn) Read(p []byte) (int, error) {
+	if c.closeRead >= closeBytes {
+		_, _ = io.CopyN(io.Discard, c.Conn, maxMessage)
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	if c.closed.Load() {
+		c.closeRead += n
+	}
+	return n, err
 }
 
 // Write is net.Conn's.

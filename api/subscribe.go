@@ -120,7 +120,7 @@ func (c *socket) serve(s *server) (reason string) {
 		c.end(f)
 		return f.Name
 	} else if errors.As(err, &bad) {
-		_ = c.Close(bad.code, bad.reason)
+		c.close(bad.code, bad.reason)
 		return "BadMessage"
 	}
 	switch {
@@ -157,7 +157,13 @@ func (c *socket) end(f *failure) {
 	if f.Name == "ShuttingDown" {
 		code = websocket.StatusGoingAway
 	}
-	_ = c.Close(code, closeReason(f.Name+": "+f.Message))
+	c.close(code, closeReason(f.Name+": "+f.Message))
+}
+
+// close says why in a close frame, and waits for the peer's, within bounds.
+func (c *socket) close(code websocket.StatusCode, reason string) {
+	c.cork.closing()
+	_ = c.Close(code, reason)
 }
 
 // beat pings until ctx ends or the peer doesn't answer.
@@ -223,16 +229,29 @@ func (c *socket) read(ctx context.Context, s *server) error {
 		if err != nil {
 			return err
 		}
-		if !c.cork.allow() {
-			return &closing{websocket.StatusPolicyViolation, "too many messages: the limit is one per second"}
-		}
-		if kind != websocket.MessageText {
-			return &closing{websocket.StatusUnsupportedData, "send text messages only: options_update as JSON"}
-		}
-		if err := c.update(ctx, s, r); err != nil {
+		if err := c.message(ctx, s, kind, r); err != nil {
+			c.passOver(r)
 			return err
 		}
 	}
+}
+
+// message takes a message.
+func (c *socket) message(ctx context.Context, s *server, kind websocket.MessageType, r io.Reader) error {
+	if !c.cork.allow() {
+		return &closing{websocket.StatusPolicyViolation, "too many messages: the limit is one per second"}
+	}
+	if kind != websocket.MessageText {
+		return &closing{websocket.StatusUnsupportedData, "send text messages only: options_update as JSON"}
+	}
+	return c.update(ctx, s, r)
+}
+
+// passOver reads the rest of a message that is refused, as far as it comes within closeWait: the close frame of the peer is
+// behind it.
+func (c *socket) passOver(r io.Reader) {
+	_ = c.cork.SetReadDeadline(time.Now().Add(closeWait))
+	_, _ = io.Copy(io.Discard, r)
 }
 
 // update reads a message, and replaces the filter by the one in it. A long message is read when there is room for it.
