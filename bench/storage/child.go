@@ -22,7 +22,6 @@ const (
 var roles = map[string]func(context.Context, options) (any, error){
 	"generate": generateChild,
 	"ingest":   ingestChild,
-	"plain":    plainChild,
 	"victim":   victimChild,
 	"open":     openChild,
 }

@@ -1,4 +1,4 @@
-// Command storage measures weft's store at a size of your choice, beside the plain schema that it is there to beat.
+// Command storage measures weft's store at a size of your choice.
 package main
 
 import (
@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 // options are the flags, and what the parts of a run tell each other.
 type options struct {
 	Links   int64
-	Plain   int64
 	Dir     string
 	Window  time.Duration
 	Pace    time.Duration
@@ -37,8 +35,7 @@ type options struct {
 
 const description = `Simulated events, a thousand to a commit, flow into a store with its default configuration: first as
 fast as it takes them, then at a pace while queries are asked, until the process is killed with SIGKILL
-and started again. The same events go into the plain schema of docs/design.md. A tenth of all links
-goes to one target.
+and started again. A tenth of all links goes to one target.
 
   go run ./bench/storage                                      a million links: a minute or two
   go run ./bench/storage --links 10000000 --json ten.json     ten million: about ten minutes, 3 GB of disk
@@ -74,7 +71,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000, Destination: &o.Links},
-			&cli.Int64Flag{Name: "plain", Usage: "how many of them go into the plain schema, at most; 0: none", Value: 1_000_000, Destination: &o.Plain},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not), or one with nothing but events and generated.json of a run with the same options before", Destination: &o.Dir},
 			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour, Destination: &o.Window},
 			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked", Value: 25 * time.Second, Destination: &o.Pace},
@@ -160,12 +156,5 @@ func figuresOf(ctx context.Context, o options) (f figures, err error) {
 		}
 		f.Starts = append(f.Starts, start)
 	}
-	if o.Plain > 0 {
-		if err := child(ctx, "plain", o, &f.Plain); err != nil {
-			return f, err
-		}
-		// Hundreds of MB that nobody looks at.
-		err = os.RemoveAll(filepath.Join(o.Dir, "plain"))
-	}
-	return f, err
+	return f, nil
 }

@@ -17,7 +17,6 @@ type figures struct {
 	Generated generated `json:"generated"`
 	Weft      measured  `json:"weft"`
 	Starts    []opened  `json:"starts"`
-	Plain     yardstick `json:"plain"`
 }
 
 // print writes the table.
@@ -35,11 +34,6 @@ func (f *figures) print(w io.Writer) error {
 	t.row("segment files", "%s: %d seals %s, %d merges %s", per(segments), m.Work.Seals, per(m.Work.SealedBytes), m.Work.Merges, per(m.Work.MergedBytes))
 	t.row("both", "%s", per(m.WAL+segments))
 	t.row("beside them", "%s: checkpoints into weft.db, and files that are gone when a segment is done", per(max(m.Written-m.WAL-segments, 0)))
-	if f.Plain.Links > 0 {
-		plain := float64(f.Plain.WAL) / float64(f.Plain.Links)
-		t.row("WAL of the plain schema", "%.0f B/link at %d links: %.1f times weft's WAL and segments", plain, f.Plain.Links,
-			plain/(float64(m.WAL+segments)/float64(m.Links)))
-	}
 
 	d := &m.Disk
 	t.head("disk, when nothing is due any more")
@@ -61,9 +55,6 @@ func (f *figures) print(w io.Writer) error {
 		t.row("bodies", "%d in %d blocks, B/body: zstd %.1f, blocks %.1f, bodies %.1f, replaced %.1f", n, d.Bodies.Blocks,
 			each(d.Bodies.Bytes), each(d.Tables["blocks"]), each(d.Tables["bodies"]), each(d.Tables["replaced"]))
 	}
-	if f.Plain.Links > 0 {
-		t.row("plain schema", "%.1f B/link", float64(f.Plain.Bytes)/float64(f.Plain.Links))
-	}
 
 	a := &m.Applied
 	t.head("ingest")
@@ -72,9 +63,6 @@ func (f *figures) print(w io.Writer) error {
 		float64(m.Events-f.pacedEvents())/a.Took.Seconds(), round(a.Settle))
 	t.row("each tenth", "%.0f events/s", a.Slices)
 	t.row("processor time", "%.1f µs/event in each tenth, the seals and merges that fell into it included", a.CPU)
-	if f.Plain.Links > 0 {
-		t.row("plain schema", "%.0f events/s", float64(f.Plain.Events)/f.Plain.Took.Seconds())
-	}
 	t.row("commit, alone", "%s", &m.Commits.Idle)
 	t.row("commit, beside a seal", "%s", &m.Commits.Seal)
 	t.row("commit, beside a merge", "%s", &m.Commits.Merge)
@@ -100,9 +88,6 @@ func (f *figures) print(w io.Writer) error {
 
 	t.head("memory")
 	t.row("peak RSS of ingest", "%s; heap in use %s, runs in memory %s", mb(m.PeakRSS), mb(m.Heap), mb(m.Memory))
-	if f.Plain.Links > 0 {
-		t.row("plain schema", "%s", mb(f.Plain.PeakRSS))
-	}
 	t.head("start after kill -9")
 	for _, s := range f.Starts {
 		t.row(s.When, "%s, of it %s of processor time; %d log rows to replay; %d links; peak RSS %s", round(s.Took), round(s.CPU), s.Rows, s.Links, mb(s.PeakRSS))
