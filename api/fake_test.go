@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 const (
@@ -115,7 +115,7 @@ func (f fake) AccountLinks(_ context.Context, q db.AccountQuery) (db.Page[db.Acc
 	var found []db.AccountLink
 	for i, l := range slices.Backward(f) {
 		src := db.Source{Collection: l.Collection, Path: l.path}
-		if model.Account(l.target) == q.DID && (q.Sources == nil || slices.Contains(q.Sources, src)) && within(i, q.Since, q.Until) {
+		if dbtest.Account(l.target) == q.DID && (q.Sources == nil || slices.Contains(q.Sources, src)) && within(i, q.Since, q.Until) {
 			found = append(found, db.AccountLink{Record: l.Record, Path: l.path, Target: l.target, TimeUS: timeOf(i)})
 		}
 	}
@@ -142,7 +142,7 @@ func (f fake) AccountSources(_ context.Context, q db.SourcesQuery) (db.Page[db.A
 	var counts []db.AccountCount
 	for _, l := range f {
 		src := db.Source{Collection: l.Collection, Path: l.path}
-		if model.Account(l.target) != q.Of {
+		if dbtest.Account(l.target) != q.Of {
 			continue
 		}
 		i := slices.IndexFunc(counts, func(c db.AccountCount) bool { return c.Source == src })

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"container/heap"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -69,15 +69,15 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		}
 	}
 	// Both ends are orders, as orderOf makes them: what lies between is in the page.
-	f.after, f.before = q.After, lsm.After(rankPrefix(uint64(max(q.Since, 0))))
+	f.after, f.before = q.After, lsm.After(codec.RankPrefix(uint64(max(q.Since, 0))))
 	if q.Until > 0 {
 		// The order of the last link that is too new, or what no link's is.
-		if from := rankPrefix(uint64(q.Until - 1)); bytes.Compare(from, f.after) > 0 {
+		if from := codec.RankPrefix(uint64(q.Until - 1)); bytes.Compare(from, f.after) > 0 {
 			f.after = from
 		}
 	}
 	for i := len(v.targets.Runs) - 1; i >= 0; i-- {
-		if newest, known := v.newestIn(i); known && f.before != nil && bytes.Compare(rankPrefix(newest), f.before) > 0 {
+		if newest, known := v.newestIn(i); known && f.before != nil && bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
 			continue
 		}
 		if err := f.read(v.targets.Runs[i]); err != nil {
@@ -96,11 +96,11 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 
 // accountRange is the range of the targets of an account; ok is false when the index has never seen it.
 func (v *version) accountRange(did string) (prefix []byte, ok bool, err error) {
-	actor, ok, err := v.id(append([]byte{'d'}, did...))
+	actor, ok, err := v.id(codec.DIDKey(did))
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	return appendID([]byte{tagActor}, actor), true, nil
+	return codec.AccountTargets(actor), true, nil
 }
 
 // newestIn is the newest rank that a run by target may hold, where that is known: that of a segment.
@@ -108,10 +108,8 @@ func (v *version) newestIn(i int) (rank uint64, known bool) {
 	if i >= len(v.files.files) || v.files.files[i].NewestUS == 0 {
 		return 0, false
 	}
-	return uint64(v.files.files[i].NewestUS) + maxSkewUS, true
+	return uint64(v.files.files[i].NewestUS) + codec.MaxSkewUS, true
 }
-
-func rankPrefix(rank uint64) []byte { return binary.BigEndian.AppendUint64(nil, ^rank) }
 
 // feed gathers a page of the links in a range of targets, newest first: its order is the rank, inverted, and then the key
 // without it.
@@ -132,7 +130,7 @@ type feedLink struct {
 	order  []byte
 	target []byte
 	source uint64
-	position
+	codec.ListPosition
 }
 
 // feedHeap has the worst link on top.
@@ -179,8 +177,8 @@ func (f *feed) walk(w lsm.Walker) (from []byte, err error) {
 		}
 		key := w.Key()
 		if last == nil || len(key) < listLen || !bytes.Equal(key[:listLen], last[:listLen]) {
-			n := targetLen(key)
-			id, rest, err := cutID(key[n:])
+			n := codec.TargetLen(key)
+			id, rest, err := codec.DecodeID(key[n:])
 			if err != nil {
 				return nil, fmt.Errorf("db: link key %x: %w", key, err)
 			}
@@ -188,7 +186,7 @@ func (f *feed) walk(w lsm.Walker) (from []byte, err error) {
 		}
 		last = key
 		if len(key) < listLen+8 {
-			return nil, fmt.Errorf("db: link key %x: %w", key, errKey)
+			return nil, fmt.Errorf("db: link key %x: %w", key, codec.ErrMalformed)
 		}
 		at := f.where(source, key[listLen:listLen+8])
 		if at == inside {
@@ -244,14 +242,14 @@ func (f *feed) take(key []byte, listLen int, source uint64, value []byte) error 
 		return nil
 	}
 	f.seen[string(order)] = struct{}{}
-	p, _, err := cutPosition(key[listLen:])
+	p, _, err := codec.DecodePosition(key[listLen:])
 	if err != nil {
 		return fmt.Errorf("db: link key %x: %w", key, err)
 	}
-	if value[0] != linked || f.v.hides(p.actor) {
+	if value[0] != codec.Linked || f.v.hides(p.AccountID) {
 		return nil
 	}
-	heap.Push(&f.found, feedLink{order, key[:targetLen(key)], source, p})
+	heap.Push(&f.found, feedLink{order, key[:codec.TargetLen(key)], source, p})
 	if len(f.found) > f.limit {
 		heap.Pop(&f.found)
 	}
@@ -266,12 +264,12 @@ func checkFeedPosition(after []byte) error {
 	if len(after) < 8 {
 		return ErrBadCursor
 	}
-	n := targetLen(after[8:])
-	_, rest, err := cutID(after[8+n:])
+	n := codec.TargetLen(after[8:])
+	_, rest, err := codec.DecodeID(after[8+n:])
 	if n == 0 || err != nil {
 		return ErrBadCursor
 	}
-	if p, rest, err := cutPosition(append(bytes.Clone(after[:8]), rest...)); err != nil || len(rest) > 0 || len(p.place) == 0 {
+	if p, rest, err := codec.DecodePosition(append(bytes.Clone(after[:8]), rest...)); err != nil || len(rest) > 0 || len(p.RkeySuffix) == 0 {
 		return ErrBadCursor
 	}
 	return nil
@@ -282,7 +280,7 @@ func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLi
 	links := make([]AccountLink, len(found))
 	targets, actors := make([][]byte, len(found)), make([]uint64, len(found))
 	for i, l := range found {
-		targets[i], actors[i] = l.target, l.actor
+		targets[i], actors[i] = l.target, l.AccountID
 	}
 	names, err := s.targetStrings(ctx, targets)
 	if err != nil {
@@ -297,7 +295,7 @@ func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLi
 		if err != nil {
 			return nil, err
 		}
-		links[i] = AccountLink{Record{dids[l.actor], source.Collection, rkeyString(l.rkey())}, source.Path, names[i], int64(l.rank)}
+		links[i] = AccountLink{Record{dids[l.AccountID], source.Collection, codec.RkeyString(l.Rkey())}, source.Path, names[i], int64(l.Rank)}
 	}
 	return links, nil
 }
@@ -358,7 +356,7 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 				continue
 			}
 			if len(page.Items) == q.Limit {
-				page.Next = appendID(nil, after)
+				page.Next = codec.AppendID(nil, after)
 				return page, nil
 			}
 			source, err := s.source(ctx, id)
@@ -418,7 +416,7 @@ func (s *sourceSums) addLists(r lsm.Source, prefix []byte) error {
 			}
 			key := w.Key()
 			if list == nil || !bytes.HasPrefix(key, list) {
-				id, rest, err := cutID(key[targetLen(key):])
+				id, rest, err := codec.DecodeID(key[codec.TargetLen(key):])
 				if err != nil {
 					return fmt.Errorf("db: link key %x: %w", key, err)
 				}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/codec"
 )
 
 // Bodies says which records' content is kept.
@@ -54,7 +55,7 @@ func (b *bodies) current(value []byte) uint64 {
 	if !b.some {
 		return 0
 	}
-	if seq := bodyRef(value); seq > b.since {
+	if seq := codec.BodyRef(value); seq > b.since {
 		return seq
 	}
 	return 0

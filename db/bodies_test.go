@@ -13,7 +13,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // TestBodiesModes: how bodies are kept changes from start to start, and whatever is given is what the record holds now.
@@ -27,7 +27,7 @@ func TestBodiesModes(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute, JobRecords: 2, JobRest: -1}
-			var m model.Model
+			var m dbtest.Model
 			var sent []db.Event
 			given := 0
 			for range 12 {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"weft.dev/weft/db/codec"
 )
 
 // CheckOptions says how much Check looks at.
@@ -106,7 +108,7 @@ type check struct {
 	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
 	current    int64  // of these, those met so far
 
-	large      map[string][]recordLink // the links of large records, by their keys: each of their links asks for all
+	large      map[string][]codec.RecordLink // the links of large records, by their keys: each of their links asks for all
 	largeBytes int
 
 	steps int64 // of the part at hand

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"weft.dev/weft/db/codec"
 )
 
 // bodyRules hold for the tables of bodies. ?1 is the newest log row.
@@ -109,7 +111,7 @@ func (c *check) blockRows(ctx context.Context, where string, args []any) error {
 // recordBody checks the log row that a record names for its body. It counts those that are there, so that what no record
 // and no log row names is noticed.
 func (c *check) recordBody(key, value []byte) error {
-	seq := bodyRef(value)
+	seq := codec.BodyRef(value)
 	if seq == 0 || !c.bodiesOn {
 		return nil
 	}
@@ -133,8 +135,8 @@ func (c *check) recordBody(key, value []byte) error {
 	if actor == 0 {
 		return nil // the log row went
 	}
-	raw, err := rkeyOfColumn(rkey)
-	if err != nil || raw == nil || !slices.Equal(recordKey(nil, uint64(actor), uint64(collection), raw), key) {
+	raw, err := codec.DecodeRkeyColumn(rkey)
+	if err != nil || raw == nil || !slices.Equal(codec.RecordKey(nil, uint64(actor), uint64(collection), raw), key) {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record", c.nameRecord(key), seq)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/segment"
 	"weft.dev/weft/link"
 )
@@ -201,9 +202,9 @@ func runOf(n, run int, change func(all []entry) []entry) func(t *testing.T, dir 
 func bodyOfRecord(seq uint64) func(t *testing.T, dir string) {
 	return runOf(0, runRecords, func(all []entry) []entry {
 		for i, e := range all {
-			if actor, _, rkey, err := cutRecordKey(e.key); err == nil && actor == 30 {
-				links, _ := cutLinks(nil, e.value, rkey)
-				all[i].value = appendBodyRef(appendLinks(nil, links), seq)
+			if actor, _, rkey, err := codec.DecodeRecordKey(e.key); err == nil && actor == 30 {
+				links, _ := codec.DecodeLinks(nil, e.value, rkey)
+				all[i].value = codec.AppendBodyRef(codec.AppendLinks(nil, links), seq)
 			}
 		}
 		return all
@@ -240,9 +241,9 @@ func flip(t *testing.T, path string, at int64) {
 func likeOf(t *testing.T, all []entry, actor uint64) int {
 	t.Helper()
 	i := slices.IndexFunc(all, func(e entry) bool {
-		_, rest, _ := cutID(e.key[targetLen(e.key):])
-		p, _, _ := cutPosition(rest)
-		return p.actor == actor && e.key[0] == tagActor
+		_, rest, _ := codec.DecodeID(e.key[codec.TargetLen(e.key):])
+		p, _, _ := codec.DecodePosition(rest)
+		return p.AccountID == actor && e.key[0] == codec.TagAccount
 	})
 	if i < 0 {
 		t.Fatalf("no link of account %d", actor)
@@ -280,7 +281,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
 			order := byTarget
 			order.Weight = nil // counts removals as additions
-			kinds[runTargets] = segment.Kind{Order: &order, List: listMember}
+			kinds[runTargets] = segment.Kind{Order: &order, List: codec.ListMember}
 			rewrite(t, dir, 1, kinds, func(_ int, all []entry) []entry { return all })
 		}, KindSegment, "contradicts itself"},
 		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest, "no segment has the log rows 1 to 1101"},
@@ -288,7 +289,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a total that the manifest has wrong", statements("UPDATE segments SET links = links + 1 WHERE from_seq = 1"), KindCount, "and the manifest says"},
 		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount, "records with links, but has"},
 		{"a key that is none", targetsOf(1, func(all []entry) []entry {
-			return append(all, entry{append(bytes.Clone(all[likeOf(t, all, 7)].key), 0), []byte{linked}})
+			return append(all, entry{append(bytes.Clone(all[likeOf(t, all, 7)].key), 0), []byte{codec.Linked}})
 		}), KindLink, "has the invalid key"},
 		{"a total that is wrong", func(t *testing.T, dir string) {
 			var again entry
@@ -302,53 +303,53 @@ func TestCheckFindsDamage(t *testing.T) {
 		}, KindCount, "has 1094 links, but its total is 1095"},
 		{"accounts that are counted wrongly", targetsOf(0, func(all []entry) []entry {
 			like := all[likeOf(t, all, 30)].key
-			_, rest, _ := cutID(like[targetLen(like):])
+			_, rest, _ := codec.DecodeID(like[codec.TargetLen(like):])
 			prefix := like[:len(like)-len(rest)]
-			never := position{rank: 5, actor: 600, place: appendRkey(nil, "never")}.append(bytes.Clone(prefix))
-			return append(all, entry{never, []byte{unlinked}})
+			never := codec.ListPosition{Rank: 5, AccountID: 600, RkeySuffix: codec.AppendRkey(nil, "never")}.Append(bytes.Clone(prefix))
+			return append(all, entry{never, []byte{codec.Unlinked}})
 		}), KindCount, "accounts, but its sets say"},
 		{"a link without a record", targetsOf(1, func(all []entry) []entry {
 			like := all[likeOf(t, all, 7)].key
-			_, rest, _ := cutID(like[targetLen(like):])
-			more := position{rank: 1_770_000_000_000_000, actor: 40, place: appendRkey(nil, "none")}.append(bytes.Clone(like[:len(like)-len(rest)]))
-			return append(all, entry{more, []byte{linked}})
+			_, rest, _ := codec.DecodeID(like[codec.TargetLen(like):])
+			more := codec.ListPosition{Rank: 1_770_000_000_000_000, AccountID: 40, RkeySuffix: codec.AppendRkey(nil, "none")}.Append(bytes.Clone(like[:len(like)-len(rest)]))
+			return append(all, entry{more, []byte{codec.Linked}})
 		}), KindLink, fixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + fixturePost},
 		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
 			KindLink, "but is not listed there"},
 		{"a key in a spelling that is not its own", targetsOf(0, func(all []entry) []entry {
 			i := likeOf(t, all, 30)
 			key := all[i].key
-			_, rest, _ := cutID(key[targetLen(key):])
-			p, _, _ := cutPosition(rest)
-			p.place = p.rkey()
-			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
+			_, rest, _ := codec.DecodeID(key[codec.TargetLen(key):])
+			p, _, _ := codec.DecodePosition(rest)
+			p.RkeySuffix = p.Rkey()
+			all[i].key = p.Append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all
 		}), KindLink, "has the invalid key"},
 		{"a wrong rank", targetsOf(0, func(all []entry) []entry {
 			i := likeOf(t, all, 30)
 			key := all[i].key
-			_, rest, _ := cutID(key[targetLen(key):])
-			p, _, _ := cutPosition(rest)
-			p.place = appendPlace(nil, p.rank+77, p.rkey())
-			p.rank += 77
-			all[i].key = p.append(key[: len(key)-len(rest) : len(key)-len(rest)])
+			_, rest, _ := codec.DecodeID(key[codec.TargetLen(key):])
+			p, _, _ := codec.DecodePosition(rest)
+			p.RkeySuffix = codec.AppendRkeySuffix(nil, p.Rank+77, p.Rkey())
+			p.Rank += 77
+			all[i].key = p.Append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all
 		}), KindLink, "but its own rank is"},
 		{"links of a hidden account", targetsOf(1, func(all []entry) []entry { return without(likeOf(t, all, 5), all) }),
 			KindLink, "but its account is not active"},
 		{"a record of a deleted account", runOf(1, runRecords, func(all []entry) []entry {
 			for i, e := range all {
-				if actor, _, rkey, err := cutRecordKey(e.key); err == nil && actor == 6 {
-					value := appendID(nil, 3)
-					all[i].value = append(append(value, 0), appendTarget(nil, true, 1, 0, "")...)
+				if actor, _, rkey, err := codec.DecodeRecordKey(e.key); err == nil && actor == 6 {
+					value := codec.AppendID(nil, 3)
+					all[i].value = append(append(value, 0), codec.AppendTarget(nil, true, 1, 0, "")...)
 					_ = rkey
 				}
 			}
 			return all
 		}), KindLink, "has links, but its account is deleted"},
 		{"an account that has no row", runOf(0, runRecords, func(all []entry) []entry {
-			i := slices.IndexFunc(all, func(e entry) bool { actor, _, _, err := cutRecordKey(e.key); return err == nil && actor == 30 })
-			all[i].value = append(append(appendID(nil, 3), 0), appendTarget(nil, true, 99_999, 0, "")...)
+			i := slices.IndexFunc(all, func(e entry) bool { actor, _, _, err := codec.DecodeRecordKey(e.key); return err == nil && actor == 30 })
+			all[i].value = append(append(codec.AppendID(nil, 3), 0), codec.AppendTarget(nil, true, 99_999, 0, "")...)
 			return all
 		}), KindName, "links to account 99999"},
 		{"a DID twice", statements("INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
@@ -359,7 +360,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"an account without its row", statements("DELETE FROM actors WHERE id = 50"), KindName, "accounts 1 to 1101 have 1100 rows"},
 		{"a name that the order by name lacks", runOf(0, runNames, func(all []entry) []entry { return without(40, all) }), KindName, "is not in the order by name"},
 		{"a name that has no row", runOf(0, runNames, func(all []entry) []entry {
-			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), appendID(nil, 50)})
+			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), codec.AppendID(nil, 50)})
 		}), KindName, `the order by name has account 50 as "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"`},
 		{"a log row that contradicts a segment: an addition", statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 removes the link of"},
 		{"a log row that contradicts a segment: a removal", statements("UPDATE records SET op = 2 WHERE seq = 1102", "UPDATE links SET op = 1 WHERE id = 1102 << 12"),

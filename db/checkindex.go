@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )
@@ -63,18 +64,18 @@ func (c *check) allRecords(ctx context.Context) error {
 // record checks an entry of the order by record, and looks its links up in the order by target. It gives the number of
 // links. both says that the order by target is gone through as well, where what is too much is found.
 func (c *check) record(key, value []byte, both bool) (int, error) {
-	if actor, rest, err := cutID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
+	if actor, rest, err := codec.DecodeID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
 		if len(value) != 8 || actor == 0 || actor > c.actors {
 			c.found(KindLink, mendIndex, "account %d has the revision %x", actor, value)
 		}
 		return 0, nil
 	}
-	actor, collection, rkey, err := cutRecordKey(key)
-	if err != nil || !bytes.Equal(recordKey(nil, actor, collection, rkey), key) {
+	actor, collection, rkey, err := codec.DecodeRecordKey(key)
+	if err != nil || !bytes.Equal(codec.RecordKey(nil, actor, collection, rkey), key) {
 		c.found(KindLink, mendIndex, "the order by record has the invalid key %x", key)
 		return 0, nil
 	}
-	links, err := cutLinks(nil, value, rkey)
+	links, err := codec.DecodeLinks(nil, value, rkey)
 	if err != nil {
 		c.found(KindLink, mendIndex, "%s has links that can't be read: %x", c.nameRecord(key), value)
 		return 1, nil
@@ -87,14 +88,14 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 		c.found(KindLink, mendIndex, "%s has links, but its account is deleted", c.nameRecord(key))
 	}
 	for i, l := range links {
-		if i > 0 && compareLinks(links[i-1], l) >= 0 {
+		if i > 0 && codec.CompareLinks(links[i-1], l) >= 0 {
 			c.found(KindLink, mendIndex, "%s has its links out of order or duplicated", c.nameRecord(key))
 		}
-		if of, ok := c.collectionOf(l.source); !ok || of != collection || l.derived && rkey[0] != rkeyTID {
-			c.found(KindName, mendIndex, "%s has a link of source %d, which belongs to another collection, or a wrong sort time", c.nameRecord(key), l.source)
+		if of, ok := c.collectionOf(l.Source); !ok || of != collection || l.Derived && !codec.IsTID(rkey) {
+			c.found(KindName, mendIndex, "%s has a link of source %d, which belongs to another collection, or a wrong sort time", c.nameRecord(key), l.Source)
 		}
-		c.targetNames(key, l.target)
-		if err := c.recordLink(key, l, position{l.rank, actor, appendPlace(nil, l.rank, rkey)}, shown, both); err != nil {
+		c.targetNames(key, l.Target)
+		if err := c.recordLink(key, l, codec.ListPosition{Rank: l.Rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}, shown, both); err != nil {
 			return 0, err
 		}
 	}
@@ -102,31 +103,31 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 }
 
 // recordLink looks a link of a record up in the order by target.
-func (c *check) recordLink(key []byte, l recordLink, p position, shown, both bool) error {
+func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
 	v := c.s.version.Load()
-	in := v.listOf(appendID(bytes.Clone(l.target), l.source))
-	value, ok, err := v.targets.Find(p.append(bytes.Clone(in.prefix)))
+	in := v.listOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
+	value, ok, err := v.targets.Find(p.Append(bytes.Clone(in.prefix)))
 	if err != nil {
 		return err
 	}
-	switch has := ok && value[0] == linked; {
+	switch has := ok && value[0] == codec.Linked; {
 	case has && !shown && !both:
 		c.found(KindLink, mendIndex, "%s links to %s and is listed there, but its account is not active", c.nameRecord(key), c.nameTarget(l))
 	case !has && shown:
-		c.found(KindLink, mendIndex, "%s links to %s at rank %d, but is not listed there", c.nameRecord(key), c.nameTarget(l), l.rank)
+		c.found(KindLink, mendIndex, "%s links to %s at rank %d, but is not listed there", c.nameRecord(key), c.nameTarget(l), l.Rank)
 	}
 	return nil
 }
 
 // targetNames checks that the ids in a target have names.
 func (c *check) targetNames(key, target []byte) {
-	t, err := decodeTarget(target)
+	t, err := codec.DecodeTarget(target)
 	if err != nil {
 		c.found(KindLink, mendIndex, "%s links to %x, which is not a target", c.nameRecord(key), target)
 		return
 	}
-	if t.text == "" && (t.actor == 0 || t.actor > c.actors || t.collection > c.collections) {
-		c.found(KindName, mendIndex, "%s links to account %d, collection %d, but one of them has no row", c.nameRecord(key), t.actor, t.collection)
+	if t.Text == nil && (t.AccountID == 0 || t.AccountID > c.actors || t.CollectionID > c.collections) {
+		c.found(KindName, mendIndex, "%s links to account %d, collection %d, but one of them has no row", c.nameRecord(key), t.AccountID, t.CollectionID)
 	}
 }
 
@@ -205,7 +206,7 @@ const (
 )
 
 // linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record reports.
-func (c *check) linksOf(record, rkey []byte) (links []recordLink, ok bool, err error) {
+func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool, err error) {
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
@@ -213,16 +214,16 @@ func (c *check) linksOf(record, rkey []byte) (links []recordLink, ok bool, err e
 	if err != nil {
 		return nil, false, err
 	}
-	links, err = cutLinks(nil, value, rkey)
+	links, err = codec.DecodeLinks(nil, value, rkey)
 	if err != nil {
 		return nil, false, nil
 	}
 	if len(value) < largeRecord {
 		return links, true, nil
 	}
-	size := len(value) + len(links)*int(unsafe.Sizeof(recordLink{}))
+	size := len(value) + len(links)*int(unsafe.Sizeof(codec.RecordLink{}))
 	if c.large == nil || c.largeBytes+size > largeBytesMost {
-		c.large, c.largeBytes = map[string][]recordLink{}, 0
+		c.large, c.largeBytes = map[string][]codec.RecordLink{}, 0
 	}
 	c.large[string(record)] = links
 	c.largeBytes += size
@@ -231,13 +232,13 @@ func (c *check) linksOf(record, rkey []byte) (links []recordLink, ok bool, err e
 
 // listed checks an entry of the order by target, and looks it up in its record.
 func (c *check) listed(at *walked, key []byte) error {
-	n := targetLen(key)
-	source, rest, err := cutID(key[n:])
-	var p position
+	n := codec.TargetLen(key)
+	source, rest, err := codec.DecodeID(key[n:])
+	var p codec.ListPosition
 	if n > 0 && err == nil {
 		var tail []byte
-		if p, tail, err = cutPosition(rest); err == nil && (len(tail) > 0 || !bytes.Equal(appendPlace(nil, p.rank, p.rkey()), p.place)) {
-			err = errKey
+		if p, tail, err = codec.DecodePosition(rest); err == nil && (len(tail) > 0 || !bytes.Equal(codec.AppendRkeySuffix(nil, p.Rank, p.Rkey()), p.RkeySuffix)) {
+			err = codec.ErrMalformed
 		}
 	}
 	if n == 0 || err != nil {
@@ -247,29 +248,29 @@ func (c *check) listed(at *walked, key []byte) error {
 	if at.prefix == nil {
 		*at = walked{prefix: bytes.Clone(key[:len(key)-len(rest)]), members: at.members[:0]}
 	}
-	at.add(p.actor)
+	at.add(p.AccountID)
 	collection, ok := c.collectionOf(source)
-	if !ok || p.actor == 0 || p.actor > c.actors {
-		c.found(KindName, mendIndex, "the list %x has a link of account %d and source %d, but one of them has no row", at.prefix, p.actor, source)
+	if !ok || p.AccountID == 0 || p.AccountID > c.actors {
+		c.found(KindName, mendIndex, "the list %x has a link of account %d and source %d, but one of them has no row", at.prefix, p.AccountID, source)
 		return nil
 	}
-	rkey := p.rkey()
-	record := recordKey(nil, p.actor, collection, rkey)
+	rkey := p.Rkey()
+	record := codec.RecordKey(nil, p.AccountID, collection, rkey)
 	links, ok, err := c.linksOf(record, rkey)
 	if err != nil || !ok {
 		return err
 	}
-	has := recordLink{source: source, target: key[:n]}
-	i, ok := slices.BinarySearchFunc(links, has, compareLinks)
+	has := codec.RecordLink{Source: source, Target: key[:n]}
+	i, ok := slices.BinarySearchFunc(links, has, codec.CompareLinks)
 	if !ok {
 		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but does not link there", c.nameRecord(record), c.nameTarget(has))
 		return nil
 	}
-	if links[i].rank != p.rank {
+	if links[i].Rank != p.Rank {
 		c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, but its own rank is %d",
-			c.nameRecord(record), c.nameTarget(has), p.rank, links[i].rank)
+			c.nameRecord(record), c.nameTarget(has), p.Rank, links[i].Rank)
 	}
-	if !c.shown(p.actor, record) {
+	if !c.shown(p.AccountID, record) {
 		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but its account is not active", c.nameRecord(record), c.nameTarget(has))
 	}
 	return nil
@@ -305,8 +306,8 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 	if !sc.Next() {
 		return nil, sc.Err()
 	}
-	n := targetLen(sc.Key())
-	_, rest, err := cutID(sc.Key()[n:])
+	n := codec.TargetLen(sc.Key())
+	_, rest, err := codec.DecodeID(sc.Key()[n:])
 	if n == 0 || err != nil {
 		return nil, nil
 	}
@@ -317,7 +318,7 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 func (c *check) recordAt(from []byte, skip int) *lsm.Scan {
 	sc := c.s.version.Load().records.Scan(from, nil, false)
 	for sc.Next() {
-		if _, rest, err := cutID(sc.Key()); err == nil && len(rest) == 1 {
+		if _, rest, err := codec.DecodeID(sc.Key()); err == nil && len(rest) == 1 {
 			continue
 		}
 		if skip == 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"weft.dev/weft/db/codec"
 )
 
 // sampleLog is how many of the newest log rows a sample looks at.
@@ -131,10 +133,10 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 		if err := rows.Scan(&r.seq, &r.op, &r.actor, &r.collection, &rkey, &l.op, &l.source, &l.target, &l.rank); err != nil {
 			return err
 		}
-		if r.rkey, err = rkeyOfColumn(rkey); err != nil || r.rkey == nil || r.collection == 0 {
+		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil || r.rkey == nil || r.collection == 0 {
 			continue // a rule has said so
 		}
-		if key := recordKey(nil, r.actor, r.collection, r.rkey); !bytes.Equal(key, at.key) {
+		if key := codec.RecordKey(nil, r.actor, r.collection, r.rkey); !bytes.Equal(key, at.key) {
 			c.endEffect(&at)
 			records++
 			if at, err = c.newEffect(key, &r, purged); err != nil {
@@ -171,11 +173,11 @@ func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, erro
 // effect is a record while its rows in the log go by.
 type effect struct {
 	key    []byte
-	links  []recordLink // in the order by record
-	purged uint64       // rows before this one have no effect
-	newest uint64       // row
-	op     Op           // of it
-	source uint64       // of the link row before
+	links  []codec.RecordLink // in the order by record
+	purged uint64             // rows before this one have no effect
+	newest uint64             // row
+	op     Op                 // of it
+	source uint64             // of the link row before
 	target []byte
 }
 
@@ -188,7 +190,7 @@ func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, 
 	if err != nil {
 		return at, err
 	}
-	if at.links, err = cutLinks(nil, value, r.rkey); err != nil {
+	if at.links, err = codec.DecodeLinks(nil, value, r.rkey); err != nil {
 		at.links, at.purged = nil, math.MaxUint64 // the order by record says so itself
 	}
 	return at, nil
@@ -203,19 +205,19 @@ func (c *check) effect(at *effect, r *row, l *linkRow) {
 		return
 	}
 	at.source, at.target = l.source, append(at.target[:0:0], l.target...)
-	link := recordLink{source: l.source, target: at.target}
-	i, has := slices.BinarySearchFunc(at.links, link, compareLinks) // a record may have 250,000 links
+	link := codec.RecordLink{Source: l.source, Target: at.target}
+	i, has := slices.BinarySearchFunc(at.links, link, codec.CompareLinks) // a record may have 250,000 links
 	switch {
 	case r.seq <= at.purged:
 		if has && at.purged != math.MaxUint64 {
 			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key), c.nameTarget(link), at.purged)
 		}
-	case l.op == linked && !has:
+	case l.op == codec.Linked && !has:
 		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.seq, c.nameRecord(at.key), c.nameTarget(link))
-	case l.op == unlinked && has:
+	case l.op == codec.Unlinked && has:
 		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.seq, c.nameRecord(at.key), c.nameTarget(link))
-	case has && (at.links[i].derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].rank):
-		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].rank)
+	case has && (at.links[i].Derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].Rank):
+		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].Rank)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -77,7 +78,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 		}
 		key := []byte{t.kind}
 		if t.kind == 's' {
-			key = appendID(key, collection)
+			key = codec.AppendID(key, collection)
 		}
 		has, ok, err := c.s.version.Load().id(append(key, name...))
 		if err != nil {
@@ -119,7 +120,7 @@ func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection u
 func (c *check) nameEntries(ctx context.Context) error {
 	sc := c.s.version.Load().names.Scan(nil, nil, false)
 	for sc.Next() {
-		id, rest, err := cutID(sc.Value())
+		id, rest, err := codec.DecodeID(sc.Value())
 		if err != nil || len(rest) > 0 {
 			c.found(KindName, mendIndex, "the order by name has the entry %x at %q", sc.Value(), sc.Key())
 			continue
@@ -136,7 +137,7 @@ func (c *check) nameEntries(ctx context.Context) error {
 			}
 			want := []byte{t.kind}
 			if t.kind == 's' {
-				want = appendID(want, collection)
+				want = codec.AppendID(want, collection)
 			}
 			if err != nil || string(append(want, name...)) != string(sc.Key()) {
 				c.found(KindName, mendIndex, "the order by name has %s %d as %q, but its row differs", t.what, id, sc.Key()[1:])

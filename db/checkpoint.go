@@ -8,12 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
-)
 
-// pageBytes is SQLite's page unless it is told otherwise, and frameBytes what it takes in the WAL: with a header.
-const (
-	pageBytes  = 4096
-	frameBytes = pageBytes + 24
+	"weft.dev/weft/db/checkpoint"
 )
 
 const (
@@ -28,7 +24,7 @@ const (
 
 // pace says when a checkpoint is tried.
 type pace struct {
-	rule  Rule
+	rule  checkpoint.Rule
 	last  time.Time     // of the last complete one, or of the opening
 	delay time.Duration // how long the last one was put off; 0: it was complete
 	retry time.Time     // when the one that was put off is tried again
@@ -101,8 +97,8 @@ func (s *Store) noteWAL(frames, moved int) {
 	if fresh < 0 { // it was emptied, and all that it had is in the database
 		fresh, gone = frames, w.frames-w.moved+moved
 	}
-	s.walBytes.Add(int64(fresh) * frameBytes)
-	s.checkpointBytes.Add(int64(max(gone, 0)) * pageBytes)
+	s.walBytes.Add(int64(fresh) * checkpoint.FrameBytes)
+	s.checkpointBytes.Add(int64(max(gone, 0)) * checkpoint.PageBytes)
 	w.frames, w.moved = frames, moved
 }
 

@@ -11,11 +11,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"weft.dev/weft/db/checkpoint"
 )
 
-func rule(t *testing.T, text string) Rule {
+func rule(t *testing.T, text string) checkpoint.Rule {
 	t.Helper()
-	r, err := ParseRule(text)
+	r, err := checkpoint.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,7 @@ func TestCheckpointWithoutBatches(t *testing.T) {
 	if st.Complete != 1 || st.Frames == 0 || st.WALBytes != 0 || st.Partial+st.Failed != 0 {
 		t.Errorf("when it is due: %+v", st)
 	}
-	if st.Frames*frameBytes != s.WALBytes() {
+	if st.Frames*checkpoint.FrameBytes != s.WALBytes() {
 		t.Errorf("%d frames were moved and %d bytes written", st.Frames, s.WALBytes())
 	}
 	clock.Add(3000)
@@ -164,7 +166,7 @@ func TestCheckpointPutOff(t *testing.T) {
 	clock.Add(60)
 	s.tickCheckpoint()
 	st := s.CheckpointStats()
-	if st.Complete != before.Complete+1 || st.WALBytes != 0 || st.Frames*frameBytes != s.WALBytes() {
+	if st.Complete != before.Complete+1 || st.WALBytes != 0 || st.Frames*checkpoint.FrameBytes != s.WALBytes() {
 		t.Errorf("after it: %+v, of %d bytes", st, s.WALBytes())
 	}
 	s.mu.Lock()
@@ -187,7 +189,7 @@ func TestCheckpointOff(t *testing.T) {
 		t.Errorf("%+v, of %d bytes", st, s.WALBytes())
 	}
 	var page int64
-	if err := s.reader.Get(&page, "PRAGMA page_size"); err != nil || page+24 != frameBytes {
+	if err := s.reader.Get(&page, "PRAGMA page_size"); err != nil || page+24 != checkpoint.FrameBytes {
 		t.Errorf("pages of %d bytes (%v)", page, err)
 	}
 	if err := s.Checkpoint(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -27,7 +28,7 @@ func (c *check) sample(ctx context.Context) error {
 		if err := c.step(ctx, "records and lists", int64(c.o.Sample)); err != nil {
 			return err
 		}
-		sc := c.recordAt(appendID(nil, c.rand.Uint64N(max(c.actors, 1))+1), c.rand.IntN(sampleSkip))
+		sc := c.recordAt(codec.AppendID(nil, c.rand.Uint64N(max(c.actors, 1))+1), c.rand.IntN(sampleSkip))
 		if sc == nil {
 			continue // behind the last record
 		}
@@ -57,16 +58,16 @@ func (c *check) sample(ctx context.Context) error {
 
 // listOf chooses the list of one of a record's links, or the one behind it.
 func (c *check) listOf(key, value []byte) ([]byte, error) {
-	_, _, rkey, err := cutRecordKey(key)
+	_, _, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		return nil, nil
 	}
-	found, err := cutLinks(nil, value, rkey)
+	found, err := codec.DecodeLinks(nil, value, rkey)
 	if err != nil || len(found) == 0 {
 		return nil, nil
 	}
 	l := found[c.rand.IntN(len(found))]
-	prefix := appendID(bytes.Clone(l.target), l.source)
+	prefix := codec.AppendID(bytes.Clone(l.Target), l.Source)
 	if c.rand.IntN(2) == 0 {
 		return prefix, nil
 	}
@@ -102,7 +103,7 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 			}
 		default:
 			if p, err := v.listOf(prefix).position(sc); err == nil {
-				at.add(p.actor)
+				at.add(p.AccountID)
 			}
 		}
 		if n > sampleList {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"weft.dev/weft/db/codec"
 )
 
 // makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log row
@@ -47,7 +49,7 @@ func flipTarget(id string) func(t *testing.T, dir string) {
 		if err := base.QueryRow("SELECT target FROM links WHERE id = " + id).Scan(&target); err != nil {
 			t.Fatal(err)
 		}
-		if target[0] != tagActor {
+		if target[0] != codec.TagAccount {
 			t.Fatalf("link row %s has the target %x", id, target)
 		}
 		target[2] ^= 4
@@ -247,7 +249,7 @@ func BenchmarkChecksums(b *testing.B) {
 	rs := rows{
 		names: []nameRow{{'d', 1_000_000, 0, fixtureDID(5)}},
 		log:   []row{{seq: 9_000_000, timeUS: 1_770_000_000_000_000, op: OpCreate, actor: 1_000_000, collection: 3, rkey: make([]byte, 9), rev: 1 << 60}},
-		links: []linkRow{{id: 9_000_000 << linkShift, op: linked, source: 3, target: make([]byte, 17), rank: -1}},
+		links: []linkRow{{id: 9_000_000 << linkShift, op: codec.Linked, source: 3, target: make([]byte, 17), rank: -1}},
 	}
 	var c checksums
 	for b.Loop() {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"modernc.org/sqlite"
+
+	"weft.dev/weft/db/codec"
 )
 
 // checksumFunction is an aggregate function of SQL that adds up the checksums of rows where they are read: to hand each row
@@ -162,13 +164,13 @@ func (c *columns) text() string {
 	return s
 }
 
-// rkey encodes what rkeyColumn stored, into dst.
+// rkey encodes what codec.RkeyColumn stored, into dst.
 func (c *columns) rkey(dst []byte) []byte {
 	v := c.next()
 	if s, ok := v.(string); ok {
-		return appendRkey(dst, s)
+		return codec.AppendRkey(dst, s)
 	}
-	rkey, err := rkeyOfColumn(v)
+	rkey, err := codec.DecodeRkeyColumn(v)
 	if err != nil {
 		c.wrong(v)
 	}

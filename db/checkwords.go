@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"fmt"
+
+	"weft.dev/weft/db/codec"
 )
 
 // lazy is a name that is looked up when it is printed.
@@ -13,7 +15,7 @@ func (l lazy) String() string { return l() }
 // nameRecord names a record by its key.
 func (c *check) nameRecord(key []byte) lazy {
 	return func() string {
-		actor, collection, rkey, err := cutRecordKey(key)
+		actor, collection, rkey, err := codec.DecodeRecordKey(key)
 		if err != nil {
 			return fmt.Sprintf("the record %x", key)
 		}
@@ -26,21 +28,21 @@ func (c *check) nameRecord(key []byte) lazy {
 		if err != nil {
 			nsid = fmt.Sprintf("collection-%d", collection)
 		}
-		return "at://" + dids[actor] + "/" + nsid + "/" + rkeyString(rkey)
+		return "at://" + dids[actor] + "/" + nsid + "/" + codec.RkeyString(rkey)
 	}
 }
 
 // nameTarget names a link by its target and its source.
-func (c *check) nameTarget(l recordLink) lazy {
+func (c *check) nameTarget(l codec.RecordLink) lazy {
 	return func() string {
 		ctx := context.Background()
-		target := fmt.Sprintf("the target %x", l.target)
-		if targets, err := c.s.targetStrings(ctx, [][]byte{l.target}); err == nil {
+		target := fmt.Sprintf("the target %x", l.Target)
+		if targets, err := c.s.targetStrings(ctx, [][]byte{l.Target}); err == nil {
 			target = targets[0]
 		}
-		source, err := c.s.source(ctx, l.source)
+		source, err := c.s.source(ctx, l.Source)
 		if err != nil {
-			return fmt.Sprintf("%s from source %d", target, l.source)
+			return fmt.Sprintf("%s from source %d", target, l.Source)
 		}
 		return target + " from " + source.Collection + ":" + source.Path
 	}
@@ -49,11 +51,11 @@ func (c *check) nameTarget(l recordLink) lazy {
 // nameList names a list by its prefix.
 func (c *check) nameList(prefix []byte) lazy {
 	return func() string {
-		n := targetLen(prefix)
-		source, _, err := cutID(prefix[n:])
+		n := codec.TargetLen(prefix)
+		source, _, err := codec.DecodeID(prefix[n:])
 		if err != nil {
 			return fmt.Sprintf("the list %x", prefix)
 		}
-		return "the list of links to " + c.nameTarget(recordLink{source: source, target: prefix[:n]}).String()
+		return "the list of links to " + c.nameTarget(codec.RecordLink{Source: source, Target: prefix[:n]}).String()
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // source gives the changes of a database, as a replica does: pages as they were at some commit, and later those that
@@ -162,7 +162,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			cfg.Keep = func(path string, _ bool) error {
 				return os.Link(path, filepath.Join(kept, "segments", filepath.Base(path)))
 			}
-			var m model.Model
+			var m dbtest.Model
 			s, dir := openWith(t, cfg), t.TempDir()
 			src, c := newSource(t, cfg.Dir), openCopy(t, dir)
 			if err := src.change(0).to(t.Context(), c); err != nil {
@@ -204,7 +204,7 @@ func TestCopyEqualsModel(t *testing.T) {
 					t.Fatalf("at %d (%v), and was put at %d", at, err, change.Position)
 				}
 				catchUp(t, kept, dir, f)
-				if err := m.Compare(t.Context(), f, model.Depth{Page: 3}); err != nil {
+				if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 3}); err != nil {
 					t.Fatalf("step %d: %v", step, err)
 				}
 				if r.IntN(6) == 0 {
@@ -341,11 +341,11 @@ func TestCopyGoesBack(t *testing.T) {
 	}
 	show(first, 1, 1000, 2000)
 	show(second, 2, 1000, 1500) // behind where the follower was
-	if err := modelOf(events[:1500]).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+	if err := modelOf(events[:1500]).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 		t.Errorf("gone back: %v", err)
 	}
 	show(first, 3, 2000, 3000) // ahead of it, with another past
-	if err := modelOf(events).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 		t.Errorf("and forth: %v", err)
 	}
 	if !strings.Contains(logs.String(), "the log went back to row") {

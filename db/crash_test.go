@@ -23,7 +23,8 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -89,7 +90,7 @@ func (w world) config(dir string, clock *atomic.Int64) db.Config {
 	if w.Flap {
 		cfg.JobRecords, cfg.JobRest = 2, -1
 	}
-	cfg.Checkpoint, _ = db.ParseRule("off") // the child does it, where it is told to
+	cfg.Checkpoint, _ = checkpoint.Parse("off") // the child does it, where it is told to
 	if w.SealBytes == 0 {
 		cfg.SealBytes = 1 << 30 // beyond any test
 	}
@@ -252,7 +253,7 @@ func (c child) failed(s *db.Store, events []db.Event, err error) error {
 		return fmt.Errorf("after the fault a batch is taken with: %w", again)
 	}
 	upTo := events[:after(events, s.Cursor(crashHost))]
-	if err := modelOf(upTo).Compare(context.Background(), s, model.Depth{Page: 50}); err != nil {
+	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50}); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
 	fmt.Println("failed", oneLine(err))
@@ -496,7 +497,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 	if w.Flap {
 		untilNoJobs(t, s)
 	}
-	err := m.Compare(t.Context(), s, model.Depth{Page: 50})
+	err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50})
 	if err == nil {
 		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })
 	}

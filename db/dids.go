@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"weft.dev/weft/db/codec"
 )
 
 // DIDs lists the accounts that link to a target from one source, by their first link, newest first.
@@ -69,7 +71,7 @@ func cutWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	if after == nil {
 		return nil, seq, nil
 	}
-	_, rest, err := cutPosition(after)
+	_, rest, err := codec.DecodePosition(after)
 	if err != nil || len(rest) != 8 || binary.BigEndian.Uint64(rest) == 0 {
 		return nil, 0, ErrBadCursor
 	}
@@ -101,13 +103,13 @@ func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes 
 		if err != nil {
 			return nil, err
 		}
-		i, ok := index[p.actor]
-		if ok && firsts[i].at != nil || !keep(p.actor) || l.v.hides(p.actor) {
+		i, ok := index[p.AccountID]
+		if ok && firsts[i].at != nil || !keep(p.AccountID) || l.v.hides(p.AccountID) {
 			continue
 		}
 		if !ok {
-			i, index[p.actor] = len(firsts), len(firsts)
-			firsts = append(firsts, first{actor: p.actor})
+			i, index[p.AccountID] = len(firsts), len(firsts)
+			firsts = append(firsts, first{actor: p.AccountID})
 		}
 		if at := sc.Key()[len(l.prefix):]; changes[string(at)] != cameSince {
 			firsts[i].at = at
@@ -117,12 +119,12 @@ func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes 
 		return nil, err
 	}
 	for at, change := range changes {
-		p, _, err := cutPosition([]byte(at))
+		p, _, err := codec.DecodePosition([]byte(at))
 		if err != nil {
 			return nil, err
 		}
 		// A greater position is an older link.
-		if i, ok := index[p.actor]; ok && change == wentSince && slices.Compare([]byte(at), firsts[i].at) > 0 {
+		if i, ok := index[p.AccountID]; ok && change == wentSince && slices.Compare([]byte(at), firsts[i].at) > 0 {
 			firsts[i].at = []byte(at)
 		}
 	}
@@ -140,8 +142,8 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 	if since >= to {
 		return nil, nil
 	}
-	n := targetLen(l.prefix)
-	source, _, err := cutID(l.prefix[n:])
+	n := codec.TargetLen(l.prefix)
+	source, _, err := codec.DecodeID(l.prefix[n:])
 	if err != nil {
 		return nil, err
 	}
@@ -162,20 +164,20 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 		if err := rows.Scan(&op, &rank, &actor, &column); err != nil {
 			return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 		}
-		rkey, err := rkeyOfColumn(column)
+		rkey, err := codec.DecodeRkeyColumn(column)
 		if err != nil || rkey == nil {
-			return nil, fmt.Errorf("db: read what changed in a list: %w", errKey)
+			return nil, fmt.Errorf("db: read what changed in a list: %w", codec.ErrMalformed)
 		}
-		p := position{rank: uint64(rank), actor: actor}
+		p := codec.ListPosition{Rank: uint64(rank), AccountID: actor}
 		if rank < 0 {
-			p.rank, _ = tidRank(rkey)
+			p.Rank, _ = codec.TIDRank(rkey)
 		}
-		p.place = appendPlace(nil, p.rank, rkey)
-		at := string(p.append(nil))
+		p.RkeySuffix = codec.AppendRkeySuffix(nil, p.Rank, rkey)
+		at := string(p.Append(nil))
 		if _, ok := changes[at]; ok || l.part && !l.holds([]byte(at)) {
 			continue
 		}
-		if changes[at] = wentSince; op == linked {
+		if changes[at] = wentSince; op == codec.Linked {
 			changes[at] = cameSince
 		}
 	}

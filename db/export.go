@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -133,7 +134,7 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 		return err
 	}
 	for _, nsid := range o.Collections {
-		id, ok, err := v.id(append([]byte{'c'}, nsid...))
+		id, ok, err := v.id(codec.CollectionKey(nsid))
 		if err != nil {
 			return err
 		}
@@ -192,29 +193,29 @@ func (v *version) bound(of string) (key []byte, err error) {
 	if of == "" {
 		return nil, nil
 	}
-	did, collection, rkey, ok := cutTarget(of)
+	did, collection, rkey, ok := codec.SplitTarget(of)
 	if !ok {
 		return nil, fmt.Errorf("%s is not a DID or an at-uri with a DID", of)
 	}
-	id, ok, err := v.id(append([]byte{'d'}, did...))
+	id, ok, err := v.id(codec.DIDKey(did))
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fmt.Errorf("the index has never seen the account %s", did)
 	}
-	key = appendID(nil, id)
+	key = codec.AppendID(nil, id)
 	if collection == "" {
 		return key, nil
 	}
-	if id, ok, err = v.id(append([]byte{'c'}, collection...)); err != nil {
+	if id, ok, err = v.id(codec.CollectionKey(collection)); err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fmt.Errorf("the index has never seen the collection %s", collection)
 	}
-	if key = appendID(key, id); rkey != "" {
-		key = appendRkey(key, rkey)
+	if key = codec.AppendID(key, id); rkey != "" {
+		key = codec.AppendRkey(key, rkey)
 	}
 	return key, nil
 }

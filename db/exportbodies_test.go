@@ -12,7 +12,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // exportedBodies answers about the content of records from an export.
@@ -62,7 +62,7 @@ func TestExportBodies(t *testing.T) {
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute}
 			ways := [][]db.Bodies{{db.BodiesKeep}, {db.BodiesWindow}, {db.BodiesOff, db.BodiesWindow, db.BodiesKeep}}[seed%3]
 			missing := func(db.Record) bool { return len(ways) > 1 || ways[0] == db.BodiesWindow && cfg.ReplayWindow > 0 }
-			var m model.Model
+			var m dbtest.Model
 			given, before := 0, exportedBodies{}
 			for range 8 {
 				was := cfg.Bodies

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -55,7 +55,7 @@ func export(t *testing.T, dir string, o db.ExportOptions, after string) (rows []
 }
 
 // rowsOf is what an export of a model has, in no order.
-func rowsOf(lists ...map[model.List][]model.Link) map[exported]bool {
+func rowsOf(lists ...map[dbtest.List][]dbtest.Link) map[exported]bool {
 	rows := map[exported]bool{}
 	for _, of := range lists {
 		for list, links := range of {
@@ -94,7 +94,7 @@ func TestExportEqualsModel(t *testing.T) {
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
-			var m model.Model
+			var m dbtest.Model
 			place := map[string]int{} // of a record in the export before
 			for range 10 {
 				s := openWith(t, cfg)
@@ -214,7 +214,7 @@ func TestExportWindows(t *testing.T) {
 	want := map[exported]bool{}
 	for _, e := range events {
 		for _, l := range e.Links {
-			want[exported{db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}, l, model.Rank(e.Rkey, e.TimeUS)}] = true
+			want[exported{db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}, l, dbtest.Rank(e.Rkey, e.TimeUS)}] = true
 		}
 	}
 	sameRows(t, "the export", rows, want)

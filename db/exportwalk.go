@@ -3,14 +3,13 @@ package db
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
-	"weft.dev/weft/link"
 )
 
 // exportWindow is how many links are named at once: their accounts are looked up together, in the order of their ids.
@@ -54,7 +53,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	}
 	sc := e.s.version.Load().records.Scan(from, e.to, false)
 	for sc.Next() {
-		actor, collection, rkey, err := cutRecordKey(sc.Key())
+		actor, collection, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
 			continue // an account's revision, or damage, at which the walk itself ends
 		}
@@ -63,7 +62,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 			return "", err
 		}
 		nsid, err := e.s.nsid(ctx, collection)
-		r := ExportRecord{Record: Record{dids[actor], nsid, rkeyString(rkey)}}
+		r := ExportRecord{Record: Record{dids[actor], nsid, codec.RkeyString(rkey)}}
 		return r.URI(), err
 	}
 	return "", sc.Err()
@@ -75,13 +74,13 @@ type window struct {
 	scan *lsm.Scan // nil at the end
 
 	found   []foundRecord
-	cut     []recordLink   // the links of all of them
-	records []ExportRecord // what is found, named
-	links   []ExportLink   // what is cut, named
-	ids     []uint64       // all accounts, in order, each once
-	dids    []string       // theirs
-	text    []byte         // record keys and targets, which become one string
-	ends    []int          // the end of each in text
+	cut     []codec.RecordLink // the links of all of them
+	records []ExportRecord     // what is found, named
+	links   []ExportLink       // what is cut, named
+	ids     []uint64           // all accounts, in order, each once
+	dids    []string           // theirs
+	text    []byte             // record keys and targets, which become one string
+	ends    []int              // the end of each in text
 }
 
 // foundRecord is a record by its key. Blocks of segments are never changed, so that keys and links need no copy.
@@ -139,8 +138,8 @@ func (w *window) gather(ctx context.Context) error {
 		}
 		r := foundRecord{key: w.scan.Key()}
 		var err error
-		if r.actor, r.collection, r.rkey, err = cutRecordKey(r.key); err != nil {
-			if _, rest, err := cutID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
+		if r.actor, r.collection, r.rkey, err = codec.DecodeRecordKey(r.key); err != nil {
+			if _, rest, err := codec.DecodeID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
 				continue // the account's revision
 			}
 			return fmt.Errorf("the key by record %x: %w; run weft check --all", r.key, err)
@@ -149,18 +148,18 @@ func (w *window) gather(ctx context.Context) error {
 			continue
 		}
 		first := len(w.cut)
-		if w.cut, err = cutLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
+		if w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
 			return fmt.Errorf("the links of record %x: %w; run weft check --all", r.key, err)
 		}
 		r.end = len(w.cut)
 		if w.e.bodies != nil {
-			r.body = bodyRef(w.scan.Value())
+			r.body = codec.BodyRef(w.scan.Value())
 		}
 		w.found = append(w.found, r)
 		w.ids = append(w.ids, r.actor)
 		for _, l := range w.cut[first:] {
-			if l.target[0] == tagActor {
-				id, _, _ := cutID(l.target[1:])
+			if l.Target[0] == codec.TagAccount {
+				id, _, _ := codec.DecodeID(l.Target[1:])
 				w.ids = append(w.ids, id)
 			}
 		}
@@ -249,11 +248,11 @@ func (w *window) name(ctx context.Context) error {
 		}
 		r := ExportRecord{Record: Record{w.did(f.actor), nsid, next()}, Status: w.e.s.status.of(f.actor)}
 		for _, l := range w.cut[first:f.end] {
-			source, err := w.e.s.source(ctx, l.source)
+			source, err := w.e.s.source(ctx, l.Source)
 			if err != nil {
 				return err
 			}
-			w.links = append(w.links, ExportLink{Link{source.Path, next()}, int64(l.rank)})
+			w.links = append(w.links, ExportLink{Link{source.Path, next()}, int64(l.Rank)})
 		}
 		r.Links = w.links[first:f.end:f.end]
 		w.records = append(w.records, r)
@@ -267,10 +266,10 @@ func (w *window) spell(ctx context.Context) error {
 	w.text, w.ends = w.text[:0], w.ends[:0]
 	first := 0
 	for _, f := range w.found {
-		w.text = appendRkeyText(w.text, f.rkey)
+		w.text = codec.AppendRkeyText(w.text, f.rkey)
 		w.ends = append(w.ends, len(w.text))
 		for _, l := range w.cut[first:f.end] {
-			if err := w.spellTarget(ctx, l.target); err != nil {
+			if err := w.spellTarget(ctx, l.Target); err != nil {
 				return err
 			}
 			w.ends = append(w.ends, len(w.text))
@@ -280,42 +279,30 @@ func (w *window) spell(ctx context.Context) error {
 	return nil
 }
 
-// spellTarget is decodeTarget and targetStrings for a target whose account is looked up.
+// spellTarget writes a target whose account is looked up.
 func (w *window) spellTarget(ctx context.Context, key []byte) error {
-	if key[0] == tagText {
-		w.text = append(w.text, key[1:len(key)-1]...)
-		return nil
-	}
-	actor, key, err := cutID(key[1:])
+	t, err := codec.DecodeTarget(key)
 	if err != nil {
 		return err
 	}
-	if key[0] != formDID {
+	if t.Text != nil {
+		w.text = append(w.text, t.Text...)
+		return nil
+	}
+	if !t.Bare {
 		w.text = append(w.text, "at://"...)
 	}
-	w.text = append(w.text, w.did(actor)...)
-	if key[0] != formCollection {
+	w.text = append(w.text, w.did(t.AccountID)...)
+	if t.CollectionID == 0 {
 		return nil
 	}
-	collection, key, err := cutID(key[1:])
-	if err != nil {
-		return err
-	}
-	nsid, err := w.e.s.nsid(ctx, collection)
+	nsid, err := w.e.s.nsid(ctx, t.CollectionID)
 	if err != nil {
 		return err
 	}
 	w.text = append(append(w.text, '/'), nsid...)
-	if key[0] != rkeyNone {
-		w.text = appendRkeyText(append(w.text, '/'), key)
+	if t.Rkey != nil {
+		w.text = codec.AppendRkeyText(append(w.text, '/'), t.Rkey)
 	}
 	return nil
-}
-
-// appendRkeyText is rkeyString, appended.
-func appendRkeyText(dst, raw []byte) []byte {
-	if raw[0] == rkeyTID {
-		return link.AppendTID(dst, binary.BigEndian.Uint64(raw[1:]))
-	}
-	return append(dst, raw[1:len(raw)-1]...)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/segment"
 )
 
@@ -29,8 +30,8 @@ const namesBlock = 2 << 10
 
 // runKinds is what each of them holds.
 var runKinds = map[int]segment.Kind{
-	runTargets: {Order: &byTarget, List: listMember},
-	runRecords: {Order: &byRecord, Minute: recordMinute},
+	runTargets: {Order: &byTarget, List: codec.ListMember},
+	runRecords: {Order: &byRecord, Minute: codec.RecordMinute},
 	runNames:   {Order: &byName, Block: namesBlock},
 }
 

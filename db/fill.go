@@ -1,5 +1,7 @@
 package db
 
+import "weft.dev/weft/db/codec"
+
 // Repo is all records of an account, as a resync gave them.
 type Repo struct {
 	DID     string
@@ -53,7 +55,7 @@ func (s *Store) pruneRepo(f *fold, r *Repo, at func(f *fold, i int) progress) (*
 	keep := map[string]struct{}{}
 	for record := range r.Records {
 		if collection, ok := f.collection(record.Collection, false); ok {
-			keep[string(recordKey(nil, actor, collection, appendRkey(nil, record.Rkey)))] = struct{}{}
+			keep[string(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, record.Rkey)))] = struct{}{}
 		}
 	}
 	kept := func(key []byte) bool {

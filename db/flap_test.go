@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // flapping is a history in which accounts of many records change their minds about their status all the time.
@@ -86,7 +86,7 @@ func TestFlappingAccounts(t *testing.T) {
 			if seed%2 == 0 {
 				cfg.ReplayWindow = time.Minute
 			}
-			var m model.Model
+			var m dbtest.Model
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			feed := func(events []db.Event) {
@@ -138,12 +138,12 @@ func TestFlappingAccounts(t *testing.T) {
 					s = openWith(t, cfg)
 				case 3:
 					untilNoJobs(t, s)
-					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(20)}); err != nil {
+					if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 1 + h.r.IntN(20)}); err != nil {
 						t.Fatalf("step %d, %d events: %v", step, len(h.sent), err)
 					}
 					compareBodies(t, &m, s, cfg)
 					refresh(t, of)
-					if err := m.Compare(t.Context(), of, model.Depth{Page: 10}); err != nil {
+					if err := m.Compare(t.Context(), of, dbtest.Depth{Page: 10}); err != nil {
 						t.Fatalf("step %d, the follower: %v", step, err)
 					}
 				}

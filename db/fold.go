@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -27,8 +28,8 @@ type fold struct {
 	out       *writing // where rows go while others are still folded; nil: nowhere
 	unended   bool     // the end of a resync left records for the next part of the batch
 	stats     Applied
-	total     Applied      // of the parts of the batch before this one
-	old, next []recordLink // scratch
+	total     Applied            // of the parts of the batch before this one
+	old, next []codec.RecordLink // scratch
 
 	atOnce, atOnceBytes int    // records, and bytes of their links, that changes of status have changed at once
 	key, val            []byte // scratch
@@ -165,8 +166,8 @@ func (f *fold) record(e *Event) {
 		return
 	}
 
-	rkey := appendRkey(nil, e.Rkey)
-	f.key = recordKey(f.key[:0], actor, collection, rkey)
+	rkey := codec.AppendRkey(nil, e.Rkey)
+	f.key = codec.RecordKey(f.key[:0], actor, collection, rkey)
 	r := f.s.resyncs[actor]
 	if r.overtook(string(f.key), f.fill || r.isRow(f.host, rev), f.fill) {
 		f.stats.Stale++
@@ -176,20 +177,20 @@ func (f *fold) record(e *Event) {
 	f.old = f.links(f.old[:0], before, rkey)
 	f.next = f.next[:0]
 	if linking {
-		rank, derived := rankOf(rkey, e.TimeUS)
+		rank, derived := codec.RankOf(rkey, e.TimeUS)
 		for i := range e.Links {
 			if !storable(&e.Links[i]) {
 				f.stats.Invalid++
 				continue
 			}
-			f.next = append(f.next, recordLink{
-				source:  f.intern('s', collection, e.Links[i].Path),
-				target:  f.target(e.Links[i].Target),
-				rank:    rank,
-				derived: derived,
+			f.next = append(f.next, codec.RecordLink{
+				Source:  f.intern('s', collection, e.Links[i].Path),
+				Target:  f.target(e.Links[i].Target),
+				Rank:    rank,
+				Derived: derived,
 			})
 		}
-		f.next = sortLinks(f.next)
+		f.next = codec.SortLinks(f.next)
 	}
 	switch {
 	case r == nil || f.fill:
@@ -199,7 +200,7 @@ func (f *fold) record(e *Event) {
 		r.seen[string(f.key)] = struct{}{}
 		r.lastUS = max(r.lastUS, min(e.TimeUS, f.maxUS)) // an outlier would keep it open until then
 	}
-	removed, added := diff(f.old, f.next)
+	removed, added := codec.DiffLinks(f.old, f.next)
 	was, b := f.s.bodies.current(before), f.bodyOf(e)
 	row := row{op: e.Op, actor: actor, collection: collection, rkey: rkey, rev: rev}
 	if len(removed)+len(added) == 0 {
@@ -235,19 +236,19 @@ func storable(l *Link) bool {
 const maxPath = 4096
 
 // change brings a record from one set of links to another, in both orders; body is the log row of its body, 0 for none.
-func (f *fold) change(key, before []byte, next []recordLink, body, actor uint64, rkey []byte, removed, added []recordLink) {
-	f.d.setRecord(actor, key, appendBodyRef(appendLinks(nil, next), body), len(before) > 0)
+func (f *fold) change(key, before []byte, next []codec.RecordLink, body, actor uint64, rkey []byte, removed, added []codec.RecordLink) {
+	f.d.setRecord(actor, key, codec.AppendBodyRef(codec.AppendLinks(nil, next), body), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
 	if f.shown(actor, key) {
-		f.d.linkAll(removed, actor, rkey, unlinked)
-		f.d.linkAll(added, actor, rkey, linked)
+		f.d.linkAll(removed, actor, rkey, codec.Unlinked)
+		f.d.linkAll(added, actor, rkey, codec.Linked)
 	}
 }
 
 // links decodes a record's value.
-func (f *fold) links(dst []recordLink, value, rkey []byte) []recordLink {
-	links, err := cutLinks(dst, value, rkey)
+func (f *fold) links(dst []codec.RecordLink, value, rkey []byte) []codec.RecordLink {
+	links, err := codec.DecodeLinks(dst, value, rkey)
 	if err != nil {
 		f.d.fail(fmt.Errorf("links of the record %x: %w", rkey, err))
 	}
@@ -283,7 +284,7 @@ func (f *fold) beforeStatus(e *Event, actor uint64) bool {
 //
 // A record that is respelled keeps its body. A row that left it without links would end the body at a replay, so the last
 // removal waits for the last row.
-func (f *fold) log(r row, removed, added []recordLink) {
+func (f *fold) log(r row, removed, added []codec.RecordLink) {
 	kept := 0
 	if r.op == opRespelled && len(added) > 0 {
 		kept = min(len(removed), 1)
@@ -308,7 +309,7 @@ func (f *fold) log(r row, removed, added []recordLink) {
 // logRowsOf is how many log rows a change of so many links takes.
 func logRowsOf(links int) uint64 { return uint64(max(links-1, 0)/maxRowLinks) + 1 }
 
-func (f *fold) logRow(r row, removed, added []recordLink) {
+func (f *fold) logRow(r row, removed, added []codec.RecordLink) {
 	f.seq++
 	f.stats.Changed++
 	r.seq, r.timeUS = f.seq, f.nowUS

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // follow opens a follower of a directory and shows what is there.
@@ -70,7 +70,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*2*time.Minute
 			}
-			var m model.Model
+			var m dbtest.Model
 			var sent []db.Event
 			var logs logBuffer
 			s := openWith(t, cfg)
@@ -113,7 +113,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 					if f.Seq() != seq {
 						t.Fatalf("step %d, %s: at log row %d, and the writer is at %d", step, name, f.Seq(), seq)
 					}
-					if err := m.Compare(t.Context(), f, model.Depth{Page: 1 + h.r.IntN(5), Many: name == "new"}); err != nil {
+					if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 1 + h.r.IntN(5), Many: name == "new"}); err != nil {
 						t.Fatalf("step %d, %s, %d events: %v", step, name, len(sent), err)
 					}
 					if err := m.CompareBodies(t.Context(), f, func(db.Record) bool {
@@ -222,7 +222,7 @@ func TestFollowerOfTheKilled(t *testing.T) {
 		}
 		refresh(t, f)
 		upTo := events[:after(events, f.Cursor(crashHost))]
-		if err := modelOf(upTo).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+		if err := modelOf(upTo).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 			t.Fatalf("after %s: %v", step, err)
 		}
 	}
@@ -279,7 +279,7 @@ func TestFollowerHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	refresh(t, f)
-	if err := modelOf(events).Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 		t.Error(err)
 	}
 }
@@ -311,7 +311,7 @@ func TestFollowerWithoutFiles(t *testing.T) {
 		t.Fatalf("%v, missing: %v", err, missing)
 	}
 	m := modelOf(events)
-	if err := m.Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 		t.Errorf("with files that are missing: %v", err)
 	}
 	fresh, err := db.OpenFollower(db.FollowerConfig{Dir: dir, Owned: true})
@@ -337,7 +337,7 @@ func TestFollowerWithoutFiles(t *testing.T) {
 	}
 	for name, f := range map[string]*db.Follower{"one that went on": f, "one that waited": few, "one that starts": fresh} {
 		refresh(t, f)
-		if err := m.Compare(t.Context(), f, model.Depth{Page: 50}); err != nil {
+		if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if st, err := f.Stats(t.Context()); err != nil || st.Segments == 0 {

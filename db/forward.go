@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"fmt"
+
+	"weft.dev/weft/db/codec"
 )
 
 // RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it makes
@@ -10,20 +12,20 @@ import (
 func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	v := s.acquire()
 	defer s.release(v)
-	actor, ok, err := v.id(append([]byte{'d'}, r.DID...))
+	actor, ok, err := v.id(codec.DIDKey(r.DID))
 	if !ok || err != nil {
 		return nil, err
 	}
-	collection, ok, err := v.id(append([]byte{'c'}, r.Collection...))
+	collection, ok, err := v.id(codec.CollectionKey(r.Collection))
 	if !ok || err != nil {
 		return nil, err
 	}
-	rkey := appendRkey(nil, r.Rkey)
-	value, ok, err := v.records.Find(recordKey(nil, actor, collection, rkey))
+	rkey := codec.AppendRkey(nil, r.Rkey)
+	value, ok, err := v.records.Find(codec.RecordKey(nil, actor, collection, rkey))
 	if !ok || err != nil {
 		return nil, err
 	}
-	found, err := cutLinks(nil, value, rkey)
+	found, err := codec.DecodeLinks(nil, value, rkey)
 	if err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
 	}
@@ -31,20 +33,20 @@ func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	var links []Link
 	var targets [][]byte
 	for _, l := range found {
-		at := position{l.rank, actor, appendPlace(nil, l.rank, rkey)}
-		key := at.append(appendID(l.target[:len(l.target):len(l.target)], l.source))
+		at := codec.ListPosition{Rank: l.Rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}
+		key := at.Append(codec.AppendID(l.Target[:len(l.Target):len(l.Target)], l.Source))
 		entry, ok, err := v.targets.Find(key)
 		if err != nil {
 			return nil, err
 		}
-		if !ok || entry[0] != linked || v.hides(actor) {
+		if !ok || entry[0] != codec.Linked || v.hides(actor) {
 			continue
 		}
-		source, err := s.source(ctx, l.source)
+		source, err := s.source(ctx, l.Source)
 		if err != nil {
 			return nil, err
 		}
-		links, targets = append(links, Link{Path: source.Path}), append(targets, l.target)
+		links, targets = append(links, Link{Path: source.Path}), append(targets, l.Target)
 	}
 	names, err := s.targetStrings(ctx, targets)
 	if err != nil {

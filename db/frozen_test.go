@@ -22,6 +22,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/link"
 )
 
@@ -86,7 +87,7 @@ func makeFrozen(t *testing.T, seed uint64, cfg db.Config, crashed bool) []byte {
 	cfg.Dir = t.TempDir()
 	cfg.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
 	if crashed { // some commits are in its WAL alone
-		cfg.Checkpoint = must(db.ParseRule("80 frames"))
+		cfg.Checkpoint = must(checkpoint.Parse("80 frames"))
 	}
 	s := openWith(t, cfg)
 	for _, batch := range frozenEvents(seed) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // restAt is the newest index up to n at which no resync can be open: nothing of one lies within two minutes before it.
@@ -38,7 +38,7 @@ func TestSeveralHosts(t *testing.T) {
 			if seed%3 == 0 {
 				cfg.Recent = 20 // most of what comes again is older than the window
 			}
-			var m model.Model
+			var m dbtest.Model
 			var sent []db.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
@@ -87,7 +87,7 @@ func TestSeveralHosts(t *testing.T) {
 				}
 				if step%4 == 3 {
 					untilNoJobs(t, s)
-					if err := m.Compare(t.Context(), s, model.Depth{Page: 3}); err != nil {
+					if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 3}); err != nil {
 						t.Fatalf("step %d, %d events, on host %s: %v", step, len(sent), host, err)
 					}
 				}
@@ -111,7 +111,7 @@ func TestHostsLose(t *testing.T) {
 			}
 			// The log doesn't know of events that changed nothing. So with restarts, one host has all events of a record.
 			restarts := seed%2 == 0
-			var m model.Model
+			var m dbtest.Model
 			var sent []db.Event
 			lost := map[string]map[uint64]bool{"a": {}, "b": {}, "c": {}}
 			synced := map[string]int64{} // the time of each account's last sync
@@ -178,7 +178,7 @@ func TestHostsLose(t *testing.T) {
 					catchUp(string("abc"[i]), len(sent))
 				}
 				untilNoJobs(t, s)
-				if err := m.Compare(t.Context(), s, model.Depth{Page: 3}); err != nil {
+				if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 3}); err != nil {
 					t.Fatalf("step %d, %d events: %v", step, len(sent), err)
 				}
 			}

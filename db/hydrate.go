@@ -7,6 +7,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/codec"
 )
 
 // Body is a record's content.
@@ -97,16 +98,16 @@ func openBody(digest, frame []byte) (Body, error) {
 
 // bodyOf is the log row that a record's value names for its body, and whose the record is; 0: none.
 func (v *version) bodyOf(r Record) (actor, seq uint64, err error) {
-	actor, ok, err := v.id(append([]byte{'d'}, r.DID...))
+	actor, ok, err := v.id(codec.DIDKey(r.DID))
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	collection, ok, err := v.id(append([]byte{'c'}, r.Collection...))
+	collection, ok, err := v.id(codec.CollectionKey(r.Collection))
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, _, err := v.records.Find(recordKey(nil, actor, collection, appendRkey(nil, r.Rkey)))
-	return actor, bodyRef(value), err
+	value, _, err := v.records.Find(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
+	return actor, codec.BodyRef(value), err
 }
 
 // active tells which of these accounts are active.

@@ -1,6 +1,10 @@
 package db
 
-import "strings"
+import (
+	"strings"
+
+	"weft.dev/weft/db/codec"
+)
 
 // actor looks an account up.
 func (f *fold) actor(did string) (uint64, bool) {
@@ -34,7 +38,7 @@ func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
 func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
 	f.val = append(f.val[:0], kind)
 	if kind == 's' {
-		f.val = appendID(f.val, collection)
+		f.val = codec.AppendID(f.val, collection)
 	}
 	f.val = append(f.val, name...)
 	if id, ok := f.id(); ok {
@@ -48,15 +52,15 @@ func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
 
 // target encodes a target, entering the names that it holds.
 func (f *fold) target(target string) []byte {
-	did, collection, rkey, ok := cutTarget(target)
+	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
-		return appendText(make([]byte, 0, len(target)+2), target)
+		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
 	}
 	actor, nsid := f.intern('d', 0, did), uint64(0)
 	if collection != "" {
 		nsid = f.intern('c', 0, collection)
 	}
-	return appendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
+	return codec.AppendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
 }
 
 // nextID gives out the next id of a kind of name.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+
+	"weft.dev/weft/db/codec"
 )
 
 // job is a change of status of an account with many records. It goes through them a step at a time, beside the events:
@@ -92,12 +94,12 @@ func (f *fold) turnJob(actor uint64) {
 }
 
 // doJob changes one record.
-func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []recordLink) {
+func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
 	switch {
 	case j.was && !j.is:
-		f.d.linkAll(links, actor, rkey, unlinked)
+		f.d.linkAll(links, actor, rkey, codec.Unlinked)
 	case j.is && !j.was:
-		f.d.linkAll(links, actor, rkey, linked)
+		f.d.linkAll(links, actor, rkey, codec.Linked)
 	}
 	if j.purge {
 		f.d.setRecord(actor, key, nil, true)
@@ -108,7 +110,7 @@ func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []reco
 
 // span is the range of keys that a job has not come to yet.
 func (j *job) span(actor uint64) (from, to []byte) {
-	from, to = recordsOf(actor)
+	from, to = codec.AccountRecords(actor)
 	switch {
 	case j.after == nil:
 	case j.down:
@@ -151,7 +153,7 @@ func (f *fold) stepJob(actor uint64) {
 	}
 	r := row{op: opJob, actor: actor}
 	if more {
-		_, r.collection, r.rkey, _ = cutRecordKey(upTo)
+		_, r.collection, r.rkey, _ = codec.DecodeRecordKey(upTo)
 	} else {
 		upTo = nil
 	}
@@ -182,7 +184,7 @@ func (f *fold) replayJob(r *row) error {
 	from, to := j.span(r.actor)
 	var upTo []byte
 	if r.rkey != nil {
-		upTo = recordKey(nil, r.actor, r.collection, r.rkey)
+		upTo = codec.RecordKey(nil, r.actor, r.collection, r.rkey)
 		if j.down {
 			from = successor(upTo)
 		} else {

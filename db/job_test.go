@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"weft.dev/weft/db/codec"
 )
 
 // TestJobTurns: whatever statuses an account takes while a job goes through its records, one key at a time, what the job
@@ -129,7 +131,7 @@ func TestWalkBothWays(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 5))
 	d, want := newDelta(emptyVersion()), map[string]string{}
 	for i := range 400 {
-		key, value := recordKey(nil, 1, 1, appendRkey(nil, fmt.Sprint("r", r.IntN(120)))), []byte(nil)
+		key, value := codec.RecordKey(nil, 1, 1, codec.AppendRkey(nil, fmt.Sprint("r", r.IntN(120)))), []byte(nil)
 		if r.IntN(3) > 0 {
 			value = fmt.Appendf(nil, "%d", i)
 		}
@@ -140,7 +142,7 @@ func TestWalkBothWays(t *testing.T) {
 		}
 	}
 	f := &fold{d: d}
-	from, to := recordsOf(1)
+	from, to := codec.AccountRecords(1)
 	var up, down [][]byte
 	for w := f.walk(1, from, to, false); w.next(); {
 		if want[string(w.key)] != string(w.value) {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
@@ -28,7 +29,7 @@ func (v *version) list(target string, source Source) (l list, ok bool, err error
 		return l, false, err
 	}
 	id, _, ok, err := v.sourceID(source)
-	return v.listOf(appendID(key, id)), ok, err
+	return v.listOf(codec.AppendID(key, id)), ok, err
 }
 
 // listOf is the list of a target and a source, encoded.
@@ -39,10 +40,10 @@ func (v *version) listOf(prefix []byte) list {
 // within is the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
 func (l list) within(since, until int64) list {
 	if since > 0 {
-		l.part, l.to = true, lsm.After(append(bytes.Clone(l.prefix), rankPrefix(uint64(since))...))
+		l.part, l.to = true, lsm.After(append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(since))...))
 	}
 	if until > 0 {
-		l.part, l.from = true, append(bytes.Clone(l.prefix), rankPrefix(uint64(until-1))...)
+		l.part, l.from = true, append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(until-1))...)
 	}
 	return l
 }
@@ -89,8 +90,8 @@ func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Scan {
 }
 
 // position is where the scan stands.
-func (l list) position(sc *lsm.Scan) (position, error) {
-	p, _, err := cutPosition(sc.Key()[len(l.prefix):])
+func (l list) position(sc *lsm.Scan) (codec.ListPosition, error) {
+	p, _, err := codec.DecodePosition(sc.Key()[len(l.prefix):])
 	if err != nil {
 		return p, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
 	}
@@ -106,7 +107,7 @@ const (
 )
 
 // page is the links after a position, and the position to go on from. It may be shorter than limit where many links are about to go.
-func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []position, next []byte, err error) {
+func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte, err error) {
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
@@ -127,14 +128,14 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 		if err != nil {
 			return nil, nil, err
 		}
-		if l.v.hides(p.actor) {
+		if l.v.hides(p.AccountID) {
 			if hidden++; hidden == hiddenInPage {
-				return found, p.append(nil), nil
+				return found, p.Append(nil), nil
 			}
 			continue
 		}
 		if len(found) == limit {
-			return found, found[limit-1].append(nil), nil
+			return found, found[limit-1].Append(nil), nil
 		}
 		found = append(found, p)
 	}
@@ -221,7 +222,7 @@ func maxKey(a, b []byte) []byte {
 
 // filtered is a page of the links whose accounts pass, and how many pass in all.
 func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
-	total int64, found []position, next []byte, err error,
+	total int64, found []codec.ListPosition, next []byte, err error,
 ) {
 	if err := checkPosition(after); err != nil {
 		return 0, nil, nil, err
@@ -235,19 +236,19 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 		if err != nil {
 			return 0, nil, nil, err
 		}
-		if !keep(p.actor) || l.v.hides(p.actor) {
+		if !keep(p.AccountID) || l.v.hides(p.AccountID) {
 			continue
 		}
 		total++
 		if after != nil {
-			if c := slices.Compare(p.append(nil), after); c == 0 || c < 0 != reverse {
+			if c := slices.Compare(p.Append(nil), after); c == 0 || c < 0 != reverse {
 				continue
 			}
 		}
 		if len(found) < limit {
 			found = append(found, p)
 		} else if next == nil {
-			next = found[limit-1].append(nil)
+			next = found[limit-1].Append(nil)
 		}
 	}
 	return total, found, next, sc.Err()
@@ -277,7 +278,7 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		actors = append(actors, p.actor)
+		actors = append(actors, p.AccountID)
 	}
 	slices.Sort(actors)
 	return int64(len(slices.Compact(actors))), sc.Err()
@@ -319,7 +320,7 @@ func (l list) setOf(ctx context.Context, r lsm.Source) (*distinct.Set, error) {
 	set, steps := &distinct.Set{}, 0
 	w, err := r.Walk(l.prefix, lsm.After(l.prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
-		_, member, fits := listMember(w.Key())
+		_, member, fits := codec.ListMember(w.Key())
 		if !fits {
 			return nil, nil
 		}
@@ -351,7 +352,7 @@ func (v *version) hides(actor uint64) bool {
 func (v *version) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	wanted := make(map[uint64]struct{}, len(dids))
 	for _, did := range dids {
-		id, ok, err := v.id(append([]byte{'d'}, did...))
+		id, ok, err := v.id(codec.DIDKey(did))
 		if err != nil {
 			return nil, err
 		}
@@ -367,7 +368,7 @@ func checkPosition(after []byte) error {
 	if after == nil {
 		return nil
 	}
-	if _, rest, err := cutPosition(after); err != nil || len(rest) > 0 {
+	if _, rest, err := codec.DecodePosition(after); err != nil || len(rest) > 0 {
 		return ErrBadCursor
 	}
 	return nil

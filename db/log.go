@@ -2,9 +2,10 @@ package db
 
 import (
 	"database/sql"
-	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"weft.dev/weft/db/codec"
 )
 
 // Further ops of log rows, beside those of events.
@@ -109,24 +110,24 @@ func (rs rows) emptied() rows {
 		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
 }
 
-func (rs *rows) add(r row, removed, added []recordLink) {
+func (rs *rows) add(r row, removed, added []codec.RecordLink) {
 	rs.log = append(rs.log, r)
 	if r.was != 0 || r.bodyOnly {
 		rs.replaced = append(rs.replaced, replacedRow{r.seq, r.was})
 	}
 	id := r.seq << linkShift
-	put := func(links []recordLink, op byte) {
+	put := func(links []codec.RecordLink, op byte) {
 		for _, l := range links {
-			rank := int64(l.rank)
-			if l.derived {
+			rank := int64(l.Rank)
+			if l.Derived {
 				rank = -1
 			}
-			rs.links = append(rs.links, linkRow{id, op, l.source, l.target, rank})
+			rs.links = append(rs.links, linkRow{id, op, l.Source, l.Target, rank})
 			id++
 		}
 	}
-	put(removed, unlinked)
-	put(added, linked)
+	put(removed, codec.Unlinked)
+	put(added, codec.Linked)
 }
 
 // inserter inserts rows of one table, many to a statement: a statement costs more than the row that it carries.
@@ -229,7 +230,7 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	for i := range rs.log {
 		r := &rs.log[i]
 		if err := ins.log.put(tx, int64(r.seq), r.timeUS, int64(r.op), int64(r.actor), orNull(int64(r.collection), 0),
-			rkeyColumn(r.rkey), orNull(int64(r.rev), 0), orNull(int64(r.statusColumn()), 0)); err != nil {
+			codec.RkeyColumn(r.rkey), orNull(int64(r.rev), 0), orNull(int64(r.statusColumn()), 0)); err != nil {
 			return err
 		}
 	}
@@ -296,28 +297,4 @@ func orNull(v, null int64) any {
 		return nil
 	}
 	return v
-}
-
-// rkeyColumn stores a TID as an integer, which takes 8 bytes, and any other record key as text.
-func rkeyColumn(raw []byte) any {
-	switch {
-	case raw == nil:
-		return nil
-	case raw[0] == rkeyTID:
-		return int64(binary.BigEndian.Uint64(raw[1:]))
-	}
-	return rkeyString(raw)
-}
-
-// rkeyOfColumn encodes what rkeyColumn stored.
-func rkeyOfColumn(v any) ([]byte, error) {
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case int64:
-		return binary.BigEndian.AppendUint64([]byte{rkeyTID}, uint64(v)), nil
-	case string:
-		return appendRkey(nil, v), nil
-	}
-	return nil, fmt.Errorf("rkey of type %T", v)
 }

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -72,7 +73,7 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
 		r.rev = uint64(rev)
-		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
 			return nil, fmt.Errorf("db: log row %d: %w", r.seq, err)
 		}
 		found = append(found, r)
@@ -93,8 +94,8 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 	for n := 0; links.Next(); n++ {
 		var id uint64
 		var op byte
-		var l recordLink
-		if err := links.Scan(&id, &op, &l.source, &l.target); err != nil {
+		var l codec.RecordLink
+		if err := links.Scan(&id, &op, &l.Source, &l.Target); err != nil {
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
 		at := id>>linkShift - after - 1
@@ -102,7 +103,7 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 			return found[:at], nil
 		}
 		r := &found[at]
-		if op == linked {
+		if op == codec.Linked {
 			r.added = append(r.added, l)
 		} else {
 			r.removed = append(r.removed, l)
@@ -119,9 +120,9 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 	actors, targets := make([]uint64, 0, len(rows)), make([][]byte, 0, 2*len(rows))
 	for i := range rows {
 		actors = append(actors, rows[i].actor)
-		for _, links := range [2][]recordLink{rows[i].removed, rows[i].added} {
+		for _, links := range [2][]codec.RecordLink{rows[i].removed, rows[i].added} {
 			for _, l := range links {
-				targets = append(targets, l.target)
+				targets = append(targets, l.Target)
 			}
 		}
 	}
@@ -148,15 +149,15 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 				return nil, err
 			}
 			if r.rkey == nil {
-				return nil, fmt.Errorf("log row %d: %w", r.seq, errKey)
+				return nil, fmt.Errorf("log row %d: %w", r.seq, codec.ErrMalformed)
 			}
-			e.Rkey, e.Rev = rkeyString(r.rkey), string(link.AppendTID(nil, r.rev))
+			e.Rkey, e.Rev = codec.RkeyString(r.rkey), string(link.AppendTID(nil, r.rev))
 			for _, part := range [2]struct {
-				from []recordLink
+				from []codec.RecordLink
 				to   *[]Link
 			}{{r.removed, &e.Removed}, {r.added, &e.Added}} {
 				for _, l := range part.from {
-					source, err := s.source(ctx, l.source)
+					source, err := s.source(ctx, l.Source)
 					if err != nil {
 						return nil, err
 					}

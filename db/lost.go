@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -277,7 +278,7 @@ func (s *Store) foldState(rows *sql.Rows, account *row) error {
 	case r.rkey == nil:
 		s.stepped(r.actor, nil)
 	default:
-		s.stepped(r.actor, recordKey(nil, r.actor, r.collection, r.rkey))
+		s.stepped(r.actor, codec.RecordKey(nil, r.actor, r.collection, r.rkey))
 	}
 	return nil
 }

@@ -12,19 +12,19 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // sealedHistory writes a random history of many small segments, with changes of status in steps and resyncs across their ends,
 // and closes it.
-func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Config, m *model.Model, manifest *db.Manifest) {
+func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Config, m *dbtest.Model, manifest *db.Manifest) {
 	t.Helper()
 	h := newHistory(seed)
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	cfg = db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 2, JobRest: -1, SealBytes: 2 << 10,
 		CacheBytes: 1 << 16, ReplayWindow: window, Bodies: db.Bodies(seed % 3)}
-	m = &model.Model{}
+	m = &dbtest.Model{}
 	s := openWith(t, cfg)
 	for range 60 {
 		var batch []db.Event
@@ -67,11 +67,11 @@ func copyOf(t *testing.T, cfg db.Config) db.Config {
 
 // equalsAfterLoss opens a directory whose segments are lost, compares it with the model, and checks all of it. It answers
 // which segments it has.
-func equalsAfterLoss(t *testing.T, cfg db.Config, m *model.Model) (names []string) {
+func equalsAfterLoss(t *testing.T, cfg db.Config, m *dbtest.Model) (names []string) {
 	t.Helper()
 	s := openWith(t, cfg)
 	defer func() { _ = s.Close() }()
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -150,7 +150,7 @@ func TestLostSegmentKeepsOthers(t *testing.T) {
 		return nil
 	}
 	s := openWith(t, cfg)
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {

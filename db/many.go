@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"weft.dev/weft/db/codec"
 )
 
 // ManyToMany lists what else the records link to that link to a target, by record, newest first, and then by target.
@@ -18,20 +20,20 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 	if err != nil || !ok {
 		return page, err
 	}
-	var at []position
+	var at []codec.ListPosition
 	var others [][]byte
 	// A page may end inside of a record: its cursor is the record's position and, behind it, the target reached.
 	start, reached := q.After, []byte(nil)
 	if q.After != nil {
-		_, rest, err := cutPosition(q.After)
-		if err != nil || len(rest) == 0 || targetLen(rest) != len(rest) {
+		_, rest, err := codec.DecodePosition(q.After)
+		if err != nil || len(rest) == 0 || codec.TargetLen(rest) != len(rest) {
 			return page, ErrBadCursor
 		}
 		start, reached = q.After[:len(q.After)-len(rest)], rest
 		if found, err := m.others(start); err != nil {
 			return page, err
 		} else {
-			p, _, _ := cutPosition(start)
+			p, _, _ := codec.DecodePosition(start)
 			for _, other := range found {
 				if bytes.Compare(other, reached) <= 0 {
 					continue
@@ -53,7 +55,7 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 		if err != nil {
 			return page, err
 		}
-		if m.keep != nil && !m.keep(p.actor) || m.list.v.hides(p.actor) {
+		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
 			continue
 		}
 		found, err := m.others(sc.Key()[len(m.list.prefix):])
@@ -69,7 +71,7 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 	}
 	if len(others) > q.Limit {
 		at, others = at[:q.Limit], others[:q.Limit]
-		page.Next = append(at[q.Limit-1].append(nil), others[q.Limit-1]...)
+		page.Next = append(at[q.Limit-1].Append(nil), others[q.Limit-1]...)
 	}
 	records, err := s.recordsAt(ctx, q.Source.Collection, at)
 	if err != nil {
@@ -89,7 +91,7 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 // keys. Total is the number of other targets.
 func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
-	if q.After != nil && (len(q.After) == 0 || targetLen(q.After) != len(q.After)) {
+	if q.After != nil && (len(q.After) == 0 || codec.TargetLen(q.After) != len(q.After)) {
 		return page, ErrBadCursor
 	}
 	v := s.acquire()
@@ -112,7 +114,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 		if err != nil {
 			return page, err
 		}
-		if m.keep != nil && !m.keep(p.actor) || m.list.v.hides(p.actor) {
+		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
 			continue
 		}
 		found, err := m.others(sc.Key()[len(m.list.prefix):])
@@ -120,7 +122,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 			return page, err
 		}
 		for _, other := range found {
-			pairs = append(pairs, pair{other, p.actor})
+			pairs = append(pairs, pair{other, p.AccountID})
 		}
 	}
 	if err := sc.Err(); err != nil {
@@ -168,7 +170,7 @@ type many struct {
 	other      uint64              // source of the other links
 	keep       func(uint64) bool   // nil: all
 	subjects   map[string]struct{} // nil: all
-	links      []recordLink        // scratch
+	links      []codec.RecordLink  // scratch
 }
 
 func (v *version) many(q ManyQuery) (m *many, ok bool, err error) {
@@ -202,36 +204,36 @@ func (v *version) many(q ManyQuery) (m *many, ok bool, err error) {
 
 // others is the other targets of the record at an encoded position, in order.
 func (m *many) others(at []byte) ([][]byte, error) {
-	p, _, err := cutPosition(at)
+	p, _, err := codec.DecodePosition(at)
 	if err != nil {
 		return nil, ErrBadCursor
 	}
-	value, ok, err := m.list.v.records.Find(recordKey(nil, p.actor, m.collection, p.rkey()))
+	value, ok, err := m.list.v.records.Find(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
 	if !ok || err != nil {
 		return nil, err
 	}
-	if m.links, err = cutLinks(m.links[:0], value, p.rkey()); err != nil {
+	if m.links, err = codec.DecodeLinks(m.links[:0], value, p.Rkey()); err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
 	}
 	var out [][]byte
 	for _, l := range m.links {
-		if l.source != m.other {
+		if l.Source != m.other {
 			continue
 		}
 		if m.subjects != nil {
-			if _, ok := m.subjects[string(l.target)]; !ok {
+			if _, ok := m.subjects[string(l.Target)]; !ok {
 				continue
 			}
 		}
-		out = append(out, l.target)
+		out = append(out, l.Target)
 	}
 	return out, nil
 }
 
 // stillLinks says whether the link at a position is still in the list: since the page before, its record may have
 // changed or its account been hidden.
-func (m *many) stillLinks(p position) (bool, error) {
-	key := p.append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
+func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
+	key := p.Append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
 	value, ok, err := m.list.v.targets.Find(key)
-	return ok && value[0] == linked && (m.keep == nil || m.keep(p.actor)) && !m.list.v.hides(p.actor), err
+	return ok && value[0] == codec.Linked && (m.keep == nil || m.keep(p.AccountID)) && !m.list.v.hides(p.AccountID), err
 }

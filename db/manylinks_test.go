@@ -6,7 +6,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // manyLinks is links to from, from+1, … up to to, at two paths.
@@ -96,7 +96,7 @@ func TestManyLinks(t *testing.T) {
 }
 
 // checkLinksOf holds the links of a record, and the counts of some, against want.
-func checkLinksOf(t *testing.T, what string, x model.Index, record db.Record, want []db.Link) {
+func checkLinksOf(t *testing.T, what string, x dbtest.Index, record db.Record, want []db.Link) {
 	t.Helper()
 	got, err := x.RecordLinks(t.Context(), record)
 	if err != nil || len(got) != len(want) {

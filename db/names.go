@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/jmoiron/sqlx"
+
+	"weft.dev/weft/db/codec"
 )
 
 // loadMeta reads the single facts, and where we are in each upstream, into a version.
@@ -80,7 +82,7 @@ func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version, upTo na
 		}
 		names := map[string]uint64{}
 		push := func() (err error) {
-			v.names, err = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return appendID(nil, id) }))
+			v.names, err = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
 			clear(names)
 			return err
 		}
@@ -93,7 +95,7 @@ func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version, upTo na
 			}
 			key := []byte{k.kind}
 			if k.kind == 's' {
-				key = appendID(key, collection)
+				key = codec.AppendID(key, collection)
 			}
 			names[string(append(key, name...))] = id
 			v.sums.names += nameSum(k.kind, id, collection, name)
@@ -184,10 +186,10 @@ func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
 
 // sourceID looks a source up, and its collection.
 func (v *version) sourceID(source Source) (id, collection uint64, ok bool, err error) {
-	if collection, ok, err = v.id(append([]byte{'c'}, source.Collection...)); !ok || err != nil {
+	if collection, ok, err = v.id(codec.CollectionKey(source.Collection)); !ok || err != nil {
 		return 0, 0, false, err
 	}
-	id, ok, err = v.id(append(appendID([]byte{'s'}, collection), source.Path...))
+	id, ok, err = v.id(codec.SourceKey(collection, source.Path))
 	return id, collection, ok, err
 }
 

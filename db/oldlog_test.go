@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
 
@@ -70,13 +70,13 @@ func TestOldLogOfJobs(t *testing.T) {
 	if err := openSQL(t, dir).QueryRow("SELECT count(*) FROM records WHERE op = 8").Scan(&steps); err != nil || steps < 20 {
 		t.Fatalf("the log has %d steps of jobs: %v", steps, err)
 	}
-	var m model.Model
+	var m dbtest.Model
 	for _, e := range oldJobEvents() {
 		m.Apply(e)
 	}
 	s := openWith(t, db.Config{Dir: dir, JobRecords: 4, JobRest: -1})
 	untilNoJobs(t, s)
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 7, Many: true}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 7, Many: true}); err != nil {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -91,7 +91,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 	}
 	compare := func(when string) {
 		t.Helper()
-		if err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+		if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestLongLists(t *testing.T) {
 			n := 0
 			if err := applyAll(s, events, 200, func() {
 				if n += 200; n%3000 == 0 {
-					if err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 400}); err != nil {
+					if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 400}); err != nil {
 						t.Fatalf("after %d events: %v", n, err)
 					}
 				}
@@ -258,7 +258,7 @@ func TestNothingEntersAfterFault(t *testing.T) {
 	cfg.Step = nil
 	s = openWith(t, cfg)
 	defer s.Close()
-	if err := modelOf(events[:n]).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+	if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 		t.Error(err)
 	}
 }
@@ -366,7 +366,7 @@ func TestPruneKeepsOpenResync(t *testing.T) {
 	if _, err := s.Apply(db.Batch{Host: "sim", Events: events[len(events)-1:]}); err != nil {
 		t.Fatal(err)
 	}
-	if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 1000}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 1000}); err != nil {
 		t.Error(err)
 	}
 }

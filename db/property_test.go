@@ -11,7 +11,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
 
@@ -205,7 +205,7 @@ func untilNoJobs(t *testing.T, s *db.Store) {
 }
 
 // compareBodies holds the bodies of a store that always kept them in this way against the model.
-func compareBodies(t *testing.T, m *model.Model, s *db.Store, cfg db.Config) {
+func compareBodies(t *testing.T, m *dbtest.Model, s *db.Store, cfg db.Config) {
 	t.Helper()
 	err := m.CompareBodies(t.Context(), s, func(db.Record) bool {
 		return cfg.Bodies == db.BodiesOff || cfg.Bodies == db.BodiesWindow && cfg.ReplayWindow > 0
@@ -232,7 +232,7 @@ func TestStoreEqualsModel(t *testing.T) {
 				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
 			}
-			var m model.Model
+			var m dbtest.Model
 			var sent []db.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
@@ -264,7 +264,7 @@ func TestStoreEqualsModel(t *testing.T) {
 				clock.Add(int64(h.r.IntN(120) - 20))
 				if step%4 == 3 {
 					untilNoJobs(t, s)
-					if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
+					if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
 						t.Fatalf("step %d, %d events: %v", step, len(sent), err)
 					}
 					compareBodies(t, &m, s, cfg)

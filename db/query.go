@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -49,7 +50,7 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 			return page, err
 		}
 	}
-	var found []position
+	var found []codec.ListPosition
 	if keep == nil {
 		if page.Total, err = l.total(); err == nil {
 			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
@@ -62,9 +63,9 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	}
 	page.Items, err = s.recordsAt(ctx, q.Source.Collection, found)
 	for _, p := range found {
-		page.Times = append(page.Times, int64(p.rank))
+		page.Times = append(page.Times, int64(p.Rank))
 	}
-	page.Position = func(i int) []byte { return found[i].append(nil) }
+	page.Position = func(i int) []byte { return found[i].Append(nil) }
 	return page, err
 }
 
@@ -83,7 +84,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 	}
 	from, to := key, lsm.After(key)
 	if q.After != nil {
-		from = lsm.After(appendID(bytes.Clone(key), after))
+		from = lsm.After(codec.AppendID(bytes.Clone(key), after))
 	}
 	for {
 		if err := ctx.Err(); err != nil { // a source may take long to count
@@ -93,15 +94,15 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 		if !sc.Next() {
 			return page, sc.Err()
 		}
-		id, _, err := cutID(sc.Key()[len(key):])
+		id, _, err := codec.DecodeID(sc.Key()[len(key):])
 		if err != nil {
 			return page, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
 		}
 		if len(page.Items) == q.Limit {
-			page.Next = appendID(nil, after)
+			page.Next = codec.AppendID(nil, after)
 			return page, nil
 		}
-		l := v.listOf(appendID(key[:len(key):len(key)], id))
+		l := v.listOf(codec.AppendID(key[:len(key):len(key)], id))
 		source, err := s.source(ctx, id)
 		if err != nil {
 			return page, err
@@ -120,10 +121,10 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 }
 
 // recordsAt names the records of links.
-func (s *Index) recordsAt(ctx context.Context, collection string, found []position) ([]Record, error) {
+func (s *Index) recordsAt(ctx context.Context, collection string, found []codec.ListPosition) ([]Record, error) {
 	ids := make([]uint64, len(found))
 	for i, p := range found {
-		ids[i] = p.actor
+		ids[i] = p.AccountID
 	}
 	dids, err := s.dids(ctx, ids)
 	if err != nil {
@@ -131,7 +132,7 @@ func (s *Index) recordsAt(ctx context.Context, collection string, found []positi
 	}
 	records := make([]Record, len(found))
 	for i, p := range found {
-		records[i] = Record{DID: dids[p.actor], Collection: collection, Rkey: rkeyString(p.rkey())}
+		records[i] = Record{DID: dids[p.AccountID], Collection: collection, Rkey: codec.RkeyString(p.Rkey())}
 	}
 	return records, nil
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+
+	"weft.dev/weft/db/codec"
 )
 
 // logged is a row of the log with the links that it removed and added.
@@ -12,7 +14,7 @@ type logged struct {
 	row
 	body           bool   // its body is there
 	sum            uint64 // of its checksum and those of its links
-	removed, added []recordLink
+	removed, added []codec.RecordLink
 }
 
 // readRows is how many log rows are read before they are handed over, and readLinks how many links: a row has up to 4,096.
@@ -35,7 +37,7 @@ func scanLogRow(rows *sql.Rows) (r row, err error) {
 		return r, err
 	}
 	r.rev = uint64(rev)
-	if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+	if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
 		return r, fmt.Errorf("log row %d: %w", r.seq, err)
 	}
 	return r, nil
@@ -101,11 +103,11 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 		for more && l.id>>linkShift == r.seq {
 			r.sum += l.checksum()
 			// Scan has copied the target.
-			rl := recordLink{source: l.source, target: l.target, rank: uint64(l.rank)}
+			rl := codec.RecordLink{Source: l.source, Target: l.target, Rank: uint64(l.rank)}
 			if l.rank < 0 {
-				rl.rank, rl.derived = tidRank(r.rkey)
+				rl.Rank, rl.Derived = codec.TIDRank(r.rkey)
 			}
-			if l.op == linked {
+			if l.op == codec.Linked {
 				r.added = append(r.added, rl)
 			} else {
 				r.removed = append(r.removed, rl)

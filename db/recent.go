@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -144,7 +145,7 @@ func (w *recent) beforeDeletion(actor, rev uint64, timeUS int64) bool {
 
 // covers says that whatever was folded of an event's record since the event must be in the window.
 func (w *recent) covers(rev uint64, timeUS int64) bool {
-	return recentTime(rev, timeUS) > w.sinceUS+maxSkewUS
+	return recentTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS
 }
 
 // loadRecent reads the window from before the start from the log, which has what changed something.
@@ -181,7 +182,7 @@ func (f *fold) readRecent(upTo uint64) error {
 			return err
 		}
 		r.rev = uint64(rev)
-		if r.rkey, err = rkeyOfColumn(rkey); err != nil {
+		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
 			return err
 		}
 		if first == 0 {
@@ -197,7 +198,7 @@ func (f *fold) readRecent(upTo uint64) error {
 			if r.seq < first+recentBefore {
 				sinceUS = max(sinceUS, recentTime(r.rev, r.timeUS))
 			}
-			w.old.add(w.record(did, nsid, rkeyString(r.rkey)), r.rev, r.timeUS)
+			w.old.add(w.record(did, nsid, codec.RkeyString(r.rkey)), r.rev, r.timeUS)
 		}
 	}
 	if err := rows.Err(); err != nil {

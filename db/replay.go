@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -124,7 +125,7 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 const replayRows = 20_000
 
 // replay applies a row of the log; body says that the row's body is there.
-func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
+func (f *fold) replay(r *row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
@@ -158,9 +159,9 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		return fmt.Errorf("unknown op %d", r.op)
 	}
 	if r.rkey == nil || r.collection == 0 {
-		return errKey
+		return codec.ErrMalformed
 	}
-	key := recordKey(nil, r.actor, r.collection, r.rkey)
+	key := codec.RecordKey(nil, r.actor, r.collection, r.rkey)
 	if p := f.s.resyncs[r.actor]; p != nil && r.op != opRespelled {
 		p.replayed(r.op, r.rev, r.timeUS, key)
 	}
@@ -172,13 +173,13 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		return nil
 	}
 	before := f.d.record(key)
-	old, err := cutLinks(nil, before, r.rkey)
+	old, err := codec.DecodeLinks(nil, before, r.rkey)
 	if err != nil {
 		return err
 	}
-	next := make([]recordLink, 0, len(old)+len(added))
-	lost, _ := diff(old, removed) // what is not removed stays
-	next = sortLinks(append(append(next, lost...), added...))
+	next := make([]codec.RecordLink, 0, len(old)+len(added))
+	lost, _ := codec.DiffLinks(old, removed) // what is not removed stays
+	next = codec.SortLinks(append(append(next, lost...), added...))
 	if len(next) != len(old)-len(removed)+len(added) {
 		return fmt.Errorf("%s has %d links, of which %d go and to which %d come, and that leaves %d",
 			link.AppendTID(nil, r.rev), len(old), len(removed), len(added), len(next))
@@ -189,7 +190,7 @@ func (f *fold) replay(r *row, body bool, removed, added []recordLink) error {
 		ref = r.seq
 	}
 	if r.op == opRespelled && len(next) > 0 {
-		ref = bodyRef(before) // the record's content stays
+		ref = codec.BodyRef(before) // the record's content stays
 	}
 	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
 	return nil
@@ -286,11 +287,11 @@ func (s *Index) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 				r.lastUS = row.TimeUS
 				continue
 			}
-			rkey, err := rkeyOfColumn(row.Rkey)
+			rkey, err := codec.DecodeRkeyColumn(row.Rkey)
 			if err != nil || rkey == nil {
-				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, errKey))
+				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, codec.ErrMalformed))
 			}
-			r.replayed(row.Op, uint64(row.Rev), row.TimeUS, recordKey(nil, o.Actor, row.Collection, rkey))
+			r.replayed(row.Op, uint64(row.Rev), row.TimeUS, codec.RecordKey(nil, o.Actor, row.Collection, rkey))
 		}
 	}
 	return nil

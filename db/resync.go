@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -169,7 +170,7 @@ func (f *fold) endResync(actor uint64, r *resync) (ended bool) {
 // removeBehind removes the records of an account that lie behind a key and are not to be kept, as many as a step of a job
 // changes and as a part of a batch has room for. upTo is the key that it has come to; ended says that none is left behind it.
 func (f *fold) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
-	from, to := recordsOf(actor)
+	from, to := codec.AccountRecords(actor)
 	if after != nil {
 		from = successor(after)
 	}
@@ -186,7 +187,7 @@ func (f *fold) removeBehind(after []byte, actor, rev uint64, kept func(key []byt
 		}
 		n++
 		rkey, links := f.walked(w)
-		_, collection, _, _ := cutRecordKey(w.key)
+		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
 		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev, was: f.s.bodies.current(w.value)}, links, nil)
 	}

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -53,7 +54,7 @@ func TestLackPasses(t *testing.T) {
 				l.times.Store(3)
 				var degraded atomic.Pointer[string]
 				var s *db.Store
-				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20, Checkpoint: must(db.ParseRule("off"))}
+				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20, Checkpoint: must(checkpoint.Parse("off"))}
 				cfg.Step = func(name string) error {
 					if l.met.Load() > 0 {
 						why := s.Degraded()
@@ -75,7 +76,7 @@ func TestLackPasses(t *testing.T) {
 				if why := degraded.Load(); why == nil || !strings.Contains(*why, c.errno.Error()) || !strings.Contains(*why, "retrying") {
 					t.Errorf("meanwhile it said %v", why)
 				}
-				if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+				if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
 					t.Error(err)
 				}
 				st, err := s.Stats(t.Context())
@@ -121,7 +122,7 @@ func TestWriterWaits(t *testing.T) {
 		l := &lack{step: "created", errno: syscall.EMFILE}
 		l.times.Store(1 << 40)
 		dir := t.TempDir()
-		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Step: l.fail, Checkpoint: must(db.ParseRule("off"))})
+		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Step: l.fail, Checkpoint: must(checkpoint.Parse("off"))})
 		var applied atomic.Int64
 		done := make(chan error, 1)
 		go func() {
@@ -155,7 +156,7 @@ func TestWriterWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = openWith(t, db.Config{Dir: dir})
-		if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -170,7 +171,7 @@ func TestJobRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFlapping(1)
 		var steps atomic.Int64
-		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(db.ParseRule("off")), Step: func(name string) error {
+		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")), Step: func(name string) error {
 			if name == "job" {
 				steps.Add(1)
 			}
@@ -204,7 +205,7 @@ func TestJobRests(t *testing.T) {
 		if st, err := s.Stats(t.Context()); err != nil || st.Jobs != 0 {
 			t.Errorf("%d jobs are still under way: %v", st.Jobs, err)
 		}
-		if err := m.Compare(t.Context(), s, model.Depth{Page: 20}); err != nil {
+		if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"weft.dev/weft/db/codec"
 )
 
 // metaSlice is the fact that says which part of the network an index holds.
@@ -58,16 +60,16 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 	}
 	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
 	did, known := "", map[uint64]Source{}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) {
+	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
 		if did == "" {
 			did = f.did(actor)
 		}
-		var stay, out []recordLink
+		var stay, out []codec.RecordLink
 		for _, l := range links {
-			source, ok := known[l.source]
+			source, ok := known[l.Source]
 			if !ok {
-				source = f.source(l.source)
-				known[l.source] = source
+				source = f.source(l.Source)
+				known[l.Source] = source
 			}
 			if keep(did, source.Collection, source.Path) {
 				stay = append(stay, l)
@@ -78,7 +80,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 		if len(out) == 0 {
 			return
 		}
-		_, collection, _, _ := cutRecordKey(key)
+		_, collection, _, _ := codec.DecodeRecordKey(key)
 		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), was: s.bodies.current(value)}
 		if len(stay) == 0 {
 			r.op = OpDelete

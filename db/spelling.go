@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/link"
 )
 
@@ -150,7 +151,7 @@ func (s *Store) respell() error {
 func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, err error) {
 	v := s.acquire()
 	defer s.release(v)
-	var links []recordLink
+	var links []codec.RecordLink
 	var text []byte
 	size := 0
 	sc := v.records.Scan(from, nil, false)
@@ -163,15 +164,15 @@ func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, e
 			runtime.Gosched()
 		}
 		key := sc.Key()
-		if bytes.IndexByte(sc.Value(), tagText) >= 0 && !isRevKey(key) {
-			_, _, rkey, err := cutRecordKey(key)
+		if bytes.IndexByte(sc.Value(), codec.TagText) >= 0 && !codec.IsRevisionKey(key) {
+			_, _, rkey, err := codec.DecodeRecordKey(key)
 			if err != nil {
 				return nil, read, nil, fmt.Errorf("record key %x: %w", key, err)
 			}
-			if links, err = cutLinks(links[:0], sc.Value(), rkey); err != nil {
+			if links, err = codec.DecodeLinks(links[:0], sc.Value(), rkey); err != nil {
 				return nil, read, nil, fmt.Errorf("links of the record %x: %w", key, err)
 			}
-			if slices.ContainsFunc(links, func(l recordLink) bool { return isMisspelled(&text, l.target) }) {
+			if slices.ContainsFunc(links, func(l codec.RecordLink) bool { return isMisspelled(&text, l.Target) }) {
 				keys = append(keys, bytes.Clone(key))
 				size += len(sc.Value())
 			}
@@ -186,7 +187,7 @@ func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, e
 // isMisspelled reports whether an encoded target is a text that link.Append spells otherwise, or that is no link by its
 // rules. buf is scratch.
 func isMisspelled(buf *[]byte, target []byte) bool {
-	if target[0] != tagText {
+	if target[0] != codec.TagText {
 		return false
 	}
 	text := target[1 : len(target)-1]
@@ -216,7 +217,7 @@ func (s *Store) respellAll(keys [][]byte, step spellingStep) error {
 // of a link that had the present spelling from the start.
 func (f *fold) respell(key []byte) {
 	before := f.d.record(key)
-	actor, collection, rkey, err := cutRecordKey(key)
+	actor, collection, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", key, err))
 		return
@@ -225,14 +226,14 @@ func (f *fold) respell(key []byte) {
 		return // a job is about to remove it
 	}
 	old := f.links(nil, before, rkey)
-	next := make([]recordLink, 0, len(old))
+	next := make([]codec.RecordLink, 0, len(old))
 	var text []byte
 	for _, l := range old {
-		if isMisspelled(&text, l.target) {
+		if isMisspelled(&text, l.Target) {
 			if len(text) == 0 {
 				continue // no link by the present rules
 			}
-			l.target = f.target(string(text))
+			l.Target = f.target(string(text))
 		}
 		next = append(next, l)
 	}
@@ -242,7 +243,7 @@ func (f *fold) respell(key []byte) {
 		return // an event has changed the record meanwhile
 	}
 	r := row{op: opRespelled, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor)}
-	body := bodyRef(before)
+	body := codec.BodyRef(before)
 	if len(next) == 0 {
 		r.was, body = f.s.bodies.current(before), 0
 	}
@@ -252,31 +253,31 @@ func (f *fold) respell(key []byte) {
 
 // misspelledLast moves a removed link that no added one equals but for the rank to the end. A change of many links takes
 // several log rows, the last removal comes with the last row, and a link must go before it comes again with another rank.
-func misspelledLast(removed, added []recordLink) []recordLink {
+func misspelledLast(removed, added []codec.RecordLink) []codec.RecordLink {
 	if len(removed)+len(added) <= maxRowLinks {
 		return removed
 	}
 	for i, l := range removed {
-		if _, again := slices.BinarySearchFunc(added, l, compareLinks); !again {
+		if _, again := slices.BinarySearchFunc(added, l, codec.CompareLinks); !again {
 			return append(slices.Delete(removed, i, i+1), l)
 		}
 	}
 	return removed
 }
 
-func compareRanked(a, b recordLink) int {
-	return cmp.Or(compareLinks(a, b), cmp.Compare(a.rank, b.rank))
+func compareRanked(a, b codec.RecordLink) int {
+	return cmp.Or(codec.CompareLinks(a, b), cmp.Compare(a.Rank, b.Rank))
 }
 
 // sortRanked orders links, and of the same link keeps the oldest.
-func sortRanked(links []recordLink) []recordLink {
+func sortRanked(links []codec.RecordLink) []codec.RecordLink {
 	slices.SortFunc(links, compareRanked)
-	return slices.CompactFunc(links, func(a, b recordLink) bool { return compareLinks(a, b) == 0 })
+	return slices.CompactFunc(links, func(a, b codec.RecordLink) bool { return codec.CompareLinks(a, b) == 0 })
 }
 
 // diffRanked gives the links that are in old alone and in next alone. A link of another rank is another link.
-func diffRanked(old, next []recordLink) (removed, added []recordLink) {
-	without := func(from, what []recordLink) (left []recordLink) {
+func diffRanked(old, next []codec.RecordLink) (removed, added []codec.RecordLink) {
+	without := func(from, what []codec.RecordLink) (left []codec.RecordLink) {
 		for _, l := range from {
 			if _, ok := slices.BinarySearchFunc(what, l, compareRanked); !ok {
 				left = append(left, l)

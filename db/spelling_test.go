@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
 
@@ -82,7 +82,7 @@ func TestRespell(t *testing.T) {
 			if s.Respelling() {
 				t.Error("a new index is rewritten")
 			}
-			var m model.Model
+			var m dbtest.Model
 			feed := func(n int, spell func([]db.Event) []db.Event) {
 				t.Helper()
 				for range n {
@@ -127,14 +127,14 @@ func TestRespell(t *testing.T) {
 			same := func(what string) {
 				t.Helper()
 				untilNoJobs(t, s)
-				if err := m.Compare(t.Context(), s, model.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
+				if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {
 					t.Fatalf("%s: %v", what, err)
 				}
 			}
 			same("rewritten")
 			f := follow(t, db.FollowerConfig{Dir: cfg.Dir})
 			refresh(t, f)
-			if err := m.Compare(t.Context(), f, model.Depth{Page: 3}); err != nil {
+			if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 3}); err != nil {
 				t.Fatalf("a follower: %v", err)
 			}
 			if err := f.Close(); err != nil {
@@ -186,7 +186,7 @@ func TestRespellKill(t *testing.T) {
 			s := openWith(t, w.config(dir, &clock))
 			untilRespelled(t, s)
 			untilNoJobs(t, s)
-			if err := modelOf(respelled(events)).Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+			if err := modelOf(respelled(events)).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(); err != nil {
@@ -225,7 +225,7 @@ func TestRespellFixture(t *testing.T) {
 	check := func(what string, page, array int64) {
 		t.Helper()
 		untilRespelled(t, s)
-		if err := modelOf(events).Compare(t.Context(), s, model.Depth{Page: 2, Many: true}); err != nil {
+		if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 2, Many: true}); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		for path, want := range map[string]int64{"u": page, "l[]": array} {

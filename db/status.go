@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -82,7 +83,7 @@ func (f *fold) setStatus(actor uint64, status uint8) {
 		f.s.setJob(actor, j)
 		return
 	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []recordLink) { f.doJob(j, actor, key, value, rkey, links) })
+	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) { f.doJob(j, actor, key, value, rkey, links) })
 }
 
 // jobOf is what a log row about an account asks for; nil: nothing.
@@ -107,7 +108,7 @@ func (f *fold) shown(actor uint64, key []byte) bool {
 // events of a commit together: beyond it, each account has its job.
 func (f *fold) hasMany(actor uint64) bool {
 	left, full := f.s.cfg.JobRecords-f.atOnce, max(stepBytes-f.atOnceBytes, 0)
-	from, to := recordsOf(actor)
+	from, to := codec.AccountRecords(actor)
 	n, seen, size, many := 0, 0, 0, false
 	for w := f.walk(actor, from, to, false); !many && w.next(); {
 		if seen++; len(w.value) > 0 {
@@ -194,8 +195,8 @@ func (w *recordWalk) next() bool {
 }
 
 // walked decodes where a walk stands. The links are valid until the next.
-func (f *fold) walked(w *recordWalk) (rkey []byte, links []recordLink) {
-	_, _, rkey, err := cutRecordKey(w.key)
+func (f *fold) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
+	_, _, rkey, err := codec.DecodeRecordKey(w.key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
 		return nil, nil
@@ -205,8 +206,8 @@ func (f *fold) walked(w *recordWalk) (rkey []byte, links []recordLink) {
 }
 
 // eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
-func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []recordLink)) {
-	from, to := recordsOf(actor)
+func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
+	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if len(w.value) > 0 {
 			rkey, links := f.walked(w)

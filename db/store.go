@@ -18,6 +18,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/link"
 )
 
@@ -45,8 +46,8 @@ type Config struct {
 	Recent int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
-	// Checkpoint says when the WAL is moved into the database; the zero Rule: DefaultRule.
-	Checkpoint Rule
+	// Checkpoint says when the WAL is moved into the database; the zero Rule: checkpoint.Default.
+	Checkpoint checkpoint.Rule
 	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
 	// they leave as it is gives cause for a warning.
 	Replicator bool
@@ -123,8 +124,8 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		closed:    make(chan struct{}),
 	}
 	s.defaults(cfg)
-	if cfg.Checkpoint.op == ruleNone {
-		s.cfg.Checkpoint = DefaultRule()
+	if cfg.Checkpoint.IsZero() {
+		s.cfg.Checkpoint = checkpoint.Default()
 	}
 	s.wal.pace = pace{rule: s.cfg.Checkpoint, last: s.cfg.Now()}
 	s.sealed.L = &s.mu

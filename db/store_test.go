@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 )
 
@@ -90,7 +90,7 @@ func TestRealEvents(t *testing.T) {
 	if _, err := s.Apply(db.Batch{Host: "real", Events: events}); err != nil {
 		t.Fatal(err)
 	}
-	var m model.Model
+	var m dbtest.Model
 	bySource := map[db.Source]int64{}
 	for _, e := range events {
 		m.Apply(e)
@@ -126,7 +126,7 @@ func TestRealEvents(t *testing.T) {
 	if n, err := s.CountLinks(t.Context(), root, db.Source{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}); n != 2 || err != nil {
 		t.Errorf("the thread with two replies has %d, %v", n, err)
 	}
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 2, Many: true}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 2, Many: true}); err != nil {
 		t.Error(err)
 	}
 }
@@ -285,11 +285,11 @@ func TestWriteFaultLatches(t *testing.T) {
 	tamper(t, dir, "ALTER TABLE gone RENAME TO links")
 	s = open(t, dir)
 	defer s.Close()
-	var m model.Model
+	var m dbtest.Model
 	for _, e := range events[:75] {
 		m.Apply(e)
 	}
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 10}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 10}); err != nil {
 		t.Error(err)
 	}
 }
@@ -460,7 +460,7 @@ func TestRkeysThatLookLikeNumbers(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	var events []db.Event
-	var m model.Model
+	var m dbtest.Model
 	for i, rkey := range []string{"2024", "0123", "1e5", "-7", "1.5", "9223372036854775807", "99999999999999999999", "inf", "0x10"} {
 		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
 			Collection: "app.bsky.feed.like", Rkey: rkey, Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}})
@@ -474,7 +474,7 @@ func TestRkeysThatLookLikeNumbers(t *testing.T) {
 	}
 	s = open(t, dir)
 	defer s.Close()
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 2}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 2}); err != nil {
 		t.Error(err)
 	}
 }

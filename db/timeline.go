@@ -119,7 +119,7 @@ func (l list) end(ctx context.Context, oldest bool) (int64, error) {
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}
-	return int64(found[0].rank), nil
+	return int64(found[0].Rank), nil
 }
 
 // timelineSpan divides the time from the first link to the last into most spans or fewer: where the first begins, and how

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // errInjected is what a failpoint answers in TestTogether.
@@ -150,11 +150,11 @@ func (tg *together) same(what string) {
 		}
 	}
 	m := modelOf(respelled(tg.events))
-	if err := m.Compare(tg.t.Context(), tg.s, model.Depth{Page: 100}); err != nil {
+	if err := m.Compare(tg.t.Context(), tg.s, dbtest.Depth{Page: 100}); err != nil {
 		tg.t.Fatalf("%s, %d events, %d faults: %v", what, len(tg.events), tg.faults, err)
 	}
 	f := follow(tg.t, db.FollowerConfig{Dir: tg.cfg.Dir, CacheBytes: 1 << 16})
-	if err := m.Compare(tg.t.Context(), f, model.Depth{Page: 100}); err != nil {
+	if err := m.Compare(tg.t.Context(), f, dbtest.Depth{Page: 100}); err != nil {
 		tg.t.Fatalf("%s, a follower: %v", what, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // The WAL's format: a header, then frames, each a header and a page.
@@ -84,7 +84,7 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 		t.Errorf("the cursor is at event %d, within a batch", n)
 	}
 	m := modelOf(k.events[:n])
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 100}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 100}); err != nil {
 		t.Errorf("%d events: %v", n, err)
 		return
 	}

@@ -3,6 +3,8 @@ package db
 import (
 	"errors"
 	"math"
+
+	"weft.dev/weft/db/codec"
 )
 
 // ErrBadCursor is what a query answers whose After is no Page's Next.
@@ -112,7 +114,7 @@ func (q *SourcesQuery) after() (id uint64, err error) {
 	if q.After == nil {
 		return 0, nil
 	}
-	id, rest, err := cutID(q.After)
+	id, rest, err := codec.DecodeID(q.After)
 	if err != nil || len(rest) > 0 {
 		return 0, ErrBadCursor
 	}

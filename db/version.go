@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -48,7 +49,7 @@ func (v *version) id(name []byte) (id uint64, ok bool, err error) {
 	if !ok || err != nil {
 		return 0, false, err
 	}
-	id, _, err = cutID(value)
+	id, _, err = codec.DecodeID(value)
 	return id, err == nil, err
 }
 
@@ -127,33 +128,33 @@ func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 // setRev puts an account's newest revision.
 func (d *delta) setRev(actor, rev uint64) {
 	var key [10]byte
-	d.records[string(revKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
+	d.records[string(codec.RevisionKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
 	d.bytes += entryBytes
 }
 
 // rev is the newest revision of an account.
 func (d *delta) rev(actor uint64) uint64 {
 	var key [10]byte
-	if value := d.record(revKey(key[:0], actor)); value != nil {
+	if value := d.record(codec.RevisionKey(key[:0], actor)); value != nil {
 		return binary.BigEndian.Uint64(value)
 	}
 	return 0
 }
 
 // link adds or removes a link in the order by target.
-func (d *delta) link(target []byte, source uint64, p position, op byte) {
-	key := make([]byte, 0, len(target)+8+8+8+len(p.place))
-	key = appendID(append(key, target...), source)
-	d.links = append(d.links, linkChange{p.append(key), uint32(len(d.links)), op})
+func (d *delta) link(target []byte, source uint64, p codec.ListPosition, op byte) {
+	key := make([]byte, 0, len(target)+8+8+8+len(p.RkeySuffix))
+	key = codec.AppendID(append(key, target...), source)
+	d.links = append(d.links, linkChange{p.Append(key), uint32(len(d.links)), op})
 	d.bytes += entryBytes + cap(key)
 }
 
 // linkAll adds or removes links of a record in the order by target.
-func (d *delta) linkAll(links []recordLink, actor uint64, rkey []byte, op byte) {
+func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op byte) {
 	var place []byte
 	for i := range links {
-		place = appendPlace(place[:0], links[i].rank, rkey)
-		d.link(links[i].target, links[i].source, position{links[i].rank, actor, place}, op)
+		place = codec.AppendRkeySuffix(place[:0], links[i].Rank, rkey)
+		d.link(links[i].Target, links[i].Source, codec.ListPosition{Rank: links[i].Rank, AccountID: actor, RkeySuffix: place}, op)
 	}
 }
 
@@ -173,7 +174,7 @@ func (d *delta) flush() {
 	var errs [3]error
 	next.targets, errs[0] = next.targets.Push(linkRun(d.links))
 	next.records, errs[1] = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
-	next.names, errs[2] = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return appendID(nil, id) }))
+	next.names, errs[2] = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
 	next.linking += d.linking
 	*d = *newDelta(&next)
 	d.fail(failed)

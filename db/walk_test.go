@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // pages walks a list a page at a time, and remembers how often each item came.
@@ -72,7 +72,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 			}
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			var m model.Model
+			var m dbtest.Model
 			apply := func(n int) {
 				var events []db.Event
 				for range n {
@@ -91,7 +91,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 			apply(300)
 			target, source, account := "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject"}, h.dids[0]
 			list := db.ListQuery{Target: target, Source: source, Limit: 1}
-			links := func() []model.Link { return m.Lists()[model.List{Target: target, Source: source}] }
+			links := func() []dbtest.Link { return m.Lists()[dbtest.List{Target: target, Source: source}] }
 			records := &pages[db.Record]{
 				ask: func(after []byte) (db.Page[db.Record], error) { list.After = after; return s.Links(t.Context(), list) },
 				now: func() map[db.Record]bool {
@@ -119,7 +119,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 				now: func() map[db.AccountLink]bool {
 					now := map[db.AccountLink]bool{}
 					for list, links := range m.Lists() {
-						if model.Account(list.Target) != account {
+						if dbtest.Account(list.Target) != account {
 							continue
 						}
 						for _, l := range links {

@@ -21,7 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 var chaosFor = flag.Duration("chaos", 0, "how long TestChaos attacks a weft; 0 leaves it out")
@@ -174,7 +174,7 @@ func processMemory(t *testing.T, w *weft, name string) int64 {
 }
 
 // compareCounts holds the count of each list against the model.
-func compareCounts(t *testing.T, m *model.Model, w *weft) {
+func compareCounts(t *testing.T, m *dbtest.Model, w *weft) {
 	t.Helper()
 	lists, x, wrong := m.Lists(), index{w.queries}, 0
 	for list, links := range lists {
@@ -186,9 +186,9 @@ func compareCounts(t *testing.T, m *model.Model, w *weft) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n != int64(len(links)) || dids != model.DIDs(links) {
+		if n != int64(len(links)) || dids != dbtest.DIDs(links) {
 			if wrong++; wrong < 10 {
-				t.Errorf("%s has %d links of %d accounts from %+v, and should have %d of %d", list.Target, n, dids, list.Source, len(links), model.DIDs(links))
+				t.Errorf("%s has %d links of %d accounts from %+v, and should have %d of %d", list.Target, n, dids, list.Source, len(links), dbtest.DIDs(links))
 			}
 		}
 	}
@@ -198,7 +198,7 @@ func compareCounts(t *testing.T, m *model.Model, w *weft) {
 	t.Logf("%d lists of %d links compared, %d wrong", len(lists), countLinks(lists), wrong)
 }
 
-func countLinks(lists map[model.List][]model.Link) (n int64) {
+func countLinks(lists map[dbtest.List][]dbtest.Link) (n int64) {
 	for _, links := range lists {
 		n += int64(len(links))
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/link"
 )
@@ -31,7 +31,7 @@ type hostile struct {
 	log   []hostileFrame
 	ended bool
 
-	model   model.Model
+	model   dbtest.Model
 	nowUS   int64
 	likes   []db.Event // of which some are taken back
 	counted map[string]int

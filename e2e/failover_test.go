@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // another starts another Jetstream server in front of the same network, with an archive and numbers of its own.
@@ -65,6 +65,6 @@ func TestRealFailover(t *testing.T) {
 	truth := newOracle()
 	truth.follow(t, witness.url, witness.still(t, backFor))
 	w.reaches(t, a.still(t, stillFor), resumeWithin)
-	truth.compare(t, w, model.Depth{Page: 2})
+	truth.compare(t, w, dbtest.Depth{Page: 2})
 	w.endsInOrder(t)
 }

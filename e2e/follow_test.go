@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -91,7 +91,7 @@ dbs:
 			}
 			return nil
 		}, f.child, primary.child)
-		if err := tr.Compare(t.Context(), index{f.queries}, model.Depth{Page: 20}); err != nil {
+		if err := tr.Compare(t.Context(), index{f.queries}, dbtest.Depth{Page: 20}); err != nil {
 			t.Errorf("%s and the model differ: %v", name, err)
 		}
 		f.tellsItsLag(t, seq)

@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // index is a weft's HTTP API as the reference model asks an index. It knows of the API what its documentation says, and
 // nothing of the code behind it: cursors are opaque text.
 type index struct{ base string }
 
-var _ model.Index = index{}
+var _ dbtest.Index = index{}
 
 func (x index) get(ctx context.Context, path string, q url.Values, answer any) error {
 	u := x.base + path + "?" + q.Encode()

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 const (
@@ -75,7 +75,7 @@ func TestRealJetstream(t *testing.T) {
 	usedBothPaths(t, journal)
 	// Most lists here are one link long, those of followers a few: short pages make some of them take several.
 	w.reaches(t, tip, time.Minute)
-	tr.compare(t, w, model.Depth{Page: 2, Many: true})
+	tr.compare(t, w, dbtest.Depth{Page: 2, Many: true})
 	if seq := w.endsInOrder(t); seq != tip {
 		t.Errorf("weft ended with %d committed, of %d", seq, tip)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -56,7 +56,7 @@ func TestServeProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reaches(t, tr.tip, time.Minute)
-	tr.compare(t, w, model.Depth{Page: 20, Many: true})
+	tr.compare(t, w, dbtest.Depth{Page: 20, Many: true})
 	if seq := w.endsInOrder(t); seq != tr.tip {
 		t.Errorf("weft ended with %d committed, of %d", seq, tr.tip)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -66,7 +66,7 @@ func TestServeReplicates(t *testing.T) {
 	w.up(t)
 	says(w, "replica configured", filepath.Join(first, "litestream.yml"))
 	says(w, "starting a new index")
-	tr.compare(t, w, model.Depth{Page: 20})
+	tr.compare(t, w, dbtest.Depth{Page: 20})
 	if runtime.GOOS == "linux" {
 		locks, err := os.ReadFile("/proc/locks")
 		if err != nil {
@@ -105,7 +105,7 @@ func TestServeReplicates(t *testing.T) {
 	w.up(t)
 	says(w, "no database here: restoring the replica")
 	says(w, "msg=restored")
-	tr.compare(t, w, model.Depth{Page: 20})
+	tr.compare(t, w, dbtest.Depth{Page: 20})
 
 	// The replica's disk is gone.
 	if err := os.RemoveAll(replica); err != nil {
@@ -135,7 +135,7 @@ func TestSidecar(t *testing.T) {
 		"--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, " ")
 	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config, "-exec", exec)}
 	w.up(t)
-	tr.compare(t, w, model.Depth{Page: 20})
+	tr.compare(t, w, dbtest.Depth{Page: 20})
 	if code := w.terminate(t, downWithin); code != 0 {
 		t.Errorf("litestream ended with %d", code)
 	}
@@ -145,5 +145,5 @@ func TestSidecar(t *testing.T) {
 	}
 	again := startWeft(t, newJournal(t, "weft, restored"), upstream.URL(), out)
 	again.up(t)
-	tr.compare(t, again, model.Depth{Page: 20})
+	tr.compare(t, again, dbtest.Depth{Page: 20})
 }

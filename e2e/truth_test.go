@@ -9,14 +9,14 @@ import (
 
 	"github.com/bluesky-social/jetstream"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
 
 // oracle is the reference model, fed with the events of an upstream from the first to the last.
 type oracle struct {
-	model.Model
+	dbtest.Model
 	reader truth.Reader
 	tip    uint64 // sequence number of the last event
 	events int
@@ -92,7 +92,7 @@ func ofJetstream(e *jetstream.Event) sim.Event {
 const settleWithin = 10 * time.Second
 
 // compare holds everything that weft answers against the model, once weft has committed what it has received.
-func (o *oracle) compare(t *testing.T, w *weft, depth model.Depth) {
+func (o *oracle) compare(t *testing.T, w *weft, depth dbtest.Depth) {
 	t.Helper()
 	w.quiet(t)
 	if gaps, err := metric(w.metrics, "weft_gaps"); err != nil || gaps != 0 {

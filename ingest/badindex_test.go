@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -64,7 +64,7 @@ func TestBadIndexBecomesGap(t *testing.T) {
 			}
 			store := openStore(t, data)
 			defer store.Close()
-			var m model.Model
+			var m dbtest.Model
 			var r truth.Reader
 			if err := server.Replay(1, func(e sim.Event) error {
 				out, ok, err := r.Event(e)
@@ -75,7 +75,7 @@ func TestBadIndexBecomesGap(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+			if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 50}); err != nil {
 				t.Error(err)
 			}
 		})

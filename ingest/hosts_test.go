@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -162,7 +162,7 @@ func TestV1(t *testing.T) {
 		t.Errorf("gaps: %v, %v", gaps, err)
 	}
 	m := modelV1(t, server)
-	if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 50}); err != nil {
 		t.Error(err)
 	}
 }
@@ -180,8 +180,8 @@ func newest(t *testing.T, s *sim.Server) (us uint64) {
 	return us
 }
 
-func modelV1(t *testing.T, s *sim.Server) *model.Model {
-	m, r := &model.Model{}, truth.Reader{}
+func modelV1(t *testing.T, s *sim.Server) *dbtest.Model {
+	m, r := &dbtest.Model{}, truth.Reader{}
 	if err := s.Replay(1, func(e sim.Event) error {
 		if e.Kind == sim.KindSync || e.Resync {
 			return nil
@@ -320,9 +320,9 @@ func TestGapIsFilled(t *testing.T) {
 }
 
 // modelOf is what an index of a slice must hold: the records of some collections.
-func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *model.Model {
+func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *dbtest.Model {
 	t.Helper()
-	m, r := &model.Model{}, truth.Reader{}
+	m, r := &dbtest.Model{}, truth.Reader{}
 	if err := s.Replay(1, func(e sim.Event) error {
 		if e.Kind == sim.KindCommit && !keeps(e) {
 			return nil
@@ -357,7 +357,7 @@ func TestSliceOfNetwork(t *testing.T) {
 	same := func(cfg ingest.Config) {
 		t.Helper()
 		m := modelOf(t, server, func(e sim.Event) bool { return cfg.Slice.Keeps(e.Collection) })
-		if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+		if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 50}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -118,7 +118,7 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 		t.Fatal(err)
 	}
 	// A page grows with the stream, for the cost of paging through a list of accounts grows with its square.
-	if err := m.Compare(t.Context(), store, model.Depth{Page: 7 + *events/1000, Retimed: retimed}); err != nil {
+	if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 7 + *events/1000, Retimed: retimed}); err != nil {
 		t.Error(err)
 	}
 	if err := m.CompareBodies(t.Context(), store, func(db.Record) bool { return bodies() == db.BodiesOff }); err != nil {
@@ -221,7 +221,7 @@ func TestHoleBecomesGap(t *testing.T) {
 	if g.From != 3001 || g.To < g.From || g.Why == "" || g.Host != server.URL() {
 		t.Errorf("the gap is %+v", g)
 	}
-	var m model.Model
+	var m dbtest.Model
 	var r truth.Reader
 	if err := server.Replay(1, func(e sim.Event) error {
 		out, ok, err := r.Event(e)
@@ -232,7 +232,7 @@ func TestHoleBecomesGap(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 50}); err != nil {
 		t.Error(err)
 	}
 }
@@ -295,7 +295,7 @@ func TestFrom(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := m.Compare(t.Context(), store, model.Depth{Page: 50}); err != nil {
+			if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 50}); err != nil {
 				t.Error(err)
 			}
 		})

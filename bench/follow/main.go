@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -170,7 +171,7 @@ func write(ctx context.Context, c replica.Config, dir string, events []db.Event,
 	if err := rep.Prepare(ctx); err != nil {
 		return nil, nil, err
 	}
-	checkpoint, err := db.ParseRule("1000000 frames")
+	checkpoint, err := checkpoint.Parse("1000000 frames")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -50,7 +51,7 @@ func childMain(ctx context.Context, text string) (err error) {
 			return err
 		}
 		cfg.Replicator, cfg.Keep = true, rep.Keep
-		if cfg.Checkpoint, err = db.ParseRule("100000 frames"); err != nil {
+		if cfg.Checkpoint, err = checkpoint.Parse("100000 frames"); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 )
 
@@ -119,7 +120,7 @@ func (r *replication) configure(c *db.Config, rule bool) error {
 		return nil
 	}
 	var err error
-	c.Checkpoint, err = db.ParseRule(fmt.Sprintf("%d frames", 20*cmp.Or(r.cfg.MinCheckpointPages, 1000)))
+	c.Checkpoint, err = checkpoint.Parse(fmt.Sprintf("%d frames", 20*cmp.Or(r.cfg.MinCheckpointPages, 1000)))
 	return err
 }
 

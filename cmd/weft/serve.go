@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/ingest"
 )
 
@@ -51,7 +52,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 				Usage: "the data `DIRECTORY`",
 			},
 			&cli.StringFlag{
-				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: db.DefaultRule().String(),
+				Name: "checkpoint", Sources: cli.EnvVars("WEFT_CHECKPOINT"), Value: checkpoint.Default().String(),
 				Usage: "when to checkpoint the WAL: a `RULE` such as '5m | 20000 frames' (frames, MB, MiB or time; | or, & and, parentheses); 'off' if another process does it; with --replicate, when to warn of a growing WAL",
 			},
 			&cli.DurationFlag{
@@ -88,7 +89,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if cmd.Duration("replay-window") < 0 {
 				return &usageError{"serve", fmt.Errorf("--replay-window must be 0 or a duration such as 1h")}
 			}
-			checkpoint, err := db.ParseRule(cmd.String("checkpoint"))
+			checkpoint, err := checkpoint.Parse(cmd.String("checkpoint"))
 			if err != nil {
 				return &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
 			}

@@ -22,6 +22,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/budget"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/web"
@@ -34,7 +35,7 @@ type service struct {
 	key        string
 	from       ingest.From
 	data       string
-	checkpoint db.Rule
+	checkpoint checkpoint.Rule
 	window     time.Duration // of the log; 0: for ever
 	bodies     db.Bodies
 	cache      int64 // bytes

@@ -50,7 +50,7 @@ var faults = []fault{
 	},
 	{
 		"what is older than the window is folded again", "db/recent.go",
-		"return recentTime(rev, timeUS) > w.sinceUS+maxSkewUS", "return true",
+		"return recentTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS", "return true",
 	},
 	{
 		"the window forgets up to where it has gone", "db/recent.go",
@@ -62,7 +62,7 @@ var faults = []fault{
 	},
 	{
 		"after a start the window is empty, and taken for whole", "db/recent.go",
-		"w.old.add(w.record(did, nsid, rkeyString(r.rkey)), r.rev, r.timeUS)", "_ = did + nsid",
+		"w.old.add(w.record(did, nsid, codec.RkeyString(r.rkey)), r.rev, r.timeUS)", "_ = did + nsid",
 	},
 	{
 		"what was buried comes back from another host", "db/fold.go",
@@ -82,11 +82,11 @@ var faults = []fault{
 	},
 	{
 		"an update leaves the old links in the lists", "db/fold.go",
-		"f.d.linkAll(removed, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
+		"f.d.linkAll(removed, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
 		"a hidden account's links stay in the lists", "db/job.go",
-		"f.d.linkAll(links, actor, rkey, unlinked)", "f.d.linkAll(nil, actor, rkey, unlinked)",
+		"f.d.linkAll(links, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
 		"a purge keeps the records", "db/job.go",
@@ -125,19 +125,19 @@ var faults = []fault{
 		"!errors.Is(err, errUnmade) || !lacks(err)", "err != nil || !lacks(err)",
 	},
 	{
-		"the difference of two sets of links ends with the shorter one", "db/record.go",
+		"the difference of two sets of links ends with the shorter one", "db/codec/record.go",
 		"i < len(old) || j < len(next);", "i < len(old) && j < len(next);",
 	},
 	{
-		"a link that is kept gets a new rank", "db/record.go",
-		"next[j].rank, next[j].derived = old[i].rank, old[i].derived", "_ = old[i].rank",
+		"a link that is kept gets a new rank", "db/codec/record.go",
+		"next[j].Rank, next[j].Derived = old[i].Rank, old[i].Derived", "_ = old[i].Rank",
 	},
 	{
-		"a TID of the far future ranks its links", "db/key.go",
-		"ok && int64(rank) <= timeUS+maxSkewUS {", "ok {",
+		"a TID of the far future ranks its links", "db/codec/position.go",
+		"ok && int64(rank) <= timeUS+MaxSkewUS {", "ok {",
 	},
 	{
-		"two additions cancel each other, and a removal does not cancel one", "db/key.go",
+		"two additions cancel each other, and a removal does not cancel one", "db/orders.go",
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{

@@ -18,7 +18,7 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 )
 
 // openFollow opens a follow of a world's replica.
@@ -60,11 +60,11 @@ func (w *world) follows(f *Follow) state {
 	if !ok {
 		w.t.Fatalf("it shows log row %d, at which no batch ended", f.Index().Seq())
 	}
-	var m model.Model
+	var m dbtest.Model
 	for _, e := range w.events[:as.events] {
 		m.Apply(e)
 	}
-	if err := m.Compare(w.t.Context(), f.Index(), model.Depth{Page: 7}); err != nil {
+	if err := m.Compare(w.t.Context(), f.Index(), dbtest.Depth{Page: 7}); err != nil {
 		w.t.Fatalf("as of log row %d: %v", as.log, err)
 	}
 	return as

@@ -16,7 +16,8 @@ import (
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -99,7 +100,7 @@ func beginWith(ctx context.Context, cfg Config, window time.Duration, events []d
 	if err := p.rep.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	rule, err := db.ParseRule("1000000 frames")
+	rule, err := checkpoint.Parse("1000000 frames")
 	if err != nil {
 		return nil, err
 	}
@@ -192,11 +193,11 @@ func sameAsModel(t *testing.T, dir string, events []db.Event, window time.Durati
 		t.Errorf("%d segments were restored, and %d are in use", segments, got)
 	}
 	n := after(events, s.Cursor(liveHost))
-	var m model.Model
+	var m dbtest.Model
 	for _, e := range events[:n] {
 		m.Apply(e)
 	}
-	if err := m.Compare(t.Context(), s, model.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
 		t.Fatalf("as of event %d: %v", n, err)
 	}
 	return n

@@ -15,7 +15,8 @@ import (
 	"github.com/benbjohnson/litestream"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
 
@@ -87,9 +88,9 @@ func newLite(path string, client litestream.ReplicaClient) *litestream.DB {
 	return lite
 }
 
-func off(t *testing.T) db.Rule {
+func off(t *testing.T) checkpoint.Rule {
 	t.Helper()
-	rule, err := db.ParseRule("off")
+	rule, err := checkpoint.Parse("off")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,11 +262,11 @@ func (w *world) equalsModel(dir string) state {
 	if !ok {
 		w.t.Fatalf("it is as of log row %d, at which no batch ended", st.LastSeq)
 	}
-	var m model.Model
+	var m dbtest.Model
 	for _, e := range w.events[:as.events] {
 		m.Apply(e)
 	}
-	if err := m.Compare(w.t.Context(), s, model.Depth{Page: 7}); err != nil {
+	if err := m.Compare(w.t.Context(), s, dbtest.Depth{Page: 7}); err != nil {
 		w.t.Fatalf("as of log row %d: %v", st.LastSeq, err)
 	}
 	return as

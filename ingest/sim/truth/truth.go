@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/model"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
 )
@@ -72,8 +72,8 @@ func Events(cfg sim.NetworkConfig, n int) ([]db.Event, error) {
 }
 
 // Model is what an index must hold that has followed a server from a sequence number to its tip.
-func Model(s *sim.Server, from uint64) (*model.Model, error) {
-	m, r := &model.Model{}, Reader{}
+func Model(s *sim.Server, from uint64) (*dbtest.Model, error) {
+	m, r := &dbtest.Model{}, Reader{}
 	err := s.Replay(from, func(e sim.Event) error {
 		out, _, err := r.Event(e)
 		m.Apply(out) // one that concerns no index still moves the clock

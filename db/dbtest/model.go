@@ -1,6 +1,6 @@
 // Package model is a backlink index that is slow, small and obviously right: maps, and a sort at each question. Tests
 // feed it the events that they feed the store, each once and in order, and compare every answer.
-package model
+package dbtest
 
 import (
 	"cmp"

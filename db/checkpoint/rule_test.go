@@ -1,4 +1,4 @@
-package db_test
+package checkpoint_test
 
 import (
 	"reflect"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/checkpoint"
 )
 
 func TestParseRule(t *testing.T) {
@@ -14,7 +14,7 @@ func TestParseRule(t *testing.T) {
 	for _, tc := range []struct {
 		name, text, want string // want: as the rule writes itself
 	}{
-		{"the default", "5m | 20000 frames | (1000 frames & 30s)", db.DefaultRule().String()},
+		{"the default", "5m | 20000 frames | (1000 frames & 30s)", checkpoint.Default().String()},
 		{"off", " off ", "off"},
 		{"one duration", "1h30m", "1h30m"},
 		{"a whole hour", "60m", "1h"},
@@ -33,11 +33,11 @@ func TestParseRule(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := db.ParseRule(tc.text)
+			r, err := checkpoint.Parse(tc.text)
 			if err != nil || r.String() != tc.want || r.Off() != (tc.want == "off") {
 				t.Fatalf("%q gives %q, %v", tc.text, r, err)
 			}
-			if again, err := db.ParseRule(r.String()); err != nil || !reflect.DeepEqual(r, again) {
+			if again, err := checkpoint.Parse(r.String()); err != nil || !reflect.DeepEqual(r, again) {
 				t.Errorf("%q gives %q, %v", r, again, err)
 			}
 		})
@@ -77,7 +77,7 @@ func TestParseRuleErrors(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := db.ParseRule(tc.text)
+			r, err := checkpoint.Parse(tc.text)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%q gives %q, %v", tc.text, r, err)
 			}
@@ -93,12 +93,12 @@ func TestRuleDue(t *testing.T) {
 		since      time.Duration
 		want       bool
 	}{
-		{"the default, at once", db.DefaultRule().String(), 19_999, 0, false},
-		{"the default, many frames", db.DefaultRule().String(), 20_000, 0, true},
-		{"the default, some frames", db.DefaultRule().String(), 1000, 29 * time.Second, false},
-		{"the default, some frames for long", db.DefaultRule().String(), 1000, 30 * time.Second, true},
-		{"the default, few frames for long", db.DefaultRule().String(), 999, 299 * time.Second, false},
-		{"the default, few frames for very long", db.DefaultRule().String(), 1, 300 * time.Second, true},
+		{"the default, at once", checkpoint.Default().String(), 19_999, 0, false},
+		{"the default, many frames", checkpoint.Default().String(), 20_000, 0, true},
+		{"the default, some frames", checkpoint.Default().String(), 1000, 29 * time.Second, false},
+		{"the default, some frames for long", checkpoint.Default().String(), 1000, 30 * time.Second, true},
+		{"the default, few frames for long", checkpoint.Default().String(), 999, 299 * time.Second, false},
+		{"the default, few frames for very long", checkpoint.Default().String(), 1, 300 * time.Second, true},
 		{"off", "off", 1 << 30, 1000 * time.Hour, false},
 		{"16 MiB, below", "16 MiB", 4072, 0, false},
 		{"16 MiB", "16 MiB", 4073, 0, true},
@@ -109,12 +109,12 @@ func TestRuleDue(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if got := must(db.ParseRule(tc.text)).Due(tc.frames, tc.since); got != tc.want {
+			if got := must(checkpoint.Parse(tc.text)).Due(tc.frames, tc.since); got != tc.want {
 				t.Errorf("%v for %d frames after %s", got, tc.frames, tc.since)
 			}
 		})
 	}
-	if (db.Rule{}).Due(1<<30, 1000*time.Hour) {
+	if (checkpoint.Rule{}).Due(1<<30, 1000*time.Hour) {
 		t.Error("the zero rule is due")
 	}
 }
@@ -125,14 +125,14 @@ func FuzzRule(f *testing.F) {
 		f.Add(text, 1000, int64(time.Minute), uint16(5), uint32(7))
 	}
 	f.Fuzz(func(t *testing.T, text string, frames int, since int64, moreFrames uint16, moreTime uint32) {
-		r, err := db.ParseRule(text)
+		r, err := checkpoint.Parse(text)
 		if err != nil {
 			if !strings.Contains(err.Error(), "position") {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
 		}
-		if again, err := db.ParseRule(r.String()); err != nil || !reflect.DeepEqual(r, again) {
+		if again, err := checkpoint.Parse(r.String()); err != nil || !reflect.DeepEqual(r, again) {
 			t.Errorf("%q gives %q, and that %q, %v", text, r, again, err)
 		}
 		frames, since = frames&(1<<31-1), since&(1<<62-1)
@@ -141,4 +141,11 @@ func FuzzRule(f *testing.F) {
 			t.Errorf("%q is no longer due with more than %d frames and %d ns", r, frames, since)
 		}
 	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

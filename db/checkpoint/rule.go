@@ -1,4 +1,5 @@
-package db
+// Package checkpoint parses and evaluates the rule that says when the WAL is checkpointed.
+package checkpoint
 
 import (
 	"cmp"
@@ -8,7 +9,13 @@ import (
 	"time"
 )
 
-// Rule says when the writer checkpoints: a term or a combination of terms. ParseRule reads it:
+// PageBytes is SQLite's default page size, and FrameBytes the size of a page in the WAL, with its header.
+const (
+	PageBytes  = 4096
+	FrameBytes = PageBytes + 24
+)
+
+// Rule says when the writer checkpoints: a term or a combination of terms. Parse reads it:
 //
 //	rule  = "off" | any .
 //	any   = all { "|" all } .                  one of them is enough
@@ -19,7 +26,7 @@ import (
 //	      | duration .                         time since the last complete checkpoint, as Go writes it: 30s, 5m, 1h30m
 //	count = digit { digit } .                  1 to 2147483647
 //
-// White space means nothing. "off" is never due: a replicator checkpoints then. The zero Rule is none.
+// White space has no meaning. "off" is never due: a replicator checkpoints then. The zero Rule is unset and never due.
 type Rule struct {
 	op   ruleOp
 	n    int64  // of a term: frames, nanoseconds or units of size
@@ -42,8 +49,8 @@ const (
 // sizes are the terms that count frames, by their units.
 var sizes = map[string]ruleOp{"frames": ruleFrames, "MB": ruleMB, "MiB": ruleMiB}
 
-// Due says whether a WAL of so many frames is to be moved so long after the last complete checkpoint. What is due stays
-// due with more frames or more time.
+// Due reports whether a WAL of so many frames is due for a checkpoint this long after the last complete one. A rule that is due
+// stays due with more frames or more time.
 func (r Rule) Due(frames int, since time.Duration) bool {
 	switch r.op {
 	case ruleAny:
@@ -62,19 +69,22 @@ func (r Rule) Due(frames int, since time.Duration) bool {
 	case ruleFrames:
 		return int64(frames) >= r.n
 	case ruleMB:
-		return int64(frames)*frameBytes >= r.n*1_000_000
+		return int64(frames)*FrameBytes >= r.n*1_000_000
 	case ruleMiB:
-		return int64(frames)*frameBytes >= r.n<<20
+		return int64(frames)*FrameBytes >= r.n<<20
 	case ruleTime:
 		return int64(since) >= r.n
 	}
 	return false
 }
 
-// Off says whether the rule leaves checkpoints to somebody else.
+// Off reports whether the rule leaves checkpoints to a replicator.
 func (r Rule) Off() bool { return r.op == ruleOff }
 
-// String is the rule as ParseRule reads it, with one spelling for one meaning.
+// IsZero reports whether the rule is unset.
+func (r Rule) IsZero() bool { return r.op == ruleNone }
+
+// String returns the rule as Parse reads it, with one spelling for one meaning.
 func (r Rule) String() string {
 	sep := " | "
 	switch r.op {
@@ -104,7 +114,7 @@ func (r Rule) String() string {
 	return strings.Join(parts, sep)
 }
 
-// shortDuration leaves out the zeroes at the end that time.Duration writes: 5m, and not 5m0s.
+// shortDuration removes the trailing zeroes that time.Duration writes: 5m, and not 5m0s.
 func shortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -116,17 +126,17 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// DefaultRule is the rule for a store whose WAL nobody else checkpoints. What is written to the WAL doesn't depend on it,
-// only how often the pages that many commits touch are written to the database, and how much is in the WAL meanwhile,
-// to be searched by readers and read after a crash.
+// Default returns the rule for a store without a replicator. The rule doesn't change how much is written to the WAL. It decides
+// how often the pages that many commits touch are written to the database, and how long the WAL is that readers search and
+// that a start reads after a crash.
 //
 //   - 1000 frames & 30s: at the network's pace of some 400 events a second, a WAL of 4 to 6 MB, and two checkpoints a
-//     minute. They move as much as at a fixed 16 MiB, in three times as many steps, of which each stops the writer shorter.
+//     minute. They move as much as at a fixed 16 MiB, in three times as many steps, and each step stops the writer for less.
 //   - 20000 frames: in a backfill, whose 30 seconds would be some 200 MB. A million events cost 2 % fewer bytes
-//     written than at 16 MiB, and the same time within the noise; a larger WAL saves no more, and the writer stops for
-//     as long as 80 MB take to write.
-//   - 5m: when little comes, so that a copy of weft.db alone is no older.
-func DefaultRule() Rule {
+//     written than at 16 MiB, and the same time within the noise; a larger WAL saves no more, and the writer stops while
+//     80 MB are written.
+//   - 5m: with few events, a copy of weft.db alone is at most this old.
+func Default() Rule {
 	return Rule{op: ruleAny, args: []Rule{
 		{op: ruleTime, n: int64(5 * time.Minute)},
 		{op: ruleFrames, n: 20_000},
@@ -137,15 +147,17 @@ func DefaultRule() Rule {
 // maxRule bounds how deep parentheses nest, in bytes of text.
 const maxRule = 1000
 
-// ParseRule reads a rule, as described there.
-func ParseRule(text string) (Rule, error) {
+// Parse reads a rule; Rule has the grammar.
+func Parse(text string) (Rule, error) {
 	p := ruleParser{text: text}
 	if len(text) > maxRule {
 		p.at = maxRule
 		return Rule{}, p.want("the end, after at most " + strconv.Itoa(maxRule) + " bytes")
 	}
-	if p.next(); p.token == "off" {
-		if p.next(); p.token != "" {
+	p.next()
+	if p.token == "off" {
+		p.next()
+		if p.token != "" {
 			return Rule{}, p.want("the end after off")
 		}
 		return Rule{op: ruleOff}, nil
@@ -160,7 +172,7 @@ func ParseRule(text string) (Rule, error) {
 	return r, nil
 }
 
-// ruleParser is a parser by recursive descent, one method for each line of the grammar. It looks one token ahead.
+// ruleParser is a recursive-descent parser with a method for each line of the grammar and one token of look-ahead.
 type ruleParser struct {
 	text  string
 	at    int    // where token begins
@@ -180,7 +192,7 @@ func isWord(r rune) bool {
 	return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '.' || r == 'µ' || r == 'μ'
 }
 
-// want is the error that something else stands at the token.
+// want returns the error for an unexpected token.
 func (p *ruleParser) want(what string) error {
 	found := "the end"
 	if p.at < len(p.text) {
@@ -193,8 +205,7 @@ func (p *ruleParser) any() (Rule, error) { return p.list("|", ruleAny, p.all) }
 
 func (p *ruleParser) all() (Rule, error) { return p.list("&", ruleAll, p.item) }
 
-// list reads what part reads, once or several times with sep between. A part of the same op, which had parentheses,
-// becomes part of this list.
+// list reads one or more parts with sep between them. A part of the same op, which had parentheses, is merged into the list.
 func (p *ruleParser) list(sep string, op ruleOp, part func() (Rule, error)) (Rule, error) {
 	list := Rule{op: op}
 	for {
@@ -241,7 +252,8 @@ func (p *ruleParser) term() (Rule, error) {
 	}
 	start := *p
 	unit := p.token[len(digits):]
-	if p.next(); unit == "" { // white space before it
+	p.next()
+	if unit == "" { // white space before it
 		if strings.TrimLeftFunc(p.token, isWord) != "" || p.token == "" {
 			return Rule{}, p.want("frames, MB, MiB or a unit of time after " + digits)
 		}
