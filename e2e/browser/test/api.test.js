@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 import { ask, picture, popular, views, visit } from './browser.js'
 
 const run = promisify(execFile)
-const client = fileURLToPath(new URL('../../../clients/ts', import.meta.url))
+const client = fileURLToPath(new URL('../../../client/ts', import.meta.url))
 
 /** The methods, as the list of them has them. */
 async function methods() {
