@@ -30,6 +30,7 @@ import (
 
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -81,23 +82,23 @@ type Store interface {
 type Config struct {
 	Store Store
 
-	InstanceID  string                // which index this is: a cursor of another one is refused; "" is an id like any other
-	Version     string                // what /xrpc/_health reports; "": "dev"
-	Handles     Handles               // resolves at://handle/… as a subject; nil: such a subject is refused
-	DIDWeb      string                // domain of this service's did:web, with its port if it has one; "": no did.json
-	Ready       func() error          // nil when ready, else the reason why not; nil: always ready
-	Upstream    func() any            // what /status says of where the events come from, as JSON; nil: nothing
-	Degraded    func() string         // why this service is ready and yet not well; empty or nil: it is well
-	Replication func() any            // what it says of the replica; nil: nothing
-	Following   func() any            // what it says of the replica that is followed; nil: none is
-	Faults      func() []Fault        // what it says went wrong lately, the newest first; nil: nothing
-	Activity    func() Activity       // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
-	Timeout     time.Duration         // for one answer, the wait for its turn included; 0: 10 s
-	Concurrency int                   // store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
-	Memory      int64                 // bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
-	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
-	Metrics     prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
-	Now         func() time.Time      // nil: time.Now
+	InstanceID  string                   // which index this is: a cursor of another one is refused; "" is an id like any other
+	Version     string                   // what /xrpc/_health reports; "": "dev"
+	Handles     Handles                  // resolves at://handle/… as a subject; nil: such a subject is refused
+	DIDWeb      string                   // domain of this service's did:web, with its port if it has one; "": no did.json
+	Ready       func() error             // nil when ready, else the reason why not; nil: always ready
+	Upstream    func() *wire.Upstream    // what /status says of where the events come from, as JSON; nil: nothing
+	Degraded    func() string            // why this service is ready and yet not well; empty or nil: it is well
+	Replication func() *wire.Replication // what it says of the replica; nil: nothing
+	Following   func() *wire.Following   // what it says of the replica that is followed; nil: none is
+	Faults      func() []wire.Fault      // what it says went wrong lately, the newest first; nil: nothing
+	Activity    func() Activity          // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
+	Timeout     time.Duration            // for one answer, the wait for its turn included; 0: 10 s
+	Concurrency int                      // store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
+	Memory      int64                    // bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
+	Logger      *slog.Logger             // for internal errors and panics; nil: slog.Default()
+	Metrics     prometheus.Registerer    // must not hold this package's metrics yet; nil: none are registered
+	Now         func() time.Time         // nil: time.Now
 
 	// AddressHeader is the header in which a proxy in front says whom a request is from; of a list, the last entry counts.
 	// "": the other end of the connection, as anybody could write a header.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/wire"
 )
 
 // This file serves the documents that are made of the definitions.
@@ -38,9 +39,7 @@ func lexiconList() any {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	return struct {
-		Lexicons []string `json:"lexicons"`
-	}{ids}
+	return wire.LexiconList{Lexicons: ids}
 }
 
 // lexicon gives one lexicon, as it was written.

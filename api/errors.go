@@ -8,33 +8,37 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
-// failure is an error that the client is told about, in XRPC's shape.
+// failure is an error that the client sees.
 type failure struct {
-	status  int
-	Name    string `json:"error"`
-	Message string `json:"message"`
+	status int
+	wire.Failure
+}
+
+func newFailure(status int, name, message string) *failure {
+	return &failure{status, wire.Failure{Name: name, Message: message}}
 }
 
 func (f *failure) Error() string { return f.Name + ": " + f.Message }
 
 // invalid says what is wrong with a parameter, in words that follow its name.
 func invalid(name, format string, args ...any) *failure {
-	return &failure{http.StatusBadRequest, "InvalidRequest", "`" + name + "` " + fmt.Sprintf(format, args...)}
+	return newFailure(http.StatusBadRequest, "InvalidRequest", "`"+name+"` "+fmt.Sprintf(format, args...))
 }
 
 var (
 	errCursor = invalid("cursor", "is not a cursor of this query: "+
 		"send it unchanged with the same other parameters, or omit it to start at the beginning")
-	errBodyTooLarge = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: the limit is 1 MiB"}
+	errBodyTooLarge = newFailure(http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: the limit is 1 MiB")
 	errBodyBrokeOff = invalid("body", "is incomplete or arrived too slowly")
 
-	errTimeout  = &failure{http.StatusServiceUnavailable, "Timeout", "the query took too long: try again, or use a smaller `limit`"}
-	errBusy     = &failure{http.StatusServiceUnavailable, "Busy", "the server is busy: too many requests are waiting, or too many clients read their answers slowly; try again in a moment"}
-	errFilters  = &failure{http.StatusTooManyRequests, "TooManyFilters", "the filters of this client address, or of all clients, use too much memory: filter by fewer names, or by prefixes, DIDs or collections"}
-	errInternal = &failure{http.StatusInternalServerError, "InternalServerError", "internal error: the server has logged it"}
+	errTimeout  = newFailure(http.StatusServiceUnavailable, "Timeout", "the query took too long: try again, or use a smaller `limit`")
+	errBusy     = newFailure(http.StatusServiceUnavailable, "Busy", "the server is busy: too many requests are waiting, or too many clients read their answers slowly; try again in a moment")
+	errFilters  = newFailure(http.StatusTooManyRequests, "TooManyFilters", "the filters of this client address, or of all clients, use too much memory: filter by fewer names, or by prefixes, DIDs or collections")
+	errInternal = newFailure(http.StatusInternalServerError, "InternalServerError", "internal error: the server has logged it")
 )
 
 // failureOf decides what a client is told about err. ctx is the one that the query ran under: once it is over, whatever error
@@ -67,14 +71,14 @@ func clip(s string) string {
 // notFound tells an XRPC method that isn't served, whatever the HTTP method, from any other path.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	if nsid, ok := strings.CutPrefix(r.URL.Path, "/xrpc/"); ok && nsid != "" {
-		writeFailure(w, r, &failure{http.StatusNotImplemented, "MethodNotImplemented", "this server does not have this XRPC method: / lists the methods it has"})
+		writeFailure(w, r, newFailure(http.StatusNotImplemented, "MethodNotImplemented", "this server does not have this XRPC method: / lists the methods it has"))
 		return
 	}
-	writeFailure(w, r, &failure{http.StatusNotFound, "NotFound", "this path does not exist: / lists the paths that do"})
+	writeFailure(w, r, newFailure(http.StatusNotFound, "NotFound", "this path does not exist: / lists the paths that do"))
 }
 
 func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	allowed := allowedAt(r.URL.Path)
 	w.Header().Set("Allow", allowed)
-	writeFailure(w, r, &failure{http.StatusMethodNotAllowed, "MethodNotAllowed", "this path accepts only " + allowed})
+	writeFailure(w, r, newFailure(http.StatusMethodNotAllowed, "MethodNotAllowed", "this path accepts only "+allowed))
 }

@@ -11,6 +11,7 @@ import (
 
 	"weft.dev/weft/api/budget"
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -67,10 +68,7 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscr
 	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, send: send}
 	err := writer.run(r.Context())
 	if f := streamFailure(err); f != nil {
-		data, _ := json.Marshal(struct {
-			Kind string `json:"kind"`
-			*failure
-		}{"end", f})
+		data, _ := json.Marshal(wire.StreamEnd{Kind: "end", Failure: f.Failure})
 		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))
 		return f.Name
 	}
@@ -165,7 +163,7 @@ func (e *eventWriter) event(ctx context.Context, event *stream.Event) error {
 			return err
 		}
 	}
-	var one content
+	var one wire.Content
 	if hydrate {
 		contents, err := s.contents(ctx, []db.Record{{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey}}, maxContents)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -54,7 +55,7 @@ func appendAccountFrame(dst []byte, e *stream.Event, replay bool) []byte {
 }
 
 // appendEvent writes an event of /events, of its links those in wanted, with the record's content where there is any.
-func appendEvent(dst []byte, e *stream.Event, wanted []int, c content, replay bool) []byte {
+func appendEvent(dst []byte, e *stream.Event, wanted []int, c wire.Content, replay bool) []byte {
 	kind := "record"
 	if e.Op == db.OpAccount {
 		kind = "account"

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.json")
@@ -89,7 +90,7 @@ func TestGolden(t *testing.T) {
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},
 		{"health-unversioned", empty, 200, "/xrpc/_health"},
-		{"status", serve(Config{Version: "1.2.3", InstanceID: "abc", Upstream: func() any { return map[string]any{"connected": true} }}), 200, "/status"},
+		{"status", serve(Config{Version: "1.2.3", InstanceID: "abc", Upstream: func() *wire.Upstream { return &wire.Upstream{Connected: true} }}), 200, "/status"},
 		{"status-unready", unready, 200, "/status"},
 		{"readyz", full, 200, "/readyz"},
 		{"did", full, 200, "/.well-known/did.json"},

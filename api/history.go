@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 const (
@@ -29,7 +31,7 @@ type Activity struct {
 type history struct {
 	mu     sync.Mutex
 	last   point
-	recent []statusPoint
+	recent []wire.HistoryPoint
 	sizes  []sizeAt
 }
 
@@ -45,13 +47,6 @@ type sizeAt struct {
 	bytes int64
 }
 
-// statusPoint is one of the figures of the last minutes.
-type statusPoint struct {
-	Events float64 `json:"events"` // a second
-	Links  float64 `json:"links"`  // gained a second, less than 0 where more went
-	Lag    float64 `json:"lag"`    // seconds
-}
-
 // observe takes the counters' values.
 func (h *history) observe(now time.Time, a Activity, links int64) {
 	h.mu.Lock()
@@ -62,7 +57,7 @@ func (h *history) observe(now time.Time, a Activity, links int64) {
 	if was.at.IsZero() || took <= 0 || a.Events < was.events {
 		return
 	}
-	h.recent = push(h.recent, recentKeeps, statusPoint{
+	h.recent = push(h.recent, recentKeeps, wire.HistoryPoint{
 		Events: tenth(float64(a.Events-was.events) / took), Links: tenth(float64(links-was.links) / took), Lag: tenth(a.Lag.Seconds())})
 }
 
@@ -74,10 +69,10 @@ func (h *history) observeSize(now time.Time, bytes int64) {
 }
 
 // points is the last minutes, the newest last.
-func (h *history) points() []statusPoint {
+func (h *history) points() []wire.HistoryPoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]statusPoint{}, h.recent...)
+	return append([]wire.HistoryPoint{}, h.recent...)
 }
 
 // growth is how many bytes a day the files grow by, and over which time that was seen; 0 and 0 while it isn't known.

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -39,9 +40,9 @@ func TestHistory(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Watch(ctx) }()
-		ask := func() statusAnswer {
+		ask := func() wire.Status {
 			synctest.Wait()
-			var a statusAnswer
+			var a wire.Status
 			if err := json.Unmarshal([]byte(get(t, s, "/status")), &a); err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +52,7 @@ func TestHistory(t *testing.T) {
 			t.Errorf("at the start: %+v", a)
 		}
 		time.Sleep(11 * time.Second)
-		if a := ask(); len(a.History.Points) != 2 || a.History.Points[1] != (statusPoint{10, 1, 1.5}) {
+		if a := ask(); len(a.History.Points) != 2 || a.History.Points[1] != (wire.HistoryPoint{Events: 10, Links: 1, Lag: 1.5}) {
 			t.Errorf("after eleven seconds: %+v", a.History)
 		}
 		time.Sleep(29 * time.Minute)
@@ -60,8 +61,8 @@ func TestHistory(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		a := ask()
-		full := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
-		if a.Space.Growth == nil || *a.Space.Growth != 86_400_000 || a.Space.Measured != 1800 || a.Space.FullAt == nil || *a.Space.FullAt != full {
+		full := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
+		if a.Space.Growth == nil || *a.Space.Growth != 86_400_000 || a.Space.Measured != 1800 || a.Space.FullAt == nil || !a.Space.FullAt.Equal(full) {
 			t.Errorf("of %d bytes a day: %+v", 86_400_000, a.Space)
 		}
 		time.Sleep(48 * time.Hour)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -13,14 +14,14 @@ import (
 func (s *server) links(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("target"), Source: p.legacySource(), DIDs: p.didsOrFrom(), Limit: p.limit()}
 	page, next, err := turn(ctx, p, s.sealer(endLinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
-	return linkingRecordsAnswer{page.Total, each(page.Items, toRecord), next}, err
+	return wire.LinkingRecords{Total: page.Total, LinkingRecords: each(page.Items, toRecord), Cursor: next}, err
 }
 
 // linksDistinctDIDs: also from_dids.
 func (s *server) linksDistinctDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("target"), Source: p.legacySource(), DIDs: p.fromDIDs(), Limit: p.limit()}
 	page, next, err := turn(ctx, p, s.sealer(endDistinctDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
-	return didsAnswer{page.Total, each(page.Items, toDID), next}, err
+	return wire.LinkingDIDs{Total: page.Total, LinkingDIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
 func (s *server) linksCount(ctx context.Context, p *params) (any, error) {
@@ -29,7 +30,7 @@ func (s *server) linksCount(ctx context.Context, p *params) (any, error) {
 		return nil, p.err
 	}
 	n, err := s.Store.CountLinks(ctx, target, src)
-	return totalAnswer{n}, err
+	return wire.Total{Total: n}, err
 }
 
 func (s *server) linksCountDistinctDIDs(ctx context.Context, p *params) (any, error) {
@@ -38,12 +39,12 @@ func (s *server) linksCountDistinctDIDs(ctx context.Context, p *params) (any, er
 		return nil, p.err
 	}
 	n, err := s.Store.CountDIDs(ctx, target, src)
-	return totalAnswer{n}, err
+	return wire.Total{Total: n}, err
 }
 
 func (s *server) linksAll(ctx context.Context, p *params) (any, error) {
 	page, next, err := s.sources(ctx, p, endLinksAll)
-	return bySource(page.Items, next, func(c db.SourceCount) sourceTotals { return sourceTotals{c.Links, c.DIDs} }), err
+	return bySource(page.Items, next, toSourceTotals), err
 }
 
 func (s *server) linksAllCount(ctx context.Context, p *params) (any, error) {

@@ -87,7 +87,7 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("RateLimit-Policy", strconv.Itoa(s.RatePerMinute)+";w=60")
 	if !ok {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(60/float64(s.RatePerMinute)))))
-		writeFailure(w, r, &failure{http.StatusTooManyRequests, "RateLimitExceeded", "too many requests from this client address: wait, or ask for more per request"})
+		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "RateLimitExceeded", "too many requests from this client address: wait, or ask for more per request"))
 	}
 	return ok
 }

@@ -7,34 +7,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
-
-// indexStats has Constellation's fields, and links.
-type indexStats struct {
-	DIDs           int64  `json:"dids"`
-	Targetables    int64  `json:"targetables"`
-	LinkingRecords int64  `json:"linking_records"`
-	Links          int64  `json:"links"`
-	StartedAt      *int64 `json:"started_at"` // microseconds since 1970
-}
-
-// indexAnswer is what / says. Its two nullable numbers are null until something has been indexed.
-type indexAnswer struct {
-	Help        string     `json:"help"`
-	DaysIndexed *int64     `json:"days_indexed"` // whole days since the first event, gaps not taken off
-	Stats       indexStats `json:"stats"`
-	Gaps        []gap      `json:"gaps"` // spans of upstream that are missing from the index
-	Docs        []string   `json:"docs"`
-}
-
-// gap is a span of an upstream's sequence numbers, both ends in it.
-type gap struct {
-	Host    string `json:"host"`
-	From    uint64 `json:"from"`
-	To      uint64 `json:"to"`
-	Why     string `json:"why"`
-	FoundAt int64  `json:"found_at"` // microseconds since 1970
-}
 
 const help = "weft, a backlink index for the AT Protocol: who links here, from which kind of record, how many. " +
 	"docs lists the routes. XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>. " +
@@ -122,10 +97,10 @@ func (s *server) index(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := indexAnswer{Help: help, Gaps: make([]gap, 0, len(gaps)), Docs: s.paths,
-		Stats: indexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
+	a := wire.Index{Help: help, Gaps: make([]wire.IndexGap, 0, len(gaps)), Docs: s.paths,
+		Stats: wire.IndexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
 	for _, g := range gaps {
-		a.Gaps = append(a.Gaps, gap{g.Host, g.From, g.To, g.Why, g.FoundUS})
+		a.Gaps = append(a.Gaps, wire.IndexGap{Host: g.Host, From: g.From, To: g.To, Why: g.Why, FoundAt: g.FoundUS})
 	}
 	if st.StartedUS != 0 {
 		days := int64(s.Now().Sub(time.UnixMicro(st.StartedUS)) / (24 * time.Hour))
@@ -136,20 +111,15 @@ func (s *server) index(ctx context.Context) (any, error) {
 
 // health answers as soon as the process does, as atproto services do; whether it can serve is for /readyz.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, r, http.StatusOK, cacheNever, struct {
-		Version string `json:"version"`
-	}{s.Version})
+	writeJSON(w, r, http.StatusOK, cacheNever, wire.Health{Version: s.Version})
 }
 
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	if err := s.Ready(); err != nil {
-		writeFailure(w, r, &failure{http.StatusServiceUnavailable, "NotReady", err.Error()})
+		writeFailure(w, r, newFailure(http.StatusServiceUnavailable, "NotReady", err.Error()))
 		return
 	}
-	a := struct {
-		Ready    bool   `json:"ready"`
-		Degraded string `json:"degraded,omitempty"` // what is wrong, though answers are as they should be
-	}{Ready: true}
+	a := wire.Ready{Ready: true}
 	if s.Degraded != nil {
 		a.Degraded = s.Degraded()
 	}
@@ -159,18 +129,6 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 // robots keeps crawlers off what has no end: every link leads to pages of links.
 const robots = "User-agent: *\nDisallow: /links\nDisallow: /xrpc/\n"
 
-type didService struct {
-	ID       string `json:"id"`
-	Type     string `json:"type"`
-	Endpoint string `json:"serviceEndpoint"`
-}
-
-type didDoc struct {
-	Context []string     `json:"@context"`
-	ID      string       `json:"id"`
-	Service []didService `json:"service"`
-}
-
 // didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under ours.
 func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
 	if s.DIDWeb == "" {
@@ -178,12 +136,12 @@ func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	at := "https://" + s.DIDWeb
-	writeJSON(w, r, http.StatusOK, cacheLong, didDoc{
+	writeJSON(w, r, http.StatusOK, cacheLong, wire.DIDDocument{
 		Context: []string{"https://www.w3.org/ns/did/v1"},
 		ID:      "did:web:" + strings.ReplaceAll(s.DIDWeb, ":", "%3A"), // a port's colon would start a path
-		Service: []didService{
-			{"#constellation", "ConstellationGraphService", at},
-			{"#weft", "WeftBacklinkIndex", at},
+		Service: []wire.DIDService{
+			{ID: "#constellation", Type: "ConstellationGraphService", Endpoint: at},
+			{ID: "#weft", Type: "WeftBacklinkIndex", Endpoint: at},
 		},
 	})
 }

@@ -18,6 +18,7 @@ import (
 
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/api/wire"
 )
 
 const (
@@ -50,7 +51,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	if !upgrades(r) {
 		w.Header().Set("Upgrade", "websocket")
-		writeFailure(w, r, &failure{http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use /events over plain HTTP"})
+		writeFailure(w, r, newFailure(http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use /events over plain HTTP"))
 		return
 	}
 	leave := s.seat(w, r)
@@ -147,10 +148,7 @@ func (c *closing) Error() string { return c.reason }
 
 // end says why and closes.
 func (c *socket) end(f *failure) {
-	frame, _ := json.Marshal(struct {
-		Kind string `json:"kind"`
-		*failure
-	}{"error", f})
+	frame, _ := json.Marshal(wire.StreamEnd{Kind: "error", Failure: f.Failure})
 	_ = c.Write(context.Background(), websocket.MessageText, frame)
 	_ = c.cork.flush()
 	code := websocket.StatusPolicyViolation

@@ -114,13 +114,13 @@ func (p *params) streamFilter() stream.Filter {
 func streamFailure(err error) *failure {
 	switch {
 	case errors.Is(err, stream.ErrFuture):
-		return &failure{http.StatusBadRequest, "FutureCursor", "`cursor` is ahead of the log: it comes from another index or is in the future; omit it to begin with the next event"}
+		return newFailure(http.StatusBadRequest, "FutureCursor", "`cursor` is ahead of the log: it comes from another index or is in the future; omit it to begin with the next event")
 	case errors.Is(err, stream.ErrOutdated):
-		return &failure{http.StatusBadRequest, "OutdatedCursor", "`cursor` is too old: the log no longer has the events after it; omit it to begin with the next event"}
+		return newFailure(http.StatusBadRequest, "OutdatedCursor", "`cursor` is too old: the log no longer has the events after it; omit it to begin with the next event")
 	case errors.Is(err, stream.ErrTooSlow):
-		return &failure{http.StatusTooManyRequests, "ConsumerTooSlow", "this client is too slow: too many events are waiting; reconnect with the cursor of the last event"}
+		return newFailure(http.StatusTooManyRequests, "ConsumerTooSlow", "this client is too slow: too many events are waiting; reconnect with the cursor of the last event")
 	case errors.Is(err, stream.ErrClosed):
-		return &failure{http.StatusServiceUnavailable, "ShuttingDown", "the server is shutting down: reconnect with the cursor of the last event"}
+		return newFailure(http.StatusServiceUnavailable, "ShuttingDown", "the server is shutting down: reconnect with the cursor of the last event")
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (s *server) seat(w http.ResponseWriter, r *http.Request) (leave func()) {
 	grant := s.seats.Try(s.clients.Of(r), 1)
 	if grant == nil {
 		w.Header().Set("Retry-After", "60") // seconds; subscribers stay for long
-		writeFailure(w, r, &failure{http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers from this client address, or in total: close one, or try again later"})
+		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers from this client address, or in total: close one, or try again later"))
 		return nil
 	}
 	return grant.Give

@@ -3,21 +3,9 @@ package api
 import (
 	"context"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
-
-type timelineAnswer struct {
-	From    *string          `json:"from"` // null without links
-	Seconds int64            `json:"seconds"`
-	Sources []timelineSource `json:"sources"`
-}
-
-type timelineSource struct {
-	Source string  `json:"source"`
-	Total  int64   `json:"total"`
-	Older  int64   `json:"older"`
-	Counts []int64 `json:"counts"`
-}
 
 // getTimeline: subject R, source* R, since, until, spans.
 func (s *server) getTimeline(ctx context.Context, p *params) (any, error) {
@@ -32,24 +20,17 @@ func (s *server) getTimeline(ctx context.Context, p *params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := timelineAnswer{Sources: make([]timelineSource, len(t.Lists)), Seconds: t.StepUS / 1_000_000}
+	a := wire.Timeline{Sources: make([]wire.SourceTimeline, len(t.Lists)), Seconds: t.StepUS / 1_000_000}
 	if t.FromUS > 0 {
 		from := timeText(t.FromUS)
 		a.From = &from
 	}
 	for i, l := range t.Lists {
-		a.Sources[i] = timelineSource{sourceText(q.Sources[i]), l.Total, l.Older, append([]int64{}, l.Counts...)}
+		a.Sources[i] = wire.SourceTimeline{
+			Source: sourceText(q.Sources[i]), Total: l.Total, Older: l.Older, Counts: append([]int64{}, l.Counts...),
+		}
 	}
 	return a, nil
-}
-
-type forwardLink struct {
-	Source  string `json:"source"`
-	Subject string `json:"subject"`
-}
-
-type recordLinksAnswer struct {
-	Links []forwardLink `json:"links"`
 }
 
 // getRecordLinks: did R, collection R, rkey R.
@@ -61,7 +42,7 @@ func (s *server) getRecordLinks(ctx context.Context, p *params) (any, error) {
 		return nil, p.err
 	}
 	links, err := s.Store.RecordLinks(ctx, r)
-	return recordLinksAnswer{each(links, func(l db.Link) forwardLink {
-		return forwardLink{sourceText(db.Source{Collection: r.Collection, Path: l.Path}), l.Target}
+	return wire.RecordLinks{Links: each(links, func(l db.Link) wire.Link {
+		return wire.Link{Source: sourceText(db.Source{Collection: r.Collection, Path: l.Path}), Subject: l.Target}
 	})}, err
 }

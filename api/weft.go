@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
 )
@@ -19,66 +19,6 @@ const (
 	maxBody = 1 << 20
 )
 
-// linkRecord is a linking record and when it linked.
-type linkRecord struct {
-	record
-	Time string `json:"time"`
-	content
-}
-
-// content is what a record says, where that was asked for and is kept.
-type content struct {
-	CID   string          `json:"cid,omitempty"`
-	Value json.RawMessage `json:"value,omitempty"`
-}
-
-type timedRecordsAnswer struct {
-	Total   int64        `json:"total"`
-	Records []linkRecord `json:"records"`
-	Cursor  *string      `json:"cursor"`
-}
-
-type weftDIDsAnswer struct {
-	Total  int64    `json:"total"`
-	DIDs   []string `json:"dids"`
-	Cursor *string  `json:"cursor"`
-}
-
-type pairCount struct {
-	Subject string `json:"subject"`
-	Source  string `json:"source"`
-	Links   int64  `json:"links"`
-	DIDs    int64  `json:"dids"`
-}
-
-type countsAnswer struct {
-	Counts []pairCount `json:"counts"`
-}
-
-type accountLink struct {
-	record
-	Time    string `json:"time"`
-	Source  string `json:"source"`
-	Subject string `json:"subject"`
-	content
-}
-
-type accountLinksAnswer struct {
-	Links  []accountLink `json:"links"`
-	Cursor *string       `json:"cursor"`
-}
-
-type sourceCount struct {
-	Source string `json:"source"`
-	Links  int64  `json:"links"`
-}
-
-type accountCountsAnswer struct {
-	Total   int64         `json:"total"`
-	Sources []sourceCount `json:"sources"`
-	Cursor  *string       `json:"cursor"`
-}
-
 func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
 		Since: p.time("since"), Until: p.time("until")}
@@ -88,11 +28,11 @@ func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var contents []content
+	var contents []wire.Content
 	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(r db.Record) db.Record { return r })
-	a := timedRecordsAnswer{Total: page.Total, Records: make([]linkRecord, len(page.Items)), Cursor: next}
+	a := wire.TimedBacklinks{Total: page.Total, Records: make([]wire.TimedRecord, len(page.Items)), Cursor: next}
 	for i, r := range page.Items {
-		a.Records[i] = linkRecord{toRecord(r), timeText(page.Times[i]), contents[i]}
+		a.Records[i] = wire.TimedRecord{Record: toRecord(r), Time: timeText(page.Times[i]), Content: contents[i]}
 	}
 	return a, err
 }
@@ -115,9 +55,9 @@ const (
 
 // hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next one.
 func hydrated[T any](ctx context.Context, s *server, hydrate bool, c sealer, page db.Page[T], next *string,
-	of func(T) db.Record) (db.Page[T], []content, *string, error) {
+	of func(T) db.Record) (db.Page[T], []wire.Content, *string, error) {
 	if !hydrate {
-		return page, make([]content, len(page.Items)), next, nil
+		return page, make([]wire.Content, len(page.Items)), next, nil
 	}
 	contents, err := s.contents(ctx, each(page.Items, of), maxContents)
 	if n := len(contents); err == nil && n < len(page.Items) {
@@ -129,20 +69,22 @@ func hydrated[T any](ctx context.Context, s *server, hydrate bool, c sealer, pag
 
 // contents gives what each record says, where that is kept and JSON can say it: of the first records, as far as most bytes go, and of one
 // at least.
-func (s *server) contents(ctx context.Context, records []db.Record, most int) ([]content, error) {
-	contents, size := make([]content, 0, len(records)), 0
+func (s *server) contents(ctx context.Context, records []db.Record, most int) ([]wire.Content, error) {
+	contents := make([]wire.Content, 0, len(records))
+	size := 0
 	for some := range slices.Chunk(records, bodiesAtOnce) {
 		bodies, err := s.Store.Bodies(ctx, some)
 		if err != nil {
 			return nil, err
 		}
 		for _, b := range bodies {
-			var one content
+			var one wire.Content
 			// An author may write what JSON doesn't have: that is no fault of the page's.
 			if value, err := body.JSON(b.CBOR); b.CBOR != nil && err == nil {
-				one = content{b.CID, value}
+				one = wire.Content{CID: b.CID, Value: value}
 			}
-			if size += len(one.Value); size > most && len(contents) > 0 {
+			size += len(one.Value)
+			if size > most && len(contents) > 0 {
 				return contents, nil
 			}
 			contents = append(contents, one)
@@ -154,7 +96,7 @@ func (s *server) contents(ctx context.Context, records []db.Record, most int) ([
 func (s *server) weftBacklinkDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit(), Since: p.time("since"), Until: p.time("until")}
 	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
-	return weftDIDsAnswer{page.Total, each(page.Items, toDID), next}, err
+	return wire.DIDs{Total: page.Total, DIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
 // getCounts counts every subject from every source.
@@ -182,7 +124,7 @@ func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
 	if !given {
 		return s.counts(ctx, p, product(subjects, sources), "subjects", "sources")
 	}
-	ask := make([]pairCount, len(pairs))
+	ask := make([]wire.PairCount, len(pairs))
 	for i, pair := range pairs {
 		members, _ := pair.(map[string]any)
 		ask[i].Subject, _ = members["subject"].(string)
@@ -191,12 +133,12 @@ func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
 	return s.counts(ctx, p, ask, "pairs", "pairs")
 }
 
-func product(subjects, sources []string) []pairCount {
-	pairs := make([]pairCount, 0, min(len(subjects)*len(sources), maxPairs+1))
+func product(subjects, sources []string) []wire.PairCount {
+	pairs := make([]wire.PairCount, 0, min(len(subjects)*len(sources), maxPairs+1))
 	for _, subject := range subjects {
 		for _, source := range sources {
 			if len(pairs) <= maxPairs { // one too many is enough to know
-				pairs = append(pairs, pairCount{Subject: subject, Source: source})
+				pairs = append(pairs, wire.PairCount{Pair: wire.Pair{Subject: subject, Source: source}})
 			}
 		}
 	}
@@ -204,7 +146,7 @@ func product(subjects, sources []string) []pairCount {
 }
 
 // counts counts pairs, which came in the parameters called subjects and sources.
-func (s *server) counts(ctx context.Context, p *params, pairs []pairCount, subjects, sources string) (any, error) {
+func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, subjects, sources string) (any, error) {
 	if len(pairs) > maxPairs {
 		p.fail(subjects, "makes more than %d combinations: send fewer per request", maxPairs)
 	}
@@ -226,7 +168,7 @@ func (s *server) counts(ctx context.Context, p *params, pairs []pairCount, subje
 	for i, c := range counts {
 		pairs[i].Links, pairs[i].DIDs = c.Links, c.DIDs
 	}
-	return countsAnswer{pairs}, nil
+	return wire.Counts{Counts: pairs}, nil
 }
 
 func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error) {
@@ -249,20 +191,25 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 	if err != nil {
 		return nil, err
 	}
-	var contents []content
+	var contents []wire.Content
 	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(l db.AccountLink) db.Record { return l.Record })
-	a := accountLinksAnswer{Links: make([]accountLink, len(page.Items)), Cursor: next}
+	a := wire.AccountLinks{Links: make([]wire.AccountLink, len(page.Items)), Cursor: next}
 	for i, l := range page.Items {
-		a.Links[i] = accountLink{toRecord(l.Record), timeText(l.TimeUS), sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), l.Target, contents[i]}
+		a.Links[i] = wire.AccountLink{
+			Record: toRecord(l.Record), Time: timeText(l.TimeUS),
+			Link:    wire.Link{Source: sourceText(db.Source{Collection: l.Record.Collection, Path: l.Path}), Subject: l.Target},
+			Content: contents[i],
+		}
 	}
 	return a, err
 }
 
 func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
 	page, next, err := sourcesPage(ctx, s, p, endAccountCounts, p.did("did"), s.Store.AccountSources)
-	return accountCountsAnswer{page.Total, each(page.Items, func(c db.AccountCount) sourceCount {
-		return sourceCount{sourceText(c.Source), c.Links}
-	}), next}, err
+	sources := each(page.Items, func(c db.AccountCount) wire.SourceCount {
+		return wire.SourceCount{Source: sourceText(c.Source), Links: c.Links}
+	})
+	return wire.AccountCounts{Total: page.Total, Sources: sources, Cursor: next}, err
 }
 
 // timeText is a time as lexicons have it, to the microsecond.

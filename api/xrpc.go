@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -15,35 +16,35 @@ func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) 
 		return nil, p.err
 	}
 	n, err := s.Store.CountLinks(ctx, target, src)
-	return totalAnswer{n}, err
+	return wire.Total{Total: n}, err
 }
 
 // getBacklinks: subject R, source R, did*, limit, cursor, reverse.
 func (s *server) getBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse")}
 	page, next, err := turn(ctx, p, s.sealer(endBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
-	return recordsAnswer{page.Total, each(page.Items, toRecord), next}, err
+	return wire.Backlinks{Total: page.Total, Records: each(page.Items, toRecord), Cursor: next}, err
 }
 
 // getBacklinkDIDs: subject R, source R, limit, cursor.
 func (s *server) getBacklinkDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit()}
 	page, next, err := turn(ctx, p, s.sealer(endBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
-	return didsAnswer{page.Total, each(page.Items, toDID), next}, err
+	return wire.LinkingDIDs{Total: page.Total, LinkingDIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
 // getManyToMany: subject R, source R, pathToOther R, linkDid*, otherSubject*, limit, cursor.
 func (s *server) getManyToMany(ctx context.Context, p *params) (any, error) {
 	q := manyQuery(p, "linkDid")
 	page, next, err := turnMany(ctx, p, s.sealer(endManyToMany, q), q, s.Store.ManyToMany)
-	return manyAnswer{each(page.Items, toManyItem), next}, err
+	return wire.ManyToMany{Items: each(page.Items, toManyItem), Cursor: next}, err
 }
 
 // getManyToManyCounts: as getManyToMany, but with did* for linkDid*.
 func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error) {
 	q := manyQuery(p, "did")
 	page, next, err := turnMany(ctx, p, s.sealer(endManyToManyCounts, q), q, s.Store.ManyToManyCounts)
-	return manyCountsAnswer{each(page.Items, toOtherCount), next}, err
+	return wire.ManyToManyCounts{Counts: each(page.Items, toOtherCount), Cursor: next}, err
 }
 
 func manyQuery(p *params, dids string) db.ManyQuery {

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // Client asks one server. Its fields may be changed before the first call.
@@ -36,8 +38,8 @@ func New(base string) *Client {
 // Error is a refusal of the server.
 type Error struct {
 	Status  int    // of HTTP
-	Name    string `json:"error"` // such as InvalidRequest
-	Message string `json:"message"`
+	Name    string // such as InvalidRequest
+	Message string
 }
 
 func (e *Error) Error() string {
@@ -46,22 +48,30 @@ func (e *Error) Error() string {
 
 // Record is a record that links.
 type Record struct {
-	DID        string          `json:"did"`
-	Collection string          `json:"collection"`
-	Rkey       string          `json:"rkey"`
-	Time       time.Time       `json:"time"`
-	CID        string          `json:"cid"`   // with Hydrate, where it is kept
-	Value      json.RawMessage `json:"value"` // with Hydrate, where it is kept
+	DID        string
+	Collection string
+	Rkey       string
+	Time       time.Time
+	CID        string          // with Hydrate, if the server keeps it
+	Value      json.RawMessage // with Hydrate, if the server keeps it
 }
 
-// URI is the record's at-uri.
+// URI returns the record's at-uri.
 func (r Record) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
 
-// Link is a link to an account or to something of it.
+// Link is a link to an account or to anything of it.
 type Link struct {
 	Record
-	Source  string `json:"source"`
-	Subject string `json:"subject"`
+	Source  string
+	Subject string
+}
+
+func newRecord(r wire.Record, at string, c wire.Content) (Record, error) {
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return Record{}, fmt.Errorf("weft: the time of a record: %w", err)
+	}
+	return Record{DID: r.DID, Collection: r.Collection, Rkey: r.Rkey, Time: t, CID: c.CID, Value: c.Value}, nil
 }
 
 // Query asks for the links to a subject from a source. The zero value of all else is no filter.
@@ -83,32 +93,25 @@ type Page[T any] struct {
 
 // Count counts the links to a subject from a source.
 func (c *Client) Count(ctx context.Context, subject, source string) (int64, error) {
-	var a struct{ Total int64 }
+	var a wire.Total
 	err := c.get(ctx, "blue.microcosm.links.getBacklinksCount", url.Values{"subject": {subject}, "source": {source}}, &a)
 	return a.Total, err
 }
 
-// Pair names a list, and Counted what it holds.
-type Pair struct {
-	Subject string `json:"subject"`
-	Source  string `json:"source"`
-}
+// Pair names the links to Subject from Source.
+type Pair = wire.Pair
 
-// Counted is the number of a list's links and of the accounts that made them.
-type Counted struct {
-	Pair
-	Links int64 `json:"links"`
-	DIDs  int64 `json:"dids"`
-}
+// Counted is a Pair with the number of its links and of the accounts that made them.
+type Counted = wire.PairCount
 
 // Counts counts up to 100 lists at one moment, in the order of the pairs.
 func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
-	body, err := json.Marshal(map[string]any{"pairs": append([]Pair{}, pairs...)})
+	body, err := json.Marshal(wire.Pairs{Pairs: append([]Pair{}, pairs...)})
 	if err != nil {
 		return nil, err
 	}
-	var a struct{ Counts []Counted }
-	err = c.ask(ctx, http.MethodPost, "/xrpc/dev.weft.links.batchCounts", bytes.NewReader(body), &a)
+	var a wire.Counts
+	err = c.do(ctx, http.MethodPost, "/xrpc/dev.weft.links.batchCounts", bytes.NewReader(body), &a)
 	return a.Counts, err
 }
 
@@ -119,13 +122,19 @@ func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Pag
 	if q.Reverse {
 		v.Set("reverse", "true")
 	}
-	var a struct {
-		Total   int64
-		Records []Record
-		Cursor  *string
+	var a wire.TimedBacklinks
+	if err := c.get(ctx, "dev.weft.links.getBacklinks", v, &a); err != nil {
+		return Page[Record]{}, err
 	}
-	err := c.get(ctx, "dev.weft.links.getBacklinks", v, &a)
-	return Page[Record]{a.Total, a.Records, text(a.Cursor)}, err
+	page := Page[Record]{Total: a.Total, Cursor: cursorText(a.Cursor)}
+	for _, r := range a.Records {
+		record, err := newRecord(r.Record, r.Time, r.Content)
+		if err != nil {
+			return Page[Record]{}, err
+		}
+		page.Items = append(page.Items, record)
+	}
+	return page, nil
 }
 
 // Backlinks walks through all records that link, newest first, page by page.
@@ -137,13 +146,9 @@ func (c *Client) Backlinks(ctx context.Context, q Query) iter.Seq2[Record, error
 func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[string], error) {
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
 	window(v, q.Since, q.Until, false, q.Limit, cursor)
-	var a struct {
-		Total  int64
-		DIDs   []string
-		Cursor *string
-	}
+	var a wire.DIDs
 	err := c.get(ctx, "dev.weft.links.getBacklinkDids", v, &a)
-	return Page[string]{a.Total, a.DIDs, text(a.Cursor)}, err
+	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor)}, err
 }
 
 // DIDs walks through all accounts that link, newest first by the first link of each.
@@ -164,12 +169,19 @@ type AccountQuery struct {
 func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor string) (Page[Link], error) {
 	v := url.Values{"did": {q.DID}, "source": q.Sources}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
-	var a struct {
-		Links  []Link
-		Cursor *string
+	var a wire.AccountLinks
+	if err := c.get(ctx, "dev.weft.links.getAccountBacklinks", v, &a); err != nil {
+		return Page[Link]{}, err
 	}
-	err := c.get(ctx, "dev.weft.links.getAccountBacklinks", v, &a)
-	return Page[Link]{0, a.Links, text(a.Cursor)}, err
+	page := Page[Link]{Cursor: cursorText(a.Cursor)}
+	for _, l := range a.Links {
+		record, err := newRecord(l.Record, l.Time, l.Content)
+		if err != nil {
+			return Page[Link]{}, err
+		}
+		page.Items = append(page.Items, Link{record, l.Source, l.Subject})
+	}
+	return page, nil
 }
 
 // AccountLinks walks through all links to an account, newest first.
@@ -179,24 +191,17 @@ func (c *Client) AccountLinks(ctx context.Context, q AccountQuery) iter.Seq2[Lin
 
 // AccountCounts counts the links to an account by source, page by page.
 func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int64, error) {
-	type count struct {
-		Source string
-		Links  int64
-	}
 	counts := map[string]int64{}
-	for one, err := range walk(func(cursor string) (Page[count], error) {
+	page := func(cursor string) (Page[wire.SourceCount], error) {
 		v := url.Values{"did": {did}}
 		if cursor != "" {
 			v.Set("cursor", cursor)
 		}
-		var a struct {
-			Total   int64
-			Sources []count
-			Cursor  *string
-		}
+		var a wire.AccountCounts
 		err := c.get(ctx, "dev.weft.links.getAccountCounts", v, &a)
-		return Page[count]{a.Total, a.Sources, text(a.Cursor)}, err
-	}) {
+		return Page[wire.SourceCount]{a.Total, a.Sources, cursorText(a.Cursor)}, err
+	}
+	for one, err := range walk(page) {
 		if err != nil {
 			return counts, err
 		}
@@ -224,7 +229,8 @@ func window(v url.Values, since, until time.Time, hydrate bool, limit int, curso
 	}
 }
 
-func text(cursor *string) string {
+// cursorText returns "" for the null of the last page.
+func cursorText(cursor *string) string {
 	if cursor == nil {
 		return ""
 	}
@@ -254,10 +260,10 @@ func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] 
 }
 
 func (c *Client) get(ctx context.Context, method string, q url.Values, into any) error {
-	return c.ask(ctx, http.MethodGet, "/xrpc/"+method+"?"+q.Encode(), nil, into)
+	return c.do(ctx, http.MethodGet, "/xrpc/"+method+"?"+q.Encode(), nil, into)
 }
 
-func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, into any) error {
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) error {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return fmt.Errorf("weft: %w", err)
@@ -282,10 +288,10 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, i
 
 // refusal reads an error.
 func refusal(res *http.Response) error {
-	e := &Error{Status: res.StatusCode, Name: http.StatusText(res.StatusCode)}
+	f := wire.Failure{Name: http.StatusText(res.StatusCode)}
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if json.Unmarshal(data, e) != nil {
-		e.Message = string(data)
+	if json.Unmarshal(data, &f) != nil {
+		f.Message = string(data)
 	}
-	return e
+	return &Error{Status: res.StatusCode, Name: f.Name, Message: f.Message}
 }

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // Filter says which events are wanted. The zero Filter wants all.
@@ -21,27 +23,34 @@ type Filter struct {
 	Sources, Collections, Actors           []string // and from these
 }
 
-// Event is what became of a record that links, or of an account.
+// Event is a change of a record that links, or of an account's status.
 type Event struct {
-	Kind       string    `json:"kind"`      // record or account
-	Origin     string    `json:"origin"`    // live or replay
-	Operation  string    `json:"operation"` // of a record: create, update or delete
-	DID        string    `json:"did"`
-	Collection string    `json:"collection"`
-	Rkey       string    `json:"rkey"`
-	Rev        string    `json:"rev"`
-	Time       time.Time `json:"time"`
-	Removed    []Pair    `json:"removed"` // the wanted links that are gone
-	Added      []Pair    `json:"added"`   // the wanted links that are new
-	Account    *Account  `json:"account"` // of an account
-	Cursor     uint64    `json:"cursor"`  // where to go on that has this event
+	Kind       string // record or account
+	Origin     string // live or replay
+	Operation  string // of a record: create, update or delete
+	DID        string
+	Collection string
+	Rkey       string
+	Rev        string
+	Time       time.Time
+	Removed    []Pair   // the wanted links that are gone
+	Added      []Pair   // the wanted links that are new
+	Account    *Account // of an account
+	Cursor     uint64   // resumes after this event
 }
 
-// Account is an account's status.
-type Account struct {
-	DID    string `json:"did"`
-	Active bool   `json:"active"`
-	Status string `json:"status"`
+// Account is the new status of an account.
+type Account = wire.Account
+
+func newEvent(e *wire.Event) (Event, error) {
+	at, err := time.Parse(time.RFC3339Nano, e.Time)
+	if err != nil {
+		return Event{}, fmt.Errorf("weft: the time of an event: %w", err)
+	}
+	return Event{
+		Kind: e.Kind, Origin: e.Origin, Operation: e.Operation, DID: e.DID, Collection: e.Collection, Rkey: e.Rkey,
+		Rev: e.Rev, Time: at, Removed: pairs(e.Removed), Added: pairs(e.Added), Account: e.Account, Cursor: e.Cursor,
+	}, nil
 }
 
 const (
@@ -131,14 +140,18 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(E
 			continue
 		}
 		place = 0
-		var e Event
-		if err := json.Unmarshal(data, &e); err != nil {
+		var message wire.Event
+		if err := json.Unmarshal(data, &message); err != nil {
 			return fmt.Errorf("weft: an event: %w", err)
 		}
-		if e.Kind != "record" && e.Kind != "account" {
-			continue // the end, which comes by itself, or what is not known yet
+		if message.Kind != "record" && message.Kind != "account" {
+			continue // the end, which the connection shows too, or a kind that this version does not know
 		}
-		if !do(e) {
+		event, err := newEvent(&message)
+		if err != nil {
+			return err
+		}
+		if !do(event) {
 			return nil
 		}
 	}

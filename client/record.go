@@ -2,16 +2,19 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // RecordLinks lists what a record links to: the way forward. Nothing for a record that links to nothing or isn't known.
 func (c *Client) RecordLinks(ctx context.Context, did, collection, rkey string) ([]Pair, error) {
-	var a struct{ Links []Pair }
+	var a wire.RecordLinks
 	err := c.get(ctx, "dev.weft.links.getRecordLinks", url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
-	return a.Links, err
+	return pairs(a.Links), err
 }
 
 // TimelineQuery asks how many links a subject got when. Without Since and Until it is all time.
@@ -29,13 +32,9 @@ type Timeline struct {
 	Sources []SourceTimeline
 }
 
-// SourceTimeline is a timeline of one source.
-type SourceTimeline struct {
-	Source string  `json:"source"`
-	Total  int64   `json:"total"`  // Older and Counts together
-	Older  int64   `json:"older"`  // links of before the first span
-	Counts []int64 `json:"counts"` // links in each span, the oldest first
-}
+// SourceTimeline is the timeline of one source: Counts has the links of each span, oldest first, Older those before the first
+// span, Total the sum of both.
+type SourceTimeline = wire.SourceTimeline
 
 // Timeline counts the links to a subject by time: what a chart is drawn from.
 func (c *Client) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
@@ -44,15 +43,27 @@ func (c *Client) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error
 	if q.Spans > 0 {
 		v.Set("spans", strconv.Itoa(q.Spans))
 	}
-	var a struct {
-		From    *time.Time
-		Seconds int64
-		Sources []SourceTimeline
+	var a wire.Timeline
+	if err := c.get(ctx, "dev.weft.links.getTimeline", v, &a); err != nil {
+		return Timeline{}, err
 	}
-	err := c.get(ctx, "dev.weft.links.getTimeline", v, &a)
 	t := Timeline{Span: time.Duration(a.Seconds) * time.Second, Sources: a.Sources}
-	if a.From != nil {
-		t.From = *a.From
+	if a.From == nil {
+		return t, nil
 	}
-	return t, err
+	from, err := time.Parse(time.RFC3339Nano, *a.From)
+	if err != nil {
+		return Timeline{}, fmt.Errorf("weft: the start of a timeline: %w", err)
+	}
+	t.From = from
+	return t, nil
+}
+
+// pairs returns nil for no links.
+func pairs(links []wire.Link) []Pair {
+	var all []Pair
+	for _, l := range links {
+		all = append(all, Pair{Subject: l.Subject, Source: l.Source})
+	}
+	return all
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // Plan is what a backfill will take, before it begins.
@@ -57,11 +59,11 @@ func (a *archive) estimate(ctx context.Context, from From) (p Plan, err error) {
 		return p, err
 	}
 	p.Host = a.host
-	var sum Progress
+	var sum wire.Replay
 	segments := map[string]*listed{}
 	if err := a.list(ctx, func(s *listed) bool {
 		if s.MaxSeq > after {
-			sum.add(s, after)
+			addSegment(&sum, s, after)
 			segments[s.Name] = s
 		}
 		return true

@@ -4,30 +4,17 @@ import (
 	"context"
 	"sync"
 	"time"
-)
 
-// Progress is how far a replay of an archive is. All is 0 when none is under way.
-type Progress struct {
-	Host       string    `json:"host"`
-	Since      time.Time `json:"since"`
-	Segments   int       `json:"segments"`    // that hold something for us
-	Bytes      int64     `json:"bytes"`       // to fetch in all, about: a slice takes parts of segments
-	Events     int64     `json:"events"`      // in them, about
-	BytesDone  int64     `json:"bytes_done"`  // fetched
-	EventsDone int64     `json:"events_done"` // received
-	Seq        uint64    `json:"seq"`         // of the newest
-	TimeUS     int64     `json:"time_us"`     // its time
-	Rate       float64   `json:"events_per_second"`
-	ETA        float64   `json:"eta_seconds"` // 0: not known yet
-}
+	"weft.dev/weft/api/wire"
+)
 
 // progress keeps count of a replay.
 type progress struct {
 	mu sync.Mutex
-	p  Progress
+	p  wire.Replay
 }
 
-func (p *progress) get() Progress {
+func (p *progress) get() wire.Replay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.p
@@ -35,10 +22,10 @@ func (p *progress) get() Progress {
 
 // begin counts what lies behind a number. Without a listing it goes on without totals.
 func (p *progress) begin(ctx context.Context, a *archive, after uint64, now time.Time) {
-	n := Progress{Host: a.host, Since: now}
+	n := wire.Replay{Host: a.host, Since: now}
 	_ = a.list(ctx, func(s *listed) bool {
 		if s.MaxSeq > after {
-			n.add(s, after)
+			addSegment(&n, s, after)
 		}
 		return true
 	})
@@ -47,8 +34,8 @@ func (p *progress) begin(ctx context.Context, a *archive, after uint64, now time
 	p.p = n
 }
 
-// add counts the part of a segment that lies behind a number.
-func (p *Progress) add(s *listed, after uint64) {
+// addSegment counts the part of a segment that lies behind a number.
+func addSegment(p *wire.Replay, s *listed, after uint64) {
 	share := 1.0
 	if after >= s.MinSeq {
 		share = float64(s.MaxSeq-after) / float64(s.MaxSeq-s.MinSeq+1)
@@ -81,8 +68,8 @@ func (p *progress) came(events int64, seq uint64, timeUS int64, now time.Time) {
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.p = Progress{}
+	p.p = wire.Replay{}
 }
 
-// Progress is how far a replay of an archive is; the zero Progress when none is under way.
-func (in *Ingest) Progress() Progress { return in.progress.get() }
+// Progress is how far a replay of an archive is; the zero Replay when none is under way.
+func (in *Ingest) Progress() wire.Replay { return in.progress.get() }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
@@ -75,7 +76,7 @@ func TestSliceState(t *testing.T) {
 	state := func(c SliceConfig, since ...time.Time) SliceState {
 		s := SliceState{Slice: c.normal()}
 		for i, what := range c.parts() {
-			s.Parts = append(s.Parts, Part{what, since[min(i, len(since)-1)]})
+			s.Parts = append(s.Parts, wire.SlicePart{What: what, Since: since[min(i, len(since)-1)]})
 		}
 		return s
 	}

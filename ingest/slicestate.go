@@ -5,18 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // SliceState is the slice that an index holds, as it is kept in the index, and since when each part of it is complete.
 type SliceState struct {
-	Slice SliceConfig `json:"slice"`
-	Parts []Part      `json:"parts"`
-}
-
-// Part is a part of a slice.
-type Part struct {
-	What  string    `json:"what"`           // a collection, a namespace, or * for all
-	Since time.Time `json:"since,omitzero"` // what it had before may be missing; zero: nothing since the index began
+	Slice SliceConfig      `json:"slice"`
+	Parts []wire.SlicePart `json:"parts"`
 }
 
 // parts are what a slice's collections are.
@@ -67,8 +63,8 @@ func (s SliceState) Change(to SliceConfig, now time.Time) (next SliceState, more
 	all := widens(was.DIDs, to.DIDs) || widens(was.Sources, to.Sources) || lacks(to.Exclude, was.Exclude) // in every part
 	next.Slice = to
 	for _, what := range to.parts() {
-		p := Part{What: what}
-		i := slices.IndexFunc(s.Parts, func(p Part) bool { return p.What == what })
+		p := wire.SlicePart{What: what}
+		i := slices.IndexFunc(s.Parts, func(p wire.SlicePart) bool { return p.What == what })
 		switch {
 		case i >= 0 && !all:
 			p.Since = s.Parts[i].Since

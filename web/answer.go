@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // answer is what the API says to a question that a page asks in the name of its visitor.
@@ -118,14 +120,17 @@ func (a *answer) keepHeaders(w http.ResponseWriter) {
 
 // problem is a failure of the API's.
 type problem struct {
-	Status  int    `json:"-"`
-	Name    string `json:"error"`
-	Message string `json:"message"`
-	Ways    []way  `json:"-"` // on from here
+	wire.Failure
+	Status int   `json:"-"`
+	Ways   []way `json:"-"` // on from here
 }
 
 // way is a link to where a visitor may have wanted to go.
 type way struct{ Text, Href string }
+
+func newProblem(status int, name, message string) problem {
+	return problem{Failure: wire.Failure{Name: name, Message: message}, Status: status}
+}
 
 func (p problem) Error() string { return fmt.Sprintf("web: %d %s: %s", p.Status, p.Name, p.Message) }
 

@@ -2,9 +2,12 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // This file draws: figures as SVG, made on the server and shown without any script.
@@ -87,14 +90,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	for _, s := range drawn {
 		pairs = append(pairs, "source", s.Text)
 	}
-	var found struct {
-		From    *time.Time
-		Seconds int64
-		Sources []struct {
-			Total, Older int64
-			Counts       []int64
-		}
-	}
+	var found wire.Timeline
 	if err := a.also(&found, "/xrpc/dev.weft.links.getTimeline", pairs...); err != nil {
 		if busy(err) {
 			return nil, nil
@@ -103,6 +99,10 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	}
 	if found.From == nil {
 		return nil, nil
+	}
+	from, err := time.Parse(time.RFC3339Nano, *found.From)
+	if err != nil {
+		return nil, fmt.Errorf("web: the answer of getTimeline: %w", err)
 	}
 	c := &chart{Sources: drawn, Left: len(sources) - len(drawn), Unit: stepText(found.Seconds)}
 	spans := 0
@@ -127,7 +127,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		layout = time.DateTime
 	}
 	when := func(i int) string {
-		return found.From.Add(time.Duration(i) * time.Duration(found.Seconds) * time.Second).UTC().Format(layout)
+		return from.Add(time.Duration(i) * time.Duration(found.Seconds) * time.Second).UTC().Format(layout)
 	}
 	for i, sum := range sums {
 		if sum == 0 {

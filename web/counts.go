@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"strings"
+
+	"weft.dev/weft/api/wire"
 )
 
 // countPage shows one number, or a table of them.
@@ -27,23 +29,20 @@ type countRow struct {
 // count is the page of the methods that answer with numbers.
 func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	var found struct {
-		Total  int64
-		Counts []struct {
-			Subject, Source string
-			Links, DIDs     int64
-		}
+		wire.Total
+		wire.Counts
 	}
 	if err := a.decode(&found); err != nil {
 		return nil, err
 	}
 	q := a.params()
-	p := &countPage{Total: found.Total, What: "links"}
+	p := &countPage{Total: found.Total.Total, What: "links"}
 	if strings.HasSuffix(a.path, "distinct-dids") {
 		p.What = "accounts"
 	}
 	p.Noun = pluralOf(p.Total, strings.TrimSuffix(p.What, "s"))
-	if found.Counts != nil {
-		for _, c := range found.Counts {
+	if found.Counts.Counts != nil {
+		for _, c := range found.Counts.Counts {
 			collection, path, _ := strings.Cut(c.Source, ":")
 			p.Rows = append(p.Rows, countRow{c.Subject, kindText(c.Subject), explore(c.Subject), sourceOf(c.Subject, collection, strings.TrimPrefix(path, "."), c.Links, c.DIDs)})
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
 )
 
@@ -127,19 +128,13 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 
 // sourcesOf reads /links/all, or asks for it, longest list first.
 func sourcesOf(a *answer, subject string) (sources []source, next *string, err error) {
-	var all struct {
-		Links map[string]map[string]struct {
-			Records int64 `json:"records"`
-			DIDs    int64 `json:"distinct_dids"`
-		} `json:"links"`
-		Cursor *string
-	}
+	var all wire.BySource[wire.SourceTotals]
 	if a.path == "/links/all" {
 		err = a.decode(&all)
 	} else {
 		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the first.
 		if a.param("cursor") != "" {
-			return nil, nil, problem{Status: 400, Name: "InvalidRequest", Message: "Use the page /links/all to see more kinds of links."}
+			return nil, nil, newProblem(400, "InvalidRequest", "Use the page /links/all to see more kinds of links.")
 		}
 		err = a.also(&all, "/links/all", "target", subject, "limit", a.param("limit"))
 	}
@@ -149,7 +144,7 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 	for collection, paths := range all.Links {
 		for path, n := range paths {
 			path = strings.TrimPrefix(path, ".")
-			sources = append(sources, sourceOf(subject, collection, path, n.Records, n.DIDs))
+			sources = append(sources, sourceOf(subject, collection, path, n.Records, n.DistinctDIDs))
 		}
 	}
 	slices.SortFunc(sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
@@ -208,14 +203,14 @@ func tell(sources []source) {
 // previews asks for the newest links of the longest lists.
 func (s *Server) previews(a *answer, p *explorePage) error {
 	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
-		var page linksAnswer
+		var page wire.TimedBacklinks
 		if err := a.also(&page, listPath, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks, "hydrate", "true"); err != nil {
 			if busy(err) {
 				return nil
 			}
 			return err
 		}
-		p.Previews = append(p.Previews, preview{src, s.linkersOf(page.Records)})
+		p.Previews = append(p.Previews, preview{src, s.linkersOf(fromTimedBacklinks(&page).links)})
 	}
 	return nil
 }
@@ -232,9 +227,7 @@ func forwardOf(a *answer, subject string) ([]forward, error) {
 	if !ok || rkey == "" {
 		return nil, nil
 	}
-	var answer struct {
-		Links []struct{ Source, Subject string }
-	}
+	var answer wire.RecordLinks
 	if err := a.also(&answer, "/xrpc/dev.weft.links.getRecordLinks", "did", did, "collection", collection, "rkey", rkey); err != nil {
 		if busy(err) {
 			return nil, nil
@@ -254,14 +247,7 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 	if t.Kind != "account" {
 		return nil, nil
 	}
-	var answer struct {
-		Total   int64
-		Sources []struct {
-			Source string
-			Links  int64
-		}
-		Cursor *string
-	}
+	var answer wire.AccountCounts
 	part := &accountPart{Href: accountPath + "?" + form("did", t.Text)}
 	if err := a.alsoWithin(accountWait, &answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text, "limit", pageSources); err != nil {
 		if busy(err) {

@@ -3,26 +3,13 @@ package web
 import (
 	"context"
 	"time"
-)
 
-// indexAnswer is what the API answers at /.
-type indexAnswer struct {
-	DaysIndexed *int64 `json:"days_indexed"`
-	Stats       struct {
-		DIDs      int64  `json:"dids"`
-		Records   int64  `json:"linking_records"`
-		Links     int64  `json:"links"`
-		StartedAt *int64 `json:"started_at"`
-	} `json:"stats"`
-	Gaps []struct {
-		Host string `json:"host"`
-		Why  string `json:"why"`
-	} `json:"gaps"`
-}
+	"weft.dev/weft/api/wire"
+)
 
 // homePage is what the first page shows.
 type homePage struct {
-	Index    indexAnswer
+	Index    wire.Index
 	Since    string
 	Rate     int64 // events a second, in the last beat
 	Lag      string

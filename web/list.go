@@ -2,12 +2,12 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"net/url"
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
 )
 
@@ -18,38 +18,11 @@ const (
 	accountPath = "/xrpc/dev.weft.links.getAccountBacklinks"
 )
 
-// linksAnswer has what any of the API's lists answers with.
-type linksAnswer struct {
-	Total      *int64       `json:"total"`
-	Records    []linkRecord `json:"records"`
-	Linking    []linkRecord `json:"linking_records"`
-	Links      []linkRecord `json:"links"` // to an account
-	DIDs       []string     `json:"dids"`
-	LinkingDID []string     `json:"linking_dids"`
-	Items      []struct {
-		LinkRecord   linkRecord `json:"linkRecord"`
-		OtherSubject string     `json:"otherSubject"`
-	} `json:"items"`
-	Others []otherCount `json:"counts_by_other_subject"`
-	Cursor *string      `json:"cursor"`
-}
-
-type linkRecord struct {
-	DID        string `json:"did"`
-	Collection string `json:"collection"`
-	Rkey       string `json:"rkey"`
-	Time       string `json:"time"`
-	Source     string `json:"source"`
-	Subject    string `json:"subject"`
-	// Value is the record, where it was asked for and is kept. What stands at text is the one thing that most that people
-	// write have in common.
-	Value json.RawMessage `json:"value"`
-}
-
-// says is the text of a record, empty where it has none.
-func (r linkRecord) says() string {
+// textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people write
+// has in common.
+func textOf(value json.RawMessage) string {
 	var record struct{ Text any }
-	if len(r.Value) == 0 || json.Unmarshal(r.Value, &record) != nil {
+	if len(value) == 0 || json.Unmarshal(value, &record) != nil {
 		return ""
 	}
 	text, _ := record.Text.(string)
@@ -61,12 +34,6 @@ func (r linkRecord) says() string {
 
 // maxSays is how much of a text is shown, in characters: as much as a post has.
 const maxSays = 300
-
-type otherCount struct {
-	Subject  string `json:"subject"`
-	Total    int64  `json:"total"`
-	Distinct int64  `json:"distinct"`
-}
 
 // listPage shows a page of a list.
 type listPage struct {
@@ -118,40 +85,32 @@ type filterForm struct {
 type pager struct{ First, Back, On string }
 
 // list is the page of every method that answers with records or accounts.
-func (s *Server) list(_ context.Context, a *answer) (*view, error) {
-	var found linksAnswer
-	if err := a.decode(&found); err != nil {
-		return nil, err
-	}
+func (s *Server) list(a *answer, found listed) *view {
 	q := a.params()
 	subject := cmp.Or(q.Get("subject"), q.Get("target"), q.Get("did"))
 	if a.path != accountPath {
 		subject = cmp.Or(q.Get("subject"), q.Get("target"))
 	}
-	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.Total, Filter: filtersOf(a), Pages: pagerOf(a, found.Cursor)}
+	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.total, Filter: filtersOf(a), Pages: pagerOf(a, found.cursor)}
 	if collection, path, ok := askedSource(q); ok && a.path != accountPath {
 		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
 	}
-	records := append(append(found.Records, found.Linking...), found.Links...)
-	for _, item := range found.Items {
-		item.LinkRecord.Subject = item.OtherSubject
-		records = append(records, item.LinkRecord)
-	}
-	p.Linkers, p.What = s.linkersOf(records), "links"
-	for _, did := range append(found.DIDs, found.LinkingDID...) {
+	p.Linkers = s.linkersOf(found.links)
+	p.What = "links"
+	for _, did := range found.dids {
 		p.Linkers = append(p.Linkers, s.accountLinker(did))
 	}
 	if strings.HasSuffix(strings.ToLower(a.path), "dids") || strings.HasSuffix(a.path, "getDistinct") {
 		p.What = "accounts"
 	}
-	for _, o := range found.Others {
+	for _, o := range found.others {
 		p.Others = append(p.Others, other{o.Subject, kindText(o.Subject), explore(o.Subject), o.Total, o.Distinct})
 	}
-	if found.Others != nil {
+	if found.others != nil {
 		p.What = "other subjects"
 	}
 	p.Empty = len(p.Linkers) == 0 && len(p.Others) == 0
-	if p.Source.Collection != "" && p.What != "other subjects" && found.Items == nil {
+	if p.Source.Collection != "" && p.What != "other subjects" && !found.many {
 		p.Tabs = []tab{{"Links", p.Source.Href, p.What == "links"}, {"Accounts", p.Source.WhoHref, p.What == "accounts"}}
 	}
 	if a.path == accountPath {
@@ -167,7 +126,7 @@ func (s *Server) list(_ context.Context, a *answer) (*view, error) {
 	}
 	p.Target.About = append([]way{{"All links to this " + p.Target.Kind, explore(p.Target.Text)}}, p.Target.About...)
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:], " to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}, nil
+	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:], " to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}
 }
 
 // askedSource is the one source that a list is of.
@@ -180,7 +139,7 @@ func askedSource(q url.Values) (collection, path string, ok bool) {
 	return collection, strings.TrimPrefix(path, "."), ok
 }
 
-func (s *Server) linkersOf(records []linkRecord) []linker {
+func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 	linkers := make([]linker, len(records))
 	for i, r := range records {
 		l := s.accountLinker(r.DID)
@@ -198,7 +157,7 @@ func (s *Server) linkersOf(records []linkRecord) []linker {
 		if r.Subject != "" {
 			l.What, l.WhatHref = r.Subject, explore(r.Subject)
 		}
-		l.Says = r.says()
+		l.Says = textOf(r.Value)
 		linkers[i] = l
 	}
 	return linkers

@@ -46,8 +46,8 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	}
 	target, kind := link.Parse(meant.target())
 	if kind == link.None {
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Name: "InvalidRequest",
-			Message: "This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has no spaces."})
+		s.refuse(w, r, newProblem(http.StatusBadRequest, "InvalidRequest",
+			"This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has no spaces."))
 		return
 	}
 	to := explore(target)
@@ -186,8 +186,8 @@ func ofApp(host string, path []string) (actor, collection, rkey string) {
 // resolve finds the account of a handle. The error is a problem.
 func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 	if s.Names == nil {
-		return "", problem{Status: http.StatusBadRequest, Name: "HandleNotResolved",
-			Message: "This server does not resolve handles (--resolve-handles turns it on). Search for the DID of " + handle + " instead."}
+		return "", newProblem(http.StatusBadRequest, "HandleNotResolved",
+			"This server does not resolve handles (--resolve-handles turns it on). Search for the DID of "+handle+" instead.")
 	}
 	turn := turnOf(r.Context())
 	turn.give() // a stranger's domain may take long
@@ -199,10 +199,11 @@ func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 	case err == nil:
 		return did, nil
 	case errors.Is(err, context.Canceled):
-		return "", problem{Status: http.StatusServiceUnavailable, Name: "Timeout", Message: "The server is busy. Try again in a moment."}
+		return "", newProblem(http.StatusServiceUnavailable, "Timeout", "The server is busy. Try again in a moment.")
 	case errors.Is(err, ErrNamesAway):
-		return "", problem{Status: http.StatusServiceUnavailable, Name: "HandleNotResolved",
-			Message: "The server can't reach the network to resolve " + handle + ". Try again later, or search for its DID."}
+		return "", newProblem(http.StatusServiceUnavailable, "HandleNotResolved",
+			"The server can't reach the network to resolve "+handle+". Try again later, or search for its DID.")
 	}
-	return "", problem{Status: http.StatusNotFound, Name: "HandleNotFound", Message: "No account has the handle " + handle + ", or the handle is not valid: its domain and the account must name each other."}
+	return "", newProblem(http.StatusNotFound, "HandleNotFound",
+		"No account has the handle "+handle+", or the handle is not valid: its domain and the account must name each other.")
 }

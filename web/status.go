@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weft.dev/weft/api/wire"
 )
 
 // statusPage is what the page shows.
 type statusPage struct {
-	statusAnswer
+	wire.Status
 	Upstream    []fact
 	Curves      []curve
 	Index       []fact
@@ -19,9 +21,9 @@ type statusPage struct {
 	Disk        []fact
 	Shares      []share
 	Replication []fact
-	Replicates  *statusReplication
-	Follows     *statusUpstream
-	Copies      *statusFollowing
+	Replicates  *wire.Replication
+	Follows     *wire.Upstream
+	Copies      *wire.Following
 	Replay      *replayBar
 	Headline    string // the state in a few words
 	Lead        string // the state in a sentence or two
@@ -62,16 +64,17 @@ type replayBar struct {
 
 func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	p := statusPage{}
-	if err := a.decode(&p.statusAnswer); err != nil {
+	if err := a.decode(&p.Status); err != nil {
 		return nil, err
 	}
-	p.Follows, p.Replicates = p.statusAnswer.Upstream, p.statusAnswer.Replication
+	p.Follows, p.Replicates = p.Status.Upstream, p.Status.Replication
 	p.Upstream, p.Replay = upstreamFacts(p.Follows), replayOf(p.Follows)
 	p.Curves = p.curves()
 	p.Index, p.Levels = p.indexFacts(), p.levels()
 	p.Disk, p.Shares = p.diskFacts(s.Now()), p.shares()
 	p.Replication = replicationFacts(p.Replicates)
-	if p.Copies = p.statusAnswer.Following; p.Copies != nil {
+	p.Copies = p.Status.Following
+	if p.Copies != nil {
 		p.Upstream = followingFacts(p.Copies)
 	}
 	p.Headline, p.Lead = p.headline()
@@ -91,7 +94,7 @@ func (p *statusPage) headline() (headline, lead string) {
 		return "Not up to date", p.Reason + ". Counts and lists answer from the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
 		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " + seconds(f.LagSeconds) + " ago."
-	case u != nil && u.nothingRead():
+	case u != nil && nothingRead(u):
 		return "No event read yet", "weft has read no event since this process started. Counts and lists answer from the data in the index."
 	case u != nil && u.LagSeconds > mostLag:
 		return "Behind the network", "The newest event in the index is " + seconds(u.LagSeconds) + " old. Counts and lists do not include newer ones."
@@ -104,9 +107,9 @@ func (p *statusPage) headline() (headline, lead string) {
 }
 
 // nothingRead reports whether no event was read since the start: the lag is not known then.
-func (u *statusUpstream) nothingRead() bool { return u.Seq == 0 && u.LagSeconds == 0 }
+func nothingRead(u *wire.Upstream) bool { return u.Seq == 0 && u.LagSeconds == 0 }
 
-func upstreamFacts(u *statusUpstream) []fact {
+func upstreamFacts(u *wire.Upstream) []fact {
 	if u == nil {
 		return nil
 	}
@@ -118,13 +121,13 @@ func upstreamFacts(u *statusUpstream) []fact {
 		connected.Note += " Its protocol is Jetstream " + u.Kind + "."
 	}
 	lag := seconds(u.LagSeconds)
-	if u.nothingRead() {
+	if nothingRead(u) {
 		lag = "unknown"
 	}
 	facts := []fact{
 		connected,
 		{"Lag", lag, "Time between the newest event in the index and now. It is a few seconds in normal operation, and days at the start of a replay.", u.LagSeconds > mostLag},
-		{"Queue", num(u.Queued), "Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
+		{"Queue", num(int64(u.Queued)), "Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
 		{"Position", position(u.Committed), "The index contains all events of this server up to here. weft resumes here after a restart.", false},
 	}
 	if u.Degraded != "" {
@@ -136,7 +139,7 @@ func upstreamFacts(u *statusUpstream) []fact {
 	return facts
 }
 
-func replayOf(u *statusUpstream) *replayBar {
+func replayOf(u *wire.Upstream) *replayBar {
 	if u == nil || u.Replay == nil || u.Replay.Events <= 0 {
 		return nil
 	}
@@ -150,16 +153,16 @@ func replayOf(u *statusUpstream) *replayBar {
 }
 
 func (p *statusPage) indexFacts() []fact {
-	i := &p.statusAnswer.Index
+	i := &p.Status.Index
 	facts := []fact{
 		{"Links", num(i.Links), "Links made by active accounts. Counts and lists contain these.", false},
 		{"Records", num(i.Records), "Records with links, including those of inactive accounts.", false},
 		{"Accounts", num(i.Actors), "All accounts that link or are linked to.", false},
 		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows in the log, up to number %s. Each row is a change of a record or an account. Streams read the log.", num(int64(i.LogSeq))), false},
 		{"Not in segments yet", num(i.Unsealed), "Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
-		{"Sorted runs", num(i.Runs), "Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
+		{"Sorted runs", num(int64(i.Runs)), "Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
 		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction makes one segment of several. Queries do not wait for either.", false},
-		{"Account changes", num(i.Jobs), "Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
+		{"Account changes", num(int64(i.Jobs)), "Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
 	if p.Space.Written != nil {
 		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and compactions, without replication. Lower is better.", false})
@@ -180,7 +183,7 @@ func (p *statusPage) levels() []level {
 	}
 	var levels []level
 	for _, l := range p.Space.Levels {
-		levels = append(levels, level{l.Level, l.Files, l.Links, size(l.Bytes), perLink(l.Bytes, l.Links), percent(l.Bytes, most)})
+		levels = append(levels, level{l.Level, int64(l.Files), l.Links, size(l.Bytes), perLink(l.Bytes, l.Links), percent(l.Bytes, most)})
 	}
 	return levels
 }
@@ -194,7 +197,7 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 	if sp.Free != nil && sp.Total != nil {
 		facts = append(facts, fact{"Free space", size(*sp.Free), "Free of " + size(*sp.Total) + " on the disk with the data directory. When the disk is full, writing stops and queries still work.", *sp.Free*20 < *sp.Total})
 	}
-	switch over := seconds(sp.Measured); {
+	switch over := seconds(float64(sp.Measured)); {
 	case sp.Growth == nil:
 		facts = append(facts, fact{"Disk full", "not known yet", "weft measures the growth for half an hour first.", false})
 	case sp.FullAt != nil:
@@ -231,24 +234,24 @@ func (p *statusPage) shares() []share {
 	return parts
 }
 
-func replicationFacts(r *statusReplication) []fact {
+func replicationFacts(r *wire.Replication) []fact {
 	if r == nil {
 		return nil
 	}
 	bad := r.State != "ok"
 	facts := []fact{
 		{"State", r.State, strings.TrimSpace(r.Do + " " + lastSuccess(r)), bad},
-		{"Behind", seconds(r.Seconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk fails now, these are lost.", counted(r.Transactions, "transaction"), size(r.Bytes)), r.Seconds > mostLag},
-		{"Position", position(r.Remote), "The newest transaction in the replica. The newest one here is " + position(r.Local) + ".", false},
-		{"Replicated log", position(r.Durable), "The newest log row in the replica. The newest one here is " + position(r.LogSeq) + ".", false},
-		{"Segments waiting", num(r.Waiting), size(r.WaitingBytes) + " to upload before the database may refer to them.", false},
-		{"Uploaded", size(r.Uploaded), "Since this process started.", false},
+		{"Behind", seconds(r.LagSeconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk fails now, these are lost.", counted(r.LagTransactions, "transaction"), size(r.LagBytes)), r.LagSeconds > mostLag},
+		{"Position", position(r.ReplicaTXID), "The newest transaction in the replica. The newest one here is " + position(r.LocalTXID) + ".", false},
+		{"Replicated log", position(r.DurableLogSeq), "The newest log row in the replica. The newest one here is " + position(r.LogSeq) + ".", false},
+		{"Segments waiting", num(int64(r.SegmentsWaiting)), size(r.SegmentsWaitingBytes) + " to upload before the database may refer to them.", false},
+		{"Uploaded", size(r.UploadedBytes), "Since this process started.", false},
 	}
 	verified := fact{"Last verified restore", "none yet", "weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
 	if v := r.Verification; v != nil {
-		verified.Value = v.Outcome + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
-		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.", position(v.LogSeq), counted(v.Segments, "segment"), seconds(v.AgeSeconds))
-		if v.Outcome != "ok" {
+		verified.Value = string(v.Outcome) + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
+		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.", position(v.LogSeq), counted(int64(v.Segments), "segment"), seconds(v.AgeSeconds))
+		if v.Outcome != wire.VerificationOK {
 			verified.Note, verified.Bad = strings.Join(v.Faults, "; "), true
 		}
 	}
@@ -259,7 +262,7 @@ func replicationFacts(r *statusReplication) []fact {
 }
 
 // followingFacts are those of a copy.
-func followingFacts(f *statusFollowing) []fact {
+func followingFacts(f *wire.Following) []fact {
 	note := "This server reads this replica of another weft, the primary. Only the primary writes."
 	if f.State != "ok" && f.Do != "" {
 		note = f.Do
@@ -269,8 +272,8 @@ func followingFacts(f *statusFollowing) []fact {
 		{"State", f.State, "ok, waiting (for segments that are being downloaded) or failing.", f.State == "failing"},
 		{"Behind", seconds(f.LagSeconds), "Age of the primary's state that is shown here. It grows while the primary has nothing new.", f.LagSeconds > mostLag},
 		{"Last caught up", seconds(f.LookSeconds) + " ago", "The last time this server showed everything in the replica.", f.LookSeconds > mostLag},
-		{"Position", position(f.LogSeq), "The newest log row shown here, from transaction " + f.TXID + ".", false},
-		{"Segments to download", num(f.Missing), size(f.MissingBytes) + " to download before this server shows the newer state.", false},
+		{"Position", position(f.LogSeq), "The newest log row shown here, from transaction " + f.TXID.String() + ".", false},
+		{"Segments to download", num(int64(f.MissingSegments)), size(f.MissingBytes) + " to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
 		facts = append(facts, fact{"Last failure", f.LastErrorAt, f.LastError, f.State == "failing"})
@@ -278,7 +281,7 @@ func followingFacts(f *statusFollowing) []fact {
 	return facts
 }
 
-func lastSuccess(r *statusReplication) string {
+func lastSuccess(r *wire.Replication) string {
 	if r.LastSuccess == "" {
 		return "weft has uploaded nothing to " + r.Replica + " yet."
 	}

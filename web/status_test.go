@@ -114,7 +114,7 @@ func TestStatusHostile(t *testing.T) {
 		"replication":{"state":%[1]s,"replica":%[1]s,"local_txid":5,"replica_txid":4,"last_success":%[1]s,"last_error":%[1]s,"last_error_at":%[1]s,"do":%[1]s,"verification":{"outcome":%[1]s,"faults":[%[1]s],"ended_at":"2026-07-01T02:03:00Z"}},
 		"gaps":[{"host":%[1]s,"why":%[1]s,"state":%[1]s,"found":%[1]s,"note":%[1]s}],"open_gaps":1,
 		"faults":[{"level":%[1]s,"message":%[1]s,"detail":%[1]s,"do":%[1]s,"count":2,"first":%[1]s,"last":%[1]s}],"history":{"every_seconds":5,"points":[]}}`, h)
-	following := fmt.Sprintf(`"following":{"state":%[1]s,"replica":%[1]s,"txid":%[1]s,"last_error":%[1]s,"last_error_at":%[1]s,"do":%[1]s},"gaps":`, h)
+	following := fmt.Sprintf(`"following":{"state":%[1]s,"replica":%[1]s,"txid":"0000000000000001","last_error":%[1]s,"last_error_at":%[1]s,"do":%[1]s},"gaps":`, h)
 	for _, body := range []string{body, strings.Replace(body, `"gaps":`, following, 1)} {
 		page := browse(t, serving(t, statusOf(body)), "/status", 200)
 		if n := strings.Count(page, "&lt;script&gt;alert(1)"); n < 20 {

@@ -108,16 +108,16 @@ func (s *Server) answerPages() map[string]page {
 		"/links/all":       {"explore", s.explore},
 		"/links/all/count": {"explore", s.explore},
 
-		"/links":               {"list", s.list},
-		"/links/distinct-dids": {"list", s.list},
-		"/xrpc/blue.microcosm.links.getBacklinks":        {"list", s.list},
-		"/xrpc/blue.microcosm.links.getBacklinkDids":     {"list", s.list},
-		"/xrpc/blue.microcosm.links.getDistinct":         {"list", s.list},
-		"/xrpc/blue.microcosm.links.getManyToMany":       {"list", s.list},
-		"/xrpc/blue.microcosm.links.getManyToManyCounts": {"list", s.list},
-		listPath:    {"list", s.list},
-		whoPath:     {"list", s.list},
-		accountPath: {"list", s.list},
+		"/links":               {"list", listPageOf(s, fromLinkingRecords)},
+		"/links/distinct-dids": {"list", listPageOf(s, fromLinkingDIDs)},
+		"/xrpc/blue.microcosm.links.getBacklinks":        {"list", listPageOf(s, fromBacklinks)},
+		"/xrpc/blue.microcosm.links.getBacklinkDids":     {"list", listPageOf(s, fromLinkingDIDs)},
+		"/xrpc/blue.microcosm.links.getDistinct":         {"list", listPageOf(s, fromLinkingDIDs)},
+		"/xrpc/blue.microcosm.links.getManyToMany":       {"list", listPageOf(s, fromManyToMany)},
+		"/xrpc/blue.microcosm.links.getManyToManyCounts": {"list", listPageOf(s, fromManyToManyCounts)},
+		listPath:    {"list", listPageOf(s, fromTimedBacklinks)},
+		whoPath:     {"list", listPageOf(s, fromDIDs)},
+		accountPath: {"list", listPageOf(s, fromAccountLinks)},
 
 		"/links/count":                                 {"count", s.count},
 		"/links/count/distinct-dids":                   {"count", s.count},
@@ -182,7 +182,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	}()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		s.render(w, r, http.StatusMethodNotAllowed, "error", &view{Title: "Method not allowed", Main: problem{Message: "This path accepts only GET and HEAD."}}, nil)
+		s.refuse(w, r, newProblem(http.StatusMethodNotAllowed, "MethodNotAllowed", "This path accepts only GET and HEAD."))
 		return
 	}
 	p, isOwn := s.own[r.URL.Path]

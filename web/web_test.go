@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/link"
 	"weft.dev/weft/web"
@@ -94,7 +95,8 @@ func index(t testing.TB, likes int) *db.Store {
 func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Upstream: func() any { return map[string]any{"host": evil[1]} }, Ready: c.Ready})
+	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Ready: c.Ready,
+		Upstream: func() *wire.Upstream { return &wire.Upstream{Host: evil[1]} }})
 	c.Store, c.Logger = s, logger
 	return web.New(c)
 }

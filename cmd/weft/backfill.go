@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/ingest"
 )
 
@@ -88,7 +89,7 @@ func (s *service) showProgress(ctx context.Context, stderr io.Writer) {
 }
 
 // share is how much of a replay is done.
-func share(p *ingest.Progress) float64 {
+func share(p *wire.Replay) float64 {
 	if p.Events == 0 {
 		return 0
 	}
@@ -96,7 +97,7 @@ func share(p *ingest.Progress) float64 {
 }
 
 // progressBar is one line of at most 80 columns.
-func progressBar(p *ingest.Progress) string {
+func progressBar(p *wire.Replay) string {
 	full := int(share(p) * barWidth)
 	eta := "?"
 	if p.ETA > 0 {

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"weft.dev/weft/api"
+	"weft.dev/weft/api/wire"
 )
 
 const (
@@ -29,15 +29,15 @@ type faults struct {
 }
 
 type fault struct {
-	api.Fault
+	wire.Fault
 	first, last time.Time
 }
 
 // recent is the faults as /status has them, the newest first.
-func (f *faults) recent() []api.Fault {
+func (f *faults) recent() []wire.Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]api.Fault, 0, len(f.kept))
+	out := make([]wire.Fault, 0, len(f.kept))
 	for _, k := range slices.Backward(f.kept) {
 		k.First, k.Last = k.first.UTC().Format(time.RFC3339), k.last.UTC().Format(time.RFC3339)
 		out = append(out, k.Fault)
@@ -47,7 +47,7 @@ func (f *faults) recent() []api.Fault {
 
 func (f *faults) add(r slog.Record) {
 	now := f.now()
-	k := fault{Fault: api.Fault{Level: "warn", Message: r.Message}, first: now, last: now}
+	k := fault{Fault: wire.Fault{Level: "warn", Message: r.Message}, first: now, last: now}
 	if r.Level >= slog.LevelError {
 		k.Level = "error"
 	}

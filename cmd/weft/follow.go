@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/web"
 	"weft.dev/weft/web/handles"
@@ -123,7 +124,7 @@ func (s *service) runFollow(ctx context.Context, cfg replica.FollowConfig, maxLa
 	}
 	apiConfig := api.Config{
 		Store: index, InstanceID: index.Instance(), Version: buildVersion(), DIDWeb: s.didWeb, Ready: ready,
-		Following: func() any { return f.Status() }, Faults: s.faults.recent, Activity: func() api.Activity {
+		Following: func() *wire.Following { st := f.Status(); return &st }, Faults: s.faults.recent, Activity: func() api.Activity {
 			lag, seq := f.Lag()
 			return api.Activity{Events: seq, Lag: lag}
 		}, Logger: s.logger, Metrics: registry,

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
@@ -71,8 +72,8 @@ type replication struct {
 	alarm      time.Duration
 	logger     *slog.Logger
 	replicator *replica.Replicator
-	progress   func() replica.Status // the replicator's
-	verifier   *replica.Verifier     // nil: none
+	progress   func() wire.Replication // the replicator's
+	verifier   *replica.Verifier       // nil: none
 }
 
 // replicate prepares the replica before the database is opened.
@@ -138,18 +139,12 @@ func (r *replication) run(ctx context.Context) {
 	_ = r.replicator.Run(ctx) // it has logged its error when it began
 }
 
-// replicationStatus is what /status says of the replica.
-type replicationStatus struct {
-	replica.Status
-	Verification *replica.Verification `json:"verification"` // the last; null: none yet, or none is made
-}
-
-func (r *replication) status() any {
-	s := replicationStatus{Status: r.replicator.Status()}
+func (r *replication) status() *wire.Replication {
+	st := r.replicator.Status()
 	if r.verifier != nil {
-		s.Verification = r.verifier.Last()
+		st.Verification = r.verifier.Last()
 	}
-	return s
+	return &st
 }
 
 // degraded says why what is committed isn't safe; empty: it is.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/api/wire"
 )
 
 // TestReplicaAlarm: a replica that falls too far behind is said once, with why it is so now and not with an error that has recovered,
@@ -15,20 +15,20 @@ import (
 func TestReplicaAlarm(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	var st replica.Status
-	r := &replication{alarm: time.Minute, logger: slog.New(slog.NewTextHandler(&out, nil)), progress: func() replica.Status { return st }}
+	var st wire.Replication
+	r := &replication{alarm: time.Minute, logger: slog.New(slog.NewTextHandler(&out, nil)), progress: func() wire.Replication { return st }}
 	was := false
 	for _, tc := range []struct {
 		name string
-		st   replica.Status
+		st   wire.Replication
 		want string // in degraded; empty: it isn't
 		log  string // empty: nothing
 	}{
-		{"well", replica.Status{LagSeconds: 1}, "", ""},
-		{"an error that has recovered", replica.Status{LagSeconds: 1, LastError: "503"}, "", ""},
-		{"slow, with such an error", replica.Status{LagSeconds: 90, LastError: "503"}, "uploads are slower than new data", "degraded"},
-		{"failing", replica.Status{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404", ""},
-		{"well again", replica.Status{LagSeconds: 2, LastError: "404"}, "", "caught up"},
+		{"well", wire.Replication{LagSeconds: 1}, "", ""},
+		{"an error that has recovered", wire.Replication{LagSeconds: 1, LastError: "503"}, "", ""},
+		{"slow, with such an error", wire.Replication{LagSeconds: 90, LastError: "503"}, "uploads are slower than new data", "degraded"},
+		{"failing", wire.Replication{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404", ""},
+		{"well again", wire.Replication{LagSeconds: 2, LastError: "404"}, "", "caught up"},
 	} {
 		st = tc.st
 		out.Reset()

@@ -21,6 +21,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
@@ -349,15 +350,11 @@ func (s *service) start(g *errgroup.Group, name string, do func() error) {
 	})
 }
 
-// upstreamStatus is what /status says of the upstream.
-type upstreamStatus struct {
-	ingest.Status
-	Slice string        `json:"slice"`
-	Parts []ingest.Part `json:"parts"` // since when each is complete
-}
-
-func (s *service) upstream() any {
-	return upstreamStatus{s.ingest.Status(), describeSlice(s.slice), s.sliceState.Parts}
+func (s *service) upstream() *wire.Upstream {
+	up := s.ingest.Status()
+	up.Slice = describeSlice(s.slice)
+	up.Parts = s.sliceState.Parts
+	return &up
 }
 
 // activity is what /status has curves of.

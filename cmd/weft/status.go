@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/api/wire"
 )
 
 func statusCommand(stdout io.Writer) *cli.Command {
@@ -39,16 +39,7 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
 	base = strings.TrimSuffix(base, "/")
-	var st struct {
-		Version string
-		Ready   bool
-		Reason  string
-		Index   struct {
-			Links  int64
-			LogSeq uint64 `json:"log_seq"`
-		}
-		Replication *replica.Status
-	}
+	var st wire.Status
 	if err := getJSON(ctx, base+"/status", &st, false); err != nil {
 		return err
 	}
@@ -72,7 +63,7 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 	return wrong
 }
 
-func printReplication(w io.Writer, r *replica.Status) {
+func printReplication(w io.Writer, r *wire.Replication) {
 	fmt.Fprintf(w, "replica %s: %s\n", r.Replica, r.State)
 	fmt.Fprintf(w, "  transaction: replica %s, local %s\n", cmp.Or(notZero(int64(r.ReplicaTXID)), "unknown"), thousands(int64(r.LocalTXID)))
 	fmt.Fprintf(w, "  log row: replica %s, local %s\n", cmp.Or(notZero(int64(r.DurableLogSeq)), "unknown"), thousands(int64(r.LogSeq)))

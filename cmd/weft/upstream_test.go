@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
@@ -144,7 +145,7 @@ func TestPlanAsksForYes(t *testing.T) {
 
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
-	for want, p := range map[string]ingest.Progress{
+	for want, p := range map[string]wire.Replay{
 		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 1m40s": {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
 		"[..............................]   0.0%  0 B  0/s  ETA ?":              {},
 	} {

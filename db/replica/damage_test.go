@@ -106,7 +106,7 @@ func TestVerify(t *testing.T) {
 			if err := os.Remove(path(dir)); err != nil {
 				t.Fatal(err)
 			}
-			v := verify(t, dir, VerifyOptions{Reached: good.TXID})
+			v := verify(t, dir, VerifyOptions{Reached: ltx.TXID(good.TXID)})
 			// What is the newest or the oldest of its level, and what others lead around, is no fault: a restore is as good as it was.
 			named := kind == "segment" || kind == "level 0" || kind == "level 1" || kind == "last of the chain"
 			if named && v.Outcome != Failed || v.Outcome == OK && v.TXID != good.TXID {
@@ -128,7 +128,7 @@ func TestVerify(t *testing.T) {
 	})
 	t.Run("not reached", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, VerifyOptions{Reached: good.TXID + 1}); v.Outcome != Failed || !strings.Contains(v.Faults[0], "the replica ends at") {
+		if v := verify(t, w.cfg.Path, VerifyOptions{Reached: ltx.TXID(good.TXID) + 1}); v.Outcome != Failed || !strings.Contains(v.Faults[0], "the replica ends at") {
 			t.Errorf("%+v", v)
 		}
 	})

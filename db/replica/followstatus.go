@@ -5,24 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
-
-// FollowStatus says how far a follow is, for /status.
-type FollowStatus struct {
-	State       string  `json:"state"` // ok; waiting, for segments; failing
-	Replica     string  `json:"replica"`
-	TXID        string  `json:"txid"` // of weft.db, as it is shown
-	LogSeq      uint64  `json:"log_seq"`
-	LagSeconds  float64 `json:"lag_seconds"`  // since the primary cut what is shown
-	LookSeconds float64 `json:"look_seconds"` // since all was shown that the replica had
-
-	MissingSegments int    `json:"missing_segments"`
-	MissingBytes    int64  `json:"missing_bytes"`
-	LastError       string `json:"last_error,omitempty"`
-	LastErrorAt     string `json:"last_error_at,omitempty"`
-	Do              string `json:"do,omitempty"`
-}
 
 // Lag is how long ago the primary cut what is shown, and the newest log row in it. It grows too while the primary has
 // nothing to say.
@@ -53,11 +38,11 @@ func (f *Follow) Ready(within time.Duration) error {
 }
 
 // Status says how far it is.
-func (f *Follow) Status() FollowStatus {
+func (f *Follow) Status() wire.Following {
 	lag, seq := f.Lag()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	st := FollowStatus{State: "ok", Replica: f.cfg.Replica.Where(), TXID: f.state.shown.String(), LogSeq: seq, LagSeconds: lag.Seconds(),
+	st := wire.Following{State: "ok", Replica: f.cfg.Replica.Where(), TXID: wire.TXID(f.state.shown), LogSeq: seq, LagSeconds: lag.Seconds(),
 		LookSeconds: f.cfg.Now().Sub(f.state.whole).Seconds(), MissingSegments: len(f.state.missing)}
 	for _, s := range f.state.missing {
 		st.MissingBytes += s.Bytes

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/superfly/ltx"
 	"weft.dev/weft/db"
 )
 
@@ -67,7 +68,7 @@ func TestDamagedBeforeUpload(t *testing.T) {
 			if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("restored with %v", err)
 			}
-			if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{TXID: good.TXID}}); err != nil {
+			if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{TXID: ltx.TXID(good.TXID)}}); err != nil {
 				t.Errorf("the moment before is restored with %v", err)
 			}
 			f := NewFollow(FollowConfig{Replica: w.cfg, Dir: t.TempDir()})

@@ -7,6 +7,8 @@ import (
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
+
+	"weft.dev/weft/api/wire"
 )
 
 // progress is how far the replicator is. It is what the replicator itself has cut and sent: Litestream's own time of the
@@ -46,34 +48,6 @@ type failure struct {
 	at   time.Time // of the first in a row
 	last time.Time
 	n    int // in a row
-}
-
-// Status says how far the replica is.
-type Status struct {
-	State   string `json:"state"` // ok, behind or failing
-	Replica string `json:"replica"`
-
-	LocalTXID   uint64 `json:"local_txid"`
-	ReplicaTXID uint64 `json:"replica_txid"` // 0: not known yet
-
-	LagTransactions int64   `json:"lag_transactions"`
-	LagBytes        int64   `json:"lag_bytes"` // on disk and not in the replica, segments too
-	LagSeconds      float64 `json:"lag_seconds"`
-
-	LogSeq        uint64 `json:"log_seq"`
-	DurableLogSeq uint64 `json:"durable_log_seq"` // the newest row of the log that is in the replica; 0: not known yet
-
-	SegmentsWaiting      int   `json:"segments_waiting"`
-	SegmentsWaitingBytes int64 `json:"segments_waiting_bytes"`
-	SegmentsUploaded     int64 `json:"segments_uploaded"` // since the start
-	UploadedBytes        int64 `json:"uploaded_bytes"`    // since the start
-
-	LastSuccess string `json:"last_success,omitempty"` // RFC 3339
-	Reason      string `json:"reason,omitempty"`       // why it is failing now; empty: it isn't
-	LastError   string `json:"last_error,omitempty"`   // also of what has recovered
-	LastErrorAt string `json:"last_error_at,omitempty"`
-	Failures    int    `json:"failures"` // in a row; 0: the last attempt of everything went well
-	Do          string `json:"do,omitempty"`
 }
 
 func (r *Replicator) noteCut(txid ltx.TXID, seq uint64, at time.Time) {
@@ -172,11 +146,11 @@ func advice(err error) string {
 }
 
 // Status is how far the replica is. It asks nobody.
-func (r *Replicator) Status() Status {
+func (r *Replicator) Status() wire.Replication {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, now := &r.state, r.cfg.Now()
-	st := Status{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
+	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
 		DurableLogSeq: p.durable, SegmentsUploaded: r.debt.sent.Load(), UploadedBytes: r.sent.Load()}
 	if r.index != nil {
 		st.LogSeq = r.index.Seq()

@@ -16,17 +16,18 @@ import (
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
 
 // Outcome is what a verification came to.
-type Outcome string
+type Outcome = wire.Outcome
 
 // The outcomes. Inconclusive says nothing of the replica: it could not be reached, say, or the scratch place is too small.
 const (
-	OK           Outcome = "ok"
-	Failed       Outcome = "failed"
-	Inconclusive Outcome = "inconclusive"
+	OK           = wire.VerificationOK
+	Failed       = wire.VerificationFailed
+	Inconclusive = wire.VerificationInconclusive
 )
 
 // VerifyOptions are the options of a verification. The zero value reads all of the replica.
@@ -45,25 +46,7 @@ type VerifyOptions struct {
 }
 
 // Verification is what was found.
-type Verification struct {
-	Outcome Outcome  `json:"outcome"`
-	Faults  []string `json:"faults"` // what is wrong, or why nothing can be said; at most maxFaults
-	Notes   []string `json:"notes"`
-
-	EndedAt     time.Time `json:"ended_at"`
-	TookSeconds float64   `json:"took_seconds"`
-
-	Instance     string    `json:"instance"`
-	TXID         ltx.TXID  `json:"txid"` // the newest, which a restore would bring back
-	Time         time.Time `json:"time"` // of it
-	AgeSeconds   float64   `json:"age_seconds"`
-	LogSeq       uint64    `json:"log_seq"` // the newest log row
-	Files        int       `json:"files"`   // of the main database that were read: all
-	Segments     int       `json:"segments"`
-	SegmentsRead int       `json:"segments_read"`
-	ReadBytes    int64     `json:"read_bytes"`
-	ScratchBytes int64     `json:"scratch_bytes"` // disk that it took
-}
+type Verification = wire.Verification
 
 // maxFaults is how many faults are told: who has more, has them for one reason.
 const maxFaults = 20
@@ -190,7 +173,7 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 		}
 	}
 	last := a.files[len(a.files)-1]
-	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = last.Max, last.Time, len(a.files), a.read
+	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = wire.TXID(last.Max), last.Time, len(a.files), a.read
 	x.have = append(x.have, a.files...)
 	if last.Max < x.o.Reached {
 		x.fault(fmt.Errorf("transaction %s was uploaded, but the replica ends at %s", x.o.Reached, last.Max))

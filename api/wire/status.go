@@ -1,0 +1,145 @@
+package wire
+
+import "time"
+
+// Status is the answer of /status: for the operator of a weft, and for those who rely on its answers.
+type Status struct {
+	Version     string       `json:"version"`
+	Instance    string       `json:"instance"`
+	Ready       bool         `json:"ready"`
+	Reason      string       `json:"reason,omitempty"`   // why it is not ready
+	Degraded    string       `json:"degraded,omitempty"` // a fault that does not make answers wrong
+	Index       StatusIndex  `json:"index"`
+	Space       StatusSpace  `json:"space"`
+	Upstream    *Upstream    `json:"upstream"`            // null: a follower
+	Replication *Replication `json:"replication"`         // null: this process keeps no replica
+	Following   *Following   `json:"following,omitempty"` // of a follower
+	Gaps        []StatusGap  `json:"gaps"`                // open ones, the newest hundred at most
+	OpenGaps    int64        `json:"open_gaps"`
+	Faults      []Fault      `json:"faults"` // newest first
+	History     History      `json:"history"`
+}
+
+// StatusIndex sums the index up.
+type StatusIndex struct {
+	Links     int64  `json:"links"`
+	Records   int64  `json:"records"`
+	Actors    int64  `json:"actors"`
+	LogSeq    uint64 `json:"log_seq"`    // the newest log row
+	LogOldest uint64 `json:"log_oldest"` // the oldest log row that is kept; 0: none
+	Unsealed  int64  `json:"unsealed"`   // log rows that no segment has
+	Segments  int    `json:"segments"`
+	Runs      int    `json:"runs"` // sorted runs, those in segments included
+	Jobs      int    `json:"jobs"` // status changes of large accounts in progress
+	Sealing   bool   `json:"sealing"`
+	Merging   bool   `json:"merging"`
+	Failed    string `json:"failed,omitempty"` // the write fault that stopped writing
+}
+
+// StatusSpace is the disk and memory of the index. A figure that is not known yet, or not on this system, is null.
+type StatusSpace struct {
+	Database int64         `json:"database_bytes"`
+	WAL      int64         `json:"wal_bytes"`
+	Segments int64         `json:"segment_bytes"`
+	Memory   int64         `json:"memory_bytes"`
+	Levels   []StatusLevel `json:"levels"` // of segments, from 0
+	PerLink  *float64      `json:"bytes_per_link"`
+	Written  *float64      `json:"write_amplification"` // bytes written for each byte flushed to segments, since the start
+	Free     *int64        `json:"free_bytes"`          // of the file system
+	Total    *int64        `json:"total_bytes"`
+	Growth   *int64        `json:"bytes_per_day"`
+	Measured int64         `json:"measured_seconds"` // the time that Growth is measured over, a day at most
+	FullAt   *time.Time    `json:"full_at"`          // whole seconds; null too if it is more than ten years away
+}
+
+// StatusLevel is the segments of one level.
+type StatusLevel struct {
+	Level int   `json:"level"`
+	Files int   `json:"files"`
+	Links int64 `json:"links"`
+	Bytes int64 `json:"bytes"`
+}
+
+// StatusGap is a gap and the attempts to fill it.
+type StatusGap struct {
+	ID    int64  `json:"id"`
+	Host  string `json:"host"`
+	From  uint64 `json:"from"` // both ends included
+	To    uint64 `json:"to"`
+	Why   string `json:"why"`
+	State string `json:"state"`
+	Found string `json:"found"`
+	Tries int    `json:"tries"`
+	Note  string `json:"note"` // the outcome of the last attempt
+}
+
+// Fault is a warning or an error of the log. Equal ones are one.
+type Fault struct {
+	Level   string `json:"level"` // warn or error
+	Message string `json:"message"`
+	Detail  string `json:"detail,omitempty"` // of the newest
+	Do      string `json:"do,omitempty"`     // what an operator can do about it
+	Count   int    `json:"count"`
+	First   string `json:"first"`
+	Last    string `json:"last"`
+}
+
+// History is the rates of the last minutes, newest last.
+type History struct {
+	Every  float64        `json:"every_seconds"`
+	Points []HistoryPoint `json:"points"`
+}
+
+// HistoryPoint is the rates of one interval. Links is negative when more links went than came.
+type HistoryPoint struct {
+	Events float64 `json:"events"` // per second
+	Links  float64 `json:"links"`  // per second
+	Lag    float64 `json:"lag"`    // seconds
+}
+
+// Upstream is the source of events.
+type Upstream struct {
+	Connected  bool           `json:"connected"` // events arrive
+	Host       string         `json:"host"`      // the one that is followed, or was
+	Kind       string         `json:"kind"`      // v2, v1, or empty while it is not known
+	Degraded   string         `json:"degraded"`  // what the present mode cannot do
+	Detail     string         `json:"detail"`    // since when it is connected, or why it is not
+	LagSeconds float64        `json:"lag_seconds"`
+	Seq        uint64         `json:"seq"`       // position of the newest event committed
+	Committed  uint64         `json:"committed"` // position up to which the index has everything
+	Queued     int            `json:"queued"`    // events received and not committed
+	Hosts      []UpstreamHost `json:"hosts"`     // in order of preference
+	Replay     *Replay        `json:"replay"`    // of the archive; null: none is in progress
+	Slice      string         `json:"slice"`
+	Parts      []SlicePart    `json:"parts"`
+}
+
+// UpstreamHost is an upstream of several.
+type UpstreamHost struct {
+	Host      string `json:"host"`
+	Kind      string `json:"kind"`
+	Committed uint64 `json:"committed"`
+	Failure   string `json:"failure,omitempty"` // why it is not followed
+	RetryAt   string `json:"retry_at,omitempty"`
+}
+
+// Replay is the progress of a replay of an archive. The zero Replay is none.
+type Replay struct {
+	Host       string    `json:"host"`
+	Since      time.Time `json:"since"`
+	Segments   int       `json:"segments"`    // that hold events for this index
+	Bytes      int64     `json:"bytes"`       // to fetch in all, an estimate: a slice takes parts of segments
+	Events     int64     `json:"events"`      // in them, an estimate
+	BytesDone  int64     `json:"bytes_done"`  // fetched
+	EventsDone int64     `json:"events_done"` // received
+	Seq        uint64    `json:"seq"`         // of the newest event
+	TimeUS     int64     `json:"time_us"`     // of the newest event
+	Rate       float64   `json:"events_per_second"`
+	ETA        float64   `json:"eta_seconds"` // 0: not known yet
+}
+
+// SlicePart is a part of the network that the index covers. The index also stores it in this form.
+type SlicePart struct {
+	What  string    `json:"what"`           // a collection, a namespace, or * for all
+	Since time.Time `json:"since,omitzero"` // older events may be missing; zero: none since the index began
+}
