@@ -121,7 +121,7 @@ func (r *Replicator) keepGoing(ctx context.Context) {
 
 // dropCuts cuts, and removes all cuts but the newest, which Litestream goes on from.
 func (r *Replicator) dropCuts(ctx context.Context) error {
-	if err := r.local.Sync(ctx); err != nil {
+	if err := r.syncLocal(ctx); err != nil {
 		return err
 	}
 	pos, err := r.local.Pos()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -261,7 +262,7 @@ func (r *Replicator) cut(ctx context.Context) error {
 	}
 	// All up to this row is committed, and so it is in the cut.
 	seq, now := r.index.Seq(), r.cfg.Now()
-	if err := r.local.Sync(ctx); err != nil {
+	if err := r.syncLocal(ctx); err != nil {
 		return fmt.Errorf("replica: cut: %w", err)
 	}
 	pos, err := r.local.Pos()
@@ -271,6 +272,23 @@ func (r *Replicator) cut(ctx context.Context) error {
 	r.noteCut(pos.TXID, seq, now)
 	r.began.Do(func() { close(r.begun) })
 	return nil
+}
+
+// syncLocal lets Litestream copy what was committed into its next file. Litestream opens the database at its first sync. If that
+// sync is interrupted at once, Litestream keeps a database without a file handle, and each later sync fails with os.ErrInvalid.
+// syncLocal then opens the database again.
+func (r *Replicator) syncLocal(ctx context.Context) error {
+	err := r.local.Sync(ctx)
+	if !errors.Is(err, os.ErrInvalid) {
+		return err
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel() // Close tries to sync and to upload first, and can't do either
+	_ = r.local.Close(ended)
+	if err := r.local.Open(); err != nil {
+		return err
+	}
+	return r.local.Sync(ctx)
 }
 
 // upload sends the cuts that the replica doesn't have. A hole that can't be closed by sending them is closed by sending all.

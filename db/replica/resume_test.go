@@ -1,8 +1,11 @@
 package replica
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"weft.dev/weft/db"
@@ -73,6 +76,48 @@ func TestNoCopyAfterRestore(t *testing.T) {
 	}
 	if _, err := os.Stat(markPath(cfg.DB)); !os.IsNotExist(err) {
 		t.Errorf("the mark of the restore is still there: %v", err)
+	}
+}
+
+// endedLater is a context that ends after the first look at it.
+type endedLater struct {
+	context.Context
+	looks atomic.Int32
+}
+
+func (c *endedLater) Err() error {
+	if c.looks.Add(1) == 1 {
+		return nil
+	}
+	return context.Canceled
+}
+
+func (c *endedLater) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// TestInterruptedOpen: an end during the first cut, while Litestream opens the database, leaves nothing that fails afterwards: the
+// last upload, which follows it, has all.
+func TestInterruptedOpen(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 24, 200)
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, events)
+	mustFeed(t, p, 100)
+	p.stop()
+	must(t, <-p.ran)
+	must(t, p.rep.local.Close(t.Context()))
+	must(t, p.rep.local.Open()) // as at a start: the next sync opens the database
+	if err := p.rep.syncLocal(&endedLater{Context: t.Context()}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("an interrupted sync: %v", err)
+	}
+	mustFeed(t, p, 100)
+	p.ran <- nil // it has ended
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 200 {
+		t.Errorf("%d events came back", n)
 	}
 }
 

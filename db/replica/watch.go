@@ -185,7 +185,7 @@ func (r *Replicator) collect(ctx context.Context) error {
 	for _, path := range r.index.SegmentPaths() {
 		alive[filepath.Base(path)] = true
 	}
-	if err := r.local.Sync(ctx); err != nil {
+	if err := r.syncLocal(ctx); err != nil {
 		return fmt.Errorf("replica: cut: %w", err)
 	}
 	pos, err := r.local.Pos()
