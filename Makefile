@@ -4,7 +4,7 @@
 FUZZTIME ?= 30s
 SOAK ?= 200
 
-.PHONY: help build test lint race e2e bench fuzz soak docs ci release
+.PHONY: help build test lint race stock bench fuzz soak docs ci release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +21,11 @@ lint: ## Check format, vet and staticcheck
 	go tool -modfile=tools/go.mod staticcheck ./...
 
 race: ## Run the short tests under the race detector; needs a C compiler
-	CGO_ENABLED=1 go test -race -short -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -short -timeout 15m ./...
 
-e2e: ## Run the tests that start weft, Jetstream's server and stock Litestream
-	go test -count=1 ./e2e
+stock: ## Run the tests with the programs of others: Jetstream's server, stock Litestream
+	go test -count=1 ./e2e -stock -run 'TestReal|TestSidecar'
+	go test -count=1 ./db/replica -stock -run 'TestRestoreStock|TestKill$$'
 
 bench: ## Measure a million links: bytes written and stored, events a second, latency
 	go run ./bench/storage --links 1000000 --pace 10s
@@ -39,7 +40,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 
 soak: ## Run SOAK (200) more seeds, 67 kills of each kind of replica and ten minutes of chaos: hours
 	go test ./db -run 'Equal|Kill|Crash|Torn|Histories|Together|Flapping' -soak $(SOAK) -timeout 6h
-	go test ./db/replica -run 'TestKill$$' -rounds 67 -timeout 6h
+	go test ./db/replica -stock -run 'TestKill$$' -rounds 67 -timeout 6h
 	go test ./e2e -run '^TestChaos$$' -chaos 10m -timeout 1h
 
 docs: ## Write the generated documents: flags, metrics, API reference

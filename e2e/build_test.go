@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,9 @@ import (
 	"testing"
 	"time"
 )
+
+// stock runs the tests of the programs of others.
+var stock = flag.Bool("stock", false, "build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
 
 // binDir holds the programs that the tests start.
 var binDir string
@@ -39,14 +43,9 @@ var buildJetstream = sync.OnceValue(func() error {
 		"github.com/bluesky-social/jetstream/cmd/jetstream",
 		"github.com/bluesky-social/jetstream/cmd/simulator")
 	if err != nil {
-		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache this needs the network (-short skips the test): %w", err)
+		return fmt.Errorf("the Jetstream server and simulator pinned in tools/go.mod can't be built; with no module cache this needs the network: %w", err)
 	}
 	return nil
-})
-
-// buildS3 builds an S3 server.
-var buildS3 = sync.OnceValue(func() error {
-	return goBuild(filepath.Join("..", "tools"), "github.com/johannesboyne/gofakes3/cmd/gofakes3")
 })
 
 // goBuild builds commands of the module in dir into binDir.
@@ -80,4 +79,13 @@ func needs(t *testing.T, builds ...func() error) {
 			t.Logf("built in %s", took.Round(time.Millisecond))
 		}
 	}
+}
+
+// needsStock is needs for a test that runs the programs of others, which -stock asks for.
+func needsStock(t *testing.T, builds ...func() error) {
+	t.Helper()
+	if !*stock {
+		t.Skip("runs Jetstream's server or stock Litestream: -stock")
+	}
+	needs(t, builds...)
 }

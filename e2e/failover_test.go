@@ -28,7 +28,7 @@ const moveWithin = 5 * time.Second
 // within seconds, and ends in order. Killed, each has lost events that the other has; a third one, which nobody kills and
 // weft doesn't know, says what the index must hold.
 func TestRealFailover(t *testing.T) {
-	needs(t, buildWeft, buildJetstream)
+	needsStock(t, buildWeft, buildJetstream)
 	a := startNetwork(t)
 	b, witness := a.another(t, "second"), a.another(t, "third")
 	w := &weft{data: t.TempDir()}

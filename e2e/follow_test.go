@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
@@ -22,7 +25,7 @@ const followKills = 6
 // TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, again and again while a
 // synthetic network's events come in. In the end both followers answer as the network was.
 func TestFollowProcess(t *testing.T) {
-	needs(t, buildWeft, buildS3)
+	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: processRate},
 		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
@@ -112,24 +115,16 @@ dbs:
 	}
 }
 
-// startS3 starts an S3 server, and answers its URL.
+// startS3 starts an S3 server in this process, and answers its URL.
 func startS3(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	objects := s3mem.New()
+	if err := objects.CreateBucket("bucket"); err != nil {
 		t.Fatal(err)
 	}
-	at := l.Addr().String()
-	_ = l.Close()
-	c := start(t, newJournal(t, "S3"), nil, "gofakes3", "-quiet", "-backend", "mem", "-host", at, "-initialbucket", "bucket")
-	eventually(t, upWithin, "the S3 server is up", func() error {
-		conn, err := net.Dial("tcp", at)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	}, c)
-	return "http://" + at
+	s := httptest.NewServer(gofakes3.New(objects).Server())
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 func (w *weft) status(into any) error {

@@ -26,7 +26,7 @@ const (
 // TestRealJetstream follows Jetstream's own server while weft and the server are being killed, and then compares all of the
 // network.
 func TestRealJetstream(t *testing.T) {
-	needs(t, buildWeft, buildJetstream)
+	needsStock(t, buildWeft, buildJetstream)
 	n := startNetwork(t)
 	sealed, err := n.sealed()
 	if err != nil {

@@ -123,7 +123,7 @@ func TestServeReplicates(t *testing.T) {
 // TestSidecar: stock Litestream beside a weft that it starts, which leaves all about the replica to it. With a whole log weft.db is
 // all that there is to restore.
 func TestSidecar(t *testing.T) {
-	needs(t, buildWeft, buildLitestream)
+	needsStock(t, buildWeft, buildLitestream)
 	upstream, tr := replicaNetwork(t)
 	data, out := t.TempDir(), t.TempDir()
 	config := filepath.Join(t.TempDir(), "litestream.yml")

@@ -14,14 +14,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
@@ -105,7 +107,7 @@ func measure(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	where := "{type: file, path: " + filepath.Join(dir, "replica")
 	if !*file {
-		endpoint, stop, err := startS3(ctx)
+		endpoint, stop, err := startS3()
 		if err != nil {
 			return err
 		}
@@ -133,36 +135,14 @@ func measure(ctx context.Context) error {
 	return nil
 }
 
-// startS3 starts the S3 server that the tests use.
-func startS3(ctx context.Context) (endpoint string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+// startS3 starts the S3 server that the tests use, in this process.
+func startS3() (endpoint string, stop func(), err error) {
+	objects := s3mem.New()
+	if err := objects.CreateBucket("bucket"); err != nil {
 		return "", nil, err
 	}
-	at := l.Addr().String()
-	_ = l.Close()
-	path, err := exec.CommandContext(ctx, "go", "tool", "-n", "-modfile=tools/go.mod", "gofakes3").Output()
-	if err != nil {
-		return "", nil, fmt.Errorf("build the S3 server (run this from the root of weft): %w", err)
-	}
-	cmd := exec.CommandContext(ctx, strings.TrimSpace(string(path)), "-quiet", "-backend", "mem", "-host", at, "-initialbucket", "bucket")
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		conn, err := net.Dial("tcp", at)
-		if err == nil {
-			return "http://" + at, stop, conn.Close()
-		}
-		if time.Now().After(deadline) {
-			stop()
-			return "", nil, err
-		}
-	}
+	s := httptest.NewServer(gofakes3.New(objects).Server())
+	return s.URL, s.Close, nil
 }
 
 // write commits the events at the rate, and has a follower see them.

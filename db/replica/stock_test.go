@@ -12,11 +12,15 @@ import (
 // TestRestoreStock: what stock Litestream replicates, beside a weft that leaves checkpoints to it, comes back here, at each moment
 // that was, and is verified. With a whole log it needs no segments.
 func TestRestoreStock(t *testing.T) {
+	program := stockLitestream(t)
+	if program == "" {
+		t.Skip("runs stock Litestream: -stock")
+	}
 	t.Parallel()
 	for _, kind := range []string{"file", "s3", "sftp"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			program, s := tool(t, "litestream"), newStore(t, kind)
+			s := newStore(t, kind)
 			w := newIndex(t, s.cfg, 8, 0)
 			yml := s.yml
 			if yml[0] != '{' {
@@ -27,17 +31,17 @@ func TestRestoreStock(t *testing.T) {
 			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			stock := exec.Command(program, "replicate", "-config", config)
+			litestream := exec.Command(program, "replicate", "-config", config)
 			var log bytes.Buffer
-			stock.Stdout, stock.Stderr = &log, &log
-			if err := stock.Start(); err != nil {
+			litestream.Stdout, litestream.Stderr = &log, &log
+			if err := litestream.Start(); err != nil {
 				t.Fatal(err)
 			}
 			stopped := false
 			stop := func() error {
 				stopped = true
-				_ = stock.Process.Signal(os.Interrupt)
-				return stock.Wait()
+				_ = litestream.Process.Signal(os.Interrupt)
+				return litestream.Wait()
 			}
 			defer func() {
 				if !stopped {

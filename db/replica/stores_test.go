@@ -5,12 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,36 +19,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
-// tools builds the programs that tools/go.mod pins: stock Litestream, and an S3 server.
-var tools = sync.OnceValues(func() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "weft-replica-tools-"); err != nil {
+// stock builds and runs the programs of others.
+var stock = flag.Bool("stock", false, "build stock Litestream, as tools/go.mod pins it, and hold the replica against it")
+
+// litestreamProgram builds the stock Litestream that tools/go.mod pins, and answers its path.
+var litestreamProgram = sync.OnceValues(func() (path string, err error) {
+	dir, err := os.MkdirTemp("", "weft-replica-tools-")
+	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // cold, on two cores that are busy
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("..", "tools"), "-o", dir+string(filepath.Separator),
-		"github.com/benbjohnson/litestream/cmd/litestream", "github.com/johannesboyne/gofakes3/cmd/gofakes3").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("..", "..", "tools"), "-o", dir+string(filepath.Separator),
+		"github.com/benbjohnson/litestream/cmd/litestream").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("the programs pinned in tools/go.mod can't be built; with no module cache this needs the network (-short skips the test): %w\n%s", err, out)
+		return "", fmt.Errorf("the Litestream pinned in tools/go.mod can't be built; with no module cache this needs the network: %w\n%s", err, out)
 	}
-	return dir, nil
+	return filepath.Join(dir, "litestream"), nil
 })
 
-// tool is the path of such a program. What can't be built is a failure.
-func tool(t *testing.T, name string) string {
+// stockLitestream is the path of stock Litestream; empty without -stock. A Litestream that can't be built fails the test.
+func stockLitestream(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs other programs for many seconds: left out with -short")
+	if !*stock {
+		return ""
 	}
-	dir, err := tools()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, name)
+	path, err := litestreamProgram()
+	must(t, err)
+	return path
 }
 
 // store is a place for a replica that can fail.
@@ -59,7 +62,7 @@ type store struct {
 	fault   *atomic.Int32
 	hang    *atomic.Bool  // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
 	conns   *atomic.Int64 // connections that are open; nil: they aren't counted
-	restart func()        // kills the server and starts it again; nil: there is none
+	restart func()        // cuts all connections and starts the server again; nil: there is none
 }
 
 // What a store may be told to do.
@@ -85,46 +88,15 @@ func newStore(t *testing.T, kind string) *store {
 	return &store{cfg: Config{Type: "file", Path: path}, yml: "path: " + path}
 }
 
-// newS3 starts an S3 server that keeps its objects when it is killed, and a proxy before it that fails as it is told.
+// newS3 starts an S3 server in this process. It keeps its objects over a restart, and fails as the test says.
 func newS3(t *testing.T) *store {
 	t.Helper()
-	program, dir, l := tool(t, "gofakes3"), t.TempDir(), listen(t)
-	inner := l.Addr().String()
-	_ = l.Close()
-	var server *exec.Cmd
-	stop := func() {
-		if server != nil {
-			_ = server.Process.Kill()
-			_ = server.Wait()
-		}
-	}
-	begin := func() {
-		server = exec.Command(program, "-quiet", "-backend", "bolt", "-bolt.db", filepath.Join(dir, "objects"), "-host", inner, "-initialbucket", "bucket")
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if c, err := net.Dial("tcp", inner); err == nil {
-				_ = c.Close()
-				return
-			} else if time.Now().After(deadline) {
-				t.Fatal(err)
-			}
-		}
-	}
-	begin()
-	t.Cleanup(stop)
-	s := &store{fault: new(atomic.Int32), restart: func() { stop(); begin() }}
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: inner})
-	director := proxy.Director
-	proxy.Director = func(r *http.Request) {
-		host := r.Host
-		director(r)
-		r.Host = host
-	}
-	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	objects := s3mem.New()
+	must(t, objects.CreateBucket("bucket"))
+	s3 := gofakes3.New(objects).Server()
+	s := &store{fault: new(atomic.Int32)}
 	var served atomic.Int64
-	front := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := served.Add(1)
 		switch s.fault.Load() {
 		case storeHung:
@@ -144,14 +116,26 @@ func newS3(t *testing.T) *store {
 			case <-r.Context().Done():
 			}
 		}
-		proxy.ServeHTTP(w, r)
-	}), ErrorLog: nil}
-	outer := listen(t)
-	go func() { _ = front.Serve(outer) }()
-	t.Cleanup(func() { _ = front.Close() })
-	endpoint := "http://" + outer.Addr().String()
-	s.cfg = Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: endpoint, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
-	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: '%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", endpoint)
+		s3.ServeHTTP(w, r)
+	})
+	l := listen(t)
+	address := l.Addr().String()
+	var server *http.Server
+	begin := func() {
+		server = &http.Server{Handler: handler}
+		go func(server *http.Server) { _ = server.Serve(l) }(server)
+	}
+	begin()
+	t.Cleanup(func() { _ = server.Close() })
+	s.restart = func() {
+		_ = server.Close()
+		var err error
+		l, err = net.Listen("tcp", address)
+		must(t, err)
+		begin()
+	}
+	s.cfg = Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
+	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: 'http://%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", address)
 	return s
 }
 
