@@ -197,7 +197,7 @@ func TestOthersConfigs(t *testing.T) {
 // TestShippedConfig reads the file that comes with weft.
 func TestShippedConfig(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join("..", "litestream.yml"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "litestream.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestClientPlaces(t *testing.T) {
 
 // FuzzParseConfig: no text makes the parser panic, and what it refuses names the file.
 func FuzzParseConfig(f *testing.F) {
-	text, err := os.ReadFile(filepath.Join("..", "litestream.yml"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "litestream.yml"))
 	if err != nil {
 		f.Fatal(err)
 	}
