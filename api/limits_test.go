@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,6 +269,40 @@ func TestHydrateIsBounded(t *testing.T) {
 	}
 	if n != 12 {
 		t.Errorf("%d records have content", n)
+	}
+}
+
+// lateBodies is a store that gives the content of no more than one part of a page before the time for the answer is over.
+type lateBodies struct {
+	fake
+	parts *atomic.Int64
+}
+
+func (s lateBodies) Bodies(ctx context.Context, records []db.Record) ([]db.Body, error) {
+	if s.parts.Add(1) > 1 {
+		return nil, context.DeadlineExceeded
+	}
+	return s.fake.Bodies(ctx, records)
+}
+
+// TestLateContent: a page whose content can't be read in time is refused like any answer that is late.
+func TestLateContent(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{
+		own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "100"),
+		own("getAccountBacklinks", "did", alice, "hydrate", "true", "limit", "100"),
+	} {
+		for parts := range int64(2) { // the first part fails, or the second
+			var read atomic.Int64
+			read.Store(1 - parts)
+			h := serve(Config{Store: lateBodies{many(2 * bodiesAtOnce), &read}})
+			if w := do(h, "GET", path); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "Timeout") {
+				t.Errorf("%s, part %d: %d %s", path, parts, w.Code, w.Body)
+			}
+			if read.Load() != 2 {
+				t.Errorf("%s, part %d: %d parts are read", path, parts, read.Load())
+			}
+		}
 	}
 }
 

@@ -30,11 +30,14 @@ func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	}
 	var contents []wire.Content
 	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(r db.Record) db.Record { return r })
+	if err != nil {
+		return nil, err
+	}
 	a := wire.TimedBacklinks{Total: page.Total, Records: make([]wire.TimedRecord, len(page.Items)), Cursor: next}
 	for i, r := range page.Items {
 		a.Records[i] = wire.TimedRecord{Record: toRecord(r), Time: timeText(page.Times[i]), Content: contents[i]}
 	}
-	return a, err
+	return a, nil
 }
 
 // hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is that.
@@ -193,6 +196,9 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 	}
 	var contents []wire.Content
 	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(l db.AccountLink) db.Record { return l.Record })
+	if err != nil {
+		return nil, err
+	}
 	a := wire.AccountLinks{Links: make([]wire.AccountLink, len(page.Items)), Cursor: next}
 	for i, l := range page.Items {
 		a.Links[i] = wire.AccountLink{
@@ -201,7 +207,7 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 			Content: contents[i],
 		}
 	}
-	return a, err
+	return a, nil
 }
 
 func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
