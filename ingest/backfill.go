@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // Plan is what a backfill will take, before it begins.
@@ -29,21 +30,21 @@ func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s 
 	}
 	var errs []error
 	for _, name := range hosts {
-		u, err := ParseUpstream(name)
+		u, err := upstream.ParseAddress(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		e := u.endpoint()
-		speaks, err := e.probe(ctx, false, probeFails)
+		e := u.Endpoint
+		speaks, err := e.Probe(ctx, false, upstream.ProbeFails)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if speaks.kind != kindV2 {
+		if speaks.Kind != upstream.KindV2 {
 			continue
 		}
-		p, err := (&archive{host: e.url, user: e.user, key: key, slice: s}).estimate(ctx, from)
+		p, err := estimate(ctx, &upstream.Archive{Endpoint: e, Key: key, Filter: s.filter()}, from)
 		if err == nil {
 			return p, nil
 		}
@@ -53,15 +54,15 @@ func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s 
 }
 
 // estimate sums the segments up that hold something behind a place, and of a slice those that a plan names.
-func (a *archive) estimate(ctx context.Context, from From) (p Plan, err error) {
+func estimate(ctx context.Context, a *upstream.Archive, from From) (p Plan, err error) {
 	after, _, err := from.resolve(ctx, a)
 	if err != nil {
 		return p, err
 	}
-	p.Host = a.host
+	p.Host = a.URL
 	var sum wire.Replay
-	segments := map[string]*listed{}
-	if err := a.list(ctx, func(s *listed) bool {
+	segments := map[string]*upstream.SegmentInfo{}
+	if err := a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
 		if s.MaxSeq > after {
 			addSegment(&sum, s, after)
 			segments[s.Name] = s
@@ -71,11 +72,10 @@ func (a *archive) estimate(ctx context.Context, from From) (p Plan, err error) {
 		return p, err
 	}
 	p.Segments, p.Bytes, p.Events = sum.Segments, sum.Bytes, sum.Events
-	collections, dids := a.slice.wire(maxPlanDIDs)
-	if len(collections) > 0 || len(dids) > 0 {
+	if !a.Filter.ForPlan().IsZero() {
 		p.Sliced, p.Segments, p.Bytes, p.Events = true, 0, 0, 0
 		for at := after; ; {
-			page, err := a.plan(ctx, at, 0)
+			page, err := a.Plan(ctx, at, 0)
 			if err != nil {
 				return p, err
 			}
@@ -96,7 +96,7 @@ func (a *archive) estimate(ctx context.Context, from From) (p Plan, err error) {
 const blockEvents = 4096
 
 // addPlanned counts a segment of a plan, or the blocks of it that are named.
-func (p *Plan) addPlanned(s *planSegment, l *listed) {
+func (p *Plan) addPlanned(s *upstream.PlannedSegment, l *upstream.SegmentInfo) {
 	p.Segments++
 	if l == nil || l.EventCount == 0 {
 		return

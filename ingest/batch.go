@@ -5,6 +5,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // batch gathers events until they are committed. What it holds is its own: what an event points to is valid only until
@@ -45,27 +46,27 @@ func (b *batch) reset() {
 }
 
 // add takes over what a slice keeps of an event. It returns what the extractor made of a record that it could not read.
-func (b *batch) add(e *event, x *extract.Extractor, s *Slice) (err error) {
+func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err error) {
 	b.seen++
-	b.Seq, b.TimeUS = e.pos, e.timeUS
-	if e.op == 0 || !s.keeps(e) {
+	b.Seq, b.TimeUS = e.Pos, e.TimeUS
+	if e.Op == 0 || !s.keeps(e) {
 		return nil // an identity changes nothing here
 	}
 	out := db.Event{
-		Seq: e.pos, TimeUS: e.timeUS, Op: e.op, Status: e.status, DID: b.text.copy(e.did),
-		Collection: b.text.copy(e.collection), Rkey: b.text.copy(e.rkey), Rev: b.text.copy(e.rev),
+		Seq: e.Pos, TimeUS: e.TimeUS, Op: e.Op, Status: e.Status, DID: b.text.copy(e.DID),
+		Collection: b.text.copy(e.Collection), Rkey: b.text.copy(e.Rkey), Rev: b.text.copy(e.Rev),
 	}
-	if e.op == db.OpCreate || e.op == db.OpUpdate {
+	if e.Op == db.OpCreate || e.Op == db.OpUpdate {
 		// A record that can't be read has no links: those of the version before it are gone all the same.
 		var links []extract.Link
-		if e.json != nil {
-			links, err = x.JSON(e.json)
+		if e.JSON != nil {
+			links, err = x.JSON(e.JSON)
 		} else {
-			links, err = x.CBOR(e.cbor)
+			links, err = x.CBOR(e.CBOR)
 		}
 		first, from, path := len(b.links), []byte(nil), ""
 		for _, l := range links {
-			if !s.keepsLink(e.collection, l.Path) {
+			if !s.keepsLink(e.Collection, l.Path) {
 				continue
 			}
 			if unsafe.SliceData(l.Path) != unsafe.SliceData(from) || len(l.Path) != len(from) {
@@ -75,8 +76,8 @@ func (b *batch) add(e *event, x *extract.Extractor, s *Slice) (err error) {
 		}
 		out.Links = b.links[first:len(b.links):len(b.links)]
 		if b.bodies && len(out.Links) > 0 {
-			out.CID = b.text.copy(e.cid)
-			content, failed := e.body()
+			out.CID = b.text.copy(e.CID)
+			content, failed := e.Body()
 			if failed != nil {
 				b.bodiless++
 			}

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/bluesky-social/jetstream/segment"
+	"github.com/coder/websocket"
 
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // BenchmarkEvent is what one event costs from the wire's bytes to a batch's links, for each wire.
@@ -23,7 +25,7 @@ func BenchmarkEvent(b *testing.B) {
 	go func() { done <- server.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	x, batch := extract.New(extract.Limits{}), new(batch)
-	run := func(b *testing.B, n int, read func(int, *event) error) {
+	run := func(b *testing.B, n int, read func(int, *upstream.Event) error) {
 		b.ReportAllocs()
 		links := 0
 		for i := range b.N {
@@ -31,7 +33,7 @@ func BenchmarkEvent(b *testing.B) {
 				links += len(batch.links)
 				batch.reset()
 			}
-			var e event
+			var e upstream.Event
 			if err := read(i%n, &e); err != nil {
 				b.Fatal(err)
 			}
@@ -41,42 +43,39 @@ func BenchmarkEvent(b *testing.B) {
 		}
 		b.ReportMetric(float64(links+len(batch.links))/float64(b.N), "links/op")
 	}
-	for _, kind := range []string{kindV1, kindV2} {
+	for _, kind := range []string{upstream.KindV1, upstream.KindV2} {
 		b.Run(kind, func(b *testing.B) {
 			ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 			defer stop()
-			l, err := dialLive(ctx, endpoint{url: server.URL()}, kind, nil, 1, nil)
+			path := "/subscribe"
+			if kind == upstream.KindV2 {
+				path = "/xrpc/network.bsky.jetstream.subscribeEvents"
+			}
+			conn, _, err := websocket.Dial(ctx, server.URL()+path+"?cursor=1", &websocket.DialOptions{Subprotocols: []string{"xrpc.v1.json"}})
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer l.close()
+			defer func() { _ = conn.CloseNow() }()
+			conn.SetReadLimit(-1)
 			var texts [][]byte
 			for len(texts) < 3000 { // v1 doesn't carry all
-				_, data, err := l.conn.Read(ctx)
+				_, data, err := conn.Read(ctx)
 				if err != nil {
 					b.Fatal(err)
-				}
-				if l.zstd != nil {
-					if data, err = l.zstd.DecodeAll(data, nil); err != nil {
-						b.Fatal(err)
-					}
 				}
 				texts = append(texts, data)
 			}
 			b.ResetTimer()
-			run(b, len(texts), func(i int, e *event) error {
-				if kind == kindV1 {
-					return e.readV1(texts[i])
-				}
-				return e.readV2(texts[i])
+			run(b, len(texts), func(i int, e *upstream.Event) error {
+				return e.ReadFrame(kind, texts[i])
 			})
 		})
 	}
 	b.Run("archive", func(b *testing.B) {
 		var rows []segment.Event
-		a := &archive{host: server.URL()}
-		if _, err := a.read(context.Background(), 0, 0, nil, func(b *block) error {
-			return b.rows(func(r *segment.Event) error {
+		a := &upstream.Archive{Endpoint: upstream.Endpoint{URL: server.URL()}}
+		if _, err := a.Blocks(context.Background(), 0, 0, func(b *upstream.Block) error {
+			return b.Rows(func(r *segment.Event) error {
 				r.Payload = bytes.Clone(r.Payload)
 				rows = append(rows, *r)
 				return nil
@@ -85,6 +84,6 @@ func BenchmarkEvent(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ResetTimer()
-		run(b, len(rows), func(i int, e *event) error { return e.readRow(&rows[i]) })
+		run(b, len(rows), func(i int, e *upstream.Event) error { return e.ReadRow(&rows[i]) })
 	})
 }

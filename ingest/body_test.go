@@ -8,6 +8,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestBodyOfJSON: a record that comes as JSON has the content that its CID names, floats too, or none, and then it counts.
@@ -46,7 +47,7 @@ func TestBodyOfJSON(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			b := &batch{bodies: true}
-			e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: 1, op: db.OpCreate, collection: "app.example.a", rkey: "self", cid: tc.cid, json: []byte(tc.json)}
+			e := upstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Pos: 1, Op: db.OpCreate, Collection: "app.example.a", Rkey: "self", CID: tc.cid, JSON: []byte(tc.json)}
 			if err := b.add(&e, extract.New(extract.Limits{}), nil); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // indexed puts the frames of a file, as a v1 server sends them, into a new index. It returns how many are no events.
@@ -26,10 +27,10 @@ func indexed(t *testing.T, file string) (s *db.Store, refused int) {
 	}
 	defer lines.Close()
 	b, x := &batch{}, extract.New(extract.Limits{})
-	b.Host, b.Kind = "test", kindV1
+	b.Host, b.Kind = "test", upstream.KindV1
 	for sc := bufio.NewScanner(lines); sc.Scan(); {
-		var e event
-		if err := e.readV1(sc.Bytes()); err != nil {
+		var e upstream.Event
+		if err := e.ReadFrame(upstream.KindV1, sc.Bytes()); err != nil {
 			refused++
 			continue
 		}

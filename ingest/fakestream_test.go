@@ -18,8 +18,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// seqLimit divides sequence numbers from times, as in the wire.
-const seqLimit = 1_000_000_000_000_000
+// MinTimeCursor divides sequence numbers from times, as in the wire.
+const MinTimeCursor = 1_000_000_000_000_000
 
 // stream is a Jetstream of which a test sets every event, its number and its time; the synthetic network's are as they come.
 type stream struct {
@@ -135,7 +135,7 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 	cursor, _ := strconv.ParseUint(q.Get("cursor"), 10, 64) // 0 without one
 	s.mu.Lock()
 	at := len(s.events)
-	if byTime := !s.v2 || cursor >= seqLimit; cursor > 0 && (!byTime || cursor <= uint64(time.Now().UnixMicro())) {
+	if byTime := !s.v2 || cursor >= MinTimeCursor; cursor > 0 && (!byTime || cursor <= uint64(time.Now().UnixMicro())) {
 		at = slices.IndexFunc(s.events, func(e sent) bool { return byTime && e.us >= int64(cursor) || !byTime && e.seq >= cursor })
 		if at < 0 {
 			at = len(s.events)

@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // A gap is filled from an archive. Its events are old: records that they made may have changed or gone since, and what
@@ -37,7 +38,7 @@ const (
 
 // fillGaps fills open gaps while there are any.
 func (in *Ingest) fillGaps(ctx context.Context) error {
-	for sleep(ctx, in.cfg.Fill) {
+	for upstream.Sleep(ctx, in.cfg.Fill) {
 		gaps, err := in.cfg.Store.Gaps(ctx)
 		if err != nil {
 			in.log.warn("gaps", "cannot list gaps", "err", err)
@@ -78,23 +79,23 @@ var errNoSource = errors.New("no upstream has an archive for it")
 func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 	var errs []error
 	for _, h := range in.hosts {
-		speaks, err := h.probe(ctx, true, 0)
-		if err != nil || speaks.kind != kindV2 {
+		speaks, err := h.Probe(ctx, true, 0)
+		if err != nil || speaks.Kind != upstream.KindV2 {
 			continue
 		}
-		bySeq := h.url == g.Host && g.To < seqLimit
+		bySeq := h.URL == g.Host && g.To < MinTimeCursor
 		if !bySeq && (g.FromUS == 0 || g.ToUS == 0) {
 			continue
 		}
 		for {
-			more, err := in.fillFrom(ctx, h.endpoint, g, bySeq)
+			more, err := in.fillFrom(ctx, h.Endpoint, g, bySeq)
 			if err == nil && more {
 				continue
 			}
 			if err == nil {
 				return nil
 			}
-			errs = append(errs, fmt.Errorf("%s: %w", h.url, err))
+			errs = append(errs, fmt.Errorf("%s: %w", h.URL, err))
 			break
 		}
 	}
@@ -105,17 +106,17 @@ func (in *Ingest) fillGap(ctx context.Context, g *db.Gap) error {
 }
 
 // fillFrom fills a gap from a host's archive; more says that it did so in part.
-func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq bool) (more bool, err error) {
-	a := &archive{host: e.url, user: e.user, key: in.cfg.Key, slice: in.cfg.Slice, logger: in.cfg.Logger}
+func (in *Ingest) fillFrom(ctx context.Context, e upstream.Endpoint, g *db.Gap, bySeq bool) (more bool, err error) {
+	a := &upstream.Archive{Endpoint: e, Key: in.cfg.Key, Filter: in.cfg.Slice.filter(), Logger: in.cfg.Logger}
 	f := newFilling(in, g, e)
 	after := uint64(0)
 	if bySeq {
 		f.from, f.to = g.From, g.To
 		after = g.From - 1
-	} else if after, err = a.seqBefore(ctx, f.fromUS); err != nil {
+	} else if after, err = a.SeqBefore(ctx, f.fromUS); err != nil {
 		return false, err
 	}
-	p, err := a.plan(ctx, after, 0)
+	p, err := a.Plan(ctx, after, 0)
 	if err != nil {
 		return false, err
 	}
@@ -126,7 +127,7 @@ func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq boo
 		return false, err
 	}
 	if !bySeq {
-		endUS, err := a.endTime(ctx) // of all events: the slice's next one may be far away
+		endUS, err := a.EndTime(ctx) // of all events: the slice's next one may be far away
 		if err != nil {
 			return false, err
 		}
@@ -138,7 +139,7 @@ func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq boo
 		return false, err
 	}
 	if len(f.newest) > 0 {
-		if _, _, err := readEvents(ctx, a, after, f.last, func(e *event) error { return f.again(ctx, e) }); err != nil {
+		if _, _, err := readEvents(ctx, a, after, f.last, func(e *upstream.Event) error { return f.again(ctx, e) }); err != nil {
 			return false, err
 		}
 	}
@@ -158,39 +159,39 @@ func (in *Ingest) fillFrom(ctx context.Context, e endpoint, g *db.Gap, bySeq boo
 }
 
 // readEvents gives the events of an archive behind after to do, up to before when that isn't 0, and says where it ends.
-func readEvents(ctx context.Context, a *archive, after, before uint64, do func(*event) error) (through uint64, lastUS int64, err error) {
+func readEvents(ctx context.Context, a *upstream.Archive, after, before uint64, do func(*upstream.Event) error) (through uint64, lastUS int64, err error) {
 	last := before
 	if before > 0 {
 		before++ // a plan may leave out the event itself
 	}
-	var e event
-	through, err = a.read(ctx, after, before, nil, func(b *block) error {
-		if b.err == nil {
+	var e upstream.Event
+	through, err = a.Blocks(ctx, after, before, func(b *upstream.Block) error {
+		if b.Err == nil {
 			failed, err := error(nil), error(nil)
 			give := func() error {
-				return b.rows(func(r *segment.Event) error {
-					if r.Seq <= after || last > 0 && r.Seq > last || e.readRow(r) != nil {
+				return b.Rows(func(r *segment.Event) error {
+					if r.Seq <= after || last > 0 && r.Seq > last || e.ReadRow(r) != nil {
 						return nil // what can't be read is counted where it was read first, and a record without links
 					}
 					failed = do(&e)
 					return failed
 				})
 			}
-			err = guard(a.logger, give)
+			err = upstream.Guard(a.Logger, give)
 			if err != nil && failed == nil {
-				if err = a.fetchOne(ctx, b); err == nil {
-					err = guard(a.logger, give)
+				if err = a.Refetch(ctx, b); err == nil {
+					err = upstream.Guard(a.Logger, give)
 				}
 			}
 			if failed != nil {
 				return failed
 			}
-			b.err = err
+			b.Err = err
 		}
-		if b.err != nil {
-			return fmt.Errorf("%s: %w", b.name(), b.err)
+		if b.Err != nil {
+			return fmt.Errorf("%s: %w", b.Name(), b.Err)
 		}
-		lastUS = b.toUS
+		lastUS = b.ToUS
 		return nil
 	})
 	return through, lastUS, err

@@ -7,16 +7,17 @@ import (
 	"strings"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // filling is an attempt to fill a gap: what is left of it by the events behind it.
 type filling struct {
-	in       *Ingest
-	gap      *db.Gap
-	endpoint        // whose archive it is filled from
-	from, to uint64 // sequence numbers of the archive; 0: by time
-	fromUS   int64  // times between which the gap lies, with the clocks' slack
-	toUS     int64
+	in                *Ingest
+	gap               *db.Gap
+	upstream.Endpoint        // whose archive it is filled from
+	from, to          uint64 // sequence numbers of the archive; 0: by time
+	fromUS            int64  // times between which the gap lies, with the clocks' slack
+	toUS              int64
 
 	seeds    [2]maphash.Seed
 	hash     maphash.Hash
@@ -48,8 +49,8 @@ type filled struct {
 	repo   map[db.Record]struct{}  // all records that were told of since then; nil: there may be others
 }
 
-func newFilling(in *Ingest, g *db.Gap, e endpoint) *filling {
-	f := &filling{in: in, gap: g, endpoint: e, fromUS: g.FromUS - overlap.Microseconds(), toUS: g.ToUS + overlap.Microseconds(),
+func newFilling(in *Ingest, g *db.Gap, e upstream.Endpoint) *filling {
+	f := &filling{in: in, gap: g, Endpoint: e, fromUS: g.FromUS - overlap.Microseconds(), toUS: g.ToUS + overlap.Microseconds(),
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, newest: map[fillID]uint64{}, wiped: map[fillID]uint64{}, accounts: map[string]*filled{}, x: newExtractor()}
 	f.one.bodies, f.portion.bodies = in.cfg.Bodies, in.cfg.Bodies
 	return f
@@ -69,47 +70,47 @@ func (f *filling) id(did, collection, rkey string) (id fillID) {
 }
 
 // inGap says whether an event is of the gap.
-func (f *filling) inGap(e *event) bool {
+func (f *filling) inGap(e *upstream.Event) bool {
 	if f.cut {
 		return false
 	}
 	if f.to > 0 {
-		return e.pos >= f.from && e.pos <= f.to
+		return e.Pos >= f.from && e.Pos <= f.to
 	}
-	return e.timeUS >= f.fromUS && e.timeUS <= f.toUS
+	return e.TimeUS >= f.fromUS && e.TimeUS <= f.toUS
 }
 
 var errOther = errors.New("the archive has events of another time at these numbers: its sequence was reset")
 
 // event takes an event of the gap, or lets one from behind it overtake.
-func (f *filling) event(e *event) error {
-	if e.op == 0 || !f.in.cfg.Slice.keeps(e) {
+func (f *filling) event(e *upstream.Event) error {
+	if e.Op == 0 || !f.in.cfg.Slice.keeps(e) {
 		return nil
 	}
-	a := f.accounts[e.did]
+	a := f.accounts[e.DID]
 	if !f.inGap(e) {
 		f.behind(a, e)
 		return nil
 	}
-	if f.to > 0 && f.gap.FromUS > 0 && f.gap.ToUS > 0 && (e.timeUS < f.fromUS || e.timeUS > f.toUS) {
+	if f.to > 0 && f.gap.FromUS > 0 && f.gap.ToUS > 0 && (e.TimeUS < f.fromUS || e.TimeUS > f.toUS) {
 		return errOther
 	}
-	f.last, f.lastUS = e.pos, e.timeUS
-	if a == nil && (e.op == db.OpAccount || e.op == db.OpSync) {
+	f.last, f.lastUS = e.Pos, e.TimeUS
+	if a == nil && (e.Op == db.OpAccount || e.Op == db.OpSync) {
 		a = &filled{}
-		f.accounts[strings.Clone(e.did)] = a
+		f.accounts[strings.Clone(e.DID)] = a
 	}
-	switch e.op {
+	switch e.Op {
 	case db.OpAccount:
 		a.status = f.copy(e)
-		if e.status == db.StatusDeleted {
+		if e.Status == db.StatusDeleted {
 			f.whole(a, e)
 		}
 	case db.OpSync:
 		f.whole(a, e)
-		a.synced = strings.Clone(e.rev)
+		a.synced = strings.Clone(e.Rev)
 	default:
-		f.newest[f.id(e.did, e.collection, e.rkey)] = e.pos
+		f.newest[f.id(e.DID, e.Collection, e.Rkey)] = e.Pos
 		a.told(e)
 	}
 	f.cut = len(f.newest) >= f.in.cfg.FillRecords
@@ -117,50 +118,50 @@ func (f *filling) event(e *event) error {
 }
 
 // whole forgets what an account's records were: what is told from here on is all that there is.
-func (f *filling) whole(a *filled, e *event) {
-	f.wiped[f.id(e.did, "", "")] = e.pos
+func (f *filling) whole(a *filled, e *upstream.Event) {
+	f.wiped[f.id(e.DID, "", "")] = e.Pos
 	a.synced, a.begun, a.rows, a.repo = "", false, nil, map[db.Record]struct{}{}
 }
 
 // told notes that a record is there, or is gone by its own event.
-func (a *filled) told(e *event) {
+func (a *filled) told(e *upstream.Event) {
 	if a != nil && a.repo != nil {
-		a.repo[db.Record{Collection: strings.Clone(e.collection), Rkey: strings.Clone(e.rkey)}] = struct{}{}
+		a.repo[db.Record{Collection: strings.Clone(e.Collection), Rkey: strings.Clone(e.Rkey)}] = struct{}{}
 	}
 }
 
 // behind takes an event from behind the gap, which the index has.
-func (f *filling) behind(a *filled, e *event) {
+func (f *filling) behind(a *filled, e *upstream.Event) {
 	switch {
-	case e.op == db.OpAccount && e.status != db.StatusDeleted:
+	case e.Op == db.OpAccount && e.Status != db.StatusDeleted:
 		if a != nil {
 			a.status = nil
 		}
 		return
-	case e.op == db.OpAccount: // all that was is gone
-		f.wiped[f.id(e.did, "", "")] = e.pos
-		delete(f.accounts, e.did)
+	case e.Op == db.OpAccount: // all that was is gone
+		f.wiped[f.id(e.DID, "", "")] = e.Pos
+		delete(f.accounts, e.DID)
 		return
-	case e.op == db.OpSync: // all records are told anew
-		f.wiped[f.id(e.did, "", "")] = e.pos
+	case e.Op == db.OpSync: // all records are told anew
+		f.wiped[f.id(e.DID, "", "")] = e.Pos
 		if a != nil {
 			f.whole(a, e)
 			a.repo = nil
 		}
 		return
 	}
-	delete(f.newest, f.id(e.did, e.collection, e.rkey))
+	delete(f.newest, f.id(e.DID, e.Collection, e.Rkey))
 	if a == nil {
 		return
 	}
 	a.told(e)
-	key := db.Record{Collection: e.collection, Rkey: e.rkey}
-	if a.synced == "" || e.op != db.OpCreate || e.rev != a.synced && a.begun {
+	key := db.Record{Collection: e.Collection, Rkey: e.Rkey}
+	if a.synced == "" || e.Op != db.OpCreate || e.Rev != a.synced && a.begun {
 		delete(a.rows, key)
 		return
 	}
 	// A row of the gap's resync, which may not have been taken for one.
-	a.synced, a.begun = strings.Clone(e.rev), true
+	a.synced, a.begun = strings.Clone(e.Rev), true
 	c := f.copy(e)
 	if a.rows == nil {
 		a.rows = map[db.Record]*db.Event{}
@@ -169,7 +170,7 @@ func (f *filling) behind(a *filled, e *event) {
 }
 
 // copy makes an event of the store, which is its own.
-func (f *filling) copy(e *event) *db.Event {
+func (f *filling) copy(e *upstream.Event) *db.Event {
 	f.one.Events = f.one.Events[:0]
 	f.in.put(&f.one, e, f.x)
 	c := f.one.Events[0]
@@ -183,8 +184,8 @@ func (f *filling) left(did, collection, rkey string, pos uint64) bool {
 }
 
 // again takes an event of the gap, when it comes the second time, unless another one has overtaken it.
-func (f *filling) again(ctx context.Context, e *event) error {
-	if e.op == 0 || e.op == db.OpAccount || e.op == db.OpSync || !f.in.cfg.Slice.keeps(e) || !f.left(e.did, e.collection, e.rkey, e.pos) {
+func (f *filling) again(ctx context.Context, e *upstream.Event) error {
+	if e.Op == 0 || e.Op == db.OpAccount || e.Op == db.OpSync || !f.in.cfg.Slice.keeps(e) || !f.left(e.DID, e.Collection, e.Rkey, e.Pos) {
 		return nil
 	}
 	f.in.put(&f.portion, e, f.x)
@@ -196,27 +197,27 @@ func (f *filling) again(ctx context.Context, e *event) error {
 
 // reached says that all that the index has was read.
 func (f *filling) reached() bool {
-	if f.in.Host() == f.url {
-		return f.at >= f.in.cfg.Store.Cursor(f.url)
+	if f.in.Host() == f.URL {
+		return f.at >= f.in.cfg.Store.Cursor(f.URL)
 	}
 	return f.atUS >= f.in.cfg.Store.ReachedTime()
 }
 
 // present reads on to where the index is, and does something before it goes on: between two batches.
 func (f *filling) present(ctx context.Context, do func() error) error {
-	speaks, err := f.probe(ctx, true, 0)
+	speaks, err := f.Probe(ctx, true, 0)
 	if err != nil {
 		return err
 	}
-	if speaks.kind != kindV2 {
+	if speaks.Kind != upstream.KindV2 {
 		return errNoSource
 	}
-	l, err := dialLive(ctx, f.endpoint, speaks.kind, speaks.dict, max(f.at, 1), f.in.cfg.Slice)
+	l, err := upstream.Dial(ctx, f.Endpoint, speaks.Kind, speaks.Dictionary, max(f.at, 1), f.in.cfg.Slice.filter())
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	own := f.in.Host() == f.url
+	defer l.Close()
+	own := f.in.Host() == f.URL
 	catchUp := func() error {
 		for !f.reached() {
 			if more, err := f.readLive(ctx, l); err != nil || !more {
@@ -234,30 +235,30 @@ func (f *filling) present(ctx context.Context, do func() error) error {
 	if err := catchUp(); err != nil {
 		return err
 	}
-	if own != (f.in.Host() == f.url) {
+	if own != (f.in.Host() == f.URL) {
 		return errors.New("weft switched to another upstream meanwhile")
 	}
 	return do()
 }
 
 // readLive reads an event of the live stream; more is false when there is none.
-func (f *filling) readLive(ctx context.Context, l *live) (more bool, err error) {
+func (f *filling) readLive(ctx context.Context, l *upstream.Live) (more bool, err error) {
 	quiet, cancel := context.WithTimeout(ctx, fillQuiet)
 	defer cancel()
-	var e event
+	var e upstream.Event
 	for {
-		switch err := l.next(quiet, &e); {
+		switch err := l.Next(quiet, &e); {
 		case err != nil && quiet.Err() != nil && ctx.Err() == nil:
 			return false, nil
-		case errors.Is(err, errSkip):
+		case errors.Is(err, upstream.ErrSkip):
 			continue
 		case err != nil:
 			return false, err
 		}
-		if e.pos > f.at {
-			f.at = e.pos
-			if e.timeUS <= f.in.cfg.Now().UnixMicro() { // a time of the future doesn't say how far the stream is
-				f.atUS = e.timeUS
+		if e.Pos > f.at {
+			f.at = e.Pos
+			if e.TimeUS <= f.in.cfg.Now().UnixMicro() { // a time of the future doesn't say how far the stream is
+				f.atUS = e.TimeUS
 			}
 			return true, f.event(&e)
 		}

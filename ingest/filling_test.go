@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestFillingMemory: what is noted of a record of a gap is of the size that FillRecords says, and what comes behind the
@@ -13,7 +14,7 @@ import (
 func TestFillingMemory(t *testing.T) {
 	const records = 100_000
 	in := New(Config{Hosts: []string{"unused"}})
-	f := newFilling(in, &db.Gap{}, endpoint{url: "unused"})
+	f := newFilling(in, &db.Gap{}, upstream.Endpoint{URL: "unused"})
 	f.from, f.to = 1, records
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -24,7 +25,7 @@ func TestFillingMemory(t *testing.T) {
 	send := func(from, to uint64) {
 		t.Helper()
 		for pos := from; pos <= to; pos++ {
-			e := event{pos: pos, op: db.OpCreate, did: fmt.Sprintf("did:plc:%024d", pos), collection: "app.bsky.feed.like", rkey: "self"}
+			e := upstream.Event{Pos: pos, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", pos), Collection: "app.bsky.feed.like", Rkey: "self"}
 			if err := f.event(&e); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 var (
@@ -33,12 +34,12 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 	var h *host
 	for ctx.Err() == nil {
 		next, wait := in.best(in.cfg.Now(), h)
-		if wait > 0 && !sleep(ctx, wait) {
+		if wait > 0 && !upstream.Sleep(ctx, wait) {
 			break
 		}
 		if h != nil && next != h {
 			in.metrics.switches.Inc()
-			in.cfg.Logger.Warn("failing over to another upstream", "from", h.url, "to", next.url, "why", h.why)
+			in.cfg.Logger.Warn("failing over to another upstream", "from", h.URL, "to", next.URL, "why", h.why)
 		}
 		h = next
 		before := in.received.Load()
@@ -49,10 +50,10 @@ func (in *Ingest) followUpstream(ctx context.Context) error {
 		if errors.Is(err, db.ErrFailed) {
 			return err
 		}
-		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: err.Error()})
+		in.state.Store(&State{Host: h.URL, Kind: h.kind, Detail: err.Error()})
 		in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 		in.ended(h, err, in.cfg.Now(), in.received.Load() > before)
-		in.cfg.Logger.Warn("upstream session ended", "host", h.url, "err", err, "seq", h.last, "retry_in", max(h.retry.Sub(in.cfg.Now()), 0),
+		in.cfg.Logger.Warn("upstream session ended", "host", h.URL, "err", err, "seq", h.last, "retry_in", max(h.retry.Sub(in.cfg.Now()), 0),
 			"do", "nothing if it reconnects; else check that the host answers, or add a second one with --jetstream")
 		// What was received is committed before the next session asks where to go on.
 		if err := in.queue.drained(ctx); err != nil {
@@ -92,18 +93,18 @@ const endedOtherwise = "ended"
 
 // afterwards does what a session's end asks for. Its error is the store's.
 func (in *Ingest) afterwards(h *host, err error) error {
-	cursor := in.cfg.Store.Cursor(h.url)
+	cursor := in.cfg.Store.Cursor(h.URL)
 	switch {
 	case errors.Is(err, errInstance):
-		in.cfg.Logger.Error("upstream sequence was reset; resuming by timestamp", "host", h.url, "cursor_seq", cursor)
+		in.cfg.Logger.Error("upstream sequence was reset; resuming by timestamp", "host", h.URL, "cursor_seq", cursor)
 	case errors.Is(err, errBehind):
-		in.cfg.Logger.Error("upstream has lost events: its newest event is older than the cursor; resuming by timestamp", "host", h.url, "err", err)
+		in.cfg.Logger.Error("upstream has lost events: its newest event is older than the cursor; resuming by timestamp", "host", h.URL, "err", err)
 	default:
 		return in.noteFollowed(h)
 	}
 	in.metrics.lost.Inc()
 	h.last, h.high = 0, 0
-	return in.cfg.Store.ResetCursor(h.url, 0)
+	return in.cfg.Store.ResetCursor(h.URL, 0)
 }
 
 // session follows a host until something is wrong with it.
@@ -113,7 +114,7 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	kind := speaks.kind
+	kind := speaks.Kind
 	in.hostsMu.Lock()
 	h.kind = kind
 	in.hostsMu.Unlock()
@@ -121,13 +122,13 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	if err != nil {
 		return err
 	}
-	h.gap, h.begun, h.stopgap = "", h.high, speaks.stopgap
-	in.queue.follow(h.url, kind)
+	h.gap, h.begun, h.stopgap = "", h.high, speaks.Stopgap
+	in.queue.follow(h.URL, kind)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in.liveness.reset(in.cfg.Now(), in.cfg.Store.Followed(h.url), in.cfg.Store.Cursor(h.url) > 0, in.cfg.Slice.filters())
+	in.liveness.reset(in.cfg.Now(), in.cfg.Store.Followed(h.URL), in.cfg.Store.Cursor(h.URL) > 0, in.cfg.Slice.filters())
 	beside.Go(in.named("watch", func() { in.watch(ctx, h, cancel) }))
 	if h != in.hosts[0] {
 		beside.Go(in.named("go home", func() { in.goHome(ctx, h, cancel) }))
@@ -138,18 +139,18 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 				return cause(ctx, err)
 			}
 		}
-		err := in.follow(ctx, h, speaks.dict, &p)
+		err := in.follow(ctx, h, speaks.Dictionary, &p)
 		switch {
-		case p.lossy || !errors.Is(err, errTooOld) && !errors.Is(err, errClamped):
+		case p.lossy || !errors.Is(err, upstream.ErrTooOld) && !errors.Is(err, errClamped):
 			return cause(ctx, err)
-		case kind == kindV2 && !p.useless:
+		case kind == upstream.KindV2 && !p.useless:
 			if p.archive, p.after = true, p.known; p.newest > 0 && p.known == 0 {
-				if p.after, err = in.archiveOf(h).seqBefore(ctx, p.newest-overlap.Microseconds()); err != nil {
+				if p.after, err = in.archiveOf(h).SeqBefore(ctx, p.newest-overlap.Microseconds()); err != nil {
 					return cause(ctx, err)
 				}
 			}
 		default: // there is no archive, or its end lies before the live stream's begin
-			p.lossy, p.cursor = true, seqLimit
+			p.lossy, p.cursor = true, MinTimeCursor
 		}
 	}
 }
@@ -165,16 +166,16 @@ func cause(ctx context.Context, err error) error {
 // follow reads the live stream.
 func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) error {
 	dialed := in.cfg.Now()
-	l, err := dialLive(ctx, h.endpoint, h.kind, dict, p.cursor, in.cfg.Slice)
-	var said *streamError
-	if errors.As(err, &said) && said.name == "UnknownZstdDictionary" {
-		l, err = dialLive(ctx, h.endpoint, h.kind, nil, p.cursor, in.cfg.Slice)
+	l, err := upstream.Dial(ctx, h.Endpoint, h.kind, dict, p.cursor, in.cfg.Slice.filter())
+	var said *upstream.StreamError
+	if errors.As(err, &said) && said.Name == "UnknownZstdDictionary" {
+		l, err = upstream.Dial(ctx, h.Endpoint, h.kind, nil, p.cursor, in.cfg.Slice.filter())
 	}
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	in.cfg.Logger.Info("following upstream", "host", h.url, "kind", h.kind, "after_seq", p.after, "cursor", p.cursor, "how", p.how)
+	defer l.Close()
+	in.cfg.Logger.Info("following upstream", "host", h.URL, "kind", h.kind, "after_seq", p.after, "cursor", p.cursor, "how", p.how)
 	if err := in.noteBeginning(h, p, dialed); err != nil {
 		return err
 	}
@@ -186,20 +187,20 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 	in.liveness.conn.Store(l)
 	defer in.liveness.conn.Store(nil)
 	if !in.state.Load().Connected {
-		in.state.Store(&State{Host: h.url, Kind: h.kind, Detail: "waiting for its first event"})
+		in.state.Store(&State{Host: h.URL, Kind: h.kind, Detail: "waiting for its first event"})
 	}
 	if in.liveness.filtered.Load() {
 		in.setConnected(h) // its first event may be hours away
 	}
 	first := true
 	for {
-		var e event
-		err := l.next(ctx, &e)
+		var e upstream.Event
+		err := l.Next(ctx, &e)
 		switch {
-		case errors.Is(err, errSkip):
+		case errors.Is(err, upstream.ErrSkip):
 			in.metrics.unknown.Inc()
 			continue
-		case errors.Is(err, errNoEvent):
+		case errors.Is(err, upstream.ErrNoEvent):
 			if err := in.hole(h, err); err != nil {
 				return err
 			}
@@ -208,9 +209,9 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 			return err
 		}
 		if first {
-			if h.stopgap != nil && e.pos < seqLimit {
+			if h.stopgap != nil && e.Pos < MinTimeCursor {
 				in.hostsMu.Lock()
-				h.kind = kindV2
+				h.kind = upstream.KindV2
 				in.hostsMu.Unlock()
 				return fmt.Errorf("%w: %w", errStopgap, h.stopgap)
 			}
@@ -222,8 +223,8 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 			in.setConnected(h)
 		}
 		if h.gap != "" {
-			if e.pos > h.last+1 {
-				if err := in.missed(h, h.last+1, e.pos-1, h.lastUS, e.timeUS, h.gap); err != nil {
+			if e.Pos > h.last+1 {
+				if err := in.missed(h, h.last+1, e.Pos-1, h.lastUS, e.TimeUS, h.gap); err != nil {
 					return err
 				}
 			}
@@ -240,10 +241,10 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 
 // missed writes a gap down.
 func (in *Ingest) missed(h *host, from, to uint64, fromUS, toUS int64, why string) error {
-	in.cfg.Logger.Error("events are missing; recorded a gap", "host", h.url, "from", from, "to", to, "why", why,
+	in.cfg.Logger.Error("events are missing; recorded a gap", "host", h.URL, "from", from, "to", to, "why", why,
 		"do", "nothing if an upstream has an archive: weft fills the gap from it; weft gaps lists it")
 	in.metrics.gaps.Inc()
-	return in.cfg.Store.AddGap(db.Gap{Host: h.url, From: from, To: to, FromUS: fromUS, ToUS: toUS, Why: why})
+	return in.cfg.Store.AddGap(db.Gap{Host: h.URL, From: from, To: to, FromUS: fromUS, ToUS: toUS, Why: why})
 }
 
 // hole decides about something in the place of an event: nil to go on past it, or why the session ends.
@@ -256,36 +257,36 @@ func (in *Ingest) hole(h *host, err error) error {
 		return fmt.Errorf("%w after %d: %w", errHole, h.last, err)
 	}
 	h.gap = err.Error()
-	in.cfg.Logger.Error("skipping unreadable events of the upstream", "host", h.url, "after_seq", h.last, "tries", h.tries, "err", err)
+	in.cfg.Logger.Error("skipping unreadable events of the upstream", "host", h.URL, "after_seq", h.last, "tries", h.tries, "err", err)
 	return nil
 }
 
 // take puts an event into a batch. Its error ends the session: the host counts anew.
-func (in *Ingest) take(b *batch, h *host, e *event, p *place) error {
-	if e.pos == p.known && p.knownUS > 0 && absent(e.timeUS-p.knownUS) {
+func (in *Ingest) take(b *batch, h *host, e *upstream.Event, p *place) error {
+	if e.Pos == p.known && p.knownUS > 0 && absent(e.TimeUS-p.knownUS) {
 		return errInstance
 	}
-	in.seen(h, e.pos, e.timeUS, 1)
-	if e.pos > math.MaxInt64 {
+	in.seen(h, e.Pos, e.TimeUS, 1)
+	if e.Pos > math.MaxInt64 {
 		in.metrics.malformed.Inc()
-		in.log.warn("malformed", "position out of range", "seq", e.pos, "did", e.did)
+		in.log.warn("malformed", "position out of range", "seq", e.Pos, "did", e.DID)
 		return nil
 	}
-	if e.timeUS < in.cfg.From.US {
+	if e.TimeUS < in.cfg.From.US {
 		return nil // before the time that the index is to begin at
 	}
 	in.put(b, e, in.extract)
-	if e.pos >= seqLimit { // to go on at a time of the future is to go on at the tip
+	if e.Pos >= MinTimeCursor { // to go on at a time of the future is to go on at the tip
 		b.Seq = min(b.Seq, uint64(in.cfg.Now().UnixMicro()))
 	}
 	return nil
 }
 
 // put gives an event to a batch. An extractor has one caller at a time.
-func (in *Ingest) put(b *batch, e *event, x *extractor) {
+func (in *Ingest) put(b *batch, e *upstream.Event, x *extractor) {
 	if err := b.add(e, x.Extractor, in.cfg.Slice); err != nil {
 		in.metrics.malformed.Inc()
-		in.log.warn("malformed", "unreadable record", "seq", e.pos, "did", e.did, "err", err)
+		in.log.warn("malformed", "unreadable record", "seq", e.Pos, "did", e.DID, "err", err)
 	}
 	in.metrics.extracted(x)
 }

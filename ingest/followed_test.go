@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestFollowedIsOfItsHost: a host whose session doesn't begin is not noted as followed until when the one before it was.
@@ -21,12 +22,12 @@ func TestFollowedIsOfItsHost(t *testing.T) {
 	defer store.Close()
 	in := New(Config{Hosts: []string{"http://127.0.0.1:1", down.URL}, Store: store})
 	first, second := in.hosts[0], in.hosts[1]
-	first.kind, second.kind = kindV1, kindV1
+	first.kind, second.kind = upstream.KindV1, upstream.KindV1
 	until := time.Now().UnixMicro()
 	in.liveness.reset(time.Now(), db.Followed{}, false, true)
 	in.liveness.wholeUS.Store(until)
-	if err := in.noteFollowed(first); err != nil || store.Followed(first.url).UntilUS != until {
-		t.Fatalf("the first was followed: %v, %+v", err, store.Followed(first.url))
+	if err := in.noteFollowed(first); err != nil || store.Followed(first.URL).UntilUS != until {
+		t.Fatalf("the first was followed: %v, %+v", err, store.Followed(first.URL))
 	}
 	err = in.session(t.Context(), second)
 	if err == nil {
@@ -35,7 +36,7 @@ func TestFollowedIsOfItsHost(t *testing.T) {
 	if err := in.afterwards(second, err); err != nil {
 		t.Fatal(err)
 	}
-	if f := store.Followed(second.url); f.UntilUS != 0 || store.LastFollowed() != first.url {
+	if f := store.Followed(second.URL); f.UntilUS != 0 || store.LastFollowed() != first.URL {
 		t.Errorf("the second was never followed, and has %+v; %s was followed last", f, store.LastFollowed())
 	}
 }

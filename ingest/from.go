@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // From is where an index without a cursor begins. The zero From is the upstream's tip.
@@ -14,8 +15,8 @@ type From struct {
 	US    int64  // at this time, microseconds since 1970; 0: none
 }
 
-// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds.
-const seqLimit = 1_000_000_000_000_000
+// MinTimeCursor divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds.
+const MinTimeCursor = 1_000_000_000_000_000
 
 // ParseFrom reads "now", "start", a sequence number, or a time: in microseconds since 1970, from 10^15 on, or RFC 3339.
 func ParseFrom(s string) (From, error) {
@@ -29,7 +30,7 @@ func ParseFrom(s string) (From, error) {
 		switch {
 		case n == 0:
 			return From{}, fmt.Errorf("sequence numbers begin at 1: use start")
-		case n >= seqLimit:
+		case n >= MinTimeCursor:
 			return From{US: int64(n)}, nil
 		}
 		return From{Seq: n}, nil
@@ -43,14 +44,14 @@ func ParseFrom(s string) (From, error) {
 }
 
 // resolve says after which sequence number to begin, or that it is to be live.
-func (f From) resolve(ctx context.Context, a *archive) (after uint64, live bool, err error) {
+func (f From) resolve(ctx context.Context, a *upstream.Archive) (after uint64, live bool, err error) {
 	switch {
 	case f.Start:
 		return 0, false, nil
 	case f.Seq > 0:
 		return f.Seq - 1, false, nil
 	case f.US > 0:
-		after, err = a.seqBefore(ctx, f.US)
+		after, err = a.SeqBefore(ctx, f.US)
 		return after, false, err
 	}
 	return 0, true, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // stuckStore is a store whose commits take until they are let go.
@@ -29,7 +30,7 @@ func TestStuckWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{})}
 		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, Silence: 30 * time.Second})
-		in.state.Store(&State{Connected: true, Kind: kindV2})
+		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
 		done := make(chan error, 1)
 		go func() { done <- in.commit(t.Context()) }()
 		come := func() {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+	"weft.dev/weft/ingest/upstream"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 
 // host is an upstream, and how it has been lately. Only followUpstream and what it calls write it, under in.hostsMu.
 type host struct {
-	endpoint
+	upstream.Endpoint
 	kind   string // kindV1 or kindV2; empty: not known yet
 	fails  int    // sessions that ended without an event, in a row
 	retry  time.Time
@@ -92,9 +93,9 @@ func (in *Ingest) ended(h *host, err error, now time.Time, came bool) {
 	wait := min(backoffMin<<min(h.fails-1, 16), backoffMax)
 	// Jitter keeps the clients of a server that comes back from coming all at once.
 	wait = wait/2 + rand.N(wait/2)
-	var refused *retryAfter
-	if errors.As(err, &refused) && refused.wait > wait {
-		wait = refused.wait + rand.N(refused.wait/10+1)
+	var refused *upstream.Refused
+	if errors.As(err, &refused) && refused.Wait > wait {
+		wait = refused.Wait + rand.N(refused.Wait/10+1)
 		h.fails = max(h.fails, 2)
 	}
 	h.retry = now.Add(wait)
@@ -105,7 +106,7 @@ func (in *Ingest) ended(h *host, err error, now time.Time, came bool) {
 func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.CancelCauseFunc) {
 	well := map[*host]int{}
 	for {
-		if !sleep(ctx, in.cfg.Home/2+rand.N(in.cfg.Home/10+1)) {
+		if !upstream.Sleep(ctx, in.cfg.Home/2+rand.N(in.cfg.Home/10+1)) {
 			return
 		}
 		for _, h := range in.hosts {
@@ -118,7 +119,7 @@ func (in *Ingest) goHome(ctx context.Context, current *host, cancel context.Canc
 			if well[h] < 2 {
 				continue
 			}
-			in.cfg.Logger.Info("failing back to a preferred upstream", "host", h.url, "from", current.url)
+			in.cfg.Logger.Info("failing back to a preferred upstream", "host", h.URL, "from", current.URL)
 			in.hostsMu.Lock()
 			h.fails, h.retry, h.why = 0, time.Time{}, ""
 			in.hostsMu.Unlock()
@@ -137,7 +138,7 @@ func (in *Ingest) isWell(ctx context.Context, h, current *host) bool {
 	case err != nil || ctx.Err() != nil:
 		return false
 	case found:
-		return tip.timeUS >= in.seenUS.Load()-homeWell.Microseconds()
+		return tip.TimeUS >= in.seenUS.Load()-homeWell.Microseconds()
 	case in.received.Load() > before:
 		return false
 	}

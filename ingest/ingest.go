@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // Store is what ingest writes to.
@@ -56,7 +57,7 @@ type Store interface {
 
 // Config configures an Ingest. Only Hosts and Store have to be set.
 type Config struct {
-	Hosts       []string              // Jetstream servers as ParseUpstream reads them, the preferred one first
+	Hosts       []string              // Jetstream servers as ParseAddress reads them, the preferred one first
 	Store       Store                 //
 	From        From                  // where an index begins that has nothing yet; zero: now
 	Slice       *Slice                // the part of the network to keep; nil: all of it
@@ -153,16 +154,16 @@ func New(cfg Config) *Ingest {
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
 	for _, name := range cfg.Hosts {
-		u, err := ParseUpstream(name)
+		u, err := upstream.ParseAddress(name)
 		if err != nil {
 			panic(fmt.Errorf("ingest: %w", err)) // the caller has read it
 		}
-		in.hosts = append(in.hosts, &host{endpoint: u.endpoint(), rewind: cfg.Rewind})
+		in.hosts = append(in.hosts, &host{Endpoint: u.Endpoint, rewind: cfg.Rewind})
 	}
 	in.queue.bodies = cfg.Bodies
 	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
-	in.state.Store(&State{Host: in.hosts[0].url, Detail: "not started"})
+	in.state.Store(&State{Host: in.hosts[0].URL, Detail: "not started"})
 	return in
 }
 

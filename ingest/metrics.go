@@ -11,6 +11,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // metrics are what ingest counts.
@@ -71,7 +72,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),
 		gauge("weft_ingest_committed_seq", "Sequence number up to which the index is complete.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
 		gauge("weft_ingest_degraded", "1 while the upstream speaks v1, which sends no resyncs, or while events wait and none was committed for a minute.", func() float64 {
-			if in.state.Load().Kind == kindV1 || in.stuck() > 0 {
+			if in.state.Load().Kind == upstream.KindV1 || in.stuck() > 0 {
 				return 1
 			}
 			return 0

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // progress keeps count of a replay.
@@ -21,9 +22,9 @@ func (p *progress) get() wire.Replay {
 }
 
 // begin counts what lies behind a number. Without a listing it goes on without totals.
-func (p *progress) begin(ctx context.Context, a *archive, after uint64, now time.Time) {
-	n := wire.Replay{Host: a.host, Since: now}
-	_ = a.list(ctx, func(s *listed) bool {
+func (p *progress) begin(ctx context.Context, a *upstream.Archive, after uint64, now time.Time) {
+	n := wire.Replay{Host: a.URL, Since: now}
+	_ = a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
 		if s.MaxSeq > after {
 			addSegment(&n, s, after)
 		}
@@ -35,7 +36,7 @@ func (p *progress) begin(ctx context.Context, a *archive, after uint64, now time
 }
 
 // addSegment counts the part of a segment that lies behind a number.
-func addSegment(p *wire.Replay, s *listed, after uint64) {
+func addSegment(p *wire.Replay, s *upstream.SegmentInfo, after uint64) {
 	share := 1.0
 	if after >= s.MinSeq {
 		share = float64(s.MaxSeq-after) / float64(s.MaxSeq-s.MinSeq+1)

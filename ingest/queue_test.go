@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
+	"weft.dev/weft/ingest/upstream"
 )
 
 func put(t *testing.T, q *queue, n int) {
@@ -183,32 +185,32 @@ func TestBatchTakesOver(t *testing.T) {
 	text := []byte(`{"$type":"app.example","uri":"https://example.com/a"}`)
 	did := []byte("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 	b, x := &batch{}, extract.New(extract.Limits{})
-	row := func(seq uint64, kind segment.Kind, payload []byte) event {
-		var e event
-		if err := e.readRow(&segment.Event{Seq: seq, WitnessedAt: int64(seq) * 11, Kind: kind, DID: string(did), Collection: "app.example.a",
+	row := func(seq uint64, kind segment.Kind, payload []byte) upstream.Event {
+		var e upstream.Event
+		if err := e.ReadRow(&segment.Event{Seq: seq, WitnessedAt: int64(seq) * 11, Kind: kind, DID: string(did), Collection: "app.example.a",
 			Rkey: "self", Rev: "3mdtsyunhbu22", Payload: payload}); err != nil {
 			t.Fatal(err)
 		}
 		return e
 	}
-	frame := func(read func(*event, []byte) error, text string) event {
-		var e event
-		if err := read(&e, []byte(text)); err != nil {
+	frame := func(kind, text string) upstream.Event {
+		var e upstream.Event
+		if err := e.ReadFrame(kind, []byte(text)); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
 		return e
 	}
-	live := event{pos: 2, timeUS: 22, did: string(did), op: db.OpUpdate, collection: "app.example.a", rkey: "self", rev: "3mdtsyunhbu22", json: text}
-	for _, e := range []event{
+	live := upstream.Event{Pos: 2, TimeUS: 22, DID: string(did), Op: db.OpUpdate, Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", JSON: text}
+	for _, e := range []upstream.Event{
 		row(1, segment.KindCreate, record), live, row(3, segment.KindDelete, nil),
-		frame((*event).readV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
-		frame((*event).readV1, `{"did":"`+string(did)+`","time_us":5,"kind":"account","account":{"active":false,"status":"a reason yet to be invented"}}`),
-		frame((*event).readV1, `{"did":"`+string(did)+`","time_us":999,"cursor":6,"kind":"account","account":{"active":true,"status":"deleted"}}`),
-		frame((*event).readV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#sync","seq":7,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","sync":{"rev":"3mdtsyunhbu22"}}}`),
+		frame(upstream.KindV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
+		frame(upstream.KindV1, `{"did":"`+string(did)+`","time_us":5,"kind":"account","account":{"active":false,"status":"a reason yet to be invented"}}`),
+		frame(upstream.KindV1, `{"did":"`+string(did)+`","time_us":999,"cursor":6,"kind":"account","account":{"active":true,"status":"deleted"}}`),
+		frame(upstream.KindV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#sync","seq":7,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","sync":{"rev":"3mdtsyunhbu22"}}}`),
 		row(8, segment.KindIdentity, nil),
 	} {
 		if err := b.add(&e, x, nil); err != nil {
-			t.Fatalf("event %d: %v", e.pos, err)
+			t.Fatalf("event %d: %v", e.Pos, err)
 		}
 	}
 	clear(record)
@@ -246,10 +248,10 @@ func TestBatchBodies(t *testing.T) {
 		record := []byte(linking)
 		b, x := &batch{bodies: bodies}, extract.New(extract.Limits{})
 		for i, content := range [][]byte{record, []byte(other), nil} {
-			e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: uint64(i), op: db.OpCreate,
-				collection: "app.example.a", rkey: "self", rev: "3mdtsyunhbu22", cid: "bafy", cbor: content}
+			e := upstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Pos: uint64(i), Op: db.OpCreate,
+				Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", CID: "bafy", CBOR: content}
 			if i == 0 && fromJSON {
-				e.cbor, e.json = nil, []byte(`{"uri":"https://example.com/a","$type":"app.example"}`)
+				e.CBOR, e.JSON = nil, []byte(`{"uri":"https://example.com/a","$type":"app.example"}`)
 			}
 			_ = b.add(&e, x, nil)
 		}
@@ -277,7 +279,7 @@ func TestBatchMalformed(t *testing.T) {
 		"a length that lies": "\x7b\xff\xff\xff\xff\xff\xff\xff\xff", "nested a million deep": strings.Repeat("\x81", 1_000_000),
 	} {
 		b, x := &batch{}, extract.New(extract.Limits{})
-		e := event{did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", pos: 1, op: db.OpUpdate, collection: "app.example.a", rkey: "self", cbor: []byte(record)}
+		e := upstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Pos: 1, Op: db.OpUpdate, Collection: "app.example.a", Rkey: "self", CBOR: []byte(record)}
 		if err := b.add(&e, x, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -287,39 +289,59 @@ func TestBatchMalformed(t *testing.T) {
 	}
 }
 
-// TestFrames: what is no event is told from what isn't known yet.
-func TestFrames(t *testing.T) {
+// TestQueueLinks: links make a batch ready, and the reader wait, as text does.
+func TestQueueLinks(t *testing.T) {
 	t.Parallel()
-	const head = `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#`
-	for _, tc := range []struct {
-		name, text string
-		v1, v2     error
-	}{
-		{"nothing", ``, errNoEvent, errNoEvent},
-		{"half an object", `{"did":`, errNoEvent, errNoEvent},
-		{"an array", `[1,2,3]`, errNoEvent, errNoEvent},
-		{"numbers for text", `{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`, errNoEvent, errNoEvent},
-		{"an unknown kind", `{"did":"did:web:a","time_us":1,"kind":"label"}`, errSkip, errNoEvent},
-		{"an unknown envelope", `{"$type":"notice"}`, errNoEvent, errSkip},
-		{"an unknown payload", head + `label","seq":1}}`, errNoEvent, errSkip},
-		{"an info", head + `info","name":"OutdatedCursor"}}`, errNoEvent, errSkip},
-		{"a commit without a number", head + `commit","did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"delete"}}`, errNoEvent, errNoEvent},
-		{"a commit without a time", head + `commit","seq":1,"did":"did:web:a","operation":"delete"}}`, errNoEvent, errNoEvent},
-		{"an unknown operation", head + `commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"squash"}}`, errNoEvent, errNoEvent},
-		{"an account without one", head + `account","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z"}}`, errNoEvent, errNoEvent},
-		{"a commit without one", `{"did":"did:web:a","time_us":1,"kind":"commit"}`, errNoEvent, errNoEvent},
-	} {
-		var e event
-		if err := e.readV1([]byte(tc.text)); !errors.Is(err, tc.v1) {
-			t.Errorf("%s: v1: %v", tc.name, err)
-		}
-		if err := e.readV2([]byte(tc.text)); !errors.Is(err, tc.v2) {
-			t.Errorf("%s: v2: %v", tc.name, err)
+	var record strings.Builder
+	record.WriteString(`{"a":[""`)
+	for i := range 1000 {
+		fmt.Fprintf(&record, `,"a:%x"`, i)
+	}
+	record.WriteString(`]}`)
+	q := newQueue(1000, time.Hour)
+	x, n := extract.New(extract.Limits{}), 0
+	add := func() {
+		n++
+		e := upstream.Event{DID: "did:web:a", Pos: uint64(n), Op: db.OpCreate, Collection: "app.example.a", Rkey: "self", JSON: []byte(record.String())}
+		if err := q.add(t.Context(), func(b *batch) { _ = b.add(&e, x, nil) }); err != nil {
+			t.Fatal(err)
 		}
 	}
-	var said *streamError
-	if err := new(event).readV2([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"m"}`)); !errors.As(err, &said) || said.name != "ConsumerTooSlow" {
-		t.Errorf("an error frame: %v", err)
+	for !q.isFull() {
+		if add(); n > 100 {
+			t.Fatal("the reader goes on")
+		}
+	}
+	b := q.take(t.Context()) // long before it is old
+	if b == nil || b.seen != n || b.cost() > ahead*batchBytes+1000*300 || b.text.size > n*10_000 {
+		t.Fatalf("a batch of %d events of %d costs %d, with %d bytes of text", b.seen, n, b.cost(), b.text.size)
+	}
+	q.done(b)
+	if cap(b.links) > 2*keepLinks {
+		t.Errorf("memory for %d links is kept", cap(b.links))
+	}
+	// A whole batch waits for room in bytes too.
+	for range ahead - 1 {
+		full := &batch{seen: 1}
+		full.links = make([]db.Link, 2*keepLinks)
+		if err := q.push(t.Context(), full); err != nil {
+			t.Fatal(err)
+		}
+		if q.cost >= ahead*batchBytes {
+			break
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := q.push(ended, &batch{seen: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a batch is queued behind %d bytes: %v", q.cost, err)
+	}
+	for range 2 {
+		b := q.take(t.Context())
+		q.done(b)
+	}
+	if q.cost != 0 {
+		t.Errorf("%d bytes are left", q.cost)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 	"weft.dev/weft/link"
 )
 
@@ -111,22 +112,19 @@ func NewSlice(c SliceConfig) (s *Slice, err error) {
 }
 
 // filters reports whether an upstream is asked for less than all of its events, so that it may be silent for long.
-func (s *Slice) filters() bool {
-	collections, dids := s.wire(maxURLDIDs)
-	return len(collections) > 0 || len(dids) > 0
-}
+func (s *Slice) filters() bool { return !s.filter().ForLive().IsZero() }
 
 // keeps says whether an event concerns the slice.
-func (s *Slice) keeps(e *event) bool {
+func (s *Slice) keeps(e *upstream.Event) bool {
 	if s == nil {
 		return true
 	}
 	if len(s.dids) > 0 {
-		if _, ok := s.dids[e.did]; !ok {
+		if _, ok := s.dids[e.DID]; !ok {
 			return false
 		}
 	}
-	return e.op == db.OpAccount || e.op == db.OpSync || s.Keeps(e.collection)
+	return e.Op == db.OpAccount || e.Op == db.OpSync || s.Keeps(e.Collection)
 }
 
 // Keeps says whether records of a collection are in the slice.
@@ -148,27 +146,14 @@ func (s *Slice) keepsLink(collection string, path []byte) bool {
 	return ok
 }
 
-// Limits of what is passed upstream; beyond them the filter is applied here alone. A hundred collections is the
-// servers'; two hundred DIDs make a URL of some 8 kB, which proxies still take. A plan has a body, and the servers' limit.
-const (
-	maxWireCollections = 100
-	maxURLDIDs         = 200
-	maxPlanDIDs        = 10_000
-)
-
-// wire is what an upstream is asked for: never less than the slice.
-func (s *Slice) wire(maxDIDs int) (collections, dids []string) {
+// filter returns the filter to send upstream. It selects the slice's events, and perhaps others.
+func (s *Slice) filter() upstream.Filter {
 	if s == nil {
-		return nil, nil
+		return upstream.Filter{}
 	}
-	if collections = s.include.strings(); len(s.sources) > 0 {
-		collections = slices.Sorted(maps.Keys(s.sources))
+	f := upstream.Filter{Collections: s.include.strings(), DIDs: slices.Sorted(maps.Keys(s.dids))}
+	if len(s.sources) > 0 {
+		f.Collections = slices.Sorted(maps.Keys(s.sources))
 	}
-	if len(collections) > maxWireCollections {
-		collections = nil
-	}
-	if dids = slices.Sorted(maps.Keys(s.dids)); len(dids) > maxDIDs {
-		dids = nil
-	}
-	return collections, dids
+	return f
 }

@@ -6,6 +6,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 func TestSlice(t *testing.T) {
@@ -43,7 +44,7 @@ func TestSlice(t *testing.T) {
 		if !s.KeepsLink("did:web:a", like, tc.links) || tc.linksNot != "" && s.KeepsLink("did:web:a", like, tc.linksNot) {
 			t.Errorf("%s: links at %q and %q", tc.name, tc.links, tc.linksNot)
 		}
-		if got, _ := s.wire(10); len(got) != len(tc.collection) || len(got) > 0 && got[0] != tc.collection[0] {
+		if got := s.filter().Collections; len(got) != len(tc.collection) || len(got) > 0 && got[0] != tc.collection[0] {
 			t.Errorf("%s asks for %q", tc.name, got)
 		}
 	}
@@ -51,12 +52,12 @@ func TestSlice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []event{{did: "did:web:b", op: db.OpAccount}, {did: "did:web:b", op: db.OpCreate, collection: like}, {did: "did:web:a", op: db.OpCreate, collection: post}} {
+	for _, e := range []upstream.Event{{DID: "did:web:b", Op: db.OpAccount}, {DID: "did:web:b", Op: db.OpCreate, Collection: like}, {DID: "did:web:a", Op: db.OpCreate, Collection: post}} {
 		if s.keeps(&e) {
 			t.Errorf("it has %+v", e)
 		}
 	}
-	for _, e := range []event{{did: "did:web:a", op: db.OpAccount}, {did: "did:web:a", op: db.OpSync}, {did: "did:web:a", op: db.OpDelete, collection: like}} {
+	for _, e := range []upstream.Event{{DID: "did:web:a", Op: db.OpAccount}, {DID: "did:web:a", Op: db.OpSync}, {DID: "did:web:a", Op: db.OpDelete, Collection: like}} {
 		if !s.keeps(&e) {
 			t.Errorf("it leaves %+v out", e)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // place is where a session begins.
@@ -34,30 +35,30 @@ const (
 // where says where a session with a host begins.
 func (in *Ingest) where(ctx context.Context, h *host) (p place, err error) {
 	store := in.cfg.Store
-	seq, us, reached, last := store.Cursor(h.url), store.CursorTime(h.url), store.ReachedTime(), store.LastFollowed()
+	seq, us, reached, last := store.Cursor(h.URL), store.CursorTime(h.URL), store.ReachedTime(), store.LastFollowed()
 	whole := max(store.Followed(last).UntilUS-overlap.Microseconds(), 0)
 	switch {
 	case seq == 0 && reached == 0 && last == "":
 		return in.begin(ctx, h)
 	case seq == 0 && reached == 0: // it has begun, and no event has come yet
-		cursor := max(whole-overlap.Microseconds(), seqLimit)
+		cursor := max(whole-overlap.Microseconds(), MinTimeCursor)
 		return place{how: "by time, from the beginning", cursor: uint64(cursor), newest: whole, whole: whole}, nil
-	case seq == 0 || last != h.url && !store.Resyncing(h.url):
-		cursor := max(reached-overlap.Microseconds(), seqLimit)
+	case seq == 0 || last != h.URL && !store.Resyncing(h.URL):
+		cursor := max(reached-overlap.Microseconds(), MinTimeCursor)
 		return place{how: "by time", cursor: uint64(cursor), newest: reached, whole: whole}, nil
 	}
-	if last != h.url {
+	if last != h.URL {
 		whole = 0
 	}
 	p = place{how: "live", known: seq, knownUS: us, whole: whole}
-	if seq >= seqLimit {
+	if seq >= MinTimeCursor {
 		p.cursor = seq - min(seq, uint64(rewindV1.Microseconds())*h.rewind/in.cfg.Rewind)
 		return p, nil
 	}
 	p.cursor = seq - min(seq, h.rewind)
 	// The live stream reaches back a day or more, which spares the archive whole segments for a short rewind. It takes 0
 	// for the tip, so that a rewind to the start is left to the archive too.
-	if h.kind == kindV2 && p.cursor == 0 {
+	if h.kind == upstream.KindV2 && p.cursor == 0 {
 		p.archive = true
 	}
 	p.cursor = max(p.cursor, 1)
@@ -68,7 +69,7 @@ func (in *Ingest) where(ctx context.Context, h *host) (p place, err error) {
 func (in *Ingest) begin(ctx context.Context, h *host) (p place, err error) {
 	from := in.cfg.From
 	p.begins, p.checked = true, true
-	if h.kind == kindV1 {
+	if h.kind == upstream.KindV1 {
 		if from.Seq > 0 {
 			return p, errors.New("--from is a sequence number, but this server speaks v1, which has none: use a time")
 		}
@@ -91,10 +92,10 @@ func (in *Ingest) noteBeginning(h *host, p *place, dialed time.Time) error {
 	if !p.begins || in.cfg.Store.LastFollowed() != "" {
 		return nil
 	}
-	if p.how != "live from the tip" && h.kind == kindV2 { // the archive had nothing for the slice
+	if p.how != "live from the tip" && h.kind == upstream.KindV2 { // the archive had nothing for the slice
 		in.commitMu.Lock()
 		defer in.commitMu.Unlock()
-		_, err := in.cfg.Store.Apply(db.Batch{Host: h.url, Kind: h.kind, Seq: p.cursor})
+		_, err := in.cfg.Store.Apply(db.Batch{Host: h.URL, Kind: h.kind, Seq: p.cursor})
 		return err
 	}
 	until := dialed.UnixMicro()
@@ -104,7 +105,7 @@ func (in *Ingest) noteBeginning(h *host, p *place, dialed time.Time) error {
 			until = in.cfg.From.US + 2*overlap.Microseconds()
 		}
 	}
-	return in.cfg.Store.SetFollowed(h.url, h.kind, db.Followed{UntilUS: until})
+	return in.cfg.Store.SetFollowed(h.URL, h.kind, db.Followed{UntilUS: until})
 }
 
 // checkStart finds out whether the stream reaches back to where it was to begin, where its first event doesn't say: that
@@ -113,10 +114,10 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *place) error {
 	if p.checked {
 		return nil
 	}
-	bySeq := p.known > 0 && p.known < seqLimit
+	bySeq := p.known > 0 && p.known < MinTimeCursor
 	filtered := in.cfg.Slice.filters()
 	switch {
-	case h.kind == kindV2 && bySeq && !p.lossy:
+	case h.kind == upstream.KindV2 && bySeq && !p.lossy:
 		p.checked = filtered // the server refuses a number that it no longer has
 		return nil
 	case !filtered && in.cfg.Now().Sub(time.UnixMicro(max(p.knownUS, p.newest, p.whole))) < keptAlways:
@@ -131,14 +132,14 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *place) error {
 }
 
 // oldest is the oldest event that a host has, of all that it has.
-func (in *Ingest) oldest(ctx context.Context, h *host) (e event, found bool, err error) {
-	return in.firstEvent(ctx, h, seqLimit, in.cfg.Silence/2) // a cursor of a time before any
+func (in *Ingest) oldest(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
+	return in.firstEvent(ctx, h, MinTimeCursor, in.cfg.Silence/2) // a cursor of a time before any
 }
 
 // checkFirst holds the first event that has come against where the stream was to begin. By time it proves nothing when it
 // is late: the host's clock may be ahead, or the network quiet.
-func (in *Ingest) checkFirst(ctx context.Context, h *host, e *event, p *place) error {
-	if !p.checked && p.known == 0 && e.timeUS > p.newest+clampSlack.Microseconds() {
+func (in *Ingest) checkFirst(ctx context.Context, h *host, e *upstream.Event, p *place) error {
+	if !p.checked && p.known == 0 && e.TimeUS > p.newest+clampSlack.Microseconds() {
 		floor, found, err := in.oldest(ctx, h)
 		if err != nil {
 			return err
@@ -152,18 +153,18 @@ func (in *Ingest) checkFirst(ctx context.Context, h *host, e *event, p *place) e
 
 // judgeStart holds the oldest event that a stream has against where the stream was to begin. A v2 server refuses a number
 // that it no longer has; a time and a v1 cursor are raised without a word.
-func (in *Ingest) judgeStart(h *host, floor *event, p *place) error {
+func (in *Ingest) judgeStart(h *host, floor *upstream.Event, p *place) error {
 	if p.checked {
 		return nil
 	}
-	bySeq := p.known > 0 && (p.known < seqLimit) == (floor.pos < seqLimit)
+	bySeq := p.known > 0 && (p.known < MinTimeCursor) == (floor.Pos < MinTimeCursor)
 	missing := false
 	switch {
-	case p.whole > 0 && floor.timeUS <= p.whole: // whatever the server no longer has was followed
+	case p.whole > 0 && floor.TimeUS <= p.whole: // whatever the server no longer has was followed
 	case bySeq:
-		missing = floor.pos > p.known+1
+		missing = floor.Pos > p.known+1
 	case p.newest > 0 && p.known == 0:
-		missing = floor.timeUS > p.newest+clampSlack.Microseconds()
+		missing = floor.TimeUS > p.newest+clampSlack.Microseconds()
 	}
 	if missing && !p.lossy {
 		return errClamped
@@ -174,12 +175,12 @@ func (in *Ingest) judgeStart(h *host, floor *event, p *place) error {
 	}
 	fromUS := max(min(p.knownUS, in.cfg.Now().UnixMicro()), p.newest, p.whole)
 	if !bySeq {
-		return in.missed(h, uint64(fromUS+1), uint64(floor.timeUS-1), fromUS, floor.timeUS,
+		return in.missed(h, uint64(fromUS+1), uint64(floor.TimeUS-1), fromUS, floor.TimeUS,
 			"after a failover, the new upstream begins later")
 	}
 	from := p.known + 1
-	if p.known >= seqLimit {
+	if p.known >= MinTimeCursor {
 		from = max(from, uint64(p.whole))
 	}
-	return in.missed(h, from, floor.pos-1, fromUS, floor.timeUS, "the upstream no longer has these events")
+	return in.missed(h, from, floor.Pos-1, fromUS, floor.TimeUS, "the upstream no longer has these events")
 }

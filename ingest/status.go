@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/ingest/upstream"
 )
 
 const degradedV1 = "the upstream speaks v1, which sends no resyncs: changes of an account that the relay missed are not corrected"
@@ -13,7 +14,7 @@ func (in *Ingest) Status() wire.Upstream {
 	st := in.state.Load()
 	s := wire.Upstream{Connected: st.Connected, Host: st.Host, Kind: st.Kind, Detail: st.Detail, LagSeconds: in.Lag().Seconds(),
 		Seq: in.Seen(), Committed: in.cfg.Store.Cursor(st.Host), Queued: in.queue.depth()}
-	if st.Kind == kindV1 {
+	if st.Kind == upstream.KindV1 {
 		s.Degraded = degradedV1
 	}
 	if d := in.stuck(); d > 0 {
@@ -22,8 +23,8 @@ func (in *Ingest) Status() wire.Upstream {
 	in.hostsMu.Lock()
 	defer in.hostsMu.Unlock()
 	for _, h := range in.hosts {
-		hs := wire.UpstreamHost{Host: h.url, Kind: h.kind, Committed: in.cfg.Store.Cursor(h.url)}
-		if !st.Connected || h.url != st.Host {
+		hs := wire.UpstreamHost{Host: h.URL, Kind: h.kind, Committed: in.cfg.Store.Cursor(h.URL)}
+		if !st.Connected || h.URL != st.Host {
 			if hs.Failure = h.why; h.retry.After(in.cfg.Now()) {
 				hs.RetryAt = h.retry.UTC().Format(time.RFC3339)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 const (
@@ -23,16 +24,16 @@ const (
 
 // liveness is what is known of a session's stream. Its times are microseconds since 1970.
 type liveness struct {
-	conn     atomic.Pointer[live] // what is read now; nil: nothing
-	seenAt   atomic.Int64         // when the newest event or other sign of life came, by our clock
-	pongAt   atomic.Int64         // when the newest ping that was answered was sent
-	wholeAt  atomic.Int64         // by our clock, all that the upstream had then has come; 0: not known
-	clockUS  atomic.Int64         // the upstream's clock less ours, as far as events have shown it; noClock: not known
-	wholeUS  atomic.Int64         // wholeAt by the upstream's clock; 0: not known
-	checked  atomic.Bool          // nothing is missing before the stream's start, or it is written down
-	filtered atomic.Bool          // only a part of the upstream's events is asked for
-	lively   atomic.Bool          // the stream has never been quiet of late
-	looking  atomic.Bool          // a look at the tip is under way
+	conn     atomic.Pointer[upstream.Live] // what is read now; nil: nothing
+	seenAt   atomic.Int64                  // when the newest event or other sign of life came, by our clock
+	pongAt   atomic.Int64                  // when the newest ping that was answered was sent
+	wholeAt  atomic.Int64                  // by our clock, all that the upstream had then has come; 0: not known
+	clockUS  atomic.Int64                  // the upstream's clock less ours, as far as events have shown it; noClock: not known
+	wholeUS  atomic.Int64                  // wholeAt by the upstream's clock; 0: not known
+	checked  atomic.Bool                   // nothing is missing before the stream's start, or it is written down
+	filtered atomic.Bool                   // only a part of the upstream's events is asked for
+	lively   atomic.Bool                   // the stream has never been quiet of late
+	looking  atomic.Bool                   // a look at the tip is under way
 	pinging  atomic.Bool
 }
 
@@ -136,12 +137,12 @@ func (in *Ingest) watch(ctx context.Context, h *host, cancel context.CancelCause
 }
 
 // ping asks the other end of a connection for a sign of life.
-func (in *Ingest) ping(ctx context.Context, l *live) {
+func (in *Ingest) ping(ctx context.Context, l *upstream.Live) {
 	defer in.liveness.pinging.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Silence)
 	defer cancel()
 	sent := in.cfg.Now().UnixMicro()
-	if l.conn.Ping(ctx) == nil {
+	if l.Ping(ctx) == nil {
 		in.liveness.pongAt.Store(sent)
 	}
 }
@@ -170,10 +171,10 @@ func (in *Ingest) noteFollowed(h *host) error {
 	if until.ClockUS == noClock {
 		until.ClockUS = 0
 	}
-	if until.UntilUS == 0 || until.UntilUS <= in.cfg.Store.Followed(h.url).UntilUS || in.queue.depth() > 0 {
+	if until.UntilUS == 0 || until.UntilUS <= in.cfg.Store.Followed(h.URL).UntilUS || in.queue.depth() > 0 {
 		return nil
 	}
-	return in.cfg.Store.SetFollowed(h.url, h.kind, until)
+	return in.cfg.Store.SetFollowed(h.URL, h.kind, until)
 }
 
 // lookAround finds out whether there are events that don't come. Its error ends the session.
@@ -186,20 +187,20 @@ func (in *Ingest) lookAround(ctx context.Context, h *host) error {
 	if err != nil || ctx.Err() != nil || in.received.Load() > before {
 		return nil
 	}
-	cursor := in.cfg.Store.Cursor(h.url)
+	cursor := in.cfg.Store.Cursor(h.URL)
 	switch {
-	case found && (tip.pos < seqLimit) == (cursor < seqLimit) && tip.pos < cursor:
+	case found && (tip.Pos < MinTimeCursor) == (cursor < MinTimeCursor) && tip.Pos < cursor:
 		// A server whose tip lies below our cursor has lost what was beyond, and would never send us anything.
-		return fmt.Errorf("%w: %d below %d", errBehind, tip.pos, cursor)
+		return fmt.Errorf("%w: %d below %d", errBehind, tip.Pos, cursor)
 	case found && !in.liveness.filtered.Load():
 		for range 4 { // it comes to us as well, if all is well
-			if !sleep(ctx, in.cfg.Silence/8) || in.received.Load() > before {
+			if !upstream.Sleep(ctx, in.cfg.Silence/8) || in.received.Load() > before {
 				return nil
 			}
 		}
 		return fmt.Errorf("%w: it sends events to other clients", errSilent)
 	case !found && other != nil:
-		return fmt.Errorf("%w: it has no events, but %s may have some", errSilent, other.url)
+		return fmt.Errorf("%w: it has no events, but %s may have some", errSilent, other.URL)
 	}
 	in.setConnected(h) // there is nothing to send
 	return nil
@@ -225,46 +226,46 @@ func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 func (in *Ingest) setConnected(h *host) {
 	if was := in.state.Load(); !was.Connected {
 		since := in.cfg.Now().UTC().Format(time.RFC3339)
-		in.state.CompareAndSwap(was, &State{Connected: true, Host: h.url, Kind: h.kind, Detail: "since " + since})
+		in.state.CompareAndSwap(was, &State{Connected: true, Host: h.URL, Kind: h.kind, Detail: "since " + since})
 	}
 }
 
 // tip waits for a host's next event, of all that it has: the next one of a slice may be hours away. found is false when
 // there was none within half of Config.Silence.
-func (in *Ingest) tip(ctx context.Context, h *host) (e event, found bool, err error) {
+func (in *Ingest) tip(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
 	return in.firstEvent(ctx, h, 0, in.cfg.Silence/2)
 }
 
 // firstEvent is the first of all events that a host has from a cursor on; 0 is its tip. found is false when none came in
 // the time given.
-func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64, within time.Duration) (e event, found bool, err error) {
+func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64, within time.Duration) (e upstream.Event, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	speaks, err := in.probe(ctx, h)
 	if err != nil {
-		return event{}, false, err
+		return upstream.Event{}, false, err
 	}
-	l, err := dialLive(ctx, h.endpoint, speaks.kind, nil, cursor, nil)
+	l, err := upstream.Dial(ctx, h.Endpoint, speaks.Kind, nil, cursor, upstream.Filter{})
 	if err != nil {
-		return event{}, false, err
+		return upstream.Event{}, false, err
 	}
-	defer l.close()
+	defer l.Close()
 	for {
-		switch err := l.next(ctx, &e); {
+		switch err := l.Next(ctx, &e); {
 		case err == nil:
-			return event{pos: e.pos, timeUS: e.timeUS}, true, nil
+			return upstream.Event{Pos: e.Pos, TimeUS: e.TimeUS}, true, nil
 		case ctx.Err() != nil:
-			return event{}, false, nil
-		case !errors.Is(err, errNoEvent) && !errors.Is(err, errSkip):
-			return event{}, false, err
+			return upstream.Event{}, false, nil
+		case !errors.Is(err, upstream.ErrNoEvent) && !errors.Is(err, upstream.ErrSkip):
+			return upstream.Event{}, false, err
 		}
 	}
 }
 
 // probe finds out what a host speaks.
-func (in *Ingest) probe(ctx context.Context, h *host) (spoken, error) {
+func (in *Ingest) probe(ctx context.Context, h *host) (upstream.Protocol, error) {
 	in.hostsMu.Lock()
-	wasV2, fails := h.kind == kindV2, h.fails
+	wasV2, fails := h.kind == upstream.KindV2, h.fails
 	in.hostsMu.Unlock()
-	return h.endpoint.probe(ctx, wasV2 || in.cfg.Store.UpstreamKind(h.url) == kindV2, fails)
+	return h.Endpoint.Probe(ctx, wasV2 || in.cfg.Store.UpstreamKind(h.URL) == upstream.KindV2, fails)
 }

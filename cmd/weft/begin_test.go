@@ -12,6 +12,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestBindFirst: an address that can't be had ends the start before anything is on disk.
@@ -90,7 +91,7 @@ func TestGroups(t *testing.T) {
 // TestAddressFilters: the filters in the addresses are the slice, and must agree with one another and the flags.
 func TestAddressFilters(t *testing.T) {
 	t.Parallel()
-	like := ingest.Upstream{URL: "https://a.example", Slice: ingest.SliceConfig{Collections: []string{"app.bsky.feed.like"}}}
+	like := upstream.Address{Endpoint: upstream.Endpoint{URL: "https://a.example"}, Filter: upstream.Filter{Collections: []string{"app.bsky.feed.like"}}}
 	for _, tc := range []struct {
 		name  string
 		flags []string

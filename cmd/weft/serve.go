@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // defaultJetstream is the public server of Bluesky in the eastern United States, which speaks v2.
@@ -163,13 +164,13 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 // upstreamsOf reads --jetstream.
-func upstreamsOf(hosts []string) ([]ingest.Upstream, error) {
+func upstreamsOf(hosts []string) ([]upstream.Address, error) {
 	if len(hosts) == 0 {
 		return nil, &usageError{"serve", errors.New("--jetstream needs at least one server")}
 	}
-	var out []ingest.Upstream
+	var out []upstream.Address
 	for _, host := range hosts {
-		u, err := ingest.ParseUpstream(host)
+		u, err := upstream.ParseAddress(host)
 		if err != nil {
 			return nil, &usageError{"serve", fmt.Errorf("--jetstream: %w", err)}
 		}
@@ -179,7 +180,7 @@ func upstreamsOf(hosts []string) ([]ingest.Upstream, error) {
 }
 
 // urlsOf lists upstreams without their passwords.
-func urlsOf(upstreams []ingest.Upstream) string {
+func urlsOf(upstreams []upstream.Address) string {
 	var urls []string
 	for _, u := range upstreams {
 		urls = append(urls, u.URL)

@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // sliceFlags choose the part of the network that an index holds.
@@ -43,7 +44,7 @@ func sliceFlags() []cli.Flag {
 }
 
 // sliceOf reads the flags, and the filters in the addresses of upstreams, which choose as --collections and --dids do.
-func sliceOf(cmd *cli.Command, upstreams []ingest.Upstream) (c ingest.SliceConfig, s *ingest.Slice, err error) {
+func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConfig, s *ingest.Slice, err error) {
 	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"), Sources: cmd.StringSlice("sources")}
 	for _, did := range cmd.StringSlice("dids") {
 		name, isFile := strings.CutPrefix(did, "@")
@@ -73,12 +74,12 @@ func sliceOf(cmd *cli.Command, upstreams []ingest.Upstream) (c ingest.SliceConfi
 }
 
 // addFilters makes the filters of an upstream's address the slice. All addresses, and the flags, must choose the same.
-func addFilters(c *ingest.SliceConfig, u ingest.Upstream) error {
+func addFilters(c *ingest.SliceConfig, u upstream.Address) error {
 	for _, part := range []struct {
 		flag string
 		have *[]string
 		want []string
-	}{{"--collections", &c.Collections, u.Slice.Collections}, {"--dids", &c.DIDs, u.Slice.DIDs}} {
+	}{{"--collections", &c.Collections, u.Filter.Collections}, {"--dids", &c.DIDs, u.Filter.DIDs}} {
 		if len(part.want) == 0 {
 			continue
 		}

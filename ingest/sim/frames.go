@@ -8,7 +8,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	jetstreamwire "weft.dev/weft/ingest/wire"
+	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
 // wire is one of the four forms in which an event goes out.
@@ -39,7 +39,7 @@ type codec struct {
 }
 
 func newCodec(noCursor bool) (*codec, error) {
-	v1, err := frameEncoder(jetstreamwire.DictionaryV1)
+	v1, err := frameEncoder(dictionary.V1)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/jcalabro/atmos/cbor"
 	"github.com/klauspost/compress/zstd"
 
-	jetstreamwire "weft.dev/weft/ingest/wire"
+	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
 // frame1 is a frame of the v1 wire.
@@ -58,7 +58,7 @@ func dial(t testing.TB, s *Server, path string) *conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ws.CloseNow() })
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderDicts(jetstreamwire.DictionaryV1, v2Dictionary), zstd.WithDecoderConcurrency(1))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderDicts(dictionary.V1, v2Dictionary), zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,12 @@
-package ingest
+package upstream
 
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"unsafe"
@@ -49,87 +46,73 @@ const (
 	wholeBlock = 16 << 20
 )
 
-// block is a block of a segment, as the segment's index describes it.
-type block struct {
+// Block is a block of a segment, as the segment's index describes it.
+type Block struct {
 	segment      string
 	index        int    // -1: it is the whole segment, whose index is of no use
 	offset       uint64 // of the frame, behind its length
 	size         uint32
-	events       uint32
-	min, max     uint64 // sequence numbers
-	fromUS, toUS int64
+	Events       uint32
+	Min, Max     uint64 // sequence numbers
+	FromUS, ToUS int64
 
-	frame   []byte
-	cost    int64       // of what is fetched at once, when it was read
-	err     error       // it could not be fetched, or the index says nothing of use about it
-	broken  error       // it could not be decoded; known when batches is closed
-	batches chan *batch // what decode makes of it
+	Err    error // the block can't be fetched, or its index is malformed
+	Broken error // Decode has failed; set when Each has returned
+
+	frame []byte
+	cost  int64 // released of fetchBytes after the block is delivered
 }
 
 // parseIndex reads a segment's index, entries of blockIndexEntry bytes each. Blocks must follow one another, in the file
 // and in what they hold; footer is where they end.
-func parseIndex(name string, index []byte, footer uint64) ([]*block, error) {
-	out := make([]*block, len(index)/blockIndexEntry)
+func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
+	out := make([]*Block, len(index)/blockIndexEntry)
 	end, last := uint64(segmentHeader), uint64(0)
 	for i := range out {
 		e, le := index[i*blockIndexEntry:], binary.LittleEndian
-		b := &block{segment: name, index: i, offset: le.Uint64(e), size: le.Uint32(e[8:]), events: le.Uint32(e[16:]),
-			min: le.Uint64(e[20:]), max: le.Uint64(e[28:]), fromUS: int64(le.Uint64(e[36:])), toUS: int64(le.Uint64(e[44:]))}
+		b := &Block{segment: name, index: i, offset: le.Uint64(e), size: le.Uint32(e[8:]), Events: le.Uint32(e[16:]),
+			Min: le.Uint64(e[20:]), Max: le.Uint64(e[28:]), FromUS: int64(le.Uint64(e[36:])), ToUS: int64(le.Uint64(e[44:]))}
 		switch {
 		case b.offset < end || b.offset > footer || footer-b.offset < blockPrefix+uint64(b.size) || b.size > maxFrameBytes:
 			return nil, fmt.Errorf("block %d is at %d, %d bytes, after one that ends at %d", i, b.offset, b.size, end)
-		case b.events > maxRows || b.events > 0 && (b.max < b.min || b.min <= last):
-			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d", i, b.events, b.min, b.max, last)
+		case b.Events > maxRows || b.Events > 0 && (b.Max < b.Min || b.Min <= last):
+			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d", i, b.Events, b.Min, b.Max, last)
 		}
 		b.offset += blockPrefix
 		end = b.offset + uint64(b.size)
-		if b.events > 0 {
-			last = b.max
+		if b.Events > 0 {
+			last = b.Max
 		}
 		out[i] = b
 	}
 	return out, nil
 }
 
-// name names the block for the log.
-func (b *block) name() string {
+// Name names the block for the log.
+func (b *Block) Name() string {
 	if b.index < 0 {
 		return "segment " + b.segment
 	}
 	return fmt.Sprintf("block %d of %s", b.index, b.segment)
 }
 
-// each gives the batches that decode makes of the block to do, and waits for the last.
-func (b *block) each(ctx context.Context, do func(*batch) error) error {
-	for {
-		select {
-		case made, ok := <-b.batches:
-			if !ok {
-				return nil
-			}
-			if err := do(made); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+// end returns the offset behind the frame.
+func (b *Block) end() uint64 { return b.offset + uint64(b.size) }
 
-// rows gives the block's rows to do, in order; a row is valid until do returns. Its error is do's, or says why the block
+// Rows gives the block's rows to do, in order; a row is valid until do returns. Its error is do's, or says why the block
 // can't be read, and then do was given none.
-func (b *block) rows(do func(*segment.Event) error) error {
-	body, c, done, err := open(b.frame)
+func (b *Block) Rows(do func(*segment.Event) error) error {
+	body, c, done, err := openBlock(b.frame)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if c.n != int(b.events) {
-		return fmt.Errorf("it has %d rows, but the index says %d", c.n, b.events)
+	if c.n != int(b.Events) {
+		return fmt.Errorf("it has %d rows, but the index says %d", c.n, b.Events)
 	}
 	for i := range c.n {
-		if seq := c.u64(columnSeq, i); seq < b.min || seq > b.max {
-			return fmt.Errorf("row %d is event %d, but the index says %d to %d", i, seq, b.min, b.max)
+		if seq := c.u64(columnSeq, i); seq < b.Min || seq > b.Max {
+			return fmt.Errorf("row %d is event %d, but the index says %d to %d", i, seq, b.Min, b.Max)
 		}
 	}
 	return c.each(body, do)
@@ -154,9 +137,9 @@ func decoders(bound zstd.DOption) *sync.Pool {
 	}}
 }
 
-// open decompresses a frame and checks all of it but the records' own content, and returns what it holds and a reader of the
+// openBlock decompresses a frame and checks all of it but the records' own content, and returns what it holds and a reader of the
 // records. done must be called when they were read.
-func open(frame []byte) (records io.Reader, c *columns, done func(), err error) {
+func openBlock(frame []byte) (records io.Reader, c *columns, done func(), err error) {
 	whole, buf := wholeDecoders.Get().(*zstd.Decoder), blockBuffers.Get().(*[]byte)
 	*buf, err = whole.DecodeAll(frame, (*buf)[:0])
 	wholeDecoders.Put(whole)
@@ -320,18 +303,4 @@ func (c *columns) readPayload(body io.Reader, size int64) error {
 	c.payload = slices.Grow(c.payload[:0], int(size))[:size]
 	_, err := io.ReadFull(body, c.payload)
 	return err
-}
-
-// guard runs do, which reads what an upstream sent. A panic of it is logged with its stack, and is an error: the block is
-// then a gap, where to end the process would end every later start at the same block.
-func guard(logger *slog.Logger, do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			if logger != nil {
-				logger.Error("panic", "goroutine", "read a block", "panic", p, "stack", string(debug.Stack()))
-			}
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return do()
 }

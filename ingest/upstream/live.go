@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"bytes"
@@ -17,13 +17,13 @@ import (
 	"github.com/coder/websocket"
 	"github.com/klauspost/compress/zstd"
 
-	"weft.dev/weft/ingest/wire"
+	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
 // Kinds of upstream, by the wire that they speak best.
 const (
-	kindV2 = "v2" // archive, resyncs, positions are sequence numbers
-	kindV1 = "v1" // neither of them; positions are times in microseconds
+	KindV2 = "v2" // archive, resyncs, positions are sequence numbers
+	KindV1 = "v1" // neither of them; positions are times in microseconds
 )
 
 const (
@@ -37,36 +37,12 @@ const (
 )
 
 var (
-	errTooOld   = errors.New("the live stream does not reach back to the cursor")
+	ErrTooOld   = errors.New("the live stream does not reach back to the cursor")
 	errNotThere = errors.New("no Jetstream server answers there")
 )
 
-// retryAfter is an answer that says when to come again.
-type retryAfter struct {
-	status int
-	wait   time.Duration
-}
-
-func (e *retryAfter) Error() string {
-	return fmt.Sprintf("it answers %d %s", e.status, http.StatusText(e.status))
-}
-
-// maxRetryAfter bounds how long an upstream can send us away.
-const maxRetryAfter = 15 * time.Minute
-
-// refused makes an error of a status, with the time that a server asks to be left alone for.
-func refused(res *http.Response) error {
-	e := &retryAfter{status: res.StatusCode}
-	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.wait = min(time.Duration(s)*time.Second, maxRetryAfter)
-	} else if t, err := http.ParseTime(res.Header.Get("Retry-After")); err == nil {
-		e.wait = min(max(time.Until(t), 0), maxRetryAfter)
-	}
-	return e
-}
-
-// live is a live stream.
-type live struct {
+// Live is a live stream.
+type Live struct {
 	conn *websocket.Conn
 	kind string
 	zstd *zstd.Decoder // nil: frames are text
@@ -74,23 +50,23 @@ type live struct {
 	text []byte
 }
 
-// dialLive opens a live stream at a cursor: a sequence number, or a time in microseconds; 0 is the tip.
-func dialLive(ctx context.Context, e endpoint, kind string, dict []byte, cursor uint64, s *Slice) (*live, error) {
+// Dial opens a live stream at a cursor: a sequence number, or a time in microseconds; 0 is the tip.
+func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint64, f Filter) (*Live, error) {
 	q := url.Values{}
 	if cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(cursor, 10))
 	}
-	l, path := &live{kind: kind}, ""
+	l, path := &Live{kind: kind}, ""
 	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{}}
 	e.authorize(opts.HTTPHeader)
-	collections, dids := s.wire(maxURLDIDs)
-	if kind == kindV1 {
-		path, dict = pathV1, wire.DictionaryV1
-		q["wantedCollections"], q["wantedDids"] = collections, dids
+	f = f.ForLive()
+	if kind == KindV1 {
+		path, dict = pathV1, dictionary.V1
+		q["wantedCollections"], q["wantedDids"] = f.Collections, f.DIDs
 		q.Set("compress", "true")
 	} else {
 		path, opts.Subprotocols = pathV2, []string{"xrpc.v1.json"}
-		q["collections"], q["dids"] = collections, dids
+		q["collections"], q["dids"] = f.Collections, f.DIDs
 		if len(dict) >= 8 { // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
 			q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
 		}
@@ -105,10 +81,10 @@ func dialLive(ctx context.Context, e endpoint, kind string, dict []byte, cursor 
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	u := "ws" + strings.TrimPrefix(e.url, "http") + path + "?" + q.Encode()
+	u := "ws" + strings.TrimPrefix(e.URL, "http") + path + "?" + q.Encode()
 	conn, res, err := websocket.Dial(ctx, u, opts)
 	if err != nil {
-		l.close()
+		l.Close()
 		return nil, dialError(res, err)
 	}
 	conn.SetReadLimit(-1) // read has a limit of its own, and goes on behind what is larger
@@ -128,16 +104,16 @@ func dialError(res *http.Response, err error) error {
 	}
 	switch {
 	case said.Error == "CursorTooOld":
-		return fmt.Errorf("%w: %s", errTooOld, said.Message)
+		return fmt.Errorf("%w: %s", ErrTooOld, said.Message)
 	case res.StatusCode == http.StatusNotFound:
 		return errNotThere
 	case said.Error != "":
-		return &streamError{said.Error, said.Message}
+		return &StreamError{said.Error, said.Message}
 	}
 	return refused(res)
 }
 
-func (l *live) close() {
+func (l *Live) Close() {
 	if l.zstd != nil {
 		l.zstd.Close()
 	}
@@ -146,10 +122,13 @@ func (l *live) close() {
 	}
 }
 
-var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", errNoEvent, maxFrame)
+// Ping waits for the answer to a ping. Another goroutine must be in Next meanwhile, or the answer isn't read.
+func (l *Live) Ping(ctx context.Context) error { return l.conn.Ping(ctx) }
+
+var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", ErrNoEvent, maxFrame)
 
 // read reads the next frame; it is valid until the next call. One that is too large is passed over, and is errFrameSize.
-func (l *live) read(ctx context.Context) (binary bool, data []byte, err error) {
+func (l *Live) read(ctx context.Context) (binary bool, data []byte, err error) {
 	typ, r, err := l.conn.Reader(ctx)
 	if err != nil {
 		return false, nil, fmt.Errorf("read: %w", err)
@@ -177,25 +156,22 @@ func forNext(buf []byte) []byte {
 	return buf[:0]
 }
 
-// next reads the next event; what it points to is valid until the next call. A frame that is none is errNoEvent, one of a
+// Next reads the next event; what it points to is valid until the next call. A frame that is none is errNoEvent, one of a
 // kind of the future errSkip; any other error ends the stream.
-func (l *live) next(ctx context.Context, e *event) error {
+func (l *Live) Next(ctx context.Context, e *Event) error {
 	compressed, data, err := l.read(ctx)
 	if err != nil {
 		return err
 	}
 	if compressed {
 		if l.zstd == nil {
-			return errNoEvent
+			return ErrNoEvent
 		}
 		l.text, err = l.zstd.DecodeAll(data, forNext(l.text))
 		if err != nil {
-			return fmt.Errorf("%w: %w", errNoEvent, err)
+			return fmt.Errorf("%w: %w", ErrNoEvent, err)
 		}
 		data = l.text
 	}
-	if l.kind == kindV1 {
-		return e.readV1(data)
-	}
-	return e.readV2(data)
+	return e.ReadFrame(l.kind, data)
 }

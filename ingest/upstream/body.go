@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"bytes"
@@ -17,22 +17,22 @@ import (
 
 var errBody = errors.New("its content cannot be converted from JSON")
 
-// body returns the event's record in DAG-CBOR. What comes as JSON is converted. Floats, which the protocol forbids and
+// Body returns the event's record in DAG-CBOR. What comes as JSON is converted. Floats, which the protocol forbids and
 // some records have, are converted only where the event has a CID that says whether they came out right: JSON writes
 // 1.0 as 1 where it likes.
-func (e *event) body() ([]byte, error) {
-	if e.cbor != nil || e.json == nil {
-		return e.cbor, nil
+func (e *Event) Body() ([]byte, error) {
+	if e.CBOR != nil || e.JSON == nil {
+		return e.CBOR, nil
 	}
-	v, err := cbor.FromJSON(e.json)
+	v, err := cbor.FromJSON(e.JSON)
 	if err == nil {
 		return cbor.Marshal(v)
 	}
-	digest, known := body.ParseCID(e.cid)
+	digest, known := body.ParseCID(e.CID)
 	if !known {
 		return nil, errBody
 	}
-	dec := json.NewDecoder(bytes.NewReader(e.json))
+	dec := json.NewDecoder(bytes.NewReader(e.JSON))
 	dec.UseNumber()
 	err = dec.Decode(&v)
 	if err != nil {

@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +18,12 @@ import (
 // lines are events, as text that can be compared.
 type lines []string
 
-func (l *lines) add(e *event) {
+func (l *lines) add(e *Event) {
 	record := "-"
-	if e.cbor != nil {
-		record = fmt.Sprintf("%x", sha256.Sum256(e.cbor))
+	if e.CBOR != nil {
+		record = fmt.Sprintf("%x", sha256.Sum256(e.CBOR))
 	}
-	*l = append(*l, fmt.Sprintln(e.pos, e.timeUS, e.did, e.op, e.collection, e.rkey, e.rev, record, e.status))
+	*l = append(*l, fmt.Sprintln(e.Pos, e.TimeUS, e.DID, e.Op, e.Collection, e.Rkey, e.Rev, record, e.Status))
 }
 
 // official reads what the official client gives, up to a number.
@@ -39,7 +38,7 @@ func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (o
 			t.Fatal(err)
 		}
 		for _, je := range b.Events() {
-			e := event{pos: je.Seq, timeUS: je.TimeUS, did: strings.Clone(je.DID)}
+			e := Event{Pos: je.Seq, TimeUS: je.TimeUS, DID: strings.Clone(je.DID)}
 			row := commit{}
 			switch {
 			case je.Commit != nil:
@@ -47,11 +46,11 @@ func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (o
 				if err := e.setCommit(&row); err != nil {
 					t.Fatal(err)
 				}
-				e.cbor = je.Commit.RecordCBOR
+				e.CBOR = je.Commit.RecordCBOR
 			case je.Account != nil:
-				e.op, e.status = 4, status(&account{je.Account.Active, je.Account.Status})
+				e.Op, e.Status = 4, status(&account{je.Account.Active, je.Account.Status})
 			case je.Sync != nil:
-				e.op, e.rev = 5, je.Sync.Rev
+				e.Op, e.Rev = 5, je.Sync.Rev
 			}
 			out.add(&e)
 		}
@@ -81,50 +80,44 @@ func TestOfficialClientAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		name  string
-		slice SliceConfig
-		opts  []jetstream.Option
+		name   string
+		filter Filter
+		keeps  func(e *Event) bool
+		opts   []jetstream.Option
 	}{
-		{"whole", SliceConfig{}, nil},
-		{"collections", SliceConfig{Collections: []string{"app.bsky.graph.*", "app.bsky.actor.profile"}},
+		{"whole", Filter{}, func(*Event) bool { return true }, nil},
+		{"collections", Filter{Collections: []string{"app.bsky.graph.*", "app.bsky.actor.profile"}},
+			func(e *Event) bool {
+				return e.Collection == "" || e.Collection == "app.bsky.actor.profile" || strings.HasPrefix(e.Collection, "app.bsky.graph.")
+			},
 			[]jetstream.Option{jetstream.WithCollections([]string{"app.bsky.graph.*", "app.bsky.actor.profile"})}},
-		{"an account", SliceConfig{DIDs: []string{someone}}, []jetstream.Option{jetstream.WithDID(someone)}},
+		{"an account", Filter{DIDs: []string{someone}}, func(e *Event) bool { return e.DID == someone },
+			[]jetstream.Option{jetstream.WithDID(someone)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			slice, err := NewSlice(tc.slice)
-			if err != nil {
-				t.Fatal(err)
-			}
 			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			var got lines
-			a := &archive{host: server.URL(), slice: slice}
-			var mu sync.Mutex
-			rows := map[*block]lines{}
-			through, err := a.read(ctx, 0, 0, func(_ context.Context, _ int, b *block) error {
+			a := &Archive{Endpoint: Endpoint{URL: server.URL()}, Filter: tc.filter}
+			through, err := Read(ctx, a, 0, 0, func(_ context.Context, _ int, b *Block, emit func(lines) error) error {
 				var l lines
-				var e event
-				err := b.rows(func(r *segment.Event) error {
-					if err := e.readRow(r); err != nil {
+				var e Event
+				err := b.Rows(func(r *segment.Event) error {
+					if err := e.ReadRow(r); err != nil {
 						return err
 					}
-					if slice.keeps(&e) || e.op == 0 && (len(slice.dids) == 0 || e.did == someone) {
+					if tc.keeps(&e) {
 						l.add(&e)
 					}
 					return nil
 				})
-				mu.Lock()
-				defer mu.Unlock()
-				rows[b] = l
-				return err
-			}, func(b *block) error {
-				if err := b.each(ctx, nil); err != nil {
-					return err
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				got = append(got, rows[b]...)
-				return errors.Join(b.err, b.broken)
+				return errors.Join(err, emit(l))
+			}, func(d *Decoded[lines]) error {
+				err := d.Each(ctx, func(l lines) error {
+					got = append(got, l...)
+					return nil
+				})
+				return errors.Join(err, d.Err, d.Broken)
 			})
 			if err != nil || through != tip {
 				t.Fatalf("read to %d of %d: %v", through, tip, err)

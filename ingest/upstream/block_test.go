@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type sealed struct {
 	file   []byte
 	header segment.Header
 	index  []byte
-	blocks []*block
+	blocks []*Block
 }
 
 // seal writes rows into a segment, so many to a block.
@@ -77,8 +77,8 @@ func someRows(n, payload int) []segment.Event {
 }
 
 // read collects the rows of a block.
-func (b *block) read() (rows []segment.Event, err error) {
-	err = b.rows(func(r *segment.Event) error {
+func (b *Block) read() (rows []segment.Event, err error) {
+	err = b.Rows(func(r *segment.Event) error {
 		row := *r
 		row.Payload = bytes.Clone(r.Payload)
 		rows = append(rows, row)
@@ -166,7 +166,7 @@ func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 	for _, tc := range []struct {
 		name  string
 		frame []byte
-		do    func(*block)
+		do    func(*Block)
 	}{
 		{"nothing", nil, nil},
 		{"truncated", b.frame[:len(b.frame)-1], nil},
@@ -177,9 +177,9 @@ func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 		{"a kind that is none", change(4+24*10, 99), nil},
 		{"a record longer than the block", change(4+30*10, 0xff, 0xff, 0xff, 0xff), nil},
 		{"a byte behind the last record", compressed(t, append(bytes.Clone(body), 0)), nil},
-		{"fewer events than the index says", b.frame, func(b *block) { b.events++ }},
-		{"an event before those of the index", b.frame, func(b *block) { b.min++ }},
-		{"an event behind those of the index", b.frame, func(b *block) { b.max-- }},
+		{"fewer events than the index says", b.frame, func(b *Block) { b.Events++ }},
+		{"an event before those of the index", b.frame, func(b *Block) { b.Min++ }},
+		{"an event behind those of the index", b.frame, func(b *Block) { b.Max-- }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := b
@@ -190,7 +190,7 @@ func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 			var err error
 			rows := 0
 			took := allocated(func() {
-				err = b.rows(func(*segment.Event) error {
+				err = b.Rows(func(*segment.Event) error {
 					rows++
 					return nil
 				})
@@ -268,7 +268,7 @@ func TestIndexRefused(t *testing.T) {
 }
 
 // cutSpans fetches blocks from a file in spans, as read does.
-func cutSpans(t *testing.T, blocks []*block, file []byte) {
+func cutSpans(t *testing.T, blocks []*Block, file []byte) {
 	t.Helper()
 	for len(blocks) > 0 {
 		sp := spanOf(nil, blocks)
@@ -286,7 +286,7 @@ func cutSpans(t *testing.T, blocks []*block, file []byte) {
 // TestSpans: what is fetched at once is bounded, also where blocks lie far apart.
 func TestSpans(t *testing.T) {
 	t.Parallel()
-	blocks := []*block{
+	blocks := []*Block{
 		{index: 0, offset: 300, size: 100}, {index: 1, offset: 500, size: 100}, {index: 2, offset: 1 << 40, size: 100},
 		{index: 4, offset: 1<<40 + 200, size: 100}, {index: 5, offset: 1<<40 + 400, size: maxFrameBytes}, {index: 6, offset: 1 << 50, size: 1},
 	}
@@ -308,12 +308,12 @@ func TestSpans(t *testing.T) {
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	var logs bytes.Buffer
-	err := guard(slog.New(slog.NewTextHandler(&logs, nil)), func() error { panic("slice bounds out of range") })
+	err := Guard(slog.New(slog.NewTextHandler(&logs, nil)), func() error { panic("slice bounds out of range") })
 	if err == nil || !strings.Contains(logs.String(), "slice bounds") || !strings.Contains(logs.String(), "TestGuard") {
 		t.Errorf("%v, %s", err, logs.String())
 	}
 	fault := errors.New("fault")
-	if err := guard(nil, func() error { return fault }); !errors.Is(err, fault) {
+	if err := Guard(nil, func() error { return fault }); !errors.Is(err, fault) {
 		t.Error(err)
 	}
 }
@@ -327,9 +327,9 @@ func FuzzBlock(f *testing.F) {
 	f.Add(compressed(f, make([]byte, 32<<20)))
 	f.Add(compressed(f, []byte{0, 0, 0, 0}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		b := &block{frame: frame, max: 1<<64 - 1}
+		b := &Block{frame: frame, Max: 1<<64 - 1}
 		official, failed := segment.DecodeBlockFrame(frame)
-		b.events = uint32(len(official))
+		b.Events = uint32(len(official))
 		var got []segment.Event
 		var err error
 		if took := allocated(func() { got, err = b.read() }); took > maxRowText+4*wholeBlock+64*uint64(len(frame)) {
@@ -353,7 +353,7 @@ func FuzzIndex(f *testing.F) {
 		if h, err := segment.ReadSealedHeader(bytes.NewReader(head)); err == nil {
 			footer = h.FooterOffset
 		}
-		var blocks []*block
+		var blocks []*Block
 		var err error
 		if took := allocated(func() { blocks, err = parseIndex("seg", index, footer) }); took > 1<<20+8*uint64(len(index)) {
 			t.Errorf("%d bytes took %d of memory", len(index), took)
@@ -362,44 +362,4 @@ func FuzzIndex(f *testing.F) {
 			cutSpans(t, blocks, nil)
 		}
 	})
-}
-
-// TestFillCuts: a block whose records have many links becomes several batches, none of which costs much more than batchBytes.
-func TestFillCuts(t *testing.T) {
-	t.Parallel()
-	record := []byte("\xa1\x61a\x99\x03\xe8")
-	for i := range 1000 {
-		record = fmt.Appendf(record, "\x65a:%03x", i)
-	}
-	rows := someRows(200, 0)
-	for i := range rows {
-		rows[i].Kind, rows[i].Payload = segment.KindCreate, record
-	}
-	b := seal(t, len(rows), rows).blocks[0]
-	in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: nil})
-	events, last, made := 0, uint64(0), 0
-	err := in.fill(in.hosts[0], b, &place{}, newExtractor(), func(full *batch) error {
-		made++
-		if full.cost() > batchBytes+1000*(linkCost+5)+eventCost+1000 {
-			t.Errorf("a batch costs %d", full.cost())
-		}
-		for _, e := range full.Events {
-			if len(e.Links) != 1000 || e.Seq <= last {
-				t.Errorf("event %d has %d links, behind %d", e.Seq, len(e.Links), last)
-			}
-			last = e.Seq
-		}
-		if full.Seq != last {
-			t.Errorf("a batch goes up to %d, and its last event is %d", full.Seq, last)
-		}
-		events += len(full.Events)
-		return nil
-	})
-	if err != nil || events != len(rows) || made < 10 {
-		t.Errorf("%d events of %d in %d batches, %v", events, len(rows), made, err)
-	}
-	stop := errors.New("stop")
-	if err := in.fill(in.hosts[0], b, &place{}, newExtractor(), func(*batch) error { return stop }); !errors.Is(err, stop) {
-		t.Error(err)
-	}
 }

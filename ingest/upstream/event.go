@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"encoding/json"
@@ -12,24 +12,24 @@ import (
 	"weft.dev/weft/db"
 )
 
-// event is one event of an upstream, from whichever wire. What it points to is valid until the next one is read.
-type event struct {
-	pos        uint64 // where the upstream counts it: a sequence number, or from seqLimit on a time in microseconds
-	timeUS     int64
-	did        string
-	op         db.Op // 0: nothing that concerns an index
-	collection string
-	rkey       string
-	rev        string
-	cbor, json []byte // the record, in one of them
-	cid        string // of the record; empty where the wire doesn't say
-	status     db.Status
+// Event is one event of an upstream, from whichever wire. What it points to is valid until the next one is read.
+type Event struct {
+	Pos        uint64 // where the upstream counts it: a sequence number, or from seqLimit on a time in microseconds
+	TimeUS     int64
+	DID        string
+	Op         db.Op // 0: nothing that concerns an index
+	Collection string
+	Rkey       string
+	Rev        string
+	CBOR, JSON []byte // the record, in one of them
+	CID        string // of the record; empty where the wire doesn't say
+	Status     db.Status
 }
 
 var (
 	errUnknownOperation = errors.New("unknown operation")
-	errNoEvent          = errors.New("no event")
-	errSkip             = errors.New("unknown kind of message")
+	ErrNoEvent          = errors.New("no event")
+	ErrSkip             = errors.New("unknown kind of message")
 )
 
 // account is com.atproto.sync.subscribeRepos#account, as frames wrap it.
@@ -57,27 +57,35 @@ type frameV1 struct {
 	Account *account `json:"account"`
 }
 
-func (e *event) readV1(text []byte) error {
+// ReadFrame reads a frame of a live stream. An error frame is a *StreamError.
+func (e *Event) ReadFrame(kind string, text []byte) error {
+	if kind == KindV1 {
+		return e.readV1(text)
+	}
+	return e.readV2(text)
+}
+
+func (e *Event) readV1(text []byte) error {
 	var f frameV1
 	if err := json.Unmarshal(text, &f); err != nil {
-		return fmt.Errorf("%w: %w", errNoEvent, err)
+		return fmt.Errorf("%w: %w", ErrNoEvent, err)
 	}
-	*e = event{pos: uint64(max(f.TimeUS, 0)), timeUS: f.TimeUS, did: f.DID}
+	*e = Event{Pos: uint64(max(f.TimeUS, 0)), TimeUS: f.TimeUS, DID: f.DID}
 	if f.Cursor > 0 {
-		e.pos = f.Cursor
+		e.Pos = f.Cursor
 	}
 	switch {
 	case f.DID == "" || f.TimeUS <= 0:
-		return errNoEvent
+		return ErrNoEvent
 	case f.Kind == "commit" && f.Commit != nil:
 		return e.setCommit(f.Commit)
 	case f.Kind == "account" && f.Account != nil:
-		e.op, e.status = db.OpAccount, status(f.Account)
+		e.Op, e.Status = db.OpAccount, status(f.Account)
 	case f.Kind == "identity":
 	case f.Kind == "commit" || f.Kind == "account":
-		return errNoEvent
+		return ErrNoEvent
 	default:
-		return errSkip
+		return ErrSkip
 	}
 	return nil
 }
@@ -102,78 +110,78 @@ type payloadV2 struct {
 	} `json:"sync"`
 }
 
-// streamError is an error frame, behind which the server closes.
-type streamError struct{ name, message string }
+// StreamError is an error frame, behind which the server closes.
+type StreamError struct{ Name, Message string }
 
-func (e *streamError) Error() string { return e.name + ": " + e.message }
+func (e *StreamError) Error() string { return e.Name + ": " + e.Message }
 
 const typesV2 = "network.bsky.jetstream.subscribeEvents#"
 
-func (e *event) readV2(text []byte) error {
+func (e *Event) readV2(text []byte) error {
 	var f frameV2
 	if err := json.Unmarshal(text, &f); err != nil {
-		return fmt.Errorf("%w: %w", errNoEvent, err)
+		return fmt.Errorf("%w: %w", ErrNoEvent, err)
 	}
 	p := &f.Payload
 	switch {
 	case f.Type == "error":
-		return &streamError{f.Error, f.Message}
+		return &StreamError{f.Error, f.Message}
 	case f.Type == "":
-		return errNoEvent
+		return ErrNoEvent
 	case f.Type != "message":
-		return errSkip
+		return ErrSkip
 	case p.Type == typesV2+"info":
-		return errSkip // checkStart asks where the stream begins
+		return ErrSkip // checkStart asks where the stream begins
 	}
-	*e = event{pos: p.Seq, did: p.DID}
+	*e = Event{Pos: p.Seq, DID: p.DID}
 	t, err := time.Parse(time.RFC3339Nano, p.Time)
 	if err == nil {
-		e.timeUS = t.UnixMicro()
+		e.TimeUS = t.UnixMicro()
 	}
 	known := p.DID != "" && p.Seq > 0 && err == nil
 	switch {
 	case p.Type == typesV2+"commit" && known:
 		return e.setCommit(&p.commit)
 	case p.Type == typesV2+"account" && known && p.Account != nil:
-		e.op, e.status = db.OpAccount, status(p.Account)
+		e.Op, e.Status = db.OpAccount, status(p.Account)
 	case p.Type == typesV2+"sync" && known && p.Sync != nil:
-		e.op, e.rev = db.OpSync, p.Sync.Rev
+		e.Op, e.Rev = db.OpSync, p.Sync.Rev
 	case p.Type == typesV2+"identity" && known:
 	case p.Type == typesV2+"commit", p.Type == typesV2+"account", p.Type == typesV2+"sync", p.Type == typesV2+"identity":
-		return errNoEvent
+		return ErrNoEvent
 	default:
-		return errSkip
+		return ErrSkip
 	}
 	return nil
 }
 
-func (e *event) setCommit(c *commit) error {
-	e.collection, e.rkey, e.rev = c.Collection, c.Rkey, c.Rev
+func (e *Event) setCommit(c *commit) error {
+	e.Collection, e.Rkey, e.Rev = c.Collection, c.Rkey, c.Rev
 	switch c.Operation {
 	case "create":
-		e.op = db.OpCreate
+		e.Op = db.OpCreate
 	case "update":
-		e.op = db.OpUpdate
+		e.Op = db.OpUpdate
 	case "delete":
-		e.op = db.OpDelete
+		e.Op = db.OpDelete
 		return nil
 	default:
-		return fmt.Errorf("%w: %w", errNoEvent, errUnknownOperation)
+		return fmt.Errorf("%w: %w", ErrNoEvent, errUnknownOperation)
 	}
-	e.json, e.cid = c.Record, c.CID
+	e.JSON, e.CID = c.Record, c.CID
 	return nil
 }
 
-// readRow reads a row of the archive.
-func (e *event) readRow(r *segment.Event) error {
-	*e = event{pos: r.Seq, timeUS: r.DisplayTimeUS(), did: r.DID}
+// ReadRow reads a row of the archive.
+func (e *Event) ReadRow(r *segment.Event) error {
+	*e = Event{Pos: r.Seq, TimeUS: r.DisplayTimeUS(), DID: r.DID}
 	switch r.Kind {
 	case segment.KindCreate, segment.KindCreateResync:
-		e.op = db.OpCreate
+		e.Op = db.OpCreate
 	case segment.KindUpdate:
-		e.op = db.OpUpdate
+		e.Op = db.OpUpdate
 	case segment.KindDelete:
-		e.op = db.OpDelete
+		e.Op = db.OpDelete
 	case segment.KindAccount, segment.KindSync:
 		// Some in a thousand: a map each is no matter.
 		v, err := cbor.Unmarshal(r.Payload)
@@ -182,24 +190,24 @@ func (e *event) readRow(r *segment.Event) error {
 		}
 		m, _ := v.(map[string]any)
 		if r.Kind == segment.KindSync {
-			e.op = db.OpSync
-			e.rev, _ = m["rev"].(string)
+			e.Op = db.OpSync
+			e.Rev, _ = m["rev"].(string)
 			return nil
 		}
-		e.op = db.OpAccount
+		e.Op = db.OpAccount
 		var a account
 		a.Active, _ = m["active"].(bool)
 		a.Status, _ = m["status"].(string)
-		e.status = status(&a)
+		e.Status = status(&a)
 		return nil
 	case segment.KindIdentity:
 		return nil
 	default:
-		return errSkip
+		return ErrSkip
 	}
-	e.collection, e.rkey, e.rev = r.Collection, r.Rkey, r.Rev
-	if e.op != db.OpDelete {
-		e.cbor = r.Payload
+	e.Collection, e.Rkey, e.Rev = r.Collection, r.Rkey, r.Rev
+	if e.Op != db.OpDelete {
+		e.CBOR = r.Payload
 	}
 	return nil
 }

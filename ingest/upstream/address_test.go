@@ -1,4 +1,4 @@
-package ingest
+package upstream
 
 import (
 	"net/http"
@@ -26,7 +26,7 @@ func TestHostSpelling(t *testing.T) {
 		"wss://jetstream.example/subscribe?compress=true":  "https://jetstream.example",
 		"ws://jetstream.example/subscribe?wantedDids=did:": "http://jetstream.example",
 	} {
-		got, err := ParseUpstream(in)
+		got, err := ParseAddress(in)
 		if err != nil || got.URL != want {
 			t.Errorf("%q becomes %q, %v, want %q", in, got.URL, err, want)
 		}
@@ -51,7 +51,7 @@ func TestUpstreamRefused(t *testing.T) {
 		"https://Me:SecReT@jetstream.example:port":                                        "URL",
 		"https://Me:SecReT@jetstream.example/subscribe?wantedCollections=%zz&token=t0ken": "query",
 	} {
-		_, err := ParseUpstream(in)
+		_, err := ParseAddress(in)
 		if err == nil {
 			t.Errorf("%q is taken", in)
 			continue
@@ -65,12 +65,12 @@ func TestUpstreamRefused(t *testing.T) {
 // TestUpstreamFilters: the filters of Jetstream's own URL are the slice.
 func TestUpstreamFilters(t *testing.T) {
 	t.Parallel()
-	u, err := ParseUpstream("wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like&wantedCollections=app.bsky.graph.*&wantedDids=did:web:a.example")
+	u, err := ParseAddress("wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like&wantedCollections=app.bsky.graph.*&wantedDids=did:web:a.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(u.Slice.Collections, []string{"app.bsky.feed.like", "app.bsky.graph.*"}) || !slices.Equal(u.Slice.DIDs, []string{"did:web:a.example"}) {
-		t.Errorf("%+v", u.Slice)
+	if !slices.Equal(u.Filter.Collections, []string{"app.bsky.feed.like", "app.bsky.graph.*"}) || !slices.Equal(u.Filter.DIDs, []string{"did:web:a.example"}) {
+		t.Errorf("%+v", u.Filter)
 	}
 }
 
@@ -82,13 +82,12 @@ func TestAuthorize(t *testing.T) {
 		"https://Me:p%40ss%3A%2F@jetstream.example": {"Me", "p@ss:/"},
 		"https://Token@jetstream.example":           {"Token", ""},
 	} {
-		u, err := ParseUpstream(in)
+		u, err := ParseAddress(in)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r := http.Request{Header: http.Header{}}
-		e := u.endpoint()
-		e.authorize(r.Header)
+		u.authorize(r.Header)
 		if user, password, ok := r.BasicAuth(); !ok || user != want[0] || password != want[1] {
 			t.Errorf("%q sends %q, %q", in, user, password)
 		}
