@@ -15,11 +15,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"weft.dev/weft/ingest/upstream"
 	"weft.dev/weft/link"
 )
-
-// MinTimeCursor divides sequence numbers from times, as in the wire.
-const MinTimeCursor = 1_000_000_000_000_000
 
 // stream is a Jetstream of which a test sets every event, its number and its time; the synthetic network's are as they come.
 type stream struct {
@@ -135,7 +133,7 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 	cursor, _ := strconv.ParseUint(q.Get("cursor"), 10, 64) // 0 without one
 	s.mu.Lock()
 	at := len(s.events)
-	if byTime := !s.v2 || cursor >= MinTimeCursor; cursor > 0 && (!byTime || cursor <= uint64(time.Now().UnixMicro())) {
+	if byTime := !s.v2 || cursor >= upstream.MinTimeCursor; cursor > 0 && (!byTime || cursor <= uint64(time.Now().UnixMicro())) {
 		at = slices.IndexFunc(s.events, func(e sent) bool { return byTime && e.us >= int64(cursor) || !byTime && e.seq >= cursor })
 		if at < 0 {
 			at = len(s.events)

@@ -150,7 +150,7 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 				}
 			}
 		default: // there is no archive, or its end lies before the live stream's begin
-			p.lossy, p.cursor = true, MinTimeCursor
+			p.lossy, p.cursor = true, upstream.MinTimeCursor
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *place) er
 			return err
 		}
 		if first {
-			if h.stopgap != nil && e.Pos < MinTimeCursor {
+			if h.stopgap != nil && e.Pos < upstream.MinTimeCursor {
 				in.hostsMu.Lock()
 				h.kind = upstream.KindV2
 				in.hostsMu.Unlock()
@@ -276,7 +276,7 @@ func (in *Ingest) take(b *batch, h *host, e *upstream.Event, p *place) error {
 		return nil // before the time that the index is to begin at
 	}
 	in.put(b, e, in.extract)
-	if e.Pos >= MinTimeCursor { // to go on at a time of the future is to go on at the tip
+	if e.Pos >= upstream.MinTimeCursor { // to go on at a time of the future is to go on at the tip
 		b.Seq = min(b.Seq, uint64(in.cfg.Now().UnixMicro()))
 	}
 	return nil

@@ -15,9 +15,6 @@ type From struct {
 	US    int64  // at this time, microseconds since 1970; 0: none
 }
 
-// MinTimeCursor divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds.
-const MinTimeCursor = 1_000_000_000_000_000
-
 // ParseFrom reads "now", "start", a sequence number, or a time: in microseconds since 1970, from 10^15 on, or RFC 3339.
 func ParseFrom(s string) (From, error) {
 	switch s {
@@ -30,7 +27,7 @@ func ParseFrom(s string) (From, error) {
 		switch {
 		case n == 0:
 			return From{}, fmt.Errorf("sequence numbers begin at 1: use start")
-		case n >= MinTimeCursor:
+		case n >= upstream.MinTimeCursor:
 			return From{US: int64(n)}, nil
 		}
 		return From{Seq: n}, nil

@@ -17,7 +17,7 @@ const (
 
 	// overlap is how far before the newest event another host is taken up: their clocks differ, and so does how late they
 	// see an event. What comes again is looked up and changes nothing.
-	overlap = 5 * time.Minute
+	overlap = upstream.MaxSkew
 
 	// homeWell is how far behind the present host a preferred one may be, to be gone back to.
 	homeWell = 30 * time.Second

@@ -17,20 +17,17 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/gapfill"
 	"weft.dev/weft/ingest/upstream"
 )
 
 // Store is what ingest writes to.
 type Store interface {
+	gapfill.Store
 	// Apply commits a batch and its cursor.
 	Apply(db.Batch) (db.Applied, error)
-	// Cursor is the sequence number of a host up to which all is committed, 0 when there is none.
-	Cursor(host string) uint64
 	// CursorTime is the time of the event there, microseconds since 1970; 0: not known.
 	CursorTime(host string) int64
-	// ReachedTime is up to which time all is in the index, by the clock of the host that was followed last, and no later
-	// than now; 0 before the first event.
-	ReachedTime() int64
 	// LastFollowed is the host that was followed last; empty: none was, the index is new.
 	LastFollowed() string
 	// UpstreamKind is what a host spoke when it was followed last; empty: it never was.
@@ -45,14 +42,6 @@ type Store interface {
 	ResetCursor(host string, seq uint64) error
 	// AddGap writes down what was missed.
 	AddGap(db.Gap) error
-	// Gaps lists the open gaps, newest first.
-	Gaps(context.Context) ([]db.Gap, error)
-	// Fill folds what a gap had hidden.
-	Fill([]db.Event, []db.Repo) (db.Applied, error)
-	// ShrinkGap notes that a gap was filled up to a position.
-	ShrinkGap(id int64, from uint64, fromUS int64) error
-	// TriedGap notes what came of an attempt to fill a gap.
-	TriedGap(id int64, filled bool, note string) error
 }
 
 // Config configures an Ingest. Only Hosts and Store have to be set.
@@ -103,6 +92,7 @@ type Ingest struct {
 
 	committedUS atomic.Int64 // time of the newest event committed; 0: none was
 
+	gaps     *gapfill.Filler
 	liveness liveness
 	progress progress
 	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
@@ -132,12 +122,6 @@ func New(cfg Config) *Ingest {
 	if cfg.Rewind == 0 {
 		cfg.Rewind = defaultRewind
 	}
-	if cfg.Fill <= 0 {
-		cfg.Fill = fillEvery
-	}
-	if cfg.FillRecords <= 0 {
-		cfg.FillRecords = fillRecords
-	}
 	if cfg.Home <= 0 {
 		cfg.Home = defaultHome
 	}
@@ -163,6 +147,7 @@ func New(cfg Config) *Ingest {
 	in.queue.bodies = cfg.Bodies
 	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
+	in.gaps = newGapFiller(in)
 	in.state.Store(&State{Host: in.hosts[0].URL, Detail: "not started"})
 	return in
 }
@@ -173,7 +158,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })
 	g.Go(func() error { return in.followUpstream(ctx) })
-	g.Go(func() error { return in.fillGaps(ctx) })
+	g.Go(func() error { return in.gaps.Run(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("ingest: %w", err)
 	}

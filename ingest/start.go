@@ -41,17 +41,17 @@ func (in *Ingest) where(ctx context.Context, h *host) (p place, err error) {
 	case seq == 0 && reached == 0 && last == "":
 		return in.begin(ctx, h)
 	case seq == 0 && reached == 0: // it has begun, and no event has come yet
-		cursor := max(whole-overlap.Microseconds(), MinTimeCursor)
+		cursor := max(whole-overlap.Microseconds(), upstream.MinTimeCursor)
 		return place{how: "by time, from the beginning", cursor: uint64(cursor), newest: whole, whole: whole}, nil
 	case seq == 0 || last != h.URL && !store.Resyncing(h.URL):
-		cursor := max(reached-overlap.Microseconds(), MinTimeCursor)
+		cursor := max(reached-overlap.Microseconds(), upstream.MinTimeCursor)
 		return place{how: "by time", cursor: uint64(cursor), newest: reached, whole: whole}, nil
 	}
 	if last != h.URL {
 		whole = 0
 	}
 	p = place{how: "live", known: seq, knownUS: us, whole: whole}
-	if seq >= MinTimeCursor {
+	if seq >= upstream.MinTimeCursor {
 		p.cursor = seq - min(seq, uint64(rewindV1.Microseconds())*h.rewind/in.cfg.Rewind)
 		return p, nil
 	}
@@ -114,7 +114,7 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *place) error {
 	if p.checked {
 		return nil
 	}
-	bySeq := p.known > 0 && p.known < MinTimeCursor
+	bySeq := p.known > 0 && p.known < upstream.MinTimeCursor
 	filtered := in.cfg.Slice.filters()
 	switch {
 	case h.kind == upstream.KindV2 && bySeq && !p.lossy:
@@ -133,7 +133,7 @@ func (in *Ingest) checkStart(ctx context.Context, h *host, p *place) error {
 
 // oldest is the oldest event that a host has, of all that it has.
 func (in *Ingest) oldest(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
-	return in.firstEvent(ctx, h, MinTimeCursor, in.cfg.Silence/2) // a cursor of a time before any
+	return in.firstEvent(ctx, h, upstream.MinTimeCursor, in.cfg.Silence/2) // a cursor of a time before any
 }
 
 // checkFirst holds the first event that has come against where the stream was to begin. By time it proves nothing when it
@@ -157,7 +157,7 @@ func (in *Ingest) judgeStart(h *host, floor *upstream.Event, p *place) error {
 	if p.checked {
 		return nil
 	}
-	bySeq := p.known > 0 && (p.known < MinTimeCursor) == (floor.Pos < MinTimeCursor)
+	bySeq := p.known > 0 && (p.known < upstream.MinTimeCursor) == (floor.Pos < upstream.MinTimeCursor)
 	missing := false
 	switch {
 	case p.whole > 0 && floor.TimeUS <= p.whole: // whatever the server no longer has was followed
@@ -179,7 +179,7 @@ func (in *Ingest) judgeStart(h *host, floor *upstream.Event, p *place) error {
 			"after a failover, the new upstream begins later")
 	}
 	from := p.known + 1
-	if p.known >= MinTimeCursor {
+	if p.known >= upstream.MinTimeCursor {
 		from = max(from, uint64(p.whole))
 	}
 	return in.missed(h, from, floor.Pos-1, fromUS, floor.TimeUS, "the upstream no longer has these events")

@@ -189,7 +189,7 @@ func (in *Ingest) lookAround(ctx context.Context, h *host) error {
 	}
 	cursor := in.cfg.Store.Cursor(h.URL)
 	switch {
-	case found && (tip.Pos < MinTimeCursor) == (cursor < MinTimeCursor) && tip.Pos < cursor:
+	case found && (tip.Pos < upstream.MinTimeCursor) == (cursor < upstream.MinTimeCursor) && tip.Pos < cursor:
 		// A server whose tip lies below our cursor has lost what was beyond, and would never send us anything.
 		return fmt.Errorf("%w: %d below %d", errBehind, tip.Pos, cursor)
 	case found && !in.liveness.filtered.Load():

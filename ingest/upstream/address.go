@@ -7,7 +7,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
+
+// MaxSkew bounds by how much the clocks of two upstreams differ, and how much later one of them sees an event.
+const MaxSkew = 5 * time.Minute
 
 // Endpoint is the address of a Jetstream server.
 type Endpoint struct {

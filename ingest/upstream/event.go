@@ -26,6 +26,10 @@ type Event struct {
 	Status     db.Status
 }
 
+// MinTimeCursor divides the cursors of Jetstream: below it they are sequence numbers, from it on times in microseconds since
+// 1970.
+const MinTimeCursor = 1_000_000_000_000_000
+
 var (
 	errUnknownOperation = errors.New("unknown operation")
 	ErrNoEvent          = errors.New("no event")
