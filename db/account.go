@@ -44,7 +44,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 	if err != nil {
 		return page, err
 	}
-	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.After(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
+	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.PrefixEnd(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
 	if q.After != nil {
 		if err := checkFeedPosition(q.After); err != nil {
 			return page, err
@@ -69,7 +69,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		}
 	}
 	// Both ends are orders, as orderOf makes them: what lies between is in the page.
-	f.after, f.before = q.After, lsm.After(codec.RankPrefix(uint64(max(q.Since, 0))))
+	f.after, f.before = q.After, lsm.PrefixEnd(codec.RankPrefix(uint64(max(q.Since, 0))))
 	if q.Until > 0 {
 		// The order of the last link that is too new, or what no link's is.
 		if from := codec.RankPrefix(uint64(q.Until - 1)); bytes.Compare(from, f.after) > 0 {
@@ -151,10 +151,10 @@ func (h *feedHeap) Pop() any {
 const patience = 24
 
 // read takes what a run adds to the page.
-func (f *feed) read(r lsm.Source) error {
+func (f *feed) read(r lsm.Run) error {
 	from := f.prefix
 	for from != nil {
-		w, err := r.Walk(from, f.end, false)
+		w, err := r.Iterate(from, f.end, false)
 		if err != nil || w == nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func (f *feed) read(r lsm.Source) error {
 }
 
 // walk goes through entries until many in a row are of no use, and returns the key to go on from; nil at the end.
-func (f *feed) walk(w lsm.Walker) (from []byte, err error) {
+func (f *feed) walk(w lsm.Iterator) (from []byte, err error) {
 	var listLen int // of the list at hand: its part of last
 	var last []byte
 	var source uint64
@@ -198,7 +198,7 @@ func (f *feed) walk(w lsm.Walker) (from []byte, err error) {
 			if at == tooNew {
 				return append(bytes.Clone(key[:listLen]), f.after[:8]...), nil
 			}
-			return lsm.After(key[:listLen]), nil
+			return lsm.PrefixEnd(key[:listLen]), nil
 		}
 		if more, err = w.Next(); err != nil {
 			return nil, err
@@ -316,7 +316,7 @@ func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
 	}
 	var total int64
 	for _, r := range v.targets.Runs {
-		n, err := r.Weigh(prefix, lsm.After(prefix))
+		n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
 		if err != nil {
 			return 0, err
 		}
@@ -399,10 +399,10 @@ func (s *sourceSums) add(source uint64, n int64) {
 }
 
 // addLists adds up what a run's entries in a range of targets weigh.
-func (s *sourceSums) addLists(r lsm.Source, prefix []byte) error {
-	end := lsm.After(prefix)
+func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
+	end := lsm.PrefixEnd(prefix)
 	for from := prefix; from != nil; {
-		w, err := r.Walk(from, end, false)
+		w, err := r.Iterate(from, end, false)
 		if err != nil || w == nil {
 			return err
 		}
@@ -424,15 +424,15 @@ func (s *sourceSums) addLists(r lsm.Source, prefix []byte) error {
 			}
 			if inList++; inList > patience {
 				// A long one: the sums say what the rest of it weighs.
-				from = lsm.After(list)
-				n, err := r.Weigh(key, from)
+				from = lsm.PrefixEnd(list)
+				n, err := r.Sum(key, from)
 				if err != nil {
 					return err
 				}
 				s.add(source, n)
 				break
 			}
-			s.add(source, int64(byTarget.WeightOf(w.Value())))
+			s.add(source, int64(byTarget.DeltaOf(w.Value())))
 			if more, err = w.Next(); err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change
 	defer old.Close()
 	var inputs []segment.Input
 	for _, id := range runIDs {
-		w, err := old.Run(id).Walk(nil, nil, false)
+		w, err := old.Run(id).Iterate(nil, nil, false)
 		var all []entry
 		for more := w != nil; more && err == nil; more, err = w.Next() {
 			all = append(all, entry{bytes.Clone(w.Key()), bytes.Clone(w.Value())})
@@ -280,8 +280,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"sums that are not those of the entries", func(t *testing.T, dir string) {
 			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
 			order := byTarget
-			order.Weight = nil // counts removals as additions
-			kinds[runTargets] = segment.Kind{Order: &order, List: codec.ListMember}
+			order.Delta = nil // counts removals as additions
+			kinds[runTargets] = segment.Kind{Keyspace: &order, List: codec.ListMember}
 			rewrite(t, dir, 1, kinds, func(_ int, all []entry) []entry { return all })
 		}, KindSegment, "contradicts itself"},
 		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest, "no segment has the log rows 1 to 1101"},

@@ -315,7 +315,7 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 }
 
 // recordAt is the first entry of the order by record from a key on that is not a revision.
-func (c *check) recordAt(from []byte, skip int) *lsm.Scan {
+func (c *check) recordAt(from []byte, skip int) *lsm.MergingIterator {
 	sc := c.s.version.Load().records.Scan(from, nil, false)
 	for sc.Next() {
 		if _, rest, err := codec.DecodeID(sc.Key()); err == nil && len(rest) == 1 {

@@ -71,13 +71,13 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 	if c.rand.IntN(2) == 0 {
 		return prefix, nil
 	}
-	return c.nextList(lsm.After(prefix))
+	return c.nextList(lsm.PrefixEnd(prefix))
 }
 
 // list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be counted.
 func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 	v := c.s.version.Load()
-	total, err := v.targets.Weigh(prefix)
+	total, err := v.targets.Sum(prefix)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
 	}
 	whole := total <= max(sampleList, *walk)
-	sc := v.targets.Scan(prefix, lsm.After(prefix), false)
+	sc := v.targets.Scan(prefix, lsm.PrefixEnd(prefix), false)
 	for n := int64(0); sc.Next(); n++ {
 		if err := checkContext(ctx, int(n)); err != nil {
 			return err

@@ -226,7 +226,7 @@ func (v *version) entries(from, to []byte) (n int64, err error) {
 		return 0, nil
 	}
 	for _, r := range v.records.Runs {
-		k, err := r.Weigh(from, to)
+		k, err := r.Sum(from, to)
 		if err != nil {
 			return 0, err
 		}
@@ -240,6 +240,6 @@ func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil
 	}
-	n, err := e.s.version.Load().entries(e.from, lsm.After(e.at))
+	n, err := e.s.version.Load().entries(e.from, lsm.PrefixEnd(e.at))
 	return min(float64(n)/float64(e.size), 1), err
 }

@@ -49,7 +49,7 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
-		from = lsm.After(e.at)
+		from = lsm.PrefixEnd(e.at)
 	}
 	sc := e.s.version.Load().records.Scan(from, e.to, false)
 	for sc.Next() {
@@ -71,7 +71,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 // window is some records on their way from keys to names. Its memory is used again.
 type window struct {
 	e    *Export
-	scan *lsm.Scan // nil at the end
+	scan *lsm.MergingIterator // nil at the end
 
 	found   []foundRecord
 	cut     []codec.RecordLink // the links of all of them
@@ -101,7 +101,7 @@ func (e *Export) window(after string) (*window, error) {
 		return nil, err
 	}
 	if after != "" {
-		if key = lsm.After(key); bytes.Compare(key, from) > 0 {
+		if key = lsm.PrefixEnd(key); bytes.Compare(key, from) > 0 {
 			from = key
 		}
 	}

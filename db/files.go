@@ -30,9 +30,9 @@ const namesBlock = 2 << 10
 
 // runKinds is what each of them holds.
 var runKinds = map[int]segment.Kind{
-	runTargets: {Order: &byTarget, List: codec.ListMember},
-	runRecords: {Order: &byRecord, Minute: codec.RecordMinute},
-	runNames:   {Order: &byName, Block: namesBlock},
+	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
+	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
+	runNames:   {Keyspace: &byName, BlockSize: namesBlock},
 }
 
 // manifestRow is a row of the manifest.
@@ -226,7 +226,7 @@ func layers(files []*file) *version {
 		for _, f := range files {
 			stack.Runs = append(stack.Runs, f.Run(runIDs[i]))
 		}
-		stack.Fixed = len(files)
+		stack.NoCompact = len(files)
 	}
 	if len(files) > 0 {
 		newest := files[len(files)-1]

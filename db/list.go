@@ -34,13 +34,13 @@ func (v *version) list(target string, source Source) (l list, ok bool, err error
 
 // listOf is the list of a target and a source, encoded.
 func (v *version) listOf(prefix []byte) list {
-	return list{v: v, prefix: prefix, from: prefix, to: lsm.After(prefix)}
+	return list{v: v, prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
 }
 
 // within is the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
 func (l list) within(since, until int64) list {
 	if since > 0 {
-		l.part, l.to = true, lsm.After(append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(since))...))
+		l.part, l.to = true, lsm.PrefixEnd(append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(since))...))
 	}
 	if until > 0 {
 		l.part, l.from = true, append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(until-1))...)
@@ -51,7 +51,7 @@ func (l list) within(since, until int64) list {
 // total counts the links, from the runs' sums.
 func (l list) total() (int64, error) {
 	if !l.part {
-		return l.v.targets.Weigh(l.prefix)
+		return l.v.targets.Sum(l.prefix)
 	}
 	return l.between(l.from, l.to)
 }
@@ -62,10 +62,10 @@ func (l list) below(key []byte) (int64, error) {
 	var sum int64
 	hash := byTarget.Hash(l.prefix)
 	for _, r := range l.v.targets.Runs {
-		if !r.May(hash, l.prefix) {
+		if !r.MayContain(hash, l.prefix) {
 			continue
 		}
-		n, err := r.Weigh(nil, key)
+		n, err := r.Sum(nil, key)
 		if err != nil {
 			return 0, err
 		}
@@ -75,7 +75,7 @@ func (l list) below(key []byte) (int64, error) {
 }
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
-func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Scan {
+func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.MergingIterator {
 	from, to := l.from, l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
@@ -86,11 +86,11 @@ func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Scan {
 	case bytes.Compare(at, from) >= 0:
 		from = append(at, 0) // no key lies between a key and the same with a zero
 	}
-	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).Within(ctx)
+	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).WithContext(ctx)
 }
 
 // position is where the scan stands.
-func (l list) position(sc *lsm.Scan) (codec.ListPosition, error) {
+func (l list) position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
 	p, _, err := codec.DecodePosition(sc.Key()[len(l.prefix):])
 	if err != nil {
 		return p, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
@@ -112,9 +112,9 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 		return nil, nil, err
 	}
 	hidden := 0
-	for sc := l.scan(ctx, after, reverse).StopAfter(deadInRow); ; {
+	for sc := l.scan(ctx, after, reverse).LimitTombstones(deadInRow); ; {
 		if !sc.Next() {
-			if sc.Err() != nil || !sc.Stopped() {
+			if sc.Err() != nil || !sc.LimitReached() {
 				return found, nil, sc.Err()
 			}
 			rest, err := l.behindRemoved(ctx, sc.Key(), reverse)
@@ -143,7 +143,7 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 
 // behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are removed links, which the
 // sums count as none: so the time of the first link is found in as many steps as a time has bits.
-func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.Scan, error) {
+func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.MergingIterator, error) {
 	from, to := append(bytes.Clone(key), 0), l.to
 	if reverse {
 		from, to = l.from, key
@@ -183,7 +183,7 @@ func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	} else {
 		from = maxKey(at(none), from)
 	}
-	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).Within(ctx).StopAfter(deadInRow), nil
+	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).WithContext(ctx).LimitTombstones(deadInRow), nil
 }
 
 // between sums up the links with from <= key < to.
@@ -194,10 +194,10 @@ func (l list) between(from, to []byte) (int64, error) {
 	var sum int64
 	hash := byTarget.Hash(l.prefix)
 	for _, r := range l.v.targets.Runs {
-		if !r.May(hash, l.prefix) {
+		if !r.MayContain(hash, l.prefix) {
 			continue
 		}
-		n, err := r.Weigh(from, to)
+		n, err := r.Sum(from, to)
 		if err != nil {
 			return 0, err
 		}
@@ -290,7 +290,7 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 	var sets []*distinct.Set
 	hash := byTarget.Hash(l.prefix)
 	for _, r := range l.v.targets.Runs {
-		if !r.May(hash, l.prefix) {
+		if !r.MayContain(hash, l.prefix) {
 			continue
 		}
 		set, err := l.setOf(ctx, r)
@@ -305,26 +305,26 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 // setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run in
 // memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond what
 // sets hold.
-func (l list) setOf(ctx context.Context, r lsm.Source) (*distinct.Set, error) {
-	if lists, kept := r.(segment.Lists); kept {
-		if set, has, err := lists.Distinct(l.prefix); has || err != nil {
+func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
+	if run, onDisk := r.(*segment.Run); onDisk {
+		if set, has, err := run.Distinct(l.prefix); has || err != nil {
 			return set, err
 		}
 	}
-	inMemory, _ := r.(*lsm.Run)
+	inMemory, _ := r.(*lsm.MemRun)
 	if inMemory != nil {
-		if set, ok := inMemory.Derived.Load(string(l.prefix)); ok {
+		if set, ok := inMemory.Cache.Load(string(l.prefix)); ok {
 			return set.(*distinct.Set), nil
 		}
 	}
 	set, steps := &distinct.Set{}, 0
-	w, err := r.Walk(l.prefix, lsm.After(l.prefix), false)
+	w, err := r.Iterate(l.prefix, lsm.PrefixEnd(l.prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
 		_, member, fits := codec.ListMember(w.Key())
 		if !fits {
 			return nil, nil
 		}
-		set.Add(member, byTarget.WeightOf(w.Value()))
+		set.Add(member, byTarget.DeltaOf(w.Value()))
 		if steps++; checkContext(ctx, steps) != nil {
 			return nil, ctx.Err()
 		}
@@ -333,7 +333,7 @@ func (l list) setOf(ctx context.Context, r lsm.Source) (*distinct.Set, error) {
 		return nil, err
 	}
 	if inMemory != nil && steps > leaveSet {
-		inMemory.Derived.Store(string(l.prefix), set)
+		inMemory.Cache.Store(string(l.prefix), set)
 	}
 	return set, nil
 }

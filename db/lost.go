@@ -176,7 +176,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if last { // the names as of the end of another part are not known
 			part.LogChecksum, part.NamesChecksum = row.LogChecksum, row.NamesChecksum
 		}
-		var runs [3][]lsm.Source
+		var runs [3][]lsm.Run
 		for i, stack := range v.stacks() {
 			runs[i] = stack.Runs[len(files):]
 		}

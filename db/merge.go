@@ -56,7 +56,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	first, last := files[0], files[len(files)-1]
 	row := last.manifestRow
 	row.ID, row.FromSeq, row.Level = 0, first.FromSeq, last.Level+1
-	var runs [3][]lsm.Source
+	var runs [3][]lsm.Run
 	for i, id := range runIDs {
 		for _, f := range files {
 			runs[i] = append(runs[i], f.Run(id))

@@ -82,15 +82,15 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 	if !ok || err != nil {
 		return page, err
 	}
-	from, to := key, lsm.After(key)
+	from, to := key, lsm.PrefixEnd(key)
 	if q.After != nil {
-		from = lsm.After(codec.AppendID(bytes.Clone(key), after))
+		from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
 	}
 	for {
 		if err := ctx.Err(); err != nil { // a source may take long to count
 			return page, err
 		}
-		sc := v.targets.ScanPrefix(key, from, to, false).Within(ctx)
+		sc := v.targets.ScanPrefix(key, from, to, false).WithContext(ctx)
 		if !sc.Next() {
 			return page, sc.Err()
 		}
@@ -116,7 +116,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			return page, err
 		}
 		page.Items = append(page.Items, SourceCount{source, links, dids})
-		from, after = lsm.After(l.prefix), id
+		from, after = lsm.PrefixEnd(l.prefix), id
 	}
 }
 

@@ -25,7 +25,7 @@ const defaultSealBytes = 24 << 20
 // growing is what the runs in memory take that are not on their way into a segment.
 func (v *version) growing() (bytes int) {
 	for _, stack := range v.stacks() {
-		for _, r := range stack.Runs[stack.Fixed:] {
+		for _, r := range stack.Runs[stack.NoCompact:] {
 			bytes += r.Memory()
 		}
 	}
@@ -50,7 +50,7 @@ func (s *Store) sealIfLarge() {
 // frozen is what is to become a segment.
 type frozen struct {
 	row   manifestRow
-	runs  [3][]lsm.Source // by target, by record, by name; oldest first
+	runs  [3][]lsm.Run    // by target, by record, by name; oldest first
 	below int             // segments below them
 	jobs  map[uint64]*job // under way
 }
@@ -65,7 +65,7 @@ func (s *Store) freeze() {
 	fz.row.setChecksums(v.sums)
 	for i, stack := range v.stacks() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
-		stack.Fixed = len(stack.Runs)
+		stack.NoCompact = len(stack.Runs)
 	}
 	fz.jobs = maps.Clone(s.jobs)
 	s.sealing = fz
@@ -123,7 +123,7 @@ var errClosed = errors.New("the store is closing")
 
 // untilClosed is the entries of a merge until the store is closed.
 type untilClosed struct {
-	*lsm.Merge
+	*lsm.CompactionIterator
 	s *Store
 	n int
 }
@@ -139,12 +139,12 @@ func (u *untilClosed) Next() (bool, error) {
 		}
 		runtime.Gosched()
 	}
-	return u.Merge.Next()
+	return u.CompactionIterator.Next()
 }
 
 // makeSegment makes a segment and hands it to who replicates it. After an error nothing is left of it, and the error is
 // errUnmade too.
-func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Source, bottom, merged bool) (*file, error) {
+func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Run, bottom, merged bool) (*file, error) {
 	f, err := s.writeSegment(row, runs, bottom)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnmade, err)
@@ -156,12 +156,12 @@ func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Source, bottom, merge
 }
 
 // writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
-func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Source, bottom bool) (*file, error) {
+func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*file, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
 	var inputs []segment.Input
 	for i, id := range runIDs {
-		entries, err := lsm.NewMerge(runKinds[id].Order, runs[i], bottom)
+		entries, err := lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i], bottom)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Source, bottom bool)
 	for _, r := range runs[0] {
 		row.Links += r.Total()
 	}
-	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Step: s.cfg.Step})
+	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Failpoint: s.cfg.Step})
 	if err != nil {
 		return nil, err
 	}
@@ -280,11 +280,11 @@ func (s *Index) lay(old *version, files []*file, drop func(i int) int) *version 
 	v := *old
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
-		runs := make([]lsm.Source, 0, len(files)+len(stack.Runs))
+		runs := make([]lsm.Run, 0, len(files)+len(stack.Runs))
 		for _, f := range files {
 			runs = append(runs, f.Run(runIDs[i]))
 		}
-		stack.Fixed = len(files) + max(stack.Fixed-drop(i), 0)
+		stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)
 		stack.Runs = append(runs, stack.Runs[drop(i):]...)
 	}
 	v.sealed = files[len(files)-1].ToSeq

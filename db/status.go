@@ -147,7 +147,7 @@ func (f *fold) since(actor uint64) int64 {
 //	}
 type recordWalk struct {
 	d          *delta
-	below      *lsm.Scan
+	below      *lsm.MergingIterator
 	more       bool     // below stands at an entry,
 	taken      bool     // which was given
 	changed    []string // keys that this batch has changed: what they have goes before what lies below
@@ -162,7 +162,7 @@ func (f *fold) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
 	if reverse {
 		slices.Reverse(w.changed)
 	}
-	w.below = f.d.base.records.ScanAll(from, to, reverse)
+	w.below = f.d.base.records.ScanWithTombstones(from, to, reverse)
 	return w
 }
 

@@ -259,7 +259,7 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 	defer s.release(v)
 	st := Stats{
 		Actors:    int64(v.actors),
-		Targets:   int64(v.targets.Groups()),
+		Targets:   int64(v.targets.Prefixes()),
 		Records:   v.linking,
 		Links:     v.targets.Total(),
 		LastSeq:   v.seq,

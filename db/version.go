@@ -13,9 +13,9 @@ import (
 // version is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
 // whatever the writer does meanwhile.
 type version struct {
-	targets lsm.Stack // by target: the links of active accounts
-	records lsm.Stack // by record: the links of all accounts
-	names   lsm.Stack // by name: the ids of DIDs, collections and sources
+	targets lsm.Tree  // by target: the links of active accounts
+	records lsm.Tree  // by record: the links of all accounts
+	names   lsm.Tree  // by name: the ids of DIDs, collections and sources
 	linking int64     // records that have links, of hidden accounts too
 	seq     uint64    // the newest log row in it
 	sealed  uint64    // the newest log row in the files
@@ -33,13 +33,13 @@ type version struct {
 }
 
 // stacks is the three stacks, in the order of runIDs.
-func (v *version) stacks() [3]*lsm.Stack { return [3]*lsm.Stack{&v.targets, &v.records, &v.names} }
+func (v *version) stacks() [3]*lsm.Tree { return [3]*lsm.Tree{&v.targets, &v.records, &v.names} }
 
 func emptyVersion() *version {
 	return &version{
-		targets: lsm.Stack{Order: &byTarget},
-		records: lsm.Stack{Order: &byRecord},
-		names:   lsm.Stack{Order: &byName},
+		targets: lsm.Tree{Keyspace: &byTarget},
+		records: lsm.Tree{Keyspace: &byRecord},
+		names:   lsm.Tree{Keyspace: &byName},
 	}
 }
 
@@ -185,7 +185,7 @@ func (d *delta) flush() {
 
 // linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an
 // even number nothing is left, of an odd one the last.
-func linkRun(changes []linkChange) *lsm.Run {
+func linkRun(changes []linkChange) *lsm.MemRun {
 	slices.SortFunc(changes, func(a, b linkChange) int {
 		if c := bytes.Compare(a.key, b.key); c != 0 {
 			return c
@@ -211,7 +211,7 @@ func linkRun(changes []linkChange) *lsm.Run {
 }
 
 // mapRun sorts a map into a run.
-func mapRun[V any](order *lsm.Order, m map[string]V, value func(V) []byte) *lsm.Run {
+func mapRun[V any](order *lsm.Keyspace, m map[string]V, value func(V) []byte) *lsm.MemRun {
 	keys, size := make([]string, 0, len(m)), 0
 	for key := range m {
 		keys = append(keys, key)

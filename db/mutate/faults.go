@@ -141,12 +141,12 @@ var faults = []fault{
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{
-		"a merge in the middle forgets removals", "db/lsm/merge.go",
-		"if held && !(m.bottom && m.order.Dead != nil", "if held && !(m.order.Dead != nil",
+		"a compaction above the bottommost run drops tombstones", "db/lsm/compaction.go",
+		"if live && !(c.bottommost && c.keyspace", "if live && !(c.keyspace",
 	},
 	{
-		"a merge in memory takes itself for the lowest", "db/lsm/stack.go",
-		"mergeInMemory(s.Order, s.Runs[i:], i == 0)", "mergeInMemory(s.Order, s.Runs[i:], true)",
+		"each compaction in memory is bottommost", "db/lsm/tree.go",
+		"compactInMemory(t.Keyspace, t.Runs[i:], i == 0)", "compactInMemory(t.Keyspace, t.Runs[i:], true)",
 	},
 	{
 		"a seal takes itself for the lowest", "db/seal.go",
@@ -158,11 +158,11 @@ var faults = []fault{
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
-		"stack.Fixed = len(stack.Runs)", "stack.Fixed = fz.below",
+		"stack.NoCompact = len(stack.Runs)", "stack.NoCompact = fz.below",
 	},
 	{
 		"a merge of segments lets go of the runs that are being sealed", "db/seal.go",
-		"stack.Fixed = len(files) + max(stack.Fixed-drop(i), 0)", "stack.Fixed = len(files)",
+		"stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)", "stack.NoCompact = len(files)",
 	},
 	{
 		"sealed runs stay in memory too", "db/seal.go",
@@ -170,7 +170,7 @@ var faults = []fault{
 	},
 	{
 		"names are not sealed", "db/seal.go",
-		"lsm.NewMerge(runKinds[id].Order, runs[i], bottom)", "lsm.NewMerge(runKinds[id].Order, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+		"lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i], bottom)", "lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
 	},
 	{
 		"the newest account is taken for sealed", "db/seal.go",
@@ -254,14 +254,14 @@ var faults = []fault{
 	},
 	{
 		"a removal counts as an account that links", "db/list.go",
-		"set.Add(member, byTarget.WeightOf(w.Value()))", "set.Add(member, 1)",
+		"set.Add(member, byTarget.DeltaOf(w.Value()))", "set.Add(member, 1)",
 	},
 	{
 		"sets are merged without their removals", "db/distinct/set.go",
 		"s.removed.merge(o.removed)", "s.removed.merge(nil)",
 	},
 	{
-		"a filter in memory denies what it holds", "db/lsm/filter.go",
+		"a filter in memory denies what it holds", "db/lsm/bloom.go",
 		"if block[bits>>6&7]&(1<<(bits&63)) == 0 {", "if block[bits>>6&7]&(1<<(bits&63)) != 0 {",
 	},
 	{

@@ -63,7 +63,7 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(name+"/denied by the filter/"+c.name, func(b *testing.B) {
 				passed := 0
 				for i := 0; b.Loop(); i++ {
-					if r.May(uint64(i)*0x9e3779b97f4a7c15, e.some(i)) {
+					if r.MayContain(uint64(i)*0x9e3779b97f4a7c15, e.some(i)) {
 						passed++
 					}
 				}
@@ -72,9 +72,9 @@ func BenchmarkFind(b *testing.B) {
 		}
 		b.Run("record/denied by the minute/"+c.name, func(b *testing.B) {
 			key := append(appendID(appendID(nil, 1), 1), 1, 0, 0, 0, 0, 0, 0, 0, 1)
-			h := recordKind.Order.Hash(key)
+			h := recordKind.Keyspace.Hash(key)
 			for b.Loop() {
-				if s.runs[2].May(h, key) {
+				if s.runs[2].MayContain(h, key) {
 					b.Fatal("not denied")
 				}
 			}
@@ -106,7 +106,7 @@ func longList(links int) (prefix []byte, e *entries) {
 func BenchmarkList(b *testing.B) {
 	for _, links := range []int{10, 100_000, 1_000_000} {
 		prefix, e := longList(links)
-		after := lsm.After(prefix)
+		after := lsm.PrefixEnd(prefix)
 		for _, c := range []struct {
 			name string
 			size int64
@@ -116,14 +116,14 @@ func BenchmarkList(b *testing.B) {
 			name := fmt.Sprintf("of %d/%s", links, c.name)
 			b.Run(name+"/weigh", func(b *testing.B) {
 				for b.Loop() {
-					if n, err := r.Weigh(prefix, after); n != int64(links) || err != nil {
+					if n, err := r.Sum(prefix, after); n != int64(links) || err != nil {
 						b.Fatal(n, err)
 					}
 				}
 			})
 			b.Run(name+"/page", func(b *testing.B) {
 				for b.Loop() {
-					w, err := r.Walk(prefix, after, false)
+					w, err := r.Iterate(prefix, after, false)
 					for i, more := 1, true; i < 100 && more && err == nil; i++ {
 						more, err = w.Next()
 					}
@@ -158,7 +158,7 @@ func BenchmarkScan(b *testing.B) {
 	s := open(b, sm.inputs(), sampleKinds, NewCache(0))
 	for b.Loop() {
 		start, n := time.Now(), 0
-		w, err := s.Run(1).Walk(nil, nil, false)
+		w, err := s.Run(1).Iterate(nil, nil, false)
 		for more := true; more && err == nil; more, err = w.Next() {
 			n++
 		}

@@ -14,7 +14,7 @@ const (
 	maxBlock = MaxValue + lsm.MaxKey + 1<<20
 )
 
-// block gathers entries in order and encodes them. Columns of like numbers compress better than entries one after the
+// blockWriter gathers entries in order and encodes them. Columns of like numbers compress better than entries one after the
 // other:
 //
 //	block   = zstd(raw)
@@ -27,19 +27,19 @@ const (
 //	keys    = those further bytes without the last 10, one key after the other; then the 10th from the end of all keys
 //	          that have one, then the 9th of all, and so on to the last
 //	values  = the values, one after the other
-type block struct {
-	n, full                          int
+type blockWriter struct {
+	n, decoded                       int
 	shared, rest, lens, keys, values []byte
 	sizes                            []int // of keys
 	last                             []byte
 	raw                              []byte
 }
 
-// tail is how many bytes at the end of each key lie in columns: those of a TID and what stands around it, which are alike
+// tailLen is how many bytes at the end of each key lie in columns: those of a TID and what stands around it, which are alike
 // from one key to the next at the same distance from the end. It saves 5 % of a run; more or fewer save less.
-const tail = 10
+const tailLen = 10
 
-func (b *block) add(key, value []byte) {
+func (b *blockWriter) add(key, value []byte) {
 	n := 0
 	if b.n > 0 {
 		n = common(b.last, key)
@@ -52,11 +52,11 @@ func (b *block) add(key, value []byte) {
 	b.values = append(b.values, value...)
 	b.last = append(b.last[:0], key...)
 	b.n++
-	b.full += len(key) + len(value)
+	b.decoded += len(key) + len(value)
 }
 
 // size is what the entries take before they are compressed, in bytes.
-func (b *block) size() int {
+func (b *blockWriter) size() int {
 	return len(b.shared) + len(b.rest) + len(b.lens) + len(b.keys) + len(b.values)
 }
 
@@ -65,12 +65,12 @@ func (b *block) size() int {
 const fullFactor = 16
 
 // fills says that the block has come to a size.
-func (b *block) fills(size int) bool { return b.size() >= size || b.full >= fullFactor*size }
+func (b *blockWriter) fills(size int) bool { return b.size() >= size || b.decoded >= fullFactor*size }
 
 // encode appends the block and empties it.
-func (b *block) encode(dst []byte, z *zstd.Encoder) []byte {
+func (b *blockWriter) encode(dst []byte, z *zstd.Encoder) []byte {
 	b.raw = b.raw[:0]
-	for _, n := range []int{b.n, b.full, len(b.shared), len(b.rest), len(b.lens), len(b.keys)} {
+	for _, n := range []int{b.n, b.decoded, len(b.shared), len(b.rest), len(b.lens), len(b.keys)} {
 		b.raw = binary.AppendUvarint(b.raw, uint64(n))
 	}
 	b.raw = append(append(append(b.raw, b.shared...), b.rest...), b.lens...)
@@ -79,17 +79,17 @@ func (b *block) encode(dst []byte, z *zstd.Encoder) []byte {
 	for _, column := range []*[]byte{&b.shared, &b.rest, &b.lens, &b.keys, &b.values} {
 		*column = (*column)[:0]
 	}
-	b.n, b.full, b.sizes = 0, 0, b.sizes[:0]
+	b.n, b.decoded, b.sizes = 0, 0, b.sizes[:0]
 	return z.EncodeAll(b.raw, dst)
 }
 
-func (b *block) appendKeys() {
+func (b *blockWriter) appendKeys() {
 	at := 0
 	for _, n := range b.sizes {
-		b.raw = append(b.raw, b.keys[at:at+n-min(n, tail)]...)
+		b.raw = append(b.raw, b.keys[at:at+n-min(n, tailLen)]...)
 		at += n
 	}
-	for k := tail; k > 0; k-- {
+	for k := tailLen; k > 0; k-- {
 		at := 0
 		for _, n := range b.sizes {
 			if at += n; n >= k {

@@ -21,7 +21,7 @@ func encoder(tb testing.TB) *zstd.Encoder {
 
 // FuzzDecode: bytes are refused or give a page that is in bounds, both as a compressed block and as one that was.
 func FuzzDecode(f *testing.F) {
-	var b block
+	var b blockWriter
 	for i := range 200 {
 		b.add(fmt.Appendf(nil, "key %04d", i), bytes.Repeat([]byte{'v'}, i%5))
 	}
@@ -31,18 +31,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 1, 1, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, decode := range []func([]byte) (*lsm.Page, error){decodeBlock, decodeRaw} {
+		for _, decode := range []func([]byte) (*lsm.Block, error){decodeBlock, decodeRaw} {
 			page, err := decode(data)
 			if err != nil {
 				continue
 			}
 			for i := range page.Len() {
-				if c, err := parseChild(page.Value(i)); err == nil && len(c.append(nil)) > len(page.Value(i)) {
+				if c, err := parseHandle(page.Value(i)); err == nil && len(c.append(nil)) > len(page.Value(i)) {
 					t.Errorf("a reference of %d bytes reads as %+v", len(page.Value(i)), c)
 				}
 				_ = page.Key(i)
 			}
-			_, _, _ = childAt(page, data)
+			_, _, _ = seekIndex(page, data)
 		}
 	})
 }
@@ -52,7 +52,7 @@ func FuzzBlock(f *testing.F) {
 	z := encoder(f)
 	f.Add([]byte("abc\x00\x01"), []byte("abd"), []byte{}, uint8(3))
 	f.Fuzz(func(t *testing.T, a, b, c []byte, n uint8) {
-		var w block
+		var w blockWriter
 		var want [][]byte
 		for i := range int(n) {
 			key, value := [][]byte{a, b, c}[i%3], [][]byte{b, c, a}[i/3%3]
@@ -106,8 +106,8 @@ func TestFilter(t *testing.T) {
 					return
 				}
 				may := func(hash uint64) bool {
-					page, _, _ := f.place(hash)
-					return f.may(pages[page], hash)
+					page, _, _ := f.locate(hash)
+					return f.mayContain(pages[page], hash)
 				}
 				for _, hash := range added {
 					if !may(hash) {

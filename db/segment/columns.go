@@ -13,10 +13,10 @@ import (
 // fail. It is immutable. To look an entry up among them takes a third of the time that a page of them takes to build, and
 // they take half the memory of one.
 type columns struct {
-	n, full                          int
+	n, decoded                       int
 	shared, rest, lens, keys, values []byte
-	ends                             [tail + 1][]byte // by the distance from the end of a key
-	size                             int              // of all columns
+	ends                             [tailLen + 1][]byte // by the distance from the end of a key
+	size                             int                 // of all columns
 }
 
 // decoder unpacks blocks of all files; it is safe for concurrent use. Its bound is that of a block with its columns.
@@ -38,27 +38,27 @@ func decodeColumns(data []byte) (*columns, error) {
 	return c, c.parse(raw)
 }
 
-// raws spares the memory that a block is unpacked into on its way to a page.
-var raws = sync.Pool{New: func() any { return new([]byte) }}
+// rawPool spares the memory that a block is unpacked into on its way to a page.
+var rawPool = sync.Pool{New: func() any { return new([]byte) }}
 
-// keepRaw is the largest that is kept, in bytes: a few times a common block, for there are some of other sizes.
-const keepRaw = 64 << 10
+// maxPooled is the largest that is kept, in bytes: a few times a common block, for there are some of other sizes.
+const maxPooled = 64 << 10
 
 // decodeBlock is decodeColumns, to a page.
-func decodeBlock(data []byte) (*lsm.Page, error) {
-	raw := raws.Get().(*[]byte)
+func decodeBlock(data []byte) (*lsm.Block, error) {
+	raw := rawPool.Get().(*[]byte)
 	var err error
 	if *raw, err = decoder.DecodeAll(data, (*raw)[:0]); err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	page, err := decodeRaw(*raw) // a page has its own copy
-	if cap(*raw) <= keepRaw {
-		raws.Put(raw)
+	if cap(*raw) <= maxPooled {
+		rawPool.Put(raw)
 	}
 	return page, err
 }
 
-func decodeRaw(raw []byte) (*lsm.Page, error) {
+func decodeRaw(raw []byte) (*lsm.Block, error) {
 	var c columns
 	if err := c.parse(raw); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (c *columns) parse(raw []byte) error {
 		}
 		sizes[i], raw = int(n), raw[k:]
 	}
-	c.n, c.full = sizes[0], sizes[1]
+	c.n, c.decoded = sizes[0], sizes[1]
 	for i, column := range []*[]byte{&c.shared, &c.rest, &c.lens, &c.keys} {
 		size := sizes[2+i]
 		if size > len(raw) {
@@ -93,7 +93,7 @@ func (c *columns) parse(raw []byte) error {
 	if err != nil {
 		return err
 	}
-	for k := 1; k <= tail; k++ {
+	for k := 1; k <= tailLen; k++ {
 		at := len(c.keys) - ends[k]
 		c.keys, c.ends[k] = c.keys[:at], c.keys[at:]
 	}
@@ -102,7 +102,7 @@ func (c *columns) parse(raw []byte) error {
 
 // check holds the columns of lengths against those of keys and values, and counts the keys that go on for so many bytes
 // or more.
-func (c *columns) check() (ends [tail + 1]int, err error) {
+func (c *columns) check() (ends [tailLen + 1]int, err error) {
 	shared, rest, lens := c.shared, c.rest, c.lens
 	length, keys, values, full := 0, 0, 0, 0
 	for i := range c.n {
@@ -114,24 +114,24 @@ func (c *columns) check() (ends [tail + 1]int, err error) {
 		}
 		length = s + r
 		keys, values, full = keys+r, values+v, full+length+v
-		if keys > len(c.keys) || values > len(c.values) || full > c.full {
+		if keys > len(c.keys) || values > len(c.values) || full > c.decoded {
 			return ends, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
 		}
-		ends[min(r, tail)]++
+		ends[min(r, tailLen)]++
 		shared, rest, lens = shared[k:], rest[l:], lens[m:]
 	}
-	if len(shared)+len(rest)+len(lens) > 0 || keys != len(c.keys) || values != len(c.values) || full != c.full {
+	if len(shared)+len(rest)+len(lens) > 0 || keys != len(c.keys) || values != len(c.values) || full != c.decoded {
 		return ends, fmt.Errorf("%w: a block holds more than its entries", errDamaged)
 	}
-	for k := tail - 1; k > 0; k-- {
+	for k := tailLen - 1; k > 0; k-- {
 		ends[k] += ends[k+1]
 	}
 	return ends, nil
 }
 
 // page copies the entries into a page.
-func (c *columns) page() *lsm.Page {
-	page, w := lsm.NewPage(c.n, c.full), cursor{c: c, reuse: true, arena: make([]byte, 0, 256)}
+func (c *columns) page() *lsm.Block {
+	page, w := lsm.NewBlock(c.n, c.decoded), columnIterator{c: c, reuse: true, arena: make([]byte, 0, 256)}
 	for range c.n {
 		_, _ = w.Next()
 		page.Add(w.key, w.value)
@@ -140,22 +140,22 @@ func (c *columns) page() *lsm.Page {
 }
 
 // sum sums up the first n entries.
-func (c *columns) sum(order *lsm.Order, n int) sums {
-	if order.Weight == nil {
-		return sums{int64(n), int64(n)}
+func (c *columns) sum(order *lsm.Keyspace, n int) totals {
+	if order.Delta == nil {
+		return totals{int64(n), int64(n)}
 	}
 	var weight int64
 	lens, values := c.lens, c.values
 	for range n {
 		v, k := uvarint(lens)
-		weight += int64(order.Weight(values[:v]))
+		weight += int64(order.Delta(values[:v]))
 		lens, values = lens[k:], values[v:]
 	}
-	return sums{weight, int64(n)}
+	return totals{weight, int64(n)}
 }
 
 // memory is what the columns take, in bytes.
-func (c *columns) memory() int { return c.size + 24*(5+tail+1) }
+func (c *columns) memory() int { return c.size + 24*(5+tailLen+1) }
 
 // uvarint reads a number that is mostly below 128; n is not above 0 when there is none. The number is at most maxBlock.
 func uvarint(b []byte) (v, n int) {

@@ -6,17 +6,17 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// cursor goes through the entries of columns in order, a lsm.Walker that stands before the first. What it gives stays
+// columnIterator goes through the entries of columns in order, a lsm.Iterator that stands before the first. What it gives stays
 // valid as long as it is referred to; with reuse, a key is valid until the next.
-type cursor struct {
+type columnIterator struct {
 	c     *columns
 	i     int    // the entry to come
 	to    []byte // keys end below it; nil: with the block
 	past  bool   // to was come to
 	reuse bool
 
-	shared, rest, lens, keys, values int           // where the entry to come begins in the columns
-	ends                             [tail + 1]int // likewise
+	shared, rest, lens, keys, values int              // where the entry to come begins in the columns
+	ends                             [tailLen + 1]int // likewise
 
 	key, value []byte
 	arena      []byte // of keys
@@ -27,14 +27,14 @@ type cursor struct {
 // Of a key only what it doesn't share with the one before is there, and mostly that need not be looked at: while the keys
 // so far share l bytes with key and are below it, one that shares more with its predecessor is below it as well, and one
 // that shares less is above.
-func (c *columns) seek(key []byte) (w cursor, exact bool) {
+func (c *columns) seek(key []byte) (w columnIterator, exact bool) {
 	w.c = c
-	var taken [tail + 1]int // by the length of what keys don't share: how many there were
+	var taken [tailLen + 1]int // by the length of what keys don't share: how many there were
 	l := 0
 	for w.i < c.n {
 		s, k := uvarint(c.shared[w.shared:])
 		r, m := uvarint(c.rest[w.rest:])
-		end := min(r, tail)
+		end := min(r, tailLen)
 		if s < l {
 			break
 		}
@@ -53,7 +53,7 @@ func (c *columns) seek(key []byte) (w cursor, exact bool) {
 		w.i++
 	}
 	sum := 0
-	for k := tail; k > 0; k-- {
+	for k := tailLen; k > 0; k-- {
 		sum += taken[k]
 		w.ends[k] = sum
 	}
@@ -64,7 +64,7 @@ func (c *columns) seek(key []byte) (w cursor, exact bool) {
 
 // compare compares the rest of a key, of which the last bytes lie in the columns of ends, with another: how many bytes
 // they share, and how they are ordered.
-func (c *columns) compare(key, rest []byte, taken *[tail + 1]int, end int) (n, order int) {
+func (c *columns) compare(key, rest []byte, taken *[tailLen + 1]int, end int) (n, order int) {
 	n = common(rest, key)
 	switch {
 	case n < len(rest) && n < len(key):
@@ -73,7 +73,7 @@ func (c *columns) compare(key, rest []byte, taken *[tail + 1]int, end int) (n, o
 		return n, 1
 	}
 	at := 0
-	for k := tail; k > end; k-- {
+	for k := tailLen; k > end; k-- {
 		at += taken[k]
 	}
 	for k := end; k > 0; k-- {
@@ -93,7 +93,7 @@ func (c *columns) compare(key, rest []byte, taken *[tail + 1]int, end int) (n, o
 }
 
 // Next goes to the next entry. It never fails.
-func (w *cursor) Next() (bool, error) {
+func (w *columnIterator) Next() (bool, error) {
 	c := w.c
 	if w.i == c.n {
 		return false, nil
@@ -106,7 +106,7 @@ func (w *cursor) Next() (bool, error) {
 	if w.reuse {
 		w.arena = w.arena[:0]
 	}
-	end, at := min(r, tail), len(w.arena)
+	end, at := min(r, tailLen), len(w.arena)
 	arena := append(append(w.arena, w.key[:s]...), c.keys[w.keys:w.keys+r-end]...)
 	for k := end; k > 0; k-- {
 		arena = append(arena, c.ends[k][w.ends[k]])
@@ -119,19 +119,19 @@ func (w *cursor) Next() (bool, error) {
 	return !w.past, nil
 }
 
-// Key is lsm.Walker's.
-func (w *cursor) Key() []byte { return w.key }
+// Key is lsm.Iterator's.
+func (w *columnIterator) Key() []byte { return w.key }
 
-// Value is lsm.Walker's.
-func (w *cursor) Value() []byte { return w.value }
+// Value is lsm.Iterator's.
+func (w *columnIterator) Value() []byte { return w.value }
 
 // sum sums up the entries below to.
-func (w *cursor) sum(order *lsm.Order, to []byte) (sum sums) {
+func (w *columnIterator) sum(order *lsm.Keyspace, to []byte) (sum totals) {
 	w.to, w.reuse = to, true
 	for {
 		if more, _ := w.Next(); !more {
 			return sum
 		}
-		sum = sum.plus(sums{int64(order.WeightOf(w.value)), 1})
+		sum = sum.plus(totals{int64(order.DeltaOf(w.value)), 1})
 	}
 }

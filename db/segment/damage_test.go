@@ -52,7 +52,7 @@ func (c content) write(tb testing.TB, path string, o Options) Info {
 func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 	tb.Helper()
 	for id := 1; id <= 2; id++ {
-		r, order := s.Run(id), testKinds[id].Order
+		r, order := s.Run(id), testKinds[id].Keyspace
 		note := func(err error, right bool, what string, args ...any) {
 			tb.Helper()
 			if err != nil {
@@ -63,7 +63,7 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 		}
 		for key, want := range c[id] {
 			k := []byte(key)
-			if !r.May(order.Hash(k), k) {
+			if !r.MayContain(order.Hash(k), k) {
 				tb.Fatalf("run %d denies %s", id, key)
 			}
 			value, ok, err := r.Find(k)
@@ -74,7 +74,7 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 		for _, reverse := range []bool{false, true} {
 			for _, from := range [][]byte{nil, {}} {
 				n := 0
-				w, err := r.Walk(from, nil, reverse)
+				w, err := r.Iterate(from, nil, reverse)
 				for more := w != nil && err == nil; more; more, err = w.Next() {
 					n++
 					if c[id][string(w.Key())] != string(w.Value()) {
@@ -89,15 +89,15 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 			weight, set := int64(0), distinct.Set{}
 			for key, value := range c[id] {
 				if strings.HasPrefix(key, prefix) {
-					w := order.WeightOf([]byte(value))
+					w := order.DeltaOf([]byte(value))
 					weight += int64(w)
 					_, member, _ := linkKind.List([]byte(key))
 					set.Add(member, w)
 				}
 			}
-			got, err := r.Weigh([]byte(prefix), lsm.After([]byte(prefix)))
+			got, err := r.Sum([]byte(prefix), lsm.PrefixEnd([]byte(prefix)))
 			note(err, got == weight, "weight of %s: %d", prefix, got)
-			part, ok, err := r.(Lists).Distinct([]byte(prefix))
+			part, ok, err := r.(*Run).Distinct([]byte(prefix))
 			note(err, !ok || part.Equal(&set), "set of %s", prefix)
 		}
 		note(nil, r.Len() == len(c[id]), "length: %d", r.Len())
@@ -240,7 +240,7 @@ func TestSwappedRows(t *testing.T) {
 			t.Parallel()
 			c, path := makeContent(), filepath.Join(t.TempDir(), "segment")
 			c.write(t, path, small)
-			w, err := createRows(path+"x", 512)
+			w, err := createFile(path+"x", 512)
 			if err != nil {
 				t.Fatal(err)
 			}

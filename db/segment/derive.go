@@ -15,21 +15,21 @@ import (
 // errOrder is what Write answers for entries that are out of order.
 var errOrder = errors.New("keys are not in order")
 
-// derived is what follows from a run's entries: it is gathered when a run is written, and once more when it is verified.
-type derived struct {
+// summary is what follows from a run's entries: it is gathered when a run is written, and once more when it is verified.
+type summary struct {
 	kind Kind
 	info RunInfo
 	// minutes and hashes are whole at the end; each set is handed to emit as soon as its list ends.
 	minutes *roaring.Bitmap
 	hashes  *hashes
-	list    list
+	list    listSet
 	emit    func(prefix []byte, set *distinct.Set) error
 
-	key, group []byte // of the entry before
+	key, prefix []byte // of the entry before
 }
 
-// list is the list at hand: its first members as they come, until there are enough for a set.
-type list struct {
+// listSet is the list at hand: its first members as they come, until there are enough for a set.
+type listSet struct {
 	over   int64
 	open   bool
 	prefix []byte
@@ -42,9 +42,9 @@ type member struct {
 	weight int
 }
 
-// newDerived begins a run. spill is the path for hashes that don't fit into memory.
-func newDerived(id int, kind Kind, listOver int64, spill string, emit func([]byte, *distinct.Set) error) *derived {
-	d := &derived{kind: kind, info: RunInfo{ID: id}, hashes: newHashes(spill), emit: emit}
+// newSummary begins a run. spill is the path for hashes that don't fit into memory.
+func newSummary(id int, kind Kind, listOver int64, spill string, emit func([]byte, *distinct.Set) error) *summary {
+	d := &summary{kind: kind, info: RunInfo{ID: id}, hashes: newHashes(spill), emit: emit}
 	d.list.over = listOver
 	if kind.Minute != nil {
 		d.minutes = roaring.New()
@@ -53,27 +53,27 @@ func newDerived(id int, kind Kind, listOver int64, spill string, emit func([]byt
 }
 
 // add takes the next entry and gives its weight.
-func (d *derived) add(key, value []byte) (weight int, err error) {
+func (d *summary) add(key, value []byte) (weight int, err error) {
 	if len(key) > lsm.MaxKey || len(value) > MaxValue {
 		return 0, fmt.Errorf("an entry has a key of %d bytes and a value of %d", len(key), len(value))
 	}
 	if d.info.Entries > 0 && bytes.Compare(key, d.key) <= 0 {
 		return 0, fmt.Errorf("%w: %x after %x", errOrder, key, d.key)
 	}
-	group := key[:d.kind.Order.Group(key)]
-	if d.info.Entries == 0 || !bytes.Equal(group, d.group) {
-		d.info.Groups++
+	group := key[:d.kind.Keyspace.Prefix(key)]
+	if d.info.Entries == 0 || !bytes.Equal(group, d.prefix) {
+		d.info.Prefixes++
 		if err := d.hashes.add(xxhash.Sum64(group)); err != nil {
 			return 0, err
 		}
-		d.group = append(d.group[:0], group...)
+		d.prefix = append(d.prefix[:0], group...)
 	}
 	if d.minutes != nil {
 		if h, ok := minuteOf(d.kind, key); ok {
 			d.minutes.Add(h)
 		}
 	}
-	weight = d.kind.Order.WeightOf(value)
+	weight = d.kind.Keyspace.DeltaOf(value)
 	if d.kind.List != nil {
 		if err := d.addToList(key, weight); err != nil {
 			return 0, err
@@ -86,7 +86,7 @@ func (d *derived) add(key, value []byte) (weight int, err error) {
 	return weight, nil
 }
 
-func (d *derived) addToList(key []byte, weight int) error {
+func (d *summary) addToList(key []byte, weight int) error {
 	n, id, ok := d.kind.List(key)
 	if !ok {
 		return d.endList()
@@ -111,7 +111,7 @@ func (d *derived) addToList(key []byte, weight int) error {
 	return nil
 }
 
-func (d *derived) endList() error {
+func (d *summary) endList() error {
 	l := &d.list
 	set := l.set
 	l.open, l.first, l.set = false, l.first[:0], nil
@@ -122,7 +122,7 @@ func (d *derived) endList() error {
 	return d.emit(l.prefix, set)
 }
 
-func (d *derived) close() { d.hashes.close() }
+func (d *summary) close() { d.hashes.close() }
 
 // minuteOf is the minute of a key as a run's set of minutes holds it; one that doesn't fit counts as none.
 func minuteOf(k Kind, key []byte) (uint32, bool) {

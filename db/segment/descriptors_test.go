@@ -25,16 +25,16 @@ func TestNoFurtherConnection(t *testing.T) {
 		if err := os.Rename(path, path+".away"); err != nil {
 			t.Fatal(err)
 		}
-		busy, err := query(s.rows[tableBlocks], 1)
+		busy, err := queryRetry(s.byID[tableBlocks], 1)
 		if err != nil {
 			t.Fatal("no connection is kept: ", err)
 		}
-		if _, err := query(s.rows[tableBlocks], 2); !cantOpen(err) {
+		if _, err := queryRetry(s.byID[tableBlocks], 2); !isCantOpen(err) {
 			t.Fatalf("a second connection to a file that isn't there: %v", err)
 		}
 		done := make(chan error)
 		go func() {
-			rows, err := query(s.rows[tableBlocks], 2)
+			rows, err := queryRetry(s.byID[tableBlocks], 2)
 			if err == nil {
 				err = rows.Close()
 			}

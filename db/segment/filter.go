@@ -35,8 +35,8 @@ func filterPages(groups int64, blocks int) int64 {
 	return (groups*filterBits + perPage - 1) / perPage
 }
 
-// place picks a hash's page, its block's first byte in that page, and the bits in that.
-func (f filterHead) place(hash uint64) (page int64, at int, probes uint64) {
+// locate picks a hash's page, its block's first byte in that page, and the bits in that.
+func (f filterHead) locate(hash uint64) (page int64, at int, probes uint64) {
 	hi, lo := bits.Mul64(hash, uint64(f.Pages))
 	block, _ := bits.Mul64(lo, uint64(f.Blocks))
 	// An odd constant (2^64 / golden ratio) spreads the bits that page and block left over the 54 that the probes use.
@@ -45,7 +45,7 @@ func (f filterHead) place(hash uint64) (page int64, at int, probes uint64) {
 
 // set adds a hash to its page.
 func (f filterHead) set(page []byte, hash uint64) {
-	_, at, probes := f.place(hash)
+	_, at, probes := f.locate(hash)
 	for range filterProbes {
 		w := page[at+int(probes>>6&7)*8:]
 		binary.LittleEndian.PutUint64(w, binary.LittleEndian.Uint64(w)|1<<(probes&63))
@@ -53,9 +53,9 @@ func (f filterHead) set(page []byte, hash uint64) {
 	}
 }
 
-// may is false when the hash was not added to the page.
-func (f filterHead) may(page []byte, hash uint64) bool {
-	_, at, probes := f.place(hash)
+// mayContain is false when the hash was not added to the page.
+func (f filterHead) mayContain(page []byte, hash uint64) bool {
+	_, at, probes := f.locate(hash)
 	for range filterProbes {
 		if binary.LittleEndian.Uint64(page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {
 			return false
@@ -75,12 +75,12 @@ func (f filterHead) build(hashes *hashes, emit func(n int64, page []byte) error)
 	var window []byte // pages from done on
 	done := int64(0)
 	for b := range buckets {
-		last, _, _ := f.place(uint64(b+1)<<(64-bucketBits) - 1)
+		last, _, _ := f.locate(uint64(b+1)<<(64-bucketBits) - 1)
 		if need := int(last-done+1) * size; len(window) < need {
 			window = append(window, make([]byte, need-len(window))...)
 		}
 		err := hashes.each(b, func(hash uint64) {
-			n, _, _ := f.place(hash)
+			n, _, _ := f.locate(hash)
 			f.set(window[int(n-done)*size:], hash)
 		})
 		if err != nil {

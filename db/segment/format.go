@@ -1,6 +1,6 @@
 // Package segment keeps sorted runs in files: a segment is an immutable SQLite file with several runs, each a sorted
 // sequence of entries (key, value), prefix-compressed in blocks, each block compressed with zstd. A run of a segment is
-// a lsm.Source, so that it lies in a run.Stack under the runs in memory.
+// a lsm.Run, so that it lies in a lsm.Tree under the runs in memory.
 //
 // A file is one b-tree of blocks per run above SQLite's own: data blocks hold entries, index blocks hold the first key
 // of each block below them, and what comes before it. Beside them lie a Bloom filter in pages, the sets of members of
@@ -53,7 +53,7 @@ func (t table) String() string { return [...]string{"", "blocks", "nodes", "filt
 // Kind says what a run holds. The functions must not keep their arguments, and must be the same when a run is read as
 // they were when it was written.
 type Kind struct {
-	Order *lsm.Order
+	Keyspace *lsm.Keyspace
 	// Minute gives the minute that a key belongs to, counted from any beginning; ok is false for a key that has none. A run
 	// remembers its minutes, so that keys of other minutes are known to be absent without a look at the file. Nil: no key
 	// has one.
@@ -61,9 +61,9 @@ type Kind struct {
 	// List gives the length of the leading part of a key that names its list, and whom the entry adds to the list or
 	// takes from it, by its weight. ok is false for a key in no list. Nil: there are none.
 	List func(key []byte) (prefix int, member uint32, ok bool)
-	// Block is the size of a data block before compression, in bytes; 0: 8 KiB. Smaller ones are for runs in which single
+	// BlockSize is the size of a data block before compression, in bytes; 0: 8 KiB. Smaller ones are for runs in which single
 	// keys are looked up all over.
-	Block int
+	BlockSize int
 }
 
 // Info says what a file holds.
@@ -75,13 +75,13 @@ type Info struct {
 
 // RunInfo says what a run holds.
 type RunInfo struct {
-	ID      int   `json:"id"`
-	Entries int64 `json:"entries"`
-	Groups  int64 `json:"groups"` // distinct groups among the keys
-	Total   int64 `json:"total"`  // the sum of all weights
-	Blocks  int64 `json:"blocks"`
-	Raw     int64 `json:"raw"`  // the length of all keys and values, in bytes
-	Sets    int64 `json:"sets"` // lists that have a set of their members
+	ID       int   `json:"id"`
+	Entries  int64 `json:"entries"`
+	Prefixes int64 `json:"groups"` // distinct groups among the keys
+	Total    int64 `json:"total"`  // the sum of all weights
+	Blocks   int64 `json:"blocks"`
+	Raw      int64 `json:"raw"`  // the length of all keys and values, in bytes
+	Sets     int64 `json:"sets"` // lists that have a set of their members
 }
 
 // head is the content of the one row of that name, as JSON.
@@ -119,8 +119,8 @@ func setSum(run int, prefix, data []byte) uint64 {
 	return xxhash.Sum64(data) ^ xxhash.Sum64(append(place, prefix...))
 }
 
-// checked takes the checksum off a row, which must match.
-func checked(row []byte, sum func(data []byte) uint64) ([]byte, error) {
+// stripChecksum takes the checksum off a row, which must match.
+func stripChecksum(row []byte, sum func(data []byte) uint64) ([]byte, error) {
 	if len(row) < sumSize {
 		return nil, fmt.Errorf("%w: %d bytes", errDamaged, len(row))
 	}

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// errNone is what Open answers for a file that is no segment.
-var errNone = errors.New("not a segment")
+// errNotSegment is what Open answers for a file that is no segment.
+var errNotSegment = errors.New("not a segment")
 
 // readHeader checks the header of a SQLite file before SQLite sees it: whose file it is, that this reader knows its
 // format, and that it has its full length. It gives the length in bytes.
@@ -25,7 +25,7 @@ func readHeader(path string) (size int64, err error) {
 		return 0, fmt.Errorf("%w: its header ends early", errDamaged)
 	}
 	if string(h[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(h[68:]) != applicationID {
-		return 0, fmt.Errorf("%w: it has another application's header", errNone)
+		return 0, fmt.Errorf("%w: it has another application's header", errNotSegment)
 	}
 	if v := binary.BigEndian.Uint32(h[60:]); v < oldestFormat || v > format {
 		return 0, fmt.Errorf("%w: its format is %d, and this weft reads %d to %d: run the weft version that wrote it, or a newer one", ErrFormat, v, oldestFormat, format)

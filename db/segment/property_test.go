@@ -18,11 +18,11 @@ import (
 // records "group/minute.n" → text, with minutes. Member and minute are numbers.
 var (
 	linkKind = Kind{
-		Order: &lsm.Order{
-			Group:   func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
-			Weight:  func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
-			Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
-			Dead:    func(value []byte) bool { return value[0] == '-' },
+		Keyspace: &lsm.Keyspace{
+			Prefix:      func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
+			Delta:       func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
+			Annihilates: func(older, newer []byte) bool { return older[0] != newer[0] },
+			Tombstone:   func(value []byte) bool { return value[0] == '-' },
 		},
 		List: func(key []byte) (int, uint32, bool) {
 			n := bytes.IndexByte(key, '/') + 1
@@ -31,9 +31,9 @@ var (
 		},
 	}
 	recordsKind = Kind{
-		Order: &lsm.Order{
-			Group: func(key []byte) int { return len(key) },
-			Dead:  func(value []byte) bool { return len(value) == 0 },
+		Keyspace: &lsm.Keyspace{
+			Prefix:    func(key []byte) int { return len(key) },
+			Tombstone: func(value []byte) bool { return len(value) == 0 },
 		},
 		Minute: func(key []byte) (int64, bool) {
 			minute, err := strconv.Atoi(string(key[bytes.IndexByte(key, '/')+1 : bytes.IndexByte(key, '.')]))
@@ -43,7 +43,7 @@ var (
 	testKinds = map[int]Kind{1: linkKind, 2: recordsKind}
 )
 
-func build(order *lsm.Order, entries map[string]string) *lsm.Run {
+func build(order *lsm.Keyspace, entries map[string]string) *lsm.MemRun {
 	b := lsm.NewBuilder(order, 0, 0)
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		b.Add([]byte(key), []byte(entries[key]))
@@ -59,7 +59,7 @@ type history struct {
 	cache  *Cache
 	files  int
 	want   [3]map[string]string
-	stacks [3]lsm.Stack
+	stacks [3]lsm.Tree
 }
 
 // small is a shape that gives small runs many blocks, levels and sets.
@@ -86,13 +86,13 @@ func (h *history) batch(id int) {
 		default:
 			batch[key] = fmt.Sprint(h.r.IntN(100))
 		}
-		if testKinds[id].Order.Dead([]byte(batch[key])) {
+		if testKinds[id].Keyspace.Tombstone([]byte(batch[key])) {
 			delete(h.want[id], key)
 		} else {
 			h.want[id][key] = batch[key]
 		}
 	}
-	s, err := h.stacks[id].Push(build(testKinds[id].Order, batch))
+	s, err := h.stacks[id].Push(build(testKinds[id].Keyspace, batch))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func (h *history) seal() {
 	for id := 1; id <= 2; id++ {
 		runs := h.stacks[id].Runs
 		at[id] = h.r.IntN(len(runs) + 1)
-		m, err := lsm.NewMerge(testKinds[id].Order, runs[at[id]:], at[id] == 0)
+		m, err := lsm.NewCompactionIterator(testKinds[id].Keyspace, runs[at[id]:], at[id] == 0)
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestStackEqualsMap(t *testing.T) {
 			t.Parallel()
 			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), cache: NewCache([]int64{0, 10_000, 1 << 20}[seed%3])}
 			for id := 1; id <= 2; id++ {
-				h.want[id], h.stacks[id] = map[string]string{}, lsm.Stack{Order: testKinds[id].Order}
+				h.want[id], h.stacks[id] = map[string]string{}, lsm.Tree{Keyspace: testKinds[id].Keyspace}
 			}
 			for step := range 60 {
 				h.batch(1)
@@ -166,7 +166,7 @@ func TestStackEqualsMap(t *testing.T) {
 	}
 }
 
-func collect(sc *lsm.Scan) (out []string) {
+func collect(sc *lsm.MergingIterator) (out []string) {
 	for sc.Next() {
 		out = append(out, string(sc.Key())+"="+string(sc.Value()))
 	}
@@ -209,7 +209,7 @@ func (h *history) compare(id int) {
 			}
 		}
 		for _, r := range s.Runs {
-			h.compareWeights(r, s.Order, []byte(from), []byte(to))
+			h.compareWeights(r, s.Keyspace, []byte(from), []byte(to))
 		}
 	}
 	for g := range 6 {
@@ -219,7 +219,7 @@ func (h *history) compare(id int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ok = ok && !s.Order.Dead(value); ok != (want[key] != "") || ok && string(value) != want[key] {
+			if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
 				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
 			}
 		}
@@ -233,14 +233,14 @@ func (h *history) compare(id int) {
 }
 
 // compareWeights holds a range's weight against a walk through it.
-func (h *history) compareWeights(r lsm.Source, order *lsm.Order, from, to []byte) {
+func (h *history) compareWeights(r lsm.Run, order *lsm.Keyspace, from, to []byte) {
 	h.t.Helper()
 	want := int64(0)
-	w, err := r.Walk(from, to, false)
+	w, err := r.Iterate(from, to, false)
 	for more := w != nil && err == nil; more; more, err = w.Next() {
-		want += int64(order.WeightOf(w.Value()))
+		want += int64(order.DeltaOf(w.Value()))
 	}
-	if got, weighErr := r.Weigh(from, to); got != want || err != nil || weighErr != nil {
+	if got, weighErr := r.Sum(from, to); got != want || err != nil || weighErr != nil {
 		h.t.Fatalf("%s to %s weighs %d (%v, %v), want %d", from, to, got, err, weighErr, want)
 	}
 }
@@ -255,12 +255,12 @@ func (h *history) compareList(prefix string) {
 			links++
 		}
 	}
-	if got, err := h.stacks[1].Weigh([]byte(prefix)); got != links || err != nil {
+	if got, err := h.stacks[1].Sum([]byte(prefix)); got != links || err != nil {
 		h.t.Fatalf("%s weighs %d, %v, want %d", prefix, got, err, links)
 	}
 	var set distinct.Set
 	for _, r := range h.stacks[1].Runs {
-		if l, ok := r.(Lists); ok {
+		if l, ok := r.(*Run); ok {
 			part, ok, err := l.Distinct([]byte(prefix))
 			if err != nil {
 				h.t.Fatal(err)
@@ -270,17 +270,17 @@ func (h *history) compareList(prefix string) {
 				continue
 			}
 		}
-		w, err := r.Walk([]byte(prefix), lsm.After([]byte(prefix)), false)
+		w, err := r.Iterate([]byte(prefix), lsm.PrefixEnd([]byte(prefix)), false)
 		n := 0
 		for more := w != nil && err == nil; more; more, err = w.Next() {
 			_, member, _ := linkKind.List(w.Key())
-			set.Add(member, linkKind.Order.WeightOf(w.Value()))
+			set.Add(member, linkKind.Keyspace.DeltaOf(w.Value()))
 			n++
 		}
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		if _, ok := r.(Lists); ok && n > small.listOver {
+		if _, ok := r.(*Run); ok && n > small.listOver {
 			h.t.Fatalf("a list of %d entries has no set", n)
 		}
 	}

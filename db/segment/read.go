@@ -11,11 +11,11 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// query asks, and asks again where no further connection can be opened: the first one is never closed, and will be free.
-func query(s *sql.Stmt, args ...any) (*sql.Rows, error) {
+// queryRetry asks, and asks again where no further connection can be opened: the first one is never closed, and will be free.
+func queryRetry(s *sql.Stmt, args ...any) (*sql.Rows, error) {
 	for wait, waited := time.Millisecond, time.Duration(0); ; wait *= 2 {
 		rows, err := s.Query(args...)
-		if err == nil || !cantOpen(err) || waited >= freeWithin {
+		if err == nil || !isCantOpen(err) || waited >= freeWithin {
 			return rows, err
 		}
 		time.Sleep(wait)
@@ -23,20 +23,20 @@ func query(s *sql.Stmt, args ...any) (*sql.Rows, error) {
 	}
 }
 
-// cantOpen says whether an error is SQLite's of a file that it can't open.
-func cantOpen(err error) bool {
+// isCantOpen says whether an error is SQLite's of a file that it can't open.
+func isCantOpen(err error) bool {
 	const code = 14 // SQLITE_CANTOPEN
 	var e interface{ Code() int }
 	return errors.As(err, &e) && e.Code()&0xff == code
 }
 
-// row reads a row and hands over its content, checked, which is valid until use returns.
-func (r *Run) row(t table, id int64, use func(data []byte) error) error {
+// readRow reads a row and hands over its content, checked, which is valid until use returns.
+func (r *Run) readRow(t table, id int64, use func(data []byte) error) error {
 	s := r.segment
-	rows, err := query(s.rows[t], id)
+	rows, err := queryRetry(s.byID[t], id)
 	if err == nil {
 		err = oneRow(rows, func(row []byte) error {
-			data, err := checked(row, func(data []byte) uint64 { return rowSum(t, id, data) })
+			data, err := stripChecksum(row, func(data []byte) uint64 { return rowSum(t, id, data) })
 			if err != nil {
 				return err
 			}
@@ -44,13 +44,13 @@ func (r *Run) row(t table, id int64, use func(data []byte) error) error {
 		})
 	}
 	if err != nil {
-		return r.fault(t, id, err)
+		return r.readError(t, id, err)
 	}
 	return nil
 }
 
-// fault names the row that can't be read.
-func (r *Run) fault(t table, id int64, err error) error {
+// readError names the row that can't be read.
+func (r *Run) readError(t table, id int64, err error) error {
 	return fmt.Errorf("segment: read row %d of %s of run %d of %s: %w", id, t, r.head.ID, r.segment.path, err)
 }
 
@@ -70,27 +70,27 @@ func oneRow(rows *sql.Rows, use func([]byte) error) error {
 	return use(data)
 }
 
-// node is a block of an index, through the cache.
-func (r *Run) node(id int64) (*lsm.Page, error) {
+// indexBlock is a block of an index, through the cache.
+func (r *Run) indexBlock(id int64) (*lsm.Block, error) {
 	key := newCacheKey(r.segment.id, tableNodes, id)
 	if v, ok := r.segment.cache.get(key); ok {
-		return v.(*lsm.Page), nil
+		return v.(*lsm.Block), nil
 	}
-	page, err := r.uncached(tableNodes, id)
+	page, err := r.readBlock(tableNodes, id)
 	if err == nil {
 		r.segment.cache.put(key, page, page.Memory())
 	}
 	return page, err
 }
 
-// block is a block of entries, through the cache.
-func (r *Run) block(id int64) (*columns, error) {
+// dataBlock is a block of entries, through the cache.
+func (r *Run) dataBlock(id int64) (*columns, error) {
 	key := newCacheKey(r.segment.id, tableBlocks, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.(*columns), nil
 	}
 	var c *columns
-	err := r.row(tableBlocks, id, func(data []byte) (err error) {
+	err := r.readRow(tableBlocks, id, func(data []byte) (err error) {
 		if c, err = decodeColumns(data); err == nil && c.n == 0 {
 			err = errEmpty
 		}
@@ -106,9 +106,9 @@ func (r *Run) block(id int64) (*columns, error) {
 // errEmpty: blocks are written when they have entries.
 var errEmpty = fmt.Errorf("%w: it is empty", errDamaged)
 
-// uncached reads a block from the file, as a page.
-func (r *Run) uncached(t table, id int64) (page *lsm.Page, err error) {
-	err = r.row(t, id, func(data []byte) error {
+// readBlock reads a block from the file, as a page.
+func (r *Run) readBlock(t table, id int64) (page *lsm.Block, err error) {
+	err = r.readRow(t, id, func(data []byte) error {
 		if page, err = decodeBlock(data); err == nil && page.Len() == 0 {
 			err = errEmpty
 		}
@@ -125,7 +125,7 @@ func (r *Run) filterPage(n int64) ([]byte, error) {
 		return v.([]byte), nil
 	}
 	var page []byte
-	err := r.row(tableFilters, id, func(data []byte) error {
+	err := r.readRow(tableFilters, id, func(data []byte) error {
 		if len(data) != r.head.Filter.Blocks*filterBlockBytes {
 			return fmt.Errorf("%w: a page of a filter has %d bytes", errDamaged, len(data))
 		}
@@ -168,7 +168,7 @@ func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
 	fail := func(err error) error {
 		return fmt.Errorf("segment: read set of %x of run %d of %s: %w", prefix, r.head.ID, r.segment.path, err)
 	}
-	rows, err := query(r.segment.set, r.head.ID, prefix)
+	rows, err := queryRetry(r.segment.set, r.head.ID, prefix)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -183,7 +183,7 @@ func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
 	if err := rows.Scan(&row); err != nil {
 		return nil, fail(err)
 	}
-	data, err := checked(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })
+	data, err := stripChecksum(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -194,21 +194,21 @@ func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
 	return set, nil
 }
 
-// descend finds the data block where key lies, or would lie. The run must not be empty.
-func (r *Run) descend(key []byte) (c child, err error) {
+// findBlock finds the data block where key lies, or would lie. The run must not be empty.
+func (r *Run) findBlock(key []byte) (c blockHandle, err error) {
 	id := r.head.Root
 	for range r.head.Height {
-		index, err := r.node(id)
+		index, err := r.indexBlock(id)
 		if err != nil {
 			return c, err
 		}
-		if _, c, err = childAt(index, key); err != nil {
-			return c, r.fault(tableNodes, id, err)
+		if _, c, err = seekIndex(index, key); err != nil {
+			return c, r.readError(tableNodes, id, err)
 		}
 		id = c.id
 	}
 	if id < r.head.First || id >= r.head.First+r.head.Blocks {
-		return c, r.fault(tableBlocks, id, fmt.Errorf("%w: it is no block of the run", errDamaged))
+		return c, r.readError(tableBlocks, id, fmt.Errorf("%w: it is no block of the run", errDamaged))
 	}
 	return c, nil
 }

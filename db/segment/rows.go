@@ -21,8 +21,8 @@ func uri(path string, parameters string) (string, error) {
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + parameters, nil
 }
 
-// rows writes the tables of a new file, in one transaction of one connection.
-type rows struct {
+// fileWriter writes the tables of a new file, in one transaction of one connection.
+type fileWriter struct {
 	db    *sql.DB
 	tx    *sql.Tx
 	into  [tableFilters + 1]*sql.Stmt
@@ -31,9 +31,9 @@ type rows struct {
 	bytes []byte
 }
 
-// createRows makes the file. Nothing is journaled or synced: a file that is not complete is never looked at, and Write
+// createFile makes the file. Nothing is journaled or synced: a file that is not complete is never looked at, and Write
 // syncs it as a whole. 4 MiB of dirty pages are kept until SQLite writes them.
-func createRows(path string, pageSize int) (*rows, error) {
+func createFile(path string, pageSize int) (*fileWriter, error) {
 	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func createRows(path string, pageSize int) (*rows, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	w := &rows{db: db, next: [...]int64{0, 1, 1, 1}}
+	w := &fileWriter{db: db, next: [...]int64{0, 1, 1, 1}}
 	// The page size comes first: it is fixed with the first page.
 	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
 		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", pageSize, applicationID, format))
@@ -57,7 +57,7 @@ func createRows(path string, pageSize int) (*rows, error) {
 	return w, nil
 }
 
-func (w *rows) begin() (err error) {
+func (w *fileWriter) begin() (err error) {
 	if w.tx, err = w.db.Begin(); err != nil {
 		return err
 	}
@@ -74,10 +74,10 @@ func (w *rows) begin() (err error) {
 }
 
 // row begins a row with room for its checksum; what follows is appended to it.
-func (w *rows) row() []byte { return append(w.bytes[:0], make([]byte, sumSize)...) }
+func (w *fileWriter) row() []byte { return append(w.bytes[:0], make([]byte, sumSize)...) }
 
 // add writes a row that row began and gives its number.
-func (w *rows) add(t table, row []byte) (id int64, err error) {
+func (w *fileWriter) add(t table, row []byte) (id int64, err error) {
 	w.bytes, id = row, w.next[t]
 	binary.BigEndian.PutUint64(row, rowSum(t, id, row[sumSize:]))
 	if _, err := w.into[t].Exec(id, row); err != nil {
@@ -87,7 +87,7 @@ func (w *rows) add(t table, row []byte) (id int64, err error) {
 	return id, nil
 }
 
-func (w *rows) addSet(run int, prefix, row []byte) error {
+func (w *fileWriter) addSet(run int, prefix, row []byte) error {
 	w.bytes = row
 	binary.BigEndian.PutUint64(row, setSum(run, prefix, row[sumSize:]))
 	if _, err := w.set.Exec(run, prefix, row); err != nil {
@@ -96,7 +96,7 @@ func (w *rows) addSet(run int, prefix, row []byte) error {
 	return nil
 }
 
-func (w *rows) addHead(h head) error {
+func (w *fileWriter) addHead(h head) error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("write head: %w", err)
@@ -108,14 +108,14 @@ func (w *rows) addHead(h head) error {
 	return nil
 }
 
-func (w *rows) commit() error {
+func (w *fileWriter) commit() error {
 	if err := w.tx.Commit(); err != nil {
 		return err
 	}
 	return w.db.Close()
 }
 
-func (w *rows) abort() {
+func (w *fileWriter) abort() {
 	if w.tx != nil {
 		_ = w.tx.Rollback()
 	}

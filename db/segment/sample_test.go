@@ -24,27 +24,27 @@ type entry struct{ key, value []byte }
 // entries is a run as a test makes it, in one piece, so that benchmarks don't measure the garbage collector; it is what
 // Input reads.
 type entries struct {
-	*lsm.Page
+	*lsm.Block
 	at int
 }
 
 func (e *entries) Next() (bool, error) { e.at++; return e.at <= e.Len(), nil }
-func (e *entries) Key() []byte         { return e.Page.Key(e.at - 1) }
-func (e *entries) Value() []byte       { return e.Page.Value(e.at - 1) }
+func (e *entries) Key() []byte         { return e.Block.Key(e.at - 1) }
+func (e *entries) Value() []byte       { return e.Block.Value(e.at - 1) }
 
 // some gives the key of any entry, another one for each i.
-func (e *entries) some(i int) []byte { return e.Page.Key(i * 7919 % e.Len()) }
+func (e *entries) some(i int) []byte { return e.Block.Key(i * 7919 % e.Len()) }
 
 // again reads the same entries from the front.
-func (e *entries) again() *entries { return &entries{Page: e.Page} }
+func (e *entries) again() *entries { return &entries{Block: e.Block} }
 
 // inOrder gives entries as they stand.
 func inOrder(all ...entry) *entries {
-	p := lsm.NewPage(len(all), 0)
+	p := lsm.NewBlock(len(all), 0)
 	for _, e := range all {
 		p.Add(e.key, e.value)
 	}
-	return &entries{Page: p}
+	return &entries{Block: p}
 }
 
 // sorted gives entries in order.
@@ -94,11 +94,11 @@ func targetLen(key []byte) int {
 
 var (
 	targetKind = Kind{
-		Order: &lsm.Order{
-			Group:   targetLen,
-			Weight:  func(value []byte) int { return 2*int(value[0]) - 1 },
-			Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
-			Dead:    func(value []byte) bool { return value[0] == 0 },
+		Keyspace: &lsm.Keyspace{
+			Prefix:      targetLen,
+			Delta:       func(value []byte) int { return 2*int(value[0]) - 1 },
+			Annihilates: func(older, newer []byte) bool { return older[0] != newer[0] },
+			Tombstone:   func(value []byte) bool { return value[0] == 0 },
 		},
 		List: func(key []byte) (int, uint32, bool) {
 			n := targetLen(key)
@@ -111,9 +111,9 @@ var (
 		},
 	}
 	recordKind = Kind{
-		Order: &lsm.Order{
-			Group: func(key []byte) int { return len(key) },
-			Dead:  func(value []byte) bool { return len(value) == 0 },
+		Keyspace: &lsm.Keyspace{
+			Prefix:    func(key []byte) int { return len(key) },
+			Tombstone: func(value []byte) bool { return len(value) == 0 },
 		},
 		Minute: func(key []byte) (int64, bool) {
 			n := idLen(key)

@@ -17,19 +17,19 @@ import (
 
 // Segment is an open file. It is safe for concurrent use.
 type Segment struct {
-	path  string
-	db    *sql.DB
-	rows  [tableFilters + 1]*sql.Stmt
-	some  *sql.Stmt // consecutive rows of blocks
-	set   *sql.Stmt
-	cache *Cache
-	id    uint64 // in the cache
-	head  head
-	info  Info
-	runs  map[int]*Run
+	path       string
+	db         *sql.DB
+	byID       [tableFilters + 1]*sql.Stmt
+	blockRange *sql.Stmt // consecutive rows of blocks
+	set        *sql.Stmt
+	cache      *Cache
+	id         uint64 // in the cache
+	head       head
+	info       Info
+	runs       map[int]*Run
 }
 
-// Run is a run of a segment, a lsm.Source.
+// Run is a run of a segment, a lsm.Run.
 type Run struct {
 	segment *Segment
 	head    runHead
@@ -37,10 +37,10 @@ type Run struct {
 	minutes *roaring.Bitmap // nil: keys have none
 }
 
-var _ lsm.Source = (*Run)(nil)
+var _ lsm.Run = (*Run)(nil)
 
-// opened numbers the segments that were opened in this process.
-var opened atomic.Uint64
+// lastID numbers the segments that were opened in this process.
+var lastID atomic.Uint64
 
 const (
 	// connections is how many readers touch one file at once; others wait for microseconds, for pages in use are in the
@@ -59,7 +59,7 @@ const readParameters = "mode=ro&immutable=1&_pragma=cache_size(-64)&_pragma=mmap
 // Open opens a segment. kinds says of each run in the file what it holds; a run that it doesn't know is an error, and so
 // is a file that is cut off, damaged where it begins, or of another format. A cache is shared by any number of segments.
 func Open(path string, kinds map[int]Kind, cache *Cache) (*Segment, error) {
-	s := &Segment{path: path, cache: cache, id: opened.Add(1), runs: map[int]*Run{}}
+	s := &Segment{path: path, cache: cache, id: lastID.Add(1), runs: map[int]*Run{}}
 	if err := s.open(kinds); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("segment: open %s: %w", path, err)
@@ -88,7 +88,7 @@ func (s *Segment) open(kinds map[int]Kind) error {
 	for _, h := range s.head.Runs {
 		kind, ok := kinds[h.ID]
 		if !ok {
-			return fmt.Errorf("%w: it holds a run %d", errNone, h.ID)
+			return fmt.Errorf("%w: it holds a run %d", errNotSegment, h.ID)
 		}
 		r := &Run{segment: s, head: h, kind: kind}
 		if kind.Minute != nil {
@@ -121,11 +121,11 @@ func (s *Segment) readHead() error {
 
 func (s *Segment) prepare() (err error) {
 	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
-		if s.rows[t], err = s.db.Prepare("SELECT data FROM " + t.String() + " WHERE id = ?"); err != nil {
+		if s.byID[t], err = s.db.Prepare("SELECT data FROM " + t.String() + " WHERE id = ?"); err != nil {
 			return err
 		}
 	}
-	if s.some, err = s.db.Prepare("SELECT id, data FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id"); err != nil {
+	if s.blockRange, err = s.db.Prepare("SELECT id, data FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id"); err != nil {
 		return err
 	}
 	s.set, err = s.db.Prepare("SELECT data FROM sets WHERE run = ? AND prefix = ?")
@@ -133,7 +133,7 @@ func (s *Segment) prepare() (err error) {
 }
 
 // Run gives a run as it lies in a stack; nil when the file holds none of that id.
-func (s *Segment) Run(id int) lsm.Source {
+func (s *Segment) Run(id int) lsm.Run {
 	if r, ok := s.runs[id]; ok {
 		return r
 	}
@@ -152,7 +152,7 @@ func (s *Segment) Close() error {
 		return nil
 	}
 	var errs []error
-	for _, st := range append(s.rows[:], s.some, s.set) {
+	for _, st := range append(s.byID[:], s.blockRange, s.set) {
 		if st != nil {
 			errs = append(errs, st.Close())
 		}

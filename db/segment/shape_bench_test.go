@@ -160,11 +160,11 @@ func copyBlocks(b *testing.B, from, to string, page int, create string) *sql.DB 
 	}
 	r, h := s.runs[1], s.runs[1].head
 	for id := h.First; id < h.First+h.Blocks; id++ {
-		first, err := r.uncached(tableBlocks, id)
+		first, err := r.readBlock(tableBlocks, id)
 		if err != nil {
 			b.Fatal(err)
 		}
-		err = r.row(tableBlocks, id, func(data []byte) error {
+		err = r.readRow(tableBlocks, id, func(data []byte) error {
 			_, err := db.Exec("INSERT INTO t (key, weight, data) VALUES (?, ?, ?)", first.Key(0), id*300, append(make([]byte, sumSize), data...))
 			return err
 		})

@@ -6,13 +6,13 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Len is lsm.Source's.
+// Len is lsm.Run's.
 func (r *Run) Len() int { return int(r.head.Entries) }
 
-// Groups is lsm.Source's.
-func (r *Run) Groups() int { return int(r.head.Groups) }
+// Prefixes is lsm.Run's.
+func (r *Run) Prefixes() int { return int(r.head.Prefixes) }
 
-// Total is lsm.Source's.
+// Total is lsm.Run's.
 func (r *Run) Total() int64 { return r.head.Total }
 
 // Memory is what the run takes besides the cache, in bytes: its minutes, and about 1 KiB.
@@ -24,8 +24,8 @@ func (r *Run) Memory() int {
 	return n
 }
 
-// May is lsm.Source's. A filter that can't be read denies nothing, so that the fault comes out where the answer is read.
-func (r *Run) May(hash uint64, key []byte) bool {
+// MayContain is lsm.Run's. A filter that can't be read denies nothing, so that the fault comes out where the answer is read.
+func (r *Run) MayContain(hash uint64, key []byte) bool {
 	if r.head.Entries == 0 {
 		return false
 	}
@@ -34,21 +34,21 @@ func (r *Run) May(hash uint64, key []byte) bool {
 			return false
 		}
 	}
-	n, _, _ := r.head.Filter.place(hash)
+	n, _, _ := r.head.Filter.locate(hash)
 	page, err := r.filterPage(n)
-	return err != nil || r.head.Filter.may(page, hash)
+	return err != nil || r.head.Filter.mayContain(page, hash)
 }
 
-// Find is lsm.Source's.
+// Find is lsm.Run's.
 func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	if r.head.Entries == 0 {
 		return nil, false, nil
 	}
-	c, err := r.descend(key)
+	c, err := r.findBlock(key)
 	if err != nil {
 		return nil, false, err
 	}
-	block, err := r.block(c.id)
+	block, err := r.dataBlock(c.id)
 	if err != nil {
 		return nil, false, err
 	}
@@ -60,13 +60,13 @@ func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
 	return block.values[w.values : w.values+v : w.values+v], true, nil
 }
 
-// Weigh is lsm.Source's.
-func (r *Run) Weigh(from, to []byte) (int64, error) {
+// Sum is lsm.Run's.
+func (r *Run) Sum(from, to []byte) (int64, error) {
 	if len(from) == 0 && to != nil {
-		return r.below(to)
+		return r.sumBelow(to)
 	}
-	sum, err := r.between(from, to)
-	return sum.weight, err
+	sum, err := r.rangeTotals(from, to)
+	return sum.sum, err
 }
 
 // tableSums names sums in the cache.
@@ -78,9 +78,9 @@ type cachedSum struct {
 	weight int64
 }
 
-// below weighs all entries below a key, through the cache: who asks for such a sum asks for a row of them, a block each, and
+// sumBelow weighs all entries below a key, through the cache: who asks for such a sum asks for a row of them, a block each, and
 // mostly for the same ones again. The sums spare the blocks their place.
-func (r *Run) below(key []byte) (int64, error) {
+func (r *Run) sumBelow(key []byte) (int64, error) {
 	if r.head.Entries == 0 {
 		return 0, nil
 	}
@@ -90,55 +90,55 @@ func (r *Run) below(key []byte) (int64, error) {
 			return c.weight, nil
 		}
 	}
-	c, err := r.descend(key)
+	c, err := r.findBlock(key)
 	if err != nil {
 		return 0, err
 	}
-	sum, err := r.before(c, key)
+	sum, err := r.totalsBefore(c, key)
 	if err == nil {
-		r.segment.cache.put(at, &cachedSum{string(key), sum.weight}, len(key)+24)
+		r.segment.cache.put(at, &cachedSum{string(key), sum.sum}, len(key)+24)
 	}
-	return sum.weight, err
+	return sum.sum, err
 }
 
-// between counts and weighs the entries with from <= key < to; a nil to has no end. It reads the blocks at the two ends,
+// rangeTotals counts and weighs the entries with from <= key < to; a nil to has no end. It reads the blocks at the two ends,
 // mostly one and the same.
-func (r *Run) between(from, to []byte) (sum sums, err error) {
+func (r *Run) rangeTotals(from, to []byte) (sum totals, err error) {
 	if r.head.Entries == 0 || to != nil && bytes.Compare(from, to) >= 0 {
 		return sum, nil
 	}
-	lo, err := r.descend(from)
+	lo, err := r.findBlock(from)
 	if err != nil {
 		return sum, err
 	}
-	block, err := r.block(lo.id)
+	block, err := r.dataBlock(lo.id)
 	if err != nil {
 		return sum, err
 	}
 	begin, _ := block.seek(from)
-	end := sums{r.head.Total, r.head.Entries}
+	end := totals{r.head.Total, r.head.Entries}
 	if to != nil {
-		hi, err := r.descend(to)
+		hi, err := r.findBlock(to)
 		if err != nil {
 			return sum, err
 		}
 		if hi.id == lo.id {
-			return begin.sum(r.kind.Order, to), nil
+			return begin.sum(r.kind.Keyspace, to), nil
 		}
-		if end, err = r.before(hi, to); err != nil {
+		if end, err = r.totalsBefore(hi, to); err != nil {
 			return sum, err
 		}
 	}
-	before := lo.sums.plus(block.sum(r.kind.Order, begin.i))
-	return sums{end.weight - before.weight, end.entries - before.entries}, nil
+	before := lo.totals.plus(block.sum(r.kind.Keyspace, begin.i))
+	return totals{end.sum - before.sum, end.entries - before.entries}, nil
 }
 
-// before sums up all entries below key, which lies in the block.
-func (r *Run) before(c child, key []byte) (sums, error) {
-	block, err := r.block(c.id)
+// totalsBefore sums up all entries below key, which lies in the block.
+func (r *Run) totalsBefore(c blockHandle, key []byte) (totals, error) {
+	block, err := r.dataBlock(c.id)
 	if err != nil {
-		return sums{}, err
+		return totals{}, err
 	}
 	at, _ := block.seek(key)
-	return c.sums.plus(block.sum(r.kind.Order, at.i)), nil
+	return c.totals.plus(block.sum(r.kind.Keyspace, at.i)), nil
 }

@@ -54,9 +54,9 @@ func (s *Segment) Verify(ctx context.Context) error {
 
 // verify gives the number of the run's index blocks.
 func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error) {
-	d := newDerived(r.head.ID, r.kind, r.head.ListOver, spill, r.verifySet)
+	d := newSummary(r.head.ID, r.kind, r.head.ListOver, spill, r.verifySet)
 	defer d.close()
-	index := &indexWalk{run: r}
+	index := &indexIterator{run: r}
 	if err := index.open(r.head.Root, r.head.Height); err != nil {
 		return 0, err
 	}
@@ -64,7 +64,7 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		page, err := r.uncached(tableBlocks, id)
+		page, err := r.readBlock(tableBlocks, id)
 		if err != nil {
 			return 0, err
 		}
@@ -72,7 +72,7 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 		if err != nil {
 			return 0, err
 		}
-		if (c != child{id, sums{d.info.Total, d.info.Entries}}) || bytes.Compare(separator, page.Key(0)) > 0 ||
+		if (c != blockHandle{id, totals{d.info.Total, d.info.Entries}}) || bytes.Compare(separator, page.Key(0)) > 0 ||
 			d.info.Entries > 0 && bytes.Compare(separator, d.key) <= 0 {
 			return 0, fmt.Errorf("%w: the index has block %d at %x, %+v", errDamaged, id, separator, c)
 		}
@@ -111,11 +111,11 @@ func (r *Run) verifySet(prefix []byte, want *distinct.Set) error {
 }
 
 func (r *Run) verifyFilter(hashes *hashes) error {
-	if want := filterPages(r.head.Groups, max(r.head.Filter.Blocks, 1)); r.head.Filter.Pages != want {
+	if want := filterPages(r.head.Prefixes, max(r.head.Filter.Blocks, 1)); r.head.Filter.Pages != want {
 		return fmt.Errorf("%w: a filter of %d pages, not %d", errDamaged, r.head.Filter.Pages, want)
 	}
 	return r.head.Filter.build(hashes, func(n int64, want []byte) error {
-		return r.row(tableFilters, r.head.Filter.First+n, func(data []byte) error {
+		return r.readRow(tableFilters, r.head.Filter.First+n, func(data []byte) error {
 			if !bytes.Equal(data, want) {
 				return fmt.Errorf("%w: it is not that of the groups", errDamaged)
 			}
@@ -124,40 +124,40 @@ func (r *Run) verifyFilter(hashes *hashes) error {
 	})
 }
 
-// indexWalk goes through the lowest level of an index from the front.
-type indexWalk struct {
+// indexIterator goes through the lowest level of an index from the front.
+type indexIterator struct {
 	run    *Run
-	path   []indexStep // from the topmost block
-	opened int64       // blocks
+	path   []indexPosition // from the topmost block
+	opened int64           // blocks
 }
 
-type indexStep struct {
-	page   *lsm.Page
+type indexPosition struct {
+	page   *lsm.Block
 	at     int
 	height int // of the block: 1 is above data blocks
 }
 
 var errIndex = errors.New("the index has fewer blocks than the run")
 
-func (w *indexWalk) open(id int64, height int) error {
+func (w *indexIterator) open(id int64, height int) error {
 	if height == 0 {
 		return nil
 	}
-	page, err := w.run.uncached(tableNodes, id)
+	page, err := w.run.readBlock(tableNodes, id)
 	if err != nil {
 		return err
 	}
 	w.opened++
-	w.path = append(w.path, indexStep{page: page, height: height})
+	w.path = append(w.path, indexPosition{page: page, height: height})
 	return nil
 }
 
 // next gives the next data block and the separator before it.
-func (w *indexWalk) next() (separator []byte, c child, err error) {
+func (w *indexIterator) next() (separator []byte, c blockHandle, err error) {
 	for len(w.path) > 0 {
 		top := &w.path[len(w.path)-1]
 		separator = top.page.Key(top.at)
-		if c, err = parseChild(top.page.Value(top.at)); err != nil {
+		if c, err = parseHandle(top.page.Value(top.at)); err != nil {
 			return nil, c, err
 		}
 		if top.height > 1 {
@@ -173,23 +173,23 @@ func (w *indexWalk) next() (separator []byte, c child, err error) {
 }
 
 // down goes to an index block below, which must begin as the one above says.
-func (w *indexWalk) down(above *indexStep, separator []byte, c child) error {
+func (w *indexIterator) down(above *indexPosition, separator []byte, c blockHandle) error {
 	if err := w.open(c.id, above.height-1); err != nil {
 		return err
 	}
 	first := w.path[len(w.path)-1].page
-	below, err := parseChild(first.Value(0))
+	below, err := parseHandle(first.Value(0))
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(first.Key(0), separator) || below.weight != c.weight || below.entries != c.entries {
+	if !bytes.Equal(first.Key(0), separator) || below.sum != c.sum || below.entries != c.entries {
 		return fmt.Errorf("%w: index block %d does not begin as the one above says", errDamaged, c.id)
 	}
 	return nil
 }
 
 // advance goes to the next child, upwards where a block ends.
-func (w *indexWalk) advance() {
+func (w *indexIterator) advance() {
 	for len(w.path) > 0 {
 		top := &w.path[len(w.path)-1]
 		if top.at++; top.at < top.page.Len() {

@@ -16,12 +16,12 @@ const (
 	longWalk = 16
 )
 
-// Walk is lsm.Source's. A walk through the whole run doesn't go through the cache, and reads ahead.
-func (r *Run) Walk(from, to []byte, reverse bool) (lsm.Walker, error) {
+// Iterate is lsm.Run's. A walk through the whole run doesn't go through the cache, and reads ahead.
+func (r *Run) Iterate(from, to []byte, reverse bool) (lsm.Iterator, error) {
 	if r.head.Entries == 0 {
 		return nil, nil
 	}
-	w := &walker{run: r, from: from, to: to, step: 1, id: r.head.First, end: r.head.First + r.head.Blocks}
+	w := &runIterator{run: r, from: from, to: to, step: 1, id: r.head.First, end: r.head.First + r.head.Blocks}
 	if from == nil && to == nil {
 		w.visited = longWalk
 	}
@@ -29,14 +29,14 @@ func (r *Run) Walk(from, to []byte, reverse bool) (lsm.Walker, error) {
 	case reverse:
 		w.step, w.end, w.id = -1, r.head.First-1, w.end-1
 		if to != nil {
-			c, err := r.descend(to)
+			c, err := r.findBlock(to)
 			if err != nil {
 				return nil, err
 			}
 			w.id = c.id
 		}
 	case len(from) > 0:
-		c, err := r.descend(from)
+		c, err := r.findBlock(from)
 		if err != nil {
 			return nil, err
 		}
@@ -48,36 +48,36 @@ func (r *Run) Walk(from, to []byte, reverse bool) (lsm.Walker, error) {
 	return w, nil
 }
 
-// walker goes through blocks, one after the other.
-type walker struct {
-	lsm.Walker         // of the block at hand
-	cursor     *cursor // the same, where a short walk goes forward
-	run        *Run
-	from, to   []byte
-	id, end    int64 // the block to come, and the one behind the last, in the direction of step
-	step       int64
-	visited    int
-	last       bool     // the block at hand reaches beyond the range
-	ahead      [][]byte // blocks that were read ahead, the next first, checked
+// runIterator goes through blocks, one after the other.
+type runIterator struct {
+	lsm.Iterator                 // of the block at hand
+	columns      *columnIterator // the same, where a short walk goes forward
+	run          *Run
+	from, to     []byte
+	id, end      int64 // the block to come, and the one behind the last, in the direction of step
+	step         int64
+	visited      int
+	last         bool     // the block at hand reaches beyond the range
+	ahead        [][]byte // blocks that were read ahead, the next first, checked
 }
 
-// Next is lsm.Walker's.
-func (w *walker) Next() (bool, error) {
-	if ok, err := w.Walker.Next(); ok || err != nil {
+// Next is lsm.Iterator's.
+func (w *runIterator) Next() (bool, error) {
+	if ok, err := w.Iterator.Next(); ok || err != nil {
 		return ok, err
 	}
 	return w.block()
 }
 
 // block goes to the next block that has an entry in the range.
-func (w *walker) block() (bool, error) {
-	for !w.last && (w.cursor == nil || !w.cursor.past) && w.id != w.end {
+func (w *runIterator) block() (bool, error) {
+	for !w.last && (w.columns == nil || !w.columns.past) && w.id != w.end {
 		w.visited++
 		ok, err := false, error(nil)
-		if w.cursor = nil; w.visited <= longWalk && w.step > 0 {
-			ok, err = w.forward()
+		if w.columns = nil; w.visited <= longWalk && w.step > 0 {
+			ok, err = w.columnBlock()
 		} else {
-			ok, err = w.page()
+			ok, err = w.rowBlock()
 		}
 		w.id += w.step
 		if ok || err != nil {
@@ -87,20 +87,20 @@ func (w *walker) block() (bool, error) {
 	return false, nil
 }
 
-// forward reads the block to come as far as it is walked.
-func (w *walker) forward() (bool, error) {
-	c, err := w.run.block(w.id)
+// columnBlock reads the block to come as far as it is walked.
+func (w *runIterator) columnBlock() (bool, error) {
+	c, err := w.run.dataBlock(w.id)
 	if err != nil {
 		return false, err
 	}
 	at, _ := c.seek(w.from)
 	at.to = w.to
-	w.Walker, w.cursor = &at, &at
+	w.Iterator, w.columns = &at, &at
 	return at.Next()
 }
 
-// page reads the block to come as a whole.
-func (w *walker) page() (bool, error) {
+// rowBlock reads the block to come as a whole.
+func (w *runIterator) rowBlock() (bool, error) {
 	page, err := w.decode()
 	if err != nil {
 		return false, err
@@ -110,14 +110,14 @@ func (w *walker) page() (bool, error) {
 	} else {
 		w.last = bytes.Compare(page.Key(0), w.from) <= 0
 	}
-	in := lsm.NewPageWalker(page, w.from, w.to, w.step < 0)
-	w.Walker = in
+	in := lsm.NewBlockIterator(page, w.from, w.to, w.step < 0)
+	w.Iterator = in
 	return in != nil, nil
 }
 
-func (w *walker) decode() (*lsm.Page, error) {
+func (w *runIterator) decode() (*lsm.Block, error) {
 	if w.visited <= longWalk {
-		c, err := w.run.block(w.id)
+		c, err := w.run.dataBlock(w.id)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (w *walker) decode() (*lsm.Page, error) {
 	}
 	if len(w.ahead) == 0 {
 		if err := w.readAhead(); err != nil {
-			return nil, w.run.fault(tableBlocks, w.id, err)
+			return nil, w.run.readError(tableBlocks, w.id, err)
 		}
 	}
 	data := w.ahead[0]
@@ -135,16 +135,16 @@ func (w *walker) decode() (*lsm.Page, error) {
 		err = errEmpty
 	}
 	if err != nil {
-		return nil, w.run.fault(tableBlocks, w.id, err)
+		return nil, w.run.readError(tableBlocks, w.id, err)
 	}
 	return page, nil
 }
 
 // readAhead reads the next blocks with one query. No query stays open, so that a walk that is given up holds nothing.
-func (w *walker) readAhead() error {
+func (w *runIterator) readAhead() error {
 	n := min(readAhead, (w.end-w.id)*w.step)
 	lo := min(w.id, w.id+(n-1)*w.step)
-	rows, err := query(w.run.segment.some, lo, lo+n-1)
+	rows, err := queryRetry(w.run.segment.blockRange, lo, lo+n-1)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (w *walker) readAhead() error {
 		if id != lo+i {
 			return fmt.Errorf("%w: row %d is missing", errDamaged, lo+i)
 		}
-		data, err := checked(bytes.Clone(row), func(data []byte) uint64 { return rowSum(tableBlocks, id, data) })
+		data, err := stripChecksum(bytes.Clone(row), func(data []byte) uint64 { return rowSum(tableBlocks, id, data) })
 		if err != nil {
 			return fmt.Errorf("row %d: %w", id, err)
 		}

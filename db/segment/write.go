@@ -12,7 +12,7 @@ import (
 type Input struct {
 	ID   int // names the run in the file
 	Kind Kind
-	// Entries gives the entries in order, each key above the one before; lsm.Merge is one. Key and Value are valid until
+	// Entries gives the entries in order, each key above the one before; lsm.CompactionIterator is one. Key and Value are valid until
 	// the next call of Next. An error of Next ends the writing, which is also how to break it off.
 	Entries interface {
 		Next() (bool, error)
@@ -23,10 +23,10 @@ type Input struct {
 
 // Options configures Write. The zero Options is what is to be used.
 type Options struct {
-	// Step is called when a step is done; the file is not written on when it gives an error. The steps are created (the
+	// Failpoint is called when a step is done; the file is not written on when it gives an error. The steps are created (the
 	// temporary file and its tables), written (all rows, and the file closed), synced, renamed and dir-synced. It is for
 	// tests that stop there. Nil: none.
-	Step func(name string) error
+	Failpoint func(name string) error
 
 	// What follows is chosen by measurement, and changed by tests alone: see the benchmarks.
 
@@ -38,8 +38,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Step == nil {
-		o.Step = func(string) error { return nil }
+	if o.Failpoint == nil {
+		o.Failpoint = func(string) error { return nil }
 	}
 	for _, d := range []struct {
 		option *int
@@ -82,7 +82,7 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return info, err
 	}
-	w, err := createRows(tmp, o.pageSize)
+	w, err := createFile(tmp, o.pageSize)
 	defer func() {
 		if err != nil {
 			_ = os.Remove(tmp)
@@ -98,23 +98,23 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if err := w.commit(); err != nil {
 		return info, err
 	}
-	if err := o.Step("written"); err != nil {
+	if err := o.Failpoint("written"); err != nil {
 		return info, err
 	}
-	return info, publish(tmp, path, &info, o)
+	return info, install(tmp, path, &info, o)
 }
 
-// window is how far back the compression looks, in bytes: farther than nearly all blocks are long. The encoder takes its
+// zstdWindow is how far back the compression looks, in bytes: farther than nearly all blocks are long. The encoder takes its
 // memory by it: 20 MB with the default of its level, and a merge runs beside a seal.
-const window = 256 << 10
+const zstdWindow = 256 << 10
 
 // fill writes all rows.
-func fill(w *rows, path string, meta map[string]string, inputs []Input, o Options) ([]RunInfo, error) {
-	if err := o.Step("created"); err != nil {
+func fill(w *fileWriter, path string, meta map[string]string, inputs []Input, o Options) ([]RunInfo, error) {
+	if err := o.Failpoint("created"); err != nil {
 		return nil, err
 	}
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(window))
+		zstd.WithWindowSize(zstdWindow))
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +136,8 @@ func fill(w *rows, path string, meta map[string]string, inputs []Input, o Option
 	return infos, w.addHead(h)
 }
 
-// publish brings the complete file to its place.
-func publish(tmp, path string, info *Info, o Options) error {
+// install brings the complete file to its place.
+func install(tmp, path string, info *Info, o Options) error {
 	f, err := os.Open(tmp)
 	if err != nil {
 		return err
@@ -152,18 +152,18 @@ func publish(tmp, path string, info *Info, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Step("synced"); err != nil {
+	if err := o.Failpoint("synced"); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	err = o.Step("renamed")
+	err = o.Failpoint("renamed")
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
 	if err == nil {
-		err = o.Step("dir-synced")
+		err = o.Failpoint("dir-synced")
 	}
 	if err != nil {
 		_ = os.Remove(path)

@@ -26,7 +26,7 @@ func TestFailedSteps(t *testing.T) {
 			c, dir, fault := makeContent(), t.TempDir(), errors.New("pulled the plug")
 			path, o := filepath.Join(dir, "segment"), small
 			var done []string
-			o.Step = func(name string) error {
+			o.Failpoint = func(name string) error {
 				done = append(done, name)
 				if name == step {
 					return fault
@@ -55,7 +55,7 @@ func TestCrashedSteps(t *testing.T) {
 			t.Parallel()
 			c, dir, left := makeContent(), t.TempDir(), t.TempDir()
 			o := small
-			o.Step = func(name string) error {
+			o.Failpoint = func(name string) error {
 				if name != step {
 					return nil
 				}
@@ -224,7 +224,7 @@ func TestManyReaders(t *testing.T) {
 				// Sets of the cache are shared: what is merged from them must leave them alone.
 				var all distinct.Set
 				for g := range 8 {
-					set, ok, err := s.Run(1).(Lists).Distinct(fmt.Appendf(nil, "g%d/", g%4))
+					set, ok, err := s.Run(1).(*Run).Distinct(fmt.Appendf(nil, "g%d/", g%4))
 					if err != nil || !ok {
 						t.Error(ok, err)
 						return
@@ -286,5 +286,5 @@ func TestWriteMemory(t *testing.T) {
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d MiB of memory, %d blocks, %d groups", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Groups)
+	t.Logf("%d MiB of memory, %d blocks, %d groups", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Prefixes)
 }

@@ -8,61 +8,65 @@ import (
 	"testing"
 )
 
-// links is an order like that of links by target: "group/name" → '+' or '-'.
-var links = Order{
-	Group:   func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
-	Weight:  func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
-	Cancels: func(older, newer []byte) bool { return older[0] != newer[0] },
-	Dead:    func(value []byte) bool { return value[0] == '-' },
+// links is a keyspace like that of links by target: "prefix/name" → '+' or '-'.
+var links = Keyspace{
+	Prefix:      func(key []byte) int { return bytes.IndexByte(key, '/') + 1 },
+	Delta:       func(value []byte) int { return map[byte]int{'+': 1, '-': -1}[value[0]] },
+	Annihilates: func(older, newer []byte) bool { return older[0] != newer[0] },
+	Tombstone:   func(value []byte) bool { return value[0] == '-' },
 }
 
-// names is an order whose entries replace each other.
-var names = Order{Group: func(key []byte) int { return len(key) }, Dead: func(value []byte) bool { return len(value) == 0 }}
+// names is a keyspace whose entries replace each other.
+var names = Keyspace{
+	Prefix:    func(key []byte) int { return len(key) },
+	Tombstone: func(value []byte) bool { return len(value) == 0 },
+}
 
-func build(order *Order, entries map[string]string) *Run {
+func build(keyspace *Keyspace, entries map[string]string) *MemRun {
 	keys := make([]string, 0, len(entries))
 	for key := range entries {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	b := NewBuilder(order, 0, 0)
+	b := NewBuilder(keyspace, 0, 0)
 	for _, key := range keys {
 		b.Add([]byte(key), []byte(entries[key]))
 	}
 	return b.Finish()
 }
 
-func mustPush(tb testing.TB, s Stack, r *Run) Stack {
+func mustPush(tb testing.TB, t Tree, r *MemRun) Tree {
 	tb.Helper()
-	s, err := s.Push(r)
+	t, err := t.Push(r)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return s
+	return t
 }
 
-func collect(sc *Scan) (out []string) {
-	for sc.Next() {
-		out = append(out, string(sc.Key())+"="+string(sc.Value()))
+func collect(it *MergingIterator) (out []string) {
+	for it.Next() {
+		out = append(out, string(it.Key())+"="+string(it.Value()))
 	}
-	if err := sc.Err(); err != nil {
+	if err := it.Err(); err != nil {
 		out = append(out, err.Error())
 	}
 	return out
 }
 
-// TestStackEqualsMap pushes random runs and holds every answer against a map.
-func TestStackEqualsMap(t *testing.T) {
+// TestTreeEqualsMap pushes random runs and compares every answer with a map.
+func TestTreeEqualsMap(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		name  string
-		order *Order
-	}{{"additions and removals that cancel", &links}, {"values that replace each other", &names}} {
+		name     string
+		keyspace *Keyspace
+	}{{"additions and removals that annihilate each other", &links}, {"values that replace each other", &names}} {
 		for seed := range uint64(20) {
 			t.Run(fmt.Sprintf("%s, seed %d", tc.name, seed), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, 2))
-				s, want := Stack{Order: tc.order}, map[string]string{}
+				s := Tree{Keyspace: tc.keyspace}
+				want := map[string]string{}
 				for step := range 200 {
 					batch := map[string]string{}
 					for range r.IntN(30) {
@@ -72,10 +76,10 @@ func TestStackEqualsMap(t *testing.T) {
 						}
 						_, has := want[key]
 						switch {
-						case tc.order == &links && has:
+						case tc.keyspace == &links && has:
 							batch[key] = "-"
 							delete(want, key)
-						case tc.order == &links:
+						case tc.keyspace == &links:
 							batch[key] = "+"
 							want[key] = "+"
 						case r.IntN(3) == 0:
@@ -86,20 +90,20 @@ func TestStackEqualsMap(t *testing.T) {
 							want[key] = batch[key]
 						}
 					}
-					s = mustPush(t, s, build(tc.order, batch))
+					s = mustPush(t, s, build(tc.keyspace, batch))
 					if step%20 == 19 {
 						compare(t, s, want, r)
 					}
 				}
 				if len(s.Runs) > 20 {
-					t.Errorf("%d runs after 200 pushes: merging does not keep up", len(s.Runs))
+					t.Errorf("%d runs after 200 pushes: compaction does not keep up", len(s.Runs))
 				}
 			})
 		}
 	}
 }
 
-func compare(t *testing.T, s Stack, want map[string]string, r *rand.Rand) {
+func compare(t *testing.T, s Tree, want map[string]string, r *rand.Rand) {
 	t.Helper()
 	keys := make([]string, 0, len(want))
 	for key := range want {
@@ -127,13 +131,15 @@ func compare(t *testing.T, s Stack, want map[string]string, r *rand.Rand) {
 	}
 	for g := range 7 {
 		prefix := fmt.Sprintf("g%d/", g)
-		in := between(prefix, string(After([]byte(prefix))))
-		if got := collect(s.ScanPrefix([]byte(prefix), []byte(prefix), After([]byte(prefix)), false)); s.Order == &links && !slices.Equal(got, in) {
+		end := string(PrefixEnd([]byte(prefix)))
+		in := between(prefix, end)
+		got := collect(s.ScanPrefix([]byte(prefix), []byte(prefix), []byte(end), false))
+		if s.Keyspace == &links && !slices.Equal(got, in) {
 			t.Fatalf("scan of %s: %q, want %q", prefix, got, in)
 		}
-		if s.Order == &links {
-			if got, err := s.Weigh([]byte(prefix)); got != int64(len(in)) || err != nil {
-				t.Fatalf("%s weighs %d, %v, want %d", prefix, got, err, len(in))
+		if s.Keyspace == &links {
+			if got, err := s.Sum([]byte(prefix)); got != int64(len(in)) || err != nil {
+				t.Fatalf("the sum of %s is %d, %v, want %d", prefix, got, err, len(in))
 			}
 		}
 		for n := range 41 {
@@ -142,20 +148,20 @@ func compare(t *testing.T, s Stack, want map[string]string, r *rand.Rand) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ok = ok && !s.Order.Dead(value); ok != (want[key] != "") || ok && string(value) != want[key] {
+			if ok = ok && !s.Keyspace.Tombstone(value); ok != (want[key] != "") || ok && string(value) != want[key] {
 				t.Fatalf("%s is %q (%t), want %q", key, value, ok, want[key])
 			}
 		}
 	}
-	if s.Order == &links && s.Total() != int64(len(want)) {
-		t.Fatalf("the stack weighs %d, want %d", s.Total(), len(want))
+	if s.Keyspace == &links && s.Total() != int64(len(want)) {
+		t.Fatalf("the total is %d, want %d", s.Total(), len(want))
 	}
 }
 
-// TestMergeLeavesNothing: a stack whose additions were all removed again comes down to nothing.
-func TestMergeLeavesNothing(t *testing.T) {
+// TestCompactionLeavesNothing checks that a tree whose additions were all removed again becomes empty.
+func TestCompactionLeavesNothing(t *testing.T) {
 	t.Parallel()
-	s := Stack{Order: &links}
+	s := Tree{Keyspace: &links}
 	for i := range 64 {
 		op := "+"
 		if i%2 == 1 {
@@ -164,22 +170,22 @@ func TestMergeLeavesNothing(t *testing.T) {
 		s = mustPush(t, s, build(&links, map[string]string{"g/a": op, "g/b": op}))
 	}
 	if s.Len() > 8 || s.Total() != 0 {
-		t.Errorf("%d entries that weigh %d are left", s.Len(), s.Total())
+		t.Errorf("%d entries with a total of %d are left", s.Len(), s.Total())
 	}
 }
 
-func TestAfter(t *testing.T) {
+func TestPrefixEnd(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ prefix, want string }{
 		{"a", "b"}, {"ab", "ac"}, {"a\xff", "b"}, {"a\xff\xff", "b"}, {"\xff", ""}, {"", ""},
 	} {
-		if got := string(After([]byte(tc.prefix))); got != tc.want {
-			t.Errorf("after %q comes %q, want %q", tc.prefix, got, tc.want)
+		if got := string(PrefixEnd([]byte(tc.prefix))); got != tc.want {
+			t.Errorf("the prefix %q ends at %q, want %q", tc.prefix, got, tc.want)
 		}
 	}
 }
 
-// TestFilter: a filter never denies what was added, and denies nearly all else.
+// TestFilter checks that a filter has no false negatives and few false positives.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -188,27 +194,28 @@ func TestFilter(t *testing.T) {
 		for i := range added {
 			added[i] = r.Uint64()
 		}
-		f := NewFilter(added)
+		f := newBloomFilter(added)
 		for _, h := range added {
-			if !f.May(h) {
-				t.Fatalf("a filter of %d denies what it holds", n)
+			if !f.mayContain(h) {
+				t.Fatalf("a filter of %d has a false negative", n)
 			}
 		}
 		wrong := 0
 		for range 100_000 {
-			if f.May(r.Uint64()) {
+			if f.mayContain(r.Uint64()) {
 				wrong++
 			}
 		}
 		// 10 bits per entry give 0.9 % in theory, and somewhat more where blocks fill unevenly.
 		if wrong > 2000 {
-			t.Errorf("a filter of %d lets %d of 100,000 through", n, wrong)
+			t.Errorf("a filter of %d has %d false positives of 100,000", n, wrong)
 		}
 	}
 }
 
 func BenchmarkFind(b *testing.B) {
-	s, r := Stack{Order: &names}, rand.New(rand.NewPCG(5, 6))
+	s := Tree{Keyspace: &names}
+	r := rand.New(rand.NewPCG(5, 6))
 	var keys [][]byte
 	for range 250 {
 		batch := map[string]string{}

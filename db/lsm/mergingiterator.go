@@ -1,0 +1,146 @@
+package lsm
+
+import (
+	"bytes"
+	"context"
+)
+
+// MergingIterator iterates over the newest entry of each key in a range, in key order or in reverse. It starts before
+// the first entry.
+//
+//	it := tree.Scan(from, to, false)
+//	for it.Next() {
+//		use(it.Key(), it.Value())
+//	}
+//	if err := it.Err(); err != nil {
+type MergingIterator struct {
+	keyspace       *Keyspace
+	inputs         []Iterator // oldest run first
+	reverse        bool
+	withTombstones bool
+	key            []byte
+	value          []byte
+	err            error
+
+	ctx        context.Context // nil: never canceled
+	steps      int
+	tombstones int // in a row, up to the current entry
+	limit      int // maximum of tombstones in a row; 0: none
+}
+
+// WithContext stops the iterator with the error of ctx. It is checked every checkEvery entries.
+func (it *MergingIterator) WithContext(ctx context.Context) *MergingIterator {
+	it.ctx = ctx
+	return it
+}
+
+// LimitTombstones stops the iterator after n tombstones in a row. LimitReached then returns true.
+func (it *MergingIterator) LimitTombstones(n int) *MergingIterator {
+	it.limit = n
+	return it
+}
+
+// LimitReached reports whether LimitTombstones stopped the iterator. Key is then the key of the last tombstone.
+func (it *MergingIterator) LimitReached() bool { return it.limit > 0 && it.tombstones >= it.limit }
+
+// checkEvery is the number of entries between two checks of the context: a check takes a lock that all requests share.
+const checkEvery = 4096
+
+// Scan iterates over the entries with from <= key < to, without tombstones. A nil to is open.
+func (t Tree) Scan(from, to []byte, reverse bool) *MergingIterator {
+	return t.mergeRuns(func(Run) bool { return true }, from, to, reverse)
+}
+
+// ScanWithTombstones is Scan with tombstones, for callers that limit the number of entries they read.
+func (t Tree) ScanWithTombstones(from, to []byte, reverse bool) *MergingIterator {
+	it := t.Scan(from, to, reverse)
+	it.withTombstones = true
+	return it
+}
+
+// ScanPrefix is Scan for a range of keys that begin with prefix, which must include the full Keyspace prefix. It skips
+// the runs whose filters exclude that.
+func (t Tree) ScanPrefix(prefix, from, to []byte, reverse bool) *MergingIterator {
+	h := t.Keyspace.Hash(prefix)
+	return t.mergeRuns(func(r Run) bool { return r.MayContain(h, prefix) }, from, to, reverse)
+}
+
+func (t Tree) mergeRuns(filter func(Run) bool, from, to []byte, reverse bool) *MergingIterator {
+	it := &MergingIterator{keyspace: t.Keyspace, reverse: reverse}
+	for _, r := range t.Runs {
+		if !filter(r) {
+			continue
+		}
+		in, err := r.Iterate(from, to, reverse)
+		if err != nil {
+			it.err = err
+			return it
+		}
+		if in != nil {
+			it.inputs = append(it.inputs, in)
+		}
+	}
+	return it
+}
+
+// Next moves to the next entry and reports whether there is one. After false, check Err.
+func (it *MergingIterator) Next() bool {
+	for len(it.inputs) > 0 && it.err == nil && !it.LimitReached() {
+		it.steps++
+		if it.ctx != nil && it.steps%checkEvery == 0 {
+			it.err = it.ctx.Err()
+			if it.err != nil {
+				return false
+			}
+		}
+		first := 0
+		for i := 1; i < len(it.inputs); i++ {
+			c := bytes.Compare(it.inputs[i].Key(), it.inputs[first].Key())
+			if c != 0 && c < 0 != it.reverse {
+				first = i
+			}
+		}
+		if err := it.takeNewest(first); err != nil {
+			it.err = err
+			return false
+		}
+		if it.withTombstones || !it.keyspace.isTombstone(it.value) {
+			it.tombstones = 0
+			return true
+		}
+		it.tombstones++
+	}
+	return false
+}
+
+// takeNewest reads all entries of the key of input first; the newest is read last. No input below first has that key.
+func (it *MergingIterator) takeNewest(first int) error {
+	it.key = it.inputs[first].Key()
+	for i := first; i < len(it.inputs); {
+		in := it.inputs[i]
+		if !bytes.Equal(in.Key(), it.key) {
+			i++
+			continue
+		}
+		it.value = in.Value()
+		more, err := in.Next()
+		if err != nil {
+			return err
+		}
+		if more {
+			i++
+		} else {
+			it.inputs = append(it.inputs[:i], it.inputs[i+1:]...)
+		}
+	}
+	return nil
+}
+
+// Key returns the key of the current entry. It must not be changed.
+func (it *MergingIterator) Key() []byte { return it.key }
+
+// Value returns the value of the current entry. It must not be changed.
+func (it *MergingIterator) Value() []byte { return it.value }
+
+// Err returns the error that stopped the iterator; nil after the end of the range.
+func (it *MergingIterator) Err() error { return it.err }
