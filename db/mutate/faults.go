@@ -137,7 +137,7 @@ var faults = []fault{
 		"ok && int64(rank) <= timeUS+MaxSkewUS {", "ok {",
 	},
 	{
-		"two additions cancel each other, and a removal does not cancel one", "db/orders.go",
+		"two additions cancel each other, and a removal does not cancel one", "db/keyspaces.go",
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{
