@@ -2,19 +2,24 @@ package link
 
 import "strings"
 
-// appendAtURI appends the normal form of the at-uri "at://" + rest. The authority is a DID, verbatim, or a handle, in
-// lower case and not resolved. The path has no empty segments, dot segments or slash at its end (the at-uri
-// specification's normalisation). It needn't be a collection and a record key.
+// appendAtURI appends the normal form of the at-uri "at://" + rest. A DID as authority stays as it is; a handle is
+// lower-cased and not resolved. The path loses empty segments, dot segments and a trailing slash, as the at-uri
+// specification says. Any path is accepted, not only a collection and a record key.
 func appendAtURI(dst []byte, rest string) ([]byte, bool) {
-	rest, query, fragment := cut(rest)
-	authority, path := rest, ""
+	rest, query, fragment := splitPath(rest)
+	authority := rest
+	path := ""
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority, path = rest[:i], rest[i:]
+		authority = rest[:i]
+		path = rest[i:]
 	}
 	dst = append(dst, "at://"...)
 	from := len(dst)
 	switch {
-	case ValidDID(authority):
+	case strings.HasPrefix(authority, "did:"):
+		if !ValidDID(authority) {
+			return dst, false
+		}
 		dst = append(dst, authority...)
 	case ValidHandle(authority):
 		dst = append(dst, authority...)
@@ -31,8 +36,8 @@ func appendAtURI(dst []byte, rest string) ([]byte, bool) {
 	return appendTail(dst, query, fragment, inQuery|lax|iri)
 }
 
-// cleanSegments removes from the path in b, in place, the segments that are empty or ".", and each ".." with the
-// segment before it. It returns the new length.
+// cleanSegments removes empty segments, "." segments, and each ".." with the segment before it from the path in b, in
+// place. It returns the new length.
 func cleanSegments(b []byte) int {
 	w := 0
 	for r := 0; r < len(b); {
@@ -46,7 +51,7 @@ func cleanSegments(b []byte) int {
 			w = parent(b[:w])
 		default:
 			if w == r {
-				w = end // nothing removed so far, the usual case
+				w = end // the usual case: nothing was removed so far
 			} else {
 				w += copy(b[w:], b[r:end])
 			}
@@ -56,10 +61,9 @@ func cleanSegments(b []byte) int {
 	return w
 }
 
-// SplitRecord splits a normalised at-uri with a DID as its authority, which is one of "at://did", "at://did/collection"
-// and "at://did/collection/rkey". Parts that are absent are "". ok is false for every other string: the authority is a
-// handle, the collection isn't an NSID, the record key isn't one, or there is more (segments, a query, a fragment,
-// escapes).
+// SplitRecord splits a normalised at-uri of the form "at://did", "at://did/collection" or "at://did/collection/rkey".
+// Absent parts are "". ok is false for every other string: one with a handle, an invalid collection or record key,
+// further segments, a query, a fragment or escapes.
 func SplitRecord(uri string) (did, collection, rkey string, ok bool) {
 	rest, ok := strings.CutPrefix(uri, "at://")
 	if !ok {

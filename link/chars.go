@@ -5,23 +5,20 @@ import (
 	"unicode/utf8"
 )
 
-// The character classes of RFC 3986, section 2 and 3, and of atproto's identifiers. A byte may be in several.
+// The character classes of RFC 3986, sections 2 and 3. A byte may be in several.
 const (
-	unreserved  uint16 = 1 << iota // ALPHA / DIGIT / "-" / "." / "_" / "~"
-	subDelim                       // "!" / "$" / "&" / "'" / "(" / ")" / "*" / "+" / "," / ";" / "="
-	colon                          // ":"
-	at                             // "@"
-	slash                          // "/"
-	question                       // "?"
-	inScheme                       // ALPHA / DIGIT / "+" / "-" / "."
-	inDID                          // the method-specific id of a DID: ALPHA / DIGIT / "." / "_" / ":" / "%" / "-"
-	inRecordKey                    // ALPHA / DIGIT / "." / "_" / ":" / "~" / "-"
-	alnum                          // ALPHA / DIGIT
-	lax                            // printable, left out by RFC 3986, but common in what people paste from a browser
-	iri                            // stands for all beyond ASCII; no byte is in it
+	unreserved uint16 = 1 << iota // ALPHA / DIGIT / "-" / "." / "_" / "~"
+	subDelim                      // "!" / "$" / "&" / "'" / "(" / ")" / "*" / "+" / "," / ";" / "="
+	colon                         // ":"
+	at                            // "@"
+	slash                         // "/"
+	question                      // "?"
+	inScheme                      // ALPHA / DIGIT / "+" / "-" / "."
+	lax                           // printable, left out by RFC 3986, but common in what people paste from a browser
+	iri                           // stands for all beyond ASCII; no byte is in it
 )
 
-// What may stand unescaped in each part of a URI.
+// The classes that each part of a URI may have unescaped.
 const (
 	inHost     = unreserved | subDelim | iri
 	inUserinfo = unreserved | subDelim | colon | iri
@@ -29,7 +26,7 @@ const (
 	inQuery    = inPath | question // and in a fragment
 )
 
-// class has the classes of each byte. Bytes from 0x80 have none.
+// class holds the classes of each byte. Bytes from 0x80 have none.
 var class = func() (t [256]uint16) {
 	set := func(bits uint16, chars string) {
 		for i := range len(chars) {
@@ -38,7 +35,7 @@ var class = func() (t [256]uint16) {
 	}
 	for c := range 256 {
 		if c|0x20 >= 'a' && c|0x20 <= 'z' && c < 0x80 || c >= '0' && c <= '9' {
-			t[c] = unreserved | inScheme | inDID | inRecordKey | alnum
+			t[c] = unreserved | inScheme
 		}
 	}
 	set(unreserved, "-._~")
@@ -48,19 +45,17 @@ var class = func() (t [256]uint16) {
 	set(slash, "/")
 	set(question, "?")
 	set(inScheme, "+-.")
-	set(inDID, "._:%-")
-	set(inRecordKey, "._:~-")
-	// Not the backslash: browsers read it as a slash, other software doesn't, so that no one spelling is right.
+	// Without the backslash: browsers read it as a slash, other software doesn't, so no spelling is right for both.
 	set(lax, "\"<>[]^`{|}")
 	return t
 }()
 
 const upperHex = "0123456789ABCDEF"
 
-// appendPart appends one part of a URI in normal form: bytes of the classes in allowed as they are, escapes of
-// unreserved characters decoded, other escapes in upper case and, if allowed has iri, non-ASCII characters as escapes of
-// their UTF-8 bytes (RFC 3987, section 3.1) and, if it has lax, that class as escapes. It reports false for anything else: spaces and
-// control characters of any script, broken escapes, invalid UTF-8.
+// appendPart appends one part of a URI in normal form. Bytes of the allowed classes stay. Escapes of unreserved characters
+// are decoded; other escapes become upper case. If allowed has iri, non-ASCII characters become escapes of their UTF-8
+// bytes (RFC 3987, section 3.1). If allowed has lax, bytes of that class become escapes. It returns false for anything
+// else: spaces and control characters of any script, broken escapes, invalid UTF-8.
 func appendPart(dst []byte, s string, allowed uint16) ([]byte, bool) {
 	plain := allowed &^ lax
 	for i := 0; ; {
@@ -81,7 +76,8 @@ func appendPart(dst []byte, s string, allowed uint16) ([]byte, bool) {
 			if hi > 15 || lo > 15 {
 				return dst, false
 			}
-			if c = hi<<4 | lo; class[c]&unreserved != 0 {
+			c = hi<<4 | lo
+			if class[c]&unreserved != 0 {
 				dst = append(dst, c)
 			} else {
 				dst = appendEscape(dst, c)
@@ -121,7 +117,7 @@ func unhex(c byte) byte {
 	}
 }
 
-// lower turns ASCII capitals in b into small letters, except in escapes, whose normal form is upper case.
+// lower converts ASCII capitals in b to lower case, except in escapes, whose normal form is upper case.
 func lower(b []byte) {
 	for i := 0; i < len(b); i++ {
 		if c := b[i]; c == '%' {

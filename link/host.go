@@ -6,21 +6,21 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Spelling names the rules that Parse and Append spell links by. An index keeps the name with its links; one that was
-// made by other rules is rewritten (db). The Unicode version is a part of it: which hosts UTS 46 can map depends on it.
+// Spelling is the name of the normalisation rules of Parse and Append. An index stores it with its links; package db
+// rewrites an index with another name. It includes the Unicode version, because the hosts that UTS 46 maps depend on it.
 const Spelling = "2 unicode " + idna.UnicodeVersion
 
-// domains maps hosts as UTS 46 and the WHATWG URL standard say ("domain to ASCII", not strict): nontransitional, with
-// the rules for joiners and for text from right to left. Names with an underscore or with "--" in them exist and pass.
+// domains maps hosts by UTS 46 and the WHATWG URL standard ("domain to ASCII", not strict): nontransitional, with the
+// rules for joiners and for right-to-left text. Names with an underscore or with "--" exist and are accepted.
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false),
 	idna.CheckHyphens(false))
 
-// maxDomain is the longest host in bytes of UTF-8 that is mapped. A domain name has at most 253 bytes in ASCII, and a
-// label of Punycode at most 59 characters of 4 bytes each. It bounds the cost, which grows with the square of the length.
+// maxDomain is the maximum length of a mapped host, in bytes of UTF-8. A domain name has at most 253 bytes in ASCII, and a
+// Punycode label at most 59 characters of 4 bytes each. The limit bounds the cost, which is quadratic in the length.
 const maxDomain = 1 << 10
 
-// appendWebHost appends the host of an http or https URI, which is not an address in brackets. A host beyond ASCII, or
-// with escapes, is mapped to ASCII (Punycode). What UTS 46 refuses is spelled like the host of any other URI.
+// appendWebHost appends the host of an http or https URI, which is not an address in brackets. It maps a host with
+// non-ASCII characters or escapes to ASCII (Punycode). A host that UTS 46 rejects is normalised like that of other URIs.
 func appendWebHost(dst []byte, host string) ([]byte, bool) {
 	from := len(dst)
 	dst, ok := appendPart(dst, host, inHost)
@@ -37,7 +37,7 @@ func appendWebHost(dst []byte, host string) ([]byte, bool) {
 		return dst, true
 	}
 	for i := range len(ascii) {
-		// Fullwidth slashes and question marks are mapped to those that end a host, and an escape can be one.
+		// UTS 46 maps fullwidth slashes and question marks to ASCII ones, which would end the host. Escapes may hold them too.
 		if class[ascii[i]]&unreserved == 0 {
 			return dst, true
 		}
@@ -55,7 +55,7 @@ func escaped(b []byte) bool {
 	return false
 }
 
-// unescape returns b with its percent escapes, which are well-formed, decoded once.
+// unescape decodes the percent escapes of b once. They must be well-formed.
 func unescape(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {

@@ -1,10 +1,10 @@
-// Package link says what a link is: which strings in a record are links, and the one spelling of each that the index
-// stores and that queries are brought to.
+// Package link parses and normalises links: it decides which strings of a record are links, and gives each link the one
+// spelling that the index stores and that queries are converted to.
 package link
 
 import "unsafe"
 
-// Kind is what a target is.
+// Kind is the kind of a link.
 type Kind uint8
 
 const (
@@ -28,17 +28,17 @@ func (k Kind) String() string {
 	}
 }
 
-// MaxLen is the longest link in bytes, before and after normalisation: 8 KiB, atproto's limit for at-uris and for the
-// lexicon string format "uri".
+// MaxLen is the maximum length of a link in bytes, before and after normalisation: 8 KiB, atproto's limit for at-uris and
+// for the lexicon string format "uri".
 const MaxLen = 8 << 10
 
-// minLen is the shortest link in bytes: a scheme of one letter, the colon and one byte more.
+// minLen is the minimum length of a link in bytes: a scheme of one letter, the colon and one byte.
 const minLen = 3
 
 // Parse returns the normalised form and the kind of s, or ("", None) if the whole of s is not a link. It returns s
 // itself, without a copy, when s is normal already.
 func Parse(s string) (string, Kind) {
-	// Room on the stack for all but the longest links, which fall back to the heap.
+	// On the stack; longer links use the heap.
 	var buf [512]byte
 	out, kind := appendLink(buf[:0], s)
 	switch {
@@ -51,13 +51,14 @@ func Parse(s string) (string, Kind) {
 	}
 }
 
-// Append appends the normalised form of s to dst and returns the extended slice with the link's kind. When the whole of
-// s is not a link it returns dst unchanged and None. s must not overlap the free capacity of dst.
+// Append appends the normalised form of s to dst and returns the extended slice and the kind. If the whole of s is not a
+// link, it returns dst unchanged and None. s must not overlap the free capacity of dst.
 //
-// What it appends is printable ASCII, at most MaxLen bytes, and normal: appending that again gives the same bytes and
-// the same kind. It allocates only if dst is too small, a web page's host is beyond ASCII or an IPv6 address is broken.
+// The appended bytes are printable ASCII, at most MaxLen of them, and a fixed point: Append of them gives the same bytes
+// and kind. Append allocates only if dst is too small, the host of a web page is not ASCII, or a DID, handle or IPv6
+// address is invalid.
 func Append(dst, s []byte) ([]byte, Kind) {
-	// The string lives no longer than this call and nothing writes to s meanwhile, so the bytes needn't be copied.
+	// No copy: the string is dropped when the call returns, and s does not change during the call.
 	return appendLink(dst, unsafe.String(unsafe.SliceData(s), len(s)))
 }
 
@@ -65,25 +66,25 @@ func appendLink(dst []byte, s string) ([]byte, Kind) {
 	if len(s) < minLen || len(s) > MaxLen {
 		return dst, None
 	}
-	// Nearly every string of a record is rejected here: text has a space, or its end, before any colon.
+	// Most strings of records end here: text has a space, or ends, before any colon.
 	colon := schemeEnd(s)
 	if colon < 0 || colon == len(s)-1 {
 		return dst, None
 	}
 	from := len(dst)
 	var kind Kind
-	out, ok := dst, false
+	out := dst
+	ok := false
 	switch rest := s[colon+1:]; {
 	case colon == 2 && s[0]|0x20 == 'a' && s[1]|0x20 == 't' && len(rest) >= 2 && rest[:2] == "//":
-		// A bad at-uri doesn't fall back to a generic URI: that would give the record that it nearly names a second
-		// spelling.
+		// An invalid at-uri is no generic URI: that would be a second spelling of a record.
 		kind = AtURI
 		out, ok = appendAtURI(dst, rest[2:])
 	case colon == 3 && s[0]|0x20 == 'd' && s[1]|0x20 == 'i' && s[2]|0x20 == 'd':
-		// The same for DIDs. Lower-casing "DID:" as a generic scheme would even turn a string that isn't a DID into
-		// one.
+		// The same for DIDs. Lower-casing "DID:" as a generic scheme would even turn an invalid DID into a valid one.
 		kind = DID
-		if ok = ValidDID(s); ok {
+		ok = ValidDID(s)
+		if ok {
 			out = append(dst, s...)
 		}
 	default:
@@ -96,7 +97,7 @@ func appendLink(dst []byte, s string) ([]byte, Kind) {
 	return out, kind
 }
 
-// schemeEnd returns the index of the colon that ends the URI scheme with which s begins, or -1 if it begins with none.
+// schemeEnd returns the index of the colon after the URI scheme at the start of s, or -1 if there is none.
 func schemeEnd(s string) int {
 	if s[0]|0x20 < 'a' || s[0]|0x20 > 'z' {
 		return -1

@@ -1,44 +1,28 @@
 package link
 
-// tidLen is the length of a TID in bytes: 64 bits at 5 bits a character.
+import "github.com/jcalabro/atmos"
+
+// tidLen is the length of a TID in bytes.
 const tidLen = 13
 
-// tidAlphabet is base32-sortable: the order of the text is the order of the numbers.
-const tidAlphabet = "234567abcdefghijklmnopqrstuvwxyz"
-
-// tidValue has the value of each character of tidAlphabet, and 255 for every other byte.
-var tidValue = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 255
+// ParseTID returns the 64-bit number of the timestamp identifier s: microseconds since 1970 in the upper 54 bits, a clock
+// identifier in the lower 10. ok is false if s is not a TID.
+func ParseTID(s string) (tid uint64, ok bool) {
+	if len(s) != tidLen {
+		return 0, false // without the error that atmos allocates: many record keys are no TIDs
 	}
-	for i := range len(tidAlphabet) {
-		t[tidAlphabet[i]] = byte(i)
-	}
-	return t
-}()
-
-// ParseTID returns the number that the timestamp identifier s stands for: microseconds since 1970 in the upper 54 bits,
-// a clock identifier in the lower 10. It reports false unless s is exactly 13 characters of base32-sortable whose first
-// is one of "234567abcdefghij", because 13 characters hold 65 bits and the topmost must be zero.
-func ParseTID(s string) (uint64, bool) {
-	if len(s) != tidLen || tidValue[s[0]] > 15 {
+	parsed, err := atmos.ParseTID(s)
+	if err != nil {
 		return 0, false
 	}
-	var tid uint64
-	for i := range tidLen {
-		v := tidValue[s[i]]
-		if v > 31 {
-			return 0, false
-		}
-		tid = tid<<5 | uint64(v)
-	}
-	return tid, true
+	return parsed.Integer(), true
 }
 
-// AppendTID appends the 13 characters of tid to dst. It is the inverse of ParseTID for every number.
+// AppendTID appends the 13 characters of tid to dst. It is the inverse of ParseTID for every number. atmos cannot do
+// this: it clears the topmost bit, which ParseTID accepts.
 func AppendTID(dst []byte, tid uint64) []byte {
 	for shift := 60; shift >= 0; shift -= 5 {
-		dst = append(dst, tidAlphabet[tid>>shift&31])
+		dst = append(dst, atmos.Base32SortAlphabet[tid>>shift&31])
 	}
 	return dst
 }

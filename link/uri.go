@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// appendURI appends the normal form of the URI scheme:rest, RFC 3986 with the extensions that appendPart makes. rest is
-// not empty. Of http and https, whose rules are known, the default port goes and an empty path becomes "/" (RFC 3986,
-// section 6.2.3). Of other schemes both stay as they are, and only the colon of an empty port goes. Empty queries and
-// empty fragments stay.
+// appendURI appends the normal form of the URI scheme:rest: RFC 3986 with the extensions of appendPart. rest is not empty.
+// For http and https it drops the default port and turns an empty path into "/" (RFC 3986, section 6.2.3). For other
+// schemes it drops only the colon of an empty port. Empty queries and empty fragments stay.
 func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	from := len(dst)
 	dst = append(dst, scheme...)
@@ -20,15 +19,16 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	var extra uint16
 	authority := strings.HasPrefix(rest, "//")
 	if authority {
-		// With an authority it is clear that a URI was meant, and "?a[]=1" is common in those. Without one the string
-		// may as well be prose or markup ("note:<b>", "Q:なんで"), and the letter of RFC 3986 decides.
+		// A string with an authority is meant as a URI, and "?a[]=1" is common in URIs. A string without one may be prose
+		// or markup ("note:<b>", "Q:なんで"): RFC 3986 applies strictly.
 		extra = lax | iri
 		end := 2
 		for end < len(rest) && rest[end] != '/' && rest[end] != '?' && rest[end] != '#' {
 			end++
 		}
 		var ok bool
-		if dst, ok = appendAuthority(append(dst, "//"...), rest[2:end], port); !ok {
+		dst, ok = appendAuthority(append(dst, "//"...), rest[2:end], port)
+		if !ok {
 			return dst, false
 		}
 		rest = rest[end:]
@@ -36,7 +36,7 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 		return dst, false // RFC 9110, section 4.2: an http URI has an authority
 	}
 
-	path, query, fragment := cut(rest)
+	path, query, fragment := splitPath(rest)
 	if web && path == "" {
 		path = "/"
 	}
@@ -45,37 +45,40 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	if !ok {
 		return dst, false
 	}
-	// A path without a slash in front is opaque (mailto:, urn:), dots and all.
+	// A path without a leading slash is opaque (mailto:, urn:): its dots stay.
 	if strings.HasPrefix(path, "/") {
 		dst = dst[:start+removeDots(dst[start:])]
 		if !authority && len(dst) > start+1 && dst[start+1] == '/' {
-			// "x:/.//y", not "x://y", in which y would be an authority (RFC 3986, section 3.3; WHATWG URL does the
-			// same).
+			// "x:/.//y", not "x://y", in which y would be an authority (RFC 3986, section 3.3; so does WHATWG URL).
 			dst = append(dst, "/."...)
 			copy(dst[start+2:], dst[start:len(dst)-2])
-			dst[start], dst[start+1] = '/', '.'
+			dst[start] = '/'
+			dst[start+1] = '.'
 		}
 	}
 	return appendTail(dst, query, fragment, inQuery|extra)
 }
 
-// cut splits what follows a URI's authority into the path, the query with its question mark and the fragment with its
-// number sign.
-func cut(s string) (path, query, fragment string) {
+// splitPath splits the part of a URI after its authority into the path, the query with its question mark and the
+// fragment with its number sign.
+func splitPath(s string) (path, query, fragment string) {
 	if i := strings.IndexByte(s, '#'); i >= 0 {
-		s, fragment = s[:i], s[i:]
+		fragment = s[i:]
+		s = s[:i]
 	}
 	if i := strings.IndexByte(s, '?'); i >= 0 {
-		s, query = s[:i], s[i:]
+		query = s[i:]
+		s = s[:i]
 	}
 	return s, query, fragment
 }
 
-// appendTail appends the query and the fragment as cut returned them.
+// appendTail appends the query and the fragment as splitPath returned them.
 func appendTail(dst []byte, query, fragment string, allowed uint16) ([]byte, bool) {
 	ok := true
 	if query != "" {
-		if dst, ok = appendPart(append(dst, '?'), query[1:], allowed); !ok {
+		dst, ok = appendPart(append(dst, '?'), query[1:], allowed)
+		if !ok {
 			return dst, false
 		}
 	}
@@ -85,7 +88,7 @@ func appendTail(dst []byte, query, fragment string, allowed uint16) ([]byte, boo
 	return dst, ok
 }
 
-// defaultPort returns the port of a web scheme, and "" for every other scheme.
+// defaultPort returns the default port of http and https, and "" for every other scheme.
 func defaultPort(scheme []byte) string {
 	switch string(scheme) {
 	case "http":
@@ -97,13 +100,13 @@ func defaultPort(scheme []byte) string {
 	}
 }
 
-// appendAuthority appends [userinfo@]host[:port] with the host in lower case, an IPv6 address in the form of RFC 5952
-// as far as netip goes. web is the default port of http or https, which goes, and "" for other schemes. Only a web URI
-// must have a host.
-func appendAuthority(dst []byte, s, web string) ([]byte, bool) {
+// appendAuthority appends [userinfo@]host[:port] with the host in lower case and an IPv6 address in netip's form of
+// RFC 5952. It drops defaultPort, which is "" for schemes other than http and https. Only those two need a host.
+func appendAuthority(dst []byte, s, defaultPort string) ([]byte, bool) {
 	ok := true
 	if i := strings.IndexByte(s, '@'); i >= 0 {
-		if dst, ok = appendPart(dst, s[:i], inUserinfo); !ok {
+		dst, ok = appendPart(dst, s[:i], inUserinfo)
+		if !ok {
 			return dst, false
 		}
 		dst = append(dst, '@')
@@ -115,17 +118,21 @@ func appendAuthority(dst []byte, s, web string) ([]byte, bool) {
 		if end < 0 {
 			return dst, false
 		}
-		host, port = s[:end+1], s[end+1:]
+		host = s[:end+1]
+		port = s[end+1:]
 		if port != "" && port[0] != ':' {
 			return dst, false
 		}
 	} else if i := strings.IndexByte(s, ':'); i >= 0 {
-		host, port = s[:i], s[i:]
+		host = s[:i]
+		port = s[i:]
 	}
-	if web != "" && host == "" {
+	web := defaultPort != ""
+	if web && host == "" {
 		return dst, false
 	}
-	if dst, ok = appendHost(dst, host, web != ""); !ok {
+	dst, ok = appendHost(dst, host, web)
+	if !ok {
 		return dst, false
 	}
 	for i := 1; i < len(port); i++ {
@@ -133,14 +140,15 @@ func appendAuthority(dst []byte, s, web string) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	if len(port) > 1 && port[1:] != web {
+	if len(port) > 1 && port[1:] != defaultPort {
 		dst = append(dst, port...)
 	}
 	return dst, true
 }
 
 func appendHost(dst []byte, host string, web bool) ([]byte, bool) {
-	from, ok := len(dst), true
+	from := len(dst)
+	ok := true
 	switch {
 	case !strings.HasPrefix(host, "[") && web:
 		return appendWebHost(dst, host)
@@ -148,7 +156,7 @@ func appendHost(dst []byte, host string, web bool) ([]byte, bool) {
 		dst, ok = appendPart(dst, host, inHost)
 		lower(dst[from:])
 	case len(host) > 2 && host[1]|0x20 == 'v':
-		// "[v" hex digits "." characters "]": an address of a future version. No escapes in it.
+		// "[v" hex digits "." characters "]" is an address of a future version. It has no escapes.
 		version, address, _ := strings.Cut(host[2:len(host)-1], ".")
 		if version == "" || address == "" {
 			return dst, false
@@ -164,15 +172,15 @@ func appendHost(dst []byte, host string, web bool) ([]byte, bool) {
 	default:
 		address, err := netip.ParseAddr(host[1 : len(host)-1])
 		if err != nil || !address.Is6() || address.Zone() != "" {
-			return dst, false // a zone means something on one machine only
+			return dst, false // a zone is local to one machine
 		}
 		dst = append(address.AppendTo(append(dst, '[')), ']')
 	}
 	return dst, ok
 }
 
-// removeDots removes the segments "." and ".." from the absolute path in b, in place, as RFC 3986, section 5.2.4 says,
-// and returns the new length.
+// removeDots removes the segments "." and ".." from the absolute path in b, in place (RFC 3986, section 5.2.4). It
+// returns the new length.
 func removeDots(b []byte) int {
 	w := 0
 	for r := 0; r < len(b); {
