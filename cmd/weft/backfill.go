@@ -25,11 +25,11 @@ const (
 )
 
 // planBackfill says what a new index will take, and asks for --yes when that is much.
-func (s *service) planBackfill(ctx context.Context) error {
-	if s.store.LastFollowed() != "" || s.from == (ingest.From{}) {
+func (w *writer) planBackfill(ctx context.Context) error {
+	if w.store.LastFollowed() != "" || w.from == (ingest.From{}) {
 		return nil // it goes on where it was, or begins at the tip
 	}
-	p, err := ingest.PlanBackfill(ctx, s.jetstream, s.key, s.from, s.keeps)
+	p, err := ingest.PlanBackfill(ctx, w.jetstream, w.jetstreamKey, w.from, w.filter)
 	if err != nil {
 		return fmt.Errorf("plan the backfill (a protected archive needs --jetstream-key): %w", err)
 	}
@@ -37,12 +37,12 @@ func (s *service) planBackfill(ctx context.Context) error {
 		return nil
 	}
 	linkBytes := int64(planLinkBytes)
-	if s.window > 0 {
+	if w.db.ReplayWindow > 0 {
 		linkBytes = planLinkBytesWindow
 	}
-	s.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about", p.Links,
+	w.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about", p.Links,
 		"disk_bytes_about", p.Links*linkBytes, "duration_about", p.Duration(planRate).Round(time.Second))
-	if p.Bytes <= cmp.Or(s.yesAbove, yesAbove) || s.yes {
+	if p.Bytes <= cmp.Or(w.yesAbove, yesAbove) || w.yes {
 		return nil
 	}
 	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s events a second; to start it, add --yes",
@@ -58,7 +58,7 @@ const (
 )
 
 // showProgress tells how far a replay of the archive is: a bar on a terminal, else a line in the log now and then.
-func (s *service) showProgress(ctx context.Context, stderr io.Writer) {
+func (w *writer) showProgress(ctx context.Context, stderr io.Writer) {
 	terminal := isTerminal(stderr)
 	every := lineEvery
 	if terminal {
@@ -72,7 +72,7 @@ func (s *service) showProgress(ctx context.Context, stderr io.Writer) {
 			return
 		case <-ticker.C:
 		}
-		p := s.ingest.Progress()
+		p := w.ingest.Progress()
 		switch {
 		case p.Host == "" && shown && terminal:
 			fmt.Fprintln(stderr)
@@ -82,7 +82,7 @@ func (s *service) showProgress(ctx context.Context, stderr io.Writer) {
 			fmt.Fprint(stderr, "\r\x1b[K", progressBar(&p))
 			shown = true
 		default:
-			s.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events", p.Events, "bytes", p.BytesDone,
+			w.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events", p.Events, "bytes", p.BytesDone,
 				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", (time.Duration(p.ETA) * time.Second).String())
 		}
 	}

@@ -45,9 +45,9 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	begin := func(collections ...string) *service {
+	begin := func(collections ...string) *writer {
 		t.Helper()
-		s := &service{store: store, slice: ingest.SliceConfig{Collections: collections}, logger: slog.New(slog.DiscardHandler)}
+		s := &writer{store: store, writerConfig: writerConfig{slice: ingest.SliceConfig{Collections: collections}}, logger: slog.New(slog.DiscardHandler)}
 		if err := s.applySlice(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -32,21 +32,21 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			"and needs temporary disk space to sort the log.\n\n" +
 			"Exit code: 0 no problem, 1 problems found or the check failed, 2 wrong usage. Each problem is one line that ends with\n" +
 			"the fix.",
-		Flags: []cli.Flag{
+		Flags: variables("WEFT_CHECK_",
 			dataFlag(),
 			&cli.BoolFlag{
-				Name: "all", Sources: cli.EnvVars("WEFT_CHECK_ALL"),
+				Name:  "all",
 				Usage: "check everything",
 			},
 			&cli.IntFlag{
-				Name: "sample", Sources: cli.EnvVars("WEFT_CHECK_SAMPLE"), Value: 10_000,
+				Name: "sample", Value: 10_000,
 				Usage: "check `N` records and lists chosen at random; a smaller index is checked whole",
 			},
 			&cli.Uint64Flag{
-				Name: "seed", Sources: cli.EnvVars("WEFT_CHECK_SEED"),
+				Name:  "seed",
 				Usage: "repeat the sample of an earlier check with this seed; 0: a new sample",
 			},
-		},
+		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err

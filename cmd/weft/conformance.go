@@ -26,12 +26,12 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 			"Only subject and source are required. \"differs\" marks a feature that weft has and Constellation lacks; it is not a\n" +
 			"failure. Exit code: 0 no test failed, 1 a test failed.\n\n" +
 			"  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "subject", Sources: cli.EnvVars("WEFT_CONFORMANCE_SUBJECT"), Usage: "a `SUBJECT` that has links"},
-			&cli.StringFlag{Name: "source", Sources: cli.EnvVars("WEFT_CONFORMANCE_SOURCE"), Usage: "the `SOURCE` of its links, collection:path"},
-			&cli.StringFlag{Name: "other", Sources: cli.EnvVars("WEFT_CONFORMANCE_OTHER"), Usage: "a `PATH` to another link in the same records, for many-to-many"},
-			&cli.StringFlag{Name: "fixture", Sources: cli.EnvVars("WEFT_CONFORMANCE_FIXTURE"), Usage: "a JSON `FILE` of lists to test"},
-		},
+		Flags: variables("WEFT_CONFORMANCE_",
+			&cli.StringFlag{Name: "subject", Usage: "a `SUBJECT` that has links"},
+			&cli.StringFlag{Name: "source", Usage: "the `SOURCE` of its links, collection:path"},
+			&cli.StringFlag{Name: "other", Usage: "a `PATH` to another link in the same records, for many-to-many"},
+			&cli.StringFlag{Name: "fixture", Usage: "a JSON `FILE` of lists to test"},
+		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.Args().Len() != 1 {
 				return &usageError{"conformance", errors.New("conformance needs one argument, the URL of a server")}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
-	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
@@ -28,6 +27,9 @@ const (
 	demoRate = 400
 	// demoEvery is how often the growing counts are printed.
 	demoEvery = 2 * time.Second
+	// demoLookback is what the server replays without its archive, in events: weft reads the backlog from the archive, as
+	// on real servers.
+	demoLookback = 200_000
 )
 
 func demoCommand(stdout, stderr io.Writer) *cli.Command {
@@ -36,30 +38,24 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 		Usage: "index a synthetic network, without internet access",
 		Description: "Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example\n" +
 			"queries. The data directory is temporary. Ctrl-C stops it.",
-		Flags: append([]cli.Flag{
+		Flags: append(variables("WEFT_DEMO_",
 			&cli.FloatFlag{
-				Name: "rate", Sources: cli.EnvVars("WEFT_DEMO_RATE"), Value: demoRate,
+				Name: "rate", Value: demoRate,
 				Usage: "events per second",
 			},
 			&cli.Uint64Flag{
-				Name: "seed", Sources: cli.EnvVars("WEFT_DEMO_SEED"), Value: 1,
+				Name: "seed", Value: 1,
 				Usage: "random seed; the same seed makes the same network",
 			},
-		}, commonFlags()...),
+		), listenFlags("warn")...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if err := noArgs(cmd); err != nil {
+			err := noArgs(cmd)
+			if err != nil {
 				return err
 			}
-			if err := checkAddresses(cmd); err != nil {
-				return err
-			}
-			if rate := cmd.Float("rate"); rate <= 0 || rate > 100_000 {
+			rate := cmd.Float("rate")
+			if rate <= 0 || rate > 100_000 {
 				return &usageError{"demo", errors.New("--rate must be above 0 and at most 100000 events per second")}
-			}
-			if !cmd.IsSet("log-level") {
-				if err := cmd.Set("log-level", "warn"); err != nil { // the counts are what one came to see
-					return err
-				}
 			}
 			return runDemo(ctx, cmd, stdout, stderr)
 		},
@@ -67,11 +63,11 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) error {
-	bodies, err := bodiesOf(cmd)
+	config, err := daemonConfigOf(cmd, stderr)
 	if err != nil {
 		return err
 	}
-	logger, err := newLogger(cmd, stderr)
+	bodies, err := bodiesOf(cmd)
 	if err != nil {
 		return err
 	}
@@ -86,8 +82,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	fmt.Fprintf(stdout, "Generating %d past events…\n", demoBacklog)
 	server, err := sim.NewServer(sim.ServerConfig{
 		NetworkConfig: network, Backlog: demoBacklog, Rate: cmd.Float("rate"), WallClock: true,
-		Lookback: 200_000, // what is older is replayed from the archive, as on real servers
-		Logger:   logger,
+		Lookback: demoLookback, Logger: config.logger,
 	})
 	if err != nil {
 		return err
@@ -95,26 +90,17 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	defer server.Close()
 	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
 
-	g, ctx := errgroup.WithContext(ctx)
-	weft := &service{
-		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, data: dir, bodies: bodies, listen: cmd.String("listen"),
-		metrics: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"), logger: logger,
-		addressHeader: cmd.String("address-header"), perAddress: cmd.Int("subscribers"), rate: cmd.Int("rate-limit"), accessLog: cmd.Bool("access-log"),
+	w := &writer{writerConfig: writerConfig{
+		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, db: db.Config{Dir: dir, Bodies: bodies},
+	}}
+	g := newGroup(ctx, config.logger)
+	config.ready = func(d *daemon) {
+		printTry(stdout, d, popular)
+		g.start("counts", func() error { return printCounts(g.ctx, stdout, w.store, popular) })
 	}
-	up := make(chan string, 1)
-	weft.up = func(queries string) { up <- queries }
-	weft.start(g, "source", func() error { return server.Run(ctx) })
-	weft.start(g, "weft", func() error { return weft.run(ctx) })
-	weft.start(g, "counts", func() error {
-		select {
-		case base := <-up:
-			printTry(stdout, base, popular, weft.metricsURL)
-			return printCounts(ctx, stdout, weft, popular)
-		case <-ctx.Done():
-			return nil
-		}
-	})
-	return g.Wait()
+	g.start("network", func() error { return server.Run(g.ctx) })
+	g.start("weft", func() error { return serve(g.ctx, config, w) })
+	return g.wait()
 }
 
 // linkCount is a list and its length.
@@ -167,7 +153,8 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 }
 
 // printTry prints what to ask of the demo.
-func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
+func printTry(w io.Writer, d *daemon, popular []linkCount) {
+	base := listenURL(d.queries)
 	fmt.Fprintf(w, "\nweft is running. Open it in a browser: %s/\nOr query it from another terminal:\n\n", base)
 	show := func(what, path string, query ...string) {
 		q := make([]string, 0, len(query)/2)
@@ -197,8 +184,8 @@ func printTry(w io.Writer, base string, popular []linkCount, metrics string) {
 	show("links to the most followed account and to its records, newest first", "/xrpc/dev.weft.links.getAccountBacklinks", "did", popular[min(1, len(popular)-1)].target, "limit", "5")
 	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s/events?wantedSources=app.bsky.graph.follow:subject'\n\n", base)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
-	if metrics != "" {
-		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", metrics)
+	if d.metrics != nil {
+		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", listenURL(d.metrics))
 	}
 	fmt.Fprintf(w, "Ctrl-C stops it. Current counts:\n\n")
 }
@@ -209,17 +196,17 @@ func queryEscape(s string) string {
 }
 
 // printCounts prints how the index grows.
-func printCounts(ctx context.Context, w io.Writer, weft *service, popular []linkCount) error {
+func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []linkCount) error {
 	var last db.Stats
 	for ticker := time.NewTicker(demoEvery); ; {
-		st, err := weft.store.Stats(ctx)
+		st, err := store.Stats(ctx)
 		if err != nil {
 			return ignoreCancel(ctx, err)
 		}
 		line := fmt.Sprintf("%s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Now().Format(time.TimeOnly),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
 		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
-			followers, err := weft.store.CountLinks(ctx, popular[1].target, popular[1].source)
+			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)
 			if err != nil {
 				return ignoreCancel(ctx, err)
 			}

@@ -18,7 +18,6 @@ import (
 const defaultPartLinks = 5_000_000
 
 func exportCommand(stdout, stderr io.Writer) *cli.Command {
-	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_EXPORT_" + name) }
 	return &cli.Command{
 		Name:  "export",
 		Usage: "export all links as JSON lines or Parquet",
@@ -45,41 +44,41 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 			"  weft export --format parquet --out links\n\n" +
 			"weft serve must not run on the same directory: stop it, or export from a restored copy.\n\n" +
 			"Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.",
-		Flags: []cli.Flag{
+		Flags: variables("WEFT_EXPORT_",
 			dataFlag(),
 			&cli.StringFlag{
-				Name: "format", Sources: variable("FORMAT"), Value: "ndjson",
+				Name: "format", Value: "ndjson",
 				Usage: "ndjson or parquet; parquet needs --out",
 			},
 			&cli.StringFlag{
-				Name: "out", Sources: variable("OUT"),
+				Name:  "out",
 				Usage: "write files to this `DIRECTORY`: a new or empty one, or an interrupted export to resume; ndjson is compressed with zstd",
 			},
 			&cli.Int64Flag{
-				Name: "part-links", Sources: variable("PART_LINKS"), Value: defaultPartLinks,
+				Name: "part-links", Value: defaultPartLinks,
 				Usage: "at most `N` links per file; links of one record stay together",
 			},
 			&cli.StringFlag{
-				Name: "from", Sources: variable("FROM"),
+				Name:  "from",
 				Usage: "start at this DID or `AT-URI` (account, collection of an account, or record)",
 			},
 			&cli.StringFlag{
-				Name: "to", Sources: variable("TO"),
+				Name:  "to",
 				Usage: "end before this `AT-URI` or DID",
 			},
 			&cli.StringSliceFlag{
-				Name: "collection", Sources: variable("COLLECTION"),
+				Name:  "collection",
 				Usage: "only links from records of this collection (`NSID`); repeatable",
 			},
 			&cli.BoolFlag{
-				Name: "inactive", Sources: variable("INACTIVE"),
+				Name:  "inactive",
 				Usage: "also export links of inactive accounts, which queries hide; links of deleted accounts no longer exist",
 			},
 			&cli.BoolFlag{
-				Name: "bodies", Sources: variable("BODIES"),
+				Name:  "bodies",
 				Usage: "also export the content of each record, if weft serve --bodies stored it; repeated for each link",
 			},
-		},
+		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			x, err := newExport(cmd)
 			if err != nil {

@@ -24,7 +24,7 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 			"  weft gaps retry      retries all open gaps at the next start of weft\n" +
 			"  weft gaps retry 7    retries gap 7 at the next start of weft\n\n" +
 			"retry needs a directory that no running weft has open.",
-		Flags: []cli.Flag{dataFlag()},
+		Flags: variables("WEFT_", dataFlag()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			args := cmd.Args().Slice()
 			switch {

@@ -13,36 +13,37 @@ import (
 	"time"
 )
 
-// retryAfter is what a client is told to wait while the index is opened, in seconds.
+// retryAfter is the Retry-After header while the index is opened, in seconds.
 const retryAfter = "5"
 
-// opening answers queries while the index is opened, which takes minutes where it is restored or replayed: that it isn't ready,
-// and what is being done. The listener is as good as new afterwards.
+// opening answers every query with 503 and the progress while the index is opened. A restore or a replay takes minutes.
 type opening struct {
-	listener *borrowed
+	listener *sharedListener
 	server   *http.Server
-	what     atomic.Pointer[string]
+	status   atomic.Pointer[string]
 	ended    chan struct{}
 	once     sync.Once
 }
 
-// answerOpening begins to answer on a listener. Its end has to be called before the listener is used otherwise.
-func answerOpening(l net.Listener, version string, logger *slog.Logger) *opening {
-	o := &opening{listener: &borrowed{Listener: l}, ended: make(chan struct{})}
-	o.tell("starting")
+// startOpening starts to answer on a listener. The listener is free for another server after stop.
+func startOpening(l net.Listener, version string, logger *slog.Logger) *opening {
+	o := &opening{listener: &sharedListener{Listener: l}, ended: make(chan struct{})}
+	o.report("starting")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /xrpc/_health", func(w http.ResponseWriter, _ *http.Request) {
 		o.write(w, http.StatusOK, map[string]string{"version": version})
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", retryAfter)
-		o.write(w, http.StatusServiceUnavailable, map[string]string{"error": "NotReady", "message": "opening the index: " + *o.what.Load()})
+		o.write(w, http.StatusServiceUnavailable, map[string]string{"error": "NotReady", "message": "opening the index: " + *o.status.Load()})
 	})
-	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readHeaderTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	o.server = newServer(mux, logger)
+	o.server.ReadTimeout = readHeaderTimeout
 	go func() {
 		defer close(o.ended)
-		if err := o.server.Serve(o.listener); !errors.Is(err, http.ErrServerClosed) {
+		defer logPanic(logger, "opening")
+		err := o.server.Serve(o.listener)
+		if !errors.Is(err, http.ErrServerClosed) {
 			logger.Warn("cannot answer requests while the index opens", "err", err)
 		}
 	}()
@@ -53,47 +54,50 @@ func (o *opening) write(w http.ResponseWriter, code int, body map[string]string)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // the client may have gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }
 
-// tell says what is being done.
-func (o *opening) tell(what string) { o.what.Store(&what) }
+// report sets the progress that queries get.
+func (o *opening) report(status string) { o.status.Store(&status) }
 
-// progress is db.Config.Progress.
+// progress is a db.Config.Progress.
 func (o *opening) progress(what string, done, all uint64) {
 	if all > 0 {
 		what = fmt.Sprintf("%s, row %s of %s", what, thousands(int64(done)), thousands(int64(all)))
 	}
-	o.tell(what)
+	o.report(what)
 }
 
-// end ends the answers, and gives the listener back. A second call does nothing.
-func (o *opening) end() {
+// stop stops the server and releases the listener. A second call does nothing.
+func (o *opening) stop() {
 	o.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := o.server.Shutdown(ctx); err != nil {
+		err := o.server.Shutdown(ctx)
+		if err != nil {
 			_ = o.server.Close()
 		}
 		<-o.ended
-		o.listener.giveBack()
+		o.listener.release()
 	})
 }
 
-// borrowed is a listener that another server goes on with: to close it interrupts Accept, and no more.
-type borrowed struct{ net.Listener }
+// sharedListener is a listener that another server uses afterwards: Close interrupts Accept and leaves the socket open.
+type sharedListener struct{ net.Listener }
 
 type deadliner interface{ SetDeadline(t time.Time) error }
 
-func (b *borrowed) Close() error {
-	if l, ok := b.Listener.(deadliner); ok {
-		return l.SetDeadline(time.Unix(1, 0))
+func (l *sharedListener) Close() error {
+	d, ok := l.Listener.(deadliner)
+	if !ok {
+		return l.Listener.Close()
 	}
-	return b.Listener.Close()
+	return d.SetDeadline(time.Unix(1, 0))
 }
 
-func (b *borrowed) giveBack() {
-	if l, ok := b.Listener.(deadliner); ok {
-		_ = l.SetDeadline(time.Time{})
+func (l *sharedListener) release() {
+	d, ok := l.Listener.(deadliner)
+	if ok {
+		_ = d.SetDeadline(time.Time{})
 	}
 }

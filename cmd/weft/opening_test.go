@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/ingest"
+	"weft.dev/weft/db"
 )
 
 // TestOpening: while the index is opened, queries are told that it isn't ready and what is being done, health checks that the
@@ -21,7 +21,7 @@ func TestOpening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := answerOpening(l, "v1", slog.New(slog.DiscardHandler))
+	o := startOpening(l, "v1", slog.New(slog.DiscardHandler))
 	get := func(path string) (int, http.Header, string) {
 		t.Helper()
 		client := &http.Client{Timeout: 10 * time.Second}
@@ -46,8 +46,8 @@ func TestOpening(t *testing.T) {
 			t.Errorf("%s: %d %v %s", path, code, header, body)
 		}
 	}
-	o.end()
-	o.end()
+	o.stop()
+	o.stop()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
@@ -65,8 +65,9 @@ func TestOpeningEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s := &service{jetstream: []string{"127.0.0.1:1"}, from: ingest.From{}, data: t.TempDir(), listen: "127.0.0.1:0", logger: slog.New(slog.DiscardHandler)}
-	if err := s.run(ctx); err != nil {
+	w := &writer{writerConfig: writerConfig{jetstream: []string{"127.0.0.1:1"}, db: db.Config{Dir: t.TempDir()}}}
+	err := serve(ctx, daemonConfig{listen: "127.0.0.1:0", logger: slog.New(slog.DiscardHandler)}, w)
+	if err != nil {
 		t.Error(err)
 	}
 }

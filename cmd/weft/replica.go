@@ -28,7 +28,7 @@ func replicaCommand(stdout io.Writer) *cli.Command {
 				"levels 1 to 8 hold files compacted from the level below; level 9 holds snapshots. Retention deletes the oldest files\n" +
 				"of a level, never one in the middle. weft verify reads everything.\n\n" +
 				"Exit code: 0 listed, 1 the replica is empty or unreadable, 2 wrong usage.",
-			Flags: append(replicaFlags(), jsonFlag("WEFT_REPLICA_JSON")),
+			Flags: variables("WEFT_REPLICA_", append(replicaFlags(), jsonFlag())...),
 			Action: func(ctx context.Context, cmd *cli.Command) error {
 				cfg, _, err := replicaOf(cmd)
 				if err != nil {
@@ -56,7 +56,7 @@ func replicaCommand(stdout io.Writer) *cli.Command {
 
 // replicaFlags are the flags of the commands that read a replica.
 func replicaFlags() []cli.Flag {
-	return []cli.Flag{
+	return variables("WEFT_",
 		&cli.StringFlag{
 			Name: "config", Sources: cli.EnvVars("WEFT_REPLICATE"),
 			Usage: "the litestream.yml (`FILE`) of the replica; default: the one in the data directory, else in the current directory",
@@ -65,11 +65,11 @@ func replicaFlags() []cli.Flag {
 			Name: "data", Sources: cli.EnvVars("WEFT_DATA"),
 			Usage: "the data `DIRECTORY`; default: that of the database in litestream.yml",
 		},
-	}
+	)
 }
 
-func jsonFlag(variable string) cli.Flag {
-	return &cli.BoolFlag{Name: "json", Sources: cli.EnvVars(variable), Usage: "print JSON"}
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 }
 
 // replicaOf reads the configuration of a replica, and answers the data directory with it.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/api/wire"
@@ -22,20 +21,20 @@ import (
 
 // replicateFlags are serve's flags about its replica.
 func replicateFlags() []cli.Flag {
-	return []cli.Flag{
+	return variables("WEFT_",
 		&cli.StringFlag{
-			Name: "replicate", Sources: cli.EnvVars("WEFT_REPLICATE"),
+			Name:  "replicate",
 			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: the litestream.yml in the data directory, if any",
 		},
 		&cli.DurationFlag{
-			Name: "replica-alarm", Sources: cli.EnvVars("WEFT_REPLICA_ALARM"), Value: 5 * time.Minute,
+			Name: "replica-alarm", Value: 5 * time.Minute,
 			Usage: "report degraded in /readyz when the replica is this far behind (0: never)",
 		},
 		&cli.DurationFlag{
-			Name: "verify-every", Sources: cli.EnvVars("WEFT_VERIFY_EVERY"),
+			Name:  "verify-every",
 			Usage: "test-restore the replica into a scratch directory at this interval, e.g. 24h (0: never)",
 		},
-	}
+	)
 }
 
 // replicateOff in place of a file.
@@ -76,41 +75,49 @@ type replication struct {
 	verifier   *replica.Verifier       // nil: none
 }
 
-// replicate prepares the replica before the database is opened.
-func (s *service) replicate(ctx context.Context, metrics prometheus.Registerer) (*replication, error) {
-	if s.replica == nil {
-		s.logger.Info("replication is off", "do", "to replicate, start weft with --replicate litestream.yml")
+// prepareReplica connects to the replica before the database is opened. It restores the replica into an empty directory.
+// The result is nil without a replica.
+func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, error) {
+	if w.replica == nil {
+		w.logger.Info("replication is off", "do", "to replicate, start weft with --replicate litestream.yml")
 		return nil, nil
 	}
-	r := &replication{cfg: *s.replica, alarm: s.replicaAlarm, logger: s.logger}
-	s.logger.Info("replica configured", "config", r.cfg.File, "replica", r.cfg.Where())
+	r := &replication{cfg: *w.replica, alarm: w.replicaAlarm, logger: w.logger}
+	w.logger.Info("replica configured", "config", r.cfg.File, "replica", r.cfg.Where())
 	r.replicator = replica.New(replica.ReplicatorConfig{
-		Replica: r.cfg, Dir: s.data, Logger: s.logger,
-		Restore: func(ctx context.Context) error {
-			bar := newTransfer(cmp.Or[io.Writer](s.stderr, io.Discard))
-			began := time.Now()
-			done, err := replica.Restore(ctx, r.cfg, s.data, replica.RestoreOptions{Progress: func(p replica.Progress) {
-				bar.tick(p)
-				s.opening.tell(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
-			}})
-			bar.end()
-			if err != nil {
-				return err
-			}
-			s.logger.Info("restored", "txid", uint64(done.TXID), "log_seq", done.LastSeq, "segments", done.Segments, "bytes_read", done.Read,
-				"duration", time.Since(began).Round(time.Millisecond))
-			return nil
-		},
+		Replica: r.cfg, Dir: w.db.Dir, Logger: w.logger,
+		Restore: func(ctx context.Context) error { return w.restore(ctx, d.opening, r.cfg) },
 	})
 	r.progress = r.replicator.Status
-	if err := r.replicator.Prepare(ctx); err != nil {
+	err := r.replicator.Prepare(ctx)
+	if err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(newReplicaMetrics(r.replicator))
-	if s.verifyEvery > 0 {
-		r.verifier = replica.NewVerifier(replica.VerifierConfig{Source: r.cfg, Every: s.verifyEvery, Scratch: filepath.Join(s.data, "verify"), Reached: r.replicator.Reached, Logger: s.logger, Metrics: metrics})
+	d.registry.MustRegister(newReplicaMetrics(r.replicator))
+	if w.verifyEvery > 0 {
+		r.verifier = replica.NewVerifier(replica.VerifierConfig{
+			Source: r.cfg, Every: w.verifyEvery, Scratch: filepath.Join(w.db.Dir, "verify"), Reached: r.replicator.Reached,
+			Logger: w.logger, Metrics: d.registry,
+		})
 	}
 	return r, nil
+}
+
+// restore restores the replica into the data directory, and reports progress on the terminal and to queries.
+func (w *writer) restore(ctx context.Context, o *opening, c replica.Config) error {
+	bar := newTransfer(cmp.Or[io.Writer](w.progress, io.Discard))
+	began := time.Now()
+	done, err := replica.Restore(ctx, c, w.db.Dir, replica.RestoreOptions{Progress: func(p replica.Progress) {
+		bar.tick(p)
+		o.report(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
+	}})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	w.logger.Info("restored", "txid", uint64(done.TXID), "log_seq", done.LastSeq, "segments", done.Segments,
+		"bytes_read", done.Read, "duration", time.Since(began).Round(time.Millisecond))
+	return nil
 }
 
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless

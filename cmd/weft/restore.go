@@ -14,7 +14,6 @@ import (
 )
 
 func restoreCommand(stdout, stderr io.Writer) *cli.Command {
-	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_RESTORE_" + name) }
 	return &cli.Command{
 		Name:  "restore",
 		Usage: "restore an index from its replica, newest or point-in-time",
@@ -30,28 +29,28 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			"complete segments again. Replicate a point-in-time restore to another path: the replica already has newer\n" +
 			"transactions.\n\n" +
 			"Exit code: 0 restored, 1 not restored, 2 wrong usage.",
-		Flags: append(replicaFlags(),
+		Flags: variables("WEFT_RESTORE_", append(replicaFlags(),
 			&cli.StringFlag{
-				Name: "timestamp", Sources: variable("TIMESTAMP"),
+				Name:  "timestamp",
 				Usage: "restore the last transaction before this `TIME`, e.g. 2026-11-20T12:00:00Z",
 			},
 			&cli.StringFlag{
-				Name: "txid", Sources: variable("TXID"),
+				Name:  "txid",
 				Usage: "restore the transaction `TXID`, in hexadecimal as in weft replica list",
 			},
 			&cli.BoolFlag{
-				Name: "plan", Sources: variable("PLAN"),
+				Name:  "plan",
 				Usage: "dry run: print the files to read, and the disk and memory needed",
 			},
 			&cli.BoolFlag{
-				Name: "segments", Sources: variable("SEGMENTS"),
+				Name:  "segments",
 				Usage: "keep weft.db and restore only its missing segments; with --force also damaged ones",
 			},
 			&cli.BoolFlag{
-				Name: "force", Sources: variable("FORCE"),
+				Name:  "force",
 				Usage: "replace an existing index, and keep it in before-restore-TIME",
 			},
-		),
+		)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			cfg, dir, err := replicaOf(cmd)
 			if err != nil {

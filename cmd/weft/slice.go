@@ -19,28 +19,28 @@ import (
 
 // sliceFlags choose the part of the network that an index holds.
 func sliceFlags() []cli.Flag {
-	return []cli.Flag{
+	return variables("WEFT_",
 		&cli.StringSliceFlag{
-			Name: "collections", Sources: cli.EnvVars("WEFT_COLLECTIONS"),
+			Name:  "collections",
 			Usage: "index only these `COLLECTIONS`, e.g. app.bsky.feed.like, or app.bsky.graph.* for a prefix",
 		},
 		&cli.StringSliceFlag{
-			Name: "exclude-collections", Sources: cli.EnvVars("WEFT_EXCLUDE_COLLECTIONS"),
+			Name:  "exclude-collections",
 			Usage: "do not index these `COLLECTIONS`",
 		},
 		&cli.StringSliceFlag{
-			Name: "dids", Sources: cli.EnvVars("WEFT_DIDS"),
+			Name:  "dids",
 			Usage: "index only records of these `DIDS`; @FILE reads them from a file, one per line",
 		},
 		&cli.StringSliceFlag{
-			Name: "sources", Sources: cli.EnvVars("WEFT_SOURCES"),
+			Name:  "sources",
 			Usage: "index only links of these `SOURCES`, e.g. app.bsky.feed.like:subject.uri",
 		},
 		&cli.StringFlag{
-			Name: "change-slice", Sources: cli.EnvVars("WEFT_CHANGE_SLICE"),
+			Name:  "change-slice",
 			Usage: "change the slice of an existing index: now (new parts are complete from now on, removed parts stay as they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts)",
 		},
-	}
+	)
 }
 
 // sliceOf reads the flags, and the filters in the addresses of upstreams, which choose as --collections and --dids do.
@@ -130,8 +130,8 @@ func parseSliceChange(text string) (c sliceChange, err error) {
 }
 
 // applySlice brings the index to the slice that the flags name, or refuses when it holds another.
-func (s *service) applySlice(ctx context.Context) error {
-	text, err := s.store.Slice(ctx)
+func (w *writer) applySlice(ctx context.Context) error {
+	text, err := w.store.Slice(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,50 +139,50 @@ func (s *service) applySlice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next, more, less := was.Change(s.slice, time.Now())
-	stats, err := s.store.Stats(ctx)
+	next, more, less := was.Change(w.slice, time.Now())
+	stats, err := w.store.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !more && !less:
-		if s.sliceState = next; next.String() == text {
+		if w.sliceState = next; next.String() == text {
 			return nil
 		}
-		return s.store.SetSlice(next.String())
+		return w.store.SetSlice(next.String())
 	case stats.Records == 0 && stats.Links == 0: // it begins anew, so that all parts have the same beginning
-		if err := s.store.Forget(); err != nil {
+		if err := w.store.Forget(); err != nil {
 			return err
 		}
-		s.sliceState, _, _ = ingest.SliceState{}.Change(s.slice, time.Now())
-		return s.store.SetSlice(s.sliceState.String())
-	case !s.change.allowed:
+		w.sliceState, _, _ = ingest.SliceState{}.Change(w.slice, time.Now())
+		return w.store.SetSlice(w.sliceState.String())
+	case !w.change.allowed:
 		return fmt.Errorf("%s holds a different slice of the network than the flags select: %s; use the flags of that slice, or change the slice with --change-slice now, now+backfill, now+purge or now+backfill+purge",
-			s.data, describeSlice(was.Slice))
+			w.db.Dir, describeSlice(was.Slice))
 	}
-	s.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(s.slice), "holds_more", more, "holds_less", less)
-	if less && s.change.purge {
-		removed, err := s.store.Purge(ctx, s.keeps.KeepsLink)
+	w.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(w.slice), "holds_more", more, "holds_less", less)
+	if less && w.change.purge {
+		removed, err := w.store.Purge(ctx, w.filter.KeepsLink)
 		if err != nil {
 			return err
 		}
-		s.logger.Info("removed links outside the slice", "links", removed)
+		w.logger.Info("removed links outside the slice", "links", removed)
 	}
-	if more && s.change.backfill {
-		if err := s.backfillSlice(); err != nil {
+	if more && w.change.backfill {
+		if err := w.backfillSlice(); err != nil {
 			return err
 		}
 	}
-	s.sliceState = next
-	return s.store.SetSlice(next.String())
+	w.sliceState = next
+	return w.store.SetSlice(next.String())
 }
 
 // backfillSlice makes what the index didn't hold a gap, which an archive fills.
-func (s *service) backfillSlice() error {
-	ups := s.store.Upstreams()
+func (w *writer) backfillSlice() error {
+	ups := w.store.Upstreams()
 	for _, up := range ups {
 		if up.Kind == "v2" && up.Seq > 0 {
-			return s.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
+			return w.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
 		}
 	}
 	return errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts are complete from now on")

@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -18,14 +20,14 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "print the status of a running weft and its replica",
-		Description: "Asks the weft at --url whether it is ready, how far it has read, and how far its replica is.\n\n" +
+		Description: "Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is.\n\n" +
 			"Exit code: 0 ready and the replica is not failing, 1 not so or no answer, 2 wrong usage.",
-		Flags: []cli.Flag{
+		Flags: variables("WEFT_STATUS_",
 			&cli.StringFlag{
-				Name: "url", Sources: cli.EnvVars("WEFT_STATUS_URL"), Value: "http://127.0.0.1:7780",
+				Name: "url", Value: "http://127.0.0.1:7780",
 				Usage: "the `URL` of the running weft",
 			},
-		},
+		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
@@ -35,20 +37,21 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
+// statusTimeout is how long a weft may take to answer. It has the figures at hand.
+const statusTimeout = 10 * time.Second
+
 func statusOfURL(ctx context.Context, w io.Writer, base string) error {
-	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	base = strings.TrimSuffix(base, "/")
 	var st wire.Status
-	if err := getJSON(ctx, base+"/status", &st, false); err != nil {
+	err := getJSON(ctx, base+"/status", &st)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "weft %s at %s\n  %s, log row %s\n", st.Version, base, count(st.Index.Links, "link"), thousands(int64(st.Index.LogSeq)))
+	printIndexStatus(w, base, &st)
 	var wrong error
-	if st.Ready {
-		fmt.Fprintf(w, "  ready\n")
-	} else {
-		fmt.Fprintf(w, "  not ready: %s\n", st.Reason)
+	if !st.Ready {
 		wrong = errors.New("weft is not ready")
 	}
 	r := st.Replication
@@ -61,6 +64,27 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 		wrong = errors.Join(wrong, errors.New("replication is failing"))
 	}
 	return wrong
+}
+
+func printIndexStatus(w io.Writer, base string, st *wire.Status) {
+	fmt.Fprintf(w, "weft %s at %s\n", st.Version, base)
+	fmt.Fprintf(w, "  %s of %s by %s, log row %s\n", count(st.Index.Links, "link"), count(st.Index.Records, "record"),
+		count(st.Index.Actors, "account"), thousands(int64(st.Index.LogSeq)))
+	for _, g := range st.Gaps {
+		fmt.Fprintf(w, "  gap %d, %s: %s %s to %s: %s\n", g.ID, g.State, g.Host, position(g.From), position(g.To), g.Why)
+	}
+	more := st.OpenGaps - int64(len(st.Gaps))
+	if more > 0 {
+		fmt.Fprintf(w, "  and %s\n", count(more, "older gap"))
+	}
+	switch {
+	case !st.Ready:
+		fmt.Fprintf(w, "  not ready: %s\n", st.Reason)
+	case st.Degraded != "":
+		fmt.Fprintf(w, "  ready, degraded: %s\n", st.Degraded)
+	default:
+		fmt.Fprintf(w, "  ready\n")
+	}
 }
 
 func printReplication(w io.Writer, r *wire.Replication) {
@@ -88,4 +112,25 @@ func notZero(n int64) string {
 		return ""
 	}
 	return thousands(n)
+}
+
+// getJSON decodes the answer of a running weft.
+func getJSON(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("query %s: %w", url, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("query weft (is it running there?): %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("query %s: it answers %s", url, res.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(into); err != nil {
+		return fmt.Errorf("query %s: it answers %s, without the JSON of weft: %w", url, res.Status, err)
+	}
+	return nil
 }

@@ -9,14 +9,17 @@ import (
 
 func TestStatusCommand(t *testing.T) {
 	t.Parallel()
-	const head = `{"version": "v1.2.3", "ready": true, "index": {"links": 1234567, "log_seq": 1400000}, "replication": `
+	const head = `{"version": "v1.2.3", "ready": true, "index": {"links": 1234567, "records": 1000, "actors": 1, "log_seq": 1400000}, "replication": `
 	for _, tc := range []struct {
 		name, answer   string
 		code           int
 		stdout, stderr string
 	}{
-		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links, log row 1,400,000\n  ready\n  replication is off\n", ""},
+		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links of 1,000 records by 1 account, log row 1,400,000\n  ready\n  replication is off\n", ""},
 		{"not ready", `{"version": "v1", "reason": "behind by 5m"}`, 1, "  not ready: behind by 5m\n", "weft is not ready"},
+		{"degraded", `{"version": "v1", "ready": true, "degraded": "a seal is retried"}`, 0, "  ready, degraded: a seal is retried\n", ""},
+		{"gaps", `{"version": "v1", "ready": true, "open_gaps": 3, "gaps": [{"id": 7, "state": "open", "host": "a.example", "from": 3, "to": 9000, "why": "gone"}]}`,
+			0, "  gap 7, open: a.example 3 to 9,000: gone\n  and 2 older gaps\n  ready\n", ""},
 		{"all is there", head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,
 			"durable_log_seq": 1400000, "segments_uploaded": 1, "uploaded_bytes": 9000000, "last_success": "2026-11-20T12:00:00Z"}}`, 0,
 			"replica s3://b/p: ok\n  transaction: replica 1,200, local 1,200\n  log row: replica 1,400,000, local 1,400,000\n  behind by 0 transactions, 0 B, 0s\n" +
@@ -43,6 +46,19 @@ func TestStatusCommand(t *testing.T) {
 				t.Errorf("code %d, stdout:\n%s\nstderr: %s", code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// TestStatusWithoutWeft: an address without a weft is named, with the question whether weft runs there.
+func TestStatusWithoutWeft(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	for url, want := range map[string]string{other.URL: "404", "http://127.0.0.1:1": "is it running there?"} {
+		code, _, stderr := weft(t.Context(), "status", "--url", url)
+		if code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: code %d, stderr %q", url, code, stderr)
+		}
 	}
 }
 

@@ -66,10 +66,11 @@ func TestSliceIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	begin := func(change string, collections ...string) (*service, error) {
+	begin := func(change string, collections ...string) (*writer, error) {
 		t.Helper()
-		s := &service{store: store, data: "the directory", slice: ingest.SliceConfig{Collections: collections}, logger: slog.New(slog.DiscardHandler)}
-		if s.keeps, err = ingest.NewSlice(s.slice); err != nil {
+		s := &writer{store: store, logger: slog.New(slog.DiscardHandler),
+			writerConfig: writerConfig{db: db.Config{Dir: "the directory"}, slice: ingest.SliceConfig{Collections: collections}}}
+		if s.filter, err = ingest.NewSlice(s.slice); err != nil {
 			t.Fatal(err)
 		}
 		if s.change, err = parseSliceChange(change); err != nil {
@@ -129,7 +130,8 @@ func TestPlanAsksForYes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	s := &service{store: store, jetstream: []string{server.URL()}, from: ingest.From{Start: true}, logger: slog.New(slog.DiscardHandler), yesAbove: 1000}
+	s := &writer{store: store, logger: slog.New(slog.DiscardHandler),
+		writerConfig: writerConfig{jetstream: []string{server.URL()}, from: ingest.From{Start: true}, yesAbove: 1000}}
 	if err := s.planBackfill(t.Context()); err == nil || !strings.Contains(err.Error(), "3 segments") || !strings.Contains(err.Error(), "5,000 events") || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without --yes: %v", err)
 	}

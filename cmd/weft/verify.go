@@ -15,7 +15,6 @@ import (
 )
 
 func verifyCommand(stdout, stderr io.Writer) *cli.Command {
-	variable := func(name string) cli.ValueSourceChain { return cli.EnvVars("WEFT_VERIFY_" + name) }
 	return &cli.Command{
 		Name:  "verify",
 		Usage: "verify that a replica can be restored: test-restore weft.db and check every file",
@@ -27,16 +26,16 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 			"The result is one word: ok, failed (with the faults), or inconclusive: the replica cannot be reached, or the scratch\n" +
 			"directory is too small.\n\n" +
 			"Exit code: 0 ok, 1 failed, 2 wrong usage, 3 inconclusive.",
-		Flags: append(replicaFlags(), jsonFlag("WEFT_VERIFY_JSON"),
+		Flags: variables("WEFT_VERIFY_", append(replicaFlags(), jsonFlag(),
 			&cli.StringFlag{
-				Name: "scratch", Sources: variable("SCRATCH"),
+				Name:  "scratch",
 				Usage: "scratch `DIRECTORY`; default: the temporary directory of the system",
 			},
 			&cli.StringFlag{
-				Name: "segment-bytes", Sources: variable("SEGMENT_BYTES"),
+				Name:  "segment-bytes",
 				Usage: "read at most this much of the segments, chosen at random, e.g. 10GB; of the others, check only that they exist",
 			},
-		),
+		)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			cfg, _, err := replicaOf(cmd)
 			if err != nil {

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
+)
+
+// variables gives each flag its environment variable: the prefix and the flag's name, --log-level is WEFT_LOG_LEVEL. It
+// skips flags that have one already.
+func variables(prefix string, flags ...cli.Flag) []cli.Flag {
+	for _, flag := range flags {
+		described, ok := flag.(cli.DocGenerationFlag)
+		if ok && len(described.GetEnvVars()) > 0 {
+			continue
+		}
+		source := cli.EnvVars(prefix + strings.ToUpper(strings.ReplaceAll(flag.Names()[0], "-", "_")))
+		switch f := flag.(type) {
+		case *cli.BoolFlag:
+			f.Sources = source
+		case *cli.DurationFlag:
+			f.Sources = source
+		case *cli.FloatFlag:
+			f.Sources = source
+		case *cli.IntFlag:
+			f.Sources = source
+		case *cli.Int64Flag:
+			f.Sources = source
+		case *cli.StringFlag:
+			f.Sources = source
+		case *cli.StringSliceFlag:
+			f.Sources = source
+		case *cli.Uint64Flag:
+			f.Sources = source
+		default:
+			panic(fmt.Sprintf("flag %s has a type without a variable: %T", flag.Names()[0], flag))
+		}
+	}
+	return flags
+}
+
+// listenFlags are the flags of every command that serves.
+func listenFlags(logLevel string) []cli.Flag {
+	return variables("WEFT_",
+		&cli.StringFlag{
+			Name: "bodies", Value: db.BodiesOff.String(),
+			Usage: "store the content of records with links: off; window: as long as the log; keep: as long as the record",
+		},
+		&cli.StringFlag{
+			Name: "listen", Value: "127.0.0.1:7780",
+			Usage: "listen `ADDRESS` for queries; port 0: a free port",
+		},
+		&cli.StringFlag{
+			Name:  "metrics-listen",
+			Usage: "listen `ADDRESS` for Prometheus metrics at /metrics, e.g. 127.0.0.1:7781; default: none",
+		},
+		&cli.StringFlag{
+			Name: "log-level", Value: logLevel,
+			Usage: "debug, info, warn or error; debug also logs each request",
+		},
+	)
+}
+
+// clientFlags are the flags of serve about clients and the reverse proxy.
+func clientFlags() []cli.Flag {
+	return variables("WEFT_",
+		&cli.StringFlag{
+			Name:  "did-web",
+			Usage: "public `DOMAIN` of this service; serves /.well-known/did.json for did:web:DOMAIN",
+		},
+		&cli.StringFlag{
+			Name: "address-header",
+			Usage: "client-IP `HEADER` set by your reverse proxy, e.g. X-Forwarded-For (last value is used); " +
+				"default: the address of the connection",
+		},
+		&cli.IntFlag{
+			Name:  "rate-limit",
+			Usage: "rate limit: requests per minute and client IP (0: no limit)",
+		},
+		&cli.IntFlag{
+			Name: "subscribers", Value: 50,
+			Usage: "maximum live streams (/subscribe, /events) per client IP",
+		},
+		&cli.BoolFlag{
+			Name: "resolve-handles", Value: true,
+			Usage: "resolve handles in queries such as at://alice.example/… and show them on pages, by DNS, HTTPS and " +
+				"plc.directory; =false turns it off",
+		},
+		&cli.StringFlag{
+			Name: "log-format", Value: "text",
+			Usage: "text or json",
+		},
+	)
+}
+
+// daemonConfigOf reads the flags of a command that serves. A demo lacks those of clientFlags, which then have their zero values.
+func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
+	err := checkAddresses(cmd)
+	if err != nil {
+		return daemonConfig{}, err
+	}
+	logger, err := newLogger(cmd, stderr)
+	return daemonConfig{
+		listen: cmd.String("listen"), metricsListen: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"),
+		addressHeader: cmd.String("address-header"), subscribers: cmd.Int("subscribers"), rateLimit: cmd.Int("rate-limit"),
+		resolveHandles: cmd.Bool("resolve-handles"), logger: logger,
+	}, err
+}
+
+func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
+	bodies, err := db.ParseBodies(cmd.String("bodies"))
+	if err != nil {
+		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
+	}
+	return bodies, nil
+}
+
+// cacheOf returns the size of the block cache in bytes.
+func cacheOf(cmd *cli.Command) (int64, error) {
+	mib := cmd.Int("cache")
+	if mib < 1 || mib > 1<<20 {
+		return 0, &usageError{cmd.Name, fmt.Errorf("--cache must be 1 MiB or more, not %d", mib)}
+	}
+	return int64(mib) << 20, nil
+}
+
+// checkAddresses refuses addresses without a host and a port.
+func checkAddresses(cmd *cli.Command) error {
+	for _, flag := range []string{"listen", "metrics-listen"} {
+		address := cmd.String(flag)
+		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "listen") {
+			return &usageError{cmd.Name, fmt.Errorf("--%s must be a host and a port such as 127.0.0.1:7780: %w", flag, err)}
+		}
+	}
+	return nil
+}
+
+func noArgs(cmd *cli.Command) error {
+	if arg := cmd.Args().First(); arg != "" {
+		return &usageError{cmd.Name, fmt.Errorf("%s takes no argument, but got %q", cmd.Name, arg)}
+	}
+	return nil
+}
+
+func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cmd.String("log-level"))); err != nil {
+		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", cmd.String("log-level"))}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch cmd.String("log-format") {
+	case "text", "":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, &usageError{cmd.Name, fmt.Errorf("--log-format must be text or json, not %q", cmd.String("log-format"))}
+}
