@@ -127,7 +127,7 @@ func storeFlags() []cli.Flag {
 }
 
 // writerOf reads serve's flags about what it follows and writes.
-func writerOf(cmd *cli.Command, upstreams []ingest.Upstream) (*writer, error) {
+func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	from, err := ingest.ParseFrom(cmd.String("from"))
 	if err != nil {
 		return nil, &usageError{"serve", fmt.Errorf("--from: %w", err)}
