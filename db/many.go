@@ -2,7 +2,6 @@ package db
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -88,7 +87,8 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 }
 
 // ManyToManyCounts counts what else the records link to that link to a target, by other target, in the order of their
-// keys. Total is the number of other targets.
+// keys. Total is 0: counting them means to hold them all. A page has fewer items than the limit where its others have very
+// many accounts.
 func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
 	if q.After != nil && (len(q.After) == 0 || codec.TargetLen(q.After) != len(q.After)) {
@@ -100,11 +100,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 	if err != nil || !ok {
 		return page, err
 	}
-	type pair struct {
-		other []byte
-		actor uint64
-	}
-	var pairs []pair
+	counts := otherCounts{after: q.After, limit: q.Limit, room: otherCountsBytes}
 	sc := m.list.scan(ctx, nil, false)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
@@ -122,37 +118,14 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 			return page, err
 		}
 		for _, other := range found {
-			pairs = append(pairs, pair{other, p.AccountID})
+			counts.add(other, p.AccountID)
 		}
 	}
 	if err := sc.Err(); err != nil {
 		return page, err
 	}
-	slices.SortFunc(pairs, func(a, b pair) int {
-		if c := bytes.Compare(a.other, b.other); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.actor, b.actor)
-	})
-	var others [][]byte
-	for i := 0; i < len(pairs); {
-		count, other := OtherCount{}, pairs[i].other
-		for last := uint64(0); i < len(pairs) && bytes.Equal(pairs[i].other, other); i++ {
-			count.Links++
-			if count.Links == 1 || pairs[i].actor != last {
-				count.DIDs++
-			}
-			last = pairs[i].actor
-		}
-		page.Total++
-		switch {
-		case q.After != nil && bytes.Compare(other, q.After) <= 0:
-		case len(others) < q.Limit:
-			others, page.Items = append(others, other), append(page.Items, count)
-		case page.Next == nil:
-			page.Next = slices.Clone(others[q.Limit-1])
-		}
-	}
+	others, items := counts.page()
+	page.Items, page.Next = items, slices.Clone(counts.upTo)
 	names, err := s.targetStrings(ctx, others)
 	if err != nil {
 		return page, err
