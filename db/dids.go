@@ -38,15 +38,12 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	if err != nil {
 		return page, err
 	}
-	firsts, err := l.firsts(ctx, keep, changes)
+	accounts, err := l.firsts(ctx, keep, changes, after, q.Limit)
 	if err != nil {
 		return page, err
 	}
-	page.Total = int64(len(firsts))
-	firsts = slices.DeleteFunc(firsts, func(f first) bool {
-		return f.at == nil || after != nil && slices.Compare(f.at, after) <= 0
-	})
-	slices.SortFunc(firsts, func(a, b first) int { return slices.Compare(a.at, b.at) })
+	page.Total = accounts.total()
+	firsts := accounts.page()
 	if len(firsts) > q.Limit {
 		firsts = firsts[:q.Limit]
 		page.Next = binary.BigEndian.AppendUint64(slices.Clone(firsts[q.Limit-1].at), since)
@@ -89,11 +86,12 @@ type first struct {
 	at    []byte
 }
 
-// firsts is the accounts that link, in no order.
-func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte) ([]first, error) {
-	var firsts []first
-	index := map[uint64]int{}
-	// From the oldest link on: the first one that was there at the beginning is the account's.
+// firsts is the accounts that link, and the first links of those of a page behind a position.
+func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte, limit int) (*firstLinks, error) {
+	f, err := newFirstLinks(changes, after, limit)
+	if err != nil {
+		return nil, err
+	}
 	sc := l.scan(ctx, nil, true)
 	for n := 0; sc.Next(); n++ {
 		if err := checkContext(ctx, n); err != nil {
@@ -103,32 +101,11 @@ func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes 
 		if err != nil {
 			return nil, err
 		}
-		i, ok := index[p.AccountID]
-		if ok && firsts[i].at != nil || !keep(p.AccountID) || l.v.hides(p.AccountID) {
-			continue
-		}
-		if !ok {
-			i, index[p.AccountID] = len(firsts), len(firsts)
-			firsts = append(firsts, first{actor: p.AccountID})
-		}
-		if at := sc.Key()[len(l.prefix):]; changes[string(at)] != cameSince {
-			firsts[i].at = at
+		if keep(p.AccountID) && !l.v.hides(p.AccountID) {
+			f.add(p.AccountID, sc.Key()[len(l.prefix):])
 		}
 	}
-	if err := sc.Err(); err != nil {
-		return nil, err
-	}
-	for at, change := range changes {
-		p, _, err := codec.DecodePosition([]byte(at))
-		if err != nil {
-			return nil, err
-		}
-		// A greater position is an older link.
-		if i, ok := index[p.AccountID]; ok && change == wentSince && slices.Compare([]byte(at), firsts[i].at) > 0 {
-			firsts[i].at = []byte(at)
-		}
-	}
-	return firsts, nil
+	return f, sc.Err()
 }
 
 const (
