@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -143,8 +144,13 @@ func (r *Replicator) dropCuts(ctx context.Context) error {
 }
 
 // trusted remembers which files of the replica are known: those that were there when it was taken over, and those that were
-// written since. The value is their length; unknownLength while they are being written.
-type trusted map[fileName]int64
+// written since.
+type trusted map[fileName]trustedFile
+
+type trustedFile struct {
+	bytes int64 // unknownLength while it is being written
+	notes int   // how often it was noted: a file that is noted during a listing may lie there although the listing lacks it
+}
 
 type fileName struct {
 	level    int
@@ -161,7 +167,7 @@ func (r *Replicator) trust(files []File) {
 	defer r.mu.Unlock()
 	r.state.trusted, r.state.begun = trusted{}, 0
 	for _, f := range files {
-		r.state.trusted[f.name()] = f.Bytes
+		r.state.trusted[f.name()] = trustedFile{bytes: f.Bytes}
 		r.state.begun = max(r.state.begun, f.Max)
 	}
 }
@@ -171,13 +177,13 @@ func (r *Replicator) wrote(name fileName, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.trusted != nil {
-		r.state.trusted[name] = bytes
+		r.state.trusted[name] = trustedFile{bytes, r.state.trusted[name].notes + 1}
 	}
 }
 
-// strangers are the listed files that nobody here knows or that have another length than they had, and forgets what is listed no
-// more. The names are those that were known before the listing.
-func (r *Replicator) strangers(files []File, before map[fileName]bool) []File {
+// strangers returns the listed files that this process doesn't know or that have another length than they had. It forgets each file
+// of before, which was known before the listing, that the listing lacks, unless the file was noted since.
+func (r *Replicator) strangers(files []File, before trusted) []File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.state.trusted
@@ -186,32 +192,28 @@ func (r *Replicator) strangers(files []File, before map[fileName]bool) []File {
 	}
 	var found []File
 	for _, f := range files {
-		bytes, ok := known[f.name()]
+		is, ok := known[f.name()]
 		switch {
-		case ok && (bytes == unknownLength || bytes == f.Bytes):
+		case ok && (is.bytes == unknownLength || is.bytes == f.Bytes):
 		case !ok && f.Max <= r.state.begun: // the last writer's merge of what was there, which has arrived late
 		default:
 			found = append(found, f)
 		}
 		delete(before, f.name())
 	}
-	for name := range before {
-		if known[name] != unknownLength {
+	for name, was := range before {
+		if was.bytes != unknownLength && known[name] == was {
 			delete(known, name)
 		}
 	}
 	return found
 }
 
-// known are the names that are known at this moment.
-func (r *Replicator) known() map[fileName]bool {
+// known returns a copy of the files that are known at this moment.
+func (r *Replicator) known() trusted {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	names := map[fileName]bool{}
-	for name := range r.state.trusted {
-		names[name] = true
-	}
-	return names
+	return maps.Clone(r.state.trusted)
 }
 
 // without says what can be restored of a listing without what strangers have written. What a stranger's file reaches may be made of
@@ -260,7 +262,7 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 
 // overlap looks for what another has written over the files of this process: files that it doesn't know, and other ones under
 // the names of its newest.
-func (r *Replicator) overlap(ctx context.Context, files []File, before map[fileName]bool) error {
+func (r *Replicator) overlap(ctx context.Context, files []File, before trusted) error {
 	var found []File
 	for _, f := range r.strangers(files, before) {
 		// This process's predecessor in this directory may have sent what was still on its way.

@@ -442,3 +442,37 @@ func TestConnections(t *testing.T) {
 	s.hang.Store(false)
 	mustEnd(t, p)
 }
+
+// TestWrittenDuringListing: a file that this process writes while the replica is being listed is its own at the next listing too,
+// whether it was new or is written again.
+func TestWrittenDuringListing(t *testing.T) {
+	t.Parallel()
+	const bytes = 100
+	name := fileName{1, 1, 2}
+	listed := []File{{Level: 1, Min: 1, Max: 2, Bytes: bytes}}
+	for what, before := range map[string]func(r *Replicator){
+		"new":                   func(*Replicator) {},
+		"being written":         func(r *Replicator) { r.wrote(name, unknownLength) },
+		"known, and since lost": func(r *Replicator) { r.wrote(name, bytes) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := New(ReplicatorConfig{})
+			r.trust(nil)
+			before(r)
+			known := r.known()
+			r.wrote(name, unknownLength)
+			r.wrote(name, bytes)
+			if found := r.strangers(nil, known); len(found) > 0 {
+				t.Errorf("an empty listing has %v", found)
+			}
+			if found := r.strangers(listed, r.known()); len(found) > 0 {
+				t.Errorf("the next listing has files of another writer: %v", found)
+			}
+			r.strangers(nil, r.known()) // the file is gone
+			if found := r.strangers(listed, r.known()); len(found) != 1 {
+				t.Errorf("a file that comes back by itself is not reported: %v", found)
+			}
+		})
+	}
+}
