@@ -22,10 +22,11 @@ func TestFollowedIsOfItsHost(t *testing.T) {
 	defer store.Close()
 	in := New(Config{Hosts: []string{"http://127.0.0.1:1", down.URL}, Store: store})
 	first, second := in.hosts[0], in.hosts[1]
-	first.kind, second.kind = upstream.KindV1, upstream.KindV1
+	first.SetKind(upstream.KindV1)
+	second.SetKind(upstream.KindV1)
 	until := time.Now().UnixMicro()
 	in.liveness.reset(time.Now(), db.Followed{}, false, true)
-	in.liveness.wholeUS.Store(until)
+	in.liveness.followedUS.Store(until)
 	if err := in.noteFollowed(first); err != nil || store.Followed(first.URL).UntilUS != until {
 		t.Fatalf("the first was followed: %v, %+v", err, store.Followed(first.URL))
 	}
@@ -33,7 +34,7 @@ func TestFollowedIsOfItsHost(t *testing.T) {
 	if err == nil {
 		t.Fatal("a server that is down has a session")
 	}
-	if err := in.afterwards(second, err); err != nil {
+	if err := in.diagnose(second, err); err != nil {
 		t.Fatal(err)
 	}
 	if f := store.Followed(second.URL); f.UntilUS != 0 || store.LastFollowed() != first.URL {

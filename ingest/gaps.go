@@ -7,11 +7,7 @@ import (
 )
 
 // newGapFiller returns the Filler of the store's gaps.
-func newGapFiller(in *Ingest) *gapfill.Filler {
-	var endpoints []upstream.Endpoint
-	for _, h := range in.hosts {
-		endpoints = append(endpoints, h.Endpoint)
-	}
+func newGapFiller(in *Ingest, endpoints []upstream.Endpoint) *gapfill.Filler {
 	return gapfill.New(gapfill.Config{
 		Store:     in.cfg.Store,
 		Pipeline:  gapPipeline{in},

@@ -1,15 +1,16 @@
 package ingest
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
 
-// stuckAfter is how long no batch may be committed while events wait, before the index counts as not ready: a commit takes
-// milliseconds, and one behind a seal of a slow disk some seconds.
+// stuckAfter is how long events may wait without a commit before the index counts as not ready. A commit takes milliseconds,
+// and some seconds if it waits for a slow disk.
 const stuckAfter = time.Minute
 
-// stuck says for how long no batch was committed although events wait; 0 when that is less than stuckAfter.
+// stuck returns how long events have waited without a commit, and 0 below stuckAfter.
 func (in *Ingest) stuck() time.Duration {
 	since := in.queue.waiting()
 	if since.IsZero() {
@@ -24,17 +25,32 @@ func (in *Ingest) stuck() time.Duration {
 
 // stuckText describes stuck for an operator.
 func stuckText(d time.Duration) string {
-	return fmt.Sprintf("events wait, but none was committed for %s: check the log, and whether the disk is slow or full", d.Round(time.Second))
+	return fmt.Sprintf("events wait, but none was committed for %s: check the log, and whether the disk is slow or full",
+		d.Round(time.Second))
 }
 
-// shownUS is the time up to which events are committed, in microseconds since 1970, of those received up to newest: that
-// itself while nothing waits.
+// watchCommits restarts the wait of stuck with each commit of the store until ctx ends. A batch that changes much takes
+// minutes, and commits in parts.
+func (in *Ingest) watchCommits(ctx context.Context) error {
+	for {
+		select {
+		case <-in.cfg.Store.Commits():
+			in.queue.committed()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// shownUS returns the time up to which events are committed, in microseconds since 1970. newest is the time of the newest
+// event received.
 func (in *Ingest) shownUS(newest int64) int64 {
 	since := in.queue.waiting()
 	if since.IsZero() {
 		return newest
 	}
-	if committed := in.committedUS.Load(); committed > 0 {
+	committed := in.committedUS.Load()
+	if committed > 0 {
 		return min(newest, committed)
 	}
 	return min(newest, since.UnixMicro())

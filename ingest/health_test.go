@@ -10,11 +10,14 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// stuckStore is a store whose commits take until they are let go.
+// stuckStore is a store whose Apply waits for a value of commit. A value of parts is a commit of a part.
 type stuckStore struct {
 	Store
 	commit chan struct{}
+	parts  chan struct{}
 }
+
+func (s *stuckStore) Commits() <-chan struct{} { return s.parts }
 
 func (s *stuckStore) Apply(b db.Batch) (db.Applied, error) {
 	<-s.commit
@@ -38,7 +41,7 @@ func TestStuckWriter(t *testing.T) {
 			if err := in.queue.add(t.Context(), func(b *batch) { b.seen, b.Seq, b.TimeUS = b.seen+1, b.Seq+1, us }); err != nil {
 				t.Error(err)
 			}
-			in.seen(in.hosts[0], 1, us, 1)
+			in.advance(in.hosts[0], 1, us, 1)
 		}
 		if in.Lag() != 0 {
 			t.Errorf("the lag before the first event is %s", in.Lag())
@@ -85,5 +88,39 @@ func TestStuckWriter(t *testing.T) {
 			t.Errorf("the lag is %s, with %d events in the queue", lag, in.queue.depth())
 		}
 		close(store.commit)
+	})
+}
+
+// TestPartsAreProgress: a batch that commits in parts for longer than stuckAfter isn't stuck; without a part it is.
+func TestPartsAreProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &stuckStore{commit: make(chan struct{}), parts: make(chan struct{})}
+		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store})
+		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
+		go func() { _ = in.commit(t.Context()) }()
+		go func() { _ = in.watchCommits(t.Context()) }()
+		if err := in.queue.add(t.Context(), func(b *batch) { b.seen++ }); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			time.Sleep(stuckAfter - time.Second)
+			if d := in.stuck(); d != 0 {
+				t.Fatalf("stuck for %s while parts are committed", d)
+			}
+			store.parts <- struct{}{}
+			synctest.Wait()
+		}
+		time.Sleep(stuckAfter)
+		if d := in.stuck(); d != stuckAfter {
+			t.Errorf("stuck for %s after the last part, want %s", d, stuckAfter)
+		}
+		store.commit <- struct{}{}
+		synctest.Wait()
+		store.parts <- struct{}{} // of a gap
+		synctest.Wait()
+		if d := in.stuck(); d != 0 || !in.queue.waiting().IsZero() {
+			t.Errorf("stuck for %s without an event", d)
+		}
 	})
 }

@@ -67,7 +67,7 @@ func TestFailover(t *testing.T) {
 			store := openStore(t, t.TempDir())
 			defer store.Close()
 			f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
-				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Home: 200 * time.Millisecond})
+				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Failback: 200 * time.Millisecond})
 			untilCaughtUp(t, store, p.a)
 			for range 2 {
 				p.emit(300)
@@ -97,7 +97,7 @@ func TestSecondBeginsLater(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
-		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Home: time.Hour})
+		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Failback: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
 	away(p.b, true)

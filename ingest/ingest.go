@@ -1,6 +1,5 @@
-// Package ingest follows an upstream: it reads events, finds the links in their records and hands them to the store in
-// batches. Everything that comes from upstream is untrusted: what can't be read is counted and left out, and nothing in
-// it stops the stream.
+// Package ingest follows an upstream: it reads events, finds the links in their records and gives them to the store in
+// batches. All input from upstream is untrusted: what can't be read is counted and ignored, and never stops the stream.
 package ingest
 
 import (
@@ -21,61 +20,63 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// Store is what ingest writes to.
+// Store is the index that ingest writes to. A host is the URL of an upstream.
 type Store interface {
 	gapfill.Store
-	// Apply commits a batch and its cursor.
+	// Apply commits a batch and its cursor, in parts if it changes much.
 	Apply(db.Batch) (db.Applied, error)
-	// CursorTime is the time of the event there, microseconds since 1970; 0: not known.
+	// Commits returns a channel that is closed at the next commit.
+	Commits() <-chan struct{}
+	// CursorTime returns the time of the event at a host's cursor, in microseconds since 1970; 0: not known.
 	CursorTime(host string) int64
-	// LastFollowed is the host that was followed last; empty: none was, the index is new.
+	// LastFollowed returns the host of the last session; empty: the index is new.
 	LastFollowed() string
-	// UpstreamKind is what a host spoke when it was followed last; empty: it never was.
+	// UpstreamKind returns the protocol of a host in its last session; empty: there was none.
 	UpstreamKind(host string) string
-	// Followed is until when a host was followed.
+	// Followed returns until when a host was followed.
 	Followed(host string) db.Followed
-	// SetFollowed notes it, and that the host is the one that is followed.
+	// SetFollowed notes until when a host was followed, and that it is the host of the last session.
 	SetFollowed(host, kind string, until db.Followed) error
-	// Resyncing says that a resync that the host has begun isn't complete.
+	// Resyncing reports whether a resync that the host has begun isn't complete.
 	Resyncing(host string) bool
-	// ResetCursor moves a host's cursor after the host has lost what was beyond or counts anew; 0 forgets where we were.
+	// ResetCursor moves the cursor of a host that has lost later events; 0 forgets it.
 	ResetCursor(host string, seq uint64) error
-	// AddGap writes down what was missed.
+	// AddGap notes missing events.
 	AddGap(db.Gap) error
 }
 
-// Config configures an Ingest. Only Hosts and Store have to be set.
+// Config configures an Ingest. Hosts and Store are required.
 type Config struct {
-	Hosts       []string              // Jetstream servers as ParseAddress reads them, the preferred one first
+	Hosts       []string              // Jetstream servers as upstream.ParseAddress reads them, in order of preference
 	Store       Store                 //
-	From        From                  // where an index begins that has nothing yet; zero: now
-	Slice       *Slice                // the part of the network to keep; nil: all of it
-	Key         string                // for archives that want one; empty: none
-	BatchEvents int                   // events that make a commit; 0: 1,000
-	BatchAge    time.Duration         // how long an event waits for others; 0: 200 ms
-	Silence     time.Duration         // without an event or an answer to a ping for so long, the connection is given up; 0: 30 s
-	Home        time.Duration         // how long a preferred host must be well before it is gone back to, about; 0: 2 min
-	Fill        time.Duration         // how often open gaps are looked at; 0: 1 min
-	FillRecords int                   // records of a gap that are filled at once, in 45 bytes of memory each; 0: 3,000,000
-	Rewind      uint64                // events to go back on a resume; 0: 8,192
+	From        From                  // where a new index begins; zero: now
+	Slice       *Slice                // the part of the network to index; nil: all of it
+	Key         string                // API key of the archives; empty: none
+	BatchEvents int                   // events of a commit; 0: 1,000
+	BatchAge    time.Duration         // the longest wait of an event for others; 0: 200 ms
+	Silence     time.Duration         // without an event or an answer to a ping, before a session ends; 0: 30 s
+	Failback    time.Duration         // for which a preferred host must be healthy before a failback, about; 0: 2 min
+	Fill        time.Duration         // between two checks for open gaps; 0: 1 min
+	FillRecords int                   // records of a gap that are filled at a time, in 45 bytes of memory each; 0: 3,000,000
+	Rewind      uint64                // events to go back when a session resumes; 0: 8,192
 	Bodies      bool                  // the store keeps the content of records
-	Logger      *slog.Logger          // nil: none
-	Metrics     prometheus.Registerer // nil: none are registered
+	Logger      *slog.Logger          // nil: no log
+	Metrics     prometheus.Registerer // nil: no metrics
 	Now         func() time.Time      // nil: time.Now
 }
 
 const (
-	// At a thousand events a commit's fixed cost, about six pages of WAL, is some 25 bytes per event.
+	// At a thousand events the fixed cost of a commit, about six pages of WAL, is about 25 bytes for each event.
 	defaultBatchEvents = 1000
-	// With the client's own 20 ms, an event is visible within a quarter of a second.
+	// With the server's own 20 ms, an event is visible within a quarter of a second.
 	defaultBatchAge = 200 * time.Millisecond
-	// A server answers a ping within a second; one that is silent for this long is gone.
+	// A server answers a ping within a second.
 	defaultSilence = 30 * time.Second
-	// A server may use the sequence numbers of its last block again after a crash; a block has 4,096 events, twice that is
-	// a margin. Folding an event twice changes nothing.
+	// After a crash a server may use the sequence numbers of its last block again. A block has 4,096 events, and twice that is
+	// a margin. Applying an event twice changes nothing.
 	defaultRewind = 8192
-	// A host that comes back and goes again costs the overlap each time.
-	defaultHome = 2 * time.Minute
+	// A preferred host that comes and goes costs the overlap each time.
+	defaultFailback = 2 * time.Minute
 )
 
 // Ingest follows one upstream at a time.
@@ -90,26 +91,25 @@ type Ingest struct {
 	seenUS   atomic.Int64  // its time
 	received atomic.Uint64 // events in all
 
-	committedUS atomic.Int64 // time of the newest event committed; 0: none was
+	committedUS atomic.Int64 // time of the newest event committed; 0: none
 
-	gaps     *gapfill.Filler
-	liveness liveness
-	progress progress
-	commitMu sync.Mutex // held while a batch is committed, or a gap is filled
-	hostsMu  sync.Mutex
-	hosts    []*host
+	upstreams *upstream.Hosts
+	hosts     []*host // the same, with the positions of their streams
+	gaps      *gapfill.Filler
+	liveness  liveness
+	progress  progress
+	commitMu  sync.Mutex // held while a batch or the events of a gap are committed
 }
 
 // State is what ingest is doing.
 type State struct {
 	Connected bool   // events come in
-	Host      string // that is followed, or was
-	Kind      string // v2, v1, or empty while that isn't known
-	Detail    string // since when, or why not
+	Host      string // of the current session, or the last one
+	Kind      string // v2, v1, or empty while it isn't known
+	Detail    string // since when it is connected, or why it isn't
 }
 
-// New makes an Ingest; Run starts it.
-func New(cfg Config) *Ingest {
+func (cfg *Config) setDefaults() {
 	if cfg.BatchEvents <= 0 {
 		cfg.BatchEvents = defaultBatchEvents
 	}
@@ -122,8 +122,8 @@ func New(cfg Config) *Ingest {
 	if cfg.Rewind == 0 {
 		cfg.Rewind = defaultRewind
 	}
-	if cfg.Home <= 0 {
-		cfg.Home = defaultHome
+	if cfg.Failback <= 0 {
+		cfg.Failback = defaultFailback
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -131,41 +131,52 @@ func New(cfg Config) *Ingest {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+}
+
+// New returns an Ingest. Run starts it. New panics if a host doesn't parse: the caller has parsed it.
+func New(cfg Config) *Ingest {
+	cfg.setDefaults()
 	in := &Ingest{
 		cfg:     cfg,
 		queue:   newQueue(cfg.BatchEvents, cfg.BatchAge),
 		extract: newExtractor(),
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
+	var endpoints []upstream.Endpoint
 	for _, name := range cfg.Hosts {
-		u, err := upstream.ParseAddress(name)
+		address, err := upstream.ParseAddress(name)
 		if err != nil {
-			panic(fmt.Errorf("ingest: %w", err)) // the caller has read it
+			panic(fmt.Errorf("ingest: %w", err))
 		}
-		in.hosts = append(in.hosts, &host{Endpoint: u.Endpoint, rewind: cfg.Rewind})
+		endpoints = append(endpoints, address.Endpoint)
+	}
+	in.upstreams = upstream.NewHosts(endpoints)
+	for _, up := range in.upstreams.All() {
+		in.hosts = append(in.hosts, &host{Host: up, rewind: cfg.Rewind})
 	}
 	in.queue.bodies = cfg.Bodies
 	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
-	in.gaps = newGapFiller(in)
+	in.gaps = newGapFiller(in, endpoints)
 	in.state.Store(&State{Host: in.hosts[0].URL, Detail: "not started"})
 	return in
 }
 
-// Run follows the upstream until ctx ends; then it commits what it has received and returns nil. Any error is the
-// store's: nothing from upstream ends it.
+// Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. Its error is the store's.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })
-	g.Go(func() error { return in.followUpstream(ctx) })
+	g.Go(func() error { return in.watchCommits(ctx) })
+	g.Go(func() error { return in.runSessions(ctx) })
 	g.Go(func() error { return in.gaps.Run(ctx) })
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	err := g.Wait()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	return nil
 }
 
-// named makes a panic of a goroutine be logged with its name before it ends the process.
+// named returns do as the body of a goroutine. A panic is logged with the name and raised again.
 func (in *Ingest) named(name string, do func()) func() {
 	return func() {
 		defer func() {
@@ -178,7 +189,7 @@ func (in *Ingest) named(name string, do func()) func() {
 	}
 }
 
-// commit hands batches to the store.
+// commit gives batches to the store until ctx ends and the queue is empty.
 func (in *Ingest) commit(ctx context.Context) error {
 	for {
 		b := in.queue.take(ctx)
@@ -188,58 +199,74 @@ func (in *Ingest) commit(ctx context.Context) error {
 			}
 			continue
 		}
-		start, timeUS := in.cfg.Now(), b.TimeUS
-		in.commitMu.Lock()
-		applied, err := in.cfg.Store.Apply(b.Batch)
-		in.commitMu.Unlock()
+		err := in.apply(b)
 		if err != nil {
 			return err
 		}
-		applied.BadBodies += b.bodiless
-		if applied.BadBodies > 0 {
-			in.log.warn("bad_body", "skipped record content that does not match its CID, is too large, or cannot be converted from JSON", "count", applied.BadBodies)
-		}
-		in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
-		in.committedUS.Store(timeUS)
-		in.queue.done(b)
 	}
 }
 
-// Ready is nil while the upstream is followed and its events are committed, and otherwise says why not.
+// apply commits a batch and gives it back to the queue.
+func (in *Ingest) apply(b *batch) error {
+	start := in.cfg.Now()
+	timeUS := b.TimeUS
+	in.commitMu.Lock()
+	applied, err := in.cfg.Store.Apply(b.Batch)
+	in.commitMu.Unlock()
+	if err != nil {
+		return err
+	}
+	applied.BadBodies += b.bodiless
+	if applied.BadBodies > 0 {
+		in.log.warn("bad_body", "skipped record content that does not match its CID, is too large, or cannot be converted from JSON",
+			"count", applied.BadBodies)
+	}
+	in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
+	in.committedUS.Store(timeUS)
+	in.queue.done(b)
+	return nil
+}
+
+// Ready returns nil while an upstream is followed and its events are committed, and else the reason.
 func (in *Ingest) Ready() error {
-	if st := in.state.Load(); !st.Connected {
+	st := in.state.Load()
+	if !st.Connected {
 		return fmt.Errorf("not following %s: %s", st.Host, st.Detail)
 	}
-	p, now := &in.liveness, in.cfg.Now()
-	// Twice the silence after which the connection is given up: one reconnect is no reason to be taken out of service.
-	if idle := p.idle(now); idle > 2*in.cfg.Silence {
+	l := &in.liveness
+	now := in.cfg.Now()
+	// Twice the time after which a session ends: a single reconnect doesn't take weft out of service.
+	limit := 2 * in.cfg.Silence
+	idle := l.idle(now)
+	if idle > limit {
 		return fmt.Errorf("no message from %s for %s", in.Host(), idle.Round(time.Second))
 	}
-	if quiet := p.quiet(now); quiet > 2*in.cfg.Silence && p.lively.Load() && !p.filtered.Load() {
+	quiet := l.quiet(now)
+	if quiet > limit && l.lively.Load() && !l.filtered.Load() {
 		return fmt.Errorf("no event from %s for %s, after a steady stream of events", in.Host(), quiet.Round(time.Second))
 	}
-	if d := in.stuck(); d > 0 {
-		return errors.New(stuckText(d))
+	stuck := in.stuck()
+	if stuck > 0 {
+		return errors.New(stuckText(stuck))
 	}
 	return nil
 }
 
-// Host is the upstream that is followed, or was, as the store names it.
+// Host returns the upstream of the current session, or of the last one.
 func (in *Ingest) Host() string { return in.state.Load().Host }
 
-// Received is how many events came since the start.
+// Received returns the number of events since the start.
 func (in *Ingest) Received() uint64 { return in.received.Load() }
 
-// Seen is the position of the newest event received, committed or not.
+// Seen returns the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
-// Lag is how far behind the upstream the index is: by the newest event committed or, while a quiet upstream is followed and
-// nothing waits, by when it had no other. 0 before the first.
+// Lag returns how far the index is behind the upstream: the age of the newest event committed. If a quiet stream is followed
+// and no event waits, it is the time since the upstream had no more events. 0: no event yet.
 func (in *Ingest) Lag() time.Duration {
-	us := max(in.seenUS.Load(), in.liveness.wholeAt.Load())
+	us := max(in.seenUS.Load(), in.liveness.completeAt.Load())
 	if us == 0 {
 		return 0
 	}
-	us = in.shownUS(us)
-	return max(in.cfg.Now().Sub(time.UnixMicro(us)), 0)
+	return max(in.cfg.Now().Sub(time.UnixMicro(in.shownUS(us))), 0)
 }

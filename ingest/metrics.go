@@ -16,18 +16,18 @@ import (
 
 // metrics are what ingest counts.
 type metrics struct {
-	events    prometheus.Counter
-	applied   *prometheus.CounterVec
-	dropped   *prometheus.CounterVec
-	malformed prometheus.Counter
-	commits   prometheus.Histogram
-	sessions  *prometheus.CounterVec
-	holes     prometheus.Counter
-	lost      prometheus.Counter
-	switches  prometheus.Counter
-	gaps      prometheus.Counter
-	unknown   prometheus.Counter
-	filled    prometheus.Counter
+	events     prometheus.Counter
+	applied    *prometheus.CounterVec
+	dropped    *prometheus.CounterVec
+	malformed  prometheus.Counter
+	commits    prometheus.Histogram
+	sessions   *prometheus.CounterVec
+	unreadable prometheus.Counter
+	lost       prometheus.Counter
+	switches   prometheus.Counter
+	gaps       prometheus.Counter
+	unknown    prometheus.Counter
+	filled     prometheus.Counter
 
 	in *Ingest
 }
@@ -40,19 +40,19 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		in:        in,
-		events:    counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
-		applied:   vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
-		dropped:   vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
-		malformed: counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
-		commits:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
-		sessions:  vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
-		switches:  counter("weft_ingest_switches_total", "Failovers to another upstream."),
-		gaps:      counter("weft_ingest_gaps_total", "Gaps recorded: ranges of upstream events that are missing."),
-		filled:    counter("weft_ingest_filled_total", "Log rows from filling gaps."),
-		unknown:   counter("weft_ingest_unknown_total", "Messages of an unknown kind; they are ignored."),
-		holes:     counter("weft_ingest_holes_total", "Times that the upstream could not deliver the next events."),
-		lost:      counter("weft_ingest_upstream_lost_total", "Times that the upstream's newest event was older than the cursor."),
+		in:         in,
+		events:     counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
+		applied:    vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
+		dropped:    vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
+		malformed:  counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
+		commits:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		sessions:   vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
+		switches:   counter("weft_ingest_switches_total", "Failovers to another upstream."),
+		gaps:       counter("weft_ingest_gaps_total", "Gaps recorded: ranges of upstream events that are missing."),
+		filled:     counter("weft_ingest_filled_total", "Log rows from filling gaps."),
+		unknown:    counter("weft_ingest_unknown_total", "Messages of an unknown kind; they are ignored."),
+		unreadable: counter("weft_ingest_holes_total", "Times that the upstream could not deliver the next events."),
+		lost:       counter("weft_ingest_upstream_lost_total", "Times that the upstream's newest event was older than the cursor."),
 	}
 	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
 	m.became(db.Applied{})
@@ -66,7 +66,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.holes, m.lost, m.switches, m.gaps, m.unknown, m.filled,
+	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.unreadable, m.lost, m.switches, m.gaps, m.unknown, m.filled,
 		gauge("weft_ingest_lag_seconds", "Age of the newest committed event.", func() float64 { return in.Lag().Seconds() }),
 		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
 		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),

@@ -6,35 +6,35 @@ import (
 	"time"
 )
 
-// queue stands between the reader of the upstream and the writer of the store. The reader fills one batch while the
-// writer commits the other; a reader that is far ahead waits, and that is the back-pressure that the upstream feels.
+// queue is between the reader of the upstream and the writer of the store. The reader fills one batch while the writer commits
+// another. A reader that is far ahead waits, and stops reading from the upstream.
 type queue struct {
 	size int           // events that make a batch ready at once
-	age  time.Duration // how long its first event may wait
+	age  time.Duration // the longest wait of a batch's first event
 
 	mu     sync.Mutex
-	host   string // whose events come
+	host   string // the upstream of the events
 	kind   string
-	bodies bool     // records that link bring their content
-	ready  []*batch // whole ones, in front of cur
-	cost   int      // of ready
-	cur    *batch
-	spare  *batch
-	begun  chan struct{} // the batch has its first event
-	full   chan struct{} // the batch has size events
-	room   chan struct{} // the batch was taken
-	idle   chan struct{} // closed while nothing is queued or being committed
+	bodies bool          // batches keep the content of records
+	ready  []*batch      // full batches, in front of cur
+	cost   int           // of ready, in bytes
+	cur    *batch        // the batch that is filled
+	spare  *batch        // an empty batch; nil: it is being committed
+	begun  chan struct{} // cur has its first event
+	full   chan struct{} // cur is full
+	room   chan struct{} // a batch was taken
+	idle   chan struct{} // closed while no event is queued or being committed
 
 	now   func() time.Time
-	since time.Time // events wait, and none was committed since then; zero: nothing is queued or being committed
+	since time.Time // of the last commit while events wait; zero: no event is queued or being committed
 }
 
-// ahead is how many batches' worth of events the reader may gather while a commit is under way: large commits are the
-// cheapest, and a stall of a second must not stop the reader at once.
+// ahead is how many batches' worth of events the reader may queue during a commit. Large commits are the cheapest, and a stall
+// of a second must not stop the reader at once.
 const ahead = 4
 
-// batchBytes is what a batch may cost in memory until it is ready as well, and ahead times as much makes the reader wait:
-// 1,000 events cost 1.5 MB commonly, and with records of the largest kind they would cost gigabytes.
+// batchBytes is the memory at which a batch is full; the reader waits at ahead times as much. 1,000 events commonly take 1.5 MB,
+// and those of the largest records would take gigabytes.
 const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
@@ -53,26 +53,19 @@ func newQueue(size int, age time.Duration) *queue {
 	return q
 }
 
-// follow names the upstream whose events come from now on. All that came before is committed.
+// follow sets the upstream of the next events. All earlier events are committed.
 func (q *queue) follow(host, kind string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.host, q.kind = host, kind
 }
 
-// push queues a whole batch, once there is room. It is the queue's from then on.
+// push queues a full batch, once there is room. The queue owns it then.
 func (q *queue) push(ctx context.Context, b *batch) error {
-	for {
-		q.mu.Lock()
-		if q.cost < batchBytes*ahead && len(q.ready) < ahead && q.cur.seen == 0 {
-			break
-		}
-		q.mu.Unlock()
-		select {
-		case <-q.room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	hasRoom := func() bool { return q.cost < batchBytes*ahead && len(q.ready) < ahead && q.cur.seen == 0 }
+	err := q.lockWhen(ctx, hasRoom)
+	if err != nil {
+		return err
 	}
 	defer q.mu.Unlock()
 	q.busy()
@@ -83,7 +76,23 @@ func (q *queue) push(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// busy says that something waits, or is being committed.
+// lockWhen locks q when a batch was taken and hasRoom is true. On an error q isn't locked.
+func (q *queue) lockWhen(ctx context.Context, hasRoom func() bool) error {
+	for {
+		q.mu.Lock()
+		if hasRoom() {
+			return nil
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// busy notes that an event is queued.
 func (q *queue) busy() {
 	select {
 	case <-q.idle:
@@ -93,7 +102,7 @@ func (q *queue) busy() {
 	}
 }
 
-// signal raises a flag, once.
+// signal sets a flag: a channel of capacity 1.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -101,23 +110,17 @@ func signal(c chan struct{}) {
 	}
 }
 
-// add lets do fill the current batch, once there is room.
+// add gives the current batch to do, once there is room.
 func (q *queue) add(ctx context.Context, do func(*batch)) error {
-	for {
-		q.mu.Lock()
-		if !q.behind() {
-			break
-		}
-		q.mu.Unlock()
-		select {
-		case <-q.room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	err := q.lockWhen(ctx, func() bool { return !q.isBehind() })
+	if err != nil {
+		return err
 	}
 	defer q.mu.Unlock()
 	before := q.cur.seen
-	q.cur.Host, q.cur.Kind, q.cur.bodies = q.host, q.kind, q.bodies
+	q.cur.Host = q.host
+	q.cur.Kind = q.kind
+	q.cur.bodies = q.bodies
 	do(q.cur)
 	if before == 0 && q.cur.seen > 0 {
 		q.busy()
@@ -129,12 +132,12 @@ func (q *queue) add(ctx context.Context, do func(*batch)) error {
 	return nil
 }
 
-// behind says that the writer is so far behind that the reader is to wait.
-func (q *queue) behind() bool {
+// isBehind reports whether the writer is so far behind that the reader must wait.
+func (q *queue) isBehind() bool {
 	return q.cur.seen >= q.size*ahead || q.cur.cost() >= batchBytes*ahead
 }
 
-// take waits for a batch that is large or old enough. When ctx ends it gives what there is, at last nil.
+// take waits for a batch that is full or old enough. After the end of ctx it returns the queued batches, and at last nil.
 func (q *queue) take(ctx context.Context) *batch {
 	select {
 	case <-q.begun:
@@ -149,35 +152,42 @@ func (q *queue) take(ctx context.Context) *batch {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// The flags belong to the batch that goes.
-	select {
-	case <-q.begun:
-	default:
-	}
-	select {
-	case <-q.full:
-	default:
-	}
+	// The flags are of the batch that is taken.
+	unset(q.begun)
+	unset(q.full)
 	if len(q.ready) > 0 {
-		b := q.ready[0]
-		q.ready = append(q.ready[:0], q.ready[1:]...)
-		q.cost -= b.cost()
-		if len(q.ready) > 0 {
-			signal(q.begun)
-			signal(q.full)
-		} else if q.cur.seen > 0 {
-			signal(q.begun)
-		}
-		signal(q.room)
-		return b
+		return q.takeReady()
 	}
 	if q.cur.seen == 0 {
 		return nil
 	}
 	b := q.cur
-	q.cur, q.spare = q.spare, nil
+	q.cur = q.spare
+	q.spare = nil
 	signal(q.room)
 	return b
+}
+
+// takeReady takes the first full batch, and sets the flags of the next.
+func (q *queue) takeReady() *batch {
+	b := q.ready[0]
+	q.ready = append(q.ready[:0], q.ready[1:]...)
+	q.cost -= b.cost()
+	if len(q.ready) > 0 {
+		signal(q.begun)
+		signal(q.full)
+	} else if q.cur.seen > 0 {
+		signal(q.begun)
+	}
+	signal(q.room)
+	return b
+}
+
+func unset(flag chan struct{}) {
+	select {
+	case <-flag:
+	default:
+	}
 }
 
 // done gives a batch back after its commit.
@@ -197,14 +207,23 @@ func (q *queue) done(b *batch) {
 	}
 }
 
-// waiting returns since when events wait without a commit; zero: none does.
+// committed restarts the wait of queued events: the store has committed some, perhaps as a part of a batch.
+func (q *queue) committed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.since.IsZero() {
+		q.since = q.now()
+	}
+}
+
+// waiting returns since when events wait without a commit; zero: no event waits.
 func (q *queue) waiting() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.since
 }
 
-// drained waits until all that was added is committed.
+// drained waits until all queued events are committed.
 func (q *queue) drained(ctx context.Context) error {
 	q.mu.Lock()
 	idle := q.idle
@@ -217,14 +236,14 @@ func (q *queue) drained(ctx context.Context) error {
 	}
 }
 
-// isFull says that the reader waits for the writer.
+// isFull reports whether the reader waits for the writer.
 func (q *queue) isFull() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.behind() || len(q.ready) >= ahead
+	return q.isBehind() || len(q.ready) >= ahead
 }
 
-// depth is the number of events that wait.
+// depth returns the number of events that wait.
 func (q *queue) depth() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

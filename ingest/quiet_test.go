@@ -136,7 +136,7 @@ func TestStuckUpstream(t *testing.T) {
 	stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{stuck.URL, other.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short, Home: time.Hour})
+	f := follow(t, ingest.Config{Hosts: []string{stuck.URL, other.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short, Failback: time.Hour})
 	defer f.stop()
 	until(t, "the first is followed", func() bool { return f.Ready() == nil })
 	until(t, "the other is moved to", func() bool { other.send(2, time.Now()); return f.Host() == other.URL && f.Ready() == nil })
@@ -335,7 +335,7 @@ func TestClockAhead(t *testing.T) {
 		}
 		a.send(9, time.Now().Add(-time.Hour))
 		b.send(9, time.Now().Add(ahead-time.Hour))
-		f := follow(t, ingest.Config{Hosts: []string{a.URL, b.URL}, Store: store, Silence: 5 * short, Home: time.Hour})
+		f := follow(t, ingest.Config{Hosts: []string{a.URL, b.URL}, Store: store, Silence: 5 * short, Failback: time.Hour})
 		until(t, "the first is followed", func() bool { _, all, _ := a.counts(); return all > 0 })
 		send(1)
 		until(t, "its event is there", func() bool { return links(t, store) >= 1 })

@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// extractor is an extractor, and what of its counts is in the metrics.
+// extractor is an extract.Extractor with the counts that the metrics have of it.
 type extractor struct {
 	*extract.Extractor
 	last extract.Dropped
@@ -21,181 +21,223 @@ type extractor struct {
 
 func newExtractor() *extractor { return &extractor{Extractor: extract.New(extract.Limits{})} }
 
+// archiveOf returns the archive of a host. Its bytes count as signs of life.
 func (in *Ingest) archiveOf(h *host) *upstream.Archive {
-	return &upstream.Archive{Endpoint: h.Endpoint, Key: in.cfg.Key, Filter: in.cfg.Slice.filter(), Logger: in.cfg.Logger, Fetched: func(n int) {
-		in.alive()
-		in.progress.fetched(n)
-	}}
+	fetched := func(bytes int) {
+		in.liveness.alive(in.cfg.Now())
+		in.progress.fetched(bytes)
+	}
+	return &upstream.Archive{
+		Endpoint: h.Endpoint,
+		Key:      in.cfg.Key,
+		Filter:   in.cfg.Slice.filter(),
+		Logger:   in.cfg.Logger,
+		Fetched:  fetched,
+	}
 }
 
-// batches are used again: a replay makes thousands.
+// batches holds emptied batches: a replay makes thousands.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// replay reads the archive of a host behind a place, and moves the place to its end.
-func (in *Ingest) replay(ctx context.Context, h *host, p *place) error {
+// replay reads the archive of a host after a start point, and moves the start point to the archive's end.
+func (in *Ingest) replay(ctx context.Context, h *host, p *startPoint) error {
 	in.cfg.Logger.Info("replaying the archive", "host", h.URL, "after_seq", p.after)
-	before := h.last
-	r := &replay{in: in, a: in.archiveOf(h), h: h, p: p}
-	in.progress.begin(ctx, r.a, p.after, in.cfg.Now())
+	r := &replay{in: in, archive: in.archiveOf(h), h: h, p: p}
+	for range runtime.GOMAXPROCS(0) {
+		r.extractors = append(r.extractors, newExtractor())
+	}
+	in.progress.begin(ctx, r.archive, p.after, in.cfg.Now())
 	defer in.progress.end()
-	workers := make([]*extractor, runtime.GOMAXPROCS(0))
-	for i := range workers {
-		workers[i] = newExtractor()
-	}
-	decode := func(_ context.Context, worker int, b *upstream.Block, emit func(*batch) error) error {
-		return in.fill(h, b.Rows, p, workers[worker], emit)
-	}
-	through, err := upstream.Read(ctx, r.a, p.after, 0, decode, func(d *upstream.Decoded[*batch]) error { return r.block(ctx, d) })
-	var refused *upstream.Refused // final: the archive is for others, or there is none
-	if err := errors.Join(err, r.flush()); err != nil && !(errors.As(err, &refused) && refused.Final() && (p.known > 0 || p.newest > 0)) {
+	before := h.last
+	through, err := upstream.Read(ctx, r.archive, p.after, 0, r.decode, func(d *upstream.Decoded[*batch]) error {
+		return r.deliver(ctx, d)
+	})
+	err = errors.Join(err, r.endGap())
+	if err != nil && !r.canDoWithout(err) {
 		return err
 	}
-	// Behind the archive's end the live stream goes on, without a seam: it begins with the last event again.
-	p.useless = h.last == before || through == p.after
-	p.archive, p.cursor = false, max(through, p.known, 1)
-	if through > p.known {
-		p.known, p.knownUS = through, 0
-	}
+	p.archiveUseless = h.last == before || through == p.after
+	p.moveTo(through)
 	return nil
 }
 
-// replay is a replay of an archive that is under way.
-type replay struct {
-	in  *Ingest
-	a   *upstream.Archive
-	h   *host
-	p   *place
-	gap *upstream.Block // blocks that could not be read, as one; nil: none
+// moveTo makes the live stream begin at the archive's end, with the last event again.
+func (p *startPoint) moveTo(through uint64) {
+	p.inArchive = false
+	p.cursor = max(through, p.committed, 1)
+	if through > p.committed {
+		p.committed = through
+		p.committedUS = 0
+	}
 }
 
-// block takes what was decoded of the next block, or passes over it.
-func (r *replay) block(ctx context.Context, d *upstream.Decoded[*batch]) error {
+// replay is a replay that is under way.
+type replay struct {
+	in         *Ingest
+	archive    *upstream.Archive
+	h          *host
+	p          *startPoint
+	extractors []*extractor    // one for each worker
+	gap        *upstream.Block // adjacent blocks that can't be read, as one; nil: none
+}
+
+// canDoWithout reports whether the archive is not for us, and the live stream may begin without it: the index isn't new.
+func (r *replay) canDoWithout(err error) bool {
+	var refused *upstream.Refused
+	isFinal := errors.As(err, &refused) && refused.Final()
+	return isFinal && (r.p.committed > 0 || r.p.reachedUS > 0)
+}
+
+// decode makes batches of a block. Workers call it in parallel.
+func (r *replay) decode(_ context.Context, worker int, b *upstream.Block, emit func(*batch) error) error {
+	return r.batches(b.Rows, r.extractors[worker], emit)
+}
+
+// deliver queues the batches of the next block, or skips the block if it can't be read.
+func (r *replay) deliver(ctx context.Context, d *upstream.Decoded[*batch]) error {
 	b := d.Block
-	if err := d.Each(ctx, func(made *batch) error { return r.push(ctx, made) }); err != nil {
+	err := d.Each(ctx, func(made *batch) error { return r.push(ctx, made) })
+	if err != nil {
 		return err
 	}
-	if errors.Is(b.Broken, errInstance) {
-		return errInstance
+	if errors.Is(b.Broken, errReset) {
+		return errReset
 	}
 	if b.Broken != nil {
-		if err := r.again(ctx, b); err != nil {
+		err = r.retry(ctx, b)
+		if err != nil {
 			return err
 		}
 	}
 	if b.Err != nil {
-		return r.passOver(ctx, b)
+		return r.skip(ctx, b)
 	}
-	if err := r.flush(); err != nil {
+	err = r.endGap()
+	if err != nil {
 		return err
 	}
-	r.h.last, r.h.lastUS = b.Max, b.ToUS
+	r.h.last = b.Max
+	r.h.lastUS = b.ToUS
 	r.in.progress.came(int64(b.Events), b.Max, b.ToUS, r.in.cfg.Now())
 	return nil
 }
 
-// again fetches a block that could not be decoded, and decodes it once more. b.Err says whether that failed too; an error
-// of its own ends the session.
-func (r *replay) again(ctx context.Context, b *upstream.Block) error {
-	b.Err = r.a.Refetch(ctx, b)
+// retry fetches a block again that can't be decoded, and sets b.Err if it fails again. Its own error ends the session.
+func (r *replay) retry(ctx context.Context, b *upstream.Block) error {
+	b.Err = r.archive.Refetch(ctx, b)
 	if b.Err != nil {
 		return nil
 	}
 	var failed error
 	b.Err = upstream.Guard(r.in.cfg.Logger, func() error {
-		return r.in.fill(r.h, b.Rows, r.p, r.in.extract, func(made *batch) error {
+		return r.batches(b.Rows, r.in.extract, func(made *batch) error {
 			failed = r.push(ctx, made)
 			return failed
 		})
 	})
-	if errors.Is(b.Err, errInstance) {
-		return errInstance
+	if errors.Is(b.Err, errReset) {
+		return errReset
 	}
 	return failed
 }
 
 // push queues a batch.
 func (r *replay) push(ctx context.Context, made *batch) error {
-	if err := r.flush(); err != nil {
+	err := r.endGap()
+	if err != nil {
 		return err
 	}
 	if !r.in.state.Load().Connected {
-		r.in.state.Store(&State{Connected: true, Host: r.h.URL, Kind: r.h.kind, Detail: "replaying the archive"})
+		r.in.state.Store(&State{Connected: true, Host: r.h.URL, Kind: r.h.Kind(), Detail: "replaying the archive"})
 	}
-	n, pos, us := made.seen, made.Seq, made.TimeUS // the batch is the queue's when it was pushed
-	if err := r.in.queue.push(ctx, made); err != nil {
+	events, pos, us := made.seen, made.Seq, made.TimeUS // the queue owns a batch that is pushed
+	err = r.in.queue.push(ctx, made)
+	if err != nil {
 		return err
 	}
-	r.in.seen(r.h, pos, us, n)
+	r.in.advance(r.h, pos, us, events)
 	return nil
 }
 
-// passOver makes a block that can't be read part of a gap, or ends the session so that it is tried again. One that was
-// fetched twice and can't be decoded isn't.
-func (r *replay) passOver(ctx context.Context, b *upstream.Block) error {
+// skip makes a block that can't be read part of a gap, or ends the session so that it is read again. A block that was fetched
+// twice and can't be decoded is skipped at once.
+func (r *replay) skip(ctx context.Context, b *upstream.Block) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	b.Err = fmt.Errorf("%s: %w", b.Name(), b.Err)
-	if err := r.in.hole(r.h, b.Err); err != nil && b.Broken == nil {
+	err := r.in.unreadable(r.h, b.Err)
+	if err != nil && b.Broken == nil {
 		return err
 	}
-	r.h.gap = ""
+	r.h.gap = "" // the replay's own gap has it
 	if r.gap == nil {
 		r.gap = b
 	}
-	r.gap.Max, r.gap.ToUS = b.Max, b.ToUS
-	r.h.last, r.h.lastUS = b.Max, b.ToUS
+	r.gap.Max = b.Max
+	r.gap.ToUS = b.ToUS
+	r.h.last = b.Max
+	r.h.lastUS = b.ToUS
 	return nil
 }
 
-// flush writes the gap down.
-func (r *replay) flush() error {
+// endGap records the gap of skipped blocks.
+func (r *replay) endGap() error {
 	if r.gap == nil {
 		return nil
 	}
 	g := *r.gap
 	r.gap = nil
-	return r.in.missed(r.h, g.Min, g.Max, g.FromUS, g.ToUS, g.Err.Error())
+	return r.in.recordGap(r.h, g.Min, g.Max, g.FromUS, g.ToUS, g.Err.Error())
 }
 
-// fill makes batches of a block's rows, of batchBytes and a record at most, and gives them to emit.
-func (in *Ingest) fill(h *host, rows func(func(*segment.Event) error) error, p *place, x *extractor, emit func(*batch) error) error {
-	next := func() *batch {
-		made := batches.Get().(*batch)
-		made.Host, made.Kind, made.bodies = h.URL, upstream.KindV2, in.cfg.Bodies
-		return made
-	}
-	made := next()
+// newBatch returns an empty batch of the archive's events.
+func (r *replay) newBatch() *batch {
+	made := batches.Get().(*batch)
+	made.Host = r.h.URL
+	made.Kind = upstream.KindV2
+	made.bodies = r.in.cfg.Bodies
+	return made
+}
+
+// batches makes batches of rows, of batchBytes plus at most one record, and gives them to emit.
+func (r *replay) batches(rows func(func(*segment.Event) error) error, x *extractor, emit func(*batch) error) error {
+	made := r.newBatch()
 	var e upstream.Event
-	if err := rows(func(r *segment.Event) error {
-		// The cursor goes behind all that the block held, that which the time has left out too.
-		made.Seq, made.TimeUS = r.Seq, r.DisplayTimeUS()
-		if r.Seq <= p.after || r.DisplayTimeUS() < in.cfg.From.US {
+	err := rows(func(row *segment.Event) error {
+		// The cursor moves behind all rows, also those before the index's start.
+		made.Seq = row.Seq
+		made.TimeUS = row.DisplayTimeUS()
+		if row.Seq <= r.p.after || made.TimeUS < r.in.cfg.From.US {
 			return nil
 		}
-		if r.Seq == p.known && p.knownUS > 0 && absent(r.DisplayTimeUS()-p.knownUS) {
-			return errInstance
+		if r.p.isReset(row.Seq, made.TimeUS) {
+			return errReset
 		}
-		if err := e.ReadRow(r); err != nil {
-			in.metrics.malformed.Inc()
-			in.log.warn("malformed", "unreadable row of the archive", "seq", r.Seq, "did", r.DID, "err", err)
-			e.Op = 0
-		}
-		in.put(made, &e, x)
+		r.readRow(&e, row)
+		r.in.put(made, &e, x)
 		if made.cost() < batchBytes {
 			return nil
 		}
 		full := made
-		made = next()
+		made = r.newBatch()
 		return emit(full)
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if made.Seq == 0 {
-		return nil // the block is empty, or ends with a whole batch
+		return nil // the block is empty, or ends with a full batch
 	}
 	return emit(made)
 }
 
-// alive keeps the watchdog quiet: bytes come, or the archive has said for how long to stay away.
-func (in *Ingest) alive() { in.liveness.alive(in.cfg.Now()) }
+// readRow reads a row of the archive. A row that can't be read counts and is ignored.
+func (r *replay) readRow(e *upstream.Event, row *segment.Event) {
+	err := e.ReadRow(row)
+	if err != nil {
+		r.in.metrics.malformed.Inc()
+		r.in.log.warn("malformed", "unreadable row of the archive", "seq", row.Seq, "did", row.DID, "err", err)
+		e.Op = 0
+	}
+}

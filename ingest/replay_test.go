@@ -28,8 +28,9 @@ func TestFillCuts(t *testing.T) {
 		return nil
 	}
 	in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: nil})
+	r := &replay{in: in, h: in.hosts[0], p: &startPoint{}}
 	events, last, made := 0, uint64(0), 0
-	err := in.fill(in.hosts[0], block, &place{}, newExtractor(), func(full *batch) error {
+	err := r.batches(block, newExtractor(), func(full *batch) error {
 		made++
 		if full.cost() > batchBytes+1000*(linkCost+5)+eventCost+1000 {
 			t.Errorf("a batch costs %d", full.cost())
@@ -50,7 +51,7 @@ func TestFillCuts(t *testing.T) {
 		t.Errorf("%d events of %d in %d batches, %v", events, rows, made, err)
 	}
 	stop := errors.New("stop")
-	if err := in.fill(in.hosts[0], block, &place{}, newExtractor(), func(*batch) error { return stop }); !errors.Is(err, stop) {
+	if err := r.batches(block, newExtractor(), func(*batch) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 }

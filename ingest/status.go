@@ -9,30 +9,44 @@ import (
 
 const degradedV1 = "the upstream speaks v1, which sends no resyncs: changes of an account that the relay missed are not corrected"
 
-// Status is what the upstream is doing.
+// Status returns the state of the upstreams and of the replay.
 func (in *Ingest) Status() wire.Upstream {
 	st := in.state.Load()
-	s := wire.Upstream{Connected: st.Connected, Host: st.Host, Kind: st.Kind, Detail: st.Detail, LagSeconds: in.Lag().Seconds(),
-		Seq: in.Seen(), Committed: in.cfg.Store.Cursor(st.Host), Queued: in.queue.depth()}
+	s := wire.Upstream{
+		Connected:  st.Connected,
+		Host:       st.Host,
+		Kind:       st.Kind,
+		Detail:     st.Detail,
+		LagSeconds: in.Lag().Seconds(),
+		Seq:        in.Seen(),
+		Committed:  in.cfg.Store.Cursor(st.Host),
+		Queued:     in.queue.depth(),
+	}
 	if st.Kind == upstream.KindV1 {
 		s.Degraded = degradedV1
 	}
 	if d := in.stuck(); d > 0 {
 		s.Degraded = stuckText(d)
 	}
-	in.hostsMu.Lock()
-	defer in.hostsMu.Unlock()
 	for _, h := range in.hosts {
-		hs := wire.UpstreamHost{Host: h.URL, Kind: h.kind, Committed: in.cfg.Store.Cursor(h.URL)}
-		if !st.Connected || h.URL != st.Host {
-			if hs.Failure = h.why; h.retry.After(in.cfg.Now()) {
-				hs.RetryAt = h.retry.UTC().Format(time.RFC3339)
-			}
-		}
-		s.Hosts = append(s.Hosts, hs)
+		s.Hosts = append(s.Hosts, in.hostStatus(h, st))
 	}
 	if p := in.Progress(); p.Host != "" {
 		s.Replay = &p
+	}
+	return s
+}
+
+// hostStatus returns the state of one host. The failure of the host that is followed is past.
+func (in *Ingest) hostStatus(h *host, st *State) wire.UpstreamHost {
+	s := wire.UpstreamHost{Host: h.URL, Kind: h.Kind(), Committed: in.cfg.Store.Cursor(h.URL)}
+	if st.Connected && h.URL == st.Host {
+		return s
+	}
+	failure, retry := h.Failure()
+	s.Failure = failure
+	if retry.After(in.cfg.Now()) {
+		s.RetryAt = retry.UTC().Format(time.RFC3339)
 	}
 	return s
 }

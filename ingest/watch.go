@@ -2,203 +2,156 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/upstream"
 )
 
 const (
-	// looksApart is the longest time between two looks at a quiet upstream's tip, as a multiple of Config.Silence: ten
-	// minutes, by default. It is also how often it is written down until when a quiet stream was followed.
-	looksApart = 20
-	// livelyTicks are the ticks in a row, of a quarter of Config.Silence, in each of which a stream without a filter has
-	// had events, before it is expected to go on so: ten minutes, by default.
+	// maxTipInterval is the longest time between two comparisons of a quiet stream with the upstream's tip, as a multiple of
+	// Config.Silence: ten minutes by default. A quiet stream's followed time is stored as often.
+	maxTipInterval = 20
+	// livelyTicks is how many ticks in a row, of a quarter of Config.Silence, a stream without a filter must have had events
+	// in to be expected to go on so: ten minutes by default.
 	livelyTicks = 80
 )
 
-// liveness is what is known of a session's stream. Its times are microseconds since 1970.
-type liveness struct {
-	conn     atomic.Pointer[upstream.Live] // what is read now; nil: nothing
-	seenAt   atomic.Int64                  // when the newest event or other sign of life came, by our clock
-	pongAt   atomic.Int64                  // when the newest ping that was answered was sent
-	wholeAt  atomic.Int64                  // by our clock, all that the upstream had then has come; 0: not known
-	clockUS  atomic.Int64                  // the upstream's clock less ours, as far as events have shown it; noClock: not known
-	wholeUS  atomic.Int64                  // wholeAt by the upstream's clock; 0: not known
-	checked  atomic.Bool                   // nothing is missing before the stream's start, or it is written down
-	filtered atomic.Bool                   // only a part of the upstream's events is asked for
-	lively   atomic.Bool                   // the stream has never been quiet of late
-	looking  atomic.Bool                   // a look at the tip is under way
-	pinging  atomic.Bool
+// watcher watches one session's stream. Its fields belong to the goroutine of run.
+type watcher struct {
+	in       *Ingest
+	h        *host
+	cancel   context.CancelCauseFunc // ends the session
+	beside   sync.WaitGroup
+	nextTip  time.Duration // of quiet, before the next comparison with the tip
+	noted    time.Time     // when the followed time was stored
+	busy     int           // ticks in a row with events
+	received uint64
 }
 
-const noClock = math.MinInt64
-
-// reset begins a session.
-func (p *liveness) reset(now time.Time, until db.Followed, hasEvents, filtered bool) {
-	p.conn.Store(nil)
-	p.seenAt.Store(now.UnixMicro())
-	p.pongAt.Store(0)
-	p.wholeUS.Store(0)
-	p.checked.Store(false)
-	p.filtered.Store(filtered)
-	p.clockUS.Store(noClock)
-	if until.UntilUS > 0 && hasEvents {
-		p.clockUS.Store(until.ClockUS)
-	}
-}
-
-// saw notes an event of a time. Its clock may be ahead of ours, and then counts as ours: one event with a time of the
-// future must not move it.
-func (p *liveness) saw(timeUS int64, now time.Time) {
-	at := now.UnixMicro()
-	p.seenAt.Store(at)
-	p.clockUS.Store(max(p.clockUS.Load(), min(timeUS-at, 0)))
-}
-
-// alive notes a sign of life that is no event.
-func (p *liveness) alive(now time.Time) { p.seenAt.Store(now.UnixMicro()) }
-
-// idle is for how long nothing has come, not even the answer to a ping.
-func (p *liveness) idle(now time.Time) time.Duration {
-	return now.Sub(time.UnixMicro(max(p.seenAt.Load(), p.pongAt.Load())))
-}
-
-// quiet is for how long no event has come.
-func (p *liveness) quiet(now time.Time) time.Duration {
-	return now.Sub(time.UnixMicro(p.seenAt.Load()))
-}
-
-// watch ends a session whose upstream is gone, or is found to have events that don't come. A connection is judged by its
-// answers to pings: that nothing comes may be because there is nothing.
+// watch ends a session whose upstream is gone, or has events that don't come. Answers to pings prove the connection: a stream
+// without events may be a network without events.
 func (in *Ingest) watch(ctx context.Context, h *host, cancel context.CancelCauseFunc) {
-	var beside sync.WaitGroup
-	defer beside.Wait()
+	w := &watcher{in: in, h: h, cancel: cancel, nextTip: in.cfg.Silence, noted: in.cfg.Now(), received: in.received.Load()}
+	defer w.beside.Wait()
 	ticker := time.NewTicker(in.cfg.Silence / 4)
 	defer ticker.Stop()
-	p := &in.liveness
-	nextLook, noted, busy, received := in.cfg.Silence, in.cfg.Now(), 0, in.received.Load()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now := in.cfg.Now()
-		if in.queue.isFull() {
-			p.seenAt.Store(now.UnixMicro()) // it is the upstream that waits, for us
-		}
-		if n := in.received.Load(); n > received {
-			received = n
-			busy++
-			nextLook = in.cfg.Silence
-		} else if busy < livelyTicks {
-			busy = 0
-		}
-		p.lively.Store(busy >= livelyTicks)
-		if idle := p.idle(now); idle >= in.cfg.Silence {
-			cancel(fmt.Errorf("%w for %s: no event, and no answer to a ping", errSilent, idle.Round(time.Millisecond)))
+		err := w.tick(ctx)
+		if err != nil {
+			cancel(err)
 			return
-		}
-		conn := p.conn.Load()
-		if conn == nil {
-			continue
-		}
-		if p.pinging.CompareAndSwap(false, true) {
-			beside.Go(in.named("ping", func() { in.ping(ctx, conn) }))
-		}
-		quiet := p.quiet(now)
-		in.noteWhole(quiet)
-		if quiet < in.cfg.Silence {
-			continue
-		}
-		if now.Sub(noted) >= looksApart*in.cfg.Silence {
-			noted = now
-			if err := in.noteFollowed(h); err != nil {
-				cancel(err)
-				return
-			}
-		}
-		if quiet >= nextLook && p.looking.CompareAndSwap(false, true) {
-			nextLook = quiet + min(quiet, looksApart*in.cfg.Silence)
-			beside.Go(in.named("look at the tip", func() {
-				defer p.looking.Store(false)
-				if err := in.lookAround(ctx, h); err != nil {
-					cancel(err)
-				}
-			}))
 		}
 	}
 }
 
-// ping asks the other end of a connection for a sign of life.
+// tick checks the stream. Its error ends the session.
+func (w *watcher) tick(ctx context.Context) error {
+	in := w.in
+	l := &in.liveness
+	now := in.cfg.Now()
+	if in.queue.isFull() {
+		l.alive(now) // the upstream waits for us
+	}
+	w.noteActivity()
+	idle := l.idle(now)
+	if idle >= in.cfg.Silence {
+		return fmt.Errorf("%w for %s: no event, and no answer to a ping", errSilent, idle.Round(time.Millisecond))
+	}
+	conn := l.conn.Load()
+	if conn == nil {
+		return nil
+	}
+	if l.pinging.CompareAndSwap(false, true) {
+		w.beside.Go(in.named("ping", func() { in.ping(ctx, conn) }))
+	}
+	quiet := l.quiet(now)
+	l.noteComplete(quiet, in.cfg.Silence)
+	if quiet < in.cfg.Silence {
+		return nil
+	}
+	if now.Sub(w.noted) >= maxTipInterval*in.cfg.Silence {
+		w.noted = now
+		err := in.noteFollowed(w.h)
+		if err != nil {
+			return err
+		}
+	}
+	if quiet >= w.nextTip && l.probing.CompareAndSwap(false, true) {
+		w.nextTip = quiet + min(quiet, maxTipInterval*in.cfg.Silence)
+		w.beside.Go(in.named("compare with the tip", func() { w.compareTip(ctx) }))
+	}
+	return nil
+}
+
+// noteActivity counts the ticks in a row with events.
+func (w *watcher) noteActivity() {
+	n := w.in.received.Load()
+	switch {
+	case n > w.received:
+		w.received = n
+		w.busy++
+		w.nextTip = w.in.cfg.Silence
+	case w.busy < livelyTicks:
+		w.busy = 0
+	}
+	w.in.liveness.lively.Store(w.busy >= livelyTicks)
+}
+
+// compareTip ends the session if the upstream has events that don't come.
+func (w *watcher) compareTip(ctx context.Context) {
+	defer w.in.liveness.probing.Store(false)
+	err := w.in.compareTip(ctx, w.h)
+	if err != nil {
+		w.cancel(err)
+	}
+}
+
+// ping waits for the answer to a ping.
 func (in *Ingest) ping(ctx context.Context, l *upstream.Live) {
 	defer in.liveness.pinging.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Silence)
 	defer cancel()
 	sent := in.cfg.Now().UnixMicro()
-	if l.Ping(ctx) == nil {
+	err := l.Ping(ctx)
+	if err == nil {
 		in.liveness.pongAt.Store(sent)
 	}
 }
 
-// noteWhole notes that all has come that the upstream had when it answered the newest ping. While events come they tell
-// themselves how far the stream is; the pause keeps a server's answer from overtaking events that it has yet to send.
-func (in *Ingest) noteWhole(quiet time.Duration) {
-	p := &in.liveness
-	at := p.pongAt.Load()
-	if !p.checked.Load() || quiet < in.cfg.Silence/2 || at <= p.seenAt.Load() {
-		return
-	}
-	if p.filtered.Load() || !p.lively.Load() {
-		p.wholeAt.Store(at)
-	}
-	if clock := p.clockUS.Load(); clock != noClock {
-		at += clock
-	}
-	p.wholeUS.Store(at)
-}
-
-// noteFollowed writes down until when a host was followed, where its events don't say.
+// noteFollowed stores until when a host was followed, if its events don't show it.
 func (in *Ingest) noteFollowed(h *host) error {
-	p := &in.liveness
-	until := db.Followed{UntilUS: p.wholeUS.Load(), ClockUS: p.clockUS.Load()}
-	if until.ClockUS == noClock {
-		until.ClockUS = 0
-	}
+	until := in.liveness.followed()
 	if until.UntilUS == 0 || until.UntilUS <= in.cfg.Store.Followed(h.URL).UntilUS || in.queue.depth() > 0 {
 		return nil
 	}
-	return in.cfg.Store.SetFollowed(h.URL, h.kind, until)
+	return in.cfg.Store.SetFollowed(h.URL, h.Kind(), until)
 }
 
-// lookAround finds out whether there are events that don't come. Its error ends the session.
-func (in *Ingest) lookAround(ctx context.Context, h *host) error {
+// compareTip compares a quiet stream with the upstream's tip and with the other upstreams. Its error ends the session.
+func (in *Ingest) compareTip(ctx context.Context, h *host) error {
 	before := in.received.Load()
 	others := make(chan *host, 1)
-	go in.named("look at the others", func() { others <- in.newerElsewhere(ctx, h) })()
+	go in.named("compare with other upstreams", func() { others <- in.newerElsewhere(ctx, h) })()
 	tip, found, err := in.tip(ctx, h)
 	other := <-others
 	if err != nil || ctx.Err() != nil || in.received.Load() > before {
 		return nil
 	}
 	cursor := in.cfg.Store.Cursor(h.URL)
+	sameUnit := (tip.Pos < upstream.MinTimeCursor) == (cursor < upstream.MinTimeCursor)
 	switch {
-	case found && (tip.Pos < upstream.MinTimeCursor) == (cursor < upstream.MinTimeCursor) && tip.Pos < cursor:
-		// A server whose tip lies below our cursor has lost what was beyond, and would never send us anything.
+	case found && sameUnit && tip.Pos < cursor:
+		// The server has lost the events up to our cursor, and would never send us anything.
 		return fmt.Errorf("%w: %d below %d", errBehind, tip.Pos, cursor)
 	case found && !in.liveness.filtered.Load():
-		for range 4 { // it comes to us as well, if all is well
-			if !upstream.Sleep(ctx, in.cfg.Silence/8) || in.received.Load() > before {
-				return nil
-			}
-		}
-		return fmt.Errorf("%w: it sends events to other clients", errSilent)
+		return in.awaitTip(ctx, before)
 	case !found && other != nil:
 		return fmt.Errorf("%w: it has no events, but %s may have some", errSilent, other.URL)
 	}
@@ -206,8 +159,18 @@ func (in *Ingest) lookAround(ctx context.Context, h *host) error {
 	return nil
 }
 
-// newerElsewhere is a host that has events when h has none: one that sends some, or one that wasn't asked for what came
-// since the index was where it is. Nil: there is none.
+// awaitTip waits for an event that another connection has received: a working stream brings it too.
+func (in *Ingest) awaitTip(ctx context.Context, before uint64) error {
+	for range 4 {
+		if !upstream.Sleep(ctx, in.cfg.Silence/8) || in.received.Load() > before {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it sends events to other clients", errSilent)
+}
+
+// newerElsewhere returns a host that may have events while h has none: one that sends some, or that wasn't asked since the
+// index is where it is. Nil: there is none.
 func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 	reached := in.cfg.Store.ReachedTime()
 	for _, other := range in.hosts {
@@ -220,52 +183,4 @@ func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 		}
 	}
 	return nil
-}
-
-// setConnected notes that a host is followed.
-func (in *Ingest) setConnected(h *host) {
-	if was := in.state.Load(); !was.Connected {
-		since := in.cfg.Now().UTC().Format(time.RFC3339)
-		in.state.CompareAndSwap(was, &State{Connected: true, Host: h.URL, Kind: h.kind, Detail: "since " + since})
-	}
-}
-
-// tip waits for a host's next event, of all that it has: the next one of a slice may be hours away. found is false when
-// there was none within half of Config.Silence.
-func (in *Ingest) tip(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
-	return in.firstEvent(ctx, h, 0, in.cfg.Silence/2)
-}
-
-// firstEvent is the first of all events that a host has from a cursor on; 0 is its tip. found is false when none came in
-// the time given.
-func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64, within time.Duration) (e upstream.Event, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	speaks, err := in.probe(ctx, h)
-	if err != nil {
-		return upstream.Event{}, false, err
-	}
-	l, err := upstream.Dial(ctx, h.Endpoint, speaks.Kind, nil, cursor, upstream.Filter{})
-	if err != nil {
-		return upstream.Event{}, false, err
-	}
-	defer l.Close()
-	for {
-		switch err := l.Next(ctx, &e); {
-		case err == nil:
-			return upstream.Event{Pos: e.Pos, TimeUS: e.TimeUS}, true, nil
-		case ctx.Err() != nil:
-			return upstream.Event{}, false, nil
-		case !errors.Is(err, upstream.ErrNoEvent) && !errors.Is(err, upstream.ErrSkip):
-			return upstream.Event{}, false, err
-		}
-	}
-}
-
-// probe finds out what a host speaks.
-func (in *Ingest) probe(ctx context.Context, h *host) (upstream.Protocol, error) {
-	in.hostsMu.Lock()
-	wasV2, fails := h.kind == upstream.KindV2, h.fails
-	in.hostsMu.Unlock()
-	return h.Endpoint.Probe(ctx, wasV2 || in.cfg.Store.UpstreamKind(h.URL) == upstream.KindV2, fails)
 }
