@@ -114,7 +114,8 @@ func (x *Extractor) cborValue(pos, depth int) (int, error) {
 		array := x.open(tokArray)
 		pos = h.next
 		for range h.arg {
-			if pos, err = x.cborValue(pos, depth+1); err != nil {
+			pos, err = x.cborValue(pos, depth+1)
+			if err != nil {
 				return 0, err
 			}
 		}
@@ -142,7 +143,8 @@ func (x *Extractor) cborMap(h head, depth int) (int, error) {
 		}
 		pos = k.next + int(k.arg)
 		key := x.key(k.next, pos, false)
-		if n := nameOf(x.in[k.next:pos]); n != other {
+		n := nameOf(x.in[k.next:pos])
+		if n != other {
 			v, err := x.cborHead(pos)
 			if err != nil {
 				return 0, err
@@ -151,7 +153,8 @@ func (x *Extractor) cborMap(h head, depth int) (int, error) {
 				x.stringMember(&m, n, v.next, v.next+int(v.arg), false)
 			}
 		}
-		if pos, err = x.cborValue(pos, depth+1); err != nil {
+		pos, err = x.cborValue(pos, depth+1)
+		if err != nil {
 			return 0, err
 		}
 		x.endMember(key)

@@ -78,7 +78,7 @@ type Extractor struct {
 	tape     []token
 	targets  []byte   // the text of the links on the tape
 	scratch  []byte   // a string without its escapes
-	nest     []uint64 // for jsonSkip
+	nest     nesting  // of jsonSkip
 	frames   []frame  // the objects and arrays around the one that the walk is in
 	path     []byte   // that the walk is at, with its leading dot
 	pathText []byte   // of the paths of links
@@ -157,7 +157,7 @@ func (x *Extractor) reset() {
 	x.tape = empty(x.tape)
 	x.targets = empty(x.targets)
 	x.scratch = empty(x.scratch)
-	x.nest = empty(x.nest)
+	x.nest.bits = empty(x.nest.bits)
 	x.frames = empty(x.frames)
 	x.path = empty(x.path)
 	x.resetLinks()

@@ -9,7 +9,8 @@ func (x *Extractor) jsonRecord() error {
 	if err != nil {
 		return err
 	}
-	if pos = x.jsonSpace(pos); pos != len(x.in) {
+	pos = x.jsonSpace(pos)
+	if pos != len(x.in) {
 		return &Malformed{"more than one value", pos}
 	}
 	return nil
@@ -46,7 +47,8 @@ func (x *Extractor) jsonArray(pos, depth int) (int, error) {
 	}
 	for {
 		var err error
-		if pos, err = x.jsonValue(pos, depth+1); err != nil {
+		pos, err = x.jsonValue(pos, depth+1)
+		if err != nil {
 			return 0, err
 		}
 		pos = x.jsonSpace(pos)
@@ -75,21 +77,22 @@ func (x *Extractor) jsonObject(pos, depth int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if pos, err = x.jsonColon(end); err != nil {
+		pos, err = x.jsonColon(end)
+		if err != nil {
 			return 0, err
 		}
 		m.total++
 		key := x.key(start, end-1, escaped)
 		n := nameOf(x.jsonPlain(start, end-1, escaped))
-		value, isString := pos, x.at(pos) == '"'
-		if n != other && isString {
-			end, escaped, err := x.jsonString(value)
+		if n != other && x.at(pos) == '"' {
+			end, escaped, err := x.jsonString(pos)
 			if err != nil {
 				return 0, err
 			}
-			x.stringMember(&m, n, value+1, end-1, escaped)
+			x.stringMember(&m, n, pos+1, end-1, escaped)
 		}
-		if pos, err = x.jsonValue(value, depth+1); err != nil {
+		pos, err = x.jsonValue(pos, depth+1)
+		if err != nil {
 			return 0, err
 		}
 		x.endMember(key)
@@ -122,7 +125,8 @@ func (x *Extractor) jsonText(start, end int, escaped bool) {
 		return
 	}
 	var ok bool
-	if x.scratch, ok = appendUnescaped(x.scratch[:0], x.in[start:end]); !ok {
+	x.scratch, ok = appendUnescaped(x.scratch[:0], x.in[start:end])
+	if !ok {
 		x.dropped.BadText++
 		return
 	}
@@ -137,72 +141,4 @@ func (x *Extractor) jsonPlain(start, end int, escaped bool) []byte {
 	}
 	x.scratch, _ = appendUnescaped(x.scratch[:0], x.in[start:end])
 	return x.scratch
-}
-
-// jsonSkip returns the offset behind the object or array at pos. It checks all of it like the other functions, but
-// notes nothing, and doesn't recurse: nest has one bit for each level, set for an object.
-func (x *Extractor) jsonSkip(pos int) (int, error) {
-	x.nest = x.nest[:0]
-	for depth := 0; ; {
-		// At a value.
-		var err error
-		if c := x.at(pos); c != '{' && c != '[' {
-			if pos, err = x.jsonScalar(pos); err != nil {
-				return 0, err
-			}
-		} else {
-			bit := uint64(1) << (depth % 64)
-			if depth/64 == len(x.nest) {
-				x.nest = append(x.nest, 0)
-			}
-			x.nest[depth/64] &^= bit
-			if c == '{' {
-				x.nest[depth/64] |= bit
-			}
-			depth++
-			pos = x.jsonSpace(pos + 1)
-			if x.at(pos) != c+2 { // '}' is '{' + 2, ']' is '[' + 2
-				if c == '{' {
-					if pos, err = x.jsonKey(pos); err != nil {
-						return 0, err
-					}
-				}
-				continue
-			}
-			pos++
-			depth--
-		}
-		// Behind a value: up to the next one.
-		for more := false; !more; {
-			if depth == 0 {
-				return pos, nil
-			}
-			inObject := x.nest[(depth-1)/64]>>((depth-1)%64)&1 == 1
-			pos = x.jsonSpace(pos)
-			switch c := x.at(pos); {
-			case c == ',':
-				pos = x.jsonSpace(pos + 1)
-				if inObject {
-					if pos, err = x.jsonKey(pos); err != nil {
-						return 0, err
-					}
-				}
-				more = true
-			case c == '}' && inObject, c == ']' && !inObject:
-				pos++
-				depth--
-			default:
-				return 0, x.jsonUnexpected(pos)
-			}
-		}
-	}
-}
-
-// jsonKey passes a key and its colon.
-func (x *Extractor) jsonKey(pos int) (int, error) {
-	end, _, err := x.jsonString(pos)
-	if err != nil {
-		return 0, err
-	}
-	return x.jsonColon(end)
 }

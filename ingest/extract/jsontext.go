@@ -69,11 +69,15 @@ func (x *Extractor) jsonNumber(pos int) (int, error) {
 	var err error
 	if x.at(pos) == '0' {
 		pos++
-	} else if pos, err = x.jsonDigits(pos); err != nil {
-		return 0, err
+	} else {
+		pos, err = x.jsonDigits(pos)
+		if err != nil {
+			return 0, err
+		}
 	}
 	if x.at(pos) == '.' {
-		if pos, err = x.jsonDigits(pos + 1); err != nil {
+		pos, err = x.jsonDigits(pos + 1)
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -175,12 +179,13 @@ func appendUnescaped(dst, s []byte) ([]byte, bool) {
 			r, _ := hex4(s)
 			s = s[4:]
 			if utf16.IsSurrogate(r) {
-				pair := rune(utf8.RuneError)
+				high := r
+				r = utf8.RuneError
 				if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
 					low, _ := hex4(s[2:])
-					pair = utf16.DecodeRune(r, low)
+					r = utf16.DecodeRune(high, low)
 				}
-				if r = pair; r == utf8.RuneError {
+				if r == utf8.RuneError {
 					ok = false
 				} else {
 					s = s[6:]
