@@ -52,10 +52,10 @@ var class = func() (t [256]uint16) {
 
 const upperHex = "0123456789ABCDEF"
 
-// appendPart appends one part of a URI in normal form. Bytes of the allowed classes stay. Escapes of unreserved characters
-// are decoded; other escapes become upper case. If allowed has iri, non-ASCII characters become escapes of their UTF-8
-// bytes (RFC 3987, section 3.1). If allowed has lax, bytes of that class become escapes. It returns false for anything
-// else: spaces and control characters of any script, broken escapes, invalid UTF-8.
+// appendPart appends one part of a URI in normal form. Bytes of the allowed classes stay. Escapes of unreserved
+// characters are decoded; other escapes become upper case. If allowed has iri, non-ASCII characters become escapes of
+// their UTF-8 bytes (RFC 3987, section 3.1). If allowed has lax, bytes of that class become escapes. It returns false
+// for anything else: spaces and control characters of any script, broken escapes, invalid UTF-8.
 func appendPart(dst []byte, s string, allowed uint16) ([]byte, bool) {
 	plain := allowed &^ lax
 	for i := 0; ; {

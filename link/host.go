@@ -7,7 +7,8 @@ import (
 )
 
 // Spelling is the name of the normalisation rules of Parse and Append. An index stores it with its links; package db
-// rewrites an index with another name. It includes the Unicode version, because the hosts that UTS 46 maps depend on it.
+// rewrites an index with another name. It includes the Unicode version, because the hosts that UTS 46 maps depend on
+// it.
 const Spelling = "2 unicode " + idna.UnicodeVersion
 
 // domains maps hosts by UTS 46 and the WHATWG URL standard ("domain to ASCII", not strict): nontransitional, with the
@@ -15,12 +16,14 @@ const Spelling = "2 unicode " + idna.UnicodeVersion
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false),
 	idna.CheckHyphens(false))
 
-// maxDomain is the maximum length of a mapped host, in bytes of UTF-8. A domain name has at most 253 bytes in ASCII, and a
-// Punycode label at most 59 characters of 4 bytes each. The limit bounds the cost, which is quadratic in the length.
+// maxDomain is the maximum length of a mapped host, in bytes of UTF-8. A domain name has at most 253 bytes in ASCII,
+// and a Punycode label at most 59 characters of 4 bytes each. The limit bounds the cost, which is quadratic in the
+// length.
 const maxDomain = 1 << 10
 
 // appendWebHost appends the host of an http or https URI, which is not an address in brackets. It maps a host with
-// non-ASCII characters or escapes to ASCII (Punycode). A host that UTS 46 rejects is normalised like that of other URIs.
+// non-ASCII characters or escapes to ASCII (Punycode). A host that UTS 46 rejects is normalised like that of other
+// URIs.
 func appendWebHost(dst []byte, host string) ([]byte, bool) {
 	from := len(dst)
 	dst, ok := appendPart(dst, host, inHost)
@@ -37,7 +40,8 @@ func appendWebHost(dst []byte, host string) ([]byte, bool) {
 		return dst, true
 	}
 	for i := range len(ascii) {
-		// UTS 46 maps fullwidth slashes and question marks to ASCII ones, which would end the host. Escapes may hold them too.
+		// UTS 46 maps fullwidth slashes and question marks to ASCII ones, which would end the host. Escapes may hold them
+		// too.
 		if class[ascii[i]]&unreserved == 0 {
 			return dst, true
 		}

@@ -28,8 +28,8 @@ func (k Kind) String() string {
 	}
 }
 
-// MaxLen is the maximum length of a link in bytes, before and after normalisation: 8 KiB, atproto's limit for at-uris and
-// for the lexicon string format "uri".
+// MaxLen is the maximum length of a link in bytes, before and after normalisation: 8 KiB, atproto's limit for at-uris
+// and for the lexicon string format "uri".
 const MaxLen = 8 << 10
 
 // minLen is the minimum length of a link in bytes: a scheme of one letter, the colon and one byte.
@@ -51,12 +51,12 @@ func Parse(s string) (string, Kind) {
 	}
 }
 
-// Append appends the normalised form of s to dst and returns the extended slice and the kind. If the whole of s is not a
-// link, it returns dst unchanged and None. s must not overlap the free capacity of dst.
+// Append appends the normalised form of s to dst and returns the extended slice and the kind. If the whole of s is not
+// a link, it returns dst unchanged and None. s must not overlap the free capacity of dst.
 //
-// The appended bytes are printable ASCII, at most MaxLen of them, and a fixed point: Append of them gives the same bytes
-// and kind. Append allocates only if dst is too small, the host of a web page is not ASCII, or a DID, handle or IPv6
-// address is invalid.
+// The appended bytes are printable ASCII, at most MaxLen of them, and a fixed point: Append of them gives the same
+// bytes and kind. Append allocates only if dst is too small, the host of a web page is not ASCII, or a DID, handle or
+// IPv6 address is invalid.
 func Append(dst, s []byte) ([]byte, Kind) {
 	// No copy: the string is dropped when the call returns, and s does not change during the call.
 	return appendLink(dst, unsafe.String(unsafe.SliceData(s), len(s)))

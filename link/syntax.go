@@ -22,7 +22,8 @@ func ValidRecordKey(s string) bool {
 	return err == nil
 }
 
-// ValidHandle reports whether s has the syntax of a handle: a domain name of at most 253 bytes with at least two labels.
+// ValidHandle reports whether s has the syntax of a handle: a domain name of at most 253 bytes with at least two
+// labels.
 func ValidHandle(s string) bool {
 	_, err := atmos.ParseHandle(s)
 	return err == nil

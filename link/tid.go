@@ -5,8 +5,8 @@ import "github.com/jcalabro/atmos"
 // tidLen is the length of a TID in bytes.
 const tidLen = 13
 
-// ParseTID returns the 64-bit number of the timestamp identifier s: microseconds since 1970 in the upper 54 bits, a clock
-// identifier in the lower 10. ok is false if s is not a TID.
+// ParseTID returns the 64-bit number of the timestamp identifier s: microseconds since 1970 in the upper 54 bits, a
+// clock identifier in the lower 10. ok is false if s is not a TID.
 func ParseTID(s string) (tid uint64, ok bool) {
 	if len(s) != tidLen {
 		return 0, false // without the error that atmos allocates: many record keys are no TIDs

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// appendURI appends the normal form of the URI scheme:rest: RFC 3986 with the extensions of appendPart. rest is not empty.
-// For http and https it drops the default port and turns an empty path into "/" (RFC 3986, section 6.2.3). For other
-// schemes it drops only the colon of an empty port. Empty queries and empty fragments stay.
+// appendURI appends the normal form of the URI scheme:rest: RFC 3986 with the extensions of appendPart. rest is not
+// empty. For http and https it drops the default port and turns an empty path into "/" (RFC 3986, section 6.2.3). For
+// other schemes it drops only the colon of an empty port. Empty queries and empty fragments stay.
 func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	from := len(dst)
 	dst = append(dst, scheme...)

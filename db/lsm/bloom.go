@@ -1,7 +1,7 @@
 package lsm
 
-// bloomFilter is a blocked Bloom filter: each hash sets its bits within one block of 512 bits, the size of a cache line,
-// so that a look-up costs one cache miss. It has no false negatives.
+// bloomFilter is a blocked Bloom filter: each hash sets its bits within one block of 512 bits, the size of a cache
+// line, so that a look-up costs one cache miss. It has no false negatives.
 type bloomFilter []uint64
 
 const (

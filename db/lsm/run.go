@@ -1,10 +1,11 @@
 // Package lsm implements a log-structured merge tree of sorted runs. A run is an immutable sequence of entries (key,
-// value) in byte order of the keys. A tree is a list of runs, oldest first; a reader sees the newest entry of each key.
-// Size-tiered compaction keeps the number of runs in memory small. MemRun is a run in memory; db/segment has runs in files.
+// value) in byte order of the keys. A tree is a list of runs, oldest first; a reader sees the newest entry of each
+// key. Size-tiered compaction keeps the number of runs in memory small. MemRun is a run in memory; db/segment has runs
+// in files.
 package lsm
 
-// Run is an immutable sorted run. It is safe for concurrent use. Returned slices must not be changed; they stay valid as
-// long as they are referenced.
+// Run is an immutable sorted run. It is safe for concurrent use. Returned slices must not be changed; they stay valid
+// as long as they are referenced.
 type Run interface {
 	// Len returns the number of entries.
 	Len() int

@@ -8,8 +8,9 @@ type Tree struct {
 	NoCompact int
 }
 
-// fanOut is the number of runs of one tier that are compacted into one. A higher number rewrites entries less often and
-// makes look-ups visit more runs. With 4, each of a million entries is copied about six times after batches of a few hundred.
+// fanOut is the number of runs of one tier that are compacted into one. A higher number rewrites entries less often
+// and makes look-ups visit more runs. With 4, each of a million entries is copied about six times after batches of a
+// few hundred.
 const fanOut = 4
 
 // Push returns the tree with r as its newest run. It compacts the newest runs once fanOut of them are of one tier.

@@ -273,8 +273,8 @@ var faults = []fault{
 		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
 	},
 	{
-		"the minutes of a segment deny what it holds", "db/segment/source.go",
-		"ok && !r.minutes.Contains(h) {", "ok && r.minutes.Contains(h) {",
+		"the minutes of a segment deny what it holds", "db/segment/run.go",
+		"ok && !r.minutes.Contains(m) {", "ok && r.minutes.Contains(m) {",
 	},
 	{
 		"what a crash has left behind is not removed", "db/files.go",

@@ -27,7 +27,7 @@ func open(b *testing.B, inputs []Input, kinds map[int]Kind, cache *Cache) *Segme
 	return s
 }
 
-// BenchmarkWrite writes both runs of a million links, with all that belongs to them.
+// BenchmarkWrite writes both runs of a million links, with their indexes, filters and sets.
 func BenchmarkWrite(b *testing.B) {
 	const links = 1_000_000
 	s := sampleOf(b, links, false)
@@ -42,7 +42,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkFind looks entries up in a file of a million links, with a cache that holds all, or next to nothing.
+// BenchmarkFind looks up entries in a file of a million links, with a cache that holds all of it or nearly nothing.
 func BenchmarkFind(b *testing.B) {
 	sm := sampleOf(b, 1_000_000, false)
 	for _, c := range []struct {
@@ -60,7 +60,7 @@ func BenchmarkFind(b *testing.B) {
 					}
 				}
 			})
-			b.Run(name+"/denied by the filter/"+c.name, func(b *testing.B) {
+			b.Run(name+"/excluded by the filter/"+c.name, func(b *testing.B) {
 				passed := 0
 				for i := 0; b.Loop(); i++ {
 					if r.MayContain(uint64(i)*0x9e3779b97f4a7c15, e.some(i)) {
@@ -70,19 +70,19 @@ func BenchmarkFind(b *testing.B) {
 				b.ReportMetric(float64(passed)*100/float64(b.N), "%passed")
 			})
 		}
-		b.Run("record/denied by the minute/"+c.name, func(b *testing.B) {
+		b.Run("record/excluded by the minute/"+c.name, func(b *testing.B) {
 			key := append(appendID(appendID(nil, 1), 1), 1, 0, 0, 0, 0, 0, 0, 0, 1)
 			h := recordKind.Keyspace.Hash(key)
 			for b.Loop() {
 				if s.runs[2].MayContain(h, key) {
-					b.Fatal("not denied")
+					b.Fatal("not excluded")
 				}
 			}
 		})
 	}
 }
 
-// longList is a list of so many links of as many accounts out of 20 million, and short ones around it.
+// longList returns a list of links from random accounts of 20 million, with short lists around it.
 func longList(links int) (prefix []byte, e *entries) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var all []entry
@@ -102,7 +102,7 @@ func longList(links int) (prefix []byte, e *entries) {
 	return appendID(append(appendID([]byte{1}, 1002), 0), 7), sorted(all)
 }
 
-// BenchmarkList asks for the length, the first page and the members of a list.
+// BenchmarkList measures the length, the first page and the members of a list.
 func BenchmarkList(b *testing.B) {
 	for _, links := range []int{10, 100_000, 1_000_000} {
 		prefix, e := longList(links)
@@ -114,7 +114,7 @@ func BenchmarkList(b *testing.B) {
 			s := open(b, []Input{{1, targetKind, e.again()}}, sampleKinds, NewCache(c.size))
 			r := s.runs[1]
 			name := fmt.Sprintf("of %d/%s", links, c.name)
-			b.Run(name+"/weigh", func(b *testing.B) {
+			b.Run(name+"/sum", func(b *testing.B) {
 				for b.Loop() {
 					if n, err := r.Sum(prefix, after); n != int64(links) || err != nil {
 						b.Fatal(n, err)
@@ -152,7 +152,7 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// BenchmarkScan walks a whole run, as merges do.
+// BenchmarkScan iterates over a whole run, as compactions do.
 func BenchmarkScan(b *testing.B) {
 	sm := sampleOf(b, 1_000_000, false)
 	s := open(b, sm.inputs(), sampleKinds, NewCache(0))

@@ -5,53 +5,57 @@ import (
 	"sync"
 )
 
-// Cache holds decoded pages of all segments, the ones used least lately giving way. It is safe for concurrent use.
+// Cache is an LRU cache of decoded blocks, filter pages, sets and sums of all segments. It is safe for concurrent use.
+//
+// It is hand-made: keys of 16 bytes without a pointer are found in half the time of longer ones, and its limit is in
+// bytes.
 type Cache struct{ shards []shard }
 
-// minShard is the least that a shard holds, in bytes: enough for the set of a list of a few million members.
+// minShard is the minimum size of a shard in bytes: enough for the set of a list of a few million members.
 const minShard = 8 << 20
 
-// NewCache makes a cache for so many bytes. With 0 it holds nothing.
+// NewCache returns a cache of at most size bytes. With 0 it stores nothing.
 func NewCache(size int64) *Cache {
-	// Up to 16 shards keep readers on many cores from waiting for each other; more than 1 only where all are large.
+	// Up to 16 shards reduce lock contention of readers on many cores. There is more than one only if all are large.
 	n := max(1, min(16, 1<<(bits.Len64(uint64(max(size, 0)/minShard)|1)-1)))
 	c := &Cache{shards: make([]shard, n)}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.size = size / int64(n)
-		s.room = s.size
-		s.entries = map[cacheKey]*cached{}
-		s.ring.next, s.ring.prev = &s.ring, &s.ring
+		s.free = s.size
+		s.entries = map[cacheKey]*cacheEntry{}
+		s.ring.next = &s.ring
+		s.ring.prev = &s.ring
 	}
 	return c
 }
 
-// cacheKey names a page in 16 bytes without a pointer, which a map looks up in half the time of a longer one.
+// cacheKey identifies a cached value.
 type cacheKey struct {
 	place uint64 // the segment's number in this process, and the table
-	id    int64  // the row; of a set, a hash of its prefix, which the value then holds
+	id    int64  // the row; for sets and sums a hash of the prefix or key, which the value also has
 }
 
 func newCacheKey(segment uint64, t table, id int64) cacheKey {
 	return cacheKey{segment<<8 | uint64(t), id}
 }
 
-type cached struct {
+type cacheEntry struct {
 	key        cacheKey
 	value      any
 	size       int64
-	next, prev *cached
+	next, prev *cacheEntry
 }
 
-// entryOverhead is about what an entry takes in the cache besides its value, in bytes.
+// entryOverhead is the approximate memory of an entry besides its value, in bytes.
 const entryOverhead = 256
 
 type shard struct {
 	mu      sync.Mutex
 	size    int64
-	room    int64 // what is left of it
-	entries map[cacheKey]*cached
-	ring    cached // the next is the one used last
+	free    int64
+	entries map[cacheKey]*cacheEntry
+	ring    cacheEntry // next is the most recently used entry, prev the least
 }
 
 func (c *Cache) shard(key cacheKey) *shard {
@@ -73,10 +77,10 @@ func (c *Cache) get(key cacheKey) (any, bool) {
 	return e.value, true
 }
 
-// put keeps a value that takes so many bytes, unless it is larger than a shard.
+// put stores a value of the given size in bytes, unless it is larger than a shard.
 func (c *Cache) put(key cacheKey, value any, size int) {
 	s := c.shard(key)
-	e := &cached{key: key, value: value, size: int64(size) + entryOverhead}
+	e := &cacheEntry{key: key, value: value, size: int64(size) + entryOverhead}
 	if e.size > s.size {
 		return
 	}
@@ -85,23 +89,29 @@ func (c *Cache) put(key cacheKey, value any, size int) {
 	if old, ok := s.entries[key]; ok {
 		s.drop(old)
 	}
-	s.room -= e.size
+	s.free -= e.size
 	s.entries[key] = e
 	s.ring.link(e)
-	for s.room < 0 {
+	for s.free < 0 {
 		s.drop(s.ring.prev)
 	}
 }
 
-func (s *shard) drop(e *cached) {
+func (s *shard) drop(e *cacheEntry) {
 	e.unlink()
 	delete(s.entries, e.key)
-	s.room += e.size
+	s.free += e.size
 }
 
-func (e *cached) link(n *cached) {
-	n.next, n.prev = e.next, e
-	e.next.prev, e.next = n, n
+// link inserts n after e.
+func (e *cacheEntry) link(n *cacheEntry) {
+	n.next = e.next
+	n.prev = e
+	e.next.prev = n
+	e.next = n
 }
 
-func (e *cached) unlink() { e.next.prev, e.prev.next = e.prev, e.next }
+func (e *cacheEntry) unlink() {
+	e.next.prev = e.prev
+	e.prev.next = e.next
+}

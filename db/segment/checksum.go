@@ -8,17 +8,19 @@ import (
 	"os"
 )
 
-// checksum reads a file to its end. SHA-256, for it needs no trust in whoever kept the file meanwhile, sha256sum and
-// object stores know it, and processors have instructions for it, so that it is faster than most disks.
+// checksum reads r to its end and returns the SHA-256 and the size in bytes. SHA-256 also detects deliberate changes,
+// sha256sum and object stores know it, and with the processor's instructions it is faster than most disks.
 func checksum(r io.Reader) (sum string, size int64, err error) {
 	h := sha256.New()
-	if size, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, 1<<20)); err != nil {
+	// The wrappers hide WriteTo and ReadFrom, so that CopyBuffer uses the buffer.
+	size, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, 1<<20))
+	if err != nil {
 		return "", 0, fmt.Errorf("checksum: %w", err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), size, nil
 }
 
-// FileChecksum is the checksum of a whole file, as Write gave it, to be held against the one that was noted down then.
+// FileChecksum returns the checksum of a file, for comparison with Info.Checksum of the Write that made it.
 func FileChecksum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -9,17 +9,23 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// columns is a block that was unpacked: its entries as block encoded them, checked, so that nothing that reads them can
-// fail. It is immutable. To look an entry up among them takes a third of the time that a page of them takes to build, and
-// they take half the memory of one.
+// columns is a decompressed block in the column layout of blockWriter. It is checked once, so that reads of its entries
+// cannot fail. It is immutable. A look-up in columns takes a third of the time that building an lsm.Block takes, and
+// columns take half the memory of one.
 type columns struct {
-	n, decoded                       int
-	shared, rest, lens, keys, values []byte
-	ends                             [tailLen + 1][]byte // by the distance from the end of a key
-	size                             int                 // of all columns
+	n       int
+	decoded int // length of all keys and values
+	shared  []byte
+	rest    []byte
+	lens    []byte
+	keys    []byte
+	values  []byte
+	tails   [tailLen + 1][]byte // by distance from the end of a key
+	size    int                 // of all columns
 }
 
-// decoder unpacks blocks of all files; it is safe for concurrent use. Its bound is that of a block with its columns.
+// decoder decompresses blocks of all files; it is safe for concurrent use. Its limit is that of a block with its
+// columns.
 var decoder = func() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(2*maxBlock))
 	if err != nil {
@@ -28,7 +34,7 @@ var decoder = func() *zstd.Decoder {
 	return d
 }()
 
-// decodeColumns reads what encode wrote. It takes any input: what is no block is an error.
+// decodeColumns decodes a block of blockWriter.encode. Any other input gives an error.
 func decodeColumns(data []byte) (*columns, error) {
 	raw, err := decoder.DecodeAll(data, nil)
 	if err != nil {
@@ -38,24 +44,26 @@ func decodeColumns(data []byte) (*columns, error) {
 	return c, c.parse(raw)
 }
 
-// rawPool spares the memory that a block is unpacked into on its way to a page.
+// rawPool reuses the buffers for decompression to an lsm.Block.
 var rawPool = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxPooled is the largest that is kept, in bytes: a few times a common block, for there are some of other sizes.
+// maxPooled is the maximum size of a buffer in rawPool, in bytes: a few times that of a usual block, because sizes
+// vary.
 const maxPooled = 64 << 10
 
-// decodeBlock is decodeColumns, to a page.
+// decodeBlock decodes a block of blockWriter.encode to an lsm.Block. Any other input gives an error.
 func decodeBlock(data []byte) (*lsm.Block, error) {
 	raw := rawPool.Get().(*[]byte)
 	var err error
-	if *raw, err = decoder.DecodeAll(data, (*raw)[:0]); err != nil {
+	*raw, err = decoder.DecodeAll(data, (*raw)[:0])
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	page, err := decodeRaw(*raw) // a page has its own copy
+	block, err := decodeRaw(*raw) // copies what it needs
 	if cap(*raw) <= maxPooled {
 		rawPool.Put(raw)
 	}
-	return page, err
+	return block, err
 }
 
 func decodeRaw(raw []byte) (*lsm.Block, error) {
@@ -63,10 +71,10 @@ func decodeRaw(raw []byte) (*lsm.Block, error) {
 	if err := c.parse(raw); err != nil {
 		return nil, err
 	}
-	return c.page(), nil
+	return c.block(), nil
 }
 
-// parse cuts an unpacked block into its columns, and keeps it.
+// parse splits a decompressed block into its columns. The columns refer to raw.
 func (c *columns) parse(raw []byte) error {
 	c.size = len(raw)
 	var sizes [6]int
@@ -75,89 +83,100 @@ func (c *columns) parse(raw []byte) error {
 		if k <= 0 || n > maxBlock {
 			return fmt.Errorf("%w: the header of a block", errDamaged)
 		}
-		sizes[i], raw = int(n), raw[k:]
+		sizes[i] = int(n)
+		raw = raw[k:]
 	}
-	c.n, c.decoded = sizes[0], sizes[1]
+	c.n = sizes[0]
+	c.decoded = sizes[1]
 	for i, column := range []*[]byte{&c.shared, &c.rest, &c.lens, &c.keys} {
 		size := sizes[2+i]
 		if size > len(raw) {
 			return fmt.Errorf("%w: column %d of a block ends early", errDamaged, i)
 		}
-		*column, raw = raw[:size], raw[size:]
+		*column = raw[:size]
+		raw = raw[size:]
 	}
 	c.values = raw
 	if c.n > len(c.shared) {
 		return fmt.Errorf("%w: a block of %d entries in %d bytes", errDamaged, c.n, len(c.shared))
 	}
-	ends, err := c.check()
+	counts, err := c.check()
 	if err != nil {
 		return err
 	}
 	for k := 1; k <= tailLen; k++ {
-		at := len(c.keys) - ends[k]
-		c.keys, c.ends[k] = c.keys[:at], c.keys[at:]
+		at := len(c.keys) - counts[k]
+		c.tails[k] = c.keys[at:]
+		c.keys = c.keys[:at]
 	}
 	return nil
 }
 
-// check holds the columns of lengths against those of keys and values, and counts the keys that go on for so many bytes
-// or more.
-func (c *columns) check() (ends [tailLen + 1]int, err error) {
+// check compares the columns of lengths with the columns of keys and values. It returns the number of keys with at
+// least k further bytes, for each k up to tailLen.
+func (c *columns) check() (counts [tailLen + 1]int, err error) {
 	shared, rest, lens := c.shared, c.rest, c.lens
-	length, keys, values, full := 0, 0, 0, 0
+	length, keys, values, decoded := 0, 0, 0, 0
 	for i := range c.n {
 		s, k := uvarint(shared)
 		r, l := uvarint(rest)
 		v, m := uvarint(lens)
 		if k <= 0 || l <= 0 || m <= 0 || s > length || s+r > lsm.MaxKey {
-			return ends, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
+			return counts, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
 		}
 		length = s + r
-		keys, values, full = keys+r, values+v, full+length+v
-		if keys > len(c.keys) || values > len(c.values) || full > c.decoded {
-			return ends, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
+		keys += r
+		values += v
+		decoded += length + v
+		if keys > len(c.keys) || values > len(c.values) || decoded > c.decoded {
+			return counts, fmt.Errorf("%w: entry %d of a block", errDamaged, i)
 		}
-		ends[min(r, tailLen)]++
-		shared, rest, lens = shared[k:], rest[l:], lens[m:]
+		counts[min(r, tailLen)]++
+		shared = shared[k:]
+		rest = rest[l:]
+		lens = lens[m:]
 	}
-	if len(shared)+len(rest)+len(lens) > 0 || keys != len(c.keys) || values != len(c.values) || full != c.decoded {
-		return ends, fmt.Errorf("%w: a block holds more than its entries", errDamaged)
+	if len(shared)+len(rest)+len(lens) > 0 || keys != len(c.keys) || values != len(c.values) || decoded != c.decoded {
+		return counts, fmt.Errorf("%w: a block has more than its entries", errDamaged)
 	}
 	for k := tailLen - 1; k > 0; k-- {
-		ends[k] += ends[k+1]
+		counts[k] += counts[k+1]
 	}
-	return ends, nil
+	return counts, nil
 }
 
-// page copies the entries into a page.
-func (c *columns) page() *lsm.Block {
-	page, w := lsm.NewBlock(c.n, c.decoded), columnIterator{c: c, reuse: true, arena: make([]byte, 0, 256)}
+// block copies the entries into an lsm.Block.
+func (c *columns) block() *lsm.Block {
+	block := lsm.NewBlock(c.n, c.decoded)
+	it := columnIterator{c: c, reuse: true, arena: make([]byte, 0, 256)}
 	for range c.n {
-		_, _ = w.Next()
-		page.Add(w.key, w.value)
+		_, _ = it.Next()
+		block.Add(it.key, it.value)
 	}
-	return page
+	return block
 }
 
-// sum sums up the first n entries.
-func (c *columns) sum(order *lsm.Keyspace, n int) totals {
-	if order.Delta == nil {
+// totals returns the totals of the first n entries.
+func (c *columns) totals(keyspace *lsm.Keyspace, n int) totals {
+	if keyspace.Delta == nil {
 		return totals{int64(n), int64(n)}
 	}
-	var weight int64
-	lens, values := c.lens, c.values
+	var sum int64
+	lens := c.lens
+	values := c.values
 	for range n {
 		v, k := uvarint(lens)
-		weight += int64(order.Delta(values[:v]))
-		lens, values = lens[k:], values[v:]
+		sum += int64(keyspace.Delta(values[:v]))
+		lens = lens[k:]
+		values = values[v:]
 	}
-	return totals{weight, int64(n)}
+	return totals{sum, int64(n)}
 }
 
-// memory is what the columns take, in bytes.
+// memory returns the memory of the columns, in bytes.
 func (c *columns) memory() int { return c.size + 24*(5+tailLen+1) }
 
-// uvarint reads a number that is mostly below 128; n is not above 0 when there is none. The number is at most maxBlock.
+// uvarint decodes a number that is mostly below 128 and at most maxBlock. n is 0 or negative when there is none.
 func uvarint(b []byte) (v, n int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return int(b[0]), 1

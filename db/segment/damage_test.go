@@ -48,11 +48,12 @@ func (c content) write(tb testing.TB, path string, o Options) Info {
 	return info
 }
 
-// read asks a segment for all it holds. It gives the errors, and fails where an answer is wrong.
+// read reads everything from a segment. It returns the errors and fails the test on a wrong answer.
 func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 	tb.Helper()
 	for id := 1; id <= 2; id++ {
-		r, order := s.Run(id), testKinds[id].Keyspace
+		r := s.Run(id)
+		keyspace := testKinds[id].Keyspace
 		note := func(err error, right bool, what string, args ...any) {
 			tb.Helper()
 			if err != nil {
@@ -63,8 +64,8 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 		}
 		for key, want := range c[id] {
 			k := []byte(key)
-			if !r.MayContain(order.Hash(k), k) {
-				tb.Fatalf("run %d denies %s", id, key)
+			if !r.MayContain(keyspace.Hash(k), k) {
+				tb.Fatalf("the filter of run %d has a false negative: %s", id, key)
 			}
 			value, ok, err := r.Find(k)
 			note(err, ok && string(value) == want, "value of %s: %q", key, value)
@@ -86,17 +87,18 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 		}
 		for g := range 5 {
 			prefix := fmt.Sprintf("g%d/", g)
-			weight, set := int64(0), distinct.Set{}
+			sum := int64(0)
+			set := distinct.Set{}
 			for key, value := range c[id] {
 				if strings.HasPrefix(key, prefix) {
-					w := order.DeltaOf([]byte(value))
-					weight += int64(w)
+					delta := keyspace.DeltaOf([]byte(value))
+					sum += int64(delta)
 					_, member, _ := linkKind.List([]byte(key))
-					set.Add(member, w)
+					set.Add(member, delta)
 				}
 			}
 			got, err := r.Sum([]byte(prefix), lsm.PrefixEnd([]byte(prefix)))
-			note(err, got == weight, "weight of %s: %d", prefix, got)
+			note(err, got == sum, "sum of %s: %d", prefix, got)
 			part, ok, err := r.(*Run).Distinct([]byte(prefix))
 			note(err, !ok || part.Equal(&set), "set of %s", prefix)
 		}
@@ -105,7 +107,7 @@ func (c content) read(tb testing.TB, s *Segment) (errs []error) {
 	return errs
 }
 
-// TestDamage flips bits all over a file: whatever is then read is right, or an error that names the file.
+// TestDamage flips bits anywhere in a file and checks that every read gives the right answer or an error with the path.
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	c, dir := makeContent(), t.TempDir()
@@ -201,7 +203,7 @@ func TestRefused(t *testing.T) {
 		{"an older format", 63, oldestFormat - 1, testKinds, "its format is 0, and this weft reads 1 to 2"},
 		{"another application", 68, 0, testKinds, "another application"},
 		{"no database", 0, 'x', testKinds, "another application"},
-		{"a run of an unknown kind", 0, 'S', map[int]Kind{1: linkKind}, "it holds a run 2"},
+		{"a run of an unknown kind", 0, 'S', map[int]Kind{1: linkKind}, "an unknown run 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

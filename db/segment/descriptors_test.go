@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestNoFurtherConnection: where no further connection to a file can be opened, a reader waits for the one that is, and where
-// none comes free it says so in bounded time.
+// TestNoFurtherConnection checks that a reader that cannot open a further connection waits for an open one, and
+// returns an error in bounded time when none becomes free.
 func TestNoFurtherConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -20,8 +20,8 @@ func TestNoFurtherConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		time.Sleep(time.Hour) // a connection that nobody uses stays open
-		// SQLite gives one code for each reason why it can't open a file.
+		time.Sleep(time.Hour) // an idle connection stays open
+		// SQLite has one error code for every reason.
 		if err := os.Rename(path, path+".away"); err != nil {
 			t.Fatal(err)
 		}

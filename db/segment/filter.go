@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// A filter on disk is a blocked Bloom filter in pages: a hash picks a page, in it a block of 512 bits, and in that its
-// bits, so that a look-up needs one page. It is a scheme of its own, as that of filters in memory may change and files
-// don't. Hashes that are higher lie in pages that are no lower, which lets a filter of any size be built front to back.
+// A filter on disk is a blocked Bloom filter in pages. A hash selects a page, a block of 512 bits in the page, and its
+// bits in the block, so that a look-up reads one page. The scheme differs from that of the filters in memory, which may
+// change while files do not. Higher hashes lie in the same or higher pages, so that a filter is built front to back.
 const (
-	// 8 bits and 5 probes for each group let through about 2.5 % of the look-ups for groups that are absent. Of those for
-	// records, which have the most groups, the minutes deny nearly all before.
+	// 8 bits and 5 probes per prefix give about 2.5 % false positives. For records, which have the most prefixes, the
+	// minutes exclude nearly all absent keys first.
 	filterBits   = 8
 	filterProbes = 5
 
@@ -18,28 +18,29 @@ const (
 	filterBlockBytes = 8 * filterWords
 )
 
-// filterHead says where a run's filter lies.
+// filterHead locates a run's filter.
 type filterHead struct {
-	First  int64 `json:"first"`  // the row of its first page; the others follow it
+	First  int64 `json:"first"`  // row of the first page; the others follow it
 	Pages  int64 `json:"pages"`  // 0: the run is empty
 	Blocks int   `json:"blocks"` // in each page
 }
 
-// filterBlocks is how many blocks of a filter fill a page of SQLite: 35 bytes are taken by the page itself, and up to 16
-// by the row's header and number.
+// filterBlocks returns the number of filter blocks that fill a page of SQLite. The page itself takes 35 bytes, the
+// row's header and number up to 16.
 func filterBlocks(pageSize int) int { return (pageSize - 35 - 16 - sumSize) / filterBlockBytes }
 
-// filterPages is how many pages a filter of so many groups takes.
-func filterPages(groups int64, blocks int) int64 {
+// filterPages returns the number of pages of a filter.
+func filterPages(prefixes int64, blocks int) int64 {
 	perPage := int64(blocks) * filterBlockBytes * 8
-	return (groups*filterBits + perPage - 1) / perPage
+	return (prefixes*filterBits + perPage - 1) / perPage
 }
 
-// locate picks a hash's page, its block's first byte in that page, and the bits in that.
+// locate returns the page of a hash, the offset of its block in the page, and its bits in the block.
 func (f filterHead) locate(hash uint64) (page int64, at int, probes uint64) {
 	hi, lo := bits.Mul64(hash, uint64(f.Pages))
 	block, _ := bits.Mul64(lo, uint64(f.Blocks))
-	// An odd constant (2^64 / golden ratio) spreads the bits that page and block left over the 54 that the probes use.
+	// An odd constant (2^64 / golden ratio) spreads the bits that page and block left over the 54 bits that the probes
+	// use.
 	return int64(hi), int(block) * filterBlockBytes, hash * 0x9e3779b97f4a7c15 >> 10
 }
 
@@ -53,7 +54,7 @@ func (f filterHead) set(page []byte, hash uint64) {
 	}
 }
 
-// mayContain is false when the hash was not added to the page.
+// mayContain reports whether the hash may have been added to its page; false is certain.
 func (f filterHead) mayContain(page []byte, hash uint64) bool {
 	_, at, probes := f.locate(hash)
 	for range filterProbes {
@@ -65,8 +66,8 @@ func (f filterHead) mayContain(page []byte, hash uint64) bool {
 	return true
 }
 
-// build makes the pages of a filter and hands each over in order, valid until the next. Its memory is that of the pages
-// for one bucket of hashes, 1/256 of the filter.
+// build passes the pages of a filter to emit in order. A page is valid until emit returns. The memory is that of the
+// pages of one bucket of hashes, 1/256 of the filter.
 func (f filterHead) build(hashes *hashes, emit func(n int64, page []byte) error) error {
 	if f.Pages == 0 {
 		return nil
@@ -86,7 +87,7 @@ func (f filterHead) build(hashes *hashes, emit func(n int64, page []byte) error)
 		if err != nil {
 			return err
 		}
-		// What lies below the bucket's last page is complete; that one may get more from the next bucket.
+		// Pages below the bucket's last page are complete. The next bucket may add to the last one.
 		if b == buckets-1 {
 			last++
 		}

@@ -9,29 +9,29 @@ import (
 const (
 	bucketBits = 8
 	buckets    = 1 << bucketBits
-	// spillAt is how many hashes are kept in memory, 8 bytes each: 2 MiB, for a seal and a merge may be at it together.
-	// Beyond it a bucket that fills its chunk goes to a file.
+	// spillAt is the number of hashes kept in memory, 8 bytes each: 2 MiB, because a flush and a compaction may run at
+	// once. Beyond it, a bucket that fills a chunk is written to a file.
 	spillAt = 1 << 18
-	// chunk is how many hashes of one bucket are written at once, 8 KiB; the buckets hold 2 MiB together.
+	// chunk is the number of hashes of one bucket in a write, 8 KiB; all buckets together keep up to 2 MiB.
 	chunk = 1024
 )
 
-// hashes gathers the hashes of any number of groups in bounded memory, in buckets by their highest bits. The path is
-// that of the file for those that don't fit; it is there from the first that doesn't until close.
+// hashes collects any number of prefix hashes in bounded memory, in buckets by their highest bits. Hashes that exceed
+// the memory go to the file at path, which exists from the first such hash until close.
 type hashes struct {
 	path    string
 	spillAt int
 	n       int64
-	held    int
+	inMem   int
 	buckets [buckets]bucket
 	file    *os.File
-	end     int64
+	end     int64 // of the file
 	buf     []byte
 }
 
 type bucket struct {
-	held    []uint64
-	spilled []int64 // where in the file its chunks are
+	inMem   []uint64
+	spilled []int64 // offsets of its chunks in the file
 }
 
 func newHashes(path string) *hashes { return &hashes{path: path, spillAt: spillAt} }
@@ -39,15 +39,15 @@ func newHashes(path string) *hashes { return &hashes{path: path, spillAt: spillA
 func (h *hashes) add(hash uint64) error {
 	h.n++
 	b := &h.buckets[hash>>(64-bucketBits)]
-	b.held = append(b.held, hash)
-	h.held++
-	if h.held <= h.spillAt || len(b.held) < chunk {
+	b.inMem = append(b.inMem, hash)
+	h.inMem++
+	if h.inMem <= h.spillAt || len(b.inMem) < chunk {
 		return nil
 	}
 	return h.spill(b)
 }
 
-// spill writes the full chunks of a bucket.
+// spill writes the full chunks of a bucket to the file.
 func (h *hashes) spill(b *bucket) error {
 	if h.file == nil {
 		f, err := os.Create(h.path)
@@ -56,10 +56,10 @@ func (h *hashes) spill(b *bucket) error {
 		}
 		h.file = f
 	}
-	keep := len(b.held) % chunk
-	for i := 0; i+chunk <= len(b.held); i += chunk {
+	rest := len(b.inMem) % chunk
+	for i := 0; i+chunk <= len(b.inMem); i += chunk {
 		h.buf = h.buf[:0]
-		for _, hash := range b.held[i : i+chunk] {
+		for _, hash := range b.inMem[i : i+chunk] {
 			h.buf = binary.LittleEndian.AppendUint64(h.buf, hash)
 		}
 		if _, err := h.file.Write(h.buf); err != nil {
@@ -68,12 +68,12 @@ func (h *hashes) spill(b *bucket) error {
 		b.spilled = append(b.spilled, h.end)
 		h.end += int64(len(h.buf))
 	}
-	h.held -= len(b.held) - keep
-	b.held = b.held[:copy(b.held, b.held[len(b.held)-keep:])]
+	h.inMem -= len(b.inMem) - rest
+	b.inMem = b.inMem[:copy(b.inMem, b.inMem[len(b.inMem)-rest:])]
 	return nil
 }
 
-// each goes through the hashes of a bucket, in no order.
+// each calls use for the hashes of a bucket, in no particular order.
 func (h *hashes) each(bucket int, use func(hash uint64)) error {
 	b := &h.buckets[bucket]
 	for _, at := range b.spilled {
@@ -85,7 +85,7 @@ func (h *hashes) each(bucket int, use func(hash uint64)) error {
 			use(binary.LittleEndian.Uint64(h.buf[i:]))
 		}
 	}
-	for _, hash := range b.held {
+	for _, hash := range b.inMem {
 		use(hash)
 	}
 	return nil

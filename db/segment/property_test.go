@@ -14,8 +14,8 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// Two orders of short keys, like those of the store: links "group/member.n" → '+' or '-', with a list per group, and
-// records "group/minute.n" → text, with minutes. Member and minute are numbers.
+// Two keyspaces with short keys, like those of the store: links "prefix/member.n" → '+' or '-', with a list per prefix,
+// and records "prefix/minute.n" → text, with minutes. Member and minute are numbers.
 var (
 	linkKind = Kind{
 		Keyspace: &lsm.Keyspace{
@@ -43,26 +43,26 @@ var (
 	testKinds = map[int]Kind{1: linkKind, 2: recordsKind}
 )
 
-func build(order *lsm.Keyspace, entries map[string]string) *lsm.MemRun {
-	b := lsm.NewBuilder(order, 0, 0)
+func build(keyspace *lsm.Keyspace, entries map[string]string) *lsm.MemRun {
+	b := lsm.NewBuilder(keyspace, 0, 0)
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		b.Add([]byte(key), []byte(entries[key]))
 	}
 	return b.Finish()
 }
 
-// history changes two maps and the stacks that must equal them.
+// history changes two maps and the trees that must equal them.
 type history struct {
-	t      *testing.T
-	r      *rand.Rand
-	dir    string
-	cache  *Cache
-	files  int
-	want   [3]map[string]string
-	stacks [3]lsm.Tree
+	t     *testing.T
+	r     *rand.Rand
+	dir   string
+	cache *Cache
+	files int
+	want  [3]map[string]string
+	trees [3]lsm.Tree
 }
 
-// small is a shape that gives small runs many blocks, levels and sets.
+// small gives small runs many blocks, index levels and sets.
 var small = Options{blockSize: 64, nodeSize: 96, pageSize: 512, listOver: 12}
 
 func (h *history) batch(id int) {
@@ -92,19 +92,19 @@ func (h *history) batch(id int) {
 			h.want[id][key] = batch[key]
 		}
 	}
-	s, err := h.stacks[id].Push(build(testKinds[id].Keyspace, batch))
+	s, err := h.trees[id].Push(build(testKinds[id].Keyspace, batch))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.stacks[id] = s
+	h.trees[id] = s
 }
 
-// seal merges the runs from some place of both stacks on into one segment.
-func (h *history) seal() {
+// flush compacts the newest runs of both trees, a random number of them, into one segment.
+func (h *history) flush() {
 	var inputs []Input
 	var at [3]int
 	for id := 1; id <= 2; id++ {
-		runs := h.stacks[id].Runs
+		runs := h.trees[id].Runs
 		at[id] = h.r.IntN(len(runs) + 1)
 		m, err := lsm.NewCompactionIterator(testKinds[id].Keyspace, runs[at[id]:], at[id] == 0)
 		if err != nil {
@@ -133,29 +133,32 @@ func (h *history) seal() {
 	if got, err := FileChecksum(path); err != nil || got != info.Checksum {
 		h.t.Fatalf("checksum %s, %v, want %s", got, err, info.Checksum)
 	}
-	if got := s.Info(); s.Meta()["n"] != fmt.Sprint(h.files) || !slices.Equal(got.Runs, info.Runs) || got.Bytes != info.Bytes {
-		h.t.Fatalf("the file says %v, %+v; written was %+v", s.Meta(), got, info)
+	got := s.Info()
+	if s.Meta()["n"] != fmt.Sprint(h.files) || !slices.Equal(got.Runs, info.Runs) || got.Bytes != info.Bytes {
+		h.t.Fatalf("the file has %v, %+v; Write returned %+v", s.Meta(), got, info)
 	}
 	for id := 1; id <= 2; id++ {
-		h.stacks[id].Runs = append(h.stacks[id].Runs[:at[id]:at[id]], s.Run(id))
+		h.trees[id].Runs = append(h.trees[id].Runs[:at[id]:at[id]], s.Run(id))
 	}
 }
 
-// TestStackEqualsMap holds stacks of segments and runs in memory against maps.
-func TestStackEqualsMap(t *testing.T) {
+// TestTreeEqualsMap compares trees of segments and runs in memory with maps.
+func TestTreeEqualsMap(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), cache: NewCache([]int64{0, 10_000, 1 << 20}[seed%3])}
+			cache := NewCache([]int64{0, 10_000, 1 << 20}[seed%3])
+			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), cache: cache}
 			for id := 1; id <= 2; id++ {
-				h.want[id], h.stacks[id] = map[string]string{}, lsm.Tree{Keyspace: testKinds[id].Keyspace}
+				h.want[id] = map[string]string{}
+				h.trees[id] = lsm.Tree{Keyspace: testKinds[id].Keyspace}
 			}
 			for step := range 60 {
 				h.batch(1)
 				h.batch(2)
 				if step%6 == 5 {
-					h.seal()
+					h.flush()
 				}
 				if step%10 == 9 {
 					h.compare(1)
@@ -177,7 +180,7 @@ func collect(sc *lsm.MergingIterator) (out []string) {
 }
 
 func (h *history) compare(id int) {
-	t, want, s := h.t, h.want[id], h.stacks[id]
+	t, want, s := h.t, h.want[id], h.trees[id]
 	t.Helper()
 	keys := slices.Sorted(maps.Keys(want))
 	between := func(from, to string) (out []string) {
@@ -209,7 +212,7 @@ func (h *history) compare(id int) {
 			}
 		}
 		for _, r := range s.Runs {
-			h.compareWeights(r, s.Keyspace, []byte(from), []byte(to))
+			h.compareSums(r, s.Keyspace, []byte(from), []byte(to))
 		}
 	}
 	for g := range 6 {
@@ -228,38 +231,39 @@ func (h *history) compare(id int) {
 		}
 	}
 	if id == 1 && s.Total() != int64(len(want)) {
-		t.Fatalf("the stack weighs %d, want %d", s.Total(), len(want))
+		t.Fatalf("the total is %d, want %d", s.Total(), len(want))
 	}
 }
 
-// compareWeights holds a range's weight against a walk through it.
-func (h *history) compareWeights(r lsm.Run, order *lsm.Keyspace, from, to []byte) {
+// compareSums compares the sum of a range with an iteration over it.
+func (h *history) compareSums(r lsm.Run, keyspace *lsm.Keyspace, from, to []byte) {
 	h.t.Helper()
 	want := int64(0)
 	w, err := r.Iterate(from, to, false)
 	for more := w != nil && err == nil; more; more, err = w.Next() {
-		want += int64(order.DeltaOf(w.Value()))
+		want += int64(keyspace.DeltaOf(w.Value()))
 	}
-	if got, weighErr := r.Sum(from, to); got != want || err != nil || weighErr != nil {
-		h.t.Fatalf("%s to %s weighs %d (%v, %v), want %d", from, to, got, err, weighErr, want)
+	if got, sumErr := r.Sum(from, to); got != want || err != nil || sumErr != nil {
+		h.t.Fatalf("the sum of %s to %s is %d (%v, %v), want %d", from, to, got, err, sumErr, want)
 	}
 }
 
-// compareList counts a list's members in three ways.
+// compareList counts a list's members by sums, sets and iteration.
 func (h *history) compareList(prefix string) {
 	h.t.Helper()
-	members, links := map[string]bool{}, int64(0)
+	members := map[string]bool{}
+	links := int64(0)
 	for key := range h.want[1] {
 		if key[:len(prefix)] == prefix {
 			members[key[len(prefix):len(prefix)+2]] = true
 			links++
 		}
 	}
-	if got, err := h.stacks[1].Sum([]byte(prefix)); got != links || err != nil {
-		h.t.Fatalf("%s weighs %d, %v, want %d", prefix, got, err, links)
+	if got, err := h.trees[1].Sum([]byte(prefix)); got != links || err != nil {
+		h.t.Fatalf("the sum of %s is %d, %v, want %d", prefix, got, err, links)
 	}
 	var set distinct.Set
-	for _, r := range h.stacks[1].Runs {
+	for _, r := range h.trees[1].Runs {
 		if l, ok := r.(*Run); ok {
 			part, ok, err := l.Distinct([]byte(prefix))
 			if err != nil {

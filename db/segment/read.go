@@ -11,29 +11,32 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// queryRetry asks, and asks again where no further connection can be opened: the first one is never closed, and will be free.
+// queryRetry runs a query and retries while SQLite cannot open a further connection: the first connection stays open
+// and becomes free.
 func queryRetry(s *sql.Stmt, args ...any) (*sql.Rows, error) {
-	for wait, waited := time.Millisecond, time.Duration(0); ; wait *= 2 {
+	wait := time.Millisecond
+	waited := time.Duration(0)
+	for {
 		rows, err := s.Query(args...)
-		if err == nil || !isCantOpen(err) || waited >= freeWithin {
+		if err == nil || !isCantOpen(err) || waited >= busyWait {
 			return rows, err
 		}
 		time.Sleep(wait)
 		waited += wait
+		wait *= 2
 	}
 }
 
-// isCantOpen says whether an error is SQLite's of a file that it can't open.
+// isCantOpen reports whether an error is SQLITE_CANTOPEN.
 func isCantOpen(err error) bool {
 	const code = 14 // SQLITE_CANTOPEN
 	var e interface{ Code() int }
 	return errors.As(err, &e) && e.Code()&0xff == code
 }
 
-// readRow reads a row and hands over its content, checked, which is valid until use returns.
+// readRow reads a row and passes its verified content to use. The content is valid until use returns.
 func (r *Run) readRow(t table, id int64, use func(data []byte) error) error {
-	s := r.segment
-	rows, err := queryRetry(s.byID[t], id)
+	rows, err := queryRetry(r.segment.byID[t], id)
 	if err == nil {
 		err = oneRow(rows, func(row []byte) error {
 			data, err := stripChecksum(row, func(data []byte) uint64 { return rowSum(t, id, data) })
@@ -49,12 +52,12 @@ func (r *Run) readRow(t table, id int64, use func(data []byte) error) error {
 	return nil
 }
 
-// readError names the row that can't be read.
+// readError adds the row to the error of a read.
 func (r *Run) readError(t table, id int64, err error) error {
 	return fmt.Errorf("segment: read row %d of %s of run %d of %s: %w", id, t, r.head.ID, r.segment.path, err)
 }
 
-// oneRow takes the only column of the only row, without a copy.
+// oneRow passes the only column of the only row to use, without a copy.
 func oneRow(rows *sql.Rows, use func([]byte) error) error {
 	defer func() { _ = rows.Close() }()
 	if !rows.Next() {
@@ -70,20 +73,23 @@ func oneRow(rows *sql.Rows, use func([]byte) error) error {
 	return use(data)
 }
 
-// indexBlock is a block of an index, through the cache.
+// errEmpty is the error for a block without entries, which the writer never makes.
+var errEmpty = fmt.Errorf("%w: it is empty", errDamaged)
+
+// indexBlock returns an index block, through the cache.
 func (r *Run) indexBlock(id int64) (*lsm.Block, error) {
 	key := newCacheKey(r.segment.id, tableNodes, id)
 	if v, ok := r.segment.cache.get(key); ok {
 		return v.(*lsm.Block), nil
 	}
-	page, err := r.readBlock(tableNodes, id)
+	block, err := r.readBlock(tableNodes, id)
 	if err == nil {
-		r.segment.cache.put(key, page, page.Memory())
+		r.segment.cache.put(key, block, block.Memory())
 	}
-	return page, err
+	return block, err
 }
 
-// dataBlock is a block of entries, through the cache.
+// dataBlock returns a data block, through the cache.
 func (r *Run) dataBlock(id int64) (*columns, error) {
 	key := newCacheKey(r.segment.id, tableBlocks, id)
 	if v, ok := r.segment.cache.get(key); ok {
@@ -91,7 +97,8 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 	}
 	var c *columns
 	err := r.readRow(tableBlocks, id, func(data []byte) (err error) {
-		if c, err = decodeColumns(data); err == nil && c.n == 0 {
+		c, err = decodeColumns(data)
+		if err == nil && c.n == 0 {
 			err = errEmpty
 		}
 		return err
@@ -103,21 +110,24 @@ func (r *Run) dataBlock(id int64) (*columns, error) {
 	return c, nil
 }
 
-// errEmpty: blocks are written when they have entries.
-var errEmpty = fmt.Errorf("%w: it is empty", errDamaged)
-
-// readBlock reads a block from the file, as a page.
-func (r *Run) readBlock(t table, id int64) (page *lsm.Block, err error) {
-	err = r.readRow(t, id, func(data []byte) error {
-		if page, err = decodeBlock(data); err == nil && page.Len() == 0 {
-			err = errEmpty
-		}
+// readBlock reads a data or index block from the file, without the cache.
+func (r *Run) readBlock(t table, id int64) (block *lsm.Block, err error) {
+	err = r.readRow(t, id, func(data []byte) (err error) {
+		block, err = decodeNonEmpty(data)
 		return err
 	})
-	return page, err
+	return block, err
 }
 
-// filterPage is a page of the filter, through the cache.
+func decodeNonEmpty(data []byte) (*lsm.Block, error) {
+	block, err := decodeBlock(data)
+	if err == nil && block.Len() == 0 {
+		err = errEmpty
+	}
+	return block, err
+}
+
+// filterPage returns a page of the filter, through the cache.
 func (r *Run) filterPage(n int64) ([]byte, error) {
 	id := r.head.Filter.First + n
 	key := newCacheKey(r.segment.id, tableFilters, id)
@@ -139,16 +149,16 @@ func (r *Run) filterPage(n int64) ([]byte, error) {
 	return page, nil
 }
 
-// tableSets names sets in the cache.
+// tableSets identifies sets in the cache.
 const tableSets table = 4
 
-// cachedSet is a set in the cache, with its prefix, as another's may have the same hash.
+// cachedSet is a cached set. It has the prefix, because two prefixes may have the same hash.
 type cachedSet struct {
 	prefix string
 	set    *distinct.Set
 }
 
-// set is the set of a list, through the cache; nil when there is none.
+// set returns the set of a list, through the cache; nil when there is none.
 func (r *Run) set(prefix []byte) (*distinct.Set, error) {
 	key := newCacheKey(r.segment.id, tableSets, int64(xxhash.Sum64(prefix))+int64(r.head.ID))
 	if v, ok := r.segment.cache.get(key); ok {
@@ -157,58 +167,57 @@ func (r *Run) set(prefix []byte) (*distinct.Set, error) {
 		}
 	}
 	set, err := r.readSet(prefix)
+	if err != nil {
+		return nil, fmt.Errorf("segment: read set of %x of run %d of %s: %w", prefix, r.head.ID, r.segment.path, err)
+	}
 	if set != nil {
 		r.segment.cache.put(key, cachedSet{string(prefix), set}, set.Memory()+len(prefix))
-	}
-	return set, err
-}
-
-// readSet reads the set of a list from the file; nil when there is none.
-func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
-	fail := func(err error) error {
-		return fmt.Errorf("segment: read set of %x of run %d of %s: %w", prefix, r.head.ID, r.segment.path, err)
-	}
-	rows, err := queryRetry(r.segment.set, r.head.ID, prefix)
-	if err != nil {
-		return nil, fail(err)
-	}
-	defer func() { _ = rows.Close() }()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return nil, fail(err)
-		}
-		return nil, nil
-	}
-	var row []byte
-	if err := rows.Scan(&row); err != nil {
-		return nil, fail(err)
-	}
-	data, err := stripChecksum(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })
-	if err != nil {
-		return nil, fail(err)
-	}
-	set, err := distinct.Parse(data)
-	if err != nil {
-		return nil, fail(fmt.Errorf("%w: %w", errDamaged, err))
 	}
 	return set, nil
 }
 
-// findBlock finds the data block where key lies, or would lie. The run must not be empty.
-func (r *Run) findBlock(key []byte) (c blockHandle, err error) {
+// readSet reads the set of a list from the file; nil when there is none.
+func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
+	rows, err := queryRetry(r.segment.set, r.head.ID, prefix)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	var row []byte
+	if err := rows.Scan(&row); err != nil {
+		return nil, err
+	}
+	data, err := stripChecksum(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })
+	if err != nil {
+		return nil, err
+	}
+	set, err := distinct.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return set, nil
+}
+
+// findBlock returns the data block whose range includes key. It reads the index blocks through the cache. The run must
+// not be empty.
+func (r *Run) findBlock(key []byte) (h blockHandle, err error) {
 	id := r.head.Root
 	for range r.head.Height {
 		index, err := r.indexBlock(id)
 		if err != nil {
-			return c, err
+			return h, err
 		}
-		if _, c, err = seekIndex(index, key); err != nil {
-			return c, r.readError(tableNodes, id, err)
+		_, h, err = seekIndex(index, key)
+		if err != nil {
+			return h, r.readError(tableNodes, id, err)
 		}
-		id = c.id
+		id = h.id
 	}
 	if id < r.head.First || id >= r.head.First+r.head.Blocks {
-		return c, r.readError(tableBlocks, id, fmt.Errorf("%w: it is no block of the run", errDamaged))
+		return h, r.readError(tableBlocks, id, fmt.Errorf("%w: it is no block of the run", errDamaged))
 	}
-	return c, nil
+	return h, nil
 }

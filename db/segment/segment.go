@@ -9,18 +9,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )
 
-// Segment is an open file. It is safe for concurrent use.
+// Segment is an open segment file. It is safe for concurrent use.
 type Segment struct {
 	path       string
 	db         *sql.DB
-	byID       [tableFilters + 1]*sql.Stmt
-	blockRange *sql.Stmt // consecutive rows of blocks
+	byID       [tableFilters + 1]*sql.Stmt // one row of a table
+	blockRange *sql.Stmt                   // consecutive rows of blocks
 	set        *sql.Stmt
 	cache      *Cache
 	id         uint64 // in the cache
@@ -29,35 +28,27 @@ type Segment struct {
 	runs       map[int]*Run
 }
 
-// Run is a run of a segment, a lsm.Run.
-type Run struct {
-	segment *Segment
-	head    runHead
-	kind    Kind
-	minutes *roaring.Bitmap // nil: keys have none
-}
-
-var _ lsm.Run = (*Run)(nil)
-
-// lastID numbers the segments that were opened in this process.
+// lastID is the ID of the segment that was opened last in this process.
 var lastID atomic.Uint64
 
 const (
-	// connections is how many readers touch one file at once; others wait for microseconds, for pages in use are in the
-	// cache. They stay open: where the process lacks descriptors, what is open still reads.
+	// connections is the number of concurrent reads of one file. Further readers wait for microseconds, because the cache
+	// holds the blocks in use. The connections stay open, so that open files remain readable when the process runs out of
+	// file descriptors.
 	connections = 2
-	// freeWithin is how long a reader waits for another's connection where none can be opened. None is in use for longer
-	// than it takes to read 16 blocks.
-	freeWithin = 2 * time.Second
+	// busyWait is how long a reader waits for another's connection when it cannot open one. A connection is in use only
+	// for the time of reading 16 blocks.
+	busyWait = 2 * time.Second
 )
 
-// readParameters: immutable, so that SQLite takes no locks and looks for no journal; 64 KiB of SQLite's own cache, which
-// hold the upper pages of its b-trees. No mmap: with it a fault of the disk would end the process instead of a query.
+// readParameters: immutable, so that SQLite takes no locks and looks for no journal; 64 KiB of SQLite's own cache,
+// which hold the upper pages of its B-trees. No mmap: a disk error would kill the process in place of failing one
+// query.
 const readParameters = "mode=ro&immutable=1&_pragma=cache_size(-64)&_pragma=mmap_size(0)&_pragma=query_only(1)" +
 	"&_pragma=cell_size_check(1)&_pragma=trusted_schema(0)"
 
-// Open opens a segment. kinds says of each run in the file what it holds; a run that it doesn't know is an error, and so
-// is a file that is cut off, damaged where it begins, or of another format. A cache is shared by any number of segments.
+// Open opens a segment. kinds describes the runs by ID; a run that is not in kinds is an error, and so is a file that
+// is truncated, has a damaged head, or has an unsupported format. Any number of segments may share a cache.
 func Open(path string, kinds map[int]Kind, cache *Cache) (*Segment, error) {
 	s := &Segment{path: path, cache: cache, id: lastID.Add(1), runs: map[int]*Run{}}
 	if err := s.open(kinds); err != nil {
@@ -76,7 +67,8 @@ func (s *Segment) open(kinds map[int]Kind) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = sql.Open("sqlite", name); err != nil {
+	s.db, err = sql.Open("sqlite", name)
+	if err != nil {
 		return err
 	}
 	s.db.SetMaxOpenConns(connections)
@@ -88,21 +80,29 @@ func (s *Segment) open(kinds map[int]Kind) error {
 	for _, h := range s.head.Runs {
 		kind, ok := kinds[h.ID]
 		if !ok {
-			return fmt.Errorf("%w: it holds a run %d", errNotSegment, h.ID)
+			return fmt.Errorf("%w: it has an unknown run %d", errNotSegment, h.ID)
 		}
-		r := &Run{segment: s, head: h, kind: kind}
-		if kind.Minute != nil {
-			if h.Minutes == nil {
-				return fmt.Errorf("%w: its format is 1 as development builds wrote it before it was final, without minutes: run the weft that wrote it", ErrFormat)
-			}
-			if r.minutes, err = distinct.ParseBitmap(h.Minutes); err != nil {
-				return fmt.Errorf("minutes of run %d: %w", h.ID, err)
-			}
+		if err := s.addRun(h, kind); err != nil {
+			return err
 		}
-		s.runs[h.ID] = r
-		s.info.Runs = append(s.info.Runs, h.RunInfo)
 	}
 	return s.prepare()
+}
+
+func (s *Segment) addRun(h runHead, kind Kind) (err error) {
+	r := &Run{segment: s, head: h, kind: kind}
+	if kind.Minute != nil {
+		if h.Minutes == nil {
+			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: run the weft that wrote it", ErrFormat)
+		}
+		r.minutes, err = distinct.ParseBitmap(h.Minutes)
+		if err != nil {
+			return fmt.Errorf("minutes of run %d: %w", h.ID, err)
+		}
+	}
+	s.runs[h.ID] = r
+	s.info.Runs = append(s.info.Runs, h.RunInfo)
+	return nil
 }
 
 func (s *Segment) readHead() error {
@@ -121,18 +121,20 @@ func (s *Segment) readHead() error {
 
 func (s *Segment) prepare() (err error) {
 	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
-		if s.byID[t], err = s.db.Prepare("SELECT data FROM " + t.String() + " WHERE id = ?"); err != nil {
+		s.byID[t], err = s.db.Prepare("SELECT data FROM " + t.String() + " WHERE id = ?")
+		if err != nil {
 			return err
 		}
 	}
-	if s.blockRange, err = s.db.Prepare("SELECT id, data FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id"); err != nil {
+	s.blockRange, err = s.db.Prepare("SELECT id, data FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id")
+	if err != nil {
 		return err
 	}
 	s.set, err = s.db.Prepare("SELECT data FROM sets WHERE run = ? AND prefix = ?")
 	return err
 }
 
-// Run gives a run as it lies in a stack; nil when the file holds none of that id.
+// Run returns the run with this ID; nil when the file has none.
 func (s *Segment) Run(id int) lsm.Run {
 	if r, ok := s.runs[id]; ok {
 		return r
@@ -140,13 +142,39 @@ func (s *Segment) Run(id int) lsm.Run {
 	return nil
 }
 
-// Meta is what Write was given; not to be changed.
+// Meta returns the metadata given to Write. It must not be changed.
 func (s *Segment) Meta() map[string]string { return s.head.Meta }
 
-// Info says what the file holds, without its checksum.
+// Info describes the file, without its checksum.
 func (s *Segment) Info() Info { return s.info }
 
-// Close closes the file, which nobody may read any more. What was read stays valid.
+// spaceSamples is the number of blocks of a run from which Space estimates the size of all.
+const spaceSamples = 256
+
+// Space returns the size of the compressed blocks of each run in bytes, by the run's ID. It is exact for a run of up to
+// spaceSamples blocks, and extrapolated from evenly spaced blocks for a larger one. The rest of the file is indexes,
+// filters and sets.
+func (s *Segment) Space() (map[int]int64, error) {
+	space := map[int]int64{}
+	for _, h := range s.head.Runs {
+		n := min(h.Blocks, spaceSamples)
+		sum := int64(0)
+		for i := range n {
+			id := h.First + i*h.Blocks/n
+			var size int64
+			if err := s.db.QueryRow("SELECT length(data) FROM blocks WHERE id = ?", id).Scan(&size); err != nil {
+				return nil, fmt.Errorf("segment: size of row %d of blocks of %s: %w", id, s.path, err)
+			}
+			sum += size
+		}
+		if n > 0 {
+			space[h.ID] = sum * h.Blocks / n
+		}
+	}
+	return space, nil
+}
+
+// Close closes the file. No reads may be in progress or follow. Results of earlier reads stay valid.
 func (s *Segment) Close() error {
 	if s.db == nil {
 		return nil

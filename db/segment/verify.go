@@ -12,28 +12,35 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// Verify reads all of the file and derives again what follows from its entries: sums, groups, the index, the filter,
-// the minutes and the sets. It gives the first fault. Like Write it takes bounded memory, and a file of 8 bytes for each
-// group in the directory for temporary files. FileChecksum is faster where the checksum was noted down.
+// Verify reads the whole file and derives the sums, prefixes, index, filter, minutes and sets from the entries again.
+// It returns the first difference. Like Write it takes bounded memory, and up to 8 bytes per prefix in a temporary
+// file. FileChecksum is faster where the checksum of the file is known.
 func (s *Segment) Verify(ctx context.Context) error {
+	if err := s.verify(ctx); err != nil {
+		return fmt.Errorf("segment: verify %s: %w", s.path, err)
+	}
+	return nil
+}
+
+func (s *Segment) verify(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "weft-verify-")
 	if err != nil {
-		return fmt.Errorf("segment: verify %s: %w", s.path, err)
+		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	// SQLite's own pages first: a fault there can spare one way to a row and cut off another.
-	var fault string
-	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&fault); err != nil {
-		return fmt.Errorf("segment: verify %s: %w", s.path, err)
+	// First SQLite's own pages: damage there can hide a row from one query and not from another.
+	var result string
+	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
+		return err
 	}
-	if fault != "ok" {
-		return fmt.Errorf("segment: verify %s: %w: %s", s.path, errDamaged, fault)
+	if result != "ok" {
+		return fmt.Errorf("%w: %s", errDamaged, result)
 	}
 	rows := map[string]int64{}
 	for _, h := range s.head.Runs {
 		nodes, err := s.runs[h.ID].verify(ctx, filepath.Join(dir, "hashes"))
 		if err != nil {
-			return fmt.Errorf("segment: verify run %d of %s: %w", h.ID, s.path, err)
+			return fmt.Errorf("run %d: %w", h.ID, err)
 		}
 		rows["blocks"] += h.Blocks
 		rows["nodes"] += nodes
@@ -43,19 +50,19 @@ func (s *Segment) Verify(ctx context.Context) error {
 	for t, want := range rows {
 		var n int64
 		if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM "+t).Scan(&n); err != nil {
-			return fmt.Errorf("segment: verify %s: %w", s.path, err)
+			return err
 		}
 		if n != want {
-			return fmt.Errorf("segment: verify %s: %w: %d rows in %s, not %d", s.path, errDamaged, n, t, want)
+			return fmt.Errorf("%w: %d rows in %s, not %d", errDamaged, n, t, want)
 		}
 	}
 	return nil
 }
 
-// verify gives the number of the run's index blocks.
+// verify returns the number of the run's index blocks.
 func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error) {
-	d := newSummary(r.head.ID, r.kind, r.head.ListOver, spill, r.verifySet)
-	defer d.close()
+	s := newSummary(r.head.ID, r.kind, r.head.ListOver, spill, r.verifySet)
+	defer s.close()
 	index := &indexIterator{run: r}
 	if err := index.open(r.head.Root, r.head.Height); err != nil {
 		return 0, err
@@ -64,45 +71,53 @@ func (r *Run) verify(ctx context.Context, spill string) (nodes int64, err error)
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		page, err := r.readBlock(tableBlocks, id)
-		if err != nil {
+		if err := r.verifyBlock(id, index, s); err != nil {
 			return 0, err
 		}
-		separator, c, err := index.next()
-		if err != nil {
-			return 0, err
-		}
-		if (c != blockHandle{id, totals{d.info.Total, d.info.Entries}}) || bytes.Compare(separator, page.Key(0)) > 0 ||
-			d.info.Entries > 0 && bytes.Compare(separator, d.key) <= 0 {
-			return 0, fmt.Errorf("%w: the index has block %d at %x, %+v", errDamaged, id, separator, c)
-		}
-		for i := range page.Len() {
-			if _, err := d.add(page.Key(i), page.Value(i)); err != nil {
-				return 0, fmt.Errorf("%w: block %d: %w", errDamaged, id, err)
-			}
-		}
-		d.info.Blocks++
 	}
 	if len(index.path) > 0 {
 		return 0, fmt.Errorf("%w: the index has more blocks than the run", errDamaged)
 	}
-	if err := d.endList(); err != nil {
+	if err := s.endList(); err != nil {
 		return 0, err
 	}
-	if d.info != r.head.RunInfo {
-		return 0, fmt.Errorf("%w: the run is %+v, and its head says %+v", errDamaged, d.info, r.head.RunInfo)
+	if s.info != r.head.RunInfo {
+		return 0, fmt.Errorf("%w: the run is %+v, and its head has %+v", errDamaged, s.info, r.head.RunInfo)
 	}
-	if r.minutes != nil && !r.minutes.Equals(d.minutes) {
+	if r.minutes != nil && !r.minutes.Equals(s.minutes) {
 		return 0, fmt.Errorf("%w: the minutes are not those of the keys", errDamaged)
 	}
-	return index.opened, r.verifyFilter(d.hashes)
+	return index.opened, r.verifyFilter(s.hashes)
 }
 
-// verifySet holds the set of a list against one that was derived.
+// verifyBlock compares a data block with its entry in the index and adds its entries to s.
+func (r *Run) verifyBlock(id int64, index *indexIterator, s *summary) error {
+	block, err := r.readBlock(tableBlocks, id)
+	if err != nil {
+		return err
+	}
+	separator, h, err := index.next()
+	if err != nil {
+		return err
+	}
+	if (h != blockHandle{id, totals{s.info.Total, s.info.Entries}}) || bytes.Compare(separator, block.Key(0)) > 0 ||
+		s.info.Entries > 0 && bytes.Compare(separator, s.key) <= 0 {
+		return fmt.Errorf("%w: the index has block %d at %x, %+v", errDamaged, id, separator, h)
+	}
+	for i := range block.Len() {
+		if _, err := s.add(block.Key(i), block.Value(i)); err != nil {
+			return fmt.Errorf("%w: block %d: %w", errDamaged, id, err)
+		}
+	}
+	s.info.Blocks++
+	return nil
+}
+
+// verifySet compares the set of a list with the derived one.
 func (r *Run) verifySet(prefix []byte, want *distinct.Set) error {
 	set, err := r.readSet(prefix)
 	if err != nil {
-		return err
+		return fmt.Errorf("read set of %x: %w", prefix, err)
 	}
 	if set == nil || !set.Equal(want) {
 		return fmt.Errorf("%w: the set of %x is not that of its list", errDamaged, prefix)
@@ -117,84 +132,85 @@ func (r *Run) verifyFilter(hashes *hashes) error {
 	return r.head.Filter.build(hashes, func(n int64, want []byte) error {
 		return r.readRow(tableFilters, r.head.Filter.First+n, func(data []byte) error {
 			if !bytes.Equal(data, want) {
-				return fmt.Errorf("%w: it is not that of the groups", errDamaged)
+				return fmt.Errorf("%w: it is not that of the prefixes", errDamaged)
 			}
 			return nil
 		})
 	})
 }
 
-// indexIterator goes through the lowest level of an index from the front.
+// indexIterator iterates over the lowest index level of a run.
 type indexIterator struct {
 	run    *Run
-	path   []indexPosition // from the topmost block
-	opened int64           // blocks
+	path   []indexPosition // from the topmost block down
+	opened int64           // number of index blocks
 }
 
 type indexPosition struct {
-	page   *lsm.Block
-	at     int
-	height int // of the block: 1 is above data blocks
+	block *lsm.Block
+	at    int
+	level int // of the block; 1 is above the data blocks
 }
 
 var errIndex = errors.New("the index has fewer blocks than the run")
 
-func (w *indexIterator) open(id int64, height int) error {
-	if height == 0 {
+func (it *indexIterator) open(id int64, level int) error {
+	if level == 0 {
 		return nil
 	}
-	page, err := w.run.readBlock(tableNodes, id)
+	block, err := it.run.readBlock(tableNodes, id)
 	if err != nil {
 		return err
 	}
-	w.opened++
-	w.path = append(w.path, indexPosition{page: page, height: height})
+	it.opened++
+	it.path = append(it.path, indexPosition{block: block, level: level})
 	return nil
 }
 
-// next gives the next data block and the separator before it.
-func (w *indexIterator) next() (separator []byte, c blockHandle, err error) {
-	for len(w.path) > 0 {
-		top := &w.path[len(w.path)-1]
-		separator = top.page.Key(top.at)
-		if c, err = parseHandle(top.page.Value(top.at)); err != nil {
-			return nil, c, err
+// next returns the handle of the next data block and the separator before it.
+func (it *indexIterator) next() (separator []byte, h blockHandle, err error) {
+	for len(it.path) > 0 {
+		top := &it.path[len(it.path)-1]
+		separator = top.block.Key(top.at)
+		h, err = parseHandle(top.block.Value(top.at))
+		if err != nil {
+			return nil, h, err
 		}
-		if top.height > 1 {
-			if err := w.down(top, separator, c); err != nil {
-				return nil, c, err
-			}
-			continue
+		if top.level == 1 {
+			it.advance()
+			return separator, h, nil
 		}
-		w.advance()
-		return separator, c, nil
+		if err := it.down(top, separator, h); err != nil {
+			return nil, h, err
+		}
 	}
-	return nil, c, fmt.Errorf("%w: %w", errDamaged, errIndex)
+	return nil, h, fmt.Errorf("%w: %w", errDamaged, errIndex)
 }
 
-// down goes to an index block below, which must begin as the one above says.
-func (w *indexIterator) down(above *indexPosition, separator []byte, c blockHandle) error {
-	if err := w.open(c.id, above.height-1); err != nil {
+// down opens an index block of the next lower level, whose first entry must match its handle in the block above.
+func (it *indexIterator) down(above *indexPosition, separator []byte, h blockHandle) error {
+	if err := it.open(h.id, above.level-1); err != nil {
 		return err
 	}
-	first := w.path[len(w.path)-1].page
-	below, err := parseHandle(first.Value(0))
+	block := it.path[len(it.path)-1].block
+	first, err := parseHandle(block.Value(0))
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(first.Key(0), separator) || below.sum != c.sum || below.entries != c.entries {
-		return fmt.Errorf("%w: index block %d does not begin as the one above says", errDamaged, c.id)
+	if !bytes.Equal(block.Key(0), separator) || first.totals != h.totals {
+		return fmt.Errorf("%w: index block %d does not match the level above", errDamaged, h.id)
 	}
 	return nil
 }
 
-// advance goes to the next child, upwards where a block ends.
-func (w *indexIterator) advance() {
-	for len(w.path) > 0 {
-		top := &w.path[len(w.path)-1]
-		if top.at++; top.at < top.page.Len() {
+// advance moves to the next child, and up a level at the end of a block.
+func (it *indexIterator) advance() {
+	for len(it.path) > 0 {
+		top := &it.path[len(it.path)-1]
+		top.at++
+		if top.at < top.block.Len() {
 			return
 		}
-		w.path = w.path[:len(w.path)-1]
+		it.path = it.path[:len(it.path)-1]
 	}
 }

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,30 +9,31 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Input is what becomes one run of a segment.
+// Input is the content of one run of a new segment.
 type Input struct {
-	ID   int // names the run in the file
-	Kind Kind
-	// Entries gives the entries in order, each key above the one before; lsm.CompactionIterator is one. Key and Value are valid until
-	// the next call of Next. An error of Next ends the writing, which is also how to break it off.
-	Entries interface {
-		Next() (bool, error)
-		Key() []byte
-		Value() []byte
-	}
+	ID      int // of the run in the file
+	Kind    Kind
+	Entries Entries
 }
 
-// Options configures Write. The zero Options is what is to be used.
+// Entries is a sequence of entries in key order, each key above the previous one, such as an lsm.CompactionIterator.
+// Key and Value are valid until the next call of Next. An error of Next stops Write; that is also how to cancel it.
+type Entries interface {
+	Next() (bool, error)
+	Key() []byte
+	Value() []byte
+}
+
+// Options configures Write. The zero Options has the defaults for production.
 type Options struct {
-	// Failpoint is called when a step is done; the file is not written on when it gives an error. The steps are created (the
-	// temporary file and its tables), written (all rows, and the file closed), synced, renamed and dir-synced. It is for
-	// tests that stop there. Nil: none.
+	// Failpoint is called after each step; its error stops Write. The steps are created (the temporary file and its
+	// tables), written (all rows; the file is closed), synced, renamed and dir-synced. Tests stop there. Nil: none.
 	Failpoint func(name string) error
 
-	// What follows is chosen by measurement, and changed by tests alone: see the benchmarks.
+	// The other options have measured defaults (see the benchmarks). Only tests change them.
 
-	blockSize int // of a data block, before compression, in bytes
-	nodeSize  int // of an index block, likewise
+	blockSize int // of a data block before compression, in bytes
+	nodeSize  int // of an index block before compression, in bytes
 	pageSize  int // SQLite's, in bytes
 	level     zstd.EncoderLevel
 	listOver  int // lists of more entries have a set of their members
@@ -55,19 +57,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// tmpSuffix ends the names of files that are not complete, or no longer of use. They can be removed when no Write of
-// this directory is under way.
+// tmpSuffix ends the names of incomplete or obsolete files. They can be removed while no Write to the directory runs.
 const tmpSuffix = ".tmp"
 
-// Write makes a segment at path, where nothing may lie yet, from the runs of inputs, which are read one after the other.
-// Its memory doesn't grow with the number of entries: it takes about 20 MB, and what the members of the longest list
-// take, at most 8 KiB for each 65,536 of the range of members.
+// Write writes a new segment at path from inputs, which are read one after the other. Nothing may exist at path. The
+// memory does not grow with the number of entries: about 20 MB, plus the members of the longest list, at most 8 KiB for
+// each 65,536 of the range of members.
 //
-// The file is written under another name in the same directory, synced, renamed, and the directory synced, so that path
-// holds a whole segment or nothing, whatever happens. After an error nothing is left of it.
+// Write writes a temporary file in the same directory, syncs it, renames it to path and syncs the directory. So path
+// holds a complete segment or nothing, also after a crash. After an error no file is left.
 func Write(path string, meta map[string]string, inputs []Input, o Options) (Info, error) {
-	o = o.withDefaults()
-	info, err := write(path, meta, inputs, o)
+	info, err := write(path, meta, inputs, o.withDefaults())
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", path, err)
 	}
@@ -91,7 +91,8 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if err != nil {
 		return info, err
 	}
-	if info.Runs, err = fill(w, path, meta, inputs, o); err != nil {
+	info.Runs, err = writeRows(w, path, meta, inputs, o)
+	if err != nil {
 		w.abort()
 		return info, err
 	}
@@ -104,12 +105,12 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	return info, install(tmp, path, &info, o)
 }
 
-// zstdWindow is how far back the compression looks, in bytes: farther than nearly all blocks are long. The encoder takes its
-// memory by it: 20 MB with the default of its level, and a merge runs beside a seal.
+// zstdWindow is the window size of the compression in bytes: longer than nearly all blocks. It determines the memory of
+// the encoder, which takes 20 MB with the default of its level, while a compaction and a flush may run at once.
 const zstdWindow = 256 << 10
 
-// fill writes all rows.
-func fill(w *fileWriter, path string, meta map[string]string, inputs []Input, o Options) ([]RunInfo, error) {
+// writeRows writes all rows of the file.
+func writeRows(w *fileWriter, path string, meta map[string]string, inputs []Input, o Options) ([]RunInfo, error) {
 	if err := o.Failpoint("created"); err != nil {
 		return nil, err
 	}
@@ -119,11 +120,12 @@ func fill(w *fileWriter, path string, meta map[string]string, inputs []Input, o 
 		return nil, err
 	}
 	defer func() { _ = z.Close() }()
-	h, infos := head{Meta: meta}, make([]RunInfo, 0, len(inputs))
+	h := head{Meta: meta}
+	infos := make([]RunInfo, 0, len(inputs))
 	seen := map[int]bool{}
 	for _, in := range inputs {
 		if seen[in.ID] {
-			return nil, fmt.Errorf("run %d is given twice", in.ID)
+			return nil, fmt.Errorf("duplicate run %d", in.ID)
 		}
 		seen[in.ID] = true
 		r, err := writeRun(w, z, in, path, o)
@@ -136,7 +138,7 @@ func fill(w *fileWriter, path string, meta map[string]string, inputs []Input, o 
 	return infos, w.addHead(h)
 }
 
-// install brings the complete file to its place.
+// install syncs the complete file, computes its checksum and renames it to path. After an error path does not exist.
 func install(tmp, path string, info *Info, o Options) error {
 	f, err := os.Open(tmp)
 	if err != nil {
@@ -146,10 +148,7 @@ func install(tmp, path string, info *Info, o Options) error {
 	if err == nil {
 		info.Checksum, info.Bytes, err = checksum(f)
 	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if err := o.Failpoint("synced"); err != nil {
@@ -176,9 +175,5 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if closeErr := d.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return errors.Join(d.Sync(), d.Close())
 }

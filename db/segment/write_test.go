@@ -46,8 +46,8 @@ func TestFailedSteps(t *testing.T) {
 	}
 }
 
-// TestCrashedSteps: what a crash leaves is no segment before it is renamed, and a whole one after; and it is in nobody's
-// way.
+// TestCrashedSteps checks that a crash leaves no segment before the rename and a complete one after it, and that the
+// same path can be written afterwards.
 func TestCrashedSteps(t *testing.T) {
 	t.Parallel()
 	for _, step := range steps {
@@ -107,7 +107,7 @@ func (b *brokenEntries) Next() (bool, error) {
 	return b.entries.Next()
 }
 
-// longKey has a key that no page takes.
+// longKey has a key that is longer than lsm.MaxKey.
 type longKey struct{ *entries }
 
 func (longKey) Key() []byte { return []byte("g/1." + strings.Repeat("1", 1<<16)) }
@@ -130,7 +130,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"keys out of order", []Input{{1, linkKind, one("g/2.1", "g/1.1")}}, "not in order"},
 		{"a key twice", []Input{{1, linkKind, one("g/2.1", "g/2.1")}}, "not in order"},
 		{"entries that can't be read", []Input{{1, linkKind, &brokenEntries{*one("g/2.1"), fault}}}, "no more"},
-		{"a run twice", []Input{{1, linkKind, one()}, {1, linkKind, one()}}, "given twice"},
+		{"a run twice", []Input{{1, linkKind, one()}, {1, linkKind, one()}}, "duplicate run"},
 		{"a key too long", []Input{{1, linkKind, longKey{one("g/1.1")}}}, "a key of"},
 		{"a value too long", []Input{{2, recordsKind, inOrder(entry{[]byte("g/1.1"), make([]byte, MaxValue+1)})}}, "a value of"},
 	} {
@@ -158,7 +158,7 @@ func TestWriteRefuses(t *testing.T) {
 	})
 }
 
-// TestExtremes: runs with nothing in them, the longest keys and values, and a name that is no plain URI.
+// TestExtremes writes empty runs, the longest keys and values, and a path with the special characters of URIs.
 func TestExtremes(t *testing.T) {
 	t.Parallel()
 	c := content{1: {}, 2: {}}
@@ -195,7 +195,7 @@ func (c content) roundTrip(t *testing.T, name string) {
 	}
 }
 
-// TestSameBytes: the same runs give the same file, so that its checksum says what it holds.
+// TestSameBytes checks that the same runs give the same bytes, so that the checksum identifies the content.
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
 	c, dir := makeContent(), t.TempDir()
@@ -221,7 +221,7 @@ func TestManyReaders(t *testing.T) {
 				if errs := c.read(t, s); errs != nil {
 					t.Error(errs)
 				}
-				// Sets of the cache are shared: what is merged from them must leave them alone.
+				// Cached sets are shared: Merge must not change them.
 				var all distinct.Set
 				for g := range 8 {
 					set, ok, err := s.Run(1).(*Run).Distinct(fmt.Appendf(nil, "g%d/", g%4))
@@ -244,7 +244,7 @@ func TestManyReaders(t *testing.T) {
 	}
 }
 
-// endless gives so many entries without holding any, and notes the most memory that was in use.
+// endless generates entries and records the peak memory.
 type endless struct {
 	n, end int
 	key    []byte
@@ -264,7 +264,7 @@ func (e *endless) Next() (bool, error) {
 func (e *endless) Key() []byte   { return e.key }
 func (e *endless) Value() []byte { return []byte{'+'} }
 
-// TestWriteMemory writes groups whose hashes don't fit into memory; not beside other tests, whose memory would count.
+// TestWriteMemory writes more prefixes than fit in memory. It is not parallel: the memory of other tests would count.
 func TestWriteMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -286,5 +286,5 @@ func TestWriteMemory(t *testing.T) {
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d MiB of memory, %d blocks, %d groups", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Prefixes)
+	t.Logf("%d MiB of memory, %d blocks, %d prefixes", e.most>>20, info.Runs[0].Blocks, info.Runs[0].Prefixes)
 }

@@ -8,35 +8,41 @@ import (
 )
 
 const (
-	// MaxValue is the longest value that a run takes, in bytes: far more than the links of the largest record.
+	// MaxValue is the maximum length of a value in bytes: far more than the links of the largest record.
 	MaxValue = 32 << 20
-	// maxBlock bounds what a block decodes to: an entry of the largest size, as a block ends soon after it is full.
+	// maxBlock bounds the decoded size of a block: one entry of the largest size, because a block ends soon after it is
+	// full.
 	maxBlock = MaxValue + lsm.MaxKey + 1<<20
 )
 
-// blockWriter gathers entries in order and encodes them. Columns of like numbers compress better than entries one after the
-// other:
+// blockWriter collects entries in key order and encodes them. Columns of similar numbers compress better than whole
+// entries in sequence:
 //
 //	block   = zstd(raw)
 //	raw     = uvarint entries, uvarint bytes of all keys and values,
 //	          uvarint length of shared, of rest, of lens, of keys,
 //	          shared, rest, lens, keys, values
-//	shared  = of each entry a uvarint: how many leading bytes its key has in common with the key before
-//	rest    = of each entry a uvarint: how many more bytes the key has
-//	lens    = of each entry a uvarint: the length of its value
-//	keys    = those further bytes without the last 10, one key after the other; then the 10th from the end of all keys
-//	          that have one, then the 9th of all, and so on to the last
-//	values  = the values, one after the other
+//	shared  = for each entry a uvarint: the number of leading bytes that its key shares with the previous key
+//	rest    = for each entry a uvarint: the number of further bytes of the key
+//	lens    = for each entry a uvarint: the length of its value
+//	keys    = those further bytes without the last 10, key after key; then the 10th from the end of all keys that have
+//	          one, then the 9th of all, and so on to the last
+//	values  = the values in sequence
 type blockWriter struct {
-	n, decoded                       int
-	shared, rest, lens, keys, values []byte
-	sizes                            []int // of keys
-	last                             []byte
-	raw                              []byte
+	n       int
+	decoded int // length of all keys and values
+	shared  []byte
+	rest    []byte
+	lens    []byte
+	keys    []byte
+	values  []byte
+	sizes   []int // of the keys' further bytes
+	last    []byte
+	raw     []byte
 }
 
-// tailLen is how many bytes at the end of each key lie in columns: those of a TID and what stands around it, which are alike
-// from one key to the next at the same distance from the end. It saves 5 % of a run; more or fewer save less.
+// tailLen is the number of bytes at the end of each key that are stored in columns: those of a TID and its neighbours,
+// which are similar from key to key at the same distance from the end. It saves 5 % of a run; other lengths save less.
 const tailLen = 10
 
 func (b *blockWriter) add(key, value []byte) {
@@ -55,19 +61,21 @@ func (b *blockWriter) add(key, value []byte) {
 	b.decoded += len(key) + len(value)
 }
 
-// size is what the entries take before they are compressed, in bytes.
+// size returns the size of the entries before compression, in bytes.
 func (b *blockWriter) size() int {
 	return len(b.shared) + len(b.rest) + len(b.lens) + len(b.keys) + len(b.values)
 }
 
-// fullFactor bounds what a block decodes to, as a multiple of its size before compression: keys that are long and nearly
-// the same take little in the block and much in memory.
-const fullFactor = 16
+// decodedFactor bounds the decoded size of a block as a multiple of its size before compression: long keys that are
+// nearly equal take little space in the block and much in memory.
+const decodedFactor = 16
 
-// fills says that the block has come to a size.
-func (b *blockWriter) fills(size int) bool { return b.size() >= size || b.decoded >= fullFactor*size }
+// isFull reports whether the block has reached a size.
+func (b *blockWriter) isFull(size int) bool {
+	return b.size() >= size || b.decoded >= decodedFactor*size
+}
 
-// encode appends the block and empties it.
+// encode appends the encoded block to dst and resets the writer.
 func (b *blockWriter) encode(dst []byte, z *zstd.Encoder) []byte {
 	b.raw = b.raw[:0]
 	for _, n := range []int{b.n, b.decoded, len(b.shared), len(b.rest), len(b.lens), len(b.keys)} {
@@ -79,7 +87,9 @@ func (b *blockWriter) encode(dst []byte, z *zstd.Encoder) []byte {
 	for _, column := range []*[]byte{&b.shared, &b.rest, &b.lens, &b.keys, &b.values} {
 		*column = (*column)[:0]
 	}
-	b.n, b.decoded, b.sizes = 0, 0, b.sizes[:0]
+	b.n = 0
+	b.decoded = 0
+	b.sizes = b.sizes[:0]
 	return z.EncodeAll(b.raw, dst)
 }
 
@@ -92,14 +102,15 @@ func (b *blockWriter) appendKeys() {
 	for k := tailLen; k > 0; k-- {
 		at := 0
 		for _, n := range b.sizes {
-			if at += n; n >= k {
+			at += n
+			if n >= k {
 				b.raw = append(b.raw, b.keys[at-k])
 			}
 		}
 	}
 }
 
-// common is the length of the longest common prefix.
+// common returns the length of the longest common prefix.
 func common(a, b []byte) int {
 	n := min(len(a), len(b))
 	for i := range n {

@@ -12,8 +12,8 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// uri names a file to the driver, with pragmas and parameters.
-func uri(path string, parameters string) (string, error) {
+// uri returns the driver's name of a file, with pragmas and parameters.
+func uri(path, parameters string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -21,18 +21,18 @@ func uri(path string, parameters string) (string, error) {
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + parameters, nil
 }
 
-// fileWriter writes the tables of a new file, in one transaction of one connection.
+// fileWriter writes the tables of a new file in one transaction.
 type fileWriter struct {
-	db    *sql.DB
-	tx    *sql.Tx
-	into  [tableFilters + 1]*sql.Stmt
-	next  [tableFilters + 1]int64 // the row to come
-	set   *sql.Stmt
-	bytes []byte
+	db      *sql.DB
+	tx      *sql.Tx
+	inserts [tableFilters + 1]*sql.Stmt
+	next    [tableFilters + 1]int64 // number of the next row
+	set     *sql.Stmt
+	buf     []byte // of the row being written
 }
 
-// createFile makes the file. Nothing is journaled or synced: a file that is not complete is never looked at, and Write
-// syncs it as a whole. 4 MiB of dirty pages are kept until SQLite writes them.
+// createFile creates the file. It uses no journal and no sync, because an incomplete file is never read and Write syncs
+// the complete one. SQLite keeps up to 4 MiB of dirty pages in memory.
 func createFile(path string, pageSize int) (*fileWriter, error) {
 	name, err := uri(path, "_pragma=locking_mode(EXCLUSIVE)")
 	if err != nil {
@@ -44,7 +44,7 @@ func createFile(path string, pageSize int) (*fileWriter, error) {
 	}
 	db.SetMaxOpenConns(1)
 	w := &fileWriter{db: db, next: [...]int64{0, 1, 1, 1}}
-	// The page size comes first: it is fixed with the first page.
+	// page_size must come first: the first page fixes it.
 	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"+
 		"PRAGMA cache_size = -4096; PRAGMA application_id = %d; PRAGMA user_version = %d", pageSize, applicationID, format))
 	if err == nil {
@@ -58,14 +58,16 @@ func createFile(path string, pageSize int) (*fileWriter, error) {
 }
 
 func (w *fileWriter) begin() (err error) {
-	if w.tx, err = w.db.Begin(); err != nil {
+	w.tx, err = w.db.Begin()
+	if err != nil {
 		return err
 	}
-	if _, err = w.tx.Exec(schema); err != nil {
+	if _, err := w.tx.Exec(schema); err != nil {
 		return err
 	}
 	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
-		if w.into[t], err = w.tx.Prepare("INSERT INTO " + t.String() + " (id, data) VALUES (?, ?)"); err != nil {
+		w.inserts[t], err = w.tx.Prepare("INSERT INTO " + t.String() + " (id, data) VALUES (?, ?)")
+		if err != nil {
 			return err
 		}
 	}
@@ -73,14 +75,15 @@ func (w *fileWriter) begin() (err error) {
 	return err
 }
 
-// row begins a row with room for its checksum; what follows is appended to it.
-func (w *fileWriter) row() []byte { return append(w.bytes[:0], make([]byte, sumSize)...) }
+// row returns a new row with space for its checksum, to which the caller appends the content.
+func (w *fileWriter) row() []byte { return append(w.buf[:0], make([]byte, sumSize)...) }
 
-// add writes a row that row began and gives its number.
+// add writes a row that row returned, and returns its number.
 func (w *fileWriter) add(t table, row []byte) (id int64, err error) {
-	w.bytes, id = row, w.next[t]
+	w.buf = row
+	id = w.next[t]
 	binary.BigEndian.PutUint64(row, rowSum(t, id, row[sumSize:]))
-	if _, err := w.into[t].Exec(id, row); err != nil {
+	if _, err := w.inserts[t].Exec(id, row); err != nil {
 		return 0, fmt.Errorf("write row %d of %s: %w", id, t, err)
 	}
 	w.next[t]++
@@ -88,7 +91,7 @@ func (w *fileWriter) add(t table, row []byte) (id int64, err error) {
 }
 
 func (w *fileWriter) addSet(run int, prefix, row []byte) error {
-	w.bytes = row
+	w.buf = row
 	binary.BigEndian.PutUint64(row, setSum(run, prefix, row[sumSize:]))
 	if _, err := w.set.Exec(run, prefix, row); err != nil {
 		return fmt.Errorf("write set of %x: %w", prefix, err)

@@ -16,12 +16,12 @@ type runWriter struct {
 	summary   *summary
 	index     indexWriter
 	block     blockWriter
-	start     blockHandle // the block at hand
+	handle    blockHandle // of the current block
 	separator []byte      // before it
-	size      int         // at which it is full
+	size      int         // of a full block, in bytes
 }
 
-// writeRun writes a run, its index, its filter and its sets.
+// writeRun writes a run with its index, its filter and its sets.
 func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) (h runHead, err error) {
 	r := &runWriter{file: w, z: z, o: o, size: cmp.Or(in.Kind.BlockSize, o.blockSize)}
 	r.index = indexWriter{size: o.nodeSize, write: func(b *blockWriter) (int64, error) {
@@ -30,34 +30,20 @@ func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) 
 	r.summary = newSummary(in.ID, in.Kind, int64(o.listOver), path+".hashes"+tmpSuffix, r.addSet)
 	defer r.summary.close()
 	h.First = w.next[tableBlocks]
-	for {
-		more, err := in.Entries.Next()
-		if err != nil {
-			return h, fmt.Errorf("read entries: %w", err)
-		}
-		if !more {
-			break
-		}
-		if err := r.add(in.Entries.Key(), in.Entries.Value()); err != nil {
-			return h, err
-		}
-	}
-	if err := r.summary.endList(); err != nil {
+	if err := r.addAll(in.Entries); err != nil {
 		return h, err
 	}
-	if r.block.n > 0 {
-		if err := r.flush(); err != nil {
-			return h, err
-		}
-	}
-	if h.Root, h.Height, err = r.index.finish(); err != nil {
+	h.Root, h.Height, err = r.index.finish()
+	if err != nil {
 		return h, err
 	}
 	r.summary.info.Blocks = w.next[tableBlocks] - h.First
-	h.RunInfo, h.ListOver = r.summary.info, int64(o.listOver)
+	h.RunInfo = r.summary.info
+	h.ListOver = int64(o.listOver)
 	if r.summary.minutes != nil {
 		r.summary.minutes.RunOptimize()
-		if h.Minutes, err = r.summary.minutes.ToBytes(); err != nil {
+		h.Minutes, err = r.summary.minutes.ToBytes()
+		if err != nil {
 			return h, err
 		}
 	}
@@ -65,31 +51,53 @@ func writeRun(w *fileWriter, z *zstd.Encoder, in Input, path string, o Options) 
 	return h, err
 }
 
-func (r *runWriter) add(key, value []byte) error {
-	weight, err := r.summary.add(key, value)
-	if err != nil {
+func (r *runWriter) addAll(entries Entries) error {
+	for {
+		more, err := entries.Next()
+		if err != nil {
+			return fmt.Errorf("read entries: %w", err)
+		}
+		if !more {
+			break
+		}
+		if err := r.add(entries.Key(), entries.Value()); err != nil {
+			return err
+		}
+	}
+	if err := r.summary.endList(); err != nil {
 		return err
 	}
 	if r.block.n == 0 {
-		before := r.summary.info
-		r.start = blockHandle{r.file.next[tableBlocks], totals{before.Total - int64(weight), before.Entries - 1}}
-		if r.start.entries > 0 {
-			// The shortest key that tells this block from the one before.
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *runWriter) add(key, value []byte) error {
+	before := totals{r.summary.info.Total, r.summary.info.Entries}
+	if _, err := r.summary.add(key, value); err != nil {
+		return err
+	}
+	if r.block.n == 0 {
+		r.handle = blockHandle{r.file.next[tableBlocks], before}
+		if before.entries > 0 {
+			// The shortest key above the last key of the previous block and not above this one.
 			r.separator = append(r.separator[:0], key[:common(r.block.last, key)+1]...)
 		}
 	}
 	r.block.add(key, value)
-	if r.block.fills(r.size) {
+	if r.block.isFull(r.size) {
 		return r.flush()
 	}
 	return nil
 }
 
+// flush writes the current block and adds it to the index.
 func (r *runWriter) flush() error {
 	if _, err := r.file.add(tableBlocks, r.block.encode(r.file.row(), r.z)); err != nil {
 		return err
 	}
-	return r.index.add(0, r.separator, r.start)
+	return r.index.add(0, r.separator, r.handle)
 }
 
 func (r *runWriter) addSet(prefix []byte, set *distinct.Set) error {

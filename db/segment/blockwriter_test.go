@@ -19,7 +19,7 @@ func encoder(tb testing.TB) *zstd.Encoder {
 	return z
 }
 
-// FuzzDecode: bytes are refused or give a page that is in bounds, both as a compressed block and as one that was.
+// FuzzDecode checks that any bytes give an error or a block within its bounds, as compressed and as decompressed input.
 func FuzzDecode(f *testing.F) {
 	var b blockWriter
 	for i := range 200 {
@@ -47,7 +47,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzBlock: any keys and values come back as they were.
+// FuzzBlock checks that any keys and values survive encoding and decoding.
 func FuzzBlock(f *testing.F) {
 	z := encoder(f)
 	f.Add([]byte("abc\x00\x01"), []byte("abd"), []byte{}, uint8(3))
@@ -71,7 +71,8 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-// TestFilter: filters of any size hold what was added, whether hashes were spilled or not, and deny nearly all else.
+// TestFilter checks that filters of any size have no false negatives and few false positives, with and without spilled
+// hashes.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 1, 100, 3000, 50_000, 1_500_000} {
@@ -111,7 +112,7 @@ func TestFilter(t *testing.T) {
 				}
 				for _, hash := range added {
 					if !may(hash) {
-						t.Fatal("the filter denies what it holds")
+						t.Fatal("the filter has a false negative")
 					}
 				}
 				wrong := 0
@@ -122,7 +123,7 @@ func TestFilter(t *testing.T) {
 				}
 				// 2.2 % in theory, and somewhat more where blocks fill unevenly.
 				if wrong > 3000 {
-					t.Errorf("the filter lets %d of 100,000 through", wrong)
+					t.Errorf("the filter has %d false positives of 100,000", wrong)
 				}
 			})
 		}

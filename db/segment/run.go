@@ -1,0 +1,174 @@
+package segment
+
+import (
+	"bytes"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/cespare/xxhash/v2"
+	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/lsm"
+)
+
+// Run is a run of a segment.
+type Run struct {
+	segment *Segment
+	head    runHead
+	kind    Kind
+	minutes *roaring.Bitmap // nil: keys have no minutes
+}
+
+var _ lsm.Run = (*Run)(nil)
+
+// Len implements lsm.Run.
+func (r *Run) Len() int { return int(r.head.Entries) }
+
+// Prefixes implements lsm.Run.
+func (r *Run) Prefixes() int { return int(r.head.Prefixes) }
+
+// Total implements lsm.Run.
+func (r *Run) Total() int64 { return r.head.Total }
+
+// Memory returns the memory that the run takes besides the cache, in bytes: its minutes and about 1 KiB.
+func (r *Run) Memory() int {
+	n := 1024
+	if r.minutes != nil {
+		n += int(r.minutes.GetSizeInBytes())
+	}
+	return n
+}
+
+// MayContain implements lsm.Run. It reads a page of the filter through the cache. If that fails it returns true, so
+// that the error shows up in the read that follows.
+func (r *Run) MayContain(hash uint64, key []byte) bool {
+	if r.head.Entries == 0 {
+		return false
+	}
+	if r.minutes != nil {
+		if m, ok := minuteOf(r.kind, key); ok && !r.minutes.Contains(m) {
+			return false
+		}
+	}
+	n, _, _ := r.head.Filter.locate(hash)
+	page, err := r.filterPage(n)
+	return err != nil || r.head.Filter.mayContain(page, hash)
+}
+
+// Find implements lsm.Run.
+func (r *Run) Find(key []byte) (value []byte, ok bool, err error) {
+	if r.head.Entries == 0 {
+		return nil, false, nil
+	}
+	handle, err := r.findBlock(key)
+	if err != nil {
+		return nil, false, err
+	}
+	block, err := r.dataBlock(handle.id)
+	if err != nil {
+		return nil, false, err
+	}
+	it, ok := block.seek(key)
+	if !ok {
+		return nil, false, nil
+	}
+	n, _ := uvarint(block.lens[it.lens:])
+	return block.values[it.values : it.values+n : it.values+n], true, nil
+}
+
+// Sum implements lsm.Run.
+func (r *Run) Sum(from, to []byte) (int64, error) {
+	if len(from) == 0 && to != nil {
+		return r.sumBelow(to)
+	}
+	t, err := r.rangeTotals(from, to)
+	return t.sum, err
+}
+
+// Distinct returns the set of members of the list of all keys that begin with prefix, as this run adds and removes
+// them. The set must not be changed. ok is false when the list is too short to have a set; iterate over it instead.
+func (r *Run) Distinct(prefix []byte) (set *distinct.Set, ok bool, err error) {
+	if r.head.Sets == 0 {
+		return nil, false, nil
+	}
+	// The length tells whether the list has a set, without a query.
+	list, err := r.rangeTotals(prefix, lsm.PrefixEnd(prefix))
+	if err != nil || list.entries <= r.head.ListOver {
+		return nil, false, err
+	}
+	set, err = r.set(prefix)
+	return set, set != nil, err
+}
+
+// tableSums identifies sums in the cache.
+const tableSums table = 5
+
+// cachedSum is the cached sum of all entries below a key. It has the key, because two keys may have the same hash.
+type cachedSum struct {
+	key string
+	sum int64
+}
+
+// sumBelow returns the sum of the deltas of all entries below key, through the cache. Callers ask for series of such
+// sums, each in another block, and mostly for the same keys again. A cached sum takes less room than its block.
+func (r *Run) sumBelow(key []byte) (int64, error) {
+	if r.head.Entries == 0 {
+		return 0, nil
+	}
+	cacheKey := newCacheKey(r.segment.id, tableSums, int64(xxhash.Sum64(key))+int64(r.head.ID))
+	if v, ok := r.segment.cache.get(cacheKey); ok {
+		if c := v.(*cachedSum); c.key == string(key) {
+			return c.sum, nil
+		}
+	}
+	handle, err := r.findBlock(key)
+	if err != nil {
+		return 0, err
+	}
+	t, err := r.totalsBefore(handle, key)
+	if err == nil {
+		r.segment.cache.put(cacheKey, &cachedSum{string(key), t.sum}, len(key)+24)
+	}
+	return t.sum, err
+}
+
+// rangeTotals returns the totals of the entries with from <= key < to. A nil to is open. It reads the blocks at both
+// ends, which are mostly the same block.
+func (r *Run) rangeTotals(from, to []byte) (t totals, err error) {
+	if r.head.Entries == 0 || to != nil && bytes.Compare(from, to) >= 0 {
+		return t, nil
+	}
+	lo, err := r.findBlock(from)
+	if err != nil {
+		return t, err
+	}
+	block, err := r.dataBlock(lo.id)
+	if err != nil {
+		return t, err
+	}
+	begin, _ := block.seek(from)
+	end := totals{r.head.Total, r.head.Entries}
+	if to != nil {
+		hi, err := r.findBlock(to)
+		if err != nil {
+			return t, err
+		}
+		if hi.id == lo.id {
+			return begin.totalsTo(r.kind.Keyspace, to), nil
+		}
+		end, err = r.totalsBefore(hi, to)
+		if err != nil {
+			return t, err
+		}
+	}
+	before := lo.plus(block.totals(r.kind.Keyspace, begin.i))
+	return totals{end.sum - before.sum, end.entries - before.entries}, nil
+}
+
+// totalsBefore returns the totals of all entries below key, which lies in the block of handle.
+func (r *Run) totalsBefore(handle blockHandle, key []byte) (totals, error) {
+	block, err := r.dataBlock(handle.id)
+	if err != nil {
+		return totals{}, err
+	}
+	it, _ := block.seek(key)
+	return handle.plus(block.totals(r.kind.Keyspace, it.i)), nil
+}
