@@ -85,6 +85,17 @@ func liveConfig(t *testing.T) Config {
 // testLease expires after what a machine that does much else may take for a renewal.
 var testLease = leaseTimes{renew: 100 * time.Millisecond, suspend: time.Second, expire: 2 * time.Second}
 
+// soakLease is the lease of a soak, which runs beside other work: a renewal may be late by what starves a process of a busy machine.
+var soakLease = leaseTimes{renew: 200 * time.Millisecond, suspend: 6 * time.Second, expire: 9 * time.Second}
+
+// leaseForTest returns the times of the lease: those of a soak with -rounds above 1.
+func leaseForTest() leaseTimes {
+	if *rounds > 1 {
+		return soakLease
+	}
+	return testLease
+}
+
 // begin starts a primary on a directory.
 func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
 	return beginWith(ctx, cfg, window, events, logger, nil)
@@ -93,7 +104,7 @@ func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Ev
 // beginWith is begin, with the files of the lease wrapped.
 func beginWith(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(objects) objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: testLease, objects: wrap, Restore: func(ctx context.Context) error {
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context) error {
 		_, err := Restore(ctx, cfg, p.dir, RestoreOptions{})
 		return err
 	}})

@@ -63,6 +63,7 @@ type store struct {
 	fault   *atomic.Int32
 	hang    *atomic.Bool  // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
 	conns   *atomic.Int64 // connections that are open; nil: they aren't counted
+	busy    *atomic.Int64 // requests that the server is at; nil: they aren't counted
 	restart func()        // cuts all connections and starts the server again; nil: there is none
 }
 
@@ -95,9 +96,11 @@ func newS3(t *testing.T) *store {
 	objects := s3mem.New()
 	must(t, objects.CreateBucket("bucket"))
 	s3 := gofakes3.New(objects).Server()
-	s := &store{fault: new(atomic.Int32)}
+	s := &store{fault: new(atomic.Int32), busy: new(atomic.Int64)}
 	var served atomic.Int64
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.busy.Add(1)
+		defer s.busy.Add(-1)
 		n := served.Add(1)
 		switch s.fault.Load() {
 		case storeHung:
