@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/budget"
-	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 )
 
 const (
@@ -27,55 +27,63 @@ const (
 	typeJSON = "application/json"
 )
 
-// query makes a handler of one that reads the parameters that def defines from p and returns what to encode as JSON. Everything is taken
-// first, within the configured time: the bytes of a body, then the turn of what the query costs, and then the bytes of the answer.
-func (s *server) query(def *lexicons.Def, answer func(ctx context.Context, p *params) (any, error)) http.HandlerFunc {
+// query makes the handler of a route that is answered from the store. It takes everything first, within the configured
+// time: the bytes of a body, then a place in the semaphore of what the query costs, and then the bytes of the answer.
+func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 		defer cancel()
-		fail := func(err error) { writeFailure(w, r, s.failureOf(ctx, r, err)) }
 		who := s.clients.Of(r)
-		p, cache := parseQuery(def, r.URL.RawQuery), cacheBriefly
+		p := parseQuery(route, r.URL.RawQuery)
+		cache := cacheBriefly
 		if r.Method == http.MethodPost {
 			room, err := s.readBody(ctx, w, r, who, p)
 			defer room.Give()
 			if err != nil {
-				fail(err)
+				writeFailure(w, r, s.failureOf(ctx, r, err))
 				return
 			}
 			cache = cacheNever
 		}
 		s.resolveSubject(ctx, p)
 		var reply *reply
-		run := func() error {
+		err := s.runByCost(ctx, who, p, func() error {
 			v, err := answer(ctx, p)
 			if err == nil {
 				reply = newReply(r, http.StatusOK, typeJSON, cache, encodeJSON(v))
 			}
 			return err
-		}
-		var c cost
-		err := s.inTurn(ctx, who, light, func() (err error) {
-			if c, err = s.costOf(ctx, p); err == nil && c == light {
-				err = run()
-			}
-			return err
 		})
-		if err == nil && c != light {
-			err = s.inTurn(ctx, who, c, run)
-		}
 		if err != nil {
-			fail(err)
+			writeFailure(w, r, s.failureOf(ctx, r, err))
 			return
 		}
 		room, ok := s.holdBytes(who, len(reply.body))
 		defer room.Give()
 		if !ok {
-			fail(budget.ErrFull)
+			writeFailure(w, r, s.failureOf(ctx, r, budget.ErrFull))
 			return
 		}
 		reply.send(w, r)
 	}
+}
+
+// runByCost runs a query in the semaphore of its cost. To find the cost is a light query itself, and so is most of what
+// comes: that runs at once, in the same place.
+func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, run func() error) error {
+	c := light
+	err := s.inSemaphore(ctx, who, light, func() error {
+		var err error
+		c, err = s.costOf(ctx, p)
+		if err != nil || c != light {
+			return err
+		}
+		return run()
+	})
+	if err != nil || c == light {
+		return err
+	}
+	return s.inSemaphore(ctx, who, c, run)
 }
 
 // readBody reads the JSON that a request carries into p. What it holds has to be given back, of an error too.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
@@ -27,61 +28,74 @@ const (
 	mediumHydrate = 10
 )
 
-// costOf is what a query will cost. For a walk, it looks up how long the list is; where a parameter is wrong, the query costs nothing.
+// costOf returns the cost of a query. For one that walks, it looks up how long the list is. A query with a wrong parameter
+// costs nothing: its handler reports the parameter.
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
-	q := &params{def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked} // what is wrong is said by the handler
-	length := func(n int64, err error) (cost, error) {
-		if q.err != nil || n <= mediumWalk {
+	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
+	switch p.route.Cost {
+	case routes.Bounded:
+		return medium, nil
+	case routes.ByPairs:
+		if len(p.raw["subject"])*len(p.raw["source"]) > lightPairs {
 			return medium, nil
 		}
-		return heavy, err
-	}
-	list := func(target string, source db.Source) (cost, error) {
-		if q.err != nil {
-			return light, nil
+	case routes.ByList:
+		return s.costOfList(ctx, q)
+	case routes.ByPage:
+		c := q.costOfPage()
+		filters := len(p.raw["did"])
+		if p.def.Param("from_dids") != nil {
+			filters += len(p.raw["from_dids"])
 		}
-		return length(s.Store.CountLinks(ctx, target, source))
-	}
-	page := func() cost {
-		limit := q.limit()
-		switch {
-		case p.def.Param("hydrate") != nil && q.flag("hydrate") && limit > mediumHydrate:
-			return heavy
-		case limit > lightPage || p.def.Param("hydrate") != nil && q.flag("hydrate"):
-			return medium
-		}
-		return light
-	}
-	switch p.def.Path {
-	case "/links/distinct-dids":
-		return list(q.subject("target"), q.legacySource())
-	case "/links":
-		if len(p.raw["did"])+len(p.raw["from_dids"]) > 0 {
-			return list(q.subject("target"), q.legacySource())
-		}
-		return page(), nil
-	case "/xrpc/blue.microcosm.links.getBacklinkDids", "/xrpc/blue.microcosm.links.getDistinct", "/xrpc/dev.weft.links.getBacklinkDids",
-		"/xrpc/blue.microcosm.links.getManyToMany", "/xrpc/blue.microcosm.links.getManyToManyCounts":
-		return list(q.subject("subject"), q.source())
-	case "/xrpc/blue.microcosm.links.getBacklinks", "/xrpc/dev.weft.links.getBacklinks":
-		if c := page(); len(p.raw["did"]) == 0 || c == heavy {
+		if c == heavy || filters == 0 {
 			return c, nil
 		}
-		return list(q.subject("subject"), q.source())
-	case "/xrpc/dev.weft.links.getAccountCounts":
-		return length(s.Store.AccountTotal(ctx, q.did("did")))
-	case "/xrpc/dev.weft.links.getAccountBacklinks":
-		if page() == heavy {
+		return s.costOfList(ctx, q)
+	case routes.ByAccount:
+		if q.costOfPage() == heavy {
 			return heavy, nil
 		}
-		return length(s.Store.AccountTotal(ctx, q.did("did")))
-	case "/xrpc/dev.weft.links.getCounts":
-		if len(p.raw["subject"])*len(p.raw["source"]) <= lightPairs {
-			return light, nil
-		}
-		return medium, nil
-	case "/xrpc/dev.weft.links.batchCounts", "/xrpc/dev.weft.links.getTimeline", "/links/all", "/links/all/count":
-		return medium, nil
+		n, err := s.Store.AccountTotal(ctx, q.did("did"))
+		return costOfWalk(q, n, err)
 	}
 	return light, nil
+}
+
+// costOfList returns the cost of a walk through the list that a query names.
+func (s *server) costOfList(ctx context.Context, q *params) (cost, error) {
+	var target string
+	var source db.Source
+	if q.def.Param("target") != nil {
+		target = q.subject("target")
+		source = q.legacySource()
+	} else {
+		target = q.subject("subject")
+		source = q.source()
+	}
+	if q.err != nil {
+		return light, nil
+	}
+	n, err := s.Store.CountLinks(ctx, target, source)
+	return costOfWalk(q, n, err)
+}
+
+// costOfWalk returns the cost of a walk through n links.
+func costOfWalk(q *params, n int64, err error) (cost, error) {
+	if q.err != nil || n <= mediumWalk {
+		return medium, nil
+	}
+	return heavy, err
+}
+
+// costOfPage returns the cost of a page by its length, and by the content of records on it.
+func (p *params) costOfPage() cost {
+	limit := p.limit()
+	hydrate := p.def.Param("hydrate") != nil && p.flag("hydrate")
+	switch {
+	case hydrate && limit > mediumHydrate:
+		return heavy
+	case hydrate || limit > lightPage:
+		return medium
+	}
+	return light
 }

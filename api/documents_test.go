@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 )
 
 // tableOfRoutes is a path of each route.
 func tableOfRoutes() []string {
 	var paths []string
-	for _, r := range newServer(Config{}).routes() {
-		paths = append(paths, strings.ReplaceAll(r.path, "{nsid}", "blue.microcosm.links.getBacklinks"))
+	for _, r := range routes.All {
+		paths = append(paths, strings.ReplaceAll(r.Path, "{nsid}", "blue.microcosm.links.getBacklinks"))
 	}
 	return paths
 }
@@ -25,12 +26,17 @@ func tableOfRoutes() []string {
 // TestDefinitions: all that is defined is answered, all that is answered is defined, and each word of it is explained.
 func TestDefinitions(t *testing.T) {
 	t.Parallel()
-	answered := newServer(Config{}).answers()
+	answered := newServer(Config{}).queries()
 	for _, def := range definitions.Defs {
-		if _, ok := answered[def.Path]; !ok && !streams[def.Path] {
+		route := routes.At(def.Path)
+		if route == nil {
+			t.Errorf("%s is not a route", def.Path)
+			continue
+		}
+		if _, ok := answered[route]; !ok && route.Stream == "" {
 			t.Errorf("nothing answers at %s", def.Path)
 		}
-		delete(answered, def.Path)
+		delete(answered, route)
 		if def.Description == "" || def.Output == nil || len(def.Errors) == 0 {
 			t.Errorf("%s lacks a description, an output or its errors", def.Path)
 		}
@@ -53,12 +59,12 @@ func TestDefinitions(t *testing.T) {
 				t.Errorf("%s requires %s, which it doesn't define", def.Path, name)
 			}
 		}
-		if cursor := def.Param("cursor"); cursor != nil && !streams[def.Path] && cursor.MaxLength != maxCursor {
+		if cursor := def.Param("cursor"); cursor != nil && route.Stream == "" && cursor.MaxLength != maxCursor {
 			t.Errorf("%s: a cursor has up to %d bytes, not %d", def.Path, maxCursor, cursor.MaxLength)
 		}
 	}
-	for path := range answered {
-		t.Errorf("%s is answered and nowhere defined", path)
+	for route := range answered {
+		t.Errorf("%s is answered and nowhere defined", route.Path)
 	}
 }
 
@@ -94,7 +100,7 @@ func TestEveryParameterWrong(t *testing.T) {
 		if def.Parameters == nil || def.Method() != "GET" {
 			continue
 		}
-		if !streams[def.Path] {
+		if routes.At(def.Path).Stream == "" {
 			get(t, h, def.Path+"?"+right(def).Encode())
 		}
 		for _, p := range def.Parameters.Properties {
@@ -238,4 +244,9 @@ func TestDocuments(t *testing.T) {
 	if names := strings.Join(slices.Sorted(slices.Values(list.Lexicons)), " "); !strings.Contains(names, "blue.microcosm.links.getBacklinks ") {
 		t.Errorf("the lexicons are %s", names)
 	}
+}
+
+func isStream(path string) bool {
+	route := routes.At(path)
+	return route != nil && route.Stream != ""
 }

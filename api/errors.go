@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 )
@@ -70,7 +71,7 @@ func clip(s string) string {
 
 // notFound tells an XRPC method that isn't served, whatever the HTTP method, from any other path.
 func notFound(w http.ResponseWriter, r *http.Request) {
-	if nsid, ok := strings.CutPrefix(r.URL.Path, "/xrpc/"); ok && nsid != "" {
+	if nsid, ok := strings.CutPrefix(r.URL.Path, routes.Prefix); ok && nsid != "" {
 		writeFailure(w, r, newFailure(http.StatusNotImplemented, "MethodNotImplemented", "this server does not have this XRPC method: / lists the methods it has"))
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/stream"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
@@ -21,12 +22,12 @@ const sseBeat = 20 * time.Second
 
 // subscribeEvents serves /events.
 func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
-	leave := s.seat(w, r)
-	if leave == nil {
+	release := s.admitStream(w, r)
+	if release == nil {
 		return
 	}
-	defer leave()
-	p := parseQuery(definitions.At("/events"), r.URL.RawQuery)
+	defer release()
+	p := parseQuery(routes.Events, r.URL.RawQuery)
 	hydrate := p.flag("hydrate")
 	var options stream.Options
 	p.options(&options)

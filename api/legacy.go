@@ -13,14 +13,14 @@ import (
 // links: also did* or from_dids.
 func (s *server) links(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("target"), Source: p.legacySource(), DIDs: p.didsOrFrom(), Limit: p.limit()}
-	page, next, err := turn(ctx, p, s.sealer(endLinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
 	return wire.LinkingRecords{Total: page.Total, LinkingRecords: each(page.Items, toRecord), Cursor: next}, err
 }
 
 // linksDistinctDIDs: also from_dids.
 func (s *server) linksDistinctDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("target"), Source: p.legacySource(), DIDs: p.fromDIDs(), Limit: p.limit()}
-	page, next, err := turn(ctx, p, s.sealer(endDistinctDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
+	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
 	return wire.LinkingDIDs{Total: page.Total, LinkingDIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
@@ -43,25 +43,25 @@ func (s *server) linksCountDistinctDIDs(ctx context.Context, p *params) (any, er
 }
 
 func (s *server) linksAll(ctx context.Context, p *params) (any, error) {
-	page, next, err := s.sources(ctx, p, endLinksAll)
+	page, next, err := s.sources(ctx, p)
 	return bySource(page.Items, next, toSourceTotals), err
 }
 
 func (s *server) linksAllCount(ctx context.Context, p *params) (any, error) {
-	page, next, err := s.sources(ctx, p, endLinksAllCount)
+	page, next, err := s.sources(ctx, p)
 	return bySource(page.Items, next, func(c db.SourceCount) int64 { return c.Links }), err
 }
 
 // sources asks for a page of the sources of a target, and returns it with the cursor of the next one.
-func (s *server) sources(ctx context.Context, p *params, e endpoint) (db.Page[db.SourceCount], *string, error) {
-	return sourcesPage(ctx, s, p, e, p.subject("target"), s.Store.Sources)
+func (s *server) sources(ctx context.Context, p *params) (db.Page[db.SourceCount], *string, error) {
+	return sourcesPage(ctx, s, p, p.subject("target"), s.Store.Sources)
 }
 
 // sourcesPage asks for a page by source.
-func sourcesPage[T any](ctx context.Context, s *server, p *params, e endpoint, of string,
+func sourcesPage[T any](ctx context.Context, s *server, p *params, of string,
 	ask func(context.Context, db.SourcesQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	q := db.ListQuery{Target: of, Limit: p.limit()}
-	return turn(ctx, p, s.sealer(e, db.ManyQuery{ListQuery: q}), q, func(ctx context.Context, q db.ListQuery) (db.Page[T], error) {
+	return listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, func(ctx context.Context, q db.ListQuery) (db.Page[T], error) {
 		return ask(ctx, db.SourcesQuery{Of: q.Target, Limit: q.Limit, After: q.After})
 	})
 }

@@ -13,12 +13,12 @@ type limits struct {
 	clients budget.Clients
 	rate    *rateLimit // nil: any number of requests
 
-	turns   [costs]*budget.Budget // of queries, by what they cost
-	drawing *budget.Budget        // turns of pages that are drawn
-	pages   *budget.Budget        // pages under way, those that wait for answers too
-	memory  *budget.Budget        // bytes of bodies and messages that are read, and of answers that are written
-	filters *budget.Budget        // bytes of the filters of subscribers
-	seats   *budget.Budget        // of streams
+	semaphores      [costs]*budget.Budget // of queries, by what they cost
+	rendering       *budget.Budget        // pages that are rendered at once
+	pages           *budget.Budget        // pages in progress, those that wait for answers included
+	memory          *budget.Budget        // bytes of bodies and messages that are read, and of answers that are written
+	filters         *budget.Budget        // bytes of the filters of subscribers
+	subscriberLimit *budget.Budget        // live streams
 }
 
 const (
@@ -37,7 +37,7 @@ const (
 func newLimits(c *Config) limits {
 	cores := int64(runtime.GOMAXPROCS(0))
 	concurrency := int64(c.Concurrency)
-	turns := func(n int64) *budget.Budget { return budget.New(budget.Config{Total: max(1, min(concurrency, n))}) }
+	semaphore := func(n int64) *budget.Budget { return budget.New(budget.Config{Total: max(1, min(concurrency, n))}) }
 	bytes := func(total int64) *budget.Budget {
 		return budget.New(budget.Config{Total: total, PerHost: total / hostPart, PerNet: 2 * total / hostPart})
 	}
@@ -46,39 +46,44 @@ func newLimits(c *Config) limits {
 		memory = max(budget.Memory()/memoryShare, leastMemory)
 	}
 	l := limits{
-		clients: budget.Clients{Header: c.AddressHeader},
-		drawing: turns(cores / 2),
-		pages:   budget.New(budget.Config{Total: pagesAtOnce, PerHost: pagesAtOnce / 4, PerNet: pagesAtOnce / 2}),
-		memory:  bytes(memory / 2), filters: bytes(memory / 2),
-		seats: budget.New(budget.Config{Total: int64(c.Streams.Total), PerHost: int64(c.Streams.PerAddress), PerNet: budget.Wide * int64(c.Streams.PerAddress)}),
+		clients:   budget.Clients{Header: c.AddressHeader},
+		rendering: semaphore(cores / 2),
+		pages:     budget.New(budget.Config{Total: pagesAtOnce, PerHost: pagesAtOnce / 4, PerNet: pagesAtOnce / 2}),
+		memory:    bytes(memory / 2), filters: bytes(memory / 2),
+		subscriberLimit: budget.New(budget.Config{
+			Total: int64(c.Streams.Total), PerHost: int64(c.Streams.PerAddress), PerNet: budget.Wide * int64(c.Streams.PerAddress),
+		}),
 	}
-	l.turns[light], l.turns[medium], l.turns[heavy] = turns(concurrency), turns(cores), turns(cores/2)
+	l.semaphores[light] = semaphore(concurrency)
+	l.semaphores[medium] = semaphore(cores)
+	l.semaphores[heavy] = semaphore(cores / 2)
 	if c.RatePerMinute > 0 {
 		l.rate = &rateLimit{perMinute: c.RatePerMinute, now: c.Now}
 	}
 	return l
 }
 
-// Admit counts a request that the API does not answer itself against the rate of its client. It answers, and returns false, where that is
-// spent.
+// Admit counts a request that the API does not answer itself against the rate of its client. It returns false if it has refused
+// the request.
 func (s *Server) Admit(w http.ResponseWriter, r *http.Request) bool { return s.server.admit(w, r) }
 
-// Seat takes a place for a stream, and counts the request. It answers, and returns nil, where there is none.
-func (s *Server) Seat(w http.ResponseWriter, r *http.Request) (leave func()) {
+// AdmitStream is Admit for a live stream, which also counts against the limit of subscribers until release is called. It
+// returns nil if it has refused the request.
+func (s *Server) AdmitStream(w http.ResponseWriter, r *http.Request) (release func()) {
 	if !s.server.admit(w, r) {
 		return nil
 	}
-	return s.server.seat(w, r)
+	return s.server.admitStream(w, r)
 }
 
-// Page waits until a page may be begun: only so many are under way at once.
+// Page waits until a page may be begun: pagesAtOnce are in progress at once.
 func (s *Server) Page(r *http.Request) (done func(), err error) {
 	return given(s.server.pages.Take(r.Context(), s.server.clients.Of(r), 1))
 }
 
-// Draw waits for a turn to draw a page.
-func (s *Server) Draw(r *http.Request) (done func(), err error) {
-	return given(s.server.drawing.Take(r.Context(), s.server.clients.Of(r), 1))
+// Render waits until a page may be rendered.
+func (s *Server) Render(r *http.Request) (done func(), err error) {
+	return given(s.server.rendering.Take(r.Context(), s.server.clients.Of(r), 1))
 }
 
 // Hold takes the bytes of an answer that is about to be written; false: too many answers wait for their clients.
@@ -115,10 +120,11 @@ func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *fail
 	return grant, nil
 }
 
-// inTurn runs f when its turn comes, and returns the error of ctx when it doesn't in time. The turn is given back before the
-// answer is written, so that slow clients hold up only themselves.
-func (l *limits) inTurn(ctx context.Context, who budget.Client, c cost, f func() error) error {
-	grant, err := l.turns[c].Take(ctx, who, 1)
+// inSemaphore runs f in a place of the semaphore of a cost, and returns the error of ctx when none comes free in time. The place
+// is given back before the answer is written, so that slow clients hold up only themselves. Waiting clients are served
+// round-robin by address.
+func (l *limits) inSemaphore(ctx context.Context, who budget.Client, c cost, f func() error) error {
+	grant, err := l.semaphores[c].Take(ctx, who, 1)
 	if err != nil {
 		return err
 	}

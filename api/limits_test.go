@@ -21,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
@@ -184,7 +185,7 @@ func TestSubscribeTakesItsSeatFirst(t *testing.T) {
 	if w := do(h, "GET", "/subscribe?cursor="+time); w.Code != 426 {
 		t.Errorf("%d", w.Code)
 	}
-	leave := api.Seat(httptest.NewRecorder(), newRequest("/events"))
+	leave := api.AdmitStream(httptest.NewRecorder(), newRequest("/events"))
 	for _, path := range []string{"/subscribe", "/events"} {
 		if w := do(h, "GET", path+"?cursor="+time, "Sec-WebSocket-Key", "x"); w.Code != 429 {
 			t.Errorf("%s: %d", path, w.Code)
@@ -438,7 +439,7 @@ func TestCosts(t *testing.T) {
 	} {
 		path, query, _ := strings.Cut(c.target, "?")
 		for s, want := range map[*server]cost{short: c.short, long: c.long} {
-			p := parseQuery(definitions.At(path), query)
+			p := parseQuery(routes.At(path), query)
 			if got, err := s.costOf(t.Context(), p); got != want || err != nil || p.err != nil {
 				t.Errorf("%s: %d, not %d; %v %v", c.target, got, want, err, p.err)
 			}

@@ -1,11 +1,12 @@
 package api
 
 import (
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"weft.dev/weft/api/routes"
 )
 
 // otherRoute labels every request that no route of the table answered: unknown paths, wrong methods, preflights.
@@ -19,16 +20,12 @@ type metrics struct {
 	subscribers *prometheus.GaugeVec
 	frames      prometheus.Counter
 	ended       *prometheus.CounterVec
-	known       map[string]bool
 }
 
-// newMetrics registers with reg, or nowhere when that is nil. Its labels take the values of paths and otherRoute, of
-// classes and of streamEnds, and no others.
-func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
-	m := &metrics{known: make(map[string]bool)}
-	for _, p := range paths {
-		m.known[p] = true
-	}
+// newMetrics registers with reg, or nowhere when that is nil. The values of labels are the paths of routes and otherRoute,
+// classes, and streamEnds, and no others.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{}
 	f := promauto.With(reg)
 	m.requests = f.NewCounterVec(prometheus.CounterOpts{
 		Name: "weft_http_requests_total",
@@ -57,10 +54,11 @@ func newMetrics(reg prometheus.Registerer, paths []string) *metrics {
 		Help: "Subscriptions that ended, by reason; Gone: the client left.",
 	}, []string{"reason"})
 	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
-	for _, route := range slices.Concat(paths, []string{otherRoute}) {
-		for _, class := range classes {
-			m.requests.WithLabelValues(route, class)
+	for _, class := range classes {
+		for _, route := range routes.All {
+			m.requests.WithLabelValues(route.Path, class)
 		}
+		m.requests.WithLabelValues(otherRoute, class)
 	}
 	for _, kind := range []string{"websocket", "events"} {
 		m.subscribers.WithLabelValues(kind)
@@ -81,12 +79,13 @@ var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}
 func (m *metrics) closed(reason string) { m.ended.WithLabelValues(reason).Inc() }
 
 func (m *metrics) request(pattern, class string, took time.Duration) {
-	if !m.known[pattern] {
+	route := routes.At(pattern)
+	if route == nil {
 		pattern = otherRoute
 	}
 	m.requests.WithLabelValues(pattern, class).Inc()
-	if streams[pattern] {
-		return // they last as long as clients stay
+	if route != nil && route.Stream != "" {
+		return // streams last as long as clients stay
 	}
 	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
 }

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"weft.dev/weft/api/routes"
 )
 
 const (
-	allowedMethods   = "GET, HEAD, OPTIONS"
-	procedureMethods = "POST, OPTIONS"
-	streamMethods    = "GET, OPTIONS"
 	// A day, in seconds. Browsers cap it lower, at two hours (Chromium) or a day (Firefox).
 	preflightMaxAge = "86400"
 )
@@ -35,15 +35,13 @@ func openToAll(next http.Handler) http.Handler {
 	})
 }
 
-// allowedAt is the methods that a path answers to.
+// allowedAt returns the methods of a path as the header Allow has them. Unknown paths are as most are.
 func allowedAt(path string) string {
-	if def := definitions.At(path); def != nil && def.Method() == http.MethodPost {
-		return procedureMethods
+	methods := []string{http.MethodGet, http.MethodHead}
+	if route := routes.At(path); route != nil {
+		methods = methodsOf(route)
 	}
-	if streams[path] {
-		return streamMethods
-	}
-	return allowedMethods
+	return strings.Join(append(methods, http.MethodOptions), ", ")
 }
 
 func preflight(w http.ResponseWriter, r *http.Request) {

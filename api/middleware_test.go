@@ -93,7 +93,7 @@ func TestPreflight(t *testing.T) {
 func TestPanicInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s := &server{Config: Config{Logger: slog.New(slog.DiscardHandler)}}
-	s.metrics = newMetrics(nil, nil)
+	s.metrics = newMetrics(nil)
 	half := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"total":`)
 		panic("half an answer")

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/link"
 )
 
@@ -31,8 +32,9 @@ const (
 // found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that the values read
 // mean nothing.
 type params struct {
-	def *lexicons.Def
-	raw map[string][]string // values by decoded name, still encoded: nobody is refused for a parameter that is ignored
+	route *routes.Route
+	def   *lexicons.Def       // of the route
+	raw   map[string][]string // values by decoded name, still encoded: nobody is refused for a parameter that is ignored
 	// given is values that came decoded, in a message.
 	given map[string][]string
 	input map[string]any // of a procedure, as its definition says
@@ -45,8 +47,8 @@ type params struct {
 
 // parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
 // question than the one asked; and a semicolon is a character like any other.
-func parseQuery(def *lexicons.Def, query string) *params {
-	p := &params{def: def, raw: make(map[string][]string)}
+func parseQuery(route *routes.Route, query string) *params {
+	p := &params{route: route, def: definitions.At(route.Path), raw: make(map[string][]string)}
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue

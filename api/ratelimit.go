@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/routes"
 )
 
 // rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide times as many.
@@ -65,10 +66,11 @@ func (l *rateLimit) bucket(key string, perMinute float64) *bucket {
 	return b
 }
 
-// limitRates refuses a client what is beyond its rate. Whether the service lives is anybody's to ask.
+// limitRates refuses the requests of a client beyond its rate. Health checks have no limit.
 func (s *server) limitRates(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/xrpc/_health" || r.URL.Path == "/readyz" || s.admit(w, r) {
+		route := routes.At(r.URL.Path)
+		if route != nil && route.Unlimited || s.admit(w, r) {
 			next.ServeHTTP(w, r)
 		}
 	})

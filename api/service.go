@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -88,6 +89,8 @@ func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 	return m.body, m.err
 }
 
+func pathOf(r *routes.Route) string { return r.Path }
+
 func (s *server) index(ctx context.Context) (any, error) {
 	st, err := s.Store.Stats(ctx)
 	if err != nil {
@@ -97,7 +100,7 @@ func (s *server) index(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := wire.Index{Help: help, Gaps: make([]wire.IndexGap, 0, len(gaps)), Docs: s.paths,
+	a := wire.Index{Help: help, Gaps: make([]wire.IndexGap, 0, len(gaps)), Docs: each(routes.All, pathOf),
 		Stats: wire.IndexStats{DIDs: st.Actors, Targetables: st.Targets, LinkingRecords: st.Records, Links: st.Links}}
 	for _, g := range gaps {
 		a.Gaps = append(a.Gaps, wire.IndexGap{Host: g.Host, From: g.From, To: g.To, Why: g.Why, FoundAt: g.FoundUS})
@@ -127,7 +130,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // robots keeps crawlers off what has no end: every link leads to pages of links.
-const robots = "User-agent: *\nDisallow: /links\nDisallow: /xrpc/\n"
+var robots = "User-agent: *\nDisallow: " + routes.Links.Path + "\nDisallow: " + routes.Prefix + "\n"
 
 // didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under ours.
 func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {

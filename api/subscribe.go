@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/stream"
 	"weft.dev/weft/api/wire"
 )
@@ -41,7 +42,7 @@ const (
 
 // subscribeWebSocket serves /subscribe. Nothing is looked up before the client has a seat and its WebSocket.
 func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
-	p := parseQuery(definitions.At("/subscribe"), r.URL.RawQuery)
+	p := parseQuery(routes.Subscribe, r.URL.RawQuery)
 	instant, accounts := p.flag("instant"), p.flag("accounts")
 	options := stream.Options{Hold: !instant}
 	p.options(&options)
@@ -51,14 +52,14 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	if !upgrades(r) {
 		w.Header().Set("Upgrade", "websocket")
-		writeFailure(w, r, newFailure(http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use /events over plain HTTP"))
+		writeFailure(w, r, newFailure(http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use "+routes.Events.Path+" over plain HTTP"))
 		return
 	}
-	leave := s.seat(w, r)
-	if leave == nil {
+	release := s.admitStream(w, r)
+	if release == nil {
 		return
 	}
-	defer leave()
+	defer release()
 	cork := &corkedWriter{ResponseWriter: w}
 	// Compression would take a window of memory for each subscriber, and most of the time at a thousand of them.
 	conn, err := websocket.Accept(cork, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
@@ -265,7 +266,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	case err == nil:
 		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // the names in it, and what is made of them
 		if err != nil {
-			return s.failureOf(ctx, &http.Request{URL: &url.URL{Path: "/subscribe"}}, err)
+			return s.failureOf(ctx, &http.Request{URL: &url.URL{Path: routes.Subscribe.Path}}, err)
 		}
 		defer room.Give()
 		message = io.MultiReader(message, r)
@@ -304,7 +305,7 @@ func readUpdate(r io.Reader) (stream.Filter, error) {
 	// The names are checked as those of the query are, by what reads them.
 	message, _ := v.(map[string]any)
 	payload, _ := message["payload"].(map[string]any)
-	p := &params{def: definitions.At("/subscribe"), given: map[string][]string{}}
+	p := &params{def: definitions.At(routes.Subscribe.Path), given: map[string][]string{}}
 	for name := range payload {
 		p.input = payload
 		p.given[name] = p.texts(name)

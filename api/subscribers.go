@@ -52,7 +52,7 @@ func (s *server) subscribe(ctx context.Context, who budget.Client, o stream.Opti
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	var sub *stream.Subscription
-	err := s.inTurn(ctx, who, light, func() (err error) {
+	err := s.inSemaphore(ctx, who, light, func() (err error) {
 		sub, err = s.tail.Subscribe(ctx, o)
 		return err
 	})
@@ -125,9 +125,10 @@ func streamFailure(err error) *failure {
 	return nil
 }
 
-// seat takes a seat for a request, or answers that there is none.
-func (s *server) seat(w http.ResponseWriter, r *http.Request) (leave func()) {
-	grant := s.seats.Try(s.clients.Of(r), 1)
+// admitStream counts a request against the limit of subscribers until release is called. It returns nil if it has refused the
+// request.
+func (s *server) admitStream(w http.ResponseWriter, r *http.Request) (release func()) {
+	grant := s.subscriberLimit.Try(s.clients.Of(r), 1)
 	if grant == nil {
 		w.Header().Set("Retry-After", "60") // seconds; subscribers stay for long
 		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers from this client address, or in total: close one, or try again later"))

@@ -23,8 +23,8 @@ func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
 		Since: p.time("since"), Until: p.time("until")}
 	hydrate := p.hydrate(&q.Limit)
-	c := s.sealer(endWeftBacklinks, db.ManyQuery{ListQuery: q})
-	page, next, err := turn(ctx, p, c, q, s.Store.Links)
+	c := s.cursorCodec(p.route, db.ManyQuery{ListQuery: q})
+	page, next, err := listPage(ctx, p, c, q, s.Store.Links)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ const (
 )
 
 // hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next one.
-func hydrated[T any](ctx context.Context, s *server, hydrate bool, c sealer, page db.Page[T], next *string,
+func hydrated[T any](ctx context.Context, s *server, hydrate bool, c cursorCodec, page db.Page[T], next *string,
 	of func(T) db.Record) (db.Page[T], []wire.Content, *string, error) {
 	if !hydrate {
 		return page, make([]wire.Content, len(page.Items)), next, nil
@@ -65,7 +65,7 @@ func hydrated[T any](ctx context.Context, s *server, hydrate bool, c sealer, pag
 	contents, err := s.contents(ctx, each(page.Items, of), maxContents)
 	if n := len(contents); err == nil && n < len(page.Items) {
 		page.Items = page.Items[:n]
-		next, err = c.seal(page.Position(n - 1))
+		next, err = c.encode(page.Position(n - 1))
 	}
 	return page, contents, next, err
 }
@@ -98,7 +98,7 @@ func (s *server) contents(ctx context.Context, records []db.Record, most int) ([
 
 func (s *server) weftBacklinkDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit(), Since: p.time("since"), Until: p.time("until")}
-	page, next, err := turn(ctx, p, s.sealer(endWeftBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
+	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
 	return wire.DIDs{Total: page.Total, DIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
@@ -181,7 +181,7 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 		q.Sources = append(q.Sources, p.sourceOf("source", text))
 	}
 	hydrate := p.hydrate(&q.Limit)
-	c := s.sealer(endAccountBacklinks, db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
+	c := s.cursorCodec(p.route, db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
 	q.After = p.cursor(c)
 	if p.err != nil {
 		return nil, p.err
@@ -190,7 +190,7 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 	if err != nil {
 		return nil, err
 	}
-	next, err := c.seal(page.Next)
+	next, err := c.encode(page.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 }
 
 func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
-	page, next, err := sourcesPage(ctx, s, p, endAccountCounts, p.did("did"), s.Store.AccountSources)
+	page, next, err := sourcesPage(ctx, s, p, p.did("did"), s.Store.AccountSources)
 	sources := each(page.Items, func(c db.AccountCount) wire.SourceCount {
 		return wire.SourceCount{Source: sourceText(c.Source), Links: c.Links}
 	})

@@ -22,28 +22,28 @@ func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) 
 // getBacklinks: subject R, source R, did*, limit, cursor, reverse.
 func (s *server) getBacklinks(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse")}
-	page, next, err := turn(ctx, p, s.sealer(endBacklinks, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
+	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
 	return wire.Backlinks{Total: page.Total, Records: each(page.Items, toRecord), Cursor: next}, err
 }
 
 // getBacklinkDIDs: subject R, source R, limit, cursor.
 func (s *server) getBacklinkDIDs(ctx context.Context, p *params) (any, error) {
 	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit()}
-	page, next, err := turn(ctx, p, s.sealer(endBacklinkDIDs, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
+	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
 	return wire.LinkingDIDs{Total: page.Total, LinkingDIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
 // getManyToMany: subject R, source R, pathToOther R, linkDid*, otherSubject*, limit, cursor.
 func (s *server) getManyToMany(ctx context.Context, p *params) (any, error) {
 	q := manyQuery(p, "linkDid")
-	page, next, err := turnMany(ctx, p, s.sealer(endManyToMany, q), q, s.Store.ManyToMany)
+	page, next, err := manyPage(ctx, p, s.cursorCodec(p.route, q), q, s.Store.ManyToMany)
 	return wire.ManyToMany{Items: each(page.Items, toManyItem), Cursor: next}, err
 }
 
 // getManyToManyCounts: as getManyToMany, but with did* for linkDid*.
 func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error) {
 	q := manyQuery(p, "did")
-	page, next, err := turnMany(ctx, p, s.sealer(endManyToManyCounts, q), q, s.Store.ManyToManyCounts)
+	page, next, err := manyPage(ctx, p, s.cursorCodec(p.route, q), q, s.Store.ManyToManyCounts)
 	return wire.ManyToManyCounts{Counts: each(page.Items, toOtherCount), Cursor: next}, err
 }
 
@@ -52,15 +52,15 @@ func manyQuery(p *params, dids string) db.ManyQuery {
 	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
 }
 
-// turn asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns it with the
+// listPage asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns it with the
 // cursor of the next one.
-func turn[T any](ctx context.Context, p *params, c sealer, q db.ListQuery, ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+func listPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ListQuery, ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	many := func(ctx context.Context, m db.ManyQuery) (db.Page[T], error) { return ask(ctx, m.ListQuery) }
-	return turnMany(ctx, p, c, db.ManyQuery{ListQuery: q}, many)
+	return manyPage(ctx, p, c, db.ManyQuery{ListQuery: q}, many)
 }
 
-// turnMany is turn for many-to-many queries.
-func turnMany[T any](ctx context.Context, p *params, c sealer, q db.ManyQuery, ask func(context.Context, db.ManyQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+// manyPage is listPage for many-to-many queries.
+func manyPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ManyQuery, ask func(context.Context, db.ManyQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	q.After = p.cursor(c)
 	if p.err != nil {
 		return db.Page[T]{}, nil, p.err
@@ -69,6 +69,6 @@ func turnMany[T any](ctx context.Context, p *params, c sealer, q db.ManyQuery, a
 	if err != nil {
 		return db.Page[T]{}, nil, err
 	}
-	next, err := c.seal(page.Next)
+	next, err := c.encode(page.Next)
 	return page, next, err
 }

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -94,7 +95,7 @@ type Page[T any] struct {
 // Count counts the links to a subject from a source.
 func (c *Client) Count(ctx context.Context, subject, source string) (int64, error) {
 	var a wire.Total
-	err := c.get(ctx, "blue.microcosm.links.getBacklinksCount", url.Values{"subject": {subject}, "source": {source}}, &a)
+	err := c.get(ctx, routes.GetBacklinksCount, url.Values{"subject": {subject}, "source": {source}}, &a)
 	return a.Total, err
 }
 
@@ -111,7 +112,7 @@ func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
 		return nil, err
 	}
 	var a wire.Counts
-	err = c.do(ctx, http.MethodPost, "/xrpc/dev.weft.links.batchCounts", bytes.NewReader(body), &a)
+	err = c.do(ctx, http.MethodPost, routes.BatchCounts.Path, bytes.NewReader(body), &a)
 	return a.Counts, err
 }
 
@@ -123,7 +124,7 @@ func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Pag
 		v.Set("reverse", "true")
 	}
 	var a wire.TimedBacklinks
-	if err := c.get(ctx, "dev.weft.links.getBacklinks", v, &a); err != nil {
+	if err := c.get(ctx, routes.WeftGetBacklinks, v, &a); err != nil {
 		return Page[Record]{}, err
 	}
 	page := Page[Record]{Total: a.Total, Cursor: cursorText(a.Cursor)}
@@ -147,7 +148,7 @@ func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[str
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
 	window(v, q.Since, q.Until, false, q.Limit, cursor)
 	var a wire.DIDs
-	err := c.get(ctx, "dev.weft.links.getBacklinkDids", v, &a)
+	err := c.get(ctx, routes.WeftGetBacklinkDIDs, v, &a)
 	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor)}, err
 }
 
@@ -170,7 +171,7 @@ func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor st
 	v := url.Values{"did": {q.DID}, "source": q.Sources}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
 	var a wire.AccountLinks
-	if err := c.get(ctx, "dev.weft.links.getAccountBacklinks", v, &a); err != nil {
+	if err := c.get(ctx, routes.GetAccountBacklinks, v, &a); err != nil {
 		return Page[Link]{}, err
 	}
 	page := Page[Link]{Cursor: cursorText(a.Cursor)}
@@ -198,7 +199,7 @@ func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int6
 			v.Set("cursor", cursor)
 		}
 		var a wire.AccountCounts
-		err := c.get(ctx, "dev.weft.links.getAccountCounts", v, &a)
+		err := c.get(ctx, routes.GetAccountCounts, v, &a)
 		return Page[wire.SourceCount]{a.Total, a.Sources, cursorText(a.Cursor)}, err
 	}
 	for one, err := range walk(page) {
@@ -259,8 +260,8 @@ func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] 
 	}
 }
 
-func (c *Client) get(ctx context.Context, method string, q url.Values, into any) error {
-	return c.do(ctx, http.MethodGet, "/xrpc/"+method+"?"+q.Encode(), nil, into)
+func (c *Client) get(ctx context.Context, route *routes.Route, q url.Values, into any) error {
+	return c.do(ctx, http.MethodGet, route.Path+"?"+q.Encode(), nil, into)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) error {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -106,7 +107,7 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(E
 	if *cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(*cursor, 10))
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events?"+q.Encode(), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+routes.Events.Path+"?"+q.Encode(), nil)
 	if err != nil {
 		return fmt.Errorf("weft: %w", err)
 	}

@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
 // RecordLinks lists what a record links to: the way forward. Nothing for a record that links to nothing or isn't known.
 func (c *Client) RecordLinks(ctx context.Context, did, collection, rkey string) ([]Pair, error) {
 	var a wire.RecordLinks
-	err := c.get(ctx, "dev.weft.links.getRecordLinks", url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
+	err := c.get(ctx, routes.GetRecordLinks, url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
 	return pairs(a.Links), err
 }
 
@@ -44,7 +45,7 @@ func (c *Client) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error
 		v.Set("spans", strconv.Itoa(q.Spans))
 	}
 	var a wire.Timeline
-	if err := c.get(ctx, "dev.weft.links.getTimeline", v, &a); err != nil {
+	if err := c.get(ctx, routes.GetTimeline, v, &a); err != nil {
 		return Timeline{}, err
 	}
 	t := Timeline{Span: time.Duration(a.Seconds) * time.Second, Sources: a.Sources}

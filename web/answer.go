@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -27,11 +28,11 @@ type answer struct {
 
 // ask asks the API, in this process.
 func (s *Server) ask(r *http.Request, path, query string) *answer {
-	return s.send(r, http.MethodGet, path, query, nil)
+	return s.do(r, http.MethodGet, path, query, nil)
 }
 
-// send asks the API with a method, and with JSON where there is a body.
-func (s *Server) send(r *http.Request, method, path, query string, body []byte) *answer {
+// do asks the API with a method, and with JSON if there is a body.
+func (s *Server) do(r *http.Request, method, path, query string, body []byte) *answer {
 	q := r.Clone(r.Context())
 	q.Method = method
 	q.Body, q.ContentLength = http.NoBody, 0
@@ -60,24 +61,24 @@ func (s *Server) send(r *http.Request, method, path, query string, body []byte) 
 	return &answer{server: s, request: r, path: path, query: query, status: w.status, header: w.header, body: w.body.Bytes()}
 }
 
-// also asks the API something else for the same page and decodes the answer into v. Where the API refuses, that is the error.
-func (a *answer) also(v any, path string, pairs ...string) error {
-	b := a.server.ask(a.request, path, form(pairs...))
+// get asks the API for another answer that the page shows, and decodes it into v. A refusal of the API is an error.
+func (a *answer) get(v any, route *routes.Route, pairs ...string) error {
+	b := a.server.ask(a.request, route.Path, form(pairs...))
 	if b.status != http.StatusOK {
 		return b.problem()
 	}
 	return b.decode(v)
 }
 
-// alsoWithin is also, for so long at most; then the API refuses.
-func (a *answer) alsoWithin(d time.Duration, v any, path string, pairs ...string) error {
+// getWithin is get within a time; then the API refuses.
+func (a *answer) getWithin(d time.Duration, v any, route *routes.Route, pairs ...string) error {
 	// It is cancelled, as by a visitor who leaves: a deadline would count as a failure of the API's.
 	ctx, cancel := context.WithCancel(a.request.Context())
 	defer cancel()
 	defer time.AfterFunc(d, cancel).Stop()
 	b := *a
 	b.request = a.request.WithContext(ctx)
-	return b.also(v, path, pairs...)
+	return b.get(v, route, pairs...)
 }
 
 func (a *answer) decode(v any) error {

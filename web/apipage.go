@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 )
 
 // apiPath is where the API is explained and can be tried: all methods there, and each under it. The pages are made of the
@@ -26,16 +27,8 @@ func nameOf(def *lexicons.Def) string {
 	return strings.TrimPrefix(def.Path, "/")
 }
 
-// streamKind is how a method that never ends is listened to, empty for all others.
-func streamKind(def *lexicons.Def) string {
-	switch {
-	case def.Output.Encoding == "text/event-stream":
-		return "events"
-	case def.Output.Schema != nil && def.Output.Schema.Ref == "dev.weft.stream.defs#frame":
-		return "websocket"
-	}
-	return ""
-}
+// streamOf returns the protocol of a stream, empty for all other methods.
+func streamOf(def *lexicons.Def) routes.Stream { return routes.At(def.Path).Stream }
 
 // apiGroup is methods that belong together.
 type apiGroup struct {
@@ -65,7 +58,7 @@ func groups() []apiGroup {
 	for _, def := range definitions.Defs {
 		at := 3
 		switch {
-		case streamKind(def) != "":
+		case streamOf(def) != "":
 			at = 1
 		case strings.HasPrefix(def.ID, "dev.weft."):
 			at = 0
@@ -125,7 +118,7 @@ func (s *Server) apiPages() map[string]page {
 
 func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod) (*view, error) {
 	q := s.questionOf(ctx, m.def, a.params())
-	p := methodPage{apiMethod: m, Group: g.Title, Asked: q.asked, Stream: streamKind(m.def), Fields: q.fields, Body: q.body,
+	p := methodPage{apiMethod: m, Group: g.Title, Asked: q.asked, Stream: string(streamOf(m.def)), Fields: q.fields, Body: q.body,
 		Encoding: m.def.Output.Encoding, Errors: m.def.Errors, Code: code(m.def, originOf(a.request), q)}
 	if m.def.Output.Schema != nil {
 		p.Members = membersOf(m.def.Output.Schema)
@@ -144,7 +137,7 @@ func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod)
 // try asks the API what the visitor filled in.
 func (s *Server) try(r *http.Request, def *lexicons.Def, q *question) *shownAnswer {
 	began := s.Now()
-	a := s.send(r, def.Method(), def.Path, q.encoded(), q.sent())
+	a := s.do(r, def.Method(), def.Path, q.encoded(), q.sent())
 	shown := &shownAnswer{Status: a.status, Text: http.StatusText(a.status), Bytes: int64(len(a.body)), Took: s.Now().Sub(began).Round(100 * time.Microsecond).String()}
 	if def.Method() == http.MethodGet && a.status == http.StatusOK {
 		shown.Href = def.Path + "?" + q.encoded()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
@@ -124,7 +125,7 @@ func TestAPIPages(t *testing.T) {
 			}
 		}
 		for _, language := range []string{"curl", "Go", "TypeScript"} {
-			if streamKind(def) == "websocket" && language == "curl" {
+			if streamOf(def) == routes.WebSocket && language == "curl" {
 				language = "websocat"
 			}
 			if !strings.Contains(body, `data-code="`+language+`"`) {
@@ -141,7 +142,7 @@ func TestTry(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
 	for _, def := range definitions.Defs {
-		if streamKind(def) != "" {
+		if streamOf(def) != "" {
 			continue
 		}
 		t.Run(nameOf(def), func(t *testing.T) {

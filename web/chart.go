@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -91,7 +92,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		pairs = append(pairs, "source", s.Text)
 	}
 	var found wire.Timeline
-	if err := a.also(&found, "/xrpc/dev.weft.links.getTimeline", pairs...); err != nil {
+	if err := a.get(&found, routes.GetTimeline, pairs...); err != nil {
 		if busy(err) {
 			return nil, nil
 		}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 )
 
 // This file writes programs that ask what a visitor asks. Where the clients of weft have a method for it, that is called; else
@@ -22,7 +23,7 @@ type snippet struct{ Language, Text string }
 
 func code(def *lexicons.Def, origin string, q *question) []snippet {
 	shell := "curl"
-	if streamKind(def) == "websocket" {
+	if streamOf(def) == routes.WebSocket {
 		shell = "websocat"
 	}
 	return []snippet{
@@ -42,42 +43,42 @@ type clientCall struct {
 	one            bool              // it returns one value; else it walks
 }
 
-// clientCalls is them by path. TestCode compiles each.
-var clientCalls = map[string]clientCall{
-	"/xrpc/blue.microcosm.links.getBacklinksCount": {
+// clientCalls are the calls by route. TestCode compiles each.
+var clientCalls = map[*routes.Route]clientCall{
+	routes.GetBacklinksCount: {
 		goCall: "Count(ctx, %s)", tsCall: "count(%s)", tsPlain: []string{"subject", "source"}, one: true,
 	},
-	"/xrpc/dev.weft.links.getBacklinks": {
+	routes.WeftGetBacklinks: {
 		goCall: "Backlinks(ctx, %s)", goQuery: "client.Query",
 		goFields: map[string]string{"subject": "Subject", "source": "Source", "did": "DIDs", "since": "Since", "until": "Until", "reverse": "Reverse", "hydrate": "Hydrate", "limit": "Limit"},
 		tsCall:   "backlinks(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"did": "dids", "since": "since", "until": "until", "reverse": "reverse", "hydrate": "hydrate", "limit": "limit"},
 	},
-	"/xrpc/dev.weft.links.getBacklinkDids": {
+	routes.WeftGetBacklinkDIDs: {
 		goCall: "DIDs(ctx, %s)", goQuery: "client.Query",
 		goFields: map[string]string{"subject": "Subject", "source": "Source", "since": "Since", "until": "Until", "limit": "Limit"},
 		tsCall:   "dids(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"since": "since", "until": "until", "limit": "limit"},
 	},
-	"/xrpc/dev.weft.links.getAccountBacklinks": {
+	routes.GetAccountBacklinks: {
 		goCall: "AccountLinks(ctx, %s)", goQuery: "client.AccountQuery",
 		goFields: map[string]string{"did": "DID", "source": "Sources", "since": "Since", "until": "Until", "hydrate": "Hydrate", "limit": "Limit"},
 		tsCall:   "accountLinks(%s)", tsPlain: []string{"did"},
 		tsFields: map[string]string{"source": "sources", "since": "since", "until": "until", "hydrate": "hydrate", "limit": "limit"},
 	},
-	"/xrpc/dev.weft.links.getAccountCounts": {
+	routes.GetAccountCounts: {
 		goCall: "AccountCounts(ctx, %s)", tsCall: "accountCounts(%s)", tsPlain: []string{"did"}, one: true,
 	},
-	"/xrpc/dev.weft.links.getRecordLinks": {
+	routes.GetRecordLinks: {
 		goCall: "RecordLinks(ctx, %s)", tsCall: "recordLinks(%s)", tsPlain: []string{"did", "collection", "rkey"}, one: true,
 	},
-	"/xrpc/dev.weft.links.getTimeline": {
+	routes.GetTimeline: {
 		goCall: "Timeline(ctx, %s)", goQuery: "client.TimelineQuery",
 		goFields: map[string]string{"subject": "Subject", "source": "Sources", "since": "Since", "until": "Until", "spans": "Spans"},
 		tsCall:   "timeline(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"since": "since", "until": "until", "spans": "spans"}, one: true,
 	},
-	"/events": {
+	routes.Events: {
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
 		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes", "wantedSubjectDids": "SubjectDIDs",
 			"wantedSources": "Sources", "wantedCollections": "Collections", "wantedActors": "Actors"},
@@ -89,7 +90,7 @@ var clientCalls = map[string]clientCall{
 
 // callOf is how the clients ask a question; not ok where they can't: then they lack the method, or one of the parameters.
 func callOf(def *lexicons.Def, q *question) (clientCall, bool) {
-	c, ok := clientCalls[def.Path]
+	c, ok := clientCalls[routes.At(def.Path)]
 	if !ok {
 		return c, false
 	}
@@ -119,9 +120,9 @@ func curlCode(def *lexicons.Def, origin string, q *question) string {
 	switch {
 	case q.body != nil:
 		return "curl -H 'Content-Type: application/json' " + at + " \\\n  -d " + shellText(compact(q.body.Value))
-	case streamKind(def) == "events":
+	case streamOf(def) == routes.ServerEvents:
 		return "curl -N " + at // or it would wait for a buffer to fill
-	case streamKind(def) == "websocket":
+	case streamOf(def) == routes.WebSocket:
 		return "websocat " + strings.Replace(at, "http", "ws", 1)
 	}
 	return "curl " + at
@@ -182,13 +183,13 @@ func goCode(def *lexicons.Def, origin string, q *question) string {
 		}
 		return gofmt(b.String())
 	}
-	switch kind := streamKind(def); {
-	case kind == "websocket":
+	switch kind := streamOf(def); {
+	case kind == routes.WebSocket:
 		at := strings.Replace(address(def, origin, q), "http", "ws", 1)
 		b.WriteString("package main\n\nimport (\n\"context\"\n\"fmt\"\n\"log\"\n\n\"github.com/coder/websocket\"\n)\n\nfunc main() {\nctx := context.Background()\n" +
 			"conn, _, err := websocket.Dial(ctx, " + strconv.Quote(at) + ", nil)\nif err != nil {\nlog.Fatal(err)\n}\ndefer conn.CloseNow()\n" +
 			"for {\n_, frame, err := conn.Read(ctx)\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%s\\n\", frame)\n}\n}\n")
-	case kind == "events":
+	case kind == routes.ServerEvents:
 		b.WriteString("package main\n\nimport (\n\"bufio\"\n\"fmt\"\n\"log\"\n\"net/http\"\n)\n\nfunc main() {\nres, err := http.Get(" + strconv.Quote(address(def, origin, q)) +
 			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
 	default:
@@ -313,10 +314,10 @@ func tsCode(def *lexicons.Def, origin string, q *question) string {
 		}
 		return text + "for await (const item of " + call + ") {\n  console.log(item)\n}\n"
 	}
-	switch streamKind(def) {
-	case "websocket":
+	switch streamOf(def) {
+	case routes.WebSocket:
 		return "const socket = new WebSocket(" + strings.Replace(at, "http", "ws", 1) + ")\nsocket.onmessage = (event) => console.log(event.data)\n"
-	case "events":
+	case routes.ServerEvents:
 		return "const source = new EventSource(" + at + ")\nsource.addEventListener('record', (event) => console.log(event.data))\n"
 	}
 	ask := "fetch(" + at + ")"

@@ -122,7 +122,8 @@ func TestCode(t *testing.T) {
 			})
 		}
 	}
-	for path := range clientCalls {
+	for route := range clientCalls {
+		path := route.Path
 		if definitions.At(path) == nil {
 			t.Errorf("there is no %s", path)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
 )
@@ -22,9 +23,6 @@ const (
 	// How many sources the chart tells apart: more colours than these nobody can. getTimeline takes ten.
 	chartSources = 6
 )
-
-// bySource are the paths whose answers have a page of sources.
-var bySource = map[string]bool{"/links/all": true, "/links/all/count": true}
 
 // pageSources is how many sources a page shows: real targets have some dozens, in the order in which the index first saw them. What
 // strangers invent comes behind.
@@ -92,7 +90,7 @@ type accountPart struct {
 	Href    string
 }
 
-// explore is the page of /links/all and /links/all/count.
+// explore is the page of all sources that link to a target.
 func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p := &explorePage{Target: s.targetOf(a.request, a.param("target"))}
 	var err error
@@ -102,7 +100,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	}
 	p.Part = next != nil || a.param("cursor") != ""
 	if next != nil {
-		p.More = "/links/all?" + form("target", p.Target.Text, "limit", a.param("limit"), "cursor", *next)
+		p.More = routes.LinksAll.Path + "?" + form("target", p.Target.Text, "limit", a.param("limit"), "cursor", *next)
 	}
 	for _, src := range p.Sources {
 		p.Links += src.Links
@@ -126,17 +124,17 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p}, nil
 }
 
-// sourcesOf reads /links/all, or asks for it, longest list first.
+// sourcesOf returns the sources that link to a subject, longest list first.
 func sourcesOf(a *answer, subject string) (sources []source, next *string, err error) {
 	var all wire.BySource[wire.SourceTotals]
-	if a.path == "/links/all" {
+	if a.path == routes.LinksAll.Path {
 		err = a.decode(&all)
 	} else {
 		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the first.
 		if a.param("cursor") != "" {
-			return nil, nil, newProblem(400, "InvalidRequest", "Use the page /links/all to see more kinds of links.")
+			return nil, nil, newProblem(400, "InvalidRequest", "Use the page "+routes.LinksAll.Path+" to see more kinds of links.")
 		}
-		err = a.also(&all, "/links/all", "target", subject, "limit", a.param("limit"))
+		err = a.get(&all, routes.LinksAll, "target", subject, "limit", a.param("limit"))
 	}
 	if err != nil {
 		return nil, nil, err
@@ -159,7 +157,8 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 		text = collection + ":." + path // the API takes one leading dot off
 	}
 	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Thread: thread(collection, path), Verb: verb(collection, path, false),
-		Href: listPath + "?" + form("subject", subject, "source", text), WhoHref: whoPath + "?" + form("subject", subject, "source", text)}
+		Href:    routes.WeftGetBacklinks.Path + "?" + form("subject", subject, "source", text),
+		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
 }
 
 // scale makes bars as long as the lists are, beside the longest. The shortest can still be seen.
@@ -204,7 +203,7 @@ func tell(sources []source) {
 func (s *Server) previews(a *answer, p *explorePage) error {
 	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
 		var page wire.TimedBacklinks
-		if err := a.also(&page, listPath, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks, "hydrate", "true"); err != nil {
+		if err := a.get(&page, routes.WeftGetBacklinks, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks, "hydrate", "true"); err != nil {
 			if busy(err) {
 				return nil
 			}
@@ -228,7 +227,7 @@ func forwardOf(a *answer, subject string) ([]forward, error) {
 		return nil, nil
 	}
 	var answer wire.RecordLinks
-	if err := a.also(&answer, "/xrpc/dev.weft.links.getRecordLinks", "did", did, "collection", collection, "rkey", rkey); err != nil {
+	if err := a.get(&answer, routes.GetRecordLinks, "did", did, "collection", collection, "rkey", rkey); err != nil {
 		if busy(err) {
 			return nil, nil
 		}
@@ -248,8 +247,8 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 		return nil, nil
 	}
 	var answer wire.AccountCounts
-	part := &accountPart{Href: accountPath + "?" + form("did", t.Text)}
-	if err := a.alsoWithin(accountWait, &answer, "/xrpc/dev.weft.links.getAccountCounts", "did", t.Text, "limit", pageSources); err != nil {
+	part := &accountPart{Href: routes.GetAccountBacklinks.Path + "?" + form("did", t.Text)}
+	if err := a.getWithin(accountWait, &answer, routes.GetAccountCounts, "did", t.Text, "limit", pageSources); err != nil {
 		if busy(err) {
 			return part, nil
 		}
@@ -259,7 +258,7 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 	for _, src := range answer.Sources {
 		collection, path, _ := strings.Cut(src.Source, ":")
 		one := sourceOf(t.Text, collection, path, src.Links, src.Links)
-		one.Href = accountPath + "?" + form("did", t.Text, "source", src.Source)
+		one.Href = routes.GetAccountBacklinks.Path + "?" + form("did", t.Text, "source", src.Source)
 		part.Sources = append(part.Sources, one)
 	}
 	slices.SortFunc(part.Sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })

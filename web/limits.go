@@ -9,12 +9,13 @@ import (
 type Limits interface {
 	// Admit counts a request that is not the API's against the rate of its client. It answers, and returns false, where that is spent.
 	Admit(w http.ResponseWriter, r *http.Request) bool
-	// Seat takes a place for a stream, and counts the request. It answers, and returns nil, where there is none.
-	Seat(w http.ResponseWriter, r *http.Request) (leave func())
+	// AdmitStream is Admit for a live stream, which counts against the limit of subscribers until release is called. It returns
+	// nil if it has refused the request.
+	AdmitStream(w http.ResponseWriter, r *http.Request) (release func())
 	// Page waits until a page may be begun.
 	Page(r *http.Request) (done func(), err error)
-	// Draw waits for a turn to draw.
-	Draw(r *http.Request) (done func(), err error)
+	// Render waits until a page may be rendered.
+	Render(r *http.Request) (done func(), err error)
 	// Hold takes the bytes of an answer that is about to be written; false: too many answers wait for their clients.
 	Hold(r *http.Request, size int) (done func(), ok bool)
 }
@@ -26,11 +27,11 @@ func nothing() {}
 
 func (unlimited) Admit(http.ResponseWriter, *http.Request) bool { return true }
 
-func (unlimited) Seat(http.ResponseWriter, *http.Request) (leave func()) { return nothing }
+func (unlimited) AdmitStream(http.ResponseWriter, *http.Request) (release func()) { return nothing }
 
 func (unlimited) Page(*http.Request) (done func(), err error) { return nothing, nil }
 
-func (unlimited) Draw(*http.Request) (done func(), err error) { return nothing, nil }
+func (unlimited) Render(*http.Request) (done func(), err error) { return nothing, nil }
 
 func (unlimited) Hold(*http.Request, int) (done func(), ok bool) { return nothing, true }
 
@@ -44,7 +45,7 @@ type drawingTurn struct {
 
 // take waits for the turn.
 func (t *drawingTurn) take() (err error) {
-	t.done, err = t.limits.Draw(t.request)
+	t.done, err = t.limits.Render(t.request)
 	return err
 }
 

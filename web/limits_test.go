@@ -42,7 +42,7 @@ func TestLimitsAreAroundEverything(t *testing.T) {
 	}
 	r := httptest.NewRequest("GET", "/events", nil)
 	r.Header.Set("X-From", "10.1.0.1")
-	leave := limits.Seat(httptest.NewRecorder(), r)
+	leave := limits.AdmitStream(httptest.NewRecorder(), r)
 	defer leave()
 	w := httptest.NewRecorder()
 	if from(h, "10.1.0.2", "/pulse", w); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "TooManySubscribers") {

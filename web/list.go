@@ -7,15 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
-)
-
-// The lists that pages link to: those of weft's own, which have times.
-const (
-	listPath    = "/xrpc/dev.weft.links.getBacklinks"
-	whoPath     = "/xrpc/dev.weft.links.getBacklinkDids"
-	accountPath = "/xrpc/dev.weft.links.getAccountBacklinks"
 )
 
 // textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people write
@@ -87,12 +81,13 @@ type pager struct{ First, Back, On string }
 // list is the page of every method that answers with records or accounts.
 func (s *Server) list(a *answer, found listed) *view {
 	q := a.params()
-	subject := cmp.Or(q.Get("subject"), q.Get("target"), q.Get("did"))
-	if a.path != accountPath {
-		subject = cmp.Or(q.Get("subject"), q.Get("target"))
+	ofAccount := a.path == routes.GetAccountBacklinks.Path
+	subject := cmp.Or(q.Get("subject"), q.Get("target"))
+	if ofAccount {
+		subject = q.Get("did")
 	}
 	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.total, Filter: filtersOf(a), Pages: pagerOf(a, found.cursor)}
-	if collection, path, ok := askedSource(q); ok && a.path != accountPath {
+	if collection, path, ok := askedSource(q); ok && !ofAccount {
 		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
 	}
 	p.Linkers = s.linkersOf(found.links)
@@ -100,7 +95,7 @@ func (s *Server) list(a *answer, found listed) *view {
 	for _, did := range found.dids {
 		p.Linkers = append(p.Linkers, s.accountLinker(did))
 	}
-	if strings.HasSuffix(strings.ToLower(a.path), "dids") || strings.HasSuffix(a.path, "getDistinct") {
+	if found.accounts {
 		p.What = "accounts"
 	}
 	for _, o := range found.others {
@@ -113,7 +108,7 @@ func (s *Server) list(a *answer, found listed) *view {
 	if p.Source.Collection != "" && p.What != "other subjects" && !found.many {
 		p.Tabs = []tab{{"Links", p.Source.Href, p.What == "links"}, {"Accounts", p.Source.WhoHref, p.What == "accounts"}}
 	}
-	if a.path == accountPath {
+	if ofAccount {
 		p.What = "links to the account and all of its records"
 	}
 	p.Heading = p.What
@@ -211,16 +206,18 @@ func pagerOf(a *answer, next *string) pager {
 func filtersOf(a *answer) filterForm {
 	q := a.params()
 	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")), Oldest: q.Get("reverse") == "true", Limit: q.Get("limit")}
-	own := strings.HasPrefix(a.path, "/xrpc/dev.weft.")
-	f.HasTime = own
-	f.HasText, f.Text = a.path == listPath || a.path == accountPath, q.Get("hydrate") == "true"
-	f.HasDIDs = a.path == listPath || a.path == "/links" || strings.HasSuffix(a.path, ".getBacklinks")
-	f.HasTurn = strings.HasSuffix(a.path, ".getBacklinks")
-	if a.path == accountPath {
+	def := definitions.At(a.path)
+	f.HasTime = def.Param("since") != nil
+	f.HasText = def.Param("hydrate") != nil
+	f.Text = q.Get("hydrate") == "true"
+	f.HasTurn = def.Param("reverse") != nil
+	// The one account of getAccountBacklinks is no filter.
+	f.HasDIDs = def.Param("did") != nil && !def.Requires("did")
+	if !f.HasDIDs {
 		f.DIDs = ""
 	}
 	stays := map[string]bool{"subject": true, "target": true, "source": true, "collection": true, "path": true, "pathToOther": true, "limit": true, "from_dids": true, "linkDid": true, "otherSubject": true}
-	if a.path == accountPath || !f.HasDIDs {
+	if !f.HasDIDs {
 		stays["did"] = true
 	}
 	var reset []string

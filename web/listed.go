@@ -3,21 +3,39 @@ package web
 import (
 	"context"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
 // listed is the answer of any method that lists.
 type listed struct {
-	total  *int64 // nil: the method has none
-	links  []wire.AccountLink
-	dids   []string
-	others []wire.OtherCount // nil: the method lists something else
-	many   bool              // links are the other links of the linking records
-	cursor *string
+	total    *int64 // nil: the method has none
+	links    []wire.AccountLink
+	dids     []string
+	accounts bool              // the method lists accounts: those of dids
+	others   []wire.OtherCount // nil: the method lists something else
+	many     bool              // links are the other links of the linking records
+	cursor   *string
+}
+
+// listPages are the builders of the pages of lists.
+func (s *Server) listPages() map[*routes.Route]builder {
+	return map[*routes.Route]builder{
+		routes.Links:               listPageOf(s, fromLinkingRecords),
+		routes.LinksDistinctDIDs:   listPageOf(s, fromLinkingDIDs),
+		routes.GetBacklinks:        listPageOf(s, fromBacklinks),
+		routes.GetBacklinkDIDs:     listPageOf(s, fromLinkingDIDs),
+		routes.GetDistinct:         listPageOf(s, fromLinkingDIDs),
+		routes.GetManyToMany:       listPageOf(s, fromManyToMany),
+		routes.GetManyToManyCounts: listPageOf(s, fromManyToManyCounts),
+		routes.WeftGetBacklinks:    listPageOf(s, fromTimedBacklinks),
+		routes.WeftGetBacklinkDIDs: listPageOf(s, fromDIDs),
+		routes.GetAccountBacklinks: listPageOf(s, fromAccountLinks),
+	}
 }
 
 // listPageOf returns the builder of a page that shows an answer of type T.
-func listPageOf[T any](s *Server, convert func(found *T) listed) func(context.Context, *answer) (*view, error) {
+func listPageOf[T any](s *Server, convert func(found *T) listed) builder {
 	return func(_ context.Context, a *answer) (*view, error) {
 		var found T
 		if err := a.decode(&found); err != nil {
@@ -56,11 +74,11 @@ func fromAccountLinks(found *wire.AccountLinks) listed {
 }
 
 func fromDIDs(found *wire.DIDs) listed {
-	return listed{total: &found.Total, dids: found.DIDs, cursor: found.Cursor}
+	return listed{total: &found.Total, accounts: true, dids: found.DIDs, cursor: found.Cursor}
 }
 
 func fromLinkingDIDs(found *wire.LinkingDIDs) listed {
-	return listed{total: &found.Total, dids: found.LinkingDIDs, cursor: found.Cursor}
+	return listed{total: &found.Total, accounts: true, dids: found.LinkingDIDs, cursor: found.Cursor}
 }
 
 func fromManyToMany(found *wire.ManyToMany) listed {

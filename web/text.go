@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/link"
 )
 
@@ -139,7 +140,7 @@ func verb(collection, path string, removed bool) string {
 }
 
 // explore is the address of a target's page.
-func explore(target string) string { return "/links/all?" + form("target", target) }
+func explore(target string) string { return routes.LinksAll.Path + "?" + form("target", target) }
 
 // utc writes a time, in microseconds since 1970, to the second, with its date and zone.
 func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/klauspost/compress/gzhttp"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
@@ -60,10 +61,12 @@ type Server struct {
 // A page draws the API's answer at a path.
 type page struct {
 	template string // in templates, without its ending
-	// build makes what the template shows. a is the API's answer to the request, of status 200; for a page of its own, it
-	// is empty, and serves to ask.
-	build func(ctx context.Context, a *answer) (*view, error)
+	build    builder
 }
+
+// builder makes the view that a template shows. a is the API's answer to the request, with status 200; for a page without an
+// answer of the API it is empty, and serves to ask for others.
+type builder func(ctx context.Context, a *answer) (*view, error)
 
 // pageTimeout is for all that a page asks: a little more than the API takes for one answer at most. What isn't there by then, and
 // isn't the page's own answer, is left out.
@@ -99,32 +102,34 @@ func New(c Config) *Server {
 	return s
 }
 
-// answerPages draw what the API answers at the same path.
+// answerPages returns the pages of the API's answers. A page is at the path of its answer.
 func (s *Server) answerPages() map[string]page {
-	return map[string]page{
-		"/":       {"home", s.home},
-		"/status": {"status", s.status},
-
-		"/links/all":       {"explore", s.explore},
-		"/links/all/count": {"explore", s.explore},
-
-		"/links":               {"list", listPageOf(s, fromLinkingRecords)},
-		"/links/distinct-dids": {"list", listPageOf(s, fromLinkingDIDs)},
-		"/xrpc/blue.microcosm.links.getBacklinks":        {"list", listPageOf(s, fromBacklinks)},
-		"/xrpc/blue.microcosm.links.getBacklinkDids":     {"list", listPageOf(s, fromLinkingDIDs)},
-		"/xrpc/blue.microcosm.links.getDistinct":         {"list", listPageOf(s, fromLinkingDIDs)},
-		"/xrpc/blue.microcosm.links.getManyToMany":       {"list", listPageOf(s, fromManyToMany)},
-		"/xrpc/blue.microcosm.links.getManyToManyCounts": {"list", listPageOf(s, fromManyToManyCounts)},
-		listPath:    {"list", listPageOf(s, fromTimedBacklinks)},
-		whoPath:     {"list", listPageOf(s, fromDIDs)},
-		accountPath: {"list", listPageOf(s, fromAccountLinks)},
-
-		"/links/count":                                 {"count", s.count},
-		"/links/count/distinct-dids":                   {"count", s.count},
-		"/xrpc/blue.microcosm.links.getBacklinksCount": {"count", s.count},
-		"/xrpc/dev.weft.links.getCounts":               {"count", s.count},
-		"/xrpc/dev.weft.links.getAccountCounts":        {"count", s.count},
+	lists := s.listPages()
+	pages := map[string]page{}
+	for _, route := range routes.All {
+		p := page{template: string(route.Page)}
+		switch route.Page {
+		case routes.PageNone:
+			continue
+		case routes.PageJSON:
+			p.build = rawPage
+		case routes.PageHome:
+			p.build = s.home
+		case routes.PageStatus:
+			p.build = s.status
+		case routes.PageExplore:
+			p.build = s.explore
+		case routes.PageCount:
+			p.build = s.count
+		case routes.PageList:
+			p.build = lists[route]
+		}
+		if p.build == nil {
+			panic("web: no page " + p.template + " for " + route.Path)
+		}
+		pages[route.Path] = p
 	}
+	return pages
 }
 
 // ownPages are where the API has nothing.
@@ -132,10 +137,10 @@ func (s *Server) ownPages() map[string]page {
 	return s.apiPages()
 }
 
-// machines are the paths that no person reads: a browser gets there what a program gets.
-var machines = map[string]bool{
-	"/subscribe": true, "/events": true, "/readyz": true, "/xrpc/_health": true, "/openapi.json": true,
-	"/robots.txt": true, "/.well-known/did.json": true,
+// apiOnly reports whether a browser gets at a path what a program gets.
+func apiOnly(path string) bool {
+	route := routes.At(path)
+	return route != nil && route.Page == routes.PageNone
 }
 
 // Run keeps the live figures until ctx ends, and then ends the connections of those who watch them.
@@ -147,8 +152,8 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, isAsset := s.assets[r.URL.Path]; {
 	case r.URL.Path == pulsePath:
-		if leave := s.Limits.Seat(w, r); leave != nil {
-			defer leave()
+		if release := s.Limits.AdmitStream(w, r); release != nil {
+			defer release()
 			s.pulse.serve(w, r)
 		}
 	case r.URL.Path == namesPath:
@@ -159,7 +164,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if s.Limits.Admit(w, r) {
 			s.assets[r.URL.Path].serve(w, r)
 		}
-	case r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !machines[r.URL.Path] && wantsPage(r):
+	case r.URL.Path == searchPath, s.own[r.URL.Path].build != nil, !apiOnly(r.URL.Path) && wantsPage(r):
 		s.servePage(w, r)
 	default:
 		s.API.ServeHTTP(w, r)
@@ -193,8 +198,14 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		s.search(w, r)
 		return
 	}
+	if !isOwn {
+		p = s.pages[r.URL.Path]
+	}
+	if p.build == nil {
+		p = page{string(routes.PageJSON), rawPage}
+	}
 	query := withoutPageParameters(r.URL.RawQuery)
-	if bySource[r.URL.Path] && !r.URL.Query().Has("limit") {
+	if p.template == string(routes.PageExplore) && !r.URL.Query().Has("limit") {
 		query += "&limit=" + pageSources
 	}
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
@@ -204,10 +215,6 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		if a.status != http.StatusOK {
 			s.fail(w, r, a)
 			return
-		}
-		var ok bool
-		if p, ok = s.pages[r.URL.Path]; !ok {
-			p = page{"json", rawPage}
 		}
 	}
 	v, err := p.build(r.Context(), a)

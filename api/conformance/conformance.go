@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/wire"
 )
 
 // Fixture is what a server is known to have.
@@ -33,11 +34,7 @@ type List struct {
 }
 
 // Record names a record.
-type Record struct {
-	DID        string `json:"did"`
-	Collection string `json:"collection"`
-	Rkey       string `json:"rkey"`
-}
+type Record = wire.Record
 
 // Outcome is what came of a check.
 type Outcome string

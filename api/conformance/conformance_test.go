@@ -31,7 +31,8 @@ func fixture() Fixture {
 		{Subject: list, Source: "app.bsky.graph.listitem:list", Other: "subject"},
 		{Subject: web, Source: "app.bsky.feed.post:facets[].features[app.bsky.richtext.facet#link].uri"},
 		{Subject: "did:plc:alice", Source: "app.bsky.graph.follow:subject", Records: []Record{
-			{"did:plc:n1", "app.bsky.graph.follow", "3kaaaaaaaaz22"}, {"did:plc:n0", "app.bsky.graph.follow", "3kaaaaaaaay22"},
+			{DID: "did:plc:n1", Collection: "app.bsky.graph.follow", Rkey: "3kaaaaaaaaz22"},
+			{DID: "did:plc:n0", Collection: "app.bsky.graph.follow", Rkey: "3kaaaaaaaay22"},
 		}},
 	}}
 }

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
 )
 
 // What follows checks lists: their counts, their pages both ways, their filters.
@@ -34,37 +37,62 @@ func (l List) older(more ...string) url.Values {
 // mostPages bounds a walk through a list that doesn't end.
 const mostPages = 2000
 
-// walk goes through all pages, and gives the items of each and the total of the first.
-func walk[T any](s *suite, path string, q url.Values, limit int, items func(page) []T) (all []T, total int, err error) {
+// listing is a page of a list.
+type listing[T any] struct {
+	items  []T
+	total  int64
+	cursor *string
+}
+
+// walk reads all pages of a list, and returns their items and the total of the first. of takes an answer, of type A, apart.
+func walk[T, A any](s *suite, path string, q url.Values, limit int, of func(*A) listing[T]) (all []T, total int, err error) {
 	q = maps.Clone(q)
 	q.Set("limit", strconv.Itoa(limit))
 	for n := range mostPages {
-		var p page
-		a, err := s.get(path, q, &p)
+		var answered A
+		a, err := s.get(path, q, &answered)
 		if err != nil {
 			return nil, 0, err
 		}
+		page := of(&answered)
 		if n == 0 {
-			total = p.Total
+			total = int(page.total)
 		}
-		if len(items(p)) > limit {
+		if len(page.items) > limit {
 			return nil, 0, a.errorf("the page has more than %d items", limit)
 		}
-		all = append(all, items(p)...)
-		if p.Cursor == nil {
+		all = append(all, page.items...)
+		if page.cursor == nil {
 			return all, total, nil
 		}
-		q.Set("cursor", *p.Cursor)
+		q.Set("cursor", *page.cursor)
 	}
 	return nil, 0, fmt.Errorf("%s has no end after %d pages of %d", path, mostPages, limit)
 }
 
-func records(p page) []Record { return append(p.Records, p.Linking...) }
-func dids(p page) []string    { return p.LinkingDIDs }
+func backlinks(a *wire.Backlinks) listing[Record] {
+	return listing[Record]{a.Records, a.Total, a.Cursor}
+}
+
+func linkingRecords(a *wire.LinkingRecords) listing[Record] {
+	return listing[Record]{a.LinkingRecords, a.Total, a.Cursor}
+}
+
+func linkingDIDs(a *wire.LinkingDIDs) listing[string] {
+	return listing[string]{a.LinkingDIDs, a.Total, a.Cursor}
+}
+
+func manyItems(a *wire.ManyToMany) listing[wire.ManyToManyItem] {
+	return listing[wire.ManyToManyItem]{items: a.Items, cursor: a.Cursor}
+}
+
+func otherCounts(a *wire.ManyToManyCounts) listing[wire.OtherCount] {
+	return listing[wire.OtherCount]{items: a.Counts, cursor: a.Cursor}
+}
 
 // whole is the list in pages that are as large as can be.
 func (s *suite) whole(l List) ([]Record, error) {
-	all, total, err := walk(s, xrpc+"getBacklinks", l.query(), 1000, records)
+	all, total, err := walk(s, routes.GetBacklinks.Path, l.query(), 1000, backlinks)
 	switch {
 	case err != nil:
 	case len(all) != total:
@@ -82,12 +110,12 @@ func agree(s *suite, l List) error {
 	if err != nil {
 		return err
 	}
-	var count page
-	if _, err := s.get(xrpc+"getBacklinksCount", l.query(), &count); err != nil {
+	var count wire.Total
+	if _, err := s.get(routes.GetBacklinksCount.Path, l.query(), &count); err != nil {
 		return err
 	}
 	switch {
-	case count.Total != len(all):
+	case int(count.Total) != len(all):
 		return fmt.Errorf("%d are counted, and %d are listed", count.Total, len(all))
 	case l.Total != nil && *l.Total != len(all):
 		return fmt.Errorf("there are %d, and the fixture has %d", len(all), *l.Total)
@@ -115,7 +143,7 @@ func pages(s *suite, l List) error {
 		return err
 	}
 	for _, size := range []int{max(1, len(all)/50), max(2, len(all)/7), max(3, len(all)/2), 100} {
-		got, _, err := walk(s, xrpc+"getBacklinks", l.query(), size, records)
+		got, _, err := walk(s, routes.GetBacklinks.Path, l.query(), size, backlinks)
 		if err != nil {
 			return err
 		}
@@ -133,7 +161,7 @@ func reversed(s *suite, l List) error {
 	}
 	slices.Reverse(all)
 	for _, size := range []int{max(1, len(all)/50), max(2, len(all)/3), 1000} {
-		got, _, err := walk(s, xrpc+"getBacklinks", l.query("reverse", "true"), size, records)
+		got, _, err := walk(s, routes.GetBacklinks.Path, l.query("reverse", "true"), size, backlinks)
 		if err != nil {
 			return err
 		}
@@ -156,9 +184,9 @@ func accounts(s *suite, l List) error {
 	if l.DIDs != nil && *l.DIDs != len(want) {
 		return fmt.Errorf("the records are of %d accounts, and the fixture has %d", len(want), *l.DIDs)
 	}
-	for _, method := range []string{"getBacklinkDids", "getDistinct"} {
+	for _, path := range []string{routes.GetBacklinkDIDs.Path, routes.GetDistinct.Path} {
 		for _, size := range []int{max(1, len(want)/20), 1000} {
-			got, total, err := walk(s, xrpc+method, l.query(), size, dids)
+			got, total, err := walk(s, path, l.query(), size, linkingDIDs)
 			if err != nil {
 				return err
 			}
@@ -166,7 +194,7 @@ func accounts(s *suite, l List) error {
 				return err
 			}
 			if total != len(want) || len(got) != len(want) {
-				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", method, size, total, len(got), len(want))
+				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", path, size, total, len(got), len(want))
 			}
 		}
 	}
@@ -191,7 +219,7 @@ func filters(s *suite, l List) error {
 		want := slices.DeleteFunc(slices.Clone(all), func(r Record) bool { return !c.keep(r.DID) })
 		q := l.query()
 		q["did"] = c.dids
-		got, total, err := walk(s, xrpc+"getBacklinks", q, 2, records)
+		got, total, err := walk(s, routes.GetBacklinks.Path, q, 2, backlinks)
 		if err != nil {
 			return err
 		}
@@ -207,32 +235,32 @@ func older(s *suite, l List) error {
 	if err != nil {
 		return err
 	}
-	got, total, err := walk(s, "/links", l.older(), max(1, len(all)/5), records)
+	got, total, err := walk(s, routes.Links.Path, l.older(), max(1, len(all)/5), linkingRecords)
 	if err != nil {
 		return err
 	}
 	if total != len(all) || !slices.Equal(got, all) {
 		return fmt.Errorf("/links has a total of %d and lists %d, getBacklinks %d", total, len(got), len(all))
 	}
-	ofOne, total, err := walk(s, "/links", l.older("from_dids", all[0].DID+","+nobody), 100, records)
+	ofOne, total, err := walk(s, routes.Links.Path, l.older("from_dids", all[0].DID+","+nobody), 100, linkingRecords)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(ofOne, func(r Record) bool { return r.DID != all[0].DID }) || total != len(ofOne) || total == 0 {
 		return fmt.Errorf("/links with from_dids has a total of %d and lists %v", total, ofOne)
 	}
-	accounts, distinct, err := walk(s, "/links/distinct-dids", l.older(), 1000, dids)
+	accounts, distinct, err := walk(s, routes.LinksDistinctDIDs.Path, l.older(), 1000, linkingDIDs)
 	if err != nil {
 		return err
 	}
-	var count, countDIDs page
-	if _, err := s.get("/links/count", l.older(), &count); err != nil {
+	var count, countDIDs wire.Total
+	if _, err := s.get(routes.LinksCount.Path, l.older(), &count); err != nil {
 		return err
 	}
-	if _, err := s.get("/links/count/distinct-dids", l.older(), &countDIDs); err != nil {
+	if _, err := s.get(routes.LinksCountDistinctDIDs.Path, l.older(), &countDIDs); err != nil {
 		return err
 	}
-	if count.Total != len(all) || countDIDs.Total != len(accounts) || distinct != len(accounts) {
+	if int(count.Total) != len(all) || int(countDIDs.Total) != len(accounts) || distinct != len(accounts) {
 		return fmt.Errorf("counted are %d records and %d accounts, listed %d and %d", count.Total, countDIDs.Total, len(all), len(accounts))
 	}
 	return nil
@@ -244,25 +272,22 @@ func all(s *suite, l List) error {
 		return err
 	}
 	collection, path, _ := strings.Cut(l.Source, ":")
-	var a struct {
-		Links map[string]map[string]struct {
-			Records      int
-			DistinctDIDs int `json:"distinct_dids"`
-		}
-	}
-	if _, err := s.get("/links/all", url.Values{"target": {l.Subject}}, &a); err != nil {
+	var a wire.BySource[wire.SourceTotals]
+	if _, err := s.get(routes.LinksAll.Path, url.Values{"target": {l.Subject}}, &a); err != nil {
 		return err
 	}
-	var counts struct{ Links map[string]map[string]int }
-	if _, err := s.get("/links/all/count", url.Values{"target": {l.Subject}}, &counts); err != nil {
+	var counts wire.BySource[int64]
+	if _, err := s.get(routes.LinksAllCount.Path, url.Values{"target": {l.Subject}}, &counts); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
 	for _, r := range records {
 		seen[r.DID] = true
 	}
-	if got := a.Links[collection]["."+path]; got.Records != len(records) || got.DistinctDIDs != len(seen) || counts.Links[collection]["."+path] != len(records) {
-		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, counts.Links[collection]["."+path], len(records), len(seen))
+	got := a.Links[collection]["."+path]
+	count := counts.Links[collection]["."+path]
+	if int(got.Records) != len(records) || int(got.DistinctDIDs) != len(seen) || int(count) != len(records) {
+		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, count, len(records), len(seen))
 	}
 	return nil
 }
@@ -271,7 +296,7 @@ func unencoded(s *suite, l List) error {
 	if strings.ContainsAny(l.Subject, "&#+% ") {
 		return skip("the subject can't stand in a query as it is")
 	}
-	a, err := s.ask(http.MethodGet, "/links/all?target="+l.Subject)
+	a, err := s.ask(http.MethodGet, routes.LinksAll.Path+"?target="+l.Subject)
 	if err == nil && (a.status != 200 || !strings.Contains(string(a.body), `"records"`)) {
 		err = a.errorf("the list is not there")
 	}
@@ -282,26 +307,13 @@ func many(s *suite, l List) error {
 	if l.Other == "" {
 		return skip("the fixture has no other path")
 	}
-	type item struct {
-		LinkRecord   Record
-		OtherSubject string
-	}
-	ask := func(limit int, more ...string) (items []item, err error) {
-		q := l.query(append([]string{"pathToOther", l.Other, "limit", strconv.Itoa(limit)}, more...)...)
-		for range mostPages {
-			var p struct {
-				Items  []item
-				Cursor *string
-			}
-			if _, err := s.get(xrpc+"getManyToMany", q, &p); err != nil {
-				return nil, err
-			}
-			if items = append(items, p.Items...); p.Cursor == nil {
-				return items, once(items)
-			}
-			q.Set("cursor", *p.Cursor)
+	ask := func(limit int, more ...string) ([]wire.ManyToManyItem, error) {
+		q := l.query(append([]string{"pathToOther", l.Other}, more...)...)
+		items, _, err := walk(s, routes.GetManyToMany.Path, q, limit, manyItems)
+		if err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("getManyToMany has no end")
+		return items, once(items)
 	}
 	items, err := ask(1000)
 	if err != nil {
@@ -321,7 +333,7 @@ func many(s *suite, l List) error {
 	if err != nil {
 		return err
 	}
-	if len(filtered) == 0 || slices.ContainsFunc(filtered, func(i item) bool {
+	if len(filtered) == 0 || slices.ContainsFunc(filtered, func(i wire.ManyToManyItem) bool {
 		return i.LinkRecord.DID != items[0].LinkRecord.DID || i.OtherSubject != items[0].OtherSubject
 	}) {
 		return fmt.Errorf("filtered by account and other subject, %v come", filtered)
@@ -333,33 +345,21 @@ func many(s *suite, l List) error {
 	if len(none) > 0 {
 		return fmt.Errorf("of an account that has none, %v come", none)
 	}
-	want := map[string]int{}
+	want := map[string]int64{}
 	for _, i := range items {
 		want[i.OtherSubject]++
 	}
-	got := map[string]int{}
-	q := l.query("pathToOther", l.Other, "limit", strconv.Itoa(max(1, len(want)/4)))
-	for range mostPages {
-		var p struct {
-			Counts []struct {
-				Subject         string
-				Total, Distinct int
-			} `json:"counts_by_other_subject"`
-			Cursor *string
+	q := l.query("pathToOther", l.Other)
+	counts, _, err := walk(s, routes.GetManyToManyCounts.Path, q, max(1, len(want)/4), otherCounts)
+	if err != nil {
+		return err
+	}
+	got := map[string]int64{}
+	for _, c := range counts {
+		if got[c.Subject] != 0 || c.Distinct < 1 || c.Distinct > c.Total {
+			return fmt.Errorf("getManyToManyCounts has %+v, or has it twice", c)
 		}
-		if _, err := s.get(xrpc+"getManyToManyCounts", q, &p); err != nil {
-			return err
-		}
-		for _, c := range p.Counts {
-			if got[c.Subject] != 0 || c.Distinct < 1 || c.Distinct > c.Total {
-				return fmt.Errorf("getManyToManyCounts has %+v, or has it twice", c)
-			}
-			got[c.Subject] = c.Total
-		}
-		if p.Cursor == nil {
-			break
-		}
-		q.Set("cursor", *p.Cursor)
+		got[c.Subject] = c.Total
 	}
 	if !maps.Equal(got, want) {
 		return fmt.Errorf("getManyToManyCounts has %d other subjects, getManyToMany %d, or other counts", len(got), len(want))

@@ -11,6 +11,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"weft.dev/weft/api/routes"
 )
 
 //go:embed *.json
@@ -170,7 +172,7 @@ func (t *Table) lexicon(id string, data []byte) {
 	}
 	for name, raw := range l.Defs {
 		if name == "main" {
-			d := &Def{ID: id, Path: "/xrpc/" + id}
+			d := &Def{ID: id, Path: routes.Prefix + id}
 			decode(id, raw, d)
 			t.add(d)
 			continue
@@ -190,7 +192,7 @@ func (t *Table) lexicon(id string, data []byte) {
 			each(s, local)
 		}
 	}
-	if d := t.paths["/xrpc/"+id]; d != nil {
+	if d := t.paths[routes.Prefix+id]; d != nil {
 		for _, body := range []*Body{d.Input, d.Output} {
 			if body != nil {
 				each(body.Schema, local)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/extract"
@@ -156,33 +157,33 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 func printTry(w io.Writer, d *daemon, popular []linkCount) {
 	base := listenURL(d.queries)
 	fmt.Fprintf(w, "\nweft is running. Open it in a browser: %s/\nOr query it from another terminal:\n\n", base)
-	show := func(what, path string, query ...string) {
+	show := func(what string, route *routes.Route, query ...string) {
 		q := make([]string, 0, len(query)/2)
 		for kv := range slices.Chunk(query, 2) {
 			q = append(q, kv[0]+"="+queryEscape(kv[1]))
 		}
-		fmt.Fprintf(w, "  # %s\n  curl '%s%s?%s'\n\n", what, base, path, strings.Join(q, "&"))
+		fmt.Fprintf(w, "  # %s\n  curl '%s%s?%s'\n\n", what, base, route.Path, strings.Join(q, "&"))
 	}
-	xrpc := "/xrpc/blue.microcosm.links."
 	for i, l := range popular {
 		source := l.source.Collection + ":" + l.source.Path
 		switch i {
 		case 0:
-			show("number of likes of the most liked post", xrpc+"getBacklinksCount", "subject", l.target, "source", source)
-			show("those likes, newest first", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
-			show("all kinds of links to it, with counts", "/links/all", "target", l.target)
+			show("number of likes of the most liked post", routes.GetBacklinksCount, "subject", l.target, "source", source)
+			show("those likes, newest first", routes.GetBacklinks, "subject", l.target, "source", source, "limit", "5")
+			show("all kinds of links to it, with counts", routes.LinksAll, "target", l.target)
 		case 1:
-			show("followers of the most followed account", xrpc+"getBacklinkDids", "subject", l.target, "source", source, "limit", "5")
+			show("followers of the most followed account", routes.GetBacklinkDIDs, "subject", l.target, "source", source, "limit", "5")
 		case 2:
-			show("replies to the post with the most replies", xrpc+"getBacklinks", "subject", l.target, "source", source, "limit", "5")
+			show("replies to the post with the most replies", routes.GetBacklinks, "subject", l.target, "source", source, "limit", "5")
 		case 3:
-			show("posts that link to the most shared page", "/links", "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
+			show("posts that link to the most shared page", routes.Links, "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
 		case 4:
-			show("accounts on the longest list", xrpc+"getManyToMany", "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
+			show("accounts on the longest list", routes.GetManyToMany, "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
 		}
 	}
-	show("links to the most followed account and to its records, newest first", "/xrpc/dev.weft.links.getAccountBacklinks", "did", popular[min(1, len(popular)-1)].target, "limit", "5")
-	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s/events?wantedSources=app.bsky.graph.follow:subject'\n\n", base)
+	show("links to the most followed account and to its records, newest first", routes.GetAccountBacklinks,
+		"did", popular[min(1, len(popular)-1)].target, "limit", "5")
+	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s%s?wantedSources=app.bsky.graph.follow:subject'\n\n", base, routes.Events.Path)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
 	if d.metrics != nil {
 		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", listenURL(d.metrics))

@@ -82,37 +82,19 @@ func (f *follower) close() error {
 	return f.follow.Close()
 }
 
-// followMetrics reads how far a follow is when that is asked for.
-type followMetrics struct {
-	follow *replica.Follow
-	descs  []*prometheus.Desc
-}
-
-func newFollowMetrics(f *replica.Follow) *followMetrics {
-	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
-	return &followMetrics{f, []*prometheus.Desc{
-		desc("weft_follow_lag_seconds", "Age of the newest transaction served; it grows while the primary writes nothing."),
-		desc("weft_follow_look_seconds", "Time since the follower last served everything in the replica."),
-		desc("weft_follow_missing_segments", "Segments being downloaded."),
-		desc("weft_follow_missing_bytes", "Size of the segments being downloaded."),
-		desc("weft_follow_failing", "1 while following the replica fails."),
-	}}
-}
-
-// Describe implements prometheus.Collector.
-func (m *followMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range m.descs {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (m *followMetrics) Collect(ch chan<- prometheus.Metric) {
-	st, failing := m.follow.Status(), 0.0
-	if st.LastError != "" {
-		failing = 1
-	}
-	for i, v := range []float64{st.LagSeconds, st.LookSeconds, float64(st.MissingSegments), float64(st.MissingBytes), failing} {
-		ch <- prometheus.MustNewConstMetric(m.descs[i], prometheus.GaugeValue, v)
-	}
+// newFollowMetrics says how far a follower is.
+func newFollowMetrics(f *replica.Follow) prometheus.Collector {
+	type figures = figure[wire.Following]
+	return newCollector(func() (wire.Following, error) { return f.Status(), nil },
+		figures{name: "weft_follow_lag_seconds", help: "Age of the newest transaction served; it grows while the primary writes nothing.",
+			value: func(st *wire.Following) float64 { return st.LagSeconds }},
+		figures{name: "weft_follow_look_seconds", help: "Time since the follower last served everything in the replica.",
+			value: func(st *wire.Following) float64 { return st.LookSeconds }},
+		figures{name: "weft_follow_missing_segments", help: "Segments being downloaded.",
+			value: func(st *wire.Following) float64 { return float64(st.MissingSegments) }},
+		figures{name: "weft_follow_missing_bytes", help: "Size of the segments being downloaded.",
+			value: func(st *wire.Following) float64 { return float64(st.MissingBytes) }},
+		figures{name: "weft_follow_failing", help: "1 while following the replica fails.",
+			value: func(st *wire.Following) float64 { return boolean(st.LastError != "") }},
+	)
 }

@@ -5,83 +5,98 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica"
 )
 
-// figures describes metrics without labels, by name.
-type figures map[string]*prometheus.Desc
+// figure is a metric without labels that is read from a status of type S.
+type figure[S any] struct {
+	name, help string
+	value      func(st *S) float64
+	counter    bool // else a gauge
+}
 
-func newFigures(help map[string]string) figures {
-	f := make(figures, len(help))
-	for name, text := range help {
-		f[name] = prometheus.NewDesc(name, text, nil, nil)
+// collector reads a status when the metrics are scraped.
+type collector[S any] struct {
+	read    func() (S, error)
+	figures []figure[S]
+	descs   []*prometheus.Desc
+}
+
+func newCollector[S any](read func() (S, error), figures ...figure[S]) *collector[S] {
+	c := &collector[S]{read: read, figures: figures}
+	for _, f := range figures {
+		c.descs = append(c.descs, prometheus.NewDesc(f.name, f.help, nil, nil))
 	}
-	return f
+	return c
 }
 
 // Describe implements prometheus.Collector.
-func (f figures) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range f {
+func (c *collector[S]) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
 		ch <- d
 	}
 }
 
-// storeMetrics reads the store's figures when they are asked for.
-type storeMetrics struct {
-	store *db.Index
-	figures
-}
-
-func newStoreMetrics(store *db.Index) *storeMetrics {
-	return &storeMetrics{store, newFigures(map[string]string{
-		"weft_actors":             "Accounts seen, as source or target of links.",
-		"weft_links":              "Links of active accounts.",
-		"weft_records":            "Records with links.",
-		"weft_log_seq":            "Newest row of the log.",
-		"weft_index_memory_bytes": "Memory used by the index.",
-		"weft_index_runs":         "Sorted runs, in memory and in segments.",
-		"weft_segments":           "Segment files.",
-		"weft_segment_bytes":      "Size of the segment files.",
-		"weft_jobs":               "Unfinished status changes of large accounts.",
-		"weft_gaps":               "Ranges of upstream events that are missing.",
-		"weft_write_failed":       "1 after an error stopped writing.",
-	})}
-}
-
 // Collect implements prometheus.Collector.
-func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
-	st, err := m.store.Stats(context.Background())
-	if err != nil {
-		for _, d := range m.figures {
-			ch <- prometheus.NewInvalidMetric(d, err)
+func (c *collector[S]) Collect(ch chan<- prometheus.Metric) {
+	st, err := c.read()
+	for i, f := range c.figures {
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(c.descs[i], err)
+			continue
 		}
-		return
+		kind := prometheus.GaugeValue
+		if f.counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(c.descs[i], kind, f.value(&st))
 	}
-	failed := 0.0
-	if st.Failed != "" {
-		failed = 1
+}
+
+// boolean is 1 for true.
+func boolean(v bool) float64 {
+	if v {
+		return 1
 	}
-	for name, v := range map[string]float64{
-		"weft_actors": float64(st.Actors), "weft_links": float64(st.Links), "weft_records": float64(st.Records),
-		"weft_log_seq": float64(st.LastSeq), "weft_index_memory_bytes": float64(st.Memory), "weft_index_runs": float64(st.Runs),
-		"weft_segments": float64(st.Segments), "weft_segment_bytes": float64(st.SegmentBytes), "weft_jobs": float64(st.Jobs),
-		"weft_gaps": float64(st.Gaps), "weft_write_failed": failed,
-	} {
-		ch <- prometheus.MustNewConstMetric(m.figures[name], prometheus.GaugeValue, v)
-	}
+	return 0
+}
+
+// newStoreMetrics sums the index up.
+func newStoreMetrics(store *db.Index) prometheus.Collector {
+	type figures = figure[db.Stats]
+	return newCollector(func() (db.Stats, error) { return store.Stats(context.Background()) },
+		figures{name: "weft_actors", help: "Accounts seen, as source or target of links.",
+			value: func(st *db.Stats) float64 { return float64(st.Actors) }},
+		figures{name: "weft_links", help: "Links of active accounts.",
+			value: func(st *db.Stats) float64 { return float64(st.Links) }},
+		figures{name: "weft_records", help: "Records with links.",
+			value: func(st *db.Stats) float64 { return float64(st.Records) }},
+		figures{name: "weft_log_seq", help: "Newest row of the log.",
+			value: func(st *db.Stats) float64 { return float64(st.LastSeq) }},
+		figures{name: "weft_index_memory_bytes", help: "Memory used by the index.",
+			value: func(st *db.Stats) float64 { return float64(st.Memory) }},
+		figures{name: "weft_index_runs", help: "Sorted runs, in memory and in segments.",
+			value: func(st *db.Stats) float64 { return float64(st.Runs) }},
+		figures{name: "weft_segments", help: "Segment files.",
+			value: func(st *db.Stats) float64 { return float64(st.Segments) }},
+		figures{name: "weft_segment_bytes", help: "Size of the segment files.",
+			value: func(st *db.Stats) float64 { return float64(st.SegmentBytes) }},
+		figures{name: "weft_jobs", help: "Unfinished status changes of large accounts.",
+			value: func(st *db.Stats) float64 { return float64(st.Jobs) }},
+		figures{name: "weft_gaps", help: "Ranges of upstream events that are missing.",
+			value: func(st *db.Stats) float64 { return float64(st.Gaps) }},
+		figures{name: "weft_write_failed", help: "1 after an error stopped writing.",
+			value: func(st *db.Stats) float64 { return boolean(st.Failed != "") }},
+	)
 }
 
 // newRespelling says whether links that an older weft spelled otherwise are being rewritten.
 func newRespelling(store *db.Store) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weft_respelling", Help: "1 while links that an older weft normalised differently are being rewritten.",
-	}, func() float64 {
-		if store.Respelling() {
-			return 1
-		}
-		return 0
-	})
+	}, func() float64 { return boolean(store.Respelling()) })
 }
 
 // newWriterMetrics are of how well the writer is.
@@ -92,12 +107,7 @@ func newWriterMetrics(store *db.Store) []prometheus.Collector {
 		}, func() float64 { return store.Waiting().Seconds() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_degraded",
 			Help: "1 while weft works with a fault; /readyz and /status name the fault.",
-		}, func() float64 {
-			if store.Degraded() == "" {
-				return 0
-			}
-			return 1
-		}),
+		}, func() float64 { return boolean(store.Degraded() != "") }),
 	}
 }
 
@@ -137,38 +147,29 @@ func (m *checkpointMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.wal, prometheus.GaugeValue, float64(st.WALBytes))
 }
 
-// replicaMetrics reads how far the replica is when that is asked for.
-type replicaMetrics struct {
-	replicator *replica.Replicator
-	figures
-}
-
-func newReplicaMetrics(r *replica.Replicator) *replicaMetrics {
-	return &replicaMetrics{r, newFigures(map[string]string{
-		"weft_replica_local_txid":             "Newest transaction on this disk.",
-		"weft_replica_txid":                   "Newest transaction in the replica; 0: unknown.",
-		"weft_replica_lag_transactions":       "Transactions on this disk that the replica lacks.",
-		"weft_replica_lag_bytes":              "Bytes on this disk that the replica lacks, including segments.",
-		"weft_replica_lag_seconds":            "Age of the oldest commit that the replica may lack.",
-		"weft_replica_durable_log_seq":        "Newest row of the log in the replica; 0: unknown.",
-		"weft_replica_segments_waiting":       "Segments that the replica lacks.",
-		"weft_replica_segments_waiting_bytes": "Bytes of the segments that the replica lacks.",
-		"weft_replica_uploaded_bytes_total":   "Bytes sent to the replica since the start, including failed uploads.",
-		"weft_replica_failures":               "Consecutive failed attempts; 0: the last attempt succeeded.",
-	})}
-}
-
-// Collect implements prometheus.Collector.
-func (m *replicaMetrics) Collect(ch chan<- prometheus.Metric) {
-	st := m.replicator.Status()
-	for name, v := range map[string]float64{
-		"weft_replica_local_txid": float64(st.LocalTXID), "weft_replica_txid": float64(st.ReplicaTXID),
-		"weft_replica_lag_transactions": float64(st.LagTransactions), "weft_replica_lag_bytes": float64(st.LagBytes),
-		"weft_replica_lag_seconds": st.LagSeconds, "weft_replica_durable_log_seq": float64(st.DurableLogSeq),
-		"weft_replica_segments_waiting": float64(st.SegmentsWaiting), "weft_replica_segments_waiting_bytes": float64(st.SegmentsWaitingBytes),
-		"weft_replica_failures": float64(st.Failures),
-	} {
-		ch <- prometheus.MustNewConstMetric(m.figures[name], prometheus.GaugeValue, v)
-	}
-	ch <- prometheus.MustNewConstMetric(m.figures["weft_replica_uploaded_bytes_total"], prometheus.CounterValue, float64(st.UploadedBytes))
+// newReplicaMetrics says how far the replica is.
+func newReplicaMetrics(r *replica.Replicator) prometheus.Collector {
+	type figures = figure[wire.Replication]
+	return newCollector(func() (wire.Replication, error) { return r.Status(), nil },
+		figures{name: "weft_replica_local_txid", help: "Newest transaction on this disk.",
+			value: func(st *wire.Replication) float64 { return float64(st.LocalTXID) }},
+		figures{name: "weft_replica_txid", help: "Newest transaction in the replica; 0: unknown.",
+			value: func(st *wire.Replication) float64 { return float64(st.ReplicaTXID) }},
+		figures{name: "weft_replica_lag_transactions", help: "Transactions on this disk that the replica lacks.",
+			value: func(st *wire.Replication) float64 { return float64(st.LagTransactions) }},
+		figures{name: "weft_replica_lag_bytes", help: "Bytes on this disk that the replica lacks, including segments.",
+			value: func(st *wire.Replication) float64 { return float64(st.LagBytes) }},
+		figures{name: "weft_replica_lag_seconds", help: "Age of the oldest commit that the replica may lack.",
+			value: func(st *wire.Replication) float64 { return st.LagSeconds }},
+		figures{name: "weft_replica_durable_log_seq", help: "Newest row of the log in the replica; 0: unknown.",
+			value: func(st *wire.Replication) float64 { return float64(st.DurableLogSeq) }},
+		figures{name: "weft_replica_segments_waiting", help: "Segments that the replica lacks.",
+			value: func(st *wire.Replication) float64 { return float64(st.SegmentsWaiting) }},
+		figures{name: "weft_replica_segments_waiting_bytes", help: "Bytes of the segments that the replica lacks.",
+			value: func(st *wire.Replication) float64 { return float64(st.SegmentsWaitingBytes) }},
+		figures{name: "weft_replica_uploaded_bytes_total", help: "Bytes sent to the replica since the start, including failed uploads.", counter: true,
+			value: func(st *wire.Replication) float64 { return float64(st.UploadedBytes) }},
+		figures{name: "weft_replica_failures", help: "Consecutive failed attempts; 0: the last attempt succeeded.",
+			value: func(st *wire.Replication) float64 { return float64(st.Failures) }},
+	)
 }

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
 )
 
 // retryAfter is the Retry-After header while the index is opened, in seconds.
@@ -30,12 +33,12 @@ func startOpening(l net.Listener, version string, logger *slog.Logger) *opening 
 	o := &opening{listener: &sharedListener{Listener: l}, ended: make(chan struct{})}
 	o.report("starting")
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /xrpc/_health", func(w http.ResponseWriter, _ *http.Request) {
-		o.write(w, http.StatusOK, map[string]string{"version": version})
+	mux.HandleFunc("GET "+routes.Health.Path, func(w http.ResponseWriter, _ *http.Request) {
+		o.write(w, http.StatusOK, wire.Health{Version: version})
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", retryAfter)
-		o.write(w, http.StatusServiceUnavailable, map[string]string{"error": "NotReady", "message": "opening the index: " + *o.status.Load()})
+		o.write(w, http.StatusServiceUnavailable, wire.Failure{Name: "NotReady", Message: "opening the index: " + *o.status.Load()})
 	})
 	o.server = newServer(mux, logger)
 	o.server.ReadTimeout = readHeaderTimeout
@@ -50,7 +53,7 @@ func startOpening(l net.Listener, version string, logger *slog.Logger) *opening 
 	return o
 }
 
-func (o *opening) write(w http.ResponseWriter, code int, body map[string]string) {
+func (o *opening) write(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -45,7 +46,7 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 	defer cancel()
 	base = strings.TrimSuffix(base, "/")
 	var st wire.Status
-	err := getJSON(ctx, base+"/status", &st)
+	err := getJSON(ctx, base+routes.Status.Path, &st)
 	if err != nil {
 		return err
 	}

@@ -8,34 +8,17 @@ import (
 	"errors"
 	"strconv"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
 // A cursor is the base64url text of
 //
-//	version (1 byte) | endpoint (1) | query (8) | position (0 to maxPosition) | check (8)
+//	version (1 byte) | number of the route (1) | query (8) | position (0 to maxPosition) | checksum (8)
 //
-// where query is the start of a SHA-256 over all that the position depends on, and check that of one over everything before
-// it. Whatever is changed in either half, in the text or in the request that it comes back with, the cursor is refused: a page
-// from the wrong place would look like any other. It is no secret and no proof of anything: the store checks positions too.
-
-// endpoint says whose cursor it is. The numbers are part of cursors that clients hold: never change or reuse one.
-type endpoint byte
-
-const (
-	endBacklinks        endpoint = 1
-	endBacklinkDIDs     endpoint = 2
-	endManyToMany       endpoint = 3
-	endManyToManyCounts endpoint = 4
-	endLinks            endpoint = 5
-	endDistinctDIDs     endpoint = 6
-	endWeftBacklinks    endpoint = 7
-	endWeftBacklinkDIDs endpoint = 8
-	endAccountBacklinks endpoint = 9
-	endLinksAll         endpoint = 10
-	endLinksAllCount    endpoint = 11
-	endAccountCounts    endpoint = 12
-)
+// query is the start of a SHA-256 of everything that the position depends on, and checksum the start of one of everything before
+// it. A cursor that was changed, or that comes back with another request, is refused: a page from a wrong position would look like
+// any other. Cursors are neither secret nor signed: the store checks positions too.
 
 const (
 	cursorVersion = 1
@@ -49,11 +32,11 @@ const (
 
 var maxCursor = base64.RawURLEncoding.EncodedLen(headLen + maxPosition + hashLen)
 
-// sealer makes and reads the cursors of one query.
-type sealer struct{ head []byte }
+// cursorCodec encodes and decodes the cursors of one query.
+type cursorCodec struct{ head []byte }
 
-// sealer returns the one for a query, of which Limit and After don't matter: the size of pages may change on the way.
-func (s *server) sealer(e endpoint, q db.ManyQuery) sealer {
+// cursorCodec returns the codec of a query. Limit and After do not matter: the size of pages may change on the way.
+func (s *server) cursorCodec(route *routes.Route, q db.ManyQuery) cursorCodec {
 	h := sha256.New()
 	write := func(parts ...string) {
 		// Counts and lengths, so that no two queries are the same bytes.
@@ -71,24 +54,24 @@ func (s *server) sealer(e endpoint, q db.ManyQuery) sealer {
 	write(q.DIDs...)
 	write(q.Subjects...)
 	write(strconv.FormatInt(q.Since, 10), strconv.FormatInt(q.Until, 10))
-	return sealer{append([]byte{cursorVersion, byte(e)}, h.Sum(nil)[:hashLen]...)}
+	return cursorCodec{append([]byte{cursorVersion, route.Cursor}, h.Sum(nil)[:hashLen]...)}
 }
 
-// seal returns the cursor for a position, and nil for nil: the end.
-func (s sealer) seal(position []byte) (*string, error) {
+// encode returns the cursor of a position, and nil for nil: the end.
+func (c cursorCodec) encode(position []byte) (*string, error) {
 	if position == nil {
 		return nil, nil
 	}
 	if len(position) > maxPosition {
 		return nil, errors.New("a position of the store is too long for a cursor")
 	}
-	b := append(bytes.Clone(s.head), position...)
-	text := base64.RawURLEncoding.EncodeToString(append(b, check(b)...))
+	b := append(bytes.Clone(c.head), position...)
+	text := base64.RawURLEncoding.EncodeToString(append(b, checksum(b)...))
 	return &text, nil
 }
 
-// open returns the position in a cursor, never nil, or errCursor.
-func (s sealer) open(text string) ([]byte, error) {
+// decode returns the position in a cursor, never nil, or errCursor.
+func (c cursorCodec) decode(text string) ([]byte, error) {
 	if len(text) > maxCursor {
 		return nil, errCursor
 	}
@@ -98,26 +81,26 @@ func (s sealer) open(text string) ([]byte, error) {
 		return nil, errCursor
 	}
 	end := len(b) - hashLen
-	if end < headLen || !bytes.Equal(b[:headLen], s.head) || !bytes.Equal(b[end:], check(b[:end])) {
+	if end < headLen || !bytes.Equal(b[:headLen], c.head) || !bytes.Equal(b[end:], checksum(b[:end])) {
 		return nil, errCursor
 	}
 	return b[headLen:end:end], nil
 }
 
 // cursor returns the position that the request starts at; nil for the first page.
-func (p *params) cursor(s sealer) []byte {
+func (p *params) cursor(c cursorCodec) []byte {
 	text, ok := p.text("cursor")
 	if !ok {
 		return nil
 	}
-	position, err := s.open(text)
+	position, err := c.decode(text)
 	if err != nil && p.err == nil {
 		p.err = err
 	}
 	return position
 }
 
-func check(b []byte) []byte {
+func checksum(b []byte) []byte {
 	sum := sha256.Sum256(b)
 	return sum[:hashLen]
 }

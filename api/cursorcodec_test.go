@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
 )
 
@@ -17,21 +18,21 @@ var likesQuery = db.ManyQuery{
 
 func TestCursorRoundTrip(t *testing.T) {
 	t.Parallel()
-	c := (&server{}).sealer(endBacklinks, likesQuery)
+	c := (&server{}).cursorCodec(routes.GetBacklinks, likesQuery)
 	for _, position := range [][]byte{{}, {0}, []byte("3kb1"), bytes.Repeat([]byte{0xff}, maxPosition)} {
-		text, err := c.seal(position)
+		text, err := c.encode(position)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.open(*text)
+		got, err := c.decode(*text)
 		if err != nil || got == nil || !bytes.Equal(got, position) {
 			t.Errorf("position %x came back as %x, %v", position, got, err)
 		}
 	}
-	if text, err := c.seal(nil); text != nil || err != nil {
+	if text, err := c.encode(nil); text != nil || err != nil {
 		t.Errorf("the end has cursor %v, %v", text, err)
 	}
-	if _, err := c.seal(make([]byte, maxPosition+1)); err == nil {
+	if _, err := c.encode(make([]byte, maxPosition+1)); err == nil {
 		t.Error("sealed a position that couldn't be opened again")
 	}
 }
@@ -39,15 +40,15 @@ func TestCursorRoundTrip(t *testing.T) {
 // TestCursorTampered flips every bit of a cursor's bytes and every bit of its text, cuts it everywhere, and spells it differently.
 func TestCursorTampered(t *testing.T) {
 	t.Parallel()
-	c := (&server{}).sealer(endBacklinks, likesQuery)
-	sealed, err := c.seal([]byte("position"))
+	c := (&server{}).cursorCodec(routes.GetBacklinks, likesQuery)
+	sealed, err := c.encode([]byte("position"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := *sealed
 	refused := func(how, text string) {
 		t.Helper()
-		if position, err := c.open(text); err != errCursor {
+		if position, err := c.decode(text); err != errCursor {
 			t.Errorf("%s: %q opened as %q, %v", how, text, position, err)
 		}
 	}
@@ -94,32 +95,32 @@ func flipEach(b []byte, f func([]byte)) {
 func TestCursorBinds(t *testing.T) {
 	t.Parallel()
 	s := &server{}
-	base := s.sealer(endBacklinks, likesQuery)
-	differs := func(what string, other sealer, want bool) {
+	base := s.cursorCodec(routes.GetBacklinks, likesQuery)
+	differs := func(what string, other cursorCodec, want bool) {
 		t.Helper()
 		if got := !bytes.Equal(base.head, other.head); got != want {
 			t.Errorf("%s makes a different cursor: %v, want %v", what, got, want)
 		}
 	}
-	differs("nothing", s.sealer(endBacklinks, likesQuery), false)
-	differs("endpoint", s.sealer(endLinks, likesQuery), true)
-	differs("instance", (&server{Config: Config{InstanceID: "b"}}).sealer(endBacklinks, likesQuery), true)
+	differs("nothing", s.cursorCodec(routes.GetBacklinks, likesQuery), false)
+	differs("endpoint", s.cursorCodec(routes.Links, likesQuery), true)
+	differs("instance", (&server{Config: Config{InstanceID: "b"}}).cursorCodec(routes.GetBacklinks, likesQuery), true)
 
 	for path, set := range settable(reflect.TypeFor[db.ManyQuery]()) {
 		q := likesQuery
 		set(reflect.ValueOf(&q).Elem())
-		differs(path, s.sealer(endBacklinks, q), path != "ListQuery.Limit" && path != "ListQuery.After")
+		differs(path, s.cursorCodec(routes.GetBacklinks, q), path != "ListQuery.Limit" && path != "ListQuery.After")
 	}
 
 	// Values that run into each other.
 	a, b := likesQuery, likesQuery
 	a.DIDs, b.DIDs = []string{"ab", "c"}, []string{"a", "bc"}
-	if bytes.Equal(s.sealer(endLinks, a).head, s.sealer(endLinks, b).head) {
+	if bytes.Equal(s.cursorCodec(routes.Links, a).head, s.cursorCodec(routes.Links, b).head) {
 		t.Error("ab, c is a, bc")
 	}
 	a, b = likesQuery, likesQuery
 	a.DIDs, b.Subjects = []string{bob}, []string{bob}
-	if bytes.Equal(s.sealer(endLinks, a).head, s.sealer(endLinks, b).head) {
+	if bytes.Equal(s.cursorCodec(routes.Links, a).head, s.cursorCodec(routes.Links, b).head) {
 		t.Error("a filter by linking account is one by subject")
 	}
 }
@@ -184,9 +185,9 @@ func TestCursorElsewhere(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	c := (&server{}).sealer(endBacklinks, likesQuery)
+	c := (&server{}).cursorCodec(routes.GetBacklinks, likesQuery)
 	for _, position := range []string{"", "3kb1", "\x00\xff"} {
-		text, err := c.seal([]byte(position))
+		text, err := c.encode([]byte(position))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -198,14 +199,14 @@ func FuzzCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var position []byte
 		var err error
-		if n := allocatedBy(func() { position, err = c.open(text) }); n > 1<<20+uint64(4*min(len(text), maxCursor)) {
+		if n := allocatedBy(func() { position, err = c.decode(text) }); n > 1<<20+uint64(4*min(len(text), maxCursor)) {
 			t.Errorf("%d bytes allocated for a cursor of %d", n, len(text))
 		}
 		if err != nil {
 			return
 		}
 		// What opens is what was sealed, and has one spelling.
-		if again, err := c.seal(position); err != nil || *again != text {
+		if again, err := c.encode(position); err != nil || *again != text {
 			t.Errorf("%q opens as %x, which is sealed as %v, %v", text, position, again, err)
 		}
 	})
