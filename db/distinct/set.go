@@ -1,6 +1,5 @@
-// Package distinct counts the members of lists exactly, from parts: each part says how often each member was added to a
-// list and how often it was taken away, parts add up in any order, and what is counted are the members that were added
-// more often than taken away.
+// Package distinct counts the members of lists exactly, from parts. Each part has the number of additions and of
+// removals of each member. Parts add up in any order. A member counts if it was added more often than it was removed.
 package distinct
 
 import (
@@ -12,23 +11,23 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// Set holds, for each member of a list, a number of additions and a number of removals. The zero Set is empty. It is not
-// safe for concurrent use while it changes; one that no longer changes may be read by many.
+// Set holds the number of additions and of removals of each member of a list. The zero Set is empty. It is safe for
+// concurrent use only while it does not change.
 type Set struct {
 	added, removed counter
 }
 
-// counter is a number for each member, in binary: slice i holds the members whose number has bit i set. Most lists have
-// each member once, which leaves one slice.
+// counter is a bit-sliced number for each member: slice i holds the members whose number has bit i set. Most lists have
+// each member once, and so one slice.
 type counter []slice
 
-// slice is a bitmap that may be another set's, and is then copied before it changes.
+// slice is a bitmap. A shared one belongs to another set too and is copied before it changes.
 type slice struct {
 	*roaring.Bitmap
 	shared bool
 }
 
-// bit is slice i, which is made when it is missing.
+// bit returns slice i, and creates it if it is missing.
 func (c *counter) bit(i int) *slice {
 	for len(*c) <= i {
 		*c = append(*c, slice{Bitmap: roaring.New()})
@@ -36,17 +35,18 @@ func (c *counter) bit(i int) *slice {
 	return &(*c)[i]
 }
 
-// Add counts weight additions of a member when weight is above 0, and so many removals when it is below.
-func (s *Set) Add(member uint32, weight int) {
+// Add counts delta additions of a member, or -delta removals if delta is negative.
+func (s *Set) Add(member uint32, delta int) {
 	c := &s.added
-	if weight < 0 {
-		c, weight = &s.removed, -weight
+	if delta < 0 {
+		c = &s.removed
+		delta = -delta
 	}
-	for bit := 0; weight > 0; bit++ {
-		if weight&1 != 0 {
+	for bit := 0; delta > 0; bit++ {
+		if delta&1 != 0 {
 			c.add(bit, member)
 		}
-		weight >>= 1
+		delta >>= 1
 	}
 }
 
@@ -60,17 +60,17 @@ func (c *counter) add(bit int, member uint32) {
 		if s.CheckedAdd(member) {
 			return
 		}
-		s.Remove(member) // 1 + 1 is 0, and 1 to carry
+		s.Remove(member) // the bit was set: clear it and carry
 	}
 }
 
-// Merge adds all numbers of another set, which stays as it is, and must stay so as long as this one is used.
+// Merge adds all numbers of another set. The other set must not change as long as this one is used.
 func (s *Set) Merge(o *Set) {
 	s.added.merge(o.added)
 	s.removed.merge(o.removed)
 }
 
-// merge adds two counters like an adder of hardware does: bit by bit, for all members at once.
+// merge adds two counters like a ripple-carry adder: bit by bit, for all members at once.
 func (c *counter) merge(o counter) {
 	var carry *roaring.Bitmap
 	for bit := 0; bit < len(o) || carry != nil; bit++ {
@@ -80,10 +80,12 @@ func (c *counter) merge(o counter) {
 			next = s.sum(o[bit].Bitmap)
 		}
 		if carry != nil {
-			// At most one of the two sums carries for any member.
-			if more := s.sum(carry); next == nil {
+			// For any member, at most one of the two sums carries.
+			more := s.sum(carry)
+			switch {
+			case next == nil:
 				next = more
-			} else if more != nil {
+			case more != nil:
 				next.Or(more)
 			}
 		}
@@ -91,8 +93,8 @@ func (c *counter) merge(o counter) {
 	}
 }
 
-// sum makes s the sum of both without the carry, which it returns, nil when there is none. It doesn't change b, and may
-// keep it.
+// sum sets s to the sum of s and b without the carry, which it returns; nil when there is none. It does not change b,
+// and may keep it.
 func (s *slice) sum(b *roaring.Bitmap) (carry *roaring.Bitmap) {
 	if s.IsEmpty() {
 		*s = slice{b, true}
@@ -112,24 +114,25 @@ func (s *slice) sum(b *roaring.Bitmap) (carry *roaring.Bitmap) {
 	return carry
 }
 
-// Count is the number of members whose additions and removals, summed over all sets, differ. Over the whole of a list
-// nothing is removed that was not added, so that these are the members that are left. It changes no set.
+// Count returns the number of members whose additions and removals, summed over all sets, differ. Over a whole list
+// nothing is removed that was not added, so that these are the remaining members. It changes no set.
 func Count(sets ...*Set) uint64 {
 	var added, removed []*roaring.Bitmap
 	for _, s := range sets {
-		added, removed = s.added.bitmaps(added), s.removed.bitmaps(removed)
+		added = s.added.appendBitmaps(added)
+		removed = s.removed.appendBitmaps(removed)
 	}
 	if len(removed) == 0 {
 		return unionSize(added)
 	}
 	all := union(added)
-	// Who was never removed counts when he was added at all. The sums need working out for the others alone: mostly few.
+	// A member without removals counts if it was added at all. Only the others, mostly few, need their sums.
 	ever := union(removed)
 	var rest Set
 	for _, s := range sets {
-		rest.Merge(&Set{s.added.among(ever), s.removed.among(ever)})
+		rest.Merge(&Set{s.added.restrict(ever), s.removed.restrict(ever)})
 	}
-	return all.GetCardinality() - all.AndCardinality(ever) + rest.count()
+	return all.GetCardinality() - all.AndCardinality(ever) + rest.countDiffering()
 }
 
 func union(parts []*roaring.Bitmap) *roaring.Bitmap {
@@ -139,8 +142,8 @@ func union(parts []*roaring.Bitmap) *roaring.Bitmap {
 	return roaring.FastOr(parts...)
 }
 
-// unionSize doesn't make the union with the largest part, which would take most of the time: mostly that is a slice of
-// ones, and the others are slices of the few members that come more than once.
+// unionSize returns the size of the union. It doesn't build the union with the largest part, which would take most of
+// the time: that part is mostly a slice 0, and the others are slices of the few members with higher numbers.
 func unionSize(parts []*roaring.Bitmap) uint64 {
 	if len(parts) == 0 {
 		return 0
@@ -149,8 +152,8 @@ func unionSize(parts []*roaring.Bitmap) uint64 {
 	return parts[0].OrCardinality(union(parts[1:]))
 }
 
-// bitmaps appends the slices that are not empty.
-func (c counter) bitmaps(dst []*roaring.Bitmap) []*roaring.Bitmap {
+// appendBitmaps appends the slices that are not empty.
+func (c counter) appendBitmaps(dst []*roaring.Bitmap) []*roaring.Bitmap {
 	for _, s := range c {
 		if !s.IsEmpty() {
 			dst = append(dst, s.Bitmap)
@@ -159,8 +162,8 @@ func (c counter) bitmaps(dst []*roaring.Bitmap) []*roaring.Bitmap {
 	return dst
 }
 
-// among is the counter of some members alone.
-func (c counter) among(members *roaring.Bitmap) counter {
+// restrict returns the counter of only the given members.
+func (c counter) restrict(members *roaring.Bitmap) counter {
 	out := make(counter, len(c))
 	for i, s := range c {
 		out[i] = slice{Bitmap: roaring.And(s.Bitmap, members)}
@@ -168,8 +171,8 @@ func (c counter) among(members *roaring.Bitmap) counter {
 	return out
 }
 
-// count is the number of members whose two numbers differ in any bit.
-func (s *Set) count() uint64 {
+// countDiffering returns the number of members whose two numbers differ.
+func (s *Set) countDiffering() uint64 {
 	var parts []*roaring.Bitmap
 	for i := range max(len(s.added), len(s.removed)) {
 		parts = append(parts, roaring.Xor(s.added.bit(i).Bitmap, s.removed.bit(i).Bitmap))
@@ -177,11 +180,11 @@ func (s *Set) count() uint64 {
 	return roaring.FastOr(parts...).GetCardinality()
 }
 
-// Count is the number of members of one set alone, as the function Count has it.
+// Count returns Count of this set alone.
 func (s *Set) Count() uint64 { return Count(s) }
 
-// Memory is what the set takes, in bytes; about 2 for each member and at most 8 KiB for each 65,536 numbers of the
-// range that members lie in.
+// Memory returns the memory of the set in bytes: about 2 per member, and at most 8 KiB for each 65,536 numbers of the
+// range of members.
 func (s *Set) Memory() int {
 	n := uint64(0)
 	for _, c := range []counter{s.added, s.removed} {
@@ -192,21 +195,15 @@ func (s *Set) Memory() int {
 	return int(n)
 }
 
-// Equal says whether two sets hold the same numbers.
+// Equal reports whether two sets hold the same numbers.
 func (s *Set) Equal(o *Set) bool { return s.added.equal(o.added) && s.removed.equal(o.removed) }
 
 func (c counter) equal(o counter) bool {
-	for bit := range max(len(c), len(o)) {
-		switch {
-		case bit >= len(c):
-			if !o[bit].IsEmpty() {
-				return false
-			}
-		case bit >= len(o):
-			if !c[bit].IsEmpty() {
-				return false
-			}
-		case !c[bit].Equals(o[bit].Bitmap):
+	if len(c) < len(o) {
+		return o.equal(c)
+	}
+	for i, s := range c {
+		if i < len(o) && !s.Equals(o[i].Bitmap) || i >= len(o) && !s.IsEmpty() {
 			return false
 		}
 	}
@@ -216,8 +213,8 @@ func (c counter) equal(o counter) bool {
 // maxSlices bounds the bits of a number in an encoded set: no run has 2^63 entries.
 const maxSlices = 63
 
-// Append encodes the set: the number of slices of the additions and of the removals in a byte each, then of each slice
-// its length as a uvarint and a bitmap in the portable format of Roaring.
+// Append encodes the set: the numbers of slices of the additions and of the removals in one byte each, then for each
+// slice its length as a uvarint and a bitmap in Roaring's portable format.
 func (s *Set) Append(dst []byte) ([]byte, error) {
 	dst = append(dst, byte(len(s.added)), byte(len(s.removed)))
 	for _, c := range []counter{s.added, s.removed} {
@@ -235,7 +232,7 @@ func (s *Set) Append(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// Parse decodes what Append encoded. Anything else is an error, or a set that can be used without harm.
+// Parse decodes an encoded set. Any other input gives an error or a set that is safe to use.
 func Parse(data []byte) (*Set, error) {
 	if len(data) < 2 || data[0] > maxSlices || data[1] > maxSlices {
 		return nil, errMalformed
@@ -248,11 +245,13 @@ func Parse(data []byte) (*Set, error) {
 			if k <= 0 || n > uint64(len(data)-k) {
 				return nil, errMalformed
 			}
-			b, err := ParseBitmap(data[k : k+int(n)])
+			end := k + int(n)
+			b, err := ParseBitmap(data[k:end])
 			if err != nil {
 				return nil, err
 			}
-			c[i], data = slice{Bitmap: b}, data[k+int(n):]
+			c[i] = slice{Bitmap: b}
+			data = data[end:]
 		}
 	}
 	if len(data) > 0 {

@@ -1,10 +1,10 @@
-// Command train builds a dictionary for db/body, and measures what dictionaries gain.
+// Command train builds a dictionary for db/body and measures the effect of dictionaries.
 //
-//	go run ./db/body/train                            sizes and levels, measured on records that they were not trained on
-//	go run ./db/body/train -id 32770 -o 32770.zdict   a new dictionary, of all records
+//	go run ./db/body/train                            measure sizes and levels on records that the dictionary was not trained on
+//	go run ./db/body/train -id 32770 -o 32770.zdict   build a dictionary from all records
 //
-// A dictionary that was shipped stays for ever as it is, for stored frames need it: a new one gets the next number, and a
-// place in body.go beside the others.
+// A released dictionary never changes, because stored frames need it. A new one gets the next number and is added to
+// dictionaries in body.go.
 package main
 
 import (
@@ -24,26 +24,26 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// realEvents are events of the network as Jetstream sent them, one after the other.
+// realEvents are events of the network, as Jetstream sent them.
 //
 //go:embed testdata/events.jsonl
 var realEvents []byte
 
 const (
-	// perCollection is how many synthetic records there are of each collection that the real ones lack.
+	// perCollection is the number of synthetic records of each collection without real ones.
 	perCollection = 20
-	// realTimes is how often the real records count: with ten, likes and posts have about the share that they have in the
-	// network, and the tables of zstd's entropy coding fit them.
+	// realTimes is the number of copies of each real record. With ten, likes and posts have about the share that they
+	// have in the network, and the tables of zstd's entropy coding fit them.
 	realTimes = 10
-	// hashBytes is how long a repeat must be to be noticed, in bytes: measured, 8 and 6 differ by a hundredth.
+	// hashBytes is the minimum length of a repeat in bytes. Measured, 8 and 6 differ by 1 %.
 	hashBytes = 8
-	// defaultSize is where larger ones gain nothing any more.
+	// defaultSize is the size in bytes above which larger dictionaries gain nothing.
 	defaultSize = 16 << 10
 )
 
 func main() {
 	out := flag.String("o", "", "write a dictionary to `FILE`")
-	id := flag.Uint("id", 0, "its `NUMBER`, from 32768 to 65535, which zstd leaves to anyone and takes 2 bytes in a frame")
+	id := flag.Uint("id", 0, "its `NUMBER`, from 32768 to 65535: zstd's range for private use, 2 bytes in a frame")
 	size := flag.Int("size", defaultSize, "its size, in bytes")
 	flag.Parse()
 	if err := run(*out, uint32(*id), *size); err != nil {
@@ -70,17 +70,19 @@ func run(out string, id uint32, size int) error {
 	return os.WriteFile(out, d, 0o644)
 }
 
-// train builds a dictionary of real records, and of synthetic ones of collections that they lack.
+// train builds a dictionary from real records, and from synthetic ones of collections without real ones.
 func train(real [][]byte, size int, id uint32) ([]byte, error) {
 	var input [][]byte
 	for range realTimes {
 		input = append(input, real...)
 	}
 	input = append(input, synthetic(11, perCollection)...)
-	return dict.BuildZstdDict(input, dict.Options{MaxDictSize: size, HashBytes: hashBytes, ZstdDictID: id, ZstdLevel: zstd.SpeedBestCompression})
+	return dict.BuildZstdDict(input, dict.Options{
+		MaxDictSize: size, HashBytes: hashBytes, ZstdDictID: id, ZstdLevel: zstd.SpeedBestCompression,
+	})
 }
 
-// realRecords are the real records as DAG-CBOR. Each must have its CID.
+// realRecords returns the real records as DAG-CBOR. It checks the CID of each.
 func realRecords() (records [][]byte, err error) {
 	scan := bufio.NewScanner(bytes.NewReader(realEvents))
 	scan.Buffer(nil, 1<<20)
@@ -106,20 +108,21 @@ func realRecords() (records [][]byte, err error) {
 			return nil, err
 		}
 		if cid := cbor.ComputeCID(cbor.CodecDagCBOR, record).String(); cid != e.Commit.CID {
-			return nil, fmt.Errorf("a record has the CID %s, and its event says %s", cid, e.Commit.CID)
+			return nil, fmt.Errorf("a record has the CID %s, and its event has %s", cid, e.Commit.CID)
 		}
 		records = append(records, record)
 	}
 	return records, scan.Err()
 }
 
-// wellKnown are the collections that the real records have enough of.
+// wellKnown are the collections with enough real records.
 var wellKnown = map[string]bool{
 	"app.bsky.feed.like": true, "app.bsky.feed.post": true, "app.bsky.feed.repost": true,
 	"app.bsky.graph.follow": true, "app.bsky.graph.block": true,
 }
 
-// synthetic makes up to limit records of each collection that isn't well known; without a limit, 5,000 as they come.
+// synthetic generates up to limit records of each collection that isn't well known; with limit 0, 5,000 of all
+// collections.
 func synthetic(seed uint64, limit int) (records [][]byte) {
 	network := sim.NewNetwork(sim.NetworkConfig{Seed: seed, Accounts: 20_000})
 	counts := map[string]int{}
@@ -129,14 +132,15 @@ func synthetic(seed uint64, limit int) (records [][]byte) {
 			continue
 		}
 		counts[e.Collection]++
-		if records = append(records, e.CBOR); limit == 0 && len(records) == 5000 {
+		records = append(records, e.CBOR)
+		if limit == 0 && len(records) == 5000 {
 			break
 		}
 	}
 	return records
 }
 
-// measure trains on every other record, and compresses the others one by one.
+// measure trains on every other record and compresses the others one by one.
 func measure(real [][]byte) error {
 	var learnt, others [][]byte
 	for i, record := range real {
@@ -151,8 +155,10 @@ func measure(real [][]byte) error {
 	fmt.Printf("%-10s %-9s %22.1f %22.1f\n", "no zstd", "", mean(others), mean(made))
 	for _, size := range []int{0, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10} {
 		for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression} {
-			opts := []zstd.EOption{zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
-				zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true)}
+			opts := []zstd.EOption{
+				zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
+				zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
+			}
 			if size > 0 {
 				d, err := train(learnt, size, 1<<15)
 				if err != nil {
