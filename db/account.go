@@ -95,7 +95,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 }
 
 // accountRange is the range of the targets of an account; ok is false when the index has never seen it.
-func (v *version) accountRange(did string) (prefix []byte, ok bool, err error) {
+func (v *Snapshot) accountRange(did string) (prefix []byte, ok bool, err error) {
 	actor, ok, err := v.id(codec.DIDKey(did))
 	if !ok || err != nil {
 		return nil, false, err
@@ -104,7 +104,7 @@ func (v *version) accountRange(did string) (prefix []byte, ok bool, err error) {
 }
 
 // newestIn is the newest rank that a run by target may hold, where that is known: that of a segment.
-func (v *version) newestIn(i int) (rank uint64, known bool) {
+func (v *Snapshot) newestIn(i int) (rank uint64, known bool) {
 	if i >= len(v.files.files) || v.files.files[i].NewestUS == 0 {
 		return 0, false
 	}
@@ -115,7 +115,7 @@ func (v *version) newestIn(i int) (rank uint64, known bool) {
 // without it.
 type feed struct {
 	ctx         context.Context
-	v           *version
+	v           *Snapshot
 	prefix, end []byte
 	sources     map[uint64]struct{} // nil: all
 	after       []byte              // only links behind this order; nil: all

@@ -29,18 +29,18 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
-	f, err := s.foldEvents(s.newFold(b.Host), b.Events, func(f *fold, i int) progress { return s.progressAt(&b, f, i) })
+	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, func(f *applier, i int) progress { return s.progressAt(&b, f, i) })
 	if err != nil {
 		return Applied{}, err
 	}
-	f.setTime(timeUS)
+	f.advanceTime(timeUS)
 	for !f.endIdleResyncs() {
 		if f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS)); err != nil {
 			return Applied{}, err
 		}
-		f.setTime(timeUS)
+		f.advanceTime(timeUS)
 	}
-	if err := s.finish(f, s.moved(&b, f, seq, timeUS)); err != nil {
+	if err := s.commit(f, s.moved(&b, f, seq, timeUS)); err != nil {
 		return Applied{}, err
 	}
 	s.rows = f.rows
@@ -51,21 +51,31 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	return f.total, nil
 }
 
-// newFold begins a batch, or a part of one, of a host.
-func (s *Store) newFold(host string) *fold {
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, high: v.upstreams[host].high, seq: v.seq, maxUS: v.maxUS, rows: s.rows.emptied()}
+// newApplier returns the applier of a commit after the present snapshot.
+func (s *Store) newApplier(nowUS int64) *applier {
+	f := newApplier(&s.state, &s.history, s.snapshot.Load())
+	f.nowUS = nowUS
+	return f
+}
+
+// beginBatch returns the applier of the first part of a host's batch.
+func (s *Store) beginBatch(host string) *applier {
+	v := s.snapshot.Load()
+	f := s.newApplier(0)
+	f.host = host
+	f.high = v.upstreams[host].high
+	f.rows = s.rows.emptied()
 	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
 	for other, up := range v.upstreams {
-		f.foreign = f.foreign || up.high > 0 && other != host || up.instance > 1
+		f.otherHosts = f.otherHosts || up.high > 0 && other != host || up.instance > 1
 	}
 	f.out = s.newWriting()
 	return f
 }
 
-// foldEvents folds events, and commits them in parts where they change much; at says where the upstream is before an event.
+// applyEvents folds events, and commits them in parts where they change much; at says where the upstream is before an event.
 // It returns the last part, which is not committed.
-func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) progress) (*fold, error) {
+func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i int) progress) (*applier, error) {
 	for i := range events {
 		var err error
 		if _, waits := f.unfinished(&events[i]); f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
@@ -93,21 +103,27 @@ func (s *Store) foldEvents(f *fold, events []Event, at func(f *fold, i int) prog
 }
 
 // commitPart commits a part of a batch, and begins the next.
-func (s *Store) commitPart(f *fold, up progress) (*fold, error) {
-	if err := s.finish(f, up); err != nil {
+func (s *Store) commitPart(f *applier, up progress) (*applier, error) {
+	if err := s.commit(f, up); err != nil {
 		return nil, err
 	}
-	if err := s.step("part"); err != nil {
+	if err := s.failpoint("part"); err != nil {
 		return nil, s.fail(err)
 	}
 	return s.nextPart(f), nil
 }
 
-// nextPart goes on behind what was committed.
-func (s *Store) nextPart(f *fold) *fold {
-	v := s.version.Load()
-	next := &fold{s: f.s, w: f.w, d: newDelta(v), host: f.host, high: f.high, seq: v.seq, fill: f.fill, foreign: f.foreign,
-		maxUS: max(f.maxUS, v.maxUS), latestUS: f.latestUS, rows: f.rows.emptied(), total: f.total}
+// nextPart returns the applier of the batch's next part, after a commit.
+func (s *Store) nextPart(f *applier) *applier {
+	next := s.newApplier(f.nowUS)
+	next.host = f.host
+	next.high = f.high
+	next.fill = f.fill
+	next.otherHosts = f.otherHosts
+	next.maxUS = max(f.maxUS, next.maxUS)
+	next.latestUS = f.latestUS
+	next.rows = f.rows.emptied()
+	next.total = f.total
 	next.total.add(f.stats)
 	if f.out != nil {
 		next.out = s.newWriting()
@@ -117,7 +133,7 @@ func (s *Store) nextPart(f *fold) *fold {
 
 // progressAt is where a batch's upstream is before an event of it. Before the first, and where events share a number, it has
 // not moved.
-func (s *Store) progressAt(b *Batch, f *fold, i int) progress {
+func (s *Store) progressAt(b *Batch, f *applier, i int) progress {
 	if i == 0 {
 		return progress{}
 	}
@@ -129,8 +145,8 @@ func (s *Store) progressAt(b *Batch, f *fold, i int) progress {
 }
 
 // moved is a batch's upstream at an event.
-func (s *Store) moved(b *Batch, f *fold, seq uint64, timeUS int64) progress {
-	v := s.version.Load()
+func (s *Store) moved(b *Batch, f *applier, seq uint64, timeUS int64) progress {
+	v := s.snapshot.Load()
 	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
 	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
 	up.upstream.epoch = v.epochOf(b.Host)
@@ -163,7 +179,7 @@ func (s *Store) runJob() (more bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	if err := s.step("job"); err != nil {
+	if err := s.failpoint("job"); err != nil {
 		return false, err
 	}
 	return true, s.commitStep(actor)
@@ -194,7 +210,7 @@ type rest struct{ changed, until time.Time }
 const restWithin = 10
 
 // restJobs has jobs rest whose account changes its mind again and again: else each step would be taken back by another.
-func (s *Store) restJobs(f *fold, now time.Time) {
+func (s *Store) restJobs(f *applier, now time.Time) {
 	if s.cfg.JobRest < 0 {
 		return
 	}
@@ -220,10 +236,9 @@ func (s *Store) finishJob(actor uint64) error {
 
 // commitStep does a step of a job.
 func (s *Store) commitStep(actor uint64) error {
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro()}
+	f := s.newApplier(s.cfg.Now().UnixMicro())
 	f.stepJob(actor)
-	return s.finish(f, progress{})
+	return s.commit(f, progress{})
 }
 
 // progress is how far an upstream has come.
@@ -235,8 +250,8 @@ type progress struct {
 	spelling spellingStep
 }
 
-// finish commits what was folded and shows it.
-func (s *Store) finish(f *fold, up progress) error {
+// commit commits what was folded and shows it.
+func (s *Store) commit(f *applier, up progress) error {
 	w := f.out
 	if w == nil {
 		w = s.newWriting()
@@ -248,7 +263,7 @@ func (s *Store) finish(f *fold, up progress) error {
 	// What the log takes and what the runs take don't depend on each other: with a second core, the runs cost no time.
 	var flushed sync.WaitGroup
 	flushed.Go(func() {
-		defer s.logPanic("flush")
+		defer logPanic(s.cfg.Logger, "flush")
 		f.d.flush()
 	})
 	err := w.commit(&f.rows, up)
@@ -274,26 +289,12 @@ func (s *Store) finish(f *fold, up progress) error {
 	return nil
 }
 
-// hiding is the accounts that a job is about to hide: lists leave them out at once.
-func (s *Index) hiding() map[uint64]struct{} {
-	var hiding map[uint64]struct{}
-	for actor, j := range s.jobs {
-		if j.was && !j.is {
-			if hiding == nil {
-				hiding = map[uint64]struct{}{}
-			}
-			hiding[actor] = struct{}{}
-		}
-	}
-	return hiding
-}
-
 // publish makes a version the one that queries see.
-func (s *Store) publish(v *version, host string, up upstream) {
+func (s *Store) publish(v *Snapshot, host string, up upstream) {
 	if host != "" {
 		v.upstreams = maps.Clone(v.upstreams)
 		v.upstreams[host] = up
 	}
-	s.version.Store(v)
+	s.snapshot.Store(v)
 	s.commits.fire()
 }

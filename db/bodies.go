@@ -107,7 +107,7 @@ func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err e
 
 // loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
 func (s *Store) loadBodies(ctx context.Context) error {
-	mode, newest := s.cfg.Bodies, s.version.Load().seq
+	mode, newest := s.cfg.Bodies, s.snapshot.Load().seq
 	was, since, err := bodiesKept(ctx, s.reader)
 	if err != nil {
 		return err
@@ -120,9 +120,9 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	case was == BodiesWindow && mode == BodiesKeep:
 		b.since = max(since, s.log.pruned) // up to there some are gone
 	}
-	v := *s.version.Load()
+	v := *s.snapshot.Load()
 	v.bodiesSince = b.since
-	s.version.Store(&v)
+	s.snapshot.Store(&v)
 	if was != mode || b.on && since != b.since {
 		if err := s.writeBodiesKept(mode, b.since); err != nil {
 			return err

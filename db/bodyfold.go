@@ -36,8 +36,8 @@ func (b *newBody) ref(seq uint64) uint64 {
 
 // bodyOf takes the content of a record that links. What is not what its CID says, or too large, is left out: the record's
 // links stay, for the extractor has read them from what there was.
-func (f *fold) bodyOf(e *Event) (b newBody) {
-	if !f.s.bodies.on || len(f.next) == 0 {
+func (f *applier) bodyOf(e *Event) (b newBody) {
+	if !f.state.bodies.on || len(f.next) == 0 {
 		return b
 	}
 	if e.CID != "" {
@@ -61,36 +61,36 @@ func (f *fold) bodyOf(e *Event) (b newBody) {
 	return b
 }
 
-// bodyChanges says whether a record whose links stay has another body than the one of the log row was, 0 for none. Where
+// readBodyChanges says whether a record whose links stay has another body than the one of the log row was, 0 for none. Where
 // that can't be told, for the one or the other is not known, an event that may be a repeat changes nothing.
-func (f *fold) bodyChanges(e *Event, b *newBody, was uint64) bool {
-	if !f.s.bodies.on || len(f.next) == 0 {
+func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
+	if !f.state.bodies.on || len(f.next) == 0 {
 		return false
 	}
-	if was != 0 {
-		old, ok := f.digest(was)
+	if replaced != 0 {
+		old, ok := f.readDigest(replaced)
 		if ok && b.known {
 			return old != b.digest
 		}
 		if ok {
-			return !f.repeats(e)
+			return !f.mayRepeat(e)
 		}
 	}
-	return b.cbor != nil && !f.repeats(e)
+	return b.cbor != nil && !f.mayRepeat(e)
 }
 
-// digest is that of a log row's body, of this batch or of one before; ok is false when the body is gone.
-func (f *fold) digest(seq uint64) (body.Digest, bool) {
+// readDigest is that of a log row's body, of this batch or of one before; ok is false when the body is gone.
+func (f *applier) readDigest(seq uint64) (body.Digest, bool) {
 	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }); ok {
 		return f.rows.bodies[i].digest, true
 	}
-	d, ok, err := f.s.bodies.digest(seq)
+	d, ok, err := f.state.bodies.digest(seq)
 	f.d.fail(err)
 	return d, ok
 }
 
 // keepBody makes a body that of the newest log row.
-func (f *fold) keepBody(b *newBody) {
+func (f *applier) keepBody(b *newBody) {
 	if b.cbor != nil {
 		f.rows.bodies = append(f.rows.bodies, bodyRow{f.seq, b.digest, b.cbor})
 		f.stats.Bodies++
@@ -98,8 +98,8 @@ func (f *fold) keepBody(b *newBody) {
 }
 
 // purgeBody lets the body of a deleted account's record go at once, and not with the log row.
-func (f *fold) purgeBody(value []byte) {
-	if seq := f.s.bodies.current(value); seq != 0 {
+func (f *applier) purgeBody(value []byte) {
+	if seq := f.state.bodies.current(value); seq != 0 {
 		f.rows.purged = append(f.rows.purged, seq)
 	}
 }

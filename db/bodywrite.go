@@ -12,7 +12,7 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 	if len(rs.bodies)+len(rs.replaced)+len(rs.purged) == 0 {
 		return nil
 	}
-	if err := s.step("bodies"); err != nil {
+	if err := s.failpoint("bodies"); err != nil {
 		return err
 	}
 	ins := &s.inserts

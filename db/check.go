@@ -111,8 +111,8 @@ type check struct {
 	large      map[string][]codec.RecordLink // the links of large records, by their keys: each of their links asks for all
 	largeBytes int
 
-	steps int64 // of the part at hand
-	told  time.Time
+	steps        int64 // of the part at hand
+	lastProgress time.Time
 }
 
 func (c *check) run(ctx context.Context) error {
@@ -165,18 +165,18 @@ func (c *check) step(ctx context.Context, what string, of int64) error {
 	if c.steps%1024 != 0 {
 		return nil
 	}
-	if now := time.Now(); c.o.Progress != nil && now.Sub(c.told) >= time.Second {
-		c.told = now
+	if now := time.Now(); c.o.Progress != nil && now.Sub(c.lastProgress) >= time.Second {
+		c.lastProgress = now
 		c.o.Progress(what, c.steps, of)
 	}
 	return ctx.Err()
 }
 
-// tell says what begins.
-func (c *check) tell(what string) {
+// begin says what begins.
+func (c *check) begin(what string) {
 	c.steps = 0
 	if c.o.Progress != nil {
-		c.told = time.Now()
+		c.lastProgress = time.Now()
 		c.o.Progress(what, 0, 0)
 	}
 }

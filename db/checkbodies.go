@@ -34,7 +34,7 @@ func (c *check) bodies(ctx context.Context) error {
 		c.found(KindBody, mendDB, "how bodies were kept: %v", err)
 		return nil
 	}
-	c.tell("bodies")
+	c.begin("bodies")
 	var n, newest, oldest int64
 	if err := c.s.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
 		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
@@ -115,7 +115,7 @@ func (c *check) recordBody(key, value []byte) error {
 	if seq == 0 || !c.bodiesOn {
 		return nil
 	}
-	v := c.s.version.Load()
+	v := c.s.snapshot.Load()
 	if seq > v.seq {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq, v.seq)
 		return nil

@@ -75,7 +75,7 @@ func makeFixture(t *testing.T) (dir string) {
 	seal := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for s.freeze(); s.sealing != nil; s.sealed.Wait() {
+		for s.makeImmutable(); s.sealing != nil; s.sealed.Wait() {
 		}
 	}
 	self(1, "https://example.com/")

@@ -44,7 +44,7 @@ func (c *check) integrity(ctx context.Context) error {
 	if c.o.All {
 		pragma = "integrity_check"
 	}
-	c.tell("weft.db, with SQLite's " + pragma)
+	c.begin("weft.db, with SQLite's " + pragma)
 	var size int64
 	if err := c.s.reader.GetContext(ctx, &size, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
 		return err

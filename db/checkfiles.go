@@ -17,7 +17,7 @@ const verifyEntries = 5_000_000
 
 // segments checks the manifest, and each file against it, and lays the index of those files.
 func (c *check) segments(ctx context.Context) error {
-	rows, err := manifest(ctx, c.s.reader)
+	rows, err := readManifestRows(ctx, c.s.reader)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (c *check) segments(ctx context.Context) error {
 	c.adjacent(rows)
 	var files []*file
 	for i, row := range rows {
-		c.tell(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
+		c.begin(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
 		f := c.segment(row)
 		if f == nil {
 			c.whole = false
@@ -44,7 +44,7 @@ func (c *check) segments(ctx context.Context) error {
 		}
 	}
 	// From here on, closeFiles closes them.
-	c.s.version.Store(c.s.base(files))
+	c.s.snapshot.Store(c.s.base(files))
 	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 			continue
 		}
 		n, entries = n+1, entries+size
-		c.tell("the entries of " + f.File)
+		c.begin("the entries of " + f.File)
 		if err := f.Verify(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -18,7 +18,7 @@ func (c *check) index(ctx context.Context) error {
 	if !c.whole {
 		return nil // log has said so
 	}
-	if v := c.s.version.Load(); !c.o.All && v.linking > int64(c.o.Sample) {
+	if v := c.s.snapshot.Load(); !c.o.All && v.linking > int64(c.o.Sample) {
 		return c.sample(ctx)
 	}
 	if err := c.allRecords(ctx); err != nil {
@@ -32,8 +32,8 @@ func (c *check) index(ctx context.Context) error {
 
 // allRecords goes through the order by record, and counts the records that link.
 func (c *check) allRecords(ctx context.Context) error {
-	c.tell("records")
-	v := c.s.version.Load()
+	c.begin("records")
+	v := c.s.snapshot.Load()
 	records, links := int64(0), int64(0)
 	for sc := v.records.Scan(nil, nil, false); ; {
 		if !sc.Next() {
@@ -104,7 +104,7 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 
 // recordLink looks a link of a record up in the order by target.
 func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
-	v := c.s.version.Load()
+	v := c.s.snapshot.Load()
 	in := v.listOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
 	value, ok, err := v.targets.Find(p.Append(bytes.Clone(in.prefix)))
 	if err != nil {
@@ -133,16 +133,15 @@ func (c *check) targetNames(key, target []byte) {
 
 // shown says whether the order by target is to have a record's links.
 func (c *check) shown(actor uint64, key []byte) bool {
-	f := fold{s: &c.s.Index}
-	return f.shown(actor, key)
+	return c.s.shown(actor, key)
 }
 
 // allTargets goes through the order by target, and counts its links.
 func (c *check) allTargets(ctx context.Context) error {
-	c.tell("links by target")
-	v := c.s.version.Load()
+	c.begin("links by target")
+	v := c.s.snapshot.Load()
 	total, lists := v.targets.Total(), int64(0)
-	var at walked
+	var at listWalk
 	for sc := v.targets.Scan(nil, nil, false); ; {
 		more := sc.Next()
 		if !more && sc.Err() != nil {
@@ -171,8 +170,8 @@ func (c *check) allTargets(ctx context.Context) error {
 	return nil
 }
 
-// walked is a list while its links go by.
-type walked struct {
+// listWalk is a list while its links go by.
+type listWalk struct {
 	prefix  []byte
 	n       int64
 	members []uint32      // the first of them
@@ -181,7 +180,7 @@ type walked struct {
 }
 
 // add counts a link.
-func (w *walked) add(actor uint64) {
+func (w *listWalk) add(actor uint64) {
 	w.n++
 	w.large = w.large || actor > 1<<32-1
 	switch {
@@ -210,7 +209,7 @@ func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool,
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
-	value, _, err := c.s.version.Load().records.Find(record)
+	value, _, err := c.s.snapshot.Load().records.Find(record)
 	if err != nil {
 		return nil, false, err
 	}
@@ -231,7 +230,7 @@ func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool,
 }
 
 // listed checks an entry of the order by target, and looks it up in its record.
-func (c *check) listed(at *walked, key []byte) error {
+func (c *check) listed(at *listWalk, key []byte) error {
 	n := codec.TargetLen(key)
 	source, rest, err := codec.DecodeID(key[n:])
 	var p codec.ListPosition
@@ -246,7 +245,7 @@ func (c *check) listed(at *walked, key []byte) error {
 		return nil
 	}
 	if at.prefix == nil {
-		*at = walked{prefix: bytes.Clone(key[:len(key)-len(rest)]), members: at.members[:0]}
+		*at = listWalk{prefix: bytes.Clone(key[:len(key)-len(rest)]), members: at.members[:0]}
 	}
 	at.add(p.AccountID)
 	collection, ok := c.collectionOf(source)
@@ -277,8 +276,8 @@ func (c *check) listed(at *walked, key []byte) error {
 }
 
 // endList holds what was counted of a list against its sums.
-func (c *check) endList(ctx context.Context, at *walked) error {
-	l := c.s.version.Load().listOf(at.prefix)
+func (c *check) endList(ctx context.Context, at *listWalk) error {
+	l := c.s.snapshot.Load().listOf(at.prefix)
 	total, err := l.total()
 	if err != nil {
 		return err
@@ -302,7 +301,7 @@ func (c *check) endList(ctx context.Context, at *walked) error {
 
 // nextList is the prefix of the list that a key is in, or of the first behind it.
 func (c *check) nextList(from []byte) ([]byte, error) {
-	sc := c.s.version.Load().targets.Scan(from, nil, false)
+	sc := c.s.snapshot.Load().targets.Scan(from, nil, false)
 	if !sc.Next() {
 		return nil, sc.Err()
 	}
@@ -316,7 +315,7 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 
 // recordAt is the first entry of the order by record from a key on that is not a revision.
 func (c *check) recordAt(from []byte, skip int) *lsm.MergingIterator {
-	sc := c.s.version.Load().records.Scan(from, nil, false)
+	sc := c.s.snapshot.Load().records.Scan(from, nil, false)
 	for sc.Next() {
 		if _, rest, err := codec.DecodeID(sc.Key()); err == nil && len(rest) == 1 {
 			continue

@@ -45,8 +45,8 @@ var logRules = []sqlRule{
 
 // log checks the log by itself, and then replays what no segment holds, as a start does.
 func (c *check) log(ctx context.Context) error {
-	c.tell("the log")
-	v := c.s.version.Load()
+	c.begin("the log")
+	v := c.s.snapshot.Load()
 	if v == nil {
 		return fmt.Errorf("the log cannot be compared with unreadable segments")
 	}
@@ -70,19 +70,19 @@ func (c *check) log(ctx context.Context) error {
 	if newest > 0 {
 		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
-	index := *c.s.version.Load()
+	index := *c.s.snapshot.Load()
 	if err := c.s.loadNames(ctx, c.s.reader, &index, allNames); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
 	index.sums = checksums{} // what they cover has been held against them already
-	c.s.version.Store(&index)
+	c.s.snapshot.Store(&index)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the index: restore the segments first")
 		return nil
 	}
-	c.tell("the log rows outside segments")
-	var next *version
-	if err := c.s.atOnce(ctx, func(q queryer) (err error) {
+	c.begin("the log rows outside segments")
+	var next *Snapshot
+	if err := c.s.inReadTx(ctx, func(q queryer) (err error) {
 		if _, err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
 			next, err = c.s.replay(ctx, q, &index, nil)
 		}
@@ -96,7 +96,7 @@ func (c *check) log(ctx context.Context) error {
 		c.whole = false
 		return nil
 	}
-	c.s.version.Store(next)
+	c.s.snapshot.Store(next)
 	return c.effects(ctx, from, newest)
 }
 
@@ -106,7 +106,7 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 	if newest == 0 {
 		return nil
 	}
-	c.tell("the log rows of each link")
+	c.begin("the log rows of each link")
 	purged, err := c.purges(ctx, from)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, 
 	if j := c.s.jobs[r.actor]; j != nil && c.s.status.of(r.actor) == StatusDeleted && !j.purged(key) {
 		at.purged = purged[r.actor].before // the job that purges the account has not come to it
 	}
-	value, _, err := c.s.version.Load().records.Find(key)
+	value, _, err := c.s.snapshot.Load().records.Find(key)
 	if err != nil {
 		return at, err
 	}

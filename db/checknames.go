@@ -30,7 +30,7 @@ func (c *check) names(ctx context.Context) error {
 		c.report.Left = append(c.report.Left, "the names in segments")
 		return c.loadIDs(ctx)
 	}
-	c.tell("names")
+	c.begin("names")
 	rows := int64(0)
 	for _, t := range nameTables {
 		var n int64
@@ -53,7 +53,7 @@ func (c *check) names(ctx context.Context) error {
 	if err := c.loadIDs(ctx); err != nil {
 		return err
 	}
-	if entries := int64(c.s.version.Load().names.Len()); entries != rows {
+	if entries := int64(c.s.snapshot.Load().names.Len()); entries != rows {
 		c.found(KindName, mendDB, "%d names have a row, but %d have an entry in the order by name", rows, entries)
 		if err := c.nameEntries(ctx); err != nil {
 			return err
@@ -80,7 +80,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 		if t.kind == 's' {
 			key = codec.AppendID(key, collection)
 		}
-		has, ok, err := c.s.version.Load().id(append(key, name...))
+		has, ok, err := c.s.snapshot.Load().id(append(key, name...))
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection u
 
 // nameEntries looks all entries of the order by name up in the tables.
 func (c *check) nameEntries(ctx context.Context) error {
-	sc := c.s.version.Load().names.Scan(nil, nil, false)
+	sc := c.s.snapshot.Load().names.Scan(nil, nil, false)
 	for sc.Next() {
 		id, rest, err := codec.DecodeID(sc.Value())
 		if err != nil || len(rest) > 0 {

@@ -76,9 +76,9 @@ func (s *Store) CheckpointStats() CheckpointStats {
 // WALBytes is what was written to the WAL since the store was opened, in bytes.
 func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
-// look asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
+// readWAL asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
 // that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and no lock.
-func (s *Store) look() error {
+func (s *Store) readWAL() error {
 	var busy, frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
 		return fmt.Errorf("db: look at the WAL: %w", err)
@@ -109,7 +109,7 @@ func (s *Store) checkpointIfDue() {
 	if s.Failed() != nil {
 		return // nothing is written any more
 	}
-	if err := s.look(); err != nil {
+	if err := s.readWAL(); err != nil {
 		s.cfg.Logger.Warn("checkpoint failed", "err", err,
 			"do", "check the free disk space: the WAL grows until a checkpoint succeeds")
 		return
@@ -133,8 +133,8 @@ func (s *Store) tickCheckpoint() {
 	s.checkpointIfDue()
 }
 
-// every calls do in intervals until closed is.
-func every(interval time.Duration, closed <-chan struct{}, do func()) {
+// tick calls do in intervals until closed is.
+func tick(interval time.Duration, closed <-chan struct{}, do func()) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -161,7 +161,7 @@ func (s *Store) Checkpoint() error {
 // checkpoint tries one, and says what became of it: to the pace, to the figures and to the log.
 func (s *Store) checkpoint() error {
 	start := s.cfg.Now()
-	if err := s.look(); err != nil {
+	if err := s.readWAL(); err != nil {
 		return err
 	}
 	frames, before := s.wal.frames, s.wal.moved

@@ -61,7 +61,7 @@ func TestEvery(t *testing.T) {
 		var times atomic.Int64
 		closed := make(chan struct{})
 		var workers sync.WaitGroup
-		workers.Go(func() { every(time.Second, closed, func() { times.Add(1) }) })
+		workers.Go(func() { tick(time.Second, closed, func() { times.Add(1) }) })
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
 		if times.Load() != 10 {

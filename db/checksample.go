@@ -22,7 +22,7 @@ const (
 // sample checks records of random accounts, and lists: of each record one list that it is in, or the one behind it,
 // which may be a list that no record knows of.
 func (c *check) sample(ctx context.Context) error {
-	c.tell("records and lists")
+	c.begin("records and lists")
 	records, links, lists, walk := int64(0), int64(0), int64(0), int64(sampleWalk)
 	for range c.o.Sample {
 		if err := c.step(ctx, "records and lists", int64(c.o.Sample)); err != nil {
@@ -76,12 +76,12 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 
 // list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be counted.
 func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
-	v := c.s.version.Load()
+	v := c.s.snapshot.Load()
 	total, err := v.targets.Sum(prefix)
 	if err != nil {
 		return err
 	}
-	at := walked{prefix: prefix}
+	at := listWalk{prefix: prefix}
 	first := int64(0) // of the links that are looked up
 	if total > sampleLinks {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)

@@ -9,7 +9,7 @@ import (
 // checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log rows
 // that a sample looks at, or all.
 func (c *check) checksums(ctx context.Context) error {
-	c.tell("the checksums of the log and the names")
+	c.begin("the checksums of the log and the names")
 	log, names, err := sumPoints(ctx, c.s.reader, 0)
 	if err != nil {
 		return err

@@ -167,7 +167,7 @@ func (s *summer) verifyNames(ctx context.Context, points []sumPoint) (faults []s
 
 // verifyChecksums holds the sums of a version that was replayed from another one against those of the last commit.
 // ErrDamaged: they differ, and the error names the rows.
-func verifyChecksums(ctx context.Context, q queryer, from, next *version) error {
+func verifyChecksums(ctx context.Context, q queryer, from, next *Snapshot) error {
 	stored, err := storedChecksums(ctx, q)
 	if err != nil {
 		return err
@@ -234,7 +234,7 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	if err != nil || stored.known {
 		return err
 	}
-	rows, err := manifest(ctx, s.reader)
+	rows, err := readManifestRows(ctx, s.reader)
 	if err != nil {
 		return err
 	}

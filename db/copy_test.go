@@ -159,7 +159,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(kept, "segments"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			cfg.Keep = func(path string, _ bool) error {
+			cfg.OnSegment = func(path string, _ bool) error {
 				return os.Link(path, filepath.Join(kept, "segments", filepath.Base(path)))
 			}
 			var m dbtest.Model

@@ -157,7 +157,7 @@ func (c child) run() error {
 	limited := make(chan error, 1)
 	passed := make(chan struct{}, 1) // the segment that was to meet the limit is complete
 	cfg := c.World.config(c.Dir, &clock)
-	cfg.Step = func(name string) error {
+	cfg.Failpoint = func(name string) error {
 		if name == c.KillAt && steps.Add(1) == c.KillTimes {
 			kill()
 		}

@@ -19,7 +19,7 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	v := s.acquire()
 	defer s.release(v)
 	page := Page[string]{Items: []string{}}
-	after, since, err := cutWalk(q.After, v.seq)
+	after, since, err := decodeWalk(q.After, v.seq)
 	if err != nil {
 		return page, err
 	}
@@ -62,9 +62,9 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	return page, nil
 }
 
-// cutWalk takes a position of a walk through accounts apart: the last first link, encoded, and the newest log row when
+// decodeWalk takes a position of a walk through accounts apart: the last first link, encoded, and the newest log row when
 // the walk began, which is seq when it begins now.
-func cutWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
+func decodeWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	if after == nil {
 		return nil, seq, nil
 	}

@@ -42,13 +42,13 @@ func IsDiskFull(err error) bool {
 		errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteIOErrShmSize)
 }
 
-// blameDisk looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says so. All
+// diskError looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says so. All
 // others stay as they are.
-func blameDisk(dir string, err error) error {
-	return blame(dir, err, freeBytes)
+func diskError(dir string, err error) error {
+	return classifyDisk(dir, err, freeBytes)
 }
 
-func blame(dir string, err error, freeBytes func(dir string) (int64, error)) error {
+func classifyDisk(dir string, err error, freeBytes func(dir string) (int64, error)) error {
 	var full *DiskFullError
 	if err == nil || errors.As(err, &full) {
 		return err

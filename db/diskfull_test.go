@@ -37,7 +37,7 @@ func TestBlameDisk(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			err := blame("/data", tc.err, func(string) (int64, error) { return tc.free, nil })
+			err := classifyDisk("/data", tc.err, func(string) (int64, error) { return tc.free, nil })
 			var full *DiskFullError
 			if errors.As(err, &full) != tc.full || !errors.Is(err, tc.err) {
 				t.Fatalf("%v", err)
@@ -53,10 +53,10 @@ func TestBlameDisk(t *testing.T) {
 			}
 		})
 	}
-	if err := blame("/data", nil, nil); err != nil {
+	if err := classifyDisk("/data", nil, nil); err != nil {
 		t.Error(err)
 	}
-	if err := blame("/data", coded(4874), func(string) (int64, error) { return 0, errors.New("no such system call") }); !strings.Contains(err.Error(), "is full;") {
+	if err := classifyDisk("/data", coded(4874), func(string) (int64, error) { return 0, errors.New("no such system call") }); !strings.Contains(err.Error(), "is full;") {
 		t.Error(err)
 	}
 }

@@ -103,7 +103,7 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
-	v := e.s.version.Load()
+	v := e.s.snapshot.Load()
 	e.LogSeq = v.seq
 	for _, q := range []struct {
 		into  any
@@ -152,7 +152,7 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 
 // load lays the index of the segments, and replays what they don't hold.
 func (e *Export) load(ctx context.Context) error {
-	rows, err := manifest(ctx, e.s.reader)
+	rows, err := readManifestRows(ctx, e.s.reader)
 	if err != nil {
 		return err
 	}
@@ -170,26 +170,26 @@ func (e *Export) load(ctx context.Context) error {
 		}
 		files = append(files, f)
 	}
-	e.s.version.Store(e.s.base(files)) // from here on, Close closes them
+	e.s.snapshot.Store(e.s.base(files)) // from here on, Close closes them
 	_, newest, err := e.s.LogRange(ctx)
 	if err != nil {
 		return err
 	}
-	if sealed := e.s.version.Load().sealed; newest > sealed+maxUnsealed {
+	if sealed := e.s.snapshot.Load().sealed; newest > sealed+maxUnsealed {
 		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes the segments, then stop it and export again", sealed+1, newest)
 	}
-	return e.s.atOnce(ctx, func(q queryer) error {
-		v, err := e.s.rebuild(ctx, q, e.s.version.Load(), nil)
+	return e.s.inReadTx(ctx, func(q queryer) error {
+		v, err := e.s.rebuild(ctx, q, e.s.snapshot.Load(), nil)
 		if err != nil {
 			return err
 		}
-		e.s.version.Store(v)
+		e.s.snapshot.Store(v)
 		return nil
 	})
 }
 
 // bound is the key by record before all that belongs to a DID or an at-uri.
-func (v *version) bound(of string) (key []byte, err error) {
+func (v *Snapshot) bound(of string) (key []byte, err error) {
 	if of == "" {
 		return nil, nil
 	}
@@ -221,7 +221,7 @@ func (v *version) bound(of string) (key []byte, err error) {
 }
 
 // entries counts the entries of all runs by record from one key to another, those that newer ones replace among them.
-func (v *version) entries(from, to []byte) (n int64, err error) {
+func (v *Snapshot) entries(from, to []byte) (n int64, err error) {
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return 0, nil
 	}
@@ -240,6 +240,6 @@ func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil
 	}
-	n, err := e.s.version.Load().entries(e.from, lsm.PrefixEnd(e.at))
+	n, err := e.s.snapshot.Load().entries(e.from, lsm.PrefixEnd(e.at))
 	return min(float64(n)/float64(e.size), 1), err
 }

@@ -19,7 +19,7 @@ func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
 func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error) {
 	s.reader.SetMaxOpenConns(1)
 	defer s.reader.SetMaxOpenConns(readers)
-	err = s.atOnce(ctx, func(q queryer) error {
+	err = s.inReadTx(ctx, func(q queryer) error {
 		return readLog(ctx, q, 0, wholeLog, func(piece []logged) error {
 			rows += len(piece)
 			for i := range piece {

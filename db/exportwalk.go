@@ -51,7 +51,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	if e.at != nil {
 		from = lsm.PrefixEnd(e.at)
 	}
-	sc := e.s.version.Load().records.Scan(from, e.to, false)
+	sc := e.s.snapshot.Load().records.Scan(from, e.to, false)
 	for sc.Next() {
 		actor, collection, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
@@ -95,7 +95,7 @@ type foundRecord struct {
 
 // window begins behind a record.
 func (e *Export) window(after string) (*window, error) {
-	v, from := e.s.version.Load(), e.from
+	v, from := e.s.snapshot.Load(), e.from
 	key, err := v.bound(after)
 	if err != nil {
 		return nil, err

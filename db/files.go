@@ -89,16 +89,16 @@ func (s *Index) newFileSet(files []*file) *fileSet {
 }
 
 // acquire takes the present version for a query, which gives it back.
-func (s *Index) acquire() *version {
+func (s *Index) acquire() *Snapshot {
 	s.files.Lock()
 	defer s.files.Unlock()
-	v := s.version.Load()
+	v := s.snapshot.Load()
 	v.files.refs++
 	return v
 }
 
 // release gives a version back.
-func (s *Index) release(v *version) { s.releaseFiles(v.files) }
+func (s *Index) release(v *Snapshot) { s.releaseFiles(v.files) }
 
 func (s *Index) releaseFiles(set *fileSet) {
 	s.files.Lock()
@@ -114,7 +114,7 @@ func (s *Index) releaseFiles(set *fileSet) {
 	for _, f := range done {
 		err := f.Close()
 		if f.gone {
-			err = errors.Join(err, s.step("unlink"), os.Remove(f.path))
+			err = errors.Join(err, s.failpoint("unlink"), os.Remove(f.path))
 		}
 		if err != nil {
 			s.cfg.Logger.Warn("cannot close or remove an old segment; the next start does it", "file", f.File, "err", err)
@@ -137,7 +137,7 @@ func (s *Index) removeStrays(rows []manifestRow) error {
 	for _, r := range rows {
 		named[r.File] = true
 	}
-	if v := s.version.Load(); v != nil {
+	if v := s.snapshot.Load(); v != nil {
 		for _, f := range v.files.files {
 			named[f.File] = true
 		}
@@ -168,7 +168,7 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), err != nil && lacks(err):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), err != nil && isTransient(err):
 		return nil, err // the file may be good
 	case errors.Is(err, segment.ErrFormat):
 		// A file that is damaged where its number stands is one that is lost.
@@ -211,15 +211,15 @@ func (s *Store) SegmentPaths() []string {
 }
 
 // base is the version that the segments alone make, and holds them.
-func (s *Index) base(files []*file) *version {
+func (s *Index) base(files []*file) *Snapshot {
 	v := layers(files)
 	v.files = s.newFileSet(files)
 	return v
 }
 
 // layers is the version of segments that the caller holds.
-func layers(files []*file) *version {
-	v := emptyVersion()
+func layers(files []*file) *Snapshot {
+	v := emptySnapshot()
 	v.sums.known = true // of nothing
 	v.files = &fileSet{files: files}
 	for i, stack := range v.stacks() {

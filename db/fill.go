@@ -19,14 +19,15 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), fill: true, seq: v.seq, maxUS: v.maxUS}
+	v := s.snapshot.Load()
+	f := s.newApplier(0)
+	f.fill = true
 	// What is filled is old, and doesn't make the newest event newer.
-	at := func(f *fold, _ int) progress {
+	at := func(f *applier, _ int) progress {
 		f.maxUS = v.maxUS
 		return progress{}
 	}
-	f, err := s.foldEvents(f, events, at)
+	f, err := s.applyEvents(f, events, at)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -35,7 +36,7 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 			return Applied{}, err
 		}
 	}
-	if err := s.finish(f, at(f, len(events))); err != nil {
+	if err := s.commit(f, at(f, len(events))); err != nil {
 		return Applied{}, err
 	}
 	if len(s.jobs) > 0 {
@@ -47,7 +48,7 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 
 // pruneRepo removes an account's records that its repo hasn't, and commits where they are many. It returns the last part, which
 // is not committed.
-func (s *Store) pruneRepo(f *fold, r *Repo, at func(f *fold, i int) progress) (*fold, error) {
+func (s *Store) pruneRepo(f *applier, r *Repo, at func(f *applier, i int) progress) (*applier, error) {
 	actor, known := f.actor(r.DID)
 	if !known {
 		return f, nil
@@ -63,7 +64,7 @@ func (s *Store) pruneRepo(f *fold, r *Repo, at func(f *fold, i int) progress) (*
 		return ok
 	}
 	var after []byte
-	for f.s.resyncs[actor] == nil { // asked again: while a commit waits for a seal, Apply may have opened one
+	for f.state.resyncs[actor] == nil { // asked again: while a commit waits for a seal, Apply may have opened one
 		upTo, ended := f.removeBehind(after, actor, f.d.rev(actor), kept)
 		if ended {
 			break

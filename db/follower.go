@@ -33,6 +33,7 @@ const defaultHoldBytes = 8 * defaultSealBytes
 // and has no connection that writes. What it shows is the index at one commit of the writer, as of the last Refresh.
 type Follower struct {
 	Index
+	state
 	hold    int
 	owned   bool
 	loaded  bool    // the maps hold what the version came to
@@ -60,7 +61,8 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		f.hold = defaultHoldBytes
 	}
 	f.defaults(Config{Dir: cfg.Dir, Logger: cfg.Logger, Now: cfg.Now, CacheBytes: cfg.CacheBytes})
-	f.version.Store(f.base(nil))
+	f.state = newState(&f.cfg)
+	f.snapshot.Store(f.base(nil))
 	path := filepath.Join(cfg.Dir, "weft.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("db: follow %s: %w", cfg.Dir, ErrNoIndex)
@@ -73,7 +75,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(blameDisk(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.reader.Close())
+		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.reader.Close())
 	}
 	return f, nil
 }
@@ -92,7 +94,7 @@ func (f *Follower) open() error {
 func (f *Follower) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.releaseFiles(f.version.Load().files)
+	f.releaseFiles(f.snapshot.Load().files)
 	if err := f.reader.Close(); err != nil {
 		return fmt.Errorf("db: close: %w", err)
 	}
@@ -108,12 +110,12 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 	defer f.mu.Unlock()
 	was := f.loaded
 	f.loaded, f.waiting = false, nil
-	var next *version
-	if err := f.atOnce(ctx, func(q queryer) (err error) {
+	var next *Snapshot
+	if err := f.inReadTx(ctx, func(q queryer) (err error) {
 		if next, err = f.refresh(ctx, q, was); err != nil || next == nil {
 			return err
 		}
-		if err = f.complete(ctx, q, next); err != nil && next.files != f.version.Load().files {
+		if err = f.complete(ctx, q, next); err != nil && next.files != f.snapshot.Load().files {
 			f.releaseFiles(next.files)
 		}
 		return err
@@ -132,14 +134,14 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 	if next == nil { // not yet
 		return false, missing, nil
 	}
-	current = len(missing) == 0 || f.version.Load().growing() < f.hold
+	current = len(missing) == 0 || f.snapshot.Load().mutableBytes() < f.hold
 	f.loaded = true
 	f.publish(next)
 	return current, missing, nil
 }
 
 // complete finds out what the bodies are worth that are there, and notes the version's log row.
-func (f *Follower) complete(ctx context.Context, q queryer, next *version) error {
+func (f *Follower) complete(ctx context.Context, q queryer, next *Snapshot) error {
 	mode, since, err := bodiesKept(ctx, q)
 	if err != nil {
 		return err
@@ -154,15 +156,15 @@ func (f *Follower) complete(ctx context.Context, q queryer, next *version) error
 }
 
 // publish makes a version the one that queries see, and puts away what it no longer needs.
-func (f *Follower) publish(next *version) {
-	old := f.version.Load()
+func (f *Follower) publish(next *Snapshot) {
+	old := f.snapshot.Load()
 	if next.files == old.files {
-		f.version.Store(next)
+		f.snapshot.Store(next)
 	} else {
 		if f.owned {
 			f.retire(old, next)
 		}
-		f.show(next)
+		f.publishSnapshot(next)
 	}
 	if next.seq != old.seq {
 		f.commits.fire()
@@ -170,7 +172,7 @@ func (f *Follower) publish(next *version) {
 }
 
 // retire has the files removed that the next version no longer has, as soon as no query reads them.
-func (f *Follower) retire(old, next *version) {
+func (f *Follower) retire(old, next *Snapshot) {
 	kept := map[*file]bool{}
 	for _, file := range next.files.files {
 		kept[file] = true
@@ -199,11 +201,11 @@ func logMarkOf(ctx context.Context, q queryer, seq uint64) (m logMark, err error
 
 // refresh makes the next version, or none when files are missing without which there is none. loaded says that the maps
 // hold what the present version came to.
-func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*version, error) {
+func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapshot, error) {
 	if err := f.sameIndex(ctx, q); err != nil {
 		return nil, err
 	}
-	rows, err := manifest(ctx, q)
+	rows, err := readManifestRows(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -211,9 +213,9 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*versio
 	if len(rows) > 0 {
 		covered = rows[len(rows)-1].ToSeq
 	}
-	v := f.version.Load()
+	v := f.snapshot.Load()
 	if loaded {
-		lost, err := f.lost(ctx, q, v, covered)
+		lost, err := f.lostLog(ctx, q, v, covered)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +226,7 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*versio
 	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
 	// that are open are as good.
 	if loaded && (covered < v.sealed || sameFiles(rows, v.files.files)) {
-		return f.goOn(ctx, q, v)
+		return f.catchUp(ctx, q, v)
 	}
 	files, err := f.openManifest(rows, v)
 	if err != nil {
@@ -233,15 +235,15 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*versio
 	switch {
 	case files == nil && !loaded:
 		return nil, nil
-	case files == nil && v.growing() >= f.hold:
+	case files == nil && v.mutableBytes() >= f.hold:
 		same := *v
 		return &same, nil
 	case files == nil:
-		return f.goOn(ctx, q, v)
+		return f.catchUp(ctx, q, v)
 	case loaded && covered == v.sealed:
-		return f.remade(ctx, q, v, files)
+		return f.replaceFiles(ctx, q, v, files)
 	}
-	return f.relay(ctx, q, v, files, loaded)
+	return f.reopen(ctx, q, v, files, loaded)
 }
 
 // sameIndex refuses what is another index, or one of another schema.
@@ -261,8 +263,8 @@ func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// lost says why the log doesn't go on from the version; empty: it does.
-func (f *Follower) lost(ctx context.Context, q queryer, v *version, covered uint64) (why string, err error) {
+// lostLog says why the log doesn't go on from the version; empty: it does.
+func (f *Follower) lostLog(ctx context.Context, q queryer, v *Snapshot, covered uint64) (why string, err error) {
 	if v.seq == 0 {
 		return "", nil
 	}
@@ -298,7 +300,7 @@ func sameFiles(rows []manifestRow, files []*file) bool {
 
 // openManifest opens the files of the manifest, those that are open already excepted. When some are missing it opens none,
 // and notes which.
-func (f *Follower) openManifest(rows []manifestRow, v *version) (files []*file, err error) {
+func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file, err error) {
 	open := map[string]*file{}
 	for _, file := range v.files.files {
 		open[file.File] = file
@@ -346,8 +348,8 @@ func (f *Follower) tidy(rows []manifestRow) error {
 	return f.removeStrays(rows)
 }
 
-// goOn folds what is new in the log into a version.
-func (f *Follower) goOn(ctx context.Context, q queryer, v *version) (*version, error) {
+// catchUp folds what is new in the log into a version.
+func (f *Follower) catchUp(ctx context.Context, q queryer, v *Snapshot) (*Snapshot, error) {
 	next := *v
 	if err := f.loadMeta(ctx, q, &next); err != nil {
 		return nil, err
@@ -355,23 +357,23 @@ func (f *Follower) goOn(ctx context.Context, q queryer, v *version) (*version, e
 	if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {
 		return nil, err
 	}
-	return f.foldLog(ctx, q, &next, wholeLog, nil)
+	return f.replayLog(ctx, q, &next, wholeLog, nil)
 }
 
-// remade folds what is new in the log, and puts merged segments in the place of those that they were made of.
-func (f *Follower) remade(ctx context.Context, q queryer, v *version, files []*file) (*version, error) {
+// replaceFiles folds what is new in the log, and puts merged segments in the place of those that they were made of.
+func (f *Follower) replaceFiles(ctx context.Context, q queryer, v *Snapshot, files []*file) (*Snapshot, error) {
 	below := len(v.files.files)
-	base := f.lay(v, files, func(int) int { return below })
-	next, err := f.goOn(ctx, q, base)
+	base := f.withFiles(v, files, func(int) int { return below })
+	next, err := f.catchUp(ctx, q, base)
 	if err != nil {
 		f.releaseFiles(base.files)
 	}
 	return next, err
 }
 
-// relay makes the version of these files and of the log behind them, as a start would. loaded says that the maps hold
+// reopen makes the version of these files and of the log behind them, as a start would. loaded says that the maps hold
 // what v came to: then the statuses need not be read again.
-func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*file, loaded bool) (next *version, err error) {
+func (f *Follower) reopen(ctx context.Context, q queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot, err error) {
 	base := f.base(files)
 	defer func() {
 		if err != nil {
@@ -401,8 +403,8 @@ func (f *Follower) relay(ctx context.Context, q queryer, v *version, files []*fi
 }
 
 // bounded refuses to hold in memory what no segment has yet.
-func (f *Follower) bounded(v *version) (*version, error) {
-	if v.growing() >= f.hold {
+func (f *Follower) bounded(v *Snapshot) (*Snapshot, error) {
+	if v.mutableBytes() >= f.hold {
 		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the primary to write segments", v.sealed+1)
 	}
 	return v, nil

@@ -36,7 +36,7 @@ func TestSeveralHosts(t *testing.T) {
 				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
 			}
 			if seed%3 == 0 {
-				cfg.Recent = 20 // most of what comes again is older than the window
+				cfg.DedupEvents = 20 // most of what comes again is older than the window
 			}
 			var m dbtest.Model
 			var sent []db.Event
@@ -156,7 +156,7 @@ func TestHostsLose(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						from, at[host], late = to, to, late+a.Late
+						from, at[host], late = to, to, late+a.OutOfOrder
 						if restarts && h.r.IntN(12) == 0 {
 							if err := s.Close(); err != nil {
 								t.Fatal(err)
@@ -260,7 +260,7 @@ func TestLateByRecord(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := openWith(t, db.Config{Dir: t.TempDir(), Recent: 100})
+			s := openWith(t, db.Config{Dir: t.TempDir(), DedupEvents: 100})
 			defer s.Close()
 			for _, b := range []db.Batch{{Host: "a", Events: tc.a}, {Host: "b", Events: tc.b}} {
 				if _, err := s.Apply(b); err != nil {

@@ -97,7 +97,7 @@ func openBody(digest, frame []byte) (Body, error) {
 }
 
 // bodyOf is the log row that a record's value names for its body, and whose the record is; 0: none.
-func (v *version) bodyOf(r Record) (actor, seq uint64, err error) {
+func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	actor, ok, err := v.id(codec.DIDKey(r.DID))
 	if !ok || err != nil {
 		return 0, 0, err

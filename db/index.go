@@ -19,20 +19,13 @@ type Index struct {
 	cfg    Config
 	reader *sqlx.DB
 
-	mu       sync.Mutex            // held by whoever makes versions
-	status   *statuses             // accounts that are not active
-	resyncs  map[uint64]*resync    // accounts whose repo is being replaced
-	opened   map[uint64]openResync // those that the log's replay opens again; nil after it
-	jobs     map[uint64]*job       // accounts whose status changes step by step
-	next     map[byte]uint64       // the newest id of each kind of name
-	bodies   bodies
-	version  atomic.Pointer[version]
+	mu       sync.Mutex // serialises the changes of the snapshot
+	snapshot atomic.Pointer[Snapshot]
 	commits  signal
 	failed   atomic.Pointer[error] // the fault that stopped writing
 	instance string
-	logEnd   uint64 // the newest log row as the store was opened
 
-	seals, merges worked // of a follower, none
+	seals, compactions worked // of a follower, none
 	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.
 	walBytes, checkpointBytes atomic.Int64
 
@@ -44,13 +37,6 @@ type Index struct {
 	sourceCache cache[uint64, Source]
 }
 
-// progress tells how far an opening is.
-func (s *Index) progress(what string, done, all uint64) {
-	if s.cfg.Progress != nil {
-		s.cfg.Progress(what, done, all)
-	}
-}
-
 // queryer reads: a connection's pool, or a transaction of it, in which all that is read is of one moment.
 type queryer interface {
 	GetContext(ctx context.Context, into any, query string, args ...any) error
@@ -59,7 +45,7 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// defaults gives what is not set its value, and makes the maps.
+// defaults sets the configuration, with defaults for unset fields, and makes the cache of blocks.
 func (s *Index) defaults(cfg Config) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -80,7 +66,6 @@ func (s *Index) defaults(cfg Config) {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
 	s.cfg = cfg
-	s.status, s.resyncs, s.jobs, s.next = &statuses{}, map[uint64]*resync{}, map[uint64]*job{}, map[byte]uint64{}
 	s.blocks = segment.NewCache(cfg.CacheBytes)
 }
 
@@ -99,8 +84,8 @@ func readURI(uri string) string {
 	return uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 }
 
-// atOnce has all that do reads be of one moment, over one connection.
-func (s *Index) atOnce(ctx context.Context, do func(q queryer) error) error {
+// inReadTx has all that do reads be of one moment, over one connection.
+func (s *Index) inReadTx(ctx context.Context, do func(q queryer) error) error {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
 		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
 	}
-	rows, err := manifest(ctx, s.reader)
+	rows, err := readManifestRows(ctx, s.reader)
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
@@ -97,7 +97,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 		files = append(files, &file{manifestRow: row})
 		sealed, in.Records = row.ToSeq, row.Linking
 	}
-	in.MergeDue = len(dueForMerge(files)) > 0
+	in.MergeDue = len(pickCompaction(files)) > 0
 	if in.Log.Newest > sealed {
 		in.Log.Unsealed = int64(in.Log.Newest - sealed)
 	}

@@ -14,18 +14,18 @@ import (
 // InstanceOf is the instance of the index in the file of a database, a weft.db or what WriteInstance wrote, that nobody
 // has open for writing.
 func InstanceOf(ctx context.Context, path string) (instance string, err error) {
-	err = lookInto(ctx, path, "SELECT value FROM meta WHERE key = 'instance'", &instance)
+	err = queryFile(ctx, path, "SELECT value FROM meta WHERE key = 'instance'", &instance)
 	return instance, err
 }
 
 // LastSeqOf is the newest log row that there ever was in a weft.db that nobody has open for writing; 0: none.
 func LastSeqOf(ctx context.Context, path string) (seq uint64, err error) {
-	err = lookInto(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
+	err = queryFile(ctx, path, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)", &seq)
 	return seq, err
 }
 
-// lookInto reads one value of a file, its WAL included.
-func lookInto(ctx context.Context, path, query string, into any) error {
+// queryFile reads one value of a file, its WAL included.
+func queryFile(ctx context.Context, path, query string, into any) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
@@ -43,7 +43,7 @@ func lookInto(ctx context.Context, path, query string, into any) error {
 	}
 	defer func() { _ = reader.Close() }()
 	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
-		return blameDisk(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err))
+		return diskError(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err))
 	}
 	return nil
 }

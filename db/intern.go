@@ -7,25 +7,25 @@ import (
 )
 
 // actor looks an account up.
-func (f *fold) actor(did string) (uint64, bool) {
+func (f *applier) actor(did string) (uint64, bool) {
 	f.val = append(append(f.val[:0], 'd'), did...)
 	return f.id()
 }
 
 // id looks up the name in f.val.
-func (f *fold) id() (uint64, bool) {
-	if id, ok := f.w.ids.get(f.val); ok {
+func (f *applier) id() (uint64, bool) {
+	if id, ok := f.history.ids.get(f.val); ok {
 		return id, true
 	}
 	id, ok := f.d.id(f.val)
 	if ok {
-		f.w.ids.put(f.val, id)
+		f.history.ids.put(f.val, id)
 	}
 	return id, ok
 }
 
 // collection looks a collection up, and enters it when told to.
-func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
+func (f *applier) collection(nsid string, enter bool) (uint64, bool) {
 	if enter {
 		return f.intern('c', 0, nsid), true
 	}
@@ -35,7 +35,7 @@ func (f *fold) collection(nsid string, enter bool) (uint64, bool) {
 
 // intern gives the id of a name, a new one when it has none. kind is 'd' for a DID, 'c' for a collection, 's' for a
 // path in the collection given.
-func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
+func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	f.val = append(f.val[:0], kind)
 	if kind == 's' {
 		f.val = codec.AppendID(f.val, collection)
@@ -44,14 +44,14 @@ func (f *fold) intern(kind byte, collection uint64, name string) uint64 {
 	if id, ok := f.id(); ok {
 		return id
 	}
-	id := f.s.nextID(kind)
+	id := f.state.nextID(kind)
 	f.d.names[string(f.val)] = id
 	f.rows.names = append(f.rows.names, nameRow{kind, id, collection, strings.Clone(name)})
 	return id
 }
 
 // target encodes a target, entering the names that it holds.
-func (f *fold) target(target string) []byte {
+func (f *applier) target(target string) []byte {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
@@ -64,7 +64,7 @@ func (f *fold) target(target string) []byte {
 }
 
 // nextID gives out the next id of a kind of name.
-func (s *Index) nextID(kind byte) uint64 {
+func (s *state) nextID(kind byte) uint64 {
 	s.next[kind]++
 	return s.next[kind]
 }

@@ -73,7 +73,7 @@ func (j *job) turned(to Status) *job {
 }
 
 // setJob puts a job in the place of an account's; nil: it has none any more.
-func (s *Index) setJob(actor uint64, j *job) {
+func (s *state) setJob(actor uint64, j *job) {
 	if j == nil {
 		delete(s.jobs, actor)
 		return
@@ -82,19 +82,19 @@ func (s *Index) setJob(actor uint64, j *job) {
 }
 
 // turnJob has an account's job follow its status, which has changed.
-func (f *fold) turnJob(actor uint64) {
-	j := f.s.jobs[actor]
-	next := j.turned(f.s.status.of(actor))
+func (f *applier) turnJob(actor uint64) {
+	j := f.state.jobs[actor]
+	next := j.turned(f.state.status.of(actor))
 	if next == j {
 		return
 	}
-	f.s.setJob(actor, next)
+	f.state.setJob(actor, next)
 	f.log(row{op: opTurn, actor: actor}, nil, nil)
 	f.jobbed = append(f.jobbed, actor)
 }
 
 // doJob changes one record.
-func (f *fold) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
+func (f *applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
 	switch {
 	case j.was && !j.is:
 		f.d.linkAll(links, actor, rkey, codec.Unlinked)
@@ -125,10 +125,10 @@ func (j *job) span(actor uint64) (from, to []byte) {
 func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 
 // stepJob changes the next records of a job, and ends it behind the last.
-func (f *fold) stepJob(actor uint64) {
-	j := f.s.jobs[actor]
+func (f *applier) stepJob(actor uint64) {
+	j := f.state.jobs[actor]
 	from, to := j.span(actor)
-	limit, full := f.s.cfg.JobRecords, f.d.bytes+stepBytes
+	limit, full := f.state.config.JobRecords, f.d.bytes+stepBytes
 	var upTo []byte
 	n, seen, more := 0, 0, false
 	w := f.walk(actor, from, to, j.down)
@@ -157,12 +157,12 @@ func (f *fold) stepJob(actor uint64) {
 	} else {
 		upTo = nil
 	}
-	f.s.stepped(actor, upTo)
+	f.state.stepped(actor, upTo)
 	f.log(r, nil, nil)
 }
 
 // stepped moves a job to the end of a step, or ends it when that is nil.
-func (s *Index) stepped(actor uint64, upTo []byte) {
+func (s *state) stepped(actor uint64, upTo []byte) {
 	next := *s.jobs[actor]
 	next.after = bytes.Clone(upTo)
 	switch {
@@ -176,8 +176,8 @@ func (s *Index) stepped(actor uint64, upTo []byte) {
 }
 
 // replayJob does a step of a job again.
-func (f *fold) replayJob(r *row) error {
-	j := f.s.jobs[r.actor]
+func (f *applier) replayJob(r *row) error {
+	j := f.state.jobs[r.actor]
 	if j == nil {
 		return fmt.Errorf("account %d has no job under way", r.actor)
 	}
@@ -198,17 +198,17 @@ func (f *fold) replayJob(r *row) error {
 			f.doJob(j, r.actor, w.key, w.value, rkey, links)
 		}
 	}
-	f.s.stepped(r.actor, upTo)
+	f.state.stepped(r.actor, upTo)
 	return nil
 }
 
 // replayTurn has a job follow its account's status again.
-func (f *fold) replayTurn(r *row) error {
-	j := f.s.jobs[r.actor]
+func (f *applier) replayTurn(r *row) error {
+	j := f.state.jobs[r.actor]
 	if j == nil || j.purge || j.thenPurge {
 		return fmt.Errorf("account %d has no job under way that turns", r.actor)
 	}
-	f.s.setJob(r.actor, j.turned(f.s.status.of(r.actor)))
+	f.state.setJob(r.actor, j.turned(f.state.status.of(r.actor)))
 	return nil
 }
 

@@ -21,7 +21,7 @@ func TestJobTurns(t *testing.T) {
 		for i := range shown {
 			shown[i] = true
 		}
-		s := &Index{status: &statuses{}, jobs: map[uint64]*job{}}
+		s := newState(&Config{})
 		s.jobs[1] = &job{was: true}
 		s.status.set(1, StatusSuspended)
 		for range 60 {
@@ -129,7 +129,7 @@ func TestStatuses(t *testing.T) {
 func TestWalkBothWays(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 5))
-	d, want := newDelta(emptyVersion()), map[string]string{}
+	d, want := newDelta(emptySnapshot()), map[string]string{}
 	for i := range 400 {
 		key, value := codec.RecordKey(nil, 1, 1, codec.AppendRkey(nil, fmt.Sprint("r", r.IntN(120)))), []byte(nil)
 		if r.IntN(3) > 0 {
@@ -141,7 +141,8 @@ func TestWalkBothWays(t *testing.T) {
 			d.flush()
 		}
 	}
-	f := &fold{d: d}
+	f := newApplier(nil, nil, emptySnapshot())
+	f.d = d
 	from, to := codec.AccountRecords(1)
 	var up, down [][]byte
 	for w := f.walk(1, from, to, false); w.next(); {

@@ -16,14 +16,14 @@ import (
 
 // list is the links to one target from one source, in one version.
 type list struct {
-	v        *version
+	v        *Snapshot
 	prefix   []byte // target and source
 	from, to []byte // the range of its keys, or of those within a span of time
 	part     bool   // it is a span
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.
-func (v *version) list(target string, source Source) (l list, ok bool, err error) {
+func (v *Snapshot) list(target string, source Source) (l list, ok bool, err error) {
 	key, ok, err := v.targetKey(target)
 	if !ok || err != nil {
 		return l, false, err
@@ -33,7 +33,7 @@ func (v *version) list(target string, source Source) (l list, ok bool, err error
 }
 
 // listOf is the list of a target and a source, encoded.
-func (v *version) listOf(prefix []byte) list {
+func (v *Snapshot) listOf(prefix []byte) list {
 	return list{v: v, prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
 }
 
@@ -343,13 +343,13 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 const leaveSet = 256
 
 // hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.
-func (v *version) hides(actor uint64) bool {
+func (v *Snapshot) hides(actor uint64) bool {
 	_, ok := v.hiding[actor]
 	return ok
 }
 
 // actorFilter passes the accounts given.
-func (v *version) actorFilter(dids []string) (func(actor uint64) bool, error) {
+func (v *Snapshot) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	wanted := make(map[uint64]struct{}, len(dids))
 	for _, did := range dids {
 		id, ok, err := v.id(codec.DIDKey(did))

@@ -36,19 +36,19 @@ type row struct {
 	rkey       []byte // encoded; nil: none
 	rev        uint64 // 0: none
 	status     uint8
-	late       bool // the account had newer revisions already
+	outOfOrder bool // the account had newer revisions already
 
-	was      uint64 // the log row whose body it puts out of date; 0: none
+	replaced uint64 // the log row whose body it puts out of date; 0: none
 	bodyOnly bool   // it changes no link
 }
 
-// statusLate marks the row of a record whose account had newer revisions already.
-const statusLate = 1
+// statusOutOfOrder marks the row of a record whose account had newer revisions already.
+const statusOutOfOrder = 1
 
 // statusColumn is what the column status holds; 0: null.
 func (r *row) statusColumn() uint8 {
-	if r.late {
-		return statusLate
+	if r.outOfOrder {
+		return statusOutOfOrder
 	}
 	return r.status
 }
@@ -112,8 +112,8 @@ func (rs rows) emptied() rows {
 
 func (rs *rows) add(r row, removed, added []codec.RecordLink) {
 	rs.log = append(rs.log, r)
-	if r.was != 0 || r.bodyOnly {
-		rs.replaced = append(rs.replaced, replacedRow{r.seq, r.was})
+	if r.replaced != 0 || r.bodyOnly {
+		rs.replaced = append(rs.replaced, replacedRow{r.seq, r.replaced})
 	}
 	id := r.seq << linkShift
 	put := func(links []codec.RecordLink, op byte) {

@@ -35,7 +35,7 @@ type LogEntry struct {
 // the last row read, after when there is none: rows that only keep books are passed over, so that there may be fewer
 // entries. The strings are for keeping.
 func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
-	to := min(after+uint64(limit), s.version.Load().seq)
+	to := min(after+uint64(limit), s.snapshot.Load().seq)
 	if to <= after {
 		return nil, after, nil
 	}
@@ -174,7 +174,7 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 }
 
 // Seq is the newest row of the log that queries see.
-func (s *Index) Seq() uint64 { return s.version.Load().seq }
+func (s *Index) Seq() uint64 { return s.snapshot.Load().seq }
 
 // SeqAt finds the row before the first one of a time or later, in microseconds since 1970: where to read the log from. It
 // is exact where times grow with the rows, as they do live. ErrLogPruned says that older rows, which are gone, may be of

@@ -23,7 +23,7 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of segments: %w", err)
 	}
-	rows, err := manifest(ctx, s.reader)
+	rows, err := readManifestRows(ctx, s.reader)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +64,8 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		}
 		opened, files = append(opened, parts...), append(files, parts...)
 	}
-	s.status = &statuses{}
-	clear(s.jobs)
-	clear(s.resyncs)
-	clear(s.next)
-	if rows, err = manifest(ctx, s.reader); err != nil {
+	s.reset()
+	if rows, err = readManifestRows(ctx, s.reader); err != nil {
 		return nil, err
 	}
 	return files, s.removeStrays(rows)
@@ -149,7 +146,7 @@ func (s *Store) forgetSegments(why error, n int) error {
 		if _, err := tx.Exec(statement); err != nil {
 			return fmt.Errorf("forget the segments: %w", err)
 		}
-		if err := s.step("forget"); err != nil {
+		if err := s.failpoint("forget"); err != nil {
 			return err
 		}
 	}
@@ -171,7 +168,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		}
 	}()
 	files, last := append([]*file(nil), below...), false
-	write := func(v *version) (*version, error) {
+	write := func(v *Snapshot) (*Snapshot, error) {
 		part := manifestRow{Level: row.Level, FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking, Actors: row.Actors, Collections: row.Collections, Sources: row.Sources}
 		if last { // the names as of the end of another part are not known
 			part.LogChecksum, part.NamesChecksum = row.LogChecksum, row.NamesChecksum
@@ -185,16 +182,16 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			return nil, err
 		}
 		parts, files = append(parts, f), append(files, f)
-		return layers(files), s.keep(f, false)
+		return layers(files), s.onSegment(f, false)
 	}
-	err = s.atOnce(ctx, func(q queryer) error {
+	err = s.inReadTx(ctx, func(q queryer) error {
 		v := layers(below)
 		v.seq, v.sealed = row.FromSeq-1, row.FromSeq-1
 		if err := s.loadStateAt(ctx, q, v.seq); err != nil {
 			return err
 		}
-		v, err := s.foldSpan(ctx, q, v, &row, func(v *version) (*version, error) {
-			if v.growing() < 2*s.cfg.SealBytes || v.seq >= row.ToSeq { // the last part is written below
+		v, err := s.replaySpan(ctx, q, v, &row, func(v *Snapshot) (*Snapshot, error) {
+			if v.mutableBytes() < 2*s.cfg.SealBytes || v.seq >= row.ToSeq { // the last part is written below
 				return v, nil
 			}
 			return write(v)
@@ -215,9 +212,9 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 	return parts, s.replaceSegment(row, parts)
 }
 
-// foldSpan folds the names and the log rows of a lost segment into the version below it. Newer names are for the segments
+// replaySpan folds the names and the log rows of a lost segment into the version below it. Newer names are for the segments
 // above it: there may be millions.
-func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, lost *manifestRow, full func(*version) (*version, error)) (*version, error) {
+func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *manifestRow, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -225,15 +222,13 @@ func (s *Store) foldSpan(ctx context.Context, q queryer, v *version, lost *manif
 	if err := s.loadNames(ctx, q, &next, lost.names()); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	return s.foldLog(ctx, q, &next, lost.ToSeq, full)
+	return s.replayLog(ctx, q, &next, lost.ToSeq, full)
 }
 
 // loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a resync it
 // is only known which revision it has: a replay asks no more.
 func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
-	s.status = &statuses{}
-	clear(s.jobs)
-	clear(s.resyncs)
+	s.reset()
 	if _, err := s.loadStatus(ctx, q, at); err != nil {
 		return fmt.Errorf("read statuses: %w", err)
 	}
@@ -244,16 +239,16 @@ func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
 	defer func() { _ = rows.Close() }()
 	var account row
 	for rows.Next() {
-		if err := s.foldState(rows, &account); err != nil {
+		if err := s.replayState(rows, &account); err != nil {
 			return fmt.Errorf("read jobs and resyncs: %w", err)
 		}
 	}
 	return rows.Err()
 }
 
-// foldState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before it, by
+// replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before it, by
 // which a job turns.
-func (s *Store) foldState(rows *sql.Rows, account *row) error {
+func (s *Store) replayState(rows *sql.Rows, account *row) error {
 	r, err := scanLogRow(rows)
 	if err != nil {
 		return err
@@ -285,7 +280,7 @@ func (s *Store) foldState(rows *sql.Rows, account *row) error {
 
 // replaceSegment enters the parts of a segment that was made again in its place.
 func (s *Store) replaceSegment(row manifestRow, parts []*file) error {
-	if err := s.step("enter"); err != nil {
+	if err := s.failpoint("enter"); err != nil {
 		return err
 	}
 	tx, err := s.writer.Begin()
@@ -304,5 +299,5 @@ func (s *Store) replaceSegment(row manifestRow, parts []*file) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return s.step("entered")
+	return s.failpoint("entered")
 }

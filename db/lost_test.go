@@ -140,7 +140,7 @@ func TestLostSegmentKeepsOthers(t *testing.T) {
 	}
 	merging := errors.New("no merge in this test")
 	entered := false
-	cfg.Step = func(name string) error {
+	cfg.Failpoint = func(name string) error {
 		switch {
 		case name == "entered":
 			entered = true
@@ -246,7 +246,7 @@ func TestForgetSegmentsAtOnce(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		steps := 0
 		broken := cfg
-		broken.Step = func(name string) error {
+		broken.Failpoint = func(name string) error {
 			if name != "forget" {
 				return nil
 			}

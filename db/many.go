@@ -146,7 +146,7 @@ type many struct {
 	links      []codec.RecordLink  // scratch
 }
 
-func (v *version) many(q ManyQuery) (m *many, ok bool, err error) {
+func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 	l, ok, err := v.list(q.Target, q.Source)
 	if !ok || err != nil {
 		return nil, false, err

@@ -8,20 +8,20 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// mergeFanOut is how many adjacent segments of one level become one of the next. Each link is written once for each
+// compactionFanOut is how many adjacent segments of one level become one of the next. Each link is written once for each
 // level: with 8, a thousand million links of 240,000 each lie in four levels, and a look-up meets about 15 files.
-const mergeFanOut = 8
+const compactionFanOut = 8
 
-// mergeDue merges until nothing is due.
-func (s *Store) mergeDue() error {
+// compactAll merges until nothing is due.
+func (s *Store) compactAll() error {
 	for !s.isClosed() {
 		v := s.acquire()
-		files := dueForMerge(v.files.files)
+		files := pickCompaction(v.files.files)
 		if len(files) == 0 {
 			s.release(v)
 			return nil
 		}
-		err := s.merge(v, files)
+		err := s.compact(v, files)
 		s.release(v)
 		if errors.Is(err, errClosed) {
 			return nil
@@ -33,26 +33,26 @@ func (s *Store) mergeDue() error {
 	return nil
 }
 
-// dueForMerge picks the segments to merge: the oldest of the lowest level that has enough of them. Levels fall from the
+// pickCompaction picks the segments to merge: the oldest of the lowest level that has enough of them. Levels fall from the
 // oldest segment to the newest, so that those of one level are adjacent.
-func dueForMerge(files []*file) []*file {
+func pickCompaction(files []*file) []*file {
 	for end := len(files); end > 0; {
 		start := end - 1
 		for start > 0 && files[start-1].Level == files[end-1].Level {
 			start--
 		}
-		if end-start >= mergeFanOut {
-			return files[start : start+mergeFanOut]
+		if end-start >= compactionFanOut {
+			return files[start : start+compactionFanOut]
 		}
 		end = start
 	}
 	return nil
 }
 
-// merge makes one segment of several adjacent ones, beside the writer, which stops only for the swap.
-func (s *Store) merge(v *version, files []*file) error {
-	s.merges.busy.Store(true)
-	defer s.merges.busy.Store(false)
+// compact makes one segment of several adjacent ones, beside the writer, which stops only for the swap.
+func (s *Store) compact(v *Snapshot, files []*file) error {
+	s.compactions.busy.Store(true)
+	defer s.compactions.busy.Store(false)
 	first, last := files[0], files[len(files)-1]
 	row := last.manifestRow
 	row.ID, row.FromSeq, row.Level = 0, first.FromSeq, last.Level+1
@@ -71,7 +71,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	if err := s.enter(merged, files, nil); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", merged.File, err)
 	}
-	now := s.version.Load().files.files // newer ones may have come
+	now := s.snapshot.Load().files.files // newer ones may have come
 	i := slices.Index(now, first)
 	next := slices.Concat(now[:i], []*file{merged}, now[i+len(files):])
 	s.files.Lock()
@@ -80,7 +80,7 @@ func (s *Store) merge(v *version, files []*file) error {
 	}
 	s.files.Unlock()
 	s.swap(next, func(int) int { return len(now) })
-	s.merges.made(merged)
+	s.compactions.made(merged)
 	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // loadMeta reads the single facts, and where we are in each upstream, into a version.
-func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
+func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 	v.upstreams = map[string]upstream{}
 	var started []string
 	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
@@ -44,7 +44,7 @@ func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
 	}
 	for _, h := range hosts {
 		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
-			h.Seq = min(h.Seq, uint64(s.cfg.Now().UnixMicro()))
+			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
 		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS}, h.Epoch}
 		v.maxUS = max(v.maxUS, h.US)
@@ -53,7 +53,7 @@ func (s *Index) loadMeta(ctx context.Context, q queryer, v *version) error {
 }
 
 // loadNames reads the names that no segment holds into a version, up to some ids.
-func (s *Index) loadNames(ctx context.Context, q queryer, v *version, upTo nameBounds) error {
+func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
@@ -66,7 +66,7 @@ func (s *Index) loadNames(ctx context.Context, q queryer, v *version, upTo nameB
 var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
 
 // loadNewNames reads the names behind the newest ones that are known into a version, up to some ids.
-func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version, upTo nameBounds) error {
+func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	for _, k := range []struct {
 		kind  byte
 		upTo  uint64
@@ -100,7 +100,7 @@ func (s *Index) loadNewNames(ctx context.Context, q queryer, v *version, upTo na
 			names[string(append(key, name...))] = id
 			v.sums.names += nameSum(k.kind, id, collection, name)
 			s.next[k.kind] = max(s.next[k.kind], id)
-			if len(names) == replayRows {
+			if len(names) == rowsPerRun {
 				if err := push(); err != nil {
 					_ = rows.Close()
 					return err
@@ -185,7 +185,7 @@ func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
 }
 
 // sourceID looks a source up, and its collection.
-func (v *version) sourceID(source Source) (id, collection uint64, ok bool, err error) {
+func (v *Snapshot) sourceID(source Source) (id, collection uint64, ok bool, err error) {
 	if collection, ok, err = v.id(codec.CollectionKey(source.Collection)); !ok || err != nil {
 		return 0, 0, false, err
 	}
@@ -194,7 +194,7 @@ func (v *version) sourceID(source Source) (id, collection uint64, ok bool, err e
 }
 
 // bytes is the memory that the index takes.
-func (v *version) bytes() int { return v.targets.Memory() + v.records.Memory() + v.names.Memory() }
+func (v *Snapshot) bytes() int { return v.targets.Memory() + v.records.Memory() + v.names.Memory() }
 
 // cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000

@@ -29,13 +29,14 @@ func openOffline(dir string) (*Store, error) {
 	}
 	s := &Store{}
 	s.defaults(Config{Dir: dir})
+	s.state = newState(&s.cfg)
 	var err error
 	if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
 	if err := s.openReader(path); err != nil {
 		_ = s.closeFiles()
-		return nil, blameDisk(dir, fmt.Errorf("db: %s: %w", path, err))
+		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err))
 	}
 	return s, nil
 }
@@ -96,8 +97,8 @@ func checkSchema(reader *sqlx.DB) error {
 	return nil
 }
 
-// manifest reads the rows of the segments, oldest first.
-func manifest(ctx context.Context, q queryer) ([]manifestRow, error) {
+// readManifestRows reads the rows of the segments, oldest first.
+func readManifestRows(ctx context.Context, q queryer) ([]manifestRow, error) {
 	var rows []manifestRow
 	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("read the manifest: %w", err)

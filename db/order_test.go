@@ -38,7 +38,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 	}
 	cfg := small(t.TempDir(), &clock)
 	cfg.SealBytes = 20 << 10
-	cfg.Step = func(name string) error {
+	cfg.Failpoint = func(name string) error {
 		switch name {
 		case "created":
 			switch begun.Add(1) {
@@ -227,7 +227,7 @@ func TestNothingEntersAfterFault(t *testing.T) {
 	var clock atomic.Int64
 	writing, release := make(chan struct{}), make(chan struct{})
 	cfg := small(t.TempDir(), &clock)
-	cfg.Step = func(name string) error {
+	cfg.Failpoint = func(name string) error {
 		if name == "created" {
 			close(writing)
 			<-release
@@ -255,7 +255,7 @@ func TestNothingEntersAfterFault(t *testing.T) {
 	if err := openSQL(t, cfg.Dir).QueryRow("SELECT count(*) FROM segments").Scan(&entered); err != nil || entered != 0 {
 		t.Errorf("%d segments entered after the fault (%v)", entered, err)
 	}
-	cfg.Step = nil
+	cfg.Failpoint = nil
 	s = openWith(t, cfg)
 	defer s.Close()
 	if err := modelOf(events[:n]).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {

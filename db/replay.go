@@ -16,7 +16,7 @@ import (
 // rebuild makes the version that the segments of v and the log behind them come to. The log is all that has to be kept:
 // every row says what it changed, or, for a row about an account, what follows from the rows before it. All that it reads
 // has to be of one moment.
-func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
+func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -36,27 +36,27 @@ func (s *Index) rebuild(ctx context.Context, q queryer, v *version, full func(*v
 }
 
 // replay folds the log behind the segments of a version into it. The statuses are those as of the segments.
-func (s *Index) replay(ctx context.Context, q queryer, v *version, full func(*version) (*version, error)) (*version, error) {
+func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
 	if err := s.loadJobs(ctx, q); err != nil {
 		return nil, fmt.Errorf("read jobs: %w", err)
 	}
-	v, err := s.foldLog(ctx, q, v, wholeLog, full)
+	v, err := s.replayLog(ctx, q, v, wholeLog, full)
 	s.opened = nil
 	return v, err
 }
 
-// foldLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
+// replayLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
 // may give back one that takes less memory.
-func (s *Index) foldLog(ctx context.Context, q queryer, v *version, to uint64, full func(*version) (*version, error)) (*version, error) {
+func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	s.progress("replaying the log", v.seq, s.logEnd)
 	// A core reads the log while another folds it: it is half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
-		defer s.logPanic("replay")
+		defer logPanic(s.config.Logger, "replay")
 		defer close(read)
 		return readLog(both, q, v.seq, to, func(rows []logged) error {
 			select {
@@ -68,8 +68,8 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, to uint64, f
 		})
 	})
 	reading.Go(func() error {
-		defer s.logPanic("replay")
-		folded, err := s.foldRows(v, read, full)
+		defer logPanic(s.config.Logger, "replay")
+		folded, err := s.replayRows(v, read, full)
 		next = folded
 		return err
 	})
@@ -82,20 +82,20 @@ func (s *Index) foldLog(ctx context.Context, q queryer, v *version, to uint64, f
 	return next, verifyChecksums(ctx, q, v, next)
 }
 
-// foldRows folds rows of the log into a version.
-func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (*version, error)) (*version, error) {
-	f := &fold{s: s, d: newDelta(v), seq: v.seq}
+// replayRows folds rows of the log into a version.
+func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+	f := newApplier(s, nil, v)
 	n, sums := 0, v.sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
-			if err := f.replay(&l.row, l.body, l.removed, l.added); err != nil {
+			if err := f.replayRow(&l.row, l.body, l.removed, l.added); err != nil {
 				return nil, fmt.Errorf("log row %d: %w", l.seq, err)
 			}
 			f.seq = l.seq
 			sums.log += l.sum
 			n++
-			if n < replayRows && f.d.bytes < commitBytes {
+			if n < rowsPerRun && f.d.bytes < commitBytes {
 				continue
 			}
 			s.progress("replaying the log", f.seq, s.logEnd)
@@ -120,16 +120,16 @@ func (s *Index) foldRows(v *version, read <-chan []logged, full func(*version) (
 	return next, nil
 }
 
-// replayRows is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
+// rowsPerRun is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
 // their maps stay small. What changes commitBytes makes a run as well: one row of a change of status may change stepBytes.
-const replayRows = 20_000
+const rowsPerRun = 20_000
 
-// replay applies a row of the log; body says that the row's body is there.
-func (f *fold) replay(r *row, body bool, removed, added []codec.RecordLink) error {
+// replayRow applies a row of the log; body says that the row's body is there.
+func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
 	case OpAccount:
-		if was := f.s.status.of(r.actor); was != Status(r.status>>4&7) {
+		if was := f.state.status.of(r.actor); was != Status(r.status>>4&7) {
 			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4&7)
 		}
 		f.setStatus(r.actor, r.status)
@@ -140,19 +140,19 @@ func (f *fold) replay(r *row, body bool, removed, added []codec.RecordLink) erro
 		return f.replayTurn(r)
 	case OpSync:
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
-		f.s.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.s.resyncs[r.actor])
-		if o, ok := f.s.opened[r.actor]; ok && o.Since == r.seq {
-			f.s.resyncs[r.actor].host, f.s.resyncs[r.actor].synced = o.Host, o.Sync
+		f.state.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.state.resyncs[r.actor])
+		if o, ok := f.state.opened[r.actor]; ok && o.Since == r.seq {
+			f.state.resyncs[r.actor].host, f.state.resyncs[r.actor].synced = o.Host, o.Sync
 		}
 		return nil
 	case opBegun:
-		if p := f.s.resyncs[r.actor]; p != nil {
+		if p := f.state.resyncs[r.actor]; p != nil {
 			p.begun = true
 		}
 		return nil
 	case opSynced:
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
-		delete(f.s.resyncs, r.actor)
+		delete(f.state.resyncs, r.actor)
 		return nil
 	case OpCreate, OpUpdate, OpDelete, opSeen, opRespelled:
 	default:
@@ -162,11 +162,11 @@ func (f *fold) replay(r *row, body bool, removed, added []codec.RecordLink) erro
 		return codec.ErrMalformed
 	}
 	key := codec.RecordKey(nil, r.actor, r.collection, r.rkey)
-	if p := f.s.resyncs[r.actor]; p != nil && r.op != opRespelled {
+	if p := f.state.resyncs[r.actor]; p != nil && r.op != opRespelled {
 		p.replayed(r.op, r.rev, r.timeUS, key)
 	}
 	rev := r.rev
-	if r.status == statusLate || r.op == opRespelled || f.s.resyncs[r.actor].isRevOf(r.rev) {
+	if r.status == statusOutOfOrder || r.op == opRespelled || f.state.resyncs[r.actor].isRevOf(r.rev) {
 		rev = max(rev, f.d.rev(r.actor))
 	}
 	if r.op == opSeen {
@@ -197,7 +197,7 @@ func (f *fold) replay(r *row, body bool, removed, added []codec.RecordLink) erro
 }
 
 // loadJobs reads the jobs that were under way when the newest segment was sealed.
-func (s *Index) loadJobs(ctx context.Context, q queryer) error {
+func (s *state) loadJobs(ctx context.Context, q queryer) error {
 	var rows []struct {
 		Actor   uint64
 		Was, Is bool
@@ -216,7 +216,7 @@ func (s *Index) loadJobs(ctx context.Context, q queryer) error {
 
 // loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
 // those of now.
-func (s *Index) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
+func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
 	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
 	if err != nil {
@@ -244,7 +244,7 @@ type actorStatus struct {
 }
 
 // takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
-func (s *Index) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
+func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
 	var since []actorStatus
 	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
 		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
@@ -257,7 +257,7 @@ func (s *Index) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint
 }
 
 // loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
-func (s *Index) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
+func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
 	var open []openResync
 	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
 		return err
@@ -310,7 +310,7 @@ type openResync struct {
 func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
 	switch {
 	case rev > r.rev: // of another upstream: one of this would have ended the resync
-		r.supersede(string(key), rev)
+		r.markSuperseded(string(key), rev)
 	case rev == r.rev && op != OpDelete:
 		r.seen[string(key)] = struct{}{}
 		r.lastUS = max(r.lastUS, timeUS)

@@ -44,7 +44,7 @@ func TestReplayOfSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	end := s.version.Load().seq
+	end := s.snapshot.Load().seq
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +57,8 @@ func TestReplayOfSteps(t *testing.T) {
 	}
 	defer f.Close()
 	runs := 0
-	if err := f.atOnce(t.Context(), func(q queryer) error {
-		_, err := f.rebuild(t.Context(), q, f.base(nil), func(v *version) (*version, error) {
+	if err := f.inReadTx(t.Context(), func(q queryer) error {
+		_, err := f.rebuild(t.Context(), q, f.base(nil), func(v *Snapshot) (*Snapshot, error) {
 			if v.seq > records {
 				runs++
 			}

@@ -65,7 +65,7 @@ func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
 	}
 	s := &Store{}
 	if err := s.openReader(path); err != nil {
-		return nil, blameDisk(dir, fmt.Errorf("db: %s: %w", path, err))
+		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err))
 	}
 	defer func() { _ = s.reader.Close() }()
 	return manifestOf(ctx, path, s.reader)
@@ -132,7 +132,7 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
 	defer func() { _ = reader.Close() }()
-	c := &check{s: &Store{Index: Index{reader: reader}}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	c := &check{s: &Store{Index: Index{reader: reader}, state: newState(&Config{})}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
 	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
 		if err = c.rules(ctx, databaseRules, 0); err == nil {

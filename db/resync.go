@@ -15,55 +15,55 @@ const (
 	// that follow would still put their records back.
 	resyncIdleUS = 60 * 1_000_000
 
-	// resyncCutUS breaks a resync off whose upstream isn't followed any more: another one's events neither go on with it nor
+	// resyncAbortUS breaks a resync off whose upstream isn't followed any more: another one's events neither go on with it nor
 	// end it, and while it is open the log keeps its rows.
-	resyncCutUS = 24 * 3600 * 1_000_000
+	resyncAbortUS = 24 * 3600 * 1_000_000
 )
 
 // resync is the replacement of an account's records: what follows a sync with its revision, from the same upstream, is
 // the whole repo.
 type resync struct {
-	rev    uint64
-	host   string              // the upstream whose sync it was; empty: unknown, and then any
-	synced uint64              // the sync's number there
-	seen   map[string]struct{} // keys of the records that followed
-	later  map[string]uint64   // those that another upstream has told something newer of, and its revision; nil: none
-	lastUS int64               // time of the newest record that followed
-	since  uint64              // log row of the sync
-	begun  bool                // a record has followed
-	after  []byte              // the resync ends, and records up to this key are those that followed; nil: it has not begun to
+	rev        uint64
+	host       string              // the upstream whose sync it was; empty: unknown, and then any
+	synced     uint64              // the sync's number there
+	seen       map[string]struct{} // keys of the records that followed
+	superseded map[string]uint64   // those that another upstream has told something newer of, and its revision; nil: none
+	lastUS     int64               // time of the newest record that followed
+	since      uint64              // log row of the sync
+	begun      bool                // a record has followed
+	after      []byte              // the resync ends, and records up to this key are those that followed; nil: it has not begun to
 }
 
-// of says whether an upstream's events are those of the resync.
-func (r *resync) of(host string) bool { return r.host == "" || r.host == host }
+// isFrom says whether an upstream's events are those of the resync.
+func (r *resync) isFrom(host string) bool { return r.host == "" || r.host == host }
 
 // isRow says whether an event is one of the repo that follows the sync.
-func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && r.of(host) }
+func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && r.isFrom(host) }
 
 func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
 
 // idle says that no more of it is expected.
-func (r *resync) idle(f *fold) bool {
-	return r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
+func (r *resync) idle(f *applier) bool {
+	return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
 }
 
-// supersede notes that a record is as another upstream's event left it, which is newer than the resync.
-func (r *resync) supersede(key string, rev uint64) {
+// markSuperseded notes that a record is as another upstream's event left it, which is newer than the resync.
+func (r *resync) markSuperseded(key string, rev uint64) {
 	if rev <= r.rev {
 		return
 	}
-	if r.later == nil {
-		r.later = map[string]uint64{}
+	if r.superseded == nil {
+		r.superseded = map[string]uint64{}
 	}
-	r.later[key] = rev
+	r.superseded[key] = rev
 }
 
-// overtook says whether a record is newer by another upstream's event, or by the resync itself.
-func (r *resync) overtook(key string, byLater, bySeen bool) bool {
+// isSuperseded says whether a record is newer by another upstream's event, or by the resync itself.
+func (r *resync) isSuperseded(key string, byLater, bySeen bool) bool {
 	if r == nil {
 		return false
 	}
-	_, later := r.later[key]
+	_, later := r.superseded[key]
 	_, seen := r.seen[key]
 	return byLater && later || bySeen && seen
 }
@@ -72,15 +72,15 @@ func (r *resync) overtook(key string, byLater, bySeen bool) bool {
 func newResync(rev, since uint64, us int64, before *resync) *resync {
 	r := &resync{rev: rev, seen: map[string]struct{}{}, lastUS: us, since: since}
 	if before != nil {
-		for key, rev := range before.later {
-			r.supersede(key, rev)
+		for key, rev := range before.superseded {
+			r.markSuperseded(key, rev)
 		}
 	}
 	return r
 }
 
 // sync opens a resync: the account's whole repo follows.
-func (f *fold) sync(e *Event) {
+func (f *applier) sync(e *Event) {
 	rev, ok := link.ParseTID(e.Rev)
 	if !ok {
 		f.stats.Invalid++
@@ -90,19 +90,19 @@ func (f *fold) sync(e *Event) {
 	if !known {
 		return // nothing to replace
 	}
-	if f.s.status.of(actor) == StatusDeleted {
-		f.stats.Buried++
+	if f.state.status.of(actor) == StatusDeleted {
+		f.stats.Tombstoned++
 		return
 	}
-	r := f.s.resyncs[actor]
+	r := f.state.resyncs[actor]
 	if r != nil && r.rev == rev { // it comes again; what it has seen stays seen
-		if !r.of(f.host) { // and this upstream sends all of it
+		if !r.isFrom(f.host) { // and this upstream sends all of it
 			r.host, r.synced, r.lastUS = f.host, e.Seq, e.TimeUS
 			f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: r.since, host: r.host, sync: r.synced})
 		}
 		return
 	}
-	if f.repeats(e) && (rev < f.d.rev(actor) || f.beforeStatus(e, actor) || rev <= f.synced(actor)) {
+	if f.mayRepeat(e) && (rev < f.d.rev(actor) || f.readStatusIsNewer(e, actor) || rev <= f.readSynced(actor)) {
 		f.stats.Stale++
 		return
 	}
@@ -112,21 +112,25 @@ func (f *fold) sync(e *Event) {
 	f.openResync(actor, rev, e.Seq)
 }
 
-// follows takes an event of an account whose repo is being replaced: it is a row of the resync, or ends it. It is false
-// for one from before the sync: what follows the sync has its record, or the record is gone. It is false as well where
-// the end of the resync takes another commit first.
-func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
+// advanceResync advances the open resync of an event's account: the event is a row of the resync, or ends it. It returns false for
+// an event from before the sync, which is stale: the resync has its record, or the record is gone. It returns false as well
+// where the end of the resync takes another commit first.
+func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
+	r := f.state.resyncs[actor]
+	if r == nil || f.fill {
+		return true
+	}
 	switch {
 	case rev < r.rev:
 		f.stats.Stale++
 		return false
-	case !r.of(f.host):
+	case !r.isFrom(f.host):
 		return true
 	case rev > r.rev && (r.begun || e.Op != OpCreate || r.idle(f)):
 		return f.endResync(actor, r)
-	case rev > r.rev: // the repo was fetched after the sync, and had moved on
+	case rev > r.rev: // the repo was fetched after the sync, and is newer
 		f.openResync(actor, rev, r.synced)
-		r = f.s.resyncs[actor]
+		r = f.state.resyncs[actor]
 	}
 	if !r.begun {
 		r.begun = true
@@ -137,30 +141,30 @@ func (f *fold) follows(r *resync, e *Event, actor, rev uint64) bool {
 
 // openResync expects the account's whole repo, as creates with this revision. It takes the place of one that is open: a
 // newer repo says itself what is gone.
-func (f *fold) openResync(actor, rev, seq uint64) {
+func (f *applier) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
-	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.s.resyncs[actor])
+	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.state.resyncs[actor])
 	r.host, r.synced = f.host, seq
-	f.s.resyncs[actor] = r
+	f.state.resyncs[actor] = r
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
 }
 
 // endResync removes the records that did not follow the sync. It returns false where a commit must come first: the resync is
 // then open, and the next call goes on. After a crash between two of its commits the event that ends it comes again.
-func (f *fold) endResync(actor uint64, r *resync) (ended bool) {
+func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	r.after, ended = f.removeBehind(r.after, actor, r.rev, func(key []byte) bool {
 		if _, ok := r.seen[string(key)]; ok {
 			return true
 		}
-		_, ok := r.later[string(key)]
+		_, ok := r.superseded[string(key)]
 		return ok
 	})
 	if !ended {
 		f.unended = true
 		return false
 	}
-	delete(f.s.resyncs, actor)
+	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
 	f.d.setRev(actor, max(r.rev, f.d.rev(actor)))
 	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
@@ -169,13 +173,13 @@ func (f *fold) endResync(actor uint64, r *resync) (ended bool) {
 
 // removeBehind removes the records of an account that lie behind a key and are not to be kept, as many as a step of a job
 // changes and as a part of a batch has room for. upTo is the key that it has come to; ended says that none is left behind it.
-func (f *fold) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
+func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
 	from, to := codec.AccountRecords(actor)
 	if after != nil {
 		from = successor(after)
 	}
 	upTo = after
-	limit, n, seen := f.s.cfg.JobRecords, 0, 0
+	limit, n, seen := f.state.config.JobRecords, 0, 0
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if n == limit || seen == limit*seenPerRecord || f.d.bytes >= commitBytes {
 			return upTo, false
@@ -189,63 +193,63 @@ func (f *fold) removeBehind(after []byte, actor, rev uint64, kept func(key []byt
 		rkey, links := f.walked(w)
 		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev, was: f.s.bodies.current(w.value)}, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev, replaced: f.state.bodies.current(w.value)}, links, nil)
 	}
 	return nil, true
 }
 
-// cutResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
-func (f *fold) cutResync(actor uint64, r *resync) {
-	delete(f.s.resyncs, actor)
+// abortResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
+func (f *applier) abortResync(actor uint64, r *resync) {
+	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
 	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
 }
 
-func (f *fold) cutResyncs(which func(*resync) bool) {
-	for actor, r := range f.s.resyncs {
+func (f *applier) abortResyncs(which func(*resync) bool) {
+	for actor, r := range f.state.resyncs {
 		if which(r) {
-			f.cutResync(actor, r)
+			f.abortResync(actor, r)
 		}
 	}
 }
 
 // endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has. It returns
 // false where a commit must come first.
-func (f *fold) endIdleResyncs() (ended bool) {
-	for actor, r := range f.s.resyncs {
+func (f *applier) endIdleResyncs() (ended bool) {
+	for actor, r := range f.state.resyncs {
 		switch {
 		case r.idle(f):
 			if !f.endResync(actor, r) {
 				return false
 			}
-		case !r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncCutUS:
-			f.cutResync(actor, r)
+		case !r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncAbortUS:
+			f.abortResync(actor, r)
 			f.rows.gaps = append(f.rows.gaps, Gap{Host: r.host, From: r.synced, To: r.synced, FromUS: r.lastUS,
-				FoundUS: f.s.cfg.Now().UnixMicro(), Why: "the resync of " + f.did(actor) + " was not completed"})
+				FoundUS: f.state.config.Now().UnixMicro(), Why: "the resync of " + f.readDID(actor) + " was not completed"})
 		}
 	}
 	return true
 }
 
-// synced is the revision of an account's last resync that was completed; 0: none was.
-func (f *fold) synced(actor uint64) uint64 {
+// readSynced is the revision of an account's last resync that was completed; 0: none was.
+func (f *applier) readSynced(actor uint64) uint64 {
 	for i := len(f.rows.resyncs) - 1; i >= 0; i-- {
 		if r := f.rows.resyncs[i]; r.actor == actor && r.since == 0 && !r.cut {
 			return r.rev
 		}
 	}
 	var rev int64
-	err := f.w.beside.QueryRow("SELECT rev FROM synced WHERE actor = ?", int64(actor)).Scan(&rev)
+	err := f.history.beside.QueryRow("SELECT rev FROM synced WHERE actor = ?", int64(actor)).Scan(&rev)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		f.d.fail(fmt.Errorf("read the last resync of account %d: %w", actor, err))
 	}
 	return uint64(rev)
 }
 
-// did is an account's name; one that is new in this batch has none yet.
-func (f *fold) did(actor uint64) string {
+// readDID is an account's name; one that is new in this batch has none yet.
+func (f *applier) readDID(actor uint64) string {
 	var did string
-	err := f.w.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
+	err := f.history.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		f.d.fail(fmt.Errorf("read the name of account %d: %w", actor, err))
 	}

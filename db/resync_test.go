@@ -16,7 +16,7 @@ func TestLargeResync(t *testing.T) {
 	const records, gone, added, batch, part = 100_000, 1000, 500, 2000, 200
 	var s *db.Store
 	parts, before := 0, int64(0)
-	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20, JobRecords: part, Step: func(name string) error {
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20, JobRecords: part, Failpoint: func(name string) error {
 		if name == "part" {
 			links := must(s.CountLinks(t.Context(), page, likes))
 			if before-links > part {

@@ -19,8 +19,8 @@ const (
 	retryMost  = 30 * time.Second
 )
 
-// errUnmade marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
-var errUnmade = errors.New("the segment was not written")
+// errNotWritten marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
+var errNotWritten = errors.New("the segment was not written")
 
 // SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that look alike, of
 // a write that failed, are faults.
@@ -39,8 +39,8 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// lacks says whether an error is the lack of something that may come back.
-func lacks(err error) bool {
+// isTransient says whether an error is the lack of something that may come back.
+func isTransient(err error) bool {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
 			return true
@@ -59,7 +59,7 @@ func lacks(err error) bool {
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
-		if !errors.Is(err, errUnmade) || !lacks(err) {
+		if !errors.Is(err, errNotWritten) || !isTransient(err) {
 			s.troubles.end(what)
 			return err
 		}

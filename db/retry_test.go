@@ -55,14 +55,14 @@ func TestLackPasses(t *testing.T) {
 				var degraded atomic.Pointer[string]
 				var s *db.Store
 				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20, Checkpoint: must(checkpoint.Parse("off"))}
-				cfg.Step = func(name string) error {
+				cfg.Failpoint = func(name string) error {
 					if l.met.Load() > 0 {
 						why := s.Degraded()
 						degraded.CompareAndSwap(nil, &why)
 					}
 					return l.fail(name)
 				}
-				cfg.Keep = func(string, bool) error { return l.fail("keep") }
+				cfg.OnSegment = func(string, bool) error { return l.fail("keep") }
 				s = openWith(t, cfg)
 				for i := 0; i < len(events); i += 50 {
 					if _, err := s.Apply(db.Batch{Host: "sim", Events: events[i : i+50]}); err != nil {
@@ -99,7 +99,7 @@ func TestLackOfLog(t *testing.T) {
 	t.Parallel()
 	l := &lack{step: "enter", errno: syscall.ENOSPC}
 	l.times.Store(1)
-	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, Step: l.fail})
+	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, Failpoint: l.fail})
 	defer func() { _ = s.Close() }()
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Seed: 5}, 1500)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestWriterWaits(t *testing.T) {
 		l := &lack{step: "created", errno: syscall.EMFILE}
 		l.times.Store(1 << 40)
 		dir := t.TempDir()
-		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Step: l.fail, Checkpoint: must(checkpoint.Parse("off"))})
+		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Failpoint: l.fail, Checkpoint: must(checkpoint.Parse("off"))})
 		var applied atomic.Int64
 		done := make(chan error, 1)
 		go func() {
@@ -171,7 +171,7 @@ func TestJobRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFlapping(1)
 		var steps atomic.Int64
-		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")), Step: func(name string) error {
+		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")), Failpoint: func(name string) error {
 			if name == "job" {
 				steps.Add(1)
 			}

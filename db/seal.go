@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 
@@ -22,8 +21,8 @@ import (
 // replay what both hold: about a second each.
 const defaultSealBytes = 24 << 20
 
-// growing is what the runs in memory take that are not on their way into a segment.
-func (v *version) growing() (bytes int) {
+// mutableBytes is what the runs in memory take that are not on their way into a segment.
+func (v *Snapshot) mutableBytes() (bytes int) {
 	for _, stack := range v.stacks() {
 		for _, r := range stack.Runs[stack.NoCompact:] {
 			bytes += r.Memory()
@@ -35,30 +34,30 @@ func (v *version) growing() (bytes int) {
 // sealIfLarge asks for a seal when it is due. A writer that is a whole seal ahead waits for the one under way: memory is
 // bounded, and the upstream feels it.
 func (s *Store) sealIfLarge() {
-	for s.version.Load().growing() >= s.cfg.SealBytes {
+	for s.snapshot.Load().mutableBytes() >= s.cfg.SealBytes {
 		if s.sealing == nil {
-			s.freeze()
+			s.makeImmutable()
 			return
 		}
-		if s.version.Load().growing() < 2*s.cfg.SealBytes || s.Failed() != nil || s.hurry {
+		if s.snapshot.Load().mutableBytes() < 2*s.cfg.SealBytes || s.Failed() != nil || s.hurry {
 			return
 		}
 		s.sealed.Wait()
 	}
 }
 
-// frozen is what is to become a segment.
-type frozen struct {
+// immutable is what is to become a segment.
+type immutable struct {
 	row   manifestRow
 	runs  [3][]lsm.Run    // by target, by record, by name; oldest first
 	below int             // segments below them
 	jobs  map[uint64]*job // under way
 }
 
-// freeze takes the runs in memory out of merging, and hands them to the sealer.
-func (s *Store) freeze() {
-	v := *s.version.Load()
-	fz := &frozen{below: len(v.files.files), row: manifestRow{
+// makeImmutable takes the runs in memory out of merging, and hands them to the sealer.
+func (s *Store) makeImmutable() {
+	v := *s.snapshot.Load()
+	fz := &immutable{below: len(v.files.files), row: manifestRow{
 		FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
 		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.maxUS,
 	}}
@@ -69,7 +68,7 @@ func (s *Store) freeze() {
 	}
 	fz.jobs = maps.Clone(s.jobs)
 	s.sealing = fz
-	s.version.Store(&v)
+	s.snapshot.Store(&v)
 	wake(s.sealWork)
 }
 
@@ -96,26 +95,26 @@ func (s *Store) seal() error {
 	if err := s.enter(f, nil, fz.jobs); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
 	}
-	below := s.version.Load().files.files
+	below := s.snapshot.Load().files.files
 	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
 	s.sealing = nil
 	s.seals.made(f)
 	s.cfg.Logger.Info("sealed segment", "file", f.File, "links", f.Links, "bytes", f.Bytes, "log_seq", f.ToSeq)
-	wake(s.mergeWork)
+	wake(s.compactWork)
 	return nil
 }
 
 // sealReplayed seals what a replay has gathered, as it would be under way: so a log of any length takes bounded memory.
-func (s *Store) sealReplayed(v *version) (*version, error) {
-	if v.growing() < 2*s.cfg.SealBytes {
+func (s *Store) sealReplayed(v *Snapshot) (*Snapshot, error) {
+	if v.mutableBytes() < 2*s.cfg.SealBytes {
 		return v, nil
 	}
-	s.version.Store(v)
-	s.freeze()
+	s.snapshot.Store(v)
+	s.makeImmutable()
 	if err := s.seal(); err != nil {
 		return nil, err
 	}
-	return s.version.Load(), nil
+	return s.snapshot.Load(), nil
 }
 
 // errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
@@ -147,10 +146,10 @@ func (u *untilClosed) Next() (bool, error) {
 func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Run, bottom, merged bool) (*file, error) {
 	f, err := s.writeSegment(row, runs, bottom)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnmade, err)
+		return nil, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	if err := s.keep(f, merged); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnmade, errors.Join(err, f.Close(), os.Remove(f.path)))
+	if err := s.onSegment(f, merged); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.path)))
 	}
 	return f, nil
 }
@@ -171,7 +170,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*
 	for _, r := range runs[0] {
 		row.Links += r.Total()
 	}
-	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Failpoint: s.cfg.Step})
+	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Failpoint: s.cfg.Failpoint})
 	if err != nil {
 		return nil, err
 	}
@@ -197,12 +196,12 @@ func (s *Store) segmentMeta(row *manifestRow) map[string]string {
 	return meta
 }
 
-// keep hands a new segment to who replicates it.
-func (s *Store) keep(f *file, merged bool) error {
-	if s.cfg.Keep == nil {
+// onSegment hands a new segment to who replicates it.
+func (s *Store) onSegment(f *file, merged bool) error {
+	if s.cfg.OnSegment == nil {
 		return nil
 	}
-	if err := s.cfg.Keep(f.path, merged); err != nil {
+	if err := s.cfg.OnSegment(f.path, merged); err != nil {
 		return fmt.Errorf("db: keep segment %s: %w", f.File, err)
 	}
 	return nil
@@ -214,7 +213,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	if err := s.Failed(); err != nil {
 		return err // a commit that failed may have left the file of the database in any state
 	}
-	if err := s.step("enter"); err != nil {
+	if err := s.failpoint("enter"); err != nil {
 		return err
 	}
 	tx, err := s.writer.Begin()
@@ -244,7 +243,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return s.step("entered")
+	return s.failpoint("entered")
 }
 
 // insertSegment puts a segment into the manifest.
@@ -263,20 +262,20 @@ func insertSegment(tx *sql.Tx, f *file) error {
 
 // swap shows the version that lay makes of the present one.
 func (s *Store) swap(files []*file, drop func(i int) int) {
-	s.show(s.lay(s.version.Load(), files, drop))
+	s.publishSnapshot(s.withFiles(s.snapshot.Load(), files, drop))
 }
 
-// show makes a version of other files the one that queries see.
-func (s *Index) show(v *version) {
+// publishSnapshot makes a version of other files the one that queries see.
+func (s *Index) publishSnapshot(v *Snapshot) {
 	s.files.Lock()
-	old := s.version.Swap(v)
+	old := s.snapshot.Swap(v)
 	s.files.Unlock()
 	s.releaseFiles(old.files)
 }
 
-// lay makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
+// withFiles makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
 // among them, are now in the files.
-func (s *Index) lay(old *version, files []*file, drop func(i int) int) *version {
+func (s *Index) withFiles(old *Snapshot, files []*file, drop func(i int) int) *Snapshot {
 	v := *old
 	v.files = s.newFileSet(files)
 	for i, stack := range v.stacks() {
@@ -299,12 +298,12 @@ func wake(work chan struct{}) {
 	}
 }
 
-// step is a failpoint: tests end the process there, or make it fail.
-func (s *Index) step(name string) error {
-	if s.cfg.Step == nil {
+// failpoint is a failpoint: tests end the process there, or make it fail.
+func (s *Index) failpoint(name string) error {
+	if s.cfg.Failpoint == nil {
 		return nil
 	}
-	return s.cfg.Step(name)
+	return s.cfg.Failpoint(name)
 }
 
 // work runs a worker beside the writer until the store is closed. Its errors are faults of the disk: they stop writing.
@@ -312,7 +311,7 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 	s.workers.Add(1)
 	go func() {
 		defer s.workers.Done()
-		defer s.logPanic(name)
+		defer logPanic(s.cfg.Logger, name)
 		for {
 			select {
 			case <-due:
@@ -328,12 +327,4 @@ func (s *Store) work(name string, due chan struct{}, do func() error) {
 			}
 		}
 	}()
-}
-
-// logPanic is deferred by each worker: a panic is logged with its name before it ends the process.
-func (s *Index) logPanic(name string) {
-	if p := recover(); p != nil {
-		s.cfg.Logger.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
-		panic(p)
-	}
 }

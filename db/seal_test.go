@@ -129,7 +129,7 @@ func TestFaultAtEachStep(t *testing.T) {
 				cfg := small(t.TempDir(), &clock)
 				cfg.SealBytes = 20 << 10
 				cfg.ReplayWindow = 10 * time.Minute
-				cfg.Step = func(name string) error {
+				cfg.Failpoint = func(name string) error {
 					if name == step && times.Add(1) == at {
 						return fault
 					}
@@ -150,7 +150,7 @@ func TestFaultAtEachStep(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				cfg.Step = nil
+				cfg.Failpoint = nil
 				left := segmentFiles(t, cfg.Dir)
 				s = openWith(t, cfg)
 				defer s.Close()
@@ -281,7 +281,7 @@ func TestCloseBreaksOff(t *testing.T) {
 	cfg := small(t.TempDir(), &clock)
 	cfg.SealBytes = 1 << 20
 	begun := make(chan struct{}, 100)
-	cfg.Step = func(name string) error {
+	cfg.Failpoint = func(name string) error {
 		if name == "created" {
 			begun <- struct{}{}
 		}

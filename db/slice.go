@@ -54,21 +54,21 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 	if err := s.Failed(); err != nil {
 		return 0, false, err
 	}
-	v := s.version.Load()
+	v := s.snapshot.Load()
 	if actor > v.actors {
 		return 0, false, nil
 	}
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
+	f := s.newApplier(s.cfg.Now().UnixMicro())
 	did, known := "", map[uint64]Source{}
 	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
 		if did == "" {
-			did = f.did(actor)
+			did = f.readDID(actor)
 		}
 		var stay, out []codec.RecordLink
 		for _, l := range links {
 			source, ok := known[l.Source]
 			if !ok {
-				source = f.source(l.Source)
+				source = f.readSource(l.Source)
 				known[l.Source] = source
 			}
 			if keep(did, source.Collection, source.Path) {
@@ -81,7 +81,7 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 			return
 		}
 		_, collection, _, _ := codec.DecodeRecordKey(key)
-		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), was: s.bodies.current(value)}
+		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), replaced: s.bodies.current(value)}
 		if len(stay) == 0 {
 			r.op = OpDelete
 		}
@@ -92,12 +92,12 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 	if f.d.err == nil && removed == 0 {
 		return 0, true, nil
 	}
-	return removed, true, s.finish(f, progress{})
+	return removed, true, s.commit(f, progress{})
 }
 
-// source is the name of a source.
-func (f *fold) source(id uint64) (source Source) {
-	err := f.w.beside.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
+// readSource is the name of a source.
+func (f *applier) readSource(id uint64) (source Source) {
+	err := f.history.beside.QueryRow("SELECT nsid, path FROM sources JOIN collections ON collections.id = sources.collection WHERE sources.id = ?",
 		int64(id)).Scan(&source.Collection, &source.Path)
 	if err != nil {
 		f.d.fail(fmt.Errorf("read the name of source %d: %w", id, err))

@@ -63,7 +63,7 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 		sp.Segments += f.Bytes
 	}
 	sp.Unsealed = int64(v.seq - v.sealed)
-	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(), Merged: s.merges.bytes.Load()}
+	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(), Merged: s.compactions.bytes.Load()}
 	var err error
 	if sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx); err != nil {
 		return Space{}, err

@@ -111,7 +111,7 @@ func (s *Store) respell() error {
 	}
 	log := s.cfg.Logger
 	log.Info("rewriting links that an older weft normalised differently, while indexing; until it ends, links to such a page "+
-		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.version.Load().linking,
+		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.snapshot.Load().linking,
 		"resumed", s.spelling.next != nil)
 	start := s.cfg.Now()
 	said, read, changed := start, 0, 0
@@ -202,27 +202,26 @@ func (s *Store) respellAll(keys [][]byte, step spellingStep) error {
 	if s.Failed() != nil {
 		return nil
 	}
-	if err := s.step("respell"); err != nil {
+	if err := s.failpoint("respell"); err != nil {
 		return err
 	}
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), seq: v.seq, nowUS: s.cfg.Now().UnixMicro(), maxUS: v.maxUS}
+	f := s.newApplier(s.cfg.Now().UnixMicro())
 	for _, key := range keys {
 		f.respell(key)
 	}
-	return s.finish(f, progress{spelling: step})
+	return s.commit(f, progress{spelling: step})
 }
 
 // respell brings a record's links to the present spelling. Links that become one keep the older rank, which is the rank
 // of a link that had the present spelling from the start.
-func (f *fold) respell(key []byte) {
+func (f *applier) respell(key []byte) {
 	before := f.d.record(key)
 	actor, collection, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", key, err))
 		return
 	}
-	if f.s.status.of(actor) == StatusDeleted {
+	if f.state.status.of(actor) == StatusDeleted {
 		return // a job is about to remove it
 	}
 	old := f.links(nil, before, rkey)
@@ -245,7 +244,7 @@ func (f *fold) respell(key []byte) {
 	r := row{op: opRespelled, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor)}
 	body := codec.BodyRef(before)
 	if len(next) == 0 {
-		r.was, body = f.s.bodies.current(before), 0
+		r.replaced, body = f.state.bodies.current(before), 0
 	}
 	f.change(key, before, next, body, actor, rkey, removed, added)
 	f.log(r, misspelledLast(removed, added), added)

@@ -68,7 +68,7 @@ func TestRespell(t *testing.T) {
 			var steps atomic.Int64
 			faulty := make(chan struct{}, 1)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1, JobRest: -1,
-				Step: func(name string) error {
+				Failpoint: func(name string) error {
 					if name == "respell" && steps.Add(1) == faults {
 						faulty <- struct{}{}
 						return errors.New("a fault")

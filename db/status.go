@@ -15,7 +15,7 @@ import (
 // record keeps what may be shown again. A change of status therefore walks the account's records.
 
 // account folds a change of an account's status.
-func (f *fold) account(e *Event) {
+func (f *applier) account(e *Event) {
 	actor, known := f.actor(e.DID)
 	if !known {
 		if e.Status == StatusActive {
@@ -24,29 +24,29 @@ func (f *fold) account(e *Event) {
 		// An account that we know nothing of yet is entered all the same: its records may come late.
 		actor = f.intern('d', 0, e.DID)
 	}
-	old := f.s.status.of(actor)
+	old := f.state.status.of(actor)
 	if e.Status == old {
 		return
 	}
-	if f.repeats(e) && f.beforeStatus(e, actor) {
+	if f.mayRepeat(e) && f.readStatusIsNewer(e, actor) {
 		f.stats.Stale++
 		return
 	}
-	if r := f.s.resyncs[actor]; r != nil && r.of(f.host) {
+	if r := f.state.resyncs[actor]; r != nil && r.isFrom(f.host) {
 		if !f.endResync(actor, r) {
 			return
 		}
 	} else if r != nil && e.Status == StatusDeleted {
-		f.cutResync(actor, r)
+		f.abortResync(actor, r)
 	}
-	underWay := f.s.jobs[actor] != nil
+	underWay := f.state.jobs[actor] != nil
 	if underWay && old == StatusDeleted {
 		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor)) // unfinished has told
 		return
 	}
 	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})
 	status := uint8(old)<<4 | uint8(e.Status)
-	if !underWay && f.hasMany(actor) {
+	if !underWay && !f.reserveAtOnce(actor) {
 		status |= jobFlag
 		f.jobbed = append(f.jobbed, actor)
 	}
@@ -56,31 +56,31 @@ func (f *fold) account(e *Event) {
 		f.turnJob(actor)
 	}
 	if old == StatusDeleted || e.Status == StatusDeleted {
-		f.w.recent.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
+		f.history.dedup.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
 	}
 }
 
 // unfinished is the account of an event after which it may have records again, while a job still removes those that it
 // had: new ones could not be told from them. Whoever folds the event brings the job to its end first, in steps that are
 // commits of their own. That costs no more than the records that there were, once.
-func (f *fold) unfinished(e *Event) (actor uint64, ok bool) {
-	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.s.jobs) == 0 {
+func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
+	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.state.jobs) == 0 {
 		return 0, false
 	}
 	actor, known := f.actor(e.DID)
-	return actor, known && f.s.jobs[actor] != nil && f.s.status.of(actor) == StatusDeleted
+	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == StatusDeleted
 }
 
 // setStatus does what a log row about an account says: at once, or by a job. One that is under way stays as it is: the
 // row that follows turns it.
-func (f *fold) setStatus(actor uint64, status uint8) {
-	f.s.status.set(actor, Status(status&15))
+func (f *applier) setStatus(actor uint64, status uint8) {
+	f.state.status.set(actor, Status(status&15))
 	j := jobOf(status)
-	if f.s.jobs[actor] != nil || j == nil {
+	if f.state.jobs[actor] != nil || j == nil {
 		return
 	}
 	if status&jobFlag != 0 {
-		f.s.setJob(actor, j)
+		f.state.setJob(actor, j)
 		return
 	}
 	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) { f.doJob(j, actor, key, value, rkey, links) })
@@ -97,42 +97,45 @@ func jobOf(status uint8) *job {
 }
 
 // shown says whether a record's links are in the order by target.
-func (f *fold) shown(actor uint64, key []byte) bool {
-	if j := f.s.jobs[actor]; j != nil && j.left(key) {
+func (s *state) shown(actor uint64, key []byte) bool {
+	if j := s.jobs[actor]; j != nil && j.left(key) {
 		return j.was
 	}
-	return f.s.status.of(actor) == StatusActive
+	return s.status.of(actor) == StatusActive
 }
 
-// hasMany says whether an account has more records than may change at once. What changes at once is bounded for all
-// events of a commit together: beyond it, each account has its job.
-func (f *fold) hasMany(actor uint64) bool {
-	left, full := f.s.cfg.JobRecords-f.atOnce, max(stepBytes-f.atOnceBytes, 0)
+// reserveAtOnce reserves room in this commit to change an account's records at once. It returns false where the account has more
+// records than the commit has room for: then its status changes by a job. The room is for all events of the commit together.
+func (f *applier) reserveAtOnce(actor uint64) bool {
+	left := f.state.config.JobRecords - f.immediate
+	room := max(stepBytes-f.immediateBytes, 0)
 	from, to := codec.AccountRecords(actor)
-	n, seen, size, many := 0, 0, 0, false
-	for w := f.walk(actor, from, to, false); !many && w.next(); {
-		if seen++; len(w.value) > 0 {
+	n, seen, size := 0, 0, 0
+	fits := true
+	for w := f.walk(actor, from, to, false); fits && w.next(); {
+		seen++
+		if len(w.value) > 0 {
 			n++
 			size += len(w.value)
 		}
-		many = n > left || seen > (left+1)*seenPerRecord || size > full
+		fits = n <= left && seen <= (left+1)*seenPerRecord && size <= room
 	}
-	// To look at them counts like changing them: there may be as many events of accounts with too many records.
-	f.atOnce = min(f.atOnce+n+seen/seenPerRecord, f.s.cfg.JobRecords)
-	f.atOnceBytes += size
-	return many
+	// To look at records counts like changing them: there may be as many events of accounts with too many records.
+	f.immediate = min(f.immediate+n+seen/seenPerRecord, f.state.config.JobRecords)
+	f.immediateBytes += size
+	return fits
 }
 
-// since is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
+// readStatusSince is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
 // before, and sends again, is overtaken. It is the upstream's clock, for an account's own may be wrong.
-func (f *fold) since(actor uint64) int64 {
+func (f *applier) readStatusSince(actor uint64) int64 {
 	for i := len(f.rows.status) - 1; i >= 0; i-- {
 		if f.rows.status[i].actor == actor {
 			return f.rows.status[i].sinceUS
 		}
 	}
 	var since int64
-	err := f.w.beside.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
+	err := f.history.beside.QueryRow("SELECT ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&since)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch has no row yet
 		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}
@@ -156,7 +159,7 @@ type recordWalk struct {
 }
 
 // walk begins a walk over an account's records with from <= key < to.
-func (f *fold) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
+func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
 	// To make runs of what this batch has changed first would be simpler, and cost as much as the rest of the batch.
 	w := &recordWalk{d: f.d, changed: f.d.recordsBetween(actor, from, to), reverse: reverse, taken: true}
 	if reverse {
@@ -195,7 +198,7 @@ func (w *recordWalk) next() bool {
 }
 
 // walked decodes where a walk stands. The links are valid until the next.
-func (f *fold) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
+func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
 	_, _, rkey, err := codec.DecodeRecordKey(w.key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
@@ -206,7 +209,7 @@ func (f *fold) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
 }
 
 // eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
-func (f *fold) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
+func (f *applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
 	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if len(w.value) > 0 {

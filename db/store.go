@@ -41,9 +41,9 @@ type Config struct {
 	// JobRest is how long such a change rests when the account changed its status shortly before; 0: a second, negative: not
 	// at all.
 	JobRest time.Duration
-	// Recent is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
+	// DedupEvents is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
 	// and then one that is not full lasts a quarter of an hour.
-	Recent int
+	DedupEvents int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: checkpoint.Default.
@@ -51,50 +51,49 @@ type Config struct {
 	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
 	// they leave as it is gives cause for a warning.
 	Replicator bool
-	// Keep is called with the path of each new segment before the transaction that enters it begins, and says when it has
+	// OnSegment is called with the path of each new segment before the transaction that enters it begins, and says when it has
 	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
 	// seal or the merge, and stops writing. Nil: nobody is called.
-	Keep func(path string, merged bool) error
+	OnSegment func(path string, merged bool) error
 	// Fetch brings a segment back from the replica that is missing or damaged when the store is opened: when it returns nil,
 	// the file is at its place, whole. Nil: there is no replica.
 	Fetch func(ctx context.Context, s ManifestFile) error
 	// Progress is told what is being done while the store is opened, where that may take long, and how far it is, in log rows;
 	// all is 0 where that isn't known. Nil: nobody.
 	Progress func(what string, done, all uint64)
-	// Step is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
+	// Failpoint is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
 	// Nil in production; tests end the process there.
-	Step func(name string) error
+	Failpoint func(name string) error
 }
 
 // Store is an open data directory, and an Index of it. Apply has one caller at a time.
 type Store struct {
 	Index
+	state
+	history
 	lock   *os.File
 	writer *sql.DB
-	beside *sql.DB // reads what is committed while the writer's one connection has a transaction open
 
 	inserts inserters
 	rows    rows // of the batch before, for its memory
-	ids     idCache
 	wal     wal
 
-	sealing   *frozen   // nil: none under way
-	sealed    sync.Cond // a seal has ended; on mu
-	hurry     bool      // nobody waits for one any more
-	troubles  troubles
-	waits     waiting
-	log       logWindow
-	recent    recent
-	sealWork  chan struct{}
-	mergeWork chan struct{}
-	jobWork   chan struct{}
-	spellWork chan struct{}
-	spelling  spelling
-	rests     map[uint64]rest // accounts that changed their status by a job, lately
-	jobTimer  *time.Timer     // wakes jobWork when the first of them may go on
-	closed    chan struct{}
-	closing   sync.Once
-	workers   sync.WaitGroup
+	sealing     *immutable // nil: none under way
+	sealed      sync.Cond  // a seal has ended; on mu
+	hurry       bool       // nobody waits for one any more
+	troubles    troubles
+	waits       waiting
+	log         logWindow
+	sealWork    chan struct{}
+	compactWork chan struct{}
+	jobWork     chan struct{}
+	spellWork   chan struct{}
+	spelling    spelling
+	rests       map[uint64]rest // accounts that changed their status by a job, lately
+	jobTimer    *time.Timer     // wakes jobWork when the first of them may go on
+	closed      chan struct{}
+	closing     sync.Once
+	workers     sync.WaitGroup
 }
 
 // ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
@@ -117,13 +116,14 @@ func Open(cfg Config) (*Store, error) { return OpenContext(context.Background(),
 // not replayed again by the next Open.
 func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
-		jobWork:   make(chan struct{}, 1),
-		spellWork: make(chan struct{}, 1),
-		sealWork:  make(chan struct{}, 1),
-		mergeWork: make(chan struct{}, 1),
-		closed:    make(chan struct{}),
+		jobWork:     make(chan struct{}, 1),
+		spellWork:   make(chan struct{}, 1),
+		sealWork:    make(chan struct{}, 1),
+		compactWork: make(chan struct{}, 1),
+		closed:      make(chan struct{}),
 	}
 	s.defaults(cfg)
+	s.state = newState(&s.cfg)
 	if cfg.Checkpoint.IsZero() {
 		s.cfg.Checkpoint = checkpoint.Default()
 	}
@@ -137,19 +137,19 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return nil, blameDisk(s.cfg.Dir, err)
+		return nil, diskError(s.cfg.Dir, err)
 	}
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
-	s.work("merge", s.mergeWork, func() error { return s.persist("compaction", s.mergeDue) })
+	s.work("merge", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
 	s.work("jobs", s.jobWork, s.runJobs)
 	s.work("spelling", s.spellWork, s.respell)
-	wake(s.mergeWork)
+	wake(s.compactWork)
 	wake(s.jobWork)
 	wake(s.spellWork)
 	if !s.cfg.Checkpoint.Off() {
 		s.workers.Go(func() {
-			defer s.logPanic("checkpoint")
-			every(checkpointTick, s.closed, s.tickCheckpoint)
+			defer logPanic(s.cfg.Logger, "checkpoint")
+			tick(checkpointTick, s.closed, s.tickCheckpoint)
 		})
 	}
 	return s, nil
@@ -225,17 +225,17 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
-	s.version.Store(s.base(files))
-	var v *version
-	if err := s.atOnce(ctx, func(q queryer) (err error) {
-		v, err = s.rebuild(ctx, q, s.version.Load(), s.sealReplayed)
+	s.snapshot.Store(s.base(files))
+	var v *Snapshot
+	if err := s.inReadTx(ctx, func(q queryer) (err error) {
+		v, err = s.rebuild(ctx, q, s.snapshot.Load(), s.sealReplayed)
 		return err
 	}); errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("db: %s: %w: "+mendStore, path, err, s.cfg.Dir)
 	} else if err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	s.version.Store(v)
+	s.snapshot.Store(v)
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
 	}
@@ -245,7 +245,7 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err := s.loadSpelling(); err != nil {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
 	}
-	s.recent = newRecent(s.cfg.Recent, v.seq, v.maxUS)
+	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.seq, v.maxUS)
 	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
@@ -307,7 +307,7 @@ func (s *Store) Close() (err error) {
 
 func (s *Store) closeFiles() error {
 	var errs []error
-	if v := s.version.Load(); v != nil {
+	if v := s.snapshot.Load(); v != nil {
 		s.releaseFiles(v.files)
 	}
 	if s.reader != nil {

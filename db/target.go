@@ -8,7 +8,7 @@ import (
 
 // targetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
 // so can't hold it.
-func (v *version) targetKey(target string) (key []byte, ok bool, err error) {
+func (v *Snapshot) targetKey(target string) (key []byte, ok bool, err error) {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(nil, target), true, nil

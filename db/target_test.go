@@ -22,8 +22,9 @@ func FuzzTarget(f *testing.F) {
 		}
 		s := &Store{}
 		s.defaults(Config{})
-		s.version.Store(emptyVersion())
-		fd := &fold{s: &s.Index, w: s, d: newDelta(emptyVersion())}
+		s.state = newState(&s.cfg)
+		s.snapshot.Store(emptySnapshot())
+		fd := newApplier(&s.state, &s.history, emptySnapshot())
 		key := fd.target(target)
 		if n := codec.TargetLen(append(slices.Clone(key), 1, 2, 3)); n != len(key) {
 			t.Fatalf("%q: the key %x is taken for %d bytes", target, key, n)
@@ -37,7 +38,7 @@ func FuzzTarget(f *testing.F) {
 		if again, ok, err := fd.d.base.targetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
 			t.Fatalf("%q: looked up as %x, stored as %x", target, again, key)
 		}
-		s.version.Store(fd.d.base)
+		s.snapshot.Store(fd.d.base)
 		for _, n := range fd.rows.names {
 			switch n.kind {
 			case 'd':

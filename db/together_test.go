@@ -36,7 +36,7 @@ func newTogether(t *testing.T, seed uint64) *together {
 	tg.clock.Store(1_770_000_000)
 	tg.cfg = db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, Bodies: db.Bodies(seed % 3), SealBytes: 32 << 10,
 		CacheBytes: 1 << 16, Now: func() time.Time { return time.Unix(tg.clock.Load(), 0) },
-		Step: func(string) error {
+		Failpoint: func(string) error {
 			if tg.failIn.Add(-1) == 0 {
 				return errInjected
 			}

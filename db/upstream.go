@@ -42,24 +42,24 @@ func (u upstream) moved(kind string, seq uint64, us int64) upstream {
 
 // Cursor is the sequence number of a host from which to go on: all up to it is in the index. 0 before the first.
 func (s *Index) Cursor(host string) uint64 {
-	return s.version.Load().upstreams[host].seq
+	return s.snapshot.Load().upstreams[host].seq
 }
 
 // CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not known.
 func (s *Index) CursorTime(host string) int64 {
-	return s.version.Load().upstreams[host].us
+	return s.snapshot.Load().upstreams[host].us
 }
 
 // Followed is until when a host was followed; zero: it never was, or by a weft that didn't note it.
-func (s *Index) Followed(host string) Followed { return s.version.Load().upstreams[host].followed }
+func (s *Index) Followed(host string) Followed { return s.snapshot.Load().upstreams[host].followed }
 
 // UpstreamKind is what a host spoke when it was followed last, v2 or v1; empty: it never was.
-func (s *Index) UpstreamKind(host string) string { return s.version.Load().upstreams[host].kind }
+func (s *Index) UpstreamKind(host string) string { return s.snapshot.Load().upstreams[host].kind }
 
 // ReachedTime is up to which time all is in the index, by the clock of the host that was followed last: the time of the
 // event at its cursor, and no later than now. In microseconds since 1970; 0 before the first event.
 func (s *Index) ReachedTime() int64 {
-	v := s.version.Load()
+	v := s.snapshot.Load()
 	us := v.upstreams[v.lastFollowed()].us
 	if us == 0 { // its cursor was reset
 		us = v.maxUS
@@ -68,10 +68,10 @@ func (s *Index) ReachedTime() int64 {
 }
 
 // LastFollowed is the host that was followed last; empty: none ever was, and the index begins where it is told to.
-func (s *Index) LastFollowed() string { return s.version.Load().lastFollowed() }
+func (s *Index) LastFollowed() string { return s.snapshot.Load().lastFollowed() }
 
 // lastFollowed is the host that was followed last; empty: none was.
-func (v *version) lastFollowed() (host string) {
+func (v *Snapshot) lastFollowed() (host string) {
 	newest := int64(-1)
 	for name, u := range v.upstreams {
 		if u.epoch > newest || u.epoch == newest && name < host {
@@ -82,7 +82,7 @@ func (v *version) lastFollowed() (host string) {
 }
 
 // epochOf is a host's epoch once it is followed: a new one when another host was followed last.
-func (v *version) epochOf(host string) int64 {
+func (v *Snapshot) epochOf(host string) int64 {
 	last := v.lastFollowed()
 	if last == host {
 		return v.upstreams[host].epoch
@@ -97,15 +97,16 @@ func (s *Store) SetFollowed(host, kind string, until Followed) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
+	v := s.snapshot.Load()
+	f := s.newApplier(v.maxUS)
+	f.host = host
 	up := v.upstreams[host]
 	up.kind = kind
 	up.instance = max(up.instance, 1)
 	up.epoch = v.epochOf(host)
 	until.UntilUS = max(until.UntilUS, up.followed.UntilUS)
 	up.followed = until
-	return s.finish(f, progress{host: host, upstream: up, maxUS: v.maxUS})
+	return s.commit(f, progress{host: host, upstream: up, maxUS: v.maxUS})
 }
 
 // Forget makes an index that holds nothing begin anew: where it was told to, with any slice.
@@ -115,7 +116,7 @@ func (s *Store) Forget() error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	v := s.version.Load()
+	v := s.snapshot.Load()
 	if v.linking != 0 || v.targets.Total() != 0 {
 		return fmt.Errorf("db: forget the upstreams of an index that holds %d records", v.linking)
 	}
@@ -127,12 +128,12 @@ func (s *Store) Forget() error {
 	next.upstreams = map[string]upstream{}
 	next.maxUS = 0
 	next.startedUS = 0
-	s.version.Store(&next)
+	s.snapshot.Store(&next)
 	return nil
 }
 
 // NewestTime is the newest time of any event of any host, in microseconds since 1970; 0 before the first.
-func (s *Index) NewestTime() int64 { return s.version.Load().maxUS }
+func (s *Index) NewestTime() int64 { return s.snapshot.Load().maxUS }
 
 // ResetCursor moves a host's cursor to where the host is, which has lost what was beyond or counts anew: numbers that we
 // have seen belong to other events from now on. 0 forgets where we were.
@@ -142,13 +143,14 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
-	f.cutResyncs(func(r *resync) bool { return r.host == host })
+	v := s.snapshot.Load()
+	f := s.newApplier(v.maxUS)
+	f.host = host
+	f.abortResyncs(func(r *resync) bool { return r.host == host })
 	up := v.upstreams[host]
 	up.seq, up.us, up.instance = seq, 0, max(up.instance, 1)+1
 	up.high = max(up.high, seq)
-	return s.finish(f, progress{host: host, upstream: up, maxUS: v.maxUS})
+	return s.commit(f, progress{host: host, upstream: up, maxUS: v.maxUS})
 }
 
 // Gap is a span of upstream that was missed. From and To are positions as the host counts them: from 10^15 on they are
@@ -184,9 +186,10 @@ func (s *Store) AddGap(g Gap) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	v := s.version.Load()
-	f := &fold{s: &s.Index, w: s, d: newDelta(v), host: g.Host, seq: v.seq, nowUS: v.maxUS, maxUS: v.maxUS}
-	f.cutResyncs(func(r *resync) bool {
+	v := s.snapshot.Load()
+	f := s.newApplier(v.maxUS)
+	f.host = g.Host
+	f.abortResyncs(func(r *resync) bool {
 		if r.host != g.Host {
 			return false
 		}
@@ -197,7 +200,7 @@ func (s *Store) AddGap(g Gap) error {
 	})
 	g.FoundUS = s.cfg.Now().UnixMicro()
 	f.rows.gaps = append(f.rows.gaps, g)
-	return s.finish(f, progress{})
+	return s.commit(f, progress{})
 }
 
 // TriedGap notes what came of an attempt to fill a gap.
@@ -268,7 +271,7 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 		Memory:    int64(v.bytes()),
 		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
 		Sealing:   s.seals.busy.Load(),
-		Merging:   s.merges.busy.Load(),
+		Merging:   s.compactions.busy.Load(),
 	}
 	for _, f := range v.files.files {
 		st.Segments++
@@ -284,7 +287,7 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 }
 
 // Resyncing says that a resync that a host's sync has begun isn't complete.
-func (s *Index) Resyncing(host string) bool {
+func (s *Store) Resyncing(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.resyncs {
@@ -297,7 +300,7 @@ func (s *Index) Resyncing(host string) bool {
 
 // Upstreams is where we are in each upstream.
 func (s *Index) Upstreams() []UpstreamInfo {
-	v := s.version.Load()
+	v := s.snapshot.Load()
 	var out []UpstreamInfo
 	for host, u := range v.upstreams {
 		out = append(out, UpstreamInfo{Host: host, Kind: u.kind, Seq: int64(u.seq), TimeUS: u.us})

@@ -10,9 +10,9 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// version is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
+// Snapshot is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
 // whatever the writer does meanwhile.
-type version struct {
+type Snapshot struct {
 	targets lsm.Tree  // by target: the links of active accounts
 	records lsm.Tree  // by record: the links of all accounts
 	names   lsm.Tree  // by name: the ids of DIDs, collections and sources
@@ -33,10 +33,10 @@ type version struct {
 }
 
 // stacks is the three stacks, in the order of runIDs.
-func (v *version) stacks() [3]*lsm.Tree { return [3]*lsm.Tree{&v.targets, &v.records, &v.names} }
+func (v *Snapshot) stacks() [3]*lsm.Tree { return [3]*lsm.Tree{&v.targets, &v.records, &v.names} }
 
-func emptyVersion() *version {
-	return &version{
+func emptySnapshot() *Snapshot {
+	return &Snapshot{
 		targets: lsm.Tree{Keyspace: &byTarget},
 		records: lsm.Tree{Keyspace: &byRecord},
 		names:   lsm.Tree{Keyspace: &byName},
@@ -44,7 +44,7 @@ func emptyVersion() *version {
 }
 
 // id looks a name up.
-func (v *version) id(name []byte) (id uint64, ok bool, err error) {
+func (v *Snapshot) id(name []byte) (id uint64, ok bool, err error) {
 	value, ok, err := v.names.Find(name)
 	if !ok || err != nil {
 		return 0, false, err
@@ -55,7 +55,7 @@ func (v *version) id(name []byte) (id uint64, ok bool, err error) {
 
 // delta gathers the changes of a batch over a version and makes the next version of them.
 type delta struct {
-	base    *version
+	base    *Snapshot
 	links   []linkChange
 	records map[string][]byte
 	actors  map[uint64][]string // whose records are among them, and which
@@ -76,7 +76,7 @@ type linkChange struct {
 	op  byte
 }
 
-func newDelta(base *version) *delta {
+func newDelta(base *Snapshot) *delta {
 	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 

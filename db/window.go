@@ -46,7 +46,7 @@ func (s *Store) loadWindow(ctx context.Context) error {
 		return err
 	}
 	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond, marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
-	if s.log.pruned = s.version.Load().seq; first.Valid {
+	if s.log.pruned = s.snapshot.Load().seq; first.Valid {
 		s.log.pruned = uint64(first.Int64) - 1
 	}
 	return nil
@@ -54,7 +54,7 @@ func (s *Store) loadWindow(ctx context.Context) error {
 
 // prunable is up to where log rows may go now. A batch that ends a resync lets the rows of it go with the next one.
 func (s *Store) prunable() uint64 {
-	limit := min(s.log.upTo, s.version.Load().sealed)
+	limit := min(s.log.upTo, s.snapshot.Load().sealed)
 	for _, r := range s.resyncs { // its rows say what has been seen
 		limit = min(limit, r.since-1)
 	}
@@ -70,7 +70,7 @@ func (w *writing) prune(rows int) error {
 		return nil
 	}
 	w.pruned = upTo
-	if err := w.s.step("prune"); err != nil {
+	if err := w.s.failpoint("prune"); err != nil {
 		return err
 	}
 	if err := w.s.pruneReplaced(w.tx, upTo); err != nil {

@@ -13,7 +13,7 @@ type Work struct {
 func (s *Store) Work() Work {
 	return Work{
 		Seals: s.seals.files.Load(), SealedBytes: s.seals.bytes.Load(), Sealing: s.seals.busy.Load(),
-		Merges: s.merges.files.Load(), MergedBytes: s.merges.bytes.Load(), Merging: s.merges.busy.Load(),
+		Merges: s.compactions.files.Load(), MergedBytes: s.compactions.bytes.Load(), Merging: s.compactions.busy.Load(),
 	}
 }
 

@@ -39,7 +39,7 @@ const (
 
 // newWriting is a transaction that begins with the first part, at the latest with its commit; end must be called.
 func (s *Store) newWriting() *writing {
-	sums := s.version.Load().sums
+	sums := s.snapshot.Load().sums
 	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
@@ -49,7 +49,7 @@ func (w *writing) ahead(rs *rows) {
 		parts := make(chan rows, aheadParts)
 		w.parts, w.ended = parts, make(chan error, 1)
 		go func() {
-			defer w.s.logPanic("write ahead")
+			defer logPanic(w.s.cfg.Logger, "write ahead")
 			err := w.begin()
 			for part := range parts {
 				if err == nil {

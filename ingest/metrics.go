@@ -102,7 +102,7 @@ func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 func (m *metrics) became(a db.Applied) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
-		"stale": a.Stale, "late": a.Late, "buried": a.Buried, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
+		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
 	} {
 		m.applied.WithLabelValues(what).Add(float64(n))
 	}

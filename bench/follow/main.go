@@ -155,7 +155,7 @@ func write(ctx context.Context, c replica.Config, dir string, events []db.Event,
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := db.Open(db.Config{Dir: dir, SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, Keep: rep.Keep})
+	store, err := db.Open(db.Config{Dir: dir, SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, OnSegment: rep.Keep})
 	if err != nil {
 		return nil, nil, err
 	}

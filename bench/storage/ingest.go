@@ -60,7 +60,7 @@ func openBench(o options, g generated, step func(string) error) (*bench, error) 
 	b.clock.Store(firstEventUS)
 	var err error
 	b.s, err = db.Open(db.Config{
-		Dir: filepath.Join(o.Dir, "weft"), Step: step, ReplayWindow: o.Window, Bodies: o.Bodies,
+		Dir: filepath.Join(o.Dir, "weft"), Failpoint: step, ReplayWindow: o.Window, Bodies: o.Bodies,
 		Now: func() time.Time { return time.UnixMicro(b.clock.Load()) },
 	})
 	if err != nil {

@@ -123,7 +123,7 @@ func (w *writer) restore(ctx context.Context, o *opening, c replica.Config) erro
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
 // --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
 func (r *replication) configure(c *db.Config, rule bool) error {
-	c.Replicator, c.Keep, c.Fetch = true, r.replicator.Keep, r.replicator.Fetch
+	c.Replicator, c.OnSegment, c.Fetch = true, r.replicator.Keep, r.replicator.Fetch
 	if rule {
 		return nil
 	}

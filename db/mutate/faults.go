@@ -41,47 +41,47 @@ var faults = []fault{
 		"case errors.Is(err, segment.ErrFormat):", "case false && errors.Is(err, segment.ErrFormat):",
 	},
 	{
-		"a repeat that newer events have overtaken is folded again", "db/fold.go",
-		"if told && rev <= newest {", "if told && rev <= newest && false {",
+		"a repeat that newer events have overtaken is folded again", "db/applyrecord.go",
+		"if seen && r.rev <= newest {", "if seen && r.rev <= newest && false {",
 	},
 	{
-		"what one host has lost is left out when another tells it", "db/fold.go",
-		"!told && !w.covers(rev, e.TimeUS) {", "true {",
+		"what one host has lost is left out when another tells it", "db/applyrecord.go",
+		"!seen && !window.covers(r.rev, r.TimeUS) {", "true {",
 	},
 	{
-		"what is older than the window is folded again", "db/recent.go",
-		"return recentTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS", "return true",
+		"what is older than the window is folded again", "db/dedup.go",
+		"return eventTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS", "return true",
 	},
 	{
-		"the window forgets up to where it has gone", "db/recent.go",
+		"the window forgets up to where it has gone", "db/dedup.go",
 		"w.sinceUS = max(w.sinceUS, w.old.toUS)", "_ = w.old.toUS",
 	},
 	{
-		"the window takes the revision told last for the newest", "db/recent.go",
-		"!ok || was < t.rev {", "!ok || was != t.rev {",
+		"the window takes the revision told last for the newest", "db/dedup.go",
+		"!ok || rev < seen.rev {", "!ok || rev != seen.rev {",
 	},
 	{
-		"after a start the window is empty, and taken for whole", "db/recent.go",
+		"after a start the window is empty, and taken for whole", "db/dedup.go",
 		"w.old.add(w.record(did, nsid, codec.RkeyString(r.rkey)), r.rev, r.timeUS)", "_ = did + nsid",
 	},
 	{
-		"what was buried comes back from another host", "db/fold.go",
-		"return w.beforeDeletion(actor, rev, e.TimeUS) ||", "return false ||",
+		"what was buried comes back from another host", "db/applyrecord.go",
+		"if window.beforeDeletion(r.actor, r.rev, r.TimeUS) ||", "if false ||",
 	},
 	{
-		"what a resync has removed comes back from another host", "db/fold.go",
-		"late && rev < f.synced(actor), late", "false, late",
+		"what a resync has removed comes back from another host", "db/applyrecord.go",
+		"class == classOutOfOrder && r.rev < f.readSynced(r.actor) {", "false {",
 	},
 	{
-		"a late event sets its account back", "db/fold.go",
-		"row.late = late || (f.fill", "row.late = (f.fill",
+		"a late event sets its account back", "db/applyrecord.go",
+		"row.outOfOrder = r.class == classOutOfOrder", "row.outOfOrder = false",
 	},
 	{
 		"a replay of a late event sets its account back", "db/replay.go",
-		"r.status == statusLate || ", "",
+		"r.status == statusOutOfOrder || ", "",
 	},
 	{
-		"an update leaves the old links in the lists", "db/fold.go",
+		"an update leaves the old links in the lists", "db/applier.go",
 		"f.d.linkAll(removed, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
@@ -114,15 +114,15 @@ var faults = []fault{
 	},
 	{
 		"an account comes back while its records go", "db/status.go",
-		"return actor, known && f.s.jobs[actor] != nil", "return actor, false && f.s.jobs[actor] != nil",
+		"return actor, known && f.state.jobs[actor] != nil", "return actor, false && f.state.jobs[actor] != nil",
 	},
 	{
 		"a part of a batch forgets what may be a repeat", "db/apply.go",
-		"high: f.high, seq: v.seq, fill", "high: 0, seq: v.seq, fill",
+		"next.high = f.high", "next.high = 0",
 	},
 	{
 		"a seal that lacks something stops writing", "db/retry.go",
-		"!errors.Is(err, errUnmade) || !lacks(err)", "err != nil || !lacks(err)",
+		"!errors.Is(err, errNotWritten) || !isTransient(err)", "err != nil || !isTransient(err)",
 	},
 	{
 		"the difference of two sets of links ends with the shorter one", "db/codec/record.go",
@@ -198,19 +198,19 @@ var faults = []fault{
 	},
 	{
 		"a sync that comes again after its resync opens it again", "db/resync.go",
-		"|| rev <= f.synced(actor)) {", ") {",
+		"|| rev <= f.readSynced(actor)) {", ") {",
 	},
 	{
 		"another host's events end a resync", "db/resync.go",
-		"case !r.of(f.host):\n\t\treturn true", "case false:\n\t\treturn true",
+		"case !r.isFrom(f.host):\n\t\treturn true", "case false:\n\t\treturn true",
 	},
 	{
 		"another host's silence ends a resync", "db/resync.go",
-		"return r.of(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
+		"return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
 	},
 	{
 		"a row of a resync undoes what another host has told since", "db/resync.go",
-		"r.later[key] = rev", "_ = r.later",
+		"r.superseded[key] = rev", "_ = r.later",
 	},
 	{
 		"rows of a resync that is open are pruned", "db/window.go",
@@ -230,7 +230,7 @@ var faults = []fault{
 	},
 	{
 		"rows are pruned that no segment holds", "db/window.go",
-		"limit := min(s.log.upTo, s.version.Load().sealed)", "limit := s.log.upTo",
+		"limit := min(s.log.upTo, s.snapshot.Load().sealed)", "limit := s.log.upTo",
 	},
 	{
 		"a rewind moves the cursor back", "db/upstream.go",
@@ -281,8 +281,8 @@ var faults = []fault{
 		"if named[e.Name()] || !segmentName.MatchString(e.Name()) {", "if named[e.Name()] || segmentName.MatchString(e.Name()) {",
 	},
 	{
-		"no log row puts a body out of date", "db/fold.go",
-		"row.was = was", "_ = was",
+		"no log row puts a body out of date", "db/applyrecord.go",
+		"rev: r.rev, replaced: replaced}", "rev: r.rev}",
 	},
 	{
 		"a replay forgets bodies", "db/replay.go",
@@ -298,7 +298,7 @@ var faults = []fault{
 	},
 	{
 		"a repeat brings a body back that has gone", "db/bodyfold.go",
-		"return b.cbor != nil && !f.repeats(e)", "return b.cbor != nil",
+		"return b.cbor != nil && !f.mayRepeat(e)", "return b.cbor != nil",
 	},
 	{
 		"bodies from before a time without count", "db/bodies.go",
@@ -346,7 +346,7 @@ var faults = []fault{
 	},
 	{
 		"a follower takes any number of log rows into memory", "db/follower.go",
-		"case files == nil && v.growing() >= f.hold:", "case false:",
+		"case files == nil && v.mutableBytes() >= f.hold:", "case false:",
 	},
 	{
 		"a copy keeps the pages of a change that broke off", "db/copy.go",

@@ -116,7 +116,7 @@ func beginWith(ctx context.Context, cfg Config, window time.Duration, events []d
 		return nil, err
 	}
 	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
-		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, Keep: p.rep.Keep, Logger: logger})
+		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, OnSegment: p.rep.Keep, Logger: logger})
 	if err != nil {
 		return nil, err
 	}

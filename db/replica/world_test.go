@@ -66,7 +66,7 @@ func newIndex(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 	var err error
 	var clock atomic.Int64 // seconds: each look at it takes one
 	w.store, err = db.Open(db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Checkpoint: off(t),
-		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Step: w.step})
+		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Failpoint: w.step})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,218 @@
+package db
+
+import (
+	"strings"
+
+	"weft.dev/weft/db/codec"
+	"weft.dev/weft/link"
+)
+
+// class is the relation of a record's event to the index.
+type class uint8
+
+const (
+	classNew        class = iota // it was not applied before
+	classRepeat                  // it may have been applied before: only a difference counts
+	classOutOfOrder              // like classRepeat, and its account has newer revisions, of other records
+	classStale                   // the index has the event, or something newer of its record
+)
+
+// recordEvent is an event of a record on its way through the applier.
+type recordEvent struct {
+	*Event
+	rev   uint64
+	hash  uint64 // of the record, in the dedup window
+	actor uint64
+	known bool // the account has an id
+	class class
+
+	collection uint64
+	rkey       []byte // encoded
+	before     []byte // the record's value before the event
+}
+
+// hasLinks reports whether the record links after the event.
+func (r *recordEvent) hasLinks() bool { return r.Op != OpDelete && len(r.Links) > 0 }
+
+// record applies a create, an update or a delete: the record's links become exactly those of the event. It validates the event,
+// classifies it, works out the change of the record's links, and logs it.
+func (f *applier) record(e *Event) {
+	r, ok := newRecordEvent(e)
+	if !ok {
+		f.stats.Invalid++
+		return
+	}
+	window := &f.history.dedup
+	r.actor, r.known = f.actor(e.DID)
+	r.hash = window.record(e.DID, e.Collection, e.Rkey)
+	if r.known && f.state.status.of(r.actor) == StatusDeleted {
+		f.stats.Tombstoned++
+		window.note(r.hash, r.rev, e.TimeUS)
+		return
+	}
+	if !f.advanceResync(e, r.actor, r.rev) {
+		return
+	}
+	// Another upstream may have sent newer events of the account while this one was not followed: the rows of its resync are
+	// not stale for that, and the event that ends the resync ends it even when it is stale itself.
+	if f.mayRepeat(e) && !f.state.resyncs[r.actor].isRow(f.host, r.rev) {
+		f.loadDedupWindow()
+		r.class = f.readClass(&r)
+	}
+	if r.class == classStale {
+		f.stats.Stale++
+		return
+	}
+	window.note(r.hash, r.rev, e.TimeUS)
+	if !f.locate(&r) {
+		return
+	}
+	resync := f.state.resyncs[r.actor]
+	if resync.isSuperseded(string(f.key), f.fill || resync.isRow(f.host, r.rev), f.fill) {
+		f.stats.Stale++
+		return
+	}
+	removed, added := f.difference(&r)
+	f.noteInResync(&r, resync)
+	f.logRecord(&r, resync, removed, added)
+}
+
+// newRecordEvent validates an event of a record.
+func newRecordEvent(e *Event) (r recordEvent, ok bool) {
+	rev, ok := link.ParseTID(e.Rev)
+	return recordEvent{Event: e, rev: rev}, ok && link.ValidNSID(e.Collection) && link.ValidRecordKey(e.Rkey)
+}
+
+// readClass classifies an event that may be a repeat. It reads the database for an event that is older than the dedup window, or
+// out of order.
+func (f *applier) readClass(r *recordEvent) class {
+	window := &f.history.dedup
+	newest, seen := window.newest(r.hash)
+	if seen && r.rev <= newest {
+		return classStale
+	}
+	class := classRepeat
+	if r.rev < f.d.rev(r.actor) {
+		class = classOutOfOrder
+	}
+	if !seen && !window.covers(r.rev, r.TimeUS) {
+		if class == classOutOfOrder || f.readStatusIsNewer(r.Event, r.actor) {
+			return classStale
+		}
+		return class
+	}
+	if window.beforeDeletion(r.actor, r.rev, r.TimeUS) || class == classOutOfOrder && r.rev < f.readSynced(r.actor) {
+		return classStale
+	}
+	return class
+}
+
+// readStatusIsNewer reports whether the account's status last changed after an event was seen. No status is newer than the
+// newest event: for an event that is newer still, it doesn't read the database.
+func (f *applier) readStatusIsNewer(e *Event, actor uint64) bool {
+	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.readStatusSince(actor)
+}
+
+// locate finds the record's key, which it leaves in f.key, and enters the names of a record that links. It returns false where
+// the record has no links, before and after the event.
+func (f *applier) locate(r *recordEvent) bool {
+	if !r.hasLinks() && !r.known {
+		return false
+	}
+	if !r.known {
+		r.actor = f.intern(codec.KindDID, 0, r.DID)
+	}
+	var known bool
+	r.collection, known = f.collection(r.Collection, r.hasLinks())
+	if !known {
+		return false
+	}
+	r.rkey = codec.AppendRkey(nil, r.Rkey)
+	f.key = codec.RecordKey(f.key[:0], r.actor, r.collection, r.rkey)
+	return true
+}
+
+// difference returns the links that the record loses and gains. It leaves the links before and after in f.old and f.next.
+func (f *applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
+	r.before = f.d.record(f.key)
+	f.old = f.links(f.old[:0], r.before, r.rkey)
+	f.next = f.next[:0]
+	if r.hasLinks() {
+		rank, derived := codec.RankOf(r.rkey, r.TimeUS)
+		for i := range r.Links {
+			if !isStorable(&r.Links[i]) {
+				f.stats.Invalid++
+				continue
+			}
+			f.next = append(f.next, codec.RecordLink{
+				Source:  f.intern(codec.KindSource, r.collection, r.Links[i].Path),
+				Target:  f.target(r.Links[i].Target),
+				Rank:    rank,
+				Derived: derived,
+			})
+		}
+		f.next = codec.SortLinks(f.next)
+	}
+	return codec.DiffLinks(f.old, f.next)
+}
+
+// isStorable reports whether a link fits a key: a zero byte would end it early. The extractor makes no others.
+func isStorable(l *Link) bool {
+	return l.Target != "" && len(l.Target) <= link.MaxLen && strings.IndexByte(l.Target, 0) < 0 && len(l.Path) <= maxPath
+}
+
+// maxPath is the longest path of a source, in bytes. The extractor's bound is lower.
+const maxPath = 4096
+
+// noteInResync notes the record in the open resync of its account.
+func (f *applier) noteInResync(r *recordEvent, resync *resync) {
+	switch {
+	case resync == nil || f.fill:
+	case !resync.isFrom(f.host):
+		resync.markSuperseded(string(f.key), r.rev)
+	case r.Op != OpDelete:
+		resync.seen[string(f.key)] = struct{}{}
+		resync.lastUS = max(resync.lastUS, min(r.TimeUS, f.maxUS)) // an outlier would keep it open until then
+	}
+}
+
+// logRecord applies the change of a record's links to the index and logs it, with its body.
+func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []codec.RecordLink) {
+	replaced := f.state.bodies.current(r.before)
+	body := f.bodyOf(r.Event)
+	row := row{op: r.Op, actor: r.actor, collection: r.collection, rkey: r.rkey, rev: r.rev, replaced: replaced}
+	if len(removed)+len(added) == 0 {
+		if !f.readBodyChanges(r.Event, &body, replaced) {
+			f.logSeen(r, resync)
+			return
+		}
+		row.op = OpUpdate
+		row.bodyOnly = true
+	}
+	if r.class == classOutOfOrder {
+		f.stats.OutOfOrder++
+	}
+	rev := r.rev
+	row.outOfOrder = r.class == classOutOfOrder
+	if f.fill || resync.isRevOf(rev) { // filled events are old, and the rows of a resync may be
+		row.outOfOrder = row.outOfOrder || rev < f.d.rev(r.actor)
+	}
+	if row.outOfOrder {
+		rev = f.d.rev(r.actor)
+	}
+	f.d.setRev(r.actor, rev)
+	last := f.seq + logRowsOf(len(removed)+len(added))
+	f.change(f.key, r.before, f.next, body.ref(last), r.actor, r.rkey, removed, added)
+	f.log(row, removed, added)
+	f.keepBody(&body)
+}
+
+// logSeen logs that a record came unchanged while its account's repo is replaced: a replay must know that it stays.
+func (f *applier) logSeen(r *recordEvent, resync *resync) {
+	if f.fill || resync == nil {
+		return
+	}
+	if len(f.old) > 0 && r.Op != OpDelete || !resync.isFrom(f.host) {
+		f.log(row{op: opSeen, actor: r.actor, collection: r.collection, rkey: r.rkey, rev: r.rev}, nil, nil)
+	}
+}
