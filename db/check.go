@@ -80,11 +80,11 @@ func Check(ctx context.Context, dir string, o CheckOptions) (*CheckReport, error
 	if o.Sample <= 0 {
 		o.Sample = defaultSample
 	}
-	s, err := openOffline(dir)
+	s, err := openReadOnly(dir, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.closeFiles() }()
+	defer func() { _ = s.Close() }()
 	c := &check{s: s, o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)),
 		report: &CheckReport{All: o.All, Seed: o.Seed, Kinds: map[string]int64{}}}
 	return c.report, c.run(ctx)
@@ -92,7 +92,7 @@ func Check(ctx context.Context, dir string, o CheckOptions) (*CheckReport, error
 
 // check is a check under way.
 type check struct {
-	s      *Store
+	s      *readOnly
 	o      CheckOptions
 	rand   *rand.Rand
 	report *CheckReport

@@ -43,7 +43,7 @@ func (c *check) segments(ctx context.Context) error {
 			return err
 		}
 	}
-	// From here on, closeFiles closes them.
+	// From here on, Close closes them.
 	c.s.snapshot.Store(c.s.base(files))
 	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {

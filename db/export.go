@@ -50,7 +50,7 @@ type Export struct {
 	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked for.
 	BodiesFrom uint64
 
-	s           *Store
+	s           *readOnly
 	names       *sql.Stmt
 	bodies      *exportBodies       // nil: not asked for
 	from, to    []byte              // keys by record; nil: no bound
@@ -69,7 +69,7 @@ const exportCacheBytes = 8 << 20
 
 // OpenExport opens a data directory for an export.
 func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
-	s, err := openOffline(dir)
+	s, err := openReadOnly(dir, true)
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
 	}
@@ -96,7 +96,7 @@ func (e *Export) Close() error {
 	if e.bodies != nil {
 		_ = e.bodies.read.Close()
 	}
-	return e.s.closeFiles()
+	return e.s.Close()
 }
 
 func (e *Export) open(ctx context.Context, o ExportOptions) error {

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -234,4 +235,13 @@ func layers(files []*file) *Snapshot {
 		v.sums = newest.checksums()
 	}
 	return v
+}
+
+// readManifestRows reads the rows of the segments, oldest first.
+func readManifestRows(ctx context.Context, q queryer) ([]manifestRow, error) {
+	var rows []manifestRow
+	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	return rows, nil
 }

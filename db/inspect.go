@@ -75,11 +75,11 @@ type UpstreamInfo struct {
 
 // Inspect looks at a data directory that no weft has open, and changes nothing in it.
 func Inspect(ctx context.Context, dir string) (*Inspection, error) {
-	s, err := openOffline(dir)
+	s, err := openReadOnly(dir, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.closeFiles() }()
+	defer func() { _ = s.Close() }()
 	in := &Inspection{}
 	if err := s.inspectFile(ctx, in); err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
@@ -105,7 +105,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 }
 
 // inspectFile reads what weft.db says.
-func (s *Store) inspectFile(ctx context.Context, in *Inspection) error {
+func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 	for _, q := range []struct {
 		into  any
 		query string
@@ -142,7 +142,7 @@ func (s *Store) inspectFile(ctx context.Context, in *Inspection) error {
 }
 
 // inspectBodies adds the bodies up.
-func (s *Store) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
+func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
 	if in.Mode, _, err = bodiesKept(ctx, s.reader); err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (s *Store) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
 }
 
 // inspectSegment reads what a segment is made of.
-func (s *Store) inspectSegment(row manifestRow) SegmentInfo {
+func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
 	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links, Bytes: row.Bytes}
 	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), runKinds, s.blocks)
 	if err != nil {

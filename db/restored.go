@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/jmoiron/sqlx"
 	"modernc.org/sqlite/vfs"
 )
 
@@ -57,18 +56,14 @@ func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	return readManifest(ctx, path, uri+"?mode=ro&immutable=1")
 }
 
-// ManifestHere reads the manifest of a data directory that is locked for this process.
+// ManifestHere reads the manifest of a data directory, also of one that a weft has open.
 func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
-	path := filepath.Join(dir, "weft.db")
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("db: %s: %w", dir, ErrNoIndex)
+	r, err := openReadOnly(dir, false)
+	if err != nil {
+		return nil, err
 	}
-	s := &Store{}
-	if err := s.openReader(path); err != nil {
-		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err))
-	}
-	defer func() { _ = s.reader.Close() }()
-	return manifestOf(ctx, path, s.reader)
+	defer func() { _ = r.Close() }()
+	return r.manifest(ctx, filepath.Join(dir, "weft.db"))
 }
 
 // ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages take in
@@ -83,16 +78,16 @@ func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err
 }
 
 func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
-	reader, err := sqlx.Open("sqlite", uri)
+	r, err := openDatabase(name, uri)
 	if err != nil {
-		return nil, fmt.Errorf("db: open %s: %w", name, err)
+		return nil, err
 	}
-	defer func() { _ = reader.Close() }()
-	reader.SetMaxOpenConns(1)
-	return manifestOf(ctx, name, reader)
+	defer func() { _ = r.Close() }()
+	return r.manifest(ctx, name)
 }
 
-func manifestOf(ctx context.Context, name string, reader *sqlx.DB) (*Manifest, error) {
+// manifest reads the manifest of the database with this name.
+func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error) {
 	m := &Manifest{}
 	var first uint64
 	for _, q := range []struct {
@@ -104,11 +99,11 @@ func manifestOf(ctx context.Context, name string, reader *sqlx.DB) (*Manifest, e
 		{&m.LastSeq, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"},
 		{&m.LastUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
 	} {
-		if err := reader.GetContext(ctx, q.into, q.query); err != nil {
+		if err := r.reader.GetContext(ctx, q.into, q.query); err != nil {
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 		}
 	}
-	if err := reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
+	if err := r.reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 	}
 	m.Whole = first == 1 || m.LastSeq == 0
@@ -127,14 +122,14 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := sqlx.Open("sqlite", uri+"?mode=ro&immutable=1")
+	r, err := openDatabase(path, uri+"?mode=ro&immutable=1")
 	if err != nil {
-		return nil, fmt.Errorf("db: open %s: %w", path, err)
+		return nil, err
 	}
-	defer func() { _ = reader.Close() }()
-	c := &check{s: &Store{Index: Index{reader: reader}, state: newState(&Config{})}, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	defer func() { _ = r.Close() }()
+	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
-	if err == nil && len(c.report.Problems) == 0 && checkSchema(reader) == nil {
+	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.reader) == nil {
 		if err = c.rules(ctx, databaseRules, 0); err == nil {
 			err = c.checksums(ctx)
 		}

@@ -218,13 +218,24 @@ func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
 	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
 }
 
-// RetryGaps has open gaps tried again at once: that with an id, or with 0 all. It returns how many there are.
+// retryGaps makes an open gap due at once, or all with the id 0.
+const retryGaps = "UPDATE gaps SET tries = 0, tried_us = 0 WHERE state = 'open' AND ?1 IN (0, id)"
+
+// RetryGaps makes an open gap due at once, or all with the id 0. It returns their number.
 func (s *Store) RetryGaps(id int64) (int64, error) {
-	var n int64
+	n, err := s.countOpenGaps(id)
+	if err != nil {
+		return 0, err
+	}
+	return n, s.changeGaps(retryGaps, id)
+}
+
+// countOpenGaps counts the open gap with an id, or all with the id 0.
+func (s *Index) countOpenGaps(id int64) (n int64, err error) {
 	if err := s.reader.Get(&n, "SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)", id); err != nil {
 		return 0, fmt.Errorf("db: count gaps: %w", err)
 	}
-	return n, s.changeGaps("UPDATE gaps SET tries = 0, tried_us = 0 WHERE state = 'open' AND ?1 IN (0, id)", id)
+	return n, nil
 }
 
 func (s *Store) changeGaps(query string, args ...any) error {

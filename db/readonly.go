@@ -1,0 +1,103 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// ErrNoIndex is the error of a directory without a weft.db.
+var ErrNoIndex = errors.New("there is no weft.db in it")
+
+// readOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the schema as it
+// is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
+type readOnly struct {
+	Index
+	state
+	lock *os.File // nil: a weft may write beside it
+}
+
+// openReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees one of its
+// commits, and segment files never change. With exclusive it takes the directory's lock, and refuses a directory that a weft
+// has open.
+func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
+	path := filepath.Join(dir, "weft.db")
+	_, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("db: %s: %w", dir, ErrNoIndex)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("db: %w", err)
+	}
+	r := &readOnly{}
+	r.defaults(Config{Dir: dir})
+	r.state = newState(&r.cfg)
+	if exclusive {
+		if r.lock, err = lockDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.open(path); err != nil {
+		_ = r.Close()
+		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err))
+	}
+	return r, nil
+}
+
+// open opens weft.db. Without a WAL, the file has everything and nothing writes: a replicator holds the WAL open. SQLite
+// is told so, or it would create the two files of a WAL.
+func (r *readOnly) open(path string) error {
+	uri, err := fileURI(path)
+	if err != nil {
+		return err
+	}
+	immutable := ""
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
+		immutable = "&immutable=1"
+	}
+	if err := r.connect(uri, immutable); err != nil {
+		return err
+	}
+	if err := checkSchema(r.reader); err != nil {
+		return err
+	}
+	if err := r.reader.Get(&r.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
+		return fmt.Errorf("read the name of the index: %w", err)
+	}
+	return nil
+}
+
+// openDatabase opens a weft.db alone, by its URI, whatever its schema.
+func openDatabase(name, uri string) (*readOnly, error) {
+	reader, err := sqlx.Open("sqlite", uri)
+	if err != nil {
+		return nil, fmt.Errorf("db: open %s: %w", name, err)
+	}
+	reader.SetMaxOpenConns(1)
+	r := &readOnly{}
+	r.defaults(Config{})
+	r.state = newState(&r.cfg)
+	r.reader = reader
+	return r, nil
+}
+
+// Close closes the files.
+func (r *readOnly) Close() error {
+	var errs []error
+	if v := r.snapshot.Load(); v != nil {
+		r.releaseFiles(v.files)
+	}
+	if r.reader != nil {
+		errs = append(errs, r.reader.Close())
+	}
+	if r.lock != nil {
+		errs = append(errs, unlockDir(r.lock))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("db: close: %w", err)
+	}
+	return nil
+}

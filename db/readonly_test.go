@@ -1,0 +1,93 @@
+package db
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"weft.dev/weft/link"
+)
+
+// TestReadOnlyBesideWriter: a directory opens for reading beside the weft that writes it, sees each of its commits, reads the
+// segment files that it has opened after a compaction has replaced them, and doesn't hold up the writer. An exclusive opening
+// is refused.
+func TestReadOnlyBesideWriter(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	replaced := make(chan struct{})
+	var once sync.Once
+	s, err := Open(Config{Dir: dir, SealBytes: 1, Failpoint: func(name string) error {
+		if name == "unlink" {
+			once.Do(func() { close(replaced) })
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	source := Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
+	const target = "https://example.com/"
+	seq := uint64(0)
+	apply := func() {
+		t.Helper()
+		seq++
+		rev := string(link.AppendTID(nil, seq<<10))
+		e := Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev,
+			Collection: source.Collection, Links: []Link{{Path: source.Path, Target: target}}}
+		if _, err := s.Apply(Batch{Host: "h", Events: []Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for s.sealing != nil || len(s.snapshot.Load().files.files) == 0 {
+			s.sealed.Wait()
+		}
+	}
+	apply()
+	sealed()
+	if _, err := openReadOnly(dir, true); !errors.Is(err, errLocked) {
+		t.Errorf("beside a weft, an exclusive opening returns %v, want errLocked", err)
+	}
+	r, err := openReadOnly(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if r.Instance() != s.Instance() {
+		t.Errorf("the index is %s, want %s", r.Instance(), s.Instance())
+	}
+	rows, err := readManifestRows(t.Context(), r.reader)
+	if err != nil || len(rows) == 0 {
+		t.Fatalf("%d segments: %v", len(rows), err)
+	}
+	var files []*file
+	for _, row := range rows {
+		f, err := r.openSegment(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	r.snapshot.Store(r.base(files))
+	held, err := r.CountLinks(t.Context(), target, source)
+	if err != nil || held < 1 {
+		t.Fatalf("%d links in segments: %v", held, err)
+	}
+	for range compactionFanOut {
+		apply()
+		_, newest, err := r.LogRange(t.Context())
+		if err != nil || newest != s.Seq() {
+			t.Errorf("the log ends at row %d beside the writer, want %d: %v", newest, s.Seq(), err)
+		}
+	}
+	<-replaced // the first of the files is about to be unlinked
+	if n, err := r.CountLinks(t.Context(), target, source); err != nil || n != held {
+		t.Errorf("%d links in the same segments after a compaction, want %d: %v", n, held, err)
+	}
+	if err := s.Checkpoint(); err != nil {
+		t.Errorf("the reader holds the WAL between its queries: %v", err)
+	}
+}
