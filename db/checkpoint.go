@@ -133,20 +133,6 @@ func (s *Store) tickCheckpoint() {
 	s.checkpointIfDue()
 }
 
-// tick calls do in intervals until closed is.
-func tick(interval time.Duration, closed <-chan struct{}, do func()) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			do()
-		case <-closed:
-			return
-		}
-	}
-}
-
 // Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
 // replicator holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {

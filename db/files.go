@@ -1,7 +1,6 @@
 package db
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
@@ -34,33 +34,6 @@ var runKinds = map[int]segment.Kind{
 	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
 	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
 	runNames:   {Keyspace: &byName, BlockSize: namesBlock},
-}
-
-// manifestRow is a row of the manifest.
-type manifestRow struct {
-	ID          uint64 `db:"id"`
-	File        string `db:"file"`
-	Level       int    `db:"level"`
-	FromSeq     uint64 `db:"from_seq"`
-	ToSeq       uint64 `db:"to_seq"`
-	Links       int64  `db:"links"`
-	Linking     int64  `db:"linking"`
-	Actors      uint64 `db:"actors"`
-	Collections uint64 `db:"collections"`
-	Sources     uint64 `db:"sources"`
-	Bytes       int64  `db:"bytes"`
-	Checksum    string `db:"checksum"`
-	CreatedUS   int64  `db:"created_us"`
-
-	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
-	NamesChecksum *int64 `db:"names_checksum"`
-
-	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
-}
-
-// manifestFile is the row for other packages.
-func (r manifestRow) manifestFile() ManifestFile {
-	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq, Links: r.Links, CreatedUS: r.CreatedUS}
 }
 
 // file is an open segment.
@@ -237,11 +210,27 @@ func layers(files []*file) *Snapshot {
 	return v
 }
 
-// readManifestRows reads the rows of the segments, oldest first.
-func readManifestRows(ctx context.Context, q queryer) ([]manifestRow, error) {
-	var rows []manifestRow
-	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
+// publishSnapshot makes a version of other files the one that queries see.
+func (s *Index) publishSnapshot(v *Snapshot) {
+	s.files.Lock()
+	old := s.snapshot.Swap(v)
+	s.files.Unlock()
+	s.releaseFiles(old.files)
+}
+
+// withFiles makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
+// among them, are now in the files.
+func (s *Index) withFiles(old *Snapshot, files []*file, drop func(i int) int) *Snapshot {
+	v := *old
+	v.files = s.newFileSet(files)
+	for i, stack := range v.stacks() {
+		runs := make([]lsm.Run, 0, len(files)+len(stack.Runs))
+		for _, f := range files {
+			runs = append(runs, f.Run(runIDs[i]))
+		}
+		stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)
+		stack.Runs = append(runs, stack.Runs[drop(i):]...)
 	}
-	return rows, nil
+	v.sealed = files[len(files)-1].ToSeq
+	return &v
 }

@@ -34,3 +34,15 @@ func lockDir(dir string) (*os.File, error) {
 func unlockDir(f *os.File) error {
 	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
+
+// Lock takes a data directory for this process, as Open does, and answers how it is given back.
+func Lock(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("db: make data directory: %w", err)
+	}
+	f, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return unlockDir(f) }, nil
+}

@@ -2,118 +2,13 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"sync"
 
 	"github.com/jmoiron/sqlx"
 
 	"weft.dev/weft/db/codec"
 )
-
-// loadMeta reads the single facts, and where we are in each upstream, into a version.
-func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
-	v.upstreams = map[string]upstream{}
-	var started []string
-	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
-		return err
-	}
-	for _, text := range started {
-		us, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("started_us: %w", err)
-		}
-		v.startedUS = us
-	}
-	var hosts []struct {
-		Host, Kind string
-		Seq        uint64
-		High       uint64 `db:"high_seq"`
-		US         int64  `db:"time_us"`
-		CursorUS   int64  `db:"cursor_us"`
-		Instance   int64
-		FollowedUS int64 `db:"followed_us"`
-		ClockUS    int64 `db:"clock_us"`
-		Epoch      int64
-	}
-	if err := q.SelectContext(ctx, &hosts, `SELECT host, kind, seq, high_seq, time_us, cursor_us, instance, followed_us, clock_us, epoch
-		FROM upstream`); err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
-			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
-		}
-		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS}, h.Epoch}
-		v.maxUS = max(v.maxUS, h.US)
-	}
-	return nil
-}
-
-// loadNames reads the names that no segment holds into a version, up to some ids.
-func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
-	var newest manifestRow
-	if n := len(v.files.files); n > 0 {
-		newest = v.files.files[n-1].manifestRow
-	}
-	s.next['d'], s.next['c'], s.next['s'] = newest.Actors, newest.Collections, newest.Sources
-	return s.loadNewNames(ctx, q, v, upTo)
-}
-
-// allNames is beyond every name.
-var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
-
-// loadNewNames reads the names behind the newest ones that are known into a version, up to some ids.
-func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
-	for _, k := range []struct {
-		kind  byte
-		upTo  uint64
-		query string
-	}{
-		{'d', upTo.actors, "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?"},
-		{'c', upTo.collections, "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?"},
-		{'s', upTo.sources, "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?"},
-	} {
-		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]), int64(k.upTo))
-		if err != nil {
-			return err
-		}
-		names := map[string]uint64{}
-		push := func() (err error) {
-			v.names, err = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
-			clear(names)
-			return err
-		}
-		for rows.Next() {
-			var id, collection uint64
-			var name string
-			if err := rows.Scan(&id, &collection, &name); err != nil {
-				_ = rows.Close()
-				return err
-			}
-			key := []byte{k.kind}
-			if k.kind == 's' {
-				key = codec.AppendID(key, collection)
-			}
-			names[string(append(key, name...))] = id
-			v.sums.names += nameSum(k.kind, id, collection, name)
-			s.next[k.kind] = max(s.next[k.kind], id)
-			if len(names) == rowsPerRun {
-				if err := push(); err != nil {
-					_ = rows.Close()
-					return err
-				}
-			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close(), push()); err != nil {
-			return err
-		}
-	}
-	v.actors = s.next['d']
-	return nil
-}
 
 // dids resolves accounts.
 func (s *Index) dids(ctx context.Context, ids []uint64) (map[uint64]string, error) {

@@ -1,11 +1,8 @@
 package db
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math"
 
 	"golang.org/x/sync/errgroup"
 
@@ -194,116 +191,6 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 	}
 	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
 	return nil
-}
-
-// loadJobs reads the jobs that were under way when the newest segment was sealed.
-func (s *state) loadJobs(ctx context.Context, q queryer) error {
-	var rows []struct {
-		Actor   uint64
-		Was, Is bool
-		Purge   uint8
-		After   []byte
-	}
-	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		s.jobs[r.Actor] = &job{was: r.Was, is: r.Is, purge: r.Purge&sealedPurge != 0, down: r.Purge&sealedDown != 0,
-			thenPurge: r.Purge&sealedThenPurge != 0, after: r.After}
-	}
-	return nil
-}
-
-// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
-// those of now.
-func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
-	// By status and account, as the partial index has them.
-	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var p statusRow
-		if err := rows.Scan(&p.actor, &p.status, &p.sinceUS); err != nil {
-			return 0, err
-		}
-		s.status.set(p.actor, p.status)
-		sum += p.checksum()
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, err
-	}
-	s.status.pack()
-	return sum, s.takeBackStatus(ctx, q, sealed, math.MaxInt64)
-}
-
-type actorStatus struct {
-	Actor  uint64
-	Status uint8
-}
-
-// takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
-func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
-	var since []actorStatus
-	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
-		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
-		return err
-	}
-	for _, p := range since {
-		s.status.set(p.Actor, Status(p.Status>>4&7))
-	}
-	return nil
-}
-
-// loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
-func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
-	var open []openResync
-	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
-		return err
-	}
-	s.opened = map[uint64]openResync{}
-	for _, o := range open {
-		s.opened[o.Actor] = o
-		if o.Since > sealed {
-			continue // the replay opens it
-		}
-		r := &resync{rev: uint64(o.Rev), host: o.Host, synced: o.Sync, seen: map[string]struct{}{}, since: o.Since}
-		s.resyncs[o.Actor] = r
-		var rows []struct {
-			TimeUS     int64 `db:"time_us"`
-			Op         Op
-			Rev        int64
-			Collection uint64
-			Rkey       any
-		}
-		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
-			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob), int64(opRespelled), int64(opTurn)); err != nil {
-			return err
-		}
-		for _, row := range rows {
-			if r.begun = r.begun || row.Op == opBegun; row.Op == OpSync || row.Op == opBegun {
-				r.lastUS = row.TimeUS
-				continue
-			}
-			rkey, err := codec.DecodeRkeyColumn(row.Rkey)
-			if err != nil || rkey == nil {
-				return fmt.Errorf("a row of the resync since log row %d: %w", o.Since, cmp.Or(err, codec.ErrMalformed))
-			}
-			r.replayed(row.Op, uint64(row.Rev), row.TimeUS, codec.RecordKey(nil, o.Actor, row.Collection, rkey))
-		}
-	}
-	return nil
-}
-
-// openResync is a resync that was open when the store was closed.
-type openResync struct {
-	Actor uint64
-	Rev   int64
-	Since uint64 `db:"since_seq"`
-	Host  string
-	Sync  uint64 `db:"sync_seq"`
 }
 
 // replayed notes what a log row says of a record whose account's repo was being replaced.

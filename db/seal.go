@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 
@@ -115,30 +114,6 @@ func (s *Store) sealReplayed(v *Snapshot) (*Snapshot, error) {
 		return nil, err
 	}
 	return s.snapshot.Load(), nil
-}
-
-// errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
-var errClosed = errors.New("the store is closing")
-
-// untilClosed is the entries of a merge until the store is closed.
-type untilClosed struct {
-	*lsm.CompactionIterator
-	s *Store
-	n int
-}
-
-// yieldEvery is how many entries of a merge pass between two looks at the rest of the process, some 100 µs: commits and
-// queries that wait for a processor get one then, where Go's scheduler would give it to them after 10 ms.
-const yieldEvery = 256
-
-func (u *untilClosed) Next() (bool, error) {
-	if u.n++; u.n%yieldEvery == 0 {
-		if u.s.isClosed() {
-			return false, errClosed
-		}
-		runtime.Gosched()
-	}
-	return u.CompactionIterator.Next()
 }
 
 // makeSegment makes a segment and hands it to who replicates it. After an error nothing is left of it, and the error is
@@ -265,66 +240,10 @@ func (s *Store) swap(files []*file, drop func(i int) int) {
 	s.publishSnapshot(s.withFiles(s.snapshot.Load(), files, drop))
 }
 
-// publishSnapshot makes a version of other files the one that queries see.
-func (s *Index) publishSnapshot(v *Snapshot) {
-	s.files.Lock()
-	old := s.snapshot.Swap(v)
-	s.files.Unlock()
-	s.releaseFiles(old.files)
-}
-
-// withFiles makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
-// among them, are now in the files.
-func (s *Index) withFiles(old *Snapshot, files []*file, drop func(i int) int) *Snapshot {
-	v := *old
-	v.files = s.newFileSet(files)
-	for i, stack := range v.stacks() {
-		runs := make([]lsm.Run, 0, len(files)+len(stack.Runs))
-		for _, f := range files {
-			runs = append(runs, f.Run(runIDs[i]))
-		}
-		stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)
-		stack.Runs = append(runs, stack.Runs[drop(i):]...)
-	}
-	v.sealed = files[len(files)-1].ToSeq
-	return &v
-}
-
-// wake tells a worker that there is work.
-func wake(work chan struct{}) {
-	select {
-	case work <- struct{}{}:
-	default:
-	}
-}
-
 // failpoint is a failpoint: tests end the process there, or make it fail.
 func (s *Index) failpoint(name string) error {
 	if s.cfg.Failpoint == nil {
 		return nil
 	}
 	return s.cfg.Failpoint(name)
-}
-
-// work runs a worker beside the writer until the store is closed. Its errors are faults of the disk: they stop writing.
-func (s *Store) work(name string, due chan struct{}, do func() error) {
-	s.workers.Add(1)
-	go func() {
-		defer s.workers.Done()
-		defer logPanic(s.cfg.Logger, name)
-		for {
-			select {
-			case <-due:
-			case <-s.closed:
-				return
-			}
-			if err := do(); err != nil {
-				s.mu.Lock()
-				s.fail(err)
-				s.sealed.Broadcast()
-				s.mu.Unlock()
-				return
-			}
-		}
-	}()
 }

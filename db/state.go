@@ -1,10 +1,5 @@
 package db
 
-import (
-	"log/slog"
-	"runtime/debug"
-)
-
 // state is the applier's knowledge beside the snapshot: statuses, open resyncs, jobs, the newest ids of names, and the bodies.
 // It outlives the applier of a commit. A replay of the log brings it back. Whoever holds the Index's mu may use it.
 type state struct {
@@ -53,12 +48,4 @@ func (s *state) hiding() map[uint64]struct{} {
 		hiding[actor] = struct{}{}
 	}
 	return hiding
-}
-
-// logPanic is deferred by each goroutine: a panic is logged with its name before it ends the process.
-func logPanic(log *slog.Logger, name string) {
-	if p := recover(); p != nil {
-		log.Error("panic", "goroutine", name, "panic", p, "stack", string(debug.Stack()))
-		panic(p)
-	}
 }

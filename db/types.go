@@ -159,23 +159,3 @@ type SourceCount struct {
 	Links int64
 	DIDs  int64
 }
-
-// Stats sums the index up.
-type Stats struct {
-	Actors       int64  // accounts ever seen, linking or linked
-	Targets      int64  // distinct targets: an upper bound, for a target is counted once in each run that holds it
-	Records      int64  // records that link to something now, of hidden accounts too
-	Links        int64  // links of active accounts now
-	LastSeq      uint64 // newest row of the log
-	Memory       int64  // bytes that the index takes in memory
-	Runs         int    // sorted runs, those in segments too
-	StartedUS    int64  // time of the first event indexed, microseconds since 1970; 0 before it
-	Segments     int    // segment files
-	SegmentBytes int64  // their size
-
-	Sealing, Merging bool // are under way
-
-	Jobs   int    // changes of status of large accounts that are under way
-	Gaps   int64  // spans of upstream that are missing now
-	Failed string // why writing has stopped; empty while all is well
-}

@@ -93,7 +93,7 @@ var faults = []fault{
 		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
-		"what an account's status was is forgotten by a replay", "db/replay.go",
+		"what an account's status was is forgotten by a replay", "db/loadstate.go",
 		"s.status.set(p.Actor, Status(p.Status>>4&7))", "s.status.set(p.Actor, Status(p.Status&15))",
 	},
 	{
@@ -109,11 +109,11 @@ var faults = []fault{
 		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
 	},
 	{
-		"a sealed job forgets that it goes down", "db/replay.go",
+		"a sealed job forgets that it goes down", "db/loadstate.go",
 		"down: r.Purge&sealedDown != 0", "down: false",
 	},
 	{
-		"an account comes back while its records go", "db/status.go",
+		"an account comes back while its records go", "db/accountstatus.go",
 		"return actor, known && f.state.jobs[actor] != nil", "return actor, false && f.state.jobs[actor] != nil",
 	},
 	{
@@ -153,7 +153,7 @@ var faults = []fault{
 		"s.makeSegment(fz.row, fz.runs, fz.below == 0, false)", "s.makeSegment(fz.row, fz.runs, true, false)",
 	},
 	{
-		"a merge of segments takes itself for the lowest", "db/merge.go",
+		"a merge of segments takes itself for the lowest", "db/compact.go",
 		"first == v.files.files[0], true)", "true, true)",
 	},
 	{
@@ -161,7 +161,7 @@ var faults = []fault{
 		"stack.NoCompact = len(stack.Runs)", "stack.NoCompact = fz.below",
 	},
 	{
-		"a merge of segments lets go of the runs that are being sealed", "db/seal.go",
+		"a merge of segments lets go of the runs that are being sealed", "db/files.go",
 		"stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)", "stack.NoCompact = len(files)",
 	},
 	{
@@ -177,11 +177,11 @@ var faults = []fault{
 		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
 	},
 	{
-		"a replay leaves out the first row", "db/readlog.go",
+		"a replay leaves out the first row", "db/logreplay.go",
 		`FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))`, `FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after)+1, int64(to))`,
 	},
 	{
-		"a replay takes links of a row that is sealed", "db/readlog.go",
+		"a replay takes links of a row that is sealed", "db/logreplay.go",
 		"int64((after+1)<<linkShift), int64((to+1)<<linkShift))", "int64(after<<linkShift), int64((to+1)<<linkShift))",
 	},
 	{
@@ -213,7 +213,7 @@ var faults = []fault{
 		"r.superseded[key] = rev", "_ = r.later",
 	},
 	{
-		"rows of a resync that is open are pruned", "db/window.go",
+		"rows of a resync that is open are pruned", "db/prune.go",
 		"limit = min(limit, r.since-1)", "limit = min(limit, r.rev)",
 	},
 	{
@@ -229,7 +229,7 @@ var faults = []fault{
 		"begin = end", "_ = end",
 	},
 	{
-		"rows are pruned that no segment holds", "db/window.go",
+		"rows are pruned that no segment holds", "db/prune.go",
 		"limit := min(s.log.upTo, s.snapshot.Load().sealed)", "limit := s.log.upTo",
 	},
 	{
@@ -269,7 +269,7 @@ var faults = []fault{
 		"page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {", "page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) != 0 {",
 	},
 	{
-		"a change of status misses what its batch has changed", "db/version.go",
+		"a change of status misses what its batch has changed", "db/delta.go",
 		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
 	},
 	{
@@ -297,7 +297,7 @@ var faults = []fault{
 		"if s.cfg.Bodies == BodiesWindow {", "if s.cfg.Bodies == BodiesKeep {",
 	},
 	{
-		"a repeat brings a body back that has gone", "db/bodyfold.go",
+		"a repeat brings a body back that has gone", "db/applybody.go",
 		"return b.cbor != nil && !f.mayRepeat(e)", "return b.cbor != nil",
 	},
 	{
@@ -309,7 +309,7 @@ var faults = []fault{
 		"f.purgeBody(value)", "_ = value",
 	},
 	{
-		"a body is kept that is not what its CID says", "db/bodyfold.go",
+		"a body is kept that is not what its CID says", "db/applybody.go",
 		"case sum == b.digest:", "case len(sum) > 0:",
 	},
 	{

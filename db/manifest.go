@@ -115,46 +115,38 @@ func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error)
 	return m, nil
 }
 
-// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and the
-// rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty sentences.
-func CheckFile(ctx context.Context, path string) ([]string, error) {
-	uri, err := fileURI(path)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openDatabase(path, uri+"?mode=ro&immutable=1")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }()
-	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
-	err = c.integrity(ctx)
-	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.reader) == nil {
-		if err = c.rules(ctx, databaseRules, 0); err == nil {
-			err = c.checksums(ctx)
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil { // a page that can't be read ends the check, and is the fault that was looked for
-		c.found(KindDatabase, mendDB, "%v", err)
-	}
-	var faults []string
-	for _, p := range c.report.Problems {
-		faults = append(faults, p.Text)
-	}
-	return faults, nil
+// manifestRow is a row of the manifest.
+type manifestRow struct {
+	ID          uint64 `db:"id"`
+	File        string `db:"file"`
+	Level       int    `db:"level"`
+	FromSeq     uint64 `db:"from_seq"`
+	ToSeq       uint64 `db:"to_seq"`
+	Links       int64  `db:"links"`
+	Linking     int64  `db:"linking"`
+	Actors      uint64 `db:"actors"`
+	Collections uint64 `db:"collections"`
+	Sources     uint64 `db:"sources"`
+	Bytes       int64  `db:"bytes"`
+	Checksum    string `db:"checksum"`
+	CreatedUS   int64  `db:"created_us"`
+
+	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
+	NamesChecksum *int64 `db:"names_checksum"`
+
+	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
 }
 
-// Lock takes a data directory for this process, as Open does, and answers how it is given back.
-func Lock(dir string) (unlock func() error, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("db: make data directory: %w", err)
+// manifestFile is the row for other packages.
+func (r manifestRow) manifestFile() ManifestFile {
+	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq, Links: r.Links, CreatedUS: r.CreatedUS}
+}
+
+// readManifestRows reads the rows of the segments, oldest first.
+func readManifestRows(ctx context.Context, q queryer) ([]manifestRow, error) {
+	var rows []manifestRow
+	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
 	}
-	f, err := lockDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	return func() error { return unlockDir(f) }, nil
+	return rows, nil
 }

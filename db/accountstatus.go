@@ -1,14 +1,11 @@
 package db
 
 import (
-	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/lsm"
 )
 
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
@@ -140,81 +137,4 @@ func (f *applier) readStatusSince(actor uint64) int64 {
 		f.d.fail(fmt.Errorf("read the status of account %d: %w", actor, err))
 	}
 	return since
-}
-
-// recordWalk is a walk over an account's records, those that are gone too: they have no value.
-//
-//	w := f.walk(actor, from, to, false)
-//	for w.next() {
-//		use(w.key, w.value)
-//	}
-type recordWalk struct {
-	d          *delta
-	below      *lsm.MergingIterator
-	more       bool     // below stands at an entry,
-	taken      bool     // which was given
-	changed    []string // keys that this batch has changed: what they have goes before what lies below
-	reverse    bool
-	key, value []byte // the key stays as it is
-}
-
-// walk begins a walk over an account's records with from <= key < to.
-func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
-	// To make runs of what this batch has changed first would be simpler, and cost as much as the rest of the batch.
-	w := &recordWalk{d: f.d, changed: f.d.recordsBetween(actor, from, to), reverse: reverse, taken: true}
-	if reverse {
-		slices.Reverse(w.changed)
-	}
-	w.below = f.d.base.records.ScanWithTombstones(from, to, reverse)
-	return w
-}
-
-// next goes to the next record and says whether there is one. A fault ends the walk, and is the delta's.
-func (w *recordWalk) next() bool {
-	if w.taken {
-		w.more, w.taken = w.below.Next(), false
-		if !w.more {
-			w.d.fail(w.below.Err())
-		}
-	}
-	first := -1 // the next that was changed comes before the next below
-	switch {
-	case len(w.changed) == 0 && !w.more || w.d.err != nil:
-		return false
-	case len(w.changed) == 0:
-		first = 1
-	case w.more:
-		if first = cmp.Compare(w.changed[0], string(w.below.Key())); w.reverse {
-			first = -first
-		}
-	}
-	if w.taken = w.more && first >= 0; first > 0 {
-		w.key, w.value = w.below.Key(), w.below.Value()
-		return true
-	}
-	w.key, w.value = []byte(w.changed[0]), w.d.records[w.changed[0]]
-	w.changed = w.changed[1:]
-	return true
-}
-
-// walked decodes where a walk stands. The links are valid until the next.
-func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
-	_, _, rkey, err := codec.DecodeRecordKey(w.key)
-	if err != nil {
-		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
-		return nil, nil
-	}
-	f.old = f.links(f.old[:0], w.value, rkey)
-	return rkey, f.old
-}
-
-// eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
-func (f *applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
-	from, to := codec.AccountRecords(actor)
-	for w := f.walk(actor, from, to, false); w.next(); {
-		if len(w.value) > 0 {
-			rkey, links := f.walked(w)
-			do(w.key, w.value, rkey, links)
-		}
-	}
 }

@@ -1,0 +1,35 @@
+package db
+
+import "context"
+
+// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and the
+// rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty sentences.
+func CheckFile(ctx context.Context, path string) ([]string, error) {
+	uri, err := fileURI(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openDatabase(path, uri+"?mode=ro&immutable=1")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	err = c.integrity(ctx)
+	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.reader) == nil {
+		if err = c.rules(ctx, databaseRules, 0); err == nil {
+			err = c.checksums(ctx)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil { // a page that can't be read ends the check, and is the fault that was looked for
+		c.found(KindDatabase, mendDB, "%v", err)
+	}
+	var faults []string
+	for _, p := range c.report.Problems {
+		faults = append(faults, p.Text)
+	}
+	return faults, nil
+}

@@ -1,0 +1,160 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"strconv"
+)
+
+// ListGaps lists all gaps of a data directory, oldest first, also of one that a weft has open.
+func ListGaps(ctx context.Context, dir string) ([]Gap, error) {
+	r, err := openReadOnly(dir, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	return r.AllGaps(ctx)
+}
+
+// RetryGaps is Store.RetryGaps for a data directory that no weft has open.
+func RetryGaps(dir string, id int64) (n int64, err error) {
+	r, err := openReadOnly(dir, true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }()
+	n, err = r.countOpenGaps(id)
+	if err != nil {
+		return 0, err
+	}
+	uri, err := fileURI(filepath.Join(dir, "weft.db"))
+	if err != nil {
+		return 0, err
+	}
+	writer, err := sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=synchronous(FULL)&_pragma=busy_timeout("+
+		strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
+	if err != nil {
+		return 0, fmt.Errorf("db: %w", err)
+	}
+	defer func() { _ = writer.Close() }()
+	if _, err := writer.Exec(retryGaps, id); err != nil {
+		return 0, fmt.Errorf("db: change gaps: %w", err)
+	}
+	return n, nil
+}
+
+// Gap is a span of upstream that was missed. From and To are positions as the host counts them: from 10^15 on they are
+// microseconds since 1970, below sequence numbers.
+type Gap struct {
+	ID      int64  `db:"id"`
+	Host    string `db:"host"`
+	From    uint64 `db:"from_seq"` // inclusive
+	To      uint64 `db:"to_seq"`   // inclusive
+	FromUS  int64  `db:"from_us"`  // time of the event before, microseconds since 1970; 0: not known
+	ToUS    int64  `db:"to_us"`    // time of the event behind; 0: not known
+	Why     string `db:"why"`
+	State   string `db:"state"`    // GapOpen or GapFilled
+	FoundUS int64  `db:"found_us"` // microseconds since 1970
+	Tries   int    `db:"tries"`    // to fill it
+	TriedUS int64  `db:"tried_us"` // the last of them
+	Note    string `db:"note"`     // what came of it
+}
+
+// States of a gap.
+const (
+	GapOpen   = "open"
+	GapFilled = "filled"
+)
+
+const gapColumns = "id, host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note"
+
+// AddGap writes a gap down as open. Resyncs of its host that are under way lose their rows with it: they are broken off,
+// so that nothing is taken for gone that was only missed.
+func (s *Store) AddGap(g Gap) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	v := s.snapshot.Load()
+	f := s.newApplier(v.maxUS)
+	f.host = g.Host
+	f.abortResyncs(func(r *resync) bool {
+		if r.host != g.Host {
+			return false
+		}
+		if r.synced > 0 && r.synced < g.From { // what follows that sync is missing too, as far as it says what is gone
+			g.From = r.synced
+		}
+		return true
+	})
+	g.FoundUS = s.cfg.Now().UnixMicro()
+	f.rows.gaps = append(f.rows.gaps, g)
+	return s.commit(f, progress{})
+}
+
+// TriedGap notes what came of an attempt to fill a gap.
+func (s *Store) TriedGap(id int64, filled bool, note string) error {
+	state := GapOpen
+	if filled {
+		state = GapFilled
+	}
+	return s.changeGaps("UPDATE gaps SET state = ?1, note = ?2, tries = tries + 1, tried_us = ?3 WHERE id = ?4 AND state = 'open'",
+		state, note, s.cfg.Now().UnixMicro(), id)
+}
+
+// ShrinkGap notes that a gap was filled up to a position; what is left begins there.
+func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
+	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
+}
+
+// retryGaps makes an open gap due at once, or all with the id 0.
+const retryGaps = "UPDATE gaps SET tries = 0, tried_us = 0 WHERE state = 'open' AND ?1 IN (0, id)"
+
+// RetryGaps makes an open gap due at once, or all with the id 0. It returns their number.
+func (s *Store) RetryGaps(id int64) (int64, error) {
+	n, err := s.countOpenGaps(id)
+	if err != nil {
+		return 0, err
+	}
+	return n, s.changeGaps(retryGaps, id)
+}
+
+// countOpenGaps counts the open gap with an id, or all with the id 0.
+func (s *Index) countOpenGaps(id int64) (n int64, err error) {
+	if err := s.reader.Get(&n, "SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)", id); err != nil {
+		return 0, fmt.Errorf("db: count gaps: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) changeGaps(query string, args ...any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	if _, err := s.writer.Exec(query, args...); err != nil {
+		return s.fail(fmt.Errorf("db: change gaps: %w", err))
+	}
+	return nil
+}
+
+// Gaps lists the open gaps, the newest hundred at most, newest first: a server that answers nothing for a day leaves
+// more than anyone reads.
+func (s *Index) Gaps(ctx context.Context) ([]Gap, error) {
+	return s.gaps(ctx, "WHERE state = 'open' ORDER BY id DESC LIMIT 100")
+}
+
+// AllGaps lists all gaps, those that were filled too, oldest first.
+func (s *Index) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx, "ORDER BY id") }
+
+func (s *Index) gaps(ctx context.Context, which string) ([]Gap, error) {
+	gaps := []Gap{}
+	if err := s.reader.SelectContext(ctx, &gaps, "SELECT "+gapColumns+" FROM gaps "+which); err != nil {
+		return nil, fmt.Errorf("db: list gaps: %w", err)
+	}
+	return gaps, nil
+}

@@ -1,0 +1,89 @@
+package db
+
+import (
+	"maps"
+	"time"
+)
+
+// runJobs goes on with the changes of status that are under way, a step at a time, until none is left that may go on.
+func (s *Store) runJobs() error {
+	for !s.isClosed() {
+		more, err := s.runJob()
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) runJob() (more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Failed() != nil {
+		return false, nil
+	}
+	actor, ok := s.nextJob(time.Now())
+	if !ok {
+		return false, nil
+	}
+	if err := s.failpoint("job"); err != nil {
+		return false, err
+	}
+	return true, s.commitStep(actor)
+}
+
+// nextJob picks an account whose job may go on. Where there are only such as rest, it has the worker woken.
+func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
+	wait := time.Duration(0)
+	for actor := range s.jobs {
+		left := s.rests[actor].until.Sub(now)
+		if left <= 0 {
+			return actor, true
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	if wait > 0 {
+		s.jobTimer.Reset(wait)
+	}
+	return 0, false
+}
+
+// rest is when an account last changed its status by a job, and until when that rests.
+type rest struct{ changed, until time.Time }
+
+// restWithin is how many rests long a change is remembered.
+const restWithin = 10
+
+// restJobs has jobs rest whose account changes its mind again and again: else each step would be taken back by another.
+func (s *Store) restJobs(f *applier, now time.Time) {
+	if s.cfg.JobRest < 0 {
+		return
+	}
+	maps.DeleteFunc(s.rests, func(_ uint64, r rest) bool { return now.Sub(r.changed) > restWithin*s.cfg.JobRest })
+	for _, actor := range f.jobbed {
+		r := rest{changed: now}
+		if _, again := s.rests[actor]; again {
+			r.until = now.Add(s.cfg.JobRest)
+		}
+		s.rests[actor] = r
+	}
+}
+
+// finishJob brings an account's job to its end.
+func (s *Store) finishJob(actor uint64) error {
+	for s.jobs[actor] != nil {
+		if err := s.commitStep(actor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitStep does a step of a job.
+func (s *Store) commitStep(actor uint64) error {
+	f := s.newApplier(s.cfg.Now().UnixMicro())
+	f.stepJob(actor)
+	return s.commit(f, progress{})
+}

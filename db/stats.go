@@ -1,0 +1,83 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// Work says what sealing and merging have done since the store was opened, and whether they are at it.
+type Work struct {
+	Seals, Merges            int64 // segments made
+	SealedBytes, MergedBytes int64 // their files' sizes
+	Sealing, Merging         bool
+}
+
+// Work is for metrics and benchmarks.
+func (s *Store) Work() Work {
+	return Work{
+		Seals: s.seals.files.Load(), SealedBytes: s.seals.bytes.Load(), Sealing: s.seals.busy.Load(),
+		Merges: s.compactions.files.Load(), MergedBytes: s.compactions.bytes.Load(), Merging: s.compactions.busy.Load(),
+	}
+}
+
+// worked counts what one worker has made.
+type worked struct {
+	files, bytes atomic.Int64
+	busy         atomic.Bool
+}
+
+func (w *worked) made(f *file) {
+	w.files.Add(1)
+	w.bytes.Add(f.Bytes)
+}
+
+// Stats sums the index up.
+func (s *Index) Stats(ctx context.Context) (Stats, error) {
+	v := s.acquire()
+	defer s.release(v)
+	st := Stats{
+		Actors:    int64(v.actors),
+		Targets:   int64(v.targets.Prefixes()),
+		Records:   v.linking,
+		Links:     v.targets.Total(),
+		LastSeq:   v.seq,
+		Jobs:      v.jobs,
+		StartedUS: v.startedUS,
+		Memory:    int64(v.bytes()),
+		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
+		Sealing:   s.seals.busy.Load(),
+		Merging:   s.compactions.busy.Load(),
+	}
+	for _, f := range v.files.files {
+		st.Segments++
+		st.SegmentBytes += f.Bytes
+	}
+	if err := s.Failed(); err != nil {
+		st.Failed = err.Error()
+	}
+	if err := s.reader.GetContext(ctx, &st.Gaps, "SELECT count(*) FROM gaps WHERE state = 'open'"); err != nil {
+		return Stats{}, fmt.Errorf("db: count gaps: %w", err)
+	}
+	return st, nil
+}
+
+// Stats sums the index up.
+type Stats struct {
+	Actors       int64  // accounts ever seen, linking or linked
+	Targets      int64  // distinct targets: an upper bound, for a target is counted once in each run that holds it
+	Records      int64  // records that link to something now, of hidden accounts too
+	Links        int64  // links of active accounts now
+	LastSeq      uint64 // newest row of the log
+	Memory       int64  // bytes that the index takes in memory
+	Runs         int    // sorted runs, those in segments too
+	StartedUS    int64  // time of the first event indexed, microseconds since 1970; 0 before it
+	Segments     int    // segment files
+	SegmentBytes int64  // their size
+
+	Sealing, Merging bool // are under way
+
+	Jobs   int    // changes of status of large accounts that are under way
+	Gaps   int64  // spans of upstream that are missing now
+	Failed string // why writing has stopped; empty while all is well
+}
