@@ -17,7 +17,7 @@ import (
 var walks = map[string]bool{
 	"check.go": true, "checkindex.go": true, "checklog.go": true, "checknames.go": true, "export.go": true, "exportwalk.go": true,
 	"checkdb.go": true, "checkbodies.go": true, "exportbodies.go": true,
-	"replay.go": true, "store.go": true, "restored.go": true, "offline.go": true, "files.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
+	"replay.go": true, "loadstate.go": true, "store.go": true, "manifest.go": true, "readonly.go": true, "schema.go": true, "files.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
 }
 
 // bounded are statements that walk through a table which stays small, and why it does.
