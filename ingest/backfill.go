@@ -9,21 +9,21 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// Plan is what a backfill will take, before it begins.
+// Plan is an estimate of a backfill.
 type Plan struct {
 	Host     string
 	Segments int
-	Bytes    int64 // to fetch; a slice that takes parts of segments fetches less of the last than is said
-	Events   int64 // in what is fetched
-	Links    int64 // about
-	Sliced   bool  // only what the slice may be in is fetched
+	Bytes    int64 // to fetch; for a slice an upper bound
+	Events   int64 // in these bytes
+	Links    int64 // of the events, about
+	Sliced   bool  // only blocks that may have events of the slice are fetched
 }
 
-// linksPerEvent is what the network makes: 1.2 links an event, measured over public events in 2026.
+// linksPerEvent is the average of the network, measured over public events in 2026.
 const linksPerEvent = 1.2
 
-// PlanBackfill says what it will take to begin an index at from, with the first host that has an archive. A From that
-// needs none gives an empty plan.
+// PlanBackfill estimates the backfill of a new index that begins at from, with the first host that has an archive. The Plan of
+// the zero From is empty.
 func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s *Slice) (Plan, error) {
 	if from == (From{}) {
 		return Plan{}, nil
@@ -53,7 +53,7 @@ func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s 
 	return Plan{}, errors.Join(errs...)
 }
 
-// estimate sums the segments up that hold something behind a place, and of a slice those that a plan names.
+// estimate adds up the segments after a start, or for a slice the blocks that a plan names.
 func estimate(ctx context.Context, a *upstream.Archive, from From) (p Plan, err error) {
 	after, _, err := from.resolve(ctx, a)
 	if err != nil {
@@ -62,40 +62,52 @@ func estimate(ctx context.Context, a *upstream.Archive, from From) (p Plan, err 
 	p.Host = a.URL
 	var sum wire.Replay
 	segments := map[string]*upstream.SegmentInfo{}
-	if err := a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
+	err = a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
 		if s.MaxSeq > after {
 			addSegment(&sum, s, after)
 			segments[s.Name] = s
 		}
 		return true
-	}); err != nil {
+	})
+	if err != nil {
 		return p, err
 	}
-	p.Segments, p.Bytes, p.Events = sum.Segments, sum.Bytes, sum.Events
+	p.Segments = sum.Segments
+	p.Bytes = sum.Bytes
+	p.Events = sum.Events
 	if !a.Filter.ForPlan().IsZero() {
-		p.Sliced, p.Segments, p.Bytes, p.Events = true, 0, 0, 0
-		for at := after; ; {
-			page, err := a.Plan(ctx, at, 0)
-			if err != nil {
-				return p, err
-			}
-			for i := range page.Segments {
-				p.addPlanned(&page.Segments[i], segments[page.Segments[i].Name])
-			}
-			if page.PlannedThroughSeq >= page.SealedTipSeq || page.PlannedThroughSeq <= at {
-				break
-			}
-			at = page.PlannedThroughSeq
+		p = Plan{Host: a.URL, Sliced: true}
+		err = p.addSlice(ctx, a, after, segments)
+		if err != nil {
+			return p, err
 		}
 	}
 	p.Links = int64(float64(p.Events) * linksPerEvent)
 	return p, nil
 }
 
-// blockEvents is what a block of the archive holds.
+// addSlice adds the blocks with events of the slice, of all pages of the archive's plan.
+func (p *Plan) addSlice(ctx context.Context, a *upstream.Archive, after uint64, segments map[string]*upstream.SegmentInfo) error {
+	for {
+		page, err := a.Plan(ctx, after, 0)
+		if err != nil {
+			return err
+		}
+		for i := range page.Segments {
+			s := &page.Segments[i]
+			p.addPlanned(s, segments[s.Name])
+		}
+		if page.PlannedThroughSeq >= page.SealedTipSeq || page.PlannedThroughSeq <= after {
+			return nil
+		}
+		after = page.PlannedThroughSeq
+	}
+}
+
+// blockEvents is the number of events in a block of the archive.
 const blockEvents = 4096
 
-// addPlanned counts a segment of a plan, or the blocks of it that are named.
+// addPlanned adds a segment of a plan, or those of its blocks that the plan names.
 func (p *Plan) addPlanned(s *upstream.PlannedSegment, l *upstream.SegmentInfo) {
 	p.Segments++
 	if l == nil || l.EventCount == 0 {
@@ -113,7 +125,7 @@ func (p *Plan) addPlanned(s *upstream.PlannedSegment, l *upstream.SegmentInfo) {
 	p.Bytes += int64(float64(l.SizeBytes) * float64(events) / float64(l.EventCount))
 }
 
-// Duration is how long so many events take at a rate.
+// Duration returns how long the backfill takes at a rate of events.
 func (p Plan) Duration(perSecond float64) time.Duration {
 	return time.Duration(float64(p.Events) / perSecond * float64(time.Second))
 }

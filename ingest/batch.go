@@ -8,96 +8,115 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// batch gathers events until they are committed. What it holds is its own: what an event points to is valid only until
-// the next one is read.
+// batch collects events until they are committed. It copies their text, which is valid only until the next event is read.
 type batch struct {
 	db.Batch
-	bodies bool // records that link bring their content
+	bodies bool // keep the content of records with links
 
-	seen     int // events, those that don't concern the index among them
-	bodiless int // records whose content can't be made from JSON
+	seen     int // events, also those outside the slice
+	bodiless int // records whose content can't be converted from JSON
 	links    []db.Link
 	text     arena
 }
 
-// What a batch costs beside its text, in bytes of memory until it is committed. A link takes 32 here, and some 250 while it
-// is folded: its keys in two orders, its log row and the arguments of the statement that writes it. An event takes 150
-// here, and 100 for its log row.
+// The memory of a batch beside its text until it is committed, in bytes. A link takes 32 here, and about 250 while it is applied:
+// its keys in two orders, its log row and the arguments of the statement. An event takes 150 here, and 100 for its log row.
 const (
 	linkCost  = 256
 	eventCost = 256
 )
 
-// cost is how many bytes of memory the batch takes, about, on its way into the index.
+// cost returns the memory that the batch takes until it is committed, in bytes, about.
 func (b *batch) cost() int { return b.text.size + linkCost*len(b.links) + eventCost*len(b.Events) }
 
-// keepLinks is how many links' memory a batch keeps for the next events: as many as batchBytes allow, and not those of a
-// record that has more.
+// keepLinks is the capacity for links that a batch keeps: as many as batchBytes allow. A single record may have more.
 const keepLinks = batchBytes / linkCost
 
 func (b *batch) reset() {
 	b.Batch = db.Batch{Events: b.Events[:0]}
 	b.seen = 0
 	b.bodiless = 0
-	if b.links = b.links[:0]; cap(b.links) > 2*keepLinks {
+	b.links = b.links[:0]
+	if cap(b.links) > 2*keepLinks {
 		b.links = nil
 	}
 	b.text.reset()
 }
 
-// add takes over what a slice keeps of an event. It returns what the extractor made of a record that it could not read.
+// add copies an event if it is in a slice. Its error is that of a record that can't be read.
 func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err error) {
 	b.seen++
-	b.Seq, b.TimeUS = e.Pos, e.TimeUS
+	b.Seq = e.Pos
+	b.TimeUS = e.TimeUS
 	if e.Op == 0 || !s.keeps(e) {
-		return nil // an identity changes nothing here
+		return nil
 	}
 	out := db.Event{
-		Seq: e.Pos, TimeUS: e.TimeUS, Op: e.Op, Status: e.Status, DID: b.text.copy(e.DID),
-		Collection: b.text.copy(e.Collection), Rkey: b.text.copy(e.Rkey), Rev: b.text.copy(e.Rev),
+		Seq:        e.Pos,
+		TimeUS:     e.TimeUS,
+		Op:         e.Op,
+		Status:     e.Status,
+		DID:        b.text.copy(e.DID),
+		Collection: b.text.copy(e.Collection),
+		Rkey:       b.text.copy(e.Rkey),
+		Rev:        b.text.copy(e.Rev),
 	}
 	if e.Op == db.OpCreate || e.Op == db.OpUpdate {
-		// A record that can't be read has no links: those of the version before it are gone all the same.
-		var links []extract.Link
-		if e.JSON != nil {
-			links, err = x.JSON(e.JSON)
-		} else {
-			links, err = x.CBOR(e.CBOR)
-		}
-		first, from, path := len(b.links), []byte(nil), ""
-		for _, l := range links {
-			if !s.keepsLink(e.Collection, l.Path) {
-				continue
-			}
-			if unsafe.SliceData(l.Path) != unsafe.SliceData(from) || len(l.Path) != len(from) {
-				from, path = l.Path, b.text.copyBytes(l.Path) // the extractor gives a path once: elements of a list share it
-			}
-			b.links = append(b.links, db.Link{Path: path, Target: b.text.copyBytes(l.Target)})
-		}
-		out.Links = b.links[first:len(b.links):len(b.links)]
+		// A record that can't be read has no links, and replaces those of its version before.
+		out.Links, err = b.addLinks(e, x, s)
 		if b.bodies && len(out.Links) > 0 {
-			out.CID = b.text.copy(e.CID)
-			content, failed := e.Body()
-			if failed != nil {
-				b.bodiless++
-			}
-			if len(content) > 0 {
-				out.Body = b.text.copyRaw(content)
-			}
+			b.addBody(&out, e)
 		}
 	}
 	b.Events = append(b.Events, out)
 	return err
 }
 
-// arena holds the text of a batch in a few large pieces, so that a string costs no allocation.
+// addLinks copies the links of a record that are in a slice.
+func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (added []db.Link, err error) {
+	var links []extract.Link
+	if e.JSON != nil {
+		links, err = x.JSON(e.JSON)
+	} else {
+		links, err = x.CBOR(e.CBOR)
+	}
+	first := len(b.links)
+	var from []byte // the path that was copied last
+	var path string
+	for _, l := range links {
+		if !s.keepsLink(e.Collection, l.Path) {
+			continue
+		}
+		// Links of one path share its memory in the extractor.
+		if unsafe.SliceData(l.Path) != unsafe.SliceData(from) || len(l.Path) != len(from) {
+			from = l.Path
+			path = b.text.copyBytes(l.Path)
+		}
+		b.links = append(b.links, db.Link{Path: path, Target: b.text.copyBytes(l.Target)})
+	}
+	return b.links[first:len(b.links):len(b.links)], err
+}
+
+// addBody copies the content of a record, as DAG-CBOR.
+func (b *batch) addBody(out *db.Event, e *upstream.Event) {
+	out.CID = b.text.copy(e.CID)
+	content, err := e.Body()
+	if err != nil {
+		b.bodiless++
+	}
+	if len(content) > 0 {
+		out.Body = b.text.copyRaw(content)
+	}
+}
+
+// arena holds the text of a batch in a few large pieces, so that a string needs no allocation.
 type arena struct {
 	full [][]byte
 	cur  []byte
 	size int // of all text
 }
 
-// arenaPiece is the size of a piece in bytes; a batch of a thousand likes takes about 200 kB.
+// arenaPiece is the size of a piece, in bytes. A batch of a thousand likes takes about 200 kB.
 const arenaPiece = 64 << 10
 
 func (a *arena) copy(s string) string { return a.copyBytes(unsafe.Slice(unsafe.StringData(s), len(s))) }
@@ -125,10 +144,12 @@ func (a *arena) copyRaw(b []byte) []byte {
 	return a.cur[n:len(a.cur):len(a.cur)]
 }
 
-// reset forgets all text and keeps one piece of memory.
+// reset drops all text and keeps one piece of memory.
 func (a *arena) reset() {
-	a.full, a.size = nil, 0
-	if a.cur = a.cur[:0]; cap(a.cur) > arenaPiece {
+	a.full = nil
+	a.size = 0
+	a.cur = a.cur[:0]
+	if cap(a.cur) > arenaPiece {
 		a.cur = nil
 	}
 }

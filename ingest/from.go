@@ -8,14 +8,14 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// From is where an index without a cursor begins. The zero From is the upstream's tip.
+// From is where a new index begins. The zero From is the upstream's tip.
 type From struct {
-	Start bool   // at the start of the archive
-	Seq   uint64 // at this sequence number; 0: none
-	US    int64  // at this time, microseconds since 1970; 0: none
+	Start bool   // the start of the archive
+	Seq   uint64 // a sequence number; 0: none
+	US    int64  // a time, in microseconds since 1970; 0: none
 }
 
-// ParseFrom reads "now", "start", a sequence number, or a time: in microseconds since 1970, from 10^15 on, or RFC 3339.
+// ParseFrom parses "now", "start", a sequence number, or a time: RFC 3339, or from 10^15 on microseconds since 1970.
 func ParseFrom(s string) (From, error) {
 	switch s {
 	case "", "now":
@@ -23,7 +23,8 @@ func ParseFrom(s string) (From, error) {
 	case "start":
 		return From{Start: true}, nil
 	}
-	if n, err := strconv.ParseUint(s, 10, 63); err == nil {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err == nil {
 		switch {
 		case n == 0:
 			return From{}, fmt.Errorf("sequence numbers begin at 1: use start")
@@ -40,7 +41,7 @@ func ParseFrom(s string) (From, error) {
 	return From{}, fmt.Errorf("%q is not now, start, a sequence number or a time such as 2026-07-01T00:00:00Z", s)
 }
 
-// resolve says after which sequence number to begin, or that it is to be live.
+// resolve returns the sequence number after which to begin in the archive, or live for a begin at the tip.
 func (f From) resolve(ctx context.Context, a *upstream.Archive) (after uint64, live bool, err error) {
 	switch {
 	case f.Start:

@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// metrics are what ingest counts.
+// metrics are the counters and gauges of ingest.
 type metrics struct {
 	events     prometheus.Counter
 	applied    *prometheus.CounterVec
@@ -40,12 +40,17 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		in:         in,
-		events:     counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
-		applied:    vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
-		dropped:    vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
-		malformed:  counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
-		commits:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		in:     in,
+		events: counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
+		applied: vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, "+
+			"log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, "+
+			"bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
+		dropped:   vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
+		malformed: counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
 		sessions:   vec("weft_ingest_sessions_ended_total", "Sessions with the upstream that ended, by reason.", "reason"),
 		switches:   counter("weft_ingest_switches_total", "Failovers to another upstream."),
 		gaps:       counter("weft_ingest_gaps_total", "Gaps recorded: ranges of upstream events that are missing."),
@@ -54,9 +59,9 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		unreadable: counter("weft_ingest_holes_total", "Times that the upstream could not deliver the next events."),
 		lost:       counter("weft_ingest_upstream_lost_total", "Times that the upstream's newest event was older than the cursor."),
 	}
-	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
-	m.became(db.Applied{})
-	m.left(extract.Dropped{})
+	// Every series exists before its first event: a rate misses the first value of a new series.
+	m.countOutcomes(db.Applied{})
+	m.countDropped(extract.Dropped{})
 	for _, why := range append(slices.Collect(maps.Values(endings)), endedOtherwise) {
 		m.sessions.WithLabelValues(why)
 	}
@@ -95,11 +100,11 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 	m.events.Add(float64(b.seen))
 	m.commits.Observe(took.Seconds())
-	m.became(a)
+	m.countOutcomes(a)
 }
 
-// became counts what became of events.
-func (m *metrics) became(a db.Applied) {
+// countOutcomes counts the outcomes of events.
+func (m *metrics) countOutcomes(a db.Applied) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
 		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
@@ -108,21 +113,21 @@ func (m *metrics) became(a db.Applied) {
 	}
 }
 
-// extracted counts what the extractor has dropped since the last call. The caller is the one who extracts.
+// extracted counts the drops of an extractor since the last call. Its caller is the one that extracts.
 func (m *metrics) extracted(x *extractor) {
 	d := x.Dropped()
 	if d == x.last {
 		return
 	}
-	m.left(extract.Dropped{
+	m.countDropped(extract.Dropped{
 		Deep: d.Deep - x.last.Deep, Links: d.Links - x.last.Links, LongPath: d.LongPath - x.last.LongPath,
 		BadPath: d.BadPath - x.last.BadPath, BadText: d.BadText - x.last.BadText,
 	})
 	x.last = d
 }
 
-// left counts and logs parts of records that were left out.
-func (m *metrics) left(d extract.Dropped) {
+// countDropped counts and logs dropped parts of records.
+func (m *metrics) countDropped(d extract.Dropped) {
 	for reason, n := range map[string]uint64{
 		"too_deep": d.Deep, "too_many_links": d.Links, "long_path": d.LongPath, "bad_path": d.BadPath, "bad_text": d.BadText,
 	} {
@@ -133,7 +138,7 @@ func (m *metrics) left(d extract.Dropped) {
 	}
 }
 
-// bounded logs each kind of message at most once in logEvery: what comes from upstream must not fill a disk.
+// bounded logs each kind of message at most once in logEvery: messages about upstream input must not fill a disk.
 type bounded struct {
 	logger *slog.Logger
 	now    func() time.Time
@@ -143,14 +148,14 @@ type bounded struct {
 	silent map[string]int
 }
 
-// logEvery leaves at most a few thousand lines a day.
+// logEvery bounds the log to a few thousand lines a day.
 const logEvery = 10 * time.Second
 
 func newBounded(logger *slog.Logger, now func() time.Time) *bounded {
 	return &bounded{logger: logger, now: now, last: map[string]time.Time{}, silent: map[string]int{}}
 }
 
-// warn logs, unless a message of its kind was logged a moment ago. Kinds are few and fixed.
+// warn logs a message, unless one of its kind was logged less than logEvery ago. Kinds are few and fixed.
 func (b *bounded) warn(kind, msg string, args ...any) {
 	b.mu.Lock()
 	now := b.now()
@@ -160,7 +165,8 @@ func (b *bounded) warn(kind, msg string, args ...any) {
 		return
 	}
 	silent := b.silent[kind]
-	b.last[kind], b.silent[kind] = now, 0
+	b.last[kind] = now
+	b.silent[kind] = 0
 	b.mu.Unlock()
 	b.logger.Warn(msg, append(args, "more_since_last", silent)...)
 }

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// progress keeps count of a replay.
+// progress counts a replay.
 type progress struct {
 	mu sync.Mutex
 	p  wire.Replay
@@ -21,7 +21,7 @@ func (p *progress) get() wire.Replay {
 	return p.p
 }
 
-// begin counts what lies behind a number. Without a listing it goes on without totals.
+// begin starts the count of a replay after a sequence number. If the archive can't be listed, there are no totals.
 func (p *progress) begin(ctx context.Context, a *upstream.Archive, after uint64, now time.Time) {
 	n := wire.Replay{Host: a.URL, Since: now}
 	_ = a.Segments(ctx, func(s *upstream.SegmentInfo) bool {
@@ -35,7 +35,7 @@ func (p *progress) begin(ctx context.Context, a *upstream.Archive, after uint64,
 	p.p = n
 }
 
-// addSegment counts the part of a segment that lies behind a number.
+// addSegment adds the part of a segment after a sequence number.
 func addSegment(p *wire.Replay, s *upstream.SegmentInfo, after uint64) {
 	share := 1.0
 	if after >= s.MinSeq {
@@ -57,7 +57,8 @@ func (p *progress) came(events int64, seq uint64, timeUS int64, now time.Time) {
 	defer p.mu.Unlock()
 	n := &p.p
 	n.EventsDone += events
-	n.Seq, n.TimeUS = seq, timeUS
+	n.Seq = seq
+	n.TimeUS = timeUS
 	if took := now.Sub(n.Since).Seconds(); took > 0 {
 		n.Rate = float64(n.EventsDone) / took
 	}
@@ -72,5 +73,5 @@ func (p *progress) end() {
 	p.p = wire.Replay{}
 }
 
-// Progress is how far a replay of an archive is; the zero Replay when none is under way.
+// Progress returns the progress of the replay that is under way; zero: none is.
 func (in *Ingest) Progress() wire.Replay { return in.progress.get() }

@@ -11,14 +11,14 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Slice is the part of the network that an index holds. The zero Slice, and nil, is all of it.
+// Slice is the part of the network that an index holds. A zero or nil Slice is all of it.
 type Slice struct {
 	include, exclude patterns
 	dids             map[string]struct{}
 	sources          map[string]map[string]struct{} // paths by collection
 }
 
-// patterns are collections: exact ones, and namespaces with their last dot.
+// patterns matches collections: exact NSIDs, and namespaces with their last dot.
 type patterns struct {
 	exact      map[string]struct{}
 	namespaces []string
@@ -56,8 +56,7 @@ func parsePatterns(list []string) (p patterns, err error) {
 	return p, nil
 }
 
-// groups are the groups of record types that Bluesky and atproto define, by what they begin with. A collection is one of
-// their members, never the group itself.
+// groups has the groups of record types of Bluesky and atproto, by prefix. A collection is a member of a group, never the group.
 var groups = map[string][]string{
 	"app.bsky.":    {"actor", "embed", "feed", "graph", "labeler", "notification", "richtext", "unspecced", "video"},
 	"chat.bsky.":   {"actor", "convo", "group", "moderation"},
@@ -75,7 +74,7 @@ func IsGroup(collection string) bool {
 	return false
 }
 
-// SliceConfig is a Slice as an operator writes it. Empty parts take all.
+// SliceConfig is a Slice as an operator writes it. An empty list selects all.
 type SliceConfig struct {
 	Collections []string `json:"collections,omitempty"` // NSIDs, and namespaces such as app.bsky.feed.*
 	Exclude     []string `json:"exclude_collections,omitempty"`
@@ -83,15 +82,17 @@ type SliceConfig struct {
 	Sources     []string `json:"sources,omitempty"` // app.bsky.feed.like:subject.uri
 }
 
-// NewSlice checks a SliceConfig.
-func NewSlice(c SliceConfig) (s *Slice, err error) {
-	s = &Slice{dids: map[string]struct{}{}, sources: map[string]map[string]struct{}{}}
-	if s.include, err = parsePatterns(c.Collections); err != nil {
+// NewSlice returns the Slice of a SliceConfig, or an error that names the wrong entry.
+func NewSlice(c SliceConfig) (*Slice, error) {
+	include, err := parsePatterns(c.Collections)
+	if err != nil {
 		return nil, err
 	}
-	if s.exclude, err = parsePatterns(c.Exclude); err != nil {
+	exclude, err := parsePatterns(c.Exclude)
+	if err != nil {
 		return nil, err
 	}
+	s := &Slice{include: include, exclude: exclude, dids: map[string]struct{}{}, sources: map[string]map[string]struct{}{}}
 	for _, did := range c.DIDs {
 		if !link.ValidDID(did) {
 			return nil, fmt.Errorf("%q is not a DID", did)
@@ -100,7 +101,8 @@ func NewSlice(c SliceConfig) (s *Slice, err error) {
 	}
 	for _, source := range c.Sources {
 		collection, path, ok := strings.Cut(source, ":")
-		if path = strings.TrimPrefix(path, "."); !ok || !link.ValidNSID(collection) || path == "" {
+		path = strings.TrimPrefix(path, ".")
+		if !ok || !link.ValidNSID(collection) || path == "" {
 			return nil, fmt.Errorf("%q is not a source such as app.bsky.feed.like:subject.uri", source)
 		}
 		if s.sources[collection] == nil {
@@ -111,10 +113,10 @@ func NewSlice(c SliceConfig) (s *Slice, err error) {
 	return s, nil
 }
 
-// filters reports whether an upstream is asked for less than all of its events, so that it may be silent for long.
+// filters reports whether the live stream has a filter, so that it may be silent for long.
 func (s *Slice) filters() bool { return !s.filter().ForLive().IsZero() }
 
-// keeps says whether an event concerns the slice.
+// keeps reports whether an event is in the slice.
 func (s *Slice) keeps(e *upstream.Event) bool {
 	if s == nil {
 		return true
@@ -127,7 +129,7 @@ func (s *Slice) keeps(e *upstream.Event) bool {
 	return e.Op == db.OpAccount || e.Op == db.OpSync || s.Keeps(e.Collection)
 }
 
-// Keeps says whether records of a collection are in the slice.
+// Keeps reports whether records of a collection are in the slice.
 func (s *Slice) Keeps(collection string) bool {
 	if s == nil {
 		return true
@@ -146,7 +148,7 @@ func (s *Slice) keepsLink(collection string, path []byte) bool {
 	return ok
 }
 
-// filter returns the filter to send upstream. It selects the slice's events, and perhaps others.
+// filter returns the filter to send upstream. It selects all events of the slice, and perhaps others.
 func (s *Slice) filter() upstream.Filter {
 	if s == nil {
 		return upstream.Filter{}

@@ -9,13 +9,13 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// SliceState is the slice that an index holds, as it is kept in the index, and since when each part of it is complete.
+// SliceState is the slice of an index, as the index stores it, with the time since when each part is complete.
 type SliceState struct {
 	Slice SliceConfig      `json:"slice"`
 	Parts []wire.SlicePart `json:"parts"`
 }
 
-// parts are what a slice's collections are.
+// parts returns the names of a slice's parts.
 func (c *SliceConfig) parts() []string {
 	if len(c.Collections) == 0 {
 		return []string{"*"}
@@ -29,12 +29,12 @@ func sorted(list []string) []string {
 	return slices.Compact(list)
 }
 
-// normal is a slice in the one way to write it.
+// normal returns a slice with sorted lists without repeats.
 func (c SliceConfig) normal() SliceConfig {
 	return SliceConfig{sorted(c.Collections), sorted(c.Exclude), sorted(c.DIDs), sorted(c.Sources)}
 }
 
-// ParseSliceState reads what String wrote; the empty text is the state of an index that holds all.
+// ParseSliceState parses the result of String. An empty text is the state of an index of the whole network.
 func ParseSliceState(text string) (s SliceState, err error) {
 	if text == "" {
 		return s, nil
@@ -47,20 +47,20 @@ func ParseSliceState(text string) (s SliceState, err error) {
 
 func (s SliceState) String() string {
 	text, err := json.Marshal(s)
-	if err != nil { // it is text and times
+	if err != nil { // text and times can't fail
 		panic(err)
 	}
 	return string(text)
 }
 
-// Change says what becomes of an index that is to hold another slice: the state then, whether it holds more, and whether
-// it holds less. Neither of them: it is the same slice.
+// Change returns the state after a change to another slice, and whether the index holds more or less then. Without more and less
+// the slice is the same.
 func (s SliceState) Change(to SliceConfig, now time.Time) (next SliceState, more, less bool) {
 	was := s.Slice.normal()
 	to = to.normal()
-	more = widens(was.Collections, to.Collections) || widens(was.DIDs, to.DIDs) || widens(was.Sources, to.Sources) || lacks(to.Exclude, was.Exclude)
-	less = widens(to.Collections, was.Collections) || widens(to.DIDs, was.DIDs) || widens(to.Sources, was.Sources) || lacks(was.Exclude, to.Exclude)
-	all := widens(was.DIDs, to.DIDs) || widens(was.Sources, to.Sources) || lacks(to.Exclude, was.Exclude) // in every part
+	all := widensEach(was, to) // more in every part
+	more = all || widens(was.Collections, to.Collections)
+	less = widensEach(to, was) || widens(to.Collections, was.Collections)
 	next.Slice = to
 	for _, what := range to.parts() {
 		p := wire.SlicePart{What: what}
@@ -76,17 +76,22 @@ func (s SliceState) Change(to SliceConfig, now time.Time) (next SliceState, more
 	return next, more, less
 }
 
-// widens says whether a list lets more through than another did; empty ones let all through.
+// widensEach reports whether a slice has more in each of its collections than another had.
+func widensEach(was, is SliceConfig) bool {
+	return widens(was.DIDs, is.DIDs) || widens(was.Sources, is.Sources) || lacks(is.Exclude, was.Exclude)
+}
+
+// widens reports whether a list selects more than another did. An empty list selects all.
 func widens(was, is []string) bool {
 	return len(was) > 0 && (len(is) == 0 || lacks(was, is))
 }
 
-// lacks says whether a list lacks something of another.
+// lacks reports whether a list lacks an entry of another.
 func lacks(list, of []string) bool {
 	return slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(list, s) })
 }
 
-// KeepsLink says whether a link is in the slice.
+// KeepsLink reports whether a link is in the slice.
 func (s *Slice) KeepsLink(did, collection, path string) bool {
 	if s == nil {
 		return true

@@ -25,15 +25,15 @@ type Address struct {
 	Filter Filter // the collections and accounts in the address's query
 }
 
-// Paths that end a server's address in its own documents. What is asked for follows from what the server speaks.
+// Paths of the streams, which end a server's address in its documentation. Probe decides which one is used.
 const (
 	pathV1 = "/subscribe"
 	pathV2 = "/xrpc/network.bsky.jetstream.subscribeEvents"
 )
 
-// ParseAddress reads a server's host name or URL. The scheme is https, on loopback http, unless it is given; ws and wss
-// are http and https. A URL may have a user name and a password, and may end in the path and in the filters of Jetstream's
-// own streams. No error quotes a password.
+// ParseAddress parses a server's host name or URL. The default scheme is https, and http on loopback; ws and wss are http and
+// https. A URL may have a user name and a password, and the path and filters of Jetstream's streams. No error quotes a
+// password.
 func ParseAddress(text string) (Address, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -49,7 +49,7 @@ func ParseAddress(text string) (Address, error) {
 		if errors.As(err, &quotes) {
 			err = quotes.Err
 		}
-		if strings.Contains(text, "@") { // the reason may quote a part of the password
+		if strings.Contains(text, "@") { // the error may quote a part of the password
 			err = errors.New("percent-encode (%XX) characters of the user name and password other than letters, digits and -._~")
 		}
 		return Address{}, fmt.Errorf("not a host name or a URL such as wss://jetstream.example: %w", err)
@@ -60,7 +60,8 @@ func ParseAddress(text string) (Address, error) {
 	}
 	switch path := strings.TrimRight(u.Path, "/"); {
 	case path != "" && path != pathV1 && path != pathV2:
-		return Address{}, fmt.Errorf("%s has the path %s; weft finds the stream paths by itself: use %s", name, u.EscapedPath(), name)
+		return Address{}, fmt.Errorf("%s has the path %s; weft finds the stream paths by itself: use %s",
+			name, u.EscapedPath(), name)
 	case u.Fragment != "":
 		return Address{}, fmt.Errorf("%s has a fragment: use %s", name, name)
 	}
@@ -71,9 +72,10 @@ func ParseAddress(text string) (Address, error) {
 	return Address{Endpoint: Endpoint{URL: name, User: u.User}, Filter: filter}, nil
 }
 
-// baseName is the one spelling of a server's address.
+// baseName returns the normalised URL of a server.
 func baseName(u *url.URL, bare bool) (string, error) {
-	host, scheme := strings.ToLower(u.Host), strings.ToLower(u.Scheme)
+	host := strings.ToLower(u.Host)
+	scheme := strings.ToLower(u.Scheme)
 	if u.Hostname() == "" {
 		return "", errors.New("an address without a host name")
 	}
@@ -93,7 +95,7 @@ func baseName(u *url.URL, bare bool) (string, error) {
 	return scheme + "://" + host, nil
 }
 
-// parseFilter reads the query of Jetstream's own streams.
+// parseFilter parses the query of Jetstream's streams.
 func parseFilter(query string) (f Filter, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -118,7 +120,7 @@ func parseFilter(query string) (f Filter, err error) {
 	return f, nil
 }
 
-// authorize adds the user name and the password to a request's header. They never go into its URL, which errors quote.
+// authorize adds the user name and the password to the header of a request. Errors quote URLs, so they are never in one.
 func (e Endpoint) authorize(h http.Header) {
 	if e.User == nil {
 		return

@@ -15,26 +15,25 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Archive reads the sealed segments of a v2 server. The official client reads whole segments, 279 MB each, of which
-// several are in memory at a time (1.7 GB were measured); this one reads the blocks that it needs, by the index at each
-// segment's end, and knows of a block that it can't read which events were in it.
+// Archive reads the sealed segments of a v2 server. It reads single blocks, by the index at each segment's end, and knows which
+// events a block has that it can't read. The official client reads whole segments of 279 MB and holds several of them in
+// memory: 1.7 GB as measured.
 type Archive struct {
 	Endpoint
 	Key      string // an API key; empty: the endpoint's user
 	Filter   Filter
-	attempts int             // for a request; 0: archiveAttempts
-	Fetched  func(bytes int) // called as bytes come, and each second that the archive lets us wait; nil: nobody
-	Logger   *slog.Logger    // of panics; nil: none
+	attempts int             // of a request; 0: archiveAttempts
+	Fetched  func(bytes int) // called as bytes come, and each second of a Retry-After; nil: no call
+	Logger   *slog.Logger    // of panics; nil: no log
 }
 
 const (
-	// archiveAttempts is how often a request is made before the session ends with it, and archiveBackoff the first wait
-	// between two.
+	// archiveAttempts is how often a request is made, and archiveBackoff the first wait between two attempts, which doubles.
 	archiveAttempts = 4
 	archiveBackoff  = 250 * time.Millisecond
 )
 
-// PlannedSegment is a segment of a plan.
+// PlannedSegment is a segment of an ArchivePlan.
 type PlannedSegment struct {
 	Name     string `json:"name"`
 	Checksum string `json:"checksum"`
@@ -53,7 +52,8 @@ type ArchivePlan struct {
 	Segments          []PlannedSegment `json:"segments"`
 }
 
-// Plan asks what holds the slice's events behind after, up to before when that isn't 0.
+// Plan asks for the segments and blocks with the filter's events behind the sequence number after, before the number before
+// unless it is 0.
 func (a *Archive) Plan(ctx context.Context, after, before uint64) (p ArchivePlan, err error) {
 	in := map[string]any{"afterSeq": after}
 	if before > 0 {
@@ -70,7 +70,7 @@ func (a *Archive) Plan(ctx context.Context, after, before uint64) (p ArchivePlan
 	if err != nil {
 		return p, err
 	}
-	text, err := a.request(ctx, http.MethodPost, "planSnapshot", nil, body, "", 64<<20)
+	text, err := a.request(ctx, call{method: http.MethodPost, name: "planSnapshot", body: body, limit: 64 << 20})
 	if err != nil {
 		return p, fmt.Errorf("plan: %w", err)
 	}
@@ -83,7 +83,8 @@ func (a *Archive) Plan(ctx context.Context, after, before uint64) (p ArchivePlan
 	last := uint64(0)
 	for _, s := range p.Segments {
 		if s.MaxSeq < s.MinSeq || s.MinSeq <= last && last > 0 {
-			return p, fmt.Errorf("plan: segment %s has events %d to %d, after one that ends with %d", s.Name, s.MinSeq, s.MaxSeq, last)
+			return p, fmt.Errorf("plan: segment %s has events %d to %d, after one that ends with %d",
+				s.Name, s.MinSeq, s.MaxSeq, last)
 		}
 		last = s.MaxSeq
 	}
@@ -101,7 +102,7 @@ type SegmentInfo struct {
 	MaxWitnessedAt int64  `json:"maxWitnessedAt"`
 }
 
-// Segments gives all segments, oldest first, until do is false.
+// Segments gives all segments to do, oldest first, until do returns false.
 func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) error {
 	for cursor := ""; ; {
 		q := url.Values{"limit": {"1000"}}
@@ -109,7 +110,7 @@ func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) erro
 			q.Set("cursor", cursor)
 		}
 		// A thousand segments are about 300 kB.
-		text, err := a.request(ctx, http.MethodGet, "listSegments", q, nil, "", 8<<20)
+		text, err := a.request(ctx, call{method: http.MethodGet, name: "listSegments", query: q, limit: 8 << 20})
 		if err != nil {
 			return fmt.Errorf("list the archive: %w", err)
 		}
@@ -132,8 +133,8 @@ func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) erro
 	}
 }
 
-// SeqBefore is a sequence number before which the archive holds nothing of the time given or later: the segment that
-// reaches it is read from its start, and what is earlier is left out event by event.
+// SeqBefore returns a sequence number up to which the archive has no event of the time us or later. The caller ignores earlier
+// events after it: it is the start of a segment.
 func (a *Archive) SeqBefore(ctx context.Context, us int64) (seq uint64, err error) {
 	err = a.Segments(ctx, func(s *SegmentInfo) bool {
 		if s.MaxWitnessedAt >= us {
@@ -146,7 +147,7 @@ func (a *Archive) SeqBefore(ctx context.Context, us int64) (seq uint64, err erro
 	return seq, err
 }
 
-// EndTime is the newest time in the archive, microseconds since 1970; 0: it is empty.
+// EndTime returns the newest time in the archive, in microseconds since 1970; 0: the archive is empty.
 func (a *Archive) EndTime(ctx context.Context) (us int64, err error) {
 	err = a.Segments(ctx, func(s *SegmentInfo) bool {
 		us = max(us, s.MaxWitnessedAt)
@@ -155,7 +156,7 @@ func (a *Archive) EndTime(ctx context.Context) (us int64, err error) {
 	return us, err
 }
 
-// blocks reads a segment's index. When it is of no use, the segment is one block that can't be read.
+// blocks reads a segment's index. If it is malformed, the segment is one block that can't be read.
 func (a *Archive) blocks(ctx context.Context, s *PlannedSegment) ([]*Block, error) {
 	head, err := a.part(ctx, s, 0, segmentHeader)
 	if err != nil {
@@ -176,7 +177,8 @@ func (a *Archive) blocks(ctx context.Context, s *PlannedSegment) ([]*Block, erro
 	}
 	all, err := parseIndex(s.Name, index, h.FooterOffset)
 	if err != nil {
-		unreadable.FromUS, unreadable.ToUS = h.MinWitnessedAt, h.MaxWitnessedAt
+		unreadable.FromUS = h.MinWitnessedAt
+		unreadable.ToUS = h.MaxWitnessedAt
 		unreadable.Err = fmt.Errorf("its index: %w", err)
 		return []*Block{unreadable}, nil
 	}
@@ -188,8 +190,9 @@ func (a *Archive) part(ctx context.Context, s *PlannedSegment, from, size uint64
 	if size == 0 {
 		return nil, nil
 	}
-	data, err := a.request(ctx, http.MethodGet, "getSegment", url.Values{"name": {s.Name}}, nil,
-		fmt.Sprintf("bytes=%d-%d", from, from+size-1), int64(size))
+	span := fmt.Sprintf("bytes=%d-%d", from, from+size-1)
+	data, err := a.request(ctx, call{method: http.MethodGet, name: "getSegment", query: url.Values{"name": {s.Name}}, span: span,
+		limit: int64(size)})
 	if err == nil && uint64(len(data)) != size {
 		err = fmt.Errorf("received %d of %d bytes", len(data), size)
 	}
@@ -199,49 +202,71 @@ func (a *Archive) part(ctx context.Context, s *PlannedSegment, from, size uint64
 	return data, nil
 }
 
-// request asks the archive, again after what may pass.
-func (a *Archive) request(ctx context.Context, method, name string, q url.Values, body []byte, span string, limit int64) ([]byte, error) {
-	attempts, wait := a.attempts, archiveBackoff
+// call is a request to the archive.
+type call struct {
+	method string // of HTTP
+	name   string // of the XRPC method, without its namespace
+	query  url.Values
+	body   []byte // JSON; nil: none
+	span   string // the header Range; empty: none
+	limit  int64  // of the answer, in bytes
+}
+
+// request makes a call, and repeats it after errors that may pass.
+func (a *Archive) request(ctx context.Context, c call) ([]byte, error) {
+	attempts := a.attempts
 	if attempts == 0 {
 		attempts = archiveAttempts
 	}
+	wait := archiveBackoff
 	for try := 1; ; try++ {
-		data, err := a.ask(ctx, method, name, q, body, span, limit)
+		data, err := a.requestOnce(ctx, c)
 		var refused *Refused
-		final := errors.As(err, &refused) && refused.Final()
-		if err == nil || final || try == attempts || ctx.Err() != nil {
+		isFinal := errors.As(err, &refused) && refused.Final()
+		if err == nil || isFinal || try == attempts || ctx.Err() != nil {
 			return data, err
 		}
 		pause := wait
 		if refused != nil && refused.Wait > 0 {
 			pause = refused.Wait
 		}
-		for ; pause > 0; pause -= time.Second {
-			a.tell(0)
-			if !Sleep(ctx, min(pause, time.Second)) {
-				return nil, ctx.Err()
-			}
+		if !a.pause(ctx, pause) {
+			return nil, ctx.Err()
 		}
 		wait *= 2
 	}
 }
 
-func (a *Archive) ask(ctx context.Context, method, name string, q url.Values, body []byte, span string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // for 4 MB at most
-	defer cancel()
-	u := a.URL + "/xrpc/network.bsky.jetstream." + name
-	if len(q) > 0 {
-		u += "?" + q.Encode()
+// pause waits between two attempts, and reports each second. It returns false if ctx ends.
+func (a *Archive) pause(ctx context.Context, d time.Duration) bool {
+	for ; d > 0; d -= time.Second {
+		a.report(0)
+		if !Sleep(ctx, min(d, time.Second)) {
+			return false
+		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
+	return true
+}
+
+// requestTimeout bounds one request, of partBytes or a block.
+const requestTimeout = 2 * time.Minute
+
+func (a *Archive) requestOnce(ctx context.Context, c call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	u := a.URL + "/xrpc/network.bsky.jetstream." + c.name
+	if len(c.query) > 0 {
+		u += "?" + c.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, u, bytes.NewReader(c.body))
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
+	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if span != "" {
-		req.Header.Set("Range", span)
+	if c.span != "" {
+		req.Header.Set("Range", c.span)
 	}
 	if a.Key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.Key)
@@ -253,18 +278,24 @@ func (a *Archive) ask(ctx context.Context, method, name string, q url.Values, bo
 		return nil, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK && (span == "" || res.StatusCode != http.StatusPartialContent) {
+	switch {
+	case c.span != "" && res.StatusCode == http.StatusOK:
+		return nil, errors.New("the server ignores range requests")
+	case c.span != "" && res.StatusCode == http.StatusPartialContent:
+	case res.StatusCode != http.StatusOK:
 		return nil, refused(res)
 	}
-	if span != "" && res.StatusCode == http.StatusOK {
-		return nil, errors.New("the server ignores range requests")
-	}
+	return a.readBody(res, c.limit)
+}
+
+// readBody reads at most limit bytes of an answer, and reports them as they come.
+func (a *Archive) readBody(res *http.Response, limit int64) ([]byte, error) {
 	buf := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512), limit)+bytes.MinRead))
 	for {
-		n, err := io.CopyN(buf, res.Body, min(tellBytes, limit-int64(buf.Len())))
-		a.tell(int(n))
+		n, err := io.CopyN(buf, res.Body, min(reportBytes, limit-int64(buf.Len())))
+		a.report(int(n))
 		switch {
-		case errors.Is(err, io.EOF) || int64(buf.Len()) == limit:
+		case errors.Is(err, io.EOF), int64(buf.Len()) == limit:
 			return buf.Bytes(), nil
 		case err != nil:
 			return nil, err
@@ -272,10 +303,10 @@ func (a *Archive) ask(ctx context.Context, method, name string, q url.Values, bo
 	}
 }
 
-// tellBytes is how much comes before it is told: a slow line is no silent one.
-const tellBytes = 64 << 10
+// reportBytes is how many bytes come between two calls of Fetched: a slow line is not silent.
+const reportBytes = 64 << 10
 
-func (a *Archive) tell(bytes int) {
+func (a *Archive) report(bytes int) {
 	if a.Fetched != nil {
 		a.Fetched(bytes)
 	}

@@ -49,8 +49,8 @@ func (d *Decoded[T]) Each(ctx context.Context, do func(T) error) error {
 }
 
 // Read reads the blocks with the filter's events behind the sequence number after, before the number before unless it is 0.
-// decode runs in parallel; do gets block after block, in order. Read ends with do's error, or at the end of the archive,
-// and returns the number up to which do was given all. Blocks may hold other events as well.
+// decode runs in parallel; do gets block after block, in order. Blocks may have other events as well. Read ends with do's
+// error, or at the end of the archive, and returns the number up to which do got all blocks.
 func Read[T any](ctx context.Context, a *Archive, after, before uint64, decode Decode[T], do func(*Decoded[T]) error) (through uint64, err error) {
 	for {
 		p, err := a.Plan(ctx, after, before)
@@ -89,7 +89,9 @@ type reading[T any] struct {
 	err     error               // of fetch; read after order is closed
 }
 
-func readPlan[T any](ctx context.Context, a *Archive, p *ArchivePlan, want seqRange, decode Decode[T], do func(*Decoded[T]) error) (through uint64, err error) {
+func readPlan[T any](
+	ctx context.Context, a *Archive, p *ArchivePlan, want seqRange, decode Decode[T], do func(*Decoded[T]) error,
+) (through uint64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	workers := runtime.GOMAXPROCS(0)
 	r := &reading[T]{
@@ -272,7 +274,7 @@ func (a *Archive) fetch(ctx context.Context, sp *span) {
 // Refetch fetches a block alone. A block that can't be decoded may have been damaged on its way.
 func (a *Archive) Refetch(ctx context.Context, b *Block) error {
 	where := url.Values{"segment": {b.segment}, "blockIndex": {fmt.Sprint(b.index)}}
-	frame, err := a.request(ctx, http.MethodGet, "getBlock", where, nil, "", int64(b.size)+1)
+	frame, err := a.request(ctx, call{method: http.MethodGet, name: "getBlock", query: where, limit: int64(b.size) + 1})
 	b.frame = frame
 	return err
 }

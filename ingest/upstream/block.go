@@ -15,41 +15,38 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all
-// rows, and the records of all rows. The official decoder holds all of it at once and takes up to a gigabyte of zeros from
-// a few kilobytes. This one checks the lengths against the size first, and gives one row after the other.
+// A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all rows, and
+// the records of all rows. The official decoder holds all of it at once, up to a gigabyte of zeros from a few kilobytes. This
+// one checks the lengths against the size first, and gives one row after the other.
 
 const (
-	// blockIndexEntry is the size of an entry of a segment's block index; segmentHeader that of its header, and blockPrefix
-	// that of the length in front of each frame.
+	// Sizes in bytes of an entry of a segment's block index, of the segment's header, and of the length before each frame.
 	blockIndexEntry = 52
 	segmentHeader   = 256
 	blockPrefix     = 8
 	// maxBlocks bounds a segment's index: real ones have some thousand blocks.
 	maxBlocks = 1 << 18
-	// maxFrameBytes bounds a frame as it is stored: a segment of the network's has 279 MB in some thousand blocks.
+	// maxFrameBytes bounds a stored frame. A segment of the network has 279 MB in some thousand blocks.
 	maxFrameBytes = 256 << 20
 
-	// rowBytes is what a row takes beside its text and its record.
+	// rowBytes is the size of a row without its text and its record.
 	rowBytes = 8 + 8 + 8 + 1 + 1 + 2 + 1 + 1 + 4
-	// maxRows and maxBlockBytes are the official decoder's bounds; blocks have 4,096 rows and about 2 MB.
+	// maxRows and maxBlockBytes are the official decoder's bounds. Blocks have 4,096 rows and about 2 MB.
 	maxRows       = 1 << 18
 	maxBlockBytes = 1 << 30
 	// maxRowText bounds the text of a block's rows: 64 MiB are 16 kB for each of 4,096, whose DIDs, collections, record keys
 	// and revisions have a hundred bytes.
 	maxRowText = 64 << 20
-	// maxPayload is the longest record that is read, in CBOR: repositories have 1 MB at most. A longer one counts as a record
-	// that can't be read.
+	// maxPayload bounds a record, in CBOR. Repositories allow 1 MB. A longer record counts as unreadable.
 	maxPayload = 8 << 20
-	// wholeBlock is up to which size a block is decompressed at once. A larger one is decompressed twice: to check it, and row
-	// by row.
+	// wholeBlock bounds a block that is decompressed at once. A larger block is decompressed twice: to check it, and row by row.
 	wholeBlock = 16 << 20
 )
 
 // Block is a block of a segment, as the segment's index describes it.
 type Block struct {
 	segment      string
-	index        int    // -1: it is the whole segment, whose index is of no use
+	index        int    // -1: the whole segment, whose index is malformed
 	offset       uint64 // of the frame, behind its length
 	size         uint32
 	Events       uint32
@@ -63,17 +60,28 @@ type Block struct {
 	cost  int64 // released of fetchBytes after the block is delivered
 }
 
-// parseIndex reads a segment's index, entries of blockIndexEntry bytes each. Blocks must follow one another, in the file
-// and in what they hold; footer is where they end.
+// parseIndex reads a segment's index, of blockIndexEntry bytes for each block. Blocks must be in order, in the file and by their
+// events. footer is the offset of their end.
 func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
 	out := make([]*Block, len(index)/blockIndexEntry)
-	end, last := uint64(segmentHeader), uint64(0)
+	le := binary.LittleEndian
+	end := uint64(segmentHeader)
+	last := uint64(0)
 	for i := range out {
-		e, le := index[i*blockIndexEntry:], binary.LittleEndian
-		b := &Block{segment: name, index: i, offset: le.Uint64(e), size: le.Uint32(e[8:]), Events: le.Uint32(e[16:]),
-			Min: le.Uint64(e[20:]), Max: le.Uint64(e[28:]), FromUS: int64(le.Uint64(e[36:])), ToUS: int64(le.Uint64(e[44:]))}
+		e := index[i*blockIndexEntry:]
+		b := &Block{
+			segment: name,
+			index:   i,
+			offset:  le.Uint64(e),
+			size:    le.Uint32(e[8:]),
+			Events:  le.Uint32(e[16:]),
+			Min:     le.Uint64(e[20:]),
+			Max:     le.Uint64(e[28:]),
+			FromUS:  int64(le.Uint64(e[36:])),
+			ToUS:    int64(le.Uint64(e[44:])),
+		}
 		switch {
-		case b.offset < end || b.offset > footer || footer-b.offset < blockPrefix+uint64(b.size) || b.size > maxFrameBytes:
+		case b.offset < end, b.offset > footer, footer-b.offset < blockPrefix+uint64(b.size), b.size > maxFrameBytes:
 			return nil, fmt.Errorf("block %d is at %d, %d bytes, after one that ends at %d", i, b.offset, b.size, end)
 		case b.Events > maxRows || b.Events > 0 && (b.Max < b.Min || b.Min <= last):
 			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d", i, b.Events, b.Min, b.Max, last)
@@ -88,7 +96,7 @@ func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
 	return out, nil
 }
 
-// Name names the block for the log.
+// Name returns the name of the block for the log.
 func (b *Block) Name() string {
 	if b.index < 0 {
 		return "segment " + b.segment
@@ -99,8 +107,8 @@ func (b *Block) Name() string {
 // end returns the offset behind the frame.
 func (b *Block) end() uint64 { return b.offset + uint64(b.size) }
 
-// Rows gives the block's rows to do, in order; a row is valid until do returns. Its error is do's, or says why the block
-// can't be read, and then do was given none.
+// Rows gives the block's rows to do, in order. A row is valid until do returns. Its error is do's, or that of a block that can't
+// be read, and then do got no row.
 func (b *Block) Rows(do func(*segment.Event) error) error {
 	body, c, done, err := openBlock(b.frame)
 	if err != nil {
@@ -120,7 +128,7 @@ func (b *Block) Rows(do func(*segment.Event) error) error {
 
 var errBlock = errors.New("truncated or malformed block")
 
-// Decoders of blocks. DecodeAll takes its buffer by what a frame says of itself, up to the decoder's bound.
+// Decoders of blocks. DecodeAll allocates the size that a frame states, up to the decoder's bound.
 var (
 	wholeDecoders  = decoders(zstd.WithDecoderMaxMemory(wholeBlock))
 	streamDecoders = decoders(zstd.WithDecoderMaxWindow(wholeBlock))
@@ -131,52 +139,71 @@ func decoders(bound zstd.DOption) *sync.Pool {
 	return &sync.Pool{New: func() any {
 		d, err := zstd.NewReader(nil, bound, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
-			panic(err) // of the options alone
+			panic(err) // only the options can fail
 		}
 		return d
 	}}
 }
 
-// openBlock decompresses a frame and checks all of it but the records' own content, and returns what it holds and a reader of the
-// records. done must be called when they were read.
+// openBlock decompresses a frame, checks all of it but the records, and returns its columns and a reader of the records. The
+// caller must call done after reading them.
 func openBlock(frame []byte) (records io.Reader, c *columns, done func(), err error) {
-	whole, buf := wholeDecoders.Get().(*zstd.Decoder), blockBuffers.Get().(*[]byte)
-	*buf, err = whole.DecodeAll(frame, (*buf)[:0])
-	wholeDecoders.Put(whole)
-	if err == nil {
-		r := bytes.NewReader(*buf)
-		if c, err = readColumns(r); err == nil && c.payloads != int64(r.Len()) {
-			err = errBlock
-		}
-		if err == nil {
-			return r, c, func() { blockBuffers.Put(buf) }, nil
-		}
+	records, c, done, err = openAtOnce(frame)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		records, c, done, err = openTwice(frame)
 	}
-	blockBuffers.Put(buf)
-	if !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+	if err != nil {
 		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
 	}
+	return records, c, done, nil
+}
+
+// openAtOnce decompresses a frame of up to wholeBlock into a buffer.
+func openAtOnce(frame []byte) (records io.Reader, c *columns, done func(), err error) {
+	decoder := wholeDecoders.Get().(*zstd.Decoder)
+	buf := blockBuffers.Get().(*[]byte)
+	*buf, err = decoder.DecodeAll(frame, (*buf)[:0])
+	wholeDecoders.Put(decoder)
+	r := bytes.NewReader(*buf)
+	if err == nil {
+		c, err = readColumns(r)
+	}
+	if err == nil && c.payloads != int64(r.Len()) {
+		err = errBlock
+	}
+	done = func() { blockBuffers.Put(buf) }
+	if err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return r, c, done, nil
+}
+
+// openTwice decompresses a larger frame twice: to check it, and up to the records.
+func openTwice(frame []byte) (records io.Reader, c *columns, done func(), err error) {
 	stream := streamDecoders.Get().(*zstd.Decoder)
 	done = func() {
-		_ = stream.Reset(nil) // it lets go of the frame
+		_ = stream.Reset(nil) // releases the frame
 		streamDecoders.Put(stream)
 	}
-	if err = stream.Reset(bytes.NewReader(frame)); err == nil {
+	err = stream.Reset(bytes.NewReader(frame))
+	if err == nil {
 		c, err = openStream(stream)
 	}
-	if err == nil { // from the start again, up to the records
-		if err = stream.Reset(bytes.NewReader(frame)); err == nil {
-			_, err = io.CopyN(io.Discard, stream, 4+int64(len(c.fixed)+len(c.text)))
-		}
+	if err == nil {
+		err = stream.Reset(bytes.NewReader(frame))
+	}
+	if err == nil {
+		_, err = io.CopyN(io.Discard, stream, 4+int64(len(c.fixed)+len(c.text)))
 	}
 	if err != nil {
 		done()
-		return nil, nil, nil, fmt.Errorf("decompress: %w", err)
+		return nil, nil, nil, err
 	}
 	return stream, c, done, nil
 }
 
-// openStream reads a block to its end, so that zstd has checked it, and no further than its lengths say.
+// openStream reads a block to its end, so that zstd checks it, and no further than its lengths state.
 func openStream(r io.Reader) (*columns, error) {
 	c, err := readColumns(r)
 	if err != nil {
@@ -191,24 +218,24 @@ func openStream(r io.Reader) (*columns, error) {
 	return c, nil
 }
 
-// columns is what a block holds beside the records.
+// columns holds a block without its records.
 type columns struct {
 	n     int
 	fixed []byte // rowBytes of each row, column by column
 	text  []byte // the collections of all rows, their DIDs, record keys and revisions
-	from  [4]int // where each of these begins
+	from  [4]int // the offset of each of these
 
 	payloads int64  // the bytes of all records
-	payload  []byte // of the row at hand
+	payload  []byte // of the current row
 }
 
-// Where the columns begin, in bytes of a row that come before them.
+// Offsets of the columns: the bytes of a row in the columns before.
 const (
 	columnSeq         = 0
 	columnWitnessed   = 8
 	columnIndexed     = 16
 	columnKind        = 24
-	columnCollections = 25 // of lengths, as those that follow
+	columnCollections = 25 // this and the next columns are lengths
 	columnDIDs        = 26
 	columnRkeys       = 28
 	columnRevs        = 29
@@ -226,7 +253,7 @@ func (c *columns) u64(column, i int) uint64 {
 	return binary.LittleEndian.Uint64(c.fixed[column*c.n+8*i:])
 }
 
-// lengths returns how long the collection, the DID, the record key and the revision of a row are.
+// lengths returns the lengths of the collection, the DID, the record key and the revision of a row.
 func (c *columns) lengths(i int) [4]int {
 	return [4]int{c.u8(columnCollections, i), c.u16(columnDIDs, i), c.u8(columnRkeys, i), c.u8(columnRevs, i)}
 }
@@ -270,7 +297,7 @@ func readColumns(body io.Reader) (*columns, error) {
 	return c, nil
 }
 
-// each gives the rows to do, with the records that follow in body.
+// each gives the rows to do, and reads their records from body.
 func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
 	at := c.from
 	for i := range c.n {
@@ -284,8 +311,17 @@ func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
 		if err := c.readPayload(body, int64(c.u32(columnPayloads, i))); err != nil {
 			return err
 		}
-		r := segment.Event{Seq: c.u64(columnSeq, i), WitnessedAt: int64(c.u64(columnWitnessed, i)), IndexedAt: int64(c.u64(columnIndexed, i)),
-			Kind: segment.Kind(c.u8(columnKind, i)), Collection: text[0], DID: text[1], Rkey: text[2], Rev: text[3], Payload: c.payload}
+		r := segment.Event{
+			Seq:         c.u64(columnSeq, i),
+			WitnessedAt: int64(c.u64(columnWitnessed, i)),
+			IndexedAt:   int64(c.u64(columnIndexed, i)),
+			Kind:        segment.Kind(c.u8(columnKind, i)),
+			Collection:  text[0],
+			DID:         text[1],
+			Rkey:        text[2],
+			Rev:         text[3],
+			Payload:     c.payload,
+		}
 		if err := do(&r); err != nil {
 			return err
 		}
@@ -293,7 +329,7 @@ func (c *columns) each(body io.Reader, do func(*segment.Event) error) error {
 	return nil
 }
 
-// readPayload reads the next record; of one that is too long nothing.
+// readPayload reads the next record. It skips one that is too long.
 func (c *columns) readPayload(body io.Reader, size int64) error {
 	if size > maxPayload {
 		c.payload = c.payload[:0]

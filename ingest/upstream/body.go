@@ -17,9 +17,8 @@ import (
 
 var errBody = errors.New("its content cannot be converted from JSON")
 
-// Body returns the event's record in DAG-CBOR. What comes as JSON is converted. Floats, which the protocol forbids and
-// some records have, are converted only where the event has a CID that says whether they came out right: JSON writes
-// 1.0 as 1 where it likes.
+// Body returns the event's record as DAG-CBOR, converted from JSON if need be. The protocol forbids floats, and some records have
+// them. They are converted only if the event's CID confirms the result: JSON may have 1 for 1.0.
 func (e *Event) Body() ([]byte, error) {
 	if e.CBOR != nil || e.JSON == nil {
 		return e.CBOR, nil
@@ -49,7 +48,7 @@ func (e *Event) Body() ([]byte, error) {
 	return made, nil
 }
 
-// ofJSON turns a value as encoding/json reads it, with json.Number, into one that cbor.Marshal takes. It changes v.
+// ofJSON converts a value of encoding/json, with json.Number, to one for cbor.Marshal. It changes v.
 func ofJSON(v any) (any, error) {
 	var err error
 	switch v := v.(type) {
@@ -79,7 +78,7 @@ func ofJSON(v any) (any, error) {
 	return v, nil
 }
 
-// number is an integer where it is written as one, and else a float.
+// number parses a number: an integer if it is written as one, else a float.
 func number(s string) (any, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bluesky-social/jetstream/segment"
@@ -12,17 +13,17 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Event is one event of an upstream, from whichever wire. What it points to is valid until the next one is read.
+// Event is one event of an upstream, of any protocol. Its text is valid until the next event is read.
 type Event struct {
-	Pos        uint64 // where the upstream counts it: a sequence number, or from seqLimit on a time in microseconds
+	Pos        uint64 // its cursor: a sequence number, or from MinTimeCursor on a time in microseconds
 	TimeUS     int64
 	DID        string
-	Op         db.Op // 0: nothing that concerns an index
+	Op         db.Op // 0: it doesn't change an index
 	Collection string
 	Rkey       string
 	Rev        string
 	CBOR, JSON []byte // the record, in one of them
-	CID        string // of the record; empty where the wire doesn't say
+	CID        string // of the record; empty: the protocol doesn't have it
 	Status     db.Status
 }
 
@@ -36,7 +37,7 @@ var (
 	ErrSkip             = errors.New("unknown kind of message")
 )
 
-// account is com.atproto.sync.subscribeRepos#account, as frames wrap it.
+// account is com.atproto.sync.subscribeRepos#account, as in frames.
 type account struct {
 	Active bool   `json:"active"`
 	Status string `json:"status"`
@@ -51,11 +52,11 @@ type commit struct {
 	CID        string          `json:"cid"`
 }
 
-// frameV1 is what /subscribe sends.
+// frameV1 is a frame of /subscribe.
 type frameV1 struct {
 	DID     string   `json:"did"`
 	TimeUS  int64    `json:"time_us"`
-	Cursor  uint64   `json:"cursor"` // of servers that speak v2 too: to be preferred to the time
+	Cursor  uint64   `json:"cursor"` // the sequence number, from servers that speak v2 too
 	Kind    string   `json:"kind"`
 	Commit  *commit  `json:"commit"`
 	Account *account `json:"account"`
@@ -84,7 +85,8 @@ func (e *Event) readV1(text []byte) error {
 	case f.Kind == "commit" && f.Commit != nil:
 		return e.setCommit(f.Commit)
 	case f.Kind == "account" && f.Account != nil:
-		e.Op, e.Status = db.OpAccount, status(f.Account)
+		e.Op = db.OpAccount
+		e.Status = status(f.Account)
 	case f.Kind == "identity":
 	case f.Kind == "commit" || f.Kind == "account":
 		return ErrNoEvent
@@ -94,7 +96,7 @@ func (e *Event) readV1(text []byte) error {
 	return nil
 }
 
-// frameV2 is what subscribeEvents sends.
+// frameV2 is a frame of subscribeEvents.
 type frameV2 struct {
 	Type    string    `json:"$type"`
 	Payload payloadV2 `json:"payload"`
@@ -114,7 +116,7 @@ type payloadV2 struct {
 	} `json:"sync"`
 }
 
-// StreamError is an error frame, behind which the server closes.
+// StreamError is an error frame, or the XRPC error of a refused stream. The server closes the stream after it.
 type StreamError struct{ Name, Message string }
 
 func (e *StreamError) Error() string { return e.Name + ": " + e.Message }
@@ -135,23 +137,27 @@ func (e *Event) readV2(text []byte) error {
 	case f.Type != "message":
 		return ErrSkip
 	case p.Type == typesV2+"info":
-		return ErrSkip // checkStart asks where the stream begins
+		return ErrSkip // the caller finds out itself where the stream begins
 	}
 	*e = Event{Pos: p.Seq, DID: p.DID}
 	t, err := time.Parse(time.RFC3339Nano, p.Time)
 	if err == nil {
 		e.TimeUS = t.UnixMicro()
 	}
-	known := p.DID != "" && p.Seq > 0 && err == nil
-	switch {
-	case p.Type == typesV2+"commit" && known:
+	isWhole := p.DID != "" && p.Seq > 0 && err == nil
+	switch kind := strings.TrimPrefix(p.Type, typesV2); {
+	case kind == p.Type:
+		return ErrSkip
+	case kind == "commit" && isWhole:
 		return e.setCommit(&p.commit)
-	case p.Type == typesV2+"account" && known && p.Account != nil:
-		e.Op, e.Status = db.OpAccount, status(p.Account)
-	case p.Type == typesV2+"sync" && known && p.Sync != nil:
-		e.Op, e.Rev = db.OpSync, p.Sync.Rev
-	case p.Type == typesV2+"identity" && known:
-	case p.Type == typesV2+"commit", p.Type == typesV2+"account", p.Type == typesV2+"sync", p.Type == typesV2+"identity":
+	case kind == "account" && isWhole && p.Account != nil:
+		e.Op = db.OpAccount
+		e.Status = status(p.Account)
+	case kind == "sync" && isWhole && p.Sync != nil:
+		e.Op = db.OpSync
+		e.Rev = p.Sync.Rev
+	case kind == "identity" && isWhole:
+	case kind == "commit", kind == "account", kind == "sync", kind == "identity":
 		return ErrNoEvent
 	default:
 		return ErrSkip
@@ -160,7 +166,9 @@ func (e *Event) readV2(text []byte) error {
 }
 
 func (e *Event) setCommit(c *commit) error {
-	e.Collection, e.Rkey, e.Rev = c.Collection, c.Rkey, c.Rev
+	e.Collection = c.Collection
+	e.Rkey = c.Rkey
+	e.Rev = c.Rev
 	switch c.Operation {
 	case "create":
 		e.Op = db.OpCreate
@@ -172,11 +180,12 @@ func (e *Event) setCommit(c *commit) error {
 	default:
 		return fmt.Errorf("%w: %w", ErrNoEvent, errUnknownOperation)
 	}
-	e.JSON, e.CID = c.Record, c.CID
+	e.JSON = c.Record
+	e.CID = c.CID
 	return nil
 }
 
-// ReadRow reads a row of the archive.
+// ReadRow reads a row of the archive. ErrSkip is a row of an unknown kind.
 func (e *Event) ReadRow(r *segment.Event) error {
 	*e = Event{Pos: r.Seq, TimeUS: r.DisplayTimeUS(), DID: r.DID}
 	switch r.Kind {
@@ -187,32 +196,38 @@ func (e *Event) ReadRow(r *segment.Event) error {
 	case segment.KindDelete:
 		e.Op = db.OpDelete
 	case segment.KindAccount, segment.KindSync:
-		// Some in a thousand: a map each is no matter.
-		v, err := cbor.Unmarshal(r.Payload)
-		if err != nil {
-			return err
-		}
-		m, _ := v.(map[string]any)
-		if r.Kind == segment.KindSync {
-			e.Op = db.OpSync
-			e.Rev, _ = m["rev"].(string)
-			return nil
-		}
-		e.Op = db.OpAccount
-		var a account
-		a.Active, _ = m["active"].(bool)
-		a.Status, _ = m["status"].(string)
-		e.Status = status(&a)
-		return nil
+		return e.setControl(r)
 	case segment.KindIdentity:
 		return nil
 	default:
 		return ErrSkip
 	}
-	e.Collection, e.Rkey, e.Rev = r.Collection, r.Rkey, r.Rev
+	e.Collection = r.Collection
+	e.Rkey = r.Rkey
+	e.Rev = r.Rev
 	if e.Op != db.OpDelete {
 		e.CBOR = r.Payload
 	}
+	return nil
+}
+
+// setControl reads a row of an account's status or of a sync. They are few in a thousand, so that a map for each costs little.
+func (e *Event) setControl(r *segment.Event) error {
+	v, err := cbor.Unmarshal(r.Payload)
+	if err != nil {
+		return err
+	}
+	m, _ := v.(map[string]any)
+	if r.Kind == segment.KindSync {
+		e.Op = db.OpSync
+		e.Rev, _ = m["rev"].(string)
+		return nil
+	}
+	var a account
+	a.Active, _ = m["active"].(bool)
+	a.Status, _ = m["status"].(string)
+	e.Op = db.OpAccount
+	e.Status = status(&a)
 	return nil
 }
 

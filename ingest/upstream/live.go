@@ -20,19 +20,19 @@ import (
 	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
-// Kinds of upstream, by the wire that they speak best.
+// Kinds of upstream, by the newest protocol that they speak.
 const (
-	KindV2 = "v2" // archive, resyncs, positions are sequence numbers
-	KindV1 = "v1" // neither of them; positions are times in microseconds
+	KindV2 = "v2" // has an archive and resyncs; positions are sequence numbers
+	KindV1 = "v1" // has neither; positions are times in microseconds
 )
 
 const (
-	// maxFrame bounds a frame, compressed or not. A record has 1 MB at most, and JSON makes up to 14 MB of it, for an empty
-	// byte string is one byte and {"$bytes":""} as an element. 32 MiB are what Jetstream's own client takes.
+	// maxFrame bounds a frame, compressed or not. A record of 1 MB takes up to 14 MB as JSON: an empty byte string is one byte,
+	// and {"$bytes":""} as an element. Jetstream's own client allows 32 MiB.
 	maxFrame = 32 << 20
-	// keepFrame is how much memory is kept for the next frame: frames have some kilobytes.
+	// keepFrame bounds the memory that is kept for the next frame. Frames have some kilobytes.
 	keepFrame = 1 << 20
-	// dialTimeout is what a connection may take: a server that is further away than this is none.
+	// dialTimeout bounds a connection and the answer to a small request.
 	dialTimeout = 15 * time.Second
 )
 
@@ -41,43 +41,44 @@ var (
 	errNotThere = errors.New("no Jetstream server answers there")
 )
 
-// Live is a live stream.
+// Live is a live stream. One goroutine calls Next.
 type Live struct {
 	conn *websocket.Conn
 	kind string
 	zstd *zstd.Decoder // nil: frames are text
-	data []byte        // the frame as it came
-	text []byte
+	data []byte        // the frame as received
+	text []byte        // decompressed
 }
 
-// Dial opens a live stream at a cursor: a sequence number, or a time in microseconds; 0 is the tip.
+// Dial opens a live stream at a cursor: a sequence number, or a time in microseconds since 1970; 0 is the tip. dict is the
+// zstd dictionary of a v2 server; nil: frames are text.
 func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint64, f Filter) (*Live, error) {
+	l := &Live{kind: kind}
 	q := url.Values{}
 	if cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(cursor, 10))
 	}
-	l, path := &Live{kind: kind}, ""
 	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled, HTTPHeader: http.Header{}}
 	e.authorize(opts.HTTPHeader)
 	f = f.ForLive()
+	path := pathV2
 	if kind == KindV1 {
-		path, dict = pathV1, dictionary.V1
-		q["wantedCollections"], q["wantedDids"] = f.Collections, f.DIDs
-		q.Set("compress", "true")
+		path = pathV1
+		dict = dictionary.V1
+		q["wantedCollections"] = f.Collections
+		q["wantedDids"] = f.DIDs
 	} else {
-		path, opts.Subprotocols = pathV2, []string{"xrpc.v1.json"}
-		q["collections"], q["dids"] = f.Collections, f.DIDs
-		if len(dict) >= 8 { // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
-			q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
-		}
+		opts.Subprotocols = []string{"xrpc.v1.json"}
+		q["collections"] = f.Collections
+		q["dids"] = f.DIDs
 	}
-	if len(dict) > 0 {
-		var err error
-		if l.zstd, err = zstd.NewReader(nil, zstd.WithDecoderDicts(dict), zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderMaxMemory(maxFrame)); err != nil {
-			l.zstd = nil
-			q.Del("zstdDictionary") // what can't be used isn't asked for
-		}
+	l.zstd = newDecoder(dict)
+	switch {
+	case l.zstd == nil: // without a dictionary that works, frames are text
+	case kind == KindV1:
+		q.Set("compress", "true")
+	case len(dict) >= 8: // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
+		q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -87,28 +88,40 @@ func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint
 		l.Close()
 		return nil, dialError(res, err)
 	}
-	conn.SetReadLimit(-1) // read has a limit of its own, and goes on behind what is larger
+	conn.SetReadLimit(-1) // read has a limit of its own, and skips a larger frame
 	l.conn = conn
 	return l, nil
 }
 
-// dialError says why an upgrade was refused.
+// newDecoder returns a decoder with a dictionary, or nil if there is none or it is malformed.
+func newDecoder(dict []byte) *zstd.Decoder {
+	if len(dict) == 0 {
+		return nil
+	}
+	d, err := zstd.NewReader(nil, zstd.WithDecoderDicts(dict), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame))
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// dialError returns the reason of a refused upgrade.
 func dialError(res *http.Response, err error) error {
 	if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
 		return err
 	}
-	var said struct{ Error, Message string }
+	var answer struct{ Error, Message string }
 	if res.Body != nil {
-		body, _ := io.ReadAll(io.LimitReader(res.Body, 1024)) // what the client leaves of it
-		_ = json.Unmarshal(body, &said)
+		body, _ := io.ReadAll(io.LimitReader(res.Body, 1024)) // the websocket client keeps as much
+		_ = json.Unmarshal(body, &answer)
 	}
 	switch {
-	case said.Error == "CursorTooOld":
-		return fmt.Errorf("%w: %s", ErrTooOld, said.Message)
+	case answer.Error == "CursorTooOld":
+		return fmt.Errorf("%w: %s", ErrTooOld, answer.Message)
 	case res.StatusCode == http.StatusNotFound:
 		return errNotThere
-	case said.Error != "":
-		return &StreamError{said.Error, said.Message}
+	case answer.Error != "":
+		return &StreamError{answer.Error, answer.Message}
 	}
 	return refused(res)
 }
@@ -118,7 +131,7 @@ func (l *Live) Close() {
 		l.zstd.Close()
 	}
 	if l.conn != nil {
-		_ = l.conn.CloseNow() // nobody waits for a goodbye
+		_ = l.conn.CloseNow() // without the closing handshake
 	}
 }
 
@@ -127,7 +140,7 @@ func (l *Live) Ping(ctx context.Context) error { return l.conn.Ping(ctx) }
 
 var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", ErrNoEvent, maxFrame)
 
-// read reads the next frame; it is valid until the next call. One that is too large is passed over, and is errFrameSize.
+// read reads the next frame, which is valid until the next call. It skips a frame that is too large, and returns errFrameSize.
 func (l *Live) read(ctx context.Context) (binary bool, data []byte, err error) {
 	typ, r, err := l.conn.Reader(ctx)
 	if err != nil {
@@ -138,7 +151,8 @@ func (l *Live) read(ctx context.Context) (binary bool, data []byte, err error) {
 	l.data = buf.Bytes()
 	if err == nil && n > maxFrame {
 		l.data = nil
-		if _, err = io.Copy(io.Discard, r); err == nil {
+		_, err = io.Copy(io.Discard, r)
+		if err == nil {
 			return false, nil, errFrameSize
 		}
 	}
@@ -148,7 +162,7 @@ func (l *Live) read(ctx context.Context) (binary bool, data []byte, err error) {
 	return typ == websocket.MessageBinary, l.data, nil
 }
 
-// forNext returns a buffer without its content, or none when it has grown too large to keep.
+// forNext returns an emptied buffer, or nil if it has grown too large to keep.
 func forNext(buf []byte) []byte {
 	if cap(buf) > keepFrame {
 		return nil
@@ -156,8 +170,8 @@ func forNext(buf []byte) []byte {
 	return buf[:0]
 }
 
-// Next reads the next event; what it points to is valid until the next call. A frame that is none is errNoEvent, one of a
-// kind of the future errSkip; any other error ends the stream.
+// Next reads the next event, whose text is valid until the next call. ErrNoEvent is a frame without a readable event, and
+// ErrSkip a frame of an unknown kind. Any other error ends the stream.
 func (l *Live) Next(ctx context.Context, e *Event) error {
 	compressed, data, err := l.read(ctx)
 	if err != nil {

@@ -13,30 +13,30 @@ import (
 var dictionaryMagic = []byte{0x37, 0xA4, 0x30, 0xEC}
 
 const (
-	// maxDictionary bounds a dictionary: servers have a hundred kB.
+	// maxDictionary bounds a dictionary. Servers have about 100 kB.
 	maxDictionary = 1 << 20
-	// ProbeFails is how many sessions in a row fail before a server that answers in error, or spoke v2 before, is asked
-	// for v1: a v2 server that restarts answers so for seconds, and its v1 stream lacks resyncs.
+	// ProbeFails is how many sessions in a row must fail before v1 is tried on a server that answers with errors, or that spoke
+	// v2 before. A v2 server that restarts has errors for seconds, and its v1 stream lacks resyncs.
 	ProbeFails = 3
 )
 
-// Protocol is what a server speaks.
+// Protocol is the protocol of a server.
 type Protocol struct {
 	Kind       string
 	Dictionary []byte // of v2; nil: none
-	Stopgap    error  // of v1: why v2 couldn't be asked for, which may pass; nil: it speaks v1 only
+	Stopgap    error  // of v1: why v2 can't be used for now; nil: the server speaks v1 only
 }
 
-// Probe finds out what a server speaks: by v2's dictionary, and where the answer doesn't say, by opening the streams.
+// Probe finds out the protocol of a server: by v2's dictionary, and where that answer isn't clear, by opening the streams.
+// wasV2 reports that it spoke v2 before; fails is how many sessions in a row have failed.
 func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, error) {
 	status, body, err := e.getDictionary(ctx)
-	patient := fails < ProbeFails
 	switch {
 	case err != nil && status == 0:
 		return Protocol{}, err
 	case status == http.StatusOK && bytes.HasPrefix(body, dictionaryMagic):
 		return Protocol{Kind: KindV2, Dictionary: body}, nil
-	case status == http.StatusOK: // a server without a dictionary, or a proxy that answers anything so
+	case status == http.StatusOK: // a server without a dictionary, or a proxy that answers all paths with 200
 		err = e.opens(ctx, KindV2)
 		if err == nil {
 			return Protocol{Kind: KindV2}, nil
@@ -45,21 +45,18 @@ func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, e
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
 		return Protocol{Kind: KindV1}, nil
 	}
-	passing := status >= 500 || status == http.StatusTooManyRequests
-	if ctx.Err() != nil || patient && (wasV2 || passing) {
+	mayPass := wasV2 || status >= 500 || status == http.StatusTooManyRequests
+	if ctx.Err() != nil || mayPass && fails < ProbeFails || e.opens(ctx, KindV1) != nil {
 		return Protocol{}, err
 	}
-	if e.opens(ctx, KindV1) != nil {
-		return Protocol{}, err
+	p := Protocol{Kind: KindV1}
+	if mayPass {
+		p.Stopgap = err
 	}
-	s := Protocol{Kind: KindV1}
-	if wasV2 || passing {
-		s.Stopgap = err
-	}
-	return s, nil
+	return p, nil
 }
 
-// getDictionary asks for v2's dictionary. A status is an answer; an error beside it says what it was.
+// getDictionary asks for v2's dictionary. status is 0 without an answer; err describes any answer but 200.
 func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -83,7 +80,7 @@ func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, e
 	return http.StatusOK, body, nil
 }
 
-// opens opens a stream of a kind and closes it again.
+// opens reports whether a stream of a kind can be opened, by its error.
 func (e Endpoint) opens(ctx context.Context, kind string) error {
 	l, err := Dial(ctx, e, kind, nil, 0, Filter{})
 	var said *StreamError

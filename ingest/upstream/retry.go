@@ -21,7 +21,7 @@ func (e *Refused) Error() string {
 // Final reports whether a repeat of the request gets the same answer.
 func (e *Refused) Final() bool { return e.Status < 500 && e.Status != http.StatusTooManyRequests }
 
-// maxRetryAfter bounds the time that an upstream can send us away for.
+// maxRetryAfter bounds Retry-After.
 const maxRetryAfter = 15 * time.Minute
 
 // refused makes a Refused of an answer. Retry-After is in seconds or an HTTP date.
