@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 
 	"weft.dev/weft/db/codec"
@@ -374,8 +375,12 @@ func checkPosition(after []byte) error {
 	return nil
 }
 
-// checkContext looks at the context once in a while: each look takes a lock that all requests share.
+// checkContext looks at the context once in a while: each look takes a lock that all requests share. More often it lets others
+// run: the scheduler would let a count wait for 10 ms behind each walk.
 func checkContext(ctx context.Context, n int) error {
+	if n%256 == 255 {
+		runtime.Gosched()
+	}
 	if n%4096 == 4095 {
 		return ctx.Err()
 	}

@@ -5,12 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"unicode/utf8"
 )
 
-// maxDepth is how deep JSON may be nested: methods need four levels, and each costs the decoder memory.
-const maxDepth = 32
+const (
+	// maxDepth is how deep JSON may be nested: methods need four levels, and each costs the decoder memory.
+	maxDepth = 32
+	// itemsAtOnce are decoded before others may run, in half a millisecond: the scheduler would let a count wait for 10 ms behind
+	// each long list.
+	itemsAtOnce = 256
+)
 
 var (
 	// ErrNotUTF8 is the error of Read where the input is not UTF-8.
@@ -154,6 +160,9 @@ func (in *input) array(s *Schema, at string, depth int) (any, error) {
 			return nil, err
 		}
 		items = append(items, item)
+		if len(items)%itemsAtOnce == 0 {
+			runtime.Gosched()
+		}
 	}
 	_, err := in.dec.Token()
 	return items, err
