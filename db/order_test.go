@@ -21,7 +21,7 @@ import (
 // merge is in its place and more batches have come: what is frozen is neither lost nor merged with what came after.
 func TestFrozenOutlivesMerge(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 8}, 6000)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 8}, 6000/fraction(3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 		}
 	}
 	cfg := small(t.TempDir(), &clock)
-	cfg.SealBytes = 20 << 10
+	cfg.SealBytes = 20 << 10 / fraction(3)
 	cfg.Failpoint = func(name string) error {
 		switch name {
 		case "created":
@@ -83,7 +83,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 		if n == len(events) {
 			t.Fatal("the events are used up")
 		}
-		next := min(n+50, len(events))
+		next := min(n+50/fraction(3), len(events))
 		if _, err := s.Apply(db.Batch{Host: "sim", Events: events[n:next]}); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 
 var (
 	soak     = flag.Int("soak", 0, "how many more seeds the property tests run")
-	thorough = flag.Bool("thorough", false, "run all seeds of the property tests, and not a third of them")
+	thorough = flag.Bool("thorough", false, "run all seeds of the property tests, and not a third of them, and the other tests at their full sizes")
 )
 
 // history makes random events over a world so small that they collide: few accounts, records and targets.
@@ -176,6 +176,15 @@ func notShort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out with -short")
 	}
+}
+
+// fraction returns by what the sizes of a test are divided: by of, because go test ./... must stay under five minutes on two cores;
+// by 1 with -thorough and in a soak. What depends on each other is divided alike, so that the test takes the same steps.
+func fraction(of int) int {
+	if *thorough || *soak > 0 {
+		return 1
+	}
+	return of
 }
 
 // seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes on two

@@ -7,16 +7,18 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestLargeResync replaces an account of 100,000 records, while segments are sealed and the store is closed and opened
+// TestLargeResync replaces an account of 100,000 records, by default 25,000, while segments are sealed and the store is closed and opened
 // again. No commit lowers a count before the resync ends; then the records go that did not follow, a bounded number with
 // each commit.
 func TestLargeResync(t *testing.T) {
 	notShort(t)
 	t.Parallel()
-	const records, gone, added, batch, part = 100_000, 1000, 500, 2000, 200
+	const gone, added, batch, part = 1000, 500, 2000, 200
+	n := 100_000 / fraction(4)
+	records := int64(n)
 	var s *db.Store
 	parts, before := 0, int64(0)
-	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20, JobRecords: part, Failpoint: func(name string) error {
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20 / fraction(4), JobRecords: part, Failpoint: func(name string) error {
 		if name == "part" {
 			links := must(s.CountLinks(t.Context(), page, likes))
 			if before-links > part {
@@ -51,17 +53,17 @@ func TestLargeResync(t *testing.T) {
 			}
 		}
 	}
-	rows(0, records, 0, 1, records)
+	rows(0, n, 0, 1, records)
 	commit(records, records)
 	event(at(0, 10, 10, db.OpSync))
 	commit(records, records)
-	rows(gone, records/2, 10, records, records)
+	rows(gone, n/2, 10, records, records)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = openWith(t, cfg)
-	rows(records/2, records, 10, records, records)
-	rows(records, records+added, 10, records, records+added)
+	rows(n/2, n, 10, records, records)
+	rows(n, n+added, 10, records, records+added)
 	commit(records+added, records+added)
 	event(record(0, 20, 20, db.OpDelete, "none"))
 	parts, before = 0, records+added

@@ -60,10 +60,8 @@ func applyAll(s *db.Store, events []db.Event, size int, after func()) error {
 // the model does once it is opened again, with little to replay. TestStoreEqualsModel compares one that goes on.
 func TestSealMergePrune(t *testing.T) {
 	t.Parallel()
-	n := 24_000
-	if testing.Short() {
-		n = 16_000
-	}
+	batch := 200 / fraction(4)
+	n := 120 * batch
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 300, Churn: 5}, n)
 	if err != nil {
 		t.Fatal(err)
@@ -71,8 +69,10 @@ func TestSealMergePrune(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	dir := t.TempDir()
-	s := openWith(t, small(dir, &clock))
-	if err := applyAll(s, events, 200, func() { clock.Add(60) }); err != nil {
+	cfg := small(dir, &clock)
+	cfg.SealBytes /= fraction(4)
+	s := openWith(t, cfg)
+	if err := applyAll(s, events, batch, func() { clock.Add(60) }); err != nil {
 		t.Fatal(err)
 	}
 	m := modelOf(events)
@@ -83,11 +83,11 @@ func TestSealMergePrune(t *testing.T) {
 	if len(files) < 2 || len(files) > 25 {
 		t.Errorf("%d segments after %d events: %v", len(files), n, files)
 	}
-	s = openWith(t, small(dir, &clock))
+	s = openWith(t, cfg)
 	defer s.Close()
 	oldest, newest := must2(s.LogRange(t.Context()))
-	if rows := newest - oldest; rows == 0 || rows > 70*200+6000 {
-		t.Errorf("the log holds %d rows; its window is of an hour and about 12,000", rows)
+	if rows := newest - oldest; rows == 0 || rows > uint64(100*batch) {
+		t.Errorf("the log holds %d rows; its window is of an hour and about %d", rows, 60*batch)
 	}
 	if err := applyAll(s, events[n*3/4:], 500, func() {}); err != nil { // these come again
 		t.Fatal(err)
@@ -108,11 +108,9 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 // opened anew has all that was committed, and leaves no stray file behind.
 func TestFaultAtEachStep(t *testing.T) {
 	t.Parallel()
-	n := 6_000
-	if testing.Short() {
-		n = 3_000
-	}
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, n)
+	less := fraction(3)
+	batch := 100 / less
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, 60*batch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +125,7 @@ func TestFaultAtEachStep(t *testing.T) {
 				var clock, times atomic.Int64
 				clock.Store(1_770_000_000)
 				cfg := small(t.TempDir(), &clock)
-				cfg.SealBytes = 20 << 10
+				cfg.SealBytes = 20 << 10 / less
 				cfg.ReplayWindow = 10 * time.Minute
 				cfg.Failpoint = func(name string) error {
 					if name == step && times.Add(1) == at {
@@ -137,7 +135,7 @@ func TestFaultAtEachStep(t *testing.T) {
 				}
 				s := openWith(t, cfg)
 				applied := 0
-				err := applyAll(s, events, 100, func() { applied += 100; clock.Add(60) })
+				err := applyAll(s, events, batch, func() { applied += batch; clock.Add(60) })
 				if err != nil && !errors.Is(err, db.ErrFailed) {
 					t.Fatal(err)
 				}
