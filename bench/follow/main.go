@@ -28,19 +28,20 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
 
 var (
-	rate   = flag.Int("rate", 1000, "events a second")
-	length = flag.Duration("for", time.Minute, "how long is measured")
-	sync   = flag.Duration("sync", time.Second, "how often the primary uploads")
-	every  = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
-	seal   = flag.Int("seal", 2<<20, "bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
-	file   = flag.Bool("file", false, "replicate to a directory")
-	follow = flag.String("follow", "", "be the follower, in this directory")
-	config = flag.String("config", "", "of the replica, for the follower")
+	rate    = flag.Int("rate", 1000, "events a second")
+	length  = flag.Duration("for", time.Minute, "how long is measured")
+	sync    = flag.Duration("sync", time.Second, "how often the primary uploads")
+	every   = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
+	seal    = flag.Int("seal", 2<<20, "bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
+	file    = flag.Bool("file", false, "replicate to a directory")
+	follow  = flag.String("follow", "", "be the follower, in this directory")
+	ymlFlag = flag.String("config", "", "of the replica, for the follower")
 )
 
 // batchEvery is how often the primary commits, as the live stream does.
@@ -68,11 +69,11 @@ type seen struct {
 
 // beFollower follows until its standard input ends.
 func beFollower(ctx context.Context) error {
-	c, err := replica.ReadConfig(*config)
+	c, err := config.Read(*ymlFlag)
 	if err != nil {
 		return err
 	}
-	f := replica.NewFollow(replica.FollowConfig{Replica: c, Dir: *follow, Every: *every})
+	f := replica.NewFollower(replica.FollowerConfig{Replica: c, Dir: *follow, PollInterval: *every})
 	if err := f.Open(ctx); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func measure(ctx context.Context) error {
 	if err := os.WriteFile(yml, fmt.Appendf(nil, "dbs:\n  - path: %s\n    replica: %s, sync-interval: %s}\n", filepath.Join(primary, "weft.db"), where, *sync), 0o600); err != nil {
 		return err
 	}
-	c, err := replica.ReadConfig(yml)
+	c, err := config.Read(yml)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func startS3() (endpoint string, stop func(), err error) {
 }
 
 // write commits the events at the rate, and has a follower see them.
-func write(ctx context.Context, c replica.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen, err error) {
+func write(ctx context.Context, c config.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen, err error) {
 	rep := replica.New(replica.ReplicatorConfig{Replica: c, Dir: dir})
 	if err := rep.Prepare(ctx); err != nil {
 		return nil, nil, err
@@ -155,7 +156,7 @@ func write(ctx context.Context, c replica.Config, dir string, events []db.Event,
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := db.Open(db.Config{Dir: dir, SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, OnSegment: rep.Keep})
+	store, err := db.Open(db.Config{Dir: dir, SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, OnSegment: rep.OnSegment})
 	if err != nil {
 		return nil, nil, err
 	}

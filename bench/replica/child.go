@@ -50,7 +50,7 @@ func childMain(ctx context.Context, text string) (err error) {
 		if err := rep.Prepare(ctx); err != nil {
 			return err
 		}
-		cfg.Replicator, cfg.OnSegment = true, rep.Keep
+		cfg.Replicator, cfg.OnSegment = true, rep.OnSegment
 		if cfg.Checkpoint, err = checkpoint.Parse("100000 frames"); err != nil {
 			return err
 		}

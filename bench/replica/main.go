@@ -17,7 +17,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 const description = `Simulated events, a thousand to a commit, flow into a store as fast as it takes them, without and with a replica;
@@ -34,11 +35,11 @@ The disk's and the machine's load count: run it on one that does nothing else.`
 // part is what a process of its own does.
 type part struct {
 	Name    string
-	Dir     string          // the data directory
-	Replica *replica.Config // nil: none
-	Links   int64           // to add as fast as it goes; 0: none
-	Rate    int             // events a second after that
-	Pace    time.Duration   // how long
+	Dir     string         // the data directory
+	Replica *config.Config // nil: none
+	Links   int64          // to add as fast as it goes; 0: none
+	Rate    int            // events a second after that
+	Pace    time.Duration  // how long
 }
 
 // result is what a part came to. Bytes are of what was sent.
@@ -66,7 +67,7 @@ func main() {
 	var links int64
 	var rate, kills int
 	var pace time.Duration
-	var config string
+	var file string
 	cmd := &cli.Command{
 		Name: "replica", Usage: "measure replication in the process", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
@@ -74,9 +75,9 @@ func main() {
 			&cli.IntFlag{Name: "rate", Usage: "the pace, in events a second", Value: 1000, Destination: &rate},
 			&cli.DurationFlag{Name: "pace", Usage: "how long events come at the pace", Value: 2 * time.Minute, Destination: &pace},
 			&cli.IntFlag{Name: "kills", Usage: "how often the process is killed", Value: 20, Destination: &kills},
-			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is", Destination: &config},
+			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is", Destination: &file},
 		},
-		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, config) },
+		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, file) },
 	}
 	if err := cmd.Run(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "replica:", err)
@@ -84,19 +85,19 @@ func main() {
 	}
 }
 
-func measure(ctx context.Context, links int64, rate int, pace time.Duration, kills int, config string) error {
+func measure(ctx context.Context, links int64, rate int, pace time.Duration, kills int, file string) error {
 	work, err := os.MkdirTemp("", "weft-bench-replica-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	base := replica.Config{Type: "file", Path: filepath.Join(work, "replica")}
-	if config != "" {
-		if base, err = replica.ReadConfig(config); err != nil {
+	base := config.Config{Type: "file", Path: filepath.Join(work, "replica")}
+	if file != "" {
+		if base, err = config.Read(file); err != nil {
 			return err
 		}
 	}
-	to := func(name string) *replica.Config {
+	to := func(name string) *config.Config {
 		c := base
 		c.Path, c.DB = filepath.Join(base.Path, name), filepath.Join(work, name, "weft.db")
 		return &c
@@ -181,8 +182,8 @@ func lose(ctx context.Context, p part, kills int) error {
 		_ = cmd.Process.Kill()
 		seq := <-committed
 		_ = cmd.Wait()
-		plan, err := replica.MakePlan(ctx, *p.Replica, p.Dir, replica.Target{})
-		if err != nil && !errors.Is(err, replica.ErrEmpty) {
+		plan, err := restore.MakePlan(ctx, *p.Replica, p.Dir, restore.Target{})
+		if err != nil && !errors.Is(err, restore.ErrEmpty) {
 			return err
 		}
 		there := uint64(0)

@@ -16,6 +16,7 @@ import (
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
 )
 
 const description = `Fills a data directory with simulated events, copies it to a replica, builds cmd/weft and runs its commands on
@@ -108,7 +109,7 @@ func measure(ctx context.Context, o options) error {
 			continue
 		}
 		if run.args[0] == o.litestream {
-			c, err := replica.ReadConfig(o.config)
+			c, err := config.Read(o.config)
 			if err != nil {
 				return err
 			}
@@ -127,8 +128,8 @@ func measure(ctx context.Context, o options) error {
 }
 
 // upload copies an index that nobody has open to a replica: each file as one snapshot.
-func upload(ctx context.Context, config, data string) (sent int64, err error) {
-	c, err := replica.ReadConfig(config)
+func upload(ctx context.Context, file, data string) (sent int64, err error) {
+	c, err := config.Read(file)
 	if err != nil {
 		return 0, err
 	}
@@ -139,7 +140,7 @@ func upload(ctx context.Context, config, data string) (sent int64, err error) {
 	for _, path := range append(files, filepath.Join(data, "weft.db")) {
 		sub := ""
 		if filepath.Ext(path) == ".weft" {
-			sub = replica.SegmentSub(filepath.Base(path))
+			sub = config.SegmentSub(filepath.Base(path))
 		}
 		client, err := c.Client(sub)
 		if err != nil {
@@ -150,7 +151,7 @@ func upload(ctx context.Context, config, data string) (sent int64, err error) {
 			return 0, err
 		}
 		if n == 0 {
-			return 0, fmt.Errorf("the replica of %s isn't empty", config)
+			return 0, fmt.Errorf("the replica of %s isn't empty", file)
 		}
 		sent += n
 	}

@@ -16,6 +16,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest"
 )
 
@@ -124,7 +125,7 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	registry.MustRegister(newWriterMetrics(store)...)
 	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
-	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
+	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
 	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
 	return registry

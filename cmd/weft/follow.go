@@ -16,9 +16,9 @@ import (
 
 // follower is the source of serve --follow: it keeps a read-only copy current from a replica.
 type follower struct {
-	config replica.FollowConfig // its logger is set in open
-	maxLag time.Duration        // /readyz reports not ready when the copy is further behind; 0: never
-	follow *replica.Follow      // nil before open
+	config replica.FollowerConfig // its logger is set in open
+	maxLag time.Duration          // /readyz reports not ready when the copy is further behind; 0: never
+	follow *replica.Follower      // nil before open
 	logger *slog.Logger
 }
 
@@ -28,7 +28,7 @@ func (f *follower) open(ctx context.Context, d *daemon) error {
 	f.config.Logger = d.logger
 	d.logger.Info("following a replica", "replica", f.config.Replica.Where(), "dir", f.config.Dir, "version", buildVersion())
 	d.opening.report("restoring from the replica")
-	follow := replica.NewFollow(f.config)
+	follow := replica.NewFollower(f.config)
 	err := follow.Open(ctx)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (f *follower) close() error {
 }
 
 // newFollowMetrics says how far a follower is.
-func newFollowMetrics(f *replica.Follow) prometheus.Collector {
+func newFollowMetrics(f *replica.Follower) prometheus.Collector {
 	type figures = figure[wire.Following]
 	return newCollector(func() (wire.Following, error) { return f.Status(), nil },
 		figures{name: "weft_follow_lag_seconds", help: "Age of the newest transaction served; it grows while the primary writes nothing.",

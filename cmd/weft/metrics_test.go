@@ -11,7 +11,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest"
 )
 
@@ -66,7 +66,7 @@ func TestCountersFromTheStart(t *testing.T) {
 	defer store.Close()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(newStoreMetrics(&store.Index), newCheckpointMetrics(store))
-	replica.NewVerifier(replica.VerifierConfig{Metrics: registry})
+	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
 	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
 	descs := make(chan *prometheus.Desc)

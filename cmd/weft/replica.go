@@ -14,7 +14,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 func replicaCommand(stdout io.Writer) *cli.Command {
@@ -34,7 +35,7 @@ func replicaCommand(stdout io.Writer) *cli.Command {
 				if err != nil {
 					return err
 				}
-				l, err := replica.List(ctx, cfg)
+				l, err := restore.List(ctx, cfg)
 				if err != nil {
 					return fmt.Errorf("%s: %w", cfg.Where(), err)
 				}
@@ -73,7 +74,7 @@ func jsonFlag() cli.Flag {
 }
 
 // replicaOf reads the configuration of a replica, and answers the data directory with it.
-func replicaOf(cmd *cli.Command) (cfg replica.Config, dir string, err error) {
+func replicaOf(cmd *cli.Command) (cfg config.Config, dir string, err error) {
 	if err := noArgs(cmd); err != nil {
 		return cfg, "", err
 	}
@@ -87,7 +88,7 @@ func replicaOf(cmd *cli.Command) (cfg replica.Config, dir string, err error) {
 			}
 		}
 	}
-	cfg, err = replica.ReadConfig(file)
+	cfg, err = config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; give the litestream.yml of the replica with --config", err)}
 	}
@@ -107,7 +108,7 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // printListing prints what lies in a replica.
-func printListing(w io.Writer, where string, l *replica.Listing) {
+func printListing(w io.Writer, where string, l *restore.Listing) {
 	fmt.Fprintf(w, "%s\n", where)
 	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "times of the oldest and of the newest file")
 	for _, v := range l.Levels {
@@ -141,7 +142,7 @@ func printListing(w io.Writer, where string, l *replica.Listing) {
 }
 
 // printStored prints the segments that a manifest names.
-func printStored(w io.Writer, segments []replica.StoredSegment) {
+func printStored(w io.Writer, segments []restore.StoredSegment) {
 	bytes, stored, missing := int64(0), int64(0), 0
 	for _, s := range segments {
 		bytes, stored = bytes+s.Bytes, stored+s.Stored

@@ -17,6 +17,8 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // replicateFlags are serve's flags about its replica.
@@ -41,7 +43,7 @@ func replicateFlags() []cli.Flag {
 const replicateOff = "off"
 
 // replicationOf reads the configuration of serve's replica; nil: there is none.
-func replicationOf(cmd *cli.Command) (*replica.Config, error) {
+func replicationOf(cmd *cli.Command) (*config.Config, error) {
 	for _, name := range []string{"replica-alarm", "verify-every"} {
 		if cmd.Duration(name) < 0 {
 			return nil, &usageError{"serve", fmt.Errorf("--%s must be 0 or a duration such as 1h", name)}
@@ -52,7 +54,7 @@ func replicationOf(cmd *cli.Command) (*replica.Config, error) {
 		return nil, nil
 	}
 	beside := filepath.Join(cmd.String("data"), "litestream.yml")
-	c, err := replica.ReadConfig(cmp.Or(file, beside))
+	c, err := config.Read(cmp.Or(file, beside))
 	if file == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -67,12 +69,12 @@ func replicationOf(cmd *cli.Command) (*replica.Config, error) {
 
 // replication is serve's replica, and what looks after it. A nil one does nothing.
 type replication struct {
-	cfg        replica.Config
+	cfg        config.Config
 	alarm      time.Duration
 	logger     *slog.Logger
 	replicator *replica.Replicator
 	progress   func() wire.Replication // the replicator's
-	verifier   *replica.Verifier       // nil: none
+	verifier   *restore.Verifier       // nil: none
 }
 
 // prepareReplica connects to the replica before the database is opened. It restores the replica into an empty directory.
@@ -95,7 +97,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 	}
 	d.registry.MustRegister(newReplicaMetrics(r.replicator))
 	if w.verifyEvery > 0 {
-		r.verifier = replica.NewVerifier(replica.VerifierConfig{
+		r.verifier = restore.NewVerifier(restore.VerifierConfig{
 			Source: r.cfg, Every: w.verifyEvery, Scratch: filepath.Join(w.db.Dir, "verify"), Reached: r.replicator.Reached,
 			Logger: w.logger, Metrics: d.registry,
 		})
@@ -104,10 +106,10 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 }
 
 // restore restores the replica into the data directory, and reports progress on the terminal and to queries.
-func (w *writer) restore(ctx context.Context, o *opening, c replica.Config) error {
+func (w *writer) restore(ctx context.Context, o *opening, c config.Config) error {
 	bar := newTransfer(cmp.Or[io.Writer](w.progress, io.Discard))
 	began := time.Now()
-	done, err := replica.Restore(ctx, c, w.db.Dir, replica.RestoreOptions{Progress: func(p replica.Progress) {
+	done, err := restore.Restore(ctx, c, w.db.Dir, restore.Options{Progress: func(p restore.Progress) {
 		bar.tick(p)
 		o.report(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
 	}})
@@ -123,7 +125,7 @@ func (w *writer) restore(ctx context.Context, o *opening, c replica.Config) erro
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
 // --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
 func (r *replication) configure(c *db.Config, rule bool) error {
-	c.Replicator, c.OnSegment, c.Fetch = true, r.replicator.Keep, r.replicator.Fetch
+	c.Replicator, c.OnSegment, c.Fetch = true, r.replicator.OnSegment, r.replicator.Fetch
 	if rule {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/restore"
 )
 
 func restoreCommand(stdout, stderr io.Writer) *cli.Command {
@@ -61,7 +61,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 				return &usageError{"restore", err}
 			}
 			if cmd.Bool("plan") {
-				p, err := replica.MakePlan(ctx, cfg, dir, target)
+				p, err := restore.MakePlan(ctx, cfg, dir, target)
 				if err != nil {
 					return fmt.Errorf("%s: %w", cfg.Where(), err)
 				}
@@ -70,15 +70,15 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			began := time.Now()
 			bar := newTransfer(stderr)
-			o := replica.RestoreOptions{Target: target, Force: cmd.Bool("force"), Progress: bar.tick}
-			restore := replica.Restore
+			o := restore.Options{Target: target, Force: cmd.Bool("force"), Progress: bar.tick}
+			run := restore.Restore
 			if cmd.Bool("segments") {
-				if target != (replica.Target{}) {
+				if target != (restore.Target{}) {
 					return &usageError{"restore", errors.New("--segments restores the segments of this weft.db: remove --timestamp and --txid")}
 				}
-				restore = replica.RestoreSegments
+				run = restore.Segments
 			}
-			r, err := restore(ctx, cfg, dir, o)
+			r, err := run(ctx, cfg, dir, o)
 			bar.end()
 			switch {
 			case ctx.Err() != nil:
@@ -97,7 +97,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 // targetOf is the moment that the flags name.
-func targetOf(timestamp, txid string) (t replica.Target, err error) {
+func targetOf(timestamp, txid string) (t restore.Target, err error) {
 	if timestamp != "" && txid != "" {
 		return t, errors.New("--timestamp and --txid exclude each other: remove one")
 	}
@@ -107,14 +107,14 @@ func targetOf(timestamp, txid string) (t replica.Target, err error) {
 		}
 	}
 	if txid != "" {
-		if t.TXID, err = replica.ParseTXID(txid); err != nil {
+		if t.TXID, err = restore.ParseTXID(txid); err != nil {
 			return t, fmt.Errorf("--txid: %w", err)
 		}
 	}
 	return t, nil
 }
 
-func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
+func printPlan(w io.Writer, where, dir string, p *restore.Plan) {
 	fmt.Fprintf(w, "%s, as of transaction %s at %s\n", where, p.TXID, clock(p.Time))
 	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, thousands(int64(p.Manifest.LastSeq)), logMoment(p.Manifest.LastUS))
 	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)), "file"), "level", "transactions", "bytes", "up to")
@@ -127,7 +127,7 @@ func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
 	}
 	fmt.Fprintf(w, "\nSegments\n")
 	printStored(w, p.Segments)
-	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s", size(p.ReadBytes), size(replica.MemoryBytes), size(p.DiskBytes), dir)
+	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s", size(p.ReadBytes), size(restore.MemoryBytes), size(p.DiskBytes), dir)
 	switch {
 	case p.FreeBytes < 0:
 		fmt.Fprintf(w, ", which does not exist yet\n")
@@ -138,7 +138,7 @@ func printPlan(w io.Writer, where, dir string, p *replica.Plan) {
 	}
 }
 
-func printRestored(w io.Writer, dir string, r *replica.Restored, took time.Duration) {
+func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duration) {
 	fmt.Fprintf(w, "restored %s: index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
 	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"), count(int64(r.Segments), "segment"), size(r.SegmentBytes))
 	if r.SegmentsHad > 0 {
@@ -153,7 +153,7 @@ func printRestored(w io.Writer, dir string, r *replica.Restored, took time.Durat
 	}
 }
 
-func printSegmentsRestored(w io.Writer, dir string, r *replica.Restored) {
+func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
 	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, count(int64(r.Segments), "segment"), size(r.SegmentBytes), r.SegmentsHad)
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
@@ -176,7 +176,7 @@ func newTransfer(w io.Writer) *transfer {
 	return &transfer{w: w, terminal: isTerminal(w), began: time.Now()}
 }
 
-func (t *transfer) tick(p replica.Progress) {
+func (t *transfer) tick(p restore.Progress) {
 	now := time.Now()
 	part, _, _ := strings.Cut(p.What, "/") // segments/X is one of the segments
 	begins := part != t.what
@@ -200,7 +200,7 @@ func (t *transfer) end() {
 }
 
 // transferBar is one line of at most 80 columns.
-func transferBar(p replica.Progress, took time.Duration) string {
+func transferBar(p restore.Progress, took time.Duration) string {
 	share := 0.0
 	if p.All > 0 {
 		share = min(float64(p.Done)/float64(p.All), 1)

@@ -14,6 +14,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -242,7 +243,7 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 	case maxLag < 0:
 		return nil, &usageError{"serve", errors.New("--max-lag must be 0 or a duration such as 1m")}
 	}
-	config, err := replica.ReadConfig(cmd.String("follow"))
+	file, err := config.Read(cmd.String("follow"))
 	if err != nil {
 		return nil, &usageError{"serve", fmt.Errorf("--follow: %w", err)}
 	}
@@ -250,7 +251,7 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &follower{maxLag: maxLag, config: replica.FollowConfig{
-		Replica: config, Every: every, Dir: cmd.String("data"), CacheBytes: cache,
+	return &follower{maxLag: maxLag, config: replica.FollowerConfig{
+		Replica: file, PollInterval: every, Dir: cmd.String("data"), CacheBytes: cache,
 	}}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/restore"
 )
 
 func verifyCommand(stdout, stderr io.Writer) *cli.Command {
@@ -41,7 +41,7 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := replica.VerifyOptions{Scratch: cmd.String("scratch")}
+			o := restore.VerifyOptions{Scratch: cmd.String("scratch")}
 			if text := cmd.String("segment-bytes"); text != "" {
 				bytes, err := humanize.ParseBytes(text)
 				if err != nil || bytes == 0 || bytes > math.MaxInt64 {
@@ -51,7 +51,7 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			bar := newTransfer(stderr)
 			o.Progress = bar.tick
-			v := replica.Verify(ctx, cfg, o)
+			v := restore.Verify(ctx, cfg, o)
 			bar.end()
 			if ctx.Err() != nil {
 				return &exitError{exitInconclusive, errors.New("interrupted: inconclusive")}
@@ -62,9 +62,9 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 				printVerification(stdout, cfg.Where(), v)
 			}
 			switch {
-			case v.Outcome == replica.Failed:
+			case v.Outcome == restore.Failed:
 				err = errors.New("the replica is faulty")
-			case v.Outcome == replica.Inconclusive:
+			case v.Outcome == restore.Inconclusive:
 				err = &exitError{exitInconclusive, errors.New("the replica could not be verified")}
 			}
 			return err
@@ -84,7 +84,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-func printVerification(w io.Writer, where string, v *replica.Verification) {
+func printVerification(w io.Writer, where string, v *restore.Verification) {
 	fmt.Fprintf(w, "%s: %s", v.Outcome, where)
 	if v.TXID != 0 {
 		fmt.Fprintf(w, "\n  a restore now gives transaction %s of %s (%s old), log row %s", v.TXID, clock(v.Time),

@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/replica"
+	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
 )
 
@@ -32,9 +32,9 @@ type writerConfig struct {
 	yesAbove int64     // size of a large backfill in bytes; 0: the constant yesAbove
 	progress io.Writer // for progress bars; nil: none
 
-	replica      *replica.Config // nil: none
-	replicaAlarm time.Duration   // /readyz reports degraded when the replica is further behind; 0: never
-	verifyEvery  time.Duration   // 0: never
+	replica      *config.Config // nil: none
+	replicaAlarm time.Duration  // /readyz reports degraded when the replica is further behind; 0: never
+	verifyEvery  time.Duration  // 0: never
 }
 
 // writer is the source of serve and demo: it follows an upstream and writes the index.

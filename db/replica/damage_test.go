@@ -12,6 +12,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // replicaOf grows an index and answers its world, with its replica in a directory: three levels, snapshots, segments.
@@ -24,7 +25,7 @@ func replicaOf(t *testing.T, window time.Duration, batches int) *world {
 }
 
 // object is the path of a file in a replica that is a directory.
-func (w *world) object(dir string, f File) string {
+func (w *world) object(dir string, f restore.File) string {
 	return filepath.Join(dir, "ltx", string(rune('0'+f.Level)), ltx.FormatFilename(f.Min, f.Max))
 }
 
@@ -33,38 +34,38 @@ func (w *world) object(dir string, f File) string {
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 50)
-	verify := func(t *testing.T, dir string, o VerifyOptions) *Verification {
+	verify := func(t *testing.T, dir string, o restore.VerifyOptions) *restore.Verification {
 		t.Helper()
 		cfg := w.cfg
 		cfg.Path = dir
 		o.Scratch = t.TempDir()
-		v := Verify(t.Context(), cfg, o)
+		v := restore.Verify(t.Context(), cfg, o)
 		if left, _ := os.ReadDir(o.Scratch); len(left) > 0 {
 			t.Errorf("%s is left in the scratch place", left[0].Name())
 		}
 		return v
 	}
-	good := verify(t, w.cfg.Path, VerifyOptions{})
+	good := verify(t, w.cfg.Path, restore.VerifyOptions{})
 	last := w.states[len(w.states)-1]
-	if good.Outcome != OK || good.LogSeq != last.log || good.SegmentsRead == 0 || good.SegmentsRead != good.Segments || good.Time.After(last.at) || good.AgeSeconds <= 0 {
+	if good.Outcome != restore.OK || good.LogSeq != last.log || good.SegmentsRead == 0 || good.SegmentsRead != good.Segments || good.Time.After(last.at) || good.AgeSeconds <= 0 {
 		t.Fatalf("%+v", good)
 	}
 	client, err := w.cfg.Client("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := listFiles(t.Context(), client)
+	files, err := restore.ListFiles(t.Context(), client)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if good.Files != len(files) {
 		t.Errorf("%d files were read, of %d", good.Files, len(files))
 	}
-	picked, err := chain(files, Target{})
+	picked, err := restore.Chain(files, restore.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := MakePlan(t.Context(), w.cfg, w.dir, Target{})
+	plan, err := restore.MakePlan(t.Context(), w.cfg, w.dir, restore.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestVerify(t *testing.T) {
 		"first of the chain": func(dir string) string { return w.object(dir, picked[0]) },
 	}
 	for level := range 10 {
-		var of []File
+		var of []restore.File
 		for _, f := range files {
 			if f.Level == level {
 				of = append(of, f)
@@ -95,8 +96,8 @@ func TestVerify(t *testing.T) {
 			t.Parallel()
 			dir := copyDir(t, w.cfg.Path)
 			flip(t, path(dir))
-			v := verify(t, dir, VerifyOptions{})
-			if v.Outcome != Failed || !named(v.Faults, path(dir)) {
+			v := verify(t, dir, restore.VerifyOptions{})
+			if v.Outcome != restore.Failed || !named(v.Faults, path(dir)) {
 				t.Errorf("%+v", v)
 			}
 		})
@@ -106,42 +107,42 @@ func TestVerify(t *testing.T) {
 			if err := os.Remove(path(dir)); err != nil {
 				t.Fatal(err)
 			}
-			v := verify(t, dir, VerifyOptions{Reached: ltx.TXID(good.TXID)})
+			v := verify(t, dir, restore.VerifyOptions{Reached: ltx.TXID(good.TXID)})
 			// What is the newest or the oldest of its level, and what others lead around, is no fault: a restore is as good as it was.
 			named := kind == "segment" || kind == "level 0" || kind == "level 1" || kind == "last of the chain"
-			if named && v.Outcome != Failed || v.Outcome == OK && v.TXID != good.TXID {
+			if named && v.Outcome != restore.Failed || v.Outcome == restore.OK && v.TXID != good.TXID {
 				t.Errorf("%+v", v)
 			}
 		})
 	}
 	t.Run("nothing", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, t.TempDir(), VerifyOptions{}); v.Outcome != Failed || !strings.Contains(v.Faults[0], ErrEmpty.Error()) {
+		if v := verify(t, t.TempDir(), restore.VerifyOptions{}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], restore.ErrEmpty.Error()) {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("another index", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, VerifyOptions{Instance: "ANOTHER"}); v.Outcome != Failed || !strings.Contains(v.Faults[0], "another index") {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Instance: "ANOTHER"}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], "another index") {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("not reached", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, VerifyOptions{Reached: ltx.TXID(good.TXID) + 1}); v.Outcome != Failed || !strings.Contains(v.Faults[0], "the replica ends at") {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Reached: ltx.TXID(good.TXID) + 1}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], "the replica ends at") {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("some segments", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, VerifyOptions{SegmentBytes: 1}); v.Outcome != OK || v.SegmentsRead != 1 || len(v.Notes) == 0 {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{SegmentBytes: 1}); v.Outcome != restore.OK || v.SegmentsRead != 1 || len(v.Notes) == 0 {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("no scratch place", func(t *testing.T) {
 		t.Parallel()
-		v := Verify(t.Context(), w.cfg, VerifyOptions{Scratch: filepath.Join(t.TempDir(), "missing")})
-		if v.Outcome != Inconclusive || len(v.Faults) == 0 {
+		v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: filepath.Join(t.TempDir(), "missing")})
+		if v.Outcome != restore.Inconclusive || len(v.Faults) == 0 {
 			t.Errorf("%+v", v)
 		}
 	})
@@ -152,7 +153,7 @@ func TestVerify(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(level), os.WriteFile(level, []byte("no directory"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		if v := verify(t, dir, VerifyOptions{}); v.Outcome != Inconclusive {
+		if v := verify(t, dir, restore.VerifyOptions{}); v.Outcome != restore.Inconclusive {
 			t.Errorf("%+v", v)
 		}
 	})
@@ -198,15 +199,15 @@ func TestRestoreDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := listFiles(t.Context(), client)
+	files, err := restore.ListFiles(t.Context(), client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	picked, err := chain(files, Target{})
+	picked, err := restore.Chain(files, restore.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var level0 []File
+	var level0 []restore.File
 	for _, f := range picked {
 		if f.Level == 0 {
 			level0 = append(level0, f)
@@ -215,7 +216,7 @@ func TestRestoreDamaged(t *testing.T) {
 	if len(level0) < 3 {
 		t.Fatalf("the chain is %v", picked)
 	}
-	plan, err := MakePlan(t.Context(), w.cfg, w.dir, Target{})
+	plan, err := restore.MakePlan(t.Context(), w.cfg, w.dir, restore.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +247,7 @@ func TestRestoreDamaged(t *testing.T) {
 			cfg, dir := w.cfg, t.TempDir()
 			cfg.Path = copyDir(t, w.cfg.Path)
 			tc.damage(t, cfg.Path)
-			r, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+			r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
 			if tc.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -263,7 +264,7 @@ func TestRestoreDamaged(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			t.Log(err)
-			if there := inPlace(dir, Target{}); len(there) > 0 {
+			if there := restore.Obstacles(dir, restore.Target{}); len(there) > 0 {
 				t.Errorf("%s is there", there[0])
 			}
 			if _, err := os.Stat(filepath.Join(dir, db.Restoring)); err == nil {
@@ -275,7 +276,7 @@ func TestRestoreDamaged(t *testing.T) {
 			if !strings.Contains(err.Error(), "--txid "+tc.still.String()+" ") {
 				t.Errorf("it doesn't name transaction %d: %v", tc.still, err)
 			}
-			if _, err := Restore(t.Context(), cfg, dir, RestoreOptions{Target: Target{TXID: tc.still}}); err != nil {
+			if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{Target: restore.Target{TXID: tc.still}}); err != nil {
 				t.Fatalf("what can still be restored can't: %v", err)
 			}
 			w.equalsModel(dir)

@@ -15,12 +15,15 @@ import (
 	"time"
 
 	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // fence is set for good when nothing may be written to the replica any more.
 type fence struct{ err atomic.Pointer[error] }
 
-func (f *fence) lost() error {
+func (f *fence) reason() error {
 	if err := f.err.Load(); err != nil {
 		return *err
 	}
@@ -30,16 +33,16 @@ func (f *fence) lost() error {
 // fencedName is the file in the state directory that a fence leaves where both have written: KEY/fenced. It holds the message.
 const fencedName = "fenced"
 
-// shut sets the fence, and says so once. Nothing waits for uploads from here on.
-func (r *Replicator) shut(err error) {
-	if r.fence.lost() != nil {
+// raiseFence sets the fence, and says so once. Nothing waits for uploads from here on.
+func (r *Replicator) raiseFence(err error) {
+	if r.fence.reason() != nil {
 		return
 	}
 	var writer *WriterError
 	if errors.As(err, &writer) {
 		said := *writer // without what was being done
 		if said.Remains == "" {
-			ctx, cancel := context.WithTimeout(context.Background(), firstLook)
+			ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
 			defer cancel()
 			said.Remains, err = r.remains(ctx)
 			if err != nil {
@@ -53,7 +56,7 @@ func (r *Replicator) shut(err error) {
 	}
 	r.failed("fence", err)
 	if writer != nil && writer.Both {
-		if err := os.WriteFile(r.debt.path("", fencedName), []byte(err.Error()+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(r.queue.path("", fencedName), []byte(err.Error()+"\n"), 0o644); err != nil {
 			r.cfg.Logger.Error("cannot record that two processes have written to the replica; the next start will not know it", "err", err)
 		}
 	}
@@ -61,9 +64,9 @@ func (r *Replicator) shut(err error) {
 	r.Release()
 }
 
-// mayWrite asks whether the replica is ours to write to.
-func (r *Replicator) mayWrite(ctx context.Context) error {
-	if err := r.fence.lost(); err != nil {
+// confirmLease asks whether the replica is ours to write to.
+func (r *Replicator) confirmLease(ctx context.Context) error {
+	if err := r.fence.reason(); err != nil {
 		return err
 	}
 	return r.lease.check(ctx)
@@ -71,7 +74,7 @@ func (r *Replicator) mayWrite(ctx context.Context) error {
 
 // newLease makes the lease of this process, which is not taken yet.
 func (r *Replicator) newLease() error {
-	objects, err := r.cfg.Replica.objects()
+	objects, err := config.NewObjects(r.cfg.Replica)
 	if err != nil {
 		return err
 	}
@@ -82,15 +85,15 @@ func (r *Replicator) newLease() error {
 	if err != nil {
 		host = "a host without a name"
 	}
-	holder, err := holderOf(r.debt.dir, host)
+	holder, err := holderOf(r.queue.dir, host)
 	if err != nil {
 		return err
 	}
 	r.lease = &lease{
-		objects: &boundedObjects{objects: objects, patience: cmp.Or(r.cfg.Replica.patience, stallTimeout)},
+		objects: config.BoundObjects(objects, cmp.Or(r.cfg.Replica.StallTimeout, config.DefaultStallTimeout)),
 		where:   r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
 		self:   leaseRecord{Holder: holder, Process: r.process, Host: host},
-		onLost: func(err error) { go r.shut(err) }, // who asks doesn't wait until it is known what can be restored
+		onLost: func(err error) { go r.raiseFence(err) }, // who asks doesn't wait until it is known what can be restored
 	}
 	return nil
 }
@@ -102,13 +105,13 @@ func (r *Replicator) leaseState(to *leaseRecord) {
 	to.Instance, to.From, to.NewestTXID, to.Checksum = r.state.instance, r.state.begun, r.state.sentTXID, r.state.sentChecksum
 }
 
-// keepGoing is what is left to do behind a fence, until ctx ends: to cut, so that the WAL is moved into the database and stays short,
+// runFenced is what is left to do behind a fence, until ctx ends: to cut, so that the WAL is moved into the database and stays short,
 // and to drop what would wait for the replica for ever.
-func (r *Replicator) keepGoing(ctx context.Context) {
+func (r *Replicator) runFenced(ctx context.Context) {
 	ticker := time.NewTicker(max(r.cfg.Replica.SyncInterval, time.Second))
 	defer ticker.Stop()
 	for {
-		err := errors.Join(r.debt.drop(), r.dropCuts(ctx))
+		err := errors.Join(r.queue.drop(), r.dropCuts(ctx))
 		if err != nil && ctx.Err() == nil {
 			r.failed("fenced", err)
 		}
@@ -143,11 +146,11 @@ func (r *Replicator) dropCuts(ctx context.Context) error {
 	return nil
 }
 
-// trusted remembers which files of the replica are known: those that were there when it was taken over, and those that were
+// knownFiles remembers which files of the replica are known: those that were there when it was taken over, and those that were
 // written since.
-type trusted map[fileName]trustedFile
+type knownFiles map[fileName]knownFile
 
-type trustedFile struct {
+type knownFile struct {
 	bytes int64 // unknownLength while it is being written
 	notes int   // how often it was noted: a file that is noted during a listing may lie there although the listing lacks it
 }
@@ -159,47 +162,47 @@ type fileName struct {
 
 const unknownLength = -1
 
-func (f File) name() fileName { return fileName{f.Level, f.Min, f.Max} }
+func nameOf(f restore.File) fileName { return fileName{f.Level, f.Min, f.Max} }
 
-// trust begins with what the replica lists.
-func (r *Replicator) trust(files []File) {
+// rememberListed begins with what the replica lists.
+func (r *Replicator) rememberListed(files []restore.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state.trusted, r.state.begun = trusted{}, 0
+	r.state.known, r.state.begun = knownFiles{}, 0
 	for _, f := range files {
-		r.state.trusted[f.name()] = trustedFile{bytes: f.Bytes}
+		r.state.known[nameOf(f)] = knownFile{bytes: f.Bytes}
 		r.state.begun = max(r.state.begun, f.Max)
 	}
 }
 
-// wrote notes a file that this process writes: before, with unknownLength, and after.
-func (r *Replicator) wrote(name fileName, bytes int64) {
+// rememberWritten notes a file that this process writes: before, with unknownLength, and after.
+func (r *Replicator) rememberWritten(name fileName, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state.trusted != nil {
-		r.state.trusted[name] = trustedFile{bytes, r.state.trusted[name].notes + 1}
+	if r.state.known != nil {
+		r.state.known[name] = knownFile{bytes, r.state.known[name].notes + 1}
 	}
 }
 
-// strangers returns the listed files that this process doesn't know or that have another length than they had. It forgets each file
+// unknownFiles returns the listed files that this process doesn't know or that have another length than they had. It forgets each file
 // of before, which was known before the listing, that the listing lacks, unless the file was noted since.
-func (r *Replicator) strangers(files []File, before trusted) []File {
+func (r *Replicator) unknownFiles(files []restore.File, before knownFiles) []restore.File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.state.trusted
+	known := r.state.known
 	if known == nil {
 		return nil // the replica wasn't reached when this process began
 	}
-	var found []File
+	var found []restore.File
 	for _, f := range files {
-		is, ok := known[f.name()]
+		is, ok := known[nameOf(f)]
 		switch {
 		case ok && (is.bytes == unknownLength || is.bytes == f.Bytes):
 		case !ok && f.Max <= r.state.begun: // the last writer's merge of what was there, which has arrived late
 		default:
 			found = append(found, f)
 		}
-		delete(before, f.name())
+		delete(before, nameOf(f))
 	}
 	for name, was := range before {
 		if was.bytes != unknownLength && known[name] == was {
@@ -209,37 +212,37 @@ func (r *Replicator) strangers(files []File, before trusted) []File {
 	return found
 }
 
-// known returns a copy of the files that are known at this moment.
-func (r *Replicator) known() trusted {
+// knownNames returns a copy of the files that are known at this moment.
+func (r *Replicator) knownNames() knownFiles {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.state.trusted)
+	return maps.Clone(r.state.known)
 }
 
-// without says what can be restored of a listing without what strangers have written. What a stranger's file reaches may be made of
+// restorableWithout says what can be restored of a listing without what strangers have written. What a stranger's file reaches may be made of
 // it, so that only what ends before all of them is sure.
-func without(files, strangers []File) string {
+func restorableWithout(files, strangers []restore.File) string {
 	limit := ltx.TXID(0)
 	for _, f := range strangers {
 		if limit == 0 || f.Max < limit {
 			limit = f.Max
 		}
 	}
-	var sure []File
+	var sure []restore.File
 	for _, f := range files {
 		if limit == 0 || f.Max < limit {
 			sure = append(sure, f)
 		}
 	}
-	if len(spans(sure)) == 0 {
+	if len(restore.Spans(sure)) == 0 {
 		return "no time is certain to be restorable; weft restore finds the newest one that is"
 	}
-	return remains(spans(sure))
+	return restore.DescribeSpans(restore.Spans(sure))
 }
 
 // remains says what of the replica can be restored for sure, now that another has its lease.
 func (r *Replicator) remains(ctx context.Context) (string, error) {
-	before := r.known()
+	before := r.knownNames()
 	files, err := r.listNames(ctx)
 	if err != nil {
 		return "", err
@@ -252,19 +255,19 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 	r.mu.Unlock()
 	switch {
 	case from == 0: // the other hasn't said from where it has gone on
-		return without(files, r.strangers(files, before)), nil
+		return restorableWithout(files, r.unknownFiles(files, before)), nil
 	case sent <= from:
 		return fmt.Sprintf("the replica is intact: the other process continued from transaction %s, and this one uploaded up to %s", from, sent), nil
 	}
-	sure := slices.DeleteFunc(files, func(f File) bool { return f.Max > from })
-	return fmt.Sprintf("both processes have written after transaction %s: %s", from, remains(spans(sure))), nil
+	sure := slices.DeleteFunc(files, func(f restore.File) bool { return f.Max > from })
+	return fmt.Sprintf("both processes have written after transaction %s: %s", from, restore.DescribeSpans(restore.Spans(sure))), nil
 }
 
-// overlap looks for what another has written over the files of this process: files that it doesn't know, and other ones under
+// findForeignWrites looks for what another has written over the files of this process: files that it doesn't know, and other ones under
 // the names of its newest.
-func (r *Replicator) overlap(ctx context.Context, files []File, before trusted) error {
-	var found []File
-	for _, f := range r.strangers(files, before) {
+func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File, before knownFiles) error {
+	var found []restore.File
+	for _, f := range r.unknownFiles(files, before) {
 		// This process's predecessor in this directory may have sent what was still on its way.
 		local := r.local.LTXPath(0, f.Min, f.Max)
 		if _, err := os.Stat(local); err == nil {
@@ -273,7 +276,7 @@ func (r *Replicator) overlap(ctx context.Context, files []File, before trusted) 
 				return err
 			}
 			if f.Level == 0 && same {
-				r.wrote(f.name(), f.Bytes)
+				r.rememberWritten(nameOf(f), f.Bytes)
 				continue
 			}
 		}
@@ -284,23 +287,23 @@ func (r *Replicator) overlap(ctx context.Context, files []File, before trusted) 
 		if err != nil || same {
 			return err
 		}
-		found = []File{newest}
+		found = []restore.File{newest}
 	}
 	return &WriterError{
 		Where: r.cfg.Replica.Where(), Why: "has a second writer: another process wrote " + found[0].String(),
-		Remains: without(files, found), Both: true,
+		Remains: restorableWithout(files, found), Both: true,
 		Do: "Make sure that only one process writes there. Queries continue here; give this index its own path in litestream.yml, and weft uploads everything to it",
 	}
 }
 
 // newestIsOurs compares the file that was sent last with what lies there under its name: the length is known to be right.
-func (r *Replicator) newestIsOurs(ctx context.Context, files []File) (bool, File, error) {
+func (r *Replicator) newestIsOurs(ctx context.Context, files []restore.File) (bool, restore.File, error) {
 	r.mu.Lock()
 	sent, checksum := r.state.sentTXID, r.state.sentChecksum
 	r.mu.Unlock()
 	sum, err := hex.DecodeString(checksum)
 	if err != nil || len(sum) == 0 {
-		return true, File{}, nil
+		return true, restore.File{}, nil
 	}
 	for _, f := range files {
 		if f.Level == 0 && f.Min == sent && f.Max == sent {
@@ -308,7 +311,7 @@ func (r *Replicator) newestIsOurs(ctx context.Context, files []File) (bool, File
 			return same, f, err
 		}
 	}
-	return true, File{}, nil
+	return true, restore.File{}, nil
 }
 
 // noteSent remembers the newest file of level 0, by which a later holder of the lease knows what is ours.

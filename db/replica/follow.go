@@ -17,56 +17,59 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
-// FollowConfig configures a follow. Replica and Dir have to be set.
-type FollowConfig struct {
-	Replica    Config           // whose weft.db and segments are followed; its DB is not used
-	Dir        string           // of the copy, which belongs to it alone
-	Every      time.Duration    // between two looks at the replica; 0: 250 ms
-	CacheBytes int64            // db.FollowerConfig's
-	Logger     *slog.Logger     // nil: none
-	Now        func() time.Time // nil: time.Now
+// FollowerConfig configures a follow. Replica and Dir have to be set.
+type FollowerConfig struct {
+	Replica      config.Config    // whose weft.db and segments are followed; its DB is not used
+	Dir          string           // of the copy, which belongs to it alone
+	PollInterval time.Duration    // between two looks at the replica; 0: 250 ms
+	CacheBytes   int64            // db.FollowerConfig's
+	Logger       *slog.Logger     // nil: none
+	Now          func() time.Time // nil: time.Now
 }
 
 const (
-	// defaultFollowEvery is a quarter of the second after which a primary uploads. A look asks for one object by its name, and
+	// defaultPollInterval is a quarter of the second after which a primary uploads. A look asks for one object by its name, and
 	// listing costs an object store twelve times as much as that.
-	defaultFollowEvery = 250 * time.Millisecond
+	defaultPollInterval = 250 * time.Millisecond
 	// listEvery is for how long the next file by name may be absent before the replica is listed: it may have been merged with
 	// others, for the follower was away.
 	listEvery = 30 * time.Second
-	// peekBytes is what is read of a file whose size isn't known; a longer one is looked up in the listing.
-	peekBytes = 32 << 20
-	// lookFiles is how many files go in before they are shown.
-	lookFiles = 32
+	// nextBytes is what is read of a file whose size isn't known; a longer one is looked up in the listing.
+	nextBytes = 32 << 20
+	// filesPerPoll is how many files go in before they are shown.
+	filesPerPoll = 32
 	// Failures are tried again after these pauses, each twice as long as the one before.
-	minFollowPause = 500 * time.Millisecond
-	maxFollowPause = 15 * time.Second
+	minPollPause = 500 * time.Millisecond
+	maxPollPause = 15 * time.Second
 )
 
-// Follow keeps a copy of an index current from its replica, and an index of the copy. Its life, in order: Open, Run, Close.
+// Follower keeps a copy of an index current from its replica, and an index of the copy. Its life, in order: Open, Run, Close.
 //
 // What a replica holds of weft.db are its transactions, merged into files. Litestream's own follow mode writes their pages
 // into the file beside SQLite; package db says why that isn't enough for a reader that stays connected. Here they go in
 // through SQLite, each file in one transaction, and only once its checksum is right. A file leads from any transaction from
 // the one before its first to the one before its last to its last, so that it doesn't matter which way the follower took.
-type Follow struct {
-	cfg    FollowConfig
-	client litestream.ReplicaClient
-	copy   *db.Copy
-	index  *db.Follower
+type Follower struct {
+	cfg     FollowerConfig
+	client  litestream.ReplicaClient
+	clients *config.Pool
+	copy    *db.Copy
+	index   *db.Follower
 
-	at     ltx.TXID  // of the copy
-	time   time.Time // when the primary cut it
-	listed time.Time
-	back   time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
-	newest ltx.TXID  // that a listing has shown
-	behind error     // why it couldn't be reached at the last listing; nil: it was
-	sure   time.Time // when the copy was last known to have all: by a listing, or as the next file was there
-	stale  bool      // the copy has what the index doesn't show
+	at          ltx.TXID  // of the copy
+	time        time.Time // when the primary cut it
+	listed      time.Time
+	behindSince time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
+	newest      ltx.TXID  // that a listing has shown
+	behind      error     // why it couldn't be reached at the last listing; nil: it was
+	sure        time.Time // when the copy was last known to have all: by a listing, or as the next file was there
+	unshown     bool      // the copy has what the index doesn't show
 
-	fetches fetches
+	queue segmentQueue
 
 	mu    sync.Mutex
 	state followState
@@ -82,28 +85,28 @@ type followState struct {
 	errAt   time.Time
 }
 
-// fetches is the segments that are to be fetched.
-type fetches struct {
+// segmentQueue is the segments that are to be fetched.
+type segmentQueue struct {
 	wake chan struct{}
 	done chan struct{}
 	mu   sync.Mutex
 	want []db.ManifestFile
 }
 
-// NewFollow makes a follow, and touches nothing.
-func NewFollow(cfg FollowConfig) *Follow {
+// NewFollower makes a follow, and touches nothing.
+func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cfg.Every = cmp.Or(cfg.Every, defaultFollowEvery)
-	return &Follow{cfg: cfg, fetches: fetches{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
+	cfg.PollInterval = cmp.Or(cfg.PollInterval, defaultPollInterval)
+	return &Follower{cfg: cfg, clients: config.PoolOf(cfg.Replica), queue: segmentQueue{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
 }
 
 // Open fetches all that the replica has, and shows it. A copy that is complete is shown as it is while the replica is away.
-func (f *Follow) Open(ctx context.Context) (err error) {
+func (f *Follower) Open(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("replica: follow %s: %w", f.cfg.Replica.Where(), err), f.Close())
@@ -117,12 +120,12 @@ func (f *Follow) Open(ctx context.Context) (err error) {
 		return err
 	}
 	f.at = ltx.TXID(at)
-	if f.client, err = f.cfg.Replica.Client(""); err != nil {
+	if f.client, err = f.clients.Client(""); err != nil {
 		return err
 	}
-	looked := f.leap(ctx)
+	looked := f.catchUp(ctx)
 	switch {
-	case errors.Is(looked, ErrEmpty) && f.at == 0:
+	case errors.Is(looked, restore.ErrEmpty) && f.at == 0:
 		return fmt.Errorf("%w: start the primary first, with --replicate", looked)
 	case looked != nil && (f.at == 0 || ctx.Err() != nil):
 		return looked
@@ -132,7 +135,7 @@ func (f *Follow) Open(ctx context.Context) (err error) {
 	if f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes, Logger: f.cfg.Logger, Now: f.cfg.Now}); err != nil {
 		return err
 	}
-	if err := f.showFirst(ctx); err != nil {
+	if err := f.refreshFirst(ctx); err != nil {
 		return err
 	}
 	if f.sure.IsZero() { // how old the copy is, is not known: at most as old as its newest row
@@ -142,18 +145,18 @@ func (f *Follow) Open(ctx context.Context) (err error) {
 	return nil
 }
 
-// showFirst shows the copy once all segments that it names are there.
-func (f *Follow) showFirst(ctx context.Context) error {
+// refreshFirst shows the copy once all segments that it names are there.
+func (f *Follower) refreshFirst(ctx context.Context) error {
 	for {
-		missing, err := f.show(ctx)
+		missing, err := f.refresh(ctx)
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if err := f.fetchAll(ctx, missing); err != nil && !errors.Is(err, ErrAbsent) {
+		if err := f.fetchAll(ctx, missing); err != nil && !errors.Is(err, restore.ErrAbsent) {
 			return err
 		} else if err != nil { // merged meanwhile, unless the newest manifest names it
 			before := f.at
-			if e := f.leap(ctx); e != nil || f.at == before {
+			if e := f.catchUp(ctx); e != nil || f.at == before {
 				return errors.Join(err, e)
 			}
 		}
@@ -161,10 +164,10 @@ func (f *Follow) showFirst(ctx context.Context) error {
 }
 
 // Index is what answers queries, from Open to Close.
-func (f *Follow) Index() *db.Follower { return f.index }
+func (f *Follower) Index() *db.Follower { return f.index }
 
 // Close closes the index and the copy.
-func (f *Follow) Close() error {
+func (f *Follower) Close() error {
 	var errs []error
 	if f.index != nil {
 		errs = append(errs, f.index.Close())
@@ -176,15 +179,15 @@ func (f *Follow) Close() error {
 }
 
 // Run follows until ctx ends. What fails is tried again for ever, and queries go on with what there is.
-func (f *Follow) Run(ctx context.Context) error {
+func (f *Follower) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return f.look(ctx) })
-	g.Go(func() error { return f.fetch(ctx) })
+	g.Go(func() error { return f.poll(ctx) })
+	g.Go(func() error { return f.fetchLoop(ctx) })
 	return g.Wait()
 }
 
-// look looks for what is new.
-func (f *Follow) look(ctx context.Context) error {
+// poll looks for what is new.
+func (f *Follower) poll(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause := time.Duration(0)
@@ -193,16 +196,16 @@ func (f *Follow) look(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-		case <-f.fetches.done:
-			f.stale = true
+		case <-f.queue.done:
+			f.unshown = true
 		}
-		more, err := f.once(ctx)
+		more, err := f.pollOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			f.failed("look", err)
-			pause = min(max(2*pause, minFollowPause), maxFollowPause)
+			pause = min(max(2*pause, minPollPause), maxPollPause)
 		case more:
 			pause = 0
 		default:
@@ -212,21 +215,21 @@ func (f *Follow) look(ctx context.Context) error {
 		if more {
 			timer.Reset(0)
 		} else {
-			timer.Reset(max(pause, f.cfg.Every))
+			timer.Reset(max(pause, f.cfg.PollInterval))
 		}
 	}
 }
 
-// once looks once. more says that there may be more at once.
-func (f *Follow) once(ctx context.Context) (more bool, err error) {
+// pollOnce looks once. more says that there may be more at once.
+func (f *Follower) pollOnce(ctx context.Context) (more bool, err error) {
 	began := f.cfg.Now()
-	more, err = f.step(ctx)
-	if f.stale { // also of what went in before it failed
-		missing, e := f.show(ctx)
-		f.fetches.ask(missing)
+	more, err = f.applyNext(ctx)
+	if f.unshown { // also of what went in before it failed
+		missing, e := f.refresh(ctx)
+		f.queue.set(missing)
 		err = errors.Join(err, e)
 	}
-	if err == nil && !more && !f.stale {
+	if err == nil && !more && !f.unshown {
 		f.mu.Lock()
 		f.state.whole = began
 		f.mu.Unlock()
@@ -234,29 +237,31 @@ func (f *Follow) once(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// step puts in the files that come next, by their names.
-func (f *Follow) step(ctx context.Context) (more bool, err error) {
-	for range lookFiles {
-		data, err := f.peek(ctx, f.at+1)
+// applyNext puts in the files that come next, by their names.
+func (f *Follower) applyNext(ctx context.Context) (more bool, err error) {
+	for range filesPerPoll {
+		data, err := f.readNext(ctx, f.at+1)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			// That there is no next file says nothing when a listing has shown that there are later ones.
 			if f.behind != nil || f.at < f.newest || f.cfg.Now().Sub(f.listed) >= listEvery {
-				return false, f.leap(ctx)
+				return false, f.catchUp(ctx)
 			}
 			return false, nil
 		case errors.Is(err, errLong):
-			return false, f.leap(ctx)
+			return false, f.catchUp(ctx)
 		case err != nil:
 			return false, err
 		}
-		next := File{Min: f.at + 1, Max: f.at + 1, Bytes: int64(len(data))}
-		if err := f.put(ctx, next, func(begin func(ltx.Header) error, page func(uint32, []byte) error) error {
-			if err := readLTX(bytes.NewReader(data), next.Bytes, begin, page); err != nil {
-				return &FileError{next.String(), next, err}
+		next := restore.File{Min: f.at + 1, Max: f.at + 1, Bytes: int64(len(data))}
+		err = f.apply(ctx, next, func(begin func(ltx.Header) error, page func(uint32, []byte) error) error {
+			err := restore.ReadLTX(bytes.NewReader(data), next.Bytes, begin, page)
+			if err != nil {
+				return &restore.FileError{Object: next.String(), File: next, Err: err}
 			}
 			return nil
-		}); err != nil {
+		})
+		if err != nil {
 			return false, err
 		}
 		f.listed = f.cfg.Now()
@@ -270,30 +275,30 @@ func (f *Follow) step(ctx context.Context) (more bool, err error) {
 // errLong says that a file is longer than what is read without knowing its size.
 var errLong = errors.New("the file is long")
 
-// peek reads the file of one transaction; fs.ErrNotExist: there is none.
-func (f *Follow) peek(ctx context.Context, txid ltx.TXID) ([]byte, error) {
+// readNext reads the file of one transaction; fs.ErrNotExist: there is none.
+func (f *Follower) readNext(ctx context.Context, txid ltx.TXID) ([]byte, error) {
 	body, err := f.client.OpenLTXFile(ctx, 0, txid, txid, 0, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(body, peekBytes+1))
-	if err == nil && len(data) > peekBytes {
+	data, err := io.ReadAll(io.LimitReader(body, nextBytes+1))
+	if err == nil && len(data) > nextBytes {
 		err = errLong
 	}
 	return data, err
 }
 
-// leap lists the replica, and puts in the fewest files that lead to its newest transaction. Until it gets there, or a file
+// catchUp lists the replica, and puts in the fewest files that lead to its newest transaction. Until it gets there, or a file
 // that comes next does, the follow is behind.
-func (f *Follow) leap(ctx context.Context) error {
+func (f *Follower) catchUp(ctx context.Context) error {
 	began := f.cfg.Now()
 	files, err := f.list(ctx)
 	if err != nil {
 		return err
 	}
 	f.listed = f.cfg.Now()
-	if f.behind = f.leapTo(ctx, files); f.behind == nil {
+	if f.behind = f.catchUpWith(ctx, files); f.behind == nil {
 		f.sure = began
 		return nil
 	}
@@ -305,8 +310,8 @@ func (f *Follow) leap(ctx context.Context) error {
 	return f.behind
 }
 
-// leapTo puts in the fewest of the files that lead to the newest transaction.
-func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
+// catchUpWith puts in the fewest of the files that lead to the newest transaction.
+func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err error) {
 	newest := ltx.TXID(0)
 	for _, file := range files {
 		if newest = max(newest, file.Max); file.Max == f.at && f.time.IsZero() {
@@ -314,44 +319,44 @@ func (f *Follow) leapTo(ctx context.Context, files []File) (err error) {
 		}
 	}
 	if len(files) == 0 {
-		return ErrEmpty
+		return restore.ErrEmpty
 	}
-	picked, reach := extend(files, Target{}, f.at)
+	picked, reach := restore.ChainFrom(files, restore.Target{}, f.at)
 	f.newest = newest
 	switch {
-	case newest < f.at && f.listed.Sub(f.backSince()) < listEvery: // a store may list what was there a moment ago
+	case newest < f.at && f.listed.Sub(f.startBehind()) < listEvery: // a store may list what was there a moment ago
 		return fmt.Errorf("the replica ends at transaction %d, before the copy at %d; if this persists, the replica was restarted, and the follower starts over too", newest, f.at)
 	case newest < f.at:
 		f.cfg.Logger.Warn("the replica went back to an earlier transaction; following it", "txid", uint64(f.at), "newest", uint64(newest))
-		picked, err = chain(files, Target{})
+		picked, err = restore.Chain(files, restore.Target{})
 	case reach < newest:
-		if _, err = chain(files, Target{}); err == nil { // else it says where the gap is
+		if _, err = restore.Chain(files, restore.Target{}); err == nil { // else it says where the gap is
 			err = fmt.Errorf("no file continues from transaction %d", reach)
 		}
-		return errors.Join(f.putAll(ctx, picked), err) // up to the gap
+		return errors.Join(f.applyAll(ctx, picked), err) // up to the gap
 	}
 	if err != nil {
 		return err
 	}
-	f.back = time.Time{}
-	return f.putAll(ctx, picked)
+	f.behindSince = time.Time{}
+	return f.applyAll(ctx, picked)
 }
 
-// putAll puts in files that follow each other.
-func (f *Follow) putAll(ctx context.Context, picked []File) error {
+// applyAll puts in files that follow each other.
+func (f *Follower) applyAll(ctx context.Context, picked []restore.File) error {
 	if len(picked) > 0 && picked[0].Min == 1 {
-		whole, err := databaseBytes(ctx, f.client, picked[0])
+		whole, err := restore.DatabaseBytes(ctx, f.client, picked[0])
 		if err != nil {
 			return err
 		}
-		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", sumBytes(picked), "database_bytes", whole)
-		if err := enoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
+		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", restore.SumBytes(picked), "database_bytes", whole)
+		if err := restore.EnoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
 			return err
 		}
 	}
 	for _, file := range picked {
-		if err := f.put(ctx, file, func(begin func(ltx.Header) error, page func(uint32, []byte) error) error {
-			return readFile(ctx, f.client, "", file, begin, page)
+		if err := f.apply(ctx, file, func(begin func(ltx.Header) error, page func(uint32, []byte) error) error {
+			return restore.ReadFile(ctx, f.client, "", file, begin, page)
 		}); err != nil {
 			return err
 		}
@@ -359,20 +364,20 @@ func (f *Follow) putAll(ctx context.Context, picked []File) error {
 	return nil
 }
 
-// backSince is since when the replica is behind the copy: since now, unless it was so before.
-func (f *Follow) backSince() time.Time {
-	if f.back.IsZero() {
-		f.back = f.listed
+// startBehind is since when the replica is behind the copy: since now, unless it was so before.
+func (f *Follower) startBehind() time.Time {
+	if f.behindSince.IsZero() {
+		f.behindSince = f.listed
 	}
-	return f.back
+	return f.behindSince
 }
 
 // list lists the files of all levels. Their times are those of the upload, which cost nothing.
-func (f *Follow) list(ctx context.Context) (files []File, err error) {
+func (f *Follower) list(ctx context.Context) (files []restore.File, err error) {
 	if err := f.client.Init(ctx); err != nil {
 		return nil, err
 	}
-	for level := range snapshotLevel + 1 {
+	for level := range restore.SnapshotLevel + 1 {
 		it, err := f.client.LTXFiles(ctx, level, 0, false)
 		if err != nil {
 			return nil, fmt.Errorf("list files: %w", err)
@@ -382,19 +387,19 @@ func (f *Follow) list(ctx context.Context) (files []File, err error) {
 			return nil, fmt.Errorf("list files: %w", err)
 		}
 		for _, i := range infos {
-			files = append(files, File{Level: level, Min: i.MinTXID, Max: i.MaxTXID, Bytes: i.Size, Time: i.CreatedAt.UTC()})
+			files = append(files, restore.File{Level: level, Min: i.MinTXID, Max: i.MaxTXID, Bytes: i.Size, Time: i.CreatedAt.UTC()})
 		}
 	}
 	return files, nil
 }
 
-// put makes the change that a file holds.
-func (f *Follow) put(ctx context.Context, file File, read func(begin func(ltx.Header) error, page func(uint32, []byte) error) error) error {
+// apply makes the change that a file holds.
+func (f *Follower) apply(ctx context.Context, file restore.File, read func(begin func(ltx.Header) error, page func(uint32, []byte) error) error) error {
 	var tx *db.CopyTx
 	var cut time.Time
 	err := read(func(h ltx.Header) (err error) {
 		if h.MinTXID != file.Min || h.MaxTXID != file.Max {
-			return fmt.Errorf("%w: it holds the transactions %d to %d", errDamaged, h.MinTXID, h.MaxTXID)
+			return fmt.Errorf("%w: it holds the transactions %d to %d", restore.ErrDamaged, h.MinTXID, h.MaxTXID)
 		}
 		cut = time.UnixMilli(h.Timestamp)
 		tx, err = f.copy.Begin(ctx, db.Change{Position: uint64(file.Max), PageSize: int(h.PageSize), Pages: h.Commit})
@@ -410,17 +415,17 @@ func (f *Follow) put(ctx context.Context, file File, read func(begin func(ltx.He
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	f.at, f.time, f.stale = file.Max, cut, true
+	f.at, f.time, f.unshown = file.Max, cut, true
 	return nil
 }
 
-// show shows what the copy has, as far as the segments are there, and answers which aren't.
-func (f *Follow) show(ctx context.Context) ([]db.ManifestFile, error) {
+// refresh shows what the copy has, as far as the segments are there, and answers which aren't.
+func (f *Follower) refresh(ctx context.Context) ([]db.ManifestFile, error) {
 	current, missing, err := f.index.Refresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f.stale = !current
+	f.unshown = !current
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state.missing = missing
@@ -431,7 +436,7 @@ func (f *Follow) show(ctx context.Context) ([]db.ManifestFile, error) {
 }
 
 // failed notes what went wrong, and says it when it is new.
-func (f *Follow) failed(what string, err error) {
+func (f *Follower) failed(what string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state.err == nil || f.state.err.Error() != err.Error() {
@@ -441,7 +446,7 @@ func (f *Follow) failed(what string, err error) {
 	f.state.err, f.state.errAt = err, f.cfg.Now()
 }
 
-func (f *Follow) succeeded() {
+func (f *Follower) succeeded() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state.err != nil && len(f.state.missing) == 0 {

@@ -19,12 +19,14 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // openFollow opens a follow of a world's replica.
-func (w *world) openFollow(dir string) *Follow {
+func (w *world) openFollow(dir string) *Follower {
 	w.t.Helper()
-	f := NewFollow(FollowConfig{Replica: w.cfg, Dir: dir, CacheBytes: 1 << 16})
+	f := NewFollower(FollowerConfig{Replica: w.cfg, Dir: dir, CacheBytes: 1 << 16})
 	if err := f.Open(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -32,29 +34,29 @@ func (w *world) openFollow(dir string) *Follow {
 }
 
 // catchUp has a follow look until there is nothing more, and fetch what it misses.
-func (w *world) catchUp(f *Follow) {
+func (w *world) catchUp(f *Follower) {
 	w.t.Helper()
 	for range 1000 {
-		more, err := f.once(w.t.Context())
+		more, err := f.pollOnce(w.t.Context())
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		want := f.wanted()
-		if !more && len(want) == 0 && !f.stale {
+		if !more && len(want) == 0 && !f.unshown {
 			return
 		}
 		if len(want) > 0 {
 			if err := f.fetchAll(w.t.Context(), want); err != nil {
 				w.t.Fatal(err)
 			}
-			f.stale = true
+			f.unshown = true
 		}
 	}
 	w.t.Fatal("it looks for ever")
 }
 
 // follows holds a follow against the model as of its newest log row.
-func (w *world) follows(f *Follow) state {
+func (w *world) follows(f *Follower) state {
 	w.t.Helper()
 	as, ok := w.at(f.Index().Seq())
 	if !ok {
@@ -81,7 +83,7 @@ func TestFollowEqualsModel(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, seed, []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed])
+			w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, seed, []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed])
 			w.write()
 			r, dir := rand.New(rand.NewPCG(seed, 8)), t.TempDir()
 			f := w.openFollow(dir)
@@ -168,7 +170,7 @@ func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxT
 // taken when it can be had again.
 func TestFollowFaults(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 11, time.Minute)
+	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 11, time.Minute)
 	w.write()
 	f := w.openFollow(t.TempDir())
 	defer f.Close()
@@ -178,11 +180,11 @@ func TestFollowFaults(t *testing.T) {
 		before := w.follows(f)
 		w.write()
 		client.fault.Store(int32(1 + i%(faultCount-1)))
-		_, err := f.once(t.Context())
+		_, err := f.pollOnce(t.Context())
 		if err == nil {
 			t.Fatalf("fault %d went unnoticed", client.fault.Load())
 		}
-		if damaged := errors.Is(err, errDamaged); damaged != (client.fault.Load() == faultDamaged) {
+		if damaged := errors.Is(err, restore.ErrDamaged); damaged != (client.fault.Load() == faultDamaged) {
 			t.Errorf("fault %d is %v", client.fault.Load(), err)
 		}
 		f.failed("look", err)
@@ -207,14 +209,14 @@ func TestFollowFaults(t *testing.T) {
 // told to; another one follows the same replica.
 func TestFollowRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 12, time.Minute)
+	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 12, time.Minute)
 	w.write()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
-	var follows []*Follow
+	var follows []*Follower
 	for range 2 {
 		f := w.openFollow(t.TempDir())
-		f.cfg.Every = 10 * time.Millisecond
+		f.cfg.PollInterval = 10 * time.Millisecond
 		follows = append(follows, f)
 		go func() { ended <- f.Run(ctx) }()
 	}
@@ -244,7 +246,7 @@ func TestFollowRun(t *testing.T) {
 // TestFollowReady: a follow isn't ready when the replica has been out of reach for too long, and says why.
 func TestFollowReady(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 13, time.Minute)
+	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 13, time.Minute)
 	w.write()
 	f := w.openFollow(t.TempDir())
 	defer f.Close()
@@ -255,7 +257,7 @@ func TestFollowReady(t *testing.T) {
 	client.fault.Store(faultAway)
 	w.write()
 	later.Store(int64(2 * time.Minute))
-	_, err := f.once(t.Context())
+	_, err := f.pollOnce(t.Context())
 	f.failed("look", err)
 	if err := f.Ready(time.Minute); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "2m") {
 		t.Errorf("two minutes later: %v", err)
@@ -271,10 +273,10 @@ func TestFollowReady(t *testing.T) {
 // TestFollowOpen: what can't be followed is refused, and a copy that is there is shown without its replica.
 func TestFollowOpen(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica")}, 14, time.Minute)
+	w := newWorld(t, config.Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica")}, 14, time.Minute)
 	dir := t.TempDir()
-	empty := NewFollow(FollowConfig{Replica: w.cfg, Dir: dir})
-	if err := empty.Open(t.Context()); !errors.Is(err, ErrEmpty) || !strings.Contains(err.Error(), "--replicate") {
+	empty := NewFollower(FollowerConfig{Replica: w.cfg, Dir: dir})
+	if err := empty.Open(t.Context()); !errors.Is(err, restore.ErrEmpty) || !strings.Contains(err.Error(), "--replicate") {
 		t.Errorf("nothing is followed: %v", err)
 	}
 	w.grow(8)
@@ -303,7 +305,7 @@ func TestFollowOpen(t *testing.T) {
 // TestFollowGoesBack: where the replica was emptied, and its primary has begun it anew, the copy becomes that of the new one.
 func TestFollowGoesBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 15, time.Minute)
+	w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 15, time.Minute)
 	w.grow(10)
 	dir := t.TempDir()
 	if err := w.openFollow(dir).Close(); err != nil {
@@ -326,10 +328,10 @@ func TestFollowGoesBack(t *testing.T) {
 	if as := w.follows(f); as.events == len(w.events) {
 		t.Fatal("it has gone back at once")
 	}
-	if _, err := f.once(t.Context()); err == nil || f.Status().State != "failing" {
+	if _, err := f.pollOnce(t.Context()); err == nil || f.Status().State != "failing" {
 		t.Errorf("the replica is behind the copy: %v, %+v", err, f.Status())
 	}
-	f.back = f.back.Add(-listEvery)
+	f.behindSince = f.behindSince.Add(-listEvery)
 	w.catchUp(f)
 	if as := w.follows(f); as.events != len(w.events) {
 		t.Errorf("it shows %d events of %d", as.events, len(w.events))
@@ -343,12 +345,12 @@ func (w *world) removeFrom(hole ltx.TXID) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	files, err := listFiles(w.t.Context(), client)
+	files, err := restore.ListFiles(w.t.Context(), client)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, f := range files {
-		if f.Level != snapshotLevel && f.Min <= hole && hole <= f.Max {
+		if f.Level != restore.SnapshotLevel && f.Min <= hole && hole <= f.Max {
 			if err := os.Remove(w.object(w.cfg.Path, f)); err != nil {
 				w.t.Fatal(err)
 			}
@@ -363,7 +365,7 @@ func TestFollowHole(t *testing.T) {
 	for _, starts := range []bool{true, false} {
 		t.Run(map[bool]string{true: "when it starts", false: "while it runs"}[starts], func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, Config{Type: "file", Path: t.TempDir()}, 16, time.Minute)
+			w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, 16, time.Minute)
 			w.write()
 			w.snapshot()
 			dir := t.TempDir()
@@ -386,7 +388,7 @@ func TestFollowHole(t *testing.T) {
 			var later time.Duration
 			f.cfg.Now = func() time.Time { return time.Now().Add(later) }
 			if !starts {
-				if _, err := f.once(t.Context()); err != nil || f.at != hole-1 {
+				if _, err := f.pollOnce(t.Context()); err != nil || f.at != hole-1 {
 					t.Fatalf("it is at %s, and the hole at %s: %v", f.at, hole, err)
 				}
 			}
@@ -397,8 +399,8 @@ func TestFollowHole(t *testing.T) {
 				} else {
 					later += 250 * time.Millisecond
 				}
-				more, err := f.once(t.Context())
-				var gap *GapError
+				more, err := f.pollOnce(t.Context())
+				var gap *restore.GapError
 				if more || !errors.As(err, &gap) || f.at != hole-1 {
 					t.Fatalf("at %s, %v, %v", f.at, more, err)
 				}

@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
-// ask replaces what is to be fetched.
-func (q *fetches) ask(want []db.ManifestFile) {
+// set replaces what is to be fetched.
+func (q *segmentQueue) set(want []db.ManifestFile) {
 	q.mu.Lock()
 	q.want = want
 	q.mu.Unlock()
@@ -22,10 +23,10 @@ func (q *fetches) ask(want []db.ManifestFile) {
 }
 
 // wanted is what is to be fetched, without what is there.
-func (f *Follow) wanted() (want []db.ManifestFile) {
-	f.fetches.mu.Lock()
-	defer f.fetches.mu.Unlock()
-	for _, s := range f.fetches.want {
+func (f *Follower) wanted() (want []db.ManifestFile) {
+	f.queue.mu.Lock()
+	defer f.queue.mu.Unlock()
+	for _, s := range f.queue.want {
 		if info, err := os.Stat(f.segmentPath(s)); err != nil || info.Size() != s.Bytes {
 			want = append(want, s)
 		}
@@ -33,22 +34,22 @@ func (f *Follow) wanted() (want []db.ManifestFile) {
 	return want
 }
 
-func (f *Follow) segmentPath(s db.ManifestFile) string {
+func (f *Follower) segmentPath(s db.ManifestFile) string {
 	return filepath.Join(f.cfg.Dir, "segments", s.File)
 }
 
-// fetch fetches segments while new log rows are shown beside: one that was merged from others may be large.
-func (f *Follow) fetch(ctx context.Context) error {
+// fetchLoop fetches segments while new log rows are shown beside: one that was merged from others may be large.
+func (f *Follower) fetchLoop(ctx context.Context) error {
 	pause := time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-f.fetches.wake:
+		case <-f.queue.wake:
 		}
 		for want := f.wanted(); len(want) > 0; want = f.wanted() {
 			err := f.fetchAll(ctx, want)
-			signal(f.fetches.done)
+			signal(f.queue.done)
 			if err == nil {
 				pause = 0
 				continue
@@ -57,7 +58,7 @@ func (f *Follow) fetch(ctx context.Context) error {
 				return nil
 			}
 			f.failed("fetch", err)
-			pause = min(max(2*pause, minFollowPause), maxFollowPause)
+			pause = min(max(2*pause, minPollPause), maxPollPause)
 			select {
 			case <-ctx.Done():
 				return nil
@@ -68,20 +69,20 @@ func (f *Follow) fetch(ctx context.Context) error {
 }
 
 // fetchAll fetches segments, each of which is there whole or not at all.
-func (f *Follow) fetchAll(ctx context.Context, want []db.ManifestFile) error {
+func (f *Follower) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	bytes := int64(0)
 	for _, s := range want {
 		bytes += s.Bytes
 	}
-	if err := enoughSpace(f.cfg.Dir, bytes); err != nil {
+	if err := restore.EnoughSpace(f.cfg.Dir, bytes); err != nil {
 		return err
 	}
 	began := f.cfg.Now()
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(fetchers)
+	g.SetLimit(restore.Fetchers)
 	for _, s := range want {
 		g.Go(func() error {
-			_, err := fetchSegment(ctx, f.cfg.Replica, s, f.segmentPath(s))
+			_, err := restore.FetchSegment(ctx, f.clients, s, f.segmentPath(s))
 			return err
 		})
 	}
@@ -89,7 +90,7 @@ func (f *Follow) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 		return err
 	}
 	f.cfg.Logger.Info("downloaded segments", "files", len(want), "bytes", bytes, "duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
-	return syncDir(filepath.Join(f.cfg.Dir, "segments"))
+	return restore.SyncDir(filepath.Join(f.cfg.Dir, "segments"))
 }
 
 // signal wakes whoever waits on a channel with room for one.

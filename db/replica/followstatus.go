@@ -7,11 +7,12 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // Lag is how long ago the primary cut what is shown, and the newest log row in it. It grows too while the primary has
 // nothing to say.
-func (f *Follow) Lag() (time.Duration, uint64) {
+func (f *Follower) Lag() (time.Duration, uint64) {
 	seq := f.index.Seq()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -22,7 +23,7 @@ func (f *Follow) Lag() (time.Duration, uint64) {
 }
 
 // Ready is nil while all is shown that the replica has, or was not longer ago than within, and says else why not.
-func (f *Follow) Ready(within time.Duration) error {
+func (f *Follower) Ready(within time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	behind := f.cfg.Now().Sub(f.state.whole)
@@ -38,7 +39,7 @@ func (f *Follow) Ready(within time.Duration) error {
 }
 
 // Status says how far it is.
-func (f *Follow) Status() wire.Following {
+func (f *Follower) Status() wire.Following {
 	lag, seq := f.Lag()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,7 +50,7 @@ func (f *Follow) Status() wire.Following {
 	}
 	switch {
 	case f.state.err != nil:
-		st.State, st.LastError, st.LastErrorAt = "failing", f.state.err.Error(), stamp(f.state.errAt)
+		st.State, st.LastError, st.LastErrorAt = "failing", f.state.err.Error(), restore.Stamp(f.state.errAt)
 		st.Do = followAdvice(f.state.err)
 	case len(f.state.missing) > 0:
 		st.State = "waiting"
@@ -59,16 +60,16 @@ func (f *Follow) Status() wire.Following {
 
 // followAdvice is what an operator can do about a failure.
 func followAdvice(err error) string {
-	var gap *GapError
-	var file *FileError
+	var gap *restore.GapError
+	var file *restore.FileError
 	switch {
 	case errors.Is(err, db.ErrOtherIndex):
 		return "stop this follower, empty its data directory and start it again"
-	case errors.Is(err, ErrNoRoom), db.IsDiskFull(err):
+	case errors.Is(err, restore.ErrNoRoom), db.IsDiskFull(err):
 		return "free space on the disk of the data directory"
 	case errors.As(err, &gap):
 		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it sooner, give the primary a new path in litestream.yml, and this follower the same path with an empty data directory"
-	case errors.As(err, &file) && file.damaged():
+	case errors.As(err, &file) && file.Damaged():
 		return "weft verify lists the damage in the replica; the primary's next snapshot replaces it"
 	}
 	return "check that the replica is reachable and that its primary is running"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/superfly/ltx"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // cutsOf are the files of level 0 of a replica in a directory, oldest first.
@@ -75,7 +76,7 @@ func TestGone(t *testing.T) {
 				eventually(t, "segments are in the replica", func() bool { st := p.rep.Status(); return st.SegmentsUploaded > 0 && st.State == "ok" })
 				if running {
 					lose(t, cfg.Path)
-					p.rep.lookNow <- struct{}{}
+					p.rep.pollNow <- struct{}{}
 					saysGone(t, p)
 				} else {
 					mustEnd(t, p)
@@ -136,7 +137,7 @@ func TestGoneIsNotSafe(t *testing.T) {
 		t.Fatalf("%v, %v", gone, err)
 	}
 	s.fault.Store(storeFailing)
-	p.rep.lostSent(gone)
+	p.rep.markGone(gone)
 	st := p.rep.Status()
 	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 || !strings.Contains(st.Do, "uploads everything again") {
 		t.Errorf("%+v", st)
@@ -172,7 +173,7 @@ func TestHoleBehindSnapshot(t *testing.T) {
 		must(t, p.rep.cut(t.Context()))
 	}
 	must(t, os.Remove(p.rep.local.LTXPath(0, ltx.TXID(sent+2), ltx.TXID(sent+2))))
-	must(t, p.rep.debt.pay(t.Context()))
+	must(t, p.rep.queue.uploadAll(t.Context()))
 	if _, err := p.rep.local.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestHoleBehindSnapshot(t *testing.T) {
 	}
 	// The store seals beside its writer. Run has ended, so the test itself uploads a segment that was sealed after the upload above.
 	eventually(t, "no segment waits", func() bool {
-		must(t, p.rep.debt.pay(t.Context()))
+		must(t, p.rep.queue.uploadAll(t.Context()))
 		return p.rep.Status().State == "ok"
 	})
 	if _, err := p.rep.local.Compact(t.Context(), 1); err != nil {
@@ -237,7 +238,7 @@ func TestLocalHole(t *testing.T) {
 		t.Errorf("merges end: %v", err)
 	}
 	mustEnd(t, p)
-	if v := Verify(t.Context(), cfg, VerifyOptions{Scratch: t.TempDir()}); v.Outcome != OK {
+	if v := restore.Verify(t.Context(), cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK {
 		t.Errorf("%+v", v)
 	}
 	n := 600
@@ -289,11 +290,11 @@ func TestGoneLeavesNoHole(t *testing.T) {
 	if err != nil || gone == nil {
 		t.Fatalf("%v, %v", gone, err)
 	}
-	p.rep.lostSent(gone)
+	p.rep.markGone(gone)
 	must(t, p.rep.upload(t.Context()))
 	client, err := cfg.Client("")
 	must(t, err)
-	files, err := listLevel(t.Context(), client, 0)
+	files, err := restore.ListLevel(t.Context(), client, 0)
 	must(t, err)
 	for i := 1; i < len(files); i++ {
 		if files[i].Min != files[i-1].Max+1 {

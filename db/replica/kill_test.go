@@ -23,6 +23,8 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 var rounds = flag.Int("rounds", 1, "kills of each kind of store; a hundred are a soak")
@@ -33,7 +35,7 @@ const childVariable = "WEFT_REPLICA_TEST_CHILD"
 // child is a process that writes and replicates an index until it is killed, as fast as it can in bursts. It says "applied
 // CURSOR LOGROW" after each batch.
 type child struct {
-	Config Config
+	Config config.Config
 	Seed   uint64
 	Events int
 	Window time.Duration
@@ -54,7 +56,7 @@ func (c child) run() error {
 	if err != nil {
 		return err
 	}
-	c.Config.patience = c.Patience
+	c.Config.StallTimeout = c.Patience
 	*rounds = c.Rounds
 	p, err := begin(context.Background(), c.Config, c.Window, events, nil)
 	if err != nil {
@@ -104,7 +106,7 @@ func (p *primary) whole() error {
 }
 
 // vanish removes what a replica has of some levels, all of it now and then.
-func vanish(t *testing.T, cfg Config) {
+func vanish(t *testing.T, cfg config.Config) {
 	t.Helper()
 	client, err := cfg.Client("")
 	must(t, err)
@@ -112,19 +114,19 @@ func vanish(t *testing.T, cfg Config) {
 		must(t, client.DeleteAll(t.Context()))
 		return
 	}
-	files, err := listFiles(t.Context(), client)
+	files, err := restore.ListFiles(t.Context(), client)
 	must(t, err)
 	var gone []*ltx.FileInfo
 	for _, f := range files {
 		if rand.IntN(2) == 0 {
-			gone = append(gone, f.info())
+			gone = append(gone, f.Info())
 		}
 	}
 	must(t, client.DeleteLTXFiles(t.Context(), gone))
 }
 
 // intrude begins a second weft beside the one that lives: it must be refused, and have changed nothing.
-func intrude(t *testing.T, cfg Config) {
+func intrude(t *testing.T, cfg config.Config) {
 	t.Helper()
 	cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 	p, err := begin(t.Context(), cfg, 0, nil, nil)
@@ -192,11 +194,11 @@ func TestKill(t *testing.T) {
 				}
 				n := 0
 				dir := t.TempDir()
-				r, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+				r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
 				switch {
 				case err == nil:
 					n = sameAsModel(t, dir, events, c.Window, r.Segments)
-				case last > 0 || !strings.Contains(err.Error(), ErrEmpty.Error()): // else it was killed before the first upload
+				case last > 0 || !strings.Contains(err.Error(), restore.ErrEmpty.Error()): // else it was killed before the first upload
 					t.Fatalf("round %d: %v", round, err)
 				}
 				if n < last {
@@ -335,7 +337,7 @@ func (s *store) settle(t *testing.T) {
 }
 
 // stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest names.
-func stockRestore(t *testing.T, program string, s *store, cfg Config, dir string) {
+func stockRestore(t *testing.T, program string, s *store, cfg config.Config, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, "weft.db")
 	stockRestoreOne(t, program, s.yml, path, path)

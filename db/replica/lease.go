@@ -12,11 +12,16 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.
@@ -101,7 +106,7 @@ var errOverdue = errors.New("the lease of the replica was not renewed")
 
 // lease is the right of one process to write to a replica.
 type lease struct {
-	objects objects
+	objects config.Objects
 	where   string
 	self    leaseRecord // who we are
 	times   leaseTimes
@@ -123,7 +128,7 @@ type lease struct {
 
 // newest is the lease with the highest generation; nil: there is none.
 func (l *lease) newest(ctx context.Context) (*found, error) {
-	names, err := l.objects.list(ctx, leaseSub)
+	names, err := l.objects.List(ctx, leaseSub)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +150,7 @@ func leaseName(generation uint64) string {
 
 // read reads a generation; nil: it isn't there. What can't be decoded is somebody's who is just creating it.
 func (l *lease) read(ctx context.Context, generation uint64) (*found, error) {
-	text, err := l.objects.read(ctx, leaseName(generation))
+	text, err := l.objects.Read(ctx, leaseName(generation))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -226,7 +231,7 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 		}
 		var text []byte
 		if text, err = l.record(generation, renewals, false).encode(); err == nil {
-			err = l.objects.create(ctx, leaseName(generation), text)
+			err = l.objects.Create(ctx, leaseName(generation), text)
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -261,7 +266,7 @@ func (l *lease) put(ctx context.Context, generation, renewals uint64, released b
 	if err != nil {
 		return err
 	}
-	return l.objects.write(ctx, leaseName(generation), text)
+	return l.objects.Write(ctx, leaseName(generation), text)
 }
 
 // run renews until ctx ends or the lease is lost.
@@ -409,7 +414,7 @@ func (l *lease) release(ctx context.Context, free bool) error {
 			err = l.put(ctx, generation, renewals, true)
 		}
 	}
-	return errors.Join(err, l.objects.close())
+	return errors.Join(err, l.objects.Close())
 }
 
 // holderFile names who a data directory is to a replica: KEY/holder.
@@ -422,7 +427,7 @@ type holderFile struct {
 // holderOf answers who a directory is. A copy, and the same directory on another machine, is somebody else.
 func holderOf(dir, host string) (string, error) {
 	file := path.Join(dir, "holder")
-	place, err := placeOf(dir)
+	place, err := directoryID(dir)
 	if err != nil {
 		return "", err
 	}
@@ -441,5 +446,18 @@ func holderOf(dir, host string) (string, error) {
 	if err := errors.Join(os.WriteFile(file+".tmp", text, 0o644), os.Rename(file+".tmp", file)); err != nil {
 		return "", fmt.Errorf("replica: %w", err)
 	}
-	return h.Holder, syncDir(dir)
+	return h.Holder, restore.SyncDir(dir)
+}
+
+// directoryID says where a directory is on this machine: a copy of it has another inode.
+func directoryID(dir string) (string, error) {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	var s syscall.Stat_t
+	if err := syscall.Stat(full, &s); err != nil {
+		return "", fmt.Errorf("replica: look at %s: %w", full, err)
+	}
+	return fmt.Sprintf("%s inode %d", full, s.Ino), nil
 }

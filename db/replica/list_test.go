@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // TestPlanAndList: the manifest that is read where it lies is that of the database when it is restored, at any moment; the plan is
@@ -25,12 +26,12 @@ func TestPlanAndList(t *testing.T) {
 	w := replicaOf(t, time.Minute, 40)
 	for range 8 {
 		want := w.states[w.r.IntN(len(w.states))]
-		dir, target := t.TempDir(), Target{Time: want.at}
-		p, err := MakePlan(t.Context(), w.cfg, dir, target)
+		dir, target := t.TempDir(), restore.Target{Time: want.at}
+		p, err := restore.MakePlan(t.Context(), w.cfg, dir, target)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: target})
+		r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Target: target})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,12 +45,12 @@ func TestPlanAndList(t *testing.T) {
 		if p.DatabaseBytes != r.DatabaseBytes || p.ReadBytes != r.Read || len(p.Files) != r.Files || p.TXID != r.TXID || p.DiskBytes != r.DatabaseBytes+r.SegmentBytes || p.FreeBytes <= 0 {
 			t.Errorf("planned %+v, and restored %+v", p, r)
 		}
-		again, err := MakePlan(t.Context(), w.cfg, dir, target)
+		again, err := restore.MakePlan(t.Context(), w.cfg, dir, target)
 		if err != nil || again.DiskBytes != p.DatabaseBytes {
 			t.Errorf("with the segments there, it needs %d bytes of disk (%v)", again.DiskBytes, err)
 		}
 	}
-	l, err := List(t.Context(), w.cfg)
+	l, err := restore.List(t.Context(), w.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestPlanAndList(t *testing.T) {
 func TestPlanOfDamaged(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 12)
-	p, err := MakePlan(t.Context(), w.cfg, t.TempDir(), Target{})
+	p, err := restore.MakePlan(t.Context(), w.cfg, t.TempDir(), restore.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,9 +95,9 @@ func TestPlanOfDamaged(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err = MakePlan(t.Context(), cfg, t.TempDir(), Target{})
-		var file *FileError
-		if err != nil && (!errors.As(err, &file) || !file.File.same(p.Files[0])) {
+		_, err = restore.MakePlan(t.Context(), cfg, t.TempDir(), restore.Target{})
+		var file *restore.FileError
+		if err != nil && (!errors.As(err, &file) || !file.File.Same(p.Files[0])) {
 			t.Errorf("byte %d from the end: %v", 17+i, err)
 		}
 	}
@@ -130,7 +131,7 @@ func TestVerifier(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg, registry, log := w.cfg, prometheus.NewRegistry(), &strings.Builder{}
 		cfg.Path = copyDir(t, w.cfg.Path)
-		v := NewVerifier(VerifierConfig{Source: cfg, Every: time.Hour, Scratch: filepath.Join(t.TempDir(), "verify"), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		v := restore.NewVerifier(restore.VerifierConfig{Source: cfg, Every: time.Hour, Scratch: filepath.Join(t.TempDir(), "verify"), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
 		done := make(chan error)
 		go func() { done <- v.Run(ctx) }()
 		time.Sleep(30 * time.Minute)
@@ -138,7 +139,7 @@ func TestVerifier(t *testing.T) {
 			t.Error("it began at once")
 		}
 		time.Sleep(45 * time.Minute)
-		if last := v.Last(); last == nil || last.Outcome != OK || metric(t, registry, "weft_replica_verified_timestamp_seconds", "") != float64(last.EndedAt.Unix()) {
+		if last := v.Last(); last == nil || last.Outcome != restore.OK || metric(t, registry, "weft_replica_verified_timestamp_seconds", "") != float64(last.EndedAt.Unix()) {
 			t.Errorf("%+v", last)
 		}
 		if err := os.RemoveAll(filepath.Join(cfg.Path, "ltx")); err != nil {
@@ -146,7 +147,7 @@ func TestVerifier(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait() // the log below is written
-		if last := v.Last(); last.Outcome != Failed || metric(t, registry, verifications, "failed") != 1 || metric(t, registry, verifications, "ok") != 1 {
+		if last := v.Last(); last.Outcome != restore.Failed || metric(t, registry, verifications, "failed") != 1 || metric(t, registry, verifications, "ok") != 1 {
 			t.Errorf("%+v", last)
 		}
 		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "do=") {

@@ -18,6 +18,8 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -63,7 +65,7 @@ func after(events []db.Event, cursor uint64) int {
 
 // primary is an index that is written and replicated in one process, as weft serve does it.
 type primary struct {
-	cfg    Config
+	cfg    config.Config
 	dir    string
 	events []db.Event
 	store  *db.Store
@@ -75,7 +77,7 @@ type primary struct {
 }
 
 // liveConfig is a replica in a directory, of an index in another, at a pace for tests.
-func liveConfig(t *testing.T) Config {
+func liveConfig(t *testing.T) config.Config {
 	c := fileConfig(t)
 	c.SyncInterval = 20 * time.Millisecond
 	c.Levels = []time.Duration{time.Second, 3 * time.Second}
@@ -97,15 +99,15 @@ func leaseForTest() leaseTimes {
 }
 
 // begin starts a primary on a directory.
-func begin(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
+func begin(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
 	return beginWith(ctx, cfg, window, events, logger, nil)
 }
 
 // beginWith is begin, with the files of the lease wrapped.
-func beginWith(ctx context.Context, cfg Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(objects) objects) (*primary, error) {
+func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
 	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context) error {
-		_, err := Restore(ctx, cfg, p.dir, RestoreOptions{})
+		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{})
 		return err
 	}})
 	if err := p.rep.Prepare(ctx); err != nil {
@@ -116,7 +118,7 @@ func beginWith(ctx context.Context, cfg Config, window time.Duration, events []d
 		return nil, err
 	}
 	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
-		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, OnSegment: p.rep.Keep, Logger: logger})
+		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, OnSegment: p.rep.OnSegment, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +130,7 @@ func beginWith(ctx context.Context, cfg Config, window time.Duration, events []d
 	return p, nil
 }
 
-func mustBegin(t *testing.T, cfg Config, window time.Duration, events []db.Event) *primary {
+func mustBegin(t *testing.T, cfg config.Config, window time.Duration, events []db.Event) *primary {
 	t.Helper()
 	p, err := begin(t.Context(), cfg, window, events, nil)
 	if err != nil {
@@ -163,10 +165,10 @@ func (p *primary) end(deadline time.Duration) error {
 
 // equalsModel restores a replica, and holds what came back against the model as of its cursor. It answers how many events
 // that is.
-func equalsModel(t *testing.T, cfg Config, events []db.Event, window time.Duration) int {
+func equalsModel(t *testing.T, cfg config.Config, events []db.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
-	r, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+	r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,10 +177,10 @@ func equalsModel(t *testing.T, cfg Config, events []db.Event, window time.Durati
 
 // comesBack restores a replica with all the checks of a restore, and answers how many events it has. equalsModel looks at each of
 // them, which takes seconds.
-func comesBack(t *testing.T, cfg Config, events []db.Event, window time.Duration) int {
+func comesBack(t *testing.T, cfg config.Config, events []db.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
-	if _, err := Restore(t.Context(), cfg, dir, RestoreOptions{}); err != nil {
+	if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: window})

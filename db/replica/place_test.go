@@ -12,6 +12,8 @@ import (
 	"github.com/benbjohnson/litestream"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // contents reads all files beneath a directory but the lock, by their path in it.
@@ -38,8 +40,8 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	w := replicaOf(t, time.Minute, 20)
 	now := func() time.Time { return time.Unix(1_780_000_000, 0) }
 	dir := t.TempDir()
-	early := RestoreOptions{Target: Target{Time: w.states[12].at}, Now: now}
-	if _, err := Restore(t.Context(), w.cfg, dir, early); err != nil {
+	early := restore.Options{Target: restore.Target{Time: w.states[12].at}, Now: now}
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, early); err != nil {
 		t.Fatal(err)
 	}
 	for _, extra := range []string{".weft.db-litestream/ltx/0/x", "replica/KEY/checked", "segments/1-2-STRAY.weft"} {
@@ -49,9 +51,9 @@ func TestRestoreTouchesNothing(t *testing.T) {
 		}
 	}
 	before := contents(t, dir)
-	refused := func(o RestoreOptions, name string) {
+	refused := func(o restore.Options, name string) {
 		t.Helper()
-		if _, err := Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "already has "+name) || !strings.Contains(err.Error(), "--force") {
+		if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "already has "+name) || !strings.Contains(err.Error(), "--force") {
 			t.Errorf("error %v", err)
 		}
 		after := contents(t, dir)
@@ -61,19 +63,19 @@ func TestRestoreTouchesNothing(t *testing.T) {
 			}
 		}
 	}
-	refused(RestoreOptions{}, "weft.db")
+	refused(restore.Options{}, "weft.db")
 
-	forced := RestoreOptions{Force: true, Now: now}
+	forced := restore.Options{Force: true, Now: now}
 	cfg := w.cfg
 	cfg.Path = t.TempDir() // nothing can be restored from there: all stays in place
-	if _, err := Restore(t.Context(), cfg, dir, forced); !errors.Is(err, ErrEmpty) {
+	if _, err := restore.Restore(t.Context(), cfg, dir, forced); !errors.Is(err, restore.ErrEmpty) {
 		t.Fatal(err)
 	}
 	if after := contents(t, dir); len(after) != len(before) {
 		t.Errorf("%d files are there, and %d were", len(after), len(before))
 	}
 
-	r, err := Restore(t.Context(), w.cfg, dir, forced)
+	r, err := restore.Restore(t.Context(), w.cfg, dir, forced)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func TestRestoreTouchesNothing(t *testing.T) {
 		t.Errorf("aside as of %d events", got.events)
 	}
 	// Of what Litestream kept nothing is left: its directory has the mark of the restore alone.
-	if kept, err := os.ReadDir(filepath.Dir(markPath(filepath.Join(dir, "weft.db")))); err != nil || len(kept) != 1 || kept[0].Name() != "restored" {
+	if kept, err := os.ReadDir(filepath.Dir(restore.MarkPath(filepath.Join(dir, "weft.db")))); err != nil || len(kept) != 1 || kept[0].Name() != "restored" {
 		t.Errorf("%v is still there: %v", kept, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "weft.db-txid")); err == nil {
@@ -105,12 +107,12 @@ func TestRestoreTouchesNothing(t *testing.T) {
 
 	// The notes of a replicator alone are in the way of an index as of the past only.
 	dir = t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, stateName), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, restore.StateName), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	before = nil
-	refused(early, stateName)
-	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err != nil {
+	refused(early, restore.StateName)
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{}); err != nil {
 		t.Error(err)
 	}
 	// A WAL without its database would be applied to the one that is restored.
@@ -118,7 +120,7 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "weft.db-wal"), []byte("WAL"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	refused(RestoreOptions{}, "weft.db-wal")
+	refused(restore.Options{}, "weft.db-wal")
 	// And a weft that runs.
 	running := t.TempDir()
 	s, err := db.Open(db.Config{Dir: running})
@@ -126,7 +128,7 @@ func TestRestoreTouchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if _, err := Restore(t.Context(), w.cfg, running, forced); err == nil || !strings.Contains(err.Error(), "another weft has") {
+	if _, err := restore.Restore(t.Context(), w.cfg, running, forced); err == nil || !strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -134,7 +136,7 @@ func TestRestoreTouchesNothing(t *testing.T) {
 // removeDatabase leaves a data directory with its segments alone.
 func removeDatabase(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range belongings {
+	for _, name := range restore.OwnedFiles {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +149,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 30)
 	dir := t.TempDir()
-	full, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{})
+	full, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,49 +165,50 @@ func TestRestoreGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := &countedClients{Source: w.cfg, opened: map[string]int{}}
-	r, err := Restore(t.Context(), src, dir, RestoreOptions{})
+	r, err := restore.Restore(t.Context(), src, dir, restore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.SegmentsHad != full.Segments-1 || src.opened[SegmentSub(filepath.Base(segments[0]))] == 0 || src.opened[SegmentSub(filepath.Base(segments[1]))] != 0 {
+	if r.SegmentsHad != full.Segments-1 || src.opened[config.SegmentSub(filepath.Base(segments[0]))] == 0 || src.opened[config.SegmentSub(filepath.Base(segments[1]))] != 0 {
 		t.Errorf("%+v, clients %v", r, src.opened)
 	}
 	w.equalsModel(dir)
 
 	removeDatabase(t, dir)
 	flip(t, segments[1])
-	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" exists but differs from the manifest") {
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" exists but differs from the manifest") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Force: true}); err != nil {
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.equalsModel(dir)
 }
 
-// countedClients counts the clients that are asked for, by their place.
+// countedClients counts the clients that are asked for, by their place. A pool can't reuse them.
 type countedClients struct {
-	Source
+	config.Source
 	opened map[string]int
 }
 
 func (c *countedClients) Client(sub string) (litestream.ReplicaClient, error) {
 	c.opened[sub]++
-	return c.Source.Client(sub)
+	client, err := c.Source.Client(sub)
+	return struct{ litestream.ReplicaClient }{client}, err
 }
 
 // TestRestoreWithoutSegments: of a replica that has weft.db alone, as stock Litestream makes it, the index comes back from the log.
 func TestRestoreWithoutSegments(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, 0, 20)
-	if err := os.RemoveAll(filepath.Join(w.cfg.Path, segmentsSub)); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.cfg.Path, config.SegmentsSub)); err != nil {
 		t.Fatal(err)
 	}
-	if v := Verify(t.Context(), w.cfg, VerifyOptions{Scratch: t.TempDir()}); v.Outcome != OK || len(v.Notes) != 1 {
+	if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK || len(v.Notes) != 1 {
 		t.Errorf("%+v", v)
 	}
 	dir := t.TempDir()
-	r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{})
+	r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +225,7 @@ func TestRestoreSegments(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 30)
 	dir := t.TempDir()
-	if _, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{}); err != nil {
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*.weft"))
@@ -237,15 +240,15 @@ func TestRestoreSegments(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "weft restore --segments --data "+dir) {
 		t.Errorf("error %v", err)
 	}
-	r, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{})
+	r, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{})
 	if err != nil || r.Segments != len(segments) || r.SegmentsHad != len(segments)-1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	flip(t, segments[1])
-	if _, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{}); err == nil || !strings.Contains(err.Error(), "replace it with --force") {
+	if _, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{}); err == nil || !strings.Contains(err.Error(), "replace it with --force") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := RestoreSegments(t.Context(), w.cfg, dir, RestoreOptions{Force: true}); err != nil {
+	if _, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	for name, was := range before {
@@ -254,7 +257,7 @@ func TestRestoreSegments(t *testing.T) {
 		}
 	}
 	w.equalsModel(dir)
-	if _, err := RestoreSegments(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); !errors.Is(err, db.ErrNoIndex) {
+	if _, err := restore.Segments(t.Context(), w.cfg, t.TempDir(), restore.Options{}); !errors.Is(err, db.ErrNoIndex) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -265,7 +268,7 @@ func TestRestoreCrash(t *testing.T) {
 	t.Parallel()
 	w := replicaOf(t, time.Minute, 20)
 	old := t.TempDir()
-	if _, err := Restore(t.Context(), w.cfg, old, RestoreOptions{Target: Target{Time: w.states[12].at}}); err != nil {
+	if _, err := restore.Restore(t.Context(), w.cfg, old, restore.Options{Target: restore.Target{Time: w.states[12].at}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(old, ".weft.db-litestream"), 0o755); err != nil {
@@ -279,14 +282,14 @@ func TestRestoreCrash(t *testing.T) {
 	for crash := 1; ; crash++ {
 		dir := copyDir(t, old)
 		n, now := 0, time.Unix(1_780_000_000, 0)
-		o := RestoreOptions{Force: true, Now: func() time.Time { now = now.Add(time.Second); return now }, step: func(what string) {
+		o := restore.Options{Force: true, Now: func() time.Time { now = now.Add(time.Second); return now }, Failpoint: func(what string) {
 			if n++; n == crash {
 				panic("crash: " + what)
 			}
 		}}
 		crashed := func() (crashed bool) {
 			defer func() { crashed = recover() != nil }()
-			if _, err := Restore(t.Context(), w.cfg, dir, o); err != nil {
+			if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err != nil {
 				t.Fatal(err)
 			}
 			return false
@@ -310,7 +313,7 @@ func TestRestoreCrash(t *testing.T) {
 				t.Fatalf("crash %d: %v", crash, err)
 			}
 		}
-		if _, err := Restore(t.Context(), w.cfg, dir, o); err != nil {
+		if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err != nil {
 			t.Fatalf("crash %d, again: %v", crash, err)
 		}
 		if got := w.equalsModel(dir); got != w.states[19] {

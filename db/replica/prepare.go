@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -15,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // Prepare makes sure that the data directory and the replica belong together, before the index is opened: with neither, the
@@ -35,7 +35,7 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	if r.client, err = c.Client(""); err != nil {
+	if r.client, err = r.clients.Client(""); err != nil {
 		return err
 	}
 	// Another process in this directory has the lease by the same right, and what it owes lies here, perhaps to another place:
@@ -46,7 +46,7 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	}
 	unlock := sync.OnceValue(lock)
 	defer func() { err = errors.Join(err, unlock()) }()
-	if r.debt, err = newDebt(r.cfg.Dir, c, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
+	if r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
 		return counted{client, &r.sent}
 	}); err != nil {
 		return err
@@ -54,17 +54,17 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	if err := r.newLease(); err != nil {
 		return err
 	}
-	if err := r.belong(ctx, unlock); err != nil {
+	if err := r.joinReplica(ctx, unlock); err != nil {
 		return errors.Join(err, r.endLease(ctx))
 	}
 	return nil
 }
 
-// belong makes sure that data directory and replica belong together, and takes the lease of the replica. It gives the directory
+// joinReplica makes sure that data directory and replica belong together, and takes the lease of the replica. It gives the directory
 // back where it restores.
-func (r *Replicator) belong(ctx context.Context, unlock func() error) error {
+func (r *Replicator) joinReplica(ctx context.Context, unlock func() error) error {
 	c := r.cfg.Replica
-	if text, err := os.ReadFile(r.debt.path("", fencedName)); err == nil {
+	if text, err := os.ReadFile(r.queue.path("", fencedName)); err == nil {
 		return errors.New(strings.TrimSpace(string(text)))
 	}
 	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func (r *Replicator) belong(ctx context.Context, unlock func() error) error {
 		if err != nil {
 			return err
 		}
-		return r.begin(ctx, found)
+		return r.startWithoutDatabase(ctx, found)
 	} else if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -94,20 +94,8 @@ func (r *Replicator) belong(ctx context.Context, unlock func() error) error {
 	return fmt.Errorf("replica: cannot check whether %s belongs to this index (weft serve --replicate off works meanwhile): %w", c.Where(), err)
 }
 
-// CheckDir checks that a data directory is that of the database which the configuration names.
-func (c Config) CheckDir(dir string) error {
-	has, err := filepath.Abs(filepath.Join(dir, "weft.db"))
-	if err != nil {
-		return fmt.Errorf("replica: %s: %w", c.File, err)
-	}
-	if has != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, but the data directory has %s: make them the same", c.File, c.DB, has)
-	}
-	return nil
-}
-
 // takeOver takes the lease for a data directory without a database. It answers the files of the replica.
-func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
+func (r *Replicator) takeOver(ctx context.Context) ([]restore.File, error) {
 	c := r.cfg.Replica
 	unknown := func(err error) error {
 		if fenced(err) {
@@ -115,13 +103,13 @@ func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 		}
 		return fmt.Errorf("replica: %s has no database, and cannot check whether %s has one: %w", r.cfg.Dir, c.Where(), err)
 	}
-	look, cancel := context.WithTimeout(ctx, firstLook)
+	look, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	last, err := r.lease.newest(look)
 	if err != nil {
 		return nil, unknown(err)
 	}
-	files, err := listFiles(look, r.client)
+	files, err := restore.ListFiles(look, r.client)
 	if err != nil {
 		return nil, unknown(err)
 	}
@@ -130,12 +118,12 @@ func (r *Replicator) takeOver(ctx context.Context) ([]File, error) {
 			return nil, unknown(err)
 		}
 	}
-	look, cancel = context.WithTimeout(ctx, firstLook)
+	look, cancel = context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if files, err = listFiles(look, r.client); err != nil {
+	if files, err = restore.ListFiles(look, r.client); err != nil {
 		return nil, unknown(err)
 	}
-	r.trust(files)
+	r.rememberListed(files)
 	if err := r.lease.acquire(look, last); err != nil {
 		return nil, unknown(err)
 	}
@@ -149,7 +137,7 @@ func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 	}
 	return r.lease.watch(ctx, last, func(ctx context.Context) (string, error) {
 		// An older weft, and stock Litestream, write without a lease.
-		files, err := listLevel(ctx, r.client, 0)
+		files, err := restore.ListLevel(ctx, r.client, 0)
 		newest := ltx.TXID(0)
 		for _, f := range files {
 			newest = max(newest, f.Max)
@@ -158,8 +146,8 @@ func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 	})
 }
 
-// begin is for a data directory without a database, of a replica with these files.
-func (r *Replicator) begin(ctx context.Context, files []File) error {
+// startWithoutDatabase is for a data directory without a database, of a replica with these files.
+func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.File) error {
 	c := r.cfg.Replica
 	if len(files) == 0 {
 		r.cfg.Logger.Info("no database and no replica: starting a new index", "dir", r.cfg.Dir, "replica", c.Where())
@@ -183,7 +171,7 @@ func (r *Replicator) begin(ctx context.Context, files []File) error {
 	return r.check(ctx, local, false)
 }
 
-func localOf(ctx context.Context, path string) (local mine, err error) {
+func localOf(ctx context.Context, path string) (local localState, err error) {
 	if local.instance, err = db.InstanceOf(ctx, path); err != nil {
 		return local, err
 	}
@@ -200,13 +188,13 @@ func (r *Replicator) forget() error {
 }
 
 func (r *Replicator) checked() bool {
-	_, err := os.Stat(r.debt.path("", "checked"))
+	_, err := os.Stat(r.queue.path("", "checked"))
 	return err == nil
 }
 
 // check holds the local database against the replica, takes the lease, and claims a replica that says of nobody whose it is.
-func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
-	look, cancel := context.WithTimeout(ctx, firstLook)
+func (r *Replicator) check(ctx context.Context, local localState, open bool) error {
+	look, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	last, err := r.lease.newest(look)
 	if err != nil {
@@ -220,22 +208,22 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 			return err
 		}
 	}
-	look, cancel = context.WithTimeout(ctx, firstLook)
+	look, cancel = context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	found, err := compare(look, r.cfg.Replica, local, last)
+	found, err := compare(look, r.cfg.Replica, r.clients, local, last)
 	if err == nil && last == nil && found.fresh && !found.empty { // it lies there without a lease
 		if err := r.waitFor(ctx, nil); err != nil {
 			return err
 		}
-		look, cancel = context.WithTimeout(ctx, firstLook)
+		look, cancel = context.WithTimeout(ctx, prepareTimeout)
 		defer cancel()
-		found, err = compare(look, r.cfg.Replica, local, nil)
+		found, err = compare(look, r.cfg.Replica, r.clients, local, nil)
 	}
 	if err != nil {
 		return err
 	}
 	if !held {
-		r.trust(found.files)
+		r.rememberListed(found.files)
 	}
 	// Before the lease is taken: if this ends before it is known to be ours, the next check finds what it is of.
 	r.mu.Lock()
@@ -251,17 +239,17 @@ func (r *Replicator) check(ctx context.Context, local mine, open bool) error {
 		}
 	}
 	if found.empty && !open {
-		if err := os.RemoveAll(r.debt.path("sent", "")); err != nil {
+		if err := os.RemoveAll(r.queue.path("sent", "")); err != nil {
 			return fmt.Errorf("replica: %w", err)
 		}
-		if err := os.MkdirAll(r.debt.path("sent", ""), 0o755); err != nil {
+		if err := os.MkdirAll(r.queue.path("sent", ""), 0o755); err != nil {
 			return fmt.Errorf("replica: %w", err)
 		}
 	}
-	if err := claim(look, r.cfg.Replica, local.instance); err != nil {
+	if err := claim(look, r.clients, local.instance); err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.debt.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(r.queue.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
 	r.mu.Lock()

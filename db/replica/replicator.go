@@ -1,3 +1,14 @@
+// Package replica keeps a copy of an index where the loss of a disk does not reach it: in a directory, in a bucket or on another
+// host, in Litestream's format, so that stock Litestream restores all of it. A Replicator uploads, a Follower shows a copy.
+//
+// A replica lies beneath one path:
+//
+//	PATH                  weft.db, continuously, as stock Litestream writes it
+//	PATH/segments/X.weft  each segment once, as a database with one snapshot
+//	PATH/instance         the index that the replica belongs to: a database with one row
+//	PATH/lease/N          the process that writes there: the file with the highest number
+//
+// Only this package and those beneath it import Litestream, whose library may change with any version.
 package replica
 
 import (
@@ -17,32 +28,35 @@ import (
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db/replica/config"
 )
 
 // ReplicatorConfig configures a replicator.
 type ReplicatorConfig struct {
-	Replica Config // where to. Required; its DB is the weft.db of Dir.
-	Dir     string // the data directory. Required.
+	Replica config.Config // where to. Required; its DB is the weft.db of Dir.
+	Dir     string        // the data directory. Required.
 	// Restore fills the data directory from the replica, when there is no database in it. Nil: a replica without a local
 	// database is refused.
 	Restore func(ctx context.Context) error
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 
-	lease   leaseTimes            // zero: the default
-	objects func(objects) objects // wraps the lease's; nil: nothing
+	lease   leaseTimes                          // zero: the default
+	objects func(config.Objects) config.Objects // wraps the lease's; nil: nothing
 }
 
 // Replicator keeps a replica of an index that is being written in this process. Its life, in order: Prepare, before the
 // index is opened; Open, with the index; Run; Flush, when nothing is written any more; Release, before the index is closed;
 // Close, after it.
 type Replicator struct {
-	cfg  ReplicatorConfig
-	debt *debt
-	sent atomic.Int64 // bytes to the replica, also of uploads that failed
+	cfg   ReplicatorConfig
+	queue *uploadQueue
+	sent  atomic.Int64 // bytes to the replica, also of uploads that failed
 
 	// client is of the replica's database. There is one for all that is asked of it, as each keeps a connection of its own.
-	client litestream.ReplicaClient
+	client  litestream.ReplicaClient
+	clients *config.Pool // of all else that lies in the replica
 
 	index index
 	local *litestream.DB // what Litestream keeps of the database on this machine
@@ -51,7 +65,7 @@ type Replicator struct {
 	lease *lease
 
 	process string        // this one, in the lease
-	lookNow chan struct{} // asks for a look at the replica
+	pollNow chan struct{} // asks for a look at the replica
 
 	levels litestream.CompactionLevels
 	begun  chan struct{} // closed by the first cut: there is something to compact
@@ -76,8 +90,8 @@ const (
 	// After a failure the next attempt is a second later, and then twice as long each time, up to these.
 	minBackoff = time.Second
 	maxBackoff = 15 * time.Second
-	// firstLook bounds the look at the replica before the index is opened.
-	firstLook = time.Minute
+	// prepareTimeout bounds the look at the replica before the index is opened.
+	prepareTimeout = time.Minute
 )
 
 // New makes a replicator, and touches nothing.
@@ -90,16 +104,16 @@ func New(cfg ReplicatorConfig) *Replicator {
 	}
 	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
 	cfg.lease = leaseOr(cfg.lease)
-	return &Replicator{cfg: cfg, stopped: make(chan struct{}), begun: make(chan struct{}), lookNow: make(chan struct{}, 1), process: rand.Text()}
+	return &Replicator{cfg: cfg, clients: config.PoolOf(cfg.Replica), stopped: make(chan struct{}), begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
-// Keep is db.Config.Keep: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
+// OnSegment is db.Config.OnSegment: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
 // while the replica can be reached, so that nothing else has to.
-func (r *Replicator) Keep(path string, merged bool) error {
-	if r.fence.lost() != nil {
+func (r *Replicator) OnSegment(path string, merged bool) error {
+	if r.fence.reason() != nil {
 		return nil
 	}
-	if err := r.debt.add(path, !merged); err != nil || !merged {
+	if err := r.queue.add(path, !merged); err != nil || !merged {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,7 +125,7 @@ func (r *Replicator) Keep(path string, merged bool) error {
 		case <-ctx.Done():
 		}
 	}()
-	r.debt.await(ctx, filepath.Base(path))
+	r.queue.wait(ctx, filepath.Base(path))
 	return nil
 }
 
@@ -119,7 +133,7 @@ func (r *Replicator) Keep(path string, merged bool) error {
 func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.index = x
 	for _, path := range x.SegmentPaths() {
-		if err := r.debt.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+		if err := r.queue.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
 			return err
 		}
 	}
@@ -130,8 +144,8 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.local.CheckpointInterval = cmp.Or(c.CheckpointInterval, litestream.DefaultCheckpointInterval)
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
-	r.local.TruncatePageN = cmp.Or(c.TruncatePages, defaultTruncatePages)
-	r.local.Replica = litestream.NewReplicaWithClient(r.local, gate{r.client, r})
+	r.local.TruncatePageN = cmp.Or(c.TruncatePages, config.DefaultTruncatePages)
+	r.local.Replica = litestream.NewReplicaWithClient(r.local, orderedClient{r.client, r})
 	r.local.Replica.MonitorEnabled = false
 	r.local.Replica.AutoRecoverEnabled = false // it hides a broken replica behind a healthy status
 	levels := litestream.CompactionLevels{{Level: 0}}
@@ -178,18 +192,18 @@ func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // nothing is uploaded any more that a merge could wait for
 	err := r.replicate(ctx)
 	if err == nil {
-		return r.fence.lost()
+		return r.fence.reason()
 	}
-	r.shut(err)
-	r.keepGoing(ctx)
-	return r.fence.lost()
+	r.raiseFence(err)
+	r.runFenced(ctx)
+	return r.fence.reason()
 }
 
 // replicate cuts and uploads until ctx ends, or the replica must not be written any more.
 func (r *Replicator) replicate(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
-	g.Go(func() error { return r.loop(ctx, "segments", r.debt.wake, r.debt.pay) })
+	g.Go(func() error { return r.loop(ctx, "segments", r.queue.wake, r.queue.uploadAll) })
 	g.Go(func() error {
 		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
 			defer func() {
@@ -202,16 +216,16 @@ func (r *Replicator) replicate(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.upload) })
-	for _, u := range r.upkeeps(r.levels) {
-		g.Go(func() error { return r.keepUp(ctx, u) })
+	for _, u := range r.tasks(r.levels) {
+		g.Go(func() error { return r.runTask(ctx, u) })
 	}
-	g.Go(func() error { return r.watch(ctx) })
+	g.Go(func() error { return r.pollLoop(ctx) })
 	g.Go(func() error { // the lease is lost while nothing is written
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.stopped:
-			return r.fence.lost()
+			return r.fence.reason()
 		}
 	})
 	return g.Wait()
@@ -256,7 +270,7 @@ func (r *Replicator) cut(ctx context.Context) error {
 	checked := r.state.checked
 	r.mu.Unlock()
 	if !checked {
-		if err := r.check(ctx, mine{r.index.Instance(), r.index.Seq()}, true); err != nil {
+		if err := r.check(ctx, localState{r.index.Instance(), r.index.Seq()}, true); err != nil {
 			return err
 		}
 	}
@@ -297,7 +311,7 @@ func (r *Replicator) upload(ctx context.Context) error {
 	if err != nil || pos.IsZero() {
 		return err // nothing is cut yet
 	}
-	if gone := r.goneNow(); gone != nil {
+	if gone := r.goneErr(); gone != nil {
 		if err := r.resend(ctx, false); err != nil {
 			return fmt.Errorf("%w; %w", gone, err)
 		}
@@ -314,19 +328,19 @@ func (r *Replicator) upload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("replica: upload: %w", err)
 	}
-	r.lookOnce()
+	r.pollAfterFirstUpload()
 	return nil
 }
 
-// lookOnce asks for a look at the replica after the first upload: that it is listed where it was written isn't taken for granted.
-func (r *Replicator) lookOnce() {
+// pollAfterFirstUpload asks for a look at the replica after the first upload: that it is listed where it was written isn't taken for granted.
+func (r *Replicator) pollAfterFirstUpload() {
 	r.mu.Lock()
-	first := !r.state.looked && r.state.remote > 0
-	r.state.looked = r.state.looked || first
+	first := !r.state.polled && r.state.remote > 0
+	r.state.polled = r.state.polled || first
 	r.mu.Unlock()
 	if first {
 		select {
-		case r.lookNow <- struct{}{}:
+		case r.pollNow <- struct{}{}:
 		default:
 		}
 	}
@@ -351,7 +365,7 @@ func (e *BehindError) Unwrap() error { return e.Err }
 // BehindError if that isn't enough.
 func (r *Replicator) Flush(ctx context.Context) error {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		err := r.fence.lost()
+		err := r.fence.reason()
 		if err == nil {
 			err = r.flush(ctx)
 		}
@@ -375,16 +389,16 @@ func (r *Replicator) flush(ctx context.Context) error {
 	if err := r.cut(ctx); err != nil {
 		return err
 	}
-	if err := r.debt.pay(ctx); err != nil {
+	if err := r.queue.uploadAll(ctx); err != nil {
 		return err
 	}
 	if err := r.upload(ctx); err != nil {
 		return err
 	}
-	if err := r.look(ctx); err != nil {
+	if err := r.poll(ctx); err != nil {
 		return err
 	}
-	if gone := r.goneNow(); gone != nil {
+	if gone := r.goneErr(); gone != nil {
 		if err := r.upload(ctx); err != nil {
 			return err
 		}
@@ -432,7 +446,7 @@ type warnings struct {
 }
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.fence.lost() == nil && h.Handler.Enabled(ctx, level)
+	return level >= slog.LevelWarn && h.fence.reason() == nil && h.Handler.Enabled(ctx, level)
 }
 func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return warnings{h.Handler.WithAttrs(attrs), h.fence}

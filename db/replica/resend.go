@@ -13,10 +13,11 @@ import (
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
+	"weft.dev/weft/db/replica/restore"
 )
 
-// lostSent notes that what was sent is gone: nothing of it counts as safe any more, and the next upload sends it anew.
-func (r *Replicator) lostSent(gone *GoneError) {
+// markGone notes that what was sent is gone: nothing of it counts as safe any more, and the next upload sends it anew.
+func (r *Replicator) markGone(gone *GoneError) {
 	r.mu.Lock()
 	p := &r.state
 	p.gone = gone
@@ -28,7 +29,7 @@ func (r *Replicator) lostSent(gone *GoneError) {
 	r.failed("replica", gone)
 }
 
-func (r *Replicator) goneNow() error {
+func (r *Replicator) goneErr() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.gone == nil {
@@ -46,20 +47,20 @@ func isHole(err error) bool {
 // resend makes the replica one that can be restored to the newest cut again, when something that was sent is gone, or something
 // that was to be sent is, which is a hole. The segments go first, as always.
 func (r *Replicator) resend(ctx context.Context, hole bool) error {
-	if err := r.mayWrite(ctx); err != nil {
+	if err := r.confirmLease(ctx); err != nil {
 		return err
 	}
-	if err := claim(ctx, r.cfg.Replica, r.index.Instance()); err != nil {
+	if err := claim(ctx, r.clients, r.index.Instance()); err != nil {
 		return err
 	}
 	lost, err := r.missingSegments(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.debt.again(lost, r.index.SegmentPaths()); err != nil {
+	if err := r.queue.requeue(lost, r.index.SegmentPaths()); err != nil {
 		return err
 	}
-	if err := r.debt.pay(ctx); err != nil {
+	if err := r.queue.uploadAll(ctx); err != nil {
 		return err
 	}
 	files, err := r.listNames(ctx)
@@ -70,7 +71,7 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	if hole {
 		leading = withoutNewSnapshots(files)
 	}
-	_, reach := extend(leading, Target{}, 0)
+	_, reach := restore.ChainFrom(leading, restore.Target{}, 0)
 	pos, err := r.local.Pos()
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -85,7 +86,7 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 		if files, err = r.listNames(ctx); err != nil {
 			return err
 		}
-		_, reach = extend(files, Target{}, 0)
+		_, reach = restore.ChainFrom(files, restore.Target{}, 0)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,14 +99,14 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 
 // withoutNewSnapshots leaves out the snapshots that are newer than all of level 0. One that was made after a cut was lost leads past the
 // hole, and the uploads would stop before it until the next cut.
-func withoutNewSnapshots(files []File) []File {
+func withoutNewSnapshots(files []restore.File) []restore.File {
 	newest := ltx.TXID(0)
 	for _, f := range files {
 		if f.Level == 0 {
 			newest = max(newest, f.Max)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Level == snapshotLevel && f.Max > newest })
+	return slices.DeleteFunc(slices.Clone(files), func(f restore.File) bool { return f.Level == restore.SnapshotLevel && f.Max > newest })
 }
 
 // closeGap leads from transaction reach to the newest cut, with a copy of all of the database where it must.
@@ -211,7 +212,7 @@ func rename(w io.Writer, snapshot io.Reader, min ltx.TXID) error {
 	if err != nil {
 		return err
 	}
-	err = readLTX(snapshot, readBuffer, func(h ltx.Header) error {
+	err = restore.ReadLTX(snapshot, restore.ReadBuffer, func(h ltx.Header) error {
 		h.MinTXID = min
 		return enc.EncodeHeader(h)
 	}, func(number uint32, data []byte) error {
@@ -231,7 +232,7 @@ func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.T
 		return err
 	}
 	var stranded []*ltx.FileInfo
-	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Min, b.Min) })
+	slices.SortFunc(files, func(a, b restore.File) int { return cmp.Compare(a.Min, b.Min) })
 	gap := bridged
 	for _, f := range files {
 		if f.Level != 0 {
@@ -242,7 +243,7 @@ func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.T
 			merged = f.Max
 		}
 		if f.Min > reach+1 && f.Max <= to {
-			stranded = append(stranded, f.info())
+			stranded = append(stranded, f.Info())
 		}
 	}
 	if len(stranded) == 0 || !gap {
@@ -251,8 +252,8 @@ func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.T
 	return r.local.Replica.Client.DeleteLTXFiles(ctx, stranded)
 }
 
-// again owes segments that were sent before and that the replica lacks; paths are those of the index.
-func (d *debt) again(lost, paths []string) error {
+// requeue owes segments that were sent before and that the replica lacks; paths are those of the index.
+func (d *uploadQueue) requeue(lost, paths []string) error {
 	for _, name := range lost {
 		if err := os.Remove(d.path("sent", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("replica: %w", err)
@@ -270,7 +271,7 @@ func (d *debt) again(lost, paths []string) error {
 }
 
 // drop forgets what is owed: the replica won't have it.
-func (d *debt) drop() error {
+func (d *uploadQueue) drop() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, o := range d.pending {

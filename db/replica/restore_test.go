@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/benbjohnson/litestream"
+
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // TestRestoreEqualsModel: what is restored to any moment equals the model as of the newest batch before it, with a whole log and
@@ -31,12 +34,12 @@ func TestRestoreEqualsModel(t *testing.T) {
 			for range moments {
 				i := w.r.IntN(len(w.states))
 				want, dir := w.states[i], t.TempDir()
-				r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: Target{Time: want.at}})
+				r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Target: restore.Target{Time: want.at}})
 				if err != nil {
-					t.Fatalf("to batch %d at %s: %v", i, stamp(want.at), err)
+					t.Fatalf("to batch %d at %s: %v", i, restore.Stamp(want.at), err)
 				}
 				if r.LastSeq != want.log || !r.Time.Before(want.at) || tc.window > 0 && r.Segments == 0 {
-					t.Errorf("to batch %d, log row %d at %s: %+v", i, want.log, stamp(want.at), r)
+					t.Errorf("to batch %d, log row %d at %s: %+v", i, want.log, restore.Stamp(want.at), r)
 				}
 				w.equalsModel(dir)
 			}
@@ -48,13 +51,13 @@ func TestRestoreEqualsModel(t *testing.T) {
 			for range 8 {
 				i := 4 + w.r.IntN(len(w.states)-4)
 				dir := t.TempDir()
-				r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: Target{Time: w.states[i].at}})
+				r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Target: restore.Target{Time: w.states[i].at}})
 				if err != nil {
 					t.Fatalf("to batch %d: %v", i, err)
 				}
 				got := w.equalsModel(dir)
 				if got.at.After(w.states[i].at) || r.Time.After(w.states[i].at) {
-					t.Errorf("to %s: it has %s", stamp(w.states[i].at), stamp(got.at))
+					t.Errorf("to %s: it has %s", restore.Stamp(w.states[i].at), restore.Stamp(got.at))
 				}
 				if lag := w.states[i].events - got.events; lag == 0 {
 					exact++
@@ -77,17 +80,17 @@ func TestRestoreTransactions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := listFiles(t.Context(), client)
+	files, err := restore.ListFiles(t.Context(), client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := spans(files)
+	all := restore.Spans(files)
 	if len(all) != 1 {
 		t.Fatalf("spans %v", all)
 	}
 	for txid := all[0].From; txid <= all[0].To; txid++ {
 		dir := t.TempDir()
-		r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{Target: Target{TXID: txid}})
+		r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Target: restore.Target{TXID: txid}})
 		if err != nil || r.TXID != txid {
 			t.Fatalf("transaction %d: %+v, %v", txid, r, err)
 		}
@@ -95,14 +98,14 @@ func TestRestoreTransactions(t *testing.T) {
 			w.equalsModel(dir)
 		}
 	}
-	var point *PointError
-	if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{TXID: all[0].To + 1}}); !errors.As(err, &point) {
+	var point *restore.PointError
+	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{TXID: all[0].To + 1}}); !errors.As(err, &point) {
 		t.Errorf("beyond the newest: %v", err)
 	}
-	if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{Time: all[0].FromTime}}); !errors.As(err, &point) {
+	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{Time: all[0].FromTime}}); !errors.As(err, &point) {
 		t.Errorf("before the oldest: %v", err)
 	}
-	if _, err := Restore(t.Context(), fileConfig(t), t.TempDir(), RestoreOptions{}); !errors.Is(err, ErrEmpty) {
+	if _, err := restore.Restore(t.Context(), fileConfig(t), t.TempDir(), restore.Options{}); !errors.Is(err, restore.ErrEmpty) {
 		t.Errorf("from nothing: %v", err)
 	}
 }
@@ -114,7 +117,7 @@ func TestRestoreReadsOthers(t *testing.T) {
 	w.grow(30)
 	w.stop()
 	dir := t.TempDir()
-	r, err := Restore(t.Context(), w.cfg, dir, RestoreOptions{})
+	r, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +125,7 @@ func TestRestoreReadsOthers(t *testing.T) {
 		t.Errorf("the newest is batch of %d events, and %d were written", got.events, len(w.events))
 	}
 	again := t.TempDir()
-	if _, err := Restore(t.Context(), w.cfg, again, RestoreOptions{}); err != nil {
+	if _, err := restore.Restore(t.Context(), w.cfg, again, restore.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	theirs := func(sub string) string {
@@ -157,7 +160,7 @@ func TestRestoreReadsOthers(t *testing.T) {
 		t.Fatalf("%d segments, of %d, %v", len(segments), r.Segments, err)
 	}
 	for _, s := range segments {
-		same(s, theirs(SegmentSub(filepath.Base(s))))
+		same(s, theirs(config.SegmentSub(filepath.Base(s))))
 	}
 }
 
@@ -168,7 +171,7 @@ func TestTimesOfCopies(t *testing.T) {
 	w := newWorld(t, fileConfig(t), 3, 0)
 	w.grow(12)
 	w.stop()
-	before, err := List(t.Context(), w.cfg)
+	before, err := restore.List(t.Context(), w.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,22 +184,22 @@ func TestTimesOfCopies(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	after, err := List(t.Context(), w.cfg)
+	after, err := restore.List(t.Context(), w.cfg)
 	if err != nil || !slices.Equal(before.Spans, after.Spans) {
 		t.Errorf("it lists %v, and %v before: %v", after.Spans, before.Spans, err)
 	}
 	for _, i := range []int{2, 6, 11} {
 		want := w.states[i]
-		r, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{Time: want.at}})
+		r, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{Time: want.at}})
 		if err != nil || r.LastSeq != want.log || !r.Time.Before(want.at) {
-			t.Errorf("to batch %d, log row %d at %s: %+v, %v", i, want.log, stamp(want.at), r, err)
+			t.Errorf("to batch %d, log row %d at %s: %+v, %v", i, want.log, restore.Stamp(want.at), r, err)
 		}
 	}
-	p, err := MakePlan(t.Context(), w.cfg, t.TempDir(), Target{Time: w.states[5].at})
+	p, err := restore.MakePlan(t.Context(), w.cfg, t.TempDir(), restore.Target{Time: w.states[5].at})
 	if err != nil || p.Manifest.LastSeq != w.states[5].log {
 		t.Errorf("the plan is %+v, %v", p, err)
 	}
-	if r, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); err != nil || !r.Time.Before(w.states[11].at) {
+	if r, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err != nil || !r.Time.Before(w.states[11].at) {
 		t.Errorf("the newest: %+v, %v", r, err)
 	}
 }

@@ -15,51 +15,20 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
-
-// Litestream, left to itself, sends the whole database again after a restore, into each of its levels: it can't know that what
-// is here is what the replica has. A restore of the newest moment therefore leaves a WAL that has just begun, and writes down
-// which transaction lies below it. While the WAL is still that one, whoever replicates to the same place goes on from there:
-// what was written since is in the WAL.
-
-// restoredMark is what a restore writes down, beside what Litestream keeps of the database.
-type restoredMark struct {
-	TXID ltx.TXID  `json:"txid"`
-	Salt [2]uint32 `json:"salt"` // of the WAL
-}
-
-func markPath(dbPath string) string {
-	return filepath.Join(litestream.NewDB(dbPath).MetaPath(), "restored")
-}
-
-// beginWAL leaves a WAL and the mark beside a database that was restored.
-func beginWAL(dbPath string, txid ltx.TXID) error {
-	start, err := db.BeginWAL(dbPath)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(restoredMark{txid, start.Salt})
-	if err != nil {
-		return err
-	}
-	path := markPath(dbPath)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return errors.Join(os.WriteFile(path, text, 0o644), syncDir(filepath.Dir(path)))
-}
 
 // resume lets Litestream go on from the transaction that was restored, if the WAL is still the one that the restore left, and the
 // replica still ends there: with a transaction of its own that changes nothing, which says where in the WAL the next begins.
 func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient) error {
-	path := markPath(r.cfg.Replica.DB)
+	path := restore.MarkPath(r.cfg.Replica.DB)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	var mark restoredMark
+	var mark restore.RestoredMark
 	if err := json.Unmarshal(text, &mark); err != nil {
 		return os.Remove(path) // half written
 	}
@@ -126,5 +95,5 @@ func writeStart(path string, txid ltx.TXID, start db.WALStart, millis int64) err
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path)))
+	return errors.Join(os.Rename(tmp, path), restore.SyncDir(filepath.Dir(path)))
 }

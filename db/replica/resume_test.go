@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // TestNoCopyAfterRestore: a start after a restore sends what is new, and not the whole database; so restores read no more each time,
@@ -38,7 +39,7 @@ func TestNoCopyAfterRestore(t *testing.T) {
 	most := int64(0)
 	for round := range 5 {
 		cfg.DB = filepath.Join(t.TempDir(), "weft.db")
-		restored, err := Restore(t.Context(), cfg, filepath.Dir(cfg.DB), RestoreOptions{})
+		restored, err := restore.Restore(t.Context(), cfg, filepath.Dir(cfg.DB), restore.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,7 @@ func TestNoCopyAfterRestore(t *testing.T) {
 	if n := equalsModel(t, cfg, events, 0); n < 3000+4*20 {
 		t.Errorf("%d events came back", n)
 	}
-	if _, err := os.Stat(markPath(cfg.DB)); !os.IsNotExist(err) {
+	if _, err := os.Stat(restore.MarkPath(cfg.DB)); !os.IsNotExist(err) {
 		t.Errorf("the mark of the restore is still there: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/superfly/ltx"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // unsealed adds a link of a new account to an index, which no segment has.
@@ -47,8 +48,8 @@ func TestDamagedBeforeUpload(t *testing.T) {
 			w.stop()
 			unsealed(t, w.dir)
 			w.sync()
-			good := Verify(t.Context(), w.cfg, VerifyOptions{Scratch: t.TempDir()})
-			if good.Outcome != OK {
+			good := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()})
+			if good.Outcome != restore.OK {
 				t.Fatalf("%+v", good)
 			}
 			base, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "weft.db"))
@@ -62,16 +63,16 @@ func TestDamagedBeforeUpload(t *testing.T) {
 				t.Fatalf("%d rows are damaged", n)
 			}
 			w.sync()
-			if v := Verify(t.Context(), w.cfg, VerifyOptions{Scratch: t.TempDir()}); v.Outcome != Failed || !strings.Contains(strings.Join(v.Faults, "\n"), tc.want) {
+			if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.Failed || !strings.Contains(strings.Join(v.Faults, "\n"), tc.want) {
 				t.Errorf("verified as %s: %q", v.Outcome, v.Faults)
 			}
-			if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("restored with %v", err)
 			}
-			if _, err := Restore(t.Context(), w.cfg, t.TempDir(), RestoreOptions{Target: Target{TXID: ltx.TXID(good.TXID)}}); err != nil {
+			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{TXID: ltx.TXID(good.TXID)}}); err != nil {
 				t.Errorf("the moment before is restored with %v", err)
 			}
-			f := NewFollow(FollowConfig{Replica: w.cfg, Dir: t.TempDir()})
+			f := NewFollower(FollowerConfig{Replica: w.cfg, Dir: t.TempDir()})
 			if err = f.Open(t.Context()); err == nil {
 				err = errors.Join(errors.New("it shows what is damaged"), f.Close())
 			}

@@ -15,6 +15,8 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // eventually waits until a condition holds.
@@ -57,10 +59,10 @@ func TestForeign(t *testing.T) {
 	events := mustEvents(t, 3, 600)
 	for _, tc := range []struct {
 		name    string
-		prepare func(t *testing.T, cfg *Config) // makes the data directory that is refused
+		prepare func(t *testing.T, cfg *config.Config) // makes the data directory that is refused
 		why     string
 	}{
-		{"an empty new database over an old replica", func(t *testing.T, cfg *Config) {
+		{"an empty new database over an old replica", func(t *testing.T, cfg *config.Config) {
 			cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 			s, err := db.Open(db.Config{Dir: filepath.Dir(cfg.DB)})
 			if err != nil {
@@ -70,14 +72,14 @@ func TestForeign(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "belongs to another index"},
-		{"another index with a replica of its own before", func(t *testing.T, cfg *Config) {
+		{"another index with a replica of its own before", func(t *testing.T, cfg *config.Config) {
 			other := liveConfig(t)
 			p := mustBegin(t, other, 0, events)
 			mustFeed(t, p, 600)
 			mustEnd(t, p)
 			cfg.DB = other.DB
 		}, "belongs to another index"},
-		{"an old copy of the data directory", func(t *testing.T, cfg *Config) {
+		{"an old copy of the data directory", func(t *testing.T, cfg *config.Config) {
 			// As of the first 300 events; the replica then goes on.
 			old := t.TempDir()
 			if err := os.CopyFS(old, os.DirFS(filepath.Dir(cfg.DB))); err != nil {
@@ -88,9 +90,9 @@ func TestForeign(t *testing.T) {
 			mustEnd(t, p)
 			cfg.DB = filepath.Join(old, "weft.db")
 		}, "is ahead of this data directory"},
-		{"an old copy of weft.db alone", func(t *testing.T, cfg *Config) {
+		{"an old copy of weft.db alone", func(t *testing.T, cfg *config.Config) {
 			old, fresh := t.TempDir(), filepath.Join(t.TempDir(), "weft.db")
-			if _, err := Restore(t.Context(), *cfg, old, RestoreOptions{}); err != nil {
+			if _, err := restore.Restore(t.Context(), *cfg, old, restore.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			p := mustBegin(t, *cfg, 0, events)
@@ -154,7 +156,7 @@ func TestGoesOn(t *testing.T) {
 	mustEnd(t, p)
 	cfg.DB = filepath.Join(t.TempDir(), "weft.db")
 	dir := filepath.Dir(cfg.DB)
-	if _, err := Restore(t.Context(), cfg, dir, RestoreOptions{}); err != nil {
+	if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	// Without its replica, and without what Litestream keeps.
@@ -232,7 +234,7 @@ func TestSegmentsFirst(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	dir := t.TempDir()
-	if r, err := Restore(t.Context(), cfg, dir, RestoreOptions{}); err != nil || r.Segments != 0 || r.LastSeq < st.DurableLogSeq || r.LastSeq >= p.store.Seq() {
+	if r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil || r.Segments != 0 || r.LastSeq < st.DurableLogSeq || r.LastSeq >= p.store.Seq() {
 		t.Errorf("%+v, %v; the status says %+v", r, err, st)
 	}
 	sameAsModel(t, dir, events, 0, 0)

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // sqliteLike is a file that has a SQLite header and else pages of anything: some that pack well, some that don't.
@@ -28,9 +31,9 @@ func sqliteLike(t *testing.T, pageSize, pages int, seed uint64) string {
 }
 
 // fileConfig is a replica in a directory.
-func fileConfig(t *testing.T) Config {
+func fileConfig(t *testing.T) config.Config {
 	t.Helper()
-	return Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica"), DB: filepath.Join(t.TempDir(), "weft.db")}
+	return config.Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica"), DB: filepath.Join(t.TempDir(), "weft.db")}
 }
 
 func TestSegmentRoundTrip(t *testing.T) {
@@ -42,7 +45,7 @@ func TestSegmentRoundTrip(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			src := sqliteLike(t, tc.pageSize, tc.pages, uint64(tc.pages))
-			client, err := fileConfig(t).Client(SegmentSub(filepath.Base(src)))
+			client, err := fileConfig(t).Client(config.SegmentSub(filepath.Base(src)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +56,7 @@ func TestSegmentRoundTrip(t *testing.T) {
 				t.Errorf("sent again: %d bytes, %v", n, err)
 			}
 			dst := filepath.Join(t.TempDir(), "back.weft")
-			n, err := Download(t.Context(), client, dst)
+			n, err := restore.Download(t.Context(), client, dst)
 			if err != nil || n != int64(tc.pageSize*tc.pages) {
 				t.Fatalf("%d bytes, %v", n, err)
 			}
@@ -84,7 +87,7 @@ func TestUploadRefusesOtherFiles(t *testing.T) {
 			if n, err := Upload(t.Context(), client, path); err == nil {
 				t.Errorf("%d bytes were uploaded", n)
 			}
-			if _, ok, err := Uploaded(t.Context(), client); ok || err != nil {
+			if _, ok, err := restore.Uploaded(t.Context(), client); ok || err != nil {
 				t.Errorf("something is there: %v, %v", ok, err)
 			}
 		})
@@ -101,7 +104,7 @@ func TestDownloadDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst := filepath.Join(t.TempDir(), "back.weft")
-	if _, err := Download(t.Context(), client, dst); !errors.Is(err, ErrAbsent) {
+	if _, err := restore.Download(t.Context(), client, dst); !errors.Is(err, restore.ErrAbsent) {
 		t.Errorf("of nothing: %v", err)
 	}
 	if _, err := Upload(t.Context(), client, src); err != nil {
@@ -121,7 +124,7 @@ func TestDownloadDamaged(t *testing.T) {
 		if err := os.WriteFile(objects[0], damaged, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Download(t.Context(), client, dst); err == nil {
+		if _, err := restore.Download(t.Context(), client, dst); err == nil {
 			t.Errorf("byte %d of %d: a file came back", at, len(whole))
 		}
 	}
@@ -129,7 +132,7 @@ func TestDownloadDamaged(t *testing.T) {
 		if err := os.WriteFile(objects[0], whole[:n], 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Download(t.Context(), client, dst); err == nil {
+		if _, err := restore.Download(t.Context(), client, dst); err == nil {
 			t.Errorf("of %d bytes of %d a file came back", n, len(whole))
 		}
 	}

@@ -15,11 +15,11 @@ import (
 // last success looks healthy while it is stuck.
 type progress struct {
 	checked bool // the replica is known to be this index's
-	trusted trusted
+	known   knownFiles
 	begun   ltx.TXID   // newest transaction that was there when this process began
 	gone    *GoneError // what was sent is gone, and is to be sent anew; nil: all is there
 	resent  ltx.TXID   // what was sent anew and isn't listed yet; 0: nothing
-	looked  bool       // the replica was looked at since the first upload
+	polled  bool       // the replica was looked at since the first upload
 
 	instance     string   // of the index; empty: there is none yet
 	sentTXID     ltx.TXID // newest file of level 0 that was uploaded; 0: none yet
@@ -151,11 +151,11 @@ func (r *Replicator) Status() wire.Replication {
 	defer r.mu.Unlock()
 	p, now := &r.state, r.cfg.Now()
 	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
-		DurableLogSeq: p.durable, SegmentsUploaded: r.debt.sent.Load(), UploadedBytes: r.sent.Load()}
+		DurableLogSeq: p.durable, SegmentsUploaded: r.queue.sent.Load(), UploadedBytes: r.sent.Load()}
 	if r.index != nil {
 		st.LogSeq = r.index.Seq()
 	}
-	st.SegmentsWaiting, st.SegmentsWaitingBytes = r.debt.owes()
+	st.SegmentsWaiting, st.SegmentsWaitingBytes = r.queue.backlog()
 	st.LagBytes = st.SegmentsWaitingBytes
 	for _, c := range p.cuts {
 		st.LagBytes += c.bytes

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // TestRestoreStock: what stock Litestream replicates, beside a weft that leaves checkpoints to it, comes back here, at each moment
@@ -56,27 +57,27 @@ func TestRestoreStock(t *testing.T) {
 			}
 			for _, want := range []state{w.states[14], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)]} {
 				dir := t.TempDir()
-				if _, err := Restore(t.Context(), s.cfg, dir, RestoreOptions{Target: Target{Time: want.at}}); err != nil {
-					t.Fatalf("to %s: %v", stamp(want.at), err)
+				if _, err := restore.Restore(t.Context(), s.cfg, dir, restore.Options{Target: restore.Target{Time: want.at}}); err != nil {
+					t.Fatalf("to %s: %v", restore.Stamp(want.at), err)
 				}
 				if got := w.equalsModel(dir); got != want {
-					t.Errorf("to %s, %d events: %d", stamp(want.at), want.events, got.events)
+					t.Errorf("to %s, %d events: %d", restore.Stamp(want.at), want.events, got.events)
 				}
 			}
 			w.stop()
 			if err := stop(); err != nil {
 				t.Fatal(err)
 			}
-			v := Verify(t.Context(), s.cfg, VerifyOptions{Scratch: t.TempDir()})
-			if v.Outcome != OK || v.LogSeq != w.states[14].log {
+			v := restore.Verify(t.Context(), s.cfg, restore.VerifyOptions{Scratch: t.TempDir()})
+			if v.Outcome != restore.OK || v.LogSeq != w.states[14].log {
 				t.Errorf("%+v", v)
 			}
-			l, err := List(t.Context(), s.cfg)
+			l, err := restore.List(t.Context(), s.cfg)
 			if err != nil || len(l.Spans) != 1 || time.Since(l.Spans[0].ToTime) > time.Hour {
 				t.Errorf("%+v, %v", l, err)
 			}
 			dir := t.TempDir()
-			if _, err := Restore(t.Context(), s.cfg, dir, RestoreOptions{}); err != nil {
+			if _, err := restore.Restore(t.Context(), s.cfg, dir, restore.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.equalsModel(dir); got != w.states[14] {

@@ -24,6 +24,8 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"weft.dev/weft/db/replica/config"
 )
 
 // stock builds and runs the programs of others.
@@ -58,8 +60,8 @@ func stockLitestream(t *testing.T) string {
 
 // store is a place for a replica that can fail.
 type store struct {
-	cfg     Config // with neither DB nor intervals
-	yml     string // the same for stock Litestream: the fields of a replica
+	cfg     config.Config // with neither DB nor intervals
+	yml     string        // the same for stock Litestream: the fields of a replica
 	fault   *atomic.Int32
 	hang    *atomic.Bool  // while it is true, what is sent to the store is answered by nothing; nil: it can't be made to hang
 	conns   *atomic.Int64 // connections that are open; nil: they aren't counted
@@ -87,7 +89,7 @@ func newStore(t *testing.T, kind string) *store {
 		return newSFTP(t)
 	}
 	path := filepath.Join(t.TempDir(), "replica")
-	return &store{cfg: Config{Type: "file", Path: path}, yml: "path: " + path}
+	return &store{cfg: config.Config{Type: "file", Path: path}, yml: "path: " + path}
 }
 
 // newS3 starts an S3 server in this process. It keeps its objects over a restart, and fails as the test says.
@@ -139,7 +141,7 @@ func newS3(t *testing.T) *store {
 		must(t, err)
 		begin()
 	}
-	s.cfg = Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
+	s.cfg = config.Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
 	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: 'http://%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", address)
 	return s
 }
@@ -194,7 +196,7 @@ func newSFTP(t *testing.T) *store {
 	path := filepath.Join(t.TempDir(), "replica")
 	return &store{
 		hang: hang, conns: conns,
-		cfg: Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
+		cfg: config.Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
 		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // overwrite gives a file of a replica in a directory other pages, as one of another writer has: each file by itself is whole.
@@ -22,7 +23,7 @@ func overwrite(t *testing.T, path string) {
 	enc, err := ltx.NewEncoder(&out)
 	must(t, err)
 	pages := 0
-	must(t, readLTX(bytes.NewReader(text), int64(len(text)), enc.EncodeHeader, func(number uint32, data []byte) error {
+	must(t, restore.ReadLTX(bytes.NewReader(text), int64(len(text)), enc.EncodeHeader, func(number uint32, data []byte) error {
 		if number > 1 {
 			data = bytes.Repeat([]byte{0xa5}, len(data))
 			pages++
@@ -49,7 +50,7 @@ func TestRestoreNamesWhole(t *testing.T) {
 	w.stop()
 	client, err := w.cfg.Client("")
 	must(t, err)
-	files, err := listFiles(t.Context(), client)
+	files, err := restore.ListFiles(t.Context(), client)
 	must(t, err)
 	if len(files) < 14 {
 		t.Fatalf("%d files", len(files))
@@ -60,18 +61,18 @@ func TestRestoreNamesWhole(t *testing.T) {
 		for _, f := range files[bad:] {
 			overwrite(t, w.object(cfg.Path, f))
 		}
-		_, err := Restore(t.Context(), cfg, dir, RestoreOptions{})
+		_, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
 		want := files[bad-1].Max
 		if err == nil || !strings.Contains(err.Error(), "the newest intact state is transaction "+want.String()+": --txid "+want.String()) {
 			t.Fatalf("from file %d on: %v", bad, err)
 		}
-		if there := inPlace(dir, Target{}); len(there) > 0 {
+		if there := restore.Obstacles(dir, restore.Target{}); len(there) > 0 {
 			t.Errorf("%s is there", there[0])
 		}
 		if _, err := os.Stat(dir + "/" + db.Restoring); err == nil {
 			t.Errorf("%s is left", db.Restoring)
 		}
-		if _, err := Restore(t.Context(), cfg, dir, RestoreOptions{Target: Target{TXID: want}}); err != nil {
+		if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{Target: restore.Target{TXID: want}}); err != nil {
 			t.Fatal(err)
 		}
 	}

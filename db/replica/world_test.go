@@ -17,6 +17,8 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/link"
 )
 
@@ -25,7 +27,7 @@ type world struct {
 	t      *testing.T
 	r      *rand.Rand
 	dir    string
-	cfg    Config
+	cfg    config.Config
 	store  *db.Store
 	lite   *litestream.DB // nil: another process replicates
 	seq    uint64
@@ -41,10 +43,10 @@ type state struct {
 }
 
 // newWorld begins an index that seals all the time; the log is whole, unless window is set.
-func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *world {
+func newWorld(t *testing.T, cfg config.Config, seed uint64, window time.Duration) *world {
 	t.Helper()
 	w := newIndex(t, cfg, seed, window)
-	if err := claim(t.Context(), cfg, w.store.Instance()); err != nil {
+	if err := claim(t.Context(), config.PoolOf(cfg), w.store.Instance()); err != nil {
 		t.Fatal(err)
 	}
 	client, err := cfg.Client("")
@@ -60,7 +62,7 @@ func newWorld(t *testing.T, cfg Config, seed uint64, window time.Duration) *worl
 }
 
 // newIndex is newWorld without anybody who replicates.
-func newIndex(t *testing.T, cfg Config, seed uint64, window time.Duration) *world {
+func newIndex(t *testing.T, cfg config.Config, seed uint64, window time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 6)), dir: t.TempDir(), cfg: cfg}
 	var err error
@@ -107,7 +109,7 @@ func (w *world) step(name string) error {
 		return err
 	}
 	for _, file := range files {
-		client, err := w.cfg.Client(SegmentSub(filepath.Base(file)))
+		client, err := w.cfg.Client(config.SegmentSub(filepath.Base(file)))
 		if err != nil {
 			return err
 		}
@@ -175,13 +177,13 @@ func (w *world) await() {
 		w.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		files, err := listFiles(w.t.Context(), client)
+		files, err := restore.ListFiles(w.t.Context(), client)
 		if err == nil {
-			files, err = chain(files, Target{})
+			files, err = restore.Chain(files, restore.Target{})
 		}
 		var m *db.Manifest
 		if err == nil {
-			m, _, err = readRemoteManifest(w.t.Context(), client, files)
+			m, _, err = restore.ReadRemoteManifest(w.t.Context(), client, files)
 		}
 		if err == nil && m.LastSeq >= st.LastSeq {
 			return

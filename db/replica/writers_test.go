@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
 )
 
 // faulty are objects that a test cuts off from their holder, or whose holder it blinds.
 type faulty struct {
-	objects
+	config.Objects
 	blind atomic.Bool // no other's lease is seen, as by a weft that knows of none, and the own isn't renewed
 
 	mu   sync.Mutex
@@ -31,8 +33,8 @@ func newFaulty() *faulty {
 	return f
 }
 
-func (f *faulty) wrap(o objects) objects {
-	f.objects = o
+func (f *faulty) wrap(o config.Objects) config.Objects {
+	f.Objects = o
 	return f
 }
 
@@ -60,34 +62,34 @@ func (f *faulty) wait(ctx context.Context) error {
 	}
 }
 
-func (f *faulty) list(ctx context.Context, dir string) ([]string, error) {
+func (f *faulty) List(ctx context.Context, dir string) ([]string, error) {
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
-	return f.objects.list(ctx, dir)
+	return f.Objects.List(ctx, dir)
 }
 
-func (f *faulty) read(ctx context.Context, name string) ([]byte, error) {
+func (f *faulty) Read(ctx context.Context, name string) ([]byte, error) {
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
 	if f.blind.Load() {
 		return nil, fs.ErrNotExist
 	}
-	return f.objects.read(ctx, name)
+	return f.Objects.Read(ctx, name)
 }
 
-func (f *faulty) write(ctx context.Context, name string, data []byte) error {
+func (f *faulty) Write(ctx context.Context, name string, data []byte) error {
 	if err := f.wait(ctx); err != nil {
 		return err
 	}
 	if f.blind.Load() {
 		return nil
 	}
-	return f.objects.write(ctx, name, data)
+	return f.Objects.Write(ctx, name, data)
 }
 
-func mustBeginWith(t *testing.T, cfg Config, events []db.Event, f *faulty) *primary {
+func mustBeginWith(t *testing.T, cfg config.Config, events []db.Event, f *faulty) *primary {
 	t.Helper()
 	p, err := beginWith(t.Context(), cfg, 0, events, nil, f.wrap)
 	if err != nil {
@@ -97,7 +99,7 @@ func mustBeginWith(t *testing.T, cfg Config, events []db.Event, f *faulty) *prim
 }
 
 // placeOfKind is a place for a replica, and a configuration of an index there.
-func placeOfKind(t *testing.T, kind string) Config {
+func placeOfKind(t *testing.T, kind string) config.Config {
 	t.Helper()
 	cfg := liveConfig(t)
 	cfg.Levels = []time.Duration{time.Hour} // nothing is merged meanwhile
@@ -151,7 +153,7 @@ func goesOn(t *testing.T, p *primary) {
 }
 
 // takesOver begins a primary when the one before is silent: what that one has sent last may arrive meanwhile.
-func takesOver(t *testing.T, cfg Config, events []db.Event) (p *primary) {
+func takesOver(t *testing.T, cfg config.Config, events []db.Event) (p *primary) {
 	t.Helper()
 	eventually(t, "the second takes over", func() bool {
 		var err error
@@ -205,7 +207,7 @@ func TestSecondWriter(t *testing.T) {
 			if st := second.rep.Status(); st.State == "failing" || st.LastError != "" {
 				t.Errorf("the second says %+v", st)
 			}
-			if err := second.rep.look(t.Context()); err != nil {
+			if err := second.rep.poll(t.Context()); err != nil {
 				t.Errorf("the second finds %v", err)
 			}
 			if err := first.end(5 * time.Second); !errors.As(err, &writer) {
@@ -248,16 +250,16 @@ func TestBothWrote(t *testing.T) {
 				feedAll(t, first, 50)
 			}
 			for _, p := range []*primary{first, second} {
-				p.rep.lookNow <- struct{}{}
+				p.rep.pollNow <- struct{}{}
 				said := saysSo(t, p, "has a second writer")
 				t.Log(said)
 				if _, txid, ok := strings.Cut(said, "--txid "); ok {
-					to, err := ParseTXID(txid[:16])
+					to, err := restore.ParseTXID(txid[:16])
 					if err != nil {
 						t.Fatal(err)
 					}
 					dir := t.TempDir()
-					r, err := Restore(t.Context(), cfg, dir, RestoreOptions{Target: Target{TXID: to}})
+					r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{Target: restore.Target{TXID: to}})
 					if err != nil {
 						t.Fatalf("what can be restored, transaction %s: %v", to, err)
 					}
@@ -334,7 +336,7 @@ func die(t *testing.T, p *primary) {
 
 // recording are objects that remember what is written to the lease.
 type recording struct {
-	objects
+	config.Objects
 	mu      sync.Mutex
 	records []leaseRecord
 }
@@ -347,14 +349,14 @@ func (o *recording) note(data []byte) {
 	o.records = append(o.records, r)
 }
 
-func (o *recording) create(ctx context.Context, name string, data []byte) error {
+func (o *recording) Create(ctx context.Context, name string, data []byte) error {
 	o.note(data)
-	return o.objects.create(ctx, name, data)
+	return o.Objects.Create(ctx, name, data)
 }
 
-func (o *recording) write(ctx context.Context, name string, data []byte) error {
+func (o *recording) Write(ctx context.Context, name string, data []byte) error {
 	o.note(data)
-	return o.objects.write(ctx, name, data)
+	return o.Objects.Write(ctx, name, data)
 }
 
 // TestLeaseNamesTheIndex: of an index that exists, the lease says which it is from its first record on. A start that ends before
@@ -368,8 +370,8 @@ func TestLeaseNamesTheIndex(t *testing.T) {
 	instance := p.store.Instance()
 	mustEnd(t, p)
 	o := &recording{}
-	p, err := beginWith(t.Context(), cfg, 0, events, nil, func(inner objects) objects {
-		o.objects = inner
+	p, err := beginWith(t.Context(), cfg, 0, events, nil, func(inner config.Objects) config.Objects {
+		o.Objects = inner
 		return o
 	})
 	must(t, err)
@@ -400,7 +402,7 @@ func TestSameDirectory(t *testing.T) {
 	if _, err := begin(t.Context(), elsewhere, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("to another place: %v", err)
 	}
-	if _, err := os.Stat(p.rep.debt.path("pending", "")); err != nil {
+	if _, err := os.Stat(p.rep.queue.path("pending", "")); err != nil {
 		t.Errorf("what is owed is gone: %v", err)
 	}
 	feedAll(t, p, 100)
@@ -416,12 +418,12 @@ func TestConnections(t *testing.T) {
 	t.Parallel()
 	s, cfg := newStore(t, "sftp"), liveConfig(t)
 	own := s.cfg
-	own.DB, own.SyncInterval, own.Levels, own.patience = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour}, time.Second
+	own.DB, own.SyncInterval, own.Levels, own.StallTimeout = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour}, time.Second
 	p := mustBegin(t, own, 0, mustEvents(t, 9, 300))
 	feedAll(t, p, 200)
 	before := s.conns.Load()
 	for range 5 {
-		if err := p.rep.look(t.Context()); err != nil {
+		if err := p.rep.poll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := p.rep.oldest(t.Context()); err != nil {
@@ -433,7 +435,7 @@ func TestConnections(t *testing.T) {
 	}
 	s.hang.Store(true)
 	began := time.Now()
-	if err := p.rep.mayWrite(t.Context()); err == nil || fenced(err) {
+	if err := p.rep.confirmLease(t.Context()); err == nil || fenced(err) {
 		t.Errorf("a look at the lease that hangs: %v", err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
@@ -449,30 +451,61 @@ func TestWrittenDuringListing(t *testing.T) {
 	t.Parallel()
 	const bytes = 100
 	name := fileName{1, 1, 2}
-	listed := []File{{Level: 1, Min: 1, Max: 2, Bytes: bytes}}
+	listed := []restore.File{{Level: 1, Min: 1, Max: 2, Bytes: bytes}}
 	for what, before := range map[string]func(r *Replicator){
 		"new":                   func(*Replicator) {},
-		"being written":         func(r *Replicator) { r.wrote(name, unknownLength) },
-		"known, and since lost": func(r *Replicator) { r.wrote(name, bytes) },
+		"being written":         func(r *Replicator) { r.rememberWritten(name, unknownLength) },
+		"known, and since lost": func(r *Replicator) { r.rememberWritten(name, bytes) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			r := New(ReplicatorConfig{})
-			r.trust(nil)
+			r.rememberListed(nil)
 			before(r)
-			known := r.known()
-			r.wrote(name, unknownLength)
-			r.wrote(name, bytes)
-			if found := r.strangers(nil, known); len(found) > 0 {
+			known := r.knownNames()
+			r.rememberWritten(name, unknownLength)
+			r.rememberWritten(name, bytes)
+			if found := r.unknownFiles(nil, known); len(found) > 0 {
 				t.Errorf("an empty listing has %v", found)
 			}
-			if found := r.strangers(listed, r.known()); len(found) > 0 {
+			if found := r.unknownFiles(listed, r.knownNames()); len(found) > 0 {
 				t.Errorf("the next listing has files of another writer: %v", found)
 			}
-			r.strangers(nil, r.known()) // the file is gone
-			if found := r.strangers(listed, r.known()); len(found) != 1 {
+			r.unknownFiles(nil, r.knownNames()) // the file is gone
+			if found := r.unknownFiles(listed, r.knownNames()); len(found) != 1 {
 				t.Errorf("a file that comes back by itself is not reported: %v", found)
 			}
 		})
+	}
+}
+
+// TestFewConnections: to list, plan, verify and restore a replica again and again opens no connection per segment: Litestream's SFTP
+// client can't close one.
+func TestFewConnections(t *testing.T) {
+	t.Parallel()
+	s, cfg := newStore(t, "sftp"), liveConfig(t)
+	own := s.cfg
+	own.DB, own.SyncInterval, own.Levels = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour}
+	p := mustBegin(t, own, 0, mustEvents(t, 11, 600))
+	feedAll(t, p, 600)
+	mustEnd(t, p)
+	before := s.conns.Load()
+	src := config.PoolOf(own)
+	for range 4 {
+		if v := restore.Verify(t.Context(), src, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK || v.Segments == 0 {
+			t.Fatalf("%+v", v)
+		}
+		if _, err := restore.List(t.Context(), src); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := restore.MakePlan(t.Context(), src, t.TempDir(), restore.Target{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := restore.Restore(t.Context(), src, t.TempDir(), restore.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.conns.Load() - before; n > 9 { // as many as are in use at once
+		t.Errorf("%d connections for four of each", n)
 	}
 }

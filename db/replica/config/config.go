@@ -1,0 +1,186 @@
+// Package config reads a litestream.yml and connects to the place that it names: a directory, a bucket or a host. It
+// bounds each request there, so that a store that accepts requests and does not answer stops nothing.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/benbjohnson/litestream/s3"
+)
+
+// Config is what weft reads of a litestream.yml: the settings of one database with one replica. The same file is read by
+// stock Litestream, and means the same there. Zero values are Litestream's defaults, unless it is said otherwise.
+type Config struct {
+	File string // that was read
+	DB   string // path of the database, absolute
+
+	SnapshotInterval   time.Duration   // between snapshots; 0: 24 hours
+	SnapshotRetention  time.Duration   // how far back a restore can go; 0: 24 hours
+	Levels             []time.Duration // of compaction, from L1 on; nil: 30 seconds, 5 minutes, an hour
+	L0Retention        time.Duration   // of files of level 0 that are merged; 0: 5 minutes
+	ValidationInterval time.Duration   // between reads of the replica's chain; 0: never
+	ShutdownTimeout    time.Duration   // for the last upload; 0: 30 seconds
+
+	CheckpointInterval time.Duration // 0: a minute
+	BusyTimeout        time.Duration // 0: a second
+	MinCheckpointPages int           // of the WAL, from which it is moved into the database; 0: 1,000
+	TruncatePages      int           // of the WAL, from which it is emptied by force; 0: 25,000,000, which is never
+	SyncInterval       time.Duration // between uploads; 0: a second
+
+	Type string // file, s3 or sftp
+	Path string // in the bucket, on the host or on this machine
+
+	Bucket, Region, Endpoint, StorageClass string // of s3
+	AccessKeyID, SecretAccessKey           string // empty: from the environment
+	ForcePathStyle                         *bool  // nil: with an endpoint
+	SignPayload, RequireContentMD5         *bool  // nil: true, or what the endpoint's service needs
+	SkipVerify                             bool   // of the endpoint's certificate
+	PartSize                               int64  // of an upload, in bytes; 0: 64 MB, or what the endpoint's service takes
+	Concurrency                            int    // parts at once; 0: 2
+
+	Host, User, Password, KeyPath, HostKey string // of sftp
+	ConcurrentWrites                       *bool  // nil: true
+
+	StallTimeout time.Duration // of each request without progress; set by tests alone; 0: DefaultStallTimeout, and three minutes for uploads
+}
+
+const (
+	// defaultPartSize lets an object have 640 GB, as there may be 10,000 parts; the default of S3's own client, 5 MiB, ends at
+	// 52 GB. An upload takes as much memory as Concurrency + 1 parts, and less when it is small.
+	defaultPartSize    = 64_000_000
+	defaultConcurrency = 2
+	// DefaultTruncatePages is 100 GB of WAL. To empty it by force stops the writer for as long as anybody reads; zero would
+	// mean Litestream's default of 500 MB.
+	DefaultTruncatePages = 25_000_000
+)
+
+// Read reads a litestream.yml. Variables in it, $NAME and ${NAME}, are taken from the environment, and are empty where
+// they aren't set, as with stock Litestream, but in what says where the database and its replica are: there they are an
+// error. An error names the line and the field.
+func Read(file string) (Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("replica: read the configuration: %w", err)
+	}
+	return Parse(file, text, os.LookupEnv)
+}
+
+// Parse reads the text of a litestream.yml; file is its name, for errors.
+func Parse(file string, text []byte, lookup func(string) (string, bool)) (Config, error) {
+	p := parser{file: file}
+	expanded := os.Expand(string(text), func(name string) string {
+		value, ok := lookup(name)
+		if ok {
+			return value
+		}
+		if !slices.Contains(p.unset, name) {
+			p.unset = append(p.unset, name)
+		}
+		return unsetMark + name + unsetMark
+	})
+	c, err := p.parse([]byte(expanded))
+	if err != nil {
+		return Config{}, fmt.Errorf("replica: %w", err)
+	}
+	c.File = file
+	if c.DB, err = filepath.Abs(c.DB); err != nil {
+		return Config{}, fmt.Errorf("replica: %s: %w", file, err)
+	}
+	// Litestream's own names for these win over nothing but their absence.
+	for _, key := range []struct {
+		value *string
+		aws   string
+		own   string
+	}{{&c.AccessKeyID, "AWS_ACCESS_KEY_ID", "LITESTREAM_ACCESS_KEY_ID"}, {&c.SecretAccessKey, "AWS_SECRET_ACCESS_KEY", "LITESTREAM_SECRET_ACCESS_KEY"}} {
+		if _, ok := lookup(key.aws); !ok && *key.value == "" {
+			*key.value, _ = lookup(key.own)
+		}
+	}
+	if _, ok := lookup("AWS_CA_BUNDLE"); ok && c.Type == "s3" {
+		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, and set SSL_CERT_FILE instead")
+	}
+	return c, nil
+}
+
+// takeURL fills in what a replica's URL says and no field does.
+func (c *Config) takeURL(raw string) error {
+	scheme, host, path, query, user, err := litestream.ParseReplicaURLWithQuery(raw)
+	if err != nil {
+		return errors.New("is not a replica URL such as s3://bucket/path") // the error itself may hold a password
+	}
+	c.Type = scheme
+	c.Path = path
+	switch scheme {
+	case "file":
+	case "sftp":
+		// The path of an sftp URL is absolute.
+		if u, err := url.Parse(raw); err == nil {
+			c.Path = u.Path
+		}
+		c.Host = host
+		if user != nil {
+			c.User = cmp.Or(c.User, user.Username())
+			if password, ok := user.Password(); ok {
+				c.Password = cmp.Or(c.Password, password)
+			}
+		}
+	case "s3":
+		bucket, region, endpoint, pathStyle := s3.ParseHost(host)
+		if e := query.Get("endpoint"); e != "" {
+			endpoint, _ = litestream.EnsureEndpointScheme(e)
+			pathStyle = true
+		}
+		c.Bucket = bucket
+		c.Region = cmp.Or(c.Region, query.Get("region"), region)
+		c.Endpoint = cmp.Or(c.Endpoint, endpoint)
+		if v, ok := litestream.BoolQueryValue(query, "forcePathStyle", "force-path-style"); ok {
+			pathStyle = v
+		}
+		if v, ok := litestream.BoolQueryValue(query, "skipVerify", "skip-verify"); ok {
+			c.SkipVerify = c.SkipVerify || v
+		}
+		if c.ForcePathStyle == nil && (pathStyle || endpoint != "") {
+			c.ForcePathStyle = &pathStyle
+		}
+		for key := range query {
+			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify", "skip-verify"}, key) {
+				return fmt.Errorf("has the unknown parameter %q; weft supports endpoint, region, force-path-style and skip-verify here; use fields for the rest", key)
+			}
+		}
+	default:
+		return fmt.Errorf("has the scheme %q; weft replicates to file, s3 and sftp", scheme)
+	}
+	return nil
+}
+
+// Where says where the replica is, without any secret.
+func (c Config) Where() string {
+	switch c.Type {
+	case "s3":
+		return "s3://" + c.Bucket + "/" + strings.TrimPrefix(c.Path, "/")
+	case "sftp":
+		return "sftp://" + c.User + "@" + c.Host + "/" + strings.TrimPrefix(c.Path, "/")
+	}
+	return c.Path
+}
+
+// CheckDir checks that a data directory is that of the database which the configuration names.
+func (c Config) CheckDir(dir string) error {
+	has, err := filepath.Abs(filepath.Join(dir, "weft.db"))
+	if err != nil {
+		return fmt.Errorf("replica: %s: %w", c.File, err)
+	}
+	if has != c.DB {
+		return fmt.Errorf("replica: %s replicates %s, but the data directory has %s: make them the same", c.File, c.DB, has)
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
+)
+
+// ForeignError says that a replica is not a copy of this index, or of a later state of it: what this index writes there would
+// make it one that can't be restored.
+type ForeignError struct {
+	Where  string // the replica
+	Theirs string // instance of the index that the replica is of; empty: it doesn't say
+	Ours   string
+	Remote ltx.TXID // newest transaction in the replica
+	Local  ltx.TXID // newest transaction that was cut here; 0: none
+
+	TheirSeq, OurSeq uint64 // newest log rows; 0: not asked
+	Why              string
+}
+
+func (e *ForeignError) Error() string {
+	theirs := e.Theirs
+	if theirs == "" {
+		theirs = "unknown"
+	}
+	position := func(instance string, txid ltx.TXID, seq uint64) string {
+		text := fmt.Sprintf("index %s, transaction %d", instance, txid)
+		if seq > 0 {
+			text += fmt.Sprintf(", log row %d", seq)
+		}
+		return text
+	}
+	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no other index has used; "+
+		"or, to use the replica, move this data directory away and restart: weft then restores the replica",
+		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
+}
+
+// claim writes whose the replica is.
+func claim(ctx context.Context, clients *config.Pool, instance string) error {
+	client, err := clients.Client(config.InstanceSub)
+	if err != nil {
+		return err
+	}
+	defer clients.Release(client)
+	dir, err := os.MkdirTemp("", "weft-replica-")
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "instance.db")
+	if err := db.WriteInstance(path, instance); err != nil {
+		return err
+	}
+	_, err = Upload(ctx, client, path)
+	return err
+}
+
+// localState is what a data directory has: an instance and its newest log row.
+type localState struct {
+	instance string
+	seq      uint64
+}
+
+// comparison is what compare has found.
+type comparison struct {
+	empty bool           // nothing lies in the replica
+	fresh bool           // nothing of what was cut for it is on this disk
+	torn  bool           // what was cut last for it is damaged on this disk
+	files []restore.File // of the replica
+}
+
+// compare holds a local database against the replica. It answers a ForeignError where the two don't belong together. The lease says
+// whether this data directory is the last that has written there; nil: it isn't known.
+func compare(ctx context.Context, c config.Config, clients *config.Pool, local localState, last *found) (result comparison, err error) {
+	client, err := clients.Client("")
+	if err != nil {
+		return result, err
+	}
+	defer clients.Release(client)
+	theirs, err := restore.InstanceOf(ctx, clients)
+	if err != nil {
+		return result, err
+	}
+	if result.files, err = restore.ListFiles(ctx, client); err != nil {
+		return result, err
+	}
+	var newest restore.File
+	for _, f := range result.files {
+		if f.Max > newest.Max {
+			newest = f // of the lowest level that has it
+		}
+	}
+	stream := litestream.NewDB(c.DB)
+	pos, err := stream.Pos()
+	if err != nil && last != nil && last.mine {
+		pos, err, result.torn = ltx.Pos{}, nil, true // Litestream goes on from the replica's newest file
+	}
+	if err != nil {
+		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft then uploads the whole database): %w", stream.MetaPath(), err)
+	}
+	result.fresh = pos.TXID == 0
+	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq, Remote: newest.Max, Local: pos.TXID}
+	// The last that has written there may lack what it has cut: then what the replica's database says of itself counts.
+	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
+	if newest.Max > 0 && (lacks || theirs == "") {
+		picked, err := restore.Chain(result.files, restore.Target{})
+		if err != nil && last != nil && last.mine && last.Instance == local.instance {
+			return result, nil // what is gone from it is sent anew
+		}
+		if err != nil {
+			return result, fmt.Errorf("replica: %w", err)
+		}
+		m, _, err := restore.ReadRemoteManifest(ctx, client, picked)
+		if err != nil {
+			return result, err
+		}
+		theirs, foreign.Theirs, foreign.TheirSeq = m.Instance, m.Instance, m.LastSeq
+	}
+	switch {
+	case theirs != "" && theirs != local.instance:
+		foreign.Why = "belongs to another index"
+	case newest.Max == 0:
+		result.empty = true
+		return result, nil
+	case lacks && foreign.TheirSeq <= local.seq:
+		return result, nil // restored from there, or gone on since
+	case lacks, newest.Max > pos.TXID:
+		foreign.Why = "is ahead of this data directory"
+	default:
+		path := stream.LTXPath(0, newest.Min, newest.Max)
+		same, err := sameFile(ctx, client, newest, path)
+		if err != nil {
+			return result, err
+		}
+		if last != nil && !last.mine { // another may have gone on from any transaction
+			_, missing := os.Stat(path)
+			same = same && newest.Level == 0 && missing == nil
+		}
+		if same {
+			return result, nil
+		}
+		foreign.Why = "has a different transaction of that number than this data directory: two processes have written to it"
+	}
+	return result, foreign
+}
+
+// sameFile says whether a file of the replica is the local one; true where there is none.
+func sameFile(ctx context.Context, client litestream.ReplicaClient, info restore.File, path string) (bool, error) {
+	ours, err := os.Open(path)
+	if info.Level != 0 || errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = ours.Close() }()
+	stat, err := ours.Stat()
+	if err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	if stat.Size() != info.Bytes || info.Bytes < ltx.TrailerSize {
+		return false, nil
+	}
+	var sum [ltx.ChecksumSize]byte
+	if _, err := ours.ReadAt(sum[:], info.Bytes-ltx.ChecksumSize); err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	return endsWith(ctx, client, info, sum[:])
+}
+
+// endsWith says whether a file of the replica ends with a checksum, which is of all of the file.
+func endsWith(ctx context.Context, client litestream.ReplicaClient, info restore.File, sum []byte) (bool, error) {
+	end, err := client.OpenLTXFile(ctx, info.Level, info.Min, info.Max, info.Bytes-ltx.ChecksumSize, ltx.ChecksumSize)
+	if err != nil {
+		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
+	}
+	defer func() { _ = end.Close() }()
+	theirs := make([]byte, ltx.ChecksumSize)
+	if _, err := io.ReadFull(end, theirs); err != nil {
+		return false, fmt.Errorf("replica: read the newest file of the replica: %w", err)
+	}
+	return bytes.Equal(theirs, sum), nil
+}

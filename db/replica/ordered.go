@@ -1,0 +1,138 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+)
+
+// orderedClient is the client of the main database. Before anything of the database is written that may name a segment, all segments
+// that the database can name by then are in the replica: a segment is owed before the transaction that names it begins, and
+// what is written was read from the database before the write is asked for. So no moment that can be restored names a
+// segment that isn't there.
+//
+// It is shut for good when another has the replica: Litestream's own loops go on until the end.
+type orderedClient struct {
+	litestream.ReplicaClient
+	r *Replicator
+}
+
+// A snapshot that finds the store of segments away tries for ten minutes: Litestream itself would try again after the next
+// interval, a day.
+const (
+	snapshotTries = 40
+	snapshotRetry = 15 * time.Second
+)
+
+// WriteLTXFile implements litestream.ReplicaClient.
+func (g orderedClient) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+	if err := g.r.fence.reason(); err != nil {
+		return nil, err
+	}
+	// Other levels are made of what the replica has.
+	if level == 0 || level == litestream.SnapshotLevel {
+		err := g.r.queue.uploadReferenced(ctx)
+		for try := 1; err != nil && level == litestream.SnapshotLevel && try < snapshotTries; try++ {
+			select {
+			case <-time.After(snapshotRetry):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			err = g.r.queue.uploadReferenced(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("what names segments waits for them: %w", err)
+		}
+	}
+	if err := g.r.confirmLease(ctx); err != nil {
+		return nil, err
+	}
+	ctx, end := g.r.lease.bound(ctx)
+	defer end()
+	name := fileName{level, minTXID, maxTXID}
+	g.r.rememberWritten(name, unknownLength)
+	info, err := counted{g.ReplicaClient, &g.r.sent}.WriteLTXFile(ctx, level, minTXID, maxTXID, r)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		return nil, err
+	}
+	g.r.rememberWritten(name, info.Size)
+	if level == 0 {
+		path := ""
+		if f, ok := r.(*os.File); ok { // a cut; else a copy of the database
+			path = f.Name()
+		}
+		g.r.noteSent(maxTXID, path)
+	}
+	return info, nil
+}
+
+// DeleteLTXFiles implements litestream.ReplicaClient.
+func (g orderedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := g.r.confirmLease(ctx); err != nil {
+		return err
+	}
+	ctx, end := g.r.lease.bound(ctx)
+	defer end()
+	if err := g.ReplicaClient.DeleteLTXFiles(ctx, files); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
+}
+
+// counted counts what a client sends.
+type counted struct {
+	litestream.ReplicaClient
+	sent *atomic.Int64
+}
+
+// WriteLTXFile implements litestream.ReplicaClient.
+func (c counted) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+	if f, ok := r.(*os.File); ok {
+		return c.ReplicaClient.WriteLTXFile(ctx, level, minTXID, maxTXID, &countedFile{f, c.sent})
+	}
+	return c.ReplicaClient.WriteLTXFile(ctx, level, minTXID, maxTXID, &countedReader{r, c.sent})
+}
+
+type countedReader struct {
+	r    io.Reader
+	sent *atomic.Int64
+}
+
+func (c *countedReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// countedFile can be read again from anywhere, as an upload that is tried again wants.
+type countedFile struct {
+	f    *os.File
+	sent *atomic.Int64
+}
+
+func (c *countedFile) Read(b []byte) (int, error) {
+	n, err := c.f.Read(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+func (c *countedFile) ReadAt(b []byte, at int64) (int, error) {
+	n, err := c.f.ReadAt(b, at)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+func (c *countedFile) Seek(offset int64, whence int) (int64, error) { return c.f.Seek(offset, whence) }

@@ -1,0 +1,272 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
+)
+
+const (
+	// pollInterval is how often the replica is looked at: what is gone from it, and what somebody else has written. It takes a
+	// listing of each level and of the segments; what goes wrong is said within a minute.
+	pollInterval = 45 * time.Second
+	// pollAgainAfter is how long after a look that has missed something it is looked for once more: a listing of several levels isn't
+	// of one moment.
+	pollAgainAfter = 3 * time.Second
+	// collectEvery is how often segments that nothing names are looked for. Two looks lie between the end of the last restore
+	// point that names one and its end, so that a restore that had begun has an hour.
+	collectEvery = time.Hour
+)
+
+// pollLoop looks after the replica beside the uploads.
+func (r *Replicator) pollLoop(ctx context.Context) error {
+	collect := r.cfg.Now().Add(pollInterval)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	backoff := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-r.pollNow:
+		}
+		err := r.poll(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case fenced(err):
+			return err
+		case err != nil: // what is gone stays unseen, also where uploads go well
+			r.failed("look at the replica", err)
+			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+		default:
+			r.succeeded("look at the replica")
+			backoff = 0
+		}
+		timer.Reset(cmp.Or(backoff, pollInterval))
+		if now := r.cfg.Now(); !now.Before(collect) {
+			collect = now.Add(collectEvery)
+			if err := r.collect(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Logger.Warn("cannot delete unreferenced segments in the replica; retrying later", "err", err)
+			}
+		}
+	}
+}
+
+// GoneError says that what was sent isn't in the replica any more.
+type GoneError struct {
+	Where string
+	What  string
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("uploaded data is missing in the replica %s: %s", e.Where, e.What)
+}
+
+// poll finds what is gone from the replica, which then is sent anew, and files in it that another has written, which is a
+// WriterError. An error that is neither says that the replica can't be read now.
+func (r *Replicator) poll(ctx context.Context) error {
+	r.mu.Lock()
+	checked := r.state.checked
+	r.mu.Unlock()
+	if !checked || r.goneErr() != nil { // not ours yet, or it is being sent
+		return nil
+	}
+	gone, err := r.missing(ctx)
+	if err != nil || gone == nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(pollAgainAfter):
+	}
+	if gone, err = r.missing(ctx); err != nil || gone == nil {
+		return err
+	}
+	r.markGone(gone)
+	return nil
+}
+
+// missing compares the replica with what was sent; nil: all is there.
+func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
+	r.mu.Lock()
+	sent := r.state.remote // before the listing, and what the replica has had
+	r.mu.Unlock()
+	before := r.knownNames()
+	files, err := r.listNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.findForeignWrites(ctx, files, before); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		sent = max(sent, f.Max)
+	}
+	if _, reach := restore.ChainFrom(files, restore.Target{}, 0); reach < sent {
+		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("the files end at transaction %s, but %s was uploaded", reach, sent)}, nil
+	}
+	if sent == 0 {
+		return nil, nil // nothing was sent yet
+	}
+	names := []string{config.FileOf(r.cfg.Replica, config.InstanceSub)}
+	gone, err := r.lease.objects.Missing(ctx, config.InstanceSub, names)
+	if err != nil {
+		return nil, err
+	}
+	if len(gone) > 0 {
+		return &GoneError{r.cfg.Replica.Where(), "the file that identifies the index"}, nil
+	}
+	lost, err := r.missingSegments(ctx)
+	if err != nil || len(lost) == 0 {
+		return nil, err
+	}
+	return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("%d segments, such as %s", len(lost), lost[0])}, nil
+}
+
+// missingSegments are the segments of the index that were sent and that the replica lacks.
+func (r *Replicator) missingSegments(ctx context.Context) ([]string, error) {
+	var names []string
+	segments := map[string]string{}
+	for _, path := range r.index.SegmentPaths() {
+		name := filepath.Base(path)
+		if _, err := os.Stat(r.queue.path("sent", name)); err == nil {
+			file := config.FileOf(r.cfg.Replica, config.SegmentSub(name))
+			segments[file] = name
+			names = append(names, file)
+		}
+	}
+	gone, err := r.lease.objects.Missing(ctx, config.SegmentsSub, names)
+	var lost []string
+	for _, file := range gone {
+		lost = append(lost, segments[file])
+	}
+	return lost, err
+}
+
+// listNames lists the files of the levels that are in use, without their exact times, which cost a request for each file.
+func (r *Replicator) listNames(ctx context.Context) ([]restore.File, error) {
+	levels := max(len(r.cfg.Replica.Levels), len(litestream.DefaultCompactionLevels)-1)
+	var files []restore.File
+	for level := range restore.SnapshotLevel + 1 {
+		if level > levels && level < restore.SnapshotLevel {
+			continue
+		}
+		of, err := restore.ListLevel(ctx, r.client, level)
+		if err != nil {
+			return nil, fmt.Errorf("replica: list files: %w", err)
+		}
+		files = append(files, of...)
+	}
+	return files, nil
+}
+
+// collect removes segments from the replica that no moment that can be restored names. A segment is one when it has left the
+// manifest, and the oldest moment is not older than that. What is known of a segment that has left is in its file in "sent":
+// the transaction by which it had, and "free" once no moment names it; it is removed an hour later.
+func (r *Replicator) collect(ctx context.Context) error {
+	entries, err := os.ReadDir(r.queue.path("sent", ""))
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	// First who is alive, then the position: a segment that isn't in the list had left by this transaction.
+	alive := map[string]bool{}
+	for _, path := range r.index.SegmentPaths() {
+		alive[filepath.Base(path)] = true
+	}
+	if err := r.syncLocal(ctx); err != nil {
+		return fmt.Errorf("replica: cut: %w", err)
+	}
+	pos, err := r.local.Pos()
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	oldest := ltx.TXID(0)
+	for _, e := range entries {
+		name := e.Name()
+		text, err := os.ReadFile(r.queue.path("sent", name))
+		if err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+		left, free, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+		switch n, _ := strconv.ParseUint(left, 16, 64); {
+		case alive[name] && left == "":
+		case alive[name]: // it was being entered when it was looked at
+			err = r.mark(name, "")
+		case left == "":
+			err = r.mark(name, pos.TXID.String())
+		case free == "":
+			if oldest == 0 {
+				if oldest, err = r.oldest(ctx); err != nil {
+					return err
+				}
+			}
+			if oldest != 0 && uint64(oldest) >= n {
+				err = r.mark(name, left+" free")
+			}
+		default:
+			err = r.remove(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Replicator) mark(name, text string) error {
+	path := r.queue.path("", "mark.tmp") // half a number would be a smaller one
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Rename(path, r.queue.path("sent", name))); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	return nil
+}
+
+func (r *Replicator) remove(ctx context.Context, name string) error {
+	if err := r.confirmLease(ctx); err != nil {
+		return err
+	}
+	err := r.clients.Use(config.SegmentSub(name), func(client litestream.ReplicaClient) error {
+		if err := client.Init(ctx); err != nil {
+			return err
+		}
+		return client.DeleteAll(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("replica: remove %s: %w", name, err)
+	}
+	r.cfg.Logger.Info("deleted an unreferenced segment from the replica", "file", name)
+	if err := os.Remove(r.queue.path("sent", name)); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	return nil
+}
+
+// oldest is the oldest transaction that the replica can restore; 0: none.
+func (r *Replicator) oldest(ctx context.Context) (oldest ltx.TXID, err error) {
+	files, err := restore.ListFiles(ctx, r.client)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		// What begins with the first transaction is a whole database.
+		if f.Min == 1 && (oldest == 0 || f.Max < oldest) {
+			oldest = f.Max
+		}
+	}
+	return oldest, nil
+}

@@ -1,0 +1,227 @@
+package restore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+)
+
+// Fetchers is how many segments are fetched at once: a connection to an object store gives some 50 to 100 MB/s.
+const Fetchers = 4
+
+// segments fetches what the manifest names and isn't there whole.
+func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
+	dir := filepath.Join(r.dir, "segments")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var missing []db.ManifestFile
+	for _, s := range m.Segments {
+		r.result.Segments, r.result.SegmentBytes = r.result.Segments+1, r.result.SegmentBytes+s.Bytes
+		r.report("segments/"+s.File, 0, 0)
+		whole, err := isWhole(ctx, filepath.Join(dir, s.File), s)
+		switch {
+		case err != nil:
+			return err
+		case whole:
+			r.result.SegmentsHad++
+		default:
+			missing = append(missing, s)
+		}
+	}
+	need := int64(0)
+	for _, s := range missing {
+		need += s.Bytes
+	}
+	if err := EnoughSpace(r.dir, need); err != nil {
+		return err
+	}
+	if len(missing) > 0 && m.Whole {
+		// Stock Litestream copies weft.db alone.
+		if none, err := noSegments(ctx, r.clients, missing); err != nil {
+			return err
+		} else if none {
+			r.note("the replica has no segments: the log is complete, and weft serve rebuilds them when it starts")
+			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
+			return nil
+		}
+	}
+	r.report("segments", 0, need)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(Fetchers)
+	for _, s := range missing {
+		g.Go(func() error {
+			path := filepath.Join(dir, s.File)
+			if _, err := os.Lstat(path); err == nil && !r.o.Force {
+				return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with --force", s.File)
+			}
+			n, err := FetchSegment(ctx, r.clients, s, path)
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.Damaged() || file.gone()) && m.Whole:
+				r.note("%v: the log is complete, and weft serve rebuilds all segments from it when it starts", err)
+				return nil
+			case errors.As(err, &file) && (file.Damaged() || file.gone()):
+				return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a time needs", err, Stamp(time.UnixMicro(s.CreatedUS)))
+			case err != nil:
+				return err
+			}
+			r.report("segments/"+s.File, s.Bytes, 0)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.result.Read, r.fetched = r.result.Read+n, append(r.fetched, s.File)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// isWhole says whether a segment is there as the manifest says.
+func isWhole(ctx context.Context, path string, s db.ManifestFile) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || info.Size() != s.Bytes {
+		return false, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.Read(p)
+	})); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(sum.Sum(nil)) == s.Checksum, nil
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// noSegments says whether the replica has none of these.
+func noSegments(ctx context.Context, clients *config.Pool, of []db.ManifestFile) (bool, error) {
+	for _, s := range of {
+		exists := false
+		err := clients.Use(config.SegmentSub(s.File), func(client litestream.ReplicaClient) (err error) {
+			_, exists, err = Uploaded(ctx, client)
+			return err
+		})
+		if err != nil || exists {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// FetchSegment writes a segment of the replica to a new file, which is there whole or not at all, and answers the bytes read.
+func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, path string) (n int64, err error) {
+	tmp := path + ".tmp" // weft serve removes such when it starts
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(tmp)
+		}
+	}()
+	if n, err = readSegment(ctx, clients, s, f); err != nil {
+		return 0, err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return 0, err
+	}
+	return n, os.Rename(tmp, path)
+}
+
+// readSegment writes a segment of the replica to w and holds it against the manifest. It answers the bytes read.
+func readSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, w io.Writer) (int64, error) {
+	sub := config.SegmentSub(s.File)
+	sum := sha256.New()
+	var c *pageSequence
+	err := clients.Use(sub, func(client litestream.ReplicaClient) (err error) {
+		c, err = copySnapshot(ctx, client, sub, io.MultiWriter(sum, w))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if c.written != s.Bytes || hex.EncodeToString(sum.Sum(nil)) != s.Checksum {
+		return 0, &FileError{sub, c.file, fmt.Errorf("%w: its SHA-256 differs from the manifest", ErrDamaged)}
+	}
+	return c.file.Bytes, nil
+}
+
+// copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
+// nothing is there, that is a FileError with ErrAbsent.
+func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer) (*pageSequence, error) {
+	bytes, ok, err := Uploaded(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	c := &pageSequence{w: w, file: File{Level: SnapshotLevel, Min: config.SnapshotTXID, Max: config.SnapshotTXID, Bytes: bytes}}
+	if !ok {
+		return nil, &FileError{name, c.file, ErrAbsent}
+	}
+	err = ReadFile(ctx, client, name, c.file, func(h ltx.Header) error {
+		c.zero, c.size, c.pages = make([]byte, h.PageSize), int64(h.PageSize), int64(h.Commit)
+		return nil
+	}, c.page)
+	if err == nil && c.written != c.pages*c.size {
+		err = &FileError{name, c.file, fmt.Errorf("%w: it has %d bytes, of %d", ErrDamaged, c.written, c.pages*c.size)}
+	}
+	return c, err
+}
+
+// pageSequence writes pages one after the other, with zeros for the one that SQLite keeps for its locks, which no LTX file has.
+type pageSequence struct {
+	file    File
+	w       io.Writer
+	zero    []byte
+	size    int64 // of a page
+	pages   int64
+	written int64 // bytes
+}
+
+func (s *pageSequence) page(number uint32, data []byte) error {
+	next := func() uint32 { return uint32(s.written/s.size) + 1 }
+	if next() == ltx.LockPgno(uint32(s.size)) && number > next() {
+		if err := s.put(s.zero); err != nil {
+			return err
+		}
+	}
+	if number != next() {
+		return fmt.Errorf("%w: found page %d, expected %d", ErrDamaged, number, next())
+	}
+	return s.put(data)
+}
+
+func (s *pageSequence) put(data []byte) error {
+	s.written += s.size
+	_, err := s.w.Write(data)
+	return err
+}

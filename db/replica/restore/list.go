@@ -1,0 +1,188 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+)
+
+// StoredSegment is a segment that a manifest names, and what the replica has of it.
+type StoredSegment struct {
+	db.ManifestFile
+	Stored int64 `json:"stored_bytes"` // in the replica; 0: it is missing
+	There  bool  `json:"-"`            // it is in the data directory, with the right length
+}
+
+// Plan is what a restore would do.
+type Plan struct {
+	Files         []File // in the order in which they are applied
+	TXID          ltx.TXID
+	Time          time.Time // of that transaction
+	Manifest      *db.Manifest
+	DatabaseBytes int64
+	Segments      []StoredSegment
+	ReadBytes     int64 // from the replica
+	DiskBytes     int64 // needed in the data directory beside what is there
+	FreeBytes     int64 // there; −1: the directory is not there yet
+}
+
+// MemoryBytes is about what a restore takes in memory beside the process itself, whatever the index's size: buffers for the main
+// database, or for the segments that are fetched at once, and SQLite's cache for the check (measured, docs/restore.md).
+const MemoryBytes = 32 << 20
+
+// MakePlan says what a restore to a target would do, from the listing of the replica and some pages of its database.
+func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Plan, error) {
+	clients := config.PoolOf(src)
+	client, err := clients.Client("")
+	if err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
+	}
+	defer clients.Release(client)
+	files, err := listExact(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{FreeBytes: -1}
+	if p.Files, err = Chain(files, t); err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
+	}
+	last := p.Files[len(p.Files)-1]
+	p.TXID, p.Time = last.Max, last.Time
+	if p.Manifest, p.DatabaseBytes, err = ReadRemoteManifest(ctx, client, p.Files); err != nil {
+		return nil, fmt.Errorf("replica: plan: %w", err)
+	}
+	if p.Segments, err = storedSegments(ctx, clients, p.Manifest); err != nil {
+		return nil, err
+	}
+	p.ReadBytes, p.DiskBytes = SumBytes(p.Files), p.DatabaseBytes
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		info, err := os.Stat(filepath.Join(dir, "segments", s.File))
+		if s.There = err == nil && info.Size() == s.Bytes; !s.There {
+			p.ReadBytes, p.DiskBytes = p.ReadBytes+s.Stored, p.DiskBytes+s.Bytes
+		}
+	}
+	if free, err := freeBytes(dir); err == nil {
+		p.FreeBytes = free
+	}
+	return p, nil
+}
+
+// lookups is the number of segments that are looked up at once, with a connection each: an SSH server accepts ten that have not
+// logged in yet (MaxStartups).
+const lookups = 8
+
+// storedSegments looks up in the replica what a manifest names.
+func storedSegments(ctx context.Context, clients *config.Pool, m *db.Manifest) ([]StoredSegment, error) {
+	stored := make([]StoredSegment, len(m.Segments))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookups)
+	for i, s := range m.Segments {
+		stored[i].ManifestFile = s
+		g.Go(func() error {
+			err := clients.Use(config.SegmentSub(s.File), func(client litestream.ReplicaClient) (err error) {
+				stored[i].Stored, _, err = Uploaded(ctx, client)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("replica: look for segment %s: %w", s.File, err)
+			}
+			return nil
+		})
+	}
+	return stored, g.Wait()
+}
+
+// Level is what a replica has of one level.
+type Level struct {
+	Level int       `json:"level"` // 0: as uploaded, 1 to 8: merged, 9: snapshots
+	Files int       `json:"files"`
+	Bytes int64     `json:"bytes"`
+	Min   ltx.TXID  `json:"min_txid"` // the first transaction of the oldest file
+	Max   ltx.TXID  `json:"max_txid"` // the last one of the newest
+	From  time.Time `json:"from"`     // the last transaction of the oldest file
+	To    time.Time `json:"to"`
+}
+
+// Listing is what lies in a replica.
+type Listing struct {
+	Levels    []Level    `json:"levels"`     // those with files, the snapshots last
+	Snapshots []File     `json:"snapshots"`  // oldest first
+	Spans     []Span     `json:"restorable"` // oldest first
+	Gaps      []LevelGap `json:"gaps"`       // between files of one level: no harm where another level bridges them
+
+	// As of the newest transaction of the newest span; not there where nothing can be restored.
+	Manifest      *db.Manifest    `json:"newest,omitempty"`
+	DatabaseBytes int64           `json:"database_bytes,omitempty"`
+	Segments      []StoredSegment `json:"segments,omitempty"`
+}
+
+// LevelGap is a span that a level lacks between two of its files.
+type LevelGap struct {
+	Level int      `json:"level"`
+	From  ltx.TXID `json:"from_txid"` // both inclusive
+	To    ltx.TXID `json:"to_txid"`
+}
+
+// List says what lies in a replica. ErrEmpty: nothing.
+func List(ctx context.Context, src config.Source) (*Listing, error) {
+	clients := config.PoolOf(src)
+	client, err := clients.Client("")
+	if err != nil {
+		return nil, fmt.Errorf("replica: list: %w", err)
+	}
+	defer clients.Release(client)
+	files, err := listExact(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("replica: list: %w", ErrEmpty)
+	}
+	l := &Listing{Spans: Spans(files), Gaps: gapsOf(files)}
+	for _, f := range files {
+		if n := len(l.Levels); n == 0 || l.Levels[n-1].Level != f.Level {
+			l.Levels = append(l.Levels, Level{Level: f.Level, Min: f.Min, From: f.Time})
+		}
+		level := &l.Levels[len(l.Levels)-1]
+		level.Files, level.Bytes, level.Max, level.To = level.Files+1, level.Bytes+f.Bytes, f.Max, f.Time
+		if f.Level == SnapshotLevel {
+			l.Snapshots = append(l.Snapshots, f)
+		}
+	}
+	if len(l.Spans) == 0 {
+		return l, nil
+	}
+	picked, err := Chain(files, Target{TXID: l.Spans[len(l.Spans)-1].To})
+	if err != nil {
+		return nil, fmt.Errorf("replica: list: %w", err)
+	}
+	if l.Manifest, l.DatabaseBytes, err = ReadRemoteManifest(ctx, client, picked); err != nil {
+		return nil, fmt.Errorf("replica: list: %w", err)
+	}
+	l.Segments, err = storedSegments(ctx, clients, l.Manifest)
+	return l, err
+}
+
+// gapsOf finds what is missing between the files of a level. A level loses its oldest files with age, and never one in the middle.
+func gapsOf(files []File) []LevelGap {
+	var found []LevelGap
+	for i, f := range files {
+		if i == 0 || files[i-1].Level != f.Level || f.Level == SnapshotLevel {
+			continue
+		}
+		if before := files[i-1]; f.Min > before.Max+1 {
+			found = append(found, LevelGap{f.Level, before.Max + 1, f.Min - 1})
+		}
+	}
+	return found
+}

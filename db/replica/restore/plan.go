@@ -1,0 +1,285 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+)
+
+// SnapshotLevel is the level of the files that need no database before.
+const SnapshotLevel = litestream.SnapshotLevel
+
+// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it makes it that as of
+// Max; one whose Min is 1 needs no database before.
+type File struct {
+	Level int       `json:"level"` // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
+	Min   ltx.TXID  `json:"min_txid"`
+	Max   ltx.TXID  `json:"max_txid"`
+	Bytes int64     `json:"bytes"`
+	Time  time.Time `json:"time"` // of transaction Max, to the millisecond
+}
+
+func (f File) String() string {
+	return fmt.Sprintf("level %d, %s", f.Level, ltx.FormatFilename(f.Min, f.Max))
+}
+
+// Same says whether two files have the same name.
+func (f File) Same(as File) bool { return f.Level == as.Level && f.Min == as.Min && f.Max == as.Max }
+
+func SumBytes(files []File) (n int64) {
+	for _, f := range files {
+		n += f.Bytes
+	}
+	return n
+}
+
+func (f File) Info() *ltx.FileInfo {
+	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
+}
+
+// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see listExact.
+func ListFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
+	var levels [SnapshotLevel + 1][]File
+	g, ctx := errgroup.WithContext(ctx)
+	for level := range levels {
+		g.Go(func() (err error) {
+			levels[level], err = ListLevel(ctx, client, level)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("replica: list files: %w", err)
+	}
+	return slices.Concat(levels[:]...), nil
+}
+
+// ListLevel lists the files of a level, with the times of the listing.
+func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) ([]File, error) {
+	it, err := client.LTXFiles(ctx, level, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for it.Next() {
+		f := it.Item()
+		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
+	}
+	err = it.Err()
+	if e := it.Close(); err == nil { // which answers the same error again
+		err = e
+	}
+	return files, err
+}
+
+// listExact is listFiles with the times of the transactions, from the files themselves: a listing has those of the upload or, of a
+// copy that was made without them, of the copy.
+func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
+	files, err := ListFiles(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	return files, exactTimes(ctx, client, files)
+}
+
+// headersAtOnce is the number of file headers that are read at once, on one connection: each takes a round trip.
+const headersAtOnce = 16
+
+// exactTimes asks the files themselves for their times. What is damaged or gone keeps that of the listing.
+func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []File) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(headersAtOnce)
+	for i := range files {
+		f := &files[i]
+		g.Go(func() error {
+			h, err := readHeader(ctx, client, *f)
+			var file *FileError
+			switch {
+			case errors.As(err, &file) && (file.Damaged() || file.gone()):
+				return nil // whoever needs it will say so
+			case err != nil:
+				return err
+			}
+			f.Time = time.UnixMilli(h.Timestamp).UTC()
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// ParseTXID reads a transaction as Litestream writes them, in hexadecimal; zeros in front may be left out.
+func ParseTXID(text string) (ltx.TXID, error) {
+	n, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("a transaction is up to 16 hexadecimal digits, such as 00000000000004d2, not %q", text)
+	}
+	return ltx.TXID(n), nil
+}
+
+// Target is the moment to go back to; the zero Target is the newest one.
+type Target struct {
+	TXID ltx.TXID  // 0: any
+	Time time.Time // the newest transaction before it; zero: any
+}
+
+// allows says whether a file holds nothing of after the target.
+func (t Target) allows(f File) bool {
+	return (t.TXID == 0 || f.Max <= t.TXID) && (t.Time.IsZero() || f.Time.Before(t.Time))
+}
+
+// Span is transactions between which the replica can bring the database back at Points moments, the first and the last among
+// them.
+type Span struct {
+	From     ltx.TXID  `json:"from_txid"`
+	To       ltx.TXID  `json:"to_txid"`
+	FromTime time.Time `json:"from"`
+	ToTime   time.Time `json:"to"`
+	Points   int       `json:"points"`
+}
+
+func (s Span) String() string {
+	if s.From == s.To {
+		return fmt.Sprintf("transaction %s (%s)", s.To, Stamp(s.ToTime))
+	}
+	return fmt.Sprintf("transactions %s to %s (%s to %s)", s.From, s.To, Stamp(s.FromTime), Stamp(s.ToTime))
+}
+
+func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// Spans says what can be restored, oldest first.
+func Spans(files []File) []Span {
+	var found []Span
+	bases := slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Min > 1 })
+	slices.SortFunc(bases, func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
+	byMax := slices.SortedFunc(slices.Values(files), func(a, b File) int { return cmp.Compare(a.Max, b.Max) })
+	for _, base := range bases {
+		if n := len(found); n > 0 && base.Max <= found[n-1].To {
+			continue
+		}
+		s := Span{From: base.Max, To: base.Max, FromTime: base.Time, ToTime: base.Time, Points: 1}
+		for _, f := range byMax { // a file that ends later needs what ends before it
+			if f.Max > s.To && f.Min <= s.To+1 {
+				s.To, s.ToTime, s.Points = f.Max, f.Time, s.Points+1
+			}
+		}
+		if n := len(found); n > 0 && base.Max == found[n-1].To+1 {
+			s.From, s.FromTime, s.Points = found[n-1].From, found[n-1].FromTime, s.Points+found[n-1].Points
+			found = found[:n-1]
+		}
+		found = append(found, s)
+	}
+	return found
+}
+
+// GapError says that the chain to a target has a gap.
+type GapError struct {
+	From, To      ltx.TXID  // transactions that no file has, both inclusive; From is 1 where what is missing is a snapshot
+	After, Before time.Time // of the transaction before the gap, zero where there is none, and of the end of the file after it
+	Spans         []Span    // what can be restored
+}
+
+func (e *GapError) Error() string {
+	between := fmt.Sprintf("before %s", Stamp(e.Before))
+	if !e.After.IsZero() {
+		between = fmt.Sprintf("between %s and %s", Stamp(e.After), Stamp(e.Before))
+	}
+	return fmt.Sprintf("the replica lacks transactions %s to %s, %s: %s", e.From, e.To, between, DescribeSpans(e.Spans))
+}
+
+// PointError says that a target is no moment that the replica has.
+type PointError struct {
+	Reason string
+	Spans  []Span // what can be restored
+}
+
+func (e *PointError) Error() string { return e.Reason + ": " + DescribeSpans(e.Spans) }
+
+// ErrEmpty says that nothing lies in a replica.
+var ErrEmpty = errors.New("the replica is empty")
+
+// DescribeSpans says what can still be restored, and how.
+func DescribeSpans(s []Span) string {
+	if len(s) == 0 {
+		return "nothing can be restored without a snapshot"
+	}
+	text := "restorable: "
+	for i, span := range s {
+		if i > 0 {
+			text += "; "
+		}
+		text += span.String()
+	}
+	return fmt.Sprintf("%s; --txid %s restores the newest", text, s[len(s)-1].To)
+}
+
+// Chain picks the fewest files that lead to a target, in the order in which they are applied. To take the file that reaches
+// furthest each time is best: whatever can follow another one can follow it.
+func Chain(files []File, t Target) ([]File, error) {
+	if len(files) == 0 {
+		return nil, ErrEmpty
+	}
+	picked, reach := ChainFrom(files, t, 0)
+	var next *File // the first behind the gap
+	for i, f := range files {
+		if t.allows(f) && f.Max > reach && (next == nil || f.Min < next.Min) {
+			next = &files[i]
+		}
+	}
+	if next != nil {
+		gap := &GapError{From: reach + 1, To: next.Min - 1, Before: next.Time, Spans: Spans(files)}
+		if len(picked) > 0 {
+			gap.After = picked[len(picked)-1].Time
+		}
+		return nil, gap
+	}
+	switch {
+	case len(picked) == 0:
+		return nil, &PointError{fmt.Sprintf("the replica has nothing before %s", t), Spans(files)}
+	case t.TXID != 0 && reach != t.TXID:
+		return nil, &PointError{fmt.Sprintf("the replica cannot restore exactly transaction %s: it is newer than the replica, or compacted with its neighbours", t.TXID), Spans(files)}
+	}
+	return picked, nil
+}
+
+// ChainFrom picks the files that lead from a transaction on, and tells how far.
+func ChainFrom(files []File, t Target, reach ltx.TXID) ([]File, ltx.TXID) {
+	var picked []File
+	for {
+		var best *File
+		for i, f := range files {
+			if t.allows(f) && f.Min <= reach+1 && f.Max > reach && (best == nil || better(f, *best)) {
+				best = &files[i]
+			}
+		}
+		if best == nil {
+			return picked, reach
+		}
+		picked = append(picked, *best)
+		reach = best.Max
+	}
+}
+
+func (t Target) String() string {
+	switch {
+	case t.TXID != 0:
+		return fmt.Sprintf("transaction %s", t.TXID)
+	case !t.Time.IsZero():
+		return Stamp(t.Time)
+	}
+	return "now"
+}
+
+// better says whether a file leads further, or as far with fewer bytes.
+func better(f, than File) bool {
+	if f.Max != than.Max {
+		return f.Max > than.Max
+	}
+	return f.Bytes < than.Bytes
+}

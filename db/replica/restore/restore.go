@@ -1,0 +1,323 @@
+// Package restore brings an index back from its replica: it lists the LTX files, picks the fewest that lead to a point in time,
+// applies them, verifies the database and installs it with its segments.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+)
+
+// Options are the options of a restore. The zero value restores the newest there is.
+type Options struct {
+	Target    Target
+	Force     bool              // put what is there aside
+	Progress  func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
+	Now       func() time.Time  // nil: time.Now
+	Failpoint func(what string) // before each step of putting it in place; nil in production
+}
+
+// Progress is how far a restore is.
+type Progress struct {
+	What      string // is being done
+	Done, All int64  // bytes of the replica that are read, and that there are to read as far as it is known
+}
+
+// Result says what a restore has brought back.
+type Result struct {
+	Instance string
+	TXID     ltx.TXID
+	Time     time.Time // of that transaction
+	LastSeq  uint64    // the newest log row
+	LastUS   int64     // its time at the upstream, microseconds since 1970
+
+	Files         int   // LTX files that were applied
+	DatabaseBytes int64 // of weft.db
+	Segments      int   // files in segments/
+	SegmentBytes  int64
+	SegmentsHad   int   // of them, those that were there already
+	Read          int64 // bytes read from the replica
+	Aside         string
+	Notes         []string // what whoever restores should know
+}
+
+// restore is a restore under way.
+type restore struct {
+	clients *config.Pool
+	dir     string
+	o       Options
+	result  *Result
+
+	mu      sync.Mutex // guards what follows, and result while segments are fetched
+	p       Progress
+	fetched []string // segments that were not there
+}
+
+// Restore brings weft.db and the segments that it names back into a data directory: under other names first, then verified,
+// then in place. Nothing that is there is touched without Force, and with it all of it is kept aside, in Restored.Aside. A
+// *GapError or *PointError says that the target can't be reached, and what can.
+func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	unlock, err := db.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	r := &restore{clients: config.PoolOf(src), dir: dir, o: o, result: &Result{}}
+	if there := Obstacles(dir, o.Target); len(there) > 0 && !o.Force {
+		return nil, fmt.Errorf("replica: restore: %s already has %s: restore into another directory, or move it aside with --force", dir, there[0])
+	}
+	// A restore that was broken off begins the database anew, and goes on with the segments.
+	staged := filepath.Join(dir, db.Restoring)
+	if err := r.database(ctx, staged); err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	placing := false
+	defer func() {
+		if !placing { // else it is in place, or the only sign that the index is to come
+			_ = os.Remove(staged)
+		}
+	}()
+	r.report("check of weft.db", 0, 0)
+	m, err := db.ManifestOf(ctx, staged)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", r.withNewestIntact(ctx, staged, err))
+	}
+	var owner *FileError
+	if err := checkOwner(ctx, r.clients, m, ""); errors.As(err, &owner) {
+		r.note("did not check which index the replica belongs to: %v", err) // no reason to lose an index
+	} else if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
+	// The check is the processor's, and the segments are the network's.
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return inspect(gctx, staged) })
+	g.Go(func() error { return r.segments(gctx, m) })
+	if err := g.Wait(); errors.Is(err, errNotIntact) {
+		return nil, fmt.Errorf("replica: restore: %w", r.withNewestIntact(ctx, staged, err))
+	} else if err != nil {
+		return nil, fmt.Errorf("replica: restore: %w", err)
+	}
+	placing = true
+	if err := r.install(m); err != nil {
+		return nil, fmt.Errorf("replica: restore: put it in place: %w", err)
+	}
+	if o.Target == (Target{}) {
+		if err := beginWAL(filepath.Join(dir, "weft.db"), r.result.TXID); err != nil {
+			r.note("the first upload to this replica will be the whole database: %v", err)
+		}
+	}
+	return r.result, nil
+}
+
+// Segments brings back what is missing of the segments that the weft.db of a data directory names, and nothing else. What is
+// there and is damaged is replaced with Force.
+func Segments(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
+	unlock, err := db.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	m, err := db.ManifestHere(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	r := &restore{clients: config.PoolOf(src), dir: dir, o: o, result: &Result{Instance: m.Instance, LastSeq: m.LastSeq, LastUS: m.LastUS}}
+	if err := r.segments(ctx, m); err != nil {
+		return nil, fmt.Errorf("replica: restore segments: %w", err)
+	}
+	return r.result, nil
+}
+
+// report counts bytes that were read, and bytes that are to be read.
+func (r *restore) report(what string, done, all int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.p.What = what
+	r.p.Done, r.p.All = r.p.Done+done, r.p.All+all
+	if r.o.Progress != nil {
+		r.o.Progress(r.p)
+	}
+}
+
+func (r *restore) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// database writes the database as of the target to a file.
+func (r *restore) database(ctx context.Context, path string) (err error) {
+	client, err := r.clients.Client("")
+	if err != nil {
+		return err
+	}
+	defer r.clients.Release(client)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	a, err := assemble(ctx, client, r.o.Target, f, func(files []File) error {
+		size, err := DatabaseBytes(ctx, client, files[len(files)-1])
+		if err != nil {
+			return err
+		}
+		r.report("weft.db", 0, SumBytes(files))
+		return EnoughSpace(r.dir, size)
+	}, func(n int64) { r.report("weft.db", n, 0) })
+	if err != nil {
+		return err
+	}
+	for _, bad := range a.bad {
+		if bad.Damaged() {
+			r.note("worked around a damaged file: %v; weft verify finds others", bad)
+		}
+	}
+	picked := a.files
+	last := picked[len(picked)-1]
+	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
+	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
+	if t := r.o.Target.Time; !t.IsZero() {
+		r.note("the newest restorable transaction before %s is of %s", Stamp(t), Stamp(last.Time))
+	}
+	return f.Sync()
+}
+
+// assembled is a database that was made of the files of a replica.
+type assembled struct {
+	applied
+	files []File
+	bad   []*FileError // that it was made without
+}
+
+// assemble writes the database as of a target to a file. Where a file of the chain is damaged or goes away meanwhile, as what
+// was merged does, the files that are left are tried, as long as they lead as far.
+func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error, progress func(int64)) (assembled, error) {
+	var a assembled
+	for goal := ltx.TXID(0); ; {
+		files, err := ListFiles(ctx, client)
+		if err != nil {
+			return a, err
+		}
+		files = slices.DeleteFunc(files, func(f File) bool {
+			return slices.ContainsFunc(a.bad, func(bad *FileError) bool { return bad.File.Same(f) })
+		})
+		if t.Time.IsZero() {
+			a.files, err = chainTo(files, t, goal)
+		}
+		if err != nil || !t.Time.IsZero() { // the times decide, or are told
+			if err := exactTimes(ctx, client, files); err != nil {
+				return a, err
+			}
+			a.files, err = chainTo(files, t, goal)
+		}
+		if err == nil {
+			err = exactTimes(ctx, client, a.files[len(a.files)-1:])
+		}
+		if err != nil {
+			for _, bad := range slices.Backward(a.bad) {
+				err = fmt.Errorf("%w; %w", bad, err)
+			}
+			return a, err
+		}
+		goal = max(goal, a.files[len(a.files)-1].Max)
+		err = begin(a.files)
+		if err == nil {
+			err = to.Truncate(0)
+		}
+		if err == nil {
+			a.applied, err = apply(ctx, client, a.files, to, progress)
+		}
+		var bad *FileError
+		if errors.As(err, &bad) && (bad.Damaged() || bad.gone()) {
+			a.bad = append(a.bad, bad)
+			continue
+		}
+		return a, err
+	}
+}
+
+// chainTo is chain, to no less than a transaction.
+func chainTo(files []File, t Target, goal ltx.TXID) ([]File, error) {
+	picked, err := Chain(files, t)
+	if err == nil && picked[len(picked)-1].Max < goal {
+		err = errors.New(DescribeSpans(Spans(files)))
+	}
+	return picked, err
+}
+
+// DatabaseBytes is how large the database is as of the end of a file.
+func DatabaseBytes(ctx context.Context, client litestream.ReplicaClient, f File) (int64, error) {
+	h, err := readHeader(ctx, client, f)
+	return int64(h.Commit) * int64(h.PageSize), err
+}
+
+// errOther says that a replica is another index's.
+var errOther = errors.New("the replica belongs to another index")
+
+// errNotIntact says that the files of a replica, none of them damaged, make no whole database: two have written them.
+var errNotIntact = fmt.Errorf("%w: the database restored from its files", ErrDamaged)
+
+// inspect checks a database that was restored.
+func inspect(ctx context.Context, path string) error {
+	faults, err := db.CheckFile(ctx, path)
+	if err == nil && len(faults) > 0 {
+		err = fmt.Errorf("%w: %s", errNotIntact, faults[0])
+	}
+	return err
+}
+
+// checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.
+func checkOwner(ctx context.Context, clients *config.Pool, m *db.Manifest, instance string) error {
+	says, err := InstanceOf(ctx, clients)
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{says, instance} {
+		if want != "" && m.Instance != want {
+			return fmt.Errorf("%w: it has index %s, expected %s", errOther, m.Instance, want)
+		}
+	}
+	return nil
+}
+
+// InstanceOf is whose the replica is; empty: it doesn't say.
+func InstanceOf(ctx context.Context, clients *config.Pool) (string, error) {
+	client, err := clients.Client(config.InstanceSub)
+	if err != nil {
+		return "", err
+	}
+	defer clients.Release(client)
+	dir, err := os.MkdirTemp("", "weft-replica-")
+	if err != nil {
+		return "", fmt.Errorf("replica: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "instance.db")
+	if _, err := Download(ctx, client, path); errors.Is(err, ErrAbsent) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	return db.InstanceOf(ctx, path)
+}

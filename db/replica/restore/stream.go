@@ -1,0 +1,92 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/benbjohnson/litestream"
+	"github.com/superfly/ltx"
+)
+
+const (
+	// streamTries is how often a connection is made anew without a byte between, with pauses from retryPause on, each twice as
+	// long: 7.5 seconds in all, in which a server starts again.
+	streamTries = 5
+	retryPause  = 500 * time.Millisecond
+)
+
+// stream reads a file of the replica to the end that the listing promised. A connection that breaks, or that a bounded client
+// gives up, is taken up where it was: large files take minutes, and stores close what idles.
+type stream struct {
+	ctx    context.Context
+	client litestream.ReplicaClient
+	info   *ltx.FileInfo
+	body   io.ReadCloser
+	offset int64
+	tries  int
+}
+
+func newStream(ctx context.Context, client litestream.ReplicaClient, info *ltx.FileInfo) *stream {
+	return &stream{ctx: ctx, client: client, info: info}
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	for {
+		if s.offset >= s.info.Size {
+			return 0, io.EOF
+		}
+		n, err := s.try(p[:min(int64(len(p)), s.info.Size-s.offset)])
+		s.offset += int64(n)
+		if n > 0 {
+			s.tries = 0
+			return n, nil
+		}
+		_ = s.Close()
+		switch {
+		case s.ctx.Err() != nil:
+			return 0, s.ctx.Err()
+		case errors.Is(err, fs.ErrNotExist):
+			return 0, err
+		}
+		if s.tries++; s.tries == streamTries {
+			return 0, fmt.Errorf("read at %d of %d bytes: %w", s.offset, s.info.Size, err)
+		}
+		select {
+		case <-s.ctx.Done():
+			return 0, s.ctx.Err()
+		case <-time.After(retryPause << (s.tries - 1)):
+		}
+	}
+}
+
+// try reads once. An end before the promised one is an error like any other.
+func (s *stream) try(p []byte) (int, error) {
+	if s.body == nil {
+		body, err := s.client.OpenLTXFile(s.ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, s.info.Size-s.offset)
+		if err != nil {
+			return 0, err
+		}
+		s.body = body
+	}
+	n, err := s.body.Read(p)
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (s *stream) Close() error {
+	if s.body == nil {
+		return nil
+	}
+	err := s.body.Close()
+	s.body = nil
+	return err
+}

@@ -1,0 +1,269 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/benbjohnson/litestream"
+	"golang.org/x/sync/errgroup"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/replica/config"
+	"weft.dev/weft/db/replica/restore"
+)
+
+// uploadsAtOnce is how many segments are sent at once: one alone waits for the other end between two files.
+const uploadsAtOnce = 2
+
+// uploadQueue is the segments that the replica is to have: those on their way there, and those that it has. It lies on disk, for it
+// must outlive the process:
+//
+//	DATA/replica/KEY/pending/X.weft  a hard link to a segment that is not in the replica yet; the index may drop its own
+//	DATA/replica/KEY/sent/X.weft     an empty file for a segment that is; see collect for what may be in it
+//	DATA/replica/KEY/checked         the index is known to be the replica's
+//
+// KEY stands for the place of the replica, so that another place begins with nothing.
+type uploadQueue struct {
+	dir     string
+	clients *config.Pool
+	logger  *slog.Logger
+	wrap    func(litestream.ReplicaClient) litestream.ReplicaClient // counts what is sent
+
+	wake chan struct{}
+	sent atomic.Int64 // segments since the start
+
+	mu       sync.Mutex
+	pending  map[string]*pendingUpload // by name
+	progress chan struct{}             // closed when an upload ends, well or not
+	lastErr  error                     // of the newest upload; nil: it went well
+}
+
+// pendingUpload is a segment that is on its way.
+type pendingUpload struct {
+	bytes      int64
+	referenced bool // the manifest may name it
+	busy       bool // it is being uploaded
+}
+
+// stateDir is where the debt to a replica lies in a data directory.
+func stateDir(dir string, c config.Config) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{c.Type, c.Endpoint, c.Bucket, c.Host, c.Path}, "\x00")))
+	return filepath.Join(dir, "replica", hex.EncodeToString(sum[:6]))
+}
+
+// newUploadQueue reads what an earlier process has left, and puts away what is owed to other places.
+func newUploadQueue(dir string, cfg config.Config, clients *config.Pool, logger *slog.Logger, wrap func(litestream.ReplicaClient) litestream.ReplicaClient) (*uploadQueue, error) {
+	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, logger: logger, wrap: wrap, wake: make(chan struct{}, 1),
+		pending: map[string]*pendingUpload{}, progress: make(chan struct{})}
+	for _, sub := range []string{"pending", "sent"} {
+		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("replica: %w", err)
+		}
+	}
+	others, err := os.ReadDir(filepath.Dir(d.dir))
+	if err != nil {
+		return nil, fmt.Errorf("replica: %w", err)
+	}
+	for _, o := range others {
+		if o.Name() != filepath.Base(d.dir) {
+			logger.Info("the replica has moved: discarding pending uploads for the old location")
+			if err := os.RemoveAll(filepath.Join(filepath.Dir(d.dir), o.Name())); err != nil {
+				return nil, fmt.Errorf("replica: %w", err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(d.dir, "pending"))
+	if err != nil {
+		return nil, fmt.Errorf("replica: %w", err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return nil, fmt.Errorf("replica: %w", err)
+		}
+		d.pending[e.Name()] = &pendingUpload{bytes: info.Size(), referenced: true} // for all that is known
+	}
+	return d, nil
+}
+
+func (d *uploadQueue) path(sub, name string) string { return filepath.Join(d.dir, sub, name) }
+
+// add owes a segment. When it returns, the debt outlives the process and the segment's own name.
+func (d *uploadQueue) add(path string, named bool) error {
+	name := filepath.Base(path)
+	if _, err := os.Stat(d.path("sent", name)); err == nil {
+		return nil
+	}
+	if err := os.Link(path, d.path("pending", name)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("replica: keep %s until it is uploaded (the file system must support hard links): %w", name, err)
+	}
+	if err := restore.SyncDir(d.path("pending", "")); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("replica: keep %s: %w", name, err)
+	}
+	d.mu.Lock()
+	if d.pending[name] == nil {
+		d.pending[name] = &pendingUpload{bytes: info.Size(), referenced: named}
+	}
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// backlog counts the segments that are on their way.
+func (d *uploadQueue) backlog() (files int, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range d.pending {
+		bytes += o.bytes
+	}
+	return len(d.pending), bytes
+}
+
+// wait waits until a segment is in the replica, or the newest upload has failed, or ctx ends. The manifest may name it then.
+func (d *uploadQueue) wait(ctx context.Context, name string) {
+	for {
+		d.mu.Lock()
+		o, moved := d.pending[name], d.progress
+		if o == nil || d.lastErr != nil || ctx.Err() != nil {
+			if o != nil {
+				o.referenced = true
+			}
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// uploadAll uploads all that is owed at this moment; settle, what of it the manifest may name. What another is uploading they wait
+// for.
+func (d *uploadQueue) uploadAll(ctx context.Context) error        { return d.upload(ctx, true) }
+func (d *uploadQueue) uploadReferenced(ctx context.Context) error { return d.upload(ctx, false) }
+
+func (d *uploadQueue) upload(ctx context.Context, all bool) error {
+	d.mu.Lock()
+	var names []string
+	for name, o := range d.pending {
+		if all || o.referenced {
+			names = append(names, name)
+		}
+	}
+	d.mu.Unlock()
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(firstSeq(a), firstSeq(b)), cmp.Compare(a, b)) })
+	g, ctx := errgroup.WithContext(ctx) // a store that is away is away for the others too
+	g.SetLimit(uploadsAtOnce)
+	for _, name := range names {
+		g.Go(func() error { return d.uploadOne(ctx, name) })
+	}
+	return g.Wait()
+}
+
+// uploadOne uploads a segment, or waits while another does.
+func (d *uploadQueue) uploadOne(ctx context.Context, name string) error {
+	for {
+		d.mu.Lock()
+		o, moved := d.pending[name], d.progress
+		mine := o != nil && !o.busy
+		if mine {
+			o.busy = true
+		}
+		d.mu.Unlock()
+		switch {
+		case o == nil:
+			return nil
+		case mine:
+			return d.send(ctx, name, o)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("replica: wait for the upload of %s: %w", name, context.Cause(ctx))
+		}
+	}
+}
+
+// firstSeq is the first log row of a segment, by its name: the oldest is sent first.
+func firstSeq(name string) uint64 {
+	first, _, _ := strings.Cut(name, "-")
+	n, _ := strconv.ParseUint(first, 10, 64)
+	return n
+}
+
+// send uploads one segment that nobody else is uploading.
+func (d *uploadQueue) send(ctx context.Context, name string, o *pendingUpload) (err error) {
+	if err = ctx.Err(); err == nil {
+		err = d.transfer(ctx, name)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o.busy = false
+	if err == nil {
+		delete(d.pending, name)
+	}
+	if ctx.Err() == nil {
+		d.lastErr = err
+	}
+	close(d.progress)
+	d.progress = make(chan struct{})
+	return err
+}
+
+// transfer uploads one segment, and remembers that it is there.
+func (d *uploadQueue) transfer(ctx context.Context, name string) error {
+	var bytes int64
+	err := d.clients.Use(config.SegmentSub(name), func(client litestream.ReplicaClient) (err error) {
+		bytes, err = Upload(ctx, d.wrap(client), d.path("pending", name))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	mark, err := os.Create(d.path("sent", name))
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	if err := errors.Join(mark.Close(), restore.SyncDir(d.path("sent", "")), os.Remove(d.path("pending", name))); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	if bytes > 0 { // else it was there
+		d.sent.Add(1)
+	}
+	d.logger.Debug("segment uploaded", "file", name, "bytes", bytes)
+	return nil
+}
+
+// Fetch is db.Config.Fetch: it brings a segment of the index back that is missing or damaged on this machine.
+func (r *Replicator) Fetch(ctx context.Context, s db.ManifestFile) error {
+	dir := filepath.Join(r.cfg.Dir, "segments")
+	if err := restore.EnoughSpace(dir, s.Bytes); err != nil {
+		return fmt.Errorf("replica: fetch segment %s: %w", s.File, err)
+	}
+	if _, err := restore.FetchSegment(ctx, r.clients, s, filepath.Join(dir, s.File)); err != nil {
+		return fmt.Errorf("replica: fetch segment %s: %w", s.File, err)
+	}
+	return restore.SyncDir(dir)
+}
