@@ -109,7 +109,8 @@ func (s *Server) plan(in *planInput, f *filter) (*planOutput, error) {
 		// that did. It always holds one.
 		full := false
 		for _, u := range units {
-			if full = out.Stats.Entries >= s.cfg.PlanEntries; full {
+			full = out.Stats.Entries >= s.cfg.PlanEntries
+			if full {
 				break
 			}
 			out.Stats.Entries++
