@@ -60,12 +60,8 @@ func (x *Extractor) walk() bool {
 				atElement = true
 				hashed = false
 			}
-			switch state {
-			case pathLong:
-				x.dropped.LongPath++
-				continue
-			case pathBad:
-				x.dropped.BadPath++
+			if state != pathGood {
+				x.countBad(state)
 				continue
 			}
 			if !hashed {
@@ -82,6 +78,15 @@ func (x *Extractor) walk() bool {
 		}
 	}
 	return true
+}
+
+// countBad counts a link whose path isn't good.
+func (x *Extractor) countBad(state pathState) {
+	if state == pathLong {
+		x.dropped.LongPath++
+	} else {
+		x.dropped.BadPath++
+	}
 }
 
 // elementOf sets the path to that of an element of an array.
