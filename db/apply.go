@@ -29,13 +29,15 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
-	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, func(f *applier, i int) progress { return s.progressAt(&b, f, i) })
+	at := func(f *applier, i int) progress { return s.progressAt(&b, f, i) }
+	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, at)
 	if err != nil {
 		return Applied{}, err
 	}
 	f.advanceTime(timeUS)
 	for !f.endIdleResyncs() {
-		if f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS)); err != nil {
+		f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS))
+		if err != nil {
 			return Applied{}, err
 		}
 		f.advanceTime(timeUS)
@@ -73,13 +75,14 @@ func (s *Store) beginBatch(host string) *applier {
 	return f
 }
 
-// applyEvents folds events, and commits them in parts where they change much; at says where the upstream is before an event.
-// It returns the last part, which is not committed.
+// applyEvents folds events, and commits them in parts where they change much; at says where the upstream is before an
+// event. It returns the last part, which is not committed.
 func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i int) progress) (*applier, error) {
 	for i := range events {
 		var err error
 		if _, waits := f.unfinished(&events[i]); f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
-			if f, err = s.commitPart(f, at(f, i)); err != nil {
+			f, err = s.commitPart(f, at(f, i))
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -91,7 +94,8 @@ func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i in
 			f = s.nextPart(f)
 		}
 		for !f.event(&events[i]) {
-			if f, err = s.commitPart(f, at(f, i)); err != nil {
+			f, err = s.commitPart(f, at(f, i))
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -131,8 +135,8 @@ func (s *Store) nextPart(f *applier) *applier {
 	return next
 }
 
-// progressAt is where a batch's upstream is before an event of it. Before the first, and where events share a number, it has
-// not moved.
+// progressAt is where a batch's upstream is before an event of it. Before the first, and where events share a number,
+// it has not moved.
 func (s *Store) progressAt(b *Batch, f *applier, i int) progress {
 	if i == 0 {
 		return progress{}
@@ -151,7 +155,8 @@ func (s *Store) moved(b *Batch, f *applier, seq uint64, timeUS int64) progress {
 	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
 	up.upstream.epoch = v.epochOf(b.Host)
 	if v.startedUS == 0 {
-		if up.firstUS = timeUS; len(b.Events) > 0 {
+		up.firstUS = timeUS
+		if len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS
 		}
 	}
@@ -194,7 +199,8 @@ func (s *Store) commit(f *applier, up progress) error {
 	}
 	next := f.d.base
 	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
-	next.maxUS, next.sums = max(next.maxUS, f.maxUS), w.sums
+	next.maxUS = max(next.maxUS, f.maxUS)
+	next.sums = w.sums
 	if up.firstUS != 0 {
 		next.startedUS = up.firstUS
 	}
@@ -206,7 +212,7 @@ func (s *Store) commit(f *applier, up progress) error {
 	return nil
 }
 
-// publish makes a version the one that queries see.
+// publish makes a snapshot the one that queries see.
 func (s *Store) publish(v *Snapshot, host string, up upstream) {
 	if host != "" {
 		v.upstreams = maps.Clone(v.upstreams)

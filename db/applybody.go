@@ -34,8 +34,8 @@ func (b *newBody) ref(seq uint64) uint64 {
 	return seq
 }
 
-// bodyOf takes the content of a record that links. What is not what its CID says, or too large, is left out: the record's
-// links stay, for the extractor has read them from what there was.
+// bodyOf takes the content of a record that links. What is not what its CID says, or too large, is left out: the
+// record's links stay, for the extractor has read them from what there was.
 func (f *applier) bodyOf(e *Event) (b newBody) {
 	if !f.state.bodies.on || len(f.next) == 0 {
 		return b
@@ -52,7 +52,9 @@ func (f *applier) bodyOf(e *Event) (b newBody) {
 	}
 	switch sum := body.Sum(e.Body); {
 	case e.CID == "":
-		b.digest, b.known, b.cbor = sum, true, e.Body
+		b.digest = sum
+		b.known = true
+		b.cbor = e.Body
 	case sum == b.digest:
 		b.cbor = e.Body
 	default:
@@ -61,8 +63,8 @@ func (f *applier) bodyOf(e *Event) (b newBody) {
 	return b
 }
 
-// readBodyChanges says whether a record whose links stay has another body than the one of the log row was, 0 for none. Where
-// that can't be told, for the one or the other is not known, an event that may be a repeat changes nothing.
+// readBodyChanges reports whether a record whose links stay has another body than the one of the log row was, 0 for
+// none. Where that can't be told, for the one or the other is not known, an event that may be a repeat changes nothing.
 func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
 	if !f.state.bodies.on || len(f.next) == 0 {
 		return false
@@ -81,7 +83,8 @@ func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
 
 // readDigest is that of a log row's body, of this batch or of one before; ok is false when the body is gone.
 func (f *applier) readDigest(seq uint64) (body.Digest, bool) {
-	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }); ok {
+	bySeq := func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }
+	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, bySeq); ok {
 		return f.rows.bodies[i].digest, true
 	}
 	d, ok, err := f.state.bodies.digest(seq)

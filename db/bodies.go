@@ -19,7 +19,8 @@ type Bodies uint8
 const (
 	BodiesOff    Bodies = iota // none
 	BodiesWindow               // as long as the log row that brought it
-	BodiesKeep                 // that of every record that links, as it is now; what was before, as long as the log row that changed it
+	// that of every record that links, as it is now; what was before, as long as the log row that changed it
+	BodiesKeep
 )
 
 var bodiesNames = [...]string{BodiesOff: "off", BodiesWindow: "window", BodiesKeep: "keep"}
@@ -36,8 +37,8 @@ func ParseBodies(text string) (Bodies, error) {
 	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
 }
 
-// bodies is what is known of the bodies that are kept. A record's value names the log row that brought its body; the rest
-// is in the database.
+// bodies is what is known of the bodies that are kept. A record's value names the log row that brought its body; the
+// rest is in the database.
 type bodies struct {
 	on    bool
 	some  bool   // there may be rows: this one, or one before, keeps bodies
@@ -65,7 +66,8 @@ func (b *bodies) current(value []byte) uint64 {
 type recentBlock struct{ tag, id uint64 }
 
 // recentBlocks is how many of the newest blocks are compared with new bodies: some two minutes of the network, in 1 MiB
-// of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes them unique.
+// of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes them
+// unique.
 const recentBlocks = 1 << 16
 
 // slot is where a digest stands among the recent blocks, and what tells it from the others there.
@@ -79,8 +81,8 @@ func (b *bodies) remember(d *body.Digest, id uint64) {
 	*at = recentBlock{tag, id}
 }
 
-// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log row
-// they are out of date.
+// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log
+// row they are out of date.
 const (
 	metaBodies = "bodies"
 	metaSince  = "bodies_since"
@@ -89,7 +91,8 @@ const (
 // bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
 func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
-	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
+	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies,
+		metaSince); err != nil {
 		return 0, 0, err
 	}
 	for _, fact := range facts {
@@ -107,13 +110,15 @@ func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err e
 
 // loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
 func (s *Store) loadBodies(ctx context.Context) error {
-	mode, newest := s.cfg.Bodies, s.snapshot.Load().seq
+	mode := s.cfg.Bodies
+	newest := s.snapshot.Load().seq
 	was, since, err := bodiesKept(ctx, s.reader)
 	if err != nil {
 		return err
 	}
 	b := &s.bodies
-	b.on, b.since = mode != BodiesOff, since
+	b.on = mode != BodiesOff
+	b.since = since
 	switch {
 	case was == BodiesOff || mode == BodiesOff:
 		b.since = newest // what changes while none are kept is not seen
@@ -134,22 +139,28 @@ func (s *Store) loadBodies(ctx context.Context) error {
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`).Scan(&oldest, &replaced, &b.block); err != nil {
 		return err
 	}
-	if b.gone = math.MaxUint64; oldest.Valid {
+	b.gone = math.MaxUint64
+	if oldest.Valid {
 		b.gone = uint64(oldest.Int64) - 1
 	} else if b.on {
 		b.gone = newest
 	}
-	if b.some = b.on || oldest.Valid || replaced; !b.on {
+	b.some = b.on || oldest.Valid || replaced
+	if !b.on {
 		return nil
 	}
-	if b.find, err = s.beside.PrepareContext(ctx, "SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?"); err != nil {
+	b.find, err = s.beside.PrepareContext(ctx,
+		"SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?")
+	if err != nil {
 		return err
 	}
-	if b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?"); err != nil {
+	b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?")
+	if err != nil {
 		return err
 	}
 	b.recent = make([]recentBlock, recentBlocks)
-	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id", int64(b.block)-recentBlocks)
+	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
+		int64(b.block)-recentBlocks)
 	if err != nil {
 		return err
 	}

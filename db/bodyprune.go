@@ -2,13 +2,15 @@ package db
 
 import "database/sql"
 
-// pruneReplaced forgets what the log rows up to one put out of date; where bodies are kept beyond the log, these go now.
+// pruneReplaced forgets what the log rows up to one put out of date; where bodies are kept beyond the log, these go
+// now.
 func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	if !s.bodies.some {
 		return nil
 	}
 	if s.cfg.Bodies == BodiesKeep {
-		if _, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT body FROM replaced WHERE seq <= ?)", int64(upTo)); err != nil {
+		if _, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT body FROM replaced WHERE seq <= ?)",
+			int64(upTo)); err != nil {
 			return err
 		}
 	}
@@ -16,8 +18,8 @@ func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	return err
 }
 
-// pruneBodies lets bodies go, oldest first, as many as a commit takes log rows away: those that are out of date, and with
-// BodiesWindow those of log rows that are gone.
+// pruneBodies lets bodies go, oldest first, as many as a commit takes log rows away: those that are out of date, and
+// with BodiesWindow those of log rows that are gone.
 func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	b := &s.bodies
 	upTo := b.since
@@ -27,7 +29,8 @@ func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	if !b.some || upTo <= b.gone {
 		return nil
 	}
-	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)", int64(upTo), pruneRows)
+	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)",
+		int64(upTo), pruneRows)
 	if err != nil {
 		return err
 	}

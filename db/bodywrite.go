@@ -55,7 +55,8 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	ids = make([]uint64, len(rows))
 	for i := range rows {
 		d := &rows[i].digest
-		if ids[i], err = b.sameBlock(tx, d, before, fresh); err != nil {
+		ids[i], err = b.sameBlock(tx, d, before, fresh)
+		if err != nil {
 			return nil, err
 		}
 		if ids[i] != 0 {

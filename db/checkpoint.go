@@ -15,9 +15,10 @@ import (
 const (
 	// checkpointTick is how often a rule is looked at when no batch comes. A checkpoint a second late harms nobody.
 	checkpointTick = time.Second
-	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a replicator's
-	// snapshot of minutes, is likely still there at the next commit. So it is tried again after a second, and then after
-	// twice as long each time, but never so late that the WAL goes on growing for long after the way is free.
+	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a
+	// replicator's snapshot of minutes, is likely still there at the next commit. So it is tried again after a second,
+	// and then after twice as long each time, but never so late that the WAL goes on growing for long after the way is
+	// free.
 	minRetry = time.Second
 	maxRetry = time.Minute
 )
@@ -76,8 +77,9 @@ func (s *Store) CheckpointStats() CheckpointStats {
 // WALBytes is what was written to the WAL since the store was opened, in bytes.
 func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
-// readWAL asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
-// that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and no lock.
+// readWAL asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after
+// one that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and
+// no lock.
 func (s *Store) readWAL() error {
 	var busy, frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
@@ -93,13 +95,16 @@ func (s *Store) readWAL() error {
 // noteWAL notes what the WAL has now, and counts the bytes that were written to it and moved out of it since.
 func (s *Store) noteWAL(frames, moved int) {
 	w := &s.wal
-	fresh, gone := frames-w.frames, moved-w.moved
+	fresh := frames - w.frames
+	gone := moved - w.moved
 	if fresh < 0 { // it was emptied, and all that it had is in the database
-		fresh, gone = frames, w.frames-w.moved+moved
+		fresh = frames
+		gone = w.frames - w.moved + moved
 	}
 	s.walBytes.Add(int64(fresh) * checkpoint.FrameBytes)
 	s.checkpointBytes.Add(int64(max(gone, 0)) * checkpoint.PageBytes)
-	w.frames, w.moved = frames, moved
+	w.frames = frames
+	w.moved = moved
 }
 
 // checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
@@ -119,7 +124,8 @@ func (s *Store) checkpointIfDue() {
 	}
 	if s.cfg.Replicator {
 		s.wal.pace.putOff(s.cfg.Now())
-		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames, "moved", s.wal.moved,
+		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames,
+			"moved", s.wal.moved,
 			"do", "check that the replica is reachable, and that no long read holds the WAL")
 		return
 	}
@@ -150,18 +156,25 @@ func (s *Store) checkpoint() error {
 	if err := s.readWAL(); err != nil {
 		return err
 	}
-	frames, before := s.wal.frames, s.wal.moved
+	frames := s.wal.frames
+	before := s.wal.moved
 	busy, err := s.truncateWAL()
 	now := s.cfg.Now()
 	done := CheckpointStats{Duration: now.Sub(start)}
-	message, level := "checkpoint complete", slog.LevelDebug
+	message := "checkpoint complete"
+	level := slog.LevelDebug
 	switch {
 	case err != nil:
-		done.Failed, message, level = 1, "checkpoint failed", slog.LevelWarn
+		done.Failed = 1
+		message = "checkpoint failed"
+		level = slog.LevelWarn
 	case busy:
-		done.Partial, message, level = 1, "checkpoint postponed", slog.LevelInfo
+		done.Partial = 1
+		message = "checkpoint postponed"
+		level = slog.LevelInfo
 		done.Frames = int64(s.wal.moved - before)
-		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
+		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved,
+			frames)
 	default:
 		done.Complete = 1
 		done.Frames = int64(frames - before)

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// delta gathers the changes of a batch over a version and makes the next version of them.
+// delta gathers the changes of a batch over a snapshot and makes the next version of them.
 type delta struct {
 	base    *Snapshot
 	links   []linkChange
@@ -22,8 +22,8 @@ type delta struct {
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 }
 
-// entryBytes is what an entry of a delta takes beside its key and its value, about: as much in the delta as in the log rows
-// of the same change.
+// entryBytes is what an entry of a delta takes beside its key and its value, about: as much in the delta as in the log
+// rows of the same change.
 const entryBytes = 100
 
 // linkChange is an addition or a removal of a link.
@@ -111,7 +111,9 @@ func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op 
 	var place []byte
 	for i := range links {
 		place = codec.AppendRkeySuffix(place[:0], links[i].Rank, rkey)
-		d.link(links[i].Target, links[i].Source, codec.ListPosition{Rank: links[i].Rank, AccountID: actor, RkeySuffix: place}, op)
+		d.link(links[i].Target, links[i].Source, codec.ListPosition{Rank: links[i].Rank, AccountID: actor,
+			RkeySuffix: place},
+			op)
 	}
 }
 
@@ -127,11 +129,12 @@ func (d *delta) id(name []byte) (uint64, bool) {
 
 // flush turns what was gathered into runs of a new base.
 func (d *delta) flush() {
-	next, failed := *d.base, d.err
+	next := *d.base
+	failed := d.err
 	var errs [3]error
 	next.targets, errs[0] = next.targets.Push(linkRun(d.links))
 	next.records, errs[1] = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
-	next.names, errs[2] = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
+	next.names, errs[2] = next.names.Push(nameRun(d.names))
 	next.linking += d.linking
 	*d = *newDelta(&next)
 	d.fail(failed)
@@ -167,9 +170,15 @@ func linkRun(changes []linkChange) *lsm.MemRun {
 	return b.Finish()
 }
 
+// nameRun sorts names into a run.
+func nameRun(names map[string]uint64) *lsm.MemRun {
+	return mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) })
+}
+
 // mapRun sorts a map into a run.
 func mapRun[V any](order *lsm.Keyspace, m map[string]V, value func(V) []byte) *lsm.MemRun {
-	keys, size := make([]string, 0, len(m)), 0
+	keys := make([]string, 0, len(m))
+	size := 0
 	for key := range m {
 		keys = append(keys, key)
 		size += len(key) + 16 // a guess that the builder outgrows where it is short

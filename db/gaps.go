@@ -70,8 +70,8 @@ const (
 
 const gapColumns = "id, host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note"
 
-// AddGap writes a gap down as open. Resyncs of its host that are under way lose their rows with it: they are broken off,
-// so that nothing is taken for gone that was only missed.
+// AddGap writes a gap down as open. Resyncs of its host that are under way lose their rows with it: they are broken
+// off, so that nothing is taken for gone that was only missed.
 func (s *Store) AddGap(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,9 @@ func (s *Store) TriedGap(id int64, filled bool, note string) error {
 
 // ShrinkGap notes that a gap was filled up to a position; what is left begins there.
 func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
-	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
+	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from),
+		fromUS,
+		id)
 }
 
 // retryGaps makes an open gap due at once, or all with the id 0.

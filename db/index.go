@@ -71,7 +71,8 @@ func (s *Index) defaults(cfg Config) {
 
 // connect opens weft.db for reading only, with these further parameters.
 func (s *Index) connect(uri, more string) (err error) {
-	if s.reader, err = sqlx.Open("sqlite", readURI(uri)+more); err != nil {
+	s.reader, err = sqlx.Open("sqlite", readURI(uri)+more)
+	if err != nil {
 		return err
 	}
 	s.reader.SetMaxOpenConns(readers)

@@ -56,7 +56,8 @@ func (f *applier) target(target string) []byte {
 	if !ok {
 		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
 	}
-	actor, nsid := f.intern('d', 0, did), uint64(0)
+	actor := f.intern('d', 0, did)
+	nsid := uint64(0)
 	if collection != "" {
 		nsid = f.intern('c', 0, collection)
 	}

@@ -10,7 +10,8 @@ import (
 
 // job is a change of status of an account with many records. It goes through them a step at a time, beside the events:
 // up in the order by record, or down again where the account changed its mind, over what is done. So at any moment one
-// key divides what is done from what is left, however often the account changes its mind, and to change it costs nothing.
+// key divides what is done from what is left, however often the account changes its mind, and to change it costs
+// nothing.
 type job struct {
 	was, is   bool   // shown before, shown after
 	purge     bool   // the records go too
@@ -23,16 +24,17 @@ type job struct {
 const jobFlag = 1 << 7
 
 const (
-	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no larger
-	// than a batch of events is.
+	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no
+	// larger than a batch of events is.
 	defaultJobRecords = 2000
-	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no steps.
+	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no
+	// steps.
 	defaultJobRest = time.Second
 	// stepBytes ends a step too, for a record may have a thousand links: as delta.bytes counts, ten times what 2,000
 	// records of one link take.
 	stepBytes = 4 << 20
-	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over, and
-	// so they are counted.
+	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over,
+	// and so they are counted.
 	seenPerRecord = 8
 )
 
@@ -43,24 +45,26 @@ const (
 	sealedThenPurge
 )
 
-// left says whether a job has not come to a record yet.
+// left reports whether a job has not come to a record yet.
 func (j *job) left(key []byte) bool {
 	upTo := j.after != nil && bytes.Compare(key, j.after) <= 0
 	return upTo == j.down
 }
 
-// purged says whether a job has removed what was under a key.
+// purged reports whether a job has removed what was under a key.
 func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.left(key)) }
 
 // turned is the job after a change of its account's status, which was not deleted: j itself when it needs no other, nil
 // when nothing is left to do.
 func (j *job) turned(to Status) *job {
-	is, deleted := to == StatusActive, to == StatusDeleted
+	is := to == StatusActive
+	deleted := to == StatusDeleted
 	switch {
 	case deleted && j.after == nil:
 		return &job{was: j.was, purge: true}
 	case deleted && !j.is:
-		// A second key would tell which records are gone and hidden, which hidden and which shown. So all are hidden first.
+		// A second key would tell which records are gone and hidden, which hidden and which shown. So all are hidden
+		// first.
 		next := *j
 		next.thenPurge = true
 		return &next
@@ -128,9 +132,12 @@ func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 func (f *applier) stepJob(actor uint64) {
 	j := f.state.jobs[actor]
 	from, to := j.span(actor)
-	limit, full := f.state.config.JobRecords, f.d.bytes+stepBytes
+	limit := f.state.config.JobRecords
+	full := f.d.bytes + stepBytes
 	var upTo []byte
-	n, seen, more := 0, 0, false
+	n := 0
+	seen := 0
+	more := false
 	w := f.walk(actor, from, to, j.down)
 	for w.next() {
 		if n == limit || seen == limit*seenPerRecord || n > 0 && f.d.bytes >= full {

@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// list is the links to one target from one source, in one version.
+// list is the links to one target from one source, in one snapshot.
 type list struct {
 	v        *Snapshot
 	prefix   []byte // target and source
@@ -57,8 +57,8 @@ func (l list) total() (int64, error) {
 	return l.between(l.from, l.to)
 }
 
-// below sums up what lies before a key in all runs that have the list. Alone it says nothing: the difference of two such
-// sums is what lies between the keys.
+// below sums up what lies before a key in all runs that have the list. Alone it says nothing: the difference of two
+// such sums is what lies between the keys.
 func (l list) below(key []byte) (int64, error) {
 	var sum int64
 	hash := byTarget.Hash(l.prefix)
@@ -77,7 +77,8 @@ func (l list) below(key []byte) (int64, error) {
 
 // scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
 func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.MergingIterator {
-	from, to := l.from, l.to
+	from := l.from
+	to := l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
 	case reverse:
@@ -100,15 +101,18 @@ func (l list) position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
 }
 
 const (
-	// deadInRow is after how many entries of removed links in a row the sums are asked where the next link is: that costs as much as some
-	// thousand steps.
+	// deadInRow is after how many entries of removed links in a row the sums are asked where the next link is: that
+	// costs as much as some thousand steps.
 	deadInRow = 4096
-	// hiddenInPage is how many links of hidden accounts a page steps over, some 50 ms. Then it ends early, with a cursor.
+	// hiddenInPage is how many links of hidden accounts a page steps over, some 50 ms. Then it ends early, with a
+	// cursor.
 	hiddenInPage = 50_000
 )
 
-// page is the links after a position, and the position to go on from. It may be shorter than limit where many links are about to go.
-func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte, err error) {
+// page is the links after a position, and the position to go on from. It may be shorter than limit where many links are
+// about to go.
+func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte,
+	err error) {
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
@@ -130,7 +134,8 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 			return nil, nil, err
 		}
 		if l.v.hides(p.AccountID) {
-			if hidden++; hidden == hiddenInPage {
+			hidden++
+			if hidden == hiddenInPage {
 				return found, p.Append(nil), nil
 			}
 			continue
@@ -142,12 +147,15 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 	}
 }
 
-// behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are removed links, which the
-// sums count as none: so the time of the first link is found in as many steps as a time has bits.
+// behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are
+// removed links, which the sums count as none: so the time of the first link is found in as many steps as a time has
+// bits.
 func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.MergingIterator, error) {
-	from, to := append(bytes.Clone(key), 0), l.to
+	from := append(bytes.Clone(key), 0)
+	to := l.to
 	if reverse {
-		from, to = l.from, key
+		from = l.from
+		to = key
 	}
 	sum, err := l.between(from, to)
 	if err != nil || sum == 0 {
@@ -156,9 +164,11 @@ func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	n := len(l.prefix)
 	at := func(inverted uint64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(l.prefix), inverted) }
 	// No link lies between the key and at(none), and one between it and at(some), in the direction of the scan.
-	none, some := binary.BigEndian.Uint64(key[n:n+8]), uint64(math.MaxUint64)
+	none := binary.BigEndian.Uint64(key[n : n+8])
+	some := uint64(math.MaxUint64)
 	if reverse {
-		none, some = none+1, 0
+		none = none + 1
+		some = 0
 	}
 	for max(none, some)-min(none, some) > 1 {
 		if err := ctx.Err(); err != nil {
@@ -285,8 +295,8 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 	return int64(len(slices.Compact(actors))), sc.Err()
 }
 
-// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is beyond
-// what sets hold.
+// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is
+// beyond what sets hold.
 func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
 	var sets []*distinct.Set
 	hash := byTarget.Hash(l.prefix)
@@ -303,9 +313,9 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 	return int64(distinct.Count(sets...)), true, nil
 }
 
-// setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run in
-// memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond what
-// sets hold.
+// setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run
+// in memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond
+// what sets hold.
 func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	if run, onDisk := r.(*segment.Run); onDisk {
 		if set, has, err := run.Distinct(l.prefix); has || err != nil {
@@ -318,7 +328,8 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 			return set.(*distinct.Set), nil
 		}
 	}
-	set, steps := &distinct.Set{}, 0
+	set := &distinct.Set{}
+	steps := 0
 	w, err := r.Iterate(l.prefix, lsm.PrefixEnd(l.prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
 		_, member, fits := codec.ListMember(w.Key())
@@ -326,7 +337,8 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 			return nil, nil
 		}
 		set.Add(member, byTarget.DeltaOf(w.Value()))
-		if steps++; checkContext(ctx, steps) != nil {
+		steps++
+		if checkContext(ctx, steps) != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -339,11 +351,13 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	return set, nil
 }
 
-// leaveSet is the shortest walk whose set is left with a run. Of so many members one takes 2 bytes where they lie close, and 55
-// where each is alone among 65,536 numbers; a link takes 104, so that what is left with runs is half of them at most.
+// leaveSet is the shortest walk whose set is left with a run. Of so many members one takes 2 bytes where they lie
+// close, and 55 where each is alone among 65,536 numbers; a link takes 104, so that what is left with runs is half of
+// them at most.
 const leaveSet = 256
 
-// hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.
+// hides reports whether a job is about to hide an account: its links are no longer listed, though counts still have
+// them.
 func (v *Snapshot) hides(actor uint64) bool {
 	_, ok := v.hiding[actor]
 	return ok

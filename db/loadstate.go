@@ -18,7 +18,8 @@ func (s *state) loadJobs(ctx context.Context, q queryer) error {
 		Purge   uint8
 		After   []byte
 	}
-	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+	if err := q.SelectContext(ctx, &rows,
+		"SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
 		return err
 	}
 	for _, r := range rows {
@@ -28,8 +29,8 @@ func (s *state) loadJobs(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
-// those of now.
+// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum
+// of those of now.
 func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
 	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
@@ -60,7 +61,8 @@ type actorStatus struct {
 // takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
 func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
 	var since []actorStatus
-	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
+	if err := q.SelectContext(ctx, &since,
+		"SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
 		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
 		return err
 	}
@@ -97,7 +99,8 @@ func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 			return err
 		}
 		for _, row := range rows {
-			if r.begun = r.begun || row.Op == opBegun; row.Op == OpSync || row.Op == opBegun {
+			r.begun = r.begun || row.Op == opBegun
+			if row.Op == OpSync || row.Op == opBegun {
 				r.lastUS = row.TimeUS
 				continue
 			}

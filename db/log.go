@@ -15,7 +15,8 @@ const (
 	opBegun  Op = 9 // the first record that follows a sync
 	opJob    Op = 8 // a step of a change of status: up or down to this record, or, without one, to the end
 
-	opRespelled Op = 10 // a record whose links were brought to the present spelling; its revision is the account's newest
+	// a record whose links were brought to the present spelling; its revision is the account's newest
+	opRespelled Op = 10
 	opTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
 )
 
@@ -97,7 +98,8 @@ type rows struct {
 	purged   []uint64 // log rows whose bodies go at once
 }
 
-// keepRows bounds what is kept of the memory of a batch's rows, for the next batch: a resync may be far longer than others.
+// keepRows bounds what is kept of the memory of a batch's rows, for the next batch: a resync may be far longer than
+// others.
 const keepRows = 1 << 14
 
 // emptied keeps the memory.
@@ -106,8 +108,9 @@ func (rs rows) emptied() rows {
 		return rows{}
 	}
 	clear(rs.bodies) // they hold the memory of events
-	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0],
-		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
+	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0],
+		resyncs: rs.resyncs[:0],
+		bodies:  rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
 }
 
 func (rs *rows) add(r row, removed, added []codec.RecordLink) {
@@ -200,11 +203,13 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.links, "links (id, op, source, target, rank)", 5},
 	}
 	if bodies {
-		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3}, insert{&ins.bodies, "bodies (seq, block)", 2},
+		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3},
+			insert{&ins.bodies, "bodies (seq, block)", 2},
 			insert{&ins.replaced, "replaced (seq, body)", 2})
 	}
 	for _, t := range all {
-		if *t.in, err = prepareInsert(db, t.table, t.columns); err != nil {
+		*t.in, err = prepareInsert(db, t.table, t.columns)
+		if err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}
 	}
@@ -236,7 +241,8 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	}
 	for i := range rs.links {
 		l := &rs.links[i]
-		if err := ins.links.put(tx, int64(l.id), int64(l.op), int64(l.source), l.target, orNull(l.rank, -1)); err != nil {
+		if err := ins.links.put(tx, int64(l.id), int64(l.op), int64(l.source), l.target,
+			orNull(l.rank, -1)); err != nil {
 			return err
 		}
 	}

@@ -10,8 +10,8 @@ import (
 const (
 	// markEvery is how fine the log's age is known.
 	markEvery = time.Minute
-	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list, as
-	// many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
+	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list,
+	// as many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
 	pruneRows = 3000
 	// pruneLeast is how many rows more than it adds a commit takes away.
 	pruneLeast = 20
@@ -45,8 +45,10 @@ func (s *Store) loadWindow(ctx context.Context) error {
 	if err := s.reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
 		return err
 	}
-	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond, marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
-	if s.log.pruned = s.snapshot.Load().seq; first.Valid {
+	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond,
+		marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
+	s.log.pruned = s.snapshot.Load().seq
+	if first.Valid {
 		s.log.pruned = uint64(first.Int64) - 1
 	}
 	return nil
@@ -85,7 +87,9 @@ func (w *writing) prune(rows int) error {
 
 // markAge marks the log's age at a batch's end, and finds out which rows are old enough.
 func (w *writing) markAge(rs *rows) error {
-	s, l, now := w.s, &w.s.log, w.s.cfg.Now()
+	s := w.s
+	l := &w.s.log
+	now := w.s.cfg.Now()
 	n := logWindowStep{age: l.age, marked: l.marked, last: now, pruned: w.pruned, upTo: l.upTo}
 	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
 	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
@@ -112,7 +116,11 @@ func (w *writing) markAge(rs *rows) error {
 
 // committed makes what a transaction did true.
 func (w *logWindow) committed() {
-	w.age, w.marked, w.last, w.pruned, w.upTo = w.next.age, w.next.marked, w.next.last, w.next.pruned, w.next.upTo
+	w.age = w.next.age
+	w.marked = w.next.marked
+	w.last = w.next.last
+	w.pruned = w.next.pruned
+	w.upTo = w.next.upTo
 }
 
 // LogRange is the oldest and the newest row of the log; both are 0 while it is empty.
@@ -122,7 +130,8 @@ func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error)
 
 // Each end is a select of its own: SQLite looks one of them up by the key, and walks through the table for both in one.
 func logRange(ctx context.Context, q queryer) (oldest, newest uint64, err error) {
-	if err := q.QueryRowContext(ctx, "SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
+	if err := q.QueryRowContext(ctx,
+		"SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
 		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
 	}
 	return oldest, newest, nil

@@ -39,7 +39,8 @@ func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk 
 // next goes to the next record and says whether there is one. A fault ends the walk, and is the delta's.
 func (w *recordWalk) next() bool {
 	if w.taken {
-		w.more, w.taken = w.below.Next(), false
+		w.more = w.below.Next()
+		w.taken = false
 		if !w.more {
 			w.d.fail(w.below.Err())
 		}
@@ -51,15 +52,18 @@ func (w *recordWalk) next() bool {
 	case len(w.changed) == 0:
 		first = 1
 	case w.more:
-		if first = cmp.Compare(w.changed[0], string(w.below.Key())); w.reverse {
+		first = cmp.Compare(w.changed[0], string(w.below.Key()))
+		if w.reverse {
 			first = -first
 		}
 	}
-	if w.taken = w.more && first >= 0; first > 0 {
+	w.taken = w.more && first >= 0
+	if first > 0 {
 		w.key, w.value = w.below.Key(), w.below.Value()
 		return true
 	}
-	w.key, w.value = []byte(w.changed[0]), w.d.records[w.changed[0]]
+	w.key = []byte(w.changed[0])
+	w.value = w.d.records[w.changed[0]]
 	w.changed = w.changed[1:]
 	return true
 }

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost nothing,
-// for the log has everything, and is tried again. A fault of the log, or of a file that is read, is none of these.
+// What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost
+// nothing, for the log has everything, and is tried again. A fault of the log, or of a file that is read, is none of
+// these.
 
 const (
 	retryLeast = time.Second // as long as a burst of connections lasts
@@ -22,8 +23,8 @@ const (
 // errNotWritten marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
 var errNotWritten = errors.New("the segment was not written")
 
-// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that look alike, of
-// a write that failed, are faults.
+// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that
+// look alike, of a write that failed, are faults.
 const (
 	sqliteNoMem      = 7
 	sqliteCantOpen   = 14
@@ -39,7 +40,7 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// isTransient says whether an error is the lack of something that may come back.
+// isTransient reports whether an error is the lack of something that may come back.
 func isTransient(err error) bool {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
@@ -54,8 +55,8 @@ func isTransient(err error) bool {
 	}
 }
 
-// persist does what makes a segment, and does it again, with longer and longer pauses, while it lacks something. Meanwhile
-// the store is degraded, and says why.
+// persist does what makes a segment, and does it again, with longer and longer pauses, while it lacks something.
+// Meanwhile the store is degraded, and says why.
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
@@ -64,7 +65,8 @@ func (s *Store) persist(what string, do func() error) error {
 			return err
 		}
 		s.troubles.begin(what, err)
-		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err, "retry_in", wait)
+		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err,
+			"retry_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -122,8 +124,8 @@ func (w *waiting) committed(now time.Time) {
 // waitingLong is for how long events wait before a store is degraded: no batch and no step takes a hundredth of it.
 const waitingLong = time.Minute
 
-// Waiting is for how long events that were given to Apply or Fill have waited for a commit: since the last one, or since
-// they came. 0 while none wait.
+// Waiting is for how long events that were given to Apply or Fill have waited for a commit: since the last one, or
+// since they came. 0 while none wait.
 func (s *Store) Waiting() time.Duration {
 	since := s.waits.since.Load()
 	if since == nil {

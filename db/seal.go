@@ -30,8 +30,8 @@ func (v *Snapshot) mutableBytes() (bytes int) {
 	return bytes
 }
 
-// sealIfLarge asks for a seal when it is due. A writer that is a whole seal ahead waits for the one under way: memory is
-// bounded, and the upstream feels it.
+// sealIfLarge asks for a seal when it is due. A writer that is a whole seal ahead waits for the one under way: memory
+// is bounded, and the upstream feels it.
 func (s *Store) sealIfLarge() {
 	for s.snapshot.Load().mutableBytes() >= s.cfg.SealBytes {
 		if s.sealing == nil {
@@ -235,7 +235,7 @@ func insertSegment(tx *sql.Tx, f *file) error {
 	return err
 }
 
-// swap shows the version that lay makes of the present one.
+// swap shows the snapshot that lay makes of the present one.
 func (s *Store) swap(files []*file, drop func(i int) int) {
 	s.publishSnapshot(s.withFiles(s.snapshot.Load(), files, drop))
 }

@@ -38,31 +38,31 @@ type Config struct {
 	// JobRecords is how many records one step of a change of status changes, or of the rewriting of links that an older
 	// program spelled otherwise; 0: 2,000.
 	JobRecords int
-	// JobRest is how long such a change rests when the account changed its status shortly before; 0: a second, negative: not
-	// at all.
+	// JobRest is how long such a change rests when the account changed its status shortly before; 0: a second,
+	// negative: not at all.
 	JobRest time.Duration
-	// DedupEvents is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
-	// and then one that is not full lasts a quarter of an hour.
+	// DedupEvents is how many events a half of the window has at most by which late events are told from repeats; 0:
+	// 524,288, and then one that is not full lasts a quarter of an hour.
 	DedupEvents int
 	// Bodies says which records' content is kept: BodiesOff keeps none.
 	Bodies Bodies
 	// Checkpoint says when the WAL is moved into the database; the zero Rule: checkpoint.Default.
 	Checkpoint checkpoint.Rule
-	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
-	// they leave as it is gives cause for a warning.
+	// Replicator reports whether somebody else checkpoints, in this process or in another: Checkpoint then says only
+	// when a WAL that they leave as it is gives cause for a warning.
 	Replicator bool
-	// OnSegment is called with the path of each new segment before the transaction that enters it begins, and says when it has
-	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
-	// seal or the merge, and stops writing. Nil: nobody is called.
+	// OnSegment is called with the path of each new segment before the transaction that enters it begins, and says when
+	// it has done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a
+	// failure of the seal or the merge, and stops writing. Nil: no call.
 	OnSegment func(path string, merged bool) error
-	// Fetch brings a segment back from the replica that is missing or damaged when the store is opened: when it returns nil,
-	// the file is at its place, whole. Nil: there is no replica.
+	// Fetch brings a segment back from the replica that is missing or damaged when the store is opened: when it returns
+	// nil, the file is at its place, whole. Nil: there is no replica.
 	Fetch func(ctx context.Context, s ManifestFile) error
-	// Progress is told what is being done while the store is opened, where that may take long, and how far it is, in log rows;
-	// all is 0 where that isn't known. Nil: nobody.
+	// Progress is told what is being done while the store is opened, where that may take long, and how far it is, in
+	// log rows; all is 0 where that isn't known. Nil: no progress.
 	Progress func(what string, done, all uint64)
-	// Failpoint is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
-	// Nil in production; tests end the process there.
+	// Failpoint is called by the steps of sealing, merging and pruning, with their names; what it returns is their
+	// failure. Nil in production; tests end the process there.
 	Failpoint func(name string) error
 }
 
@@ -112,8 +112,8 @@ const busyTimeout = time.Minute
 // Open opens a data directory, or makes one, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) { return OpenContext(context.Background(), cfg) }
 
-// OpenContext is Open, which ends early with the error of ctx when ctx ends. What was replayed until then and is in segments is
-// not replayed again by the next Open.
+// OpenContext is Open, which ends early with the error of ctx when ctx ends. What was replayed until then and is in
+// segments is not replayed again by the next Open.
 func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		jobWork:     make(chan struct{}, 1),
@@ -159,7 +159,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("db: make data directory: %w", err)
 	}
-	if s.lock, err = lockDir(s.cfg.Dir); err != nil {
+	s.lock, err = lockDir(s.cfg.Dir)
+	if err != nil {
 		return err
 	}
 	if err := checkRestored(s.cfg.Dir); err != nil {
@@ -174,8 +175,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := refuseNewer(uri, path); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
-	// nothing measurable.
+	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it
+	// costs nothing measurable.
 	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
 		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
@@ -183,7 +184,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.writer.SetMaxOpenConns(1)
 	if at, err := copyPosition(s.writer); err == nil && at > 0 { // a file that can't be read is refused below
-		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index into another directory (weft restore)", path)
+		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
+			"index into another directory (weft restore)", path)
 	}
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
@@ -196,7 +198,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	if s.beside, err = sql.Open("sqlite", readURI(uri)); err != nil {
+	s.beside, err = sql.Open("sqlite", readURI(uri))
+	if err != nil {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
 	s.beside.SetMaxOpenConns(1)
@@ -246,7 +249,8 @@ func (s *Store) load(ctx context.Context, path string) error {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
 	}
 	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.seq, v.maxUS)
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking,
+		"log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
@@ -288,7 +292,8 @@ func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
 		s.cfg.Logger.Error("writing stopped; queries still work", "err", err,
-			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft resumes from it")
+			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft "+
+				"resumes from it")
 	}
 	return err
 }

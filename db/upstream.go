@@ -17,7 +17,8 @@ type upstream struct {
 	epoch    int64 // the upstream with the highest was followed last
 }
 
-// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds since 1970.
+// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds since
+// 1970.
 const seqLimit = 1_000_000_000_000_000
 
 // Followed is until when an upstream was followed without a break.
@@ -28,12 +29,14 @@ type Followed struct {
 
 // moved is the upstream after a batch that ends at an event. A rewind moves nothing back: what it brings is in the log.
 func (u upstream) moved(kind string, seq uint64, us int64) upstream {
-	u.kind, u.instance = kind, max(u.instance, 1)
+	u.kind = kind
+	u.instance = max(u.instance, 1)
 	if u.seq == 0 {
 		u.followed = Followed{} // it was by our clock; from now on events tell the upstream's
 	}
 	if seq >= u.seq {
-		u.seq, u.us = seq, us
+		u.seq = seq
+		u.us = us
 	}
 	u.high = max(u.high, seq)
 	return u
@@ -44,7 +47,8 @@ func (s *Index) Cursor(host string) uint64 {
 	return s.snapshot.Load().upstreams[host].seq
 }
 
-// CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not known.
+// CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not
+// known.
 func (s *Index) CursorTime(host string) int64 {
 	return s.snapshot.Load().upstreams[host].us
 }
@@ -74,7 +78,8 @@ func (v *Snapshot) lastFollowed() (host string) {
 	newest := int64(-1)
 	for name, u := range v.upstreams {
 		if u.epoch > newest || u.epoch == newest && name < host {
-			host, newest = name, u.epoch
+			host = name
+			newest = u.epoch
 		}
 	}
 	return host
@@ -134,8 +139,8 @@ func (s *Store) Forget() error {
 // NewestTime is the newest time of any event of any host, in microseconds since 1970; 0 before the first.
 func (s *Index) NewestTime() int64 { return s.snapshot.Load().maxUS }
 
-// ResetCursor moves a host's cursor to where the host is, which has lost what was beyond or counts anew: numbers that we
-// have seen belong to other events from now on. 0 forgets where we were.
+// ResetCursor moves a host's cursor to where the host is, which has lost what was beyond or counts anew: numbers that
+// we have seen belong to other events from now on. 0 forgets where we were.
 func (s *Store) ResetCursor(host string, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,12 +152,14 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 	f.host = host
 	f.abortResyncs(func(r *resync) bool { return r.host == host })
 	up := v.upstreams[host]
-	up.seq, up.us, up.instance = seq, 0, max(up.instance, 1)+1
+	up.seq = seq
+	up.us = 0
+	up.instance = max(up.instance, 1) + 1
 	up.high = max(up.high, seq)
 	return s.commit(f, progress{host: host, upstream: up, maxUS: v.maxUS})
 }
 
-// Resyncing says that a resync that a host's sync has begun isn't complete.
+// Resyncing reports whether a resync that a host's sync has begun isn't complete.
 func (s *Store) Resyncing(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,9 +24,9 @@ type WALStart struct {
 	First []byte    // page 1, which the first frame holds
 }
 
-// BeginWAL writes a WAL beside a database that has none and that nobody has open: with one frame, which holds page 1 as it is. As
-// long as a WAL begins with its salts, it holds all that was written to the database since: so a replicator knows that it
-// need not copy the whole database.
+// BeginWAL writes a WAL beside a database that has none and that nobody has open: with one frame, which holds page 1 as
+// it is. As long as a WAL begins with its salts, it holds all that was written to the database since: so a replicator
+// knows that it need not copy the whole database.
 func BeginWAL(path string) (s WALStart, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -41,7 +41,8 @@ func BeginWAL(path string) (s WALStart, err error) {
 	if err != nil {
 		return s, fmt.Errorf("db: begin a WAL: %w", err)
 	}
-	s.Pages, s.First = uint32(info.Size()/size), make([]byte, size)
+	s.Pages = uint32(info.Size() / size)
+	s.First = make([]byte, size)
 	if _, err := f.ReadAt(s.First, 0); err != nil {
 		return s, fmt.Errorf("db: begin a WAL for %s: %w", path, err)
 	}
@@ -92,7 +93,8 @@ func walSum(s [2]uint32, b []byte) [2]uint32 {
 	return s
 }
 
-// ReadWALStart reads what the WAL of a database begins with. io.EOF: there is none, or it is of another form than BeginWAL's.
+// ReadWALStart reads what the WAL of a database begins with. io.EOF: there is none, or it is of another form than
+// BeginWAL's.
 func ReadWALStart(path string) (s WALStart, err error) {
 	f, err := os.Open(path + "-wal")
 	if errors.Is(err, os.ErrNotExist) {
@@ -113,7 +115,8 @@ func ReadWALStart(path string) (s WALStart, err error) {
 	if words.Uint32(head[:]) != walMagic || words.Uint32(frame) != 1 || size < 512 || size > 65536 {
 		return s, io.EOF
 	}
-	s = WALStart{[2]uint32{words.Uint32(head[16:]), words.Uint32(head[20:])}, words.Uint32(frame[4:]), make([]byte, size)}
+	s = WALStart{[2]uint32{words.Uint32(head[16:]), words.Uint32(head[20:])}, words.Uint32(frame[4:]),
+		make([]byte, size)}
 	if _, err := f.ReadAt(s.First, int64(len(head))); errors.Is(err, io.EOF) {
 		return WALStart{}, io.EOF
 	} else if err != nil {

@@ -25,7 +25,8 @@ type untilClosed struct {
 const yieldEvery = 256
 
 func (u *untilClosed) Next() (bool, error) {
-	if u.n++; u.n%yieldEvery == 0 {
+	u.n++
+	if u.n%yieldEvery == 0 {
 		if u.s.isClosed() {
 			return false, errClosed
 		}

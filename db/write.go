@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// writing is the transaction of a batch. What a large batch adds to the log is written while the rest of it is still being
-// folded: both take about as long, so that with a second core the log costs no time. Nothing of it is there before commit.
+// writing is the transaction of a batch. What a large batch adds to the log is written while the rest of it is still
+// being folded: both take about as long, so that with a second core the log costs no time. Nothing of it is there
+// before commit.
 type writing struct {
 	s      *Store
 	tx     *sql.Tx // nil: not begun
@@ -47,7 +48,8 @@ func (s *Store) newWriting() *writing {
 func (w *writing) ahead(rs *rows) {
 	if w.parts == nil {
 		parts := make(chan rows, aheadParts)
-		w.parts, w.ended = parts, make(chan error, 1)
+		w.parts = parts
+		w.ended = make(chan error, 1)
 		go func() {
 			defer logPanic(w.s.cfg.Logger, "write ahead")
 			err := w.begin()
@@ -109,7 +111,8 @@ func (w *writing) commit(rs *rows, up progress) error {
 	if err := w.add(rs.since(&w.handed)); err != nil {
 		return err
 	}
-	s, tx := w.s, w.tx
+	s := w.s
+	tx := w.tx
 	if err := w.sums.changeStatus(tx, rs.status); err != nil {
 		return err
 	}
