@@ -125,7 +125,7 @@ type feed struct {
 	before      []byte              // only links before this order, which moves up as better ones are found; nil: all
 	limit       int
 	found       feedHeap
-	seen        map[string]struct{} // orders of which a newer run has told
+	seen        map[string]struct{} // orders that a newer run has
 	steps       int
 }
 
@@ -238,7 +238,7 @@ func (f *feed) where(source uint64, rank []byte) where {
 	return inside
 }
 
-// take takes an entry whose rank is right, unless its order is not, or a newer run has told of its link.
+// take takes an entry whose rank is right, unless its order is not, or a newer run has its link.
 func (f *feed) take(key []byte, listLen int, source uint64, value []byte) error {
 	order := append(append(make([]byte, 0, len(key)), key[listLen:listLen+8]...), key[:listLen]...)
 	order = append(order, key[listLen+8:]...)

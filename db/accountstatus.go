@@ -11,7 +11,7 @@ import (
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
 // record keeps what may be shown again. A change of status therefore walks the account's records.
 
-// account folds a change of an account's status.
+// account applies a change of an account's status.
 func (f *applier) account(e *Event) {
 	actor, known := f.actor(e.DID)
 	if !known {
@@ -38,7 +38,7 @@ func (f *applier) account(e *Event) {
 	}
 	underWay := f.state.jobs[actor] != nil
 	if underWay && old == StatusDeleted {
-		// unfinished has told
+		// unfinished prevents it
 		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor))
 		return
 	}
@@ -58,9 +58,9 @@ func (f *applier) account(e *Event) {
 	}
 }
 
-// unfinished is the account of an event after which it may have records again, while a job still removes those that it
-// had: new ones could not be told from them. Whoever folds the event brings the job to its end first, in steps that are
-// commits of their own. That costs no more than the records that there were, once.
+// unfinished returns the account of an event after which it may have records again, while a job still removes its old
+// ones: new records could not be distinguished from them. Its caller finishes the job first, in commits of their own.
+// That costs at most the old records, once.
 func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
 	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.state.jobs) == 0 {
 		return 0, false
@@ -69,8 +69,8 @@ func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
 	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == StatusDeleted
 }
 
-// setStatus does what a log row about an account says: at once, or by a job. One that is under way stays as it is: the
-// row that follows turns it.
+// setStatus does what a log row about an account says: at once, or by a job. A job that is running stays as it is: the
+// next row turns it.
 func (f *applier) setStatus(actor uint64, status uint8) {
 	f.state.status.set(actor, Status(status&15))
 	j := jobOf(status)
@@ -86,7 +86,7 @@ func (f *applier) setStatus(actor uint64, status uint8) {
 	})
 }
 
-// jobOf is what a log row about an account asks for; nil: nothing.
+// jobOf returns the job that a log row about an account asks for; nil: none.
 func jobOf(status uint8) *job {
 	old := Status(status >> 4 & 7)
 	next := Status(status & 15)
@@ -130,8 +130,8 @@ func (f *applier) reserveAtOnce(actor uint64) bool {
 	return fits
 }
 
-// readStatusSince is the newest time of any event when an account's status last changed, 0 when it never did: what the
-// upstream saw before, and sends again, is overtaken. It is the upstream's clock, for an account's own may be wrong.
+// readStatusSince reads the newest time of any event when an account's status last changed; 0: it never did. An older
+// event that the upstream sends again is superseded. The time is the upstream's: an account's own clock may be wrong.
 func (f *applier) readStatusSince(actor uint64) int64 {
 	for i := len(f.rows.status) - 1; i >= 0; i-- {
 		if f.rows.status[i].actor == actor {

@@ -27,7 +27,7 @@ var bodiesNames = [...]string{BodiesOff: "off", BodiesWindow: "window", BodiesKe
 
 func (b Bodies) String() string { return bodiesNames[b] }
 
-// ParseBodies reads off, window or keep.
+// ParseBodies parses off, window or keep.
 func ParseBodies(text string) (Bodies, error) {
 	for b, name := range bodiesNames {
 		if name == text {
@@ -37,12 +37,12 @@ func ParseBodies(text string) (Bodies, error) {
 	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
 }
 
-// bodies is what is known of the bodies that are kept. A record's value names the log row that brought its body; the
-// rest is in the database.
+// bodies is the state of the stored bodies. A record's value names the log row that brought its body; the rest is in
+// the database.
 type bodies struct {
 	on    bool
 	some  bool   // there may be rows: this one, or one before, keeps bodies
-	since uint64 // bodies of log rows up to here are out of date: nobody followed their records for a time
+	since uint64 // bodies of log rows up to here are out of date: changes of their records were not recorded for a time
 	gone  uint64 // of log rows up to here no body is left
 
 	block  uint64 // the newest
@@ -51,7 +51,8 @@ type bodies struct {
 	same   *sql.Stmt // the digest of a block
 }
 
-// current is the log row that brought the body of a record with this value; 0: none that counts. Its body may be gone.
+// current returns the log row that brought the body of a record with this value; 0: none that is valid. Its body may be
+// gone.
 func (b *bodies) current(value []byte) uint64 {
 	if !b.some {
 		return 0
@@ -62,20 +63,20 @@ func (b *bodies) current(value []byte) uint64 {
 	return 0
 }
 
-// recentBlock is a block that another record may have as well.
+// recentBlock is a block that another record may share.
 type recentBlock struct{ tag, id uint64 }
 
-// recentBlocks is how many of the newest blocks are compared with new bodies: some two minutes of the network, in 1 MiB
-// of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes them
-// unique.
+// recentBlocks is the number of the newest blocks that new bodies are compared with: some two minutes of the network,
+// in 1 MiB of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes
+// them unique.
 const recentBlocks = 1 << 16
 
-// slot is where a digest stands among the recent blocks, and what tells it from the others there.
+// slot returns the slot of a digest among the recent blocks, and its tag there.
 func (b *bodies) slot(d *body.Digest) (*recentBlock, uint64) {
 	return &b.recent[binary.LittleEndian.Uint16(d[:])], binary.LittleEndian.Uint64(d[2:])
 }
 
-// remember makes a block one of the recent ones.
+// remember adds a block to the recent ones.
 func (b *bodies) remember(d *body.Digest, id uint64) {
 	at, tag := b.slot(d)
 	*at = recentBlock{tag, id}
@@ -88,7 +89,7 @@ const (
 	metaSince  = "bodies_since"
 )
 
-// bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
+// bodiesKept reads how bodies were stored last, and the log row up to which they are out of date.
 func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
 	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies,
@@ -108,7 +109,7 @@ func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err e
 	return was, since, nil
 }
 
-// loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
+// loadBodies reads which bodies are valid, and starts or stops storing them.
 func (s *Store) loadBodies(ctx context.Context) error {
 	mode := s.cfg.Bodies
 	newest := s.snapshot.Load().seq
@@ -178,7 +179,7 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	return rows.Err()
 }
 
-// writeBodiesKept writes down how bodies are kept from now on.
+// writeBodiesKept records how bodies are stored from now on.
 func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
 	tx, err := s.writer.Begin()
 	if err != nil {
@@ -193,7 +194,7 @@ func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
 	return tx.Commit()
 }
 
-// digest is that of a log row's body; ok is false when the body is gone. It reads what is committed.
+// digest reads the digest of a log row's body; ok is false when the body is gone. It reads committed rows.
 func (b *bodies) digest(seq uint64) (d body.Digest, ok bool, err error) {
 	var raw []byte
 	err = b.find.QueryRow(int64(seq)).Scan(&raw)

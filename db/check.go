@@ -71,7 +71,7 @@ const (
 		"re-index into an empty directory"
 )
 
-// maxProblems is how many problems are told one by one: who has more, has them all for one reason.
+// maxProblems is how many problems are listed: more have one common cause.
 const maxProblems = 20
 
 // defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
@@ -166,7 +166,7 @@ func (c *check) checked(what string, n int64, how string) {
 	c.report.Checked = append(c.report.Checked, Checked{what, n, how})
 }
 
-// step counts one thing looked at, and now and then tells how far it has come.
+// step counts one thing looked at, and now and then reports progress.
 func (c *check) step(ctx context.Context, what string, of int64) error {
 	c.steps++
 	if c.steps%1024 != 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// checkpointTick is how often a rule is looked at when no batch comes. A checkpoint a second late harms nobody.
+	// checkpointTick is how often a rule is evaluated without batches. A checkpoint may be a second late.
 	checkpointTick = time.Second
 	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a
 	// replicator's snapshot of minutes, is likely still there at the next commit. So it is tried again after a second,
@@ -23,7 +23,7 @@ const (
 	maxRetry = time.Minute
 )
 
-// pace says when a checkpoint is tried.
+// pace decides when a checkpoint is tried.
 type pace struct {
 	rule  checkpoint.Rule
 	last  time.Time     // of the last complete one, or of the opening
@@ -42,7 +42,7 @@ func (p *pace) putOff(now time.Time) {
 	p.retry = now.Add(p.delay)
 }
 
-// wal is what the writer knows of the write-ahead log, as of its last look.
+// wal is the writer's knowledge of the write-ahead log, as of the last readWAL.
 type wal struct {
 	path   string
 	pace   pace
@@ -53,7 +53,7 @@ type wal struct {
 	stats CheckpointStats
 }
 
-// CheckpointStats sums up the checkpoints since the store was opened.
+// CheckpointStats counts the checkpoints since the store was opened.
 type CheckpointStats struct {
 	Complete int64         // emptied the WAL
 	Partial  int64         // were put off: a reader or a replicator held the WAL, and what could be moved was
@@ -74,12 +74,12 @@ func (s *Store) CheckpointStats() CheckpointStats {
 	return st
 }
 
-// WALBytes is what was written to the WAL since the store was opened, in bytes.
+// WALBytes returns the bytes written to the WAL since the store was opened.
 func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
-// readWAL asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after
-// one that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and
-// no lock.
+// readWAL asks SQLite for the number of frames. The size of the file doesn't say it after another program's checkpoint,
+// or after a postponed one: the next commit then starts at the front of a long file. It takes some microseconds and no
+// lock.
 func (s *Store) readWAL() error {
 	var busy, frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
@@ -92,7 +92,7 @@ func (s *Store) readWAL() error {
 	return nil
 }
 
-// noteWAL notes what the WAL has now, and counts the bytes that were written to it and moved out of it since.
+// noteWAL notes the frames of the WAL, and counts the bytes written to it and checkpointed since.
 func (s *Store) noteWAL(frames, moved int) {
 	w := &s.wal
 	fresh := frames - w.frames
@@ -108,8 +108,8 @@ func (s *Store) noteWAL(frames, moved int) {
 }
 
 // checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
-// rule about time holds also when nothing comes. That it is put off, or fails, is no fault of the commit: the WAL keeps
-// what was not moved.
+// rule about time holds also without events. A postponed or failed checkpoint doesn't fail the commit: the WAL keeps
+// its frames.
 func (s *Store) checkpointIfDue() {
 	if s.Failed() != nil {
 		return // nothing is written any more
@@ -132,15 +132,15 @@ func (s *Store) checkpointIfDue() {
 	_ = s.checkpoint() // says itself what became of it
 }
 
-// tickCheckpoint is checkpointIfDue for when no batch comes.
+// tickCheckpoint is checkpointIfDue for times without batches.
 func (s *Store) tickCheckpoint() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkpointIfDue()
 }
 
-// Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
-// replicator holds the WAL, and, like all writing, after a fault.
+// Checkpoint checkpoints the whole WAL and empties it, whatever the rule says. It fails when a reader or a replicator
+// holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *Store) Checkpoint() error {
 	return s.checkpoint()
 }
 
-// checkpoint tries one, and says what became of it: to the pace, to the figures and to the log.
+// checkpoint tries a checkpoint and reports the result to the pace, the counters and the log.
 func (s *Store) checkpoint() error {
 	start := s.cfg.Now()
 	if err := s.readWAL(); err != nil {
@@ -201,7 +201,7 @@ func (w *wal) count(done CheckpointStats) {
 	w.stats.Duration += done.Duration
 }
 
-// truncateWAL is the checkpoint itself. It takes note of what is left in the WAL.
+// truncateWAL runs the checkpoint and notes the frames that are left.
 func (s *Store) truncateWAL() (busy bool, err error) {
 	// The one connection that writes: its timeout is for locks that a commit needs, and a checkpoint can do without.
 	if _, err := s.writer.Exec("PRAGMA busy_timeout = 0"); err != nil {

@@ -13,8 +13,8 @@ import (
 //
 // Pages go in through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each change: so
 // a reader sees one change or the next, whole, however long it has been connected, a change that breaks off leaves no
-// trace, and nobody waits. SQLite's own sqlite3_rsync writes so. docs/design.md says what readers meet where pages are
-// written into the file beside SQLite.
+// trace, and no reader waits. SQLite's own sqlite3_rsync writes so. docs/design.md says what readers meet where pages
+// are written into the file beside SQLite.
 type Copy struct {
 	dir  string
 	lock *os.File

@@ -64,8 +64,8 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	return page, nil
 }
 
-// decodeWalk takes a position of a walk through accounts apart: the last first link, encoded, and the newest log row
-// when the walk began, which is seq when it begins now.
+// decodeWalk decodes a cursor of DIDs: the last first link, encoded, and the newest log row when the walk began, which
+// is seq when it begins now.
 func decodeWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	if after == nil {
 		return nil, seq, nil
@@ -78,8 +78,8 @@ func decodeWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	return after[:len(after)-8], max(since, seq-min(seq, walkRows)), nil
 }
 
-// walkRows bounds what a page reads of the log, about a tenth of a second's work: some five minutes of the full
-// network. A position can be kept for any time, and none may cost more.
+// walkRows bounds the log rows that a page reads, about a tenth of a second's work: some five minutes of the full
+// network. A cursor can be kept for any time, and none may cost more.
 const walkRows = 1 << 18
 
 // first is an account of a list and its first link, encoded, as of the beginning of the walk; nil when it had none.
@@ -116,8 +116,8 @@ const (
 	wentSince byte = 2 // there at the beginning, whether it has come back or not
 )
 
-// listChanges is what log rows from behind one to another changed in a list, by encoded position: the first change of
-// each link, which tells what was before.
+// listChanges reads the changes of a list by the log rows after one and up to another, by encoded position: the first
+// change of each link, which says whether the link was there before.
 func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[string]byte, error) {
 	if since >= to {
 		return nil, nil

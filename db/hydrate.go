@@ -114,7 +114,7 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	return actor, codec.BodyRef(value), err
 }
 
-// active tells which of these accounts are active.
+// active returns which of these accounts are active.
 func (s *Index) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
 	query, args, err := sqlx.In("SELECT id FROM actors WHERE id IN (?) AND status = 0", ids)
 	if err != nil {

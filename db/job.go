@@ -8,10 +8,10 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// job is a change of status of an account with many records. It goes through them a step at a time, beside the events:
-// up in the order by record, or down again where the account changed its mind, over what is done. So at any moment one
-// key divides what is done from what is left, however often the account changes its mind, and to change it costs
-// nothing.
+// job is a change of status of an account with many records. It walks the records a step at a time, beside the events:
+// up in the order by record, or down again where the account changes its status back, over the records that it has
+// changed. So at any moment one key divides the changed records from the others, however often the account changes its
+// status, and a turn costs nothing.
 type job struct {
 	was, is   bool   // shown before, shown after
 	purge     bool   // the records go too
@@ -20,7 +20,7 @@ type job struct {
 	after     []byte // records up to this key are done, or, on the way down, are left; nil: none
 }
 
-// jobFlag marks the log row of a change of status that is done by a job.
+// jobFlag marks the log row of a change of status that a job does.
 const jobFlag = 1 << 7
 
 const (
@@ -51,11 +51,11 @@ func (j *job) left(key []byte) bool {
 	return upTo == j.down
 }
 
-// purged reports whether a job has removed what was under a key.
+// purged reports whether a job has removed the record of a key.
 func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.left(key)) }
 
-// turned is the job after a change of its account's status, which was not deleted: j itself when it needs no other, nil
-// when nothing is left to do.
+// turned returns the job after a change of its account's status, which was not deleted: j itself where nothing changes,
+// nil where nothing is left to do.
 func (j *job) turned(to Status) *job {
 	is := to == StatusActive
 	deleted := to == StatusDeleted
@@ -76,7 +76,7 @@ func (j *job) turned(to Status) *job {
 	return &job{was: j.is, is: j.was, down: !j.down, thenPurge: deleted, after: j.after}
 }
 
-// setJob puts a job in the place of an account's; nil: it has none any more.
+// setJob replaces an account's job; nil: it has none any more.
 func (s *state) setJob(actor uint64, j *job) {
 	if j == nil {
 		delete(s.jobs, actor)
@@ -85,7 +85,7 @@ func (s *state) setJob(actor uint64, j *job) {
 	s.jobs[actor] = j // never changed: a seal may hold it
 }
 
-// turnJob has an account's job follow its status, which has changed.
+// turnJob turns an account's job after a change of the account's status.
 func (f *applier) turnJob(actor uint64) {
 	j := f.state.jobs[actor]
 	next := j.turned(f.state.status.of(actor))
@@ -112,7 +112,7 @@ func (f *applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []c
 	}
 }
 
-// span is the range of keys that a job has not come to yet.
+// span returns the range of keys that a job has not come to yet.
 func (j *job) span(actor uint64) (from, to []byte) {
 	from, to = codec.AccountRecords(actor)
 	switch {
@@ -125,10 +125,10 @@ func (j *job) span(actor uint64) (from, to []byte) {
 	return from, to
 }
 
-// successor is the first key behind a key.
+// successor returns the first key after a key.
 func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 
-// stepJob changes the next records of a job, and ends it behind the last.
+// stepJob changes the next records of a job, and ends it after the last.
 func (f *applier) stepJob(actor uint64) {
 	j := f.state.jobs[actor]
 	from, to := j.span(actor)
@@ -168,7 +168,7 @@ func (f *applier) stepJob(actor uint64) {
 	f.log(r, nil, nil)
 }
 
-// stepped moves a job to the end of a step, or ends it when that is nil.
+// stepped moves a job to the end of a step; nil ends it.
 func (s *state) stepped(actor uint64, upTo []byte) {
 	next := *s.jobs[actor]
 	next.after = bytes.Clone(upTo)
@@ -182,7 +182,7 @@ func (s *state) stepped(actor uint64, upTo []byte) {
 	}
 }
 
-// replayJob does a step of a job again.
+// replayJob repeats a step of a job.
 func (f *applier) replayJob(r *row) error {
 	j := f.state.jobs[r.actor]
 	if j == nil {
@@ -209,7 +209,7 @@ func (f *applier) replayJob(r *row) error {
 	return nil
 }
 
-// replayTurn has a job follow its account's status again.
+// replayTurn repeats a turn of a job.
 func (f *applier) replayTurn(r *row) error {
 	j := f.state.jobs[r.actor]
 	if j == nil || j.purge || j.thenPurge {
@@ -219,7 +219,7 @@ func (f *applier) replayTurn(r *row) error {
 	return nil
 }
 
-// sealed is the column purge of sealed_jobs.
+// sealed returns the column purge of sealed_jobs.
 func (j *job) sealed() (purge uint8) {
 	for bit, set := range map[uint8]bool{sealedPurge: j.purge, sealedDown: j.down, sealedThenPurge: j.thenPurge} {
 		if set {

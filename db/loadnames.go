@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// loadMeta reads the single facts, and where we are in each upstream, into a snapshot.
+// loadMeta reads the single facts and the upstreams' cursors into a snapshot.
 func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 	v.upstreams = map[string]upstream{}
 	var started []string
@@ -50,7 +50,7 @@ func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 	return nil
 }
 
-// loadNames reads the names that no segment holds into a snapshot, up to some ids.
+// loadNames reads the names that no segment has, up to some ids, into a snapshot.
 func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
@@ -62,10 +62,10 @@ func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo name
 	return s.loadNewNames(ctx, q, v, upTo)
 }
 
-// allNames is beyond every name.
+// allNames is above every id.
 var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
 
-// loadNewNames reads the names behind the newest ones that are known into a snapshot, up to some ids.
+// loadNewNames reads the names after the newest known ones, up to some ids, into a snapshot.
 func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	for _, k := range []struct {
 		kind  byte

@@ -45,11 +45,11 @@ func scanLogRow(rows *sql.Rows) (r row, err error) {
 	return r, nil
 }
 
-// wholeLog is beyond every log row: links have as many bits for it.
+// wholeLog is above every log row: links have as many bits for it.
 const wholeLog = 1<<(62-linkShift) - 1
 
-// readLog reads the log behind a row, up to another, in order, and hands it over in pieces that it doesn't keep. What
-// it reads of its three tables has to be of one moment.
+// readLog reads the log after a row, up to another, in order, and passes it on in pieces that it doesn't keep. q must
+// read one moment of its three tables.
 func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged) error) error {
 	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq",
 		int64(after), int64(to))

@@ -231,7 +231,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 	return parts, s.replaceSegment(row, parts)
 }
 
-// replaySpan folds the names and the log rows of a lost segment into the snapshot below it. Newer names are for the
+// replaySpan replays the names and the log rows of a lost segment after the snapshot below it. Newer names are for the
 // segments above it: there may be millions.
 func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *manifestRow,
 	full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {

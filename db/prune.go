@@ -17,9 +17,9 @@ const (
 	pruneLeast = 20
 )
 
-// logWindow says which rows of the log may go: those that a segment covers and that are older than the replay window.
-// Age is counted in time that this index was seen to run: it grows by what passes between two commits, two marks at
-// most, and never falls. A clock that steps either way, or a night of being off, makes no row old early.
+// logWindow says which log rows may be pruned: those that a segment covers and that are older than the replay window.
+// Age is counted in time that this index was seen to run: it grows by the time between two commits, at most by two
+// marks, and never falls. Neither a clock that steps nor a night of downtime makes a row old early.
 type logWindow struct {
 	age    time.Duration // of the index
 	last   time.Time     // of the commit before
@@ -54,7 +54,7 @@ func (s *Store) loadWindow(ctx context.Context) error {
 	return nil
 }
 
-// prunable is up to where log rows may go now. A batch that ends a resync lets the rows of it go with the next one.
+// prunable returns the newest log row that may be pruned now. The rows of a resync may go with the batch after its end.
 func (s *Store) prunable() uint64 {
 	limit := min(s.log.upTo, s.snapshot.Load().sealed)
 	for _, r := range s.resyncs { // its rows say what has been seen
@@ -63,7 +63,7 @@ func (s *Store) prunable() uint64 {
 	return limit
 }
 
-// prune takes old rows away before so many new ones are written: at their pace, and a little faster so that a backlog
+// prune removes old rows before so many new ones are written: at their pace, and a little faster so that a backlog
 // shrinks.
 func (w *writing) prune(rows int) error {
 	w.rows += rows
@@ -85,7 +85,7 @@ func (w *writing) prune(rows int) error {
 	return err
 }
 
-// markAge marks the log's age at a batch's end, and finds out which rows are old enough.
+// markAge marks the log's age at a batch's end, and finds the rows that are old enough.
 func (w *writing) markAge(rs *rows) error {
 	s := w.s
 	l := &w.s.log
@@ -114,7 +114,7 @@ func (w *writing) markAge(rs *rows) error {
 	return nil
 }
 
-// committed makes what a transaction did true.
+// committed adopts the values of a committed transaction.
 func (w *logWindow) committed() {
 	w.age = w.next.age
 	w.marked = w.next.marked
@@ -123,7 +123,7 @@ func (w *logWindow) committed() {
 	w.upTo = w.next.upTo
 }
 
-// LogRange is the oldest and the newest row of the log; both are 0 while it is empty.
+// LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.
 func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
 	return logRange(ctx, s.reader)
 }

@@ -36,7 +36,7 @@ func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk 
 	return w
 }
 
-// next goes to the next record and says whether there is one. A fault ends the walk, and is the delta's.
+// next goes to the next record and reports whether there is one. A fault ends the walk, and fails the delta.
 func (w *recordWalk) next() bool {
 	if w.taken {
 		w.more = w.below.Next()
@@ -68,7 +68,7 @@ func (w *recordWalk) next() bool {
 	return true
 }
 
-// walked decodes where a walk stands. The links are valid until the next.
+// walked decodes the present record. The links are valid until the next call.
 func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
 	_, _, rkey, err := codec.DecodeRecordKey(w.key)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) 
 	return rkey, f.old
 }
 
-// eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
+// eachRecord walks an account's records that have links. The links are valid during the call only.
 func (f *applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
 	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {

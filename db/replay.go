@@ -10,9 +10,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// rebuild makes the snapshot that the segments of v and the log behind them come to. The log is all that has to be
-// kept: every row says what it changed, or, for a row about an account, what follows from the rows before it. All that
-// it reads has to be of one moment.
+// rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
+// or, for a row about an account, what follows from the rows before it. q must read one moment.
 func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
 	error)) (*Snapshot, error) {
 	next := *v
@@ -33,7 +32,7 @@ func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*
 	return s.replay(ctx, q, &next, full)
 }
 
-// replay folds the log behind the segments of a snapshot into it. The statuses are those as of the segments.
+// replay replays the log after a snapshot's segments. The statuses are those as of the segments.
 func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
 	error) {
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
@@ -47,12 +46,12 @@ func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*S
 	return v, err
 }
 
-// replayLog folds the log behind a snapshot into it, up to a row. full, when it isn't nil, is given snapshots that have
-// grown, and may give back one that takes less memory.
+// replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
+// may return one that takes less memory.
 func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
 	error)) (*Snapshot, error) {
 	s.progress("replaying the log", v.seq, s.logEnd)
-	// A core reads the log while another folds it: it is half the time of a start after a crash.
+	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read := make(chan []logged, 4)
 	next := v
@@ -70,8 +69,8 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	})
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
-		folded, err := s.replayRows(v, read, full)
-		next = folded
+		replayed, err := s.replayRows(v, read, full)
+		next = replayed
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -83,7 +82,7 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	return next, verifyChecksums(ctx, q, v, next)
 }
 
-// replayRows folds rows of the log into a snapshot.
+// replayRows replays log rows into a snapshot.
 func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
 	error) {
 	f := newApplier(s, nil, v)
@@ -125,12 +124,12 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 	return next, nil
 }
 
-// rowsPerRun is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small. What changes commitBytes makes a run as well: one row of a change of status may change
+// rowsPerRun is the number of log rows in a run of the replay: large enough that compactions are rare, small enough
+// that the maps stay small. A change of commitBytes ends a run as well: one row of a change of status may change
 // stepBytes.
 const rowsPerRun = 20_000
 
-// replayRow applies a row of the log; body says that the row's body is there.
+// replayRow applies a row of the log; body reports that the row's body is stored.
 func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
@@ -203,7 +202,7 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 	return nil
 }
 
-// replayed notes what a log row says of a record whose account's repo was being replaced.
+// replayed notes a log row of a record whose account's repo is being replaced.
 func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
 	switch {
 	case rev > r.rev: // of another upstream: one of this would have ended the resync

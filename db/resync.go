@@ -20,8 +20,8 @@ const (
 	resyncAbortUS = 24 * 3600 * 1_000_000
 )
 
-// resync is the replacement of an account's records: what follows a sync with its revision, from the same upstream, is
-// the whole repo.
+// resync is the replacement of an account's records: the events after a sync with its revision, from the same upstream,
+// are the whole repo.
 type resync struct {
 	rev    uint64
 	host   string              // the upstream whose sync it was; empty: unknown, and then any
@@ -36,20 +36,20 @@ type resync struct {
 	after []byte
 }
 
-// isFrom reports whether an upstream's events are those of the resync.
+// isFrom reports whether an upstream's events belong to the resync.
 func (r *resync) isFrom(host string) bool { return r.host == "" || r.host == host }
 
-// isRow reports whether an event is one of the repo that follows the sync.
+// isRow reports whether an event is part of the repo that follows the sync.
 func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && r.isFrom(host) }
 
 func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
 
-// idle reports whether no more of it is expected.
+// idle reports whether no more of the repo is expected.
 func (r *resync) idle(f *applier) bool {
 	return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
 }
 
-// markSuperseded notes that a record is as another upstream's event left it, which is newer than the resync.
+// markSuperseded notes that another upstream's event left a record newer than the resync.
 func (r *resync) markSuperseded(key string, rev uint64) {
 	if rev <= r.rev {
 		return
@@ -70,7 +70,7 @@ func (r *resync) isSuperseded(key string, byLater, bySeen bool) bool {
 	return byLater && later || bySeen && seen
 }
 
-// newResync takes the place of one that may be open: what is newer than both stays known.
+// newResync replaces a resync that may be open: records that are newer than both stay superseded.
 func newResync(rev, since uint64, us int64, before *resync) *resync {
 	r := &resync{rev: rev, seen: map[string]struct{}{}, lastUS: us, since: since}
 	if before != nil {
@@ -144,8 +144,8 @@ func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 	return true
 }
 
-// openResync expects the account's whole repo, as creates with this revision. It takes the place of one that is open: a
-// newer repo says itself what is gone.
+// openResync expects the account's whole repo, as creates with this revision. It replaces a resync that is open: the
+// newer repo says which records are gone.
 func (f *applier) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
@@ -157,7 +157,7 @@ func (f *applier) openResync(actor, rev, seq uint64) {
 }
 
 // endResync removes the records that did not follow the sync. It returns false where a commit must come first: the
-// resync is then open, and the next call goes on. After a crash between two of its commits the event that ends it comes
+// resync stays open, and the next call continues. After a crash between two of its commits the event that ends it comes
 // again.
 func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	r.after, ended = f.removeBehind(r.after, actor, r.rev, func(key []byte) bool {
@@ -178,9 +178,9 @@ func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	return true
 }
 
-// removeBehind removes the records of an account that lie behind a key and are not to be kept, as many as a step of a
-// job changes and as a part of a batch has room for. upTo is the key that it has come to; ended says that none is left
-// behind it.
+// removeBehind removes the records of an account after a key, except those that are kept: as many as a step of a job
+// changes and as a part of a batch has room for. upTo is the last key that it has read; ended reports that no record is
+// left after it.
 func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
 	from, to := codec.AccountRecords(actor)
 	if after != nil {
@@ -209,7 +209,7 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 	return nil, true
 }
 
-// abortResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
+// abortResync aborts a resync: the records that did not follow may exist all the same. The sync may come again.
 func (f *applier) abortResync(actor uint64, r *resync) {
 	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
@@ -224,8 +224,8 @@ func (f *applier) abortResyncs(which func(*resync) bool) {
 	}
 }
 
-// endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has. It
-// returns false where a commit must come first.
+// endIdleResyncs ends the resyncs of accounts without further events, and aborts those of an upstream that is no longer
+// followed. It returns false where a commit must come first.
 func (f *applier) endIdleResyncs() (ended bool) {
 	for actor, r := range f.state.resyncs {
 		switch {
@@ -242,7 +242,7 @@ func (f *applier) endIdleResyncs() (ended bool) {
 	return true
 }
 
-// readSynced is the revision of an account's last resync that was completed; 0: none was.
+// readSynced reads the revision of an account's last completed resync; 0: there is none.
 func (f *applier) readSynced(actor uint64) uint64 {
 	for i := len(f.rows.resyncs) - 1; i >= 0; i-- {
 		if r := f.rows.resyncs[i]; r.actor == actor && r.since == 0 && !r.cut {
@@ -257,7 +257,7 @@ func (f *applier) readSynced(actor uint64) uint64 {
 	return uint64(rev)
 }
 
-// readDID is an account's name; one that is new in this batch has none yet.
+// readDID reads an account's DID; empty: the account is new in this batch.
 func (f *applier) readDID(actor uint64) string {
 	var did string
 	err := f.history.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Space says where the bytes of an index are while it is open, and how many more fit beside them.
+// Space is the disk usage of an open index, and the free space beside it.
 type Space struct {
 	Database int64   // bytes of weft.db
 	WAL      int64   // of its write-ahead log
@@ -25,14 +25,14 @@ type Space struct {
 	Free, Total int64 // bytes of the file system, those that only root may use left out of Free; 0 and 0: not known
 }
 
-// Level sums up the segments that went through as many merges.
+// Level sums up the segments of a level of compaction.
 type Level struct {
 	Files int
 	Links int64
 	Bytes int64
 }
 
-// Written is how many bytes the store has written since it was opened. What a replicator writes is not in it.
+// Written counts the bytes that the store has written since it was opened, without those of a replicator.
 type Written struct {
 	WAL        int64 // appended to the write-ahead log
 	Checkpoint int64 // moved from it into weft.db, at most: a page that is in the WAL twice is moved once
@@ -40,8 +40,8 @@ type Written struct {
 	Merged     int64 // in segments that were merged
 }
 
-// Amplification is how many bytes were written for each byte that was sealed: all that is written comes to segments in
-// the end. ok is false before the first seal.
+// Amplification returns the bytes written for each byte that was sealed: everything ends in segments. ok is false
+// before the first seal.
 func (w *Written) Amplification() (times float64, ok bool) {
 	if w.Sealed == 0 {
 		return 0, false

@@ -134,7 +134,7 @@ func (s *Store) respell() error {
 			return fmt.Errorf("db: rewrite links of another spelling: %w", err)
 		}
 		if s.Failed() != nil {
-			return nil // whoever met the fault has reported it
+			return nil // the fault is reported already
 		}
 		read += n
 		changed += len(keys)

@@ -44,7 +44,7 @@ type Event struct {
 	Collection string // an NSID; record events only
 	Rkey       string // record events only
 	Rev        string // the repo revision, a TID; record events and OpSync
-	Links      []Link // OpCreate and OpUpdate only; duplicates are folded
+	Links      []Link // OpCreate and OpUpdate only; duplicates count once
 
 	// The record's content, for a store that keeps bodies; OpCreate and OpUpdate only. Nobody changes it meanwhile, and
 	// it is kept by nobody after Store.Apply returns either.

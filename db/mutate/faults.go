@@ -223,7 +223,7 @@ var faults = []fault{
 	},
 	{
 		"a batch whose folding fails is committed", "db/apply.go",
-		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: fold", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: fold",
+		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
 	},
 	{
 		"a span of a timeline has the newer ones' links as well", "db/timeline.go",
