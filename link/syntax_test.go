@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lines returns the lines of an interop syntax file but comments and empty ones.
+// lines returns the lines of an interop syntax file without comments and empty lines.
 func lines(t *testing.T, name string) []string {
 	t.Helper()
 	f, err := os.Open("testdata/" + name)
@@ -59,8 +59,7 @@ func TestInteropSyntax(t *testing.T) {
 				}
 			}
 			for _, s := range lines(t, x.name+"_syntax_invalid.txt") {
-				// A link needn't be an at-uri in the narrow syntax: any path will do, and other spellings are brought
-				// to it.
+				// Links are wider than the at-uri syntax: any path is valid, and other spellings are normalised.
 				if x.name == "aturi" && linksAnyway(s) {
 					continue
 				}
@@ -72,12 +71,13 @@ func TestInteropSyntax(t *testing.T) {
 	}
 }
 
-// linksAnyway reports whether an invalid at-uri of the interop files has a DID and only what follows it is amiss, but
-// for what no URI may have.
+// linksAnyway reports whether an invalid at-uri of the interop files is a link nevertheless: it has a valid DID, and
+// the rest is valid in a URI.
 func linksAnyway(s string) bool {
 	rest, ok := strings.CutPrefix(s, "at://")
 	i := strings.IndexAny(rest, "/?#")
-	return ok && i >= 0 && ValidDID(rest[:i]) && !strings.Contains(s, " ") && !strings.Contains(s, "p%st") && len(s) <= MaxLen
+	return ok && i >= 0 && ValidDID(rest[:i]) &&
+		!strings.Contains(s, " ") && !strings.Contains(s, "p%st") && len(s) <= MaxLen
 }
 
 func TestDIDsParse(t *testing.T) {
@@ -178,7 +178,7 @@ func FuzzSplitRecord(f *testing.F) {
 		if joined != in {
 			t.Errorf("SplitRecord(%q) joins to %q", in, joined)
 		}
-		// What it splits is normal, so that two spellings can't have the same parts.
+		// SplitRecord accepts only normal forms, so that two spellings can't have the same parts.
 		if got, kind := Parse(in); len(in) <= MaxLen && (got != in || kind != AtURI) {
 			t.Errorf("SplitRecord accepts %q, which Parse makes %q, %v", in, got, kind)
 		}

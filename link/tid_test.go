@@ -36,6 +36,13 @@ func TestTID(t *testing.T) {
 	}
 }
 
+// TestParseTIDAllocates checks that record keys of another length, which are common, cost no allocation.
+func TestParseTIDAllocates(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { ParseTID("self") }); n != 0 {
+		t.Errorf("ParseTID of a key that is no TID allocates %v times", n)
+	}
+}
+
 func TestTIDTime(t *testing.T) {
 	t.Parallel()
 	tid, ok := ParseTID("3mmoojpisg2g2")

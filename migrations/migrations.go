@@ -1,10 +1,10 @@
-// Package migrations holds the schema of weft.db, and nothing else does. Files are applied in the order of their
-// numbers, each in one transaction; a file that has been released is never changed again.
+// Package migrations has the whole schema of weft.db. Files are applied in the order of their numbers, each in one
+// transaction. A released file never changes.
 package migrations
 
 import "embed"
 
-// FS holds the migrations, in goose's form.
+// FS has the migrations in goose's format.
 //
 //go:embed *.sql
 var FS embed.FS

@@ -11,31 +11,31 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// like is a record of app.bsky.feed.like, as the network has them, in DAG-CBOR.
+// like is a typical record of app.bsky.feed.like, in DAG-CBOR.
 var like, _ = hex.DecodeString("a3652474797065726170702e62736b792e666565642e6c696b65677375626a656374a263636964783b6261667972656966746f7437656c" +
 	"7473633366366734716b74796b6d6276366a636d646d686378356f737363616e366a7064786b7071636d637a6163757269784661743a2f" +
 	"2f6469643a706c633a72327a79626b366f7033796d7a707a366a6871706b6f79352f6170702e62736b792e666565642e706f73742f336d" +
 	"70736a627463693263326f696372656174656441747818323032362d30372d30345431343a33383a30382e3939395a")
 
-// likeFrame is its frame, as the first version wrote it.
+// likeFrame is the frame of like from the first version.
 var likeFrame, _ = hex.DecodeString("28b52ffd220180d49d0200540366746f7437656c7473633366366734716b74796b6d6276366a636d646d686378356f737363616e366a70" +
 	"33796d7a70382e3939395a0afc7f851c6de7ec3e307a287634406c11a89f9255f1aef590a76302")
 
 const likeCID = "bafyreiguce4jh7kcbmof3pmcvasifqtw24b6isakj5ve5ga2b4z4alpc4i"
 
-// TestDictionariesStay: frames of each dictionary may be anywhere, so that it never changes.
+// TestDictionariesStay checks that a released dictionary never changes, because stored frames need it.
 func TestDictionariesStay(t *testing.T) {
 	t.Parallel()
 	const want = "6fa86e3739b92a7496652cacda1c83abe2c88e3fe576b56fcd2de07b10fbc662"
 	if sum := sha256.Sum256(dictionary); hex.EncodeToString(sum[:]) != want {
-		t.Errorf("dictionary 32769 has the SHA-256 %x, and was shipped with %s", sum, want)
+		t.Errorf("dictionary 32769 has the SHA-256 %x, released was %s", sum, want)
 	}
 	d, err := zstd.InspectDictionary(dictionary)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d.ID() != 32769 {
-		t.Errorf("it calls itself %d", d.ID())
+		t.Errorf("its ID is %d", d.ID())
 	}
 	var h zstd.Header
 	if err := h.Decode(Encode(nil, like)); err != nil || h.DictionaryID != 32769 {
@@ -43,7 +43,7 @@ func TestDictionariesStay(t *testing.T) {
 	}
 }
 
-// TestStoredFrame: a frame that was written once is read for ever.
+// TestStoredFrame checks that old frames stay readable.
 func TestStoredFrame(t *testing.T) {
 	t.Parallel()
 	got, err := Decode(likeFrame)
@@ -62,7 +62,10 @@ func TestRoundTrip(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		record []byte
-	}{{"empty", nil}, {"a byte", []byte{0xa0}}, {"a like", like}, {"the largest, noise", noise}, {"the largest, zeros", make([]byte, Max)}} {
+	}{
+		{"empty", nil}, {"a byte", []byte{0xa0}}, {"a like", like},
+		{"the largest, noise", noise}, {"the largest, zeros", make([]byte, Max)},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			frame := Encode([]byte("before"), tc.record)[len("before"):]
@@ -71,13 +74,13 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("%d bytes came back as %d, %v", len(tc.record), len(got), err)
 			}
 			if n := Len(frame[:min(len(frame), HeaderLen)]); n != int64(len(tc.record)) {
-				t.Errorf("the header says %d, not %d", n, len(tc.record))
+				t.Errorf("the header has the length %d, not %d", n, len(tc.record))
 			}
 		})
 	}
 }
 
-// TestDecodeIsBounded: a small frame can't make a large record.
+// TestDecodeIsBounded checks that a small frame can't decode to a huge record.
 func TestDecodeIsBounded(t *testing.T) {
 	t.Parallel()
 	frame := Encode(nil, make([]byte, Max+1))
@@ -86,7 +89,7 @@ func TestDecodeIsBounded(t *testing.T) {
 	}
 }
 
-// TestDictionaryGains: the dictionary is what makes the frame of a like small.
+// TestDictionaryGains checks that the dictionary makes the frame of a like smaller.
 func TestDictionaryGains(t *testing.T) {
 	t.Parallel()
 	plain, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
@@ -120,13 +123,13 @@ func TestCID(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			if d, ok := ParseCID(tc.text); ok {
-				t.Errorf("%s is taken for %x", tc.text, d)
+				t.Errorf("%s parses as %x", tc.text, d)
 			}
 		})
 	}
 }
 
-// FuzzCID: what is taken for a CID is spelt in the one way.
+// FuzzCID checks that each CID has only one accepted spelling.
 func FuzzCID(f *testing.F) {
 	f.Add(likeCID)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -136,7 +139,7 @@ func FuzzCID(f *testing.F) {
 	})
 }
 
-// FuzzDecode: no bytes make the decoder panic, or give more than a record has.
+// FuzzDecode checks that no bytes make the decoder panic or return more than Max bytes.
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode(nil, like))
 	f.Add([]byte{})
@@ -174,7 +177,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzJSON: no bytes make it panic.
+// FuzzJSON checks that no bytes make JSON panic.
 func FuzzJSON(f *testing.F) {
 	f.Add(like)
 	f.Add([]byte{0xa0})

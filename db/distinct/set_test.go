@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// TestSetEqualsMap holds sets in parts, encoded and merged in any order, against two maps.
+// TestSetEqualsMap compares sets in parts, encoded and merged in any order, with two maps.
 func TestSetEqualsMap(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name    string
 		members uint32
-		weights int
+		deltas  int
 	}{{"dense", 3000, 1}, {"sparse", 1 << 31, 1}, {"few, often", 20, 5}, {"one", 1, 1000}} {
 		for seed := range uint64(5) {
 			t.Run(fmt.Sprintf("%s, seed %d", tc.name, seed), func(t *testing.T) {
@@ -22,7 +22,7 @@ func TestSetEqualsMap(t *testing.T) {
 				added, removed := map[uint32]int{}, map[uint32]int{}
 				parts := make([]Set, 1+r.IntN(6))
 				for range 20_000 {
-					m, w := r.Uint32N(tc.members), 1+r.IntN(tc.weights)
+					m, w := r.Uint32N(tc.members), 1+r.IntN(tc.deltas)
 					p := &parts[r.IntN(len(parts))]
 					if r.IntN(3) == 0 && added[m]-removed[m] >= w {
 						removed[m] += w
@@ -49,7 +49,7 @@ func TestSetEqualsMap(t *testing.T) {
 						t.Fatal(err)
 					}
 					if !part.Equal(&parts[i]) || !parts[i].Equal(part) {
-						t.Fatal("a set differs from what its encoding says")
+						t.Fatal("a set differs from its decoded encoding")
 					}
 					whole.Merge(part)
 					if !part.Equal(&parts[i]) {
@@ -100,7 +100,7 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// FuzzParse: any bytes are refused or give a set that can be used.
+// FuzzParse checks that any bytes give an error or a set that is safe to use.
 func FuzzParse(f *testing.F) {
 	for _, n := range []uint32{0, 1, 10, 10_000} {
 		var s Set
@@ -130,15 +130,18 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		if p, err := Parse(again); err != nil || !p.Equal(s) {
-			t.Fatalf("a set that was read can't be read again: %v", err)
+			t.Fatalf("an encoded set can't be parsed again: %v", err)
 		}
 	})
 }
 
-// BenchmarkCount counts a list in four parts, out of 20 million members.
+// BenchmarkCount counts a list in four parts, with random members of 20 million.
 func BenchmarkCount(b *testing.B) {
-	for _, tc := range []struct{ links, removals int }{{100_000, 0}, {100_000, 5000}, {10_000_000, 0}, {10_000_000, 500_000}} {
-		parts, sets := make([]Set, 4), make([]*Set, 4)
+	for _, tc := range []struct{ links, removals int }{
+		{100_000, 0}, {100_000, 5000}, {10_000_000, 0}, {10_000_000, 500_000},
+	} {
+		parts := make([]Set, 4)
+		sets := make([]*Set, 4)
 		r := rand.New(rand.NewPCG(1, 2))
 		for i := range tc.links {
 			m := r.Uint32N(20_000_000)

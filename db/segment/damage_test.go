@@ -177,7 +177,8 @@ func TestTruncated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []int{0, 1, 99, 100, 512, 1000, len(data) / 2, len(data) - 512, len(data) - 1, len(data) + 1, len(data) + 512} {
+	full := len(data)
+	for _, n := range []int{0, 1, 99, 100, 512, 1000, full / 2, full - 512, full - 1, full + 1, full + 512} {
 		path := filepath.Join(dir, fmt.Sprint(n))
 		if err := os.WriteFile(path, append(bytes.Clone(data), make([]byte, 512)...)[:n], 0o600); err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestRefused: files that are whole, and not for this reader.
+// TestRefused checks that Open refuses intact files of another kind or format.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	c := makeContent()
@@ -224,7 +225,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestSwappedRows: a whole row in another's place is damage too.
+// TestSwappedRows checks that an intact row with another row's number is damage.
 func TestSwappedRows(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{

@@ -28,8 +28,8 @@ func readHeader(path string) (size int64, err error) {
 		return 0, fmt.Errorf("%w: it has another application's header", errNotSegment)
 	}
 	if v := binary.BigEndian.Uint32(h[60:]); v < oldestFormat || v > format {
-		return 0, fmt.Errorf("%w: its format is %d, and this weft reads %d to %d: run the weft version that wrote it, or a newer one",
-			ErrFormat, v, oldestFormat, format)
+		return 0, fmt.Errorf("%w: its format is %d, and this weft reads %d to %d: "+
+			"run the weft version that wrote it, or a newer one", ErrFormat, v, oldestFormat, format)
 	}
 	pageSize := int64(binary.BigEndian.Uint16(h[16:]))
 	if pageSize == 1 {

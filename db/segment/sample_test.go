@@ -14,15 +14,14 @@ import (
 	"weft.dev/weft/link"
 )
 
-// What follows makes runs like those of the store from the synthetic network, with keys of the same shape:
+// This file builds runs like those of the store from the synthetic network, with keys of the same structure:
 //
 //	by target: target source ^rank actor rkey → 1
 //	by record: actor collection rkey          → links
 
 type entry struct{ key, value []byte }
 
-// entries is a run as a test makes it, in one piece, so that benchmarks don't measure the garbage collector; it is what
-// Input reads.
+// entries is a run in one allocation, so that benchmarks don't measure the garbage collector. It implements Entries.
 type entries struct {
 	*lsm.Block
 	at int
@@ -32,13 +31,13 @@ func (e *entries) Next() (bool, error) { e.at++; return e.at <= e.Len(), nil }
 func (e *entries) Key() []byte         { return e.Block.Key(e.at - 1) }
 func (e *entries) Value() []byte       { return e.Block.Value(e.at - 1) }
 
-// some gives the key of any entry, another one for each i.
+// some returns the key of a pseudo-random entry for each i.
 func (e *entries) some(i int) []byte { return e.Block.Key(i * 7919 % e.Len()) }
 
-// again reads the same entries from the front.
+// again returns the same entries from the start.
 func (e *entries) again() *entries { return &entries{Block: e.Block} }
 
-// inOrder gives entries as they stand.
+// inOrder returns entries in the given order.
 func inOrder(all ...entry) *entries {
 	p := lsm.NewBlock(len(all), 0)
 	for _, e := range all {
@@ -47,7 +46,7 @@ func inOrder(all ...entry) *entries {
 	return &entries{Block: p}
 }
 
-// sorted gives entries in order.
+// sorted returns entries in key order.
 func sorted(all []entry) *entries {
 	slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
 	return inOrder(all...)
@@ -131,7 +130,7 @@ func (s *sample) inputs() []Input {
 	return []Input{{1, targetKind, s.target.again()}, {2, recordKind, s.record.again()}}
 }
 
-// interner numbers names in the order in which they come.
+// interner numbers names in order of appearance.
 type interner map[string]uint64
 
 func (in interner) id(name string) uint64 {
@@ -143,8 +142,8 @@ func (in interner) id(name string) uint64 {
 	return id
 }
 
-// makeSample follows a network until there are so many links. tails writes the rkey of a TID that gives the rank as the
-// 10 bits that the rank lacks.
+// makeSample follows a network up to the given number of links. With tails, an rkey that is the TID of the rank is
+// written as its 10 clock bits.
 func makeSample(tb testing.TB, links int, tails bool) *sample {
 	tb.Helper()
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: max(links/20, 100)})
@@ -218,7 +217,7 @@ func makeSample(tb testing.TB, links int, tails bool) *sample {
 	return &sample{sorted(targets), sorted(records)}
 }
 
-// samples keeps what was made: it takes longer than what is measured.
+// samples caches samples, because making them takes longer than the measurements.
 var samples sync.Map
 
 func sampleOf(tb testing.TB, links int, tails bool) *sample {

@@ -11,7 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// BenchmarkShape measures what the choices of Options come to: bytes per link of each run, in a file of its own, the
+// BenchmarkShape measures the effect of the Options: bytes per link of each run, in a file of its own, the
 // speed of writing, and a look-up that finds nothing in the cache:
 //
 //	go test ./db/segment -run '^$' -bench Shape -benchtime 1x -timeout 1h
@@ -64,7 +64,7 @@ func BenchmarkShape(b *testing.B) {
 	}
 }
 
-// coldFind measures how long a look-up takes whose data block is not in the cache, in microseconds.
+// coldFind returns the time of a look-up whose data block is not in the cache, in microseconds.
 func coldFind(b *testing.B, path string, in Input) float64 {
 	b.Helper()
 	s, err := Open(path, map[int]Kind{in.ID: in.Kind}, NewCache(1<<20))
@@ -87,8 +87,8 @@ func coldFind(b *testing.B, path string, in Input) float64 {
 	return float64(took.Nanoseconds()) / n / 1000
 }
 
-// BenchmarkTable holds our own index over rows of a number against what SQLite does with keys: the blocks of the target
-// run of a million links in a table with an index, and in one WITHOUT ROWID. A look-up unpacks the block.
+// BenchmarkTable compares weft's own index over numbered rows with SQLite's indexes over keys: the blocks of the
+// target run of a million links in a table with an index, and in one WITHOUT ROWID. A look-up decodes the block.
 func BenchmarkTable(b *testing.B) {
 	sm, dir := sampleOf(b, 1_000_000, false), b.TempDir()
 	for _, size := range []int{4 << 10, 8 << 10} {
@@ -165,7 +165,8 @@ func copyBlocks(b *testing.B, from, to string, page int, create string) *sql.DB 
 			b.Fatal(err)
 		}
 		err = r.readRow(tableBlocks, id, func(data []byte) error {
-			_, err := db.Exec("INSERT INTO t (key, weight, data) VALUES (?, ?, ?)", first.Key(0), id*300, append(make([]byte, sumSize), data...))
+			row := append(make([]byte, sumSize), data...)
+			_, err := db.Exec("INSERT INTO t (key, weight, data) VALUES (?, ?, ?)", first.Key(0), id*300, row)
 			return err
 		})
 		if err != nil {
@@ -178,7 +179,7 @@ func copyBlocks(b *testing.B, from, to string, page int, create string) *sql.DB 
 	return db
 }
 
-// bytesOf is what tables and indexes take in a file.
+// bytesOf returns the size of tables and indexes in a file, in bytes.
 func bytesOf(b *testing.B, path string, names ...string) (n int64) {
 	b.Helper()
 	db, err := sql.Open("sqlite", path)

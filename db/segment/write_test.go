@@ -17,7 +17,7 @@ import (
 
 var steps = []string{"created", "written", "synced", "renamed", "dir-synced"}
 
-// TestFailedSteps: after a fault at any step nothing is left, and the same path can be written.
+// TestFailedSteps checks that an error at any step leaves no file, and that the same path can be written afterwards.
 func TestFailedSteps(t *testing.T) {
 	t.Parallel()
 	for _, step := range steps {
@@ -115,6 +115,7 @@ func (longKey) Key() []byte { return []byte("g/1." + strings.Repeat("1", 1<<16))
 func TestWriteRefuses(t *testing.T) {
 	t.Parallel()
 	fault := errors.New("no more")
+	tooLong := entry{[]byte("g/1.1"), make([]byte, MaxValue+1)}
 	one := func(keys ...string) *entries {
 		var all []entry
 		for _, k := range keys {
@@ -132,12 +133,13 @@ func TestWriteRefuses(t *testing.T) {
 		{"entries that can't be read", []Input{{1, linkKind, &brokenEntries{*one("g/2.1"), fault}}}, "no more"},
 		{"a run twice", []Input{{1, linkKind, one()}, {1, linkKind, one()}}, "duplicate run"},
 		{"a key too long", []Input{{1, linkKind, longKey{one("g/1.1")}}}, "a key of"},
-		{"a value too long", []Input{{2, recordsKind, inOrder(entry{[]byte("g/1.1"), make([]byte, MaxValue+1)})}}, "a value of"},
+		{"a value too long", []Input{{2, recordsKind, inOrder(tooLong)}}, "a value of"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if _, err := Write(filepath.Join(dir, "s"), nil, tc.inputs, small); err == nil || !strings.Contains(err.Error(), tc.want) {
+			_, err := Write(filepath.Join(dir, "s"), nil, tc.inputs, small)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
 			checkDir(t, dir)
