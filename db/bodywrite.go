@@ -7,7 +7,7 @@ import (
 	"weft.dev/weft/db/body"
 )
 
-// writeBodies writes a batch's bodies, each block before the rows that use it, and deletes those of deleted accounts.
+// writeBodies writes a batch's bodies, each block before the rows that use it, and lets those of deleted accounts go.
 func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 	if len(rs.bodies)+len(rs.replaced)+len(rs.purged) == 0 {
 		return nil
@@ -55,8 +55,7 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	ids = make([]uint64, len(rows))
 	for i := range rows {
 		d := &rows[i].digest
-		ids[i], err = b.sameBlock(tx, d, before, fresh)
-		if err != nil {
+		if ids[i], err = b.sameBlock(tx, d, before, fresh); err != nil {
 			return nil, err
 		}
 		if ids[i] != 0 {
@@ -75,8 +74,8 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	return ids, s.inserts.blocks.flush(tx)
 }
 
-// sameBlock returns a recent block with this digest; 0: there is none. fresh are the digests of the blocks that this
-// transaction has added after block before.
+// sameBlock is a recent block with this digest, 0 when there is none. fresh are the digests of those that this
+// transaction has added behind the block before.
 func (b *bodies) sameBlock(tx *sql.Tx, d *body.Digest, before uint64, fresh []*body.Digest) (uint64, error) {
 	at, tag := b.slot(d)
 	switch {

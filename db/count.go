@@ -16,8 +16,7 @@ type PairCount struct {
 
 // Counts counts many lists at one moment, in the order of the pairs.
 func (s *Index) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
-	v := s.acquire()
-	counts := make([]PairCount, len(pairs))
+	v, counts := s.acquire(), make([]PairCount, len(pairs))
 	defer s.release(v)
 	for i, p := range pairs {
 		l, ok, err := v.list(p.Target, p.Source)
@@ -27,12 +26,10 @@ func (s *Index) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
 		if !ok {
 			continue
 		}
-		counts[i].Links, err = l.total()
-		if err != nil {
+		if counts[i].Links, err = l.total(); err != nil {
 			return nil, err
 		}
-		counts[i].DIDs, err = l.distinct(ctx)
-		if err != nil {
+		if counts[i].DIDs, err = l.distinct(ctx); err != nil {
 			return nil, err
 		}
 	}

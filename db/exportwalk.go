@@ -25,13 +25,11 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 	return func(yield func(*ExportRecord, error) bool) {
 		w, err := e.window(after)
 		for err == nil && w.scan != nil {
-			err = w.fill(ctx)
-			if err != nil {
+			if err = w.fill(ctx); err != nil {
 				break
 			}
 			for i := range w.records {
-				w.records[i].Body, err = w.body(ctx, i)
-				if err != nil {
+				if w.records[i].Body, err = w.body(ctx, i); err != nil {
 					break
 				}
 				e.at = w.found[i].key
@@ -46,8 +44,8 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 	}
 }
 
-// Next names the record behind the newest one that was given, whether the export has it or not: where another can go
-// on, with From, after the walk was called off. It is empty where none follows.
+// Next names the record behind the newest one that was given, whether the export has it or not: where another can go on,
+// with From, after the walk was called off. It is empty where none follows.
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
@@ -97,15 +95,13 @@ type foundRecord struct {
 
 // window begins behind a record.
 func (e *Export) window(after string) (*window, error) {
-	v := e.s.snapshot.Load()
-	from := e.from
+	v, from := e.s.snapshot.Load(), e.from
 	key, err := v.bound(after)
 	if err != nil {
 		return nil, err
 	}
 	if after != "" {
-		key = lsm.PrefixEnd(key)
-		if bytes.Compare(key, from) > 0 {
+		if key = lsm.PrefixEnd(key); bytes.Compare(key, from) > 0 {
 			from = key
 		}
 	}
@@ -130,9 +126,7 @@ func (w *window) fill(ctx context.Context) error {
 // gather takes records until their links make a window. What the export leaves out counts too, so that the context is
 // looked at in time.
 func (w *window) gather(ctx context.Context) error {
-	w.found = w.found[:0]
-	w.cut = w.cut[:0]
-	w.ids = w.ids[:0]
+	w.found, w.cut, w.ids = w.found[:0], w.cut[:0], w.ids[:0]
 	if w.e.bodies != nil {
 		w.e.bodies.next = 0
 	}
@@ -144,8 +138,7 @@ func (w *window) gather(ctx context.Context) error {
 		}
 		r := foundRecord{key: w.scan.Key()}
 		var err error
-		r.actor, r.collection, r.rkey, err = codec.DecodeRecordKey(r.key)
-		if err != nil {
+		if r.actor, r.collection, r.rkey, err = codec.DecodeRecordKey(r.key); err != nil {
 			if _, rest, err := codec.DecodeID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
 				continue // the account's revision
 			}
@@ -155,8 +148,7 @@ func (w *window) gather(ctx context.Context) error {
 			continue
 		}
 		first := len(w.cut)
-		w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey)
-		if err != nil {
+		if w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
 			return fmt.Errorf("the links of record %x: %w; run weft check --all", r.key, err)
 		}
 		r.end = len(w.cut)
@@ -175,8 +167,8 @@ func (w *window) gather(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// has reports whether the export has the records of an account in a collection. A change of status that is under way
-// counts as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
+// has says whether the export has the records of an account in a collection. A change of status that is under way counts
+// as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
 func (e *Export) has(actor, collection uint64) bool {
 	if status := e.s.status.of(actor); status == StatusDeleted || status != StatusActive && !e.inactive {
 		return false
@@ -241,13 +233,10 @@ func (w *window) name(ctx context.Context) error {
 	if err := w.spell(ctx); err != nil {
 		return err
 	}
-	all := string(w.text)
-	start := 0
-	n := 0
+	all, start, n := string(w.text), 0, 0
 	next := func() string {
 		text := all[start:w.ends[n]]
-		start = w.ends[n]
-		n = n + 1
+		start, n = w.ends[n], n+1
 		return text
 	}
 	w.records, w.links = w.records[:0], slices.Grow(w.links[:0], len(w.cut)) // records alias links, which must not move
@@ -274,8 +263,7 @@ func (w *window) name(ctx context.Context) error {
 
 // spell writes the record keys and the targets one behind the other: as one string, they are one allocation.
 func (w *window) spell(ctx context.Context) error {
-	w.text = w.text[:0]
-	w.ends = w.ends[:0]
+	w.text, w.ends = w.text[:0], w.ends[:0]
 	first := 0
 	for _, f := range w.found {
 		w.text = codec.AppendRkeyText(w.text, f.rkey)

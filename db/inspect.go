@@ -91,13 +91,11 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
-	sealed := uint64(0)
-	files := []*file{}
+	sealed, files := uint64(0), []*file{}
 	for _, row := range rows {
 		in.Segments = append(in.Segments, s.inspectSegment(row))
 		files = append(files, &file{manifestRow: row})
-		sealed = row.ToSeq
-		in.Records = row.Linking
+		sealed, in.Records = row.ToSeq, row.Linking
 	}
 	in.MergeDue = len(pickCompaction(files)) > 0
 	if in.Log.Newest > sealed {
@@ -134,8 +132,7 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 			return fmt.Errorf("%s: %w", q.query, err)
 		}
 	}
-	if err := s.reader.SelectContext(ctx, &in.Upstreams,
-		"SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
+	if err := s.reader.SelectContext(ctx, &in.Upstreams, "SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
 		return err
 	}
 	if info, err := os.Stat(filepath.Join(s.cfg.Dir, "weft.db-wal")); err == nil {
@@ -146,8 +143,7 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 
 // inspectBodies adds the bodies up.
 func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	in.Mode, _, err = bodiesKept(ctx, s.reader)
-	if err != nil {
+	if in.Mode, _, err = bodiesKept(ctx, s.reader); err != nil {
 		return err
 	}
 	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
@@ -173,8 +169,7 @@ func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error
 
 // inspectSegment reads what a segment is made of.
 func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
-	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
-		Bytes: row.Bytes}
+	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links, Bytes: row.Bytes}
 	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), runKinds, s.blocks)
 	if err != nil {
 		info.Fault = err.Error()
@@ -186,8 +181,6 @@ func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
 		info.Fault = err.Error()
 		return info
 	}
-	info.Targets = space[runTargets]
-	info.Records = space[runRecords]
-	info.Names = space[runNames]
+	info.Targets, info.Records, info.Names = space[runTargets], space[runRecords], space[runNames]
 	return info
 }

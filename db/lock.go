@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// errLocked reports whether another process has the data directory.
+// errLocked says that another process has the data directory.
 var errLocked = errors.New("stop it first, or give this one a data directory of its own")
 
 // lockDir takes the data directory for this process: two writers would each hold an index that the other's log rows
@@ -29,20 +29,48 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// unlockDir gives the data directory back. To close the file is not enough: a process that is being started at this
-// moment holds a copy of every descriptor until it has become another program.
-func unlockDir(f *os.File) error {
-	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
-}
+// DirLock is a data directory that this process has taken.
+type DirLock struct{ f *os.File }
 
-// Lock takes a data directory for this process, as Open does, and answers how it is given back.
-func Lock(dir string) (unlock func() error, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// Lock takes a data directory for this process, as Open does. The directory is created if it is missing.
+func Lock(dir string) (*DirLock, error) {
+	err := os.MkdirAll(dir, 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("db: make data directory: %w", err)
 	}
 	f, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return unlockDir(f) }, nil
+	return &DirLock{f}, nil
+}
+
+// Release gives the directory back, unless Open has taken the lock over. It may be called again.
+func (l *DirLock) Release() error {
+	if l == nil || l.f == nil {
+		return nil
+	}
+	f := l.take()
+	return unlockDir(f)
+}
+
+// take hands the lock over.
+func (l *DirLock) take() *os.File {
+	f := l.f
+	l.f = nil
+	return f
+}
+
+// takeDir locks the data directory, or takes over the lock of the configuration.
+func (s *Store) takeDir() (*os.File, error) {
+	if s.cfg.Lock != nil && s.cfg.Lock.f != nil {
+		return s.cfg.Lock.take(), nil
+	}
+	return lockDir(s.cfg.Dir)
+}
+
+// unlockDir gives the data directory back. To close the file is not enough: a process that is being started at this
+// moment holds a copy of every descriptor until it has become another program.
+func unlockDir(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

@@ -46,15 +46,13 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	l = l.within(q.Since, q.Until)
 	var keep func(uint64) bool
 	if q.DIDs != nil {
-		keep, err = l.v.actorFilter(q.DIDs)
-		if err != nil {
+		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
 			return page, err
 		}
 	}
 	var found []codec.ListPosition
 	if keep == nil {
-		page.Total, err = l.total()
-		if err == nil {
+		if page.Total, err = l.total(); err == nil {
 			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
 		}
 	} else {
@@ -84,8 +82,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 	if !ok || err != nil {
 		return page, err
 	}
-	from := key
-	to := lsm.PrefixEnd(key)
+	from, to := key, lsm.PrefixEnd(key)
 	if q.After != nil {
 		from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
 	}
@@ -119,8 +116,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			return page, err
 		}
 		page.Items = append(page.Items, SourceCount{source, links, dids})
-		from = lsm.PrefixEnd(l.prefix)
-		after = id
+		from, after = lsm.PrefixEnd(l.prefix), id
 	}
 }
 

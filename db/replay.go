@@ -10,10 +10,10 @@ import (
 	"weft.dev/weft/link"
 )
 
-// rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
-// or, for a row about an account, what follows from the rows before it. q must read one moment.
-func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
-	error)) (*Snapshot, error) {
+// rebuild makes the version that the segments of v and the log behind them come to. The log is all that has to be kept:
+// every row says what it changed, or, for a row about an account, what follows from the rows before it. All that it reads
+// has to be of one moment.
+func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -32,9 +32,8 @@ func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*
 	return s.replay(ctx, q, &next, full)
 }
 
-// replay replays the log after a snapshot's segments. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
-	error) {
+// replay folds the log behind the segments of a version into it. The statuses are those as of the segments.
+func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
@@ -46,15 +45,13 @@ func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*S
 	return v, err
 }
 
-// replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
-// may return one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
-	error)) (*Snapshot, error) {
+// replayLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
+// may give back one that takes less memory.
+func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	s.progress("replaying the log", v.seq, s.logEnd)
-	// One core reads the log while another applies it: half the time of a start after a crash.
+	// A core reads the log while another folds it: it is half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
-	read := make(chan []logged, 4)
-	next := v
+	read, next := make(chan []logged, 4), v
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
 		defer close(read)
@@ -69,8 +66,8 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	})
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
-		replayed, err := s.replayRows(v, read, full)
-		next = replayed
+		folded, err := s.replayRows(v, read, full)
+		next = folded
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -82,12 +79,10 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	return next, verifyChecksums(ctx, q, v, next)
 }
 
-// replayRows replays log rows into a snapshot.
-func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
-	error) {
+// replayRows folds rows of the log into a version.
+func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	f := newApplier(s, nil, v)
-	n := 0
-	sums := v.sums
+	n, sums := 0, v.sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
@@ -103,8 +98,7 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 			s.progress("replaying the log", f.seq, s.logEnd)
 			n = 0
 			f.d.flush()
-			f.d.base.seq = f.seq
-			f.d.base.sums = sums
+			f.d.base.seq, f.d.base.sums = f.seq, sums
 			if full == nil || f.d.err != nil {
 				continue
 			}
@@ -115,8 +109,7 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 			f.d = newDelta(base)
 		}
 	}
-	f.d.flush()
-	if f.d.err != nil {
+	if f.d.flush(); f.d.err != nil {
 		return nil, f.d.err
 	}
 	next := f.d.base
@@ -124,12 +117,11 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 	return next, nil
 }
 
-// rowsPerRun is the number of log rows in a run of the replay: large enough that compactions are rare, small enough
-// that the maps stay small. A change of commitBytes ends a run as well: one row of a change of status may change
-// stepBytes.
+// rowsPerRun is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
+// their maps stay small. What changes commitBytes makes a run as well: one row of a change of status may change stepBytes.
 const rowsPerRun = 20_000
 
-// replayRow applies a row of the log; body reports that the row's body is stored.
+// replayRow applies a row of the log; body says that the row's body is there.
 func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
@@ -147,8 +139,7 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
 		f.state.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.state.resyncs[r.actor])
 		if o, ok := f.state.opened[r.actor]; ok && o.Since == r.seq {
-			f.state.resyncs[r.actor].host = o.Host
-			f.state.resyncs[r.actor].synced = o.Sync
+			f.state.resyncs[r.actor].host, f.state.resyncs[r.actor].synced = o.Host, o.Sync
 		}
 		return nil
 	case opBegun:
@@ -202,7 +193,7 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 	return nil
 }
 
-// replayed notes a log row of a record whose account's repo is being replaced.
+// replayed notes what a log row says of a record whose account's repo was being replaced.
 func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
 	switch {
 	case rev > r.rev: // of another upstream: one of this would have ended the resync

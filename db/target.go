@@ -19,8 +19,7 @@ func (v *Snapshot) targetKey(target string) (key []byte, ok bool, err error) {
 	}
 	nsid := uint64(0)
 	if collection != "" {
-		nsid, ok, err = v.id(codec.CollectionKey(collection))
-		if !ok || err != nil {
+		if nsid, ok, err = v.id(codec.CollectionKey(collection)); !ok || err != nil {
 			return nil, false, err
 		}
 	}
@@ -33,8 +32,7 @@ func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, err
 	actors := make([]uint64, 0, len(keys))
 	for i, key := range keys {
 		var err error
-		parts[i], err = codec.DecodeTarget(key)
-		if err != nil {
+		if parts[i], err = codec.DecodeTarget(key); err != nil {
 			return nil, err
 		}
 		if parts[i].Text == nil {

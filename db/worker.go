@@ -10,23 +10,22 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
+// errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
 var errClosed = errors.New("the store is closing")
 
-// untilClosed iterates over a compaction's entries until the store is closed.
+// untilClosed is the entries of a merge until the store is closed.
 type untilClosed struct {
 	*lsm.CompactionIterator
 	s *Store
 	n int
 }
 
-// yieldEvery is the number of a compaction's entries between two yields of the processor, some 100 µs: commits and
-// queries that wait run then, where Go's scheduler would run them after 10 ms.
+// yieldEvery is how many entries of a merge pass between two looks at the rest of the process, some 100 µs: commits and
+// queries that wait for a processor get one then, where Go's scheduler would give it to them after 10 ms.
 const yieldEvery = 256
 
 func (u *untilClosed) Next() (bool, error) {
-	u.n++
-	if u.n%yieldEvery == 0 {
+	if u.n++; u.n%yieldEvery == 0 {
 		if u.s.isClosed() {
 			return false, errClosed
 		}
@@ -35,7 +34,7 @@ func (u *untilClosed) Next() (bool, error) {
 	return u.CompactionIterator.Next()
 }
 
-// wake wakes a worker.
+// wake tells a worker that there is work.
 func wake(work chan struct{}) {
 	select {
 	case work <- struct{}{}:
@@ -74,7 +73,7 @@ func logPanic(log *slog.Logger, name string) {
 	}
 }
 
-// tick calls do at each interval until closed is closed.
+// tick calls do in intervals until closed is.
 func tick(interval time.Duration, closed <-chan struct{}, do func()) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

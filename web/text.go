@@ -44,14 +44,12 @@ func pluralOf(n int64, noun string) string {
 
 // short writes a number with three digits: 1.23M.
 func short(n int64) string {
-	v := float64(n)
-	unit := ""
+	v, unit := float64(n), ""
 	for _, u := range []string{"k", "M", "G"} {
 		if v < 999.5 {
 			break
 		}
-		v = v / 1000
-		unit = u
+		v, unit = v/1000, u
 	}
 	switch {
 	case unit == "":
@@ -116,33 +114,24 @@ func thread(collection, path string) string {
 
 // verb says what a link does, for the kinds that people know.
 func verb(collection, path string, removed bool) string {
-	did := "links to"
-	undid := "no longer links to"
+	did, undid := "links to", "no longer links to"
 	switch {
 	case collection == "app.bsky.feed.like":
-		did = "likes"
-		undid = "no longer likes"
+		did, undid = "likes", "no longer likes"
 	case collection == "app.bsky.feed.repost":
-		did = "reposts"
-		undid = "no longer reposts"
+		did, undid = "reposts", "no longer reposts"
 	case collection == "app.bsky.graph.follow":
-		did = "follows"
-		undid = "no longer follows"
+		did, undid = "follows", "no longer follows"
 	case collection == "app.bsky.graph.block":
-		did = "blocks"
-		undid = "no longer blocks"
+		did, undid = "blocks", "no longer blocks"
 	case collection == "app.bsky.graph.listitem":
-		did = "lists"
-		undid = "no longer lists"
+		did, undid = "lists", "no longer lists"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "reply."):
-		did = "replies to"
-		undid = "removed a reply to"
+		did, undid = "replies to", "removed a reply to"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "embed.record"):
-		did = "quotes"
-		undid = "removed a quote of"
+		did, undid = "quotes", "removed a quote of"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "facets"):
-		did = "mentions"
-		undid = "removed a mention of"
+		did, undid = "mentions", "removed a mention of"
 	}
 	if removed {
 		return undid
@@ -200,8 +189,7 @@ func accountOfTarget(target string) string {
 	return ""
 }
 
-// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the
-// scheme.
+// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
 func targetText(target string) string { return targetTextBy(shortDID, target) }
 
 // targetTextBy is targetText with names for accounts.

@@ -32,8 +32,7 @@ func Run(cmd *exec.Cmd) (peak int64, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	done := make(chan struct{})
-	peaks := make(chan int64)
+	done, peaks := make(chan struct{}), make(chan int64)
 	go func() { peaks <- peakRSS(cmd.Process.Pid, done) }()
 	err = cmd.Wait()
 	close(done)
@@ -50,8 +49,7 @@ func Fill(ctx context.Context, data string, links int64, bodies bool) error {
 	if err != nil {
 		return err
 	}
-	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))})
-	reader := truth.Reader{}
+	network, reader := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))}), truth.Reader{}
 	for added := int64(0); added < links && ctx.Err() == nil; {
 		var batch []db.Event
 		for len(batch) < 1000 {

@@ -62,8 +62,7 @@ func generate(o options) (g generated, err error) {
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(o.Links/20, 1000))})
 	var reader truth.Reader
 	r := rand.New(rand.NewPCG(1, 2))
-	batch := make([]db.Event, 0, batchEvents)
-	more := tailBatches(o)
+	batch, more := make([]db.Event, 0, batchEvents), tailBatches(o)
 	for more > 0 {
 		batch = batch[:0]
 		for len(batch) < batchEvents {
@@ -93,8 +92,7 @@ func generate(o options) (g generated, err error) {
 			g.take(&batch[i], r)
 		}
 	}
-	g.Took = time.Since(start)
-	g.Peak = peakRSS()
+	g.Took, g.Peak = time.Since(start), peakRSS()
 	return g, w.close()
 }
 

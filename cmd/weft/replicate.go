@@ -25,9 +25,8 @@ import (
 func replicateFlags() []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
-			Name: "replicate",
-			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: " +
-				"the litestream.yml in the data directory, if any",
+			Name:  "replicate",
+			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: the litestream.yml in the data directory, if any",
 		},
 		&cli.DurationFlag{
 			Name: "replica-alarm", Value: 5 * time.Minute,
@@ -78,8 +77,8 @@ type replication struct {
 	verifier   *restore.Verifier       // nil: none
 }
 
-// prepareReplica connects to the replica before the database is opened. It restores the replica into an empty
-// directory. The result is nil without a replica.
+// prepareReplica connects to the replica before the database is opened. It restores the replica into an empty directory.
+// The result is nil without a replica.
 func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, error) {
 	if w.replica == nil {
 		w.logger.Info("replication is off", "do", "to replicate, start weft with --replicate litestream.yml")
@@ -89,7 +88,7 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 	w.logger.Info("replica configured", "config", r.cfg.File, "replica", r.cfg.Where())
 	r.replicator = replica.New(replica.ReplicatorConfig{
 		Replica: r.cfg, Dir: w.db.Dir, Logger: w.logger,
-		Restore: func(ctx context.Context) error { return w.restore(ctx, d.opening, r.cfg) },
+		Restore: func(ctx context.Context, lock *db.DirLock) error { return w.restore(ctx, d.opening, r.cfg, lock) },
 	})
 	r.progress = r.replicator.Status
 	err := r.replicator.Prepare(ctx)
@@ -107,10 +106,10 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 }
 
 // restore restores the replica into the data directory, and reports progress on the terminal and to queries.
-func (w *writer) restore(ctx context.Context, o *opening, c config.Config) error {
+func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock *db.DirLock) error {
 	bar := newTransfer(cmp.Or[io.Writer](w.progress, io.Discard))
 	began := time.Now()
-	done, err := restore.Restore(ctx, c, w.db.Dir, restore.Options{Progress: func(p restore.Progress) {
+	done, err := restore.Restore(ctx, c, w.db.Dir, restore.Options{Lock: lock, Progress: func(p restore.Progress) {
 		bar.tick(p)
 		o.report(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
 	}})
@@ -124,10 +123,10 @@ func (w *writer) restore(ctx context.Context, o *opening, c config.Config) error
 }
 
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
-// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the
-// database.
+// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
 func (r *replication) configure(c *db.Config, rule bool) error {
 	c.Replicator = true
+	c.Lock = r.replicator.DirLock()
 	c.OnSegment = r.replicator.OnSegment
 	c.Fetch = r.replicator.Fetch
 	if rule {
@@ -170,8 +169,7 @@ func (r *replication) degraded() string {
 	if behind <= r.alarm {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind,
-		cmp.Or(st.Reason, "uploads are slower than new data"))
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than new data"))
 }
 
 // degradedEvery is how often the alarm is looked at.
@@ -195,8 +193,7 @@ func (r *replication) tell(was bool) bool {
 	why := r.degraded()
 	switch {
 	case why != "" && !was:
-		r.logger.Warn("replica is too far behind; /readyz reports degraded", "err", why, "alarm", r.alarm, "do",
-			cmp.Or(r.progress().Do, "wait for the uploads, or give them more bandwidth; new data is safe on this disk"))
+		r.logger.Warn("replica is too far behind; /readyz reports degraded", "err", why, "alarm", r.alarm, "do", cmp.Or(r.progress().Do, "wait for the uploads, or give them more bandwidth; new data is safe on this disk"))
 	case why == "" && was:
 		r.logger.Info("replica caught up; /readyz no longer reports degraded")
 	}
@@ -220,8 +217,7 @@ func (r *replication) flush(ctx context.Context) error {
 		return err
 	}
 	st := r.replicator.Status()
-	r.logger.Info("replica is complete", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration",
-		time.Since(began).Round(time.Millisecond))
+	r.logger.Info("replica is complete", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

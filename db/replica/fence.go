@@ -30,6 +30,10 @@ func (f *fence) reason() error {
 	return nil
 }
 
+// fencedAdvice is the way out after two processes have written to a replica.
+const fencedAdvice = "Make sure that only one process writes there. Queries continue here; give this index its own path in litestream.yml, " +
+	"and weft uploads everything to it"
+
 // fencedName is the file in the state directory that a fence leaves where both have written: KEY/fenced. It holds the message.
 const fencedName = "fenced"
 
@@ -92,8 +96,13 @@ func (r *Replicator) newLease() error {
 	r.lease = &lease{
 		objects: config.BoundObjects(objects, cmp.Or(r.cfg.Replica.StallTimeout, config.DefaultStallTimeout)),
 		where:   r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
-		self:   leaseRecord{Holder: holder, Process: r.process, Host: host},
-		onLost: func(err error) { go r.raiseFence(err) }, // who asks doesn't wait until it is known what can be restored
+		self: leaseRecord{Holder: holder, Process: r.process, Host: host},
+		onLost: func(err error) { // in a goroutine: its caller does not wait until it is known what can be restored
+			go func() {
+				defer logPanic(r.cfg.Logger, "replica: raise the fence")
+				r.raiseFence(err)
+			}()
+		},
 	}
 	return nil
 }
@@ -292,7 +301,7 @@ func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File
 	return &WriterError{
 		Where: r.cfg.Replica.Where(), Why: "has a second writer: another process wrote " + found[0].String(),
 		Remains: restorableWithout(files, found), Both: true,
-		Do: "Make sure that only one process writes there. Queries continue here; give this index its own path in litestream.yml, and weft uploads everything to it",
+		Do: fencedAdvice,
 	}
 }
 
@@ -341,6 +350,3 @@ func checksumOf(path string) string {
 	}
 	return hex.EncodeToString(end[:])
 }
-
-// leaseOr answers the times that are set, or the default.
-func leaseOr(t leaseTimes) leaseTimes { return cmp.Or(t, defaultLeaseTimes) }

@@ -181,8 +181,8 @@ func (f *Follower) Close() error {
 // Run follows until ctx ends. What fails is tried again for ever, and queries go on with what there is.
 func (f *Follower) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return f.poll(ctx) })
-	g.Go(func() error { return f.fetchLoop(ctx) })
+	start(g, f.cfg.Logger, "follower: poll", func() error { return f.poll(ctx) })
+	start(g, f.cfg.Logger, "follower: fetch segments", func() error { return f.fetchLoop(ctx) })
 	return g.Wait()
 }
 

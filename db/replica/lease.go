@@ -81,9 +81,13 @@ type WriterError struct {
 	Remains string // what can be restored; empty: not asked
 	Both    bool   // both have written, so that this place is no good for either
 	Do      string
+	Said    string // the whole message, from an earlier process; empty: made of the fields
 }
 
 func (e *WriterError) Error() string {
+	if e.Said != "" {
+		return e.Said
+	}
 	text := fmt.Sprintf("the replica %s %s", e.Where, e.Why)
 	if e.Host != "" {
 		text += fmt.Sprintf(" (it runs on %s)", e.Host)
@@ -249,7 +253,10 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 	l.generation, l.renewals, l.renewed = generation, renewals, began
 	l.stop, l.stopped = stop, make(chan struct{})
 	l.mu.Unlock()
-	go l.run(running)
+	go func() {
+		defer logPanic(l.logger, "replica: lease")
+		l.run(running)
+	}()
 	return nil
 }
 

@@ -106,8 +106,8 @@ func begin(ctx context.Context, cfg config.Config, window time.Duration, events 
 // beginWith is begin, with the files of the lease wrapped.
 func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context) error {
-		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{})
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: testLease, objects: wrap, Restore: func(ctx context.Context, lock *db.DirLock) error {
+		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
 		return err
 	}})
 	if err := p.rep.Prepare(ctx); err != nil {
@@ -117,7 +117,7 @@ func beginWith(ctx context.Context, cfg config.Config, window time.Duration, eve
 	if err != nil {
 		return nil, err
 	}
-	p.store, err = db.Open(db.Config{Dir: p.dir, SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
+	p.store, err = db.Open(db.Config{Dir: p.dir, Lock: p.rep.DirLock(), SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
 		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, OnSegment: p.rep.OnSegment, Logger: logger})
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
@@ -24,13 +23,6 @@ type orderedClient struct {
 	r *Replicator
 }
 
-// A snapshot that finds the store of segments away tries for ten minutes: Litestream itself would try again after the next
-// interval, a day.
-const (
-	snapshotTries = 40
-	snapshotRetry = 15 * time.Second
-)
-
 // WriteLTXFile implements litestream.ReplicaClient.
 func (g orderedClient) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
 	if err := g.r.fence.reason(); err != nil {
@@ -39,14 +31,6 @@ func (g orderedClient) WriteLTXFile(ctx context.Context, level int, minTXID, max
 	// Other levels are made of what the replica has.
 	if level == 0 || level == litestream.SnapshotLevel {
 		err := g.r.queue.uploadReferenced(ctx)
-		for try := 1; err != nil && level == litestream.SnapshotLevel && try < snapshotTries; try++ {
-			select {
-			case <-time.After(snapshotRetry):
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-			err = g.r.queue.uploadReferenced(ctx)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("what names segments waits for them: %w", err)
 		}

@@ -179,6 +179,10 @@ func (r *Replicator) listNames(ctx context.Context) ([]restore.File, error) {
 // manifest, and the oldest moment is not older than that. What is known of a segment that has left is in its file in "sent":
 // the transaction by which it had, and "free" once no moment names it; it is removed an hour later.
 func (r *Replicator) collect(ctx context.Context) error {
+	err := r.adoptStored(ctx)
+	if err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(r.queue.path("sent", ""))
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -221,6 +225,26 @@ func (r *Replicator) collect(ctx context.Context) error {
 		default:
 			err = r.remove(ctx, name)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adoptStored notes as sent the segments that the replica has and this data directory does not know: an earlier data directory
+// uploaded them, or an upload ended after its process. Without it nothing would remove them.
+func (r *Replicator) adoptStored(ctx context.Context) error {
+	listed, err := r.lease.objects.List(ctx, config.SegmentsSub)
+	if err != nil {
+		return fmt.Errorf("replica: list segments: %w", err)
+	}
+	for _, object := range listed {
+		name, _, _ := strings.Cut(object, "/") // a bucket lists the files of each
+		if filepath.Ext(name) != ".weft" || r.queue.knows(name) {
+			continue
+		}
+		err := r.mark(name, "")
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
@@ -40,38 +39,67 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	}
 	// Another process in this directory has the lease by the same right, and what it owes lies here, perhaps to another place:
 	// nothing of it is touched.
-	lock, err := db.Lock(r.cfg.Dir)
+	r.lock, err = db.Lock(r.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	unlock := sync.OnceValue(lock)
-	defer func() { err = errors.Join(err, unlock()) }()
-	if r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.lock.Release())
+		}
+	}()
+	r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
 		return counted{client, &r.sent}
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
-	if err := r.newLease(); err != nil {
+	err = r.newLease()
+	if err != nil {
 		return err
 	}
-	if err := r.joinReplica(ctx, unlock); err != nil {
+	fenced, err := r.restoreFence()
+	if err != nil || fenced {
+		return err
+	}
+	err = r.joinReplica(ctx)
+	if err != nil {
 		return errors.Join(err, r.endLease(ctx))
 	}
 	return nil
 }
 
-// joinReplica makes sure that data directory and replica belong together, and takes the lease of the replica. It gives the directory
-// back where it restores.
-func (r *Replicator) joinReplica(ctx context.Context, unlock func() error) error {
-	c := r.cfg.Replica
-	if text, err := os.ReadFile(r.queue.path("", fencedName)); err == nil {
-		return errors.New(strings.TrimSpace(string(text)))
+// restoreFence raises the fence that an earlier process left, and reports whether there is one. Queries and indexing continue
+// behind it, as they did in that process: an exit would end the queries, and the next start would end the same way.
+func (r *Replicator) restoreFence() (bool, error) {
+	text, err := os.ReadFile(r.queue.path("", fencedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
+	if err != nil {
+		return false, fmt.Errorf("replica: %w", err)
+	}
+	said := strings.TrimSpace(string(text))
+	_, err = os.Stat(r.cfg.Replica.DB)
+	if err != nil { // there is nothing to serve
+		return false, errors.New(said)
+	}
+	fence := error(&WriterError{Said: said, Both: true, Do: fencedAdvice})
+	r.fence.err.Store(&fence)
+	r.failed("fence", fence)
+	r.cfg.Logger.Error("replication is off: another process has written to the replica; indexing and queries continue", "err", fence,
+		"do", fencedAdvice)
+	return true, nil
+}
+
+// DirLock returns the data directory, which Prepare has taken, for db.Config.Lock.
+func (r *Replicator) DirLock() *db.DirLock { return r.lock }
+
+// joinReplica makes sure that data directory and replica belong together, and takes the lease of the replica.
+func (r *Replicator) joinReplica(ctx context.Context) error {
+	c := r.cfg.Replica
 	if _, err := os.Stat(c.DB); errors.Is(err, fs.ErrNotExist) {
 		found, err := r.takeOver(ctx)
-		if err == nil {
-			err = unlock() // a restore takes it itself
-		}
 		if err != nil {
 			return err
 		}
@@ -161,7 +189,7 @@ func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.F
 		return err
 	}
 	r.cfg.Logger.Info("no database here: restoring the replica", "dir", r.cfg.Dir, "replica", c.Where())
-	if err := r.cfg.Restore(ctx); err != nil {
+	if err := r.cfg.Restore(ctx, r.lock); err != nil {
 		return err
 	}
 	local, err := localOf(ctx, c.DB)

@@ -29,6 +29,7 @@ import (
 	"github.com/superfly/ltx"
 	"golang.org/x/sync/errgroup"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -38,12 +39,15 @@ type ReplicatorConfig struct {
 	Dir     string        // the data directory. Required.
 	// Restore fills the data directory from the replica, when there is no database in it. Nil: a replica without a local
 	// database is refused.
-	Restore func(ctx context.Context) error
+	// It gets the lock of the data directory, for restore.Options.Lock.
+	Restore func(ctx context.Context, lock *db.DirLock) error
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 
 	lease   leaseTimes                          // zero: the default
 	objects func(config.Objects) config.Objects // wraps the lease's; nil: nothing
+
+	closeTimeout time.Duration // of each step of Close; 0: closeTimeout
 }
 
 // Replicator keeps a replica of an index that is being written in this process. Its life, in order: Prepare, before the
@@ -58,6 +62,7 @@ type Replicator struct {
 	client  litestream.ReplicaClient
 	clients *config.Pool // of all else that lies in the replica
 
+	lock  *db.DirLock // the data directory, from Prepare until the store takes it over
 	index index
 	local *litestream.DB // what Litestream keeps of the database on this machine
 	store *litestream.Store
@@ -90,6 +95,8 @@ const (
 	// After a failure the next attempt is a second later, and then twice as long each time, up to these.
 	minBackoff = time.Second
 	maxBackoff = 15 * time.Second
+	// closeTimeout bounds each step of Close: the last upload, and the release of the lease.
+	closeTimeout = 5 * time.Second
 	// prepareTimeout bounds the look at the replica before the index is opened.
 	prepareTimeout = time.Minute
 )
@@ -103,7 +110,8 @@ func New(cfg ReplicatorConfig) *Replicator {
 		cfg.Now = time.Now
 	}
 	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
-	cfg.lease = leaseOr(cfg.lease)
+	cfg.lease = cmp.Or(cfg.lease, defaultLeaseTimes)
+	cfg.closeTimeout = cmp.Or(cfg.closeTimeout, closeTimeout)
 	return &Replicator{cfg: cfg, clients: config.PoolOf(cfg.Replica), stopped: make(chan struct{}), begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
@@ -190,11 +198,13 @@ func (r *Replicator) Reached() ltx.TXID {
 // its checkpoints, and the disk must not fill up. It answers that error at the end.
 func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // nothing is uploaded any more that a merge could wait for
-	err := r.replicate(ctx)
-	if err == nil {
-		return r.fence.reason()
+	if r.fence.reason() == nil {
+		err := r.replicate(ctx)
+		if err == nil {
+			return r.fence.reason()
+		}
+		r.raiseFence(err)
 	}
-	r.raiseFence(err)
 	r.runFenced(ctx)
 	return r.fence.reason()
 }
@@ -203,8 +213,9 @@ func (r *Replicator) Run(ctx context.Context) error {
 func (r *Replicator) replicate(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
-	g.Go(func() error { return r.loop(ctx, "segments", r.queue.wake, r.queue.uploadAll) })
-	g.Go(func() error {
+	run := func(name string, do func() error) { start(g, r.cfg.Logger, "replica: "+name, do) }
+	run("segments", func() error { return r.loop(ctx, "segments", r.queue.wake, r.queue.uploadAll) })
+	run("cut", func() error {
 		return r.loop(ctx, "cut", nil, func(ctx context.Context) error {
 			defer func() {
 				select {
@@ -215,12 +226,12 @@ func (r *Replicator) replicate(ctx context.Context) error {
 			return r.cut(ctx)
 		})
 	})
-	g.Go(func() error { return r.loop(ctx, "upload", cuts, r.upload) })
+	run("upload", func() error { return r.loop(ctx, "upload", cuts, r.upload) })
 	for _, u := range r.tasks(r.levels) {
-		g.Go(func() error { return r.runTask(ctx, u) })
+		run(u.what, func() error { return r.runTask(ctx, u) })
 	}
-	g.Go(func() error { return r.pollLoop(ctx) })
-	g.Go(func() error { // the lease is lost while nothing is written
+	run("poll", func() error { return r.pollLoop(ctx) })
+	run("fence", func() error { // the lease is lost while nothing is written
 		select {
 		case <-ctx.Done():
 			return nil
@@ -421,21 +432,28 @@ func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 // would upload all of it again.
 func (r *Replicator) Close() error {
 	r.Release()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for what the end of the index wrote, if anything
-	defer cancel()
 	var err error
-	if r.store != nil {
-		if err = r.store.Close(ctx); fenced(err) {
+	if r.store != nil { // uploads what the end of the index wrote, if anything
+		err = within(r.cfg.closeTimeout, r.store.Close)
+		if fenced(err) {
 			err = nil // Flush has said so
 		}
 	}
-	if r.lease != nil {
-		err = errors.Join(err, r.lease.release(ctx, true)) // nothing writes any more
+	if r.lease != nil { // nothing writes any more
+		err = errors.Join(err, within(r.cfg.closeTimeout, func(ctx context.Context) error { return r.lease.release(ctx, true) }))
 	}
+	err = errors.Join(err, r.lock.Release())
 	if err != nil {
 		return fmt.Errorf("replica: close: %w", err)
 	}
 	return nil
+}
+
+// within runs do with a time of its own: a store that hangs in one step must not take the time of the next.
+func within(timeout time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return do(ctx)
 }
 
 // warnings passes on what is a warning or worse: the rest is told by figures.

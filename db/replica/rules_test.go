@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -328,6 +329,11 @@ func TestCollect(t *testing.T) {
 		}
 		return w.Merges > 0 && !w.Merging && !w.Sealing && st.State == "ok" && time.Since(since) > time.Second
 	})
+	// An earlier data directory has uploaded a segment that this one does not know.
+	must(t, p.rep.clients.Use(config.SegmentSub("1-1-STRAY.weft"), func(client litestream.ReplicaClient) error {
+		_, err := Upload(t.Context(), client, p.store.SegmentPaths()[0])
+		return err
+	}))
 	ctx, all, used := t.Context(), stored(), len(p.store.SegmentPaths())
 	look := func(want int) {
 		t.Helper()
@@ -408,5 +414,69 @@ func TestPrepareRefuses(t *testing.T) {
 	r = New(ReplicatorConfig{Replica: cfg, Dir: filepath.Dir(cfg.DB)})
 	if err := r.Prepare(context.Background()); err == nil || !strings.Contains(err.Error(), "restore it first") {
 		t.Errorf("a replica without a database: %v", err)
+	}
+}
+
+// TestPrepareKeepsTheDirectory: from Prepare until the store is closed no other process can take the data directory, and a Prepare that
+// fails gives it back.
+func TestPrepareKeepsTheDirectory(t *testing.T) {
+	t.Parallel()
+	cfg := liveConfig(t)
+	dir := filepath.Dir(cfg.DB)
+	r := New(ReplicatorConfig{Replica: cfg, Dir: dir, lease: testLease})
+	must(t, r.Prepare(t.Context()))
+	if _, err := db.Lock(dir); err == nil {
+		t.Fatal("another process takes the directory between Prepare and Open")
+	}
+	s, err := db.Open(db.Config{Dir: dir, Lock: r.DirLock(), Replicator: true, OnSegment: r.OnSegment})
+	must(t, err)
+	must(t, r.Open(t.Context(), s))
+	if _, err := db.Lock(dir); err == nil {
+		t.Fatal("another process takes the directory of an open store")
+	}
+	must(t, errors.Join(s.Close(), r.Close()))
+	lock, err := db.Lock(dir)
+	must(t, err)
+	must(t, lock.Release())
+
+	other := t.TempDir() // which the replica, that has an index now, is not restored to
+	cfg.DB = filepath.Join(other, "weft.db")
+	must(t, os.WriteFile(filepath.Join(other, "weft.db"), []byte("no database"), 0o644))
+	if err := New(ReplicatorConfig{Replica: cfg, Dir: other, lease: testLease}).Prepare(t.Context()); err == nil {
+		t.Fatal("a file that is no database is accepted")
+	}
+	lock, err = db.Lock(other)
+	must(t, err)
+	must(t, lock.Release())
+}
+
+// hangingWrites is a client whose writes hang until they are canceled.
+type hangingWrites struct{ litestream.ReplicaClient }
+
+func (hangingWrites) WriteLTXFile(ctx context.Context, _ int, _, _ ltx.TXID, _ io.Reader) (*ltx.FileInfo, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// TestCloseReleasesTheLease: a last upload that hangs takes none of the time in which the lease is released, so that another machine
+// can take the replica over at once.
+func TestCloseReleasesTheLease(t *testing.T) {
+	t.Parallel()
+	cfg := liveConfig(t)
+	p := mustBegin(t, cfg, 0, mustEvents(t, 10, 200))
+	mustFeed(t, p, 100)
+	p.stop()
+	must(t, <-p.ran)
+	must(t, p.rep.Flush(t.Context()))
+	mustFeed(t, p, 50)
+	p.rep.local.Replica.Client = hangingWrites{p.rep.local.Replica.Client}
+	p.rep.cfg.closeTimeout = 500 * time.Millisecond
+	p.rep.Release()
+	must(t, p.store.Close())
+	_ = p.rep.Close()
+	last, err := (&lease{objects: p.rep.lease.objects}).newest(t.Context())
+	must(t, err)
+	if last == nil || !last.Released {
+		t.Errorf("the lease is not released: %+v", last)
 	}
 }

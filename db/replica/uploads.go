@@ -129,6 +129,18 @@ func (d *uploadQueue) add(path string, named bool) error {
 	return nil
 }
 
+// knows reports whether a segment is in the queue, or is noted on disk as sent.
+func (d *uploadQueue) knows(name string) bool {
+	d.mu.Lock()
+	pending := d.pending[name] != nil
+	d.mu.Unlock()
+	if pending {
+		return true
+	}
+	_, err := os.Stat(d.path("sent", name))
+	return err == nil
+}
+
 // backlog counts the segments that are on their way.
 func (d *uploadQueue) backlog() (files int, bytes int64) {
 	d.mu.Lock()

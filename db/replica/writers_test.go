@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -271,11 +272,35 @@ func TestBothWrote(t *testing.T) {
 				if err := p.end(5 * time.Second); !fenced(err) {
 					t.Errorf("the end: %v", err)
 				}
-				if _, err := begin(t.Context(), p.cfg, 0, events, nil); err == nil {
-					t.Error("it starts again, and goes on to write")
-				}
+				startsFenced(t, p.cfg, events)
 			}
 		})
+	}
+}
+
+// startsFenced starts again after both have written: queries and indexing go on, the status says why, and nothing is written to the
+// replica. An exit would be a loop of crashes on a machine without a shell.
+func startsFenced(t *testing.T, cfg config.Config, events []db.Event) {
+	t.Helper()
+	client, err := cfg.Client("")
+	must(t, err)
+	before, err := restore.ListFiles(t.Context(), client)
+	must(t, err)
+	p, err := begin(t.Context(), cfg, 0, events, nil)
+	if err != nil {
+		t.Errorf("it does not start again: %v", err)
+		return
+	}
+	goesOn(t, p)
+	if st := p.rep.Status(); st.State != "failing" || !strings.Contains(st.Reason, "has a second writer") || st.Do != fencedAdvice {
+		t.Errorf("%+v", st)
+	}
+	if err := p.end(5 * time.Second); !fenced(err) {
+		t.Errorf("the end: %v", err)
+	}
+	after, err := restore.ListFiles(t.Context(), client)
+	if err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("it has written to the replica: %v before, %v after, %v", before, after, err)
 	}
 }
 

@@ -156,8 +156,7 @@ func appendCommit(b []byte, e *Event) ([]byte, error) {
 		return b, nil
 	}
 	var err error
-	b, err = appendRecordJSON(append(b, `,"record":`...), e.CBOR)
-	if err != nil {
+	if b, err = appendRecordJSON(append(b, `,"record":`...), e.CBOR); err != nil {
 		return b, err
 	}
 	return appendField(b, "cid", e.CID), nil

@@ -63,11 +63,9 @@ func appendItem(dst, b []byte) ([]byte, []byte, error) {
 }
 
 func appendContainer(dst, b []byte, major byte, n uint64) ([]byte, []byte, error) {
-	begin := byte('[')
-	end := byte(']')
+	begin, end := byte('['), byte(']')
 	if major == 5 {
-		begin = '{'
-		end = '}'
+		begin, end = '{', '}'
 	}
 	dst = append(dst, begin)
 	var err error
@@ -76,14 +74,12 @@ func appendContainer(dst, b []byte, major byte, n uint64) ([]byte, []byte, error
 			dst = append(dst, ',')
 		}
 		if major == 5 {
-			dst, b, err = appendItem(dst, b)
-			if err != nil {
+			if dst, b, err = appendItem(dst, b); err != nil {
 				return dst, b, err
 			}
 			dst = append(dst, ':')
 		}
-		dst, b, err = appendItem(dst, b)
-		if err != nil {
+		if dst, b, err = appendItem(dst, b); err != nil {
 			return dst, b, err
 		}
 	}
@@ -95,8 +91,7 @@ func head(b []byte) (major byte, v uint64, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, 0, b, false
 	}
-	major = b[0] >> 5
-	info := b[0] & 31
+	major, info := b[0]>>5, b[0]&31
 	b = b[1:]
 	switch {
 	case info < 24:

@@ -103,8 +103,7 @@ func (n *Network) createPost(a *account) Event {
 
 	p := &postRef{did: a.did, tid: tid, cid: e.CID}
 	if parent != nil {
-		p.root = parent.root
-		if p.root == nil {
+		if p.root = parent.root; p.root == nil {
 			p.root = parent
 		}
 	}

@@ -78,19 +78,16 @@ func (s *sealed) checksum() string { return fmt.Sprintf("%016x", s.header.Checks
 
 func (s *Server) listSegments(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	limit := 100
-	from := 0
+	limit, from := 100, 0
 	var err error
 	if v := q.Get("limit"); v != "" {
-		limit, err = strconv.Atoi(v)
-		if err != nil || limit < 1 {
+		if limit, err = strconv.Atoi(v); err != nil || limit < 1 {
 			badRequest(w, "limit must be a positive integer")
 			return
 		}
 	}
 	if v := q.Get("cursor"); v != "" {
-		from, err = strconv.Atoi(v)
-		if err != nil || from < 0 {
+		if from, err = strconv.Atoi(v); err != nil || from < 0 {
 			badRequest(w, "invalid cursor")
 			return
 		}

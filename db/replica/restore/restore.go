@@ -24,9 +24,22 @@ import (
 type Options struct {
 	Target    Target
 	Force     bool              // put what is there aside
+	Lock      *db.DirLock       // the data directory, which the caller has taken and keeps; nil: the restore takes it
 	Progress  func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
 	Now       func() time.Time  // nil: time.Now
 	Failpoint func(what string) // before each step of putting it in place; nil in production
+}
+
+// lock takes the data directory, unless the caller has it. The function that it returns gives it back.
+func (o Options) lock(dir string) (unlock func() error, err error) {
+	if o.Lock != nil {
+		return func() error { return nil }, nil
+	}
+	lock, err := db.Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	return lock.Release, nil
 }
 
 // Progress is how far a restore is.
@@ -72,7 +85,7 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	unlock, err := db.Lock(dir)
+	unlock, err := o.lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
@@ -128,7 +141,7 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 // Segments brings back what is missing of the segments that the weft.db of a data directory names, and nothing else. What is
 // there and is damaged is replaced with Force.
 func Segments(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
-	unlock, err := db.Lock(dir)
+	unlock, err := o.lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore segments: %w", err)
 	}

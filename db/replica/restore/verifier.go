@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -73,8 +72,9 @@ func (v *Verifier) Last() *Verification { return v.last.Load() }
 // Run verifies until ctx ends. The first time is a whole interval after the start: there is little to verify before, and a weft
 // that is started again and again would do nothing else.
 func (v *Verifier) Run(ctx context.Context) error {
-	if err := v.clear(); err != nil {
-		return fmt.Errorf("replica: clear the scratch place: %w", err)
+	err := v.clear() // the scratch database of a killed process takes disk
+	if err != nil {
+		v.cfg.Logger.Warn("cannot clear the scratch directory of the verification; retrying before each verification", "err", err)
 	}
 	ticker := time.NewTicker(v.cfg.Every)
 	defer ticker.Stop()
@@ -83,6 +83,11 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		}
+		err := v.clear()
+		if err != nil {
+			v.note(&Verification{Outcome: Inconclusive, Faults: []string{"clear the scratch directory: " + err.Error()}, EndedAt: v.cfg.Now()})
+			continue
 		}
 		o := VerifyOptions{Scratch: v.cfg.Scratch, SegmentBytes: v.cfg.SegmentBytes, Instance: v.cfg.Instance, Now: v.cfg.Now}
 		if v.cfg.Reached != nil {
@@ -101,7 +106,7 @@ func (v *Verifier) clear() error {
 	if v.cfg.Scratch == "" {
 		return nil
 	}
-	return errors.Join(os.RemoveAll(v.cfg.Scratch), os.Mkdir(v.cfg.Scratch, 0o755))
+	return errors.Join(os.RemoveAll(v.cfg.Scratch), os.MkdirAll(v.cfg.Scratch, 0o755))
 }
 
 func (v *Verifier) note(r *Verification) {
