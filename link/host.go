@@ -40,8 +40,8 @@ func appendWebHost(dst []byte, host string) ([]byte, bool) {
 		return dst, true
 	}
 	for i := range len(ascii) {
-		// UTS 46 maps fullwidth slashes and question marks to ASCII ones, which would end the host. Escapes may hold them
-		// too.
+		// UTS 46 maps fullwidth slashes and question marks to ASCII ones, which would end the host. Escapes may hold
+		// them too.
 		if class[ascii[i]]&unreserved == 0 {
 			return dst, true
 		}

@@ -19,8 +19,8 @@ func appendURI(dst []byte, scheme, rest string) ([]byte, bool) {
 	var extra uint16
 	authority := strings.HasPrefix(rest, "//")
 	if authority {
-		// A string with an authority is meant as a URI, and "?a[]=1" is common in URIs. A string without one may be prose
-		// or markup ("note:<b>", "Q:なんで"): RFC 3986 applies strictly.
+		// A string with an authority is meant as a URI, and "?a[]=1" is common in URIs. A string without one may be
+		// prose or markup ("note:<b>", "Q:なんで"): RFC 3986 applies strictly.
 		extra = lax | iri
 		end := 2
 		for end < len(rest) && rest[end] != '/' && rest[end] != '?' && rest[end] != '#' {

@@ -8,11 +8,11 @@ import (
 
 // Keyspace defines the meaning of the keys and values of a tree. Its functions must not keep their arguments.
 type Keyspace struct {
-	// Prefix returns the length of the leading part of a key that every look-up gives in full. Filters hold the hashes of
-	// these prefixes.
+	// Prefix returns the length of the leading part of a key that every look-up gives in full. Filters hold the hashes
+	// of these prefixes.
 	Prefix func(key []byte) int
-	// Delta returns the amount that an entry adds to the sum of a range: 1 for an addition, -1 for a removal. Nil: always
-	// 1.
+	// Delta returns the amount that an entry adds to the sum of a range: 1 for an addition, -1 for a removal. Nil:
+	// always 1.
 	Delta func(value []byte) int
 	// Annihilates reports whether a compaction drops both an older and a newer entry of one key. Nil: never.
 	Annihilates func(older, newer []byte) bool

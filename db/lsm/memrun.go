@@ -4,7 +4,6 @@ import "sync"
 
 // MemRun is a run in memory.
 type MemRun struct {
-	keyspace *Keyspace
 	block    Block
 	sums     []int32 // sum of the deltas up to and including each entry; nil when every delta is 1
 	prefixes int     // distinct prefixes
@@ -64,6 +63,7 @@ func (r *MemRun) Iterate(from, to []byte, reverse bool) (Iterator, error) {
 
 // Builder builds a MemRun from entries in key order.
 type Builder struct {
+	keyspace *Keyspace
 	run      *MemRun
 	prefixes prefixHashes
 	sum      int32
@@ -73,7 +73,8 @@ type Builder struct {
 // NewBuilder returns a builder with the given capacity; it grows beyond it.
 func NewBuilder(keyspace *Keyspace, entries, bytes int) *Builder {
 	return &Builder{
-		run:      &MemRun{keyspace: keyspace, block: *NewBlock(entries, bytes)},
+		keyspace: keyspace,
+		run:      &MemRun{block: *NewBlock(entries, bytes)},
 		prefixes: prefixHashes{hashes: make([]uint64, 0, entries)},
 		allOnes:  true,
 	}
@@ -82,9 +83,9 @@ func NewBuilder(keyspace *Keyspace, entries, bytes int) *Builder {
 // Add appends an entry. Its key must be above the previous one. Add copies both slices.
 func (b *Builder) Add(key, value []byte) {
 	r := b.run
-	b.prefixes.add(key[:r.keyspace.Prefix(key)])
+	b.prefixes.add(key[:b.keyspace.Prefix(key)])
 	r.block.Add(key, value)
-	delta := int32(r.keyspace.DeltaOf(value))
+	delta := int32(b.keyspace.DeltaOf(value))
 	if b.allOnes && delta != 1 {
 		// The first other delta: materialize the sums that were implicit so far.
 		b.allOnes = false

@@ -21,8 +21,8 @@ type Run interface {
 	Find(key []byte) (value []byte, ok bool, err error)
 	// Sum returns the sum of the deltas of the entries with from <= key < to. Nil bounds are open.
 	Sum(from, to []byte) (int64, error)
-	// Iterate returns an iterator at the first entry with from <= key < to, in key order or in reverse; nil when there is
-	// none. Nil bounds are open.
+	// Iterate returns an iterator at the first entry with from <= key < to, in key order or in reverse; nil when there
+	// is none. Nil bounds are open.
 	Iterate(from, to []byte, reverse bool) (Iterator, error)
 }
 

@@ -54,14 +54,15 @@ func (t table) String() string { return [...]string{"", "blocks", "nodes", "filt
 // the writer.
 type Kind struct {
 	Keyspace *lsm.Keyspace
-	// Minute returns the minute of a key, counted from any epoch; ok is false for a key without one. A run stores the set
-	// of its minutes, so that keys of other minutes are known to be absent without reading the file. Nil: no key has one.
+	// Minute returns the minute of a key, counted from any epoch; ok is false for a key without one. A run stores the
+	// set of its minutes, so that keys of other minutes are known to be absent without reading the file. Nil: no key
+	// has one.
 	Minute func(key []byte) (minute int64, ok bool)
-	// List returns the length of the leading part of a key that identifies its list, and the member that the entry adds or
-	// removes, according to its delta. ok is false for a key outside all lists. Nil: there are no lists.
+	// List returns the length of the leading part of a key that identifies its list, and the member that the entry
+	// adds or removes, according to its delta. ok is false for a key outside all lists. Nil: there are no lists.
 	List func(key []byte) (prefix int, member uint32, ok bool)
-	// BlockSize is the size of a data block before compression, in bytes; 0: 8 KiB. Smaller blocks suit runs with random
-	// look-ups of single keys.
+	// BlockSize is the size of a data block before compression, in bytes; 0: 8 KiB. Smaller blocks suit runs with
+	// random look-ups of single keys.
 	BlockSize int
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// readAhead is the number of blocks that a long iteration reads in one query, about 64 KiB compressed: a query costs
-	// as much as decoding one or two blocks.
+	// readAhead is the number of blocks that a long iteration reads in one query, about 64 KiB compressed: a query
+	// costs as much as decoding one or two blocks.
 	readAhead = 16
 	// longScan is the number of blocks after which an iteration counts as long and bypasses the cache.
 	longScan = 16

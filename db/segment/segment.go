@@ -32,9 +32,9 @@ type Segment struct {
 var lastID atomic.Uint64
 
 const (
-	// connections is the number of concurrent reads of one file. Further readers wait for microseconds, because the cache
-	// holds the blocks in use. The connections stay open, so that open files remain readable when the process runs out of
-	// file descriptors.
+	// connections is the number of concurrent reads of one file. Further readers wait for microseconds, because the
+	// cache holds the blocks in use. The connections stay open, so that open files remain readable when the process
+	// runs out of file descriptors.
 	connections = 2
 	// busyWait is how long a reader waits for another's connection when it cannot open one. A connection is in use only
 	// for the time of reading 16 blocks.
@@ -93,7 +93,8 @@ func (s *Segment) addRun(h runHead, kind Kind) (err error) {
 	r := &Run{segment: s, head: h, kind: kind}
 	if kind.Minute != nil {
 		if h.Minutes == nil {
-			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: run the weft that wrote it", ErrFormat)
+			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: "+
+				"run the weft that wrote it", ErrFormat)
 		}
 		r.minutes, err = distinct.ParseBitmap(h.Minutes)
 		if err != nil {

@@ -114,8 +114,8 @@ func writeRows(w *fileWriter, path string, meta map[string]string, inputs []Inpu
 	if err := o.Failpoint("created"); err != nil {
 		return nil, err
 	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(zstdWindow))
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.level), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), zstd.WithWindowSize(zstdWindow))
 	if err != nil {
 		return nil, err
 	}
