@@ -38,13 +38,15 @@ type AccountLink struct {
 // read, and a run that holds nothing so new is passed over. So a page costs as much as there are lists in the runs that
 // reach up to its time, however long they are.
 func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
-	v, page := s.acquire(), Page[AccountLink]{Items: []AccountLink{}}
+	v := s.acquire()
+	page := Page[AccountLink]{Items: []AccountLink{}}
 	defer s.release(v)
 	prefix, ok, err := v.accountRange(q.DID)
 	if err != nil {
 		return page, err
 	}
-	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.PrefixEnd(prefix), limit: q.Limit + 1, seen: map[string]struct{}{}}
+	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.PrefixEnd(prefix), limit: q.Limit + 1,
+		seen: map[string]struct{}{}}
 	if q.After != nil {
 		if err := checkFeedPosition(q.After); err != nil {
 			return page, err
@@ -77,7 +79,8 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		}
 	}
 	for i := len(v.targets.Runs) - 1; i >= 0; i-- {
-		if newest, known := v.newestIn(i); known && f.before != nil && bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
+		if newest, known := v.newestIn(i); known && f.before != nil &&
+			bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
 			continue
 		}
 		if err := f.read(v.targets.Runs[i]); err != nil {
@@ -111,8 +114,8 @@ func (v *Snapshot) newestIn(i int) (rank uint64, known bool) {
 	return uint64(v.files.files[i].NewestUS) + codec.MaxSkewUS, true
 }
 
-// feed gathers a page of the links in a range of targets, newest first: its order is the rank, inverted, and then the key
-// without it.
+// feed gathers a page of the links in a range of targets, newest first: its order is the rank, inverted, and then the
+// key without it.
 type feed struct {
 	ctx         context.Context
 	v           *Snapshot
@@ -122,7 +125,7 @@ type feed struct {
 	before      []byte              // only links before this order, which moves up as better ones are found; nil: all
 	limit       int
 	found       feedHeap
-	seen        map[string]struct{} // orders of which a newer run has told
+	seen        map[string]struct{} // orders that a newer run has
 	steps       int
 }
 
@@ -158,7 +161,8 @@ func (f *feed) read(r lsm.Run) error {
 		if err != nil || w == nil {
 			return err
 		}
-		if from, err = f.walk(w); err != nil {
+		from, err = f.walk(w)
+		if err != nil {
 			return err
 		}
 	}
@@ -172,7 +176,8 @@ func (f *feed) walk(w lsm.Iterator) (from []byte, err error) {
 	var source uint64
 	idle := 0
 	for more := true; more; {
-		if f.steps++; f.steps%4096 == 0 && f.ctx.Err() != nil {
+		f.steps++
+		if f.steps%4096 == 0 && f.ctx.Err() != nil {
 			return nil, f.ctx.Err()
 		}
 		key := w.Key()
@@ -182,7 +187,8 @@ func (f *feed) walk(w lsm.Iterator) (from []byte, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("db: link key %x: %w", key, err)
 			}
-			source, listLen = id, len(key)-len(rest)
+			source = id
+			listLen = len(key) - len(rest)
 		}
 		last = key
 		if len(key) < listLen+8 {
@@ -200,7 +206,8 @@ func (f *feed) walk(w lsm.Iterator) (from []byte, err error) {
 			}
 			return lsm.PrefixEnd(key[:listLen]), nil
 		}
-		if more, err = w.Next(); err != nil {
+		more, err = w.Next()
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -231,7 +238,7 @@ func (f *feed) where(source uint64, rank []byte) where {
 	return inside
 }
 
-// take takes an entry whose rank is right, unless its order is not, or a newer run has told of its link.
+// take takes an entry whose rank is right, unless its order is not, or a newer run has its link.
 func (f *feed) take(key []byte, listLen int, source uint64, value []byte) error {
 	order := append(append(make([]byte, 0, len(key)), key[listLen:listLen+8]...), key[:listLen]...)
 	order = append(order, key[listLen+8:]...)
@@ -269,7 +276,8 @@ func checkFeedPosition(after []byte) error {
 	if n == 0 || err != nil {
 		return ErrBadCursor
 	}
-	if p, rest, err := codec.DecodePosition(append(bytes.Clone(after[:8]), rest...)); err != nil || len(rest) > 0 || len(p.RkeySuffix) == 0 {
+	p, rest, err := codec.DecodePosition(append(bytes.Clone(after[:8]), rest...))
+	if err != nil || len(rest) > 0 || len(p.RkeySuffix) == 0 {
 		return ErrBadCursor
 	}
 	return nil
@@ -278,9 +286,11 @@ func checkFeedPosition(after []byte) error {
 // accountLinks names links.
 func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
 	links := make([]AccountLink, len(found))
-	targets, actors := make([][]byte, len(found)), make([]uint64, len(found))
+	targets := make([][]byte, len(found))
+	actors := make([]uint64, len(found))
 	for i, l := range found {
-		targets[i], actors[i] = l.target, l.AccountID
+		targets[i] = l.target
+		actors[i] = l.AccountID
 	}
 	names, err := s.targetStrings(ctx, targets)
 	if err != nil {
@@ -295,7 +305,8 @@ func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLi
 		if err != nil {
 			return nil, err
 		}
-		links[i] = AccountLink{Record{dids[l.AccountID], source.Collection, codec.RkeyString(l.Rkey())}, source.Path, names[i], int64(l.Rank)}
+		record := Record{dids[l.AccountID], source.Collection, codec.RkeyString(l.Rkey())}
+		links[i] = AccountLink{record, source.Path, names[i], int64(l.Rank)}
 	}
 	return links, nil
 }
@@ -325,8 +336,8 @@ func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
 	return total, nil
 }
 
-// AccountSources counts the links to an account by source, in the order in which the sources were first seen; Total is the sum of all
-// pages. It costs as much as there are lists, however long they are, and keeps as much as a page takes.
+// AccountSources counts the links to an account by source, in the order in which the sources were first seen; Total is
+// the sum of all pages. It costs as much as there are lists, however long they are, and keeps as much as a page takes.
 func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[AccountCount], error) {
 	page := Page[AccountCount]{Items: []AccountCount{}}
 	after, err := q.after()
@@ -344,7 +355,9 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 		sums.from = after + 1
 	}
 	for { // once, but where many sources have no links left
-		sums.by, sums.to, sums.total = map[uint64]int64{}, math.MaxUint64, 0
+		sums.by = map[uint64]int64{}
+		sums.to = math.MaxUint64
+		sums.total = 0
 		for _, r := range v.targets.Runs {
 			if err := sums.addLists(r, prefix); err != nil {
 				return page, err
@@ -363,7 +376,8 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 			if err != nil {
 				return page, err
 			}
-			page.Items, after = append(page.Items, AccountCount{source, sums.by[id]}), id
+			page.Items = append(page.Items, AccountCount{source, sums.by[id]})
+			after = id
 		}
 		if sums.to == math.MaxUint64 {
 			return page, nil
@@ -372,7 +386,8 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 	}
 }
 
-// sourceSums adds up links by source: of the sources with the lowest ids from one on, of which a page is made, and of all together.
+// sourceSums adds up links by source: of the sources with the lowest ids from one on, of which a page is made, and of
+// all together.
 type sourceSums struct {
 	ctx      context.Context
 	from, to uint64 // by has all of these; to moves down where there are too many
@@ -411,7 +426,8 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 		var source uint64
 		inList := 0
 		for more := true; more; {
-			if s.steps++; s.steps%4096 == 0 && s.ctx.Err() != nil {
+			s.steps++
+			if s.steps%4096 == 0 && s.ctx.Err() != nil {
 				return s.ctx.Err()
 			}
 			key := w.Key()
@@ -420,9 +436,12 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 				if err != nil {
 					return fmt.Errorf("db: link key %x: %w", key, err)
 				}
-				source, list, inList = id, key[:len(key)-len(rest)], 0
+				source = id
+				list = key[:len(key)-len(rest)]
+				inList = 0
 			}
-			if inList++; inList > patience {
+			inList++
+			if inList > patience {
 				// A long one: the sums say what the rest of it weighs.
 				from = lsm.PrefixEnd(list)
 				n, err := r.Sum(key, from)
@@ -433,7 +452,8 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 				break
 			}
 			s.add(source, int64(byTarget.DeltaOf(w.Value())))
-			if more, err = w.Next(); err != nil {
+			more, err = w.Next()
+			if err != nil {
 				return err
 			}
 		}

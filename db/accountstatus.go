@@ -11,7 +11,7 @@ import (
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
 // record keeps what may be shown again. A change of status therefore walks the account's records.
 
-// account folds a change of an account's status.
+// account applies a change of an account's status.
 func (f *applier) account(e *Event) {
 	actor, known := f.actor(e.DID)
 	if !known {
@@ -38,7 +38,8 @@ func (f *applier) account(e *Event) {
 	}
 	underWay := f.state.jobs[actor] != nil
 	if underWay && old == StatusDeleted {
-		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor)) // unfinished has told
+		// unfinished prevents it
+		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor))
 		return
 	}
 	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})
@@ -57,9 +58,9 @@ func (f *applier) account(e *Event) {
 	}
 }
 
-// unfinished is the account of an event after which it may have records again, while a job still removes those that it
-// had: new ones could not be told from them. Whoever folds the event brings the job to its end first, in steps that are
-// commits of their own. That costs no more than the records that there were, once.
+// unfinished returns the account of an event after which it may have records again, while a job still removes its old
+// ones: new records could not be distinguished from them. Its caller finishes the job first, in commits of their own.
+// That costs at most the old records, once.
 func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
 	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.state.jobs) == 0 {
 		return 0, false
@@ -68,8 +69,8 @@ func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
 	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == StatusDeleted
 }
 
-// setStatus does what a log row about an account says: at once, or by a job. One that is under way stays as it is: the
-// row that follows turns it.
+// setStatus does what a log row about an account says: at once, or by a job. A job that is running stays as it is: the
+// next row turns it.
 func (f *applier) setStatus(actor uint64, status uint8) {
 	f.state.status.set(actor, Status(status&15))
 	j := jobOf(status)
@@ -80,12 +81,15 @@ func (f *applier) setStatus(actor uint64, status uint8) {
 		f.state.setJob(actor, j)
 		return
 	}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) { f.doJob(j, actor, key, value, rkey, links) })
+	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
+		f.doJob(j, actor, key, value, rkey, links)
+	})
 }
 
-// jobOf is what a log row about an account asks for; nil: nothing.
+// jobOf returns the job that a log row about an account asks for; nil: none.
 func jobOf(status uint8) *job {
-	old, next := Status(status>>4&7), Status(status&15)
+	old := Status(status >> 4 & 7)
+	next := Status(status & 15)
 	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
 	if j.was == j.is && !j.purge {
 		return nil
@@ -93,7 +97,7 @@ func jobOf(status uint8) *job {
 	return j
 }
 
-// shown says whether a record's links are in the order by target.
+// shown reports whether a record's links are in the order by target.
 func (s *state) shown(actor uint64, key []byte) bool {
 	if j := s.jobs[actor]; j != nil && j.left(key) {
 		return j.was
@@ -101,13 +105,16 @@ func (s *state) shown(actor uint64, key []byte) bool {
 	return s.status.of(actor) == StatusActive
 }
 
-// reserveAtOnce reserves room in this commit to change an account's records at once. It returns false where the account has more
-// records than the commit has room for: then its status changes by a job. The room is for all events of the commit together.
+// reserveAtOnce reserves room in this commit to change an account's records at once. It returns false where the account
+// has more records than the commit has room for: then its status changes by a job. The room is for all events of the
+// commit together.
 func (f *applier) reserveAtOnce(actor uint64) bool {
 	left := f.state.config.JobRecords - f.immediate
 	room := max(stepBytes-f.immediateBytes, 0)
 	from, to := codec.AccountRecords(actor)
-	n, seen, size := 0, 0, 0
+	n := 0
+	seen := 0
+	size := 0
 	fits := true
 	for w := f.walk(actor, from, to, false); fits && w.next(); {
 		seen++
@@ -123,8 +130,8 @@ func (f *applier) reserveAtOnce(actor uint64) bool {
 	return fits
 }
 
-// readStatusSince is the newest time of any event when an account's status last changed, 0 when it never did: what the upstream saw
-// before, and sends again, is overtaken. It is the upstream's clock, for an account's own may be wrong.
+// readStatusSince reads the newest time of any event when an account's status last changed; 0: it never did. An older
+// event that the upstream sends again is superseded. The time is the upstream's: an account's own clock may be wrong.
 func (f *applier) readStatusSince(actor uint64) int64 {
 	for i := len(f.rows.status) - 1; i >= 0; i-- {
 		if f.rows.status[i].actor == actor {

@@ -8,9 +8,10 @@ import (
 	"weft.dev/weft/link"
 )
 
-// applier turns events into a delta of the index and the log rows that record it. It writes nothing. Each event is applied to
-// the state that all events before it left, and applying one twice changes nothing. A replay of the log uses an applier too:
-// it repeats what the log rows decided. An applier lasts for one commit; the state and the history outlive it.
+// applier turns events into a delta of the index and the log rows that record it. It writes nothing. Each event is
+// applied to the state that all events before it left, and applying one twice changes nothing. A replay of the log uses
+// an applier too: it repeats what the log rows decided. An applier lasts for one commit; the state and the history
+// outlive it.
 type applier struct {
 	state   *state
 	history *history // nil at a replay, which decides nothing
@@ -80,8 +81,8 @@ func (a *Applied) add(b Applied) {
 	a.BadBodies += b.BadBodies
 }
 
-// outlierUS is how far an event may be ahead of our clock. Clocks of servers differ by minutes; one event that is dated a day
-// ahead must not make all others seem old.
+// outlierUS is how far an event may be ahead of our clock. Clocks of servers differ by minutes; one event that is dated
+// a day ahead must not make all others seem old.
 const outlierUS = 3600 * 1_000_000
 
 // wrongClockUS is how far our clock may be behind the newest event: beyond it our clock is wrong.
@@ -105,8 +106,8 @@ func (f *applier) advanceTime(us int64) {
 
 func (f *applier) isOutlier(us int64) bool { return f.latestUS > 0 && us > f.latestUS }
 
-// event applies one event. It returns false where the event ends a resync and the end takes another commit first: nothing of
-// the event is applied then, and the next part of the batch applies it again.
+// event applies one event. It returns false where the event ends a resync and the end takes another commit first:
+// nothing of the event is applied then, and the next part of the batch applies it again.
 func (f *applier) event(e *Event) (applied bool) {
 	f.beforeUS = f.maxUS
 	f.advanceTime(e.TimeUS)
@@ -155,7 +156,8 @@ func (f *applier) links(dst []codec.RecordLink, value, rkey []byte) []codec.Reco
 }
 
 // change replaces the links of a record, by record and by target. body is the log row of its body; 0: none.
-func (f *applier) change(key, before []byte, next []codec.RecordLink, body, actor uint64, rkey []byte, removed, added []codec.RecordLink) {
+func (f *applier) change(key, before []byte, next []codec.RecordLink, body, actor uint64, rkey []byte, removed,
+	added []codec.RecordLink) {
 	f.d.setRecord(actor, key, codec.AppendBodyRef(codec.AppendLinks(nil, next), body), len(before) > 0)
 	f.stats.Added += len(added)
 	f.stats.Removed += len(removed)
@@ -168,8 +170,8 @@ func (f *applier) change(key, before []byte, next []codec.RecordLink, body, acto
 // log appends a row with the links that it removed and added. More than maxRowLinks take several rows, each a change by
 // itself: updates before a delete, and after a create. The last row brings the body, and ends the body before it.
 //
-// A respelled record keeps its body. A row that leaves it without links would end the body at a replay: the last removal
-// comes with the last row.
+// A respelled record keeps its body. A row that leaves it without links would end the body at a replay: the last
+// removal comes with the last row.
 func (f *applier) log(r row, removed, added []codec.RecordLink) {
 	kept := 0
 	if r.op == opRespelled && len(added) > 0 {

@@ -50,9 +50,12 @@ func TestFolding(t *testing.T) {
 		events []db.Event
 		want   int64
 	}
-	takendown := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusTakendown), status(3, 11, db.StatusActive)}
-	again := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusTakendown), status(3, 11, db.StatusTakendown), status(4, 12, db.StatusActive)}
-	buried := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted), record(3, 15, 25, create, "late"), status(4, 20, db.StatusActive)}
+	takendown := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusTakendown),
+		status(3, 11, db.StatusActive)}
+	again := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusTakendown),
+		status(3, 11, db.StatusTakendown), status(4, 12, db.StatusActive)}
+	buried := []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted),
+		record(3, 15, 25, create, "late"), status(4, 20, db.StatusActive)}
 	three := []db.Event{record(1, 0, 0, create, "a"), record(2, 1, 1, create, "b"), record(3, 2, 2, create, "c")}
 	for _, tc := range []struct {
 		name  string
@@ -60,12 +63,16 @@ func TestFolding(t *testing.T) {
 	}{
 		{"a rewind over a takedown and its end", []step{{"h", takendown, 1}, {"h", takendown, 1}}},
 		{"a rewind over a status that was told twice", []step{{"h", again, 1}, {"h", again, 1}}},
-		{"a record that came after its account's end does not come back with a rewind", []step{{"h", buried, 0}, {"h", buried, 0}}},
-		{"the first record after an account's return, under a number that was used before, of a repo whose clock is slow", []step{
-			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted), status(3, 20, db.StatusActive), byOther(record(4, 20, 20, create, "x"))}, 1},
+		{"a record that came after its account's end does not come back with a rewind",
+			[]step{{"h", buried, 0}, {"h", buried, 0}}},
+		{"the first record after an account's return, under a number that was used before, of a repo whose " +
+			"clock is slow", []step{
+			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted),
+				status(3, 20, db.StatusActive), byOther(record(4, 20, 20, create, "x"))}, 1},
 			{"h", []db.Event{record(4, 21, 19, create, "b")}, 2},
 		}},
-		{"a repeat within its batch", []step{{"h", []db.Event{record(1, 0, 0, create, "a"), record(2, 10, 10, del, "a"), record(1, 0, 0, create, "a")}, 0}}},
+		{"a repeat within its batch", []step{{"h", []db.Event{record(1, 0, 0, create, "a"), record(2, 10, 10, del, "a"),
+			record(1, 0, 0, create, "a")}, 0}}},
 		{"a repeat from another host", []step{
 			{"h", []db.Event{record(1, 0, 0, create, "a"), record(2, 10, 10, del, "a")}, 0},
 			{"i", []db.Event{record(7, 0, 0, create, "a")}, 0},
@@ -82,7 +89,8 @@ func TestFolding(t *testing.T) {
 		}},
 		{"a resync with rows of an older time", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, -1000, 10, create, "a"), byOther(record(6, 10, 10, del, "x"))}, 3},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, -1000, 10, create, "a"),
+				byOther(record(6, 10, 10, del, "x"))}, 3},
 		}},
 		{"a commit from before the sync among its rows", []step{
 			{"h", three, 3},
@@ -91,23 +99,27 @@ func TestFolding(t *testing.T) {
 		}},
 		{"a resync that ends in silence", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x"))}, 1},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"),
+				byOther(record(6, 71, 71, del, "x"))}, 1},
 		}},
 		{"a rewind into an open resync that brings only a part of it again", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), record(6, 10, 10, create, "b")}, 3},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), record(6, 10, 10, create, "b")},
+				3},
 			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a")}, 3},
 			{"h", []db.Event{byOther(record(7, 71, 71, del, "x"))}, 2},
 		}},
 		{"a sync that comes again once its resync is complete, and nothing behind it", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x"))}, 1},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"),
+				byOther(record(6, 71, 71, del, "x"))}, 1},
 			{"h", []db.Event{at(4, 10, 10, db.OpSync)}, 1},
 			{"h", []db.Event{byOther(record(7, 200, 200, del, "x"))}, 1},
 		}},
 		{"the same from another host", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x"))}, 1},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"),
+				byOther(record(6, 71, 71, del, "x"))}, 1},
 			{"i", []db.Event{at(14, 10, 10, db.OpSync)}, 1},
 			{"i", []db.Event{byOther(record(17, 200, 200, del, "x"))}, 1},
 		}},
@@ -122,7 +134,8 @@ func TestFolding(t *testing.T) {
 		{"a resync that another host sends too is that host's", []step{
 			{"h", three, 3},
 			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a")}, 3},
-			{"i", []db.Event{at(14, 10, 10, db.OpSync), record(15, 10, 10, create, "a"), record(16, 10, 10, create, "c")}, 3},
+			{"i", []db.Event{at(14, 10, 10, db.OpSync), record(15, 10, 10, create, "a"),
+				record(16, 10, 10, create, "c")}, 3},
 			{"i", []db.Event{record(17, 20, 20, create, "d")}, 3},
 		}},
 		{"a resync whose host stays away for a day is broken off", []step{
@@ -155,18 +168,21 @@ func TestFolding(t *testing.T) {
 		}},
 		{"a record that a resync has removed doesn't come back from another host", []step{
 			{"h", three, 3},
-			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"), byOther(record(6, 71, 71, del, "x")), record(7, 80, 80, create, "d")}, 2},
+			{"h", []db.Event{at(4, 10, 10, db.OpSync), record(5, 10, 10, create, "a"),
+				byOther(record(6, 71, 71, del, "x")), record(7, 80, 80, create, "d")}, 2},
 			{"i", []db.Event{record(11, 5, 5, create, "e")}, 2},
 		}},
 		{"an event from before an account was deleted doesn't come back from another host", []step{
-			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted), status(3, 20, db.StatusActive), record(4, 30, 30, create, "b")}, 1},
+			{"h", []db.Event{record(1, 0, 0, create, "a"), status(2, 10, db.StatusDeleted),
+				status(3, 20, db.StatusActive), record(4, 30, 30, create, "b")}, 1},
 			{"i", []db.Event{record(11, 5, 5, create, "c"), record(12, 25, 25, create, "d")}, 2},
 		}},
 		{"a rewind over a repo whose revisions go back", []step{
 			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
 			{"h", []db.Event{record(1, 0, 7, create, "a"), record(2, 1, 3, del, "a")}, 0},
 		}},
-		{"an event at the beginning of time", []step{{"h", []db.Event{record(1, -t0/1e6, 0, create, "a")}, 1}, {"h", []db.Event{record(2, 1, 1, create, "b")}, 2}}},
+		{"an event at the beginning of time", []step{{"h", []db.Event{record(1, -t0/1e6, 0, create, "a")}, 1},
+			{"h", []db.Event{record(2, 1, 1, create, "b")}, 2}}},
 		{"a number that SQLite can't hold", []step{{"h", []db.Event{record(math.MaxUint64, 0, 0, create, "a")}, 1}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

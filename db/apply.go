@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// commitBytes is what a part of a batch may change, as delta.bytes counts: some 80,000 links. Beyond it a commit comes
-// early, so that neither what a batch takes in memory nor how long it takes depends on what its events mean. A batch of
+// commitBytes bounds the changes of a part of a batch, as delta.bytes counts them: some 80,000 links. Beyond it the
+// part is committed, so that neither the memory nor the time of a batch depends on what its events mean. A batch of
 // 1,000 events changes a thirtieth of it.
 const commitBytes = 16 << 20
 
-// Apply folds a batch into the index and commits it with its upstream's cursor, in one transaction, or in several where
-// its events change much: each ends at an event, with the cursor there. Their effects are visible to queries when it
-// returns. After an error nothing is of the part that failed, and every further call fails.
+// Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several where its events
+// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. After an error no
+// change of the failed part remains, and every further call fails.
 func (s *Store) Apply(b Batch) (Applied, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,13 +29,15 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
-	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, func(f *applier, i int) progress { return s.progressAt(&b, f, i) })
+	at := func(f *applier, i int) progress { return s.progressAt(&b, f, i) }
+	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, at)
 	if err != nil {
 		return Applied{}, err
 	}
 	f.advanceTime(timeUS)
 	for !f.endIdleResyncs() {
-		if f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS)); err != nil {
+		f, err = s.commitPart(f, s.moved(&b, f, seq, timeUS))
+		if err != nil {
 			return Applied{}, err
 		}
 		f.advanceTime(timeUS)
@@ -73,13 +75,14 @@ func (s *Store) beginBatch(host string) *applier {
 	return f
 }
 
-// applyEvents folds events, and commits them in parts where they change much; at says where the upstream is before an event.
-// It returns the last part, which is not committed.
+// applyEvents applies events, and commits them in parts where they change much; at returns the upstream's progress
+// before an event. It returns the last part, which is not committed.
 func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i int) progress) (*applier, error) {
 	for i := range events {
 		var err error
 		if _, waits := f.unfinished(&events[i]); f.stats.Events > 0 && (waits || f.d.bytes >= commitBytes) {
-			if f, err = s.commitPart(f, at(f, i)); err != nil {
+			f, err = s.commitPart(f, at(f, i))
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -91,7 +94,8 @@ func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i in
 			f = s.nextPart(f)
 		}
 		for !f.event(&events[i]) {
-			if f, err = s.commitPart(f, at(f, i)); err != nil {
+			f, err = s.commitPart(f, at(f, i))
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -102,7 +106,7 @@ func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i in
 	return f, nil
 }
 
-// commitPart commits a part of a batch, and begins the next.
+// commitPart commits a part of a batch, and returns the next.
 func (s *Store) commitPart(f *applier, up progress) (*applier, error) {
 	if err := s.commit(f, up); err != nil {
 		return nil, err
@@ -131,8 +135,8 @@ func (s *Store) nextPart(f *applier) *applier {
 	return next
 }
 
-// progressAt is where a batch's upstream is before an event of it. Before the first, and where events share a number, it has
-// not moved.
+// progressAt returns the progress of a batch's upstream before an event. Before the first event, and between events of
+// the same number, the upstream has not moved.
 func (s *Store) progressAt(b *Batch, f *applier, i int) progress {
 	if i == 0 {
 		return progress{}
@@ -144,21 +148,22 @@ func (s *Store) progressAt(b *Batch, f *applier, i int) progress {
 	return s.moved(b, f, before.Seq, before.TimeUS)
 }
 
-// moved is a batch's upstream at an event.
+// moved returns the progress of a batch's upstream at an event.
 func (s *Store) moved(b *Batch, f *applier, seq uint64, timeUS int64) progress {
 	v := s.snapshot.Load()
 	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
 	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
 	up.upstream.epoch = v.epochOf(b.Host)
 	if v.startedUS == 0 {
-		if up.firstUS = timeUS; len(b.Events) > 0 {
+		up.firstUS = timeUS
+		if len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS
 		}
 	}
 	return up
 }
 
-// progress is how far an upstream has come.
+// progress is the new position of an upstream.
 type progress struct {
 	host     string // empty: no upstream has moved
 	upstream upstream
@@ -167,7 +172,7 @@ type progress struct {
 	spelling spellingStep
 }
 
-// commit commits what was folded and shows it.
+// commit commits an applier's changes and publishes them.
 func (s *Store) commit(f *applier, up progress) error {
 	w := f.out
 	if w == nil {
@@ -175,7 +180,7 @@ func (s *Store) commit(f *applier, up progress) error {
 	}
 	defer w.end()
 	if err := f.d.err; err != nil {
-		return s.fail(fmt.Errorf("db: fold a batch of %d events: %w", f.stats.Events, err))
+		return s.fail(fmt.Errorf("db: apply a batch of %d events: %w", f.stats.Events, err))
 	}
 	// What the log takes and what the runs take don't depend on each other: with a second core, the runs cost no time.
 	var flushed sync.WaitGroup
@@ -194,7 +199,8 @@ func (s *Store) commit(f *applier, up progress) error {
 	}
 	next := f.d.base
 	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
-	next.maxUS, next.sums = max(next.maxUS, f.maxUS), w.sums
+	next.maxUS = max(next.maxUS, f.maxUS)
+	next.sums = w.sums
 	if up.firstUS != 0 {
 		next.startedUS = up.firstUS
 	}
@@ -206,7 +212,7 @@ func (s *Store) commit(f *applier, up progress) error {
 	return nil
 }
 
-// publish makes a version the one that queries see.
+// publish makes a snapshot the present one.
 func (s *Store) publish(v *Snapshot, host string, up upstream) {
 	if host != "" {
 		v.upstreams = maps.Clone(v.upstreams)

@@ -7,26 +7,26 @@ import (
 	"weft.dev/weft/db/body"
 )
 
-// newBody is what an event says of its record's content. The zero newBody: nothing.
+// newBody is the body of an event's record. The zero newBody: none.
 type newBody struct {
 	digest body.Digest
 	known  bool   // the digest is the record's
 	cbor   []byte // nil: not to be kept
 }
 
-// bodyRow is a body that a log row brings.
+// bodyRow is a body of a log row.
 type bodyRow struct {
 	seq    uint64
 	digest body.Digest
 	cbor   []byte // the event's
 }
 
-// replacedRow is a log row that puts the body of another one out of date.
+// replacedRow is a log row that ends the body of another one.
 type replacedRow struct {
 	seq, body uint64
 }
 
-// ref is how a record's value names its body, when the log row seq brings it.
+// ref returns the log row that a record's value names for its body, when row seq brings it.
 func (b *newBody) ref(seq uint64) uint64 {
 	if b.cbor == nil {
 		return 0
@@ -34,8 +34,8 @@ func (b *newBody) ref(seq uint64) uint64 {
 	return seq
 }
 
-// bodyOf takes the content of a record that links. What is not what its CID says, or too large, is left out: the record's
-// links stay, for the extractor has read them from what there was.
+// bodyOf returns the body of a record that links. A body that doesn't match its CID, or is too large, is not stored;
+// the record's links stay, because the extractor has read them.
 func (f *applier) bodyOf(e *Event) (b newBody) {
 	if !f.state.bodies.on || len(f.next) == 0 {
 		return b
@@ -52,7 +52,9 @@ func (f *applier) bodyOf(e *Event) (b newBody) {
 	}
 	switch sum := body.Sum(e.Body); {
 	case e.CID == "":
-		b.digest, b.known, b.cbor = sum, true, e.Body
+		b.digest = sum
+		b.known = true
+		b.cbor = e.Body
 	case sum == b.digest:
 		b.cbor = e.Body
 	default:
@@ -61,8 +63,8 @@ func (f *applier) bodyOf(e *Event) (b newBody) {
 	return b
 }
 
-// readBodyChanges says whether a record whose links stay has another body than the one of the log row was, 0 for none. Where
-// that can't be told, for the one or the other is not known, an event that may be a repeat changes nothing.
+// readBodyChanges reports whether a record whose links stay has another body than that of log row replaced; 0: it has
+// none. Where one of them is unknown, an event that may be a repeat changes nothing.
 func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
 	if !f.state.bodies.on || len(f.next) == 0 {
 		return false
@@ -79,9 +81,11 @@ func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
 	return b.cbor != nil && !f.mayRepeat(e)
 }
 
-// readDigest is that of a log row's body, of this batch or of one before; ok is false when the body is gone.
+// readDigest returns the digest of a log row's body, of this batch or of an earlier one; ok is false when the body is
+// gone.
 func (f *applier) readDigest(seq uint64) (body.Digest, bool) {
-	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }); ok {
+	bySeq := func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }
+	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, bySeq); ok {
 		return f.rows.bodies[i].digest, true
 	}
 	d, ok, err := f.state.bodies.digest(seq)
@@ -89,7 +93,7 @@ func (f *applier) readDigest(seq uint64) (body.Digest, bool) {
 	return d, ok
 }
 
-// keepBody makes a body that of the newest log row.
+// keepBody stores a body with the newest log row.
 func (f *applier) keepBody(b *newBody) {
 	if b.cbor != nil {
 		f.rows.bodies = append(f.rows.bodies, bodyRow{f.seq, b.digest, b.cbor})
@@ -97,7 +101,7 @@ func (f *applier) keepBody(b *newBody) {
 	}
 }
 
-// purgeBody lets the body of a deleted account's record go at once, and not with the log row.
+// purgeBody deletes the body of a deleted account's record at once, before its log row goes.
 func (f *applier) purgeBody(value []byte) {
 	if seq := f.state.bodies.current(value); seq != 0 {
 		f.rows.purged = append(f.rows.purged, seq)

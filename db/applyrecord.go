@@ -34,8 +34,8 @@ type recordEvent struct {
 // hasLinks reports whether the record links after the event.
 func (r *recordEvent) hasLinks() bool { return r.Op != OpDelete && len(r.Links) > 0 }
 
-// record applies a create, an update or a delete: the record's links become exactly those of the event. It validates the event,
-// classifies it, works out the change of the record's links, and logs it.
+// record applies a create, an update or a delete: the record's links become exactly those of the event. It validates
+// the event, classifies it, works out the change of the record's links, and logs it.
 func (f *applier) record(e *Event) {
 	r, ok := newRecordEvent(e)
 	if !ok {
@@ -53,8 +53,8 @@ func (f *applier) record(e *Event) {
 	if !f.advanceResync(e, r.actor, r.rev) {
 		return
 	}
-	// Another upstream may have sent newer events of the account while this one was not followed: the rows of its resync are
-	// not stale for that, and the event that ends the resync ends it even when it is stale itself.
+	// Another upstream may have sent newer events of the account while this one was not followed: the rows of its
+	// resync are not stale for that, and the event that ends the resync ends it even when it is stale itself.
 	if f.mayRepeat(e) && !f.state.resyncs[r.actor].isRow(f.host, r.rev) {
 		f.loadDedupWindow()
 		r.class = f.readClass(&r)
@@ -83,8 +83,8 @@ func newRecordEvent(e *Event) (r recordEvent, ok bool) {
 	return recordEvent{Event: e, rev: rev}, ok && link.ValidNSID(e.Collection) && link.ValidRecordKey(e.Rkey)
 }
 
-// readClass classifies an event that may be a repeat. It reads the database for an event that is older than the dedup window, or
-// out of order.
+// readClass classifies an event that may be a repeat. It reads the database for an event that is older than the dedup
+// window, or out of order.
 func (f *applier) readClass(r *recordEvent) class {
 	window := &f.history.dedup
 	newest, seen := window.newest(r.hash)
@@ -107,14 +107,14 @@ func (f *applier) readClass(r *recordEvent) class {
 	return class
 }
 
-// readStatusIsNewer reports whether the account's status last changed after an event was seen. No status is newer than the
-// newest event: for an event that is newer still, it doesn't read the database.
+// readStatusIsNewer reports whether the account's status last changed after an event was seen. No status is newer than
+// the newest event: for an event that is newer still, it doesn't read the database.
 func (f *applier) readStatusIsNewer(e *Event, actor uint64) bool {
 	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.readStatusSince(actor)
 }
 
-// locate finds the record's key, which it leaves in f.key, and enters the names of a record that links. It returns false where
-// the record has no links, before and after the event.
+// locate finds the record's key, which it leaves in f.key, and enters the names of a record that links. It returns
+// false where the record has no links, before and after the event.
 func (f *applier) locate(r *recordEvent) bool {
 	if !r.hasLinks() && !r.known {
 		return false
@@ -132,7 +132,8 @@ func (f *applier) locate(r *recordEvent) bool {
 	return true
 }
 
-// difference returns the links that the record loses and gains. It leaves the links before and after in f.old and f.next.
+// difference returns the links that the record loses and gains. It leaves the links before and after in f.old and
+// f.next.
 func (f *applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
 	r.before = f.d.record(f.key)
 	f.old = f.links(f.old[:0], r.before, r.rkey)
@@ -158,7 +159,8 @@ func (f *applier) difference(r *recordEvent) (removed, added []codec.RecordLink)
 
 // isStorable reports whether a link fits a key: a zero byte would end it early. The extractor makes no others.
 func isStorable(l *Link) bool {
-	return l.Target != "" && len(l.Target) <= link.MaxLen && strings.IndexByte(l.Target, 0) < 0 && len(l.Path) <= maxPath
+	return l.Target != "" && len(l.Target) <= link.MaxLen && strings.IndexByte(l.Target, 0) < 0 &&
+		len(l.Path) <= maxPath
 }
 
 // maxPath is the longest path of a source, in bytes. The extractor's bound is lower.

@@ -19,14 +19,15 @@ type Bodies uint8
 const (
 	BodiesOff    Bodies = iota // none
 	BodiesWindow               // as long as the log row that brought it
-	BodiesKeep                 // that of every record that links, as it is now; what was before, as long as the log row that changed it
+	// that of every record that links, as it is now; what was before, as long as the log row that changed it
+	BodiesKeep
 )
 
 var bodiesNames = [...]string{BodiesOff: "off", BodiesWindow: "window", BodiesKeep: "keep"}
 
 func (b Bodies) String() string { return bodiesNames[b] }
 
-// ParseBodies reads off, window or keep.
+// ParseBodies parses off, window or keep.
 func ParseBodies(text string) (Bodies, error) {
 	for b, name := range bodiesNames {
 		if name == text {
@@ -36,12 +37,12 @@ func ParseBodies(text string) (Bodies, error) {
 	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
 }
 
-// bodies is what is known of the bodies that are kept. A record's value names the log row that brought its body; the rest
-// is in the database.
+// bodies is the state of the stored bodies. A record's value names the log row that brought its body; the rest is in
+// the database.
 type bodies struct {
 	on    bool
 	some  bool   // there may be rows: this one, or one before, keeps bodies
-	since uint64 // bodies of log rows up to here are out of date: nobody followed their records for a time
+	since uint64 // bodies of log rows up to here are out of date: changes of their records were not recorded for a time
 	gone  uint64 // of log rows up to here no body is left
 
 	block  uint64 // the newest
@@ -50,7 +51,8 @@ type bodies struct {
 	same   *sql.Stmt // the digest of a block
 }
 
-// current is the log row that brought the body of a record with this value; 0: none that counts. Its body may be gone.
+// current returns the log row that brought the body of a record with this value; 0: none that is valid. Its body may be
+// gone.
 func (b *bodies) current(value []byte) uint64 {
 	if !b.some {
 		return 0
@@ -61,35 +63,37 @@ func (b *bodies) current(value []byte) uint64 {
 	return 0
 }
 
-// recentBlock is a block that another record may have as well.
+// recentBlock is a block that another record may share.
 type recentBlock struct{ tag, id uint64 }
 
-// recentBlocks is how many of the newest blocks are compared with new bodies: some two minutes of the network, in 1 MiB
-// of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes them unique.
+// recentBlocks is the number of the newest blocks that new bodies are compared with: some two minutes of the network,
+// in 1 MiB of memory, which a start reads from some 10 MB of blocks. Nearly all records have a time in them that makes
+// them unique.
 const recentBlocks = 1 << 16
 
-// slot is where a digest stands among the recent blocks, and what tells it from the others there.
+// slot returns the slot of a digest among the recent blocks, and its tag there.
 func (b *bodies) slot(d *body.Digest) (*recentBlock, uint64) {
 	return &b.recent[binary.LittleEndian.Uint16(d[:])], binary.LittleEndian.Uint64(d[2:])
 }
 
-// remember makes a block one of the recent ones.
+// remember adds a block to the recent ones.
 func (b *bodies) remember(d *body.Digest, id uint64) {
 	at, tag := b.slot(d)
 	*at = recentBlock{tag, id}
 }
 
-// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log row
-// they are out of date.
+// metaBodies and metaSince are the facts that say what bodies are worth: how they were kept last, and up to which log
+// row they are out of date.
 const (
 	metaBodies = "bodies"
 	metaSince  = "bodies_since"
 )
 
-// bodiesKept reads how bodies were kept last, and up to which log row they are out of date.
+// bodiesKept reads how bodies were stored last, and the log row up to which they are out of date.
 func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
-	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies, metaSince); err != nil {
+	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies,
+		metaSince); err != nil {
 		return 0, 0, err
 	}
 	for _, fact := range facts {
@@ -105,15 +109,17 @@ func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err e
 	return was, since, nil
 }
 
-// loadBodies finds out what the bodies that are there are worth, and begins to keep bodies, or ends it.
+// loadBodies reads which bodies are valid, and starts or stops storing them.
 func (s *Store) loadBodies(ctx context.Context) error {
-	mode, newest := s.cfg.Bodies, s.snapshot.Load().seq
+	mode := s.cfg.Bodies
+	newest := s.snapshot.Load().seq
 	was, since, err := bodiesKept(ctx, s.reader)
 	if err != nil {
 		return err
 	}
 	b := &s.bodies
-	b.on, b.since = mode != BodiesOff, since
+	b.on = mode != BodiesOff
+	b.since = since
 	switch {
 	case was == BodiesOff || mode == BodiesOff:
 		b.since = newest // what changes while none are kept is not seen
@@ -134,22 +140,28 @@ func (s *Store) loadBodies(ctx context.Context) error {
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`).Scan(&oldest, &replaced, &b.block); err != nil {
 		return err
 	}
-	if b.gone = math.MaxUint64; oldest.Valid {
+	b.gone = math.MaxUint64
+	if oldest.Valid {
 		b.gone = uint64(oldest.Int64) - 1
 	} else if b.on {
 		b.gone = newest
 	}
-	if b.some = b.on || oldest.Valid || replaced; !b.on {
+	b.some = b.on || oldest.Valid || replaced
+	if !b.on {
 		return nil
 	}
-	if b.find, err = s.beside.PrepareContext(ctx, "SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?"); err != nil {
+	b.find, err = s.beside.PrepareContext(ctx,
+		"SELECT digest FROM bodies JOIN blocks ON blocks.id = block WHERE seq = ?")
+	if err != nil {
 		return err
 	}
-	if b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?"); err != nil {
+	b.same, err = s.writer.PrepareContext(ctx, "SELECT digest FROM blocks WHERE id = ?")
+	if err != nil {
 		return err
 	}
 	b.recent = make([]recentBlock, recentBlocks)
-	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id", int64(b.block)-recentBlocks)
+	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
+		int64(b.block)-recentBlocks)
 	if err != nil {
 		return err
 	}
@@ -167,7 +179,7 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	return rows.Err()
 }
 
-// writeBodiesKept writes down how bodies are kept from now on.
+// writeBodiesKept records how bodies are stored from now on.
 func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
 	tx, err := s.writer.Begin()
 	if err != nil {
@@ -182,7 +194,7 @@ func (s *Store) writeBodiesKept(mode Bodies, since uint64) error {
 	return tx.Commit()
 }
 
-// digest is that of a log row's body; ok is false when the body is gone. It reads what is committed.
+// digest reads the digest of a log row's body; ok is false when the body is gone. It reads committed rows.
 func (b *bodies) digest(seq uint64) (d body.Digest, ok bool, err error) {
 	var raw []byte
 	err = b.find.QueryRow(int64(seq)).Scan(&raw)

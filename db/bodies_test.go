@@ -125,7 +125,8 @@ func (b *bodyStore) reopen(mode db.Bodies) {
 // event makes an event about a like of an account; its body says text.
 func (b *bodyStore) event(op db.Op, did, rkey, text string) db.Event {
 	b.seq++
-	e := db.Event{Seq: b.seq, TimeUS: 1_770_000_000_000_000 + int64(b.seq), Op: op, DID: did, Collection: "app.bsky.feed.like", Rkey: rkey,
+	e := db.Event{Seq: b.seq, TimeUS: 1_770_000_000_000_000 + int64(b.seq), Op: op, DID: did,
+		Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(b.seq))}
 	if op != db.OpDelete {
 		e.Links, e.Body = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}, []byte(text)
@@ -222,7 +223,8 @@ func TestBadBodies(t *testing.T) {
 	}{
 		{"another's CID", func(e *db.Event) { e.CID = body.Sum([]byte("another")).CID() }, 1, 0},
 		{"no CID at all", func(e *db.Event) { e.CID = "bafy" }, 1, 0},
-		{"of another kind", func(e *db.Event) { e.CID = "bafkreias7oxbr6swsuggccmtnqpoeami4jza5x4w3urltn6gzhqf4k6k2e" }, 1, 0},
+		{"of another kind", func(e *db.Event) { e.CID = "bafkreias7oxbr6swsuggccmtnqpoeami4jza5x4w3urltn6gzhqf4k6k2e" },
+			1, 0},
 		{"too large", func(e *db.Event) { e.Body, e.CID = make([]byte, body.Max+1), "" }, 1, 0},
 		{"the largest", func(e *db.Event) { e.Body, e.CID = make([]byte, body.Max), "" }, 0, 1},
 		{"the CID isn't said", func(e *db.Event) { e.CID = "" }, 0, 1},
@@ -277,7 +279,8 @@ func TestBodiesOffWritesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBodyStore(t, db.Config{})
 	for i := range 50 {
-		b.apply(b.event(db.OpCreate, alice, fmt.Sprint("r", i), "one"), b.event(db.OpUpdate, alice, "r0", fmt.Sprint(i)))
+		b.apply(b.event(db.OpCreate, alice, fmt.Sprint("r", i), "one"),
+			b.event(db.OpUpdate, alice, "r0", fmt.Sprint(i)))
 	}
 	var n int
 	if err := b.base.QueryRow(`SELECT (SELECT count(*) FROM bodies) + (SELECT count(*) FROM blocks) + (SELECT count(*) FROM replaced) +
@@ -323,7 +326,8 @@ func TestBodiesWindow(t *testing.T) {
 					t.Errorf("the bodies of the log rows %s are left", bodies)
 				}
 				b.want(carol, "a", "")
-				for _, what := range []string{"a repeat of what has gone", "a repeat after a start, which knows of newer events alone"} {
+				for _, what := range []string{"a repeat of what has gone",
+					"a repeat after a start, which knows of newer events alone"} {
 					if a := b.apply(first); a.Changed != 0 {
 						t.Errorf("%s: %+v", what, a)
 					}
@@ -374,7 +378,8 @@ func TestDamagedBody(t *testing.T) {
 		frame []byte
 	}{{"another record", body.Encode(nil, []byte("two"))}, {"no frame", []byte("junk")}, {"nothing", nil}} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := b.base.Exec("UPDATE blocks SET body = ? WHERE id = 1", bytes.Clone(append([]byte{}, tc.frame...))); err != nil {
+			if _, err := b.base.Exec("UPDATE blocks SET body = ? WHERE id = 1",
+				bytes.Clone(append([]byte{}, tc.frame...))); err != nil {
 				t.Fatal(err)
 			}
 			got, err := b.Bodies(t.Context(), []db.Record{{DID: alice, Collection: "app.bsky.feed.like", Rkey: "a"}})
@@ -390,7 +395,8 @@ func TestDamagedBody(t *testing.T) {
 func TestBodyTriggers(t *testing.T) {
 	t.Parallel()
 	b := newBodyStore(t, db.Config{Bodies: db.BodiesKeep})
-	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "one"), b.event(db.OpCreate, alice, "c", "two"))
+	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "one"),
+		b.event(db.OpCreate, alice, "c", "two"))
 	b.rows(3, 2, 3)
 	for _, tc := range []struct{ name, statement, want string }{
 		{"no block", "INSERT INTO bodies VALUES (99, 77)", "a body without its block"},

@@ -2,13 +2,14 @@ package db
 
 import "database/sql"
 
-// pruneReplaced forgets what the log rows up to one put out of date; where bodies are kept beyond the log, these go now.
+// pruneReplaced forgets which bodies the log rows up to one replaced; where bodies outlive the log, it deletes them.
 func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	if !s.bodies.some {
 		return nil
 	}
 	if s.cfg.Bodies == BodiesKeep {
-		if _, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT body FROM replaced WHERE seq <= ?)", int64(upTo)); err != nil {
+		if _, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT body FROM replaced WHERE seq <= ?)",
+			int64(upTo)); err != nil {
 			return err
 		}
 	}
@@ -16,8 +17,8 @@ func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	return err
 }
 
-// pruneBodies lets bodies go, oldest first, as many as a commit takes log rows away: those that are out of date, and with
-// BodiesWindow those of log rows that are gone.
+// pruneBodies deletes bodies, oldest first, as many as a commit prunes log rows: those that are out of date, and with
+// BodiesWindow those of pruned log rows.
 func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	b := &s.bodies
 	upTo := b.since
@@ -27,13 +28,14 @@ func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	if !b.some || upTo <= b.gone {
 		return nil
 	}
-	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)", int64(upTo), pruneRows)
+	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)",
+		int64(upTo), pruneRows)
 	if err != nil {
 		return err
 	}
 	n, err := res.RowsAffected()
 	if err == nil && n < pruneRows {
-		b.gone = upTo // a commit that fails is the last, so that nobody takes this for true then
+		b.gone = upTo // a commit that fails is the last one
 	}
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"weft.dev/weft/db/body"
 )
 
-// writeBodies writes a batch's bodies, each block before the rows that use it, and lets those of deleted accounts go.
+// writeBodies writes a batch's bodies, each block before the rows that use it, and deletes those of deleted accounts.
 func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 	if len(rs.bodies)+len(rs.replaced)+len(rs.purged) == 0 {
 		return nil
@@ -55,7 +55,8 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	ids = make([]uint64, len(rows))
 	for i := range rows {
 		d := &rows[i].digest
-		if ids[i], err = b.sameBlock(tx, d, before, fresh); err != nil {
+		ids[i], err = b.sameBlock(tx, d, before, fresh)
+		if err != nil {
 			return nil, err
 		}
 		if ids[i] != 0 {
@@ -74,8 +75,8 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	return ids, s.inserts.blocks.flush(tx)
 }
 
-// sameBlock is a recent block with this digest, 0 when there is none. fresh are the digests of those that this
-// transaction has added behind the block before.
+// sameBlock returns a recent block with this digest; 0: there is none. fresh are the digests of the blocks that this
+// transaction has added after block before.
 func (b *bodies) sameBlock(tx *sql.Tx, d *body.Digest, before uint64, fresh []*body.Digest) (uint64, error) {
 	at, tag := b.slot(d)
 	switch {

@@ -15,7 +15,8 @@ type CheckOptions struct {
 	All    bool   // everything; otherwise a sample
 	Sample int    // how many records and lists a sample has; 0: 10,000. An index that has no more is checked wholly.
 	Seed   uint64 // which sample: the same seed takes the same of an index that has not changed
-	// Progress is told now and then what is being checked, and how far; of is 0 where that is not known. Nil: nobody.
+	// Progress is told now and then what is being checked, and how far; of is 0 where that is not known. Nil: no
+	// progress.
 	Progress func(what string, done, of int64)
 }
 
@@ -64,11 +65,13 @@ const (
 	mendGone      = "restore the file from the replica with weft restore --segments"
 	mendGoneOrLog = mendGone + ", or start weft serve: the log is complete, and it rebuilds the segment from it"
 	mendDB        = "restore weft.db from its replica with weft restore --force"
-	mendBody      = mendDB + "; or delete all bodies with weft serve --bodies off, and store new ones from the next start on"
-	mendIndex     = "restore weft.db and its segments from the replica with weft restore --force; if that fails too, re-index into an empty directory"
+	mendBody      = mendDB + "; or delete all bodies with weft serve --bodies off, and store new ones from the next " +
+		"start on"
+	mendIndex = "restore weft.db and its segments from the replica with weft restore --force; if that fails too, " +
+		"re-index into an empty directory"
 )
 
-// maxProblems is how many problems are told one by one: who has more, has them all for one reason.
+// maxProblems is how many problems are listed: more have one common cause.
 const maxProblems = 20
 
 // defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
@@ -108,7 +111,8 @@ type check struct {
 	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
 	current    int64  // of these, those met so far
 
-	large      map[string][]codec.RecordLink // the links of large records, by their keys: each of their links asks for all
+	// the links of large records, by their keys: each of their links asks for all
+	large      map[string][]codec.RecordLink
 	largeBytes int
 
 	steps        int64 // of the part at hand
@@ -134,7 +138,9 @@ func (c *check) run(ctx context.Context) error {
 				return ctx.Err()
 			}
 			if IsDiskFull(err) {
-				return fmt.Errorf("db: check %s: the disk of %s or of the temporary files (%s) is full, which is no fault of the data: free space and check again: %w",
+				return fmt.Errorf("db: check %s: the disk of %s or of the temporary files (%s) is full, which is no "+
+					"fault of the "+
+					"data: free space and check again: %w",
 					part.name, c.s.cfg.Dir, os.TempDir(), err)
 			}
 			// What can't be read is damaged; the parts that don't need it are checked all the same.
@@ -145,7 +151,8 @@ func (c *check) run(ctx context.Context) error {
 	return nil
 }
 
-// found reports a problem. Its arguments are formatted only where it is among the first, so that they may look up names.
+// found reports a problem. Its arguments are formatted only where it is among the first, so that they may look up
+// names.
 func (c *check) found(kind, mend, format string, args ...any) {
 	c.report.Total++
 	c.report.Kinds[kind]++
@@ -159,7 +166,7 @@ func (c *check) checked(what string, n int64, how string) {
 	c.report.Checked = append(c.report.Checked, Checked{what, n, how})
 }
 
-// step counts one thing looked at, and now and then tells how far it has come.
+// step counts one thing looked at, and now and then reports progress.
 func (c *check) step(ctx context.Context, what string, of int64) error {
 	c.steps++
 	if c.steps%1024 != 0 {

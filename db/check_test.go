@@ -106,7 +106,8 @@ func TestCheckRefuses(t *testing.T) {
 	}{
 		{"an empty directory", func(t *testing.T, dir string) {}, "there is no weft.db"},
 		{"a file that is none", func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(dir, "weft.db"), []byte(strings.Repeat("no database ", 500)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "weft.db"), []byte(strings.Repeat("no database ", 500)),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, "restore it from its replica with weft restore --force"},
@@ -116,7 +117,8 @@ func TestCheckRefuses(t *testing.T) {
 		}, "another weft has"},
 		{"an older schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
-			tamper(t, dir, "DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
+			tamper(t, dir,
+				"DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
 		}, "weft serve migrates it"},
 		{"a newer schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
@@ -132,7 +134,8 @@ func TestCheckRefuses(t *testing.T) {
 			dir := t.TempDir()
 			tc.prepare(t, dir)
 			before := hashFiles(t, dir)
-			if _, err := db.Check(t.Context(), dir, db.CheckOptions{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := db.Check(t.Context(), dir, db.CheckOptions{}); err == nil ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("refused with %v, want %q in it", err, tc.want)
 			}
 			if after := hashFiles(t, dir); len(after) > len(before) {
@@ -140,7 +143,8 @@ func TestCheckRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := db.Check(t.Context(), filepath.Join(t.TempDir(), "none"), db.CheckOptions{}); !errors.Is(err, db.ErrNoIndex) {
+	if _, err := db.Check(t.Context(), filepath.Join(t.TempDir(), "none"), db.CheckOptions{}); !errors.Is(err,
+		db.ErrNoIndex) {
 		t.Errorf("no directory: %v", err)
 	}
 }
@@ -154,7 +158,8 @@ func TestCheckHistories(t *testing.T) {
 			h := newHistory(seed)
 			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
 			if seed%2 == 0 { // else they change with each start
 				cfg.Bodies = db.Bodies(seed / 2 % 3)

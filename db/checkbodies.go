@@ -11,8 +11,10 @@ import (
 
 // bodyRules hold for the tables of bodies. ?1 is the newest log row.
 var bodyRules = []sqlRule{
-	{KindBody, mendBody, `SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
-	{KindBody, mendBody, `SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq) WHERE op NOT IN (1, 2)`},
+	{KindBody, mendBody,
+		`SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
+	{KindBody, mendBody,
+		`SELECT printf('log row %d, of op %d, has a body', seq, op) FROM bodies JOIN records USING (seq) WHERE op NOT IN (1, 2)`},
 	{KindBody, mendBody, `SELECT printf('log row %d puts the body of log row %d out of date', r.seq, r.body) FROM replaced AS r
 		LEFT JOIN records USING (seq) WHERE r.body >= r.seq OR op IS NULL OR op NOT IN (1, 2, 3, 10)`},
 	{KindBody, mendBody, `SELECT printf('the body of log row %d is put out of date by %d log rows', body, count(*)) FROM replaced
@@ -27,7 +29,8 @@ var blockRules = []sqlRule{
 		LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id WHERE refs <> ifnull(n, 0) OR refs = 0`},
 }
 
-// bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a sample.
+// bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a
+// sample.
 func (c *check) bodies(ctx context.Context) error {
 	was, since, err := bodiesKept(ctx, c.s.reader)
 	if err != nil {
@@ -41,11 +44,13 @@ func (c *check) bodies(ctx context.Context) error {
 		return err
 	}
 	// A record's body is there when its log row lies behind this one.
-	switch c.bodiesFrom = since; was {
+	c.bodiesFrom = since
+	switch was {
 	case BodiesOff:
 		c.bodiesFrom = math.MaxUint64
 	case BodiesWindow:
-		if c.bodiesFrom = max(since, uint64(max(oldest, 1))-1); oldest == 0 {
+		c.bodiesFrom = max(since, uint64(max(oldest, 1))-1)
+		if oldest == 0 {
 			c.bodiesFrom = uint64(newest)
 		}
 	}
@@ -64,14 +69,16 @@ func (c *check) bodies(ctx context.Context) error {
 	if err := c.blocks(ctx); err != nil {
 		return err
 	}
-	c.checked("bodies", n, fmt.Sprintf("of log rows; bodies are %s; %d blocks decoded and compared with their digests", was, c.steps))
+	c.checked("bodies", n, fmt.Sprintf("of log rows; bodies are %s; %d blocks decoded and compared with their digests",
+		was, c.steps))
 	return nil
 }
 
 // blocks decodes blocks, and holds them against their digests.
 func (c *check) blocks(ctx context.Context) error {
 	var first, last int64
-	if err := c.s.reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first, &last); err != nil || last == 0 {
+	if err := c.s.reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
+		&last); err != nil || last == 0 {
 		return err
 	}
 	if c.o.All || last-first < int64(c.o.Sample) {
@@ -79,7 +86,8 @@ func (c *check) blocks(ctx context.Context) error {
 	}
 	for range c.o.Sample {
 		// The next one that there is.
-		if err := c.blockRows(ctx, " WHERE id >= ? ORDER BY id LIMIT 1", []any{first + c.rand.Int64N(last-first+1)}); err != nil {
+		if err := c.blockRows(ctx, " WHERE id >= ? ORDER BY id LIMIT 1",
+			[]any{first + c.rand.Int64N(last-first+1)}); err != nil {
 			return err
 		}
 	}
@@ -108,8 +116,8 @@ func (c *check) blockRows(ctx context.Context, where string, args []any) error {
 	return rows.Err()
 }
 
-// recordBody checks the log row that a record names for its body. It counts those that are there, so that what no record
-// and no log row names is noticed.
+// recordBody checks the log row that a record names for its body. It counts those that are there, so that what no
+// record and no log row names is noticed.
 func (c *check) recordBody(key, value []byte) error {
 	seq := codec.BodyRef(value)
 	if seq == 0 || !c.bodiesOn {
@@ -117,7 +125,8 @@ func (c *check) recordBody(key, value []byte) error {
 	}
 	v := c.s.snapshot.Load()
 	if seq > v.seq {
-		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq, v.seq)
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq,
+			v.seq)
 		return nil
 	}
 	var there bool
@@ -137,13 +146,14 @@ func (c *check) recordBody(key, value []byte) error {
 	}
 	raw, err := codec.DecodeRkeyColumn(rkey)
 	if err != nil || raw == nil || !slices.Equal(codec.RecordKey(nil, uint64(actor), uint64(collection), raw), key) {
-		c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record", c.nameRecord(key), seq)
+		c.found(KindBody, mendIndex, "%s has the body of log row %d, which belongs to another record",
+			c.nameRecord(key), seq)
 	}
 	return nil
 }
 
-// allBodies holds the number of bodies against what names them: a record whose body it is, or a log row that put it out of
-// date. It follows a walk of all records.
+// allBodies holds the number of bodies against what names them: a record whose body it is, or a log row that put it out
+// of date. It follows a walk of all records.
 func (c *check) allBodies(ctx context.Context) error {
 	if !c.bodiesOn {
 		return nil

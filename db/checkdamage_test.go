@@ -66,7 +66,8 @@ func makeFixture(t *testing.T) (dir string) {
 		if rkeys[n] == "" {
 			rkeys[n] = string(link.AppendTID(nil, uint64(us)<<10))
 		}
-		add(Event{Op: op, DID: fixtureDID(n), Collection: "app.bsky.feed.like", Rkey: rkeys[n], Links: []Link{{"subject.uri", fixturePost}}})
+		add(Event{Op: op, DID: fixtureDID(n), Collection: "app.bsky.feed.like", Rkey: rkeys[n],
+			Links: []Link{{"subject.uri", fixturePost}}})
 	}
 	self := func(n int, target string) {
 		add(Event{Op: OpCreate, DID: fixtureDID(n), Collection: "app.bsky.actor.profile", Rkey: "self",
@@ -150,7 +151,8 @@ func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change
 	}
 	wrong := "wrong-" + name
 	info, err := segment.Write(filepath.Join(dir, "segments", wrong), map[string]string{
-		"from_seq": strconv.FormatInt(from, 10), "to_seq": strconv.FormatInt(to, 10), "instance": instance}, inputs, segment.Options{})
+		"from_seq": strconv.FormatInt(from, 10), "to_seq": strconv.FormatInt(to,
+			10), "instance": instance}, inputs, segment.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +267,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		kind   string
 		want   string
 	}{
-		{"a flipped byte in a segment", func(t *testing.T, dir string) { flip(t, segmentPath(t, dir, 0), 20_000) }, KindSegment, "is damaged: its checksum"},
+		{"a flipped byte in a segment", func(t *testing.T, dir string) { flip(t, segmentPath(t, dir, 0), 20_000) },
+			KindSegment, "is damaged: its checksum"},
 		{"a missing segment", func(t *testing.T, dir string) {
 			if err := os.Remove(segmentPath(t, dir, 1)); err != nil {
 				t.Fatal(err)
@@ -276,7 +279,8 @@ func TestCheckFindsDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, KindSegment, "has 8192 bytes and should have"},
-		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"), KindSegment, "does not belong here"},
+		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"),
+			KindSegment, "does not belong here"},
 		{"sums that are not those of the entries", func(t *testing.T, dir string) {
 			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
 			order := byTarget
@@ -284,10 +288,14 @@ func TestCheckFindsDamage(t *testing.T) {
 			kinds[runTargets] = segment.Kind{Keyspace: &order, List: codec.ListMember}
 			rewrite(t, dir, 1, kinds, func(_ int, all []entry) []entry { return all })
 		}, KindSegment, "contradicts itself"},
-		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest, "no segment has the log rows 1 to 1101"},
-		{"an overlap in the manifest", statements("UPDATE segments SET from_seq = from_seq - 1 WHERE from_seq > 1"), KindManifest, "begins at log row 1101"},
-		{"a total that the manifest has wrong", statements("UPDATE segments SET links = links + 1 WHERE from_seq = 1"), KindCount, "and the manifest says"},
-		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount, "records with links, but has"},
+		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest,
+			"no segment has the log rows 1 to 1101"},
+		{"an overlap in the manifest", statements("UPDATE segments SET from_seq = from_seq - 1 WHERE from_seq > 1"),
+			KindManifest, "begins at log row 1101"},
+		{"a total that the manifest has wrong", statements("UPDATE segments SET links = links + 1 WHERE from_seq = 1"),
+			KindCount, "and the manifest says"},
+		{"a linking counter that is wrong", statements("UPDATE segments SET linking = linking + 3"), KindCount,
+			"records with links, but has"},
 		{"a key that is none", targetsOf(1, func(all []entry) []entry {
 			return append(all, entry{append(bytes.Clone(all[likeOf(t, all, 7)].key), 0), []byte{codec.Linked}})
 		}), KindLink, "has the invalid key"},
@@ -305,13 +313,15 @@ func TestCheckFindsDamage(t *testing.T) {
 			like := all[likeOf(t, all, 30)].key
 			_, rest, _ := codec.DecodeID(like[codec.TargetLen(like):])
 			prefix := like[:len(like)-len(rest)]
-			never := codec.ListPosition{Rank: 5, AccountID: 600, RkeySuffix: codec.AppendRkey(nil, "never")}.Append(bytes.Clone(prefix))
+			never := codec.ListPosition{Rank: 5, AccountID: 600,
+				RkeySuffix: codec.AppendRkey(nil, "never")}.Append(bytes.Clone(prefix))
 			return append(all, entry{never, []byte{codec.Unlinked}})
 		}), KindCount, "accounts, but its sets say"},
 		{"a link without a record", targetsOf(1, func(all []entry) []entry {
 			like := all[likeOf(t, all, 7)].key
 			_, rest, _ := codec.DecodeID(like[codec.TargetLen(like):])
-			more := codec.ListPosition{Rank: 1_770_000_000_000_000, AccountID: 40, RkeySuffix: codec.AppendRkey(nil, "none")}.Append(bytes.Clone(like[:len(like)-len(rest)]))
+			more := codec.ListPosition{Rank: 1_770_000_000_000_000, AccountID: 40,
+				RkeySuffix: codec.AppendRkey(nil, "none")}.Append(bytes.Clone(like[:len(like)-len(rest)]))
 			return append(all, entry{more, []byte{codec.Linked}})
 		}), KindLink, fixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + fixturePost},
 		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
@@ -335,7 +345,10 @@ func TestCheckFindsDamage(t *testing.T) {
 			all[i].key = p.Append(key[: len(key)-len(rest) : len(key)-len(rest)])
 			return all
 		}), KindLink, "but its own rank is"},
-		{"links of a hidden account", targetsOf(1, func(all []entry) []entry { return without(likeOf(t, all, 5), all) }),
+		{"links of a hidden account", targetsOf(1, func(all []entry) []entry {
+			return without(likeOf(t, all, 5),
+				all)
+		}),
 			KindLink, "but its account is not active"},
 		{"a record of a deleted account", runOf(1, runRecords, func(all []entry) []entry {
 			for i, e := range all {
@@ -348,53 +361,93 @@ func TestCheckFindsDamage(t *testing.T) {
 			return all
 		}), KindLink, "has links, but its account is deleted"},
 		{"an account that has no row", runOf(0, runRecords, func(all []entry) []entry {
-			i := slices.IndexFunc(all, func(e entry) bool { actor, _, _, err := codec.DecodeRecordKey(e.key); return err == nil && actor == 30 })
+			i := slices.IndexFunc(all, func(e entry) bool {
+				actor, _, _,
+					err := codec.DecodeRecordKey(e.key)
+				return err == nil && actor == 30
+			})
 			all[i].value = append(append(codec.AppendID(nil, 3), 0), codec.AppendTarget(nil, true, 99_999, 0, "")...)
 			return all
 		}), KindName, "links to account 99999"},
-		{"a DID twice", statements("INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
+		{"a DID twice",
+			statements("INSERT INTO actors (id, did) SELECT max(id) + 1, (SELECT did FROM actors WHERE id = 50) FROM actors"),
 			KindName, "has two rows, 50 and 1102"},
-		{"a DID twice, both in a segment", statements("UPDATE actors SET did = (SELECT did FROM actors WHERE id = 50) WHERE id = 51"),
+		{"a DID twice, both in a segment",
+			statements("UPDATE actors SET did = (SELECT did FROM actors WHERE id = 50) WHERE id = 51"),
 			KindName, "has two rows, 50 and 51"},
-		{"a DID that changed", statements("UPDATE actors SET did = 'did:plc:zzzzzzzzzzzzzzzzzzzzzzzz' WHERE id = 50"), KindName, "is not in the order by name"},
-		{"an account without its row", statements("DELETE FROM actors WHERE id = 50"), KindName, "accounts 1 to 1101 have 1100 rows"},
-		{"a name that the order by name lacks", runOf(0, runNames, func(all []entry) []entry { return without(40, all) }), KindName, "is not in the order by name"},
+		{"a DID that changed", statements("UPDATE actors SET did = 'did:plc:zzzzzzzzzzzzzzzzzzzzzzzz' WHERE id = 50"),
+			KindName, "is not in the order by name"},
+		{"an account without its row", statements("DELETE FROM actors WHERE id = 50"), KindName,
+			"accounts 1 to 1101 have 1100 rows"},
+		{"a name that the order by name lacks", runOf(0, runNames,
+			func(all []entry) []entry { return without(40, all) }), KindName, "is not in the order by name"},
 		{"a name that has no row", runOf(0, runNames, func(all []entry) []entry {
 			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), codec.AppendID(nil, 50)})
 		}), KindName, `the order by name has account 50 as "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"`},
-		{"a log row that contradicts a segment: an addition", statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 removes the link of"},
-		{"a log row that contradicts a segment: a removal", statements("UPDATE records SET op = 2 WHERE seq = 1102", "UPDATE links SET op = 1 WHERE id = 1102 << 12"),
+		{"a log row that contradicts a segment: an addition",
+			statements("UPDATE links SET op = 0 WHERE id = 200 << 12"), KindLog, "log row 200 removes the link of"},
+		{"a log row that contradicts a segment: a removal",
+			statements("UPDATE records SET op = 2 WHERE seq = 1102", "UPDATE links SET op = 1 WHERE id = 1102 << 12"),
 			KindLog, "log row 1102 links"},
-		{"a log row that contradicts a segment: a rank", statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"), KindLog, "has the link of"},
-		{"a log row that contradicts a segment: a target", statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), KindLog, "but the index lacks this link"},
-		{"a log row that contradicts an account", statements("UPDATE actors SET status = 2 WHERE id = 5"), KindLog, "gives account 5 the status 1, and it has 2"},
-		{"a log row that contradicts the one before", statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), KindLog, "cannot be replayed"},
-		{"a log row that is gone", statements("DELETE FROM records WHERE seq = 300", "DELETE FROM links WHERE id >> 12 = 300"), KindLog, "log rows 1 to"},
-		{"log rows that no segment has and that are gone", statements("DELETE FROM records WHERE seq <= 1109", "DELETE FROM links WHERE id >> 12 <= 1109"), KindLog, "are lost: no segment has them"},
-		{"a link row without its log row", statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), KindLog, "link row 900000000000 belongs to no log row"},
-		{"a link row that is gone", statements("DELETE FROM links WHERE id = 1 << 12"), KindLog, "log row 1 lacks link rows"},
-		{"a link row of another collection's source", statements("UPDATE links SET source = 1 WHERE id = 200 << 12"), KindLog, "does not fit log row 200"},
-		{"a log row of no known kind", statements("UPDATE records SET op = 99 WHERE seq = 200"), KindLog, "log row 200, of op 99, lacks a part"},
-		{"a resync without its row", statements("INSERT INTO resyncs (actor, rev, since_seq) VALUES (5, 7, 200)"), KindLog, "which does not begin it"},
-		{"an upstream ahead of itself", statements("UPDATE upstream SET seq = high_seq + 1"), KindDatabase, "the highest number that it has seen"},
-		{"a gap that ends before it begins", statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), KindDatabase, "gap 1 of a is from 5 to 4"},
-		{"a block that is none", statements("UPDATE blocks SET body = x'00' WHERE id = 3"), KindBody, "block 3: body: decode"},
-		{"a block of another record", statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 4) WHERE id = 3"), KindBody, "block 3: it is damaged: its digest is"},
-		{"a block that counts wrongly", statements("UPDATE blocks SET refs = refs + 1 WHERE id = 3"), KindBody, "block 3 is used by 1 bodies, and counts 2"},
-		{"a block that is gone", statements("DELETE FROM blocks WHERE id = 3"), KindBody, "is in block 3, which is not there"},
-		{"a block that nobody uses", statements("INSERT INTO blocks (id, digest, body) SELECT 99999, digest, body FROM blocks WHERE id = 3"),
+		{"a log row that contradicts a segment: a rank", statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"),
+			KindLog, "has the link of"},
+		{"a log row that contradicts a segment: a target",
+			statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), KindLog, "but the index lacks this link"},
+		{"a log row that contradicts an account", statements("UPDATE actors SET status = 2 WHERE id = 5"), KindLog,
+			"gives account 5 the status 1, and it has 2"},
+		{"a log row that contradicts the one before",
+			statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), KindLog, "cannot be replayed"},
+		{"a log row that is gone", statements("DELETE FROM records WHERE seq = 300",
+			"DELETE FROM links WHERE id >> 12 = 300"), KindLog, "log rows 1 to"},
+		{"log rows that no segment has and that are gone",
+			statements("DELETE FROM records WHERE seq <= 1109",
+				"DELETE FROM links WHERE id >> 12 <= 1109"), KindLog, "are lost: no segment has them"},
+		{"a link row without its log row",
+			statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), KindLog, "link row 900000000000 belongs to no log row"},
+		{"a link row that is gone", statements("DELETE FROM links WHERE id = 1 << 12"), KindLog,
+			"log row 1 lacks link rows"},
+		{"a link row of another collection's source", statements("UPDATE links SET source = 1 WHERE id = 200 << 12"),
+			KindLog, "does not fit log row 200"},
+		{"a log row of no known kind", statements("UPDATE records SET op = 99 WHERE seq = 200"), KindLog,
+			"log row 200, of op 99, lacks a part"},
+		{"a resync without its row", statements("INSERT INTO resyncs (actor, rev, since_seq) VALUES (5, 7, 200)"),
+			KindLog, "which does not begin it"},
+		{"an upstream ahead of itself", statements("UPDATE upstream SET seq = high_seq + 1"), KindDatabase,
+			"the highest number that it has seen"},
+		{"a gap that ends before it begins",
+			statements("INSERT INTO gaps (host, from_seq, to_seq, why, state, found_us) VALUES ('a', 5, 4, '', 'open', 0)"), KindDatabase, "gap 1 of a is from 5 to 4"},
+		{"a block that is none", statements("UPDATE blocks SET body = x'00' WHERE id = 3"), KindBody,
+			"block 3: body: decode"},
+		{"a block of another record",
+			statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 4) WHERE id = 3"), KindBody, "block 3: it is damaged: its digest is"},
+		{"a block that counts wrongly", statements("UPDATE blocks SET refs = refs + 1 WHERE id = 3"), KindBody,
+			"block 3 is used by 1 bodies, and counts 2"},
+		{"a block that is gone", statements("DELETE FROM blocks WHERE id = 3"), KindBody,
+			"is in block 3, which is not there"},
+		{"a block that nobody uses",
+			statements("INSERT INTO blocks (id, digest, body) SELECT 99999, digest, body FROM blocks WHERE id = 3"),
 			KindBody, "block 99999 is used by 0 bodies, and counts 0"},
-		{"a body that is gone", statements("DELETE FROM bodies WHERE seq = 200"), KindBody, "has the body of log row 200, which does not exist"},
+		{"a body that is gone", statements("DELETE FROM bodies WHERE seq = 200"), KindBody,
+			"has the body of log row 200, which does not exist"},
 		{"a body that is nobody's", statements("DELETE FROM replaced WHERE seq < 1109"), KindBody, "3 orphaned"},
-		{"a body behind the log", statements("INSERT INTO bodies (seq, block) VALUES (999999, 1)"), KindBody, "log row 999999 has a body, and the log ends at row"},
-		{"a body of a log row that removes", statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"), KindBody, "log row 1102, of op 3, has a body"},
-		{"a body put out of date before it came", statements("INSERT INTO replaced (seq, body) VALUES (5, 9)"), KindBody, "log row 5 puts the body of log row 9 out of date"},
-		{"a body put out of date by no log row", statements("INSERT INTO replaced (seq, body) VALUES (999999, 9)"), KindBody, "log row 999999 puts the body"},
-		{"a body put out of date twice", statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"), KindBody, "is put out of date by 2 log rows"},
-		{"a log row that changed a body and doesn't say so", statements("DELETE FROM replaced WHERE seq = 1109"), KindLog, "log row 1109 changed nothing"},
-		{"a record with the body of another", bodyOfRecord(300), KindBody, "has the body of log row 300, which belongs to another record"},
-		{"a record with a body to come", bodyOfRecord(999_999), KindBody, "has the body of log row 999999, and the newest is"},
-		{"bodies that are kept in an unknown way", statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), KindBody, `how bodies were kept: bodies: "sometimes"`},
+		{"a body behind the log", statements("INSERT INTO bodies (seq, block) VALUES (999999, 1)"), KindBody,
+			"log row 999999 has a body, and the log ends at row"},
+		{"a body of a log row that removes", statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"), KindBody,
+			"log row 1102, of op 3, has a body"},
+		{"a body put out of date before it came", statements("INSERT INTO replaced (seq, body) VALUES (5, 9)"),
+			KindBody, "log row 5 puts the body of log row 9 out of date"},
+		{"a body put out of date by no log row", statements("INSERT INTO replaced (seq, body) VALUES (999999, 9)"),
+			KindBody, "log row 999999 puts the body"},
+		{"a body put out of date twice",
+			statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"), KindBody, "is put out of date by 2 log rows"},
+		{"a log row that changed a body and doesn't say so", statements("DELETE FROM replaced WHERE seq = 1109"),
+			KindLog, "log row 1109 changed nothing"},
+		{"a record with the body of another", bodyOfRecord(300), KindBody,
+			"has the body of log row 300, which belongs to another record"},
+		{"a record with a body to come", bodyOfRecord(999_999), KindBody,
+			"has the body of log row 999999, and the newest is"},
+		{"bodies that are kept in an unknown way",
+			statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), KindBody, `how bodies were kept: bodies: "sometimes"`},
 		{"a damaged page of weft.db", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "weft.db")
 			base, err := sql.Open("sqlite", "file:"+path)

@@ -24,7 +24,8 @@ var databaseRules = []sqlRule{
 		HAVING count(*) > 0 AND (min(id) <> 1 OR max(id) <> count(*))`},
 	{KindName, mendDB, `SELECT printf('source %d is of collection %d, which has no row', id, collection) FROM sources
 		WHERE collection NOT IN (SELECT id FROM collections)`},
-	{KindName, mendDB, `SELECT printf('account %d has the status %d', id, status) FROM actors WHERE status <> 0 AND status NOT BETWEEN 1 AND 5`},
+	{KindName, mendDB,
+		`SELECT printf('account %d has the status %d', id, status) FROM actors WHERE status <> 0 AND status NOT BETWEEN 1 AND 5`},
 	{KindManifest, mendDB, `SELECT printf('segment %s is as of account %d, collection %d and source %d, which have no row', file, actors, collections, sources)
 		FROM segments WHERE actors > (SELECT ifnull(max(id), 0) FROM actors) OR sources > (SELECT ifnull(max(id), 0) FROM sources)
 		OR collections > (SELECT ifnull(max(id), 0) FROM collections)`},
@@ -46,7 +47,8 @@ func (c *check) integrity(ctx context.Context) error {
 	}
 	c.begin("weft.db, with SQLite's " + pragma)
 	var size int64
-	if err := c.s.reader.GetContext(ctx, &size, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
+	if err := c.s.reader.GetContext(ctx, &size,
+		"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
 		return err
 	}
 	var said []string

@@ -2,8 +2,9 @@ package db
 
 import "context"
 
-// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and the
-// rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty sentences.
+// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and
+// the rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty
+// sentences.
 func CheckFile(ctx context.Context, path string) ([]string, error) {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -17,7 +18,8 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
 	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.reader) == nil {
-		if err = c.rules(ctx, databaseRules, 0); err == nil {
+		err = c.rules(ctx, databaseRules, 0)
+		if err == nil {
 			err = c.checksums(ctx)
 		}
 	}

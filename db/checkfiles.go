@@ -25,8 +25,11 @@ func (c *check) segments(ctx context.Context) error {
 	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err
 	}
-	if c.mendFile, c.mendGone = mendFile, mendGone; first == 1 {
-		c.mendFile, c.mendGone = mendFileOrLog, mendGoneOrLog
+	c.mendFile = mendFile
+	c.mendGone = mendGone
+	if first == 1 {
+		c.mendFile = mendFileOrLog
+		c.mendGone = mendGoneOrLog
 	}
 	c.whole = true
 	c.adjacent(rows)
@@ -54,15 +57,18 @@ func (c *check) segments(ctx context.Context) error {
 
 // adjacent checks that the segments' ranges follow each other, from the first log row on.
 func (c *check) adjacent(rows []manifestRow) {
-	next, before := uint64(1), manifestRow{}
+	next := uint64(1)
+	before := manifestRow{}
 	for _, row := range rows {
 		switch {
 		case row.ToSeq < row.FromSeq:
 			c.found(KindManifest, mendDB, "segment %s has the log rows %d to %d", row.File, row.FromSeq, row.ToSeq)
 		case row.FromSeq > next:
-			c.found(KindManifest, mendDB, "no segment has the log rows %d to %d, before %s", next, row.FromSeq-1, row.File)
+			c.found(KindManifest, mendDB, "no segment has the log rows %d to %d, before %s", next, row.FromSeq-1,
+				row.File)
 		case row.FromSeq < next:
-			c.found(KindManifest, mendDB, "segment %s begins at log row %d, and %s ends at %d", row.File, row.FromSeq, before.File, next-1)
+			c.found(KindManifest, mendDB, "segment %s begins at log row %d, and %s ends at %d", row.File, row.FromSeq,
+				before.File, next-1)
 		}
 		if row.FromSeq != next || row.ToSeq < row.FromSeq {
 			c.whole = false
@@ -70,7 +76,8 @@ func (c *check) adjacent(rows []manifestRow) {
 		if row.Actors < before.Actors || row.Collections < before.Collections || row.Sources < before.Sources {
 			c.found(KindManifest, mendDB, "segment %s has fewer names than the older %s", row.File, before.File)
 		}
-		next, before = row.ToSeq+1, row
+		next = row.ToSeq + 1
+		before = row
 	}
 }
 
@@ -80,7 +87,8 @@ func (c *check) segment(row manifestRow) *file {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.found(KindSegment, c.mendGone, "segment %s, which has log rows %d to %d and %d links, is missing", row.File, row.FromSeq, row.ToSeq, row.Links)
+		c.found(KindSegment, c.mendGone, "segment %s, which has log rows %d to %d and %d links, is missing", row.File,
+			row.FromSeq, row.ToSeq, row.Links)
 		return nil
 	case err != nil:
 		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
@@ -95,7 +103,8 @@ func (c *check) segment(row manifestRow) *file {
 		return nil
 	}
 	if sum != row.Checksum {
-		c.found(KindSegment, c.mendFile, "segment %s is damaged: its checksum is %.16s…, not %.16s…", row.File, sum, row.Checksum)
+		c.found(KindSegment, c.mendFile, "segment %s is damaged: its checksum is %.16s…, not %.16s…", row.File, sum,
+			row.Checksum)
 		return nil
 	}
 	opened, err := segment.Open(path, runKinds, c.s.blocks)
@@ -111,8 +120,11 @@ func (c *check) segment(row manifestRow) *file {
 		}
 	}
 	meta := opened.Meta()
-	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) || meta["instance"] != c.s.instance {
-		c.found(KindSegment, c.mendFile, "segment %s does not belong here: it has log rows %s to %s of index %s", row.File, meta["from_seq"], meta["to_seq"], meta["instance"])
+	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) ||
+		meta["instance"] != c.s.instance {
+		c.found(KindSegment, c.mendFile, "segment %s does not belong here: it has log rows %s to %s of index %s",
+			row.File,
+			meta["from_seq"], meta["to_seq"], meta["instance"])
 	}
 	if total := opened.Run(runTargets).Total(); total != row.Links {
 		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)
@@ -126,7 +138,8 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 	if !c.o.All {
 		c.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
 	}
-	n, entries := 0, int64(0)
+	n := 0
+	entries := int64(0)
 	for _, f := range files {
 		size := int64(0)
 		for _, r := range f.Info().Runs {
@@ -135,7 +148,8 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 		if !c.o.All && entries+size > verifyEntries {
 			continue
 		}
-		n, entries = n+1, entries+size
+		n = n + 1
+		entries = entries + size
 		c.begin("the entries of " + f.File)
 		if err := f.Verify(ctx); err != nil {
 			if ctx.Err() != nil {

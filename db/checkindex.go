@@ -34,7 +34,8 @@ func (c *check) index(ctx context.Context) error {
 func (c *check) allRecords(ctx context.Context) error {
 	c.begin("records")
 	v := c.s.snapshot.Load()
-	records, links := int64(0), int64(0)
+	records := int64(0)
+	links := int64(0)
 	for sc := v.records.Scan(nil, nil, false); ; {
 		if !sc.Next() {
 			if err := sc.Err(); err != nil {
@@ -81,7 +82,8 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 		return 1, nil
 	}
 	if actor == 0 || actor > c.actors || collection > c.collections {
-		c.found(KindName, mendIndex, "a record has account %d and collection %d, but one of them has no row", actor, collection)
+		c.found(KindName, mendIndex, "a record has account %d and collection %d, but one of them has no row", actor,
+			collection)
 	}
 	shown := c.shown(actor, key)
 	if j := c.s.jobs[actor]; c.s.status.of(actor) == StatusDeleted && (j == nil || j.purged(key)) {
@@ -92,10 +94,13 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 			c.found(KindLink, mendIndex, "%s has its links out of order or duplicated", c.nameRecord(key))
 		}
 		if of, ok := c.collectionOf(l.Source); !ok || of != collection || l.Derived && !codec.IsTID(rkey) {
-			c.found(KindName, mendIndex, "%s has a link of source %d, which belongs to another collection, or a wrong sort time", c.nameRecord(key), l.Source)
+			c.found(KindName, mendIndex,
+				"%s has a link of source %d, which belongs to another collection, or a wrong sort time",
+				c.nameRecord(key), l.Source)
 		}
 		c.targetNames(key, l.Target)
-		if err := c.recordLink(key, l, codec.ListPosition{Rank: l.Rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}, shown, both); err != nil {
+		if err := c.recordLink(key, l, codec.ListPosition{Rank: l.Rank, AccountID: actor,
+			RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}, shown, both); err != nil {
 			return 0, err
 		}
 	}
@@ -112,9 +117,13 @@ func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition,
 	}
 	switch has := ok && value[0] == codec.Linked; {
 	case has && !shown && !both:
-		c.found(KindLink, mendIndex, "%s links to %s and is listed there, but its account is not active", c.nameRecord(key), c.nameTarget(l))
+		c.found(KindLink, mendIndex, "%s links to %s and is listed there, but its account is not active",
+			c.nameRecord(key),
+			c.nameTarget(l))
 	case !has && shown:
-		c.found(KindLink, mendIndex, "%s links to %s at rank %d, but is not listed there", c.nameRecord(key), c.nameTarget(l), l.Rank)
+		c.found(KindLink, mendIndex, "%s links to %s at rank %d, but is not listed there", c.nameRecord(key),
+			c.nameTarget(l),
+			l.Rank)
 	}
 	return nil
 }
@@ -127,11 +136,13 @@ func (c *check) targetNames(key, target []byte) {
 		return
 	}
 	if t.Text == nil && (t.AccountID == 0 || t.AccountID > c.actors || t.CollectionID > c.collections) {
-		c.found(KindName, mendIndex, "%s links to account %d, collection %d, but one of them has no row", c.nameRecord(key), t.AccountID, t.CollectionID)
+		c.found(KindName, mendIndex, "%s links to account %d, collection %d, but one of them has no row",
+			c.nameRecord(key),
+			t.AccountID, t.CollectionID)
 	}
 }
 
-// shown says whether the order by target is to have a record's links.
+// shown reports whether the order by target is to have a record's links.
 func (c *check) shown(actor uint64, key []byte) bool {
 	return c.s.shown(actor, key)
 }
@@ -140,7 +151,8 @@ func (c *check) shown(actor uint64, key []byte) bool {
 func (c *check) allTargets(ctx context.Context) error {
 	c.begin("links by target")
 	v := c.s.snapshot.Load()
-	total, lists := v.targets.Total(), int64(0)
+	total := v.targets.Total()
+	lists := int64(0)
 	var at listWalk
 	for sc := v.targets.Scan(nil, nil, false); ; {
 		more := sc.Next()
@@ -185,11 +197,13 @@ func (w *listWalk) add(actor uint64) {
 	w.large = w.large || actor > 1<<32-1
 	switch {
 	case w.large:
-		w.set, w.members = nil, nil
+		w.set = nil
+		w.members = nil
 	case w.set != nil:
 		w.set.Add(uint32(actor), 1)
 	default:
-		if w.members = append(w.members, uint32(actor)); len(w.members) > shortList {
+		w.members = append(w.members, uint32(actor))
+		if len(w.members) > shortList {
 			w.set = &distinct.Set{}
 			for _, m := range w.members {
 				w.set.Add(m, 1)
@@ -204,7 +218,8 @@ const (
 	largeBytesMost = 64 << 20 // that all that are kept take
 )
 
-// linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record reports.
+// linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record
+// reports.
 func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool, err error) {
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
@@ -222,7 +237,8 @@ func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool,
 	}
 	size := len(value) + len(links)*int(unsafe.Sizeof(codec.RecordLink{}))
 	if c.large == nil || c.largeBytes+size > largeBytesMost {
-		c.large, c.largeBytes = map[string][]codec.RecordLink{}, 0
+		c.large = map[string][]codec.RecordLink{}
+		c.largeBytes = 0
 	}
 	c.large[string(record)] = links
 	c.largeBytes += size
@@ -236,7 +252,8 @@ func (c *check) listed(at *listWalk, key []byte) error {
 	var p codec.ListPosition
 	if n > 0 && err == nil {
 		var tail []byte
-		if p, tail, err = codec.DecodePosition(rest); err == nil && (len(tail) > 0 || !bytes.Equal(codec.AppendRkeySuffix(nil, p.Rank, p.Rkey()), p.RkeySuffix)) {
+		p, tail, err = codec.DecodePosition(rest)
+		if err == nil && (len(tail) > 0 || !bytes.Equal(codec.AppendRkeySuffix(nil, p.Rank, p.Rkey()), p.RkeySuffix)) {
 			err = codec.ErrMalformed
 		}
 	}
@@ -250,7 +267,8 @@ func (c *check) listed(at *listWalk, key []byte) error {
 	at.add(p.AccountID)
 	collection, ok := c.collectionOf(source)
 	if !ok || p.AccountID == 0 || p.AccountID > c.actors {
-		c.found(KindName, mendIndex, "the list %x has a link of account %d and source %d, but one of them has no row", at.prefix, p.AccountID, source)
+		c.found(KindName, mendIndex, "the list %x has a link of account %d and source %d, but one of them has no row",
+			at.prefix, p.AccountID, source)
 		return nil
 	}
 	rkey := p.Rkey()
@@ -262,7 +280,9 @@ func (c *check) listed(at *listWalk, key []byte) error {
 	has := codec.RecordLink{Source: source, Target: key[:n]}
 	i, ok := slices.BinarySearchFunc(links, has, codec.CompareLinks)
 	if !ok {
-		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but does not link there", c.nameRecord(record), c.nameTarget(has))
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but does not link there",
+			c.nameRecord(record),
+			c.nameTarget(has))
 		return nil
 	}
 	if links[i].Rank != p.Rank {
@@ -270,7 +290,8 @@ func (c *check) listed(at *listWalk, key []byte) error {
 			c.nameRecord(record), c.nameTarget(has), p.Rank, links[i].Rank)
 	}
 	if !c.shown(p.AccountID, record) {
-		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but its account is not active", c.nameRecord(record), c.nameTarget(has))
+		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but its account is not active",
+			c.nameRecord(record), c.nameTarget(has))
 	}
 	return nil
 }
@@ -292,10 +313,12 @@ func (c *check) endList(ctx context.Context, at *listWalk) error {
 			return err
 		}
 		if ok && got != want {
-			c.found(KindCount, mendIndex, "%s has links of %d accounts, but its sets say %d", c.nameList(at.prefix), want, got)
+			c.found(KindCount, mendIndex, "%s has links of %d accounts, but its sets say %d", c.nameList(at.prefix),
+				want, got)
 		}
 	}
-	at.prefix, at.set = nil, nil
+	at.prefix = nil
+	at.set = nil
 	return nil
 }
 

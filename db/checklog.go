@@ -83,7 +83,8 @@ func (c *check) log(ctx context.Context) error {
 	c.begin("the log rows outside segments")
 	var next *Snapshot
 	if err := c.s.inReadTx(ctx, func(q queryer) (err error) {
-		if _, err = c.s.loadStatus(ctx, q, index.sealed); err == nil {
+		_, err = c.s.loadStatus(ctx, q, index.sealed)
+		if err == nil {
 			next, err = c.s.replay(ctx, q, &index, nil)
 		}
 		return err
@@ -130,16 +131,19 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 		var r row
 		var l linkRow
 		var rkey any
-		if err := rows.Scan(&r.seq, &r.op, &r.actor, &r.collection, &rkey, &l.op, &l.source, &l.target, &l.rank); err != nil {
+		if err := rows.Scan(&r.seq, &r.op, &r.actor, &r.collection, &rkey, &l.op, &l.source, &l.target,
+			&l.rank); err != nil {
 			return err
 		}
-		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil || r.rkey == nil || r.collection == 0 {
+		r.rkey, err = codec.DecodeRkeyColumn(rkey)
+		if err != nil || r.rkey == nil || r.collection == 0 {
 			continue // a rule has said so
 		}
 		if key := codec.RecordKey(nil, r.actor, r.collection, r.rkey); !bytes.Equal(key, at.key) {
 			c.endEffect(&at)
 			records++
-			if at, err = c.newEffect(key, &r, purged); err != nil {
+			at, err = c.newEffect(key, &r, purged)
+			if err != nil {
 				return err
 			}
 		}
@@ -159,7 +163,8 @@ type purge struct{ last, before uint64 }
 // purges finds the accounts that were deleted in the log.
 func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
-	if err := c.s.reader.SelectContext(ctx, &rows, "SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
+	if err := c.s.reader.SelectContext(ctx, &rows,
+		"SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
 		int64(from), int64(OpAccount), int64(StatusDeleted)); err != nil {
 		return nil, err
 	}
@@ -190,8 +195,10 @@ func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, 
 	if err != nil {
 		return at, err
 	}
-	if at.links, err = codec.DecodeLinks(nil, value, r.rkey); err != nil {
-		at.links, at.purged = nil, math.MaxUint64 // the order by record says so itself
+	at.links, err = codec.DecodeLinks(nil, value, r.rkey)
+	if err != nil {
+		at.links = nil
+		at.purged = math.MaxUint64 // the order by record says so itself
 	}
 	return at, nil
 }
@@ -199,25 +206,32 @@ func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, 
 // effect checks a link row: the first of each link is the newest, and says whether the record has it.
 func (c *check) effect(at *effect, r *row, l *linkRow) {
 	if r.seq > at.newest {
-		at.newest, at.op = r.seq, r.op
+		at.newest = r.seq
+		at.op = r.op
 	}
 	if at.target != nil && at.source == l.source && bytes.Equal(at.target, l.target) {
 		return
 	}
-	at.source, at.target = l.source, append(at.target[:0:0], l.target...)
+	at.source = l.source
+	at.target = append(at.target[:0:0], l.target...)
 	link := codec.RecordLink{Source: l.source, Target: at.target}
 	i, has := slices.BinarySearchFunc(at.links, link, codec.CompareLinks) // a record may have 250,000 links
 	switch {
 	case r.seq <= at.purged:
 		if has && at.purged != math.MaxUint64 {
-			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key), c.nameTarget(link), at.purged)
+			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key),
+				c.nameTarget(link), at.purged)
 		}
 	case l.op == codec.Linked && !has:
-		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.seq,
+			c.nameRecord(at.key),
+			c.nameTarget(link))
 	case l.op == codec.Unlinked && has:
-		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.seq, c.nameRecord(at.key), c.nameTarget(link))
+		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.seq,
+			c.nameRecord(at.key), c.nameTarget(link))
 	case has && (at.links[i].Derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].Rank):
-		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq, c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].Rank)
+		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq,
+			c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].Rank)
 	}
 }
 

@@ -104,7 +104,8 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 // twoIDs reports a name that its row gives one id, and the order by name another.
 func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
 	var n int
-	if err := c.s.reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
+	if err := c.s.reader.GetContext(ctx, &n,
+		"SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
 		int64(other), int64(collection), name); err != nil {
 		return err
 	}
@@ -131,7 +132,8 @@ func (c *check) nameEntries(ctx context.Context) error {
 			}
 			var collection uint64
 			var name string
-			err := c.s.reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?", int64(id)).Scan(&collection, &name)
+			err := c.s.reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
+				int64(id)).Scan(&collection, &name)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
@@ -140,7 +142,8 @@ func (c *check) nameEntries(ctx context.Context) error {
 				want = codec.AppendID(want, collection)
 			}
 			if err != nil || string(append(want, name...)) != string(sc.Key()) {
-				c.found(KindName, mendIndex, "the order by name has %s %d as %q, but its row differs", t.what, id, sc.Key()[1:])
+				c.found(KindName, mendIndex, "the order by name has %s %d as %q, but its row differs", t.what, id,
+					sc.Key()[1:])
 			}
 		}
 		if err := c.step(ctx, "the order by name", 0); err != nil {
@@ -150,9 +153,11 @@ func (c *check) nameEntries(ctx context.Context) error {
 	return sc.Err()
 }
 
-// loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept whole.
+// loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept
+// whole.
 func (c *check) loadIDs(ctx context.Context) error {
-	if err := c.s.reader.QueryRowContext(ctx, "SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
+	if err := c.s.reader.QueryRowContext(ctx,
+		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
 		&c.actors, &c.collections); err != nil {
 		return err
 	}

@@ -13,16 +13,17 @@ import (
 )
 
 const (
-	// checkpointTick is how often a rule is looked at when no batch comes. A checkpoint a second late harms nobody.
+	// checkpointTick is how often a rule is evaluated without batches. A checkpoint may be a second late.
 	checkpointTick = time.Second
-	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a replicator's
-	// snapshot of minutes, is likely still there at the next commit. So it is tried again after a second, and then after
-	// twice as long each time, but never so late that the WAL goes on growing for long after the way is free.
+	// A checkpoint that was put off moved what it could, and what stood in the way, a query of seconds or a
+	// replicator's snapshot of minutes, is likely still there at the next commit. So it is tried again after a second,
+	// and then after twice as long each time, but never so late that the WAL goes on growing for long after the way is
+	// free.
 	minRetry = time.Second
 	maxRetry = time.Minute
 )
 
-// pace says when a checkpoint is tried.
+// pace decides when a checkpoint is tried.
 type pace struct {
 	rule  checkpoint.Rule
 	last  time.Time     // of the last complete one, or of the opening
@@ -41,7 +42,7 @@ func (p *pace) putOff(now time.Time) {
 	p.retry = now.Add(p.delay)
 }
 
-// wal is what the writer knows of the write-ahead log, as of its last look.
+// wal is the writer's knowledge of the write-ahead log, as of the last readWAL.
 type wal struct {
 	path   string
 	pace   pace
@@ -52,7 +53,7 @@ type wal struct {
 	stats CheckpointStats
 }
 
-// CheckpointStats sums up the checkpoints since the store was opened.
+// CheckpointStats counts the checkpoints since the store was opened.
 type CheckpointStats struct {
 	Complete int64         // emptied the WAL
 	Partial  int64         // were put off: a reader or a replicator held the WAL, and what could be moved was
@@ -73,11 +74,12 @@ func (s *Store) CheckpointStats() CheckpointStats {
 	return st
 }
 
-// WALBytes is what was written to the WAL since the store was opened, in bytes.
+// WALBytes returns the bytes written to the WAL since the store was opened.
 func (s *Store) WALBytes() int64 { return s.walBytes.Load() }
 
-// readWAL asks SQLite for the frames: the size of the file doesn't tell after a checkpoint by another program, or after one
-// that was put off, upon which the next commit begins at the front of a long file. It takes some microseconds and no lock.
+// readWAL asks SQLite for the number of frames. The size of the file doesn't say it after another program's checkpoint,
+// or after a postponed one: the next commit then starts at the front of a long file. It takes some microseconds and no
+// lock.
 func (s *Store) readWAL() error {
 	var busy, frames, moved int
 	if err := s.writer.QueryRow("PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
@@ -90,21 +92,24 @@ func (s *Store) readWAL() error {
 	return nil
 }
 
-// noteWAL notes what the WAL has now, and counts the bytes that were written to it and moved out of it since.
+// noteWAL notes the frames of the WAL, and counts the bytes written to it and checkpointed since.
 func (s *Store) noteWAL(frames, moved int) {
 	w := &s.wal
-	fresh, gone := frames-w.frames, moved-w.moved
+	fresh := frames - w.frames
+	gone := moved - w.moved
 	if fresh < 0 { // it was emptied, and all that it had is in the database
-		fresh, gone = frames, w.frames-w.moved+moved
+		fresh = frames
+		gone = w.frames - w.moved + moved
 	}
 	s.walBytes.Add(int64(fresh) * checkpoint.FrameBytes)
 	s.checkpointBytes.Add(int64(max(gone, 0)) * checkpoint.PageBytes)
-	w.frames, w.moved = frames, moved
+	w.frames = frames
+	w.moved = moved
 }
 
 // checkpointIfDue checkpoints when the rule says so. The writer calls it after each commit, and the ticker beside it: a
-// rule about time holds also when nothing comes. That it is put off, or fails, is no fault of the commit: the WAL keeps
-// what was not moved.
+// rule about time holds also without events. A postponed or failed checkpoint doesn't fail the commit: the WAL keeps
+// its frames.
 func (s *Store) checkpointIfDue() {
 	if s.Failed() != nil {
 		return // nothing is written any more
@@ -119,22 +124,23 @@ func (s *Store) checkpointIfDue() {
 	}
 	if s.cfg.Replicator {
 		s.wal.pace.putOff(s.cfg.Now())
-		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames, "moved", s.wal.moved,
+		s.cfg.Logger.Warn("WAL is growing: the replicator does not checkpoint it", "frames", s.wal.frames,
+			"moved", s.wal.moved,
 			"do", "check that the replica is reachable, and that no long read holds the WAL")
 		return
 	}
 	_ = s.checkpoint() // says itself what became of it
 }
 
-// tickCheckpoint is checkpointIfDue for when no batch comes.
+// tickCheckpoint is checkpointIfDue for times without batches.
 func (s *Store) tickCheckpoint() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkpointIfDue()
 }
 
-// Checkpoint moves the whole WAL into the database and empties it, whatever the rule says. It fails when a reader or a
-// replicator holds the WAL, and, like all writing, after a fault.
+// Checkpoint checkpoints the whole WAL and empties it, whatever the rule says. It fails when a reader or a replicator
+// holds the WAL, and, like all writing, after a fault.
 func (s *Store) Checkpoint() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,24 +150,31 @@ func (s *Store) Checkpoint() error {
 	return s.checkpoint()
 }
 
-// checkpoint tries one, and says what became of it: to the pace, to the figures and to the log.
+// checkpoint tries a checkpoint and reports the result to the pace, the counters and the log.
 func (s *Store) checkpoint() error {
 	start := s.cfg.Now()
 	if err := s.readWAL(); err != nil {
 		return err
 	}
-	frames, before := s.wal.frames, s.wal.moved
+	frames := s.wal.frames
+	before := s.wal.moved
 	busy, err := s.truncateWAL()
 	now := s.cfg.Now()
 	done := CheckpointStats{Duration: now.Sub(start)}
-	message, level := "checkpoint complete", slog.LevelDebug
+	message := "checkpoint complete"
+	level := slog.LevelDebug
 	switch {
 	case err != nil:
-		done.Failed, message, level = 1, "checkpoint failed", slog.LevelWarn
+		done.Failed = 1
+		message = "checkpoint failed"
+		level = slog.LevelWarn
 	case busy:
-		done.Partial, message, level = 1, "checkpoint postponed", slog.LevelInfo
+		done.Partial = 1
+		message = "checkpoint postponed"
+		level = slog.LevelInfo
 		done.Frames = int64(s.wal.moved - before)
-		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved, frames)
+		err = fmt.Errorf("db: checkpoint: a reader or a replicator holds the WAL; %d of %d frames moved", s.wal.moved,
+			frames)
 	default:
 		done.Complete = 1
 		done.Frames = int64(frames - before)
@@ -188,7 +201,7 @@ func (w *wal) count(done CheckpointStats) {
 	w.stats.Duration += done.Duration
 }
 
-// truncateWAL is the checkpoint itself. It takes note of what is left in the WAL.
+// truncateWAL runs the checkpoint and notes the frames that are left.
 func (s *Store) truncateWAL() (busy bool, err error) {
 	// The one connection that writes: its timeout is for locks that a commit needs, and a checkpoint can do without.
 	if _, err := s.writer.Exec("PRAGMA busy_timeout = 0"); err != nil {

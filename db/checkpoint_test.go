@@ -77,7 +77,8 @@ func clocked(t *testing.T, text string) (s *Store, clock *atomic.Int64, logs *by
 	t.Helper()
 	clock, logs = &atomic.Int64{}, &bytes.Buffer{}
 	clock.Store(1_770_000_000)
-	s, err := Open(Config{Dir: t.TempDir(), Checkpoint: rule(t, text), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+	s, err := Open(Config{Dir: t.TempDir(), Checkpoint: rule(t, text),
+		Now:    func() time.Time { return time.Unix(clock.Load(), 0) },
 		Logger: slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)

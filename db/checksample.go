@@ -14,7 +14,8 @@ const (
 	sampleSkip = 16
 	// sampleLinks is how many links of a list are looked up in their records.
 	sampleLinks = 100
-	// sampleList is how long a list is counted wholly. Some that are longer are too, while sampleWalk links are not used up.
+	// sampleList is how long a list is counted wholly. Some that are longer are too, while sampleWalk links are not
+	// used up.
 	sampleList = 10_000
 	sampleWalk = 10_000_000
 )
@@ -23,7 +24,10 @@ const (
 // which may be a list that no record knows of.
 func (c *check) sample(ctx context.Context) error {
 	c.begin("records and lists")
-	records, links, lists, walk := int64(0), int64(0), int64(0), int64(sampleWalk)
+	records := int64(0)
+	links := int64(0)
+	lists := int64(0)
+	walk := int64(sampleWalk)
 	for range c.o.Sample {
 		if err := c.step(ctx, "records and lists", int64(c.o.Sample)); err != nil {
 			return err
@@ -74,7 +78,8 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 	return c.nextList(lsm.PrefixEnd(prefix))
 }
 
-// list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be counted.
+// list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be
+// counted.
 func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 	v := c.s.snapshot.Load()
 	total, err := v.targets.Sum(prefix)

@@ -10,10 +10,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Each row of the log, each link row and each name has a checksum that is bound to its place. The sum of the checksums of
-// all rows up to one, modulo 2^64, is kept as of each commit, so that the rows between any two places at which the sum is
-// known can be held against what was written. A sum, and not a hash of hashes: the parts of it can be computed in any
-// order, and what a segment covers needs not be read to go on from there.
+// Each row of the log, each link row and each name has a checksum that is bound to its place. The sum of the checksums
+// of all rows up to one, modulo 2^64, is kept as of each commit, so that the rows between any two places at which the
+// sum is known can be held against what was written. A sum, and not a hash of hashes: the parts of it can be computed
+// in any order, and what a segment covers needs not be read to go on from there.
 
 // checksums are the sums over the log and over the names as of a log row.
 type checksums struct {
@@ -56,7 +56,7 @@ func (l *linkRow) checksum() uint64 {
 	return xxhash.Sum64(append(b, l.target...))
 }
 
-// nameSum is the checksum of a name; kind is as fold.intern has it.
+// nameSum is the checksum of a name; kind is as applier.intern has it.
 func nameSum(kind byte, id, collection uint64, name string) uint64 {
 	var buf [96]byte
 	b := append(buf[:0], kind)
@@ -75,7 +75,8 @@ func (r *statusRow) checksum() uint64 {
 	return xxhash.Sum64(binary.LittleEndian.AppendUint64(b, uint64(r.sinceUS)))
 }
 
-// changeStatus puts the last status of each account in the place of the one that it has before the transaction writes it.
+// changeStatus puts the last status of each account in the place of the one that it has before the transaction writes
+// it.
 func (c *checksums) changeStatus(tx *sql.Tx, changes []statusRow) error {
 	last := map[uint64]statusRow{}
 	for _, s := range changes {
@@ -83,7 +84,9 @@ func (c *checksums) changeStatus(tx *sql.Tx, changes []statusRow) error {
 	}
 	for actor, s := range last {
 		was := statusRow{actor: actor}
-		err := tx.QueryRow("SELECT status, ifnull(since_us, 0) FROM actors WHERE id = ?", int64(actor)).Scan(&was.status, &was.sinceUS)
+		err := tx.QueryRow("SELECT status, ifnull(since_us, 0) FROM actors WHERE id = ?",
+			int64(actor)).Scan(&was.status,
+			&was.sinceUS)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch may have no row yet
 			return fmt.Errorf("read the status of account %d: %w", actor, err)
 		}
@@ -111,11 +114,13 @@ func (c checksums) write(tx *sql.Tx, before checksums) error {
 	for _, sum := range []struct {
 		name     string
 		was, now uint64
-	}{{logChecksum, before.log, c.log}, {namesChecksum, before.names, c.names}, {statusChecksum, before.status, c.status}} {
+	}{{logChecksum, before.log, c.log}, {namesChecksum, before.names, c.names}, {statusChecksum, before.status,
+		c.status}} {
 		if sum.was == sum.now {
 			continue
 		}
-		if _, err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", int64(sum.now), sum.name); err != nil {
+		if _, err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", int64(sum.now),
+			sum.name); err != nil {
 			return fmt.Errorf("write %s: %w", sum.name, err)
 		}
 	}
@@ -146,10 +151,13 @@ func (r *manifestRow) checksums() checksums {
 
 // setChecksums is the reverse of checksums.
 func (r *manifestRow) setChecksums(c checksums) {
-	r.LogChecksum, r.NamesChecksum = nil, nil
+	r.LogChecksum = nil
+	r.NamesChecksum = nil
 	if c.known {
-		log, names := int64(c.log), int64(c.names)
-		r.LogChecksum, r.NamesChecksum = &log, &names
+		log := int64(c.log)
+		names := int64(c.names)
+		r.LogChecksum = &log
+		r.NamesChecksum = &names
 	}
 }
 
@@ -160,13 +168,14 @@ func (c checksums) namesText() string { return fmt.Sprintf("%016x", c.names) }
 // summer adds up rows that are there, in bounded memory.
 type summer struct {
 	q        queryer
-	progress func(rows int64) // is given how many rows have been read, now and then; nil: nobody is
+	progress func(rows int64) // is given how many rows have been read, now and then; nil: no call
 	rows     int64
 }
 
 // log is the sum over the log rows behind one and up to another, and their links.
 func (s *summer) log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
-	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are not.
+	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are
+	// not.
 	var first, next, last int64
 	if err := s.q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
 		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM links), 0)`,

@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log row
-// 1112 is a like of it, account 1102.
+// makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log
+// row 1112 is a like of it, account 1102.
 func makeDamageable(t *testing.T) (dir string) {
 	t.Helper()
 	dir = makeFixture(t)
@@ -32,8 +32,9 @@ func makeDamageable(t *testing.T) (dir string) {
 
 // likeBehind is a like of another account than makeFixture's, that comes behind all its events.
 func likeBehind(n int) Event {
-	return Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: OpCreate, DID: fixtureDID(n), Collection: "app.bsky.feed.like",
-		Rkey: "late", Rev: "3zzzzzzzzzz22", Links: []Link{{"subject.uri", fixturePost}}}
+	return Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: OpCreate, DID: fixtureDID(n),
+		Collection: "app.bsky.feed.like",
+		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []Link{{"subject.uri", fixturePost}}}
 }
 
 // flipTarget flips one bit of the account that a link row's target names, so that it is a target still.
@@ -59,36 +60,46 @@ func flipTarget(id string) func(t *testing.T, dir string) {
 	}
 }
 
-// damages are one wrong bit or byte each in a copy of makeFixture's index, in rows that a segment covers and in rows that
-// a start replays.
+// damages are one wrong bit or byte each in a copy of makeFixture's index, in rows that a segment covers and in rows
+// that a start replays.
 var damages = []struct {
 	name     string
 	damage   func(t *testing.T, dir string)
 	replayed bool
 	want     string
 }{
-	{"a bit of a link's target, replayed", flipTarget("(SELECT max(id) FROM links WHERE substr(target, 1, 1) = x'01')"), true,
+	{"a bit of a link's target, replayed", flipTarget("(SELECT max(id) FROM links WHERE substr(target, 1, 1) = x'01')"),
+		true,
 		"log rows 1109 to 1112 or their links are damaged"},
 	{"a byte of a DID, replayed", statements("UPDATE actors SET did = did || 'a' WHERE id = 1102"), true,
 		"the names of accounts 1102 to 1102 are"},
-	{"a time, replayed", statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
+	{"a time, replayed",
+		statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
 		"log rows 1109 to 1112"},
-	{"a record key, replayed", statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
+	{"a record key, replayed",
+		statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
 	{"a bit of a link's target, sealed", flipTarget("200 << 12"), false, "log rows 1 to 1101"},
-	{"a byte of a DID, sealed", statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false, "accounts 1 to 1101"},
-	{"a path, sealed", statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false, "sources 1 to"},
-	{"a collection, sealed", statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
+	{"a byte of a DID, sealed", statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false,
+		"accounts 1 to 1101"},
+	{"a path, sealed", statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false,
+		"sources 1 to"},
+	{"a collection, sealed",
+		statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
 	{"a rank, sealed", statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
-	{"a log row and its links that are gone, sealed", statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
-	{"the checksum of a segment in the manifest", statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
+	{"a log row and its links that are gone, sealed",
+		statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
+	{"the checksum of a segment in the manifest",
+		statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
 		"the checksum of the log up to row 1101 in the manifest's row of"},
 	{"a status", statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
-	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true, "the statuses of accounts"},
-	{"the checksum of the last commit", statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
+	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true,
+		"the statuses of accounts"},
+	{"the checksum of the last commit",
+		statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
 }
 
-// TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by what
-// a restore and a verification do, by a follower and by a start, where they read the row.
+// TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by
+// what a restore and a verification do, by a follower and by a start, where they read the row.
 func TestDamagedRows(t *testing.T) {
 	t.Parallel()
 	whole := makeDamageable(t)
@@ -142,7 +153,8 @@ func TestDamagedRows(t *testing.T) {
 					}
 					continue
 				}
-				if err == nil || tc.want != "" && tc.replayed && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
+				if err == nil || tc.want != "" && tc.replayed &&
+					(!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
 					t.Errorf("%s says %v, want %q in it", name, err, tc.want)
 				}
 			}
@@ -174,7 +186,8 @@ func TestDamageReachesFollower(t *testing.T) {
 	flipTarget("(SELECT max(id) FROM links)")(t, dir)
 	for range 2 {
 		_, _, err = f.Refresh(t.Context())
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("to %d or their links are damaged", at+1)) {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(),
+			fmt.Sprintf("to %d or their links are damaged", at+1)) {
 			t.Errorf("refreshed with %v", err)
 		}
 		if f.Seq() != at {
@@ -239,7 +252,8 @@ func TestBelongs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, _, err := f.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
+	if _, _, err := f.Refresh(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
 		t.Errorf("followed with %v", err)
 	}
 }
@@ -248,7 +262,8 @@ func TestBelongs(t *testing.T) {
 func BenchmarkChecksums(b *testing.B) {
 	rs := rows{
 		names: []nameRow{{'d', 1_000_000, 0, fixtureDID(5)}},
-		log:   []row{{seq: 9_000_000, timeUS: 1_770_000_000_000_000, op: OpCreate, actor: 1_000_000, collection: 3, rkey: make([]byte, 9), rev: 1 << 60}},
+		log: []row{{seq: 9_000_000, timeUS: 1_770_000_000_000_000, op: OpCreate, actor: 1_000_000, collection: 3,
+			rkey: make([]byte, 9), rev: 1 << 60}},
 		links: []linkRow{{id: 9_000_000 << linkShift, op: codec.Linked, source: 3, target: make([]byte, 17), rank: -1}},
 	}
 	var c checksums
@@ -268,8 +283,9 @@ func BenchmarkVerifyChecksums(b *testing.B) {
 	const likes = 20_000
 	events := make([]Event, likes)
 	for i := range events {
-		events[i] = Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: OpCreate, DID: fixtureDID(i + 1), Collection: "app.bsky.feed.like",
-			Rkey: "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{"subject.uri", fixturePost}}}
+		events[i] = Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: OpCreate, DID: fixtureDID(i + 1),
+			Collection: "app.bsky.feed.like",
+			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{"subject.uri", fixturePost}}}
 	}
 	if _, err := s.Apply(Batch{Host: "bench", Events: events}); err != nil {
 		b.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log rows
-// that a sample looks at, or all.
+// checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log
+// rows that a sample looks at, or all.
 func (c *check) checksums(ctx context.Context) error {
 	c.begin("the checksums of the log and the names")
 	log, names, err := sumPoints(ctx, c.s.reader, 0)
@@ -15,7 +15,8 @@ func (c *check) checksums(ctx context.Context) error {
 		return err
 	}
 	if log == nil {
-		c.report.Notes = append(c.report.Notes, "the log and the names have no checksums yet: the next start of weft serve computes them")
+		c.report.Notes = append(c.report.Notes,
+			"the log and the names have no checksums yet: the next start of weft serve computes them")
 		return nil
 	}
 	last := log[len(log)-1]
@@ -34,7 +35,8 @@ func (c *check) checksums(ctx context.Context) error {
 	for i := range faults {
 		c.found(KindLog, mendDB, "%s", faults[i].logFault())
 	}
-	if faults, err = sum.verifyNames(ctx, names); err != nil {
+	faults, err = sum.verifyNames(ctx, names)
+	if err != nil {
 		return err
 	}
 	for i := range faults {
@@ -47,7 +49,8 @@ func (c *check) checksums(ctx context.Context) error {
 	if err := verifyStatus(ctx, c.s.reader, status); err != nil {
 		c.found(KindName, mendDB, "%s", statusFault)
 	}
-	c.checked("checksums", sum.rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses", log[0].seq))
+	c.checked("checksums", sum.rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses",
+		log[0].seq))
 	return c.unsummed(ctx, log[0].seq)
 }
 
@@ -61,7 +64,10 @@ func (c *check) unsummed(ctx context.Context, first uint64) error {
 		return err
 	}
 	if first > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("log rows %d to %d are compared with the segments only: pruning removed the checksum before them", oldest, first))
+		c.report.Notes = append(c.report.Notes,
+			fmt.Sprintf("log rows %d to %d are compared with the segments only: pruning removed the checksum "+
+				"before them",
+				oldest, first))
 	}
 	return nil
 }

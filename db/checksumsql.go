@@ -11,9 +11,9 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// checksumFunction is an aggregate function of SQL that adds up the checksums of rows where they are read: to hand each row
-// and each of its columns to database/sql takes three times as long as the rest. Its first argument is the kind of row, the
-// others are columns.
+// checksumFunction is an aggregate function of SQL that adds up the checksums of rows where they are read: to hand each
+// row and each of its columns to database/sql takes three times as long as the rest. Its first argument is the kind of
+// row, the others are columns.
 const checksumFunction = "weft_checksum"
 
 func init() {
@@ -30,15 +30,17 @@ func init() {
 type sumQuery struct{ call, table, key string }
 
 var (
-	sumLogRows = sumQuery{"'r', seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)", "records", "seq"}
-	sumLinks   = sumQuery{"'l', id, op, source, target, ifnull(rank, -1)", "links", "id"}
-	sumStatus  = sumQuery{"'a', id, status, ifnull(since_us, 0)", "actors NOT INDEXED", "status <> 0 AND id"}
-	sumActors  = sumQuery{"'d', id, 0, did", "actors NOT INDEXED", "id"}
-	sumNSIDs   = sumQuery{"'c', id, 0, nsid", "collections NOT INDEXED", "id"}
-	sumPaths   = sumQuery{"'s', id, collection, path", "sources", "id"}
+	sumLogRows = sumQuery{"'r', seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)",
+		"records", "seq"}
+	sumLinks  = sumQuery{"'l', id, op, source, target, ifnull(rank, -1)", "links", "id"}
+	sumStatus = sumQuery{"'a', id, status, ifnull(since_us, 0)", "actors NOT INDEXED", "status <> 0 AND id"}
+	sumActors = sumQuery{"'d', id, 0, did", "actors NOT INDEXED", "id"}
+	sumNSIDs  = sumQuery{"'c', id, 0, nsid", "collections NOT INDEXED", "id"}
+	sumPaths  = sumQuery{"'s', id, collection, path", "sources", "id"}
 )
 
-// sumSpan is how many values of a key one query takes: enough that its cost is none, and few enough that it is over soon.
+// sumSpan is how many values of a key one query takes: enough that its cost is none, and few enough that it is over
+// soon.
 const sumSpan = 1 << 20
 
 // add is the sum over the rows whose key is from first to last, in steps of values of the key.
@@ -54,7 +56,8 @@ func (s *summer) add(ctx context.Context, q sumQuery, first, last, step int64) (
 			return 0, err
 		}
 		sum += uint64(part)
-		if s.rows += rows; s.progress != nil {
+		s.rows += rows
+		if s.progress != nil {
 			s.progress(s.rows)
 		}
 		if end == last {
@@ -79,7 +82,8 @@ func (a *checksumAggregate) Step(_ *sqlite.FunctionContext, args []driver.Value)
 	p := columns{args: args[1:]}
 	switch kind[0] {
 	case sumOfRow:
-		r := row{seq: p.number(), timeUS: int64(p.number()), op: Op(p.small()), actor: p.number(), collection: p.number()}
+		r := row{seq: p.number(), timeUS: int64(p.number()), op: Op(p.small()), actor: p.number(),
+			collection: p.number()}
 		r.rkey = p.rkey(a.rkey[:0])
 		r.rev, r.status = p.number(), p.small()
 		if r.rkey != nil {
@@ -93,7 +97,9 @@ func (a *checksumAggregate) Step(_ *sqlite.FunctionContext, args []driver.Value)
 		s := statusRow{actor: p.number(), status: Status(p.small()), sinceUS: int64(p.number())}
 		a.sum += s.checksum()
 	default:
-		id, collection, name := p.number(), p.number(), p.text()
+		id := p.number()
+		collection := p.number()
+		name := p.text()
 		a.sum += nameSum(kind[0], id, collection, name)
 	}
 	if p.err != nil {
@@ -119,7 +125,8 @@ type columns struct {
 }
 
 func (c *columns) next() (v driver.Value) {
-	v, c.args = c.args[0], c.args[1:]
+	v = c.args[0]
+	c.args = c.args[1:]
 	return v
 }
 

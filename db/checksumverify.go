@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// ErrDamaged says that weft.db doesn't hold what was written to it.
+// ErrDamaged reports whether weft.db doesn't hold what was written to it.
 var ErrDamaged = errors.New("weft.db is damaged")
 
 // The ways out of damage, for the one who writes an index, and for a follower with a copy of its own and without.
 const (
-	mendStore    = "restore it from the replica with weft restore --force --data %s, or start weft serve --replicate with an empty directory, which restores it too; without a replica, re-index into an empty directory"
-	mendCopy     = "start the follower with an empty directory in place of %s: it downloads everything again; if that fails too, the replica is damaged: run weft verify"
+	mendStore = "restore it from the replica with weft restore --force --data %s, or start weft serve --replicate " +
+		"with an empty directory, which restores it too; without a replica, re-index into an empty directory"
+	mendCopy = "start the follower with an empty directory in place of %s: it downloads everything again; if that " +
+		"fails too, the replica is damaged: run weft verify"
 	mendFollowed = "stop weft and run weft check --data %s"
 )
 
@@ -32,7 +34,8 @@ type sumFault struct {
 	point       bool // upTo itself is wrong, for the spans on both sides of it agree
 }
 
-// sumFaults holds the sums of the spans between points, the first of which ends at the second point, against the points.
+// sumFaults holds the sums of the spans between points, the first of which ends at the second point, against the
+// points.
 func sumFaults(points []sumPoint, spans []uint64) (faults []sumFault) {
 	diffs := make([]uint64, len(points)) // of a point from what the first point and the spans say
 	at := points[0].sum
@@ -83,8 +86,8 @@ func (f *sumFault) namesFault() string {
 }
 
 // sumPoints reads the places behind a log row at which sums are known, in order, the last commit the last of them. The
-// first is where the rows that are there begin, or the first place behind that: rows before it are of no known sum. Both
-// are nil while an older weft's index has no sums.
+// first is where the rows that are there begin, or the first place behind that: rows before it are of no known sum.
+// Both are nil while an older weft's index has no sums.
 func sumPoints(ctx context.Context, q queryer, from uint64) (log, names []sumPoint, err error) {
 	stored, err := storedChecksums(ctx, q)
 	if err != nil || !stored.known {
@@ -96,7 +99,8 @@ func sumPoints(ctx context.Context, q queryer, from uint64) (log, names []sumPoi
 		ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)`).Scan(&end.seq, &oldest); err != nil {
 		return nil, nil, err
 	}
-	if end.ids, err = newestNames(ctx, q); err != nil {
+	end.ids, err = newestNames(ctx, q)
+	if err != nil {
 		return nil, nil, err
 	}
 	if oldest == 0 {
@@ -117,14 +121,16 @@ func sumPoints(ctx context.Context, q queryer, from uint64) (log, names []sumPoi
 	for rows.Next() {
 		var p sumPoint
 		var ofLog, ofNames int64
-		if err := rows.Scan(&p.seq, &ofLog, &ofNames, &p.ids.actors, &p.ids.collections, &p.ids.sources, &p.what); err != nil {
+		if err := rows.Scan(&p.seq, &ofLog, &ofNames, &p.ids.actors, &p.ids.collections, &p.ids.sources,
+			&p.what); err != nil {
 			return nil, nil, err
 		}
 		if p.ids.actors != 0 {
 			p.sum = uint64(ofNames)
 			names = append(names, p)
 		}
-		if p.sum = uint64(ofLog); p.seq >= max(oldest-1, from) && p.seq <= end.seq {
+		p.sum = uint64(ofLog)
+		if p.seq >= max(oldest-1, from) && p.seq <= end.seq {
 			log = append(log, p)
 		}
 	}
@@ -141,7 +147,8 @@ func sumPoints(ctx context.Context, q queryer, from uint64) (log, names []sumPoi
 func (s *summer) verifyLog(ctx context.Context, points []sumPoint) (faults []sumFault, err error) {
 	spans := make([]uint64, max(len(points), 1)-1)
 	for i := range spans {
-		if spans[i], err = s.log(ctx, points[i].seq, points[i+1].seq); err != nil {
+		spans[i], err = s.log(ctx, points[i].seq, points[i+1].seq)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -155,7 +162,8 @@ func (s *summer) verifyLog(ctx context.Context, points []sumPoint) (faults []sum
 func (s *summer) verifyNames(ctx context.Context, points []sumPoint) (faults []sumFault, err error) {
 	spans := make([]uint64, max(len(points), 1)-1)
 	for i := range spans {
-		if spans[i], err = s.names(ctx, points[i].ids, points[i+1].ids); err != nil {
+		spans[i], err = s.names(ctx, points[i].ids, points[i+1].ids)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -165,7 +173,7 @@ func (s *summer) verifyNames(ctx context.Context, points []sumPoint) (faults []s
 	return sumFaults(points, spans), nil
 }
 
-// verifyChecksums holds the sums of a version that was replayed from another one against those of the last commit.
+// verifyChecksums holds the sums of a snapshot that was replayed from another one against those of the last commit.
 // ErrDamaged: they differ, and the error names the rows.
 func verifyChecksums(ctx context.Context, q queryer, from, next *Snapshot) error {
 	stored, err := storedChecksums(ctx, q)
@@ -203,7 +211,9 @@ func verifyChecksums(ctx context.Context, q queryer, from, next *Snapshot) error
 		}
 	}
 	if len(said) == 0 {
-		said = []string{fmt.Sprintf("the checksums of log rows %d to %d and of the names were wrong, and correct when read again: test the memory and the disk of this machine",
+		said = []string{fmt.Sprintf("the checksums of log rows %d to %d and of the names were wrong, and correct "+
+			"when read "+
+			"again: test the memory and the disk of this machine",
 			from.seq+1, next.seq)}
 	}
 	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(said, "; "))
@@ -227,8 +237,9 @@ func verifyStatus(ctx context.Context, q queryer, sum uint64) error {
 // tellSums is how often the first sums of a large index say how far they are.
 const tellSums = 10 * time.Second
 
-// beginChecksums computes the sums of an index that an older weft wrote, over what is there; in a new one, that is nothing.
-// From then on each commit goes on with them. Where log rows are pruned, the sum begins with the oldest row that is left.
+// beginChecksums computes the sums of an index that an older weft wrote, over what is there; in a new one, that is
+// nothing. From then on each commit goes on with them. Where log rows are pruned, the sum begins with the oldest row
+// that is left.
 func (s *Store) beginChecksums(ctx context.Context) error {
 	stored, err := storedChecksums(ctx, s.reader)
 	if err != nil || stored.known {
@@ -254,7 +265,8 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	sum := summer{q: s.reader, progress: func(rows int64) {
 		if now := s.cfg.Now(); now.Sub(told) >= tellSums {
 			told = now
-			s.cfg.Logger.Info("computing the first checksums of this index", "rows", rows, "log_rows", newest, "accounts", ids.actors)
+			s.cfg.Logger.Info("computing the first checksums of this index", "rows", rows, "log_rows", newest,
+				"accounts", ids.actors)
 		}
 	}}
 	var parts [2]checksums // up to the newest segment, and behind it
@@ -262,20 +274,24 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 		after, upTo uint64
 		from, to    nameBounds
 	}{{0, sealed.ToSeq, nameBounds{}, sealed.names()}, {sealed.ToSeq, newest, sealed.names(), ids}} {
-		if parts[i].log, err = sum.log(ctx, span.after, span.upTo); err != nil {
+		parts[i].log, err = sum.log(ctx, span.after, span.upTo)
+		if err != nil {
 			return err
 		}
-		if parts[i].names, err = sum.names(ctx, span.from, span.to); err != nil {
+		parts[i].names, err = sum.names(ctx, span.from, span.to)
+		if err != nil {
 			return err
 		}
 	}
-	if parts[1].status, err = sum.status(ctx); err != nil {
+	parts[1].status, err = sum.status(ctx)
+	if err != nil {
 		return err
 	}
 	return s.writeFirstChecksums(parts, oldest, sealed.ID)
 }
 
-// writeFirstChecksums writes the sums up to the newest segment and behind it. oldest is the oldest log row; 0: there is none.
+// writeFirstChecksums writes the sums up to the newest segment and behind it. oldest is the oldest log row; 0: there is
+// none.
 func (s *Store) writeFirstChecksums(parts [2]checksums, oldest, segment uint64) error {
 	tx, err := s.writer.Begin()
 	if err != nil {
@@ -292,7 +308,8 @@ func (s *Store) writeFirstChecksums(parts [2]checksums, oldest, segment uint64) 
 			return err
 		}
 	}
-	if _, err := tx.Exec("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?), (?, ?), (?, ?)", logChecksum, int64(parts[0].log+parts[1].log),
+	if _, err := tx.Exec("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?), (?, ?), (?, ?)", logChecksum,
+		int64(parts[0].log+parts[1].log),
 		namesChecksum, int64(parts[0].names+parts[1].names), statusChecksum, int64(parts[1].status)); err != nil {
 		return err
 	}

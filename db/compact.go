@@ -8,11 +8,12 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// compactionFanOut is how many adjacent segments of one level become one of the next. Each link is written once for each
-// level: with 8, a thousand million links of 240,000 each lie in four levels, and a look-up meets about 15 files.
+// compactionFanOut is the number of adjacent segments of a level that one compaction replaces. Each link is written
+// once for each level: with 8, a thousand million links in segments of 240,000 take four levels, and a look-up meets
+// about 15 files.
 const compactionFanOut = 8
 
-// compactAll merges until nothing is due.
+// compactAll runs compactions until none is due.
 func (s *Store) compactAll() error {
 	for !s.isClosed() {
 		v := s.acquire()
@@ -33,8 +34,8 @@ func (s *Store) compactAll() error {
 	return nil
 }
 
-// pickCompaction picks the segments to merge: the oldest of the lowest level that has enough of them. Levels fall from the
-// oldest segment to the newest, so that those of one level are adjacent.
+// pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them. Levels fall
+// from the oldest segment to the newest: those of one level are adjacent.
 func pickCompaction(files []*file) []*file {
 	for end := len(files); end > 0; {
 		start := end - 1
@@ -49,13 +50,16 @@ func pickCompaction(files []*file) []*file {
 	return nil
 }
 
-// compact makes one segment of several adjacent ones, beside the writer, which stops only for the swap.
+// compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
 func (s *Store) compact(v *Snapshot, files []*file) error {
 	s.compactions.busy.Store(true)
 	defer s.compactions.busy.Store(false)
-	first, last := files[0], files[len(files)-1]
+	first := files[0]
+	last := files[len(files)-1]
 	row := last.manifestRow
-	row.ID, row.FromSeq, row.Level = 0, first.FromSeq, last.Level+1
+	row.ID = 0
+	row.FromSeq = first.FromSeq
+	row.Level = last.Level + 1
 	var runs [3][]lsm.Run
 	for i, id := range runIDs {
 		for _, f := range files {
@@ -81,6 +85,7 @@ func (s *Store) compact(v *Snapshot, files []*file) error {
 	s.files.Unlock()
 	s.swap(next, func(int) int { return len(now) })
 	s.compactions.made(merged)
-	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links", merged.Links, "bytes", merged.Bytes)
+	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links",
+		merged.Links, "bytes", merged.Bytes)
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 //
 // Pages go in through SQLite itself, by its table sqlite_dbpage, in WAL mode and in one transaction for each change: so
 // a reader sees one change or the next, whole, however long it has been connected, a change that breaks off leaves no
-// trace, and nobody waits. SQLite's own sqlite3_rsync writes so. docs/design.md says what readers meet where pages are
-// written into the file beside SQLite.
+// trace, and no reader waits. SQLite's own sqlite3_rsync writes so. docs/design.md says what readers meet where pages
+// are written into the file beside SQLite.
 type Copy struct {
 	dir  string
 	lock *os.File
@@ -31,8 +31,8 @@ type Change struct {
 // copyJournalBytes is what is left of the WAL after a large change, in bytes: the first one is the whole database.
 const copyJournalBytes = 64 << 20
 
-// OpenCopy opens a directory for a copy, or makes one, and takes it for this process. It refuses one that has an index of
-// its own.
+// OpenCopy opens a directory for a copy, or makes one, and takes it for this process. It refuses one that has an index
+// of its own.
 func OpenCopy(dir string) (*Copy, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("db: make data directory: %w", err)
@@ -54,8 +54,10 @@ func (c *Copy) open() error {
 		return err
 	}
 	// NORMAL: what a power cut takes back is fetched again, and the position with it.
-	if c.db, err = sql.Open("sqlite", fmt.Sprintf("%s?_txlock=immediate&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(60000)"+
-		"&_pragma=journal_size_limit(%d)", uri, copyJournalBytes)); err != nil {
+	c.db, err = sql.Open("sqlite",
+		fmt.Sprintf("%s?_txlock=immediate&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(60000)"+
+			"&_pragma=journal_size_limit(%d)", uri, copyJournalBytes))
+	if err != nil {
 		return err
 	}
 	c.db.SetMaxOpenConns(1)
@@ -91,7 +93,8 @@ type CopyTx struct {
 	tx     *sql.Tx
 	insert *sql.Stmt
 	had    uint32 // pages before
-	first  []byte // page 1: it goes in last, for with it the schema changes, and SQLite looks for the tables that it names
+	// page 1: it goes in last, for with it the schema changes, and SQLite looks for the tables that it names
+	first []byte
 }
 
 // Begin begins a change. There is one at a time, and each has to end with Commit or Rollback.
@@ -104,7 +107,9 @@ func (c *Copy) Begin(ctx context.Context, change Change) (*CopyTx, error) {
 		return fail(err)
 	}
 	if size != change.PageSize {
-		return fail(fmt.Errorf("the replica has pages of %d bytes, and the copy of %d: start the follower with an empty directory", change.PageSize, size))
+		return fail(fmt.Errorf("the replica has pages of %d bytes, and the copy of %d: start the follower with "+
+			"an empty "+
+			"directory", change.PageSize, size))
 	}
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -150,7 +155,8 @@ func (t *CopyTx) commit() error {
 			return fmt.Errorf("page 1: %w", err)
 		}
 	}
-	for pragma, value := range map[string]int32{"user_version": int32(t.change.Position), "application_id": int32(t.change.Position >> 32)} {
+	for pragma, value := range map[string]int32{"user_version": int32(t.change.Position),
+		"application_id": int32(t.change.Position >> 32)} {
 		if _, err := t.tx.Exec(fmt.Sprintf("PRAGMA %s = %d", pragma, value)); err != nil {
 			return err
 		}

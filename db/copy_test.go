@@ -141,9 +141,9 @@ func catchUp(t *testing.T, from, to string, f *db.Follower) {
 	t.Fatal("files are missing for ever")
 }
 
-// TestCopyEqualsModel feeds a copy with the changes of a store that seals, merges and prunes, and holds a follower of it,
-// which has the same connections all the time, against the model after each. Changes break off, the follower and the
-// copy are opened again in between, and all that the follower has in its directory at the end is what it needs.
+// TestCopyEqualsModel feeds a copy with the changes of a store that seals, merges and prunes, and holds a follower of
+// it, which has the same connections all the time, against the model after each. Changes break off, the follower and
+// the copy are opened again in between, and all that the follower has in its directory at the end is what it needs.
 func TestCopyEqualsModel(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(3) {
@@ -152,8 +152,9 @@ func TestCopyEqualsModel(t *testing.T) {
 			h, r := newHistory(seed+200), rand.New(rand.NewPCG(seed, 5))
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), SealBytes: 6 << 10, CacheBytes: 1 << 16, ReplayWindow: 5 * time.Minute, Bodies: db.Bodies(seed % 3),
-				Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 6 << 10, CacheBytes: 1 << 16, ReplayWindow: 5 * time.Minute,
+				Bodies: db.Bodies(seed % 3),
+				Now:    func() time.Time { return time.Unix(clock.Load(), 0) }}
 			// A replica keeps the files that a change names, whatever becomes of them in the primary meanwhile.
 			kept := t.TempDir()
 			if err := os.Mkdir(filepath.Join(kept, "segments"), 0o755); err != nil {
@@ -189,7 +190,8 @@ func TestCopyEqualsModel(t *testing.T) {
 					}
 					catchUp(t, kept, dir, f)
 					if at, err := c.Position(); err != nil || at != src.position || f.Seq() != seq {
-						t.Fatalf("a change that broke off has left the position %d (%v) and log row %d", at, err, f.Seq())
+						t.Fatalf("a change that broke off has left the position %d (%v) and log row %d", at, err,
+							f.Seq())
 					}
 				}
 				change := src.change(0)
@@ -360,7 +362,8 @@ func TestCopyRefuses(t *testing.T) {
 	if err := open(t, own).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := db.OpenCopy(own); err == nil || !strings.Contains(err.Error(), "use an empty directory for the follower") {
+	if c, err := db.OpenCopy(own); err == nil ||
+		!strings.Contains(err.Error(), "use an empty directory for the follower") {
 		t.Errorf("an index is overwritten: %v, %v", c, err)
 	}
 	src, c := newSource(t, own), openCopy(t, to)

@@ -16,7 +16,8 @@ type PairCount struct {
 
 // Counts counts many lists at one moment, in the order of the pairs.
 func (s *Index) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
-	v, counts := s.acquire(), make([]PairCount, len(pairs))
+	v := s.acquire()
+	counts := make([]PairCount, len(pairs))
 	defer s.release(v)
 	for i, p := range pairs {
 		l, ok, err := v.list(p.Target, p.Source)
@@ -26,10 +27,12 @@ func (s *Index) Counts(ctx context.Context, pairs []Pair) ([]PairCount, error) {
 		if !ok {
 			continue
 		}
-		if counts[i].Links, err = l.total(); err != nil {
+		counts[i].Links, err = l.total()
+		if err != nil {
 			return nil, err
 		}
-		if counts[i].DIDs, err = l.distinct(ctx); err != nil {
+		counts[i].DIDs, err = l.distinct(ctx)
+		if err != nil {
 			return nil, err
 		}
 	}

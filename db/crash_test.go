@@ -357,10 +357,12 @@ func live(t *testing.T, c child, doom func(lines int) bool) life {
 }
 
 // crashSteps is every step of sealing, merging, pruning and keeping bodies.
-var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink", "bodies"}
+var crashSteps = []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune",
+	"unlink", "bodies"}
 
 // TestKill kills a child at each step of the store and at random moments, again and again on one directory. After each
-// kill all that it had acknowledged is there, and at the end the index is that of an undisturbed run, and so is the log.
+// kill all that it had acknowledged is there, and at the end the index is that of an undisturbed run, and so is the
+// log.
 func TestKill(t *testing.T) {
 	notShort(t)
 	t.Parallel()
@@ -369,7 +371,8 @@ func TestKill(t *testing.T) {
 	less := fraction(3)
 	for n := range 2 + *soak {
 		seed := uint64(n)
-		w := world{Sim: n%2 == 0, Seed: seed, Events: 6000 / less, Batch: 100 / less, Rewind: 250 / less, SealBytes: 20 << 10 / less, Window: 10 * time.Minute,
+		w := world{Sim: n%2 == 0, Seed: seed, Events: 6000 / less, Batch: 100 / less, Rewind: 250 / less,
+			SealBytes: 20 << 10 / less, Window: 10 * time.Minute,
 			Bodies: db.BodiesKeep - db.Bodies(n%2)}
 		if !w.Sim { // keeps its log, and collides so much that it is slow to compare
 			w.Events, w.Batch, w.Rewind, w.SealBytes, w.Window = 3500/less, (20+n%30)/less, 70/less, 6<<10/less, -1
@@ -381,7 +384,8 @@ func TestKill(t *testing.T) {
 	}
 	t.Run("jobs", func(t *testing.T) {
 		t.Parallel()
-		kills.Add(killWorld(t, world{Flap: true, Seed: uint64(*soak), Events: 4000 / less, Batch: 40 / less, Rewind: 100 / less, SealBytes: 6 << 10 / less,
+		kills.Add(killWorld(t, world{Flap: true, Seed: uint64(*soak), Events: 4000 / less, Batch: 40 / less,
+			Rewind: 100 / less, SealBytes: 6 << 10 / less,
 			Window: 10 * time.Minute, Bodies: db.BodiesKeep}))
 	})
 }
@@ -410,8 +414,8 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		return l
 	}
 	random := func(lines int) {
-		// Until the kill: some lines, 0 for one while the store opens, and then a moment that is anywhere in a commit, a
-		// seal or an open, which take milliseconds.
+		// Until the kill: some lines, 0 for one while the store opens, and then a moment that is anywhere in a commit,
+		// a seal or an open, which take milliseconds.
 		moment := time.Duration(r.IntN(4000)) * time.Microsecond
 		if lines == 0 {
 			moment *= 15 // the process has to start
@@ -475,7 +479,8 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		got, want := logOf(t, dir), logOf(t, undisturbed)
 		for _, row := range slices.Sorted(maps.Keys(got)) {
 			if got[row] != want[row] {
-				t.Errorf("the log has the row %s %d times, and that of an undisturbed run %d times", row, got[row], want[row])
+				t.Errorf("the log has the row %s %d times, and that of an undisturbed run %d times", row, got[row],
+					want[row])
 			}
 			delete(want, row)
 		}
@@ -541,7 +546,8 @@ func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowle
 		}
 	}
 	if rows != span || orphans != 0 || twice != 0 || refs != 0 {
-		t.Errorf("the log has %d rows in a span of %d, %d link rows of none of them, and %d rows twice; %d blocks count wrongly",
+		t.Errorf("the log has %d rows in a span of %d, %d link rows of none of them, and %d rows twice; %d blocks "+
+			"count wrongly",
 			rows, span, orphans, twice, refs)
 	}
 }
@@ -556,8 +562,8 @@ func openSQL(t *testing.T, dir string) *sql.DB {
 	return other
 }
 
-// logOf counts the rows of a log, each with its links, by content. Those of resyncs are left out, whose number depends on
-// how often their sync came.
+// logOf counts the rows of a log, each with its links, by content. Those of resyncs are left out, whose number depends
+// on how often their sync came.
 func logOf(t *testing.T, dir string) map[string]int {
 	t.Helper()
 	rows, err := openSQL(t, dir).Query(`SELECT op || ' ' || actor || ' ' || ifnull(collection, '') || ' ' || quote(rkey) || ' ' ||

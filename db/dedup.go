@@ -9,12 +9,13 @@ import (
 	"weft.dev/weft/link"
 )
 
-// dedupWindow holds the newest revision of each record of the newest events, also of events that changed nothing. It tells a
-// repeat from an event that is out of order, which an earlier upstream lost. docs/design.md has the rule and its proof.
+// dedupWindow holds the newest revision of each record of the newest events, also of events that changed nothing. It
+// tells a repeat from an event that is out of order, which an earlier upstream lost. docs/design.md has the rule and
+// its proof.
 //
-// Noting an event costs an append. The first question sorts the noted events into a map: a host that sends only new events
-// costs no map. A keyed hash of 64 bits names a record: with a million in the window, one event in 10^13 that is out of order
-// is taken for a repeat by chance, and an attacker without the key cannot cause it.
+// Noting an event costs an append. The first question sorts the noted events into a map: a host that sends only new
+// events costs no map. A keyed hash of 64 bits names a record: with a million in the window, one event in 10^13 that is
+// out of order is taken for a repeat by chance, and an attacker without the key cannot cause it.
 type dedupWindow struct {
 	seed       maphash.Seed
 	hash       maphash.Hash
@@ -43,11 +44,11 @@ type deletion struct {
 type seenRev struct{ record, rev uint64 }
 
 const (
-	// defaultDedupEvents bounds the events of a generation: 8 MiB, and 20 more with a map of them. It lasts three minutes at
-	// 3,000 events a second, the network's peaks, and 17 at its average.
+	// defaultDedupEvents bounds the events of a generation: 8 MiB, and 20 more with a map of them. It lasts three
+	// minutes at 3,000 events a second, the network's peaks, and 17 at its average.
 	defaultDedupEvents = 1 << 19
-	// generationUS is how long a generation lasts at least, unless it is full: the window covers generationUS less MaxSkewUS,
-	// twice the overlap with which another host is followed.
+	// generationUS is how long a generation lasts at least, unless it is full: the window covers generationUS less
+	// MaxSkewUS, twice the overlap with which another host is followed.
 	generationUS = 15 * 60 * 1_000_000
 	// generationLeast is the least number of events of a generation: twice the rewind of a stream, however slow it is.
 	generationLeast = 1 << 14
@@ -72,8 +73,8 @@ func (w *dedupWindow) record(did, collection, rkey string) uint64 {
 	return w.hash.Sum64()
 }
 
-// eventTime returns the time of an event by the account's clock, or by the upstream's where that is behind: a revision of the
-// future must not make the window seem short.
+// eventTime returns the time of an event by the account's clock, or by the upstream's where that is behind: a revision
+// of the future must not make the window seem short.
 func eventTime(rev uint64, timeUS int64) int64 { return min(link.TIDTimeUS(rev), timeUS) }
 
 // note notes an event of a record.
@@ -150,8 +151,8 @@ func (w *dedupWindow) covers(rev uint64, timeUS int64) bool {
 	return eventTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS
 }
 
-// loadDedupWindow makes the window ready for questions. The first time after a start it reads the log, which has the events that
-// changed something.
+// loadDedupWindow makes the window ready for questions. The first time after a start it reads the log, which has the
+// events that changed something.
 func (f *applier) loadDedupWindow() {
 	w := &f.history.dedup
 	upTo := w.loadTo
@@ -188,7 +189,8 @@ func (f *applier) readDedupWindow(upTo uint64) error {
 			return err
 		}
 		r.rev = uint64(rev)
-		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
+		r.rkey, err = codec.DecodeRkeyColumn(rkey)
+		if err != nil {
 			return err
 		}
 		if first == 0 {

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// delta gathers the changes of a batch over a version and makes the next version of them.
+// delta gathers the changes of a batch after a snapshot and makes the next snapshot of them.
 type delta struct {
 	base    *Snapshot
 	links   []linkChange
@@ -22,8 +22,8 @@ type delta struct {
 	err     error // the first fault in our own data: no answer since can be trusted, and nothing may be committed
 }
 
-// entryBytes is what an entry of a delta takes beside its key and its value, about: as much in the delta as in the log rows
-// of the same change.
+// entryBytes is about what an entry of a delta takes beside its key and its value: as much in the delta as in the log
+// rows of the same change.
 const entryBytes = 100
 
 // linkChange is an addition or a removal of a link.
@@ -37,7 +37,7 @@ func newDelta(base *Snapshot) *delta {
 	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 
-// record is the newest value of a record.
+// record returns the newest value of a record.
 func (d *delta) record(key []byte) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
@@ -47,7 +47,7 @@ func (d *delta) record(key []byte) []byte {
 	return value
 }
 
-// recordsBetween is the keys from <= key < to of the records of an account that were changed, in order.
+// recordsBetween returns the keys from <= key < to of an account's changed records, in order.
 func (d *delta) recordsBetween(actor uint64, from, to []byte) (keys []string) {
 	for _, key := range d.actors[actor] { // to look at all keys would be most of what a change of status costs
 		if key >= string(from) && key < string(to) {
@@ -65,7 +65,7 @@ func (d *delta) fail(err error) {
 	}
 }
 
-// setRecord puts the links of an account's record; it keeps value.
+// setRecord sets the value of an account's record; it keeps value.
 func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 	name := string(key)
 	if _, ok := d.records[name]; !ok {
@@ -82,14 +82,14 @@ func (d *delta) setRecord(actor uint64, key, value []byte, before bool) {
 	}
 }
 
-// setRev puts an account's newest revision.
+// setRev sets an account's newest revision.
 func (d *delta) setRev(actor, rev uint64) {
 	var key [10]byte
 	d.records[string(codec.RevisionKey(key[:0], actor))] = binary.BigEndian.AppendUint64(nil, rev)
 	d.bytes += entryBytes
 }
 
-// rev is the newest revision of an account.
+// rev returns the newest revision of an account.
 func (d *delta) rev(actor uint64) uint64 {
 	var key [10]byte
 	if value := d.record(codec.RevisionKey(key[:0], actor)); value != nil {
@@ -111,7 +111,9 @@ func (d *delta) linkAll(links []codec.RecordLink, actor uint64, rkey []byte, op 
 	var place []byte
 	for i := range links {
 		place = codec.AppendRkeySuffix(place[:0], links[i].Rank, rkey)
-		d.link(links[i].Target, links[i].Source, codec.ListPosition{Rank: links[i].Rank, AccountID: actor, RkeySuffix: place}, op)
+		d.link(links[i].Target, links[i].Source, codec.ListPosition{Rank: links[i].Rank, AccountID: actor,
+			RkeySuffix: place},
+			op)
 	}
 }
 
@@ -125,13 +127,14 @@ func (d *delta) id(name []byte) (uint64, bool) {
 	return id, ok
 }
 
-// flush turns what was gathered into runs of a new base.
+// flush turns the changes into runs of a new base.
 func (d *delta) flush() {
-	next, failed := *d.base, d.err
+	next := *d.base
+	failed := d.err
 	var errs [3]error
 	next.targets, errs[0] = next.targets.Push(linkRun(d.links))
 	next.records, errs[1] = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
-	next.names, errs[2] = next.names.Push(mapRun(&byName, d.names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
+	next.names, errs[2] = next.names.Push(nameRun(d.names))
 	next.linking += d.linking
 	*d = *newDelta(&next)
 	d.fail(failed)
@@ -140,8 +143,8 @@ func (d *delta) flush() {
 	}
 }
 
-// linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: of an
-// even number nothing is left, of an odd one the last.
+// linkRun sorts link changes into a run. Where a link changed more than once, additions and removals alternate: an even
+// number leaves nothing, an odd one the last.
 func linkRun(changes []linkChange) *lsm.MemRun {
 	slices.SortFunc(changes, func(a, b linkChange) int {
 		if c := bytes.Compare(a.key, b.key); c != 0 {
@@ -167,9 +170,15 @@ func linkRun(changes []linkChange) *lsm.MemRun {
 	return b.Finish()
 }
 
+// nameRun sorts names into a run.
+func nameRun(names map[string]uint64) *lsm.MemRun {
+	return mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) })
+}
+
 // mapRun sorts a map into a run.
 func mapRun[V any](order *lsm.Keyspace, m map[string]V, value func(V) []byte) *lsm.MemRun {
-	keys, size := make([]string, 0, len(m)), 0
+	keys := make([]string, 0, len(m))
+	size := 0
 	for key := range m {
 		keys = append(keys, key)
 		size += len(key) + 16 // a guess that the builder outgrows where it is short

@@ -11,10 +11,11 @@ import (
 
 // DIDs lists the accounts that link to a target from one source, by their first link, newest first.
 //
-// An account's first link may go, or an older one come, between two pages, and the account with it to another place. So a
-// walk from page to page keeps the order of its beginning: a page's Next names the log row that was the newest then, and
-// what has changed in the list since is taken from the log. An account that links all the time is met exactly once. Where
-// the log no longer reaches back so far, or walkRows rows came meanwhile, only what is newer is taken into account.
+// An account's first link may go, or an older one come, between two pages, and the account with it to another place. So
+// a walk from page to page keeps the order of its beginning: a page's Next names the log row that was the newest then,
+// and what has changed in the list since is taken from the log. An account that links all the time is met exactly once.
+// Where the log no longer reaches back so far, or walkRows rows came meanwhile, only what is newer is taken into
+// account.
 func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	v := s.acquire()
 	defer s.release(v)
@@ -30,7 +31,8 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	l = l.within(q.Since, q.Until)
 	keep := func(uint64) bool { return true }
 	if q.DIDs != nil {
-		if keep, err = v.actorFilter(q.DIDs); err != nil {
+		keep, err = v.actorFilter(q.DIDs)
+		if err != nil {
 			return page, err
 		}
 	}
@@ -62,8 +64,8 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	return page, nil
 }
 
-// decodeWalk takes a position of a walk through accounts apart: the last first link, encoded, and the newest log row when
-// the walk began, which is seq when it begins now.
+// decodeWalk decodes a cursor of DIDs: the last first link, encoded, and the newest log row when the walk began, which
+// is seq when it begins now.
 func decodeWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	if after == nil {
 		return nil, seq, nil
@@ -76,8 +78,8 @@ func decodeWalk(after []byte, seq uint64) (at []byte, since uint64, err error) {
 	return after[:len(after)-8], max(since, seq-min(seq, walkRows)), nil
 }
 
-// walkRows bounds what a page reads of the log, about a tenth of a second's work: some five minutes of the full network. A
-// position can be kept for any time, and none may cost more.
+// walkRows bounds the log rows that a page reads, about a tenth of a second's work: some five minutes of the full
+// network. A cursor can be kept for any time, and none may cost more.
 const walkRows = 1 << 18
 
 // first is an account of a list and its first link, encoded, as of the beginning of the walk; nil when it had none.
@@ -87,7 +89,8 @@ type first struct {
 }
 
 // firsts is the accounts that link, and the first links of those of a page behind a position.
-func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte, limit int) (*firstLinks, error) {
+func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte,
+	limit int) (*firstLinks, error) {
 	f, err := newFirstLinks(changes, after, limit)
 	if err != nil {
 		return nil, err
@@ -113,8 +116,8 @@ const (
 	wentSince byte = 2 // there at the beginning, whether it has come back or not
 )
 
-// listChanges is what log rows from behind one to another changed in a list, by encoded position: the first change of
-// each link, which tells what was before.
+// listChanges reads the changes of a list by the log rows after one and up to another, by encoded position: the first
+// change of each link, which says whether the link was there before.
 func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[string]byte, error) {
 	if since >= to {
 		return nil, nil
@@ -154,7 +157,8 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 		if _, ok := changes[at]; ok || l.part && !l.holds([]byte(at)) {
 			continue
 		}
-		if changes[at] = wentSince; op == codec.Linked {
+		changes[at] = wentSince
+		if op == codec.Linked {
 			changes[at] = cameSince
 		}
 	}
@@ -164,7 +168,7 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 	return changes, nil
 }
 
-// holds says whether a position lies within the list's span of time.
+// holds reports whether a position lies within the list's span of time.
 func (l list) holds(at []byte) bool {
 	key := append(l.prefix[:len(l.prefix):len(l.prefix)], at...)
 	return slices.Compare(key, l.from) >= 0 && slices.Compare(key, l.to) < 0

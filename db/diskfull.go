@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// DiskFullError says that the disk of a data directory has no room, so that SQLite can't even open what is on it for reading: it
-// wants 32 kB beside the database.
+// DiskFullError reports whether the disk of a data directory has no room, so that SQLite can't even open what is on it
+// for reading: it wants 32 kB beside the database.
 type DiskFullError struct {
 	Dir  string
 	Free int64 // bytes; −1: not known
@@ -42,8 +42,8 @@ func IsDiskFull(err error) bool {
 		errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteIOErrShmSize)
 }
 
-// diskError looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says so. All
-// others stay as they are.
+// diskError looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says
+// so. All others stay as they are.
 func diskError(dir string, err error) error {
 	return classifyDisk(dir, err, freeBytes)
 }
@@ -58,7 +58,8 @@ func classifyDisk(dir string, err error, freeBytes func(dir string) (int64, erro
 		free = -1
 	}
 	var code interface{ Code() int }
-	if IsDiskFull(err) || lookErr == nil && free < almostFull && errors.As(err, &code) && code.Code()&0xff == sqliteIOErr {
+	if IsDiskFull(err) || lookErr == nil && free < almostFull && errors.As(err, &code) &&
+		code.Code()&0xff == sqliteIOErr {
 		return &DiskFullError{dir, free, err}
 	}
 	return err

@@ -23,7 +23,8 @@ func TestBlameDisk(t *testing.T) {
 		free int64
 		full bool
 	}{
-		{"no room for the -shm file", fmt.Errorf("read schema version (is the file damaged?): %w", coded(4874)), 0, true},
+		{"no room for the -shm file", fmt.Errorf("read schema version (is the file damaged?): %w", coded(4874)), 0,
+			true},
 		{"no room for the -shm file, in a quota", coded(4874), 1 << 30, true},
 		{"no room for a page", coded(13), 1 << 30, true},
 		{"no room for a segment", fmt.Errorf("write: %w", syscall.ENOSPC), 1 << 30, true},
@@ -45,7 +46,8 @@ func TestBlameDisk(t *testing.T) {
 			if !tc.full {
 				return
 			}
-			if text := err.Error(); strings.Contains(text, "damaged") || strings.Contains(text, "restore") || !strings.Contains(text, "the data is safe") {
+			if text := err.Error(); strings.Contains(text, "damaged") || strings.Contains(text, "restore") ||
+				!strings.Contains(text, "the data is safe") {
 				t.Errorf("it says %q", text)
 			}
 			if !IsDiskFull(err) {
@@ -56,7 +58,11 @@ func TestBlameDisk(t *testing.T) {
 	if err := classifyDisk("/data", nil, nil); err != nil {
 		t.Error(err)
 	}
-	if err := classifyDisk("/data", coded(4874), func(string) (int64, error) { return 0, errors.New("no such system call") }); !strings.Contains(err.Error(), "is full;") {
+	if err := classifyDisk("/data", coded(4874),
+		func(string) (int64, error) {
+			return 0,
+				errors.New("no such system call")
+		}); !strings.Contains(err.Error(), "is full;") {
 		t.Error(err)
 	}
 }

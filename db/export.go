@@ -15,11 +15,13 @@ import (
 // ExportOptions says which links an export has.
 type ExportOptions struct {
 	// From and To bound the records, in the order of the export: those from From on, and before To. Each is a DID or an
-	// at-uri of an account, of a collection of it or of a record, and stands before all that belongs to it; empty: no bound.
+	// at-uri of an account, of a collection of it or of a record, and stands before all that belongs to it; empty: no
+	// bound.
 	From, To    string
 	Collections []string // NSIDs: only records of these; empty: of all
-	Inactive    bool     // links of accounts that are not active too, which queries don't show; those of deleted ones never
-	Bodies      bool     // the content of records too, where it is kept
+	// links of accounts that are not active too, which queries don't show; those of deleted ones never
+	Inactive bool
+	Bodies   bool // the content of records too, where it is kept
 }
 
 // ExportRecord is a record with its links, at least one.
@@ -40,14 +42,15 @@ type ExportLink struct {
 }
 
 // Export reads all links of a data directory that no weft has open, and changes nothing in it. They come by record: by
-// the account's id, which is its place in the order in which accounts were first seen, then by the collection's, then by
-// record key. Ids never change, so that a range of records stays one, whatever events come later. It has one user at a
-// time.
+// the account's id, which is its place in the order in which accounts were first seen, then by the collection's, then
+// by record key. Ids never change, so that a range of records stays one, whatever events come later. It has one user at
+// a time.
 type Export struct {
 	Instance string // the index
 	LogSeq   uint64 // its newest log row
 	LogUS    int64  // the time of that row at the upstream, microseconds since 1970; 0: it was pruned, or there is none
-	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked for.
+	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked
+	// for.
 	BodiesFrom uint64
 
 	s           *readOnly
@@ -119,18 +122,23 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 	}
 	// The ids are in order, and so are the look-ups in the B-tree.
 	var err error
-	if e.names, err = e.s.reader.DB.PrepareContext(ctx, "SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value"); err != nil {
+	e.names, err = e.s.reader.DB.PrepareContext(ctx,
+		"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value")
+	if err != nil {
 		return err
 	}
 	if o.Bodies {
-		if err = e.openBodies(ctx); err != nil {
+		err = e.openBodies(ctx)
+		if err != nil {
 			return err
 		}
 	}
-	if e.from, err = v.bound(o.From); err != nil {
+	e.from, err = v.bound(o.From)
+	if err != nil {
 		return err
 	}
-	if e.to, err = v.bound(o.To); err != nil {
+	e.to, err = v.bound(o.To)
+	if err != nil {
 		return err
 	}
 	for _, nsid := range o.Collections {
@@ -164,7 +172,8 @@ func (e *Export) load(ctx context.Context) error {
 				_ = f.Close()
 			}
 			if errors.Is(err, errLost) {
-				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then export again)", err)
+				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then "+
+					"export again)", err)
 			}
 			return err
 		}
@@ -176,7 +185,9 @@ func (e *Export) load(ctx context.Context) error {
 		return err
 	}
 	if sealed := e.s.snapshot.Load().sealed; newest > sealed+maxUnsealed {
-		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes the segments, then stop it and export again", sealed+1, newest)
+		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, "+
+			"which writes "+
+			"the segments, then stop it and export again", sealed+1, newest)
 	}
 	return e.s.inReadTx(ctx, func(q queryer) error {
 		v, err := e.s.rebuild(ctx, q, e.s.snapshot.Load(), nil)
@@ -208,13 +219,15 @@ func (v *Snapshot) bound(of string) (key []byte, err error) {
 	if collection == "" {
 		return key, nil
 	}
-	if id, ok, err = v.id(codec.CollectionKey(collection)); err != nil {
+	id, ok, err = v.id(codec.CollectionKey(collection))
+	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fmt.Errorf("the index has never seen the collection %s", collection)
 	}
-	if key = codec.AppendID(key, id); rkey != "" {
+	key = codec.AppendID(key, id)
+	if rkey != "" {
 		key = codec.AppendRkey(key, rkey)
 	}
 	return key, nil

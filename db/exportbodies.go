@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// exportBodyBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases, and
-// of 32 records where each is as large as can be. The newest may go beyond it.
+// exportBodyBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases,
+// and of 32 records where each is as large as can be. The newest may go beyond it.
 const exportBodyBytes = 32 << 20
 
 // exportBodies are the frames of some records of a window that follow one another. Its memory is used again.
@@ -40,15 +40,19 @@ type heldBody struct {
 // openBodies prepares for bodies.
 func (e *Export) openBodies(ctx context.Context) (err error) {
 	b := &exportBodies{most: exportWindow}
-	if _, b.since, err = bodiesKept(ctx, e.s.reader); err != nil {
+	_, b.since, err = bodiesKept(ctx, e.s.reader)
+	if err != nil {
 		return err
 	}
-	if err = e.s.reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?", int64(e.LogSeq)+1, int64(b.since)); err != nil {
+	err = e.s.reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
+		int64(e.LogSeq)+1, int64(b.since))
+	if err != nil {
 		return fmt.Errorf("read the bodies: %w", err)
 	}
 	// The log rows are in order, and so are the look-ups in both B-trees.
-	if b.read, err = e.s.reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
-		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`); err != nil {
+	b.read, err = e.s.reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
+		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`)
+	if err != nil {
 		return err
 	}
 	e.bodies = b
@@ -77,8 +81,8 @@ func (w *window) body(ctx context.Context, found int) (Body, error) {
 	return body, err
 }
 
-// fill reads the frames of records from first on: of half as many as it tried while these are too large, and of twice as
-// many the next time.
+// fill reads the frames of records from first on: of half as many as it tried while these are too large, and of twice
+// as many the next time.
 func (b *exportBodies) fill(ctx context.Context, found []foundRecord, first int) error {
 	for {
 		n := min(b.most, len(found)-first)
@@ -87,7 +91,8 @@ func (b *exportBodies) fill(ctx context.Context, found []foundRecord, first int)
 			return err
 		}
 		if fits || n == 1 {
-			b.first, b.next = first, first+n
+			b.first = first
+			b.next = first + n
 			b.most = min(2*b.most, exportWindow)
 			return nil
 		}
@@ -128,7 +133,8 @@ func (b *exportBodies) take(ctx context.Context, found []foundRecord) (fits bool
 		if len(b.frames)+len(frame) > exportBodyBytes && len(found) > 1 {
 			return false, nil
 		}
-		at, ok := slices.BinarySearchFunc(b.want, seq, func(w wantedBody, seq uint64) int { return cmp.Compare(w.seq, seq) })
+		at, ok := slices.BinarySearchFunc(b.want, seq,
+			func(w wantedBody, seq uint64) int { return cmp.Compare(w.seq, seq) })
 		if !ok {
 			continue
 		}

@@ -48,8 +48,8 @@ func bodiesOf(t *testing.T, dir string, o db.ExportOptions) exportedBodies {
 	return bodies
 }
 
-// TestExportBodies: wherever a history is stopped, and however bodies were kept, an export has what the records hold, as
-// the index itself gives it.
+// TestExportBodies: wherever a history is stopped, and however bodies were kept, an export has what the records hold,
+// as the index itself gives it.
 func TestExportBodies(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(8) {
@@ -58,10 +58,15 @@ func TestExportBodies(t *testing.T) {
 			h := newHistory(200 + seed)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute}
-			ways := [][]db.Bodies{{db.BodiesKeep}, {db.BodiesWindow}, {db.BodiesOff, db.BodiesWindow, db.BodiesKeep}}[seed%3]
-			missing := func(db.Record) bool { return len(ways) > 1 || ways[0] == db.BodiesWindow && cfg.ReplayWindow > 0 }
+			ways := [][]db.Bodies{{db.BodiesKeep}, {db.BodiesWindow},
+				{db.BodiesOff, db.BodiesWindow, db.BodiesKeep}}[seed%3]
+			missing := func(db.Record) bool {
+				return len(ways) > 1 || ways[0] == db.BodiesWindow &&
+					cfg.ReplayWindow > 0
+			}
 			var m dbtest.Model
 			given, before := 0, exportedBodies{}
 			for range 8 {
@@ -98,7 +103,8 @@ func TestExportBodies(t *testing.T) {
 					if !ok {
 						want = before[r]
 					}
-					if got.CID != want.CID && (got.CID != "" || !missing(r)) || string(got.CBOR) != string(want.CBOR) && got.CID != "" {
+					if got.CID != want.CID && (got.CID != "" || !missing(r)) || string(got.CBOR) != string(want.CBOR) &&
+						got.CID != "" {
 						t.Fatalf("with inactive accounts, %v has the body %s, not %s", r, got.CID, want.CID)
 					}
 					if got.CID != "" {
@@ -134,8 +140,8 @@ func stoppedBodies(t *testing.T) *bodyStore {
 	return b
 }
 
-// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged, at the
-// seams of windows neither.
+// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged, at
+// the seams of windows neither.
 func TestExportLargeBodies(t *testing.T) {
 	t.Parallel()
 	b := stoppedBodies(t)
@@ -219,7 +225,8 @@ func TestExportGivenUp(t *testing.T) {
 func TestExportDamagedBody(t *testing.T) {
 	t.Parallel()
 	b := stoppedBodies(t)
-	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "two"), b.event(db.OpCreate, alice, "c", "three"))
+	b.apply(b.event(db.OpCreate, alice, "a", "one"), b.event(db.OpCreate, alice, "b", "two"),
+		b.event(db.OpCreate, alice, "c", "three"))
 	if err := b.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +242,8 @@ func TestExportDamagedBody(t *testing.T) {
 			records = append(records, r.Rkey)
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "the body of log row 2: it is damaged") || !strings.Contains(err.Error(), "weft check --all") {
+	if err == nil || !strings.Contains(err.Error(), "the body of log row 2: it is damaged") ||
+		!strings.Contains(err.Error(), "weft check --all") {
 		t.Errorf("ended with %v", err)
 	}
 	next, err := e.Next(t.Context())

@@ -82,8 +82,8 @@ func sameRows(t *testing.T, what string, got []exported, want map[exported]bool)
 	}
 }
 
-// TestExportEqualsModel: wherever a history of seals, removals, resyncs and changes of status is stopped, jobs under way
-// among it, the export is what the model holds; its order outlives all later events; and ranges are parts of it.
+// TestExportEqualsModel: wherever a history of seals, removals, resyncs and changes of status is stopped, jobs under
+// way among it, the export is what the model holds; its order outlives all later events; and ranges are parts of it.
 func TestExportEqualsModel(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(8) {
@@ -92,7 +92,8 @@ func TestExportEqualsModel(t *testing.T) {
 			h := newHistory(seed)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 1 + int(seed%3), JobRest: -1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				JobRecords: 1 + int(seed%3), JobRest: -1,
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%5) * 10 * time.Minute}
 			var m dbtest.Model
 			place := map[string]int{} // of a record in the export before
@@ -159,7 +160,8 @@ func exportParts(t *testing.T, r *rand.Rand, dir string, rows []exported, record
 		before, _ := export(t, dir, db.ExportOptions{To: bound}, "")
 		from, _ := export(t, dir, db.ExportOptions{From: bound}, "")
 		if !slices.Equal(append(slices.Clone(before), from...), rows) {
-			t.Errorf("%d links before %s and %d from there on are not the %d of the whole", len(before), bound, len(from), len(rows))
+			t.Errorf("%d links before %s and %d from there on are not the %d of the whole", len(before), bound,
+				len(from), len(rows))
 		}
 		if none, _ := export(t, dir, db.ExportOptions{From: bound, To: bound}, ""); len(none) > 0 {
 			t.Errorf("%d links from %s to itself", len(none), bound)
@@ -174,7 +176,8 @@ func exportParts(t *testing.T, r *rand.Rand, dir string, rows []exported, record
 		t.Errorf("%d links behind %s, not %d", len(behind), uri, len(rows)-at-n)
 	}
 	only, _ := export(t, dir, db.ExportOptions{Collections: []string{collection}}, "")
-	want := slices.DeleteFunc(slices.Clone(rows), func(row exported) bool { return row.record.Collection != collection })
+	want := slices.DeleteFunc(slices.Clone(rows),
+		func(row exported) bool { return row.record.Collection != collection })
 	if !slices.Equal(only, want) {
 		t.Errorf("%d links of %s, not %d", len(only), collection, len(want))
 	}
@@ -194,10 +197,12 @@ func TestExportWindows(t *testing.T) {
 	const records, links = 90, 500
 	var events []db.Event
 	for i := range records {
-		e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", i%7),
+		e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID:        fmt.Sprintf("did:plc:%024d", i%7),
 			Collection: "com.example.thing", Rkey: fmt.Sprintf("n%03d", i), Rev: "3mdtsyunhbu22"}
 		for j := range links {
-			e.Links = append(e.Links, db.Link{Path: "a[]", Target: fmt.Sprintf("at://did:plc:%024d/com.example.thing/n%03d", 1000+i*links+j, j)})
+			e.Links = append(e.Links, db.Link{Path: "a[]",
+				Target: fmt.Sprintf("at://did:plc:%024d/com.example.thing/n%03d", 1000+i*links+j, j)})
 		}
 		events = append(events, e)
 	}
@@ -214,7 +219,8 @@ func TestExportWindows(t *testing.T) {
 	want := map[exported]bool{}
 	for _, e := range events {
 		for _, l := range e.Links {
-			want[exported{db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}, l, dbtest.Rank(e.Rkey, e.TimeUS)}] = true
+			want[exported{db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}, l,
+				dbtest.Rank(e.Rkey, e.TimeUS)}] = true
 		}
 	}
 	sameRows(t, "the export", rows, want)
@@ -242,7 +248,8 @@ func TestExportRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000,
+		Op:  db.OpCreate,
 		DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Collection: "com.example.thing", Rkey: "self", Rev: "3mdtsyunhbu22",
 		Links: []db.Link{{Path: "a", Target: "https://example.com/"}}}}}); err != nil {
 		t.Fatal(err)
@@ -266,16 +273,21 @@ func TestExportRefuses(t *testing.T) {
 		want string
 	}{
 		{"no index", t.TempDir(), db.ExportOptions{}, "there is no weft.db"},
-		{"one that is open", running, db.ExportOptions{}, "stop it first, or give this one a data directory of its own, such as one restored from the replica"},
-		{"an account that is none", dir, db.ExportOptions{From: "did:plc:unknown"}, "never seen the account did:plc:unknown"},
-		{"a collection that is none", dir, db.ExportOptions{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
+		{"one that is open", running, db.ExportOptions{},
+			"stop it first, or give this one a data directory of its own, such as one restored from the replica"},
+		{"an account that is none", dir, db.ExportOptions{From: "did:plc:unknown"},
+			"never seen the account did:plc:unknown"},
+		{"a collection that is none", dir,
+			db.ExportOptions{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
 		{"a bound that is none", dir, db.ExportOptions{From: "https://example.com/"}, "is not a DID or an at-uri"},
-		{"a filter that is none", dir, db.ExportOptions{Collections: []string{"com.example.other"}}, "never seen the collection com.example.other"},
+		{"a filter that is none", dir, db.ExportOptions{Collections: []string{"com.example.other"}},
+			"never seen the collection com.example.other"},
 		{"an interrupted rebuild", rebuilding, db.ExportOptions{}, "log rows 1 to 5000000 are not in segments"},
 		{"a lost segment", lost, db.ExportOptions{}, "start weft serve: it rebuilds the segments"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := db.OpenExport(t.Context(), tc.dir, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := db.OpenExport(t.Context(), tc.dir, tc.o); err == nil ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("refused with %v, want %q in it", err, tc.want)
 			}
 		})
@@ -291,7 +303,8 @@ func TestOfflineReplay(t *testing.T) {
 	var events []db.Event
 	for i := range 45_000 { // more than two of the runs that a replay makes
 		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: db.OpCreate,
-			DID: fmt.Sprintf("did:plc:%024d", i%5000), Collection: "app.bsky.feed.like", Rkey: fmt.Sprintf("n%05d", i), Rev: "3mdtsyunhbu22",
+			DID: fmt.Sprintf("did:plc:%024d", i%5000), Collection: "app.bsky.feed.like", Rkey: fmt.Sprintf("n%05d",
+				i), Rev: "3mdtsyunhbu22",
 			Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}})
 	}
 	if err := applyAll(s, events, 5000, func() {}); err != nil {

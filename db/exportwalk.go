@@ -25,11 +25,13 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 	return func(yield func(*ExportRecord, error) bool) {
 		w, err := e.window(after)
 		for err == nil && w.scan != nil {
-			if err = w.fill(ctx); err != nil {
+			err = w.fill(ctx)
+			if err != nil {
 				break
 			}
 			for i := range w.records {
-				if w.records[i].Body, err = w.body(ctx, i); err != nil {
+				w.records[i].Body, err = w.body(ctx, i)
+				if err != nil {
 					break
 				}
 				e.at = w.found[i].key
@@ -44,8 +46,8 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRec
 	}
 }
 
-// Next names the record behind the newest one that was given, whether the export has it or not: where another can go on,
-// with From, after the walk was called off. It is empty where none follows.
+// Next names the record behind the newest one that was given, whether the export has it or not: where another can go
+// on, with From, after the walk was called off. It is empty where none follows.
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
@@ -95,13 +97,15 @@ type foundRecord struct {
 
 // window begins behind a record.
 func (e *Export) window(after string) (*window, error) {
-	v, from := e.s.snapshot.Load(), e.from
+	v := e.s.snapshot.Load()
+	from := e.from
 	key, err := v.bound(after)
 	if err != nil {
 		return nil, err
 	}
 	if after != "" {
-		if key = lsm.PrefixEnd(key); bytes.Compare(key, from) > 0 {
+		key = lsm.PrefixEnd(key)
+		if bytes.Compare(key, from) > 0 {
 			from = key
 		}
 	}
@@ -126,7 +130,9 @@ func (w *window) fill(ctx context.Context) error {
 // gather takes records until their links make a window. What the export leaves out counts too, so that the context is
 // looked at in time.
 func (w *window) gather(ctx context.Context) error {
-	w.found, w.cut, w.ids = w.found[:0], w.cut[:0], w.ids[:0]
+	w.found = w.found[:0]
+	w.cut = w.cut[:0]
+	w.ids = w.ids[:0]
 	if w.e.bodies != nil {
 		w.e.bodies.next = 0
 	}
@@ -138,7 +144,8 @@ func (w *window) gather(ctx context.Context) error {
 		}
 		r := foundRecord{key: w.scan.Key()}
 		var err error
-		if r.actor, r.collection, r.rkey, err = codec.DecodeRecordKey(r.key); err != nil {
+		r.actor, r.collection, r.rkey, err = codec.DecodeRecordKey(r.key)
+		if err != nil {
 			if _, rest, err := codec.DecodeID(r.key); err == nil && len(rest) == 1 && rest[0] == 0 {
 				continue // the account's revision
 			}
@@ -148,7 +155,8 @@ func (w *window) gather(ctx context.Context) error {
 			continue
 		}
 		first := len(w.cut)
-		if w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey); err != nil {
+		w.cut, err = codec.DecodeLinks(w.cut, w.scan.Value(), r.rkey)
+		if err != nil {
 			return fmt.Errorf("the links of record %x: %w; run weft check --all", r.key, err)
 		}
 		r.end = len(w.cut)
@@ -167,8 +175,8 @@ func (w *window) gather(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// has says whether the export has the records of an account in a collection. A change of status that is under way counts
-// as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
+// has reports whether the export has the records of an account in a collection. A change of status that is under way
+// counts as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
 func (e *Export) has(actor, collection uint64) bool {
 	if status := e.s.status.of(actor); status == StatusDeleted || status != StatusActive && !e.inactive {
 		return false
@@ -233,10 +241,13 @@ func (w *window) name(ctx context.Context) error {
 	if err := w.spell(ctx); err != nil {
 		return err
 	}
-	all, start, n := string(w.text), 0, 0
+	all := string(w.text)
+	start := 0
+	n := 0
 	next := func() string {
 		text := all[start:w.ends[n]]
-		start, n = w.ends[n], n+1
+		start = w.ends[n]
+		n = n + 1
 		return text
 	}
 	w.records, w.links = w.records[:0], slices.Grow(w.links[:0], len(w.cut)) // records alias links, which must not move
@@ -263,7 +274,8 @@ func (w *window) name(ctx context.Context) error {
 
 // spell writes the record keys and the targets one behind the other: as one string, they are one allocation.
 func (w *window) spell(ctx context.Context) error {
-	w.text, w.ends = w.text[:0], w.ends[:0]
+	w.text = w.text[:0]
+	w.ends = w.ends[:0]
 	first := 0
 	for _, f := range w.found {
 		w.text = codec.AppendRkeyText(w.text, f.rkey)

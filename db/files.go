@@ -22,14 +22,14 @@ const (
 	runNames   = 3
 )
 
-// runIDs are they in the order of version.stacks.
+// runIDs are the ids in the order of Snapshot.stacks.
 var runIDs = [3]int{runTargets, runRecords, runNames}
 
-// namesBlock is the size of a block of names. DIDs are random, so that small blocks hold them as well as large ones, and a
-// look-up of one that the writer doesn't remember decodes a quarter as much.
+// namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a
+// look-up of a name that the writer doesn't remember decodes a quarter as much.
 const namesBlock = 2 << 10
 
-// runKinds is what each of them holds.
+// runKinds describes the runs of a segment.
 var runKinds = map[int]segment.Kind{
 	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
 	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
@@ -42,17 +42,17 @@ type file struct {
 	*segment.Segment
 	path string
 	refs int  // file sets that hold it; guarded by Store.files
-	gone bool // no longer in the manifest: to be removed when nobody holds it
+	gone bool // no longer in the manifest: removed with its last reference
 }
 
-// fileSet is the segments of a version, oldest first. Whoever reads a version holds its file set, so that no file is
-// closed or removed under a query.
+// fileSet is the segments of a snapshot, oldest first. A reader of a snapshot holds its file set: no file is closed or
+// removed during a query.
 type fileSet struct {
 	files []*file
-	refs  int // versions and queries that hold it; guarded by Store.files
+	refs  int // snapshots and queries that hold it; guarded by Store.files
 }
 
-// newFileSet makes a file set, which holds its files, and is held once.
+// newFileSet returns a file set with one reference, which holds its files.
 func (s *Index) newFileSet(files []*file) *fileSet {
 	s.files.Lock()
 	defer s.files.Unlock()
@@ -62,7 +62,7 @@ func (s *Index) newFileSet(files []*file) *fileSet {
 	return &fileSet{files: files, refs: 1}
 }
 
-// acquire takes the present version for a query, which gives it back.
+// acquire returns the present snapshot with a reference, which the query releases.
 func (s *Index) acquire() *Snapshot {
 	s.files.Lock()
 	defer s.files.Unlock()
@@ -71,15 +71,17 @@ func (s *Index) acquire() *Snapshot {
 	return v
 }
 
-// release gives a version back.
+// release releases a snapshot.
 func (s *Index) release(v *Snapshot) { s.releaseFiles(v.files) }
 
 func (s *Index) releaseFiles(set *fileSet) {
 	s.files.Lock()
 	var done []*file
-	if set.refs--; set.refs == 0 {
+	set.refs--
+	if set.refs == 0 {
 		for _, f := range set.files {
-			if f.refs--; f.refs == 0 {
+			f.refs--
+			if f.refs == 0 {
 				done = append(done, f)
 			}
 		}
@@ -91,16 +93,16 @@ func (s *Index) releaseFiles(set *fileSet) {
 			err = errors.Join(err, s.failpoint("unlink"), os.Remove(f.path))
 		}
 		if err != nil {
-			s.cfg.Logger.Warn("cannot close or remove an old segment; the next start does it", "file", f.File, "err", err)
+			s.cfg.Logger.Warn("cannot close or remove an old segment; the next start does it", "file", f.File,
+				"err", err)
 		}
 	}
 }
 
-// segmentName is the form of the files that are ours in the directory segments, those on their way among them.
+// segmentName matches the names of weft's files in the directory segments, also of unfinished ones.
 var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp|\.part)?(-journal)?$`)
 
-// removeStrays removes what a crash has left behind: files of segments that neither the manifest names nor the present
-// version holds.
+// removeStrays removes the files that a crash left: segments that neither the manifest nor the present snapshot has.
 func (s *Index) removeStrays(rows []manifestRow) error {
 	dir := filepath.Join(s.cfg.Dir, "segments")
 	entries, err := os.ReadDir(dir)
@@ -134,11 +136,14 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore --segments --data %s: %w", path, row.Links, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore "+
+			"--segments --data %s: %w", path, row.Links, s.cfg.Dir, errLost)
 	case err != nil:
 		return nil, fmt.Errorf("segment %s: %w", row.File, err)
 	case info.Size() != row.Bytes:
-		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; restore it from the replica with weft restore --segments --force --data %s: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("segment %s has %d bytes and should have %d; restore it from the replica with weft "+
+			"restore "+
+			"--segments --force --data %s: %w", path, info.Size(), row.Bytes, s.cfg.Dir, errLost)
 	}
 	opened, err := segment.Open(path, runKinds, s.blocks)
 	switch {
@@ -149,9 +154,12 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 		if sum, e := segment.FileChecksum(path); e != nil || sum == row.Checksum {
 			return nil, errors.Join(err, e)
 		}
-		return nil, fmt.Errorf("%w; and its checksum differs from the manifest; restore it from the replica with weft restore --segments --force --data %s: %w", err, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("%w; and its checksum differs from the manifest; restore it from the replica with weft "+
+			"restore --segments --force --data %s: %w", err, s.cfg.Dir, errLost)
 	case err != nil:
-		return nil, fmt.Errorf("%w; restore it from the replica with weft restore --segments --force --data %s: %w", err, s.cfg.Dir, errLost)
+		return nil, fmt.Errorf("%w; restore it from the replica with weft restore --segments --force --data %s: %w",
+			err,
+			s.cfg.Dir, errLost)
 	}
 	if err := s.belongs(&row, opened.Meta()); err != nil {
 		return nil, errors.Join(err, opened.Close())
@@ -160,20 +168,25 @@ func (s *Index) openSegment(row manifestRow) (*file, error) {
 	return &file{manifestRow: row, Segment: opened, path: path}, nil
 }
 
-// belongs refuses a segment that is another index's, and a manifest that says other checksums than the segment, whose
-// head has a checksum of its own. Neither is a segment that is lost: to make it again would hide that weft.db is wrong.
+// belongs refuses a segment of another index, and a manifest whose checksums differ from the segment's, whose header
+// has a checksum of its own. Neither segment is lost: rebuilding it would hide that weft.db is wrong.
 func (s *Index) belongs(row *manifestRow, meta map[string]string) error {
 	if meta["instance"] != s.instance {
-		return fmt.Errorf("segment %s belongs to index %s, but weft.db is index %s: "+mendStore, row.File, meta["instance"], s.instance, s.cfg.Dir)
+		return fmt.Errorf("segment %s belongs to index %s, but weft.db is index %s: "+mendStore, row.File,
+			meta["instance"],
+			s.instance, s.cfg.Dir)
 	}
 	sums := row.checksums()
-	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() || meta[namesChecksum] != sums.namesText()) {
-		return fmt.Errorf("%w: the manifest has other checksums for segment %s than the segment itself: "+mendStore, ErrDamaged, row.File, s.cfg.Dir)
+	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() ||
+		meta[namesChecksum] != sums.namesText()) {
+		return fmt.Errorf("%w: the manifest has other checksums for segment %s than the segment itself: "+mendStore,
+			ErrDamaged, row.File, s.cfg.Dir)
 	}
 	return nil
 }
 
-// SegmentPaths are the files of the present version, oldest first. One that a merge has just replaced may be among them.
+// SegmentPaths returns the files of the present snapshot, oldest first. A file that a compaction has just replaced may
+// be among them.
 func (s *Store) SegmentPaths() []string {
 	v := s.acquire()
 	defer s.release(v)
@@ -184,14 +197,14 @@ func (s *Store) SegmentPaths() []string {
 	return paths
 }
 
-// base is the version that the segments alone make, and holds them.
+// base returns the snapshot of the segments alone, and holds them.
 func (s *Index) base(files []*file) *Snapshot {
 	v := layers(files)
 	v.files = s.newFileSet(files)
 	return v
 }
 
-// layers is the version of segments that the caller holds.
+// layers returns the snapshot of segments that the caller holds.
 func layers(files []*file) *Snapshot {
 	v := emptySnapshot()
 	v.sums.known = true // of nothing
@@ -204,13 +217,15 @@ func layers(files []*file) *Snapshot {
 	}
 	if len(files) > 0 {
 		newest := files[len(files)-1]
-		v.linking, v.seq, v.sealed = newest.Linking, newest.ToSeq, newest.ToSeq
+		v.linking = newest.Linking
+		v.seq = newest.ToSeq
+		v.sealed = newest.ToSeq
 		v.sums = newest.checksums()
 	}
 	return v
 }
 
-// publishSnapshot makes a version of other files the one that queries see.
+// publishSnapshot makes a snapshot with other files the present one.
 func (s *Index) publishSnapshot(v *Snapshot) {
 	s.files.Lock()
 	old := s.snapshot.Swap(v)
@@ -218,8 +233,8 @@ func (s *Index) publishSnapshot(v *Snapshot) {
 	s.releaseFiles(old.files)
 }
 
-// withFiles makes the version of these files and of the runs in memory, of which drop(i) at the bottom, those of the old files
-// among them, are now in the files.
+// withFiles returns the snapshot of these files and of the runs in memory. The lowest drop(i) runs of a stack, with
+// those of the old files, are now in the files.
 func (s *Index) withFiles(old *Snapshot, files []*file, drop func(i int) int) *Snapshot {
 	v := *old
 	v.files = s.newFileSet(files)

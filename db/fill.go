@@ -2,15 +2,15 @@ package db
 
 import "weft.dev/weft/db/codec"
 
-// Repo is all records of an account, as a resync gave them.
+// Repo is all records of an account, as a resync sent them.
 type Repo struct {
 	DID     string
 	Records map[Record]struct{} // DID empty: it is the account's
 }
 
-// Fill folds what a gap had hidden: events that nothing newer has overtaken, in their order, whatever has come since, and
-// repos, of which all that isn't in them goes. It moves no cursor. Of an account whose repo is being replaced, what the
-// resync has told already stays.
+// Fill applies the events of a gap that nothing newer supersedes, in their order, whatever was applied since, and
+// repos: records that are not in an account's repo are removed. It moves no cursor. Of an account with an open resync,
+// the records that the resync has sent stay.
 func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +32,8 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 		return Applied{}, err
 	}
 	for i := range repos {
-		if f, err = s.pruneRepo(f, &repos[i], at); err != nil {
+		f, err = s.pruneRepo(f, &repos[i], at)
+		if err != nil {
 			return Applied{}, err
 		}
 	}
@@ -46,8 +47,8 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	return f.total, nil
 }
 
-// pruneRepo removes an account's records that its repo hasn't, and commits where they are many. It returns the last part, which
-// is not committed.
+// pruneRepo removes an account's records that its repo doesn't have, and commits where they are many. It returns the
+// last part, which is not committed.
 func (s *Store) pruneRepo(f *applier, r *Repo, at func(f *applier, i int) progress) (*applier, error) {
 	actor, known := f.actor(r.DID)
 	if !known {
@@ -70,7 +71,8 @@ func (s *Store) pruneRepo(f *applier, r *Repo, at func(f *applier, i int) progre
 			break
 		}
 		var err error
-		if f, err = s.commitPart(f, at(f, 0)); err != nil {
+		f, err = s.commitPart(f, at(f, 0))
+		if err != nil {
 			return nil, err
 		}
 		after = upTo

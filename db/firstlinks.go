@@ -8,8 +8,8 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// firstLinks gathers the accounts of a list and the first link of each, from the oldest link of the list on. It keeps those of
-// one page, and of all accounts a bit: a list may have millions.
+// firstLinks gathers the accounts of a list and the first link of each, from the oldest link of the list on. It keeps
+// those of one page, and of all accounts a bit: a list may have millions.
 type firstLinks struct {
 	after   []byte          // links up to this position are on earlier pages; nil: there are none
 	limit   int             // of accounts on a page
@@ -47,7 +47,8 @@ func (f *firstLinks) add(actor uint64, at []byte) {
 	}
 	if i < 0 {
 		i = len(f.late)
-		f.changed[actor], f.late = i, append(f.late, first{actor: actor})
+		f.changed[actor] = i
+		f.late = append(f.late, first{actor: actor})
 	}
 	// The first link that was there at the beginning is the account's.
 	if f.late[i].at == nil && f.changes[string(at)] != cameSince {

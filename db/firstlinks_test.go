@@ -8,8 +8,8 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// TestFirstLinks: pages of accounts by their first link come to all accounts of the list as of the beginning of the walk, each
-// once and in order, and only a page of them is held.
+// TestFirstLinks: pages of accounts by their first link come to all accounts of the list as of the beginning of the
+// walk, each once and in order, and only a page of them is held.
 func TestFirstLinks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -34,7 +34,8 @@ func TestFirstLinks(t *testing.T) {
 			now := map[uint64]bool{}
 			for i := range c.links {
 				actor, rank := uint64(1+r.IntN(c.accounts)), uint64(1_700_000_000_000_000+i)
-				p := codec.ListPosition{Rank: rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, rank, codec.AppendRkey(nil, "k"))}
+				p := codec.ListPosition{Rank: rank, AccountID: actor,
+					RkeySuffix: codec.AppendRkeySuffix(nil, rank, codec.AppendRkey(nil, "k"))}
 				at := p.Append(nil)
 				gone, came := false, false
 				if i < c.changed {

@@ -46,7 +46,8 @@ func (f *flapping) burst() (events []db.Event) {
 		f.rev = uint64(f.now) << 10
 		e := f.event(did, db.OpAccount)
 		// Deletions are rare: they leave nothing to flap with.
-		e.Status = pick(f.r, db.StatusActive, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusSuspended)
+		e.Status = pick(f.r, db.StatusActive, db.StatusActive, db.StatusActive, db.StatusDeactivated,
+			db.StatusTakendown, db.StatusSuspended)
 		if f.r.IntN(24) == 0 {
 			e.Status = db.StatusDeleted
 		}
@@ -63,9 +64,9 @@ func (f *flapping) burst() (events []db.Event) {
 	return events
 }
 
-// TestFlappingAccounts: accounts change their status again and again while jobs go through their records, in batches of any
-// size, with repeats, seals, merges, restarts in the middle and a follower. The answers are the model's, and so is all
-// that `weft check` looks at, wherever a history is stopped.
+// TestFlappingAccounts: accounts change their status again and again while jobs go through their records, in batches of
+// any size, with repeats, seals, merges, restarts in the middle and a follower. The answers are the model's, and so is
+// all that `weft check` looks at, wherever a history is stopped.
 func TestFlappingAccounts(t *testing.T) {
 	t.Parallel()
 	var turns, down, lost atomic.Int64
@@ -121,7 +122,8 @@ func TestFlappingAccounts(t *testing.T) {
 						t.Fatal(err)
 					}
 					var n int64
-					if err := openSQL(t, cfg.Dir).QueryRow("SELECT count(*) FROM sealed_jobs WHERE purge >= 2").Scan(&n); err != nil {
+					if err := openSQL(t,
+						cfg.Dir).QueryRow("SELECT count(*) FROM sealed_jobs WHERE purge >= 2").Scan(&n); err != nil {
 						t.Fatal(err)
 					}
 					down.Add(n)

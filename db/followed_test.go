@@ -16,11 +16,14 @@ import (
 
 // likeAt is a like of an account at a time of the upstream.
 func likeAt(seq uint64, did string, at time.Time) db.Event {
-	return db.Event{Seq: seq, TimeUS: at.UnixMicro(), Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("r", seq),
-		Rev: string(link.AppendTID(nil, uint64(at.UnixMicro())<<10)), Links: []db.Link{{Path: "subject", Target: "https://example.com/"}}}
+	return db.Event{Seq: seq, TimeUS: at.UnixMicro(), Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.like",
+		Rkey: fmt.Sprint("r", seq),
+		Rev:  string(link.AppendTID(nil, uint64(at.UnixMicro())<<10)), Links: []db.Link{{Path: "subject",
+			Target: "https://example.com/"}}}
 }
 
-// TestFollowed: which upstream was followed last, and until when, is a fact that is kept, and doesn't follow from times.
+// TestFollowed: which upstream was followed last, and until when, is a fact that is kept, and doesn't follow from
+// times.
 func TestFollowed(t *testing.T) {
 	t.Parallel()
 	dir, now := t.TempDir(), time.Now()
@@ -131,8 +134,10 @@ func TestForget(t *testing.T) {
 	for range 2 {
 		gaps, err := s.Gaps(t.Context())
 		st, statsErr := s.Stats(t.Context())
-		if s.LastFollowed() != "" || s.Cursor("a") != 0 || s.ReachedTime() != 0 || s.NewestTime() != 0 || st.StartedUS != 0 || len(gaps) > 0 || err != nil || statsErr != nil {
-			t.Errorf("%q, %d, %d, %+v, %+v, %v, %v", s.LastFollowed(), s.Cursor("a"), s.ReachedTime(), st, gaps, err, statsErr)
+		if s.LastFollowed() != "" || s.Cursor("a") != 0 || s.ReachedTime() != 0 || s.NewestTime() != 0 ||
+			st.StartedUS != 0 || len(gaps) > 0 || err != nil || statsErr != nil {
+			t.Errorf("%q, %d, %d, %+v, %+v, %v, %v", s.LastFollowed(), s.Cursor("a"), s.ReachedTime(), st, gaps, err,
+				statsErr)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -196,7 +201,8 @@ func TestMigrations(t *testing.T) {
 			if from >= 5 {
 				return
 			}
-			if len(s.Upstreams()) != 2 || s.Cursor("https://a.example") != 100 || s.Cursor("https://b.example:8443") != 70 {
+			if len(s.Upstreams()) != 2 || s.Cursor("https://a.example") != 100 ||
+				s.Cursor("https://b.example:8443") != 70 {
 				t.Errorf("%+v", s.Upstreams())
 			}
 			if last := s.LastFollowed(); last != "https://a.example" || s.Followed(last) != (db.Followed{}) {

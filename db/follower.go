@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// FollowerConfig configures a follower. Only Dir has to be set.
+// FollowerConfig configures a follower. Only Dir is required.
 type FollowerConfig struct {
 	Dir        string           // where weft.db lies
 	Logger     *slog.Logger     // nil: none
 	Now        func() time.Time // nil: time.Now
 	CacheBytes int64            // bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 32 MiB
-	// HoldBytes bounds the runs in memory while segment files are missing: beyond it the follower waits for them. In bytes;
-	// 0: 192 MiB.
+	// HoldBytes bounds the runs in memory while segment files are missing: beyond it the follower waits for the files.
+	// In bytes; 0: 192 MiB.
 	HoldBytes int
-	// Owned says that the directory is the follower's own: segment files that nobody needs any more are removed.
+	// Owned is true for a directory of the follower's own: segment files that are no longer needed are removed.
 	Owned bool
 }
 
-// defaultHoldBytes is twice what a writer leaves without a segment (one seal frozen, two above it), and as much again for
-// files that take minutes to come.
+// defaultHoldBytes is twice the memory of a writer's runs (one seal immutable, two above it), and as much again for
+// files that take minutes to download.
 const defaultHoldBytes = 8 * defaultSealBytes
 
-// Follower is an Index of a directory that somebody else writes: another process's Store, or a Copy. It takes no lock
-// and has no connection that writes. What it shows is the index at one commit of the writer, as of the last Refresh.
+// Follower is an Index of a directory that another process's Store writes, or a Copy. It takes no lock and has no
+// connection that writes. It shows the index at one commit of the writer, as of the last Refresh.
 type Follower struct {
 	Index
 	state
 	hold    int
 	owned   bool
-	loaded  bool    // the maps hold what the version came to
-	at      logMark // the newest log row in the version
+	loaded  bool    // the maps hold what the snapshot came to
+	at      logMark // the newest log row in the snapshot
 	schema  int64   // of the database, as this program knows it
 	retired []*file // no longer in the manifest, and perhaps read by queries still
 	waiting []manifestRow
 }
 
-// logMark tells a log row from another one with its number, in another history.
+// logMark identifies a log row among rows of the same number in other histories.
 type logMark struct {
 	TimeUS int64 `db:"time_us"`
 	Op     Op
@@ -51,10 +51,10 @@ type logMark struct {
 	Rev    int64
 }
 
-// ErrOtherIndex is what Refresh answers when the database has become that of another index.
+// ErrOtherIndex is the error of Refresh when the database has become another index's.
 var ErrOtherIndex = errors.New("the replica now holds another index")
 
-// OpenFollower opens a directory in order to follow it. It shows nothing before the first Refresh that says so.
+// OpenFollower opens a directory to follow it. It shows nothing before the first Refresh that returns current.
 func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 	f := &Follower{hold: cfg.HoldBytes, owned: cfg.Owned}
 	if f.hold <= 0 {
@@ -101,21 +101,24 @@ func (f *Follower) Close() error {
 	return nil
 }
 
-// Refresh shows what was committed since the last one, at once. It returns the segment files that the manifest names and
-// that are not there: until they are, it goes on with the files that it has, and shows new log rows all the same as long
-// as memory holds them; nothing is shown before the first time that none is missing. current says that all is shown that
-// is committed. After an error it shows what it did before, and the next Refresh begins anew.
+// Refresh shows all commits since the last one. It returns the segment files of the manifest that are missing: until
+// they are there, it keeps its files and shows new log rows while memory holds them; before the first complete set of
+// files it shows nothing. current reports that all commits are shown. After an error it shows the same as before, and
+// the next Refresh starts anew.
 func (f *Follower) Refresh(ctx context.Context) (current bool, missing []ManifestFile, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was := f.loaded
-	f.loaded, f.waiting = false, nil
+	f.loaded = false
+	f.waiting = nil
 	var next *Snapshot
 	if err := f.inReadTx(ctx, func(q queryer) (err error) {
-		if next, err = f.refresh(ctx, q, was); err != nil || next == nil {
+		next, err = f.refresh(ctx, q, was)
+		if err != nil || next == nil {
 			return err
 		}
-		if err = f.complete(ctx, q, next); err != nil && next.files != f.snapshot.Load().files {
+		err = f.complete(ctx, q, next)
+		if err != nil && next.files != f.snapshot.Load().files {
 			f.releaseFiles(next.files)
 		}
 		return err
@@ -140,22 +143,24 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 	return current, missing, nil
 }
 
-// complete finds out what the bodies are worth that are there, and notes the version's log row.
+// complete reads which bodies are valid, and notes the snapshot's newest log row.
 func (f *Follower) complete(ctx context.Context, q queryer, next *Snapshot) error {
 	mode, since, err := bodiesKept(ctx, q)
 	if err != nil {
 		return err
 	}
-	if next.bodiesSince = since; mode == BodiesOff { // nobody keeps them up to date
+	next.bodiesSince = since
+	if mode == BodiesOff { // they are not kept up to date
 		next.bodiesSince = next.seq
 	}
-	if f.at, err = logMarkOf(ctx, q, next.seq); errors.Is(err, sql.ErrNoRows) {
+	f.at, err = logMarkOf(ctx, q, next.seq)
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil // pruned
 	}
 	return err
 }
 
-// publish makes a version the one that queries see, and puts away what it no longer needs.
+// publish makes a snapshot the present one, and retires files that it no longer needs.
 func (f *Follower) publish(next *Snapshot) {
 	old := f.snapshot.Load()
 	if next.files == old.files {
@@ -171,7 +176,7 @@ func (f *Follower) publish(next *Snapshot) {
 	}
 }
 
-// retire has the files removed that the next version no longer has, as soon as no query reads them.
+// retire marks the files that the next snapshot no longer has: each is removed when no query reads it.
 func (f *Follower) retire(old, next *Snapshot) {
 	kept := map[*file]bool{}
 	for _, file := range next.files.files {
@@ -195,12 +200,13 @@ func (f *Follower) retire(old, next *Snapshot) {
 }
 
 func logMarkOf(ctx context.Context, q queryer, seq uint64) (m logMark, err error) {
-	err = q.GetContext(ctx, &m, "SELECT time_us, op, actor, ifnull(rev, 0) AS rev FROM records WHERE seq = ?", int64(seq))
+	err = q.GetContext(ctx, &m, "SELECT time_us, op, actor, ifnull(rev, 0) AS rev FROM records WHERE seq = ?",
+		int64(seq))
 	return m, err
 }
 
-// refresh makes the next version, or none when files are missing without which there is none. loaded says that the maps
-// hold what the present version came to.
+// refresh returns the next snapshot, or nil while files are missing that it needs. loaded reports that the state is
+// that of the present snapshot.
 func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapshot, error) {
 	if err := f.sameIndex(ctx, q); err != nil {
 		return nil, err
@@ -219,7 +225,8 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapsh
 		if err != nil {
 			return nil, err
 		}
-		if loaded = lost == ""; !loaded {
+		loaded = lost == ""
+		if !loaded {
 			f.cfg.Logger.Warn("reloading the index", "because", lost, "log_seq", v.seq)
 		}
 	}
@@ -246,24 +253,27 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapsh
 	return f.reopen(ctx, q, v, files, loaded)
 }
 
-// sameIndex refuses what is another index, or one of another schema.
+// sameIndex refuses another index, and another schema.
 func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
 	var instance string
 	var schema int64
-	if err := q.QueryRowContext(ctx, "SELECT (SELECT value FROM meta WHERE key = 'instance'), (SELECT max(version_id) FROM goose_db_version)").Scan(
+	if err := q.QueryRowContext(ctx,
+		"SELECT (SELECT value FROM meta WHERE key = 'instance'), (SELECT max(version_id) FROM goose_db_version)").Scan(
 		&instance, &schema); err != nil {
 		return err
 	}
 	if instance != f.instance {
-		return fmt.Errorf("%w: %s instead of %s: start the follower with an empty directory", ErrOtherIndex, instance, f.instance)
+		return fmt.Errorf("%w: %s instead of %s: start the follower with an empty directory", ErrOtherIndex, instance,
+			f.instance)
 	}
 	if schema != f.schema {
-		return fmt.Errorf("the schema is now version %d, and this weft knows %d: restart the follower with the weft version of the primary", schema, f.schema)
+		return fmt.Errorf("the schema is now version %d, and this weft knows %d: restart the follower with the weft "+
+			"version of the primary", schema, f.schema)
 	}
 	return nil
 }
 
-// lostLog says why the log doesn't go on from the version; empty: it does.
+// lostLog returns why the log doesn't continue the snapshot; empty: it does.
 func (f *Follower) lostLog(ctx context.Context, q queryer, v *Snapshot, covered uint64) (why string, err error) {
 	if v.seq == 0 {
 		return "", nil
@@ -285,7 +295,7 @@ func (f *Follower) lostLog(ctx context.Context, q queryer, v *Snapshot, covered 
 	return "", nil
 }
 
-// sameFiles says whether files are those of the manifest.
+// sameFiles reports whether files are those of the manifest.
 func sameFiles(rows []manifestRow, files []*file) bool {
 	if len(rows) != len(files) {
 		return false
@@ -298,15 +308,16 @@ func sameFiles(rows []manifestRow, files []*file) bool {
 	return true
 }
 
-// openManifest opens the files of the manifest, those that are open already excepted. When some are missing it opens none,
-// and notes which.
+// openManifest opens the files of the manifest that are not open yet. When some are missing it opens none, and notes
+// which.
 func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file, err error) {
 	open := map[string]*file{}
 	for _, file := range v.files.files {
 		open[file.File] = file
 	}
 	for _, row := range rows {
-		if info, err := os.Stat(filepath.Join(f.cfg.Dir, "segments", row.File)); open[row.File] == nil && (err != nil || info.Size() != row.Bytes) {
+		if info, err := os.Stat(filepath.Join(f.cfg.Dir, "segments", row.File)); open[row.File] == nil && (err != nil ||
+			info.Size() != row.Bytes) {
 			f.waiting = append(f.waiting, row)
 		}
 	}
@@ -317,7 +328,8 @@ func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file,
 	for _, row := range rows {
 		file := open[row.File]
 		if file == nil {
-			if file, err = f.openSegment(row); err != nil {
+			file, err = f.openSegment(row)
+			if err != nil {
 				break
 			}
 		}
@@ -337,7 +349,7 @@ func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file,
 	return nil, err
 }
 
-// tidy removes files of segments that are needed neither now nor by a query that is under way.
+// tidy removes segment files that neither the manifest nor a running query needs.
 func (f *Follower) tidy(rows []manifestRow) error {
 	if err := os.MkdirAll(filepath.Join(f.cfg.Dir, "segments"), 0o755); err != nil {
 		return fmt.Errorf("make the directory of segments: %w", err)
@@ -348,7 +360,7 @@ func (f *Follower) tidy(rows []manifestRow) error {
 	return f.removeStrays(rows)
 }
 
-// catchUp folds what is new in the log into a version.
+// catchUp replays the new log rows into a snapshot.
 func (f *Follower) catchUp(ctx context.Context, q queryer, v *Snapshot) (*Snapshot, error) {
 	next := *v
 	if err := f.loadMeta(ctx, q, &next); err != nil {
@@ -360,7 +372,7 @@ func (f *Follower) catchUp(ctx context.Context, q queryer, v *Snapshot) (*Snapsh
 	return f.replayLog(ctx, q, &next, wholeLog, nil)
 }
 
-// replaceFiles folds what is new in the log, and puts merged segments in the place of those that they were made of.
+// replaceFiles replaces compacted segments by their result, and replays the new log rows.
 func (f *Follower) replaceFiles(ctx context.Context, q queryer, v *Snapshot, files []*file) (*Snapshot, error) {
 	below := len(v.files.files)
 	base := f.withFiles(v, files, func(int) int { return below })
@@ -371,9 +383,10 @@ func (f *Follower) replaceFiles(ctx context.Context, q queryer, v *Snapshot, fil
 	return next, err
 }
 
-// reopen makes the version of these files and of the log behind them, as a start would. loaded says that the maps hold
-// what v came to: then the statuses need not be read again.
-func (f *Follower) reopen(ctx context.Context, q queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot, err error) {
+// reopen makes the snapshot of these files and of the log after them, like a start. With loaded, the state is that of
+// v: then the statuses need not be read again.
+func (f *Follower) reopen(ctx context.Context, q queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot,
+	err error) {
 	base := f.base(files)
 	defer func() {
 		if err != nil {
@@ -402,10 +415,11 @@ func (f *Follower) reopen(ctx context.Context, q queryer, v *Snapshot, files []*
 	return next, err
 }
 
-// bounded refuses to hold in memory what no segment has yet.
+// bounded refuses to hold more log rows in memory that no segment has.
 func (f *Follower) bounded(v *Snapshot) (*Snapshot, error) {
 	if v.mutableBytes() >= f.hold {
-		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the primary to write segments", v.sealed+1)
+		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the "+
+			"primary to write segments", v.sealed+1)
 	}
 	return v, nil
 }

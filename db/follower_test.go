@@ -65,7 +65,8 @@ func TestFollowerEqualsModel(t *testing.T) {
 			h := newHistory(seed + 100)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3)}
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {
 				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*2*time.Minute
@@ -113,7 +114,8 @@ func TestFollowerEqualsModel(t *testing.T) {
 					if f.Seq() != seq {
 						t.Fatalf("step %d, %s: at log row %d, and the writer is at %d", step, name, f.Seq(), seq)
 					}
-					if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 1 + h.r.IntN(5), Many: name == "new"}); err != nil {
+					if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 1 + h.r.IntN(5),
+						Many: name == "new"}); err != nil {
 						t.Fatalf("step %d, %s, %d events: %v", step, name, len(sent), err)
 					}
 					if err := m.CompareBodies(t.Context(), f, func(db.Record) bool {
@@ -196,7 +198,8 @@ func TestFollowerOfTheKilled(t *testing.T) {
 		ended, looked := make(chan struct{}), make(chan error, 1)
 		go func() {
 			for seq := f.Seq(); ; {
-				if _, _, err := f.Refresh(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				if _, _, err := f.Refresh(context.WithoutCancel(t.Context())); err != nil &&
+					!errors.Is(err, os.ErrNotExist) {
 					looked <- err
 					return
 				}
@@ -320,7 +323,8 @@ func TestFollowerWithoutFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	if _, again, err := fresh.Refresh(t.Context()); err != nil || !reflect.DeepEqual(again, missing) || fresh.Seq() != 0 {
+	if _, again, err := fresh.Refresh(t.Context()); err != nil || !reflect.DeepEqual(again, missing) ||
+		fresh.Seq() != 0 {
 		t.Errorf("one that starts: %v, missing: %v, at log row %d", err, again, fresh.Seq())
 	}
 	// The one that may hold little has taken one look's worth, and then waits.
@@ -336,7 +340,8 @@ func TestFollowerWithoutFiles(t *testing.T) {
 	if err := os.WriteFile(stray, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, f := range map[string]*db.Follower{"one that went on": f, "one that waited": few, "one that starts": fresh} {
+	for name, f := range map[string]*db.Follower{"one that went on": f, "one that waited": few,
+		"one that starts": fresh} {
 		refresh(t, f)
 		if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 50}); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -367,9 +372,11 @@ func TestFollowerRefuses(t *testing.T) {
 	}
 	defer base.Close()
 	for _, tc := range []struct{ name, statement, back, want string }{
-		{"another index", "UPDATE meta SET value = 'another' WHERE key = 'instance'", "UPDATE meta SET value = '" + f.Instance() + "' WHERE key = 'instance'",
+		{"another index", "UPDATE meta SET value = 'another' WHERE key = 'instance'",
+			"UPDATE meta SET value = '" + f.Instance() + "' WHERE key = 'instance'",
 			"the replica now holds another index: another instead of"},
-		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)", "DELETE FROM goose_db_version WHERE version_id = 999",
+		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)",
+			"DELETE FROM goose_db_version WHERE version_id = 999",
 			"the schema is now version 999"},
 	} {
 		if _, err := base.Exec(tc.statement); err != nil {

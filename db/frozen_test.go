@@ -26,7 +26,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-var freeze = flag.String("freeze", "", "write the fixtures testdata/frozen/NAME-*.tar.zst with this build, which later builds have to open")
+var freeze = flag.String("freeze", "",
+	"write the fixtures testdata/frozen/NAME-*.tar.zst with this build, which later builds have to open")
 
 // frozenKinds are the indexes that are frozen of a build.
 var frozenKinds = []struct {
@@ -56,7 +57,8 @@ func frozenEvents(seed uint64) (batches [][]db.Event) {
 		for i := range 4 {
 			e := h.event(fmt.Sprintf("did:plc:%024d", 1000+4*n+i), db.OpCreate)
 			e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
-			e.Links = []db.Link{{Path: "subject.uri", Target: "at://" + h.dids[i] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000+int64(n%7))}}
+			e.Links = []db.Link{{Path: "subject.uri",
+				Target: "at://" + h.dids[i] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000+int64(n%7))}}
 			batch = append(batch, e)
 		}
 		batches = append(batches, batch)
@@ -115,7 +117,8 @@ func makeFrozen(t *testing.T, seed uint64, cfg db.Config, crashed bool) []byte {
 		t.Fatal(err)
 	}
 	lines := append([]string{fmt.Sprintf("cursor %d", cursor)}, frozenLines(t, cfg.Dir)...)
-	if err := os.WriteFile(filepath.Join(frozen, expectedFile), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(frozen, expectedFile), []byte(strings.Join(lines, "\n")+"\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(frozen, "weft.lock")); err != nil {
@@ -223,8 +226,8 @@ func spelled(lines []string) []string {
 	return slices.Compact(out)
 }
 
-// TestFrozenIndexes: this build opens each index that an older one has left, brings it up to date, has all that was in it, takes
-// events, and finds nothing wrong with it.
+// TestFrozenIndexes: this build opens each index that an older one has left, brings it up to date, has all that was in
+// it, takes events, and finds nothing wrong with it.
 func TestFrozenIndexes(t *testing.T) {
 	if *freeze != "" {
 		for i, k := range frozenKinds {
@@ -276,13 +279,14 @@ func TestFrozenIndexes(t *testing.T) {
 	}
 }
 
-// TestUpgradedChecksums: an index of an older weft is covered by checksums from the first start on, the rows that were there
-// before among them, whether its log is whole or pruned, and whatever comes afterwards.
+// TestUpgradedChecksums: an index of an older weft is covered by checksums from the first start on, the rows that were
+// there before among them, whether its log is whole or pruned, and whatever comes afterwards.
 func TestUpgradedChecksums(t *testing.T) {
 	t.Parallel()
 	for _, path := range frozenFiles(t) {
 		if !strings.HasPrefix(filepath.Base(path), "schema4-") {
-			continue // it had checksums when it was written: the oldest minute of a pruned log has them in segments only
+			// it had checksums when it was written: the oldest minute of a pruned log has them in segments only
+			continue
 		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
@@ -308,7 +312,8 @@ func TestUpgradedChecksums(t *testing.T) {
 					t.Fatalf("before any damage: %v", faults)
 				}
 				tamper(t, damaged, damage)
-				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 || !strings.Contains(faults[0], "wrong checksum") {
+				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 ||
+					!strings.Contains(faults[0], "wrong checksum") {
 					t.Errorf("after %s: %v", damage, faults)
 				}
 			}
@@ -318,7 +323,8 @@ func TestUpgradedChecksums(t *testing.T) {
 
 // frozenMore is an event behind a cursor.
 func frozenMore(cursor uint64) []db.Event {
-	return []db.Event{{Seq: cursor + 1, TimeUS: 1_780_000_000_000_000, Op: db.OpCreate, DID: "did:plc:" + strings.Repeat("z", 24),
+	return []db.Event{{Seq: cursor + 1, TimeUS: 1_780_000_000_000_000, Op: db.OpCreate,
+		DID: "did:plc:" + strings.Repeat("z", 24),
 		Rev: string(link.AppendTID(nil, 1_780_000_000_000_000<<10)), Collection: "app.bsky.feed.like", Rkey: "later",
 		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/later"}}}}
 }
@@ -380,7 +386,8 @@ func TestNextSchema(t *testing.T) {
 					return err
 				},
 			} {
-				if err := look(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the schema is version %d and this weft knows up to %d", next, next-1)) {
+				if err := look(); err == nil || !strings.Contains(err.Error(),
+					fmt.Sprintf("the schema is version %d and this weft knows up to %d", next, next-1)) {
 					t.Errorf("%s: %v", name, err)
 				}
 				for path, was := range before {
@@ -393,7 +400,8 @@ func TestNextSchema(t *testing.T) {
 	}
 }
 
-// nextSchema makes an index of the schema that comes after this build's. With wal, what makes it so is in its WAL alone.
+// nextSchema makes an index of the schema that comes after this build's. With wal, what makes it so is in its WAL
+// alone.
 func nextSchema(t *testing.T, wal bool) (dir string, next int) {
 	t.Helper()
 	dir, _, _ = thaw(t, frozenFiles(t)[0])
@@ -429,8 +437,8 @@ func nextSchema(t *testing.T, wal bool) (dir string, next int) {
 	return crashed, next
 }
 
-// contents is the files of a directory by their paths, but those that hold nothing of the index: the lock, and the map of
-// the WAL that SQLite makes for readers.
+// contents is the files of a directory by their paths, but those that hold nothing of the index: the lock, and the map
+// of the WAL that SQLite makes for readers.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -33,10 +33,11 @@ func TestFilesMayNotGrow(t *testing.T) {
 		}{
 			// All grows in the WAL, from the first page of a schema on.
 			{"wal", child{}, []uint64{1, 33 << 10, 100_000, 300_001, 600_007, 900_000}, 4567, 1_200_000},
-			// The WAL is short, and the database is where it can't grow: a checkpoint fails halfway, and later a commit.
+			// The WAL is short, and the database is where it can't grow: a checkpoint fails halfway, and later a
+			// commit.
 			{"database", child{Checkpoint: 1}, []uint64{120_000, 160_001, 200_000}, 3211, 300_000},
-			// A segment, the first or the one that is merged of the first eight, meets the limit in its first page or in
-			// later ones.
+			// A segment, the first or the one that is merged of the first eight, meets the limit in its first page or
+			// in later ones.
 			{"first segment", child{LimitTimes: 1}, []uint64{1, 8193, 20_000}, 1777, 40_000},
 			{"merged segment", child{LimitTimes: 9, Checkpoint: 3}, []uint64{1, 20_000, 70_000}, 3777, 110_000},
 		} {
@@ -80,7 +81,8 @@ func underLimit(t *testing.T, c child) string {
 	c.Dir = t.TempDir()
 	l := live(t, c, nil)
 	what := "nothing"
-	for text, is := range map[string]string{"db: commit": "commit", "db: seal": "seal", "db: compact": "merge", "db: enter": "enter"} {
+	for text, is := range map[string]string{"db: commit": "commit", "db: seal": "seal", "db: compact": "merge",
+		"db: enter": "enter"} {
 		if strings.Contains(l.failed, text) {
 			what = is
 		}

@@ -45,8 +45,8 @@ func RetryGaps(dir string, id int64) (n int64, err error) {
 	return n, nil
 }
 
-// Gap is a span of upstream that was missed. From and To are positions as the host counts them: from 10^15 on they are
-// microseconds since 1970, below sequence numbers.
+// Gap is a span of upstream that was missed. From and To are positions of the host: from 10^15 on microseconds since
+// 1970, below that sequence numbers.
 type Gap struct {
 	ID      int64  `db:"id"`
 	Host    string `db:"host"`
@@ -70,8 +70,8 @@ const (
 
 const gapColumns = "id, host, from_seq, to_seq, from_us, to_us, why, state, found_us, tries, tried_us, note"
 
-// AddGap writes a gap down as open. Resyncs of its host that are under way lose their rows with it: they are broken off,
-// so that nothing is taken for gone that was only missed.
+// AddGap records an open gap. It aborts the open resyncs of its host, whose rows may be in the gap: records that were
+// only missed must not count as removed.
 func (s *Store) AddGap(g Gap) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *Store) AddGap(g Gap) error {
 	return s.commit(f, progress{})
 }
 
-// TriedGap notes what came of an attempt to fill a gap.
+// TriedGap records the result of an attempt to fill a gap.
 func (s *Store) TriedGap(id int64, filled bool, note string) error {
 	state := GapOpen
 	if filled {
@@ -105,9 +105,11 @@ func (s *Store) TriedGap(id int64, filled bool, note string) error {
 		state, note, s.cfg.Now().UnixMicro(), id)
 }
 
-// ShrinkGap notes that a gap was filled up to a position; what is left begins there.
+// ShrinkGap records that a gap is filled up to a position, where the rest begins.
 func (s *Store) ShrinkGap(id int64, from uint64, fromUS int64) error {
-	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from), fromUS, id)
+	return s.changeGaps("UPDATE gaps SET from_seq = ?1, from_us = ?2 WHERE id = ?3 AND from_seq < ?1", int64(from),
+		fromUS,
+		id)
 }
 
 // retryGaps makes an open gap due at once, or all with the id 0.
@@ -142,13 +144,13 @@ func (s *Store) changeGaps(query string, args ...any) error {
 	return nil
 }
 
-// Gaps lists the open gaps, the newest hundred at most, newest first: a server that answers nothing for a day leaves
-// more than anyone reads.
+// Gaps returns the open gaps, newest first, at most a hundred: a server that is down for a day leaves more than anyone
+// reads.
 func (s *Index) Gaps(ctx context.Context) ([]Gap, error) {
 	return s.gaps(ctx, "WHERE state = 'open' ORDER BY id DESC LIMIT 100")
 }
 
-// AllGaps lists all gaps, those that were filled too, oldest first.
+// AllGaps returns all gaps, filled ones too, oldest first.
 func (s *Index) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx, "ORDER BY id") }
 
 func (s *Index) gaps(ctx context.Context, which string) ([]Gap, error) {

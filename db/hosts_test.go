@@ -23,8 +23,8 @@ func restAt(sent []db.Event, n int) int {
 	return 0
 }
 
-// TestSeveralHosts follows three hosts in turn, which send the same, leaving each at any moment, also in the middle of a
-// resync, and taking the next one up at a place before that.
+// TestSeveralHosts follows three hosts in turn, which send the same, leaving each at any moment, also in the middle of
+// a resync, and taking the next one up at a place before that.
 func TestSeveralHosts(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(8) {
@@ -76,12 +76,14 @@ func TestSeveralHosts(t *testing.T) {
 				}
 				catchUp(host, min(len(sent), at[host]+1+h.r.IntN(40))) // it is left before it has sent all
 				if step%4 == 3 {
-					// What a host was left with in the middle it ends when it is back, or a newer resync of another does: all end here.
+					// What a host was left with in the middle it ends when it is back, or a newer resync of another
+					// does: all end here.
 					h.now += 200_000_000
 					end := h.event("did:plc:"+fmt.Sprintf("%024d", 99), db.OpAccount)
 					m.Apply(end)
 					sent = append(sent, end)
-					for _, host := range pick(h.r, []string{"a", "b", "c"}, []string{"c", "b", "a"}, []string{"b", "a", "c"}) {
+					for _, host := range pick(h.r, []string{"a", "b", "c"}, []string{"c", "b", "a"},
+						[]string{"b", "a", "c"}) {
 						catchUp(host, len(sent))
 					}
 				}
@@ -96,8 +98,8 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// TestHostsLose follows three hosts in turn, of which each has lost events that another has. Once all were followed, the
-// index is what a host would have come to that has lost none.
+// TestHostsLose follows three hosts in turn, of which each has lost events that another has. Once all were followed,
+// the index is what a host would have come to that has lost none.
 func TestHostsLose(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(10) {
@@ -109,7 +111,8 @@ func TestHostsLose(t *testing.T) {
 			if seed%3 == 0 {
 				cfg.SealBytes, cfg.CacheBytes = 4<<10, 1<<16
 			}
-			// The log doesn't know of events that changed nothing. So with restarts, one host has all events of a record.
+			// The log doesn't know of events that changed nothing. So with restarts, one host has all events of a
+			// record.
 			restarts := seed%2 == 0
 			var m dbtest.Model
 			var sent []db.Event
@@ -195,15 +198,16 @@ func TestHostsLose(t *testing.T) {
 	}
 }
 
-// TestSyncComesAgain: a sync whose resync is complete comes again in a rewind that is cut before its rows are all there,
-// and then nothing more is heard of the account: its records stay.
+// TestSyncComesAgain: a sync whose resync is complete comes again in a rewind that is cut before its rows are all
+// there, and then nothing more is heard of the account: its records stay.
 func TestSyncComesAgain(t *testing.T) {
 	t.Parallel()
 	cfg := db.Config{Dir: t.TempDir()}
 	s := openWith(t, cfg)
 	defer func() { _ = s.Close() }()
 	const us = 1_770_000_000_000_000
-	h, subject, source := newHistory(0), "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
+	h, subject, source := newHistory(0), "https://example.com/", db.Source{Collection: "app.bsky.feed.like",
+		Path: "subject.uri"}
 	links := []db.Link{{Path: source.Path, Target: subject}}
 	event := func(seq uint64, op db.Op, did, rkey string, second int64, rev int64) db.Event {
 		e := db.Event{Seq: seq, TimeUS: us + second*1_000_000, Op: op, DID: did, Rev: h.tid(us + rev)}
@@ -218,8 +222,10 @@ func TestSyncComesAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	resync := []db.Event{event(10, db.OpSync, alice, "", 10, 10), event(11, db.OpCreate, alice, "a", 10, 10), event(12, db.OpCreate, alice, "b", 10, 10)}
-	apply(event(1, db.OpCreate, alice, "a", 1, 1), event(2, db.OpCreate, alice, "b", 2, 2), event(3, db.OpCreate, alice, "gone", 3, 3))
+	resync := []db.Event{event(10, db.OpSync, alice, "", 10, 10), event(11, db.OpCreate, alice, "a", 10, 10),
+		event(12, db.OpCreate, alice, "b", 10, 10)}
+	apply(event(1, db.OpCreate, alice, "a", 1, 1), event(2, db.OpCreate, alice, "b", 2, 2),
+		event(3, db.OpCreate, alice, "gone", 3, 3))
 	apply(resync...)
 	apply(event(20, db.OpCreate, bob, "c", 200, 20)) // the resync ends, for its account is silent
 	count := func(want int64) {
@@ -241,7 +247,8 @@ func TestLateByRecord(t *testing.T) {
 	const create, del = db.OpCreate, db.OpDelete
 	none := record(3, 7, 7, db.OpUpdate, "b")
 	none.Links = nil
-	var many []db.Event // more than the window holds: it begins 1,099 seconds after t0, and judges what is five minutes younger
+	// more than the window holds: it begins 1,099 seconds after t0, and judges what is five minutes younger
+	var many []db.Event
 	for i := range int64(200) {
 		many = append(many, byOther(record(uint64(10+i), 1000+i, 1000+i, create, fmt.Sprint(i))))
 	}
@@ -251,9 +258,14 @@ func TestLateByRecord(t *testing.T) {
 		a, b  []db.Event
 		after int64
 	}{
-		{"one that is deleted without having been seen", []db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
-		{"one that was updated to no links", []db.Event{record(1, 0, 0, create, "a"), none}, []db.Event{record(12, 5, 5, create, "b")}, 1},
-		{"one of an account that is known for that alone", []db.Event{byOther(record(1, 0, 0, create, "a")), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one that is deleted without having been seen",
+			[]db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create,
+				"b")}, 1},
+		{"one that was updated to no links", []db.Event{record(1, 0, 0, create, "a"), none},
+			[]db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one of an account that is known for that alone",
+			[]db.Event{byOther(record(1, 0, 0, create, "a")),
+				record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
 		{"one that the window reaches back to", many, []db.Event{record(12, 1450, 1450, create, "b")}, 202},
 		{"one that is older than the window", many, []db.Event{record(12, 1380, 1380, create, "b")}, 201},
 		{"one that is older by its account's clock alone", many, []db.Event{record(12, 1450, 1380, create, "b")}, 201},

@@ -16,11 +16,12 @@ type Body struct {
 	CBOR []byte // DAG-CBOR; body.JSON turns it into JSON. Nil: there is none.
 }
 
-// MaxBodies is how many records Bodies takes at once: with a megabyte each, the largest that there are, an answer is 100 MB.
+// MaxBodies is how many records Bodies takes at once: with a megabyte each, the largest that there are, an answer is
+// 100 MB.
 const MaxBodies = 100
 
-// Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept, that
-// links to nothing or whose account is not active.
+// Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept,
+// that links to nothing or whose account is not active.
 func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if len(records) > MaxBodies {
 		return nil, fmt.Errorf("db: bodies of %d records requested, at most %d allowed", len(records), MaxBodies)
@@ -40,9 +41,11 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 			continue
 		}
 		if at[seq] == nil {
-			seqs, ids = append(seqs, seq), append(ids, actor)
+			seqs = append(seqs, seq)
+			ids = append(ids, actor)
 		}
-		at[seq], actors[seq] = append(at[seq], i), actor
+		at[seq] = append(at[seq], i)
+		actors[seq] = actor
 	}
 	if len(seqs) == 0 {
 		return out, nil
@@ -51,7 +54,8 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	query, args, err := sqlx.In("SELECT seq, digest, body FROM bodies JOIN blocks ON blocks.id = block WHERE seq IN (?)", seqs)
+	query, args, err := sqlx.In("SELECT seq, digest, body FROM bodies JOIN blocks ON blocks.id = block WHERE seq IN (?)",
+		seqs)
 	if err != nil {
 		return nil, fmt.Errorf("db: read bodies: %w", err)
 	}
@@ -110,7 +114,7 @@ func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
 	return actor, codec.BodyRef(value), err
 }
 
-// active tells which of these accounts are active.
+// active returns which of these accounts are active.
 func (s *Index) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
 	query, args, err := sqlx.In("SELECT id FROM actors WHERE id IN (?) AND status = 0", ids)
 	if err != nil {

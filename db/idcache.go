@@ -21,8 +21,8 @@ type idEntry struct {
 	id    uint32 // 0: empty
 }
 
-// idSets bounds the cache: 2^18 sets are a million names in 16 MiB, about the accounts that are active on the network in
-// a few hours.
+// idSets bounds the cache: 2^18 sets are a million names in 16 MiB, about the accounts that are active on the network
+// in a few hours.
 const idSets = 1 << 18
 
 func (c *idCache) hash(name []byte) (hash uint64, check uint32) {

@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// Index answers queries: what a Store, which writes, and a Follower, which reads what another process writes, have in
-// common. It has no connection that writes. Its queries are safe for concurrent use.
+// Index answers the queries of a Store, which writes, and of a Follower, which reads what another process writes. It
+// has no connection that writes. Its queries are safe for concurrent use.
 type Index struct {
 	cfg    Config
 	reader *sqlx.DB
@@ -37,7 +37,7 @@ type Index struct {
 	sourceCache cache[uint64, Source]
 }
 
-// queryer reads: a connection's pool, or a transaction of it, in which all that is read is of one moment.
+// queryer reads from a pool of connections, or from a transaction, which reads one moment.
 type queryer interface {
 	GetContext(ctx context.Context, into any, query string, args ...any) error
 	SelectContext(ctx context.Context, into any, query string, args ...any) error
@@ -69,9 +69,10 @@ func (s *Index) defaults(cfg Config) {
 	s.blocks = segment.NewCache(cfg.CacheBytes)
 }
 
-// connect opens weft.db for reading only, with these further parameters.
+// connect opens weft.db for reading only, with further parameters.
 func (s *Index) connect(uri, more string) (err error) {
-	if s.reader, err = sqlx.Open("sqlite", readURI(uri)+more); err != nil {
+	s.reader, err = sqlx.Open("sqlite", readURI(uri)+more)
+	if err != nil {
 		return err
 	}
 	s.reader.SetMaxOpenConns(readers)
@@ -79,12 +80,12 @@ func (s *Index) connect(uri, more string) (err error) {
 	return nil
 }
 
-// readURI opens a database for reading only; parameters may follow.
+// readURI returns the URI that opens a database for reading only; parameters may be appended.
 func readURI(uri string) string {
 	return uri + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
 }
 
-// inReadTx has all that do reads be of one moment, over one connection.
+// inReadTx calls do with a transaction, which reads one moment over one connection.
 func (s *Index) inReadTx(ctx context.Context, do func(q queryer) error) error {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -94,7 +95,7 @@ func (s *Index) inReadTx(ctx context.Context, do func(q queryer) error) error {
 	return do(tx)
 }
 
-// Failed is the fault that stopped writing, nil while all is well.
+// Failed returns the fault that stopped writing; nil: none.
 func (s *Index) Failed() error {
 	if err := s.failed.Load(); err != nil {
 		return *err
@@ -102,5 +103,5 @@ func (s *Index) Failed() error {
 	return nil
 }
 
-// Instance is the random name of this index, kept by a restore.
+// Instance returns the random name of this index, which a restore keeps.
 func (s *Index) Instance() string { return s.instance }

@@ -91,11 +91,13 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
-	sealed, files := uint64(0), []*file{}
+	sealed := uint64(0)
+	files := []*file{}
 	for _, row := range rows {
 		in.Segments = append(in.Segments, s.inspectSegment(row))
 		files = append(files, &file{manifestRow: row})
-		sealed, in.Records = row.ToSeq, row.Linking
+		sealed = row.ToSeq
+		in.Records = row.Linking
 	}
 	in.MergeDue = len(pickCompaction(files)) > 0
 	if in.Log.Newest > sealed {
@@ -132,7 +134,8 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 			return fmt.Errorf("%s: %w", q.query, err)
 		}
 	}
-	if err := s.reader.SelectContext(ctx, &in.Upstreams, "SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
+	if err := s.reader.SelectContext(ctx, &in.Upstreams,
+		"SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
 		return err
 	}
 	if info, err := os.Stat(filepath.Join(s.cfg.Dir, "weft.db-wal")); err == nil {
@@ -143,7 +146,8 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 
 // inspectBodies adds the bodies up.
 func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	if in.Mode, _, err = bodiesKept(ctx, s.reader); err != nil {
+	in.Mode, _, err = bodiesKept(ctx, s.reader)
+	if err != nil {
 		return err
 	}
 	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
@@ -169,7 +173,8 @@ func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error
 
 // inspectSegment reads what a segment is made of.
 func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
-	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links, Bytes: row.Bytes}
+	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
+		Bytes: row.Bytes}
 	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), runKinds, s.blocks)
 	if err != nil {
 		info.Fault = err.Error()
@@ -181,6 +186,8 @@ func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
 		info.Fault = err.Error()
 		return info
 	}
-	info.Targets, info.Records, info.Names = space[runTargets], space[runRecords], space[runNames]
+	info.Targets = space[runTargets]
+	info.Records = space[runRecords]
+	info.Names = space[runNames]
 	return info
 }

@@ -17,7 +17,8 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(in.Segments) != 2 || in.Segments[0].FromSeq != 1 || in.Segments[0].ToSeq != 1101 || in.Segments[0].Links != fixtureLikes+2 {
+	if len(in.Segments) != 2 || in.Segments[0].FromSeq != 1 || in.Segments[0].ToSeq != 1101 ||
+		in.Segments[0].Links != fixtureLikes+2 {
 		t.Errorf("segments: %+v", in.Segments)
 	}
 	for _, s := range in.Segments {
@@ -26,14 +27,16 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	// 1,101 records come; 4 likes go, and one with its account; 3 profiles come.
-	if l := in.Log; l.Oldest != 1 || l.Newest != 1111 || l.Unsealed != 3 || l.Links != 1101+1+3+2*2+1+2 || l.NewestUS <= l.OldestUS {
+	if l := in.Log; l.Oldest != 1 || l.Newest != 1111 || l.Unsealed != 3 || l.Links != 1101+1+3+2*2+1+2 ||
+		l.NewestUS <= l.OldestUS {
 		t.Errorf("log: %+v", l)
 	}
 	if in.Actors != 1101 || in.Inactive != 2 || in.Collections != 3 || in.Sources != 3 || in.Records != 1101-3-1+2 {
 		t.Errorf("names: %+v", in)
 	}
 	// Those of the records that came and the one that changed, but not that of the account that was deleted.
-	if b := in.Bodies; b.Mode != BodiesKeep || b.Bodies != 1101+3+1-1 || b.Blocks != b.Bodies || b.Bytes < 20*b.Blocks || b.Raw < 19*b.Blocks || b.Raw > 22*b.Blocks {
+	if b := in.Bodies; b.Mode != BodiesKeep || b.Bodies != 1101+3+1-1 || b.Blocks != b.Bodies ||
+		b.Bytes < 20*b.Blocks || b.Raw < 19*b.Blocks || b.Raw > 22*b.Blocks {
 		t.Errorf("bodies: %+v", b)
 	}
 	if in.Gaps != 0 || in.Resyncs != 0 || in.Jobs != 0 || in.MergeDue || len(in.Upstreams) != 1 || in.File.Bytes == 0 {
@@ -71,7 +74,8 @@ func TestCheckEnds(t *testing.T) {
 		want   string
 	}{
 		{func(*testing.T, string) {}, "or start weft serve: the log is complete"},
-		{statements("DELETE FROM records WHERE seq < 50", "DELETE FROM links WHERE id < 50 << 12"), "restore the file from the replica"},
+		{statements("DELETE FROM records WHERE seq < 50", "DELETE FROM links WHERE id < 50 << 12"),
+			"restore the file from the replica"},
 	} {
 		tc.damage(t, dir)
 		r, err := Check(t.Context(), dir, CheckOptions{})

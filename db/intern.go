@@ -6,7 +6,7 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// actor looks an account up.
+// actor looks up an account.
 func (f *applier) actor(did string) (uint64, bool) {
 	f.val = append(append(f.val[:0], 'd'), did...)
 	return f.id()
@@ -24,7 +24,7 @@ func (f *applier) id() (uint64, bool) {
 	return id, ok
 }
 
-// collection looks a collection up, and enters it when told to.
+// collection looks up a collection, and enters it if enter is true.
 func (f *applier) collection(nsid string, enter bool) (uint64, bool) {
 	if enter {
 		return f.intern('c', 0, nsid), true
@@ -33,8 +33,8 @@ func (f *applier) collection(nsid string, enter bool) (uint64, bool) {
 	return f.id()
 }
 
-// intern gives the id of a name, a new one when it has none. kind is 'd' for a DID, 'c' for a collection, 's' for a
-// path in the collection given.
+// intern returns the id of a name, a new one for a new name. kind is one of codec.KindDID, KindCollection and
+// KindSource; only a source has a collection.
 func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	f.val = append(f.val[:0], kind)
 	if kind == 's' {
@@ -50,20 +50,21 @@ func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	return id
 }
 
-// target encodes a target, entering the names that it holds.
+// target encodes a target, and enters the names in it.
 func (f *applier) target(target string) []byte {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
 	}
-	actor, nsid := f.intern('d', 0, did), uint64(0)
+	actor := f.intern('d', 0, did)
+	nsid := uint64(0)
 	if collection != "" {
 		nsid = f.intern('c', 0, collection)
 	}
 	return codec.AppendTarget(make([]byte, 0, 24), target[0] == 'd', actor, nsid, rkey)
 }
 
-// nextID gives out the next id of a kind of name.
+// nextID returns a new id of a kind of name.
 func (s *state) nextID(kind byte) uint64 {
 	s.next[kind]++
 	return s.next[kind]

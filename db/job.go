@@ -8,9 +8,10 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// job is a change of status of an account with many records. It goes through them a step at a time, beside the events:
-// up in the order by record, or down again where the account changed its mind, over what is done. So at any moment one
-// key divides what is done from what is left, however often the account changes its mind, and to change it costs nothing.
+// job is a change of status of an account with many records. It walks the records a step at a time, beside the events:
+// up in the order by record, or down again where the account changes its status back, over the records that it has
+// changed. So at any moment one key divides the changed records from the others, however often the account changes its
+// status, and a turn costs nothing.
 type job struct {
 	was, is   bool   // shown before, shown after
 	purge     bool   // the records go too
@@ -19,20 +20,21 @@ type job struct {
 	after     []byte // records up to this key are done, or, on the way down, are left; nil: none
 }
 
-// jobFlag marks the log row of a change of status that is done by a job.
+// jobFlag marks the log row of a change of status that a job does.
 const jobFlag = 1 << 7
 
 const (
-	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no larger
-	// than a batch of events is.
+	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no
+	// larger than a batch of events is.
 	defaultJobRecords = 2000
-	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no steps.
+	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no
+	// steps.
 	defaultJobRest = time.Second
 	// stepBytes ends a step too, for a record may have a thousand links: as delta.bytes counts, ten times what 2,000
 	// records of one link take.
 	stepBytes = 4 << 20
-	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over, and
-	// so they are counted.
+	// seenPerRecord is how many keys of records that are gone cost as much as one that is there: they are passed over,
+	// and so they are counted.
 	seenPerRecord = 8
 )
 
@@ -43,24 +45,26 @@ const (
 	sealedThenPurge
 )
 
-// left says whether a job has not come to a record yet.
+// left reports whether a job has not come to a record yet.
 func (j *job) left(key []byte) bool {
 	upTo := j.after != nil && bytes.Compare(key, j.after) <= 0
 	return upTo == j.down
 }
 
-// purged says whether a job has removed what was under a key.
+// purged reports whether a job has removed the record of a key.
 func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.left(key)) }
 
-// turned is the job after a change of its account's status, which was not deleted: j itself when it needs no other, nil
-// when nothing is left to do.
+// turned returns the job after a change of its account's status, which was not deleted: j itself where nothing changes,
+// nil where nothing is left to do.
 func (j *job) turned(to Status) *job {
-	is, deleted := to == StatusActive, to == StatusDeleted
+	is := to == StatusActive
+	deleted := to == StatusDeleted
 	switch {
 	case deleted && j.after == nil:
 		return &job{was: j.was, purge: true}
 	case deleted && !j.is:
-		// A second key would tell which records are gone and hidden, which hidden and which shown. So all are hidden first.
+		// A second key would tell which records are gone and hidden, which hidden and which shown. So all are hidden
+		// first.
 		next := *j
 		next.thenPurge = true
 		return &next
@@ -72,7 +76,7 @@ func (j *job) turned(to Status) *job {
 	return &job{was: j.is, is: j.was, down: !j.down, thenPurge: deleted, after: j.after}
 }
 
-// setJob puts a job in the place of an account's; nil: it has none any more.
+// setJob replaces an account's job; nil: it has none any more.
 func (s *state) setJob(actor uint64, j *job) {
 	if j == nil {
 		delete(s.jobs, actor)
@@ -81,7 +85,7 @@ func (s *state) setJob(actor uint64, j *job) {
 	s.jobs[actor] = j // never changed: a seal may hold it
 }
 
-// turnJob has an account's job follow its status, which has changed.
+// turnJob turns an account's job after a change of the account's status.
 func (f *applier) turnJob(actor uint64) {
 	j := f.state.jobs[actor]
 	next := j.turned(f.state.status.of(actor))
@@ -108,7 +112,7 @@ func (f *applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []c
 	}
 }
 
-// span is the range of keys that a job has not come to yet.
+// span returns the range of keys that a job has not come to yet.
 func (j *job) span(actor uint64) (from, to []byte) {
 	from, to = codec.AccountRecords(actor)
 	switch {
@@ -121,16 +125,19 @@ func (j *job) span(actor uint64) (from, to []byte) {
 	return from, to
 }
 
-// successor is the first key behind a key.
+// successor returns the first key after a key.
 func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 
-// stepJob changes the next records of a job, and ends it behind the last.
+// stepJob changes the next records of a job, and ends it after the last.
 func (f *applier) stepJob(actor uint64) {
 	j := f.state.jobs[actor]
 	from, to := j.span(actor)
-	limit, full := f.state.config.JobRecords, f.d.bytes+stepBytes
+	limit := f.state.config.JobRecords
+	full := f.d.bytes + stepBytes
 	var upTo []byte
-	n, seen, more := 0, 0, false
+	n := 0
+	seen := 0
+	more := false
 	w := f.walk(actor, from, to, j.down)
 	for w.next() {
 		if n == limit || seen == limit*seenPerRecord || n > 0 && f.d.bytes >= full {
@@ -161,7 +168,7 @@ func (f *applier) stepJob(actor uint64) {
 	f.log(r, nil, nil)
 }
 
-// stepped moves a job to the end of a step, or ends it when that is nil.
+// stepped moves a job to the end of a step; nil ends it.
 func (s *state) stepped(actor uint64, upTo []byte) {
 	next := *s.jobs[actor]
 	next.after = bytes.Clone(upTo)
@@ -175,7 +182,7 @@ func (s *state) stepped(actor uint64, upTo []byte) {
 	}
 }
 
-// replayJob does a step of a job again.
+// replayJob repeats a step of a job.
 func (f *applier) replayJob(r *row) error {
 	j := f.state.jobs[r.actor]
 	if j == nil {
@@ -202,7 +209,7 @@ func (f *applier) replayJob(r *row) error {
 	return nil
 }
 
-// replayTurn has a job follow its account's status again.
+// replayTurn repeats a turn of a job.
 func (f *applier) replayTurn(r *row) error {
 	j := f.state.jobs[r.actor]
 	if j == nil || j.purge || j.thenPurge {
@@ -212,7 +219,7 @@ func (f *applier) replayTurn(r *row) error {
 	return nil
 }
 
-// sealed is the column purge of sealed_jobs.
+// sealed returns the column purge of sealed_jobs.
 func (j *job) sealed() (purge uint8) {
 	for bit, set := range map[uint8]bool{sealedPurge: j.purge, sealedDown: j.down, sealedThenPurge: j.thenPurge} {
 		if set {

@@ -9,8 +9,8 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// TestJobTurns: whatever statuses an account takes while a job goes through its records, one key at a time, what the job
-// says of each record is what was done to it, and at the end all records are as the last status has them.
+// TestJobTurns: whatever statuses an account takes while a job goes through its records, one key at a time, what the
+// job says of each record is what was done to it, and at the end all records are as the last status has them.
 func TestJobTurns(t *testing.T) {
 	t.Parallel()
 	const records = 12
@@ -76,20 +76,24 @@ func TestJobTurns(t *testing.T) {
 		}
 		for i := range shown {
 			if status := s.status.of(1); shown[i] != (status == StatusActive) || gone[i] != (status == StatusDeleted) {
-				t.Fatalf("seed %d: record %d is shown: %t, gone: %t, and the status is %d", seed, i, shown[i], gone[i], status)
+				t.Fatalf("seed %d: record %d is shown: %t, gone: %t, and the status is %d", seed, i, shown[i], gone[i],
+					status)
 			}
 		}
 	}
 }
 
 func pickStatus(r *rand.Rand) Status {
-	return []Status{StatusActive, StatusActive, StatusDeactivated, StatusTakendown, StatusInactive, StatusDeleted}[r.IntN(6)]
+	return []Status{StatusActive, StatusActive, StatusDeactivated, StatusTakendown, StatusInactive,
+		StatusDeleted}[r.IntN(6)]
 }
 
-// TestSealedJob: a job comes back from the manifest's table as it was; those of an older weft too, which only knew purge.
+// TestSealedJob: a job comes back from the manifest's table as it was; those of an older weft too, which only knew
+// purge.
 func TestSealedJob(t *testing.T) {
 	t.Parallel()
-	for _, j := range []job{{}, {purge: true}, {was: true, down: true, after: []byte{1}}, {is: true, down: true}, {was: true, thenPurge: true}} {
+	for _, j := range []job{{}, {purge: true}, {was: true, down: true, after: []byte{1}}, {is: true, down: true},
+		{was: true, thenPurge: true}} {
 		if bits := j.sealed(); (bits&1 != 0) != j.purge || (bits&2 != 0) != j.down || (bits&4 != 0) != j.thenPurge {
 			t.Errorf("%+v is kept as %d", j, bits)
 		}

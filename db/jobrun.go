@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// runJobs goes on with the changes of status that are under way, a step at a time, until none is left that may go on.
+// runJobs runs the jobs a step at a time until none is due.
 func (s *Store) runJobs() error {
 	for !s.isClosed() {
 		more, err := s.runJob()
@@ -32,7 +32,7 @@ func (s *Store) runJob() (more bool, err error) {
 	return true, s.commitStep(actor)
 }
 
-// nextJob picks an account whose job may go on. Where there are only such as rest, it has the worker woken.
+// nextJob picks an account whose job is due. Where all jobs rest, it sets the timer that wakes the worker.
 func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	wait := time.Duration(0)
 	for actor := range s.jobs {
@@ -50,13 +50,14 @@ func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	return 0, false
 }
 
-// rest is when an account last changed its status by a job, and until when that rests.
+// rest is the time of an account's last change of status by a job, and the end of its rest.
 type rest struct{ changed, until time.Time }
 
-// restWithin is how many rests long a change is remembered.
+// restWithin is how long a change is remembered, in rests.
 const restWithin = 10
 
-// restJobs has jobs rest whose account changes its mind again and again: else each step would be taken back by another.
+// restJobs pauses the jobs of accounts that change their status again and again: else each step would be taken back by
+// another.
 func (s *Store) restJobs(f *applier, now time.Time) {
 	if s.cfg.JobRest < 0 {
 		return
@@ -71,7 +72,7 @@ func (s *Store) restJobs(f *applier, now time.Time) {
 	}
 }
 
-// finishJob brings an account's job to its end.
+// finishJob runs an account's job to its end.
 func (s *Store) finishJob(actor uint64) error {
 	for s.jobs[actor] != nil {
 		if err := s.commitStep(actor); err != nil {
@@ -81,7 +82,7 @@ func (s *Store) finishJob(actor uint64) error {
 	return nil
 }
 
-// commitStep does a step of a job.
+// commitStep commits a step of a job.
 func (s *Store) commitStep(actor uint64) error {
 	f := s.newApplier(s.cfg.Now().UnixMicro())
 	f.stepJob(actor)

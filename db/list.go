@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// list is the links to one target from one source, in one version.
+// list is the links to one target from one source, in one snapshot.
 type list struct {
 	v        *Snapshot
 	prefix   []byte // target and source
@@ -33,12 +33,12 @@ func (v *Snapshot) list(target string, source Source) (l list, ok bool, err erro
 	return v.listOf(codec.AppendID(key, id)), ok, err
 }
 
-// listOf is the list of a target and a source, encoded.
+// listOf returns the list of an encoded target and source.
 func (v *Snapshot) listOf(prefix []byte) list {
 	return list{v: v, prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
 }
 
-// within is the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
+// within returns the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
 func (l list) within(since, until int64) list {
 	if since > 0 {
 		l.part, l.to = true, lsm.PrefixEnd(append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(since))...))
@@ -57,8 +57,8 @@ func (l list) total() (int64, error) {
 	return l.between(l.from, l.to)
 }
 
-// below sums up what lies before a key in all runs that have the list. Alone it says nothing: the difference of two such
-// sums is what lies between the keys.
+// below sums up the entries before a key in all runs that have the list. The difference of two such sums is the number
+// of links between the keys.
 func (l list) below(key []byte) (int64, error) {
 	var sum int64
 	hash := byTarget.Hash(l.prefix)
@@ -75,9 +75,10 @@ func (l list) below(key []byte) (int64, error) {
 	return sum, nil
 }
 
-// scan walks the links after a position, newest first, or oldest first in reverse; from the start when after is nil.
+// scan iterates over the links after a position, newest first, or oldest first in reverse; nil: from the start.
 func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.MergingIterator {
-	from, to := l.from, l.to
+	from := l.from
+	to := l.to
 	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
 	case after == nil:
 	case reverse:
@@ -90,7 +91,7 @@ func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Merging
 	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).WithContext(ctx)
 }
 
-// position is where the scan stands.
+// position returns the position of the scan.
 func (l list) position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
 	p, _, err := codec.DecodePosition(sc.Key()[len(l.prefix):])
 	if err != nil {
@@ -100,15 +101,18 @@ func (l list) position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
 }
 
 const (
-	// deadInRow is after how many entries of removed links in a row the sums are asked where the next link is: that costs as much as some
-	// thousand steps.
+	// deadInRow is after how many entries of removed links in a row the sums are asked where the next link is: that
+	// costs as much as some thousand steps.
 	deadInRow = 4096
-	// hiddenInPage is how many links of hidden accounts a page steps over, some 50 ms. Then it ends early, with a cursor.
+	// hiddenInPage is how many links of hidden accounts a page steps over, some 50 ms. Then it ends early, with a
+	// cursor.
 	hiddenInPage = 50_000
 )
 
-// page is the links after a position, and the position to go on from. It may be shorter than limit where many links are about to go.
-func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte, err error) {
+// page returns the links after a position, and the position of the next page. It may be shorter than limit where many
+// links are about to be hidden.
+func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte,
+	err error) {
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
 	}
@@ -130,7 +134,8 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 			return nil, nil, err
 		}
 		if l.v.hides(p.AccountID) {
-			if hidden++; hidden == hiddenInPage {
+			hidden++
+			if hidden == hiddenInPage {
 				return found, p.Append(nil), nil
 			}
 			continue
@@ -142,12 +147,14 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 	}
 }
 
-// behindRemoved scans the list from the first link behind a key on; nil where there is none. What lies between are removed links, which the
-// sums count as none: so the time of the first link is found in as many steps as a time has bits.
+// behindRemoved scans the list from the first link after a key; nil: there is none. Removed links lie between, and sum
+// up to none: the time of the first link is found in as many steps as a time has bits.
 func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.MergingIterator, error) {
-	from, to := append(bytes.Clone(key), 0), l.to
+	from := append(bytes.Clone(key), 0)
+	to := l.to
 	if reverse {
-		from, to = l.from, key
+		from = l.from
+		to = key
 	}
 	sum, err := l.between(from, to)
 	if err != nil || sum == 0 {
@@ -156,9 +163,11 @@ func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	n := len(l.prefix)
 	at := func(inverted uint64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(l.prefix), inverted) }
 	// No link lies between the key and at(none), and one between it and at(some), in the direction of the scan.
-	none, some := binary.BigEndian.Uint64(key[n:n+8]), uint64(math.MaxUint64)
+	none := binary.BigEndian.Uint64(key[n : n+8])
+	some := uint64(math.MaxUint64)
 	if reverse {
-		none, some = none+1, 0
+		none = none + 1
+		some = 0
 	}
 	for max(none, some)-min(none, some) > 1 {
 		if err := ctx.Err(); err != nil {
@@ -221,7 +230,7 @@ func maxKey(a, b []byte) []byte {
 	return a
 }
 
-// filtered is a page of the links whose accounts pass, and how many pass in all.
+// filtered returns a page of the links whose accounts pass, and how many pass in all.
 func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
 	total int64, found []codec.ListPosition, next []byte, err error,
 ) {
@@ -255,7 +264,7 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	return total, found, next, sc.Err()
 }
 
-// shortList is how long a list is counted by walking it: below, that is faster than to gather sets.
+// shortList is the longest list that is counted by iteration: that is faster than sets.
 const shortList = 500
 
 // distinct counts the accounts that link.
@@ -285,8 +294,8 @@ func (l list) distinct(ctx context.Context) (int64, error) {
 	return int64(len(slices.Compact(actors))), sc.Err()
 }
 
-// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is beyond
-// what sets hold.
+// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is
+// beyond what sets hold.
 func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
 	var sets []*distinct.Set
 	hash := byTarget.Hash(l.prefix)
@@ -303,9 +312,8 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 	return int64(distinct.Count(sets...)), true, nil
 }
 
-// setOf is the accounts of the list in one run: as its segment keeps them, or else by a walk. What a walk through a run in
-// memory has found is left with the run: a list that is looked at is looked at again. Nil: an account's id is beyond what
-// sets hold.
+// setOf returns the accounts of the list in one run: the set that its segment has, or one from an iteration. A run in
+// memory caches the set: a list that is queried is queried again. Nil: an account's id doesn't fit a set.
 func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	if run, onDisk := r.(*segment.Run); onDisk {
 		if set, has, err := run.Distinct(l.prefix); has || err != nil {
@@ -318,7 +326,8 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 			return set.(*distinct.Set), nil
 		}
 	}
-	set, steps := &distinct.Set{}, 0
+	set := &distinct.Set{}
+	steps := 0
 	w, err := r.Iterate(l.prefix, lsm.PrefixEnd(l.prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
 		_, member, fits := codec.ListMember(w.Key())
@@ -326,7 +335,8 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 			return nil, nil
 		}
 		set.Add(member, byTarget.DeltaOf(w.Value()))
-		if steps++; checkContext(ctx, steps) != nil {
+		steps++
+		if checkContext(ctx, steps) != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -339,17 +349,19 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	return set, nil
 }
 
-// leaveSet is the shortest walk whose set is left with a run. Of so many members one takes 2 bytes where they lie close, and 55
-// where each is alone among 65,536 numbers; a link takes 104, so that what is left with runs is half of them at most.
+// leaveSet is the shortest iteration whose set is cached in a run. Of so many members one takes 2 bytes where they are
+// close, and 55 where each is alone among 65,536 numbers; a link takes 104, so the sets take at most half of a run's
+// memory.
 const leaveSet = 256
 
-// hides says that a job is about to hide an account: its links are no longer listed, though counts still have them.
+// hides reports whether a job is about to hide an account: its links are no longer listed, though counts still have
+// them.
 func (v *Snapshot) hides(actor uint64) bool {
 	_, ok := v.hiding[actor]
 	return ok
 }
 
-// actorFilter passes the accounts given.
+// actorFilter returns a filter that passes these accounts.
 func (v *Snapshot) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	wanted := make(map[uint64]struct{}, len(dids))
 	for _, did := range dids {
@@ -364,7 +376,7 @@ func (v *Snapshot) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	return func(actor uint64) bool { _, ok := wanted[actor]; return ok }, nil
 }
 
-// checkPosition refuses what is no position.
+// checkPosition refuses bytes that are not a position.
 func checkPosition(after []byte) error {
 	if after == nil {
 		return nil
@@ -375,8 +387,8 @@ func checkPosition(after []byte) error {
 	return nil
 }
 
-// checkContext looks at the context once in a while: each look takes a lock that all requests share. More often it lets others
-// run: the scheduler would let a count wait for 10 ms behind each walk.
+// checkContext looks at the context once in a while: each look takes a lock that all requests share. More often it lets
+// others run: the scheduler would let a count wait for 10 ms behind each walk.
 func checkContext(ctx context.Context, n int) error {
 	if n%256 == 255 {
 		runtime.Gosched()

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// loadMeta reads the single facts, and where we are in each upstream, into a version.
+// loadMeta reads the single facts and the upstreams' cursors into a snapshot.
 func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 	v.upstreams = map[string]upstream{}
 	var started []string
@@ -43,26 +43,29 @@ func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
 			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
-		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS}, h.Epoch}
+		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS},
+			h.Epoch}
 		v.maxUS = max(v.maxUS, h.US)
 	}
 	return nil
 }
 
-// loadNames reads the names that no segment holds into a version, up to some ids.
+// loadNames reads the names that no segment has, up to some ids, into a snapshot.
 func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
 	}
-	s.next['d'], s.next['c'], s.next['s'] = newest.Actors, newest.Collections, newest.Sources
+	s.next['d'] = newest.Actors
+	s.next['c'] = newest.Collections
+	s.next['s'] = newest.Sources
 	return s.loadNewNames(ctx, q, v, upTo)
 }
 
-// allNames is beyond every name.
+// allNames is above every id.
 var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
 
-// loadNewNames reads the names behind the newest ones that are known into a version, up to some ids.
+// loadNewNames reads the names after the newest known ones, up to some ids, into a snapshot.
 func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
 	for _, k := range []struct {
 		kind  byte
@@ -79,7 +82,7 @@ func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo n
 		}
 		names := map[string]uint64{}
 		push := func() (err error) {
-			v.names, err = v.names.Push(mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) }))
+			v.names, err = v.names.Push(nameRun(names))
 			clear(names)
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// loadJobs reads the jobs that were under way when the newest segment was sealed.
+// loadJobs reads the jobs as of the newest segment.
 func (s *state) loadJobs(ctx context.Context, q queryer) error {
 	var rows []struct {
 		Actor   uint64
@@ -18,7 +18,8 @@ func (s *state) loadJobs(ctx context.Context, q queryer) error {
 		Purge   uint8
 		After   []byte
 	}
-	if err := q.SelectContext(ctx, &rows, "SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
+	if err := q.SelectContext(ctx, &rows,
+		"SELECT actor, was, now AS \"is\", purge, after FROM sealed_jobs"); err != nil {
 		return err
 	}
 	for _, r := range rows {
@@ -28,8 +29,8 @@ func (s *state) loadJobs(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// loadStatus finds the statuses as of a log row: those of now, with the changes since taken back. It gives the checksum of
-// those of now.
+// loadStatus reads the present statuses and takes back the changes after a log row. It returns the checksum of the
+// present ones.
 func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
 	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
@@ -57,10 +58,11 @@ type actorStatus struct {
 	Status uint8
 }
 
-// takeBackStatus takes the changes of statuses back that log rows behind one and up to another made.
+// takeBackStatus takes back the changes of statuses by the log rows after one and up to another.
 func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
 	var since []actorStatus
-	if err := q.SelectContext(ctx, &since, "SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
+	if err := q.SelectContext(ctx, &since,
+		"SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
 		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint
 	return nil
 }
 
-// loadResyncs opens the resyncs again that were open at a log row, with what was seen up to it.
+// loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.
 func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
 	var open []openResync
 	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
@@ -97,7 +99,8 @@ func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 			return err
 		}
 		for _, row := range rows {
-			if r.begun = r.begun || row.Op == opBegun; row.Op == OpSync || row.Op == opBegun {
+			r.begun = r.begun || row.Op == opBegun
+			if row.Op == OpSync || row.Op == opBegun {
 				r.lastUS = row.TimeUS
 				continue
 			}
@@ -111,7 +114,7 @@ func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 	return nil
 }
 
-// openResync is a resync that was open when the store was closed.
+// openResync is a resync that was open when the store closed.
 type openResync struct {
 	Actor uint64
 	Rev   int64

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// errLocked says that another process has the data directory.
+// errLocked reports whether another process has the data directory.
 var errLocked = errors.New("stop it first, or give this one a data directory of its own")
 
 // lockDir takes the data directory for this process: two writers would each hold an index that the other's log rows

@@ -15,7 +15,8 @@ const (
 	opBegun  Op = 9 // the first record that follows a sync
 	opJob    Op = 8 // a step of a change of status: up or down to this record, or, without one, to the end
 
-	opRespelled Op = 10 // a record whose links were brought to the present spelling; its revision is the account's newest
+	// a record whose links were brought to the present spelling; its revision is the account's newest
+	opRespelled Op = 10
 	opTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
 )
 
@@ -45,7 +46,7 @@ type row struct {
 // statusOutOfOrder marks the row of a record whose account had newer revisions already.
 const statusOutOfOrder = 1
 
-// statusColumn is what the column status holds; 0: null.
+// statusColumn returns the value of the column status; 0: null.
 func (r *row) statusColumn() uint8 {
 	if r.outOfOrder {
 		return statusOutOfOrder
@@ -75,7 +76,7 @@ type statusRow struct {
 	sinceUS int64
 }
 
-// resyncRow opens a resync; when since is 0 it ends it with what was seen, or, when cut, breaks it off.
+// resyncRow opens a resync. When since is 0 it ends the resync, with the records seen, or aborts it, when cut.
 type resyncRow struct {
 	actor, rev, since uint64
 	host              string
@@ -83,7 +84,7 @@ type resyncRow struct {
 	cut               bool
 }
 
-// rows is what one transaction writes.
+// rows are the rows that one transaction writes.
 type rows struct {
 	names   []nameRow
 	log     []row
@@ -97,17 +98,18 @@ type rows struct {
 	purged   []uint64 // log rows whose bodies go at once
 }
 
-// keepRows bounds what is kept of the memory of a batch's rows, for the next batch: a resync may be far longer than others.
+// keepRows bounds the rows whose memory the next batch reuses: a resync may be far longer than other batches.
 const keepRows = 1 << 14
 
-// emptied keeps the memory.
+// emptied returns no rows, with the memory of rs.
 func (rs rows) emptied() rows {
 	if len(rs.log)+len(rs.links)+len(rs.names) > keepRows {
 		return rows{}
 	}
 	clear(rs.bodies) // they hold the memory of events
-	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0], resyncs: rs.resyncs[:0],
-		bodies: rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
+	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0],
+		resyncs: rs.resyncs[:0],
+		bodies:  rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
 }
 
 func (rs *rows) add(r row, removed, added []codec.RecordLink) {
@@ -130,14 +132,14 @@ func (rs *rows) add(r row, removed, added []codec.RecordLink) {
 	put(added, codec.Linked)
 }
 
-// inserter inserts rows of one table, many to a statement: a statement costs more than the row that it carries.
+// inserter inserts rows of one table, many to a statement: a statement costs more than a row.
 type inserter struct {
 	one, many *sql.Stmt
 	columns   int
 	args      []any
 }
 
-// insertRows is the rows of a long statement: beyond it, the saving per row is lost in noise.
+// insertRows is the number of rows of a long statement: more save nothing that can be measured.
 const insertRows = 64
 
 func prepareInsert(db *sql.DB, table string, columns int) (*inserter, error) {
@@ -154,7 +156,7 @@ func prepareInsert(db *sql.DB, table string, columns int) (*inserter, error) {
 	return &inserter{one: one, many: many, columns: columns}, nil
 }
 
-// put queues a row and inserts when a long statement is full.
+// put queues a row, and inserts a full statement.
 func (in *inserter) put(tx *sql.Tx, values ...any) error {
 	in.args = append(in.args, values...)
 	if len(in.args) < in.columns*insertRows {
@@ -165,7 +167,7 @@ func (in *inserter) put(tx *sql.Tx, values ...any) error {
 	return err
 }
 
-// flush inserts what is queued.
+// flush inserts the queued rows.
 func (in *inserter) flush(tx *sql.Tx) error {
 	stmt := tx.Stmt(in.one)
 	defer func() { in.args = in.args[:0] }()
@@ -184,7 +186,7 @@ type inserters struct {
 	blocks, bodies, replaced *inserter // nil: nothing is kept
 }
 
-// insert is what an inserter is prepared for.
+// insert describes the statements of an inserter.
 type insert struct {
 	in      **inserter
 	table   string
@@ -200,18 +202,20 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.links, "links (id, op, source, target, rank)", 5},
 	}
 	if bodies {
-		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3}, insert{&ins.bodies, "bodies (seq, block)", 2},
+		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3},
+			insert{&ins.bodies, "bodies (seq, block)", 2},
 			insert{&ins.replaced, "replaced (seq, body)", 2})
 	}
 	for _, t := range all {
-		if *t.in, err = prepareInsert(db, t.table, t.columns); err != nil {
+		*t.in, err = prepareInsert(db, t.table, t.columns)
+		if err != nil {
 			return fmt.Errorf("db: prepare insert into %s: %w", t.table, err)
 		}
 	}
 	return nil
 }
 
-// add inserts names, rows of the log and their links; a few of them wait for more, or for finish.
+// add inserts names, log rows and their links; some of them wait for more, or for finish.
 func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	for _, n := range rs.names {
 		var err error
@@ -236,14 +240,15 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	}
 	for i := range rs.links {
 		l := &rs.links[i]
-		if err := ins.links.put(tx, int64(l.id), int64(l.op), int64(l.source), l.target, orNull(l.rank, -1)); err != nil {
+		if err := ins.links.put(tx, int64(l.id), int64(l.op), int64(l.source), l.target,
+			orNull(l.rank, -1)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finish inserts what waits, and what else there is of a batch but its bodies.
+// finish inserts the waiting rows, and all other rows of a batch except its bodies.
 func (ins *inserters) finish(tx *sql.Tx, rs *rows) error {
 	for _, in := range []*inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
 		if err := in.flush(tx); err != nil {
@@ -278,7 +283,7 @@ func (ins *inserters) finish(tx *sql.Tx, rs *rows) error {
 	return rs.writeGaps(tx)
 }
 
-// writeGaps writes new gaps down as open.
+// writeGaps inserts new gaps as open.
 func (rs *rows) writeGaps(tx *sql.Tx) error {
 	for _, g := range rs.gaps {
 		// A rewind meets a hole again.

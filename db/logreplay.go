@@ -17,7 +17,8 @@ type logged struct {
 	removed, added []codec.RecordLink
 }
 
-// readRows is how many log rows are read before they are handed over, and readLinks how many links: a row has up to 4,096.
+// readRows is how many log rows are read before they are handed over, and readLinks how many links: a row has up to
+// 4,096.
 const (
 	readRows  = 512
 	readLinks = 1 << 14
@@ -37,19 +38,21 @@ func scanLogRow(rows *sql.Rows) (r row, err error) {
 		return r, err
 	}
 	r.rev = uint64(rev)
-	if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
+	r.rkey, err = codec.DecodeRkeyColumn(rkey)
+	if err != nil {
 		return r, fmt.Errorf("log row %d: %w", r.seq, err)
 	}
 	return r, nil
 }
 
-// wholeLog is beyond every log row: links have as many bits for it.
+// wholeLog is above every log row: links have as many bits for it.
 const wholeLog = 1<<(62-linkShift) - 1
 
-// readLog reads the log behind a row, up to another, in order, and hands it over in pieces that it doesn't keep. What it reads of
-// its three tables has to be of one moment.
+// readLog reads the log after a row, up to another, in order, and passes it on in pieces that it doesn't keep. q must
+// read one moment of its three tables.
 func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged) error) error {
-	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))
+	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq",
+		int64(after), int64(to))
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,8 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 	if err != nil {
 		return err
 	}
-	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))
+	bodies, err := q.QueryContext(ctx, "SELECT seq FROM bodies WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after),
+		int64(to))
 	if err != nil {
 		return err
 	}
@@ -89,10 +93,12 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 		}
 		return nil
 	}
-	piece, held := make([]logged, 0, readRows), 0
+	piece := make([]logged, 0, readRows)
+	held := 0
 	for rows.Next() {
 		var r logged
-		if r.row, err = scanLogRow(rows); err != nil {
+		r.row, err = scanLogRow(rows)
+		if err != nil {
 			return err
 		}
 		r.sum = r.row.checksum()
@@ -113,7 +119,8 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 				r.removed = append(r.removed, rl)
 			}
 			l.target = nil
-			if more, err = nextLink(); err != nil {
+			more, err = nextLink()
+			if err != nil {
 				return err
 			}
 		}
@@ -123,7 +130,8 @@ func readLog(ctx context.Context, q queryer, after, to uint64, do func([]logged)
 			if err := do(piece); err != nil {
 				return err
 			}
-			piece, held = make([]logged, 0, readRows), 0
+			piece = make([]logged, 0, readRows)
+			held = 0
 		}
 	}
 	if err := rows.Err(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// ErrLogPruned is what Log answers when rows behind the one given are gone.
+// ErrLogPruned is the error of Log when rows after the given one are pruned.
 var ErrLogPruned = errors.New("db: the log no longer reaches back that far")
 
 // LogEntry is a row of the log: an event that changed something.
@@ -31,9 +31,9 @@ type LogEntry struct {
 	Status Status // OpAccount only: the new one
 }
 
-// Log reads the log behind a row, in order, limit rows at most, and fewer where they have more than 16,384 links. last is
-// the last row read, after when there is none: rows that only keep books are passed over, so that there may be fewer
-// entries. The strings are for keeping.
+// Log reads the log after a row, in order: at most limit rows, and fewer where they have more than 16,384 links. last
+// is the last row read, or after when there is none; rows of internal bookkeeping are skipped, so there may be fewer
+// entries than rows. The caller may keep the strings.
 func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
 	to := min(after+uint64(limit), s.snapshot.Load().seq)
 	if to <= after {
@@ -50,8 +50,8 @@ func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []Log
 	return entries, after + uint64(len(rows)), nil
 }
 
-// logRows reads rows of the log with their links, in one transaction: pruning takes both. It reads one row at least, and
-// ends where the rows have more than readLinks links.
+// logRows reads rows of the log with their links, in one transaction, because pruning removes both. It reads at least
+// one row, and ends where the rows have more than readLinks links.
 func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -73,7 +73,8 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
 		r.rev = uint64(rev)
-		if r.rkey, err = codec.DecodeRkeyColumn(rkey); err != nil {
+		r.rkey, err = codec.DecodeRkeyColumn(rkey)
+		if err != nil {
 			return nil, fmt.Errorf("db: log row %d: %w", r.seq, err)
 		}
 		found = append(found, r)
@@ -115,9 +116,10 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 	return found, nil
 }
 
-// logEntries names what rows hold.
+// logEntries resolves the names in rows.
 func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, error) {
-	actors, targets := make([]uint64, 0, len(rows)), make([][]byte, 0, 2*len(rows))
+	actors := make([]uint64, 0, len(rows))
+	targets := make([][]byte, 0, 2*len(rows))
 	for i := range rows {
 		actors = append(actors, rows[i].actor)
 		for _, links := range [2][]codec.RecordLink{rows[i].removed, rows[i].added} {
@@ -145,7 +147,8 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 			if r.op == opRespelled {
 				e.Op = OpUpdate
 			}
-			if e.Collection, err = s.nsid(ctx, r.collection); err != nil {
+			e.Collection, err = s.nsid(ctx, r.collection)
+			if err != nil {
 				return nil, err
 			}
 			if r.rkey == nil {
@@ -173,12 +176,12 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 	return entries, nil
 }
 
-// Seq is the newest row of the log that queries see.
+// Seq returns the newest log row that queries see.
 func (s *Index) Seq() uint64 { return s.snapshot.Load().seq }
 
-// SeqAt finds the row before the first one of a time or later, in microseconds since 1970: where to read the log from. It
-// is exact where times grow with the rows, as they do live. ErrLogPruned says that older rows, which are gone, may be of
-// that time.
+// SeqAt returns the row before the first one of a time or later, in microseconds since 1970: the position to read the
+// log from. It is exact where times grow with the rows, as they do live. ErrLogPruned reports that pruned rows may be
+// of that time.
 func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	oldest, newest, err := s.LogRange(ctx)
 	if err != nil {
@@ -189,7 +192,8 @@ func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	}
 	at := func(seq uint64) (timeUS int64) {
 		if err == nil {
-			err = s.reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1", int64(seq)).Scan(&timeUS)
+			err = s.reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1",
+				int64(seq)).Scan(&timeUS)
 		}
 		return timeUS
 	}
@@ -203,14 +207,14 @@ func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	return oldest + uint64(n) - 1, nil
 }
 
-// Commits gives a channel that is closed when the next batch is visible to queries. Whoever takes it before asking for Seq
-// misses none.
+// Commits returns a channel that is closed when queries see the next batch. A caller that takes it before it asks for
+// Seq misses no batch.
 func (s *Index) Commits() <-chan struct{} { return s.commits.wait() }
 
 // signal wakes any number of waiters. The zero signal is ready.
 type signal struct {
 	mu sync.Mutex
-	ch chan struct{} // nil: nobody waits
+	ch chan struct{} // nil: none wait
 }
 
 func (s *signal) wait() <-chan struct{} {

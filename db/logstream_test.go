@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestLogTellsAll folds what the log says, read in pieces of any size, and holds it against what the index lists: a reader of the
-// log can follow every link of every active account.
+// TestLogTellsAll folds what the log says, read in pieces of any size, and holds it against what the index lists: a
+// reader of the log can follow every link of every active account.
 func TestLogTellsAll(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(6) {
@@ -73,7 +73,8 @@ func TestLogTellsAll(t *testing.T) {
 			lists := map[db.Pair][]db.Record{}
 			for l := range links {
 				if !hidden[l.record.DID] {
-					key := db.Pair{Target: l.link.Target, Source: db.Source{Collection: l.record.Collection, Path: l.link.Path}}
+					key := db.Pair{Target: l.link.Target, Source: db.Source{Collection: l.record.Collection,
+						Path: l.link.Path}}
 					lists[key] = append(lists[key], l.record)
 				}
 			}
@@ -96,7 +97,8 @@ func TestLogTellsAll(t *testing.T) {
 			if st, err := s.Stats(t.Context()); err != nil || st.Links != int64(total) {
 				t.Errorf("%d links, and the log has %d, %v", st.Links, total, err)
 			}
-			if entries, last, err := s.Log(t.Context(), s.Seq()+5, 10); len(entries) > 0 || last != s.Seq()+5 || err != nil {
+			if entries, last, err := s.Log(t.Context(), s.Seq()+5, 10); len(entries) > 0 || last != s.Seq()+5 ||
+				err != nil {
 				t.Errorf("beyond the end: %v, %d, %v", entries, last, err)
 			}
 		})
@@ -108,7 +110,8 @@ func TestLogByTime(t *testing.T) {
 	t.Parallel()
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
-	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 1 << 10, ReplayWindow: 10 * time.Minute, Now: func() time.Time { return time.Unix(clock.Load(), 0) }})
+	s := openWith(t, db.Config{Dir: t.TempDir(), SealBytes: 1 << 10, ReplayWindow: 10 * time.Minute,
+		Now: func() time.Time { return time.Unix(clock.Load(), 0) }})
 	defer func() { _ = s.Close() }()
 	if at, err := s.SeqAt(t.Context(), 5); at != 0 || err != nil {
 		t.Errorf("an empty log: %d, %v", at, err)

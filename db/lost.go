@@ -13,12 +13,13 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// errLost says that a segment is not there, or is not what the manifest says.
+// errLost reports whether a segment is not there, or is not what the manifest says.
 var errLost = errors.New("the segment is lost")
 
-// openOrRebuildSegments opens the segments that the manifest names. One that is missing or damaged is fetched from the replica.
-// Where that has none and the log is whole, the segment is made again from the log rows that it covers; where all are lost, as
-// after the restore of the database alone, they are forgotten, and the ordinary replay makes them as it goes.
+// openOrRebuildSegments opens the segments that the manifest names. One that is missing or damaged is fetched from the
+// replica. Where that has none and the log is whole, the segment is made again from the log rows that it covers; where
+// all are lost, as after the restore of the database alone, they are forgotten, and the ordinary replay makes them as
+// it goes.
 func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err error) {
 	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of segments: %w", err)
@@ -44,7 +45,8 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		return opened, errors.Join(err, s.removeStraysAfter(err, rows))
 	}
 	var first int64
-	if err := s.reader.GetContext(ctx, &first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); err != nil {
+	if err := s.reader.GetContext(ctx, &first,
+		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); err != nil {
 		return nil, err
 	}
 	if first != 1 {
@@ -62,10 +64,12 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		if err != nil {
 			return nil, fmt.Errorf("rebuild segment %s from the log: %w", row.File, err)
 		}
-		opened, files = append(opened, parts...), append(files, parts...)
+		opened = append(opened, parts...)
+		files = append(files, parts...)
 	}
 	s.reset()
-	if rows, err = readManifestRows(ctx, s.reader); err != nil {
+	rows, err = readManifestRows(ctx, s.reader)
+	if err != nil {
 		return nil, err
 	}
 	return files, s.removeStrays(rows)
@@ -74,13 +78,16 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 // otherFormat says what can be done about a segment that this weft doesn't read.
 func (s *Store) otherFormat(ctx context.Context, err error) error {
 	var first int64
-	if e := s.reader.GetContext(ctx, &first, "SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); e != nil {
+	if e := s.reader.GetContext(ctx, &first,
+		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); e != nil {
 		return errors.Join(err, e)
 	}
 	if first == 1 {
-		return fmt.Errorf("%w; or move the directory %s away: the log is complete, and weft serve rebuilds all segments from it", err, filepath.Join(s.cfg.Dir, "segments"))
+		return fmt.Errorf("%w; or move the directory %s away: the log is complete, and weft serve rebuilds all "+
+			"segments from it", err, filepath.Join(s.cfg.Dir, "segments"))
 	}
-	return fmt.Errorf("%w; the log no longer has the rows of the segment; without a replica, re-index into an empty directory", err)
+	return fmt.Errorf("%w; the log no longer has the rows of the segment; without a replica, re-index into an empty "+
+		"directory", err)
 }
 
 // removeStraysAfter removes stray files unless an error came before.
@@ -111,7 +118,8 @@ func (s *Store) openOrFetch(ctx context.Context, rows []manifestRow) (files []*f
 			if lost == nil {
 				lost = err
 			}
-			f, err = nil, nil
+			f = nil
+			err = nil
 		}
 		if err != nil {
 			return files, nil, err
@@ -156,10 +164,12 @@ func (s *Store) forgetSegments(why error, n int) error {
 	return nil
 }
 
-// rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come to
-// several files, as memory is bounded; the manifest names all of them or none.
-func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*file, why error) (parts []*file, err error) {
-	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq, "log_to", row.ToSeq, "because", why)
+// rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come
+// to several files, as memory is bounded; the manifest names all of them or none.
+func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*file, why error) (parts []*file,
+	err error) {
+	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq,
+		"log_to", row.ToSeq, "because", why)
 	defer func() {
 		if err != nil {
 			for _, f := range parts {
@@ -167,11 +177,15 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			}
 		}
 	}()
-	files, last := append([]*file(nil), below...), false
+	files := append([]*file(nil), below...)
+	last := false
 	write := func(v *Snapshot) (*Snapshot, error) {
-		part := manifestRow{Level: row.Level, FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking, Actors: row.Actors, Collections: row.Collections, Sources: row.Sources}
+		part := manifestRow{Level: row.Level, FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
+			Actors:      row.Actors,
+			Collections: row.Collections, Sources: row.Sources}
 		if last { // the names as of the end of another part are not known
-			part.LogChecksum, part.NamesChecksum = row.LogChecksum, row.NamesChecksum
+			part.LogChecksum = row.LogChecksum
+			part.NamesChecksum = row.NamesChecksum
 		}
 		var runs [3][]lsm.Run
 		for i, stack := range v.stacks() {
@@ -181,12 +195,14 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if err != nil {
 			return nil, err
 		}
-		parts, files = append(parts, f), append(files, f)
+		parts = append(parts, f)
+		files = append(files, f)
 		return layers(files), s.onSegment(f, false)
 	}
 	err = s.inReadTx(ctx, func(q queryer) error {
 		v := layers(below)
-		v.seq, v.sealed = row.FromSeq-1, row.FromSeq-1
+		v.seq = row.FromSeq - 1
+		v.sealed = row.FromSeq - 1
 		if err := s.loadStateAt(ctx, q, v.seq); err != nil {
 			return err
 		}
@@ -200,9 +216,12 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			return err
 		}
 		if was := row.checksums(); was.known && v.sums.known && v.sums.log != was.log {
-			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+mendStore, ErrDamaged, row.FromSeq, row.ToSeq, s.cfg.Dir)
+			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+mendStore,
+				ErrDamaged,
+				row.FromSeq, row.ToSeq, s.cfg.Dir)
 		}
-		v.seq, last = row.ToSeq, true
+		v.seq = row.ToSeq
+		last = true
 		_, err = write(v)
 		return err
 	})
@@ -212,9 +231,10 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 	return parts, s.replaceSegment(row, parts)
 }
 
-// replaySpan folds the names and the log rows of a lost segment into the version below it. Newer names are for the segments
-// above it: there may be millions.
-func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *manifestRow, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+// replaySpan replays the names and the log rows of a lost segment after the snapshot below it. Newer names are for the
+// segments above it: there may be millions.
+func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *manifestRow,
+	full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -225,14 +245,15 @@ func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *ma
 	return s.replayLog(ctx, q, &next, lost.ToSeq, full)
 }
 
-// loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a resync it
-// is only known which revision it has: a replay asks no more.
+// loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a
+// resync it is only known which revision it has: a replay asks no more.
 func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
 	s.reset()
 	if _, err := s.loadStatus(ctx, q, at); err != nil {
 		return fmt.Errorf("read statuses: %w", err)
 	}
-	rows, err := q.QueryContext(ctx, "SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(opTurn), int64(OpSync), int64(opSynced))
+	rows, err := q.QueryContext(ctx,
+		"SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(opTurn), int64(OpSync), int64(opSynced))
 	if err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}
@@ -246,8 +267,8 @@ func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
 	return rows.Err()
 }
 
-// replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before it, by
-// which a job turns.
+// replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before
+// it, by which a job turns.
 func (s *Store) replayState(rows *sql.Rows, account *row) error {
 	r, err := scanLogRow(rows)
 	if err != nil {

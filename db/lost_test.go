@@ -15,14 +15,16 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// sealedHistory writes a random history of many small segments, with changes of status in steps and resyncs across their ends,
-// and closes it.
-func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Config, m *dbtest.Model, manifest *db.Manifest) {
+// sealedHistory writes a random history of many small segments, with changes of status in steps and resyncs across
+// their ends, and closes it.
+func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Config, m *dbtest.Model,
+	manifest *db.Manifest) {
 	t.Helper()
 	h := newHistory(seed)
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
-	cfg = db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 2, JobRest: -1, SealBytes: 2 << 10,
+	cfg = db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, JobRecords: 2,
+		JobRest: -1, SealBytes: 2 << 10,
 		CacheBytes: 1 << 16, ReplayWindow: window, Bodies: db.Bodies(seed % 3)}
 	m = &dbtest.Model{}
 	s := openWith(t, cfg)
@@ -65,8 +67,8 @@ func copyOf(t *testing.T, cfg db.Config) db.Config {
 	return cfg
 }
 
-// equalsAfterLoss opens a directory whose segments are lost, compares it with the model, and checks all of it. It answers
-// which segments it has.
+// equalsAfterLoss opens a directory whose segments are lost, compares it with the model, and checks all of it. It
+// answers which segments it has.
 func equalsAfterLoss(t *testing.T, cfg db.Config, m *dbtest.Model) (names []string) {
 	t.Helper()
 	s := openWith(t, cfg)
@@ -91,8 +93,8 @@ func equalsAfterLoss(t *testing.T, cfg db.Config, m *dbtest.Model) (names []stri
 	return names
 }
 
-// TestLostSegments: where the log is whole, a segment that is missing or damaged is made again from its own log rows, whichever
-// it is and however many, also where changes of status and resyncs go on across its ends; all others stay.
+// TestLostSegments: where the log is whole, a segment that is missing or damaged is made again from its own log rows,
+// whichever it is and however many, also where changes of status and resyncs go on across its ends; all others stay.
 func TestLostSegments(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(3) {
@@ -168,8 +170,8 @@ func TestLostSegmentKeepsOthers(t *testing.T) {
 	}
 }
 
-// TestLostSegmentFetched: what the replica has of lost segments is fetched from it, with a log that is whole and one that isn't;
-// what it hasn't is made again or refused.
+// TestLostSegmentFetched: what the replica has of lost segments is fetched from it, with a log that is whole and one
+// that isn't; what it hasn't is made again or refused.
 func TestLostSegmentFetched(t *testing.T) {
 	t.Parallel()
 	for _, window := range []time.Duration{0, 5 * time.Minute} {
@@ -234,12 +236,13 @@ func TestOpenEnds(t *testing.T) {
 	equalsAfterLoss(t, cfg, m)
 }
 
-// TestForgetSegmentsAtOnce: a start that ends while it forgets lost segments has forgotten nothing: jobs of segments that are
-// forgotten would be under way at the log's first row.
+// TestForgetSegmentsAtOnce: a start that ends while it forgets lost segments has forgotten nothing: jobs of segments
+// that are forgotten would be under way at the log's first row.
 func TestForgetSegmentsAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg, m, manifest := sealedHistory(t, 1, 0)
-	tamper(t, cfg.Dir, "INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (1, 1, 0, 0, NULL) ON CONFLICT DO NOTHING")
+	tamper(t, cfg.Dir,
+		"INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (1, 1, 0, 0, NULL) ON CONFLICT DO NOTHING")
 	if err := os.RemoveAll(filepath.Join(cfg.Dir, "segments")); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +263,8 @@ func TestForgetSegmentsAtOnce(t *testing.T) {
 			t.Fatalf("it opened, after step %d", n)
 		}
 		var segments, jobs int
-		if err := openSQL(t, cfg.Dir).QueryRow("SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM sealed_jobs)").Scan(&segments, &jobs); err != nil {
+		if err := openSQL(t,
+			cfg.Dir).QueryRow("SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM sealed_jobs)").Scan(&segments, &jobs); err != nil {
 			t.Fatal(err)
 		}
 		if segments != len(manifest.Segments) || jobs == 0 {
@@ -283,7 +287,8 @@ func TestLostSegmentHasItsNames(t *testing.T) {
 		h.now += 1000
 		h.rev = uint64(h.now) << 10
 		e := h.event(fmt.Sprintf("did:web:%d.example", i*7919), db.OpCreate)
-		e.Collection, e.Rkey, e.Links = "com.example.thing", "self", []db.Link{{Path: "subject", Target: "https://example.com/"}}
+		e.Collection, e.Rkey, e.Links = "com.example.thing", "self", []db.Link{{Path: "subject",
+			Target: "https://example.com/"}}
 		events = append(events, e)
 	}
 	if err := applyAll(s, events, 100, func() {}); err != nil {
@@ -306,6 +311,7 @@ func TestLostSegmentHasItsNames(t *testing.T) {
 	}
 	s = openWith(t, cfg)
 	if is := first(); is.ToSeq != was.ToSeq || is.Bytes > was.Bytes+was.Bytes/8 {
-		t.Errorf("log rows %d to %d took %d bytes, and %d to %d take %d now", was.FromSeq, was.ToSeq, was.Bytes, is.FromSeq, is.ToSeq, is.Bytes)
+		t.Errorf("log rows %d to %d took %d bytes, and %d to %d take %d now", was.FromSeq, was.ToSeq, was.Bytes,
+			is.FromSeq, is.ToSeq, is.Bytes)
 	}
 }

@@ -11,16 +11,18 @@ import (
 	"modernc.org/sqlite/vfs"
 )
 
-// Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is begun.
+// Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is
+// begun.
 const Restoring = "weft.db.restoring"
 
-// checkRestored refuses a data directory in which a restore was broken off: a new index in the place of the one that is to
-// come back would be a mistake that shows late.
+// checkRestored refuses a data directory in which a restore was broken off: a new index in the place of the one that is
+// to come back would be a mistake that shows late.
 func checkRestored(dir string) error {
 	_, err := os.Stat(filepath.Join(dir, "weft.db"))
 	_, staged := os.Stat(filepath.Join(dir, Restoring))
 	if errors.Is(err, os.ErrNotExist) && staged == nil {
-		return fmt.Errorf("db: a restore into %s was interrupted: weft restore --data %s resumes it; for a new index, remove %s", dir, dir, Restoring)
+		return fmt.Errorf("db: a restore into %s was interrupted: weft restore --data %s resumes it; for a new index, "+
+			"remove %s", dir, dir, Restoring)
 	}
 	return nil
 }
@@ -28,10 +30,11 @@ func checkRestored(dir string) error {
 // Manifest is what a weft.db says of itself and of the segment files that belong to it.
 type Manifest struct {
 	Instance string         `json:"instance"`
-	Segments []ManifestFile `json:"-"`         // oldest first
-	Whole    bool           `json:"log_whole"` // it begins with its first row: segments that are missing are made from it again
-	LastSeq  uint64         `json:"log_seq"`   // the newest log row there ever was; 0: none
-	LastUS   int64          `json:"log_us"`    // time of the newest one that is there, microseconds since 1970; 0: none
+	Segments []ManifestFile `json:"-"` // oldest first
+	// it begins with its first row: segments that are missing are made from it again
+	Whole   bool   `json:"log_whole"`
+	LastSeq uint64 `json:"log_seq"` // the newest log row there ever was; 0: none
+	LastUS  int64  `json:"log_us"`  // time of the newest one that is there, microseconds since 1970; 0: none
 }
 
 // ManifestFile is a file that belongs into the directory segments.
@@ -46,8 +49,8 @@ type ManifestFile struct {
 	CreatedUS int64 `db:"created_us" json:"created_us"` // when it was written, microseconds since 1970
 }
 
-// ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored. One of
-// an older weft is read as well.
+// ManifestOf reads the manifest of a weft.db that nobody has open and that has no WAL, such as one that was restored.
+// One of an older weft is read as well.
 func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 	uri, err := fileURI(path)
 	if err != nil {
@@ -66,8 +69,8 @@ func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
 	return r.manifest(ctx, filepath.Join(dir, "weft.db"))
 }
 
-// ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages take in
-// which the manifest lies.
+// ManifestIn is ManifestOf for a file of a file system. The file needs Seek; what is read of it is what the few pages
+// take in which the manifest lies.
 func ManifestIn(ctx context.Context, files fs.FS, name string) (m *Manifest, err error) {
 	id, registered, err := vfs.New(files)
 	if err != nil {
@@ -103,13 +106,16 @@ func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error)
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 		}
 	}
-	if err := r.reader.SelectContext(ctx, &m.Segments, "SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
+	if err := r.reader.SelectContext(ctx, &m.Segments,
+		"SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 	}
 	m.Whole = first == 1 || m.LastSeq == 0
 	for _, s := range m.Segments {
 		if !segmentName.MatchString(s.File) || s.ToSeq > m.LastSeq {
-			return nil, fmt.Errorf("db: the manifest of %s has the segment %q with log rows up to %d, and the log ends at %d", name, s.File, s.ToSeq, m.LastSeq)
+			return nil, fmt.Errorf("db: the manifest of %s has the segment %q with log rows up to %d, and the log "+
+				"ends at %d",
+				name, s.File, s.ToSeq, m.LastSeq)
 		}
 	}
 	return m, nil
@@ -134,12 +140,14 @@ type manifestRow struct {
 	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
 	NamesChecksum *int64 `db:"names_checksum"`
 
-	NewestUS int64 `db:"-"` // in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
+	// in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
+	NewestUS int64 `db:"-"`
 }
 
 // manifestFile is the row for other packages.
 func (r manifestRow) manifestFile() ManifestFile {
-	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq, Links: r.Links, CreatedUS: r.CreatedUS}
+	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq,
+		Links: r.Links, CreatedUS: r.CreatedUS}
 }
 
 // readManifestRows reads the rows of the segments, oldest first.

@@ -22,13 +22,15 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 	var at []codec.ListPosition
 	var others [][]byte
 	// A page may end inside of a record: its cursor is the record's position and, behind it, the target reached.
-	start, reached := q.After, []byte(nil)
+	start := q.After
+	reached := []byte(nil)
 	if q.After != nil {
 		_, rest, err := codec.DecodePosition(q.After)
 		if err != nil || len(rest) == 0 || codec.TargetLen(rest) != len(rest) {
 			return page, ErrBadCursor
 		}
-		start, reached = q.After[:len(q.After)-len(rest)], rest
+		start = q.After[:len(q.After)-len(rest)]
+		reached = rest
 		if found, err := m.others(start); err != nil {
 			return page, err
 		} else {
@@ -40,7 +42,8 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 				if still, err := m.stillLinks(p); err != nil {
 					return page, err
 				} else if still {
-					at, others = append(at, p), append(others, other)
+					at = append(at, p)
+					others = append(others, other)
 				}
 			}
 		}
@@ -62,14 +65,16 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 			return page, err
 		}
 		for _, other := range found {
-			at, others = append(at, p), append(others, other)
+			at = append(at, p)
+			others = append(others, other)
 		}
 	}
 	if err := sc.Err(); err != nil {
 		return page, err
 	}
 	if len(others) > q.Limit {
-		at, others = at[:q.Limit], others[:q.Limit]
+		at = at[:q.Limit]
+		others = others[:q.Limit]
 		page.Next = append(at[q.Limit-1].Append(nil), others[q.Limit-1]...)
 	}
 	records, err := s.recordsAt(ctx, q.Source.Collection, at)
@@ -87,8 +92,8 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 }
 
 // ManyToManyCounts counts what else the records link to that link to a target, by other target, in the order of their
-// keys. Total is 0: counting them means to hold them all. A page has fewer items than the limit where its others have very
-// many accounts.
+// keys. Total is 0: counting them means to hold them all. A page has fewer items than the limit where its others have
+// very many accounts.
 func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
 	if q.After != nil && (len(q.After) == 0 || codec.TargetLen(q.After) != len(q.After)) {
@@ -152,11 +157,13 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 		return nil, false, err
 	}
 	m = &many{list: l}
-	if m.other, m.collection, ok, err = v.sourceID(Source{q.Source.Collection, q.Other}); !ok || err != nil {
+	m.other, m.collection, ok, err = v.sourceID(Source{q.Source.Collection, q.Other})
+	if !ok || err != nil {
 		return nil, false, err
 	}
 	if q.DIDs != nil {
-		if m.keep, err = v.actorFilter(q.DIDs); err != nil {
+		m.keep, err = v.actorFilter(q.DIDs)
+		if err != nil {
 			return nil, false, err
 		}
 	}
@@ -185,7 +192,8 @@ func (m *many) others(at []byte) ([][]byte, error) {
 	if !ok || err != nil {
 		return nil, err
 	}
-	if m.links, err = codec.DecodeLinks(m.links[:0], value, p.Rkey()); err != nil {
+	m.links, err = codec.DecodeLinks(m.links[:0], value, p.Rkey())
+	if err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
 	}
 	var out [][]byte
@@ -203,7 +211,7 @@ func (m *many) others(at []byte) ([][]byte, error) {
 	return out, nil
 }
 
-// stillLinks says whether the link at a position is still in the list: since the page before, its record may have
+// stillLinks reports whether the link at a position is still in the list: since the page before, its record may have
 // changed or its account been hidden.
 func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
 	key := p.Append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])

@@ -13,13 +13,14 @@ import (
 func manyLinks(from, to int) []db.Link {
 	links := make([]db.Link, 0, to-from)
 	for i := from; i < to; i++ {
-		links = append(links, db.Link{Path: fmt.Sprintf("items[].n%d", i%2), Target: fmt.Sprintf("https://example.com/%06d", i)})
+		links = append(links, db.Link{Path: fmt.Sprintf("items[].n%d", i%2),
+			Target: fmt.Sprintf("https://example.com/%06d", i)})
 	}
 	return links
 }
 
-// TestManyLinks takes records through changes of more links than a log row has room for, and holds what the index, its log,
-// a follower and a start make of them against what the events said.
+// TestManyLinks takes records through changes of more links than a log row has room for, and holds what the index, its
+// log, a follower and a start make of them against what the events said.
 func TestManyLinks(t *testing.T) {
 	t.Parallel()
 	const did, collection, row = "did:plc:aaaabbbbccccddddeeeeffff", "com.example.list", 4096
@@ -50,8 +51,9 @@ func TestManyLinks(t *testing.T) {
 			f := follow(t, db.FollowerConfig{Dir: cfg.Dir})
 			logged := map[db.Link]bool{}
 			for i, step := range steps {
-				e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: step.op, DID: did, Collection: collection,
-					Rkey: record.Rkey, Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(i)), Links: step.links, Body: []byte(step.body)}
+				e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: step.op, DID: did,
+					Collection: collection,
+					Rkey:       record.Rkey, Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(i)), Links: step.links, Body: []byte(step.body)}
 				seq := s.Seq()
 				rows := step.rows
 				if mode == db.BodiesOff && step.name == "the same, and another body" {
@@ -67,7 +69,8 @@ func TestManyLinks(t *testing.T) {
 				checkLinksOf(t, step.name+", of a follower", f, record, step.links)
 				for _, l := range step.links {
 					if !logged[l] || len(logged) != len(step.links) {
-						t.Fatalf("%s: the log leaves %d links of %d, and %v is %v", step.name, len(logged), len(step.links), l, logged[l])
+						t.Fatalf("%s: the log leaves %d links of %d, and %v is %v", step.name, len(logged),
+							len(step.links), l, logged[l])
 					}
 				}
 				if i%2 == 1 {
@@ -128,7 +131,8 @@ func sayLog(t *testing.T, s *db.Store, after uint64, record db.Record, links map
 			t.Fatalf("behind %d: %d entries up to %d, %v", after, len(entries), last, err)
 		}
 		e := entries[0]
-		if (db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}) != record || (e.Op == db.OpCreate) != (created && first) ||
+		if (db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}) != record ||
+			(e.Op == db.OpCreate) != (created && first) ||
 			e.Op == db.OpDelete && (last != s.Seq() || len(e.Added) > 0) || len(e.Added)+len(e.Removed) > 4096 {
 			t.Fatalf("log row %d is of op %d, adds %d links and removes %d", last, e.Op, len(e.Added), len(e.Removed))
 		}
@@ -156,7 +160,8 @@ func TestLogIsReadInPieces(t *testing.T) {
 	var events []db.Event
 	h := newHistory(0)
 	for i := range 20 {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: h.dids[0], Collection: "com.example.list",
+		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID: h.dids[0], Collection: "com.example.list",
 			Rkey: fmt.Sprint(i), Rev: h.tid(1_770_000_000_000_000 + int64(i)), Links: manyLinks(0, 3000)})
 	}
 	if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {

@@ -15,9 +15,9 @@ import (
 	"weft.dev/weft/migrations"
 )
 
-// refuseNewer refuses a weft.db of a schema that is newer than this program's, before a connection that writes opens it:
-// the last one to be closed would move the WAL into the database, and a replicator then begins anew. A file that can't
-// be read is left to migrate, which names the fault.
+// refuseNewer refuses a weft.db of a schema that is newer than this program's, before a connection that writes opens
+// it: the last one to be closed would move the WAL into the database, and a replicator then begins anew. A file that
+// can't be read is left to migrate, which names the fault.
 func refuseNewer(uri, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return nil
@@ -43,12 +43,13 @@ func refuseNewer(uri, path string) error {
 	return newerSchema(have, sources[len(sources)-1].Version)
 }
 
-// newerSchema says that a schema is newer than this program's; nil: it isn't.
+// newerSchema reports whether a schema is newer than this program's; nil: it isn't.
 func newerSchema(have, want int64) error {
 	if have <= want {
 		return nil
 	}
-	return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft version that wrote it, or a newer one", have, want)
+	return fmt.Errorf("the schema is version %d and this weft knows up to %d: run the weft version that wrote it, or a "+
+		"newer one", have, want)
 }
 
 // migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
@@ -60,7 +61,8 @@ func migrate(db *sql.DB) error {
 	}
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore --force): %w", err)
+		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore "+
+			"--force): %w", err)
 	}
 	sources := p.ListSources()
 	if err := newerSchema(have, sources[len(sources)-1].Version); err != nil {

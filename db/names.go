@@ -81,7 +81,8 @@ func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
 
 // sourceID looks a source up, and its collection.
 func (v *Snapshot) sourceID(source Source) (id, collection uint64, ok bool, err error) {
-	if collection, ok, err = v.id(codec.CollectionKey(source.Collection)); !ok || err != nil {
+	collection, ok, err = v.id(codec.CollectionKey(source.Collection))
+	if !ok || err != nil {
 		return 0, 0, false, err
 	}
 	id, ok, err = v.id(codec.SourceKey(collection, source.Path))

@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// oldJobEvents is the history of testdata/jobs-v1.db.gz: accounts of 25 records each that change their status, some before
-// the change before has come to its end.
+// oldJobEvents is the history of testdata/jobs-v1.db.gz: accounts of 25 records each that change their status, some
+// before the change before has come to its end.
 func oldJobEvents() (events []db.Event) {
 	add := func(e db.Event) {
 		e.Seq = uint64(len(events) + 1)
@@ -24,8 +24,10 @@ func oldJobEvents() (events []db.Event) {
 	}
 	did := func(i int) string { return fmt.Sprintf("did:plc:%024d", i) }
 	record := func(account, i int) {
-		add(db.Event{Op: db.OpCreate, DID: did(account), Collection: "app.bsky.feed.like", Rkey: fmt.Sprintf("r%02d", i),
-			Links: []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("at://%s/app.bsky.feed.post/p%d", did(9), i%3)}}})
+		add(db.Event{Op: db.OpCreate, DID: did(account), Collection: "app.bsky.feed.like",
+			Rkey: fmt.Sprintf("r%02d", i),
+			Links: []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("at://%s/app.bsky.feed.post/p%d", did(9),
+				i%3)}}})
 	}
 	status := func(account int, status db.Status) {
 		add(db.Event{Op: db.OpAccount, DID: did(account), Status: status})
@@ -67,7 +69,8 @@ func TestOldLogOfJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var steps int
-	if err := openSQL(t, dir).QueryRow("SELECT count(*) FROM records WHERE op = 8").Scan(&steps); err != nil || steps < 20 {
+	if err := openSQL(t, dir).QueryRow("SELECT count(*) FROM records WHERE op = 8").Scan(&steps); err != nil ||
+		steps < 20 {
 		t.Fatalf("the log has %d steps of jobs: %v", steps, err)
 	}
 	var m dbtest.Model

@@ -25,7 +25,8 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const merge, seal = 9, 10 // the ninth segment to be begun is the merge of the first eight, and the tenth is the seal
+	// the ninth segment to be begun is the merge of the first eight, and the tenth is the seal
+	const merge, seal = 9, 10
 	var clock, begun, entered atomic.Int64
 	merging, sealing, merged, release := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	hold := func(until chan struct{}) error {
@@ -124,7 +125,8 @@ func TestLongLists(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(9, 9))
 	h := newHistory(9)
-	targets := []string{"https://example.com/", "at://" + h.dids[0] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000)}
+	targets := []string{"https://example.com/",
+		"at://" + h.dids[0] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000)}
 	has := map[string]bool{}
 	var events []db.Event
 	for range 12_000 {
@@ -198,7 +200,8 @@ func TestFilteredLists(t *testing.T) {
 						t.Fatal(err)
 					}
 					if page.Total != int64(len(want)) || len(page.Items) > q.Limit {
-						t.Fatalf("%v by %v: a page of %d items of %d; there are %d", list, dids, len(page.Items), page.Total, len(want))
+						t.Fatalf("%v by %v: a page of %d items of %d; there are %d", list, dids, len(page.Items),
+							page.Total, len(want))
 					}
 					for _, r := range page.Items {
 						got[r] = true
@@ -206,7 +209,8 @@ func TestFilteredLists(t *testing.T) {
 					listed, q.After = listed+len(page.Items), page.Next
 				}
 				if listed != len(want) || !maps.Equal(got, want) {
-					t.Fatalf("%v by %v (reverse %t) lists %d links, %v, and has %v", list, dids, reverse, listed, got, want)
+					t.Fatalf("%v by %v (reverse %t) lists %d links, %v, and has %v", list, dids, reverse, listed, got,
+						want)
 				}
 			}
 		}
@@ -263,8 +267,8 @@ func TestNothingEntersAfterFault(t *testing.T) {
 	}
 }
 
-// TestNothingOfAFaultyFold: of a batch whose folding meets a fault in our own data nothing is committed, though most of its rows
-// were written by then.
+// TestNothingOfAFaultyFold: of a batch whose folding meets a fault in our own data nothing is committed, though most of
+// its rows were written by then.
 func TestNothingOfAFaultyFold(t *testing.T) {
 	t.Parallel()
 	h := newHistory(13)
@@ -311,7 +315,8 @@ func TestNothingOfAFaultyFold(t *testing.T) {
 	for i := range 140 {
 		batch = append(batch, record(fmt.Sprintf("did:web:a%d.example", i), "new"))
 	}
-	if _, err := s.Apply(db.Batch{Host: "sim", Events: append(batch, record(h.dids[0], "0"))}); !errors.Is(err, db.ErrFailed) {
+	if _, err := s.Apply(db.Batch{Host: "sim", Events: append(batch, record(h.dids[0], "0"))}); !errors.Is(err,
+		db.ErrFailed) {
 		t.Fatalf("applied with %v", err)
 	}
 	if s.Cursor("sim") != cursor || s.Seq() != seq {

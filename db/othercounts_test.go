@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOtherCounts: pages of other targets within bounds come to the counts of all of them, whatever is dropped on the way, and
-// memory is bounded by the room.
+// TestOtherCounts: pages of other targets within bounds come to the counts of all of them, whatever is dropped on the
+// way, and memory is bounded by the room.
 func TestOtherCounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -68,7 +68,8 @@ func TestOtherCounts(t *testing.T) {
 					break
 				}
 				if string(counts.upTo) != order[len(order)-1] || pages > c.targets {
-					t.Fatalf("page %d ends at %s, and the next begins behind %s", pages, order[len(order)-1], counts.upTo)
+					t.Fatalf("page %d ends at %s, and the next begins behind %s", pages, order[len(order)-1],
+						counts.upTo)
 				}
 				after = counts.upTo
 			}

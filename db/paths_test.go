@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestLongPaths: a path of a link's source is kept once in weft.db and once in the index by name, so
-// that a link with a path of its own that is a kilobyte long, which any author can write, takes less than three times that.
+// TestLongPaths: a path of a link's source is kept once in weft.db and once in the index by name, so that a link with a
+// path of its own that is a kilobyte long, which any author can write, takes less than three times that.
 func TestLongPaths(t *testing.T) {
 	t.Parallel()
 	const links, length = 500, 1000
@@ -26,8 +26,10 @@ func TestLongPaths(t *testing.T) {
 				path[j] = byte('!' + r.IntN(90)) // doesn't compress
 			}
 			seq := uint64(n*50 + i + 1)
-			batch = append(batch, db.Event{Seq: seq, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:author", Collection: "com.example.paths",
-				Rkey: fmt.Sprint("key-", seq), Rev: "3m2qrrgw22222", Links: []db.Link{{Path: string(path), Target: "https://example.com/"}}})
+			batch = append(batch, db.Event{Seq: seq, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+				DID: "did:plc:author", Collection: "com.example.paths",
+				Rkey: fmt.Sprint("key-", seq), Rev: "3m2qrrgw22222", Links: []db.Link{{Path: string(path),
+					Target: "https://example.com/"}}})
 		}
 		if _, err := s.Apply(db.Batch{Host: "test", Events: batch}); err != nil {
 			t.Fatal(err)

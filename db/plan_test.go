@@ -13,7 +13,8 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// walks are the files whose statements run at a start, in a check, in an export or in the writer, which no client makes run.
+// walks are the files whose statements run at a start, in a check, in an export or in the writer, which no client makes
+// run.
 var walks = map[string]bool{
 	"check.go": true, "checkindex.go": true, "checklog.go": true, "checknames.go": true, "export.go": true, "exportwalk.go": true,
 	"checkdb.go": true, "checkbodies.go": true, "exportbodies.go": true,
@@ -32,8 +33,8 @@ var bounded = map[string]string{
 		FROM upstream`: "upstreams are those that the operator named",
 }
 
-// TestNoScan: no statement that a client can make run walks through a table. The statements are read from the source, so that a new one is
-// held to it as well.
+// TestNoScan: no statement that a client can make run walks through a table. The statements are read from the source,
+// so that a new one is held to it as well.
 func TestNoScan(t *testing.T) {
 	t.Parallel()
 	s, err := Open(Config{Dir: t.TempDir(), Bodies: BodiesKeep})
@@ -87,7 +88,10 @@ var scans = regexp.MustCompile(`^SCAN [^C]`)
 func statementsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	fset := token.NewFileSet()
-	packages, err := parser.ParseDir(fset, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	packages, err := parser.ParseDir(fset, ".", func(f fs.FileInfo) bool {
+		return !strings.HasSuffix(f.Name(),
+			"_test.go")
+	}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +99,8 @@ func statementsOf(t *testing.T) map[string][]string {
 	for name, file := range packages["db"].Files {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
-				if text, err := strconv.Unquote(l.Value); err == nil && strings.HasPrefix(text, "SELECT ") && !strings.HasSuffix(text, "SELECT ") && !strings.HasSuffix(text, "(") {
+				if text, err := strconv.Unquote(l.Value); err == nil && strings.HasPrefix(text, "SELECT ") &&
+					!strings.HasSuffix(text, "SELECT ") && !strings.HasSuffix(text, "(") {
 					found[name] = append(found[name], text)
 				}
 			}

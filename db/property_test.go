@@ -17,7 +17,8 @@ import (
 
 var (
 	soak     = flag.Int("soak", 0, "how many more seeds the property tests run")
-	thorough = flag.Bool("thorough", false, "run all seeds of the property tests, and not a third of them, and the other tests at their full sizes")
+	thorough = flag.Bool("thorough", false,
+		"run all seeds of the property tests, and not a third of them, and the other tests at their full sizes")
 )
 
 // history makes random events over a world so small that they collide: few accounts, records and targets.
@@ -48,7 +49,8 @@ func (h *history) rkey() string {
 	if h.tids {
 		return h.tid(1_760_000_000_000_000 + n)
 	}
-	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n), "self", "key:"+fmt.Sprint(n),
+	return pick(h.r, h.tid(1_760_000_000_000_000+n), h.tid(1_760_000_000_000_000+n), h.tid(1_990_000_000_000_000+n),
+		"self", "key:"+fmt.Sprint(n),
 		pick(h.r, "2024", "0123", "1e5", "-7", "1.5"))
 }
 
@@ -56,9 +58,10 @@ func (h *history) collection() string {
 	return pick(h.r, "app.bsky.feed.like", "app.bsky.graph.listitem", "com.example.thing")
 }
 
-// oldSpellings are links as they were spelled before the rules of schemes were followed: pages of two hosts, what needs no
-// rewriting, and what is no link any more.
-var oldSpellings = []string{"https://example.com", "https://example.com:443", "https://example.com:443/", "https://example.com/",
+// oldSpellings are links as they were spelled before the rules of schemes were followed: pages of two hosts, what needs
+// no rewriting, and what is no link any more.
+var oldSpellings = []string{"https://example.com", "https://example.com:443", "https://example.com:443/",
+	"https://example.com/",
 	"https://b%C3%BCcher.example", "https://b%C3%BCcher.example/", "https://xn--bcher-kva.example/", "http://example.com:80/a",
 	"http://example.com/a", "mailto:a@example.com", "https://" + strings.Repeat("x", 8184)}
 
@@ -86,7 +89,8 @@ func (h *history) next() []db.Event {
 	case n < 6:
 		for range pick(h.r, 1, 1, 1+h.r.IntN(5)) { // an account that changes its mind, in one batch or over several
 			e := h.event(did, db.OpAccount)
-			e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown, db.StatusDeleted)
+			e.Status = pick(h.r, db.StatusActive, db.StatusActive, db.StatusDeactivated, db.StatusTakendown,
+				db.StatusDeleted)
 			events = append(events, e)
 			h.now += int64(h.r.IntN(1000))
 		}
@@ -178,8 +182,9 @@ func notShort(t *testing.T) {
 	}
 }
 
-// fraction returns by what the sizes of a test are divided: by of, because go test ./... must stay under five minutes on two cores;
-// by 1 with -thorough and in a soak. What depends on each other is divided alike, so that the test takes the same steps.
+// fraction returns by what the sizes of a test are divided: by of, because go test ./... must stay under five minutes
+// on two cores; by 1 with -thorough and in a soak. What depends on each other is divided alike, so that the test takes
+// the same steps.
 func fraction(of int) int {
 	if *thorough || *soak > 0 {
 		return 1
@@ -187,8 +192,8 @@ func fraction(of int) int {
 	return of
 }
 
-// seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes on two
-// cores; all of them with -thorough, and more in a soak.
+// seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes
+// on two cores; all of them with -thorough, and more in a soak.
 func seeds(n int) uint64 {
 	if !*thorough && *soak == 0 {
 		n = (n + 2) / 3
@@ -232,11 +237,12 @@ func TestStoreEqualsModel(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(seed)
-			// Most seeds seal after a few hundred links and forget the log after minutes, so that all of merging, pruning
-			// and reading from files takes part; a clock of their own makes them age.
+			// Most seeds seal after a few hundred links and forget the log after minutes, so that all of merging,
+			// pruning and reading from files takes part; a clock of their own makes them age.
 			var clock atomic.Int64 // seconds since 1970; the store's workers read it too
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3)}
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				Bodies: db.Bodies(seed % 3)}
 			if seed%4 != 0 {
 				cfg.JobRecords, cfg.JobRest = 2, -1
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute

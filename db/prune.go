@@ -10,16 +10,16 @@ import (
 const (
 	// markEvery is how fine the log's age is known.
 	markEvery = time.Minute
-	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list, as
-	// many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
+	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list,
+	// as many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
 	pruneRows = 3000
 	// pruneLeast is how many rows more than it adds a commit takes away.
 	pruneLeast = 20
 )
 
-// logWindow says which rows of the log may go: those that a segment covers and that are older than the replay window.
-// Age is counted in time that this index was seen to run: it grows by what passes between two commits, two marks at
-// most, and never falls. A clock that steps either way, or a night of being off, makes no row old early.
+// logWindow says which log rows may be pruned: those that a segment covers and that are older than the replay window.
+// Age is counted in time that this index was seen to run: it grows by the time between two commits, at most by two
+// marks, and never falls. Neither a clock that steps nor a night of downtime makes a row old early.
 type logWindow struct {
 	age    time.Duration // of the index
 	last   time.Time     // of the commit before
@@ -45,14 +45,16 @@ func (s *Store) loadWindow(ctx context.Context) error {
 	if err := s.reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
 		return err
 	}
-	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond, marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
-	if s.log.pruned = s.snapshot.Load().seq; first.Valid {
+	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond,
+		marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
+	s.log.pruned = s.snapshot.Load().seq
+	if first.Valid {
 		s.log.pruned = uint64(first.Int64) - 1
 	}
 	return nil
 }
 
-// prunable is up to where log rows may go now. A batch that ends a resync lets the rows of it go with the next one.
+// prunable returns the newest log row that may be pruned now. The rows of a resync may go with the batch after its end.
 func (s *Store) prunable() uint64 {
 	limit := min(s.log.upTo, s.snapshot.Load().sealed)
 	for _, r := range s.resyncs { // its rows say what has been seen
@@ -61,7 +63,7 @@ func (s *Store) prunable() uint64 {
 	return limit
 }
 
-// prune takes old rows away before so many new ones are written: at their pace, and a little faster so that a backlog
+// prune removes old rows before so many new ones are written: at their pace, and a little faster so that a backlog
 // shrinks.
 func (w *writing) prune(rows int) error {
 	w.rows += rows
@@ -83,9 +85,11 @@ func (w *writing) prune(rows int) error {
 	return err
 }
 
-// markAge marks the log's age at a batch's end, and finds out which rows are old enough.
+// markAge marks the log's age at a batch's end, and finds the rows that are old enough.
 func (w *writing) markAge(rs *rows) error {
-	s, l, now := w.s, &w.s.log, w.s.cfg.Now()
+	s := w.s
+	l := &w.s.log
+	now := w.s.cfg.Now()
 	n := logWindowStep{age: l.age, marked: l.marked, last: now, pruned: w.pruned, upTo: l.upTo}
 	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
 	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
@@ -110,19 +114,24 @@ func (w *writing) markAge(rs *rows) error {
 	return nil
 }
 
-// committed makes what a transaction did true.
+// committed adopts the values of a committed transaction.
 func (w *logWindow) committed() {
-	w.age, w.marked, w.last, w.pruned, w.upTo = w.next.age, w.next.marked, w.next.last, w.next.pruned, w.next.upTo
+	w.age = w.next.age
+	w.marked = w.next.marked
+	w.last = w.next.last
+	w.pruned = w.next.pruned
+	w.upTo = w.next.upTo
 }
 
-// LogRange is the oldest and the newest row of the log; both are 0 while it is empty.
+// LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.
 func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
 	return logRange(ctx, s.reader)
 }
 
 // Each end is a select of its own: SQLite looks one of them up by the key, and walks through the table for both in one.
 func logRange(ctx context.Context, q queryer) (oldest, newest uint64, err error) {
-	if err := q.QueryRowContext(ctx, "SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
+	if err := q.QueryRowContext(ctx,
+		"SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
 		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
 	}
 	return oldest, newest, nil

@@ -46,13 +46,15 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	l = l.within(q.Since, q.Until)
 	var keep func(uint64) bool
 	if q.DIDs != nil {
-		if keep, err = l.v.actorFilter(q.DIDs); err != nil {
+		keep, err = l.v.actorFilter(q.DIDs)
+		if err != nil {
 			return page, err
 		}
 	}
 	var found []codec.ListPosition
 	if keep == nil {
-		if page.Total, err = l.total(); err == nil {
+		page.Total, err = l.total()
+		if err == nil {
 			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
 		}
 	} else {
@@ -82,7 +84,8 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 	if !ok || err != nil {
 		return page, err
 	}
-	from, to := key, lsm.PrefixEnd(key)
+	from := key
+	to := lsm.PrefixEnd(key)
 	if q.After != nil {
 		from = lsm.PrefixEnd(codec.AppendID(bytes.Clone(key), after))
 	}
@@ -116,7 +119,8 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			return page, err
 		}
 		page.Items = append(page.Items, SourceCount{source, links, dids})
-		from, after = lsm.PrefixEnd(l.prefix), id
+		from = lsm.PrefixEnd(l.prefix)
+		after = id
 	}
 }
 

@@ -12,17 +12,17 @@ import (
 // ErrNoIndex is the error of a directory without a weft.db.
 var ErrNoIndex = errors.New("there is no weft.db in it")
 
-// readOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the schema as it
-// is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
+// readOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the
+// schema as it is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
 type readOnly struct {
 	Index
 	state
 	lock *os.File // nil: a weft may write beside it
 }
 
-// openReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees one of its
-// commits, and segment files never change. With exclusive it takes the directory's lock, and refuses a directory that a weft
-// has open.
+// openReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
+// one of its commits, and segment files never change. With exclusive it takes the directory's lock, and refuses a
+// directory that a weft has open.
 func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 	path := filepath.Join(dir, "weft.db")
 	_, err := os.Stat(path)
@@ -36,7 +36,8 @@ func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 	r.defaults(Config{Dir: dir})
 	r.state = newState(&r.cfg)
 	if exclusive {
-		if r.lock, err = lockDir(dir); err != nil {
+		r.lock, err = lockDir(dir)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -47,8 +48,8 @@ func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 	return r, nil
 }
 
-// open opens weft.db. Without a WAL, the file has everything and nothing writes: a replicator holds the WAL open. SQLite
-// is told so, or it would create the two files of a WAL.
+// open opens weft.db. Without a WAL, the file has everything and nothing writes: a replicator holds the WAL open.
+// SQLite is told so, or it would create the two files of a WAL.
 func (r *readOnly) open(path string) error {
 	uri, err := fileURI(path)
 	if err != nil {

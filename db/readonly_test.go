@@ -8,9 +8,9 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestReadOnlyBesideWriter: a directory opens for reading beside the weft that writes it, sees each of its commits, reads the
-// segment files that it has opened after a compaction has replaced them, and doesn't hold up the writer. An exclusive opening
-// is refused.
+// TestReadOnlyBesideWriter: a directory opens for reading beside the weft that writes it, sees each of its commits,
+// reads the segment files that it has opened after a compaction has replaced them, and doesn't hold up the writer. An
+// exclusive opening is refused.
 func TestReadOnlyBesideWriter(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -33,7 +33,8 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 		t.Helper()
 		seq++
 		rev := string(link.AppendTID(nil, seq<<10))
-		e := Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev,
+		e := Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev,
+			Rkey:       rev,
 			Collection: source.Collection, Links: []Link{{Path: source.Path, Target: target}}}
 		if _, err := s.Apply(Batch{Host: "h", Events: []Event{e}}); err != nil {
 			t.Fatal(err)

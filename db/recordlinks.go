@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it makes
-// none, isn't known or is of an account that isn't active.
+// RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it
+// makes none, isn't known or is of an account that isn't active.
 func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	v := s.acquire()
 	defer s.release(v)
@@ -29,7 +29,8 @@ func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: links of a record: %w", err)
 	}
-	// The order by record has the links of hidden accounts too; the order by target says which are shown, in this very version.
+	// The order by record has the links of hidden accounts too; the order by target says which are shown, in this very
+	// version.
 	var links []Link
 	var targets [][]byte
 	for _, l := range found {
@@ -46,7 +47,8 @@ func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 		if err != nil {
 			return nil, err
 		}
-		links, targets = append(links, Link{Path: source.Path}), append(targets, l.Target)
+		links = append(links, Link{Path: source.Path})
+		targets = append(targets, l.Target)
 	}
 	names, err := s.targetStrings(ctx, targets)
 	if err != nil {

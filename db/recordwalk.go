@@ -36,10 +36,11 @@ func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk 
 	return w
 }
 
-// next goes to the next record and says whether there is one. A fault ends the walk, and is the delta's.
+// next goes to the next record and reports whether there is one. A fault ends the walk, and fails the delta.
 func (w *recordWalk) next() bool {
 	if w.taken {
-		w.more, w.taken = w.below.Next(), false
+		w.more = w.below.Next()
+		w.taken = false
 		if !w.more {
 			w.d.fail(w.below.Err())
 		}
@@ -51,20 +52,23 @@ func (w *recordWalk) next() bool {
 	case len(w.changed) == 0:
 		first = 1
 	case w.more:
-		if first = cmp.Compare(w.changed[0], string(w.below.Key())); w.reverse {
+		first = cmp.Compare(w.changed[0], string(w.below.Key()))
+		if w.reverse {
 			first = -first
 		}
 	}
-	if w.taken = w.more && first >= 0; first > 0 {
+	w.taken = w.more && first >= 0
+	if first > 0 {
 		w.key, w.value = w.below.Key(), w.below.Value()
 		return true
 	}
-	w.key, w.value = []byte(w.changed[0]), w.d.records[w.changed[0]]
+	w.key = []byte(w.changed[0])
+	w.value = w.d.records[w.changed[0]]
 	w.changed = w.changed[1:]
 	return true
 }
 
-// walked decodes where a walk stands. The links are valid until the next.
+// walked decodes the present record. The links are valid until the next call.
 func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
 	_, _, rkey, err := codec.DecodeRecordKey(w.key)
 	if err != nil {
@@ -75,7 +79,7 @@ func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) 
 	return rkey, f.old
 }
 
-// eachRecord walks an account's records that have links. The links are valid for the call only, the rest for ever.
+// eachRecord walks an account's records that have links. The links are valid during the call only.
 func (f *applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
 	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {

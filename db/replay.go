@@ -10,10 +10,10 @@ import (
 	"weft.dev/weft/link"
 )
 
-// rebuild makes the version that the segments of v and the log behind them come to. The log is all that has to be kept:
-// every row says what it changed, or, for a row about an account, what follows from the rows before it. All that it reads
-// has to be of one moment.
-func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+// rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
+// or, for a row about an account, what follows from the rows before it. q must read one moment.
+func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
+	error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -32,8 +32,9 @@ func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*
 	return s.replay(ctx, q, &next, full)
 }
 
-// replay folds the log behind the segments of a version into it. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+// replay replays the log after a snapshot's segments. The statuses are those as of the segments.
+func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+	error) {
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
@@ -45,13 +46,15 @@ func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*S
 	return v, err
 }
 
-// replayLog folds the log behind a version into it, up to a row. full, when it isn't nil, is given versions that have grown, and
-// may give back one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+// replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
+// may return one that takes less memory.
+func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
+	error)) (*Snapshot, error) {
 	s.progress("replaying the log", v.seq, s.logEnd)
-	// A core reads the log while another folds it: it is half the time of a start after a crash.
+	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
-	read, next := make(chan []logged, 4), v
+	read := make(chan []logged, 4)
+	next := v
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
 		defer close(read)
@@ -66,8 +69,8 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	})
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
-		folded, err := s.replayRows(v, read, full)
-		next = folded
+		replayed, err := s.replayRows(v, read, full)
+		next = replayed
 		return err
 	})
 	if err := reading.Wait(); err != nil {
@@ -79,10 +82,12 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	return next, verifyChecksums(ctx, q, v, next)
 }
 
-// replayRows folds rows of the log into a version.
-func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+// replayRows replays log rows into a snapshot.
+func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+	error) {
 	f := newApplier(s, nil, v)
-	n, sums := 0, v.sums
+	n := 0
+	sums := v.sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
@@ -98,7 +103,8 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 			s.progress("replaying the log", f.seq, s.logEnd)
 			n = 0
 			f.d.flush()
-			f.d.base.seq, f.d.base.sums = f.seq, sums
+			f.d.base.seq = f.seq
+			f.d.base.sums = sums
 			if full == nil || f.d.err != nil {
 				continue
 			}
@@ -109,7 +115,8 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 			f.d = newDelta(base)
 		}
 	}
-	if f.d.flush(); f.d.err != nil {
+	f.d.flush()
+	if f.d.err != nil {
 		return nil, f.d.err
 	}
 	next := f.d.base
@@ -117,11 +124,12 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 	return next, nil
 }
 
-// rowsPerRun is how many log rows make a run while the log is replayed: enough that merging is rare, few enough that
-// their maps stay small. What changes commitBytes makes a run as well: one row of a change of status may change stepBytes.
+// rowsPerRun is the number of log rows in a run of the replay: large enough that compactions are rare, small enough
+// that the maps stay small. A change of commitBytes ends a run as well: one row of a change of status may change
+// stepBytes.
 const rowsPerRun = 20_000
 
-// replayRow applies a row of the log; body says that the row's body is there.
+// replayRow applies a row of the log; body reports that the row's body is stored.
 func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.timeUS
 	switch r.op {
@@ -139,7 +147,8 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
 		f.state.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.state.resyncs[r.actor])
 		if o, ok := f.state.opened[r.actor]; ok && o.Since == r.seq {
-			f.state.resyncs[r.actor].host, f.state.resyncs[r.actor].synced = o.Host, o.Sync
+			f.state.resyncs[r.actor].host = o.Host
+			f.state.resyncs[r.actor].synced = o.Sync
 		}
 		return nil
 	case opBegun:
@@ -193,7 +202,7 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 	return nil
 }
 
-// replayed notes what a log row says of a record whose account's repo was being replaced.
+// replayed notes a log row of a record whose account's repo is being replaced.
 func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
 	switch {
 	case rev > r.rev: // of another upstream: one of this would have ended the resync

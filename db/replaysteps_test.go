@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestReplayOfSteps: a replay makes runs of what rows change, however few rows do it: a row of a change of status may change
-// as much as a thousand others, and hundreds of them lie side by side in the log of an account that flaps.
+// TestReplayOfSteps: a replay makes runs of what rows change, however few rows do it: a row of a change of status may
+// change as much as a thousand others, and hundreds of them lie side by side in the log of an account that flaps.
 func TestReplayOfSteps(t *testing.T) {
 	t.Parallel()
 	const did, records, links, flaps = "did:plc:aaaabbbbccccddddeeeeffff", 1000, 20, 24

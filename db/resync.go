@@ -10,44 +10,46 @@ import (
 )
 
 const (
-	// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time, no
-	// more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short, the rows
-	// that follow would still put their records back.
+	// resyncIdleUS ends a resync whose account then falls silent: so long after its last row, in the upstream's time,
+	// no more of it is expected. Jetstream writes a resync's rows in one go, so a minute is ample; were it too short,
+	// the rows that follow would still put their records back.
 	resyncIdleUS = 60 * 1_000_000
 
-	// resyncAbortUS breaks a resync off whose upstream isn't followed any more: another one's events neither go on with it nor
-	// end it, and while it is open the log keeps its rows.
+	// resyncAbortUS breaks a resync off whose upstream isn't followed any more: another one's events neither go on with
+	// it nor end it, and while it is open the log keeps its rows.
 	resyncAbortUS = 24 * 3600 * 1_000_000
 )
 
-// resync is the replacement of an account's records: what follows a sync with its revision, from the same upstream, is
-// the whole repo.
+// resync is the replacement of an account's records: the events after a sync with its revision, from the same upstream,
+// are the whole repo.
 type resync struct {
-	rev        uint64
-	host       string              // the upstream whose sync it was; empty: unknown, and then any
-	synced     uint64              // the sync's number there
-	seen       map[string]struct{} // keys of the records that followed
-	superseded map[string]uint64   // those that another upstream has told something newer of, and its revision; nil: none
-	lastUS     int64               // time of the newest record that followed
-	since      uint64              // log row of the sync
-	begun      bool                // a record has followed
-	after      []byte              // the resync ends, and records up to this key are those that followed; nil: it has not begun to
+	rev    uint64
+	host   string              // the upstream whose sync it was; empty: unknown, and then any
+	synced uint64              // the sync's number there
+	seen   map[string]struct{} // keys of the records that followed
+	// those that another upstream has told something newer of, and its revision; nil: none
+	superseded map[string]uint64
+	lastUS     int64  // time of the newest record that followed
+	since      uint64 // log row of the sync
+	begun      bool   // a record has followed
+	// the resync ends, and records up to this key are those that followed; nil: it has not begun to
+	after []byte
 }
 
-// isFrom says whether an upstream's events are those of the resync.
+// isFrom reports whether an upstream's events belong to the resync.
 func (r *resync) isFrom(host string) bool { return r.host == "" || r.host == host }
 
-// isRow says whether an event is one of the repo that follows the sync.
+// isRow reports whether an event is part of the repo that follows the sync.
 func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && r.isFrom(host) }
 
 func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
 
-// idle says that no more of it is expected.
+// idle reports whether no more of the repo is expected.
 func (r *resync) idle(f *applier) bool {
 	return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
 }
 
-// markSuperseded notes that a record is as another upstream's event left it, which is newer than the resync.
+// markSuperseded notes that another upstream's event left a record newer than the resync.
 func (r *resync) markSuperseded(key string, rev uint64) {
 	if rev <= r.rev {
 		return
@@ -58,7 +60,7 @@ func (r *resync) markSuperseded(key string, rev uint64) {
 	r.superseded[key] = rev
 }
 
-// isSuperseded says whether a record is newer by another upstream's event, or by the resync itself.
+// isSuperseded reports whether a record is newer by another upstream's event, or by the resync itself.
 func (r *resync) isSuperseded(key string, byLater, bySeen bool) bool {
 	if r == nil {
 		return false
@@ -68,7 +70,7 @@ func (r *resync) isSuperseded(key string, byLater, bySeen bool) bool {
 	return byLater && later || bySeen && seen
 }
 
-// newResync takes the place of one that may be open: what is newer than both stays known.
+// newResync replaces a resync that may be open: records that are newer than both stay superseded.
 func newResync(rev, since uint64, us int64, before *resync) *resync {
 	r := &resync{rev: rev, seen: map[string]struct{}{}, lastUS: us, since: since}
 	if before != nil {
@@ -97,8 +99,11 @@ func (f *applier) sync(e *Event) {
 	r := f.state.resyncs[actor]
 	if r != nil && r.rev == rev { // it comes again; what it has seen stays seen
 		if !r.isFrom(f.host) { // and this upstream sends all of it
-			r.host, r.synced, r.lastUS = f.host, e.Seq, e.TimeUS
-			f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: r.since, host: r.host, sync: r.synced})
+			r.host = f.host
+			r.synced = e.Seq
+			r.lastUS = e.TimeUS
+			f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: r.since, host: r.host,
+				sync: r.synced})
 		}
 		return
 	}
@@ -112,9 +117,9 @@ func (f *applier) sync(e *Event) {
 	f.openResync(actor, rev, e.Seq)
 }
 
-// advanceResync advances the open resync of an event's account: the event is a row of the resync, or ends it. It returns false for
-// an event from before the sync, which is stale: the resync has its record, or the record is gone. It returns false as well
-// where the end of the resync takes another commit first.
+// advanceResync advances the open resync of an event's account: the event is a row of the resync, or ends it. It
+// returns false for an event from before the sync, which is stale: the resync has its record, or the record is gone. It
+// returns false as well where the end of the resync takes another commit first.
 func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 	r := f.state.resyncs[actor]
 	if r == nil || f.fill {
@@ -139,19 +144,21 @@ func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 	return true
 }
 
-// openResync expects the account's whole repo, as creates with this revision. It takes the place of one that is open: a
-// newer repo says itself what is gone.
+// openResync expects the account's whole repo, as creates with this revision. It replaces a resync that is open: the
+// newer repo says which records are gone.
 func (f *applier) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
 	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
 	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.state.resyncs[actor])
-	r.host, r.synced = f.host, seq
+	r.host = f.host
+	r.synced = seq
 	f.state.resyncs[actor] = r
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
 }
 
-// endResync removes the records that did not follow the sync. It returns false where a commit must come first: the resync is
-// then open, and the next call goes on. After a crash between two of its commits the event that ends it comes again.
+// endResync removes the records that did not follow the sync. It returns false where a commit must come first: the
+// resync stays open, and the next call continues. After a crash between two of its commits the event that ends it comes
+// again.
 func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	r.after, ended = f.removeBehind(r.after, actor, r.rev, func(key []byte) bool {
 		if _, ok := r.seen[string(key)]; ok {
@@ -171,15 +178,18 @@ func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	return true
 }
 
-// removeBehind removes the records of an account that lie behind a key and are not to be kept, as many as a step of a job
-// changes and as a part of a batch has room for. upTo is the key that it has come to; ended says that none is left behind it.
+// removeBehind removes the records of an account after a key, except those that are kept: as many as a step of a job
+// changes and as a part of a batch has room for. upTo is the last key that it has read; ended reports that no record is
+// left after it.
 func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
 	from, to := codec.AccountRecords(actor)
 	if after != nil {
 		from = successor(after)
 	}
 	upTo = after
-	limit, n, seen := f.state.config.JobRecords, 0, 0
+	limit := f.state.config.JobRecords
+	n := 0
+	seen := 0
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if n == limit || seen == limit*seenPerRecord || f.d.bytes >= commitBytes {
 			return upTo, false
@@ -193,12 +203,13 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 		rkey, links := f.walked(w)
 		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev, replaced: f.state.bodies.current(w.value)}, links, nil)
+		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev,
+			replaced: f.state.bodies.current(w.value)}, links, nil)
 	}
 	return nil, true
 }
 
-// abortResync breaks a resync off: what did not follow may be there all the same. The sync may come again.
+// abortResync aborts a resync: the records that did not follow may exist all the same. The sync may come again.
 func (f *applier) abortResync(actor uint64, r *resync) {
 	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
@@ -213,8 +224,8 @@ func (f *applier) abortResyncs(which func(*resync) bool) {
 	}
 }
 
-// endIdleResyncs ends the resyncs of accounts that have fallen silent, and breaks those off whose upstream has. It returns
-// false where a commit must come first.
+// endIdleResyncs ends the resyncs of accounts without further events, and aborts those of an upstream that is no longer
+// followed. It returns false where a commit must come first.
 func (f *applier) endIdleResyncs() (ended bool) {
 	for actor, r := range f.state.resyncs {
 		switch {
@@ -231,7 +242,7 @@ func (f *applier) endIdleResyncs() (ended bool) {
 	return true
 }
 
-// readSynced is the revision of an account's last resync that was completed; 0: none was.
+// readSynced reads the revision of an account's last completed resync; 0: there is none.
 func (f *applier) readSynced(actor uint64) uint64 {
 	for i := len(f.rows.resyncs) - 1; i >= 0; i-- {
 		if r := f.rows.resyncs[i]; r.actor == actor && r.since == 0 && !r.cut {
@@ -246,7 +257,7 @@ func (f *applier) readSynced(actor uint64) uint64 {
 	return uint64(rev)
 }
 
-// readDID is an account's name; one that is new in this batch has none yet.
+// readDID reads an account's DID; empty: the account is new in this batch.
 func (f *applier) readDID(actor uint64) string {
 	var did string
 	err := f.history.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)

@@ -7,9 +7,9 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestLargeResync replaces an account of 100,000 records, by default 25,000, while segments are sealed and the store is closed and opened
-// again. No commit lowers a count before the resync ends; then the records go that did not follow, a bounded number with
-// each commit.
+// TestLargeResync replaces an account of 100,000 records, by default 25,000, while segments are sealed and the store is
+// closed and opened again. No commit lowers a count before the resync ends; then the records go that did not follow, a
+// bounded number with each commit.
 func TestLargeResync(t *testing.T) {
 	notShort(t)
 	t.Parallel()
@@ -18,16 +18,17 @@ func TestLargeResync(t *testing.T) {
 	records := int64(n)
 	var s *db.Store
 	parts, before := 0, int64(0)
-	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20 / fraction(4), JobRecords: part, Failpoint: func(name string) error {
-		if name == "part" {
-			links := must(s.CountLinks(t.Context(), page, likes))
-			if before-links > part {
-				t.Errorf("a commit removes %d records, want at most %d", before-links, part)
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 20 / fraction(4), JobRecords: part,
+		Failpoint: func(name string) error {
+			if name == "part" {
+				links := must(s.CountLinks(t.Context(), page, likes))
+				if before-links > part {
+					t.Errorf("a commit removes %d records, want at most %d", before-links, part)
+				}
+				parts, before = parts+1, links
 			}
-			parts, before = parts+1, links
-		}
-		return nil
-	}}
+			return nil
+		}}
 	s = openWith(t, cfg)
 	defer func() { _ = s.Close() }()
 	seq := uint64(0)
@@ -42,7 +43,8 @@ func TestLargeResync(t *testing.T) {
 		links, err := s.CountLinks(t.Context(), page, likes)
 		dids := must(s.CountDIDs(t.Context(), page, likes))
 		if err != nil || links < atLeast || links > atMost || dids != 1 {
-			t.Fatalf("%d links of %d accounts after event %d, want %d to %d of one; %v", links, dids, seq, atLeast, atMost, err)
+			t.Fatalf("%d links of %d accounts after event %d, want %d to %d of one; %v", links, dids, seq, atLeast,
+				atMost, err)
 		}
 	}
 	rows := func(from, to int, sec int64, atLeast, atMost int64) {

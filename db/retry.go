@@ -11,26 +11,27 @@ import (
 	"time"
 )
 
-// What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost nothing,
-// for the log has everything, and is tried again. A fault of the log, or of a file that is read, is none of these.
+// What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost
+// nothing, for the log has everything, and is tried again. A fault of the log, or of a file that is read, is none of
+// these.
 
 const (
 	retryLeast = time.Second // as long as a burst of connections lasts
 	retryMost  = 30 * time.Second
 )
 
-// errNotWritten marks the failure of a segment that is not made: nothing names it yet, and nothing was read wrong.
+// errNotWritten marks the failure to write a segment: the manifest doesn't name it yet, and nothing was read wrong.
 var errNotWritten = errors.New("the segment was not written")
 
-// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that look alike, of
-// a write that failed, are faults.
+// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that
+// look alike, of a write that failed, are faults.
 const (
 	sqliteNoMem      = 7
 	sqliteCantOpen   = 14
 	sqliteIOErrNoMem = 10 | 12<<8
 )
 
-// sqliteCode is the code of an error of SQLite; 0: it is none.
+// sqliteCode returns SQLite's code of an error; 0: it has none.
 func sqliteCode(err error) int {
 	var e interface{ Code() int }
 	if errors.As(err, &e) {
@@ -39,7 +40,7 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// isTransient says whether an error is the lack of something that may come back.
+// isTransient reports whether an error is a lack of resources that may end.
 func isTransient(err error) bool {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
@@ -54,8 +55,8 @@ func isTransient(err error) bool {
 	}
 }
 
-// persist does what makes a segment, and does it again, with longer and longer pauses, while it lacks something. Meanwhile
-// the store is degraded, and says why.
+// persist calls do, which writes segments, and repeats it with growing pauses while resources are missing. Meanwhile
+// the store is degraded, with the reason.
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
@@ -64,7 +65,8 @@ func (s *Store) persist(what string, do func() error) error {
 			return err
 		}
 		s.troubles.begin(what, err)
-		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err, "retry_in", wait)
+		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err,
+			"retry_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -75,7 +77,7 @@ func (s *Store) persist(what string, do func() error) error {
 	}
 }
 
-// troubles is what a store lacks at the moment, by what lacks it.
+// troubles are the reasons for which the store is degraded, by worker.
 type troubles struct {
 	mu  sync.Mutex
 	why map[string]string
@@ -106,24 +108,24 @@ func (t *troubles) list() (all []string) {
 	return all
 }
 
-// waiting says since when events wait for a commit.
+// waiting is the time since which events wait for a commit.
 type waiting struct{ since atomic.Pointer[time.Time] } // nil: none do
 
 func (w *waiting) begin(now time.Time) { w.since.Store(&now) }
 func (w *waiting) end()                { w.since.Store(nil) }
 
-// committed notes that those that wait have seen a commit.
+// committed restarts the time of those that still wait.
 func (w *waiting) committed(now time.Time) {
 	if w.since.Load() != nil {
 		w.since.Store(&now)
 	}
 }
 
-// waitingLong is for how long events wait before a store is degraded: no batch and no step takes a hundredth of it.
+// waitingLong is the wait after which a store is degraded: no batch and no step takes a hundredth of it.
 const waitingLong = time.Minute
 
-// Waiting is for how long events that were given to Apply or Fill have waited for a commit: since the last one, or since
-// they came. 0 while none wait.
+// Waiting returns how long events given to Apply or Fill have waited for a commit: since the last one, or since they
+// came; 0: none wait.
 func (s *Store) Waiting() time.Duration {
 	since := s.waits.since.Load()
 	if since == nil {
@@ -132,7 +134,7 @@ func (s *Store) Waiting() time.Duration {
 	return max(s.cfg.Now().Sub(*since), 0)
 }
 
-// Degraded says what is wrong with a store that still writes and answers; empty: nothing.
+// Degraded returns what is wrong with a store that still writes and answers; empty: nothing.
 func (s *Store) Degraded() string {
 	all := s.troubles.list()
 	if w := s.Waiting(); w >= waitingLong {
@@ -141,7 +143,7 @@ func (s *Store) Degraded() string {
 	return strings.Join(all, "; ")
 }
 
-// Hurry has Apply no longer wait for a seal that is under way, however much has gathered: it is for a stop in order.
+// Hurry makes Apply no longer wait for a running seal, however much has gathered: for an orderly stop.
 func (s *Store) Hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,7 +54,8 @@ func TestLackPasses(t *testing.T) {
 				l.times.Store(3)
 				var degraded atomic.Pointer[string]
 				var s *db.Store
-				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20, Checkpoint: must(checkpoint.Parse("off"))}
+				cfg := db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 20,
+					Checkpoint: must(checkpoint.Parse("off"))}
 				cfg.Failpoint = func(name string) error {
 					if l.met.Load() > 0 {
 						why := s.Degraded()
@@ -73,7 +74,8 @@ func TestLackPasses(t *testing.T) {
 				if l.met.Load() != 3 || s.Failed() != nil || s.Degraded() != "" {
 					t.Errorf("it failed %d times; then: %v, %q", l.met.Load(), s.Failed(), s.Degraded())
 				}
-				if why := degraded.Load(); why == nil || !strings.Contains(*why, c.errno.Error()) || !strings.Contains(*why, "retrying") {
+				if why := degraded.Load(); why == nil || !strings.Contains(*why, c.errno.Error()) ||
+					!strings.Contains(*why, "retrying") {
 					t.Errorf("meanwhile it said %v", why)
 				}
 				if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 20}); err != nil {
@@ -110,8 +112,8 @@ func TestLackOfLog(t *testing.T) {
 	}
 }
 
-// TestWriterWaits: a writer that is a whole seal ahead of one that lacks something waits; that it does, and for how long, can
-// be seen; and a stop in order doesn't wait with it.
+// TestWriterWaits: a writer that is a whole seal ahead of one that lacks something waits; that it does, and for how
+// long, can be seen; and a stop in order doesn't wait with it.
 func TestWriterWaits(t *testing.T) {
 	t.Parallel()
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 100, Seed: 6}, 3000)
@@ -122,7 +124,8 @@ func TestWriterWaits(t *testing.T) {
 		l := &lack{step: "created", errno: syscall.EMFILE}
 		l.times.Store(1 << 40)
 		dir := t.TempDir()
-		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Failpoint: l.fail, Checkpoint: must(checkpoint.Parse("off"))})
+		s := openWith(t, db.Config{Dir: dir, SealBytes: 20 << 10, Failpoint: l.fail,
+			Checkpoint: must(checkpoint.Parse("off"))})
 		var applied atomic.Int64
 		done := make(chan error, 1)
 		go func() {
@@ -142,7 +145,8 @@ func TestWriterWaits(t *testing.T) {
 		if w := s.Waiting(); w < time.Minute || w > 2*time.Minute {
 			t.Errorf("events have waited for %s", w)
 		}
-		if why := s.Degraded(); !strings.Contains(why, "for a commit") || !strings.Contains(why, "writing a segment fails") {
+		if why := s.Degraded(); !strings.Contains(why, "for a commit") ||
+			!strings.Contains(why, "writing a segment fails") {
 			t.Errorf("it says %q", why)
 		}
 		s.Hurry()
@@ -171,12 +175,13 @@ func TestJobRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFlapping(1)
 		var steps atomic.Int64
-		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")), Failpoint: func(name string) error {
-			if name == "job" {
-				steps.Add(1)
-			}
-			return nil
-		}})
+		s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 2, Checkpoint: must(checkpoint.Parse("off")),
+			Failpoint: func(name string) error {
+				if name == "job" {
+					steps.Add(1)
+				}
+				return nil
+			}})
 		events := h.fill(40)
 		m := modelOf(events)
 		apply := func(events ...db.Event) {

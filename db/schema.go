@@ -13,8 +13,10 @@ import (
 // checkSchema refuses a schema that is not this program's. An older one is left for serve to bring up to date.
 func checkSchema(reader *sqlx.DB) error {
 	var have int64
-	if err := reader.Get(&have, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
-		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore --force): %w", err)
+	if err := reader.Get(&have,
+		"SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
+		return fmt.Errorf("read schema version (is the file damaged? restore it from its replica with weft restore "+
+			"--force): %w", err)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, reader.DB, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -23,9 +25,13 @@ func checkSchema(reader *sqlx.DB) error {
 	sources := p.ListSources()
 	switch want := sources[len(sources)-1].Version; {
 	case have > want:
-		return fmt.Errorf("the schema is version %d and this weft knows up to %d: use the weft version that wrote it, or a newer one", have, want)
+		return fmt.Errorf("the schema is version %d and this weft knows up to %d: use the weft version that wrote "+
+			"it, or a "+
+			"newer one", have, want)
 	case have < want:
-		return fmt.Errorf("the schema is version %d and this weft's is %d: weft serve migrates it at the next start; until then, use the weft version that wrote it", have, want)
+		return fmt.Errorf("the schema is version %d and this weft's is %d: weft serve migrates it at the next "+
+			"start; until "+
+			"then, use the weft version that wrote it", have, want)
 	}
 	for _, source := range sources {
 		text, err := fs.ReadFile(migrations.FS, source.Path)
@@ -37,7 +43,8 @@ func checkSchema(reader *sqlx.DB) error {
 			return fmt.Errorf("read the checksum of migration %s: %w", source.Path, err)
 		}
 		if was != migrationSum(text) {
-			return fmt.Errorf("the schema was made by another migration:%s than this weft's: use the weft that wrote it", source.Path)
+			return fmt.Errorf("the schema was made by another migration:%s than this weft's: use the weft that wrote it",
+				source.Path)
 		}
 	}
 	return nil

@@ -15,12 +15,11 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// defaultSealBytes is how much memory the runs in memory may take before they are sealed: at about 104 bytes per link
-// some 240,000 links. While they are being written, as much again gathers above them, and a start after a crash has to
-// replay what both hold: about a second each.
+// defaultSealBytes is the memory of mutable runs before they are sealed: at about 104 bytes per link some 240,000
+// links. While they are written, as much gathers again, and a start after a crash replays both: about a second each.
 const defaultSealBytes = 24 << 20
 
-// mutableBytes is what the runs in memory take that are not on their way into a segment.
+// mutableBytes returns the memory of the runs that are not being sealed.
 func (v *Snapshot) mutableBytes() (bytes int) {
 	for _, stack := range v.stacks() {
 		for _, r := range stack.Runs[stack.NoCompact:] {
@@ -30,8 +29,8 @@ func (v *Snapshot) mutableBytes() (bytes int) {
 	return bytes
 }
 
-// sealIfLarge asks for a seal when it is due. A writer that is a whole seal ahead waits for the one under way: memory is
-// bounded, and the upstream feels it.
+// sealIfLarge starts a seal when it is due. A writer that is a whole seal ahead waits for the running one: memory is
+// bounded, and the upstream feels the back-pressure.
 func (s *Store) sealIfLarge() {
 	for s.snapshot.Load().mutableBytes() >= s.cfg.SealBytes {
 		if s.sealing == nil {
@@ -45,7 +44,7 @@ func (s *Store) sealIfLarge() {
 	}
 }
 
-// immutable is what is to become a segment.
+// immutable is the runs that become a segment.
 type immutable struct {
 	row   manifestRow
 	runs  [3][]lsm.Run    // by target, by record, by name; oldest first
@@ -53,7 +52,7 @@ type immutable struct {
 	jobs  map[uint64]*job // under way
 }
 
-// makeImmutable takes the runs in memory out of merging, and hands them to the sealer.
+// makeImmutable takes the runs in memory out of compaction, and hands them to the sealer.
 func (s *Store) makeImmutable() {
 	v := *s.snapshot.Load()
 	fz := &immutable{below: len(v.files.files), row: manifestRow{
@@ -71,7 +70,8 @@ func (s *Store) makeImmutable() {
 	wake(s.sealWork)
 }
 
-// seal writes the frozen runs into a segment and enters it. It runs beside the writer, and stops it only to swap.
+// seal writes the immutable runs into a segment and enters it into the manifest. It runs beside the writer, and stops
+// it only for the swap.
 func (s *Store) seal() error {
 	s.mu.Lock()
 	fz := s.sealing
@@ -103,7 +103,7 @@ func (s *Store) seal() error {
 	return nil
 }
 
-// sealReplayed seals what a replay has gathered, as it would be under way: so a log of any length takes bounded memory.
+// sealReplayed seals the runs of a replay like those of a running store: a log of any length takes bounded memory.
 func (s *Store) sealReplayed(v *Snapshot) (*Snapshot, error) {
 	if v.mutableBytes() < 2*s.cfg.SealBytes {
 		return v, nil
@@ -116,8 +116,7 @@ func (s *Store) sealReplayed(v *Snapshot) (*Snapshot, error) {
 	return s.snapshot.Load(), nil
 }
 
-// makeSegment makes a segment and hands it to who replicates it. After an error nothing is left of it, and the error is
-// errUnmade too.
+// makeSegment writes a segment and calls OnSegment. After an error no file is left, and the error wraps errNotWritten.
 func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Run, bottom, merged bool) (*file, error) {
 	f, err := s.writeSegment(row, runs, bottom)
 	if err != nil {
@@ -129,7 +128,7 @@ func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Run, bottom, merged b
 	return f, nil
 }
 
-// writeSegment makes a segment of runs, the oldest first. With bottom, nothing older lies below them.
+// writeSegment writes a segment of runs, oldest first. With bottom, no older segment is below them.
 func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*file, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
@@ -157,7 +156,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*
 	return f, nil
 }
 
-// segmentMeta is what a segment says of itself.
+// segmentMeta returns the meta data in a segment's header.
 func (s *Store) segmentMeta(row *manifestRow) map[string]string {
 	meta := map[string]string{
 		"from_seq":  strconv.FormatUint(row.FromSeq, 10),
@@ -171,7 +170,7 @@ func (s *Store) segmentMeta(row *manifestRow) map[string]string {
 	return meta
 }
 
-// onSegment hands a new segment to who replicates it.
+// onSegment hands a new segment to the replicator.
 func (s *Store) onSegment(f *file, merged bool) error {
 	if s.cfg.OnSegment == nil {
 		return nil
@@ -182,8 +181,8 @@ func (s *Store) onSegment(f *file, merged bool) error {
 	return nil
 }
 
-// enter puts a segment into the manifest: one that was merged in the place of those that it replaces, one that was
-// sealed with the jobs under way as of its newest row.
+// enter enters a segment into the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of
+// its newest row.
 func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	if err := s.Failed(); err != nil {
 		return err // a commit that failed may have left the file of the database in any state
@@ -221,7 +220,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 	return s.failpoint("entered")
 }
 
-// insertSegment puts a segment into the manifest.
+// insertSegment inserts a segment's row into the manifest.
 func insertSegment(tx *sql.Tx, f *file) error {
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
 		bytes, checksum, created_us, log_checksum, names_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
@@ -235,12 +234,12 @@ func insertSegment(tx *sql.Tx, f *file) error {
 	return err
 }
 
-// swap shows the version that lay makes of the present one.
+// swap publishes the present snapshot with other files.
 func (s *Store) swap(files []*file, drop func(i int) int) {
 	s.publishSnapshot(s.withFiles(s.snapshot.Load(), files, drop))
 }
 
-// failpoint is a failpoint: tests end the process there, or make it fail.
+// failpoint calls the test's failpoint.
 func (s *Index) failpoint(name string) error {
 	if s.cfg.Failpoint == nil {
 		return nil

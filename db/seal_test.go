@@ -104,8 +104,8 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 	return a, b
 }
 
-// TestFaultAtEachStep fails each step of sealing, merging and pruning in turn: writing stops, queries go on, and a store
-// opened anew has all that was committed, and leaves no stray file behind.
+// TestFaultAtEachStep fails each step of sealing, merging and pruning in turn: writing stops, queries go on, and a
+// store opened anew has all that was committed, and leaves no stray file behind.
 func TestFaultAtEachStep(t *testing.T) {
 	t.Parallel()
 	less := fraction(3)
@@ -115,7 +115,8 @@ func TestFaultAtEachStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	fault := errors.New("a fault for the test")
-	for _, step := range []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune", "unlink"} {
+	for _, step := range []string{"created", "written", "synced", "renamed", "dir-synced", "enter", "entered", "prune",
+		"unlink"} {
 		for i, at := range []int64{1, 4} {
 			if testing.Short() && i > 0 {
 				continue
@@ -171,8 +172,8 @@ func TestFaultAtEachStep(t *testing.T) {
 	}
 }
 
-// TestMissingSegment: a segment that is missing, or not what the manifest says, is named with the way to get it back; while
-// the log is whole, the index is rebuilt from it.
+// TestMissingSegment: a segment that is missing, or not what the manifest says, is named with the way to get it back;
+// while the log is whole, the index is rebuilt from it.
 func TestMissingSegment(t *testing.T) {
 	t.Parallel()
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 200}, 3000)
@@ -187,8 +188,10 @@ func TestMissingSegment(t *testing.T) {
 	}{
 		{"missing", false, os.Remove, "is missing; restore it from the replica with weft restore --segments --data "},
 		{"missing, and the log is whole", true, os.Remove, ""},
-		{"all missing, and the log is whole", true, func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, ""},
-		{"cut short", false, func(path string) error { return os.Truncate(path, 5000) }, "has 5000 bytes and should have"},
+		{"all missing, and the log is whole", true, func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+			""},
+		{"cut short", false, func(path string) error { return os.Truncate(path, 5000) },
+			"has 5000 bytes and should have"},
 		{"overwritten", false, func(path string) error {
 			info, err := os.Stat(path)
 			if err != nil {

@@ -15,7 +15,8 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// replaceSegment puts a file in the place of the first segment, as the one that was written: the manifest has its checksum.
+// replaceSegment puts a file in the place of the first segment, as the one that was written: the manifest has its
+// checksum.
 func replaceSegment(t *testing.T, dir string, change func(data []byte) []byte) (path string) {
 	t.Helper()
 	path = segmentPath(t, dir, 0)
@@ -31,7 +32,8 @@ func replaceSegment(t *testing.T, dir string, change func(data []byte) []byte) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	statements(fmt.Sprintf("UPDATE segments SET checksum = '%s', bytes = %d WHERE from_seq = 1", sum, len(data)))(t, dir)
+	statements(fmt.Sprintf("UPDATE segments SET checksum = '%s', bytes = %d WHERE from_seq = 1", sum, len(data)))(t,
+		dir)
 	return path
 }
 
@@ -62,8 +64,8 @@ func hours(t *testing.T) func([]byte) []byte {
 	return func([]byte) []byte { return data.Bytes() }
 }
 
-// TestSegmentFormats: a segment of a format that this weft doesn't read is refused by name and left as it is, with the way
-// out, whether the log is whole or not; nothing is deleted or made again. The way out works.
+// TestSegmentFormats: a segment of a format that this weft doesn't read is refused by name and left as it is, with the
+// way out, whether the log is whole or not; nothing is deleted or made again. The way out works.
 func TestSegmentFormats(t *testing.T) {
 	t.Parallel()
 	whole := makeFixture(t)
@@ -74,10 +76,15 @@ func TestSegmentFormats(t *testing.T) {
 		pruned bool
 		want   []string
 	}{
-		{"a later number, whole log", ofFormat(3), false, []string{"its format is 3, and this weft reads 1 to 2: run the weft version that wrote it, or a newer one", "move the directory"}},
-		{"a later number, pruned log", ofFormat(3), true, []string{"its format is 3", "no longer has the rows of the segment", "re-index"}},
-		{"an older layout, whole log", hours(t), false, []string{"its format is 1 as development builds wrote it", "move the directory"}},
-		{"an older layout, pruned log", hours(t), true, []string{"its format is 1 as development builds wrote it", "re-index"}},
+		{"a later number, whole log", ofFormat(3), false,
+			[]string{"its format is 3, and this weft reads 1 to 2: run the weft version that wrote it, or a newer one",
+				"move the directory"}},
+		{"a later number, pruned log", ofFormat(3), true,
+			[]string{"its format is 3", "no longer has the rows of the segment", "re-index"}},
+		{"an older layout, whole log", hours(t), false,
+			[]string{"it is format 1 of a development build", "move the directory"}},
+		{"an older layout, pruned log", hours(t), true,
+			[]string{"it is format 1 of a development build", "re-index"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

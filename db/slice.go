@@ -28,21 +28,23 @@ func (s *Store) SetSlice(text string) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2", metaSlice, text); err != nil {
+	if _, err := s.writer.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+		metaSlice, text); err != nil {
 		return s.fail(fmt.Errorf("db: keep the slice: %w", err))
 	}
 	return nil
 }
 
-// Purge removes the links that keep is false for, and the bodies of their records, an account at a time, and returns how many went. It reads the whole
-// index. Broken off, it has removed what it came to; to do it again removes the rest.
+// Purge removes the links that keep is false for, and the bodies of their records, an account at a time, and returns
+// how many went. It reads the whole index. Broken off, it has removed what it came to; to do it again removes the rest.
 func (s *Store) Purge(ctx context.Context, keep func(did, collection, path string) bool) (removed int, err error) {
 	for actor := uint64(1); ; actor++ {
 		if ctx.Err() != nil {
 			return removed, ctx.Err()
 		}
 		n, more, err := s.purge(actor, keep)
-		if removed += n; err != nil || !more {
+		removed += n
+		if err != nil || !more {
 			return removed, err
 		}
 	}
@@ -59,7 +61,8 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 		return 0, false, nil
 	}
 	f := s.newApplier(s.cfg.Now().UnixMicro())
-	did, known := "", map[uint64]Source{}
+	did := ""
+	known := map[uint64]Source{}
 	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
 		if did == "" {
 			did = f.readDID(actor)
@@ -81,7 +84,8 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 			return
 		}
 		_, collection, _, _ := codec.DecodeRecordKey(key)
-		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor), replaced: s.bodies.current(value)}
+		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor),
+			replaced: s.bodies.current(value)}
 		if len(stay) == 0 {
 			r.op = OpDelete
 		}

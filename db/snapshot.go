@@ -5,8 +5,8 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// Snapshot is the index at one moment: immutable, so that a reader that holds one sees counts and lists that agree
-// whatever the writer does meanwhile.
+// Snapshot is the index at one moment. It is immutable: its reader sees counts and lists that agree, whatever the
+// writer does meanwhile.
 type Snapshot struct {
 	targets lsm.Tree  // by target: the links of active accounts
 	records lsm.Tree  // by record: the links of all accounts
@@ -27,7 +27,7 @@ type Snapshot struct {
 	bodiesSince uint64 // bodies of log rows up to here are out of date
 }
 
-// stacks is the three stacks, in the order of runIDs.
+// stacks returns the three trees, in the order of runIDs.
 func (v *Snapshot) stacks() [3]*lsm.Tree { return [3]*lsm.Tree{&v.targets, &v.records, &v.names} }
 
 func emptySnapshot() *Snapshot {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Space says where the bytes of an index are while it is open, and how many more fit beside them.
+// Space is the disk usage of an open index, and the free space beside it.
 type Space struct {
 	Database int64   // bytes of weft.db
 	WAL      int64   // of its write-ahead log
@@ -25,14 +25,14 @@ type Space struct {
 	Free, Total int64 // bytes of the file system, those that only root may use left out of Free; 0 and 0: not known
 }
 
-// Level sums up the segments that went through as many merges.
+// Level sums up the segments of a level of compaction.
 type Level struct {
 	Files int
 	Links int64
 	Bytes int64
 }
 
-// Written is how many bytes the store has written since it was opened. What a replicator writes is not in it.
+// Written counts the bytes that the store has written since it was opened, without those of a replicator.
 type Written struct {
 	WAL        int64 // appended to the write-ahead log
 	Checkpoint int64 // moved from it into weft.db, at most: a page that is in the WAL twice is moved once
@@ -40,8 +40,8 @@ type Written struct {
 	Merged     int64 // in segments that were merged
 }
 
-// Amplification is how many bytes were written for each byte that was sealed: all that is written comes to segments in the end.
-// ok is false before the first seal.
+// Amplification returns the bytes written for each byte that was sealed: everything ends in segments. ok is false
+// before the first seal.
 func (w *Written) Amplification() (times float64, ok bool) {
 	if w.Sealed == 0 {
 		return 0, false
@@ -59,13 +59,17 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 			sp.Levels = append(sp.Levels, Level{})
 		}
 		l := &sp.Levels[f.Level]
-		l.Files, l.Links, l.Bytes = l.Files+1, l.Links+f.Links, l.Bytes+f.Bytes
+		l.Files = l.Files + 1
+		l.Links = l.Links + f.Links
+		l.Bytes = l.Bytes + f.Bytes
 		sp.Segments += f.Bytes
 	}
 	sp.Unsealed = int64(v.seq - v.sealed)
-	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(), Merged: s.compactions.bytes.Load()}
+	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(),
+		Merged: s.compactions.bytes.Load()}
 	var err error
-	if sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx); err != nil {
+	sp.LogOldest, sp.LogNewest, err = s.LogRange(ctx)
+	if err != nil {
 		return Space{}, err
 	}
 	for _, file := range []struct {
@@ -82,7 +86,8 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(s.cfg.Dir, &fs); err == nil {
-		sp.Free, sp.Total = int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize)
+		sp.Free = int64(fs.Bavail) * int64(fs.Bsize)
+		sp.Total = int64(fs.Blocks) * int64(fs.Bsize)
 	}
 	return sp, nil
 }

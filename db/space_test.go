@@ -21,7 +21,8 @@ func TestSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if empty.Database <= 0 || empty.Segments != 0 || empty.LogNewest != 0 || empty.Unsealed != 0 || empty.Written.Sealed != 0 {
+	if empty.Database <= 0 || empty.Segments != 0 || empty.LogNewest != 0 || empty.Unsealed != 0 ||
+		empty.Written.Sealed != 0 {
 		t.Errorf("an empty index: %+v", empty)
 	}
 	if empty.Free <= 0 || empty.Total < empty.Free {
@@ -29,7 +30,8 @@ func TestSpace(t *testing.T) {
 	}
 	for i := range uint64(400) {
 		if _, err := s.Apply(db.Batch{Host: "h", Seq: i + 1, TimeUS: int64(i + 1), Events: []db.Event{{
-			Seq: i + 1, TimeUS: int64(i + 1), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:a%d", i), Collection: "a.b.like", Rkey: "r", Rev: "3kaaaaaaaaaa2",
+			Seq: i + 1, TimeUS: int64(i + 1), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:a%d",
+				i), Collection: "a.b.like", Rkey: "r", Rev: "3kaaaaaaaaaa2",
 			Links: []db.Link{{Path: "subject", Target: fmt.Sprintf("did:plc:b%d", i)}},
 		}}}); err != nil {
 			t.Fatal(err)
@@ -54,11 +56,14 @@ func TestSpace(t *testing.T) {
 		t.Errorf("%d files of %d bytes, and %d in all", files, bytes, sp.Segments)
 	}
 	if sp.LogOldest != 1 || sp.LogNewest != 400 || links+sp.Unsealed < st.Links {
-		t.Errorf("the log is %d to %d, with %d links in segments and %d rows in none", sp.LogOldest, sp.LogNewest, links, sp.Unsealed)
+		t.Errorf("the log is %d to %d, with %d links in segments and %d rows in none", sp.LogOldest, sp.LogNewest,
+			links, sp.Unsealed)
 	}
 	w := sp.Written
-	if w.WAL != s.WALBytes() || w.WAL == 0 || w.Sealed+w.Merged < sp.Segments || (w.Merged > 0) != (len(sp.Levels) > 1) {
-		t.Errorf("%d bytes of segments in %d levels, and of the WAL %d; written: %+v", sp.Segments, len(sp.Levels), s.WALBytes(), w)
+	if w.WAL != s.WALBytes() || w.WAL == 0 || w.Sealed+w.Merged < sp.Segments ||
+		(w.Merged > 0) != (len(sp.Levels) > 1) {
+		t.Errorf("%d bytes of segments in %d levels, and of the WAL %d; written: %+v", sp.Segments, len(sp.Levels),
+			s.WALBytes(), w)
 	}
 	if err := s.Checkpoint(); err != nil {
 		t.Fatal(err)
@@ -77,7 +82,8 @@ func TestSpace(t *testing.T) {
 		w     db.Written
 		times float64
 		ok    bool
-	}{{db.Written{WAL: 100, Checkpoint: 90}, 0, false}, {db.Written{WAL: 100, Checkpoint: 90, Sealed: 50, Merged: 60}, 6, true}} {
+	}{{db.Written{WAL: 100, Checkpoint: 90}, 0, false}, {db.Written{WAL: 100, Checkpoint: 90, Sealed: 50, Merged: 60},
+		6, true}} {
 		if times, ok := x.w.Amplification(); times != x.times || ok != x.ok {
 			t.Errorf("%+v: %v, %v", x.w, times, ok)
 		}

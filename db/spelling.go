@@ -24,10 +24,11 @@ const (
 	metaSpelling      = "spelling"       // the rules that all links are spelled by
 	metaSpellingAfter = "spelling_after" // rules, tab, hex: the key of the last record that is spelled by these rules
 
-	// respellBytes bounds what the records of one transaction hold, in bytes, but for the last: a record may have 1 MiB.
-	// It has Config.JobRecords at most.
+	// respellBytes bounds what the records of one transaction hold, in bytes, but for the last: a record may have 1
+	// MiB. It has Config.JobRecords at most.
 	respellBytes = 4 << 20
-	// respellScan is how many records are read between two transactions at most, about a second: what a restart repeats.
+	// respellScan is how many records are read between two transactions at most, about a second: what a restart
+	// repeats.
 	respellScan = 1 << 20
 	// respellSay is how often the log says how far the rewriting is.
 	respellSay = time.Minute
@@ -58,7 +59,8 @@ func (st *spellingStep) write(tx *sql.Tx) error {
 	if st.after == nil {
 		return nil
 	}
-	_, err := tx.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2", metaSpellingAfter,
+	_, err := tx.Exec("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+		metaSpellingAfter,
 		link.Spelling+"\t"+hex.EncodeToString(st.after))
 	return err
 }
@@ -66,7 +68,8 @@ func (st *spellingStep) write(tx *sql.Tx) error {
 // loadSpelling reads which rules the links are spelled by, and how far a rewriting has come.
 func (s *Store) loadSpelling() error {
 	s.spelling.done = make(chan struct{})
-	if err := s.writer.QueryRow("SELECT value FROM meta WHERE key = ?", metaSpelling).Scan(&s.spelling.from); err != nil {
+	if err := s.writer.QueryRow("SELECT value FROM meta WHERE key = ?",
+		metaSpelling).Scan(&s.spelling.from); err != nil {
 		return err
 	}
 	if s.spelling.from == link.Spelling {
@@ -110,11 +113,14 @@ func (s *Store) respell() error {
 		return nil
 	}
 	log := s.cfg.Logger
-	log.Info("rewriting links that an older weft normalised differently, while indexing; until it ends, links to such a page "+
+	log.Info("rewriting links that an older weft normalised differently, while indexing; until it ends, links to "+
+		"such a page "+
 		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.snapshot.Load().linking,
 		"resumed", s.spelling.next != nil)
 	start := s.cfg.Now()
-	said, read, changed := start, 0, 0
+	said := start
+	read := 0
+	changed := 0
 	for {
 		keys, n, last, err := s.misspelled(s.spelling.next)
 		if err != nil {
@@ -128,7 +134,7 @@ func (s *Store) respell() error {
 			return fmt.Errorf("db: rewrite links of another spelling: %w", err)
 		}
 		if s.Failed() != nil {
-			return nil // whoever met the fault has reported it
+			return nil // the fault is reported already
 		}
 		read += n
 		changed += len(keys)
@@ -169,7 +175,8 @@ func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, e
 			if err != nil {
 				return nil, read, nil, fmt.Errorf("record key %x: %w", key, err)
 			}
-			if links, err = codec.DecodeLinks(links[:0], sc.Value(), rkey); err != nil {
+			links, err = codec.DecodeLinks(links[:0], sc.Value(), rkey)
+			if err != nil {
 				return nil, read, nil, fmt.Errorf("links of the record %x: %w", key, err)
 			}
 			if slices.ContainsFunc(links, func(l codec.RecordLink) bool { return isMisspelled(&text, l.Target) }) {
@@ -244,14 +251,16 @@ func (f *applier) respell(key []byte) {
 	r := row{op: opRespelled, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor)}
 	body := codec.BodyRef(before)
 	if len(next) == 0 {
-		r.replaced, body = f.state.bodies.current(before), 0
+		r.replaced = f.state.bodies.current(before)
+		body = 0
 	}
 	f.change(key, before, next, body, actor, rkey, removed, added)
 	f.log(r, misspelledLast(removed, added), added)
 }
 
-// misspelledLast moves a removed link that no added one equals but for the rank to the end. A change of many links takes
-// several log rows, the last removal comes with the last row, and a link must go before it comes again with another rank.
+// misspelledLast moves a removed link that no added one equals but for the rank to the end. A change of many links
+// takes several log rows, the last removal comes with the last row, and a link must go before it comes again with
+// another rank.
 func misspelledLast(removed, added []codec.RecordLink) []codec.RecordLink {
 	if len(removed)+len(added) <= maxRowLinks {
 		return removed

@@ -67,7 +67,8 @@ func TestRespell(t *testing.T) {
 			faults := int64(0) // respelling steps until one fails; 0: none does
 			var steps atomic.Int64
 			faulty := make(chan struct{}, 1)
-			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }, Bodies: db.Bodies(seed % 3), JobRecords: 1, JobRest: -1,
+			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
+				Bodies: db.Bodies(seed % 3), JobRecords: 1, JobRest: -1,
 				Failpoint: func(name string) error {
 					if name == "respell" && steps.Add(1) == faults {
 						faulty <- struct{}{}
@@ -166,7 +167,8 @@ func TestRespellKill(t *testing.T) {
 	for n := range 2 + *soak {
 		t.Run(fmt.Sprintf("seed %d", n), func(t *testing.T) {
 			t.Parallel()
-			w := world{Seed: uint64(100 + n), Events: 1500, Batch: 100, Old: true, SealBytes: 6 << 10, Window: time.Duration(n%2) * 10 * time.Minute}
+			w := world{Seed: uint64(100 + n), Events: 1500, Batch: 100, Old: true, SealBytes: 6 << 10,
+				Window: time.Duration(n%2) * 10 * time.Minute}
 			dir := t.TempDir()
 			events, err := w.events()
 			if err != nil {
@@ -178,7 +180,8 @@ func TestRespellKill(t *testing.T) {
 			madeByOldRules(t, dir)
 			for _, at := range []int64{1, 2, 3, 1} {
 				// All events are there, so that a child lives only until it is killed or, with few steps left, closes.
-				if l := live(t, child{World: w, Dir: dir, KillAt: "respell", KillTimes: at, Linger: true}, nil); !l.killed {
+				if l := live(t, child{World: w, Dir: dir, KillAt: "respell", KillTimes: at, Linger: true},
+					nil); !l.killed {
 					t.Errorf("step %d of rewriting was not reached", at)
 				}
 			}
@@ -229,7 +232,8 @@ func TestRespellFixture(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		for path, want := range map[string]int64{"u": page, "l[]": array} {
-			if n, err := s.CountLinks(t.Context(), "https://example.org/", db.Source{Collection: "com.example.l", Path: path}); n != want || err != nil {
+			if n, err := s.CountLinks(t.Context(), "https://example.org/",
+				db.Source{Collection: "com.example.l", Path: path}); n != want || err != nil {
 				t.Errorf("%s: %d links to the page from %s (%v), want %d", what, n, path, err, want)
 			}
 		}
@@ -243,7 +247,8 @@ func TestRespellFixture(t *testing.T) {
 	}
 	s = openWith(t, cfg)
 	check("opened again", 7, 2)
-	back := db.Event{Seq: 1000, TimeUS: events[len(events)-1].TimeUS + 1, Op: db.OpAccount, DID: hidden, Status: db.StatusActive}
+	back := db.Event{Seq: 1000, TimeUS: events[len(events)-1].TimeUS + 1, Op: db.OpAccount, DID: hidden,
+		Status: db.StatusActive}
 	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{back}}); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +275,8 @@ func TestRespellRank(t *testing.T) {
 	}
 	event(10, db.OpCreate, "https://example.com")
 	event(20, db.OpUpdate, "https://example.com", "https://example.com/")
-	was := must(s.Links(t.Context(), db.ListQuery{Target: "https://example.com", Source: db.Source{Collection: "com.example.thing", Path: "u"}, Limit: 1}))
+	was := must(s.Links(t.Context(), db.ListQuery{Target: "https://example.com",
+		Source: db.Source{Collection: "com.example.thing", Path: "u"}, Limit: 1}))
 	seq := s.Seq()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -279,7 +285,8 @@ func TestRespellRank(t *testing.T) {
 	s = open(t, dir)
 	defer s.Close()
 	untilRespelled(t, s)
-	now := must(s.Links(t.Context(), db.ListQuery{Target: "https://example.com/", Source: db.Source{Collection: "com.example.thing", Path: "u"}, Limit: 2}))
+	now := must(s.Links(t.Context(), db.ListQuery{Target: "https://example.com/",
+		Source: db.Source{Collection: "com.example.thing", Path: "u"}, Limit: 2}))
 	was.Position, now.Position = nil, nil // functions
 	if !reflect.DeepEqual(now, was) {
 		t.Errorf("the page has %+v, and had %+v", now, was)
@@ -297,8 +304,8 @@ func TestRespellRank(t *testing.T) {
 	}
 }
 
-// TestRespellMany: a record whose links are all rewritten, so many that they take several log rows, keeps its body and its links
-// over a replay.
+// TestRespellMany: a record whose links are all rewritten, so many that they take several log rows, keeps its body and
+// its links over a replay.
 func TestRespellMany(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

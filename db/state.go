@@ -1,7 +1,7 @@
 package db
 
-// state is the applier's knowledge beside the snapshot: statuses, open resyncs, jobs, the newest ids of names, and the bodies.
-// It outlives the applier of a commit. A replay of the log brings it back. Whoever holds the Index's mu may use it.
+// state is the applier's knowledge beside the snapshot: statuses, open resyncs, jobs, the newest ids of names, and the
+// bodies. It outlives the applier of a commit. A replay of the log brings it back. The Index's mu guards it.
 type state struct {
 	config  *Config
 	status  *statuses             // of the accounts that are not active

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Work says what sealing and merging have done since the store was opened, and whether they are at it.
+// Work counts the seals and compactions since the store was opened, and reports whether any run now.
 type Work struct {
 	Seals, Merges            int64 // segments made
 	SealedBytes, MergedBytes int64 // their files' sizes
@@ -21,7 +21,7 @@ func (s *Store) Work() Work {
 	}
 }
 
-// worked counts what one worker has made.
+// worked counts the segments of one worker.
 type worked struct {
 	files, bytes atomic.Int64
 	busy         atomic.Bool

@@ -2,8 +2,8 @@ package db
 
 import "github.com/RoaringBitmap/roaring/v2/roaring64"
 
-// statuses is the accounts that are not active, each with its status. Bitmaps hold them in one to four bytes each, where a
-// map takes sixty: there may be millions. The zero statuses has none.
+// statuses is the accounts that are not active, each with its status. Bitmaps hold them in one to four bytes each,
+// where a map takes sixty: there may be millions. The zero statuses has none.
 type statuses struct {
 	any roaring64.Bitmap                     // nearly every account that is asked for is in none
 	by  [StatusInactive + 1]roaring64.Bitmap // by status; that of StatusActive stays empty

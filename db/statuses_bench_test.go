@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// BenchmarkStatuses measures five million accounts that are not active, of forty million, as bitmaps and as a map: memory,
-// a look-up of an account that is active, and the start. go test ./db -run '^$' -bench Statuses -benchtime 1000000x
+// BenchmarkStatuses measures five million accounts that are not active, of forty million, as bitmaps and as a map:
+// memory, a look-up of an account that is active, and the start. go test ./db -run '^$' -bench Statuses -benchtime
+// 1000000x
 func BenchmarkStatuses(b *testing.B) {
 	const all, inactive = 40_000_000, 5_000_000
 	r := rand.New(rand.NewPCG(1, 6))

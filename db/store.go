@@ -28,47 +28,46 @@ type Config struct {
 	Logger *slog.Logger     // nil: none
 	Now    func() time.Time // nil: time.Now
 
-	// SealBytes is how much memory the runs in memory may take before they become a segment, in bytes; 0: 24 MiB.
+	// SealBytes is the memory that mutable runs may take before they are sealed into a segment, in bytes; 0: 24 MiB.
 	SealBytes int
-	// CacheBytes bounds the blocks of segments that are kept decoded in memory, in bytes; 0: 32 MiB.
+	// CacheBytes bounds the cache of decoded segment blocks, in bytes; 0: 32 MiB.
 	CacheBytes int64
-	// ReplayWindow is how long log rows stay that are in a segment; 0: for ever, so that the index can be rebuilt from
+	// ReplayWindow is the retention of log rows that a segment covers; 0: for ever, and the index can be rebuilt from
 	// the log alone.
 	ReplayWindow time.Duration
-	// JobRecords is how many records one step of a change of status changes, or of the rewriting of links that an older
-	// program spelled otherwise; 0: 2,000.
+	// JobRecords is the number of records that a step of a job changes: of a change of account status, or of the
+	// rewriting of links to the current normalisation; 0: 2,000.
 	JobRecords int
-	// JobRest is how long such a change rests when the account changed its status shortly before; 0: a second, negative: not
-	// at all.
+	// JobRest is the pause of a job whose account changed its status shortly before; 0: a second, negative: none.
 	JobRest time.Duration
-	// DedupEvents is how many events a half of the window has at most by which late events are told from repeats; 0: 524,288,
-	// and then one that is not full lasts a quarter of an hour.
+	// DedupEvents bounds the events in each generation of the dedup window; 0: 524,288. A generation that is not full
+	// lasts 15 minutes.
 	DedupEvents int
-	// Bodies says which records' content is kept: BodiesOff keeps none.
+	// Bodies says which records' bodies are stored; the zero value: none.
 	Bodies Bodies
-	// Checkpoint says when the WAL is moved into the database; the zero Rule: checkpoint.Default.
+	// Checkpoint is the rule that says when the WAL is checkpointed; the zero Rule: checkpoint.Default.
 	Checkpoint checkpoint.Rule
 	// Lock is Dir, which this process has taken already. Open takes the lock over, also when it fails. nil: Open locks Dir.
 	Lock *DirLock
-	// Replicator says that somebody else checkpoints, in this process or in another: Checkpoint then says only when a WAL that
-	// they leave as it is gives cause for a warning.
+	// Replicator is true where a replicator checkpoints, in this process or in another one. Checkpoint then says only
+	// when a WAL that is not checkpointed is worth a warning.
 	Replicator bool
-	// OnSegment is called with the path of each new segment before the transaction that enters it begins, and says when it has
-	// done enough that the transaction may be replicated. With merged, nobody waits for it. What it returns is a failure of the
-	// seal or the merge, and stops writing. Nil: nobody is called.
+	// OnSegment is called with the path of each new segment before the transaction that enters it into the manifest. It
+	// returns once that transaction may be replicated; after a compaction (merged), no writer waits for it. Its error
+	// fails the seal or the compaction, and stops writing. Nil: no call.
 	OnSegment func(path string, merged bool) error
-	// Fetch brings a segment back from the replica that is missing or damaged when the store is opened: when it returns nil,
-	// the file is at its place, whole. Nil: there is no replica.
+	// Fetch downloads a missing or damaged segment from the replica while the store opens: after a nil error the whole
+	// file is in its place. Nil: there is no replica.
 	Fetch func(ctx context.Context, s ManifestFile) error
-	// Progress is told what is being done while the store is opened, where that may take long, and how far it is, in log rows;
-	// all is 0 where that isn't known. Nil: nobody.
+	// Progress is called while the store opens, with the present step and its progress in log rows; all is 0 where the
+	// number is unknown. Nil: no call.
 	Progress func(what string, done, all uint64)
-	// Failpoint is called by the steps of sealing, merging and pruning, with their names; what it returns is their failure.
-	// Nil in production; tests end the process there.
+	// Failpoint is called at the steps of seals, compactions and pruning, with their names; its error is the failure of
+	// the step. Nil in production; tests end the process there.
 	Failpoint func(name string) error
 }
 
-// Store is an open data directory, and an Index of it. Apply has one caller at a time.
+// Store is an open data directory, with the queries of its Index. Apply has one caller at a time.
 type Store struct {
 	Index
 	state
@@ -82,7 +81,7 @@ type Store struct {
 
 	sealing     *immutable // nil: none under way
 	sealed      sync.Cond  // a seal has ended; on mu
-	hurry       bool       // nobody waits for one any more
+	hurry       bool       // Apply no longer waits for a seal
 	troubles    troubles
 	waits       waiting
 	log         logWindow
@@ -98,24 +97,23 @@ type Store struct {
 	workers     sync.WaitGroup
 }
 
-// ErrFailed is what Apply answers after a fault of the database: nothing is written any more, and queries go on.
+// ErrFailed is the error of Apply after a fault of the database: writing has stopped, and queries still work.
 var ErrFailed = errors.New("writing has stopped after a fault")
 
-// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are asked for again and again.
+// DefaultCacheBytes holds some thousand blocks: the tops of the lists that are queried again and again.
 const DefaultCacheBytes = 32 << 20
 
-// readers is how many queries touch the database at once: names are all that they read there, from pages that are
-// mostly in memory, so that more than a few connections only add memory.
+// readers bounds the connections of queries: they read only names from the database, from pages that are mostly in
+// memory, and more connections would only take memory.
 const readers = 4
 
-// busyTimeout is how long the writer waits for a lock: a checkpoint of a replicator can hold one for long.
+// busyTimeout is how long the writer waits for a lock: a replicator's checkpoint can hold one for long.
 const busyTimeout = time.Minute
 
-// Open opens a data directory, or makes one, and rebuilds the index from its log.
+// Open opens a data directory, or creates it, and rebuilds the index from its log.
 func Open(cfg Config) (*Store, error) { return OpenContext(context.Background(), cfg) }
 
-// OpenContext is Open, which ends early with the error of ctx when ctx ends. What was replayed until then and is in segments is
-// not replayed again by the next Open.
+// OpenContext is Open until ctx ends. The next Open continues after the segments that this one has written.
 func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		jobWork:     make(chan struct{}, 1),
@@ -161,7 +159,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("db: make data directory: %w", err)
 	}
-	if s.lock, err = s.takeDir(); err != nil {
+	s.lock, err = s.takeDir()
+	if err != nil {
 		return err
 	}
 	if err := checkRestored(s.cfg.Dir); err != nil {
@@ -176,8 +175,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := refuseNewer(uri, path); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it costs
-	// nothing measurable.
+	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it
+	// costs nothing measurable.
 	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
 		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
@@ -185,7 +184,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.writer.SetMaxOpenConns(1)
 	if at, err := copyPosition(s.writer); err == nil && at > 0 { // a file that can't be read is refused below
-		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an index into another directory (weft restore)", path)
+		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
+			"index into another directory (weft restore)", path)
 	}
 	if err := migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
@@ -198,7 +198,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	if s.beside, err = sql.Open("sqlite", readURI(uri)); err != nil {
+	s.beside, err = sql.Open("sqlite", readURI(uri))
+	if err != nil {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
 	s.beside.SetMaxOpenConns(1)
@@ -211,7 +212,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return s.load(ctx, path)
 }
 
-// load reads what is kept in memory.
+// load rebuilds what the store keeps in memory.
 func (s *Store) load(ctx context.Context, path string) error {
 	start := s.cfg.Now()
 	if err := s.begin(); err != nil {
@@ -248,12 +249,13 @@ func (s *Store) load(ctx context.Context, path string) error {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
 	}
 	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.seq, v.maxUS)
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking, "log_seq", v.seq,
+	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking,
+		"log_seq", v.seq,
 		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
 
-// fileURI is a path as SQLite takes it before parameters: a ? or a % in it is its own.
+// fileURI returns a path as a URI for SQLite, to which parameters are appended: a ? or a % in the path is escaped.
 func fileURI(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -290,12 +292,13 @@ func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
 		s.cfg.Logger.Error("writing stopped; queries still work", "err", err,
-			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft resumes from it")
+			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft "+
+				"resumes from it")
 	}
 	return err
 }
 
-// Close closes the files. It must not be called during a query. A second call does nothing, and returns nil.
+// Close closes the files. It must not be called during a query. A second call does nothing and returns nil.
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)

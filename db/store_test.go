@@ -57,7 +57,8 @@ func v1Events(t *testing.T, path string) []db.Event {
 			Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
 		switch in.Kind {
 		case "commit":
-			e.Op = map[string]db.Op{"create": db.OpCreate, "update": db.OpUpdate, "delete": db.OpDelete}[in.Commit.Operation]
+			e.Op = map[string]db.Op{"create": db.OpCreate, "update": db.OpUpdate,
+				"delete": db.OpDelete}[in.Commit.Operation]
 			if e.Op != db.OpDelete {
 				links, err := x.JSON(in.Commit.Record)
 				if err != nil {
@@ -70,7 +71,8 @@ func v1Events(t *testing.T, path string) []db.Event {
 		case "account":
 			e.Op = db.OpAccount
 			if !in.Account.Active {
-				e.Status = map[string]db.Status{"deactivated": db.StatusDeactivated, "deleted": db.StatusDeleted}[in.Account.Status]
+				e.Status = map[string]db.Status{"deactivated": db.StatusDeactivated,
+					"deleted": db.StatusDeleted}[in.Account.Status]
 			}
 		default:
 			continue
@@ -123,7 +125,8 @@ func TestRealEvents(t *testing.T) {
 		t.Errorf("%d links of %d records (%v), want 175 of 140", st.Links, st.Records, err)
 	}
 	root := "at://did:plc:u4lmvw4wwzaql3z5kcf3r7h4/app.bsky.feed.post/3mptbyospqk2i"
-	if n, err := s.CountLinks(t.Context(), root, db.Source{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}); n != 2 || err != nil {
+	if n, err := s.CountLinks(t.Context(), root,
+		db.Source{Collection: "app.bsky.feed.post", Path: "reply.root.uri"}); n != 2 || err != nil {
 		t.Errorf("the thread with two replies has %d, %v", n, err)
 	}
 	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 2, Many: true}); err != nil {
@@ -135,7 +138,8 @@ func TestOneProcessPerDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	if _, err := db.Open(db.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another weft has "+dir+" open") {
+	if _, err := db.Open(db.Config{Dir: dir}); err == nil ||
+		!strings.Contains(err.Error(), "another weft has "+dir+" open") {
 		t.Errorf("a second open says %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -192,9 +196,12 @@ func TestRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		name, statement, want string
 	}{
-		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)", "run the weft version that wrote it, or a newer one"},
-		{"another migration", "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'", "was made by another migration"},
-		{"a link without its log row", "INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')", "belongs to no log row"},
+		{"a newer schema", "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)",
+			"run the weft version that wrote it, or a newer one"},
+		{"another migration", "UPDATE meta SET value = 'x' WHERE key LIKE 'migration:%'",
+			"was made by another migration"},
+		{"a link without its log row",
+			"INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')", "belongs to no log row"},
 		{"a link that went twice", "UPDATE links SET op = 0 WHERE id = (SELECT min(id) FROM links)", "leaves"},
 		{"a log row of a kind that is not known", "UPDATE records SET op = 99 WHERE seq = 1", "unknown op 99"},
 	} {
@@ -260,14 +267,16 @@ func TestWriteFaultLatches(t *testing.T) {
 		if _, err := s.Apply(db.Batch{Host: "real", Events: events[75:]}); !errors.Is(err, db.ErrFailed) {
 			t.Fatalf("applied with %v", err)
 		}
-		tamper(t, dir, "CREATE VIEW IF NOT EXISTS noise AS SELECT 1") // the fault going away must not start writing again
+		// the fault going away must not start writing again
+		tamper(t, dir, "CREATE VIEW IF NOT EXISTS noise AS SELECT 1")
 	}
 	if s.Failed() == nil {
 		t.Error("the store does not say that it failed")
 	}
 	after, err := s.Stats(t.Context())
 	if err != nil || after.Links != before.Links || after.Failed == "" {
-		t.Errorf("%d links before the fault, %d after it (%v), failed: %q", before.Links, after.Links, err, after.Failed)
+		t.Errorf("%d links before the fault, %d after it (%v), failed: %q", before.Links, after.Links, err,
+			after.Failed)
 	}
 	if got := s.Cursor("real"); got != events[74].Seq {
 		t.Errorf("the cursor is %d, not %d", got, events[74].Seq)
@@ -327,7 +336,8 @@ func TestReadLog(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it would wait for ever for a second connection
 	defer cancel()
-	if rows, links, err := s.ReadLogOverOne(ctx); err != nil || rows != a.Changed || links != a.Added+a.Removed || rows == 0 {
+	if rows, links, err := s.ReadLogOverOne(ctx); err != nil || rows != a.Changed || links != a.Added+a.Removed ||
+		rows == 0 {
 		t.Errorf("read %d rows and %d links of %+v: %v", rows, links, a, err)
 	}
 }
@@ -358,7 +368,8 @@ func TestRestartKeeps(t *testing.T) {
 	if s.Instance() != instance || s.Cursor("a") != 250 || s.Cursor("b") != 0 {
 		t.Errorf("instance %s, cursors %d and %d", s.Instance(), s.Cursor("a"), s.Cursor("b"))
 	}
-	if after.StartedUS != events[0].TimeUS || after.StartedUS != before.StartedUS || after.LastSeq != before.LastSeq || after.Gaps != 1 {
+	if after.StartedUS != events[0].TimeUS || after.StartedUS != before.StartedUS || after.LastSeq != before.LastSeq ||
+		after.Gaps != 1 {
 		t.Errorf("before the restart %+v, after it %+v", before, after)
 	}
 	gaps := must(s.Gaps(t.Context()))
@@ -446,7 +457,8 @@ func TestOddEvents(t *testing.T) {
 	if a.Invalid != 11 {
 		t.Errorf("%d events and links are invalid, want 11", a.Invalid)
 	}
-	if n := must(s.CountLinks(t.Context(), "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})); n != 3 {
+	if n := must(s.CountLinks(t.Context(), "https://example.com/",
+		db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})); n != 3 {
 		t.Errorf("%d links of the good records, want 3", n)
 	}
 	if st := must(s.Stats(t.Context())); st.Links != 3+5000 {
@@ -461,9 +473,12 @@ func TestRkeysThatLookLikeNumbers(t *testing.T) {
 	s := open(t, dir)
 	var events []db.Event
 	var m dbtest.Model
-	for i, rkey := range []string{"2024", "0123", "1e5", "-7", "1.5", "9223372036854775807", "99999999999999999999", "inf", "0x10"} {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
-			Collection: "app.bsky.feed.like", Rkey: rkey, Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}})
+	for i, rkey := range []string{"2024", "0123", "1e5", "-7", "1.5", "9223372036854775807", "99999999999999999999",
+		"inf", "0x10"} {
+		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID:        "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
+			Collection: "app.bsky.feed.like", Rkey: rkey, Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject.uri",
+				Target: "https://example.com/"}}})
 		m.Apply(events[i])
 	}
 	if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
@@ -479,8 +494,8 @@ func TestRkeysThatLookLikeNumbers(t *testing.T) {
 	}
 }
 
-// TestCheckpointWaitsForNobody: while another program reads the database, as a replicator does, the WAL grows, commits go
-// on at once, and queries and figures are answered; when it has gone, the WAL is emptied.
+// TestCheckpointWaitsForNobody: while another program reads the database, as a replicator does, the WAL grows, commits
+// go on at once, and queries and figures are answered; when it has gone, the WAL is emptied.
 func TestCheckpointWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

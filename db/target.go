@@ -19,7 +19,8 @@ func (v *Snapshot) targetKey(target string) (key []byte, ok bool, err error) {
 	}
 	nsid := uint64(0)
 	if collection != "" {
-		if nsid, ok, err = v.id(codec.CollectionKey(collection)); !ok || err != nil {
+		nsid, ok, err = v.id(codec.CollectionKey(collection))
+		if !ok || err != nil {
 			return nil, false, err
 		}
 	}
@@ -32,7 +33,8 @@ func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, err
 	actors := make([]uint64, 0, len(keys))
 	for i, key := range keys {
 		var err error
-		if parts[i], err = codec.DecodeTarget(key); err != nil {
+		parts[i], err = codec.DecodeTarget(key)
+		if err != nil {
 			return nil, err
 		}
 		if parts[i].Text == nil {

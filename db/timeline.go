@@ -28,15 +28,17 @@ type TimelineList struct {
 	Counts []int64 // of them, those in each span
 }
 
-// timelineSteps are the lengths that spans have, in seconds: seconds, minutes, hours, days, weeks, months of four weeks, and years of 52.
-var timelineSteps = []int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400}
+// timelineSteps are the lengths that spans have, in seconds: seconds, minutes, hours, days, weeks, months of four
+// weeks, and years of 52.
+var timelineSteps = []int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400,
+	14 * 86400, 28 * 86400, 91 * 86400, 364 * 86400}
 
-// networkBegan is when there were first records on the network, in microseconds: 1 November 2022. A TID of before is made up, and
-// one such link must not press all the others into the last span.
+// networkBegan is when there were first records on the network, in microseconds: 1 November 2022. A TID of before is
+// made up, and one such link must not press all the others into the last span.
 var networkBegan = time.Date(2022, time.November, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
-// Timeline counts the links to a target from some sources by time. It adds up the runs' sums: what it costs depends on how many
-// spans are asked for, not on how many links there are.
+// Timeline counts the links to a target from some sources by time. It adds up the runs' sums: what it costs depends on
+// how many spans are asked for, not on how many links there are.
 func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
 	v := s.acquire()
 	defer s.release(v)
@@ -53,8 +55,10 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 			continue
 		}
 		l = l.within(q.Since, q.Until)
-		lists[i], known[i] = l, true
-		if t.Lists[i].Total, err = l.total(); err != nil {
+		lists[i] = l
+		known[i] = true
+		t.Lists[i].Total, err = l.total()
+		if err != nil {
 			return t, err
 		}
 		newest, err := l.end(ctx, false)
@@ -65,7 +69,8 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		if err != nil {
 			return t, err
 		}
-		if to = max(to, newest); oldest > 0 && (from == 0 || oldest < from) {
+		to = max(to, newest)
+		if oldest > 0 && (from == 0 || oldest < from) {
 			from = oldest
 		}
 	}
@@ -87,8 +92,8 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 	return t, nil
 }
 
-// count counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's are
-// those below its begin less those below its end, which is where the next one begins.
+// count counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's
+// are those below its begin less those below its end, which is where the next one begins.
 func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q TimelineQuery, to int64) error {
 	begin, err := l.below(l.within(max(t.FromUS, q.Since), 0).to)
 	if err != nil {
@@ -107,7 +112,8 @@ func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q Timel
 		if err != nil {
 			return err
 		}
-		out.Counts, out.Older = append(out.Counts, begin-end), out.Older-(begin-end)
+		out.Counts = append(out.Counts, begin-end)
+		out.Older = out.Older - (begin - end)
 		begin = end
 	}
 	return nil
@@ -122,11 +128,12 @@ func (l list) end(ctx context.Context, oldest bool) (int64, error) {
 	return int64(found[0].Rank), nil
 }
 
-// timelineSpan divides the time from the first link to the last into most spans or fewer: where the first begins, and how
-// long they are.
+// timelineSpan divides the time from the first link to the last into most spans or fewer: where the first begins, and
+// how long they are.
 func timelineSpan(from, to int64, most int) (begin, step int64) {
 	for _, seconds := range timelineSteps {
-		if step = seconds * 1_000_000; to/step-from/step < int64(most) {
+		step = seconds * 1_000_000
+		if to/step-from/step < int64(most) {
 			return from - from%step, step
 		}
 	}

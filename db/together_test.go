@@ -17,7 +17,8 @@ import (
 // errInjected is what a failpoint answers in TestTogether.
 var errInjected = errors.New("an injected fault")
 
-// together is a store that fails at random failpoints and is opened again, and an upstream that goes on from its cursor.
+// together is a store that fails at random failpoints and is opened again, and an upstream that goes on from its
+// cursor.
 type together struct {
 	*flapping
 	t      *testing.T
@@ -34,7 +35,8 @@ func newTogether(t *testing.T, seed uint64) *together {
 	tg := &together{t: t, flapping: newFlapping(seed)}
 	tg.old = true
 	tg.clock.Store(1_770_000_000)
-	tg.cfg = db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, Bodies: db.Bodies(seed % 3), SealBytes: 32 << 10,
+	tg.cfg = db.Config{Dir: t.TempDir(), JobRecords: 1 + int(seed%4), JobRest: -1, Bodies: db.Bodies(seed % 3),
+		SealBytes:  32 << 10,
 		CacheBytes: 1 << 16, Now: func() time.Time { return time.Unix(tg.clock.Load(), 0) },
 		Failpoint: func(string) error {
 			if tg.failIn.Add(-1) == 0 {
@@ -48,8 +50,8 @@ func newTogether(t *testing.T, seed uint64) *together {
 	return tg
 }
 
-// reopen closes the store and opens it again; every other time all of it is checked, and where the log is whole a segment is
-// lost.
+// reopen closes the store and opens it again; every other time all of it is checked, and where the log is whole a
+// segment is lost.
 func (tg *together) reopen() {
 	tg.t.Helper()
 	tg.failIn.Store(0)
@@ -82,7 +84,8 @@ func (tg *together) catchUp() {
 		if tg.r.IntN(3) == 0 {
 			cursor -= min(cursor, uint64(tg.r.IntN(30)))
 		}
-		i, _ := slices.BinarySearchFunc(tg.events, cursor+1, func(e db.Event, seq uint64) int { return int(int64(e.Seq) - int64(seq)) })
+		i, _ := slices.BinarySearchFunc(tg.events, cursor+1,
+			func(e db.Event, seq uint64) int { return int(int64(e.Seq) - int64(seq)) })
 		batch := slices.Clone(tg.events[i:min(len(tg.events), i+1+tg.r.IntN(60))])
 		if tg.respel {
 			batch = respelled(batch)
@@ -114,7 +117,8 @@ func (tg *together) large(op db.Op, from int) {
 			break
 		}
 		// Every second link is spelled so that it falls together with its neighbour.
-		e.Links = append(e.Links, db.Link{Path: "list", Target: fmt.Sprintf("https://example.com%s/%d", []string{"", ":443"}[i%2], from+i/2)})
+		e.Links = append(e.Links, db.Link{Path: "list",
+			Target: fmt.Sprintf("https://example.com%s/%d", []string{"", ":443"}[i%2], from+i/2)})
 	}
 	tg.content(&e)
 	tg.events = append(tg.events, e)
@@ -159,9 +163,10 @@ func (tg *together) same(what string) {
 	}
 }
 
-// TestTogether has at once what other tests have apart: accounts that change their status again and again, resyncs, records of
-// more links than a log row has room for, links that are respelled, a log that is pruned or segments that are lost, faults
-// at any failpoint, and an upstream that goes on from the cursor of the last part of a batch that was committed.
+// TestTogether has at once what other tests have apart: accounts that change their status again and again, resyncs,
+// records of more links than a log row has room for, links that are respelled, a log that is pruned or segments that
+// are lost, faults at any failpoint, and an upstream that goes on from the cursor of the last part of a batch that was
+// committed.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(2) {

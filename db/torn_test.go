@@ -64,7 +64,8 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 		return
 	}
 	defer s.Close()
-	// How many batches are in, at least and at most: a seal may have committed between a batch and the look at the size.
+	// How many batches are in, at least and at most: a seal may have committed between a batch and the look at the
+	// size.
 	low, high := 0, 0
 	for before := int64(0); high < len(k.batches) && before+int64(k.frame) <= int64(good); high++ {
 		before = k.batches[high].wal
@@ -88,7 +89,8 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 		t.Errorf("%d events: %v", n, err)
 		return
 	}
-	if err := m.CompareBodies(t.Context(), s, func(db.Record) bool { return k.world.Bodies != db.BodiesKeep }); err != nil {
+	if err := m.CompareBodies(t.Context(), s,
+		func(db.Record) bool { return k.world.Bodies != db.BodiesKeep }); err != nil {
 		t.Errorf("%d events: %v", n, err)
 		return
 	}
@@ -109,9 +111,10 @@ func TestTornWAL(t *testing.T) {
 		{"commits only", world{Sim: true, Seed: 5, Events: 900, Batch: 30, Window: -1}},
 		{"a history", world{Seed: 7, Events: 600, Batch: 20, Window: -1, Bodies: db.BodiesKeep}},
 		// A cut before a commit that enters a segment leaves a file that must not count, and the rows that it took over
-		// are still in the log. There are fewer seals than make a merge: the files that a merge takes away would be missing
-		// in a WAL cut before it, which can't happen to one that is synced at each commit.
-		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 26 << 10, Window: -1, Bodies: db.BodiesKeep}},
+		// are still in the log. There are fewer seals than make a merge: the files that a merge takes away would be
+		// missing in a WAL cut before it, which can't happen to one that is synced at each commit.
+		{"with segments", world{Sim: true, Seed: 6, Events: 1200, Batch: 30, SealBytes: 26 << 10, Window: -1,
+			Bodies: db.BodiesKeep}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -44,10 +44,10 @@ type Event struct {
 	Collection string // an NSID; record events only
 	Rkey       string // record events only
 	Rev        string // the repo revision, a TID; record events and OpSync
-	Links      []Link // OpCreate and OpUpdate only; duplicates are folded
+	Links      []Link // OpCreate and OpUpdate only; duplicates count once
 
-	// The record's content, for a store that keeps bodies; OpCreate and OpUpdate only. Nobody changes it meanwhile, and it
-	// is kept by nobody after Store.Apply returns either.
+	// The record's content, for a store that keeps bodies; OpCreate and OpUpdate only. Nobody changes it meanwhile, and
+	// it is kept by nobody after Store.Apply returns either.
 	CID  string // what the upstream calls it; empty where it doesn't say
 	Body []byte // DAG-CBOR; nil: not known
 }
@@ -69,10 +69,12 @@ type Batch struct {
 
 // end is where the upstream stands after the batch.
 func (b *Batch) end() (seq uint64, timeUS int64) {
-	seq, timeUS = b.Seq, b.TimeUS
+	seq = b.Seq
+	timeUS = b.TimeUS
 	if seq == 0 && len(b.Events) > 0 {
 		last := &b.Events[len(b.Events)-1]
-		seq, timeUS = last.Seq, last.TimeUS
+		seq = last.Seq
+		timeUS = last.TimeUS
 	}
 	return min(seq, math.MaxInt64), timeUS // SQLite's integers have a sign
 }
@@ -97,8 +99,8 @@ type Page[T any] struct {
 	Times []int64 // of Links: the time of each item, microseconds since 1970, by which the list is ordered
 	Next  []byte  // where the next page starts; nil at the end. Opaque; pass it back as After.
 
-	// Position is where a page starts behind the item of an index, as Next: for a caller who has no room for all items. Of Links and
-	// AccountLinks.
+	// Position is where a page starts behind the item of an index, as Next: for a caller who has no room for all items.
+	// Of Links and AccountLinks.
 	Position func(i int) []byte
 }
 

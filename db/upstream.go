@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// upstream is where we are in an upstream.
+// upstream is the position in an upstream.
 type upstream struct {
 	kind     string
 	seq      uint64 // where to go on from: all up to it is in the log
@@ -17,34 +17,38 @@ type upstream struct {
 	epoch    int64 // the upstream with the highest was followed last
 }
 
-// seqLimit divides the numbers that Jetstream takes for a cursor: from here on they are times in microseconds since 1970.
+// seqLimit divides Jetstream's cursors: from here on they are times in microseconds since 1970.
 const seqLimit = 1_000_000_000_000_000
 
-// Followed is until when an upstream was followed without a break.
+// Followed is the time up to which an upstream was followed without a break.
 type Followed struct {
 	UntilUS int64 // by its clock, microseconds since 1970: what it saw before has come; 0: not known
 	ClockUS int64 // its clock less ours as far as events have shown it, microseconds; 0 at most
 }
 
-// moved is the upstream after a batch that ends at an event. A rewind moves nothing back: what it brings is in the log.
+// moved returns the upstream after a batch that ends at an event. A rewind moves nothing back: its events are in the
+// log.
 func (u upstream) moved(kind string, seq uint64, us int64) upstream {
-	u.kind, u.instance = kind, max(u.instance, 1)
+	u.kind = kind
+	u.instance = max(u.instance, 1)
 	if u.seq == 0 {
 		u.followed = Followed{} // it was by our clock; from now on events tell the upstream's
 	}
 	if seq >= u.seq {
-		u.seq, u.us = seq, us
+		u.seq = seq
+		u.us = us
 	}
 	u.high = max(u.high, seq)
 	return u
 }
 
-// Cursor is the sequence number of a host from which to go on: all up to it is in the index. 0 before the first.
+// Cursor returns the sequence number from which to follow a host: all events up to it are in the index; 0: none.
 func (s *Index) Cursor(host string) uint64 {
 	return s.snapshot.Load().upstreams[host].seq
 }
 
-// CursorTime is the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0: not known.
+// CursorTime returns the time of the event at a host's cursor, by the host's clock, in microseconds since 1970; 0:
+// unknown.
 func (s *Index) CursorTime(host string) int64 {
 	return s.snapshot.Load().upstreams[host].us
 }
@@ -52,11 +56,11 @@ func (s *Index) CursorTime(host string) int64 {
 // Followed is until when a host was followed; zero: it never was, or by a weft that didn't note it.
 func (s *Index) Followed(host string) Followed { return s.snapshot.Load().upstreams[host].followed }
 
-// UpstreamKind is what a host spoke when it was followed last, v2 or v1; empty: it never was.
+// UpstreamKind returns the protocol of a host when it was last followed, v2 or v1; empty: it never was.
 func (s *Index) UpstreamKind(host string) string { return s.snapshot.Load().upstreams[host].kind }
 
-// ReachedTime is up to which time all is in the index, by the clock of the host that was followed last: the time of the
-// event at its cursor, and no later than now. In microseconds since 1970; 0 before the first event.
+// ReachedTime returns the time up to which all events are in the index, by the clock of the last followed host: the
+// time of the event at its cursor, at most now. In microseconds since 1970; 0 before the first event.
 func (s *Index) ReachedTime() int64 {
 	v := s.snapshot.Load()
 	us := v.upstreams[v.lastFollowed()].us
@@ -66,21 +70,22 @@ func (s *Index) ReachedTime() int64 {
 	return min(us, s.cfg.Now().UnixMicro())
 }
 
-// LastFollowed is the host that was followed last; empty: none ever was, and the index begins where it is told to.
+// LastFollowed returns the host that was followed last; empty: none was.
 func (s *Index) LastFollowed() string { return s.snapshot.Load().lastFollowed() }
 
-// lastFollowed is the host that was followed last; empty: none was.
+// lastFollowed returns the host that was followed last; empty: none was.
 func (v *Snapshot) lastFollowed() (host string) {
 	newest := int64(-1)
 	for name, u := range v.upstreams {
 		if u.epoch > newest || u.epoch == newest && name < host {
-			host, newest = name, u.epoch
+			host = name
+			newest = u.epoch
 		}
 	}
 	return host
 }
 
-// epochOf is a host's epoch once it is followed: a new one when another host was followed last.
+// epochOf returns a host's epoch when it is followed: a new one when another host was followed last.
 func (v *Snapshot) epochOf(host string) int64 {
 	last := v.lastFollowed()
 	if last == host {
@@ -89,7 +94,7 @@ func (v *Snapshot) epochOf(host string) int64 {
 	return v.upstreams[last].epoch + 1
 }
 
-// SetFollowed notes until when a host was followed. It never goes back.
+// SetFollowed records the time up to which a host was followed. It never goes back.
 func (s *Store) SetFollowed(host, kind string, until Followed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +113,7 @@ func (s *Store) SetFollowed(host, kind string, until Followed) error {
 	return s.commit(f, progress{host: host, upstream: up, maxUS: v.maxUS})
 }
 
-// Forget makes an index that holds nothing begin anew: where it was told to, with any slice.
+// Forget resets the upstreams of an empty index: it starts anew, from any position and with any slice.
 func (s *Store) Forget() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,11 +136,11 @@ func (s *Store) Forget() error {
 	return nil
 }
 
-// NewestTime is the newest time of any event of any host, in microseconds since 1970; 0 before the first.
+// NewestTime returns the newest time of any event of any host, in microseconds since 1970; 0 before the first.
 func (s *Index) NewestTime() int64 { return s.snapshot.Load().maxUS }
 
-// ResetCursor moves a host's cursor to where the host is, which has lost what was beyond or counts anew: numbers that we
-// have seen belong to other events from now on. 0 forgets where we were.
+// ResetCursor moves a host's cursor to the host's own position, when the host has lost later events or has reset its
+// sequence: the same numbers belong to other events from now on. 0 forgets the position.
 func (s *Store) ResetCursor(host string, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,12 +152,14 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 	f.host = host
 	f.abortResyncs(func(r *resync) bool { return r.host == host })
 	up := v.upstreams[host]
-	up.seq, up.us, up.instance = seq, 0, max(up.instance, 1)+1
+	up.seq = seq
+	up.us = 0
+	up.instance = max(up.instance, 1) + 1
 	up.high = max(up.high, seq)
 	return s.commit(f, progress{host: host, upstream: up, maxUS: v.maxUS})
 }
 
-// Resyncing says that a resync that a host's sync has begun isn't complete.
+// Resyncing reports whether a resync of a host's sync is open.
 func (s *Store) Resyncing(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +171,7 @@ func (s *Store) Resyncing(host string) bool {
 	return false
 }
 
-// Upstreams is where we are in each upstream.
+// Upstreams returns the position in each upstream.
 func (s *Index) Upstreams() []UpstreamInfo {
 	v := s.snapshot.Load()
 	var out []UpstreamInfo

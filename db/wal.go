@@ -17,16 +17,16 @@ const (
 	walVersion     = 3007000
 )
 
-// WALStart is what a WAL begins with.
+// WALStart is the start of a WAL.
 type WALStart struct {
 	Salt  [2]uint32 // drawn anew whenever the WAL is begun anew
 	Pages uint32    // of the database after the first frame
 	First []byte    // page 1, which the first frame holds
 }
 
-// BeginWAL writes a WAL beside a database that has none and that nobody has open: with one frame, which holds page 1 as it is. As
-// long as a WAL begins with its salts, it holds all that was written to the database since: so a replicator knows that it
-// need not copy the whole database.
+// BeginWAL writes a WAL beside a database that has none and that no process has open: one frame, which holds page 1
+// unchanged. While a WAL starts with its salts, it has every write to the database since: a replicator need not copy
+// the whole database.
 func BeginWAL(path string) (s WALStart, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -41,7 +41,8 @@ func BeginWAL(path string) (s WALStart, err error) {
 	if err != nil {
 		return s, fmt.Errorf("db: begin a WAL: %w", err)
 	}
-	s.Pages, s.First = uint32(info.Size()/size), make([]byte, size)
+	s.Pages = uint32(info.Size() / size)
+	s.First = make([]byte, size)
 	if _, err := f.ReadAt(s.First, 0); err != nil {
 		return s, fmt.Errorf("db: begin a WAL for %s: %w", path, err)
 	}
@@ -60,7 +61,7 @@ func BeginWAL(path string) (s WALStart, err error) {
 	return s, nil
 }
 
-// encode is the header and the first frame.
+// encode returns the header and the first frame.
 func (s WALStart) encode() []byte {
 	words := binary.BigEndian
 	b := words.AppendUint32(nil, walMagic)
@@ -83,7 +84,7 @@ func (s WALStart) encode() []byte {
 	return append(b, s.First...)
 }
 
-// walSum goes on with the checksum of a WAL.
+// walSum continues the checksum of a WAL.
 func walSum(s [2]uint32, b []byte) [2]uint32 {
 	for ; len(b) >= 8; b = b[8:] {
 		s[0] += binary.LittleEndian.Uint32(b) + s[1]
@@ -92,7 +93,7 @@ func walSum(s [2]uint32, b []byte) [2]uint32 {
 	return s
 }
 
-// ReadWALStart reads what the WAL of a database begins with. io.EOF: there is none, or it is of another form than BeginWAL's.
+// ReadWALStart reads the start of a database's WAL. io.EOF: there is none, or it has another form than BeginWAL's.
 func ReadWALStart(path string) (s WALStart, err error) {
 	f, err := os.Open(path + "-wal")
 	if errors.Is(err, os.ErrNotExist) {
@@ -113,7 +114,8 @@ func ReadWALStart(path string) (s WALStart, err error) {
 	if words.Uint32(head[:]) != walMagic || words.Uint32(frame) != 1 || size < 512 || size > 65536 {
 		return s, io.EOF
 	}
-	s = WALStart{[2]uint32{words.Uint32(head[16:]), words.Uint32(head[20:])}, words.Uint32(frame[4:]), make([]byte, size)}
+	s = WALStart{[2]uint32{words.Uint32(head[16:]), words.Uint32(head[20:])}, words.Uint32(frame[4:]),
+		make([]byte, size)}
 	if _, err := f.ReadAt(s.First, int64(len(head))); errors.Is(err, io.EOF) {
 		return WALStart{}, io.EOF
 	} else if err != nil {
@@ -122,7 +124,7 @@ func ReadWALStart(path string) (s WALStart, err error) {
 	return s, nil
 }
 
-// pageSizeOf is the size of a database's pages, in bytes.
+// pageSizeOf returns the size of a database's pages, in bytes.
 func pageSizeOf(f *os.File) (int64, error) {
 	var head [18]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil {

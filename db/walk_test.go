@@ -57,7 +57,8 @@ func (p *pages[T]) step(t *testing.T, what string) {
 	}
 }
 
-// TestWalksWhileLinksComeAndGo pages through lists between random events: what is there all the time comes exactly once.
+// TestWalksWhileLinksComeAndGo pages through lists between random events: what is there all the time comes exactly
+// once.
 func TestWalksWhileLinksComeAndGo(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(9) {
@@ -66,7 +67,8 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 			h := newHistory(seed + 1000)
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
-			cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 10 << (seed % 3), JobRecords: 3, JobRest: -1, Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 4 << 10 << (seed % 3), JobRecords: 3, JobRest: -1,
+				Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 			if seed%2 == 1 {
 				cfg.ReplayWindow = time.Hour // longer than any walk here
 			}
@@ -89,11 +91,16 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 				untilNoJobs(t, s)
 			}
 			apply(300)
-			target, source, account := "https://example.com/", db.Source{Collection: "app.bsky.feed.like", Path: "subject"}, h.dids[0]
+			target, source, account := "https://example.com/", db.Source{Collection: "app.bsky.feed.like",
+				Path: "subject"}, h.dids[0]
 			list := db.ListQuery{Target: target, Source: source, Limit: 1}
 			links := func() []dbtest.Link { return m.Lists()[dbtest.List{Target: target, Source: source}] }
 			records := &pages[db.Record]{
-				ask: func(after []byte) (db.Page[db.Record], error) { list.After = after; return s.Links(t.Context(), list) },
+				ask: func(after []byte) (db.Page[db.Record],
+					error) {
+					list.After = after
+					return s.Links(t.Context(), list)
+				},
 				now: func() map[db.Record]bool {
 					now := map[db.Record]bool{}
 					for _, l := range links() {
@@ -103,7 +110,11 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 				},
 			}
 			dids := &pages[string]{
-				ask: func(after []byte) (db.Page[string], error) { list.After = after; return s.DIDs(t.Context(), list) },
+				ask: func(after []byte) (db.Page[string],
+					error) {
+					list.After = after
+					return s.DIDs(t.Context(), list)
+				},
 				now: func() map[string]bool {
 					now := map[string]bool{}
 					for _, l := range links() {
@@ -123,7 +134,8 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 							continue
 						}
 						for _, l := range links {
-							now[db.AccountLink{Record: l.Record, Path: list.Source.Path, Target: list.Target, TimeUS: int64(l.Rank)}] = true
+							now[db.AccountLink{Record: l.Record, Path: list.Source.Path, Target: list.Target,
+								TimeUS: int64(l.Rank)}] = true
 						}
 					}
 					return now

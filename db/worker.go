@@ -10,22 +10,23 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// errClosed breaks off the writing of a segment: to close a store, nobody waits for a merge of any size.
+// errClosed ends the writing of a segment when the store closes: Close doesn't wait for a compaction.
 var errClosed = errors.New("the store is closing")
 
-// untilClosed is the entries of a merge until the store is closed.
+// untilClosed iterates over a compaction's entries until the store is closed.
 type untilClosed struct {
 	*lsm.CompactionIterator
 	s *Store
 	n int
 }
 
-// yieldEvery is how many entries of a merge pass between two looks at the rest of the process, some 100 µs: commits and
-// queries that wait for a processor get one then, where Go's scheduler would give it to them after 10 ms.
+// yieldEvery is the number of a compaction's entries between two yields of the processor, some 100 µs: commits and
+// queries that wait run then, where Go's scheduler would run them after 10 ms.
 const yieldEvery = 256
 
 func (u *untilClosed) Next() (bool, error) {
-	if u.n++; u.n%yieldEvery == 0 {
+	u.n++
+	if u.n%yieldEvery == 0 {
 		if u.s.isClosed() {
 			return false, errClosed
 		}
@@ -34,7 +35,7 @@ func (u *untilClosed) Next() (bool, error) {
 	return u.CompactionIterator.Next()
 }
 
-// wake tells a worker that there is work.
+// wake wakes a worker.
 func wake(work chan struct{}) {
 	select {
 	case work <- struct{}{}:
@@ -73,7 +74,7 @@ func logPanic(log *slog.Logger, name string) {
 	}
 }
 
-// tick calls do in intervals until closed is.
+// tick calls do at each interval until closed is closed.
 func tick(interval time.Duration, closed <-chan struct{}, do func()) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// writing is the transaction of a batch. What a large batch adds to the log is written while the rest of it is still being
-// folded: both take about as long, so that with a second core the log costs no time. Nothing of it is there before commit.
+// writing is the transaction of a batch. The log rows of a large batch are written while its rest is applied: both take
+// about as long, and with a second core the log costs no time. Nothing is visible before commit.
 type writing struct {
 	s      *Store
 	tx     *sql.Tx // nil: not begun
@@ -20,10 +20,10 @@ type writing struct {
 	ended  chan error // why the writing of parts ended
 }
 
-// mark is how far a batch's rows have been written.
+// mark is the number of a batch's rows that were handed over.
 type mark struct{ names, log, links int }
 
-// since is what a batch has added to the names, the log and its links, and moves the mark behind it.
+// since returns the names, log rows and links after the mark, and moves it.
 func (rs *rows) since(m *mark) rows {
 	part := rows{names: rs.names[m.names:], log: rs.log[m.log:], links: rs.links[m.links:]}
 	*m = mark{len(rs.names), len(rs.log), len(rs.links)}
@@ -31,23 +31,25 @@ func (rs *rows) since(m *mark) rows {
 }
 
 const (
-	// aheadEvents make a part: about what a long statement inserts. To fold them takes some 300 µs.
+	// aheadEvents is the number of events in a part: about the rows of a long statement. Applying them takes some 300
+	// µs.
 	aheadEvents = insertRows
-	// aheadParts is how far the folding may be ahead: it then waits, as it would for the commit.
+	// aheadParts bounds the parts that wait to be written: beyond it the applier waits, as it would for the commit.
 	aheadParts = 64
 )
 
-// newWriting is a transaction that begins with the first part, at the latest with its commit; end must be called.
+// newWriting returns a transaction that begins with the first part, or with its commit; end must be called.
 func (s *Store) newWriting() *writing {
 	sums := s.snapshot.Load().sums
 	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
-// ahead hands over what was folded since the last call.
+// ahead hands over the rows since the last call.
 func (w *writing) ahead(rs *rows) {
 	if w.parts == nil {
 		parts := make(chan rows, aheadParts)
-		w.parts, w.ended = parts, make(chan error, 1)
+		w.parts = parts
+		w.ended = make(chan error, 1)
 		go func() {
 			defer logPanic(w.s.cfg.Logger, "write ahead")
 			err := w.begin()
@@ -62,15 +64,15 @@ func (w *writing) ahead(rs *rows) {
 	w.parts <- rs.since(&w.handed)
 }
 
-// end waits for what is under way, and undoes what is not committed.
+// end waits for the running writes, and rolls back what is not committed.
 func (w *writing) end() {
-	_ = w.wait() // commit has told it
+	_ = w.wait() // commit has returned its error
 	if w.tx != nil {
 		_ = w.tx.Rollback()
 	}
 }
 
-// wait waits until all that was handed over is written.
+// wait waits until all rows that were handed over are written.
 func (w *writing) wait() error {
 	if w.parts == nil {
 		return nil
@@ -109,7 +111,8 @@ func (w *writing) commit(rs *rows, up progress) error {
 	if err := w.add(rs.since(&w.handed)); err != nil {
 		return err
 	}
-	s, tx := w.s, w.tx
+	s := w.s
+	tx := w.tx
 	if err := w.sums.changeStatus(tx, rs.status); err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (w *writing) commit(rs *rows, up progress) error {
 	return nil
 }
 
-// write writes where an upstream is.
+// write writes the position of an upstream.
 func (up *progress) write(tx *sql.Tx) error {
 	if up.firstUS != 0 {
 		if _, err := tx.Exec("INSERT INTO meta (key, value) VALUES ('started_us', ?)", up.firstUS); err != nil {

@@ -22,8 +22,8 @@ type Plan struct {
 // linksPerEvent is the average of the network, measured over public events in 2026.
 const linksPerEvent = 1.2
 
-// PlanBackfill estimates the backfill of a new index that begins at from, with the first host that has an archive. The Plan of
-// the zero From is empty.
+// PlanBackfill estimates the backfill of a new index that begins at from, with the first host that has an archive. The
+// Plan of the zero From is empty.
 func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s *Slice) (Plan, error) {
 	if from == (From{}) {
 		return Plan{}, nil
@@ -87,7 +87,9 @@ func estimate(ctx context.Context, a *upstream.Archive, from From) (p Plan, err 
 }
 
 // addSlice adds the blocks with events of the slice, of all pages of the archive's plan.
-func (p *Plan) addSlice(ctx context.Context, a *upstream.Archive, after uint64, segments map[string]*upstream.SegmentInfo) error {
+func (p *Plan) addSlice(
+	ctx context.Context, a *upstream.Archive, after uint64, segments map[string]*upstream.SegmentInfo,
+) error {
 	for {
 		page, err := a.Plan(ctx, after, 0)
 		if err != nil {

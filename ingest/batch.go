@@ -8,7 +8,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// batch collects events until they are committed. It copies their text, which is valid only until the next event is read.
+// batch collects events until they are committed. It copies their text, which is valid only until the next event is
+// read.
 type batch struct {
 	db.Batch
 	bodies bool // keep the content of records with links
@@ -19,8 +20,9 @@ type batch struct {
 	text     arena
 }
 
-// The memory of a batch beside its text until it is committed, in bytes. A link takes 32 here, and about 250 while it is applied:
-// its keys in two orders, its log row and the arguments of the statement. An event takes 150 here, and 100 for its log row.
+// The memory of a batch beside its text until it is committed, in bytes. A link takes 32 here, and about 250 while it
+// is applied: its keys in two orders, its log row and the arguments of the statement. An event takes 150 here, and 100
+// for its log row.
 const (
 	linkCost  = 256
 	eventCost = 256

@@ -11,7 +11,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBodyOfJSON: a record that comes as JSON has the content that its CID names, floats too, or none, and then it counts.
+// TestBodyOfJSON: a record that comes as JSON has the content that its CID names, floats too, or none, and then it
+// counts.
 func TestBodyOfJSON(t *testing.T) {
 	t.Parallel()
 	of := func(v any) string {

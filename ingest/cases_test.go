@@ -75,8 +75,8 @@ func TestAccountStatuses(t *testing.T) {
 	}
 }
 
-// TestEdgeRecords: odd record keys, revisions, times and CIDs of events. What the protocol allows is indexed, and what it
-// doesn't is left out.
+// TestEdgeRecords: odd record keys, revisions, times and CIDs of events. What the protocol allows is indexed, and what
+// it doesn't is left out.
 func TestEdgeRecords(t *testing.T) {
 	t.Parallel()
 	s, _ := indexed(t, "testdata/edge-records.jsonl")
@@ -106,8 +106,8 @@ func TestEdgeRecords(t *testing.T) {
 	if got := linking(t, s, target, db.Source{Collection: "app.bsky.graph.follow", Path: "subject.uri"}); len(got) != 1 {
 		t.Errorf("%q link by a subject that is an object", got)
 	}
-	// Left out: revisions that are none (three), record keys with a space and a slash, collections that are no NSIDs (two),
-	// and the record that is null.
+	// Left out: revisions that are none (three), record keys with a space and a slash, collections that are no NSIDs
+	// (two), and the record that is null.
 	if st, err := s.Stats(t.Context()); err != nil || st.Records != 16 {
 		t.Errorf("%d records (%v), want 16", st.Records, err)
 	}

@@ -11,8 +11,8 @@ import (
 // failbackLag is how far behind the current host a preferred host may be at a failback.
 const failbackLag = 30 * time.Second
 
-// failback ends a session when a preferred host is healthy again. It asks twice, so that a host that comes and goes isn't
-// followed.
+// failback ends a session when a preferred host is healthy again. It asks twice, so that a host that comes and goes
+// isn't followed.
 func (in *Ingest) failback(ctx context.Context, current *host, cancel context.CancelCauseFunc) {
 	healthy := map[*host]int{}
 	for upstream.Sleep(ctx, in.cfg.Failback/2+rand.N(in.cfg.Failback/10+1)) {

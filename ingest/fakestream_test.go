@@ -19,7 +19,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// stream is a Jetstream of which a test sets every event, its number and its time; the synthetic network's are as they come.
+// stream is a Jetstream of which a test sets every event, its number and its time; the synthetic network's are as they
+// come.
 type stream struct {
 	*httptest.Server
 	v2    bool

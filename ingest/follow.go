@@ -20,7 +20,8 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *startPoin
 		return err
 	}
 	defer l.Close()
-	in.cfg.Logger.Info("following upstream", "host", h.URL, "kind", h.Kind(), "after_seq", p.after, "cursor", p.cursor, "how", p.mode)
+	in.cfg.Logger.Info("following upstream",
+		"host", h.URL, "kind", h.Kind(), "after_seq", p.after, "cursor", p.cursor, "how", p.mode)
 	err = in.noteStart(h, p, dialed)
 	if err != nil {
 		return err

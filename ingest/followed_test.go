@@ -10,7 +10,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestFollowedIsOfItsHost: a host whose session doesn't begin is not noted as followed until when the one before it was.
+// TestFollowedIsOfItsHost: a host whose session doesn't begin is not noted as followed until when the one before it
+// was.
 func TestFollowedIsOfItsHost(t *testing.T) {
 	t.Parallel()
 	down := httptest.NewServer(http.NotFoundHandler())

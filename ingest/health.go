@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// stuckAfter is how long events may wait without a commit before the index counts as not ready. A commit takes milliseconds,
-// and some seconds if it waits for a slow disk.
+// stuckAfter is how long events may wait without a commit before the index counts as not ready. A commit takes
+// milliseconds, and some seconds if it waits for a slow disk.
 const stuckAfter = time.Minute
 
 // stuck returns how long events have waited without a commit, and 0 below stuckAfter.
@@ -42,8 +42,8 @@ func (in *Ingest) watchCommits(ctx context.Context) error {
 	}
 }
 
-// shownUS returns the time up to which events are committed, in microseconds since 1970. newest is the time of the newest
-// event received.
+// shownUS returns the time up to which events are committed, in microseconds since 1970. newest is the time of the
+// newest event received.
 func (in *Ingest) shownUS(newest int64) int64 {
 	since := in.queue.waiting()
 	if since.IsZero() {

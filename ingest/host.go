@@ -8,12 +8,12 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// overlap is how far before the newest event a session with another host begins: clocks differ, and so does the delay of an
-// event. Events that come again change nothing.
+// overlap is how far before the newest event a session with another host begins: clocks differ, and so does the delay
+// of an event. Events that come again change nothing.
 const overlap = upstream.MaxSkew
 
-// host is an upstream with the position of its stream. Only the goroutine of sessions uses it, except for upstream.Host and
-// atomics.
+// host is an upstream with the position of its stream. Only the goroutine of sessions uses it, except for upstream.Host
+// and atomics.
 type host struct {
 	*upstream.Host
 	rewind uint64 // events to go back; shrinks while sessions end before they reach new events
@@ -66,8 +66,8 @@ func (in *Ingest) probe(ctx context.Context, h *host) (upstream.Protocol, error)
 // wasV2 reports whether a host spoke v2 when the index last had events of it.
 func (in *Ingest) wasV2(h *host) bool { return in.cfg.Store.UpstreamKind(h.URL) == upstream.KindV2 }
 
-// tip waits for a host's next event, of all its events: the next event of a slice may be hours away. found is false if none
-// comes within half of Config.Silence.
+// tip waits for a host's next event, of all its events: the next event of a slice may be hours away. found is false if
+// none comes within half of Config.Silence.
 func (in *Ingest) tip(ctx context.Context, h *host) (e upstream.Event, found bool, err error) {
 	return in.firstEvent(ctx, h, 0)
 }
@@ -83,6 +83,6 @@ func (in *Ingest) firstEvent(ctx context.Context, h *host, cursor uint64) (e ups
 	return h.FirstEvent(ctx, in.wasV2(h), cursor)
 }
 
-// sameEvent reports whether the times of two events at one position are those of one event. Servers write six digits of a
-// second, and some three.
+// sameEvent reports whether the times of two events at one position are those of one event. Servers write six digits of
+// a second, and some three.
 func sameEvent(aUS, bUS int64) bool { return max(aUS-bUS, bUS-aUS) < time.Millisecond.Microseconds() }

@@ -57,7 +57,7 @@ type Config struct {
 	Silence     time.Duration         // without an event or an answer to a ping, before a session ends; 0: 30 s
 	Failback    time.Duration         // for which a preferred host must be healthy before a failback, about; 0: 2 min
 	Fill        time.Duration         // between two checks for open gaps; 0: 1 min
-	FillRecords int                   // records of a gap that are filled at a time, in 45 bytes of memory each; 0: 3,000,000
+	FillRecords int                   // records of a gap that are filled at a time, 45 bytes each; 0: 3,000,000
 	Rewind      uint64                // events to go back when a session resumes; 0: 8,192
 	Bodies      bool                  // the store keeps the content of records
 	Logger      *slog.Logger          // nil: no log
@@ -72,8 +72,8 @@ const (
 	defaultBatchAge = 200 * time.Millisecond
 	// A server answers a ping within a second.
 	defaultSilence = 30 * time.Second
-	// After a crash a server may use the sequence numbers of its last block again. A block has 4,096 events, and twice that is
-	// a margin. Applying an event twice changes nothing.
+	// After a crash a server may use the sequence numbers of its last block again. A block has 4,096 events, and twice
+	// that is a margin. Applying an event twice changes nothing.
 	defaultRewind = 8192
 	// A preferred host that comes and goes costs the overlap each time.
 	defaultFailback = 2 * time.Minute
@@ -162,7 +162,8 @@ func New(cfg Config) *Ingest {
 	return in
 }
 
-// Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. Its error is the store's.
+// Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. Its error is the
+// store's.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })
@@ -218,7 +219,8 @@ func (in *Ingest) apply(b *batch) error {
 	}
 	applied.BadBodies += b.bodiless
 	if applied.BadBodies > 0 {
-		in.log.warn("bad_body", "skipped record content that does not match its CID, is too large, or cannot be converted from JSON",
+		in.log.warn("bad_body",
+			"skipped record content that does not match its CID, is too large, or cannot be converted from JSON",
 			"count", applied.BadBodies)
 	}
 	in.metrics.committed(applied, b, in.cfg.Now().Sub(start))
@@ -261,8 +263,8 @@ func (in *Ingest) Received() uint64 { return in.received.Load() }
 // Seen returns the position of the newest event received, committed or not.
 func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 
-// Lag returns how far the index is behind the upstream: the age of the newest event committed. If a quiet stream is followed
-// and no event waits, it is the time since the upstream had no more events. 0: no event yet.
+// Lag returns how far the index is behind the upstream: the age of the newest event committed. If a quiet stream is
+// followed and no event waits, it is the time since the upstream had no more events. 0: no event yet.
 func (in *Ingest) Lag() time.Duration {
 	us := max(in.seenUS.Load(), in.liveness.completeAt.Load())
 	if us == 0 {

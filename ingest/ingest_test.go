@@ -237,7 +237,8 @@ func TestHoleBecomesGap(t *testing.T) {
 	}
 }
 
-// TestTipBelowCursor: a server that has lost what we have seen would be silent for ever; it is taken up again where it is.
+// TestTipBelowCursor: a server that has lost what we have seen would be silent for ever; it is taken up again where it
+// is.
 func TestTipBelowCursor(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{NetworkConfig: sim.NetworkConfig{Accounts: 200}})

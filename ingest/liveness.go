@@ -16,7 +16,7 @@ type liveness struct {
 	pongAt     atomic.Int64                  // when the newest answered ping was sent
 	completeAt atomic.Int64                  // all events that the upstream had then have come, by our clock; 0: not known
 	followedUS atomic.Int64                  // completeAt by the upstream's clock; 0: not known
-	clockUS    atomic.Int64                  // the upstream's clock less ours, as far as events show it; noClock: not known
+	clockUS    atomic.Int64                  // the upstream's clock less ours, as events show it; noClock: not known
 	checked    atomic.Bool                   // no event is missing before the stream's start, or the gap is recorded
 	filtered   atomic.Bool                   // the stream has a filter
 	lively     atomic.Bool                   // the stream has had events all the time of late
@@ -40,8 +40,8 @@ func (l *liveness) reset(now time.Time, until db.Followed, hasEvents, filtered b
 	}
 }
 
-// eventCame notes an event and its time. A clock that is ahead of ours counts as ours: one event with a time in the future
-// must not move it.
+// eventCame notes an event and its time. A clock that is ahead of ours counts as ours: one event with a time in the
+// future must not move it.
 func (l *liveness) eventCame(timeUS int64, now time.Time) {
 	at := now.UnixMicro()
 	l.aliveAt.Store(at)
@@ -61,9 +61,9 @@ func (l *liveness) quiet(now time.Time) time.Duration {
 	return now.Sub(time.UnixMicro(l.aliveAt.Load()))
 }
 
-// noteComplete notes that all events have come that the upstream had when it answered the newest ping. It waits until the
-// stream is quiet for half of silence, so that a server's answer doesn't overtake events that it has yet to send. While
-// events come, their times show how far the stream is.
+// noteComplete notes that all events have come that the upstream had when it answered the newest ping. It waits until
+// the stream is quiet for half of silence, so that a server's answer doesn't overtake events that it has yet to send.
+// While events come, their times show how far the stream is.
 func (l *liveness) noteComplete(quiet, silence time.Duration) {
 	at := l.pongAt.Load()
 	if !l.checked.Load() || quiet < silence/2 || at <= l.aliveAt.Load() {

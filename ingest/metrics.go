@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/extract"
@@ -32,22 +33,24 @@ type metrics struct {
 	in *Ingest
 }
 
+// newMetrics registers the metrics, unless reg is nil.
 func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
+	auto := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		return auto.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return auto.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
 	m := &metrics{
 		in:     in,
 		events: counter("weft_ingest_events_total", "Events received from upstream and committed, including ignored ones."),
 		applied: vec("weft_ingest_applied_total", "Outcomes of events: log rows, links added and removed, stale repeats, "+
-			"log rows of events that arrived late from another host after a loss, records of deleted accounts, invalid events, bodies stored, "+
-			"bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
+			"log rows of events that arrived late from another host after a loss, records of deleted accounts, "+
+			"invalid events, bodies stored, bodies skipped (CID mismatch, too large, or not convertible from JSON).", "what"),
 		dropped:   vec("weft_ingest_dropped_total", "Parts of records without a usable link, by reason.", "reason"),
 		malformed: counter("weft_ingest_malformed_total", "Unreadable records; they count as records without links."),
-		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+		commits: auto.NewHistogram(prometheus.HistogramOpts{
 			Name: "weft_ingest_commit_seconds", Help: "Time to apply and commit a batch.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}),
@@ -57,43 +60,49 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 		filled:     counter("weft_ingest_filled_total", "Log rows from filling gaps."),
 		unknown:    counter("weft_ingest_unknown_total", "Messages of an unknown kind; they are ignored."),
 		unreadable: counter("weft_ingest_holes_total", "Times that the upstream could not deliver the next events."),
-		lost:       counter("weft_ingest_upstream_lost_total", "Times that the upstream's newest event was older than the cursor."),
+		lost: counter("weft_ingest_upstream_lost_total",
+			"Times that the upstream's newest event was older than the cursor."),
 	}
+	in.registerGauges(auto)
 	// Every series exists before its first event: a rate misses the first value of a new series.
 	m.countOutcomes(db.Applied{})
 	m.countDropped(extract.Dropped{})
 	for _, why := range append(slices.Collect(maps.Values(endings)), endedOtherwise) {
 		m.sessions.WithLabelValues(why)
 	}
-	if reg == nil {
-		return m
+	return m
+}
+
+func (in *Ingest) registerGauges(auto promauto.Factory) {
+	gauge := func(name, help string, value func() float64) {
+		auto.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	reg.MustRegister(m.events, m.applied, m.dropped, m.malformed, m.commits, m.sessions, m.unreadable, m.lost, m.switches, m.gaps, m.unknown, m.filled,
-		gauge("weft_ingest_lag_seconds", "Age of the newest committed event.", func() float64 { return in.Lag().Seconds() }),
-		gauge("weft_ingest_queue_events", "Events received and not yet committed.", func() float64 { return float64(in.queue.depth()) }),
-		gauge("weft_ingest_seq", "Sequence number of the newest event received.", func() float64 { return float64(in.Seen()) }),
-		gauge("weft_ingest_committed_seq", "Sequence number up to which the index is complete.", func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) }),
-		gauge("weft_ingest_degraded", "1 while the upstream speaks v1, which sends no resyncs, or while events wait and none was committed for a minute.", func() float64 {
-			if in.state.Load().Kind == upstream.KindV1 || in.stuck() > 0 {
+	flag := func(name, help string, isSet func() bool) {
+		gauge(name, help, func() float64 {
+			if isSet() {
 				return 1
 			}
 			return 0
-		}),
-		gauge("weft_ingest_backfill_events", "Approximate events that a running replay of the archive has left.", func() float64 {
+		})
+	}
+	gauge("weft_ingest_lag_seconds", "Age of the newest committed event.",
+		func() float64 { return in.Lag().Seconds() })
+	gauge("weft_ingest_queue_events", "Events received and not yet committed.",
+		func() float64 { return float64(in.queue.depth()) })
+	gauge("weft_ingest_seq", "Sequence number of the newest event received.",
+		func() float64 { return float64(in.Seen()) })
+	gauge("weft_ingest_committed_seq", "Sequence number up to which the index is complete.",
+		func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) })
+	gauge("weft_ingest_backfill_events", "Approximate events that a running replay of the archive has left.",
+		func() float64 {
 			p := in.progress.get()
 			return float64(max(p.Events-p.EventsDone, 0))
-		}),
-		gauge("weft_ingest_connected", "1 while a session with the upstream is open.", func() float64 {
-			if in.state.Load().Connected {
-				return 1
-			}
-			return 0
-		}),
-	)
-	return m
+		})
+	flag("weft_ingest_degraded", "1 while the upstream speaks v1, which sends no resyncs, "+
+		"or while events wait and none was committed for a minute.",
+		func() bool { return in.state.Load().Kind == upstream.KindV1 || in.stuck() > 0 })
+	flag("weft_ingest_connected", "1 while a session with the upstream is open.",
+		func() bool { return in.state.Load().Connected })
 }
 
 // committed counts a batch.
@@ -107,7 +116,8 @@ func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
 func (m *metrics) countOutcomes(a db.Applied) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
-		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid, "bodies": a.Bodies, "bad_bodies": a.BadBodies,
+		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid,
+		"bodies": a.Bodies, "bad_bodies": a.BadBodies,
 	} {
 		m.applied.WithLabelValues(what).Add(float64(n))
 	}

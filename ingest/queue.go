@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// queue is between the reader of the upstream and the writer of the store. The reader fills one batch while the writer commits
-// another. A reader that is far ahead waits, and stops reading from the upstream.
+// queue is between the reader of the upstream and the writer of the store. The reader fills one batch while the writer
+// commits another. A reader that is far ahead waits, and stops reading from the upstream.
 type queue struct {
 	size int           // events that make a batch ready at once
 	age  time.Duration // the longest wait of a batch's first event
@@ -29,12 +29,12 @@ type queue struct {
 	since time.Time // of the last commit while events wait; zero: no event is queued or being committed
 }
 
-// ahead is how many batches' worth of events the reader may queue during a commit. Large commits are the cheapest, and a stall
-// of a second must not stop the reader at once.
+// ahead is how many batches' worth of events the reader may queue during a commit. Large commits are the cheapest, and
+// a stall of a second must not stop the reader at once.
 const ahead = 4
 
-// batchBytes is the memory at which a batch is full; the reader waits at ahead times as much. 1,000 events commonly take 1.5 MB,
-// and those of the largest records would take gigabytes.
+// batchBytes is the memory at which a batch is full; the reader waits at ahead times as much. 1,000 events commonly
+// take 1.5 MB, and those of the largest records would take gigabytes.
 const batchBytes = 4 << 20
 
 func newQueue(size int, age time.Duration) *queue {
@@ -57,7 +57,8 @@ func newQueue(size int, age time.Duration) *queue {
 func (q *queue) follow(host, kind string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.host, q.kind = host, kind
+	q.host = host
+	q.kind = kind
 }
 
 // push queues a full batch, once there is room. The queue owns it then.
@@ -137,7 +138,8 @@ func (q *queue) isBehind() bool {
 	return q.cur.seen >= q.size*ahead || q.cur.cost() >= batchBytes*ahead
 }
 
-// take waits for a batch that is full or old enough. After the end of ctx it returns the queued batches, and at last nil.
+// take waits for a batch that is full or old enough. After the end of ctx it returns the queued batches, and at last
+// nil.
 func (q *queue) take(ctx context.Context) *batch {
 	select {
 	case <-q.begun:

@@ -59,8 +59,8 @@ func gapsOf(t *testing.T, store *db.Store) []db.Gap {
 	return gaps
 }
 
-// TestQuietUpstream: one that is well and has nothing to say is followed and ready throughout, by one connection, and what
-// comes at last is there.
+// TestQuietUpstream: one that is well and has nothing to say is followed and ready throughout, by one connection, and
+// what comes at last is there.
 func TestQuietUpstream(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -177,8 +177,8 @@ func TestBeginning(t *testing.T) {
 	})
 }
 
-// TestFollowedIsNoGap: what a server no longer has is missing only from when the stream was not followed, and up to what
-// the server has.
+// TestFollowedIsNoGap: what a server no longer has is missing only from when the stream was not followed, and up to
+// what the server has.
 func TestFollowedIsNoGap(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -81,7 +81,8 @@ type replay struct {
 	gap        *upstream.Block // adjacent blocks that can't be read, as one; nil: none
 }
 
-// canDoWithout reports whether the archive is not for us, and the live stream may begin without it: the index isn't new.
+// canDoWithout reports whether the archive is not for us, and the live stream may begin without it: the index isn't
+// new.
 func (r *replay) canDoWithout(err error) bool {
 	var refused *upstream.Refused
 	isFinal := errors.As(err, &refused) && refused.Final()
@@ -150,7 +151,9 @@ func (r *replay) push(ctx context.Context, made *batch) error {
 	if !r.in.state.Load().Connected {
 		r.in.state.Store(&State{Connected: true, Host: r.h.URL, Kind: r.h.Kind(), Detail: "replaying the archive"})
 	}
-	events, pos, us := made.seen, made.Seq, made.TimeUS // the queue owns a batch that is pushed
+	events := made.seen // read before push: the queue owns the batch then
+	pos := made.Seq
+	us := made.TimeUS
 	err = r.in.queue.push(ctx, made)
 	if err != nil {
 		return err
@@ -159,8 +162,8 @@ func (r *replay) push(ctx context.Context, made *batch) error {
 	return nil
 }
 
-// skip makes a block that can't be read part of a gap, or ends the session so that it is read again. A block that was fetched
-// twice and can't be decoded is skipped at once.
+// skip makes a block that can't be read part of a gap, or ends the session so that it is read again. A block that was
+// fetched twice and can't be decoded is skipped at once.
 func (r *replay) skip(ctx context.Context, b *upstream.Block) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -8,7 +8,8 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// TestFillCuts: a block whose records have many links becomes several batches, none of which costs much more than batchBytes.
+// TestFillCuts: a block whose records have many links becomes several batches, none of which costs much more than
+// batchBytes.
 func TestFillCuts(t *testing.T) {
 	t.Parallel()
 	record := []byte("\xa1\x61a\x99\x03\xe8")

@@ -82,7 +82,8 @@ func (in *Ingest) runSessions(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// pickHost waits until a session is due, and returns its host; nil if ctx ends first. current is the host of the last session.
+// pickHost waits until a session is due, and returns its host; nil if ctx ends first. current is the host of the last
+// session.
 func (in *Ingest) pickHost(ctx context.Context, current *host) *host {
 	var last *upstream.Host
 	if current != nil {
@@ -112,7 +113,8 @@ func (in *Ingest) sessionEnded(h *host, err error, received bool) {
 		h.SessionEnded(err, now, received, errors.Is(err, errSilent) || errors.Is(err, errBehind))
 	}
 	_, retry := h.Failure()
-	in.cfg.Logger.Warn("upstream session ended", "host", h.URL, "err", err, "seq", h.last, "retry_in", max(retry.Sub(now), 0),
+	in.cfg.Logger.Warn("upstream session ended", "host", h.URL, "err", err, "seq", h.last,
+		"retry_in", max(retry.Sub(now), 0),
 		"do", "nothing if it reconnects; else check that the host answers, or add a second one with --jetstream")
 }
 
@@ -123,7 +125,8 @@ func (in *Ingest) diagnose(h *host, err error) error {
 	}
 	switch {
 	case errors.Is(err, errReset):
-		in.cfg.Logger.Error("upstream sequence was reset; resuming by timestamp", "host", h.URL, "cursor_seq", in.cfg.Store.Cursor(h.URL))
+		in.cfg.Logger.Error("upstream sequence was reset; resuming by timestamp",
+			"host", h.URL, "cursor_seq", in.cfg.Store.Cursor(h.URL))
 	case errors.Is(err, errBehind):
 		in.cfg.Logger.Error("upstream has lost events: its newest event is older than the cursor; resuming by timestamp",
 			"host", h.URL, "err", err)
@@ -167,8 +170,8 @@ func (in *Ingest) session(ctx context.Context, h *host) error {
 	return err
 }
 
-// read reads the archive if the session starts there, and then the live stream. Where the live stream doesn't reach back to
-// the start point, it reads the archive first, or accepts a gap.
+// read reads the archive if the session starts there, and then the live stream. Where the live stream doesn't reach
+// back to the start point, it reads the archive first, or accepts a gap.
 func (in *Ingest) read(ctx context.Context, h *host, speaks upstream.Protocol, p *startPoint) error {
 	for {
 		if p.inArchive {
@@ -214,8 +217,8 @@ func (in *Ingest) recordGap(h *host, from, to uint64, fromUS, toUS int64, why st
 	return in.cfg.Store.AddGap(db.Gap{Host: h.URL, From: from, To: to, FromUS: fromUS, ToUS: toUS, Why: why})
 }
 
-// unreadable handles an event that can't be read. It returns nil to skip it, after maxTries sessions that ended there, or the
-// error that ends the session.
+// unreadable handles an event that can't be read. It returns nil to skip it, after maxTries sessions that ended there,
+// or the error that ends the session.
 func (in *Ingest) unreadable(h *host, err error) error {
 	in.metrics.unreadable.Inc()
 	if h.unreadableAt != h.last {
@@ -227,7 +230,8 @@ func (in *Ingest) unreadable(h *host, err error) error {
 		return fmt.Errorf("%w after %d: %w", errUnreadable, h.last, err)
 	}
 	h.gap = err.Error()
-	in.cfg.Logger.Error("skipping unreadable events of the upstream", "host", h.URL, "after_seq", h.last, "tries", h.tries, "err", err)
+	in.cfg.Logger.Error("skipping unreadable events of the upstream",
+		"host", h.URL, "after_seq", h.last, "tries", h.tries, "err", err)
 	return nil
 }
 

@@ -56,7 +56,8 @@ func parsePatterns(list []string) (p patterns, err error) {
 	return p, nil
 }
 
-// groups has the groups of record types of Bluesky and atproto, by prefix. A collection is a member of a group, never the group.
+// groups has the groups of record types of Bluesky and atproto, by prefix. A collection is a member of a group, never
+// the group.
 var groups = map[string][]string{
 	"app.bsky.":    {"actor", "embed", "feed", "graph", "labeler", "notification", "richtext", "unspecced", "video"},
 	"chat.bsky.":   {"actor", "convo", "group", "moderation"},

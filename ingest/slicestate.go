@@ -53,8 +53,8 @@ func (s SliceState) String() string {
 	return string(text)
 }
 
-// Change returns the state after a change to another slice, and whether the index holds more or less then. Without more and less
-// the slice is the same.
+// Change returns the state after a change to another slice, and whether the index holds more or less then. Without more
+// and less the slice is the same.
 func (s SliceState) Change(to SliceConfig, now time.Time) (next SliceState, more, less bool) {
 	was := s.Slice.normal()
 	to = to.normal()

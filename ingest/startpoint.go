@@ -78,8 +78,8 @@ func (in *Ingest) startPoint(ctx context.Context, h *host) (startPoint, error) {
 		return p, nil
 	}
 	p.cursor = cursor - min(cursor, h.rewind)
-	// The live stream reaches back a day or more, so that a short rewind needn't read whole segments of the archive. It takes
-	// 0 for its tip: a rewind to the start is read from the archive.
+	// The live stream reaches back a day or more, so that a short rewind needn't read whole segments of the archive. It
+	// takes 0 for its tip: a rewind to the start is read from the archive.
 	p.inArchive = p.cursor == 0 && h.Kind() == upstream.KindV2
 	p.cursor = max(p.cursor, 1)
 	return p, nil
@@ -136,8 +136,8 @@ func (in *Ingest) noteStart(h *host, p *startPoint, dialed time.Time) error {
 	return in.cfg.Store.SetFollowed(h.URL, h.Kind(), db.Followed{UntilUS: until})
 }
 
-// checkStart checks whether the live stream reaches back to the start point, where the first event doesn't show it: that of a
-// slice, or of a quiet network, may come hours later. It asks for the server's oldest event.
+// checkStart checks whether the live stream reaches back to the start point, where the first event doesn't show it:
+// that of a slice, or of a quiet network, may come hours later. It asks for the server's oldest event.
 func (in *Ingest) checkStart(ctx context.Context, h *host, p *startPoint) error {
 	if p.checked {
 		return nil
@@ -176,8 +176,8 @@ func (in *Ingest) checkFirst(ctx context.Context, h *host, e *upstream.Event, p 
 	return in.compareStart(h, e, p)
 }
 
-// compareStart compares the oldest event of a stream with the start point, and records a gap or returns errClamped. A v2
-// server refuses a number that it no longer has, but servers raise a time and a v1 cursor silently.
+// compareStart compares the oldest event of a stream with the start point, and records a gap or returns errClamped. A
+// v2 server refuses a number that it no longer has, but servers raise a time and a v1 cursor silently.
 func (in *Ingest) compareStart(h *host, oldest *upstream.Event, p *startPoint) error {
 	if p.checked {
 		return nil

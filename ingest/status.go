@@ -7,7 +7,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-const degradedV1 = "the upstream speaks v1, which sends no resyncs: changes of an account that the relay missed are not corrected"
+const degradedV1 = "the upstream speaks v1, which sends no resyncs: " +
+	"changes of an account that the relay missed are not corrected"
 
 // Status returns the state of the upstreams and of the replay.
 func (in *Ingest) Status() wire.Upstream {

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// maxTipInterval is the longest time between two comparisons of a quiet stream with the upstream's tip, as a multiple of
-	// Config.Silence: ten minutes by default. A quiet stream's followed time is stored as often.
+	// maxTipInterval is the longest time between two comparisons of a quiet stream with the upstream's tip, as a
+	// multiple of Config.Silence: ten minutes by default. A quiet stream's followed time is stored as often.
 	maxTipInterval = 20
-	// livelyTicks is how many ticks in a row, of a quarter of Config.Silence, a stream without a filter must have had events
-	// in to be expected to go on so: ten minutes by default.
+	// livelyTicks is how many ticks in a row, of a quarter of Config.Silence, a stream without a filter must have had
+	// events in to be expected to go on so: ten minutes by default.
 	livelyTicks = 80
 )
 
@@ -30,8 +30,8 @@ type watcher struct {
 	received uint64
 }
 
-// watch ends a session whose upstream is gone, or has events that don't come. Answers to pings prove the connection: a stream
-// without events may be a network without events.
+// watch ends a session whose upstream is gone, or has events that don't come. Answers to pings prove the connection: a
+// stream without events may be a network without events.
 func (in *Ingest) watch(ctx context.Context, h *host, cancel context.CancelCauseFunc) {
 	w := &watcher{in: in, h: h, cancel: cancel, nextTip: in.cfg.Silence, noted: in.cfg.Now(), received: in.received.Load()}
 	defer w.beside.Wait()
@@ -169,8 +169,8 @@ func (in *Ingest) awaitTip(ctx context.Context, before uint64) error {
 	return fmt.Errorf("%w: it sends events to other clients", errSilent)
 }
 
-// newerElsewhere returns a host that may have events while h has none: one that sends some, or that wasn't asked since the
-// index is where it is. Nil: there is none.
+// newerElsewhere returns a host that may have events while h has none: one that sends some, or that wasn't asked since
+// the index is where it is. Nil: there is none.
 func (in *Ingest) newerElsewhere(ctx context.Context, h *host) *host {
 	reached := in.cfg.Store.ReachedTime()
 	for _, other := range in.hosts {

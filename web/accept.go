@@ -11,13 +11,16 @@ import (
 // formatParameter lets a browser have what a program gets: format=json.
 const formatParameter = "format"
 
-// wantsPage says whether a request is a browser's: it reads, and prefers HTML to JSON. What accepts anything gets JSON, and so
-// does what likes both as much.
+// wantsPage says whether a request is a browser's: it reads, and prefers HTML to JSON. What accepts anything gets JSON,
+// and so does what likes both as much.
 func wantsPage(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || strings.Contains(r.URL.RawQuery, formatParameter+"=json") && r.URL.Query().Get(formatParameter) == "json" {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || strings.Contains(r.URL.RawQuery,
+		formatParameter+"=json") && r.URL.Query().Get(formatParameter) == "json" {
 		return false
 	}
-	html, json, any := 0.0, 0.0, 0.0
+	html := 0.0
+	json := 0.0
+	any := 0.0
 	for _, field := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(field, ",") {
 			kind, parameters, _ := strings.Cut(part, ";")
@@ -52,8 +55,8 @@ func quality(parameters string) float64 {
 // pageParameters are those that only pages read.
 var pageParameters = map[string]bool{formatParameter: true, trailParameter: true, fromParameter: true}
 
-// withoutPageParameters is a query string as the API gets it. The API ignores what it doesn't know; but the address that
-// a page shows for it should have nothing to spare.
+// withoutPageParameters is a query string as the API gets it. The API ignores what it doesn't know; but the address
+// that a page shows for it should have nothing to spare.
 func withoutPageParameters(query string) string {
 	var kept []string
 	for pair := range strings.SplitSeq(query, "&") {

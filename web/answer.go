@@ -35,9 +35,11 @@ func (s *Server) ask(r *http.Request, path, query string) *answer {
 func (s *Server) do(r *http.Request, method, path, query string, body []byte) *answer {
 	q := r.Clone(r.Context())
 	q.Method = method
-	q.Body, q.ContentLength = http.NoBody, 0
+	q.Body = http.NoBody
+	q.ContentLength = 0
 	if body != nil {
-		q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		q.Body = io.NopCloser(bytes.NewReader(body))
+		q.ContentLength = int64(len(body))
 		q.Header.Set("Content-Type", "application/json")
 	}
 	q.URL = &url.URL{Path: path, RawQuery: query}
@@ -58,7 +60,8 @@ func (s *Server) do(r *http.Request, method, path, query string, body []byte) *a
 			w = &recorder{header: http.Header{"Retry-After": {"1"}}, status: http.StatusServiceUnavailable}
 		}
 	}
-	return &answer{server: s, request: r, path: path, query: query, status: w.status, header: w.header, body: w.body.Bytes()}
+	return &answer{server: s, request: r, path: path, query: query, status: w.status, header: w.header,
+		body: w.body.Bytes()}
 }
 
 // get asks the API for another answer that the page shows, and decodes it into v. A refusal of the API is an error.

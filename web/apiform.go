@@ -34,7 +34,8 @@ type question struct {
 // bodyField is the name of what a procedure is sent, in the page's own form.
 const bodyField = "body"
 
-// questionOf reads what a visitor filled in. Fields that are empty were left out; where nothing was filled in, examples stand there.
+// questionOf reads what a visitor filled in. Fields that are empty were left out; where nothing was filled in, examples
+// stand there.
 func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Values) *question {
 	q := &question{}
 	var properties lexicons.Properties
@@ -68,7 +69,8 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 		q.fields = append(q.fields, f)
 	}
 	if def.Input != nil {
-		q.body = &field{Name: bodyField, Kind: "json", Type: "JSON", Description: def.Input.Description, Required: true, Rows: 6, Value: given.Get(bodyField)}
+		q.body = &field{Name: bodyField, Kind: "json", Type: "JSON", Description: def.Input.Description, Required: true,
+			Rows: 6, Value: given.Get(bodyField)}
 		if !q.asked {
 			pair := map[string]any{"pairs": []any{map[string]string{"subject": example["subject"], "source": example["source"]}}}
 			text, err := json.MarshalIndent(pair, "", "  ")
@@ -81,15 +83,16 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 	return q
 }
 
-// split is the values of a field as a form sends it. Forms send empty fields too, which the API takes for mistakes, and a box that
-// isn't ticked says nothing anyway.
+// split is the values of a field as a form sends it. Forms send empty fields too, which the API takes for mistakes, and
+// a box that isn't ticked says nothing anyway.
 func split(f *field, text string) (values []string) {
 	lines := []string{text}
 	if f.Kind == "lines" {
 		lines = strings.Split(text, "\n")
 	}
 	for _, v := range lines {
-		if v = strings.TrimSpace(v); v != "" && (f.Kind != "flag" || v != "false") {
+		v = strings.TrimSpace(v)
+		if v != "" && (f.Kind != "flag" || v != "false") {
 			values = append(values, v)
 		}
 	}
@@ -101,13 +104,17 @@ func fieldOf(p *lexicons.Property, required bool) field {
 	inner := &p.Schema
 	switch {
 	case p.Type == "array":
-		f.Kind, inner = "lines", p.Items
+		f.Kind = "lines"
+		inner = p.Items
 	case p.Type == "integer":
-		f.Kind, f.Min, f.Max = "number", *p.Minimum, *p.Maximum
+		f.Kind = "number"
+		f.Min = *p.Minimum
+		f.Max = *p.Maximum
 	case p.Type == "boolean":
 		f.Kind = "flag"
 	case p.Enum != nil:
-		f.Kind, f.Choices = "choice", p.Enum
+		f.Kind = "choice"
+		f.Choices = p.Enum
 	}
 	switch inner.Format {
 	case "did":
@@ -164,13 +171,13 @@ func (q *question) all(name string) (values []string) {
 	return values
 }
 
-// exampleRows is how far back in the log an example is looked for: a second or two of the network, in which there is all that
-// people do.
+// exampleRows is how far back in the log an example is looked for: a second or two of the network, in which there is
+// all that people do.
 const exampleRows = 500
 
-// examples are values of a method's parameters that get an answer here and now: of the newest rows of the log, the newest link from
-// the source that most links are from, or, where a method goes on to a record's other links, the newest record with two. Where
-// the log is empty, there are none.
+// examples are values of a method's parameters that get an answer here and now: of the newest rows of the log, the
+// newest link from the source that most links are from, or, where a method goes on to a record's other links, the
+// newest record with two. Where the log is empty, there are none.
 func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]string {
 	newest := s.Store.Seq()
 	entries, _, err := s.Store.Log(ctx, newest-min(newest, exampleRows), exampleRows)
@@ -178,11 +185,13 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 		s.Logger.Error("no examples for the pages about the API", "err", err)
 		return nil
 	}
-	counts, most := map[string]int{}, ""
+	counts := map[string]int{}
+	most := ""
 	for _, e := range entries {
 		for _, l := range e.Added {
 			source := e.Collection + ":" + l.Path
-			if counts[source]++; counts[source] > counts[most] {
+			counts[source]++
+			if counts[source] > counts[most] {
 				most = source
 			}
 		}
@@ -192,13 +201,16 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 		if len(e.Added) == 0 {
 			continue
 		}
-		l, other := e.Added[0], e.Added[len(e.Added)-1]
-		if def.Param("pathToOther") != nil && l.Path == other.Path || def.Param("pathToOther") == nil && e.Collection+":"+l.Path != most {
+		l := e.Added[0]
+		other := e.Added[len(e.Added)-1]
+		if def.Param("pathToOther") != nil && l.Path == other.Path || def.Param("pathToOther") == nil &&
+			e.Collection+":"+l.Path != most {
 			continue
 		}
 		example = map[string]string{
 			"subject": l.Target, "target": l.Target, "did": e.DID,
-			"collection": e.Collection, "path": "." + l.Path, "source": e.Collection + ":" + l.Path, "pathToOther": other.Path, "rkey": e.Rkey,
+			"collection": e.Collection, "path": "." + l.Path, "source": e.Collection + ":" + l.Path, "pathToOther": other.Path,
+			"rkey": e.Rkey,
 		}
 		if account, ok := ownerOf(l.Target); ok && def.Param("rkey") == nil {
 			example["did"] = account

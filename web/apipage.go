@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// apiPath is where the API is explained and can be tried: all methods there, and each under it. The pages are made of the
-// definitions that the API checks its parameters by, so that they say what it does.
+// apiPath is where the API is explained and can be tried: all methods there, and each under it. The pages are made of
+// the definitions that the API checks its parameters by, so that they say what it does.
 const apiPath = "/api"
 
 // definitions is what package lexicons says.
@@ -50,10 +50,14 @@ func (m apiMethod) Href() string { return apiPath + "/" + m.Name }
 // groups are all methods, in the order in which somebody new looks for them.
 func groups() []apiGroup {
 	all := []apiGroup{
-		{Name: "own", Title: "weft’s own methods", About: "Lists with times and time ranges, many counts per request, and all links to an account."},
-		{Name: "streams", Title: "Live streams", About: "Added and removed links, live. weft sends a link after it is committed: counts and lists already include it."},
-		{Name: "constellation", Title: "Constellation’s methods", About: "These methods are compatible with Constellation: its clients work here."},
-		{Name: "routes", Title: "Constellation’s older routes", About: "These plain paths are the ones that most clients use."},
+		{Name: "own", Title: "weft’s own methods",
+			About: "Lists with times and time ranges, many counts per request, and all links to an account."},
+		{Name: "streams", Title: "Live streams", About: "Added and removed links, live. weft sends a link after it is " +
+			"committed: counts and lists already include it."},
+		{Name: "constellation", Title: "Constellation’s methods",
+			About: "These methods are compatible with Constellation: its clients work here."},
+		{Name: "routes", Title: "Constellation’s older routes",
+			About: "These plain paths are the ones that most clients use."},
 	}
 	for _, def := range definitions.Defs {
 		at := 3
@@ -106,11 +110,15 @@ type shownAnswer struct {
 // apiPages are the pages about the API: all methods, and each.
 func (s *Server) apiPages() map[string]page {
 	pages := map[string]page{apiPath: {"api", func(context.Context, *answer) (*view, error) {
-		return &view{Title: "The API", About: "Every method of this backlink index, each with a form to try it.", Main: groups()}, nil
+		return &view{Title: "The API", About: "Every method of this backlink index, each with a form to try it.",
+			Main: groups()}, nil
 	}}}
 	for _, g := range groups() {
 		for _, m := range g.Methods {
-			pages[m.Href()] = page{"method", func(ctx context.Context, a *answer) (*view, error) { return s.method(ctx, a, g, m) }}
+			pages[m.Href()] = page{"method", func(ctx context.Context, a *answer) (*view, error) {
+				return s.method(ctx, a, g,
+					m)
+			}}
 		}
 	}
 	return pages
@@ -118,7 +126,8 @@ func (s *Server) apiPages() map[string]page {
 
 func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod) (*view, error) {
 	q := s.questionOf(ctx, m.def, a.params())
-	p := methodPage{apiMethod: m, Group: g.Title, Asked: q.asked, Stream: string(streamOf(m.def)), Fields: q.fields, Body: q.body,
+	p := methodPage{apiMethod: m, Group: g.Title, Asked: q.asked, Stream: string(streamOf(m.def)), Fields: q.fields,
+		Body:     q.body,
 		Encoding: m.def.Output.Encoding, Errors: m.def.Errors, Code: code(m.def, originOf(a.request), q)}
 	if m.def.Output.Schema != nil {
 		p.Members = membersOf(m.def.Output.Schema)
@@ -138,7 +147,8 @@ func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod)
 func (s *Server) try(r *http.Request, def *lexicons.Def, q *question) *shownAnswer {
 	began := s.Now()
 	a := s.do(r, def.Method(), def.Path, q.encoded(), q.sent())
-	shown := &shownAnswer{Status: a.status, Text: http.StatusText(a.status), Bytes: int64(len(a.body)), Took: s.Now().Sub(began).Round(100 * time.Microsecond).String()}
+	shown := &shownAnswer{Status: a.status, Text: http.StatusText(a.status), Bytes: int64(len(a.body)),
+		Took: s.Now().Sub(began).Round(100 * time.Microsecond).String()}
 	if def.Method() == http.MethodGet && a.status == http.StatusOK {
 		shown.Href = def.Path + "?" + q.encoded()
 	}
@@ -147,7 +157,8 @@ func (s *Server) try(r *http.Request, def *lexicons.Def, q *question) *shownAnsw
 	if a.isJSON() && json.Indent(&indented, a.body, "", "  ") == nil {
 		text = indented.String()
 	}
-	if shown.Cut = len(text) > maxRaw; shown.Cut {
+	shown.Cut = len(text) > maxRaw
+	if shown.Cut {
 		text = text[:strings.LastIndexByte(text[:maxRaw], '\n')+1]
 	}
 	shown.JSON = strings.ToValidUTF8(text, "\uFFFD")

@@ -102,7 +102,8 @@ func goType(s *lexicons.Schema, nullable bool) string {
 		var b strings.Builder
 		b.WriteString(star + "struct {\n")
 		for _, p := range s.Properties {
-			b.WriteString(goName(p.Name) + " " + goType(&p.Schema, slices.Contains(s.Nullable, p.Name)) + " `json:" + strconv.Quote(p.Name) + "`\n")
+			b.WriteString(goName(p.Name) + " " + goType(&p.Schema, slices.Contains(s.Nullable, p.Name)) + " `json:" +
+				strconv.Quote(p.Name) + "`\n")
 		}
 		b.WriteString("}")
 		return b.String()
@@ -150,7 +151,8 @@ func tsType(s *lexicons.Schema, nullable bool, indent string) string {
 			if !slices.Contains(s.Required, p.Name) {
 				mark = "?"
 			}
-			b.WriteString(indent + "  " + p.Name + mark + ": " + tsType(&p.Schema, slices.Contains(s.Nullable, p.Name), indent+"  ") + "\n")
+			b.WriteString(indent + "  " + p.Name + mark + ": " + tsType(&p.Schema, slices.Contains(s.Nullable, p.Name),
+				indent+"  ") + "\n")
 		}
 		b.WriteString(indent + "}")
 		text = b.String()

@@ -37,9 +37,11 @@ func loadAssets() map[string]asset {
 			panic(err)
 		}
 		sum := sha256.Sum256(body)
-		assets["/assets/"+e.Name()] = asset{body, gzipped(body), mime.TypeByExtension(path.Ext(e.Name())), base64.RawURLEncoding.EncodeToString(sum[:6])}
+		assets["/assets/"+e.Name()] = asset{body, gzipped(body), mime.TypeByExtension(path.Ext(e.Name())),
+			base64.RawURLEncoding.EncodeToString(sum[:6])}
 	}
-	assets["/favicon.ico"] = assets["/assets/icon.svg"] // browsers ask for it where a page doesn't name one, as JSON doesn't
+	// browsers ask for it where a page doesn't name one, as JSON doesn't
+	assets["/favicon.ico"] = assets["/assets/icon.svg"]
 	return assets
 }
 

@@ -153,7 +153,8 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	}
 	c.From = when(0)
 	if spans >= fewSpans {
-		c.Middle, c.To = when(spans/2), when(spans-1)
+		c.Middle = when(spans / 2)
+		c.To = when(spans - 1)
 	}
 	return c, nil
 }

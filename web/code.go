@@ -15,8 +15,8 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// This file writes programs that ask what a visitor asks. Where the clients of weft have a method for it, that is called; else
-// the program speaks HTTP, and has the answer's type from its definition.
+// This file writes programs that ask what a visitor asks. Where the clients of weft have a method for it, that is
+// called; else the program speaks HTTP, and has the answer's type from its definition.
 
 // snippet is a question as a program in one language.
 type snippet struct{ Language, Text string }
@@ -38,9 +38,10 @@ type clientCall struct {
 	goCall, tsCall string            // with a gap for the arguments
 	goQuery        string            // the type of the argument in Go; empty: plain texts
 	goFields       map[string]string // its fields by parameter; a parameter without one is not for the client
-	tsPlain        []string          // the parameters that TypeScript takes by position, those of Go too where it has no query
-	tsFields       map[string]string // of its options by parameter
-	one            bool              // it returns one value; else it walks
+	// the parameters that TypeScript takes by position, those of Go too where it has no query
+	tsPlain  []string
+	tsFields map[string]string // of its options by parameter
+	one      bool              // it returns one value; else it walks
 }
 
 // clientCalls are the calls by route. TestCode compiles each.
@@ -50,21 +51,26 @@ var clientCalls = map[*routes.Route]clientCall{
 	},
 	routes.WeftGetBacklinks: {
 		goCall: "Backlinks(ctx, %s)", goQuery: "client.Query",
-		goFields: map[string]string{"subject": "Subject", "source": "Source", "did": "DIDs", "since": "Since", "until": "Until", "reverse": "Reverse", "hydrate": "Hydrate", "limit": "Limit"},
-		tsCall:   "backlinks(%s)", tsPlain: []string{"subject", "source"},
-		tsFields: map[string]string{"did": "dids", "since": "since", "until": "until", "reverse": "reverse", "hydrate": "hydrate", "limit": "limit"},
+		goFields: map[string]string{"subject": "Subject", "source": "Source", "did": "DIDs", "since": "Since",
+			"until": "Until", "reverse": "Reverse", "hydrate": "Hydrate", "limit": "Limit"},
+		tsCall: "backlinks(%s)", tsPlain: []string{"subject", "source"},
+		tsFields: map[string]string{"did": "dids", "since": "since", "until": "until", "reverse": "reverse",
+			"hydrate": "hydrate", "limit": "limit"},
 	},
 	routes.WeftGetBacklinkDIDs: {
 		goCall: "DIDs(ctx, %s)", goQuery: "client.Query",
-		goFields: map[string]string{"subject": "Subject", "source": "Source", "since": "Since", "until": "Until", "limit": "Limit"},
-		tsCall:   "dids(%s)", tsPlain: []string{"subject", "source"},
+		goFields: map[string]string{"subject": "Subject", "source": "Source", "since": "Since", "until": "Until",
+			"limit": "Limit"},
+		tsCall: "dids(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"since": "since", "until": "until", "limit": "limit"},
 	},
 	routes.GetAccountBacklinks: {
 		goCall: "AccountLinks(ctx, %s)", goQuery: "client.AccountQuery",
-		goFields: map[string]string{"did": "DID", "source": "Sources", "since": "Since", "until": "Until", "hydrate": "Hydrate", "limit": "Limit"},
-		tsCall:   "accountLinks(%s)", tsPlain: []string{"did"},
-		tsFields: map[string]string{"source": "sources", "since": "since", "until": "until", "hydrate": "hydrate", "limit": "limit"},
+		goFields: map[string]string{"did": "DID", "source": "Sources", "since": "Since", "until": "Until",
+			"hydrate": "Hydrate", "limit": "Limit"},
+		tsCall: "accountLinks(%s)", tsPlain: []string{"did"},
+		tsFields: map[string]string{"source": "sources", "since": "since", "until": "until", "hydrate": "hydrate",
+			"limit": "limit"},
 	},
 	routes.GetAccountCounts: {
 		goCall: "AccountCounts(ctx, %s)", tsCall: "accountCounts(%s)", tsPlain: []string{"did"}, one: true,
@@ -74,21 +80,25 @@ var clientCalls = map[*routes.Route]clientCall{
 	},
 	routes.GetTimeline: {
 		goCall: "Timeline(ctx, %s)", goQuery: "client.TimelineQuery",
-		goFields: map[string]string{"subject": "Subject", "source": "Sources", "since": "Since", "until": "Until", "spans": "Spans"},
-		tsCall:   "timeline(%s)", tsPlain: []string{"subject", "source"},
+		goFields: map[string]string{"subject": "Subject", "source": "Sources", "since": "Since", "until": "Until",
+			"spans": "Spans"},
+		tsCall: "timeline(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"since": "since", "until": "until", "spans": "spans"}, one: true,
 	},
 	routes.Events: {
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
-		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes", "wantedSubjectDids": "SubjectDIDs",
-			"wantedSources": "Sources", "wantedCollections": "Collections", "wantedActors": "Actors"},
+		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes",
+			"wantedSubjectDids": "SubjectDIDs",
+			"wantedSources":     "Sources", "wantedCollections": "Collections", "wantedActors": "Actors"},
 		tsCall: "events(%s)",
-		tsFields: map[string]string{"wantedSubjects": "subjects", "wantedSubjectPrefixes": "subjectPrefixes", "wantedSubjectDids": "subjectDids",
-			"wantedSources": "sources", "wantedCollections": "collections", "wantedActors": "actors"},
+		tsFields: map[string]string{"wantedSubjects": "subjects", "wantedSubjectPrefixes": "subjectPrefixes",
+			"wantedSubjectDids": "subjectDids",
+			"wantedSources":     "sources", "wantedCollections": "collections", "wantedActors": "actors"},
 	},
 }
 
-// callOf is how the clients ask a question; not ok where they can't: then they lack the method, or one of the parameters.
+// callOf is how the clients ask a question; not ok where they can't: then they lack the method, or one of the
+// parameters.
 func callOf(def *lexicons.Def, q *question) (clientCall, bool) {
 	c, ok := clientCalls[routes.At(def.Path)]
 	if !ok {
@@ -131,8 +141,8 @@ func curlCode(def *lexicons.Def, origin string, q *question) string {
 // shellText quotes a text for a shell.
 func shellText(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// compact is JSON on one line, and of what is no JSON all that can be seen. A program shows what it does: what a reader can't see
-// is escaped, or left out.
+// compact is JSON on one line, and of what is no JSON all that can be seen. A program shows what it does: what a reader
+// can't see is escaped, or left out.
 func compact(text string) string {
 	var b bytes.Buffer
 	if json.Compact(&b, []byte(text)) != nil {
@@ -171,37 +181,48 @@ func goCode(def *lexicons.Def, origin string, q *question) string {
 		if timed(q) {
 			b.WriteString("\"time\"\n")
 		}
-		b.WriteString("\n\"weft.dev/weft/client\"\n)\n\nfunc main() {\nctx := context.Background()\nc := client.New(" + strconv.Quote(origin) + ")\n")
+		b.WriteString("\n\"weft.dev/weft/client\"\n)\n\nfunc main() {\nctx := context.Background()\nc := client.New(" +
+			strconv.Quote(origin) + ")\n")
 		call := "c." + fmt.Sprintf(c.goCall, goArguments(&c, def, q))
 		if c.one {
 			b.WriteString("answer, err := " + call + "\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Println(answer)\n}\n")
 		} else {
-			b.WriteString("for item, err := range " + call + " {\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", item)\n}\n}\n")
+			b.WriteString("for item, err := range " + call +
+				" {\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", item)\n}\n}\n")
 		}
 		if timed(q) {
-			b.WriteString("\nfunc at(text string) time.Time {\nt, err := time.Parse(time.RFC3339, text)\nif err != nil {\nlog.Fatal(err)\n}\nreturn t\n}\n")
+			b.WriteString("\nfunc at(text string) time.Time {\nt, err := time.Parse(time.RFC3339, text)\nif err != nil " +
+				"{\nlog.Fatal(err)\n}\nreturn t\n}\n")
 		}
 		return gofmt(b.String())
 	}
 	switch kind := streamOf(def); {
 	case kind == routes.WebSocket:
 		at := strings.Replace(address(def, origin, q), "http", "ws", 1)
-		b.WriteString("package main\n\nimport (\n\"context\"\n\"fmt\"\n\"log\"\n\n\"github.com/coder/websocket\"\n)\n\nfunc main() {\nctx := context.Background()\n" +
-			"conn, _, err := websocket.Dial(ctx, " + strconv.Quote(at) + ", nil)\nif err != nil {\nlog.Fatal(err)\n}\ndefer conn.CloseNow()\n" +
+		b.WriteString("package main\n\nimport " +
+			"(\n\"context\"\n\"fmt\"\n\"log\"\n\n\"github.com/coder/websocket\"\n)\n\nfunc main() {\nctx := " +
+			"context.Background()\n" +
+			"conn, _, err := websocket.Dial(ctx, " + strconv.Quote(at) +
+			", nil)\nif err != nil {\nlog.Fatal(err)\n}\ndefer conn.CloseNow()\n" +
 			"for {\n_, frame, err := conn.Read(ctx)\nif err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%s\\n\", frame)\n}\n}\n")
 	case kind == routes.ServerEvents:
-		b.WriteString("package main\n\nimport (\n\"bufio\"\n\"fmt\"\n\"log\"\n\"net/http\"\n)\n\nfunc main() {\nres, err := http.Get(" + strconv.Quote(address(def, origin, q)) +
-			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
+		b.WriteString("package main\n\nimport (\n\"bufio\"\n\"fmt\"\n\"log\"\n\"net/http\"\n)\n\nfunc main() {\nres, err " +
+			":= http.Get(" + strconv.Quote(address(def, origin, q)) +
+			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor " +
+			"lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
 	default:
 		b.WriteString("package main\n\nimport (\n\"encoding/json\"\n\"fmt\"\n\"log\"\n\"net/http\"\n")
 		ask := "http.Get(" + strconv.Quote(address(def, origin, q)) + ")"
 		if q.body != nil {
 			b.WriteString("\"strings\"\n")
-			ask = "http.Post(" + strconv.Quote(address(def, origin, q)) + ", \"application/json\", strings.NewReader(" + goText(compact(q.body.Value)) + "))"
+			ask = "http.Post(" + strconv.Quote(address(def, origin, q)) + ", \"application/json\", strings.NewReader(" +
+				goText(compact(q.body.Value)) + "))"
 		}
-		b.WriteString(")\n\nfunc main() {\nres, err := " + ask + "\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
+		b.WriteString(")\n\nfunc main() {\nres, err := " + ask +
+			"\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
 			"if res.StatusCode != http.StatusOK {\nlog.Fatal(res.Status)\n}\nvar answer " + goType(def.Output.Schema, false) +
-			"\nif err := json.NewDecoder(res.Body).Decode(&answer); err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", answer)\n}\n")
+			"\nif err := json.NewDecoder(res.Body).Decode(&answer); err != nil {\nlog.Fatal(err)\n}\nfmt.Printf(\"%+v\\n\", " +
+			"answer)\n}\n")
 	}
 	return gofmt(b.String())
 }
@@ -216,7 +237,8 @@ func gofmt(text string) string {
 
 // goText is a literal, raw where that reads better.
 func goText(text string) string {
-	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && !strings.ContainsFunc(text,
+		func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return "`" + text + "`"
 	}
 	return strconv.Quote(text)
@@ -276,8 +298,8 @@ func each(def *lexicons.Def, q *question, do func(name string, p *lexicons.Schem
 	}
 }
 
-// plain is a number or a truth as it stands in a program. What a visitor wrote instead stands there as a text: the API refuses it,
-// and the compiler too.
+// plain is a number or a truth as it stands in a program. What a visitor wrote instead stands there as a text: the API
+// refuses it, and the compiler too.
 func plain(p *lexicons.Schema, v string) string {
 	if p.Type == "boolean" && (v == "true" || v == "false") {
 		return v
@@ -316,15 +338,19 @@ func tsCode(def *lexicons.Def, origin string, q *question) string {
 	}
 	switch streamOf(def) {
 	case routes.WebSocket:
-		return "const socket = new WebSocket(" + strings.Replace(at, "http", "ws", 1) + ")\nsocket.onmessage = (event) => console.log(event.data)\n"
+		return "const socket = new WebSocket(" + strings.Replace(at, "http", "ws", 1) +
+			")\nsocket.onmessage = (event) => console.log(event.data)\n"
 	case routes.ServerEvents:
-		return "const source = new EventSource(" + at + ")\nsource.addEventListener('record', (event) => console.log(event.data))\n"
+		return "const source = new EventSource(" + at +
+			")\nsource.addEventListener('record', (event) => console.log(event.data))\n"
 	}
 	ask := "fetch(" + at + ")"
 	if q.body != nil {
-		ask = "fetch(" + at + ", {\n  method: '" + http.MethodPost + "',\n  headers: { 'Content-Type': 'application/json' },\n  body: " + tsText(compact(q.body.Value)) + ",\n})"
+		ask = "fetch(" + at + ", {\n  method: '" + http.MethodPost +
+			"',\n  headers: { 'Content-Type': 'application/json' },\n  body: " + tsText(compact(q.body.Value)) + ",\n})"
 	}
-	return "const res = await " + ask + "\nif (!res.ok) throw new Error(await res.text())\nconst answer = (await res.json()) as " +
+	return "const res = await " + ask +
+		"\nif (!res.ok) throw new Error(await res.text())\nconst answer = (await res.json()) as " +
 		tsType(def.Output.Schema, false, "") + "\nconsole.log(answer)\n"
 }
 
@@ -332,7 +358,8 @@ func tsArguments(c *clientCall, def *lexicons.Def, q *question) string {
 	literals := func(p *lexicons.Schema, values []string) string {
 		texts := make([]string, len(values))
 		for i, v := range values {
-			if texts[i] = tsText(v); p.Type == "integer" || p.Type == "boolean" {
+			texts[i] = tsText(v)
+			if p.Type == "integer" || p.Type == "boolean" {
 				texts[i] = plain(p, v)
 			}
 		}

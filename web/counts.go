@@ -44,7 +44,8 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	if found.Counts.Counts != nil {
 		for _, c := range found.Counts.Counts {
 			collection, path, _ := strings.Cut(c.Source, ":")
-			p.Rows = append(p.Rows, countRow{c.Subject, kindText(c.Subject), explore(c.Subject), sourceOf(c.Subject, collection, strings.TrimPrefix(path, "."), c.Links, c.DIDs)})
+			p.Rows = append(p.Rows, countRow{c.Subject, kindText(c.Subject), explore(c.Subject), sourceOf(c.Subject, collection,
+				strings.TrimPrefix(path, "."), c.Links, c.DIDs)})
 		}
 		return &view{Title: "Counts", Main: p}, nil
 	}
@@ -54,7 +55,8 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	} else if part, err := accountOf(a, p.Target); err != nil {
 		return nil, err
 	} else if part != nil {
-		p.Sources, p.More = part.Sources, part.More
+		p.Sources = part.Sources
+		p.More = part.More
 	}
 	return &view{Title: num(p.Total) + " " + p.Noun, Target: p.Target.Text, Main: p}, nil
 }

@@ -17,15 +17,15 @@ import (
 const (
 	// Of the longest lists, the newest links are shown at once, so many of each: what fits on a screen.
 	previewLists, previewLinks = 4, "6"
-	// To count the links to all of an account takes as long as it has records that are linked to: microseconds each, and some
-	// have a million. The page goes without them rather than wait.
+	// To count the links to all of an account takes as long as it has records that are linked to: microseconds each, and
+	// some have a million. The page goes without them rather than wait.
 	accountWait = 250 * time.Millisecond
 	// How many sources the chart tells apart: more colours than these nobody can. getTimeline takes ten.
 	chartSources = 6
 )
 
-// pageSources is how many sources a page shows: real targets have some dozens, in the order in which the index first saw them. What
-// strangers invent comes behind.
+// pageSources is how many sources a page shows: real targets have some dozens, in the order in which the index first
+// saw them. What strangers invent comes behind.
 const pageSources = "200"
 
 // source is the links to a target from one place.
@@ -95,7 +95,8 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p := &explorePage{Target: s.targetOf(a.request, a.param("target"))}
 	var err error
 	var next *string
-	if p.Sources, next, err = sourcesOf(a, p.Target.Text); err != nil {
+	p.Sources, next, err = sourcesOf(a, p.Target.Text)
+	if err != nil {
 		return nil, err
 	}
 	p.Part = next != nil || a.param("cursor") != ""
@@ -109,13 +110,16 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	if err := s.previews(a, p); err != nil {
 		return nil, err
 	}
-	if p.Chart, err = chartOf(a, p.Target.Text, p.Sources); err != nil {
+	p.Chart, err = chartOf(a, p.Target.Text, p.Sources)
+	if err != nil {
 		return nil, err
 	}
-	if p.Forward, err = forwardOf(a, p.Target.Text); err != nil {
+	p.Forward, err = forwardOf(a, p.Target.Text)
+	if err != nil {
 		return nil, err
 	}
-	if p.Account, err = accountOf(a, p.Target); err != nil {
+	p.Account, err = accountOf(a, p.Target)
+	if err != nil {
 		return nil, err
 	}
 	p.Empty = p.Links == 0
@@ -130,9 +134,11 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 	if a.path == routes.LinksAll.Path {
 		err = a.decode(&all)
 	} else {
-		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the first.
+		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the
+		// first.
 		if a.param("cursor") != "" {
-			return nil, nil, newProblem(400, "InvalidRequest", "Use the page "+routes.LinksAll.Path+" to see more kinds of links.")
+			return nil, nil, newProblem(400, "InvalidRequest",
+				"Use the page "+routes.LinksAll.Path+" to see more kinds of links.")
 		}
 		err = a.get(&all, routes.LinksAll, "target", subject, "limit", a.param("limit"))
 	}
@@ -145,7 +151,10 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 			sources = append(sources, sourceOf(subject, collection, path, n.Records, n.DistinctDIDs))
 		}
 	}
-	slices.SortFunc(sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
+	slices.SortFunc(sources, func(a, b source) int {
+		return cmp.Or(cmp.Compare(b.Links, a.Links),
+			cmp.Compare(a.Text, b.Text))
+	})
 	scale(sources)
 	tell(sources)
 	return sources, all.Cursor, nil
@@ -156,7 +165,8 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 	if path == "" || path[0] == '.' {
 		text = collection + ":." + path // the API takes one leading dot off
 	}
-	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Thread: thread(collection, path), Verb: verb(collection, path, false),
+	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Thread: thread(collection,
+		path), Verb: verb(collection, path, false),
 		Href:    routes.WeftGetBacklinks.Path + "?" + form("subject", subject, "source", text),
 		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
 }
@@ -177,7 +187,8 @@ func scale(sources []source) {
 // threads are the colours of sources.
 var threads = []string{"madder", "indigo", "weld", "moss", "logwood", "woad", "flax"}
 
-// tell gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that is left.
+// tell gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that
+// is left.
 func tell(sources []source) {
 	sources = sources[:min(len(threads), len(sources))]
 	taken := map[string]bool{}
@@ -192,7 +203,8 @@ func tell(sources []source) {
 	for _, s := range left {
 		for _, name := range threads {
 			if !taken[name] {
-				s.Thread, taken[name] = name, true
+				s.Thread = name
+				taken[name] = true
 				break
 			}
 		}
@@ -203,7 +215,8 @@ func tell(sources []source) {
 func (s *Server) previews(a *answer, p *explorePage) error {
 	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
 		var page wire.TimedBacklinks
-		if err := a.get(&page, routes.WeftGetBacklinks, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks, "hydrate", "true"); err != nil {
+		if err := a.get(&page, routes.WeftGetBacklinks, "subject", p.Target.Text, "source", src.Text, "limit", previewLinks,
+			"hydrate", "true"); err != nil {
 			if busy(err) {
 				return nil
 			}
@@ -214,7 +227,8 @@ func (s *Server) previews(a *answer, p *explorePage) error {
 	return nil
 }
 
-// busy says that the API has no time or no more patience: what is asked for beside the page's own answer is then left out.
+// busy says that the API has no time or no more patience: what is asked for beside the page's own answer is then left
+// out.
 func busy(err error) bool {
 	var p problem
 	return errors.As(err, &p) && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable)
@@ -254,14 +268,19 @@ func accountOf(a *answer, t target) (*accountPart, error) {
 		}
 		return nil, err
 	}
-	part.Counted, part.Total, part.More = true, answer.Total, answer.Cursor != nil
+	part.Counted = true
+	part.Total = answer.Total
+	part.More = answer.Cursor != nil
 	for _, src := range answer.Sources {
 		collection, path, _ := strings.Cut(src.Source, ":")
 		one := sourceOf(t.Text, collection, path, src.Links, src.Links)
 		one.Href = routes.GetAccountBacklinks.Path + "?" + form("did", t.Text, "source", src.Source)
 		part.Sources = append(part.Sources, one)
 	}
-	slices.SortFunc(part.Sources, func(a, b source) int { return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Text, b.Text)) })
+	slices.SortFunc(part.Sources, func(a, b source) int {
+		return cmp.Or(cmp.Compare(b.Links, a.Links),
+			cmp.Compare(a.Text, b.Text))
+	})
 	scale(part.Sources)
 	return part, nil
 }

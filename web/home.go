@@ -34,9 +34,11 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 	if len(rates) > 0 {
 		p.Rate = int64(rates[len(rates)-1] + 0.5)
 	}
-	p.Spark, p.Links = sparkOf(rates), links
+	p.Spark = sparkOf(rates)
+	p.Links = links
 	if s.Lag != nil {
-		p.HasLag, p.Lag = true, lagText(s.Lag())
+		p.HasLag = true
+		p.Lag = lagText(s.Lag())
 	}
 	// What was linked to just now is there, whichever network this is.
 	seen := map[string]bool{}

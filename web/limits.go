@@ -7,10 +7,11 @@ import (
 
 // Limits bound what one client takes of the server. api.Server has them, so that pages and the API count together.
 type Limits interface {
-	// Admit counts a request that is not the API's against the rate of its client. It answers, and returns false, where that is spent.
+	// Admit counts a request that is not the API's against the rate of its client. It answers, and returns false, where
+	// that is spent.
 	Admit(w http.ResponseWriter, r *http.Request) bool
-	// AdmitStream is Admit for a live stream, which counts against the limit of subscribers until release is called. It returns
-	// nil if it has refused the request.
+	// AdmitStream is Admit for a live stream, which counts against the limit of subscribers until release is called. It
+	// returns nil if it has refused the request.
 	AdmitStream(w http.ResponseWriter, r *http.Request) (release func())
 	// Page waits until a page may be begun.
 	Page(r *http.Request) (done func(), err error)
@@ -35,8 +36,8 @@ func (unlimited) Render(*http.Request) (done func(), err error) { return nothing
 
 func (unlimited) Hold(*http.Request, int) (done func(), ok bool) { return nothing, true }
 
-// drawingTurn is the turn of a page that is drawn. It is given back while the page asks the API, which has turns of its own, and taken again
-// afterwards. It is for one goroutine.
+// drawingTurn is the turn of a page that is drawn. It is given back while the page asks the API, which has turns of its
+// own, and taken again afterwards. It is for one goroutine.
 type drawingTurn struct {
 	limits  Limits
 	request *http.Request
@@ -65,8 +66,8 @@ func turnOf(ctx context.Context) *drawingTurn {
 	return t
 }
 
-// servePage draws a page in turns, compressed as the visitor takes it, and writes it when it is whole and no turn is held any more: a
-// visitor who reads slowly holds up nobody else.
+// servePage draws a page in turns, compressed as the visitor takes it, and writes it when it is whole and no turn is
+// held any more: a visitor who reads slowly holds up nobody else.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
 	defer cancel()
@@ -108,7 +109,8 @@ func (s *Server) tooBusy(w http.ResponseWriter) {
 	http.Error(w, "the server is busy: try again in a moment", http.StatusServiceUnavailable)
 }
 
-// admit counts a page that asks the API nothing. It answers with a page, and returns false, where the visitor's rate is spent.
+// admit counts a page that asks the API nothing. It answers with a page, and returns false, where the visitor's rate is
+// spent.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 	refusal := &recorder{header: http.Header{}}
 	ok := s.Limits.Admit(refusal, r)

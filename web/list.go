@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people write
-// has in common.
+// textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people
+// write has in common.
 func textOf(value json.RawMessage) string {
 	var record struct{ Text any }
 	if len(value) == 0 || json.Unmarshal(value, &record) != nil {
@@ -86,7 +86,8 @@ func (s *Server) list(a *answer, found listed) *view {
 	if ofAccount {
 		subject = q.Get("did")
 	}
-	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.total, Filter: filtersOf(a), Pages: pagerOf(a, found.cursor)}
+	p := &listPage{Target: s.targetOf(a.request, subject), Total: found.total, Filter: filtersOf(a),
+		Pages: pagerOf(a, found.cursor)}
 	if collection, path, ok := askedSource(q); ok && !ofAccount {
 		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
 	}
@@ -121,7 +122,8 @@ func (s *Server) list(a *answer, found listed) *view {
 	}
 	p.Target.About = append([]way{{"All links to this " + p.Target.Kind, explore(p.Target.Text)}}, p.Target.About...)
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:], " to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}
+	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:],
+		" to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}
 }
 
 // askedSource is the one source that a list is of.
@@ -129,7 +131,9 @@ func askedSource(q url.Values) (collection, path string, ok bool) {
 	if text := q["source"]; len(text) == 1 {
 		collection, path, ok = strings.Cut(text[0], ":")
 	} else if q.Has("collection") {
-		collection, path, ok = q.Get("collection"), q.Get("path"), true
+		collection = q.Get("collection")
+		path = q.Get("path")
+		ok = true
 	}
 	return collection, strings.TrimPrefix(path, "."), ok
 }
@@ -138,19 +142,22 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 	linkers := make([]linker, len(records))
 	for i, r := range records {
 		l := s.accountLinker(r.DID)
-		l.Record, l.Rkey = "at://"+r.DID+"/"+r.Collection+"/"+r.Rkey, r.Rkey
+		l.Record = "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey
+		l.Rkey = r.Rkey
 		l.Href = explore(l.Record)
 		path := ""
 		if r.Source != "" {
 			_, path, _ = strings.Cut(r.Source, ":")
 		}
-		l.Verb, l.Thread = verb(r.Collection, path, false), thread(r.Collection, path)
+		l.Verb = verb(r.Collection, path, false)
+		l.Thread = thread(r.Collection, path)
 		l.Time, _ = time.Parse(time.RFC3339Nano, r.Time)
 		if tid, ok := link.ParseTID(r.Rkey); ok && r.Time == "" {
 			l.Time = time.UnixMicro(link.TIDTimeUS(tid)).UTC()
 		}
 		if r.Subject != "" {
-			l.What, l.WhatHref = r.Subject, explore(r.Subject)
+			l.What = r.Subject
+			l.WhatHref = explore(r.Subject)
 		}
 		l.Says = textOf(r.Value)
 		linkers[i] = l
@@ -162,13 +169,15 @@ func (s *Server) accountLinker(did string) linker {
 	return linker{DID: did, Who: s.name(did), Dye: dye(did), Initials: initials(s.name(did)), WhoHref: explore(did)}
 }
 
-// maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies take.
+// maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies
+// take.
 const maxTrail = 40
 
-// pagerOf makes the links to the pages around. A cursor leads on only: the way back is kept in the address, as the cursors of the
-// pages before. The first page's is empty.
+// pagerOf makes the links to the pages around. A cursor leads on only: the way back is kept in the address, as the
+// cursors of the pages before. The first page's is empty.
 func pagerOf(a *answer, next *string) pager {
-	q, shown := a.params(), a.request.URL.Query()
+	q := a.params()
+	shown := a.request.URL.Query()
 	here := q.Get("cursor")
 	var trail []string
 	if text := shown.Get(trailParameter); text != "" && here != "" {
@@ -205,7 +214,8 @@ func pagerOf(a *answer, next *string) pager {
 // filtersOf is the form of what can be asked of a list, as it was asked.
 func filtersOf(a *answer) filterForm {
 	q := a.params()
-	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")), Oldest: q.Get("reverse") == "true", Limit: q.Get("limit")}
+	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")),
+		Oldest: q.Get("reverse") == "true", Limit: q.Get("limit")}
 	def := definitions.At(a.path)
 	f.HasTime = def.Param("since") != nil
 	f.HasText = def.Param("hydrate") != nil
@@ -216,12 +226,14 @@ func filtersOf(a *answer) filterForm {
 	if !f.HasDIDs {
 		f.DIDs = ""
 	}
-	stays := map[string]bool{"subject": true, "target": true, "source": true, "collection": true, "path": true, "pathToOther": true, "limit": true, "from_dids": true, "linkDid": true, "otherSubject": true}
+	stays := map[string]bool{"subject": true, "target": true, "source": true, "collection": true, "path": true,
+		"pathToOther": true, "limit": true, "from_dids": true, "linkDid": true, "otherSubject": true}
 	if !f.HasDIDs {
 		stays["did"] = true
 	}
 	var reset []string
-	for _, name := range []string{"subject", "target", "did", "source", "collection", "path", "pathToOther", "limit", "from_dids", "linkDid", "otherSubject"} {
+	for _, name := range []string{"subject", "target", "did", "source", "collection", "path", "pathToOther", "limit",
+		"from_dids", "linkDid", "otherSubject"} {
 		for _, v := range q[name] {
 			if stays[name] {
 				f.Hidden = append(f.Hidden, [2]string{name, v})

@@ -83,7 +83,8 @@ func (p *pulse) run(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	defer p.asks.Wait()
-	seq, at := p.store.Seq(), p.now()
+	seq := p.store.Seq()
+	at := p.now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -93,9 +94,11 @@ func (p *pulse) run(ctx context.Context) {
 			p.mu.Unlock()
 			return
 		case <-ticker.C:
-			newest, now := p.store.Seq(), p.now()
+			newest := p.store.Seq()
+			now := p.now()
 			p.beat(ctx, seq, newest, float64(newest-min(seq, newest))/max(now.Sub(at).Seconds(), 0.001))
-			seq, at = newest, now
+			seq = newest
+			at = now
 		}
 	}
 }
@@ -115,7 +118,8 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	var event []byte
 	if p.watchers.Load() > 0 {
 		if st, err := p.store.Stats(ctx); err == nil {
-			e.Links, e.Actors = num(st.Links), num(st.Actors)
+			e.Links = num(st.Links)
+			e.Actors = num(st.Actors)
 			if p.lag != nil {
 				e.Lag = lagText(p.lag())
 			}
@@ -148,8 +152,8 @@ type shownLink struct {
 	removed bool
 }
 
-// newestLinks is what the newest entries did, oldest first: of each record its first link, for the ticker shows what goes on, and
-// a post with twenty links goes on once.
+// newestLinks is what the newest entries did, oldest first: of each record its first link, for the ticker shows what
+// goes on, and a post with twenty links goes on once.
 func newestLinks(entries []db.LogEntry) []shownLink {
 	var links []shownLink
 	for _, e := range entries {
@@ -163,13 +167,14 @@ func newestLinks(entries []db.LogEntry) []shownLink {
 	return links[max(0, len(links)-shown):]
 }
 
-// named gives the links to be shown. While somebody watches they wait for a beat, in which the handles of their accounts are asked
-// for, once for all who watch.
+// named gives the links to be shown. While somebody watches they wait for a beat, in which the handles of their
+// accounts are asked for, once for all who watch.
 func (p *pulse) named(ctx context.Context, fresh []shownLink) []shownLink {
 	ready := append(p.held, fresh...)
 	p.held = nil
 	if p.names != nil && p.watchers.Load() > 0 {
-		ready, p.held = ready[:len(ready)-len(fresh)], fresh
+		ready = ready[:len(ready)-len(fresh)]
+		p.held = fresh
 		// An answer that takes longer than a beat keeps the next from being asked for: those are shown by their DIDs.
 		if len(fresh) > 0 && !p.asking.Swap(true) {
 			var dids []string

@@ -39,17 +39,21 @@ type raw struct {
 	Curl  string // the command that asks for it
 }
 
-// maxRaw is how much of an answer a page shows, in bytes: some screens full. A page of a thousand links would be twice as large
-// for what hardly anybody opens.
+// maxRaw is how much of an answer a page shows, in bytes: some screens full. A page of a thousand links would be twice
+// as large for what hardly anybody opens.
 const maxRaw = 16 << 10
 
 // loadTemplates parses each page's template together with the layout.
 func loadTemplates(assets map[string]asset) map[string]*template.Template {
-	funcs := template.FuncMap{"asset": func(name string) string { return "/assets/" + name + "?v=" + assets["/assets/"+name].version }}
+	funcs := template.FuncMap{"asset": func(name string) string {
+		return "/assets/" + name + "?v=" +
+			assets["/assets/"+name].version
+	}}
 	for name, f := range templateFuncs {
 		funcs[name] = f
 	}
-	layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
+	layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "templates/layout.html",
+		"templates/parts.html"))
 	entries, err := templateFiles.ReadDir("templates")
 	if err != nil {
 		panic(err)
@@ -65,9 +69,10 @@ func loadTemplates(assets map[string]asset) map[string]*template.Template {
 	return templates
 }
 
-// policy is what a page may do: load from here, and nothing else. No script or style stands in a page itself, so one that
-// slips into a text does nothing.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// policy is what a page may do: load from here, and nothing else. No script or style stands in a page itself, so one
+// that slips into a text does nothing.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 func protect(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
@@ -78,7 +83,9 @@ func protect(h http.Header) {
 
 // render writes a page. a is the answer behind it; nil: none.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v *view, a *answer) {
-	v.Path, v.Origin, v.Names = r.URL.Path, originOf(r), s.Names != nil
+	v.Path = r.URL.Path
+	v.Origin = originOf(r)
+	v.Names = s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
 	if err := s.Ready(); err != nil {
 		v.Notice = err.Error()

@@ -47,7 +47,8 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	target, kind := link.Parse(meant.target())
 	if kind == link.None {
 		s.refuse(w, r, newProblem(http.StatusBadRequest, "InvalidRequest",
-			"This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has no spaces."))
+			"This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has "+
+				"no spaces."))
 		return
 	}
 	to := explore(target)
@@ -81,13 +82,14 @@ func (m wanted) target() string {
 	return m.actor
 }
 
-// meaning reads what a person has at hand: at-uris, DIDs, handles with and without an @, addresses of apps, and any other
-// address, with or without its scheme.
+// meaning reads what a person has at hand: at-uris, DIDs, handles with and without an @, addresses of apps, and any
+// other address, with or without its scheme.
 func meaning(q string) wanted {
 	if handle := strings.TrimPrefix(q, "@"); link.ValidHandle(handle) {
 		m := wanted{actor: strings.ToLower(handle)}
 		if handle == q {
-			m.web, m.bare = "https://"+handle+"/", true
+			m.web = "https://" + handle + "/"
+			m.bare = true
 		}
 		return m
 	}
@@ -103,7 +105,8 @@ func meaning(q string) wanted {
 		if host, _, ok := strings.Cut(q, "/"); !ok || !link.ValidHandle(host) {
 			return wanted{}
 		}
-		if target, kind = link.Parse("https://" + q); kind == link.None {
+		target, kind = link.Parse("https://" + q)
+		if kind == link.None {
 			return wanted{}
 		}
 	}
@@ -119,7 +122,8 @@ func meaning(q string) wanted {
 			return of
 		}
 	}
-	if m.actor, m.collection, m.rkey = ofApp(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/")); m.actor == "" {
+	m.actor, m.collection, m.rkey = ofApp(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/"))
+	if m.actor == "" {
 		return wanted{web: target}
 	}
 	return m
@@ -146,15 +150,17 @@ func ofAtURI(uri string) (wanted, bool) {
 }
 
 // appRecords are the collections of what apps show below /profile/<actor>/.
-var appRecords = map[string]string{"post": "app.bsky.feed.post", "feed": "app.bsky.feed.generator", "lists": "app.bsky.graph.list"}
+var appRecords = map[string]string{"post": "app.bsky.feed.post", "feed": "app.bsky.feed.generator",
+	"lists": "app.bsky.graph.list"}
 
 // siteRecords are the collections of what some sites show at /<actor>/<rkey>, or below a word.
 var siteRecords = map[string]string{
-	"whtwnd.com": "com.whtwnd.blog.entry", "frontpage.fyi": "fyi.unravel.frontpage.post", "smokesignal.events": "community.lexicon.calendar.event",
+	"whtwnd.com": "com.whtwnd.blog.entry", "frontpage.fyi": "fyi.unravel.frontpage.post",
+	"smokesignal.events": "community.lexicon.calendar.event",
 }
 
-// ofApp says whose and which record an app shows at an address; actor is empty for others. All of Bluesky's relatives have its
-// addresses, so that their hosts needn't be known.
+// ofApp says whose and which record an app shows at an address; actor is empty for others. All of Bluesky's relatives
+// have its addresses, so that their hosts needn't be known.
 func ofApp(host string, path []string) (actor, collection, rkey string) {
 	host = strings.TrimPrefix(host, "www.")
 	is := func(s string) bool { return link.ValidDID(s) || link.ValidHandle(s) }
@@ -168,7 +174,8 @@ func ofApp(host string, path []string) (actor, collection, rkey string) {
 		if len(path) == 2 {
 			return path[1], "", ""
 		}
-	case len(path) == 3 && (path[0] == "starter-pack" || path[0] == "start") && is(path[1]) && link.ValidRecordKey(path[2]):
+	case len(path) == 3 && (path[0] == "starter-pack" || path[0] == "start") && is(path[1]) &&
+		link.ValidRecordKey(path[2]):
 		return path[1], "app.bsky.graph.starterpack", path[2]
 	case site != "":
 		if path[0] == "post" {

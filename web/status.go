@@ -67,11 +67,15 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 	if err := a.decode(&p.Status); err != nil {
 		return nil, err
 	}
-	p.Follows, p.Replicates = p.Status.Upstream, p.Status.Replication
-	p.Upstream, p.Replay = upstreamFacts(p.Follows), replayOf(p.Follows)
+	p.Follows = p.Status.Upstream
+	p.Replicates = p.Status.Replication
+	p.Upstream = upstreamFacts(p.Follows)
+	p.Replay = replayOf(p.Follows)
 	p.Curves = p.curves()
-	p.Index, p.Levels = p.indexFacts(), p.levels()
-	p.Disk, p.Shares = p.diskFacts(s.Now()), p.shares()
+	p.Index = p.indexFacts()
+	p.Levels = p.levels()
+	p.Disk = p.diskFacts(s.Now())
+	p.Shares = p.shares()
 	p.Replication = replicationFacts(p.Replicates)
 	p.Copies = p.Status.Following
 	if p.Copies != nil {
@@ -84,20 +88,24 @@ func (s *Server) status(_ context.Context, a *answer) (*view, error) {
 // mostLag is how far behind an index may be, in seconds, and still be called up to date.
 const mostLag = 60
 
-// headline returns the state of the service in a few words and in a sentence or two. It agrees with the figures below it: an
-// index that lags or has a figure that somebody should look at isn't called up to date.
+// headline returns the state of the service in a few words and in a sentence or two. It agrees with the figures below
+// it: an index that lags or has a figure that somebody should look at isn't called up to date.
 func (p *statusPage) headline() (headline, lead string) {
-	u, f := p.Follows, p.Copies
+	u := p.Follows
+	f := p.Copies
 	bad := func(fact fact) bool { return fact.Bad }
 	switch {
 	case !p.Ready:
 		return "Not up to date", p.Reason + ". Counts and lists answer from the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
-		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " + seconds(f.LagSeconds) + " ago."
+		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " +
+			seconds(f.LagSeconds) + " ago."
 	case u != nil && nothingRead(u):
-		return "No event read yet", "weft has read no event since this process started. Counts and lists answer from the data in the index."
+		return "No event read yet", "weft has read no event since this process started. Counts and lists answer from the " +
+			"data in the index."
 	case u != nil && u.LagSeconds > mostLag:
-		return "Behind the network", "The newest event in the index is " + seconds(u.LagSeconds) + " old. Counts and lists do not include newer ones."
+		return "Behind the network", "The newest event in the index is " + seconds(u.LagSeconds) +
+			" old. Counts and lists do not include newer ones."
 	case slices.ContainsFunc(slices.Concat(p.Upstream, p.Index, p.Disk, p.Replication), bad):
 		return "Running, with warnings", "Counts and lists answer. The figures marked with ! need attention."
 	case f != nil:
@@ -115,7 +123,8 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	}
 	connected := fact{Name: "Connected to", Value: u.Host, Note: "weft reads events from this server."}
 	if !u.Connected {
-		connected = fact{"Not connected to", u.Host, "The connection is down: " + u.Detail + ". The index gets no new events.", true}
+		connected = fact{"Not connected to", u.Host, "The connection is down: " + u.Detail +
+			". The index gets no new events.", true}
 	}
 	if u.Kind != "" {
 		connected.Note += " Its protocol is Jetstream " + u.Kind + "."
@@ -126,9 +135,12 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	}
 	facts := []fact{
 		connected,
-		{"Lag", lag, "Time between the newest event in the index and now. It is a few seconds in normal operation, and days at the start of a replay.", u.LagSeconds > mostLag},
-		{"Queue", num(int64(u.Queued)), "Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
-		{"Position", position(u.Committed), "The index contains all events of this server up to here. weft resumes here after a restart.", false},
+		{"Lag", lag, "Time between the newest event in the index and now. It is a few seconds in normal operation, and " +
+			"days at the start of a replay.", u.LagSeconds > mostLag},
+		{"Queue", num(int64(u.Queued)),
+			"Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
+		{"Position", position(u.Committed),
+			"The index contains all events of this server up to here. weft resumes here after a restart.", false},
 	}
 	if u.Degraded != "" {
 		facts = append(facts, fact{"Limited upstream", u.Kind, "Limits of this server: " + u.Degraded + ".", true})
@@ -144,8 +156,9 @@ func replayOf(u *wire.Upstream) *replayBar {
 		return nil
 	}
 	r := u.Replay
-	bar := &replayBar{Host: r.Host, Width: percent(r.EventsDone, r.Events), Done: fmt.Sprintf("%s of about %s events, %s of %s, %s per second",
-		short(r.EventsDone), short(r.Events), size(r.BytesDone), size(r.Bytes), short(int64(r.Rate)))}
+	bar := &replayBar{Host: r.Host, Width: percent(r.EventsDone, r.Events),
+		Done: fmt.Sprintf("%s of about %s events, %s of %s, %s per second",
+			short(r.EventsDone), short(r.Events), size(r.BytesDone), size(r.Bytes), short(int64(r.Rate)))}
 	if r.ETA > 0 {
 		bar.Left = "about " + seconds(r.ETA) + " left"
 	}
@@ -158,20 +171,28 @@ func (p *statusPage) indexFacts() []fact {
 		{"Links", num(i.Links), "Links made by active accounts. Counts and lists contain these.", false},
 		{"Records", num(i.Records), "Records with links, including those of inactive accounts.", false},
 		{"Accounts", num(i.Actors), "All accounts that link or are linked to.", false},
-		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows in the log, up to number %s. Each row is a change of a record or an account. Streams read the log.", num(int64(i.LogSeq))), false},
-		{"Not in segments yet", num(i.Unsealed), "Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
-		{"Sorted runs", num(int64(i.Runs)), "Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
-		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction makes one segment of several. Queries do not wait for either.", false},
-		{"Account changes", num(int64(i.Jobs)), "Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
+		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows in the log, up to number %s. Each row is a change "+
+			"of a record or an account. Streams read the log.", num(int64(i.LogSeq))), false},
+		{"Not in segments yet", num(i.Unsealed),
+			"Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
+		{"Sorted runs", num(int64(i.Runs)),
+			"Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
+		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction " +
+			"makes one segment of several. Queries do not wait for either.", false},
+		{"Account changes", num(int64(i.Jobs)),
+			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
 	if p.Space.Written != nil {
-		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written), "Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and compactions, without replication. Lower is better.", false})
+		facts = append(facts, fact{"Write amplification", fmt.Sprintf("%.1f×", *p.Space.Written),
+			"Bytes written to disk since the start for each byte flushed to segments: WAL, checkpoints, flushes and " +
+				"compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
 		facts = append([]fact{{"Degraded", "yes", p.Degraded + ". Answers are still correct.", true}}, facts...)
 	}
 	if i.Failed != "" {
-		facts = append([]fact{{"Writing has stopped", "error", i.Failed + ". Queries still work. Fix the cause and start weft again: it resumes from the last commit.", true}}, facts...)
+		facts = append([]fact{{"Writing has stopped", "error", i.Failed + ". Queries still work. Fix the cause and start " +
+			"weft again: it resumes from the last commit.", true}}, facts...)
 	}
 	return facts
 }
@@ -183,7 +204,8 @@ func (p *statusPage) levels() []level {
 	}
 	var levels []level
 	for _, l := range p.Space.Levels {
-		levels = append(levels, level{l.Level, int64(l.Files), l.Links, size(l.Bytes), perLink(l.Bytes, l.Links), percent(l.Bytes, most)})
+		levels = append(levels, level{l.Level, int64(l.Files), l.Links, size(l.Bytes), perLink(l.Bytes, l.Links),
+			percent(l.Bytes, most)})
 	}
 	return levels
 }
@@ -192,25 +214,33 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 	sp := &p.Space
 	var facts []fact
 	if sp.PerLink != nil {
-		facts = append(facts, fact{"Bytes per link", fmt.Sprintf("%.1f bytes", *sp.PerLink), "The size of all files divided by the number of links. Compaction lowers it.", false})
+		facts = append(facts, fact{"Bytes per link", fmt.Sprintf("%.1f bytes", *sp.PerLink),
+			"The size of all files divided by the number of links. Compaction lowers it.", false})
 	}
 	if sp.Free != nil && sp.Total != nil {
-		facts = append(facts, fact{"Free space", size(*sp.Free), "Free of " + size(*sp.Total) + " on the disk with the data directory. When the disk is full, writing stops and queries still work.", *sp.Free*20 < *sp.Total})
+		facts = append(facts, fact{"Free space", size(*sp.Free), "Free of " + size(*sp.Total) +
+			" on the disk with the data directory. When the disk is full, writing stops and queries still work.",
+			*sp.Free*20 < *sp.Total})
 	}
 	switch over := seconds(float64(sp.Measured)); {
 	case sp.Growth == nil:
 		facts = append(facts, fact{"Disk full", "not known yet", "weft measures the growth for half an hour first.", false})
 	case sp.FullAt != nil:
-		facts = append(facts, fact{"Disk full", "in " + seconds(sp.FullAt.Sub(now).Seconds()), "On " + sp.FullAt.Format("2 January 2006") + ", if growth stays as in the last " + over + ": " + size(*sp.Growth) + " per day.",
+		facts = append(facts, fact{"Disk full", "in " + seconds(sp.FullAt.Sub(now).Seconds()),
+			"On " + sp.FullAt.Format("2 January 2006") + ", if growth stays as in the last " + over + ": " + size(*sp.Growth) +
+				" per day.",
 			sp.FullAt.Sub(now) < 14*24*time.Hour})
 	case *sp.Growth <= 0:
 		facts = append(facts, fact{"Disk full", "not growing", "The index has not grown in the last " + over + ".", false})
 	case sp.Free == nil:
-		facts = append(facts, fact{"Disk full", "unknown", "This system does not report free space. Growth in the last " + over + ": " + size(*sp.Growth) + " per day.", false})
+		facts = append(facts, fact{"Disk full", "unknown", "This system does not report free space. Growth in the last " +
+			over + ": " + size(*sp.Growth) + " per day.", false})
 	default:
-		facts = append(facts, fact{"Disk full", "in more than ten years", "Growth in the last " + over + ": " + size(*sp.Growth) + " per day.", false})
+		facts = append(facts, fact{"Disk full", "in more than ten years", "Growth in the last " + over + ": " +
+			size(*sp.Growth) + " per day.", false})
 	}
-	return append(facts, fact{"Memory", size(sp.Memory), "Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
+	return append(facts, fact{"Memory", size(sp.Memory),
+		"Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
 }
 
 func (p *statusPage) shares() []share {
@@ -227,7 +257,8 @@ func (p *statusPage) shares() []share {
 	x := 0.0
 	for i := range parts {
 		if all > 0 {
-			parts[i].X, parts[i].W = x, parts[i].W/all*100
+			parts[i].X = x
+			parts[i].W = parts[i].W / all * 100
 		}
 		x += parts[i].W
 	}
@@ -241,21 +272,29 @@ func replicationFacts(r *wire.Replication) []fact {
 	bad := r.State != "ok"
 	facts := []fact{
 		{"State", r.State, strings.TrimSpace(r.Do + " " + lastSuccess(r)), bad},
-		{"Behind", seconds(r.LagSeconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk fails now, these are lost.", counted(r.LagTransactions, "transaction"), size(r.LagBytes)), r.LagSeconds > mostLag},
-		{"Position", position(r.ReplicaTXID), "The newest transaction in the replica. The newest one here is " + position(r.LocalTXID) + ".", false},
-		{"Replicated log", position(r.DurableLogSeq), "The newest log row in the replica. The newest one here is " + position(r.LogSeq) + ".", false},
-		{"Segments waiting", num(int64(r.SegmentsWaiting)), size(r.SegmentsWaitingBytes) + " to upload before the database may refer to them.", false},
+		{"Behind", seconds(r.LagSeconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk "+
+			"fails now, these are lost.", counted(r.LagTransactions, "transaction"), size(r.LagBytes)), r.LagSeconds > mostLag},
+		{"Position", position(r.ReplicaTXID), "The newest transaction in the replica. The newest one here is " +
+			position(r.LocalTXID) + ".", false},
+		{"Replicated log", position(r.DurableLogSeq), "The newest log row in the replica. The newest one here is " +
+			position(r.LogSeq) + ".", false},
+		{"Segments waiting", num(int64(r.SegmentsWaiting)), size(r.SegmentsWaitingBytes) +
+			" to upload before the database may refer to them.", false},
 		{"Uploaded", size(r.UploadedBytes), "Since this process started.", false},
 	}
-	verified := fact{"Last verified restore", "none yet", "weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
+	verified := fact{"Last verified restore", "none yet",
+		"weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
 	if v := r.Verification; v != nil {
 		verified.Value = string(v.Outcome) + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
-		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.", position(v.LogSeq), counted(int64(v.Segments), "segment"), seconds(v.AgeSeconds))
+		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.",
+			position(v.LogSeq), counted(int64(v.Segments), "segment"), seconds(v.AgeSeconds))
 		if v.Outcome != wire.VerificationOK {
-			verified.Note, verified.Bad = strings.Join(v.Faults, "; "), true
+			verified.Note = strings.Join(v.Faults, "; ")
+			verified.Bad = true
 		}
 	}
-	if facts = append(facts, verified); r.LastError != "" {
+	facts = append(facts, verified)
+	if r.LastError != "" {
 		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, r.State == "failing"})
 	}
 	return facts
@@ -270,10 +309,13 @@ func followingFacts(f *wire.Following) []fact {
 	facts := []fact{
 		{"Follows", f.Replica, note, f.State == "failing"},
 		{"State", f.State, "ok, waiting (for segments that are being downloaded) or failing.", f.State == "failing"},
-		{"Behind", seconds(f.LagSeconds), "Age of the primary's state that is shown here. It grows while the primary has nothing new.", f.LagSeconds > mostLag},
-		{"Last caught up", seconds(f.LookSeconds) + " ago", "The last time this server showed everything in the replica.", f.LookSeconds > mostLag},
+		{"Behind", seconds(f.LagSeconds), "Age of the primary's state that is shown here. It grows while the primary has " +
+			"nothing new.", f.LagSeconds > mostLag},
+		{"Last caught up", seconds(f.LookSeconds) + " ago", "The last time this server showed everything in the replica.",
+			f.LookSeconds > mostLag},
 		{"Position", position(f.LogSeq), "The newest log row shown here, from transaction " + f.TXID.String() + ".", false},
-		{"Segments to download", num(int64(f.MissingSegments)), size(f.MissingBytes) + " to download before this server shows the newer state.", false},
+		{"Segments to download", num(int64(f.MissingSegments)), size(f.MissingBytes) +
+			" to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
 		facts = append(facts, fact{"Last failure", f.LastErrorAt, f.LastError, f.State == "failing"})
@@ -298,14 +340,15 @@ func (p *statusPage) curves() []curve {
 	}
 	draw := func(name, note, thread, unit string, of func(i int) float64) curve {
 		c := curve{Name: name, Note: note, Thread: thread}
-		newest, sorted := of(len(points)-1), make([]float64, len(points))
+		newest := of(len(points) - 1)
+		sorted := make([]float64, len(points))
 		for i := range points {
 			sorted[i] = max(of(i), 0)
 		}
 		slices.Sort(sorted)
 		most := sorted[len(sorted)-1]
-		// A replay is a hundred times as fast as what follows it, and would make a line on the ground of the rest: what is far
-		// above the usual is cut off.
+		// A replay is a hundred times as fast as what follows it, and would make a line on the ground of the rest: what is
+		// far above the usual is cut off.
 		high := max(1, most)
 		if usual := sorted[len(sorted)/2]; usual > 1 {
 			high = min(high, 4*usual)
@@ -320,13 +363,17 @@ func (p *statusPage) curves() []curve {
 		c.Area = fmt.Sprintf("0,%.0f %s %.0f,%.0f", curveHeight, c.Points, curveWidth, curveHeight)
 		span := seconds(p.History.Every * float64(len(points)))
 		c.Now = figure(newest) + unit
-		c.Label = fmt.Sprintf("%s over the last %s: %s%s now, %s%s at most", name, span, figure(newest), unit, figure(most), unit)
+		c.Label = fmt.Sprintf("%s over the last %s: %s%s now, %s%s at most", name, span, figure(newest), unit, figure(most),
+			unit)
 		return c
 	}
 	return []curve{
-		draw("Events per second", "All events that the upstream sends.", "indigo", "", func(i int) float64 { return points[i].Events }),
-		draw("Links per second", "Added links less removed links.", "moss", "", func(i int) float64 { return points[i].Links }),
-		draw("Lag", "Seconds between the newest event and now.", "madder", " s", func(i int) float64 { return points[i].Lag }),
+		draw("Events per second", "All events that the upstream sends.", "indigo", "",
+			func(i int) float64 { return points[i].Events }),
+		draw("Links per second", "Added links less removed links.", "moss", "",
+			func(i int) float64 { return points[i].Links }),
+		draw("Lag", "Seconds between the newest event and now.", "madder", " s",
+			func(i int) float64 { return points[i].Lag }),
 	}
 }
 
@@ -362,7 +409,8 @@ func size(n int64) string {
 	if n < 1000 {
 		return counted(n, "byte")
 	}
-	v, unit := float64(n), ""
+	v := float64(n)
+	unit := ""
 	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
 		if v /= 1000; v < 999.95 {
 			break

@@ -32,7 +32,8 @@ func (s *Server) targetOf(r *http.Request, text string) target {
 		t.Open = appAddress(did, collection, rkey)
 		t.About = append(t.About, way{"Links to the account", explore(did)})
 	case t.Kind == "account":
-		t.DID, t.Open = t.Text, appAddress(t.Text, "", "")
+		t.DID = t.Text
+		t.Open = appAddress(t.Text, "", "")
 		if s.Names != nil {
 			t.Name = s.Names.Known(t.DID)
 		}

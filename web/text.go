@@ -44,12 +44,14 @@ func pluralOf(n int64, noun string) string {
 
 // short writes a number with three digits: 1.23M.
 func short(n int64) string {
-	v, unit := float64(n), ""
+	v := float64(n)
+	unit := ""
 	for _, u := range []string{"k", "M", "G"} {
 		if v < 999.5 {
 			break
 		}
-		v, unit = v/1000, u
+		v = v / 1000
+		unit = u
 	}
 	switch {
 	case unit == "":
@@ -114,24 +116,33 @@ func thread(collection, path string) string {
 
 // verb says what a link does, for the kinds that people know.
 func verb(collection, path string, removed bool) string {
-	did, undid := "links to", "no longer links to"
+	did := "links to"
+	undid := "no longer links to"
 	switch {
 	case collection == "app.bsky.feed.like":
-		did, undid = "likes", "no longer likes"
+		did = "likes"
+		undid = "no longer likes"
 	case collection == "app.bsky.feed.repost":
-		did, undid = "reposts", "no longer reposts"
+		did = "reposts"
+		undid = "no longer reposts"
 	case collection == "app.bsky.graph.follow":
-		did, undid = "follows", "no longer follows"
+		did = "follows"
+		undid = "no longer follows"
 	case collection == "app.bsky.graph.block":
-		did, undid = "blocks", "no longer blocks"
+		did = "blocks"
+		undid = "no longer blocks"
 	case collection == "app.bsky.graph.listitem":
-		did, undid = "lists", "no longer lists"
+		did = "lists"
+		undid = "no longer lists"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "reply."):
-		did, undid = "replies to", "removed a reply to"
+		did = "replies to"
+		undid = "removed a reply to"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "embed.record"):
-		did, undid = "quotes", "removed a quote of"
+		did = "quotes"
+		undid = "removed a quote of"
 	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "facets"):
-		did, undid = "mentions", "removed a mention of"
+		did = "mentions"
+		undid = "removed a mention of"
 	}
 	if removed {
 		return undid
@@ -189,7 +200,8 @@ func accountOfTarget(target string) string {
 	return ""
 }
 
-// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the scheme.
+// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the
+// scheme.
 func targetText(target string) string { return targetTextBy(shortDID, target) }
 
 // targetTextBy is targetText with names for accounts.

@@ -1,11 +1,12 @@
 // Package web serves weft's pages: what the API answers, drawn for people.
 //
-// A page is at the address of the answer that it shows. Its handler stands in front of the API's: where a browser asks, it asks
-// the API what the page needs, as any client would, and draws that; everything else it hands on. So a page can't say
-// anything that the API doesn't, and its limits hold for pages too: a page counts as the questions that it asks.
+// A page is at the address of the answer that it shows. Its handler stands in front of the API's: where a browser asks,
+// it asks the API what the page needs, as any client would, and draws that; everything else it hands on. So a page
+// can't say anything that the API doesn't, and its limits hold for pages too: a page counts as the questions that it
+// asks.
 //
-// All that comes from records or requests is hostile. It goes through html/template, scripts and styles come from this server's
-// own files only, and nothing is loaded from anywhere else.
+// All that comes from records or requests is hostile. It goes through html/template, scripts and styles come from this
+// server's own files only, and nothing is loaded from anywhere else.
 package web
 
 import (
@@ -64,12 +65,12 @@ type page struct {
 	build    builder
 }
 
-// builder makes the view that a template shows. a is the API's answer to the request, with status 200; for a page without an
-// answer of the API it is empty, and serves to ask for others.
+// builder makes the view that a template shows. a is the API's answer to the request, with status 200; for a page
+// without an answer of the API it is empty, and serves to ask for others.
 type builder func(ctx context.Context, a *answer) (*view, error)
 
-// pageTimeout is for all that a page asks: a little more than the API takes for one answer at most. What isn't there by then, and
-// isn't the page's own answer, is left out.
+// pageTimeout is for all that a page asks: a little more than the API takes for one answer at most. What isn't there by
+// then, and isn't the page's own answer, is left out.
 const pageTimeout = 12 * time.Second
 
 // New returns the handler. It panics when a template is malformed, which a test would have told.
@@ -90,7 +91,8 @@ func New(c Config) *Server {
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
 	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.Names)
-	s.pages, s.own = s.answerPages(), s.ownPages()
+	s.pages = s.answerPages()
+	s.own = s.ownPages()
 	for _, table := range []map[string]page{s.pages, s.own} {
 		for path, p := range table {
 			if s.templates[p.template] == nil {

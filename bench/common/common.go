@@ -32,7 +32,8 @@ func Run(cmd *exec.Cmd) (peak int64, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	done, peaks := make(chan struct{}), make(chan int64)
+	done := make(chan struct{})
+	peaks := make(chan int64)
 	go func() { peaks <- peakRSS(cmd.Process.Pid, done) }()
 	err = cmd.Wait()
 	close(done)
@@ -49,7 +50,8 @@ func Fill(ctx context.Context, data string, links int64, bodies bool) error {
 	if err != nil {
 		return err
 	}
-	network, reader := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))}), truth.Reader{}
+	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))})
+	reader := truth.Reader{}
 	for added := int64(0); added < links && ctx.Err() == nil; {
 		var batch []db.Event
 		for len(batch) < 1000 {

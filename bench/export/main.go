@@ -38,7 +38,8 @@ func main() {
 		Name: "export", Usage: "measure weft export", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &links},
-			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)", Destination: &data},
+			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)",
+				Destination: &data},
 			&cli.BoolFlag{Name: "bodies", Usage: "keep and export bodies", Destination: &bodies},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, data, bodies) },
@@ -75,12 +76,16 @@ func measure(ctx context.Context, links int64, data string, bodies bool) error {
 	for _, s := range in.Segments {
 		total += s.Links
 	}
-	fmt.Printf("%d accounts, %d segments with %d links, %d log rows in none\n", in.Actors, len(in.Segments), total, in.Log.Unsealed)
+	fmt.Printf("%d accounts, %d segments with %d links, %d log rows in none\n", in.Actors, len(in.Segments), total,
+		in.Log.Unsealed)
 	fmt.Printf("%-22s %10s %8s %12s %9s %9s\n", "", "links", "s", "links/s", "B/link", "RSS, MB")
 	for _, format := range []string{"", "ndjson", "parquet"} {
-		name, out, args := "ndjson to a file", "", []string{"export", "--data", data}
+		name := "ndjson to a file"
+		out := ""
+		args := []string{"export", "--data", data}
 		if format != "" {
-			name, out = format+", --out", filepath.Join(work, format)
+			name = format + ", --out"
+			out = filepath.Join(work, format)
 			args = append(args, "--format", format, "--out", out)
 		}
 		if bodies {
@@ -100,7 +105,8 @@ func export(name, stdout, out string, cmd *exec.Cmd) error {
 		return err
 	}
 	defer file.Close()
-	cmd.Stdout, cmd.Stderr = file, os.Stderr
+	cmd.Stdout = file
+	cmd.Stderr = os.Stderr
 	start := time.Now()
 	rss, err := common.Run(cmd)
 	if err != nil {
@@ -111,7 +117,8 @@ func export(name, stdout, out string, cmd *exec.Cmd) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-22s %10d %8.2f %12.0f %9.1f %9d\n", name, links, took, float64(links)/took, float64(bytes)/float64(links), rss/1000)
+	fmt.Printf("%-22s %10d %8.2f %12.0f %9.1f %9d\n", name, links, took, float64(links)/took,
+		float64(bytes)/float64(links), rss/1000)
 	return nil
 }
 
@@ -145,7 +152,8 @@ func lines(path string) (lines, size int64, err error) {
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := f.Read(buf)
-		lines, size = lines+int64(bytes.Count(buf[:n], []byte("\n"))), size+int64(n)
+		lines = lines + int64(bytes.Count(buf[:n], []byte("\n")))
+		size = size + int64(n)
 		if errors.Is(err, io.EOF) {
 			return lines, size, nil
 		}

@@ -1,5 +1,5 @@
-// Command follow measures how far a follower is behind its primary: the time from the end of a commit of the primary, in
-// one process, until the follower's queries see it, in another. The replica lies on an S3 server on this machine.
+// Command follow measures how far a follower is behind its primary: the time from the end of a commit of the primary,
+// in one process, until the follower's queries see it, in another. The replica lies on an S3 server on this machine.
 //
 //	go run ./bench/follow                        1,000 events a second for a minute, uploaded each second
 //	go run ./bench/follow --rate 5000 --for 5m --sync 500ms --every 100ms
@@ -34,11 +34,12 @@ import (
 )
 
 var (
-	rate    = flag.Int("rate", 1000, "events a second")
-	length  = flag.Duration("for", time.Minute, "how long is measured")
-	sync    = flag.Duration("sync", time.Second, "how often the primary uploads")
-	every   = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
-	seal    = flag.Int("seal", 2<<20, "bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
+	rate   = flag.Int("rate", 1000, "events a second")
+	length = flag.Duration("for", time.Minute, "how long is measured")
+	sync   = flag.Duration("sync", time.Second, "how often the primary uploads")
+	every  = flag.Duration("every", 250*time.Millisecond, "how often the follower looks")
+	seal   = flag.Int("seal", 2<<20,
+		"bytes in memory from which the primary seals a segment; small, so that some come within the measurement")
 	file    = flag.Bool("file", false, "replicate to a directory")
 	follow  = flag.String("follow", "", "be the follower, in this directory")
 	ymlFlag = flag.String("config", "", "of the replica, for the follower")
@@ -113,10 +114,13 @@ func measure(ctx context.Context) error {
 			return err
 		}
 		defer stop()
-		where = "{type: s3, bucket: bucket, path: weft, region: us-east-1, access-key-id: key, secret-access-key: secret, endpoint: '" + endpoint + "'"
+		where = "{type: s3, bucket: bucket, path: weft, region: us-east-1, access-key-id: key, secret-access-key: secret, " +
+			"endpoint: '" + endpoint + "'"
 	}
-	yml, primary := filepath.Join(dir, "litestream.yml"), filepath.Join(dir, "primary")
-	if err := os.WriteFile(yml, fmt.Appendf(nil, "dbs:\n  - path: %s\n    replica: %s, sync-interval: %s}\n", filepath.Join(primary, "weft.db"), where, *sync), 0o600); err != nil {
+	yml := filepath.Join(dir, "litestream.yml")
+	primary := filepath.Join(dir, "primary")
+	if err := os.WriteFile(yml, fmt.Appendf(nil, "dbs:\n  - path: %s\n    replica: %s, sync-interval: %s}\n",
+		filepath.Join(primary, "weft.db"), where, *sync), 0o600); err != nil {
 		return err
 	}
 	c, err := config.Read(yml)
@@ -147,7 +151,8 @@ func startS3() (endpoint string, stop func(), err error) {
 }
 
 // write commits the events at the rate, and has a follower see them.
-func write(ctx context.Context, c config.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen, err error) {
+func write(ctx context.Context, c config.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen,
+	err error) {
 	rep := replica.New(replica.ReplicatorConfig{Replica: c, Dir: dir})
 	if err := rep.Prepare(ctx); err != nil {
 		return nil, nil, err
@@ -156,7 +161,8 @@ func write(ctx context.Context, c config.Config, dir string, events []db.Event, 
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := db.Open(db.Config{Dir: dir, Lock: rep.DirLock(), SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint, Replicator: true, OnSegment: rep.OnSegment})
+	store, err := db.Open(db.Config{Dir: dir, Lock: rep.DirLock(), SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint,
+		Replicator: true, OnSegment: rep.OnSegment})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -260,7 +266,8 @@ func (f *follower) until(seq uint64) (saw []seen) {
 		if _, err := fmt.Sscan(f.lines.Text(), &s.seq, &s.us); err != nil {
 			break
 		}
-		if saw = append(saw, s); s.seq >= seq {
+		saw = append(saw, s)
+		if s.seq >= seq {
 			break
 		}
 	}
@@ -299,6 +306,7 @@ func report(committed, saw []seen) {
 	at := func(share float64) time.Duration {
 		return lags[min(int(share*float64(len(lags))), len(lags)-1)].Round(time.Millisecond)
 	}
-	fmt.Printf("%d events/s, uploaded each %s, looked for each %s: %d commits, lag p50 %s, p90 %s, p99 %s, max %s; %d never seen\n",
+	fmt.Printf("%d events/s, uploaded each %s, looked for each %s: %d commits, lag p50 %s, p90 %s, p99 %s, max %s; %d "+
+		"never seen\n",
 		*rate, *sync, *every, len(lags), at(0.5), at(0.9), at(0.99), at(1), unseen)
 }

@@ -82,7 +82,8 @@ func (b *bench) counts(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "counts: %.0f a second, of random targets, over %d connections\n", float64(answered.Load())/time.Since(begin).Seconds(), b.Connections)
+	fmt.Fprintf(b.out, "counts: %.0f a second, of random targets, over %d connections\n",
+		float64(answered.Load())/time.Since(begin).Seconds(), b.Connections)
 	return nil
 }
 
@@ -100,7 +101,8 @@ func (b *bench) underLoad(ctx context.Context) error {
 	return nil
 }
 
-// paced asks at the rate while events flow in. A time begins when the question is due, so that a server that stalls is seen to.
+// paced asks at the rate while events flow in. A time begins when the question is due, so that a server that stalls is
+// seen to.
 func (b *bench) paced(ctx context.Context, path func(int) string) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.For)
 	defer cancel()
@@ -159,6 +161,7 @@ func (b *bench) account(context.Context) error {
 		}
 		counts = append(counts, time.Since(begin))
 	}
-	fmt.Fprintf(b.out, "an account with %d posts and %d links: a page of 100 %s; the number by source %s\n", b.posts/10, b.Links/10, quantiles(pages), quantiles(counts))
+	fmt.Fprintf(b.out, "an account with %d posts and %d links: a page of 100 %s; the number by source %s\n", b.posts/10,
+		b.Links/10, quantiles(pages), quantiles(counts))
 	return nil
 }

@@ -32,7 +32,8 @@ func listen(addr, query string) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(conn, "GET /subscribe?%s HTTP/1.1\r\nHost: weft\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query)
+	fmt.Fprintf(conn, "GET /subscribe?%s HTTP/1.1\r\nHost: weft\r\nConnection: Upgrade\r\nUpgrade: "+
+		"websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query)
 	in := bufio.NewReaderSize(conn, 4<<10)
 	status, err := textproto.NewReader(in).ReadLine()
 	if err != nil || !strings.Contains(status, "101") {
@@ -124,7 +125,8 @@ func (b *bench) live(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.For)
 	defer cancel()
-	begin, used := time.Now(), processor()
+	begin := time.Now()
+	used := processor()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return b.ingest(gctx, func(i int) string {
@@ -140,7 +142,8 @@ func (b *bench) live(ctx context.Context) error {
 		_ = l.conn.Close()
 	}
 	readers.Wait()
-	fmt.Fprintf(b.out, "live: %d subscribers, %d events a second, from before the commit to the frame: %s; %d frames; %.2f cores with ingest and clients; %.1f kB for an idle one, its client included\n",
+	fmt.Fprintf(b.out, "live: %d subscribers, %d events a second, from before the commit to the frame: %s; %d frames; "+
+		"%.2f cores with ingest and clients; %.1f kB for an idle one, its client included\n",
 		len(subs), b.Rate, quantiles(times), len(times), cores, float64(idle)/1000)
 	return nil
 }

@@ -58,13 +58,16 @@ func main() {
 		Name: "http", Usage: "measure the API", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "links", Usage: "how many links to store", Value: 1_000_000, Destination: &o.Links},
-			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not)", Destination: &o.Dir},
-			&cli.IntFlag{Name: "cache", Usage: "the store's cache, in MiB", Value: db.DefaultCacheBytes >> 20, Destination: &o.Cache},
+			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
+				"which is not)", Destination: &o.Dir},
+			&cli.IntFlag{Name: "cache", Usage: "the store's cache, in MiB", Value: db.DefaultCacheBytes >> 20,
+				Destination: &o.Cache},
 			&cli.IntFlag{Name: "connections", Usage: "of the clients that ask", Value: 32, Destination: &o.Connections},
 			&cli.DurationFlag{Name: "for", Usage: "how long each part takes", Value: 10 * time.Second, Destination: &o.For},
 			&cli.IntFlag{Name: "rate", Usage: "requests and events a second", Value: 1000, Destination: &o.Rate},
 			&cli.IntFlag{Name: "subscribers", Usage: "of the live stream", Value: 1000, Destination: &o.Subscribers},
-			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000, Destination: &o.Replay},
+			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000,
+				Destination: &o.Replay},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, os.Stdout) },
 	}
@@ -87,13 +90,15 @@ type bench struct {
 
 func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	if o.Dir == "" {
-		if o.Dir, err = os.MkdirTemp("", "weft-http-"); err != nil {
+		o.Dir, err = os.MkdirTemp("", "weft-http-")
+		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(o.Dir)
 	}
 	b := &bench{options: o, out: out, posts: max(o.Links/20, 100), rand: rand.New(rand.NewPCG(1, 1))}
-	if b.store, err = db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20}); err != nil {
+	b.store, err = db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20})
+	if err != nil {
 		return err
 	}
 	defer func() { _ = b.store.Close() }()
@@ -103,7 +108,8 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Fprintf(out, "%d cores, load %.14s\n", runtime.GOMAXPROCS(0), load)
 
-	server := api.New(api.Config{Store: b.store, Logger: slog.New(slog.DiscardHandler), Streams: api.Streams{PerAddress: o.Subscribers + 10, Total: o.Subscribers + 10}})
+	server := api.New(api.Config{Store: b.store, Logger: slog.New(slog.DiscardHandler),
+		Streams: api.Streams{PerAddress: o.Subscribers + 10, Total: o.Subscribers + 10}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -148,7 +154,8 @@ func (b *bench) post(n int) string {
 	if n%10 == 0 {
 		author = 0
 	}
-	return "at://" + did(author) + "/app.bsky.feed.post/" + string(link.AppendTID(nil, uint64(1_700_000_000_000_000+n*1_000_000)<<10))
+	return "at://" + did(author) + "/app.bsky.feed.post/" +
+		string(link.AppendTID(nil, uint64(1_700_000_000_000_000+n*1_000_000)<<10))
 }
 
 // commit stores likes.
@@ -158,7 +165,8 @@ func (b *bench) commit(n int, target func(i int) string) error {
 	for i := range events {
 		b.seq++
 		tid := string(link.AppendTID(nil, uint64(now+int64(i))<<10|b.seq%1024))
-		events[i] = db.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)), Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid,
+		events[i] = db.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)),
+			Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid,
 			Links: []db.Link{{Path: "subject.uri", Target: target(i)}}}
 	}
 	_, err := b.store.Apply(db.Batch{Host: "bench", Events: events})

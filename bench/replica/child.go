@@ -37,7 +37,8 @@ func (s *source) batch(n int) (batch []db.Event, err error) {
 	return batch, nil
 }
 
-// childMain is a part in a process of its own. With a pace that is meant to be killed, it says each commit's newest log row.
+// childMain is a part in a process of its own. With a pace that is meant to be killed, it says each commit's newest log
+// row.
 func childMain(ctx context.Context, text string) (err error) {
 	var p part
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -53,7 +54,8 @@ func childMain(ctx context.Context, text string) (err error) {
 		cfg.Replicator = true
 		cfg.Lock = rep.DirLock()
 		cfg.OnSegment = rep.OnSegment
-		if cfg.Checkpoint, err = checkpoint.Parse("100000 frames"); err != nil {
+		cfg.Checkpoint, err = checkpoint.Parse("100000 frames")
+		if err != nil {
 			return err
 		}
 	}
@@ -165,9 +167,12 @@ func (p part) paced(s *db.Store, rep *replica.Replicator, events *source, r *res
 	slices.Sort(took)
 	slices.Sort(lags)
 	at := func(q float64) int { return min(int(q*float64(len(took))), len(took)-1) }
-	r.P50, r.P99, r.Max = took[at(0.5)], took[at(0.99)], took[len(took)-1]
+	r.P50 = took[at(0.5)]
+	r.P99 = took[at(0.99)]
+	r.Max = took[len(took)-1]
 	if len(lags) > 0 {
-		r.LagP50, r.Lag99 = lags[at(0.5)], lags[at(0.99)]
+		r.LagP50 = lags[at(0.5)]
+		r.Lag99 = lags[at(0.99)]
 	}
 	return nil
 }

@@ -73,9 +73,11 @@ func main() {
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to add at full speed", Value: 1_000_000, Destination: &links},
 			&cli.IntFlag{Name: "rate", Usage: "the pace, in events a second", Value: 1000, Destination: &rate},
-			&cli.DurationFlag{Name: "pace", Usage: "how long events come at the pace", Value: 2 * time.Minute, Destination: &pace},
+			&cli.DurationFlag{Name: "pace", Usage: "how long events come at the pace", Value: 2 * time.Minute,
+				Destination: &pace},
 			&cli.IntFlag{Name: "kills", Usage: "how often the process is killed", Value: 20, Destination: &kills},
-			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is", Destination: &file},
+			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) that says where the replica is",
+				Destination: &file},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, file) },
 	}
@@ -93,17 +95,20 @@ func measure(ctx context.Context, links int64, rate int, pace time.Duration, kil
 	defer os.RemoveAll(work)
 	base := config.Config{Type: "file", Path: filepath.Join(work, "replica")}
 	if file != "" {
-		if base, err = config.Read(file); err != nil {
+		base, err = config.Read(file)
+		if err != nil {
 			return err
 		}
 	}
 	to := func(name string) *config.Config {
 		c := base
-		c.Path, c.DB = filepath.Join(base.Path, name), filepath.Join(work, name, "weft.db")
+		c.Path = filepath.Join(base.Path, name)
+		c.DB = filepath.Join(work, name, "weft.db")
 		return &c
 	}
 	fmt.Printf("load %s\n", load())
-	fmt.Printf("%-22s %9s %9s %9s %9s %9s %9s %9s %9s\n", "", "events/s", "B/link", "segments", "p50", "p99", "max", "behind", "RSS, MB")
+	fmt.Printf("%-22s %9s %9s %9s %9s %9s %9s %9s %9s\n", "", "events/s", "B/link", "segments", "p50", "p99", "max",
+		"behind", "RSS, MB")
 	for _, p := range []part{
 		{Name: "off", Links: links}, {Name: "on", Links: links, Replica: to("on")},
 		{Name: "pace-off", Rate: rate, Pace: pace}, {Name: "pace-on", Rate: rate, Pace: pace, Replica: to("pace-on")},
@@ -113,13 +118,16 @@ func measure(ctx context.Context, links int64, rate int, pace time.Duration, kil
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
-		fmt.Printf("%-22s %9.0f %9.1f %9.1f %9s %9s %9s %9s %9.0f\n", p.Name, float64(r.Events)/max(r.Took.Seconds(), 1e-9), float64(r.Sent)/float64(max(r.Links, 1)),
-			float64(r.Segments)/float64(max(r.Links, 1)), short(r.P50), short(r.P99), short(r.Max), fmt.Sprintf("%.1f/%.1f s", r.LagP50, r.Lag99), float64(r.PeakKiB)/1024)
+		fmt.Printf("%-22s %9.0f %9.1f %9.1f %9s %9s %9s %9s %9.0f\n", p.Name, float64(r.Events)/max(r.Took.Seconds(), 1e-9),
+			float64(r.Sent)/float64(max(r.Links, 1)),
+			float64(r.Segments)/float64(max(r.Links, 1)), short(r.P50), short(r.P99), short(r.Max), fmt.Sprintf("%.1f/%.1f s",
+				r.LagP50, r.Lag99), float64(r.PeakKiB)/1024)
 		if err := os.RemoveAll(p.Dir); err != nil {
 			return err
 		}
 	}
-	return lose(ctx, part{Name: "kill", Dir: filepath.Join(work, "kill"), Rate: rate, Pace: time.Hour, Replica: to("kill")}, kills)
+	return lose(ctx, part{Name: "kill", Dir: filepath.Join(work, "kill"), Rate: rate, Pace: time.Hour,
+		Replica: to("kill")}, kills)
 }
 
 func short(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
@@ -133,7 +141,8 @@ func run(ctx context.Context, p part) (r result, err error) {
 		return r, err
 	}
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), partVariable+"="+string(text)), os.Stderr
+	cmd.Env = append(os.Environ(), partVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return r, err
@@ -150,7 +159,8 @@ func lose(ctx context.Context, p part, kills int) error {
 	var rows []int64
 	for range kills {
 		cmd := exec.CommandContext(ctx, os.Args[0])
-		cmd.Env, cmd.Stderr = append(os.Environ(), partVariable+"="+string(text)), os.Stderr
+		cmd.Env = append(os.Environ(), partVariable+"="+string(text))
+		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			return err
@@ -167,7 +177,8 @@ func lose(ctx context.Context, p part, kills int) error {
 				if _, err := fmt.Fscanln(out, &n); err != nil {
 					break
 				}
-				if seq = n; first {
+				seq = n
+				if first {
 					close(begun)
 				}
 			}
@@ -197,7 +208,8 @@ func lose(ctx context.Context, p part, kills int) error {
 	}
 	slices.Sort(rows)
 	at := func(q float64) int64 { return rows[min(int(q*float64(len(rows))), len(rows)-1)] }
-	fmt.Printf("\nlost at a kill, of %d, at %d events/s: p50 %d log rows, p99 %d, most %d\n", len(rows), p.Rate, at(0.5), at(0.99), rows[len(rows)-1])
+	fmt.Printf("\nlost at a kill, of %d, at %d events/s: p50 %d log rows, p99 %d, most %d\n", len(rows), p.Rate, at(0.5),
+		at(0.99), rows[len(rows)-1])
 	return nil
 }
 

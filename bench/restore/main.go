@@ -1,4 +1,5 @@
-// Command restore measures weft restore and weft verify: MB a second of what is restored, and peak memory, of the program itself.
+// Command restore measures weft restore and weft verify: MB a second of what is restored, and peak memory, of the
+// program itself.
 package main
 
 import (
@@ -41,8 +42,10 @@ func main() {
 		Name: "restore", Usage: "measure weft restore", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.Int64Flag{Name: "links", Usage: "how many links to make", Value: 1_000_000, Destination: &o.links},
-			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)", Destination: &o.data},
-			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) whose replica is empty (default: one in a temporary directory)", Destination: &o.config},
+			&cli.StringFlag{Name: "data", Usage: "a data `DIRECTORY` to make, or one that exists (default: a temporary one)",
+				Destination: &o.data},
+			&cli.StringFlag{Name: "config", Usage: "a litestream.yml (`FILE`) whose replica is empty (default: one in a " +
+				"temporary directory)", Destination: &o.config},
 			&cli.StringFlag{Name: "litestream", Usage: "the stock `PROGRAM`", Destination: &o.litestream},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o) },
@@ -77,7 +80,8 @@ func measure(ctx context.Context, o options) error {
 	}
 	if o.config == "" {
 		o.config = filepath.Join(work, "litestream.yml")
-		text := fmt.Sprintf("dbs: [{path: %q, replica: {type: file, path: %q}}]\n", filepath.Join(work, "weft.db"), filepath.Join(work, "replica"))
+		text := fmt.Sprintf("dbs: [{path: %q, replica: {type: file, path: %q}}]\n", filepath.Join(work, "weft.db"),
+			filepath.Join(work, "replica"))
 		if err := os.WriteFile(o.config, []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -103,7 +107,8 @@ func measure(ctx context.Context, o options) error {
 		{"weft restore --plan", 0, []string{weft, "restore", "--config", o.config, "--data", out, "--plan"}},
 		{"weft restore", in.File.Bytes + segments, []string{weft, "restore", "--config", o.config, "--data", out}},
 		{"weft verify", in.File.Bytes + segments, []string{weft, "verify", "--config", o.config, "--scratch", work}},
-		{"litestream restore, weft.db", in.File.Bytes, []string{o.litestream, "restore", "-config", o.config, "-integrity-check", "full", "-o", filepath.Join(work, "theirs")}},
+		{"litestream restore, weft.db", in.File.Bytes, []string{o.litestream, "restore", "-config", o.config,
+			"-integrity-check", "full", "-o", filepath.Join(work, "theirs")}},
 	} {
 		if run.args[0] == "" {
 			continue

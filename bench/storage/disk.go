@@ -33,7 +33,10 @@ type disk struct {
 var runNames = map[int]string{1: "target", 2: "record", 3: "names"}
 
 func diskOf(dir string) (d disk, err error) {
-	d.Parts, d.Entries, d.Levels, d.Tables = map[string]int64{}, map[string]int64{}, map[string]int{}, map[string]int64{}
+	d.Parts = map[string]int64{}
+	d.Entries = map[string]int64{}
+	d.Levels = map[string]int{}
+	d.Tables = map[string]int64{}
 	m, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
 	if err != nil {
 		return d, err
@@ -54,7 +57,8 @@ func diskOf(dir string) (d disk, err error) {
 		&d.Bodies.Rows, &d.Bodies.Blocks, &d.Bodies.Bytes); err != nil {
 		return d, err
 	}
-	if err := each(m, "SELECT name, sum(pgsize) FROM dbstat GROUP BY name", func(name string, n int64) { d.Tables[name] = n }); err != nil {
+	if err := each(m, "SELECT name, sum(pgsize) FROM dbstat GROUP BY name",
+		func(name string, n int64) { d.Tables[name] = n }); err != nil {
 		return d, err
 	}
 	var files []string
@@ -110,10 +114,12 @@ func (d *disk) segment(path string) error {
 	for _, r := range head.Runs {
 		name := runNames[r.ID]
 		d.Entries[name] += r.Entries
-		if err := add(name, "SELECT ifnull(sum(length(data)), 0) FROM blocks WHERE id BETWEEN ? AND ?", r.First, r.First+r.Blocks-1); err != nil {
+		if err := add(name, "SELECT ifnull(sum(length(data)), 0) FROM blocks WHERE id BETWEEN ? AND ?", r.First,
+			r.First+r.Blocks-1); err != nil {
 			return err
 		}
-		if err := add(name+" filter", "SELECT ifnull(sum(length(data)), 0) FROM filters WHERE id BETWEEN ? AND ?", r.Filter.First, r.Filter.First+r.Filter.Pages-1); err != nil {
+		if err := add(name+" filter", "SELECT ifnull(sum(length(data)), 0) FROM filters WHERE id BETWEEN ? AND ?",
+			r.Filter.First, r.Filter.First+r.Filter.Pages-1); err != nil {
 			return err
 		}
 	}

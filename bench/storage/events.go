@@ -29,7 +29,8 @@ func createEvents(path string) (*eventWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
+	z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(256<<10))
 	return &eventWriter{file: f, z: z}, err
 }
 
@@ -124,13 +125,18 @@ func (r *eventReader) next() ([]db.Event, error) {
 		b = b[n:]
 		return s
 	}
-	r.events, r.links = r.events[:0], r.links[:0]
+	r.events = r.events[:0]
+	r.links = r.links[:0]
 	for range number() {
 		e := db.Event{Seq: number(), TimeUS: signed(), Op: db.Op(b[0]), Status: db.Status(b[1])}
 		b = b[2:]
-		e.DID, e.Collection, e.Rkey, e.Rev = text(), text(), text(), text()
+		e.DID = text()
+		e.Collection = text()
+		e.Rkey = text()
+		e.Rev = text()
 		if n := int(number()); n > 0 {
-			e.Body, b = b[:n:n], b[n:]
+			e.Body = b[:n:n]
+			b = b[n:]
 		}
 		first := len(r.links)
 		for range number() {

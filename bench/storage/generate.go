@@ -62,7 +62,8 @@ func generate(o options) (g generated, err error) {
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(o.Links/20, 1000))})
 	var reader truth.Reader
 	r := rand.New(rand.NewPCG(1, 2))
-	batch, more := make([]db.Event, 0, batchEvents), tailBatches(o)
+	batch := make([]db.Event, 0, batchEvents)
+	more := tailBatches(o)
 	for more > 0 {
 		batch = batch[:0]
 		for len(batch) < batchEvents {
@@ -92,7 +93,8 @@ func generate(o options) (g generated, err error) {
 			g.take(&batch[i], r)
 		}
 	}
-	g.Took, g.Peak = time.Since(start), peakRSS()
+	g.Took = time.Since(start)
+	g.Peak = peakRSS()
 	return g, w.close()
 }
 

@@ -113,40 +113,55 @@ func (b *bench) run(ctx context.Context) error {
 		b.m.Applied.Took += took
 		slice += took
 		if (i+1)%tenth == 0 {
-			a, now := &b.m.Applied, cpuTime()
+			a := &b.m.Applied
+			now := cpuTime()
 			a.Slices = append(a.Slices, float64(tenth*batchEvents)/slice.Seconds())
 			a.CPU = append(a.CPU, float64((now-cpu).Microseconds())/float64(tenth*batchEvents))
-			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, %.1f µs of CPU each, load %s\n", (i+1)*10/tenth, a.Slices[len(a.Slices)-1], a.CPU[len(a.CPU)-1], loadAverage())
-			slice, cpu = 0, now
+			fmt.Fprintf(os.Stderr, "%d %%: %.0f events/s, %.1f µs of CPU each, load %s\n", (i+1)*10/tenth,
+				a.Slices[len(a.Slices)-1], a.CPU[len(a.CPU)-1], loadAverage())
+			slice = 0
+			cpu = now
 		}
 		if !b.phased && i > b.g.Batches*7/10 && b.s.Work().Merging {
 			paced := cpuTime()
-			if b.m.AtMerge, err = b.pace(ctx); err != nil {
+			b.m.AtMerge, err = b.pace(ctx)
+			if err != nil {
 				return err
 			}
-			b.phased, cpu = true, cpu+cpuTime()-paced
+			b.phased = true
+			cpu = cpu + cpuTime() - paced
 		}
 	}
 	start := time.Now()
 	b.settle()
 	b.m.Applied.Settle = time.Since(start)
-	b.m.WAL, b.m.Work, b.m.Written = b.s.WALBytes(), b.s.Work(), bytesWritten()-written
+	b.m.WAL = b.s.WALBytes()
+	b.m.Work = b.s.Work()
+	b.m.Written = bytesWritten() - written
 	// Links and bytes written are of this part alone; the phase at the end is about latency.
-	events, links := b.m.Events, b.m.Links
+	events := b.m.Events
+	links := b.m.Links
 	b.m.PeakRSS = max(b.m.PeakRSS, peakRSS())
 	c := &b.m.Commits
-	c.Idle, c.Seal, c.Merge, c.Both = quantilesOf(b.taken[0]), quantilesOf(b.taken[1]), quantilesOf(b.taken[2]), quantilesOf(b.taken[3])
+	c.Idle = quantilesOf(b.taken[0])
+	c.Seal = quantilesOf(b.taken[1])
+	c.Merge = quantilesOf(b.taken[2])
+	c.Both = quantilesOf(b.taken[3])
 	st, err := b.s.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	b.m.Live, b.m.Memory, b.m.Load = st.Links, st.Memory, loadAverage()
+	b.m.Live = st.Links
+	b.m.Memory = st.Memory
+	b.m.Load = loadAverage()
 	b.m.Heap = heapInUse()
-	if b.m.AtEnd, err = b.pace(ctx); err != nil {
+	b.m.AtEnd, err = b.pace(ctx)
+	if err != nil {
 		return err
 	}
 	b.settle()
-	b.m.Events, b.m.Links = events, links
+	b.m.Events = events
+	b.m.Links = links
 	b.m.Disk, err = diskOf(filepath.Join(b.o.Dir, "weft"))
 	return err
 }

@@ -94,8 +94,10 @@ func kill(ctx context.Context, o options) (skip int, err error) {
 // openChild times a start.
 func openChild(ctx context.Context, o options) (any, error) {
 	dir := filepath.Join(o.Dir, "weft")
-	start, cpu := time.Now(), cpuTime()
-	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: o.Window, Bodies: o.Bodies, Now: func() time.Time { return time.UnixMicro(firstEventUS) }})
+	start := time.Now()
+	cpu := cpuTime()
+	s, err := db.Open(db.Config{Dir: dir, ReplayWindow: o.Window, Bodies: o.Bodies,
+		Now: func() time.Time { return time.UnixMicro(firstEventUS) }})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,8 @@ const think = time.Millisecond
 
 // pace applies events at the rate of the options, and asks all the while.
 func (b *bench) pace(ctx context.Context) (*latency, error) {
-	l, start := &latency{}, time.Now()
+	l := &latency{}
+	start := time.Now()
 	b.m.PeakRSS = max(b.m.PeakRSS, peakRSS())
 	resetPeak()
 	ctx, cancel := context.WithCancel(ctx)
@@ -57,7 +58,10 @@ func (b *bench) pace(ctx context.Context) (*latency, error) {
 		}
 	}
 	cancel()
-	l.Took, l.Commit, l.Merging, l.Peak = time.Since(start), quantilesOf(plain), quantilesOf(merging), peakRSS()
+	l.Took = time.Since(start)
+	l.Commit = quantilesOf(plain)
+	l.Merging = quantilesOf(merging)
+	l.Peak = peakRSS()
 	b.m.PeakRSS = max(b.m.PeakRSS, l.Peak)
 	return l, <-asked
 }

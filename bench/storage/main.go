@@ -70,17 +70,26 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		Description:     description,
 		HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000, Destination: &o.Links},
-			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, which is not), or one with nothing but events and generated.json of a run with the same options before", Destination: &o.Dir},
-			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour, Destination: &o.Window},
-			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked", Value: 25 * time.Second, Destination: &o.Pace},
+			&cli.Int64Flag{Name: "links", Usage: "how many links to store; there is an account for every 20", Value: 1_000_000,
+				Destination: &o.Links},
+			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
+				"which is not), or one with nothing but events and generated.json of a run with the same options before",
+				Destination: &o.Dir},
+			&cli.DurationFlag{Name: "window", Usage: "replay window of the log, in time of the events", Value: time.Hour,
+				Destination: &o.Window},
+			&cli.DurationFlag{Name: "pace", Usage: "how long events flow in at a pace while queries are asked",
+				Value: 25 * time.Second, Destination: &o.Pace},
 			&cli.IntFlag{Name: "rate", Usage: "that pace, in events per second", Value: 5000, Destination: &o.Rate},
-			&cli.StringFlag{Name: "bodies", Usage: "the content of records that the store keeps: off, window or keep", Value: db.BodiesOff.String(), Destination: &bodies},
-			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem", Destination: &o.Profile},
-			&cli.StringFlag{Name: "json", Usage: "write all figures to `FILE` as well; -: to standard output, in place of the table", Destination: &file},
+			&cli.StringFlag{Name: "bodies", Usage: "the content of records that the store keeps: off, window or keep",
+				Value: db.BodiesOff.String(), Destination: &bodies},
+			&cli.StringFlag{Name: "profile", Usage: "write pprof profiles of the store to `PATH`.cpu and PATH.mem",
+				Destination: &o.Profile},
+			&cli.StringFlag{Name: "json", Usage: "write all figures to `FILE` as well; -: to standard output, in place of the " +
+				"table", Destination: &file},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) (err error) {
-			if o.Bodies, err = db.ParseBodies(bodies); err != nil {
+			o.Bodies, err = db.ParseBodies(bodies)
+			if err != nil {
 				return fmt.Errorf("--bodies: %w", err)
 			}
 			return measure(ctx, o, file, stdout)
@@ -92,7 +101,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 // measure runs all parts and prints what they came to.
 func measure(ctx context.Context, o options, file string, stdout io.Writer) (err error) {
 	if o.Dir == "" {
-		if o.Dir, err = os.MkdirTemp("", "weft-bench-"); err != nil {
+		o.Dir, err = os.MkdirTemp("", "weft-bench-")
+		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
@@ -107,8 +117,10 @@ func measure(ctx context.Context, o options, file string, stdout io.Writer) (err
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
-	if o.Again = slices.Equal(names, []string{eventsFile, generatedFile}); !o.Again && len(names) > 0 {
-		return fmt.Errorf("%s is not an empty directory, nor one with nothing but %s and %s", o.Dir, eventsFile, generatedFile)
+	o.Again = slices.Equal(names, []string{eventsFile, generatedFile})
+	if !o.Again && len(names) > 0 {
+		return fmt.Errorf("%s is not an empty directory, nor one with nothing but %s and %s", o.Dir, eventsFile,
+			generatedFile)
 	}
 	f, err := figuresOf(ctx, o)
 	if err != nil {
@@ -147,7 +159,8 @@ func figuresOf(ctx context.Context, o options) (f figures, err error) {
 	}
 	o.Skip = f.Weft.Batches
 	for _, o.When = range []string{killSome, killWorst} {
-		if o.Skip, err = kill(ctx, o); err != nil {
+		o.Skip, err = kill(ctx, o)
+		if err != nil {
 			return f, err
 		}
 		var start opened

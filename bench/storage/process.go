@@ -46,8 +46,8 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// cpuTime is what this process has computed so far, in all its threads: it tells more than the clock on a machine that others
-// use as well. 0 where the system doesn't say.
+// cpuTime is what this process has computed so far, in all its threads: it tells more than the clock on a machine that
+// others use as well. 0 where the system doesn't say.
 func cpuTime() time.Duration {
 	data, _ := os.ReadFile("/proc/self/stat")
 	_, rest, _ := strings.Cut(string(data), ") ")

@@ -24,16 +24,19 @@ func (f *figures) print(w io.Writer) error {
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	m := &f.Weft
 	per := func(bytes int64) string { return fmt.Sprintf("%.1f B/link", float64(bytes)/float64(m.Links)) }
-	t.row("links", "%d added by %d events, %d live; %d of them sent to one target", m.Links, m.Events, m.Live, f.Generated.BigLinks)
+	t.row("links", "%d added by %d events, %d live; %d of them sent to one target", m.Links, m.Events, m.Live,
+		f.Generated.BigLinks)
 	t.row("generator", "%.0f events/s, apart", float64(f.Generated.AllBatches*batchEvents)/f.Generated.Took.Seconds())
 	t.row("load of the machine", "%s at the end of ingest", m.Load)
 
 	segments := m.Work.SealedBytes + m.Work.MergedBytes
 	t.head("bytes written")
 	t.row("WAL of weft.db", "%s", per(m.WAL))
-	t.row("segment files", "%s: %d seals %s, %d merges %s", per(segments), m.Work.Seals, per(m.Work.SealedBytes), m.Work.Merges, per(m.Work.MergedBytes))
+	t.row("segment files", "%s: %d seals %s, %d merges %s", per(segments), m.Work.Seals, per(m.Work.SealedBytes),
+		m.Work.Merges, per(m.Work.MergedBytes))
 	t.row("both", "%s", per(m.WAL+segments))
-	t.row("beside them", "%s: checkpoints into weft.db, and files that are gone when a segment is done", per(max(m.Written-m.WAL-segments, 0)))
+	t.row("beside them", "%s: checkpoints into weft.db, and files that are gone when a segment is done",
+		per(max(m.Written-m.WAL-segments, 0)))
 
 	d := &m.Disk
 	t.head("disk, when nothing is due any more")
@@ -45,8 +48,12 @@ func (f *figures) print(w io.Writer) error {
 		rest -= d.Parts[name]
 	}
 	t.row("  pages of SQLite", "%s", live(rest))
-	t.row("weft.db", "%s B/live link, %s of it free; %d log rows in a window of %s of the events' time", live(d.Main), live(d.Free), d.LogRows, f.Options.Window)
-	tables := slices.SortedFunc(maps.Keys(d.Tables), func(a, b string) int { return cmp.Compare(d.Tables[b], d.Tables[a]) })
+	t.row("weft.db", "%s B/live link, %s of it free; %d log rows in a window of %s of the events' time", live(d.Main),
+		live(d.Free), d.LogRows, f.Options.Window)
+	tables := slices.SortedFunc(maps.Keys(d.Tables), func(a, b string) int {
+		return cmp.Compare(d.Tables[b],
+			d.Tables[a])
+	})
 	for _, name := range tables[:min(len(tables), 3)] {
 		t.row("  "+name, "%s", live(d.Tables[name]))
 	}
@@ -59,7 +66,8 @@ func (f *figures) print(w io.Writer) error {
 	a := &m.Applied
 	t.head("ingest")
 	// The decoding of events and the phase at a pace are not in it.
-	t.row("with the seals and merges", "%.0f events/s; in Apply %.0f, then %s until the last merge is done", float64(m.Events-f.pacedEvents())/(a.Took+a.Settle).Seconds(),
+	t.row("with the seals and merges", "%.0f events/s; in Apply %.0f, then %s until the last merge is done",
+		float64(m.Events-f.pacedEvents())/(a.Took+a.Settle).Seconds(),
 		float64(m.Events-f.pacedEvents())/a.Took.Seconds(), round(a.Settle))
 	t.row("each tenth", "%.0f events/s", a.Slices)
 	t.row("processor time", "%.1f µs/event in each tenth, the seals and merges that fell into it included", a.CPU)
@@ -90,7 +98,8 @@ func (f *figures) print(w io.Writer) error {
 	t.row("peak RSS of ingest", "%s; heap in use %s, runs in memory %s", mb(m.PeakRSS), mb(m.Heap), mb(m.Memory))
 	t.head("start after kill -9")
 	for _, s := range f.Starts {
-		t.row(s.When, "%s, of it %s of processor time; %d log rows to replay; %d links; peak RSS %s", round(s.Took), round(s.CPU), s.Rows, s.Links, mb(s.PeakRSS))
+		t.row(s.When, "%s, of it %s of processor time; %d log rows to replay; %d links; peak RSS %s", round(s.Took),
+			round(s.CPU), s.Rows, s.Links, mb(s.PeakRSS))
 	}
 	return t.w.Flush()
 }

@@ -1,5 +1,5 @@
-// Command upstream measures what it costs to follow an upstream: a replay of an archive, end to end, and the live stream
-// at a rate, with the simulated server in a process of its own.
+// Command upstream measures what it costs to follow an upstream: a replay of an archive, end to end, and the live
+// stream at a rate, with the simulated server in a process of its own.
 //
 //	go run ./bench/upstream                             2 million events of archive, then 1,000 a second for 20 s
 //	go run ./bench/upstream --events 20000000 --segment 4000000
@@ -54,7 +54,8 @@ func main() {
 
 // runServer serves until its standard input ends; a line on it begins the live events.
 func runServer(ctx context.Context) error {
-	s, err := sim.NewServer(sim.ServerConfig{Backlog: *events, EventsPerSegment: *segment, Lookback: 100_000, WallClock: true,
+	s, err := sim.NewServer(sim.ServerConfig{Backlog: *events, EventsPerSegment: *segment, Lookback: 100_000,
+		WallClock:     true,
 		NetworkConfig: sim.NetworkConfig{Accounts: max(*events/20, 1000)}})
 	if err != nil {
 		return err
@@ -71,7 +72,8 @@ func runServer(ctx context.Context) error {
 		}
 		go func() {
 			const tick = 10 * time.Millisecond
-			sent, begun := 0, time.Now()
+			sent := 0
+			begun := time.Now()
 			for ticker := time.NewTicker(tick); ; {
 				select {
 				case <-ticker.C:
@@ -127,10 +129,12 @@ func measure(ctx context.Context) error {
 	}
 	defer store.Close()
 	timed := &timedStore{Store: store}
-	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true}, Metrics: prometheus.NewRegistry()})
+	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true},
+		Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	before, begun := usage(), time.Now()
+	before := usage()
+	begun := time.Now()
 	go func() { done <- follower.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	for store.Cursor(url) < tip {
@@ -140,13 +144,16 @@ func measure(ctx context.Context) error {
 			return errors.Join(errors.New("it has ended"), err)
 		}
 	}
-	took, used := time.Since(begun), usage()-before
+	took := time.Since(begun)
+	used := usage() - before
 	st, err := store.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("replay       %d events, %d links, %d segments of ours, in %s: %.0f events/s; %.1f µs of CPU an event; peak memory %d MB (on %d cores)\n",
-		*events, st.Links, st.Segments, took.Round(time.Millisecond), float64(*events)/took.Seconds(), used.Seconds()*1e6/float64(*events),
+	fmt.Printf("replay       %d events, %d links, %d segments of ours, in %s: %.0f events/s; %.1f µs of CPU an event; "+
+		"peak memory %d MB (on %d cores)\n",
+		*events, st.Links, st.Segments, took.Round(time.Millisecond), float64(*events)/took.Seconds(),
+		used.Seconds()*1e6/float64(*events),
 		peakMB(), runtime.NumCPU())
 
 	time.Sleep(2 * time.Second) // seals and merges end
@@ -155,22 +162,26 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	time.Sleep(time.Second)
-	before, begun = usage(), time.Now()
+	before = usage()
+	begun = time.Now()
 	first := store.Cursor(url)
 	select {
 	case <-time.After(*live):
 	case err := <-done:
 		return errors.Join(errors.New("it has ended"), err)
 	}
-	took, used = time.Since(begun), usage()-before
+	took = time.Since(begun)
+	used = usage() - before
 	came := store.Cursor(url) - first
 	late := timed.late()
 	if len(late) == 0 {
 		return errors.New("no live event came")
 	}
 	at := func(q float64) time.Duration { return late[int(q*float64(len(late)-1))].Round(time.Millisecond) }
-	fmt.Printf("live         %d events in %s: %.0f/s; %.1f %% of a core; from the event to its visibility %s median, %s p99, %s at most\n",
-		came, took.Round(time.Millisecond), float64(came)/took.Seconds(), 100*used.Seconds()/took.Seconds(), at(0.5), at(0.99), at(1))
+	fmt.Printf("live         %d events in %s: %.0f/s; %.1f %% of a core; from the event to its visibility %s median, %s "+
+		"p99, %s at most\n",
+		came, took.Round(time.Millisecond), float64(came)/took.Seconds(), 100*used.Seconds()/took.Seconds(), at(0.5),
+		at(0.99), at(1))
 	return nil
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// yesAbove is how much a backfill may fetch without being confirmed, in bytes: an hour's worth of the full network is a
-	// tenth of it, and hosted archives are metered.
+	// yesAbove is how much a backfill may fetch without being confirmed, in bytes: an hour's worth of the full network is
+	// a tenth of it, and hosted archives are metered.
 	yesAbove = 1 << 30
 
 	// Figures of the plan: bytes of disk a link with the whole log and with a pruned one, and events a second on two cores
@@ -40,12 +40,14 @@ func (w *writer) planBackfill(ctx context.Context) error {
 	if w.db.ReplayWindow > 0 {
 		linkBytes = planLinkBytesWindow
 	}
-	w.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about", p.Links,
+	w.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about",
+		p.Links,
 		"disk_bytes_about", p.Links*linkBytes, "duration_about", p.Duration(planRate).Round(time.Second))
 	if p.Bytes <= cmp.Or(w.yesAbove, yesAbove) || w.yes {
 		return nil
 	}
-	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s events a second; to start it, add --yes",
+	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s "+
+		"events a second; to start it, add --yes",
 		size(p.Bytes), count(int64(p.Segments), "segment"), p.Host, thousands(p.Events), thousands(p.Links),
 		size(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), thousands(planRate))
 }
@@ -82,7 +84,8 @@ func (w *writer) showProgress(ctx context.Context, stderr io.Writer) {
 			fmt.Fprint(stderr, "\r\x1b[K", progressBar(&p))
 			shown = true
 		default:
-			w.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events", p.Events, "bytes", p.BytesDone,
+			w.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events",
+				p.Events, "bytes", p.BytesDone,
 				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", (time.Duration(p.ETA) * time.Second).String())
 		}
 	}

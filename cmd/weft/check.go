@@ -15,23 +15,29 @@ import (
 	"weft.dev/weft/db"
 )
 
+const checkDescription = `
+Verifies a data directory that no running weft has open. It changes nothing:
+
+  weft.db       SQLite's integrity check, and whether the tables agree with each other
+  segments      every file of the manifest exists, has its checksum, and continues the file before it
+  log           each row by itself, and its effect on the index
+  names         each account, collection and source has one id, and each id one name
+  records       each link of each record is in its target's list, and the lists hold nothing else; links of inactive
+                accounts are in no list
+  counts        each total and each count of accounts, against the links counted one by one
+
+Without --all it checks the checksum of every file and a sample of the rest. That takes seconds on a small index; on
+a large one, the disk's speed is the limit. --all reads everything in little memory, with about 20 µs of CPU a link,
+and needs temporary disk space to sort the log.
+
+Exit code: 0 no problem, 1 problems found or the check failed, 2 wrong usage. Each problem is one line that ends with
+the fix.`
+
 func checkCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "check",
-		Usage: "verify a data directory",
-		Description: "Verifies a data directory that no running weft has open. It changes nothing:\n\n" +
-			"  weft.db       SQLite's integrity check, and whether the tables agree with each other\n" +
-			"  segments      every file of the manifest exists, has its checksum, and continues the file before it\n" +
-			"  log           each row by itself, and its effect on the index\n" +
-			"  names         each account, collection and source has one id, and each id one name\n" +
-			"  records       each link of each record is in its target's list, and the lists hold nothing else; links of inactive\n" +
-			"                accounts are in no list\n" +
-			"  counts        each total and each count of accounts, against the links counted one by one\n\n" +
-			"Without --all it checks the checksum of every file and a sample of the rest. That takes seconds on a small index; on\n" +
-			"a large one, the disk's speed is the limit. --all reads everything in little memory, with about 20 µs of CPU a link,\n" +
-			"and needs temporary disk space to sort the log.\n\n" +
-			"Exit code: 0 no problem, 1 problems found or the check failed, 2 wrong usage. Each problem is one line that ends with\n" +
-			"the fix.",
+		Name:        "check",
+		Usage:       "verify a data directory",
+		Description: checkDescription,
 		Flags: variables("WEFT_CHECK_",
 			dataFlag(),
 			&cli.BoolFlag{

@@ -13,19 +13,25 @@ import (
 	"weft.dev/weft/api/conformance"
 )
 
+const conformanceDescription = `
+Tests the backlink API of a server, weft or another: response shapes, counts that agree with lists, paging in both
+directions, filters, errors, CORS. It only reads. Tests of lists need lists that do not change: name one with
+--subject and --source, or several with --fixture, a JSON file:
+
+  {"lists":[{"subject":"at://…","source":"app.bsky.graph.listitem:list","other":"subject",
+    "total":3,"dids":2,"records":[{"did":"…","collection":"…","rkey":"…"}]}]}
+
+Only subject and source are required. "differs" marks a feature that weft has and Constellation lacks; it is not a
+failure. Exit code: 0 no test failed, 1 a test failed.
+
+  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri`
+
 func conformanceCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:      "conformance",
-		Usage:     "test a server's blue.microcosm.links.* API",
-		ArgsUsage: "URL",
-		Description: "Tests the backlink API of a server, weft or another: response shapes, counts that agree with lists, paging in both\n" +
-			"directions, filters, errors, CORS. It only reads. Tests of lists need lists that do not change: name one with\n" +
-			"--subject and --source, or several with --fixture, a JSON file:\n\n" +
-			"  {\"lists\":[{\"subject\":\"at://…\",\"source\":\"app.bsky.graph.listitem:list\",\"other\":\"subject\",\n" +
-			"    \"total\":3,\"dids\":2,\"records\":[{\"did\":\"…\",\"collection\":\"…\",\"rkey\":\"…\"}]}]}\n\n" +
-			"Only subject and source are required. \"differs\" marks a feature that weft has and Constellation lacks; it is not a\n" +
-			"failure. Exit code: 0 no test failed, 1 a test failed.\n\n" +
-			"  weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri",
+		Name:        "conformance",
+		Usage:       "test a server's blue.microcosm.links.* API",
+		ArgsUsage:   "URL",
+		Description: conformanceDescription,
 		Flags: variables("WEFT_CONFORMANCE_",
 			&cli.StringFlag{Name: "subject", Usage: "a `SUBJECT` that has links"},
 			&cli.StringFlag{Name: "source", Usage: "the `SOURCE` of its links, collection:path"},
@@ -41,7 +47,8 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 				return err
 			}
 			failed := 0
-			err = conformance.Run(ctx, conformance.Config{URL: cmd.Args().First(), Fixture: fixture, Agent: "weft/" + buildVersion()},
+			err = conformance.Run(ctx, conformance.Config{URL: cmd.Args().First(), Fixture: fixture, Agent: "weft/" +
+				buildVersion()},
 				func(r conformance.Result) {
 					if r.Outcome == conformance.Failed {
 						failed++

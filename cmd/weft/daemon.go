@@ -76,7 +76,8 @@ func newDaemon(c daemonConfig, s source) (*daemon, error) {
 	}
 	d.metrics, err = net.Listen("tcp", c.metricsListen)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err), d.close())
+		return nil, errors.Join(fmt.Errorf("listen for metrics (--metrics-listen chooses another address): %w", err),
+			d.close())
 	}
 	return d, nil
 }
@@ -93,8 +94,8 @@ func (d *daemon) close() error {
 // listenURL returns the URL of a listener.
 func listenURL(l net.Listener) string { return "http://" + l.Addr().String() }
 
-// run serves until ctx ends. It then stops in order: report not ready, stop ingest, commit, checkpoint, upload the rest to
-// the replica, end the streams, close the connections, close the index.
+// run serves until ctx ends. It then stops in order: report not ready, stop ingest, commit, checkpoint, upload the rest
+// to the replica, end the streams, close the connections, close the index.
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.opening = startOpening(d.queries, buildVersion(), d.logger)
 	defer d.opening.stop()
@@ -154,10 +155,12 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 	}
 	if d.resolveHandles {
 		names := handles.New(handles.Config{})
-		c.Handles, page.Names = names, names
+		c.Handles = names
+		page.Names = names
 	}
 	answers := api.New(c)
-	page.API, page.Limits = answers, answers
+	page.API = answers
+	page.Limits = answers
 	return answers, web.New(page)
 }
 

@@ -21,6 +21,10 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
+const demoDescription = `
+Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example
+queries. The data directory is temporary. Ctrl-C stops it.`
+
 const (
 	// demoBacklog makes lists worth paging through, and is made and indexed in a second or two.
 	demoBacklog = 50_000
@@ -35,10 +39,9 @@ const (
 
 func demoCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "demo",
-		Usage: "index a synthetic network, without internet access",
-		Description: "Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example\n" +
-			"queries. The data directory is temporary. Ctrl-C stops it.",
+		Name:        "demo",
+		Usage:       "index a synthetic network, without internet access",
+		Description: demoDescription,
 		Flags: append(variables("WEFT_DEMO_",
 			&cli.FloatFlag{
 				Name: "rate", Value: demoRate,
@@ -143,7 +146,8 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 		top := linkCount{source: source}
 		for l, n := range counts {
 			if l.source == source && (n > top.links || n == top.links && cmp.Compare(l.target, top.target) < 0) {
-				top.target, top.links = l.target, n
+				top.target = l.target
+				top.links = n
 			}
 		}
 		if top.links > 0 {
@@ -172,18 +176,23 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 			show("those likes, newest first", routes.GetBacklinks, "subject", l.target, "source", source, "limit", "5")
 			show("all kinds of links to it, with counts", routes.LinksAll, "target", l.target)
 		case 1:
-			show("followers of the most followed account", routes.GetBacklinkDIDs, "subject", l.target, "source", source, "limit", "5")
+			show("followers of the most followed account", routes.GetBacklinkDIDs, "subject", l.target, "source", source,
+				"limit", "5")
 		case 2:
-			show("replies to the post with the most replies", routes.GetBacklinks, "subject", l.target, "source", source, "limit", "5")
+			show("replies to the post with the most replies", routes.GetBacklinks, "subject", l.target, "source", source,
+				"limit", "5")
 		case 3:
-			show("posts that link to the most shared page", routes.Links, "target", l.target, "collection", l.source.Collection, "path", "."+l.source.Path, "limit", "5")
+			show("posts that link to the most shared page", routes.Links, "target", l.target, "collection", l.source.Collection,
+				"path", "."+l.source.Path, "limit", "5")
 		case 4:
-			show("accounts on the longest list", routes.GetManyToMany, "subject", l.target, "source", source, "pathToOther", "subject", "limit", "5")
+			show("accounts on the longest list", routes.GetManyToMany, "subject", l.target, "source", source, "pathToOther",
+				"subject", "limit", "5")
 		}
 	}
 	show("links to the most followed account and to its records, newest first", routes.GetAccountBacklinks,
 		"did", popular[min(1, len(popular)-1)].target, "limit", "5")
-	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s%s?wantedSources=app.bsky.graph.follow:subject'\n\n", base, routes.Events.Path)
+	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s%s?wantedSources=app.bsky.graph.follow:subject'\n\n",
+		base, routes.Events.Path)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
 	if d.metrics != nil {
 		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", listenURL(d.metrics))

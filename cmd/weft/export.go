@@ -14,36 +14,48 @@ import (
 	"weft.dev/weft/link"
 )
 
+const exportDescription = `
+Reads a data directory that no running weft has open. It changes nothing. A row is a link:
+
+  did, collection, rkey   the record that contains the link: at://did/collection/rkey
+  path                    the link's path in the record, without the leading dot: subject.uri
+  target                  the link's target, normalised as everywhere in weft
+  time                    the link's position in lists: the record key's time if plausible, else the event's time
+  status                  of the account: active, or with --inactive deactivated, suspended, takendown, inactive
+  cid, record             with --bodies: the record's CID and its content, as JSON of the atproto data model
+
+Rows are the links that queries return. An unfinished change of an account's status counts as finished. Rows are in
+order of the account (as the index first saw it), collection and record key. This order never changes, so --from and
+--to always select the same records.
+
+--bodies adds the content that weft serve --bodies stored, to each row of a record: a record with five links appears
+five times. Where the content is not stored, JSON lines omit cid and record, and Parquet has nulls. Where a record
+does not fit the data model, e.g. because it has a float, only record is left out. Without --bodies, neither column
+exists.
+
+Without --out, JSON lines go to standard output:
+
+  weft export | jq -r .target | sort | uniq -c | sort -rn | head
+
+If it is interrupted, it prints the --from to resume with. With --out, it writes files of --part-links links to a
+directory, links-00001.ndjson.zst or .parquet and so on, and _export.json, which lists each file with its first and
+last record, size and SHA-256. A file is written atomically. After an interruption, the same command resumes after the
+last file, if the index has not changed:
+
+  weft export --format parquet --out links
+
+weft serve must not run on the same directory: stop it, or export from a restored copy.
+
+Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.`
+
 // defaultPartLinks makes parts of some hundred MB, which take half a minute to make again after an interruption.
 const defaultPartLinks = 5_000_000
 
 func exportCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "export",
-		Usage: "export all links as JSON lines or Parquet",
-		Description: "Reads a data directory that no running weft has open. It changes nothing. A row is a link:\n\n" +
-			"  did, collection, rkey   the record that contains the link: at://did/collection/rkey\n" +
-			"  path                    the link's path in the record, without the leading dot: subject.uri\n" +
-			"  target                  the link's target, normalised as everywhere in weft\n" +
-			"  time                    the link's position in lists: the record key's time if plausible, else the event's time\n" +
-			"  status                  of the account: active, or with --inactive deactivated, suspended, takendown, inactive\n" +
-			"  cid, record             with --bodies: the record's CID and its content, as JSON of the atproto data model\n\n" +
-			"Rows are the links that queries return. An unfinished change of an account's status counts as finished. Rows are in\n" +
-			"order of the account (as the index first saw it), collection and record key. This order never changes, so --from and\n" +
-			"--to always select the same records.\n\n" +
-			"--bodies adds the content that weft serve --bodies stored, to each row of a record: a record with five links appears\n" +
-			"five times. Where the content is not stored, JSON lines omit cid and record, and Parquet has nulls. Where a record\n" +
-			"does not fit the data model, e.g. because it has a float, only record is left out. Without --bodies, neither column\n" +
-			"exists.\n\n" +
-			"Without --out, JSON lines go to standard output:\n\n" +
-			"  weft export | jq -r .target | sort | uniq -c | sort -rn | head\n\n" +
-			"If it is interrupted, it prints the --from to resume with. With --out, it writes files of --part-links links to a\n" +
-			"directory, links-00001.ndjson.zst or .parquet and so on, and _export.json, which lists each file with its first and\n" +
-			"last record, size and SHA-256. A file is written atomically. After an interruption, the same command resumes after the\n" +
-			"last file, if the index has not changed:\n\n" +
-			"  weft export --format parquet --out links\n\n" +
-			"weft serve must not run on the same directory: stop it, or export from a restored copy.\n\n" +
-			"Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.",
+		Name:        "export",
+		Usage:       "export all links as JSON lines or Parquet",
+		Description: exportDescription,
 		Flags: variables("WEFT_EXPORT_",
 			dataFlag(),
 			&cli.StringFlag{
@@ -51,8 +63,9 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 				Usage: "ndjson or parquet; parquet needs --out",
 			},
 			&cli.StringFlag{
-				Name:  "out",
-				Usage: "write files to this `DIRECTORY`: a new or empty one, or an interrupted export to resume; ndjson is compressed with zstd",
+				Name: "out",
+				Usage: "write files to this `DIRECTORY`: a new or empty one, or an interrupted export to resume; ndjson is " +
+					"compressed with zstd",
 			},
 			&cli.Int64Flag{
 				Name: "part-links", Value: defaultPartLinks,
@@ -101,8 +114,10 @@ func newExport(cmd *cli.Command) (*export, error) {
 	if err := noArgs(cmd); err != nil {
 		return nil, err
 	}
-	x := &export{data: cmd.String("data"), format: cmd.String("format"), out: cmd.String("out"), partLinks: cmd.Int64("part-links"),
-		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"), Bodies: cmd.Bool("bodies")}}
+	x := &export{data: cmd.String("data"), format: cmd.String("format"), out: cmd.String("out"),
+		partLinks: cmd.Int64("part-links"),
+		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"),
+			Bodies: cmd.Bool("bodies")}}
 	wrong := func(format string, args ...any) (*export, error) {
 		return nil, &usageError{"export", fmt.Errorf(format, args...)}
 	}
@@ -123,7 +138,8 @@ func newExport(cmd *cli.Command) (*export, error) {
 		}
 		uri, kind := link.Parse(cmd.String(name))
 		if _, _, _, ok := link.SplitRecord(uri); kind != link.DID && !ok {
-			return wrong("--%s must be a DID or an at-uri with a DID, such as at://did:plc:…/app.bsky.feed.like, not %q", name, cmd.String(name))
+			return wrong("--%s must be a DID or an at-uri with a DID, such as at://did:plc:…/app.bsky.feed.like, not %q", name,
+				cmd.String(name))
 		}
 		*into = uri
 	}
@@ -142,7 +158,8 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	if e.BodiesFrom > e.LogSeq {
-		fmt.Fprintln(stderr, "weft export: this index has no record content (weft serve --bodies stores it): cid and record are left out")
+		fmt.Fprintln(stderr, "weft export: this index has no record content (weft serve --bodies stores it): cid and "+
+			"record are left out")
 	}
 	p := &exportProgress{w: stderr, e: e, shown: isTerminal(stderr), began: time.Now()}
 	if x.out == "" {
@@ -150,7 +167,8 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	}
 	d := &exportDir{dir: x.out, partLinks: x.partLinks, step: x.step, list: exportList{
 		Version: exportVersion, Format: x.format, Instance: e.Instance, LogSeq: e.LogSeq, LogTime: logTime(e.LogUS),
-		From: x.options.From, To: x.options.To, Collections: append([]string{}, x.options.Collections...), Inactive: x.options.Inactive,
+		From: x.options.From, To: x.options.To, Collections: append([]string{}, x.options.Collections...),
+		Inactive:   x.options.Inactive,
 		BodiesFrom: e.BodiesFrom, Parts: []exportPart{}}}
 	if err := d.open(); err != nil {
 		return fmt.Errorf("export: %w", err)
@@ -162,7 +180,8 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 		err = d.write(ctx, e, p.tick)
 		p.end()
 	}
-	have := fmt.Sprintf("%s of %s in %s", count(d.list.Links, "link"), count(d.list.Records, "record"), count(int64(len(d.list.Parts)), "part"))
+	have := fmt.Sprintf("%s of %s in %s", count(d.list.Links, "link"), count(d.list.Records, "record"),
+		count(int64(len(d.list.Parts)), "part"))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted; %s has %s; run the same command to resume", x.out, have)
@@ -193,7 +212,8 @@ func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *
 	w := &ndjsonWriter{w: stdout}
 	var links int64
 	fail := func(err error) error {
-		return fmt.Errorf("export: %w; the output is complete before %s and may be truncated after it: cut it there, and resume with --from %s", err, w.first, w.first)
+		return fmt.Errorf("export: %w; the output is complete before %s and may be truncated after it: cut it there, and "+
+			"resume with --from %s", err, w.first, w.first)
 	}
 	var walk error
 	for r, err := range e.Records(ctx, "") {
@@ -241,7 +261,8 @@ type exportProgress struct {
 
 // tick is told now and then how many links are exported.
 func (p *exportProgress) tick(links int64) error {
-	if p.calls++; !p.shown || p.calls%1024 != 0 {
+	p.calls++
+	if !p.shown || p.calls%1024 != 0 {
 		return nil
 	}
 	now := time.Now()
@@ -253,7 +274,8 @@ func (p *exportProgress) tick(links int64) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.w, "\r%s links, %s/s, %.0f %% \x1b[K", thousands(links), thousands(int64(float64(links-p.had)/now.Sub(p.began).Seconds())), 100*share)
+	fmt.Fprintf(p.w, "\r%s links, %s/s, %.0f %% \x1b[K", thousands(links),
+		thousands(int64(float64(links-p.had)/now.Sub(p.began).Seconds())), 100*share)
 	return nil
 }
 

@@ -17,8 +17,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names that
-// begin so.
+// exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names
+// that begin so.
 const exportFile = "_export.json"
 
 // exportVersion is the version of that file, and of the columns.
@@ -103,7 +103,8 @@ func (d *exportDir) open() error {
 			return fmt.Errorf("a part of the export is missing: %w; %s", err, beginAnew)
 		}
 		if info.Size() != p.Bytes {
-			return fmt.Errorf("%s has %d bytes, and %s says %d; %s", filepath.Join(d.dir, p.File), info.Size(), exportFile, p.Bytes, beginAnew)
+			return fmt.Errorf("%s has %d bytes, and %s says %d; %s", filepath.Join(d.dir, p.File), info.Size(), exportFile,
+				p.Bytes, beginAnew)
 		}
 	}
 	d.list = was
@@ -134,7 +135,8 @@ func (d *exportDir) fits(was *exportList) error {
 	case (was.BodiesFrom > 0) != (is.BodiesFrom > 0):
 		return fmt.Errorf("with --bodies=%t", was.BodiesFrom > 0)
 	case was.BodiesFrom != is.BodiesFrom:
-		return fmt.Errorf("with the bodies of log rows from %d on: the index now has those from %d on, and parts of both cannot be combined",
+		return fmt.Errorf("with the bodies of log rows from %d on: the index now has those from %d on, and parts of both "+
+			"cannot be combined",
 			was.BodiesFrom, is.BodiesFrom)
 	}
 	return nil
@@ -145,7 +147,8 @@ func (d *exportDir) write(ctx context.Context, e *db.Export, progress func(links
 	var p *part
 	for r, err := range e.Records(ctx, d.last()) {
 		if err == nil && p != nil && p.Links+int64(len(r.Links)) > d.partLinks {
-			if err = d.end(p); err == nil {
+			err = d.end(p)
+			if err == nil {
 				p = nil
 			}
 		}

@@ -66,7 +66,8 @@ func (w *ndjsonWriter) write(r *db.ExportRecord) error {
 		if record != nil {
 			b = append(append(b, `,"record":`...), record...)
 		}
-		if w.buf = append(b, "}\n"...); len(w.buf) < ndjsonFlush {
+		w.buf = append(b, "}\n"...)
+		if len(w.buf) < ndjsonFlush {
 			continue
 		}
 		if err := w.close(); err != nil {
@@ -137,8 +138,8 @@ type parquetRow struct {
 	Status     string `parquet:"status,dict"`
 }
 
-// parquetBodyRow is a link with its record. A dictionary holds a record once for all of its links, and is compressed as a
-// whole: a fifth of a file less than pages of records. Of CIDs, where all is chance, it would save nothing.
+// parquetBodyRow is a link with its record. A dictionary holds a record once for all of its links, and is compressed as
+// a whole: a fifth of a file less than pages of records. Of CIDs, where all is chance, it would save nothing.
 type parquetBodyRow struct {
 	parquetRow
 	CID    string `parquet:"cid,optional,plain"`
@@ -202,10 +203,13 @@ func (w *parquetWriter[R]) write(r *db.ExportRecord) error {
 
 func (w *parquetWriter[R]) flush() error {
 	_, err := w.w.Write(w.rows)
-	w.group, w.size = w.group+len(w.rows), w.size+w.batch
-	w.rows, w.batch = w.rows[:0], 0
+	w.group = w.group + len(w.rows)
+	w.size = w.size + w.batch
+	w.rows = w.rows[:0]
+	w.batch = 0
 	if err == nil && (w.group >= parquetGroup || w.size >= parquetGroupBytes) {
-		w.group, w.size = 0, 0
+		w.group = 0
+		w.size = 0
 		err = w.w.Flush()
 	}
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	detailBytes = 300
 )
 
-// faults remembers the warnings and errors that were logged, for /status: of each, its message, the error and what can be done
-// about it, which are the attributes err and do. All else stays in the log, for it may name clients.
+// faults remembers the warnings and errors that were logged, for /status: of each, its message, the error and what can
+// be done about it, which are the attributes err and do. All else stays in the log, for it may name clients.
 type faults struct {
 	now func() time.Time
 
@@ -39,7 +39,8 @@ func (f *faults) recent() []wire.Fault {
 	defer f.mu.Unlock()
 	out := make([]wire.Fault, 0, len(f.kept))
 	for _, k := range slices.Backward(f.kept) {
-		k.First, k.Last = k.first.UTC().Format(time.RFC3339), k.last.UTC().Format(time.RFC3339)
+		k.First = k.first.UTC().Format(time.RFC3339)
+		k.Last = k.last.UTC().Format(time.RFC3339)
 		out = append(out, k.Fault)
 	}
 	return out
@@ -63,7 +64,8 @@ func (f *faults) add(r slog.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if i := slices.IndexFunc(f.kept, func(o fault) bool { return o.Message == k.Message && o.Level == k.Level }); i >= 0 {
-		k.Count, k.first = f.kept[i].Count, f.kept[i].first
+		k.Count = f.kept[i].Count
+		k.first = f.kept[i].first
 		f.kept = slices.Delete(f.kept, i, i+1)
 	} else if len(f.kept) == faultsKept {
 		f.kept = slices.Delete(f.kept, 0, 1)

@@ -99,7 +99,8 @@ func clientFlags() []cli.Flag {
 	)
 }
 
-// daemonConfigOf reads the flags of a command that serves. A demo lacks those of clientFlags, which then have their zero values.
+// daemonConfigOf reads the flags of a command that serves. A demo lacks those of clientFlags, which then have their
+// zero values.
 func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 	err := checkAddresses(cmd)
 	if err != nil {
@@ -151,7 +152,8 @@ func noArgs(cmd *cli.Command) error {
 func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmd.String("log-level"))); err != nil {
-		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", cmd.String("log-level"))}
+		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level must be debug, info, warn or error, not %q",
+			cmd.String("log-level"))}
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	switch cmd.String("log-format") {

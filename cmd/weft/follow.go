@@ -26,7 +26,8 @@ type follower struct {
 func (f *follower) open(ctx context.Context, d *daemon) error {
 	f.logger = d.logger
 	f.config.Logger = d.logger
-	d.logger.Info("following a replica", "replica", f.config.Replica.Where(), "dir", f.config.Dir, "version", buildVersion())
+	d.logger.Info("following a replica", "replica", f.config.Replica.Where(), "dir", f.config.Dir, "version",
+		buildVersion())
 	d.opening.report("restoring from the replica")
 	follow := replica.NewFollower(f.config)
 	err := follow.Open(ctx)
@@ -40,7 +41,8 @@ func (f *follower) open(ctx context.Context, d *daemon) error {
 
 func (f *follower) configure(c *api.Config) {
 	index := f.follow.Index()
-	c.Store, c.InstanceID = index, index.Instance()
+	c.Store = index
+	c.InstanceID = index.Instance()
 	c.Ready = func() error { return f.follow.Ready(f.maxLag) }
 	c.Following = func() *wire.Following {
 		st := f.follow.Status()
@@ -86,7 +88,8 @@ func (f *follower) close() error {
 func newFollowMetrics(f *replica.Follower) prometheus.Collector {
 	type figures = figure[wire.Following]
 	return newCollector(func() (wire.Following, error) { return f.Status(), nil },
-		figures{name: "weft_follow_lag_seconds", help: "Age of the newest transaction served; it grows while the primary writes nothing.",
+		figures{name: "weft_follow_lag_seconds",
+			help:  "Age of the newest transaction served; it grows while the primary writes nothing.",
 			value: func(st *wire.Following) float64 { return st.LagSeconds }},
 		figures{name: "weft_follow_look_seconds", help: "Time since the follower last served everything in the replica.",
 			value: func(st *wire.Following) float64 { return st.LookSeconds }},

@@ -13,18 +13,23 @@ import (
 	"weft.dev/weft/db"
 )
 
+const gapsDescription = `
+Lists the gaps of an index, open and filled. A gap is a range of upstream events that the index missed. A running weft
+fills gaps from an upstream's archive by itself, and retries with growing delays until the archive has the events.
+
+  weft gaps            lists the gaps; weft may be running
+  weft gaps retry      retries all open gaps at the next start of weft
+  weft gaps retry 7    retries gap 7 at the next start of weft
+
+retry needs a directory that no running weft has open.`
+
 func gapsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:      "gaps",
-		ArgsUsage: "[retry [ID]]",
-		Usage:     "list the gaps of an index, or retry them",
-		Description: "Lists the gaps of an index, open and filled. A gap is a range of upstream events that the index missed. A running weft\n" +
-			"fills gaps from an upstream's archive by itself, and retries with growing delays until the archive has the events.\n\n" +
-			"  weft gaps            lists the gaps; weft may be running\n" +
-			"  weft gaps retry      retries all open gaps at the next start of weft\n" +
-			"  weft gaps retry 7    retries gap 7 at the next start of weft\n\n" +
-			"retry needs a directory that no running weft has open.",
-		Flags: variables("WEFT_", dataFlag()),
+		Name:        "gaps",
+		ArgsUsage:   "[retry [ID]]",
+		Usage:       "list the gaps of an index, or retry them",
+		Description: gapsDescription,
+		Flags:       variables("WEFT_", dataFlag()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			args := cmd.Args().Slice()
 			switch {
@@ -41,7 +46,8 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 			id := int64(0)
 			if len(args) == 2 {
 				var err error
-				if id, err = strconv.ParseInt(args[1], 10, 64); err != nil || id < 1 {
+				id, err = strconv.ParseInt(args[1], 10, 64)
+				if err != nil || id < 1 {
 					return &usageError{"gaps", fmt.Errorf("%q is not a gap id", args[1])}
 				}
 			}

@@ -17,12 +17,22 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
+const rootDescription = `
+weft reads every record on the network, or a slice that you choose, from Jetstream. It finds every link in the records
+and answers queries over HTTP. All its data is in one directory of SQLite files.
+
+Try it without internet access:  weft demo
+Follow the network:              weft serve
+
+Each flag has an environment variable: --log-level is WEFT_LOG_LEVEL. A flag wins over its variable.`
+
 // version is set by the linker in releases: -X main.version=v1.2.3
 var version string
 
-// gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most of
-// weft's memory is large and holds no pointers, so that a collection is cheap: at ten million links they take 2 % of the
-// processor (go run ./bench/storage --links 10000000 --profile), and the heap is 1.4 times what is in use at most, not twice.
+// gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most
+// of weft's memory is large and holds no pointers, so that a collection is cheap: at ten million links they take 2 % of
+// the processor (go run ./bench/storage --links 10000000 --profile), and the heap is 1.4 times what is in use at most,
+// not twice.
 const gcPercent = 40
 
 func main() {
@@ -92,18 +102,16 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func newRoot(stdout, stderr io.Writer) *cli.Command {
 	root := &cli.Command{
-		Name:  "weft",
-		Usage: "a backlink index for the AT Protocol",
-		Description: "weft reads every record on the network, or a slice that you choose, from Jetstream. It finds every link in the records\n" +
-			"and answers queries over HTTP. All its data is in one directory of SQLite files.\n\n" +
-			"Try it without internet access:  weft demo\n" +
-			"Follow the network:              weft serve\n\n" +
-			"Each flag has an environment variable: --log-level is WEFT_LOG_LEVEL. A flag wins over its variable.",
-		Version:   versionText(),
-		Writer:    stdout,
-		ErrWriter: stderr,
+		Name:        "weft",
+		Usage:       "a backlink index for the AT Protocol",
+		Description: rootDescription,
+		Version:     versionText(),
+		Writer:      stdout,
+		ErrWriter:   stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
-			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr), restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout), versionCommand(stdout)},
+			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr),
+			restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout),
+			versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
 				return &usageError{"", fmt.Errorf("unknown command %q", arg)}
@@ -113,6 +121,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides about exit codes
 	}
 	for _, cmd := range commands(root) {
+		cmd.Description = strings.TrimSpace(cmd.Description)
 		cmd.OnUsageError = func(_ context.Context, cmd *cli.Command, err error, _ bool) error {
 			return &usageError{strings.TrimPrefix(strings.TrimPrefix(cmd.FullName(), "weft"), " "), err}
 		}

@@ -38,7 +38,8 @@ func startOpening(l net.Listener, version string, logger *slog.Logger) *opening 
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", retryAfter)
-		o.write(w, http.StatusServiceUnavailable, wire.Failure{Name: "NotReady", Message: "opening the index: " + *o.status.Load()})
+		o.write(w, http.StatusServiceUnavailable, wire.Failure{Name: "NotReady", Message: "opening the index: " +
+			*o.status.Load()})
 	})
 	o.server = newServer(mux, logger)
 	o.server.ReadTimeout = readHeaderTimeout

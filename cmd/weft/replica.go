@@ -18,18 +18,22 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
+const replicaListDescription = `
+Reads the file list of the replica and some database pages, and changes nothing. Level 0 holds the uploaded files;
+levels 1 to 8 hold files compacted from the level below; level 9 holds snapshots. Retention deletes the oldest files
+of a level, never one in the middle. weft verify reads everything.
+
+Exit code: 0 listed, 1 the replica is empty or unreadable, 2 wrong usage.`
+
 func replicaCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "replica",
 		Usage: "inspect a Litestream replica of an index",
 		Commands: []*cli.Command{{
-			Name:  "list",
-			Usage: "list the files of a replica and the times it can be restored to",
-			Description: "Reads the file list of the replica and some database pages, and changes nothing. Level 0 holds the uploaded files;\n" +
-				"levels 1 to 8 hold files compacted from the level below; level 9 holds snapshots. Retention deletes the oldest files\n" +
-				"of a level, never one in the middle. weft verify reads everything.\n\n" +
-				"Exit code: 0 listed, 1 the replica is empty or unreadable, 2 wrong usage.",
-			Flags: variables("WEFT_REPLICA_", append(replicaFlags(), jsonFlag())...),
+			Name:        "list",
+			Usage:       "list the files of a replica and the times it can be restored to",
+			Description: replicaListDescription,
+			Flags:       variables("WEFT_REPLICA_", append(replicaFlags(), jsonFlag())...),
 			Action: func(ctx context.Context, cmd *cli.Command) error {
 				cfg, _, err := replicaOf(cmd)
 				if err != nil {
@@ -60,7 +64,8 @@ func replicaFlags() []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
 			Name: "config", Sources: cli.EnvVars("WEFT_REPLICATE"),
-			Usage: "the litestream.yml (`FILE`) of the replica; default: the one in the data directory, else in the current directory",
+			Usage: "the litestream.yml (`FILE`) of the replica; default: the one in the data directory, else in the current " +
+				"directory",
 		},
 		&cli.StringFlag{
 			Name: "data", Sources: cli.EnvVars("WEFT_DATA"),
@@ -110,13 +115,15 @@ func printJSON(w io.Writer, v any) error {
 // printListing prints what lies in a replica.
 func printListing(w io.Writer, where string, l *restore.Listing) {
 	fmt.Fprintf(w, "%s\n", where)
-	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions", "times of the oldest and of the newest file")
+	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions",
+		"times of the oldest and of the newest file")
 	for _, v := range l.Levels {
 		name := strconv.Itoa(v.Level)
 		if v.Level == 9 {
 			name = "snapshots"
 		}
-		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes), fmt.Sprintf("%s-%s", v.Min, v.Max), clock(v.From), clock(v.To))
+		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes),
+			fmt.Sprintf("%s-%s", v.Min, v.Max), clock(v.From), clock(v.To))
 	}
 	if len(l.Snapshots) > 0 {
 		fmt.Fprintf(w, "\nSnapshots\n")
@@ -126,7 +133,8 @@ func printListing(w io.Writer, where string, l *restore.Listing) {
 	}
 	fmt.Fprintf(w, "\nRestorable\n")
 	for _, s := range l.Spans {
-		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To, count(int64(s.Points), "moment"))
+		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To,
+			count(int64(s.Points), "moment"))
 	}
 	if len(l.Spans) == 0 {
 		fmt.Fprintf(w, "  nothing: the replica has no snapshot\n")
@@ -137,15 +145,19 @@ func printListing(w io.Writer, where string, l *restore.Listing) {
 	if l.Manifest == nil {
 		return
 	}
-	fmt.Fprintf(w, "\nNewest state\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance, thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
+	fmt.Fprintf(w, "\nNewest state\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance,
+		thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
 	printStored(w, l.Segments)
 }
 
 // printStored prints the segments that a manifest names.
 func printStored(w io.Writer, segments []restore.StoredSegment) {
-	bytes, stored, missing := int64(0), int64(0), 0
+	bytes := int64(0)
+	stored := int64(0)
+	missing := 0
 	for _, s := range segments {
-		bytes, stored = bytes+s.Bytes, stored+s.Stored
+		bytes = bytes + s.Bytes
+		stored = stored + s.Stored
 		if s.Stored == 0 {
 			missing++
 		}
@@ -162,7 +174,8 @@ func printStored(w io.Writer, segments []restore.StoredSegment) {
 		fmt.Fprintf(w, "    %-42s %10s  %s\n", s.File, size(s.Bytes), note)
 	}
 	if missing > 0 {
-		fmt.Fprintf(w, "  %s missing in the replica: if the log is complete, weft serve rebuilds them\n", count(int64(missing), "segment"))
+		fmt.Fprintf(w, "  %s missing in the replica: if the log is complete, weft serve rebuilds them\n",
+			count(int64(missing), "segment"))
 	}
 }
 

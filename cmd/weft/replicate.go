@@ -25,8 +25,9 @@ import (
 func replicateFlags() []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
-			Name:  "replicate",
-			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: the litestream.yml in the data directory, if any",
+			Name: "replicate",
+			Usage: "replicate as this litestream.yml (`FILE`) says; 'off': no replication, or by stock Litestream; default: " +
+				"the litestream.yml in the data directory, if any",
 		},
 		&cli.DurationFlag{
 			Name: "replica-alarm", Value: 5 * time.Minute,
@@ -77,8 +78,8 @@ type replication struct {
 	verifier   *restore.Verifier       // nil: none
 }
 
-// prepareReplica connects to the replica before the database is opened. It restores the replica into an empty directory.
-// The result is nil without a replica.
+// prepareReplica connects to the replica before the database is opened. It restores the replica into an empty
+// directory. The result is nil without a replica.
 func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, error) {
 	if w.replica == nil {
 		w.logger.Info("replication is off", "do", "to replicate, start weft with --replicate litestream.yml")
@@ -123,7 +124,8 @@ func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock 
 }
 
 // configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
-// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the database.
+// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the
+// database.
 func (r *replication) configure(c *db.Config, rule bool) error {
 	c.Replicator = true
 	c.Lock = r.replicator.DirLock()
@@ -169,7 +171,8 @@ func (r *replication) degraded() string {
 	if behind <= r.alarm {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind, cmp.Or(st.Reason, "uploads are slower than new data"))
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind,
+		cmp.Or(st.Reason, "uploads are slower than new data"))
 }
 
 // degradedEvery is how often the alarm is looked at.
@@ -193,7 +196,8 @@ func (r *replication) tell(was bool) bool {
 	why := r.degraded()
 	switch {
 	case why != "" && !was:
-		r.logger.Warn("replica is too far behind; /readyz reports degraded", "err", why, "alarm", r.alarm, "do", cmp.Or(r.progress().Do, "wait for the uploads, or give them more bandwidth; new data is safe on this disk"))
+		r.logger.Warn("replica is too far behind; /readyz reports degraded", "err", why, "alarm", r.alarm, "do",
+			cmp.Or(r.progress().Do, "wait for the uploads, or give them more bandwidth; new data is safe on this disk"))
 	case why == "" && was:
 		r.logger.Info("replica caught up; /readyz no longer reports degraded")
 	}
@@ -217,7 +221,8 @@ func (r *replication) flush(ctx context.Context) error {
 		return err
 	}
 	st := r.replicator.Status()
-	r.logger.Info("replica is complete", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration", time.Since(began).Round(time.Millisecond))
+	r.logger.Info("replica is complete", "txid", st.ReplicaTXID, "log_seq", st.DurableLogSeq, "duration",
+		time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

@@ -13,22 +13,28 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
+const restoreDescription = `
+Restores weft.db and its segments into a data directory that no running weft has open. It writes the database under a
+temporary name, checks it (SQLite's integrity check, the checksum of every file and segment, the id of the index), and
+only then renames it. Without --force it overwrites nothing; with --force it first moves the existing files to
+before-restore-TIME.
+
+  weft restore --config litestream.yml --plan                     show the plan only
+  weft restore --config litestream.yml                            the newest state
+  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  point-in-time restore
+  weft restore --segments                                         only missing segments
+
+weft replica list shows the restorable times. After an interruption the same command resumes, and does not download
+complete segments again. Replicate a point-in-time restore to another path: the replica already has newer
+transactions.
+
+Exit code: 0 restored, 1 not restored, 2 wrong usage.`
+
 func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "restore",
-		Usage: "restore an index from its replica, newest or point-in-time",
-		Description: "Restores weft.db and its segments into a data directory that no running weft has open. It writes the database under a\n" +
-			"temporary name, checks it (SQLite's integrity check, the checksum of every file and segment, the id of the index), and\n" +
-			"only then renames it. Without --force it overwrites nothing; with --force it first moves the existing files to\n" +
-			"before-restore-TIME.\n\n" +
-			"  weft restore --config litestream.yml --plan                     show the plan only\n" +
-			"  weft restore --config litestream.yml                            the newest state\n" +
-			"  weft restore --timestamp 2026-11-20T12:00:00Z --data /restored  point-in-time restore\n" +
-			"  weft restore --segments                                         only missing segments\n\n" +
-			"weft replica list shows the restorable times. After an interruption the same command resumes, and does not download\n" +
-			"complete segments again. Replicate a point-in-time restore to another path: the replica already has newer\n" +
-			"transactions.\n\n" +
-			"Exit code: 0 restored, 1 not restored, 2 wrong usage.",
+		Name:        "restore",
+		Usage:       "restore an index from its replica, newest or point-in-time",
+		Description: restoreDescription,
 		Flags: variables("WEFT_RESTORE_", append(replicaFlags(),
 			&cli.StringFlag{
 				Name:  "timestamp",
@@ -74,7 +80,8 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			run := restore.Restore
 			if cmd.Bool("segments") {
 				if target != (restore.Target{}) {
-					return &usageError{"restore", errors.New("--segments restores the segments of this weft.db: remove --timestamp and --txid")}
+					return &usageError{"restore", errors.New("--segments restores the segments of this weft.db: remove --timestamp " +
+						"and --txid")}
 				}
 				run = restore.Segments
 			}
@@ -102,12 +109,14 @@ func targetOf(timestamp, txid string) (t restore.Target, err error) {
 		return t, errors.New("--timestamp and --txid exclude each other: remove one")
 	}
 	if timestamp != "" {
-		if t.Time, err = time.Parse(time.RFC3339Nano, timestamp); err != nil {
+		t.Time, err = time.Parse(time.RFC3339Nano, timestamp)
+		if err != nil {
 			return t, fmt.Errorf("--timestamp must be a time such as 2026-11-20T12:00:00Z, not %q", timestamp)
 		}
 	}
 	if txid != "" {
-		if t.TXID, err = restore.ParseTXID(txid); err != nil {
+		t.TXID, err = restore.ParseTXID(txid)
+		if err != nil {
 			return t, fmt.Errorf("--txid: %w", err)
 		}
 	}
@@ -116,8 +125,10 @@ func targetOf(timestamp, txid string) (t restore.Target, err error) {
 
 func printPlan(w io.Writer, where, dir string, p *restore.Plan) {
 	fmt.Fprintf(w, "%s, as of transaction %s at %s\n", where, p.TXID, clock(p.Time))
-	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, thousands(int64(p.Manifest.LastSeq)), logMoment(p.Manifest.LastUS))
-	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)), "file"), "level", "transactions", "bytes", "up to")
+	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, thousands(int64(p.Manifest.LastSeq)),
+		logMoment(p.Manifest.LastUS))
+	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)),
+		"file"), "level", "transactions", "bytes", "up to")
 	for _, f := range p.Files {
 		level := fmt.Sprint(f.Level)
 		if f.Level == 9 {
@@ -127,7 +138,8 @@ func printPlan(w io.Writer, where, dir string, p *restore.Plan) {
 	}
 	fmt.Fprintf(w, "\nSegments\n")
 	printStored(w, p.Segments)
-	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s", size(p.ReadBytes), size(restore.MemoryBytes), size(p.DiskBytes), dir)
+	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s",
+		size(p.ReadBytes), size(restore.MemoryBytes), size(p.DiskBytes), dir)
 	switch {
 	case p.FreeBytes < 0:
 		fmt.Fprintf(w, ", which does not exist yet\n")
@@ -139,8 +151,10 @@ func printPlan(w io.Writer, where, dir string, p *restore.Plan) {
 }
 
 func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duration) {
-	fmt.Fprintf(w, "restored %s: index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID, clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
-	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"), count(int64(r.Segments), "segment"), size(r.SegmentBytes))
+	fmt.Fprintf(w, "restored %s: index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID,
+		clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
+	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"),
+		count(int64(r.Segments), "segment"), size(r.SegmentBytes))
 	if r.SegmentsHad > 0 {
 		fmt.Fprintf(w, ", %d of them already there", r.SegmentsHad)
 	}
@@ -154,7 +168,8 @@ func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duratio
 }
 
 func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
-	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, count(int64(r.Segments), "segment"), size(r.SegmentBytes), r.SegmentsHad)
+	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, count(int64(r.Segments), "segment"),
+		size(r.SegmentBytes), r.SegmentsHad)
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}
@@ -189,7 +204,8 @@ func (t *transfer) tick(p restore.Progress) {
 	default:
 		return
 	}
-	t.told, t.what = now, part
+	t.told = now
+	t.what = part
 }
 
 // end clears the bar.

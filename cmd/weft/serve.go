@@ -19,24 +19,31 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
+const serveDescription = `
+Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it follows the
+public server from now on. A restart resumes at the last commit. Servers that speak only v1 work too, without an
+archive and without resyncs.
+
+With --replicate litestream.yml, or a litestream.yml in the data directory, it replicates everything to a bucket,
+another directory or another host. weft restore and stock Litestream can restore that replica. If the data directory
+is empty and a replica exists, it restores the replica first.
+
+On SIGINT or SIGTERM it reports not ready, stops reading, commits the events that it has read, checkpoints, uploads the
+rest to the replica and closes. A second signal ends it at once; committed data is safe.
+
+Exit code: 0 clean shutdown, 1 failed, 2 wrong usage, 3 clean shutdown with an incomplete replica: the next start on
+this disk uploads the rest.`
+
 // defaultJetstream is the public server of Bluesky in the eastern United States, which speaks v2.
 const defaultJetstream = "jetstream.us-east.bsky.network"
 
 func serveCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "serve",
-		Usage: "follow a Jetstream server and answer queries",
-		Description: "Follows a Jetstream server, keeps the index in the data directory and answers over HTTP. Without flags it follows the\n" +
-			"public server from now on. A restart resumes at the last commit. Servers that speak only v1 work too, without an\n" +
-			"archive and without resyncs.\n\n" +
-			"With --replicate litestream.yml, or a litestream.yml in the data directory, it replicates everything to a bucket,\n" +
-			"another directory or another host. weft restore and stock Litestream can restore that replica. If the data directory\n" +
-			"is empty and a replica exists, it restores the replica first.\n\n" +
-			"On SIGINT or SIGTERM it reports not ready, stops reading, commits the events that it has read, checkpoints, uploads the\n" +
-			"rest to the replica and closes. A second signal ends it at once; committed data is safe.\n\n" +
-			"Exit code: 0 clean shutdown, 1 failed, 2 wrong usage, 3 clean shutdown with an incomplete replica: the next start on\n" +
-			"this disk uploads the rest.",
-		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(), listenFlags("info"), clientFlags()),
+		Name:        "serve",
+		Usage:       "follow a Jetstream server and answer queries",
+		Description: serveDescription,
+		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(), listenFlags("info"),
+			clientFlags()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
 			if err != nil {
@@ -52,7 +59,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 					return err
 				}
 				config.ready = func(d *daemon) {
-					fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", listenURL(d.queries), f.config.Replica.Where())
+					fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", listenURL(d.queries),
+						f.config.Replica.Where())
 				}
 				return serve(ctx, config, f)
 			}
@@ -159,7 +167,8 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 
 // storeConfigOf reads serve's flags about its data directory.
 func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
-	c.Dir, c.ReplayWindow = cmd.String("data"), cmd.Duration("replay-window")
+	c.Dir = cmd.String("data")
+	c.ReplayWindow = cmd.Duration("replay-window")
 	if c.ReplayWindow < 0 {
 		return c, &usageError{"serve", errors.New("--replay-window must be 0 or a duration such as 1h")}
 	}
@@ -219,7 +228,8 @@ func followFlags() []cli.Flag {
 	)
 }
 
-// followerFlags are the flags that work with --follow. The others are about what serve reads from the network and writes.
+// followerFlags are the flags that work with --follow. The others are about what serve reads from the network and
+// writes.
 var followerFlags = []string{
 	"follow", "follow-every", "max-lag", "data", "cache", "listen", "metrics-listen", "log-level",
 	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "log-format", "help",
@@ -234,10 +244,12 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 			wrong = append(wrong, "--"+name)
 		}
 	}
-	every, maxLag := cmd.Duration("follow-every"), cmd.Duration("max-lag")
+	every := cmd.Duration("follow-every")
+	maxLag := cmd.Duration("max-lag")
 	switch {
 	case len(wrong) > 0:
-		return nil, &usageError{"serve", fmt.Errorf("--follow is read-only: remove %s (or its environment variable)", strings.Join(wrong, ", "))}
+		return nil, &usageError{"serve", fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
+			strings.Join(wrong, ", "))}
 	case every <= 0:
 		return nil, &usageError{"serve", errors.New("--follow-every must be a duration such as 250ms")}
 	case maxLag < 0:

@@ -37,15 +37,17 @@ func sliceFlags() []cli.Flag {
 			Usage: "index only links of these `SOURCES`, e.g. app.bsky.feed.like:subject.uri",
 		},
 		&cli.StringFlag{
-			Name:  "change-slice",
-			Usage: "change the slice of an existing index: now (new parts are complete from now on, removed parts stay as they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts)",
+			Name: "change-slice",
+			Usage: "change the slice of an existing index: now (new parts are complete from now on, removed parts stay as " +
+				"they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts)",
 		},
 	)
 }
 
 // sliceOf reads the flags, and the filters in the addresses of upstreams, which choose as --collections and --dids do.
 func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConfig, s *ingest.Slice, err error) {
-	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"), Sources: cmd.StringSlice("sources")}
+	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"),
+		Sources: cmd.StringSlice("sources")}
 	for _, did := range cmd.StringSlice("dids") {
 		name, isFile := strings.CutPrefix(did, "@")
 		if !isFile {
@@ -57,7 +59,8 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 			return c, nil, fmt.Errorf("--dids: %w", err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if line, _, _ = strings.Cut(line, "#"); strings.TrimSpace(line) != "" {
+			line, _, _ = strings.Cut(line, "#")
+			if strings.TrimSpace(line) != "" {
 				c.DIDs = append(c.DIDs, strings.TrimSpace(line))
 			}
 		}
@@ -67,7 +70,8 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 			return c, nil, &usageError{cmd.Name, err}
 		}
 	}
-	if s, err = ingest.NewSlice(c); err != nil {
+	s, err = ingest.NewSlice(c)
+	if err != nil {
 		return c, nil, &usageError{cmd.Name, fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
 	}
 	return c, s, nil
@@ -85,7 +89,8 @@ func addFilters(c *ingest.SliceConfig, u upstream.Address) error {
 		}
 		have := slices.Sorted(slices.Values(*part.have))
 		if len(have) > 0 && !slices.Equal(slices.Compact(have), part.want) {
-			return fmt.Errorf("--jetstream: the address of %s selects differently than %s or another address: use %s alone", u.URL, part.flag, part.flag)
+			return fmt.Errorf("--jetstream: the address of %s selects differently than %s or another address: use %s alone",
+				u.URL, part.flag, part.flag)
 		}
 		*part.have = part.want
 	}
@@ -146,7 +151,8 @@ func (w *writer) applySlice(ctx context.Context) error {
 	}
 	switch {
 	case !more && !less:
-		if w.sliceState = next; next.String() == text {
+		w.sliceState = next
+		if next.String() == text {
 			return nil
 		}
 		return w.store.SetSlice(next.String())
@@ -157,10 +163,12 @@ func (w *writer) applySlice(ctx context.Context) error {
 		w.sliceState, _, _ = ingest.SliceState{}.Change(w.slice, time.Now())
 		return w.store.SetSlice(w.sliceState.String())
 	case !w.change.allowed:
-		return fmt.Errorf("%s holds a different slice of the network than the flags select: %s; use the flags of that slice, or change the slice with --change-slice now, now+backfill, now+purge or now+backfill+purge",
+		return fmt.Errorf("%s holds a different slice of the network than the flags select: %s; use the flags of that "+
+			"slice, or change the slice with --change-slice now, now+backfill, now+purge or now+backfill+purge",
 			w.db.Dir, describeSlice(was.Slice))
 	}
-	w.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(w.slice), "holds_more", more, "holds_less", less)
+	w.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(w.slice), "holds_more", more,
+		"holds_less", less)
 	if less && w.change.purge {
 		removed, err := w.store.Purge(ctx, w.filter.KeepsLink)
 		if err != nil {
@@ -185,7 +193,8 @@ func (w *writer) backfillSlice() error {
 			return w.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
 		}
 	}
-	return errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts are complete from now on")
+	return errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts " +
+		"are complete from now on")
 }
 
 func describeSlice(c ingest.SliceConfig) string {

@@ -9,13 +9,16 @@ import (
 	"weft.dev/weft/db"
 )
 
+const statsDescription = `
+Reads a data directory that no running weft has open, and changes nothing: segments and bytes a link, log and its age,
+weft.db and its WAL, names, and pending work. weft status asks a running weft.`
+
 func statsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "stats",
-		Usage: "print the contents of an index and the disk space that they take",
-		Description: "Reads a data directory that no running weft has open, and changes nothing: segments and bytes a link, log and its age,\n" +
-			"weft.db and its WAL, names, and pending work. weft status asks a running weft.",
-		Flags: variables("WEFT_", dataFlag()),
+		Name:        "stats",
+		Usage:       "print the contents of an index and the disk space that they take",
+		Description: statsDescription,
+		Flags:       variables("WEFT_", dataFlag()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
 			if err != nil {

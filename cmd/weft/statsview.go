@@ -11,15 +11,18 @@ import (
 
 // printStats prints an inspection in 80 columns.
 func printStats(w io.Writer, in *db.Inspection) {
-	links, bytes := int64(0), int64(0)
+	links := int64(0)
+	bytes := int64(0)
 	for _, s := range in.Segments {
-		links, bytes = links+s.Links, bytes+s.Bytes
+		links = links + s.Links
+		bytes = bytes + s.Bytes
 	}
 	fmt.Fprintf(w, "Index %.8s…", in.Instance)
 	if in.StartedUS != 0 {
 		fmt.Fprintf(w, ", events since %s", utc(in.StartedUS))
 	}
-	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", count(links, "link"), count(in.Records, "record"), count(int64(len(in.Segments)), "segment"), size(bytes))
+	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", count(links, "link"), count(in.Records, "record"),
+		count(int64(len(in.Segments)), "segment"), size(bytes))
 	if len(in.Segments) > 0 {
 		printSegments(w, in.Segments)
 		printSpace(w, in.Segments)
@@ -29,7 +32,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 	if in.Log.Newest == 0 {
 		fmt.Fprintf(w, "  empty\n")
 	} else {
-		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", count(int64(in.Log.Newest-in.Log.Oldest+1), "row"), in.Log.Oldest, in.Log.Newest, count(in.Log.Links, "link row"))
+		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", count(int64(in.Log.Newest-in.Log.Oldest+1), "row"), in.Log.Oldest,
+			in.Log.Newest, count(in.Log.Links, "link row"))
 		fmt.Fprintf(w, "  from %s to %s, %s of upstream time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
 			time.Duration(in.Log.NewestUS-in.Log.OldestUS).Round(time.Millisecond)*1000)
 	}
@@ -40,7 +44,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 	printBodies(w, &in.Bodies)
 
 	fmt.Fprintf(w, "\nweft.db\n")
-	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", size(in.File.Bytes), size(in.File.Free), size(in.File.WAL))
+	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", size(in.File.Bytes), size(in.File.Free),
+		size(in.File.WAL))
 	fmt.Fprintf(w, "  %s (%s not active), %s, %s\n", count(in.Actors, "account"), thousands(in.Inactive),
 		count(in.Collections, "collection"), count(in.Sources, "source"))
 
@@ -50,7 +55,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 		due = "due, done by weft serve"
 	}
 	fmt.Fprintf(w, "  %s not in segments; compaction: %s\n", count(in.Log.Unsealed, "log row"), due)
-	fmt.Fprintf(w, "  %s open, %s open, %s of status unfinished\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"), count(in.Jobs, "change"))
+	fmt.Fprintf(w, "  %s open, %s open, %s of status unfinished\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"),
+		count(in.Jobs, "change"))
 }
 
 // printBodies prints what the content of records takes; nothing while none was ever kept.
@@ -63,7 +69,8 @@ func printBodies(w io.Writer, b *db.BodiesInfo) {
 		what  string
 		bytes int64
 	}{{"bytes of a block, as stored", b.Bytes}, {"of its record", b.Raw}} {
-		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, b.Blocks), size(part.bytes), bar(part.bytes, max(b.Bytes, b.Raw), 20))
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, b.Blocks), size(part.bytes),
+			bar(part.bytes, max(b.Bytes, b.Raw), 20))
 	}
 }
 
@@ -85,15 +92,19 @@ func printSegments(w io.Writer, segments []db.SegmentInfo) {
 			levels = append(levels, db.SegmentInfo{Level: len(levels)})
 		}
 		l := &levels[s.Level]
-		l.FromSeq, l.Links, l.Bytes = l.FromSeq+1, l.Links+s.Links, l.Bytes+s.Bytes
+		l.FromSeq = l.FromSeq + 1
+		l.Links = l.Links + s.Links
+		l.Bytes = l.Bytes + s.Bytes
 	}
-	fmt.Fprintf(w, "\nSegments, oldest first\n  %5s  %-23s %13s %9s  %6s\n", "level", "log rows", "links", "bytes", "B/link")
+	fmt.Fprintf(w, "\nSegments, oldest first\n  %5s  %-23s %13s %9s  %6s\n", "level", "log rows", "links", "bytes",
+		"B/link")
 	for _, s := range segments {
 		note := bar(s.Bytes, largest, 15)
 		if s.Fault != "" {
 			note = "unreadable"
 		}
-		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", s.Level, fmt.Sprintf("%d-%d", s.FromSeq, s.ToSeq), thousands(s.Links), size(s.Bytes), perLink(s.Bytes, s.Links), note)
+		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", s.Level, fmt.Sprintf("%d-%d", s.FromSeq, s.ToSeq),
+			thousands(s.Links), size(s.Bytes), perLink(s.Bytes, s.Links), note)
 	}
 	fmt.Fprintf(w, "\nLevels\n")
 	largest = 0
@@ -101,22 +112,27 @@ func printSegments(w io.Writer, segments []db.SegmentInfo) {
 		largest = max(largest, l.Bytes)
 	}
 	for _, l := range levels {
-		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", l.Level, count(int64(l.FromSeq), "file"), thousands(l.Links), size(l.Bytes), perLink(l.Bytes, l.Links), bar(l.Bytes, largest, 15))
+		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", l.Level, count(int64(l.FromSeq), "file"), thousands(l.Links),
+			size(l.Bytes), perLink(l.Bytes, l.Links), bar(l.Bytes, largest, 15))
 	}
 }
 
 // printSpace prints what a link takes, and how often it was written.
 func printSpace(w io.Writer, segments []db.SegmentInfo) {
 	var all db.SegmentInfo
-	written, unreadable := int64(0), false
+	written := int64(0)
+	unreadable := false
 	for _, s := range segments {
 		if s.Fault != "" {
 			unreadable = true
 			continue
 		}
 		written += s.Bytes * int64(s.Level+1)
-		all.Links, all.Bytes = all.Links+s.Links, all.Bytes+s.Bytes
-		all.Targets, all.Records, all.Names = all.Targets+s.Targets, all.Records+s.Records, all.Names+s.Names
+		all.Links = all.Links + s.Links
+		all.Bytes = all.Bytes + s.Bytes
+		all.Targets = all.Targets + s.Targets
+		all.Records = all.Records + s.Records
+		all.Names = all.Names + s.Names
 	}
 	if unreadable {
 		fmt.Fprintf(w, "\nweft check reports why a segment is unreadable; the figures below leave it out.\n")
@@ -128,7 +144,8 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 		what  string
 		bytes int64
 	}{{"by target", all.Targets}, {"by record", all.Records}, {"names", all.Names}, {"indexes, filters, sets", rest}} {
-		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, all.Links), size(part.bytes), bar(part.bytes, largest, 20))
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, all.Links), size(part.bytes),
+			bar(part.bytes, largest, 20))
 	}
 	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), size(all.Bytes))
 	if all.Bytes > 0 {
@@ -151,7 +168,8 @@ func size(n int64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)
 	}
-	v, unit := float64(n), ""
+	v := float64(n)
+	unit := ""
 	for _, unit = range units {
 		if v /= 1000; v < 999.95 {
 			break

@@ -17,12 +17,16 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
+const statusDescription = `
+Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is.
+
+Exit code: 0 ready and the replica is not failing, 1 not so or no answer, 2 wrong usage.`
+
 func statusCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "status",
-		Usage: "print the status of a running weft and its replica",
-		Description: "Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is.\n\n" +
-			"Exit code: 0 ready and the replica is not failing, 1 not so or no answer, 2 wrong usage.",
+		Name:        "status",
+		Usage:       "print the status of a running weft and its replica",
+		Description: statusDescription,
 		Flags: variables("WEFT_STATUS_",
 			&cli.StringFlag{
 				Name: "url", Value: "http://127.0.0.1:7780",
@@ -90,8 +94,10 @@ func printIndexStatus(w io.Writer, base string, st *wire.Status) {
 
 func printReplication(w io.Writer, r *wire.Replication) {
 	fmt.Fprintf(w, "replica %s: %s\n", r.Replica, r.State)
-	fmt.Fprintf(w, "  transaction: replica %s, local %s\n", cmp.Or(notZero(int64(r.ReplicaTXID)), "unknown"), thousands(int64(r.LocalTXID)))
-	fmt.Fprintf(w, "  log row: replica %s, local %s\n", cmp.Or(notZero(int64(r.DurableLogSeq)), "unknown"), thousands(int64(r.LogSeq)))
+	fmt.Fprintf(w, "  transaction: replica %s, local %s\n", cmp.Or(notZero(int64(r.ReplicaTXID)), "unknown"),
+		thousands(int64(r.LocalTXID)))
+	fmt.Fprintf(w, "  log row: replica %s, local %s\n", cmp.Or(notZero(int64(r.DurableLogSeq)), "unknown"),
+		thousands(int64(r.LogSeq)))
 	fmt.Fprintf(w, "  behind by %s, %s, %s\n", count(r.LagTransactions, "transaction"), size(r.LagBytes),
 		time.Duration(r.LagSeconds*float64(time.Second)).Round(100*time.Millisecond))
 	fmt.Fprintf(w, "  %s to upload, %s\n", count(int64(r.SegmentsWaiting), "segment"), size(r.SegmentsWaitingBytes))

@@ -14,26 +14,33 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
+const verifyDescription = `
+Restores the newest weft.db into a scratch directory, checks it, verifies the checksum of every other database file in
+the replica, and checks that no file is missing. It reads the segments of the newest state without storing them, and
+skips segments that only older states need. weft may run meanwhile.
+
+It needs disk space for one weft.db, about 32 MB of memory, and reads all these files; --segment-bytes limits that.
+weft serve --verify-every does the same while it replicates.
+
+The result is one word: ok, failed (with the faults), or inconclusive: the replica cannot be reached, or the scratch
+directory is too small.
+
+Exit code: 0 ok, 1 failed, 2 wrong usage, 3 inconclusive.`
+
 func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "verify",
-		Usage: "verify that a replica can be restored: test-restore weft.db and check every file",
-		Description: "Restores the newest weft.db into a scratch directory, checks it, verifies the checksum of every other database file in\n" +
-			"the replica, and checks that no file is missing. It reads the segments of the newest state without storing them, and\n" +
-			"skips segments that only older states need. weft may run meanwhile.\n\n" +
-			"It needs disk space for one weft.db, about 32 MB of memory, and reads all these files; --segment-bytes limits that.\n" +
-			"weft serve --verify-every does the same while it replicates.\n\n" +
-			"The result is one word: ok, failed (with the faults), or inconclusive: the replica cannot be reached, or the scratch\n" +
-			"directory is too small.\n\n" +
-			"Exit code: 0 ok, 1 failed, 2 wrong usage, 3 inconclusive.",
+		Name:        "verify",
+		Usage:       "verify that a replica can be restored: test-restore weft.db and check every file",
+		Description: verifyDescription,
 		Flags: variables("WEFT_VERIFY_", append(replicaFlags(), jsonFlag(),
 			&cli.StringFlag{
 				Name:  "scratch",
 				Usage: "scratch `DIRECTORY`; default: the temporary directory of the system",
 			},
 			&cli.StringFlag{
-				Name:  "segment-bytes",
-				Usage: "read at most this much of the segments, chosen at random, e.g. 10GB; of the others, check only that they exist",
+				Name: "segment-bytes",
+				Usage: "read at most this much of the segments, chosen at random, e.g. 10GB; of the others, check only that they " +
+					"exist",
 			},
 		)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -90,7 +97,8 @@ func printVerification(w io.Writer, where string, v *restore.Verification) {
 		fmt.Fprintf(w, "\n  a restore now gives transaction %s of %s (%s old), log row %s", v.TXID, clock(v.Time),
 			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), thousands(int64(v.LogSeq)))
 	}
-	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s of the newest state, %s in %s; scratch: %s\n", count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),
+	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s of the newest state, %s in %s; scratch: %s\n",
+		count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),
 		size(v.ReadBytes), time.Duration(v.TookSeconds*float64(time.Second)).Round(time.Millisecond), size(v.ScratchBytes))
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)

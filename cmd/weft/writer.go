@@ -111,7 +111,9 @@ func (w *writer) openIndex(ctx context.Context, d *daemon) error {
 }
 
 func (w *writer) configure(c *api.Config) {
-	c.Store, c.InstanceID, c.Ready = w.store, w.store.Instance(), w.ready
+	c.Store = w.store
+	c.InstanceID = w.store.Instance()
+	c.Ready = w.ready
 	c.Upstream = w.upstream
 	c.Degraded = w.degraded
 	c.Activity = func() api.Activity { return api.Activity{Events: w.ingest.Received(), Lag: w.ingest.Lag()} }

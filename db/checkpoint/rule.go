@@ -49,8 +49,8 @@ const (
 // sizes are the terms that count frames, by their units.
 var sizes = map[string]ruleOp{"frames": ruleFrames, "MB": ruleMB, "MiB": ruleMiB}
 
-// Due reports whether a WAL of so many frames is due for a checkpoint this long after the last complete one. A rule that is due
-// stays due with more frames or more time.
+// Due reports whether a WAL of so many frames is due for a checkpoint this long after the last complete one. A rule
+// that is due stays due with more frames or more time.
 func (r Rule) Due(frames int, since time.Duration) bool {
 	switch r.op {
 	case ruleAny:
@@ -126,9 +126,9 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// Default returns the rule for a store without a replicator. The rule doesn't change how much is written to the WAL. It decides
-// how often the pages that many commits touch are written to the database, and how long the WAL is that readers search and
-// that a start reads after a crash.
+// Default returns the rule for a store without a replicator. The rule doesn't change how much is written to the WAL. It
+// decides how often the pages that many commits touch are written to the database, and how long the WAL is that readers
+// search and that a start reads after a crash.
 //
 //   - 1000 frames & 30s: at the network's pace of some 400 events a second, a WAL of 4 to 6 MB, and two checkpoints a
 //     minute. They move as much as at a fixed 16 MiB, in three times as many steps, and each step stops the writer for less.
@@ -205,7 +205,8 @@ func (p *ruleParser) any() (Rule, error) { return p.list("|", ruleAny, p.all) }
 
 func (p *ruleParser) all() (Rule, error) { return p.list("&", ruleAll, p.item) }
 
-// list reads one or more parts with sep between them. A part of the same op, which had parentheses, is merged into the list.
+// list reads one or more parts with sep between them. A part of the same op, which had parentheses, is merged into the
+// list.
 func (p *ruleParser) list(sep string, op ruleOp, part func() (Rule, error)) (Rule, error) {
 	list := Rule{op: op}
 	for {

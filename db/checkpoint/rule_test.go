@@ -60,20 +60,26 @@ func TestParseRuleErrors(t *testing.T) {
 		{"an open parenthesis", "(5m | 1h", `position 9 of the rule: expected "|", "&" or ")", found the end`},
 		{"a parenthesis too many", "5m)", `position 3 of the rule: expected "|", "&" or the end, found ")"`},
 		{"empty parentheses", "5m & ()", "position 7 of the rule: expected " + term + `, found ")"`},
-		{"no unit", "5m | 1000", "position 10 of the rule: expected frames, MB, MiB or a unit of time after 1000, found the end"},
-		{"no unit before an operator", "1000 | 5m", `position 6 of the rule: expected frames, MB, MiB or a unit of time after 1000, found "|"`},
-		{"another unit", "5m | 3 days", `position 6 of the rule: expected frames, MB, MiB or a duration above zero such as 30s, 5m or 1h30m, found "3"`},
+		{"no unit", "5m | 1000",
+			"position 10 of the rule: expected frames, MB, MiB or a unit of time after 1000, found the end"},
+		{"no unit before an operator", "1000 | 5m",
+			`position 6 of the rule: expected frames, MB, MiB or a unit of time after 1000, found "|"`},
+		{"another unit", "5m | 3 days",
+			`position 6 of the rule: expected frames, MB, MiB or a duration above zero such as 30s, 5m or 1h30m, found "3"`},
 		{"another spelling", "16 mb", `position 1 of the rule: expected frames, MB, MiB or a duration`},
 		{"no frames", "0 frames", `position 1 of the rule: expected a whole number from 1 to 2147483647, found "0"`},
-		{"half a frame", "1.5 frames", `position 1 of the rule: expected a whole number from 1 to 2147483647, found "1.5"`},
-		{"too many frames", "1s | 99999999999 frames", `position 6 of the rule: expected a whole number from 1 to 2147483647, found "99999999999"`},
+		{"half a frame", "1.5 frames",
+			`position 1 of the rule: expected a whole number from 1 to 2147483647, found "1.5"`},
+		{"too many frames", "1s | 99999999999 frames",
+			`position 6 of the rule: expected a whole number from 1 to 2147483647, found "99999999999"`},
 		{"no time", "0s", "expected frames, MB, MiB or a duration above zero"},
 		{"too long a time", "9999999h", "expected frames, MB, MiB or a duration above zero"},
 		{"off among others", "off | 5m", `position 5 of the rule: expected the end after off, found "|"`},
 		{"off at the end", "5m | off", "position 6 of the rule: expected " + term + `, found "off"`},
 		{"no text", "5m |\x00", "position 5 of the rule: expected " + term + `, found "\x00"`},
 		{"not UTF-8", "5m \xff", `position 4 of the rule: expected "|", "&" or the end, found "\xff"`},
-		{"too long", strings.Repeat("(", 1001), "position 1001 of the rule: expected the end, after at most 1000 bytes"},
+		{"too long", strings.Repeat("(", 1001),
+			"position 1001 of the rule: expected the end, after at most 1000 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,9 +125,11 @@ func TestRuleDue(t *testing.T) {
 	}
 }
 
-// FuzzRule: no text makes the parser panic, a rule that is written and read is the same rule, and what is due stays due.
+// FuzzRule: no text makes the parser panic, a rule that is written and read is the same rule, and what is due stays
+// due.
 func FuzzRule(f *testing.F) {
-	for _, text := range []string{"off", "5m | 20000 frames | (1000 frames & 30s)", "((1h30m))&16 MiB|3MB", "1.5h & 0 frames", "µ(", "5 m"} {
+	for _, text := range []string{"off", "5m | 20000 frames | (1000 frames & 30s)", "((1h30m))&16 MiB|3MB",
+		"1.5h & 0 frames", "µ(", "5 m"} {
 		f.Add(text, 1000, int64(time.Minute), uint16(5), uint32(7))
 	}
 	f.Fuzz(func(t *testing.T, text string, frames int, since int64, moreFrames uint16, moreTime uint32) {

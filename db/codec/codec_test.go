@@ -51,7 +51,8 @@ func TestPositionOrder(t *testing.T) {
 			t.Errorf("position %d does not sort behind the one before", i)
 		}
 		p, rest, err := DecodePosition(key)
-		if err != nil || len(rest) > 0 || p.Rank != in[i].Rank || p.AccountID != in[i].AccountID || !bytes.Equal(p.RkeySuffix, in[i].RkeySuffix) {
+		if err != nil || len(rest) > 0 || p.Rank != in[i].Rank || p.AccountID != in[i].AccountID ||
+			!bytes.Equal(p.RkeySuffix, in[i].RkeySuffix) {
 			t.Errorf("position %d comes back as %v, %v, %v", i, p, rest, err)
 		}
 		if !isPosition(key) || isPosition(key[:len(key)-1]) || isPosition(append(key, 0)) {
@@ -132,7 +133,8 @@ func TestLinksRoundTrip(t *testing.T) {
 
 func TestRkey(t *testing.T) {
 	t.Parallel()
-	for _, rkey := range []string{"self", "3m2qrrgw22222", "j2222222222222", "jzzzzzzzzzzzz", "2222222222222", strings.Repeat("a", 512), "_~.:-"} {
+	for _, rkey := range []string{"self", "3m2qrrgw22222", "j2222222222222", "jzzzzzzzzzzzz", "2222222222222",
+		strings.Repeat("a", 512), "_~.:-"} {
 		raw := AppendRkey(nil, rkey)
 		if got := RkeyString(raw); got != rkey {
 			t.Errorf("%q comes back as %q", rkey, got)

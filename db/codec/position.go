@@ -72,12 +72,12 @@ func DecodePosition(key []byte) (p ListPosition, rest []byte, err error) {
 // RankPrefix encodes the rank of a position alone.
 func RankPrefix(rank uint64) []byte { return binary.BigEndian.AppendUint64(nil, ^rank) }
 
-// MaxSkewUS is how far a record's TID may be ahead of the upstream's clock and still give the rank: five minutes, the skew
-// that atproto servers commonly allow. A TID that is further ahead is invented.
+// MaxSkewUS is how far a record's TID may be ahead of the upstream's clock and still give the rank: five minutes, the
+// skew that atproto servers commonly allow. A TID that is further ahead is invented.
 const MaxSkewUS = 5 * 60 * 1_000_000
 
-// RankOf returns the rank of a record's links: the time in its TID when that is plausible, else the event's. derived reports
-// that the TID alone gives it.
+// RankOf returns the rank of a record's links: the time in its TID when that is plausible, else the event's. derived
+// reports that the TID alone gives it.
 func RankOf(rkey []byte, timeUS int64) (rank uint64, derived bool) {
 	rank, ok := TIDRank(rkey)
 	if ok && int64(rank) <= timeUS+MaxSkewUS {
@@ -94,8 +94,8 @@ func TIDRank(rkey []byte) (uint64, bool) {
 	return uint64(link.TIDTimeUS(binary.BigEndian.Uint64(rkey[1:]))), true
 }
 
-// ListMember returns the length of the prefix of a key by target that names its list, and the account of the link. ok is
-// false for an id that 32 bits don't hold.
+// ListMember returns the length of the prefix of a key by target that names its list, and the account of the link. ok
+// is false for an id that 32 bits don't hold.
 func ListMember(key []byte) (prefix int, member uint32, ok bool) {
 	_, rest, err := DecodeID(key[TargetLen(key):])
 	if err != nil {
@@ -105,9 +105,9 @@ func ListMember(key []byte) (prefix int, member uint32, ok bool) {
 	return len(key) - len(rest), uint32(p.AccountID), err == nil && p.AccountID <= math.MaxUint32
 }
 
-// RecordMinute returns the minute of the TID in a key by record, in minutes since 1970. A segment that is sealed from the
-// live stream covers a few minutes, so that no file is read to learn that a record is new; with hours, a dozen files would
-// cover the present one.
+// RecordMinute returns the minute of the TID in a key by record, in minutes since 1970. A segment that is sealed from
+// the live stream covers a few minutes, so that no file is read to learn that a record is new; with hours, a dozen
+// files would cover the present one.
 func RecordMinute(key []byte) (minute int64, ok bool) {
 	_, _, rkey, err := DecodeRecordKey(key)
 	if err != nil {

@@ -26,8 +26,8 @@ func DecodeRecordKey(key []byte) (account, collection uint64, rkey []byte, err e
 	return account, collection, rkey, err
 }
 
-// RevisionKey appends the key of an account's newest revision. It sorts before the account's records: no collection has the
-// id 0.
+// RevisionKey appends the key of an account's newest revision. It sorts before the account's records: no collection has
+// the id 0.
 func RevisionKey(dst []byte, account uint64) []byte { return append(AppendID(dst, account), 0) }
 
 // IsRevisionKey reports whether a key by record is one of RevisionKey.
@@ -57,8 +57,8 @@ func CompareLinks(a, b RecordLink) int {
 	return bytes.Compare(a.Target, b.Target)
 }
 
-// AppendLinks encodes ordered links: of each its source, then 0 where the rank is the TID's, else 1 and the rank in 8 bytes,
-// then its target.
+// AppendLinks encodes ordered links: of each its source, then 0 where the rank is the TID's, else 1 and the rank in 8
+// bytes, then its target.
 func AppendLinks(dst []byte, links []RecordLink) []byte {
 	for _, l := range links {
 		dst = AppendID(dst, l.Source)
@@ -72,8 +72,8 @@ func AppendLinks(dst []byte, links []RecordLink) []byte {
 	return dst
 }
 
-// AppendBodyRef ends a record's value with the log row that brought its body; 0: none. No source has the id 0, which marks the
-// end of the links.
+// AppendBodyRef ends a record's value with the log row that brought its body; 0: none. No source has the id 0, which
+// marks the end of the links.
 func AppendBodyRef(dst []byte, seq uint64) []byte {
 	if seq == 0 {
 		return dst
@@ -108,8 +108,8 @@ func BodyRef(value []byte) uint64 {
 	return 0
 }
 
-// DecodeLinks decodes a record's links, appending to dst; the targets alias value. rkey gives the derived ranks. BodyRef reads
-// the rest of the value.
+// DecodeLinks decodes a record's links, appending to dst; the targets alias value. rkey gives the derived ranks.
+// BodyRef reads the rest of the value.
 func DecodeLinks(dst []RecordLink, value, rkey []byte) ([]RecordLink, error) {
 	for len(value) > 0 {
 		source, rest, err := DecodeID(value)
@@ -145,8 +145,8 @@ func DecodeLinks(dst []RecordLink, value, rkey []byte) ([]RecordLink, error) {
 	return dst, nil
 }
 
-// DiffLinks returns the links that a record lost and gained. In next, which it changes in place, the links that stay get the
-// rank that they had. All are in order.
+// DiffLinks returns the links that a record lost and gained. In next, which it changes in place, the links that stay
+// get the rank that they had. All are in order.
 func DiffLinks(old, next []RecordLink) (removed, added []RecordLink) {
 	for i, j := 0, 0; i < len(old) || j < len(next); {
 		c := 0
@@ -166,7 +166,8 @@ func DiffLinks(old, next []RecordLink) (removed, added []RecordLink) {
 			added = append(added, next[j])
 			j++
 		default:
-			next[j].Rank, next[j].Derived = old[i].Rank, old[i].Derived
+			next[j].Rank = old[i].Rank
+			next[j].Derived = old[i].Derived
 			i++
 			j++
 		}

@@ -11,7 +11,8 @@ const (
 	rkeyNone byte = 0
 	rkeyTID  byte = 1
 	rkeyText byte = 2
-	// Most ranks are the time in the TID. The key holds that time once, which saves a quarter of a segment's run by target.
+	// Most ranks are the time in the TID. The key holds that time once, which saves a quarter of a segment's run by
+	// target.
 	rkeyClock byte = 3
 )
 
@@ -70,7 +71,8 @@ func textLen(key []byte) int {
 	return 0
 }
 
-// RkeyColumn returns an encoded record key as the log stores it: a TID as an integer, which takes 8 bytes, any other as text.
+// RkeyColumn returns an encoded record key as the log stores it: a TID as an integer, which takes 8 bytes, any other as
+// text.
 func RkeyColumn(raw []byte) any {
 	switch {
 	case raw == nil:

@@ -16,8 +16,8 @@ const (
 	formCollection byte = 2
 )
 
-// SplitTarget splits a normalised target. ok reports that it is a DID or an at-uri of a DID's repo, collection or record; any
-// other target is stored as text.
+// SplitTarget splits a normalised target. ok reports that it is a DID or an at-uri of a DID's repo, collection or
+// record; any other target is stored as text.
 func SplitTarget(target string) (did, collection, rkey string, ok bool) {
 	if strings.HasPrefix(target, "did:") {
 		return target, "", "", true
@@ -30,8 +30,8 @@ func AppendTextTarget(dst []byte, target string) []byte {
 	return append(append(append(dst, TagText), target...), 0)
 }
 
-// AppendTarget encodes the parts of a target: of a DID when bare, else of an at-uri. collection is 0 and rkey is empty where
-// the at-uri ends before them.
+// AppendTarget encodes the parts of a target: of a DID when bare, else of an at-uri. collection is 0 and rkey is empty
+// where the at-uri ends before them.
 func AppendTarget(dst []byte, bare bool, account, collection uint64, rkey string) []byte {
 	dst = AppendID(append(dst, TagAccount), account)
 	switch {

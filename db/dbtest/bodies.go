@@ -18,19 +18,21 @@ type Bodies interface {
 // HiddenBodies gives the content of the records of accounts that are not active.
 func (m *Model) HiddenBodies() map[db.Record]db.Body {
 	bodies := map[db.Record]db.Body{}
-	m.each(func(s db.Status) bool { return s != db.StatusActive }, func(key db.Record, r record) { bodies[key] = r.body })
+	m.each(func(s db.Status) bool { return s != db.StatusActive },
+		func(key db.Record, r record) { bodies[key] = r.body })
 	return bodies
 }
 
-// CompareBodies asks for the content of every record that the model knows, of hidden and deleted accounts too, and returns
-// the first difference. Content may be absent only where the model has none, the account is not active, or missing allows
-// it.
+// CompareBodies asks for the content of every record that the model knows, of hidden and deleted accounts too, and
+// returns the first difference. Content may be absent only where the model has none, the account is not active, or
+// missing allows it.
 func (m *Model) CompareBodies(ctx context.Context, x Bodies, missing func(db.Record) bool) error {
 	m.Settle()
 	want := map[db.Record]db.Body{}
 	for _, a := range m.accounts {
 		for key, r := range a.records {
-			if want[key] = r.body; a.status != db.StatusActive {
+			want[key] = r.body
+			if a.status != db.StatusActive {
 				want[key] = db.Body{}
 			}
 		}
@@ -50,7 +52,9 @@ func (m *Model) CompareBodies(ctx context.Context, x Bodies, missing func(db.Rec
 				continue
 			}
 			if got[i].CID != w.CID || !bytes.Equal(got[i].CBOR, w.CBOR) {
-				return fmt.Errorf("%v: the index has the body %s %.20x…, the model %s %.20x…", key, got[i].CID, got[i].CBOR, w.CID, w.CBOR)
+				return fmt.Errorf("%v: the index has the body %s %.20x…, the model %s %.20x…", key, got[i].CID,
+					got[i].CBOR, w.CID,
+					w.CBOR)
 			}
 		}
 	}

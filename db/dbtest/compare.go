@@ -32,8 +32,8 @@ type Index interface {
 type Depth struct {
 	Page int  // items in a page
 	Many bool // many-to-many too, over every path of the list's collection
-	// Retimed: the upstream has sent events again with other times, of which the index keeps the first and the model knows
-	// the last. Links are then not compared by time.
+	// Retimed: the upstream has sent events again with other times, of which the index keeps the first and the model
+	// knows the last. Links are then not compared by time.
 	Retimed bool
 }
 
@@ -84,7 +84,8 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 		return err
 	}
 	if st.Links != total || st.Records != m.Records() {
-		return fmt.Errorf("the index has %d links of %d records, the model %d of %d", st.Links, st.Records, total, m.Records())
+		return fmt.Errorf("the index has %d links of %d records, the model %d of %d", st.Links, st.Records, total,
+			m.Records())
 	}
 	return nil
 }
@@ -100,7 +101,8 @@ func compareList(ctx context.Context, x Index, list List, want []Link, depth Dep
 		return err
 	}
 	if links != int64(len(want)) || dids != DIDs(want) {
-		return fmt.Errorf("%v: the index counts %d links of %d accounts, the model %d of %d: %w", list, links, dids, len(want), DIDs(want),
+		return fmt.Errorf("%v: the index counts %d links of %d accounts, the model %d of %d: %w", list, links, dids,
+			len(want), DIDs(want),
 			difference(ctx, x, list, want))
 	}
 	for _, reverse := range []bool{false, true} {
@@ -275,7 +277,8 @@ func (m *Model) compareMany(ctx context.Context, x Index, list List, links []Lin
 			n += k
 		}
 		if c.Links != n || c.DIDs != int64(len(counts[c.Other])) {
-			return fmt.Errorf("%v through %s: %v, but the model counts %d links of %d accounts", list, path, c, n, len(counts[c.Other]))
+			return fmt.Errorf("%v through %s: %v, but the model counts %d links of %d accounts", list, path, c, n,
+				len(counts[c.Other]))
 		}
 	}
 	return nil

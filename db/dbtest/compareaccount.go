@@ -26,7 +26,9 @@ func compareSpans(ctx context.Context, x Index, list List, want []Link, page int
 		{db.ListQuery{Since: int64(at), Until: int64(at)}, nil},
 	} {
 		q := half.q
-		q.Target, q.Source, q.Limit = list.Target, list.Source, page
+		q.Target = list.Target
+		q.Source = list.Source
+		q.Limit = page
 		for _, q.Reverse = range []bool{false, true} {
 			got, err := walk(func(after []byte) (db.Page[db.Record], error) {
 				q.After = after
@@ -56,7 +58,8 @@ func compareSpans(ctx context.Context, x Index, list List, want []Link, page int
 
 // compareBatch counts all lists in one call, and one that there is not.
 func compareBatch(ctx context.Context, x Index, lists map[List][]Link) error {
-	pairs := []db.Pair{{Target: "https://nowhere.example/", Source: db.Source{Collection: "com.example.nothing", Path: "x"}}}
+	pairs := []db.Pair{{Target: "https://nowhere.example/", Source: db.Source{Collection: "com.example.nothing",
+		Path: "x"}}}
 	for list := range lists {
 		pairs = append(pairs, db.Pair(list))
 	}
@@ -81,8 +84,8 @@ func Account(target string) string {
 	return did
 }
 
-// compareAccounts walks the links to each account, of all sources, of each and within a span, and holds them against all
-// lists of its targets.
+// compareAccounts walks the links to each account, of all sources, of each and within a span, and holds them against
+// all lists of its targets.
 func compareAccounts(ctx context.Context, x Index, lists map[List][]Link, depth Depth) error {
 	type listed struct {
 		list List
@@ -118,30 +121,36 @@ func compareAccounts(ctx context.Context, x Index, lists map[List][]Link, depth 
 		}
 		for _, c := range got {
 			if c.Links != counts[c.Source] {
-				return fmt.Errorf("%s from %v: the index counts %d links, the model %d", did, c.Source, c.Links, counts[c.Source])
+				return fmt.Errorf("%s from %v: the index counts %d links, the model %d", did, c.Source, c.Links,
+					counts[c.Source])
 			}
 		}
 		queries := []db.AccountQuery{{}, {Sources: []db.Source{}}}
 		for source := range counts {
-			queries = append(queries, db.AccountQuery{Sources: []db.Source{source, {Collection: "com.example.nothing", Path: "x"}}})
+			queries = append(queries, db.AccountQuery{Sources: []db.Source{source, {Collection: "com.example.nothing",
+				Path: "x"}}})
 		}
 		if !depth.Retimed && len(all) > 0 && all[0].link.Rank > 0 && all[0].link.Rank < math.MaxInt64 {
 			at := int64(all[0].link.Rank)
-			queries = append(queries, db.AccountQuery{Since: at}, db.AccountQuery{Until: at}, db.AccountQuery{Since: at, Until: at + 1})
+			queries = append(queries, db.AccountQuery{Since: at}, db.AccountQuery{Until: at}, db.AccountQuery{Since: at,
+				Until: at + 1})
 		}
 		for _, q := range queries {
 			want := map[db.AccountLink]bool{}
 			for _, l := range all {
 				us := int64(l.link.Rank)
-				if q.Sources != nil && !slices.Contains(q.Sources, l.list.Source) || us < q.Since || q.Until != 0 && us >= q.Until {
+				if q.Sources != nil && !slices.Contains(q.Sources, l.list.Source) || us < q.Since || q.Until != 0 &&
+					us >= q.Until {
 					continue
 				}
 				if depth.Retimed {
 					us = 0
 				}
-				want[db.AccountLink{Record: l.link.Record, Path: l.list.Source.Path, Target: l.list.Target, TimeUS: us}] = true
+				want[db.AccountLink{Record: l.link.Record, Path: l.list.Source.Path, Target: l.list.Target,
+					TimeUS: us}] = true
 			}
-			q.DID, q.Limit = did, depth.Page
+			q.DID = did
+			q.Limit = depth.Page
 			links, err := walk(func(after []byte) (db.Page[db.AccountLink], error) {
 				q.After = after
 				p, err := x.AccountLinks(ctx, q)

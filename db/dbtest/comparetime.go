@@ -11,7 +11,8 @@ import (
 // compareTimeline holds the spans of a list, whole and from a link in its middle on, against the times of its links.
 func compareTimeline(ctx context.Context, x Index, list List, want []Link, most int) error {
 	for _, since := range []int64{0, int64(min(want[len(want)/2].Rank, math.MaxInt64))} {
-		q := db.TimelineQuery{Target: list.Target, Sources: []db.Source{list.Source, {Collection: "com.example.nothing", Path: "x"}}, Since: since, Most: most}
+		q := db.TimelineQuery{Target: list.Target, Sources: []db.Source{list.Source, {Collection: "com.example.nothing",
+			Path: "x"}}, Since: since, Most: most}
 		t, err := x.Timeline(ctx, q)
 		if err != nil {
 			return err
@@ -32,7 +33,9 @@ func compareTimeline(ctx context.Context, x Index, list List, want []Link, most 
 			}
 		}
 		if l.Total != total || l.Older != older || fmt.Sprint(l.Counts) != fmt.Sprint(counts) || len(counts) > most {
-			return fmt.Errorf("%v by time, since %d: the index has %d, %d older, spans of %d from %d: %v; the model %d, %d, %v", list, since, l.Total, l.Older, t.StepUS, t.FromUS, l.Counts, total, older, counts)
+			return fmt.Errorf("%v by time, since %d: the index has %d, %d older, spans of %d from %d: %v; the model "+
+				"%d, %d, %v",
+				list, since, l.Total, l.Older, t.StepUS, t.FromUS, l.Counts, total, older, counts)
 		}
 		if none := t.Lists[1]; none.Total != 0 || none.Older != 0 {
 			return fmt.Errorf("%v by time: %d links from a source that is unknown", list, none.Total)
@@ -50,7 +53,8 @@ func (m *Model) compareRecords(ctx context.Context, x Index) error {
 				return
 			}
 			got, failed := x.RecordLinks(ctx, key)
-			if err = failed; err != nil {
+			err = failed
+			if err != nil {
 				return
 			}
 			want := len(r.links)

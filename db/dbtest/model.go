@@ -84,7 +84,8 @@ func (m *Model) Apply(e db.Event) {
 		case e.Rev < r.rev: // revisions compare like their times
 			return
 		case e.Op == db.OpCreate && !r.begun && e.TimeUS-r.lastUS <= 60_000_000:
-			r.rev, r.lastUS = e.Rev, e.TimeUS // the repo was fetched after the sync
+			r.rev = e.Rev
+			r.lastUS = e.TimeUS // the repo was fetched after the sync
 		default:
 			a.endResync()
 		}
@@ -92,7 +93,8 @@ func (m *Model) Apply(e db.Event) {
 			a.resync.begun = true
 		}
 		key := db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}
-		old, next := a.records[key], record{links: map[db.Link]uint64{}}
+		old := a.records[key]
+		next := record{links: map[db.Link]uint64{}}
 		if e.Op != db.OpDelete {
 			for _, l := range e.Links {
 				rank, had := old.links[l]
@@ -107,14 +109,15 @@ func (m *Model) Apply(e db.Event) {
 				a.resync.lastUS = max(a.resync.lastUS, e.TimeUS)
 			}
 		}
-		if delete(a.records, key); len(next.links) > 0 {
+		delete(a.records, key)
+		if len(next.links) > 0 {
 			a.records[key] = next
 		}
 	}
 }
 
-// content is what a record holds after an event, as far as is known: what the event says that it is, or, where it says no
-// more than that nothing has changed, what it was.
+// content is what a record holds after an event, as far as is known: what the event says that it is, or, where it says
+// no more than that nothing has changed, what it was.
 func content(e db.Event, old db.Body, sameLinks bool) db.Body {
 	switch sum := body.Sum(e.Body).CID(); {
 	case e.Body != nil && (e.CID == "" || e.CID == sum):
@@ -188,7 +191,8 @@ func (m *Model) lists(of func(db.Status) bool) map[List][]Link {
 
 // CompareLinks orders links like Lists.
 func CompareLinks(a, b Link) int {
-	return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(a.Record.DID, b.Record.DID), cmp.Compare(a.Record.Rkey, b.Record.Rkey))
+	return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(a.Record.DID, b.Record.DID), cmp.Compare(a.Record.Rkey,
+		b.Record.Rkey))
 }
 
 // each visits the records of accounts by their status.

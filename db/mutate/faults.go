@@ -130,7 +130,7 @@ var faults = []fault{
 	},
 	{
 		"a link that is kept gets a new rank", "db/codec/record.go",
-		"next[j].Rank, next[j].Derived = old[i].Rank, old[i].Derived", "_ = old[i].Rank",
+		"next[j].Rank = old[i].Rank", "_ = old[i].Rank",
 	},
 	{
 		"a TID of the far future ranks its links", "db/codec/position.go",
@@ -178,7 +178,8 @@ var faults = []fault{
 	},
 	{
 		"a replay leaves out the first row", "db/logreplay.go",
-		`FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after), int64(to))`, `FROM records WHERE seq > ? AND seq <= ? ORDER BY seq", int64(after)+1, int64(to))`,
+		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after), int64(to))",
+		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after)+1, int64(to))",
 	},
 	{
 		"a replay takes links of a row that is sealed", "db/logreplay.go",
@@ -222,7 +223,7 @@ var faults = []fault{
 	},
 	{
 		"a batch whose folding fails is committed", "db/apply.go",
-		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: fold", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: fold",
+		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
 	},
 	{
 		"a span of a timeline has the newer ones' links as well", "db/timeline.go",
@@ -354,7 +355,7 @@ var faults = []fault{
 	},
 	{
 		"a copy's position stays behind its pages", "db/copy.go",
-		"\"user_version\": int32(t.change.Position), ", "",
+		"\"user_version\": int32(t.change.Position),", "",
 	},
 	{
 		"a copy keeps the low half of its position alone", "db/copy.go",

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// canonical returns the tape with the members of each object in the order of their keys, byte by byte. JSON and CBOR keep
-// the members of one record in different orders, so what a budget cuts off has to be chosen in an order of its own.
-// It takes time in proportion to the tape, and a sort for each object.
+// canonical returns the tape with the members of each object sorted by key, byte by byte. JSON and CBOR have the
+// members of one record in different orders, and the links beyond a budget must be the same for both. It takes time in
+// proportion to the tape, and a sort for each object.
 func (x *Extractor) canonical() []token {
 	c := canonical{x: x, ends: ends(x.tape), out: make([]token, 0, len(x.tape))}
 	for pos := 0; pos < len(x.tape); {
@@ -20,16 +20,16 @@ type canonical struct {
 	x       *Extractor
 	ends    []uint32 // of each object and array on the tape, the index of its tokClose
 	out     []token
-	members []sortedMember // of the objects around the one at hand, and of it
+	members []sortedMember // of the current object, after those of the objects around it
 }
 
-// sortedMember is a member of an object: its key, and where its tokKey stands on the tape.
+// sortedMember is a member of an object: its key, and the index of its tokKey on the tape.
 type sortedMember struct {
 	key []byte
 	pos int
 }
 
-// ends finds where each object and array of a tape ends.
+// ends returns for each object and array of a tape the index of its tokClose.
 func ends(tape []token) []uint32 {
 	out := make([]uint32, len(tape))
 	var open []int
@@ -45,15 +45,15 @@ func ends(tape []token) []uint32 {
 	return out
 }
 
-// behind returns the index behind the value at pos.
-func (c *canonical) behind(pos int) int {
+// after returns the index after the value at pos.
+func (c *canonical) after(pos int) int {
 	if c.x.tape[pos].kind == tokLink {
 		return pos + 1
 	}
 	return int(c.ends[pos]) + 1
 }
 
-// value appends the value at pos, and returns the index behind it. It recurses as deep as the record nests.
+// value appends the value at pos, and returns the index after it. It recurses as deep as the record nests.
 func (c *canonical) value(pos int) int {
 	t := c.x.tape[pos]
 	c.out = append(c.out, t)
@@ -70,7 +70,7 @@ func (c *canonical) value(pos int) int {
 		first := len(c.members)
 		for pos < end {
 			c.members = append(c.members, sortedMember{c.x.plain(c.x.tape[pos]), pos})
-			pos = c.behind(pos + 1)
+			pos = c.after(pos + 1)
 		}
 		slices.SortStableFunc(c.members[first:], func(a, b sortedMember) int { return bytes.Compare(a.key, b.key) })
 		for i := first; i < len(c.members); i++ {
@@ -84,7 +84,7 @@ func (c *canonical) value(pos int) int {
 	return end + 1
 }
 
-// plain returns the text of a token of the record without its escapes; one that has some is copied.
+// plain returns the text of a token without its escapes. It copies a text with escapes.
 func (x *Extractor) plain(t token) []byte {
 	text := x.in[t.start:t.end]
 	if t.escaped {

@@ -21,7 +21,7 @@ const cborCID = 42
 type head struct {
 	major byte
 	arg   uint64 // the value, length, count or tag
-	next  int    // the offset behind the head
+	next  int    // the offset after the head
 }
 
 func (x *Extractor) cborRecord() error {
@@ -35,8 +35,8 @@ func (x *Extractor) cborRecord() error {
 	return err
 }
 
-// cborHead reads the head at pos. Lengths and counts in it are at most the bytes that follow, so that they can be
-// trusted: an item of an array takes a byte at least, a member of a map two.
+// cborHead reads the head at pos. It checks lengths and counts against the bytes that follow: an item of an array takes
+// at least one byte, a member of a map two.
 func (x *Extractor) cborHead(pos int) (head, error) {
 	if pos >= len(x.in) {
 		return head{}, &Malformed{"truncated", pos}
@@ -84,7 +84,8 @@ func (x *Extractor) cborHead(pos int) (head, error) {
 			return head{}, &Malformed{"tag 42 on something other than bytes", pos}
 		}
 	case cborOther:
-		// false, true, null, undefined and floats of 16, 32 and 64 bits. DAG-CBOR has fewer, but none hides a link.
+		// false, true, null, undefined and floats of 16, 32 and 64 bits. DAG-CBOR has fewer, and none of them has a
+		// link.
 		if info := x.in[pos] & 0x1f; info < 20 || info == 24 {
 			return head{}, &Malformed{"unknown simple value", pos}
 		}
@@ -92,7 +93,7 @@ func (x *Extractor) cborHead(pos int) (head, error) {
 	return h, nil
 }
 
-// cborValue reads the value at pos, which if it is a map or array nests depth deep, and returns the offset behind it.
+// cborValue reads the value at pos, and returns the offset after it. depth is its nesting if it is a map or an array.
 func (x *Extractor) cborValue(pos, depth int) (int, error) {
 	h, err := x.cborHead(pos)
 	if err != nil {
@@ -163,8 +164,8 @@ func (x *Extractor) cborMap(h head, depth int) (int, error) {
 	return pos, nil
 }
 
-// cborSkip returns the offset behind the value at pos, without recursion and in constant memory: to find the end only
-// the number of values to come matters, not what holds them. Hence it doesn't notice keys that aren't text.
+// cborSkip returns the offset after the value at pos, without recursion and in constant memory: it counts the values to
+// come, and not their nesting. So it doesn't notice keys that aren't text.
 func (x *Extractor) cborSkip(pos int) (int, error) {
 	for values := uint64(1); values > 0; values-- {
 		h, err := x.cborHead(pos)
@@ -182,7 +183,7 @@ func (x *Extractor) cborSkip(pos int) (int, error) {
 		case cborTag:
 			values++
 		}
-		// Each takes a byte at least. So values can't overflow, and a false count is found early.
+		// Each value takes at least a byte. So values can't overflow, and a wrong count is found early.
 		if values > uint64(len(x.in)-pos)+1 {
 			return 0, &Malformed{"truncated", pos}
 		}

@@ -1,10 +1,8 @@
-// Package extract finds the links of a record straight from its bytes, DAG-CBOR or JSON.
-//
-// A record is read in two passes. The first checks the encoding and notes on a tape only what leads to a link: the
-// objects, arrays and keys on the way, and the normalised links themselves. The second walks the tape and builds the
-// paths. So the two encodings share all rules about links, a malformed record gives none, and the time is linear in the
-// record's size, whatever it holds: the "$type" of an array element, which is part of the path of all links in the
-// element, may stand at the end of it.
+// Package extract finds the links of a record straight from its bytes, DAG-CBOR or JSON. A record is read in two
+// passes. The first checks the encoding and writes a tape of the normalised links and of the objects, arrays and keys
+// around them. The second walks the tape and builds the paths. So both encodings share all rules about links, a
+// malformed record gives no link, and the time is linear in the size of the record: the "$type" of an array element,
+// which is part of the path of its links, may be the last member of the element.
 package extract
 
 import (
@@ -12,14 +10,15 @@ import (
 	"unsafe"
 )
 
-// Limits bound what one record may cost. Zero or less means the default.
+// Limits bounds the memory and the links of one record. Zero or less means the default.
 type Limits struct {
 	// MaxDepth is how deep objects and arrays may nest, the record itself being 1; default 64. Real records stay below
 	// 20. Values above 1000 mean 1000, since reading recurses that deep.
 	MaxDepth int
-	// MaxBytes bounds what the links of one record take, in bytes: each link its target and linkCost, each path its length
-	// and linkCost, once. The default is 16 MiB. A record of 1 MB has 250,000 links at most, which take 5 MB with their
-	// targets; only long paths that differ from link to link come near the bound, hundreds of bytes for a link of ten.
+	// MaxBytes bounds what the links of one record take, in bytes: each link its target and linkCost, each path its
+	// length and linkCost, once. The default is 16 MiB. A record of 1 MB has 250,000 links at most, which take 5 MB
+	// with their targets; only long paths that differ from link to link come near the bound, hundreds of bytes for a
+	// link of ten.
 	MaxBytes int
 	// MaxPath is the length of a path in bytes, without the leading dot; default 512. The longest path seen in real
 	// records has 311 bytes.
@@ -46,11 +45,13 @@ const maxRecord = 64 << 20
 
 // Link is one link of a record. Both slices are valid until the next call of the Extractor that returned them.
 type Link struct {
-	Path   []byte // as in "facets[].features[app.bsky.richtext.facet#link].uri": without a leading dot, valid UTF-8, no NUL
-	Target []byte // in the normal form of package link
+	// Path is like "facets[].features[app.bsky.richtext.facet#link].uri": without a leading dot, valid UTF-8, no NUL.
+	Path []byte
+	// Target is normalised by package link.
+	Target []byte
 }
 
-// Dropped counts what well-formed records held and no link came of.
+// Dropped counts parts of well-formed records that gave no link.
 type Dropped struct {
 	Deep     uint64 // objects and arrays, with all in them, that were nested too deep
 	Links    uint64 // links beyond the budget of one record
@@ -59,7 +60,7 @@ type Dropped struct {
 	BadText  uint64 // strings that aren't valid UTF-8 (in JSON also those with half a surrogate pair)
 }
 
-// Malformed is the error for a record that can't be read to its end.
+// Malformed is the error of a record that can't be read to its end.
 type Malformed struct {
 	Reason string // a fixed text, with no part of the record in it
 	Offset int    // in the record, in bytes
@@ -69,8 +70,8 @@ func (e *Malformed) Error() string {
 	return fmt.Sprintf("extract: malformed record: %s at byte %d", e.Reason, e.Offset)
 }
 
-// Extractor finds links. It keeps its buffers between records, so that in the long run it doesn't allocate. It is not
-// for concurrent use.
+// Extractor finds links. It keeps its buffers between records, so that in the long run it doesn't allocate. It isn't
+// safe for concurrent use.
 type Extractor struct {
 	limits   Limits
 	dropped  Dropped
@@ -79,8 +80,8 @@ type Extractor struct {
 	targets  []byte   // the text of the links on the tape
 	scratch  []byte   // a string without its escapes
 	nest     nesting  // of jsonSkip
-	frames   []frame  // the objects and arrays around the one that the walk is in
-	path     []byte   // that the walk is at, with its leading dot
+	frames   []frame  // the objects and arrays around that of the walk
+	path     []byte   // of the walk, with its leading dot
 	pathText []byte   // of the paths of links
 	paths    [][]byte // the paths of links, each once
 	links    []Link
@@ -107,8 +108,8 @@ func New(limits Limits) *Extractor {
 // Dropped returns the counts since New.
 func (x *Extractor) Dropped() Dropped { return x.dropped }
 
-// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. Where they take more
-// than Limits.MaxBytes it returns those that fit, in the order of the keys, and counts the others. The error is a
+// CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. Where they take
+// more than Limits.MaxBytes it returns those that fit, in the order of the keys, and counts the others. The error is a
 // *Malformed if record isn't one map, whole, with nothing behind it. Lengths must be definite, keys text, and tags 42;
 // that keys are sorted and unique and numbers in their shortest form is left to those who verify repositories. Every
 // occurrence of a repeated key counts.
@@ -149,9 +150,9 @@ func (x *Extractor) run(record []byte, read func(*Extractor) error) ([]Link, err
 	return x.links, nil
 }
 
-// keep is the largest buffer in bytes that is kept for the next record. Few records need more than some kilobytes; one
-// that needed more shouldn't pin the memory for ever.
-const keep = 1 << 20
+// maxKept is the largest buffer that is kept for the next record, in bytes. Most records need some kilobytes, and a
+// larger one must not pin its memory for ever.
+const maxKept = 1 << 20
 
 func (x *Extractor) reset() {
 	x.tape = empty(x.tape)
@@ -163,10 +164,10 @@ func (x *Extractor) reset() {
 	x.resetLinks()
 }
 
-// resetLinks forgets what a walk has found.
+// resetLinks drops the links of a walk.
 func (x *Extractor) resetLinks() {
 	x.pathText = empty(x.pathText)
-	clear(x.paths) // they hold text that was outgrown
+	clear(x.paths) // their text pins outgrown buffers
 	x.paths = empty(x.paths)
 	x.links = empty(x.links)
 	x.spent = 0
@@ -175,10 +176,10 @@ func (x *Extractor) resetLinks() {
 	x.byLink.reset()
 }
 
-// empty returns s without its elements, or nil if it has grown too large to keep.
+// empty returns s without its elements, or nil if it is larger than maxKept.
 func empty[T any](s []T) []T {
 	var element T
-	if uintptr(cap(s))*unsafe.Sizeof(element) > keep {
+	if uintptr(cap(s))*unsafe.Sizeof(element) > maxKept {
 		return nil
 	}
 	return s[:0]

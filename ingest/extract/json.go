@@ -16,8 +16,8 @@ func (x *Extractor) jsonRecord() error {
 	return nil
 }
 
-// jsonValue reads the value that begins at pos and returns the offset behind it. depth is how deep it nests if it is an
-// object or array.
+// jsonValue reads the value at pos, and returns the offset after it. depth is its nesting if it is an object or an
+// array.
 func (x *Extractor) jsonValue(pos, depth int) (int, error) {
 	switch c := x.at(pos); {
 	case c == '"':
@@ -109,7 +109,7 @@ func (x *Extractor) jsonObject(pos, depth int) (int, error) {
 	}
 }
 
-// jsonColon passes the colon between a key that ends at pos and its value, and the space around it.
+// jsonColon reads the colon between a key that ends at pos and its value, and the space around it.
 func (x *Extractor) jsonColon(pos int) (int, error) {
 	pos = x.jsonSpace(pos)
 	if x.at(pos) != ':' {

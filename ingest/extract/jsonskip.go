@@ -24,8 +24,8 @@ func (n *nesting) pop() { n.depth-- }
 // inObject reports whether the innermost level is an object. There must be one.
 func (n *nesting) inObject() bool { return n.bits[(n.depth-1)/64]>>((n.depth-1)%64)&1 == 1 }
 
-// jsonSkip returns the offset behind the object or array at pos. It checks the syntax like the other functions, but notes
-// nothing and doesn't recurse: its depth is limited by memory only.
+// jsonSkip returns the offset after the object or array at pos. It checks the syntax like the other functions, but
+// notes nothing and doesn't recurse: its depth is limited by memory only.
 func (x *Extractor) jsonSkip(pos int) (int, error) {
 	x.nest.depth = 0
 	for {
@@ -41,7 +41,7 @@ func (x *Extractor) jsonSkip(pos int) (int, error) {
 	}
 }
 
-// jsonSkipDown passes the starts of objects and arrays from pos on, and then a scalar or an empty object or array.
+// jsonSkipDown reads the starts of objects and arrays from pos on, and then a scalar or an empty object or array.
 func (x *Extractor) jsonSkipDown(pos int) (int, error) {
 	for {
 		c := x.at(pos)
@@ -63,7 +63,8 @@ func (x *Extractor) jsonSkipDown(pos int) (int, error) {
 	}
 }
 
-// jsonSkipUp passes the ends of objects and arrays from pos on, up to the next value. Without a next value the depth is 0.
+// jsonSkipUp reads the ends of objects and arrays from pos on, up to the next value. Without a next value the depth is
+// 0.
 func (x *Extractor) jsonSkipUp(pos int) (int, error) {
 	for x.nest.depth > 0 {
 		inObject := x.nest.inObject()
@@ -83,7 +84,7 @@ func (x *Extractor) jsonSkipUp(pos int) (int, error) {
 	return pos, nil
 }
 
-// jsonKey passes a key and its colon.
+// jsonKey reads a key and its colon.
 func (x *Extractor) jsonKey(pos int) (int, error) {
 	end, _, err := x.jsonString(pos)
 	if err != nil {

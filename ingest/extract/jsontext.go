@@ -36,7 +36,7 @@ func (x *Extractor) jsonUnexpected(pos int) error {
 	return &Malformed{"unexpected character", pos}
 }
 
-// jsonScalar passes a value that is neither an object nor an array.
+// jsonScalar reads a value that is neither an object nor an array.
 func (x *Extractor) jsonScalar(pos int) (int, error) {
 	word := ""
 	switch c := x.at(pos); {
@@ -60,12 +60,12 @@ func (x *Extractor) jsonScalar(pos int) (int, error) {
 	return pos + len(word), nil
 }
 
-// jsonNumber passes a number of any size and precision.
+// jsonNumber reads a number of any size and precision.
 func (x *Extractor) jsonNumber(pos int) (int, error) {
 	if x.at(pos) == '-' {
 		pos++
 	}
-	// Nothing but a fraction or an exponent may follow a zero in front.
+	// Only a fraction or an exponent may follow a leading zero.
 	var err error
 	if x.at(pos) == '0' {
 		pos++
@@ -91,7 +91,7 @@ func (x *Extractor) jsonNumber(pos int) (int, error) {
 	return pos, nil
 }
 
-// jsonDigits passes one digit or more.
+// jsonDigits reads one digit or more.
 func (x *Extractor) jsonDigits(pos int) (int, error) {
 	start := pos
 	for c := x.at(pos); c >= '0' && c <= '9'; c = x.at(pos) {
@@ -103,7 +103,7 @@ func (x *Extractor) jsonDigits(pos int) (int, error) {
 	return pos, nil
 }
 
-// jsonString passes the string that begins at pos, quotes included, and reports whether it has escapes, which it
+// jsonString reads the string that begins at pos, quotes included, and reports whether it has escapes, which it
 // checks. It doesn't check that the text is UTF-8.
 func (x *Extractor) jsonString(pos int) (end int, escaped bool, err error) {
 	if x.at(pos) != '"' {
@@ -133,14 +133,15 @@ func (x *Extractor) jsonString(pos int) (end int, escaped bool, err error) {
 }
 
 // plainPrefix returns how many bytes of b come before the first that is a quote, a backslash or a control character. It
-// looks at eight at a time: for a byte c of a word, (c - n) &^ c has the top bit set if c < n and c < 0x80. The lowest
-// such byte is always right, and it is the one wanted.
+// compares eight at a time: for a byte c of a word, (c - n) &^ c has the top bit set if c < n and c < 0x80. Carries
+// make only bytes above the lowest match wrong, and only the lowest is used.
 func plainPrefix(b []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(b); i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
-		quote, backslash := w^ones*'"', w^ones*'\\'
+		quote := w ^ ones*'"'
+		backslash := w ^ ones*'\\'
 		stop := ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & tops
 		if stop != 0 {
 			return i + bits.TrailingZeros64(stop)/8

@@ -120,7 +120,8 @@ func TestMaxBytes(t *testing.T) {
 	}
 }
 
-// All links that a record of 1 MB can hold are taken, by default, as long as their paths are not long and all different.
+// All links that a record of 1 MB can hold are taken, by default, as long as their paths are not long and all
+// different.
 func TestLargestRecords(t *testing.T) {
 	t.Parallel()
 	const size = 1_000_000 // in CBOR
@@ -180,7 +181,8 @@ func TestCutIsCanonical(t *testing.T) {
 	}
 }
 
-// Nested to the limit on the way to each of its links, a record of 1 MB takes the longest tape, and its paths the budget.
+// Nested to the limit on the way to each of its links, a record of 1 MB takes the longest tape, and its paths the
+// budget.
 func TestLongestTape(t *testing.T) {
 	t.Parallel()
 	record := "\xa1\x61a\x9a\x00\x00\x3f\x00" + strings.Repeat(strings.Repeat("\x81", 60)+"\x63a:1", 0x3f00)
@@ -272,7 +274,7 @@ func TestLargeBuffersAreReleased(t *testing.T) {
 	if _, err := x.JSON([]byte(`{}`)); err != nil {
 		t.Fatal(err)
 	}
-	if cap(x.targets) > keep || cap(x.tape)*12 > keep {
+	if cap(x.targets) > maxKept || cap(x.tape)*12 > maxKept {
 		t.Errorf("keeps %d bytes of targets and %d tokens", cap(x.targets), cap(x.tape))
 	}
 }

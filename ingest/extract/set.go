@@ -2,19 +2,18 @@ package extract
 
 import "hash/maphash"
 
-// set finds what is equal in a list: a link that a record has already, or a path. Up to linear elements it compares all;
-// beyond, it is an open-addressing hash table, with a seed of its own so that nobody can write a record whose links all
-// collide.
+// set finds an equal element in a list: of links or of paths. Up to maxLinear elements it compares each. A larger set
+// is an open-addressing hash table with a random seed, so that no record can be made whose links all collide.
 type set struct {
 	seed   maphash.Seed
 	hashes []uint64 // of each element, by its index in the list
 	slots  []uint32 // the index of an element plus one, or 0; the length is a power of two
 }
 
-// linear is how many elements are compared one by one; nearly all records have fewer, and clearing a table costs more.
-const linear = 16
+// maxLinear is the largest set without a table. Nearly all records have fewer links, and clearing a table costs more.
+const maxLinear = 16
 
-// noSlot is the slot of find while there is no table.
+// noSlot is the slot that find returns without a table.
 const noSlot = -1
 
 func newSet() set { return set{seed: maphash.MakeSeed()} }
@@ -59,9 +58,9 @@ func (s *set) add(hash uint64, slot int) {
 	s.hashes = append(s.hashes, hash)
 	n := len(s.hashes)
 	switch {
-	case n <= linear:
+	case n <= maxLinear:
 	case slot == noSlot:
-		s.build(8 * linear)
+		s.build(8 * maxLinear)
 	case 2*n > len(s.slots):
 		s.build(2 * len(s.slots))
 	default:

@@ -24,13 +24,13 @@ const (
 	tokLink
 )
 
-// open begins an object or array and returns its index, which close needs.
+// open begins an object or array and returns its index for close.
 func (x *Extractor) open(kind tokenKind) int {
 	x.tape = append(x.tape, token{kind: kind})
 	return len(x.tape) - 1
 }
 
-// close ends the object or array that open began. If it turns out to hold no link, it leaves the tape.
+// close ends the object or array that open began. It removes one without a link from the tape.
 func (x *Extractor) close(opened int) {
 	if opened == len(x.tape)-1 {
 		x.tape = x.tape[:opened]
@@ -45,7 +45,7 @@ func (x *Extractor) key(start, end int, escaped bool) int {
 	return len(x.tape) - 1
 }
 
-// endMember drops the key again if its value holds no link.
+// endMember removes the key again if its value has no link.
 func (x *Extractor) endMember(key int) {
 	if key == len(x.tape)-1 {
 		x.tape = x.tape[:key]
@@ -66,7 +66,7 @@ func (x *Extractor) text(s []byte) {
 	x.tape = append(x.tape, token{start: uint32(from), end: uint32(len(targets)), kind: tokLink})
 }
 
-// member is what an object's reader knows about its members so far.
+// member is the state of reading an object's members.
 type member struct {
 	object  int  // the object's index on the tape
 	typed   bool // a "$type" was seen; of several, the first counts
@@ -74,7 +74,7 @@ type member struct {
 	total   int
 }
 
-// name is a key's meaning to us.
+// name is the meaning of a key.
 type name uint8
 
 const (
@@ -97,7 +97,7 @@ func nameOf(key []byte) name {
 	}
 }
 
-// stringMember notes that the object has a member of that name whose value is the string at start to end.
+// stringMember notes a member of the object with a string, which is at start to end.
 func (x *Extractor) stringMember(m *member, n name, start, end int, escaped bool) {
 	switch {
 	case n == dollarOther:
@@ -105,13 +105,15 @@ func (x *Extractor) stringMember(m *member, n name, start, end int, escaped bool
 	case n == dollarType && !m.typed:
 		m.typed = true
 		t := &x.tape[m.object]
-		t.start, t.end, t.escaped = uint32(start), uint32(end), escaped
+		t.start = uint32(start)
+		t.end = uint32(end)
+		t.escaped = escaped
 	}
 }
 
-// closeObject ends an object. One whose only member is a "$link" or "$bytes" string is how JSON writes a CID link or
-// bytes: what looks like a link in it is none. A CBOR map of that form is no valid record data, but is treated alike,
-// so that the same record gives the same links by both ways.
+// closeObject ends an object. An object whose only member is a "$link" or "$bytes" string is a CID link or bytes in
+// JSON, and has no link. A CBOR map of that form isn't valid in a record, and is treated alike, so that both encodings
+// of a record give the same links.
 func (x *Extractor) closeObject(m *member) {
 	if m.special == 1 && m.total == 1 {
 		x.tape = x.tape[:m.object]

@@ -5,28 +5,28 @@ import (
 	"unicode/utf8"
 )
 
-// frame is an object or array that the walk is in.
+// frame is an object or array around the position of the walk.
 type frame struct {
 	path  int // the length of its path
 	state pathState
 	array bool
 }
 
-// pathState says whether the links at a path count.
+// pathState is whether links at a path count.
 type pathState uint8
 
 const (
 	pathGood pathState = iota
 	pathLong
-	pathBad // not valid UTF-8, or a NUL, which not all that stores and shows text can bear
+	pathBad // not valid UTF-8, or with a NUL, which some programs that store or show text don't support
 )
 
 // walk fills x.links from the tape. It reports false when the links take more than their budget and x.cut isn't set.
 func (x *Extractor) walk() bool {
 	var (
-		top   = frame{}  // the object or array that the walk is in
+		top   = frame{}  // the object or array of the position
 		state = pathGood // of x.path
-		// Whether x.path ends in the "[]" of top already: the next link in the same array has the same path.
+		// x.path already ends in the "[]" of top: the next link in the same array has the same path.
 		atElement = false
 		hash      uint64 // of x.path, if hashed
 		hashed    = false
@@ -36,17 +36,15 @@ func (x *Extractor) walk() bool {
 	for _, t := range x.tape {
 		switch t.kind {
 		case tokKey:
-			x.path, state = x.path[:top.path], top.state
+			x.path = x.path[:top.path]
+			state = top.state
 			if state == pathGood {
 				state = x.extend('.', t, 0)
 			}
 			hashed = false
 		case tokObject, tokArray:
 			if top.array {
-				x.path, state = x.path[:top.path], top.state
-				if state == pathGood {
-					state = x.element(t)
-				}
+				state = x.elementOf(top, t)
 				hashed = false
 			}
 			x.frames = append(x.frames, top)
@@ -58,22 +56,17 @@ func (x *Extractor) walk() bool {
 			atElement = false
 		case tokLink:
 			if top.array && !atElement {
-				x.path, state = x.path[:top.path], top.state
-				if state == pathGood {
-					state = x.element(t)
-				}
-				atElement, hashed = true, false
+				state = x.elementOf(top, t)
+				atElement = true
+				hashed = false
 			}
-			switch state {
-			case pathLong:
-				x.dropped.LongPath++
-				continue
-			case pathBad:
-				x.dropped.BadPath++
+			if state != pathGood {
+				x.countBad(state)
 				continue
 			}
 			if !hashed {
-				hash, hashed = x.byPath.hash(x.path), true
+				hash = x.byPath.hash(x.path)
+				hashed = true
 			}
 			if full || !x.add(hash, x.path[1:], x.targets[t.start:t.end]) {
 				if !x.cut {
@@ -87,6 +80,24 @@ func (x *Extractor) walk() bool {
 	return true
 }
 
+// countBad counts a link whose path isn't good.
+func (x *Extractor) countBad(state pathState) {
+	if state == pathLong {
+		x.dropped.LongPath++
+	} else {
+		x.dropped.BadPath++
+	}
+}
+
+// elementOf sets the path to that of an element of an array.
+func (x *Extractor) elementOf(array frame, t token) pathState {
+	x.path = x.path[:array.path]
+	if array.state != pathGood {
+		return array.state
+	}
+	return x.element(t)
+}
+
 // element extends the path by an element of an array: "[$type]" if it is an object that has one, else "[]".
 func (x *Extractor) element(t token) pathState {
 	if t.kind == tokObject {
@@ -98,7 +109,8 @@ func (x *Extractor) element(t token) pathState {
 // extend appends to the path the byte before, the text of t (a key or a $type), and the byte after, if not 0.
 func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	x.path = append(x.path, before)
-	from, ok := len(x.path), true
+	from := len(x.path)
+	ok := true
 	if text := x.in[t.start:t.end]; t.escaped {
 		x.path, ok = appendUnescaped(x.path, text)
 	} else {
@@ -116,8 +128,8 @@ func (x *Extractor) extend(before byte, t token, after byte) pathState {
 	return pathGood
 }
 
-// add adds a link unless the record has it already. It reports false if that would take more than the budget. pathHash is
-// the hash of the path with its dot.
+// add adds a link unless the record has it already. It reports false if that would take more than the budget. pathHash
+// is the hash of the path with its dot.
 func (x *Extractor) add(pathHash uint64, path, target []byte) bool {
 	n, pathSlot := x.byPath.find(pathHash, func(i int) bool { return bytes.Equal(x.paths[i], path) })
 	hash := x.byLink.join(pathHash, target)

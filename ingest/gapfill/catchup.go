@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// catchUp reads the live stream up to the position of the index. Then it runs apply while commits are paused: events that
-// are committed later supersede the gap's by themselves.
+// catchUp reads the live stream up to the position of the index. Then it runs apply while commits are paused: events
+// that are committed later supersede the gap's by themselves.
 func (f *filling) catchUp(ctx context.Context, apply func() error) error {
 	speaks, err := f.source.Probe(ctx, true, 0)
 	if err != nil {

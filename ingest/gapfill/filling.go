@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// portionEvents and portionBytes bound the events that are applied while commits of the live stream wait: about half a
-	// second.
+	// portionEvents and portionBytes bound the events that are applied while commits of the live stream wait: about
+	// half a second.
 	portionEvents = 50_000
 	portionBytes  = 32 << 20
 
@@ -113,8 +113,8 @@ func (f *filling) start(ctx context.Context) (after uint64, err error) {
 	return after, nil
 }
 
-// checkEnd checks that the archive reaches the end of a gap by time. It compares all events: the slice's next one may be
-// hours later.
+// checkEnd checks that the archive reaches the end of a gap by time. It compares all events: the slice's next one may
+// be hours later.
 func (f *filling) checkEnd(ctx context.Context) error {
 	if f.bySeq {
 		return nil
@@ -124,7 +124,8 @@ func (f *filling) checkEnd(ctx context.Context) error {
 		return err
 	}
 	if endUS < f.toUS {
-		return fmt.Errorf("the archive ends at %s, before the end of the gap", time.UnixMicro(endUS).UTC().Format(time.RFC3339))
+		end := time.UnixMicro(endUS).UTC().Format(time.RFC3339)
+		return fmt.Errorf("the archive ends at %s, before the end of the gap", end)
 	}
 	return nil
 }

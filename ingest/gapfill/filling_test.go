@@ -17,8 +17,8 @@ func (noPipeline) Keeps(*upstream.Event) bool    { return true }
 func (noPipeline) NewBatch() Batch               { return nil }
 func (noPipeline) PauseCommits() (resume func()) { return func() {} }
 
-// TestFillingMemory: a noted record of a gap takes the memory that Config.Records states, and other records after the gap
-// take none.
+// TestFillingMemory: a noted record of a gap takes the memory that Config.Records states, and other records after the
+// gap take none.
 func TestFillingMemory(t *testing.T) {
 	const records = 100_000
 	cfg := New(Config{Pipeline: noPipeline{}}).cfg

@@ -1,9 +1,9 @@
 // Package gapfill fills recorded gaps from the archives of upstreams, beside the live stream.
 //
 // A gap's events are old. Their records may have changed or gone since, by events that the index has applied, or that
-// changed nothing then. So a fill also reads the events after the gap, up to the position of the index, and applies only
-// events that no later one supersedes. The first pass notes the newest event of each record of the gap. The second pass
-// reads the gap again and applies those events.
+// changed nothing then. So a fill also reads the events after the gap, up to the position of the index, and applies
+// only events that no later one supersedes. The first pass notes the newest event of each record of the gap. The second
+// pass reads the gap again and applies those events.
 package gapfill
 
 import (
@@ -72,12 +72,13 @@ type Config struct {
 }
 
 const (
-	// The wait between two attempts at a gap doubles from defaultInterval up to maxWait: an archive seals a segment within
-	// hours, and a damaged block takes days to repair.
+	// The wait between two attempts at a gap doubles from defaultInterval up to maxWait: an archive seals a segment
+	// within hours, and a damaged block takes days to repair.
 	defaultInterval = time.Minute
 	maxWait         = 6 * time.Hour
 
-	// A longer gap is filled in parts, and the events after it are read for each part. A day of the network is about twelve.
+	// A longer gap is filled in parts, and the events after it are read for each part. A day of the network is about
+	// twelve.
 	defaultRecords = 3_000_000
 
 	// Large enough to amortise the fixed cost of a commit, as for the live stream.
@@ -152,7 +153,8 @@ func (f *Filler) attempt(ctx context.Context, g *db.Gap) error {
 	note := "filled from an archive"
 	if err != nil {
 		note = err.Error()
-		f.cfg.Logger.Warn("filling a gap failed; retrying later", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err,
+		f.cfg.Logger.Warn("filling a gap failed; retrying later",
+			"gap", g.ID, "host", g.Host, "from", g.From, "to", g.To, "err", err,
 			"do", "nothing while the upstream's archive is behind; weft gaps lists the attempts")
 	} else {
 		f.cfg.Logger.Info("filled a gap", "gap", g.ID, "host", g.Host, "from", g.From, "to", g.To)

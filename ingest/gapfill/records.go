@@ -18,8 +18,8 @@ type records struct {
 	kept     Batch               // the rows of their resyncs
 }
 
-// recordID is a keyed hash of a record or an account. It has 128 bits: billions of events may be compared with the records
-// of a gap, and each collision loses an event.
+// recordID is a keyed hash of a record or an account. It has 128 bits: billions of events may be compared with the
+// records of a gap, and each collision loses an event.
 type recordID [2]uint64
 
 // account is an account's part of the gap beside its records.
@@ -106,8 +106,8 @@ func (r *records) afterGap(e *upstream.Event) {
 	}
 }
 
-// noteResyncRow keeps a row of the gap's resync that comes after the gap: the index may not have taken it for one. Any other
-// event supersedes the row of its record.
+// noteResyncRow keeps a row of the gap's resync that comes after the gap: the index may not have taken it for one. Any
+// other event supersedes the row of its record.
 func (r *records) noteResyncRow(a *account, e *upstream.Event) {
 	isRow := a.synced != "" && e.Op == db.OpCreate && (e.Rev == a.synced || !a.begun)
 	if !isRow {

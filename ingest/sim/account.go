@@ -22,11 +22,12 @@ const (
 	forgetTo = 256
 
 	// keptRecords bounds the repo of an account whose repo is known exactly. At the bound it writes nothing new until
-	// something is gone. A resync is then at most that many rows, and with one sync in 5,000 events they are at most 3 %.
+	// something is gone. A resync is then at most that many rows, and with one sync in 5,000 events they are at most 3
+	// %.
 	keptRecords = 160
 
-	// keptShare and keptMax say how many accounts' repos are known exactly: enough to choose from, and at 4,096 accounts of
-	// 160 records of 400 bytes at most 260 MB, reached only after tens of millions of events.
+	// keptShare and keptMax say how many accounts' repos are known exactly: enough to choose from, and at 4,096
+	// accounts of 160 records of 400 bytes at most 260 MB, reached only after tens of millions of events.
 	keptShare = 16
 	keptMax   = 4096
 	keptMin   = 32
@@ -107,8 +108,8 @@ func (a *account) remove(i int) {
 	}
 }
 
-// find is the place of a record of the collection, or -1: a few tries at random, then none, so that it costs the same for
-// every account.
+// find is the place of a record of the collection, or -1: a few tries at random, then none, so that it costs the same
+// for every account.
 func (a *account) find(r *rng, coll uint16) int {
 	if len(a.recs) == 0 {
 		return -1
@@ -151,7 +152,8 @@ type byPath struct {
 func (s *byPath) Len() int { return len(s.a.recs) }
 
 func (s *byPath) Less(i, j int) bool {
-	x, y := s.a.recs[i], s.a.recs[j]
+	x := s.a.recs[i]
+	y := s.a.recs[j]
 	if x.coll != y.coll {
 		return collections[x.coll].nsid < collections[y.coll].nsid
 	}

@@ -12,8 +12,8 @@ import (
 // v2DictionaryID is this server's own, so that a client that takes one wire's dictionary for the other's fails.
 const v2DictionaryID = 0x77656674
 
-// v2Dictionary is what getZstdDictionary serves: the v1 dictionary's tables and content, which fit v2 frames as well, under
-// another id. A structured dictionary has its id behind the magic number (RFC 8878, section 5).
+// v2Dictionary is what getZstdDictionary serves: the v1 dictionary's tables and content, which fit v2 frames as well,
+// under another id. A structured dictionary has its id behind the magic number (RFC 8878, section 5).
 var v2Dictionary = func() []byte {
 	d := append([]byte(nil), dictionary.V1...)
 	binary.LittleEndian.PutUint32(d[4:8], v2DictionaryID)

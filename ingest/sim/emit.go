@@ -148,8 +148,8 @@ func (s *Server) seal() error {
 	}
 }
 
-// Replay calls fn with every event of the log from a seq to the present tip, as the server would serve it now: the truth
-// of a test whose faults have changed the order or the numbers. The events may share memory with the log.
+// Replay calls fn with every event of the log from a seq to the present tip, as the server would serve it now: the
+// truth of a test whose faults have changed the order or the numbers. The events may share memory with the log.
 func (s *Server) Replay(from uint64, fn func(Event) error) error {
 	_, tip := s.log.bounds()
 	for from = max(from, 1); from <= tip; {

@@ -34,7 +34,8 @@ type Event struct {
 	Kind   Kind
 	DID    string
 
-	// Commits; Rev also on syncs. Rev is a TID and never falls within an account; several operations of one commit share it.
+	// Commits; Rev also on syncs. Rev is a TID and never falls within an account; several operations of one commit
+	// share it.
 	Rev        string
 	Collection string
 	Rkey       string
@@ -49,17 +50,20 @@ type Event struct {
 	// Identities; may be empty.
 	Handle string
 
-	// Resync marks a row of the whole repo that follows a sync. It isn't on the wire; v1 doesn't carry such rows at all.
+	// Resync marks a row of the whole repo that follows a sync. It isn't on the wire; v1 doesn't carry such rows at
+	// all.
 	Resync bool
 
 	// Late marks a commit of an account that was deleted before: a consumer must ignore it. It isn't on the wire.
 	Late bool
 }
 
-// relaySeq is the sequence number that the relay upstream of Jetstream gave the event; those run far ahead of Jetstream's.
+// relaySeq is the sequence number that the relay upstream of Jetstream gave the event; those run far ahead of
+// Jetstream's.
 func (e *Event) relaySeq() int64 { return int64(e.Seq) + 7_000_000_000 }
 
-// relayLag is how long before Jetstream the relay saw an event: any value that isn't zero shows which time a reader took.
+// relayLag is how long before Jetstream the relay saw an event: any value that isn't zero shows which time a reader
+// took.
 const relayLag = 30 * time.Millisecond
 
 func (e *Event) relayTime(b []byte) []byte {
@@ -119,5 +123,6 @@ func (e *Event) payload() []byte {
 	return w.b
 }
 
-// syncBlocks stands for the CAR file of a sync's commit: required by the lexicon, read by nobody downstream of Jetstream.
+// syncBlocks stands for the CAR file of a sync's commit: required by the lexicon, read by nobody downstream of
+// Jetstream.
 var syncBlocks = []byte{0x3a, 0xa2, 0x65, 'r', 'o', 'o', 't', 's'}

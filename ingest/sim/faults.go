@@ -30,7 +30,8 @@ type Faults struct {
 	GarbageEvery int
 	// UnknownEvery sends a well-formed message of a kind that doesn't exist yet in front of every n-th frame.
 	UnknownEvery int
-	// ErrorEvery sends an error frame in the place of every n-th frame and closes; on v1, which has none, it only closes.
+	// ErrorEvery sends an error frame in the place of every n-th frame and closes; on v1, which has none, it only
+	// closes.
 	ErrorEvery int
 
 	// RefuseEvery answers every n-th subscription with RefuseStatus before the upgrade.
@@ -46,11 +47,11 @@ type Faults struct {
 	// ClampTo raises every cursor, silently and on both wires, to at most this many events before the tip.
 	ClampTo int
 
-	// Reorder shuffles new events among accounts inside windows of this many; each account's order stays. Seqs and times
-	// are those of the new order. The log itself is reordered: Replay tells it.
+	// Reorder shuffles new events among accounts inside windows of this many; each account's order stays. Seqs and
+	// times are those of the new order. The log itself is reordered: Replay tells it.
 	Reorder int
-	// RedeliverEvery puts every n-th new event into the log twice, the second time right behind the first and with a seq
-	// of its own, as after a relay's restart.
+	// RedeliverEvery puts every n-th new event into the log twice, the second time right behind the first and with a
+	// seq of its own, as after a relay's restart.
 	RedeliverEvery int
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// SetFaults puts other faults in force, for frames and requests from now on. It is safe while the server runs, as are all
-// methods here.
+// SetFaults puts other faults in force, for frames and requests from now on. It is safe while the server runs, as are
+// all methods here.
 func (s *Server) SetFaults(f Faults) { s.faults.set(f) }
 
 // DropAll cuts all connections without a goodbye and returns how many there were.
@@ -31,7 +31,9 @@ func (s *Server) Stall(d time.Duration) {
 func (s *Server) Refuse(n, status int, retryAfter time.Duration) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	s.faults.refuseLeft, s.faults.refuseStatus, s.faults.refuseRetry = n, status, retryAfter
+	s.faults.refuseLeft = n
+	s.faults.refuseStatus = status
+	s.faults.refuseRetry = retryAfter
 }
 
 // FailArchive answers the next n requests of planSnapshot, getSegment and getBlock with the status. The official client
@@ -39,11 +41,12 @@ func (s *Server) Refuse(n, status int, retryAfter time.Duration) {
 func (s *Server) FailArchive(n, status int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	s.faults.archiveLeft, s.faults.archiveCode = n, status
+	s.faults.archiveLeft = n
+	s.faults.archiveCode = status
 }
 
-// CorruptBlock serves a block of a segment with some bits flipped, in files and alone, until HealBlocks. The file on disk
-// stays as it is, and so do the live streams that read from it.
+// CorruptBlock serves a block of a segment with some bits flipped, in files and alone, until HealBlocks. The file on
+// disk stays as it is, and so do the live streams that read from it.
 func (s *Server) CorruptBlock(segment uint64, block int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -62,7 +65,8 @@ func (s *Server) HealBlocks() {
 	s.faults.bad = nil
 }
 
-// JumpFuture moves the network's clock ahead by d: all later events, revs and TIDs are that much later. It can't be undone.
+// JumpFuture moves the network's clock ahead by d: all later events, revs and TIDs are that much later. It can't be
+// undone.
 func (s *Server) JumpFuture(d time.Duration) {
 	s.gen.Lock()
 	defer s.gen.Unlock()
@@ -71,9 +75,9 @@ func (s *Server) JumpFuture(d time.Duration) {
 
 // Crash loses the last k events that aren't sealed (fewer when there are fewer), though they have been sent, and drops
 // all connections; the seqs are used again for other events. With redeliver the server gets the lost events from its
-// relay once more: the next events are the same, in another order among accounts, each account's own order kept. Without,
-// they are gone for good, as when the relay's window has passed: a subscriber that had seen them knows more than the
-// server. It returns how many were lost.
+// relay once more: the next events are the same, in another order among accounts, each account's own order kept.
+// Without, they are gone for good, as when the relay's window has passed: a subscriber that had seen them knows more
+// than the server. It returns how many were lost.
 func (s *Server) Crash(k int, redeliver bool) int {
 	s.gen.Lock()
 	defer s.gen.Unlock()
@@ -97,7 +101,8 @@ func reorder(r *rng, events []Event) {
 	order := make([]int, len(events))
 	times := make([]int64, len(events))
 	for i := range events {
-		order[i], times[i] = i, events[i].TimeUS
+		order[i] = i
+		times[i] = events[i].TimeUS
 	}
 	for i := len(order) - 1; i > 0; i-- {
 		j := r.n(i + 1)

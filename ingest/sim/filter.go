@@ -44,8 +44,8 @@ func (f *filter) wantsCollection(nsid string) bool {
 
 func (f *filter) wantsKind(k Kind) bool { return len(f.kinds) == 0 || slices.Contains(f.kinds, k) }
 
-// set fills the filter and checks it as strictly as the v2 wire does. The v1 wire differs only in letting the prefix of a
-// wildcard be anything.
+// set fills the filter and checks it as strictly as the v2 wire does. The v1 wire differs only in letting the prefix of
+// a wildcard be anything.
 func (f *filter) set(kinds, dids, collections []string, v1 bool) error {
 	if len(dids) > maxDIDs || len(collections) > maxCollections || len(kinds) > 4 {
 		return fmt.Errorf("sim: too many filter values: %d kinds, %d DIDs, %d collections", len(kinds), len(dids), len(collections))

@@ -156,7 +156,8 @@ func appendCommit(b []byte, e *Event) ([]byte, error) {
 		return b, nil
 	}
 	var err error
-	if b, err = appendRecordJSON(append(b, `,"record":`...), e.CBOR); err != nil {
+	b, err = appendRecordJSON(append(b, `,"record":`...), e.CBOR)
+	if err != nil {
 		return b, err
 	}
 	return appendField(b, "cid", e.CID), nil

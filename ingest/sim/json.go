@@ -63,9 +63,11 @@ func appendItem(dst, b []byte) ([]byte, []byte, error) {
 }
 
 func appendContainer(dst, b []byte, major byte, n uint64) ([]byte, []byte, error) {
-	begin, end := byte('['), byte(']')
+	begin := byte('[')
+	end := byte(']')
 	if major == 5 {
-		begin, end = '{', '}'
+		begin = '{'
+		end = '}'
 	}
 	dst = append(dst, begin)
 	var err error
@@ -74,12 +76,14 @@ func appendContainer(dst, b []byte, major byte, n uint64) ([]byte, []byte, error
 			dst = append(dst, ',')
 		}
 		if major == 5 {
-			if dst, b, err = appendItem(dst, b); err != nil {
+			dst, b, err = appendItem(dst, b)
+			if err != nil {
 				return dst, b, err
 			}
 			dst = append(dst, ':')
 		}
-		if dst, b, err = appendItem(dst, b); err != nil {
+		dst, b, err = appendItem(dst, b)
+		if err != nil {
 			return dst, b, err
 		}
 	}
@@ -91,7 +95,8 @@ func head(b []byte) (major byte, v uint64, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, 0, b, false
 	}
-	major, info := b[0]>>5, b[0]&31
+	major = b[0] >> 5
+	info := b[0] & 31
 	b = b[1:]
 	switch {
 	case info < 24:

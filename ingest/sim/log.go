@@ -120,7 +120,8 @@ func (l *eventLog) read(ctx context.Context, from uint64) ([]*entry, error) {
 	from = max(from, 1)
 	for {
 		l.mu.RLock()
-		wake, closed := l.wake, l.closed
+		wake := l.wake
+		closed := l.closed
 		var out []*entry
 		var seg *sealed
 		switch {
@@ -153,7 +154,11 @@ func (l *eventLog) read(ctx context.Context, from uint64) ([]*entry, error) {
 // seqAt is the first seq whose time is us or later; past the tip when there is none.
 func (l *eventLog) seqAt(us int64) (uint64, error) {
 	l.mu.RLock()
-	segs, hot, first, tip, closed := l.segs, l.hot, l.first, l.tip, l.closed
+	segs := l.segs
+	hot := l.hot
+	first := l.first
+	tip := l.tip
+	closed := l.closed
 	l.mu.RUnlock()
 	if closed {
 		return 0, errStopped

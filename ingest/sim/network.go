@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// NetworkConfig configures a Network. The zero value is a network of 5,000 accounts at 400 events/s from the start of 2026.
+// NetworkConfig configures a Network. The zero value is a network of 5,000 accounts at 400 events/s from the start of
+// 2026.
 type NetworkConfig struct {
 	// Seed chooses the history: the same seed and configuration give the same bytes.
 	Seed uint64
@@ -28,8 +29,8 @@ type NetworkConfig struct {
 	// clocks make them. Zero: none.
 	FutureTIDs float64
 
-	// MaxRkey is the length of the longest record keys, up to the protocol's 512. Zero: 255, the most that a segment holds
-	// (real servers drop the record when it is longer); longer ones are for servers without an archive.
+	// MaxRkey is the length of the longest record keys, up to the protocol's 512. Zero: 255, the most that a segment
+	// holds (real servers drop the record when it is longer); longer ones are for servers without an archive.
 	MaxRkey int
 }
 
@@ -91,7 +92,8 @@ func NewNetwork(cfg NetworkConfig) *Network {
 		names: []string{"self"},
 		t:     cborw{make([]byte, 0, 4096)},
 	}
-	// Near the golden section of the slots and coprime to their number, so that popularity ranks fall on slots far apart.
+	// Near the golden section of the slots and coprime to their number, so that popularity ranks fall on slots far
+	// apart.
 	n.spread = uint64(float64(cfg.Accounts)*0.618) | 1
 	for gcd(n.spread, uint64(cfg.Accounts)) != 1 {
 		n.spread += 2
@@ -149,12 +151,13 @@ func (n *Network) Next() Event {
 		n.now += int64(n.gap/2 + n.r.n(n.gap) + 1 - n.gap&1)
 	}
 	e := n.generate()
-	e.Seq, e.TimeUS = n.seq, n.now
+	e.Seq = n.seq
+	e.TimeUS = n.now
 	return e
 }
 
-// Chances of the rare events, as one in so many. Identity and account events are each below 1 % of the real stream; syncs
-// are rarer, and here frequent enough that a test of 20,000 events sees some.
+// Chances of the rare events, as one in so many. Identity and account events are each below 1 % of the real stream;
+// syncs are rarer, and here frequent enough that a test of 20,000 events sees some.
 const (
 	identityEvery = 300
 	accountEvery  = 500

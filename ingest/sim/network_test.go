@@ -53,8 +53,8 @@ func TestNetworkDeterministic(t *testing.T) {
 	}
 }
 
-// TestNetworkPinned holds the bytes of the zero configuration from one version of this package to the next. A change of the
-// generator changes them: then every fixture that was made with it changes too, and this sum with them.
+// TestNetworkPinned holds the bytes of the zero configuration from one version of this package to the next. A change of
+// the generator changes them: then every fixture that was made with it changes too, and this sum with them.
 func TestNetworkPinned(t *testing.T) {
 	t.Parallel()
 	const want = "30dbbd94c6d45ce97dff3266f5a99271bc2b189ad8e61753c8b16193cca8f406"

@@ -103,7 +103,8 @@ func (n *Network) createPost(a *account) Event {
 
 	p := &postRef{did: a.did, tid: tid, cid: e.CID}
 	if parent != nil {
-		if p.root = parent.root; p.root == nil {
+		p.root = parent.root
+		if p.root == nil {
 			p.root = parent
 		}
 	}

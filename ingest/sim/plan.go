@@ -96,42 +96,50 @@ func (s *Server) plan(in *planInput, f *filter) (*planOutput, error) {
 		if len(blocks) == 0 {
 			continue
 		}
-		p := planSegment{
-			Name: seg.name, Index: seg.index, Checksum: seg.checksum(), MinSeq: seg.header.MinSeq, MaxSeq: seg.header.MaxSeq,
-			Mode: "segment",
-		}
-		units := []planRange{{blocks[0], blocks[len(blocks)-1]}}
-		if float64(len(blocks)) < wholeSegment*float64(len(seg.blocks)) {
-			p.Mode = "blocks"
-			units = ranges(blocks)
-		}
-		// A page ends in front of the unit that doesn't fit, even inside a segment; the next begins behind the last
-		// that did. It always holds one.
-		full := false
-		for _, u := range units {
-			if full = out.Stats.Entries >= s.cfg.PlanEntries; full {
-				break
-			}
-			out.Stats.Entries++
-			through = min(seg.blocks[u.Last].MaxSeq, before)
-			if p.Mode == "segment" {
-				out.Stats.BlocksMatched += len(blocks)
-				through = min(seg.header.MaxSeq, before)
-			} else {
-				p.Blocks = append(p.Blocks, u)
-				out.Stats.BlocksMatched += u.Last - u.First + 1
-			}
-		}
-		if !full || len(p.Blocks) > 0 {
-			out.Segments = append(out.Segments, p)
-			out.Stats.SegmentsMatched++
-		}
-		if full {
+		var isFull bool
+		through, isFull = s.planSegment(out, seg, blocks, before, through)
+		if isFull {
 			out.PlannedThroughSeq = through
 			break
 		}
 	}
 	return out, nil
+}
+
+// planSegment adds a segment's matching blocks to a page, as one unit or as ranges. The page ends before the unit that
+// doesn't fit, even inside a segment; the next page begins after the last unit. through is the end of the last unit.
+func (s *Server) planSegment(
+	out *planOutput, seg *sealed, blocks []int, before, through uint64,
+) (newThrough uint64, isFull bool) {
+	p := planSegment{
+		Name: seg.name, Index: seg.index, Checksum: seg.checksum(), MinSeq: seg.header.MinSeq, MaxSeq: seg.header.MaxSeq,
+		Mode: "segment",
+	}
+	units := []planRange{{blocks[0], blocks[len(blocks)-1]}}
+	if float64(len(blocks)) < wholeSegment*float64(len(seg.blocks)) {
+		p.Mode = "blocks"
+		units = ranges(blocks)
+	}
+	for _, u := range units {
+		isFull = out.Stats.Entries >= s.cfg.PlanEntries
+		if isFull {
+			break
+		}
+		out.Stats.Entries++
+		through = min(seg.blocks[u.Last].MaxSeq, before)
+		if p.Mode == "segment" {
+			out.Stats.BlocksMatched += len(blocks)
+			through = min(seg.header.MaxSeq, before)
+		} else {
+			p.Blocks = append(p.Blocks, u)
+			out.Stats.BlocksMatched += u.Last - u.First + 1
+		}
+	}
+	if !isFull || len(p.Blocks) > 0 {
+		out.Segments = append(out.Segments, p)
+		out.Stats.SegmentsMatched++
+	}
+	return through, isFull
 }
 
 // matching is the segment's blocks that may hold what the filter wants: never too few, perhaps too many.

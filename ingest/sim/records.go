@@ -95,16 +95,7 @@ func (n *Network) writePost(a *account, us int64, parent *postRef) {
 	n.w.array(1)
 	n.w.text(langs[r.n(len(langs))])
 	if parent != nil {
-		n.w.text("reply")
-		n.w.object(2)
-		n.w.text("root")
-		if parent.root != nil {
-			n.strongRef(parent.root)
-		} else {
-			n.strongRef(parent)
-		}
-		n.w.text("parent")
-		n.strongRef(parent)
+		n.writeReply(parent)
 	}
 	if facets > 0 {
 		n.w.text("facets")
@@ -114,6 +105,19 @@ func (n *Network) writePost(a *account, us int64, parent *postRef) {
 		}
 	}
 	n.createdAt(us)
+}
+
+func (n *Network) writeReply(parent *postRef) {
+	root := parent.root
+	if root == nil {
+		root = parent
+	}
+	n.w.text("reply")
+	n.w.object(2)
+	n.w.text("root")
+	n.strongRef(root)
+	n.w.text("parent")
+	n.strongRef(parent)
 }
 
 func (n *Network) writeEmbed(roll int) {

@@ -1,8 +1,8 @@
 package sim
 
-// Odd records are valid, and unlike anything that a client of app.bsky writes: keys that look like paths, URLs that need
-// normalising, twenty levels of nesting, the same target twice, every type that DAG-CBOR has, and record keys at the
-// limits of their syntax.
+// Odd records are valid, and unlike anything that a client of app.bsky writes: keys that look like paths, URLs that
+// need normalising, twenty levels of nesting, the same target twice, every type that DAG-CBOR has, and record keys at
+// the limits of their syntax.
 
 // oddDepth is how deep the deepest record nests. The protocol has no limit; a reader must have one, and not below this.
 const oddDepth = 20

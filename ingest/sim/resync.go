@@ -63,7 +63,8 @@ func (n *Network) diverge(a *account) {
 func (n *Network) resyncRow() Event {
 	s := n.resync
 	a := &n.accounts[s.slot]
-	rc, b := a.recs[s.pos], a.bodies[s.pos]
+	rc := a.recs[s.pos]
+	b := a.bodies[s.pos]
 	s.pos++
 	if s.pos == len(a.recs) {
 		a.busy = false

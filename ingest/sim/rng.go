@@ -32,8 +32,8 @@ func (r *rng) chance(p float64) bool {
 	return float64(r.u64()>>32) < p*(1<<32)
 }
 
-// skewed is in [0, n) with a density that falls as 1/sqrt(x): the square of a uniform number. Activity is spread so: many
-// write now and then, a few write a lot, and none of them writes a share of the whole network.
+// skewed is in [0, n) with a density that falls as 1/sqrt(x): the square of a uniform number. Activity is spread so:
+// many write now and then, a few write a lot, and none of them writes a share of the whole network.
 func (r *rng) skewed(n int) int {
 	a := r.u64()
 	sq, _ := bits.Mul64(a, a)
@@ -41,8 +41,8 @@ func (r *rng) skewed(n int) int {
 	return int(hi)
 }
 
-// zipf is in [0, n) with a density that falls about as 1/x (Zipf's law with exponent 1), in whole numbers only: a power of
-// two, then a uniform place in it. math.Exp would differ in the last bit between processors.
+// zipf is in [0, n) with a density that falls about as 1/x (Zipf's law with exponent 1), in whole numbers only: a power
+// of two, then a uniform place in it. math.Exp would differ in the last bit between processors.
 func (r *rng) zipf(n int) int {
 	for {
 		j := r.n(bits.Len(uint(n)))

@@ -78,16 +78,19 @@ func (s *sealed) checksum() string { return fmt.Sprintf("%016x", s.header.Checks
 
 func (s *Server) listSegments(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	limit, from := 100, 0
+	limit := 100
+	from := 0
 	var err error
 	if v := q.Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 {
+		limit, err = strconv.Atoi(v)
+		if err != nil || limit < 1 {
 			badRequest(w, "limit must be a positive integer")
 			return
 		}
 	}
 	if v := q.Get("cursor"); v != "" {
-		if from, err = strconv.Atoi(v); err != nil || from < 0 {
+		from, err = strconv.Atoi(v)
+		if err != nil || from < 0 {
 			badRequest(w, "invalid cursor")
 			return
 		}

@@ -76,7 +76,8 @@ func writeSegment(dir string, index uint64, next func() []Event) (*sealed, error
 		return nil, fmt.Errorf("sim: seal %s: %w", seg.name, err)
 	}
 	seg.size = res.FileSize
-	if seg.reader, err = segment.Open(segment.ReaderConfig{Path: seg.path}); err != nil {
+	seg.reader, err = segment.Open(segment.ReaderConfig{Path: seg.path})
+	if err != nil {
 		return nil, fmt.Errorf("sim: open %s: %w", seg.name, err)
 	}
 	seg.header = seg.reader.Header()
@@ -98,7 +99,9 @@ func toSegment(e *Event) segment.Event {
 		se.Kind = segment.KindSync
 		return se
 	}
-	se.Collection, se.Rkey, se.Rev = e.Collection, e.Rkey, e.Rev
+	se.Collection = e.Collection
+	se.Rkey = e.Rkey
+	se.Rev = e.Rev
 	switch {
 	case e.Resync:
 		se.Kind = segment.KindCreateResync
@@ -136,7 +139,10 @@ func (s *sealed) read(from uint64) ([]*entry, error) {
 func fromSegment(se *segment.Event) (Event, error) {
 	e := Event{Seq: se.Seq, TimeUS: se.WitnessedAt, DID: se.DID}
 	if se.Kind.IsCommit() {
-		e.Kind, e.Collection, e.Rkey, e.Rev = KindCommit, se.Collection, se.Rkey, se.Rev
+		e.Kind = KindCommit
+		e.Collection = se.Collection
+		e.Rkey = se.Rkey
+		e.Rev = se.Rev
 		e.Resync = se.Kind.IsResyncReplacement()
 		switch se.Kind {
 		case segment.KindDelete:
@@ -147,7 +153,8 @@ func fromSegment(se *segment.Event) (Event, error) {
 		default:
 			e.Operation = OpCreate
 		}
-		e.CBOR, e.CID = se.Payload, cidOf(se.Payload)
+		e.CBOR = se.Payload
+		e.CID = cidOf(se.Payload)
 		return e, nil
 	}
 	v, err := cbor.Unmarshal(se.Payload)

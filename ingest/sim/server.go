@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// ServerConfig configures a Server. The zero value serves the default network on a free port of loopback, with nothing in
-// it and nothing coming: tests push events with Emit.
+// ServerConfig configures a Server. The zero value serves the default network on a free port of loopback, with nothing
+// in it and nothing coming: tests push events with Emit.
 type ServerConfig struct {
 	// Network is what the server serves; it belongs to the server from then on. Nil: NewNetwork(NetworkConfig).
 	Network *Network
@@ -32,8 +32,8 @@ type ServerConfig struct {
 	// Backlog is how many events NewServer makes and seals into segments. It takes about 3 s per million.
 	Backlog int
 
-	// EventsPerSegment is the size of segments. Zero: 50,000, which seals in a quarter of a second. Real ones hold several
-	// million.
+	// EventsPerSegment is the size of segments. Zero: 50,000, which seals in a quarter of a second. Real ones hold
+	// several million.
 	EventsPerSegment int
 
 	// Rate is how many events a second Run emits. Zero: none by itself.
@@ -42,8 +42,8 @@ type ServerConfig struct {
 	// Total is when Run and Emit stop, counted with the Backlog. Zero: never.
 	Total int
 
-	// WallClock gives live events the time of the clock instead of spacing them by RatePerSec, and without a Network and a
-	// StartUS puts the backlog right before it. The history then depends on when it was made.
+	// WallClock gives live events the time of the clock instead of spacing them by RatePerSec, and without a Network
+	// and a StartUS puts the backlog right before it. The history then depends on when it was made.
 	WallClock bool
 
 	// Lookback is how many events before the tip the live streams go back. A v2 seq cursor below is refused with
@@ -132,25 +132,33 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 func (s *Server) start() (err error) {
-	if s.codec, err = newCodec(s.cfg.NoV2); err != nil {
+	s.codec, err = newCodec(s.cfg.NoV2)
+	if err != nil {
 		return err
 	}
 	if s.dir == "" {
 		s.tmp = true
-		if s.dir, err = os.MkdirTemp("", "weft-sim-"); err != nil {
+		s.dir, err = os.MkdirTemp("", "weft-sim-")
+		if err != nil {
 			return fmt.Errorf("sim: temporary directory: %w", err)
 		}
-	} else if err = os.MkdirAll(s.dir, 0o755); err != nil {
-		return fmt.Errorf("sim: directory for segments: %w", err)
+	} else {
+		err = os.MkdirAll(s.dir, 0o755)
+		if err != nil {
+			return fmt.Errorf("sim: directory for segments: %w", err)
+		}
 	}
-	if err = clearSegments(s.dir); err != nil {
+	err = clearSegments(s.dir)
+	if err != nil {
 		return err
 	}
-	if s.ln, err = net.Listen("tcp", s.cfg.Addr); err != nil {
+	s.ln, err = net.Listen("tcp", s.cfg.Addr)
+	if err != nil {
 		return fmt.Errorf("sim: listen: %w", err)
 	}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
-	if err = s.buildBacklog(); err == nil && s.cfg.WallClock {
+	err = s.buildBacklog()
+	if err == nil && s.cfg.WallClock {
 		s.net.gap = minGap
 	}
 	return err
@@ -184,14 +192,15 @@ func (s *Server) Subscribers() int {
 // tick is how often Run emits: a hundredth of a second's events at a time come close to an even stream.
 const tick = 10 * time.Millisecond
 
-// Run serves, and emits at the configured rate, until ctx is done or the server is closed. It returns nil then, else what
-// went wrong.
+// Run serves, and emits at the configured rate, until ctx is done or the server is closed. It returns nil then, else
+// what went wrong.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.ln) }()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	start, done := time.Now(), 0.0
+	start := time.Now()
+	done := 0.0
 	for {
 		select {
 		case <-ctx.Done():

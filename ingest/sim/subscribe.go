@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// cursorIsTime: a cursor from here on is a time in unix µs, below it a seq. 10^15 µs is in 2001, and no server has seen
-	// 10^15 events.
+	// cursorIsTime: a cursor from here on is a time in unix µs, below it a seq. 10^15 µs is in 2001, and no server has
+	// seen 10^15 events.
 	cursorIsTime = 1_000_000_000_000_000
 
-	// writeTimeout is how long a subscriber may leave a write of up to flushAt bytes pending before it is dropped, as on
-	// the real server.
+	// writeTimeout is how long a subscriber may leave a write of up to flushAt bytes pending before it is dropped, as
+	// on the real server.
 	writeTimeout = 5 * time.Second
 
 	// flushAt is the size from which frames are written; several frames share one system call.
@@ -105,8 +105,8 @@ func (s *Server) subscribeV1(w http.ResponseWriter, r *http.Request) {
 
 var errTooOld = errors.New("sim: cursor too old")
 
-// start resolves the cursor. Without one, and with one in the future, the stream begins behind the tip. clamped says that
-// a time was raised to the floor.
+// start resolves the cursor. Without one, and with one in the future, the stream begins behind the tip. clamped says
+// that a time was raised to the floor.
 func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
 	_, tip := c.s.log.bounds()
 	c.cursor = tip + 1
@@ -120,7 +120,8 @@ func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
 	byTime := n >= cursorIsTime || v1 && c.s.cfg.NoV2
 	seq := uint64(n)
 	if byTime {
-		if seq, err = c.s.log.seqAt(n); err != nil {
+		seq, err = c.s.log.seqAt(n)
+		if err != nil {
 			return false, err
 		}
 	}
@@ -136,7 +137,8 @@ func (c *subscriber) start(raw string, v1 bool) (clamped bool, err error) {
 		if !byTime && !v1 {
 			return false, fmt.Errorf("%w: cursor %d below lookback floor %d", errTooOld, seq, floor)
 		}
-		seq, clamped = floor, true
+		seq = floor
+		clamped = true
 	}
 	if back := uint64(max(c.s.faults.get().ClampTo, 0)); back > 0 && tip > back {
 		seq = max(seq, tip-back+1)
@@ -167,7 +169,9 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 	defer conn.CloseNow()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a hijacked request's context ends by itself
 	defer cancel()
-	c.conn, c.raw, c.cancel = conn, h.conn, cancel
+	c.conn = conn
+	c.raw = h.conn
+	c.cancel = cancel
 	if !c.s.join(c) {
 		_ = conn.Close(websocket.StatusGoingAway, "server shutting down")
 		return

@@ -22,8 +22,8 @@ var words = func() []string {
 
 var langs = [...]string{"en", "en", "en", "en", "ja", "pt-BR", "de", "es", "ko", "fr"}
 
-// appendText writes n words. One word in twelve is from the second list: about the share of posts that aren't plain ASCII
-// when n is small.
+// appendText writes n words. One word in twelve is from the second list: about the share of posts that aren't plain
+// ASCII when n is small.
 func appendText(b []byte, r *rng, n int) []byte {
 	for i := range n {
 		if i > 0 {

@@ -72,7 +72,8 @@ func cidText(sum [32]byte) string {
 	return string(s[:])
 }
 
-// fakeHash fills 32 bytes for the CIDs of things that the simulation never holds: blobs, and posts from before its time.
+// fakeHash fills 32 bytes for the CIDs of things that the simulation never holds: blobs, and posts from before its
+// time.
 func fakeHash(r *rng) (sum [32]byte) {
 	for i := 0; i < len(sum); i += 8 {
 		v := r.u64()

@@ -31,9 +31,9 @@ const (
 	pathV2 = "/xrpc/network.bsky.jetstream.subscribeEvents"
 )
 
-// ParseAddress parses a server's host name or URL. The default scheme is https, and http on loopback; ws and wss are http and
-// https. A URL may have a user name and a password, and the path and filters of Jetstream's streams. No error quotes a
-// password.
+// ParseAddress parses a server's host name or URL. The default scheme is https, and http on loopback; ws and wss are
+// http and https. A URL may have a user name and a password, and the path and filters of Jetstream's streams. No error
+// quotes a password.
 func ParseAddress(text string) (Address, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -120,7 +120,8 @@ func parseFilter(query string) (f Filter, err error) {
 	return f, nil
 }
 
-// authorize adds the user name and the password to the header of a request. Errors quote URLs, so they are never in one.
+// authorize adds the user name and the password to the header of a request. Errors quote URLs, so they are never in
+// one.
 func (e Endpoint) authorize(h http.Header) {
 	if e.User == nil {
 		return

@@ -33,7 +33,8 @@ func TestHostSpelling(t *testing.T) {
 	}
 }
 
-// TestUpstreamRefused: what can't be followed as it is written is refused, with what to write, and no password is quoted.
+// TestUpstreamRefused: what can't be followed as it is written is refused, with what to write, and no password is
+// quoted.
 func TestUpstreamRefused(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

@@ -15,9 +15,9 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Archive reads the sealed segments of a v2 server. It reads single blocks, by the index at each segment's end, and knows which
-// events a block has that it can't read. The official client reads whole segments of 279 MB and holds several of them in
-// memory: 1.7 GB as measured.
+// Archive reads the sealed segments of a v2 server. It reads single blocks, by the index at each segment's end, and
+// knows which events a block has that it can't read. The official client reads whole segments of 279 MB and holds
+// several of them in memory: 1.7 GB as measured.
 type Archive struct {
 	Endpoint
 	Key      string // an API key; empty: the endpoint's user
@@ -28,7 +28,8 @@ type Archive struct {
 }
 
 const (
-	// archiveAttempts is how often a request is made, and archiveBackoff the first wait between two attempts, which doubles.
+	// archiveAttempts is how often a request is made, and archiveBackoff the first wait between two attempts, which
+	// doubles.
 	archiveAttempts = 4
 	archiveBackoff  = 250 * time.Millisecond
 )
@@ -52,8 +53,8 @@ type ArchivePlan struct {
 	Segments          []PlannedSegment `json:"segments"`
 }
 
-// Plan asks for the segments and blocks with the filter's events behind the sequence number after, before the number before
-// unless it is 0.
+// Plan asks for the segments and blocks with the filter's events behind the sequence number after, before the number
+// before unless it is 0.
 func (a *Archive) Plan(ctx context.Context, after, before uint64) (p ArchivePlan, err error) {
 	in := map[string]any{"afterSeq": after}
 	if before > 0 {
@@ -133,8 +134,8 @@ func (a *Archive) Segments(ctx context.Context, do func(*SegmentInfo) bool) erro
 	}
 }
 
-// SeqBefore returns a sequence number up to which the archive has no event of the time us or later. The caller ignores earlier
-// events after it: it is the start of a segment.
+// SeqBefore returns a sequence number up to which the archive has no event of the time us or later. The caller ignores
+// earlier events after it: it is the start of a segment.
 func (a *Archive) SeqBefore(ctx context.Context, us int64) (seq uint64, err error) {
 	err = a.Segments(ctx, func(s *SegmentInfo) bool {
 		if s.MaxWitnessedAt >= us {
@@ -191,8 +192,9 @@ func (a *Archive) part(ctx context.Context, s *PlannedSegment, from, size uint64
 		return nil, nil
 	}
 	span := fmt.Sprintf("bytes=%d-%d", from, from+size-1)
-	data, err := a.request(ctx, call{method: http.MethodGet, name: "getSegment", query: url.Values{"name": {s.Name}}, span: span,
-		limit: int64(size)})
+	data, err := a.request(ctx, call{
+		method: http.MethodGet, name: "getSegment", query: url.Values{"name": {s.Name}}, span: span, limit: int64(size),
+	})
 	if err == nil && uint64(len(data)) != size {
 		err = fmt.Errorf("received %d of %d bytes", len(data), size)
 	}

@@ -7,10 +7,12 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Events gives the archive's events behind the sequence number after to do, up to last unless it is 0, in order. An event is
-// valid until do returns. It ends with do's error, or at a block that can't be read, fetched twice. It returns the number and
-// the time, in microseconds since 1970, up to which do was given all.
-func (a *Archive) Events(ctx context.Context, after, last uint64, do func(*Event) error) (through uint64, throughUS int64, err error) {
+// Events gives the archive's events behind the sequence number after to do, up to last unless it is 0, in order. An
+// event is valid until do returns. It ends with do's error, or at a block that can't be read, fetched twice. It returns
+// the number and the time, in microseconds since 1970, up to which do was given all.
+func (a *Archive) Events(
+	ctx context.Context, after, last uint64, do func(*Event) error,
+) (through uint64, throughUS int64, err error) {
 	before := last
 	if last > 0 {
 		before++ // a plan may leave out the event itself

@@ -16,8 +16,8 @@ import (
 const (
 	// partBytes is the size of one request: about a hundred blocks.
 	partBytes = 4 << 20
-	// fetchBytes bounds the frames in memory, fetched and not yet read. One request at a time doesn't fill a long network
-	// path. A larger block is fetched alone.
+	// fetchBytes bounds the frames in memory, fetched and not yet read. One request at a time doesn't fill a long
+	// network path. A larger block is fetched alone.
 	fetchBytes = 8 * partBytes
 )
 
@@ -48,10 +48,12 @@ func (d *Decoded[T]) Each(ctx context.Context, do func(T) error) error {
 	}
 }
 
-// Read reads the blocks with the filter's events behind the sequence number after, before the number before unless it is 0.
-// decode runs in parallel; do gets block after block, in order. Blocks may have other events as well. Read ends with do's
-// error, or at the end of the archive, and returns the number up to which do got all blocks.
-func Read[T any](ctx context.Context, a *Archive, after, before uint64, decode Decode[T], do func(*Decoded[T]) error) (through uint64, err error) {
+// Read reads the blocks with the filter's events behind the sequence number after, before the number before unless it
+// is 0. decode runs in parallel; do gets block after block, in order. Blocks may have other events as well. Read ends
+// with do's error, or at the end of the archive, and returns the number up to which do got all blocks.
+func Read[T any](
+	ctx context.Context, a *Archive, after, before uint64, decode Decode[T], do func(*Decoded[T]) error,
+) (through uint64, err error) {
 	for {
 		p, err := a.Plan(ctx, after, before)
 		if err != nil {
@@ -188,7 +190,9 @@ func (r *reading[T]) decode(ctx context.Context, worker int, decode Decode[T]) {
 }
 
 // deliver gives blocks to do, in order, and returns the last sequence number of the last one.
-func (r *reading[T]) deliver(ctx context.Context, after uint64, do func(*Decoded[T]) error) (through uint64, err error) {
+func (r *reading[T]) deliver(
+	ctx context.Context, after uint64, do func(*Decoded[T]) error,
+) (through uint64, err error) {
 	through = after
 	for d := range r.order {
 		err := do(d)
@@ -279,8 +283,8 @@ func (a *Archive) Refetch(ctx context.Context, b *Block) error {
 	return err
 }
 
-// Guard runs do, which reads untrusted bytes. It logs a panic with its stack and returns it as an error: the block becomes a
-// gap. If the process ended, every later start would end at the same block.
+// Guard runs do, which reads untrusted bytes. It logs a panic with its stack and returns it as an error: the block
+// becomes a gap. If the process ended, every later start would end at the same block.
 func Guard(logger *slog.Logger, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -15,12 +15,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all rows, and
-// the records of all rows. The official decoder holds all of it at once, up to a gigabyte of zeros from a few kilobytes. This
-// one checks the lengths against the size first, and gives one row after the other.
+// A block of a segment is a zstd frame of columns: the number of rows, their fixed fields and lengths, the text of all
+// rows, and the records of all rows. The official decoder holds all of it at once, up to a gigabyte of zeros from a few
+// kilobytes. This one checks the lengths against the size first, and gives one row after the other.
 
 const (
-	// Sizes in bytes of an entry of a segment's block index, of the segment's header, and of the length before each frame.
+	// Sizes in bytes of an entry of a segment's block index, of the segment's header, and of the length before each
+	// frame.
 	blockIndexEntry = 52
 	segmentHeader   = 256
 	blockPrefix     = 8
@@ -34,12 +35,13 @@ const (
 	// maxRows and maxBlockBytes are the official decoder's bounds. Blocks have 4,096 rows and about 2 MB.
 	maxRows       = 1 << 18
 	maxBlockBytes = 1 << 30
-	// maxRowText bounds the text of a block's rows: 64 MiB are 16 kB for each of 4,096, whose DIDs, collections, record keys
-	// and revisions have a hundred bytes.
+	// maxRowText bounds the text of a block's rows: 64 MiB are 16 kB for each of 4,096, whose DIDs, collections, record
+	// keys and revisions have a hundred bytes.
 	maxRowText = 64 << 20
 	// maxPayload bounds a record, in CBOR. Repositories allow 1 MB. A longer record counts as unreadable.
 	maxPayload = 8 << 20
-	// wholeBlock bounds a block that is decompressed at once. A larger block is decompressed twice: to check it, and row by row.
+	// wholeBlock bounds a block that is decompressed at once. A larger block is decompressed twice: to check it, and
+	// row by row.
 	wholeBlock = 16 << 20
 )
 
@@ -60,8 +62,8 @@ type Block struct {
 	cost  int64 // released of fetchBytes after the block is delivered
 }
 
-// parseIndex reads a segment's index, of blockIndexEntry bytes for each block. Blocks must be in order, in the file and by their
-// events. footer is the offset of their end.
+// parseIndex reads a segment's index, of blockIndexEntry bytes for each block. Blocks must be in order, in the file and
+// by their events. footer is the offset of their end.
 func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
 	out := make([]*Block, len(index)/blockIndexEntry)
 	le := binary.LittleEndian
@@ -84,7 +86,8 @@ func parseIndex(name string, index []byte, footer uint64) ([]*Block, error) {
 		case b.offset < end, b.offset > footer, footer-b.offset < blockPrefix+uint64(b.size), b.size > maxFrameBytes:
 			return nil, fmt.Errorf("block %d is at %d, %d bytes, after one that ends at %d", i, b.offset, b.size, end)
 		case b.Events > maxRows || b.Events > 0 && (b.Max < b.Min || b.Min <= last):
-			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d", i, b.Events, b.Min, b.Max, last)
+			return nil, fmt.Errorf("block %d has %d events, %d to %d, after one that ends with %d",
+				i, b.Events, b.Min, b.Max, last)
 		}
 		b.offset += blockPrefix
 		end = b.offset + uint64(b.size)
@@ -107,8 +110,8 @@ func (b *Block) Name() string {
 // end returns the offset behind the frame.
 func (b *Block) end() uint64 { return b.offset + uint64(b.size) }
 
-// Rows gives the block's rows to do, in order. A row is valid until do returns. Its error is do's, or that of a block that can't
-// be read, and then do got no row.
+// Rows gives the block's rows to do, in order. A row is valid until do returns. Its error is do's, or that of a block
+// that can't be read, and then do got no row.
 func (b *Block) Rows(do func(*segment.Event) error) error {
 	body, c, done, err := openBlock(b.frame)
 	if err != nil {
@@ -145,8 +148,8 @@ func decoders(bound zstd.DOption) *sync.Pool {
 	}}
 }
 
-// openBlock decompresses a frame, checks all of it but the records, and returns its columns and a reader of the records. The
-// caller must call done after reading them.
+// openBlock decompresses a frame, checks all of it but the records, and returns its columns and a reader of the
+// records. The caller must call done after reading them.
 func openBlock(frame []byte) (records io.Reader, c *columns, done func(), err error) {
 	records, c, done, err = openAtOnce(frame)
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {

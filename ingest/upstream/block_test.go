@@ -318,8 +318,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// FuzzBlock: no frame makes the reader panic or take much memory; what the official decoder refuses it refuses, and of the
-// rest it gives the same rows or none.
+// FuzzBlock: no frame makes the reader panic or take much memory; what the official decoder refuses it refuses, and of
+// the rest it gives the same rows or none.
 func FuzzBlock(f *testing.F) {
 	for _, b := range seal(f, 4, someRows(12, 9)).blocks {
 		f.Add(b.frame)
@@ -344,7 +344,8 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-// FuzzIndex: no header or index makes their parsers panic or take memory beyond their length, and what they give can be cut.
+// FuzzIndex: no header or index makes their parsers panic or take memory beyond their length, and what they give can be
+// cut.
 func FuzzIndex(f *testing.F) {
 	s := seal(f, 4, someRows(12, 9))
 	f.Add(s.file[:segmentHeader], s.index)

@@ -17,8 +17,8 @@ import (
 
 var errBody = errors.New("its content cannot be converted from JSON")
 
-// Body returns the event's record as DAG-CBOR, converted from JSON if need be. The protocol forbids floats, and some records have
-// them. They are converted only if the event's CID confirms the result: JSON may have 1 for 1.0.
+// Body returns the event's record as DAG-CBOR, converted from JSON if need be. The protocol forbids floats, and some
+// records have them. They are converted only if the event's CID confirms the result: JSON may have 1 for 1.0.
 func (e *Event) Body() ([]byte, error) {
 	if e.CBOR != nil || e.JSON == nil {
 		return e.CBOR, nil

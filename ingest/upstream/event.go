@@ -27,8 +27,8 @@ type Event struct {
 	Status     db.Status
 }
 
-// MinTimeCursor divides the cursors of Jetstream: below it they are sequence numbers, from it on times in microseconds since
-// 1970.
+// MinTimeCursor divides the cursors of Jetstream: below it they are sequence numbers, from it on times in microseconds
+// since 1970.
 const MinTimeCursor = 1_000_000_000_000_000
 
 var (
@@ -211,7 +211,8 @@ func (e *Event) ReadRow(r *segment.Event) error {
 	return nil
 }
 
-// setControl reads a row of an account's status or of a sync. They are few in a thousand, so that a map for each costs little.
+// setControl reads a row of an account's status or of a sync. They are few in a thousand, so that a map for each costs
+// little.
 func (e *Event) setControl(r *segment.Event) error {
 	v, err := cbor.Unmarshal(r.Payload)
 	if err != nil {

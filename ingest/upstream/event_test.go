@@ -57,7 +57,8 @@ func FuzzFrames(f *testing.F) {
 		for _, read := range []func(*Event, []byte) error{(*Event).readV1, (*Event).readV2} {
 			var e Event
 			var err error
-			// A token of the tape takes 12 bytes for a byte of the record, a link 48 for five; buffers grow by doubling.
+			// A token of the tape takes 12 bytes for a byte of the record, a link 48 for five; buffers grow by
+			// doubling.
 			if took := allocated(func() {
 				if err = read(&e, text); err == nil && e.JSON != nil {
 					_, _ = extract.New(extract.Limits{}).JSON(e.JSON)

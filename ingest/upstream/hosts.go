@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// A server that restarts is back within seconds, so the first waits are short. A server that is down for long must not be
-	// hammered.
+	// A server that restarts is back within seconds, so the first waits are short. A server that is down for long must
+	// not be hammered.
 	backoffMin = 250 * time.Millisecond
 	backoffMax = 30 * time.Second
 )
@@ -44,8 +44,8 @@ func NewHosts(endpoints []Endpoint) *Hosts {
 // All returns the hosts in order of preference. The caller must not change the list.
 func (hs *Hosts) All() []*Host { return hs.list }
 
-// Pick returns the host for the next session, and how long to wait before. current is the host of the last session, or nil.
-// After its first failure current gets a second chance at once: a failover costs the overlap.
+// Pick returns the host for the next session, and how long to wait before. current is the host of the last session, or
+// nil. After its first failure current gets a second chance at once: a failover costs the overlap.
 func (hs *Hosts) Pick(current *Host, now time.Time) (next *Host, wait time.Duration) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -70,8 +70,8 @@ func (hs *Hosts) Pick(current *Host, now time.Time) (next *Host, wait time.Durat
 	return next, next.retry.Sub(now)
 }
 
-// SessionEnded notes that a session failed with err. received reports whether it brought events. failover denies the host a
-// second chance: another host is next if there is one.
+// SessionEnded notes that a session failed with err. received reports whether it brought events. failover denies the
+// host a second chance: another host is next if there is one.
 func (h *Host) SessionEnded(err error, now time.Time, received, failover bool) {
 	h.hosts.mu.Lock()
 	defer h.hosts.mu.Unlock()
@@ -135,8 +135,8 @@ func (h *Host) Probe(ctx context.Context, wasV2 bool) (Protocol, error) {
 	return h.Endpoint.Probe(ctx, wasV2, fails)
 }
 
-// FirstEvent returns the position and the time of the host's first event from a cursor on, of all events, without a filter; 0
-// is its tip. found is false if none comes before ctx ends.
+// FirstEvent returns the position and the time of the host's first event from a cursor on, of all events, without a
+// filter; 0 is its tip. found is false if none comes before ctx ends.
 func (h *Host) FirstEvent(ctx context.Context, wasV2 bool, cursor uint64) (first Event, found bool, err error) {
 	speaks, err := h.Probe(ctx, wasV2)
 	if err != nil {

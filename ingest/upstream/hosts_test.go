@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestPick: the current host gets a second chance, then another one is next; a preferred host that is healthy comes first.
+// TestPick: the current host gets a second chance, then another one is next; a preferred host that is healthy comes
+// first.
 func TestPick(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_770_000_000, 0)

@@ -27,8 +27,8 @@ const (
 )
 
 const (
-	// maxFrame bounds a frame, compressed or not. A record of 1 MB takes up to 14 MB as JSON: an empty byte string is one byte,
-	// and {"$bytes":""} as an element. Jetstream's own client allows 32 MiB.
+	// maxFrame bounds a frame, compressed or not. A record of 1 MB takes up to 14 MB as JSON: an empty byte string is
+	// one byte, and {"$bytes":""} as an element. Jetstream's own client allows 32 MiB.
 	maxFrame = 32 << 20
 	// keepFrame bounds the memory that is kept for the next frame. Frames have some kilobytes.
 	keepFrame = 1 << 20
@@ -50,8 +50,8 @@ type Live struct {
 	text []byte        // decompressed
 }
 
-// Dial opens a live stream at a cursor: a sequence number, or a time in microseconds since 1970; 0 is the tip. dict is the
-// zstd dictionary of a v2 server; nil: frames are text.
+// Dial opens a live stream at a cursor: a sequence number, or a time in microseconds since 1970; 0 is the tip. dict is
+// the zstd dictionary of a v2 server; nil: frames are text.
 func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint64, f Filter) (*Live, error) {
 	l := &Live{kind: kind}
 	q := url.Values{}
@@ -98,7 +98,8 @@ func newDecoder(dict []byte) *zstd.Decoder {
 	if len(dict) == 0 {
 		return nil
 	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderDicts(dict), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxFrame))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderDicts(dict), zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(maxFrame))
 	if err != nil {
 		return nil
 	}
@@ -140,7 +141,8 @@ func (l *Live) Ping(ctx context.Context) error { return l.conn.Ping(ctx) }
 
 var errFrameSize = fmt.Errorf("%w: it has more than %d bytes", ErrNoEvent, maxFrame)
 
-// read reads the next frame, which is valid until the next call. It skips a frame that is too large, and returns errFrameSize.
+// read reads the next frame, which is valid until the next call. It skips a frame that is too large, and returns
+// errFrameSize.
 func (l *Live) read(ctx context.Context) (binary bool, data []byte, err error) {
 	typ, r, err := l.conn.Reader(ctx)
 	if err != nil {
@@ -170,8 +172,8 @@ func forNext(buf []byte) []byte {
 	return buf[:0]
 }
 
-// Next reads the next event, whose text is valid until the next call. ErrNoEvent is a frame without a readable event, and
-// ErrSkip a frame of an unknown kind. Any other error ends the stream.
+// Next reads the next event, whose text is valid until the next call. ErrNoEvent is a frame without a readable event,
+// and ErrSkip a frame of an unknown kind. Any other error ends the stream.
 func (l *Live) Next(ctx context.Context, e *Event) error {
 	compressed, data, err := l.read(ctx)
 	if err != nil {

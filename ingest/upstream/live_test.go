@@ -45,8 +45,8 @@ func sendFrames(t *testing.T, typ websocket.MessageType, frames [][]byte) *httpt
 	return s
 }
 
-// TestLargeFrames: what one record of the protocol can become is read, of either wire, as text or compressed; a frame that
-// is larger is no event, and the next one is read.
+// TestLargeFrames: what one record of the protocol can become is read, of either wire, as text or compressed; a frame
+// that is larger is no event, and the next one is read.
 func TestLargeFrames(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{KindV1, KindV2} {

@@ -15,8 +15,8 @@ var dictionaryMagic = []byte{0x37, 0xA4, 0x30, 0xEC}
 const (
 	// maxDictionary bounds a dictionary. Servers have about 100 kB.
 	maxDictionary = 1 << 20
-	// ProbeFails is how many sessions in a row must fail before v1 is tried on a server that answers with errors, or that spoke
-	// v2 before. A v2 server that restarts has errors for seconds, and its v1 stream lacks resyncs.
+	// ProbeFails is how many sessions in a row must fail before v1 is tried on a server that answers with errors, or
+	// that spoke v2 before. A v2 server that restarts has errors for seconds, and its v1 stream lacks resyncs.
 	ProbeFails = 3
 )
 
@@ -27,8 +27,8 @@ type Protocol struct {
 	Stopgap    error  // of v1: why v2 can't be used for now; nil: the server speaks v1 only
 }
 
-// Probe finds out the protocol of a server: by v2's dictionary, and where that answer isn't clear, by opening the streams.
-// wasV2 reports that it spoke v2 before; fails is how many sessions in a row have failed.
+// Probe finds out the protocol of a server: by v2's dictionary, and where that answer isn't clear, by opening the
+// streams. wasV2 reports that it spoke v2 before; fails is how many sessions in a row have failed.
 func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, error) {
 	status, body, err := e.getDictionary(ctx)
 	switch {
@@ -60,7 +60,8 @@ func (e Endpoint) Probe(ctx context.Context, wasV2 bool, fails int) (Protocol, e
 func (e Endpoint) getDictionary(ctx context.Context) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URL+"/xrpc/network.bsky.jetstream.getZstdDictionary", nil)
+	u := e.URL + "/xrpc/network.bsky.jetstream.getZstdDictionary"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return 0, nil, err
 	}

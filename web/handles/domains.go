@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// Requests to the hosts of one domain under way, and how many it gets at once and each second. A page of names asks a domain for a
-	// few; a hundred names of one domain on a page are an attack on it, from here.
+	// Requests to the hosts of one domain under way, and how many it gets at once and each second. A page of names asks a
+	// domain for a few; a hundred names of one domain on a page are an attack on it, from here.
 	domainAtOnce = 4
 	domainBurst  = 10
 	domainRate   = 2
@@ -18,7 +18,8 @@ const (
 	domainsKept = 4096
 )
 
-// hosting are the domains of the network's own, which host the names of most accounts: they get as much as a page asks for.
+// hosting are the domains of the network's own, which host the names of most accounts: they get as much as a page asks
+// for.
 var hosting = map[string]float64{"bsky.social": 20}
 
 // errBusy refuses to ask a domain that was asked often a moment ago.
@@ -88,7 +89,8 @@ func (d *domains) forget(now time.Time) {
 	}
 }
 
-// domainOf is the last two labels of a host: whose it is mostly, and where a registry sells names below two, those together.
+// domainOf is the last two labels of a host: whose it is mostly, and where a registry sells names below two, those
+// together.
 func domainOf(host string) string {
 	labels := strings.Split(host, ".")
 	return strings.Join(labels[max(0, len(labels)-2):], ".")

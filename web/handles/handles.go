@@ -1,5 +1,5 @@
-// Package handles knows the handles of accounts: it asks DNS, the web and the PLC directory, and remembers what they say. A
-// handle counts only where both sides say so: the account that it belongs to, and the domain that it is.
+// Package handles knows the handles of accounts: it asks DNS, the web and the PLC directory, and remembers what they
+// say. A handle counts only where both sides say so: the account that it belongs to, and the domain that it is.
 //
 // Whoever is asked is chosen by strangers, who choose their handles and DIDs. So no private address is ever
 // connected to, answers are bounded in size and time, and without the internet it soon stops trying for a while.
@@ -20,8 +20,9 @@ import (
 	"weft.dev/weft/web"
 )
 
-// Directory looks names up. What both sides don't say is none. An error that is ErrAway says that what all names need could not be asked:
-// the directory of accounts, or DNS itself. A stranger's domain that answers nothing is none of that.
+// Directory looks names up. What both sides don't say is none. An error that is ErrAway says that what all names need
+// could not be asked: the directory of accounts, or DNS itself. A stranger's domain that answers nothing is none of
+// that.
 type Directory interface {
 	// DID is the account of a handle; an error where there is none.
 	DID(ctx context.Context, handle string) (string, error)
@@ -92,7 +93,8 @@ func New(c Config) *Handles {
 	return h
 }
 
-// DID is the account of a handle. The error is ErrAway when nobody could be asked, and another when nobody has this handle.
+// DID is the account of a handle. The error is ErrAway when nobody could be asked, and another when nobody has this
+// handle.
 func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 	handle = strings.ToLower(handle)
 	if !link.ValidHandle(handle) {
@@ -160,8 +162,8 @@ func (h *Handles) look(ctx context.Context, did string) {
 	})
 }
 
-// once looks something up for all who ask for it together. The look-up goes on when they have left, so that one who leaves neither takes the
-// answer from the others nor looks like a failure.
+// once looks something up for all who ask for it together. The look-up goes on when they have left, so that one who
+// leaves neither takes the answer from the others nor looks like a failure.
 func (h *Handles) once(ctx context.Context, key string, ask func(context.Context) (string, error)) (string, error) {
 	if ctx.Err() != nil || h.resting() {
 		return "", ErrAway
@@ -211,7 +213,8 @@ func (h *Handles) leave() { <-h.seats }
 
 // unanswered reports whether an error is no answer: nothing is remembered of it.
 func unanswered(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, ErrAway) || errors.Is(err, errBusy) || errors.Is(err, errSilent))
+	return err != nil && (ctx.Err() != nil || errors.Is(err, ErrAway) || errors.Is(err, errBusy) || errors.Is(err,
+		errSilent))
 }
 
 // tell counts failures of what all names need.
@@ -226,7 +229,8 @@ func (h *Handles) tell(err error) {
 		h.failed++
 	}
 	if h.failed >= failures {
-		h.failed, h.restUntil = 0, h.now().Add(rest)
+		h.failed = 0
+		h.restUntil = h.now().Add(rest)
 	}
 }
 
@@ -254,7 +258,8 @@ func (h *Handles) put(of, name string, keep time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.young) >= most/2 {
-		h.old, h.young = h.young, make(map[string]entry)
+		h.old = h.young
+		h.young = make(map[string]entry)
 	}
 	h.young[of] = e
 }

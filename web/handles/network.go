@@ -43,7 +43,8 @@ func newNetwork() *network {
 		plc: plc, domains: newDomains(time.Now),
 		strangers: &http.Client{
 			// No proxy: it would connect in our stead, and look at no address.
-			Transport:     &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 3 * time.Second, MaxIdleConns: 20, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
+			Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 3 * time.Second,
+				MaxIdleConns: 20, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 			CheckRedirect: follow,
 		},
 		known: &http.Client{},
@@ -58,17 +59,22 @@ func follow(r *http.Request, before []*http.Request) error {
 	return nil
 }
 
-// reserved are the addresses that are neither private nor on the internet: those of carriers, of protocols and of tests.
+// reserved are the addresses that are neither private nor on the internet: those of carriers, of protocols and of
+// tests.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	// IPv4 addresses in those of IPv6, which a gateway may translate: compatible ones, NAT64 of everybody and of a network, 6to4, Teredo.
-	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
+	// IPv4 addresses in those of IPv6, which a gateway may translate: compatible ones, NAT64 of everybody and of a
+	// network, 6to4, Teredo.
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
 	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("100::/64"), // private once, and the one that is nowhere
 }
 
-// publicOnly refuses connections to addresses that aren't on the internet. It sees the address itself, behind all names.
+// publicOnly refuses connections to addresses that aren't on the internet. It sees the address itself, behind all
+// names.
 func publicOnly(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -147,14 +153,16 @@ func (n *network) claimed(ctx context.Context, handle string) (string, error) {
 	return "", err
 }
 
-// errSilent says that a stranger's domain gave no answer. It is no failure of what all names need, as strangers choose who is asked.
+// errSilent says that a stranger's domain gave no answer. It is no failure of what all names need, as strangers choose
+// who is asked.
 var errSilent = errors.New("handles: the domain gives no answer")
 
-// resolverIsAway reports whether DNS itself can't be asked. A name server of a stranger's that fails or is silent looks like a time-out, or a
-// failure of the resolver's, and is none of that.
+// resolverIsAway reports whether DNS itself can't be asked. A name server of a stranger's that fails or is silent looks
+// like a time-out, or a failure of the resolver's, and is none of that.
 func resolverIsAway(err *net.DNSError) bool {
 	var refused syscall.Errno
-	return errors.As(err, &refused) || strings.Contains(err.Err, "connection refused") || strings.Contains(err.Err, "network is unreachable")
+	return errors.As(err, &refused) || strings.Contains(err.Err, "connection refused") || strings.Contains(err.Err,
+		"network is unreachable")
 }
 
 // stranger asks a host that a stranger chose, if its domain may be asked now.
@@ -184,7 +192,8 @@ func (n *network) alias(ctx context.Context, did string) (string, error) {
 		}
 		body, err = n.stranger(ctx, strings.ToLower(host), "/.well-known/did.json", maxDocument)
 	} else if strings.HasPrefix(did, "did:plc:") {
-		if body, err = get(ctx, n.known, n.plc+"/"+url.PathEscape(did), maxDocument); err != nil && !errors.Is(err, errRefused) {
+		body, err = get(ctx, n.known, n.plc+"/"+url.PathEscape(did), maxDocument)
+		if err != nil && !errors.Is(err, errRefused) {
 			err = fmt.Errorf("%w: %w", ErrAway, err)
 		}
 	} else {
@@ -207,7 +216,8 @@ func aliasIn(body []byte, did string) (string, error) {
 	}
 	for _, name := range doc.Known {
 		if handle, ok := strings.CutPrefix(name, "at://"); ok {
-			if handle = strings.ToLower(handle); link.ValidHandle(handle) {
+			handle = strings.ToLower(handle)
+			if link.ValidHandle(handle) {
 				return handle, nil
 			}
 		}

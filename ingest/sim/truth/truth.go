@@ -30,7 +30,8 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 		if e.CBOR == nil {
 			return out, true, nil
 		}
-		out.CID, out.Body = e.CID, e.CBOR
+		out.CID = e.CID
+		out.Body = e.CBOR
 		if r.x == nil {
 			r.x = extract.New(extract.Limits{})
 		}
@@ -44,7 +45,8 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 	case sim.KindAccount:
 		out.Op = db.OpAccount
 		if !e.Active {
-			if out.Status, ok = statuses[e.Status]; !ok {
+			out.Status, ok = statuses[e.Status]
+			if !ok {
 				out.Status = db.StatusInactive
 			}
 		}
@@ -58,7 +60,8 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 
 // Events makes the first n events of a network that concern an index.
 func Events(cfg sim.NetworkConfig, n int) ([]db.Event, error) {
-	network, events := sim.NewNetwork(cfg), make([]db.Event, 0, n)
+	network := sim.NewNetwork(cfg)
+	events := make([]db.Event, 0, n)
 	for r := (Reader{}); len(events) < n; {
 		e, ok, err := r.Event(network.Next())
 		if err != nil {
@@ -73,7 +76,8 @@ func Events(cfg sim.NetworkConfig, n int) ([]db.Event, error) {
 
 // Model is what an index must hold that has followed a server from a sequence number to its tip.
 func Model(s *sim.Server, from uint64) (*dbtest.Model, error) {
-	m, r := &dbtest.Model{}, Reader{}
+	m := &dbtest.Model{}
+	r := Reader{}
 	err := s.Replay(from, func(e sim.Event) error {
 		out, _, err := r.Event(e)
 		m.Apply(out) // one that concerns no index still moves the clock

@@ -1,4 +1,5 @@
-// Package dictionary embeds the zstd dictionary of Jetstream's v1 streams. The client and the synthetic server share it.
+// Package dictionary embeds the zstd dictionary of Jetstream's v1 streams. The client and the synthetic server share
+// it.
 package dictionary
 
 import _ "embed"
