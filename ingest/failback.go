@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// failbackLag is how far behind the current host a preferred host may be at a failback.
+// failbackLag bounds the lag of a preferred host at a failback, compared with the current host.
 const failbackLag = 30 * time.Second
 
 // failback ends a session when a preferred host is healthy again. It asks twice, so that a host that comes and goes

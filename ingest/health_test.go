@@ -26,8 +26,8 @@ func (s *stuckStore) Apply(b db.Batch) (db.Applied, error) {
 
 func (s *stuckStore) Cursor(string) uint64 { return 0 }
 
-// TestStuckWriter: lag and readiness are of what is committed. While the writer is stuck the lag grows, though events
-// go on coming, and after a minute the index isn't ready.
+// TestStuckWriter: lag and readiness follow the committed events. While the writer is stuck the lag grows, though
+// events go on coming, and after a minute the index isn't ready.
 func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

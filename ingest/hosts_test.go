@@ -297,7 +297,7 @@ func TestGapIsFilled(t *testing.T) {
 			if err != nil || len(gaps) != 1 {
 				t.Fatalf("gaps: %v, %v", gaps, err)
 			}
-			server.Emit(2 * segment) // it goes on, and overtakes much of what is missing
+			server.Emit(2 * segment) // later events supersede many of the missing ones
 			until(t, "an attempt fails", func() bool {
 				gaps, err = store.Gaps(t.Context())
 				return err == nil && len(gaps) == 1 && gaps[0].Tries > 0 && gaps[0].Note != ""
@@ -403,7 +403,7 @@ func newestOf(t *testing.T, s *sim.Server, which func(sim.Event) bool) (seq uint
 	return seq
 }
 
-// TestPlanBackfill: what is said before is what there is, and of a slice no more.
+// TestPlanBackfill: the estimate is the archive's content, and for a slice at most that.
 func TestPlanBackfill(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})

@@ -96,7 +96,7 @@ func follow(t *testing.T, cfg ingest.Config) *follower {
 	return f
 }
 
-// until polls, for what it waits on lies in other goroutines and behind a network.
+// until polls: the condition depends on other goroutines and a network.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -258,7 +258,7 @@ func TestTipBelowCursor(t *testing.T) {
 	})
 }
 
-// TestFrom: an index begins where it was told to.
+// TestFrom: a new index begins at Config.From.
 func TestFrom(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -387,7 +387,7 @@ func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host),
 type slow struct{ *db.Store }
 
 func (s slow) Apply(b db.Batch) (db.Applied, error) {
-	time.Sleep(600 * time.Millisecond) // a slow disk is what is tested
+	time.Sleep(600 * time.Millisecond) // as a slow disk
 	return s.Store.Apply(b)
 }
 

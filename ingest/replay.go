@@ -208,7 +208,7 @@ func (r *replay) batches(rows func(func(*segment.Event) error) error, x *extract
 	made := r.newBatch()
 	var e upstream.Event
 	err := rows(func(row *segment.Event) error {
-		// The cursor moves behind all rows, also those before the index's start.
+		// The cursor moves past all rows, also those before the index's start.
 		made.Seq = row.Seq
 		made.TimeUS = row.DisplayTimeUS()
 		if row.Seq <= r.p.after || made.TimeUS < r.in.cfg.From.US {

@@ -8,7 +8,7 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// TestFillCuts: a block whose records have many links becomes several batches, none of which costs much more than
+// TestFillCuts: a block whose records have many links becomes several batches, each of hardly more than
 // batchBytes.
 func TestFillCuts(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestNewStart: where a new index begins, by protocol and Config.From, and what is stored of it before the first event.
+// TestNewStart: a new index begins by protocol and Config.From, and the begin is stored before the first event.
 func TestNewStart(t *testing.T) {
 	t.Parallel()
 	const us = 1_770_000_000_000_000

@@ -110,7 +110,7 @@ func (x *Extractor) Dropped() Dropped { return x.dropped }
 
 // CBOR returns the links of a record in DAG-CBOR, each once, in the order of their first occurrence. Where they take
 // more than Limits.MaxBytes it returns those that fit, in the order of the keys, and counts the others. The error is a
-// *Malformed if record isn't one map, whole, with nothing behind it. Lengths must be definite, keys text, and tags 42;
+// *Malformed if record isn't one map, with no byte after it. Lengths must be definite, keys text, and tags 42;
 // that keys are sorted and unique and numbers in their shortest form is left to those who verify repositories. Every
 // occurrence of a repeated key counts.
 func (x *Extractor) CBOR(record []byte) ([]Link, error) {

@@ -123,6 +123,6 @@ func (e *Event) payload() []byte {
 	return w.b
 }
 
-// syncBlocks stands for the CAR file of a sync's commit: required by the lexicon, read by nobody downstream of
+// syncBlocks stands for the CAR file of a sync's commit: required by the lexicon, and not read downstream of
 // Jetstream.
 var syncBlocks = []byte{0x3a, 0xa2, 0x65, 'r', 'o', 'o', 't', 's'}

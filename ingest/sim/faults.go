@@ -48,7 +48,7 @@ type Faults struct {
 	ClampTo int
 
 	// Reorder shuffles new events among accounts inside windows of this many; each account's order stays. Seqs and
-	// times are those of the new order. The log itself is reordered: Replay tells it.
+	// times are those of the new order. The log itself is reordered, and Replay with it.
 	Reorder int
 	// RedeliverEvery puts every n-th new event into the log twice, the second time right behind the first and with a
 	// seq of its own, as after a relay's restart.
@@ -76,7 +76,7 @@ func (f *Faults) due(c cause, n, count int) bool {
 	return n > 0 && uint64(count)%uint64(n) == mix(f.Seed+uint64(c))%uint64(n)
 }
 
-// faultState is what is in force.
+// faultState holds the active faults.
 type faultState struct {
 	mu       sync.Mutex
 	f        Faults

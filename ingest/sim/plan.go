@@ -48,7 +48,7 @@ type planOutput struct {
 // planSnapshot lists what to download: whole segments, or ranges of blocks when a filter leaves few of them.
 func (s *Server) planSnapshot(w http.ResponseWriter, r *http.Request) {
 	var in planInput
-	// 10,000 DIDs of at most 2 kB; longer bodies are nobody's plan.
+	// 10,000 DIDs of at most 2 kB; a longer body is refused.
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 32<<20)).Decode(&in); err != nil {
 		badRequest(w, "malformed body")
 		return

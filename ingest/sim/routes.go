@@ -48,7 +48,7 @@ func xrpcError(w http.ResponseWriter, status int, name, message string) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client is gone
 }
 
 func badRequest(w http.ResponseWriter, message string) {
@@ -113,7 +113,7 @@ func (s *Server) listSegments(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, out)
 }
 
-// segmentFor finds the segment that a request names and tells the client when there is none.
+// segmentFor finds the segment that a request names, or answers 404.
 func (s *Server) segmentFor(w http.ResponseWriter, name string) *sealed {
 	index, ok := segmentIndex(name)
 	if !ok {

@@ -125,7 +125,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s.faults.set(cfg.Faults)
 	if err := s.start(); err != nil {
-		_ = s.Close() // the first error is the one to tell
+		_ = s.Close() // the first error is returned
 		return nil, err
 	}
 	return s, nil

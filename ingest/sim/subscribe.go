@@ -164,7 +164,7 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 	h := &hijacker{ResponseWriter: w}
 	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: protocols})
 	if err != nil {
-		return // Accept has told the client
+		return // Accept has answered
 	}
 	defer conn.CloseNow()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a hijacked request's context ends by itself

@@ -53,7 +53,7 @@ type ArchivePlan struct {
 	Segments          []PlannedSegment `json:"segments"`
 }
 
-// Plan asks for the segments and blocks with the filter's events behind the sequence number after, before the number
+// Plan asks for the segments and blocks with the filter's events after the sequence number after, before the number
 // before unless it is 0.
 func (a *Archive) Plan(ctx context.Context, after, before uint64) (p ArchivePlan, err error) {
 	in := map[string]any{"afterSeq": after}

@@ -7,7 +7,7 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 )
 
-// Events gives the archive's events behind the sequence number after to do, up to last unless it is 0, in order. An
+// Events gives the archive's events after the sequence number after to do, up to last unless it is 0, in order. An
 // event is valid until do returns. It ends with do's error, or at a block that can't be read, fetched twice. It returns
 // the number and the time, in microseconds since 1970, up to which do was given all.
 func (a *Archive) Events(

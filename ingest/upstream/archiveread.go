@@ -48,7 +48,7 @@ func (d *Decoded[T]) Each(ctx context.Context, do func(T) error) error {
 	}
 }
 
-// Read reads the blocks with the filter's events behind the sequence number after, before the number before unless it
+// Read reads the blocks with the filter's events after the sequence number after, before the number before unless it
 // is 0. decode runs in parallel; do gets block after block, in order. Blocks may have other events as well. Read ends
 // with do's error, or at the end of the archive, and returns the number up to which do got all blocks.
 func Read[T any](

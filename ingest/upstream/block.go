@@ -49,7 +49,7 @@ const (
 type Block struct {
 	segment      string
 	index        int    // -1: the whole segment, whose index is malformed
-	offset       uint64 // of the frame, behind its length
+	offset       uint64 // of the frame, after its length
 	size         uint32
 	Events       uint32
 	Min, Max     uint64 // sequence numbers
@@ -107,7 +107,7 @@ func (b *Block) Name() string {
 	return fmt.Sprintf("block %d of %s", b.index, b.segment)
 }
 
-// end returns the offset behind the frame.
+// end returns the offset after the frame.
 func (b *Block) end() uint64 { return b.offset + uint64(b.size) }
 
 // Rows gives the block's rows to do, in order. A row is valid until do returns. Its error is do's, or that of a block

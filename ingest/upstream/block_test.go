@@ -145,7 +145,7 @@ func compressed(tb testing.TB, content []byte) []byte {
 	return w.EncodeAll(content, nil)
 }
 
-// TestBlockRefused: what is not a block, or not the one that the index describes, gives no row and takes little memory.
+// TestBlockRefused: a malformed block, or another than the index describes, gives no row and takes little memory.
 func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 	s := seal(t, 10, someRows(10, 20))
 	b := *s.blocks[0]
@@ -283,7 +283,7 @@ func cutSpans(t *testing.T, blocks []*Block, file []byte) {
 	}
 }
 
-// TestSpans: what is fetched at once is bounded, also where blocks lie far apart.
+// TestSpans: the size of a request is bounded, also if blocks are far apart.
 func TestSpans(t *testing.T) {
 	t.Parallel()
 	blocks := []*Block{

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/ingest/extract"
 )
 
-// TestFrames: what is no event is told from what isn't known yet.
+// TestFrames: a malformed frame is ErrNoEvent, and a frame of an unknown kind ErrSkip.
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	const head = `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#`

@@ -77,7 +77,7 @@ func Dial(ctx context.Context, e Endpoint, kind string, dict []byte, cursor uint
 	case l.zstd == nil: // without a dictionary that works, frames are text
 	case kind == KindV1:
 		q.Set("compress", "true")
-	case len(dict) >= 8: // a structured dictionary has its id behind the magic number (RFC 8878, section 5)
+	case len(dict) >= 8: // a dictionary has its id after the magic number (RFC 8878, section 5)
 		q.Set("zstdDictionary", strconv.FormatUint(uint64(binary.LittleEndian.Uint32(dict[4:8])), 10))
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
