@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/ingest/sim/truth"
 )
 
-// TestBadIndexBecomesGap: a segment whose index is out of order is passed over and written down, and all else is there,
-// after a restart too.
+// TestBadIndexBecomesGap: a segment whose index is out of order is a recorded gap, and all other events are indexed,
+// also after a restart.
 func TestBadIndexBecomesGap(t *testing.T) {
 	t.Parallel()
 	const segment = 9000 // three blocks

@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// BenchmarkEvent is what one event costs from the wire's bytes to a batch's links, for each wire.
+// BenchmarkEvent measures one event, from its bytes to the links in a batch, for each protocol and the archive.
 func BenchmarkEvent(b *testing.B) {
 	server, err := sim.NewServer(sim.ServerConfig{Backlog: 4096, EventsPerSegment: 4096, NetworkConfig: sim.NetworkConfig{Accounts: 2000}})
 	if err != nil {

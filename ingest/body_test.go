@@ -11,8 +11,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBodyOfJSON: a record that comes as JSON has the content that its CID names, floats too, or none, and then it
-// counts.
+// TestBodyOfJSON: a record in JSON has the content of its CID, also with floats, or no content, and then it is counted.
 func TestBodyOfJSON(t *testing.T) {
 	t.Parallel()
 	of := func(v any) string {

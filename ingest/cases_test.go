@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// indexed puts the frames of a file, as a v1 server sends them, into a new index. It returns how many are no events.
+// indexed indexes the v1 frames of a file. It returns how many frames are refused.
 func indexed(t *testing.T, file string) (s *db.Store, refused int) {
 	t.Helper()
 	s, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -44,7 +44,7 @@ func indexed(t *testing.T, file string) (s *db.Store, refused int) {
 	return s, refused
 }
 
-// linking lists what links to a target, oldest first, as did/rkey.
+// linking lists the records that link to a target, oldest first, as did/rkey.
 func linking(t *testing.T, s *db.Store, target string, source db.Source) (records []string) {
 	t.Helper()
 	page, err := s.Links(t.Context(), db.ListQuery{Target: target, Source: source, Limit: 100, Reverse: true})
@@ -60,8 +60,8 @@ func linking(t *testing.T, s *db.Store, target string, source db.Source) (record
 	return records
 }
 
-// TestAccountStatuses: an account that is not active is hidden, whatever the reason, one that nobody knows yet too; an
-// active account is shown, whatever its status says.
+// TestAccountStatuses: an inactive account is hidden, for any reason, also a new one. An active account is shown,
+// whatever its status.
 func TestAccountStatuses(t *testing.T) {
 	t.Parallel()
 	s, refused := indexed(t, "testdata/account-status.jsonl")
@@ -75,8 +75,8 @@ func TestAccountStatuses(t *testing.T) {
 	}
 }
 
-// TestEdgeRecords: odd record keys, revisions, times and CIDs of events. What the protocol allows is indexed, and what
-// it doesn't is left out.
+// TestEdgeRecords: odd record keys, revisions, times and CIDs are indexed if the protocol allows them, and else
+// ignored.
 func TestEdgeRecords(t *testing.T) {
 	t.Parallel()
 	s, _ := indexed(t, "testdata/edge-records.jsonl")
@@ -106,14 +106,14 @@ func TestEdgeRecords(t *testing.T) {
 	if got := linking(t, s, target, db.Source{Collection: "app.bsky.graph.follow", Path: "subject.uri"}); len(got) != 1 {
 		t.Errorf("%q link by a subject that is an object", got)
 	}
-	// Left out: revisions that are none (three), record keys with a space and a slash, collections that are no NSIDs
-	// (two), and the record that is null.
+	// Ignored: malformed revisions (three), record keys with a space and a slash, malformed collections (two), and a
+	// record that is null.
 	if st, err := s.Stats(t.Context()); err != nil || st.Records != 16 {
 		t.Errorf("%d records (%v), want 16", st.Records, err)
 	}
 }
 
-// TestURLSpellings: what records link to in many spellings is counted as the pages that there are.
+// TestURLSpellings: the spellings of one page count as one target.
 func TestURLSpellings(t *testing.T) {
 	t.Parallel()
 	s, refused := indexed(t, "testdata/url-spellings.jsonl")

@@ -19,8 +19,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// stream is a Jetstream of which a test sets every event, its number and its time; the synthetic network's are as they
-// come.
+// stream is a Jetstream server whose events, numbers and times the test sets. sim makes its own.
 type stream struct {
 	*httptest.Server
 	v2    bool
@@ -54,10 +53,10 @@ func newStream(t *testing.T, s *stream) *stream {
 	return s
 }
 
-// didOf is the DID of an account of these tests.
+// didOf returns the DID of a test's account.
 func didOf(n int) string { return fmt.Sprintf("did:web:a%d.example", n) }
 
-// send sends a like of an account, with the next number.
+// send sends a like by an account, with the next number.
 func (s *stream) send(account int, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +80,7 @@ func (s *stream) forget(n int) {
 	s.events = slices.Clone(s.events[n:])
 }
 
-// setAway refuses everybody and drops all connections, or lets them in again.
+// setAway drops and refuses all connections, or accepts them again.
 func (s *stream) setAway(away bool) {
 	s.mu.Lock()
 	conns := s.conns
@@ -93,7 +92,7 @@ func (s *stream) setAway(away bool) {
 	}
 }
 
-// counts is how many subscriptions to a part of the stream there were, and how many pings came.
+// counts returns the number of subscriptions with and without a filter, and of pings.
 func (s *stream) counts() (filtered, all, pings int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

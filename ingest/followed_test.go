@@ -10,8 +10,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestFollowedIsOfItsHost: a host whose session doesn't begin is not noted as followed until when the one before it
-// was.
+// TestFollowedIsOfItsHost: a host whose session fails at the start doesn't get the followed time of the host before.
 func TestFollowedIsOfItsHost(t *testing.T) {
 	t.Parallel()
 	down := httptest.NewServer(http.NotFoundHandler())

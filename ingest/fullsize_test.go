@@ -18,17 +18,17 @@ import (
 var fullSize = flag.Bool("fullsize", false, "run TestFullSizeSegment, which takes minutes")
 
 const (
-	// The network's segments are of this size: 3.7 million events of the synthetic one are.
+	// The size of the network's segments, in events of the synthetic network.
 	segmentBytes  = 279_000_000
 	segmentEvents = 3_700_000
 
-	// replayMemory is the most that a replay may take, in bytes: scale.md says what it does take.
+	// replayMemory bounds the memory of a replay, in bytes. scale.md has the measured figure.
 	replayMemory = 1_000_000_000
 
 	serveVariable = "WEFT_TEST_SERVE_ARCHIVE"
 )
 
-// TestServeArchive is the server of TestFullSizeSegment, a process of its own, so that its memory isn't counted.
+// TestServeArchive is the server process of TestFullSizeSegment, so that its memory isn't counted.
 func TestServeArchive(t *testing.T) {
 	if os.Getenv(serveVariable) == "" {
 		t.Skip("it is the child of TestFullSizeSegment")
@@ -50,7 +50,7 @@ func TestServeArchive(t *testing.T) {
 	}
 }
 
-// TestFullSizeSegment replays a segment of the size of the network's, end to end, in bounded memory.
+// TestFullSizeSegment: the replay of a segment of the network's size takes bounded memory.
 func TestFullSizeSegment(t *testing.T) {
 	if !*fullSize {
 		t.Skip("run with -fullsize; it takes minutes")
@@ -103,7 +103,7 @@ func TestFullSizeSegment(t *testing.T) {
 	}
 }
 
-// peakMemory is the largest memory of this process so far, in bytes.
+// peakMemory returns the peak memory of this process, in bytes.
 func peakMemory(t *testing.T) int64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")

@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/ingest/sim/truth"
 )
 
-// pair is two servers of one network, which count differently: the second one's relay sends every tenth event twice.
+// pair is two servers of one network with different sequences: the second one's relay sends every tenth event twice.
 type pair struct{ a, b *sim.Server }
 
 func servePair(t *testing.T, a, b sim.ServerConfig) pair {
@@ -27,7 +27,7 @@ func (p pair) emit(n int) {
 	p.b.Emit(n)
 }
 
-// away makes a server refuse everybody, or let them in again.
+// away makes a server refuse connections, or accept them again.
 func away(s *sim.Server, is bool) {
 	if is {
 		s.Refuse(1<<30, 503, 0)
@@ -41,8 +41,8 @@ func follows(f *follower, s *sim.Server) func() bool {
 	return func() bool { return f.Ready() == nil && f.Host() == s.URL() }
 }
 
-// TestFailover moves between two servers again and again, at any moment: counts don't move by that, and the index ends
-// up as what either of them serves.
+// TestFailover fails over between two servers at random moments: counts don't change by that, and the index ends up
+// equal to both servers.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -89,7 +89,7 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestSecondBeginsLater: what neither server has is a gap, by time, and all else is there.
+// TestSecondBeginsLater: events that neither server has are a gap, by time, and all others are indexed.
 func TestSecondBeginsLater(t *testing.T) {
 	t.Parallel()
 	p := servePair(t, sim.ServerConfig{}, sim.ServerConfig{NoV2: true, Lookback: 100})
@@ -116,7 +116,7 @@ func TestSecondBeginsLater(t *testing.T) {
 	}
 }
 
-// TestCountsAnew: a server of the same name that has another history is taken up by time.
+// TestCountsAnew: after a reset of a server's sequence, the session resumes by timestamp.
 func TestCountsAnew(t *testing.T) {
 	t.Parallel()
 	for _, k := range []int{5, 400} {
@@ -141,7 +141,7 @@ func TestCountsAnew(t *testing.T) {
 	}
 }
 
-// TestV1 follows a pure v1 server through drops and stalls: the index is that of its events, which are without resyncs.
+// TestV1: the index of a pure v1 server equals its events, which have no resyncs, also after drops and stalls.
 func TestV1(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{NoV2: true, Backlog: 500, EventsPerSegment: 500, Faults: sim.Faults{DropEvery: 700, DuplicateEvery: 5, UnknownEvery: 9},
@@ -167,7 +167,7 @@ func TestV1(t *testing.T) {
 	}
 }
 
-// newest is the time of the newest event that the v1 wire carries.
+// newest returns the time of the newest event that v1 sends.
 func newest(t *testing.T, s *sim.Server) (us uint64) {
 	if err := s.Replay(1, func(e sim.Event) error {
 		if e.Kind != sim.KindSync && !e.Resync {
@@ -195,7 +195,7 @@ func modelV1(t *testing.T, s *sim.Server) *dbtest.Model {
 	return m
 }
 
-// TestWiresAgree: one network over v2's archive, v2's live stream and v1 gives one index.
+// TestWiresAgree: v2's archive, v2's live stream and v1 of one network give one index.
 func TestWiresAgree(t *testing.T) {
 	t.Parallel()
 	network := sim.NetworkConfig{Accounts: 200, Seed: 8, Churn: 1e-9} // without resyncs, which v1 doesn't carry
@@ -218,8 +218,8 @@ func TestWiresAgree(t *testing.T) {
 	}
 }
 
-// compareSets compares all lists without their order: a link whose key is no TID ranks by the event that it was first
-// seen in, and that may be one from behind the gap.
+// compareSets compares all lists without their order: a link whose key isn't a TID ranks by its first event, which may
+// be one after the gap.
 func compareSets(t *testing.T, store *db.Store, server *sim.Server) {
 	t.Helper()
 	m, err := truth.Model(server, 1)
@@ -259,7 +259,7 @@ func compareSets(t *testing.T, store *db.Store, server *sim.Server) {
 	}
 }
 
-// TestGapIsFilled: what an archive has when it is mended comes into its place, under all that has happened since.
+// TestGapIsFilled: a gap is filled when the archive is repaired, and later events still win.
 func TestGapIsFilled(t *testing.T) {
 	t.Parallel()
 	const segment = 1000
@@ -319,7 +319,7 @@ func TestGapIsFilled(t *testing.T) {
 	}
 }
 
-// modelOf is what an index of a slice must hold: the records of some collections.
+// modelOf returns the model of a slice: the records of some collections.
 func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *dbtest.Model {
 	t.Helper()
 	m, r := &dbtest.Model{}, truth.Reader{}
@@ -336,8 +336,8 @@ func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *dbtest.
 	return m
 }
 
-// TestSliceOfNetwork follows a slice from the archive into the live stream, widens it, whereupon the archive fills what
-// is new, and narrows it, whereupon what is out goes.
+// TestSliceOfNetwork follows a slice from the archive into the live stream. A widened slice is filled from the archive,
+// and a narrowed one loses the other records.
 func TestSliceOfNetwork(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 500, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 10}})

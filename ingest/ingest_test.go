@@ -21,7 +21,7 @@ var (
 	verbose = flag.Bool("log", false, "log what ingest says")
 )
 
-// patience bounds every wait of these tests; it is far above what a slow machine needs.
+// patience bounds each wait of these tests. A slow machine needs far less.
 const patience = 2 * time.Minute
 
 func logger(t *testing.T) *slog.Logger {
@@ -50,8 +50,8 @@ func serve(t *testing.T, cfg sim.ServerConfig) *sim.Server {
 	return s
 }
 
-// bodies is how stores keep the content of records: with -short, as the race detector runs, not at all, for to compress
-// it takes twenty times as long there.
+// bodies is the mode of record content. It is off with -short, as under the race detector, where compression takes
+// twenty times as long.
 func bodies() db.Bodies {
 	if testing.Short() {
 		return db.BodiesOff
@@ -68,7 +68,7 @@ func openStore(t *testing.T, dir string) *db.Store {
 	return s
 }
 
-// follower is an ingest that runs.
+// follower is a running Ingest.
 type follower struct {
 	*ingest.Ingest
 	stop func() // stops it, and waits until all is committed
@@ -117,7 +117,7 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A page grows with the stream, for the cost of paging through a list of accounts grows with its square.
+	// Pages grow with the stream: the cost of paging through a list of accounts grows with its square.
 	if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 7 + *events/1000, Retimed: retimed}); err != nil {
 		t.Error(err)
 	}
@@ -126,7 +126,7 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 	}
 }
 
-// TestArchiveIntoLive follows a server from the start of its archive into the live stream.
+// TestArchiveIntoLive: no event is lost or repeated between the archive and the live stream.
 func TestArchiveIntoLive(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 8000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
@@ -148,14 +148,14 @@ func TestArchiveIntoLive(t *testing.T) {
 	compare(t, store, server, false)
 }
 
-// TestUpstreamMisbehaves: whatever the server does, the index ends up equal to what the server finally serves.
+// TestUpstreamMisbehaves: after any fault of the server, the index ends up equal to the server's events.
 func TestUpstreamMisbehaves(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		faults sim.Faults
 		do     func(*sim.Server)
-		// It gives events that were sent before another time.
+		// It sends earlier events with another time.
 		retimes bool
 	}{
 		{name: "drops connections", faults: sim.Faults{DropEvery: 300}},
@@ -203,7 +203,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 	}
 }
 
-// TestHoleBecomesGap: a block of the archive that stays broken is passed over and written down, and all else is there.
+// TestHoleBecomesGap: a block that stays broken is a recorded gap, and all other events are indexed.
 func TestHoleBecomesGap(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 9000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300}})
@@ -237,15 +237,15 @@ func TestHoleBecomesGap(t *testing.T) {
 	}
 }
 
-// TestTipBelowCursor: a server that has lost what we have seen would be silent for ever; it is taken up again where it
-// is.
+// TestTipBelowCursor: a server that has lost the events up to our cursor is followed again from where it is. It would
+// be silent for ever.
 func TestTipBelowCursor(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	server.Emit(500)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	// An earlier life has seen far more of the same host.
+	// An earlier process has seen far more of the same host.
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -330,8 +330,8 @@ func TestParseFrom(t *testing.T) {
 	}
 }
 
-// TestReplayedTwice puts a stream through the path of serve twice, stopping it at random and starting it again, and
-// holds every list against the model. With -events 1000000 it gives the figures in the documents:
+// TestReplayedTwice indexes a stream twice, with random restarts, and compares every list with the model. With -events
+// 1000000 it gives the figures in the documents:
 //
 //	go test ./ingest -run ReplayedTwice -events 1000000 -v -timeout 30m
 func TestReplayedTwice(t *testing.T) {
@@ -378,12 +378,12 @@ func TestReplayedTwice(t *testing.T) {
 	}
 }
 
-// replayAll makes ingest begin at the start each time, though the store knows better.
+// replayAll makes each session begin at the start, whatever the store's cursor.
 type replayAll struct{ *db.Store }
 
 func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host), 1) }
 
-// slow is a store whose disk is slow.
+// slow is a store with a slow disk.
 type slow struct{ *db.Store }
 
 func (s slow) Apply(b db.Batch) (db.Applied, error) {
@@ -391,7 +391,7 @@ func (s slow) Apply(b db.Batch) (db.Applied, error) {
 	return s.Store.Apply(b)
 }
 
-// TestSlowStoreIsNotSilence: while the upstream waits for the store, it is not taken for silent.
+// TestSlowStoreIsNotSilence: an upstream that waits for the store isn't silent.
 func TestSlowStoreIsNotSilence(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})

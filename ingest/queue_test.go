@@ -27,7 +27,7 @@ func put(t *testing.T, q *queue, n int) {
 	}
 }
 
-// TestQueueTimes: a batch goes when it is large or old enough, whichever comes first.
+// TestQueueTimes: a batch is taken when it is full or old enough, whichever comes first.
 func TestQueueTimes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -64,7 +64,7 @@ func TestQueueTimes(t *testing.T) {
 	}
 }
 
-// TestQueueBackPressure: the reader waits when it is four batches ahead, and goes on when one is taken.
+// TestQueueBackPressure: the reader waits when it is four batches ahead, until one is taken.
 func TestQueueBackPressure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
-// TestQueueBytes: large records make a batch ready and the reader wait as many events do.
+// TestQueueBytes: large records fill a batch and make the reader wait, as many events do.
 func TestQueueBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,8 +138,8 @@ func TestQueueBytes(t *testing.T) {
 	})
 }
 
-// TestQueueDrains: drained waits for the commit, not only for the queue to be empty; at the end of the context what
-// is left is still given out.
+// TestQueueDrains: drained waits for the commit, not only for an empty queue. After the end of the context the queued
+// batches are still taken.
 func TestQueueDrains(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestQueueDrains(t *testing.T) {
 	})
 }
 
-// TestBatchTakesOver: what a batch holds does not change with the reader's buffers.
+// TestBatchTakesOver: a batch doesn't change with the reader's buffers.
 func TestBatchTakesOver(t *testing.T) {
 	t.Parallel()
 	record := []byte("\xa2\x65$typekapp.example\x63urix\x15https://example.com/a") // {"$type": "app.example", "uri": …}
@@ -239,7 +239,7 @@ func TestBatchTakesOver(t *testing.T) {
 	}
 }
 
-// TestBatchBodies: a record that links brings its content, as a copy, and only where it is kept.
+// TestBatchBodies: a record with links has its content, as a copy, if the store keeps it.
 func TestBatchBodies(t *testing.T) {
 	t.Parallel()
 	const linking, other = "\xa2\x63uri\x75https://example.com/a\x65$typekapp.example", "\xa1\x65$typekapp.example"
@@ -271,7 +271,7 @@ func TestBatchBodies(t *testing.T) {
 	}
 }
 
-// TestBatchMalformed: a record that can't be read is one without links, and what stands beside it stays.
+// TestBatchMalformed: an unreadable record has no links, and other records of the batch keep theirs.
 func TestBatchMalformed(t *testing.T) {
 	t.Parallel()
 	for name, record := range map[string]string{
@@ -289,7 +289,7 @@ func TestBatchMalformed(t *testing.T) {
 	}
 }
 
-// TestQueueLinks: links make a batch ready, and the reader wait, as text does.
+// TestQueueLinks: links fill a batch and make the reader wait, as text does.
 func TestQueueLinks(t *testing.T) {
 	t.Parallel()
 	var record strings.Builder
@@ -320,7 +320,7 @@ func TestQueueLinks(t *testing.T) {
 	if cap(b.links) > 2*keepLinks {
 		t.Errorf("memory for %d links is kept", cap(b.links))
 	}
-	// A whole batch waits for room in bytes too.
+	// A full batch also waits for room in bytes.
 	for range ahead - 1 {
 		full := &batch{seen: 1}
 		full.links = make([]db.Link, 2*keepLinks)
@@ -345,7 +345,7 @@ func TestQueueLinks(t *testing.T) {
 	}
 }
 
-// TestBounded: a kind of message is logged once in ten seconds, and says how many were left out.
+// TestBounded: a kind of message is logged once in ten seconds, with the number of messages that were not.
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

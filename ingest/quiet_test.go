@@ -16,7 +16,7 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// short is the silence of these tests: sessions last much longer, if they are right.
+// short is Config.Silence of these tests. Sessions must last much longer.
 const short = 600 * time.Millisecond
 
 func kinds(t *testing.T, do func(t *testing.T, v2 bool)) {
@@ -59,8 +59,8 @@ func gapsOf(t *testing.T, store *db.Store) []db.Gap {
 	return gaps
 }
 
-// TestQuietUpstream: one that is well and has nothing to say is followed and ready throughout, by one connection, and
-// what comes at last is there.
+// TestQuietUpstream: an upstream without events stays followed and ready, by one connection, and its first event is
+// indexed.
 func TestQuietUpstream(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -119,7 +119,7 @@ func TestQuietUpstream(t *testing.T) {
 	}
 }
 
-// TestMuteUpstream: a connection that answers no ping is given up.
+// TestMuteUpstream: a session whose pings have no answer ends.
 func TestMuteUpstream(t *testing.T) {
 	t.Parallel()
 	server := newStream(t, &stream{mute: true})
@@ -130,7 +130,7 @@ func TestMuteUpstream(t *testing.T) {
 	until(t, "it is connected to anew", func() bool { filtered, _, _ := server.counts(); return filtered > 2 })
 }
 
-// TestStuckUpstream: a host that has nothing is left for one that has something, also behind a filter.
+// TestStuckUpstream: failover from a host without events to a host with some, also with a filter.
 func TestStuckUpstream(t *testing.T) {
 	t.Parallel()
 	stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
@@ -144,7 +144,7 @@ func TestStuckUpstream(t *testing.T) {
 	until(t, "its event is there", func() bool { return links(t, store) == 1 })
 }
 
-// TestBeginning: what comes while nobody listens is not lost before the first event either, over restarts too.
+// TestBeginning: events between sessions aren't lost before the first event either, also over restarts.
 func TestBeginning(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, v2 bool) {
@@ -177,8 +177,8 @@ func TestBeginning(t *testing.T) {
 	})
 }
 
-// TestFollowedIsNoGap: what a server no longer has is missing only from when the stream was not followed, and up to
-// what the server has.
+// TestFollowedIsNoGap: the gap of events that a server no longer has begins where the stream was last followed, and
+// ends at the server's oldest event.
 func TestFollowedIsNoGap(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -252,7 +252,7 @@ func untilReady(t *testing.T, f *follower) {
 	until(t, "it is ready", func() bool { return f.Ready() == nil })
 }
 
-// TestFollowedIsNoted: while nothing comes, it is written down until when the stream was followed, and at the end too.
+// TestFollowedIsNoted: the followed time of a quiet stream is stored, and once more at the end.
 func TestFollowedIsNoted(t *testing.T) {
 	t.Parallel()
 	server := newStream(t, &stream{})
@@ -272,7 +272,7 @@ func TestFollowedIsNoted(t *testing.T) {
 	}
 }
 
-// TestTimeOfTheFuture: one event with a time of the future ends nothing: the stream goes on where it was.
+// TestTimeOfTheFuture: after an event with a time in the future, the stream resumes where it was.
 func TestTimeOfTheFuture(t *testing.T) {
 	t.Parallel()
 	for _, restart := range []bool{false, true} {
@@ -320,8 +320,7 @@ func TestTimeOfTheFuture(t *testing.T) {
 	}
 }
 
-// TestClockAhead: a second host whose clock is minutes ahead does no harm: what comes while none is followed is there
-// afterwards.
+// TestClockAhead: after a session with a host whose clock is minutes ahead, events between sessions are still indexed.
 func TestClockAhead(t *testing.T) {
 	t.Parallel()
 	const ahead = 7 * time.Minute
@@ -356,7 +355,7 @@ func TestClockAhead(t *testing.T) {
 	})
 }
 
-// TestProbe: a server is followed by the wire that it speaks, whatever a proxy in front answers to other paths.
+// TestProbe: the protocol of a server is found, whatever a proxy answers on other paths.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 204, 400, 401, 403, 404, 405, 418, 429, 500, 501, 502, 503} {
@@ -381,7 +380,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// log is a log that may be read while it is written.
+// log is a log that is safe for concurrent use.
 type log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -399,7 +398,7 @@ func (l *log) String() string {
 	return l.buf.String()
 }
 
-// TestPasswords: a user name and a password are sent as they are written, and are in no status, gap, log or cursor.
+// TestPasswords: a user name and a password are sent as configured, and are in no status, gap, log or cursor.
 func TestPasswords(t *testing.T) {
 	t.Parallel()
 	const user, password = "Me", "SecReT"

@@ -8,7 +8,8 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestNewStart: a new index begins by protocol and Config.From, and the begin is stored before the first event.
+// TestNewStart: the start of a new index follows from the protocol and Config.From, and is stored before the first
+// event.
 func TestNewStart(t *testing.T) {
 	t.Parallel()
 	const us = 1_770_000_000_000_000

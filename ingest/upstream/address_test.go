@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestHostSpelling: a host has one cursor, however the operator writes it.
+// TestHostSpelling: the spellings of a host have one cursor.
 func TestHostSpelling(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -33,8 +33,7 @@ func TestHostSpelling(t *testing.T) {
 	}
 }
 
-// TestUpstreamRefused: what can't be followed as it is written is refused, with what to write, and no password is
-// quoted.
+// TestUpstreamRefused: an unusable address is refused, with advice and without its password.
 func TestUpstreamRefused(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -63,7 +62,7 @@ func TestUpstreamRefused(t *testing.T) {
 	}
 }
 
-// TestUpstreamFilters: the filters of Jetstream's own URL are the slice.
+// TestUpstreamFilters: the query of Jetstream's URLs is a filter.
 func TestUpstreamFilters(t *testing.T) {
 	t.Parallel()
 	u, err := ParseAddress("wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like&wantedCollections=app.bsky.graph.*&wantedDids=did:web:a.example")
@@ -75,7 +74,7 @@ func TestUpstreamFilters(t *testing.T) {
 	}
 }
 
-// TestAuthorize: a user name and a password are sent as they are written.
+// TestAuthorize: a user name and a password are sent as configured.
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string][2]string{

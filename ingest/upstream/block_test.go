@@ -17,7 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// sealed is a segment as the official writer makes it.
+// sealed is a segment of the official writer.
 type sealed struct {
 	file   []byte
 	header segment.Header
@@ -25,7 +25,7 @@ type sealed struct {
 	blocks []*Block
 }
 
-// seal writes rows into a segment, so many to a block.
+// seal writes rows into a segment, perBlock rows to a block.
 func seal(tb testing.TB, perBlock int, rows []segment.Event) sealed {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "seg.jss")
@@ -63,7 +63,7 @@ func seal(tb testing.TB, perBlock int, rows []segment.Event) sealed {
 	return s
 }
 
-// someRows is n rows of a few accounts, of all kinds, with records of a size.
+// someRows returns n rows of a few accounts, with records of about payload bytes.
 func someRows(n, payload int) []segment.Event {
 	rows := make([]segment.Event, n)
 	for i := range rows {
@@ -87,7 +87,7 @@ func (b *Block) read() (rows []segment.Event, err error) {
 	return rows, err
 }
 
-// TestBlocks: blocks give the rows that the official decoder gives, those that are too large to be held at once too.
+// TestBlocks: blocks give the same rows as the official decoder, also blocks that are too large for one buffer.
 func TestBlocks(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -135,7 +135,7 @@ func sameRows(t *testing.T, got, want []segment.Event) {
 	}
 }
 
-// compressed is a frame as the official writer makes it.
+// compressed returns a frame as of the official writer.
 func compressed(tb testing.TB, content []byte) []byte {
 	tb.Helper()
 	w, err := zstd.NewWriter(nil)
@@ -205,7 +205,7 @@ func TestBlockRefused(t *testing.T) { // not parallel: it measures memory
 	}
 }
 
-// allocated is how many bytes do has allocated, those of others beside it too.
+// allocated returns the bytes that are allocated while do runs, also by other goroutines.
 func allocated(do func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -214,7 +214,7 @@ func allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestLongRecord: a record that no repository takes is left out, and the rows beside it are there.
+// TestLongRecord: a record larger than repositories allow is skipped, and the other rows are read.
 func TestLongRecord(t *testing.T) {
 	t.Parallel()
 	rows := someRows(3, 10)
@@ -225,7 +225,7 @@ func TestLongRecord(t *testing.T) {
 	}
 }
 
-// TestIndexRefused: blocks that don't follow one another are refused, whatever is wrong with one of them.
+// TestIndexRefused: an index whose blocks aren't in order is refused.
 func TestIndexRefused(t *testing.T) {
 	t.Parallel()
 	s := seal(t, 10, someRows(50, 20))
@@ -267,7 +267,7 @@ func TestIndexRefused(t *testing.T) {
 	}
 }
 
-// cutSpans fetches blocks from a file in spans, as read does.
+// cutSpans fetches blocks from a file in spans, as Read does.
 func cutSpans(t *testing.T, blocks []*Block, file []byte) {
 	t.Helper()
 	for len(blocks) > 0 {
@@ -304,7 +304,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// TestGuard: a panic of what reads a block is an error, and is logged with its stack.
+// TestGuard: a panic while a block is read is an error, and is logged with its stack.
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	var logs bytes.Buffer
@@ -318,8 +318,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// FuzzBlock: no frame makes the reader panic or take much memory; what the official decoder refuses it refuses, and of
-// the rest it gives the same rows or none.
+// FuzzBlock: no frame makes the reader panic or take much memory. It refuses all blocks that the official decoder
+// refuses, and gives the same rows of the others, or none.
 func FuzzBlock(f *testing.F) {
 	for _, b := range seal(f, 4, someRows(12, 9)).blocks {
 		f.Add(b.frame)
@@ -344,8 +344,8 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-// FuzzIndex: no header or index makes their parsers panic or take memory beyond their length, and what they give can be
-// cut.
+// FuzzIndex: no header or index makes its parser panic or take more memory than its length, and its blocks are in
+// bounds.
 func FuzzIndex(f *testing.F) {
 	s := seal(f, 4, someRows(12, 9))
 	f.Add(s.file[:segmentHeader], s.index)

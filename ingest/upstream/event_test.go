@@ -45,7 +45,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// FuzzFrames: no frame makes the decoders panic or take much memory, and an event has a place.
+// FuzzFrames: no frame makes the decoders panic or take much memory, and an event has a position.
 func FuzzFrames(f *testing.F) {
 	f.Add(largeFrame(KindV1, 1, 100))
 	f.Add(largeFrame(KindV2, 1, 100))

@@ -17,7 +17,7 @@ import (
 	"weft.dev/weft/ingest/upstream/dictionary"
 )
 
-// largeFrame is a frame of a record that is size bytes of empty byte strings in JSON, and links to something.
+// largeFrame returns a frame of a record with a link and size bytes of empty byte strings in JSON.
 func largeFrame(kind string, pos, size int) []byte {
 	record := `{"u":"https://example.com/a","l":[` + strings.Repeat(`{"$bytes":""},`, size/14) + `0]}`
 	if kind == KindV1 {
@@ -26,7 +26,7 @@ func largeFrame(kind string, pos, size int) []byte {
 	return fmt.Appendf(nil, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":%d,"did":"did:web:a","time":"2026-07-01T00:00:00Z","rev":"3mdtsyunhbu22","operation":"create","collection":"app.example.a","rkey":"self","record":%s}}`, pos, record)
 }
 
-// sendFrames is a server that sends frames on each live stream, and then waits for the client to go.
+// sendFrames starts a server that sends frames on each live stream, and then waits for the client's close.
 func sendFrames(t *testing.T, typ websocket.MessageType, frames [][]byte) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"xrpc.v1.json"}})
@@ -45,8 +45,8 @@ func sendFrames(t *testing.T, typ websocket.MessageType, frames [][]byte) *httpt
 	return s
 }
 
-// TestLargeFrames: what one record of the protocol can become is read, of either wire, as text or compressed; a frame
-// that is larger is no event, and the next one is read.
+// TestLargeFrames: the largest frame of a valid record is read, of v1 and v2, as text or compressed. A larger frame is
+// ErrNoEvent, and the next one is read.
 func TestLargeFrames(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{KindV1, KindV2} {

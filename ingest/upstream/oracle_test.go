@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// lines are events, as text that can be compared.
+// lines are events as comparable text.
 type lines []string
 
 func (l *lines) add(e *Event) {
@@ -26,7 +26,7 @@ func (l *lines) add(e *Event) {
 	*l = append(*l, fmt.Sprintln(e.Pos, e.TimeUS, e.DID, e.Op, e.Collection, e.Rkey, e.Rev, record, e.Status))
 }
 
-// official reads what the official client gives, up to a number.
+// official returns the events of the official client, up to a sequence number.
 func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (out lines) {
 	client, err := jetstream.Subscribe(url, append(opts, jetstream.WithAfterSeq(0), jetstream.WithRawRecords())...)
 	if err != nil {
@@ -61,8 +61,8 @@ func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (o
 	return out
 }
 
-// TestOfficialClientAgrees: the archive's reader gives, event by event, what the official client does, whole and for a
-// slice of which the plan names single blocks, in pages.
+// TestOfficialClientAgrees: the archive's reader gives the same events as the official client, for the whole network
+// and for filters whose plans name single blocks, in pages.
 func TestOfficialClientAgrees(t *testing.T) {
 	t.Parallel()
 	server, err := sim.NewServer(sim.ServerConfig{Backlog: 60_000, EventsPerSegment: 25_000, PlanEntries: 2,
