@@ -33,7 +33,7 @@ func TestBodiesModes(t *testing.T) {
 			for range 12 {
 				cfg.Bodies = pick(h.r, db.BodiesOff, db.BodiesWindow, db.BodiesKeep)
 				s := openWith(t, cfg)
-				for range 8 {
+				for range 8 / fraction(1) {
 					var batch []db.Event
 					if len(sent) > 0 && h.r.IntN(3) == 0 {
 						batch = append(batch, sent[h.r.IntN(len(sent)):]...)

@@ -42,16 +42,18 @@ func hashFiles(t *testing.T, dir string) map[string]string {
 // without; and to check it changes no file.
 func TestCheckClean(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 10, Seed: 7}, 12_000)
+	less := fraction(2)
+	batch := 200 / less
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 10, Seed: 7}, 60*batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var clock atomic.Int64
 	clock.Store(1_770_000_000)
 	cfg := small(t.TempDir(), &clock)
-	cfg.JobRecords, cfg.JobRest, cfg.SealBytes = 20, -1, 50<<10
+	cfg.JobRecords, cfg.JobRest, cfg.SealBytes = 20, -1, 50<<10/less
 	s := openWith(t, cfg)
-	if err := applyAll(s, events, 200, func() { clock.Add(60) }); err != nil {
+	if err := applyAll(s, events, batch, func() { clock.Add(60) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -60,7 +62,7 @@ func TestCheckClean(t *testing.T) {
 	runs := t.TempDir()
 	running := open(t, runs) // seals nothing, so that a copy of its files is what a crash leaves
 	defer running.Close()
-	if err := applyAll(running, events[:3000], 200, func() {}); err != nil {
+	if err := applyAll(running, events[:15*batch], batch, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	crashed := t.TempDir()
@@ -170,7 +172,7 @@ func TestCheckHistories(t *testing.T) {
 					cfg.Bodies = pick(h.r, db.BodiesOff, db.BodiesWindow, db.BodiesKeep, db.BodiesKeep)
 				}
 				s := openWith(t, cfg)
-				for range 10 {
+				for range 10 / fraction(1) {
 					var batch []db.Event
 					if len(sent) > 0 && h.r.IntN(4) == 0 {
 						batch = append(batch, sent[h.r.IntN(len(sent)):]...) // these come again

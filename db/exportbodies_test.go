@@ -76,7 +76,7 @@ func TestExportBodies(t *testing.T) {
 				if was == cfg.Bodies {
 					sameBodies(t, s, before)
 				}
-				for range 8 {
+				for range 8 / fraction(1) {
 					var batch []db.Event
 					for range h.r.IntN(40) {
 						batch = append(batch, h.next()...)

@@ -99,7 +99,7 @@ func TestExportEqualsModel(t *testing.T) {
 			place := map[string]int{} // of a record in the export before
 			for range 10 {
 				s := openWith(t, cfg)
-				for range 10 {
+				for range 10 / fraction(1) {
 					var batch []db.Event
 					for range h.r.IntN(40) {
 						batch = append(batch, h.next()...)

@@ -77,7 +77,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 			s := openWith(t, cfg)
 			of := db.FollowerConfig{Dir: cfg.Dir, CacheBytes: 1 << 16, Logger: logTo(&logs)}
 			awake, drowsy, asleep := follow(t, of), follow(t, of), follow(t, of)
-			for step := range 48 {
+			for step := range 48 / fraction(1) {
 				for range h.r.IntN(40) {
 					events := h.next()
 					sent = append(sent, events...)

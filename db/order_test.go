@@ -347,18 +347,20 @@ func TestPruneKeepsOpenResync(t *testing.T) {
 	events := []db.Event{record(did, "a"), record(did, "b"), record(did, "c")}
 	later(1000)
 	events = append(events, h.event(did, db.OpSync), record(did, "a"), record(did, "b"))
-	for i := range 4000 { // in less of the upstream's time than ends a resync
+	less := fraction(2)
+	n := 4000 / less
+	for i := range n { // in less of the upstream's time than ends a resync
 		later(1000)
 		events = append(events, record(h.dids[1+i%4], fmt.Sprint(i)))
 	}
 	var clock atomic.Int64
 	cfg := small(t.TempDir(), &clock)
-	cfg.SealBytes, cfg.ReplayWindow = 20<<10, 5*time.Minute
+	cfg.SealBytes, cfg.ReplayWindow = 20<<10/less, 5*time.Minute
 	s := openWith(t, cfg)
-	if err := applyAll(s, events, 50, func() { clock.Add(60) }); err != nil {
+	if err := applyAll(s, events, 50/less, func() { clock.Add(60) }); err != nil {
 		t.Fatal(err)
 	}
-	if oldest, newest := must2(s.LogRange(t.Context())); oldest != 4 || newest < 4000 {
+	if oldest, newest := must2(s.LogRange(t.Context())); oldest != 4 || newest < uint64(n) {
 		t.Errorf("the log reaches from row %d to %d; the resync began with row 4", oldest, newest)
 	}
 	if err := s.Close(); err != nil {

@@ -183,22 +183,30 @@ func notShort(t *testing.T) {
 }
 
 // fraction returns by what the sizes of a test are divided: by of, because go test ./... must stay under five minutes
-// on two cores; by 1 with -thorough and in a soak. What depends on each other is divided alike, so that the test takes
-// the same steps.
+// on two cores; by three times of with -short, because a test takes many times as long under the race detector; by 1
+// with -thorough and in a soak. What depends on each other is divided alike, so that the test takes the same steps.
 func fraction(of int) int {
-	if *thorough || *soak > 0 {
+	switch {
+	case *thorough || *soak > 0:
 		return 1
+	case testing.Short():
+		return 3 * of
 	}
 	return of
 }
 
 // seeds returns how many seeds a test runs: a third of n by default, because go test ./... must stay under five minutes
-// on two cores; all of them with -thorough, and more in a soak.
+// on two cores; of these at most two with -short, as the race detector runs them; all of them with -thorough, and more
+// in a soak.
 func seeds(n int) uint64 {
-	if !*thorough && *soak == 0 {
-		n = (n + 2) / 3
+	if *thorough || *soak > 0 {
+		return uint64(n + *soak)
 	}
-	return uint64(n + *soak)
+	n = (n + 2) / 3
+	if testing.Short() {
+		n = min(n, 2)
+	}
+	return uint64(n)
 }
 
 // untilNoJobs waits until no change of an account's status is under way, for until then counts may lie behind lists.
@@ -251,7 +259,7 @@ func TestStoreEqualsModel(t *testing.T) {
 			var sent []db.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			for step := range 60 {
+			for step := range 60 / fraction(1) {
 				var batch []db.Event
 				if len(sent) > 0 && h.r.IntN(4) == 0 {
 					batch = append(batch, sent[h.r.IntN(len(sent)):]...) // a rewind: these come again

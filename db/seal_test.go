@@ -108,7 +108,7 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 // store opened anew has all that was committed, and leaves no stray file behind.
 func TestFaultAtEachStep(t *testing.T) {
 	t.Parallel()
-	less := fraction(3)
+	less := fraction(12)
 	batch := 100 / less
 	events, err := truth.Events(sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}, 60*batch)
 	if err != nil {
@@ -274,13 +274,14 @@ func untilSealed(t *testing.T, s *db.Store) {
 // TestCloseBreaksOff: to close a store, nobody waits for a segment that is being written, and nothing is lost by it.
 func TestCloseBreaksOff(t *testing.T) {
 	t.Parallel()
-	events, err := truth.Events(sim.NetworkConfig{Accounts: 2000}, 30_000)
+	batch := 500 / fraction(1)
+	events, err := truth.Events(sim.NetworkConfig{Accounts: 2000 / fraction(1)}, 60*batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var clock atomic.Int64
 	cfg := small(t.TempDir(), &clock)
-	cfg.SealBytes = 1 << 20
+	cfg.SealBytes = 1 << 20 / fraction(1)
 	begun := make(chan struct{}, 100)
 	cfg.Failpoint = func(name string) error {
 		if name == "created" {
@@ -291,10 +292,10 @@ func TestCloseBreaksOff(t *testing.T) {
 	s := openWith(t, cfg)
 	applied := 0
 	for len(begun) == 0 && applied < len(events) {
-		if err := applyAll(s, events[applied:applied+500], 500, func() {}); err != nil {
+		if err := applyAll(s, events[applied:applied+batch], batch, func() {}); err != nil {
 			t.Fatal(err)
 		}
-		applied += 500
+		applied += batch
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func TestRespell(t *testing.T) {
 					}
 				}
 			}
-			feed(800, func(events []db.Event) []db.Event { return events })
+			feed(800/fraction(1), func(events []db.Event) []db.Event { return events })
 			closeStore := func() {
 				t.Helper()
 				if err := s.Close(); err != nil {

@@ -176,19 +176,19 @@ func TestTogether(t *testing.T) {
 			tg.reopen()
 			tg.events = append(tg.events, tg.fill(10)...)
 			tg.large(db.OpCreate, 0)
-			tg.steps(15)
+			tg.steps(15 / fraction(1))
 			tg.large(db.OpUpdate, 1000)
-			tg.steps(15)
+			tg.steps(15 / fraction(1))
 			if err := tg.s.Close(); err != nil {
 				t.Fatal(err)
 			}
 			madeByOldRules(t, tg.cfg.Dir)
 			tg.s, tg.respel = nil, true
 			tg.reopen()
-			tg.steps(10)
+			tg.steps(10 / fraction(1))
 			tg.same("respelled")
 			tg.large(db.OpDelete, 0)
-			tg.steps(10)
+			tg.steps(10 / fraction(1))
 			tg.same("at the end")
 			tg.reopen()
 			tg.same("opened again")
