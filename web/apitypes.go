@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/web/humanize"
 )
 
 // This file says what schemas look like: to people, in Go and in TypeScript.
@@ -42,7 +43,7 @@ func typeText(s *lexicons.Schema) string {
 	case "array":
 		text := "list of " + plural(typeText(s.Items))
 		if s.MaxLength > 0 {
-			text += ", at most " + num(int64(s.MaxLength))
+			text += ", at most " + humanize.Number(int64(s.MaxLength))
 		}
 		return text
 	case "unknown":
@@ -53,7 +54,7 @@ func typeText(s *lexicons.Schema) string {
 		if s.Minimum == nil || s.Maximum == nil {
 			return "number"
 		}
-		text := "number, " + num(*s.Minimum) + " to " + num(*s.Maximum)
+		text := "number, " + humanize.Number(*s.Minimum) + " to " + humanize.Number(*s.Maximum)
 		if s.Default != nil {
 			d, _ := json.Marshal(s.Default) // a number
 			text += ", default " + string(d)

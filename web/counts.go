@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
 )
 
 // countPage shows one number, or a table of them.
@@ -40,7 +41,7 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	if strings.HasSuffix(a.path, "distinct-dids") {
 		p.What = "accounts"
 	}
-	p.Noun = pluralOf(p.Total, strings.TrimSuffix(p.What, "s"))
+	p.Noun = humanize.Plural(p.Total, strings.TrimSuffix(p.What, "s"))
 	if found.Counts.Counts != nil {
 		for _, c := range found.Counts.Counts {
 			collection, path, _ := strings.Cut(c.Source, ":")
@@ -58,5 +59,5 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 		p.Sources = part.Sources
 		p.More = part.More
 	}
-	return &view{Title: num(p.Total) + " " + p.Noun, Target: p.Target.Text, Main: p}, nil
+	return &view{Title: humanize.Number(p.Total) + " " + p.Noun, Target: p.Target.Text, Main: p}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
 )
 
 const (
@@ -124,7 +125,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	}
 	p.Empty = p.Links == 0
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	about := counted(p.Links, "link") + " to this " + p.Target.Kind + ", by kind of link and account."
+	about := humanize.Count(p.Links, "link") + " to this " + p.Target.Kind + ", by kind of link and account."
 	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p}, nil
 }
 

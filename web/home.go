@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
 )
 
 // homePage is what the first page shows.
@@ -56,5 +57,5 @@ func lagText(d time.Duration) string {
 	if d == 0 {
 		return "unknown"
 	}
-	return seconds(d.Seconds())
+	return humanize.Seconds(d.Seconds())
 }

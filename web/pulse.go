@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web/humanize"
 )
 
 // pulsePath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On
@@ -118,8 +119,8 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	var event []byte
 	if p.watchers.Load() > 0 {
 		if st, err := p.store.Stats(ctx); err == nil {
-			e.Links = num(st.Links)
-			e.Actors = num(st.Actors)
+			e.Links = humanize.Number(st.Links)
+			e.Actors = humanize.Number(st.Actors)
 			if p.lag != nil {
 				e.Lag = lagText(p.lag())
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web/humanize"
 )
 
 // log is a store whose log grows when a test says so.
@@ -215,8 +216,8 @@ func TestPulseRefuses(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
-		{num(0), "0"}, {num(999), "999"}, {num(1000), "1,000"}, {num(1234567), "1,234,567"}, {num(-1234), "-1,234"},
-		{short(999), "999"}, {short(1000), "1.00k"}, {short(12_345), "12.3k"}, {short(999_999), "1.00M"}, {short(123_456_789), "123M"},
+		{humanize.Number(0), "0"}, {humanize.Number(999), "999"}, {humanize.Number(1000), "1,000"}, {humanize.Number(1234567), "1,234,567"}, {humanize.Number(-1234), "-1,234"},
+		{humanize.Short(999), "999"}, {humanize.Short(1000), "1.00k"}, {humanize.Short(12_345), "12.3k"}, {humanize.Short(999_999), "1.00M"}, {humanize.Short(123_456_789), "123M"},
 		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"}, {initials("x.test"), "X"},
 		{shortDID("did:plc:aaaaaaaaaaaaaaaabcdefghi"), "did:plc:aaaaaaaa…efghi"},
 		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"}, {kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
@@ -224,7 +225,7 @@ func TestText(t *testing.T) {
 		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
 		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},
 		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 seconds"}, {lagText(25 * time.Hour), "25 hours"},
-		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {pluralOf(1, "link"), "link"}, {pluralOf(0, "link"), "links"},
+		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {humanize.Plural(1, "link"), "link"}, {humanize.Plural(0, "link"), "links"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, not %q", c.got, c.want)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
 )
 
 // statusPage is what the page shows.
@@ -99,12 +100,12 @@ func (p *statusPage) headline() (headline, lead string) {
 		return "Not up to date", p.Reason + ". Counts and lists answer from the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
 		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " +
-			seconds(f.LagSeconds) + " ago."
+			humanize.Seconds(f.LagSeconds) + " ago."
 	case u != nil && nothingRead(u):
 		return "No event read yet", "weft has read no event since this process started. Counts and lists answer from the " +
 			"data in the index."
 	case u != nil && u.LagSeconds > mostLag:
-		return "Behind the network", "The newest event in the index is " + seconds(u.LagSeconds) +
+		return "Behind the network", "The newest event in the index is " + humanize.Seconds(u.LagSeconds) +
 			" old. Counts and lists do not include newer ones."
 	case slices.ContainsFunc(slices.Concat(p.Upstream, p.Index, p.Disk, p.Replication), bad):
 		return "Running, with warnings", "Counts and lists answer. The figures marked with ! need attention."
@@ -129,7 +130,7 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	if u.Kind != "" {
 		connected.Note += " Its protocol is Jetstream " + u.Kind + "."
 	}
-	lag := seconds(u.LagSeconds)
+	lag := humanize.Seconds(u.LagSeconds)
 	if nothingRead(u) {
 		lag = "unknown"
 	}
@@ -137,7 +138,7 @@ func upstreamFacts(u *wire.Upstream) []fact {
 		connected,
 		{"Lag", lag, "Time between the newest event in the index and now. It is a few seconds in normal operation, and " +
 			"days at the start of a replay.", u.LagSeconds > mostLag},
-		{"Queue", num(int64(u.Queued)),
+		{"Queue", humanize.Number(int64(u.Queued)),
 			"Events received and not committed yet. If this number keeps growing, this machine is too slow.", false},
 		{"Position", position(u.Committed),
 			"The index contains all events of this server up to here. weft resumes here after a restart.", false},
@@ -158,9 +159,10 @@ func replayOf(u *wire.Upstream) *replayBar {
 	r := u.Replay
 	bar := &replayBar{Host: r.Host, Width: percent(r.EventsDone, r.Events),
 		Done: fmt.Sprintf("%s of about %s events, %s of %s, %s per second",
-			short(r.EventsDone), short(r.Events), size(r.BytesDone), size(r.Bytes), short(int64(r.Rate)))}
+			humanize.Short(r.EventsDone), humanize.Short(r.Events), humanize.Bytes(r.BytesDone), humanize.Bytes(r.Bytes),
+			humanize.Short(int64(r.Rate)))}
 	if r.ETA > 0 {
-		bar.Left = "about " + seconds(r.ETA) + " left"
+		bar.Left = "about " + humanize.Seconds(r.ETA) + " left"
 	}
 	return bar
 }
@@ -168,18 +170,19 @@ func replayOf(u *wire.Upstream) *replayBar {
 func (p *statusPage) indexFacts() []fact {
 	i := &p.Status.Index
 	facts := []fact{
-		{"Links", num(i.Links), "Links made by active accounts. Counts and lists contain these.", false},
-		{"Records", num(i.Records), "Records with links, including those of inactive accounts.", false},
-		{"Accounts", num(i.Actors), "All accounts that link or are linked to.", false},
-		{"Log", num(logRows(i.LogOldest, i.LogSeq)), fmt.Sprintf("Rows in the log, up to number %s. Each row is a change "+
-			"of a record or an account. Streams read the log.", num(int64(i.LogSeq))), false},
-		{"Not in segments yet", num(i.Unsealed),
+		{"Links", humanize.Number(i.Links), "Links made by active accounts. Counts and lists contain these.", false},
+		{"Records", humanize.Number(i.Records), "Records with links, including those of inactive accounts.", false},
+		{"Accounts", humanize.Number(i.Actors), "All accounts that link or are linked to.", false},
+		{"Log", humanize.Number(logRows(i.LogOldest, i.LogSeq)),
+			fmt.Sprintf("Rows in the log, up to number %s. Each row is a change "+
+				"of a record or an account. Streams read the log.", humanize.Number(int64(i.LogSeq))), false},
+		{"Not in segments yet", humanize.Number(i.Unsealed),
 			"Log rows whose links are only in memory and in the log. A restart reads them again: nothing is lost.", false},
-		{"Sorted runs", num(int64(i.Runs)),
+		{"Sorted runs", humanize.Number(int64(i.Runs)),
 			"Sorted runs that a query reads, in memory and in segments. Compaction keeps this number small.", false},
 		{"Background work", working(i.Sealing, i.Merging), "A flush writes links from memory to a segment. A compaction " +
 			"makes one segment of several. Queries do not wait for either.", false},
-		{"Account changes", num(int64(i.Jobs)),
+		{"Account changes", humanize.Number(int64(i.Jobs)),
 			"Status changes of large accounts in progress. Meanwhile, a count may differ from its list.", false},
 	}
 	if p.Space.Written != nil {
@@ -204,7 +207,7 @@ func (p *statusPage) levels() []level {
 	}
 	var levels []level
 	for _, l := range p.Space.Levels {
-		levels = append(levels, level{l.Level, int64(l.Files), l.Links, size(l.Bytes), perLink(l.Bytes, l.Links),
+		levels = append(levels, level{l.Level, int64(l.Files), l.Links, humanize.Bytes(l.Bytes), perLink(l.Bytes, l.Links),
 			percent(l.Bytes, most)})
 	}
 	return levels
@@ -218,37 +221,38 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 			"The size of all files divided by the number of links. Compaction lowers it.", false})
 	}
 	if sp.Free != nil && sp.Total != nil {
-		facts = append(facts, fact{"Free space", size(*sp.Free), "Free of " + size(*sp.Total) +
+		facts = append(facts, fact{"Free space", humanize.Bytes(*sp.Free), "Free of " + humanize.Bytes(*sp.Total) +
 			" on the disk with the data directory. When the disk is full, writing stops and queries still work.",
 			*sp.Free*20 < *sp.Total})
 	}
-	switch over := seconds(float64(sp.Measured)); {
+	switch over := humanize.Seconds(float64(sp.Measured)); {
 	case sp.Growth == nil:
 		facts = append(facts, fact{"Disk full", "not known yet", "weft measures the growth for half an hour first.", false})
 	case sp.FullAt != nil:
-		facts = append(facts, fact{"Disk full", "in " + seconds(sp.FullAt.Sub(now).Seconds()),
-			"On " + sp.FullAt.Format("2 January 2006") + ", if growth stays as in the last " + over + ": " + size(*sp.Growth) +
+		facts = append(facts, fact{"Disk full", "in " + humanize.Seconds(sp.FullAt.Sub(now).Seconds()),
+			"On " + sp.FullAt.Format("2 January 2006") + ", if growth stays as in the last " + over + ": " +
+				humanize.Bytes(*sp.Growth) +
 				" per day.",
 			sp.FullAt.Sub(now) < 14*24*time.Hour})
 	case *sp.Growth <= 0:
 		facts = append(facts, fact{"Disk full", "not growing", "The index has not grown in the last " + over + ".", false})
 	case sp.Free == nil:
 		facts = append(facts, fact{"Disk full", "unknown", "This system does not report free space. Growth in the last " +
-			over + ": " + size(*sp.Growth) + " per day.", false})
+			over + ": " + humanize.Bytes(*sp.Growth) + " per day.", false})
 	default:
 		facts = append(facts, fact{"Disk full", "in more than ten years", "Growth in the last " + over + ": " +
-			size(*sp.Growth) + " per day.", false})
+			humanize.Bytes(*sp.Growth) + " per day.", false})
 	}
-	return append(facts, fact{"Memory", size(sp.Memory),
+	return append(facts, fact{"Memory", humanize.Bytes(sp.Memory),
 		"Memory used by links that are not in segments yet. weft flushes them to disk at 24 MiB.", false})
 }
 
 func (p *statusPage) shares() []share {
 	sp := &p.Space
 	parts := []share{
-		{Name: "segments", Bytes: size(sp.Segments), Thread: "indigo", W: float64(sp.Segments)},
-		{Name: "weft.db, with the log", Bytes: size(sp.Database), Thread: "weld", W: float64(sp.Database)},
-		{Name: "WAL", Bytes: size(sp.WAL), Thread: "madder", W: float64(sp.WAL)},
+		{Name: "segments", Bytes: humanize.Bytes(sp.Segments), Thread: "indigo", W: float64(sp.Segments)},
+		{Name: "weft.db, with the log", Bytes: humanize.Bytes(sp.Database), Thread: "weld", W: float64(sp.Database)},
+		{Name: "WAL", Bytes: humanize.Bytes(sp.WAL), Thread: "madder", W: float64(sp.WAL)},
 	}
 	all := 0.0
 	for _, part := range parts {
@@ -272,22 +276,24 @@ func replicationFacts(r *wire.Replication) []fact {
 	bad := r.State != "ok"
 	facts := []fact{
 		{"State", r.State, strings.TrimSpace(r.Do + " " + lastSuccess(r)), bad},
-		{"Behind", seconds(r.LagSeconds), fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk "+
-			"fails now, these are lost.", counted(r.LagTransactions, "transaction"), size(r.LagBytes)), r.LagSeconds > mostLag},
+		{"Behind", humanize.Seconds(r.LagSeconds),
+			fmt.Sprintf("%s and %s committed here and not in the replica yet. If the disk "+
+				"fails now, these are lost.", humanize.Count(r.LagTransactions, "transaction"), humanize.Bytes(r.LagBytes)),
+			r.LagSeconds > mostLag},
 		{"Position", position(r.ReplicaTXID), "The newest transaction in the replica. The newest one here is " +
 			position(r.LocalTXID) + ".", false},
 		{"Replicated log", position(r.DurableLogSeq), "The newest log row in the replica. The newest one here is " +
 			position(r.LogSeq) + ".", false},
-		{"Segments waiting", num(int64(r.SegmentsWaiting)), size(r.SegmentsWaitingBytes) +
+		{"Segments waiting", humanize.Number(int64(r.SegmentsWaiting)), humanize.Bytes(r.SegmentsWaitingBytes) +
 			" to upload before the database may refer to them.", false},
-		{"Uploaded", size(r.UploadedBytes), "Since this process started.", false},
+		{"Uploaded", humanize.Bytes(r.UploadedBytes), "Since this process started.", false},
 	}
 	verified := fact{"Last verified restore", "none yet",
 		"weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
 	if v := r.Verification; v != nil {
 		verified.Value = string(v.Outcome) + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
 		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.",
-			position(v.LogSeq), counted(int64(v.Segments), "segment"), seconds(v.AgeSeconds))
+			position(v.LogSeq), humanize.Count(int64(v.Segments), "segment"), humanize.Seconds(v.AgeSeconds))
 		if v.Outcome != wire.VerificationOK {
 			verified.Note = strings.Join(v.Faults, "; ")
 			verified.Bad = true
@@ -309,12 +315,14 @@ func followingFacts(f *wire.Following) []fact {
 	facts := []fact{
 		{"Follows", f.Replica, note, f.State == "failing"},
 		{"State", f.State, "ok, waiting (for segments that are being downloaded) or failing.", f.State == "failing"},
-		{"Behind", seconds(f.LagSeconds), "Age of the primary's state that is shown here. It grows while the primary has " +
-			"nothing new.", f.LagSeconds > mostLag},
-		{"Last caught up", seconds(f.LookSeconds) + " ago", "The last time this server showed everything in the replica.",
+		{"Behind", humanize.Seconds(f.LagSeconds),
+			"Age of the primary's state that is shown here. It grows while the primary has " +
+				"nothing new.", f.LagSeconds > mostLag},
+		{"Last caught up", humanize.Seconds(f.LookSeconds) + " ago",
+			"The last time this server showed everything in the replica.",
 			f.LookSeconds > mostLag},
 		{"Position", position(f.LogSeq), "The newest log row shown here, from transaction " + f.TXID.String() + ".", false},
-		{"Segments to download", num(int64(f.MissingSegments)), size(f.MissingBytes) +
+		{"Segments to download", humanize.Number(int64(f.MissingSegments)), humanize.Bytes(f.MissingBytes) +
 			" to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
@@ -361,9 +369,10 @@ func (p *statusPage) curves() []curve {
 		}
 		c.Points = strings.TrimSpace(b.String())
 		c.Area = fmt.Sprintf("0,%.0f %s %.0f,%.0f", curveHeight, c.Points, curveWidth, curveHeight)
-		span := seconds(p.History.Every * float64(len(points)))
-		c.Now = figure(newest) + unit
-		c.Label = fmt.Sprintf("%s over the last %s: %s%s now, %s%s at most", name, span, figure(newest), unit, figure(most),
+		span := humanize.Seconds(p.History.Every * float64(len(points)))
+		c.Now = humanize.Figure(newest) + unit
+		c.Label = fmt.Sprintf("%s over the last %s: %s%s now, %s%s at most", name, span, humanize.Figure(newest), unit,
+			humanize.Figure(most),
 			unit)
 		return c
 	}
@@ -401,22 +410,7 @@ func position(pos uint64) string {
 	if pos >= 1_000_000_000_000_000 && pos <= math.MaxInt64 {
 		return utc(int64(pos))
 	}
-	return num(int64(min(pos, math.MaxInt64)))
-}
-
-// size writes bytes with the unit that fits.
-func size(n int64) string {
-	if n < 1000 {
-		return counted(n, "byte")
-	}
-	v := float64(n)
-	unit := ""
-	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
-		if v /= 1000; v < 999.95 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
+	return humanize.Number(int64(min(pos, math.MaxInt64)))
 }
 
 func perLink(bytes, links int64) string {
@@ -431,32 +425,4 @@ func percent(n, of int64) float64 {
 		return 0
 	}
 	return min(100, float64(n)/float64(of)*100)
-}
-
-// seconds writes a time that has passed, or will, in the unit that fits.
-func seconds(s float64) string {
-	switch {
-	case s < 1:
-		return fmt.Sprintf("%.0f ms", max(s, 0)*1000)
-	case s < 10:
-		return fmt.Sprintf("%.1f s", s)
-	case s < 120:
-		return fmt.Sprintf("%.0f seconds", s)
-	case s < 2*3600:
-		return fmt.Sprintf("%.0f minutes", s/60)
-	case s < 48*3600:
-		return fmt.Sprintf("%.0f hours", s/3600)
-	}
-	return num(int64(s/86400)) + " days"
-}
-
-func figure(v float64) string {
-	if math.Abs(v) < 10 && v != math.Trunc(v) {
-		return fmt.Sprintf("%.1f", v)
-	}
-	return num(int64(math.Round(v)))
-}
-
-func counted(n int64, noun string) string {
-	return num(n) + " " + pluralOf(n, noun)
 }

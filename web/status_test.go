@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"weft.dev/weft/web/humanize"
 )
 
 // statusOf is an API that answers at /status.
@@ -127,11 +128,11 @@ func TestStatusHostile(t *testing.T) {
 func TestWords(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
-		{size(1), "1 byte"}, {size(999), "999 bytes"}, {size(1000), "1.0 kB"}, {size(999_960), "1.0 MB"}, {size(5_400_000_000_000_000), "5400.0 TB"},
-		{seconds(-1), "0 ms"}, {seconds(0.0154), "15 ms"}, {seconds(9.94), "9.9 s"}, {seconds(45), "45 seconds"}, {seconds(600), "10 minutes"}, {seconds(36_000), "10 hours"}, {seconds(864_000_000), "10,000 days"},
-		{figure(0), "0"}, {figure(0.25), "0.2"}, {figure(-1234.4), "-1,234"},
+		{humanize.Bytes(1), "1 B"}, {humanize.Bytes(999), "999 B"}, {humanize.Bytes(1000), "1.0 kB"}, {humanize.Bytes(999_960), "1.0 MB"}, {humanize.Bytes(5_400_000_000_000_000), "5400.0 TB"},
+		{humanize.Seconds(-1), "0 ms"}, {humanize.Seconds(0.0154), "15 ms"}, {humanize.Seconds(9.94), "9.9 s"}, {humanize.Seconds(45), "45 seconds"}, {humanize.Seconds(600), "10 minutes"}, {humanize.Seconds(36_000), "10 hours"}, {humanize.Seconds(864_000_000), "10,000 days"},
+		{humanize.Figure(0), "0"}, {humanize.Figure(0.25), "0.2"}, {humanize.Figure(-1234.4), "-1,234"},
 		{position(5), "5"}, {position(1_790_000_000_000_000), "2026-09-21 14:13:20 UTC"}, {position(1 << 63), "9,223,372,036,854,775,807"},
-		{perLink(10, 4), "2.5"}, {perLink(10, 0), "–"}, {counted(1, "row"), "1 row"}, {counted(2000, "row"), "2,000 rows"},
+		{perLink(10, 4), "2.5"}, {perLink(10, 0), "–"}, {humanize.Count(1, "row"), "1 row"}, {humanize.Count(2000, "row"), "2,000 rows"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

@@ -1,67 +1,22 @@
 package web
 
 import (
-	"fmt"
 	"hash/fnv"
 	"html/template"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
 )
 
 // templateFuncs are what templates write things with.
 var templateFuncs = template.FuncMap{
-	"num": num, "short": short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
-	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText, "plural": pluralOf,
-}
-
-// num writes a whole number with commas.
-func num(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	digits := strings.TrimPrefix(text, "-")
-	var b strings.Builder
-	b.WriteString(text[:len(text)-len(digits)])
-	for i, c := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
-}
-
-// pluralOf returns noun for one thing and its plural for any other number.
-func pluralOf(n int64, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
-}
-
-// short writes a number with three digits: 1.23M.
-func short(n int64) string {
-	v := float64(n)
-	unit := ""
-	for _, u := range []string{"k", "M", "G"} {
-		if v < 999.5 {
-			break
-		}
-		v = v / 1000
-		unit = u
-	}
-	switch {
-	case unit == "":
-		return strconv.FormatInt(n, 10)
-	case v < 10:
-		return fmt.Sprintf("%.2f%s", v, unit)
-	case v < 100:
-		return fmt.Sprintf("%.1f%s", v, unit)
-	}
-	return fmt.Sprintf("%.0f%s", v, unit)
+	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
+	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
+	"plural": humanize.Plural,
 }
 
 // shortDID leaves the middle of a long DID out.

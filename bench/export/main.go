@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -28,9 +27,9 @@ its export in each way. Memory is the peak of the resident set of that process.
   go run ./bench/export --links 10000000 --data /data/ten ten million, in a directory that is kept, and taken
                                                           as it is the next time`
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func main() { common.Main("export", runCommand) }
+
+func runCommand(ctx context.Context) error {
 	var links int64
 	var data string
 	var bodies bool
@@ -44,10 +43,7 @@ func main() {
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, data, bodies) },
 	}
-	if err := cmd.Run(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "export:", err)
-		os.Exit(1)
-	}
+	return cmd.Run(ctx, os.Args)
 }
 
 func measure(ctx context.Context, links int64, data string, bodies bool) error {

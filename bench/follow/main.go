@@ -17,7 +17,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
@@ -50,16 +50,11 @@ const batchEvery = 100 * time.Millisecond
 
 func main() {
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	do := measure
 	if *follow != "" {
 		do = beFollower
 	}
-	if err := do(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "follow:", err)
-		os.Exit(1)
-	}
+	common.Main("follow", do)
 }
 
 // seen is when the follower's queries saw a log row: "SEQ MICROSECONDS" on its output.

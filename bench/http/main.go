@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 	"weft.dev/weft/link"
 )
@@ -50,9 +50,9 @@ nothing else; the load is printed with the figures.
   go run ./bench/http
   go run ./bench/http --links 10000000`
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func main() { common.Main("http", runCommand) }
+
+func runCommand(ctx context.Context) error {
 	var o options
 	cmd := &cli.Command{
 		Name: "http", Usage: "measure the API", Description: description, HideHelpCommand: true,
@@ -71,10 +71,7 @@ func main() {
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, os.Stdout) },
 	}
-	if err := cmd.Run(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "http:", err)
-		os.Exit(1)
-	}
+	return cmd.Run(ctx, os.Args)
 }
 
 // bench is a weft that is measured.

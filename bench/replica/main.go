@@ -10,13 +10,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -54,15 +54,11 @@ type result struct {
 	PeakKiB       int64
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func main() { common.Main("replica", runCommand) }
+
+func runCommand(ctx context.Context) error {
 	if text := os.Getenv(partVariable); text != "" {
-		if err := childMain(ctx, text); err != nil {
-			fmt.Fprintln(os.Stderr, "replica:", err)
-			os.Exit(1)
-		}
-		return
+		return childMain(ctx, text)
 	}
 	var links int64
 	var rate, kills int
@@ -81,10 +77,7 @@ func main() {
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, links, rate, pace, kills, file) },
 	}
-	if err := cmd.Run(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "replica:", err)
-		os.Exit(1)
-	}
+	return cmd.Run(ctx, os.Args)
 }
 
 func measure(ctx context.Context, links int64, rate int, pace time.Duration, kills int, file string) error {

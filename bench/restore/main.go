@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -34,9 +33,9 @@ type options struct {
 	data, config, litestream string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func main() { common.Main("restore", runCommand) }
+
+func runCommand(ctx context.Context) error {
 	var o options
 	cmd := &cli.Command{
 		Name: "restore", Usage: "measure weft restore", Description: description, HideHelpCommand: true,
@@ -50,10 +49,7 @@ func main() {
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o) },
 	}
-	if err := cmd.Run(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "restore:", err)
-		os.Exit(1)
-	}
+	return cmd.Run(ctx, os.Args)
 }
 
 func measure(ctx context.Context, o options) error {

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+
+	"weft.dev/weft/db"
 )
 
 // Each part is measured in a process of its own, so that its memory is its own and it can be killed. The environment
@@ -29,7 +31,7 @@ var roles = map[string]func(context.Context, options) (any, error){
 // childMain is the main function of a child: it prints what it measured.
 func childMain(ctx context.Context, role string) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40) // as cmd/weft does
+		debug.SetGCPercent(db.DefaultGCPercent)
 	}
 	var o options
 	if err := json.Unmarshal([]byte(os.Getenv(optionsVariable)), &o); err != nil {

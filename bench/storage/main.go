@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 )
 
@@ -50,12 +50,7 @@ are read from /proc, and are 0 where there is none.
 Run it on a machine that does nothing else; the load is printed with the figures.`
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "storage:", err)
-		os.Exit(1)
-	}
+	common.Main("storage", func(ctx context.Context) error { return run(ctx, os.Args, os.Stdout) })
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {

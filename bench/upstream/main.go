@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
@@ -40,16 +40,11 @@ var (
 
 func main() {
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	do := measure
 	if *serve {
 		do = runServer
 	}
-	if err := do(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "upstream:", err)
-		os.Exit(1)
-	}
+	common.Main("upstream", do)
 }
 
 // runServer serves until its standard input ends; a line on it begins the live events.

@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/web/humanize"
 )
 
 const (
@@ -48,8 +49,9 @@ func (w *writer) planBackfill(ctx context.Context) error {
 	}
 	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s "+
 		"events a second; to start it, add --yes",
-		size(p.Bytes), count(int64(p.Segments), "segment"), p.Host, thousands(p.Events), thousands(p.Links),
-		size(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), thousands(planRate))
+		humanize.Bytes(p.Bytes), humanize.Count(int64(p.Segments), "segment"), p.Host, humanize.Number(p.Events),
+		humanize.Number(p.Links),
+		humanize.Bytes(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), humanize.Number(planRate))
 }
 
 const (
@@ -107,5 +109,5 @@ func progressBar(p *wire.Replay) string {
 		eta = (time.Duration(p.ETA) * time.Second).String()
 	}
 	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  ETA %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		100*share(p), size(p.BytesDone), thousands(int64(p.Rate)), eta)
+		100*share(p), humanize.Bytes(p.BytesDone), humanize.Number(int64(p.Rate)), eta)
 }

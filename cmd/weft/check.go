@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web/humanize"
 )
 
 const checkDescription = `
@@ -77,7 +78,7 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			printReport(stdout, cmd.String("data"), report)
 			if report.Total > 0 {
-				return fmt.Errorf("%s has %s", cmd.String("data"), count(report.Total, "problem"))
+				return fmt.Errorf("%s has %s", cmd.String("data"), humanize.Count(report.Total, "problem"))
 			}
 			return nil
 		},
@@ -97,9 +98,9 @@ func printProgress(w io.Writer, what string, done, of int64) {
 	case done == 0:
 		fmt.Fprintf(w, "checking %s\n", what)
 	case of > 0:
-		fmt.Fprintf(w, "checking %s: %s of %s\n", what, thousands(done), thousands(of))
+		fmt.Fprintf(w, "checking %s: %s of %s\n", what, humanize.Number(done), humanize.Number(of))
 	default:
-		fmt.Fprintf(w, "checking %s: %s\n", what, thousands(done))
+		fmt.Fprintf(w, "checking %s: %s\n", what, humanize.Number(done))
 	}
 }
 
@@ -111,7 +112,7 @@ func printReport(w io.Writer, dir string, r *db.CheckReport) {
 		fmt.Fprintf(w, "%s, sample (--seed %d repeats it; --all checks everything):\n\n", dir, r.Seed)
 	}
 	for _, c := range r.Checked {
-		fmt.Fprintf(w, "  %-19s %15s  %s\n", c.What, thousands(c.N), c.How)
+		fmt.Fprintf(w, "  %-19s %15s  %s\n", c.What, humanize.Number(c.N), c.How)
 	}
 	for _, what := range r.Left {
 		fmt.Fprintf(w, "  not checked: %s\n", what)
@@ -125,29 +126,13 @@ func printReport(w io.Writer, dir string, r *db.CheckReport) {
 	}
 	kinds := make([]string, 0, len(r.Kinds))
 	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
-		kinds = append(kinds, fmt.Sprintf("%s: %s", kind, thousands(r.Kinds[kind])))
+		kinds = append(kinds, fmt.Sprintf("%s: %s", kind, humanize.Number(r.Kinds[kind])))
 	}
-	fmt.Fprintf(w, "\n%s (%s)\n\n", count(r.Total, "problem"), strings.Join(kinds, ", "))
+	fmt.Fprintf(w, "\n%s (%s)\n\n", humanize.Count(r.Total, "problem"), strings.Join(kinds, ", "))
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "  %s: %s → %s\n", p.Kind, strings.ReplaceAll(p.Text, "\n", " "), p.Mend)
 	}
 	if more := r.Total - int64(len(r.Problems)); more > 0 {
-		fmt.Fprintf(w, "  … and %s more\n", thousands(more))
+		fmt.Fprintf(w, "  … and %s more\n", humanize.Number(more))
 	}
-}
-
-func count(n int64, of string) string {
-	if n != 1 {
-		of += "s"
-	}
-	return thousands(n) + " " + of
-}
-
-// thousands writes a number with commas.
-func thousands(n int64) string {
-	text := fmt.Sprint(n)
-	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
 }

@@ -12,6 +12,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
 )
 
 const exportDescription = `
@@ -180,8 +181,8 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 		err = d.write(ctx, e, p.tick)
 		p.end()
 	}
-	have := fmt.Sprintf("%s of %s in %s", count(d.list.Links, "link"), count(d.list.Records, "record"),
-		count(int64(len(d.list.Parts)), "part"))
+	have := fmt.Sprintf("%s of %s in %s", humanize.Count(d.list.Links, "link"), humanize.Count(d.list.Records, "record"),
+		humanize.Count(int64(len(d.list.Parts)), "part"))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted; %s has %s; run the same command to resume", x.out, have)
@@ -196,12 +197,12 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 	for _, part := range d.list.Parts {
 		bytes += part.Bytes
 	}
-	fmt.Fprintf(stdout, "%s, %s, as of log row %s", have, size(bytes), thousands(int64(d.list.LogSeq)))
+	fmt.Fprintf(stdout, "%s, %s, as of log row %s", have, humanize.Bytes(bytes), humanize.Number(int64(d.list.LogSeq)))
 	if d.list.LogTime != "" {
 		fmt.Fprintf(stdout, " at %s", d.list.LogTime)
 	}
 	if had > 0 && !whole {
-		fmt.Fprintf(stdout, "; %s existed before", count(int64(had), "part"))
+		fmt.Fprintf(stdout, "; %s existed before", humanize.Count(int64(had), "part"))
 	}
 	fmt.Fprintln(stdout)
 	return nil
@@ -241,7 +242,7 @@ func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *
 	case err != nil || next == "":
 		return errors.Join(walk, err)
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted after %s; resume with --from %s", count(links, "link"), next)
+		return fmt.Errorf("interrupted after %s; resume with --from %s", humanize.Count(links, "link"), next)
 	}
 	return fmt.Errorf("%w; the output is complete before %s", walk, next)
 }
@@ -274,8 +275,8 @@ func (p *exportProgress) tick(links int64) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.w, "\r%s links, %s/s, %.0f %% \x1b[K", thousands(links),
-		thousands(int64(float64(links-p.had)/now.Sub(p.began).Seconds())), 100*share)
+	fmt.Fprintf(p.w, "\r%s links, %s/s, %.0f %% \x1b[K", humanize.Number(links),
+		humanize.Number(int64(float64(links-p.had)/now.Sub(p.began).Seconds())), 100*share)
 	return nil
 }
 

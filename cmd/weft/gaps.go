@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web/humanize"
 )
 
 const gapsDescription = `
@@ -58,7 +59,7 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 			if n == 0 && id > 0 {
 				return errors.New("no open gap has this id")
 			}
-			fmt.Fprintf(stdout, "%s will be retried when weft starts\n", count(n, "gap"))
+			fmt.Fprintf(stdout, "%s will be retried when weft starts\n", humanize.Count(n, "gap"))
 			return nil
 		},
 	}
@@ -73,7 +74,7 @@ func printGaps(w io.Writer, gaps []db.Gap) {
 	for _, g := range gaps {
 		fmt.Fprintf(w, "%d  %s  %s\n   %s to %s: %s\n", g.ID, g.State, g.Host, position(g.From), position(g.To), g.Why)
 		if g.Note != "" {
-			fmt.Fprintf(w, "   %s, %s: %s\n", count(int64(g.Tries), "attempt"), utc(g.TriedUS), g.Note)
+			fmt.Fprintf(w, "   %s, %s: %s\n", humanize.Count(int64(g.Tries), "attempt"), utc(g.TriedUS), g.Note)
 		}
 	}
 }
@@ -83,5 +84,5 @@ func position(pos uint64) string {
 	if pos >= 1_000_000_000_000_000 {
 		return time.UnixMicro(int64(pos)).UTC().Format(time.RFC3339)
 	}
-	return thousands(int64(pos))
+	return humanize.Number(int64(pos))
 }

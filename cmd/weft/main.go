@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v3"
+
+	"weft.dev/weft/db"
 )
 
 const rootDescription = `
@@ -29,21 +31,12 @@ Each flag has an environment variable: --log-level is WEFT_LOG_LEVEL. A flag win
 // version is set by the linker in releases: -X main.version=v1.2.3
 var version string
 
-// gcPercent is how much the heap may grow between two collections, in per cent, where GOGC doesn't say otherwise. Most
-// of weft's memory is large and holds no pointers, so that a collection is cheap: at ten million links they take 2 % of
-// the processor (go run ./bench/storage --links 10000000 --profile), and the heap is 1.4 times what is in use at most,
-// not twice.
-const gcPercent = 40
-
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(db.DefaultGCPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-ctx.Done()
-		stop() // from here on, a second signal ends the process at once
-	}()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args, os.Environ(), os.Stdout, os.Stderr))
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
 )
 
 // retryAfter is the Retry-After header while the index is opened, in seconds.
@@ -67,7 +68,7 @@ func (o *opening) report(status string) { o.status.Store(&status) }
 // progress is a db.Config.Progress.
 func (o *opening) progress(what string, done, all uint64) {
 	if all > 0 {
-		what = fmt.Sprintf("%s, row %s of %s", what, thousands(int64(done)), thousands(int64(all)))
+		what = fmt.Sprintf("%s, row %s of %s", what, humanize.Number(int64(done)), humanize.Number(int64(all)))
 	}
 	o.report(what)
 }

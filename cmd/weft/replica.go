@@ -16,6 +16,7 @@ import (
 
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/web/humanize"
 )
 
 const replicaListDescription = `
@@ -122,19 +123,19 @@ func printListing(w io.Writer, where string, l *restore.Listing) {
 		if v.Level == 9 {
 			name = "snapshots"
 		}
-		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, thousands(int64(v.Files)), size(v.Bytes),
+		fmt.Fprintf(w, "  %-9s %6s %10s  %-33s  %s to %s\n", name, humanize.Number(int64(v.Files)), humanize.Bytes(v.Bytes),
 			fmt.Sprintf("%s-%s", v.Min, v.Max), clock(v.From), clock(v.To))
 	}
 	if len(l.Snapshots) > 0 {
 		fmt.Fprintf(w, "\nSnapshots\n")
 	}
 	for _, f := range l.Snapshots {
-		fmt.Fprintf(w, "  %s  %10s  up to transaction %s\n", clock(f.Time), size(f.Bytes), f.Max)
+		fmt.Fprintf(w, "  %s  %10s  up to transaction %s\n", clock(f.Time), humanize.Bytes(f.Bytes), f.Max)
 	}
 	fmt.Fprintf(w, "\nRestorable\n")
 	for _, s := range l.Spans {
 		fmt.Fprintf(w, "  %s to %s, transactions %s to %s, at %s\n", clock(s.FromTime), clock(s.ToTime), s.From, s.To,
-			count(int64(s.Points), "moment"))
+			humanize.Count(int64(s.Points), "moment"))
 	}
 	if len(l.Spans) == 0 {
 		fmt.Fprintf(w, "  nothing: the replica has no snapshot\n")
@@ -146,7 +147,7 @@ func printListing(w io.Writer, where string, l *restore.Listing) {
 		return
 	}
 	fmt.Fprintf(w, "\nNewest state\n  index %.8s…, log row %s%s, weft.db %s\n", l.Manifest.Instance,
-		thousands(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), size(l.DatabaseBytes))
+		humanize.Number(int64(l.Manifest.LastSeq)), logMoment(l.Manifest.LastUS), humanize.Bytes(l.DatabaseBytes))
 	printStored(w, l.Segments)
 }
 
@@ -162,20 +163,21 @@ func printStored(w io.Writer, segments []restore.StoredSegment) {
 			missing++
 		}
 	}
-	fmt.Fprintf(w, "  %s of %s, %s in the replica\n", count(int64(len(segments)), "segment"), size(bytes), size(stored))
+	fmt.Fprintf(w, "  %s of %s, %s in the replica\n", humanize.Count(int64(len(segments)), "segment"),
+		humanize.Bytes(bytes), humanize.Bytes(stored))
 	for _, s := range segments {
-		note := size(s.Stored)
+		note := humanize.Bytes(s.Stored)
 		switch {
 		case s.Stored == 0:
 			note = "missing"
 		case s.There:
 			note = "already in the data directory"
 		}
-		fmt.Fprintf(w, "    %-42s %10s  %s\n", s.File, size(s.Bytes), note)
+		fmt.Fprintf(w, "    %-42s %10s  %s\n", s.File, humanize.Bytes(s.Bytes), note)
 	}
 	if missing > 0 {
 		fmt.Fprintf(w, "  %s missing in the replica: if the log is complete, weft serve rebuilds them\n",
-			count(int64(missing), "segment"))
+			humanize.Count(int64(missing), "segment"))
 	}
 }
 

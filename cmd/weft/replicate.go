@@ -19,6 +19,7 @@ import (
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/web/humanize"
 )
 
 // replicateFlags are serve's flags about its replica.
@@ -112,7 +113,7 @@ func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock 
 	began := time.Now()
 	done, err := restore.Restore(ctx, c, w.db.Dir, restore.Options{Lock: lock, Progress: func(p restore.Progress) {
 		bar.tick(p)
-		o.report(fmt.Sprintf("restoring from the replica, %s of %s", size(p.Done), size(p.All)))
+		o.report(fmt.Sprintf("restoring from the replica, %s of %s", humanize.Bytes(p.Done), humanize.Bytes(p.All)))
 	}})
 	bar.end()
 	if err != nil {

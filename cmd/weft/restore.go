@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/web/humanize"
 )
 
 const restoreDescription = `
@@ -125,40 +126,43 @@ func targetOf(timestamp, txid string) (t restore.Target, err error) {
 
 func printPlan(w io.Writer, where, dir string, p *restore.Plan) {
 	fmt.Fprintf(w, "%s, as of transaction %s at %s\n", where, p.TXID, clock(p.Time))
-	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, thousands(int64(p.Manifest.LastSeq)),
+	fmt.Fprintf(w, "  index %.8s…, log row %s%s\n", p.Manifest.Instance, humanize.Number(int64(p.Manifest.LastSeq)),
 		logMoment(p.Manifest.LastUS))
-	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", size(p.DatabaseBytes), count(int64(len(p.Files)),
-		"file"), "level", "transactions", "bytes", "up to")
+	fmt.Fprintf(w, "\nweft.db, %s, from %s\n  %-9s %-33s %10s  %s\n", humanize.Bytes(p.DatabaseBytes),
+		humanize.Count(int64(len(p.Files)),
+			"file"), "level", "transactions", "bytes", "up to")
 	for _, f := range p.Files {
 		level := fmt.Sprint(f.Level)
 		if f.Level == 9 {
 			level = "snapshot"
 		}
-		fmt.Fprintf(w, "  %-9s %-33s %10s  %s\n", level, fmt.Sprintf("%s-%s", f.Min, f.Max), size(f.Bytes), clock(f.Time))
+		fmt.Fprintf(w, "  %-9s %-33s %10s  %s\n", level, fmt.Sprintf("%s-%s", f.Min, f.Max), humanize.Bytes(f.Bytes),
+			clock(f.Time))
 	}
 	fmt.Fprintf(w, "\nSegments\n")
 	printStored(w, p.Segments)
 	fmt.Fprintf(w, "\nRequires\n  %-10s read from the replica\n  %-10s of memory, about\n  %-10s of disk in %s",
-		size(p.ReadBytes), size(restore.MemoryBytes), size(p.DiskBytes), dir)
+		humanize.Bytes(p.ReadBytes), humanize.Bytes(restore.MemoryBytes), humanize.Bytes(p.DiskBytes), dir)
 	switch {
 	case p.FreeBytes < 0:
 		fmt.Fprintf(w, ", which does not exist yet\n")
 	case p.FreeBytes < p.DiskBytes:
-		fmt.Fprintf(w, ", which has only %s free\n", size(p.FreeBytes))
+		fmt.Fprintf(w, ", which has only %s free\n", humanize.Bytes(p.FreeBytes))
 	default:
-		fmt.Fprintf(w, ", which has %s free\n", size(p.FreeBytes))
+		fmt.Fprintf(w, ", which has %s free\n", humanize.Bytes(p.FreeBytes))
 	}
 }
 
 func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duration) {
 	fmt.Fprintf(w, "restored %s: index %.8s… as of transaction %s at %s: log row %s%s\n", dir, r.Instance, r.TXID,
-		clock(r.Time), thousands(int64(r.LastSeq)), logMoment(r.LastUS))
-	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", size(r.DatabaseBytes), count(int64(r.Files), "file"),
-		count(int64(r.Segments), "segment"), size(r.SegmentBytes))
+		clock(r.Time), humanize.Number(int64(r.LastSeq)), logMoment(r.LastUS))
+	fmt.Fprintf(w, "  weft.db %s from %s; %s of %s", humanize.Bytes(r.DatabaseBytes), humanize.Count(int64(r.Files),
+		"file"),
+		humanize.Count(int64(r.Segments), "segment"), humanize.Bytes(r.SegmentBytes))
 	if r.SegmentsHad > 0 {
 		fmt.Fprintf(w, ", %d of them already there", r.SegmentsHad)
 	}
-	fmt.Fprintf(w, "\n  %s read in %s\n", size(r.Read), took.Round(time.Millisecond))
+	fmt.Fprintf(w, "\n  %s read in %s\n", humanize.Bytes(r.Read), took.Round(time.Millisecond))
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}
@@ -168,8 +172,8 @@ func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duratio
 }
 
 func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
-	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, count(int64(r.Segments), "segment"),
-		size(r.SegmentBytes), r.SegmentsHad)
+	fmt.Fprintf(w, "%s has its %s of %s; %d were already there\n", dir, humanize.Count(int64(r.Segments), "segment"),
+		humanize.Bytes(r.SegmentBytes), r.SegmentsHad)
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}
@@ -200,7 +204,7 @@ func (t *transfer) tick(p restore.Progress) {
 		fmt.Fprint(t.w, "\r\x1b[K", transferBar(p, now.Sub(t.began)))
 		t.drawn = true
 	case !t.terminal && (begins || now.Sub(t.told) >= transferLineEvery):
-		fmt.Fprintf(t.w, "%s: %s of %s\n", part, size(p.Done), size(p.All))
+		fmt.Fprintf(t.w, "%s: %s of %s\n", part, humanize.Bytes(p.Done), humanize.Bytes(p.All))
 	default:
 		return
 	}
@@ -225,5 +229,6 @@ func transferBar(p restore.Progress, took time.Duration) string {
 	full := int(share * width)
 	part, _, _ := strings.Cut(p.What, "/")
 	return fmt.Sprintf("[%s%s] %5.1f%%  %s of %s  %s/s  %.16s", strings.Repeat("#", full), strings.Repeat(".", width-full),
-		100*share, size(p.Done), size(p.All), size(int64(float64(p.Done)/max(took.Seconds(), 0.001))), part)
+		100*share, humanize.Bytes(p.Done), humanize.Bytes(p.All),
+		humanize.Bytes(int64(float64(p.Done)/max(took.Seconds(), 0.001))), part)
 }

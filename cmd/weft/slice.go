@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
+	"weft.dev/weft/web/humanize"
 )
 
 // sliceFlags choose the part of the network that an index holds.
@@ -208,7 +209,7 @@ func describeSlice(c ingest.SliceConfig) string {
 		}
 	}
 	if n := len(c.DIDs); n > 0 {
-		parts = append(parts, count(int64(n), "account"))
+		parts = append(parts, humanize.Count(int64(n), "account"))
 	}
 	if len(parts) == 0 {
 		return "all"

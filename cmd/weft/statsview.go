@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web/humanize"
 )
 
 // printStats prints an inspection in 80 columns.
@@ -21,8 +22,8 @@ func printStats(w io.Writer, in *db.Inspection) {
 	if in.StartedUS != 0 {
 		fmt.Fprintf(w, ", events since %s", utc(in.StartedUS))
 	}
-	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", count(links, "link"), count(in.Records, "record"),
-		count(int64(len(in.Segments)), "segment"), size(bytes))
+	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", humanize.Count(links, "link"), humanize.Count(in.Records, "record"),
+		humanize.Count(int64(len(in.Segments)), "segment"), humanize.Bytes(bytes))
 	if len(in.Segments) > 0 {
 		printSegments(w, in.Segments)
 		printSpace(w, in.Segments)
@@ -32,8 +33,9 @@ func printStats(w io.Writer, in *db.Inspection) {
 	if in.Log.Newest == 0 {
 		fmt.Fprintf(w, "  empty\n")
 	} else {
-		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", count(int64(in.Log.Newest-in.Log.Oldest+1), "row"), in.Log.Oldest,
-			in.Log.Newest, count(in.Log.Links, "link row"))
+		fmt.Fprintf(w, "  %s, %d to %d, with %s\n", humanize.Count(int64(in.Log.Newest-in.Log.Oldest+1), "row"),
+			in.Log.Oldest,
+			in.Log.Newest, humanize.Count(in.Log.Links, "link row"))
 		fmt.Fprintf(w, "  from %s to %s, %s of upstream time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
 			time.Duration(in.Log.NewestUS-in.Log.OldestUS).Round(time.Millisecond)*1000)
 	}
@@ -44,19 +46,21 @@ func printStats(w io.Writer, in *db.Inspection) {
 	printBodies(w, &in.Bodies)
 
 	fmt.Fprintf(w, "\nweft.db\n")
-	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", size(in.File.Bytes), size(in.File.Free),
-		size(in.File.WAL))
-	fmt.Fprintf(w, "  %s (%s not active), %s, %s\n", count(in.Actors, "account"), thousands(in.Inactive),
-		count(in.Collections, "collection"), count(in.Sources, "source"))
+	fmt.Fprintf(w, "  %s, of which %s free for reuse; WAL %s\n", humanize.Bytes(in.File.Bytes),
+		humanize.Bytes(in.File.Free),
+		humanize.Bytes(in.File.WAL))
+	fmt.Fprintf(w, "  %s (%s not active), %s, %s\n", humanize.Count(in.Actors, "account"), humanize.Number(in.Inactive),
+		humanize.Count(in.Collections, "collection"), humanize.Count(in.Sources, "source"))
 
 	fmt.Fprintf(w, "\nPending\n")
 	due := "none due"
 	if in.MergeDue {
 		due = "due, done by weft serve"
 	}
-	fmt.Fprintf(w, "  %s not in segments; compaction: %s\n", count(in.Log.Unsealed, "log row"), due)
-	fmt.Fprintf(w, "  %s open, %s open, %s of status unfinished\n", count(in.Gaps, "gap"), count(in.Resyncs, "resync"),
-		count(in.Jobs, "change"))
+	fmt.Fprintf(w, "  %s not in segments; compaction: %s\n", humanize.Count(in.Log.Unsealed, "log row"), due)
+	fmt.Fprintf(w, "  %s open, %s open, %s of status unfinished\n", humanize.Count(in.Gaps, "gap"),
+		humanize.Count(in.Resyncs, "resync"),
+		humanize.Count(in.Jobs, "change"))
 }
 
 // printBodies prints what the content of records takes; nothing while none was ever kept.
@@ -64,12 +68,13 @@ func printBodies(w io.Writer, b *db.BodiesInfo) {
 	if b.Mode == db.BodiesOff && b.Blocks == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nBodies (%s)\n  %s bodies in %s\n", b.Mode, thousands(b.Bodies), count(b.Blocks, "block"))
+	fmt.Fprintf(w, "\nBodies (%s)\n  %s bodies in %s\n", b.Mode, humanize.Number(b.Bodies), humanize.Count(b.Blocks,
+		"block"))
 	for _, part := range []struct {
 		what  string
 		bytes int64
 	}{{"bytes of a block, as stored", b.Bytes}, {"of its record", b.Raw}} {
-		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, b.Blocks), size(part.bytes),
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, b.Blocks), humanize.Bytes(part.bytes),
 			bar(part.bytes, max(b.Bytes, b.Raw), 20))
 	}
 }
@@ -104,7 +109,7 @@ func printSegments(w io.Writer, segments []db.SegmentInfo) {
 			note = "unreadable"
 		}
 		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", s.Level, fmt.Sprintf("%d-%d", s.FromSeq, s.ToSeq),
-			thousands(s.Links), size(s.Bytes), perLink(s.Bytes, s.Links), note)
+			humanize.Number(s.Links), humanize.Bytes(s.Bytes), perLink(s.Bytes, s.Links), note)
 	}
 	fmt.Fprintf(w, "\nLevels\n")
 	largest = 0
@@ -112,8 +117,9 @@ func printSegments(w io.Writer, segments []db.SegmentInfo) {
 		largest = max(largest, l.Bytes)
 	}
 	for _, l := range levels {
-		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", l.Level, count(int64(l.FromSeq), "file"), thousands(l.Links),
-			size(l.Bytes), perLink(l.Bytes, l.Links), bar(l.Bytes, largest, 15))
+		fmt.Fprintf(w, "  %5d  %-23s %13s %9s  %6s %s\n", l.Level, humanize.Count(int64(l.FromSeq), "file"),
+			humanize.Number(l.Links),
+			humanize.Bytes(l.Bytes), perLink(l.Bytes, l.Links), bar(l.Bytes, largest, 15))
 	}
 }
 
@@ -144,10 +150,10 @@ func printSpace(w io.Writer, segments []db.SegmentInfo) {
 		what  string
 		bytes int64
 	}{{"by target", all.Targets}, {"by record", all.Records}, {"names", all.Names}, {"indexes, filters, sets", rest}} {
-		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, all.Links), size(part.bytes),
+		fmt.Fprintf(w, "  %-38s %6s %9s %s\n", part.what, perLink(part.bytes, all.Links), humanize.Bytes(part.bytes),
 			bar(part.bytes, largest, 20))
 	}
-	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), size(all.Bytes))
+	fmt.Fprintf(w, "  %-38s %6s %9s\n", "in all", perLink(all.Bytes, all.Links), humanize.Bytes(all.Bytes))
 	if all.Bytes > 0 {
 		fmt.Fprintf(w, "  Write amplification: about %.1f. A segment of level n was written n + 1 times:\n"+
 			"  sealed once, compacted n times. The log and its WAL are not included.\n", float64(written)/float64(all.Bytes))
@@ -160,22 +166,6 @@ func perLink(bytes, links int64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f", float64(bytes)/float64(links))
-}
-
-// size writes bytes with the unit that fits.
-func size(n int64) string {
-	units := []string{"kB", "MB", "GB", "TB"}
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v := float64(n)
-	unit := ""
-	for _, unit = range units {
-		if v /= 1000; v < 999.95 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
 }
 
 func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05Z") }

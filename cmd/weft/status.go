@@ -15,6 +15,7 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
 )
 
 const statusDescription = `
@@ -73,14 +74,15 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 
 func printIndexStatus(w io.Writer, base string, st *wire.Status) {
 	fmt.Fprintf(w, "weft %s at %s\n", st.Version, base)
-	fmt.Fprintf(w, "  %s of %s by %s, log row %s\n", count(st.Index.Links, "link"), count(st.Index.Records, "record"),
-		count(st.Index.Actors, "account"), thousands(int64(st.Index.LogSeq)))
+	fmt.Fprintf(w, "  %s of %s by %s, log row %s\n", humanize.Count(st.Index.Links, "link"),
+		humanize.Count(st.Index.Records, "record"),
+		humanize.Count(st.Index.Actors, "account"), humanize.Number(int64(st.Index.LogSeq)))
 	for _, g := range st.Gaps {
 		fmt.Fprintf(w, "  gap %d, %s: %s %s to %s: %s\n", g.ID, g.State, g.Host, position(g.From), position(g.To), g.Why)
 	}
 	more := st.OpenGaps - int64(len(st.Gaps))
 	if more > 0 {
-		fmt.Fprintf(w, "  and %s\n", count(more, "older gap"))
+		fmt.Fprintf(w, "  and %s\n", humanize.Count(more, "older gap"))
 	}
 	switch {
 	case !st.Ready:
@@ -95,18 +97,22 @@ func printIndexStatus(w io.Writer, base string, st *wire.Status) {
 func printReplication(w io.Writer, r *wire.Replication) {
 	fmt.Fprintf(w, "replica %s: %s\n", r.Replica, r.State)
 	fmt.Fprintf(w, "  transaction: replica %s, local %s\n", cmp.Or(notZero(int64(r.ReplicaTXID)), "unknown"),
-		thousands(int64(r.LocalTXID)))
+		humanize.Number(int64(r.LocalTXID)))
 	fmt.Fprintf(w, "  log row: replica %s, local %s\n", cmp.Or(notZero(int64(r.DurableLogSeq)), "unknown"),
-		thousands(int64(r.LogSeq)))
-	fmt.Fprintf(w, "  behind by %s, %s, %s\n", count(r.LagTransactions, "transaction"), size(r.LagBytes),
+		humanize.Number(int64(r.LogSeq)))
+	fmt.Fprintf(w, "  behind by %s, %s, %s\n", humanize.Count(r.LagTransactions, "transaction"),
+		humanize.Bytes(r.LagBytes),
 		time.Duration(r.LagSeconds*float64(time.Second)).Round(100*time.Millisecond))
-	fmt.Fprintf(w, "  %s to upload, %s\n", count(int64(r.SegmentsWaiting), "segment"), size(r.SegmentsWaitingBytes))
-	fmt.Fprintf(w, "  sent since the start: %s, %s\n", size(r.UploadedBytes), count(r.SegmentsUploaded, "segment"))
+	fmt.Fprintf(w, "  %s to upload, %s\n", humanize.Count(int64(r.SegmentsWaiting), "segment"),
+		humanize.Bytes(r.SegmentsWaitingBytes))
+	fmt.Fprintf(w, "  sent since the start: %s, %s\n", humanize.Bytes(r.UploadedBytes), humanize.Count(r.SegmentsUploaded,
+		"segment"))
 	if r.LastSuccess != "" {
 		fmt.Fprintf(w, "  last complete at %s\n", r.LastSuccess)
 	}
 	if r.LastError != "" {
-		fmt.Fprintf(w, "  last error, at %s (%s in a row): %s\n", r.LastErrorAt, thousands(int64(r.Failures)), r.LastError)
+		fmt.Fprintf(w, "  last error, at %s (%s in a row): %s\n", r.LastErrorAt, humanize.Number(int64(r.Failures)),
+			r.LastError)
 	}
 	if r.Do != "" {
 		fmt.Fprintf(w, "  do: %s\n", r.Do)
@@ -118,7 +124,7 @@ func notZero(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return thousands(n)
+	return humanize.Number(n)
 }
 
 // getJSON decodes the answer of a running weft.

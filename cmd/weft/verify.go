@@ -8,10 +8,11 @@ import (
 	"math"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	sizes "github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/web/humanize"
 )
 
 const verifyDescription = `
@@ -50,7 +51,7 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			o := restore.VerifyOptions{Scratch: cmd.String("scratch")}
 			if text := cmd.String("segment-bytes"); text != "" {
-				bytes, err := humanize.ParseBytes(text)
+				bytes, err := sizes.ParseBytes(text)
 				if err != nil || bytes == 0 || bytes > math.MaxInt64 {
 					return &usageError{"verify", fmt.Errorf("--segment-bytes must be a size such as 10GB, not %q", text)}
 				}
@@ -95,11 +96,12 @@ func printVerification(w io.Writer, where string, v *restore.Verification) {
 	fmt.Fprintf(w, "%s: %s", v.Outcome, where)
 	if v.TXID != 0 {
 		fmt.Fprintf(w, "\n  a restore now gives transaction %s of %s (%s old), log row %s", v.TXID, clock(v.Time),
-			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), thousands(int64(v.LogSeq)))
+			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), humanize.Number(int64(v.LogSeq)))
 	}
 	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s of the newest state, %s in %s; scratch: %s\n",
-		count(int64(v.Files), "file"), v.SegmentsRead, count(int64(v.Segments), "segment"),
-		size(v.ReadBytes), time.Duration(v.TookSeconds*float64(time.Second)).Round(time.Millisecond), size(v.ScratchBytes))
+		humanize.Count(int64(v.Files), "file"), v.SegmentsRead, humanize.Count(int64(v.Segments), "segment"),
+		humanize.Bytes(v.ReadBytes), time.Duration(v.TookSeconds*float64(time.Second)).Round(time.Millisecond),
+		humanize.Bytes(v.ScratchBytes))
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}
