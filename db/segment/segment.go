@@ -93,7 +93,7 @@ func (s *Segment) addRun(h runHead, kind Kind) (err error) {
 	r := &Run{segment: s, head: h, kind: kind}
 	if kind.Minute != nil {
 		if h.Minutes == nil {
-			return fmt.Errorf("%w: its format is 1 as development builds wrote it, without minutes: "+
+			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: "+
 				"run the weft that wrote it", ErrFormat)
 		}
 		r.minutes, err = distinct.ParseBitmap(h.Minutes)
