@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/benbjohnson/litestream"
 	"github.com/superfly/ltx"
+
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -195,6 +197,67 @@ func TestHoleBehindSnapshot(t *testing.T) {
 	p.ran <- nil // it has ended
 	mustEnd(t, p)
 	if n := equalsModel(t, cfg, events, 0); n != 400 {
+		t.Errorf("%d events came back", n)
+	}
+}
+
+// TestCompactionPassesGap: files of a level that vanished behind a snapshot end no compaction, into this level or the next.
+func TestCompactionPassesGap(t *testing.T) {
+	t.Parallel()
+	events := mustEvents(t, 24, 800)
+	cfg := liveConfig(t)
+	cfg.SyncInterval, cfg.Levels = time.Hour, []time.Duration{time.Hour, time.Hour} // the test cuts, uploads and compacts
+	p := mustBegin(t, cfg, 0, events)
+	eventually(t, "the first upload", func() bool { return p.rep.Status().ReplicaTXID > 0 })
+	cut := func() {
+		t.Helper()
+		must(t, p.feed(50))
+		must(t, p.rep.cut(t.Context()))
+		must(t, p.rep.upload(t.Context()))
+	}
+	compact := func(level int) {
+		t.Helper()
+		if _, err := p.rep.local.Compact(t.Context(), level); err != nil && !errors.Is(err, litestream.ErrNoCompaction) {
+			t.Errorf("compaction into level %d: %v", level, err)
+		}
+	}
+	client, err := cfg.Client("")
+	must(t, err)
+	vanish := func(level, at int) {
+		t.Helper()
+		files, err := restore.ListLevel(t.Context(), client, level)
+		must(t, err)
+		if len(files) <= at {
+			t.Fatalf("level %d has %d files", level, len(files))
+		}
+		f := files[len(files)-1-at]
+		must(t, client.DeleteLTXFiles(t.Context(), []*ltx.FileInfo{{Level: level, MinTXID: f.Min, MaxTXID: f.Max}}))
+	}
+	for range 3 {
+		for range 4 {
+			cut()
+		}
+		vanish(0, 1)
+		if _, err := p.rep.local.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		compact(1)
+		compact(1)
+	}
+	vanish(1, 1)
+	for range 5 {
+		compact(2)
+	}
+	cut()
+	compact(1)
+	compact(2)
+	level2, err := p.rep.local.MaxLTXFileInfo(t.Context(), 2)
+	must(t, err)
+	if st := p.rep.Status(); level2.MaxTXID != ltx.TXID(st.LocalTXID) {
+		t.Errorf("level 2 ends at transaction %s of %s", level2.MaxTXID, ltx.TXID(st.LocalTXID))
+	}
+	mustEnd(t, p)
+	if n := equalsModel(t, cfg, events, 0); n != 650 {
 		t.Errorf("%d events came back", n)
 	}
 }

@@ -76,6 +76,36 @@ func (g orderedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo
 	return nil
 }
 
+// LTXFiles implements litestream.ReplicaClient. A compaction lists the files of the level below from transaction seek on, and cannot
+// pass a gap between two of them: it gets those before the gap, and the next compaction those after it. Files that vanished behind a
+// snapshot leave such gaps. All other listings begin at 0 and are complete.
+func (g orderedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, useMetadata bool) (ltx.FileIterator, error) {
+	files, err := g.ReplicaClient.LTXFiles(ctx, level, seek, useMetadata)
+	if err != nil || seek == 0 {
+		return files, err
+	}
+	return &contiguousFiles{FileIterator: files}, nil
+}
+
+// contiguousFiles ends before the first gap of a listing.
+type contiguousFiles struct {
+	ltx.FileIterator
+	end ltx.TXID // the newest transaction so far; 0: there is no file yet
+}
+
+// Next implements ltx.FileIterator.
+func (c *contiguousFiles) Next() bool {
+	if !c.FileIterator.Next() {
+		return false
+	}
+	file := c.Item()
+	if c.end > 0 && file.MinTXID > c.end+1 {
+		return false
+	}
+	c.end = max(c.end, file.MaxTXID)
+	return true
+}
+
 // counted counts what a client sends.
 type counted struct {
 	litestream.ReplicaClient
