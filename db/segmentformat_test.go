@@ -82,9 +82,9 @@ func TestSegmentFormats(t *testing.T) {
 		{"a later number, pruned log", ofFormat(3), true,
 			[]string{"its format is 3", "no longer has the rows of the segment", "re-index"}},
 		{"an older layout, whole log", hours(t), false,
-			[]string{"its format is 1 as development builds wrote it", "move the directory"}},
+			[]string{"format 1 of a development build", "move the directory"}},
 		{"an older layout, pruned log", hours(t), true,
-			[]string{"its format is 1 as development builds wrote it", "re-index"}},
+			[]string{"format 1 of a development build", "re-index"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
