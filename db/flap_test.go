@@ -72,8 +72,12 @@ func TestFlappingAccounts(t *testing.T) {
 	var turns, down, lost atomic.Int64
 	t.Cleanup(func() {
 		t.Logf("%d turns, %d jobs sealed on their way down, %d segments lost", turns.Load(), down.Load(), lost.Load())
-		if !t.Failed() && (turns.Load() == 0 || down.Load() == 0) {
-			t.Errorf("%d jobs turned, and %d were stopped on the way down", turns.Load(), down.Load())
+		if !t.Failed() && turns.Load() == 0 {
+			t.Error("no job turned")
+		}
+		// When a segment is sealed depends on the machine: few seeds on a busy one may seal none in the middle of a job.
+		if !t.Failed() && *thorough && down.Load() == 0 {
+			t.Error("no job was sealed on its way down")
 		}
 	})
 	for seed := range seeds(5) {
