@@ -43,7 +43,7 @@ const (
 // corkedConn is a connection whose writes end, and can be gathered. Once it is being closed, its reads end too.
 type corkedConn struct {
 	net.Conn
-	allowance
+	tokenBucket
 	flooded func() // is told of too many pings; set before the first is read
 
 	closed    atomic.Bool // it is being closed

@@ -16,9 +16,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// sseBeat is how often a stream with nothing to say shows that it is there: below the idle limit of a proxy, which is mostly a
-// minute.
-const sseBeat = 20 * time.Second
+// heartbeatInterval is the time between two heartbeats of a stream without events. The idle timeout of most proxies is a minute.
+const heartbeatInterval = 20 * time.Second
 
 // subscribeEvents serves /events.
 func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
@@ -50,15 +49,39 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", cacheNever)
-	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
+	h.Set("X-Accel-Buffering", "no") // or nginx buffers the stream
 	s.metrics.closed(s.writeEvents(w, r, sub, hydrate))
 }
 
-// writeEvents writes until something ends it, and returns what, for the metrics.
+// writeEvents writes events until an error ends the stream, and returns the reason of the end for the metrics.
 func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscriber, hydrate bool) (reason string) {
+	send := sender(w)
+	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, send: send}
+	err := writer.run(r.Context())
+	if f := streamFailure(err); f != nil {
+		data, _ := json.Marshal(wire.StreamEnd{Kind: "end", Failure: f.Failure}) // of strings
+		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))          // the client may have left
+		return f.Name
+	}
+	var unsent *unsentError
+	if !errors.As(err, &unsent) {
+		if r.Context().Err() == nil {
+			s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
+		}
+		return "Gone"
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return "ConsumerTooSlow"
+	}
+	return "Gone"
+}
+
+// sender returns a function that writes to a client and fails after writeWait.
+func sender(w http.ResponseWriter) func([]byte) error {
 	out := http.NewResponseController(w)
-	send := func(b []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	return func(b []byte) error {
+		err := out.SetWriteDeadline(time.Now().Add(writeWait))
+		if err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if _, err := w.Write(b); err != nil {
@@ -66,21 +89,6 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscr
 		}
 		return out.Flush()
 	}
-	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, send: send}
-	err := writer.run(r.Context())
-	if f := streamFailure(err); f != nil {
-		data, _ := json.Marshal(wire.StreamEnd{Kind: "end", Failure: f.Failure})
-		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))
-		return f.Name
-	}
-	var unsent *unsentError
-	switch {
-	case errors.As(err, &unsent) && errors.Is(err, os.ErrDeadlineExceeded):
-		return "ConsumerTooSlow"
-	case !errors.As(err, &unsent) && r.Context().Err() == nil:
-		s.Logger.Error("stream failed", "path", r.URL.Path, "err", err)
-	}
-	return "Gone"
 }
 
 // unsentError is an error of the client's connection.
@@ -88,7 +96,7 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
-// eventWriter writes the events of a subscriber. What it keeps before it is sent counts against the memory of its client.
+// eventWriter writes the events of a subscriber. Its buffer counts against the memory of the client.
 type eventWriter struct {
 	server  *server
 	sub     *subscriber
@@ -96,7 +104,7 @@ type eventWriter struct {
 	send    func([]byte) error
 
 	buf    []byte
-	room   *budget.Grant
+	grant  *budget.Grant
 	wanted []int
 }
 
@@ -107,19 +115,19 @@ const (
 	hydratedBytes = 8 << 20
 )
 
-// run writes until something ends it.
+// run writes events until an error ends the stream.
 func (e *eventWriter) run(ctx context.Context) error {
-	e.buf = appendPlace(nil, e.sub.Subscription) // so that a client sees at once that it is in
+	e.buf = appendCursorEvent(nil, e.sub.Subscription) // so that a client sees at once that it is in
 	if err := e.flush(); err != nil {
 		return err
 	}
 	for {
-		events, err := e.sub.Next(ctx, sseBeat)
+		events, err := e.sub.Next(ctx, heartbeatInterval)
 		if err != nil {
 			return err
 		}
 		if events == nil {
-			e.buf = appendPlace(e.buf, e.sub.Subscription)
+			e.buf = appendCursorEvent(e.buf, e.sub.Subscription)
 		}
 		for _, event := range events {
 			if err := e.event(ctx, event); err != nil {
@@ -132,76 +140,91 @@ func (e *eventWriter) run(ctx context.Context) error {
 	}
 }
 
-// event writes an event, if it is wanted.
+// event writes an event if the subscriber wants it.
 func (e *eventWriter) event(ctx context.Context, event *stream.Event) error {
 	var account bool
 	e.wanted, account = e.sub.Wanted(event, e.wanted[:0])
-	s := e.server
-	// An update is wanted too that leaves every wanted link of its record as it is: the content is new.
-	update := e.hydrate && event.Op == db.OpUpdate && len(e.wanted) == 0 && !account
-	if update {
+	contentOnly := false
+	if len(e.wanted) == 0 && !account {
 		var err error
-		update, err = e.sub.WantsAny(event, func() ([]db.Link, error) {
-			return s.Store.RecordLinks(ctx, db.Record{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey})
-		})
-		if err != nil {
+		contentOnly, err = e.wantsContent(ctx, event)
+		if err != nil || !contentOnly {
 			return err
 		}
-	}
-	if !account && len(e.wanted) == 0 && !update {
-		return nil
 	}
 	hydrate := e.hydrate && !account && event.Op != db.OpDelete
-	if size := event.Size(); hydrate || size > smallBytes {
-		if err := e.flush(); err != nil {
-			return err
-		}
-		if hydrate {
-			size += hydratedBytes
-		}
-		var err error
-		if e.room, err = s.memory.Take(ctx, e.sub.who, int64(size)); err != nil {
-			return err
-		}
+	if err := e.reserve(ctx, event, hydrate); err != nil {
+		return err
 	}
-	var one wire.Content
+	var content wire.Content
 	if hydrate {
-		contents, err := s.contents(ctx, []db.Record{{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey}}, maxContents)
+		contents, err := e.server.contents(ctx, []db.Record{recordOf(event)}, maxContents)
 		if err != nil {
-			e.room.Give()
+			e.grant.Give()
 			return err
 		}
-		one = contents[0]
+		content = contents[0]
 	}
-	if update && one.Value == nil { // there is nothing to show of it
-		e.room.Give()
-		e.room = nil
+	if contentOnly && content.Value == nil {
+		e.release()
 		return nil
 	}
-	e.buf = appendEvent(e.buf, event, e.wanted, one, e.sub.Replay(event.Seq))
-	s.metrics.frames.Inc()
-	switch {
-	case len(e.buf) >= eventsBytes:
-		e.room.Shrink(int64(len(e.buf)))
+	e.buf = appendEvent(e.buf, event, e.wanted, content, e.sub.Replay(event.Seq))
+	e.server.metrics.frames.Inc()
+	if len(e.buf) >= eventsBytes {
+		e.grant.Shrink(int64(len(e.buf)))
 		return e.flush()
-	default:
-		e.room.Give()
-		e.room = nil
 	}
+	e.release()
 	return nil
 }
 
-// flush sends what there is. An idle subscriber keeps no memory for it.
+// wantsContent reports whether the subscriber wants an event only for the new content of its record: an update that leaves every
+// wanted link of the record as it is.
+func (e *eventWriter) wantsContent(ctx context.Context, event *stream.Event) (bool, error) {
+	if !e.hydrate || event.Op != db.OpUpdate {
+		return false, nil
+	}
+	return e.sub.WantsAny(event, func() ([]db.Link, error) {
+		return e.server.Store.RecordLinks(ctx, recordOf(event))
+	})
+}
+
+func recordOf(event *stream.Event) db.Record {
+	return db.Record{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey}
+}
+
+// reserve takes the memory of a large event, and sends what was written before, so that it does not hold two.
+func (e *eventWriter) reserve(ctx context.Context, event *stream.Event, hydrate bool) error {
+	size := int64(event.Size())
+	if !hydrate && size <= smallBytes {
+		return nil
+	}
+	if err := e.flush(); err != nil {
+		return err
+	}
+	if hydrate {
+		size += hydratedBytes
+	}
+	grant, err := e.server.memory.Take(ctx, e.sub.who, size)
+	e.grant = grant
+	return err
+}
+
+func (e *eventWriter) release() {
+	e.grant.Give()
+	e.grant = nil
+}
+
+// flush sends the buffer. An idle subscriber keeps no memory for it.
 func (e *eventWriter) flush() error {
-	defer func() {
-		e.room.Give()
-		e.room = nil
-	}()
+	defer e.release()
 	if len(e.buf) == 0 {
 		return nil
 	}
 	err := e.send(e.buf)
-	if e.buf = e.buf[:0]; cap(e.buf) > 4<<10 {
+	e.buf = e.buf[:0]
+	if cap(e.buf) > 4<<10 {
 		e.buf = nil
 	}
 	if err != nil {
@@ -210,9 +233,9 @@ func (e *eventWriter) flush() error {
 	return nil
 }
 
-// appendPlace says where the stream is: an event without data, of which a browser tells nobody and keeps the id. So a client
-// loses nothing that comes before its first event, and one that wants little needn't go through all again.
-func appendPlace(dst []byte, sub *stream.Subscription) []byte {
+// appendCursorEvent writes an event with a cursor and without data. A browser keeps its id and reports no event. So a client
+// loses nothing that comes before its first event, and one that wants few events need not read the log again.
+func appendCursorEvent(dst []byte, sub *stream.Subscription) []byte {
 	dst = append(dst, "id: "...)
 	dst = strconv.AppendUint(dst, sub.Cursor(), 10)
 	return append(dst, "\n\n"...)

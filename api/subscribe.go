@@ -102,7 +102,7 @@ func (c *socket) serve(s *server) (reason string) {
 	}
 	var others sync.WaitGroup
 	others.Go(func() { cancel(c.read(ctx, s)) })
-	others.Go(func() { cancel(c.beat(ctx)) })
+	others.Go(func() { cancel(c.heartbeat(ctx)) })
 	defer func() {
 		cancel(nil)
 		_ = c.CloseNow()
@@ -165,8 +165,8 @@ func (c *socket) close(code websocket.StatusCode, reason string) {
 	_ = c.Close(code, reason)
 }
 
-// beat pings until ctx ends or the peer doesn't answer.
-func (c *socket) beat(ctx context.Context) error {
+// heartbeat pings until ctx ends or the peer doesn't answer.
+func (c *socket) heartbeat(ctx context.Context) error {
 	for every := time.NewTicker(pingEvery); ; {
 		select {
 		case <-ctx.Done():
@@ -326,11 +326,11 @@ func closeReason(text string) string {
 	return text
 }
 
-// allowance is a bucket of tokens, one a second.
-type allowance struct{ at atomic.Int64 } // when it was full, in nanoseconds since 1970
+// tokenBucket is a bucket of tokens, one a second.
+type tokenBucket struct{ at atomic.Int64 } // when it was full, in nanoseconds since 1970
 
 // allow takes a token, if there is one.
-func (a *allowance) allow() bool {
+func (a *tokenBucket) allow() bool {
 	now := time.Now().UnixNano()
 	full := max(a.at.Load(), now-messageBurst*int64(time.Second))
 	a.at.Store(full + int64(time.Second))

@@ -49,14 +49,14 @@ func (s *Server) do(r *http.Request, method, path, query string, body []byte) *a
 	q.Header.Del("Accept-Encoding")
 	q.Header.Del("If-None-Match")
 	w := &recorder{header: http.Header{}}
-	turn := turnOf(r.Context())
-	turn.give()
+	permit := permitOf(r.Context())
+	permit.give()
 	s.API.ServeHTTP(w, q)
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if turn != nil {
-		if err := turn.take(); err != nil {
+	if permit != nil {
+		if err := permit.take(); err != nil {
 			w = &recorder{header: http.Header{"Retry-After": {"1"}}, status: http.StatusServiceUnavailable}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // This file draws: figures as SVG, made on the server and shown without any script.
 
-// spark is a small chart of the last beats: bars of some heights, newest at the right.
+// spark is a small chart of the last rates: bars of some heights, newest at the right.
 type spark struct {
 	Bars  []bar
 	Rates string // the same as JSON, for the script that goes on with it
@@ -23,7 +23,7 @@ type spark struct {
 // bar is a rectangle of a chart, in the units of its viewBox.
 type bar struct {
 	X, Y, W, H float64
-	Thread     string
+	Color      string
 }
 
 const (
@@ -31,7 +31,7 @@ const (
 	sparkStep   = 4.0 // three for the bar, one between
 )
 
-// sparkOf draws rates as bars, the newest at the right end of a chart of all beats.
+// sparkOf draws rates as bars, the newest at the right end of a chart of all rates.
 func sparkOf(rates []float64) spark {
 	text, err := json.Marshal(append([]float64{}, rates...))
 	if err != nil {
@@ -50,7 +50,7 @@ func sparkOf(rates []float64) spark {
 	most = max(most, 1)
 	for i, r := range rates {
 		h := min(max(1, r/most*sparkHeight), sparkHeight)
-		s.Bars = append(s.Bars, bar{X: float64(beats-len(rates)+i) * sparkStep, Y: sparkHeight - h, W: sparkStep - 1, H: h})
+		s.Bars = append(s.Bars, bar{X: float64(rateBars-len(rates)+i) * sparkStep, Y: sparkHeight - h, W: sparkStep - 1, H: h})
 	}
 	return s
 }
@@ -147,7 +147,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 			}
 			h := float64(n) / float64(c.Most) * chartHeight
 			top -= h
-			c.Bars = append(c.Bars, bar{X: float64(i) * chartStep, Y: top, W: chartStep - 1, H: h, Thread: drawn[j].Thread})
+			c.Bars = append(c.Bars, bar{X: float64(i) * chartStep, Y: top, W: chartStep - 1, H: h, Color: drawn[j].Color})
 		}
 		c.Rows = append(c.Rows, row)
 	}

@@ -34,7 +34,7 @@ type source struct {
 	Collection, Path string
 	Text             string // collection:path
 	Links, DIDs      int64
-	Thread           string
+	Color            string
 	Verb             string
 	Bar, DIDBar      float64 // of 100, beside the longest
 	Href             string
@@ -49,20 +49,20 @@ type preview struct {
 
 // linker is a record that links.
 type linker struct {
-	DID      string
-	Who      string // its handle where that is known, else its DID, shortened
-	Dye      int
-	Initials string
-	Record   string // the at-uri
-	Rkey     string
-	Time     time.Time
-	Href     string // the links to the record
-	WhoHref  string // the links to the account
-	What     string // the other end, where that isn't what the page is about
-	WhatHref string
-	Verb     string
-	Thread   string
-	Says     string // the record's text, where it has one and that is kept
+	DID         string
+	Who         string // its handle where that is known, else its DID, shortened
+	AvatarColor int
+	Initials    string
+	Record      string // the at-uri
+	Rkey        string
+	Time        time.Time
+	Href        string // the links to the record
+	WhoHref     string // the links to the account
+	What        string // the other end, where that isn't what the page is about
+	WhatHref    string
+	Verb        string
+	Color       string
+	Says        string // the record's text, where it has one and that is kept
 }
 
 // explorePage shows all that links to a target.
@@ -157,7 +157,7 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 			cmp.Compare(a.Text, b.Text))
 	})
 	scale(sources)
-	tell(sources)
+	assignColors(sources)
 	return sources, all.Cursor, nil
 }
 
@@ -166,7 +166,7 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 	if path == "" || path[0] == '.' {
 		text = collection + ":." + path // the API takes one leading dot off
 	}
-	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Thread: thread(collection,
+	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Color: sourceColor(collection,
 		path), Verb: verb(collection, path, false),
 		Href:    routes.WeftGetBacklinks.Path + "?" + form("subject", subject, "source", text),
 		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
@@ -185,26 +185,26 @@ func scale(sources []source) {
 	}
 }
 
-// threads are the colours of sources.
-var threads = []string{"madder", "indigo", "weld", "moss", "logwood", "woad", "flax"}
+// colors are the colours of sources.
+var colors = []string{"madder", "indigo", "weld", "moss", "logwood", "woad", "flax"}
 
-// tell gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that
+// assignColors gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that
 // is left.
-func tell(sources []source) {
-	sources = sources[:min(len(threads), len(sources))]
+func assignColors(sources []source) {
+	sources = sources[:min(len(colors), len(sources))]
 	taken := map[string]bool{}
 	var left []*source
 	for i := range sources {
-		if s := &sources[i]; taken[s.Thread] {
+		if s := &sources[i]; taken[s.Color] {
 			left = append(left, s)
 		} else {
-			taken[s.Thread] = true
+			taken[s.Color] = true
 		}
 	}
 	for _, s := range left {
-		for _, name := range threads {
+		for _, name := range colors {
 			if !taken[name] {
-				s.Thread = name
+				s.Color = name
 				taken[name] = true
 				break
 			}

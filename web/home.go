@@ -12,7 +12,7 @@ import (
 type homePage struct {
 	Index    wire.Index
 	Since    string
-	Rate     int64 // events a second, in the last beat
+	Rate     int64 // events a second, in the last tick
 	Lag      string
 	HasLag   bool
 	Spark    spark
@@ -31,7 +31,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 	if at := p.Index.Stats.StartedAt; at != nil {
 		p.Since = time.UnixMicro(*at).UTC().Format("2 Jan 2006")
 	}
-	rates, links := s.pulse.latest()
+	rates, links := s.liveFeed.latest()
 	if len(rates) > 0 {
 		p.Rate = int64(rates[len(rates)-1] + 0.5)
 	}

@@ -5,7 +5,8 @@ import (
 	"net/http"
 )
 
-// Limits bound what one client takes of the server. api.Server has them, so that pages and the API count together.
+// Limits bound the resources that one client takes of the server. api.Server implements them, so that pages and the API count
+// together.
 type Limits interface {
 	// Admit counts a request that is not the API's against the rate of its client. It answers, and returns false, where
 	// that is spent.
@@ -17,11 +18,11 @@ type Limits interface {
 	Page(r *http.Request) (done func(), err error)
 	// Render waits until a page may be rendered.
 	Render(r *http.Request) (done func(), err error)
-	// Hold takes the bytes of an answer that is about to be written; false: too many answers wait for their clients.
+	// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for their clients.
 	Hold(r *http.Request, size int) (done func(), ok bool)
 }
 
-// unlimited is for a server without limits, as tests have it.
+// unlimited is a server without limits, for tests.
 type unlimited struct{}
 
 func nothing() {}
@@ -36,33 +37,33 @@ func (unlimited) Render(*http.Request) (done func(), err error) { return nothing
 
 func (unlimited) Hold(*http.Request, int) (done func(), ok bool) { return nothing, true }
 
-// drawingTurn is the turn of a page that is drawn. It is given back while the page asks the API, which has turns of its
-// own, and taken again afterwards. It is for one goroutine.
-type drawingTurn struct {
+// renderPermit is a page's place in the semaphore of pages that are rendered. It is released while the page asks the API,
+// which has semaphores of its own, and taken again afterwards. It is for one goroutine.
+type renderPermit struct {
 	limits  Limits
 	request *http.Request
 	done    func() // nil: it is given back
 }
 
-// take waits for the turn.
-func (t *drawingTurn) take() (err error) {
+// take waits for the permit.
+func (t *renderPermit) take() (err error) {
 	t.done, err = t.limits.Render(t.request)
 	return err
 }
 
-// give gives the turn back, if it is held.
-func (t *drawingTurn) give() {
+// give gives the place back, if it is held.
+func (t *renderPermit) give() {
 	if t != nil && t.done != nil {
 		t.done()
 		t.done = nil
 	}
 }
 
-type turnKey struct{}
+type permitKey struct{}
 
-// turnOf is the turn that a request is drawn in; nil: in none.
-func turnOf(ctx context.Context) *drawingTurn {
-	t, _ := ctx.Value(turnKey{}).(*drawingTurn)
+// permitOf returns the permit that a request is rendered with; nil: none.
+func permitOf(ctx context.Context) *renderPermit {
+	t, _ := ctx.Value(permitKey{}).(*renderPermit)
 	return t
 }
 
@@ -78,15 +79,15 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	turn := &drawingTurn{limits: s.Limits, request: r}
-	defer turn.give()
-	if err := turn.take(); err != nil {
+	permit := &renderPermit{limits: s.Limits, request: r}
+	defer permit.give()
+	if err := permit.take(); err != nil {
 		s.tooBusy(w)
 		return
 	}
 	page := &recorder{header: w.Header()}
-	s.drawn.ServeHTTP(page, r.WithContext(context.WithValue(ctx, turnKey{}, turn)))
-	turn.give()
+	s.drawn.ServeHTTP(page, r.WithContext(context.WithValue(ctx, permitKey{}, permit)))
+	permit.give()
 	given, ok := s.Limits.Hold(r, page.body.Len())
 	if !ok {
 		for _, name := range []string{"Content-Encoding", "Content-Length", "ETag"} {
@@ -100,7 +101,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(page.body.Bytes()) // it fails only when the visitor has left
 }
 
-// tooBusy answers in place of a page for which there is no room. It is a text, as there is no turn to draw anything.
+// tooBusy answers in place of a page for which there is no room. It is a text: a page would need a permit.
 func (s *Server) tooBusy(w http.ResponseWriter) {
 	h := w.Header()
 	protect(h)

@@ -59,20 +59,20 @@ type tab struct {
 
 // filterForm is what can be asked of a list beside what it is.
 type filterForm struct {
-	Action  string
-	Hidden  [][2]string // what stays
-	DIDs    string
-	Since   string
-	Until   string
-	Oldest  bool
-	HasDIDs bool
-	HasTime bool
-	HasTurn bool
-	HasText bool // records may be shown with their text
-	Text    bool
-	Limit   string
-	On      bool // something is filtered
-	Reset   string
+	Action     string
+	Hidden     [][2]string // what stays
+	DIDs       string
+	Since      string
+	Until      string
+	Oldest     bool
+	HasDIDs    bool
+	HasTime    bool
+	HasReverse bool
+	HasText    bool // records may be shown with their text
+	Text       bool
+	Limit      string
+	On         bool // something is filtered
+	Reset      string
 }
 
 // pager leads to the pages before and behind.
@@ -150,7 +150,7 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 			_, path, _ = strings.Cut(r.Source, ":")
 		}
 		l.Verb = verb(r.Collection, path, false)
-		l.Thread = thread(r.Collection, path)
+		l.Color = sourceColor(r.Collection, path)
 		l.Time, _ = time.Parse(time.RFC3339Nano, r.Time)
 		if tid, ok := link.ParseTID(r.Rkey); ok && r.Time == "" {
 			l.Time = time.UnixMicro(link.TIDTimeUS(tid)).UTC()
@@ -166,7 +166,7 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 }
 
 func (s *Server) accountLinker(did string) linker {
-	return linker{DID: did, Who: s.name(did), Dye: dye(did), Initials: initials(s.name(did)), WhoHref: explore(did)}
+	return linker{DID: did, Who: s.name(did), AvatarColor: avatarColor(did), Initials: initials(s.name(did)), WhoHref: explore(did)}
 }
 
 // maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies
@@ -220,7 +220,7 @@ func filtersOf(a *answer) filterForm {
 	f.HasTime = def.Param("since") != nil
 	f.HasText = def.Param("hydrate") != nil
 	f.Text = q.Get("hydrate") == "true"
-	f.HasTurn = def.Param("reverse") != nil
+	f.HasReverse = def.Param("reverse") != nil
 	// The one account of getAccountBacklinks is no filter.
 	f.HasDIDs = def.Param("did") != nil && !def.Requires("did")
 	if !f.HasDIDs {

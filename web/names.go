@@ -52,4 +52,4 @@ func (s *Server) handles(w http.ResponseWriter, r *http.Request) {
 }
 
 // name is the handle of an account where it is known, else its DID, shortened.
-func (s *Server) name(did string) string { return s.pulse.name(did) }
+func (s *Server) name(did string) string { return s.liveFeed.name(did) }

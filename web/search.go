@@ -196,10 +196,10 @@ func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 		return "", newProblem(http.StatusBadRequest, "HandleNotResolved",
 			"This server does not resolve handles (--resolve-handles turns it on). Search for the DID of "+handle+" instead.")
 	}
-	turn := turnOf(r.Context())
-	turn.give() // a stranger's domain may take long
+	permit := permitOf(r.Context())
+	permit.give() // a stranger's domain may take long
 	did, err := s.Names.DID(r.Context(), handle)
-	if turn != nil && turn.take() != nil {
+	if permit != nil && permit.take() != nil {
 		err = context.Canceled
 	}
 	switch {

@@ -47,15 +47,15 @@ type level struct {
 
 // share is a part of a bar of 100, with the colour of its thread.
 type share struct {
-	Name, Bytes, Thread string
-	X, W                float64
+	Name, Bytes, Color string
+	X, W               float64
 }
 
 // curve is a figure of the last minutes.
 type curve struct {
-	Name, Now, Note, Label, Thread string
-	Points                         string // of a polyline in a box of 300 by 60
-	Area                           string
+	Name, Now, Note, Label, Color string
+	Points                        string // of a polyline in a box of 300 by 60
+	Area                          string
 }
 
 type replayBar struct {
@@ -250,9 +250,9 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 func (p *statusPage) shares() []share {
 	sp := &p.Space
 	parts := []share{
-		{Name: "segments", Bytes: humanize.Bytes(sp.Segments), Thread: "indigo", W: float64(sp.Segments)},
-		{Name: "weft.db, with the log", Bytes: humanize.Bytes(sp.Database), Thread: "weld", W: float64(sp.Database)},
-		{Name: "WAL", Bytes: humanize.Bytes(sp.WAL), Thread: "madder", W: float64(sp.WAL)},
+		{Name: "segments", Bytes: humanize.Bytes(sp.Segments), Color: "indigo", W: float64(sp.Segments)},
+		{Name: "weft.db, with the log", Bytes: humanize.Bytes(sp.Database), Color: "weld", W: float64(sp.Database)},
+		{Name: "WAL", Bytes: humanize.Bytes(sp.WAL), Color: "madder", W: float64(sp.WAL)},
 	}
 	all := 0.0
 	for _, part := range parts {
@@ -347,7 +347,7 @@ func (p *statusPage) curves() []curve {
 		return nil
 	}
 	draw := func(name, note, thread, unit string, of func(i int) float64) curve {
-		c := curve{Name: name, Note: note, Thread: thread}
+		c := curve{Name: name, Note: note, Color: thread}
 		newest := of(len(points) - 1)
 		sorted := make([]float64, len(points))
 		for i := range points {

@@ -14,7 +14,7 @@ import (
 
 // templateFuncs are what templates write things with.
 var templateFuncs = template.FuncMap{
-	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": dye, "thread": thread,
+	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor, "thread": sourceColor,
 	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
 	"plural": humanize.Plural,
 }
@@ -43,15 +43,15 @@ func initials(name string) string {
 // dyes are how many colours there are for accounts.
 const dyes = 8
 
-// dye is the colour of an account, the same everywhere.
-func dye(did string) int {
+// avatarColor is the colour of an account, the same everywhere.
+func avatarColor(did string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(did))
 	return int(h.Sum32() % dyes)
 }
 
-// thread is the colour of a kind of link: related kinds have one.
-func thread(collection, path string) string {
+// sourceColor is the colour of a kind of link: related kinds have one.
+func sourceColor(collection, path string) string {
 	switch {
 	case strings.HasSuffix(collection, ".like"):
 		return "madder"

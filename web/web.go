@@ -55,7 +55,7 @@ type Server struct {
 	own       map[string]page // those with no answer of the API behind them
 	templates map[string]*template.Template
 	assets    map[string]asset // by path
-	pulse     *pulse
+	liveFeed  *liveFeed
 	drawn     http.Handler // draws pages, compressed
 }
 
@@ -90,7 +90,7 @@ func New(c Config) *Server {
 	}
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)
-	s.pulse = newPulse(s.Store, s.Lag, s.Now, s.Names)
+	s.liveFeed = newLiveFeed(s.Store, s.Lag, s.Now, s.Names)
 	s.pages = s.answerPages()
 	s.own = s.ownPages()
 	for _, table := range []map[string]page{s.pages, s.own} {
@@ -147,16 +147,16 @@ func apiOnly(path string) bool {
 
 // Run keeps the live figures until ctx ends, and then ends the connections of those who watch them.
 func (s *Server) Run(ctx context.Context) error {
-	s.pulse.run(ctx)
+	s.liveFeed.run(ctx)
 	return nil
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, isAsset := s.assets[r.URL.Path]; {
-	case r.URL.Path == pulsePath:
+	case r.URL.Path == liveFeedPath:
 		if release := s.Limits.AdmitStream(w, r); release != nil {
 			defer release()
-			s.pulse.serve(w, r)
+			s.liveFeed.serve(w, r)
 		}
 	case r.URL.Path == namesPath:
 		if s.Limits.Admit(w, r) {

@@ -115,7 +115,7 @@ func TestRoutesAreStatedOnce(t *testing.T) {
 var ownJSON = []string{
 	"api/conformance/conformance.go", // the fixture
 	"web/answer.go",                  // what a failure's page adds
-	"web/pulse.go",                   // the events of the first page
+	"web/livefeed.go",                // the events of the first page
 	"cmd/weft/exportdir.go",          // the manifest of an export
 }
 

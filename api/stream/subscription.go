@@ -97,66 +97,99 @@ func (s *Subscription) Cursor() uint64 { return s.at }
 // batch is how many events are handed over at once.
 const batch = 512
 
-// Next gives the next events, wanted or not, in order; Wanted tells. It waits for them for so long, and gives none when none
-// has come. ErrTooSlow and ErrOutdated say that the subscriber has fallen behind what is kept, ErrClosed that there is no more.
+// Next returns the next events in order, wanted or not: Wanted picks. It waits for them, and returns none when the wait is over.
+// ErrTooSlow and ErrOutdated say that the subscriber is behind everything that is kept, ErrClosed that no more events come.
 func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for {
-		t := s.tail
-		t.mu.Lock()
-		first, events, changed, closed, now := t.first, t.events, t.changed, t.closed, t.cfg.Now()
-		last := t.last
-		t.mu.Unlock()
-		if s.at < first {
-			if s.current && !s.hold {
-				return nil, ErrTooSlow
+		view := s.tail.view()
+		var events []*Event
+		var err error
+		if s.at < view.first {
+			events, err = s.nextFromLog(ctx, view.first)
+			if err == nil && events == nil {
+				continue // the rows had no events
 			}
-			events, err := s.readLog(ctx, first)
-			if err != nil || len(events) > 0 {
-				return events, err
+		} else {
+			events, err = s.nextFromTail(ctx, view, timeout.C)
+			if err == errChanged {
+				continue
 			}
-			continue
 		}
-		if !s.current {
-			s.current, s.heldBy = true, s.at
-		}
-		i := sort.Search(len(events), func(i int) bool { return events[i].Seq > s.at })
-		events = events[i:min(len(events), i+batch)]
-		var due <-chan time.Time
-		if len(events) == 0 {
-			s.at = max(s.at, last)
-		} else if s.hold {
-			n := 0 // the times of those from before the tail may lie in any order
-			for n < len(events) && now.Sub(events[n].At) >= t.cfg.Hold {
-				n++
-			}
-			if n == 0 && !closed {
-				// Rounded, so that a stream of events makes not a wake-up of each.
-				timer := time.NewTimer(max(t.cfg.Hold-now.Sub(events[0].At), 50*time.Millisecond))
-				defer timer.Stop()
-				due = timer.C
-			}
-			events = events[:n]
-		}
-		if len(events) > 0 {
-			s.at = events[len(events)-1].Seq
-			return events, nil
-		}
-		if closed {
+		return events, err
+	}
+}
+
+// nextFromLog returns events from the log on disk, before the tail begins. A subscriber that was in the tail already is too slow,
+// unless it holds links, which it does longer than the tail keeps events under load.
+func (s *Subscription) nextFromLog(ctx context.Context, first uint64) ([]*Event, error) {
+	if s.current && !s.hold {
+		return nil, ErrTooSlow
+	}
+	events, err := s.readLog(ctx, first)
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return events, nil
+}
+
+// errChanged says that the tail has to be looked at again.
+var errChanged = errors.New("stream: the tail has changed")
+
+// nextFromTail returns the events behind the subscriber that are due, none when the time is over, and errChanged when there may
+// be some now.
+func (s *Subscription) nextFromTail(ctx context.Context, view tailView, timeout <-chan time.Time) ([]*Event, error) {
+	if !s.current {
+		s.current = true
+		s.heldBy = s.at
+	}
+	i := sort.Search(len(view.events), func(i int) bool { return view.events[i].Seq > s.at })
+	events := view.events[i:min(len(view.events), i+batch)]
+	if len(events) == 0 {
+		s.at = max(s.at, view.last)
+		if view.closed {
 			return nil, ErrClosed
 		}
-		if due != nil {
-			changed = nil // what is due first is known
-		}
-		select {
-		case <-changed:
-		case <-due:
-		case <-timeout.C:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return nil, wait(ctx, view.changed, nil, timeout)
+	}
+	due := events[:s.due(events, view.now)]
+	if len(due) > 0 {
+		s.at = due[len(due)-1].Seq
+		return due, nil
+	}
+	if view.closed {
+		return nil, ErrClosed
+	}
+	// Rounded up, so that a stream of events does not wake the subscriber for each.
+	hold := time.NewTimer(max(s.tail.cfg.Hold-view.now.Sub(events[0].At), 50*time.Millisecond))
+	defer hold.Stop()
+	return nil, wait(ctx, nil, hold.C, timeout)
+}
+
+// due counts the first events that are held no longer. The times of those from before the tail may be in any order.
+func (s *Subscription) due(events []*Event, now time.Time) int {
+	if !s.hold {
+		return len(events)
+	}
+	n := 0
+	for n < len(events) && now.Sub(events[n].At) >= s.tail.cfg.Hold {
+		n++
+	}
+	return n
+}
+
+// wait returns errChanged when the tail changes or an event is due, nil at the timeout, and the error of ctx.
+func wait(ctx context.Context, changed <-chan struct{}, due, timeout <-chan time.Time) error {
+	select {
+	case <-changed:
+		return errChanged
+	case <-due:
+		return errChanged
+	case <-timeout:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

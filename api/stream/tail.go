@@ -112,6 +112,21 @@ func (t *Tail) Run(ctx context.Context) {
 	t.gone.Wait()
 }
 
+// tailView is the state of a tail at one moment.
+type tailView struct {
+	events      []*Event
+	first, last uint64 // all rows behind first and up to last are in events
+	changed     <-chan struct{}
+	closed      bool
+	now         time.Time
+}
+
+func (t *Tail) view() tailView {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return tailView{t.events, t.first, t.last, t.changed, t.closed, t.cfg.Now()}
+}
+
 // retryAfter is how long a log that can't be read is left alone.
 const retryAfter = time.Second
 

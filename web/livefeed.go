@@ -13,61 +13,61 @@ import (
 	"weft.dev/weft/web/humanize"
 )
 
-// pulsePath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On
+// liveFeedPath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On
 // the whole network some thousand links come in a second, which is neither for eyes nor for phones; what wants them all
 // takes /events.
-const pulsePath = "/pulse"
+const liveFeedPath = "/pulse"
 
 const (
-	beat = time.Second
+	feedInterval = time.Second
 	// A minute and a half of bars: on a phone, each is three pixels wide.
-	beats = 90
-	// The newest rows of the log that a beat looks at, and how many of their links it shows: what can be read in a second.
+	rateBars = 90
+	// The newest rows of the log that a tick reads, and how many of their links it shows: what can be read in a second.
 	lookBack, shown = 32, 4
 	// How long the links are that the page itself begins with.
 	recent = 12
 	// A watcher that takes nothing for so long has left.
-	pulseWait = 10 * time.Second
+	feedWriteTimeout = 10 * time.Second
 )
 
-// pulse counts what comes in, and tells those who watch.
-type pulse struct {
+// liveFeed counts what comes in, and tells those who watch.
+type liveFeed struct {
 	store Store
 	lag   func() time.Duration
 	now   func() time.Time
 	names Names // nil: DIDs are shown
 
-	held   []shownLink // until their names are known, or a beat has passed
+	held   []shownLink // until their names are known, or a tick has passed
 	asking atomic.Bool // for names
 	asks   sync.WaitGroup
 
 	watchers atomic.Int64
 	mu       sync.Mutex
-	rates    []float64  // events a second, of the last beats, oldest first
+	rates    []float64  // events a second, of the last ticks, oldest first
 	links    []liveLink // the newest, newest first
 	event    []byte     // the last
-	beaten   chan struct{}
+	ticked   chan struct{}
 	ended    bool
 }
 
 // liveLink is a link that has come or gone, as a line: who did what to what.
 type liveLink struct {
-	Removed  bool   `json:"removed"`
-	Thread   string `json:"thread"` // its colour
-	Dye      int    `json:"dye"`    // that of the account
-	Initials string `json:"initials"`
-	Who      string `json:"who"`
-	WhoHref  string `json:"whoHref"`
-	Verb     string `json:"verb"`
-	What     string `json:"what"`
-	WhatHref string `json:"whatHref"`
-	Time     string `json:"time"` // with its date, UTC
+	Removed     bool   `json:"removed"`
+	Color       string `json:"thread"` // its colour
+	AvatarColor int    `json:"dye"`    // that of the account
+	Initials    string `json:"initials"`
+	Who         string `json:"who"`
+	WhoHref     string `json:"whoHref"`
+	Verb        string `json:"verb"`
+	What        string `json:"what"`
+	WhatHref    string `json:"whatHref"`
+	Time        string `json:"time"` // with its date, UTC
 
 	subject string
 }
 
-// beatEvent is the data of an event: texts, for the script that shows them knows nothing of numbers.
-type beatEvent struct {
+// feedEvent is the data of an event: texts, for the script that shows them knows nothing of numbers.
+type feedEvent struct {
 	Links  string     `json:"links"`
 	Actors string     `json:"actors"`
 	Rate   float64    `json:"rate"` // events a second
@@ -75,13 +75,13 @@ type beatEvent struct {
 	New    []liveLink `json:"new"`  // newest last
 }
 
-func newPulse(store Store, lag func() time.Duration, now func() time.Time, names Names) *pulse {
-	return &pulse{store: store, lag: lag, now: now, names: names, beaten: make(chan struct{})}
+func newLiveFeed(store Store, lag func() time.Duration, now func() time.Time, names Names) *liveFeed {
+	return &liveFeed{store: store, lag: lag, now: now, names: names, ticked: make(chan struct{})}
 }
 
-// run beats until ctx ends.
-func (p *pulse) run(ctx context.Context) {
-	ticker := time.NewTicker(beat)
+// run ticks until ctx ends.
+func (p *liveFeed) run(ctx context.Context) {
+	ticker := time.NewTicker(feedInterval)
 	defer ticker.Stop()
 	defer p.asks.Wait()
 	seq := p.store.Seq()
@@ -91,25 +91,25 @@ func (p *pulse) run(ctx context.Context) {
 		case <-ctx.Done():
 			p.mu.Lock()
 			p.ended = true
-			close(p.beaten)
+			close(p.ticked)
 			p.mu.Unlock()
 			return
 		case <-ticker.C:
 			newest := p.store.Seq()
 			now := p.now()
-			p.beat(ctx, seq, newest, float64(newest-min(seq, newest))/max(now.Sub(at).Seconds(), 0.001))
+			p.tick(ctx, seq, newest, float64(newest-min(seq, newest))/max(now.Sub(at).Seconds(), 0.001))
 			seq = newest
 			at = now
 		}
 	}
 }
 
-// beat takes one look: the rows behind seq up to newest came since the last.
-func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
-	e := beatEvent{Rate: rate, New: []liveLink{}}
+// tick takes one look: the rows behind seq up to newest came since the last.
+func (p *liveFeed) tick(ctx context.Context, seq, newest uint64, rate float64) {
+	e := feedEvent{Rate: rate, New: []liveLink{}}
 	var fresh []shownLink
 	if newest > seq {
-		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next beat comes at once.
+		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next tick comes soon.
 		entries, _, _ := p.store.Log(ctx, max(seq, newest-min(newest, lookBack)), lookBack)
 		fresh = newestLinks(entries)
 	}
@@ -134,7 +134,7 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rates = append(p.rates, rate)
-	p.rates = p.rates[max(0, len(p.rates)-beats):]
+	p.rates = p.rates[max(0, len(p.rates)-rateBars):]
 	links := make([]liveLink, 0, recent)
 	for i := len(e.New) - 1; i >= 0; i-- {
 		links = append(links, e.New[i])
@@ -142,8 +142,8 @@ func (p *pulse) beat(ctx context.Context, seq, newest uint64, rate float64) {
 	links = append(links, p.links...)
 	p.links = links[:min(len(links), recent)]
 	p.event = event
-	close(p.beaten)
-	p.beaten = make(chan struct{})
+	close(p.ticked)
+	p.ticked = make(chan struct{})
 }
 
 // shownLink is a link and the event that brought or took it.
@@ -168,15 +168,15 @@ func newestLinks(entries []db.LogEntry) []shownLink {
 	return links[max(0, len(links)-shown):]
 }
 
-// named gives the links to be shown. While somebody watches they wait for a beat, in which the handles of their
+// named gives the links to be shown. While somebody watches they wait for a tick, in which the handles of their
 // accounts are asked for, once for all who watch.
-func (p *pulse) named(ctx context.Context, fresh []shownLink) []shownLink {
+func (p *liveFeed) named(ctx context.Context, fresh []shownLink) []shownLink {
 	ready := append(p.held, fresh...)
 	p.held = nil
 	if p.names != nil && p.watchers.Load() > 0 {
 		ready = ready[:len(ready)-len(fresh)]
 		p.held = fresh
-		// An answer that takes longer than a beat keeps the next from being asked for: those are shown by their DIDs.
+		// An answer that takes longer than a tick keeps the next from being asked for: those are shown by their DIDs.
 		if len(fresh) > 0 && !p.asking.Swap(true) {
 			var dids []string
 			for _, l := range fresh {
@@ -194,7 +194,7 @@ func (p *pulse) named(ctx context.Context, fresh []shownLink) []shownLink {
 	return ready[max(0, len(ready)-shown):]
 }
 
-func (p *pulse) name(did string) string {
+func (p *liveFeed) name(did string) string {
 	if p.names != nil {
 		if handle := p.names.Known(did); handle != "" {
 			return handle
@@ -203,31 +203,31 @@ func (p *pulse) name(did string) string {
 	return shortDID(did)
 }
 
-func (p *pulse) lineOf(l shownLink) liveLink {
+func (p *liveFeed) lineOf(l shownLink) liveLink {
 	return liveLink{
-		Removed: l.removed, Thread: thread(l.Collection, l.Path), Dye: dye(l.DID), Initials: initials(p.name(l.DID)),
+		Removed: l.removed, Color: sourceColor(l.Collection, l.Path), AvatarColor: avatarColor(l.DID), Initials: initials(p.name(l.DID)),
 		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
 		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
 		subject: l.Target,
 	}
 }
 
-// latest is what a page begins with: the rates of the last beats and the newest links.
-func (p *pulse) latest() (rates []float64, links []liveLink) {
+// latest is what a page begins with: the rates of the last ticks and the newest links.
+func (p *liveFeed) latest() (rates []float64, links []liveLink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append(rates, p.rates...), append(links, p.links...)
 }
 
-// wait is what the next beat closes, the last one's event, and whether there are no more.
-func (p *pulse) wait() (beaten <-chan struct{}, event []byte, ended bool) {
+// wait returns a channel that the next tick closes, the event of the last tick, and whether there are no more.
+func (p *liveFeed) wait() (ticked <-chan struct{}, event []byte, ended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.beaten, p.event, p.ended
+	return p.ticked, p.event, p.ended
 }
 
-// serve tells a watcher of each beat.
-func (p *pulse) serve(w http.ResponseWriter, r *http.Request) {
+// serve sends the event of each tick to a page.
+func (p *liveFeed) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	protect(h)
 	h.Set("Cache-Control", "no-store")
@@ -242,7 +242,7 @@ func (p *pulse) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(pulseWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := out.SetWriteDeadline(time.Now().Add(feedWriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if _, err := w.Write(b); err != nil {
@@ -255,16 +255,16 @@ func (p *pulse) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for {
-		beaten, _, ended := p.wait()
+		ticked, _, ended := p.wait()
 		if ended {
 			return
 		}
 		select {
 		case <-r.Context().Done():
 			return
-		case <-beaten:
+		case <-ticked:
 		}
-		// One that was too slow for a beat misses it, and nothing more.
+		// A page that is too slow for a tick misses that one only.
 		if _, event, _ := p.wait(); event != nil {
 			if err := send(event); err != nil {
 				return

@@ -61,8 +61,8 @@ func (l *log) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, ui
 	return entries, l.Seq(), nil
 }
 
-func newTestPulse(l *log) *pulse {
-	return newPulse(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, nil)
+func newTestPulse(l *log) *liveFeed {
+	return newLiveFeed(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, nil)
 }
 
 // TestPulse: rates are of the beat, and of many rows the newest few are shown.
@@ -76,10 +76,10 @@ func TestPulse(t *testing.T) {
 		synctest.Wait() // it has seen where the log begins
 		for range 3 {
 			l.grow(100)
-			time.Sleep(beat)
+			time.Sleep(feedInterval)
 			synctest.Wait()
 		}
-		time.Sleep(beat)
+		time.Sleep(feedInterval)
 		synctest.Wait()
 		rates, links := p.latest()
 		if fmt.Sprint(rates) != "[100 100 100 0]" {
@@ -90,9 +90,9 @@ func TestPulse(t *testing.T) {
 		}
 		l.failing = true
 		l.grow(1)
-		time.Sleep(2 * beats * beat)
+		time.Sleep(2 * rateBars * feedInterval)
 		synctest.Wait()
-		if rates, links = p.latest(); len(rates) != beats || len(links) != recent {
+		if rates, links = p.latest(); len(rates) != rateBars || len(links) != recent {
 			t.Errorf("%d rates, %d links", len(rates), len(links))
 		}
 		cancel()
@@ -120,7 +120,7 @@ func TestPulseWatched(t *testing.T) {
 	}()
 	l.grow(5)
 	lines := bufio.NewScanner(answer.Body)
-	var e beatEvent
+	var e feedEvent
 	for lines.Scan() {
 		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
 			if err := json.Unmarshal([]byte(data), &e); err != nil {
@@ -155,7 +155,7 @@ func (a *asked) Known(did string) string {
 }
 
 func (a *asked) Handles(_ context.Context, dids []string) map[string]string {
-	time.Sleep(beat / 2)
+	time.Sleep(feedInterval / 2)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, did := range dids {
@@ -176,23 +176,23 @@ func TestPulseNames(t *testing.T) {
 		synctest.Wait()
 		p.watchers.Store(1)
 		l.grow(3)
-		time.Sleep(beat)
+		time.Sleep(feedInterval)
 		synctest.Wait()
 		if _, links := p.latest(); len(links) != 0 {
 			t.Errorf("shown without waiting: %+v", links)
 		}
-		time.Sleep(beat)
+		time.Sleep(feedInterval)
 		synctest.Wait()
 		if _, links := p.latest(); len(links) != 2 || links[0].Who != "x.test" || links[0].Initials != "X" {
 			t.Errorf("links %+v", links)
 		}
 		// When the last has left, what waits is shown with what is new.
 		l.grow(3)
-		time.Sleep(beat)
+		time.Sleep(feedInterval)
 		synctest.Wait()
 		p.watchers.Store(0)
 		l.grow(1)
-		time.Sleep(beat)
+		time.Sleep(feedInterval)
 		synctest.Wait()
 		if _, links := p.latest(); len(links) != 5 || links[0].subject != "https://example.com/7" {
 			t.Errorf("%d links, %+v", len(links), links[0])
