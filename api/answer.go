@@ -17,18 +17,19 @@ import (
 )
 
 const (
-	// What is indexed changes with every commit, several times a second. A second of caching is too short to notice and
-	// turns the crowd around one popular post into one query a second.
+	// The index changes with every commit, several times a second. A second of caching is too short to notice, and
+	// makes one query a second of the crowd around a popular post.
 	cacheBriefly = "public, max-age=1"
-	// The answers about the service itself change with its configuration only.
+	// These answers change with the configuration only.
 	cacheLong  = "public, max-age=3600"
 	cacheNever = "no-store"
 
 	typeJSON = "application/json"
 )
 
-// query makes the handler of a route that is answered from the store. It takes everything first, within the configured
-// time: the bytes of a body, then a place in the semaphore of what the query costs, and then the bytes of the answer.
+// query returns the handler of a route that is answered from the store. It takes everything first, within the
+// configured time: the bytes of a body, then a place in the semaphore of the query's cost, then the bytes of the
+// answer.
 func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
@@ -68,8 +69,8 @@ func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	}
 }
 
-// runByCost runs a query in the semaphore of its cost. To find the cost is a light query itself, and so is most of what
-// comes: that runs at once, in the same place.
+// runByCost runs a query in the semaphore of its cost. The look-up of the cost is a light query. Most queries are
+// light too: they run at once in the same place.
 func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, run func() error) error {
 	c := light
 	err := s.inSemaphore(ctx, who, light, func() error {
@@ -86,9 +87,10 @@ func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, ru
 	return s.inSemaphore(ctx, who, c, run)
 }
 
-// readBody reads the JSON that a request carries into p. What it holds has to be given back, of an error too.
-func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, who budget.Client, p *params) (*budget.Grant, error) {
-	// The server reads the rest of a body that is refused: that has an end too.
+// readBody reads the JSON of a request into p. The caller gives the grant back, after an error too.
+func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, who budget.Client,
+	p *params) (*budget.Grant, error) {
+	// net/http reads the rest of a body that is refused: the deadline bounds that.
 	late, _ := ctx.Deadline()
 	if err := http.NewResponseController(w).SetReadDeadline(late); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, errBodyBrokeOff
@@ -102,7 +104,8 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 	var room *budget.Grant
 	if r.ContentLength < 0 || r.ContentLength > smallBytes {
 		var err error
-		if room, err = s.memory.Take(ctx, who, 2*maxBody); err != nil { // its text, and the names in it
+		room, err = s.memory.Take(ctx, who, 2*maxBody) // its text, and the names in it
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +116,7 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return room, nil
 }
 
-// encodeJSON panics when v can't be encoded, which no value of this package's types does.
+// encodeJSON panics when v cannot be encoded. Every type of package wire can.
 func encodeJSON(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -143,7 +146,7 @@ type reply struct {
 	unchanged                         bool // the client has it already
 }
 
-// newReply makes an answer of a whole body, compressed as the client accepts it.
+// newReply returns an answer with a whole body, compressed as the client accepts it.
 func newReply(r *http.Request, status int, contentType, cache string, body []byte) *reply {
 	a := &reply{status: status, contentType: contentType, cache: cache}
 	if status == http.StatusOK && cache != cacheNever {
@@ -153,13 +156,14 @@ func newReply(r *http.Request, status int, contentType, cache string, body []byt
 			return a
 		}
 	}
-	if a.body, a.encoding = encode(r.Header.Values("Accept-Encoding"), body); a.encoding != "" && a.tag != "" {
+	a.body, a.encoding = encode(r.Header.Values("Accept-Encoding"), body)
+	if a.encoding != "" && a.tag != "" {
 		a.tag = "W/" + a.tag // other bytes, the same answer
 	}
 	return a
 }
 
-// send writes an answer, to HEAD all but the body.
+// send writes an answer, without the body for HEAD.
 func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", a.cache)
@@ -181,13 +185,14 @@ func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// etag names a body: 96 bits of its SHA-256, far more than two of a client's answers need to differ.
+// etag returns 96 bits of the SHA-256 of a body, enough to tell all answers of a client apart.
 func etag(body []byte) string {
 	sum := sha256.Sum256(body)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 }
 
-// matches compares weakly, as If-None-Match does: a proxy that compresses turns our tags into weak ones.
+// matches reports whether If-None-Match has a tag. It compares weakly, as the header does: a proxy that compresses
+// makes tags weak.
 func matches(fields []string, tag string) bool {
 	for _, field := range fields {
 		for have := range strings.SplitSeq(field, ",") {

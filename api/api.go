@@ -1,8 +1,9 @@
-// Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few routes
-// that a service needs about itself. It parses, bounds and answers requests; what the answers say is the store's affair.
+// Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few
+// routes that a service needs about itself. It parses, bounds and answers requests; what the answers say is the
+// store's affair.
 //
-// Every route is a GET that also answers HEAD, but for procedures, which are POST, and every answer, a failure too, is JSON with CORS open to all. A failure is
-// {"error":"<name>","message":"<text>"} with one of these names:
+// Every route is a GET that also answers HEAD, but for procedures, which are POST, and every answer, a failure too, is
+// JSON with CORS open to all. A failure is {"error":"<name>","message":"<text>"} with one of these names:
 //
 //	400 InvalidRequest        a parameter is wrong; the message names it
 //	404 NotFound              no such path
@@ -31,11 +32,11 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Store is what the API asks of an index. Targets and subjects that it passes are normalised, filters are sorted and
-// without duplicates, and nil where there is none.
+// Store is the index that the API asks. Targets and subjects in queries are normalised; filters are sorted, without
+// duplicates, and nil for none.
 //
-// A Page's Next that comes back as After with anything else of its query changed, or damaged, is refused here; should one get
-// through, the store answers db.ErrBadCursor. Any other error is an internal one.
+// The API refuses a Page.Next that comes back damaged or with another query. For one that it lets through, the store
+// returns db.ErrBadCursor. Every other error is internal.
 type Store interface {
 	// CountLinks counts the links to a target from one source.
 	CountLinks(ctx context.Context, target string, src db.Source) (int64, error)
@@ -57,29 +58,30 @@ type Store interface {
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source; Total is the sum of all pages.
 	AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error)
-	// AccountTotal counts them in all, for little.
+	// AccountTotal counts all of them, cheaply.
 	AccountTotal(ctx context.Context, did string) (int64, error)
 	// Timeline counts the links to a target by time.
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
 	// RecordLinks lists what a record links to.
 	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
-	// Bodies gives the content of up to db.MaxBodies records, the zero Body where it isn't kept.
+	// Bodies returns the content of up to db.MaxBodies records, the zero Body for one that is not kept.
 	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 	// The log, which the streams read.
 	stream.Log
 	// Stats sums the index up.
 	Stats(ctx context.Context) (db.Stats, error)
-	// Space says where its bytes are.
+	// Space returns the size of its files and memory.
 	Space(ctx context.Context) (db.Space, error)
-	// Gaps lists what is missing now, the newest hundred at most.
+	// Gaps lists the open gaps, the newest hundred at most.
 	Gaps(ctx context.Context) ([]db.Gap, error)
 }
 
-// Config says how to serve a store. Only Store has to be set.
+// Config configures the API. Only Store is required.
 type Config struct {
 	Store Store
 
-	InstanceID  string                   // which index this is: a cursor of another one is refused; "" is an id like any other
+	// which index this is: a cursor of another one is refused; "" is an id like any other
+	InstanceID  string
 	Version     string                   // what /xrpc/_health reports; "": "dev"
 	Handles     Handles                  // resolves at://handle/… as a subject; nil: such a subject is refused
 	DIDWeb      string                   // domain of this service's did:web, with its port if it has one; "": no did.json
@@ -89,16 +91,19 @@ type Config struct {
 	Replication func() *wire.Replication // what it says of the replica; nil: nothing
 	Following   func() *wire.Following   // what it says of the replica that is followed; nil: none is
 	Faults      func() []wire.Fault      // what it says went wrong lately, the newest first; nil: nothing
-	Activity    func() Activity          // of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
-	Timeout     time.Duration            // for one answer, the wait for its turn included; 0: 10 s
-	Concurrency int                      // store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
-	Memory      int64                    // bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
-	Logger      *slog.Logger             // for internal errors and panics; nil: slog.Default()
-	Metrics     prometheus.Registerer    // must not hold this package's metrics yet; nil: none are registered
-	Now         func() time.Time         // nil: time.Now
+	// of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
+	Activity func() Activity
+	Timeout  time.Duration // for one answer, the wait for its turn included; 0: 10 s
+	// store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
+	Concurrency int
+	// bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
+	Memory  int64
+	Logger  *slog.Logger          // for internal errors and panics; nil: slog.Default()
+	Metrics prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
+	Now     func() time.Time      // nil: time.Now
 
-	// AddressHeader is the header in which a proxy in front says whom a request is from; of a list, the last entry counts.
-	// "": the other end of the connection, as anybody could write a header.
+	// AddressHeader is the client-IP header that the reverse proxy sets; the last entry of a list counts. Empty: the
+	// address of the connection, because any client can send a header.
 	AddressHeader string
 	RatePerMinute int     // requests of one address in a minute; 0: any number
 	AccessLog     bool    // a line in the log for each request
@@ -106,9 +111,10 @@ type Config struct {
 }
 
 const (
-	// A lookup takes microseconds to milliseconds: what takes longer than this is stuck, and its client has mostly left.
+	// A lookup takes microseconds to milliseconds. One that takes longer than this is stuck, and most clients have
+	// left.
 	defaultTimeout = 10 * time.Second
-	// Enough to hide the disk's latency on a small machine, few enough that the pages in flight (a thousand records,
-	// some 100 kB each) stay well below 100 MB.
+	// Enough to hide the latency of the disk on a small machine. The pages in progress (a thousand records, 100 kB
+	// each) stay well below 100 MB.
 	defaultConcurrency = 64
 )

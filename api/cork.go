@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// corkedWriter hands a connection over that can gather what is written: a WebSocket flushes each message, and a call into the
-// system for each of a hundred thousand messages a second is most of what they cost.
+// corkedWriter hijacks a connection that can gather writes. A WebSocket flushes each message, and at a hundred
+// thousand messages a second the system calls are most of their cost.
 type corkedWriter struct {
 	http.ResponseWriter
 	conn atomic.Pointer[corkedConn]
 }
 
-// Hijack is http.Hijacker's.
+// Hijack implements http.Hijacker.
 func (w *corkedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -55,8 +55,8 @@ type corkedConn struct {
 	stalled bool
 }
 
-// closing bounds what is read from now on: closeBytes within closeWait. What comes behind is passed over, up to the length of
-// a message, so that the peer can read why the connection ends.
+// closing bounds what is read from now on: closeBytes within closeWait. What comes behind is passed over, up to the
+// length of a message, so that the peer can read why the connection ends.
 func (c *corkedConn) closing() {
 	c.closed.Store(true)
 	_ = c.SetReadDeadline(time.Now().Add(closeWait))
@@ -89,7 +89,7 @@ func (c *corkedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged says whether to answer a ping.
+// pinged reports whether to answer a ping.
 func (c *corkedConn) pinged() bool {
 	ok := c.allow()
 	if !ok {
@@ -105,7 +105,7 @@ func (c *corkedConn) hold() {
 	c.corked = true
 }
 
-// flush sends what was gathered. An idle subscriber keeps no memory for it.
+// flush sends the gathered writes. An idle subscriber keeps no memory for them.
 func (c *corkedConn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *corkedConn) send(p []byte) (int, error) {
 	return n, err
 }
 
-// why says what a failed write came from.
+// why returns the cause of a failed write.
 func (c *corkedConn) why(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// cost says in which line a query waits.
+// cost is the semaphore that a query runs in.
 type cost int
 
 const (
@@ -20,16 +20,16 @@ const (
 const (
 	// A page up to this length is light: its answer is 10 kB and takes 0.2 ms.
 	lightPage = 100
-	// Counts of so many lists are light.
+	// Counts of this many lists are light.
 	lightPairs = 10
-	// To walk through so many links takes some milliseconds: below, a walk is medium.
+	// A walk through this many links takes some milliseconds: up to here, a walk is medium.
 	mediumWalk = 5000
-	// A page of so many records with their content is medium: what a page for people shows beside its counts.
+	// A page with the content of this many records is medium: a page for people shows as many beside its counts.
 	mediumHydrate = 10
 )
 
-// costOf returns the cost of a query. For one that walks, it looks up how long the list is. A query with a wrong parameter
-// costs nothing: its handler reports the parameter.
+// costOf returns the cost of a query. For one that walks, it looks up how long the list is. A query with a wrong
+// parameter costs nothing: its handler reports the parameter.
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
 	switch p.route.Cost {

@@ -16,9 +16,9 @@ import (
 //
 //	version (1 byte) | number of the route (1) | query (8) | position (0 to maxPosition) | checksum (8)
 //
-// query is the start of a SHA-256 of everything that the position depends on, and checksum the start of one of everything before
-// it. A cursor that was changed, or that comes back with another request, is refused: a page from a wrong position would look like
-// any other. Cursors are neither secret nor signed: the store checks positions too.
+// query is the start of a SHA-256 of everything that the position depends on, and checksum the start of one of
+// everything before it. A cursor that was changed, or that comes back with another request, is refused: a page from a
+// wrong position would look like any other. Cursors are neither secret nor signed: the store checks positions too.
 
 const (
 	cursorVersion = 1

@@ -12,9 +12,9 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// This file serves the documents that are made of the definitions.
+// This file serves the documents that are generated from the lexicons.
 
-// document makes a handler of a document that never changes: it is hashed and compressed once.
+// document returns the handler of a document that never changes. It hashes and compresses the document once.
 func document(contentType string, body []byte) http.HandlerFunc {
 	replies := map[string]*reply{}
 	for _, encoding := range []string{"", "gzip", "zstd"} {
@@ -42,7 +42,7 @@ func lexiconList() any {
 	return wire.LexiconList{Lexicons: ids}
 }
 
-// lexicon gives one lexicon, as it was written.
+// lexicon serves a lexicon, as the file has it.
 func lexicon() http.HandlerFunc {
 	documents := map[string]http.HandlerFunc{}
 	for id, file := range definitions.Files {
@@ -66,8 +66,9 @@ func openAPIDocument(version string) object {
 	paths, schemas := object{}, object{"Error": object{
 		"type": "object", "required": []string{"error", "message"},
 		"properties": object{
-			"error":   object{"type": "string", "description": "The name of the error."},
-			"message": object{"type": "string", "description": "What is wrong. If a parameter is invalid, the message begins with its name."},
+			"error": object{"type": "string", "description": "The name of the error."},
+			"message": object{"type": "string",
+				"description": "What is wrong. If a parameter is invalid, the message begins with its name."},
 		},
 	}}
 	for _, ref := range definitions.Refs() {
@@ -87,7 +88,8 @@ func openAPIDocument(version string) object {
 
 func operation(def *lexicons.Def) object {
 	failure := func(description string) object {
-		return object{"description": description, "content": object{typeJSON: object{"schema": object{"$ref": "#/components/schemas/Error"}}}}
+		return object{"description": description,
+			"content": object{typeJSON: object{"schema": object{"$ref": "#/components/schemas/Error"}}}}
 	}
 	wrong := make([]string, 0, len(def.Errors))
 	for _, e := range def.Errors {
@@ -182,7 +184,7 @@ func jsonFormat(format string) string {
 	return format
 }
 
-// markdown renders the definitions as a page of the documentation. docs/reference.md is this, and a test holds it to it.
+// markdown returns docs/reference.md. A test compares the file with it.
 func markdown() string {
 	var b strings.Builder
 	b.WriteString("# Every method and parameter\n\nGenerated from [api/lexicons](../api/lexicons) by\n" +
@@ -255,7 +257,7 @@ func members(b *strings.Builder, s *lexicons.Schema, indent string) {
 // cell escapes what would end a cell of a table.
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
 
-// typeText says what a value looks like.
+// typeText describes a type in words.
 func typeText(s *lexicons.Schema) string {
 	s = definitions.Resolve(s)
 	number := func(n *int64) string {

@@ -10,20 +10,21 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// encodeFrom is from what size on an answer is compressed, in bytes. Below, it fits into three packets, and what is saved is less
-// than what it takes.
+// encodeFrom is the smallest answer that is compressed, in bytes. A smaller one fits in three packets, and compression
+// costs more than it saves.
 const encodeFrom = 4 << 10
 
 var (
 	// A page of a thousand records is 100 kB and takes about half a millisecond.
-	zstdEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true))
-	gzipWriters    = sync.Pool{New: func() any {
+	zstdEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10),
+		zstd.WithLowerEncoderMem(true))
+	gzipWriters = sync.Pool{New: func() any {
 		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 		return w
 	}}
 )
 
-// encode compresses a body as the client accepts it. encoding is empty when it stays as it is.
+// encode compresses a body as the client accepts it. encoding is empty if the body is unchanged.
 func encode(accept []string, body []byte) (out []byte, encoding string) {
 	if len(body) < encodeFrom {
 		return body, ""
@@ -43,7 +44,7 @@ func encode(accept []string, body []byte) (out []byte, encoding string) {
 	return body, ""
 }
 
-// accepted picks an encoding: zstd before gzip, which both a client and we have mostly.
+// accepted returns the encoding to use: zstd before gzip.
 func accepted(fields []string) string {
 	best := ""
 	for _, field := range fields {

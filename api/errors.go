@@ -25,7 +25,7 @@ func newFailure(status int, name, message string) *failure {
 
 func (f *failure) Error() string { return f.Name + ": " + f.Message }
 
-// invalid says what is wrong with a parameter, in words that follow its name.
+// invalid returns the failure of a parameter. The text follows its name.
 func invalid(name, format string, args ...any) *failure {
 	return newFailure(http.StatusBadRequest, "InvalidRequest", "`"+name+"` "+fmt.Sprintf(format, args...))
 }
@@ -33,17 +33,24 @@ func invalid(name, format string, args ...any) *failure {
 var (
 	errCursor = invalid("cursor", "is not a cursor of this query: "+
 		"send it unchanged with the same other parameters, or omit it to start at the beginning")
-	errBodyTooLarge = newFailure(http.StatusRequestEntityTooLarge, "PayloadTooLarge", "`body` is too large: the limit is 1 MiB")
+	errBodyTooLarge = newFailure(http.StatusRequestEntityTooLarge, "PayloadTooLarge",
+		"`body` is too large: the limit is 1 MiB")
 	errBodyBrokeOff = invalid("body", "is incomplete or arrived too slowly")
 
-	errTimeout  = newFailure(http.StatusServiceUnavailable, "Timeout", "the query took too long: try again, or use a smaller `limit`")
-	errBusy     = newFailure(http.StatusServiceUnavailable, "Busy", "the server is busy: too many requests are waiting, or too many clients read their answers slowly; try again in a moment")
-	errFilters  = newFailure(http.StatusTooManyRequests, "TooManyFilters", "the filters of this client address, or of all clients, use too much memory: filter by fewer names, or by prefixes, DIDs or collections")
-	errInternal = newFailure(http.StatusInternalServerError, "InternalServerError", "internal error: the server has logged it")
+	errTimeout = newFailure(http.StatusServiceUnavailable, "Timeout",
+		"the query took too long: try again, or use a smaller `limit`")
+	errBusy = newFailure(http.StatusServiceUnavailable, "Busy",
+		"the server is busy: too many requests are waiting, or too many clients read their answers slowly; try again "+
+			"in a moment")
+	errFilters = newFailure(http.StatusTooManyRequests, "TooManyFilters",
+		"the filters of this client address, or of all clients, use too much memory: filter by fewer names, or by "+
+			"prefixes, DIDs or collections")
+	errInternal = newFailure(http.StatusInternalServerError, "InternalServerError",
+		"internal error: the server has logged it")
 )
 
-// failureOf decides what a client is told about err. ctx is the one that the query ran under: once it is over, whatever error
-// the query ended with comes from that. An internal error is logged here, and nowhere else.
+// failureOf returns the failure that a client sees for err. ctx is the context of the query: once it is over, it is
+// the cause of any error. failureOf logs internal errors, and no other code does.
 func (s *server) failureOf(ctx context.Context, r *http.Request, err error) *failure {
 	var f *failure
 	switch {
@@ -60,7 +67,7 @@ func (s *server) failureOf(ctx context.Context, r *http.Request, err error) *fai
 	return errInternal
 }
 
-// clip bounds what one request can put into the log: a query is mostly some 200 bytes, and may be a megabyte.
+// clip bounds the part of a request in the log: most queries have 200 bytes, and one may have a megabyte.
 func clip(s string) string {
 	const most = 1024
 	if len(s) <= most {
@@ -69,10 +76,11 @@ func clip(s string) string {
 	return s[:most] + "…"
 }
 
-// notFound tells an XRPC method that isn't served, whatever the HTTP method, from any other path.
+// notFound answers an unknown XRPC method, with any HTTP method, differently from any other unknown path.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	if nsid, ok := strings.CutPrefix(r.URL.Path, routes.Prefix); ok && nsid != "" {
-		writeFailure(w, r, newFailure(http.StatusNotImplemented, "MethodNotImplemented", "this server does not have this XRPC method: / lists the methods it has"))
+		writeFailure(w, r, newFailure(http.StatusNotImplemented, "MethodNotImplemented",
+			"this server does not have this XRPC method: / lists the methods it has"))
 		return
 	}
 	writeFailure(w, r, newFailure(http.StatusNotFound, "NotFound", "this path does not exist: / lists the paths that do"))

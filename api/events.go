@@ -16,7 +16,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// heartbeatInterval is the time between two heartbeats of a stream without events. The idle timeout of most proxies is a minute.
+// heartbeatInterval is the time between two heartbeats of a stream without events. The idle timeout of most proxies is
+// a minute.
 const heartbeatInterval = 20 * time.Second
 
 // subscribeEvents serves /events.
@@ -30,7 +31,7 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 	hydrate := p.flag("hydrate")
 	var options stream.Options
 	p.options(&options)
-	// A browser that comes back sends the same address again, and where it was in a header.
+	// A browser that reconnects sends the same address, and its cursor in a header.
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		options.Cursor = p.streamCursor("Last-Event-ID", last)
 	}
@@ -60,7 +61,7 @@ func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscr
 	err := writer.run(r.Context())
 	if f := streamFailure(err); f != nil {
 		data, _ := json.Marshal(wire.StreamEnd{Kind: "end", Failure: f.Failure}) // of strings
-		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))          // the client may have left
+		_ = send([]byte("event: end\ndata: " + string(data) + "\n\n"))           // the client may have left
 		return f.Name
 	}
 	var unsent *unsentError
@@ -91,7 +92,7 @@ func sender(w http.ResponseWriter) func([]byte) error {
 	}
 }
 
-// unsentError is an error of the client's connection.
+// unsentError is an error of the connection to the client.
 type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
@@ -109,9 +110,9 @@ type eventWriter struct {
 }
 
 const (
-	// Events are sent together up to this size.
+	// Events are sent together up to this size, in bytes.
 	eventsBytes = 32 << 10
-	// The room for the content of one record while it is made: 1 MB, and six times that as JSON of control characters.
+	// The memory to encode the content of one record: 1 MB, and six times that as JSON of control characters.
 	hydratedBytes = 8 << 20
 )
 
@@ -179,8 +180,8 @@ func (e *eventWriter) event(ctx context.Context, event *stream.Event) error {
 	return nil
 }
 
-// wantsContent reports whether the subscriber wants an event only for the new content of its record: an update that leaves every
-// wanted link of the record as it is.
+// wantsContent reports whether the subscriber wants an event only for the new content of its record: an update that
+// leaves every wanted link of the record as it is.
 func (e *eventWriter) wantsContent(ctx context.Context, event *stream.Event) (bool, error) {
 	if !e.hydrate || event.Op != db.OpUpdate {
 		return false, nil
@@ -233,8 +234,8 @@ func (e *eventWriter) flush() error {
 	return nil
 }
 
-// appendCursorEvent writes an event with a cursor and without data. A browser keeps its id and reports no event. So a client
-// loses nothing that comes before its first event, and one that wants few events need not read the log again.
+// appendCursorEvent writes an event with a cursor and without data. A browser keeps its id and reports no event. So a
+// client loses nothing that comes before its first event, and one that wants few events need not read the log again.
 func appendCursorEvent(dst []byte, sub *stream.Subscription) []byte {
 	dst = append(dst, "id: "...)
 	dst = strconv.AppendUint(dst, sub.Cursor(), 10)

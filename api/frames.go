@@ -9,10 +9,10 @@ import (
 	"weft.dev/weft/db"
 )
 
-// The frames of the streams, written without reflection: at a thousand subscribers they are what a process does all day.
+// The messages of the streams are written without reflection: with a thousand subscribers, a process does little else.
 
-// appendLink writes a frame of /subscribe. Its cursor is where a client goes on that has it: behind its row, or before, where
-// more links of the row follow.
+// appendLink writes a message of /subscribe. Its cursor resumes behind the log row, or before it if more links of the
+// row follow.
 func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) []byte {
 	dst = append(dst, `{"kind":"link","origin":`...)
 	dst = appendOrigin(dst, replay)
@@ -43,7 +43,7 @@ func appendLink(dst []byte, e *stream.Event, l *stream.Link, replay, more bool) 
 	return append(dst, '}')
 }
 
-// appendAccountFrame writes an account's change for /subscribe.
+// appendAccountFrame writes the change of an account for /subscribe.
 func appendAccountFrame(dst []byte, e *stream.Event, replay bool) []byte {
 	dst = append(dst, `{"kind":"account","origin":`...)
 	dst = appendOrigin(dst, replay)
@@ -54,7 +54,8 @@ func appendAccountFrame(dst []byte, e *stream.Event, replay bool) []byte {
 	return append(dst, '}')
 }
 
-// appendEvent writes an event of /events, of its links those in wanted, with the record's content where there is any.
+// appendEvent writes an event of /events with those of its links that are in wanted, and with the content of the
+// record if there is any.
 func appendEvent(dst []byte, e *stream.Event, wanted []int, c wire.Content, replay bool) []byte {
 	kind := "record"
 	if e.Op == db.OpAccount {
@@ -155,7 +156,7 @@ func appendOrigin(dst []byte, replay bool) []byte {
 	return append(dst, `"live"`...)
 }
 
-// appendString writes a string as JSON. Nearly all are of plain characters.
+// appendString writes a string as JSON. Nearly all strings have plain characters only.
 func appendString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {

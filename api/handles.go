@@ -9,14 +9,14 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Handles finds the account of a handle.
+// Handles resolves handles.
 type Handles interface {
-	// DID returns the account's DID. The error says why there is none.
+	// DID returns the DID of a handle.
 	DID(ctx context.Context, handle string) (string, error)
 }
 
-// resolveSubject finds the account that a query's subject names by its handle, as in at://alice.example/…. Records link to
-// DIDs, so that nearly nothing links to such a subject. It asks the network and runs before the query has its turn.
+// resolveSubject resolves the handle in a subject such as at://alice.example/…. Records link to DIDs, so that hardly
+// any record links to such a subject. It asks the network, before the query takes a place in a semaphore.
 func (s *server) resolveSubject(ctx context.Context, p *params) {
 	p.linked = func(subject string) bool {
 		sources, err := s.Store.Sources(ctx, db.SourcesQuery{Of: subject, Limit: 10})
@@ -33,7 +33,7 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 			if !ok || s.Handles == nil {
 				continue
 			}
-			// The error isn't for the client: it may say what else is in this server's network.
+			// The client does not see the error: it may describe this server's network.
 			did, err := s.Handles.DID(ctx, handle)
 			if err != nil {
 				did = ""
@@ -43,8 +43,8 @@ func (s *server) resolveSubject(ctx context.Context, p *params) {
 	}
 }
 
-// byDID puts the account's DID into a subject that names it by its handle. Where no DID is known, the subject stays as it is
-// if records link to that very text, and is refused if none does: 0 would look like an answer. Every other subject stays.
+// byDID replaces the handle in a subject by the account's DID. If no DID is known, the subject stays as it is if
+// records link to that very text; else it is refused, because 0 would look like an answer.
 func (p *params) byDID(name, subject string) string {
 	handle, rest, ok := cutHandle(subject)
 	if !ok {
@@ -56,14 +56,15 @@ func (p *params) byDID(name, subject string) string {
 		return "at://" + did + rest
 	case p.linked(subject):
 	case asked:
-		p.fail(name, "contains the handle %s, but no account was found for it: use the DID of the account, at://did:…%s", handle, clip(rest))
+		p.fail(name, "contains the handle %s, but no account was found for it: use the DID of the account, at://did:…%s",
+			handle, clip(rest))
 	default:
 		p.fail(name, "contains the handle %s: use the DID of the account, at://did:…%s", handle, clip(rest))
 	}
 	return subject
 }
 
-// cutHandle cuts a normalised at-uri with a handle as its authority into the handle and what follows it.
+// cutHandle splits a normalised at-uri with a handle as its authority into the handle and the rest.
 func cutHandle(uri string) (handle, rest string, ok bool) {
 	after, ok := strings.CutPrefix(uri, "at://")
 	if !ok || strings.HasPrefix(after, "did:") {

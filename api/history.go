@@ -10,24 +10,23 @@ import (
 )
 
 const (
-	// A figure each five seconds for ten minutes: enough to see at a glance whether things move, and 120 bars are as many
-	// as a small chart shows.
+	// A point every five seconds for ten minutes: a small chart has room for 120 points.
 	recentEvery = 5 * time.Second
 	recentKeeps = 120
-	// The size of the index over a day, for a merge lets it grow and shrink by a tenth within minutes.
+	// The size of the index over a day: a compaction lets it grow and shrink by a tenth within minutes.
 	sizesEvery = 5 * time.Minute
 	sizesKeeps = 288
-	// A rate from less than this is mostly noise of seals and merges.
+	// A rate over a shorter time is mostly noise of flushes and compactions.
 	leastSpan = 30 * time.Minute
 )
 
-// Activity is what came from upstream.
+// Activity is the input from upstream.
 type Activity struct {
 	Events uint64        // received since the start
 	Lag    time.Duration // of the newest
 }
 
-// history remembers what a page shows as a curve: figures of the last minutes, and the index's size over a day.
+// history keeps the figures of the last minutes and the size of the index over a day.
 type history struct {
 	mu     sync.Mutex
 	last   point
@@ -35,7 +34,7 @@ type history struct {
 	sizes  []sizeAt
 }
 
-// point is what the counters said at one time.
+// point is the counters at one time.
 type point struct {
 	at     time.Time // zero: never
 	events uint64
@@ -47,7 +46,7 @@ type sizeAt struct {
 	bytes int64
 }
 
-// observe takes the counters' values.
+// observe adds the values of the counters.
 func (h *history) observe(now time.Time, a Activity, links int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,38 +57,44 @@ func (h *history) observe(now time.Time, a Activity, links int64) {
 		return
 	}
 	h.recent = push(h.recent, recentKeeps, wire.HistoryPoint{
-		Events: tenth(float64(a.Events-was.events) / took), Links: tenth(float64(links-was.links) / took), Lag: tenth(a.Lag.Seconds())})
+		Events: tenth(float64(a.Events-was.events) / took),
+		Links:  tenth(float64(links-was.links) / took),
+		Lag:    tenth(a.Lag.Seconds()),
+	})
 }
 
-// observeSize takes the size of all files.
+// observeSize adds the size of all files.
 func (h *history) observeSize(now time.Time, bytes int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sizes = push(h.sizes, sizesKeeps, sizeAt{now, bytes})
 }
 
-// points is the last minutes, the newest last.
+// points returns the last minutes, newest last.
 func (h *history) points() []wire.HistoryPoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]wire.HistoryPoint{}, h.recent...)
 }
 
-// growth is how many bytes a day the files grow by, and over which time that was seen; 0 and 0 while it isn't known.
+// growth returns the growth of the files in bytes a day, and the time that it was measured over; 0 and 0 while it is
+// not known.
 func (h *history) growth() (perDay float64, span time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.sizes) < 2 {
 		return 0, 0
 	}
-	first, last := h.sizes[0], h.sizes[len(h.sizes)-1]
-	if span = last.at.Sub(first.at); span < leastSpan {
+	first := h.sizes[0]
+	last := h.sizes[len(h.sizes)-1]
+	span = last.at.Sub(first.at)
+	if span < leastSpan {
 		return 0, 0
 	}
 	return float64(last.bytes-first.bytes) / (float64(span) / float64(24*time.Hour)), span
 }
 
-// push appends, and drops the oldest where there are too many.
+// push appends, and drops the oldest if there are too many.
 func push[T any](to []T, keep int, v T) []T {
 	if len(to) >= keep {
 		to = append(to[:0], to[len(to)-keep+1:]...)
@@ -99,11 +104,12 @@ func push[T any](to []T, keep int, v T) []T {
 
 func tenth(v float64) float64 { return math.Round(v*10) / 10 }
 
-// Watch remembers what /status says of the last minutes and the last day, until ctx ends. Without it, that is empty.
+// Watch records the history for /status until ctx ends. Without it, the history is empty.
 func (s *Server) Watch(ctx context.Context) error {
 	s.server.watchActivity(ctx)
 	s.server.watchSize(ctx)
-	recent, sizes := time.NewTicker(recentEvery), time.NewTicker(sizesEvery)
+	recent := time.NewTicker(recentEvery)
+	sizes := time.NewTicker(sizesEvery)
 	defer recent.Stop()
 	defer sizes.Stop()
 	for {

@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// The REST routes that came before XRPC, and that most clients use. target, collection and path are required by all but the
-// last two, which require target; limit and cursor go with the lists and with the last two.
+// The REST routes that came before XRPC, and that most clients use. target, collection and path are required by all
+// but the last two, which require target; limit and cursor go with the lists and with the last two.
 
 // links: also did* or from_dids.
 func (s *server) links(ctx context.Context, p *params) (any, error) {
@@ -25,7 +25,8 @@ func (s *server) linksDistinctDIDs(ctx context.Context, p *params) (any, error) 
 }
 
 func (s *server) linksCount(ctx context.Context, p *params) (any, error) {
-	target, src := p.subject("target"), p.legacySource()
+	target := p.subject("target")
+	src := p.legacySource()
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -34,7 +35,8 @@ func (s *server) linksCount(ctx context.Context, p *params) (any, error) {
 }
 
 func (s *server) linksCountDistinctDIDs(ctx context.Context, p *params) (any, error) {
-	target, src := p.subject("target"), p.legacySource()
+	target := p.subject("target")
+	src := p.legacySource()
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -61,7 +63,8 @@ func (s *server) sources(ctx context.Context, p *params) (db.Page[db.SourceCount
 func sourcesPage[T any](ctx context.Context, s *server, p *params, of string,
 	ask func(context.Context, db.SourcesQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	q := db.ListQuery{Target: of, Limit: p.limit()}
-	return listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, func(ctx context.Context, q db.ListQuery) (db.Page[T], error) {
-		return ask(ctx, db.SourcesQuery{Of: q.Target, Limit: q.Limit, After: q.After})
-	})
+	return listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q,
+		func(ctx context.Context, q db.ListQuery) (db.Page[T], error) {
+			return ask(ctx, db.SourcesQuery{Of: q.Target, Limit: q.Limit, After: q.After})
+		})
 }

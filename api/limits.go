@@ -8,7 +8,8 @@ import (
 	"weft.dev/weft/api/budget"
 )
 
-// limits are what all clients share. Each is a budget: a part is taken before the work begins, and given back when it is over.
+// limits are what all clients share. Each is a budget: a part is taken before the work begins, and given back when it
+// is over.
 type limits struct {
 	clients budget.Clients
 	rate    *rateLimit // nil: any number of requests
@@ -51,7 +52,9 @@ func newLimits(c *Config) limits {
 		pages:     budget.New(budget.Config{Total: pagesAtOnce, PerHost: pagesAtOnce / 4, PerNet: pagesAtOnce / 2}),
 		memory:    bytes(memory / 2), filters: bytes(memory / 2),
 		subscriberLimit: budget.New(budget.Config{
-			Total: int64(c.Streams.Total), PerHost: int64(c.Streams.PerAddress), PerNet: budget.Wide * int64(c.Streams.PerAddress),
+			Total:   int64(c.Streams.Total),
+			PerHost: int64(c.Streams.PerAddress),
+			PerNet:  budget.Wide * int64(c.Streams.PerAddress),
 		}),
 	}
 	l.semaphores[light] = semaphore(concurrency)
@@ -63,12 +66,12 @@ func newLimits(c *Config) limits {
 	return l
 }
 
-// Admit counts a request that the API does not answer itself against the rate of its client. It returns false if it has refused
-// the request.
+// Admit counts a request that the API does not answer itself against the rate of its client. It returns false if it
+// has refused the request.
 func (s *Server) Admit(w http.ResponseWriter, r *http.Request) bool { return s.server.admit(w, r) }
 
-// AdmitStream is Admit for a live stream, which also counts against the limit of subscribers until release is called. It
-// returns nil if it has refused the request.
+// AdmitStream is Admit for a live stream, which also counts against the limit of subscribers until release is called.
+// It returns nil if it has refused the request.
 func (s *Server) AdmitStream(w http.ResponseWriter, r *http.Request) (release func()) {
 	if !s.server.admit(w, r) {
 		return nil
@@ -120,9 +123,9 @@ func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *fail
 	return grant, nil
 }
 
-// inSemaphore runs f in a place of the semaphore of a cost, and returns the error of ctx when none comes free in time. The place
-// is given back before the answer is written, so that slow clients hold up only themselves. Waiting clients are served
-// round-robin by address.
+// inSemaphore runs f in a place of the semaphore of a cost, and returns the error of ctx when none comes free in time.
+// The place is given back before the answer is written, so that slow clients hold up only themselves. Waiting clients
+// are served round-robin by address.
 func (l *limits) inSemaphore(ctx context.Context, who budget.Client, c cost, f func() error) error {
 	grant, err := l.semaphores[c].Take(ctx, who, 1)
 	if err != nil {

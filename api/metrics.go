@@ -22,8 +22,8 @@ type metrics struct {
 	ended       *prometheus.CounterVec
 }
 
-// newMetrics registers with reg, or nowhere when that is nil. The values of labels are the paths of routes and otherRoute,
-// classes, and streamEnds, and no others.
+// newMetrics registers with reg, or nowhere when that is nil. The values of labels are the paths of routes and
+// otherRoute, classes, and streamEnds, and no others.
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{}
 	f := promauto.With(reg)
@@ -70,7 +70,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // streamEnds are the reasons why subscriptions end.
-var streamEnds = []string{"Gone", "ConsumerTooSlow", "HalfOpen", "BadMessage", "ShuttingDown", "FutureCursor", "OutdatedCursor"}
+var streamEnds = []string{"Gone", "ConsumerTooSlow", "HalfOpen", "BadMessage", "ShuttingDown", "FutureCursor",
+	"OutdatedCursor"}
 
 // classes are the classes of a status; classOf picks one.
 var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "gone"}

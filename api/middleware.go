@@ -25,7 +25,8 @@ func openToAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Weft-Lag, Weft-Seq")
+		h.Set("Access-Control-Expose-Headers",
+			"ETag, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Weft-Lag, Weft-Seq")
 		h.Set("Vary", "Accept, Accept-Encoding") // a browser may get a page where others get JSON
 		if r.Method == http.MethodOptions {
 			preflight(w, r)
@@ -68,7 +69,8 @@ func (s *server) observe(next http.Handler) http.Handler {
 			took := time.Since(begin)
 			s.metrics.request(chi.RouteContext(r.Context()).RoutePattern(), classOf(r, ww.Status()), took)
 			if s.AccessLog {
-				s.Logger.Info("request", "method", clip(r.Method), "path", clip(r.URL.Path), "query", clip(r.URL.RawQuery), "status", ww.Status(),
+				s.Logger.Info("request", "method", clip(r.Method), "path", clip(r.URL.Path), "query", clip(r.URL.RawQuery),
+					"status", ww.Status(),
 					"bytes", ww.BytesWritten(), "duration", took, "address", s.clients.Of(r).Host, "user_agent", clip(r.UserAgent()))
 			}
 		}()
@@ -88,8 +90,8 @@ func classOf(r *http.Request, status int) string {
 	return fmt.Sprintf("%dxx", status/100)
 }
 
-// recoverPanics makes a 500 of a panic. It runs inside observe, whose writer knows whether an answer has begun: then the
-// connection is cut, for half an answer must not look like a whole one.
+// recoverPanics makes a 500 of a panic. It runs inside observe, whose writer knows whether an answer has begun: then
+// the connection is cut, for half an answer must not look like a whole one.
 func (s *server) recoverPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -101,7 +103,8 @@ func (s *server) recoverPanics(next http.Handler) http.Handler {
 				panic(v)
 			}
 			s.metrics.panics.Inc()
-			s.Logger.Error("panic in a handler", "path", r.URL.Path, "query", clip(r.URL.RawQuery), "panic", v, "stack", string(debug.Stack()))
+			s.Logger.Error("panic in a handler", "path", r.URL.Path, "query", clip(r.URL.RawQuery), "panic", v, "stack",
+				string(debug.Stack()))
 			if begun, ok := w.(middleware.WrapResponseWriter); ok && begun.Status() != 0 {
 				panic(http.ErrAbortHandler)
 			}

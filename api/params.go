@@ -23,15 +23,16 @@ import (
 const (
 	// The longest NSID that atproto allows, in bytes.
 	maxCollection = 317
-	// The longest path in bytes, without its leading dot: as long as ingest takes, so that all that is listed can be asked.
+	// The longest path in bytes, without its leading dot: as long as ingest takes, so that all that is listed can be
+	// asked.
 	maxPath = 1024
 	// Entries of from_dids, as many as of did.
 	maxFilter = 10_000
 )
 
-// params is a form-encoded query string, and what its route's definition says of each parameter. It keeps the first thing
-// found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that the values read
-// mean nothing.
+// params is a form-encoded query string, and what its route's definition says of each parameter. It keeps the first
+// thing found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that
+// the values read mean nothing.
 type params struct {
 	route *routes.Route
 	def   *lexicons.Def       // of the route
@@ -46,8 +47,8 @@ type params struct {
 	err    error
 }
 
-// parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so answers another
-// question than the one asked; and a semicolon is a character like any other.
+// parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so
+// answers another question than the one asked; and a semicolon is a character like any other.
 func parseQuery(route *routes.Route, query string) *params {
 	p := &params{route: route, def: definitions.At(route.Path), raw: make(map[string][]string)}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -95,8 +96,8 @@ func (p *params) values(name string) []string {
 	return values
 }
 
-// schema is what the route's definition says of a parameter. It panics when that has none: a parameter that isn't written down
-// can't be read.
+// schema is what the route's definition says of a parameter. It panics when that has none: a parameter that isn't
+// written down can't be read.
 func (p *params) schema(name string) *lexicons.Schema {
 	if s := p.def.Param(name); s != nil {
 		return s
@@ -104,10 +105,11 @@ func (p *params) schema(name string) *lexicons.Schema {
 	panic("api: " + p.def.Path + " reads a parameter that it doesn't define: " + name)
 }
 
-// text returns the value of a parameter that may be given once, and whether it was. An empty value is an error: it is most
-// likely a variable that wasn't set, and neither a default nor "everything" is what was meant.
+// text returns the value of a parameter that may be given once, and whether it was. An empty value is an error: it is
+// most likely a variable that wasn't set, and neither a default nor "everything" is what was meant.
 func (p *params) text(name string) (string, bool) {
-	schema, values := p.schema(name), p.values(name)
+	schema := p.schema(name)
+	values := p.values(name)
 	required := p.def.Requires(name)
 	switch {
 	case len(values) == 0 && required:
@@ -127,7 +129,8 @@ func (p *params) text(name string) (string, bool) {
 	return values[0], true
 }
 
-// checked requires v to be at most max bytes, not empty, and without control characters. It is what of the parameter called name.
+// checked requires v to be at most max bytes, not empty, and without control characters. It is what of the parameter
+// called name.
 func (p *params) checked(name, what, v string, max int) string {
 	switch {
 	case v == "":
@@ -172,14 +175,15 @@ func (p *params) flag(name string) bool {
 // namesAtOnce are checked before others may run, in half a millisecond.
 const namesAtOnce = 256
 
-// filter makes a set of what the parameter called name lists, of at most entries: sorted, without duplicates, each as norm
-// returns it.
-// Blank entries are dropped, and when none is left the filter is nil, no filter at all: a client that sends did= has nothing
-// to filter by. An entry that norm refuses is an error, for dropping it might turn the filter off.
+// filter makes a set of what the parameter called name lists, of at most entries: sorted, without duplicates, each as
+// norm returns it. Blank entries are dropped, and when none is left the filter is nil, no filter at all: a client that
+// sends did= has nothing to filter by. An entry that norm refuses is an error, for dropping it might turn the filter
+// off.
 func (p *params) filter(name string, entries []string, most int, is string, norm func(string) (string, bool)) []string {
 	var set []string
 	for _, entry := range entries {
-		if entry = strings.TrimSpace(entry); entry == "" {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
 			continue
 		}
 		v, ok := norm(entry)
@@ -200,7 +204,8 @@ func (p *params) filter(name string, entries []string, most int, is string, norm
 
 // list returns the values of a repeatable parameter, in their order; nil when it isn't given.
 func (p *params) list(name string) []string {
-	schema, values := p.schema(name), p.values(name)
+	schema := p.schema(name)
+	values := p.values(name)
 	if len(values) == 0 && p.def.Requires(name) {
 		p.fail(name, "is missing: it is required")
 	}
@@ -241,8 +246,8 @@ func (p *params) did(name string) string {
 	return v
 }
 
-// read reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that is wrong
-// is called the parameter.
+// read reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that
+// is wrong is called the parameter.
 func (p *params) read(body io.Reader) {
 	v, err := definitions.Read(body, p.def.Input.Schema)
 	var large *http.MaxBytesError

@@ -11,7 +11,8 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide times as many.
+// rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide
+// times as many.
 type rateLimit struct {
 	perMinute int
 	now       func() time.Time
@@ -53,7 +54,8 @@ func (l *rateLimit) bucket(key string, perMinute float64) *bucket {
 	now := l.now()
 	b := l.young[key]
 	if b == nil {
-		if b = l.old[key]; b == nil {
+		b = l.old[key]
+		if b == nil {
 			b = &bucket{left: perMinute, at: now}
 		}
 		if l.young == nil || len(l.young) >= rateAddresses {
@@ -89,7 +91,8 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("RateLimit-Policy", strconv.Itoa(s.RatePerMinute)+";w=60")
 	if !ok {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(60/float64(s.RatePerMinute)))))
-		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "RateLimitExceeded", "too many requests from this client address: wait, or ask for more per request"))
+		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "RateLimitExceeded",
+			"too many requests from this client address: wait, or ask for more per request"))
 	}
 	return ok
 }

@@ -16,8 +16,8 @@ const help = "weft, a backlink index for the AT Protocol: who links here, from w
 	"docs lists the routes. XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>. " +
 	"The older routes take ?target=<at-uri, DID or URI>&collection=<collection>&path=.<path>."
 
-// about makes a handler of an answer about the service itself. All who ask while one is made share it, and it waits in no line, so that
-// an operator sees it when the lines are full.
+// about makes a handler of an answer about the service itself. All who ask while one is made share it, and it waits in
+// no line, so that an operator sees it when the lines are full.
 func (s *server) about(answer func(context.Context) (any, error)) http.HandlerFunc {
 	shared := &sharedAnswer{make: func(ctx context.Context) ([]byte, error) {
 		v, err := answer(ctx)
@@ -107,7 +107,8 @@ func (s *server) index(ctx context.Context) (any, error) {
 	}
 	if st.StartedUS != 0 {
 		days := int64(s.Now().Sub(time.UnixMicro(st.StartedUS)) / (24 * time.Hour))
-		a.Stats.StartedAt, a.DaysIndexed = &st.StartedUS, &days
+		a.Stats.StartedAt = &st.StartedUS
+		a.DaysIndexed = &days
 	}
 	return a, nil
 }
@@ -132,7 +133,8 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 // robots keeps crawlers off what has no end: every link leads to pages of links.
 var robots = "User-agent: *\nDisallow: " + routes.Links.Path + "\nDisallow: " + routes.Prefix + "\n"
 
-// didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under ours.
+// didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under
+// ours.
 func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
 	if s.DIDWeb == "" {
 		notFound(w, r)

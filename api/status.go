@@ -23,15 +23,19 @@ func (s *server) status(ctx context.Context) (any, error) {
 	}
 	a := wire.Status{
 		Version: s.Version, Instance: s.InstanceID, Ready: true,
-		Index: wire.StatusIndex{Links: st.Links, Records: st.Records, Actors: st.Actors, LogSeq: st.LastSeq, LogOldest: sp.LogOldest,
-			Unsealed: sp.Unsealed, Segments: st.Segments, Runs: st.Runs, Jobs: st.Jobs, Sealing: st.Sealing, Merging: st.Merging, Failed: st.Failed},
+		Index: wire.StatusIndex{
+			Links: st.Links, Records: st.Records, Actors: st.Actors, LogSeq: st.LastSeq, LogOldest: sp.LogOldest,
+			Unsealed: sp.Unsealed, Segments: st.Segments, Runs: st.Runs, Jobs: st.Jobs, Sealing: st.Sealing,
+			Merging: st.Merging, Failed: st.Failed,
+		},
 		Space: s.space(&st, &sp),
 		Gaps:  []wire.StatusGap{}, OpenGaps: st.Gaps,
 		Faults:  []wire.Fault{},
 		History: wire.History{Every: recentEvery.Seconds(), Points: s.history.points()},
 	}
 	if err := s.Ready(); err != nil {
-		a.Ready, a.Reason = false, err.Error()
+		a.Ready = false
+		a.Reason = err.Error()
 	}
 	if s.Degraded != nil {
 		a.Degraded = s.Degraded()
@@ -61,7 +65,8 @@ func (s *server) status(ctx context.Context) (any, error) {
 const farAway = 10 * 365 * 24 * time.Hour
 
 func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {
-	a := wire.StatusSpace{Database: sp.Database, WAL: sp.WAL, Segments: sp.Segments, Memory: st.Memory, Levels: []wire.StatusLevel{}}
+	a := wire.StatusSpace{Database: sp.Database, WAL: sp.WAL, Segments: sp.Segments, Memory: st.Memory,
+		Levels: []wire.StatusLevel{}}
 	for level, l := range sp.Levels {
 		a.Levels = append(a.Levels, wire.StatusLevel{Level: level, Files: l.Files, Links: l.Links, Bytes: l.Bytes})
 	}
@@ -74,14 +79,16 @@ func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {
 		a.Written = &v
 	}
 	if sp.Total > 0 {
-		a.Free, a.Total = &sp.Free, &sp.Total
+		a.Free = &sp.Free
+		a.Total = &sp.Total
 	}
 	growth, span := s.history.growth()
 	if span == 0 {
 		return a
 	}
 	perDay := int64(growth)
-	a.Growth, a.Measured = &perDay, int64(span.Seconds())
+	a.Growth = &perDay
+	a.Measured = int64(span.Seconds())
 	if days := float64(sp.Free) / growth; a.Free != nil && growth > 0 && days < farAway.Hours()/24 {
 		at := s.Now().Add(time.Duration(days * float64(24*time.Hour))).UTC().Truncate(time.Second)
 		a.FullAt = &at

@@ -43,7 +43,8 @@ const (
 // subscribeWebSocket serves /subscribe. Nothing is looked up before the client has a seat and its WebSocket.
 func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	p := parseQuery(routes.Subscribe, r.URL.RawQuery)
-	instant, accounts := p.flag("instant"), p.flag("accounts")
+	instant := p.flag("instant")
+	accounts := p.flag("accounts")
 	options := stream.Options{Hold: !instant}
 	p.options(&options)
 	if p.err != nil {
@@ -52,7 +53,8 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	if !upgrades(r) {
 		w.Header().Set("Upgrade", "websocket")
-		writeFailure(w, r, newFailure(http.StatusUpgradeRequired, "UpgradeRequired", "this path is a WebSocket: connect with ws:// or wss://, or use "+routes.Events.Path+" over plain HTTP"))
+		writeFailure(w, r, newFailure(http.StatusUpgradeRequired, "UpgradeRequired",
+			"this path is a WebSocket: connect with ws:// or wss://, or use "+routes.Events.Path+" over plain HTTP"))
 		return
 	}
 	release := s.admitStream(w, r)
@@ -62,8 +64,9 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	defer release()
 	cork := &corkedWriter{ResponseWriter: w}
 	// Compression would take a window of memory for each subscriber, and most of the time at a thousand of them.
-	conn, err := websocket.Accept(cork, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived: func(context.Context, []byte) bool { return cork.conn.Load().pinged() }})
+	conn, err := websocket.Accept(cork, r,
+		&websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
+			OnPingReceived: func(context.Context, []byte) bool { return cork.conn.Load().pinged() }})
 	if err != nil {
 		return // it has been answered
 	}
@@ -71,7 +74,8 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	c := &socket{Conn: conn, cork: cork.conn.Load(), accounts: accounts}
 	s.metrics.subscribers.WithLabelValues("websocket").Inc()
 	defer s.metrics.subscribers.WithLabelValues("websocket").Dec()
-	if c.sub, err = s.subscribe(r.Context(), s.clients.Of(r), options); err != nil {
+	c.sub, err = s.subscribe(r.Context(), s.clients.Of(r), options)
+	if err != nil {
 		// A browser is shown nothing of an answer that refuses the upgrade, and so it is told here.
 		f := s.failureOf(r.Context(), r, err)
 		s.metrics.closed(f.Name)
@@ -246,8 +250,8 @@ func (c *socket) message(ctx context.Context, s *server, kind websocket.MessageT
 	return c.update(ctx, s, r)
 }
 
-// passOver reads the rest of a message that is refused, as far as it comes within closeWait: the close frame of the peer is
-// behind it.
+// passOver reads the rest of a message that is refused, as far as it comes within closeWait: the close frame of the
+// peer is behind it.
 func (c *socket) passOver(r io.Reader) {
 	_ = c.cork.SetReadDeadline(time.Now().Add(closeWait))
 	_, _ = io.Copy(io.Discard, r)

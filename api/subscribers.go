@@ -42,8 +42,8 @@ func (p *params) options(o *stream.Options) {
 	}
 }
 
-// subscribe enters a client that has a seat. What it returns as an error is for the client. The look for the cursor's row is a query like
-// others, with a turn and within the configured time.
+// subscribe enters a client that has a seat. What it returns as an error is for the client. The look for the cursor's
+// row is a query like others, with a turn and within the configured time.
 func (s *server) subscribe(ctx context.Context, who budget.Client, o stream.Options) (*subscriber, error) {
 	grant, refused := s.holdFilter(who, o.Want.Size())
 	if refused != nil {
@@ -104,7 +104,8 @@ func (p *params) streamFilter() stream.Filter {
 		Subjects:    filter("wantedSubjects", "an at-uri, a DID or an absolute URI of at most 8 KiB", normal),
 		Prefixes:    filter("wantedSubjectPrefixes", "a prefix of at most 8 KiB", validPrefix),
 		SubjectDIDs: filter("wantedSubjectDids", "a DID", validDID),
-		Sources:     filter("wantedSources", "a collection, a colon and a path, such as app.bsky.feed.like:subject.uri", normalSource),
+		Sources: filter("wantedSources", "a collection, a colon and a path, such as app.bsky.feed.like:subject.uri",
+			normalSource),
 		Collections: filter("wantedCollections", "an NSID", validNSID),
 		Actors:      filter("wantedActors", "a DID", validDID),
 	}
@@ -114,24 +115,30 @@ func (p *params) streamFilter() stream.Filter {
 func streamFailure(err error) *failure {
 	switch {
 	case errors.Is(err, stream.ErrFuture):
-		return newFailure(http.StatusBadRequest, "FutureCursor", "`cursor` is ahead of the log: it comes from another index or is in the future; omit it to begin with the next event")
+		return newFailure(http.StatusBadRequest, "FutureCursor",
+			"`cursor` is ahead of the log: it comes from another index or is in the future; omit it to begin with the "+
+				"next event")
 	case errors.Is(err, stream.ErrOutdated):
-		return newFailure(http.StatusBadRequest, "OutdatedCursor", "`cursor` is too old: the log no longer has the events after it; omit it to begin with the next event")
+		return newFailure(http.StatusBadRequest, "OutdatedCursor",
+			"`cursor` is too old: the log no longer has the events after it; omit it to begin with the next event")
 	case errors.Is(err, stream.ErrTooSlow):
-		return newFailure(http.StatusTooManyRequests, "ConsumerTooSlow", "this client is too slow: too many events are waiting; reconnect with the cursor of the last event")
+		return newFailure(http.StatusTooManyRequests, "ConsumerTooSlow",
+			"this client is too slow: too many events are waiting; reconnect with the cursor of the last event")
 	case errors.Is(err, stream.ErrClosed):
-		return newFailure(http.StatusServiceUnavailable, "ShuttingDown", "the server is shutting down: reconnect with the cursor of the last event")
+		return newFailure(http.StatusServiceUnavailable, "ShuttingDown",
+			"the server is shutting down: reconnect with the cursor of the last event")
 	}
 	return nil
 }
 
-// admitStream counts a request against the limit of subscribers until release is called. It returns nil if it has refused the
-// request.
+// admitStream counts a request against the limit of subscribers until release is called. It returns nil if it has
+// refused the request.
 func (s *server) admitStream(w http.ResponseWriter, r *http.Request) (release func()) {
 	grant := s.subscriberLimit.Try(s.clients.Of(r), 1)
 	if grant == nil {
 		w.Header().Set("Retry-After", "60") // seconds; subscribers stay for long
-		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "TooManySubscribers", "too many subscribers from this client address, or in total: close one, or try again later"))
+		writeFailure(w, r, newFailure(http.StatusTooManyRequests, "TooManySubscribers",
+			"too many subscribers from this client address, or in total: close one, or try again later"))
 		return nil
 	}
 	return grant.Give

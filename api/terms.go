@@ -9,8 +9,8 @@ import (
 
 // This file reads the terms that queries are made of: subjects, sources, paths and filters by them.
 
-// subject returns a required link in the one spelling that the index knows it by. An account that it names by its handle is
-// named by its DID in it, as records do.
+// subject returns a required link in the one spelling that the index knows it by. An account that it names by its
+// handle is named by its DID in it, as records do.
 func (p *params) subject(name string) string {
 	v, _ := p.text(name)
 	s, ok := normal(v)
@@ -20,8 +20,9 @@ func (p *params) subject(name string) string {
 	return p.byDID(name, s)
 }
 
-// source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them. A
-// collection that isn't an NSID is let through, and nothing is found in it. An empty path is that of a key without a name.
+// source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them.
+// A collection that isn't an NSID is let through, and nothing is found in it. An empty path is that of a key without a
+// name.
 func (p *params) source() db.Source {
 	v, _ := p.text("source")
 	return p.sourceOf("source", v)
@@ -71,10 +72,11 @@ func (p *params) dids(name string) []string {
 	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", validDID)
 }
 
-// didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation refuses
-// the two together, and what they would mean together is anybody's guess.
+// didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation
+// refuses the two together, and what they would mean together is anybody's guess.
 func (p *params) didsOrFrom() []string {
-	dids, from := p.dids("did"), p.fromDIDs()
+	dids := p.dids("did")
+	from := p.fromDIDs()
 	if len(dids) > 0 && len(p.raw["from_dids"]) > 0 {
 		p.fail("from_dids", "can't be combined with `did`: repeat `did` for each DID instead")
 	}
@@ -86,12 +88,14 @@ func (p *params) fromDIDs() []string {
 	if len(values) > 1 {
 		p.fail("from_dids", "appears %d times: send it once, with commas between the DIDs", len(values))
 	}
-	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter, "a comma-separated list of DIDs", validDID)
+	return p.filter("from_dids", strings.Split(strings.Join(values, ","), ","), maxFilter,
+		"a comma-separated list of DIDs", validDID)
 }
 
 // otherSubjects returns the filter by the other link of a many-to-many query.
 func (p *params) otherSubjects() []string {
-	return p.filter("otherSubject", p.values("otherSubject"), p.schema("otherSubject").MaxLength, "an at-uri, a DID or an absolute URI of at most 8 KiB", normal)
+	return p.filter("otherSubject", p.values("otherSubject"), p.schema("otherSubject").MaxLength,
+		"an at-uri, a DID or an absolute URI of at most 8 KiB", normal)
 }
 
 func normal(s string) (string, bool) {

@@ -9,7 +9,8 @@ import (
 
 // getTimeline: subject R, source* R, since, until, spans.
 func (s *server) getTimeline(ctx context.Context, p *params) (any, error) {
-	q := db.TimelineQuery{Target: p.subject("subject"), Since: p.time("since"), Until: p.time("until"), Most: p.number("spans")}
+	q := db.TimelineQuery{Target: p.subject("subject"), Since: p.time("since"), Until: p.time("until"),
+		Most: p.number("spans")}
 	for _, text := range p.list("source") {
 		q.Sources = append(q.Sources, p.sourceOf("source", text))
 	}

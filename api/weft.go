@@ -20,8 +20,9 @@ const (
 )
 
 func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
-	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse"),
-		Since: p.time("since"), Until: p.time("until")}
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(),
+		Reverse: p.flag("reverse"),
+		Since:   p.time("since"), Until: p.time("until")}
 	hydrate := p.hydrate(&q.Limit)
 	c := s.cursorCodec(p.route, db.ManyQuery{ListQuery: q})
 	page, next, err := listPage(ctx, p, c, q, s.Store.Links)
@@ -40,7 +41,8 @@ func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	return a, nil
 }
 
-// hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is that.
+// hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is
+// that.
 func (p *params) hydrate(limit *int) bool {
 	hydrate := p.flag("hydrate")
 	if hydrate && *limit > db.MaxBodies {
@@ -50,13 +52,15 @@ func (p *params) hydrate(limit *int) bool {
 }
 
 const (
-	// A page with records' content ends behind so many bytes of it, or one record more: a record may be 1 MB, and six times that in JSON.
+	// A page with records' content ends behind so many bytes of it, or one record more: a record may be 1 MB, and six
+	// times that in JSON.
 	maxContents = 4 << 20
 	// So many bodies are read at once: 8 MB at most.
 	bodiesAtOnce = 8
 )
 
-// hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next one.
+// hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next
+// one.
 func hydrated[T any](ctx context.Context, s *server, hydrate bool, c cursorCodec, page db.Page[T], next *string,
 	of func(T) db.Record) (db.Page[T], []wire.Content, *string, error) {
 	if !hydrate {
@@ -70,8 +74,8 @@ func hydrated[T any](ctx context.Context, s *server, hydrate bool, c cursorCodec
 	return page, contents, next, err
 }
 
-// contents gives what each record says, where that is kept and JSON can say it: of the first records, as far as most bytes go, and of one
-// at least.
+// contents gives what each record says, where that is kept and JSON can say it: of the first records, as far as most
+// bytes go, and of one at least.
 func (s *server) contents(ctx context.Context, records []db.Record, most int) ([]wire.Content, error) {
 	contents := make([]wire.Content, 0, len(records))
 	size := 0
@@ -97,7 +101,8 @@ func (s *server) contents(ctx context.Context, records []db.Record, most int) ([
 }
 
 func (s *server) weftBacklinkDIDs(ctx context.Context, p *params) (any, error) {
-	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit(), Since: p.time("since"), Until: p.time("until")}
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), Limit: p.limit(), Since: p.time("since"),
+		Until: p.time("until")}
 	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.DIDs)
 	return wire.DIDs{Total: page.Total, DIDs: each(page.Items, toDID), Cursor: next}, err
 }
@@ -113,7 +118,8 @@ func (s *server) batchCounts(ctx context.Context, p *params) (any, error) {
 		return nil, p.err
 	}
 	pairs, given := p.input["pairs"].([]any)
-	subjects, sources := p.texts("subjects"), p.texts("sources")
+	subjects := p.texts("subjects")
+	sources := p.texts("sources")
 	switch {
 	case given && subjects != nil:
 		p.fail("subjects", "can't be combined with `pairs`: send one of them")
@@ -157,7 +163,8 @@ func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, 
 	for i, pair := range pairs {
 		target, ok := normal(pair.Subject)
 		if !ok {
-			p.fail(subjects, "contains %q, which is not a link: a link is an at-uri, a DID or an absolute URI of at most 8 KiB", clip(pair.Subject))
+			p.fail(subjects, "contains %q, which is not a link: a link is an at-uri, a DID or an absolute URI of at most "+
+				"8 KiB", clip(pair.Subject))
 		}
 		ask[i] = db.Pair{Target: p.byDID(subjects, target), Source: p.sourceOf(sources, pair.Source)}
 	}
@@ -169,7 +176,8 @@ func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, 
 		return nil, err
 	}
 	for i, c := range counts {
-		pairs[i].Links, pairs[i].DIDs = c.Links, c.DIDs
+		pairs[i].Links = c.Links
+		pairs[i].DIDs = c.DIDs
 	}
 	return wire.Counts{Counts: pairs}, nil
 }
@@ -181,7 +189,8 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 		q.Sources = append(q.Sources, p.sourceOf("source", text))
 	}
 	hydrate := p.hydrate(&q.Limit)
-	c := s.cursorCodec(p.route, db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
+	c := s.cursorCodec(p.route,
+		db.ManyQuery{ListQuery: db.ListQuery{Target: q.DID, Since: q.Since, Until: q.Until}, Subjects: sources})
 	q.After = p.cursor(c)
 	if p.err != nil {
 		return nil, p.err
@@ -195,7 +204,8 @@ func (s *server) getAccountBacklinks(ctx context.Context, p *params) (any, error
 		return nil, err
 	}
 	var contents []wire.Content
-	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next, func(l db.AccountLink) db.Record { return l.Record })
+	page, contents, next, err = hydrated(ctx, s, hydrate, c, page, next,
+		func(l db.AccountLink) db.Record { return l.Record })
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,8 @@ import (
 
 // getBacklinksCount: subject R, source R.
 func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) {
-	target, src := p.subject("subject"), p.source()
+	target := p.subject("subject")
+	src := p.source()
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -21,7 +22,8 @@ func (s *server) getBacklinksCount(ctx context.Context, p *params) (any, error) 
 
 // getBacklinks: subject R, source R, did*, limit, cursor, reverse.
 func (s *server) getBacklinks(ctx context.Context, p *params) (any, error) {
-	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(), Reverse: p.flag("reverse")}
+	q := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("did"), Limit: p.limit(),
+		Reverse: p.flag("reverse")}
 	page, next, err := listPage(ctx, p, s.cursorCodec(p.route, db.ManyQuery{ListQuery: q}), q, s.Store.Links)
 	return wire.Backlinks{Total: page.Total, Records: each(page.Items, toRecord), Cursor: next}, err
 }
@@ -52,15 +54,17 @@ func manyQuery(p *params, dids string) db.ManyQuery {
 	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
 }
 
-// listPage asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns it with the
-// cursor of the next one.
-func listPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ListQuery, ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+// listPage asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns
+// it with the cursor of the next one.
+func listPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ListQuery,
+	ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	many := func(ctx context.Context, m db.ManyQuery) (db.Page[T], error) { return ask(ctx, m.ListQuery) }
 	return manyPage(ctx, p, c, db.ManyQuery{ListQuery: q}, many)
 }
 
 // manyPage is listPage for many-to-many queries.
-func manyPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ManyQuery, ask func(context.Context, db.ManyQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
+func manyPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ManyQuery,
+	ask func(context.Context, db.ManyQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	q.After = p.cursor(c)
 	if p.err != nil {
 		return db.Page[T]{}, nil, p.err

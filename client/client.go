@@ -3,7 +3,8 @@
 //
 //	c := client.New("https://weft.example")
 //	n, err := c.Count(ctx, "at://did:plc:…/app.bsky.feed.post/3l…", "app.bsky.feed.like:subject.uri")
-//	for r, err := range c.Backlinks(ctx, client.Query{Subject: "did:plc:…", Source: "app.bsky.graph.follow:subject"}) { … }
+//	follows := client.Query{Subject: "did:plc:…", Source: "app.bsky.graph.follow:subject"}
+//	for r, err := range c.Backlinks(ctx, follows) { … }
 //	for e, err := range c.Events(ctx, client.Filter{Sources: []string{"app.bsky.graph.follow:subject"}}, 0) { … }
 package client
 
@@ -33,7 +34,8 @@ type Client struct {
 
 // New makes a client of the server at a URL without a path.
 func New(base string) *Client {
-	return &Client{HTTP: &http.Client{Timeout: 30 * time.Second}, UserAgent: "weft-client", base: strings.TrimSuffix(base, "/")}
+	return &Client{HTTP: &http.Client{Timeout: 30 * time.Second}, UserAgent: "weft-client",
+		base: strings.TrimSuffix(base, "/")}
 }
 
 // Error is a refusal of the server.
@@ -253,7 +255,8 @@ func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] 
 					return
 				}
 			}
-			if cursor = p.Cursor; cursor == "" {
+			cursor = p.Cursor
+			if cursor == "" {
 				return
 			}
 		}

@@ -62,16 +62,19 @@ const (
 	mostWait  = 30 * time.Second
 )
 
-// Events follows the stream behind a cursor, or, with 0, from now on; a cursor from 10^15 up is a time in microseconds since
-// 1970. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing comes twice. It ends
-// with ctx, or when the server refuses it, with an *Error: OutdatedCursor says that what came meanwhile is gone.
+// Events follows the stream behind a cursor, or, with 0, from now on; a cursor from 10^15 up is a time in microseconds
+// since 1970. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
+// comes twice. It ends with ctx, or when the server refuses it, with an *Error: OutdatedCursor says that what came
+// meanwhile is gone.
 func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		wait := leastWait
 		for {
-			began, stop := cursor, false
+			began := cursor
+			stop := false
 			err := c.listen(ctx, f, &cursor, func(e Event) bool {
-				cursor, wait = e.Cursor, leastWait
+				cursor = e.Cursor
+				wait = leastWait
 				stop = !yield(e, nil)
 				return !stop
 			})
@@ -102,8 +105,9 @@ func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[
 func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(Event) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := url.Values{"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes, "wantedSubjectDids": f.SubjectDIDs,
-		"wantedSources": f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors}
+	q := url.Values{"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes,
+		"wantedSubjectDids": f.SubjectDIDs,
+		"wantedSources":     f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors}
 	if *cursor > 0 {
 		q.Set("cursor", strconv.FormatUint(*cursor, 10))
 	}
@@ -130,7 +134,8 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(E
 		alive.Reset(silence)
 		if len(lines.Bytes()) == 0 {
 			if place > 0 {
-				*cursor, place = place, 0
+				*cursor = place
+				place = 0
 			}
 		}
 		if id, ok := bytes.CutPrefix(lines.Bytes(), []byte("id: ")); ok {

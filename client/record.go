@@ -33,8 +33,8 @@ type Timeline struct {
 	Sources []SourceTimeline
 }
 
-// SourceTimeline is the timeline of one source: Counts has the links of each span, oldest first, Older those before the first
-// span, Total the sum of both.
+// SourceTimeline is the timeline of one source: Counts has the links of each span, oldest first, Older those before
+// the first span, Total the sum of both.
 type SourceTimeline = wire.SourceTimeline
 
 // Timeline counts the links to a subject by time: what a chart is drawn from.

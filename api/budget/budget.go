@@ -1,7 +1,8 @@
-// Package budget bounds what one client can take of a server that all clients share: bytes of memory, turns of work, connections.
+// Package budget bounds what one client can take of a server that all clients share: bytes of memory, turns of work,
+// connections.
 //
-// All of them are one thing, a Budget: an amount, of which a client takes a part before the work begins and gives it back when the work is
-// over. A client who takes too much waits for its own parts and not for those of others.
+// All of them are one thing, a Budget: an amount, of which a client takes a part before the work begins and gives it
+// back when the work is over. A client who takes too much waits for its own parts and not for those of others.
 package budget
 
 import (
@@ -97,8 +98,8 @@ func (b *Budget) Try(who Client, n int64) *Grant {
 	return &Grant{b, who, n}
 }
 
-// Take takes n, and waits in line for it. It returns the error of ctx when n does not come free in time, and ErrFull when the line is full
-// or n is more than who may ever hold.
+// Take takes n, and waits in line for it. It returns the error of ctx when n does not come free in time, and ErrFull
+// when the line is full or n is more than who may ever hold.
 func (b *Budget) Take(ctx context.Context, who Client, n int64) (*Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -166,7 +167,8 @@ func (b *Budget) put(who Client, n int64) {
 }
 
 func (b *Budget) add(key string, n int64) {
-	if b.held[key] += n; b.held[key] == 0 {
+	b.held[key] += n
+	if b.held[key] == 0 {
 		delete(b.held, key)
 	}
 }
@@ -218,7 +220,8 @@ func (b *Budget) leave(t *taker) bool {
 	return false
 }
 
-// serve takes the first taker of a host out of the line, and puts the rest of its host and of its network to the end of theirs.
+// serve takes the first taker of a host out of the line, and puts the rest of its host and of its network to the end
+// of theirs.
 func (b *Budget) serve(i, j int) {
 	net := b.nets[i]
 	host := net.hosts[j]
@@ -234,8 +237,8 @@ func (b *Budget) serve(i, j int) {
 	}
 }
 
-// pass grants what is free to the next in line. Clients who hold all that they may are passed over; for one who lacks only what is not free
-// yet, the others wait, so that small takers do not starve it.
+// pass grants what is free to the next in line. Clients who hold all that they may are passed over; for one who lacks
+// only what is not free yet, the others wait, so that small takers do not starve it.
 func (b *Budget) pass() {
 	for {
 		i, j, ok := b.next()

@@ -18,8 +18,8 @@ const Wide = 8
 
 // Clients identifies clients by host and network.
 type Clients struct {
-	// Header is the one in which a proxy in front names its client; of a list, the last entry counts, which the proxy itself has added.
-	// "": the other end of the connection counts, as anybody can write a header.
+	// Header is the one in which a proxy in front names its client; of a list, the last entry counts, which the proxy
+	// itself has added. "": the other end of the connection counts, as anybody can write a header.
 	Header string
 }
 
@@ -35,7 +35,8 @@ func (c Clients) Of(r *http.Request) Client {
 	return ClientOf(text)
 }
 
-// ClientOf is the client at an address, with or without a port. What is no address is a client by itself, of 64 bytes at most.
+// ClientOf is the client at an address, with or without a port. What is no address is a client by itself, of 64 bytes
+// at most.
 func ClientOf(address string) Client {
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		address = host

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Memory is how much memory the process may take, in bytes: the least of GOMEMLIMIT, the limit of the address space, that of the control
-// group and what the machine has.
+// Memory is how much memory the process may take, in bytes: the least of GOMEMLIMIT, the limit of the address space,
+// that of the control group and what the machine has.
 func Memory() int64 {
 	least := debug.SetMemoryLimit(-1)
 	var as syscall.Rlimit

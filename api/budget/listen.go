@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// Segments, the database, the upstream and a replica's uploads need descriptors too: connections get what is above this, and half
-	// where that is less.
+	// Segments, the database, the upstream and a replica's uploads need descriptors too: connections get what is above
+	// this, and half where that is less.
 	filesKept = 1024
 	// A connection costs some 20 kB: its buffers, goroutines and the kernel's part.
 	connectionBytes = 20 << 10
@@ -32,7 +32,8 @@ func Connections(perHost bool) Config {
 	return c
 }
 
-// Listen bounds the connections of a listener. A connection too many is closed at once, so that it keeps nobody else from being accepted.
+// Listen bounds the connections of a listener. A connection too many is closed at once, so that it keeps nobody else
+// from being accepted.
 func Listen(l net.Listener, b *Budget) net.Listener { return &listener{l, b} }
 
 type listener struct {

@@ -21,13 +21,17 @@ const (
 var checks = []check{
 	{name: "what nobody links to is an answer of nothing", do: unknownSubject},
 	{name: "what is required and missing is a 400", do: missing},
-	{name: "limit over 1000 is a 400", do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "1001")) }},
-	{name: "limit that is no number is a 400", do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "x")) }},
+	{name: "limit over 1000 is a 400",
+		do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "1001")) }},
+	{name: "limit that is no number is a 400",
+		do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "x")) }},
 	{name: "source without a colon is a 400", do: func(s *suite, _ List) error {
 		return s.refused(routes.GetBacklinksCount.Path, url.Values{"subject": {nowhere}, "source": {"app.bsky.feed.like"}})
 	}},
 	{name: "did with from_dids is a 400", do: func(s *suite, _ List) error {
-		return s.refused(routes.Links.Path, url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}, "did": {nobody}, "from_dids": {nobody}})
+		return s.refused(routes.Links.Path,
+			url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}, "did": {nobody},
+				"from_dids": {nobody}})
 	}},
 	{name: "parameters that nobody knows are ignored", do: func(s *suite, _ List) error {
 		_, err := s.get(routes.GetBacklinks.Path, nothing("utm_source", "x"), nil)
@@ -118,10 +122,12 @@ func empty(v any) bool {
 
 func missing(s *suite, _ List) error {
 	for _, def := range s.table.Defs {
-		if def.Parameters == nil || !strings.HasPrefix(def.ID, "blue.microcosm.") && !strings.HasPrefix(def.Path, routes.Links.Path) {
+		if def.Parameters == nil || !strings.HasPrefix(def.ID, "blue.microcosm.") &&
+			!strings.HasPrefix(def.Path, routes.Links.Path) {
 			continue
 		}
-		full := url.Values{"subject": {nowhere}, "source": {likes}, "pathToOther": {"subject"}, "target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}}
+		full := url.Values{"subject": {nowhere}, "source": {likes}, "pathToOther": {"subject"}, "target": {nowhere},
+			"collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}}
 		for _, name := range def.Parameters.Required {
 			q := maps.Clone(full)
 			q.Del(name)
@@ -157,8 +163,10 @@ func corsErrors(s *suite, _ List) error {
 	if err != nil {
 		return err
 	}
-	a, err = s.ask(http.MethodOptions, routes.GetBacklinksCount.Path, "Origin", "https://app.example", "Access-Control-Request-Method", "GET")
-	if err == nil && (a.status/100 != 2 || a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Access-Control-Allow-Methods") == "") {
+	a, err = s.ask(http.MethodOptions, routes.GetBacklinksCount.Path, "Origin", "https://app.example",
+		"Access-Control-Request-Method", "GET")
+	if err == nil && (a.status/100 != 2 || a.header.Get("Access-Control-Allow-Origin") != "*" ||
+		a.header.Get("Access-Control-Allow-Methods") == "") {
 		return a.errorf("the preflight has the headers %v", a.header)
 	}
 	return err
@@ -200,7 +208,8 @@ func damaged(s *suite, l List) error {
 		if text[i] == other {
 			other = 'B'
 		}
-		if err := s.refused(routes.GetBacklinks.Path, l.query("limit", "1", "cursor", text[:i]+string(other)+text[i+1:])); err != nil {
+		if err := s.refused(routes.GetBacklinks.Path,
+			l.query("limit", "1", "cursor", text[:i]+string(other)+text[i+1:])); err != nil {
 			return fmt.Errorf("damaged at its byte %d: %w", i, err)
 		}
 	}
@@ -255,7 +264,8 @@ func unchanged(s *suite, _ List) error {
 	if tag == "" {
 		return a.errorf("there is no ETag")
 	}
-	if a, err = s.ask(http.MethodGet, path, "If-None-Match", tag); err == nil && a.status != http.StatusNotModified {
+	a, err = s.ask(http.MethodGet, path, "If-None-Match", tag)
+	if err == nil && a.status != http.StatusNotModified {
 		err = a.errorf("the status is not 304")
 	}
 	return err

@@ -1,5 +1,6 @@
-// Package conformance checks any server that claims blue.microcosm.links.*: shapes, counts that agree with lists, paging both
-// ways, filters, errors, CORS. It writes nothing; what it asks about is a fixture, lists that the server is known to have.
+// Package conformance checks any server that claims blue.microcosm.links.*: shapes, counts that agree with lists,
+// paging both ways, filters, errors, CORS. It writes nothing; what it asks about is a fixture, lists that the server
+// is known to have.
 package conformance
 
 import (
@@ -22,8 +23,8 @@ type Fixture struct {
 	Lists []List `json:"lists"`
 }
 
-// List is the links to a subject from one source. Only those two have to be there; what else is, is checked. While a list
-// grows, so that a walk through it doesn't end as it began, checks of it may fail: take one that is at rest.
+// List is the links to a subject from one source. Only those two have to be there; what else is, is checked. While a
+// list grows, so that a walk through it doesn't end as it began, checks of it may fail: take one that is at rest.
 type List struct {
 	Subject string   `json:"subject"`
 	Source  string   `json:"source"`
@@ -98,7 +99,8 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 	for _, ch := range checks {
 		lists := []List{{}}
 		if ch.list {
-			if lists = c.Fixture.Lists; len(lists) == 0 {
+			lists = c.Fixture.Lists
+			if len(lists) == 0 {
 				report(Result{ch.name, Skipped, "no list is given"})
 			}
 		}
@@ -110,11 +112,14 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 			switch err := ch.do(s, list); {
 			case err == nil:
 			case errors.Is(err, errSkip):
-				r.Outcome, r.Detail = Skipped, strings.TrimPrefix(err.Error(), errSkip.Error()+": ")
+				r.Outcome = Skipped
+				r.Detail = strings.TrimPrefix(err.Error(), errSkip.Error()+": ")
 			case ch.beyond:
-				r.Outcome, r.Detail = Differs, err.Error()
+				r.Outcome = Differs
+				r.Detail = err.Error()
 			default:
-				r.Outcome, r.Detail = Failed, err.Error()
+				r.Outcome = Failed
+				r.Detail = err.Error()
 			}
 			if ch.list {
 				r.Name += ": " + list.Source + " of " + list.Subject
@@ -158,7 +163,8 @@ func (s *suite) ask(method, path string, headers ...string) (*answer, error) {
 	}
 	defer res.Body.Close()
 	a := &answer{url: s.URL + path, status: res.StatusCode, header: res.Header}
-	if a.body, err = io.ReadAll(io.LimitReader(res.Body, 16<<20)); err != nil {
+	a.body, err = io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	if err != nil {
 		return nil, err
 	}
 	if json.Unmarshal(a.body, &a.json) != nil {

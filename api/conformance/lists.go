@@ -44,8 +44,10 @@ type listing[T any] struct {
 	cursor *string
 }
 
-// walk reads all pages of a list, and returns their items and the total of the first. of takes an answer, of type A, apart.
-func walk[T, A any](s *suite, path string, q url.Values, limit int, of func(*A) listing[T]) (all []T, total int, err error) {
+// walk reads all pages of a list, and returns their items and the total of the first. of takes an answer, of type A,
+// apart.
+func walk[T, A any](s *suite, path string, q url.Values, limit int, of func(*A) listing[T]) (all []T, total int,
+	err error) {
 	q = maps.Clone(q)
 	q.Set("limit", strconv.Itoa(limit))
 	for n := range mostPages {
@@ -148,7 +150,8 @@ func pages(s *suite, l List) error {
 			return err
 		}
 		if !slices.Equal(got, all) {
-			return fmt.Errorf("in pages of %d, %d records come, and in one of 1000 %d, or in another order", size, len(got), len(all))
+			return fmt.Errorf("in pages of %d, %d records come, and in one of 1000 %d, or in another order", size, len(got),
+				len(all))
 		}
 	}
 	return nil
@@ -194,7 +197,8 @@ func accounts(s *suite, l List) error {
 				return err
 			}
 			if total != len(want) || len(got) != len(want) {
-				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", path, size, total, len(got), len(want))
+				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", path,
+					size, total, len(got), len(want))
 			}
 		}
 	}
@@ -246,7 +250,8 @@ func older(s *suite, l List) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(ofOne, func(r Record) bool { return r.DID != all[0].DID }) || total != len(ofOne) || total == 0 {
+	if slices.ContainsFunc(ofOne, func(r Record) bool { return r.DID != all[0].DID }) || total != len(ofOne) ||
+		total == 0 {
 		return fmt.Errorf("/links with from_dids has a total of %d and lists %v", total, ofOne)
 	}
 	accounts, distinct, err := walk(s, routes.LinksDistinctDIDs.Path, l.older(), 1000, linkingDIDs)
@@ -261,7 +266,8 @@ func older(s *suite, l List) error {
 		return err
 	}
 	if int(count.Total) != len(all) || int(countDIDs.Total) != len(accounts) || distinct != len(accounts) {
-		return fmt.Errorf("counted are %d records and %d accounts, listed %d and %d", count.Total, countDIDs.Total, len(all), len(accounts))
+		return fmt.Errorf("counted are %d records and %d accounts, listed %d and %d", count.Total, countDIDs.Total,
+			len(all), len(accounts))
 	}
 	return nil
 }
@@ -287,7 +293,8 @@ func all(s *suite, l List) error {
 	got := a.Links[collection]["."+path]
 	count := counts.Links[collection]["."+path]
 	if int(got.Records) != len(records) || int(got.DistinctDIDs) != len(seen) || int(count) != len(records) {
-		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, count, len(records), len(seen))
+		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, count,
+			len(records), len(seen))
 	}
 	return nil
 }

@@ -116,20 +116,26 @@ func (s *Schema) checkText(text, at string) *Problem {
 
 // WrongFormat says what is wrong with a text of a format, in words that follow its name; empty when nothing is.
 func WrongFormat(format, text string) string {
-	ok, what := true, ""
+	ok := true
+	what := ""
 	switch format {
 	case "did":
-		ok, what = link.ValidDID(text), "must be a DID"
+		ok = link.ValidDID(text)
+		what = "must be a DID"
 	case "nsid":
-		ok, what = link.ValidNSID(text), "must be an NSID"
+		ok = link.ValidNSID(text)
+		what = "must be an NSID"
 	case "record-key":
-		ok, what = link.ValidRecordKey(text), "must be a record key"
+		ok = link.ValidRecordKey(text)
+		what = "must be a record key"
 	case "uri":
 		_, kind := link.Parse(text)
-		ok, what = kind != link.None, "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB"
+		ok = kind != link.None
+		what = "is not a link: it must be an at-uri, a DID or an absolute URI of at most 8 KiB"
 	case "datetime":
 		_, err := time.Parse(time.RFC3339, text)
-		ok, what = err == nil, "must be a time such as 2026-07-01T12:00:00Z"
+		ok = err == nil
+		what = "must be a time such as 2026-07-01T12:00:00Z"
 	}
 	if ok {
 		return ""

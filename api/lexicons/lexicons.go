@@ -1,6 +1,6 @@
-// Package lexicons holds what the API is made of: a lexicon for each XRPC method, and definitions of the same shape for the
-// routes that have no NSID. Handlers check their parameters against them, documents are made of them and tests hold answers
-// against them, so that none of the three can say something else.
+// Package lexicons holds what the API is made of: a lexicon for each XRPC method, and definitions of the same shape
+// for the routes that have no NSID. Handlers check their parameters against them, documents are made of them and tests
+// hold answers against them, so that none of the three can say something else.
 package lexicons
 
 import (

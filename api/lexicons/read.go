@@ -25,9 +25,10 @@ var (
 	ErrSyntax = errors.New("unexpected end, or an invalid value")
 )
 
-// Read reads one JSON value from r and holds it against a schema while it reads, so that no more than the schema allows is ever kept:
-// members that the schema does not have are passed over. What it gives is as Check takes it. A Problem says what is wrong with the value;
-// any other error is ErrNotUTF8, ErrSyntax or a json.SyntaxError, or the one of r.
+// Read reads one JSON value from r and holds it against a schema while it reads, so that no more than the schema
+// allows is ever kept: members that the schema does not have are passed over. What it gives is as Check takes it. A
+// Problem says what is wrong with the value; any other error is ErrNotUTF8, ErrSyntax or a json.SyntaxError, or the
+// one of r.
 func (t *Table) Read(r io.Reader, s *Schema) (any, error) {
 	text := &textReader{r: r}
 	in := &input{t, json.NewDecoder(text)}
@@ -227,7 +228,8 @@ func (in *input) skip(token json.Token, depth int) error {
 			return &Problem{"", "is nested too deeply"}
 		}
 		var err error
-		if token, err = in.dec.Token(); err != nil {
+		token, err = in.dec.Token()
+		if err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,9 @@
-// Package routes is the table of the API's routes. Everything that depends on a route is derived from it: the handlers'
-// paths, the queue that a query waits in, the numbers in cursors, rate limits, metrics, pages, examples and documents.
-// The parameters and answers of a route are its lexicon, in package lexicons.
+// Package routes is the table of the API's routes. Everything that depends on a route is derived from it: the
+// handlers' paths, the queue that a query waits in, the numbers in cursors, rate limits, metrics, pages, examples and
+// documents. The parameters and answers of a route are its lexicon, in package lexicons.
 //
-// Code names a route by its variable here and never spells its path. The package imports nothing, so that the client can
-// use it too.
+// Code names a route by its variable here and never spells its path. The package imports nothing, so that the client
+// can use it too.
 package routes
 
 // Route is a path that the API answers.

@@ -1,5 +1,5 @@
-// Package stream follows the log: it keeps the newest events in memory for all subscribers together, hands over from the log on disk to
-// them without loss or repeat, holds what may be taken back, and filters. It knows nothing of HTTP.
+// Package stream follows the log: it keeps the newest events in memory for all subscribers together, hands over from
+// the log on disk to them without loss or repeat, holds what may be taken back, and filters. It knows nothing of HTTP.
 package stream
 
 import (
@@ -41,8 +41,12 @@ type Link struct {
 
 // name sets the names of a link, and their hashes.
 func (l *Link) name(source, subject string) {
-	l.Source, l.Subject, l.SubjectDID = source, subject, subjectDID(subject)
-	l.source, l.subject, l.did = hashOf(source), hashOf(subject), hashOf(l.SubjectDID)
+	l.Source = source
+	l.Subject = subject
+	l.SubjectDID = subjectDID(subject)
+	l.source = hashOf(source)
+	l.subject = hashOf(subject)
+	l.did = hashOf(l.SubjectDID)
 }
 
 // Size is about how many bytes an event takes, in memory and as a frame.
@@ -56,7 +60,8 @@ func (e *Event) Size() int {
 
 // newEvent reads a row; at is when it came.
 func newEvent(e db.LogEntry, at time.Time) *Event {
-	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added)), actor: hashOf(e.DID), collection: hashOf(e.Collection)}
+	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added)), actor: hashOf(e.DID),
+		collection: hashOf(e.Collection)}
 	for i, l := range slices.Concat(e.Removed, e.Added) {
 		ev.Links = append(ev.Links, Link{Removed: i < len(e.Removed)})
 		ev.Links[i].name(sourceText(e.Collection, l.Path), l.Target)
@@ -75,7 +80,8 @@ func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.read, e.kept = true, make([]Link, len(links))
+	e.read = true
+	e.kept = make([]Link, len(links))
 	for i, l := range links {
 		k := &e.kept[i]
 		k.name(sourceText(e.Collection, l.Path), l.Target)

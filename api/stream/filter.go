@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Filter says which links a subscriber wants: those whose subject is wanted in one of three ways, or any when none is given,
-// and whose source, collection and account are wanted, where those are given.
+// Filter says which links a subscriber wants: those whose subject is wanted in one of three ways, or any when none is
+// given, and whose source, collection and account are wanted, where those are given.
 type Filter struct {
 	Subjects    []string
 	Prefixes    []string
@@ -50,7 +50,8 @@ func (m *Matcher) Size() int64 {
 	return size
 }
 
-// hashBytes is the length of a name's hash: two names of a lifetime of links share one of 128 bits with a chance of 1 in 10^18.
+// hashBytes is the length of a name's hash: two names of a lifetime of links share one of 128 bits with a chance of 1
+// in 10^18.
 const hashBytes = 16
 
 // hash is the hash of a name. Its seeds are the process's own, so that strangers can't choose names that share one.
@@ -64,7 +65,8 @@ func hashOf(name string) (h hash) {
 	return h
 }
 
-// hashSet is a hash table with open addressing, whose empty slots are zero. Its length is a power of two; nil is no filter at all.
+// hashSet is a hash table with open addressing, whose empty slots are zero. Its length is a power of two; nil is no
+// filter at all.
 type hashSet []hash
 
 func newHashSet(names []string) hashSet {
@@ -97,8 +99,8 @@ func (s hashSet) has(h hash) bool { return len(s) > 0 && s[s.slot(h)] == h }
 // passes reports whether a filter has a name, or is none.
 func (s hashSet) passes(h hash) bool { return s == nil || s.has(h) }
 
-// Event says whether any link of an event may be wanted, by what all of them have in common; and of an account's change,
-// whether it is wanted.
+// Event says whether any link of an event may be wanted, by what all of them have in common; and of an account's
+// change, whether it is wanted.
 func (m *Matcher) Event(e *Event) bool {
 	return m.actors.passes(e.actor) && (e.Collection == "" || m.collections.passes(e.collection))
 }

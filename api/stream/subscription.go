@@ -12,15 +12,15 @@ import (
 
 // Options say what a subscription begins with.
 type Options struct {
-	// Cursor is where to begin: behind this row of the log, or, from 10^15 up, with the events of this time, in microseconds
-	// since 1970. Nil: with what comes next.
+	// Cursor is where to begin: behind this row of the log, or, from 10^15 up, with the events of this time, in
+	// microseconds since 1970. Nil: with what comes next.
 	Cursor *uint64
 	Hold   bool     // hold links that may be taken back, and leave out those that are
 	Want   *Matcher // nil: all links
 }
 
-// timesFrom is the least cursor that is a time: 2001, in microseconds. A thousand events a second take thirty thousand years to
-// get there.
+// timesFrom is the least cursor that is a time: 2001, in microseconds. A thousand events a second take thirty thousand
+// years to get there.
 const timesFrom = 1_000_000_000_000_000
 
 // Subscription is one subscriber's place in the log. Want may be called at any time; the rest is for one goroutine.
@@ -97,8 +97,9 @@ func (s *Subscription) Cursor() uint64 { return s.at }
 // batch is how many events are handed over at once.
 const batch = 512
 
-// Next returns the next events in order, wanted or not: Wanted picks. It waits for them, and returns none when the wait is over.
-// ErrTooSlow and ErrOutdated say that the subscriber is behind everything that is kept, ErrClosed that no more events come.
+// Next returns the next events in order, wanted or not: Wanted picks. It waits for them, and returns none when the
+// wait is over. ErrTooSlow and ErrOutdated say that the subscriber is behind everything that is kept, ErrClosed that
+// no more events come.
 func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -121,8 +122,8 @@ func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, 
 	}
 }
 
-// nextFromLog returns events from the log on disk, before the tail begins. A subscriber that was in the tail already is too slow,
-// unless it holds links, which it does longer than the tail keeps events under load.
+// nextFromLog returns events from the log on disk, before the tail begins. A subscriber that was in the tail already
+// is too slow, unless it holds links, which it does longer than the tail keeps events under load.
 func (s *Subscription) nextFromLog(ctx context.Context, first uint64) ([]*Event, error) {
 	if s.current && !s.hold {
 		return nil, ErrTooSlow
@@ -137,8 +138,8 @@ func (s *Subscription) nextFromLog(ctx context.Context, first uint64) ([]*Event,
 // errChanged says that the tail has to be looked at again.
 var errChanged = errors.New("stream: the tail has changed")
 
-// nextFromTail returns the events behind the subscriber that are due, none when the time is over, and errChanged when there may
-// be some now.
+// nextFromTail returns the events behind the subscriber that are due, none when the time is over, and errChanged when
+// there may be some now.
 func (s *Subscription) nextFromTail(ctx context.Context, view tailView, timeout <-chan time.Time) ([]*Event, error) {
 	if !s.current {
 		s.current = true
@@ -218,8 +219,8 @@ func (s *Subscription) readLog(ctx context.Context, first uint64) ([]*Event, err
 	return events, nil
 }
 
-// Wanted gives the links of an event that the subscriber wants, by their places in it, appended to dst. account says that it is
-// an account's change that is wanted.
+// Wanted gives the links of an event that the subscriber wants, by their places in it, appended to dst. account says
+// that it is an account's change that is wanted.
 func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
 	m := s.match.Load()
 	if !m.Event(e) {
@@ -237,8 +238,8 @@ func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
 	return dst, false
 }
 
-// WantsAny reports whether the subscriber wants a link of an event's record: one of those that read gives, which the event
-// may have left as they are.
+// WantsAny reports whether the subscriber wants a link of an event's record: one of those that read gives, which the
+// event may have left as they are.
 func (s *Subscription) WantsAny(e *Event, read func() ([]db.Link, error)) (bool, error) {
 	m := s.match.Load()
 	if !m.Event(e) {

@@ -43,8 +43,8 @@ const (
 	readRows = 1000
 )
 
-// Tail keeps the newest events in memory while there are subscribers. Each subscriber has a place in it and takes what lies
-// behind at its own pace, so that a slow one costs nothing; who falls behind its beginning is too slow.
+// Tail keeps the newest events in memory while there are subscribers. Each subscriber has a place in it and takes what
+// lies behind at its own pace, so that a slow one costs nothing; who falls behind its beginning is too slow.
 type Tail struct {
 	cfg   Config
 	reads chan struct{}
@@ -98,7 +98,8 @@ func New(c Config) *Tail {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Tail{cfg: c, reads: make(chan struct{}, c.Reads), changed: make(chan struct{}), wake: make(chan struct{}, 1), held: map[linkKey]*Event{}}
+	return &Tail{cfg: c, reads: make(chan struct{}, c.Reads), changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), held: map[linkKey]*Event{}}
 }
 
 // Run follows the log until ctx ends, and then ends all subscriptions: each gets what is committed and ErrClosed. It
@@ -132,12 +133,14 @@ const retryAfter = time.Second
 
 func (t *Tail) follow(ctx context.Context) {
 	for {
-		commits, again := t.cfg.Log.Commits(), (<-chan time.Time)(nil)
+		commits := t.cfg.Log.Commits()
+		again := (<-chan time.Time)(nil)
 		// Not with ctx: at the end all that is committed is read, so that nobody is sent away without it.
 		more, err := t.read(context.WithoutCancel(ctx))
 		if err != nil {
 			t.cfg.Failed(err)
-			commits, again = nil, time.After(retryAfter)
+			commits = nil
+			again = time.After(retryAfter)
 		}
 		if more {
 			continue
@@ -159,10 +162,13 @@ func (t *Tail) follow(ctx context.Context) {
 func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	if t.subs == 0 && t.running {
-		t.running, t.events, t.bytes = false, nil, 0
+		t.running = false
+		t.events = nil
+		t.bytes = 0
 		clear(t.held)
 	}
-	running, last := t.running, t.last
+	running := t.running
+	last := t.last
 	t.mu.Unlock()
 	if !running || last >= t.cfg.Log.Seq() {
 		return false, nil
@@ -190,7 +196,8 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 		t.bytes += e.Size()
 		t.pair(e)
 	}
-	t.events, t.last = append(t.events, events...), upTo
+	t.events = append(t.events, events...)
+	t.last = upTo
 	t.drop(at.Add(-t.cfg.Hold - slack))
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -199,7 +206,8 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 // drop lets go of events from before a time, and of the oldest where there are too many or they take too much.
 func (t *Tail) drop(old time.Time) {
 	drop := 0
-	for drop < len(t.events) && (len(t.events)-drop > t.cfg.Events || t.bytes > t.cfg.Bytes || t.events[drop].At.Before(old)) {
+	for drop < len(t.events) &&
+		(len(t.events)-drop > t.cfg.Events || t.bytes > t.cfg.Bytes || t.events[drop].At.Before(old)) {
 		t.bytes -= t.events[drop].Size()
 		t.forget(t.events[drop])
 		drop++
@@ -244,8 +252,8 @@ func (t *Tail) forget(e *Event) {
 	}
 }
 
-// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log has it. The log is read
-// without the lock, which all subscribers need.
+// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log
+// has it. The log is read without the lock, which all subscribers need.
 func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -278,7 +286,10 @@ func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
 	t.starting = nil
 	close(started)
-	t.running, t.first, t.last, t.events = true, from, seq, past
+	t.running = true
+	t.first = from
+	t.last = seq
+	t.events = past
 	t.bytes = 0
 	for _, e := range past {
 		t.bytes += e.Size()
@@ -292,8 +303,8 @@ func (t *Tail) enter(ctx context.Context) error {
 	return nil
 }
 
-// past reads the events that a hold would still hold: those behind the row from, up to the row seq. None where they can't be read in time:
-// all that is missing then is the hold of what came before.
+// past reads the events that a hold would still hold: those behind the row from, up to the row seq. None where they
+// can't be read in time: all that is missing then is the hold of what came before.
 func (t *Tail) past(ctx context.Context) (past []*Event, from, seq uint64) {
 	seq = t.cfg.Log.Seq()
 	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())

@@ -2,9 +2,9 @@ package wire
 
 // The answers of the methods and routes that Constellation has too.
 //
-// One client (lazurite) reads linking_records from getBacklinks and dids from getDistinct, which no server sends there. It
-// gets what Constellation sends it, records and linking_dids: a second name for each list would double every page for all
-// the others.
+// One client (lazurite) reads linking_records from getBacklinks and dids from getDistinct, which no server sends
+// there. It gets what Constellation sends it, records and linking_dids: a second name for each list would double every
+// page for all the others.
 
 // Backlinks is the answer of blue.microcosm.links.getBacklinks.
 type Backlinks struct {
@@ -52,11 +52,12 @@ type OtherCount struct {
 	Distinct int64  `json:"distinct"`
 }
 
-// BySource maps collections to paths, with their leading dot, to the counts of each source. Its counts are SourceTotals at
-// /links/all and numbers at /links/all/count.
+// BySource maps collections to paths, with their leading dot, to the counts of each source. Its counts are
+// SourceTotals at /links/all and numbers at /links/all/count.
 type BySource[T any] struct {
-	Links  map[string]map[string]T `json:"links"`
-	Cursor *string                 `json:"cursor,omitempty"` // absent at the end: Constellation's answer has none, and is whole
+	Links map[string]map[string]T `json:"links"`
+	// absent at the end: Constellation's answer has none, and is whole
+	Cursor *string `json:"cursor,omitempty"`
 }
 
 // SourceTotals counts the linking records of a source and their accounts.

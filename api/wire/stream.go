@@ -1,7 +1,7 @@
 package wire
 
-// The messages of the live streams. The server writes Event, LinkFrame and AccountFrame by hand, without reflection: a test
-// holds its bytes to these types.
+// The messages of the live streams. The server writes Event, LinkFrame and AccountFrame by hand, without reflection: a
+// test holds its bytes to these types.
 
 // Event is an event of /events: a change of a record (Kind record) or of an account's status (Kind account).
 type Event struct {

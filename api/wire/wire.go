@@ -1,5 +1,5 @@
-// Package wire holds the type of every JSON answer of weft's API. The server encodes these types; the pages, the Go client
-// and the commands decode them. It imports nothing of weft's, so that each of them can import it.
+// Package wire holds the type of every JSON answer of weft's API. The server encodes these types; the pages, the Go
+// client and the commands decode them. It imports nothing of weft's, so that each of them can import it.
 //
 // Clients rely on the names, on lists that are never null, and on a cursor that is always present and null at the end:
 // without it some of them ask for the first page for ever. Slices are therefore never nil when they are encoded.
