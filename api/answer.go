@@ -120,7 +120,7 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 func encodeJSON(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false) // links are full of &, and \u0026 helps nobody who reads them
+	enc.SetEscapeHTML(false) // links have many &, which \u0026 makes unreadable
 	if err := enc.Encode(v); err != nil {
 		panic(err)
 	}

@@ -1,23 +1,25 @@
-// Package api serves weft's index over HTTP: Constellation's XRPC methods and its older REST routes, and the few
-// routes that a service needs about itself. It parses, bounds and answers requests; what the answers say is the
-// store's affair.
+// Package api serves weft's index over HTTP: Constellation's XRPC methods and older REST routes, weft's own methods,
+// live streams, and routes about the service. Package routes is the table of all of them. The API parses, limits and answers
+// requests; the store finds the answers.
 //
-// Every route is a GET that also answers HEAD, but for procedures, which are POST, and every answer, a failure too, is
-// JSON with CORS open to all. A failure is {"error":"<name>","message":"<text>"} with one of these names:
+// A procedure is a POST; every other route is a GET, and answers HEAD too unless it is a stream. Every answer has CORS
+// headers for all origins. Every failure is {"error":"<name>","message":"<text>"} with one of these names:
 //
-//	400 InvalidRequest        a parameter is wrong; the message names it
+//	400 InvalidRequest        a parameter is invalid; the message names it
+//	400 FutureCursor          of a stream: the cursor is ahead of the log
+//	400 OutdatedCursor        of a stream: the log no longer reaches back to the cursor
 //	404 NotFound              no such path
-//	400 FutureCursor, OutdatedCursor  of a stream
 //	405 MethodNotAllowed      not a method of the path
 //	413 PayloadTooLarge       a body of more than 1 MiB
-//	429 RateLimitExceeded     of this address, where a limit is set
+//	426 UpgradeRequired       the path is a WebSocket
+//	429 RateLimitExceeded     of this address, if a limit is set
 //	429 TooManySubscribers    of a stream
 //	429 TooManyFilters        of a stream: its filters take too much memory
-//	500 InternalServerError   ours to find, in the log
+//	500 InternalServerError   a fault of weft, in its log
 //	501 MethodNotImplemented  no such XRPC method
-//	503 Timeout               the answer took too long, in the queue or in the store
+//	503 Timeout               the answer took too long, in a queue or in the store
 //	503 Busy                  too many requests wait, or too many answers are not read
-//	503 NotReady              /readyz only, with the reason
+//	503 NotReady              of /readyz only, with the reason
 package api
 
 import (
@@ -80,34 +82,33 @@ type Store interface {
 type Config struct {
 	Store Store
 
-	// which index this is: a cursor of another one is refused; "" is an id like any other
-	InstanceID  string
-	Version     string                   // what /xrpc/_health reports; "": "dev"
-	Handles     Handles                  // resolves at://handle/… as a subject; nil: such a subject is refused
-	DIDWeb      string                   // domain of this service's did:web, with its port if it has one; "": no did.json
-	Ready       func() error             // nil when ready, else the reason why not; nil: always ready
-	Upstream    func() *wire.Upstream    // what /status says of where the events come from, as JSON; nil: nothing
-	Degraded    func() string            // why this service is ready and yet not well; empty or nil: it is well
-	Replication func() *wire.Replication // what it says of the replica; nil: nothing
-	Following   func() *wire.Following   // what it says of the replica that is followed; nil: none is
-	Faults      func() []wire.Fault      // what it says went wrong lately, the newest first; nil: nothing
-	// of the upstream, for Server.Watch; nil: /status has no figures of the last minutes
-	Activity func() Activity
-	Timeout  time.Duration // for one answer, the wait for its turn included; 0: 10 s
-	// store queries at once, the others wait for their turn; 0: 64; of longer ones as many as cores, of walks half
-	Concurrency int
-	// bytes that bodies, answers and filters of all clients take at most; 0: an eighth of the process's
-	Memory  int64
-	Logger  *slog.Logger          // for internal errors and panics; nil: slog.Default()
-	Metrics prometheus.Registerer // must not hold this package's metrics yet; nil: none are registered
-	Now     func() time.Time      // nil: time.Now
+	InstanceID string        // identifies the index: the API refuses cursors of other indexes
+	Version    string        // empty: "dev"
+	Handles    Handles       // resolves at://handle/… as a subject; nil: such a subject is refused
+	DIDWeb     string        // domain of this service's did:web, with a port if it has one; empty: no did.json
+	Ready      func() error  // nil while ready, else the reason; nil: always ready
+	Degraded   func() string // a fault that does not make answers wrong, empty for none; nil: none
+
+	// The parts of /status that others know. A nil function leaves its part null.
+	Upstream    func() *wire.Upstream
+	Replication func() *wire.Replication
+	Following   func() *wire.Following
+	Faults      func() []wire.Fault // newest first
+	Activity    func() Activity     // for Server.Watch
+
+	Timeout     time.Duration         // of one answer, the wait for a semaphore included; 0: 10 s
+	Concurrency int                   // light queries at once; 0: 64. Medium ones: as many as cores, heavy ones: half
+	Memory      int64                 // bytes of all clients' bodies, answers and filters; 0: an eighth of the process's
+	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
+	Metrics     prometheus.Registerer // without this package's metrics; nil: no metrics
+	Now         func() time.Time      // nil: time.Now
 
 	// AddressHeader is the client-IP header that the reverse proxy sets; the last entry of a list counts. Empty: the
 	// address of the connection, because any client can send a header.
 	AddressHeader string
-	RatePerMinute int     // requests of one address in a minute; 0: any number
-	AccessLog     bool    // a line in the log for each request
-	Streams       Streams // limits of the live streams; its Log, Now and Failed are set here
+	RatePerMinute int     // requests of one address in a minute; 0: no limit
+	AccessLog     bool    // log each request
+	Streams       Streams // limits of the live streams; New sets its Log, Now and Failed
 }
 
 const (

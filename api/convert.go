@@ -7,7 +7,7 @@ import (
 
 // This file converts the store's values to those of package wire.
 
-// bySource leaves out sources without links.
+// bySource groups counts by collection and path, without sources that have no links.
 func bySource[T any](sources []db.SourceCount, next *string, of func(db.SourceCount) T) wire.BySource[T] {
 	links := make(map[string]map[string]T)
 	for _, c := range sources {

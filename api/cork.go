@@ -44,7 +44,7 @@ const (
 type corkedConn struct {
 	net.Conn
 	tokenBucket
-	flooded func() // is told of too many pings; set before the first is read
+	flooded func() // called for too many pings; set before the first read
 
 	closed    atomic.Bool // it is being closed
 	closeRead int         // bytes read since then
@@ -98,7 +98,7 @@ func (c *corkedConn) pinged() bool {
 	return ok
 }
 
-// hold gathers what is written until flush.
+// hold gathers writes until flush.
 func (c *corkedConn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

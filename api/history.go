@@ -125,7 +125,7 @@ func (s *Server) Watch(ctx context.Context) error {
 }
 
 func (s *server) watchActivity(ctx context.Context) {
-	// What can't be read is said by whoever asks for it; a curve just has no point there.
+	// A fault is reported by the request that meets it; here it only leaves a point out.
 	if st, err := s.Store.Stats(ctx); err == nil && s.Activity != nil {
 		s.history.observe(s.Now(), s.Activity(), st.Links)
 	}

@@ -7,8 +7,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// The REST routes that came before XRPC, and that most clients use. target, collection and path are required by all
-// but the last two, which require target; limit and cursor go with the lists and with the last two.
+// The REST routes of before XRPC, which most clients use. All require target; all but the last two require collection
+// and path too. The lists and the last two take limit and cursor.
 
 // links: also did* or from_dids.
 func (s *server) links(ctx context.Context, p *params) (any, error) {
@@ -54,12 +54,12 @@ func (s *server) linksAllCount(ctx context.Context, p *params) (any, error) {
 	return bySource(page.Items, next, func(c db.SourceCount) int64 { return c.Links }), err
 }
 
-// sources asks for a page of the sources of a target, and returns it with the cursor of the next one.
+// sources returns a page of the sources of a target, and the cursor of the next page.
 func (s *server) sources(ctx context.Context, p *params) (db.Page[db.SourceCount], *string, error) {
 	return sourcesPage(ctx, s, p, p.subject("target"), s.Store.Sources)
 }
 
-// sourcesPage asks for a page by source.
+// sourcesPage returns a page by source, and the cursor of the next page.
 func sourcesPage[T any](ctx context.Context, s *server, p *params, of string,
 	ask func(context.Context, db.SourcesQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	q := db.ListQuery{Target: of, Limit: p.limit()}

@@ -8,8 +8,8 @@ import (
 	"weft.dev/weft/api/budget"
 )
 
-// limits are what all clients share. Each is a budget: a part is taken before the work begins, and given back when it
-// is over.
+// limits are the resources that all clients share. Each is a budget: a request takes its part before the work begins,
+// and gives it back when the work is over.
 type limits struct {
 	clients budget.Clients
 	rate    *rateLimit // nil: any number of requests
@@ -23,15 +23,16 @@ type limits struct {
 }
 
 const (
-	// Strangers' sizes get this part of the process's memory; the rest is for the index, its cache and the collector.
+	// The sizes that clients choose get this part of the process's memory. The rest is for the index, its cache and
+	// the garbage collector.
 	memoryShare = 8
-	// And at least this, in bytes: a message of a subscriber must fit into a host's part of it.
+	// The least memory for them, in bytes: a message of a subscriber must fit in the part of one host.
 	leastMemory = 96 << 20
-	// A host gets so small a part of a budget of bytes, a network twice as much.
+	// A host gets this part of a budget of bytes, a network twice as much.
 	hostPart = 4
-	// An answer, a body or a filter up to this size, in bytes, is taken for granted: its connection costs as much.
+	// An answer, a body or a filter of up to this size, in bytes, is not counted: its connection costs as much.
 	smallBytes = 16 << 10
-	// Pages under way: each holds its answers, of some 200 kB, while it waits for the next.
+	// Pages in progress: each holds its answers, some 200 kB, while it waits for the next.
 	pagesAtOnce = 64
 )
 
@@ -89,7 +90,8 @@ func (s *Server) Render(r *http.Request) (done func(), err error) {
 	return given(s.server.rendering.Take(r.Context(), s.server.clients.Of(r), 1))
 }
 
-// Hold takes the bytes of an answer that is about to be written; false: too many answers wait for their clients.
+// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for
+// their clients.
 func (s *Server) Hold(r *http.Request, size int) (done func(), ok bool) {
 	grant, ok := s.server.holdBytes(s.server.clients.Of(r), size)
 	return grant.Give, ok
@@ -102,7 +104,7 @@ func given(grant *budget.Grant, err error) (func(), error) {
 	return grant.Give, nil
 }
 
-// holdBytes takes the bytes of an answer; none for a small one.
+// holdBytes reserves the bytes of an answer; none for a small one.
 func (l *limits) holdBytes(who budget.Client, size int) (grant *budget.Grant, ok bool) {
 	if size <= smallBytes {
 		return nil, true
@@ -111,7 +113,7 @@ func (l *limits) holdBytes(who budget.Client, size int) (grant *budget.Grant, ok
 	return grant, grant != nil
 }
 
-// holdFilter takes the bytes of a subscriber's filter; none for a small one.
+// holdFilter reserves the bytes of a subscriber's filter; none for a small one.
 func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *failure) {
 	if size <= smallBytes {
 		return nil, nil

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// otherRoute labels every request that no route of the table answered: unknown paths, wrong methods, preflights.
+// otherRoute labels the requests that no route answered: unknown paths, wrong methods, preflights.
 const otherRoute = "other"
 
 type metrics struct {
@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "weft_stream_ended_total",
 		Help: "Subscriptions that ended, by reason; Gone: the client left.",
 	}, []string{"reason"})
-	// Every series is there before its first event: a rate over a series that appears with a 1 misses that one.
+	// Every series exists before its first event: rate() misses the first event of a series that appears with it.
 	for _, class := range classes {
 		for _, route := range routes.All {
 			m.requests.WithLabelValues(route.Path, class)

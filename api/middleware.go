@@ -20,7 +20,7 @@ const (
 	preflightMaxAge = "86400"
 )
 
-// openToAll lets any web page read every answer, and answers preflights for all paths alike.
+// openToAll lets every web page read every answer, and answers preflights for all paths alike.
 func openToAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -78,8 +78,8 @@ func (s *server) observe(next http.Handler) http.Handler {
 	})
 }
 
-// classOf is the label for a status: 2xx to 5xx, or "gone" for a 503 that nobody waits for, so that clients who hang up
-// don't look like failures of ours.
+// classOf returns the label of a status: 1xx to 5xx, or gone for a 503 after the client has left, which is no failure
+// of the server.
 func classOf(r *http.Request, status int) string {
 	if status == http.StatusServiceUnavailable && errors.Is(r.Context().Err(), context.Canceled) {
 		return "gone"
@@ -90,8 +90,8 @@ func classOf(r *http.Request, status int) string {
 	return fmt.Sprintf("%dxx", status/100)
 }
 
-// recoverPanics makes a 500 of a panic. It runs inside observe, whose writer knows whether an answer has begun: then
-// the connection is cut, for half an answer must not look like a whole one.
+// recoverPanics answers 500 after a panic. It runs inside observe, whose writer knows whether an answer has begun.
+// Then it cuts the connection, because half an answer must not look like a whole one.
 func (s *server) recoverPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {

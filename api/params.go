@@ -23,32 +23,31 @@ import (
 const (
 	// The longest NSID that atproto allows, in bytes.
 	maxCollection = 317
-	// The longest path in bytes, without its leading dot: as long as ingest takes, so that all that is listed can be
-	// asked.
+	// The longest path in bytes, without its leading dot. Twice what the extractor takes by default, so that every
+	// path in an index can be asked for.
 	maxPath = 1024
-	// Entries of from_dids, as many as of did.
+	// The most entries of from_dids, as of did.
 	maxFilter = 10_000
 )
 
-// params is a form-encoded query string, and what its route's definition says of each parameter. It keeps the first
-// thing found wrong with it, in err, so that a handler reads all of its parameters and then checks once; after that
-// the values read mean nothing.
+// params is a query string and the lexicon of its route. It keeps the first fault in err, so that a handler reads all
+// parameters and then checks once. After a fault, the values mean nothing.
 type params struct {
 	route *routes.Route
 	def   *lexicons.Def       // of the route
-	raw   map[string][]string // values by decoded name, still encoded: nobody is refused for a parameter that is ignored
-	// given is values that came decoded, in a message.
+	raw   map[string][]string // values by decoded name, still encoded: an ignored parameter may be malformed
+	// given has values that came decoded, in a message.
 	given map[string][]string
 	input map[string]any // of a procedure, as its definition says
-	// accounts has the DID of the handle in the subject, by handle; empty: none was found.
+	// accounts has the DIDs of handles in the subject; an empty one was not found.
 	accounts map[string]string
 	// linked reports whether any record links to a subject.
 	linked func(subject string) bool
 	err    error
 }
 
-// parseQuery splits a query string. It is stricter than url.ParseQuery, which drops what it can't decode and so
-// answers another question than the one asked; and a semicolon is a character like any other.
+// parseQuery splits a query string. url.ParseQuery drops what it cannot decode, and so answers another question;
+// parseQuery reports it. A semicolon is a character like any other.
 func parseQuery(route *routes.Route, query string) *params {
 	p := &params{route: route, def: definitions.At(route.Path), raw: make(map[string][]string)}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -96,8 +95,7 @@ func (p *params) values(name string) []string {
 	return values
 }
 
-// schema is what the route's definition says of a parameter. It panics when that has none: a parameter that isn't
-// written down can't be read.
+// schema returns the lexicon of a parameter. It panics if there is none: a parameter without one cannot be read.
 func (p *params) schema(name string) *lexicons.Schema {
 	if s := p.def.Param(name); s != nil {
 		return s
@@ -105,8 +103,8 @@ func (p *params) schema(name string) *lexicons.Schema {
 	panic("api: " + p.def.Path + " reads a parameter that it doesn't define: " + name)
 }
 
-// text returns the value of a parameter that may be given once, and whether it was. An empty value is an error: it is
-// most likely a variable that wasn't set, and neither a default nor "everything" is what was meant.
+// text returns the value of a parameter that may be given once, and whether it was given. An empty value is an error:
+// most likely it is a variable that was not set.
 func (p *params) text(name string) (string, bool) {
 	schema := p.schema(name)
 	values := p.values(name)
@@ -129,8 +127,7 @@ func (p *params) text(name string) (string, bool) {
 	return values[0], true
 }
 
-// checked requires v to be at most max bytes, not empty, and without control characters. It is what of the parameter
-// called name.
+// checked returns v, which must have 1 to max bytes and no control characters. what names v within the parameter.
 func (p *params) checked(name, what, v string, max int) string {
 	switch {
 	case v == "":
@@ -143,7 +140,7 @@ func (p *params) checked(name, what, v string, max int) string {
 	return v
 }
 
-// number returns a whole number in the bounds of its definition, and its default when it isn't given.
+// number returns a whole number within the bounds of the lexicon, or its default.
 func (p *params) number(name string) int {
 	schema := p.schema(name)
 	v, ok := p.text(name)
@@ -151,7 +148,7 @@ func (p *params) number(name string) int {
 		n, _ := schema.Default.(float64)
 		return int(n)
 	}
-	// Digits only, for Atoi takes a sign; a number too long for it is too large anyway.
+	// Only digits: Atoi takes a sign. A number that is too long is too large anyway.
 	digits := !strings.ContainsFunc(v, func(c rune) bool { return c < '0' || c > '9' })
 	n, err := strconv.Atoi(v)
 	if !digits || err != nil || int64(n) < *schema.Minimum || int64(n) > *schema.Maximum {
@@ -160,7 +157,7 @@ func (p *params) number(name string) int {
 	return n
 }
 
-// limit returns how many items a page shall hold.
+// limit returns the largest number of items on a page.
 func (p *params) limit() int { return p.number("limit") }
 
 // flag returns whether a parameter that defaults to false is true.
@@ -172,13 +169,12 @@ func (p *params) flag(name string) bool {
 	return v == "true"
 }
 
-// namesAtOnce are checked before others may run, in half a millisecond.
+// namesAtOnce is how many names are checked before other goroutines may run: half a millisecond.
 const namesAtOnce = 256
 
-// filter makes a set of what the parameter called name lists, of at most entries: sorted, without duplicates, each as
-// norm returns it. Blank entries are dropped, and when none is left the filter is nil, no filter at all: a client that
-// sends did= has nothing to filter by. An entry that norm refuses is an error, for dropping it might turn the filter
-// off.
+// filter returns the set of entries of a parameter, at most most: sorted, without duplicates, each normalised by norm.
+// It drops blank entries, and returns nil, no filter, if none is left. An entry that norm refuses is an error, because
+// dropping it might turn the filter off.
 func (p *params) filter(name string, entries []string, most int, is string, norm func(string) (string, bool)) []string {
 	var set []string
 	for _, entry := range entries {
@@ -190,7 +186,8 @@ func (p *params) filter(name string, entries []string, most int, is string, norm
 		if !ok {
 			p.fail(name, "must be %s, or omitted", is)
 		}
-		if set = append(set, v); len(set)%namesAtOnce == 0 {
+		set = append(set, v)
+		if len(set)%namesAtOnce == 0 {
 			runtime.Gosched()
 		}
 	}
@@ -202,7 +199,7 @@ func (p *params) filter(name string, entries []string, most int, is string, norm
 	return set
 }
 
-// list returns the values of a repeatable parameter, in their order; nil when it isn't given.
+// list returns the values of a repeatable parameter in their order; nil if it is not given.
 func (p *params) list(name string) []string {
 	schema := p.schema(name)
 	values := p.values(name)
@@ -223,7 +220,7 @@ func (p *params) list(name string) []string {
 	return values
 }
 
-// time returns a time in microseconds since 1970, rounded up to the next one, and 0 when it isn't given.
+// time returns a time in microseconds since 1970, rounded up, and 0 if it is not given.
 func (p *params) time(name string) int64 {
 	v, ok := p.text(name)
 	if !ok {
@@ -246,8 +243,7 @@ func (p *params) did(name string) string {
 	return v
 }
 
-// read reads the body of a procedure, which must be as its definition says. Where it isn't, the first name in it that
-// is wrong is called the parameter.
+// read reads the body of a procedure by its lexicon. A fault names the first member that is wrong.
 func (p *params) read(body io.Reader) {
 	v, err := definitions.Read(body, p.def.Input.Schema)
 	var large *http.MaxBytesError
@@ -269,7 +265,7 @@ func (p *params) read(body io.Reader) {
 	}
 }
 
-// texts is a list of strings in the input; nil when it isn't there.
+// texts returns a list of strings in the input; nil if it is absent.
 func (p *params) texts(name string) []string {
 	list, ok := p.input[name].([]any)
 	if !ok {

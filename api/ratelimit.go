@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// rateLimit gives each host so many requests a minute, all of which it may use at once, and each network budget.Wide
-// times as many.
+// rateLimit allows each host perMinute requests a minute, all at once if it likes, and each network budget.Wide times
+// as many.
 type rateLimit struct {
 	perMinute int
 	now       func() time.Time
@@ -21,16 +21,17 @@ type rateLimit struct {
 	young, old map[string]*bucket
 }
 
-// bucket is what a host or a network has left, as of a time.
+// bucket is the rest of a host's or a network's requests at one time.
 type bucket struct {
 	left float64
 	at   time.Time
 }
 
-// rateAddresses bounds the memory, to some 20 MB: of more addresses within a minute, those that were quiet begin anew.
+// rateAddresses bounds the memory to some 20 MB: with more addresses in a minute, quiet ones start with a full bucket
+// again.
 const rateAddresses = 100_000
 
-// take takes one request of a client, and says how many are left, and in how many seconds all are back.
+// take counts a request of a client. It returns the number of requests left, and the seconds until the bucket is full.
 func (l *rateLimit) take(who budget.Client) (ok bool, left, reset int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +50,7 @@ func (l *rateLimit) take(who budget.Client) (ok bool, left, reset int) {
 	return ok, int(min(host.left, net.left)), reset
 }
 
-// bucket is a bucket of so many requests a minute, filled up to now.
+// bucket returns the bucket of a key, filled up to now.
 func (l *rateLimit) bucket(key string, perMinute float64) *bucket {
 	now := l.now()
 	b := l.young[key]
@@ -78,7 +79,7 @@ func (s *server) limitRates(next http.Handler) http.Handler {
 	})
 }
 
-// admit counts a request against the rate of its client. It answers, and returns false, where that is spent.
+// admit counts a request against the rate of its client. It returns false if it has refused the request.
 func (s *server) admit(w http.ResponseWriter, r *http.Request) bool {
 	if s.rate == nil {
 		return true

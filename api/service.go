@@ -16,8 +16,8 @@ const help = "weft, a backlink index for the AT Protocol: who links here, from w
 	"docs lists the routes. XRPC methods take ?subject=<at-uri, DID or URI>&source=<collection>:<path>. " +
 	"The older routes take ?target=<at-uri, DID or URI>&collection=<collection>&path=.<path>."
 
-// about makes a handler of an answer about the service itself. All who ask while one is made share it, and it waits in
-// no line, so that an operator sees it when the lines are full.
+// about returns the handler of an answer about the service. Concurrent requests share one answer. It waits in no
+// semaphore, so that an operator sees it when the semaphores are full.
 func (s *server) about(answer func(context.Context) (any, error)) http.HandlerFunc {
 	shared := &sharedAnswer{make: func(ctx context.Context) ([]byte, error) {
 		v, err := answer(ctx)
@@ -47,14 +47,14 @@ type sharedAnswer struct {
 	under *making // nil: none is made
 }
 
-// making is an answer that is being made.
+// making is an answer in progress.
 type making struct {
 	done chan struct{}
 	body []byte
 	err  error
 }
 
-// get makes an answer, or waits for the one that is made already.
+// get makes an answer, or waits for the one in progress.
 func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (a *sharedAnswer) get(ctx context.Context) ([]byte, error) {
 		a.mu.Unlock()
 		close(m.done)
 	}()
-	// Others wait for it: it goes on when this client leaves.
+	// Others wait for this answer: it continues when this client leaves.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	m.body, m.err = a.make(ctx)
@@ -113,7 +113,7 @@ func (s *server) index(ctx context.Context) (any, error) {
 	return a, nil
 }
 
-// health answers as soon as the process does, as atproto services do; whether it can serve is for /readyz.
+// health answers as soon as the process does, as in atproto services. /readyz says whether it can serve.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusOK, cacheNever, wire.Health{Version: s.Version})
 }
@@ -130,11 +130,11 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusOK, cacheNever, a)
 }
 
-// robots keeps crawlers off what has no end: every link leads to pages of links.
+// robots keeps crawlers off pages without end: every link leads to pages of links.
 var robots = "User-agent: *\nDisallow: " + routes.Links.Path + "\nDisallow: " + routes.Prefix + "\n"
 
-// didDocument lets PDSs proxy to this service: under Constellation's name, for clients that know only that, and under
-// ours.
+// didDocument lets PDSs proxy requests to this service, under Constellation's name for clients that know only that,
+// and under weft's.
 func (s *server) didDocument(w http.ResponseWriter, r *http.Request) {
 	if s.DIDWeb == "" {
 		notFound(w, r)

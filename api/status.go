@@ -61,7 +61,7 @@ func (s *server) status(ctx context.Context) (any, error) {
 	return a, nil
 }
 
-// farAway is when a full disk is nobody's concern, and a forecast from a day's growth worth nothing.
+// farAway is the longest forecast of a full disk: the growth of a day says nothing of ten years.
 const farAway = 10 * 365 * 24 * time.Hour
 
 func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {

@@ -23,24 +23,24 @@ import (
 )
 
 const (
-	// Half-open connections are noticed within the two together.
+	// The sum of both bounds how long a half-open connection stays.
 	pingEvery = 30 * time.Second
 	pongWait  = 20 * time.Second
-	// What a client doesn't take within this time, it will not take.
+	// A client that takes nothing for this long is disconnected.
 	writeWait = 10 * time.Second
 	// Ten thousand DIDs are 320 kB; fifty thousand at-uris of posts are 4 MB.
 	maxMessage = 5 << 20
-	// A message that takes longer to arrive, the wait for its room included, is no filter.
+	// The longest time that a message may take to arrive, the wait for its memory included.
 	messageWait = 30 * time.Second
-	// A message of less is read at once: some 50 names.
+	// A shorter message, of some 50 names, is read at once.
 	smallMessage = 4 << 10
-	// Messages and pings of a client: so many at once, and one a second. Filters change when a person does something.
+	// Messages and pings of a client at once; then one a second. Filters change when a person does something.
 	messageBurst = 20
-	// Frames that wait to be written together.
+	// Bytes of frames that are gathered for one write.
 	corkBytes = 32 << 10
 )
 
-// subscribeWebSocket serves /subscribe. Nothing is looked up before the client has a seat and its WebSocket.
+// subscribeWebSocket serves /subscribe. It looks nothing up before the client is admitted and has its WebSocket.
 func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	p := parseQuery(routes.Subscribe, r.URL.RawQuery)
 	instant := p.flag("instant")
@@ -76,7 +76,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	defer s.metrics.subscribers.WithLabelValues("websocket").Dec()
 	c.sub, err = s.subscribe(r.Context(), s.clients.Of(r), options)
 	if err != nil {
-		// A browser is shown nothing of an answer that refuses the upgrade, and so it is told here.
+		// A browser does not see the answer to a refused upgrade: the WebSocket says why.
 		f := s.failureOf(r.Context(), r, err)
 		s.metrics.closed(f.Name)
 		c.end(f)
@@ -86,7 +86,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.metrics.closed(c.serve(s))
 }
 
-// upgrades says whether a request is one for a WebSocket.
+// upgrades reports whether a request asks for a WebSocket.
 func upgrades(r *http.Request) bool { return r.Header.Get("Sec-WebSocket-Key") != "" }
 
 // socket is a subscriber's WebSocket.
@@ -97,7 +97,7 @@ type socket struct {
 	accounts bool
 }
 
-// serve writes until something ends it, and returns what, for the metrics.
+// serve writes events until an error ends the stream, and returns the reason of the end for the metrics.
 func (c *socket) serve(s *server) (reason string) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c.SetReadLimit(maxMessage)
@@ -143,7 +143,7 @@ var (
 	errStalled  = errors.New("the peer takes nothing")
 )
 
-// closing is why we close.
+// closing is the reason for a close frame.
 type closing struct {
 	code   websocket.StatusCode
 	reason string
@@ -151,7 +151,7 @@ type closing struct {
 
 func (c *closing) Error() string { return c.reason }
 
-// end says why and closes.
+// end sends a failure and closes.
 func (c *socket) end(f *failure) {
 	frame, _ := json.Marshal(wire.StreamEnd{Kind: "error", Failure: f.Failure})
 	_ = c.Write(context.Background(), websocket.MessageText, frame)
@@ -224,10 +224,10 @@ func (c *socket) write(ctx context.Context, s *server) error {
 	}
 }
 
-// read takes what the client sends, until that ends, and returns why.
+// read reads messages until an error ends that, and returns it.
 func (c *socket) read(ctx context.Context, s *server) error {
 	for {
-		// Without an end of its own: it would cut the connection before the peer is told why.
+		// Without a deadline: it would cut the connection before the client gets the reason.
 		kind, r, err := c.Reader(context.Background())
 		if err != nil {
 			return err
@@ -257,7 +257,7 @@ func (c *socket) passOver(r io.Reader) {
 	_, _ = io.Copy(io.Discard, r)
 }
 
-// update reads a message, and replaces the filter by the one in it. A long message is read when there is room for it.
+// update reads a message and replaces the filter. A long message waits for memory first.
 func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	ctx, cancel := context.WithTimeout(ctx, messageWait)
 	defer cancel()
@@ -268,7 +268,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	message := io.Reader(bytes.NewReader(begin[:n]))
 	switch {
 	case err == nil:
-		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // the names in it, and what is made of them
+		room, err := s.memory.Take(ctx, c.sub.who, 2*maxMessage) // its names, and the filter made of them
 		if err != nil {
 			return s.failureOf(ctx, &http.Request{URL: &url.URL{Path: routes.Subscribe.Path}}, err)
 		}
@@ -279,7 +279,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	}
 	filter, err := readUpdate(message)
 	if err != nil {
-		return err // coder/websocket has told of a message that is too big
+		return err // coder/websocket has answered a message that is too big
 	}
 	if f := c.sub.want(&s.limits, filter.Match()); f != nil {
 		return f
@@ -287,7 +287,7 @@ func (c *socket) update(ctx context.Context, s *server, r io.Reader) error {
 	return nil
 }
 
-// readUpdate reads a client's message. A closing says what is wrong with it; any other error is the one of r.
+// readUpdate reads a client's message. A closing is a fault of the message; any other error is one of r.
 func readUpdate(r io.Reader) (stream.Filter, error) {
 	bad := func(code websocket.StatusCode, format string, args ...any) (stream.Filter, error) {
 		return stream.Filter{}, &closing{code, closeReason(fmt.Sprintf(format, args...))}
@@ -306,7 +306,7 @@ func readUpdate(r io.Reader) (stream.Filter, error) {
 	default:
 		return stream.Filter{}, err
 	}
-	// The names are checked as those of the query are, by what reads them.
+	// The reader of the query's parameters checks the names.
 	message, _ := v.(map[string]any)
 	payload, _ := message["payload"].(map[string]any)
 	p := &params{def: definitions.At(routes.Subscribe.Path), given: map[string][]string{}}
@@ -322,7 +322,7 @@ func readUpdate(r io.Reader) (stream.Filter, error) {
 	return filter, nil
 }
 
-// closeReason bounds a text to the 123 bytes that a close frame holds.
+// closeReason cuts a text to the 123 bytes that a close frame holds.
 func closeReason(text string) string {
 	for len(text) > 123 || !utf8.ValidString(text) {
 		text = text[:min(len(text), 124)-1]
@@ -330,10 +330,10 @@ func closeReason(text string) string {
 	return text
 }
 
-// tokenBucket is a bucket of tokens, one a second.
+// tokenBucket refills by one token a second, up to messageBurst.
 type tokenBucket struct{ at atomic.Int64 } // when it was full, in nanoseconds since 1970
 
-// allow takes a token, if there is one.
+// allow takes a token. It returns false if there is none.
 func (a *tokenBucket) allow() bool {
 	now := time.Now().UnixNano()
 	full := max(a.at.Load(), now-messageBurst*int64(time.Second))

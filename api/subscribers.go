@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Streams says how many may listen. The zero value has all the defaults.
+// Streams limits the live streams. The zero value has all defaults.
 type Streams struct {
 	PerAddress int // subscribers of one address; 0: 50
 	Total      int // in all; 0: 5,000
@@ -26,14 +26,14 @@ const (
 	defaultSubscribers = 5000
 )
 
-// subscriber is a client's place at a stream: everything that it holds.
+// subscriber is a client of a stream with its resources.
 type subscriber struct {
 	*stream.Subscription
 	who    budget.Client
 	filter *budget.Grant
 }
 
-// options reads what /subscribe and /events have in common.
+// options reads the parameters that /subscribe and /events share.
 func (p *params) options(o *stream.Options) {
 	filter := p.streamFilter()
 	o.Want = filter.Match()
@@ -42,8 +42,8 @@ func (p *params) options(o *stream.Options) {
 	}
 }
 
-// subscribe enters a client that has a seat. What it returns as an error is for the client. The look for the cursor's
-// row is a query like others, with a turn and within the configured time.
+// subscribe starts the subscription of an admitted client. Its errors are for the client. The look-up of the cursor's
+// log row is a light query.
 func (s *server) subscribe(ctx context.Context, who budget.Client, o stream.Options) (*subscriber, error) {
 	grant, refused := s.holdFilter(who, o.Want.Size())
 	if refused != nil {
@@ -78,7 +78,7 @@ func (c *subscriber) want(l *limits, m *stream.Matcher) *failure {
 	return nil
 }
 
-// leave gives back what a subscriber holds.
+// leave releases the resources of a subscriber.
 func (c *subscriber) leave() {
 	c.Close()
 	c.filter.Give()
@@ -111,7 +111,7 @@ func (p *params) streamFilter() stream.Filter {
 	}
 }
 
-// streamFailure is what a client is told of an error of a subscription; nil when it is none of those.
+// streamFailure returns the failure of an error of a subscription; nil for any other error.
 func streamFailure(err error) *failure {
 	switch {
 	case errors.Is(err, stream.ErrFuture):
@@ -144,5 +144,5 @@ func (s *server) admitStream(w http.ResponseWriter, r *http.Request) (release fu
 	return grant.Give
 }
 
-// logStream is the log that streams read.
+// The store has the log that the streams read.
 var _ stream.Log = (*db.Store)(nil)

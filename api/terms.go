@@ -7,10 +7,9 @@ import (
 	"weft.dev/weft/link"
 )
 
-// This file reads the terms that queries are made of: subjects, sources, paths and filters by them.
+// This file reads the parameters that name subjects, sources, paths and filters.
 
-// subject returns a required link in the one spelling that the index knows it by. An account that it names by its
-// handle is named by its DID in it, as records do.
+// subject returns a required link, normalised as the index has it, with the DID in place of a handle.
 func (p *params) subject(name string) string {
 	v, _ := p.text(name)
 	s, ok := normal(v)
@@ -20,15 +19,14 @@ func (p *params) subject(name string) string {
 	return p.byDID(name, s)
 }
 
-// source returns XRPC's source: collection, colon, path. Only the first colon counts, for paths may hold more of them.
-// A collection that isn't an NSID is let through, and nothing is found in it. An empty path is that of a key without a
-// name.
+// source returns the parameter source: collection, colon, path. Only the first colon counts, because paths may have
+// colons. A collection that is no NSID is accepted, and has no links. An empty path is a key without a name.
 func (p *params) source() db.Source {
 	v, _ := p.text("source")
 	return p.sourceOf("source", v)
 }
 
-// sourceOf cuts a source in two.
+// sourceOf splits a source.
 func (p *params) sourceOf(name, v string) db.Source {
 	collection, path, found := strings.Cut(v, ":")
 	if v != "" && !found {
@@ -56,8 +54,8 @@ func (p *params) other() string {
 	return p.path("pathToOther", v)
 }
 
-// path returns a path without its leading dot: one dot goes, and no more, so that a path with its leading dot, as
-// /links/all lists it, always names itself. Any key can be in a path: an empty one, one with a dot in front, one with a
+// path returns a path without its leading dot. It removes one dot at most, so that a path with its leading dot, as
+// /links/all lists it, names itself. A path can have any key: an empty one, one that begins with a dot, one with a
 // newline.
 func (p *params) path(name, v string) string {
 	v = strings.TrimPrefix(v, ".")
@@ -72,8 +70,8 @@ func (p *params) dids(name string) []string {
 	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", validDID)
 }
 
-// didsOrFrom returns the filter of /links: did, repeatable, or from_dids, with commas, which is older. Constellation
-// refuses the two together, and what they would mean together is anybody's guess.
+// didsOrFrom returns the filter of /links: did, repeatable, or from_dids, an older list with commas. As in
+// Constellation, both together are an error.
 func (p *params) didsOrFrom() []string {
 	dids := p.dids("did")
 	from := p.fromDIDs()
@@ -109,7 +107,7 @@ func validNSID(s string) (string, bool) { return s, link.ValidNSID(s) }
 
 func validPrefix(s string) (string, bool) { return s, len(s) <= link.MaxLen }
 
-// normalSource returns a source in the spelling that weft writes it in.
+// normalSource returns a source as weft writes it.
 func normalSource(s string) (string, bool) {
 	p := &params{}
 	source := p.sourceOf("source", s)

@@ -13,9 +13,9 @@ import (
 // The methods that are weft's own, dev.weft.links.*.
 
 const (
-	// Constellation's methods count one list; a page of posts shows the counts of some dozens.
+	// Constellation's methods count one list; a page of posts shows some dozens of counts.
 	maxPairs = 100
-	// The names of a request's body are of 100 pairs at most, each of less than 10 kB.
+	// A body has up to 100 pairs, each of less than 10 kB.
 	maxBody = 1 << 20
 )
 
@@ -41,8 +41,8 @@ func (s *server) weftBacklinks(ctx context.Context, p *params) (any, error) {
 	return a, nil
 }
 
-// hydrate says whether records' content is asked for, which so many of a page can have; a limit that wasn't given is
-// that.
+// hydrate returns whether the request asks for the content of records, and checks that the page is not too long for
+// it.
 func (p *params) hydrate(limit *int) bool {
 	hydrate := p.flag("hydrate")
 	if hydrate && *limit > db.MaxBodies {
@@ -52,15 +52,15 @@ func (p *params) hydrate(limit *int) bool {
 }
 
 const (
-	// A page with records' content ends behind so many bytes of it, or one record more: a record may be 1 MB, and six
-	// times that in JSON.
+	// A page with content ends after this many bytes of it, or one record more: a record may have 1 MB, and six times
+	// that in JSON.
 	maxContents = 4 << 20
-	// So many bodies are read at once: 8 MB at most.
+	// Bodies that are read at once: 8 MB at most.
 	bodiesAtOnce = 8
 )
 
-// hydrated gives a page's records' content, and the page as far as there is room for it, with the cursor of the next
-// one.
+// hydrated returns the content of a page's records, and the page as far as there is room for it, with the cursor of
+// the next page.
 func hydrated[T any](ctx context.Context, s *server, hydrate bool, c cursorCodec, page db.Page[T], next *string,
 	of func(T) db.Record) (db.Page[T], []wire.Content, *string, error) {
 	if !hydrate {
@@ -74,8 +74,8 @@ func hydrated[T any](ctx context.Context, s *server, hydrate bool, c cursorCodec
 	return page, contents, next, err
 }
 
-// contents gives what each record says, where that is kept and JSON can say it: of the first records, as far as most
-// bytes go, and of one at least.
+// contents returns the content of the first records, up to most bytes and of one record at least. It is empty for a
+// record that is not kept, or that JSON cannot have.
 func (s *server) contents(ctx context.Context, records []db.Record, most int) ([]wire.Content, error) {
 	contents := make([]wire.Content, 0, len(records))
 	size := 0
@@ -86,7 +86,7 @@ func (s *server) contents(ctx context.Context, records []db.Record, most int) ([
 		}
 		for _, b := range bodies {
 			var one wire.Content
-			// An author may write what JSON doesn't have: that is no fault of the page's.
+			// Authors may write values that JSON does not have: that is no fault of the page.
 			if value, err := body.JSON(b.CBOR); b.CBOR != nil && err == nil {
 				one = wire.Content{CID: b.CID, Value: value}
 			}
@@ -154,7 +154,7 @@ func product(subjects, sources []string) []wire.PairCount {
 	return pairs
 }
 
-// counts counts pairs, which came in the parameters called subjects and sources.
+// counts counts pairs from the parameters subjects and sources.
 func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, subjects, sources string) (any, error) {
 	if len(pairs) > maxPairs {
 		p.fail(subjects, "makes more than %d combinations: send fewer per request", maxPairs)
@@ -228,10 +228,10 @@ func (s *server) getAccountCounts(ctx context.Context, p *params) (any, error) {
 	return wire.AccountCounts{Total: page.Total, Sources: sources, Cursor: next}, err
 }
 
-// timeText is a time as lexicons have it, to the microsecond.
+// timeText returns a time as lexicons have it, to the microsecond.
 func timeText(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000000Z") }
 
-// sourceText writes a source as params.sourceOf reads it: a path that would lose a leading dot gets another one.
+// sourceText returns a source as params.sourceOf reads it: a path that begins with a dot gets another one.
 func sourceText(s db.Source) string {
 	if s.Path == "" || s.Path[0] == '.' {
 		return s.Collection + ":." + s.Path

@@ -54,8 +54,7 @@ func manyQuery(p *params, dids string) db.ManyQuery {
 	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
 }
 
-// listPage asks for the page of q that the request's cursor names, if nothing is wrong with the request, and returns
-// it with the cursor of the next one.
+// listPage returns the page of q at the request's cursor, and the cursor of the next page.
 func listPage[T any](ctx context.Context, p *params, c cursorCodec, q db.ListQuery,
 	ask func(context.Context, db.ListQuery) (db.Page[T], error)) (db.Page[T], *string, error) {
 	many := func(ctx context.Context, m db.ManyQuery) (db.Page[T], error) { return ask(ctx, m.ListQuery) }

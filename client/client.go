@@ -25,20 +25,20 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// Client asks one server. Its fields may be changed before the first call.
+// Client is a client of one server. Change its fields before the first call.
 type Client struct {
 	HTTP      *http.Client // for questions; the stream uses its Transport only
 	UserAgent string
 	base      string
 }
 
-// New makes a client of the server at a URL without a path.
+// New returns a client of the server at a URL without a path.
 func New(base string) *Client {
 	return &Client{HTTP: &http.Client{Timeout: 30 * time.Second}, UserAgent: "weft-client",
 		base: strings.TrimSuffix(base, "/")}
 }
 
-// Error is a refusal of the server.
+// Error is a failure that the server returns.
 type Error struct {
 	Status  int    // of HTTP
 	Name    string // such as InvalidRequest
@@ -77,7 +77,7 @@ func newRecord(r wire.Record, at string, c wire.Content) (Record, error) {
 	return Record{DID: r.DID, Collection: r.Collection, Rkey: r.Rkey, Time: t, CID: c.CID, Value: c.Value}, nil
 }
 
-// Query asks for the links to a subject from a source. The zero value of all else is no filter.
+// Query selects the links to a subject from a source. Zero values of all other fields are no filter.
 type Query struct {
 	Subject, Source string
 	DIDs            []string // only links by these accounts
@@ -118,7 +118,7 @@ func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
 	return a.Counts, err
 }
 
-// BacklinksPage gives a page of the records that link, newest first. cursor is empty for the first.
+// BacklinksPage returns a page of the linking records, newest first. The cursor of the first page is empty.
 func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Page[Record], error) {
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}, "did": q.DIDs}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
@@ -140,12 +140,12 @@ func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Pag
 	return page, nil
 }
 
-// Backlinks walks through all records that link, newest first, page by page.
+// Backlinks iterates over all linking records, newest first, page by page.
 func (c *Client) Backlinks(ctx context.Context, q Query) iter.Seq2[Record, error] {
 	return walk(func(cursor string) (Page[Record], error) { return c.BacklinksPage(ctx, q, cursor) })
 }
 
-// DIDsPage gives a page of the accounts that link. Of the query, DIDs, Reverse and Hydrate are not used.
+// DIDsPage returns a page of the linking accounts. It ignores DIDs, Reverse and Hydrate of the query.
 func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[string], error) {
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
 	window(v, q.Since, q.Until, false, q.Limit, cursor)
@@ -154,12 +154,12 @@ func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[str
 	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor)}, err
 }
 
-// DIDs walks through all accounts that link, newest first by the first link of each.
+// DIDs iterates over all linking accounts, newest first by the first link of each.
 func (c *Client) DIDs(ctx context.Context, q Query) iter.Seq2[string, error] {
 	return walk(func(cursor string) (Page[string], error) { return c.DIDsPage(ctx, q, cursor) })
 }
 
-// AccountQuery asks for the links to an account and to any of its records.
+// AccountQuery selects the links to an account and to any of its records.
 type AccountQuery struct {
 	DID          string
 	Sources      []string // only links from these
@@ -168,7 +168,7 @@ type AccountQuery struct {
 	Limit        int
 }
 
-// AccountLinksPage gives a page of the links to an account, newest first. Total is 0: AccountCounts counts.
+// AccountLinksPage returns a page of the links to an account, newest first. Total is 0: AccountCounts counts.
 func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor string) (Page[Link], error) {
 	v := url.Values{"did": {q.DID}, "source": q.Sources}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
@@ -187,7 +187,7 @@ func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor st
 	return page, nil
 }
 
-// AccountLinks walks through all links to an account, newest first.
+// AccountLinks iterates over all links to an account, newest first.
 func (c *Client) AccountLinks(ctx context.Context, q AccountQuery) iter.Seq2[Link, error] {
 	return walk(func(cursor string) (Page[Link], error) { return c.AccountLinksPage(ctx, q, cursor) })
 }
@@ -213,7 +213,7 @@ func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int6
 	return counts, nil
 }
 
-// window adds what all lists take.
+// window adds the parameters of all lists.
 func window(v url.Values, since, until time.Time, hydrate bool, limit int, cursor string) {
 	if !since.IsZero() {
 		v.Set("since", since.UTC().Format(time.RFC3339Nano))
@@ -240,7 +240,7 @@ func cursorText(cursor *string) string {
 	return *cursor
 }
 
-// walk goes from page to page. An error ends it.
+// walk iterates over all pages. An error ends it.
 func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for cursor := ""; ; {
@@ -290,7 +290,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 	return nil
 }
 
-// refusal reads an error.
+// refusal returns the failure in an answer.
 func refusal(res *http.Response) error {
 	f := wire.Failure{Name: http.StatusText(res.StatusCode)}
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))

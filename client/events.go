@@ -18,7 +18,7 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// Filter says which events are wanted. The zero Filter wants all.
+// Filter selects events. The zero Filter selects all.
 type Filter struct {
 	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these; with none of the three, to any
 	Sources, Collections, Actors           []string // and from these
@@ -55,17 +55,17 @@ func newEvent(e *wire.Event) (Event, error) {
 }
 
 const (
-	// The server shows every 20 seconds that it is there.
+	// The server sends a heartbeat every 20 seconds.
 	silence = 60 * time.Second
-	// Waits between connections double from the one to the other.
+	// Waits between connections double from the first to the last.
 	leastWait = time.Second / 2
 	mostWait  = 30 * time.Second
 )
 
-// Events follows the stream behind a cursor, or, with 0, from now on; a cursor from 10^15 up is a time in microseconds
-// since 1970. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
-// comes twice. It ends with ctx, or when the server refuses it, with an *Error: OutdatedCursor says that what came
-// meanwhile is gone.
+// Events iterates over the events behind a cursor, or, with 0, from now on. A cursor from 10^15 up is a time in
+// microseconds since 1970. It reconnects when the connection breaks, and resumes: no event is lost or repeated. It
+// ends with ctx, or with an *Error when the server refuses it. OutdatedCursor means that the log no longer has the
+// next events.
 func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		wait := leastWait

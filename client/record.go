@@ -11,14 +11,14 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// RecordLinks lists what a record links to: the way forward. Nothing for a record that links to nothing or isn't known.
+// RecordLinks returns the links of a record. They are none for an unknown record.
 func (c *Client) RecordLinks(ctx context.Context, did, collection, rkey string) ([]Pair, error) {
 	var a wire.RecordLinks
 	err := c.get(ctx, routes.GetRecordLinks, url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
 	return pairs(a.Links), err
 }
 
-// TimelineQuery asks how many links a subject got when. Without Since and Until it is all time.
+// TimelineQuery selects the links of a timeline. Without Since and Until, it is of all time.
 type TimelineQuery struct {
 	Subject      string
 	Sources      []string // 1 to 10
@@ -26,7 +26,7 @@ type TimelineQuery struct {
 	Spans        int // at most, up to 200; 0: the server's 60
 }
 
-// Timeline counts links by time, in spans of one length.
+// Timeline counts links by time, in spans of equal length.
 type Timeline struct {
 	From    time.Time     // when the first span begins; zero without links
 	Span    time.Duration // how long each is
@@ -37,7 +37,7 @@ type Timeline struct {
 // the first span, Total the sum of both.
 type SourceTimeline = wire.SourceTimeline
 
-// Timeline counts the links to a subject by time: what a chart is drawn from.
+// Timeline counts the links to a subject by time, for charts.
 func (c *Client) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
 	v := url.Values{"subject": {q.Subject}, "source": q.Sources}
 	window(v, q.Since, q.Until, false, 0, "")

@@ -30,7 +30,7 @@ const (
 	feedWriteTimeout = 10 * time.Second
 )
 
-// liveFeed counts what comes in, and tells those who watch.
+// liveFeed counts events and sends the newest links to open pages.
 type liveFeed struct {
 	store Store
 	lag   func() time.Duration

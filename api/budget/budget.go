@@ -73,7 +73,7 @@ func New(c Config) *Budget {
 	return &Budget{cfg: c, free: c.Total, held: map[string]int64{}}
 }
 
-// Free is how much nobody holds.
+// Free returns the amount that no client holds.
 func (b *Budget) Free() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,7 +13,7 @@ type Client struct {
 	Net  string // the /48 of an IPv6 address, which one can rent; else the same as Host
 }
 
-// Wide is how many times the share of a host its network has: a /48 has 65,536 hosts, some of which are other people.
+// Wide is the share of a network, in shares of a host: a /48 has 65,536 hosts, some of them of other people.
 const Wide = 8
 
 // Clients identifies clients by host and network.

@@ -52,7 +52,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if grant != nil {
 			return &counted{Conn: conn, grant: grant}, nil
 		}
-		_ = conn.Close() // there is nobody to tell of an error
+		_ = conn.Close() // the client sees the same whether this fails or not
 	}
 }
 

@@ -73,7 +73,7 @@ var checks = []check{
 	{name: "an answer that is the same is a 304", beyond: true, do: unchanged},
 }
 
-// nothing asks for what nobody links to, and more.
+// nothing returns a query for a list without links, with more parameters.
 func nothing(more ...string) url.Values {
 	q := url.Values{"subject": {nowhere}, "source": {likes}}
 	for i := 0; i < len(more); i += 2 {

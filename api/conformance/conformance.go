@@ -54,7 +54,7 @@ type Result struct {
 	Detail  string
 }
 
-// Config says whom to check. URL is required.
+// Config names the server to check. URL is required.
 type Config struct {
 	URL     string       // without a path: https://constellation.microcosm.blue
 	Fixture Fixture      // with no list, what needs one is skipped

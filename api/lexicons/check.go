@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Problem is what is wrong with a value, and where: pairs[3].subject; empty for the value itself.
+// Problem is a fault of a value, and its place, such as pairs[3].subject; empty for the value itself.
 type Problem struct {
 	Path string
 	Text string // in words that follow the path
@@ -114,7 +114,7 @@ func (s *Schema) checkText(text, at string) *Problem {
 	return nil
 }
 
-// WrongFormat says what is wrong with a text of a format, in words that follow its name; empty when nothing is.
+// WrongFormat returns the fault of a text of a format, in words that follow its name; empty for none.
 func WrongFormat(format, text string) string {
 	ok := true
 	what := ""

@@ -131,7 +131,7 @@ type Table struct {
 	paths map[string]*Def
 }
 
-// Load reads the definitions. It panics when they are malformed, which a test would have told.
+// Load reads the definitions. It panics when they are malformed, which every test shows.
 func Load() *Table {
 	t := &Table{Files: map[string][]byte{}, defs: map[string]*Schema{}, paths: map[string]*Def{}}
 	entries, err := files.ReadDir(".")
@@ -206,7 +206,7 @@ func (t *Table) add(d *Def) {
 	t.paths[d.Path] = d
 }
 
-// At is the definition of what is served at a path; nil when there is none.
+// At returns the definition of a path; nil if there is none.
 func (t *Table) At(path string) *Def { return t.paths[path] }
 
 // Resolve follows a reference.

@@ -141,7 +141,7 @@ func (in *input) rest(token json.Token, s *Schema, at string, depth int) (any, e
 		return nil, in.skip(token, depth)
 	}
 	if _, isDelim := token.(json.Delim); isDelim {
-		// Of what is wrong anyway, nothing is kept: Check says what it must be.
+		// A value of the wrong type is not kept: Check returns the type that it must have.
 		token = struct{}{}
 	}
 	if p := in.table.check(s, token, at, false); p != nil {

@@ -69,7 +69,7 @@ func newEvent(e db.LogEntry, at time.Time) *Event {
 	return ev
 }
 
-// Kept gives what the event's record links to now. read reads it, once for all subscribers.
+// Kept returns the links of the event's record now. read reads them, once for all subscribers.
 func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -89,7 +89,7 @@ func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	return e.kept, nil
 }
 
-// sourceText writes a source so that it is read as the same: a path that would lose its leading dot gets another one.
+// sourceText returns collection:path. A path that begins with a dot gets another one, which readers remove.
 func sourceText(collection, path string) string {
 	if path == "" || path[0] == '.' {
 		return collection + ":." + path

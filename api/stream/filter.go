@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Filter says which links a subscriber wants: those whose subject is wanted in one of three ways, or any when none is
-// given, and whose source, collection and account are wanted, where those are given.
+// Filter selects links: those whose subject matches one of three filters, or all if none is given, and whose source,
+// collection and account match, if given.
 type Filter struct {
 	Subjects    []string
 	Prefixes    []string
@@ -18,14 +18,14 @@ type Filter struct {
 	Actors      []string
 }
 
-// Matcher is a Filter that was made ready. It keeps hashes of the names, and no names but the prefixes.
+// Matcher is a compiled Filter. It keeps hashes of the names, and only prefixes as text.
 type Matcher struct {
 	subjects, dids, sources, collections, actors hashSet
 	prefixes                                     []string // in order, none the beginning of another
 	anySubject                                   bool
 }
 
-// Match makes a filter ready.
+// Match compiles a filter.
 func (f *Filter) Match() *Matcher {
 	m := &Matcher{
 		subjects: newHashSet(f.Subjects), dids: newHashSet(f.SubjectDIDs), sources: newHashSet(f.Sources),
@@ -40,7 +40,7 @@ func (f *Filter) Match() *Matcher {
 	return m
 }
 
-// Size is how much memory a matcher keeps, in bytes.
+// Size returns the memory of a matcher, in bytes.
 func (m *Matcher) Size() int64 {
 	n := len(m.subjects) + len(m.dids) + len(m.sources) + len(m.collections) + len(m.actors)
 	size := int64(n) * hashBytes
@@ -54,7 +54,7 @@ func (m *Matcher) Size() int64 {
 // in 10^18.
 const hashBytes = 16
 
-// hash is the hash of a name. Its seeds are the process's own, so that strangers can't choose names that share one.
+// hash is the hash of a name. Its seeds are random for each process, so that clients cannot choose names that collide.
 type hash [hashBytes]byte
 
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -99,13 +99,13 @@ func (s hashSet) has(h hash) bool { return len(s) > 0 && s[s.slot(h)] == h }
 // passes reports whether a filter has a name, or is none.
 func (s hashSet) passes(h hash) bool { return s == nil || s.has(h) }
 
-// Event says whether any link of an event may be wanted, by what all of them have in common; and of an account's
-// change, whether it is wanted.
+// Event reports whether any link of an event may match, by account and collection. For an account's change it reports
+// whether that matches.
 func (m *Matcher) Event(e *Event) bool {
 	return m.actors.passes(e.actor) && (e.Collection == "" || m.collections.passes(e.collection))
 }
 
-// Link says whether a link of a wanted event is wanted.
+// Link reports whether a link of a matching event matches.
 func (m *Matcher) Link(l *Link) bool {
 	return m.sources.passes(l.source) && (m.anySubject || m.subject(l))
 }

@@ -10,10 +10,10 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Options say what a subscription begins with.
+// Options are the options of a subscription.
 type Options struct {
-	// Cursor is where to begin: behind this row of the log, or, from 10^15 up, with the events of this time, in
-	// microseconds since 1970. Nil: with what comes next.
+	// Cursor is the log row behind which to begin, or, from 10^15 up, a time in microseconds since 1970. Nil: with the
+	// next event.
 	Cursor *uint64
 	Hold   bool     // hold links that may be taken back, and leave out those that are
 	Want   *Matcher // nil: all links
@@ -23,7 +23,7 @@ type Options struct {
 // years to get there.
 const timesFrom = 1_000_000_000_000_000
 
-// Subscription is one subscriber's place in the log. Want may be called at any time; the rest is for one goroutine.
+// Subscription is one subscriber's position in the log. Want may be called at any time; all else is for one goroutine.
 type Subscription struct {
 	tail    *Tail
 	match   atomic.Pointer[Matcher]
@@ -34,7 +34,7 @@ type Subscription struct {
 	heldBy  uint64 // rows behind this one were held; only when reached
 }
 
-// Subscribe enters a subscriber, who has to Close it. ErrFuture, ErrOutdated and ErrClosed are to be told to who asked.
+// Subscribe starts a subscription, which must be closed. ErrFuture, ErrOutdated and ErrClosed are for the client.
 func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
 	at, err := t.begin(ctx, o.Cursor)
 	if err != nil {
@@ -54,7 +54,7 @@ func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) 
 	return s, nil
 }
 
-// begin finds the row behind which a cursor is.
+// begin returns the log row of a cursor.
 func (t *Tail) begin(ctx context.Context, cursor *uint64) (uint64, error) {
 	seq := t.cfg.Log.Seq()
 	if cursor == nil {
@@ -85,13 +85,13 @@ func (t *Tail) begin(ctx context.Context, cursor *uint64) (uint64, error) {
 // Want replaces the filter.
 func (s *Subscription) Want(m *Matcher) { s.match.Store(m) }
 
-// Close leaves.
+// Close ends the subscription.
 func (s *Subscription) Close() { s.tail.leave() }
 
-// Replay says whether a row was there before the subscription.
+// Replay reports whether a row was committed before the subscription.
 func (s *Subscription) Replay(seq uint64) bool { return seq <= s.replay }
 
-// Cursor is where a subscription that goes on later has to begin.
+// Cursor returns the cursor that resumes here.
 func (s *Subscription) Cursor() uint64 { return s.at }
 
 // batch is how many events are handed over at once.
@@ -194,7 +194,7 @@ func wait(ctx context.Context, changed <-chan struct{}, due, timeout <-chan time
 	}
 }
 
-// readLog reads what lies before the tail from the log.
+// readLog reads the part of the log before the tail.
 func (s *Subscription) readLog(ctx context.Context, first uint64) ([]*Event, error) {
 	t := s.tail
 	select {
@@ -219,8 +219,8 @@ func (s *Subscription) readLog(ctx context.Context, first uint64) ([]*Event, err
 	return events, nil
 }
 
-// Wanted gives the links of an event that the subscriber wants, by their places in it, appended to dst. account says
-// that it is an account's change that is wanted.
+// Wanted appends the indexes of the links that the subscriber wants to dst. account reports that an account's change
+// is wanted.
 func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
 	m := s.match.Load()
 	if !m.Event(e) {
@@ -257,7 +257,8 @@ func (s *Subscription) WantsAny(e *Event, read func() ([]db.Link, error)) (bool,
 	return false, nil
 }
 
-// takenBack says that a link came and went within the hold. Its end is left out only where its beginning was.
+// takenBack reports whether a link was added and removed within the hold. Its removal is left out only if its creation
+// was.
 func (s *Subscription) takenBack(l *Link) bool {
 	pair := l.pair.Load()
 	return pair != 0 && (!l.Removed || pair > s.heldBy)

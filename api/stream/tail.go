@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Log is where events come from: db.Store.
+// Log is the log of a db.Store.
 type Log interface {
 	Seq() uint64
 	Commits() <-chan struct{}
@@ -24,12 +24,12 @@ type Config struct {
 	Events int              // kept in memory at most: how far a subscriber may fall behind; 0: 65,536
 	Bytes  int              // that they take at most; 0: 64 MiB
 	Reads  int              // of the log for subscribers who are behind, at once; 0: 2
-	Failed func(error)      // is told when the log can't be read, which is tried again after a second; nil: nobody is
+	Failed func(error)      // called when the log cannot be read, which is tried again after a second; nil: ignore
 	Now    func() time.Time // nil: time.Now
 }
 
 const (
-	// Spacedust's. Most of what is taken back is so within seconds.
+	// As in Spacedust. Most links that are removed soon are removed within seconds.
 	defaultHold = 21 * time.Second
 	// About 500 bytes each: 32 MB, a minute of the whole network.
 	defaultEvents = 1 << 16
@@ -43,8 +43,8 @@ const (
 	readRows = 1000
 )
 
-// Tail keeps the newest events in memory while there are subscribers. Each subscriber has a place in it and takes what
-// lies behind at its own pace, so that a slow one costs nothing; who falls behind its beginning is too slow.
+// Tail keeps the newest events in memory while there are subscribers. Each subscriber reads at its own pace, so that a
+// slow one costs nothing; one that falls behind the oldest event is too slow.
 type Tail struct {
 	cfg   Config
 	reads chan struct{}
@@ -54,7 +54,7 @@ type Tail struct {
 	events   []*Event // only appended to and cut off in front: who holds a part of it may go on reading
 	bytes    int      // what events take
 	running  bool
-	starting chan struct{} // closed when the tail runs; nil: nobody starts it
+	starting chan struct{} // closed when the tail runs; nil: it is not being started
 	first    uint64        // all rows behind this one and up to last are here
 	last     uint64
 	held     map[linkKey]*Event // links that were added within the hold
@@ -78,7 +78,7 @@ var (
 	ErrOutdated = errors.New("stream: the log no longer reaches back to the cursor")
 )
 
-// New makes a tail.
+// New returns a tail.
 func New(c Config) *Tail {
 	if c.Hold <= 0 {
 		c.Hold = defaultHold
@@ -102,8 +102,8 @@ func New(c Config) *Tail {
 		wake: make(chan struct{}, 1), held: map[linkKey]*Event{}}
 }
 
-// Run follows the log until ctx ends, and then ends all subscriptions: each gets what is committed and ErrClosed. It
-// returns when the last one is closed.
+// Run reads the log until ctx ends, and then ends all subscriptions: each gets the committed events and then
+// ErrClosed. Run returns when the last one is closed.
 func (t *Tail) Run(ctx context.Context) {
 	t.follow(ctx)
 	t.mu.Lock()
@@ -128,14 +128,14 @@ func (t *Tail) view() tailView {
 	return tailView{t.events, t.first, t.last, t.changed, t.closed, t.cfg.Now()}
 }
 
-// retryAfter is how long a log that can't be read is left alone.
+// retryAfter is the time until a log that could not be read is read again.
 const retryAfter = time.Second
 
 func (t *Tail) follow(ctx context.Context) {
 	for {
 		commits := t.cfg.Log.Commits()
 		again := (<-chan time.Time)(nil)
-		// Not with ctx: at the end all that is committed is read, so that nobody is sent away without it.
+		// Without ctx: at the end it reads all that is committed, so that every subscriber gets it.
 		more, err := t.read(context.WithoutCancel(ctx))
 		if err != nil {
 			t.cfg.Failed(err)
@@ -158,7 +158,7 @@ func (t *Tail) follow(ctx context.Context) {
 	}
 }
 
-// read takes in rows of the log, and says whether there may be more.
+// read reads rows of the log, and reports whether there may be more.
 func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	if t.subs == 0 && t.running {
@@ -185,7 +185,7 @@ func (t *Tail) read(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// append takes events in.
+// append adds events.
 func (t *Tail) append(events []*Event, upTo uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -203,7 +203,7 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 	t.changed = make(chan struct{})
 }
 
-// drop lets go of events from before a time, and of the oldest where there are too many or they take too much.
+// drop removes events from before a time, and the oldest if there are too many or they take too much memory.
 func (t *Tail) drop(old time.Time) {
 	drop := 0
 	for drop < len(t.events) &&
@@ -218,7 +218,7 @@ func (t *Tail) drop(old time.Time) {
 	}
 }
 
-// pair finds links that are taken back within the hold, and tells both ends of each other.
+// pair finds links that are removed within the hold, and marks both ends.
 func (t *Tail) pair(e *Event) {
 	for i := range e.Links {
 		l := &e.Links[i]
@@ -241,7 +241,7 @@ func (t *Tail) pair(e *Event) {
 	}
 }
 
-// forget lets go of an event that leaves.
+// forget removes the links of an event that leaves.
 func (t *Tail) forget(e *Event) {
 	for i := range e.Links {
 		l := &e.Links[i]
@@ -252,8 +252,8 @@ func (t *Tail) forget(e *Event) {
 	}
 }
 
-// enter counts a subscriber in, and starts the tail for the first: with what a hold would still hold, where the log
-// has it. The log is read without the lock, which all subscribers need.
+// enter counts a subscriber, and starts the tail for the first one with the events that a hold would still hold, if
+// the log has them. It reads the log without the lock, which all subscribers need.
 func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -303,8 +303,8 @@ func (t *Tail) enter(ctx context.Context) error {
 	return nil
 }
 
-// past reads the events that a hold would still hold: those behind the row from, up to the row seq. None where they
-// can't be read in time: all that is missing then is the hold of what came before.
+// past reads the events that a hold would still hold: those behind row from, up to row seq. It returns none if it
+// cannot read them in time: then only the hold of older events is missing.
 func (t *Tail) past(ctx context.Context) (past []*Event, from, seq uint64) {
 	seq = t.cfg.Log.Seq()
 	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())
@@ -332,7 +332,7 @@ func (t *Tail) leave() {
 	t.gone.Done()
 }
 
-// Subscribers is how many there are.
+// Subscribers returns the number of subscribers.
 func (t *Tail) Subscribers() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
