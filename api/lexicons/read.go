@@ -13,8 +13,8 @@ import (
 const (
 	// maxDepth is how deep JSON may be nested: methods need four levels, and each costs the decoder memory.
 	maxDepth = 32
-	// itemsAtOnce are decoded before others may run, in half a millisecond: the scheduler would let a count wait for 10 ms behind
-	// each long list.
+	// itemsAtOnce are decoded before others may run, in half a millisecond: the scheduler would let a count wait for 10
+	// ms behind each long list.
 	itemsAtOnce = 256
 )
 
