@@ -33,8 +33,9 @@ func TestLookFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &unlisted{away: true}
-		r := New(ReplicatorConfig{Replica: config.Config{Type: "file", Path: "/copy"}})
+		r := New(ReplicatorConfig{Replica: config.Config{Type: "file", Path: t.TempDir()}})
 		r.queue, r.client, r.state.checked = &uploadQueue{dir: t.TempDir()}, u, true
+		must(t, r.newLease())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.pollLoop(ctx) }()
