@@ -250,6 +250,11 @@ func TestBothWrote(t *testing.T) {
 				feedAll(t, second, 50)
 				feedAll(t, first, 50)
 			}
+			// Each may have written files of the same names and lengths as the other. These are files that the other did not write.
+			if _, err := first.rep.local.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			feedAll(t, second, 100)
 			for _, p := range []*primary{first, second} {
 				p.rep.pollNow <- struct{}{}
 				said := saysSo(t, p, "has a second writer")
