@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -28,6 +29,7 @@ func TestGolden(t *testing.T) {
 	empty := serve(Config{Store: fake(nil)})
 	unready := serve(Config{Ready: func() error { return errors.New("upstream has been silent for 5m") }})
 
+	asked := map[string]bool{}
 	for _, c := range []struct {
 		name    string
 		handler http.Handler
@@ -102,6 +104,8 @@ func TestGolden(t *testing.T) {
 		{"error-method", full, 501, "/xrpc/com.example.nothing"},
 		{"error-readyz", unready, 503, "/readyz"},
 	} {
+		path, _, _ := strings.Cut(c.target, "?")
+		asked[path] = true
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := do(c.handler, http.MethodGet, c.target)
@@ -112,11 +116,16 @@ func TestGolden(t *testing.T) {
 				t.Errorf("Content-Type %q", ct)
 			}
 			golden(t, c.name, w.Body.String()+"\n")
-			path, _, _ := strings.Cut(c.target, "?")
 			if def := definitions.At(path); def != nil && c.status == 200 {
 				defined(t, def, w.Body.Bytes())
 			}
 		})
+	}
+	for _, route := range routes.All {
+		def := definitions.At(route.Path)
+		if def != nil && def.Input == nil && route.Stream == "" && !asked[route.Path] {
+			t.Errorf("%s: add a request to this test", route.Path)
+		}
 	}
 }
 

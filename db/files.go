@@ -10,31 +10,9 @@ import (
 	"strconv"
 	"syscall"
 
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
-
-// The runs of a segment, by their id in the file.
-const (
-	runTargets = 1
-	runRecords = 2
-	runNames   = 3
-)
-
-// runIDs are the ids in the order of Snapshot.stacks.
-var runIDs = [3]int{runTargets, runRecords, runNames}
-
-// namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a
-// look-up of a name that the writer doesn't remember decodes a quarter as much.
-const namesBlock = 2 << 10
-
-// runKinds describes the runs of a segment.
-var runKinds = map[int]segment.Kind{
-	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
-	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
-	runNames:   {Keyspace: &byName, BlockSize: namesBlock},
-}
 
 // file is an open segment.
 type file struct {

@@ -3,6 +3,7 @@ package db
 import (
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
+	"weft.dev/weft/db/segment"
 )
 
 // The keyspaces of the index.
@@ -28,3 +29,24 @@ var (
 		Prefix: func(key []byte) int { return len(key) },
 	}
 )
+
+// The runs of a segment, by their id in the file.
+const (
+	runTargets = 1
+	runRecords = 2
+	runNames   = 3
+)
+
+// runIDs are the ids in the order of Snapshot.stacks.
+var runIDs = [3]int{runTargets, runRecords, runNames}
+
+// namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a
+// look-up of a name that the writer doesn't remember decodes a quarter as much.
+const namesBlock = 2 << 10
+
+// runKinds describes the runs of a segment.
+var runKinds = map[int]segment.Kind{
+	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
+	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
+	runNames:   {Keyspace: &byName, BlockSize: namesBlock},
+}

@@ -6,11 +6,6 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Spelling is the name of the normalisation rules of Parse and Append. An index stores it with its links; package db
-// rewrites an index with another name. It includes the Unicode version, because the hosts that UTS 46 maps depend on
-// it.
-const Spelling = "2 unicode " + idna.UnicodeVersion
-
 // domains maps hosts by UTS 46 and the WHATWG URL standard ("domain to ASCII", not strict): nontransitional, with the
 // rules for joiners and for right-to-left text. Names with an underscore or with "--" exist and are accepted.
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false),

@@ -2,7 +2,16 @@
 // spelling that the index stores and that queries are converted to.
 package link
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"golang.org/x/net/idna"
+)
+
+// Spelling is the name of the normalisation rules of Parse and Append. An index stores it with its links; package db
+// rewrites an index with another name. It includes the Unicode version, because the hosts that UTS 46 maps depend on
+// it.
+const Spelling = "2 unicode " + idna.UnicodeVersion
 
 // Kind is the kind of a link.
 type Kind uint8

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,15 +59,6 @@ type exportDir struct {
 	list      exportList
 	// step is called before each step that a fault can end, with its name; what it returns is the fault. Nil but in tests.
 	step func(name string) error
-}
-
-// formats are the formats of parts, by name.
-var formats = map[string]struct {
-	suffix string
-	open   func(w io.Writer, bodies bool) (linkWriter, error)
-}{
-	"ndjson":  {".ndjson.zst", newNDJSONZstd},
-	"parquet": {".parquet", newParquet},
 }
 
 // open makes the directory, or goes on in one where the same export was begun.

@@ -20,6 +20,15 @@ type linkWriter interface {
 	close() error // ends the format; what is below stays open
 }
 
+// formats are the formats of parts, by name.
+var formats = map[string]struct {
+	suffix string
+	open   func(w io.Writer, bodies bool) (linkWriter, error)
+}{
+	"ndjson":  {".ndjson.zst", newNDJSONZstd},
+	"parquet": {".parquet", newParquet},
+}
+
 // statusNames are the statuses of accounts as Jetstream spells them, by db.Status.
 var statusNames = [...]string{"active", "deactivated", "suspended", "takendown", "deleted", "inactive"}
 

@@ -8,12 +8,12 @@ type Tree struct {
 	NoCompact int
 }
 
-// fanOut is the number of runs of one tier that are compacted into one. A higher number rewrites entries less often
+// tierRuns is the number of runs of one tier that are compacted into one. A higher number rewrites entries less often
 // and makes look-ups visit more runs. With 4, each of a million entries is copied about six times after batches of a
 // few hundred.
-const fanOut = 4
+const tierRuns = 4
 
-// Push returns the tree with r as its newest run. It compacts the newest runs once fanOut of them are of one tier.
+// Push returns the tree with r as its newest run. It compacts the newest runs once tierRuns of them are of one tier.
 func (t Tree) Push(r *MemRun) (Tree, error) {
 	if r.Len() == 0 {
 		return t, nil
@@ -21,7 +21,7 @@ func (t Tree) Push(r *MemRun) (Tree, error) {
 	t.Runs = append(t.Runs[:len(t.Runs):len(t.Runs)], r)
 	for {
 		i := t.newestTier()
-		if len(t.Runs)-i < fanOut {
+		if len(t.Runs)-i < tierRuns {
 			return t, nil
 		}
 		compacted, err := compactInMemory(t.Keyspace, t.Runs[i:], i == 0)
@@ -48,10 +48,10 @@ func (t Tree) newestTier() int {
 	return i
 }
 
-// tier returns the logarithm of a run's length to the base fanOut, rounded down.
+// tier returns the logarithm of a run's length to the base tierRuns, rounded down.
 func tier(r Run) int {
 	c := 0
-	for n := r.Len(); n >= fanOut; n /= fanOut {
+	for n := r.Len(); n >= tierRuns; n /= tierRuns {
 		c++
 	}
 	return c

@@ -85,11 +85,11 @@ var faults = []fault{
 		"f.d.linkAll(removed, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
-		"a hidden account's links stay in the lists", "db/job.go",
+		"a hidden account's links stay in the lists", "db/statusjob.go",
 		"f.d.linkAll(links, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
-		"a purge keeps the records", "db/job.go",
+		"a purge keeps the records", "db/statusjob.go",
 		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
@@ -97,15 +97,15 @@ var faults = []fault{
 		"s.status.set(p.Actor, Status(p.Status>>4&7))", "s.status.set(p.Actor, Status(p.Status&15))",
 	},
 	{
-		"a job that turns goes on in its direction", "db/job.go",
+		"a job that turns goes on in its direction", "db/statusjob.go",
 		"down: !j.down, thenPurge", "down: j.down, thenPurge",
 	},
 	{
-		"a job on the way down begins behind its end", "db/job.go",
+		"a job on the way down begins behind its end", "db/statusjob.go",
 		"to = successor(j.after)", "to = j.after",
 	},
 	{
-		"a deletion that meets a job only hides", "db/job.go",
+		"a deletion that meets a job only hides", "db/statusjob.go",
 		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
 	},
 	{
@@ -306,7 +306,7 @@ var faults = []fault{
 		"b.since = newest //", "b.since = since //",
 	},
 	{
-		"a deleted account's bodies stay", "db/job.go",
+		"a deleted account's bodies stay", "db/statusjob.go",
 		"f.purgeBody(value)", "_ = value",
 	},
 	{
