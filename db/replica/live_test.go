@@ -106,7 +106,7 @@ func begin(ctx context.Context, cfg config.Config, window time.Duration, events 
 // beginWith is begin, with the files of the lease wrapped.
 func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: testLease, objects: wrap, Restore: func(ctx context.Context, lock *db.DirLock) error {
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context, lock *db.DirLock) error {
 		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
 		return err
 	}})
