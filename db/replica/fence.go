@@ -111,7 +111,10 @@ func (r *Replicator) newLease() error {
 func (r *Replicator) leaseState(to *leaseRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to.Instance, to.From, to.NewestTXID, to.Checksum = r.state.instance, r.state.begun, r.state.sentTXID, r.state.sentChecksum
+	to.Instance = r.state.instance
+	to.From = r.state.begun
+	to.NewestTXID = r.state.sentTXID
+	to.Checksum = r.state.sentChecksum
 }
 
 // runFenced is what is left to do behind a fence, until ctx ends: to cut, so that the WAL is moved into the database and stays short,
@@ -177,7 +180,8 @@ func nameOf(f restore.File) fileName { return fileName{f.Level, f.Min, f.Max} }
 func (r *Replicator) rememberListed(files []restore.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state.known, r.state.begun = knownFiles{}, 0
+	r.state.known = knownFiles{}
+	r.state.begun = 0
 	for _, f := range files {
 		r.state.known[nameOf(f)] = knownFile{bytes: f.Bytes}
 		r.state.begun = max(r.state.begun, f.Max)
@@ -308,7 +312,8 @@ func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File
 // newestIsOurs compares the file that was sent last with what lies there under its name: the length is known to be right.
 func (r *Replicator) newestIsOurs(ctx context.Context, files []restore.File) (bool, restore.File, error) {
 	r.mu.Lock()
-	sent, checksum := r.state.sentTXID, r.state.sentChecksum
+	sent := r.state.sentTXID
+	checksum := r.state.sentChecksum
 	r.mu.Unlock()
 	sum, err := hex.DecodeString(checksum)
 	if err != nil || len(sum) == 0 {
@@ -329,7 +334,8 @@ func (r *Replicator) noteSent(max ltx.TXID, path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if max >= r.state.sentTXID {
-		r.state.sentTXID, r.state.sentChecksum = max, sum
+		r.state.sentTXID = max
+		r.state.sentChecksum = sum
 	}
 }
 

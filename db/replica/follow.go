@@ -112,7 +112,8 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 			err = errors.Join(fmt.Errorf("replica: follow %s: %w", f.cfg.Replica.Where(), err), f.Close())
 		}
 	}()
-	if f.copy, err = db.OpenCopy(f.cfg.Dir); err != nil {
+	f.copy, err = db.OpenCopy(f.cfg.Dir)
+	if err != nil {
 		return err
 	}
 	at, err := f.copy.Position()
@@ -120,7 +121,8 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 		return err
 	}
 	f.at = ltx.TXID(at)
-	if f.client, err = f.clients.Client(""); err != nil {
+	f.client, err = f.clients.Client("")
+	if err != nil {
 		return err
 	}
 	looked := f.catchUp(ctx)
@@ -132,7 +134,8 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 	case looked != nil:
 		f.failed("look", looked)
 	}
-	if f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes, Logger: f.cfg.Logger, Now: f.cfg.Now}); err != nil {
+	f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes, Logger: f.cfg.Logger, Now: f.cfg.Now})
+	if err != nil {
 		return err
 	}
 	if err := f.refreshFirst(ctx); err != nil {
@@ -266,7 +269,8 @@ func (f *Follower) applyNext(ctx context.Context) (more bool, err error) {
 		}
 		f.listed = f.cfg.Now()
 		if f.at >= f.newest {
-			f.sure, f.behind = f.listed, nil
+			f.sure = f.listed
+			f.behind = nil
 		}
 	}
 	return true, nil
@@ -298,7 +302,8 @@ func (f *Follower) catchUp(ctx context.Context) error {
 		return err
 	}
 	f.listed = f.cfg.Now()
-	if f.behind = f.catchUpWith(ctx, files); f.behind == nil {
+	f.behind = f.catchUpWith(ctx, files)
+	if f.behind == nil {
 		f.sure = began
 		return nil
 	}
@@ -314,7 +319,8 @@ func (f *Follower) catchUp(ctx context.Context) error {
 func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err error) {
 	newest := ltx.TXID(0)
 	for _, file := range files {
-		if newest = max(newest, file.Max); file.Max == f.at && f.time.IsZero() {
+		newest = max(newest, file.Max)
+		if file.Max == f.at && f.time.IsZero() {
 			f.time = file.Time
 		}
 	}
@@ -330,7 +336,8 @@ func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err e
 		f.cfg.Logger.Warn("the replica went back to an earlier transaction; following it", "txid", uint64(f.at), "newest", uint64(newest))
 		picked, err = restore.Chain(files, restore.Target{})
 	case reach < newest:
-		if _, err = restore.Chain(files, restore.Target{}); err == nil { // else it says where the gap is
+		_, err = restore.Chain(files, restore.Target{})
+		if err == nil { // else it says where the gap is
 			err = fmt.Errorf("no file continues from transaction %d", reach)
 		}
 		return errors.Join(f.applyAll(ctx, picked), err) // up to the gap
@@ -415,7 +422,9 @@ func (f *Follower) apply(ctx context.Context, file restore.File, read func(begin
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	f.at, f.time, f.unshown = file.Max, cut, true
+	f.at = file.Max
+	f.time = cut
+	f.unshown = true
 	return nil
 }
 
@@ -430,7 +439,8 @@ func (f *Follower) refresh(ctx context.Context) ([]db.ManifestFile, error) {
 	defer f.mu.Unlock()
 	f.state.missing = missing
 	if current {
-		f.state.shown, f.state.time = f.at, f.time
+		f.state.shown = f.at
+		f.state.time = f.time
 	}
 	return missing, nil
 }
@@ -443,7 +453,8 @@ func (f *Follower) failed(what string, err error) {
 		f.cfg.Logger.Warn("following the replica failed; retrying", "what", what, "replica", f.cfg.Replica.Where(), "err", err,
 			"do", followAdvice(err)+"; queries continue with the present data")
 	}
-	f.state.err, f.state.errAt = err, f.cfg.Now()
+	f.state.err = err
+	f.state.errAt = f.cfg.Now()
 }
 
 func (f *Follower) succeeded() {

@@ -50,7 +50,9 @@ func (f *Follower) Status() wire.Following {
 	}
 	switch {
 	case f.state.err != nil:
-		st.State, st.LastError, st.LastErrorAt = "failing", f.state.err.Error(), restore.Stamp(f.state.errAt)
+		st.State = "failing"
+		st.LastError = f.state.err.Error()
+		st.LastErrorAt = restore.Stamp(f.state.errAt)
 		st.Do = followAdvice(f.state.err)
 	case len(f.state.missing) > 0:
 		st.State = "waiting"

@@ -94,7 +94,8 @@ func compare(ctx context.Context, c config.Config, clients *config.Pool, local l
 	if err != nil {
 		return result, err
 	}
-	if result.files, err = restore.ListFiles(ctx, client); err != nil {
+	result.files, err = restore.ListFiles(ctx, client)
+	if err != nil {
 		return result, err
 	}
 	var newest restore.File
@@ -106,7 +107,9 @@ func compare(ctx context.Context, c config.Config, clients *config.Pool, local l
 	stream := litestream.NewDB(c.DB)
 	pos, err := stream.Pos()
 	if err != nil && last != nil && last.mine {
-		pos, err, result.torn = ltx.Pos{}, nil, true // Litestream goes on from the replica's newest file
+		pos = ltx.Pos{}
+		err = nil
+		result.torn = true // Litestream goes on from the replica's newest file
 	}
 	if err != nil {
 		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft then uploads the whole database): %w", stream.MetaPath(), err)
@@ -127,7 +130,9 @@ func compare(ctx context.Context, c config.Config, clients *config.Pool, local l
 		if err != nil {
 			return result, err
 		}
-		theirs, foreign.Theirs, foreign.TheirSeq = m.Instance, m.Instance, m.LastSeq
+		theirs = m.Instance
+		foreign.Theirs = m.Instance
+		foreign.TheirSeq = m.LastSeq
 	}
 	switch {
 	case theirs != "" && theirs != local.instance:

@@ -224,17 +224,20 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 		return l.check(ctx)
 	}
 	began := time.Now()
-	generation, renewals := uint64(1), uint64(1)
+	generation := uint64(1)
+	renewals := uint64(1)
 	var err error
 	if f != nil && f.mine {
-		generation, renewals = f.Generation, f.Renewals+1
+		generation = f.Generation
+		renewals = f.Renewals + 1
 		err = l.put(ctx, generation, renewals, false)
 	} else {
 		if f != nil {
 			generation = f.Generation + 1
 		}
 		var text []byte
-		if text, err = l.record(generation, renewals, false).encode(); err == nil {
+		text, err = l.record(generation, renewals, false).encode()
+		if err == nil {
 			err = l.objects.Create(ctx, leaseName(generation), text)
 		}
 	}
@@ -250,8 +253,11 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.mu.Lock()
-	l.generation, l.renewals, l.renewed = generation, renewals, began
-	l.stop, l.stopped = stop, make(chan struct{})
+	l.generation = generation
+	l.renewals = renewals
+	l.renewed = began
+	l.stop = stop
+	l.stopped = make(chan struct{})
 	l.mu.Unlock()
 	go func() {
 		defer logPanic(l.logger, "replica: lease")
@@ -263,7 +269,10 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 // record is what a renewal writes.
 func (l *lease) record(generation, renewals uint64, released bool) leaseRecord {
 	r := l.self
-	r.Generation, r.Renewals, r.Renewed, r.Released = generation, renewals, time.Now().UTC().Truncate(time.Millisecond), released
+	r.Generation = generation
+	r.Renewals = renewals
+	r.Renewed = time.Now().UTC().Truncate(time.Millisecond)
+	r.Released = released
 	l.state(&r)
 	return r
 }
@@ -332,7 +341,8 @@ func (l *lease) renew(ctx context.Context) error {
 // know it by any clock, so that this comes before each file that is sent.
 func (l *lease) check(ctx context.Context) error {
 	l.mu.Lock()
-	generation, lost := l.generation, l.lost
+	generation := l.generation
+	lost := l.lost
 	l.mu.Unlock()
 	if lost != nil {
 		return lost
@@ -410,8 +420,12 @@ func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc)
 // release ends renewing. With free another may take the lease at once.
 func (l *lease) release(ctx context.Context, free bool) error {
 	l.mu.Lock()
-	stop, generation, renewals, lost := l.stop, l.generation, l.renewals+1, l.lost
-	l.stop, l.generation = nil, 0
+	stop := l.stop
+	generation := l.generation
+	renewals := l.renewals + 1
+	lost := l.lost
+	l.stop = nil
+	l.generation = 0
 	l.mu.Unlock()
 	var err error
 	if stop != nil {
@@ -447,7 +461,8 @@ func holderOf(dir, host string) (string, error) {
 		return h.Holder, nil
 	}
 	h = holderFile{Holder: rand.Text(), Host: host, Place: place}
-	if text, err = json.Marshal(h); err != nil {
+	text, err = json.Marshal(h)
+	if err != nil {
 		return "", fmt.Errorf("replica: %w", err)
 	}
 	if err := errors.Join(os.WriteFile(file+".tmp", text, 0o644), os.Rename(file+".tmp", file)); err != nil {

@@ -94,7 +94,8 @@ func (r *Replicator) poll(ctx context.Context) error {
 		return nil
 	case <-time.After(pollAgainAfter):
 	}
-	if gone, err = r.missing(ctx); err != nil || gone == nil {
+	gone, err = r.missing(ctx)
+	if err != nil || gone == nil {
 		return err
 	}
 	r.markGone(gone)
@@ -215,7 +216,8 @@ func (r *Replicator) collect(ctx context.Context) error {
 			err = r.mark(name, pos.TXID.String())
 		case free == "":
 			if oldest == 0 {
-				if oldest, err = r.oldest(ctx); err != nil {
+				oldest, err = r.oldest(ctx)
+				if err != nil {
 					return err
 				}
 			}

@@ -34,7 +34,8 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	if r.client, err = r.clients.Client(""); err != nil {
+	r.client, err = r.clients.Client("")
+	if err != nil {
 		return err
 	}
 	// Another process in this directory has the lease by the same right, and what it owes lies here, perhaps to another place:
@@ -148,7 +149,8 @@ func (r *Replicator) takeOver(ctx context.Context) ([]restore.File, error) {
 	}
 	look, cancel = context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if files, err = restore.ListFiles(look, r.client); err != nil {
+	files, err = restore.ListFiles(look, r.client)
+	if err != nil {
 		return nil, unknown(err)
 	}
 	r.rememberListed(files)
@@ -200,7 +202,8 @@ func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.F
 }
 
 func localOf(ctx context.Context, path string) (local localState, err error) {
-	if local.instance, err = db.InstanceOf(ctx, path); err != nil {
+	local.instance, err = db.InstanceOf(ctx, path)
+	if err != nil {
 		return local, err
 	}
 	local.seq, err = db.LastSeqOf(ctx, path)

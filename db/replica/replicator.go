@@ -167,7 +167,8 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 		return fmt.Errorf("replica: levels: %w", err)
 	}
 	// The store is never opened: it would start loops of its own, whose failures are counted nowhere.
-	r.levels, r.store = levels, litestream.NewStore([]*litestream.DB{r.local}, levels)
+	r.levels = levels
+	r.store = litestream.NewStore([]*litestream.DB{r.local}, levels)
 	r.store.Logger = logger
 	r.local.SetLogger(logger)
 	r.store.SnapshotInterval = cmp.Or(c.SnapshotInterval, litestream.DefaultSnapshotInterval)
@@ -286,7 +287,8 @@ func (r *Replicator) cut(ctx context.Context) error {
 		}
 	}
 	// All up to this row is committed, and so it is in the cut.
-	seq, now := r.index.Seq(), r.cfg.Now()
+	seq := r.index.Seq()
+	now := r.cfg.Now()
 	if err := r.syncLocal(ctx); err != nil {
 		return fmt.Errorf("replica: cut: %w", err)
 	}

@@ -21,7 +21,8 @@ func (r *Replicator) markGone(gone *GoneError) {
 	r.mu.Lock()
 	p := &r.state
 	p.gone = gone
-	p.remote, p.durable = 0, 0
+	p.remote = 0
+	p.durable = 0
 	if p.cut.txid > 0 {
 		p.cuts = []cutMark{{txid: p.cut.txid, seq: p.cut.seq, since: r.cfg.Now(), n: int64(p.cut.txid)}}
 	}
@@ -80,20 +81,24 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	sent := r.state.resent
 	r.mu.Unlock()
 	if sent == 0 && reach < pos.TXID {
-		if sent, err = r.closeGap(ctx, reach); err != nil {
+		sent, err = r.closeGap(ctx, reach)
+		if err != nil {
 			return fmt.Errorf("replica: upload the whole database again: %w", err)
 		}
-		if files, err = r.listNames(ctx); err != nil {
+		files, err = r.listNames(ctx)
+		if err != nil {
 			return err
 		}
 		_, reach = restore.ChainFrom(files, restore.Target{}, 0)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state.resent = sent; reach < sent { // to send it again and again makes nothing better
+	r.state.resent = sent
+	if reach < sent { // to send it again and again makes nothing better
 		return fmt.Errorf("replica: the new upload is not listed: the files end at transaction %s, but %s was uploaded", reach, sent)
 	}
-	r.state.gone, r.state.resent = nil, 0
+	r.state.gone = nil
+	r.state.resent = 0
 	return nil
 }
 

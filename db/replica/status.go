@@ -55,7 +55,8 @@ func (r *Replicator) noteCut(txid ltx.TXID, seq uint64, at time.Time) {
 	defer r.mu.Unlock()
 	p := &r.state
 	if txid == p.cut.txid {
-		p.cut.seq, p.cut.since = seq, at // nothing was written since
+		p.cut.seq = seq
+		p.cut.since = at // nothing was written since
 		if n := len(p.cuts); n > 0 {
 			p.cuts[n-1].seq = seq
 		} else {
@@ -115,7 +116,9 @@ func (r *Replicator) failed(what string, err error) {
 	if f.n == 0 {
 		f.at = now
 	}
-	f.err, f.last, f.n = err, now, f.n+1
+	f.err = err
+	f.last = now
+	f.n = f.n + 1
 	if r.state.failures == nil {
 		r.state.failures = map[string]failure{}
 	}
@@ -149,7 +152,8 @@ func advice(err error) string {
 func (r *Replicator) Status() wire.Replication {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p, now := &r.state, r.cfg.Now()
+	p := &r.state
+	now := r.cfg.Now()
 	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
 		DurableLogSeq: p.durable, SegmentsUploaded: r.queue.sent.Load(), UploadedBytes: r.sent.Load()}
 	if r.index != nil {
@@ -177,14 +181,17 @@ func (r *Replicator) Status() wire.Replication {
 		st.State = "failing"
 		st.Failures = max(st.Failures, f.n)
 		if st.Reason == "" || f.last.After(newest) {
-			newest, st.Reason, st.Do = f.last, what+": "+f.err.Error(), advice(f.err)
+			newest = f.last
+			st.Reason = what + ": " + f.err.Error()
+			st.Do = advice(f.err)
 		}
 	}
 	if !p.success.IsZero() {
 		st.LastSuccess = p.success.UTC().Format(time.RFC3339)
 	}
 	if p.last.err != nil {
-		st.LastError, st.LastErrorAt = p.last.err.Error(), p.last.at.UTC().Format(time.RFC3339)
+		st.LastError = p.last.err.Error()
+		st.LastErrorAt = p.last.at.UTC().Format(time.RFC3339)
 	}
 	return st
 }

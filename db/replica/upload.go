@@ -82,7 +82,8 @@ func encode(w io.Writer, f *os.File) error {
 	}); err != nil {
 		return err
 	}
-	in, page := bufio.NewReaderSize(io.NewSectionReader(f, 0, info.Size()), 1<<20), make([]byte, pageSize)
+	in := bufio.NewReaderSize(io.NewSectionReader(f, 0, info.Size()), 1<<20)
+	page := make([]byte, pageSize)
 	for pgno := uint32(1); pgno <= uint32(pages); pgno++ {
 		if _, err := io.ReadFull(in, page); err != nil {
 			return fmt.Errorf("read page %d: %w", pgno, err)

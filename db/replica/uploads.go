@@ -155,7 +155,8 @@ func (d *uploadQueue) backlog() (files int, bytes int64) {
 func (d *uploadQueue) wait(ctx context.Context, name string) {
 	for {
 		d.mu.Lock()
-		o, moved := d.pending[name], d.progress
+		o := d.pending[name]
+		moved := d.progress
 		if o == nil || d.lastErr != nil || ctx.Err() != nil {
 			if o != nil {
 				o.referenced = true
@@ -198,7 +199,8 @@ func (d *uploadQueue) upload(ctx context.Context, all bool) error {
 func (d *uploadQueue) uploadOne(ctx context.Context, name string) error {
 	for {
 		d.mu.Lock()
-		o, moved := d.pending[name], d.progress
+		o := d.pending[name]
+		moved := d.progress
 		mine := o != nil && !o.busy
 		if mine {
 			o.busy = true
@@ -227,7 +229,8 @@ func firstSeq(name string) uint64 {
 
 // send uploads one segment that nobody else is uploading.
 func (d *uploadQueue) send(ctx context.Context, name string, o *pendingUpload) (err error) {
-	if err = ctx.Err(); err == nil {
+	err = ctx.Err()
+	if err == nil {
 		err = d.transfer(ctx, name)
 	}
 	d.mu.Lock()

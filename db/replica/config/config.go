@@ -92,7 +92,8 @@ func Parse(file string, text []byte, lookup func(string) (string, bool)) (Config
 		return Config{}, fmt.Errorf("replica: %w", err)
 	}
 	c.File = file
-	if c.DB, err = filepath.Abs(c.DB); err != nil {
+	c.DB, err = filepath.Abs(c.DB)
+	if err != nil {
 		return Config{}, fmt.Errorf("replica: %s: %w", file, err)
 	}
 	// Litestream's own names for these win over nothing but their absence.

@@ -63,7 +63,8 @@ func (o *sftpObjects) connect(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("sftp: %w", err), conn.Close())
 	}
-	o.conn, o.sftp = conn, client
+	o.conn = conn
+	o.sftp = client
 	return nil
 }
 
@@ -111,7 +112,8 @@ func (o *sftpObjects) do(ctx context.Context, request func(*sftp.Client) error) 
 		return err
 	}
 	_ = o.conn.Close()
-	o.conn, o.sftp = nil, nil
+	o.conn = nil
+	o.sftp = nil
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -209,6 +211,7 @@ func (o *sftpObjects) Close() error {
 		return nil
 	}
 	err := o.conn.Close()
-	o.conn, o.sftp = nil, nil
+	o.conn = nil
+	o.sftp = nil
 	return err
 }

@@ -205,8 +205,11 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 	if !ok {
 		return p.errorf(n, name+".type", fmt.Sprintf("is %q; weft replicates to file, s3 and sftp", c.Type))
 	}
-	known["type"], known["url"], known["path"] = p.text(new(string)), p.place(&url), p.place(&c.Path)
-	known["sync-interval"], known["auto-recover"] = p.duration(&c.SyncInterval), p.autoRecover
+	known["type"] = p.text(new(string))
+	known["url"] = p.place(&url)
+	known["path"] = p.place(&c.Path)
+	known["sync-interval"] = p.duration(&c.SyncInterval)
+	known["auto-recover"] = p.autoRecover
 	known["name"] = p.text(new(string)) // of a replica, which the stock program has no use for any more
 	if err := p.object(n, name, known); err != nil {
 		return err

@@ -25,7 +25,8 @@ func (p *parser) merged(n *yaml.Node, name string) (*yaml.Node, error) {
 			out.Content = append(out.Content, n.Content[i], n.Content[i+1])
 			continue
 		}
-		if from = []*yaml.Node{n.Content[i+1]}; n.Content[i+1].Kind == yaml.SequenceNode {
+		from = []*yaml.Node{n.Content[i+1]}
+		if n.Content[i+1].Kind == yaml.SequenceNode {
 			from = n.Content[i+1].Content
 		}
 	}
@@ -57,7 +58,8 @@ func (p *parser) object(n *yaml.Node, name string, known fields) error {
 	}
 	var seen []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], follow(n.Content[i+1])
+		key := n.Content[i]
+		value := follow(n.Content[i+1])
 		full := key.Value
 		if name != "" {
 			full = name + "." + full
@@ -138,7 +140,8 @@ func isUnset(value string) bool {
 // place reads what says where something is: a variable that isn't set would make it another place.
 func (p *parser) place(into *string) func(*yaml.Node, string) error {
 	return func(n *yaml.Node, name string) (err error) {
-		if *into, err = p.scalar(n, name); err != nil || *into == "" {
+		*into, err = p.scalar(n, name)
+		if err != nil || *into == "" {
 			return err
 		}
 		if parts := strings.Split(n.Value, unsetMark); len(parts) > 1 {
@@ -174,7 +177,8 @@ func (p *parser) duration(into *time.Duration) func(*yaml.Node, string) error {
 		if err != nil {
 			return err
 		}
-		if *into, err = time.ParseDuration(v); err != nil || *into <= 0 {
+		*into, err = time.ParseDuration(v)
+		if err != nil || *into <= 0 {
 			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a duration above zero such as 30s, 5m or 24h", v))
 		}
 		return nil
@@ -187,7 +191,8 @@ func (p *parser) count(into *int) func(*yaml.Node, string) error {
 		if err != nil {
 			return err
 		}
-		if *into, err = strconv.Atoi(v); err != nil || *into <= 0 {
+		*into, err = strconv.Atoi(v)
+		if err != nil || *into <= 0 {
 			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a whole number above zero", v))
 		}
 		return nil

@@ -64,7 +64,8 @@ func readHeader(ctx context.Context, client litestream.ReplicaClient, f File) (h
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("%w: it ends early", ErrDamaged)
 	case err == nil:
-		if err = h.UnmarshalBinary(b); err == nil {
+		err = h.UnmarshalBinary(b)
+		if err == nil {
 			err = h.Validate()
 		}
 		if err != nil {
@@ -92,12 +93,14 @@ func apply(ctx context.Context, client litestream.ReplicaClient, files []File, t
 		var h ltx.Header
 		n := int64(0)
 		err := ReadFile(ctx, client, "", f, func(head ltx.Header) error {
-			if h = head; a.pageSize != 0 && a.pageSize != int64(h.PageSize) {
+			h = head
+			if a.pageSize != 0 && a.pageSize != int64(h.PageSize) {
 				return fmt.Errorf("%w: its pages have %d bytes, and those before it %d", ErrDamaged, h.PageSize, a.pageSize)
 			}
 			return nil
 		}, func(number uint32, data []byte) error {
-			if n++; n%1024 == 0 {
+			n++
+			if n%1024 == 0 {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
@@ -108,7 +111,9 @@ func apply(ctx context.Context, client litestream.ReplicaClient, files []File, t
 		if err != nil {
 			return a, err
 		}
-		a.pageSize, a.pages, a.read = int64(h.PageSize), int64(h.Commit), a.read+f.Bytes
+		a.pageSize = int64(h.PageSize)
+		a.pages = int64(h.Commit)
+		a.read = a.read + f.Bytes
 		// To the size that the database had then: the page of SQLite's locks is in no file, and may be the last one.
 		if err := to.Truncate(a.pages * a.pageSize); err != nil {
 			return a, err

@@ -31,7 +31,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	}
 	var missing []db.ManifestFile
 	for _, s := range m.Segments {
-		r.result.Segments, r.result.SegmentBytes = r.result.Segments+1, r.result.SegmentBytes+s.Bytes
+		r.result.Segments = r.result.Segments + 1
+		r.result.SegmentBytes = r.result.SegmentBytes + s.Bytes
 		r.report("segments/"+s.File, 0, 0)
 		whole, err := isWhole(ctx, filepath.Join(dir, s.File), s)
 		switch {
@@ -56,7 +57,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 			return err
 		} else if none {
 			r.note("the replica has no segments: the log is complete, and weft serve rebuilds them when it starts")
-			r.result.Segments, r.result.SegmentBytes = r.result.SegmentsHad, r.result.SegmentBytes-need
+			r.result.Segments = r.result.SegmentsHad
+			r.result.SegmentBytes = r.result.SegmentBytes - need
 			return nil
 		}
 	}
@@ -83,7 +85,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 			r.report("segments/"+s.File, s.Bytes, 0)
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.result.Read, r.fetched = r.result.Read+n, append(r.fetched, s.File)
+			r.result.Read = r.result.Read + n
+			r.fetched = append(r.fetched, s.File)
 			return nil
 		})
 	}
@@ -149,7 +152,8 @@ func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, 
 			_ = os.Remove(tmp)
 		}
 	}()
-	if n, err = readSegment(ctx, clients, s, f); err != nil {
+	n, err = readSegment(ctx, clients, s, f)
+	if err != nil {
 		return 0, err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -188,7 +192,9 @@ func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name str
 		return nil, &FileError{name, c.file, ErrAbsent}
 	}
 	err = ReadFile(ctx, client, name, c.file, func(h ltx.Header) error {
-		c.zero, c.size, c.pages = make([]byte, h.PageSize), int64(h.PageSize), int64(h.Commit)
+		c.zero = make([]byte, h.PageSize)
+		c.size = int64(h.PageSize)
+		c.pages = int64(h.Commit)
 		return nil
 	}, c.page)
 	if err == nil && c.written != c.pages*c.size {

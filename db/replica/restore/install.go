@@ -78,7 +78,8 @@ func (r *restore) putAside(aside string, m *db.Manifest) error {
 			continue
 		}
 		r.failpoint("aside segment")
-		from, to := filepath.Join(r.dir, "segments", e.Name()), filepath.Join(aside, "segments", e.Name())
+		from := filepath.Join(r.dir, "segments", e.Name())
+		to := filepath.Join(aside, "segments", e.Name())
 		if slices.ContainsFunc(m.Segments, func(s db.ManifestFile) bool { return s.File == e.Name() }) {
 			err = os.Link(from, to)
 		} else {

@@ -52,23 +52,30 @@ func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Pl
 		return nil, err
 	}
 	p := &Plan{FreeBytes: -1}
-	if p.Files, err = Chain(files, t); err != nil {
+	p.Files, err = Chain(files, t)
+	if err != nil {
 		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
 	last := p.Files[len(p.Files)-1]
-	p.TXID, p.Time = last.Max, last.Time
-	if p.Manifest, p.DatabaseBytes, err = ReadRemoteManifest(ctx, client, p.Files); err != nil {
+	p.TXID = last.Max
+	p.Time = last.Time
+	p.Manifest, p.DatabaseBytes, err = ReadRemoteManifest(ctx, client, p.Files)
+	if err != nil {
 		return nil, fmt.Errorf("replica: plan: %w", err)
 	}
-	if p.Segments, err = storedSegments(ctx, clients, p.Manifest); err != nil {
+	p.Segments, err = storedSegments(ctx, clients, p.Manifest)
+	if err != nil {
 		return nil, err
 	}
-	p.ReadBytes, p.DiskBytes = SumBytes(p.Files), p.DatabaseBytes
+	p.ReadBytes = SumBytes(p.Files)
+	p.DiskBytes = p.DatabaseBytes
 	for i := range p.Segments {
 		s := &p.Segments[i]
 		info, err := os.Stat(filepath.Join(dir, "segments", s.File))
-		if s.There = err == nil && info.Size() == s.Bytes; !s.There {
-			p.ReadBytes, p.DiskBytes = p.ReadBytes+s.Stored, p.DiskBytes+s.Bytes
+		s.There = err == nil && info.Size() == s.Bytes
+		if !s.There {
+			p.ReadBytes = p.ReadBytes + s.Stored
+			p.DiskBytes = p.DiskBytes + s.Bytes
 		}
 	}
 	if free, err := freeBytes(dir); err == nil {
@@ -154,7 +161,10 @@ func List(ctx context.Context, src config.Source) (*Listing, error) {
 			l.Levels = append(l.Levels, Level{Level: f.Level, Min: f.Min, From: f.Time})
 		}
 		level := &l.Levels[len(l.Levels)-1]
-		level.Files, level.Bytes, level.Max, level.To = level.Files+1, level.Bytes+f.Bytes, f.Max, f.Time
+		level.Files = level.Files + 1
+		level.Bytes = level.Bytes + f.Bytes
+		level.Max = f.Max
+		level.To = f.Time
 		if f.Level == SnapshotLevel {
 			l.Snapshots = append(l.Snapshots, f)
 		}
@@ -166,7 +176,8 @@ func List(ctx context.Context, src config.Source) (*Listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replica: list: %w", err)
 	}
-	if l.Manifest, l.DatabaseBytes, err = ReadRemoteManifest(ctx, client, picked); err != nil {
+	l.Manifest, l.DatabaseBytes, err = ReadRemoteManifest(ctx, client, picked)
+	if err != nil {
 		return nil, fmt.Errorf("replica: list: %w", err)
 	}
 	l.Segments, err = storedSegments(ctx, clients, l.Manifest)

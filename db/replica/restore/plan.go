@@ -166,11 +166,15 @@ func Spans(files []File) []Span {
 		s := Span{From: base.Max, To: base.Max, FromTime: base.Time, ToTime: base.Time, Points: 1}
 		for _, f := range byMax { // a file that ends later needs what ends before it
 			if f.Max > s.To && f.Min <= s.To+1 {
-				s.To, s.ToTime, s.Points = f.Max, f.Time, s.Points+1
+				s.To = f.Max
+				s.ToTime = f.Time
+				s.Points = s.Points + 1
 			}
 		}
 		if n := len(found); n > 0 && base.Max == found[n-1].To+1 {
-			s.From, s.FromTime, s.Points = found[n-1].From, found[n-1].FromTime, s.Points+found[n-1].Points
+			s.From = found[n-1].From
+			s.FromTime = found[n-1].FromTime
+			s.Points = s.Points + found[n-1].Points
 			found = found[:n-1]
 		}
 		found = append(found, s)

@@ -47,7 +47,8 @@ func ReadRemoteManifest(ctx context.Context, client litestream.ReplicaClient, fi
 	if err != nil {
 		return nil, 0, err
 	}
-	r.size, r.count = int64(h.PageSize), int64(h.Commit)
+	r.size = int64(h.PageSize)
+	r.count = int64(h.Commit)
 	for _, f := range files {
 		index, err := r.readIndex(f)
 		if err != nil {
@@ -88,7 +89,8 @@ func (r *remote) readIndex(f File) (x pageIndex, err error) {
 	for {
 		var v [3]uint64
 		for i := range v {
-			if v[i], err = binary.ReadUvarint(in); err != nil {
+			v[i], err = binary.ReadUvarint(in)
+			if err != nil {
 				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 					err = fmt.Errorf("%w: its index of pages", ErrDamaged)
 				}
@@ -101,7 +103,9 @@ func (r *remote) readIndex(f File) (x pageIndex, err error) {
 		if last := len(x.number) - 1; v[0] > 1<<32-1 || last >= 0 && v[0] <= uint64(x.number[last]) || v[1] >= uint64(f.Bytes) || v[2] > most {
 			return x, fmt.Errorf("%w: its index of pages", ErrDamaged)
 		}
-		x.number, x.offset, x.bytes = append(x.number, uint32(v[0])), append(x.offset, int64(v[1])), append(x.bytes, uint32(v[2]))
+		x.number = append(x.number, uint32(v[0]))
+		x.offset = append(x.offset, int64(v[1]))
+		x.bytes = append(x.bytes, uint32(v[2]))
 	}
 }
 

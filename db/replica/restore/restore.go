@@ -116,7 +116,9 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	} else if err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
 	}
-	r.result.Instance, r.result.LastSeq, r.result.LastUS = m.Instance, m.LastSeq, m.LastUS
+	r.result.Instance = m.Instance
+	r.result.LastSeq = m.LastSeq
+	r.result.LastUS = m.LastUS
 	// The check is the processor's, and the segments are the network's.
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return inspect(gctx, staged) })
@@ -162,7 +164,8 @@ func (r *restore) report(what string, done, all int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.p.What = what
-	r.p.Done, r.p.All = r.p.Done+done, r.p.All+all
+	r.p.Done = r.p.Done + done
+	r.p.All = r.p.All + all
 	if r.o.Progress != nil {
 		r.o.Progress(r.p)
 	}
@@ -186,7 +189,8 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, f.Close())
+		if err != nil {
 			_ = os.Remove(path)
 		}
 	}()
@@ -208,8 +212,11 @@ func (r *restore) database(ctx context.Context, path string) (err error) {
 	}
 	picked := a.files
 	last := picked[len(picked)-1]
-	r.result.TXID, r.result.Time, r.result.Files = last.Max, last.Time, len(picked)
-	r.result.DatabaseBytes, r.result.Read = a.pages*a.pageSize, a.read
+	r.result.TXID = last.Max
+	r.result.Time = last.Time
+	r.result.Files = len(picked)
+	r.result.DatabaseBytes = a.pages * a.pageSize
+	r.result.Read = a.read
 	if t := r.o.Target.Time; !t.IsZero() {
 		r.note("the newest restorable transaction before %s is of %s", Stamp(t), Stamp(last.Time))
 	}

@@ -52,7 +52,8 @@ func (s *stream) Read(p []byte) (int, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return 0, err
 		}
-		if s.tries++; s.tries == streamTries {
+		s.tries++
+		if s.tries == streamTries {
 			return 0, fmt.Errorf("read at %d of %d bytes: %w", s.offset, s.info.Size, err)
 		}
 		select {

@@ -139,7 +139,8 @@ func (x *verification) run(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	x.v.Instance, x.v.LogSeq = m.Instance, m.LastSeq
+	x.v.Instance = m.Instance
+	x.v.LogSeq = m.LastSeq
 	if err := os.Remove(path); err != nil { // the segments need none of the disk
 		return err
 	}
@@ -175,7 +176,10 @@ func (x *verification) restore(ctx context.Context, client litestream.ReplicaCli
 		}
 	}
 	last := a.files[len(a.files)-1]
-	x.v.TXID, x.v.Time, x.v.Files, x.v.ReadBytes = wire.TXID(last.Max), last.Time, len(a.files), a.read
+	x.v.TXID = wire.TXID(last.Max)
+	x.v.Time = last.Time
+	x.v.Files = len(a.files)
+	x.v.ReadBytes = a.read
 	x.have = append(x.have, a.files...)
 	if last.Max < x.o.Reached {
 		x.fault(fmt.Errorf("transaction %s was uploaded, but the replica ends at %s", x.o.Reached, last.Max))
@@ -221,7 +225,8 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 			x.progress.report("other files", f.Bytes, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			x.v.Files, x.v.ReadBytes = x.v.Files+1, x.v.ReadBytes+f.Bytes
+			x.v.Files = x.v.Files + 1
+			x.v.ReadBytes = x.v.ReadBytes + f.Bytes
 			return nil
 		})
 	}
@@ -273,7 +278,8 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 			x.progress.report("segments/"+s.File, n, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			x.v.SegmentsRead, x.v.ReadBytes = x.v.SegmentsRead+1, x.v.ReadBytes+n
+			x.v.SegmentsRead = x.v.SegmentsRead + 1
+			x.v.ReadBytes = x.v.ReadBytes + n
 			return nil
 		})
 	}
