@@ -31,7 +31,8 @@ func (f *fence) reason() error {
 }
 
 // fencedAdvice is the way out after two processes have written to a replica.
-const fencedAdvice = "Make sure that only one process writes there. Queries continue here; give this index its own path in litestream.yml, " +
+const fencedAdvice = "Make sure that only one process writes there. Queries continue here; give this index its own " +
+	"path in litestream.yml, " +
 	"and weft uploads everything to it"
 
 // fencedName is the file in the state directory that a fence leaves where both have written: KEY/fenced. It holds the message.
@@ -61,10 +62,12 @@ func (r *Replicator) raiseFence(err error) {
 	r.failed("fence", err)
 	if writer != nil && writer.Both {
 		if err := os.WriteFile(r.queue.path("", fencedName), []byte(err.Error()+"\n"), 0o644); err != nil {
-			r.cfg.Logger.Error("cannot record that two processes have written to the replica; the next start will not know it", "err", err)
+			r.cfg.Logger.Error("cannot record that two processes have written to the replica; the next start will not "+
+				"know it", "err", err)
 		}
 	}
-	r.cfg.Logger.Error("replication stopped: another process writes to the replica; indexing and queries continue", "err", err, "do", advice(err))
+	r.cfg.Logger.Error("replication stopped: another process writes to the replica; indexing and queries continue",
+		"err", err, "do", advice(err))
 	r.Release()
 }
 
@@ -150,7 +153,8 @@ func (r *Replicator) dropCuts(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		if _, to, err := ltx.ParseFilename(e.Name()); err == nil && to < pos.TXID {
-			if err := os.Remove(filepath.Join(r.local.LTXLevelDir(0), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := os.Remove(filepath.Join(r.local.LTXLevelDir(0), e.Name())); err != nil &&
+				!errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -164,7 +168,8 @@ type knownFiles map[fileName]knownFile
 
 type knownFile struct {
 	bytes int64 // unknownLength while it is being written
-	notes int   // how often it was noted: a file that is noted during a listing may lie there although the listing lacks it
+	// how often it was noted: a file that is noted during a listing may lie there although the listing lacks it
+	notes int
 }
 
 type fileName struct {
@@ -270,10 +275,12 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 	case from == 0: // the other hasn't said from where it has gone on
 		return restorableWithout(files, r.unknownFiles(files, before)), nil
 	case sent <= from:
-		return fmt.Sprintf("the replica is intact: the other process continued from transaction %s, and this one uploaded up to %s", from, sent), nil
+		return fmt.Sprintf("the replica is intact: the other process continued from transaction %s, and this one "+
+			"uploaded up to %s", from, sent), nil
 	}
 	sure := slices.DeleteFunc(files, func(f restore.File) bool { return f.Max > from })
-	return fmt.Sprintf("both processes have written after transaction %s: %s", from, restore.DescribeSpans(restore.Spans(sure))), nil
+	return fmt.Sprintf("both processes have written after transaction %s: %s",
+		from, restore.DescribeSpans(restore.Spans(sure))), nil
 }
 
 // findForeignWrites looks for what another has written over the files of this process: files that it doesn't know, and other ones under

@@ -102,7 +102,8 @@ func NewFollower(cfg FollowerConfig) *Follower {
 		cfg.Now = time.Now
 	}
 	cfg.PollInterval = cmp.Or(cfg.PollInterval, defaultPollInterval)
-	return &Follower{cfg: cfg, clients: config.PoolOf(cfg.Replica), queue: segmentQueue{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
+	return &Follower{cfg: cfg, clients: config.PoolOf(cfg.Replica),
+		queue: segmentQueue{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
 }
 
 // Open fetches all that the replica has, and shows it. A copy that is complete is shown as it is while the replica is away.
@@ -134,7 +135,8 @@ func (f *Follower) Open(ctx context.Context) (err error) {
 	case looked != nil:
 		f.failed("look", looked)
 	}
-	f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes, Logger: f.cfg.Logger, Now: f.cfg.Now})
+	f.index, err = db.OpenFollower(db.FollowerConfig{Dir: f.cfg.Dir, Owned: true, CacheBytes: f.cfg.CacheBytes,
+		Logger: f.cfg.Logger, Now: f.cfg.Now})
 	if err != nil {
 		return err
 	}
@@ -331,9 +333,11 @@ func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err e
 	f.newest = newest
 	switch {
 	case newest < f.at && f.listed.Sub(f.startBehind()) < listEvery: // a store may list what was there a moment ago
-		return fmt.Errorf("the replica ends at transaction %d, before the copy at %d; if this persists, the replica was restarted, and the follower starts over too", newest, f.at)
+		return fmt.Errorf("the replica ends at transaction %d, before the copy at %d; if this persists, the replica "+
+			"was restarted, and the follower starts over too", newest, f.at)
 	case newest < f.at:
-		f.cfg.Logger.Warn("the replica went back to an earlier transaction; following it", "txid", uint64(f.at), "newest", uint64(newest))
+		f.cfg.Logger.Warn("the replica went back to an earlier transaction; following it", "txid", uint64(f.at),
+			"newest", uint64(newest))
 		picked, err = restore.Chain(files, restore.Target{})
 	case reach < newest:
 		_, err = restore.Chain(files, restore.Target{})
@@ -356,7 +360,8 @@ func (f *Follower) applyAll(ctx context.Context, picked []restore.File) error {
 		if err != nil {
 			return err
 		}
-		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", restore.SumBytes(picked), "database_bytes", whole)
+		f.cfg.Logger.Info("downloading the database", "files", len(picked), "bytes", restore.SumBytes(picked),
+			"database_bytes", whole)
 		if err := restore.EnoughSpace(f.cfg.Dir, 2*whole); err != nil { // once more in the WAL
 			return err
 		}
@@ -394,14 +399,18 @@ func (f *Follower) list(ctx context.Context) (files []restore.File, err error) {
 			return nil, fmt.Errorf("list files: %w", err)
 		}
 		for _, i := range infos {
-			files = append(files, restore.File{Level: level, Min: i.MinTXID, Max: i.MaxTXID, Bytes: i.Size, Time: i.CreatedAt.UTC()})
+			files = append(files, restore.File{Level: level, Min: i.MinTXID, Max: i.MaxTXID, Bytes: i.Size,
+				Time: i.CreatedAt.UTC()})
 		}
 	}
 	return files, nil
 }
 
 // apply makes the change that a file holds.
-func (f *Follower) apply(ctx context.Context, file restore.File, read func(begin func(ltx.Header) error, page func(uint32, []byte) error) error) error {
+func (f *Follower) apply(
+	ctx context.Context, file restore.File,
+	read func(begin func(ltx.Header) error, page func(uint32, []byte) error) error,
+) error {
 	var tx *db.CopyTx
 	var cut time.Time
 	err := read(func(h ltx.Header) (err error) {
@@ -450,7 +459,8 @@ func (f *Follower) failed(what string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state.err == nil || f.state.err.Error() != err.Error() {
-		f.cfg.Logger.Warn("following the replica failed; retrying", "what", what, "replica", f.cfg.Replica.Where(), "err", err,
+		f.cfg.Logger.Warn("following the replica failed; retrying", "what", what, "replica", f.cfg.Replica.Where(),
+			"err", err,
 			"do", followAdvice(err)+"; queries continue with the present data")
 	}
 	f.state.err = err

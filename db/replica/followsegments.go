@@ -89,7 +89,8 @@ func (f *Follower) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	f.cfg.Logger.Info("downloaded segments", "files", len(want), "bytes", bytes, "duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
+	f.cfg.Logger.Info("downloaded segments", "files", len(want), "bytes", bytes,
+		"duration", f.cfg.Now().Sub(began).Round(time.Millisecond))
 	return restore.SyncDir(filepath.Join(f.cfg.Dir, "segments"))
 }
 

@@ -33,9 +33,11 @@ func (f *Follower) Ready(within time.Duration) error {
 	case f.state.err != nil:
 		return fmt.Errorf("the follower is %s behind its replica: %w", behind.Round(time.Second), f.state.err)
 	case len(f.state.missing) > 0:
-		return fmt.Errorf("the follower is %s behind its replica: downloading %d segments", behind.Round(time.Second), len(f.state.missing))
+		return fmt.Errorf("the follower is %s behind its replica: downloading %d segments",
+			behind.Round(time.Second), len(f.state.missing))
 	}
-	return fmt.Errorf("the follower is %s behind its replica: the replica grows faster than the download", behind.Round(time.Second))
+	return fmt.Errorf("the follower is %s behind its replica: the replica grows faster than the download",
+		behind.Round(time.Second))
 }
 
 // Status says how far it is.
@@ -43,7 +45,8 @@ func (f *Follower) Status() wire.Following {
 	lag, seq := f.Lag()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	st := wire.Following{State: "ok", Replica: f.cfg.Replica.Where(), TXID: wire.TXID(f.state.shown), LogSeq: seq, LagSeconds: lag.Seconds(),
+	st := wire.Following{State: "ok", Replica: f.cfg.Replica.Where(), TXID: wire.TXID(f.state.shown), LogSeq: seq,
+		LagSeconds:  lag.Seconds(),
 		LookSeconds: f.cfg.Now().Sub(f.state.whole).Seconds(), MissingSegments: len(f.state.missing)}
 	for _, s := range f.state.missing {
 		st.MissingBytes += s.Bytes
@@ -70,7 +73,9 @@ func followAdvice(err error) string {
 	case errors.Is(err, restore.ErrNoRoom), db.IsDiskFull(err):
 		return "free space on the disk of the data directory"
 	case errors.As(err, &gap):
-		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it sooner, give the primary a new path in litestream.yml, and this follower the same path with an empty data directory"
+		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it sooner, " +
+			"give the primary a new path in litestream.yml, and this follower the same path with an empty data " +
+			"directory"
 	case errors.As(err, &file) && file.Damaged():
 		return "weft verify lists the damage in the replica; the primary's next snapshot replaces it"
 	}

@@ -43,7 +43,8 @@ func (e *ForeignError) Error() string {
 		}
 		return text
 	}
-	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no other index has used; "+
+	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no "+
+		"other index has used; "+
 		"or, to use the replica, move this data directory away and restart: weft then restores the replica",
 		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
 }
@@ -84,7 +85,9 @@ type comparison struct {
 
 // compare holds a local database against the replica. It answers a ForeignError where the two don't belong together. The lease says
 // whether this data directory is the last that has written there; nil: it isn't known.
-func compare(ctx context.Context, c config.Config, clients *config.Pool, local localState, last *found) (result comparison, err error) {
+func compare(
+	ctx context.Context, c config.Config, clients *config.Pool, local localState, last *found,
+) (result comparison, err error) {
 	client, err := clients.Client("")
 	if err != nil {
 		return result, err
@@ -112,10 +115,12 @@ func compare(ctx context.Context, c config.Config, clients *config.Pool, local l
 		result.torn = true // Litestream goes on from the replica's newest file
 	}
 	if err != nil {
-		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft then uploads the whole database): %w", stream.MetaPath(), err)
+		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft "+
+			"then uploads the whole database): %w", stream.MetaPath(), err)
 	}
 	result.fresh = pos.TXID == 0
-	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq, Remote: newest.Max, Local: pos.TXID}
+	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq,
+		Remote: newest.Max, Local: pos.TXID}
 	// The last that has written there may lack what it has cut: then what the replica's database says of itself counts.
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
 	if newest.Max > 0 && (lacks || theirs == "") {
@@ -157,7 +162,8 @@ func compare(ctx context.Context, c config.Config, clients *config.Pool, local l
 		if same {
 			return result, nil
 		}
-		foreign.Why = "has a different transaction of that number than this data directory: two processes have written to it"
+		foreign.Why = "has a different transaction of that number than this data directory: two processes have " +
+			"written to it"
 	}
 	return result, foreign
 }

@@ -50,9 +50,10 @@ type leaseRecord struct {
 	Renewals   uint64    `json:"renewals"`
 	Renewed    time.Time `json:"renewed"` // by the holder's clock, for people
 	Released   bool      `json:"released"`
-	From       ltx.TXID  `json:"from_txid"`       // newest transaction in the replica when the holder took it; 0: none, or not known
-	NewestTXID ltx.TXID  `json:"newest_txid"`     // newest file of level 0 that the holder has uploaded; 0: none yet
-	Checksum   string    `json:"newest_checksum"` // at its end, in hexadecimal
+	// newest transaction in the replica when the holder took it; 0: none, or not known
+	From       ltx.TXID `json:"from_txid"`
+	NewestTXID ltx.TXID `json:"newest_txid"`     // newest file of level 0 that the holder has uploaded; 0: none yet
+	Checksum   string   `json:"newest_checksum"` // at its end, in hexadecimal
 }
 
 // leaseBytes is the length of a record: always the same, so that one that is written in place is never half of one.
@@ -189,7 +190,8 @@ func (l *lease) watch(ctx context.Context, f *found, signature func(context.Cont
 	if f != nil && f.text != "" {
 		host = f.Host
 	}
-	l.logger.Info("another weft has written to the replica; waiting to see whether it still does", "replica", l.where, "host", host, "for", l.times.expire)
+	l.logger.Info("another weft has written to the replica; waiting to see whether it still does", "replica", l.where,
+		"host", host, "for", l.times.expire)
 	ticker := time.NewTicker(l.times.expire / 9)
 	defer ticker.Stop()
 	for began := time.Now(); time.Since(began) < l.times.expire; {
@@ -210,8 +212,10 @@ func (l *lease) watch(ctx context.Context, f *found, signature func(context.Cont
 }
 
 func (l *lease) heldBy(host string) error {
-	return &WriterError{Where: l.where, Host: host, Why: "is in use by another weft; this one has changed nothing in it",
-		Do: fmt.Sprintf("To move this index here, stop the other weft: once it has stopped, or is silent for %s, the next start here takes over. "+
+	return &WriterError{Where: l.where, Host: host,
+		Why: "is in use by another weft; this one has changed nothing in it",
+		Do: fmt.Sprintf("To move this index here, stop the other weft: once it has stopped, or is silent for %s, the "+
+			"next start here takes over. "+
 			"If it has another index, give this one its own path in litestream.yml", l.times.expire)}
 }
 
@@ -321,7 +325,8 @@ func (l *lease) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if own != nil && own.Process != "" && own.Process != l.self.Process { // a copy of the data directory, or a store without conditions
+	// a copy of the data directory, or a store without conditions
+	if own != nil && own.Process != "" && own.Process != l.self.Process {
 		return l.lose(own.leaseRecord)
 	}
 	l.mu.Lock()
@@ -380,8 +385,9 @@ func (l *lease) lose(other leaseRecord) error {
 		defer l.mu.Unlock()
 		return l.lost
 	}
-	l.lost = &WriterError{Where: l.where, Host: other.Host, Why: "was taken over by another weft; this one no longer writes to it",
-		Do: "Queries continue here. Stop this weft, or give it its own path in litestream.yml"}
+	l.lost = &WriterError{Where: l.where, Host: other.Host,
+		Why: "was taken over by another weft; this one no longer writes to it",
+		Do:  "Queries continue here. Stop this weft, or give it its own path in litestream.yml"}
 	lost := l.lost
 	l.next = other
 	l.mu.Unlock()

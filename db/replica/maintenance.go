@@ -27,18 +27,24 @@ func (r *Replicator) tasks(levels litestream.CompactionLevels) []task {
 	every := func(d time.Duration) func(time.Time) time.Time {
 		return func(now time.Time) time.Time { return now.Add(d) }
 	}
-	all := []task{{"removal of compacted files", every(r.store.L0RetentionCheckInterval), r.local.EnforceL0RetentionByTime}}
+	all := []task{{"removal of compacted files", every(r.store.L0RetentionCheckInterval),
+		r.local.EnforceL0RetentionByTime}}
 	for _, level := range levels {
 		if level.Level > 0 {
-			all = append(all, task{fmt.Sprintf("compaction into level %d", level.Level), level.NextCompactionAt, func(ctx context.Context) error {
-				return r.compact(ctx, level)
-			}})
+			all = append(all, task{fmt.Sprintf("compaction into level %d", level.Level), level.NextCompactionAt,
+				func(ctx context.Context) error {
+					return r.compact(ctx, level)
+				}})
 		}
 	}
 	snapshots := r.store.SnapshotLevel()
 	all = append(all,
-		task{"snapshot", snapshots.NextCompactionAt, func(ctx context.Context) error { return r.compact(ctx, snapshots) }},
-		task{"retention", snapshots.NextCompactionAt, func(ctx context.Context) error { return r.store.EnforceSnapshotRetention(ctx, r.local) }})
+		task{"snapshot", snapshots.NextCompactionAt, func(ctx context.Context) error {
+			return r.compact(ctx, snapshots)
+		}},
+		task{"retention", snapshots.NextCompactionAt, func(ctx context.Context) error {
+			return r.store.EnforceSnapshotRetention(ctx, r.local)
+		}})
 	if r.store.ValidationInterval > 0 {
 		all = append(all, task{"validation", every(r.store.ValidationInterval), r.validate})
 	}

@@ -24,7 +24,9 @@ type orderedClient struct {
 }
 
 // WriteLTXFile implements litestream.ReplicaClient.
-func (g orderedClient) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+func (g orderedClient) WriteLTXFile(
+	ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader,
+) (*ltx.FileInfo, error) {
 	if err := g.r.fence.reason(); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,9 @@ func (g orderedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo
 // LTXFiles implements litestream.ReplicaClient. A compaction lists the files of the level below from transaction seek on, and cannot
 // pass a gap between two of them: it gets those before the gap, and the next compaction those after it. Files that vanished behind a
 // snapshot leave such gaps. All other listings begin at 0 and are complete.
-func (g orderedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, useMetadata bool) (ltx.FileIterator, error) {
+func (g orderedClient) LTXFiles(
+	ctx context.Context, level int, seek ltx.TXID, useMetadata bool,
+) (ltx.FileIterator, error) {
 	files, err := g.ReplicaClient.LTXFiles(ctx, level, seek, useMetadata)
 	if err != nil || seek == 0 {
 		return files, err
@@ -113,7 +117,9 @@ type counted struct {
 }
 
 // WriteLTXFile implements litestream.ReplicaClient.
-func (c counted) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
+func (c counted) WriteLTXFile(
+	ctx context.Context, level int, minTXID, maxTXID ltx.TXID, r io.Reader,
+) (*ltx.FileInfo, error) {
 	if f, ok := r.(*os.File); ok {
 		return c.ReplicaClient.WriteLTXFile(ctx, level, minTXID, maxTXID, &countedFile{f, c.sent})
 	}

@@ -119,7 +119,8 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 		sent = max(sent, f.Max)
 	}
 	if _, reach := restore.ChainFrom(files, restore.Target{}, 0); reach < sent {
-		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("the files end at transaction %s, but %s was uploaded", reach, sent)}, nil
+		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("the files end at transaction %s, but %s was uploaded",
+			reach, sent)}, nil
 	}
 	if sent == 0 {
 		return nil, nil // nothing was sent yet
@@ -256,7 +257,8 @@ func (r *Replicator) adoptStored(ctx context.Context) error {
 
 func (r *Replicator) mark(name, text string) error {
 	path := r.queue.path("", "mark.tmp") // half a number would be a smaller one
-	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Rename(path, r.queue.path("sent", name))); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644),
+		os.Rename(path, r.queue.path("sent", name))); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
 	return nil

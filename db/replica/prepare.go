@@ -28,7 +28,8 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	// closes any descriptor of the file.
 	if !sqlite.OFDLockingEnabled() {
 		if _, err := sqlite.OFDLocking(true); err != nil {
-			return fmt.Errorf("replica: weft cannot replicate on this system (run stock Litestream with weft serve --replicate off): %w", err)
+			return fmt.Errorf("replica: weft cannot replicate on this system (run stock Litestream with weft serve "+
+				"--replicate off): %w", err)
 		}
 	}
 	if err := os.MkdirAll(r.cfg.Dir, 0o755); err != nil {
@@ -49,9 +50,10 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 			err = errors.Join(err, r.lock.Release())
 		}
 	}()
-	r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger, func(client litestream.ReplicaClient) litestream.ReplicaClient {
-		return counted{client, &r.sent}
-	})
+	r.queue, err = newUploadQueue(r.cfg.Dir, c, r.clients, r.cfg.Logger,
+		func(client litestream.ReplicaClient) litestream.ReplicaClient {
+			return counted{client, &r.sent}
+		})
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,8 @@ func (r *Replicator) restoreFence() (bool, error) {
 	fence := error(&WriterError{Said: said, Both: true, Do: fencedAdvice})
 	r.fence.err.Store(&fence)
 	r.failed("fence", fence)
-	r.cfg.Logger.Error("replication is off: another process has written to the replica; indexing and queries continue", "err", fence,
+	r.cfg.Logger.Error("replication is off: another process has written to the replica; indexing and queries continue",
+		"err", fence,
 		"do", fencedAdvice)
 	return true, nil
 }
@@ -117,10 +120,12 @@ func (r *Replicator) joinReplica(ctx context.Context) error {
 	case err == nil || fenced(err):
 		return err
 	case r.checked():
-		r.cfg.Logger.Warn("the replica is unreachable; keeping new data on this disk for it", "replica", c.Where(), "err", err)
+		r.cfg.Logger.Warn("the replica is unreachable; keeping new data on this disk for it", "replica", c.Where(),
+			"err", err)
 		return nil
 	}
-	return fmt.Errorf("replica: cannot check whether %s belongs to this index (weft serve --replicate off works meanwhile): %w", c.Where(), err)
+	return fmt.Errorf("replica: cannot check whether %s belongs to this index (weft serve --replicate off works "+
+		"meanwhile): %w", c.Where(), err)
 }
 
 // takeOver takes the lease for a data directory without a database. It answers the files of the replica.
@@ -130,7 +135,8 @@ func (r *Replicator) takeOver(ctx context.Context) ([]restore.File, error) {
 		if fenced(err) {
 			return err
 		}
-		return fmt.Errorf("replica: %s has no database, and cannot check whether %s has one: %w", r.cfg.Dir, c.Where(), err)
+		return fmt.Errorf("replica: %s has no database, and cannot check whether %s has one: %w",
+			r.cfg.Dir, c.Where(), err)
 	}
 	look, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()

@@ -112,7 +112,8 @@ func New(cfg ReplicatorConfig) *Replicator {
 	cfg.Replica.SyncInterval = cmp.Or(cfg.Replica.SyncInterval, defaultSync)
 	cfg.lease = cmp.Or(cfg.lease, defaultLeaseTimes)
 	cfg.closeTimeout = cmp.Or(cfg.closeTimeout, closeTimeout)
-	return &Replicator{cfg: cfg, clients: config.PoolOf(cfg.Replica), stopped: make(chan struct{}), begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
+	return &Replicator{cfg: cfg, clients: config.PoolOf(cfg.Replica), stopped: make(chan struct{}),
+		begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
 // OnSegment is db.Config.OnSegment: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
@@ -141,14 +142,16 @@ func (r *Replicator) OnSegment(path string, merged bool) error {
 func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.index = x
 	for _, path := range x.SegmentPaths() {
-		if err := r.queue.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+		// a merge may just have replaced it
+		if err := r.queue.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	c := r.cfg.Replica
 	logger := slog.New(warnings{r.cfg.Logger.Handler(), &r.fence}).With("component", "litestream")
 	r.local = litestream.NewDB(c.DB)
-	r.local.MonitorInterval = 0 // Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
+	// Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
+	r.local.MonitorInterval = 0
 	r.local.CheckpointInterval = cmp.Or(c.CheckpointInterval, litestream.DefaultCheckpointInterval)
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
 	r.local.MinCheckpointPageN = cmp.Or(c.MinCheckpointPages, litestream.DefaultMinCheckpointPageN)
@@ -179,7 +182,8 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.store.ValidationInterval = c.ValidationInterval
 	r.store.SetShutdownSyncTimeout(0) // Flush has tried
 	if err := r.resume(ctx, r.client); err != nil {
-		r.cfg.Logger.Warn("cannot continue the replica after the restore: uploading the whole database again", "err", err)
+		r.cfg.Logger.Warn("cannot continue the replica after the restore: uploading the whole database again",
+			"err", err)
 	}
 	if err := r.local.Open(); err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -244,7 +248,9 @@ func (r *Replicator) replicate(ctx context.Context) error {
 }
 
 // loop does something when it is woken, and at least with each interval; after a failure later.
-func (r *Replicator) loop(ctx context.Context, what string, wake <-chan struct{}, do func(context.Context) error) error {
+func (r *Replicator) loop(
+	ctx context.Context, what string, wake <-chan struct{}, do func(context.Context) error,
+) error {
 	backoff := time.Duration(0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -334,7 +340,8 @@ func (r *Replicator) upload(ctx context.Context) error {
 		err = r.local.Replica.Sync(ctx)
 	}
 	if isHole(err) {
-		r.cfg.Logger.Warn("a pending file for the replica is missing on this disk: uploading the whole database instead", "err", err)
+		r.cfg.Logger.Warn("a pending file for the replica is missing on this disk: uploading the whole database "+
+			"instead", "err", err)
 		err = r.resend(ctx, true)
 	}
 	r.noteUpload(r.local.Replica.Pos().TXID)
@@ -370,7 +377,8 @@ func (e *BehindError) Error() string {
 	if e.Transactions == 0 && e.Segments == 0 {
 		return fmt.Sprintf("the replica may be incomplete; the next start uploads the rest: %v", e.Err)
 	}
-	return fmt.Sprintf("the replica lacks %d transactions and %d segments; the next start uploads them: %v", e.Transactions, e.Segments, e.Err)
+	return fmt.Sprintf("the replica lacks %d transactions and %d segments; the next start uploads them: %v",
+		e.Transactions, e.Segments, e.Err)
 }
 func (e *BehindError) Unwrap() error { return e.Err }
 
@@ -421,7 +429,8 @@ func (r *Replicator) flush(ctx context.Context) error {
 		return fmt.Errorf("replica: list the replica: %w", err)
 	}
 	if !status.InSync {
-		return fmt.Errorf("replica: the replica lists transaction %s, but %s was uploaded", status.RemoteTXID, status.LocalTXID)
+		return fmt.Errorf("replica: the replica lists transaction %s, but %s was uploaded",
+			status.RemoteTXID, status.LocalTXID)
 	}
 	r.succeeded("flush")
 	return nil
@@ -442,7 +451,9 @@ func (r *Replicator) Close() error {
 		}
 	}
 	if r.lease != nil { // nothing writes any more
-		err = errors.Join(err, within(r.cfg.closeTimeout, func(ctx context.Context) error { return r.lease.release(ctx, true) }))
+		err = errors.Join(err, within(r.cfg.closeTimeout, func(ctx context.Context) error {
+			return r.lease.release(ctx, true)
+		}))
 	}
 	err = errors.Join(err, r.lock.Release())
 	if err != nil {

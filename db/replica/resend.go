@@ -95,7 +95,8 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	defer r.mu.Unlock()
 	r.state.resent = sent
 	if reach < sent { // to send it again and again makes nothing better
-		return fmt.Errorf("replica: the new upload is not listed: the files end at transaction %s, but %s was uploaded", reach, sent)
+		return fmt.Errorf("replica: the new upload is not listed: the files end at transaction %s, but %s was uploaded",
+			reach, sent)
 	}
 	r.state.gone = nil
 	r.state.resent = 0
@@ -111,7 +112,9 @@ func withoutNewSnapshots(files []restore.File) []restore.File {
 			newest = max(newest, f.Max)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(files), func(f restore.File) bool { return f.Level == restore.SnapshotLevel && f.Max > newest })
+	return slices.DeleteFunc(slices.Clone(files), func(f restore.File) bool {
+		return f.Level == restore.SnapshotLevel && f.Max > newest
+	})
 }
 
 // closeGap leads from transaction reach to the newest cut, with a copy of all of the database where it must.
@@ -267,7 +270,8 @@ func (d *uploadQueue) requeue(lost, paths []string) error {
 			if filepath.Base(path) != name {
 				continue
 			}
-			if err := d.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) { // a merge may just have replaced it
+			// a merge may just have replaced it
+			if err := d.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

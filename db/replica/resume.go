@@ -83,8 +83,10 @@ func writeStart(path string, txid ltx.TXID, start db.WALStart, millis int64) err
 	defer func() { _ = os.Remove(tmp) }()
 	enc, err := ltx.NewEncoder(f)
 	if err == nil {
-		err = enc.EncodeHeader(ltx.Header{Version: ltx.Version, Flags: ltx.HeaderFlagNoChecksum, PageSize: uint32(len(start.First)), Commit: start.Pages,
-			MinTXID: txid, MaxTXID: txid, Timestamp: millis, WALOffset: litestream.WALHeaderSize, WALSalt1: start.Salt[0], WALSalt2: start.Salt[1]})
+		err = enc.EncodeHeader(ltx.Header{Version: ltx.Version, Flags: ltx.HeaderFlagNoChecksum,
+			PageSize: uint32(len(start.First)), Commit: start.Pages,
+			MinTXID: txid, MaxTXID: txid, Timestamp: millis, WALOffset: litestream.WALHeaderSize,
+			WALSalt1: start.Salt[0], WALSalt2: start.Salt[1]})
 	}
 	if err == nil {
 		err = enc.EncodePage(ltx.PageHeader{Pgno: 1}, slices.Clone(start.First))

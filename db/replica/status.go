@@ -99,7 +99,8 @@ func (r *Replicator) succeeded(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.state.failures[what]; f.n > 0 {
-		r.cfg.Logger.Info("replication works again", "what", what, "failures", f.n, "since", r.cfg.Now().Sub(f.at).Round(time.Second))
+		r.cfg.Logger.Info("replication works again", "what", what, "failures", f.n,
+			"since", r.cfg.Now().Sub(f.at).Round(time.Second))
 	}
 	delete(r.state.failures, what)
 	if len(r.state.cuts) == 0 && (what == "cut" || what == "upload" || what == "flush") {
@@ -118,7 +119,7 @@ func (r *Replicator) failed(what string, err error) {
 	}
 	f.err = err
 	f.last = now
-	f.n = f.n + 1
+	f.n++
 	if r.state.failures == nil {
 		r.state.failures = map[string]failure{}
 	}
@@ -141,7 +142,8 @@ func advice(err error) string {
 	case errors.As(err, &foreign):
 		return "stop the other writer, then give this index its own path in the replica"
 	case errors.As(err, &gone):
-		return "weft uploads everything again; check whether a lifecycle rule of the bucket deletes objects, or whether the path has changed: older states cannot be restored"
+		return "weft uploads everything again; check whether a lifecycle rule of the bucket deletes objects, or " +
+			"whether the path has changed: older states cannot be restored"
 	case errors.As(err, &file):
 		return "restart weft: it continues from the replica's newest file; queries and indexing continue meanwhile"
 	}
@@ -154,7 +156,8 @@ func (r *Replicator) Status() wire.Replication {
 	defer r.mu.Unlock()
 	p := &r.state
 	now := r.cfg.Now()
-	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid), ReplicaTXID: uint64(p.remote),
+	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid),
+		ReplicaTXID:   uint64(p.remote),
 		DurableLogSeq: p.durable, SegmentsUploaded: r.queue.sent.Load(), UploadedBytes: r.sent.Load()}
 	if r.index != nil {
 		st.LogSeq = r.index.Seq()

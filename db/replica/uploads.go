@@ -65,8 +65,12 @@ func stateDir(dir string, c config.Config) string {
 }
 
 // newUploadQueue reads what an earlier process has left, and puts away what is owed to other places.
-func newUploadQueue(dir string, cfg config.Config, clients *config.Pool, logger *slog.Logger, wrap func(litestream.ReplicaClient) litestream.ReplicaClient) (*uploadQueue, error) {
-	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, logger: logger, wrap: wrap, wake: make(chan struct{}, 1),
+func newUploadQueue(
+	dir string, cfg config.Config, clients *config.Pool, logger *slog.Logger,
+	wrap func(litestream.ReplicaClient) litestream.ReplicaClient,
+) (*uploadQueue, error) {
+	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, logger: logger, wrap: wrap,
+		wake:    make(chan struct{}, 1),
 		pending: map[string]*pendingUpload{}, progress: make(chan struct{})}
 	for _, sub := range []string{"pending", "sent"} {
 		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
@@ -108,7 +112,8 @@ func (d *uploadQueue) add(path string, named bool) error {
 		return nil
 	}
 	if err := os.Link(path, d.path("pending", name)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("replica: keep %s until it is uploaded (the file system must support hard links): %w", name, err)
+		return fmt.Errorf("replica: keep %s until it is uploaded (the file system must support hard links): %w",
+			name, err)
 	}
 	if err := restore.SyncDir(d.path("pending", "")); err != nil {
 		return err
@@ -186,7 +191,9 @@ func (d *uploadQueue) upload(ctx context.Context, all bool) error {
 		}
 	}
 	d.mu.Unlock()
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(firstSeq(a), firstSeq(b)), cmp.Compare(a, b)) })
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(firstSeq(a), firstSeq(b)), cmp.Compare(a, b))
+	})
 	g, ctx := errgroup.WithContext(ctx) // a store that is away is away for the others too
 	g.SetLimit(uploadsAtOnce)
 	for _, name := range names {
@@ -261,7 +268,8 @@ func (d *uploadQueue) transfer(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	if err := errors.Join(mark.Close(), restore.SyncDir(d.path("sent", "")), os.Remove(d.path("pending", name))); err != nil {
+	if err := errors.Join(mark.Close(), restore.SyncDir(d.path("sent", "")),
+		os.Remove(d.path("pending", name))); err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
 	if bytes > 0 { // else it was there

@@ -67,12 +67,16 @@ type boundedClient struct {
 }
 
 // newBounded bounds the requests of a client of the database at sub; connect makes another one.
-func newBounded(client litestream.ReplicaClient, sub string, connect func(string) (litestream.ReplicaClient, error)) *boundedClient {
+func newBounded(
+	client litestream.ReplicaClient, sub string, connect func(string) (litestream.ReplicaClient, error),
+) *boundedClient {
 	return &boundedClient{connect: connect, sub: sub, client: client}
 }
 
 // BoundClient bounds the requests of a client, as Config.Client does.
-func BoundClient(client litestream.ReplicaClient, connect func(sub string) (litestream.ReplicaClient, error)) litestream.ReplicaClient {
+func BoundClient(
+	client litestream.ReplicaClient, connect func(sub string) (litestream.ReplicaClient, error),
+) litestream.ReplicaClient {
 	return newBounded(client, "", connect)
 }
 
@@ -146,7 +150,9 @@ type outcome[T any] struct {
 // withStallTimeout runs do until it returns, ctx ends or the request makes no progress for its limit. In the two latter cases
 // do has abandonAfter to return. If it does not, it is abandoned: abandon is called, and late when do returns. A panic of do
 // is raised in the caller, which is a named goroutine.
-func withStallTimeout[T any](ctx context.Context, r *request, do func(context.Context) (T, error), abandon func(), late func(T)) (v T, err error) {
+func withStallTimeout[T any](
+	ctx context.Context, r *request, do func(context.Context) (T, error), abandon func(), late func(T),
+) (v T, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -245,7 +251,9 @@ func call[T any](ctx context.Context, b *boundedClient, r *request,
 	return v, err
 }
 
-func (b *boundedClient) do(ctx context.Context, r *request, do func(context.Context, litestream.ReplicaClient) error) error {
+func (b *boundedClient) do(
+	ctx context.Context, r *request, do func(context.Context, litestream.ReplicaClient) error,
+) error {
 	_, err := call(ctx, b, r, func(ctx context.Context, client litestream.ReplicaClient) (struct{}, error) {
 		return struct{}{}, do(ctx, client)
 	}, func(struct{}) {})
@@ -264,13 +272,16 @@ func (b *boundedClient) SetLogger(*slog.Logger) {}
 
 // Init implements litestream.ReplicaClient.
 func (b *boundedClient) Init(ctx context.Context) error {
-	return b.do(ctx, b.request(DefaultStallTimeout, "connect"), func(ctx context.Context, client litestream.ReplicaClient) error {
-		return client.Init(ctx)
-	})
+	return b.do(ctx, b.request(DefaultStallTimeout, "connect"),
+		func(ctx context.Context, client litestream.ReplicaClient) error {
+			return client.Init(ctx)
+		})
 }
 
 // LTXFiles implements litestream.ReplicaClient. It reads the whole listing before it returns.
-func (b *boundedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, useMetadata bool) (ltx.FileIterator, error) {
+func (b *boundedClient) LTXFiles(
+	ctx context.Context, level int, seek ltx.TXID, useMetadata bool,
+) (ltx.FileIterator, error) {
 	r := b.request(DefaultStallTimeout, "list level %d", level)
 	infos, err := call(ctx, b, r, func(ctx context.Context, client litestream.ReplicaClient) (infos []*ltx.FileInfo, err error) {
 		it, err := client.LTXFiles(ctx, level, seek, useMetadata)
@@ -295,7 +306,9 @@ func (b *boundedClient) LTXFiles(ctx context.Context, level int, seek ltx.TXID, 
 }
 
 // WriteLTXFile implements litestream.ReplicaClient.
-func (b *boundedClient) WriteLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, rd io.Reader) (*ltx.FileInfo, error) {
+func (b *boundedClient) WriteLTXFile(
+	ctx context.Context, level int, minTXID, maxTXID ltx.TXID, rd io.Reader,
+) (*ltx.FileInfo, error) {
 	r := b.request(uploadStall, "write level %d, %s", level, ltx.FormatFilename(minTXID, maxTXID))
 	from := io.Reader(&movedReader{rd, &r.moved})
 	if f, ok := rd.(readSeekerAt); ok {
@@ -322,7 +335,8 @@ func (b *boundedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInf
 
 // DeleteAll implements litestream.ReplicaClient.
 func (b *boundedClient) DeleteAll(ctx context.Context) error {
-	return b.do(ctx, b.request(uploadStall, "delete all"), func(ctx context.Context, client litestream.ReplicaClient) error {
-		return client.DeleteAll(ctx)
-	})
+	return b.do(ctx, b.request(uploadStall, "delete all"),
+		func(ctx context.Context, client litestream.ReplicaClient) error {
+			return client.DeleteAll(ctx)
+		})
 }

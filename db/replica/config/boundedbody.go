@@ -13,17 +13,20 @@ import (
 )
 
 // OpenLTXFile implements litestream.ReplicaClient.
-func (b *boundedClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
+func (b *boundedClient) OpenLTXFile(
+	ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64,
+) (io.ReadCloser, error) {
 	what := fmt.Sprintf("read level %d, %s", level, ltx.FormatFilename(minTXID, maxTXID))
 	ctx, cancel := context.WithCancel(ctx) // until the body is closed
-	body, err := call(ctx, b, b.request(DefaultStallTimeout, "%s", what), func(opening context.Context, client litestream.ReplicaClient) (io.ReadCloser, error) {
-		defer context.AfterFunc(opening, cancel)()
-		return client.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
-	}, func(body io.ReadCloser) {
-		if body != nil {
-			_ = body.Close()
-		}
-	})
+	body, err := call(ctx, b, b.request(DefaultStallTimeout, "%s", what),
+		func(opening context.Context, client litestream.ReplicaClient) (io.ReadCloser, error) {
+			defer context.AfterFunc(opening, cancel)()
+			return client.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
+		}, func(body io.ReadCloser) {
+			if body != nil {
+				_ = body.Close()
+			}
+		})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -57,17 +60,18 @@ func (r *boundedBody) Read(p []byte) (int, error) {
 		r.buffer = make([]byte, len(p))
 	}
 	buffer := r.buffer[:len(p)]
-	n, err := withStallTimeout(r.ctx, r.b.request(DefaultStallTimeout, "%s", r.what), func(ctx context.Context) (int, error) {
-		// The body does not know the context of this read: to cancel the read is to cancel the body.
-		defer context.AfterFunc(ctx, r.cancel)()
-		return r.body.Read(buffer)
-	}, func() {
-		r.hangs = true
-		r.b.abandoned.Add(1)
-	}, func(int) {
-		r.b.abandoned.Add(-1)
-		_ = r.body.Close()
-	})
+	n, err := withStallTimeout(r.ctx, r.b.request(DefaultStallTimeout, "%s", r.what),
+		func(ctx context.Context) (int, error) {
+			// The body does not know the context of this read: to cancel the read is to cancel the body.
+			defer context.AfterFunc(ctx, r.cancel)()
+			return r.body.Read(buffer)
+		}, func() {
+			r.hangs = true
+			r.b.abandoned.Add(1)
+		}, func(int) {
+			r.b.abandoned.Add(-1)
+			_ = r.body.Close()
+		})
 	var stalled *StalledError
 	if errors.As(err, &stalled) {
 		r.b.mu.Lock()

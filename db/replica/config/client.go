@@ -97,7 +97,8 @@ func (c Config) s3() *s3.ReplicaClient {
 	case litestream.IsTigrisEndpoint(c.Endpoint):
 		client.RequireContentMD5 = false
 		client.PartSize = s3.DefaultTigrisPartSize
-	case litestream.IsFilebaseEndpoint(c.Endpoint), litestream.IsBackblazeEndpoint(c.Endpoint), litestream.IsMinIOEndpoint(c.Endpoint),
+	case litestream.IsFilebaseEndpoint(c.Endpoint), litestream.IsBackblazeEndpoint(c.Endpoint),
+		litestream.IsMinIOEndpoint(c.Endpoint),
 		litestream.IsSupabaseEndpoint(c.Endpoint), litestream.IsNeonEndpoint(c.Endpoint):
 		client.ForcePathStyle = true
 	}

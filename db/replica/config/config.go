@@ -44,13 +44,15 @@ type Config struct {
 	ForcePathStyle                         *bool  // nil: with an endpoint
 	SignPayload, RequireContentMD5         *bool  // nil: true, or what the endpoint's service needs
 	SkipVerify                             bool   // of the endpoint's certificate
-	PartSize                               int64  // of an upload, in bytes; 0: 64 MB, or what the endpoint's service takes
-	Concurrency                            int    // parts at once; 0: 2
+	// of an upload, in bytes; 0: 64 MB, or what the endpoint's service takes
+	PartSize    int64
+	Concurrency int // parts at once; 0: 2
 
 	Host, User, Password, KeyPath, HostKey string // of sftp
 	ConcurrentWrites                       *bool  // nil: true
 
-	StallTimeout time.Duration // of each request without progress; set by tests alone; 0: DefaultStallTimeout, and three minutes for uploads
+	// of each request without progress; set by tests alone; 0: DefaultStallTimeout, and three minutes for uploads
+	StallTimeout time.Duration
 }
 
 const (
@@ -101,13 +103,15 @@ func Parse(file string, text []byte, lookup func(string) (string, bool)) (Config
 		value *string
 		aws   string
 		own   string
-	}{{&c.AccessKeyID, "AWS_ACCESS_KEY_ID", "LITESTREAM_ACCESS_KEY_ID"}, {&c.SecretAccessKey, "AWS_SECRET_ACCESS_KEY", "LITESTREAM_SECRET_ACCESS_KEY"}} {
+	}{{&c.AccessKeyID, "AWS_ACCESS_KEY_ID", "LITESTREAM_ACCESS_KEY_ID"},
+		{&c.SecretAccessKey, "AWS_SECRET_ACCESS_KEY", "LITESTREAM_SECRET_ACCESS_KEY"}} {
 		if _, ok := lookup(key.aws); !ok && *key.value == "" {
 			*key.value, _ = lookup(key.own)
 		}
 	}
 	if _, ok := lookup("AWS_CA_BUNDLE"); ok && c.Type == "s3" {
-		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, and set SSL_CERT_FILE instead")
+		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, and " +
+			"set SSL_CERT_FILE instead")
 	}
 	return c, nil
 }
@@ -153,8 +157,10 @@ func (c *Config) takeURL(raw string) error {
 			c.ForcePathStyle = &pathStyle
 		}
 		for key := range query {
-			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify", "skip-verify"}, key) {
-				return fmt.Errorf("has the unknown parameter %q; weft supports endpoint, region, force-path-style and skip-verify here; use fields for the rest", key)
+			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify",
+				"skip-verify"}, key) {
+				return fmt.Errorf("has the unknown parameter %q; weft supports endpoint, region, force-path-style and "+
+					"skip-verify here; use fields for the rest", key)
 			}
 		}
 	default:
@@ -181,7 +187,8 @@ func (c Config) CheckDir(dir string) error {
 		return fmt.Errorf("replica: %s: %w", c.File, err)
 	}
 	if has != c.DB {
-		return fmt.Errorf("replica: %s replicates %s, but the data directory has %s: make them the same", c.File, c.DB, has)
+		return fmt.Errorf("replica: %s replicates %s, but the data directory has %s: make them the same",
+			c.File, c.DB, has)
 	}
 	return nil
 }

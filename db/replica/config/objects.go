@@ -47,7 +47,8 @@ const SnapshotTXID = ltx.TXID(1)
 // FileOf returns the name of the one file of an immutable database at sub, beneath the replica's path.
 func FileOf(c Config, sub string) string {
 	if c.Type == "s3" {
-		return path.Join(sub, fmt.Sprintf("%04x", litestream.SnapshotLevel), ltx.FormatFilename(SnapshotTXID, SnapshotTXID))
+		return path.Join(sub, fmt.Sprintf("%04x", litestream.SnapshotLevel),
+			ltx.FormatFilename(SnapshotTXID, SnapshotTXID))
 	}
 	return litestream.LTXFilePath(sub, litestream.SnapshotLevel, SnapshotTXID, SnapshotTXID)
 }
@@ -82,7 +83,9 @@ func BoundObjects(o Objects, stallTimeout time.Duration) Objects {
 }
 
 // callObjects makes one request of bounded objects.
-func callObjects[T any](ctx context.Context, b *boundedObjects, what string, do func(context.Context) (T, error)) (v T, err error) {
+func callObjects[T any](
+	ctx context.Context, b *boundedObjects, what string, do func(context.Context) (T, error),
+) (v T, err error) {
 	if b.abandoned.Load() >= maxAbandoned {
 		return v, errHanging
 	}
@@ -97,11 +100,15 @@ func (b *boundedObjects) do(ctx context.Context, what string, do func(context.Co
 }
 
 func (b *boundedObjects) List(ctx context.Context, dir string) ([]string, error) {
-	return callObjects(ctx, b, "list "+dir, func(ctx context.Context) ([]string, error) { return b.Objects.List(ctx, dir) })
+	return callObjects(ctx, b, "list "+dir, func(ctx context.Context) ([]string, error) {
+		return b.Objects.List(ctx, dir)
+	})
 }
 
 func (b *boundedObjects) Read(ctx context.Context, name string) ([]byte, error) {
-	return callObjects(ctx, b, "read "+name, func(ctx context.Context) ([]byte, error) { return b.Objects.Read(ctx, name) })
+	return callObjects(ctx, b, "read "+name, func(ctx context.Context) ([]byte, error) {
+		return b.Objects.Read(ctx, name)
+	})
 }
 
 func (b *boundedObjects) Create(ctx context.Context, name string, data []byte) error {

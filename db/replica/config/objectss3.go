@@ -89,7 +89,8 @@ func loadAWS(ctx context.Context, like *litestreams3.ReplicaClient) (aws.Config,
 	if like.Region != "" || like.Endpoint != "" {
 		return cfg, nil
 	}
-	location, err := s3.NewFromConfig(cfg).GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: aws.String(like.Bucket)})
+	location, err := s3.NewFromConfig(cfg).GetBucketLocation(ctx,
+		&s3.GetBucketLocationInput{Bucket: aws.String(like.Bucket)})
 	if err != nil {
 		return cfg, fmt.Errorf("s3: look up the region of the bucket: %w", err)
 	}
@@ -110,7 +111,8 @@ func serviceOptions(like *litestreams3.ReplicaClient) []func(*middleware.Stack) 
 	}
 	if litestream.IsGoogleCloudStorageEndpoint(like.Endpoint) {
 		options = append(options, func(stack *middleware.Stack) error {
-			return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("WeftRemoveAcceptEncoding", removeAcceptEncoding), "Signing", middleware.Before)
+			return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("WeftRemoveAcceptEncoding",
+				removeAcceptEncoding), "Signing", middleware.Before)
 		})
 	}
 	return options
@@ -135,7 +137,8 @@ func (o *s3Objects) List(ctx context.Context, dir string) ([]string, error) {
 	}
 	prefix := *o.key(dir) + "/"
 	var names []string
-	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{Bucket: aws.String(o.cfg.Bucket), Prefix: aws.String(prefix)})
+	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{Bucket: aws.String(o.cfg.Bucket),
+		Prefix: aws.String(prefix)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -172,7 +175,8 @@ func (o *s3Objects) Create(ctx context.Context, name string, data []byte) error 
 	}
 	err := o.put(ctx, name, data, aws.String("*"))
 	switch {
-	case statusOf(err) == http.StatusPreconditionFailed, statusOf(err) == http.StatusConflict: // a conflict is a request at the same moment
+	// a conflict is a request at the same moment
+	case statusOf(err) == http.StatusPreconditionFailed, statusOf(err) == http.StatusConflict:
 		return fs.ErrExist
 	case refusesCondition(err):
 		o.unconditional.Store(true)
@@ -202,7 +206,8 @@ func refusesCondition(err error) bool {
 		return true
 	case http.StatusBadRequest:
 		var api smithy.APIError
-		return errors.As(err, &api) && slices.Contains([]string{"NotImplemented", "InvalidArgument", "InvalidRequest"}, api.ErrorCode())
+		return errors.As(err, &api) && slices.Contains([]string{"NotImplemented", "InvalidArgument", "InvalidRequest"},
+			api.ErrorCode())
 	}
 	return false
 }

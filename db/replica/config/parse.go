@@ -116,7 +116,8 @@ func (p *parser) s3Fields(c *Config) fields {
 
 func (p *parser) sftpFields(c *Config) fields {
 	return fields{
-		"host": p.place(&c.Host), "user": p.text(&c.User), "password": p.text(&c.Password), "key-path": p.text(&c.KeyPath),
+		"host": p.place(&c.Host), "user": p.text(&c.User), "password": p.text(&c.Password),
+		"key-path": p.text(&c.KeyPath),
 		"host-key": p.text(&c.HostKey), "concurrent-writes": p.flag(&c.ConcurrentWrites),
 	}
 }
@@ -126,8 +127,10 @@ func (c *Config) inherit(from Config) {
 	c.SyncInterval = cmp.Or(c.SyncInterval, from.SyncInterval)
 	switch c.Type {
 	case "s3":
-		for _, s := range [][2]*string{{&c.Bucket, &from.Bucket}, {&c.Endpoint, &from.Endpoint}, {&c.Region, &from.Region},
-			{&c.AccessKeyID, &from.AccessKeyID}, {&c.SecretAccessKey, &from.SecretAccessKey}, {&c.StorageClass, &from.StorageClass}} {
+		for _, s := range [][2]*string{{&c.Bucket, &from.Bucket}, {&c.Endpoint, &from.Endpoint},
+			{&c.Region, &from.Region},
+			{&c.AccessKeyID, &from.AccessKeyID}, {&c.SecretAccessKey, &from.SecretAccessKey},
+			{&c.StorageClass, &from.StorageClass}} {
 			*s[0] = cmp.Or(*s[0], *s[1])
 		}
 		c.ForcePathStyle = cmp.Or(c.ForcePathStyle, from.ForcePathStyle)
@@ -154,10 +157,14 @@ func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 		"busy-timeout":              p.duration(&c.BusyTimeout),
 		"min-checkpoint-page-count": p.count(&c.MinCheckpointPages),
 		"truncate-page-n":           p.count(&c.TruncatePages),
-		"monitor-interval":          p.duration(new(time.Duration)),                                               // weft cuts when it uploads
-		"restore-if-db-not-exists":  func(n *yaml.Node, name string) error { return p.flag(new(*bool))(n, name) }, // weft does, in any case
-		"replica":                   replica,
-		"replicas":                  func(n *yaml.Node, name string) error { return p.one(n, name, "replica", replica) },
+		// weft cuts when it uploads
+		"monitor-interval": p.duration(new(time.Duration)),
+		// weft does, in any case
+		"restore-if-db-not-exists": func(n *yaml.Node, name string) error { return p.flag(new(*bool))(n, name) },
+		"replica":                  replica,
+		"replicas": func(n *yaml.Node, name string) error {
+			return p.one(n, name, "replica", replica)
+		},
 	})
 	switch {
 	case err != nil:
@@ -189,8 +196,9 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			case "url":
 				url = value
 			case "retention", "snapshot-interval":
-				return p.errorf(key, name+"."+key.Value, "is a field of Litestream 0.3 that later versions ignore: since 0.5 it is snapshot."+
-					strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
+				return p.errorf(key, name+"."+key.Value,
+					"is a field of Litestream 0.3 that later versions ignore: since 0.5 it is snapshot."+
+						strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
 			}
 		}
 	}
@@ -241,7 +249,8 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 				at = n.Content[i+1]
 			}
 		}
-		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path must not end with a slash, contain two in a row, or on s3 begin with one; use %q",
+		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path must not end with a slash, contain two in a row, "+
+			"or on s3 begin with one; use %q",
 			c.Path, strings.TrimPrefix(path.Clean(c.Path), map[bool]string{true: "/"}[c.Type == "s3"])))
 	}
 	if c.Type == "file" {
@@ -255,7 +264,8 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 }
 
 func (p *parser) snapshot(n *yaml.Node, name string, c *Config) error {
-	return p.object(n, name, fields{"interval": p.duration(&c.SnapshotInterval), "retention": p.duration(&c.SnapshotRetention)})
+	return p.object(n, name, fields{"interval": p.duration(&c.SnapshotInterval),
+		"retention": p.duration(&c.SnapshotRetention)})
 }
 
 // autoRecover refuses what makes of a broken replica one that looks well.
@@ -265,7 +275,8 @@ func (p *parser) autoRecover(n *yaml.Node, name string) error {
 		return err
 	}
 	if v != nil && *v {
-		return p.errorf(n, name, "is true: with it Litestream continues on a broken replica, which it reports as in sync but cannot restore; remove the field")
+		return p.errorf(n, name, "is true: with it Litestream continues on a broken replica, which it reports as in "+
+			"sync but cannot restore; remove the field")
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
 	}
 	for i, part := range strings.Split(n.Value, unsetMark) {
 		if i%2 == 1 && strings.Trim(part, wordBytes) != "" {
-			return "", p.errorf(n, name, fmt.Sprintf("has ${%s}: Litestream knows ${NAME} alone, without a default", part))
+			return "", p.errorf(n, name, fmt.Sprintf("has ${%s}: Litestream knows ${NAME} alone, without a default",
+				part))
 		}
 	}
 	return withoutUnset(n.Value), nil
@@ -145,7 +146,8 @@ func (p *parser) place(into *string) func(*yaml.Node, string) error {
 			return err
 		}
 		if parts := strings.Split(n.Value, unsetMark); len(parts) > 1 {
-			return p.errorf(n, name, fmt.Sprintf("needs the environment variable %s, which is not set: without it, the location would be %q", parts[1], *into))
+			return p.errorf(n, name, fmt.Sprintf("needs the environment variable %s, which is not set: without it, "+
+				"the location would be %q", parts[1], *into))
 		}
 		return nil
 	}

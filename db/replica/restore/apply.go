@@ -37,7 +37,10 @@ func object(sub string, f File) string {
 }
 
 // ReadFile reads a file of the replica and checks that it is the one that its name says.
-func ReadFile(ctx context.Context, client litestream.ReplicaClient, sub string, f File, begin func(ltx.Header) error, page func(uint32, []byte) error) error {
+func ReadFile(
+	ctx context.Context, client litestream.ReplicaClient, sub string, f File, begin func(ltx.Header) error,
+	page func(uint32, []byte) error,
+) error {
 	s := newStream(ctx, client, f.Info())
 	defer func() { _ = s.Close() }()
 	err := ReadLTX(s, f.Bytes, func(h ltx.Header) error {
@@ -87,7 +90,9 @@ type applied struct {
 
 // apply writes the files of a chain to a database file, one after the other. Pages that a later file has again are written
 // twice; what it takes is the memory for one page, whatever the size.
-func apply(ctx context.Context, client litestream.ReplicaClient, files []File, to *os.File, progress func(bytes int64)) (applied, error) {
+func apply(
+	ctx context.Context, client litestream.ReplicaClient, files []File, to *os.File, progress func(bytes int64),
+) (applied, error) {
 	var a applied
 	for _, f := range files {
 		var h ltx.Header
@@ -95,7 +100,8 @@ func apply(ctx context.Context, client litestream.ReplicaClient, files []File, t
 		err := ReadFile(ctx, client, "", f, func(head ltx.Header) error {
 			h = head
 			if a.pageSize != 0 && a.pageSize != int64(h.PageSize) {
-				return fmt.Errorf("%w: its pages have %d bytes, and those before it %d", ErrDamaged, h.PageSize, a.pageSize)
+				return fmt.Errorf("%w: its pages have %d bytes, and those before it %d",
+					ErrDamaged, h.PageSize, a.pageSize)
 			}
 			return nil
 		}, func(number uint32, data []byte) error {
@@ -113,7 +119,7 @@ func apply(ctx context.Context, client litestream.ReplicaClient, files []File, t
 		}
 		a.pageSize = int64(h.PageSize)
 		a.pages = int64(h.Commit)
-		a.read = a.read + f.Bytes
+		a.read += f.Bytes
 		// To the size that the database had then: the page of SQLite's locks is in no file, and may be the last one.
 		if err := to.Truncate(a.pages * a.pageSize); err != nil {
 			return a, err

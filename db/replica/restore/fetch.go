@@ -31,8 +31,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	}
 	var missing []db.ManifestFile
 	for _, s := range m.Segments {
-		r.result.Segments = r.result.Segments + 1
-		r.result.SegmentBytes = r.result.SegmentBytes + s.Bytes
+		r.result.Segments++
+		r.result.SegmentBytes += s.Bytes
 		r.report("segments/"+s.File, 0, 0)
 		whole, err := isWhole(ctx, filepath.Join(dir, s.File), s)
 		switch {
@@ -58,7 +58,7 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		} else if none {
 			r.note("the replica has no segments: the log is complete, and weft serve rebuilds them when it starts")
 			r.result.Segments = r.result.SegmentsHad
-			r.result.SegmentBytes = r.result.SegmentBytes - need
+			r.result.SegmentBytes -= need
 			return nil
 		}
 	}
@@ -69,7 +69,8 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 		g.Go(func() error {
 			path := filepath.Join(dir, s.File)
 			if _, err := os.Lstat(path); err == nil && !r.o.Force {
-				return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with --force", s.File)
+				return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with "+
+					"--force", s.File)
 			}
 			n, err := FetchSegment(ctx, r.clients, s, path)
 			var file *FileError
@@ -78,14 +79,15 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 				r.note("%v: the log is complete, and weft serve rebuilds all segments from it when it starts", err)
 				return nil
 			case errors.As(err, &file) && (file.Damaged() || file.gone()):
-				return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a time needs", err, Stamp(time.UnixMicro(s.CreatedUS)))
+				return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a "+
+					"time needs", err, Stamp(time.UnixMicro(s.CreatedUS)))
 			case err != nil:
 				return err
 			}
 			r.report("segments/"+s.File, s.Bytes, 0)
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.result.Read = r.result.Read + n
+			r.result.Read += n
 			r.fetched = append(r.fetched, s.File)
 			return nil
 		})
@@ -182,12 +184,15 @@ func readSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, w
 
 // copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
 // nothing is there, that is a FileError with ErrAbsent.
-func copySnapshot(ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer) (*pageSequence, error) {
+func copySnapshot(
+	ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer,
+) (*pageSequence, error) {
 	bytes, ok, err := Uploaded(ctx, client)
 	if err != nil {
 		return nil, fmt.Errorf("look for %s: %w", name, err)
 	}
-	c := &pageSequence{w: w, file: File{Level: SnapshotLevel, Min: config.SnapshotTXID, Max: config.SnapshotTXID, Bytes: bytes}}
+	c := &pageSequence{w: w, file: File{Level: SnapshotLevel, Min: config.SnapshotTXID, Max: config.SnapshotTXID,
+		Bytes: bytes}}
 	if !ok {
 		return nil, &FileError{name, c.file, ErrAbsent}
 	}

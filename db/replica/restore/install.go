@@ -14,7 +14,8 @@ import (
 
 // OwnedFiles are what belongs to a database beside its file: to a restored one it would be poison. A WAL would be applied to it,
 // and Litestream would go on from what it had uploaded before.
-var OwnedFiles = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid", ".weft.db-litestream"}
+var OwnedFiles = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid",
+	".weft.db-litestream"}
 
 // StateName is the directory in which a replicator notes that index and replica belong together, and what it owes.
 const StateName = "replica"

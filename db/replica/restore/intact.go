@@ -80,7 +80,9 @@ func newestIntact(ctx context.Context, client litestream.ReplicaClient, scratch 
 }
 
 // isIntact makes the database as of a transaction in a scratch file, and checks it.
-func isIntact(ctx context.Context, client litestream.ReplicaClient, scratch string, at ltx.TXID) (whole bool, err error) {
+func isIntact(
+	ctx context.Context, client litestream.ReplicaClient, scratch string, at ltx.TXID,
+) (whole bool, err error) {
 	f, err := os.OpenFile(scratch, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
 	if err != nil {
 		return false, err

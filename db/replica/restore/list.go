@@ -74,8 +74,8 @@ func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Pl
 		info, err := os.Stat(filepath.Join(dir, "segments", s.File))
 		s.There = err == nil && info.Size() == s.Bytes
 		if !s.There {
-			p.ReadBytes = p.ReadBytes + s.Stored
-			p.DiskBytes = p.DiskBytes + s.Bytes
+			p.ReadBytes += s.Stored
+			p.DiskBytes += s.Bytes
 		}
 	}
 	if free, err := freeBytes(dir); err == nil {
@@ -161,8 +161,8 @@ func List(ctx context.Context, src config.Source) (*Listing, error) {
 			l.Levels = append(l.Levels, Level{Level: f.Level, Min: f.Min, From: f.Time})
 		}
 		level := &l.Levels[len(l.Levels)-1]
-		level.Files = level.Files + 1
-		level.Bytes = level.Bytes + f.Bytes
+		level.Files++
+		level.Bytes += f.Bytes
 		level.Max = f.Max
 		level.To = f.Time
 		if f.Level == SnapshotLevel {

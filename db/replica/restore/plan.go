@@ -70,7 +70,8 @@ func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) 
 	var files []File
 	for it.Next() {
 		f := it.Item()
-		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size, Time: f.CreatedAt.UTC()})
+		files = append(files, File{Level: level, Min: f.MinTXID, Max: f.MaxTXID, Bytes: f.Size,
+			Time: f.CreatedAt.UTC()})
 	}
 	err = it.Err()
 	if e := it.Close(); err == nil { // which answers the same error again
@@ -168,13 +169,13 @@ func Spans(files []File) []Span {
 			if f.Max > s.To && f.Min <= s.To+1 {
 				s.To = f.Max
 				s.ToTime = f.Time
-				s.Points = s.Points + 1
+				s.Points++
 			}
 		}
 		if n := len(found); n > 0 && base.Max == found[n-1].To+1 {
 			s.From = found[n-1].From
 			s.FromTime = found[n-1].FromTime
-			s.Points = s.Points + found[n-1].Points
+			s.Points += found[n-1].Points
 			found = found[:n-1]
 		}
 		found = append(found, s)
@@ -184,9 +185,11 @@ func Spans(files []File) []Span {
 
 // GapError says that the chain to a target has a gap.
 type GapError struct {
-	From, To      ltx.TXID  // transactions that no file has, both inclusive; From is 1 where what is missing is a snapshot
-	After, Before time.Time // of the transaction before the gap, zero where there is none, and of the end of the file after it
-	Spans         []Span    // what can be restored
+	// transactions that no file has, both inclusive; From is 1 where what is missing is a snapshot
+	From, To ltx.TXID
+	// of the transaction before the gap, zero where there is none, and of the end of the file after it
+	After, Before time.Time
+	Spans         []Span // what can be restored
 }
 
 func (e *GapError) Error() string {
@@ -247,7 +250,8 @@ func Chain(files []File, t Target) ([]File, error) {
 	case len(picked) == 0:
 		return nil, &PointError{fmt.Sprintf("the replica has nothing before %s", t), Spans(files)}
 	case t.TXID != 0 && reach != t.TXID:
-		return nil, &PointError{fmt.Sprintf("the replica cannot restore exactly transaction %s: it is newer than the replica, or compacted with its neighbours", t.TXID), Spans(files)}
+		return nil, &PointError{fmt.Sprintf("the replica cannot restore exactly transaction %s: it is newer than the "+
+			"replica, or compacted with its neighbours", t.TXID), Spans(files)}
 	}
 	return picked, nil
 }

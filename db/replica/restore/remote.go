@@ -40,7 +40,9 @@ type pageIndex struct {
 }
 
 // ReadRemoteManifest reads the manifest of the database as of the end of a chain, and the size of the database.
-func ReadRemoteManifest(ctx context.Context, client litestream.ReplicaClient, files []File) (*db.Manifest, int64, error) {
+func ReadRemoteManifest(
+	ctx context.Context, client litestream.ReplicaClient, files []File,
+) (*db.Manifest, int64, error) {
 	r := &remote{ctx: ctx, client: client, files: files, cache: map[int64][]byte{}}
 	last := files[len(files)-1]
 	h, err := readHeader(ctx, client, last)
@@ -100,7 +102,8 @@ func (r *remote) readIndex(f File) (x pageIndex, err error) {
 				return x, nil
 			}
 		}
-		if last := len(x.number) - 1; v[0] > 1<<32-1 || last >= 0 && v[0] <= uint64(x.number[last]) || v[1] >= uint64(f.Bytes) || v[2] > most {
+		if last := len(x.number) - 1; v[0] > 1<<32-1 || last >= 0 && v[0] <= uint64(x.number[last]) ||
+			v[1] >= uint64(f.Bytes) || v[2] > most {
 			return x, fmt.Errorf("%w: its index of pages", ErrDamaged)
 		}
 		x.number = append(x.number, uint32(v[0]))

@@ -92,7 +92,8 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	defer func() { err = errors.Join(err, unlock()) }()
 	r := &restore{clients: config.PoolOf(src), dir: dir, o: o, result: &Result{}}
 	if there := Obstacles(dir, o.Target); len(there) > 0 && !o.Force {
-		return nil, fmt.Errorf("replica: restore: %s already has %s: restore into another directory, or move it aside with --force", dir, there[0])
+		return nil, fmt.Errorf("replica: restore: %s already has %s: restore into another directory, or move it aside "+
+			"with --force", dir, there[0])
 	}
 	// A restore that was broken off begins the database anew, and goes on with the segments.
 	staged := filepath.Join(dir, db.Restoring)
@@ -152,7 +153,8 @@ func Segments(ctx context.Context, src config.Source, dir string, o Options) (_ 
 	if err != nil {
 		return nil, fmt.Errorf("replica: restore segments: %w", err)
 	}
-	r := &restore{clients: config.PoolOf(src), dir: dir, o: o, result: &Result{Instance: m.Instance, LastSeq: m.LastSeq, LastUS: m.LastUS}}
+	r := &restore{clients: config.PoolOf(src), dir: dir, o: o,
+		result: &Result{Instance: m.Instance, LastSeq: m.LastSeq, LastUS: m.LastUS}}
 	if err := r.segments(ctx, m); err != nil {
 		return nil, fmt.Errorf("replica: restore segments: %w", err)
 	}
@@ -164,8 +166,8 @@ func (r *restore) report(what string, done, all int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.p.What = what
-	r.p.Done = r.p.Done + done
-	r.p.All = r.p.All + all
+	r.p.Done += done
+	r.p.All += all
 	if r.o.Progress != nil {
 		r.o.Progress(r.p)
 	}
@@ -232,7 +234,10 @@ type assembled struct {
 
 // assemble writes the database as of a target to a file. Where a file of the chain is damaged or goes away meanwhile, as what
 // was merged does, the files that are left are tried, as long as they lead as far.
-func assemble(ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error, progress func(int64)) (assembled, error) {
+func assemble(
+	ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error,
+	progress func(int64),
+) (assembled, error) {
 	var a assembled
 	for goal := ltx.TXID(0); ; {
 		files, err := ListFiles(ctx, client)

@@ -67,7 +67,8 @@ func (s *stream) Read(p []byte) (int, error) {
 // try reads once. An end before the promised one is an error like any other.
 func (s *stream) try(p []byte) (int, error) {
 	if s.body == nil {
-		body, err := s.client.OpenLTXFile(s.ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset, s.info.Size-s.offset)
+		body, err := s.client.OpenLTXFile(s.ctx, s.info.Level, s.info.MinTXID, s.info.MaxTXID, s.offset,
+			s.info.Size-s.offset)
 		if err != nil {
 			return 0, err
 		}

@@ -16,9 +16,10 @@ import (
 
 // VerifierConfig configures a verifier.
 type VerifierConfig struct {
-	Source       config.Source         // the replica. Required.
-	Every        time.Duration         // between two verifications, and before the first. Required.
-	Scratch      string                // as VerifyOptions has it; a directory for this alone, which is emptied at the start
+	Source config.Source // the replica. Required.
+	Every  time.Duration // between two verifications, and before the first. Required.
+	// as VerifyOptions has it; a directory for this alone, which is emptied at the start
+	Scratch      string
 	SegmentBytes int64                 // as VerifyOptions has it
 	Instance     string                // whose replica it is; empty: any
 	Reached      func() ltx.TXID       // the newest transaction that was uploaded; nil: not known
@@ -51,10 +52,12 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 			Name: "weft_replica_verifications_total", Help: "Verifications of the replica, by outcome.",
 		}, []string{"outcome"}),
 		okAt: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weft_replica_verified_timestamp_seconds", Help: "Unix time of the last verification with outcome ok; 0: none since the start.",
+			Name: "weft_replica_verified_timestamp_seconds",
+			Help: "Unix time of the last verification with outcome ok; 0: none since the start.",
 		}),
 		behind: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weft_replica_verified_age_seconds", Help: "Age of the restored state at the last verification with outcome ok.",
+			Name: "weft_replica_verified_age_seconds",
+			Help: "Age of the restored state at the last verification with outcome ok.",
 		}),
 	}
 	for _, outcome := range []Outcome{OK, Failed, Inconclusive} {
@@ -74,7 +77,8 @@ func (v *Verifier) Last() *Verification { return v.last.Load() }
 func (v *Verifier) Run(ctx context.Context) error {
 	err := v.clear() // the scratch database of a killed process takes disk
 	if err != nil {
-		v.cfg.Logger.Warn("cannot clear the scratch directory of the verification; retrying before each verification", "err", err)
+		v.cfg.Logger.Warn("cannot clear the scratch directory of the verification; retrying before each verification",
+			"err", err)
 	}
 	ticker := time.NewTicker(v.cfg.Every)
 	defer ticker.Stop()
@@ -86,10 +90,12 @@ func (v *Verifier) Run(ctx context.Context) error {
 		}
 		err := v.clear()
 		if err != nil {
-			v.note(&Verification{Outcome: Inconclusive, Faults: []string{"clear the scratch directory: " + err.Error()}, EndedAt: v.cfg.Now()})
+			v.note(&Verification{Outcome: Inconclusive, Faults: []string{"clear the scratch directory: " + err.Error()},
+				EndedAt: v.cfg.Now()})
 			continue
 		}
-		o := VerifyOptions{Scratch: v.cfg.Scratch, SegmentBytes: v.cfg.SegmentBytes, Instance: v.cfg.Instance, Now: v.cfg.Now}
+		o := VerifyOptions{Scratch: v.cfg.Scratch, SegmentBytes: v.cfg.SegmentBytes, Instance: v.cfg.Instance,
+			Now: v.cfg.Now}
 		if v.cfg.Reached != nil {
 			o.Reached = v.cfg.Reached()
 		}
@@ -116,13 +122,16 @@ func (v *Verifier) note(r *Verification) {
 	case OK:
 		v.okAt.Set(float64(r.EndedAt.Unix()))
 		v.behind.Set(r.AgeSeconds)
-		v.cfg.Logger.Info("verified the replica", "txid", r.TXID.String(), "log_seq", r.LogSeq, "age_seconds", r.AgeSeconds, "files", r.Files,
+		v.cfg.Logger.Info("verified the replica", "txid", r.TXID.String(), "log_seq", r.LogSeq,
+			"age_seconds", r.AgeSeconds, "files", r.Files,
 			"segments", r.Segments, "segments_read", r.SegmentsRead, "bytes", r.ReadBytes, "seconds", r.TookSeconds)
 	case Failed:
 		v.cfg.Logger.Error("the replica is faulty", "err", errors.Join(faults(r)...),
-			"do", "weft replica list shows what can be restored; for a new replica, change the path in litestream.yml and restart weft")
+			"do", "weft replica list shows what can be restored; for a new replica, change the path in litestream.yml "+
+				"and restart weft")
 	default:
-		v.cfg.Logger.Warn("the replica could not be verified", "err", errors.Join(faults(r)...), "do", "weft retries after the next interval; weft verify retries now")
+		v.cfg.Logger.Warn("the replica could not be verified", "err", errors.Join(faults(r)...),
+			"do", "weft retries after the next interval; weft verify retries now")
 	}
 }
 

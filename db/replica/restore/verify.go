@@ -73,7 +73,8 @@ func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verificati
 		o.Now = time.Now
 	}
 	began := o.Now()
-	x := &verification{clients: config.PoolOf(src), o: o, v: &Verification{}, progress: restore{o: Options{Progress: o.Progress}}}
+	x := &verification{clients: config.PoolOf(src), o: o, v: &Verification{},
+		progress: restore{o: Options{Progress: o.Progress}}}
 	err := x.run(ctx)
 	switch {
 	case err != nil && proves(err), len(x.v.Faults) > 0: // what was found is a proof, whatever came after it
@@ -202,7 +203,8 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 		still := gapsOf(again)
 		for _, h := range missing {
 			if slices.Contains(still, h) {
-				x.fault(fmt.Errorf("level %d lacks the transactions %s to %s between others that it has", h.Level, h.From, h.To))
+				x.fault(fmt.Errorf("level %d lacks the transactions %s to %s between others that it has",
+					h.Level, h.From, h.To))
 			}
 		}
 	}
@@ -212,7 +214,9 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 	g.SetLimit(readers)
 	for _, f := range files {
 		g.Go(func() error {
-			err := ReadFile(ctx, client, "", f, func(ltx.Header) error { return nil }, func(uint32, []byte) error { return ctx.Err() })
+			err := ReadFile(ctx, client, "", f, func(ltx.Header) error { return nil }, func(uint32, []byte) error {
+				return ctx.Err()
+			})
 			var file *FileError
 			switch {
 			case errors.As(err, &file) && file.gone(): // merged meanwhile
@@ -225,8 +229,8 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 			x.progress.report("other files", f.Bytes, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			x.v.Files = x.v.Files + 1
-			x.v.ReadBytes = x.v.ReadBytes + f.Bytes
+			x.v.Files++
+			x.v.ReadBytes += f.Bytes
 			return nil
 		})
 	}
@@ -243,7 +247,8 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	there := slices.DeleteFunc(slices.Clone(stored), func(s StoredSegment) bool { return s.Stored == 0 })
 	switch {
 	case len(there) == 0 && len(stored) > 0 && m.Whole:
-		x.v.Notes = append(x.v.Notes, "the replica has no segments: the log is complete, and weft serve rebuilds them from it")
+		x.v.Notes = append(x.v.Notes, "the replica has no segments: the log is complete, and weft serve rebuilds them "+
+			"from it")
 		x.v.Segments = 0
 		return nil
 	case len(there) < len(stored):
@@ -278,8 +283,8 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 			x.progress.report("segments/"+s.File, n, 0)
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			x.v.SegmentsRead = x.v.SegmentsRead + 1
-			x.v.ReadBytes = x.v.ReadBytes + n
+			x.v.SegmentsRead++
+			x.v.ReadBytes += n
 			return nil
 		})
 	}
