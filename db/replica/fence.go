@@ -35,7 +35,8 @@ const fencedAdvice = "Make sure that only one process writes there. Queries cont
 	"path in litestream.yml, " +
 	"and weft uploads everything to it"
 
-// fencedName is the file in the state directory that a fence leaves where both have written: KEY/fenced. It holds the message.
+// fencedName is the file in the state directory that a fence writes when two processes have written to the replica:
+// KEY/fenced. It holds the message.
 const fencedName = "fenced"
 
 // raiseFence sets the fence, and says so once. Nothing waits for uploads from here on.
@@ -120,8 +121,8 @@ func (r *Replicator) leaseState(to *leaseRecord) {
 	to.Checksum = r.state.sentChecksum
 }
 
-// runFenced is what is left to do behind a fence, until ctx ends: to cut, so that the WAL is moved into the database and stays short,
-// and to drop what would wait for the replica for ever.
+// runFenced does the work that remains behind a fence, until ctx ends: it syncs, so that SQLite checkpoints the WAL and
+// the WAL stays short, and it drops the files that would wait for the replica forever.
 func (r *Replicator) runFenced(ctx context.Context) {
 	ticker := time.NewTicker(max(r.cfg.Replica.SyncInterval, time.Second))
 	defer ticker.Stop()
@@ -162,13 +163,14 @@ func (r *Replicator) dropCuts(ctx context.Context) error {
 	return nil
 }
 
-// knownFiles remembers which files of the replica are known: those that were there when it was taken over, and those that were
-// written since.
+// knownFiles are the files of the replica that this process knows: the files of the takeover and the files written
+// since.
 type knownFiles map[fileName]knownFile
 
 type knownFile struct {
 	bytes int64 // unknownLength while it is being written
-	// how often it was noted: a file that is noted during a listing may lie there although the listing lacks it
+	// notes is how often the file was noted. A file that is noted during a listing may exist although the listing lacks
+	// it.
 	notes int
 }
 
@@ -202,8 +204,8 @@ func (r *Replicator) rememberWritten(name fileName, bytes int64) {
 	}
 }
 
-// unknownFiles returns the listed files that this process doesn't know or that have another length than they had. It forgets each file
-// of before, which was known before the listing, that the listing lacks, unless the file was noted since.
+// unknownFiles returns the listed files that this process does not know or that have changed their length. It forgets
+// each file of before, which was known before the listing, that the listing lacks, unless the file was noted since.
 func (r *Replicator) unknownFiles(files []restore.File, before knownFiles) []restore.File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -237,8 +239,8 @@ func (r *Replicator) knownNames() knownFiles {
 	return maps.Clone(r.state.known)
 }
 
-// restorableWithout says what can be restored of a listing without what strangers have written. What a stranger's file reaches may be made of
-// it, so that only what ends before all of them is sure.
+// restorableWithout describes the restorable part of a listing without the strangers' files. A file that ends after the
+// start of a stranger's file may be made from it: only the files that end before all of them are sure.
 func restorableWithout(files, strangers []restore.File) string {
 	limit := ltx.TXID(0)
 	for _, f := range strangers {
@@ -283,8 +285,8 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 		from, restore.DescribeSpans(restore.Spans(sure))), nil
 }
 
-// findForeignWrites looks for what another has written over the files of this process: files that it doesn't know, and other ones under
-// the names of its newest.
+// findForeignWrites finds writes of another process: files that this process does not know, and other content under the
+// names of its newest files.
 func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File, before knownFiles) error {
 	var found []restore.File
 	for _, f := range r.unknownFiles(files, before) {
@@ -316,7 +318,8 @@ func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File
 	}
 }
 
-// newestIsOurs compares the file that was sent last with what lies there under its name: the length is known to be right.
+// newestIsOurs compares the file that this process sent last with the replica's file of that name. The caller has
+// checked the length.
 func (r *Replicator) newestIsOurs(ctx context.Context, files []restore.File) (bool, restore.File, error) {
 	r.mu.Lock()
 	sent := r.state.sentTXID

@@ -32,11 +32,11 @@ type FollowerConfig struct {
 }
 
 const (
-	// defaultPollInterval is a quarter of the second after which a primary uploads. A look asks for one object by its name, and
-	// listing costs an object store twelve times as much as that.
+	// defaultPollInterval is a quarter of the second after which a primary uploads. A poll asks for one object by its
+	// name. A listing costs twelve times as much in an object store.
 	defaultPollInterval = 250 * time.Millisecond
-	// listEvery is for how long the next file by name may be absent before the replica is listed: it may have been merged with
-	// others, for the follower was away.
+	// listEvery is how long the next file by name may be absent before the follower lists the replica: a compaction may
+	// have replaced the file while the follower was away.
 	listEvery = 30 * time.Second
 	// nextBytes is what is read of a file whose size isn't known; a longer one is looked up in the listing.
 	nextBytes = 32 << 20
@@ -47,12 +47,14 @@ const (
 	maxPollPause = 15 * time.Second
 )
 
-// Follower keeps a copy of an index current from its replica, and an index of the copy. Its life, in order: Open, Run, Close.
+// Follower keeps a copy of an index current from its replica, and an index of the copy. Call Open, Run and Close in
+// this order.
 //
-// What a replica holds of weft.db are its transactions, merged into files. Litestream's own follow mode writes their pages
-// into the file beside SQLite; package db says why that isn't enough for a reader that stays connected. Here they go in
-// through SQLite, each file in one transaction, and only once its checksum is right. A file leads from any transaction from
-// the one before its first to the one before its last to its last, so that it doesn't matter which way the follower took.
+// A replica holds the transactions of weft.db in files. Litestream's own follow mode writes their pages into the file
+// beside SQLite; package db states why that is not enough for a reader that stays connected. The follower writes them
+// through SQLite: each file in one transaction, after its checksum is verified. A file applies to any transaction from
+// the one before its first to the one before its last, and leads to its last, so that the choice of files does not
+// matter.
 type Follower struct {
 	cfg     FollowerConfig
 	client  litestream.ReplicaClient
@@ -106,7 +108,8 @@ func NewFollower(cfg FollowerConfig) *Follower {
 		queue: segmentQueue{wake: make(chan struct{}, 1), done: make(chan struct{}, 1)}}
 }
 
-// Open fetches all that the replica has, and shows it. A copy that is complete is shown as it is while the replica is away.
+// Open downloads the state of the replica and shows it. While the replica is unreachable, Open shows a complete copy as
+// it is.
 func (f *Follower) Open(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -295,8 +298,8 @@ func (f *Follower) readNext(ctx context.Context, txid ltx.TXID) ([]byte, error) 
 	return data, err
 }
 
-// catchUp lists the replica, and puts in the fewest files that lead to its newest transaction. Until it gets there, or a file
-// that comes next does, the follow is behind.
+// catchUp lists the replica and applies the fewest files that lead to its newest transaction. The follower is behind
+// until this succeeds or the next file by name arrives.
 func (f *Follower) catchUp(ctx context.Context) error {
 	began := f.cfg.Now()
 	files, err := f.list(ctx)

@@ -18,8 +18,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// ForeignError says that a replica is not a copy of this index, or of a later state of it: what this index writes there would
-// make it one that can't be restored.
+// ForeignError means that a replica is not a copy of this index, or is a copy of a later state. Further writes of this
+// index would make the replica impossible to restore.
 type ForeignError struct {
 	Where  string // the replica
 	Theirs string // instance of the index that the replica is of; empty: it doesn't say
@@ -83,8 +83,8 @@ type comparison struct {
 	files []restore.File // of the replica
 }
 
-// compare holds a local database against the replica. It answers a ForeignError where the two don't belong together. The lease says
-// whether this data directory is the last that has written there; nil: it isn't known.
+// compare compares a local database with the replica. It returns a ForeignError when the two do not belong together.
+// last is the lease: it states whether this data directory was the last to write there; nil: unknown.
 func compare(
 	ctx context.Context, c config.Config, clients *config.Pool, local localState, last *found,
 ) (result comparison, err error) {

@@ -27,8 +27,9 @@ import (
 // leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.
 const leaseSub = "lease"
 
-// A lease is renewed by writing it again. Nobody compares the clocks of two machines: the holder measures for how long it
-// couldn't renew, and another weft measures for how long nothing has changed, each by its own clock.
+// The holder renews a lease by writing it again. No clock of one machine is compared with a clock of another: the
+// holder measures how long its renewals fail, and another weft measures how long the lease stays the same, each by its
+// own clock.
 type leaseTimes struct {
 	renew   time.Duration // between renewals
 	suspend time.Duration // without a renewal for so long the holder sends nothing, and breaks off what it is sending
@@ -38,9 +39,9 @@ type leaseTimes struct {
 // defaultLeaseTimes let a store be away for half a minute, and a second machine wait for three quarters.
 var defaultLeaseTimes = leaseTimes{renew: 10 * time.Second, suspend: 30 * time.Second, expire: 45 * time.Second}
 
-// leaseRecord says who writes to a replica. Of several the one with the highest generation counts. A generation is created by
-// one holder, on the condition that it isn't there, and written by nobody else; it is never removed, so that a holder that
-// was paused for any time finds the next one by name.
+// leaseRecord names the process that writes to a replica. The record with the highest generation is valid. One holder
+// creates a generation, on the condition that it does not exist, and no other process writes it. Generations are never
+// removed, so that a holder that was paused for any time finds the next one by name.
 type leaseRecord struct {
 	Generation uint64    `json:"generation"`
 	Instance   string    `json:"instance"` // of the index; empty: there is none yet
@@ -50,7 +51,7 @@ type leaseRecord struct {
 	Renewals   uint64    `json:"renewals"`
 	Renewed    time.Time `json:"renewed"` // by the holder's clock, for people
 	Released   bool      `json:"released"`
-	// newest transaction in the replica when the holder took it; 0: none, or not known
+	// From is the newest transaction in the replica when the holder took it; 0: none, or unknown.
 	From       ltx.TXID `json:"from_txid"`
 	NewestTXID ltx.TXID `json:"newest_txid"`     // newest file of level 0 that the holder has uploaded; 0: none yet
 	Checksum   string   `json:"newest_checksum"` // at its end, in hexadecimal
@@ -169,8 +170,8 @@ func (l *lease) read(ctx context.Context, generation uint64) (*found, error) {
 	return f, nil
 }
 
-// watch waits until the lease is free. It answers a WriterError when it changes, as it does when it is renewed. The signature
-// is what else changes while somebody writes to the replica.
+// watch waits until the lease is free. It returns a WriterError when the lease changes, as each renewal does, or when
+// the signature changes: the other state that changes while another process writes to the replica.
 func (l *lease) watch(ctx context.Context, f *found, signature func(context.Context) (string, error)) error {
 	look := func() (string, string, error) {
 		now, err := l.newest(ctx)
@@ -325,7 +326,7 @@ func (l *lease) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// a copy of the data directory, or a store without conditions
+	// another process has this record with a copy of the data directory, or in a store without conditions
 	if own != nil && own.Process != "" && own.Process != l.self.Process {
 		return l.lose(own.leaseRecord)
 	}
@@ -342,8 +343,8 @@ func (l *lease) renew(ctx context.Context) error {
 	return nil
 }
 
-// check asks whether another has the lease. It costs one request for a file that isn't there. A machine that was paused can't
-// know it by any clock, so that this comes before each file that is sent.
+// check reports whether another process has the lease. It costs one request for a file that does not exist. No clock
+// shows a machine that it was paused, so that the check precedes each upload.
 func (l *lease) check(ctx context.Context) error {
 	l.mu.Lock()
 	generation := l.generation
@@ -395,7 +396,8 @@ func (l *lease) lose(other leaseRecord) error {
 	return lost
 }
 
-// bound ends a context when the lease may have expired, so that nothing that was begun before arrives after another has begun.
+// bound ends a context when the lease may have expired, so that no request of this holder arrives after another holder
+// has begun.
 func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})

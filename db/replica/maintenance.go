@@ -9,14 +9,14 @@ import (
 	"github.com/benbjohnson/litestream"
 )
 
-// maxTaskBackoff is the longest pause after a failure of the upkeep. A snapshot that fails sends the whole database again, so
-// that a quarter of a minute would be too short; Litestream itself would wait for the level's next turn, which is a day for
-// snapshots.
+// maxTaskBackoff is the longest pause after a failure of a maintenance task. A snapshot that fails uploads the whole
+// database again, so that a quarter of a minute would be too short. Litestream itself would wait for the level's next
+// turn, which is a day for snapshots.
 const maxTaskBackoff = 5 * time.Minute
 
-// task is what Litestream's store does in loops of its own: it compacts a level into the next, makes snapshots, removes what
-// is no longer needed, and validates. It is done here, so that each failure is counted and is in the status, and is tried
-// again before the next turn.
+// task is a task that Litestream's store runs in its own loops: it compacts a level into the next, makes snapshots,
+// removes old files and validates. The replicator runs the tasks itself, so that it counts each failure, shows it in
+// the status and retries before the next turn.
 type task struct {
 	what string
 	next func(now time.Time) time.Time // when its next turn is

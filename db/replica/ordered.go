@@ -12,12 +12,12 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// orderedClient is the client of the main database. Before anything of the database is written that may name a segment, all segments
-// that the database can name by then are in the replica: a segment is owed before the transaction that names it begins, and
-// what is written was read from the database before the write is asked for. So no moment that can be restored names a
-// segment that isn't there.
+// orderedClient is the client of the main database. Before it writes a file of the database that may name a segment, it
+// uploads all segments that the database can name: a segment enters the queue before the transaction that names it
+// begins, and the file was read from the database before the write. So no restore point names a segment that the
+// replica lacks.
 //
-// It is shut for good when another has the replica: Litestream's own loops go on until the end.
+// It is closed for good when another process has the replica: Litestream's own loops run until the end.
 type orderedClient struct {
 	litestream.ReplicaClient
 	r *Replicator
@@ -78,9 +78,9 @@ func (g orderedClient) DeleteLTXFiles(ctx context.Context, files []*ltx.FileInfo
 	return nil
 }
 
-// LTXFiles implements litestream.ReplicaClient. A compaction lists the files of the level below from transaction seek on, and cannot
-// pass a gap between two of them: it gets those before the gap, and the next compaction those after it. Files that vanished behind a
-// snapshot leave such gaps. All other listings begin at 0 and are complete.
+// LTXFiles implements litestream.ReplicaClient. A compaction lists the files of the level below from transaction seek
+// on, and cannot pass a gap between two of them: it gets the files before the gap, and the next compaction those after
+// it. Files that vanished behind a snapshot leave such gaps. All other listings begin at 0 and are complete.
 func (g orderedClient) LTXFiles(
 	ctx context.Context, level int, seek ltx.TXID, useMetadata bool,
 ) (ltx.FileIterator, error) {

@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// pollInterval is how often the replica is looked at: what is gone from it, and what somebody else has written. It takes a
-	// listing of each level and of the segments; what goes wrong is said within a minute.
+	// pollInterval is how often the replicator polls the replica for missing files and for files of other writers. A
+	// poll takes a listing of each level and of the segments. The replicator reports a fault within a minute.
 	pollInterval = 45 * time.Second
-	// pollAgainAfter is how long after a look that has missed something it is looked for once more: a listing of several levels isn't
-	// of one moment.
+	// pollAgainAfter is how long the replicator waits to poll again after a poll that has missed a file: a listing of
+	// several levels is not of one moment.
 	pollAgainAfter = 3 * time.Second
-	// collectEvery is how often segments that nothing names are looked for. Two looks lie between the end of the last restore
-	// point that names one and its end, so that a restore that had begun has an hour.
+	// collectEvery is how often the replicator removes segments that no restore point names. Two rounds lie between the
+	// end of the last restore point that names a segment and its removal, so that a running restore has an hour.
 	collectEvery = time.Hour
 )
 
@@ -76,8 +76,8 @@ func (e *GoneError) Error() string {
 	return fmt.Sprintf("uploaded data is missing in the replica %s: %s", e.Where, e.What)
 }
 
-// poll finds what is gone from the replica, which then is sent anew, and files in it that another has written, which is a
-// WriterError. An error that is neither says that the replica can't be read now.
+// poll finds files that are gone from the replica, which the replicator then uploads again, and files of another
+// writer, which is a WriterError. Another error means that the replica cannot be read now.
 func (r *Replicator) poll(ctx context.Context) error {
 	r.mu.Lock()
 	checked := r.state.checked
@@ -160,7 +160,7 @@ func (r *Replicator) missingSegments(ctx context.Context) ([]string, error) {
 	return lost, err
 }
 
-// listNames lists the files of the levels that are in use, without their exact times, which cost a request for each file.
+// listNames lists the files of the levels in use, without their exact times, which cost a request for each file.
 func (r *Replicator) listNames(ctx context.Context) ([]restore.File, error) {
 	levels := max(len(r.cfg.Replica.Levels), len(litestream.DefaultCompactionLevels)-1)
 	var files []restore.File
@@ -177,9 +177,10 @@ func (r *Replicator) listNames(ctx context.Context) ([]restore.File, error) {
 	return files, nil
 }
 
-// collect removes segments from the replica that no moment that can be restored names. A segment is one when it has left the
-// manifest, and the oldest moment is not older than that. What is known of a segment that has left is in its file in "sent":
-// the transaction by which it had, and "free" once no moment names it; it is removed an hour later.
+// collect removes segments from the replica that no restore point names: a segment qualifies when it has left the
+// manifest and the oldest restore point is newer than that. The segment's file in "sent" holds its state: the
+// transaction by which it has left the manifest, and "free" once no restore point names it. collect removes it an hour
+// later.
 func (r *Replicator) collect(ctx context.Context) error {
 	err := r.adoptStored(ctx)
 	if err != nil {
@@ -235,8 +236,8 @@ func (r *Replicator) collect(ctx context.Context) error {
 	return nil
 }
 
-// adoptStored notes as sent the segments that the replica has and this data directory does not know: an earlier data directory
-// uploaded them, or an upload ended after its process. Without it nothing would remove them.
+// adoptStored notes as sent the segments that the replica has and this data directory does not know: an earlier data
+// directory uploaded them, or an upload ended after its process. Without it the replica would keep them forever.
 func (r *Replicator) adoptStored(ctx context.Context) error {
 	listed, err := r.lease.objects.List(ctx, config.SegmentsSub)
 	if err != nil {

@@ -16,16 +16,17 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// Prepare makes sure that the data directory and the replica belong together, before the index is opened: with neither, the
-// index will be a new one; without a local database it is restored; else both are held against each other. A replica that
-// can't be reached is no obstacle where this process has replicated to it before.
+// Prepare checks, before the index is opened, that the data directory and the replica belong together. Without a
+// database on either side, the index will be a new one. Without a local database, Prepare restores the replica's. With
+// both, it compares them. A replica that cannot be reached is no obstacle if this data directory has replicated to it
+// before.
 func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	c := r.cfg.Replica
 	if err := c.CheckDir(r.cfg.Dir); err != nil {
 		return err
 	}
-	// Two parts of this process have the database open. With the usual locks the kernel drops those of one when the other
-	// closes any descriptor of the file.
+	// SQLite and Litestream both open the database in this process. With the usual locks the kernel drops the locks of
+	// one when the other closes any descriptor of the file.
 	if !sqlite.OFDLockingEnabled() {
 		if _, err := sqlite.OFDLocking(true); err != nil {
 			return fmt.Errorf("replica: weft cannot replicate on this system (run stock Litestream with weft serve "+
@@ -39,8 +40,8 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// Another process in this directory has the lease by the same right, and what it owes lies here, perhaps to another place:
-	// nothing of it is touched.
+	// Another process in this directory has the same right to the lease, and its upload queue lies here, perhaps for
+	// another replica: Prepare must not touch it.
 	r.lock, err = db.Lock(r.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -72,8 +73,9 @@ func (r *Replicator) Prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// restoreFence raises the fence that an earlier process left, and reports whether there is one. Queries and indexing continue
-// behind it, as they did in that process: an exit would end the queries, and the next start would end the same way.
+// restoreFence raises the fence that an earlier process left, and reports whether there is one. Queries and indexing
+// continue behind it, as they did in that process: an exit would end the queries, and the next start would end the same
+// way.
 func (r *Replicator) restoreFence() (bool, error) {
 	text, err := os.ReadFile(r.queue.path("", fencedName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -229,7 +231,8 @@ func (r *Replicator) checked() bool {
 	return err == nil
 }
 
-// check holds the local database against the replica, takes the lease, and claims a replica that says of nobody whose it is.
+// check compares the local database with the replica, takes the lease, and claims a replica that names no index as its
+// owner.
 func (r *Replicator) check(ctx context.Context, local localState, open bool) error {
 	look, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()

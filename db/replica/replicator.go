@@ -1,5 +1,5 @@
-// Package replica keeps a copy of an index where the loss of a disk does not reach it: in a directory, in a bucket or on another
-// host, in Litestream's format, so that stock Litestream restores all of it. A Replicator uploads, a Follower shows a copy.
+// Package replica keeps a copy of an index outside its disk: in a directory, in a bucket or on another host, in
+// Litestream's format, so that stock Litestream restores all of it. A Replicator uploads, a Follower shows a copy.
 //
 // A replica lies beneath one path:
 //
@@ -37,9 +37,8 @@ import (
 type ReplicatorConfig struct {
 	Replica config.Config // where to. Required; its DB is the weft.db of Dir.
 	Dir     string        // the data directory. Required.
-	// Restore fills the data directory from the replica, when there is no database in it. Nil: a replica without a local
-	// database is refused.
-	// It gets the lock of the data directory, for restore.Options.Lock.
+	// Restore fills the data directory from the replica when it has no database. Nil: Prepare refuses a replica without
+	// a local database. Restore gets the lock of the data directory, for restore.Options.Lock.
 	Restore func(ctx context.Context, lock *db.DirLock) error
 	Logger  *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
@@ -50,15 +49,15 @@ type ReplicatorConfig struct {
 	closeTimeout time.Duration // of each step of Close; 0: closeTimeout
 }
 
-// Replicator keeps a replica of an index that is being written in this process. Its life, in order: Prepare, before the
-// index is opened; Open, with the index; Run; Flush, when nothing is written any more; Release, before the index is closed;
-// Close, after it.
+// Replicator keeps a replica of an index that this process writes. Call in this order: Prepare, before the index is
+// opened; Open, with the index; Run; Flush, after the last write; Release, before the index is closed; Close, after it.
 type Replicator struct {
 	cfg   ReplicatorConfig
 	queue *uploadQueue
 	sent  atomic.Int64 // bytes to the replica, also of uploads that failed
 
-	// client is of the replica's database. There is one for all that is asked of it, as each keeps a connection of its own.
+	// client is the client of the replica's database. All requests share it, because each client keeps its own
+	// connection.
 	client  litestream.ReplicaClient
 	clients *config.Pool // of all else that lies in the replica
 
@@ -116,8 +115,8 @@ func New(cfg ReplicatorConfig) *Replicator {
 		begun: make(chan struct{}), pollNow: make(chan struct{}, 1), process: rand.Text()}
 }
 
-// OnSegment is db.Config.OnSegment: it owes a segment to the replica. Of a merge, for which nobody waits, it waits for the upload
-// while the replica can be reached, so that nothing else has to.
+// OnSegment is db.Config.OnSegment: it adds a segment to the upload queue. After a compaction, which no request waits
+// for, it also waits for the upload while the replica can be reached, so that no other caller has to.
 func (r *Replicator) OnSegment(path string, merged bool) error {
 	if r.fence.reason() != nil {
 		return nil
@@ -142,7 +141,7 @@ func (r *Replicator) OnSegment(path string, merged bool) error {
 func (r *Replicator) Open(ctx context.Context, x index) error {
 	r.index = x
 	for _, path := range x.SegmentPaths() {
-		// a merge may just have replaced it
+		// a compaction may just have replaced it
 		if err := r.queue.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -150,7 +149,7 @@ func (r *Replicator) Open(ctx context.Context, x index) error {
 	c := r.cfg.Replica
 	logger := slog.New(warnings{r.cfg.Logger.Handler(), &r.fence}).With("component", "litestream")
 	r.local = litestream.NewDB(c.DB)
-	// Run cuts and uploads: its pauses after failures are shorter, and it knows how far it is
+	// Run syncs and uploads: its pauses after failures are shorter, and it knows its progress
 	r.local.MonitorInterval = 0
 	r.local.CheckpointInterval = cmp.Or(c.CheckpointInterval, litestream.DefaultCheckpointInterval)
 	r.local.BusyTimeout = cmp.Or(c.BusyTimeout, litestream.DefaultBusyTimeout)
@@ -199,8 +198,8 @@ func (r *Replicator) Reached() ltx.TXID {
 	return r.state.remote
 }
 
-// Run replicates until ctx ends. When the replica must not be written any more it goes on without it: an index can't do without
-// its checkpoints, and the disk must not fill up. It answers that error at the end.
+// Run replicates until ctx ends. When it must not write to the replica any more, it continues without it, because an
+// index needs its checkpoints and the disk must not fill up. It returns that error at the end.
 func (r *Replicator) Run(ctx context.Context) error {
 	defer r.Release() // nothing is uploaded any more that a merge could wait for
 	if r.fence.reason() == nil {
@@ -307,9 +306,9 @@ func (r *Replicator) cut(ctx context.Context) error {
 	return nil
 }
 
-// syncLocal lets Litestream copy what was committed into its next file. Litestream opens the database at its first sync. If that
-// sync is interrupted at once, Litestream keeps a database without a file handle, and each later sync fails with os.ErrInvalid.
-// syncLocal then opens the database again.
+// syncLocal makes Litestream copy the committed transactions into its next file. Litestream opens the database at its
+// first sync. If that sync is interrupted at once, Litestream keeps a database without a file handle, and each later
+// sync fails with os.ErrInvalid. syncLocal then opens the database again.
 func (r *Replicator) syncLocal(ctx context.Context) error {
 	err := r.local.Sync(ctx)
 	if !errors.Is(err, os.ErrInvalid) {
@@ -324,7 +323,8 @@ func (r *Replicator) syncLocal(ctx context.Context) error {
 	return r.local.Sync(ctx)
 }
 
-// upload sends the cuts that the replica doesn't have. A hole that can't be closed by sending them is closed by sending all.
+// upload uploads the LTX files that the replica lacks. If the replica then still has a hole, upload sends the whole
+// database.
 func (r *Replicator) upload(ctx context.Context) error {
 	pos, err := r.local.Pos()
 	if err != nil || pos.IsZero() {
@@ -352,7 +352,8 @@ func (r *Replicator) upload(ctx context.Context) error {
 	return nil
 }
 
-// pollAfterFirstUpload asks for a look at the replica after the first upload: that it is listed where it was written isn't taken for granted.
+// pollAfterFirstUpload asks for a poll of the replica after the first upload: it checks that the listing has the file
+// that was written.
 func (r *Replicator) pollAfterFirstUpload() {
 	r.mu.Lock()
 	first := !r.state.polled && r.state.remote > 0
@@ -439,8 +440,8 @@ func (r *Replicator) flush(ctx context.Context) error {
 // Release lets Keep wait no longer, as the end of Run does.
 func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 
-// Close ends what Flush has left, after the index is closed: were the index the last to close the database, the next start
-// would upload all of it again.
+// Close ends the work that Flush has left. Call it after the index is closed: if the index were the last to close the
+// database, the next start would upload all of it again.
 func (r *Replicator) Close() error {
 	r.Release()
 	var err error

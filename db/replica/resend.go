@@ -45,8 +45,8 @@ func isHole(err error) bool {
 	return errors.As(err, &file) && file.Level == 0 && errors.Is(err, fs.ErrNotExist)
 }
 
-// resend makes the replica one that can be restored to the newest cut again, when something that was sent is gone, or something
-// that was to be sent is, which is a hole. The segments go first, as always.
+// resend makes the replica restorable up to the newest LTX file again, when an uploaded file is gone from the replica,
+// or a file to upload is gone from this disk, which is a hole. It uploads the segments first, as always.
 func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	if err := r.confirmLease(ctx); err != nil {
 		return err
@@ -103,8 +103,8 @@ func (r *Replicator) resend(ctx context.Context, hole bool) error {
 	return nil
 }
 
-// withoutNewSnapshots leaves out the snapshots that are newer than all of level 0. One that was made after a cut was lost leads past the
-// hole, and the uploads would stop before it until the next cut.
+// withoutNewSnapshots leaves out the snapshots that are newer than all of level 0. A snapshot that was made after the
+// loss of an LTX file leads past the hole, and the uploads would stop before the hole until the next sync.
 func withoutNewSnapshots(files []restore.File) []restore.File {
 	newest := ltx.TXID(0)
 	for _, f := range files {
@@ -117,11 +117,13 @@ func withoutNewSnapshots(files []restore.File) []restore.File {
 	})
 }
 
-// closeGap leads from transaction reach to the newest cut, with a copy of all of the database where it must.
+// closeGap leads from transaction reach to the newest LTX file, with a copy of the whole database if necessary. It
+// returns the newest transaction.
 //
-// Where level 1 ends no later than that, the cuts are sent again if they are on this disk; else it is a file of level 0 with all of these transactions: levels have no gap then, and
-// merges go on. Else it is a snapshot, and the newest cut is sent behind it, so that a later start finds where to go on. It
-// answers the newest cut.
+// Where level 1 ends no later than reach, closeGap sends the LTX files again if they are on this disk. If they are not,
+// it sends one file of level 0 with all of these transactions: the levels have no gap then, and compactions continue.
+// Where level 1 ends later, closeGap sends a snapshot, and the newest LTX file behind it, so that a later start finds
+// its position.
 func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID, err error) {
 	merged, err := r.local.MaxLTXFileInfo(ctx, 1) // as Litestream's merges know it
 	if err != nil {
@@ -160,9 +162,9 @@ func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID,
 	return to, r.local.Replica.Sync(ctx)
 }
 
-// behindSnapshot returns the transaction after which cuts are sent again behind a snapshot up to transaction to: the newest of
-// level 0, where the cuts after it are on this disk. A cut that was made since the last upload is in the snapshot, and level 0
-// would lack it: compaction and validation then stop at the hole.
+// behindSnapshot returns the transaction after which LTX files are sent again behind a snapshot up to transaction to:
+// the newest of level 0, where the files after it are on this disk. A file that was written since the last upload is in
+// the snapshot, and level 0 would lack it: compaction and validation then stop at the hole.
 func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID, error) {
 	files, err := r.listNames(ctx)
 	if err != nil {
@@ -194,8 +196,8 @@ func (r *Replicator) haveCuts(from ltx.TXID) bool {
 	return true
 }
 
-// bridge writes a file of level 0 with the transactions from min to the newest cut, which holds all of the database as of that. It
-// answers the newest cut.
+// bridge writes a file of level 0 with the transactions from min to the newest LTX file. It holds the whole database as
+// of that transaction. bridge returns the newest transaction.
 func (r *Replicator) bridge(ctx context.Context, min ltx.TXID) (ltx.TXID, error) {
 	pos, snapshot, err := r.local.SnapshotReader(ctx)
 	if err != nil {
@@ -232,8 +234,8 @@ func rename(w io.Writer, snapshot io.Reader, min ltx.TXID) error {
 	return enc.Close()
 }
 
-// removeStranded removes the files of level 0 behind a gap where merges couldn't pass them: no restore can use them. Behind a snapshot
-// they stay where they go on from level 1 without a gap.
+// removeStranded removes the files of level 0 behind a gap that compactions could not pass: no restore can use them.
+// Behind a snapshot it keeps them where they continue level 1 without a gap.
 func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.TXID, bridged bool) error {
 	files, err := r.listNames(ctx)
 	if err != nil {
@@ -270,7 +272,7 @@ func (d *uploadQueue) requeue(lost, paths []string) error {
 			if filepath.Base(path) != name {
 				continue
 			}
-			// a merge may just have replaced it
+			// a compaction may just have replaced it
 			if err := d.add(path, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

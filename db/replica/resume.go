@@ -18,8 +18,9 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// resume lets Litestream go on from the transaction that was restored, if the WAL is still the one that the restore left, and the
-// replica still ends there: with a transaction of its own that changes nothing, which says where in the WAL the next begins.
+// resume lets Litestream continue from the restored transaction, if the WAL is still the one that the restore left and
+// the replica still ends there. It writes a transaction that changes no page and states where in the WAL the next one
+// begins.
 func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient) error {
 	path := restore.MarkPath(r.cfg.Replica.DB)
 	text, err := os.ReadFile(path)

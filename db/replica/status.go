@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// progress is how far the replicator is. It is what the replicator itself has cut and sent: Litestream's own time of the
-// last success looks healthy while it is stuck.
+// progress is the replicator's own record of its LTX files and uploads: Litestream's own time of the last success looks
+// healthy while Litestream is stuck.
 type progress struct {
 	checked bool // the replica is known to be this index's
 	known   knownFiles

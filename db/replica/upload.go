@@ -19,8 +19,8 @@ import (
 // headerBytes is the part of a SQLite file that has the size of its pages.
 const headerBytes = 18
 
-// Upload copies an immutable SQLite file into the client's place, as a snapshot that stock litestream restore restores byte
-// for byte. What is there already isn't sent again. It answers the bytes sent.
+// Upload copies an immutable SQLite file into the client's place, as a snapshot that stock litestream restore restores
+// byte for byte. It does not upload a file that is already there. It returns the bytes sent.
 func Upload(ctx context.Context, client litestream.ReplicaClient, path string) (int64, error) {
 	name := filepath.Base(path)
 	_, ok, err := restore.Uploaded(ctx, client)

@@ -28,14 +28,14 @@ import (
 // uploadsAtOnce is how many segments are sent at once: one alone waits for the other end between two files.
 const uploadsAtOnce = 2
 
-// uploadQueue is the segments that the replica is to have: those on their way there, and those that it has. It lies on disk, for it
+// uploadQueue holds the names of the pending segments and of the segments in the replica. It is on disk, because it
 // must outlive the process:
 //
 //	DATA/replica/KEY/pending/X.weft  a hard link to a segment that is not in the replica yet; the index may drop its own
-//	DATA/replica/KEY/sent/X.weft     an empty file for a segment that is; see collect for what may be in it
+//	DATA/replica/KEY/sent/X.weft     an empty file for a segment that is; see collect for other contents
 //	DATA/replica/KEY/checked         the index is known to be the replica's
 //
-// KEY stands for the place of the replica, so that another place begins with nothing.
+// KEY stands for the place of the replica, so that another place begins with an empty queue.
 type uploadQueue struct {
 	dir     string
 	clients *config.Pool
@@ -156,7 +156,8 @@ func (d *uploadQueue) backlog() (files int, bytes int64) {
 	return len(d.pending), bytes
 }
 
-// wait waits until a segment is in the replica, or the newest upload has failed, or ctx ends. The manifest may name it then.
+// wait waits until a segment is in the replica, or the newest upload has failed, or ctx ends. After that the manifest
+// may name it.
 func (d *uploadQueue) wait(ctx context.Context, name string) {
 	for {
 		d.mu.Lock()
@@ -177,8 +178,8 @@ func (d *uploadQueue) wait(ctx context.Context, name string) {
 	}
 }
 
-// uploadAll uploads all that is owed at this moment; settle, what of it the manifest may name. What another is uploading they wait
-// for.
+// uploadAll uploads all pending segments; uploadReferenced, those that the manifest may name. Both wait for the uploads
+// of others.
 func (d *uploadQueue) uploadAll(ctx context.Context) error        { return d.upload(ctx, true) }
 func (d *uploadQueue) uploadReferenced(ctx context.Context) error { return d.upload(ctx, false) }
 

@@ -20,23 +20,24 @@ import (
 )
 
 const (
-	// DefaultStallTimeout is how long a request may show no progress: a connection, the next entry of a listing, the next bytes
-	// of a file, a batch of deletions. Nothing else notices a peer that is alive and sends nothing.
+	// DefaultStallTimeout is how long a request may show no progress: a connection, the next entry of a listing, the
+	// next bytes of a file, a batch of deletions. No other timeout ends a request to a peer that is alive and sends
+	// nothing.
 	DefaultStallTimeout = 30 * time.Second
-	// uploadStall is the same for an upload, because its last bytes may be under way for long: a part of 64 MB at a third of a
-	// megabyte a second.
+	// uploadStall is DefaultStallTimeout for an upload. The last bytes of an upload may take long: a part of 64 MB at a
+	// third of a megabyte a second.
 	uploadStall = 3 * time.Minute
 	// stallTicks is how often the progress is checked in that time: a request is canceled at most a sixth later.
 	stallTicks = 6
-	// abandonAfter is how long a canceled request has to return. SFTP knows no cancellation, and neither does a network file
-	// system: their requests are abandoned.
+	// abandonAfter is how long a canceled request has to return. SFTP and network file systems have no cancellation:
+	// their requests are abandoned.
 	abandonAfter = time.Second
 	// maxAbandoned bounds the abandoned requests: a client with as many begins no other until one returns.
 	maxAbandoned = 16
 	// deleteBatch is the number of files in one deletion: SFTP deletes them one after the other.
 	deleteBatch = 100
-	// bodyBuffer is the least size of a read, in bytes: Litestream reads one page at a time, and each bounded read costs a
-	// goroutine.
+	// bodyBuffer is the least size of a read, in bytes. Litestream reads one page at a time, and each bounded read
+	// costs a goroutine.
 	bodyBuffer = 64 << 10
 )
 
@@ -53,8 +54,8 @@ func (e *StalledError) Error() string {
 // errHanging reports that too many canceled requests have not returned.
 var errHanging = fmt.Errorf("%d canceled requests still hang: the store is reachable but does not answer", maxAbandoned)
 
-// boundedClient cancels each request that makes no progress. The next request gets a new client, because the connection of
-// the canceled one may hang.
+// boundedClient cancels each request that makes no progress. The next request gets a new client, because the connection
+// of the canceled request may hang.
 type boundedClient struct {
 	connect      func(sub string) (litestream.ReplicaClient, error)
 	abandoned    atomic.Int64
@@ -99,8 +100,8 @@ func (b *boundedClient) current() (litestream.ReplicaClient, error) {
 	return client, nil
 }
 
-// Retarget points a client that has no request under way at another database of the replica, so that its connection serves
-// many.
+// Retarget points a client without running requests at another database of the replica, so that one connection serves
+// many databases.
 func (b *boundedClient) Retarget(sub string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -147,9 +148,9 @@ type outcome[T any] struct {
 	panic any // nil: none
 }
 
-// withStallTimeout runs do until it returns, ctx ends or the request makes no progress for its limit. In the two latter cases
-// do has abandonAfter to return. If it does not, it is abandoned: abandon is called, and late when do returns. A panic of do
-// is raised in the caller, which is a named goroutine.
+// withStallTimeout runs do until do returns, ctx ends or the request makes no progress for its limit. In the last two
+// cases do has abandonAfter to return. After that withStallTimeout abandons the request: it calls abandon, and it calls
+// late when do returns. A panic of do is raised in the caller, which is a named goroutine.
 func withStallTimeout[T any](
 	ctx context.Context, r *request, do func(context.Context) (T, error), abandon func(), late func(T),
 ) (v T, err error) {

@@ -21,8 +21,8 @@ const (
 // SegmentSub returns the directory of a segment file beneath a replica's path.
 func SegmentSub(name string) string { return path.Join(SegmentsSub, name) }
 
-// Client returns a client of the replica: of the main database if sub is empty, else of the database at sub beneath it. It
-// cancels each request that makes no progress.
+// Client returns a client of the replica: of the main database if sub is empty, else of the database at sub beneath it.
+// The client cancels each request that makes no progress.
 func (c Config) Client(sub string) (litestream.ReplicaClient, error) {
 	client, err := c.client(sub)
 	if err != nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/benbjohnson/litestream/s3"
 )
 
-// Config is what weft reads of a litestream.yml: the settings of one database with one replica. The same file is read by
-// stock Litestream, and means the same there. Zero values are Litestream's defaults, unless it is said otherwise.
+// Config is the part of a litestream.yml that weft uses: the settings of one database with one replica. Stock
+// Litestream reads the same file, and each setting means the same there. Zero values are Litestream's defaults, unless
+// a field states otherwise.
 type Config struct {
 	File string // that was read
 	DB   string // path of the database, absolute
@@ -44,23 +45,24 @@ type Config struct {
 	ForcePathStyle                         *bool  // nil: with an endpoint
 	SignPayload, RequireContentMD5         *bool  // nil: true, or what the endpoint's service needs
 	SkipVerify                             bool   // of the endpoint's certificate
-	// of an upload, in bytes; 0: 64 MB, or what the endpoint's service takes
+	// PartSize is the size of a part of an upload, in bytes. 0: 64 MB, or the size that the endpoint's service takes.
 	PartSize    int64
 	Concurrency int // parts at once; 0: 2
 
 	Host, User, Password, KeyPath, HostKey string // of sftp
 	ConcurrentWrites                       *bool  // nil: true
 
-	// of each request without progress; set by tests alone; 0: DefaultStallTimeout, and three minutes for uploads
+	// StallTimeout is how long a request may make no progress. Only tests set it. 0: DefaultStallTimeout, and three
+	// minutes for uploads.
 	StallTimeout time.Duration
 }
 
 const (
-	// defaultPartSize lets an object have 640 GB, as there may be 10,000 parts; the default of S3's own client, 5 MiB, ends at
-	// 52 GB. An upload takes as much memory as Concurrency + 1 parts, and less when it is small.
+	// defaultPartSize allows objects of 640 GB, because an upload has up to 10,000 parts. The default of S3's own
+	// client, 5 MiB, allows 52 GB. An upload takes as much memory as Concurrency + 1 parts, and less when it is small.
 	defaultPartSize    = 64_000_000
 	defaultConcurrency = 2
-	// DefaultTruncatePages is 100 GB of WAL. To empty it by force stops the writer for as long as anybody reads; zero would
+	// DefaultTruncatePages is 100 GB of WAL. A forced truncation stops the writer while a reader is open. Zero would
 	// mean Litestream's default of 500 MB.
 	DefaultTruncatePages = 25_000_000
 )

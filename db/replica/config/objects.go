@@ -12,8 +12,8 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// Objects reads and writes small files beneath a replica's path. Litestream's clients know LTX files only, and none of them
-// can create a file on the condition that it does not exist. Names have slashes.
+// Objects reads and writes small files beneath a replica's path. Litestream's clients handle LTX files only, and none
+// of them can create a file on the condition that it does not exist. Names have slashes.
 type Objects interface {
 	// List returns the names of the files in a directory, without the directory. A missing directory has none.
 	List(ctx context.Context, dir string) ([]string, error)
@@ -68,9 +68,9 @@ func notAmong(listed []string, dir string, names []string) []string {
 	return missing
 }
 
-// boundedObjects cancels each request that takes longer than its stall timeout: each is of one small file or of one listing.
-// Without it, a renewal of the lease and the check before each upload would wait forever for a store that accepts a request
-// and does not answer.
+// boundedObjects cancels each request that takes longer than its stall timeout: each request is of one small file or of
+// one listing. Without it, a renewal of the lease and the check before each upload would wait forever for a store that
+// accepts a request and does not answer.
 type boundedObjects struct {
 	Objects
 	stallTimeout time.Duration

@@ -167,15 +167,15 @@ func (o *s3Objects) Read(ctx context.Context, name string) ([]byte, error) {
 	return data, errors.Join(err, out.Body.Close())
 }
 
-// Create puts the object on the condition that it does not exist. If the service knows no conditions, it reads before it
-// writes; the lease reads its record again before it relies on it.
+// Create puts the object on the condition that it does not exist. If the service rejects conditions, Create reads
+// before it writes; the lease reads its record again before it relies on it.
 func (o *s3Objects) Create(ctx context.Context, name string, data []byte) error {
 	if o.unconditional.Load() {
 		return o.createUnconditionally(ctx, name, data)
 	}
 	err := o.put(ctx, name, data, aws.String("*"))
 	switch {
-	// a conflict is a request at the same moment
+	// S3 answers a conflict when another request writes the object at the same moment.
 	case statusOf(err) == http.StatusPreconditionFailed, statusOf(err) == http.StatusConflict:
 		return fs.ErrExist
 	case refusesCondition(err):
@@ -198,8 +198,9 @@ func (o *s3Objects) createUnconditionally(ctx context.Context, name string, data
 	return fs.ErrExist
 }
 
-// refusesCondition reports whether a service rejects a PUT because of its If-None-Match. Services say so with status 501 or
-// 405, or with 400 and one of these codes. Other codes of 400, such as RequestTimeout, do not concern the condition.
+// refusesCondition reports whether a service rejects a PUT because of its If-None-Match. Services answer with status
+// 501 or 405, or with 400 and one of these codes. Other codes of 400, such as RequestTimeout, do not concern the
+// condition.
 func refusesCondition(err error) bool {
 	switch statusOf(err) {
 	case http.StatusNotImplemented, http.StatusMethodNotAllowed:

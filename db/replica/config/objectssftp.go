@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sftpObjects are the files of a directory on another host. One connection serves all requests, one after the other; a canceled
-// request closes it.
+// sftpObjects are the files of a directory on another host. One connection serves all requests, one after the other. A
+// canceled request closes the connection.
 type sftpObjects struct {
 	cfg Config
 
@@ -148,8 +148,8 @@ func (o *sftpObjects) Read(ctx context.Context, name string) (data []byte, err e
 	return data, err
 }
 
-// Create opens the file exclusively. A reader sees an empty file until it is written. The protocol has no code for an existing
-// file, so that a failure is followed by a lookup.
+// Create opens the file exclusively. A reader sees an empty file until Create has written it. The protocol has no code
+// for an existing file: after a failure, Create looks the file up.
 func (o *sftpObjects) Create(ctx context.Context, name string, data []byte) error {
 	return o.do(ctx, func(c *sftp.Client) error {
 		if err := c.MkdirAll(path.Dir(o.at(name))); err != nil {

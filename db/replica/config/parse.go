@@ -20,7 +20,8 @@ type parser struct {
 	globals Config   // settings of all replicas, which one of its own wins over
 }
 
-// unsetMark stands before and behind the name of a variable that isn't set. It is of Unicode's private use, so that no file has it.
+// unsetMark stands before and behind the name of a variable that is not set. It is of Unicode's private use, so that no
+// file contains it.
 const unsetMark = "\uf8f0"
 
 // fields says how each field of a mapping is read.
@@ -157,9 +158,9 @@ func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 		"busy-timeout":              p.duration(&c.BusyTimeout),
 		"min-checkpoint-page-count": p.count(&c.MinCheckpointPages),
 		"truncate-page-n":           p.count(&c.TruncatePages),
-		// weft cuts when it uploads
+		// weft writes LTX files when it uploads
 		"monitor-interval": p.duration(new(time.Duration)),
-		// weft does, in any case
+		// weft always restores a missing database
 		"restore-if-db-not-exists": func(n *yaml.Node, name string) error { return p.flag(new(*bool))(n, name) },
 		"replica":                  replica,
 		"replicas": func(n *yaml.Node, name string) error {
@@ -240,8 +241,8 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			return p.errorf(n, name+"."+need.field, "is missing or empty"+p.perhaps())
 		}
 	}
-	// Stores that fold two slashes list nothing of what was written, and where all that follows a slash is the name of an index, all
-	// indexes share one place.
+	// Stores that fold two slashes list no file below such a path. Where the name of an index follows the slash, all
+	// indexes would share one place.
 	if c.Type != "file" && (path.Clean(c.Path) != c.Path || c.Type == "s3" && strings.HasPrefix(c.Path, "/")) {
 		at := n
 		for i := 0; i+1 < len(n.Content); i += 2 {

@@ -6,13 +6,14 @@ import (
 	"github.com/benbjohnson/litestream"
 )
 
-// Source returns clients of a replica: of the main database for "", else of the database at sub beneath it. Config is one.
+// Source returns clients of a replica: of the main database for "", else of the database at sub beneath it. Config
+// implements it.
 type Source interface {
 	Client(sub string) (litestream.ReplicaClient, error)
 }
 
-// Pool is a Source that reuses clients. Litestream's SFTP client has no way to close its connection, so that a client per
-// segment leaves a connection per segment open.
+// Pool is a Source that reuses clients. Litestream's SFTP client has no way to close its connection: a client per
+// segment would leave a connection per segment open.
 type Pool struct {
 	src Source
 

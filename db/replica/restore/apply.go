@@ -88,8 +88,8 @@ type applied struct {
 	read     int64 // bytes of files
 }
 
-// apply writes the files of a chain to a database file, one after the other. Pages that a later file has again are written
-// twice; what it takes is the memory for one page, whatever the size.
+// apply writes the files of a chain to a database file, one after the other. It writes pages that a later file has
+// again twice. It takes the memory of one page, whatever the size.
 func apply(
 	ctx context.Context, client litestream.ReplicaClient, files []File, to *os.File, progress func(bytes int64),
 ) (applied, error) {

@@ -141,7 +141,8 @@ func noSegments(ctx context.Context, clients *config.Pool, of []db.ManifestFile)
 	return true, nil
 }
 
-// FetchSegment writes a segment of the replica to a new file, which is there whole or not at all, and answers the bytes read.
+// FetchSegment writes a segment of the replica to a new file. The file is complete or absent. FetchSegment returns the
+// bytes read.
 func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, path string) (n int64, err error) {
 	tmp := path + ".tmp" // weft serve removes such when it starts
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
@@ -182,8 +183,8 @@ func readSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, w
 	return c.file.Bytes, nil
 }
 
-// copySnapshot writes the database of one snapshot, which lies at the client's place, to w. Its name is for errors; where
-// nothing is there, that is a FileError with ErrAbsent.
+// copySnapshot writes the database of one snapshot at the client's place to w. name is for errors. Without a snapshot
+// there, it returns a FileError with ErrAbsent.
 func copySnapshot(
 	ctx context.Context, client litestream.ReplicaClient, name string, w io.Writer,
 ) (*pageSequence, error) {
@@ -208,7 +209,8 @@ func copySnapshot(
 	return c, err
 }
 
-// pageSequence writes pages one after the other, with zeros for the one that SQLite keeps for its locks, which no LTX file has.
+// pageSequence writes pages one after the other, with zeros for the page that SQLite keeps for its locks, which no LTX
+// file has.
 type pageSequence struct {
 	file    File
 	w       io.Writer

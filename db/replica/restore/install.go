@@ -12,16 +12,16 @@ import (
 	"weft.dev/weft/db"
 )
 
-// OwnedFiles are what belongs to a database beside its file: to a restored one it would be poison. A WAL would be applied to it,
-// and Litestream would go on from what it had uploaded before.
+// OwnedFiles are the files that belong to a database beside its main file. They would corrupt a restored database:
+// SQLite would apply the WAL to it, and Litestream would continue from its earlier uploads.
 var OwnedFiles = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid",
 	".weft.db-litestream"}
 
 // StateName is the directory in which a replicator notes that index and replica belong together, and what it owes.
 const StateName = "replica"
 
-// Obstacles lists what a data directory has that a restore doesn't go beside. To the newest, the replicator itself restores, and what
-// it notes stays true; an index as of the past is not the replica's any more.
+// Obstacles lists the files of a data directory that forbid a restore into it. The replicator itself restores the
+// newest state, and its notes stay true. An index as of the past no longer belongs to the replica.
 func Obstacles(dir string, t Target) []string {
 	names := OwnedFiles
 	if t != (Target{}) {
@@ -37,8 +37,8 @@ func existing(dir string, names []string) []string {
 	})
 }
 
-// install puts the database that was verified at its place. What was there goes into a directory of its own, segments with it:
-// those that both need under both names, so that each is whole.
+// install moves the verified database into place. The files that it replaces go into a directory of their own, with
+// their segments. A segment that both databases need gets both names, so that each is complete.
 func (r *restore) install(m *db.Manifest) error {
 	if there := existing(r.dir, append(slices.Clone(OwnedFiles), StateName)); r.o.Force && len(there) > 0 {
 		aside := filepath.Join(r.dir, "before-restore-"+r.o.Now().UTC().Format("20060102T150405Z"))

@@ -28,9 +28,10 @@ func restorableTXIDs(files []File) []ltx.TXID {
 	return ends
 }
 
-// newestIntact finds the newest moment before a target whose database passes the checks, by making some of them in a scratch file: each
-// twice as far back as the one before, and then between. It holds where all moments after the damage have it, as after two have
-// written; the moment itself was checked in any case. 0: none of those that were tried.
+// newestIntact finds the newest restore point before a target whose database passes the checks. It restores some of
+// them to a scratch file: each twice as far back as the one before, and then some between. The search assumes that all
+// restore points after the damage have it, as after writes of two processes; the result itself is always checked. 0:
+// none of the tried points is intact.
 func newestIntact(ctx context.Context, client litestream.ReplicaClient, scratch string, t Target) (ltx.TXID, error) {
 	files, err := listExact(ctx, client)
 	if err != nil {

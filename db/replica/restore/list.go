@@ -35,8 +35,9 @@ type Plan struct {
 	FreeBytes     int64 // there; −1: the directory is not there yet
 }
 
-// MemoryBytes is about what a restore takes in memory beside the process itself, whatever the index's size: buffers for the main
-// database, or for the segments that are fetched at once, and SQLite's cache for the check (measured, docs/restore.md).
+// MemoryBytes is the approximate memory of a restore beside the process itself, whatever the index's size: buffers for
+// the main database, or for the segments that are fetched at once, and SQLite's cache for the check (measured,
+// docs/restore.md).
 const MemoryBytes = 32 << 20
 
 // MakePlan says what a restore to a target would do, from the listing of the replica and some pages of its database.
@@ -84,8 +85,8 @@ func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Pl
 	return p, nil
 }
 
-// lookups is the number of segments that are looked up at once, with a connection each: an SSH server accepts ten that have not
-// logged in yet (MaxStartups).
+// lookups is the number of segments that are looked up at once, with a connection each. An SSH server accepts ten that
+// have not logged in yet (MaxStartups).
 const lookups = 8
 
 // storedSegments looks up in the replica what a manifest names.
@@ -184,7 +185,8 @@ func List(ctx context.Context, src config.Source) (*Listing, error) {
 	return l, err
 }
 
-// gapsOf finds what is missing between the files of a level. A level loses its oldest files with age, and never one in the middle.
+// gapsOf finds the missing transactions between the files of a level. A level loses its oldest files with age, and
+// never one in the middle.
 func gapsOf(files []File) []LevelGap {
 	var found []LevelGap
 	for i, f := range files {

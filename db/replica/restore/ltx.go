@@ -15,19 +15,20 @@ import (
 // ErrDamaged says that a file of the replica is not what was written.
 var ErrDamaged = errors.New("it is damaged")
 
-// crcTable is that of the checksum of an LTX file: over its header, page headers, sizes, pages as they were before they were
-// compressed, index and the first half of its trailer.
+// crcTable is the table of the checksum of an LTX file, over its header, page headers, sizes, pages before compression,
+// index and the first half of its trailer.
 var crcTable = crc64.MakeTable(crc64.ISO)
 
 // ReadBuffer is how much of a file is asked for at once, in bytes: some hundred compressed pages.
 const ReadBuffer = 1 << 20
 
-// ReadLTX reads an LTX file of so many bytes from its start to its end: begin is told its header, and page each page, in the order of their
-// numbers; the page is valid until page returns. All is known to be good only when readLTX returns nil.
+// ReadLTX reads an LTX file of size bytes from its start to its end. It calls begin with the header, and page with each
+// page, in the order of their numbers; the page is valid until page returns. The data is verified only when ReadLTX
+// returns nil.
 //
-// The library's decoder isn't used here: it keeps the index of all pages in memory at the end, trusts lengths before the
-// checksum is known, and panics where a file ends early. This takes the same memory for any file, but for the frames of lz4
-// that Litestream wrote before 0.5.1 it has no reader.
+// The library's decoder does not fit: it keeps the index of all pages in memory at the end, trusts lengths before the
+// checksum is verified, and panics when a file ends early. ReadLTX takes the same memory for any file. It cannot read
+// the lz4 frames that Litestream wrote before 0.5.1.
 func ReadLTX(r io.Reader, size int64, begin func(ltx.Header) error, page func(number uint32, data []byte) error) error {
 	d := ltxReader{r: bufio.NewReaderSize(r, int(min(size, ReadBuffer)))}
 	head := make([]byte, ltx.HeaderSize)
@@ -79,8 +80,7 @@ func (d *ltxReader) read(b []byte) error {
 	return nil
 }
 
-// raw reads exactly as much as there is room. That a file ends early means that it is damaged; the stream beneath has made
-// sure that it is not the connection which did.
+// raw fills b. A file that ends early is damaged: the stream beneath has excluded a broken connection.
 func (d *ltxReader) raw(b []byte) error {
 	_, err := io.ReadFull(d.r, b)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

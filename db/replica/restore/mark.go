@@ -12,10 +12,10 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Litestream, left to itself, sends the whole database again after a restore, into each of its levels: it can't know that what
-// is here is what the replica has. A restore of the newest moment therefore leaves a WAL that has just begun, and writes down
-// which transaction lies below it. While the WAL is still that one, whoever replicates to the same place goes on from there:
-// what was written since is in the WAL.
+// After a restore, Litestream alone would upload the whole database again into each of its levels, because it cannot
+// know that the local database is the replica's. A restore of the newest state therefore leaves a WAL that has just
+// begun, and records the transaction below it. While the WAL is still that one, a replicator to the same place
+// continues from there: the later writes are in the WAL.
 
 // RestoredMark is what a restore writes down, beside what Litestream keeps of the database.
 type RestoredMark struct {

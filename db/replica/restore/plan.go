@@ -17,8 +17,8 @@ import (
 // SnapshotLevel is the level of the files that need no database before.
 const SnapshotLevel = litestream.SnapshotLevel
 
-// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it makes it that as of
-// Max; one whose Min is 1 needs no database before.
+// File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces the
+// database as of Max. A file with Min 1 needs no database before.
 type File struct {
 	Level int       `json:"level"` // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
 	Min   ltx.TXID  `json:"min_txid"`
@@ -45,7 +45,8 @@ func (f File) Info() *ltx.FileInfo {
 	return &ltx.FileInfo{Level: f.Level, MinTXID: f.Min, MaxTXID: f.Max, Size: f.Bytes, CreatedAt: f.Time}
 }
 
-// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see listExact.
+// ListFiles lists all LTX files of a database in a replica. The times are those of the store, which mean little: see
+// listExact.
 func ListFiles(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	var levels [SnapshotLevel + 1][]File
 	g, ctx := errgroup.WithContext(ctx)
@@ -80,8 +81,8 @@ func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) 
 	return files, err
 }
 
-// listExact is listFiles with the times of the transactions, from the files themselves: a listing has those of the upload or, of a
-// copy that was made without them, of the copy.
+// listExact is ListFiles with the times of the transactions, from the files themselves. A listing has the times of the
+// upload or, in a copy that was made without them, of the copy.
 func listExact(ctx context.Context, client litestream.ReplicaClient) ([]File, error) {
 	files, err := ListFiles(ctx, client)
 	if err != nil {
@@ -135,8 +136,7 @@ func (t Target) allows(f File) bool {
 	return (t.TXID == 0 || f.Max <= t.TXID) && (t.Time.IsZero() || f.Time.Before(t.Time))
 }
 
-// Span is transactions between which the replica can bring the database back at Points moments, the first and the last among
-// them.
+// Span is a range of transactions with Points restore points, the first and the last among them.
 type Span struct {
 	From     ltx.TXID  `json:"from_txid"`
 	To       ltx.TXID  `json:"to_txid"`
@@ -185,9 +185,10 @@ func Spans(files []File) []Span {
 
 // GapError says that the chain to a target has a gap.
 type GapError struct {
-	// transactions that no file has, both inclusive; From is 1 where what is missing is a snapshot
+	// From and To are the transactions that no file has, both inclusive. From is 1 where a snapshot is missing.
 	From, To ltx.TXID
-	// of the transaction before the gap, zero where there is none, and of the end of the file after it
+	// After is the time of the transaction before the gap, zero if there is none; Before is the time of the end of the
+	// file after it.
 	After, Before time.Time
 	Spans         []Span // what can be restored
 }
@@ -226,8 +227,8 @@ func DescribeSpans(s []Span) string {
 	return fmt.Sprintf("%s; --txid %s restores the newest", text, s[len(s)-1].To)
 }
 
-// Chain picks the fewest files that lead to a target, in the order in which they are applied. To take the file that reaches
-// furthest each time is best: whatever can follow another one can follow it.
+// Chain picks the fewest files that lead to a target, in the order in which they are applied. The file that reaches
+// furthest is always the best choice: each file that can follow another one can follow it.
 func Chain(files []File, t Target) ([]File, error) {
 	if len(files) == 0 {
 		return nil, ErrEmpty

@@ -18,9 +18,9 @@ import (
 	"weft.dev/weft/db"
 )
 
-// remote is the database as of a chain's end, read where it lies: of each file its index of pages, and then only those pages that
-// are asked for. So the manifest of a database of any size is known after some ten requests. It takes 16 bytes of memory for
-// each page of the files.
+// remote is the database as of a chain's end, read in the replica: the index of pages of each file, and then only the
+// requested pages. So the manifest of a database of any size takes some ten requests. remote takes 16 bytes of memory
+// for each page of the files.
 type remote struct {
 	ctx    context.Context
 	client litestream.ReplicaClient
@@ -65,8 +65,8 @@ func ReadRemoteManifest(
 	return m, r.size * r.count, err
 }
 
-// readIndex reads the index at the end of a file: of each page its number, where it begins and its bytes, as uvarints, up to a 0;
-// then how many bytes that was, and the trailer.
+// readIndex reads the index at the end of a file: for each page its number, its offset and its length, as uvarints, up
+// to a 0; then the length of the index, and the trailer.
 func (r *remote) readIndex(f File) (x pageIndex, err error) {
 	const tail = 8 + ltx.TrailerSize
 	if f.Bytes < ltx.HeaderSize+tail {

@@ -1,5 +1,5 @@
-// Package restore brings an index back from its replica: it lists the LTX files, picks the fewest that lead to a point in time,
-// applies them, verifies the database and installs it with its segments.
+// Package restore restores an index from its replica: it lists the LTX files, picks the fewest that lead to a point in
+// time, applies them, verifies the database and installs it with its segments.
 package restore
 
 import (
@@ -78,9 +78,9 @@ type restore struct {
 	fetched []string // segments that were not there
 }
 
-// Restore brings weft.db and the segments that it names back into a data directory: under other names first, then verified,
-// then in place. Nothing that is there is touched without Force, and with it all of it is kept aside, in Restored.Aside. A
-// *GapError or *PointError says that the target can't be reached, and what can.
+// Restore restores weft.db and its segments into a data directory: it downloads them under other names, verifies them
+// and then moves them into place. Without Force it touches no existing file. With Force it keeps all of them in
+// Restored.Aside. A *GapError or *PointError means that the target cannot be restored, and lists the possible targets.
 func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -141,8 +141,8 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 	return r.result, nil
 }
 
-// Segments brings back what is missing of the segments that the weft.db of a data directory names, and nothing else. What is
-// there and is damaged is replaced with Force.
+// Segments restores the missing segments that the weft.db of a data directory names, and no other file. With Force it
+// replaces damaged segments.
 func Segments(ctx context.Context, src config.Source, dir string, o Options) (_ *Result, err error) {
 	unlock, err := o.lock(dir)
 	if err != nil {
@@ -232,8 +232,8 @@ type assembled struct {
 	bad   []*FileError // that it was made without
 }
 
-// assemble writes the database as of a target to a file. Where a file of the chain is damaged or goes away meanwhile, as what
-// was merged does, the files that are left are tried, as long as they lead as far.
+// assemble writes the database as of a target to a file. If a file of the chain is damaged or vanishes meanwhile, as
+// compacted files do, assemble tries the remaining files, as long as they lead as far.
 func assemble(
 	ctx context.Context, client litestream.ReplicaClient, t Target, to *os.File, begin func([]File) error,
 	progress func(int64),

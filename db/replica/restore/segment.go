@@ -35,9 +35,9 @@ func Uploaded(ctx context.Context, client litestream.ReplicaClient) (bytes int64
 	return 0, false, files.Close()
 }
 
-// Download copies the client's place into a new file, in the way that leaves none or a whole one: it is written as
-// dst.part, held against the snapshot's checksum, synced and renamed. It answers the bytes of the file. ErrAbsent: there is
-// nothing to download.
+// Download copies the database at the client's place into a new file, which is complete or absent: it writes dst.part,
+// compares it with the snapshot's checksum, syncs it and renames it. It returns the bytes of the file. ErrAbsent: there
+// is no database to download.
 func Download(ctx context.Context, client litestream.ReplicaClient, dst string) (n int64, err error) {
 	part := dst + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)

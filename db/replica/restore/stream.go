@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// streamTries is how often a connection is made anew without a byte between, with pauses from retryPause on, each twice as
-	// long: 7.5 seconds in all, in which a server starts again.
+	// streamTries is how often a stream connects again without a byte between, with pauses from retryPause on, each
+	// twice as long: 7.5 seconds in all, enough for a restart of the server.
 	streamTries = 5
 	retryPause  = 500 * time.Millisecond
 )
 
-// stream reads a file of the replica to the end that the listing promised. A connection that breaks, or that a bounded client
-// gives up, is taken up where it was: large files take minutes, and stores close what idles.
+// stream reads a file of the replica to the end that the listing promised. After a broken or canceled connection it
+// continues at the same byte: large files take minutes, and stores close idle connections.
 type stream struct {
 	ctx    context.Context
 	client litestream.ReplicaClient

@@ -18,7 +18,7 @@ import (
 type VerifierConfig struct {
 	Source config.Source // the replica. Required.
 	Every  time.Duration // between two verifications, and before the first. Required.
-	// as VerifyOptions has it; a directory for this alone, which is emptied at the start
+	// Scratch is VerifyOptions.Scratch: a directory for this alone, which Run empties at the start.
 	Scratch      string
 	SegmentBytes int64                 // as VerifyOptions has it
 	Instance     string                // whose replica it is; empty: any
@@ -72,8 +72,8 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 // Last is what the last verification came to; nil before the first.
 func (v *Verifier) Last() *Verification { return v.last.Load() }
 
-// Run verifies until ctx ends. The first time is a whole interval after the start: there is little to verify before, and a weft
-// that is started again and again would do nothing else.
+// Run verifies until ctx ends. The first verification begins one interval after the start: there is little to verify
+// before, and a weft in a restart loop would do no other work.
 func (v *Verifier) Run(ctx context.Context) error {
 	err := v.clear() // the scratch database of a killed process takes disk
 	if err != nil {

@@ -24,7 +24,8 @@ import (
 // Outcome is what a verification came to.
 type Outcome = wire.Outcome
 
-// The outcomes. Inconclusive says nothing of the replica: it could not be reached, say, or the scratch place is too small.
+// The outcomes. Inconclusive makes no statement about the replica: it was unreachable, for example, or the scratch
+// directory is too small.
 const (
 	OK           = wire.VerificationOK
 	Failed       = wire.VerificationFailed
@@ -33,11 +34,11 @@ const (
 
 // VerifyOptions are the options of a verification. The zero value reads all of the replica.
 type VerifyOptions struct {
-	// Scratch is where weft.db is restored to, in a directory of its own that is gone afterwards; empty: where the system has
-	// temporary files.
+	// Scratch is the directory in which Verify restores weft.db, in a directory of its own that it removes afterwards;
+	// empty: the system's directory of temporary files.
 	Scratch string
-	// SegmentBytes is how many bytes of segments are read at most, of some chosen at random; of the others it is looked up that
-	// they are there. 0: all are read.
+	// SegmentBytes is the most bytes of segments that Verify reads, of segments chosen at random; of the others it
+	// checks the presence. 0: it reads all.
 	SegmentBytes int64
 	// Reached is a transaction that was uploaded, so that the replica must have it; 0: any.
 	Reached  ltx.TXID
@@ -65,9 +66,10 @@ type verification struct {
 	have     []File        // that were read
 }
 
-// Verify restores the main database of a replica in a scratch place, checks it, and reads for their checksums the LTX files that
-// a restore to now doesn't need, and the segments of the newest moment, which take no disk. Segments that only earlier moments
-// need are not read: which those are, is known of each moment alone.
+// Verify restores the main database of a replica in a scratch directory and checks it. It reads, for their checksums,
+// the LTX files that a restore to now does not need, and the segments of the newest restore point, which take no disk.
+// It does not read segments that only earlier restore points need: to find them, Verify would have to restore each of
+// those points.
 func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verification {
 	if o.Now == nil {
 		o.Now = time.Now
