@@ -73,9 +73,9 @@ func followAdvice(err error) string {
 	case errors.Is(err, restore.ErrNoRoom), db.IsDiskFull(err):
 		return "free space on the disk of the data directory"
 	case errors.As(err, &gap):
-		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it sooner, " +
-			"give the primary a new path in litestream.yml, and this follower the same path with an empty data " +
-			"directory"
+		return "the primary's next snapshot closes the gap (snapshot.interval in litestream.yml); to close it " +
+			"sooner, give the primary a new path in litestream.yml, and this follower the same path with an empty " +
+			"data directory"
 	case errors.As(err, &file) && file.Damaged():
 		return "weft verify lists the damage in the replica; the primary's next snapshot replaces it"
 	}

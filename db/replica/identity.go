@@ -69,17 +69,17 @@ func claim(ctx context.Context, clients *config.Pool, instance string) error {
 	return err
 }
 
-// localState is what a data directory has: an instance and its newest log row.
+// localState is the state of a data directory: an instance and its newest log row.
 type localState struct {
 	instance string
 	seq      uint64
 }
 
-// comparison is what compare has found.
+// comparison is the result of compare.
 type comparison struct {
-	empty bool           // nothing lies in the replica
-	fresh bool           // nothing of what was cut for it is on this disk
-	torn  bool           // what was cut last for it is damaged on this disk
+	empty bool           // the replica has no LTX files
+	fresh bool           // this disk has no LTX files for the replica
+	torn  bool           // the newest LTX file for the replica is damaged on this disk
 	files []restore.File // of the replica
 }
 
@@ -87,7 +87,8 @@ type comparison struct {
 // last is the lease: it states whether this data directory was the last to write there; nil: unknown.
 func compare(
 	ctx context.Context, c config.Config, clients *config.Pool, local localState, last *found,
-) (result comparison, err error) {
+) (comparison, error) {
+	var result comparison
 	client, err := clients.Client("")
 	if err != nil {
 		return result, err
@@ -101,32 +102,20 @@ func compare(
 	if err != nil {
 		return result, err
 	}
-	var newest restore.File
-	for _, f := range result.files {
-		if f.Max > newest.Max {
-			newest = f // of the lowest level that has it
-		}
-	}
+	newest := newestFile(result.files)
 	stream := litestream.NewDB(c.DB)
-	pos, err := stream.Pos()
-	if err != nil && last != nil && last.mine {
-		pos = ltx.Pos{}
-		err = nil
-		result.torn = true // Litestream goes on from the replica's newest file
-	}
+	pos, err := result.readPosition(stream, last)
 	if err != nil {
-		return result, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft "+
-			"then uploads the whole database): %w", stream.MetaPath(), err)
+		return result, err
 	}
-	result.fresh = pos.TXID == 0
 	foreign := &ForeignError{Where: c.Where(), Theirs: theirs, Ours: local.instance, OurSeq: local.seq,
 		Remote: newest.Max, Local: pos.TXID}
-	// The last that has written there may lack what it has cut: then what the replica's database says of itself counts.
+	// The data directory that wrote last may have lost its LTX files: then the manifest in the replica decides.
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
 	if newest.Max > 0 && (lacks || theirs == "") {
 		picked, err := restore.Chain(result.files, restore.Target{})
 		if err != nil && last != nil && last.mine && last.Instance == local.instance {
-			return result, nil // what is gone from it is sent anew
+			return result, nil // the replicator uploads the missing files again
 		}
 		if err != nil {
 			return result, fmt.Errorf("replica: %w", err)
@@ -135,37 +124,71 @@ func compare(
 		if err != nil {
 			return result, err
 		}
-		theirs = m.Instance
 		foreign.Theirs = m.Instance
 		foreign.TheirSeq = m.LastSeq
 	}
 	switch {
-	case theirs != "" && theirs != local.instance:
+	case foreign.Theirs != "" && foreign.Theirs != local.instance:
 		foreign.Why = "belongs to another index"
 	case newest.Max == 0:
 		result.empty = true
 		return result, nil
 	case lacks && foreign.TheirSeq <= local.seq:
-		return result, nil // restored from there, or gone on since
+		return result, nil // restored from there, perhaps with later writes
 	case lacks, newest.Max > pos.TXID:
 		foreign.Why = "is ahead of this data directory"
 	default:
-		path := stream.LTXPath(0, newest.Min, newest.Max)
-		same, err := sameFile(ctx, client, newest, path)
-		if err != nil {
+		same, err := sameNewest(ctx, client, newest, stream.LTXPath(0, newest.Min, newest.Max), last)
+		if err != nil || same {
 			return result, err
-		}
-		if last != nil && !last.mine { // another may have gone on from any transaction
-			_, missing := os.Stat(path)
-			same = same && newest.Level == 0 && missing == nil
-		}
-		if same {
-			return result, nil
 		}
 		foreign.Why = "has a different transaction of that number than this data directory: two processes have " +
 			"written to it"
 	}
 	return result, foreign
+}
+
+// readPosition returns the transaction of the newest LTX file on this disk, and sets torn and fresh. A damaged file is
+// no error if this data directory has the lease: Litestream continues from the replica's newest file.
+func (c *comparison) readPosition(stream *litestream.DB, last *found) (ltx.Pos, error) {
+	pos, err := stream.Pos()
+	if err != nil && last != nil && last.mine {
+		pos = ltx.Pos{}
+		err = nil
+		c.torn = true
+	}
+	if err != nil {
+		return pos, fmt.Errorf("replica: read the replication position (if weft is not running, remove %s: weft then "+
+			"uploads the whole database): %w", stream.MetaPath(), err)
+	}
+	c.fresh = pos.TXID == 0
+	return pos, nil
+}
+
+// newestFile returns the file that ends last, of the lowest level that has it.
+func newestFile(files []restore.File) (newest restore.File) {
+	for _, f := range files {
+		if f.Max > newest.Max {
+			newest = f
+		}
+	}
+	return newest
+}
+
+// sameNewest reports whether the newest file of the replica is the local file at path. If another process has had the
+// lease, the local file must exist: the other process may have continued from any transaction.
+func sameNewest(
+	ctx context.Context, client litestream.ReplicaClient, newest restore.File, path string, last *found,
+) (bool, error) {
+	same, err := sameFile(ctx, client, newest, path)
+	if err != nil {
+		return false, err
+	}
+	if last != nil && !last.mine {
+		_, missing := os.Stat(path)
+		same = same && newest.Level == 0 && missing == nil
+	}
+	return same, nil
 }
 
 // sameFile says whether a file of the replica is the local one; true where there is none.

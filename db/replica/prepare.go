@@ -272,8 +272,14 @@ func (r *Replicator) check(ctx context.Context, local localState, open bool) err
 	if err := r.lease.acquire(look, last); err != nil {
 		return err
 	}
+	return r.claim(look, local, found, open)
+}
+
+// claim records that the replica belongs to this index, after the lease is taken. Before that it removes local state
+// that does not match the replica.
+func (r *Replicator) claim(ctx context.Context, local localState, found comparison, open bool) error {
 	if (found.empty || found.torn) && !open {
-		// What was cut for another replica, or for this one before it was emptied, doesn't begin at its start.
+		// LTX files for another replica, or for this one before it was emptied, do not begin at its start.
 		if err := r.forget(); err != nil {
 			return err
 		}
@@ -286,7 +292,7 @@ func (r *Replicator) check(ctx context.Context, local localState, open bool) err
 			return fmt.Errorf("replica: %w", err)
 		}
 	}
-	if err := claim(look, r.clients, local.instance); err != nil {
+	if err := claim(ctx, r.clients, local.instance); err != nil {
 		return err
 	}
 	if err := os.WriteFile(r.queue.path("", "checked"), []byte(local.instance+"\n"), 0o644); err != nil {

@@ -31,8 +31,8 @@ const uploadsAtOnce = 2
 // uploadQueue holds the names of the pending segments and of the segments in the replica. It is on disk, because it
 // must outlive the process:
 //
-//	DATA/replica/KEY/pending/X.weft  a hard link to a segment that is not in the replica yet; the index may drop its own
-//	DATA/replica/KEY/sent/X.weft     an empty file for a segment that is; see collect for other contents
+//	DATA/replica/KEY/pending/X.weft  a hard link to a segment to upload; the index may remove its own link
+//	DATA/replica/KEY/sent/X.weft     an empty file for an uploaded segment; see collect for other contents
 //	DATA/replica/KEY/checked         the index is known to be the replica's
 //
 // KEY stands for the place of the replica, so that another place begins with an empty queue.

@@ -172,24 +172,8 @@ func withStallTimeout[T any](
 			late(got.v)
 		}
 	}()
-	ticker := time.NewTicker(r.limit / stallTicks)
-	defer ticker.Stop()
-	seen := r.moved.Load()
-	since := time.Now()
-	for ctx.Err() == nil {
-		select {
-		case got := <-done:
-			return got.result()
-		case <-ctx.Done():
-		case <-ticker.C:
-			now := r.moved.Load()
-			if now != seen {
-				seen = now
-				since = time.Now()
-			} else if time.Since(since) >= r.limit {
-				cancel(&StalledError{r.what, r.limit})
-			}
-		}
+	if got, ok := awaitOutcome(ctx, r, cancel, done); ok {
+		return got.result()
 	}
 	grace := time.NewTimer(abandonAfter)
 	defer grace.Stop()
@@ -211,6 +195,33 @@ func withStallTimeout[T any](
 	abandoned = true
 	abandon()
 	return v, context.Cause(ctx)
+}
+
+// awaitOutcome waits for the outcome of a request until ctx ends, and reports whether it got the outcome. It cancels
+// ctx with a StalledError when the request makes no progress for its limit.
+func awaitOutcome[T any](
+	ctx context.Context, r *request, cancel context.CancelCauseFunc, done <-chan outcome[T],
+) (got outcome[T], ok bool) {
+	ticker := time.NewTicker(r.limit / stallTicks)
+	defer ticker.Stop()
+	seen := r.moved.Load()
+	since := time.Now()
+	for ctx.Err() == nil {
+		select {
+		case got := <-done:
+			return got, true
+		case <-ctx.Done():
+		case <-ticker.C:
+			now := r.moved.Load()
+			if now != seen {
+				seen = now
+				since = time.Now()
+			} else if time.Since(since) >= r.limit {
+				cancel(&StalledError{r.what, r.limit})
+			}
+		}
+	}
+	return got, false
 }
 
 // catch runs do and keeps its panic, with the stack of it.
@@ -284,7 +295,7 @@ func (b *boundedClient) LTXFiles(
 	ctx context.Context, level int, seek ltx.TXID, useMetadata bool,
 ) (ltx.FileIterator, error) {
 	r := b.request(DefaultStallTimeout, "list level %d", level)
-	infos, err := call(ctx, b, r, func(ctx context.Context, client litestream.ReplicaClient) (infos []*ltx.FileInfo, err error) {
+	list := func(ctx context.Context, client litestream.ReplicaClient) (infos []*ltx.FileInfo, err error) {
 		it, err := client.LTXFiles(ctx, level, seek, useMetadata)
 		if err != nil {
 			return nil, err
@@ -299,7 +310,8 @@ func (b *boundedClient) LTXFiles(
 			err = closed // else Close returns the same error again
 		}
 		return infos, err
-	}, func([]*ltx.FileInfo) {})
+	}
+	infos, err := call(ctx, b, r, list, func([]*ltx.FileInfo) {})
 	if err != nil {
 		return nil, err
 	}

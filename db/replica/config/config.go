@@ -100,20 +100,22 @@ func Parse(file string, text []byte, lookup func(string) (string, bool)) (Config
 	if err != nil {
 		return Config{}, fmt.Errorf("replica: %s: %w", file, err)
 	}
-	// Litestream's own names for these win over nothing but their absence.
+	// Litestream's own variables count only where AWS's variables and the file have no value.
 	for _, key := range []struct {
 		value *string
 		aws   string
 		own   string
-	}{{&c.AccessKeyID, "AWS_ACCESS_KEY_ID", "LITESTREAM_ACCESS_KEY_ID"},
-		{&c.SecretAccessKey, "AWS_SECRET_ACCESS_KEY", "LITESTREAM_SECRET_ACCESS_KEY"}} {
+	}{
+		{&c.AccessKeyID, "AWS_ACCESS_KEY_ID", "LITESTREAM_ACCESS_KEY_ID"},
+		{&c.SecretAccessKey, "AWS_SECRET_ACCESS_KEY", "LITESTREAM_SECRET_ACCESS_KEY"},
+	} {
 		if _, ok := lookup(key.aws); !ok && *key.value == "" {
 			*key.value, _ = lookup(key.own)
 		}
 	}
 	if _, ok := lookup("AWS_CA_BUNDLE"); ok && c.Type == "s3" {
-		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, and " +
-			"set SSL_CERT_FILE instead")
+		return Config{}, errors.New("replica: Litestream's S3 client does not start with AWS_CA_BUNDLE: unset it, " +
+			"and set SSL_CERT_FILE instead")
 	}
 	return c, nil
 }

@@ -117,8 +117,8 @@ func (p *parser) s3Fields(c *Config) fields {
 
 func (p *parser) sftpFields(c *Config) fields {
 	return fields{
-		"host": p.place(&c.Host), "user": p.text(&c.User), "password": p.text(&c.Password),
-		"key-path": p.text(&c.KeyPath),
+		"host": p.place(&c.Host), "user": p.text(&c.User),
+		"password": p.text(&c.Password), "key-path": p.text(&c.KeyPath),
 		"host-key": p.text(&c.HostKey), "concurrent-writes": p.flag(&c.ConcurrentWrites),
 	}
 }
@@ -128,10 +128,11 @@ func (c *Config) inherit(from Config) {
 	c.SyncInterval = cmp.Or(c.SyncInterval, from.SyncInterval)
 	switch c.Type {
 	case "s3":
-		for _, s := range [][2]*string{{&c.Bucket, &from.Bucket}, {&c.Endpoint, &from.Endpoint},
-			{&c.Region, &from.Region},
+		for _, s := range [][2]*string{
+			{&c.Bucket, &from.Bucket}, {&c.Endpoint, &from.Endpoint}, {&c.Region, &from.Region},
 			{&c.AccessKeyID, &from.AccessKeyID}, {&c.SecretAccessKey, &from.SecretAccessKey},
-			{&c.StorageClass, &from.StorageClass}} {
+			{&c.StorageClass, &from.StorageClass},
+		} {
 			*s[0] = cmp.Or(*s[0], *s[1])
 		}
 		c.ForcePathStyle = cmp.Or(c.ForcePathStyle, from.ForcePathStyle)
@@ -158,11 +159,9 @@ func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 		"busy-timeout":              p.duration(&c.BusyTimeout),
 		"min-checkpoint-page-count": p.count(&c.MinCheckpointPages),
 		"truncate-page-n":           p.count(&c.TruncatePages),
-		// weft writes LTX files when it uploads
-		"monitor-interval": p.duration(new(time.Duration)),
-		// weft always restores a missing database
-		"restore-if-db-not-exists": func(n *yaml.Node, name string) error { return p.flag(new(*bool))(n, name) },
-		"replica":                  replica,
+		"monitor-interval":          p.duration(new(time.Duration)), // unused: weft syncs before each upload
+		"restore-if-db-not-exists":  p.flag(new(*bool)),             // unused: weft always restores a missing database
+		"replica":                   replica,
 		"replicas": func(n *yaml.Node, name string) error {
 			return p.one(n, name, "replica", replica)
 		},
@@ -181,34 +180,14 @@ func (p *parser) db(n *yaml.Node, name string, c *Config) error {
 }
 
 func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
-	var url string
 	byType := map[string]fields{"file": {}, "s3": p.s3Fields(c), "sftp": p.sftpFields(c)}
 	n, err := p.merged(n, name)
 	if err != nil {
 		return err
 	}
-	if n.Kind == yaml.MappingNode {
-		// What else there may be depends on the type, which may stand at the end.
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			value := withoutUnset(n.Content[i+1].Value)
-			switch key := n.Content[i]; key.Value {
-			case "type":
-				c.Type = value
-			case "url":
-				url = value
-			case "retention", "snapshot-interval":
-				return p.errorf(key, name+"."+key.Value,
-					"is a field of Litestream 0.3 that later versions ignore: since 0.5 it is snapshot."+
-						strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
-			}
-		}
-	}
-	if url != "" {
-		scheme, _, _ := strings.Cut(url, ":")
-		c.Type = scheme
-	}
-	if c.Type == "" {
-		c.Type = "file"
+	url, err := p.replicaType(n, name, c)
+	if err != nil {
+		return err
 	}
 	known, ok := byType[c.Type]
 	if !ok {
@@ -241,6 +220,39 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			return p.errorf(n, name+"."+need.field, "is missing or empty"+p.perhaps())
 		}
 	}
+	return p.replicaPath(n, name, c)
+}
+
+// replicaType sets the type of a replica and returns its url. The type decides which other fields are valid, and may be
+// the last field.
+func (p *parser) replicaType(n *yaml.Node, name string, c *Config) (url string, err error) {
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			value := withoutUnset(n.Content[i+1].Value)
+			switch key := n.Content[i]; key.Value {
+			case "type":
+				c.Type = value
+			case "url":
+				url = value
+			case "retention", "snapshot-interval":
+				return "", p.errorf(key, name+"."+key.Value,
+					"is a field of Litestream 0.3 that later versions ignore: since 0.5 it is snapshot."+
+						strings.TrimPrefix(key.Value, "snapshot-")+", at the top of the file")
+			}
+		}
+	}
+	if url != "" {
+		scheme, _, _ := strings.Cut(url, ":")
+		c.Type = scheme
+	}
+	if c.Type == "" {
+		c.Type = "file"
+	}
+	return url, nil
+}
+
+// replicaPath rejects a path that a store would change, and makes the path of a directory absolute.
+func (p *parser) replicaPath(n *yaml.Node, name string, c *Config) error {
 	// Stores that fold two slashes list no file below such a path. Where the name of an index follows the slash, all
 	// indexes would share one place.
 	if c.Type != "file" && (path.Clean(c.Path) != c.Path || c.Type == "s3" && strings.HasPrefix(c.Path, "/")) {
@@ -251,8 +263,8 @@ func (p *parser) replica(n *yaml.Node, name string, c *Config) error {
 			}
 		}
 		return p.errorf(at, name+".path", fmt.Sprintf("is %q: a path must not end with a slash, contain two in a row, "+
-			"or on s3 begin with one; use %q",
-			c.Path, strings.TrimPrefix(path.Clean(c.Path), map[bool]string{true: "/"}[c.Type == "s3"])))
+			"or on s3 begin with one; use %q", c.Path,
+			strings.TrimPrefix(path.Clean(c.Path), map[bool]string{true: "/"}[c.Type == "s3"])))
 	}
 	if c.Type == "file" {
 		path, err := filepath.Abs(c.Path)

@@ -23,7 +23,7 @@ import (
 // Fetchers is how many segments a restore or a follower fetches at once: a connection to an object store gives some 50 to 100 MB/s.
 const Fetchers = 4
 
-// segments fetches what the manifest names and isn't there whole.
+// segments fetches the segments of the manifest that the data directory lacks or has damaged.
 func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	dir := filepath.Join(r.dir, "segments")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -66,36 +66,39 @@ func (r *restore) segments(ctx context.Context, m *db.Manifest) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(Fetchers)
 	for _, s := range missing {
-		g.Go(func() error {
-			path := filepath.Join(dir, s.File)
-			if _, err := os.Lstat(path); err == nil && !r.o.Force {
-				return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with "+
-					"--force", s.File)
-			}
-			n, err := FetchSegment(ctx, r.clients, s, path)
-			var file *FileError
-			switch {
-			case errors.As(err, &file) && (file.Damaged() || file.gone()) && m.Whole:
-				r.note("%v: the log is complete, and weft serve rebuilds all segments from it when it starts", err)
-				return nil
-			case errors.As(err, &file) && (file.Damaged() || file.gone()):
-				return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a "+
-					"time needs", err, Stamp(time.UnixMicro(s.CreatedUS)))
-			case err != nil:
-				return err
-			}
-			r.report("segments/"+s.File, s.Bytes, 0)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.result.Read += n
-			r.fetched = append(r.fetched, s.File)
-			return nil
-		})
+		g.Go(func() error { return r.segment(ctx, s, m.Whole) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// segment fetches one segment. If the log is complete, a damaged or absent segment is no error.
+func (r *restore) segment(ctx context.Context, s db.ManifestFile, logComplete bool) error {
+	path := filepath.Join(r.dir, "segments", s.File)
+	if _, err := os.Lstat(path); err == nil && !r.o.Force {
+		return fmt.Errorf("segments/%s exists but differs from the manifest: move it away, or replace it with --force",
+			s.File)
+	}
+	n, err := FetchSegment(ctx, r.clients, s, path)
+	var file *FileError
+	switch {
+	case errors.As(err, &file) && (file.Damaged() || file.gone()) && logComplete:
+		r.note("%v: the log is complete, and weft serve rebuilds all segments from it when it starts", err)
+		return nil
+	case errors.As(err, &file) && (file.Damaged() || file.gone()):
+		return fmt.Errorf("%w; times before %s do not need it: weft restore --plan --timestamp shows what a time needs",
+			err, Stamp(time.UnixMicro(s.CreatedUS)))
+	case err != nil:
+		return err
+	}
+	r.report("segments/"+s.File, s.Bytes, 0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Read += n
+	r.fetched = append(r.fetched, s.File)
+	return nil
 }
 
 // isWhole says whether a segment is there as the manifest says.

@@ -91,7 +91,8 @@ func (d *ltxReader) raw(b []byte) error {
 
 // next reads a page; 0 is the end of them.
 func (d *ltxReader) next() (number uint32, err error) {
-	head, size := d.head[:ltx.PageHeaderSize], d.head[ltx.PageHeaderSize:]
+	head := d.head[:ltx.PageHeaderSize]
+	size := d.head[ltx.PageHeaderSize:]
 	if err := d.read(head); err != nil {
 		return 0, err
 	}

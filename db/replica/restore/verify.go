@@ -68,8 +68,8 @@ type verification struct {
 
 // Verify restores the main database of a replica in a scratch directory and checks it. It reads, for their checksums,
 // the LTX files that a restore to now does not need, and the segments of the newest restore point, which take no disk.
-// It does not read segments that only earlier restore points need: to find them, Verify would have to restore each of
-// those points.
+// It does not read segments that only earlier restore points need: only the manifest of each
+// of those points names them.
 func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verification {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -297,7 +297,8 @@ func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 func sample(of []StoredSegment, bytes int64) []StoredSegment {
 	rand.Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
 	for i, s := range of {
-		if bytes -= s.Stored; bytes < 0 {
+		bytes -= s.Stored
+		if bytes < 0 {
 			return of[:max(i, 1)]
 		}
 	}
