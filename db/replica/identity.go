@@ -120,12 +120,10 @@ func compare(
 		if err != nil {
 			return result, fmt.Errorf("replica: %w", err)
 		}
-		m, _, err := restore.ReadRemoteManifest(ctx, client, picked)
+		err = foreign.readTheirs(ctx, client, picked)
 		if err != nil {
 			return result, err
 		}
-		foreign.Theirs = m.Instance
-		foreign.TheirSeq = m.LastSeq
 	}
 	switch {
 	case foreign.Theirs != "" && foreign.Theirs != local.instance:
@@ -163,6 +161,17 @@ func (c *comparison) readPosition(stream *litestream.DB, last *found) (ltx.Pos, 
 	}
 	c.fresh = pos.TXID == 0
 	return pos, nil
+}
+
+// readTheirs sets Theirs and TheirSeq from the manifest in a chain of files.
+func (e *ForeignError) readTheirs(ctx context.Context, client litestream.ReplicaClient, chain []restore.File) error {
+	m, _, err := restore.ReadRemoteManifest(ctx, client, chain)
+	if err != nil {
+		return err
+	}
+	e.Theirs = m.Instance
+	e.TheirSeq = m.LastSeq
+	return nil
 }
 
 // newestFile returns the file that ends last, of the lowest level that has it.
