@@ -30,23 +30,22 @@ func (f *fence) reason() error {
 	return nil
 }
 
-// fencedAdvice is the way out after two processes have written to a replica.
+// fencedAdvice is the remedy after two processes have written to a replica.
 const fencedAdvice = "Make sure that only one process writes there. Queries continue here; give this index its own " +
-	"path in litestream.yml, " +
-	"and weft uploads everything to it"
+	"path in litestream.yml, and weft uploads everything to it"
 
 // fencedName is the file in the state directory that a fence writes when two processes have written to the replica:
 // KEY/fenced. It holds the message.
 const fencedName = "fenced"
 
-// raiseFence sets the fence, and says so once. Nothing waits for uploads from here on.
+// raiseFence sets the fence and logs it once. From then on no caller waits for uploads.
 func (r *Replicator) raiseFence(err error) {
 	if r.fence.reason() != nil {
 		return
 	}
 	var writer *WriterError
 	if errors.As(err, &writer) {
-		said := *writer // without what was being done
+		said := *writer // without the operation
 		if said.Remains == "" {
 			ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
 			defer cancel()
@@ -101,7 +100,7 @@ func (r *Replicator) newLease() error {
 		objects: config.BoundObjects(objects, cmp.Or(r.cfg.Replica.StallTimeout, config.DefaultStallTimeout)),
 		where:   r.cfg.Replica.Where(), times: r.cfg.lease, logger: r.cfg.Logger, state: r.leaseState,
 		self: leaseRecord{Holder: holder, Process: r.process, Host: host},
-		onLost: func(err error) { // in a goroutine: its caller does not wait until it is known what can be restored
+		onLost: func(err error) { // in a goroutine: its caller does not wait for the list of restore points
 			go func() {
 				defer logPanic(r.cfg.Logger, "replica: raise the fence")
 				r.raiseFence(err)
@@ -111,7 +110,7 @@ func (r *Replicator) newLease() error {
 	return nil
 }
 
-// leaseState adds to the lease what is known of the index.
+// leaseState adds the state of the index to the lease.
 func (r *Replicator) leaseState(to *leaseRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +138,7 @@ func (r *Replicator) runFenced(ctx context.Context) {
 	}
 }
 
-// dropCuts cuts, and removes all cuts but the newest, which Litestream goes on from.
+// dropCuts syncs, and removes all LTX files but the newest, from which Litestream continues.
 func (r *Replicator) dropCuts(ctx context.Context) error {
 	if err := r.syncLocal(ctx); err != nil {
 		return err
@@ -183,7 +182,7 @@ const unknownLength = -1
 
 func nameOf(f restore.File) fileName { return fileName{f.Level, f.Min, f.Max} }
 
-// rememberListed begins with what the replica lists.
+// rememberListed makes the listed files the known files.
 func (r *Replicator) rememberListed(files []restore.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -218,7 +217,7 @@ func (r *Replicator) unknownFiles(files []restore.File, before knownFiles) []res
 		is, ok := known[nameOf(f)]
 		switch {
 		case ok && (is.bytes == unknownLength || is.bytes == f.Bytes):
-		case !ok && f.Max <= r.state.begun: // the last writer's merge of what was there, which has arrived late
+		case !ok && f.Max <= r.state.begun: // a late compaction of the last writer
 		default:
 			found = append(found, f)
 		}
@@ -260,7 +259,7 @@ func restorableWithout(files, strangers []restore.File) string {
 	return restore.DescribeSpans(restore.Spans(sure))
 }
 
-// remains says what of the replica can be restored for sure, now that another has its lease.
+// remains describes which restore points are sure, now that another process has the lease.
 func (r *Replicator) remains(ctx context.Context) (string, error) {
 	before := r.knownNames()
 	files, err := r.listNames(ctx)
@@ -290,7 +289,7 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 func (r *Replicator) findForeignWrites(ctx context.Context, files []restore.File, before knownFiles) error {
 	var found []restore.File
 	for _, f := range r.unknownFiles(files, before) {
-		// This process's predecessor in this directory may have sent what was still on its way.
+		// An upload of the earlier process in this directory may have arrived late.
 		local := r.local.LTXPath(0, f.Min, f.Max)
 		if _, err := os.Stat(local); err == nil {
 			same, err := sameFile(ctx, r.client, f, local)
@@ -338,7 +337,7 @@ func (r *Replicator) newestIsOurs(ctx context.Context, files []restore.File) (bo
 	return true, restore.File{}, nil
 }
 
-// noteSent remembers the newest file of level 0, by which a later holder of the lease knows what is ours.
+// noteSent remembers the newest file of level 0, by which a later holder of the lease recognizes our files.
 func (r *Replicator) noteSent(max ltx.TXID, path string) {
 	sum := checksumOf(path)
 	r.mu.Lock()

@@ -25,7 +25,7 @@ import (
 type FollowerConfig struct {
 	Replica      config.Config    // whose weft.db and segments are followed; its DB is not used
 	Dir          string           // of the copy, which belongs to it alone
-	PollInterval time.Duration    // between two looks at the replica; 0: 250 ms
+	PollInterval time.Duration    // between two polls of the replica; 0: 250 ms
 	CacheBytes   int64            // db.FollowerConfig's
 	Logger       *slog.Logger     // nil: none
 	Now          func() time.Time // nil: time.Now
@@ -38,7 +38,7 @@ const (
 	// listEvery is how long the next file by name may be absent before the follower lists the replica: a compaction may
 	// have replaced the file while the follower was away.
 	listEvery = 30 * time.Second
-	// nextBytes is what is read of a file whose size isn't known; a longer one is looked up in the listing.
+	// nextBytes is how much is read of a file of unknown size; the listing has the size of a longer one.
 	nextBytes = 32 << 20
 	// filesPerPoll is how many files go in before they are shown.
 	filesPerPoll = 32
@@ -63,13 +63,13 @@ type Follower struct {
 	index   *db.Follower
 
 	at          ltx.TXID  // of the copy
-	time        time.Time // when the primary cut it
+	time        time.Time // when the primary wrote it
 	listed      time.Time
 	behindSince time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
 	newest      ltx.TXID  // that a listing has shown
 	behind      error     // why it couldn't be reached at the last listing; nil: it was
 	sure        time.Time // when the copy was last known to have all: by a listing, or as the next file was there
-	unshown     bool      // the copy has what the index doesn't show
+	unshown     bool      // the copy has transactions that the index does not show
 
 	queue segmentQueue
 
@@ -77,10 +77,10 @@ type Follower struct {
 	state followState
 }
 
-// followState is what others ask for.
+// followState is the state for Status, Lag and Ready.
 type followState struct {
 	shown   ltx.TXID
-	time    time.Time // of what is shown
+	time    time.Time // of the shown state
 	whole   time.Time // when the copy, as it is shown, was last found to have all that the replica has
 	missing []db.ManifestFile
 	err     error
@@ -162,7 +162,7 @@ func (f *Follower) refreshFirst(ctx context.Context) error {
 		}
 		if err := f.fetchAll(ctx, missing); err != nil && !errors.Is(err, restore.ErrAbsent) {
 			return err
-		} else if err != nil { // merged meanwhile, unless the newest manifest names it
+		} else if err != nil { // compacted meanwhile, unless the newest manifest names it
 			before := f.at
 			if e := f.catchUp(ctx); e != nil || f.at == before {
 				return errors.Join(err, e)
@@ -171,7 +171,7 @@ func (f *Follower) refreshFirst(ctx context.Context) error {
 	}
 }
 
-// Index is what answers queries, from Open to Close.
+// Index answers queries, from Open to Close.
 func (f *Follower) Index() *db.Follower { return f.index }
 
 // Close closes the index and the copy.
@@ -186,7 +186,7 @@ func (f *Follower) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run follows until ctx ends. What fails is tried again for ever, and queries go on with what there is.
+// Run follows until ctx ends. It retries failures forever; queries continue with the present data.
 func (f *Follower) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	start(g, f.cfg.Logger, "follower: poll", func() error { return f.poll(ctx) })
@@ -194,7 +194,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// poll looks for what is new.
+// poll applies new files.
 func (f *Follower) poll(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -228,11 +228,11 @@ func (f *Follower) poll(ctx context.Context) error {
 	}
 }
 
-// pollOnce looks once. more says that there may be more at once.
+// pollOnce polls once. more reports that another file may be there already.
 func (f *Follower) pollOnce(ctx context.Context) (more bool, err error) {
 	began := f.cfg.Now()
 	more, err = f.applyNext(ctx)
-	if f.unshown { // also of what went in before it failed
+	if f.unshown { // also after a failure in the middle
 		missing, e := f.refresh(ctx)
 		f.queue.set(missing)
 		err = errors.Join(err, e)
@@ -251,7 +251,7 @@ func (f *Follower) applyNext(ctx context.Context) (more bool, err error) {
 		data, err := f.readNext(ctx, f.at+1)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			// That there is no next file says nothing when a listing has shown that there are later ones.
+			// A missing next file proves nothing when a listing has shown later files.
 			if f.behind != nil || f.at < f.newest || f.cfg.Now().Sub(f.listed) >= listEvery {
 				return false, f.catchUp(ctx)
 			}
@@ -281,7 +281,7 @@ func (f *Follower) applyNext(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// errLong says that a file is longer than what is read without knowing its size.
+// errLong means that a file of unknown size is longer than nextBytes.
 var errLong = errors.New("the file is long")
 
 // readNext reads the file of one transaction; fs.ErrNotExist: there is none.
@@ -314,13 +314,13 @@ func (f *Follower) catchUp(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.sure.Before(f.state.whole) { // the looks since then found no next file, and took that for all
+	if f.sure.Before(f.state.whole) { // the polls since then found no next file, and took that for the end
 		f.state.whole = f.sure
 	}
 	return f.behind
 }
 
-// catchUpWith puts in the fewest of the files that lead to the newest transaction.
+// catchUpWith applies the fewest of the files that lead to the newest transaction.
 func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err error) {
 	newest := ltx.TXID(0)
 	for _, file := range files {
@@ -335,7 +335,7 @@ func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err e
 	picked, reach := restore.ChainFrom(files, restore.Target{}, f.at)
 	f.newest = newest
 	switch {
-	case newest < f.at && f.listed.Sub(f.startBehind()) < listEvery: // a store may list what was there a moment ago
+	case newest < f.at && f.listed.Sub(f.startBehind()) < listEvery: // a store may list an earlier state
 		return fmt.Errorf("the replica ends at transaction %d, before the copy at %d; if this persists, the replica "+
 			"was restarted, and the follower starts over too", newest, f.at)
 	case newest < f.at:
@@ -344,7 +344,7 @@ func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err e
 		picked, err = restore.Chain(files, restore.Target{})
 	case reach < newest:
 		_, err = restore.Chain(files, restore.Target{})
-		if err == nil { // else it says where the gap is
+		if err == nil { // else err names the gap
 			err = fmt.Errorf("no file continues from transaction %d", reach)
 		}
 		return errors.Join(f.applyAll(ctx, picked), err) // up to the gap
@@ -440,7 +440,7 @@ func (f *Follower) apply(
 	return nil
 }
 
-// refresh shows what the copy has, as far as the segments are there, and answers which aren't.
+// refresh shows the state of the copy, as far as the segments are there, and returns the missing segments.
 func (f *Follower) refresh(ctx context.Context) ([]db.ManifestFile, error) {
 	current, missing, err := f.index.Refresh(ctx)
 	if err != nil {
@@ -457,7 +457,7 @@ func (f *Follower) refresh(ctx context.Context) ([]db.ManifestFile, error) {
 	return missing, nil
 }
 
-// failed notes what went wrong, and says it when it is new.
+// failed records an error, and logs it when it is new.
 func (f *Follower) failed(what string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// set replaces what is to be fetched.
+// set replaces the queue.
 func (q *segmentQueue) set(want []db.ManifestFile) {
 	q.mu.Lock()
 	q.want = want
@@ -22,7 +22,7 @@ func (q *segmentQueue) set(want []db.ManifestFile) {
 	}
 }
 
-// wanted is what is to be fetched, without what is there.
+// wanted returns the queued segments that are not on this disk.
 func (f *Follower) wanted() (want []db.ManifestFile) {
 	f.queue.mu.Lock()
 	defer f.queue.mu.Unlock()
@@ -38,7 +38,7 @@ func (f *Follower) segmentPath(s db.ManifestFile) string {
 	return filepath.Join(f.cfg.Dir, "segments", s.File)
 }
 
-// fetchLoop fetches segments while new log rows are shown beside: one that was merged from others may be large.
+// fetchLoop fetches segments while the index shows new log rows: a compacted segment may be large.
 func (f *Follower) fetchLoop(ctx context.Context) error {
 	pause := time.Duration(0)
 	for {
@@ -68,7 +68,7 @@ func (f *Follower) fetchLoop(ctx context.Context) error {
 	}
 }
 
-// fetchAll fetches segments, each of which is there whole or not at all.
+// fetchAll fetches segments. Each is complete or absent.
 func (f *Follower) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	bytes := int64(0)
 	for _, s := range want {
@@ -94,7 +94,7 @@ func (f *Follower) fetchAll(ctx context.Context, want []db.ManifestFile) error {
 	return restore.SyncDir(filepath.Join(f.cfg.Dir, "segments"))
 }
 
-// signal wakes whoever waits on a channel with room for one.
+// signal wakes the receiver of a channel with room for one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// Lag is how long ago the primary cut what is shown, and the newest log row in it. It grows too while the primary has
-// nothing to say.
+// Lag returns the age of the shown state, since the primary wrote its LTX file, and the newest log row in it. The age
+// also grows while the primary writes nothing.
 func (f *Follower) Lag() (time.Duration, uint64) {
 	seq := f.index.Seq()
 	f.mu.Lock()
@@ -22,7 +22,7 @@ func (f *Follower) Lag() (time.Duration, uint64) {
 	return max(f.cfg.Now().Sub(f.state.time), 0), seq // clocks of two machines
 }
 
-// Ready is nil while all is shown that the replica has, or was not longer ago than within, and says else why not.
+// Ready returns nil if the index shows the replica's newest state, or did within the given time; else the reason.
 func (f *Follower) Ready(within time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,14 +40,20 @@ func (f *Follower) Ready(within time.Duration) error {
 		behind.Round(time.Second))
 }
 
-// Status says how far it is.
+// Status returns the progress of the follower.
 func (f *Follower) Status() wire.Following {
 	lag, seq := f.Lag()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	st := wire.Following{State: "ok", Replica: f.cfg.Replica.Where(), TXID: wire.TXID(f.state.shown), LogSeq: seq,
-		LagSeconds:  lag.Seconds(),
-		LookSeconds: f.cfg.Now().Sub(f.state.whole).Seconds(), MissingSegments: len(f.state.missing)}
+	st := wire.Following{
+		State:           "ok",
+		Replica:         f.cfg.Replica.Where(),
+		TXID:            wire.TXID(f.state.shown),
+		LogSeq:          seq,
+		LagSeconds:      lag.Seconds(),
+		LookSeconds:     f.cfg.Now().Sub(f.state.whole).Seconds(),
+		MissingSegments: len(f.state.missing),
+	}
 	for _, s := range f.state.missing {
 		st.MissingBytes += s.Bytes
 	}
@@ -63,7 +69,7 @@ func (f *Follower) Status() wire.Following {
 	return st
 }
 
-// followAdvice is what an operator can do about a failure.
+// followAdvice returns the operator's remedy for a failure.
 func followAdvice(err error) string {
 	var gap *restore.GapError
 	var file *restore.FileError

@@ -25,7 +25,7 @@ type ForeignError struct {
 	Theirs string // instance of the index that the replica is of; empty: it doesn't say
 	Ours   string
 	Remote ltx.TXID // newest transaction in the replica
-	Local  ltx.TXID // newest transaction that was cut here; 0: none
+	Local  ltx.TXID // newest LTX file on this disk; 0: none
 
 	TheirSeq, OurSeq uint64 // newest log rows; 0: not asked
 	Why              string
@@ -44,8 +44,8 @@ func (e *ForeignError) Error() string {
 		return text
 	}
 	return fmt.Sprintf("the replica %s %s (there: %s; here: %s). Either give this index a path in the replica that no "+
-		"other index has used; "+
-		"or, to use the replica, move this data directory away and restart: weft then restores the replica",
+		"other index has used; or, to use the replica, move this data directory away and restart: weft then restores "+
+		"the replica",
 		e.Where, e.Why, position(theirs, e.Remote, e.TheirSeq), position(e.Ours, e.Local, e.OurSeq))
 }
 
@@ -200,7 +200,7 @@ func sameNewest(
 	return same, nil
 }
 
-// sameFile says whether a file of the replica is the local one; true where there is none.
+// sameFile reports whether a file of the replica is the local one; true without a local one.
 func sameFile(ctx context.Context, client litestream.ReplicaClient, info restore.File, path string) (bool, error) {
 	ours, err := os.Open(path)
 	if info.Level != 0 || errors.Is(err, fs.ErrNotExist) {
@@ -223,7 +223,7 @@ func sameFile(ctx context.Context, client litestream.ReplicaClient, info restore
 	return endsWith(ctx, client, info, sum[:])
 }
 
-// endsWith says whether a file of the replica ends with a checksum, which is of all of the file.
+// endsWith reports whether a file of the replica ends with a checksum, which covers the whole file.
 func endsWith(ctx context.Context, client litestream.ReplicaClient, info restore.File, sum []byte) (bool, error) {
 	end, err := client.OpenLTXFile(ctx, info.Level, info.Min, info.Max, info.Bytes-ltx.ChecksumSize, ltx.ChecksumSize)
 	if err != nil {

@@ -32,8 +32,8 @@ const leaseSub = "lease"
 // own clock.
 type leaseTimes struct {
 	renew   time.Duration // between renewals
-	suspend time.Duration // without a renewal for so long the holder sends nothing, and breaks off what it is sending
-	expire  time.Duration // without a change for so long the lease is free; longer than suspend by what an answer takes
+	suspend time.Duration // without a renewal for so long the holder sends nothing, and cancels its uploads
+	expire  time.Duration // without a change for so long the lease is free; longer than suspend by a request's time
 }
 
 // defaultLeaseTimes let a store be away for half a minute, and a second machine wait for three quarters.
@@ -57,7 +57,8 @@ type leaseRecord struct {
 	Checksum   string   `json:"newest_checksum"` // at its end, in hexadecimal
 }
 
-// leaseBytes is the length of a record: always the same, so that one that is written in place is never half of one.
+// leaseBytes is the constant length of a record: a reader of a record that is overwritten in place never sees a shorter
+// one.
 const leaseBytes = 1024
 
 func (r leaseRecord) encode() ([]byte, error) {
@@ -71,19 +72,19 @@ func (r leaseRecord) encode() ([]byte, error) {
 // found is the newest lease of a replica.
 type found struct {
 	leaseRecord
-	text string // as it lies there
+	text string // as stored
 	mine bool   // it is of this data directory
 }
 
-// WriterError says that another weft writes to the replica, or has.
+// WriterError means that another weft writes to the replica, or has written to it.
 type WriterError struct {
 	Where   string // the replica
 	Host    string // of the other; empty: unknown
 	Why     string
-	Remains string // what can be restored; empty: not asked
+	Remains string // the restore points; empty: not checked
 	Both    bool   // both have written, so that this place is no good for either
 	Do      string
-	Said    string // the whole message, from an earlier process; empty: made of the fields
+	Said    string // the whole message, from an earlier process; empty: made from the fields
 }
 
 func (e *WriterError) Error() string {
@@ -100,14 +101,14 @@ func (e *WriterError) Error() string {
 	return text + ". " + e.Do
 }
 
-// fenced says whether an error is one after which nothing may be written to the replica.
+// fenced reports whether an error forbids further writes to the replica.
 func fenced(err error) bool {
 	var foreign *ForeignError
 	var writer *WriterError
 	return errors.As(err, &foreign) || errors.As(err, &writer)
 }
 
-// errOverdue says that the holder of a lease can't know whether it still is.
+// errOverdue means that the holder of a lease cannot know whether it still has the lease.
 var errOverdue = errors.New("the lease of the replica was not renewed")
 
 // lease is the right of one process to write to a replica.
@@ -117,7 +118,7 @@ type lease struct {
 	self    leaseRecord // who we are
 	times   leaseTimes
 	logger  *slog.Logger
-	// state adds what a renewal writes down beside who we are.
+	// state adds the index's state to a renewal.
 	state func(*leaseRecord)
 	// onLost is called once, when another has the lease.
 	onLost func(error)
@@ -154,7 +155,7 @@ func leaseName(generation uint64) string {
 	return path.Join(leaseSub, fmt.Sprintf("%016x", generation))
 }
 
-// read reads a generation; nil: it isn't there. What can't be decoded is somebody's who is just creating it.
+// read reads a generation; nil: absent. A record that cannot be decoded is still being created.
 func (l *lease) read(ctx context.Context, generation uint64) (*found, error) {
 	text, err := l.objects.Read(ctx, leaseName(generation))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -216,8 +217,8 @@ func (l *lease) heldBy(host string) error {
 	return &WriterError{Where: l.where, Host: host,
 		Why: "is in use by another weft; this one has changed nothing in it",
 		Do: fmt.Sprintf("To move this index here, stop the other weft: once it has stopped, or is silent for %s, the "+
-			"next start here takes over. "+
-			"If it has another index, give this one its own path in litestream.yml", l.times.expire)}
+			"next start here takes over. If it has another index, give this one its own path in litestream.yml",
+			l.times.expire)}
 }
 
 // acquire takes the lease after f, which is free or our own, and begins to renew it.
@@ -271,7 +272,7 @@ func (l *lease) acquire(ctx context.Context, f *found) error {
 	return nil
 }
 
-// record is what a renewal writes.
+// record returns the record of a renewal.
 func (l *lease) record(generation, renewals uint64, released bool) leaseRecord {
 	r := l.self
 	r.Generation = generation
@@ -453,7 +454,7 @@ type holderFile struct {
 	Place  string `json:"place"` // of the directory; another one for a copy of it
 }
 
-// holderOf answers who a directory is. A copy, and the same directory on another machine, is somebody else.
+// holderOf returns the identity of a directory. A copy, or the same directory on another machine, has another one.
 func holderOf(dir, host string) (string, error) {
 	file := path.Join(dir, "holder")
 	place, err := directoryID(dir)
@@ -479,7 +480,7 @@ func holderOf(dir, host string) (string, error) {
 	return h.Holder, restore.SyncDir(dir)
 }
 
-// directoryID says where a directory is on this machine: a copy of it has another inode.
+// directoryID identifies a directory on this machine: a copy of it has another inode.
 func directoryID(dir string) (string, error) {
 	full, err := filepath.Abs(dir)
 	if err != nil {

@@ -27,8 +27,9 @@ func (r *Replicator) tasks(levels litestream.CompactionLevels) []task {
 	every := func(d time.Duration) func(time.Time) time.Time {
 		return func(now time.Time) time.Time { return now.Add(d) }
 	}
-	all := []task{{"removal of compacted files", every(r.store.L0RetentionCheckInterval),
-		r.local.EnforceL0RetentionByTime}}
+	all := []task{
+		{"removal of compacted files", every(r.store.L0RetentionCheckInterval), r.local.EnforceL0RetentionByTime},
+	}
 	for _, level := range levels {
 		if level.Level > 0 {
 			all = append(all, task{fmt.Sprintf("compaction into level %d", level.Level), level.NextCompactionAt,
@@ -71,7 +72,7 @@ func (r *Replicator) validate(ctx context.Context) error {
 	return nil
 }
 
-// runTask gives one upkeep its turns until ctx ends, from the first cut on.
+// runTask runs one task at its turns until ctx ends, from the first LTX file on.
 func (r *Replicator) runTask(ctx context.Context, u task) error {
 	select {
 	case <-ctx.Done():

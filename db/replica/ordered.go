@@ -30,7 +30,7 @@ func (g orderedClient) WriteLTXFile(
 	if err := g.r.fence.reason(); err != nil {
 		return nil, err
 	}
-	// Other levels are made of what the replica has.
+	// Other levels are made from files of the replica.
 	if level == 0 || level == litestream.SnapshotLevel {
 		err := g.r.queue.uploadReferenced(ctx)
 		if err != nil {
@@ -54,7 +54,7 @@ func (g orderedClient) WriteLTXFile(
 	g.r.rememberWritten(name, info.Size)
 	if level == 0 {
 		path := ""
-		if f, ok := r.(*os.File); ok { // a cut; else a copy of the database
+		if f, ok := r.(*os.File); ok { // an LTX file on this disk; else a copy of the database
 			path = f.Name()
 		}
 		g.r.noteSent(maxTXID, path)
@@ -110,7 +110,7 @@ func (c *contiguousFiles) Next() bool {
 	return true
 }
 
-// counted counts what a client sends.
+// counted counts the bytes that a client sends.
 type counted struct {
 	litestream.ReplicaClient
 	sent *atomic.Int64

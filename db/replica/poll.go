@@ -30,7 +30,7 @@ const (
 	collectEvery = time.Hour
 )
 
-// pollLoop looks after the replica beside the uploads.
+// pollLoop polls the replica beside the uploads.
 func (r *Replicator) pollLoop(ctx context.Context) error {
 	collect := r.cfg.Now().Add(pollInterval)
 	timer := time.NewTimer(0)
@@ -49,7 +49,7 @@ func (r *Replicator) pollLoop(ctx context.Context) error {
 			return nil
 		case fenced(err):
 			return err
-		case err != nil: // what is gone stays unseen, also where uploads go well
+		case err != nil: // missing files stay unseen, even while uploads succeed
 			r.failed("look at the replica", err)
 			backoff = min(max(2*backoff, minBackoff), maxBackoff)
 		default:
@@ -66,7 +66,7 @@ func (r *Replicator) pollLoop(ctx context.Context) error {
 	}
 }
 
-// GoneError says that what was sent isn't in the replica any more.
+// GoneError means that the replica has lost uploaded files.
 type GoneError struct {
 	Where string
 	What  string
@@ -102,10 +102,10 @@ func (r *Replicator) poll(ctx context.Context) error {
 	return nil
 }
 
-// missing compares the replica with what was sent; nil: all is there.
+// missing compares the replica with the uploads; nil: all files are there.
 func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 	r.mu.Lock()
-	sent := r.state.remote // before the listing, and what the replica has had
+	sent := r.state.remote // read before the listing
 	r.mu.Unlock()
 	before := r.knownNames()
 	files, err := r.listNames(ctx)
@@ -119,8 +119,8 @@ func (r *Replicator) missing(ctx context.Context) (*GoneError, error) {
 		sent = max(sent, f.Max)
 	}
 	if _, reach := restore.ChainFrom(files, restore.Target{}, 0); reach < sent {
-		return &GoneError{r.cfg.Replica.Where(), fmt.Sprintf("the files end at transaction %s, but %s was uploaded",
-			reach, sent)}, nil
+		return &GoneError{r.cfg.Replica.Where(),
+			fmt.Sprintf("the files end at transaction %s, but %s was uploaded", reach, sent)}, nil
 	}
 	if sent == 0 {
 		return nil, nil // nothing was sent yet
@@ -212,7 +212,7 @@ func (r *Replicator) collect(ctx context.Context) error {
 		left, free, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 		switch n, _ := strconv.ParseUint(left, 16, 64); {
 		case alive[name] && left == "":
-		case alive[name]: // it was being entered when it was looked at
+		case alive[name]: // the last round ran before the manifest named it
 			err = r.mark(name, "")
 		case left == "":
 			err = r.mark(name, pos.TXID.String())
@@ -292,7 +292,7 @@ func (r *Replicator) oldest(ctx context.Context) (oldest ltx.TXID, err error) {
 		return 0, err
 	}
 	for _, f := range files {
-		// What begins with the first transaction is a whole database.
+		// A file that begins with the first transaction is a whole database.
 		if f.Min == 1 && (oldest == 0 || f.Max < oldest) {
 			oldest = f.Max
 		}

@@ -130,7 +130,7 @@ func (r *Replicator) joinReplica(ctx context.Context) error {
 		"meanwhile): %w", c.Where(), err)
 }
 
-// takeOver takes the lease for a data directory without a database. It answers the files of the replica.
+// takeOver takes the lease for a data directory without a database. It returns the files of the replica.
 func (r *Replicator) takeOver(ctx context.Context) ([]restore.File, error) {
 	c := r.cfg.Replica
 	unknown := func(err error) error {
@@ -168,7 +168,7 @@ func (r *Replicator) takeOver(ctx context.Context) ([]restore.File, error) {
 	return files, nil
 }
 
-// waitFor waits until nobody else writes to the replica.
+// waitFor waits until no other process writes to the replica.
 func (r *Replicator) waitFor(ctx context.Context, last *found) error {
 	if last != nil && (last.mine || last.Released) {
 		return nil
@@ -194,7 +194,7 @@ func (r *Replicator) startWithoutDatabase(ctx context.Context, files []restore.F
 	if r.cfg.Restore == nil {
 		return fmt.Errorf("replica: %s has no database, but %s has one: restore it first", r.cfg.Dir, c.Where())
 	}
-	// What is left of another life says nothing of the database that is to come.
+	// Local state of an earlier database does not apply to the new one.
 	if err := r.forget(); err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func localOf(ctx context.Context, path string) (local localState, err error) {
 	return local, err
 }
 
-// forget puts away what Litestream keeps of a database on this machine.
+// forget removes Litestream's local state of the database.
 func (r *Replicator) forget() error {
 	if err := os.RemoveAll(litestream.NewDB(r.cfg.Replica.DB).MetaPath()); err != nil {
 		return fmt.Errorf("replica: %w", err)
@@ -251,7 +251,7 @@ func (r *Replicator) check(ctx context.Context, local localState, open bool) err
 	look, cancel = context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	found, err := compare(look, r.cfg.Replica, r.clients, local, last)
-	if err == nil && last == nil && found.fresh && !found.empty { // it lies there without a lease
+	if err == nil && last == nil && found.fresh && !found.empty { // a replica without a lease
 		if err := r.waitFor(ctx, nil); err != nil {
 			return err
 		}
@@ -265,7 +265,7 @@ func (r *Replicator) check(ctx context.Context, local localState, open bool) err
 	if !held {
 		r.rememberListed(found.files)
 	}
-	// Before the lease is taken: if this ends before it is known to be ours, the next check finds what it is of.
+	// The lease record names the instance: if this process ends before the claim, the next check finds the owner.
 	r.mu.Lock()
 	r.state.instance = local.instance
 	r.mu.Unlock()

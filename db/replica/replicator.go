@@ -59,30 +59,30 @@ type Replicator struct {
 	// client is the client of the replica's database. All requests share it, because each client keeps its own
 	// connection.
 	client  litestream.ReplicaClient
-	clients *config.Pool // of all else that lies in the replica
+	clients *config.Pool // of all else in the replica
 
 	lock  *db.DirLock // the data directory, from Prepare until the store takes it over
 	index index
-	local *litestream.DB // what Litestream keeps of the database on this machine
+	local *litestream.DB // Litestream's local state of the database
 	store *litestream.Store
 	fence fence
 	lease *lease
 
 	process string        // this one, in the lease
-	pollNow chan struct{} // asks for a look at the replica
+	pollNow chan struct{} // asks for a poll of the replica
 
 	levels litestream.CompactionLevels
-	begun  chan struct{} // closed by the first cut: there is something to compact
+	begun  chan struct{} // closed by the first LTX file: compaction has input
 	began  sync.Once
 
-	stopped chan struct{} // nobody waits any more
+	stopped chan struct{} // OnSegment no longer waits
 	release sync.Once
 
 	mu    sync.Mutex
 	state progress
 }
 
-// index is what a replicator wants of a store.
+// index is the part of a store that a replicator uses.
 type index interface {
 	Seq() uint64
 	Instance() string
@@ -96,7 +96,7 @@ const (
 	maxBackoff = 15 * time.Second
 	// closeTimeout bounds each step of Close: the last upload, and the release of the lease.
 	closeTimeout = 5 * time.Second
-	// prepareTimeout bounds the look at the replica before the index is opened.
+	// prepareTimeout bounds the check of the replica before the index is opened.
 	prepareTimeout = time.Minute
 )
 
@@ -201,7 +201,7 @@ func (r *Replicator) Reached() ltx.TXID {
 // Run replicates until ctx ends. When it must not write to the replica any more, it continues without it, because an
 // index needs its checkpoints and the disk must not fill up. It returns that error at the end.
 func (r *Replicator) Run(ctx context.Context) error {
-	defer r.Release() // nothing is uploaded any more that a merge could wait for
+	defer r.Release() // no compaction may wait for an upload any more
 	if r.fence.reason() == nil {
 		err := r.replicate(ctx)
 		if err == nil {
@@ -213,7 +213,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	return r.fence.reason()
 }
 
-// replicate cuts and uploads until ctx ends, or the replica must not be written any more.
+// replicate syncs and uploads until ctx ends, or the replica must not be written any more.
 func (r *Replicator) replicate(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	cuts := make(chan struct{}, 1)
@@ -281,7 +281,7 @@ func (r *Replicator) loop(
 	}
 }
 
-// cut takes what was committed since the last cut into a file of its own, on this machine.
+// cut writes the transactions since the last cut into a new LTX file on this disk.
 func (r *Replicator) cut(ctx context.Context) error {
 	r.mu.Lock()
 	checked := r.state.checked
@@ -291,7 +291,7 @@ func (r *Replicator) cut(ctx context.Context) error {
 			return err
 		}
 	}
-	// All up to this row is committed, and so it is in the cut.
+	// All rows up to this one are committed, and so the LTX file has them.
 	seq := r.index.Seq()
 	now := r.cfg.Now()
 	if err := r.syncLocal(ctx); err != nil {
@@ -328,7 +328,7 @@ func (r *Replicator) syncLocal(ctx context.Context) error {
 func (r *Replicator) upload(ctx context.Context) error {
 	pos, err := r.local.Pos()
 	if err != nil || pos.IsZero() {
-		return err // nothing is cut yet
+		return err // no LTX file yet
 	}
 	if gone := r.goneErr(); gone != nil {
 		if err := r.resend(ctx, false); err != nil {
@@ -367,7 +367,7 @@ func (r *Replicator) pollAfterFirstUpload() {
 	}
 }
 
-// BehindError says that the replica doesn't have all when the process ends.
+// BehindError means that the replica lacks data when the process ends.
 type BehindError struct {
 	Transactions int64
 	Segments     int
@@ -383,8 +383,8 @@ func (e *BehindError) Error() string {
 }
 func (e *BehindError) Unwrap() error { return e.Err }
 
-// Flush sends what is left, when nothing is written any more and Run has ended. It tries until ctx ends, and answers a
-// BehindError if that isn't enough.
+// Flush uploads the remaining data after the last write and the end of Run. It tries until ctx ends, and returns a
+// BehindError if data remains.
 func (r *Replicator) Flush(ctx context.Context) error {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		err := r.fence.reason()
@@ -425,7 +425,7 @@ func (r *Replicator) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	status, err := r.local.SyncStatus(ctx) // by what the replica lists
+	status, err := r.local.SyncStatus(ctx) // from the replica's listing
 	if err != nil {
 		return fmt.Errorf("replica: list the replica: %w", err)
 	}
@@ -445,7 +445,7 @@ func (r *Replicator) Release() { r.release.Do(func() { close(r.stopped) }) }
 func (r *Replicator) Close() error {
 	r.Release()
 	var err error
-	if r.store != nil { // uploads what the end of the index wrote, if anything
+	if r.store != nil { // uploads the last writes of the index
 		err = within(r.cfg.closeTimeout, r.store.Close)
 		if fenced(err) {
 			err = nil // Flush has said so
@@ -470,8 +470,8 @@ func within(timeout time.Duration, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// warnings passes on what is a warning or worse: the rest is told by figures.
-// Behind a fence it is silent: what Litestream's loops can't do then was said once.
+// warnings passes on warnings and errors: metrics report the rest. Behind a fence it is silent: the fence itself is
+// logged once.
 type warnings struct {
 	slog.Handler
 	fence *fence

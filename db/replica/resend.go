@@ -16,7 +16,7 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// markGone notes that what was sent is gone: nothing of it counts as safe any more, and the next upload sends it anew.
+// markGone notes that uploaded files are gone: no upload counts as durable any more, and the next one sends all again.
 func (r *Replicator) markGone(gone *GoneError) {
 	r.mu.Lock()
 	p := &r.state
@@ -39,7 +39,7 @@ func (r *Replicator) goneErr() error {
 	return r.state.gone
 }
 
-// isHole says whether an upload failed because a file that was cut for the replica isn't on this disk any more.
+// isHole reports whether an upload failed because a pending LTX file is missing on this disk.
 func isHole(err error) bool {
 	var file *litestream.LTXError
 	return errors.As(err, &file) && file.Level == 0 && errors.Is(err, fs.ErrNotExist)
@@ -125,7 +125,7 @@ func withoutNewSnapshots(files []restore.File) []restore.File {
 // Where level 1 ends later, closeGap sends a snapshot, and the newest LTX file behind it, so that a later start finds
 // its position.
 func (r *Replicator) closeGap(ctx context.Context, reach ltx.TXID) (to ltx.TXID, err error) {
-	merged, err := r.local.MaxLTXFileInfo(ctx, 1) // as Litestream's merges know it
+	merged, err := r.local.MaxLTXFileInfo(ctx, 1) // as Litestream's compactions know it
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +182,7 @@ func (r *Replicator) behindSnapshot(ctx context.Context, to ltx.TXID) (ltx.TXID,
 	return newest, nil
 }
 
-// haveCuts says whether all cuts from one on are on this disk, so that they can be sent again as they were.
+// haveCuts reports whether all LTX files from one on are on this disk, so that they can be sent again.
 func (r *Replicator) haveCuts(from ltx.TXID) bool {
 	pos, err := r.local.Pos()
 	if err != nil {
@@ -262,7 +262,7 @@ func (r *Replicator) removeStranded(ctx context.Context, reach, to, merged ltx.T
 	return r.local.Replica.Client.DeleteLTXFiles(ctx, stranded)
 }
 
-// requeue owes segments that were sent before and that the replica lacks; paths are those of the index.
+// requeue queues sent segments that the replica lacks; paths are those of the index.
 func (d *uploadQueue) requeue(lost, paths []string) error {
 	for _, name := range lost {
 		if err := os.Remove(d.path("sent", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -281,7 +281,7 @@ func (d *uploadQueue) requeue(lost, paths []string) error {
 	return nil
 }
 
-// drop forgets what is owed: the replica won't have it.
+// drop empties the queue: the replica will not get these segments.
 func (d *uploadQueue) drop() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -44,7 +44,7 @@ func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if err != nil || start.Salt != mark.Salt { // another process has begun the WAL anew
+	if err != nil || start.Salt != mark.Salt { // another process has restarted the WAL
 		return os.Remove(path)
 	}
 	newest, err := newestOf(ctx, client)

@@ -17,9 +17,9 @@ type progress struct {
 	checked bool // the replica is known to be this index's
 	known   knownFiles
 	begun   ltx.TXID   // newest transaction that was there when this process began
-	gone    *GoneError // what was sent is gone, and is to be sent anew; nil: all is there
-	resent  ltx.TXID   // what was sent anew and isn't listed yet; 0: nothing
-	polled  bool       // the replica was looked at since the first upload
+	gone    *GoneError // uploaded files are gone, and must be sent again; nil: all are there
+	resent  ltx.TXID   // sent again and not yet listed; 0: none
+	polled  bool       // the replica was polled since the first upload
 
 	instance     string   // of the index; empty: there is none yet
 	sentTXID     ltx.TXID // newest file of level 0 that was uploaded; 0: none yet
@@ -31,16 +31,16 @@ type progress struct {
 	durable  uint64    // newest log row in the replica
 	success  time.Time // of the newest upload, or of finding nothing to upload
 	failures map[string]failure
-	last     failure // newest, also of what has recovered
+	last     failure // newest, including recovered ones
 }
 
-// cutMark says what is in the replica when a transaction is.
+// cutMark is an LTX file on this disk: the state that the replica has once it has the file.
 type cutMark struct {
 	txid  ltx.TXID
 	seq   uint64    // log rows up to here
-	since time.Time // nothing older than this is in this cut alone
-	n     int64     // transactions in this cut
-	bytes int64     // that it takes on disk
+	since time.Time // all writes that only this file has are later
+	n     int64     // transactions in this file
+	bytes int64     // on disk
 }
 
 type failure struct {
@@ -66,7 +66,7 @@ func (r *Replicator) noteCut(txid ltx.TXID, seq uint64, at time.Time) {
 	}
 	m := cutMark{txid: txid, seq: seq, since: p.cut.since}
 	m.n = 1
-	if p.cut.txid > 0 { // else what there is was cut before the start, and most of it is in the replica
+	if p.cut.txid > 0 { // earlier files are from before the start, and most are in the replica
 		m.n = int64(txid - p.cut.txid)
 		for t := p.cut.txid + 1; t <= txid; t++ {
 			if info, err := os.Stat(r.local.LTXPath(0, t, t)); err == nil {
@@ -86,7 +86,7 @@ func (r *Replicator) noteUpload(remote ltx.TXID) {
 	defer r.mu.Unlock()
 	p := &r.state
 	if remote == 0 {
-		return // an upload failed, and what the replica has is asked before the next
+		return // an upload failed; the next one first asks for the replica's newest file
 	}
 	p.remote = remote
 	for len(p.cuts) > 0 && p.cuts[0].txid <= remote {
@@ -108,7 +108,7 @@ func (r *Replicator) succeeded(what string) {
 	}
 }
 
-// failed counts a failure, and says the first of a row, and then each hundredth.
+// failed counts a failure, and logs the first of a row, and then each hundredth.
 func (r *Replicator) failed(what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *Replicator) failed(what string, err error) {
 	}
 }
 
-// advice is what an operator can do.
+// advice returns the operator's remedy for a failure.
 func advice(err error) string {
 	var foreign *ForeignError
 	var writer *WriterError
@@ -150,15 +150,21 @@ func advice(err error) string {
 	return "check that the store answers and the keys are valid; indexing continues, and uploads catch up"
 }
 
-// Status is how far the replica is. It asks nobody.
+// Status returns the progress of the replica. It sends no request.
 func (r *Replicator) Status() wire.Replication {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := &r.state
 	now := r.cfg.Now()
-	st := wire.Replication{State: "ok", Replica: r.cfg.Replica.Where(), LocalTXID: uint64(p.cut.txid),
-		ReplicaTXID:   uint64(p.remote),
-		DurableLogSeq: p.durable, SegmentsUploaded: r.queue.sent.Load(), UploadedBytes: r.sent.Load()}
+	st := wire.Replication{
+		State:            "ok",
+		Replica:          r.cfg.Replica.Where(),
+		LocalTXID:        uint64(p.cut.txid),
+		ReplicaTXID:      uint64(p.remote),
+		DurableLogSeq:    p.durable,
+		SegmentsUploaded: r.queue.sent.Load(),
+		UploadedBytes:    r.sent.Load(),
+	}
 	if r.index != nil {
 		st.LogSeq = r.index.Seq()
 	}
@@ -174,7 +180,7 @@ func (r *Replicator) Status() wire.Replication {
 	case st.LogSeq > p.durable && !p.cut.since.IsZero():
 		st.LagSeconds = now.Sub(p.cut.since).Seconds()
 	case p.cut.since.IsZero() && !p.last.at.IsZero():
-		st.LagSeconds = now.Sub(r.firstFailure()).Seconds() // nothing could be cut since the start
+		st.LagSeconds = now.Sub(r.firstFailure()).Seconds() // no sync has succeeded since the start
 	}
 	if len(p.cuts) > 0 || st.SegmentsWaiting > 0 {
 		st.State = "behind"

@@ -40,7 +40,7 @@ type uploadQueue struct {
 	dir     string
 	clients *config.Pool
 	logger  *slog.Logger
-	wrap    func(litestream.ReplicaClient) litestream.ReplicaClient // counts what is sent
+	wrap    func(litestream.ReplicaClient) litestream.ReplicaClient // counts the bytes sent
 
 	wake chan struct{}
 	sent atomic.Int64 // segments since the start
@@ -58,20 +58,19 @@ type pendingUpload struct {
 	busy       bool // it is being uploaded
 }
 
-// stateDir is where the debt to a replica lies in a data directory.
+// stateDir returns the directory of a replica's upload queue in a data directory.
 func stateDir(dir string, c config.Config) string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{c.Type, c.Endpoint, c.Bucket, c.Host, c.Path}, "\x00")))
 	return filepath.Join(dir, "replica", hex.EncodeToString(sum[:6]))
 }
 
-// newUploadQueue reads what an earlier process has left, and puts away what is owed to other places.
+// newUploadQueue reads the queue of an earlier process, and removes the queues of other replicas.
 func newUploadQueue(
 	dir string, cfg config.Config, clients *config.Pool, logger *slog.Logger,
 	wrap func(litestream.ReplicaClient) litestream.ReplicaClient,
 ) (*uploadQueue, error) {
 	d := &uploadQueue{dir: stateDir(dir, cfg), clients: clients, logger: logger, wrap: wrap,
-		wake:    make(chan struct{}, 1),
-		pending: map[string]*pendingUpload{}, progress: make(chan struct{})}
+		wake: make(chan struct{}, 1), pending: map[string]*pendingUpload{}, progress: make(chan struct{})}
 	for _, sub := range []string{"pending", "sent"} {
 		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("replica: %w", err)
@@ -98,14 +97,14 @@ func newUploadQueue(
 		if err != nil {
 			return nil, fmt.Errorf("replica: %w", err)
 		}
-		d.pending[e.Name()] = &pendingUpload{bytes: info.Size(), referenced: true} // for all that is known
+		d.pending[e.Name()] = &pendingUpload{bytes: info.Size(), referenced: true} // to be safe
 	}
 	return d, nil
 }
 
 func (d *uploadQueue) path(sub, name string) string { return filepath.Join(d.dir, sub, name) }
 
-// add owes a segment. When it returns, the debt outlives the process and the segment's own name.
+// add queues a segment. When it returns, the entry outlives the process and the segment's own name.
 func (d *uploadQueue) add(path string, named bool) error {
 	name := filepath.Base(path)
 	if _, err := os.Stat(d.path("sent", name)); err == nil {
@@ -235,7 +234,7 @@ func firstSeq(name string) uint64 {
 	return n
 }
 
-// send uploads one segment that nobody else is uploading.
+// send uploads one segment that no other goroutine is uploading.
 func (d *uploadQueue) send(ctx context.Context, name string, o *pendingUpload) (err error) {
 	err = ctx.Err()
 	if err == nil {

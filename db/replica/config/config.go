@@ -27,7 +27,7 @@ type Config struct {
 	SnapshotInterval   time.Duration   // between snapshots; 0: 24 hours
 	SnapshotRetention  time.Duration   // how far back a restore can go; 0: 24 hours
 	Levels             []time.Duration // of compaction, from L1 on; nil: 30 seconds, 5 minutes, an hour
-	L0Retention        time.Duration   // of files of level 0 that are merged; 0: 5 minutes
+	L0Retention        time.Duration   // of compacted files of level 0; 0: 5 minutes
 	ValidationInterval time.Duration   // between reads of the replica's chain; 0: never
 	ShutdownTimeout    time.Duration   // for the last upload; 0: 30 seconds
 
@@ -43,7 +43,7 @@ type Config struct {
 	Bucket, Region, Endpoint, StorageClass string // of s3
 	AccessKeyID, SecretAccessKey           string // empty: from the environment
 	ForcePathStyle                         *bool  // nil: with an endpoint
-	SignPayload, RequireContentMD5         *bool  // nil: true, or what the endpoint's service needs
+	SignPayload, RequireContentMD5         *bool  // nil: true, or as the endpoint's service needs
 	SkipVerify                             bool   // of the endpoint's certificate
 	// PartSize is the size of a part of an upload, in bytes. 0: 64 MB, or the size that the endpoint's service takes.
 	PartSize    int64
@@ -67,9 +67,9 @@ const (
 	DefaultTruncatePages = 25_000_000
 )
 
-// Read reads a litestream.yml. Variables in it, $NAME and ${NAME}, are taken from the environment, and are empty where
-// they aren't set, as with stock Litestream, but in what says where the database and its replica are: there they are an
-// error. An error names the line and the field.
+// Read reads a litestream.yml. Variables in it, $NAME and ${NAME}, come from the environment. An unset variable is
+// empty, as in stock Litestream, except in the location of the database or of its replica: there it is an error. An
+// error names the line and the field.
 func Read(file string) (Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -120,7 +120,7 @@ func Parse(file string, text []byte, lookup func(string) (string, bool)) (Config
 	return c, nil
 }
 
-// takeURL fills in what a replica's URL says and no field does.
+// takeURL sets the fields that a replica's URL has and the file leaves out.
 func (c *Config) takeURL(raw string) error {
 	scheme, host, path, query, user, err := litestream.ParseReplicaURLWithQuery(raw)
 	if err != nil {
@@ -161,8 +161,8 @@ func (c *Config) takeURL(raw string) error {
 			c.ForcePathStyle = &pathStyle
 		}
 		for key := range query {
-			if !slices.Contains([]string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify",
-				"skip-verify"}, key) {
+			known := []string{"endpoint", "region", "forcePathStyle", "force-path-style", "skipVerify", "skip-verify"}
+			if !slices.Contains(known, key) {
 				return fmt.Errorf("has the unknown parameter %q; weft supports endpoint, region, force-path-style and "+
 					"skip-verify here; use fields for the rest", key)
 			}
@@ -173,7 +173,7 @@ func (c *Config) takeURL(raw string) error {
 	return nil
 }
 
-// Where says where the replica is, without any secret.
+// Where returns the place of the replica, without secrets.
 func (c Config) Where() string {
 	switch c.Type {
 	case "s3":

@@ -82,7 +82,7 @@ func (o *dirObjects) removeStale() {
 	}
 }
 
-// Create makes a hard link, which fails if the name exists, and shows the whole file or nothing.
+// Create makes a hard link, which fails if the name exists and shows only a complete file.
 func (o *dirObjects) Create(_ context.Context, name string, data []byte) error {
 	staged, err := o.stage(name, data)
 	if err != nil {

@@ -111,8 +111,8 @@ func serviceOptions(like *litestreams3.ReplicaClient) []func(*middleware.Stack) 
 	}
 	if litestream.IsGoogleCloudStorageEndpoint(like.Endpoint) {
 		options = append(options, func(stack *middleware.Stack) error {
-			return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("WeftRemoveAcceptEncoding",
-				removeAcceptEncoding), "Signing", middleware.Before)
+			remove := middleware.FinalizeMiddlewareFunc("WeftRemoveAcceptEncoding", removeAcceptEncoding)
+			return stack.Finalize.Insert(remove, "Signing", middleware.Before)
 		})
 	}
 	return options
@@ -137,8 +137,8 @@ func (o *s3Objects) List(ctx context.Context, dir string) ([]string, error) {
 	}
 	prefix := *o.key(dir) + "/"
 	var names []string
-	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{Bucket: aws.String(o.cfg.Bucket),
-		Prefix: aws.String(prefix)})
+	pages := s3.NewListObjectsV2Paginator(api,
+		&s3.ListObjectsV2Input{Bucket: aws.String(o.cfg.Bucket), Prefix: aws.String(prefix)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -207,8 +207,8 @@ func refusesCondition(err error) bool {
 		return true
 	case http.StatusBadRequest:
 		var api smithy.APIError
-		return errors.As(err, &api) && slices.Contains([]string{"NotImplemented", "InvalidArgument", "InvalidRequest"},
-			api.ErrorCode())
+		codes := []string{"NotImplemented", "InvalidArgument", "InvalidRequest"}
+		return errors.As(err, &api) && slices.Contains(codes, api.ErrorCode())
 	}
 	return false
 }

@@ -12,11 +12,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// parser reads a litestream.yml with the line of each value, and takes nothing that it doesn't know: a setting that is
-// silently left out is a replica that isn't what its owner believes.
+// parser reads a litestream.yml with the line of each value. It rejects unknown settings: if it ignored one silently,
+// the replica would differ from its owner's intention.
 type parser struct {
 	file    string
-	unset   []string // variables that the file names and nobody sets
+	unset   []string // variables that the file names and the environment lacks
 	globals Config   // settings of all replicas, which one of its own wins over
 }
 
@@ -24,7 +24,7 @@ type parser struct {
 // file contains it.
 const unsetMark = "\uf8f0"
 
-// fields says how each field of a mapping is read.
+// fields has the reader of each field of a mapping.
 type fields map[string]func(n *yaml.Node, name string) error
 
 func (p *parser) parse(text []byte) (c Config, err error) {
@@ -123,7 +123,7 @@ func (p *parser) sftpFields(c *Config) fields {
 	}
 }
 
-// inherit takes what a replica doesn't say from the settings at the top.
+// inherit takes the settings that a replica leaves out from the top of the file.
 func (c *Config) inherit(from Config) {
 	c.SyncInterval = cmp.Or(c.SyncInterval, from.SyncInterval)
 	switch c.Type {
@@ -281,7 +281,7 @@ func (p *parser) snapshot(n *yaml.Node, name string, c *Config) error {
 		"retention": p.duration(&c.SnapshotRetention)})
 }
 
-// autoRecover refuses what makes of a broken replica one that looks well.
+// autoRecover rejects a setting that makes a broken replica look intact.
 func (p *parser) autoRecover(n *yaml.Node, name string) error {
 	var v *bool
 	if err := p.flag(&v)(n, name); err != nil {

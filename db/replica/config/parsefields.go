@@ -11,7 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// merged is a mapping with what its key "<<" brings in, which what it says itself wins over.
+// merged returns a mapping with the fields of its key "<<". The mapping's own fields win.
 func (p *parser) merged(n *yaml.Node, name string) (*yaml.Node, error) {
 	n = follow(n)
 	if !has(n, "<<") {
@@ -114,14 +114,14 @@ func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
 	}
 	for i, part := range strings.Split(n.Value, unsetMark) {
 		if i%2 == 1 && strings.Trim(part, wordBytes) != "" {
-			return "", p.errorf(n, name, fmt.Sprintf("has ${%s}: Litestream knows ${NAME} alone, without a default",
-				part))
+			return "", p.errorf(n, name,
+				fmt.Sprintf("has ${%s}: Litestream knows ${NAME} alone, without a default", part))
 		}
 	}
 	return withoutUnset(n.Value), nil
 }
 
-// wordBytes are what names of variables are made of.
+// wordBytes are the bytes of names of variables.
 const wordBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 // withoutUnset is a value in which variables that aren't set are empty.
@@ -133,12 +133,12 @@ func withoutUnset(value string) string {
 	return strings.Join(parts, "")
 }
 
-// isUnset says whether a value is nothing but variables that aren't set.
+// isUnset reports whether a value consists of unset variables only.
 func isUnset(value string) bool {
 	return strings.Contains(value, unsetMark) && withoutUnset(value) == ""
 }
 
-// place reads what says where something is: a variable that isn't set would make it another place.
+// place reads a location. An unset variable in it is an error, because it would make it another location.
 func (p *parser) place(into *string) func(*yaml.Node, string) error {
 	return func(n *yaml.Node, name string) (err error) {
 		*into, err = p.scalar(n, name)
@@ -207,7 +207,7 @@ func (p *parser) size(into *int64) func(*yaml.Node, string) error {
 		if err != nil {
 			return err
 		}
-		const least = 5 << 20 // what S3 takes
+		const least = 5 << 20 // the minimum of S3
 		size, err := humanize.ParseBytes(v)
 		if err != nil || size < least || size > 5<<30 {
 			return p.errorf(n, name, fmt.Sprintf("is %q, but must be a size from 5MiB to 5GiB such as 64MB", v))
@@ -240,7 +240,7 @@ func (p *parser) errorf(n *yaml.Node, name, what string) error {
 	return fmt.Errorf("%s:%d: %s %s", p.file, n.Line, name, what)
 }
 
-// perhaps says why a value may be empty.
+// perhaps returns a possible reason of an empty value.
 func (p *parser) perhaps() string {
 	if len(p.unset) == 0 {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// FileError says which file of the replica could not be used.
+// FileError names a file of the replica that cannot be used.
 type FileError struct {
 	Object string // as the replica names it
 	File   File
@@ -22,7 +22,7 @@ type FileError struct {
 func (e *FileError) Error() string { return fmt.Sprintf("%s: %v", e.Object, e.Err) }
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Damaged says whether the file itself is at fault, and not the way to it; gone, whether it isn't there any more.
+// Damaged reports whether the file itself is at fault, and not the way to it; gone, whether it is absent.
 func (e *FileError) Damaged() bool {
 	return errors.Is(e.Err, ErrDamaged) || errors.Is(e.Err, ErrAbsent)
 }
@@ -36,7 +36,7 @@ func object(sub string, f File) string {
 	return f.String()
 }
 
-// ReadFile reads a file of the replica and checks that it is the one that its name says.
+// ReadFile reads a file of the replica and checks that its content matches its name.
 func ReadFile(
 	ctx context.Context, client litestream.ReplicaClient, sub string, f File, begin func(ltx.Header) error,
 	page func(uint32, []byte) error,

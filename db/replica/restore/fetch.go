@@ -101,7 +101,7 @@ func (r *restore) segment(ctx context.Context, s db.ManifestFile, logComplete bo
 	return nil
 }
 
-// isWhole says whether a segment is there as the manifest says.
+// isWhole reports whether the file at path is the segment of the manifest.
 func isWhole(ctx context.Context, path string, s db.ManifestFile) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +129,7 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// noSegments says whether the replica has none of these.
+// noSegments reports whether the replica has none of these segments.
 func noSegments(ctx context.Context, clients *config.Pool, of []db.ManifestFile) (bool, error) {
 	for _, s := range of {
 		exists := false
@@ -168,7 +168,7 @@ func FetchSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, 
 	return n, os.Rename(tmp, path)
 }
 
-// readSegment writes a segment of the replica to w and holds it against the manifest. It answers the bytes read.
+// readSegment writes a segment of the replica to w and compares it with the manifest. It returns the bytes read.
 func readSegment(ctx context.Context, clients *config.Pool, s db.ManifestFile, w io.Writer) (int64, error) {
 	sub := config.SegmentSub(s.File)
 	sum := sha256.New()

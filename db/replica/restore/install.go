@@ -17,7 +17,7 @@ import (
 var OwnedFiles = []string{"weft.db", "weft.db-wal", "weft.db-shm", "weft.db-journal", "weft.db-txid",
 	".weft.db-litestream"}
 
-// StateName is the directory in which a replicator notes that index and replica belong together, and what it owes.
+// StateName is the directory of a replicator's state: that index and replica belong together, and the upload queue.
 const StateName = "replica"
 
 // Obstacles lists the files of a data directory that forbid a restore into it. The replicator itself restores the
@@ -64,7 +64,7 @@ func (r *restore) install(m *db.Manifest) error {
 	return SyncDir(r.dir)
 }
 
-// putAside gives the old index its segments: weft serve removes from segments/ what its manifest doesn't name.
+// putAside gives the old index its segments: weft serve removes from segments/ the files outside its manifest.
 func (r *restore) putAside(aside string, m *db.Manifest) error {
 	r.failpoint("aside")
 	if err := os.MkdirAll(filepath.Join(aside, "segments"), 0o755); err != nil {
@@ -99,10 +99,10 @@ func (r *restore) failpoint(step string) {
 	}
 }
 
-// spareBytes is left free beside what is restored: a full disk stops weft.
+// spareBytes stay free beside the restored files: a full disk stops weft.
 const spareBytes = 64 << 20
 
-// EnoughSpace refuses to begin what the disk has no room for.
+// EnoughSpace returns ErrNoRoom if the disk is too small.
 func EnoughSpace(dir string, bytes int64) error {
 	free, err := freeBytes(dir)
 	if err != nil {
@@ -114,7 +114,7 @@ func EnoughSpace(dir string, bytes int64) error {
 	return nil
 }
 
-// ErrNoRoom says that a disk is too small.
+// ErrNoRoom means that a disk is too small.
 var ErrNoRoom = errors.New("the disk is full")
 
 func freeBytes(dir string) (int64, error) {

@@ -102,7 +102,7 @@ func isIntact(
 	return err == nil, nil
 }
 
-// withNewestIntact adds to the error of a database that isn't whole which moment is.
+// withNewestIntact adds the newest intact restore point to the error of a damaged database.
 func (r *restore) withNewestIntact(ctx context.Context, scratch string, err error) error {
 	client, e := r.clients.Client("")
 	if e != nil {

@@ -15,14 +15,14 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// StoredSegment is a segment that a manifest names, and what the replica has of it.
+// StoredSegment is a segment of a manifest with its state in the replica.
 type StoredSegment struct {
 	db.ManifestFile
 	Stored int64 `json:"stored_bytes"` // in the replica; 0: it is missing
 	There  bool  `json:"-"`            // it is in the data directory, with the right length
 }
 
-// Plan is what a restore would do.
+// Plan describes a restore before it runs.
 type Plan struct {
 	Files         []File // in the order in which they are applied
 	TXID          ltx.TXID
@@ -31,7 +31,7 @@ type Plan struct {
 	DatabaseBytes int64
 	Segments      []StoredSegment
 	ReadBytes     int64 // from the replica
-	DiskBytes     int64 // needed in the data directory beside what is there
+	DiskBytes     int64 // needed in the data directory beside the present files
 	FreeBytes     int64 // there; −1: the directory is not there yet
 }
 
@@ -40,7 +40,7 @@ type Plan struct {
 // docs/restore.md).
 const MemoryBytes = 32 << 20
 
-// MakePlan says what a restore to a target would do, from the listing of the replica and some pages of its database.
+// MakePlan plans a restore to a target, from the listing of the replica and some pages of its database.
 func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Plan, error) {
 	clients := config.PoolOf(src)
 	client, err := clients.Client("")
@@ -89,7 +89,7 @@ func MakePlan(ctx context.Context, src config.Source, dir string, t Target) (*Pl
 // have not logged in yet (MaxStartups).
 const lookups = 8
 
-// storedSegments looks up in the replica what a manifest names.
+// storedSegments looks up the segments of a manifest in the replica.
 func storedSegments(ctx context.Context, clients *config.Pool, m *db.Manifest) ([]StoredSegment, error) {
 	stored := make([]StoredSegment, len(m.Segments))
 	g, ctx := errgroup.WithContext(ctx)
@@ -110,9 +110,9 @@ func storedSegments(ctx context.Context, clients *config.Pool, m *db.Manifest) (
 	return stored, g.Wait()
 }
 
-// Level is what a replica has of one level.
+// Level describes a replica's files of one level.
 type Level struct {
-	Level int       `json:"level"` // 0: as uploaded, 1 to 8: merged, 9: snapshots
+	Level int       `json:"level"` // 0: as uploaded, 1 to 8: compacted, 9: snapshots
 	Files int       `json:"files"`
 	Bytes int64     `json:"bytes"`
 	Min   ltx.TXID  `json:"min_txid"` // the first transaction of the oldest file
@@ -121,7 +121,7 @@ type Level struct {
 	To    time.Time `json:"to"`
 }
 
-// Listing is what lies in a replica.
+// Listing describes the contents of a replica.
 type Listing struct {
 	Levels    []Level    `json:"levels"`     // those with files, the snapshots last
 	Snapshots []File     `json:"snapshots"`  // oldest first
@@ -141,7 +141,7 @@ type LevelGap struct {
 	To    ltx.TXID `json:"to_txid"`
 }
 
-// List says what lies in a replica. ErrEmpty: nothing.
+// List lists the contents of a replica. ErrEmpty: it has no files.
 func List(ctx context.Context, src config.Source) (*Listing, error) {
 	clients := config.PoolOf(src)
 	client, err := clients.Client("")

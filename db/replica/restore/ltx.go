@@ -12,7 +12,7 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// ErrDamaged says that a file of the replica is not what was written.
+// ErrDamaged means that a file of the replica differs from the file that was written.
 var ErrDamaged = errors.New("it is damaged")
 
 // crcTable is the table of the checksum of an LTX file, over its header, page headers, sizes, pages before compression,
@@ -22,9 +22,9 @@ var crcTable = crc64.MakeTable(crc64.ISO)
 // ReadBuffer is how much of a file is asked for at once, in bytes: some hundred compressed pages.
 const ReadBuffer = 1 << 20
 
-// ReadLTX reads an LTX file of size bytes from its start to its end. It calls begin with the header, and page with each
-// page, in the order of their numbers; the page is valid until page returns. The data is verified only when ReadLTX
-// returns nil.
+// ReadLTX reads an LTX file from its start to its end. size is the length of the file in bytes, or ReadBuffer if it is
+// unknown: it bounds the buffer. ReadLTX calls begin with the header, and page with each page, in the order of their
+// numbers; the page is valid until page returns. The data is verified only when ReadLTX returns nil.
 //
 // The library's decoder does not fit: it keeps the index of all pages in memory at the end, trusts lengths before the
 // checksum is verified, and panics when a file ends early. ReadLTX takes the same memory for any file. It cannot read
@@ -71,7 +71,7 @@ type ltxReader struct {
 	head         [ltx.PageHeaderSize + 4]byte
 }
 
-// read reads what is part of the checksum as it is.
+// read reads bytes that enter the checksum unchanged.
 func (d *ltxReader) read(b []byte) error {
 	if err := d.raw(b); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (d *ltxReader) next() (number uint32, err error) {
 	return h.Pgno, nil
 }
 
-// end reads the index, which nobody needs here, and the trailer, which ends with the checksum.
+// end reads the index, which is not needed here, and the trailer, which ends with the checksum.
 func (d *ltxReader) end() error {
 	for {
 		b, err := d.r.Peek(d.r.Size())

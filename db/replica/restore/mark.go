@@ -17,7 +17,7 @@ import (
 // begun, and records the transaction below it. While the WAL is still that one, a replicator to the same place
 // continues from there: the later writes are in the WAL.
 
-// RestoredMark is what a restore writes down, beside what Litestream keeps of the database.
+// RestoredMark is the record that a restore writes beside Litestream's state of the database.
 type RestoredMark struct {
 	TXID ltx.TXID  `json:"txid"`
 	Salt [2]uint32 `json:"salt"` // of the WAL

@@ -20,7 +20,7 @@ const SnapshotLevel = litestream.SnapshotLevel
 // File is an LTX file of a replica. Applied to the database as of any transaction from Min − 1 to Max, it produces the
 // database as of Max. A file with Min 1 needs no database before.
 type File struct {
-	Level int       `json:"level"` // 0 is what was uploaded, 1 to 8 are merged from the level below, 9 are snapshots
+	Level int       `json:"level"` // 0: as uploaded, 1 to 8: compacted from the level below, 9: snapshots
 	Min   ltx.TXID  `json:"min_txid"`
 	Max   ltx.TXID  `json:"max_txid"`
 	Bytes int64     `json:"bytes"`
@@ -31,7 +31,7 @@ func (f File) String() string {
 	return fmt.Sprintf("level %d, %s", f.Level, ltx.FormatFilename(f.Min, f.Max))
 }
 
-// Same says whether two files have the same name.
+// Same reports whether two files have the same name.
 func (f File) Same(as File) bool { return f.Level == as.Level && f.Min == as.Min && f.Max == as.Max }
 
 func SumBytes(files []File) (n int64) {
@@ -75,7 +75,7 @@ func ListLevel(ctx context.Context, client litestream.ReplicaClient, level int) 
 			Time: f.CreatedAt.UTC()})
 	}
 	err = it.Err()
-	if e := it.Close(); err == nil { // which answers the same error again
+	if e := it.Close(); err == nil { // which returns the same error again
 		err = e
 	}
 	return files, err
@@ -105,7 +105,7 @@ func exactTimes(ctx context.Context, client litestream.ReplicaClient, files []Fi
 			var file *FileError
 			switch {
 			case errors.As(err, &file) && (file.Damaged() || file.gone()):
-				return nil // whoever needs it will say so
+				return nil // a restore that needs the file fails with its own error
 			case err != nil:
 				return err
 			}
@@ -131,7 +131,7 @@ type Target struct {
 	Time time.Time // the newest transaction before it; zero: any
 }
 
-// allows says whether a file holds nothing of after the target.
+// allows reports whether a file ends no later than the target.
 func (t Target) allows(f File) bool {
 	return (t.TXID == 0 || f.Max <= t.TXID) && (t.Time.IsZero() || f.Time.Before(t.Time))
 }
@@ -154,7 +154,7 @@ func (s Span) String() string {
 
 func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// Spans says what can be restored, oldest first.
+// Spans returns the ranges of restore points, oldest first.
 func Spans(files []File) []Span {
 	var found []Span
 	bases := slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Min > 1 })
@@ -165,7 +165,7 @@ func Spans(files []File) []Span {
 			continue
 		}
 		s := Span{From: base.Max, To: base.Max, FromTime: base.Time, ToTime: base.Time, Points: 1}
-		for _, f := range byMax { // a file that ends later needs what ends before it
+		for _, f := range byMax { // a file that ends later needs the files that end before it
 			if f.Max > s.To && f.Min <= s.To+1 {
 				s.To = f.Max
 				s.ToTime = f.Time
@@ -183,7 +183,7 @@ func Spans(files []File) []Span {
 	return found
 }
 
-// GapError says that the chain to a target has a gap.
+// GapError means that the chain to a target has a gap.
 type GapError struct {
 	// From and To are the transactions that no file has, both inclusive. From is 1 where a snapshot is missing.
 	From, To ltx.TXID
@@ -201,7 +201,7 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("the replica lacks transactions %s to %s, %s: %s", e.From, e.To, between, DescribeSpans(e.Spans))
 }
 
-// PointError says that a target is no moment that the replica has.
+// PointError means that a target is no restore point of the replica.
 type PointError struct {
 	Reason string
 	Spans  []Span // what can be restored
@@ -209,10 +209,10 @@ type PointError struct {
 
 func (e *PointError) Error() string { return e.Reason + ": " + DescribeSpans(e.Spans) }
 
-// ErrEmpty says that nothing lies in a replica.
+// ErrEmpty means that a replica has no files.
 var ErrEmpty = errors.New("the replica is empty")
 
-// DescribeSpans says what can still be restored, and how.
+// DescribeSpans describes the restore points and the command to restore one.
 func DescribeSpans(s []Span) string {
 	if len(s) == 0 {
 		return "nothing can be restored without a snapshot"
@@ -257,7 +257,7 @@ func Chain(files []File, t Target) ([]File, error) {
 	return picked, nil
 }
 
-// ChainFrom picks the files that lead from a transaction on, and tells how far.
+// ChainFrom picks the files that lead on from a transaction, and returns the last transaction.
 func ChainFrom(files []File, t Target, reach ltx.TXID) ([]File, ltx.TXID) {
 	var picked []File
 	for {
@@ -285,7 +285,7 @@ func (t Target) String() string {
 	return "now"
 }
 
-// better says whether a file leads further, or as far with fewer bytes.
+// better reports whether a file leads further, or as far with fewer bytes.
 func better(f, than File) bool {
 	if f.Max != than.Max {
 		return f.Max > than.Max

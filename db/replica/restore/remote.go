@@ -29,10 +29,10 @@ type remote struct {
 	size   int64       // of a page
 	count  int64       // of pages
 	cache  map[int64][]byte
-	err    error // the first, which SQLite says less of
+	err    error // the first error; SQLite's own has fewer details
 }
 
-// pageIndex says where the pages of a file are, in the order of their numbers.
+// pageIndex has the places of the pages of a file, in the order of their numbers.
 type pageIndex struct {
 	number []uint32
 	offset []int64

@@ -23,9 +23,9 @@ import (
 // Options are the options of a restore. The zero value restores the newest there is.
 type Options struct {
 	Target    Target
-	Force     bool              // put what is there aside
+	Force     bool              // move existing files aside
 	Lock      *db.DirLock       // the data directory, which the caller has taken and keeps; nil: the restore takes it
-	Progress  func(p Progress)  // nil: nobody is told; called from several goroutines, one at a time
+	Progress  func(p Progress)  // nil: no reports; called from several goroutines, one at a time
 	Now       func() time.Time  // nil: time.Now
 	Failpoint func(what string) // before each step of putting it in place; nil in production
 }
@@ -48,7 +48,7 @@ type Progress struct {
 	Done, All int64  // bytes of the replica that are read, and that there are to read as far as it is known
 }
 
-// Result says what a restore has brought back.
+// Result describes a finished restore.
 type Result struct {
 	Instance string
 	TXID     ltx.TXID
@@ -63,7 +63,7 @@ type Result struct {
 	SegmentsHad   int   // of them, those that were there already
 	Read          int64 // bytes read from the replica
 	Aside         string
-	Notes         []string // what whoever restores should know
+	Notes         []string // for the operator
 }
 
 // restore is a restore under way.
@@ -73,7 +73,7 @@ type restore struct {
 	o       Options
 	result  *Result
 
-	mu      sync.Mutex // guards what follows, and result while segments are fetched
+	mu      sync.Mutex // guards the fields below, and result while segments are fetched
 	p       Progress
 	fetched []string // segments that were not there
 }
@@ -95,7 +95,7 @@ func Restore(ctx context.Context, src config.Source, dir string, o Options) (_ *
 		return nil, fmt.Errorf("replica: restore: %s already has %s: restore into another directory, or move it aside "+
 			"with --force", dir, there[0])
 	}
-	// A restore that was broken off begins the database anew, and goes on with the segments.
+	// After an interrupted restore, the database begins again, and the complete segments stay.
 	staged := filepath.Join(dir, db.Restoring)
 	if err := r.database(ctx, staged); err != nil {
 		return nil, fmt.Errorf("replica: restore: %w", err)
@@ -250,7 +250,7 @@ func assemble(
 		if t.Time.IsZero() {
 			a.files, err = chainTo(files, t, goal)
 		}
-		if err != nil || !t.Time.IsZero() { // the times decide, or are told
+		if err != nil || !t.Time.IsZero() { // the times decide, or are reported
 			if err := exactTimes(ctx, client, files); err != nil {
 				return a, err
 			}
@@ -297,10 +297,10 @@ func DatabaseBytes(ctx context.Context, client litestream.ReplicaClient, f File)
 	return int64(h.Commit) * int64(h.PageSize), err
 }
 
-// errOther says that a replica is another index's.
+// errOther means that a replica belongs to another index.
 var errOther = errors.New("the replica belongs to another index")
 
-// errNotIntact says that the files of a replica, none of them damaged, make no whole database: two have written them.
+// errNotIntact means that undamaged files of a replica make a broken database: two processes have written them.
 var errNotIntact = fmt.Errorf("%w: the database restored from its files", ErrDamaged)
 
 // inspect checks a database that was restored.
@@ -312,7 +312,7 @@ func inspect(ctx context.Context, path string) error {
 	return err
 }
 
-// checkOwner checks that an index is the one that the replica is of, and the one that it must be where that is said.
+// checkOwner checks that an index is the owner of the replica, and the required index if one is given.
 func checkOwner(ctx context.Context, clients *config.Pool, m *db.Manifest, instance string) error {
 	says, err := InstanceOf(ctx, clients)
 	if err != nil {

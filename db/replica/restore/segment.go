@@ -13,11 +13,11 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// ErrAbsent says that the replica doesn't hold what was asked for.
+// ErrAbsent means that the replica lacks the requested file.
 var ErrAbsent = errors.New("not in the replica")
 
-// Uploaded says whether the client's place holds a whole snapshot, and of how many bytes. An upload that was broken off
-// leaves none: each kind of replica shows an object only when it is complete.
+// Uploaded reports whether the client's place holds a complete snapshot, and its bytes. An interrupted upload leaves no
+// snapshot: each kind of replica shows an object only when it is complete.
 func Uploaded(ctx context.Context, client litestream.ReplicaClient) (bytes int64, ok bool, err error) {
 	if err := client.Init(ctx); err != nil {
 		return 0, false, err
@@ -64,7 +64,7 @@ func Download(ctx context.Context, client litestream.ReplicaClient, dst string) 
 	return c.written, SyncDir(filepath.Dir(dst))
 }
 
-// SyncDir makes the names in a directory outlive a power cut.
+// SyncDir makes the names in a directory durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -69,7 +69,7 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 	return v
 }
 
-// Last is what the last verification came to; nil before the first.
+// Last returns the last verification; nil before the first.
 func (v *Verifier) Last() *Verification { return v.last.Load() }
 
 // Run verifies until ctx ends. The first verification begins one interval after the start: there is little to verify

@@ -21,7 +21,7 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// Outcome is what a verification came to.
+// Outcome is the result of a verification.
 type Outcome = wire.Outcome
 
 // The outcomes. Inconclusive makes no statement about the replica: it was unreachable, for example, or the scratch
@@ -43,14 +43,14 @@ type VerifyOptions struct {
 	// Reached is a transaction that was uploaded, so that the replica must have it; 0: any.
 	Reached  ltx.TXID
 	Instance string           // whose replica it must be; empty: any
-	Progress func(p Progress) // nil: nobody is told
+	Progress func(p Progress) // nil: no reports
 	Now      func() time.Time // nil: time.Now
 }
 
-// Verification is what was found.
+// Verification is the report of a verification.
 type Verification = wire.Verification
 
-// maxFaults is how many faults are told: who has more, has them for one reason.
+// maxFaults is how many faults a report lists: more faults usually have one cause.
 const maxFaults = 20
 
 // readers is how many files are read at once.
@@ -79,7 +79,7 @@ func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verificati
 		progress: restore{o: Options{Progress: o.Progress}}}
 	err := x.run(ctx)
 	switch {
-	case err != nil && proves(err), len(x.v.Faults) > 0: // what was found is a proof, whatever came after it
+	case err != nil && proves(err), len(x.v.Faults) > 0: // a fault is a proof, whatever error came after it
 		x.v.Outcome = Failed
 	case err != nil:
 		x.v.Outcome = Inconclusive
@@ -97,7 +97,7 @@ func Verify(ctx context.Context, src config.Source, o VerifyOptions) *Verificati
 	return x.v
 }
 
-// proves says whether an error is the replica's, and not one of the way to it or of this machine.
+// proves reports whether an error is a fault of the replica, and not of the connection or of this machine.
 func proves(err error) bool {
 	var file *FileError
 	var gap *GapError
@@ -197,7 +197,7 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 		return err
 	}
 	if missing := gapsOf(files); len(missing) > 0 {
-		// What is deleted while it is listed looks like a hole, and isn't one when it is listed again.
+		// A file that is deleted during the listing looks like a hole; a second listing has no hole then.
 		again, err := ListFiles(ctx, client)
 		if err != nil {
 			return err
@@ -221,7 +221,7 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 			})
 			var file *FileError
 			switch {
-			case errors.As(err, &file) && file.gone(): // merged meanwhile
+			case errors.As(err, &file) && file.gone(): // compacted meanwhile
 				return nil
 			case errors.As(err, &file) && file.Damaged():
 				x.fault(err)
@@ -239,7 +239,7 @@ func (x *verification) readOthers(ctx context.Context, client litestream.Replica
 	return g.Wait()
 }
 
-// segments looks up all segments that the manifest names, and reads them, or as many as it was asked to.
+// segments looks up all segments of the manifest, and reads them, up to SegmentBytes.
 func (x *verification) segments(ctx context.Context, m *db.Manifest) error {
 	stored, err := storedSegments(ctx, x.clients, m)
 	if err != nil {
