@@ -210,7 +210,7 @@ func (r *Replicator) unknownFiles(files []restore.File, before knownFiles) []res
 	defer r.mu.Unlock()
 	known := r.state.known
 	if known == nil {
-		return nil // the replica wasn't reached when this process began
+		return nil // the replica was unreachable when this process began
 	}
 	var found []restore.File
 	for _, f := range files {
@@ -273,7 +273,7 @@ func (r *Replicator) remains(ctx context.Context) (string, error) {
 	sent := r.state.sentTXID
 	r.mu.Unlock()
 	switch {
-	case from == 0: // the other hasn't said from where it has gone on
+	case from == 0: // the other process has not recorded where it continued
 		return restorableWithout(files, r.unknownFiles(files, before)), nil
 	case sent <= from:
 		return fmt.Sprintf("the replica is intact: the other process continued from transaction %s, and this one "+
@@ -348,7 +348,7 @@ func (r *Replicator) noteSent(max ltx.TXID, path string) {
 	}
 }
 
-// checksumOf reads the end of an LTX file, in hexadecimal; empty: it can't be read.
+// checksumOf reads the checksum at the end of an LTX file, in hexadecimal; empty: the file cannot be read.
 func checksumOf(path string) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -65,9 +65,9 @@ type Follower struct {
 	at          ltx.TXID  // of the copy
 	time        time.Time // when the primary wrote it
 	listed      time.Time
-	behindSince time.Time // since when each listing has the replica behind the copy; zero: the last one hasn't
+	behindSince time.Time // start of the listings with the replica behind the copy; zero: the last one was not
 	newest      ltx.TXID  // that a listing has shown
-	behind      error     // why it couldn't be reached at the last listing; nil: it was
+	behind      error     // why the last listing did not lead to the newest transaction; nil: it did
 	sure        time.Time // when the copy was last known to have all: by a listing, or as the next file was there
 	unshown     bool      // the copy has transactions that the index does not show
 
@@ -245,7 +245,7 @@ func (f *Follower) pollOnce(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// applyNext puts in the files that come next, by their names.
+// applyNext applies the next files, by their names.
 func (f *Follower) applyNext(ctx context.Context) (more bool, err error) {
 	for range filesPerPoll {
 		data, err := f.readNext(ctx, f.at+1)
@@ -356,7 +356,7 @@ func (f *Follower) catchUpWith(ctx context.Context, files []restore.File) (err e
 	return f.applyAll(ctx, picked)
 }
 
-// applyAll puts in files that follow each other.
+// applyAll applies files that follow each other.
 func (f *Follower) applyAll(ctx context.Context, picked []restore.File) error {
 	if len(picked) > 0 && picked[0].Min == 1 {
 		whole, err := restore.DatabaseBytes(ctx, f.client, picked[0])

@@ -22,7 +22,7 @@ import (
 // index would make the replica impossible to restore.
 type ForeignError struct {
 	Where  string // the replica
-	Theirs string // instance of the index that the replica is of; empty: it doesn't say
+	Theirs string // instance of the replica's index; empty: unknown
 	Ours   string
 	Remote ltx.TXID // newest transaction in the replica
 	Local  ltx.TXID // newest LTX file on this disk; 0: none

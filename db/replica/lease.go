@@ -73,7 +73,7 @@ func (r leaseRecord) encode() ([]byte, error) {
 type found struct {
 	leaseRecord
 	text string // as stored
-	mine bool   // it is of this data directory
+	mine bool   // belongs to this data directory
 }
 
 // WriterError means that another weft writes to the replica, or has written to it.
@@ -129,7 +129,7 @@ type lease struct {
 	renewed    time.Time // when the newest renewal began
 	lost       error
 	next       leaseRecord        // by whom; zero: not lost
-	stop       context.CancelFunc // of renewing; nil: it hasn't begun
+	stop       context.CancelFunc // of renewing; nil: not begun
 	stopped    chan struct{}
 }
 

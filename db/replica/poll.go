@@ -190,7 +190,7 @@ func (r *Replicator) collect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	// First who is alive, then the position: a segment that isn't in the list had left by this transaction.
+	// First the manifest, then the position: a segment outside the manifest had left it by this transaction.
 	alive := map[string]bool{}
 	for _, path := range r.index.SegmentPaths() {
 		alive[filepath.Base(path)] = true

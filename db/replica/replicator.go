@@ -315,7 +315,7 @@ func (r *Replicator) syncLocal(ctx context.Context) error {
 		return err
 	}
 	ended, cancel := context.WithCancel(ctx)
-	cancel() // Close tries to sync and to upload first, and can't do either
+	cancel() // Close tries to sync and to upload first, and can do neither
 	_ = r.local.Close(ended)
 	if err := r.local.Open(); err != nil {
 		return err

@@ -37,7 +37,7 @@ func (r *Replicator) resume(ctx context.Context, client litestream.ReplicaClient
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
-	if !pos.IsZero() { // it has gone on already
+	if !pos.IsZero() { // it has continued already
 		return os.Remove(path)
 	}
 	start, err := db.ReadWALStart(r.cfg.Replica.DB)

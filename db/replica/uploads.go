@@ -279,7 +279,7 @@ func (d *uploadQueue) transfer(ctx context.Context, name string) error {
 	return nil
 }
 
-// Fetch is db.Config.Fetch: it brings a segment of the index back that is missing or damaged on this machine.
+// Fetch is db.Config.Fetch: it downloads a segment of the index that is missing or damaged on this machine.
 func (r *Replicator) Fetch(ctx context.Context, s db.ManifestFile) error {
 	dir := filepath.Join(r.cfg.Dir, "segments")
 	if err := restore.EnoughSpace(dir, s.Bytes); err != nil {

@@ -224,7 +224,7 @@ func awaitOutcome[T any](
 	return got, false
 }
 
-// catch runs do and keeps its panic, with the stack of it.
+// catch runs do and keeps its panic, with the stack.
 func catch[T any](ctx context.Context, do func(context.Context) (T, error)) (got outcome[T]) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -124,7 +124,7 @@ func (p *parser) scalar(n *yaml.Node, name string) (string, error) {
 // wordBytes are the bytes of names of variables.
 const wordBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
-// withoutUnset is a value in which variables that aren't set are empty.
+// withoutUnset returns a value with empty text in place of unset variables.
 func withoutUnset(value string) string {
 	parts := strings.Split(value, unsetMark)
 	for i := 1; i < len(parts); i += 2 {

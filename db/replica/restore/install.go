@@ -46,7 +46,7 @@ func (r *restore) install(m *db.Manifest) error {
 			return err
 		}
 		r.result.Aside = aside
-		// The database goes first: a WAL without it means nothing, it without its WAL would be another database.
+		// The database moves first: a WAL without its database is ignored; a database without its WAL would differ.
 		for _, name := range there {
 			r.failpoint("aside " + name)
 			if err := os.Rename(filepath.Join(r.dir, name), filepath.Join(aside, name)); err != nil {

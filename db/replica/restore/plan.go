@@ -190,7 +190,7 @@ type GapError struct {
 	// After is the time of the transaction before the gap, zero if there is none; Before is the time of the end of the
 	// file after it.
 	After, Before time.Time
-	Spans         []Span // what can be restored
+	Spans         []Span // the restore points
 }
 
 func (e *GapError) Error() string {
@@ -204,7 +204,7 @@ func (e *GapError) Error() string {
 // PointError means that a target is no restore point of the replica.
 type PointError struct {
 	Reason string
-	Spans  []Span // what can be restored
+	Spans  []Span // the restore points
 }
 
 func (e *PointError) Error() string { return e.Reason + ": " + DescribeSpans(e.Spans) }

@@ -326,7 +326,7 @@ func checkOwner(ctx context.Context, clients *config.Pool, m *db.Manifest, insta
 	return nil
 }
 
-// InstanceOf is whose the replica is; empty: it doesn't say.
+// InstanceOf returns the instance of the replica's index; empty: unknown.
 func InstanceOf(ctx context.Context, clients *config.Pool) (string, error) {
 	client, err := clients.Client(config.InstanceSub)
 	if err != nil {
