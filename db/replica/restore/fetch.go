@@ -20,7 +20,8 @@ import (
 	"weft.dev/weft/db/replica/config"
 )
 
-// Fetchers is how many segments a restore or a follower fetches at once: a connection to an object store gives some 50 to 100 MB/s.
+// Fetchers is how many segments a restore or a follower fetches at once: a connection to an object store gives some 50
+// to 100 MB/s.
 const Fetchers = 4
 
 // segments fetches the segments of the manifest that the data directory lacks or has damaged.
