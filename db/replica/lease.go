@@ -323,7 +323,10 @@ func (l *lease) renew(ctx context.Context) error {
 	if err := l.check(ctx); err != nil && !errors.Is(err, errOverdue) {
 		return err
 	}
-	own, err := l.read(ctx, l.generation)
+	l.mu.Lock()
+	generation := l.generation
+	l.mu.Unlock()
+	own, err := l.read(ctx, generation)
 	if err != nil {
 		return err
 	}
@@ -335,7 +338,7 @@ func (l *lease) renew(ctx context.Context) error {
 	l.renewals++
 	renewals := l.renewals
 	l.mu.Unlock()
-	if err := l.put(ctx, l.generation, renewals, false); err != nil {
+	if err := l.put(ctx, generation, renewals, false); err != nil {
 		return err
 	}
 	l.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +19,11 @@ import (
 // unlisted is a client whose listings fail while it is away, and have nothing after that.
 type unlisted struct {
 	litestream.ReplicaClient
-	away bool
+	away atomic.Bool
 }
 
 func (u *unlisted) LTXFiles(context.Context, int, ltx.TXID, bool) (ltx.FileIterator, error) {
-	if u.away {
+	if u.away.Load() {
 		return nil, errAway
 	}
 	return ltx.NewFileInfoSliceIterator(nil), nil
@@ -32,7 +34,8 @@ func (u *unlisted) LTXFiles(context.Context, int, ltx.TXID, bool) (ltx.FileItera
 func TestLookFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := &unlisted{away: true}
+		u := &unlisted{}
+		u.away.Store(true)
 		r := New(ReplicatorConfig{Replica: config.Config{Type: "file", Path: t.TempDir()}})
 		r.queue, r.client, r.state.checked = &uploadQueue{dir: t.TempDir()}, u, true
 		must(t, r.newLease())
@@ -45,7 +48,7 @@ func TestLookFails(t *testing.T) {
 		if st := r.Status(); st.State != "failing" || !strings.Contains(st.Reason, "look at the replica") || st.Failures < 10 {
 			t.Errorf("%+v", st)
 		}
-		u.away = false
+		u.away.Store(false)
 		time.Sleep(maxBackoff)
 		synctest.Wait()
 		if st := r.Status(); st.State != "ok" || st.Reason != "" {
@@ -67,10 +70,18 @@ func TestUpkeepFails(t *testing.T) {
 		r.queue = &uploadQueue{}
 		ctx, cancel := context.WithCancel(t.Context())
 		var turns []time.Duration
+		var mu sync.Mutex
+		ordered := func() { // synctest.Wait orders nothing for the race detector
+			mu.Lock()
+			defer mu.Unlock()
+		}
 		began, fails := time.Now(), 12
 		u := task{"compaction into level 1", func(now time.Time) time.Time { return now.Add(24 * time.Hour) }, func(context.Context) error {
+			mu.Lock()
 			turns = append(turns, time.Since(began))
-			if len(turns) <= fails {
+			n := len(turns)
+			mu.Unlock()
+			if n <= fails {
 				return errAway
 			}
 			return nil
@@ -79,17 +90,22 @@ func TestUpkeepFails(t *testing.T) {
 		go func() { done <- r.runTask(ctx, u) }()
 		time.Sleep(time.Hour)
 		synctest.Wait()
+		ordered()
 		if len(turns) != 0 {
 			t.Fatalf("it has begun before anything was cut: %v", turns)
 		}
+		mu.Lock()
 		began = time.Now()
+		mu.Unlock()
 		close(r.begun)
 		synctest.Wait()
+		ordered()
 		if st := r.Status(); st.State != "failing" || st.Reason != "compaction into level 1: "+errAway.Error() || st.Failures != 1 || st.Do == "" {
 			t.Errorf("%+v", st)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
+		ordered()
 		if len(turns) != fails+1 || turns[1] != minBackoff || turns[fails]-turns[fails-1] != maxTaskBackoff {
 			t.Errorf("its turns were after %v", turns)
 		}
@@ -98,6 +114,7 @@ func TestUpkeepFails(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
+		ordered()
 		if len(turns) != fails+2 {
 			t.Errorf("a day later it has had %d turns", len(turns))
 		}
