@@ -183,7 +183,7 @@ func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
 type transfer struct {
 	w           io.Writer
 	terminal    bool
-	began, told time.Time
+	began, printed time.Time
 	what        string
 	drawn       bool
 }
@@ -200,15 +200,15 @@ func (t *transfer) tick(p restore.Progress) {
 	part, _, _ := strings.Cut(p.What, "/") // segments/X is one of the segments
 	begins := part != t.what
 	switch {
-	case t.terminal && now.Sub(t.told) >= barEvery:
+	case t.terminal && now.Sub(t.printed) >= barEvery:
 		fmt.Fprint(t.w, "\r\x1b[K", transferBar(p, now.Sub(t.began)))
 		t.drawn = true
-	case !t.terminal && (begins || now.Sub(t.told) >= transferLineEvery):
+	case !t.terminal && (begins || now.Sub(t.printed) >= transferLineEvery):
 		fmt.Fprintf(t.w, "%s: %s of %s\n", part, humanize.Bytes(p.Done), humanize.Bytes(p.All))
 	default:
 		return
 	}
-	t.told = now
+	t.printed = now
 	t.what = part
 }
 

@@ -88,6 +88,7 @@ func TestUpkeepFails(t *testing.T) {
 		}}
 		done := make(chan error, 1)
 		go func() { done <- r.runTask(ctx, u) }()
+		ordered()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		ordered()
@@ -103,6 +104,7 @@ func TestUpkeepFails(t *testing.T) {
 		if st := r.Status(); st.State != "failing" || st.Reason != "compaction into level 1: "+errAway.Error() || st.Failures != 1 || st.Do == "" {
 			t.Errorf("%+v", st)
 		}
+		ordered()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		ordered()
@@ -112,12 +114,14 @@ func TestUpkeepFails(t *testing.T) {
 		if st := r.Status(); st.State != "ok" || st.Reason != "" || st.Failures != 0 || st.LastError != errAway.Error() {
 			t.Errorf("%+v", st)
 		}
+		ordered()
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		ordered()
 		if len(turns) != fails+2 {
 			t.Errorf("a day later it has had %d turns", len(turns))
 		}
+		ordered()
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
