@@ -181,11 +181,11 @@ func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
 
 // transfer shows how far a restore is: a bar on a terminal, else a line when another part begins and now and then.
 type transfer struct {
-	w           io.Writer
-	terminal    bool
+	w              io.Writer
+	terminal       bool
 	began, printed time.Time
-	what        string
-	drawn       bool
+	what           string
+	drawn          bool
 }
 
 // transferLineEvery is how often a line is printed where nobody looks at a bar.
