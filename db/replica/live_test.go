@@ -85,14 +85,16 @@ func liveConfig(t *testing.T) config.Config {
 }
 
 // testLease expires after what a machine that does much else may take for a renewal.
-var testLease = leaseTimes{renew: 100 * time.Millisecond, suspend: time.Second, expire: 2 * time.Second}
+var testLease = leaseTimes{renew: 100 * time.Millisecond, suspend: 2 * time.Second, expire: 3 * time.Second}
 
-// soakLease is the lease of a soak, which runs beside other work: a renewal may be late by what starves a process of a busy machine.
+// soakLease is the lease of a soak and of the race detector: a renewal may be late by the time that a busy machine starves
+// a process.
 var soakLease = leaseTimes{renew: 200 * time.Millisecond, suspend: 6 * time.Second, expire: 9 * time.Second}
 
-// leaseForTest returns the times of the lease: those of a soak with -rounds above 1.
+// leaseForTest returns the times of the lease: those of a soak with -rounds above 1, or with -short, which the race
+// detector runs with.
 func leaseForTest() leaseTimes {
-	if *rounds > 1 {
+	if *rounds > 1 || testing.Short() {
 		return soakLease
 	}
 	return testLease
@@ -243,7 +245,7 @@ func TestReplicate(t *testing.T) {
 					t.Fatal(err)
 				}
 				seq := p.store.Seq()
-				if err := p.end(20 * time.Second); err != nil {
+				if err := p.end(time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				st := p.rep.Status()

@@ -320,7 +320,7 @@ func TestLeaseOfTheKilled(t *testing.T) {
 	die(t, p)
 	began := time.Now()
 	p = mustBegin(t, cfg, 0, events)
-	if took := time.Since(began); took > testLease.expire {
+	if took := time.Since(began); took > leaseForTest().expire {
 		t.Errorf("the start after a kill took %s", took)
 	}
 	feedAll(t, p, 200)

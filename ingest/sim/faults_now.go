@@ -9,8 +9,10 @@ import (
 // all methods here.
 func (s *Server) SetFaults(f Faults) { s.faults.set(f) }
 
-// DropAll cuts all connections without a goodbye and returns how many there were.
+// DropAll cuts all connections without a goodbye and returns how many there were. A subscription whose upgrade is under
+// way is cut too, when it joins.
 func (s *Server) DropAll() int {
+	s.drops.Add(1)
 	subs := s.subscribers()
 	for _, c := range subs {
 		_ = c.raw.Close() // it may be gone already

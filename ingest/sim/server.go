@@ -85,6 +85,7 @@ type Server struct {
 
 	conns     sync.Mutex
 	open      map[*subscriber]struct{}
+	drops     atomic.Int64 // calls of DropAll
 	stopped   bool
 	wg        sync.WaitGroup
 	closing   chan struct{}

@@ -39,10 +39,12 @@ type subscriber struct {
 	filter *filter
 	wire   wire
 	cursor uint64 // next seq to send
+	drops  int64  // calls of DropAll before the request came
 	buf    []byte
 }
 
 func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
+	drops := s.drops.Load()
 	if status, retry := s.faults.upgrade(); status != 0 {
 		refuse(w, status, retry)
 		return
@@ -53,7 +55,7 @@ func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
 		badRequest(w, err.Error())
 		return
 	}
-	c := &subscriber{s: s, filter: f, wire: wireV2}
+	c := &subscriber{s: s, filter: f, wire: wireV2, drops: drops}
 	if dict := q.Get("zstdDictionary"); dict != "" {
 		if dict != strconv.Itoa(v2DictionaryID) {
 			xrpcError(w, http.StatusBadRequest, "UnknownZstdDictionary", fmt.Sprintf("unknown zstd dictionary id %s; current dictionary id is %d", dict, v2DictionaryID))
@@ -82,6 +84,7 @@ func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) subscribeV1(w http.ResponseWriter, r *http.Request) {
+	drops := s.drops.Load()
 	if status, retry := s.faults.upgrade(); status != 0 {
 		refuse(w, status, retry)
 		return
@@ -92,7 +95,7 @@ func (s *Server) subscribeV1(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c := &subscriber{s: s, filter: f, wire: wireV1}
+	c := &subscriber{s: s, filter: f, wire: wireV1, drops: drops}
 	if q.Get("compress") == "true" || strings.Contains(r.Header.Get("Socket-Encoding"), "zstd") {
 		c.wire = wireV1Zstd
 	}
@@ -177,6 +180,9 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 		return
 	}
 	defer c.s.leave(c)
+	if c.drops != c.s.drops.Load() {
+		return // DropAll came between the request and join, which DropAll does not see
+	}
 	if c.wire.v1() {
 		go c.discard(ctx)
 	} else {

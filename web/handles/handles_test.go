@@ -25,26 +25,44 @@ type directory struct {
 	wait    bool // for ever
 }
 
-func (d *directory) ask(ctx context.Context) error {
+// ask counts a question, and returns the handles of the directory or its error.
+func (d *directory) ask(ctx context.Context) (handles map[string]string, err error) {
 	d.mu.Lock()
 	d.asked++
-	wait, err := d.wait, d.err
+	wait, handles, err := d.wait, d.handles, d.err
 	d.mu.Unlock()
 	if wait {
 		<-ctx.Done()
 		if err != nil {
-			return fmt.Errorf("%w: %w", err, ctx.Err())
+			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
 		}
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	return err
+	return handles, err
+}
+
+// count returns the number of questions. The lock orders a test's read behind the goroutines that asked.
+func (d *directory) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked
+}
+
+// recover makes the directory answer, with handles by DID.
+func (d *directory) recover(handles map[string]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = nil
+	d.wait = false
+	d.handles = handles
 }
 
 func (d *directory) DID(ctx context.Context, handle string) (string, error) {
-	if err := d.ask(ctx); err != nil {
+	handles, err := d.ask(ctx)
+	if err != nil {
 		return "", err
 	}
-	for did, h := range d.handles {
+	for did, h := range handles {
 		if h == handle {
 			return did, nil
 		}
@@ -53,10 +71,11 @@ func (d *directory) DID(ctx context.Context, handle string) (string, error) {
 }
 
 func (d *directory) Handle(ctx context.Context, did string) (string, error) {
-	if err := d.ask(ctx); err != nil {
+	handles, err := d.ask(ctx)
+	if err != nil {
 		return "", err
 	}
-	return d.handles[did], nil
+	return handles[did], nil
 }
 
 const (
@@ -78,34 +97,34 @@ func TestRemembers(t *testing.T) {
 				t.Fatalf("found %v", found)
 			}
 		}
-		if d.asked != 3 {
-			t.Errorf("asked %d times for three accounts", d.asked)
+		if d.count() != 3 {
+			t.Errorf("asked %d times for three accounts", d.count())
 		}
 		if h.Known(alice) != "alice.test" || h.Known(bob) != "" {
 			t.Errorf("remembers %q and %q", h.Known(alice), h.Known(bob))
 		}
 		time.Sleep(keepNothing + time.Second)
 		h.Handles(t.Context(), []string{alice, bob, carol})
-		if d.asked != 5 {
-			t.Errorf("asked %d times when two had to be asked again", d.asked)
+		if d.count() != 5 {
+			t.Errorf("asked %d times when two had to be asked again", d.count())
 		}
 		time.Sleep(keep)
 		if h.Known(alice) != "" {
 			t.Error("remembers a handle for longer than it holds")
 		}
-		asked := d.asked
+		asked := d.count()
 		for range 2 {
 			if did, err := h.DID(t.Context(), "Alice.test"); did != alice || err != nil {
 				t.Errorf("%q, %v", did, err)
 			}
 		}
 		time.Sleep(keepDID + time.Second)
-		d.handles = map[string]string{bob: "alice.test"} // it has moved
+		d.recover(map[string]string{bob: "alice.test"}) // it has moved
 		if did, err := h.DID(t.Context(), "alice.test"); did != bob || err != nil {
 			t.Errorf("a minute later %q, %v", did, err)
 		}
-		if d.asked != asked+2 {
-			t.Errorf("asked %d times for a handle, and again a minute later", d.asked-asked)
+		if d.count() != asked+2 {
+			t.Errorf("asked %d times for a handle, and again a minute later", d.count()-asked)
 		}
 		if _, err := h.DID(t.Context(), "nobody.test"); err == nil || errors.Is(err, ErrAway) {
 			t.Errorf("of nobody: %v", err)
@@ -133,15 +152,15 @@ func TestAway(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if d.asked != failures || time.Since(begin) > failures*waitOne {
-					t.Errorf("asked %d times in %v", d.asked, time.Since(begin))
+				if d.count() != failures || time.Since(begin) > failures*waitOne {
+					t.Errorf("asked %d times in %v", d.count(), time.Since(begin))
 				}
-				if found := h.Handles(t.Context(), []string{alice, bob}); len(found) != 0 || d.asked != failures {
-					t.Errorf("found %v, asked %d times", found, d.asked)
+				if found := h.Handles(t.Context(), []string{alice, bob}); len(found) != 0 || d.count() != failures {
+					t.Errorf("found %v, asked %d times", found, d.count())
 				}
 				time.Sleep(rest)
 				d.mu.Lock()
-				d.err, d.wait, d.handles = nil, false, map[string]string{alice: "alice.test"}
+				d.recover(map[string]string{alice: "alice.test"})
 				d.mu.Unlock()
 				if did, err := h.DID(t.Context(), "alice.test"); did != alice || err != nil {
 					t.Errorf("%q, %v after the network came back", did, err)
@@ -252,8 +271,8 @@ func TestOnceForAll(t *testing.T) {
 			visitors.Go(func() { h.Handles(t.Context(), []string{alice, alice, alice}) })
 		}
 		visitors.Wait()
-		if d.asked != 1 {
-			t.Errorf("asked %d times", d.asked)
+		if d.count() != 1 {
+			t.Errorf("asked %d times", d.count())
 		}
 		time.Sleep(2 * waitOne)
 	})
@@ -278,6 +297,8 @@ func TestDomainIsBounded(t *testing.T) {
 			dids = append(dids, fmt.Sprintf("did:web:x%d.victim.example", i))
 		}
 		h.Handles(t.Context(), dids)
+		mu.Lock()
+		defer mu.Unlock()
 		if asked["victim.example"] > domainBurst || asked["victim.example"] == 0 || asked["other.example2"] != 1 {
 			t.Errorf("asked %v", asked)
 		}
