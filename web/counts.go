@@ -53,6 +53,11 @@ func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	p.Target = s.targetOf(a.request, cmp.Or(q.Get("subject"), q.Get("target"), q.Get("did")))
 	if collection, path, ok := askedSource(q); ok {
 		p.Source = sourceOf(p.Target.Text, collection, path, 0, 0)
+		if p.Source.Name() != "" && p.What == "links" {
+			p.Noun = p.Source.Noun(p.Total)
+		} else if p.Source.Name() != "" {
+			p.Noun += " from " + p.Source.Noun(2)
+		}
 	} else if part, err := accountOf(a, p.Target); err != nil {
 		return nil, err
 	} else if part != nil {

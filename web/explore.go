@@ -35,7 +35,6 @@ type source struct {
 	Text             string // collection:path
 	Links, DIDs      int64
 	Color            string
-	Verb             string
 	Bar, DIDBar      float64 // of 100, beside the longest
 	Href             string
 	WhoHref          string
@@ -166,8 +165,7 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 	if path == "" || path[0] == '.' {
 		text = collection + ":." + path // the API takes one leading dot off
 	}
-	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Color: sourceColor(collection,
-		path), Verb: verb(collection, path, false),
+	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Color: sourceColor(collection, path),
 		Href:    routes.WeftGetBacklinks.Path + "?" + form("subject", subject, "source", text),
 		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
 }

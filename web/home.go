@@ -15,6 +15,8 @@ type homePage struct {
 	Rate     int64 // events a second, in the last tick
 	Lag      string
 	HasLag   bool
+	Behind   bool // the newest links that weft reads are old
+	Away     bool // no links arrive
 	Spark    spark
 	Links    []liveLink
 	Examples []example
@@ -41,6 +43,8 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 		p.HasLag = true
 		p.Lag = lagText(s.Lag())
 	}
+	p.Behind = s.behind()
+	p.Away = s.Ready() != nil
 	// What was linked to just now is there, whichever network this is.
 	seen := map[string]bool{}
 	for _, l := range links {

@@ -10,6 +10,7 @@ import (
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
 )
 
 // textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people
@@ -112,18 +113,36 @@ func (s *Server) list(a *answer, found listed) *view {
 	if ofAccount {
 		p.What = "links to the account and all of its records"
 	}
-	p.Heading = p.What
-	switch {
-	case p.Total == nil:
-		p.Heading = strings.ToUpper(p.What[:1]) + p.What[1:]
-	case *p.Total == 1:
-		noun, rest, _ := strings.Cut(p.What, " ")
-		p.Heading = strings.TrimSpace(strings.TrimSuffix(noun, "s") + " " + rest)
-	}
+	p.Heading = p.heading()
 	p.Target.About = append([]way{{"All links to this " + p.Target.Kind, explore(p.Target.Text)}}, p.Target.About...)
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
-	return &view{Title: strings.ToUpper(p.What[:1]) + strings.TrimSuffix(p.What[1:],
-		" to the account and all of its records") + " to " + title, Target: p.Target.Text, Main: p}
+	what := strings.TrimSuffix(humanize.Capital(p.What), " to the account and all of its records") + " to "
+	if name := p.Source.Name(); name != "" {
+		what = name + ": "
+	}
+	return &view{Title: what + title, Target: p.Target.Text, Main: p}
+}
+
+// heading says what is listed, in the number of the total. Links of a kind with a name have that.
+func (p *listPage) heading() string {
+	total := int64(2)
+	if p.Total != nil {
+		total = *p.Total
+	}
+	noun, rest, _ := strings.Cut(p.What, " ")
+	heading := strings.TrimSpace(humanize.Plural(total, strings.TrimSuffix(noun, "s")) + " " + rest)
+	if name := p.Source.Name(); name != "" {
+		switch p.What {
+		case "links":
+			heading = p.Source.Noun(total)
+		case "accounts":
+			heading += " from " + p.Source.Noun(2)
+		}
+	}
+	if p.Total == nil {
+		return humanize.Capital(heading)
+	}
+	return heading
 }
 
 // askedSource is the one source that a list is of.

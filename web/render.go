@@ -23,11 +23,11 @@ type view struct {
 
 	// The layout's own, which render sets.
 	Path   string
-	Origin string // this server as the visitor knows it: https://weft.example
-	URL    string // of this page
-	Names  bool   // handles are to be had
-	Notice string // why the answers may be out of date; empty: they are not
-	Raw    *raw   // nil: there is no answer behind the page
+	Origin string  // this server as the visitor knows it: https://weft.example
+	URL    string  // of this page
+	Names  bool    // handles are to be had
+	Notice *notice // why the answers may be out of date; nil: they are not
+	Raw    *raw    // nil: there is no answer behind the page
 }
 
 // raw is the answer behind a page, as a program gets it.
@@ -87,9 +87,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	v.Origin = originOf(r)
 	v.Names = s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
-	if err := s.Ready(); err != nil {
-		v.Notice = err.Error()
-	}
+	v.Notice = s.notice()
 	if a != nil && a.isJSON() {
 		v.Raw = rawOf(v.Origin, a)
 		v.Raw.Open = v.OpenRaw

@@ -69,42 +69,6 @@ func sourceColor(collection, path string) string {
 	return "flax"
 }
 
-// verb says what a link does, for the kinds that people know.
-func verb(collection, path string, removed bool) string {
-	did := "links to"
-	undid := "no longer links to"
-	switch {
-	case collection == "app.bsky.feed.like":
-		did = "likes"
-		undid = "no longer likes"
-	case collection == "app.bsky.feed.repost":
-		did = "reposts"
-		undid = "no longer reposts"
-	case collection == "app.bsky.graph.follow":
-		did = "follows"
-		undid = "no longer follows"
-	case collection == "app.bsky.graph.block":
-		did = "blocks"
-		undid = "no longer blocks"
-	case collection == "app.bsky.graph.listitem":
-		did = "lists"
-		undid = "no longer lists"
-	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "reply."):
-		did = "replies to"
-		undid = "removed a reply to"
-	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "embed.record"):
-		did = "quotes"
-		undid = "removed a quote of"
-	case collection == "app.bsky.feed.post" && strings.HasPrefix(path, "facets"):
-		did = "mentions"
-		undid = "removed a mention of"
-	}
-	if removed {
-		return undid
-	}
-	return did
-}
-
 // explore is the address of a target's page.
 func explore(target string) string { return routes.LinksAll.Path + "?" + form("target", target) }
 

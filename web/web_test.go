@@ -369,6 +369,9 @@ func TestStates(t *testing.T) {
 	s := index(t, 2)
 	stale := serve(t, s, web.Config{Ready: func() error { return errors.New("upstream has been silent for <5m>") }})
 	well := serve(t, s, web.Config{})
+	now := func() time.Time { return time.UnixMicro(began).Add(334 * 24 * time.Hour) }
+	behind := serve(t, s, web.Config{Now: now, Lag: func() time.Duration { return 334 * 24 * time.Hour }})
+	fresh := serve(t, s, web.Config{Lag: func() time.Duration { return 0 }})
 	for _, c := range []struct {
 		name   string
 		h      http.Handler
@@ -377,6 +380,20 @@ func TestStates(t *testing.T) {
 		says   string
 	}{
 		{"stale", stale, "/", 200, "out of date:</strong> upstream has been silent for &lt;5m&gt;."},
+		{"behind", behind, "/links/all?target=https://nowhere.example/", 200,
+			"Behind the network:</strong> the index has events up to 2024-10-01 00:00 UTC, 334 days ago."},
+		{"behind, first page", behind, "/", 200, "Newest links read</h2>"},
+		{"away, first page", stale, "/", 200, "No link arrives now."},
+		{"no event yet", fresh, "/links/all?" + form("target", post), 200, "No event read yet:</strong>"},
+		{"well, first page", well, "/", 200, "Live</h2>"},
+		{"a list of a kind with a name", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like), 200,
+			`<span class="big">2</span> likes <span class="at">app.bsky.feed.like subject.uri</span></h2>`},
+		{"its accounts", well, "/xrpc/dev.weft.links.getBacklinkDids?" + form("subject", post, "source", like), 200,
+			`<span class="big">2</span> accounts from likes <span class="at">`},
+		{"a list of a kind without a name", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.a:b"), 200,
+			`<span class="big">0</span> links <span class="from">from <span class="collection">com.example.a</span> <span class="at">b</span>`},
+		{"kinds", well, "/links/all?" + form("target", post), 200,
+			`<span class="kind">Likes</span> <span class="at">app.bsky.feed.like subject.uri</span>`},
 		{"nothing", well, "/links/all?target=https://nowhere.example/", 200, "Nothing links here yet"},
 		{"no page", well, "/nothing", 404, "Not found"},
 		{"no method", well, "/xrpc/com.example.nothing", 501, "Not found"},

@@ -14,7 +14,7 @@ var (
 	tagPattern   = regexp.MustCompile(`<[^>]*>`)
 	spacePattern = regexp.MustCompile(`\s+`)
 	// A plural noun after the number one: "1 links".
-	onePattern = regexp.MustCompile(`(^|[^\d,.:])1 (links|accounts|kinds|records|bytes|pages|others)\b`)
+	onePattern = regexp.MustCompile(`(^|[^\d,.:])1 (links|accounts|kinds|records|bytes|pages|others|likes|reposts|replies|quotes|follows|mentions)\b`)
 	// A time of day without its zone.
 	clockPattern = regexp.MustCompile(`\b\d\d:\d\d(:\d\d)?\b( UTC)?`)
 	// A time of day with its date before it.
@@ -48,7 +48,7 @@ func TestWording(t *testing.T) {
 		if wrong := onePattern.FindString(text); wrong != "" {
 			t.Errorf("%s: %q", address, wrong)
 		}
-		if strings.Contains(text, "1 link ") || strings.Contains(text, "1 account ") {
+		if strings.Contains(text, "1 link ") || strings.Contains(text, "1 like ") || strings.Contains(text, "1 follow ") || strings.Contains(text, "1 account ") {
 			ones++
 		}
 		for _, dated := range datedPattern.FindAllString(text, -1) {

@@ -85,3 +85,11 @@ func Seconds(s float64) string {
 	}
 	return Number(int64(s/86400)) + " days"
 }
+
+// Capital returns the text with its first letter, if that is one of a to z, in upper case.
+func Capital(text string) string {
+	if text == "" || text[0] < 'a' || text[0] > 'z' {
+		return text
+	}
+	return string(text[0]-'a'+'A') + text[1:]
+}

@@ -7,6 +7,7 @@ func TestHumanize(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
 		{Number(0), "0"}, {Number(999), "999"}, {Number(1000), "1,000"}, {Number(-1234567), "-1,234,567"}, {Number(-123), "-123"},
 		{Count(1, "link"), "1 link"}, {Count(0, "link"), "0 links"}, {Count(2000, "link"), "2,000 links"},
+		{Capital("list members"), "List members"}, {Capital("RSVPs"), "RSVPs"}, {Capital("über"), "über"}, {Capital(""), ""},
 		{Bytes(0), "0 B"}, {Bytes(999), "999 B"}, {Bytes(1000), "1.0 kB"}, {Bytes(999_949), "999.9 kB"}, {Bytes(999_950), "1.0 MB"},
 		{Bytes(12_345_678_901), "12.3 GB"}, {Bytes(5e15), "5000.0 TB"},
 		{Short(999), "999"}, {Short(1234), "1.23k"}, {Short(12_345_678), "12.3M"}, {Short(999_600), "1.00M"}, {Short(123e9), "123G"},
