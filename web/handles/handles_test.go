@@ -159,9 +159,7 @@ func TestAway(t *testing.T) {
 					t.Errorf("found %v, asked %d times", found, d.count())
 				}
 				time.Sleep(rest)
-				d.mu.Lock()
 				d.recover(map[string]string{alice: "alice.test"})
-				d.mu.Unlock()
 				if did, err := h.DID(t.Context(), "alice.test"); did != alice || err != nil {
 					t.Errorf("%q, %v after the network came back", did, err)
 				}
