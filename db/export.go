@@ -63,10 +63,6 @@ type Export struct {
 	at          []byte // the key of the newest record that was given
 }
 
-// maxUnsealed is how many log rows an export replays in memory: several times what serve leaves without a segment when
-// it stops. Only a rebuild that was interrupted leaves more.
-const maxUnsealed = 4_000_000
-
 // exportCacheBytes is little: only the replay looks things up, and the walk reads past the cache.
 const exportCacheBytes = 8 << 20
 
@@ -103,7 +99,7 @@ func (e *Export) Close() error {
 }
 
 func (e *Export) open(ctx context.Context, o ExportOptions) error {
-	if err := e.load(ctx); err != nil {
+	if err := e.s.load(ctx, "export"); err != nil {
 		return err
 	}
 	v := e.s.snapshot.Load()
@@ -156,47 +152,6 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 	}
 	e.size, err = v.entries(e.from, e.to)
 	return err
-}
-
-// load lays the index of the segments, and replays what they don't hold.
-func (e *Export) load(ctx context.Context) error {
-	rows, err := readManifestRows(ctx, e.s.reader)
-	if err != nil {
-		return err
-	}
-	var files []*file
-	for _, row := range rows {
-		f, err := e.s.openSegment(row)
-		if err != nil {
-			for _, f := range files {
-				_ = f.Close()
-			}
-			if errors.Is(err, errLost) {
-				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then "+
-					"export again)", err)
-			}
-			return err
-		}
-		files = append(files, f)
-	}
-	e.s.snapshot.Store(e.s.base(files)) // from here on, Close closes them
-	_, newest, err := e.s.LogRange(ctx)
-	if err != nil {
-		return err
-	}
-	if sealed := e.s.snapshot.Load().sealed; newest > sealed+maxUnsealed {
-		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, "+
-			"which writes "+
-			"the segments, then stop it and export again", sealed+1, newest)
-	}
-	return e.s.inReadTx(ctx, func(q queryer) error {
-		v, err := e.s.rebuild(ctx, q, e.s.snapshot.Load(), nil)
-		if err != nil {
-			return err
-		}
-		e.s.snapshot.Store(v)
-		return nil
-	})
 }
 
 // bound is the key by record before all that belongs to a DID or an at-uri.

@@ -20,7 +20,9 @@ type Inspection struct {
 	File      FileInfo
 	Upstreams []UpstreamInfo
 
-	Records     int64 // with links, as of the newest segment
+	Links       int64 // of active accounts
+	Records     int64 // with links
+	Uncounted   int64 // log rows behind the newest segment that Links and Records leave out; 0 unless the index is damaged
 	Actors      int64
 	Inactive    int64 // of them
 	Collections int64
@@ -97,11 +99,23 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 		in.Segments = append(in.Segments, s.inspectSegment(row))
 		files = append(files, &file{manifestRow: row})
 		sealed = row.ToSeq
+		in.Links += row.Links
 		in.Records = row.Linking
 	}
 	in.MergeDue = len(pickCompaction(files)) > 0
 	if in.Log.Newest > sealed {
 		in.Log.Unsealed = int64(in.Log.Newest - sealed)
+	}
+	in.Uncounted = in.Log.Unsealed
+	err = s.load(ctx, "inspect")
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("db: inspect %s: %w", dir, ctx.Err())
+	}
+	if err == nil { // Check says what is wrong with a damaged index: its segments can be counted all the same
+		v := s.snapshot.Load()
+		in.Links = v.targets.Total()
+		in.Records = v.linking
+		in.Uncounted = 0
 	}
 	return in, nil
 }

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -83,6 +84,51 @@ func openDatabase(name, uri string) (*readOnly, error) {
 	r.state = newState(&r.cfg)
 	r.reader = reader
 	return r, nil
+}
+
+// maxUnsealed is how many log rows load replays in memory: several times what serve leaves without a segment when it
+// stops. Only a rebuild that was interrupted leaves more.
+const maxUnsealed = 4_000_000
+
+// load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
+func (r *readOnly) load(ctx context.Context, what string) error {
+	rows, err := readManifestRows(ctx, r.reader)
+	if err != nil {
+		return err
+	}
+	var files []*file
+	for _, row := range rows {
+		f, err := r.openSegment(row)
+		if err != nil {
+			for _, f := range files {
+				_ = f.Close()
+			}
+			if errors.Is(err, errLost) {
+				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then %s again)",
+					err, what)
+			}
+			return err
+		}
+		files = append(files, f)
+	}
+	r.snapshot.Store(r.base(files)) // from here on, Close closes them
+	_, newest, err := r.LogRange(ctx)
+	if err != nil {
+		return err
+	}
+	sealed := r.snapshot.Load().sealed
+	if newest > sealed+maxUnsealed {
+		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes "+
+			"the segments, then stop it and %s again", sealed+1, newest, what)
+	}
+	return r.inReadTx(ctx, func(q queryer) error {
+		v, err := r.rebuild(ctx, q, r.snapshot.Load(), nil)
+		if err != nil {
+			return err
+		}
+		r.snapshot.Store(v)
+		return nil
+	})
 }
 
 // Close closes the files.

@@ -81,10 +81,12 @@ func (w *writer) showProgress(ctx context.Context, stderr io.Writer) {
 		case p.Host == "" && shown && terminal:
 			fmt.Fprintln(stderr)
 			shown = false
-		case p.Host == "" || p.EventsDone == 0:
+		case p.Host == "":
 		case terminal:
 			fmt.Fprint(stderr, "\r\x1b[K", progressBar(&p))
 			shown = true
+		case p.EventsDone == 0:
+			w.logger.Info("replaying: waiting for the first segment of the archive", "host", p.Host, "bytes", p.BytesDone)
 		default:
 			w.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events",
 				p.Events, "bytes", p.BytesDone,
@@ -103,6 +105,9 @@ func share(p *wire.Replay) float64 {
 
 // progressBar is one line of at most 80 columns.
 func progressBar(p *wire.Replay) string {
+	if p.EventsDone == 0 {
+		return fmt.Sprintf("waiting for the first segment of %.30s: %s came", p.Host, humanize.Bytes(p.BytesDone))
+	}
 	full := int(share(p) * barWidth)
 	eta := "?"
 	if p.ETA > 0 {

@@ -61,9 +61,9 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			o := db.CheckOptions{All: cmd.Bool("all"), Sample: cmd.Int("sample"), Seed: cmd.Uint64("seed")}
 			switch {
 			case o.Sample < 1:
-				return &usageError{"check", errors.New("--sample must be 1 or more")}
+				return &usageError{errors.New("--sample must be 1 or more")}
 			case o.All && (cmd.IsSet("sample") || cmd.IsSet("seed")):
-				return &usageError{"check", errors.New("--all checks everything: remove --sample and --seed")}
+				return &usageError{errors.New("--all checks everything: remove --sample and --seed")}
 			}
 			if o.Seed == 0 {
 				o.Seed = uint64(rand.Uint32()) + 1

@@ -40,7 +40,7 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.Args().Len() != 1 {
-				return &usageError{"conformance", errors.New("conformance needs one argument, the URL of a server")}
+				return &usageError{errors.New("conformance needs one argument, the URL of a server")}
 			}
 			fixture, err := readFixture(cmd)
 			if err != nil {
@@ -71,7 +71,7 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 
 func readFixture(cmd *cli.Command) (f conformance.Fixture, err error) {
 	if subject, source := cmd.String("subject"), cmd.String("source"); (subject == "") != (source == "") {
-		return f, &usageError{"conformance", errors.New("--subject and --source need each other")}
+		return f, &usageError{errors.New("--subject and --source need each other")}
 	} else if subject != "" {
 		f.Lists = append(f.Lists, conformance.List{Subject: subject, Source: source, Other: cmd.String("other")})
 	}
@@ -85,7 +85,7 @@ func readFixture(cmd *cli.Command) (f conformance.Fixture, err error) {
 	}
 	var more conformance.Fixture
 	if err := json.Unmarshal(data, &more); err != nil {
-		return f, &usageError{"conformance", fmt.Errorf("--fixture: %s: %w", name, err)}
+		return f, &usageError{fmt.Errorf("--fixture: %s: %w", name, err)}
 	}
 	f.Lists = append(f.Lists, more.Lists...)
 	return f, nil

@@ -168,7 +168,7 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 func (d *daemon) closeConnections(
 	ctx context.Context, endStreams func(), streamed <-chan struct{}, servers []*http.Server,
 ) error {
-	d.logger.Info("closing connections")
+	d.logger.Info("closing connections; waiting for the requests under way", "at_most", drainTimeout)
 	drain, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	endStreams()

@@ -59,7 +59,7 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			rate := cmd.Float("rate")
 			if rate <= 0 || rate > 100_000 {
-				return &usageError{"demo", errors.New("--rate must be above 0 and at most 100000 events per second")}
+				return &usageError{errors.New("--rate must be above 0 and at most 100000 events per second")}
 			}
 			return runDemo(ctx, cmd, stdout, stderr)
 		},

@@ -120,7 +120,7 @@ func newExport(cmd *cli.Command) (*export, error) {
 		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"),
 			Bodies: cmd.Bool("bodies")}}
 	wrong := func(format string, args ...any) (*export, error) {
-		return nil, &usageError{"export", fmt.Errorf(format, args...)}
+		return nil, &usageError{fmt.Errorf(format, args...)}
 	}
 	if _, ok := formats[x.format]; !ok {
 		return wrong("--format must be ndjson or parquet, not %q", x.format)
@@ -289,6 +289,9 @@ func (p *exportProgress) end() {
 
 // isTerminal says whether someone may be looking.
 func isTerminal(w io.Writer) bool {
+	if p, ok := w.(*pipeWriter); ok {
+		w = p.to
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

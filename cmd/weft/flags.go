@@ -117,7 +117,7 @@ func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 	bodies, err := db.ParseBodies(cmd.String("bodies"))
 	if err != nil {
-		return bodies, &usageError{cmd.Name, fmt.Errorf("--bodies: %w", err)}
+		return bodies, &usageError{fmt.Errorf("--bodies: %w", err)}
 	}
 	return bodies, nil
 }
@@ -126,7 +126,7 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 func cacheOf(cmd *cli.Command) (int64, error) {
 	mib := cmd.Int("cache")
 	if mib < 1 || mib > 1<<20 {
-		return 0, &usageError{cmd.Name, fmt.Errorf("--cache must be 1 MiB or more, not %d", mib)}
+		return 0, &usageError{fmt.Errorf("--cache must be 1 MiB or more, not %d", mib)}
 	}
 	return int64(mib) << 20, nil
 }
@@ -136,7 +136,7 @@ func checkAddresses(cmd *cli.Command) error {
 	for _, flag := range []string{"listen", "metrics-listen"} {
 		address := cmd.String(flag)
 		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "listen") {
-			return &usageError{cmd.Name, fmt.Errorf("--%s must be a host and a port such as 127.0.0.1:7780: %w", flag, err)}
+			return &usageError{fmt.Errorf("--%s must be a host and a port such as 127.0.0.1:7780: %w", flag, err)}
 		}
 	}
 	return nil
@@ -144,7 +144,7 @@ func checkAddresses(cmd *cli.Command) error {
 
 func noArgs(cmd *cli.Command) error {
 	if arg := cmd.Args().First(); arg != "" {
-		return &usageError{cmd.Name, fmt.Errorf("%s takes no argument, but got %q", cmd.Name, arg)}
+		return &usageError{fmt.Errorf("%s takes no argument, but got %q", cmd.Name, arg)}
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func noArgs(cmd *cli.Command) error {
 func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmd.String("log-level"))); err != nil {
-		return nil, &usageError{cmd.Name, fmt.Errorf("--log-level must be debug, info, warn or error, not %q",
+		return nil, &usageError{fmt.Errorf("--log-level must be debug, info, warn or error, not %q",
 			cmd.String("log-level"))}
 	}
 	opts := &slog.HandlerOptions{Level: level}
@@ -162,5 +162,5 @@ func newLogger(cmd *cli.Command, w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
-	return nil, &usageError{cmd.Name, fmt.Errorf("--log-format must be text or json, not %q", cmd.String("log-format"))}
+	return nil, &usageError{fmt.Errorf("--log-format must be text or json, not %q", cmd.String("log-format"))}
 }

@@ -28,7 +28,7 @@ func (f *follower) open(ctx context.Context, d *daemon) error {
 	f.config.Logger = d.logger
 	d.logger.Info("following a replica", "replica", f.config.Replica.Where(), "dir", f.config.Dir, "version",
 		buildVersion())
-	d.opening.report("restoring from the replica")
+	d.opening.report("waiting for the replica, to restore its newest state")
 	follow := replica.NewFollower(f.config)
 	err := follow.Open(ctx)
 	if err != nil {

@@ -42,14 +42,14 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 				printGaps(stdout, gaps)
 				return nil
 			case args[0] != "retry" || len(args) > 2:
-				return &usageError{"gaps", fmt.Errorf("gaps takes only the arguments retry and an id, not %q", args)}
+				return &usageError{fmt.Errorf("gaps takes only the arguments retry and an id, not %q", args)}
 			}
 			id := int64(0)
 			if len(args) == 2 {
 				var err error
 				id, err = strconv.ParseInt(args[1], 10, 64)
 				if err != nil || id < 1 {
-					return &usageError{"gaps", fmt.Errorf("%q is not a gap id", args[1])}
+					return &usageError{fmt.Errorf("%q is not a gap id", args[1])}
 				}
 			}
 			n, err := db.RetryGaps(cmd.String("data"), id)

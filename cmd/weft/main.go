@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -37,8 +36,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args, os.Environ(), os.Stdout, os.Stderr))
+	ctx, stdout, stderr := endWithReaders(ctx, os.Stdout, os.Stderr)
+	os.Exit(run(ctx, os.Args, os.Environ(), stdout, stderr))
 }
+
+// exitBrokenPipe is the exit code when the reader of stdout or stderr has ended: 128 and SIGPIPE, as a shell reports
+// a program that the signal ended.
+const exitBrokenPipe = 128 + int(syscall.SIGPIPE)
 
 // Exit codes: 0 done, 1 it failed, 2 it was asked wrongly; others where a command says so.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
@@ -49,15 +53,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	began := noteActions(root)
 	err := root.Run(ctx, args)
+	if errors.Is(context.Cause(ctx), errBrokenPipe) {
+		return exitBrokenPipe
+	}
 	var usage *usageError
 	switch {
 	case err == nil:
 		return 0
-	case !*began && !errors.As(err, &usage): // a variable's value, say, that no flag takes
-		fmt.Fprintf(stderr, "weft: %v\nTry: weft --help\n", err)
-		return 2
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "weft: %v\nTry: %s --help\n", err, strings.TrimSpace("weft "+usage.command))
+	case !*began || errors.As(err, &usage): // before an action: a variable's value, say, that no flag takes
+		fmt.Fprintf(stderr, "weft: %v\nTry: %s --help\n", err, called(root, args).FullName())
 		return 2
 	}
 	fmt.Fprintln(stderr, "weft:", err)
@@ -84,15 +88,6 @@ func noteActions(root *cli.Command) *bool {
 	return began
 }
 
-// usageError is a mistake in how a command was called.
-type usageError struct {
-	command string
-	err     error
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
 func newRoot(stdout, stderr io.Writer) *cli.Command {
 	root := &cli.Command{
 		Name:        "weft",
@@ -104,10 +99,10 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
 			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr),
 			restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout),
-			versionCommand(stdout)},
+			completionCommand(stdout), versionCommand(stdout)},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
-				return &usageError{"", fmt.Errorf("unknown command %q", arg)}
+				return unknownCommand(cmd, arg)
 			}
 			return cli.ShowRootCommandHelp(cmd)
 		},
@@ -116,7 +111,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 	for _, cmd := range commands(root) {
 		cmd.Description = strings.TrimSpace(cmd.Description)
 		cmd.OnUsageError = func(_ context.Context, cmd *cli.Command, err error, _ bool) error {
-			return &usageError{strings.TrimPrefix(strings.TrimPrefix(cmd.FullName(), "weft"), " "), err}
+			return &usageError{explainFlag(root, cmd, err)}
 		}
 	}
 	return root
@@ -176,30 +171,4 @@ func commitOf(settings []debug.BuildSetting) string {
 		dirty = " and changes"
 	}
 	return fmt.Sprintf(" (commit %s%s, %s)", commit[:12], dirty, value["vcs.time"])
-}
-
-// checkEnviron refuses WEFT_ variables that no flag reads: a misspelt one would otherwise be a setting that silently
-// does nothing.
-func checkEnviron(root *cli.Command, environ []string) error {
-	var known []string
-	for _, cmd := range commands(root) {
-		for _, flag := range cmd.Flags {
-			if f, ok := flag.(cli.DocGenerationFlag); ok {
-				known = append(known, f.GetEnvVars()...)
-			}
-		}
-	}
-	var unknown []string
-	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, "WEFT_") && !slices.Contains(known, name) {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	slices.Sort(known)
-	return fmt.Errorf("unknown environment variable %s; weft reads %s",
-		strings.Join(unknown, ", "), strings.Join(slices.Compact(known), ", "))
 }

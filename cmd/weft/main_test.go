@@ -37,8 +37,16 @@ func TestUsage(t *testing.T) {
 		{"help of export", []string{"export", "--help"}, 0, "the same command resumes", ""},
 		{"version", []string{"version"}, 0, "weft version dev", ""},
 		{"version by flag", []string{"--version"}, 0, "weft version dev", ""},
-		{"a command that is none", []string{"sevre"}, 2, "", `unknown command "sevre"`},
-		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft serve --help"},
+		{"a command that is none", []string{"sevre"}, 2, "", "unknown command \"sevre\" (did you mean weft serve?)\nTry: weft --help\n"},
+		{"a command like no other", []string{"frobnicate"}, 2, "", "unknown command \"frobnicate\"\nTry: weft --help\n"},
+		{"a part of a command", []string{"conf"}, 2, "", "(did you mean weft conformance?)"},
+		{"a command beneath another", []string{"replica", "lst"}, 2, "", "unknown command \"replica lst\" (did you mean weft replica list?)\nTry: weft replica --help\n"},
+		{"a shell that is none", []string{"completion", "csh"}, 2, "", "unknown command \"completion csh\" (did you mean weft completion zsh?)"},
+		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft: serve has no flag --jestream (did you mean --jetstream?)\nTry: weft serve --help\n"},
+		{"a flag like no other", []string{"serve", "--colour"}, 2, "", "weft: serve has no flag --colour\n"},
+		{"a flag of another command", []string{"demo", "--resolve-handles=false"}, 2, "", "weft: demo has no flag --resolve-handles; serve has\nTry: weft demo --help\n"},
+		{"a flag before its command", []string{"--data=x", "stats"}, 2, "", "weft: weft has no flag --data; serve, check, "},
+		{"a value of a command beneath another", []string{"replica", "list", "--config=/nowhere.yml"}, 2, "", "\nTry: weft replica list --help\n"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, but got "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
@@ -87,14 +95,16 @@ func TestEnvironment(t *testing.T) {
 	}{
 		{"none of ours", []string{"HOME=/", "WEFTY=1"}, ""},
 		{"ours", []string{"WEFT_LOG_LEVEL=debug", "WEFT_DEMO_SEED=3"}, ""},
-		{"misspelt", []string{"WEFT_JETSREAM=x", "WEFT_DATA=y"}, "unknown environment variable WEFT_JETSREAM; weft reads "},
-		{"two of them", []string{"WEFT_B=x", "WEFT_A=y"}, "WEFT_B, WEFT_A"},
+		{"misspelt", []string{"WEFT_JETSREAM=x", "WEFT_DATA=y"},
+			"unknown environment variable WEFT_JETSREAM (did you mean WEFT_JETSTREAM?)\nTry: weft COMMAND --help"},
+		{"two of them", []string{"WEFT_COLOUR=x", "WEFT_LOG_LEVL=y"},
+			"unknown environment variable WEFT_COLOUR, WEFT_LOG_LEVL (did you mean WEFT_LOG_LEVEL?)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var out, errs bytes.Buffer
 			code := run(t.Context(), []string{"weft", "version"}, tc.environ, &out, &errs)
-			if (code == 0) != (tc.want == "") || !strings.Contains(errs.String(), tc.want) {
+			if (code == 0) != (tc.want == "") || !strings.Contains(errs.String(), tc.want) || strings.Count(errs.String(), "\n") > 2 {
 				t.Errorf("code %d, %q", code, errs.String())
 			}
 		})

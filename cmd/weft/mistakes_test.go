@@ -7,6 +7,21 @@ import (
 	"testing"
 )
 
+// TestNearest: what was meant is the name with the fewest typing errors, or the only one that begins so; nothing is suggested for a
+// word unlike all.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"serve", "status", "stats", "replica", "restore", "log-level", "log-format"}
+	for typed, want := range map[string]string{
+		"sevre": "serve", "serv": "serve", "statsu": "status", "statuss": "status", "replicate": "replica", "log-lvl": "log-level",
+		"res": "restore", "log": "", "ls": "", "backup": "", "": "", "s": "",
+	} {
+		if got := nearest(typed, names); got != want {
+			t.Errorf("%s: %q, want %q", typed, got, want)
+		}
+	}
+}
+
 // TestConfigurationMistakes: what is wrong with how weft is configured has the exit code 2, wherever it stands, and nothing is made.
 func TestConfigurationMistakes(t *testing.T) {
 	dir := t.TempDir()

@@ -53,7 +53,7 @@ func replicaCommand(stdout io.Writer) *cli.Command {
 		}},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if arg := cmd.Args().First(); arg != "" {
-				return &usageError{"replica", fmt.Errorf("unknown command %q", "replica "+arg)}
+				return unknownCommand(cmd, arg)
 			}
 			return cli.ShowSubcommandHelp(cmd)
 		},
@@ -96,10 +96,10 @@ func replicaOf(cmd *cli.Command) (cfg config.Config, dir string, err error) {
 	}
 	cfg, err = config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, "", &usageError{cmd.Name, fmt.Errorf("%w; give the litestream.yml of the replica with --config", err)}
+		return cfg, "", &usageError{fmt.Errorf("%w; give the litestream.yml of the replica with --config", err)}
 	}
 	if err != nil {
-		return cfg, "", &usageError{cmd.Name, fmt.Errorf("--config: %w", err)}
+		return cfg, "", &usageError{fmt.Errorf("--config: %w", err)}
 	}
 	if dir == "" {
 		dir = filepath.Dir(cfg.DB)

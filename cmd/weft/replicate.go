@@ -48,7 +48,7 @@ const replicateOff = "off"
 func replicationOf(cmd *cli.Command) (*config.Config, error) {
 	for _, name := range []string{"replica-alarm", "verify-every"} {
 		if cmd.Duration(name) < 0 {
-			return nil, &usageError{"serve", fmt.Errorf("--%s must be 0 or a duration such as 1h", name)}
+			return nil, &usageError{fmt.Errorf("--%s must be 0 or a duration such as 1h", name)}
 		}
 	}
 	file := cmd.String("replicate")
@@ -61,10 +61,10 @@ func replicationOf(cmd *cli.Command) (*config.Config, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
+		return nil, &usageError{fmt.Errorf("--replicate: %w", err)}
 	}
 	if err := c.CheckDir(cmd.String("data")); err != nil {
-		return nil, &usageError{"serve", fmt.Errorf("--replicate: %w", err)}
+		return nil, &usageError{fmt.Errorf("--replicate: %w", err)}
 	}
 	return &c, nil
 }
@@ -87,7 +87,9 @@ func (w *writer) prepareReplica(ctx context.Context, d *daemon) (*replication, e
 		return nil, nil
 	}
 	r := &replication{cfg: *w.replica, alarm: w.replicaAlarm, logger: w.logger}
-	w.logger.Info("replica configured", "config", r.cfg.File, "replica", r.cfg.Where())
+	w.logger.Info("replica configured; waiting for its answer and its lease", "config", r.cfg.File, "replica",
+		r.cfg.Where())
+	d.opening.report("waiting for the replica's answer and its lease")
 	r.replicator = replica.New(replica.ReplicatorConfig{
 		Replica: r.cfg, Dir: w.db.Dir, Logger: w.logger,
 		Restore: func(ctx context.Context, lock *db.DirLock) error { return w.restore(ctx, d.opening, r.cfg, lock) },

@@ -65,7 +65,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			}
 			target, err := targetOf(cmd.String("timestamp"), cmd.String("txid"))
 			if err != nil {
-				return &usageError{"restore", err}
+				return &usageError{err}
 			}
 			if cmd.Bool("plan") {
 				p, err := restore.MakePlan(ctx, cfg, dir, target)
@@ -81,7 +81,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 			run := restore.Restore
 			if cmd.Bool("segments") {
 				if target != (restore.Target{}) {
-					return &usageError{"restore", errors.New("--segments restores the segments of this weft.db: remove --timestamp " +
+					return &usageError{errors.New("--segments restores the segments of this weft.db: remove --timestamp " +
 						"and --txid")}
 				}
 				run = restore.Segments

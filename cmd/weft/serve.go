@@ -139,7 +139,7 @@ func storeFlags() []cli.Flag {
 func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	from, err := ingest.ParseFrom(cmd.String("from"))
 	if err != nil {
-		return nil, &usageError{"serve", fmt.Errorf("--from: %w", err)}
+		return nil, &usageError{fmt.Errorf("--from: %w", err)}
 	}
 	store, err := storeConfigOf(cmd)
 	if err != nil {
@@ -151,7 +151,7 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	}
 	change, err := parseSliceChange(cmd.String("change-slice"))
 	if err != nil {
-		return nil, &usageError{"serve", fmt.Errorf("--change-slice: %w", err)}
+		return nil, &usageError{fmt.Errorf("--change-slice: %w", err)}
 	}
 	replicate, err := replicationOf(cmd)
 	if err != nil {
@@ -170,11 +170,11 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 	c.Dir = cmd.String("data")
 	c.ReplayWindow = cmd.Duration("replay-window")
 	if c.ReplayWindow < 0 {
-		return c, &usageError{"serve", errors.New("--replay-window must be 0 or a duration such as 1h")}
+		return c, &usageError{errors.New("--replay-window must be 0 or a duration such as 1h")}
 	}
 	c.Checkpoint, err = checkpoint.Parse(cmd.String("checkpoint"))
 	if err != nil {
-		return c, &usageError{"serve", fmt.Errorf("--checkpoint: %w", err)}
+		return c, &usageError{fmt.Errorf("--checkpoint: %w", err)}
 	}
 	c.Bodies, err = bodiesOf(cmd)
 	if err != nil {
@@ -187,13 +187,13 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 // upstreamsOf reads --jetstream.
 func upstreamsOf(hosts []string) ([]upstream.Address, error) {
 	if len(hosts) == 0 {
-		return nil, &usageError{"serve", errors.New("--jetstream needs at least one server")}
+		return nil, &usageError{errors.New("--jetstream needs at least one server")}
 	}
 	var out []upstream.Address
 	for _, host := range hosts {
 		u, err := upstream.ParseAddress(host)
 		if err != nil {
-			return nil, &usageError{"serve", fmt.Errorf("--jetstream: %w", err)}
+			return nil, &usageError{fmt.Errorf("--jetstream: %w", err)}
 		}
 		out = append(out, u)
 	}
@@ -248,16 +248,16 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 	maxLag := cmd.Duration("max-lag")
 	switch {
 	case len(wrong) > 0:
-		return nil, &usageError{"serve", fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
+		return nil, &usageError{fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
 			strings.Join(wrong, ", "))}
 	case every <= 0:
-		return nil, &usageError{"serve", errors.New("--follow-every must be a duration such as 250ms")}
+		return nil, &usageError{errors.New("--follow-every must be a duration such as 250ms")}
 	case maxLag < 0:
-		return nil, &usageError{"serve", errors.New("--max-lag must be 0 or a duration such as 1m")}
+		return nil, &usageError{errors.New("--max-lag must be 0 or a duration such as 1m")}
 	}
 	file, err := config.Read(cmd.String("follow"))
 	if err != nil {
-		return nil, &usageError{"serve", fmt.Errorf("--follow: %w", err)}
+		return nil, &usageError{fmt.Errorf("--follow: %w", err)}
 	}
 	cache, err := cacheOf(cmd)
 	if err != nil {

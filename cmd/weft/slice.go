@@ -68,12 +68,12 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 	}
 	for _, u := range upstreams {
 		if err := addFilters(&c, u); err != nil {
-			return c, nil, &usageError{cmd.Name, err}
+			return c, nil, &usageError{err}
 		}
 	}
 	s, err = ingest.NewSlice(c)
 	if err != nil {
-		return c, nil, &usageError{cmd.Name, fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
+		return c, nil, &usageError{fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
 	}
 	return c, s, nil
 }

@@ -22,6 +22,8 @@ func TestStatsGolden(t *testing.T) {
 		in   db.Inspection
 	}{
 		{"stats-empty.txt", db.Inspection{Instance: "ABCDEFGHIJKLMNOP"}},
+		{"stats-damaged.txt", db.Inspection{Instance: "ABCDEFGHIJKLMNOP", Links: 1, Records: 1, Uncounted: 2,
+			Log: db.LogInfo{Oldest: 1, Newest: 2, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_000_000_000_000, Unsealed: 2}}},
 		{"stats.txt", db.Inspection{
 			Instance: "ABCDEFGHIJKLMNOP", StartedUS: 1_770_000_000_000_000,
 			Segments: []db.SegmentInfo{
@@ -35,7 +37,7 @@ func TestStatsGolden(t *testing.T) {
 			Bodies:    db.BodiesInfo{Mode: db.BodiesKeep, Bodies: 17_400_000, Blocks: 17_398_765, Bytes: 2_400_000_000, Raw: 4_400_000_000},
 			File:      db.FileInfo{Bytes: 1_234_567_890, Free: 12_345_678, WAL: 4_152_992},
 			Upstreams: []db.UpstreamInfo{{Host: "jetstream.us-east.bsky.network", Kind: "v2", Seq: 123_456_789_012, TimeUS: 1_770_003_723_456_789}},
-			Records:   17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,
+			Links:     22_286_000, Records: 17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,
 			Gaps: 2, Resyncs: 1, Jobs: 1, MergeDue: true,
 		}},
 	} {
@@ -74,6 +76,7 @@ func TestStatsCommand(t *testing.T) {
 		stdout, stderr string // in it
 	}{
 		{"a directory", []string{"--data", smallIndex(t)}, 0, "5 rows, 1 to 5, with 5 link rows", ""},
+		{"the total comes first", []string{"--data", smallIndex(t)}, 0, "5 links of 5 records, ", ""},
 		{"no index", []string{"--data", t.TempDir()}, 1, "", "there is no weft.db in it"},
 		{"an argument too many", []string{"x"}, 2, "", "stats takes no argument"},
 	} {

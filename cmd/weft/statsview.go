@@ -12,18 +12,20 @@ import (
 
 // printStats prints an inspection in 80 columns.
 func printStats(w io.Writer, in *db.Inspection) {
-	links := int64(0)
 	bytes := int64(0)
-	for _, s := range in.Segments {
-		links = links + s.Links
-		bytes = bytes + s.Bytes
+	for _, segment := range in.Segments {
+		bytes = bytes + segment.Bytes
+	}
+	fmt.Fprintf(w, "%s of %s, %s on disk\n", humanize.Count(in.Links, "link"), humanize.Count(in.Records, "record"),
+		humanize.Bytes(bytes+in.File.Bytes+in.File.WAL))
+	if in.Uncounted > 0 {
+		fmt.Fprintf(w, "  without %s that cannot be replayed: weft check says why\n", humanize.Count(in.Uncounted, "log row"))
 	}
 	fmt.Fprintf(w, "Index %.8s…", in.Instance)
 	if in.StartedUS != 0 {
 		fmt.Fprintf(w, ", events since %s", utc(in.StartedUS))
 	}
-	fmt.Fprintf(w, "\n%s of %s in %s, %s\n", humanize.Count(links, "link"), humanize.Count(in.Records, "record"),
-		humanize.Count(int64(len(in.Segments)), "segment"), humanize.Bytes(bytes))
+	fmt.Fprintf(w, "\n%s, %s\n", humanize.Count(int64(len(in.Segments)), "segment"), humanize.Bytes(bytes))
 	if len(in.Segments) > 0 {
 		printSegments(w, in.Segments)
 		printSpace(w, in.Segments)

@@ -53,7 +53,7 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 			if text := cmd.String("segment-bytes"); text != "" {
 				bytes, err := sizes.ParseBytes(text)
 				if err != nil || bytes == 0 || bytes > math.MaxInt64 {
-					return &usageError{"verify", fmt.Errorf("--segment-bytes must be a size such as 10GB, not %q", text)}
+					return &usageError{fmt.Errorf("--segment-bytes must be a size such as 10GB, not %q", text)}
 				}
 				o.SegmentBytes = int64(bytes)
 			}

@@ -72,6 +72,7 @@ func (w *writer) open(ctx context.Context, d *daemon) error {
 	if err != nil {
 		return err
 	}
+	d.opening.report("waiting for an upstream to list its archive")
 	err = w.planBackfill(ctx)
 	if err != nil {
 		return err
@@ -99,6 +100,7 @@ func (w *writer) openIndex(ctx context.Context, d *daemon) error {
 			return err
 		}
 	}
+	d.opening.report("opening weft.db")
 	store, err := db.OpenContext(ctx, c)
 	if err != nil && w.replication != nil {
 		err = errors.Join(err, w.replication.replicator.Close()) // releases the lease
@@ -165,7 +167,7 @@ func (w *writer) start(g *group) {
 
 // stop stops ingest, commits what it received, checkpoints, and uploads the rest to the replica.
 func (w *writer) stop(ctx context.Context) error {
-	w.logger.Info("stopping ingest")
+	w.logger.Info("stopping ingest; waiting for the commit of the events received")
 	w.stopIngest()
 	w.store.Hurry()
 	<-w.ingested
