@@ -84,7 +84,10 @@ func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, ru
 	if err != nil || c == light {
 		return err
 	}
-	return s.inSemaphore(ctx, who, c, run)
+	return s.inTurns(ctx, who, c, func(pause func() error) error {
+		p.pause = pause
+		return run()
+	})
 }
 
 // readBody reads the JSON of a request into p. The caller gives the grant back, after an error too.

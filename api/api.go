@@ -54,8 +54,9 @@ type Store interface {
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	// ManyToManyCounts counts the same by what they link to.
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
-	// Counts counts the links of many lists and the accounts that made them, in the order of the pairs.
-	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
+	// Counts counts the links of many lists and the accounts that made them, in the order of the pairs. It calls pause,
+	// unless that is nil, behind each db.PairsAtOnce lists.
+	Counts(ctx context.Context, pairs []db.Pair, pause func() error) ([]db.PairCount, error)
 	// AccountLinks lists the links to an account and to any of its records, newest first.
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	// AccountSources counts them by source; Total is the sum of all pages.

@@ -36,8 +36,8 @@ func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	case routes.Bounded:
 		return medium, nil
 	case routes.ByPairs:
-		if len(p.raw["subject"])*len(p.raw["source"]) > lightPairs {
-			return medium, nil
+		if p.pairs() > lightPairs {
+			return medium, nil // as often as it has parts of db.PairsAtOnce
 		}
 	case routes.ByList:
 		return s.costOfList(ctx, q)
@@ -85,6 +85,17 @@ func costOfWalk(q *params, n int64, err error) (cost, error) {
 		return medium, nil
 	}
 	return heavy, err
+}
+
+// pairs returns how many counts a query asks for.
+func (p *params) pairs() int {
+	if pairs, ok := p.input["pairs"].([]any); ok {
+		return len(pairs)
+	}
+	if p.input != nil {
+		return len(p.texts("subjects")) * len(p.texts("sources"))
+	}
+	return len(p.raw["subject"]) * len(p.raw["source"])
 }
 
 // costOfPage returns the cost of a page by its length, and by the content of records on it.

@@ -102,7 +102,7 @@ func (f fake) Links(_ context.Context, q db.ListQuery) (db.Page[db.Record], erro
 	return p, err
 }
 
-func (f fake) Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error) {
+func (f fake) Counts(ctx context.Context, pairs []db.Pair, _ func() error) ([]db.PairCount, error) {
 	counts := make([]db.PairCount, len(pairs))
 	for i, p := range pairs {
 		counts[i].Links, _ = f.CountLinks(ctx, p.Target, p.Source)

@@ -129,10 +129,20 @@ func (l *limits) holdFilter(who budget.Client, size int64) (*budget.Grant, *fail
 // The place is given back before the answer is written, so that slow clients hold up only themselves. Waiting clients
 // are served round-robin by address.
 func (l *limits) inSemaphore(ctx context.Context, who budget.Client, c cost, f func() error) error {
+	return l.inTurns(ctx, who, c, func(func() error) error { return f() })
+}
+
+// inTurns is inSemaphore for work that takes several turns: f calls pause between them, which gives the place back and
+// waits in line for the next one.
+func (l *limits) inTurns(ctx context.Context, who budget.Client, c cost, f func(pause func() error) error) error {
 	grant, err := l.semaphores[c].Take(ctx, who, 1)
 	if err != nil {
 		return err
 	}
-	defer grant.Give()
-	return f()
+	defer func() { grant.Give() }()
+	return f(func() error {
+		grant.Give()
+		grant, err = l.semaphores[c].Take(ctx, who, 1)
+		return err
+	})
 }

@@ -431,6 +431,7 @@ func TestCosts(t *testing.T) {
 		{own("getAccountBacklinks") + "did=" + alice, medium, heavy},
 		{own("getAccountCounts") + "did=" + alice, medium, heavy},
 		{own("getCounts") + listed, light, light},
+		{own("getCounts") + listed + strings.Repeat("&"+form("subject", post), 10), medium, medium},
 		{own("getTimeline") + listed, medium, medium},
 		{own("getRecordLinks") + "did=" + alice, light, light},
 		{"/links?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light, light},
@@ -445,6 +446,43 @@ func TestCosts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// partly is a store that counts in three parts of a second each.
+type partly struct{ fake }
+
+func (s partly) Counts(ctx context.Context, pairs []db.Pair, pause func() error) ([]db.PairCount, error) {
+	for part := range 3 {
+		if part > 0 {
+			if err := pause(); err != nil {
+				return nil, err
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	return s.fake.Counts(ctx, pairs, nil)
+}
+
+// TestLongCountsTakeTurns: who asks for many counts stands in line for each part of them, and others get their turn between.
+func TestLongCountsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{Store: partly{indexed}, Concurrency: 1, Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From"})
+		begin := time.Now()
+		var asked sync.WaitGroup
+		asked.Go(func() {
+			query := own("getCounts", "subject", post) + strings.Repeat("&"+form("source", like), 11)
+			if w := do(h, "GET", query, "X-From", "1.1.1.1"); w.Code != 200 || time.Since(begin) != 3*time.Second {
+				t.Errorf("counts: %d after %s", w.Code, time.Since(begin))
+			}
+		})
+		time.Sleep(time.Second / 2)
+		w := do(h, "GET", own("getTimeline", "subject", post, "source", like), "X-From", "2.2.2.2")
+		if w.Code != 200 || time.Since(begin) != time.Second {
+			t.Errorf("another host: %d after %s", w.Code, time.Since(begin))
+		}
+		asked.Wait()
+	})
 }
 
 // TestNetworksShare: the hosts of a /48 have budget.Wide times the rate of one together.

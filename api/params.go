@@ -43,7 +43,9 @@ type params struct {
 	accounts map[string]string
 	// linked reports whether any record links to a subject.
 	linked func(subject string) bool
-	err    error
+	// pause gives the query's place in the semaphore to others, and waits in line for the next; nil: the query is short.
+	pause func() error
+	err   error
 }
 
 // parseQuery splits a query string. url.ParseQuery drops what it cannot decode, and so answers another question;

@@ -13,9 +13,10 @@ import (
 // The methods that are weft's own, dev.weft.links.*.
 
 const (
-	// Constellation's methods count one list; a page of posts shows some dozens of counts.
-	maxPairs = 100
-	// A body has up to 100 pairs, each of less than 10 kB.
+	// Constellation's methods count one list. An app asks for three or four counts of each of some hundred posts.
+	maxPairs = 1000
+	// A body of 1,000 pairs of posts and sources has 150 kB. The names in an answer have the same bound: subjects and
+	// sources are repeated with each other there.
 	maxBody = 1 << 20
 )
 
@@ -159,6 +160,16 @@ func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, 
 	if len(pairs) > maxPairs {
 		p.fail(subjects, "makes more than %d combinations: send fewer per request", maxPairs)
 	}
+	names := 0
+	for _, pair := range pairs {
+		names += len(pair.Subject) + len(pair.Source)
+	}
+	if names > maxBody {
+		p.fail(subjects, "makes combinations of more than %d bytes: send fewer per request", maxBody)
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
 	ask := make([]db.Pair, len(pairs))
 	for i, pair := range pairs {
 		target, ok := normal(pair.Subject)
@@ -171,7 +182,7 @@ func (s *server) counts(ctx context.Context, p *params, pairs []wire.PairCount, 
 	if p.err != nil {
 		return nil, p.err
 	}
-	counts, err := s.Store.Counts(ctx, ask)
+	counts, err := s.Store.Counts(ctx, ask, p.pause)
 	if err != nil {
 		return nil, err
 	}

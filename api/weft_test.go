@@ -18,7 +18,8 @@ func TestBatchCounts(t *testing.T) {
 	pair := func(subject, source string) string {
 		return fmt.Sprintf(`{"subject":%q,"source":%q}`, subject, source)
 	}
-	hundred := strings.TrimSuffix(strings.Repeat(pair(post, like)+",", 100), ",")
+	thousand := strings.TrimSuffix(strings.Repeat(pair(post, like)+",", 1000), ",")
+	long := "https://example.com/" + strings.Repeat("x", 8000)
 	for _, c := range []struct {
 		name, body string
 		status     int
@@ -31,10 +32,12 @@ func TestBatchCounts(t *testing.T) {
 			`"HTTPS://EXAMPLE.com/a?b=1&c=2","source":"app.bsky.feed.post:.embed.external.uri","links":1`},
 		{"nothing asked", `{"pairs":[]}`, 200, `{"counts":[]}`},
 		{"members that nobody knows", `{"pairs":[],"else":{"x":1}}`, 200, `{"counts":[]}`},
-		{"a hundred", `{"pairs":[` + hundred + `]}`, 200, `"links":3`},
+		{"a thousand", `{"pairs":[` + thousand + `]}`, 200, `"links":3`},
+		{"a thousand combinations", `{"subjects":["` + strings.Repeat(post+`","`, 99) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 200, `"links":3`},
 
-		{"a hundred and one", `{"pairs":[` + hundred + `,` + pair(post, like) + `]}`, 400, "`pairs` has too many"},
-		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 10) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more"},
+		{"a thousand and one", `{"pairs":[` + thousand + `,` + pair(post, like) + `]}`, 400, "`pairs` has too many"},
+		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 100) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more than 1000"},
+		{"long combinations", `{"subjects":["` + long + `"],"sources":["` + strings.Repeat(like+`","`, 200) + like + `"]}`, 400, "`subjects` makes combinations of more than 1048576 bytes"},
 		{"empty", ``, 400, "`body` is not JSON"},
 		{"cut off", `{"pairs":[`, 400, "`body` is not JSON"},
 		{"two of them", `{} {}`, 400, "`body` is not JSON"},
@@ -90,10 +93,10 @@ func TestGetCountsWrong(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
 	var many []string
-	for range 11 {
+	for range 41 {
 		many = append(many, "subject", post)
 	}
-	for range 10 {
+	for range 25 {
 		many = append(many, "source", like)
 	}
 	for what, target := range map[string]string{

@@ -9,7 +9,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -106,17 +105,6 @@ type Pair = wire.Pair
 
 // Counted is a Pair with the number of its links and of the accounts that made them.
 type Counted = wire.PairCount
-
-// Counts counts up to 100 lists at one moment, in the order of the pairs.
-func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
-	body, err := json.Marshal(wire.Pairs{Pairs: append([]Pair{}, pairs...)})
-	if err != nil {
-		return nil, err
-	}
-	var a wire.Counts
-	err = c.do(ctx, http.MethodPost, routes.BatchCounts.Path, bytes.NewReader(body), &a)
-	return a.Counts, err
-}
 
 // BacklinksPage returns a page of the linking records, newest first. The cursor of the first page is empty.
 func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Page[Record], error) {

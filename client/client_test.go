@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,18 @@ func TestQuestions(t *testing.T) {
 	}
 	if counts, err := c.Counts(ctx); len(counts) != 0 || err != nil {
 		t.Errorf("%v, %v", counts, err)
+	}
+	var many []client.Pair
+	for i := range 2345 {
+		many = append(many, client.Pair{Subject: fmt.Sprintf("%s%d", post, i), Source: likes})
+	}
+	many = append(many, client.Pair{Subject: post, Source: likes})
+	for i := range 150 { // more than a call's bytes
+		many = append(many, client.Pair{Subject: fmt.Sprint("https://example.com/", strings.Repeat("x", 8000), i), Source: likes})
+	}
+	counts, err = c.Counts(ctx, many...)
+	if err != nil || len(counts) != len(many) || counts[2345].Links != 25 || counts[2344].Links != 0 || counts[len(many)-1].Pair != many[len(many)-1] {
+		t.Errorf("%d counts of %d, %v", len(counts), len(many), err)
 	}
 	q := client.Query{Subject: post, Source: likes, Limit: 4}
 	n, last := 0, time.Now()

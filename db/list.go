@@ -267,11 +267,26 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 // shortList is the longest list that is counted by iteration: that is faster than sets.
 const shortList = 500
 
+// count counts the links, and the accounts that link.
+func (l list) count(ctx context.Context) (c PairCount, err error) {
+	c.Links, err = l.total()
+	if err != nil {
+		return c, err
+	}
+	c.DIDs, err = l.distinctOf(ctx, c.Links)
+	return c, err
+}
+
 // distinct counts the accounts that link.
 func (l list) distinct(ctx context.Context) (int64, error) {
-	total, err := l.total()
-	if err != nil {
-		return 0, err
+	c, err := l.count(ctx)
+	return c.DIDs, err
+}
+
+// distinctOf counts the accounts of a list with so many links.
+func (l list) distinctOf(ctx context.Context, total int64) (int64, error) {
+	if total <= 1 {
+		return total, nil
 	}
 	if total > shortList {
 		if n, ok, err := l.distinctOfSets(ctx); ok || err != nil {

@@ -110,15 +110,11 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 		if err != nil {
 			return page, err
 		}
-		dids, err := l.distinct(ctx)
+		c, err := l.count(ctx)
 		if err != nil {
 			return page, err
 		}
-		links, err := l.total()
-		if err != nil {
-			return page, err
-		}
-		page.Items = append(page.Items, SourceCount{source, links, dids})
+		page.Items = append(page.Items, SourceCount{source, c.Links, c.DIDs})
 		from = lsm.PrefixEnd(l.prefix)
 		after = id
 	}

@@ -81,11 +81,16 @@ func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
 
 // sourceID looks a source up, and its collection.
 func (v *Snapshot) sourceID(source Source) (id, collection uint64, ok bool, err error) {
-	collection, ok, err = v.id(codec.CollectionKey(source.Collection))
+	return sourceID(source, v.id)
+}
+
+// sourceID looks a source up among the ids of names.
+func sourceID(source Source, idOf func(name []byte) (uint64, bool, error)) (id, collection uint64, ok bool, err error) {
+	collection, ok, err = idOf(codec.CollectionKey(source.Collection))
 	if !ok || err != nil {
 		return 0, 0, false, err
 	}
-	id, ok, err = v.id(codec.SourceKey(collection, source.Path))
+	id, ok, err = idOf(codec.SourceKey(collection, source.Path))
 	return id, collection, ok, err
 }
 

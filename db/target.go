@@ -9,17 +9,22 @@ import (
 // targetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
 // so can't hold it.
 func (v *Snapshot) targetKey(target string) (key []byte, ok bool, err error) {
+	return targetKey(target, v.id)
+}
+
+// targetKey encodes a target with the ids of its names.
+func targetKey(target string, id func(name []byte) (uint64, bool, error)) (key []byte, ok bool, err error) {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(nil, target), true, nil
 	}
-	actor, ok, err := v.id(codec.DIDKey(did))
+	actor, ok, err := id(codec.DIDKey(did))
 	if !ok || err != nil {
 		return nil, false, err
 	}
 	nsid := uint64(0)
 	if collection != "" {
-		nsid, ok, err = v.id(codec.CollectionKey(collection))
+		nsid, ok, err = id(codec.CollectionKey(collection))
 		if !ok || err != nil {
 			return nil, false, err
 		}

@@ -32,7 +32,7 @@ const (
 	ByPage                // by the length of the page and the content on it; with a filter by accounts, as ByList
 	ByList                // by the length of the list, which the query may walk through
 	ByAccount             // by the number of links to the account
-	ByPairs               // by the number of subjects and sources
+	ByPairs               // by the number of counts
 )
 
 // Page is the template of a page.
@@ -90,7 +90,7 @@ var (
 
 // Methods of weft's own.
 var (
-	BatchCounts         = add(Route{Path: weft + "batchCounts", Cost: Bounded, Page: PageJSON})
+	BatchCounts         = add(Route{Path: weft + "batchCounts", Cost: ByPairs, Page: PageJSON})
 	GetAccountBacklinks = add(Route{Path: weft + "getAccountBacklinks", Cost: ByAccount, Cursor: 9, Page: PageList})
 	GetAccountCounts    = add(Route{Path: weft + "getAccountCounts", Cost: ByAccount, Cursor: 12, Page: PageCount})
 	WeftGetBacklinkDIDs = add(Route{Path: weft + "getBacklinkDids", Cost: ByList, Cursor: 8, Page: PageList})

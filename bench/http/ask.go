@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,31 +88,51 @@ func (b *bench) counts(ctx context.Context) error {
 	return nil
 }
 
+// feedPath asks for three counts of each of 100 posts: what an app shows under a page of posts.
+func (b *bench) feedPath(n int) string {
+	r := rand.New(rand.NewPCG(4, uint64(n)))
+	var q strings.Builder
+	for range 100 {
+		q.WriteString("&subject=" + b.post(r.IntN(b.posts)))
+	}
+	for _, source := range b.feedSources() {
+		q.WriteString("&source=" + source.Collection + ":" + source.Path)
+	}
+	return "/xrpc/dev.weft.links.getCounts?" + q.String()[1:]
+}
+
 func (b *bench) underLoad(ctx context.Context) error {
 	for _, what := range []struct {
 		name string
+		rate int
 		path func(int) string
-	}{{"counts", b.countPath}, {"lists of 100", b.listPath}} {
-		times, err := b.paced(ctx, what.path)
+	}{
+		{"counts", b.Rate, b.countPath}, {"lists of 100", b.Rate, b.listPath},
+		{"300 counts in a call", max(1, b.Rate/feedShare), b.feedPath},
+	} {
+		times, err := b.paced(ctx, what.rate, what.path)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(b.out, "%s at %d a second, with %d events a second: %s\n", what.name, b.Rate, b.Rate, quantiles(times))
+		fmt.Fprintf(b.out, "%s at %d a second, with %d events a second: %s\n", what.name, what.rate, b.Rate, quantiles(times))
 	}
 	return nil
 }
 
+// feedShare is how many plain questions take about as long as 300 counts.
+const feedShare = 20
+
 // paced asks at the rate while events flow in. A time begins when the question is due, so that a server that stalls is
 // seen to.
-func (b *bench) paced(ctx context.Context, path func(int) string) ([]time.Duration, error) {
+func (b *bench) paced(ctx context.Context, rate int, path func(int) string) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.For)
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.ingest(gctx, func(int) string { return b.post(b.rand.IntN(b.posts)) }) })
-	due := make(chan time.Time, b.Rate*10)
+	due := make(chan time.Time, rate*10)
 	g.Go(func() error {
 		defer close(due)
-		for at, gap := time.Now(), time.Second/time.Duration(b.Rate); gctx.Err() == nil; at = at.Add(gap) {
+		for at, gap := time.Now(), time.Second/time.Duration(rate); gctx.Err() == nil; at = at.Add(gap) {
 			time.Sleep(time.Until(at))
 			due <- at
 		}

@@ -38,7 +38,8 @@ type options struct {
 const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
 
   counts     as many as it answers, of random targets, over kept connections
-  under load counts and lists of 100 at a rate, while events are ingested at that rate
+  under load counts and lists of 100 at a rate, and 300 counts in a call at a twentieth of it, while events are ingested
+             at that rate
   account    pages of the links to an account, and their number by source
   live       subscribers with different filters, at that rate of events: from before the commit to the frame, the processor time
              of the whole process, and the memory of an idle one
@@ -138,6 +139,9 @@ func (b *bench) fill(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.fillFeed(ctx); err != nil {
+		return err
+	}
 	took := time.Since(begin)
 	fmt.Fprintf(b.out, "%d links stored, %.0f a second\n", b.Links, float64(b.Links)/took.Seconds())
 	return ctx.Err()
@@ -157,17 +161,44 @@ func (b *bench) post(n int) string {
 
 // commit stores likes.
 func (b *bench) commit(n int, target func(i int) string) error {
+	return b.commitFrom(b.feedSources()[0], n, target)
+}
+
+// commitFrom stores records of a collection with one link each.
+func (b *bench) commitFrom(source db.Source, n int, target func(i int) string) error {
 	events := make([]db.Event, n)
 	now := time.Now().UnixMicro()
 	for i := range events {
 		b.seq++
 		tid := string(link.AppendTID(nil, uint64(now+int64(i))<<10|b.seq%1024))
 		events[i] = db.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)),
-			Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid,
-			Links: []db.Link{{Path: "subject.uri", Target: target(i)}}}
+			Collection: source.Collection, Rkey: tid, Rev: tid,
+			Links: []db.Link{{Path: source.Path, Target: target(i)}}}
 	}
 	_, err := b.store.Apply(db.Batch{Host: "bench", Events: events})
 	return err
+}
+
+// feedSources are the kinds of links that an app counts under a post.
+func (b *bench) feedSources() []db.Source {
+	return []db.Source{
+		{Collection: "app.bsky.feed.like", Path: "subject.uri"},
+		{Collection: "app.bsky.feed.repost", Path: "subject.uri"},
+		{Collection: "app.bsky.feed.post", Path: "reply.parent.uri"},
+	}
+}
+
+// fillFeed stores a repost of every second post and a reply to every third.
+func (b *bench) fillFeed(ctx context.Context) error {
+	for i, source := range b.feedSources()[1:] {
+		for n := 0; n < b.posts && ctx.Err() == nil; n += 1000 * (i + 2) {
+			post := func(i int) string { return b.post(min(n+i, b.posts-1)) }
+			if err := b.commitFrom(source, min(1000, b.posts-n), func(k int) string { return post(k * (i + 2)) }); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 // ingest commits events at the rate, ten times a second, until ctx ends.

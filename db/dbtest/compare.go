@@ -20,7 +20,7 @@ type Index interface {
 	Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error)
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
-	Counts(ctx context.Context, pairs []db.Pair) ([]db.PairCount, error)
+	Counts(ctx context.Context, pairs []db.Pair, pause func() error) ([]db.PairCount, error)
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
 	AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error)
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)

@@ -160,6 +160,21 @@ const silence = 60_000
 const leastWait = 500
 const mostWait = 30_000
 
+// What a server counts in a call, and the UTF-16 units of names that surely fit into the MiB of JSON that it reads.
+const pairsInCall = 1000
+const unitsInCall = 256 * 1024
+
+/** How many pairs the next call has: one at least. */
+function fitting(pairs: Pair[], from: number): number {
+  let units = 0
+  for (let n = 0; from + n < pairs.length; n++) {
+    const pair = pairs[from + n]!
+    units += pair.subject.length + pair.source.length
+    if (n === pairsInCall || (n > 0 && units > unitsInCall)) return n
+  }
+  return pairs.length - from
+}
+
 /** Asks one server. */
 export class Client {
   readonly #base: string
@@ -177,15 +192,21 @@ export class Client {
     return a.total
   }
 
-  /** Counts up to 100 lists at one moment, in the order of the pairs. */
+  /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
   async counts(pairs: Pair[], signal?: AbortSignal): Promise<Count[]> {
-    const a = await this.#ask<{ counts: Count[] }>('/xrpc/dev.weft.links.batchCounts', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ pairs }),
-      ...(signal && { signal }),
-    })
-    return a.counts
+    const counts: Count[] = []
+    for (let from = 0; from < pairs.length; ) {
+      const part = pairs.slice(from, from + fitting(pairs, from))
+      const a = await this.#ask<{ counts: Count[] }>('/xrpc/dev.weft.links.batchCounts', {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ pairs: part }),
+        ...(signal && { signal }),
+      })
+      counts.push(...a.counts)
+      from += part.length
+    }
+    return counts
   }
 
   /** A page of the records that link, newest first. */

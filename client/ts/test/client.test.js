@@ -27,6 +27,10 @@ test('questions', async () => {
   assert.ok(count.links >= total && count.dids >= 1 && count.subject === did)
   assert.deepEqual(none, { subject: 'https://nowhere.example/', source: follows, links: 0, dids: 0 })
 
+  const many = Array.from({ length: 1234 }, (_, i) => ({ subject: `https://nowhere.example/${i}`, source: follows }))
+  const longer = await client.counts([...many, { subject: did, source: follows }])
+  assert.ok(longer.length === 1235 && longer[1233].links === 0 && longer[1234].links >= total)
+
   const until = new Date()
   const whole = await client.backlinksPage(did, follows, { limit: 1000, until })
   assert.equal(whole.items.length, Math.min(whole.total, 1000))

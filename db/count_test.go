@@ -1,0 +1,106 @@
+package db_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/link"
+)
+
+// feed stores posts of 100 accounts with likes and reposts: post n has n%50 likes and n%2 reposts. It returns the pairs to ask for,
+// two for each post, with their counts.
+func feed(tb testing.TB, s *db.Store, posts int) ([]db.Pair, []db.PairCount) {
+	tb.Helper()
+	var events []db.Event
+	like := db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
+	repost := db.Source{Collection: "app.bsky.feed.repost", Path: "subject.uri"}
+	var pairs []db.Pair
+	var counts []db.PairCount
+	seq := uint64(0)
+	for n := range posts {
+		target := fmt.Sprintf("at://did:plc:author%02d/app.bsky.feed.post/3kpost%d", n%100, n)
+		for source, links := range map[db.Source]int{like: n % 50, repost: n % 2} {
+			for i := range links {
+				seq++
+				rkey := string(link.AppendTID(nil, (1_700_000_000_000_000+seq)<<10))
+				events = append(events, db.Event{Seq: seq, TimeUS: int64(1_770_000_000_000_000 + seq), Op: db.OpCreate,
+					DID: fmt.Sprint("did:plc:n", i/2), Collection: source.Collection, Rkey: rkey, Rev: rkey,
+					Links: []db.Link{{Path: source.Path, Target: target}}})
+			}
+		}
+		pairs = append(pairs, db.Pair{Target: target, Source: like}, db.Pair{Target: target, Source: repost})
+		counts = append(counts, db.PairCount{Links: int64(n % 50), DIDs: int64((n%50 + 1) / 2)},
+			db.PairCount{Links: int64(n % 2), DIDs: int64(n % 2)})
+	}
+	for len(events) > 0 {
+		n := min(1000, len(events))
+		if _, err := s.Apply(db.Batch{Host: "test", Events: events[:n]}); err != nil {
+			tb.Fatal(err)
+		}
+		events = events[n:]
+	}
+	return pairs, counts
+}
+
+// TestCountsPause: counts come in the order of the pairs, whatever that is, with one pause for each hundred lists, and an error of a
+// pause ends them.
+func TestCountsPause(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	pairs, want := feed(t, s, 125)
+	rand.New(rand.NewPCG(1, 1)).Shuffle(len(pairs), func(i, j int) {
+		pairs[i], pairs[j] = pairs[j], pairs[i]
+		want[i], want[j] = want[j], want[i]
+	})
+	pairs = append(pairs, pairs[:100]...) // asked for twice, which costs nothing
+	want = append(want, want[:100]...)
+	pauses := 0
+	got, err := s.Counts(t.Context(), pairs, func() error {
+		pauses++
+		return nil
+	})
+	if err != nil || pauses != 2 {
+		t.Fatalf("%d pauses, %v", pauses, err)
+	}
+	for i := range pairs {
+		if got[i] != want[i] {
+			t.Errorf("%v: %v, want %v", pairs[i], got[i], want[i])
+		}
+	}
+	called := errors.New("called off")
+	if _, err := s.Counts(t.Context(), pairs, func() error { return called }); !errors.Is(err, called) {
+		t.Errorf("%v", err)
+	}
+}
+
+// BenchmarkCounts counts 300 lists in a call: two for each of 150 of 20,000 posts, chosen at random.
+//
+//	go test ./db -run '^$' -bench '^BenchmarkCounts$' -benchtime 2000x
+func BenchmarkCounts(b *testing.B) {
+	s, err := db.Open(db.Config{Dir: b.TempDir(), SealBytes: 4 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	pairs, _ := feed(b, s, 20_000)
+	r := rand.New(rand.NewPCG(1, 1))
+	var slowest time.Duration
+	for b.Loop() {
+		var ask []db.Pair
+		for range 150 {
+			n := 2 * r.IntN(len(pairs)/2)
+			ask = append(ask, pairs[n], pairs[n+1])
+		}
+		begin := time.Now()
+		if _, err := s.Counts(b.Context(), ask, nil); err != nil {
+			b.Fatal(err)
+		}
+		slowest = max(slowest, time.Since(begin))
+	}
+	b.ReportMetric(float64(slowest.Microseconds()), "max-µs")
+}
