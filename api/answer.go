@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"weft.dev/weft/api/budget"
+	"weft.dev/weft/api/origin"
 	"weft.dev/weft/api/routes"
 )
 
@@ -36,6 +38,7 @@ func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 		defer cancel()
 		who := s.clients.Of(r)
 		p := parseQuery(route, r.URL.RawQuery)
+		p.origin = origin.Of(r)
 		cache := cacheBriefly
 		if r.Method == http.MethodPost {
 			room, err := s.readBody(ctx, w, r, who, p)
@@ -51,7 +54,7 @@ func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 		err := s.runByCost(ctx, who, p, func() error {
 			v, err := answer(ctx, p)
 			if err == nil {
-				reply = newReply(r, http.StatusOK, typeJSON, cache, encodeJSON(v))
+				reply = replyTo(r, v, cache)
 			}
 			return err
 		})
@@ -146,7 +149,36 @@ type reply struct {
 	status                            int
 	contentType, cache, encoding, tag string
 	body                              []byte
-	unchanged                         bool // the client has it already
+	unchanged                         bool   // the client has it already
+	modified                          string // for Last-Modified; empty: it isn't known
+	embedded                          bool   // other sites show it, and it must run nothing
+}
+
+// file is an answer that isn't JSON.
+type file struct {
+	contentType, cache string
+	modified           time.Time // of its newest part; zero: not known
+	body               []byte
+}
+
+// replyTo returns the answer of a query: a file, or JSON.
+func replyTo(r *http.Request, v any, cache string) *reply {
+	f, ok := v.(file)
+	if !ok {
+		return newReply(r, http.StatusOK, typeJSON, cache, encodeJSON(v))
+	}
+	a := newReply(r, http.StatusOK, f.contentType, f.cache, f.body)
+	a.embedded = true
+	if f.modified.IsZero() {
+		return a
+	}
+	a.modified = f.modified.UTC().Format(http.TimeFormat)
+	// If-None-Match wins (RFC 9110, section 13.2.2). The newest link may be removed, and the time goes back then: the same
+	// time is the same answer, and any other is another one.
+	if r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == a.modified {
+		a.unchanged = true
+	}
+	return a
 }
 
 // newReply returns an answer with a whole body, compressed as the client accepts it.
@@ -170,6 +202,14 @@ func newReply(r *http.Request, status int, contentType, cache string, body []byt
 func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", a.cache)
+	if a.modified != "" {
+		h.Set("Last-Modified", a.modified)
+	}
+	if a.embedded {
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors *")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+	}
 	if a.tag != "" {
 		h.Set("ETag", a.tag)
 	}

@@ -63,6 +63,10 @@ type Store interface {
 	AccountSources(ctx context.Context, q db.SourcesQuery) (db.Page[db.AccountCount], error)
 	// AccountTotal counts all of them, cheaply.
 	AccountTotal(ctx context.Context, did string) (int64, error)
+	// Feed lists the newest links to a target, an account or web sites.
+	Feed(ctx context.Context, q db.FeedQuery) ([]db.AccountLink, error)
+	// FeedTotal counts them, cheaply.
+	FeedTotal(ctx context.Context, q db.FeedQuery) (int64, error)
 	// Timeline counts the links to a target by time.
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
 	// RecordLinks lists what a record links to.
@@ -86,6 +90,7 @@ type Config struct {
 	InstanceID string        // identifies the index: the API refuses cursors of other indexes
 	Version    string        // empty: "dev"
 	Handles    Handles       // resolves at://handle/… as a subject; nil: such a subject is refused
+	Words      Words         // names accounts and records in feeds; nil: by DIDs
 	DIDWeb     string        // domain of this service's did:web, with a port if it has one; empty: no did.json
 	Ready      func() error  // nil while ready, else the reason; nil: always ready
 	Degraded   func() string // a fault that does not make answers wrong, empty for none; nil: none

@@ -51,6 +51,8 @@ func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 			return c, nil
 		}
 		return s.costOfList(ctx, q)
+	case routes.ByFeed:
+		return s.costOfFeed(ctx, q)
 	case routes.ByAccount:
 		if q.costOfPage() == heavy {
 			return heavy, nil

@@ -88,6 +88,9 @@ func right(def *lexicons.Def) url.Values {
 			v.Set(name, ".subject.uri")
 		}
 	}
+	if def.Param("host") != nil { // one of three
+		v.Set("subject", post)
+	}
 	return v
 }
 

@@ -124,6 +124,26 @@ func (f fake) AccountLinks(_ context.Context, q db.AccountQuery) (db.Page[db.Acc
 	return page, err
 }
 
+func (f fake) fed(q db.FeedQuery) []db.AccountLink {
+	found := []db.AccountLink{}
+	for i, l := range slices.Backward(f) {
+		src := db.Source{Collection: l.Collection, Path: l.path}
+		is := q.Target == l.target || q.DID != "" && dbtest.Account(l.target) == q.DID ||
+			slices.ContainsFunc(q.Prefixes, func(p string) bool { return strings.HasPrefix(l.target, p) })
+		if is && (q.Sources == nil || slices.Contains(q.Sources, src)) {
+			found = append(found, db.AccountLink{Record: l.Record, Path: l.path, Target: l.target, TimeUS: timeOf(i)})
+		}
+	}
+	return found
+}
+
+func (f fake) Feed(_ context.Context, q db.FeedQuery) ([]db.AccountLink, error) {
+	found := f.fed(q)
+	return found[:min(len(found), q.Limit)], nil
+}
+
+func (f fake) FeedTotal(_ context.Context, q db.FeedQuery) (int64, error) { return int64(len(f.fed(q))), nil }
+
 // position is where a page starts behind an item of another.
 func position(q db.ListQuery, i int) []byte {
 	start := uint32(0)

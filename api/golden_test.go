@@ -88,6 +88,15 @@ func TestGolden(t *testing.T) {
 		{"weft-getRecordLinks", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "3ki1")},
 		{"weft-getRecordLinks-zero", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "none")},
 
+		{"feed", full, 200, "/feed?" + form("subject", post)},
+		{"feed-source", full, 200, "/feed?" + form("subject", post, "source", like, "limit", "2")},
+		{"feed-account", full, 200, "/feed?" + form("did", alice)},
+		{"feed-host", full, 200, "/feed?" + form("host", "example.com")},
+		{"feed-zero", full, 200, "/feed?" + form("subject", nowhere)},
+		{"badge", full, 200, "/badge.svg?" + form("subject", post, "source", like, "label", "likes")},
+		{"badge-zero", full, 200, "/badge.svg?" + form("subject", nowhere)},
+		{"error-feed", full, 400, "/feed?" + form("subject", post, "did", alice)},
+
 		{"index", full, 200, "/"},
 		{"index-zero", empty, 200, "/"},
 		{"health", full, 200, "/xrpc/_health"},
@@ -112,11 +121,16 @@ func TestGolden(t *testing.T) {
 			if w.Code != c.status {
 				t.Fatalf("status %d, want %d: %s", w.Code, c.status, w.Body)
 			}
-			if ct := w.Header().Get("Content-Type"); ct != "application/json" {
-				t.Errorf("Content-Type %q", ct)
+			def := definitions.At(path)
+			want := "application/json"
+			if def != nil && c.status == 200 {
+				want = def.Output.Encoding
+			}
+			if ct, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";"); ct != want {
+				t.Errorf("Content-Type %q, not %q", ct, want)
 			}
 			golden(t, c.name, w.Body.String()+"\n")
-			if def := definitions.At(path); def != nil && c.status == 200 {
+			if def != nil && c.status == 200 && def.Output.Schema != nil {
 				defined(t, def, w.Body.Bytes())
 			}
 		})
@@ -143,7 +157,11 @@ func defined(t *testing.T, def *lexicons.Def, body []byte) {
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name+".json")
+	ending := map[byte]string{'{': ".json"}[got[0]]
+	if ending == "" {
+		ending = ".xml"
+	}
+	file := filepath.Join("testdata", name+ending)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

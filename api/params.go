@@ -37,8 +37,9 @@ type params struct {
 	def   *lexicons.Def       // of the route
 	raw   map[string][]string // values by decoded name, still encoded: an ignored parameter may be malformed
 	// given has values that came decoded, in a message.
-	given map[string][]string
-	input map[string]any // of a procedure, as its definition says
+	given  map[string][]string
+	input  map[string]any // of a procedure, as its definition says
+	origin string         // this server as the client knows it: https://weft.example
 	// accounts has the DIDs of handles in the subject; an empty one was not found.
 	accounts map[string]string
 	// linked reports whether any record links to a subject.

@@ -64,6 +64,9 @@ func (s *server) queries() map[*routes.Route]queryFunc {
 		routes.LinksCountDistinctDIDs: s.linksCountDistinctDIDs,
 		routes.LinksAll:               s.linksAll,
 		routes.LinksAllCount:          s.linksAllCount,
+
+		routes.Feed:  s.feed,
+		routes.Badge: s.badge,
 	}
 }
 
@@ -134,6 +137,9 @@ func newServer(c Config) *server {
 	}
 	if s.Concurrency <= 0 {
 		s.Concurrency = defaultConcurrency
+	}
+	if s.Words == nil {
+		s.Words = plainWords{}
 	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()

@@ -39,24 +39,29 @@ type AccountLink struct {
 // reach up to its time, however long they are.
 func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
 	v := s.acquire()
-	page := Page[AccountLink]{Items: []AccountLink{}}
 	defer s.release(v)
 	prefix, ok, err := v.accountRange(q.DID)
 	if err != nil {
-		return page, err
+		return Page[AccountLink]{}, err
 	}
-	f := &feed{ctx: ctx, v: v, prefix: prefix, end: lsm.PrefixEnd(prefix), limit: q.Limit + 1,
-		seen: map[string]struct{}{}}
+	var ranges [][]byte
+	if ok {
+		ranges = append(ranges, prefix)
+	}
+	return s.newestOf(ctx, v, ranges, q)
+}
+
+// newestOf lists the links in some ranges of targets, newest first, as q asks. It doesn't read q.DID.
+func (s *Index) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q AccountQuery) (Page[AccountLink], error) {
+	page := Page[AccountLink]{Items: []AccountLink{}}
+	f := &feed{ctx: ctx, v: v, limit: q.Limit + 1, seen: map[string]struct{}{}}
 	if q.After != nil {
 		if err := checkFeedPosition(q.After); err != nil {
 			return page, err
 		}
-		if !ok || !bytes.HasPrefix(q.After[8:], prefix) {
+		if !slices.ContainsFunc(ranges, func(prefix []byte) bool { return bytes.HasPrefix(q.After[8:], prefix) }) {
 			return page, ErrBadCursor
 		}
-	}
-	if !ok {
-		return page, nil
 	}
 	if q.Sources != nil {
 		f.sources = map[uint64]struct{}{}
@@ -79,12 +84,14 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		}
 	}
 	for i := len(v.targets.Runs) - 1; i >= 0; i-- {
-		if newest, known := v.newestIn(i); known && f.before != nil &&
-			bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
-			continue
-		}
-		if err := f.read(v.targets.Runs[i]); err != nil {
-			return page, err
+		for _, prefix := range ranges {
+			if newest, known := v.newestIn(i); known && f.before != nil &&
+				bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
+				break
+			}
+			if err := f.read(v.targets.Runs[i], prefix); err != nil {
+				return page, err
+			}
 		}
 	}
 	slices.SortFunc(f.found, func(a, b feedLink) int { return bytes.Compare(a.order, b.order) })
@@ -93,6 +100,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 		page.Next = f.found[q.Limit-1].order
 	}
 	page.Position = func(i int) []byte { return f.found[i].order }
+	var err error
 	page.Items, err = s.accountLinks(ctx, f.found)
 	return page, err
 }
@@ -114,19 +122,18 @@ func (v *Snapshot) newestIn(i int) (rank uint64, known bool) {
 	return uint64(v.files.files[i].NewestUS) + codec.MaxSkewUS, true
 }
 
-// feed gathers a page of the links in a range of targets, newest first: its order is the rank, inverted, and then the
+// feed gathers a page of the links in ranges of targets, newest first: its order is the rank, inverted, and then the
 // key without it.
 type feed struct {
-	ctx         context.Context
-	v           *Snapshot
-	prefix, end []byte
-	sources     map[uint64]struct{} // nil: all
-	after       []byte              // only links behind this order; nil: all
-	before      []byte              // only links before this order, which moves up as better ones are found; nil: all
-	limit       int
-	found       feedHeap
-	seen        map[string]struct{} // orders that a newer run has
-	steps       int
+	ctx     context.Context
+	v       *Snapshot
+	sources map[uint64]struct{} // nil: all
+	after   []byte              // only links behind this order; nil: all
+	before  []byte              // only links before this order, which moves up as better ones are found; nil: all
+	limit   int
+	found   feedHeap
+	seen    map[string]struct{} // orders that a newer run has
+	steps   int
 }
 
 type feedLink struct {
@@ -153,11 +160,11 @@ func (h *feedHeap) Pop() any {
 // much as some dozen steps.
 const patience = 24
 
-// read takes what a run adds to the page.
-func (f *feed) read(r lsm.Run) error {
-	from := f.prefix
-	for from != nil {
-		w, err := r.Iterate(from, f.end, false)
+// read takes what a run adds to the page, of the targets with a prefix.
+func (f *feed) read(r lsm.Run, prefix []byte) error {
+	end := lsm.PrefixEnd(prefix)
+	for from := prefix; from != nil; {
+		w, err := r.Iterate(from, end, false)
 		if err != nil || w == nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/origin"
 	"weft.dev/weft/api/routes"
 )
 
@@ -58,12 +59,15 @@ func groups() []apiGroup {
 			About: "These methods are compatible with Constellation: its clients work here."},
 		{Name: "routes", Title: "Constellation’s older routes",
 			About: "These plain paths are the ones that most clients use."},
+		{Name: "feeds", Title: "Feeds and badges", About: "Links for feed readers, and counts for other sites' pages."},
 	}
 	for _, def := range definitions.Defs {
 		at := 3
 		switch {
 		case streamOf(def) != "":
 			at = 1
+		case def.Param("host") != nil:
+			at = 4
 		case strings.HasPrefix(def.ID, "dev.weft."):
 			at = 0
 		case def.ID != "":
@@ -128,7 +132,7 @@ func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod)
 	q := s.questionOf(ctx, m.def, a.params())
 	p := methodPage{apiMethod: m, Group: g.Title, Asked: q.asked, Stream: string(streamOf(m.def)), Fields: q.fields,
 		Body:     q.body,
-		Encoding: m.def.Output.Encoding, Errors: m.def.Errors, Code: code(m.def, originOf(a.request), q)}
+		Encoding: m.def.Output.Encoding, Errors: m.def.Errors, Code: code(m.def, origin.Of(a.request), q)}
 	if m.def.Output.Schema != nil {
 		p.Members = membersOf(m.def.Output.Schema)
 	}

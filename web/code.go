@@ -210,6 +210,11 @@ func goCode(def *lexicons.Def, origin string, q *question) string {
 			":= http.Get(" + strconv.Quote(address(def, origin, q)) +
 			")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\nlines := bufio.NewScanner(res.Body)\nfor " +
 			"lines.Scan() {\nfmt.Println(lines.Text())\n}\nlog.Fatal(lines.Err())\n}\n")
+	case def.Output.Schema == nil:
+		b.WriteString("package main\n\nimport (\n\"io\"\n\"log\"\n\"net/http\"\n\"os\"\n)\n\nfunc main() {\nres, err := http.Get(" +
+			strconv.Quote(address(def, origin, q)) + ")\nif err != nil {\nlog.Fatal(err)\n}\ndefer res.Body.Close()\n" +
+			"if res.StatusCode != http.StatusOK {\nlog.Fatal(res.Status)\n}\n" +
+			"if _, err := io.Copy(os.Stdout, res.Body); err != nil {\nlog.Fatal(err)\n}\n}\n")
 	default:
 		b.WriteString("package main\n\nimport (\n\"encoding/json\"\n\"fmt\"\n\"log\"\n\"net/http\"\n")
 		ask := "http.Get(" + strconv.Quote(address(def, origin, q)) + ")"
@@ -345,6 +350,9 @@ func tsCode(def *lexicons.Def, origin string, q *question) string {
 			")\nsource.addEventListener('record', (event) => console.log(event.data))\n"
 	}
 	ask := "fetch(" + at + ")"
+	if def.Output.Schema == nil {
+		return "const res = await " + ask + "\nif (!res.ok) throw new Error(await res.text())\nconsole.log(await res.text())\n"
+	}
 	if q.body != nil {
 		ask = "fetch(" + at + ", {\n  method: '" + http.MethodPost +
 			"',\n  headers: { 'Content-Type': 'application/json' },\n  body: " + tsText(compact(q.body.Value)) + ",\n})"

@@ -54,7 +54,7 @@ func filled(def *lexicons.Def, odd string) url.Values {
 // compiler type-checks programs against the packages that they import, as the compiler has them.
 func compiler(t *testing.T) func(t *testing.T, text string) {
 	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "weft.dev/weft/client", "github.com/coder/websocket",
-		"bufio", "context", "encoding/json", "fmt", "log", "net/http", "strings", "time").Output()
+		"bufio", "context", "encoding/json", "fmt", "io", "log", "net/http", "os", "strings", "time").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

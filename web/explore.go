@@ -125,7 +125,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p.Empty = p.Links == 0
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
 	about := humanize.Count(p.Links, "link") + " to this " + p.Target.Kind + ", by kind of link and account."
-	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p}, nil
+	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p, Feeds: feedsOf(p.Target, "")}, nil
 }
 
 // sourcesOf returns the sources that link to a subject, longest list first.

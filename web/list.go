@@ -120,7 +120,7 @@ func (s *Server) list(a *answer, found listed) *view {
 	if name := p.Source.Name(); name != "" {
 		what = name + ": "
 	}
-	return &view{Title: what + title, Target: p.Target.Text, Main: p}
+	return &view{Title: what + title, Target: p.Target.Text, Main: p, Feeds: feedsOf(p.Target, p.Source.Text)}
 }
 
 // heading says what is listed, in the number of the total. Links of a kind with a name have that.

@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+
+	"weft.dev/weft/api/origin"
 )
 
 //go:embed templates
@@ -18,8 +20,9 @@ type view struct {
 	Title   string // of the document
 	About   string // for previews of the page elsewhere, in a sentence; empty: what weft is
 	Target  string // what the page is about; it stands in the search input
-	OpenRaw bool   // the raw answer is what there is to see
-	Main    any    // what the page's template draws
+	Feeds   []feedLink
+	OpenRaw bool // the raw answer is what there is to see
+	Main    any  // what the page's template draws
 
 	// The layout's own, which render sets.
 	Path   string
@@ -84,7 +87,7 @@ func protect(h http.Header) {
 // render writes a page. a is the answer behind it; nil: none.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v *view, a *answer) {
 	v.Path = r.URL.Path
-	v.Origin = originOf(r)
+	v.Origin = origin.Of(r)
 	v.Names = s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
 	v.Notice = s.notice()
@@ -148,19 +151,4 @@ func rawOf(origin string, a *answer) *raw {
 		}
 	}
 	return r
-}
-
-// originOf is this server as the visitor knows it. What isn't a host in the request is not repeated.
-func originOf(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
-		scheme = "https"
-	}
-	host := r.Host
-	if host == "" || strings.ContainsFunc(host, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-:[]", c)
-	}) {
-		host = "localhost"
-	}
-	return scheme + "://" + host
 }

@@ -40,6 +40,7 @@ func (s *Server) targetOf(r *http.Request, text string) target {
 	case strings.HasPrefix(t.Text, "https://"), strings.HasPrefix(t.Text, "http://"):
 		t.Open = t.Text
 	}
+	t.About = append(t.About, feedWays(t)...)
 	return t
 }
 

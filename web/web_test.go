@@ -147,7 +147,8 @@ func safe(page string) error {
 			case strings.HasPrefix(attribute, "on"), attribute == "style", attribute == "srcdoc", attribute == "formaction":
 				return fmt.Errorf("<%s> has %s=%q", name, attribute, a.Value)
 			case attribute == "src", name == "link" && attribute == "href":
-				if !strings.HasPrefix(a.Value, "/assets/") {
+				// A browser loads no feed by itself.
+				if !strings.HasPrefix(a.Value, "/assets/") && !slices.Contains(e.Attr, xml.Attr{Name: xml.Name{Local: "rel"}, Value: "alternate"}) {
 					return fmt.Errorf("<%s> loads %q", name, a.Value)
 				}
 			case attribute == "href", attribute == "action":

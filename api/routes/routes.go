@@ -33,6 +33,7 @@ const (
 	ByList                // by the length of the list, which the query may walk through
 	ByAccount             // by the number of links to the account
 	ByPairs               // by the number of counts
+	ByFeed                // by the number of links to what the feed is about
 )
 
 // Page is the template of a page.
@@ -108,6 +109,12 @@ var (
 	LinksCountDistinctDIDs = add(Route{Path: "/links/count/distinct-dids", Page: PageCount})
 	LinksAll               = add(Route{Path: "/links/all", Cost: Bounded, Cursor: 10, Page: PageExplore})
 	LinksAllCount          = add(Route{Path: "/links/all/count", Cost: Bounded, Cursor: 11, Page: PageExplore})
+)
+
+// For other programs' readers and other people's pages.
+var (
+	Feed  = add(Route{Path: "/feed", Cost: ByFeed})
+	Badge = add(Route{Path: "/badge.svg"})
 )
 
 // The live streams.

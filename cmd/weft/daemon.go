@@ -158,6 +158,7 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 		c.Handles = names
 		page.Names = names
 	}
+	c.Words = web.Words{Names: page.Names}
 	answers := api.New(c)
 	page.API = answers
 	page.Limits = answers

@@ -50,6 +50,9 @@ func AppendTarget(dst []byte, bare bool, account, collection uint64, rkey string
 // AccountTargets returns the prefix of the targets of an account.
 func AccountTargets(account uint64) []byte { return AppendID([]byte{TagAccount}, account) }
 
+// TextTargets returns the prefix of the targets that are stored as text and begin with prefix.
+func TextTargets(prefix string) []byte { return append([]byte{TagText}, prefix...) }
+
 // Target is a decoded target. Its slices alias the key.
 type Target struct {
 	Text         []byte // of a target that is stored as text, and then the other fields are zero

@@ -67,6 +67,11 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 	if err := compareAccounts(ctx, x, lists, depth); err != nil {
 		return err
 	}
+	if f, ok := x.(Feeds); ok {
+		if err := compareFeeds(ctx, f, lists, depth); err != nil {
+			return err
+		}
+	}
 	if err := m.compareRecords(ctx, x); err != nil {
 		return err
 	}

@@ -38,9 +38,10 @@ export const views = {
 
 /**
  * Opens a tab, lets `look` use it, and then sees that the page kept its manners: no error in the console, no request to anywhere
- * else. `expected` names messages that are part of the test, such as the browser's own about a 404.
+ * else. `expected` names messages that are part of the test, such as the browser's own about a 404, and `elsewhere` another origin
+ * that the test itself serves.
  */
-export async function visit(view, look, { javaScriptEnabled = true, expected = /^$/ } = {}) {
+export async function visit(view, look, { javaScriptEnabled = true, expected = /^$/, elsewhere } = {}) {
   const context = await browser.newContext({ ...view, javaScriptEnabled, baseURL: base })
   context.setDefaultTimeout(patience)
   const wrong = []
@@ -49,7 +50,7 @@ export async function visit(view, look, { javaScriptEnabled = true, expected = /
   })
   context.on('weberror', (e) => wrong.push(`uncaught: ${e.error()}`))
   context.on('request', (r) => {
-    if (new URL(r.url()).origin !== base && !r.url().startsWith('data:')) wrong.push(`a request leaves for ${r.url()}`)
+    if (![base, elsewhere].includes(new URL(r.url()).origin) && !r.url().startsWith('data:')) wrong.push(`a request leaves for ${r.url()}`)
   })
   try {
     const page = await context.newPage()

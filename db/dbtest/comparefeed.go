@@ -1,0 +1,129 @@
+package dbtest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/codec"
+)
+
+// Feeds is what a store answers, and an index behind HTTP does not.
+type Feeds interface {
+	Feed(ctx context.Context, q db.FeedQuery) ([]db.AccountLink, error)
+	FeedTotal(ctx context.Context, q db.FeedQuery) (int64, error)
+}
+
+var _ Feeds = (*db.Store)(nil)
+
+// compareFeeds asks for the links to each target, of all sources and of one, to each account and to each site, and holds
+// them against all lists.
+func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Depth) error {
+	targets := map[string]bool{}
+	accounts := map[string]bool{}
+	sites := map[string]bool{}
+	for list := range lists {
+		targets[list.Target] = true
+		if did := Account(list.Target); did != "" {
+			accounts[did] = true
+		}
+		if _, _, _, ok := codec.SplitTarget(list.Target); !ok {
+			sites[siteOf(list.Target)] = true
+		}
+	}
+	for target := range targets {
+		is := func(l List) bool { return l.Target == target }
+		if err := compareFeed(ctx, x, db.FeedQuery{Target: target}, lists, is, depth); err != nil {
+			return err
+		}
+	}
+	for list := range lists {
+		is := func(l List) bool { return l == list }
+		q := db.FeedQuery{Target: list.Target, Sources: []db.Source{list.Source, list.Source}}
+		if err := compareFeed(ctx, x, q, lists, is, depth); err != nil {
+			return err
+		}
+	}
+	for did := range accounts {
+		is := func(l List) bool { return Account(l.Target) == did }
+		if err := compareFeed(ctx, x, db.FeedQuery{DID: did}, lists, is, depth); err != nil {
+			return err
+		}
+	}
+	for site := range sites {
+		// Another site in the same question has no links.
+		q := db.FeedQuery{Prefixes: []string{site, "https://nowhere.example/"}}
+		is := func(l List) bool {
+			_, _, _, account := codec.SplitTarget(l.Target)
+			return !account && strings.HasPrefix(l.Target, site)
+		}
+		if err := compareFeed(ctx, x, q, lists, is, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// siteOf is the beginning of an address up to the slash after its host, or the first characters of any other text.
+func siteOf(target string) string {
+	_, rest, ok := strings.Cut(target, "://")
+	host, _, slash := strings.Cut(rest, "/")
+	if ok && slash {
+		return target[:len(target)-len(rest)+len(host)+1]
+	}
+	return target[:min(4, len(target))]
+}
+
+// compareFeed holds a feed against the links of the lists that it is of: all of it, and its beginning.
+func compareFeed(ctx context.Context, x Feeds, q db.FeedQuery, lists map[List][]Link, of func(List) bool,
+	depth Depth) error {
+	want := map[db.AccountLink]bool{}
+	for list, links := range lists {
+		if !of(list) {
+			continue
+		}
+		for _, l := range links {
+			one := db.AccountLink{Record: l.Record, Path: list.Source.Path, Target: list.Target, TimeUS: int64(l.Rank)}
+			if depth.Retimed {
+				one.TimeUS = 0
+			}
+			want[one] = true
+		}
+	}
+	total, err := x.FeedTotal(ctx, q)
+	if err != nil {
+		return err
+	}
+	if total != int64(len(want)) {
+		return fmt.Errorf("%+v: counted %d links, not %d", q, total, len(want))
+	}
+	q.Limit = len(want) + 1
+	all, err := x.Feed(ctx, q)
+	if err != nil {
+		return err
+	}
+	if len(all) != len(want) {
+		return fmt.Errorf("%+v: fed %d links, not %d", q, len(all), len(want))
+	}
+	last := int64(math.MaxInt64)
+	for _, l := range all {
+		one := l
+		if depth.Retimed {
+			one.TimeUS = 0
+		}
+		if !want[one] || l.TimeUS > last {
+			return fmt.Errorf("%+v: feeds %v, which does not link, was fed before or is out of place", q, l)
+		}
+		last = l.TimeUS
+		delete(want, one)
+	}
+	q.Limit = depth.Page
+	some, err := x.Feed(ctx, q)
+	if err == nil && !slices.Equal(some, all[:min(len(all), depth.Page)]) {
+		err = fmt.Errorf("%+v: is not the beginning of the whole feed", q)
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package db
+
+import (
+	"context"
+
+	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/lsm"
+)
+
+// FeedQuery asks for the newest links to one of three things: a target, an account with all that is its own, or every
+// target whose text begins in one of some ways, such as the pages of a web site.
+type FeedQuery struct {
+	Target   string   // as link.Parse normalises it; empty: not asked for
+	DID      string   // of an account; empty: not asked for
+	Prefixes []string // of normalised targets that are neither DIDs nor at-uris of DIDs; none contains another
+	Sources  []Source // only links from these; nil: from all; empty: from none
+	Limit    int      // links, at least 1
+}
+
+// Feed lists links, newest first. It costs as AccountLinks does: by the number of lists, however long they are.
+func (s *Index) Feed(ctx context.Context, q FeedQuery) ([]AccountLink, error) {
+	v := s.acquire()
+	defer s.release(v)
+	ranges, err := v.feedRanges(q)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.newestOf(ctx, v, ranges, AccountQuery{Sources: q.Sources, Limit: q.Limit})
+	return page.Items, err
+}
+
+// FeedTotal counts the links that Feed lists without a limit, from the runs' sums. Of an account and of prefixes, it
+// counts the links from all sources, whatever q.Sources says.
+func (s *Index) FeedTotal(_ context.Context, q FeedQuery) (int64, error) {
+	v := s.acquire()
+	defer s.release(v)
+	ranges, err := v.feedRanges(q)
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for _, prefix := range ranges {
+		for _, r := range v.targets.Runs {
+			n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
+			if err != nil {
+				return 0, err
+			}
+			total += n
+		}
+	}
+	return total, nil
+}
+
+// feedRanges returns the prefixes of the keys by target that a query is about; none where the index has never seen its
+// target or account.
+func (v *Snapshot) feedRanges(q FeedQuery) (ranges [][]byte, err error) {
+	for _, prefix := range q.Prefixes {
+		ranges = append(ranges, codec.TextTargets(prefix))
+	}
+	if q.DID != "" {
+		prefix, ok, err := v.accountRange(q.DID)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			ranges = append(ranges, prefix)
+		}
+	}
+	if q.Target == "" {
+		return ranges, nil
+	}
+	key, ok, err := v.targetKey(q.Target)
+	if err != nil || !ok {
+		return ranges, err
+	}
+	if q.Sources == nil {
+		return append(ranges, key), nil
+	}
+	seen := map[uint64]bool{} // a source that is given twice is one
+	for _, source := range q.Sources {
+		id, _, ok, err := v.sourceID(source)
+		if err != nil {
+			return nil, err
+		}
+		if ok && !seen[id] {
+			seen[id] = true
+			ranges = append(ranges, codec.AppendID(key[:len(key):len(key)], id))
+		}
+	}
+	return ranges, nil
+}

@@ -1,0 +1,86 @@
+package web
+
+import (
+	"net/url"
+	"strings"
+
+	"weft.dev/weft/api/routes"
+)
+
+// This file leads from pages to the feeds and badges of what they show, and gives feeds the words of the pages.
+
+// feedLink is a feed of what a page shows.
+type feedLink struct{ Title, Href string }
+
+// feedsOf returns the feeds of the links to a target, most particular first. source is the one source that a page is
+// about; empty: it is about all.
+func feedsOf(t target, source string) []feedLink {
+	href := func(pairs ...string) string { return routes.Feed.Path + "?" + form(pairs...) }
+	var feeds []feedLink
+	if source != "" {
+		feeds = append(feeds, feedLink{"Links to this " + t.Kind + " from " + source, href("subject", t.Text, "source", source)})
+	}
+	feeds = append(feeds, feedLink{"Links to this " + t.Kind, href("subject", t.Text)})
+	if t.Kind == "account" {
+		feeds = append(feeds, feedLink{"Links to this account and all of its records", href("did", t.Text)})
+	}
+	if host := hostOf(t.Text); host != "" {
+		feeds = append(feeds, feedLink{"Links to any page of " + host, href("host", host)})
+	}
+	return feeds
+}
+
+// feedWays are the links from a target's page to its feed, to that of its site, and to its badge.
+func feedWays(t target) []way {
+	all := feedsOf(t, "")
+	ways := []way{{"Feed", all[len(all)-1].Href}}
+	if host := hostOf(t.Text); host != "" {
+		ways = []way{{"Feed", all[0].Href}, {"Feed of " + host, all[1].Href}}
+	}
+	return append(ways, way{"Badge", routes.Badge.Path + "?" + form("subject", t.Text)})
+}
+
+// hostOf returns the host of a web page, with its port; empty for any other target.
+func hostOf(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return u.Host
+}
+
+// Words says in feeds what the pages say. It implements the API's interface of that name.
+type Words struct {
+	Names Names // nil: accounts have their DIDs
+}
+
+// Name returns the handle of an account where it is known, else its DID.
+func (w Words) Name(did string) string {
+	if w.Names != nil {
+		if name := w.Names.Known(did); name != "" {
+			return name
+		}
+	}
+	return did
+}
+
+// Verb says what a link does: "likes".
+func (Words) Verb(collection, path string) string { return verb(collection, path, false) }
+
+// Target shortens a target to a line, with the names of accounts.
+func (w Words) Target(target string) string { return targetTextBy(w.shortName, target) }
+
+func (w Words) shortName(did string) string {
+	if name := w.Name(did); name != did {
+		return name
+	}
+	return shortDID(did)
+}
+
+// Open returns the address of the app that shows a record; empty: none is known.
+func (Words) Open(did, collection, rkey string) string {
+	if strings.ContainsAny(did, "%?#") {
+		return "" // such a DID is no part of an app's address
+	}
+	return appAddress(did, collection, rkey)
+}
