@@ -142,7 +142,9 @@ func (f fake) Feed(_ context.Context, q db.FeedQuery) ([]db.AccountLink, error) 
 	return found[:min(len(found), q.Limit)], nil
 }
 
-func (f fake) FeedTotal(_ context.Context, q db.FeedQuery) (int64, error) { return int64(len(f.fed(q))), nil }
+func (f fake) FeedTotal(_ context.Context, q db.FeedQuery) (int64, error) {
+	return int64(len(f.fed(q))), nil
+}
 
 // position is where a page starts behind an item of another.
 func position(q db.ListQuery, i int) []byte {
