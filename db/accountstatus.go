@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // The order by target holds only links of active accounts, so that no reader needs to know of statuses; the order by
@@ -42,13 +43,13 @@ func (f *applier) account(e *Event) {
 		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor))
 		return
 	}
-	f.rows.status = append(f.rows.status, statusRow{actor, e.Status, f.maxUS})
+	f.rows.status = append(f.rows.status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: f.maxUS})
 	status := uint8(old)<<4 | uint8(e.Status)
 	if !underWay && !f.reserveAtOnce(actor) {
 		status |= jobFlag
 		f.jobbed = append(f.jobbed, actor)
 	}
-	f.log(row{op: OpAccount, actor: actor, status: status}, nil, nil)
+	f.log(logrow.Row{Op: OpAccount, Actor: actor, Status: status}, nil, nil)
 	f.setStatus(actor, status)
 	if underWay {
 		f.turnJob(actor)
@@ -134,8 +135,8 @@ func (f *applier) reserveAtOnce(actor uint64) bool {
 // event that the upstream sends again is superseded. The time is the upstream's: an account's own clock may be wrong.
 func (f *applier) readStatusSince(actor uint64) int64 {
 	for i := len(f.rows.status) - 1; i >= 0; i-- {
-		if f.rows.status[i].actor == actor {
-			return f.rows.status[i].sinceUS
+		if f.rows.status[i].Actor == actor {
+			return f.rows.status[i].SinceUS
 		}
 	}
 	var since int64

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -167,41 +168,41 @@ func (f *applier) change(key, before []byte, next []codec.RecordLink, body, acto
 	}
 }
 
-// log appends a row with the links that it removed and added. More than maxRowLinks take several rows, each a change by
+// log appends a row with the links that it removed and added. More than MaxRowLinks take several rows, each a change by
 // itself: updates before a delete, and after a create. The last row brings the body, and ends the body before it.
 //
 // A respelled record keeps its body. A row that leaves it without links would end the body at a replay: the last
 // removal comes with the last row.
-func (f *applier) log(r row, removed, added []codec.RecordLink) {
+func (f *applier) log(r logrow.Row, removed, added []codec.RecordLink) {
 	kept := 0
-	if r.op == opRespelled && len(added) > 0 {
+	if r.Op == logrow.OpRespelled && len(added) > 0 {
 		kept = min(len(removed), 1)
 	}
 	for n := logRowsOf(len(removed) + len(added)); n > 1; n-- {
 		part := r
-		part.replaced = 0
-		if r.op == OpDelete {
-			part.op = OpUpdate
+		part.Replaced = 0
+		if r.Op == OpDelete {
+			part.Op = OpUpdate
 		}
-		gone := min(len(removed)-kept, maxRowLinks)
-		come := min(len(added), maxRowLinks-gone)
+		gone := min(len(removed)-kept, logrow.MaxRowLinks)
+		come := min(len(added), logrow.MaxRowLinks-gone)
 		f.logRow(part, removed[:gone], added[:come])
 		removed = removed[gone:]
 		added = added[come:]
-		if r.op == OpCreate {
-			r.op = OpUpdate
+		if r.Op == OpCreate {
+			r.Op = OpUpdate
 		}
 	}
 	f.logRow(r, removed, added)
 }
 
 // logRowsOf returns the number of log rows of a change of so many links.
-func logRowsOf(links int) uint64 { return uint64(max(links-1, 0)/maxRowLinks) + 1 }
+func logRowsOf(links int) uint64 { return uint64(max(links-1, 0)/logrow.MaxRowLinks) + 1 }
 
-func (f *applier) logRow(r row, removed, added []codec.RecordLink) {
+func (f *applier) logRow(r logrow.Row, removed, added []codec.RecordLink) {
 	f.seq++
 	f.stats.Changed++
-	r.seq = f.seq
-	r.timeUS = f.nowUS
+	r.Seq = f.seq
+	r.TimeUS = f.nowUS
 	f.rows.add(r, removed, added)
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -182,24 +183,24 @@ func (f *applier) noteInResync(r *recordEvent, resync *resync) {
 func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []codec.RecordLink) {
 	replaced := f.state.bodies.current(r.before)
 	body := f.bodyOf(r.Event)
-	row := row{op: r.Op, actor: r.actor, collection: r.collection, rkey: r.rkey, rev: r.rev, replaced: replaced}
+	row := logrow.Row{Op: r.Op, Actor: r.actor, Collection: r.collection, Rkey: r.rkey, Rev: r.rev, Replaced: replaced}
 	if len(removed)+len(added) == 0 {
 		if !f.readBodyChanges(r.Event, &body, replaced) {
 			f.logSeen(r, resync)
 			return
 		}
-		row.op = OpUpdate
-		row.bodyOnly = true
+		row.Op = OpUpdate
+		row.BodyOnly = true
 	}
 	if r.class == classOutOfOrder {
 		f.stats.OutOfOrder++
 	}
 	rev := r.rev
-	row.outOfOrder = r.class == classOutOfOrder
+	row.OutOfOrder = r.class == classOutOfOrder
 	if f.fill || resync.isRevOf(rev) { // filled events are old, and the rows of a resync may be
-		row.outOfOrder = row.outOfOrder || rev < f.d.rev(r.actor)
+		row.OutOfOrder = row.OutOfOrder || rev < f.d.rev(r.actor)
 	}
-	if row.outOfOrder {
+	if row.OutOfOrder {
 		rev = f.d.rev(r.actor)
 	}
 	f.d.setRev(r.actor, rev)
@@ -215,6 +216,6 @@ func (f *applier) logSeen(r *recordEvent, resync *resync) {
 		return
 	}
 	if len(f.old) > 0 && r.Op != OpDelete || !resync.isFrom(f.host) {
-		f.log(row{op: opSeen, actor: r.actor, collection: r.collection, rkey: r.rkey, rev: r.rev}, nil, nil)
+		f.log(logrow.Row{Op: logrow.OpSeen, Actor: r.actor, Collection: r.collection, Rkey: r.rkey, Rev: r.rev}, nil, nil)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // Bodies says which records' content is kept.
@@ -90,7 +91,7 @@ const (
 )
 
 // bodiesKept reads how bodies were stored last, and the log row up to which they are out of date.
-func bodiesKept(ctx context.Context, q queryer) (was Bodies, since uint64, err error) {
+func bodiesKept(ctx context.Context, q logrow.Queryer) (was Bodies, since uint64, err error) {
 	var facts []struct{ Key, Value string }
 	if err := q.SelectContext(ctx, &facts, "SELECT key, value FROM meta WHERE key IN (?, ?)", metaBodies,
 		metaSince); err != nil {

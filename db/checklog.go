@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // sampleLog is how many of the newest log rows a sample looks at.
@@ -74,7 +75,7 @@ func (c *check) log(ctx context.Context) error {
 	if err := c.s.loadNames(ctx, c.s.reader, &index, allNames); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
-	index.sums = checksums{} // what they cover has been held against them already
+	index.sums = logrow.Checksums{} // what they cover has been held against them already
 	c.s.snapshot.Store(&index)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the index: restore the segments first")
@@ -82,7 +83,7 @@ func (c *check) log(ctx context.Context) error {
 	}
 	c.begin("the log rows outside segments")
 	var next *Snapshot
-	if err := c.s.inReadTx(ctx, func(q queryer) (err error) {
+	if err := c.s.inReadTx(ctx, func(q logrow.Queryer) (err error) {
 		_, err = c.s.loadStatus(ctx, q, index.sealed)
 		if err == nil {
 			next, err = c.s.replay(ctx, q, &index, nil)
@@ -128,18 +129,18 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 	var at effect
 	records := int64(0)
 	for rows.Next() {
-		var r row
-		var l linkRow
+		var r logrow.Row
+		var l logrow.LinkRow
 		var rkey any
-		if err := rows.Scan(&r.seq, &r.op, &r.actor, &r.collection, &rkey, &l.op, &l.source, &l.target,
-			&l.rank); err != nil {
+		if err := rows.Scan(&r.Seq, &r.Op, &r.Actor, &r.Collection, &rkey, &l.Op, &l.Source, &l.Target,
+			&l.Rank); err != nil {
 			return err
 		}
-		r.rkey, err = codec.DecodeRkeyColumn(rkey)
-		if err != nil || r.rkey == nil || r.collection == 0 {
+		r.Rkey, err = codec.DecodeRkeyColumn(rkey)
+		if err != nil || r.Rkey == nil || r.Collection == 0 {
 			continue // a rule has said so
 		}
-		if key := codec.RecordKey(nil, r.actor, r.collection, r.rkey); !bytes.Equal(key, at.key) {
+		if key := codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey); !bytes.Equal(key, at.key) {
 			c.endEffect(&at)
 			records++
 			at, err = c.newEffect(key, &r, purged)
@@ -186,16 +187,16 @@ type effect struct {
 	target []byte
 }
 
-func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, error) {
-	at := effect{key: key, purged: purged[r.actor].last}
-	if j := c.s.jobs[r.actor]; j != nil && c.s.status.of(r.actor) == StatusDeleted && !j.purged(key) {
-		at.purged = purged[r.actor].before // the job that purges the account has not come to it
+func (c *check) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (effect, error) {
+	at := effect{key: key, purged: purged[r.Actor].last}
+	if j := c.s.jobs[r.Actor]; j != nil && c.s.status.of(r.Actor) == StatusDeleted && !j.purged(key) {
+		at.purged = purged[r.Actor].before // the job that purges the account has not come to it
 	}
 	value, _, err := c.s.snapshot.Load().records.Find(key)
 	if err != nil {
 		return at, err
 	}
-	at.links, err = codec.DecodeLinks(nil, value, r.rkey)
+	at.links, err = codec.DecodeLinks(nil, value, r.Rkey)
 	if err != nil {
 		at.links = nil
 		at.purged = math.MaxUint64 // the order by record says so itself
@@ -204,34 +205,34 @@ func (c *check) newEffect(key []byte, r *row, purged map[uint64]purge) (effect, 
 }
 
 // effect checks a link row: the first of each link is the newest, and says whether the record has it.
-func (c *check) effect(at *effect, r *row, l *linkRow) {
-	if r.seq > at.newest {
-		at.newest = r.seq
-		at.op = r.op
+func (c *check) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
+	if r.Seq > at.newest {
+		at.newest = r.Seq
+		at.op = r.Op
 	}
-	if at.target != nil && at.source == l.source && bytes.Equal(at.target, l.target) {
+	if at.target != nil && at.source == l.Source && bytes.Equal(at.target, l.Target) {
 		return
 	}
-	at.source = l.source
-	at.target = append(at.target[:0:0], l.target...)
-	link := codec.RecordLink{Source: l.source, Target: at.target}
+	at.source = l.Source
+	at.target = append(at.target[:0:0], l.Target...)
+	link := codec.RecordLink{Source: l.Source, Target: at.target}
 	i, has := slices.BinarySearchFunc(at.links, link, codec.CompareLinks) // a record may have 250,000 links
 	switch {
-	case r.seq <= at.purged:
+	case r.Seq <= at.purged:
 		if has && at.purged != math.MaxUint64 {
 			c.found(KindLog, mendIndex, "%s links to %s, and log row %d deleted the account", c.nameRecord(at.key),
 				c.nameTarget(link), at.purged)
 		}
-	case l.op == codec.Linked && !has:
-		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.seq,
+	case l.Op == codec.Linked && !has:
+		c.found(KindLog, mendIndex, "log row %d links %s to %s, but the index lacks this link", r.Seq,
 			c.nameRecord(at.key),
 			c.nameTarget(link))
-	case l.op == codec.Unlinked && has:
-		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.seq,
+	case l.Op == codec.Unlinked && has:
+		c.found(KindLog, mendIndex, "log row %d removes the link of %s to %s, but the index has it", r.Seq,
 			c.nameRecord(at.key), c.nameTarget(link))
-	case has && (at.links[i].Derived != (l.rank < 0) || l.rank >= 0 && uint64(l.rank) != at.links[i].Rank):
-		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.seq,
-			c.nameRecord(at.key), c.nameTarget(link), l.rank, at.links[i].Rank)
+	case has && (at.links[i].Derived != (l.Rank < 0) || l.Rank >= 0 && uint64(l.Rank) != at.links[i].Rank):
+		c.found(KindLog, mendIndex, "log row %d has the link of %s to %s at rank %d, but the index at %d", r.Seq,
+			c.nameRecord(at.key), c.nameTarget(link), l.Rank, at.links[i].Rank)
 	}
 }
 

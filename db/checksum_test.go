@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log
@@ -154,7 +155,7 @@ func TestDamagedRows(t *testing.T) {
 					continue
 				}
 				if err == nil || tc.want != "" && tc.replayed &&
-					(!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
+					(!errors.Is(err, logrow.ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
 					t.Errorf("%s says %v, want %q in it", name, err, tc.want)
 				}
 			}
@@ -186,51 +187,13 @@ func TestDamageReachesFollower(t *testing.T) {
 	flipTarget("(SELECT max(id) FROM links)")(t, dir)
 	for range 2 {
 		_, _, err = f.Refresh(t.Context())
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(),
+		if !errors.Is(err, logrow.ErrDamaged) || !strings.Contains(err.Error(),
 			fmt.Sprintf("to %d or their links are damaged", at+1)) {
 			t.Errorf("refreshed with %v", err)
 		}
 		if f.Seq() != at {
 			t.Errorf("it shows log row %d", f.Seq())
 		}
-	}
-}
-
-// TestSumFaults: a span that is wrong is told from a point that is.
-func TestSumFaults(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		points [5]uint64
-		spans  [4]uint64
-		want   string
-	}{
-		{"nothing", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 2, 3, 4}, ""},
-		{"a span", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 9, 3, 4}, "1-2 "},
-		{"two spans", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{7, 2, 3, 9}, "0-1 3-4 "},
-		{"two spans that follow", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 9, 9, 4}, "1-2 2-3 "},
-		{"a point", [5]uint64{5, 6, 80, 11, 15}, [4]uint64{1, 2, 3, 4}, "point 2 "},
-		{"the last span", [5]uint64{5, 6, 8, 11, 15}, [4]uint64{1, 2, 3, 5}, "3-4 "},
-		{"sums that run over", [5]uint64{1<<64 - 1, 0, 2, 5, 9}, [4]uint64{1, 2, 3, 4}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			points := make([]sumPoint, len(tc.points))
-			for i := range points {
-				points[i] = sumPoint{seq: uint64(i), sum: tc.points[i]}
-			}
-			got := ""
-			for _, f := range sumFaults(points, tc.spans[:]) {
-				if f.point {
-					got += fmt.Sprintf("point %d ", f.upTo.seq)
-				} else {
-					got += fmt.Sprintf("%d-%d ", f.after.seq, f.upTo.seq)
-				}
-			}
-			if got != tc.want {
-				t.Errorf("found %q, want %q", got, tc.want)
-			}
-		})
 	}
 }
 
@@ -258,20 +221,6 @@ func TestBelongs(t *testing.T) {
 	}
 }
 
-// BenchmarkChecksums is what the checksums of a like take: of its log row, its link and its name.
-func BenchmarkChecksums(b *testing.B) {
-	rs := rows{
-		names: []nameRow{{'d', 1_000_000, 0, fixtureDID(5)}},
-		log: []row{{seq: 9_000_000, timeUS: 1_770_000_000_000_000, op: OpCreate, actor: 1_000_000, collection: 3,
-			rkey: make([]byte, 9), rev: 1 << 60}},
-		links: []linkRow{{id: 9_000_000 << linkShift, op: codec.Linked, source: 3, target: make([]byte, 17), rank: -1}},
-	}
-	var c checksums
-	for b.Loop() {
-		c.add(&rs)
-	}
-}
-
 // BenchmarkVerifyChecksums is what it takes to add up a log row, its link and a name, of an index that is cached.
 func BenchmarkVerifyChecksums(b *testing.B) {
 	dir := b.TempDir()
@@ -291,11 +240,11 @@ func BenchmarkVerifyChecksums(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		sum := summer{q: s.reader}
-		if _, err := sum.log(b.Context(), 0, likes); err != nil {
+		sum := logrow.Adder{Q: s.reader}
+		if _, err := sum.Log(b.Context(), 0, likes); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := sum.names(b.Context(), nameBounds{}, nameBounds{likes, 1, 1}); err != nil {
+		if _, err := sum.Names(b.Context(), logrow.NameBounds{}, logrow.NameBounds{Actors: likes, Collections: 1, Sources: 1}); err != nil {
 			b.Fatal(err)
 		}
 	}

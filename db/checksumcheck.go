@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log
 // rows that a sample looks at, or all.
 func (c *check) checksums(ctx context.Context) error {
 	c.begin("the checksums of the log and the names")
-	log, names, err := sumPoints(ctx, c.s.reader, 0)
+	log, names, err := logrow.Points(ctx, c.s.reader, 0)
 	if err != nil {
 		return err
 	}
@@ -21,37 +23,37 @@ func (c *check) checksums(ctx context.Context) error {
 	}
 	last := log[len(log)-1]
 	if !c.o.All { // from the newest point that has as many rows behind it
-		i := slices.IndexFunc(log, func(p sumPoint) bool { return p.seq+sampleLog > last.seq })
+		i := slices.IndexFunc(log, func(p logrow.Point) bool { return p.Seq+sampleLog > last.Seq })
 		log = log[max(i-1, 0):]
 	}
-	sum := summer{q: c.s.reader}
+	sum := logrow.Adder{Q: c.s.reader}
 	if c.o.Progress != nil {
-		sum.progress = func(rows int64) { c.o.Progress("the checksums of the log and the names", rows, 0) }
+		sum.Progress = func(rows int64) { c.o.Progress("the checksums of the log and the names", rows, 0) }
 	}
-	faults, err := sum.verifyLog(ctx, log)
+	faults, err := sum.VerifyLog(ctx, log)
 	if err != nil {
 		return err
 	}
 	for i := range faults {
-		c.found(KindLog, mendDB, "%s", faults[i].logFault())
+		c.found(KindLog, mendDB, "%s", faults[i].LogFault())
 	}
-	faults, err = sum.verifyNames(ctx, names)
+	faults, err = sum.VerifyNames(ctx, names)
 	if err != nil {
 		return err
 	}
 	for i := range faults {
-		c.found(KindName, mendDB, "%s", faults[i].namesFault())
+		c.found(KindName, mendDB, "%s", faults[i].NamesFault())
 	}
-	status, err := sum.status(ctx)
+	status, err := sum.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if err := verifyStatus(ctx, c.s.reader, status); err != nil {
-		c.found(KindName, mendDB, "%s", statusFault)
+	if err := logrow.VerifyStatus(ctx, c.s.reader, status); err != nil {
+		c.found(KindName, mendDB, "%s", logrow.StatusFault)
 	}
-	c.checked("checksums", sum.rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses",
-		log[0].seq))
-	return c.unsummed(ctx, log[0].seq)
+	c.checked("checksums", sum.Rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses",
+		log[0].Seq))
+	return c.unsummed(ctx, log[0].Seq)
 }
 
 // unsummed notes the log rows before the first place at which a sum is known.
@@ -59,7 +61,7 @@ func (c *check) unsummed(ctx context.Context, first uint64) error {
 	if !c.o.All {
 		return nil
 	}
-	oldest, _, err := logRange(ctx, c.s.reader)
+	oldest, _, err := logrow.Range(ctx, c.s.reader)
 	if err != nil || oldest == 0 || oldest > first {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -181,32 +182,32 @@ func (f *applier) readDedupWindow(upTo uint64) error {
 	sinceUS := int64(0)
 	newestUS := int64(0)
 	for rows.Next() {
-		var r row
+		var r logrow.Row
 		var did, nsid string
 		var rkey any
 		var rev int64 // a TID may use the sign bit
-		if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &did, &nsid, &rkey, &rev, &r.status); err != nil {
+		if err := rows.Scan(&r.Seq, &r.TimeUS, &r.Op, &r.Actor, &did, &nsid, &rkey, &rev, &r.Status); err != nil {
 			return err
 		}
-		r.rev = uint64(rev)
-		r.rkey, err = codec.DecodeRkeyColumn(rkey)
+		r.Rev = uint64(rev)
+		r.Rkey, err = codec.DecodeRkeyColumn(rkey)
 		if err != nil {
 			return err
 		}
 		if first == 0 {
-			first = r.seq
+			first = r.Seq
 		}
-		newestUS = max(newestUS, r.timeUS)
+		newestUS = max(newestUS, r.TimeUS)
 		switch {
-		case r.op == OpAccount:
-			if Status(r.status>>4&7) == StatusDeleted || Status(r.status&15) == StatusDeleted {
-				w.old.noteDeleted(r.actor, deletion{us: newestUS})
+		case r.Op == OpAccount:
+			if Status(r.Status>>4&7) == StatusDeleted || Status(r.Status&15) == StatusDeleted {
+				w.old.noteDeleted(r.Actor, deletion{us: newestUS})
 			}
-		case r.rkey != nil:
-			if r.seq < first+dedupLogRows {
-				sinceUS = max(sinceUS, eventTime(r.rev, r.timeUS))
+		case r.Rkey != nil:
+			if r.Seq < first+dedupLogRows {
+				sinceUS = max(sinceUS, eventTime(r.Rev, r.TimeUS))
 			}
-			w.old.add(w.record(did, nsid, codec.RkeyString(r.rkey)), r.rev, r.timeUS)
+			w.old.add(w.record(did, nsid, codec.RkeyString(r.Rkey)), r.Rev, r.TimeUS)
 		}
 	}
 	if err := rows.Err(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -78,7 +79,7 @@ func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, erro
 	s.blocks = segment.NewCache(exportCacheBytes)
 	e := &Export{s: s, inactive: o.Inactive}
 	err = e.open(ctx, o)
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, logrow.ErrDamaged) {
 		err = fmt.Errorf("%w: "+mendStore, err, dir)
 	}
 	if err != nil {

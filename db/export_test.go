@@ -1,6 +1,10 @@
 package db
 
-import "context"
+import (
+	"context"
+
+	"weft.dev/weft/db/logrow"
+)
 
 // Sealing says whether runs are on their way into a segment.
 func (s *Store) Sealing() bool {
@@ -19,11 +23,11 @@ func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
 func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error) {
 	s.reader.SetMaxOpenConns(1)
 	defer s.reader.SetMaxOpenConns(readers)
-	err = s.inReadTx(ctx, func(q queryer) error {
-		return readLog(ctx, q, 0, wholeLog, func(piece []logged) error {
+	err = s.inReadTx(ctx, func(q logrow.Queryer) error {
+		return logrow.Read(ctx, q, 0, logrow.MaxSeq, func(piece []logrow.Logged) error {
 			rows += len(piece)
 			for i := range piece {
-				links += len(piece[i].removed) + len(piece[i].added)
+				links += len(piece[i].Removed) + len(piece[i].Added)
 			}
 			return nil
 		})

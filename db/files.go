@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -76,6 +77,10 @@ func (s *Index) releaseFiles(set *fileSet) {
 		}
 	}
 }
+
+// mendStore says how to repair a damaged weft.db of an index that weft writes.
+const mendStore = "restore it from the replica with weft restore --force --data %s, or start weft serve --replicate " +
+	"with an empty directory, which restores it too; without a replica, re-index into an empty directory"
 
 // segmentName matches the names of weft's files in the directory segments, also of unfinished ones.
 var segmentName = regexp.MustCompile(`^[0-9]+-[0-9]+-[A-Z0-9]+\.weft(\.hashes)?(\.tmp|\.part)?(-journal)?$`)
@@ -155,10 +160,10 @@ func (s *Index) belongs(row *manifestRow, meta map[string]string) error {
 			s.instance, s.cfg.Dir)
 	}
 	sums := row.checksums()
-	if log := meta[logChecksum]; log != "" && sums.known && (log != sums.logText() ||
-		meta[namesChecksum] != sums.namesText()) {
+	if log := meta[logrow.LogChecksum]; log != "" && sums.Known && (log != sums.LogText() ||
+		meta[logrow.NamesChecksum] != sums.NamesText()) {
 		return fmt.Errorf("%w: the manifest has other checksums for segment %s than the segment itself: "+mendStore,
-			ErrDamaged, row.File, s.cfg.Dir)
+			logrow.ErrDamaged, row.File, s.cfg.Dir)
 	}
 	return nil
 }
@@ -185,7 +190,7 @@ func (s *Index) base(files []*file) *Snapshot {
 // layers returns the snapshot of segments that the caller holds.
 func layers(files []*file) *Snapshot {
 	v := emptySnapshot()
-	v.sums.known = true // of nothing
+	v.sums.Known = true // of nothing
 	v.files = &fileSet{files: files}
 	for i, stack := range v.stacks() {
 		for _, f := range files {

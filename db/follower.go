@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // FollowerConfig configures a follower. Only Dir is required.
@@ -50,6 +52,13 @@ type logMark struct {
 	Actor  uint64
 	Rev    int64
 }
+
+// The ways to repair a follower, with a copy of its own and without.
+const (
+	mendCopy = "start the follower with an empty directory in place of %s: it downloads everything again; if that " +
+		"fails too, the replica is damaged: run weft verify"
+	mendFollowed = "stop weft and run weft check --data %s"
+)
 
 // ErrOtherIndex is the error of Refresh when the database has become another index's.
 var ErrOtherIndex = errors.New("the replica now holds another index")
@@ -112,7 +121,7 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 	f.loaded = false
 	f.waiting = nil
 	var next *Snapshot
-	if err := f.inReadTx(ctx, func(q queryer) (err error) {
+	if err := f.inReadTx(ctx, func(q logrow.Queryer) (err error) {
 		next, err = f.refresh(ctx, q, was)
 		if err != nil || next == nil {
 			return err
@@ -122,7 +131,7 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 			f.releaseFiles(next.files)
 		}
 		return err
-	}); errors.Is(err, ErrDamaged) {
+	}); errors.Is(err, logrow.ErrDamaged) {
 		mend := mendFollowed
 		if f.owned {
 			mend = mendCopy
@@ -144,7 +153,7 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 }
 
 // complete reads which bodies are valid, and notes the snapshot's newest log row.
-func (f *Follower) complete(ctx context.Context, q queryer, next *Snapshot) error {
+func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *Snapshot) error {
 	mode, since, err := bodiesKept(ctx, q)
 	if err != nil {
 		return err
@@ -199,7 +208,7 @@ func (f *Follower) retire(old, next *Snapshot) {
 	}
 }
 
-func logMarkOf(ctx context.Context, q queryer, seq uint64) (m logMark, err error) {
+func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, err error) {
 	err = q.GetContext(ctx, &m, "SELECT time_us, op, actor, ifnull(rev, 0) AS rev FROM records WHERE seq = ?",
 		int64(seq))
 	return m, err
@@ -207,7 +216,7 @@ func logMarkOf(ctx context.Context, q queryer, seq uint64) (m logMark, err error
 
 // refresh returns the next snapshot, or nil while files are missing that it needs. loaded reports that the state is
 // that of the present snapshot.
-func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapshot, error) {
+func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (*Snapshot, error) {
 	if err := f.sameIndex(ctx, q); err != nil {
 		return nil, err
 	}
@@ -254,7 +263,7 @@ func (f *Follower) refresh(ctx context.Context, q queryer, loaded bool) (*Snapsh
 }
 
 // sameIndex refuses another index, and another schema.
-func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
+func (f *Follower) sameIndex(ctx context.Context, q logrow.Queryer) error {
 	var instance string
 	var schema int64
 	if err := q.QueryRowContext(ctx,
@@ -274,11 +283,11 @@ func (f *Follower) sameIndex(ctx context.Context, q queryer) error {
 }
 
 // lostLog returns why the log doesn't continue the snapshot; empty: it does.
-func (f *Follower) lostLog(ctx context.Context, q queryer, v *Snapshot, covered uint64) (why string, err error) {
+func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *Snapshot, covered uint64) (why string, err error) {
 	if v.seq == 0 {
 		return "", nil
 	}
-	oldest, newest, err := logRange(ctx, q)
+	oldest, newest, err := logrow.Range(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -361,7 +370,7 @@ func (f *Follower) tidy(rows []manifestRow) error {
 }
 
 // catchUp replays the new log rows into a snapshot.
-func (f *Follower) catchUp(ctx context.Context, q queryer, v *Snapshot) (*Snapshot, error) {
+func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *Snapshot) (*Snapshot, error) {
 	next := *v
 	if err := f.loadMeta(ctx, q, &next); err != nil {
 		return nil, err
@@ -369,11 +378,11 @@ func (f *Follower) catchUp(ctx context.Context, q queryer, v *Snapshot) (*Snapsh
 	if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {
 		return nil, err
 	}
-	return f.replayLog(ctx, q, &next, wholeLog, nil)
+	return f.replayLog(ctx, q, &next, logrow.MaxSeq, nil)
 }
 
 // replaceFiles replaces compacted segments by their result, and replays the new log rows.
-func (f *Follower) replaceFiles(ctx context.Context, q queryer, v *Snapshot, files []*file) (*Snapshot, error) {
+func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *Snapshot, files []*file) (*Snapshot, error) {
 	below := len(v.files.files)
 	base := f.withFiles(v, files, func(int) int { return below })
 	next, err := f.catchUp(ctx, q, base)
@@ -385,7 +394,7 @@ func (f *Follower) replaceFiles(ctx context.Context, q queryer, v *Snapshot, fil
 
 // reopen makes the snapshot of these files and of the log after them, like a start. With loaded, the state is that of
 // v: then the statuses need not be read again.
-func (f *Follower) reopen(ctx context.Context, q queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot,
+func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot,
 	err error) {
 	base := f.base(files)
 	defer func() {

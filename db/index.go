@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/segment"
 )
 
@@ -35,14 +36,6 @@ type Index struct {
 	didCache    cache[uint64, string]
 	nsidCache   cache[uint64, string]
 	sourceCache cache[uint64, Source]
-}
-
-// queryer reads from a pool of connections, or from a transaction, which reads one moment.
-type queryer interface {
-	GetContext(ctx context.Context, into any, query string, args ...any) error
-	SelectContext(ctx context.Context, into any, query string, args ...any) error
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // defaults sets the configuration, with defaults for unset fields, and makes the cache of blocks.
@@ -86,7 +79,7 @@ func readURI(uri string) string {
 }
 
 // inReadTx calls do with a transaction, which reads one moment over one connection.
-func (s *Index) inReadTx(ctx context.Context, do func(q queryer) error) error {
+func (s *Index) inReadTx(ctx context.Context, do func(q logrow.Queryer) error) error {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err

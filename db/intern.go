@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // actor looks up an account.
@@ -46,7 +47,7 @@ func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	}
 	id := f.state.nextID(kind)
 	f.d.names[string(f.val)] = id
-	f.rows.names = append(f.rows.names, nameRow{kind, id, collection, strings.Clone(name)})
+	f.rows.names = append(f.rows.names, logrow.NameRow{Kind: kind, ID: id, Collection: collection, Name: strings.Clone(name)})
 	return id
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // DIDs lists the accounts that link to a target from one source, by their first link, newest first.
@@ -130,7 +131,7 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 	rows, err := s.reader.QueryContext(ctx, `SELECT links.op, ifnull(links.rank, -1), records.actor, records.rkey
 		FROM links JOIN records ON records.seq = links.id >> 12
 		WHERE links.id >= ? AND links.id < ? AND links.source = ? AND links.target = ? ORDER BY links.id`,
-		int64((since+1)<<linkShift), int64((to+1)<<linkShift), int64(source), l.prefix[:n])
+		int64((since+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift), int64(source), l.prefix[:n])
 	if err != nil {
 		return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 	}

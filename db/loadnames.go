@@ -8,10 +8,11 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // loadMeta reads the single facts and the upstreams' cursors into a snapshot.
-func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
+func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *Snapshot) error {
 	v.upstreams = map[string]upstream{}
 	var started []string
 	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
@@ -51,7 +52,7 @@ func (s *state) loadMeta(ctx context.Context, q queryer, v *Snapshot) error {
 }
 
 // loadNames reads the names that no segment has, up to some ids, into a snapshot.
-func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
+func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *Snapshot, upTo logrow.NameBounds) error {
 	var newest manifestRow
 	if n := len(v.files.files); n > 0 {
 		newest = v.files.files[n-1].manifestRow
@@ -63,18 +64,18 @@ func (s *state) loadNames(ctx context.Context, q queryer, v *Snapshot, upTo name
 }
 
 // allNames is above every id.
-var allNames = nameBounds{math.MaxInt64, math.MaxInt64, math.MaxInt64}
+var allNames = logrow.NameBounds{Actors: math.MaxInt64, Collections: math.MaxInt64, Sources: math.MaxInt64}
 
 // loadNewNames reads the names after the newest known ones, up to some ids, into a snapshot.
-func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo nameBounds) error {
+func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *Snapshot, upTo logrow.NameBounds) error {
 	for _, k := range []struct {
 		kind  byte
 		upTo  uint64
 		query string
 	}{
-		{'d', upTo.actors, "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?"},
-		{'c', upTo.collections, "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?"},
-		{'s', upTo.sources, "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?"},
+		{'d', upTo.Actors, "SELECT id, 0, did FROM actors WHERE id > ? AND id <= ?"},
+		{'c', upTo.Collections, "SELECT id, 0, nsid FROM collections WHERE id > ? AND id <= ?"},
+		{'s', upTo.Sources, "SELECT id, collection, path FROM sources WHERE id > ? AND id <= ?"},
 	} {
 		rows, err := q.QueryContext(ctx, k.query, int64(s.next[k.kind]), int64(k.upTo))
 		if err != nil {
@@ -98,7 +99,7 @@ func (s *state) loadNewNames(ctx context.Context, q queryer, v *Snapshot, upTo n
 				key = codec.AppendID(key, collection)
 			}
 			names[string(append(key, name...))] = id
-			v.sums.names += nameSum(k.kind, id, collection, name)
+			v.sums.Names += logrow.NameSum(k.kind, id, collection, name)
 			s.next[k.kind] = max(s.next[k.kind], id)
 			if len(names) == rowsPerRun {
 				if err := push(); err != nil {

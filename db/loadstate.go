@@ -8,10 +8,11 @@ import (
 	"math"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // loadJobs reads the jobs as of the newest segment.
-func (s *state) loadJobs(ctx context.Context, q queryer) error {
+func (s *state) loadJobs(ctx context.Context, q logrow.Queryer) error {
 	var rows []struct {
 		Actor   uint64
 		Was, Is bool
@@ -31,7 +32,7 @@ func (s *state) loadJobs(ctx context.Context, q queryer) error {
 
 // loadStatus reads the present statuses and takes back the changes after a log row. It returns the checksum of the
 // present ones.
-func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum uint64, err error) {
+func (s *state) loadStatus(ctx context.Context, q logrow.Queryer, sealed uint64) (sum uint64, err error) {
 	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
 	if err != nil {
@@ -39,12 +40,12 @@ func (s *state) loadStatus(ctx context.Context, q queryer, sealed uint64) (sum u
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var p statusRow
-		if err := rows.Scan(&p.actor, &p.status, &p.sinceUS); err != nil {
+		var p logrow.StatusRow
+		if err := rows.Scan(&p.Actor, &p.Status, &p.SinceUS); err != nil {
 			return 0, err
 		}
-		s.status.set(p.actor, p.status)
-		sum += p.checksum()
+		s.status.set(p.Actor, p.Status)
+		sum += p.Checksum()
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return 0, err
@@ -59,7 +60,7 @@ type actorStatus struct {
 }
 
 // takeBackStatus takes back the changes of statuses by the log rows after one and up to another.
-func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint64) error {
+func (s *state) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, upTo uint64) error {
 	var since []actorStatus
 	if err := q.SelectContext(ctx, &since,
 		"SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
@@ -73,7 +74,7 @@ func (s *state) takeBackStatus(ctx context.Context, q queryer, behind, upTo uint
 }
 
 // loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.
-func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error {
+func (s *state) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64) error {
 	var open []openResync
 	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
 		return err
@@ -95,12 +96,12 @@ func (s *state) loadResyncs(ctx context.Context, q queryer, sealed uint64) error
 		}
 		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
 			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(opJob), int64(opRespelled), int64(opTurn)); err != nil {
+			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(logrow.OpJob), int64(logrow.OpRespelled), int64(logrow.OpTurn)); err != nil {
 			return err
 		}
 		for _, row := range rows {
-			r.begun = r.begun || row.Op == opBegun
-			if row.Op == OpSync || row.Op == opBegun {
+			r.begun = r.begun || row.Op == logrow.OpBegun
+			if row.Op == OpSync || row.Op == logrow.OpBegun {
 				r.lastUS = row.TimeUS
 				continue
 			}

@@ -6,75 +6,8 @@ import (
 	"strings"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
-
-// Further ops of log rows, beside those of events.
-const (
-	opSeen   Op = 6 // a record that followed a sync unchanged
-	opSynced Op = 7 // the end of a resync: what was not seen is gone
-	opBegun  Op = 9 // the first record that follows a sync
-	opJob    Op = 8 // a step of a change of status: up or down to this record, or, without one, to the end
-
-	// a record whose links were brought to the present spelling; its revision is the account's newest
-	opRespelled Op = 10
-	opTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
-)
-
-// linkShift makes a link row's id of its log row's seq and its number there. 12 bits hold the links that one row can
-// carry; what changes more takes several rows.
-const (
-	linkShift   = 12
-	maxRowLinks = 1 << linkShift
-)
-
-// row is a row of the log.
-type row struct {
-	seq        uint64
-	timeUS     int64
-	op         Op
-	actor      uint64
-	collection uint64 // 0: none
-	rkey       []byte // encoded; nil: none
-	rev        uint64 // 0: none
-	status     uint8
-	outOfOrder bool // the account had newer revisions already
-
-	replaced uint64 // the log row whose body it puts out of date; 0: none
-	bodyOnly bool   // it changes no link
-}
-
-// statusOutOfOrder marks the row of a record whose account had newer revisions already.
-const statusOutOfOrder = 1
-
-// statusColumn returns the value of the column status; 0: null.
-func (r *row) statusColumn() uint8 {
-	if r.outOfOrder {
-		return statusOutOfOrder
-	}
-	return r.status
-}
-
-// linkRow is a link that a log row added or removed.
-type linkRow struct {
-	id     uint64
-	op     byte
-	source uint64
-	target []byte
-	rank   int64 // -1: the TID's
-}
-
-type nameRow struct {
-	kind       byte
-	id         uint64
-	collection uint64
-	name       string
-}
-
-type statusRow struct {
-	actor   uint64
-	status  Status
-	sinceUS int64
-}
 
 // resyncRow opens a resync. When since is 0 it ends the resync, with the records seen, or aborts it, when cut.
 type resyncRow struct {
@@ -86,10 +19,10 @@ type resyncRow struct {
 
 // rows are the rows that one transaction writes.
 type rows struct {
-	names   []nameRow
-	log     []row
-	links   []linkRow
-	status  []statusRow
+	names   []logrow.NameRow
+	log     []logrow.Row
+	links   []logrow.LinkRow
+	status  []logrow.StatusRow
 	resyncs []resyncRow
 	gaps    []Gap
 
@@ -112,19 +45,19 @@ func (rs rows) emptied() rows {
 		bodies:  rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
 }
 
-func (rs *rows) add(r row, removed, added []codec.RecordLink) {
+func (rs *rows) add(r logrow.Row, removed, added []codec.RecordLink) {
 	rs.log = append(rs.log, r)
-	if r.replaced != 0 || r.bodyOnly {
-		rs.replaced = append(rs.replaced, replacedRow{r.seq, r.replaced})
+	if r.Replaced != 0 || r.BodyOnly {
+		rs.replaced = append(rs.replaced, replacedRow{r.Seq, r.Replaced})
 	}
-	id := r.seq << linkShift
+	id := r.Seq << logrow.LinkShift
 	put := func(links []codec.RecordLink, op byte) {
 		for _, l := range links {
 			rank := int64(l.Rank)
 			if l.Derived {
 				rank = -1
 			}
-			rs.links = append(rs.links, linkRow{id, op, l.Source, l.Target, rank})
+			rs.links = append(rs.links, logrow.LinkRow{ID: id, Op: op, Source: l.Source, Target: l.Target, Rank: rank})
 			id++
 		}
 	}
@@ -198,8 +131,8 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 		{&ins.actors, "actors (id, did)", 2},
 		{&ins.collections, "collections (id, nsid)", 2},
 		{&ins.sources, "sources (id, collection, path)", 3},
-		{&ins.log, "records (seq, time_us, op, actor, collection, rkey, rev, status)", 8},
-		{&ins.links, "links (id, op, source, target, rank)", 5},
+		{&ins.log, logrow.Table, 8},
+		{&ins.links, logrow.LinkTable, 5},
 	}
 	if bodies {
 		all = append(all, insert{&ins.blocks, "blocks (id, digest, body)", 3},
@@ -219,13 +152,13 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	for _, n := range rs.names {
 		var err error
-		switch n.kind {
+		switch n.Kind {
 		case 'd':
-			err = ins.actors.put(tx, int64(n.id), n.name)
+			err = ins.actors.put(tx, int64(n.ID), n.Name)
 		case 'c':
-			err = ins.collections.put(tx, int64(n.id), n.name)
+			err = ins.collections.put(tx, int64(n.ID), n.Name)
 		default:
-			err = ins.sources.put(tx, int64(n.id), int64(n.collection), n.name)
+			err = ins.sources.put(tx, int64(n.ID), int64(n.Collection), n.Name)
 		}
 		if err != nil {
 			return err
@@ -233,15 +166,15 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 	}
 	for i := range rs.log {
 		r := &rs.log[i]
-		if err := ins.log.put(tx, int64(r.seq), r.timeUS, int64(r.op), int64(r.actor), orNull(int64(r.collection), 0),
-			codec.RkeyColumn(r.rkey), orNull(int64(r.rev), 0), orNull(int64(r.statusColumn()), 0)); err != nil {
+		if err := ins.log.put(tx, int64(r.Seq), r.TimeUS, int64(r.Op), int64(r.Actor), orNull(int64(r.Collection), 0),
+			codec.RkeyColumn(r.Rkey), orNull(int64(r.Rev), 0), orNull(int64(r.StatusColumn()), 0)); err != nil {
 			return err
 		}
 	}
 	for i := range rs.links {
 		l := &rs.links[i]
-		if err := ins.links.put(tx, int64(l.id), int64(l.op), int64(l.source), l.target,
-			orNull(l.rank, -1)); err != nil {
+		if err := ins.links.put(tx, int64(l.ID), int64(l.Op), int64(l.Source), l.Target,
+			orNull(l.Rank, -1)); err != nil {
 			return err
 		}
 	}
@@ -257,7 +190,7 @@ func (ins *inserters) finish(tx *sql.Tx, rs *rows) error {
 	}
 	for _, st := range rs.status {
 		if _, err := tx.Exec("UPDATE actors SET status = ?, since_us = ? WHERE id = ?",
-			int64(st.status), st.sinceUS, int64(st.actor)); err != nil {
+			int64(st.Status), st.SinceUS, int64(st.Actor)); err != nil {
 			return err
 		}
 	}

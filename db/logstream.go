@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -52,62 +53,53 @@ func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []Log
 
 // logRows reads rows of the log with their links, in one transaction, because pruning removes both. It reads at least
 // one row, and ends where the rows have more than readLinks links.
-func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, err error) {
+func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
 	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	rows, err := tx.QueryContext(ctx, `SELECT seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)
-		FROM records WHERE seq > ? AND seq <= ? ORDER BY seq`, int64(after), int64(to))
+	rows, err := tx.QueryContext(ctx, "SELECT "+logrow.Columns+" FROM records WHERE seq > ? AND seq <= ? ORDER BY seq",
+		int64(after), int64(to))
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	found = make([]logged, 0, to-after)
+	found = make([]logrow.Logged, 0, to-after)
 	for rows.Next() {
-		var r logged
-		var rkey any
-		var rev int64
-		if err := rows.Scan(&r.seq, &r.timeUS, &r.op, &r.actor, &r.collection, &rkey, &rev, &r.status); err != nil {
+		r, err := logrow.ScanRow(rows)
+		if err != nil {
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
-		r.rev = uint64(rev)
-		r.rkey, err = codec.DecodeRkeyColumn(rkey)
-		if err != nil {
-			return nil, fmt.Errorf("db: log row %d: %w", r.seq, err)
-		}
-		found = append(found, r)
+		found = append(found, logrow.Logged{Row: r})
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	// Each row follows the one before: the writer counts them, and they go from the front.
-	if uint64(len(found)) != to-after || found[0].seq != after+1 {
+	if uint64(len(found)) != to-after || found[0].Seq != after+1 {
 		return nil, ErrLogPruned
 	}
-	links, err := tx.QueryContext(ctx, "SELECT id, op, source, target FROM links WHERE id >= ? AND id < ? ORDER BY id",
-		int64((after+1)<<linkShift), int64((to+1)<<linkShift))
+	links, err := tx.QueryContext(ctx, "SELECT "+logrow.LinkColumns+" FROM links WHERE id >= ? AND id < ? ORDER BY id",
+		int64((after+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift))
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
 	defer func() { _ = links.Close() }()
 	for n := 0; links.Next(); n++ {
-		var id uint64
-		var op byte
-		var l codec.RecordLink
-		if err := links.Scan(&id, &op, &l.Source, &l.Target); err != nil {
+		var l logrow.LinkRow
+		if err := l.Scan(links); err != nil {
 			return nil, fmt.Errorf("db: read the log: %w", err)
 		}
-		at := id>>linkShift - after - 1
-		if n >= readLinks && at > 0 && len(found[at].removed)+len(found[at].added) == 0 {
+		at := l.ID>>logrow.LinkShift - after - 1
+		if n >= logrow.ReadLinks && at > 0 && len(found[at].Removed)+len(found[at].Added) == 0 {
 			return found[:at], nil
 		}
 		r := &found[at]
-		if op == codec.Linked {
-			r.added = append(r.added, l)
+		if rl := l.RecordLink(r.Rkey); l.Op == codec.Linked {
+			r.Added = append(r.Added, rl)
 		} else {
-			r.removed = append(r.removed, l)
+			r.Removed = append(r.Removed, rl)
 		}
 	}
 	if err := links.Err(); err != nil {
@@ -117,12 +109,12 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logged, 
 }
 
 // logEntries resolves the names in rows.
-func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, error) {
+func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntry, error) {
 	actors := make([]uint64, 0, len(rows))
 	targets := make([][]byte, 0, 2*len(rows))
 	for i := range rows {
-		actors = append(actors, rows[i].actor)
-		for _, links := range [2][]codec.RecordLink{rows[i].removed, rows[i].added} {
+		actors = append(actors, rows[i].Actor)
+		for _, links := range [2][]codec.RecordLink{rows[i].Removed, rows[i].Added} {
 			for _, l := range links {
 				targets = append(targets, l.Target)
 			}
@@ -139,26 +131,26 @@ func (s *Index) logEntries(ctx context.Context, rows []logged) ([]LogEntry, erro
 	entries := make([]LogEntry, 0, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		e := LogEntry{Seq: r.seq, TimeUS: r.timeUS, Op: r.op, DID: dids[r.actor]}
-		switch r.op {
+		e := LogEntry{Seq: r.Seq, TimeUS: r.TimeUS, Op: r.Op, DID: dids[r.Actor]}
+		switch r.Op {
 		case OpAccount:
-			e.Status = Status(r.status & 15)
-		case OpCreate, OpUpdate, OpDelete, opRespelled:
-			if r.op == opRespelled {
+			e.Status = Status(r.Status & 15)
+		case OpCreate, OpUpdate, OpDelete, logrow.OpRespelled:
+			if r.Op == logrow.OpRespelled {
 				e.Op = OpUpdate
 			}
-			e.Collection, err = s.nsid(ctx, r.collection)
+			e.Collection, err = s.nsid(ctx, r.Collection)
 			if err != nil {
 				return nil, err
 			}
-			if r.rkey == nil {
-				return nil, fmt.Errorf("log row %d: %w", r.seq, codec.ErrMalformed)
+			if r.Rkey == nil {
+				return nil, fmt.Errorf("log row %d: %w", r.Seq, codec.ErrMalformed)
 			}
-			e.Rkey, e.Rev = codec.RkeyString(r.rkey), string(link.AppendTID(nil, r.rev))
+			e.Rkey, e.Rev = codec.RkeyString(r.Rkey), string(link.AppendTID(nil, r.Rev))
 			for _, part := range [2]struct {
 				from []codec.RecordLink
 				to   *[]Link
-			}{{r.removed, &e.Removed}, {r.added, &e.Added}} {
+			}{{r.Removed, &e.Removed}, {r.Added, &e.Added}} {
 				for _, l := range part.from {
 					source, err := s.source(ctx, l.Source)
 					if err != nil {

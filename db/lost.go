@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -199,7 +200,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		files = append(files, f)
 		return layers(files), s.onSegment(f, false)
 	}
-	err = s.inReadTx(ctx, func(q queryer) error {
+	err = s.inReadTx(ctx, func(q logrow.Queryer) error {
 		v := layers(below)
 		v.seq = row.FromSeq - 1
 		v.sealed = row.FromSeq - 1
@@ -215,9 +216,9 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if err != nil {
 			return err
 		}
-		if was := row.checksums(); was.known && v.sums.known && v.sums.log != was.log {
+		if was := row.checksums(); was.Known && v.sums.Known && v.sums.Log != was.Log {
 			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+mendStore,
-				ErrDamaged,
+				logrow.ErrDamaged,
 				row.FromSeq, row.ToSeq, s.cfg.Dir)
 		}
 		v.seq = row.ToSeq
@@ -233,7 +234,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 
 // replaySpan replays the names and the log rows of a lost segment after the snapshot below it. Newer names are for the
 // segments above it: there may be millions.
-func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *manifestRow,
+func (s *Store) replaySpan(ctx context.Context, q logrow.Queryer, v *Snapshot, lost *manifestRow,
 	full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
@@ -247,18 +248,18 @@ func (s *Store) replaySpan(ctx context.Context, q queryer, v *Snapshot, lost *ma
 
 // loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a
 // resync it is only known which revision it has: a replay asks no more.
-func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
+func (s *Store) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) error {
 	s.reset()
 	if _, err := s.loadStatus(ctx, q, at); err != nil {
 		return fmt.Errorf("read statuses: %w", err)
 	}
 	rows, err := q.QueryContext(ctx,
-		"SELECT "+logColumns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(opJob), int64(opTurn), int64(OpSync), int64(opSynced))
+		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(OpSync), int64(logrow.OpSynced))
 	if err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var account row
+	var account logrow.Row
 	for rows.Next() {
 		if err := s.replayState(rows, &account); err != nil {
 			return fmt.Errorf("read jobs and resyncs: %w", err)
@@ -269,32 +270,32 @@ func (s *Store) loadStateAt(ctx context.Context, q queryer, at uint64) error {
 
 // replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before
 // it, by which a job turns.
-func (s *Store) replayState(rows *sql.Rows, account *row) error {
-	r, err := scanLogRow(rows)
+func (s *Store) replayState(rows *sql.Rows, account *logrow.Row) error {
+	r, err := logrow.ScanRow(rows)
 	if err != nil {
 		return err
 	}
-	j := s.jobs[r.actor]
+	j := s.jobs[r.Actor]
 	switch {
-	case r.op == OpAccount:
+	case r.Op == OpAccount:
 		*account = r
-		if begun := jobOf(r.status); begun != nil && r.status&jobFlag != 0 {
-			s.jobs[r.actor] = begun
+		if begun := jobOf(r.Status); begun != nil && r.Status&jobFlag != 0 {
+			s.jobs[r.Actor] = begun
 		}
-	case r.op == OpSync:
-		s.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, s.resyncs[r.actor])
-	case r.op == opSynced:
-		delete(s.resyncs, r.actor)
+	case r.Op == OpSync:
+		s.resyncs[r.Actor] = newResync(r.Rev, r.Seq, r.TimeUS, s.resyncs[r.Actor])
+	case r.Op == logrow.OpSynced:
+		delete(s.resyncs, r.Actor)
 	case j == nil:
-		return fmt.Errorf("log row %d: account %d has no job under way", r.seq, r.actor)
-	case r.op == opTurn && account.actor != r.actor:
-		return fmt.Errorf("log row %d: the job of account %d turns without a change of its status", r.seq, r.actor)
-	case r.op == opTurn:
-		s.setJob(r.actor, j.turned(Status(account.status&15)))
-	case r.rkey == nil:
-		s.stepped(r.actor, nil)
+		return fmt.Errorf("log row %d: account %d has no job under way", r.Seq, r.Actor)
+	case r.Op == logrow.OpTurn && account.Actor != r.Actor:
+		return fmt.Errorf("log row %d: the job of account %d turns without a change of its status", r.Seq, r.Actor)
+	case r.Op == logrow.OpTurn:
+		s.setJob(r.Actor, j.turned(Status(account.Status&15)))
+	case r.Rkey == nil:
+		s.stepped(r.Actor, nil)
 	default:
-		s.stepped(r.actor, codec.RecordKey(nil, r.actor, r.collection, r.rkey))
+		s.stepped(r.Actor, codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"modernc.org/sqlite/vfs"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is
@@ -151,10 +153,35 @@ func (r manifestRow) manifestFile() ManifestFile {
 }
 
 // readManifestRows reads the rows of the segments, oldest first.
-func readManifestRows(ctx context.Context, q queryer) ([]manifestRow, error) {
+func readManifestRows(ctx context.Context, q logrow.Queryer) ([]manifestRow, error) {
 	var rows []manifestRow
 	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("read the manifest: %w", err)
 	}
 	return rows, nil
+}
+
+// checksums are the sums as of a segment's newest row.
+func (r *manifestRow) checksums() logrow.Checksums {
+	if r.LogChecksum == nil || r.NamesChecksum == nil {
+		return logrow.Checksums{}
+	}
+	return logrow.Checksums{Log: uint64(*r.LogChecksum), Names: uint64(*r.NamesChecksum), Known: true}
+}
+
+// setChecksums is the reverse of checksums.
+func (r *manifestRow) setChecksums(c logrow.Checksums) {
+	r.LogChecksum = nil
+	r.NamesChecksum = nil
+	if c.Known {
+		log := int64(c.Log)
+		names := int64(c.Names)
+		r.LogChecksum = &log
+		r.NamesChecksum = &names
+	}
+}
+
+// names returns the newest ids as of the segment's newest row.
+func (r *manifestRow) names() logrow.NameBounds {
+	return logrow.NameBounds{Actors: r.Actors, Collections: r.Collections, Sources: r.Sources}
 }

@@ -3,8 +3,9 @@ package db
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
+
+	"weft.dev/weft/db/logrow"
 )
 
 const (
@@ -81,7 +82,7 @@ func (w *writing) prune(rows int) error {
 	if _, err := w.tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
 		return err
 	}
-	_, err := w.tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<linkShift))
+	_, err := w.tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
 	return err
 }
 
@@ -95,7 +96,7 @@ func (w *writing) markAge(rs *rows) error {
 	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
 		n.marked = n.age
 		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us, log_checksum) VALUES (?, ?, ?) ON CONFLICT (seq) DO NOTHING",
-			int64(rs.log[len(rs.log)-1].seq), n.age.Microseconds(), int64(w.sums.log)); err != nil {
+			int64(rs.log[len(rs.log)-1].Seq), n.age.Microseconds(), int64(w.sums.Log)); err != nil {
 			return err
 		}
 		if s.cfg.ReplayWindow > 0 {
@@ -125,14 +126,5 @@ func (w *logWindow) committed() {
 
 // LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.
 func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
-	return logRange(ctx, s.reader)
-}
-
-// Each end is a select of its own: SQLite looks one of them up by the key, and walks through the table for both in one.
-func logRange(ctx context.Context, q queryer) (oldest, newest uint64, err error) {
-	if err := q.QueryRowContext(ctx,
-		"SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
-		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
-	}
-	return oldest, newest, nil
+	return logrow.Range(ctx, s.reader)
 }

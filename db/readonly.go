@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/jmoiron/sqlx"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // ErrNoIndex is the error of a directory without a weft.db.
@@ -121,7 +123,7 @@ func (r *readOnly) load(ctx context.Context, what string) error {
 		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes "+
 			"the segments, then stop it and %s again", sealed+1, newest, what)
 	}
-	return r.inReadTx(ctx, func(q queryer) error {
+	return r.inReadTx(ctx, func(q logrow.Queryer) error {
 		v, err := r.rebuild(ctx, q, r.snapshot.Load(), nil)
 		if err != nil {
 			return err

@@ -7,12 +7,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
 // rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
 // or, for a row about an account, what follows from the rows before it. q must read one moment.
-func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
+func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
 	error)) (*Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
@@ -25,15 +26,15 @@ func (s *state) rebuild(ctx context.Context, q queryer, v *Snapshot, full func(*
 	if err != nil {
 		return nil, fmt.Errorf("read statuses: %w", err)
 	}
-	next.sums.status = status
-	if err := verifyStatus(ctx, q, status); err != nil {
+	next.sums.Status = status
+	if err := logrow.VerifyStatus(ctx, q, status); err != nil {
 		return nil, err
 	}
 	return s.replay(ctx, q, &next, full)
 }
 
 // replay replays the log after a snapshot's segments. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+func (s *state) replay(ctx context.Context, q logrow.Queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
 	error) {
 	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
@@ -41,24 +42,24 @@ func (s *state) replay(ctx context.Context, q queryer, v *Snapshot, full func(*S
 	if err := s.loadJobs(ctx, q); err != nil {
 		return nil, fmt.Errorf("read jobs: %w", err)
 	}
-	v, err := s.replayLog(ctx, q, v, wholeLog, full)
+	v, err := s.replayLog(ctx, q, v, logrow.MaxSeq, full)
 	s.opened = nil
 	return v, err
 }
 
 // replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
 // may return one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
+func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
 	error)) (*Snapshot, error) {
 	s.progress("replaying the log", v.seq, s.logEnd)
 	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
-	read := make(chan []logged, 4)
+	read := make(chan []logrow.Logged, 4)
 	next := v
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
 		defer close(read)
-		return readLog(both, q, v.seq, to, func(rows []logged) error {
+		return logrow.Read(both, q, v.seq, to, func(rows []logrow.Logged) error {
 			select {
 			case read <- rows:
 				return nil
@@ -76,14 +77,14 @@ func (s *state) replayLog(ctx context.Context, q queryer, v *Snapshot, to uint64
 	if err := reading.Wait(); err != nil {
 		return nil, fmt.Errorf("replay the log: %w", err)
 	}
-	if to < wholeLog {
+	if to < logrow.MaxSeq {
 		return next, nil
 	}
-	return next, verifyChecksums(ctx, q, v, next)
+	return next, logrow.Verify(ctx, q, v.seq, v.sums, next.seq, next.sums)
 }
 
 // replayRows replays log rows into a snapshot.
-func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+func (s *state) replayRows(v *Snapshot, read <-chan []logrow.Logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
 	error) {
 	f := newApplier(s, nil, v)
 	n := 0
@@ -91,11 +92,11 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
-			if err := f.replayRow(&l.row, l.body, l.removed, l.added); err != nil {
-				return nil, fmt.Errorf("log row %d: %w", l.seq, err)
+			if err := f.replayRow(&l.Row, l.Body, l.Removed, l.Added); err != nil {
+				return nil, fmt.Errorf("log row %d: %w", l.Seq, err)
 			}
-			f.seq = l.seq
-			sums.log += l.sum
+			f.seq = l.Seq
+			sums.Log += l.Sum
 			n++
 			if n < rowsPerRun && f.d.bytes < commitBytes {
 				continue
@@ -130,56 +131,56 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logged, full func(*Snapsho
 const rowsPerRun = 20_000
 
 // replayRow applies a row of the log; body reports that the row's body is stored.
-func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink) error {
-	f.nowUS = r.timeUS
-	switch r.op {
+func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.RecordLink) error {
+	f.nowUS = r.TimeUS
+	switch r.Op {
 	case OpAccount:
-		if was := f.state.status.of(r.actor); was != Status(r.status>>4&7) {
-			return fmt.Errorf("account %d had the status %d, and the row says %d", r.actor, was, r.status>>4&7)
+		if was := f.state.status.of(r.Actor); was != Status(r.Status>>4&7) {
+			return fmt.Errorf("account %d had the status %d, and the row says %d", r.Actor, was, r.Status>>4&7)
 		}
-		f.setStatus(r.actor, r.status)
+		f.setStatus(r.Actor, r.Status)
 		return nil
-	case opJob:
+	case logrow.OpJob:
 		return f.replayJob(r)
-	case opTurn:
+	case logrow.OpTurn:
 		return f.replayTurn(r)
 	case OpSync:
-		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
-		f.state.resyncs[r.actor] = newResync(r.rev, r.seq, r.timeUS, f.state.resyncs[r.actor])
-		if o, ok := f.state.opened[r.actor]; ok && o.Since == r.seq {
-			f.state.resyncs[r.actor].host = o.Host
-			f.state.resyncs[r.actor].synced = o.Sync
+		f.d.setRev(r.Actor, max(r.Rev, f.d.rev(r.Actor)))
+		f.state.resyncs[r.Actor] = newResync(r.Rev, r.Seq, r.TimeUS, f.state.resyncs[r.Actor])
+		if o, ok := f.state.opened[r.Actor]; ok && o.Since == r.Seq {
+			f.state.resyncs[r.Actor].host = o.Host
+			f.state.resyncs[r.Actor].synced = o.Sync
 		}
 		return nil
-	case opBegun:
-		if p := f.state.resyncs[r.actor]; p != nil {
+	case logrow.OpBegun:
+		if p := f.state.resyncs[r.Actor]; p != nil {
 			p.begun = true
 		}
 		return nil
-	case opSynced:
-		f.d.setRev(r.actor, max(r.rev, f.d.rev(r.actor)))
-		delete(f.state.resyncs, r.actor)
+	case logrow.OpSynced:
+		f.d.setRev(r.Actor, max(r.Rev, f.d.rev(r.Actor)))
+		delete(f.state.resyncs, r.Actor)
 		return nil
-	case OpCreate, OpUpdate, OpDelete, opSeen, opRespelled:
+	case OpCreate, OpUpdate, OpDelete, logrow.OpSeen, logrow.OpRespelled:
 	default:
-		return fmt.Errorf("unknown op %d", r.op)
+		return fmt.Errorf("unknown op %d", r.Op)
 	}
-	if r.rkey == nil || r.collection == 0 {
+	if r.Rkey == nil || r.Collection == 0 {
 		return codec.ErrMalformed
 	}
-	key := codec.RecordKey(nil, r.actor, r.collection, r.rkey)
-	if p := f.state.resyncs[r.actor]; p != nil && r.op != opRespelled {
-		p.replayed(r.op, r.rev, r.timeUS, key)
+	key := codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey)
+	if p := f.state.resyncs[r.Actor]; p != nil && r.Op != logrow.OpRespelled {
+		p.replayed(r.Op, r.Rev, r.TimeUS, key)
 	}
-	rev := r.rev
-	if r.status == statusOutOfOrder || r.op == opRespelled || f.state.resyncs[r.actor].isRevOf(r.rev) {
-		rev = max(rev, f.d.rev(r.actor))
+	rev := r.Rev
+	if r.Status == logrow.StatusOutOfOrder || r.Op == logrow.OpRespelled || f.state.resyncs[r.Actor].isRevOf(r.Rev) {
+		rev = max(rev, f.d.rev(r.Actor))
 	}
-	if r.op == opSeen {
+	if r.Op == logrow.OpSeen {
 		return nil
 	}
 	before := f.d.record(key)
-	old, err := codec.DecodeLinks(nil, before, r.rkey)
+	old, err := codec.DecodeLinks(nil, before, r.Rkey)
 	if err != nil {
 		return err
 	}
@@ -188,17 +189,17 @@ func (f *applier) replayRow(r *row, body bool, removed, added []codec.RecordLink
 	next = codec.SortLinks(append(append(next, lost...), added...))
 	if len(next) != len(old)-len(removed)+len(added) {
 		return fmt.Errorf("%s has %d links, of which %d go and to which %d come, and that leaves %d",
-			link.AppendTID(nil, r.rev), len(old), len(removed), len(added), len(next))
+			link.AppendTID(nil, r.Rev), len(old), len(removed), len(added), len(next))
 	}
-	f.d.setRev(r.actor, rev)
+	f.d.setRev(r.Actor, rev)
 	ref := uint64(0)
 	if body && len(next) > 0 {
-		ref = r.seq
+		ref = r.Seq
 	}
-	if r.op == opRespelled && len(next) > 0 {
+	if r.Op == logrow.OpRespelled && len(next) > 0 {
 		ref = codec.BodyRef(before) // the record's content stays
 	}
-	f.change(key, before, next, ref, r.actor, r.rkey, removed, added)
+	f.change(key, before, next, ref, r.Actor, r.Rkey, removed, added)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -57,7 +58,7 @@ func TestReplayOfSteps(t *testing.T) {
 	}
 	defer f.Close()
 	runs := 0
-	if err := f.inReadTx(t.Context(), func(q queryer) error {
+	if err := f.inReadTx(t.Context(), func(q logrow.Queryer) error {
 		_, err := f.rebuild(t.Context(), q, f.base(nil), func(v *Snapshot) (*Snapshot, error) {
 			if v.seq > records {
 				runs++

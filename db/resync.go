@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -139,7 +140,7 @@ func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 	}
 	if !r.begun {
 		r.begun = true
-		f.log(row{op: opBegun, actor: actor, rev: rev}, nil, nil)
+		f.log(logrow.Row{Op: logrow.OpBegun, Actor: actor, Rev: rev}, nil, nil)
 	}
 	return true
 }
@@ -148,7 +149,7 @@ func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 // newer repo says which records are gone.
 func (f *applier) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
-	f.log(row{op: OpSync, actor: actor, rev: rev}, nil, nil)
+	f.log(logrow.Row{Op: OpSync, Actor: actor, Rev: rev}, nil, nil)
 	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.state.resyncs[actor])
 	r.host = f.host
 	r.synced = seq
@@ -174,7 +175,7 @@ func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
 	f.d.setRev(actor, max(r.rev, f.d.rev(actor)))
-	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
+	f.log(logrow.Row{Op: logrow.OpSynced, Actor: actor, Rev: r.rev}, nil, nil)
 	return true
 }
 
@@ -203,8 +204,8 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 		rkey, links := f.walked(w)
 		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
-		f.log(row{op: OpDelete, actor: actor, collection: collection, rkey: rkey, rev: rev,
-			replaced: f.state.bodies.current(w.value)}, links, nil)
+		f.log(logrow.Row{Op: OpDelete, Actor: actor, Collection: collection, Rkey: rkey, Rev: rev,
+			Replaced: f.state.bodies.current(w.value)}, links, nil)
 	}
 	return nil, true
 }
@@ -213,7 +214,7 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 func (f *applier) abortResync(actor uint64, r *resync) {
 	delete(f.state.resyncs, actor)
 	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
-	f.log(row{op: opSynced, actor: actor, rev: r.rev}, nil, nil)
+	f.log(logrow.Row{Op: logrow.OpSynced, Actor: actor, Rev: r.rev}, nil, nil)
 }
 
 func (f *applier) abortResyncs(which func(*resync) bool) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
@@ -164,8 +165,8 @@ func (s *Store) segmentMeta(row *manifestRow) map[string]string {
 		"instance":  s.instance,
 		"newest_us": strconv.FormatInt(row.NewestUS, 10),
 	}
-	if sums := row.checksums(); sums.known {
-		meta[logChecksum], meta[namesChecksum] = sums.logText(), sums.namesText()
+	if sums := row.checksums(); sums.Known {
+		meta[logrow.LogChecksum], meta[logrow.NamesChecksum] = sums.LogText(), sums.NamesText()
 	}
 	return meta
 }

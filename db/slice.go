@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // metaSlice is the fact that says which part of the network an index holds.
@@ -84,10 +85,10 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 			return
 		}
 		_, collection, _, _ := codec.DecodeRecordKey(key)
-		r := row{op: OpUpdate, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor),
-			replaced: s.bodies.current(value)}
+		r := logrow.Row{Op: OpUpdate, Actor: actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(actor),
+			Replaced: s.bodies.current(value)}
 		if len(stay) == 0 {
-			r.op = OpDelete
+			r.Op = OpDelete
 		}
 		f.change(key, value, stay, 0, actor, rkey, out, nil)
 		f.log(r, out, nil)

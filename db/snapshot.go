@@ -2,20 +2,21 @@ package db
 
 import (
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 )
 
 // Snapshot is the index at one moment. It is immutable: its reader sees counts and lists that agree, whatever the
 // writer does meanwhile.
 type Snapshot struct {
-	targets lsm.Tree  // by target: the links of active accounts
-	records lsm.Tree  // by record: the links of all accounts
-	names   lsm.Tree  // by name: the ids of DIDs, collections and sources
-	linking int64     // records that have links, of hidden accounts too
-	seq     uint64    // the newest log row in it
-	sealed  uint64    // the newest log row in the files
-	sums    checksums // as of seq, and of the names that there are
-	files   *fileSet  // the segments at the bottom of each stack
+	targets lsm.Tree         // by target: the links of active accounts
+	records lsm.Tree         // by record: the links of all accounts
+	names   lsm.Tree         // by name: the ids of DIDs, collections and sources
+	linking int64            // records that have links, of hidden accounts too
+	seq     uint64           // the newest log row in it
+	sealed  uint64           // the newest log row in the files
+	sums    logrow.Checksums // as of seq, and of the names that there are
+	files   *fileSet         // the segments at the bottom of each stack
 
 	hiding    map[uint64]struct{} // accounts that are being hidden: their links are no longer listed; never changed
 	jobs      int                 // changes of status under way

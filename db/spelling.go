@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -248,10 +249,10 @@ func (f *applier) respell(key []byte) {
 	if len(removed)+len(added) == 0 {
 		return // an event has changed the record meanwhile
 	}
-	r := row{op: opRespelled, actor: actor, collection: collection, rkey: rkey, rev: f.d.rev(actor)}
+	r := logrow.Row{Op: logrow.OpRespelled, Actor: actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(actor)}
 	body := codec.BodyRef(before)
 	if len(next) == 0 {
-		r.replaced = f.state.bodies.current(before)
+		r.Replaced = f.state.bodies.current(before)
 		body = 0
 	}
 	f.change(key, before, next, body, actor, rkey, removed, added)
@@ -262,7 +263,7 @@ func (f *applier) respell(key []byte) {
 // takes several log rows, the last removal comes with the last row, and a link must go before it comes again with
 // another rank.
 func misspelledLast(removed, added []codec.RecordLink) []codec.RecordLink {
-	if len(removed)+len(added) <= maxRowLinks {
+	if len(removed)+len(added) <= logrow.MaxRowLinks {
 		return removed
 	}
 	for i, l := range removed {

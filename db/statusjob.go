@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // job is a change of status of an account with many records. It walks the records a step at a time, beside the events:
@@ -93,7 +94,7 @@ func (f *applier) turnJob(actor uint64) {
 		return
 	}
 	f.state.setJob(actor, next)
-	f.log(row{op: opTurn, actor: actor}, nil, nil)
+	f.log(logrow.Row{Op: logrow.OpTurn, Actor: actor}, nil, nil)
 	f.jobbed = append(f.jobbed, actor)
 }
 
@@ -158,9 +159,9 @@ func (f *applier) stepJob(actor uint64) {
 		rkey, links := f.walked(w)
 		f.doJob(j, actor, w.key, w.value, rkey, links)
 	}
-	r := row{op: opJob, actor: actor}
+	r := logrow.Row{Op: logrow.OpJob, Actor: actor}
 	if more {
-		_, r.collection, r.rkey, _ = codec.DecodeRecordKey(upTo)
+		_, r.Collection, r.Rkey, _ = codec.DecodeRecordKey(upTo)
 	} else {
 		upTo = nil
 	}
@@ -183,39 +184,39 @@ func (s *state) stepped(actor uint64, upTo []byte) {
 }
 
 // replayJob repeats a step of a job.
-func (f *applier) replayJob(r *row) error {
-	j := f.state.jobs[r.actor]
+func (f *applier) replayJob(r *logrow.Row) error {
+	j := f.state.jobs[r.Actor]
 	if j == nil {
-		return fmt.Errorf("account %d has no job under way", r.actor)
+		return fmt.Errorf("account %d has no job under way", r.Actor)
 	}
-	from, to := j.span(r.actor)
+	from, to := j.span(r.Actor)
 	var upTo []byte
-	if r.rkey != nil {
-		upTo = codec.RecordKey(nil, r.actor, r.collection, r.rkey)
+	if r.Rkey != nil {
+		upTo = codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey)
 		if j.down {
 			from = successor(upTo)
 		} else {
 			to = successor(upTo)
 		}
 	}
-	w := f.walk(r.actor, from, to, j.down)
+	w := f.walk(r.Actor, from, to, j.down)
 	for w.next() {
 		if len(w.value) > 0 {
 			rkey, links := f.walked(w)
-			f.doJob(j, r.actor, w.key, w.value, rkey, links)
+			f.doJob(j, r.Actor, w.key, w.value, rkey, links)
 		}
 	}
-	f.state.stepped(r.actor, upTo)
+	f.state.stepped(r.Actor, upTo)
 	return nil
 }
 
 // replayTurn repeats a turn of a job.
-func (f *applier) replayTurn(r *row) error {
-	j := f.state.jobs[r.actor]
+func (f *applier) replayTurn(r *logrow.Row) error {
+	j := f.state.jobs[r.Actor]
 	if j == nil || j.purge || j.thenPurge {
-		return fmt.Errorf("account %d has no job under way that turns", r.actor)
+		return fmt.Errorf("account %d has no job under way that turns", r.Actor)
 	}
-	f.state.setJob(r.actor, j.turned(f.state.status.of(r.actor)))
+	f.state.setJob(r.Actor, j.turned(f.state.status.of(r.Actor)))
 	return nil
 }
 

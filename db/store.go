@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
@@ -235,10 +236,10 @@ func (s *Store) load(ctx context.Context, path string) error {
 	}
 	s.snapshot.Store(s.base(files))
 	var v *Snapshot
-	if err := s.inReadTx(ctx, func(q queryer) (err error) {
+	if err := s.inReadTx(ctx, func(q logrow.Queryer) (err error) {
 		v, err = s.rebuild(ctx, q, s.snapshot.Load(), s.sealReplayed)
 		return err
-	}); errors.Is(err, ErrDamaged) {
+	}); errors.Is(err, logrow.ErrDamaged) {
 		return fmt.Errorf("db: %s: %w: "+mendStore, path, err, s.cfg.Dir)
 	} else if err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)

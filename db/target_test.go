@@ -40,11 +40,11 @@ func FuzzTarget(f *testing.F) {
 		}
 		s.snapshot.Store(fd.d.base)
 		for _, n := range fd.rows.names {
-			switch n.kind {
+			switch n.Kind {
 			case 'd':
-				s.didCache.put(n.id, n.name)
+				s.didCache.put(n.ID, n.Name)
 			case 'c':
-				s.nsidCache.put(n.id, n.name)
+				s.nsidCache.put(n.ID, n.Name)
 			}
 		}
 		if got, err := s.targetStrings(context.Background(), [][]byte{key}); err != nil || got[0] != target {

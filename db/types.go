@@ -5,32 +5,35 @@ import (
 	"math"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/logrow"
 )
 
 // ErrBadCursor is what a query answers whose After is no Page's Next.
 var ErrBadCursor = errors.New("db: not a cursor of this query")
 
-// Op says what an upstream event does to an account or to one of its records.
-type Op uint8
+// Op and Status are numbers of the log's rows.
+type (
+	Op     = logrow.Op
+	Status = logrow.Status
+)
 
+// Op says what an upstream event does to an account or to one of its records.
 const (
-	OpCreate  Op = 1 // the record exists, with exactly these links
-	OpUpdate  Op = 2 // the same, over an older version
-	OpDelete  Op = 3 // the record is gone
-	OpAccount Op = 4 // the account's hosting status changed
-	OpSync    Op = 5 // the repo diverged: its whole content follows as creates with this rev
+	OpCreate  = logrow.OpCreate  // the record exists, with exactly these links
+	OpUpdate  = logrow.OpUpdate  // the same, over an older version
+	OpDelete  = logrow.OpDelete  // the record is gone
+	OpAccount = logrow.OpAccount // the account's hosting status changed
+	OpSync    = logrow.OpSync    // the repo diverged: its whole content follows as creates with this rev
 )
 
 // Status is an account's hosting status. Only the links of active accounts are counted and listed.
-type Status uint8
-
 const (
-	StatusActive      Status = 0
-	StatusDeactivated Status = 1
-	StatusSuspended   Status = 2
-	StatusTakendown   Status = 3
-	StatusDeleted     Status = 4 // purges the account and leaves a tombstone
-	StatusInactive    Status = 5 // any other reason: hidden, and kept
+	StatusActive      = logrow.StatusActive
+	StatusDeactivated = logrow.StatusDeactivated
+	StatusSuspended   = logrow.StatusSuspended
+	StatusTakendown   = logrow.StatusTakendown
+	StatusDeleted     = logrow.StatusDeleted  // purges the account and leaves a tombstone
+	StatusInactive    = logrow.StatusInactive // any other reason: hidden, and kept
 )
 
 // Event is one upstream event, already reduced to what an index needs. Its strings are kept by nobody after

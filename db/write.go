@@ -3,6 +3,8 @@ package db
 import (
 	"database/sql"
 	"fmt"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // writing is the transaction of a batch. The log rows of a large batch are written while its rest is applied: both take
@@ -13,9 +15,9 @@ type writing struct {
 	mayGo  uint64  // log rows up to here may be taken away,
 	pruned uint64  // and up to here they are
 	rows   int     // log rows written
-	before checksums
-	sums   checksums // with what is added
-	handed mark      // what was handed over
+	before logrow.Checksums
+	sums   logrow.Checksums // with what is added
+	handed mark             // what was handed over
 	parts  chan rows
 	ended  chan error // why the writing of parts ended
 }
@@ -94,7 +96,7 @@ func (w *writing) add(part rows) error {
 	if err := w.prune(len(part.log)); err != nil {
 		return err
 	}
-	w.sums.add(&part)
+	w.sums.Add(part.names, part.log, part.links)
 	return w.s.inserts.add(w.tx, &part)
 }
 
@@ -113,13 +115,13 @@ func (w *writing) commit(rs *rows, up progress) error {
 	}
 	s := w.s
 	tx := w.tx
-	if err := w.sums.changeStatus(tx, rs.status); err != nil {
+	if err := w.sums.ChangeStatus(tx, rs.status); err != nil {
 		return err
 	}
 	if err := s.inserts.finish(tx, rs); err != nil {
 		return err
 	}
-	if err := w.sums.write(tx, w.before); err != nil {
+	if err := w.sums.Write(tx, w.before); err != nil {
 		return err
 	}
 	if err := s.writeBodies(tx, rs); err != nil {

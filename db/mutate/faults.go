@@ -9,23 +9,23 @@ type fault struct {
 
 var faults = []fault{
 	{
-		"what is damaged is replayed", "db/checksumverify.go",
-		"if !stored.known || !next.sums.known ||", "if true || !stored.known || !next.sums.known ||",
+		"what is damaged is replayed", "db/logrow/verify.go",
+		"if !stored.Known || !after.Known ||", "if true || !stored.Known || !after.Known ||",
 	},
 	{
-		"a link's target has no checksum", "db/checksum.go",
-		"return xxhash.Sum64(append(b, l.target...))", "return xxhash.Sum64(b)",
+		"a link's target has no checksum", "db/logrow/checksum.go",
+		"return xxhash.Sum64(append(b, l.Target...))", "return xxhash.Sum64(b)",
 	},
 	{
 		"a status has no checksum", "db/write.go",
-		"if err := w.sums.changeStatus(tx, rs.status); err != nil {", "if err := error(nil); err != nil {",
+		"if err := w.sums.ChangeStatus(tx, rs.status); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
 		"a segment doesn't say the checksums of what it covers", "db/seal.go",
-		"fz.row.setChecksums(v.sums)", "fz.row.setChecksums(checksums{})",
+		"fz.row.setChecksums(v.sums)", "fz.row.setChecksums(logrow.Checksums{})",
 	},
 	{
-		"the rows of an older weft's pruned log have no checksum", "db/checksumverify.go",
+		"the rows of an older weft's pruned log have no checksum", "db/firstchecksums.go",
 		"if oldest > 1 { // as old", "if oldest > 1<<62 { // as old",
 	},
 	{
@@ -62,7 +62,7 @@ var faults = []fault{
 	},
 	{
 		"after a start the window is empty, and taken for whole", "db/dedup.go",
-		"w.old.add(w.record(did, nsid, codec.RkeyString(r.rkey)), r.rev, r.timeUS)", "_ = did + nsid",
+		"w.old.add(w.record(did, nsid, codec.RkeyString(r.Rkey)), r.Rev, r.TimeUS)", "_ = did + nsid",
 	},
 	{
 		"what was buried comes back from another host", "db/applyrecord.go",
@@ -74,11 +74,11 @@ var faults = []fault{
 	},
 	{
 		"a late event sets its account back", "db/applyrecord.go",
-		"row.outOfOrder = r.class == classOutOfOrder", "row.outOfOrder = false",
+		"row.OutOfOrder = r.class == classOutOfOrder", "row.OutOfOrder = false",
 	},
 	{
 		"a replay of a late event sets its account back", "db/replay.go",
-		"r.status == statusOutOfOrder || ", "",
+		"r.Status == logrow.StatusOutOfOrder || ", "",
 	},
 	{
 		"an update leaves the old links in the lists", "db/applier.go",
@@ -177,13 +177,13 @@ var faults = []fault{
 		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
 	},
 	{
-		"a replay leaves out the first row", "db/logreplay.go",
+		"a replay leaves out the first row", "db/logrow/read.go",
 		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after), int64(to))",
 		"FROM records WHERE seq > ? AND seq <= ? ORDER BY seq\",\n\t\tint64(after)+1, int64(to))",
 	},
 	{
-		"a replay takes links of a row that is sealed", "db/logreplay.go",
-		"int64((after+1)<<linkShift), int64((to+1)<<linkShift))", "int64(after<<linkShift), int64((to+1)<<linkShift))",
+		"a replay takes links of a row that is sealed", "db/logrow/read.go",
+		"int64((after+1)<<LinkShift), int64((to+1)<<LinkShift))", "int64(after<<LinkShift), int64((to+1)<<LinkShift))",
 	},
 	{
 		"a replay forgets what a resync has seen", "db/replay.go",
@@ -283,7 +283,7 @@ var faults = []fault{
 	},
 	{
 		"no log row puts a body out of date", "db/applyrecord.go",
-		"rev: r.rev, replaced: replaced}", "rev: r.rev}",
+		"Rev: r.rev, Replaced: replaced}", "Rev: r.rev}",
 	},
 	{
 		"a replay forgets bodies", "db/replay.go",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/superfly/ltx"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/replica/restore"
 )
 
@@ -76,7 +77,7 @@ func TestDamagedBeforeUpload(t *testing.T) {
 			if err = f.Open(t.Context()); err == nil {
 				err = errors.Join(errors.New("it shows what is damaged"), f.Close())
 			}
-			if !errors.Is(err, db.ErrDamaged) || !strings.Contains(err.Error(), tc.want) {
+			if !errors.Is(err, logrow.ErrDamaged) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("followed with %v", err)
 			}
 		})

@@ -1,4 +1,4 @@
-package db
+package logrow
 
 import (
 	"context"
@@ -30,13 +30,12 @@ func init() {
 type sumQuery struct{ call, table, key string }
 
 var (
-	sumLogRows = sumQuery{"'r', seq, time_us, op, actor, ifnull(collection, 0), rkey, ifnull(rev, 0), ifnull(status, 0)",
-		"records", "seq"}
-	sumLinks  = sumQuery{"'l', id, op, source, target, ifnull(rank, -1)", "links", "id"}
-	sumStatus = sumQuery{"'a', id, status, ifnull(since_us, 0)", "actors NOT INDEXED", "status <> 0 AND id"}
-	sumActors = sumQuery{"'d', id, 0, did", "actors NOT INDEXED", "id"}
-	sumNSIDs  = sumQuery{"'c', id, 0, nsid", "collections NOT INDEXED", "id"}
-	sumPaths  = sumQuery{"'s', id, collection, path", "sources", "id"}
+	sumLogRows = sumQuery{"'r', " + Columns, "records", "seq"}
+	sumLinks   = sumQuery{"'l', " + LinkColumns, "links", "id"}
+	sumStatus  = sumQuery{"'a', id, status, ifnull(since_us, 0)", "actors NOT INDEXED", "status <> 0 AND id"}
+	sumActors  = sumQuery{"'d', id, 0, did", "actors NOT INDEXED", "id"}
+	sumNSIDs   = sumQuery{"'c', id, 0, nsid", "collections NOT INDEXED", "id"}
+	sumPaths   = sumQuery{"'s', id, collection, path", "sources", "id"}
 )
 
 // sumSpan is how many values of a key one query takes: enough that its cost is none, and few enough that it is over
@@ -44,7 +43,7 @@ var (
 const sumSpan = 1 << 20
 
 // add is the sum over the rows whose key is from first to last, in steps of values of the key.
-func (s *summer) add(ctx context.Context, q sumQuery, first, last, step int64) (sum uint64, err error) {
+func (s *Adder) add(ctx context.Context, q sumQuery, first, last, step int64) (sum uint64, err error) {
 	query := "SELECT ifnull(" + checksumFunction + "(" + q.call + "), 0), count(*) FROM " + q.table + " WHERE " + q.key + " BETWEEN ? AND ?"
 	for first <= last {
 		end := last
@@ -52,13 +51,13 @@ func (s *summer) add(ctx context.Context, q sumQuery, first, last, step int64) (
 			end = first + step - 1
 		}
 		var part, rows int64
-		if err := s.q.QueryRowContext(ctx, query, first, end).Scan(&part, &rows); err != nil {
+		if err := s.Q.QueryRowContext(ctx, query, first, end).Scan(&part, &rows); err != nil {
 			return 0, err
 		}
 		sum += uint64(part)
-		s.rows += rows
-		if s.progress != nil {
-			s.progress(s.rows)
+		s.Rows += rows
+		if s.Progress != nil {
+			s.Progress(s.Rows)
 		}
 		if end == last {
 			break // first may not grow beyond what fits
@@ -82,25 +81,25 @@ func (a *checksumAggregate) Step(_ *sqlite.FunctionContext, args []driver.Value)
 	p := columns{args: args[1:]}
 	switch kind[0] {
 	case sumOfRow:
-		r := row{seq: p.number(), timeUS: int64(p.number()), op: Op(p.small()), actor: p.number(),
-			collection: p.number()}
-		r.rkey = p.rkey(a.rkey[:0])
-		r.rev, r.status = p.number(), p.small()
-		if r.rkey != nil {
-			a.rkey = r.rkey
+		r := Row{Seq: p.number(), TimeUS: int64(p.number()), Op: Op(p.small()), Actor: p.number(),
+			Collection: p.number()}
+		r.Rkey = p.rkey(a.rkey[:0])
+		r.Rev, r.Status = p.number(), p.small()
+		if r.Rkey != nil {
+			a.rkey = r.Rkey
 		}
 		a.sum += r.checksum()
 	case sumOfLink:
-		l := linkRow{id: p.number(), op: p.small(), source: p.number(), target: p.bytes(), rank: int64(p.number())}
+		l := LinkRow{ID: p.number(), Op: p.small(), Source: p.number(), Target: p.bytes(), Rank: int64(p.number())}
 		a.sum += l.checksum()
 	case sumOfStatus:
-		s := statusRow{actor: p.number(), status: Status(p.small()), sinceUS: int64(p.number())}
-		a.sum += s.checksum()
+		s := StatusRow{Actor: p.number(), Status: Status(p.small()), SinceUS: int64(p.number())}
+		a.sum += s.Checksum()
 	default:
 		id := p.number()
 		collection := p.number()
 		name := p.text()
-		a.sum += nameSum(kind[0], id, collection, name)
+		a.sum += NameSum(kind[0], id, collection, name)
 	}
 	if p.err != nil {
 		return fmt.Errorf("row %v: %w", args[1], p.err)

@@ -1,0 +1,215 @@
+package logrow
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Each row of the log, each link row and each name has a checksum that is bound to its place. The sum of the checksums
+// of all rows up to one, modulo 2^64, is kept as of each commit, so that the rows between any two places at which the
+// sum is known can be held against what was written. A sum, and not a hash of hashes: the parts of it can be computed
+// in any order, and what a segment covers needs not be read to go on from there.
+
+// Checksums are the sums over the log and over the names as of a log row.
+type Checksums struct {
+	Log, Names uint64
+	Status     uint64 // over the accounts that are not active, as of the last commit; a follower doesn't go on with it
+	Known      bool   // false: an older weft wrote what they would be of
+}
+
+// The names of the sums in sqlite_sequence, which says why they lie there: migrations/00006_checksums.sql.
+const (
+	LogChecksum    = "log_checksum"
+	NamesChecksum  = "names_checksum"
+	StatusChecksum = "status_checksum"
+)
+
+// The tables of the rows that have a checksum, which is bound to them.
+const (
+	sumOfRow    = 'r'
+	sumOfLink   = 'l'
+	sumOfStatus = 'a'
+)
+
+// checksum is that of a row of the log, without its links.
+func (r *Row) checksum() uint64 {
+	var buf [96]byte
+	b := append(buf[:0], sumOfRow, byte(r.Op), r.StatusColumn())
+	for _, v := range [...]uint64{r.Seq, uint64(r.TimeUS), r.Actor, r.Collection, r.Rev} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return xxhash.Sum64(append(b, r.Rkey...))
+}
+
+// checksum is that of a link row.
+func (l *LinkRow) checksum() uint64 {
+	var buf [96]byte
+	b := append(buf[:0], sumOfLink, l.Op)
+	for _, v := range [...]uint64{l.ID, l.Source, uint64(l.Rank)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return xxhash.Sum64(append(b, l.Target...))
+}
+
+// NameSum is the checksum of a name; kind is as applier.intern has it.
+func NameSum(kind byte, id, collection uint64, name string) uint64 {
+	var buf [96]byte
+	b := append(buf[:0], kind)
+	b = binary.LittleEndian.AppendUint64(b, id)
+	b = binary.LittleEndian.AppendUint64(b, collection)
+	return xxhash.Sum64(append(b, name...))
+}
+
+// Checksum is that of an account's status; 0: it is active.
+func (r *StatusRow) Checksum() uint64 {
+	if r.Status == StatusActive {
+		return 0
+	}
+	b := append(make([]byte, 0, 18), sumOfStatus, byte(r.Status))
+	b = binary.LittleEndian.AppendUint64(b, r.Actor)
+	return xxhash.Sum64(binary.LittleEndian.AppendUint64(b, uint64(r.SinceUS)))
+}
+
+// ChangeStatus puts the last status of each account in the place of the one that it has before the transaction writes
+// it.
+func (c *Checksums) ChangeStatus(tx *sql.Tx, changes []StatusRow) error {
+	last := map[uint64]StatusRow{}
+	for _, s := range changes {
+		last[s.Actor] = s
+	}
+	for actor, s := range last {
+		was := StatusRow{Actor: actor}
+		err := tx.QueryRow("SELECT status, ifnull(since_us, 0) FROM actors WHERE id = ?",
+			int64(actor)).Scan(&was.Status,
+			&was.SinceUS)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) { // an account that is new in this batch may have no row yet
+			return fmt.Errorf("read the status of account %d: %w", actor, err)
+		}
+		c.Status += s.Checksum() - was.Checksum()
+	}
+	return nil
+}
+
+// Add adds rows that are appended.
+func (c *Checksums) Add(names []NameRow, log []Row, links []LinkRow) {
+	for i := range names {
+		n := &names[i]
+		c.Names += NameSum(n.Kind, n.ID, n.Collection, n.Name)
+	}
+	for i := range log {
+		c.Log += log[i].checksum()
+	}
+	for i := range links {
+		c.Log += links[i].checksum()
+	}
+}
+
+// Write writes the sums as of a commit into its transaction, where they differ from those before.
+func (c Checksums) Write(tx *sql.Tx, before Checksums) error {
+	for _, sum := range []struct {
+		name     string
+		was, now uint64
+	}{{LogChecksum, before.Log, c.Log}, {NamesChecksum, before.Names, c.Names}, {StatusChecksum, before.Status,
+		c.Status}} {
+		if sum.was == sum.now {
+			continue
+		}
+		if _, err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", int64(sum.now),
+			sum.name); err != nil {
+			return fmt.Errorf("write %s: %w", sum.name, err)
+		}
+	}
+	return nil
+}
+
+// StoredChecksums reads the sums as of the last commit.
+func StoredChecksums(ctx context.Context, q Queryer) (c Checksums, err error) {
+	var log, names, status int64
+	err = q.QueryRowContext(ctx, `SELECT l.seq, n.seq, s.seq FROM sqlite_sequence AS l, sqlite_sequence AS n, sqlite_sequence AS s
+		WHERE l.name = ? AND n.name = ? AND s.name = ?`, LogChecksum, NamesChecksum, StatusChecksum).Scan(&log, &names, &status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Checksums{}, nil
+	}
+	if err != nil {
+		return Checksums{}, fmt.Errorf("read the checksums: %w", err)
+	}
+	return Checksums{uint64(log), uint64(names), uint64(status), true}, nil
+}
+
+// LogText and namesText are the sums as a segment's head has them.
+func (c Checksums) LogText() string   { return fmt.Sprintf("%016x", c.Log) }
+func (c Checksums) NamesText() string { return fmt.Sprintf("%016x", c.Names) }
+
+// Adder adds up rows that are there, in bounded memory.
+type Adder struct {
+	Q        Queryer
+	Progress func(rows int64) // is given how many rows have been read, now and then; nil: no call
+	Rows     int64
+}
+
+// Log is the sum over the log rows behind one and up to another, and their links.
+func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
+	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are
+	// not.
+	var first, next, last int64
+	if err := s.Q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
+		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM links), 0)`,
+		int64(after), int64(upTo)).Scan(&first, &next, &last); err != nil {
+		return 0, err
+	}
+	if first == 0 || uint64(first) > upTo {
+		return 0, nil
+	}
+	if next != 0 {
+		last = min(last, next<<LinkShift-1)
+	}
+	rows, err := s.add(ctx, sumLogRows, first, int64(upTo), sumSpan)
+	if err != nil {
+		return 0, err
+	}
+	links, err := s.add(ctx, sumLinks, first<<LinkShift, last, sumSpan<<LinkShift)
+	return rows + links, err
+}
+
+// Status is the sum over the accounts that are not active. It reads the rows, and not the index that has them.
+func (s *Adder) Status(ctx context.Context) (sum uint64, err error) {
+	ids, err := NewestNames(ctx, s.Q)
+	if err != nil {
+		return 0, err
+	}
+	return s.add(ctx, sumStatus, 1, int64(ids.Actors), sumSpan)
+}
+
+// NameBounds is the newest id of each kind of name.
+type NameBounds struct{ Actors, Collections, Sources uint64 }
+
+// NewestNames reads the newest ids.
+func NewestNames(ctx context.Context, q Queryer) (ids NameBounds, err error) {
+	err = q.QueryRowContext(ctx, `SELECT ifnull((SELECT max(id) FROM actors), 0), ifnull((SELECT max(id) FROM collections), 0),
+		ifnull((SELECT max(id) FROM sources), 0)`).Scan(&ids.Actors, &ids.Collections, &ids.Sources)
+	return ids, err
+}
+
+// Names is the sum over the names behind some ids and up to others.
+func (s *Adder) Names(ctx context.Context, after, upTo NameBounds) (sum uint64, err error) {
+	for _, k := range []struct {
+		query       sumQuery
+		after, upTo uint64
+	}{
+		{sumActors, after.Actors, upTo.Actors},
+		{sumNSIDs, after.Collections, upTo.Collections},
+		{sumPaths, after.Sources, upTo.Sources},
+	} {
+		part, err := s.add(ctx, k.query, int64(k.after)+1, int64(k.upTo), sumSpan)
+		if err != nil {
+			return 0, err
+		}
+		sum += part
+	}
+	return sum, nil
+}

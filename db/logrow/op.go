@@ -1,0 +1,26 @@
+// Package logrow is the rows of the log in weft.db: their columns, their numbers, how they are read, and the checksums
+// that hold them against what was written.
+package logrow
+
+// Op says what an upstream event does to an account or to one of its records.
+type Op uint8
+
+const (
+	OpCreate  Op = 1 // the record exists, with exactly these links
+	OpUpdate  Op = 2 // the same, over an older version
+	OpDelete  Op = 3 // the record is gone
+	OpAccount Op = 4 // the account's hosting status changed
+	OpSync    Op = 5 // the repo diverged: its whole content follows as creates with this rev
+)
+
+// Status is an account's hosting status. Only the links of active accounts are counted and listed.
+type Status uint8
+
+const (
+	StatusActive      Status = 0
+	StatusDeactivated Status = 1
+	StatusSuspended   Status = 2
+	StatusTakendown   Status = 3
+	StatusDeleted     Status = 4 // purges the account and leaves a tombstone
+	StatusInactive    Status = 5 // any other reason: hidden, and kept
+)

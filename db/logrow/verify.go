@@ -1,0 +1,225 @@
+package logrow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrDamaged reports whether weft.db doesn't hold what was written to it.
+var ErrDamaged = errors.New("weft.db is damaged")
+
+// Point is a place at which a sum is known.
+type Point struct {
+	what string // has it
+	Seq  uint64
+	ids  NameBounds
+	sum  uint64
+}
+
+// sumFault is a span between two points whose sum is wrong, or a point.
+type sumFault struct {
+	after, upTo Point
+	point       bool // upTo itself is wrong, for the spans on both sides of it agree
+}
+
+// sumFaults holds the sums of the spans between points, the first of which ends at the second point, against the
+// points.
+func sumFaults(points []Point, spans []uint64) (faults []sumFault) {
+	diffs := make([]uint64, len(points)) // of a point from what the first point and the spans say
+	at := points[0].sum
+	for i, span := range spans {
+		at += span
+		diffs[i+1] = points[i+1].sum - at
+	}
+	for i := 1; i < len(points); i++ {
+		if diffs[i] == diffs[i-1] {
+			continue
+		}
+		point := i+1 < len(points) && diffs[i+1] == diffs[i-1]
+		faults = append(faults, sumFault{points[i-1], points[i], point})
+		if point {
+			i++
+		}
+	}
+	return faults
+}
+
+// LogFault says what is wrong with the log.
+func (f *sumFault) LogFault() string {
+	if f.point {
+		return fmt.Sprintf("the checksum of the log up to row %d in %s is wrong", f.upTo.Seq, f.upTo.what)
+	}
+	return fmt.Sprintf("log rows %d to %d or their links are damaged: wrong checksum", f.after.Seq+1, f.upTo.Seq)
+}
+
+// NamesFault says what is wrong with the names.
+func (f *sumFault) NamesFault() string {
+	if f.point {
+		return fmt.Sprintf("the checksum of the names up to account %d in %s is wrong", f.upTo.ids.Actors, f.upTo.what)
+	}
+	var parts []string
+	for _, k := range []struct {
+		what        string
+		after, upTo uint64
+	}{
+		{"accounts", f.after.ids.Actors, f.upTo.ids.Actors},
+		{"collections", f.after.ids.Collections, f.upTo.ids.Collections},
+		{"sources", f.after.ids.Sources, f.upTo.ids.Sources},
+	} {
+		if k.upTo > k.after {
+			parts = append(parts, fmt.Sprintf("%s %d to %d", k.what, k.after+1, k.upTo))
+		}
+	}
+	return "the names of " + strings.Join(parts, ", or of ") + " are damaged: wrong checksum"
+}
+
+// Points reads the places behind a log row at which sums are known, in order, the last commit the last of them. The
+// first is where the rows that are there begin, or the first place behind that: rows before it are of no known sum.
+// Both are nil while an older weft's index has no sums.
+func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, err error) {
+	stored, err := StoredChecksums(ctx, q)
+	if err != nil || !stored.Known {
+		return nil, nil, err
+	}
+	end := Point{what: "the last commit"}
+	var oldest uint64
+	if err := q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0),
+		ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)`).Scan(&end.Seq, &oldest); err != nil {
+		return nil, nil, err
+	}
+	end.ids, err = NewestNames(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	if oldest == 0 {
+		oldest = end.Seq + 1
+	}
+	names = []Point{{what: "nothing"}}
+	if oldest == 1 && from == 0 {
+		log = []Point{{what: "nothing"}}
+	}
+	rows, err := q.QueryContext(ctx, `SELECT seq, log_checksum, 0, 0, 0, 0, 'the mark of that row' FROM marks
+		WHERE log_checksum IS NOT NULL UNION ALL
+		SELECT to_seq, log_checksum, names_checksum, actors, collections, sources, 'the manifest''s row of ' || file FROM segments
+		WHERE log_checksum IS NOT NULL AND names_checksum IS NOT NULL ORDER BY 1`)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var p Point
+		var ofLog, ofNames int64
+		if err := rows.Scan(&p.Seq, &ofLog, &ofNames, &p.ids.Actors, &p.ids.Collections, &p.ids.Sources,
+			&p.what); err != nil {
+			return nil, nil, err
+		}
+		if p.ids.Actors != 0 {
+			p.sum = uint64(ofNames)
+			names = append(names, p)
+		}
+		p.sum = uint64(ofLog)
+		if p.Seq >= max(oldest-1, from) && p.Seq <= end.Seq {
+			log = append(log, p)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, err
+	}
+	end.sum = stored.Names
+	names = append(names, end)
+	end.sum = stored.Log
+	return append(log, end), names, nil
+}
+
+// VerifyLog adds up the log between points and says what is wrong.
+func (s *Adder) VerifyLog(ctx context.Context, points []Point) (faults []sumFault, err error) {
+	spans := make([]uint64, max(len(points), 1)-1)
+	for i := range spans {
+		spans[i], err = s.Log(ctx, points[i].Seq, points[i+1].Seq)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(spans) == 0 {
+		return nil, nil
+	}
+	return sumFaults(points, spans), nil
+}
+
+// VerifyNames adds up the names between points and says what is wrong.
+func (s *Adder) VerifyNames(ctx context.Context, points []Point) (faults []sumFault, err error) {
+	spans := make([]uint64, max(len(points), 1)-1)
+	for i := range spans {
+		spans[i], err = s.Names(ctx, points[i].ids, points[i+1].ids)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(spans) == 0 {
+		return nil, nil
+	}
+	return sumFaults(points, spans), nil
+}
+
+// Verify compares the sums of a replay with those of the last commit: after gives the sums as of log row to,
+// and before those as of row from, where the replay began. ErrDamaged: they differ, and the error names the rows.
+func Verify(ctx context.Context, q Queryer, from uint64, before Checksums, to uint64, after Checksums) error {
+	stored, err := StoredChecksums(ctx, q)
+	if err != nil {
+		return err
+	}
+	if !stored.Known || !after.Known || after.Log == stored.Log && after.Names == stored.Names {
+		return nil
+	}
+	log, names, err := Points(ctx, q, from)
+	if err != nil {
+		return err
+	}
+	s := Adder{Q: q}
+	var said []string
+	if after.Log != stored.Log {
+		if log[0].Seq != from {
+			log = append([]Point{{what: "the replayed log", Seq: from, sum: before.Log}}, log...)
+		}
+		faults, err := s.VerifyLog(ctx, log)
+		if err != nil {
+			return err
+		}
+		for i := range faults {
+			said = append(said, faults[i].LogFault())
+		}
+	}
+	if after.Names != stored.Names {
+		faults, err := s.VerifyNames(ctx, names)
+		if err != nil {
+			return err
+		}
+		for i := range faults {
+			said = append(said, faults[i].NamesFault())
+		}
+	}
+	if len(said) == 0 {
+		said = []string{fmt.Sprintf("the checksums of log rows %d to %d and of the names were wrong, and correct "+
+			"when read "+
+			"again: test the memory and the disk of this machine",
+			from+1, to)}
+	}
+	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(said, "; "))
+}
+
+// StatusFault is what is wrong when the sum of the statuses is.
+const StatusFault = "the statuses of accounts that are not active are damaged: wrong checksum"
+
+// VerifyStatus holds the sum of the statuses as of now against that of the last commit.
+func VerifyStatus(ctx context.Context, q Queryer, sum uint64) error {
+	stored, err := StoredChecksums(ctx, q)
+	if err != nil {
+		return err
+	}
+	if stored.Known && stored.Status != sum {
+		return fmt.Errorf("%w: %s", ErrDamaged, StatusFault)
+	}
+	return nil
+}
