@@ -58,132 +58,6 @@ func lexicon() http.HandlerFunc {
 	}
 }
 
-// object is a JSON object; encoding/json writes its members in order of their names.
-type object = map[string]any
-
-// openAPIDocument describes the whole API in OpenAPI 3.1, whose schemas are JSON Schema.
-func openAPIDocument(version string) object {
-	paths, schemas := object{}, object{"Error": object{
-		"type": "object", "required": []string{"error", "message"},
-		"properties": object{
-			"error": object{"type": "string", "description": "The name of the error."},
-			"message": object{"type": "string",
-				"description": "What is wrong. If a parameter is invalid, the message begins with its name."},
-		},
-	}}
-	for _, ref := range definitions.Refs() {
-		schemas[refName(ref)] = jsonSchema(definitions.Resolve(&lexicons.Schema{Type: "ref", Ref: ref}))
-	}
-	for _, def := range definitions.Defs {
-		paths[def.Path] = object{strings.ToLower(def.Method()): operation(def)}
-	}
-	return object{
-		"openapi": "3.1.0",
-		"info": object{"title": "weft", "version": version, "license": object{"name": "MIT", "identifier": "MIT"},
-			"summary": "A backlink index for the AT Protocol: who links here, from which kind of record, how many."},
-		"paths":      paths,
-		"components": object{"schemas": schemas},
-	}
-}
-
-func operation(def *lexicons.Def) object {
-	failure := func(description string) object {
-		return object{"description": description,
-			"content": object{typeJSON: object{"schema": object{"$ref": "#/components/schemas/Error"}}}}
-	}
-	wrong := make([]string, 0, len(def.Errors))
-	for _, e := range def.Errors {
-		wrong = append(wrong, "`"+e.Name+"`: "+e.Description)
-	}
-	id := def.ID
-	if id == "" {
-		id = strings.TrimPrefix(def.Path, "/")
-	}
-	op := object{
-		"operationId": id,
-		"description": def.Description,
-		"responses": object{
-			"200": object{"description": "The answer.", "content": media(def.Output)},
-			"400": failure(strings.Join(wrong, " ")),
-			"503": failure("`Timeout`: the query took too long."),
-		},
-	}
-	if def.Parameters != nil {
-		params := []object{}
-		for _, p := range def.Parameters.Properties {
-			// A repeated parameter is an array in form style, exploded, which is the default of OpenAPI too.
-			params = append(params, object{"name": p.Name, "in": "query", "required": def.Requires(p.Name),
-				"description": p.Description, "schema": jsonSchema(&p.Schema)})
-		}
-		op["parameters"] = params
-	}
-	if def.Input != nil {
-		op["requestBody"] = object{"required": true, "content": media(def.Input)}
-	}
-	return op
-}
-
-func media(b *lexicons.Body) object {
-	content := object{}
-	if b.Schema != nil {
-		content["schema"] = jsonSchema(b.Schema)
-	}
-	return object{b.Encoding: content}
-}
-
-// refName is the name of a shared definition where only letters, digits, dots, dashes and underscores are allowed.
-func refName(ref string) string { return strings.ReplaceAll(ref, "#", ".") }
-
-// jsonSchema turns a schema of the lexicon language into JSON Schema. Formats that JSON Schema doesn't know are
-// annotations there.
-func jsonSchema(s *lexicons.Schema) object {
-	out := object{}
-	put := func(name string, v any, ok bool) {
-		if ok {
-			out[name] = v
-		}
-	}
-	put("description", s.Description, s.Description != "")
-	put("format", jsonFormat(s.Format), s.Format != "")
-	put("default", s.Default, s.Default != nil)
-	put("minimum", s.Minimum, s.Minimum != nil)
-	put("maximum", s.Maximum, s.Maximum != nil)
-	put("enum", s.Enum, s.Enum != nil)
-	switch s.Type {
-	case "ref":
-		out["$ref"] = "#/components/schemas/" + refName(s.Ref)
-	case "unknown":
-		out["type"] = "object"
-	case "array":
-		out["type"], out["items"] = "array", jsonSchema(s.Items)
-		put("maxItems", s.MaxLength, s.MaxLength > 0)
-	case "string":
-		out["type"] = "string"
-		put("maxLength", s.MaxLength, s.MaxLength > 0)
-	case "object":
-		properties := object{}
-		for _, p := range s.Properties {
-			member := jsonSchema(&p.Schema)
-			if slices.Contains(s.Nullable, p.Name) {
-				member["type"] = []any{member["type"], "null"}
-			}
-			properties[p.Name] = member
-		}
-		out["type"], out["properties"] = "object", properties
-		put("required", s.Required, s.Required != nil)
-	default:
-		out["type"] = s.Type
-	}
-	return out
-}
-
-func jsonFormat(format string) string {
-	if format == "datetime" {
-		return "date-time"
-	}
-	return format
-}
-
 // markdown returns docs/reference.md. A test compares the file with it.
 func markdown() string {
 	var b strings.Builder
@@ -248,6 +122,9 @@ func members(b *strings.Builder, s *lexicons.Schema, indent string) {
 		if inner.Type == "array" {
 			inner = definitions.Resolve(inner.Items)
 		}
+		for inner.Values != nil {
+			inner = definitions.Resolve(inner.Values)
+		}
 		if inner.Type == "object" {
 			members(b, inner, indent+"  ")
 		}
@@ -272,6 +149,10 @@ func typeText(s *lexicons.Schema) string {
 			text += ", at most " + number(&n)
 		}
 		return text
+	case "object":
+		if s.Values != nil {
+			return "object of any names, each " + typeText(s.Values)
+		}
 	case "unknown":
 		return "object"
 	case "integer":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -246,6 +247,103 @@ func TestDocuments(t *testing.T) {
 	}
 	if names := strings.Join(slices.Sorted(slices.Values(list.Lexicons)), " "); !strings.Contains(names, "blue.microcosm.links.getBacklinks ") {
 		t.Errorf("the lexicons are %s", names)
+	}
+}
+
+// TestOpenAPI: each operation has what generators of clients and linters ask for, each answer has a type, and each schema is used.
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	text := get(t, serve(Config{}), "/openapi.json")
+	type operation struct {
+		OperationID, Summary, Description string
+		Tags                              []string
+		Responses                         map[string]json.RawMessage
+	}
+	var doc struct {
+		Servers    []struct{ URL string }
+		Security   *[]any
+		Tags       []struct{ Name, Description string }
+		Paths      map[string]map[string]operation
+		Components struct{ Schemas, Responses map[string]any }
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Servers) != 1 || doc.Servers[0].URL != "/" || doc.Security == nil || len(*doc.Security) != 0 {
+		t.Errorf("servers %v, security %v", doc.Servers, doc.Security)
+	}
+	tagged := map[string]int{}
+	ids := map[string]bool{}
+	for path, methods := range doc.Paths {
+		for _, op := range methods {
+			if op.Summary == "" || len(op.Summary) > 120 || strings.HasSuffix(op.Summary, ".") || op.Description == "" || len(op.Tags) != 1 || ids[op.OperationID] {
+				t.Errorf("%s: %+v", path, op)
+			}
+			for _, code := range []string{"200", "400", "429", "500", "503"} {
+				if op.Responses[code] == nil {
+					t.Errorf("%s has no %s", path, code)
+				}
+			}
+			ids[op.OperationID] = true
+			tagged[op.Tags[0]]++
+			if ok := string(op.Responses["200"]); strings.Contains(ok, `"links":{"type":"object"}`) {
+				t.Errorf("%s has an answer without a type: %s", path, ok)
+			}
+		}
+	}
+	for _, tag := range doc.Tags {
+		if tagged[tag.Name] == 0 || tag.Description == "" {
+			t.Errorf("the tag %s: %d operations, %q", tag.Name, tagged[tag.Name], tag.Description)
+		}
+		delete(tagged, tag.Name)
+	}
+	if len(tagged) > 0 {
+		t.Errorf("tags without a description: %v", tagged)
+	}
+	for name := range doc.Components.Schemas {
+		if !strings.Contains(text, `"$ref":"#/components/schemas/`+name+`"`) {
+			t.Errorf("nothing refers to the schema %s", name)
+		}
+	}
+	for _, m := range regexp.MustCompile(`"\$ref":"#/components/responses/([^"]*)"`).FindAllStringSubmatch(text, -1) {
+		if doc.Components.Responses[m[1]] == nil {
+			t.Errorf("the document refers to the response %s, which it lacks", m[1])
+		}
+	}
+}
+
+// TestFailuresAreDocumented: each failure that the code makes has its row in the table of errors of docs/api.md.
+func TestFailuresAreDocumented(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(document), "\n## Errors\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := map[string]int{"BadRequest": 400, "NotFound": 404, "MethodNotAllowed": 405, "RequestEntityTooLarge": 413, "UpgradeRequired": 426,
+		"TooManyRequests": 429, "InternalServerError": 500, "NotImplemented": 501, "ServiceUnavailable": 503}
+	made := regexp.MustCompile(`newFailure\(http\.Status(\w+),\s*"(\w+)"`)
+	n := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range made.FindAllStringSubmatch(string(source), -1) {
+			n++
+			row := regexp.MustCompile(fmt.Sprintf("(?m)^\\| %d \\| .*`%s`.* \\| .+ \\| .+ \\|$", statuses[m[1]], m[2]))
+			if !row.MatchString(table) {
+				t.Errorf("%s makes the failure %s, %s, which docs/api.md does not have", file, m[1], m[2])
+			}
+		}
+	}
+	if n < 14 {
+		t.Errorf("only %d failures were found", n)
 	}
 }
 

@@ -199,8 +199,9 @@ func TestQueries(t *testing.T) {
 		{"did", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&did=" + bob, bobs},
 
 		{"many", many + "subject=" + post + "&source=" + like + "&pathToOther=.x[].y", db.ManyQuery{ListQuery: likes, Other: "x[].y"}},
-		{"many, filtered", many + "subject=" + post + "&source=" + like + "&pathToOther=x&linkDid=" + bob + "&did=ignored&otherSubject=AT://" + alice + "&otherSubject=&otherSubject=" + dave,
+		{"many, filtered", many + "subject=" + post + "&source=" + like + "&pathToOther=x&linkDid=" + bob + "&did=" + bob + "&otherSubject=AT://" + alice + "&otherSubject=&otherSubject=" + dave,
 			db.ManyQuery{ListQuery: bobs.ListQuery, Other: "x", Subjects: []string{"at://" + alice, dave}}},
+		{"many, filtered by the other name", many + "subject=" + post + "&source=" + like + "&pathToOther=x&did=" + bob, db.ManyQuery{ListQuery: bobs.ListQuery, Other: "x"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -251,4 +252,24 @@ func FuzzQuery(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFilterOfManyHasTwoNames: linkDid and did are one filter in both many-to-many methods, together too.
+func TestFilterOfManyHasTwoNames(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	for _, method := range []string{"getManyToMany", "getManyToManyCounts"} {
+		query := func(pairs ...string) string {
+			return xrpc(method, append([]string{"subject", list, "source", listitem, "pathToOther", "subject"}, pairs...)...)
+		}
+		want := get(t, h, query("did", dave))
+		if want == get(t, h, query()) || want == get(t, h, query("did", "did:plc:nobody")) {
+			t.Fatalf("%s: the filter changes nothing: %s", method, want)
+		}
+		for _, same := range []string{query("linkDid", dave), query("did", dave, "linkDid", dave), query("linkDid", dave, "did", "did:plc:nobody")} {
+			if got := get(t, h, same); got != want {
+				t.Errorf("%s: %s, want %s", same, got, want)
+			}
+		}
+	}
 }

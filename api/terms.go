@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 
 	"weft.dev/weft/db"
@@ -65,9 +66,20 @@ func (p *params) path(name, v string) string {
 	return v
 }
 
-// dids returns a repeatable filter by accounts.
-func (p *params) dids(name string) []string {
-	return p.filter(name, p.values(name), p.schema(name).MaxLength, "a DID", validDID)
+// dids returns a repeatable filter by accounts. It may have several names, whose values are one list.
+func (p *params) dids(names ...string) []string {
+	var all []string
+	most := 0
+	for _, name := range names {
+		most = p.schema(name).MaxLength
+		all = append(all, p.filter(name, p.values(name), most, "a DID", validDID)...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) > most {
+		p.fail(names[0], "has %d different values: the limit is %d", len(all), most)
+	}
+	return all
 }
 
 // didsOrFrom returns the filter of /links: did, repeatable, or from_dids, an older list with commas. As in

@@ -35,22 +35,24 @@ func (s *server) getBacklinkDIDs(ctx context.Context, p *params) (any, error) {
 	return wire.LinkingDIDs{Total: page.Total, LinkingDIDs: each(page.Items, toDID), Cursor: next}, err
 }
 
-// getManyToMany: subject R, source R, pathToOther R, linkDid*, otherSubject*, limit, cursor.
+// getManyToMany: subject R, source R, pathToOther R, linkDid* and did*, otherSubject*, limit, cursor.
 func (s *server) getManyToMany(ctx context.Context, p *params) (any, error) {
-	q := manyQuery(p, "linkDid")
+	q := manyQuery(p)
 	page, next, err := manyPage(ctx, p, s.cursorCodec(p.route, q), q, s.Store.ManyToMany)
 	return wire.ManyToMany{Items: each(page.Items, toManyItem), Cursor: next}, err
 }
 
-// getManyToManyCounts: as getManyToMany, but with did* for linkDid*.
+// getManyToManyCounts: as getManyToMany.
 func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error) {
-	q := manyQuery(p, "did")
+	q := manyQuery(p)
 	page, next, err := manyPage(ctx, p, s.cursorCodec(p.route, q), q, s.Store.ManyToManyCounts)
 	return wire.ManyToManyCounts{Counts: each(page.Items, toOtherCount), Cursor: next}, err
 }
 
-func manyQuery(p *params, dids string) db.ManyQuery {
-	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids(dids), Limit: p.limit()}
+// manyQuery reads the parameters of both many-to-many methods. Constellation has linkDid in one and did in the other: both
+// know both.
+func manyQuery(p *params) db.ManyQuery {
+	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("linkDid", "did"), Limit: p.limit()}
 	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
 }
 

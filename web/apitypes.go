@@ -31,6 +31,9 @@ func membersOf(s *lexicons.Schema) []member {
 			inner = definitions.Resolve(inner.Items)
 		}
 		m.Members = membersOf(inner)
+		if inner.Values != nil {
+			m.Type = typeText(inner)
+		}
 		all = append(all, m)
 	}
 	return all
@@ -46,6 +49,10 @@ func typeText(s *lexicons.Schema) string {
 			text += ", at most " + humanize.Number(int64(s.MaxLength))
 		}
 		return text
+	case "object":
+		if s.Values != nil {
+			return "object of " + plural(typeText(s.Values))
+		}
 	case "unknown":
 		return "object"
 	case "boolean":
@@ -100,6 +107,9 @@ func goType(s *lexicons.Schema, nullable bool) string {
 	case "array":
 		return "[]" + goType(s.Items, false)
 	case "object":
+		if s.Values != nil {
+			return "map[string]" + goType(s.Values, false)
+		}
 		var b strings.Builder
 		b.WriteString(star + "struct {\n")
 		for _, p := range s.Properties {
@@ -145,6 +155,10 @@ func tsType(s *lexicons.Schema, nullable bool, indent string) string {
 		}
 		text += "[]"
 	case "object":
+		if s.Values != nil {
+			text = "Record<string, " + tsType(s.Values, false, indent) + ">"
+			break
+		}
 		var b strings.Builder
 		b.WriteString("{\n")
 		for _, p := range s.Properties {

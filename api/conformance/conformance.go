@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
 )
 
@@ -82,7 +83,8 @@ func skip(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errSkip, fmt.Sprintf(format, args...))
 }
 
-// Run makes all checks, in order, and hands each result over as it comes.
+// Run makes all checks, in order, and hands each result over as it comes. It probes the server first: the error is for a
+// server that cannot be checked.
 func Run(ctx context.Context, c Config, report func(Result)) error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -96,6 +98,10 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 		c.Agent = "weft-conformance"
 	}
 	s := &suite{Config: c, ctx: ctx, table: lexicons.Load()}
+	err = s.probe()
+	if err != nil {
+		return err
+	}
 	for _, ch := range checks {
 		lists := []List{{}}
 		if ch.list {
@@ -128,6 +134,29 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 		}
 	}
 	return nil
+}
+
+// probe asks once for a count, so that a server that is away or has no such API is one error, and not one of each check.
+func (s *suite) probe() error {
+	tries := []struct {
+		path string
+		q    url.Values
+	}{
+		{routes.GetBacklinksCount.Path, nothing()},
+		{routes.LinksCount.Path, url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}}},
+	}
+	var said []string
+	for _, try := range tries {
+		a, err := s.ask(http.MethodGet, try.path+"?"+try.q.Encode())
+		if err != nil {
+			return fmt.Errorf("cannot reach the server (is it running there?): %w", err)
+		}
+		if a.status == http.StatusOK {
+			return nil
+		}
+		said = append(said, fmt.Sprintf("%d for %s", a.status, try.path))
+	}
+	return fmt.Errorf("%s has no backlink API: it answers %s", s.URL, strings.Join(said, " and "))
 }
 
 // answer is what a server said.

@@ -91,8 +91,15 @@ func (t *Table) checkMembers(s *Schema, members map[string]any, at string, stric
 			return problem
 		}
 	}
-	for name := range members {
-		if strict && s.Properties.Get(name) == nil {
+	for name, v := range members {
+		if s.Properties.Get(name) != nil {
+			continue
+		}
+		if s.Values != nil {
+			if problem := t.check(s.Values, v, within(name), strict); problem != nil {
+				return problem
+			}
+		} else if strict {
 			return &Problem{within(name), "is not a known name"}
 		}
 	}

@@ -61,6 +61,9 @@ type Schema struct {
 	Required    []string   `json:"required"`  // of an object and of params
 	Nullable    []string   `json:"nullable"`
 	Properties  Properties `json:"properties"`
+	// Values is the type of the members of an object whose names are data; nil: all members are Properties. Lexicons do
+	// not have it: only routes.json does.
+	Values *Schema `json:"additionalProperties"`
 }
 
 // Property is a named member.
@@ -237,6 +240,7 @@ func each(s *Schema, do func(*Schema)) {
 	}
 	do(s)
 	each(s.Items, do)
+	each(s.Values, do)
 	for i := range s.Properties {
 		each(&s.Properties[i].Schema, do)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/api/conformance"
+	"weft.dev/weft/web/humanize"
 )
 
 const conformanceDescription = `
@@ -22,7 +23,9 @@ directions, filters, errors, CORS. It only reads. Tests of lists need lists that
     "total":3,"dids":2,"records":[{"did":"…","collection":"…","rkey":"…"}]}]}
 
 Only subject and source are required. "differs" marks a feature that weft has and Constellation lacks; it is not a
-failure. Exit code: 0 no test failed, 1 a test failed.
+failure. The last line is a summary. A server that is away or has no such API is one error.
+
+Exit code: 0 no test failed, 1 a test failed or the server cannot be tested, 2 wrong usage.
 
   weft conformance https://constellation.microcosm.blue --subject at://… --source app.bsky.feed.like:subject.uri`
 
@@ -46,13 +49,11 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			failed := 0
+			came := map[conformance.Outcome]int64{}
 			err = conformance.Run(ctx, conformance.Config{URL: cmd.Args().First(), Fixture: fixture, Agent: "weft/" +
 				buildVersion()},
 				func(r conformance.Result) {
-					if r.Outcome == conformance.Failed {
-						failed++
-					}
+					came[r.Outcome]++
 					fmt.Fprintf(stdout, "%-8s %s\n", r.Outcome, r.Name)
 					if r.Detail != "" {
 						fmt.Fprintf(stdout, "         %s\n", r.Detail)
@@ -61,8 +62,11 @@ func conformanceCommand(stdout io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			failed := came[conformance.Failed]
+			fmt.Fprintf(stdout, "\n%s: %d ok, %d failed, %d differ, %d skipped\n", cmd.Args().First(), came[conformance.Passed],
+				failed, came[conformance.Differs], came[conformance.Skipped])
 			if failed > 0 {
-				return fmt.Errorf("%d tests failed", failed)
+				return fmt.Errorf("%s failed", humanize.Count(failed, "test"))
 			}
 			return nil
 		},
