@@ -135,7 +135,7 @@ func operation(def *lexicons.Def) object {
 	}
 	op := object{
 		"operationId": operationID(def), "tags": []string{tagOf(def.Path)},
-		"summary": summary(def.Description), "description": def.Description, "responses": responses,
+		"summary": firstSentence(def.Description), "description": def.Description, "responses": responses,
 	}
 	if def.Parameters != nil {
 		params := []object{}
@@ -172,8 +172,8 @@ func operationID(def *lexicons.Def) string {
 	return strings.ReplaceAll(strings.TrimPrefix(def.Path, "/"), "/", ".")
 }
 
-// summary returns the first sentence of a description, as far as its first colon, semicolon or comma.
-func summary(description string) string {
+// firstSentence returns the first sentence of a description, as far as its first colon, semicolon or comma.
+func firstSentence(description string) string {
 	sentence, _, _ := strings.Cut(description, ". ")
 	for _, end := range []string{":", ";", ", "} {
 		sentence, _, _ = strings.Cut(sentence, end)
