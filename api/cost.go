@@ -33,6 +33,10 @@ const (
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
 	switch p.route.Cost {
+	case routes.Lookup:
+		if p.def.Param("hydrate") != nil && q.flag("hydrate") {
+			return medium, nil
+		}
 	case routes.Bounded:
 		return medium, nil
 	case routes.ByPairs:

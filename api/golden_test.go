@@ -86,6 +86,7 @@ func TestGolden(t *testing.T) {
 		{"weft-getTimeline", full, 200, own("getTimeline", "subject", post, "source", like, "source", listitem)},
 		{"weft-getTimeline-zero", full, 200, own("getTimeline", "subject", nowhere, "source", like)},
 		{"weft-getRecordLinks", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "3ki1")},
+		{"weft-getRecordLinks-hydrate", full, 200, own("getRecordLinks", "did", bob, "collection", "app.bsky.feed.like", "rkey", "3kb2", "hydrate", "true")},
 		{"weft-getRecordLinks-zero", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "none")},
 
 		{"feed", full, 200, "/feed?" + form("subject", post)},

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
@@ -98,5 +100,47 @@ func TestHydratedUpdates(t *testing.T) {
 	l.apply(t, db.OpCreate, "end2", post)
 	if got := ask("&hydrate=true&wantedCollections=" + profile + "&wantedCollections=app.bsky.feed.like"); len(got) == 0 || got[len(got)-1].Operation != "delete" {
 		t.Errorf("after the end: %+v", got)
+	}
+}
+
+// TestHydratedRecord: getRecordLinks has the content of a record on request, and of an inactive account neither links nor
+// content.
+func TestHydratedRecord(t *testing.T) {
+	t.Parallel()
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	h := serve(Config{Store: store})
+	apply := func(e db.Event) {
+		t.Helper()
+		if _, err := store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const us = 1_770_000_000_000_000
+	did := "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	apply(db.Event{Seq: 1, TimeUS: us, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k", Rev: string(link.AppendTID(nil, us<<10)),
+		Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: []byte("\xa1\x64text\x62hi")})
+	ask := func(pairs ...string) string {
+		pairs = append([]string{"did", did, "collection", "app.bsky.feed.post", "rkey", "3k"}, pairs...)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, newRequest(own("getRecordLinks", pairs...)))
+		return strings.TrimSpace(w.Body.String())
+	}
+	links := `{"links":[{"source":"app.bsky.feed.post:embed.record.uri","subject":"` + post + `"}]`
+	if got := ask(); got != links+"}" {
+		t.Errorf("without hydrate: %s", got)
+	}
+	if got := ask("hydrate", "true"); !strings.HasPrefix(got, links+`,"cid":"`) || !strings.HasSuffix(got, `,"value":{"text":"hi"}}`) {
+		t.Errorf("with hydrate: %s", got)
+	}
+	if got := ask("hydrate", "yes"); !strings.Contains(got, "`hydrate` must be true or false") {
+		t.Errorf("with a wrong hydrate: %s", got)
+	}
+	apply(db.Event{Seq: 2, TimeUS: us + 1, Op: db.OpAccount, DID: did, Status: db.StatusTakendown})
+	if got := ask("hydrate", "true"); got != `{"links":[]}` {
+		t.Errorf("of an inactive account: %s", got)
 	}
 }

@@ -434,6 +434,7 @@ func TestCosts(t *testing.T) {
 		{own("getCounts") + listed + strings.Repeat("&"+form("subject", post), 10), medium, medium},
 		{own("getTimeline") + listed, medium, medium},
 		{own("getRecordLinks") + "did=" + alice, light, light},
+		{own("getRecordLinks") + "did=" + alice + "&hydrate=true", medium, medium},
 		{"/links?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light, light},
 		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), medium, heavy},
 		{"/links/all?" + form("target", post), medium, medium},

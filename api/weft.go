@@ -277,16 +277,26 @@ func (s *server) getTimeline(ctx context.Context, p *params) (any, error) {
 	return a, nil
 }
 
-// getRecordLinks: did R, collection R, rkey R.
+// getRecordLinks: did R, collection R, rkey R, hydrate.
 func (s *server) getRecordLinks(ctx context.Context, p *params) (any, error) {
 	r := db.Record{DID: p.did("did")}
 	r.Collection, _ = p.text("collection")
 	r.Rkey, _ = p.text("rkey")
+	hydrate := p.flag("hydrate")
 	if p.err != nil {
 		return nil, p.err
 	}
 	links, err := s.Store.RecordLinks(ctx, r)
-	return wire.RecordLinks{Links: each(links, func(l db.Link) wire.Link {
+	a := wire.RecordLinks{Links: each(links, func(l db.Link) wire.Link {
 		return wire.Link{Source: sourceText(db.Source{Collection: r.Collection, Path: l.Path}), Subject: l.Target}
-	})}, err
+	})}
+	// A record of an inactive account has no links, and its content is not shown either.
+	if err != nil || !hydrate || len(links) == 0 {
+		return a, err
+	}
+	contents, err := s.contents(ctx, []db.Record{r}, maxContents)
+	if err == nil {
+		a.Content = contents[0]
+	}
+	return a, err
 }

@@ -11,7 +11,6 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/link"
 	"weft.dev/weft/web/humanize"
 )
 
@@ -62,6 +61,7 @@ type linker struct {
 	Verb        string
 	Color       string
 	Says        string // the record's text, where it has one and that is kept
+	Open        []way  // where the record, or the account, can be opened
 }
 
 // explorePage shows all that links to a target.
@@ -71,15 +71,12 @@ type explorePage struct {
 	Links    int64 // of all sources
 	Previews []preview
 	Chart    *chart
-	Forward  []forward    // what the record links to
+	Record   *recordPart  // what the record says and links to; nil: it is no record
 	Account  *accountPart // links to all that is the account's
 	Empty    bool
 	More     string // the page of further sources; empty: these are all
 	Part     bool   // these are not all
 }
-
-// forward is a link that the record makes.
-type forward struct{ Path, Target, Kind, Href string }
 
 // accountPart sums up the links to anything of an account.
 type accountPart struct {
@@ -114,7 +111,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Forward, err = forwardOf(a, p.Target.Text)
+	p.Record, err = s.recordOf(a, &p.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -231,27 +228,6 @@ func (s *Server) previews(a *answer, p *explorePage) error {
 func busy(err error) bool {
 	var p problem
 	return errors.As(err, &p) && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable)
-}
-
-// forwardOf asks what a record links to; nil for what isn't a record.
-func forwardOf(a *answer, subject string) ([]forward, error) {
-	did, collection, rkey, ok := link.SplitRecord(subject)
-	if !ok || rkey == "" {
-		return nil, nil
-	}
-	var answer wire.RecordLinks
-	if err := a.get(&answer, routes.GetRecordLinks, "did", did, "collection", collection, "rkey", rkey); err != nil {
-		if busy(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	var links []forward
-	for _, l := range answer.Links {
-		_, path, _ := strings.Cut(l.Source, ":")
-		links = append(links, forward{path, l.Subject, kindText(l.Subject), explore(l.Subject)})
-	}
-	return links, nil
 }
 
 // accountOf asks how many links there are to an account and all of its records; nil for what isn't an account.

@@ -13,14 +13,22 @@ import (
 	"weft.dev/weft/web/humanize"
 )
 
-// textOf is the text of a record, empty where it has none. A text at this name is the one thing that most that people
-// write has in common.
+// textNames are the members of a record that hold what its author wrote. The first that is there is shown.
+var textNames = []string{"text", "title", "name", "displayName", "description"}
+
+// textOf is the text of a record, empty where it has none.
 func textOf(value json.RawMessage) string {
-	var record struct{ Text any }
+	var record map[string]json.RawMessage
 	if len(value) == 0 || json.Unmarshal(value, &record) != nil {
 		return ""
 	}
-	text, _ := record.Text.(string)
+	text := ""
+	for _, name := range textNames {
+		if json.Unmarshal(record[name], &text) == nil && text != "" {
+			break
+		}
+		text = ""
+	}
 	if runes := []rune(text); len(runes) > maxSays {
 		text = string(runes[:maxSays]) + "…"
 	}
@@ -95,7 +103,9 @@ func (s *Server) list(a *answer, found listed) *view {
 	p.Linkers = s.linkersOf(found.links)
 	p.What = "links"
 	for _, did := range found.dids {
-		p.Linkers = append(p.Linkers, s.accountLinker(did))
+		l := s.accountLinker(did)
+		l.Open = s.openIn(did, "", "", nil)
+		p.Linkers = append(p.Linkers, l)
 	}
 	if found.accounts {
 		p.What = "accounts"
@@ -179,6 +189,7 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 			l.WhatHref = explore(r.Subject)
 		}
 		l.Says = textOf(r.Value)
+		l.Open = s.openIn(r.DID, r.Collection, r.Rkey, r.Value)
 		linkers[i] = l
 	}
 	return linkers

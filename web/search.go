@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/link"
 )
 
@@ -44,8 +47,8 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		}
 		meant.actor = did
 	}
-	target, kind := link.Parse(meant.target())
-	if kind == link.None {
+	target := s.linkedOf(r, meant.targets())
+	if target == "" {
 		s.refuse(w, r, newProblem(http.StatusBadRequest, "InvalidRequest",
 			"This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has "+
 				"no spaces."))
@@ -61,39 +64,49 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 
 // wanted is what a text may mean.
 type wanted struct {
-	actor      string // a DID or a handle; empty: it names none
-	collection string // of a record of theirs; empty: they themselves are meant
-	rkey       string
-	repo       bool   // at://actor, and not the account
-	plain      string // the at-uri or DID as it stands
-	web        string // the address as it stands
-	bare       bool   // it was a domain only, which may be a handle or a web site
+	actor       string   // a DID or a handle; empty: it names none
+	collections []string // that a record of theirs may be of, the likeliest first; empty: they themselves are meant
+	rkey        string
+	repo        bool   // at://actor, and not the account
+	plain       string // the link as it stands
+	web         string // the address as it stands
+	bare        bool   // it was a domain only, which may be a handle or a web site
 }
 
-func (m wanted) target() string {
+// target is the likeliest of targets.
+func (m wanted) target() string { return m.targets()[0] }
+
+// targets are the targets that are meant, the likeliest first. There is at least one, which may be empty.
+func (m wanted) targets() []string {
 	switch {
 	case m.actor == "":
-		return cmp.Or(m.plain, m.web)
-	case m.collection != "":
-		return strings.TrimSuffix("at://"+m.actor+"/"+m.collection+"/"+m.rkey, "/")
+		return []string{cmp.Or(m.plain, m.web)}
+	case len(m.collections) > 0:
+		var targets []string
+		for _, collection := range m.collections {
+			targets = append(targets, strings.TrimSuffix("at://"+m.actor+"/"+collection+"/"+m.rkey, "/"))
+		}
+		return targets
 	case m.repo:
-		return "at://" + m.actor
+		return []string{"at://" + m.actor}
 	}
-	return m.actor
+	return []string{m.actor}
 }
 
-// meaning reads what a person has at hand: at-uris, DIDs, handles with and without an @, addresses of apps, and any
-// other address, with or without its scheme.
+// meaning reads what a person has at hand: at-uris, DIDs, handles with and without an @, addresses of apps and of
+// indexes such as this one, and any other address, with or without its scheme.
 func meaning(q string) wanted {
-	if handle := strings.TrimPrefix(q, "@"); link.ValidHandle(handle) {
-		m := wanted{actor: strings.ToLower(handle)}
+	q = strings.TrimFunc(q, isInvisible)
+	handle := strings.TrimPrefix(q, "@")
+	if ascii := asciiHandle(handle); ascii != "" {
+		m := wanted{actor: ascii}
 		if handle == q {
-			m.web = "https://" + handle + "/"
+			m.web = "https://" + ascii + "/"
 			m.bare = true
 		}
 		return m
 	}
-	target, kind := link.Parse(q)
+	target, kind := link.Parse(asciiAuthority(q))
 	switch kind {
 	case link.AtURI:
 		m, _ := ofAtURI(target)
@@ -102,7 +115,8 @@ func meaning(q string) wanted {
 		return wanted{plain: target}
 	case link.None:
 		// People leave out what browsers don't show.
-		if host, _, ok := strings.Cut(q, "/"); !ok || !link.ValidHandle(host) {
+		host, _, ok := strings.Cut(q, "/")
+		if !ok || asciiHandle(host) == "" {
 			return wanted{}
 		}
 		target, kind = link.Parse("https://" + q)
@@ -110,10 +124,14 @@ func meaning(q string) wanted {
 			return wanted{}
 		}
 	}
-	m := wanted{web: target}
+	return ofAddress(target)
+}
+
+// ofAddress reads an address: what it shows, or itself.
+func ofAddress(target string) wanted {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return m
+		return wanted{web: target}
 	}
 	// Tools have the at-uri in their address, whole or with a slash that got lost.
 	if _, rest, ok := strings.Cut(u.Path, "/at:/"); ok {
@@ -122,16 +140,69 @@ func meaning(q string) wanted {
 			return of
 		}
 	}
-	m.actor, m.collection, m.rkey = ofApp(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/"))
-	if m.actor == "" {
-		return wanted{web: target}
+	if of := ofIndex(u); of != "" {
+		m := wanted{plain: of}
+		if at, ok := ofAtURI(of); ok {
+			m = at
+		}
+		m.web = target
+		return m
 	}
-	return m
+	actor, collections, rkey := placesAt(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/"))
+	return wanted{actor: actor, collections: collections, rkey: rkey, web: target}
+}
+
+// ofIndex returns the target that an index is asked for at an address: Constellation and weft have the same paths. It is
+// empty for other addresses.
+func ofIndex(u *url.URL) string {
+	route := routes.At(u.Path)
+	if route == nil || route == routes.Index {
+		return ""
+	}
+	q := u.Query()
+	target, _ := link.Parse(cmp.Or(q.Get("target"), q.Get("subject"), q.Get("did")))
+	return target
+}
+
+// isInvisible reports whether a character is copied along with a text without being seen: spaces and marks of direction.
+func isInvisible(r rune) bool {
+	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
+}
+
+// asciiHandle returns a handle as DNS has it: in lower case, and in Punycode where people write other letters. It is
+// empty for what isn't a handle.
+func asciiHandle(text string) string {
+	// A full stop at the end is DNS's own, and no handle's.
+	if text == "" || len(text) > maxHandle || strings.ContainsAny(text, " /?#@:\\%[]") || strings.HasSuffix(text, ".") {
+		return ""
+	}
+	normal, kind := link.Parse("https://" + text + "/")
+	host := strings.TrimSuffix(strings.TrimPrefix(normal, "https://"), "/")
+	if kind == link.None || !link.ValidHandle(host) {
+		return ""
+	}
+	return host
+}
+
+// maxHandle is how long a handle may be as people write it, in bytes: 253 characters of four bytes each.
+const maxHandle = 4 * 253
+
+// asciiAuthority returns an at-uri whose handle, if it has one, is as DNS has it.
+func asciiAuthority(uri string) string {
+	const scheme = "at://"
+	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
+		return uri
+	}
+	authority, rest, _ := strings.Cut(uri[len(scheme):], "/")
+	if ascii := asciiHandle(authority); ascii != "" {
+		return strings.TrimSuffix(scheme+ascii+"/"+rest, "/")
+	}
+	return uri
 }
 
 // ofAtURI takes an at-uri apart.
 func ofAtURI(uri string) (wanted, bool) {
-	normal, kind := link.Parse(uri)
+	normal, kind := link.Parse(asciiAuthority(uri))
 	if kind != link.AtURI {
 		return wanted{plain: uri}, false
 	}
@@ -141,7 +212,7 @@ func ofAtURI(uri string) (wanted, bool) {
 		return wanted{plain: normal}, true
 	}
 	if len(parts) > 1 {
-		m.collection = parts[1]
+		m.collections = parts[1:2]
 	}
 	if len(parts) > 2 {
 		m.rkey = parts[2]
@@ -149,45 +220,41 @@ func ofAtURI(uri string) (wanted, bool) {
 	return m, true
 }
 
-// appRecords are the collections of what apps show below /profile/<actor>/.
-var appRecords = map[string]string{"post": "app.bsky.feed.post", "feed": "app.bsky.feed.generator",
-	"lists": "app.bsky.graph.list"}
-
-// siteRecords are the collections of what some sites show at /<actor>/<rkey>, or below a word.
-var siteRecords = map[string]string{
-	"whtwnd.com": "com.whtwnd.blog.entry", "frontpage.fyi": "fyi.unravel.frontpage.post",
-	"smokesignal.events": "community.lexicon.calendar.event",
+// linkedOf returns the first of some targets that anything links to, and the first of all where nothing does or the API
+// has no time to say so. It is empty if the first is not a link.
+func (s *Server) linkedOf(r *http.Request, targets []string) string {
+	first, kind := link.Parse(targets[0])
+	if kind == link.None || len(targets) == 1 {
+		return first
+	}
+	for _, text := range targets {
+		target, kind := link.Parse(text)
+		if kind == link.None {
+			continue
+		}
+		n, err := s.linksTo(r, target)
+		if err != nil {
+			return first
+		}
+		if n > 0 {
+			return target
+		}
+	}
+	return first
 }
 
-// ofApp says whose and which record an app shows at an address; actor is empty for others. All of Bluesky's relatives
-// have its addresses, so that their hosts needn't be known.
-func ofApp(host string, path []string) (actor, collection, rkey string) {
-	host = strings.TrimPrefix(host, "www.")
-	is := func(s string) bool { return link.ValidDID(s) || link.ValidHandle(s) }
-	clean := func(s string) string { return strings.ToLower(strings.TrimPrefix(s, "@")) }
-	site := siteRecords[host]
-	switch {
-	case len(path) >= 2 && path[0] == "profile" && is(path[1]):
-		if len(path) >= 4 && appRecords[path[2]] != "" && link.ValidRecordKey(path[3]) {
-			return path[1], appRecords[path[2]], path[3]
+// linksTo asks how many links there are to a target, of the first sources at least.
+func (s *Server) linksTo(r *http.Request, target string) (int64, error) {
+	var counts wire.BySource[int64]
+	a := &answer{server: s, request: r}
+	err := a.get(&counts, routes.LinksAllCount, "target", target, "limit", pageSources)
+	var sum int64
+	for _, paths := range counts.Links {
+		for _, n := range paths {
+			sum += n
 		}
-		if len(path) == 2 {
-			return path[1], "", ""
-		}
-	case len(path) == 3 && (path[0] == "starter-pack" || path[0] == "start") && is(path[1]) &&
-		link.ValidRecordKey(path[2]):
-		return path[1], "app.bsky.graph.starterpack", path[2]
-	case site != "":
-		if path[0] == "post" {
-			path = path[1:]
-		}
-		if len(path) >= 2 && is(clean(path[0])) && link.ValidRecordKey(path[1]) {
-			return clean(path[0]), site, path[1]
-		}
-	case (host == "tangled.org" || host == "tangled.sh") && len(path) == 1 && is(clean(path[0])):
-		return clean(path[0]), "", ""
 	}
-	return "", "", ""
+	return sum, err
 }
 
 // resolve finds the account of a handle. The error is a problem.

@@ -13,7 +13,8 @@ type target struct {
 	Text  string // as the index knows it
 	Name  string // a handle, where one is known, else empty
 	Kind  string
-	Open  string // where it can be seen in a browser, on the web; empty: nowhere
+	Page  string // the web page that it is; empty: it is none
+	In    []way  // where it can be opened
 	DID   string // the account that it is, or is of; empty: none
 	From  string // what was asked for, where it was something else
 	About []way  // other pages about it
@@ -29,33 +30,17 @@ func (s *Server) targetOf(r *http.Request, text string) target {
 	switch did, collection, rkey, ok := link.SplitRecord(t.Text); {
 	case ok:
 		t.DID = did
-		t.Open = appAddress(did, collection, rkey)
+		t.In = s.openIn(did, collection, rkey, nil)
 		t.About = append(t.About, way{"Links to the account", explore(did)})
 	case t.Kind == "account":
 		t.DID = t.Text
-		t.Open = appAddress(t.Text, "", "")
+		t.In = s.openIn(t.DID, "", "", nil)
 		if s.Names != nil {
 			t.Name = s.Names.Known(t.DID)
 		}
 	case strings.HasPrefix(t.Text, "https://"), strings.HasPrefix(t.Text, "http://"):
-		t.Open = t.Text
+		t.Page = t.Text
 	}
 	t.About = append(t.About, feedWays(t)...)
 	return t
-}
-
-// appAddress is where people look at a record, or at an account; empty where nothing shows it.
-func appAddress(did, collection, rkey string) string {
-	const base = "https://bsky.app/profile/"
-	switch collection {
-	case "", "app.bsky.actor.profile":
-		return base + did
-	case "app.bsky.feed.post":
-		return base + did + "/post/" + rkey
-	case "app.bsky.feed.generator":
-		return base + did + "/feed/" + rkey
-	case "app.bsky.graph.list":
-		return base + did + "/lists/" + rkey
-	}
-	return ""
 }

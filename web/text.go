@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"hash/fnv"
 	"html/template"
 	"net/url"
@@ -82,17 +83,7 @@ func kindText(target string) string {
 		return "account"
 	case link.AtURI:
 		if _, collection, rkey, ok := link.SplitRecord(target); ok && rkey != "" {
-			switch collection {
-			case "app.bsky.feed.post":
-				return "post"
-			case "app.bsky.graph.list":
-				return "list"
-			case "app.bsky.feed.generator":
-				return "feed"
-			case "app.bsky.graph.starterpack":
-				return "starter pack"
-			}
-			return "record"
+			return cmp.Or(recordNouns[collection], "record")
 		}
 		switch strings.Count(target, "/") {
 		case 2:

@@ -46,6 +46,7 @@ type Config struct {
 	Lag    func() time.Duration // how far the newest event lies behind, 0 before the first; nil: not shown
 	Logger *slog.Logger         // nil: slog.Default()
 	Now    func() time.Time     // nil: time.Now
+	Viewer string               // of records: a URL with {uri} in it, or NoViewer; empty: DefaultViewer
 }
 
 // Server is the handler for the pages and for all that the API answers.
@@ -87,6 +88,9 @@ func New(c Config) *Server {
 	}
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.Viewer == "" {
+		s.Viewer = DefaultViewer
 	}
 	s.assets = loadAssets()
 	s.templates = loadTemplates(s.assets)

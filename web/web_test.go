@@ -473,6 +473,45 @@ func TestRecordText(t *testing.T) {
 	}
 }
 
+// TestRecordPage: the page of a record has what it says, where it can be opened and what it links to, each path once.
+func TestRecordPage(t *testing.T) {
+	t.Parallel()
+	s := index(t, 1)
+	h := serve(t, s, web.Config{})
+	record := browse(h, "/links/all?"+form("target", "at://"+bob+"/com.example.evil/a:b_c~d.e-f")).Body.String()
+	for _, want := range []string{
+		`<blockquote class="says" dir="auto">&lt;script&gt;alert(1)&lt;/script&gt;`, "<summary>Show the record</summary>",
+		`open in <a href="https://pdsls.dev/at://` + bob + `/com.example.evil/a:b_c~d.e-f" rel="noopener noreferrer nofollow ugc">PDSls</a>`,
+	} {
+		if !strings.Contains(record, want) {
+			t.Errorf("the page of a record doesn't have %s:\n%s", want, record)
+		}
+	}
+	if n := strings.Count(record, `<span class="at">url</span>`); n != 1 {
+		t.Errorf("a path that repeats is written %d times", n)
+	}
+	var tid string
+	for line := range strings.SplitSeq(browse(h, "/links/all?"+form("target", post)).Body.String(), "\n") {
+		if _, rest, ok := strings.Cut(line, "https://bsky.app/profile/"+bob+"/post/"); ok {
+			tid, _, _ = strings.Cut(rest, `"`)
+		}
+	}
+	quote := browse(h, "/links/all?"+form("target", "at://"+bob+"/app.bsky.feed.post/"+tid)).Body.String()
+	for _, want := range []string{`<span class="kind">Quotes</span> <span class="at">embed.record.uri</span>`, ">Bluesky</a>", "Links to this post"} {
+		if !strings.Contains(quote, want) {
+			t.Errorf("the page of a post doesn't have %s", want)
+		}
+	}
+	unknown := browse(h, "/links/all?"+form("target", post)).Body.String()
+	if strings.Contains(unknown, "<blockquote") || strings.Contains(unknown, "What it links to") || strings.Contains(unknown, "Show the record") {
+		t.Error("a record that is not in the index says something")
+	}
+	none := serve(t, s, web.Config{Viewer: web.NoViewer})
+	if page := browse(none, "/links/all?"+form("target", alice)).Body.String(); strings.Contains(page, "pdsls") || !strings.Contains(page, ">Bluesky</a>") {
+		t.Error("the viewer isn't off")
+	}
+}
+
 // TestAccount: an account whose links take long to count has a page all the same.
 func TestAccount(t *testing.T) {
 	t.Parallel()

@@ -94,4 +94,5 @@ type SourceTimeline struct {
 // RecordLinks is the answer of getRecordLinks.
 type RecordLinks struct {
 	Links []Link `json:"links"`
+	Content
 }

@@ -43,6 +43,7 @@ type daemonConfig struct {
 	subscribers    int    // live streams of one client IP; 0: the default of api.Streams
 	rateLimit      int    // requests of one client IP in a minute; 0: no limit
 	resolveHandles bool
+	viewer         string // of records, which pages link to
 	logger         *slog.Logger
 	ready          func(d *daemon) // called once, when the daemon begins to answer queries; nil: not called
 }
@@ -150,7 +151,7 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 		return sourceReady()
 	}
 	page := web.Config{
-		Store: c.Store, Ready: c.Ready, Logger: d.logger,
+		Store: c.Store, Ready: c.Ready, Logger: d.logger, Viewer: d.viewer,
 		Lag: func() time.Duration { return c.Activity().Lag },
 	}
 	if d.resolveHandles {

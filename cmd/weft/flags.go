@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/web"
 )
 
 // variables gives each flag its environment variable: the prefix and the flag's name, --log-level is WEFT_LOG_LEVEL. It
@@ -93,6 +95,10 @@ func clientFlags() []cli.Flag {
 				"plc.directory; =false turns it off",
 		},
 		&cli.StringFlag{
+			Name: "viewer", Value: web.DefaultViewer,
+			Usage: "`URL` of a viewer of records that pages link to, with {uri} in place of the at-uri; none turns it off",
+		},
+		&cli.StringFlag{
 			Name: "log-format", Value: "text",
 			Usage: "text or json",
 		},
@@ -106,11 +112,16 @@ func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 	if err != nil {
 		return daemonConfig{}, err
 	}
+	viewer := cmp.Or(cmd.String("viewer"), web.DefaultViewer)
+	err = web.CheckViewer(viewer)
+	if err != nil {
+		return daemonConfig{}, &usageError{cmd.Name, fmt.Errorf("--viewer: %w", err)}
+	}
 	logger, err := newLogger(cmd, stderr)
 	return daemonConfig{
 		listen: cmd.String("listen"), metricsListen: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"),
 		addressHeader: cmd.String("address-header"), subscribers: cmd.Int("subscribers"), rateLimit: cmd.Int("rate-limit"),
-		resolveHandles: cmd.Bool("resolve-handles"), logger: logger,
+		resolveHandles: cmd.Bool("resolve-handles"), viewer: viewer, logger: logger,
 	}, err
 }
 

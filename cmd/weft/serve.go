@@ -232,7 +232,7 @@ func followFlags() []cli.Flag {
 // writes.
 var followerFlags = []string{
 	"follow", "follow-every", "max-lag", "data", "cache", "listen", "metrics-listen", "log-level",
-	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "log-format", "help",
+	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "viewer", "log-format", "help",
 }
 
 // followerOf reads serve's flags with --follow.

@@ -117,4 +117,26 @@ async function search() {
   return { subject, source, author: subject.split('/')[2] }
 }
 
+/** A post that replies to another: it links, and says something where the demo keeps what records say. */
+export async function linking() {
+  const stop = new AbortController()
+  const res = await fetch(`${base}/events?cursor=1&wantedSources=${encodeURIComponent('app.bsky.feed.post:reply.parent.uri')}`, { signal: stop.signal })
+  let text = ''
+  let found = ''
+  for await (const chunk of res.body) {
+    text += Buffer.from(chunk).toString()
+    const lines = text.split('\n')
+    text = lines.pop()
+    for (const line of lines) {
+      if (found || !line.startsWith('data: ')) continue
+      const { did, collection, rkey } = JSON.parse(line.slice(6))
+      const { links } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}`)
+      if (links.length > 0) found = `at://${did}/${collection}/${rkey}`
+    }
+    if (found) break
+  }
+  stop.abort()
+  return found
+}
+
 export const q = encodeURIComponent

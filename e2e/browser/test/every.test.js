@@ -1,9 +1,10 @@
 // Every page, on a desk, in the dark and on a phone: it shows, keeps its manners, fits, and can be read by everybody.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { accessible, fits, picture, popular, q, views, visit } from './browser.js'
+import { accessible, fits, linking, picture, popular, q, views, visit } from './browser.js'
 
 const { subject, source, author } = await popular()
+const record = await linking()
 const [collection, path] = source.split(':')
 const list = `subject=${q(subject)}&source=${q(source)}`
 
@@ -11,11 +12,13 @@ const pages = {
   home: '/',
   explore: `/links/all?target=${q(subject)}`,
   'explore-account': `/links/all?target=${q(author)}`,
+  'explore-record': `/links/all?target=${q(record)}`,
   'explore-nothing': `/links/all?target=${q('https://nobody.example/links/here')}`,
   links: `/links?target=${q(subject)}&collection=${collection}&path=.${path}`,
   accounts: `/links/distinct-dids?target=${q(subject)}&collection=${collection}&path=.${path}`,
   backlinks: `/xrpc/dev.weft.links.getBacklinks?${list}&limit=20`,
   'account-backlinks': `/xrpc/dev.weft.links.getAccountBacklinks?did=${q(author)}&limit=20`,
+  counts: `/xrpc/dev.weft.links.getCounts?${list}&source=${q('app.bsky.feed.repost:subject.uri')}`,
   count: `/xrpc/blue.microcosm.links.getBacklinksCount?${list}`,
   status: '/status',
   api: '/api',

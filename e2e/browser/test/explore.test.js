@@ -1,7 +1,7 @@
 // From a target to who links to it, forwards and back again.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ask, picture, popular, q, views, visit } from './browser.js'
+import { ask, linking, picture, popular, q, views, visit } from './browser.js'
 
 const { subject, source } = await popular()
 const list = `/xrpc/dev.weft.links.getBacklinks?subject=${q(subject)}&source=${q(source)}&limit=10`
@@ -34,6 +34,39 @@ test('pages go forwards and back', () => visit(views.desktop, async (page) => {
   await page.locator('a[rel=prev]').first().click()
   await page.waitForURL((url) => !url.searchParams.has('cursor'))
   assert.equal(await page.locator('a[rel=prev]').count(), 0)
+}))
+
+test('each row leads to the thing itself, in the apps that know it', () => visit(views.desktop, async (page) => {
+  await page.goto(list)
+  const rows = page.locator('.linkers li')
+  assert.ok(await rows.count() > 0)
+  assert.equal(await page.locator('.linkers .open a[href^="https://pdsls.dev/at://did:"]').count(), await rows.count())
+  for (const rel of await page.locator('.open a').evaluateAll((links) => links.map((a) => a.rel))) assert.match(rel, /noopener.*nofollow/)
+  assert.match(await page.locator('#list').innerText(), /^[\d,]+ likes? /)
+}))
+
+test('without scripts, a record has what it says and what it links to', () => visit(views.phone, async (page) => {
+  const uri = await linking()
+  const [did, collection, rkey] = uri.slice('at://'.length).split('/')
+  const { links, value } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}&hydrate=true`)
+  await page.goto(`/links/all?target=${q(uri)}`)
+  assert.deepEqual(await page.locator('.target .open a').allInnerTexts(), ['Bluesky', 'PDSls'])
+  const paths = await page.locator('.forward dt .at').allInnerTexts()
+  assert.equal(new Set(paths).size, paths.length, `a path repeats: ${paths}`)
+  assert.equal(await page.locator('.forward dd').count(), Math.min(links.length, 100))
+  if (!value) return // the demo keeps no content
+  assert.equal((await page.locator('.record blockquote').innerText()).slice(0, 40), value.text.slice(0, 40))
+  await page.locator('.record summary').click()
+  assert.ok((await page.locator('.record pre').innerText()).includes(JSON.stringify(value.createdAt)))
+}, { javaScriptEnabled: false }))
+
+test('with the keyboard, a row opens without a mouse', () => visit(views.desktop, async (page) => {
+  await page.goto(list)
+  await page.locator('.linkers li').first().locator('.when > a').focus()
+  await page.keyboard.press('Tab')
+  const [href, outline] = await page.evaluate(() => [document.activeElement.href, getComputedStyle(document.activeElement).outlineStyle])
+  assert.match(href, /^https:\/\/pdsls\.dev\/at:\/\/did:/)
+  assert.notEqual(outline, 'none')
 }))
 
 test('the same address is JSON for everybody else', async () => {

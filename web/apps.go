@@ -1,0 +1,237 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"weft.dev/weft/link"
+)
+
+// place is an address at which an app shows accounts or the records of a collection. The table of places has both
+// directions: pages link to the app, and search reads the address.
+type place struct {
+	app        string // the name of the app; empty: an address that only search reads
+	host       string
+	collection string // of the records; empty: accounts
+	// path has segments in braces: {actor} is a DID or a handle, with or without an @; {rkey} a record key; {name} a member of
+	// the record; {} any text. A * at the end stands for further segments.
+	path string
+}
+
+// places are the addresses. Where an address may be that of several collections, search takes the first that is linked
+// to.
+var places = []place{
+	{"Bluesky", "bsky.app", "", "/profile/{actor}"},
+	{"Bluesky", "bsky.app", "app.bsky.actor.profile", "/profile/{actor}"},
+	{"Bluesky", "bsky.app", "app.bsky.feed.post", "/profile/{actor}/post/{rkey}/*"},
+	{"Bluesky", "bsky.app", "app.bsky.feed.generator", "/profile/{actor}/feed/{rkey}/*"},
+	{"Bluesky", "bsky.app", "app.bsky.graph.list", "/profile/{actor}/lists/{rkey}/*"},
+	{"Bluesky", "bsky.app", "app.bsky.graph.starterpack", "/starter-pack/{actor}/{rkey}"},
+	{"", "bsky.app", "app.bsky.graph.starterpack", "/start/{actor}/{rkey}"},
+	{"WhiteWind", "whtwnd.com", "com.whtwnd.blog.entry", "/{actor}/{rkey}/*"},
+	{"", "whtwnd.com", "", "/{actor}"},
+	{"Frontpage", "frontpage.fyi", "fyi.unravel.frontpage.post", "/post/{actor}/{rkey}"},
+	{"Smoke Signal", "smokesignal.events", "community.lexicon.calendar.event", "/{actor}/{rkey}"},
+	{"Smoke Signal", "smokesignal.events", "events.smokesignal.calendar.event", "/{actor}/{rkey}"},
+	{"", "smokesignal.events", "", "/{actor}"},
+	{"Leaflet", "leaflet.pub", "pub.leaflet.document", "/p/{actor}/{rkey}"},
+	{"", "leaflet.pub", "site.standard.document", "/p/{actor}/{rkey}"},
+	{"", "leaflet.pub", "", "/p/{actor}"},
+	{"Leaflet", "leaflet.pub", "pub.leaflet.publication", "/lish/{actor}/{rkey}"},
+	{"", "leaflet.pub", "site.standard.publication", "/lish/{actor}/{rkey}"},
+	{"", "leaflet.pub", "pub.leaflet.document", "/lish/{actor}/{}/{rkey}"},
+	{"", "leaflet.pub", "site.standard.document", "/lish/{actor}/{}/{rkey}"},
+	{"Tangled", "tangled.org", "sh.tangled.actor.profile", "/{actor}"},
+	{"Tangled", "tangled.org", "sh.tangled.repo", "/{actor}/{name}"},
+	{"", "tangled.org", "", "/{actor}"},
+	{"", "tangled.org", "", "/{actor}/{}/*"}, // a repository's address has its name, and its record key is another
+	{"PinkSea", "pinksea.art", "com.shinolabs.pinksea.oekaki", "/{actor}/oekaki/{rkey}"},
+	{"", "pinksea.art", "", "/{actor}"},
+}
+
+// hostNames are further hosts of an app.
+var hostNames = map[string]string{"tangled.sh": "tangled.org", "main.bsky.dev": "bsky.app"}
+
+// shared is the host whose addresses many apps have, so that search reads them on any host.
+const shared = "bsky.app"
+
+// recordNouns are the names of records, by collection.
+var recordNouns = map[string]string{
+	"app.bsky.actor.profile":            "profile",
+	"app.bsky.feed.generator":           "feed",
+	"app.bsky.feed.post":                "post",
+	"app.bsky.feed.repost":              "repost",
+	"app.bsky.graph.list":               "list",
+	"app.bsky.graph.starterpack":        "starter pack",
+	"com.shinolabs.pinksea.oekaki":      "drawing",
+	"com.whtwnd.blog.entry":             "blog entry",
+	"community.lexicon.calendar.event":  "event",
+	"events.smokesignal.calendar.event": "event",
+	"fyi.unravel.frontpage.comment":     "comment",
+	"fyi.unravel.frontpage.post":        "submission",
+	"pub.leaflet.document":              "document",
+	"pub.leaflet.publication":           "publication",
+	"sh.tangled.repo":                   "code repository",
+	"site.standard.document":            "document",
+	"site.standard.publication":         "publication",
+}
+
+// open returns the address of an account or of a record at the place; empty where the address needs a member that the
+// record lacks. value is the record, nil where it is not known.
+func (p place) open(did, rkey string, value map[string]any) string {
+	var b strings.Builder
+	b.WriteString("https://" + p.host)
+	for _, segment := range strings.Split(p.path, "/")[1:] {
+		switch segment {
+		case "*":
+			continue
+		case "{actor}":
+			segment = did
+		case "{rkey}":
+			segment = rkey
+		case "{name}":
+			segment, _ = value["name"].(string)
+		}
+		if segment == "" || segment == "." || segment == ".." {
+			return ""
+		}
+		b.WriteString("/" + url.PathEscape(segment))
+	}
+	return b.String()
+}
+
+// read returns whose and which record is at a path. ok is false if the path is not one of the place.
+func (p place) read(path []string) (actor, rkey string, ok bool) {
+	want := strings.Split(p.path, "/")[1:]
+	if n := len(want) - 1; want[n] == "*" {
+		want = want[:n]
+		path = path[:min(len(path), n)]
+	}
+	if len(path) != len(want) {
+		return "", "", false
+	}
+	for i, segment := range want {
+		switch segment {
+		case "{actor}":
+			actor = strings.TrimPrefix(path[i], "@")
+			if !link.ValidDID(actor) {
+				actor = asciiHandle(actor)
+			}
+			if actor == "" {
+				return "", "", false
+			}
+		case "{rkey}":
+			rkey = path[i]
+			if !link.ValidRecordKey(rkey) {
+				return "", "", false
+			}
+		case "{}", "{name}":
+			if path[i] == "" {
+				return "", "", false
+			}
+		default:
+			if segment != path[i] {
+				return "", "", false
+			}
+		}
+	}
+	return actor, rkey, true
+}
+
+// placesAt returns whose record or which account an app shows at an address, and the collections that it may be of: none
+// for an account. actor is empty for other addresses.
+func placesAt(host string, path []string) (actor string, collections []string, rkey string) {
+	host = strings.TrimPrefix(host, "www.")
+	if name := hostNames[host]; name != "" {
+		host = name
+	}
+	for _, own := range []bool{true, false} {
+		for _, p := range places {
+			if own && p.host != host || !own && p.host != shared || strings.Contains(p.path, "{name}") {
+				continue
+			}
+			who, key, ok := p.read(path)
+			if !ok || actor != "" && (who != actor || key != rkey) {
+				continue
+			}
+			if p.collection == "" {
+				return who, nil, ""
+			}
+			actor = who
+			rkey = key
+			if !slices.Contains(collections, p.collection) {
+				collections = append(collections, p.collection)
+			}
+		}
+		if actor != "" {
+			break
+		}
+	}
+	return actor, collections, rkey
+}
+
+// DefaultViewer is the viewer of records where the operator names none.
+const DefaultViewer = "https://pdsls.dev/{uri}"
+
+// NoViewer is the viewer of an operator who wants none.
+const NoViewer = "none"
+
+// CheckViewer returns why a viewer of records is not one. A viewer is an http or https URL with {uri} in it, or NoViewer.
+func CheckViewer(viewer string) error {
+	if viewer == NoViewer {
+		return nil
+	}
+	u, err := url.Parse(strings.Replace(viewer, "{uri}", "x", 1))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" {
+		return fmt.Errorf("%q is not an http or https URL", viewer)
+	}
+	host, _, _ := strings.Cut(strings.SplitN(viewer, "//", 2)[1], "/")
+	if strings.Count(viewer, "{uri}") != 1 || strings.Contains(host, "{uri}") {
+		return fmt.Errorf("%q must have {uri} once, behind the host: the at-uri of the record stands there", viewer)
+	}
+	return nil
+}
+
+// viewerName is what a page calls a viewer: the name of a known one, else its host.
+func viewerName(viewer string) string {
+	u, err := url.Parse(strings.Replace(viewer, "{uri}", "x", 1))
+	switch {
+	case err != nil:
+		return "viewer"
+	case u.Hostname() == "pdsls.dev":
+		return "PDSls"
+	}
+	return u.Hostname()
+}
+
+// openIn returns where people look at an account or a record: the apps that know it, and the viewer. collection and
+// rkey are empty for an account. value is the record as JSON, if it is known.
+func (s *Server) openIn(did, collection, rkey string, value json.RawMessage) []way {
+	var ways []way
+	var record map[string]any
+	for _, p := range places {
+		if p.app == "" || p.collection != collection {
+			continue
+		}
+		if strings.Contains(p.path, "{name}") && record == nil && len(value) > 0 {
+			_ = json.Unmarshal(value, &record) // a value that is no object has no members
+		}
+		if href := p.open(did, rkey, record); href != "" {
+			ways = append(ways, way{p.app, href})
+		}
+	}
+	if s.Viewer == NoViewer {
+		return ways
+	}
+	uri := "at://" + url.PathEscape(did)
+	if collection != "" {
+		uri += "/" + url.PathEscape(collection)
+	}
+	if rkey != "" {
+		uri += "/" + url.PathEscape(rkey)
+	}
+	return append(ways, way{viewerName(s.Viewer), strings.Replace(s.Viewer, "{uri}", uri, 1)})
+}

@@ -1,0 +1,89 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
+	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
+)
+
+// recordPart is what a record says and links to.
+type recordPart struct {
+	Kept   bool   // its content is stored, and is in what follows
+	Says   string // its text, where it has one
+	JSON   string // indented; empty: too long to be shown
+	Bytes  int64  // of the content as JSON
+	Groups []forwardGroup
+	More   int64  // links that are not in Groups
+	Href   string // all of it as JSON
+}
+
+// forwardGroup is the links of a record from one path.
+type forwardGroup struct {
+	Name  string // what the links do; empty for those without a name
+	Path  string
+	Links []forward
+}
+
+// forward is a link that the record makes.
+type forward struct{ Target, Kind, Href string }
+
+// maxForward is how many links of a record a page shows: some screens full.
+const maxForward = 100
+
+// recordOf asks what a record says and links to; nil for what isn't a record. What its content adds to the places where
+// the record can be opened goes to the target.
+func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
+	did, collection, rkey, ok := link.SplitRecord(t.Text)
+	if !ok || rkey == "" {
+		return nil, nil
+	}
+	asked := []string{"did", did, "collection", collection, "rkey", rkey, "hydrate", "true"}
+	var found wire.RecordLinks
+	if err := a.get(&found, routes.GetRecordLinks, asked...); err != nil {
+		if busy(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" + form(append(asked, formatParameter, "json")...)}
+	part.Groups, part.More = forwardGroups(collection, found.Links)
+	if len(found.Value) > 0 {
+		part.Kept = true
+		part.Says = textOf(found.Value)
+		part.Bytes = int64(len(found.Value))
+		t.In = s.openIn(did, collection, rkey, found.Value)
+	}
+	var indented bytes.Buffer
+	if part.Bytes <= maxRaw && json.Indent(&indented, found.Value, "", "  ") == nil {
+		part.JSON = indented.String()
+	}
+	return part, nil
+}
+
+// forwardGroups puts the links of each path together, in the order of the record, and returns how many are left out.
+func forwardGroups(collection string, links []wire.Link) (groups []forwardGroup, more int64) {
+	at := map[string]int{}
+	for i, l := range links {
+		if i == maxForward {
+			return groups, int64(len(links) - maxForward)
+		}
+		_, path, _ := strings.Cut(l.Source, ":")
+		n, ok := at[path]
+		if !ok {
+			n = len(groups)
+			at[path] = n
+			group := forwardGroup{Path: path}
+			if k, known := kindOf(collection, path); known {
+				group.Name = humanize.Capital(k.verb)
+			}
+			groups = append(groups, group)
+		}
+		groups[n].Links = append(groups[n].Links, forward{l.Subject, kindText(l.Subject), explore(l.Subject)})
+	}
+	return groups, 0
+}
