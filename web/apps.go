@@ -16,8 +16,8 @@ type place struct {
 	app        string // the name of the app; empty: an address that only search reads
 	host       string
 	collection string // of the records; empty: accounts
-	// path has segments in braces: {actor} is a DID or a handle, with or without an @; {rkey} a record key; {name} a member of
-	// the record; {} any text. A * at the end stands for further segments.
+	// path has segments in braces: {actor} is a DID or a handle, with or without an @; {rkey} a record key; {name} a member
+	// of the record; {} any text. A * at the end stands for further segments.
 	path string
 }
 
@@ -141,8 +141,8 @@ func (p place) read(path []string) (actor, rkey string, ok bool) {
 	return actor, rkey, true
 }
 
-// placesAt returns whose record or which account an app shows at an address, and the collections that it may be of: none
-// for an account. actor is empty for other addresses.
+// placesAt returns whose record or which account an app shows at an address, and the collections that it may be of:
+// none for an account. actor is empty for other addresses.
 func placesAt(host string, path []string) (actor string, collections []string, rkey string) {
 	host = strings.TrimPrefix(host, "www.")
 	if name := hostNames[host]; name != "" {
@@ -179,7 +179,8 @@ const DefaultViewer = "https://pdsls.dev/{uri}"
 // NoViewer is the viewer of an operator who wants none.
 const NoViewer = "none"
 
-// CheckViewer returns why a viewer of records is not one. A viewer is an http or https URL with {uri} in it, or NoViewer.
+// CheckViewer returns why a viewer of records is not one. A viewer is an http or https URL with {uri} in it, or
+// NoViewer.
 func CheckViewer(viewer string) error {
 	if viewer == NoViewer {
 		return nil
@@ -207,9 +208,9 @@ func viewerName(viewer string) string {
 	return u.Hostname()
 }
 
-// openIn returns where people look at an account or a record: the apps that know it, and the viewer. collection and
-// rkey are empty for an account. value is the record as JSON, if it is known.
-func (s *Server) openIn(did, collection, rkey string, value json.RawMessage) []way {
+// appsOf returns the apps that know an account or a record. collection and rkey are empty for an account. value is the
+// record as JSON, if it is known.
+func appsOf(did, collection, rkey string, value json.RawMessage) []way {
 	var ways []way
 	var record map[string]any
 	for _, p := range places {
@@ -223,6 +224,12 @@ func (s *Server) openIn(did, collection, rkey string, value json.RawMessage) []w
 			ways = append(ways, way{p.app, href})
 		}
 	}
+	return ways
+}
+
+// openIn returns where people look at an account or a record: the apps that know it, and the viewer.
+func (s *Server) openIn(did, collection, rkey string, value json.RawMessage) []way {
+	ways := appsOf(did, collection, rkey, value)
 	if s.Viewer == NoViewer {
 		return ways
 	}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/url"
-	"strings"
 
 	"weft.dev/weft/api/routes"
 )
@@ -79,8 +78,9 @@ func (w Words) shortName(did string) string {
 
 // Open returns the address of the app that shows a record; empty: none is known.
 func (Words) Open(did, collection, rkey string) string {
-	if strings.ContainsAny(did, "%?#") {
-		return "" // such a DID is no part of an app's address
+	apps := appsOf(did, collection, rkey, nil)
+	if len(apps) == 0 {
+		return ""
 	}
-	return appAddress(did, collection, rkey)
+	return apps[0].Href
 }

@@ -152,8 +152,8 @@ func ofAddress(target string) wanted {
 	return wanted{actor: actor, collections: collections, rkey: rkey, web: target}
 }
 
-// ofIndex returns the target that an index is asked for at an address: Constellation and weft have the same paths. It is
-// empty for other addresses.
+// ofIndex returns the target that an index is asked for at an address: Constellation and weft have the same paths. It
+// is empty for other addresses.
 func ofIndex(u *url.URL) string {
 	route := routes.At(u.Path)
 	if route == nil || route == routes.Index {
@@ -164,7 +164,8 @@ func ofIndex(u *url.URL) string {
 	return target
 }
 
-// isInvisible reports whether a character is copied along with a text without being seen: spaces and marks of direction.
+// isInvisible reports whether a character is copied along with a text without being seen: spaces and marks of
+// direction.
 func isInvisible(r rune) bool {
 	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
 }

@@ -115,7 +115,7 @@ func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 	viewer := cmp.Or(cmd.String("viewer"), web.DefaultViewer)
 	err = web.CheckViewer(viewer)
 	if err != nil {
-		return daemonConfig{}, &usageError{cmd.Name, fmt.Errorf("--viewer: %w", err)}
+		return daemonConfig{}, &usageError{fmt.Errorf("--viewer: %w", err)}
 	}
 	logger, err := newLogger(cmd, stderr)
 	return daemonConfig{

@@ -44,6 +44,7 @@ complete -c weft -n '__fish_seen_subcommand_from serve' -l address-header -x -a 
 complete -c weft -n '__fish_seen_subcommand_from serve' -l rate-limit -x -a '' -d 'rate limit'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l subscribers -x -a '' -d 'maximum live streams'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l resolve-handles -d 'resolve handles in queries'
+complete -c weft -n '__fish_seen_subcommand_from serve' -l viewer -x -a '' -d 'URL of a viewer of records that pages link to, with {uri} in place of the at-uri'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l log-format -x -a 'text json' -d 'text or json'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l help -d 'show help'
 complete -c weft -n '__fish_seen_subcommand_from demo' -l rate -x -a '' -d 'events per second'

@@ -78,6 +78,7 @@ _weft() {
         '--rate-limit=[rate limit]:value:()' \
         '--subscribers=[maximum live streams]:value:()' \
         '--resolve-handles[resolve handles in queries]' \
+        '--viewer=[URL of a viewer of records that pages link to, with {uri} in place of the at-uri]:value:()' \
         '--log-format=[text or json]:value:(text json)' \
         '--help[show help]' \
         '*: :()' ;;
