@@ -7,6 +7,17 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
+// HasAccount reports whether the index knows an account: it has records of it or links to it, or knows its status.
+func (s *Index) HasAccount(did string) (bool, error) {
+	v := s.acquire()
+	defer s.release(v)
+	_, ok, err := v.id(codec.DIDKey(did))
+	if err != nil {
+		return false, fmt.Errorf("db: look up an account: %w", err)
+	}
+	return ok, nil
+}
+
 // RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it
 // makes none, isn't known or is of an account that isn't active.
 func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {

@@ -38,7 +38,9 @@ func (s *Store) SetSlice(text string) error {
 
 // Purge removes the links that keep is false for, and the bodies of their records, an account at a time, and returns
 // how many went. It reads the whole index. Broken off, it has removed what it came to; to do it again removes the rest.
-func (s *Store) Purge(ctx context.Context, keep func(did, collection, path string) bool) (removed int, err error) {
+func (s *Store) Purge(
+	ctx context.Context, keep func(did string, source Source, target string) bool,
+) (removed int, err error) {
 	for actor := uint64(1); ; actor++ {
 		if ctx.Err() != nil {
 			return removed, ctx.Err()
@@ -51,7 +53,9 @@ func (s *Store) Purge(ctx context.Context, keep func(did, collection, path strin
 	}
 }
 
-func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool) (removed int, more bool, err error) {
+func (s *Store) purge(
+	actor uint64, keep func(did string, source Source, target string) bool,
+) (removed int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Failed(); err != nil {
@@ -68,14 +72,18 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 		if did == "" {
 			did = f.readDID(actor)
 		}
+		targets := s.readTargets(f, links)
+		if f.d.err != nil {
+			return
+		}
 		var stay, out []codec.RecordLink
-		for _, l := range links {
+		for i, l := range links {
 			source, ok := known[l.Source]
 			if !ok {
 				source = f.readSource(l.Source)
 				known[l.Source] = source
 			}
-			if keep(did, source.Collection, source.Path) {
+			if keep(did, source, targets[i]) {
 				stay = append(stay, l)
 			} else {
 				out = append(out, l)
@@ -98,6 +106,18 @@ func (s *Store) purge(actor uint64, keep func(did, collection, path string) bool
 		return 0, true, nil
 	}
 	return removed, true, s.commit(f, progress{})
+}
+
+// readTargets returns the targets of links as text. All their names are committed. It can't be broken off: that would
+// count as a fault of the store.
+func (s *Store) readTargets(f *applier, links []codec.RecordLink) []string {
+	keys := make([][]byte, len(links))
+	for i := range links {
+		keys[i] = links[i].Target
+	}
+	targets, err := s.targetStrings(context.Background(), keys)
+	f.d.fail(err)
+	return targets
 }
 
 // readSource is the name of a source.

@@ -74,19 +74,22 @@ func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err erro
 	return err
 }
 
+// linksOf returns the links of an event's record, valid until the extractor's next record.
+func linksOf(e *upstream.Event, x *extract.Extractor) ([]extract.Link, error) {
+	if e.JSON != nil {
+		return x.JSON(e.JSON)
+	}
+	return x.CBOR(e.CBOR)
+}
+
 // addLinks copies the links of a record that are in a slice.
 func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (added []db.Link, err error) {
-	var links []extract.Link
-	if e.JSON != nil {
-		links, err = x.JSON(e.JSON)
-	} else {
-		links, err = x.CBOR(e.CBOR)
-	}
+	links, err := linksOf(e, x)
 	first := len(b.links)
 	var from []byte // the path that was copied last
 	var path string
 	for _, l := range links {
-		if !s.keepsLink(e.Collection, l.Path) {
+		if !s.keepsLink(e.Collection, text(l.Path), text(l.Target)) {
 			continue
 		}
 		// Links of one path share its memory in the extractor.
@@ -98,6 +101,9 @@ func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (add
 	}
 	return b.links[first:len(b.links):len(b.links)], err
 }
+
+// text returns b as a string without a copy, valid as long as b is.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // addBody copies the content of a record, as DAG-CBOR.
 func (b *batch) addBody(out *db.Event, e *upstream.Event) {

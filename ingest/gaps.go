@@ -1,17 +1,20 @@
 package ingest
 
 import (
+	"slices"
+
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/gapfill"
 	"weft.dev/weft/ingest/upstream"
 )
 
 // newGapFiller returns the Filler of the store's gaps.
-func newGapFiller(in *Ingest, endpoints []upstream.Endpoint) *gapfill.Filler {
+func newGapFiller(in *Ingest) *gapfill.Filler {
 	return gapfill.New(gapfill.Config{
 		Store:     in.cfg.Store,
-		Pipeline:  gapPipeline{in},
-		Upstreams: endpoints,
+		Pipeline:  &gapPipeline{Ingest: in, extract: newExtractor()},
+		Upstreams: in.endpoints,
 		Key:       in.cfg.Key,
 		Filter:    in.cfg.Slice.filter(),
 		Interval:  in.cfg.Fill,
@@ -24,16 +27,35 @@ func newGapFiller(in *Ingest, endpoints []upstream.Endpoint) *gapfill.Filler {
 }
 
 // gapPipeline shows an Ingest to its gap filler.
-type gapPipeline struct{ *Ingest }
+type gapPipeline struct {
+	*Ingest
+	extract *extractor // of KeepsLinks
+}
 
-func (p gapPipeline) Keeps(e *upstream.Event) bool { return p.cfg.Slice.keeps(e) }
+func (p *gapPipeline) Keeps(e *upstream.Event) bool { return p.cfg.Slice.keeps(e) }
 
-func (p gapPipeline) PauseCommits() (resume func()) {
+// KeepsLinks finds the links of an event's record in the slice. Without subjects, most records have some, and it
+// doesn't look.
+func (p *gapPipeline) KeepsLinks(e *upstream.Event) bool {
+	s := p.cfg.Slice
+	if s == nil || s.subjects == nil {
+		return true
+	}
+	if e.Op == db.OpDelete {
+		return false
+	}
+	links, _ := linksOf(e, p.extract.Extractor) // the pass that adds the event counts what can't be read
+	return slices.ContainsFunc(links, func(l extract.Link) bool {
+		return s.keepsLink(e.Collection, text(l.Path), text(l.Target))
+	})
+}
+
+func (p *gapPipeline) PauseCommits() (resume func()) {
 	p.commitMu.Lock()
 	return p.commitMu.Unlock
 }
 
-func (p gapPipeline) NewBatch() gapfill.Batch {
+func (p *gapPipeline) NewBatch() gapfill.Batch {
 	b := &gapBatch{in: p.Ingest, extract: newExtractor()}
 	b.bodies = p.cfg.Bodies
 	return b

@@ -226,6 +226,12 @@ func compareSets(t *testing.T, store *db.Store, server *sim.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	compareSetsWith(t, store, m)
+}
+
+// compareSetsWith compares the links of an index with those of a model, in any order.
+func compareSetsWith(t *testing.T, store *db.Store, m *dbtest.Model) {
+	t.Helper()
 	m.Settle()
 	var total int64
 	for list, links := range m.Lists() {

@@ -93,8 +93,9 @@ type Ingest struct {
 
 	committedUS atomic.Int64 // time of the newest event committed; 0: none
 
-	upstreams *upstream.Hosts
-	hosts     []*host // the same, with the positions of their streams
+	endpoints []upstream.Endpoint // in order of preference
+	upstreams *upstream.Hosts     // the same, with their health
+	hosts     []*host             // the same, with the positions of their streams
 	gaps      *gapfill.Filler
 	liveness  liveness
 	progress  progress
@@ -142,28 +143,33 @@ func New(cfg Config) *Ingest {
 		extract: newExtractor(),
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
-	var endpoints []upstream.Endpoint
 	for _, name := range cfg.Hosts {
 		address, err := upstream.ParseAddress(name)
 		if err != nil {
 			panic(fmt.Errorf("ingest: %w", err))
 		}
-		endpoints = append(endpoints, address.Endpoint)
+		in.endpoints = append(in.endpoints, address.Endpoint)
 	}
-	in.upstreams = upstream.NewHosts(endpoints)
+	in.upstreams = upstream.NewHosts(in.endpoints)
 	for _, up := range in.upstreams.All() {
 		in.hosts = append(in.hosts, &host{Host: up, rewind: cfg.Rewind})
 	}
 	in.queue.bodies = cfg.Bodies
 	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
-	in.gaps = newGapFiller(in, endpoints)
+	in.gaps = newGapFiller(in)
 	in.state.Store(&State{Host: in.hosts[0].URL, Detail: "not started"})
 	return in
 }
 
+// SetSlice changes the slice of the next Run. Call it while no Run is under way.
+func (in *Ingest) SetSlice(s *Slice) {
+	in.cfg.Slice = s
+	in.gaps = newGapFiller(in)
+}
+
 // Run follows the upstreams until ctx ends. Then it commits the events received and returns nil. Its error is the
-// store's.
+// store's. Run may be called again after it has returned nil.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.commit(ctx) })

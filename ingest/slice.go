@@ -16,6 +16,7 @@ type Slice struct {
 	include, exclude patterns
 	dids             map[string]struct{}
 	sources          map[string]map[string]struct{} // paths by collection
+	subjects         *subjects                      // nil: links to anything
 }
 
 // patterns matches collections: exact NSIDs, and namespaces with their last dot.
@@ -80,7 +81,8 @@ type SliceConfig struct {
 	Collections []string `json:"collections,omitempty"` // NSIDs, and namespaces such as app.bsky.feed.*
 	Exclude     []string `json:"exclude_collections,omitempty"`
 	DIDs        []string `json:"dids,omitempty"`
-	Sources     []string `json:"sources,omitempty"` // app.bsky.feed.like:subject.uri
+	Sources     []string `json:"sources,omitempty"`  // app.bsky.feed.like:subject.uri
+	Subjects    []string `json:"subjects,omitempty"` // DIDs, at-uris and web hosts; SliceState keeps them with their times
 }
 
 // NewSlice returns the Slice of a SliceConfig, or an error that names the wrong entry.
@@ -111,6 +113,11 @@ func NewSlice(c SliceConfig) (*Slice, error) {
 		}
 		s.sources[collection][path] = struct{}{}
 	}
+	normal, err := NormalSubjects(c.Subjects)
+	if err != nil {
+		return nil, err
+	}
+	s.subjects = newSubjects(normal)
 	return s, nil
 }
 
@@ -141,12 +148,23 @@ func (s *Slice) Keeps(collection string) bool {
 	return (s.include.empty() || s.include.match(collection)) && !s.exclude.match(collection)
 }
 
-func (s *Slice) keepsLink(collection string, path []byte) bool {
-	if s == nil || len(s.sources) == 0 {
+// keepsLink reports whether a link of a record that the slice keeps is in the slice.
+func (s *Slice) keepsLink(collection, path, target string) bool {
+	if s == nil {
 		return true
 	}
-	_, ok := s.sources[collection][string(path)]
-	return ok
+	return (len(s.sources) == 0 || has(s.sources[collection], path)) && s.subjects.has(target)
+}
+
+// KeepsLink reports whether a link is in the slice.
+func (s *Slice) KeepsLink(did string, source db.Source, target string) bool {
+	if s == nil {
+		return true
+	}
+	if len(s.dids) > 0 && !has(s.dids, did) {
+		return false
+	}
+	return s.Keeps(source.Collection) && s.keepsLink(source.Collection, source.Path, target)
 }
 
 // filter returns the filter to send upstream. It selects all events of the slice, and perhaps others.

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +43,10 @@ func TestSlice(t *testing.T) {
 				t.Errorf("%s has %s", tc.name, c)
 			}
 		}
-		if !s.KeepsLink("did:web:a", like, tc.links) || tc.linksNot != "" && s.KeepsLink("did:web:a", like, tc.linksNot) {
+		keeps := func(path string) bool {
+			return s.KeepsLink("did:web:a", db.Source{Collection: like, Path: path}, "https://example.org/")
+		}
+		if !keeps(tc.links) || tc.linksNot != "" && keeps(tc.linksNot) {
 			t.Errorf("%s: links at %q and %q", tc.name, tc.links, tc.linksNot)
 		}
 		if got := s.filter().Collections; len(got) != len(tc.collection) || len(got) > 0 && got[0] != tc.collection[0] {
@@ -97,6 +102,7 @@ func TestSliceState(t *testing.T) {
 		{"some instead of all", state(SliceConfig{}, time.Time{}), of("a.b.c"), false, true, []time.Time{{}}},
 		{"without one", state(SliceConfig{}, time.Time{}), SliceConfig{Exclude: []string{"a.b.c"}}, false, true, []time.Time{{}}},
 		{"with it again", state(SliceConfig{Exclude: []string{"a.b.c"}}, time.Time{}), SliceConfig{}, true, false, []time.Time{now}},
+		{"some instead of all that began later", state(SliceConfig{}, then), of("a.b.c"), false, true, []time.Time{then}},
 		{"an account more", state(SliceConfig{DIDs: []string{"did:web:a"}}, then), SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, true, false, []time.Time{now}},
 		{"an account less", state(SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, then), SliceConfig{DIDs: []string{"did:web:a"}}, false, true, []time.Time{then}},
 	} {
@@ -117,5 +123,84 @@ func TestSliceState(t *testing.T) {
 		if _, more, less := again.Change(tc.to, now); more || less {
 			t.Errorf("%s: it is another when it is read again", tc.name)
 		}
+	}
+}
+
+// TestSubjectState: each subject is complete since it was added, and since the index began where a backfill is filled.
+func TestSubjectState(t *testing.T) {
+	t.Parallel()
+	at := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+	groups := func(s SliceState) string {
+		var b strings.Builder
+		for _, g := range s.Subjects {
+			fmt.Fprintf(&b, "%d:%s ", max(g.Since.Day(), 1)*min(1, g.Since.Year()-1), strings.Join(g.Subjects, ","))
+		}
+		return strings.TrimSpace(b.String())
+	}
+	var s SliceState
+	for _, step := range []struct {
+		name       string
+		day        int
+		subjects   string
+		more, less bool
+		want       string // groups, as day:subjects; day 0: since the index began
+		parts      int    // since when the whole is complete
+	}{
+		{"all", 1, "", false, false, "", 0},
+		{"some instead of all", 2, "a.x b.x", false, true, "0:a.x,b.x", 0},
+		{"the same", 3, "b.x a.x", false, false, "0:a.x,b.x", 0},
+		{"one more", 4, "a.x b.x c.x", true, false, "0:a.x,b.x 4:c.x", 0},
+		{"one more and one less", 5, "a.x c.x d.x", true, true, "0:a.x 4:c.x 5:d.x", 0},
+		{"one again", 6, "a.x b.x c.x d.x", true, false, "0:a.x 4:c.x 5:d.x 6:b.x", 0},
+		{"all instead of some", 7, "", true, false, "", 7},
+		{"some again", 8, "a.x", false, true, "0:a.x", 7},
+	} {
+		next, more, less := s.Change(SliceConfig{Subjects: strings.Fields(step.subjects)}, at(step.day))
+		if more != step.more || less != step.less || groups(next) != step.want {
+			t.Errorf("%s: more %t, less %t, %s", step.name, more, less, groups(next))
+		}
+		if since := next.Parts[0].Since; since.IsZero() != (step.parts == 0) || step.parts > 0 && !since.Equal(at(step.parts)) {
+			t.Errorf("%s: complete since %s", step.name, since)
+		}
+		again, err := ParseSliceState(next.String())
+		if err != nil || again.String() != next.String() || fmt.Sprint(again.Slice) != fmt.Sprint(next.Slice) {
+			t.Errorf("%s: %s is read as %s, %v", step.name, next, again, err)
+		}
+		s = again
+	}
+	if s, _, _ = s.Change(SliceConfig{Subjects: []string{"a.x", "b.x"}}, at(9)); !s.Incomplete() {
+		t.Error("it is complete")
+	}
+	s = s.AddBackfill("https://a.example", 77)
+	b := s.Backfill[0]
+	s, _, _ = s.Change(SliceConfig{Subjects: []string{"a.x", "b.x", "c.x"}}, at(10))
+	s = s.Backfilled(b)
+	if groups(s) != "0:a.x,b.x 10:c.x" || len(s.Backfill) != 0 || !s.Parts[0].Since.IsZero() || !s.Incomplete() {
+		t.Errorf("after the backfill: %s", s)
+	}
+}
+
+// TestSubjectGroups: a status names a few groups and a few subjects of each, and counts all.
+func TestSubjectGroups(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var s SliceState
+	var list []string
+	for day := range 50 {
+		for i := range 20 {
+			list = append(list, fmt.Sprintf("a%d.b%d.example", i, day))
+		}
+		s, _, _ = s.Change(SliceConfig{Subjects: list}, begin.AddDate(0, 0, day))
+	}
+	shown := s.Groups()
+	total := 0
+	for _, g := range shown {
+		total += g.Count
+		if len(g.Subjects) != 10 {
+			t.Errorf("%d subjects are named", len(g.Subjects))
+		}
+	}
+	if len(shown) != 20 || total != 1000 || !shown[0].Since.Equal(begin.AddDate(0, 0, 30)) || shown[0].Count != 31*20 {
+		t.Errorf("%d groups of %d subjects: the oldest %+v", len(shown), total, shown[0])
 	}
 }

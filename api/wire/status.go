@@ -112,6 +112,8 @@ type Upstream struct {
 	Replay     *Replay        `json:"replay"`    // of the archive; null: none is in progress
 	Slice      string         `json:"slice"`
 	Parts      []SlicePart    `json:"parts"`
+
+	Subjects []SliceSubjects `json:"subjects,omitempty"` // of a slice by subject
 }
 
 // UpstreamHost is an upstream of several.
@@ -142,4 +144,12 @@ type Replay struct {
 type SlicePart struct {
 	What  string    `json:"what"`           // a collection, a namespace, or * for all
 	Since time.Time `json:"since,omitzero"` // older events may be missing; zero: none since the index began
+}
+
+// SliceSubjects is the subjects that the index covers since the same time. A link is certainly in the index if both the
+// part of its collection and the group of its subject cover its time.
+type SliceSubjects struct {
+	Since    time.Time `json:"since,omitzero"` // older links may be missing; zero: none since the index began
+	Count    int       `json:"count"`
+	Subjects []string  `json:"subjects"` // the first ten
 }

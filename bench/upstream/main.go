@@ -3,18 +3,23 @@
 //
 //	go run ./bench/upstream                             2 million events of archive, then 1,000 a second for 20 s
 //	go run ./bench/upstream --events 20000000 --segment 4000000
+//	go run ./bench/upstream --subjects 1000             only links to a thousand accounts and their records
 //
 // The server makes and serves its archive on the same machine: of two cores, the replay has what the server leaves it.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,11 +36,14 @@ import (
 )
 
 var (
-	events  = flag.Int("events", 2_000_000, "events of the archive")
-	segment = flag.Int("segment", 1_000_000, "events in a segment; real ones hold some 4 million in 279 MB")
-	rate    = flag.Float64("rate", 1000, "live events a second")
-	live    = flag.Duration("live", 20*time.Second, "how long the live stream is followed")
-	serve   = flag.Bool("serve", false, "be the server")
+	events   = flag.Int("events", 2_000_000, "events of the archive")
+	segment  = flag.Int("segment", 1_000_000, "events in a segment; real ones hold some 4 million in 279 MB")
+	rate     = flag.Float64("rate", 1000, "live events a second")
+	live     = flag.Duration("live", 20*time.Second, "how long the live stream is followed")
+	subjects = flag.Int("subjects", 0, "index only the links to so many accounts of the network, and to their records; "+
+		"0: all links")
+	accounts = flag.Int("accounts", 0, "accounts of the network; 0: one for every 20 events")
+	serve    = flag.Bool("serve", false, "be the server")
 )
 
 func main() {
@@ -47,11 +55,33 @@ func main() {
 	common.Main("upstream", do)
 }
 
+// network returns the configuration of the network.
+func network() sim.NetworkConfig {
+	return sim.NetworkConfig{Accounts: cmp.Or(*accounts, max(*events/20, 1000))}
+}
+
+// slice returns the slice to index. Its subjects are the first accounts that make an event: accounts of all sizes, and
+// more of the active ones.
+func slice() (*ingest.Slice, error) {
+	if *subjects == 0 {
+		return nil, nil
+	}
+	list := map[string]struct{}{}
+	n := sim.NewNetwork(network())
+	for range *events {
+		if len(list) == *subjects {
+			break
+		}
+		list[strings.Clone(n.Next().DID)] = struct{}{}
+	}
+	return ingest.NewSlice(ingest.SliceConfig{Subjects: slices.Collect(maps.Keys(list))})
+}
+
 // runServer serves until its standard input ends; a line on it begins the live events.
 func runServer(ctx context.Context) error {
 	s, err := sim.NewServer(sim.ServerConfig{Backlog: *events, EventsPerSegment: *segment, Lookback: 100_000,
 		WallClock:     true,
-		NetworkConfig: sim.NetworkConfig{Accounts: max(*events/20, 1000)}})
+		NetworkConfig: network()})
 	if err != nil {
 		return err
 	}
@@ -124,7 +154,11 @@ func measure(ctx context.Context) error {
 	}
 	defer store.Close()
 	timed := &timedStore{Store: store}
-	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true},
+	slice, err := slice()
+	if err != nil {
+		return err
+	}
+	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true}, Slice: slice,
 		Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
@@ -152,6 +186,12 @@ func measure(ctx context.Context) error {
 		peakMB(), runtime.NumCPU())
 
 	time.Sleep(2 * time.Second) // seals and merges end
+	size, err := dirBytes(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("disk         %.1f MB, %.1f bytes an event, %.0f a link\n", float64(size)/1e6, float64(size)/float64(*events),
+		float64(size)/float64(max(st.Links, 1)))
 	timed.measure()
 	if _, err := fmt.Fprintln(in); err != nil {
 		return err
@@ -210,6 +250,24 @@ func (s *timedStore) late() []time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(slices.Values(s.took))
+}
+
+// dirBytes adds up the files of a directory.
+func dirBytes(dir string) (size int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) { // a merge has removed it
+			return nil
+		}
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
 }
 
 // usage is the processor time of this process.

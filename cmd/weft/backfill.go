@@ -44,7 +44,7 @@ func (w *writer) planBackfill(ctx context.Context) error {
 	w.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about",
 		p.Links,
 		"disk_bytes_about", p.Links*linkBytes, "duration_about", p.Duration(planRate).Round(time.Second))
-	if p.Bytes <= cmp.Or(w.yesAbove, yesAbove) || w.yes {
+	if p.Bytes <= w.backfillLimit() || w.yes {
 		return nil
 	}
 	return fmt.Errorf("the backfill fetches %s in %s from %s: %s events, about %s links, %s of disk, and %s at %s "+
@@ -53,6 +53,9 @@ func (w *writer) planBackfill(ctx context.Context) error {
 		humanize.Number(p.Links),
 		humanize.Bytes(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), humanize.Number(planRate))
 }
+
+// backfillLimit returns how many bytes a backfill may fetch without --yes.
+func (w *writer) backfillLimit() int64 { return cmp.Or(w.yesAbove, yesAbove) }
 
 const (
 	// barEvery is how often the bar of a terminal moves, and lineEvery how often a log says the same.

@@ -59,13 +59,13 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := begin("app.bsky.feed.*")
-	if len(s.sliceState.Parts) != 1 || s.sliceState.Parts[0].What != "app.bsky.feed.*" || !s.sliceState.Parts[0].Since.IsZero() {
-		t.Errorf("%+v", s.sliceState)
+	if len(s.sliceState.Load().Parts) != 1 || s.sliceState.Load().Parts[0].What != "app.bsky.feed.*" || !s.sliceState.Load().Parts[0].Since.IsZero() {
+		t.Errorf("%+v", s.sliceState.Load())
 	}
 	if store.LastFollowed() != "" {
 		t.Error("it doesn't begin anew")
 	}
-	if text, err := store.Slice(t.Context()); err != nil || text != s.sliceState.String() {
+	if text, err := store.Slice(t.Context()); err != nil || text != s.sliceState.Load().String() {
 		t.Errorf("%q is kept, %v", text, err)
 	}
 }

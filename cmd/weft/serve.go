@@ -160,7 +160,7 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	return &writer{writerConfig: writerConfig{
 		jetstream: cmd.StringSlice("jetstream"), jetstreamKey: cmd.String("jetstream-key"), from: from, yes: cmd.Bool("yes"),
 		db: store, checkpointSet: cmd.IsSet("checkpoint"),
-		slice: slice, filter: filter, change: change,
+		slice: slice, filter: filter, change: change, files: sliceFilesOf(cmd, upstreams),
 		replica: replicate, replicaAlarm: cmd.Duration("replica-alarm"), verifyEvery: cmd.Duration("verify-every"),
 	}}, nil
 }

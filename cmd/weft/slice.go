@@ -31,16 +31,23 @@ func sliceFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name:  "dids",
-			Usage: "index only records of these `DIDS`; @FILE reads them from a file, one per line",
+			Usage: "index only records of these `DIDS`; @FILE reads them from a file, one per line, and again when it changes",
 		},
 		&cli.StringSliceFlag{
 			Name:  "sources",
 			Usage: "index only links of these `SOURCES`, e.g. app.bsky.feed.like:subject.uri",
 		},
+		&cli.StringSliceFlag{
+			Name: "subjects",
+			Usage: "index only links to these `SUBJECTS`: DIDs (with the account's records), at-uris (with all below them) and " +
+				"web hosts (example.org, or *.example.org for all below it); @FILE reads them from a file, one per line, and " +
+				"again when the file changes or weft gets SIGHUP",
+		},
 		&cli.StringFlag{
 			Name: "change-slice",
 			Usage: "change the slice of an existing index: now (new parts are complete from now on, removed parts stay as " +
-				"they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts)",
+				"they are), optionally with +backfill (read new parts from the archive) and +purge (delete removed parts); a " +
+				"changed @FILE needs no flag, and does both",
 		},
 	)
 }
@@ -49,22 +56,17 @@ func sliceFlags() []cli.Flag {
 func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConfig, s *ingest.Slice, err error) {
 	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"),
 		Sources: cmd.StringSlice("sources")}
-	for _, did := range cmd.StringSlice("dids") {
-		name, isFile := strings.CutPrefix(did, "@")
-		if !isFile {
-			c.DIDs = append(c.DIDs, did)
-			continue
-		}
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return c, nil, fmt.Errorf("--dids: %w", err)
-		}
-		for line := range strings.Lines(string(text)) {
-			line, _, _ = strings.Cut(line, "#")
-			if strings.TrimSpace(line) != "" {
-				c.DIDs = append(c.DIDs, strings.TrimSpace(line))
-			}
-		}
+	c.DIDs, err = readList(cmd, "dids")
+	if err != nil {
+		return c, nil, err
+	}
+	c.Subjects, err = readList(cmd, "subjects")
+	if err != nil {
+		return c, nil, err
+	}
+	c.Subjects, err = ingest.NormalSubjects(c.Subjects)
+	if err != nil {
+		return c, nil, &usageError{cmd.Name, fmt.Errorf("--subjects: %w", err)}
 	}
 	for _, u := range upstreams {
 		if err := addFilters(&c, u); err != nil {
@@ -76,6 +78,35 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 		return c, nil, &usageError{fmt.Errorf("--collections, --exclude-collections, --dids or --sources: %w", err)}
 	}
 	return c, s, nil
+}
+
+// readList returns the entries of a flag, those of its files included. A file without an entry is an error: no entries
+// at all select everything.
+func readList(cmd *cli.Command, flag string) (list []string, err error) {
+	for _, entry := range cmd.StringSlice(flag) {
+		name, isFile := strings.CutPrefix(entry, "@")
+		if !isFile {
+			list = append(list, entry)
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		before := len(list)
+		for line := range strings.Lines(string(text)) {
+			// An at-uri has no fragment here: a number sign begins a comment.
+			line, _, _ = strings.Cut(line, "#")
+			line = strings.TrimSpace(line)
+			if line != "" {
+				list = append(list, line)
+			}
+		}
+		if len(list) == before {
+			return nil, fmt.Errorf("--%s: %s has no entry; remove the flag to index everything", flag, name)
+		}
+	}
+	return list, nil
 }
 
 // addFilters makes the filters of an upstream's address the slice. All addresses, and the flags, must choose the same.
@@ -145,57 +176,95 @@ func (w *writer) applySlice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.sliceState.Store(&was)
 	next, more, less := was.Change(w.slice, time.Now())
 	stats, err := w.store.Stats(ctx)
 	if err != nil {
 		return err
 	}
+	change := w.change
 	switch {
 	case !more && !less:
-		w.sliceState = next
-		if next.String() == text {
-			return nil
-		}
-		return w.store.SetSlice(next.String())
+		return w.finishSlice(ctx, next)
 	case stats.Records == 0 && stats.Links == 0: // it begins anew, so that all parts have the same beginning
 		if err := w.store.Forget(); err != nil {
 			return err
 		}
-		w.sliceState, _, _ = ingest.SliceState{}.Change(w.slice, time.Now())
-		return w.store.SetSlice(w.sliceState.String())
-	case !w.change.allowed:
+		begun, _, _ := ingest.SliceState{}.Change(w.slice, time.Now())
+		return w.storeSlice(begun)
+	case !change.allowed && w.files.explain(was.Slice, w.slice):
+		change = w.fileChange(ctx, more)
+	case !change.allowed:
 		return fmt.Errorf("%s holds a different slice of the network than the flags select: %s; use the flags of that "+
 			"slice, or change the slice with --change-slice now, now+backfill, now+purge or now+backfill+purge",
 			w.db.Dir, describeSlice(was.Slice))
 	}
 	w.logger.Warn("changing the slice", "from", describeSlice(was.Slice), "to", describeSlice(w.slice), "holds_more", more,
 		"holds_less", less)
-	if less && w.change.purge {
-		removed, err := w.store.Purge(ctx, w.filter.KeepsLink)
+	if more && change.backfill {
+		next, err = w.backfillSlice(next)
 		if err != nil {
 			return err
 		}
-		w.logger.Info("removed links outside the slice", "links", removed)
 	}
-	if more && w.change.backfill {
-		if err := w.backfillSlice(); err != nil {
+	next.Purging = next.Purging || less && change.purge
+	return w.storeAndPurge(ctx, next)
+}
+
+// finishSlice goes on with a slice that the flags don't change: a purge that a crash broke off, and, with
+// --change-slice now+backfill, a backfill that an earlier change left out.
+func (w *writer) finishSlice(ctx context.Context, s ingest.SliceState) (err error) {
+	if w.change.backfill && s.Incomplete() && len(s.Backfill) == 0 {
+		s, err = w.backfillSlice(s)
+		if err != nil {
 			return err
 		}
 	}
-	w.sliceState = next
-	return w.store.SetSlice(next.String())
+	return w.storeAndPurge(ctx, s)
+}
+
+// storeAndPurge stores a state, and removes the links outside the slice where the state asks for it.
+func (w *writer) storeAndPurge(ctx context.Context, s ingest.SliceState) error {
+	err := w.storeSlice(s)
+	if err != nil || !s.Purging {
+		return err
+	}
+	removed, err := w.store.Purge(ctx, w.filter.KeepsLink)
+	if err != nil {
+		return err
+	}
+	w.logger.Info("removed links outside the slice", "links", removed)
+	s.Purging = false
+	return w.storeSlice(s)
+}
+
+// storeSlice stores a state that isn't stored, and shows it.
+func (w *writer) storeSlice(s ingest.SliceState) error {
+	was := w.sliceState.Swap(&s)
+	if was.String() == s.String() {
+		return nil
+	}
+	return w.store.SetSlice(s.String())
 }
 
 // backfillSlice makes what the index didn't hold a gap, which an archive fills.
-func (w *writer) backfillSlice() error {
-	ups := w.store.Upstreams()
-	for _, up := range ups {
-		if up.Kind == "v2" && up.Seq > 0 {
-			return w.store.AddGap(db.Gap{Host: up.Host, From: 1, To: uint64(up.Seq), Why: "the slice was widened"})
+func (w *writer) backfillSlice(s ingest.SliceState) (ingest.SliceState, error) {
+	host, to, ok := w.archived()
+	if !ok {
+		return s, errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts " +
+			"are complete from now on")
+	}
+	return s.AddBackfill(host, to), w.store.AddGap(db.Gap{Host: host, From: 1, To: to, Why: "the slice was widened"})
+}
+
+// archived returns an upstream that may have an archive, and the position up to which the index followed it.
+func (w *writer) archived() (host string, to uint64, ok bool) {
+	for _, up := range w.store.Upstreams() {
+		if up.Kind == upstream.KindV2 && up.Seq > 0 {
+			return up.Host, uint64(up.Seq), true
 		}
 	}
-	return errors.New("--change-slice backfill needs a v2 upstream that this index has followed; with now, new parts " +
-		"are complete from now on")
+	return "", 0, false
 }
 
 func describeSlice(c ingest.SliceConfig) string {
@@ -210,6 +279,9 @@ func describeSlice(c ingest.SliceConfig) string {
 	}
 	if n := len(c.DIDs); n > 0 {
 		parts = append(parts, humanize.Count(int64(n), "account"))
+	}
+	if n := len(c.Subjects); n > 0 {
+		parts = append(parts, "links to "+humanize.Count(int64(n), "subject"))
 	}
 	if len(parts) == 0 {
 		return "all"

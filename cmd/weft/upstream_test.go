@@ -97,8 +97,8 @@ func TestSliceIsKept(t *testing.T) {
 		t.Errorf("another slice: %v", err)
 	}
 	s, err := begin("now+backfill", like, follow)
-	if err != nil || len(s.sliceState.Parts) != 2 || !s.sliceState.Parts[0].Since.IsZero() || time.Since(s.sliceState.Parts[1].Since) > time.Hour {
-		t.Errorf("widened: %+v, %v", s.sliceState, err)
+	if err != nil || len(s.sliceState.Load().Parts) != 2 || !s.sliceState.Load().Parts[0].Since.IsZero() || time.Since(s.sliceState.Load().Parts[1].Since) > time.Hour {
+		t.Errorf("widened: %+v, %v", s.sliceState.Load(), err)
 	}
 	if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) != 1 || gaps[0].From != 1 || gaps[0].To != 2 {
 		t.Errorf("what is to be filled: %+v, %v", gaps, err)

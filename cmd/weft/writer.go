@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weft.dev/weft/api"
@@ -28,9 +29,10 @@ type writerConfig struct {
 	slice    ingest.SliceConfig
 	filter   *ingest.Slice // of slice; nil: everything
 	change   sliceChange
-	yes      bool      // start a large backfill
-	yesAbove int64     // size of a large backfill in bytes; 0: the constant yesAbove
-	progress io.Writer // for progress bars; nil: none
+	files    sliceFiles // of the slice
+	yes      bool       // start a large backfill
+	yesAbove int64      // size of a large backfill in bytes; 0: the constant yesAbove
+	progress io.Writer  // for progress bars; nil: none
 
 	replica      *config.Config // nil: none
 	replicaAlarm time.Duration  // /readyz reports degraded when the replica is further behind; 0: never
@@ -44,7 +46,7 @@ type writer struct {
 	store       *db.Store    // nil before open
 	replication *replication // nil: none
 	ingest      *ingest.Ingest
-	sliceState  ingest.SliceState
+	sliceState  atomic.Pointer[ingest.SliceState] // nil before applySlice
 
 	stopIngest  context.CancelFunc
 	ingested    <-chan struct{}
@@ -138,7 +140,7 @@ func (w *writer) start(g *group) {
 		})
 	}
 	w.ingested = g.start("ingest", func() error {
-		err := w.ingest.Run(ingestCtx)
+		err := w.runIngest(ingestCtx)
 		if err != nil {
 			// The store accepts no more writes. Queries still work, and /readyz has the reason.
 			w.logger.Error("writing has stopped; queries still work", "err", err,
@@ -208,8 +210,10 @@ func (w *writer) close() error {
 
 func (w *writer) upstream() *wire.Upstream {
 	up := w.ingest.Status()
-	up.Slice = describeSlice(w.slice)
-	up.Parts = w.sliceState.Parts
+	s := w.sliceState.Load()
+	up.Slice = describeSlice(s.Slice)
+	up.Parts = s.Parts
+	up.Subjects = s.Groups()
 	return &up
 }
 

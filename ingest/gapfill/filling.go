@@ -169,11 +169,33 @@ func (f *filling) firstPass(e *upstream.Event) error {
 	if f.bySeq && f.gap.FromUS > 0 && f.gap.ToUS > 0 && (e.TimeUS < f.fromUS || e.TimeUS > f.toUS) {
 		return errReset
 	}
+	changes, err := f.mayChange(e)
+	if err != nil || !changes {
+		return err
+	}
 	f.last = e.Pos
 	f.lastUS = e.TimeUS
 	f.records.inGap(e)
-	f.partial = len(f.records.newest) >= f.cfg.Records
+	f.partial = len(f.records.newest)+accountRecords*len(f.records.accounts) >= f.cfg.Records
 	return nil
+}
+
+// accountRecords is how many records take the memory of an account with a change of status: 450 bytes.
+const accountRecords = 10
+
+// mayChange reports whether an event of the gap may change the index. Most records of the network link to no subject of
+// a slice: to note them all would take as many passes as to fill the gap of the whole network.
+func (f *filling) mayChange(e *upstream.Event) (bool, error) {
+	switch {
+	case f.records.has(e):
+		return true, nil
+	case e.Op == db.OpSync || e.Op == db.OpAccount && e.Status != db.StatusActive:
+		return true, nil
+	case e.Op != db.OpAccount && f.cfg.Pipeline.KeepsLinks(e):
+		return true, nil
+	}
+	// The index has no record of an account that it doesn't know, and takes the account for active.
+	return f.cfg.Store.HasAccount(e.DID)
 }
 
 // secondPass applies an event of the gap unless a later one has superseded it.

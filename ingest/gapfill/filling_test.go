@@ -12,10 +12,11 @@ import (
 // noPipeline keeps all events and converts none.
 type noPipeline struct{}
 
-func (noPipeline) Host() string                  { return "" }
-func (noPipeline) Keeps(*upstream.Event) bool    { return true }
-func (noPipeline) NewBatch() Batch               { return nil }
-func (noPipeline) PauseCommits() (resume func()) { return func() {} }
+func (noPipeline) Host() string                    { return "" }
+func (noPipeline) Keeps(*upstream.Event) bool      { return true }
+func (noPipeline) KeepsLinks(*upstream.Event) bool { return true }
+func (noPipeline) NewBatch() Batch                 { return nil }
+func (noPipeline) PauseCommits() (resume func())   { return func() {} }
 
 // TestFillingMemory: a noted record of a gap takes the memory that Config.Records states, and other records after the
 // gap take none.

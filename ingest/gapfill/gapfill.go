@@ -30,6 +30,8 @@ type Store interface {
 	TriedGap(id int64, filled bool, note string) error
 	// Cursor returns the position up to which the events of a host are committed.
 	Cursor(host string) uint64
+	// HasAccount reports whether the index knows an account.
+	HasAccount(did string) (bool, error)
 	// ReachedTime returns the time up to which events are committed, in microseconds since 1970.
 	ReachedTime() int64
 }
@@ -40,6 +42,8 @@ type Pipeline interface {
 	Host() string
 	// Keeps reports whether the index holds events like this one.
 	Keeps(*upstream.Event) bool
+	// KeepsLinks reports whether the index holds links of a record after an event. True may be wrong, false is not.
+	KeepsLinks(*upstream.Event) bool
 	// NewBatch returns an empty batch.
 	NewBatch() Batch
 	// PauseCommits waits for the commit that is under way, and delays the next until resume is called.

@@ -60,6 +60,15 @@ func (r *records) stillNewest(did, collection, rkey string, pos uint64) bool {
 	return ok && newest == pos && r.reset[r.id(did, "", "")] < pos
 }
 
+// has reports whether an event before this one was noted of its record, or of its account for a change of status.
+func (r *records) has(e *upstream.Event) bool {
+	if e.Op == db.OpAccount || e.Op == db.OpSync {
+		return r.accounts[e.DID] != nil
+	}
+	_, ok := r.newest[r.id(e.DID, e.Collection, e.Rkey)]
+	return ok
+}
+
 // inGap notes an event of the gap.
 func (r *records) inGap(e *upstream.Event) {
 	a := r.accounts[e.DID]
