@@ -29,8 +29,9 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 	defer release()
 	p := parseQuery(routes.Events, r.URL.RawQuery)
 	hydrate := p.flag("hydrate")
+	accounts := p.flag("accounts")
 	var options stream.Options
-	p.options(&options)
+	filter := p.options(&options)
 	// A browser that reconnects sends the same address, and its cursor in a header.
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		options.Cursor = p.streamCursor("Last-Event-ID", last)
@@ -51,13 +52,14 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", cacheNever)
 	h.Set("X-Accel-Buffering", "no") // or nginx buffers the stream
-	s.metrics.closed(s.writeEvents(w, r, sub, hydrate))
+	accounts = accounts || filter.Names()
+	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, accounts: accounts, send: sender(w)}
+	s.metrics.closed(s.writeEvents(r, writer))
 }
 
 // writeEvents writes events until an error ends the stream, and returns the reason of the end for the metrics.
-func (s *server) writeEvents(w http.ResponseWriter, r *http.Request, sub *subscriber, hydrate bool) (reason string) {
-	send := sender(w)
-	writer := &eventWriter{server: s, sub: sub, hydrate: hydrate, send: send}
+func (s *server) writeEvents(r *http.Request, writer *eventWriter) (reason string) {
+	send := writer.send
 	err := writer.run(r.Context())
 	if f := streamFailure(err); f != nil {
 		data, _ := json.Marshal(wire.StreamEnd{Kind: "end", Failure: f.Failure}) // of strings
@@ -99,10 +101,11 @@ func (e *unsentError) Unwrap() error { return e.error }
 
 // eventWriter writes the events of a subscriber. Its buffer counts against the memory of the client.
 type eventWriter struct {
-	server  *server
-	sub     *subscriber
-	hydrate bool
-	send    func([]byte) error
+	server   *server
+	sub      *subscriber
+	hydrate  bool
+	accounts bool // the client wants changes of accounts
+	send     func([]byte) error
 
 	buf    []byte
 	grant  *budget.Grant
@@ -145,6 +148,7 @@ func (e *eventWriter) run(ctx context.Context) error {
 func (e *eventWriter) event(ctx context.Context, event *stream.Event) error {
 	var account bool
 	e.wanted, account = e.sub.Wanted(event, e.wanted[:0])
+	account = account && e.accounts
 	contentOnly := false
 	if len(e.wanted) == 0 && !account {
 		var err error

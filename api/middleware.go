@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,17 @@ func openToAll(next http.Handler) http.Handler {
 			preflight(w, r)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// SeqHeader is the header of the newest log row that an answer certainly has.
+const SeqHeader = "Weft-Seq"
+
+// nameSeq adds SeqHeader. It is read before the query, so that no answer is older than it says.
+func (s *server) nameSeq(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(SeqHeader, strconv.FormatUint(s.Store.Seq(), 10))
 		next.ServeHTTP(w, r)
 	})
 }

@@ -92,7 +92,7 @@ func New(c Config) *Server {
 	s := newServer(c)
 	s.metrics = newMetrics(c.Metrics)
 	r := chi.NewRouter()
-	r.Use(s.observe, openToAll, s.limitRates, s.recoverPanics)
+	r.Use(s.observe, openToAll, s.nameSeq, s.limitRates, s.recoverPanics)
 	r.NotFound(notFound)
 	r.MethodNotAllowed(methodNotAllowed)
 	queries := s.queries()

@@ -46,7 +46,7 @@ func (s *server) subscribeWebSocket(w http.ResponseWriter, r *http.Request) {
 	instant := p.flag("instant")
 	accounts := p.flag("accounts")
 	options := stream.Options{Hold: !instant}
-	p.options(&options)
+	_ = p.options(&options)
 	if p.err != nil {
 		writeFailure(w, r, s.failureOf(r.Context(), r, p.err))
 		return

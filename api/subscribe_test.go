@@ -385,7 +385,7 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
 	l.apply(t, db.OpCreate, "a", post, bob)
-	res, err := http.Get(l.URL + "/events?cursor=0&wantedSubjectDids=" + alice)
+	res, err := http.Get(l.URL + "/events?cursor=0&accounts=true&wantedSubjectDids=" + alice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -558,4 +558,67 @@ func allocatedBy(f func()) uint64 {
 	f()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestAccountEvents: a stream has changes of the accounts that its filter names, of all without a filter, or when it
+// asks for them.
+func TestAccountEvents(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{
+		"":                                      "record account record end",
+		"&wantedActors=" + alice:                "record account record end",
+		"&wantedActors=" + bob:                  "end",
+		"&wantedSubjects=" + post:               "record record end",
+		"&wantedSubjectDids=" + bob:             "end",
+		"&wantedSources=a.b.c:x":                "end",
+		"&wantedCollections=app.bsky.feed.like": "record record end",
+		"&wantedSources=a.b.c:x&accounts=true":  "account end",
+		"&wantedSources=a.b.c:x&accounts=true&wantedActors=" + bob: "end",
+	} {
+		t.Run(query, func(t *testing.T) {
+			t.Parallel()
+			l := startLive(t, Config{})
+			l.apply(t, db.OpCreate, "a", post)
+			l.apply(t, db.OpAccount, "")
+			l.apply(t, db.OpCreate, "b", post)
+			res, err := http.Get(l.URL + "/events?cursor=0" + query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			l.end()
+			var kinds []string
+			for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+				if kind, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+					kinds = append(kinds, kind)
+				}
+			}
+			if got := strings.Join(kinds, " "); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// TestSeqOfAnswers: an answer has all up to the row that its header names, also a refusal.
+func TestSeqOfAnswers(t *testing.T) {
+	t.Parallel()
+	l := startLive(t, Config{})
+	for i := range 3 {
+		query := "subject=" + post + "&source=app.bsky.feed.like:subject.uri"
+		for path, status := range map[string]int{
+			"/xrpc/blue.microcosm.links.getBacklinksCount?" + query: 200, "/xrpc/dev.weft.links.getBacklinks?" + query: 200, "/status": 200,
+			"/links": 400, "/nothing": 404,
+		} {
+			res, err := http.Get(l.URL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if got := res.Header.Get(SeqHeader); got != fmt.Sprint(i) || res.StatusCode != status {
+				t.Errorf("%s: %d with %q after %d rows", path, res.StatusCode, got, i)
+			}
+		}
+		l.apply(t, db.OpCreate, fmt.Sprint("k", i), post)
+	}
 }

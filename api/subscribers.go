@@ -33,13 +33,14 @@ type subscriber struct {
 	filter *budget.Grant
 }
 
-// options reads the parameters that /subscribe and /events share.
-func (p *params) options(o *stream.Options) {
+// options reads the parameters that /subscribe and /events share, and returns the filter.
+func (p *params) options(o *stream.Options) stream.Filter {
 	filter := p.streamFilter()
 	o.Want = filter.Match()
 	if text, ok := p.text("cursor"); ok {
 		o.Cursor = p.streamCursor("cursor", text)
 	}
+	return filter
 }
 
 // subscribe starts the subscription of an admitted client. Its errors are for the client. The look-up of the cursor's

@@ -91,6 +91,7 @@ type Page[T any] struct {
 	Total  int64
 	Items  []T
 	Cursor string // of the next page; empty at the end
+	Seq    uint64 // the page has all changes up to here: as the cursor of Events, it continues the page; 0: not known
 }
 
 // Count counts the links to a subject from a source.
@@ -114,10 +115,11 @@ func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Pag
 		v.Set("reverse", "true")
 	}
 	var a wire.TimedBacklinks
-	if err := c.get(ctx, routes.WeftGetBacklinks, v, &a); err != nil {
+	seq, err := c.getSeq(ctx, routes.WeftGetBacklinks, v, &a)
+	if err != nil {
 		return Page[Record]{}, err
 	}
-	page := Page[Record]{Total: a.Total, Cursor: cursorText(a.Cursor)}
+	page := Page[Record]{Total: a.Total, Cursor: cursorText(a.Cursor), Seq: seq}
 	for _, r := range a.Records {
 		record, err := newRecord(r.Record, r.Time, r.Content)
 		if err != nil {
@@ -138,8 +140,8 @@ func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[str
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
 	window(v, q.Since, q.Until, false, q.Limit, cursor)
 	var a wire.DIDs
-	err := c.get(ctx, routes.WeftGetBacklinkDIDs, v, &a)
-	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor)}, err
+	seq, err := c.getSeq(ctx, routes.WeftGetBacklinkDIDs, v, &a)
+	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor), seq}, err
 }
 
 // DIDs iterates over all linking accounts, newest first by the first link of each.
@@ -161,10 +163,11 @@ func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor st
 	v := url.Values{"did": {q.DID}, "source": q.Sources}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
 	var a wire.AccountLinks
-	if err := c.get(ctx, routes.GetAccountBacklinks, v, &a); err != nil {
+	seq, err := c.getSeq(ctx, routes.GetAccountBacklinks, v, &a)
+	if err != nil {
 		return Page[Link]{}, err
 	}
-	page := Page[Link]{Cursor: cursorText(a.Cursor)}
+	page := Page[Link]{Cursor: cursorText(a.Cursor), Seq: seq}
 	for _, l := range a.Links {
 		record, err := newRecord(l.Record, l.Time, l.Content)
 		if err != nil {
@@ -190,7 +193,7 @@ func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int6
 		}
 		var a wire.AccountCounts
 		err := c.get(ctx, routes.GetAccountCounts, v, &a)
-		return Page[wire.SourceCount]{a.Total, a.Sources, cursorText(a.Cursor)}, err
+		return Page[wire.SourceCount]{Total: a.Total, Items: a.Sources, Cursor: cursorText(a.Cursor)}, err
 	}
 	for one, err := range walk(page) {
 		if err != nil {
@@ -252,13 +255,27 @@ func walk[T any](page func(cursor string) (Page[T], error)) iter.Seq2[T, error] 
 }
 
 func (c *Client) get(ctx context.Context, route *routes.Route, q url.Values, into any) error {
-	return c.do(ctx, http.MethodGet, route.Path+"?"+q.Encode(), nil, into)
+	_, err := c.getSeq(ctx, route, q, into)
+	return err
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) error {
+// getSeq is get that returns Page.Seq of the answer.
+func (c *Client) getSeq(ctx context.Context, route *routes.Route, q url.Values, into any) (seq uint64, err error) {
+	header, err := c.do(ctx, http.MethodGet, route.Path+"?"+q.Encode(), nil, into)
+	if err != nil {
+		return 0, err
+	}
+	seq, err = strconv.ParseUint(header.Get("Weft-Seq"), 10, 64)
+	if err != nil {
+		return 0, nil // Constellation sends none
+	}
+	return seq, nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, into any) (http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return fmt.Errorf("weft: %w", err)
+		return nil, fmt.Errorf("weft: %w", err)
 	}
 	r.Header.Set("User-Agent", c.UserAgent)
 	if body != nil {
@@ -266,16 +283,16 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 	}
 	res, err := c.HTTP.Do(r)
 	if err != nil {
-		return fmt.Errorf("weft: %w", err)
+		return nil, fmt.Errorf("weft: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return refusal(res)
+		return nil, refusal(res)
 	}
 	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return fmt.Errorf("weft: %s: %w", path, err)
+		return nil, fmt.Errorf("weft: %s: %w", path, err)
 	}
-	return nil
+	return res.Header, nil
 }
 
 // refusal returns the failure in an answer.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -200,5 +202,111 @@ func TestEventsReconnect(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func (w *weft) account(t *testing.T, did string, status db.Status) {
+	t.Helper()
+	w.n++
+	e := db.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: db.OpAccount, DID: did, Status: status}
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWatch: a list and its changes are one, whatever is written between its pages and while connections break: each
+// record comes once and goes once, and what is left is the list.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			w := start(t)
+			r := rand.New(rand.NewPCG(seed, 1))
+			step := func() {
+				did := fmt.Sprint("did:plc:n", r.IntN(6))
+				switch r.IntN(12) {
+				case 0:
+					w.account(t, did, db.Status(r.IntN(5)))
+				case 1, 2, 3:
+					w.like(t, db.OpDelete, did, fmt.Sprint("k", r.IntN(20)))
+				default:
+					w.like(t, db.OpCreate, did, fmt.Sprint("k", r.IntN(20)))
+				}
+			}
+			for range 60 {
+				step()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				for i := range 300 {
+					step()
+					if i%100 == 99 {
+						w.CloseClientConnections()
+					}
+				}
+				w.like(t, db.OpCreate, "did:plc:last", "1")
+			}()
+			have := map[string]bool{}
+			kinds := map[client.ChangeKind]int{}
+			for c, err := range client.New(w.URL).Watch(ctx, client.Query{Subject: post, Source: likes, Limit: 3}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				kinds[c.Kind]++
+				uri := c.Record.URI()
+				if have[uri] != (c.Kind == client.Removed) || c.Record.Time.IsZero() != (c.Kind == client.Removed) {
+					t.Fatalf("%s is %s, and it was there: %t", uri, c.Kind, have[uri])
+				}
+				have[uri] = c.Kind != client.Removed
+				if c.Record.DID == "did:plc:last" && c.Record.Rkey == "1" {
+					<-written
+					w.like(t, db.OpCreate, "did:plc:last", "2") // after the list
+				}
+				if c.Record.DID == "did:plc:last" && c.Record.Rkey == "2" {
+					break
+				}
+			}
+			maps.DeleteFunc(have, func(_ string, is bool) bool { return !is })
+			want := map[string]bool{}
+			for r, err := range client.New(w.URL).Backlinks(ctx, client.Query{Subject: post, Source: likes}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[r.URI()] = true
+			}
+			if !maps.Equal(have, want) {
+				t.Errorf("%d records are watched, %d listed: %v, %v", len(have), len(want), have, want)
+			}
+			if kinds[client.Added] == 0 || kinds[client.Removed] == 0 {
+				t.Errorf("%v", kinds)
+			}
+		})
+	}
+}
+
+// TestWatchRefusals: a watch ends with what the server says, and a list that can't be watched is refused.
+func TestWatchRefusals(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	var refused *client.Error
+	n := 0
+	for _, err := range client.New(w.URL).Watch(t.Context(), client.Query{Subject: "hello", Source: likes}) {
+		n++
+		if !errors.As(err, &refused) || refused.Status != 400 {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, err := range client.New(w.URL).Watch(t.Context(), client.Query{Subject: post, Source: likes, Until: time.Now()}) {
+		n++
+		if err == nil {
+			t.Error("a list with an end is watched")
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d answers", n)
 	}
 }

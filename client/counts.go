@@ -30,7 +30,7 @@ func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
 			return nil, err
 		}
 		var a wire.Counts
-		err = c.do(ctx, http.MethodPost, routes.BatchCounts.Path, &body, &a)
+		_, err = c.do(ctx, http.MethodPost, routes.BatchCounts.Path, &body, &a)
 		if err != nil {
 			return nil, err
 		}

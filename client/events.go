@@ -22,6 +22,7 @@ import (
 type Filter struct {
 	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these; with none of the three, to any
 	Sources, Collections, Actors           []string // and from these
+	Accounts                               bool     // changes of all accounts too, or of all Actors
 }
 
 // Event is a change of a record that links, or of an account's status.
@@ -67,13 +68,22 @@ const (
 // ends with ctx, or with an *Error when the server refuses it. OutdatedCursor means that the log no longer has the
 // next events.
 func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[Event, error] {
+	var from *uint64
+	if cursor > 0 {
+		from = &cursor
+	}
+	return c.eventsAfter(ctx, f, from)
+}
+
+// eventsAfter iterates over the events behind a cursor, 0 too; nil: from now on.
+func (c *Client) eventsAfter(ctx context.Context, f Filter, cursor *uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		wait := leastWait
 		for {
 			began := cursor
 			stop := false
 			err := c.listen(ctx, f, &cursor, func(e Event) bool {
-				cursor = e.Cursor
+				cursor = &e.Cursor
 				wait = leastWait
 				stop = !yield(e, nil)
 				return !stop
@@ -102,14 +112,17 @@ func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[
 }
 
 // listen reads one connection to its end.
-func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(Event) bool) error {
+func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(Event) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	q := url.Values{"wantedSubjects": f.Subjects, "wantedSubjectPrefixes": f.SubjectPrefixes,
 		"wantedSubjectDids": f.SubjectDIDs,
 		"wantedSources":     f.Sources, "wantedCollections": f.Collections, "wantedActors": f.Actors}
-	if *cursor > 0 {
-		q.Set("cursor", strconv.FormatUint(*cursor, 10))
+	if *cursor != nil {
+		q.Set("cursor", strconv.FormatUint(**cursor, 10))
+	}
+	if f.Accounts {
+		q.Set("accounts", "true")
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+routes.Events.Path+"?"+q.Encode(), nil)
 	if err != nil {
@@ -129,23 +142,26 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor *uint64, do func(E
 	}
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 64<<20) // a record may have two thousand links of 8 KiB
-	place := uint64(0)        // of an event without data
+	var place *uint64         // of an event without data
 	for lines.Scan() {
 		alive.Reset(silence)
 		if len(lines.Bytes()) == 0 {
-			if place > 0 {
+			if place != nil {
 				*cursor = place
-				place = 0
+				place = nil
 			}
 		}
 		if id, ok := bytes.CutPrefix(lines.Bytes(), []byte("id: ")); ok {
-			place, _ = strconv.ParseUint(string(id), 10, 64)
+			n, err := strconv.ParseUint(string(id), 10, 64)
+			if err == nil {
+				place = &n
+			}
 		}
 		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
 		if !ok {
 			continue
 		}
-		place = 0
+		place = nil
 		var message wire.Event
 		if err := json.Unmarshal(data, &message); err != nil {
 			return fmt.Errorf("weft: an event: %w", err)

@@ -18,6 +18,13 @@ type Filter struct {
 	Actors      []string
 }
 
+// Names reports whether a filter says by itself which changes of accounts concern it: those of the accounts that it
+// names, or, without any filter, all.
+func (f *Filter) Names() bool {
+	others := len(f.Subjects) + len(f.Prefixes) + len(f.SubjectDIDs) + len(f.Sources) + len(f.Collections)
+	return len(f.Actors) > 0 || others == 0
+}
+
 // Matcher is a compiled Filter. It keeps hashes of the names, and only prefixes as text.
 type Matcher struct {
 	subjects, dids, sources, collections, actors hashSet

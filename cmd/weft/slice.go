@@ -66,7 +66,7 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 	}
 	c.Subjects, err = ingest.NormalSubjects(c.Subjects)
 	if err != nil {
-		return c, nil, &usageError{cmd.Name, fmt.Errorf("--subjects: %w", err)}
+		return c, nil, &usageError{fmt.Errorf("--subjects: %w", err)}
 	}
 	for _, u := range upstreams {
 		if err := addFilters(&c, u); err != nil {

@@ -1,0 +1,212 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"time"
+)
+
+// ChangeKind says how a record came into a list that is watched, or that it left.
+type ChangeKind string
+
+const (
+	Listed  ChangeKind = "listed"  // it was there when Watch began
+	Added   ChangeKind = "added"   // it has come since
+	Removed ChangeKind = "removed" // it has gone since
+)
+
+// Change is a change of a list that is watched.
+type Change struct {
+	Kind   ChangeKind
+	Record Record // without a time if it is Removed; with its content only if it is Listed and the query asks for it
+}
+
+// Watch iterates over the records of a list, and then over its changes, for ever: each record once when it comes and
+// once when it goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and
+// come again with it. If the log no longer has the changes that a broken connection missed, Watch lists the records
+// again and returns the differences. It ends with ctx, or with an *Error when the server refuses it.
+//
+// Watch keeps the keys of the list in memory, about 100 bytes each. It needs a weft. The query has no Since and Until.
+func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		if !q.Since.IsZero() || !q.Until.IsZero() {
+			yield(Change{}, errors.New("weft: a list that is watched has no Since and Until"))
+			return
+		}
+		w := &watch{client: c, query: q, have: map[string]map[string]Record{}, inactive: map[string]bool{},
+			kind: Listed, yield: func(ch Change) bool { return yield(ch, nil) }}
+		err := w.run(ctx)
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Change{}, err)
+		}
+	}
+}
+
+// errStop ends a watch whose caller wants no more.
+var errStop = errors.New("stop")
+
+// watch is a list that is watched.
+type watch struct {
+	client   *Client
+	query    Query
+	have     map[string]map[string]Record // the list's records, without times and content, by DID and record key
+	inactive map[string]bool              // accounts that have become inactive since the watch began
+	kind     ChangeKind                   // of records that a page has and the list has not
+	yield    func(Change) bool
+}
+
+// run lists and follows until ctx ends, the server refuses, or the caller wants no more.
+func (w *watch) run(ctx context.Context) error {
+	for wait := leastWait; ; wait = min(2*wait, mostWait) {
+		began := time.Now()
+		err := w.follow(ctx)
+		isFirst := w.kind == Listed
+		if ctx.Err() != nil || errors.Is(err, errStop) || isFirst || isRefusal(err) {
+			return err
+		}
+		if time.Since(began) > mostWait {
+			wait = leastWait
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// isRefusal reports whether an error is the server's last word. A stream whose cursor the log no longer has, or that
+// another follower answers, which is behind, begins again with the list.
+func isRefusal(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Status/100 == 4 && refused.Status != http.StatusTooManyRequests &&
+		refused.Name != "OutdatedCursor" && refused.Name != "FutureCursor"
+}
+
+// follow lists the records and follows their changes until an error.
+func (w *watch) follow(ctx context.Context) error {
+	seq, err := w.list(ctx, w.query, "")
+	if err != nil {
+		return err
+	}
+	w.kind = Added
+	filter := Filter{Subjects: []string{w.query.Subject}, Sources: []string{w.query.Source}, Actors: w.query.DIDs,
+		Accounts: true}
+	for e, err := range w.client.eventsAfter(ctx, filter, &seq) {
+		if err == nil {
+			err = w.event(ctx, &e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list lists the records of a query, and returns up to where the first page has the log. Records that are not listed
+// are gone: those of one account, or, with an empty did, all. What changes between two pages is in events after seq,
+// which may repeat what a later page has: a record that is there is not added again.
+func (w *watch) list(ctx context.Context, q Query, did string) (seq uint64, err error) {
+	gone := map[string]map[string]Record{}
+	for account, records := range w.have {
+		if did == "" || account == did {
+			gone[account] = map[string]Record{}
+			for rkey, r := range records {
+				gone[account][rkey] = r
+			}
+		}
+	}
+	for cursor, first := "", true; first || cursor != ""; first = false {
+		page, err := w.client.BacklinksPage(ctx, q, cursor)
+		if err != nil {
+			return 0, err
+		}
+		if page.Seq == 0 && page.Total > 0 {
+			return 0, errors.New("weft: this server does not send Weft-Seq: it cannot be watched")
+		}
+		if first {
+			seq = page.Seq
+		}
+		cursor = page.Cursor
+		for _, r := range page.Items {
+			delete(gone[r.DID], r.Rkey)
+			if err := w.add(r); err != nil {
+				return 0, err
+			}
+		}
+	}
+	for _, records := range gone {
+		for _, r := range records {
+			if err := w.remove(r.DID, r.Rkey); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return seq, nil
+}
+
+// event follows an event.
+func (w *watch) event(ctx context.Context, e *Event) error {
+	if e.Account != nil {
+		return w.account(ctx, e.Account)
+	}
+	for range e.Removed {
+		if err := w.remove(e.DID, e.Rkey); err != nil {
+			return err
+		}
+	}
+	if w.inactive[e.DID] || len(e.Added) == 0 {
+		return nil
+	}
+	return w.add(Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey, Time: e.Time})
+}
+
+// account follows a change of an account's status: its records go, or come back.
+func (w *watch) account(ctx context.Context, a *Account) error {
+	if a.Active {
+		delete(w.inactive, a.DID)
+		q := w.query
+		q.DIDs = []string{a.DID}
+		_, err := w.list(ctx, q, a.DID)
+		return err
+	}
+	w.inactive[a.DID] = true
+	for rkey := range w.have[a.DID] {
+		if err := w.remove(a.DID, rkey); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *watch) add(r Record) error {
+	if _, ok := w.have[r.DID][r.Rkey]; ok {
+		return nil
+	}
+	if w.have[r.DID] == nil {
+		w.have[r.DID] = map[string]Record{}
+	}
+	w.have[r.DID][r.Rkey] = Record{DID: r.DID, Collection: r.Collection, Rkey: r.Rkey}
+	return w.say(Change{w.kind, r})
+}
+
+func (w *watch) remove(did, rkey string) error {
+	r, ok := w.have[did][rkey]
+	if !ok {
+		return nil
+	}
+	delete(w.have[did], rkey)
+	if len(w.have[did]) == 0 {
+		delete(w.have, did)
+	}
+	return w.say(Change{Removed, r})
+}
+
+func (w *watch) say(c Change) error {
+	if !w.yield(c) {
+		return errStop
+	}
+	return nil
+}
