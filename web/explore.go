@@ -73,6 +73,7 @@ type explorePage struct {
 	Chart    *chart
 	Record   *recordPart  // what the record says and links to; nil: it is no record
 	Account  *accountPart // links to all that is the account's
+	Nearby   []neighbour  // addresses that usually show the same page
 	Empty    bool
 	More     string // the page of further sources; empty: these are all
 	Part     bool   // these are not all
@@ -116,6 +117,10 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 		return nil, err
 	}
 	p.Account, err = accountOf(a, p.Target)
+	if err != nil {
+		return nil, err
+	}
+	p.Nearby, err = s.linkedNeighbours(a, p.Target.Text)
 	if err != nil {
 		return nil, err
 	}

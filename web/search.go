@@ -47,7 +47,11 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		}
 		meant.actor = did
 	}
-	target := s.linkedOf(r, meant.targets())
+	targets := meant.targets()
+	if meant.actor == "" {
+		targets = append(targets, neighboursOf(targets[0])...)
+	}
+	target := s.linkedOf(r, targets)
 	if target == "" {
 		s.refuse(w, r, newProblem(http.StatusBadRequest, "InvalidRequest",
 			"This is not an at-uri, a DID, a handle or an address. An address begins with a scheme, such as https://, and has "+
@@ -221,41 +225,43 @@ func ofAtURI(uri string) (wanted, bool) {
 	return m, true
 }
 
-// linkedOf returns the first of some targets that anything links to, and the first of all where nothing does or the API
-// has no time to say so. It is empty if the first is not a link.
+// linkedOf returns the first of some targets if anything links to it, else that of the others with most links, and the
+// first where nothing links to any or the API has no time to say so. It is empty if the first is not a link.
 func (s *Server) linkedOf(r *http.Request, targets []string) string {
 	first, kind := link.Parse(targets[0])
 	if kind == link.None || len(targets) == 1 {
 		return first
 	}
-	for _, text := range targets {
+	best := first
+	most := int64(0)
+	for i, text := range targets {
 		target, kind := link.Parse(text)
 		if kind == link.None {
 			continue
 		}
-		n, err := s.linksTo(r, target)
-		if err != nil {
+		n, _, err := s.linksTo(r, target)
+		if err != nil || i == 0 && n > 0 {
 			return first
 		}
-		if n > 0 {
-			return target
+		if n > most {
+			most = n
+			best = target
 		}
 	}
-	return first
+	return best
 }
 
-// linksTo asks how many links there are to a target, of the first sources at least.
-func (s *Server) linksTo(r *http.Request, target string) (int64, error) {
+// linksTo asks how many links there are to a target. more is true if it has further sources, which are not counted.
+func (s *Server) linksTo(r *http.Request, target string) (sum int64, more bool, err error) {
 	var counts wire.BySource[int64]
 	a := &answer{server: s, request: r}
-	err := a.get(&counts, routes.LinksAllCount, "target", target, "limit", pageSources)
-	var sum int64
+	err = a.get(&counts, routes.LinksAllCount, "target", target, "limit", pageSources)
 	for _, paths := range counts.Links {
 		for _, n := range paths {
 			sum += n
 		}
 	}
-	return sum, err
+	return sum, counts.Cursor != nil, err
 }
 
 // resolve finds the account of a handle. The error is a problem.

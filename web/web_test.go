@@ -5,11 +5,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -509,6 +511,56 @@ func TestRecordPage(t *testing.T) {
 	none := serve(t, s, web.Config{Viewer: web.NoViewer})
 	if page := browse(none, "/links/all?"+form("target", alice)).Body.String(); strings.Contains(page, "pdsls") || !strings.Contains(page, ">Bluesky</a>") {
 		t.Error("the viewer isn't off")
+	}
+}
+
+// TestAlsoLinkedAs: the page of a web target shows the addresses that usually show the same page, and search finds the one that
+// is linked.
+func TestAlsoLinkedAs(t *testing.T) {
+	t.Parallel()
+	s := index(t, 1)
+	var events []db.Event
+	for i, target := range []string{
+		"http://www.shop.example/a?utm=1", "http://www.shop.example/a", "http://www.shop.example/a", "https://shop.example/a/",
+		"https://whole.example/x", "http://whole.example/x", "http://whole.example/x",
+		"at://" + alice + "/site.standard.document/3k",
+	} {
+		us := began + int64(i+1000)*1_000_000
+		tid := string(link.AppendTID(nil, uint64(us)<<10))
+		events = append(events, db.Event{Seq: uint64(1000 + i), TimeUS: us, Op: db.OpCreate, DID: bob, Collection: "app.bsky.feed.post", Rkey: tid,
+			Rev: tid, Links: []db.Link{{Path: "embed.external.uri", Target: target}}})
+	}
+	if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
+		t.Fatal(err)
+	}
+	h := serve(t, s, web.Config{})
+	for target, want := range map[string][]string{
+		"https://shop.example/a?utm=1": {"http://www.shop.example/a 2", "http://www.shop.example/a?utm=1 1", "https://shop.example/a/ 1"},
+		"http://www.shop.example/a":    {"https://shop.example/a/ 1"},
+		"https://whole.example/x":      {"http://whole.example/x 2"},
+		"https://nowhere.example/":     nil,
+		post:                           nil,
+	} {
+		page := browse(h, "/links/all?"+form("target", target)).Body.String()
+		var got []string
+		for _, m := range regexp.MustCompile(`<a class="address" href="[^"]*">([^<]*)</a></th><td class="right num">(\d+)<`).FindAllStringSubmatch(page, -1) {
+			got = append(got, html.UnescapeString(m[1])+" "+m[2])
+		}
+		if !slices.Equal(got, want) || strings.Contains(page, "Also linked as") != (want != nil) {
+			t.Errorf("%s: %q, not %q", target, got, want)
+		}
+	}
+	for q, to := range map[string]string{
+		"shop.example/a":                             "/links/all?target=http://www.shop.example/a&from=https://shop.example/a",
+		"https://shop.example/a?x=y":                 "/links/all?target=http://www.shop.example/a&from=https://shop.example/a%3Fx%3Dy",
+		"https://whole.example/x":                    "/links/all?target=https://whole.example/x",
+		"www.nowhere.example/a":                      "/links/all?target=https://www.nowhere.example/a",
+		"https://leaflet.pub/p/" + alice + "/3k":     "/links/all?target=at://" + alice + "/site.standard.document/3k&from=https://leaflet.pub/p/" + alice + "/3k",
+		"https://leaflet.pub/p/" + alice + "/3other": "/links/all?target=at://" + alice + "/pub.leaflet.document/3other&from=https://leaflet.pub/p/" + alice + "/3other",
+	} {
+		if got := browse(h, "/search?"+form("q", q)).Header().Get("Location"); got != to {
+			t.Errorf("%s leads to %q, not %q", q, got, to)
+		}
 	}
 }
 

@@ -118,20 +118,34 @@ async function search() {
 }
 
 /** A post that replies to another: it links, and says something where the demo keeps what records say. */
-export async function linking() {
+export const linking = () => first('app.bsky.feed.post:reply.parent.uri', async ({ did, collection, rkey }) => {
+  const { links } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}`)
+  return links.length > 0 && `at://${did}/${collection}/${rkey}`
+})
+
+/** A web page that is linked to, by another address: with http. */
+export const elsewhere = () => first('app.bsky.feed.post:embed.external.uri', async ({ added }) => {
+  const { subject } = added?.find((l) => l.subject.startsWith('https://')) ?? {}
+  if (!subject) return ''
+  const { links } = await ask(`/links/all?target=${encodeURIComponent(subject)}`)
+  const other = subject.replace('https:', 'http:')
+  const there = await ask(`/links/all?target=${encodeURIComponent(other)}`)
+  return Object.keys(links).length > 0 && Object.keys(there.links).length === 0 && { subject, other }
+})
+
+/** What `of` makes of the first event of a source for which it makes anything. */
+async function first(source, of) {
   const stop = new AbortController()
-  const res = await fetch(`${base}/events?cursor=1&wantedSources=${encodeURIComponent('app.bsky.feed.post:reply.parent.uri')}`, { signal: stop.signal })
+  const res = await fetch(`${base}/events?cursor=1&wantedSources=${encodeURIComponent(source)}`, { signal: stop.signal })
   let text = ''
-  let found = ''
+  let found
   for await (const chunk of res.body) {
     text += Buffer.from(chunk).toString()
     const lines = text.split('\n')
     text = lines.pop()
     for (const line of lines) {
       if (found || !line.startsWith('data: ')) continue
-      const { did, collection, rkey } = JSON.parse(line.slice(6))
-      const { links } = await ask(`/xrpc/dev.weft.links.getRecordLinks?did=${did}&collection=${collection}&rkey=${rkey}`)
-      if (links.length > 0) found = `at://${did}/${collection}/${rkey}`
+      found = await of(JSON.parse(line.slice(6)))
     }
     if (found) break
   }

@@ -1,10 +1,11 @@
 // Every page, on a desk, in the dark and on a phone: it shows, keeps its manners, fits, and can be read by everybody.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { accessible, fits, linking, picture, popular, q, views, visit } from './browser.js'
+import { accessible, elsewhere, fits, linking, picture, popular, q, views, visit } from './browser.js'
 
 const { subject, source, author } = await popular()
 const record = await linking()
+const { other } = await elsewhere()
 const [collection, path] = source.split(':')
 const list = `subject=${q(subject)}&source=${q(source)}`
 
@@ -13,6 +14,7 @@ const pages = {
   explore: `/links/all?target=${q(subject)}`,
   'explore-account': `/links/all?target=${q(author)}`,
   'explore-record': `/links/all?target=${q(record)}`,
+  'explore-web': `/links/all?target=${q(other)}`,
   'explore-nothing': `/links/all?target=${q('https://nobody.example/links/here')}`,
   links: `/links?target=${q(subject)}&collection=${collection}&path=.${path}`,
   accounts: `/links/distinct-dids?target=${q(subject)}&collection=${collection}&path=.${path}`,

@@ -1,7 +1,7 @@
 // From a target to who links to it, forwards and back again.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ask, linking, picture, popular, q, views, visit } from './browser.js'
+import { ask, elsewhere, linking, picture, popular, q, views, visit } from './browser.js'
 
 const { subject, source } = await popular()
 const list = `/xrpc/dev.weft.links.getBacklinks?subject=${q(subject)}&source=${q(source)}&limit=10`
@@ -58,6 +58,19 @@ test('without scripts, a record has what it says and what it links to', () => vi
   assert.equal((await page.locator('.record blockquote').innerText()).slice(0, 40), value.text.slice(0, 40))
   await page.locator('.record summary').click()
   assert.ok((await page.locator('.record pre').innerText()).includes(JSON.stringify(value.createdAt)))
+}, { javaScriptEnabled: false }))
+
+test('an address leads to the one that is linked', () => visit(views.phone, async (page) => {
+  const { subject, other } = await elsewhere()
+  await page.goto(`/links/all?target=${q(other)}`)
+  const link = page.locator('section:has(#nearby) tbody a', { hasText: subject }).first()
+  assert.equal(await link.innerText(), subject)
+  await link.click()
+  await page.waitForURL((url) => url.searchParams.get('target') === subject)
+  await page.goto(`/search?q=${q(other)}`)
+  const at = new URL(page.url()).searchParams
+  assert.deepEqual([at.get('from'), (await ask(`/links/all?target=${q(at.get('target'))}`)).links !== undefined], [other, true])
+  assert.match(await page.locator('.target').innerText(), /You searched for/)
 }, { javaScriptEnabled: false }))
 
 test('with the keyboard, a row opens without a mouse', () => visit(views.desktop, async (page) => {
