@@ -89,11 +89,13 @@ var clientCalls = map[*routes.Route]clientCall{
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
 		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes",
 			"wantedSubjectDids": "SubjectDIDs",
-			"wantedSources":     "Sources", "wantedCollections": "Collections", "wantedActors": "Actors"},
+			"wantedSources":     "Sources", "wantedCollections": "Collections", "wantedActors": "Actors",
+			"accounts": "Accounts"},
 		tsCall: "events(%s)",
 		tsFields: map[string]string{"wantedSubjects": "subjects", "wantedSubjectPrefixes": "subjectPrefixes",
 			"wantedSubjectDids": "subjectDids",
-			"wantedSources":     "sources", "wantedCollections": "collections", "wantedActors": "actors"},
+			"wantedSources":     "sources", "wantedCollections": "collections", "wantedActors": "actors",
+			"accounts": "accounts"},
 	},
 }
 

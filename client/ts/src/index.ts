@@ -68,6 +68,8 @@ export interface Page<T> {
   items: T[]
   /** Of the next page; null at the end. */
   cursor: string | null
+  /** The page has all changes up to here: as the cursor of `events`, it continues the page. null: not known. */
+  seq: number | null
 }
 
 export interface TotalPage<T> extends Page<T> {
@@ -113,6 +115,8 @@ export interface StreamOptions {
   sources?: string[]
   collections?: string[]
   actors?: string[]
+  /** Changes of the status of all accounts too, or of all `actors`. */
+  accounts?: boolean
   /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
   cursor?: number
   signal?: AbortSignal
@@ -146,6 +150,25 @@ export interface AccountEvent {
 }
 
 export type StreamEvent = RecordEvent | AccountEvent
+
+/** What a list is watched with. */
+export interface WatchOptions {
+  /** Only links by these accounts. */
+  dids?: string[]
+  /** Items of a page of the list: 1 to 1000, by default 100. */
+  limit?: number
+  signal?: AbortSignal
+}
+
+/** A change of a list that is watched: a record was there at the beginning, has come since, or has gone. */
+export interface Change {
+  kind: 'listed' | 'added' | 'removed'
+  did: string
+  collection: string
+  rkey: string
+  /** Of a record that was listed or added, RFC 3339. */
+  time?: string
+}
 
 export interface ClientOptions {
   /** In place of the global `fetch`. */
@@ -212,9 +235,9 @@ export class Client {
   /** A page of the records that link, newest first. */
   async backlinksPage(subject: string, source: string, options: BacklinksOptions = {}): Promise<TotalPage<LinkRecord>> {
     const { dids, signal, ...rest } = options
-    const a = await this.#get<{ total: number; records: LinkRecord[]; cursor: string | null }>(
+    const [a, seq] = await this.#getSeq<{ total: number; records: LinkRecord[]; cursor: string | null }>(
       'dev.weft.links.getBacklinks', { subject, source, did: dids, ...rest }, signal)
-    return { total: a.total, items: a.records, cursor: a.cursor }
+    return { total: a.total, items: a.records, cursor: a.cursor, seq }
   }
 
   /** Walks through all records that link, page by page. */
@@ -225,9 +248,9 @@ export class Client {
   /** A page of the accounts that link, newest first by the first link of each. */
   async didsPage(subject: string, source: string, options: ListOptions = {}): Promise<TotalPage<string>> {
     const { signal, ...rest } = options
-    const a = await this.#get<{ total: number; dids: string[]; cursor: string | null }>(
+    const [a, seq] = await this.#getSeq<{ total: number; dids: string[]; cursor: string | null }>(
       'dev.weft.links.getBacklinkDids', { subject, source, ...rest }, signal)
-    return { total: a.total, items: a.dids, cursor: a.cursor }
+    return { total: a.total, items: a.dids, cursor: a.cursor, seq }
   }
 
   /** Walks through all accounts that link. */
@@ -238,9 +261,9 @@ export class Client {
   /** A page of the links to an account and to any of its records, newest first. */
   async accountLinksPage(did: string, options: AccountOptions = {}): Promise<Page<AccountLink>> {
     const { sources, signal, ...rest } = options
-    const a = await this.#get<{ links: AccountLink[]; cursor: string | null }>(
+    const [a, seq] = await this.#getSeq<{ links: AccountLink[]; cursor: string | null }>(
       'dev.weft.links.getAccountBacklinks', { did, source: sources, ...rest }, signal)
-    return { items: a.links, cursor: a.cursor }
+    return { items: a.links, cursor: a.cursor, seq }
   }
 
   /** Walks through all links to an account. */
@@ -291,7 +314,7 @@ export class Client {
       try {
         const query = {
           wantedSubjects: options.subjects, wantedSubjectPrefixes: options.subjectPrefixes, wantedSubjectDids: options.subjectDids,
-          wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor,
+          wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor, accounts: options.accounts,
         }
         const res = await this.#fetch(`${this.#base}/events?${encode(query)}`, { headers: { Accept: 'text/event-stream' }, signal: connection.signal })
         if (!res.ok || !res.body) throw await refusal(res)
@@ -321,15 +344,142 @@ export class Client {
     }
   }
 
-  #get<T>(method: string, query: Query, signal?: AbortSignal): Promise<T> {
-    return this.#ask<T>(`/xrpc/${method}?${encode(query)}`, signal ? { signal } : {})
+  /**
+   * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
+   * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
+   * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
+   * It keeps the keys of the list in memory, and throws a WeftError when the server refuses it. It needs a weft.
+   */
+  async *watch(subject: string, source: string, options: WatchOptions = {}): AsyncGenerator<Change, void, undefined> {
+    const { signal } = options
+    const list = new WatchedList(this, subject, source, options)
+    let wait = leastWait
+    while (!signal?.aborted) {
+      const began = Date.now()
+      try {
+        yield* list.follow()
+      } catch (e) {
+        if (signal?.aborted) return
+        if (list.isFirst || isLast(e)) throw e
+      }
+      if (Date.now() - began > mostWait) wait = leastWait
+      await sleep(wait, signal)
+      wait = Math.min(2 * wait, mostWait)
+    }
+  }
+
+  async #get<T>(method: string, query: Query, signal?: AbortSignal): Promise<T> {
+    return (await this.#getSeq<T>(method, query, signal))[0]
+  }
+
+  async #getSeq<T>(method: string, query: Query, signal?: AbortSignal): Promise<[T, number | null]> {
+    const res = await this.#send(`/xrpc/${method}?${encode(query)}`, signal ? { signal } : {})
+    const seq = res.headers.get('Weft-Seq')
+    return [(await res.json()) as T, seq === null ? null : Number(seq)]
   }
 
   async #ask<T>(path: string, init: RequestInit): Promise<T> {
+    return (await (await this.#send(path, init)).json()) as T
+  }
+
+  async #send(path: string, init: RequestInit): Promise<Response> {
     const res = await this.#fetch(this.#base + path, init)
     if (!res.ok) throw await refusal(res)
-    return (await res.json()) as T
+    return res
   }
+}
+
+/** The records of a list that is watched. */
+class WatchedList {
+  /** Whether the list was not read to its end yet. */
+  isFirst = true
+  /** The collections of the records that are there, by account and record key. */
+  readonly #have = new Map<string, Map<string, string>>()
+  /** Accounts that have become inactive since the watch began. */
+  readonly #inactive = new Set<string>()
+
+  constructor(
+    readonly client: Client,
+    readonly subject: string,
+    readonly source: string,
+    readonly options: WatchOptions,
+  ) {}
+
+  /** Lists the records, and follows their changes until an error. */
+  async *follow(): AsyncGenerator<Change, void, undefined> {
+    const { dids, signal } = this.options
+    const seq = yield* this.#list()
+    this.isFirst = false
+    const filter: StreamOptions = { subjects: [this.subject], sources: [this.source], accounts: true, cursor: seq }
+    for await (const e of this.client.events({ ...filter, ...(dids && { actors: dids }), ...(signal && { signal }) })) {
+      if (e.kind === 'account') {
+        yield* this.#account(e.account.did, e.account.active)
+        continue
+      }
+      if (e.removed.length > 0) yield* this.#remove(e.did, e.rkey)
+      if (e.added.length > 0 && !this.#inactive.has(e.did)) yield* this.#add(e)
+    }
+  }
+
+  /**
+   * Lists the records, or those of one account. Records that are not listed are gone. What changes between two pages comes as
+   * events too, and a record that is there is not added again.
+   */
+  async *#list(did?: string): AsyncGenerator<Change, number, undefined> {
+    const gone = new Map<string, Set<string>>()
+    for (const [account, records] of this.#have) if (did === undefined || account === did) gone.set(account, new Set(records.keys()))
+    const { limit, signal } = this.options
+    const dids = did === undefined ? this.options.dids : [did]
+    let seq: number | undefined
+    let cursor: string | undefined
+    do {
+      const page = await this.client.backlinksPage(this.subject, this.source,
+        { ...(dids && { dids }), ...(limit !== undefined && { limit }), ...(cursor !== undefined && { cursor }), ...(signal && { signal }) })
+      if (page.seq === null) throw new Error('this server does not send Weft-Seq: it cannot be watched')
+      seq ??= page.seq
+      cursor = page.cursor ?? undefined
+      for (const r of page.items) {
+        gone.get(r.did)?.delete(r.rkey)
+        yield* this.#add(r)
+      }
+    } while (cursor !== undefined)
+    for (const [account, rkeys] of gone) for (const rkey of rkeys) yield* this.#remove(account, rkey)
+    return seq
+  }
+
+  /** Follows a change of an account's status: its records go, or come back. */
+  async *#account(did: string, active: boolean): AsyncGenerator<Change, void, undefined> {
+    if (active) {
+      this.#inactive.delete(did)
+      yield* this.#list(did)
+      return
+    }
+    this.#inactive.add(did)
+    for (const rkey of [...(this.#have.get(did)?.keys() ?? [])]) yield* this.#remove(did, rkey)
+  }
+
+  *#add(r: { did: string; collection: string; rkey: string; time: string }): Generator<Change, void, undefined> {
+    const records = this.#have.get(r.did) ?? new Map<string, string>()
+    if (records.has(r.rkey)) return
+    records.set(r.rkey, r.collection)
+    this.#have.set(r.did, records)
+    yield { kind: this.isFirst ? 'listed' : 'added', did: r.did, collection: r.collection, rkey: r.rkey, time: r.time }
+  }
+
+  *#remove(did: string, rkey: string): Generator<Change, void, undefined> {
+    const records = this.#have.get(did)
+    const collection = records?.get(rkey)
+    if (!records || collection === undefined) return
+    records.delete(rkey)
+    if (records.size === 0) this.#have.delete(did)
+    yield { kind: 'removed', did, collection, rkey }
+  }
+}
+
+/** Whether an error is the server's last word; a stream whose cursor is gone begins again with the list. */
+function isLast(e: unknown): boolean {
+  return e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429 &&
+    e.error !== 'OutdatedCursor' && e.error !== 'FutureCursor'
 }
 
 async function refusal(res: Response): Promise<WeftError> {

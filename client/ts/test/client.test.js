@@ -108,3 +108,36 @@ test('an abort ends it', async () => {
   for await (const _ of new Client(base).events({ signal: abort.signal })) n++
   assert.ok(n >= 0)
 })
+
+test('a list and its changes are one', async () => {
+  const client = new Client(base)
+  const subjects = new Map()
+  for await (const e of client.events({ sources: [follows], signal: AbortSignal.timeout(60_000) })) {
+    for (const l of e.kind === 'record' ? e.added : []) subjects.set(l.subject, (subjects.get(l.subject) ?? 0) + 1)
+    if (subjects.size >= 100) break
+  }
+  const [did] = [...subjects].sort((a, b) => b[1] - a[1])[0]
+  const have = new Set()
+  const kinds = { listed: 0, added: 0, removed: 0 }
+  let listed // some time after the list was watched
+  for await (const c of client.watch(did, follows, { limit: 20, signal: AbortSignal.timeout(60_000) })) {
+    const key = c.did + ' ' + c.rkey
+    assert.equal(have.has(key), c.kind === 'removed', `${c.kind} ${key}`)
+    assert.equal(c.time === undefined, c.kind === 'removed')
+    if (c.kind === 'removed') have.delete(key)
+    else have.add(key)
+    kinds[c.kind]++
+    if (kinds.added === 3) listed ??= await client.backlinksPage(did, follows, { limit: 1000 })
+    if (kinds.added === 6) break
+  }
+  assert.ok(kinds.listed > 0 && kinds.added === 6, JSON.stringify(kinds))
+  for (const r of listed.items) {
+    if (have.has(r.did + ' ' + r.rkey)) continue
+    const now = await client.backlinksPage(did, follows, { dids: [r.did] })
+    assert.ok(!now.items.some((o) => o.rkey === r.rkey), `${r.did} ${r.rkey} is missing`)
+  }
+})
+
+test('a list that the server refuses is not watched', async () => {
+  await assert.rejects(new Client(base).watch('hello', follows).next(), (e) => e instanceof WeftError && e.status === 400)
+})
