@@ -69,7 +69,8 @@ var apiTags = []struct{ name, prefix, description string }{
 	{"Constellation", routes.Prefix + "blue.microcosm.", "The methods of Constellation."},
 	{"weft", routes.Prefix, "Methods of weft's own."},
 	{"Older routes", routes.Links.Path, "Constellation's routes of before XRPC."},
-	{"Streams", "/", "Links as they come and go."},
+	{"Streams", "", "Links as they come and go."}, // whatever their prefix
+	{"Feeds and badges", "/", "Answers for feed readers and for web pages."},
 }
 
 func tags() []object {
@@ -81,8 +82,9 @@ func tags() []object {
 }
 
 func tagOf(path string) string {
+	stream := routes.At(path).Stream != ""
 	i := slices.IndexFunc(apiTags, func(t struct{ name, prefix, description string }) bool {
-		return strings.HasPrefix(path, t.prefix)
+		return stream == (t.prefix == "") && strings.HasPrefix(path, t.prefix)
 	})
 	return apiTags[i].name
 }

@@ -43,7 +43,8 @@ type daemonConfig struct {
 	subscribers    int    // live streams of one client IP; 0: the default of api.Streams
 	rateLimit      int    // requests of one client IP in a minute; 0: no limit
 	resolveHandles bool
-	viewer         string // of records, which pages link to
+	viewer         string            // of records, which pages link to
+	directory      handles.Directory // of handles; nil: the network's
 	logger         *slog.Logger
 	ready          func(d *daemon) // called once, when the daemon begins to answer queries; nil: not called
 }
@@ -155,7 +156,7 @@ func (d *daemon) handlers() (*api.Server, *web.Server) {
 		Lag: func() time.Duration { return c.Activity().Lag },
 	}
 	if d.resolveHandles {
-		names := handles.New(handles.Config{})
+		names := handles.New(handles.Config{Directory: d.directory})
 		c.Handles = names
 		page.Names = names
 	}

@@ -23,7 +23,8 @@ import (
 
 const demoDescription = `
 Starts a small Jetstream server with a synthetic network on loopback, indexes it as serve does, and prints example
-queries. The data directory is temporary. Ctrl-C stops it.`
+queries. The accounts have handles, such as ` + sim.FirstHandle + `, and the content of records is kept, so that names, previews
+and search work without the internet. The data directory is temporary. Ctrl-C stops it.`
 
 const (
 	// demoBacklog makes lists worth paging through, and is made and indexed in a second or two.
@@ -51,7 +52,7 @@ func demoCommand(stdout, stderr io.Writer) *cli.Command {
 				Name: "seed", Value: 1,
 				Usage: "random seed; the same seed makes the same network",
 			},
-		), listenFlags("warn")...),
+		), listenFlags("warn", db.BodiesKeep)...),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
 			if err != nil {
@@ -92,6 +93,8 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 		return err
 	}
 	defer server.Close()
+	config.resolveHandles = true
+	config.directory = server.Directory()
 	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
 
 	w := &writer{writerConfig: writerConfig{
@@ -179,8 +182,8 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 			show("followers of the most followed account", routes.GetBacklinkDIDs, "subject", l.target, "source", source,
 				"limit", "5")
 		case 2:
-			show("replies to the post with the most replies", routes.GetBacklinks, "subject", l.target, "source", source,
-				"limit", "5")
+			show("replies to the post with the most replies, with their text", routes.WeftGetBacklinks, "subject", l.target,
+				"source", source, "limit", "5", "hydrate", "true")
 		case 3:
 			show("posts that link to the most shared page", routes.Links, "target", l.target, "collection", l.source.Collection,
 				"path", "."+l.source.Path, "limit", "5")
@@ -191,6 +194,7 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 	}
 	show("links to the most followed account and to its records, newest first", routes.GetAccountBacklinks,
 		"did", popular[min(1, len(popular)-1)].target, "limit", "5")
+	fmt.Fprintf(w, "  # the most followed account by its handle, in a browser\n  %s/search?q=%s\n\n", base, sim.FirstHandle)
 	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s%s?wantedSources=app.bsky.graph.follow:subject'\n\n",
 		base, routes.Events.Path)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)

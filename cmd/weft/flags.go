@@ -48,10 +48,10 @@ func variables(prefix string, flags ...cli.Flag) []cli.Flag {
 }
 
 // listenFlags are the flags of every command that serves.
-func listenFlags(logLevel string) []cli.Flag {
+func listenFlags(logLevel string, bodies db.Bodies) []cli.Flag {
 	return variables("WEFT_",
 		&cli.StringFlag{
-			Name: "bodies", Value: db.BodiesOff.String(),
+			Name: "bodies", Value: bodies.String(),
 			Usage: "store the content of records with links: off; window: as long as the log; keep: as long as the record",
 		},
 		&cli.StringFlag{

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"weft.dev/weft/ingest/sim"
 )
 
 func weft(ctx context.Context, args ...string) (code int, stdout, stderr string) {
@@ -217,6 +219,31 @@ func TestDemo(t *testing.T) {
 		if total, ok := answer["total"].(float64); ok && total == 0 {
 			fail("%s has nothing to show", url[1])
 		}
+	}
+	var replies struct {
+		Records []struct{ Value struct{ Text string } }
+	}
+	for _, url := range urls {
+		if strings.Contains(url[1], "hydrate=true") {
+			get(url[1], &replies)
+		}
+	}
+	if len(replies.Records) == 0 || replies.Records[0].Value.Text == "" {
+		fail("replies have no text: %+v", replies)
+	}
+	names := map[string]string{}
+	search, err := http.Get(base + "/search?q=" + sim.FirstHandle)
+	if err != nil {
+		fail("a search by handle: %v", err)
+	}
+	search.Body.Close()
+	did := search.Request.URL.Query().Get("target")
+	if search.StatusCode != http.StatusOK || !strings.HasPrefix(did, "did:plc:") {
+		fail("a search by handle leads to %s: %s", search.Request.URL, search.Status)
+	}
+	get(base+"/names?did="+did, &names)
+	if names[did] != sim.FirstHandle {
+		fail("the names of %s are %v", did, names)
 	}
 	var ready struct{ Ready bool }
 	if get(base+"/readyz", &ready); !ready.Ready {

@@ -42,7 +42,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Name:        "serve",
 		Usage:       "follow a Jetstream server and answer queries",
 		Description: serveDescription,
-		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(), listenFlags("info"),
+		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(), listenFlags("info", db.BodiesOff),
 			clientFlags()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)

@@ -1,0 +1,64 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// FirstHandle is the handle of the account that most others follow.
+const FirstHandle = "alice.example.com"
+
+// handleWords are the words of asciiWords that are names: 48.
+const handleWords = 48
+
+// Directory gives the accounts of a server's network handles, as DNS and the directory of accounts give those of real
+// ones. A handle follows from the DID alone, so that nothing in the events depends on it. It is safe for concurrent use.
+type Directory struct{ server *Server }
+
+// errNoHandle is the error of a handle that no account has.
+var errNoHandle = errors.New("sim: no account has this handle")
+
+// Directory returns the server's directory.
+func (s *Server) Directory() *Directory { return &Directory{s} }
+
+// DID returns the account of a handle.
+func (d *Directory) DID(_ context.Context, handle string) (string, error) {
+	d.server.gen.Lock()
+	defer d.server.gen.Unlock()
+	for i := range d.server.net.accounts {
+		if did := d.server.net.accounts[i].did; handleOf(i, did) == handle {
+			return did, nil
+		}
+	}
+	return "", errNoHandle
+}
+
+// Handle returns the handle of an account; "" for an account that the network does not have, or no longer has.
+func (d *Directory) Handle(_ context.Context, did string) (string, error) {
+	d.server.gen.Lock()
+	defer d.server.gen.Unlock()
+	for i := range d.server.net.accounts {
+		if d.server.net.accounts[i].did == did {
+			return handleOf(i, did), nil
+		}
+	}
+	return "", nil
+}
+
+// handleOf returns the handle of the account in a place of the network: two words and some of its DID, such as
+// copper-falcon-k3f2wa.example.com. The first place is the one that most others follow.
+func handleOf(place int, did string) string {
+	if place == 0 {
+		return FirstHandle
+	}
+	if host, ok := strings.CutPrefix(did, "did:web:"); ok {
+		return host
+	}
+	hash := uint64(0)
+	for i := range len(did) {
+		hash = mix(hash ^ uint64(did[i]))
+	}
+	words := asciiWords[hash%handleWords] + "-" + asciiWords[hash/handleWords%handleWords]
+	return words + "-" + did[len(did)-6:] + ".example.com"
+}
