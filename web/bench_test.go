@@ -15,6 +15,8 @@ func BenchmarkPages(b *testing.B) {
 		for name, target := range map[string]string{
 			"home":    "/",
 			"explore": "/links/all?" + form("target", post),
+			"record":  "/links/all?" + form("target", "at://"+bob+"/com.example.evil/a:b_c~d.e-f"),
+			"web":     "/links/all?" + form("target", "https://example.com/a?b=c#d"),
 			"list":    "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "limit", "10"),
 		} {
 			b.Run(fmt.Sprintf("%s/%d", name, likes), func(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/origin"
+	"weft.dev/weft/api/routes"
 )
 
 //go:embed templates
@@ -90,7 +91,9 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	v.Origin = origin.Of(r)
 	v.Names = s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
-	v.Notice = s.notice()
+	if r.URL.Path != routes.Status.Path { // whose headline says it
+		v.Notice = s.notice()
+	}
 	if a != nil && a.isJSON() {
 		v.Raw = rawOf(v.Origin, a)
 		v.Raw.Open = v.OpenRaw

@@ -97,7 +97,7 @@ func (p *statusPage) headline() (headline, lead string) {
 	bad := func(fact fact) bool { return fact.Bad }
 	switch {
 	case !p.Ready:
-		return "Not up to date", p.Reason + ". Counts and lists answer from the data in the index."
+		return "Not up to date", humanize.Capital(p.Reason) + ". Counts and lists answer from the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
 		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " +
 			humanize.Seconds(f.LagSeconds) + " ago."
@@ -376,7 +376,7 @@ func (p *statusPage) curves() []curve {
 			unit)
 		return c
 	}
-	return []curve{
+	curves := []curve{
 		draw("Events per second", "All events that the upstream sends.", "indigo", "",
 			func(i int) float64 { return points[i].Events }),
 		draw("Links per second", "Added links less removed links.", "moss", "",
@@ -384,6 +384,12 @@ func (p *statusPage) curves() []curve {
 		draw("Lag", "Seconds between the newest event and now.", "madder", " s",
 			func(i int) float64 { return points[i].Lag }),
 	}
+	if p.Follows != nil && nothingRead(p.Follows) {
+		lag := &curves[len(curves)-1]
+		lag.Now = "unknown"
+		lag.Label = "Lag: unknown, no event was read"
+	}
+	return curves
 }
 
 func logRows(oldest, newest uint64) int64 {

@@ -38,7 +38,7 @@ func TestStatusPage(t *testing.T) {
 	}{
 		{"well", "", []string{"Up to date", "Connected to", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "2 hours", "flush, compaction",
 			"200,000", "Events per second over the last 15 seconds: 200 now, 400 at most", "No open gaps", "does not replicate the index", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "Recent warnings", "Replaying"}},
-		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "no event from jetstream.example for 2m"}, []string{"Up to date"}},
+		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "No event from jetstream.example for 2m."}, []string{"Up to date"}},
 		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not connected to", "connection refused", "class=\"look\"", "Running, with warnings"}, []string{"Up to date"}},
 		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`, []string{"Degraded", "the seal fails and is tried again: disk full.", "Running, with warnings"}, []string{"Up to date"}},
 		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`, []string{"Writing has stopped", "disk full", "start weft again"}, nil},
@@ -56,7 +56,7 @@ func TestStatusPage(t *testing.T) {
 			[]string{"Follower", "follows the replica of another weft", "s3://bucket/weft", "299,000", "0000000000001812", "4.0 MB", "wait for it", "503", "is a follower"}, []string{"does not replicate", "follows no upstream", "Upstream"}},
 		{"verified badly", `"replication":null|"replication":{"state":"ok","verification":{"outcome":"failed","faults":["a checksum","a hole"],"ended_at":"2026-07-01T02:03:00Z"}}`, []string{"failed, 2026-07-01 02:03", "a checksum; a hole", "class=\"look\""}, nil},
 		{"far behind", `"lag_seconds":0.25|"lag_seconds":28857600`, []string{"<h1>Behind the network</h1>", "334 days old", "class=\"look\""}, []string{"Up to date"}},
-		{"nothing read", `"lag_seconds":0.25,"seq":77|"lag_seconds":0,"seq":0`, []string{"<h1>No event read yet</h1>", `<dd class="value">unknown</dd>`}, []string{"Up to date", "0 ms"}},
+		{"nothing read", `"lag_seconds":0.25,"seq":77|"lag_seconds":0,"seq":0`, []string{"<h1>No event read yet</h1>", `<dd class="value">unknown</dd>`, `<span class="number">unknown</span>`, `aria-label="Lag: unknown`}, []string{"Up to date", "0 ms"}},
 		{"a copy far behind", `"upstream":{|"following":{"state":"ok","replica":"s3://bucket/weft","lag_seconds":7200,"look_seconds":1},"upstream":null,"x":{`, []string{"<h1>Behind the primary</h1>", "2 hours ago"}, []string{"Up to date"}},
 		{"free space unknown", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"does not report free space"}, []string{"ten years"}},
 		{"growth unknown", `"bytes_per_day":1000000000|"bytes_per_day":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"not known yet"}, []string{"in 60 days"}},

@@ -375,6 +375,9 @@ func TestStates(t *testing.T) {
 	now := func() time.Time { return time.UnixMicro(began).Add(334 * 24 * time.Hour) }
 	behind := serve(t, s, web.Config{Now: now, Lag: func() time.Duration { return 334 * 24 * time.Hour }})
 	fresh := serve(t, s, web.Config{Lag: func() time.Duration { return 0 }})
+	if page := browse(stale, "/status").Body.String(); strings.Contains(page, "out of date:") || !strings.Contains(page, "<h1>Not up to date") {
+		t.Error("the status page says twice that answers may be old")
+	}
 	for _, c := range []struct {
 		name   string
 		h      http.Handler

@@ -106,7 +106,7 @@ if (ticker && window.EventSource) {
     set('rate', Math.round(b.rate).toLocaleString('en'))
     rates = [...rates, b.rate].slice(-90)
     if (spark) draw()
-    document.querySelector('[data-empty]')?.remove()
+    if (b.new.length) document.querySelector('[data-empty]')?.remove()
     // Where somebody is reading with the keyboard, nothing moves.
     if (ticker.contains(document.activeElement)) return
     for (const l of b.new) ticker.prepend(line(l))

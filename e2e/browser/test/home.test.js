@@ -53,6 +53,20 @@ test('the live links move, and stay when they are paused', () => visit(views.des
   await page.waitForFunction((was) => document.querySelector('[data-ticker]').innerText !== was, paused)
 }))
 
+test('where no link comes, the page goes on saying so', () => visit(views.phone, async (page) => {
+  await page.route('/', async (route) => {
+    const response = await route.fetch()
+    const html = (await response.text()).replace(/(<ol class="live"[^>]*>)[^]*?<\/ol>/, '$1</ol><p class="empty" data-empty>No link arrives now.</p>')
+    await route.fulfill({ response, body: html })
+  })
+  const beat = { links: '12', actors: '3', rate: 0, lag: '7 hours', new: [] }
+  await page.route('/pulse', (route) => route.fulfill({ contentType: 'text/event-stream', body: `data: ${JSON.stringify(beat)}\n\n` }))
+  await page.goto('/')
+  await page.locator('[data-live=lag]', { hasText: '7 hours' }).waitFor()
+  assert.equal(await page.locator('[data-empty]').innerText(), 'No link arrives now.')
+  assert.equal(await page.locator('[data-ticker] li').count(), 0)
+}))
+
 test('without a mouse: skip link, search, all in order', () => visit(views.desktop, async (page) => {
   await page.goto('/')
   await page.keyboard.press('Tab')
