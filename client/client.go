@@ -1,5 +1,5 @@
-// Package client asks a weft who links to what, and follows its stream. It needs nothing but the standard library, and
-// the methods of blue.microcosm.links work with Constellation too.
+// Package client asks a weft who links to what, and follows its stream. It needs nothing but the standard library.
+// NewConstellation returns a client of a Constellation.
 //
 //	c := client.New("https://weft.example")
 //	n, err := c.Count(ctx, "at://did:plc:…/app.bsky.feed.post/3l…", "app.bsky.feed.like:subject.uri")
@@ -28,7 +28,9 @@ import (
 type Client struct {
 	HTTP      *http.Client // for questions; the stream uses its Transport only
 	UserAgent string
-	base      string
+
+	base            string
+	isConstellation bool // the server has Constellation's methods only
 }
 
 // New returns a client of the server at a URL without a path.
@@ -109,6 +111,9 @@ type Counted = wire.PairCount
 
 // BacklinksPage returns a page of the linking records, newest first. The cursor of the first page is empty.
 func (c *Client) BacklinksPage(ctx context.Context, q Query, cursor string) (Page[Record], error) {
+	if c.isConstellation {
+		return c.plainBacklinks(ctx, q, cursor)
+	}
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}, "did": q.DIDs}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
 	if q.Reverse {
@@ -137,6 +142,9 @@ func (c *Client) Backlinks(ctx context.Context, q Query) iter.Seq2[Record, error
 
 // DIDsPage returns a page of the linking accounts. It ignores DIDs, Reverse and Hydrate of the query.
 func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[string], error) {
+	if c.isConstellation {
+		return c.plainDIDs(ctx, q, cursor)
+	}
 	v := url.Values{"subject": {q.Subject}, "source": {q.Source}}
 	window(v, q.Since, q.Until, false, q.Limit, cursor)
 	var a wire.DIDs

@@ -19,6 +19,9 @@ const (
 
 // Counts counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment.
 func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
+	if c.isConstellation {
+		return c.plainCounts(ctx, pairs)
+	}
 	counts := make([]Counted, 0, len(pairs))
 	for len(pairs) > 0 {
 		n := fitting(pairs)
@@ -50,4 +53,21 @@ func fitting(pairs []Pair) int {
 		}
 	}
 	return len(pairs)
+}
+
+// plainCounts counts lists one by one.
+func (c *Client) plainCounts(ctx context.Context, pairs []Pair) ([]Counted, error) {
+	counts := make([]Counted, 0, len(pairs))
+	for _, pair := range pairs {
+		links, err := c.Count(ctx, pair.Subject, pair.Source)
+		if err != nil {
+			return nil, err
+		}
+		dids, err := c.CountDIDs(ctx, pair.Subject, pair.Source)
+		if err != nil {
+			return nil, err
+		}
+		counts = append(counts, Counted{Pair: pair, Links: links, DIDs: dids})
+	}
+	return counts, nil
 }

@@ -1,6 +1,6 @@
 /**
  * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
- * it. The methods of `blue.microcosm.links` work with Constellation too.
+ * it. With the option `constellation`, it asks a Constellation.
  */
 
 /** A refusal of the server. */
@@ -22,7 +22,7 @@ export interface LinkRecord {
   did: string
   collection: string
   rkey: string
-  /** What lists are ordered by, RFC 3339. */
+  /** What lists are ordered by, RFC 3339; empty from a Constellation. */
   time: string
   /** With `hydrate`, where it is kept. */
   cid?: string
@@ -86,6 +86,42 @@ export interface Count extends Pair {
   links: number
   dids: number
 }
+
+/** The links to a subject from one source, and the accounts that made them. */
+export interface SourceTotal {
+  source: string
+  links: number
+  dids: number
+}
+
+/** What else the records link to that link to a subject. */
+export interface ManyOptions {
+  /** Only records of these accounts. */
+  dids?: string[]
+  /** Only these other subjects. */
+  others?: string[]
+  /** Items of a page: 1 to 1000, by default 100. */
+  limit?: number
+  /** Where to begin: the cursor of the page before. */
+  cursor?: string
+  signal?: AbortSignal
+}
+
+/** A linking record and one of its other links. */
+export interface Other {
+  record: { did: string; collection: string; rkey: string }
+  subject: string
+}
+
+/** The linking records that also link to `subject`, and their accounts. */
+export interface OtherCount {
+  subject: string
+  records: number
+  dids: number
+}
+
+/** What a weft says of itself; docs/api.md names the members. */
+export type Status = { ready: boolean; version: string; index: { links: number; log_seq: number } } & Record<string, unknown>
 
 export interface TimelineOptions {
   /** Only links of this time or later: a Date or RFC 3339. */
@@ -171,6 +207,11 @@ export interface Change {
 }
 
 export interface ClientOptions {
+  /**
+   * The server is a Constellation, or has only its methods. Records have no times there, `counts` makes two requests for each
+   * pair, and timelines, links of accounts and of records, streams and `status` need a weft.
+   */
+  constellation?: boolean
   /** In place of the global `fetch`. */
   fetch?: typeof fetch
 }
@@ -202,10 +243,12 @@ function fitting(pairs: Pair[], from: number): number {
 export class Client {
   readonly #base: string
   readonly #fetch: typeof fetch
+  readonly #plain: boolean // the server has only Constellation's methods
 
   /** @param base the server's URL, without a path */
   constructor(base: string, options: ClientOptions = {}) {
     this.#base = base.replace(/\/+$/, '')
+    this.#plain = options.constellation ?? false
     this.#fetch = options.fetch ?? ((...args) => fetch(...args))
   }
 
@@ -218,6 +261,12 @@ export class Client {
   /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
   async counts(pairs: Pair[], signal?: AbortSignal): Promise<Count[]> {
     const counts: Count[] = []
+    if (this.#plain) {
+      for (const p of pairs) {
+        counts.push({ ...p, links: await this.count(p.subject, p.source, signal), dids: await this.countDids(p.subject, p.source, signal) })
+      }
+      return counts
+    }
     for (let from = 0; from < pairs.length; ) {
       const part = pairs.slice(from, from + fitting(pairs, from))
       const a = await this.#ask<{ counts: Count[] }>('/xrpc/dev.weft.links.batchCounts', {
@@ -232,12 +281,72 @@ export class Client {
     return counts
   }
 
+  /** Counts the accounts that link to a subject from a source. */
+  async countDids(subject: string, source: string, signal?: AbortSignal): Promise<number> {
+    const colon = source.indexOf(':')
+    const query = { target: subject, collection: source.slice(0, colon), path: '.' + source.slice(colon + 1).replace(/^\./, '') }
+    const a = await this.#ask<{ total: number }>(`/links/count/distinct-dids?${encode(query)}`, signal ? { signal } : {})
+    return a.total
+  }
+
+  /** All sources that link to a subject, with their counts, in the order of their names. */
+  async sources(subject: string, signal?: AbortSignal): Promise<SourceTotal[]> {
+    type All = { links: Record<string, Record<string, { records: number; distinct_dids: number }>>; cursor?: string }
+    const totals: SourceTotal[] = []
+    let cursor: string | undefined
+    do {
+      const page: All = await this.#ask(`/links/all?${encode({ target: subject, cursor })}`, signal ? { signal } : {})
+      for (const [collection, paths] of Object.entries(page.links)) {
+        for (const [path, n] of Object.entries(paths)) {
+          totals.push({ source: `${collection}:${path.replace(/^\./, '')}`, links: n.records, dids: n.distinct_dids })
+        }
+      }
+      cursor = page.cursor
+    } while (cursor)
+    return totals.sort((a, b) => (a.source < b.source ? -1 : 1))
+  }
+
+  /** A page of what else the records link to that link to a subject: from each of them, the links at another path. */
+  async manyToManyPage(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): Promise<Page<Other>> {
+    const { dids, others, signal, ...rest } = options
+    type Many = { items: { linkRecord: Other['record']; otherSubject: string }[]; cursor: string | null }
+    const [a, seq] = await this.#getSeq<Many>('blue.microcosm.links.getManyToMany',
+      { subject, source, pathToOther, linkDid: dids, otherSubject: others, ...rest }, signal)
+    return { items: a.items.map((i) => ({ record: i.linkRecord, subject: i.otherSubject })), cursor: a.cursor, seq }
+  }
+
+  /** Walks through what else the records link to: of the items of a list, the accounts on it are at `subject`. */
+  manyToMany(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): AsyncGenerator<Other, void, undefined> {
+    return walk(options.cursor, (cursor) => this.manyToManyPage(subject, source, pathToOther, { ...options, ...cursor }))
+  }
+
+  /** A page of the counts of `manyToMany` by other subject. */
+  async manyToManyCountsPage(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): Promise<Page<OtherCount>> {
+    const { dids, others, signal, ...rest } = options
+    type Counts = { counts_by_other_subject: { subject: string; total: number; distinct: number }[]; cursor: string | null }
+    const [a, seq] = await this.#getSeq<Counts>('blue.microcosm.links.getManyToManyCounts',
+      { subject, source, pathToOther, did: dids, otherSubject: others, ...rest }, signal)
+    return { items: a.counts_by_other_subject.map((n) => ({ subject: n.subject, records: n.total, dids: n.distinct })), cursor: a.cursor, seq }
+  }
+
+  /** Walks through the counts of `manyToMany` by other subject. */
+  manyToManyCounts(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): AsyncGenerator<OtherCount, void, undefined> {
+    return walk(options.cursor, (cursor) => this.manyToManyCountsPage(subject, source, pathToOther, { ...options, ...cursor }))
+  }
+
+  /** What a weft says of itself. */
+  status(signal?: AbortSignal): Promise<Status> {
+    return this.#ask('/status', { headers: { Accept: 'application/json' }, ...(signal && { signal }) })
+  }
+
   /** A page of the records that link, newest first. */
   async backlinksPage(subject: string, source: string, options: BacklinksOptions = {}): Promise<TotalPage<LinkRecord>> {
     const { dids, signal, ...rest } = options
+    if (this.#plain) refuseTimes(rest)
     const [a, seq] = await this.#getSeq<{ total: number; records: LinkRecord[]; cursor: string | null }>(
-      'dev.weft.links.getBacklinks', { subject, source, did: dids, ...rest }, signal)
-    return { total: a.total, items: a.records, cursor: a.cursor, seq }
+      `${this.#plain ? 'blue.microcosm' : 'dev.weft'}.links.getBacklinks`, { subject, source, did: dids, ...rest }, signal)
+    const items = this.#plain ? a.records.map((r) => ({ ...r, time: '' })) : a.records
+    return { total: a.total, items, cursor: a.cursor, seq }
   }
 
   /** Walks through all records that link, page by page. */
@@ -248,6 +357,12 @@ export class Client {
   /** A page of the accounts that link, newest first by the first link of each. */
   async didsPage(subject: string, source: string, options: ListOptions = {}): Promise<TotalPage<string>> {
     const { signal, ...rest } = options
+    if (this.#plain) {
+      refuseTimes(rest)
+      const a = await this.#get<{ total: number; linking_dids: string[]; cursor: string | null }>(
+        'blue.microcosm.links.getBacklinkDids', { subject, source, ...rest }, signal)
+      return { total: a.total, items: a.linking_dids, cursor: a.cursor, seq: null }
+    }
     const [a, seq] = await this.#getSeq<{ total: number; dids: string[]; cursor: string | null }>(
       'dev.weft.links.getBacklinkDids', { subject, source, ...rest }, signal)
     return { total: a.total, items: a.dids, cursor: a.cursor, seq }
@@ -489,6 +604,12 @@ async function refusal(res: Response): Promise<WeftError> {
     return new WeftError(res.status, body.error ?? res.statusText, body.message ?? text)
   } catch {
     return new WeftError(res.status, res.statusText, text)
+  }
+}
+
+function refuseTimes(options: { since?: unknown; until?: unknown; hydrate?: boolean }): void {
+  if (options.since !== undefined || options.until !== undefined || options.hydrate) {
+    throw new Error('Constellation has no since, until and hydrate')
   }
 }
 

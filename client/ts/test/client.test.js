@@ -141,3 +141,59 @@ test('a list and its changes are one', async () => {
 test('a list that the server refuses is not watched', async () => {
   await assert.rejects(new Client(base).watch('hello', follows).next(), (e) => e instanceof WeftError && e.status === 400)
 })
+
+test('a Constellation gives the same', async () => {
+  const weft = new Client(base)
+  const did = (await followed(weft)).added[0].subject
+  const asked = []
+  // A Constellation has none of weft's own methods, sends no Weft-Seq, and refuses with an empty body.
+  const plain = new Client(base, {
+    constellation: true,
+    fetch: async (url, init) => {
+      asked.push(url)
+      const res = await fetch(url, init)
+      const isPlain = !/dev\.weft|\/events|\/status/.test(url)
+      return res.ok && isPlain ? new Response(await res.text(), { status: 200 }) : new Response(null, { status: isPlain ? res.status : 404 })
+    },
+  })
+  const until = (await weft.backlinksPage(did, follows, { limit: 1 })).items[0].time
+  const walked = []
+  for await (const r of plain.backlinks(did, follows, { limit: 50 })) walked.push(`${r.did} ${r.rkey} ${r.time}`)
+  assert.ok(walked.length >= 1 && new Set(walked).size === walked.length && walked.every((r) => r.endsWith(' ')))
+  const dids = []
+  for await (const d of plain.dids(did, follows, { limit: 50 })) dids.push(d)
+  const [count] = await plain.counts([{ subject: did, source: follows }])
+  const links = await plain.count(did, follows)
+  const near = (a, b) => Math.abs(a - b) <= 20 // the network goes on
+  assert.ok(near(count.links, walked.length) && near(links, count.links) && near(count.dids, dids.length), JSON.stringify(count))
+  const sources = await plain.sources(did)
+  assert.ok(sources.some((s) => s.source === follows && near(s.links, links) && s.dids >= 1), JSON.stringify(sources))
+  const oldest = await plain.backlinksPage(did, follows, { reverse: true, limit: 1 })
+  assert.equal(`${oldest.items[0].did} ${oldest.items[0].rkey} `, walked.at(-1))
+  await assert.rejects(plain.backlinksPage(did, follows, { since: until }), /no since/)
+  await assert.rejects(plain.status(), (e) => e instanceof WeftError && e.status === 404)
+  await assert.rejects(plain.watch(did, follows).next(), /Weft-Seq/)
+  assert.ok(asked.every((url) => !url.includes('dev.weft')), asked.join('\n'))
+})
+
+test('lists of accounts, and the status', async () => {
+  const client = new Client(base)
+  const items = 'app.bsky.graph.listitem:list'
+  const signal = AbortSignal.timeout(60_000)
+  for await (const e of client.events({ sources: [items], cursor: 0, signal })) {
+    if (e.kind !== 'record' || e.added.length === 0) continue
+    const list = e.added[0].subject
+    const members = new Set()
+    for await (const o of client.manyToMany(list, items, 'subject', { limit: 20 })) members.add(o.subject)
+    if (members.size === 0) continue // it is gone again
+    const [member] = members
+    const counted = []
+    for await (const n of client.manyToManyCounts(list, items, 'subject', { others: [member] })) counted.push(n)
+    assert.equal(counted.length, 1)
+    assert.ok(counted[0].subject === member && counted[0].records >= 1 && counted[0].dids >= 1)
+    break
+  }
+  assert.ok(!signal.aborted, 'no list')
+  const status = await client.status()
+  assert.ok(status.ready && status.index.links > 0 && status.index.log_seq > 0)
+})
