@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
@@ -49,8 +50,8 @@ type history struct {
 }
 
 // newApplier returns an applier of the changes after a snapshot. h is nil for a replay.
-func newApplier(st *state, h *history, base *Snapshot) *applier {
-	return &applier{state: st, history: h, d: newDelta(base), seq: base.seq, maxUS: base.maxUS}
+func newApplier(st *state, h *history, base *index.Snapshot) *applier {
+	return &applier{state: st, history: h, d: newDelta(base), seq: base.Seq, maxUS: base.MaxUS}
 }
 
 // Applied counts the effects of a batch.

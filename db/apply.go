@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"weft.dev/weft/db/index"
 )
 
 // commitBytes bounds the changes of a part of a batch, as delta.bytes counts them: some 80,000 links. Beyond it the
@@ -55,21 +57,21 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 
 // newApplier returns the applier of a commit after the present snapshot.
 func (s *Store) newApplier(nowUS int64) *applier {
-	f := newApplier(&s.state, &s.history, s.snapshot.Load())
+	f := newApplier(&s.state, &s.history, s.core.Snapshot())
 	f.nowUS = nowUS
 	return f
 }
 
 // beginBatch returns the applier of the first part of a host's batch.
 func (s *Store) beginBatch(host string) *applier {
-	v := s.snapshot.Load()
+	v := s.core.Snapshot()
 	f := s.newApplier(0)
 	f.host = host
-	f.high = v.upstreams[host].high
+	f.high = v.Upstreams[host].High
 	f.rows = s.rows.emptied()
-	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.maxUS)
-	for other, up := range v.upstreams {
-		f.otherHosts = f.otherHosts || up.high > 0 && other != host || up.instance > 1
+	f.latestUS = latestTime(s.cfg.Now().UnixMicro(), v.MaxUS)
+	for other, up := range v.Upstreams {
+		f.otherHosts = f.otherHosts || up.High > 0 && other != host || up.Instance > 1
 	}
 	f.out = s.newWriting()
 	return f
@@ -150,11 +152,11 @@ func (s *Store) progressAt(b *Batch, f *applier, i int) progress {
 
 // moved returns the progress of a batch's upstream at an event.
 func (s *Store) moved(b *Batch, f *applier, seq uint64, timeUS int64) progress {
-	v := s.snapshot.Load()
-	up := progress{host: b.Host, upstream: v.upstreams[b.Host].moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
-	up.upstream.high = max(up.upstream.high, min(f.high, math.MaxInt64))
-	up.upstream.epoch = v.epochOf(b.Host)
-	if v.startedUS == 0 {
+	v := s.core.Snapshot()
+	up := progress{host: b.Host, upstream: v.Upstreams[b.Host].Moved(cmp.Or(b.Kind, "v2"), seq, timeUS), maxUS: f.maxUS}
+	up.upstream.High = max(up.upstream.High, min(f.high, math.MaxInt64))
+	up.upstream.Epoch = v.EpochOf(b.Host)
+	if v.StartedUS == 0 {
 		up.firstUS = timeUS
 		if len(b.Events) > 0 {
 			up.firstUS = b.Events[0].TimeUS
@@ -166,7 +168,7 @@ func (s *Store) moved(b *Batch, f *applier, seq uint64, timeUS int64) progress {
 // progress is the new position of an upstream.
 type progress struct {
 	host     string // empty: no upstream has moved
-	upstream upstream
+	upstream index.Upstream
 	maxUS    int64 // the newest time of any event
 	firstUS  int64 // time of the first event ever; 0: known already
 	spelling spellingStep
@@ -198,11 +200,11 @@ func (s *Store) commit(f *applier, up progress) error {
 		return s.fail(fmt.Errorf("db: index a batch of %d events: %w", f.stats.Events, err))
 	}
 	next := f.d.base
-	next.seq, next.actors, next.hiding, next.jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
-	next.maxUS = max(next.maxUS, f.maxUS)
-	next.sums = w.sums
+	next.Seq, next.Actors, next.Hiding, next.Jobs = f.seq, s.next['d'], s.hiding(), len(s.jobs)
+	next.MaxUS = max(next.MaxUS, f.maxUS)
+	next.Sums = w.sums
 	if up.firstUS != 0 {
-		next.startedUS = up.firstUS
+		next.StartedUS = up.firstUS
 	}
 	s.publish(next, up.host, up.upstream)
 	s.waits.committed(s.cfg.Now())
@@ -213,11 +215,11 @@ func (s *Store) commit(f *applier, up progress) error {
 }
 
 // publish makes a snapshot the present one.
-func (s *Store) publish(v *Snapshot, host string, up upstream) {
+func (s *Store) publish(v *index.Snapshot, host string, up index.Upstream) {
 	if host != "" {
-		v.upstreams = maps.Clone(v.upstreams)
-		v.upstreams[host] = up
+		v.Upstreams = maps.Clone(v.Upstreams)
+		v.Upstreams[host] = up
 	}
-	s.snapshot.Store(v)
+	s.core.SetSnapshot(v)
 	s.commits.fire()
 }

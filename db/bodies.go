@@ -113,8 +113,8 @@ func bodiesKept(ctx context.Context, q logrow.Queryer) (was Bodies, since uint64
 // loadBodies reads which bodies are valid, and starts or stops storing them.
 func (s *Store) loadBodies(ctx context.Context) error {
 	mode := s.cfg.Bodies
-	newest := s.snapshot.Load().seq
-	was, since, err := bodiesKept(ctx, s.reader)
+	newest := s.core.Snapshot().Seq
+	was, since, err := bodiesKept(ctx, s.core.Reader)
 	if err != nil {
 		return err
 	}
@@ -127,9 +127,9 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	case was == BodiesWindow && mode == BodiesKeep:
 		b.since = max(since, s.log.pruned) // up to there some are gone
 	}
-	v := *s.snapshot.Load()
-	v.bodiesSince = b.since
-	s.snapshot.Store(&v)
+	v := *s.core.Snapshot()
+	v.BodiesSince = b.since
+	s.core.SetSnapshot(&v)
 	if was != mode || b.on && since != b.since {
 		if err := s.writeBodiesKept(mode, b.since); err != nil {
 			return err
@@ -137,7 +137,7 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	}
 	var oldest sql.NullInt64
 	var replaced bool
-	if err := s.reader.QueryRowContext(ctx, `SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
+	if err := s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT min(seq) FROM bodies), EXISTS (SELECT 1 FROM replaced),
 		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'blocks'), 0)`).Scan(&oldest, &replaced, &b.block); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (s *Store) loadBodies(ctx context.Context) error {
 		return err
 	}
 	b.recent = make([]recentBlock, recentBlocks)
-	rows, err := s.reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
+	rows, err := s.core.Reader.QueryContext(ctx, "SELECT id, digest FROM blocks WHERE id > ? ORDER BY id",
 		int64(b.block)-recentBlocks)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 )
 
 // bodyRules hold for the tables of bodies. ?1 is the newest log row.
@@ -32,14 +33,14 @@ var blockRules = []sqlRule{
 // bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a
 // sample.
 func (c *check) bodies(ctx context.Context) error {
-	was, since, err := bodiesKept(ctx, c.s.reader)
+	was, since, err := bodiesKept(ctx, c.s.core.Reader)
 	if err != nil {
 		c.found(KindBody, mendDB, "how bodies were kept: %v", err)
 		return nil
 	}
 	c.begin("bodies")
 	var n, newest, oldest int64
-	if err := c.s.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
+	if err := c.s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
 		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (c *check) bodies(ctx context.Context) error {
 // blocks decodes blocks, and holds them against their digests.
 func (c *check) blocks(ctx context.Context) error {
 	var first, last int64
-	if err := c.s.reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
+	if err := c.s.core.Reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
 		&last); err != nil || last == 0 {
 		return err
 	}
@@ -95,7 +96,7 @@ func (c *check) blocks(ctx context.Context) error {
 }
 
 func (c *check) blockRows(ctx context.Context, where string, args []any) error {
-	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
+	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (c *check) blockRows(ctx context.Context, where string, args []any) error {
 		if err := rows.Scan(&id, &digest, &frame); err != nil {
 			return err
 		}
-		if _, err := openBody(digest, frame); err != nil {
+		if _, err := index.OpenBody(digest, frame); err != nil {
 			c.found(KindBody, mendBody, "block %d: %v", id, err)
 		}
 		if err := c.step(ctx, "bodies", 0); err != nil {
@@ -123,16 +124,16 @@ func (c *check) recordBody(key, value []byte) error {
 	if seq == 0 || !c.bodiesOn {
 		return nil
 	}
-	v := c.s.snapshot.Load()
-	if seq > v.seq {
+	v := c.s.core.Snapshot()
+	if seq > v.Seq {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq,
-			v.seq)
+			v.Seq)
 		return nil
 	}
 	var there bool
 	var actor, collection int64
 	var rkey any
-	if err := c.s.reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
+	if err := c.s.core.Reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
 		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey); err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (c *check) allBodies(ctx context.Context) error {
 		return nil
 	}
 	var bodies, replaced int64
-	if err := c.s.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
+	if err := c.s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
 		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`, int64(c.bodiesFrom)).Scan(&bodies, &replaced); err != nil {
 		return err
 	}

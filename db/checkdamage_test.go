@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 	"weft.dev/weft/link"
 )
@@ -67,11 +68,11 @@ func makeFixture(t *testing.T) (dir string) {
 			rkeys[n] = string(link.AppendTID(nil, uint64(us)<<10))
 		}
 		add(Event{Op: op, DID: fixtureDID(n), Collection: "app.bsky.feed.like", Rkey: rkeys[n],
-			Links: []Link{{"subject.uri", fixturePost}}})
+			Links: []Link{{Path: "subject.uri", Target: fixturePost}}})
 	}
 	self := func(n int, target string) {
 		add(Event{Op: OpCreate, DID: fixtureDID(n), Collection: "app.bsky.actor.profile", Rkey: "self",
-			Links: []Link{{"website", target}, {"pinnedPost.uri", fixturePost}}})
+			Links: []Link{{Path: "website", Target: target}, {Path: "pinnedPost.uri", Target: fixturePost}}})
 	}
 	seal := func() {
 		s.mu.Lock()
@@ -130,13 +131,13 @@ func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change
 		&id, &name, &from, &to, &instance); err != nil {
 		t.Fatal(err)
 	}
-	old, err := segment.Open(filepath.Join(dir, "segments", name), runKinds, segment.NewCache(0))
+	old, err := segment.Open(filepath.Join(dir, "segments", name), index.RunKinds, segment.NewCache(0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.Close()
 	var inputs []segment.Input
-	for _, id := range runIDs {
+	for _, id := range index.RunIDs {
 		w, err := old.Run(id).Iterate(nil, nil, false)
 		var all []entry
 		for more := w != nil; more && err == nil; more, err = w.Next() {
@@ -185,13 +186,13 @@ func statements(all ...string) func(t *testing.T, dir string) {
 
 // targetsOf changes the run by target of the n-th segment.
 func targetsOf(n int, change func(all []entry) []entry) func(t *testing.T, dir string) {
-	return runOf(n, runTargets, change)
+	return runOf(n, index.RunTargets, change)
 }
 
 func runOf(n, run int, change func(all []entry) []entry) func(t *testing.T, dir string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		rewrite(t, dir, n, runKinds, func(id int, all []entry) []entry {
+		rewrite(t, dir, n, index.RunKinds, func(id int, all []entry) []entry {
 			if id == run {
 				all = change(all)
 			}
@@ -202,7 +203,7 @@ func runOf(n, run int, change func(all []entry) []entry) func(t *testing.T, dir 
 
 // bodyOfRecord gives the like of account 30 the body of another log row.
 func bodyOfRecord(seq uint64) func(t *testing.T, dir string) {
-	return runOf(0, runRecords, func(all []entry) []entry {
+	return runOf(0, index.RunRecords, func(all []entry) []entry {
 		for i, e := range all {
 			if actor, _, rkey, err := codec.DecodeRecordKey(e.key); err == nil && actor == 30 {
 				links, _ := codec.DecodeLinks(nil, e.value, rkey)
@@ -282,10 +283,10 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"the file of another index", statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"),
 			KindSegment, "does not belong here"},
 		{"sums that are not those of the entries", func(t *testing.T, dir string) {
-			kinds := map[int]segment.Kind{runRecords: runKinds[runRecords], runNames: runKinds[runNames]}
-			order := byTarget
+			kinds := map[int]segment.Kind{index.RunRecords: index.RunKinds[index.RunRecords], index.RunNames: index.RunKinds[index.RunNames]}
+			order := index.ByTarget
 			order.Delta = nil // counts removals as additions
-			kinds[runTargets] = segment.Kind{Keyspace: &order, List: codec.ListMember}
+			kinds[index.RunTargets] = segment.Kind{Keyspace: &order, List: codec.ListMember}
 			rewrite(t, dir, 1, kinds, func(_ int, all []entry) []entry { return all })
 		}, KindSegment, "contradicts itself"},
 		{"a hole in the manifest", statements("DELETE FROM segments WHERE from_seq = 1"), KindManifest,
@@ -301,8 +302,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		}), KindLink, "has the invalid key"},
 		{"a total that is wrong", func(t *testing.T, dir string) {
 			var again entry
-			rewrite(t, dir, 0, runKinds, func(id int, all []entry) []entry {
-				if id == runTargets {
+			rewrite(t, dir, 0, index.RunKinds, func(id int, all []entry) []entry {
+				if id == index.RunTargets {
 					again = all[likeOf(t, all, 30)]
 				}
 				return all
@@ -350,7 +351,7 @@ func TestCheckFindsDamage(t *testing.T) {
 				all)
 		}),
 			KindLink, "but its account is not active"},
-		{"a record of a deleted account", runOf(1, runRecords, func(all []entry) []entry {
+		{"a record of a deleted account", runOf(1, index.RunRecords, func(all []entry) []entry {
 			for i, e := range all {
 				if actor, _, rkey, err := codec.DecodeRecordKey(e.key); err == nil && actor == 6 {
 					value := codec.AppendID(nil, 3)
@@ -360,7 +361,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			return all
 		}), KindLink, "has links, but its account is deleted"},
-		{"an account that has no row", runOf(0, runRecords, func(all []entry) []entry {
+		{"an account that has no row", runOf(0, index.RunRecords, func(all []entry) []entry {
 			i := slices.IndexFunc(all, func(e entry) bool {
 				actor, _, _,
 					err := codec.DecodeRecordKey(e.key)
@@ -379,9 +380,9 @@ func TestCheckFindsDamage(t *testing.T) {
 			KindName, "is not in the order by name"},
 		{"an account without its row", statements("DELETE FROM actors WHERE id = 50"), KindName,
 			"accounts 1 to 1101 have 1100 rows"},
-		{"a name that the order by name lacks", runOf(0, runNames,
+		{"a name that the order by name lacks", runOf(0, index.RunNames,
 			func(all []entry) []entry { return without(40, all) }), KindName, "is not in the order by name"},
-		{"a name that has no row", runOf(0, runNames, func(all []entry) []entry {
+		{"a name that has no row", runOf(0, index.RunNames, func(all []entry) []entry {
 			return append(all, entry{[]byte("ddid:plc:zzzzzzzzzzzzzzzzzzzzzzzz"), codec.AppendID(nil, 50)})
 		}), KindName, `the order by name has account 50 as "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"`},
 		{"a log row that contradicts a segment: an addition",

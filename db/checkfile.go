@@ -17,7 +17,7 @@ func CheckFile(ctx context.Context, path string) ([]string, error) {
 	defer func() { _ = r.Close() }()
 	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
-	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.reader) == nil {
+	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.core.Reader) == nil {
 		err = c.rules(ctx, databaseRules, 0)
 		if err == nil {
 			err = c.checksums(ctx)

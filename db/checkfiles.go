@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
 
@@ -17,12 +18,12 @@ const verifyEntries = 5_000_000
 
 // segments checks the manifest, and each file against it, and lays the index of those files.
 func (c *check) segments(ctx context.Context) error {
-	rows, err := readManifestRows(ctx, c.s.reader)
+	rows, err := index.ReadManifestRows(ctx, c.s.core.Reader)
 	if err != nil {
 		return err
 	}
 	var first int64
-	if err := c.s.reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+	if err := c.s.core.Reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err
 	}
 	c.mendFile = mendFile
@@ -33,7 +34,7 @@ func (c *check) segments(ctx context.Context) error {
 	}
 	c.whole = true
 	c.adjacent(rows)
-	var files []*file
+	var files []*index.File
 	for i, row := range rows {
 		c.begin(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
 		f := c.segment(row)
@@ -47,7 +48,7 @@ func (c *check) segments(ctx context.Context) error {
 		}
 	}
 	// From here on, Close closes them.
-	c.s.snapshot.Store(c.s.base(files))
+	c.s.core.SetSnapshot(c.s.core.Base(files))
 	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {
 		return err
@@ -56,9 +57,9 @@ func (c *check) segments(ctx context.Context) error {
 }
 
 // adjacent checks that the segments' ranges follow each other, from the first log row on.
-func (c *check) adjacent(rows []manifestRow) {
+func (c *check) adjacent(rows []index.ManifestRow) {
 	next := uint64(1)
-	before := manifestRow{}
+	before := index.ManifestRow{}
 	for _, row := range rows {
 		switch {
 		case row.ToSeq < row.FromSeq:
@@ -82,7 +83,7 @@ func (c *check) adjacent(rows []manifestRow) {
 }
 
 // segment checks a file against its row in the manifest, and opens it; nil when it is not what was written.
-func (c *check) segment(row manifestRow) *file {
+func (c *check) segment(row index.ManifestRow) *index.File {
 	path := filepath.Join(c.s.cfg.Dir, "segments", row.File)
 	info, err := os.Stat(path)
 	switch {
@@ -107,12 +108,12 @@ func (c *check) segment(row manifestRow) *file {
 			row.Checksum)
 		return nil
 	}
-	opened, err := segment.Open(path, runKinds, c.s.blocks)
+	opened, err := segment.Open(path, index.RunKinds, c.s.core.Blocks)
 	if err != nil {
 		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, err)
 		return nil
 	}
-	for _, id := range runIDs {
+	for _, id := range index.RunIDs {
 		if opened.Run(id) == nil {
 			c.found(KindSegment, c.mendFile, "segment %s lacks the run %d", row.File, id)
 			_ = opened.Close()
@@ -121,19 +122,19 @@ func (c *check) segment(row manifestRow) *file {
 	}
 	meta := opened.Meta()
 	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) ||
-		meta["instance"] != c.s.instance {
+		meta["instance"] != c.s.core.Instance {
 		c.found(KindSegment, c.mendFile, "segment %s does not belong here: it has log rows %s to %s of index %s",
 			row.File,
 			meta["from_seq"], meta["to_seq"], meta["instance"])
 	}
-	if total := opened.Run(runTargets).Total(); total != row.Links {
+	if total := opened.Run(index.RunTargets).Total(); total != row.Links {
 		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)
 	}
-	return &file{manifestRow: row, Segment: opened, path: path}
+	return &index.File{ManifestRow: row, Segment: opened, Path: path}
 }
 
 // verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
-func (c *check) verify(ctx context.Context, files []*file) error {
+func (c *check) verify(ctx context.Context, files []*index.File) error {
 	files = slices.Clone(files)
 	if !c.o.All {
 		c.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
@@ -164,7 +165,7 @@ func (c *check) verify(ctx context.Context, files []*file) error {
 }
 
 // strays notes what lies among the segments and is none.
-func (c *check) strays(rows []manifestRow) error {
+func (c *check) strays(rows []index.ManifestRow) error {
 	entries, err := os.ReadDir(filepath.Join(c.s.cfg.Dir, "segments"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -173,11 +174,11 @@ func (c *check) strays(rows []manifestRow) error {
 		return fmt.Errorf("list the segments: %w", err)
 	}
 	for _, e := range entries {
-		if slices.ContainsFunc(rows, func(r manifestRow) bool { return r.File == e.Name() }) {
+		if slices.ContainsFunc(rows, func(r index.ManifestRow) bool { return r.File == e.Name() }) {
 			continue
 		}
 		what := "not a file of weft; ignored"
-		if segmentName.MatchString(e.Name()) {
+		if index.SegmentName.MatchString(e.Name()) {
 			what = "left by a crash; the next start of weft serve removes it"
 		}
 		c.report.Notes = append(c.report.Notes, "segments/"+e.Name()+" is not in the manifest: "+what)

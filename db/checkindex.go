@@ -9,6 +9,7 @@ import (
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/distinct"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -18,7 +19,7 @@ func (c *check) index(ctx context.Context) error {
 	if !c.whole {
 		return nil // log has said so
 	}
-	if v := c.s.snapshot.Load(); !c.o.All && v.linking > int64(c.o.Sample) {
+	if v := c.s.core.Snapshot(); !c.o.All && v.Linking > int64(c.o.Sample) {
 		return c.sample(ctx)
 	}
 	if err := c.allRecords(ctx); err != nil {
@@ -33,10 +34,10 @@ func (c *check) index(ctx context.Context) error {
 // allRecords goes through the order by record, and counts the records that link.
 func (c *check) allRecords(ctx context.Context) error {
 	c.begin("records")
-	v := c.s.snapshot.Load()
+	v := c.s.core.Snapshot()
 	records := int64(0)
 	links := int64(0)
-	for sc := v.records.Scan(nil, nil, false); ; {
+	for sc := v.Records.Scan(nil, nil, false); ; {
 		if !sc.Next() {
 			if err := sc.Err(); err != nil {
 				return err
@@ -51,12 +52,12 @@ func (c *check) allRecords(ctx context.Context) error {
 			records++
 			links += int64(n)
 		}
-		if err := c.step(ctx, "records", v.linking); err != nil {
+		if err := c.step(ctx, "records", v.Linking); err != nil {
 			return err
 		}
 	}
-	if records != v.linking {
-		c.found(KindCount, mendIndex, "the index counts %d records with links, but has %d", v.linking, records)
+	if records != v.Linking {
+		c.found(KindCount, mendIndex, "the index counts %d records with links, but has %d", v.Linking, records)
 	}
 	c.checked("records", records, fmt.Sprintf("all; their %d links looked up in lists", links))
 	return nil
@@ -109,9 +110,9 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 
 // recordLink looks a link of a record up in the order by target.
 func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
-	v := c.s.snapshot.Load()
-	in := v.listOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
-	value, ok, err := v.targets.Find(p.Append(bytes.Clone(in.prefix)))
+	v := c.s.core.Snapshot()
+	in := v.ListOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
+	value, ok, err := v.Targets.Find(p.Append(bytes.Clone(in.Prefix)))
 	if err != nil {
 		return err
 	}
@@ -150,11 +151,11 @@ func (c *check) shown(actor uint64, key []byte) bool {
 // allTargets goes through the order by target, and counts its links.
 func (c *check) allTargets(ctx context.Context) error {
 	c.begin("links by target")
-	v := c.s.snapshot.Load()
-	total := v.targets.Total()
+	v := c.s.core.Snapshot()
+	total := v.Targets.Total()
 	lists := int64(0)
 	var at listWalk
-	for sc := v.targets.Scan(nil, nil, false); ; {
+	for sc := v.Targets.Scan(nil, nil, false); ; {
 		more := sc.Next()
 		if !more && sc.Err() != nil {
 			return sc.Err()
@@ -203,7 +204,7 @@ func (w *listWalk) add(actor uint64) {
 		w.set.Add(uint32(actor), 1)
 	default:
 		w.members = append(w.members, uint32(actor))
-		if len(w.members) > shortList {
+		if len(w.members) > index.ShortList {
 			w.set = &distinct.Set{}
 			for _, m := range w.members {
 				w.set.Add(m, 1)
@@ -224,7 +225,7 @@ func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool,
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
-	value, _, err := c.s.snapshot.Load().records.Find(record)
+	value, _, err := c.s.core.Snapshot().Records.Find(record)
 	if err != nil {
 		return nil, false, err
 	}
@@ -298,8 +299,8 @@ func (c *check) listed(at *listWalk, key []byte) error {
 
 // endList holds what was counted of a list against its sums.
 func (c *check) endList(ctx context.Context, at *listWalk) error {
-	l := c.s.snapshot.Load().listOf(at.prefix)
-	total, err := l.total()
+	l := c.s.core.Snapshot().ListOf(at.prefix)
+	total, err := l.Total()
 	if err != nil {
 		return err
 	}
@@ -308,7 +309,7 @@ func (c *check) endList(ctx context.Context, at *listWalk) error {
 	}
 	if at.set != nil {
 		want := int64(at.set.Count())
-		got, ok, err := l.distinctOfSets(ctx)
+		got, ok, err := l.DistinctOfSets(ctx)
 		if err != nil {
 			return err
 		}
@@ -324,7 +325,7 @@ func (c *check) endList(ctx context.Context, at *listWalk) error {
 
 // nextList is the prefix of the list that a key is in, or of the first behind it.
 func (c *check) nextList(from []byte) ([]byte, error) {
-	sc := c.s.snapshot.Load().targets.Scan(from, nil, false)
+	sc := c.s.core.Snapshot().Targets.Scan(from, nil, false)
 	if !sc.Next() {
 		return nil, sc.Err()
 	}
@@ -338,7 +339,7 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 
 // recordAt is the first entry of the order by record from a key on that is not a revision.
 func (c *check) recordAt(from []byte, skip int) *lsm.MergingIterator {
-	sc := c.s.snapshot.Load().records.Scan(from, nil, false)
+	sc := c.s.core.Snapshot().Records.Scan(from, nil, false)
 	for sc.Next() {
 		if _, rest, err := codec.DecodeID(sc.Key()); err == nil && len(rest) == 1 {
 			continue

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -47,7 +48,7 @@ var logRules = []sqlRule{
 // log checks the log by itself, and then replays what no segment holds, as a start does.
 func (c *check) log(ctx context.Context) error {
 	c.begin("the log")
-	v := c.s.snapshot.Load()
+	v := c.s.core.Snapshot()
 	if v == nil {
 		return fmt.Errorf("the log cannot be compared with unreadable segments")
 	}
@@ -55,11 +56,11 @@ func (c *check) log(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if oldest > v.sealed+1 {
-		c.found(KindLog, mendDB, "log rows %d to %d are lost: no segment has them", v.sealed+1, oldest-1)
+	if oldest > v.Sealed+1 {
+		c.found(KindLog, mendDB, "log rows %d to %d are lost: no segment has them", v.Sealed+1, oldest-1)
 	}
-	if newest != 0 && newest < v.sealed {
-		c.found(KindLog, mendDB, "the log ends at row %d, but the segments end at %d", newest, v.sealed)
+	if newest != 0 && newest < v.Sealed {
+		c.found(KindLog, mendDB, "the log ends at row %d, but the segments end at %d", newest, v.Sealed)
 	}
 	from := max(oldest, 1)
 	if !c.o.All && newest > sampleLog {
@@ -71,22 +72,22 @@ func (c *check) log(ctx context.Context) error {
 	if newest > 0 {
 		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
-	index := *c.s.snapshot.Load()
-	if err := c.s.loadNames(ctx, c.s.reader, &index, allNames); err != nil {
+	base := *c.s.core.Snapshot()
+	if err := c.s.loadNames(ctx, c.s.core.Reader, &base, allNames); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
-	index.sums = logrow.Checksums{} // what they cover has been held against them already
-	c.s.snapshot.Store(&index)
+	base.Sums = logrow.Checksums{} // what they cover has been held against them already
+	c.s.core.SetSnapshot(&base)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the index: restore the segments first")
 		return nil
 	}
 	c.begin("the log rows outside segments")
-	var next *Snapshot
-	if err := c.s.inReadTx(ctx, func(q logrow.Queryer) (err error) {
-		_, err = c.s.loadStatus(ctx, q, index.sealed)
+	var next *index.Snapshot
+	if err := c.s.core.InReadTx(ctx, func(q logrow.Queryer) (err error) {
+		_, err = c.s.loadStatus(ctx, q, base.Sealed)
 		if err == nil {
-			next, err = c.s.replay(ctx, q, &index, nil)
+			next, err = c.s.replay(ctx, q, &base, nil)
 		}
 		return err
 	}); err != nil {
@@ -98,7 +99,7 @@ func (c *check) log(ctx context.Context) error {
 		c.whole = false
 		return nil
 	}
-	c.s.snapshot.Store(next)
+	c.s.core.SetSnapshot(next)
 	return c.effects(ctx, from, newest)
 }
 
@@ -118,7 +119,7 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 		parts = rows / uint64(c.o.Sample)
 	}
 	// An odd constant (2^32 / golden ratio) spreads the accounts, whose ids follow one another.
-	rows, err := c.s.reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
+	rows, err := c.s.core.Reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
 		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
 		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`, int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
@@ -164,7 +165,7 @@ type purge struct{ last, before uint64 }
 // purges finds the accounts that were deleted in the log.
 func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
-	if err := c.s.reader.SelectContext(ctx, &rows,
+	if err := c.s.core.Reader.SelectContext(ctx, &rows,
 		"SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
 		int64(from), int64(OpAccount), int64(StatusDeleted)); err != nil {
 		return nil, err
@@ -192,7 +193,7 @@ func (c *check) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (e
 	if j := c.s.jobs[r.Actor]; j != nil && c.s.status.of(r.Actor) == StatusDeleted && !j.purged(key) {
 		at.purged = purged[r.Actor].before // the job that purges the account has not come to it
 	}
-	value, _, err := c.s.snapshot.Load().records.Find(key)
+	value, _, err := c.s.core.Snapshot().Records.Find(key)
 	if err != nil {
 		return at, err
 	}

@@ -34,7 +34,7 @@ func (c *check) names(ctx context.Context) error {
 	rows := int64(0)
 	for _, t := range nameTables {
 		var n int64
-		if err := c.s.reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
+		if err := c.s.core.Reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
 			return err
 		}
 		rows += n
@@ -53,7 +53,7 @@ func (c *check) names(ctx context.Context) error {
 	if err := c.loadIDs(ctx); err != nil {
 		return err
 	}
-	if entries := int64(c.s.snapshot.Load().names.Len()); entries != rows {
+	if entries := int64(c.s.core.Snapshot().Names.Len()); entries != rows {
 		c.found(KindName, mendDB, "%d names have a row, but %d have an entry in the order by name", rows, entries)
 		if err := c.nameEntries(ctx); err != nil {
 			return err
@@ -65,7 +65,7 @@ func (c *check) names(ctx context.Context) error {
 
 // nameRows looks rows up in the order by name.
 func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
-	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
+	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 		if t.kind == 's' {
 			key = codec.AppendID(key, collection)
 		}
-		has, ok, err := c.s.snapshot.Load().id(append(key, name...))
+		has, ok, err := c.s.core.Snapshot().ID(append(key, name...))
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 // twoIDs reports a name that its row gives one id, and the order by name another.
 func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
 	var n int
-	if err := c.s.reader.GetContext(ctx, &n,
+	if err := c.s.core.Reader.GetContext(ctx, &n,
 		"SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
 		int64(other), int64(collection), name); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection u
 
 // nameEntries looks all entries of the order by name up in the tables.
 func (c *check) nameEntries(ctx context.Context) error {
-	sc := c.s.snapshot.Load().names.Scan(nil, nil, false)
+	sc := c.s.core.Snapshot().Names.Scan(nil, nil, false)
 	for sc.Next() {
 		id, rest, err := codec.DecodeID(sc.Value())
 		if err != nil || len(rest) > 0 {
@@ -132,7 +132,7 @@ func (c *check) nameEntries(ctx context.Context) error {
 			}
 			var collection uint64
 			var name string
-			err := c.s.reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
+			err := c.s.core.Reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
 				int64(id)).Scan(&collection, &name)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
@@ -156,12 +156,12 @@ func (c *check) nameEntries(ctx context.Context) error {
 // loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept
 // whole.
 func (c *check) loadIDs(ctx context.Context) error {
-	if err := c.s.reader.QueryRowContext(ctx,
+	if err := c.s.core.Reader.QueryRowContext(ctx,
 		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
 		&c.actors, &c.collections); err != nil {
 		return err
 	}
-	rows, err := c.s.reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
+	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
 	if err != nil {
 		return err
 	}

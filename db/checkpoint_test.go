@@ -190,7 +190,7 @@ func TestCheckpointOff(t *testing.T) {
 		t.Errorf("%+v, of %d bytes", st, s.WALBytes())
 	}
 	var page int64
-	if err := s.reader.Get(&page, "PRAGMA page_size"); err != nil || page+24 != checkpoint.FrameBytes {
+	if err := s.core.Reader.Get(&page, "PRAGMA page_size"); err != nil || page+24 != checkpoint.FrameBytes {
 		t.Errorf("pages of %d bytes (%v)", page, err)
 	}
 	if err := s.Checkpoint(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -81,8 +82,8 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 // list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be
 // counted.
 func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
-	v := c.s.snapshot.Load()
-	total, err := v.targets.Sum(prefix)
+	v := c.s.core.Snapshot()
+	total, err := v.Targets.Sum(prefix)
 	if err != nil {
 		return err
 	}
@@ -92,9 +93,9 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
 	}
 	whole := total <= max(sampleList, *walk)
-	sc := v.targets.Scan(prefix, lsm.PrefixEnd(prefix), false)
+	sc := v.Targets.Scan(prefix, lsm.PrefixEnd(prefix), false)
 	for n := int64(0); sc.Next(); n++ {
-		if err := checkContext(ctx, int(n)); err != nil {
+		if err := index.CheckContext(ctx, int(n)); err != nil {
 			return err
 		}
 		switch {
@@ -107,7 +108,7 @@ func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
 				return nil
 			}
 		default:
-			if p, err := v.listOf(prefix).position(sc); err == nil {
+			if p, err := v.ListOf(prefix).Position(sc); err == nil {
 				at.add(p.AccountID)
 			}
 		}

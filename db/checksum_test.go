@@ -35,7 +35,7 @@ func makeDamageable(t *testing.T) (dir string) {
 func likeBehind(n int) Event {
 	return Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: OpCreate, DID: fixtureDID(n),
 		Collection: "app.bsky.feed.like",
-		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []Link{{"subject.uri", fixturePost}}}
+		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []Link{{Path: "subject.uri", Target: fixturePost}}}
 }
 
 // flipTarget flips one bit of the account that a link row's target names, so that it is a target still.
@@ -234,13 +234,13 @@ func BenchmarkVerifyChecksums(b *testing.B) {
 	for i := range events {
 		events[i] = Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: OpCreate, DID: fixtureDID(i + 1),
 			Collection: "app.bsky.feed.like",
-			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{"subject.uri", fixturePost}}}
+			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{Path: "subject.uri", Target: fixturePost}}}
 	}
 	if _, err := s.Apply(Batch{Host: "bench", Events: events}); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		sum := logrow.Adder{Q: s.reader}
+		sum := logrow.Adder{Q: s.core.Reader}
 		if _, err := sum.Log(b.Context(), 0, likes); err != nil {
 			b.Fatal(err)
 		}

@@ -20,11 +20,11 @@ func (c *check) nameRecord(key []byte) lazy {
 			return fmt.Sprintf("the record %x", key)
 		}
 		ctx := context.Background()
-		dids, err := c.s.dids(ctx, []uint64{actor})
+		dids, err := c.s.core.AccountDIDs(ctx, []uint64{actor})
 		if err != nil {
 			return fmt.Sprintf("the record %x of account %d", rkey, actor)
 		}
-		nsid, err := c.s.nsid(ctx, collection)
+		nsid, err := c.s.core.NSID(ctx, collection)
 		if err != nil {
 			nsid = fmt.Sprintf("collection-%d", collection)
 		}
@@ -37,10 +37,10 @@ func (c *check) nameTarget(l codec.RecordLink) lazy {
 	return func() string {
 		ctx := context.Background()
 		target := fmt.Sprintf("the target %x", l.Target)
-		if targets, err := c.s.targetStrings(ctx, [][]byte{l.Target}); err == nil {
+		if targets, err := c.s.core.TargetStrings(ctx, [][]byte{l.Target}); err == nil {
 			target = targets[0]
 		}
-		source, err := c.s.source(ctx, l.Source)
+		source, err := c.s.core.Source(ctx, l.Source)
 		if err != nil {
 			return fmt.Sprintf("%s from source %d", target, l.Source)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
 )
 
@@ -16,14 +17,14 @@ const compactionFanOut = 8
 // compactAll runs compactions until none is due.
 func (s *Store) compactAll() error {
 	for !s.isClosed() {
-		v := s.acquire()
-		files := pickCompaction(v.files.files)
+		v := s.core.Acquire()
+		files := pickCompaction(v.Files.Files)
 		if len(files) == 0 {
-			s.release(v)
+			s.core.Release(v)
 			return nil
 		}
 		err := s.compact(v, files)
-		s.release(v)
+		s.core.Release(v)
 		if errors.Is(err, errClosed) {
 			return nil
 		}
@@ -36,7 +37,7 @@ func (s *Store) compactAll() error {
 
 // pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them. Levels fall
 // from the oldest segment to the newest: those of one level are adjacent.
-func pickCompaction(files []*file) []*file {
+func pickCompaction(files []*index.File) []*index.File {
 	for end := len(files); end > 0; {
 		start := end - 1
 		for start > 0 && files[start-1].Level == files[end-1].Level {
@@ -51,22 +52,22 @@ func pickCompaction(files []*file) []*file {
 }
 
 // compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
-func (s *Store) compact(v *Snapshot, files []*file) error {
+func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 	s.compactions.busy.Store(true)
 	defer s.compactions.busy.Store(false)
 	first := files[0]
 	last := files[len(files)-1]
-	row := last.manifestRow
+	row := last.ManifestRow
 	row.ID = 0
 	row.FromSeq = first.FromSeq
 	row.Level = last.Level + 1
 	var runs [3][]lsm.Run
-	for i, id := range runIDs {
+	for i, id := range index.RunIDs {
 		for _, f := range files {
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, err := s.makeSegment(row, runs, first == v.files.files[0], true)
+	merged, err := s.makeSegment(row, runs, first == v.Files.Files[0], true)
 	if err != nil {
 		return fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
@@ -75,14 +76,10 @@ func (s *Store) compact(v *Snapshot, files []*file) error {
 	if err := s.enter(merged, files, nil); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", merged.File, err)
 	}
-	now := s.snapshot.Load().files.files // newer ones may have come
+	now := s.core.Snapshot().Files.Files // newer ones may have come
 	i := slices.Index(now, first)
-	next := slices.Concat(now[:i], []*file{merged}, now[i+len(files):])
-	s.files.Lock()
-	for _, f := range files {
-		f.gone = true
-	}
-	s.files.Unlock()
+	next := slices.Concat(now[:i], []*index.File{merged}, now[i+len(files):])
+	s.core.Retire(files)
 	s.swap(next, func(int) int { return len(now) })
 	s.compactions.made(merged)
 	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links",

@@ -7,12 +7,13 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
 )
 
 // delta gathers the changes of a batch after a snapshot and makes the next snapshot of them.
 type delta struct {
-	base    *Snapshot
+	base    *index.Snapshot
 	links   []linkChange
 	records map[string][]byte
 	actors  map[uint64][]string // whose records are among them, and which
@@ -33,7 +34,7 @@ type linkChange struct {
 	op  byte
 }
 
-func newDelta(base *Snapshot) *delta {
+func newDelta(base *index.Snapshot) *delta {
 	return &delta{base: base, records: map[string][]byte{}, actors: map[uint64][]string{}, names: map[string]uint64{}}
 }
 
@@ -42,7 +43,7 @@ func (d *delta) record(key []byte) []byte {
 	if value, ok := d.records[string(key)]; ok {
 		return value
 	}
-	value, _, err := d.base.records.Find(key)
+	value, _, err := d.base.Records.Find(key)
 	d.fail(err)
 	return value
 }
@@ -122,7 +123,7 @@ func (d *delta) id(name []byte) (uint64, bool) {
 	if id, ok := d.names[string(name)]; ok {
 		return id, true
 	}
-	id, ok, err := d.base.id(name)
+	id, ok, err := d.base.ID(name)
 	d.fail(err)
 	return id, ok
 }
@@ -132,10 +133,10 @@ func (d *delta) flush() {
 	next := *d.base
 	failed := d.err
 	var errs [3]error
-	next.targets, errs[0] = next.targets.Push(linkRun(d.links))
-	next.records, errs[1] = next.records.Push(mapRun(&byRecord, d.records, func(v []byte) []byte { return v }))
-	next.names, errs[2] = next.names.Push(nameRun(d.names))
-	next.linking += d.linking
+	next.Targets, errs[0] = next.Targets.Push(linkRun(d.links))
+	next.Records, errs[1] = next.Records.Push(mapRun(&index.ByRecord, d.records, func(v []byte) []byte { return v }))
+	next.Names, errs[2] = next.Names.Push(nameRun(d.names))
+	next.Linking += d.linking
 	*d = *newDelta(&next)
 	d.fail(failed)
 	for _, err := range errs {
@@ -156,7 +157,7 @@ func linkRun(changes []linkChange) *lsm.MemRun {
 	for i := range changes {
 		size += len(changes[i].key) + 1
 	}
-	b := lsm.NewBuilder(&byTarget, len(changes), size)
+	b := lsm.NewBuilder(&index.ByTarget, len(changes), size)
 	for i := 0; i < len(changes); {
 		j := i + 1
 		for j < len(changes) && bytes.Equal(changes[i].key, changes[j].key) {
@@ -172,7 +173,7 @@ func linkRun(changes []linkChange) *lsm.MemRun {
 
 // nameRun sorts names into a run.
 func nameRun(names map[string]uint64) *lsm.MemRun {
-	return mapRun(&byName, names, func(id uint64) []byte { return codec.AppendID(nil, id) })
+	return mapRun(&index.ByName, names, func(id uint64) []byte { return codec.AppendID(nil, id) })
 }
 
 // mapRun sorts a map into a run.

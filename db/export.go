@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
@@ -76,11 +77,11 @@ func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, erro
 	if err != nil {
 		return nil, err
 	}
-	s.blocks = segment.NewCache(exportCacheBytes)
+	s.core.Blocks = segment.NewCache(exportCacheBytes)
 	e := &Export{s: s, inactive: o.Inactive}
 	err = e.open(ctx, o)
 	if errors.Is(err, logrow.ErrDamaged) {
-		err = fmt.Errorf("%w: "+mendStore, err, dir)
+		err = fmt.Errorf("%w: "+index.MendStore, err, dir)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("db: export %s: %w", dir, err), e.Close())
@@ -103,23 +104,23 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 	if err := e.s.load(ctx, "export"); err != nil {
 		return err
 	}
-	v := e.s.snapshot.Load()
-	e.LogSeq = v.seq
+	v := e.s.core.Snapshot()
+	e.LogSeq = v.Seq
 	for _, q := range []struct {
 		into  any
 		query string
 		args  []any
 	}{
 		{&e.Instance, "SELECT value FROM meta WHERE key = 'instance'", nil},
-		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.seq)}},
+		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.Seq)}},
 	} {
-		if err := e.s.reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
+		if err := e.s.core.Reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
 			return err
 		}
 	}
 	// The ids are in order, and so are the look-ups in the B-tree.
 	var err error
-	e.names, err = e.s.reader.DB.PrepareContext(ctx,
+	e.names, err = e.s.core.Reader.DB.PrepareContext(ctx,
 		"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value")
 	if err != nil {
 		return err
@@ -130,16 +131,16 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 			return err
 		}
 	}
-	e.from, err = v.bound(o.From)
+	e.from, err = bound(v, o.From)
 	if err != nil {
 		return err
 	}
-	e.to, err = v.bound(o.To)
+	e.to, err = bound(v, o.To)
 	if err != nil {
 		return err
 	}
 	for _, nsid := range o.Collections {
-		id, ok, err := v.id(codec.CollectionKey(nsid))
+		id, ok, err := v.ID(codec.CollectionKey(nsid))
 		if err != nil {
 			return err
 		}
@@ -151,12 +152,12 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 		}
 		e.collections[id] = struct{}{}
 	}
-	e.size, err = v.entries(e.from, e.to)
+	e.size, err = entries(v, e.from, e.to)
 	return err
 }
 
 // bound is the key by record before all that belongs to a DID or an at-uri.
-func (v *Snapshot) bound(of string) (key []byte, err error) {
+func bound(v *index.Snapshot, of string) (key []byte, err error) {
 	if of == "" {
 		return nil, nil
 	}
@@ -164,7 +165,7 @@ func (v *Snapshot) bound(of string) (key []byte, err error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a DID or an at-uri with a DID", of)
 	}
-	id, ok, err := v.id(codec.DIDKey(did))
+	id, ok, err := v.ID(codec.DIDKey(did))
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func (v *Snapshot) bound(of string) (key []byte, err error) {
 	if collection == "" {
 		return key, nil
 	}
-	id, ok, err = v.id(codec.CollectionKey(collection))
+	id, ok, err = v.ID(codec.CollectionKey(collection))
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +191,11 @@ func (v *Snapshot) bound(of string) (key []byte, err error) {
 }
 
 // entries counts the entries of all runs by record from one key to another, those that newer ones replace among them.
-func (v *Snapshot) entries(from, to []byte) (n int64, err error) {
+func entries(v *index.Snapshot, from, to []byte) (n int64, err error) {
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return 0, nil
 	}
-	for _, r := range v.records.Runs {
+	for _, r := range v.Records.Runs {
 		k, err := r.Sum(from, to)
 		if err != nil {
 			return 0, err
@@ -209,6 +210,6 @@ func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil
 	}
-	n, err := e.s.snapshot.Load().entries(e.from, lsm.PrefixEnd(e.at))
+	n, err := entries(e.s.core.Snapshot(), e.from, lsm.PrefixEnd(e.at))
 	return min(float64(n)/float64(e.size), 1), err
 }

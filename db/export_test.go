@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -21,9 +22,9 @@ func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
 
 // ReadLogOverOne reads the whole log while there is one connection, and returns how many rows and links it has.
 func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error) {
-	s.reader.SetMaxOpenConns(1)
-	defer s.reader.SetMaxOpenConns(readers)
-	err = s.inReadTx(ctx, func(q logrow.Queryer) error {
+	s.core.Reader.SetMaxOpenConns(1)
+	defer s.core.Reader.SetMaxOpenConns(index.Readers)
+	err = s.core.InReadTx(ctx, func(q logrow.Queryer) error {
 		return logrow.Read(ctx, q, 0, logrow.MaxSeq, func(piece []logrow.Logged) error {
 			rows += len(piece)
 			for i := range piece {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"weft.dev/weft/db/index"
 )
 
 // exportBodyBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases,
@@ -40,17 +42,17 @@ type heldBody struct {
 // openBodies prepares for bodies.
 func (e *Export) openBodies(ctx context.Context) (err error) {
 	b := &exportBodies{most: exportWindow}
-	_, b.since, err = bodiesKept(ctx, e.s.reader)
+	_, b.since, err = bodiesKept(ctx, e.s.core.Reader)
 	if err != nil {
 		return err
 	}
-	err = e.s.reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
+	err = e.s.core.Reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
 		int64(e.LogSeq)+1, int64(b.since))
 	if err != nil {
 		return fmt.Errorf("read the bodies: %w", err)
 	}
 	// The log rows are in order, and so are the look-ups in both B-trees.
-	b.read, err = e.s.reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
+	b.read, err = e.s.core.Reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
 		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func (w *window) body(ctx context.Context, found int) (Body, error) {
 	if h.digest == nil {
 		return Body{}, nil
 	}
-	body, err := openBody(h.digest, b.frames[h.start:h.end])
+	body, err := index.OpenBody(h.digest, b.frames[h.start:h.end])
 	if err != nil {
 		err = fmt.Errorf("the body of log row %d: %w; run weft check --all", w.found[found].body, err)
 	}

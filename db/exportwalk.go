@@ -53,18 +53,18 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	if e.at != nil {
 		from = lsm.PrefixEnd(e.at)
 	}
-	sc := e.s.snapshot.Load().records.Scan(from, e.to, false)
+	sc := e.s.core.Snapshot().Records.Scan(from, e.to, false)
 	for sc.Next() {
 		actor, collection, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
 			continue // an account's revision, or damage, at which the walk itself ends
 		}
-		dids, err := e.s.dids(ctx, []uint64{actor})
+		dids, err := e.s.core.AccountDIDs(ctx, []uint64{actor})
 		if err != nil {
 			return "", err
 		}
-		nsid, err := e.s.nsid(ctx, collection)
-		r := ExportRecord{Record: Record{dids[actor], nsid, codec.RkeyString(rkey)}}
+		nsid, err := e.s.core.NSID(ctx, collection)
+		r := ExportRecord{Record: Record{DID: dids[actor], Collection: nsid, Rkey: codec.RkeyString(rkey)}}
 		return r.URI(), err
 	}
 	return "", sc.Err()
@@ -97,9 +97,9 @@ type foundRecord struct {
 
 // window begins behind a record.
 func (e *Export) window(after string) (*window, error) {
-	v := e.s.snapshot.Load()
+	v := e.s.core.Snapshot()
 	from := e.from
-	key, err := v.bound(after)
+	key, err := bound(v, after)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (e *Export) window(after string) (*window, error) {
 	}
 	w := &window{e: e}
 	if e.to == nil || bytes.Compare(from, e.to) < 0 {
-		w.scan = v.records.Scan(from, e.to, false)
+		w.scan = v.Records.Scan(from, e.to, false)
 	}
 	return w, nil
 }
@@ -195,7 +195,7 @@ func (w *window) resolve(ctx context.Context) error {
 	w.dids = w.dids[:0]
 	missing := []byte{'['}
 	for _, id := range w.ids {
-		did, ok := w.e.s.didCache.get(id)
+		did, ok := w.e.s.core.CachedDID(id)
 		if !ok {
 			missing = append(strconv.AppendUint(missing, id, 10), ',')
 		}
@@ -218,7 +218,7 @@ func (w *window) resolve(ctx context.Context) error {
 		}
 		if at, ok := slices.BinarySearch(w.ids, id); ok {
 			w.dids[at] = did
-			w.e.s.didCache.put(id, did)
+			w.e.s.core.Remember('d', id, did)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -253,17 +253,17 @@ func (w *window) name(ctx context.Context) error {
 	w.records, w.links = w.records[:0], slices.Grow(w.links[:0], len(w.cut)) // records alias links, which must not move
 	first := 0
 	for _, f := range w.found {
-		nsid, err := w.e.s.nsid(ctx, f.collection)
+		nsid, err := w.e.s.core.NSID(ctx, f.collection)
 		if err != nil {
 			return err
 		}
-		r := ExportRecord{Record: Record{w.did(f.actor), nsid, next()}, Status: w.e.s.status.of(f.actor)}
+		r := ExportRecord{Record: Record{DID: w.did(f.actor), Collection: nsid, Rkey: next()}, Status: w.e.s.status.of(f.actor)}
 		for _, l := range w.cut[first:f.end] {
-			source, err := w.e.s.source(ctx, l.Source)
+			source, err := w.e.s.core.Source(ctx, l.Source)
 			if err != nil {
 				return err
 			}
-			w.links = append(w.links, ExportLink{Link{source.Path, next()}, int64(l.Rank)})
+			w.links = append(w.links, ExportLink{Link{Path: source.Path, Target: next()}, int64(l.Rank)})
 		}
 		r.Links = w.links[first:f.end:f.end]
 		w.records = append(w.records, r)
@@ -308,7 +308,7 @@ func (w *window) spellTarget(ctx context.Context, key []byte) error {
 	if t.CollectionID == 0 {
 		return nil
 	}
-	nsid, err := w.e.s.nsid(ctx, t.CollectionID)
+	nsid, err := w.e.s.core.NSID(ctx, t.CollectionID)
 	if err != nil {
 		return err
 	}

@@ -19,12 +19,12 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
-	v := s.snapshot.Load()
+	v := s.core.Snapshot()
 	f := s.newApplier(0)
 	f.fill = true
 	// What is filled is old, and doesn't make the newest event newer.
 	at := func(f *applier, _ int) progress {
-		f.maxUS = v.maxUS
+		f.maxUS = v.MaxUS
 		return progress{}
 	}
 	f, err := s.applyEvents(f, events, at)

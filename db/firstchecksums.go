@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -14,15 +15,15 @@ const tellSums = 10 * time.Second
 // nothing. From then on each commit goes on with them. Where log rows are pruned, the sum begins with the oldest row
 // that is left.
 func (s *Store) beginChecksums(ctx context.Context) error {
-	stored, err := logrow.StoredChecksums(ctx, s.reader)
+	stored, err := logrow.StoredChecksums(ctx, s.core.Reader)
 	if err != nil || stored.Known {
 		return err
 	}
-	rows, err := readManifestRows(ctx, s.reader)
+	rows, err := index.ReadManifestRows(ctx, s.core.Reader)
 	if err != nil {
 		return err
 	}
-	var sealed manifestRow
+	var sealed index.ManifestRow
 	if len(rows) > 0 {
 		sealed = rows[len(rows)-1]
 	}
@@ -30,12 +31,12 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ids, err := logrow.NewestNames(ctx, s.reader)
+	ids, err := logrow.NewestNames(ctx, s.core.Reader)
 	if err != nil {
 		return err
 	}
 	told := s.cfg.Now()
-	sum := logrow.Adder{Q: s.reader, Progress: func(rows int64) {
+	sum := logrow.Adder{Q: s.core.Reader, Progress: func(rows int64) {
 		if now := s.cfg.Now(); now.Sub(told) >= tellSums {
 			told = now
 			s.cfg.Logger.Info("computing the first checksums of this index", "rows", rows, "log_rows", newest,
@@ -46,7 +47,7 @@ func (s *Store) beginChecksums(ctx context.Context) error {
 	for i, span := range [2]struct {
 		after, upTo uint64
 		from, to    logrow.NameBounds
-	}{{0, sealed.ToSeq, logrow.NameBounds{}, sealed.names()}, {sealed.ToSeq, newest, sealed.names(), ids}} {
+	}{{0, sealed.ToSeq, logrow.NameBounds{}, sealed.Names()}, {sealed.ToSeq, newest, sealed.Names(), ids}} {
 		parts[i].Log, err = sum.Log(ctx, span.after, span.upTo)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -38,11 +39,11 @@ type Follower struct {
 	state
 	hold    int
 	owned   bool
-	loaded  bool    // the maps hold what the snapshot came to
-	at      logMark // the newest log row in the snapshot
-	schema  int64   // of the database, as this program knows it
-	retired []*file // no longer in the manifest, and perhaps read by queries still
-	waiting []manifestRow
+	loaded  bool          // the maps hold what the snapshot came to
+	at      logMark       // the newest log row in the snapshot
+	schema  int64         // of the database, as this program knows it
+	retired []*index.File // no longer in the manifest, and perhaps read by queries still
+	waiting []index.ManifestRow
 }
 
 // logMark identifies a log row among rows of the same number in other histories.
@@ -71,7 +72,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 	}
 	f.defaults(Config{Dir: cfg.Dir, Logger: cfg.Logger, Now: cfg.Now, CacheBytes: cfg.CacheBytes})
 	f.state = newState(&f.cfg)
-	f.snapshot.Store(f.base(nil))
+	f.core.SetSnapshot(f.core.Base(nil))
 	path := filepath.Join(cfg.Dir, "weft.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("db: follow %s: %w", cfg.Dir, ErrNoIndex)
@@ -80,31 +81,31 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.connect(uri, ""); err != nil {
+	if err := f.core.Connect(uri, ""); err != nil {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.reader.Close())
+		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err)), f.core.Reader.Close())
 	}
 	return f, nil
 }
 
 func (f *Follower) open() error {
-	if err := checkSchema(f.reader); err != nil {
+	if err := checkSchema(f.core.Reader); err != nil {
 		return err
 	}
-	if err := f.reader.Get(&f.schema, "SELECT max(version_id) FROM goose_db_version"); err != nil {
+	if err := f.core.Reader.Get(&f.schema, "SELECT max(version_id) FROM goose_db_version"); err != nil {
 		return err
 	}
-	return f.reader.Get(&f.instance, "SELECT value FROM meta WHERE key = 'instance'")
+	return f.core.Reader.Get(&f.core.Instance, "SELECT value FROM meta WHERE key = 'instance'")
 }
 
 // Close closes the files. It must not be called during a query.
 func (f *Follower) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.releaseFiles(f.snapshot.Load().files)
-	if err := f.reader.Close(); err != nil {
+	f.core.ReleaseFiles(f.core.Snapshot().Files)
+	if err := f.core.Reader.Close(); err != nil {
 		return fmt.Errorf("db: close: %w", err)
 	}
 	return nil
@@ -120,15 +121,15 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 	was := f.loaded
 	f.loaded = false
 	f.waiting = nil
-	var next *Snapshot
-	if err := f.inReadTx(ctx, func(q logrow.Queryer) (err error) {
+	var next *index.Snapshot
+	if err := f.core.InReadTx(ctx, func(q logrow.Queryer) (err error) {
 		next, err = f.refresh(ctx, q, was)
 		if err != nil || next == nil {
 			return err
 		}
 		err = f.complete(ctx, q, next)
-		if err != nil && next.files != f.snapshot.Load().files {
-			f.releaseFiles(next.files)
+		if err != nil && next.Files != f.core.Snapshot().Files {
+			f.core.ReleaseFiles(next.Files)
 		}
 		return err
 	}); errors.Is(err, logrow.ErrDamaged) {
@@ -141,28 +142,28 @@ func (f *Follower) Refresh(ctx context.Context) (current bool, missing []Manifes
 		return false, nil, fmt.Errorf("db: refresh: %w", err)
 	}
 	for _, row := range f.waiting {
-		missing = append(missing, row.manifestFile())
+		missing = append(missing, manifestFile(row))
 	}
 	if next == nil { // not yet
 		return false, missing, nil
 	}
-	current = len(missing) == 0 || f.snapshot.Load().mutableBytes() < f.hold
+	current = len(missing) == 0 || f.core.Snapshot().MutableBytes() < f.hold
 	f.loaded = true
 	f.publish(next)
 	return current, missing, nil
 }
 
 // complete reads which bodies are valid, and notes the snapshot's newest log row.
-func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *Snapshot) error {
+func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *index.Snapshot) error {
 	mode, since, err := bodiesKept(ctx, q)
 	if err != nil {
 		return err
 	}
-	next.bodiesSince = since
+	next.BodiesSince = since
 	if mode == BodiesOff { // they are not kept up to date
-		next.bodiesSince = next.seq
+		next.BodiesSince = next.Seq
 	}
-	f.at, err = logMarkOf(ctx, q, next.seq)
+	f.at, err = logMarkOf(ctx, q, next.Seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // pruned
 	}
@@ -170,42 +171,36 @@ func (f *Follower) complete(ctx context.Context, q logrow.Queryer, next *Snapsho
 }
 
 // publish makes a snapshot the present one, and retires files that it no longer needs.
-func (f *Follower) publish(next *Snapshot) {
-	old := f.snapshot.Load()
-	if next.files == old.files {
-		f.snapshot.Store(next)
+func (f *Follower) publish(next *index.Snapshot) {
+	old := f.core.Snapshot()
+	if next.Files == old.Files {
+		f.core.SetSnapshot(next)
 	} else {
 		if f.owned {
 			f.retire(old, next)
 		}
-		f.publishSnapshot(next)
+		f.core.PublishSnapshot(next)
 	}
-	if next.seq != old.seq {
+	if next.Seq != old.Seq {
 		f.commits.fire()
 	}
 }
 
 // retire marks the files that the next snapshot no longer has: each is removed when no query reads it.
-func (f *Follower) retire(old, next *Snapshot) {
-	kept := map[*file]bool{}
-	for _, file := range next.files.files {
+func (f *Follower) retire(old, next *index.Snapshot) {
+	kept := map[*index.File]bool{}
+	for _, file := range next.Files.Files {
 		kept[file] = true
 	}
-	f.Index.files.Lock()
-	defer f.Index.files.Unlock()
-	held := f.retired[:0]
-	for _, file := range f.retired {
-		if file.refs > 0 {
-			held = append(held, file)
-		}
-	}
-	f.retired = held
-	for _, file := range old.files.files {
+	f.retired = f.core.Held(f.retired)
+	var gone []*index.File
+	for _, file := range old.Files.Files {
 		if !kept[file] {
-			file.gone = true
-			f.retired = append(f.retired, file)
+			gone = append(gone, file)
 		}
 	}
+	f.core.Retire(gone)
+	f.retired = append(f.retired, gone...)
 }
 
 func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, err error) {
@@ -216,11 +211,11 @@ func logMarkOf(ctx context.Context, q logrow.Queryer, seq uint64) (m logMark, er
 
 // refresh returns the next snapshot, or nil while files are missing that it needs. loaded reports that the state is
 // that of the present snapshot.
-func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (*Snapshot, error) {
+func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (*index.Snapshot, error) {
 	if err := f.sameIndex(ctx, q); err != nil {
 		return nil, err
 	}
-	rows, err := readManifestRows(ctx, q)
+	rows, err := index.ReadManifestRows(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +223,7 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 	if len(rows) > 0 {
 		covered = rows[len(rows)-1].ToSeq
 	}
-	v := f.snapshot.Load()
+	v := f.core.Snapshot()
 	if loaded {
 		lost, err := f.lostLog(ctx, q, v, covered)
 		if err != nil {
@@ -236,12 +231,12 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 		}
 		loaded = lost == ""
 		if !loaded {
-			f.cfg.Logger.Warn("reloading the index", "because", lost, "log_seq", v.seq)
+			f.cfg.Logger.Warn("reloading the index", "because", lost, "log_seq", v.Seq)
 		}
 	}
 	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
 	// that are open are as good.
-	if loaded && (covered < v.sealed || sameFiles(rows, v.files.files)) {
+	if loaded && (covered < v.Sealed || sameFiles(rows, v.Files.Files)) {
 		return f.catchUp(ctx, q, v)
 	}
 	files, err := f.openManifest(rows, v)
@@ -251,12 +246,12 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 	switch {
 	case files == nil && !loaded:
 		return nil, nil
-	case files == nil && v.mutableBytes() >= f.hold:
+	case files == nil && v.MutableBytes() >= f.hold:
 		same := *v
 		return &same, nil
 	case files == nil:
 		return f.catchUp(ctx, q, v)
-	case loaded && covered == v.sealed:
+	case loaded && covered == v.Sealed:
 		return f.replaceFiles(ctx, q, v, files)
 	}
 	return f.reopen(ctx, q, v, files, loaded)
@@ -271,9 +266,9 @@ func (f *Follower) sameIndex(ctx context.Context, q logrow.Queryer) error {
 		&instance, &schema); err != nil {
 		return err
 	}
-	if instance != f.instance {
+	if instance != f.core.Instance {
 		return fmt.Errorf("%w: %s instead of %s: start the follower with an empty directory", ErrOtherIndex, instance,
-			f.instance)
+			f.core.Instance)
 	}
 	if schema != f.schema {
 		return fmt.Errorf("the schema is now version %d, and this weft knows %d: restart the follower with the weft "+
@@ -283,29 +278,29 @@ func (f *Follower) sameIndex(ctx context.Context, q logrow.Queryer) error {
 }
 
 // lostLog returns why the log doesn't continue the snapshot; empty: it does.
-func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *Snapshot, covered uint64) (why string, err error) {
-	if v.seq == 0 {
+func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, covered uint64) (why string, err error) {
+	if v.Seq == 0 {
 		return "", nil
 	}
 	oldest, newest, err := logrow.Range(ctx, q)
 	if err != nil {
 		return "", err
 	}
-	switch at, err := logMarkOf(ctx, q, v.seq); {
+	switch at, err := logMarkOf(ctx, q, v.Seq); {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return "", err
-	case max(newest, covered) < v.seq:
+	case max(newest, covered) < v.Seq:
 		return fmt.Sprintf("the log went back to row %d", max(newest, covered)), nil
 	case err == nil && at != f.at:
-		return fmt.Sprintf("log row %d has changed", v.seq), nil
-	case err != nil && oldest != v.seq+1 && covered != v.seq:
+		return fmt.Sprintf("log row %d has changed", v.Seq), nil
+	case err != nil && oldest != v.Seq+1 && covered != v.Seq:
 		return fmt.Sprintf("the log now begins at row %d", oldest), nil
 	}
 	return "", nil
 }
 
 // sameFiles reports whether files are those of the manifest.
-func sameFiles(rows []manifestRow, files []*file) bool {
+func sameFiles(rows []index.ManifestRow, files []*index.File) bool {
 	if len(rows) != len(files) {
 		return false
 	}
@@ -319,9 +314,9 @@ func sameFiles(rows []manifestRow, files []*file) bool {
 
 // openManifest opens the files of the manifest that are not open yet. When some are missing it opens none, and notes
 // which.
-func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file, err error) {
-	open := map[string]*file{}
-	for _, file := range v.files.files {
+func (f *Follower) openManifest(rows []index.ManifestRow, v *index.Snapshot) (files []*index.File, err error) {
+	open := map[string]*index.File{}
+	for _, file := range v.Files.Files {
 		open[file.File] = file
 	}
 	for _, row := range rows {
@@ -333,11 +328,11 @@ func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file,
 	if len(f.waiting) > 0 {
 		return nil, nil
 	}
-	files = []*file{}
+	files = []*index.File{}
 	for _, row := range rows {
 		file := open[row.File]
 		if file == nil {
-			file, err = f.openSegment(row)
+			file, err = f.core.OpenSegment(row)
 			if err != nil {
 				break
 			}
@@ -359,18 +354,18 @@ func (f *Follower) openManifest(rows []manifestRow, v *Snapshot) (files []*file,
 }
 
 // tidy removes segment files that neither the manifest nor a running query needs.
-func (f *Follower) tidy(rows []manifestRow) error {
+func (f *Follower) tidy(rows []index.ManifestRow) error {
 	if err := os.MkdirAll(filepath.Join(f.cfg.Dir, "segments"), 0o755); err != nil {
 		return fmt.Errorf("make the directory of segments: %w", err)
 	}
 	for _, file := range f.retired {
-		rows = append(rows[:len(rows):len(rows)], file.manifestRow)
+		rows = append(rows[:len(rows):len(rows)], file.ManifestRow)
 	}
-	return f.removeStrays(rows)
+	return f.core.RemoveStrays(rows)
 }
 
 // catchUp replays the new log rows into a snapshot.
-func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *Snapshot) (*Snapshot, error) {
+func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *index.Snapshot) (*index.Snapshot, error) {
 	next := *v
 	if err := f.loadMeta(ctx, q, &next); err != nil {
 		return nil, err
@@ -382,35 +377,35 @@ func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *Snapshot) (
 }
 
 // replaceFiles replaces compacted segments by their result, and replays the new log rows.
-func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *Snapshot, files []*file) (*Snapshot, error) {
-	below := len(v.files.files)
-	base := f.withFiles(v, files, func(int) int { return below })
+func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File) (*index.Snapshot, error) {
+	below := len(v.Files.Files)
+	base := f.core.WithFiles(v, files, func(int) int { return below })
 	next, err := f.catchUp(ctx, q, base)
 	if err != nil {
-		f.releaseFiles(base.files)
+		f.core.ReleaseFiles(base.Files)
 	}
 	return next, err
 }
 
 // reopen makes the snapshot of these files and of the log after them, like a start. With loaded, the state is that of
 // v: then the statuses need not be read again.
-func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *Snapshot, files []*file, loaded bool) (next *Snapshot,
+func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File, loaded bool) (next *index.Snapshot,
 	err error) {
-	base := f.base(files)
+	base := f.core.Base(files)
 	defer func() {
 		if err != nil {
-			f.releaseFiles(base.files)
+			f.core.ReleaseFiles(base.Files)
 		}
 	}()
 	clear(f.resyncs)
 	clear(f.jobs)
 	clear(f.next)
 	begun := *base
-	if loaded && base.sealed <= v.seq {
+	if loaded && base.Sealed <= v.Seq {
 		for _, load := range []func() error{
 			func() error { return f.loadMeta(ctx, q, &begun) },
 			func() error { return f.loadNames(ctx, q, &begun, allNames) },
-			func() error { return f.takeBackStatus(ctx, q, base.sealed, v.seq) },
+			func() error { return f.takeBackStatus(ctx, q, base.Sealed, v.Seq) },
 		} {
 			if err := load(); err != nil {
 				return nil, err
@@ -425,10 +420,10 @@ func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *Snapshot, fi
 }
 
 // bounded refuses to hold more log rows in memory that no segment has.
-func (f *Follower) bounded(v *Snapshot) (*Snapshot, error) {
-	if v.mutableBytes() >= f.hold {
+func (f *Follower) bounded(v *index.Snapshot) (*index.Snapshot, error) {
+	if v.MutableBytes() >= f.hold {
 		return nil, fmt.Errorf("log rows from %d on are not in segments yet, and too many for memory: waiting for the "+
-			"primary to write segments", v.sealed+1)
+			"primary to write segments", v.Sealed+1)
 	}
 	return v, nil
 }

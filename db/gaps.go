@@ -78,8 +78,8 @@ func (s *Store) AddGap(g Gap) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
-	v := s.snapshot.Load()
-	f := s.newApplier(v.maxUS)
+	v := s.core.Snapshot()
+	f := s.newApplier(v.MaxUS)
 	f.host = g.Host
 	f.abortResyncs(func(r *resync) bool {
 		if r.host != g.Host {
@@ -126,7 +126,7 @@ func (s *Store) RetryGaps(id int64) (int64, error) {
 
 // countOpenGaps counts the open gap with an id, or all with the id 0.
 func (s *Index) countOpenGaps(id int64) (n int64, err error) {
-	if err := s.reader.Get(&n, "SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)", id); err != nil {
+	if err := s.core.Reader.Get(&n, "SELECT count(*) FROM gaps WHERE state = 'open' AND ?1 IN (0, id)", id); err != nil {
 		return 0, fmt.Errorf("db: count gaps: %w", err)
 	}
 	return n, nil
@@ -155,7 +155,7 @@ func (s *Index) AllGaps(ctx context.Context) ([]Gap, error) { return s.gaps(ctx,
 
 func (s *Index) gaps(ctx context.Context, which string) ([]Gap, error) {
 	gaps := []Gap{}
-	if err := s.reader.SelectContext(ctx, &gaps, "SELECT "+gapColumns+" FROM gaps "+which); err != nil {
+	if err := s.core.Reader.SelectContext(ctx, &gaps, "SELECT "+gapColumns+" FROM gaps "+which); err != nil {
 		return nil, fmt.Errorf("db: list gaps: %w", err)
 	}
 	return gaps, nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
 
@@ -89,15 +90,15 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
 		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
 	}
-	rows, err := readManifestRows(ctx, s.reader)
+	rows, err := index.ReadManifestRows(ctx, s.core.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
 	sealed := uint64(0)
-	files := []*file{}
+	files := []*index.File{}
 	for _, row := range rows {
 		in.Segments = append(in.Segments, s.inspectSegment(row))
-		files = append(files, &file{manifestRow: row})
+		files = append(files, &index.File{ManifestRow: row})
 		sealed = row.ToSeq
 		in.Links += row.Links
 		in.Records = row.Linking
@@ -112,9 +113,9 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, ctx.Err())
 	}
 	if err == nil { // Check says what is wrong with a damaged index: its segments can be counted all the same
-		v := s.snapshot.Load()
-		in.Links = v.targets.Total()
-		in.Records = v.linking
+		v := s.core.Snapshot()
+		in.Links = v.Targets.Total()
+		in.Records = v.Linking
 		in.Uncounted = 0
 	}
 	return in, nil
@@ -144,11 +145,11 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 		{&in.Resyncs, "SELECT count(*) FROM resyncs"},
 		{&in.Jobs, "SELECT count(*) FROM sealed_jobs"},
 	} {
-		if err := s.reader.GetContext(ctx, q.into, q.query); err != nil {
+		if err := s.core.Reader.GetContext(ctx, q.into, q.query); err != nil {
 			return fmt.Errorf("%s: %w", q.query, err)
 		}
 	}
-	if err := s.reader.SelectContext(ctx, &in.Upstreams,
+	if err := s.core.Reader.SelectContext(ctx, &in.Upstreams,
 		"SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
 		return err
 	}
@@ -160,14 +161,14 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 
 // inspectBodies adds the bodies up.
 func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	in.Mode, _, err = bodiesKept(ctx, s.reader)
+	in.Mode, _, err = bodiesKept(ctx, s.core.Reader)
 	if err != nil {
 		return err
 	}
-	if err := s.reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
+	if err := s.core.Reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
 		return err
 	}
-	rows, err := s.reader.QueryContext(ctx, "SELECT length(body), substr(body, 1, ?) FROM blocks", body.HeaderLen)
+	rows, err := s.core.Reader.QueryContext(ctx, "SELECT length(body), substr(body, 1, ?) FROM blocks", body.HeaderLen)
 	if err != nil {
 		return err
 	}
@@ -186,10 +187,10 @@ func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error
 }
 
 // inspectSegment reads what a segment is made of.
-func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
+func (s *readOnly) inspectSegment(row index.ManifestRow) SegmentInfo {
 	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
 		Bytes: row.Bytes}
-	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), runKinds, s.blocks)
+	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), index.RunKinds, s.core.Blocks)
 	if err != nil {
 		info.Fault = err.Error()
 		return info
@@ -200,8 +201,8 @@ func (s *readOnly) inspectSegment(row manifestRow) SegmentInfo {
 		info.Fault = err.Error()
 		return info
 	}
-	info.Targets = space[runTargets]
-	info.Records = space[runRecords]
-	info.Names = space[runNames]
+	info.Targets = space[index.RunTargets]
+	info.Records = space[index.RunRecords]
+	info.Names = space[index.RunNames]
 	return info
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"modernc.org/sqlite"
+
+	"weft.dev/weft/db/index"
 )
 
 // InstanceOf is the instance of the index in the file of a database, a weft.db or what WriteInstance wrote, that nobody
@@ -33,7 +35,7 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	if err != nil {
 		return err
 	}
-	name := readURI(uri)
+	name := index.ReadURI(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
 		name += "&immutable=1" // else SQLite would make the two files of a WAL
 	}

@@ -8,12 +8,13 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
 // loadMeta reads the single facts and the upstreams' cursors into a snapshot.
-func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *Snapshot) error {
-	v.upstreams = map[string]upstream{}
+func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapshot) error {
+	v.Upstreams = map[string]index.Upstream{}
 	var started []string
 	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
 		return err
@@ -23,7 +24,7 @@ func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *Snapshot) err
 		if err != nil {
 			return fmt.Errorf("started_us: %w", err)
 		}
-		v.startedUS = us
+		v.StartedUS = us
 	}
 	var hosts []struct {
 		Host, Kind string
@@ -44,18 +45,18 @@ func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *Snapshot) err
 		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
 			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
-		v.upstreams[h.Host] = upstream{h.Kind, h.Seq, h.CursorUS, h.High, h.Instance, Followed{h.FollowedUS, h.ClockUS},
-			h.Epoch}
-		v.maxUS = max(v.maxUS, h.US)
+		v.Upstreams[h.Host] = index.Upstream{Kind: h.Kind, Seq: h.Seq, US: h.CursorUS, High: h.High, Instance: h.Instance, Followed: Followed{UntilUS: h.FollowedUS, ClockUS: h.ClockUS},
+			Epoch: h.Epoch}
+		v.MaxUS = max(v.MaxUS, h.US)
 	}
 	return nil
 }
 
 // loadNames reads the names that no segment has, up to some ids, into a snapshot.
-func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *Snapshot, upTo logrow.NameBounds) error {
-	var newest manifestRow
-	if n := len(v.files.files); n > 0 {
-		newest = v.files.files[n-1].manifestRow
+func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
+	var newest index.ManifestRow
+	if n := len(v.Files.Files); n > 0 {
+		newest = v.Files.Files[n-1].ManifestRow
 	}
 	s.next['d'] = newest.Actors
 	s.next['c'] = newest.Collections
@@ -67,7 +68,7 @@ func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *Snapshot, up
 var allNames = logrow.NameBounds{Actors: math.MaxInt64, Collections: math.MaxInt64, Sources: math.MaxInt64}
 
 // loadNewNames reads the names after the newest known ones, up to some ids, into a snapshot.
-func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *Snapshot, upTo logrow.NameBounds) error {
+func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
 	for _, k := range []struct {
 		kind  byte
 		upTo  uint64
@@ -83,7 +84,7 @@ func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *Snapshot,
 		}
 		names := map[string]uint64{}
 		push := func() (err error) {
-			v.names, err = v.names.Push(nameRun(names))
+			v.Names, err = v.Names.Push(nameRun(names))
 			clear(names)
 			return err
 		}
@@ -99,7 +100,7 @@ func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *Snapshot,
 				key = codec.AppendID(key, collection)
 			}
 			names[string(append(key, name...))] = id
-			v.sums.Names += logrow.NameSum(k.kind, id, collection, name)
+			v.Sums.Names += logrow.NameSum(k.kind, id, collection, name)
 			s.next[k.kind] = max(s.next[k.kind], id)
 			if len(names) == rowsPerRun {
 				if err := push(); err != nil {
@@ -112,6 +113,6 @@ func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *Snapshot,
 			return err
 		}
 	}
-	v.actors = s.next['d']
+	v.Actors = s.next['d']
 	return nil
 }

@@ -9,23 +9,21 @@ import (
 	"path/filepath"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
 )
 
-// errLost reports whether a segment is not there, or is not what the manifest says.
-var errLost = errors.New("the segment is lost")
-
 // openOrRebuildSegments opens the segments that the manifest names. One that is missing or damaged is fetched from the
 // replica. Where that has none and the log is whole, the segment is made again from the log rows that it covers; where
 // all are lost, as after the restore of the database alone, they are forgotten, and the ordinary replay makes them as
 // it goes.
-func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err error) {
+func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File, err error) {
 	if err := os.MkdirAll(filepath.Join(s.cfg.Dir, "segments"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of segments: %w", err)
 	}
-	rows, err := readManifestRows(ctx, s.reader)
+	rows, err := index.ReadManifestRows(ctx, s.core.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +44,7 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		return opened, errors.Join(err, s.removeStraysAfter(err, rows))
 	}
 	var first int64
-	if err := s.reader.GetContext(ctx, &first,
+	if err := s.core.Reader.GetContext(ctx, &first,
 		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); err != nil {
 		return nil, err
 	}
@@ -54,7 +52,7 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		return nil, lost
 	}
 	if all := !hasFile(opened); all {
-		return nil, errors.Join(s.forgetSegments(lost, len(rows)), s.removeStrays(nil))
+		return nil, errors.Join(s.forgetSegments(lost, len(rows)), s.core.RemoveStrays(nil))
 	}
 	for i, row := range rows {
 		if opened[i] != nil {
@@ -69,17 +67,17 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*file, err e
 		files = append(files, parts...)
 	}
 	s.reset()
-	rows, err = readManifestRows(ctx, s.reader)
+	rows, err = index.ReadManifestRows(ctx, s.core.Reader)
 	if err != nil {
 		return nil, err
 	}
-	return files, s.removeStrays(rows)
+	return files, s.core.RemoveStrays(rows)
 }
 
 // otherFormat says what can be done about a segment that this weft doesn't read.
 func (s *Store) otherFormat(ctx context.Context, err error) error {
 	var first int64
-	if e := s.reader.GetContext(ctx, &first,
+	if e := s.core.Reader.GetContext(ctx, &first,
 		"SELECT ifnull((SELECT seq FROM records ORDER BY seq LIMIT 1), 0)"); e != nil {
 		return errors.Join(err, e)
 	}
@@ -92,14 +90,14 @@ func (s *Store) otherFormat(ctx context.Context, err error) error {
 }
 
 // removeStraysAfter removes stray files unless an error came before.
-func (s *Store) removeStraysAfter(err error, rows []manifestRow) error {
+func (s *Store) removeStraysAfter(err error, rows []index.ManifestRow) error {
 	if err != nil {
 		return nil
 	}
-	return s.removeStrays(rows)
+	return s.core.RemoveStrays(rows)
 }
 
-func hasFile(files []*file) bool {
+func hasFile(files []*index.File) bool {
 	for _, f := range files {
 		if f != nil {
 			return true
@@ -109,13 +107,13 @@ func hasFile(files []*file) bool {
 }
 
 // openOrFetch opens the segments of the manifest, nil in the place of each that is lost, and says of the first why.
-func (s *Store) openOrFetch(ctx context.Context, rows []manifestRow) (files []*file, lost, err error) {
+func (s *Store) openOrFetch(ctx context.Context, rows []index.ManifestRow) (files []*index.File, lost, err error) {
 	for _, row := range rows {
-		f, err := s.openSegment(row)
-		if errors.Is(err, errLost) && s.cfg.Fetch != nil {
+		f, err := s.core.OpenSegment(row)
+		if errors.Is(err, index.ErrLost) && s.cfg.Fetch != nil {
 			f, err = s.fetchSegment(ctx, row, err)
 		}
-		if errors.Is(err, errLost) {
+		if errors.Is(err, index.ErrLost) {
 			if lost == nil {
 				lost = err
 			}
@@ -131,16 +129,16 @@ func (s *Store) openOrFetch(ctx context.Context, rows []manifestRow) (files []*f
 }
 
 // fetchSegment brings a lost segment back from the replica, and opens it.
-func (s *Store) fetchSegment(ctx context.Context, row manifestRow, why error) (*file, error) {
+func (s *Store) fetchSegment(ctx context.Context, row index.ManifestRow, why error) (*index.File, error) {
 	s.progress("downloading segment "+row.File+" from the replica", 0, 0)
-	if err := s.cfg.Fetch(ctx, row.manifestFile()); err != nil {
+	if err := s.cfg.Fetch(ctx, manifestFile(row)); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, fmt.Errorf("%w; and cannot download it from the replica: %w", why, err)
 	}
 	s.cfg.Logger.Warn("downloaded a lost segment from the replica", "file", row.File, "because", why)
-	return s.openSegment(row)
+	return s.core.OpenSegment(row)
 }
 
 // forgetSegments empties the manifest.
@@ -167,7 +165,7 @@ func (s *Store) forgetSegments(why error, n int) error {
 
 // rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come
 // to several files, as memory is bounded; the manifest names all of them or none.
-func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*file, why error) (parts []*file,
+func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below []*index.File, why error) (parts []*index.File,
 	err error) {
 	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq,
 		"log_to", row.ToSeq, "because", why)
@@ -178,10 +176,10 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			}
 		}
 	}()
-	files := append([]*file(nil), below...)
+	files := append([]*index.File(nil), below...)
 	last := false
-	write := func(v *Snapshot) (*Snapshot, error) {
-		part := manifestRow{Level: row.Level, FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
+	write := func(v *index.Snapshot) (*index.Snapshot, error) {
+		part := index.ManifestRow{Level: row.Level, FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
 			Actors:      row.Actors,
 			Collections: row.Collections, Sources: row.Sources}
 		if last { // the names as of the end of another part are not known
@@ -189,7 +187,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 			part.NamesChecksum = row.NamesChecksum
 		}
 		var runs [3][]lsm.Run
-		for i, stack := range v.stacks() {
+		for i, stack := range v.Stacks() {
 			runs[i] = stack.Runs[len(files):]
 		}
 		f, err := s.writeSegment(part, runs, len(files) == 0)
@@ -198,17 +196,17 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		}
 		parts = append(parts, f)
 		files = append(files, f)
-		return layers(files), s.onSegment(f, false)
+		return index.Layers(files), s.onSegment(f, false)
 	}
-	err = s.inReadTx(ctx, func(q logrow.Queryer) error {
-		v := layers(below)
-		v.seq = row.FromSeq - 1
-		v.sealed = row.FromSeq - 1
-		if err := s.loadStateAt(ctx, q, v.seq); err != nil {
+	err = s.core.InReadTx(ctx, func(q logrow.Queryer) error {
+		v := index.Layers(below)
+		v.Seq = row.FromSeq - 1
+		v.Sealed = row.FromSeq - 1
+		if err := s.loadStateAt(ctx, q, v.Seq); err != nil {
 			return err
 		}
-		v, err := s.replaySpan(ctx, q, v, &row, func(v *Snapshot) (*Snapshot, error) {
-			if v.mutableBytes() < 2*s.cfg.SealBytes || v.seq >= row.ToSeq { // the last part is written below
+		v, err := s.replaySpan(ctx, q, v, &row, func(v *index.Snapshot) (*index.Snapshot, error) {
+			if v.MutableBytes() < 2*s.cfg.SealBytes || v.Seq >= row.ToSeq { // the last part is written below
 				return v, nil
 			}
 			return write(v)
@@ -216,12 +214,12 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 		if err != nil {
 			return err
 		}
-		if was := row.checksums(); was.Known && v.sums.Known && v.sums.Log != was.Log {
-			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+mendStore,
+		if was := row.Checksums(); was.Known && v.Sums.Known && v.Sums.Log != was.Log {
+			return fmt.Errorf("%w: log rows %d to %d have changed since the segment was written: "+index.MendStore,
 				logrow.ErrDamaged,
 				row.FromSeq, row.ToSeq, s.cfg.Dir)
 		}
-		v.seq = row.ToSeq
+		v.Seq = row.ToSeq
 		last = true
 		_, err = write(v)
 		return err
@@ -234,13 +232,13 @@ func (s *Store) rebuildSegment(ctx context.Context, row manifestRow, below []*fi
 
 // replaySpan replays the names and the log rows of a lost segment after the snapshot below it. Newer names are for the
 // segments above it: there may be millions.
-func (s *Store) replaySpan(ctx context.Context, q logrow.Queryer, v *Snapshot, lost *manifestRow,
-	full func(*Snapshot) (*Snapshot, error)) (*Snapshot, error) {
+func (s *Store) replaySpan(ctx context.Context, q logrow.Queryer, v *index.Snapshot, lost *index.ManifestRow,
+	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
 	}
-	if err := s.loadNames(ctx, q, &next, lost.names()); err != nil {
+	if err := s.loadNames(ctx, q, &next, lost.Names()); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
 	return s.replayLog(ctx, q, &next, lost.ToSeq, full)
@@ -301,7 +299,7 @@ func (s *Store) replayState(rows *sql.Rows, account *logrow.Row) error {
 }
 
 // replaceSegment enters the parts of a segment that was made again in its place.
-func (s *Store) replaceSegment(row manifestRow, parts []*file) error {
+func (s *Store) replaceSegment(row index.ManifestRow, parts []*index.File) error {
 	if err := s.failpoint("enter"); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"modernc.org/sqlite/vfs"
 
-	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/index"
 )
 
 // Restoring is the name of a weft.db that is on its way back: until it is put in place there is no index, and none is
@@ -104,17 +104,17 @@ func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error)
 		{&m.LastSeq, "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0)"},
 		{&m.LastUS, "SELECT ifnull((SELECT time_us FROM records ORDER BY seq DESC LIMIT 1), 0)"},
 	} {
-		if err := r.reader.GetContext(ctx, q.into, q.query); err != nil {
+		if err := r.core.Reader.GetContext(ctx, q.into, q.query); err != nil {
 			return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 		}
 	}
-	if err := r.reader.SelectContext(ctx, &m.Segments,
+	if err := r.core.Reader.SelectContext(ctx, &m.Segments,
 		"SELECT file, bytes, checksum, from_seq, to_seq, links, created_us FROM segments ORDER BY from_seq, id"); err != nil {
 		return nil, fmt.Errorf("db: read the manifest of %s: %w", name, err)
 	}
 	m.Whole = first == 1 || m.LastSeq == 0
 	for _, s := range m.Segments {
-		if !segmentName.MatchString(s.File) || s.ToSeq > m.LastSeq {
+		if !index.SegmentName.MatchString(s.File) || s.ToSeq > m.LastSeq {
 			return nil, fmt.Errorf("db: the manifest of %s has the segment %q with log rows up to %d, and the log "+
 				"ends at %d",
 				name, s.File, s.ToSeq, m.LastSeq)
@@ -123,65 +123,20 @@ func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error)
 	return m, nil
 }
 
-// manifestRow is a row of the manifest.
-type manifestRow struct {
-	ID          uint64 `db:"id"`
-	File        string `db:"file"`
-	Level       int    `db:"level"`
-	FromSeq     uint64 `db:"from_seq"`
-	ToSeq       uint64 `db:"to_seq"`
-	Links       int64  `db:"links"`
-	Linking     int64  `db:"linking"`
-	Actors      uint64 `db:"actors"`
-	Collections uint64 `db:"collections"`
-	Sources     uint64 `db:"sources"`
-	Bytes       int64  `db:"bytes"`
-	Checksum    string `db:"checksum"`
-	CreatedUS   int64  `db:"created_us"`
-
-	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
-	NamesChecksum *int64 `db:"names_checksum"`
-
-	// in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
-	NewestUS int64 `db:"-"`
-}
-
-// manifestFile is the row for other packages.
-func (r manifestRow) manifestFile() ManifestFile {
+// manifestFile is a row for other packages.
+func manifestFile(r index.ManifestRow) ManifestFile {
 	return ManifestFile{File: r.File, Bytes: r.Bytes, Checksum: r.Checksum, FromSeq: r.FromSeq, ToSeq: r.ToSeq,
 		Links: r.Links, CreatedUS: r.CreatedUS}
 }
 
-// readManifestRows reads the rows of the segments, oldest first.
-func readManifestRows(ctx context.Context, q logrow.Queryer) ([]manifestRow, error) {
-	var rows []manifestRow
-	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
+// SegmentPaths returns the files of the present snapshot, oldest first. A file that a compaction has just replaced may
+// be among them.
+func (s *Store) SegmentPaths() []string {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
+	paths := make([]string, 0, len(v.Files.Files))
+	for _, f := range v.Files.Files {
+		paths = append(paths, f.Path)
 	}
-	return rows, nil
-}
-
-// checksums are the sums as of a segment's newest row.
-func (r *manifestRow) checksums() logrow.Checksums {
-	if r.LogChecksum == nil || r.NamesChecksum == nil {
-		return logrow.Checksums{}
-	}
-	return logrow.Checksums{Log: uint64(*r.LogChecksum), Names: uint64(*r.NamesChecksum), Known: true}
-}
-
-// setChecksums is the reverse of checksums.
-func (r *manifestRow) setChecksums(c logrow.Checksums) {
-	r.LogChecksum = nil
-	r.NamesChecksum = nil
-	if c.Known {
-		log := int64(c.Log)
-		names := int64(c.Names)
-		r.LogChecksum = &log
-		r.NamesChecksum = &names
-	}
-}
-
-// names returns the newest ids as of the segment's newest row.
-func (r *manifestRow) names() logrow.NameBounds {
-	return logrow.NameBounds{Actors: r.Actors, Collections: r.Collections, Sources: r.Sources}
+	return paths
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/migrations"
 )
 
@@ -22,7 +23,7 @@ func refuseNewer(uri, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
-	name := readURI(uri)
+	name := index.ReadURI(uri)
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		name += "&immutable=1" // else SQLite would make the two files of a WAL
 	}

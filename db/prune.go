@@ -40,15 +40,15 @@ type logWindowStep struct {
 // loadWindow reads the marks.
 func (s *Store) loadWindow(ctx context.Context) error {
 	var age, first sql.NullInt64
-	if err := s.reader.GetContext(ctx, &age, "SELECT max(age_us) FROM marks"); err != nil {
+	if err := s.core.Reader.GetContext(ctx, &age, "SELECT max(age_us) FROM marks"); err != nil {
 		return err
 	}
-	if err := s.reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
+	if err := s.core.Reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
 		return err
 	}
 	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond,
 		marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
-	s.log.pruned = s.snapshot.Load().seq
+	s.log.pruned = s.core.Snapshot().Seq
 	if first.Valid {
 		s.log.pruned = uint64(first.Int64) - 1
 	}
@@ -57,7 +57,7 @@ func (s *Store) loadWindow(ctx context.Context) error {
 
 // prunable returns the newest log row that may be pruned now. The rows of a resync may go with the batch after its end.
 func (s *Store) prunable() uint64 {
-	limit := min(s.log.upTo, s.snapshot.Load().sealed)
+	limit := min(s.log.upTo, s.core.Snapshot().Sealed)
 	for _, r := range s.resyncs { // its rows say what has been seen
 		limit = min(limit, r.since-1)
 	}
@@ -122,9 +122,4 @@ func (w *logWindow) committed() {
 	w.last = w.next.last
 	w.pruned = w.next.pruned
 	w.upTo = w.next.upTo
-}
-
-// LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.
-func (s *Index) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
-	return logrow.Range(ctx, s.reader)
 }

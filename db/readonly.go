@@ -9,6 +9,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -62,13 +63,13 @@ func (r *readOnly) open(path string) error {
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
 		immutable = "&immutable=1"
 	}
-	if err := r.connect(uri, immutable); err != nil {
+	if err := r.core.Connect(uri, immutable); err != nil {
 		return err
 	}
-	if err := checkSchema(r.reader); err != nil {
+	if err := checkSchema(r.core.Reader); err != nil {
 		return err
 	}
-	if err := r.reader.Get(&r.instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
+	if err := r.core.Reader.Get(&r.core.Instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
 		return fmt.Errorf("read the name of the index: %w", err)
 	}
 	return nil
@@ -84,7 +85,7 @@ func openDatabase(name, uri string) (*readOnly, error) {
 	r := &readOnly{}
 	r.defaults(Config{})
 	r.state = newState(&r.cfg)
-	r.reader = reader
+	r.core.Reader = reader
 	return r, nil
 }
 
@@ -94,18 +95,18 @@ const maxUnsealed = 4_000_000
 
 // load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
 func (r *readOnly) load(ctx context.Context, what string) error {
-	rows, err := readManifestRows(ctx, r.reader)
+	rows, err := index.ReadManifestRows(ctx, r.core.Reader)
 	if err != nil {
 		return err
 	}
-	var files []*file
+	var files []*index.File
 	for _, row := range rows {
-		f, err := r.openSegment(row)
+		f, err := r.core.OpenSegment(row)
 		if err != nil {
 			for _, f := range files {
 				_ = f.Close()
 			}
-			if errors.Is(err, errLost) {
+			if errors.Is(err, index.ErrLost) {
 				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then %s again)",
 					err, what)
 			}
@@ -113,22 +114,22 @@ func (r *readOnly) load(ctx context.Context, what string) error {
 		}
 		files = append(files, f)
 	}
-	r.snapshot.Store(r.base(files)) // from here on, Close closes them
+	r.core.SetSnapshot(r.core.Base(files)) // from here on, Close closes them
 	_, newest, err := r.LogRange(ctx)
 	if err != nil {
 		return err
 	}
-	sealed := r.snapshot.Load().sealed
+	sealed := r.core.Snapshot().Sealed
 	if newest > sealed+maxUnsealed {
 		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes "+
 			"the segments, then stop it and %s again", sealed+1, newest, what)
 	}
-	return r.inReadTx(ctx, func(q logrow.Queryer) error {
-		v, err := r.rebuild(ctx, q, r.snapshot.Load(), nil)
+	return r.core.InReadTx(ctx, func(q logrow.Queryer) error {
+		v, err := r.rebuild(ctx, q, r.core.Snapshot(), nil)
 		if err != nil {
 			return err
 		}
-		r.snapshot.Store(v)
+		r.core.SetSnapshot(v)
 		return nil
 	})
 }
@@ -136,11 +137,11 @@ func (r *readOnly) load(ctx context.Context, what string) error {
 // Close closes the files.
 func (r *readOnly) Close() error {
 	var errs []error
-	if v := r.snapshot.Load(); v != nil {
-		r.releaseFiles(v.files)
+	if v := r.core.Snapshot(); v != nil {
+		r.core.ReleaseFiles(v.Files)
 	}
-	if r.reader != nil {
-		errs = append(errs, r.reader.Close())
+	if r.core.Reader != nil {
+		errs = append(errs, r.core.Reader.Close())
 	}
 	if r.lock != nil {
 		errs = append(errs, unlockDir(r.lock))

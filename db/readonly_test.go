@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/link"
 )
 
@@ -43,7 +44,7 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	sealed := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for s.sealing != nil || len(s.snapshot.Load().files.files) == 0 {
+		for s.sealing != nil || len(s.core.Snapshot().Files.Files) == 0 {
 			s.sealed.Wait()
 		}
 	}
@@ -60,19 +61,19 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	if r.Instance() != s.Instance() {
 		t.Errorf("the index is %s, want %s", r.Instance(), s.Instance())
 	}
-	rows, err := readManifestRows(t.Context(), r.reader)
+	rows, err := index.ReadManifestRows(t.Context(), r.core.Reader)
 	if err != nil || len(rows) == 0 {
 		t.Fatalf("%d segments: %v", len(rows), err)
 	}
-	var files []*file
+	var files []*index.File
 	for _, row := range rows {
-		f, err := r.openSegment(row)
+		f, err := r.core.OpenSegment(row)
 		if err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, f)
 	}
-	r.snapshot.Store(r.base(files))
+	r.core.SetSnapshot(r.core.Base(files))
 	held, err := r.CountLinks(t.Context(), target, source)
 	if err != nil || held < 1 {
 		t.Fatalf("%d links in segments: %v", held, err)

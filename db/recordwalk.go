@@ -32,7 +32,7 @@ func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk 
 	if reverse {
 		slices.Reverse(w.changed)
 	}
-	w.below = f.d.base.records.ScanWithTombstones(from, to, reverse)
+	w.below = f.d.base.Records.ScanWithTombstones(from, to, reverse)
 	return w
 }
 

@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
 // rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
 // or, for a row about an account, what follows from the rows before it. q must read one moment.
-func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *Snapshot, full func(*Snapshot) (*Snapshot,
-	error)) (*Snapshot, error) {
+func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot, full func(*index.Snapshot) (*index.Snapshot,
+	error)) (*index.Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -22,11 +23,11 @@ func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *Snapshot, full
 	if err := s.loadNames(ctx, q, &next, allNames); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
-	status, err := s.loadStatus(ctx, q, next.sealed)
+	status, err := s.loadStatus(ctx, q, next.Sealed)
 	if err != nil {
 		return nil, fmt.Errorf("read statuses: %w", err)
 	}
-	next.sums.Status = status
+	next.Sums.Status = status
 	if err := logrow.VerifyStatus(ctx, q, status); err != nil {
 		return nil, err
 	}
@@ -34,9 +35,9 @@ func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *Snapshot, full
 }
 
 // replay replays the log after a snapshot's segments. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q logrow.Queryer, v *Snapshot, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot, full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot,
 	error) {
-	if err := s.loadResyncs(ctx, q, v.sealed); err != nil {
+	if err := s.loadResyncs(ctx, q, v.Sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
 	if err := s.loadJobs(ctx, q); err != nil {
@@ -49,9 +50,9 @@ func (s *state) replay(ctx context.Context, q logrow.Queryer, v *Snapshot, full 
 
 // replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
 // may return one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *Snapshot, to uint64, full func(*Snapshot) (*Snapshot,
-	error)) (*Snapshot, error) {
-	s.progress("replaying the log", v.seq, s.logEnd)
+func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64, full func(*index.Snapshot) (*index.Snapshot,
+	error)) (*index.Snapshot, error) {
+	s.progress("replaying the log", v.Seq, s.logEnd)
 	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read := make(chan []logrow.Logged, 4)
@@ -59,7 +60,7 @@ func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *Snapshot, to
 	reading.Go(func() error {
 		defer logPanic(s.config.Logger, "replay")
 		defer close(read)
-		return logrow.Read(both, q, v.seq, to, func(rows []logrow.Logged) error {
+		return logrow.Read(both, q, v.Seq, to, func(rows []logrow.Logged) error {
 			select {
 			case read <- rows:
 				return nil
@@ -80,15 +81,15 @@ func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *Snapshot, to
 	if to < logrow.MaxSeq {
 		return next, nil
 	}
-	return next, logrow.Verify(ctx, q, v.seq, v.sums, next.seq, next.sums)
+	return next, logrow.Verify(ctx, q, v.Seq, v.Sums, next.Seq, next.Sums)
 }
 
 // replayRows replays log rows into a snapshot.
-func (s *state) replayRows(v *Snapshot, read <-chan []logrow.Logged, full func(*Snapshot) (*Snapshot, error)) (*Snapshot,
+func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot,
 	error) {
 	f := newApplier(s, nil, v)
 	n := 0
-	sums := v.sums
+	sums := v.Sums
 	for rows := range read {
 		for i := range rows {
 			l := &rows[i]
@@ -104,8 +105,8 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logrow.Logged, full func(*
 			s.progress("replaying the log", f.seq, s.logEnd)
 			n = 0
 			f.d.flush()
-			f.d.base.seq = f.seq
-			f.d.base.sums = sums
+			f.d.base.Seq = f.seq
+			f.d.base.Sums = sums
 			if full == nil || f.d.err != nil {
 				continue
 			}
@@ -121,7 +122,7 @@ func (s *state) replayRows(v *Snapshot, read <-chan []logrow.Logged, full func(*
 		return nil, f.d.err
 	}
 	next := f.d.base
-	next.seq, next.sums, next.hiding, next.jobs = f.seq, sums, s.hiding(), len(s.jobs)
+	next.Seq, next.Sums, next.Hiding, next.Jobs = f.seq, sums, s.hiding(), len(s.jobs)
 	return next, nil
 }
 

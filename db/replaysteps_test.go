@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
@@ -45,7 +46,7 @@ func TestReplayOfSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	end := s.snapshot.Load().seq
+	end := s.core.Snapshot().Seq
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +59,9 @@ func TestReplayOfSteps(t *testing.T) {
 	}
 	defer f.Close()
 	runs := 0
-	if err := f.inReadTx(t.Context(), func(q logrow.Queryer) error {
-		_, err := f.rebuild(t.Context(), q, f.base(nil), func(v *Snapshot) (*Snapshot, error) {
-			if v.seq > records {
+	if err := f.core.InReadTx(t.Context(), func(q logrow.Queryer) error {
+		_, err := f.rebuild(t.Context(), q, f.core.Base(nil), func(v *index.Snapshot) (*index.Snapshot, error) {
+			if v.Seq > records {
 				runs++
 			}
 			return v, nil

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"weft.dev/weft/db/index"
 )
 
 // What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost
@@ -23,44 +24,12 @@ const (
 // errNotWritten marks the failure to write a segment: the manifest doesn't name it yet, and nothing was read wrong.
 var errNotWritten = errors.New("the segment was not written")
 
-// SQLite's codes of a lack, beside sqliteFull: it can't open a file, or has no memory. The others of its codes that
-// look alike, of a write that failed, are faults.
-const (
-	sqliteNoMem      = 7
-	sqliteCantOpen   = 14
-	sqliteIOErrNoMem = 10 | 12<<8
-)
-
-// sqliteCode returns SQLite's code of an error; 0: it has none.
-func sqliteCode(err error) int {
-	var e interface{ Code() int }
-	if errors.As(err, &e) {
-		return e.Code()
-	}
-	return 0
-}
-
-// isTransient reports whether an error is a lack of resources that may end.
-func isTransient(err error) bool {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	switch code := sqliteCode(err); code & 0xff {
-	case sqliteNoMem, sqliteFull, sqliteCantOpen:
-		return true
-	default:
-		return code == sqliteIOErrNoMem
-	}
-}
-
 // persist calls do, which writes segments, and repeats it with growing pauses while resources are missing. Meanwhile
 // the store is degraded, with the reason.
 func (s *Store) persist(what string, do func() error) error {
 	for wait := retryLeast; ; wait = min(2*wait, retryMost) {
 		err := do()
-		if !errors.Is(err, errNotWritten) || !isTransient(err) {
+		if !errors.Is(err, errNotWritten) || !index.IsTransient(err) {
 			s.troubles.end(what)
 			return err
 		}

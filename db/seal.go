@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
 	"weft.dev/weft/db/segment"
@@ -20,25 +21,15 @@ import (
 // links. While they are written, as much gathers again, and a start after a crash replays both: about a second each.
 const defaultSealBytes = 24 << 20
 
-// mutableBytes returns the memory of the runs that are not being sealed.
-func (v *Snapshot) mutableBytes() (bytes int) {
-	for _, stack := range v.stacks() {
-		for _, r := range stack.Runs[stack.NoCompact:] {
-			bytes += r.Memory()
-		}
-	}
-	return bytes
-}
-
 // sealIfLarge starts a seal when it is due. A writer that is a whole seal ahead waits for the running one: memory is
 // bounded, and the upstream feels the back-pressure.
 func (s *Store) sealIfLarge() {
-	for s.snapshot.Load().mutableBytes() >= s.cfg.SealBytes {
+	for s.core.Snapshot().MutableBytes() >= s.cfg.SealBytes {
 		if s.sealing == nil {
 			s.makeImmutable()
 			return
 		}
-		if s.snapshot.Load().mutableBytes() < 2*s.cfg.SealBytes || s.Failed() != nil || s.hurry {
+		if s.core.Snapshot().MutableBytes() < 2*s.cfg.SealBytes || s.Failed() != nil || s.hurry {
 			return
 		}
 		s.sealed.Wait()
@@ -47,7 +38,7 @@ func (s *Store) sealIfLarge() {
 
 // immutable is the runs that become a segment.
 type immutable struct {
-	row   manifestRow
+	row   index.ManifestRow
 	runs  [3][]lsm.Run    // by target, by record, by name; oldest first
 	below int             // segments below them
 	jobs  map[uint64]*job // under way
@@ -55,19 +46,19 @@ type immutable struct {
 
 // makeImmutable takes the runs in memory out of compaction, and hands them to the sealer.
 func (s *Store) makeImmutable() {
-	v := *s.snapshot.Load()
-	fz := &immutable{below: len(v.files.files), row: manifestRow{
-		FromSeq: v.sealed + 1, ToSeq: v.seq, Linking: v.linking,
-		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.maxUS,
+	v := *s.core.Snapshot()
+	fz := &immutable{below: len(v.Files.Files), row: index.ManifestRow{
+		FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
+		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.MaxUS,
 	}}
-	fz.row.setChecksums(v.sums)
-	for i, stack := range v.stacks() {
+	fz.row.SetChecksums(v.Sums)
+	for i, stack := range v.Stacks() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
 		stack.NoCompact = len(stack.Runs)
 	}
 	fz.jobs = maps.Clone(s.jobs)
 	s.sealing = fz
-	s.snapshot.Store(&v)
+	s.core.SetSnapshot(&v)
 	wake(s.sealWork)
 }
 
@@ -95,7 +86,7 @@ func (s *Store) seal() error {
 	if err := s.enter(f, nil, fz.jobs); err != nil {
 		return fmt.Errorf("db: enter segment %s: %w", f.File, err)
 	}
-	below := s.snapshot.Load().files.files
+	below := s.core.Snapshot().Files.Files
 	s.swap(append(slices.Clone(below), f), func(i int) int { return len(below) + len(fz.runs[i]) })
 	s.sealing = nil
 	s.seals.made(f)
@@ -105,41 +96,41 @@ func (s *Store) seal() error {
 }
 
 // sealReplayed seals the runs of a replay like those of a running store: a log of any length takes bounded memory.
-func (s *Store) sealReplayed(v *Snapshot) (*Snapshot, error) {
-	if v.mutableBytes() < 2*s.cfg.SealBytes {
+func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
+	if v.MutableBytes() < 2*s.cfg.SealBytes {
 		return v, nil
 	}
-	s.snapshot.Store(v)
+	s.core.SetSnapshot(v)
 	s.makeImmutable()
 	if err := s.seal(); err != nil {
 		return nil, err
 	}
-	return s.snapshot.Load(), nil
+	return s.core.Snapshot(), nil
 }
 
 // makeSegment writes a segment and calls OnSegment. After an error no file is left, and the error wraps errNotWritten.
-func (s *Store) makeSegment(row manifestRow, runs [3][]lsm.Run, bottom, merged bool) (*file, error) {
+func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom, merged bool) (*index.File, error) {
 	f, err := s.writeSegment(row, runs, bottom)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
 	if err := s.onSegment(f, merged); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.path)))
+		return nil, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.Path)))
 	}
 	return f, nil
 }
 
 // writeSegment writes a segment of runs, oldest first. With bottom, no older segment is below them.
-func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*file, error) {
+func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool) (*index.File, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
 	var inputs []segment.Input
-	for i, id := range runIDs {
-		entries, err := lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i], bottom)
+	for i, id := range index.RunIDs {
+		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)
 		if err != nil {
 			return nil, err
 		}
-		inputs = append(inputs, segment.Input{ID: id, Kind: runKinds[id], Entries: &untilClosed{entries, s, 0}})
+		inputs = append(inputs, segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &untilClosed{entries, s, 0}})
 	}
 	row.Links = 0
 	for _, r := range runs[0] {
@@ -150,7 +141,7 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*
 		return nil, err
 	}
 	row.File, row.Bytes, row.Checksum, row.CreatedUS = name, info.Bytes, info.Checksum, s.cfg.Now().UnixMicro()
-	f, err := s.openSegment(row)
+	f, err := s.core.OpenSegment(row)
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
@@ -158,25 +149,25 @@ func (s *Store) writeSegment(row manifestRow, runs [3][]lsm.Run, bottom bool) (*
 }
 
 // segmentMeta returns the meta data in a segment's header.
-func (s *Store) segmentMeta(row *manifestRow) map[string]string {
+func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	meta := map[string]string{
 		"from_seq":  strconv.FormatUint(row.FromSeq, 10),
 		"to_seq":    strconv.FormatUint(row.ToSeq, 10),
-		"instance":  s.instance,
+		"instance":  s.core.Instance,
 		"newest_us": strconv.FormatInt(row.NewestUS, 10),
 	}
-	if sums := row.checksums(); sums.Known {
+	if sums := row.Checksums(); sums.Known {
 		meta[logrow.LogChecksum], meta[logrow.NamesChecksum] = sums.LogText(), sums.NamesText()
 	}
 	return meta
 }
 
 // onSegment hands a new segment to the replicator.
-func (s *Store) onSegment(f *file, merged bool) error {
+func (s *Store) onSegment(f *index.File, merged bool) error {
 	if s.cfg.OnSegment == nil {
 		return nil
 	}
-	if err := s.cfg.OnSegment(f.path, merged); err != nil {
+	if err := s.cfg.OnSegment(f.Path, merged); err != nil {
 		return fmt.Errorf("db: keep segment %s: %w", f.File, err)
 	}
 	return nil
@@ -184,7 +175,7 @@ func (s *Store) onSegment(f *file, merged bool) error {
 
 // enter enters a segment into the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of
 // its newest row.
-func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
+func (s *Store) enter(f *index.File, replaced []*index.File, jobs map[uint64]*job) error {
 	if err := s.Failed(); err != nil {
 		return err // a commit that failed may have left the file of the database in any state
 	}
@@ -222,7 +213,7 @@ func (s *Store) enter(f *file, replaced []*file, jobs map[uint64]*job) error {
 }
 
 // insertSegment inserts a segment's row into the manifest.
-func insertSegment(tx *sql.Tx, f *file) error {
+func insertSegment(tx *sql.Tx, f *index.File) error {
 	res, err := tx.Exec(`INSERT INTO segments (file, level, from_seq, to_seq, links, linking, actors, collections, sources,
 		bytes, checksum, created_us, log_checksum, names_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, f.File, f.Level, int64(f.FromSeq), int64(f.ToSeq),
 		f.Links, f.Linking, int64(f.Actors), int64(f.Collections), int64(f.Sources), f.Bytes, f.Checksum, f.CreatedUS,
@@ -236,8 +227,8 @@ func insertSegment(tx *sql.Tx, f *file) error {
 }
 
 // swap publishes the present snapshot with other files.
-func (s *Store) swap(files []*file, drop func(i int) int) {
-	s.publishSnapshot(s.withFiles(s.snapshot.Load(), files, drop))
+func (s *Store) swap(files []*index.File, drop func(i int) int) {
+	s.core.PublishSnapshot(s.core.WithFiles(s.core.Snapshot(), files, drop))
 }
 
 // failpoint calls the test's failpoint.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
 
@@ -150,7 +151,7 @@ func TestDamagedFormat(t *testing.T) {
 	if err == nil {
 		s.Close()
 	}
-	if !errors.Is(err, errLost) || !strings.Contains(err.Error(), "weft restore --segments --force") {
+	if !errors.Is(err, index.ErrLost) || !strings.Contains(err.Error(), "weft restore --segments --force") {
 		t.Errorf("opened with %v", err)
 	}
 }

@@ -15,7 +15,7 @@ const metaSlice = "slice"
 
 // Slice is what SetSlice was given last; empty before the first.
 func (s *Index) Slice(ctx context.Context) (text string, err error) {
-	err = s.reader.GetContext(ctx, &text, "SELECT value FROM meta WHERE key = ?", metaSlice)
+	err = s.core.Reader.GetContext(ctx, &text, "SELECT value FROM meta WHERE key = ?", metaSlice)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("db: read the slice: %w", err)
 	}
@@ -61,8 +61,8 @@ func (s *Store) purge(
 	if err := s.Failed(); err != nil {
 		return 0, false, err
 	}
-	v := s.snapshot.Load()
-	if actor > v.actors {
+	v := s.core.Snapshot()
+	if actor > v.Actors {
 		return 0, false, nil
 	}
 	f := s.newApplier(s.cfg.Now().UnixMicro())
@@ -115,7 +115,7 @@ func (s *Store) readTargets(f *applier, links []codec.RecordLink) []string {
 	for i := range links {
 		keys[i] = links[i].Target
 	}
-	targets, err := s.targetStrings(context.Background(), keys)
+	targets, err := s.core.TargetStrings(context.Background(), keys)
 	f.d.fail(err)
 	return targets
 }

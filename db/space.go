@@ -51,10 +51,10 @@ func (w *Written) Amplification() (times float64, ok bool) {
 
 // Space looks at the files. It costs three system calls and a look-up of the log's ends.
 func (s *Index) Space(ctx context.Context) (Space, error) {
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	var sp Space
-	for _, f := range v.files.files {
+	for _, f := range v.Files.Files {
 		for len(sp.Levels) <= f.Level {
 			sp.Levels = append(sp.Levels, Level{})
 		}
@@ -64,7 +64,7 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 		l.Bytes = l.Bytes + f.Bytes
 		sp.Segments += f.Bytes
 	}
-	sp.Unsealed = int64(v.seq - v.sealed)
+	sp.Unsealed = int64(v.Seq - v.Sealed)
 	sp.Written = Written{WAL: s.walBytes.Load(), Checkpoint: s.checkpointBytes.Load(), Sealed: s.seals.bytes.Load(),
 		Merged: s.compactions.bytes.Load()}
 	var err error

@@ -116,7 +116,7 @@ func (s *Store) respell() error {
 	log := s.cfg.Logger
 	log.Info("rewriting links that an older weft normalised differently, while indexing; until it ends, links to "+
 		"such a page "+
-		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.snapshot.Load().linking,
+		"are split over two targets", "from", s.spelling.from, "to", link.Spelling, "records", s.core.Snapshot().Linking,
 		"resumed", s.spelling.next != nil)
 	start := s.cfg.Now()
 	said := start
@@ -156,12 +156,12 @@ func (s *Store) respell() error {
 // misspelled gives the keys of the next records that have a link of another spelling, and how many records it read.
 // last is the last of them; nil: there are no more.
 func (s *Store) misspelled(from []byte) (keys [][]byte, read int, last []byte, err error) {
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	var links []codec.RecordLink
 	var text []byte
 	size := 0
-	sc := v.records.Scan(from, nil, false)
+	sc := v.Records.Scan(from, nil, false)
 	for sc.Next() {
 		read++
 		if read%yieldEvery == 0 {

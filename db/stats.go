@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"weft.dev/weft/db/index"
 )
 
 // Work counts the seals and compactions since the store was opened, and reports whether any run now.
@@ -27,36 +29,36 @@ type worked struct {
 	busy         atomic.Bool
 }
 
-func (w *worked) made(f *file) {
+func (w *worked) made(f *index.File) {
 	w.files.Add(1)
 	w.bytes.Add(f.Bytes)
 }
 
 // Stats sums the index up.
 func (s *Index) Stats(ctx context.Context) (Stats, error) {
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	st := Stats{
-		Actors:    int64(v.actors),
-		Targets:   int64(v.targets.Prefixes()),
-		Records:   v.linking,
-		Links:     v.targets.Total(),
-		LastSeq:   v.seq,
-		Jobs:      v.jobs,
-		StartedUS: v.startedUS,
-		Memory:    int64(v.bytes()),
-		Runs:      len(v.targets.Runs) + len(v.records.Runs) + len(v.names.Runs),
+		Actors:    int64(v.Actors),
+		Targets:   int64(v.Targets.Prefixes()),
+		Records:   v.Linking,
+		Links:     v.Targets.Total(),
+		LastSeq:   v.Seq,
+		Jobs:      v.Jobs,
+		StartedUS: v.StartedUS,
+		Memory:    int64(v.Memory()),
+		Runs:      len(v.Targets.Runs) + len(v.Records.Runs) + len(v.Names.Runs),
 		Sealing:   s.seals.busy.Load(),
 		Merging:   s.compactions.busy.Load(),
 	}
-	for _, f := range v.files.files {
+	for _, f := range v.Files.Files {
 		st.Segments++
 		st.SegmentBytes += f.Bytes
 	}
 	if err := s.Failed(); err != nil {
 		st.Failed = err.Error()
 	}
-	if err := s.reader.GetContext(ctx, &st.Gaps, "SELECT count(*) FROM gaps WHERE state = 'open'"); err != nil {
+	if err := s.core.Reader.GetContext(ctx, &st.Gaps, "SELECT count(*) FROM gaps WHERE state = 'open'"); err != nil {
 		return Stats{}, fmt.Errorf("db: count gaps: %w", err)
 	}
 	return st, nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 )
 
 // TestJobTurns: whatever statuses an account takes while a job goes through its records, one key at a time, what the
@@ -133,7 +134,7 @@ func TestStatuses(t *testing.T) {
 func TestWalkBothWays(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 5))
-	d, want := newDelta(emptySnapshot()), map[string]string{}
+	d, want := newDelta(index.EmptySnapshot()), map[string]string{}
 	for i := range 400 {
 		key, value := codec.RecordKey(nil, 1, 1, codec.AppendRkey(nil, fmt.Sprint("r", r.IntN(120)))), []byte(nil)
 		if r.IntN(3) > 0 {
@@ -145,7 +146,7 @@ func TestWalkBothWays(t *testing.T) {
 			d.flush()
 		}
 	}
-	f := newApplier(nil, nil, emptySnapshot())
+	f := newApplier(nil, nil, index.EmptySnapshot())
 	f.d = d
 	from, to := codec.AccountRecords(1)
 	var up, down [][]byte

@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
@@ -109,10 +110,6 @@ const DefaultGCPercent = 40
 // DefaultCacheBytes holds some thousand blocks: the tops of the lists that are queried again and again.
 const DefaultCacheBytes = 32 << 20
 
-// readers bounds the connections of queries: they read only names from the database, from pages that are mostly in
-// memory, and more connections would only take memory.
-const readers = 4
-
 // busyTimeout is how long the writer waits for a lock: a replicator's checkpoint can hold one for long.
 const busyTimeout = time.Minute
 
@@ -201,10 +198,10 @@ func (s *Store) open(ctx context.Context) (err error) {
 			return fmt.Errorf("db: keep the WAL of %s: %w", path, err)
 		}
 	}
-	if err := s.connect(uri, ""); err != nil {
+	if err := s.core.Connect(uri, ""); err != nil {
 		return fmt.Errorf("db: open %s for reading: %w", path, err)
 	}
-	s.beside, err = sql.Open("sqlite", readURI(uri))
+	s.beside, err = sql.Open("sqlite", index.ReadURI(uri))
 	if err != nil {
 		return fmt.Errorf("db: open %s beside the writer: %w", path, err)
 	}
@@ -227,24 +224,24 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err := s.beginChecksums(ctx); err != nil {
 		return fmt.Errorf("db: compute the checksums of %s: %w", path, err)
 	}
-	if err := s.reader.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
+	if err := s.core.Reader.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
 		return fmt.Errorf("db: read the end of the log of %s: %w", path, err)
 	}
 	files, err := s.openOrRebuildSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
 	}
-	s.snapshot.Store(s.base(files))
-	var v *Snapshot
-	if err := s.inReadTx(ctx, func(q logrow.Queryer) (err error) {
-		v, err = s.rebuild(ctx, q, s.snapshot.Load(), s.sealReplayed)
+	s.core.SetSnapshot(s.core.Base(files))
+	var v *index.Snapshot
+	if err := s.core.InReadTx(ctx, func(q logrow.Queryer) (err error) {
+		v, err = s.rebuild(ctx, q, s.core.Snapshot(), s.sealReplayed)
 		return err
 	}); errors.Is(err, logrow.ErrDamaged) {
-		return fmt.Errorf("db: %s: %w: "+mendStore, path, err, s.cfg.Dir)
+		return fmt.Errorf("db: %s: %w: "+index.MendStore, path, err, s.cfg.Dir)
 	} else if err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
-	s.snapshot.Store(v)
+	s.core.SetSnapshot(v)
 	if err := s.loadWindow(ctx); err != nil {
 		return fmt.Errorf("db: read the marks of %s: %w", path, err)
 	}
@@ -254,10 +251,10 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err := s.loadSpelling(); err != nil {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
 	}
-	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.seq, v.maxUS)
-	s.cfg.Logger.Info("index opened", "links", v.targets.Total(), "segments", len(v.files.files), "records", v.linking,
-		"log_seq", v.seq,
-		"memory_bytes", v.bytes(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
+	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.Seq, v.MaxUS)
+	s.cfg.Logger.Info("index opened", "links", v.Targets.Total(), "segments", len(v.Files.Files), "records", v.Linking,
+		"log_seq", v.Seq,
+		"memory_bytes", v.Memory(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -281,7 +278,7 @@ func (s *Store) begin() error {
 		rand.Text(), s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z")); err != nil {
 		return err
 	}
-	return s.writer.QueryRow("SELECT value FROM meta WHERE key = 'instance'").Scan(&s.instance)
+	return s.writer.QueryRow("SELECT value FROM meta WHERE key = 'instance'").Scan(&s.core.Instance)
 }
 
 func (s *Store) isClosed() bool {
@@ -318,11 +315,11 @@ func (s *Store) Close() (err error) {
 
 func (s *Store) closeFiles() error {
 	var errs []error
-	if v := s.snapshot.Load(); v != nil {
-		s.releaseFiles(v.files)
+	if v := s.core.Snapshot(); v != nil {
+		s.core.ReleaseFiles(v.Files)
 	}
-	if s.reader != nil {
-		errs = append(errs, s.reader.Close())
+	if s.core.Reader != nil {
+		errs = append(errs, s.core.Reader.Close())
 	}
 	if s.beside != nil {
 		errs = append(errs, s.beside.Close())

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/link"
 )
 
@@ -23,8 +24,8 @@ func FuzzTarget(f *testing.F) {
 		s := &Store{}
 		s.defaults(Config{})
 		s.state = newState(&s.cfg)
-		s.snapshot.Store(emptySnapshot())
-		fd := newApplier(&s.state, &s.history, emptySnapshot())
+		s.core.SetSnapshot(index.EmptySnapshot())
+		fd := newApplier(&s.state, &s.history, index.EmptySnapshot())
 		key := fd.target(target)
 		if n := codec.TargetLen(append(slices.Clone(key), 1, 2, 3)); n != len(key) {
 			t.Fatalf("%q: the key %x is taken for %d bytes", target, key, n)
@@ -35,36 +36,17 @@ func FuzzTarget(f *testing.F) {
 			}
 		}
 		fd.d.flush()
-		if again, ok, err := fd.d.base.targetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
+		if again, ok, err := fd.d.base.TargetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
 			t.Fatalf("%q: looked up as %x, stored as %x", target, again, key)
 		}
-		s.snapshot.Store(fd.d.base)
+		s.core.SetSnapshot(fd.d.base)
 		for _, n := range fd.rows.names {
-			switch n.Kind {
-			case 'd':
-				s.didCache.put(n.ID, n.Name)
-			case 'c':
-				s.nsidCache.put(n.ID, n.Name)
+			if n.Kind != 's' {
+				s.core.Remember(n.Kind, n.ID, n.Name)
 			}
 		}
-		if got, err := s.targetStrings(context.Background(), [][]byte{key}); err != nil || got[0] != target {
+		if got, err := s.core.TargetStrings(context.Background(), [][]byte{key}); err != nil || got[0] != target {
 			t.Fatalf("%q comes back as %q, %v", target, got, err)
-		}
-	})
-}
-
-// FuzzCheckPosition: a cursor passes exactly when it is a position and no more, and no bytes make the parser panic.
-func FuzzCheckPosition(f *testing.F) {
-	f.Add(codec.ListPosition{Rank: 1000, AccountID: 1, RkeySuffix: codec.AppendRkey(nil, "self")}.Append(nil))
-	f.Add([]byte{1, 1, 5, 2, 1, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1})
-	f.Add([]byte{8, 1, 2})
-	f.Fuzz(func(t *testing.T, after []byte) {
-		if after == nil {
-			return
-		}
-		_, rest, err := codec.DecodePosition(after)
-		if want, got := err == nil && len(rest) == 0, checkPosition(after) == nil; got != want {
-			t.Fatalf("%x passes: %v, want %v", after, got, want)
 		}
 	})
 }

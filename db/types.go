@@ -1,15 +1,11 @@
 package db
 
 import (
-	"errors"
 	"math"
 
-	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
-
-// ErrBadCursor is what a query answers whose After is no Page's Next.
-var ErrBadCursor = errors.New("db: not a cursor of this query")
 
 // Op and Status are numbers of the log's rows.
 type (
@@ -55,12 +51,6 @@ type Event struct {
 	Body []byte // DAG-CBOR; nil: not known
 }
 
-// Link is one link of a record.
-type Link struct {
-	Path   string // where in the record, without the leading dot: subject.uri
-	Target string // as link.Parse normalises it
-}
-
 // Batch is a run of events from one upstream host, in the order that it sent them.
 type Batch struct {
 	Host   string
@@ -82,85 +72,43 @@ func (b *Batch) end() (seq uint64, timeUS int64) {
 	return min(seq, math.MaxInt64), timeUS // SQLite's integers have a sign
 }
 
-// Source is a place that links come from: a collection and a path in its records.
-type Source struct {
-	Collection string
-	Path       string // without the leading dot
-}
+// What the queries take and answer, as package index defines it.
+type (
+	Source       = index.Source
+	Record       = index.Record
+	Link         = index.Link
+	Page[T any]  = index.Page[T]
+	ListQuery    = index.ListQuery
+	SourcesQuery = index.SourcesQuery
+	SourceCount  = index.SourceCount
+	ManyQuery    = index.ManyQuery
+	ManyItem     = index.ManyItem
+	OtherCount   = index.OtherCount
+	Pair         = index.Pair
+	PairCount    = index.PairCount
+	AccountQuery = index.AccountQuery
+	FeedQuery    = index.FeedQuery
+	AccountLink  = index.AccountLink
+	AccountCount = index.AccountCount
 
-// Record names a record.
-type Record struct {
-	DID        string
-	Collection string
-	Rkey       string
-}
+	TimelineQuery = index.TimelineQuery
+	Timeline      = index.Timeline
+	TimelineList  = index.TimelineList
 
-// Page is one page of a list, with the total of the whole list.
-type Page[T any] struct {
-	Total int64
-	Items []T
-	Times []int64 // of Links: the time of each item, microseconds since 1970, by which the list is ordered
-	Next  []byte  // where the next page starts; nil at the end. Opaque; pass it back as After.
+	Body     = index.Body
+	LogEntry = index.LogEntry
+	Followed = index.Followed
+)
 
-	// Position is where a page starts behind the item of an index, as Next: for a caller who has no room for all items.
-	// Of Links and AccountLinks.
-	Position func(i int) []byte
-}
+// MaxBodies is how many records Bodies takes at once, and PairsAtOnce how many lists Counts counts before it pauses.
+const (
+	MaxBodies   = index.MaxBodies
+	PairsAtOnce = index.PairsAtOnce
+)
 
-// SourcesQuery asks for the sources of the links to a target, or to all of an account.
-type SourcesQuery struct {
-	Of    string // a target as link.Parse normalises it, or the DID of an account
-	Limit int    // sources in a page, at least 1
-	After []byte // a Page's Next, of the same query; nil: the first page
-}
-
-// after is the id of the source that a page starts behind.
-func (q *SourcesQuery) after() (id uint64, err error) {
-	if q.After == nil {
-		return 0, nil
-	}
-	id, rest, err := codec.DecodeID(q.After)
-	if err != nil || len(rest) > 0 {
-		return 0, ErrBadCursor
-	}
-	return id, nil
-}
-
-// ListQuery asks for the links to a target from one source.
-type ListQuery struct {
-	Target  string // as link.Parse normalises it
-	Source  Source
-	DIDs    []string // only links by these accounts; nil: by all; empty: by none
-	Limit   int      // items in a page, at least 1
-	After   []byte   // a Page's Next, of the same query; nil: the first page
-	Reverse bool     // oldest first
-	Since   int64    // only links of this time or later, microseconds since 1970; 0: from the beginning
-	Until   int64    // only links of before this time; 0: to the end
-}
-
-// ManyQuery asks for what else the records link to that link to a target: from each of them, the links at Other.
-type ManyQuery struct {
-	ListQuery          // DIDs filters the linking accounts; Reverse is not used
-	Other     string   // the path to the other link, without its leading dot, in the same collection
-	Subjects  []string // only these other targets, normalised; nil: all; empty: none
-}
-
-// ManyItem is one other target of one linking record.
-type ManyItem struct {
-	Record Record
-	Other  string
-}
-
-// OtherCount counts, for one other target, the links to it and the accounts that made them.
-type OtherCount struct {
-	Other string
-	Links int64
-	DIDs  int64
-}
-
-// SourceCount counts the links to a target from one source.
-type SourceCount struct {
-	Source
-	Links int64
-	DIDs  int64
-}
+// ErrBadCursor is the error of a query whose After is no Page's Next, and ErrLogPruned that of Log when rows after the
+// given one are pruned.
+var (
+	ErrBadCursor = index.ErrBadCursor
+	ErrLogPruned = index.ErrLogPruned
+)

@@ -42,7 +42,7 @@ const (
 
 // newWriting returns a transaction that begins with the first part, or with its commit; end must be called.
 func (s *Store) newWriting() *writing {
-	sums := s.snapshot.Load().sums
+	sums := s.core.Snapshot().Sums
 	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
@@ -162,6 +162,6 @@ func (up *progress) write(tx *sql.Tx) error {
 		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
 		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance,
 		followed_us = excluded.followed_us, clock_us = excluded.clock_us, epoch = excluded.epoch`,
-		up.host, u.kind, int64(u.seq), int64(u.high), up.maxUS, u.us, u.instance, u.followed.UntilUS, u.followed.ClockUS, u.epoch)
+		up.host, u.Kind, int64(u.Seq), int64(u.High), up.maxUS, u.US, u.Instance, u.Followed.UntilUS, u.Followed.ClockUS, u.Epoch)
 	return err
 }

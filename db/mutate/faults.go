@@ -22,22 +22,22 @@ var faults = []fault{
 	},
 	{
 		"a segment doesn't say the checksums of what it covers", "db/seal.go",
-		"fz.row.setChecksums(v.sums)", "fz.row.setChecksums(logrow.Checksums{})",
+		"fz.row.SetChecksums(v.Sums)", "fz.row.SetChecksums(logrow.Checksums{})",
 	},
 	{
 		"the rows of an older weft's pruned log have no checksum", "db/firstchecksums.go",
 		"if oldest > 1 { // as old", "if oldest > 1<<62 { // as old",
 	},
 	{
-		"a segment of another index is taken", "db/files.go",
-		`if meta["instance"] != s.instance {`, "if false {",
+		"a segment of another index is taken", "db/index/files.go",
+		`if meta["instance"] != c.Instance {`, "if false {",
 	},
 	{
 		"a newer schema is opened by a connection that writes", "db/store.go",
 		"if err := refuseNewer(uri, path); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
-		"a segment of another format is made again", "db/files.go",
+		"a segment of another format is made again", "db/index/files.go",
 		"case errors.Is(err, segment.ErrFormat):", "case false && errors.Is(err, segment.ErrFormat):",
 	},
 	{
@@ -122,7 +122,7 @@ var faults = []fault{
 	},
 	{
 		"a seal that lacks something stops writing", "db/retry.go",
-		"!errors.Is(err, errNotWritten) || !isTransient(err)", "err != nil || !isTransient(err)",
+		"!errors.Is(err, errNotWritten) || !index.IsTransient(err)", "err != nil || !index.IsTransient(err)",
 	},
 	{
 		"the difference of two sets of links ends with the shorter one", "db/codec/record.go",
@@ -137,7 +137,7 @@ var faults = []fault{
 		"ok && int64(rank) <= timeUS+MaxSkewUS {", "ok {",
 	},
 	{
-		"two additions cancel each other, and a removal does not cancel one", "db/keyspaces.go",
+		"two additions cancel each other, and a removal does not cancel one", "db/index/keyspaces.go",
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{
@@ -154,14 +154,14 @@ var faults = []fault{
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",
-		"first == v.files.files[0], true)", "true, true)",
+		"first == v.Files.Files[0], true)", "true, true)",
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
 		"stack.NoCompact = len(stack.Runs)", "stack.NoCompact = fz.below",
 	},
 	{
-		"a merge of segments lets go of the runs that are being sealed", "db/files.go",
+		"a merge of segments lets go of the runs that are being sealed", "db/index/files.go",
 		"stack.NoCompact = len(files) + max(stack.NoCompact-drop(i), 0)", "stack.NoCompact = len(files)",
 	},
 	{
@@ -170,7 +170,7 @@ var faults = []fault{
 	},
 	{
 		"names are not sealed", "db/seal.go",
-		"lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i], bottom)", "lsm.NewCompactionIterator(runKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)", "lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
 	},
 	{
 		"the newest account is taken for sealed", "db/seal.go",
@@ -226,36 +226,36 @@ var faults = []fault{
 		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
 	},
 	{
-		"a span of a timeline has the newer ones' links as well", "db/timeline.go",
+		"a span of a timeline has the newer ones' links as well", "db/index/timeline.go",
 		"begin = end", "_ = end",
 	},
 	{
 		"rows are pruned that no segment holds", "db/prune.go",
-		"limit := min(s.log.upTo, s.snapshot.Load().sealed)", "limit := s.log.upTo",
+		"limit := min(s.log.upTo, s.core.Snapshot().Sealed)", "limit := s.log.upTo",
 	},
 	{
-		"a rewind moves the cursor back", "db/upstream.go",
-		"if seq >= u.seq {", "if true {",
+		"a rewind moves the cursor back", "db/index/position.go",
+		"if seq >= u.Seq {", "if true {",
 	},
 	{
-		"a rewind forgets what may be a repeat", "db/upstream.go",
-		"u.high = max(u.high, seq)\n\treturn u", "u.high = seq\n\treturn u",
+		"a rewind forgets what may be a repeat", "db/index/position.go",
+		"u.High = max(u.High, seq)\n\treturn u", "u.High = seq\n\treturn u",
 	},
 	{
-		"a page begins with the last link of the page before", "db/list.go",
+		"a page begins with the last link of the page before", "db/index/list.go",
 		"from = append(at, 0) //", "from = at //",
 	},
 	{
-		"a filtered page begins with the last link of the page before", "db/list.go",
+		"a filtered page begins with the last link of the page before", "db/index/list.go",
 		"c == 0 || c < 0 != reverse {", "c < 0 != reverse {",
 	},
 	{
-		"a page of many-to-many begins with the last item of the page before", "db/many.go",
+		"a page of many-to-many begins with the last item of the page before", "db/index/many.go",
 		"if bytes.Compare(other, reached) <= 0 {", "if bytes.Compare(other, reached) < 0 {",
 	},
 	{
-		"a removal counts as an account that links", "db/list.go",
-		"set.Add(member, byTarget.DeltaOf(w.Value()))", "set.Add(member, 1)",
+		"a removal counts as an account that links", "db/index/list.go",
+		"set.Add(member, ByTarget.DeltaOf(w.Value()))", "set.Add(member, 1)",
 	},
 	{
 		"sets are merged without their removals", "db/distinct/set.go",
@@ -278,8 +278,8 @@ var faults = []fault{
 		"ok && !r.minutes.Contains(m) {", "ok && r.minutes.Contains(m) {",
 	},
 	{
-		"what a crash has left behind is not removed", "db/files.go",
-		"if named[e.Name()] || !segmentName.MatchString(e.Name()) {", "if named[e.Name()] || segmentName.MatchString(e.Name()) {",
+		"what a crash has left behind is not removed", "db/index/files.go",
+		"if named[e.Name()] || !SegmentName.MatchString(e.Name()) {", "if named[e.Name()] || SegmentName.MatchString(e.Name()) {",
 	},
 	{
 		"no log row puts a body out of date", "db/applyrecord.go",
@@ -327,15 +327,15 @@ var faults = []fault{
 	},
 	{
 		"a follower lays its index on new segments with the statuses of later", "db/follower.go",
-		"func() error { return f.takeBackStatus(ctx, q, base.sealed, v.seq) },", "",
+		"func() error { return f.takeBackStatus(ctx, q, base.Sealed, v.Seq) },", "",
 	},
 	{
 		"a follower doesn't notice that the log has left it behind", "db/follower.go",
-		"case err != nil && oldest != v.seq+1 && covered != v.seq:", "case false:",
+		"case err != nil && oldest != v.Seq+1 && covered != v.Seq:", "case false:",
 	},
 	{
 		"a follower doesn't notice that the log has gone back", "db/follower.go",
-		"case max(newest, covered) < v.seq:", "case false:",
+		"case max(newest, covered) < v.Seq:", "case false:",
 	},
 	{
 		"a follower keeps the changes of status of before when it begins anew", "db/follower.go",
@@ -343,11 +343,11 @@ var faults = []fault{
 	},
 	{
 		"a follower shows another index", "db/follower.go",
-		"if instance != f.instance {", "if false && instance != f.instance {",
+		"if instance != f.core.Instance {", "if false && instance != f.core.Instance {",
 	},
 	{
 		"a follower takes any number of log rows into memory", "db/follower.go",
-		"case files == nil && v.mutableBytes() >= f.hold:", "case false:",
+		"case files == nil && v.MutableBytes() >= f.hold:", "case false:",
 	},
 	{
 		"a copy keeps the pages of a change that broke off", "db/copy.go",

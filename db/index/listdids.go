@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 // and what has changed in the list since is taken from the log. An account that links all the time is met exactly once.
 // Where the log no longer reaches back so far, or walkRows rows came meanwhile, only what is newer is taken into
 // account.
-func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	page := Page[string]{Items: []string{}}
-	after, since, err := decodeWalk(q.After, v.seq)
+	after, since, err := decodeWalk(q.After, v.Seq)
 	if err != nil {
 		return page, err
 	}
@@ -37,7 +37,7 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 			return page, err
 		}
 	}
-	changes, err := s.listChanges(ctx, l, since, v.seq)
+	changes, err := s.listChanges(ctx, l, since, v.Seq)
 	if err != nil {
 		return page, err
 	}
@@ -55,7 +55,7 @@ func (s *Index) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	for i, f := range firsts {
 		ids[i] = f.actor
 	}
-	dids, err := s.dids(ctx, ids)
+	dids, err := s.core.AccountDIDs(ctx, ids)
 	if err != nil {
 		return page, err
 	}
@@ -90,7 +90,7 @@ type first struct {
 }
 
 // firsts is the accounts that link, and the first links of those of a page behind a position.
-func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte,
+func (l List) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte,
 	limit int) (*firstLinks, error) {
 	f, err := newFirstLinks(changes, after, limit)
 	if err != nil {
@@ -98,15 +98,15 @@ func (l list) firsts(ctx context.Context, keep func(actor uint64) bool, changes 
 	}
 	sc := l.scan(ctx, nil, true)
 	for n := 0; sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
+		if err := CheckContext(ctx, n); err != nil {
 			return nil, err
 		}
-		p, err := l.position(sc)
+		p, err := l.Position(sc)
 		if err != nil {
 			return nil, err
 		}
 		if keep(p.AccountID) && !l.v.hides(p.AccountID) {
-			f.add(p.AccountID, sc.Key()[len(l.prefix):])
+			f.add(p.AccountID, sc.Key()[len(l.Prefix):])
 		}
 	}
 	return f, sc.Err()
@@ -119,19 +119,19 @@ const (
 
 // listChanges reads the changes of a list by the log rows after one and up to another, by encoded position: the first
 // change of each link, which says whether the link was there before.
-func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[string]byte, error) {
+func (s *Queries) listChanges(ctx context.Context, l List, since, to uint64) (map[string]byte, error) {
 	if since >= to {
 		return nil, nil
 	}
-	n := codec.TargetLen(l.prefix)
-	source, _, err := codec.DecodeID(l.prefix[n:])
+	n := codec.TargetLen(l.Prefix)
+	source, _, err := codec.DecodeID(l.Prefix[n:])
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.reader.QueryContext(ctx, `SELECT links.op, ifnull(links.rank, -1), records.actor, records.rkey
+	rows, err := s.core.Reader.QueryContext(ctx, `SELECT links.op, ifnull(links.rank, -1), records.actor, records.rkey
 		FROM links JOIN records ON records.seq = links.id >> 12
 		WHERE links.id >= ? AND links.id < ? AND links.source = ? AND links.target = ? ORDER BY links.id`,
-		int64((since+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift), int64(source), l.prefix[:n])
+		int64((since+1)<<logrow.LinkShift), int64((to+1)<<logrow.LinkShift), int64(source), l.Prefix[:n])
 	if err != nil {
 		return nil, fmt.Errorf("db: read what changed in a list: %w", err)
 	}
@@ -170,7 +170,7 @@ func (s *Index) listChanges(ctx context.Context, l list, since, to uint64) (map[
 }
 
 // holds reports whether a position lies within the list's span of time.
-func (l list) holds(at []byte) bool {
-	key := append(l.prefix[:len(l.prefix):len(l.prefix)], at...)
+func (l List) holds(at []byte) bool {
+	key := append(l.Prefix[:len(l.Prefix):len(l.Prefix)], at...)
 	return slices.Compare(key, l.from) >= 0 && slices.Compare(key, l.to) < 0
 }

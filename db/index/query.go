@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"bytes"
@@ -10,20 +10,20 @@ import (
 )
 
 // CountLinks counts the links to a target from one source.
-func (s *Index) CountLinks(_ context.Context, target string, source Source) (int64, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) CountLinks(_ context.Context, target string, source Source) (int64, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	l, ok, err := v.list(target, source)
 	if !ok || err != nil {
 		return 0, err
 	}
-	return l.total()
+	return l.Total()
 }
 
 // CountDIDs counts the accounts that link to a target from one source.
-func (s *Index) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) CountDIDs(ctx context.Context, target string, source Source) (int64, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	l, ok, err := v.list(target, source)
 	if !ok || err != nil {
 		return 0, err
@@ -32,9 +32,9 @@ func (s *Index) CountDIDs(ctx context.Context, target string, source Source) (in
 }
 
 // Links lists the links to a target from one source, newest first, or oldest first when asked to.
-func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	page := Page[Record]{Items: []Record{}}
 	l, ok, err := v.list(q.Target, q.Source)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 	}
 	var found []codec.ListPosition
 	if keep == nil {
-		page.Total, err = l.total()
+		page.Total, err = l.Total()
 		if err == nil {
 			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
 		}
@@ -72,15 +72,15 @@ func (s *Index) Links(ctx context.Context, q ListQuery) (Page[Record], error) {
 }
 
 // Sources counts the links to a target by source, in the order in which the sources were first seen. Total is 0.
-func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount], error) {
+func (s *Queries) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount], error) {
 	page := Page[SourceCount]{Items: []SourceCount{}}
-	after, err := q.after()
+	after, err := afterSource(&q)
 	if err != nil {
 		return page, err
 	}
-	v := s.acquire()
-	defer s.release(v)
-	key, ok, err := v.targetKey(q.Of)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
+	key, ok, err := v.TargetKey(q.Of)
 	if !ok || err != nil {
 		return page, err
 	}
@@ -93,7 +93,7 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 		if err := ctx.Err(); err != nil { // a source may take long to count
 			return page, err
 		}
-		sc := v.targets.ScanPrefix(key, from, to, false).WithContext(ctx)
+		sc := v.Targets.ScanPrefix(key, from, to, false).WithContext(ctx)
 		if !sc.Next() {
 			return page, sc.Err()
 		}
@@ -105,8 +105,8 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			page.Next = codec.AppendID(nil, after)
 			return page, nil
 		}
-		l := v.listOf(codec.AppendID(key[:len(key):len(key)], id))
-		source, err := s.source(ctx, id)
+		l := v.ListOf(codec.AppendID(key[:len(key):len(key)], id))
+		source, err := s.core.Source(ctx, id)
 		if err != nil {
 			return page, err
 		}
@@ -115,18 +115,18 @@ func (s *Index) Sources(ctx context.Context, q SourcesQuery) (Page[SourceCount],
 			return page, err
 		}
 		page.Items = append(page.Items, SourceCount{source, c.Links, c.DIDs})
-		from = lsm.PrefixEnd(l.prefix)
+		from = lsm.PrefixEnd(l.Prefix)
 		after = id
 	}
 }
 
 // recordsAt names the records of links.
-func (s *Index) recordsAt(ctx context.Context, collection string, found []codec.ListPosition) ([]Record, error) {
+func (s *Queries) recordsAt(ctx context.Context, collection string, found []codec.ListPosition) ([]Record, error) {
 	ids := make([]uint64, len(found))
 	for i, p := range found {
 		ids[i] = p.AccountID
 	}
-	dids, err := s.dids(ctx, ids)
+	dids, err := s.core.AccountDIDs(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -135,4 +135,16 @@ func (s *Index) recordsAt(ctx context.Context, collection string, found []codec.
 		records[i] = Record{DID: dids[p.AccountID], Collection: collection, Rkey: codec.RkeyString(p.Rkey())}
 	}
 	return records, nil
+}
+
+// afterSource is the id of the source that a page starts behind.
+func afterSource(q *SourcesQuery) (id uint64, err error) {
+	if q.After == nil {
+		return 0, nil
+	}
+	id, rest, err := codec.DecodeID(q.After)
+	if err != nil || len(rest) > 0 {
+		return 0, ErrBadCursor
+	}
+	return id, nil
 }

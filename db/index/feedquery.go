@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -7,20 +7,10 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// FeedQuery asks for the newest links to one of three things: a target, an account with all that is its own, or every
-// target whose text begins in one of some ways, such as the pages of a web site.
-type FeedQuery struct {
-	Target   string   // as link.Parse normalises it; empty: not asked for
-	DID      string   // of an account; empty: not asked for
-	Prefixes []string // of normalised targets that are neither DIDs nor at-uris of DIDs; none contains another
-	Sources  []Source // only links from these; nil: from all; empty: from none
-	Limit    int      // links, at least 1
-}
-
 // Feed lists links, newest first. It costs as AccountLinks does: by the number of lists, however long they are.
-func (s *Index) Feed(ctx context.Context, q FeedQuery) ([]AccountLink, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) Feed(ctx context.Context, q FeedQuery) ([]AccountLink, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	ranges, err := v.feedRanges(q)
 	if err != nil {
 		return nil, err
@@ -31,16 +21,16 @@ func (s *Index) Feed(ctx context.Context, q FeedQuery) ([]AccountLink, error) {
 
 // FeedTotal counts the links that Feed lists without a limit, from the runs' sums. Of an account and of prefixes, it
 // counts the links from all sources, whatever q.Sources says.
-func (s *Index) FeedTotal(_ context.Context, q FeedQuery) (int64, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) FeedTotal(_ context.Context, q FeedQuery) (int64, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	ranges, err := v.feedRanges(q)
 	if err != nil {
 		return 0, err
 	}
 	var total int64
 	for _, prefix := range ranges {
-		for _, r := range v.targets.Runs {
+		for _, r := range v.Targets.Runs {
 			n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
 			if err != nil {
 				return 0, err
@@ -69,7 +59,7 @@ func (v *Snapshot) feedRanges(q FeedQuery) (ranges [][]byte, err error) {
 	if q.Target == "" {
 		return ranges, nil
 	}
-	key, ok, err := v.targetKey(q.Target)
+	key, ok, err := v.TargetKey(q.Target)
 	if err != nil || !ok {
 		return ranges, err
 	}

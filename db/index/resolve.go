@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// dids resolves accounts.
-func (s *Index) dids(ctx context.Context, ids []uint64) (map[uint64]string, error) {
+// AccountDIDs resolves accounts.
+func (c *Core) AccountDIDs(ctx context.Context, ids []uint64) (map[uint64]string, error) {
 	out := make(map[uint64]string, len(ids))
 	var missing []uint64
 	for _, id := range ids {
 		if _, ok := out[id]; ok {
 			continue
 		}
-		did, ok := s.didCache.get(id)
+		did, ok := c.didCache.get(id)
 		if !ok {
 			missing = append(missing, id)
 		}
@@ -35,12 +35,12 @@ func (s *Index) dids(ctx context.Context, ids []uint64) (map[uint64]string, erro
 			ID  uint64
 			DID string
 		}
-		if err := s.reader.SelectContext(ctx, &found, query, args...); err != nil {
+		if err := c.Reader.SelectContext(ctx, &found, query, args...); err != nil {
 			return nil, fmt.Errorf("db: read accounts: %w", err)
 		}
 		for _, a := range found {
 			out[a.ID] = a.DID
-			s.didCache.put(a.ID, a.DID)
+			c.didCache.put(a.ID, a.DID)
 		}
 		missing = missing[n:]
 	}
@@ -52,36 +52,48 @@ func (s *Index) dids(ctx context.Context, ids []uint64) (map[uint64]string, erro
 	return out, nil
 }
 
-// nsid resolves a collection.
-func (s *Index) nsid(ctx context.Context, id uint64) (string, error) {
-	if nsid, ok := s.nsidCache.get(id); ok {
+// CachedDID returns the DID of an account that was resolved lately.
+func (c *Core) CachedDID(id uint64) (did string, ok bool) { return c.didCache.get(id) }
+
+// Remember caches the name of an account (kind d) or of a collection (c) that the caller has read.
+func (c *Core) Remember(kind byte, id uint64, name string) {
+	if kind == 'd' {
+		c.didCache.put(id, name)
+	} else {
+		c.nsidCache.put(id, name)
+	}
+}
+
+// NSID resolves a collection.
+func (c *Core) NSID(ctx context.Context, id uint64) (string, error) {
+	if nsid, ok := c.nsidCache.get(id); ok {
 		return nsid, nil
 	}
 	var nsid string
-	if err := s.reader.GetContext(ctx, &nsid, "SELECT nsid FROM collections WHERE id = ?", id); err != nil {
+	if err := c.Reader.GetContext(ctx, &nsid, "SELECT nsid FROM collections WHERE id = ?", id); err != nil {
 		return "", fmt.Errorf("db: read collection %d: %w", id, err)
 	}
-	s.nsidCache.put(id, nsid)
+	c.nsidCache.put(id, nsid)
 	return nsid, nil
 }
 
-// source resolves a source.
-func (s *Index) source(ctx context.Context, id uint64) (Source, error) {
-	if source, ok := s.sourceCache.get(id); ok {
+// Source resolves a source.
+func (c *Core) Source(ctx context.Context, id uint64) (Source, error) {
+	if source, ok := c.sourceCache.get(id); ok {
 		return source, nil
 	}
 	var source Source
-	if err := s.reader.GetContext(ctx, &source, `SELECT nsid AS collection, path FROM sources
+	if err := c.Reader.GetContext(ctx, &source, `SELECT nsid AS collection, path FROM sources
 		JOIN collections ON collections.id = sources.collection WHERE sources.id = ?`, id); err != nil {
 		return Source{}, fmt.Errorf("db: read source %d: %w", id, err)
 	}
-	s.sourceCache.put(id, source)
+	c.sourceCache.put(id, source)
 	return source, nil
 }
 
 // sourceID looks a source up, and its collection.
 func (v *Snapshot) sourceID(source Source) (id, collection uint64, ok bool, err error) {
-	return sourceID(source, v.id)
+	return sourceID(source, v.ID)
 }
 
 // sourceID looks a source up among the ids of names.
@@ -94,8 +106,8 @@ func sourceID(source Source, idOf func(name []byte) (uint64, bool, error)) (id, 
 	return id, collection, ok, err
 }
 
-// bytes is the memory that the index takes.
-func (v *Snapshot) bytes() int { return v.targets.Memory() + v.records.Memory() + v.names.Memory() }
+// Memory is the memory that the index takes, in bytes.
+func (v *Snapshot) Memory() int { return v.Targets.Memory() + v.Records.Memory() + v.Names.Memory() }
 
 // cacheSize bounds each half of a cache: 100,000 DIDs are about 10 MB.
 const cacheSize = 100_000

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -10,24 +10,14 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// Body is a record's content.
-type Body struct {
-	CID  string
-	CBOR []byte // DAG-CBOR; body.JSON turns it into JSON. Nil: there is none.
-}
-
-// MaxBodies is how many records Bodies takes at once: with a megabyte each, the largest that there are, an answer is
-// 100 MB.
-const MaxBodies = 100
-
 // Bodies gives the content of records as they are now, in the order asked for: the zero Body for one that is not kept,
 // that links to nothing or whose account is not active.
-func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
+func (s *Queries) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if len(records) > MaxBodies {
 		return nil, fmt.Errorf("db: bodies of %d records requested, at most %d allowed", len(records), MaxBodies)
 	}
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	out := make([]Body, len(records))
 	at := map[uint64][]int{} // where the body of a log row belongs
 	actors := map[uint64]uint64{}
@@ -37,7 +27,7 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seq <= v.bodiesSince {
+		if seq <= v.BodiesSince {
 			continue
 		}
 		if at[seq] == nil {
@@ -59,7 +49,7 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: read bodies: %w", err)
 	}
-	rows, err := s.reader.QueryContext(ctx, query, args...)
+	rows, err := s.core.Reader.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("db: read bodies: %w", err)
 	}
@@ -73,7 +63,7 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 		if !active[actors[seq]] {
 			continue
 		}
-		b, err := openBody(digest, frame)
+		b, err := OpenBody(digest, frame)
 		if err != nil {
 			return nil, fmt.Errorf("db: the body of log row %d: %w", seq, err)
 		}
@@ -87,8 +77,8 @@ func (s *Index) Bodies(ctx context.Context, records []Record) ([]Body, error) {
 	return out, nil
 }
 
-// openBody decodes a block, and holds it against its digest.
-func openBody(digest, frame []byte) (Body, error) {
+// OpenBody decodes a block, and holds it against its digest.
+func OpenBody(digest, frame []byte) (Body, error) {
 	cbor, err := body.Decode(frame)
 	if err != nil {
 		return Body{}, err
@@ -102,26 +92,26 @@ func openBody(digest, frame []byte) (Body, error) {
 
 // bodyOf is the log row that a record's value names for its body, and whose the record is; 0: none.
 func (v *Snapshot) bodyOf(r Record) (actor, seq uint64, err error) {
-	actor, ok, err := v.id(codec.DIDKey(r.DID))
+	actor, ok, err := v.ID(codec.DIDKey(r.DID))
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	collection, ok, err := v.id(codec.CollectionKey(r.Collection))
+	collection, ok, err := v.ID(codec.CollectionKey(r.Collection))
 	if !ok || err != nil {
 		return 0, 0, err
 	}
-	value, _, err := v.records.Find(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
+	value, _, err := v.Records.Find(codec.RecordKey(nil, actor, collection, codec.AppendRkey(nil, r.Rkey)))
 	return actor, codec.BodyRef(value), err
 }
 
 // active returns which of these accounts are active.
-func (s *Index) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
+func (s *Queries) active(ctx context.Context, ids []uint64) (map[uint64]bool, error) {
 	query, args, err := sqlx.In("SELECT id FROM actors WHERE id IN (?) AND status = 0", ids)
 	if err != nil {
 		return nil, fmt.Errorf("db: read statuses: %w", err)
 	}
 	var found []uint64
-	if err := s.reader.SelectContext(ctx, &found, query, args...); err != nil {
+	if err := s.core.Reader.SelectContext(ctx, &found, query, args...); err != nil {
 		return nil, fmt.Errorf("db: read statuses: %w", err)
 	}
 	active := make(map[uint64]bool, len(found))

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -6,37 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"sync"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
 
-// ErrLogPruned is the error of Log when rows after the given one are pruned.
-var ErrLogPruned = errors.New("db: the log no longer reaches back that far")
-
-// LogEntry is a row of the log: an event that changed something.
-type LogEntry struct {
-	Seq    uint64
-	TimeUS int64 // when the upstream saw it, microseconds since 1970
-	Op     Op    // OpCreate, OpUpdate, OpDelete or OpAccount
-	DID    string
-
-	Collection string // record events only, like all below but Status
-	Rkey       string
-	Rev        string
-	Removed    []Link // in order of their sources and targets, like Added
-	Added      []Link
-
-	Status Status // OpAccount only: the new one
-}
-
 // Log reads the log after a row, in order: at most limit rows, and fewer where they have more than 16,384 links. last
 // is the last row read, or after when there is none; rows of internal bookkeeping are skipped, so there may be fewer
 // entries than rows. The caller may keep the strings.
-func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
-	to := min(after+uint64(limit), s.snapshot.Load().seq)
+func (s *Queries) Log(ctx context.Context, after uint64, limit int) (entries []LogEntry, last uint64, err error) {
+	to := min(after+uint64(limit), s.core.Snapshot().Seq)
 	if to <= after {
 		return nil, after, nil
 	}
@@ -53,8 +33,8 @@ func (s *Index) Log(ctx context.Context, after uint64, limit int) (entries []Log
 
 // logRows reads rows of the log with their links, in one transaction, because pruning removes both. It reads at least
 // one row, and ends where the rows have more than readLinks links.
-func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
-	tx, err := s.reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+func (s *Queries) logRows(ctx context.Context, after, to uint64) (found []logrow.Logged, err error) {
+	tx, err := s.core.Reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("db: read the log: %w", err)
 	}
@@ -109,7 +89,7 @@ func (s *Index) logRows(ctx context.Context, after, to uint64) (found []logrow.L
 }
 
 // logEntries resolves the names in rows.
-func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntry, error) {
+func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntry, error) {
 	actors := make([]uint64, 0, len(rows))
 	targets := make([][]byte, 0, 2*len(rows))
 	for i := range rows {
@@ -120,11 +100,11 @@ func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntr
 			}
 		}
 	}
-	dids, err := s.dids(ctx, actors)
+	dids, err := s.core.AccountDIDs(ctx, actors)
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.targetStrings(ctx, targets)
+	names, err := s.core.TargetStrings(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +113,13 @@ func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntr
 		r := &rows[i]
 		e := LogEntry{Seq: r.Seq, TimeUS: r.TimeUS, Op: r.Op, DID: dids[r.Actor]}
 		switch r.Op {
-		case OpAccount:
-			e.Status = Status(r.Status & 15)
-		case OpCreate, OpUpdate, OpDelete, logrow.OpRespelled:
+		case logrow.OpAccount:
+			e.Status = logrow.Status(r.Status & 15)
+		case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete, logrow.OpRespelled:
 			if r.Op == logrow.OpRespelled {
-				e.Op = OpUpdate
+				e.Op = logrow.OpUpdate
 			}
-			e.Collection, err = s.nsid(ctx, r.Collection)
+			e.Collection, err = s.core.NSID(ctx, r.Collection)
 			if err != nil {
 				return nil, err
 			}
@@ -152,7 +132,7 @@ func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntr
 				to   *[]Link
 			}{{r.Removed, &e.Removed}, {r.Added, &e.Added}} {
 				for _, l := range part.from {
-					source, err := s.source(ctx, l.Source)
+					source, err := s.core.Source(ctx, l.Source)
 					if err != nil {
 						return nil, err
 					}
@@ -169,12 +149,12 @@ func (s *Index) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEntr
 }
 
 // Seq returns the newest log row that queries see.
-func (s *Index) Seq() uint64 { return s.snapshot.Load().seq }
+func (s *Queries) Seq() uint64 { return s.core.Snapshot().Seq }
 
 // SeqAt returns the row before the first one of a time or later, in microseconds since 1970: the position to read the
 // log from. It is exact where times grow with the rows, as they do live. ErrLogPruned reports that pruned rows may be
 // of that time.
-func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
+func (s *Queries) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	oldest, newest, err := s.LogRange(ctx)
 	if err != nil {
 		return 0, err
@@ -184,7 +164,7 @@ func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	}
 	at := func(seq uint64) (timeUS int64) {
 		if err == nil {
-			err = s.reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1",
+			err = s.core.Reader.QueryRowContext(ctx, "SELECT time_us FROM records WHERE seq >= ? ORDER BY seq LIMIT 1",
 				int64(seq)).Scan(&timeUS)
 		}
 		return timeUS
@@ -199,30 +179,7 @@ func (s *Index) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	return oldest + uint64(n) - 1, nil
 }
 
-// Commits returns a channel that is closed when queries see the next batch. A caller that takes it before it asks for
-// Seq misses no batch.
-func (s *Index) Commits() <-chan struct{} { return s.commits.wait() }
-
-// signal wakes any number of waiters. The zero signal is ready.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // nil: none wait
-}
-
-func (s *signal) wait() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) fire() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
+// LogRange returns the oldest and the newest row of the log; both are 0 while it is empty.
+func (s *Queries) LogRange(ctx context.Context) (oldest, newest uint64, err error) {
+	return logrow.Range(ctx, s.core.Reader)
 }

@@ -1,32 +1,9 @@
-package db
+package index
 
 import (
 	"context"
 	"time"
 )
-
-// TimelineQuery asks when a target was linked to.
-type TimelineQuery struct {
-	Target  string // as link.Parse normalises it
-	Sources []Source
-	Since   int64 // only links of this time or later, microseconds since 1970; 0: from the beginning
-	Until   int64 // only links of before this time; 0: to the end
-	Most    int   // spans of time, at least 1
-}
-
-// Timeline counts links by spans of time, which are as long as each other and begin at round times, in UTC.
-type Timeline struct {
-	FromUS int64 // where the first span begins, microseconds since 1970; 0: there are no links
-	StepUS int64 // how long each is
-	Lists  []TimelineList
-}
-
-// TimelineList is the links from one source.
-type TimelineList struct {
-	Total  int64   // all that was asked for
-	Older  int64   // of them, those before the first span
-	Counts []int64 // of them, those in each span
-}
 
 // timelineSteps are the lengths that spans have, in seconds: seconds, minutes, hours, days, weeks, months of four
 // weeks, and years of 52.
@@ -39,11 +16,11 @@ var networkBegan = time.Date(2022, time.November, 1, 0, 0, 0, 0, time.UTC).UnixM
 
 // Timeline counts the links to a target from some sources by time. It adds up the runs' sums: what it costs depends on
 // how many spans are asked for, not on how many links there are.
-func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	t := Timeline{Lists: make([]TimelineList, len(q.Sources))}
-	lists := make([]list, len(q.Sources))
+	lists := make([]List, len(q.Sources))
 	known := make([]bool, len(q.Sources))
 	var from, to int64 // times of the first and of the last link
 	for i, source := range q.Sources {
@@ -57,7 +34,7 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		l = l.within(q.Since, q.Until)
 		lists[i] = l
 		known[i] = true
-		t.Lists[i].Total, err = l.total()
+		t.Lists[i].Total, err = l.Total()
 		if err != nil {
 			return t, err
 		}
@@ -65,7 +42,7 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		if err != nil {
 			return t, err
 		}
-		oldest, err := v.listOf(l.prefix).within(max(q.Since, networkBegan), q.Until).end(ctx, true)
+		oldest, err := v.ListOf(l.Prefix).within(max(q.Since, networkBegan), q.Until).end(ctx, true)
 		if err != nil {
 			return t, err
 		}
@@ -85,16 +62,16 @@ func (s *Index) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error)
 		if !known[i] {
 			continue
 		}
-		if err := t.count(ctx, &t.Lists[i], v.listOf(l.prefix), q, to); err != nil {
+		if err := countSpans(ctx, t, &t.Lists[i], v.ListOf(l.Prefix), q, to); err != nil {
 			return t, err
 		}
 	}
 	return t, nil
 }
 
-// count counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's
+// countSpans counts a list's links by spans, as far as the time of the last link. Newest links come first, so that a span's
 // are those below its begin less those below its end, which is where the next one begins.
-func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q TimelineQuery, to int64) error {
+func countSpans(ctx context.Context, t Timeline, out *TimelineList, l List, q TimelineQuery, to int64) error {
 	begin, err := l.below(l.within(max(t.FromUS, q.Since), 0).to)
 	if err != nil {
 		return err
@@ -120,7 +97,7 @@ func (t *Timeline) count(ctx context.Context, out *TimelineList, l list, q Timel
 }
 
 // end is the time of the newest link, or of the oldest; 0 when there is none.
-func (l list) end(ctx context.Context, oldest bool) (int64, error) {
+func (l List) end(ctx context.Context, oldest bool) (int64, error) {
 	found, _, err := l.page(ctx, nil, 1, oldest)
 	if err != nil || len(found) == 0 {
 		return 0, err

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"bytes"
@@ -13,33 +13,15 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// AccountQuery asks for the links to an account: to its DID, its repo and any of its collections and records.
-type AccountQuery struct {
-	DID     string
-	Sources []Source // only links from these; nil: from all; empty: from none
-	Since   int64    // only links of this time or later, microseconds since 1970; 0: from the beginning
-	Until   int64    // only links of before this time; 0: to the end
-	Limit   int      // items in a page, at least 1
-	After   []byte   // a Page's Next, of the same query; nil: the first page
-}
-
-// AccountLink is a link to something of an account.
-type AccountLink struct {
-	Record Record
-	Path   string // where in the record
-	Target string
-	TimeUS int64 // microseconds since 1970: what lists are ordered by
-}
-
 // AccountLinks lists the links to an account, newest first. Total is 0: AccountSources counts.
 //
 // All targets of an account are one range of keys, but each list in it has an order of its own. A page is found run by
 // run, the newest first, with the best links so far at hand: of each list, only what is newer than the worst of them is
 // read, and a run that holds nothing so new is passed over. So a page costs as much as there are lists in the runs that
 // reach up to its time, however long they are.
-func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountLink], error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	prefix, ok, err := v.accountRange(q.DID)
 	if err != nil {
 		return Page[AccountLink]{}, err
@@ -52,7 +34,7 @@ func (s *Index) AccountLinks(ctx context.Context, q AccountQuery) (Page[AccountL
 }
 
 // newestOf lists the links in some ranges of targets, newest first, as q asks. It doesn't read q.DID.
-func (s *Index) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q AccountQuery) (Page[AccountLink], error) {
+func (s *Queries) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q AccountQuery) (Page[AccountLink], error) {
 	page := Page[AccountLink]{Items: []AccountLink{}}
 	f := &feed{ctx: ctx, v: v, limit: q.Limit + 1, seen: map[string]struct{}{}}
 	if q.After != nil {
@@ -83,13 +65,13 @@ func (s *Index) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q Ac
 			f.after = from
 		}
 	}
-	for i := len(v.targets.Runs) - 1; i >= 0; i-- {
+	for i := len(v.Targets.Runs) - 1; i >= 0; i-- {
 		for _, prefix := range ranges {
 			if newest, known := v.newestIn(i); known && f.before != nil &&
 				bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
 				break
 			}
-			if err := f.read(v.targets.Runs[i], prefix); err != nil {
+			if err := f.read(v.Targets.Runs[i], prefix); err != nil {
 				return page, err
 			}
 		}
@@ -107,7 +89,7 @@ func (s *Index) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q Ac
 
 // accountRange is the range of the targets of an account; ok is false when the index has never seen it.
 func (v *Snapshot) accountRange(did string) (prefix []byte, ok bool, err error) {
-	actor, ok, err := v.id(codec.DIDKey(did))
+	actor, ok, err := v.ID(codec.DIDKey(did))
 	if !ok || err != nil {
 		return nil, false, err
 	}
@@ -116,10 +98,10 @@ func (v *Snapshot) accountRange(did string) (prefix []byte, ok bool, err error) 
 
 // newestIn is the newest rank that a run by target may hold, where that is known: that of a segment.
 func (v *Snapshot) newestIn(i int) (rank uint64, known bool) {
-	if i >= len(v.files.files) || v.files.files[i].NewestUS == 0 {
+	if i >= len(v.Files.Files) || v.Files.Files[i].NewestUS == 0 {
 		return 0, false
 	}
-	return uint64(v.files.files[i].NewestUS) + codec.MaxSkewUS, true
+	return uint64(v.Files.Files[i].NewestUS) + codec.MaxSkewUS, true
 }
 
 // feed gathers a page of the links in ranges of targets, newest first: its order is the rank, inverted, and then the
@@ -291,7 +273,7 @@ func checkFeedPosition(after []byte) error {
 }
 
 // accountLinks names links.
-func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
+func (s *Queries) accountLinks(ctx context.Context, found []feedLink) ([]AccountLink, error) {
 	links := make([]AccountLink, len(found))
 	targets := make([][]byte, len(found))
 	actors := make([]uint64, len(found))
@@ -299,16 +281,16 @@ func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLi
 		targets[i] = l.target
 		actors[i] = l.AccountID
 	}
-	names, err := s.targetStrings(ctx, targets)
+	names, err := s.core.TargetStrings(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
-	dids, err := s.dids(ctx, actors)
+	dids, err := s.core.AccountDIDs(ctx, actors)
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range found {
-		source, err := s.source(ctx, l.source)
+		source, err := s.core.Source(ctx, l.source)
 		if err != nil {
 			return nil, err
 		}
@@ -318,22 +300,16 @@ func (s *Index) accountLinks(ctx context.Context, found []feedLink) ([]AccountLi
 	return links, nil
 }
 
-// AccountCount counts the links to an account from one source.
-type AccountCount struct {
-	Source
-	Links int64
-}
-
 // AccountTotal counts the links to an account and to all of its records, from the runs' sums.
-func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) AccountTotal(_ context.Context, did string) (int64, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	prefix, ok, err := v.accountRange(did)
 	if !ok || err != nil {
 		return 0, err
 	}
 	var total int64
-	for _, r := range v.targets.Runs {
+	for _, r := range v.Targets.Runs {
 		n, err := r.Sum(prefix, lsm.PrefixEnd(prefix))
 		if err != nil {
 			return 0, err
@@ -345,14 +321,14 @@ func (s *Index) AccountTotal(_ context.Context, did string) (int64, error) {
 
 // AccountSources counts the links to an account by source, in the order in which the sources were first seen; Total is
 // the sum of all pages. It costs as much as there are lists, however long they are, and keeps as much as a page takes.
-func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[AccountCount], error) {
+func (s *Queries) AccountSources(ctx context.Context, q SourcesQuery) (Page[AccountCount], error) {
 	page := Page[AccountCount]{Items: []AccountCount{}}
-	after, err := q.after()
+	after, err := afterSource(&q)
 	if err != nil {
 		return page, err
 	}
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	prefix, ok, err := v.accountRange(q.Of)
 	if !ok || err != nil {
 		return page, err
@@ -365,7 +341,7 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 		sums.by = map[uint64]int64{}
 		sums.to = math.MaxUint64
 		sums.total = 0
-		for _, r := range v.targets.Runs {
+		for _, r := range v.Targets.Runs {
 			if err := sums.addLists(r, prefix); err != nil {
 				return page, err
 			}
@@ -379,7 +355,7 @@ func (s *Index) AccountSources(ctx context.Context, q SourcesQuery) (Page[Accoun
 				page.Next = codec.AppendID(nil, after)
 				return page, nil
 			}
-			source, err := s.source(ctx, id)
+			source, err := s.core.Source(ctx, id)
 			if err != nil {
 				return page, err
 			}
@@ -458,7 +434,7 @@ func (s *sourceSums) addLists(r lsm.Run, prefix []byte) error {
 				s.add(source, n)
 				break
 			}
-			s.add(source, int64(byTarget.DeltaOf(w.Value())))
+			s.add(source, int64(ByTarget.DeltaOf(w.Value())))
 			more, err = w.Next()
 			if err != nil {
 				return err

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 )
 
 // HasAccount reports whether the index knows an account: it has records of it or links to it, or knows its status.
-func (s *Index) HasAccount(did string) (bool, error) {
-	v := s.acquire()
-	defer s.release(v)
-	_, ok, err := v.id(codec.DIDKey(did))
+func (s *Queries) HasAccount(did string) (bool, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
+	_, ok, err := v.ID(codec.DIDKey(did))
 	if err != nil {
 		return false, fmt.Errorf("db: look up an account: %w", err)
 	}
@@ -20,19 +20,19 @@ func (s *Index) HasAccount(did string) (bool, error) {
 
 // RecordLinks gives the links that a record makes, in the order in which their sources were first seen; none when it
 // makes none, isn't known or is of an account that isn't active.
-func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
-	v := s.acquire()
-	defer s.release(v)
-	actor, ok, err := v.id(codec.DIDKey(r.DID))
+func (s *Queries) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
+	actor, ok, err := v.ID(codec.DIDKey(r.DID))
 	if !ok || err != nil {
 		return nil, err
 	}
-	collection, ok, err := v.id(codec.CollectionKey(r.Collection))
+	collection, ok, err := v.ID(codec.CollectionKey(r.Collection))
 	if !ok || err != nil {
 		return nil, err
 	}
 	rkey := codec.AppendRkey(nil, r.Rkey)
-	value, ok, err := v.records.Find(codec.RecordKey(nil, actor, collection, rkey))
+	value, ok, err := v.Records.Find(codec.RecordKey(nil, actor, collection, rkey))
 	if !ok || err != nil {
 		return nil, err
 	}
@@ -47,21 +47,21 @@ func (s *Index) RecordLinks(ctx context.Context, r Record) ([]Link, error) {
 	for _, l := range found {
 		at := codec.ListPosition{Rank: l.Rank, AccountID: actor, RkeySuffix: codec.AppendRkeySuffix(nil, l.Rank, rkey)}
 		key := at.Append(codec.AppendID(l.Target[:len(l.Target):len(l.Target)], l.Source))
-		entry, ok, err := v.targets.Find(key)
+		entry, ok, err := v.Targets.Find(key)
 		if err != nil {
 			return nil, err
 		}
 		if !ok || entry[0] != codec.Linked || v.hides(actor) {
 			continue
 		}
-		source, err := s.source(ctx, l.Source)
+		source, err := s.core.Source(ctx, l.Source)
 		if err != nil {
 			return nil, err
 		}
 		links = append(links, Link{Path: source.Path})
 		targets = append(targets, l.Target)
 	}
-	names, err := s.targetStrings(ctx, targets)
+	names, err := s.core.TargetStrings(ctx, targets)
 	if err != nil {
 		return nil, err
 	}

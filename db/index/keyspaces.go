@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"weft.dev/weft/db/codec"
@@ -8,7 +8,7 @@ import (
 
 // The keyspaces of the index.
 var (
-	byTarget = lsm.Keyspace{
+	ByTarget = lsm.Keyspace{
 		Prefix: func(key []byte) int { return codec.TargetLen(key) },
 		Delta: func(value []byte) int {
 			if value[0] == codec.Linked {
@@ -21,32 +21,32 @@ var (
 		Annihilates: func(older, newer []byte) bool { return older[0] != newer[0] },
 		Tombstone:   func(value []byte) bool { return value[0] == codec.Unlinked },
 	}
-	byRecord = lsm.Keyspace{
+	ByRecord = lsm.Keyspace{
 		Prefix:    func(key []byte) int { return len(key) },
 		Tombstone: func(value []byte) bool { return len(value) == 0 },
 	}
-	byName = lsm.Keyspace{
+	ByName = lsm.Keyspace{
 		Prefix: func(key []byte) int { return len(key) },
 	}
 )
 
 // The runs of a segment, by their id in the file.
 const (
-	runTargets = 1
-	runRecords = 2
-	runNames   = 3
+	RunTargets = 1
+	RunRecords = 2
+	RunNames   = 3
 )
 
-// runIDs are the ids in the order of Snapshot.stacks.
-var runIDs = [3]int{runTargets, runRecords, runNames}
+// RunIDs are the ids in the order of Snapshot.stacks.
+var RunIDs = [3]int{RunTargets, RunRecords, RunNames}
 
 // namesBlock is the size of a block of names. DIDs are random: small blocks compress them as well as large ones, and a
 // look-up of a name that the writer doesn't remember decodes a quarter as much.
 const namesBlock = 2 << 10
 
-// runKinds describes the runs of a segment.
-var runKinds = map[int]segment.Kind{
-	runTargets: {Keyspace: &byTarget, List: codec.ListMember},
-	runRecords: {Keyspace: &byRecord, Minute: codec.RecordMinute},
-	runNames:   {Keyspace: &byName, BlockSize: namesBlock},
+// RunKinds describes the runs of a segment.
+var RunKinds = map[int]segment.Kind{
+	RunTargets: {Keyspace: &ByTarget, List: codec.ListMember},
+	RunRecords: {Keyspace: &ByRecord, Minute: codec.RecordMinute},
+	RunNames:   {Keyspace: &ByName, BlockSize: namesBlock},
 }

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"bytes"
@@ -15,55 +15,55 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// list is the links to one target from one source, in one snapshot.
-type list struct {
+// List is the links to one target from one source, in one snapshot.
+type List struct {
 	v        *Snapshot
-	prefix   []byte // target and source
+	Prefix   []byte // target and source
 	from, to []byte // the range of its keys, or of those within a span of time
 	part     bool   // it is a span
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.
-func (v *Snapshot) list(target string, source Source) (l list, ok bool, err error) {
-	key, ok, err := v.targetKey(target)
+func (v *Snapshot) list(target string, source Source) (l List, ok bool, err error) {
+	key, ok, err := v.TargetKey(target)
 	if !ok || err != nil {
 		return l, false, err
 	}
 	id, _, ok, err := v.sourceID(source)
-	return v.listOf(codec.AppendID(key, id)), ok, err
+	return v.ListOf(codec.AppendID(key, id)), ok, err
 }
 
-// listOf returns the list of an encoded target and source.
-func (v *Snapshot) listOf(prefix []byte) list {
-	return list{v: v, prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
+// ListOf returns the list of an encoded target and source.
+func (v *Snapshot) ListOf(prefix []byte) List {
+	return List{v: v, Prefix: prefix, from: prefix, to: lsm.PrefixEnd(prefix)}
 }
 
 // within returns the part of the list from one time to before another, in microseconds since 1970; 0: no bound.
-func (l list) within(since, until int64) list {
+func (l List) within(since, until int64) List {
 	if since > 0 {
-		l.part, l.to = true, lsm.PrefixEnd(append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(since))...))
+		l.part, l.to = true, lsm.PrefixEnd(append(bytes.Clone(l.Prefix), codec.RankPrefix(uint64(since))...))
 	}
 	if until > 0 {
-		l.part, l.from = true, append(bytes.Clone(l.prefix), codec.RankPrefix(uint64(until-1))...)
+		l.part, l.from = true, append(bytes.Clone(l.Prefix), codec.RankPrefix(uint64(until-1))...)
 	}
 	return l
 }
 
-// total counts the links, from the runs' sums.
-func (l list) total() (int64, error) {
+// Total counts the links, from the runs' sums.
+func (l List) Total() (int64, error) {
 	if !l.part {
-		return l.v.targets.Sum(l.prefix)
+		return l.v.Targets.Sum(l.Prefix)
 	}
 	return l.between(l.from, l.to)
 }
 
 // below sums up the entries before a key in all runs that have the list. The difference of two such sums is the number
 // of links between the keys.
-func (l list) below(key []byte) (int64, error) {
+func (l List) below(key []byte) (int64, error) {
 	var sum int64
-	hash := byTarget.Hash(l.prefix)
-	for _, r := range l.v.targets.Runs {
-		if !r.MayContain(hash, l.prefix) {
+	hash := ByTarget.Hash(l.Prefix)
+	for _, r := range l.v.Targets.Runs {
+		if !r.MayContain(hash, l.Prefix) {
 			continue
 		}
 		n, err := r.Sum(nil, key)
@@ -76,10 +76,10 @@ func (l list) below(key []byte) (int64, error) {
 }
 
 // scan iterates over the links after a position, newest first, or oldest first in reverse; nil: from the start.
-func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.MergingIterator {
+func (l List) scan(ctx context.Context, after []byte, reverse bool) *lsm.MergingIterator {
 	from := l.from
 	to := l.to
-	switch at := append(l.prefix[:len(l.prefix):len(l.prefix)], after...); {
+	switch at := append(l.Prefix[:len(l.Prefix):len(l.Prefix)], after...); {
 	case after == nil:
 	case reverse:
 		if bytes.Compare(at, to) < 0 {
@@ -88,12 +88,12 @@ func (l list) scan(ctx context.Context, after []byte, reverse bool) *lsm.Merging
 	case bytes.Compare(at, from) >= 0:
 		from = append(at, 0) // no key lies between a key and the same with a zero
 	}
-	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).WithContext(ctx)
+	return l.v.Targets.ScanPrefix(l.Prefix, from, to, reverse).WithContext(ctx)
 }
 
-// position returns the position of the scan.
-func (l list) position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
-	p, _, err := codec.DecodePosition(sc.Key()[len(l.prefix):])
+// Position returns the position of the scan.
+func (l List) Position(sc *lsm.MergingIterator) (codec.ListPosition, error) {
+	p, _, err := codec.DecodePosition(sc.Key()[len(l.Prefix):])
 	if err != nil {
 		return p, fmt.Errorf("db: link key %x: %w", sc.Key(), err)
 	}
@@ -111,7 +111,7 @@ const (
 
 // page returns the links after a position, and the position of the next page. It may be shorter than limit where many
 // links are about to be hidden.
-func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte,
+func (l List) page(ctx context.Context, after []byte, limit int, reverse bool) (found []codec.ListPosition, next []byte,
 	err error) {
 	if err := checkPosition(after); err != nil {
 		return nil, nil, err
@@ -129,7 +129,7 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 			sc = rest
 			continue
 		}
-		p, err := l.position(sc)
+		p, err := l.Position(sc)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -149,7 +149,7 @@ func (l list) page(ctx context.Context, after []byte, limit int, reverse bool) (
 
 // behindRemoved scans the list from the first link after a key; nil: there is none. Removed links lie between, and sum
 // up to none: the time of the first link is found in as many steps as a time has bits.
-func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.MergingIterator, error) {
+func (l List) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm.MergingIterator, error) {
 	from := append(bytes.Clone(key), 0)
 	to := l.to
 	if reverse {
@@ -160,8 +160,8 @@ func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	if err != nil || sum == 0 {
 		return nil, err
 	}
-	n := len(l.prefix)
-	at := func(inverted uint64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(l.prefix), inverted) }
+	n := len(l.Prefix)
+	at := func(inverted uint64) []byte { return binary.BigEndian.AppendUint64(bytes.Clone(l.Prefix), inverted) }
 	// No link lies between the key and at(none), and one between it and at(some), in the direction of the scan.
 	none := binary.BigEndian.Uint64(key[n : n+8])
 	some := uint64(math.MaxUint64)
@@ -193,18 +193,18 @@ func (l list) behindRemoved(ctx context.Context, key []byte, reverse bool) (*lsm
 	} else {
 		from = maxKey(at(none), from)
 	}
-	return l.v.targets.ScanPrefix(l.prefix, from, to, reverse).WithContext(ctx).LimitTombstones(deadInRow), nil
+	return l.v.Targets.ScanPrefix(l.Prefix, from, to, reverse).WithContext(ctx).LimitTombstones(deadInRow), nil
 }
 
 // between sums up the links with from <= key < to.
-func (l list) between(from, to []byte) (int64, error) {
+func (l List) between(from, to []byte) (int64, error) {
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return 0, nil
 	}
 	var sum int64
-	hash := byTarget.Hash(l.prefix)
-	for _, r := range l.v.targets.Runs {
-		if !r.MayContain(hash, l.prefix) {
+	hash := ByTarget.Hash(l.Prefix)
+	for _, r := range l.v.Targets.Runs {
+		if !r.MayContain(hash, l.Prefix) {
 			continue
 		}
 		n, err := r.Sum(from, to)
@@ -231,7 +231,7 @@ func maxKey(a, b []byte) []byte {
 }
 
 // filtered returns a page of the links whose accounts pass, and how many pass in all.
-func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
+func (l List) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
 	total int64, found []codec.ListPosition, next []byte, err error,
 ) {
 	if err := checkPosition(after); err != nil {
@@ -239,10 +239,10 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	}
 	sc := l.scan(ctx, nil, reverse)
 	for n := 0; sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
+		if err := CheckContext(ctx, n); err != nil {
 			return 0, nil, nil, err
 		}
-		p, err := l.position(sc)
+		p, err := l.Position(sc)
 		if err != nil {
 			return 0, nil, nil, err
 		}
@@ -264,12 +264,12 @@ func (l list) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 	return total, found, next, sc.Err()
 }
 
-// shortList is the longest list that is counted by iteration: that is faster than sets.
-const shortList = 500
+// ShortList is the longest list that is counted by iteration: that is faster than sets.
+const ShortList = 500
 
 // count counts the links, and the accounts that link.
-func (l list) count(ctx context.Context) (c PairCount, err error) {
-	c.Links, err = l.total()
+func (l List) count(ctx context.Context) (c PairCount, err error) {
+	c.Links, err = l.Total()
 	if err != nil {
 		return c, err
 	}
@@ -278,28 +278,28 @@ func (l list) count(ctx context.Context) (c PairCount, err error) {
 }
 
 // distinct counts the accounts that link.
-func (l list) distinct(ctx context.Context) (int64, error) {
+func (l List) distinct(ctx context.Context) (int64, error) {
 	c, err := l.count(ctx)
 	return c.DIDs, err
 }
 
 // distinctOf counts the accounts of a list with so many links.
-func (l list) distinctOf(ctx context.Context, total int64) (int64, error) {
+func (l List) distinctOf(ctx context.Context, total int64) (int64, error) {
 	if total <= 1 {
 		return total, nil
 	}
-	if total > shortList {
-		if n, ok, err := l.distinctOfSets(ctx); ok || err != nil {
+	if total > ShortList {
+		if n, ok, err := l.DistinctOfSets(ctx); ok || err != nil {
 			return n, err
 		}
 	}
 	actors := make([]uint64, 0, total)
 	sc := l.scan(ctx, nil, false)
 	for n := 0; sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
+		if err := CheckContext(ctx, n); err != nil {
 			return 0, err
 		}
-		p, err := l.position(sc)
+		p, err := l.Position(sc)
 		if err != nil {
 			return 0, err
 		}
@@ -309,13 +309,13 @@ func (l list) distinctOf(ctx context.Context, total int64) (int64, error) {
 	return int64(len(slices.Compact(actors))), sc.Err()
 }
 
-// distinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is
+// DistinctOfSets counts the accounts of a long list from the set of each run. ok is false when an account's id is
 // beyond what sets hold.
-func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
+func (l List) DistinctOfSets(ctx context.Context) (n int64, ok bool, err error) {
 	var sets []*distinct.Set
-	hash := byTarget.Hash(l.prefix)
-	for _, r := range l.v.targets.Runs {
-		if !r.MayContain(hash, l.prefix) {
+	hash := ByTarget.Hash(l.Prefix)
+	for _, r := range l.v.Targets.Runs {
+		if !r.MayContain(hash, l.Prefix) {
 			continue
 		}
 		set, err := l.setOf(ctx, r)
@@ -329,29 +329,29 @@ func (l list) distinctOfSets(ctx context.Context) (n int64, ok bool, err error) 
 
 // setOf returns the accounts of the list in one run: the set that its segment has, or one from an iteration. A run in
 // memory caches the set: a list that is queried is queried again. Nil: an account's id doesn't fit a set.
-func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
+func (l List) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 	if run, onDisk := r.(*segment.Run); onDisk {
-		if set, has, err := run.Distinct(l.prefix); has || err != nil {
+		if set, has, err := run.Distinct(l.Prefix); has || err != nil {
 			return set, err
 		}
 	}
 	inMemory, _ := r.(*lsm.MemRun)
 	if inMemory != nil {
-		if set, ok := inMemory.Cache.Load(string(l.prefix)); ok {
+		if set, ok := inMemory.Cache.Load(string(l.Prefix)); ok {
 			return set.(*distinct.Set), nil
 		}
 	}
 	set := &distinct.Set{}
 	steps := 0
-	w, err := r.Iterate(l.prefix, lsm.PrefixEnd(l.prefix), false)
+	w, err := r.Iterate(l.Prefix, lsm.PrefixEnd(l.Prefix), false)
 	for more := w != nil; more && err == nil; more, err = w.Next() {
 		_, member, fits := codec.ListMember(w.Key())
 		if !fits {
 			return nil, nil
 		}
-		set.Add(member, byTarget.DeltaOf(w.Value()))
+		set.Add(member, ByTarget.DeltaOf(w.Value()))
 		steps++
-		if checkContext(ctx, steps) != nil {
+		if CheckContext(ctx, steps) != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -359,7 +359,7 @@ func (l list) setOf(ctx context.Context, r lsm.Run) (*distinct.Set, error) {
 		return nil, err
 	}
 	if inMemory != nil && steps > leaveSet {
-		inMemory.Cache.Store(string(l.prefix), set)
+		inMemory.Cache.Store(string(l.Prefix), set)
 	}
 	return set, nil
 }
@@ -372,7 +372,7 @@ const leaveSet = 256
 // hides reports whether a job is about to hide an account: its links are no longer listed, though counts still have
 // them.
 func (v *Snapshot) hides(actor uint64) bool {
-	_, ok := v.hiding[actor]
+	_, ok := v.Hiding[actor]
 	return ok
 }
 
@@ -380,7 +380,7 @@ func (v *Snapshot) hides(actor uint64) bool {
 func (v *Snapshot) actorFilter(dids []string) (func(actor uint64) bool, error) {
 	wanted := make(map[uint64]struct{}, len(dids))
 	for _, did := range dids {
-		id, ok, err := v.id(codec.DIDKey(did))
+		id, ok, err := v.ID(codec.DIDKey(did))
 		if err != nil {
 			return nil, err
 		}
@@ -402,9 +402,9 @@ func checkPosition(after []byte) error {
 	return nil
 }
 
-// checkContext looks at the context once in a while: each look takes a lock that all requests share. More often it lets
+// CheckContext looks at the context once in a while: each look takes a lock that all requests share. More often it lets
 // others run: the scheduler would let a count wait for 10 ms behind each walk.
-func checkContext(ctx context.Context, n int) error {
+func CheckContext(ctx context.Context, n int) error {
 	if n%256 == 255 {
 		runtime.Gosched()
 	}

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// targetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
+// TargetKey encodes a target for a look-up; ok is false when the index has never seen its account or collection, and
 // so can't hold it.
-func (v *Snapshot) targetKey(target string) (key []byte, ok bool, err error) {
-	return targetKey(target, v.id)
+func (v *Snapshot) TargetKey(target string) (key []byte, ok bool, err error) {
+	return targetKey(target, v.ID)
 }
 
 // targetKey encodes a target with the ids of its names.
@@ -32,8 +32,8 @@ func targetKey(target string, id func(name []byte) (uint64, bool, error)) (key [
 	return codec.AppendTarget(nil, target[0] == 'd', actor, nsid, rkey), true, nil
 }
 
-// targetStrings decodes targets, resolving their ids in one go.
-func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, error) {
+// TargetStrings decodes targets, resolving their ids in one go.
+func (c *Core) TargetStrings(ctx context.Context, keys [][]byte) ([]string, error) {
 	parts := make([]codec.Target, len(keys))
 	actors := make([]uint64, 0, len(keys))
 	for i, key := range keys {
@@ -46,7 +46,7 @@ func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, err
 			actors = append(actors, parts[i].AccountID)
 		}
 	}
-	dids, err := s.dids(ctx, actors)
+	dids, err := c.AccountDIDs(ctx, actors)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *Index) targetStrings(ctx context.Context, keys [][]byte) ([]string, err
 		}
 		out[i] = "at://" + dids[t.AccountID]
 		if t.CollectionID != 0 {
-			nsid, err := s.nsid(ctx, t.CollectionID)
+			nsid, err := c.NSID(ctx, t.CollectionID)
 			if err != nil {
 				return nil, err
 			}

@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"bytes"
@@ -8,27 +8,12 @@ import (
 	"weft.dev/weft/db/codec"
 )
 
-// Pair names a list: the links to a target from one source.
-type Pair struct {
-	Target string // as link.Parse normalises it
-	Source Source
-}
-
-// PairCount counts the links of a list, and the accounts that made them.
-type PairCount struct {
-	Links int64
-	DIDs  int64
-}
-
-// PairsAtOnce is how many lists Counts counts before it pauses: some milliseconds of work.
-const PairsAtOnce = 100
-
 // Counts counts many lists at one moment, in the order of the pairs. It looks each name up once, and reads the lists in
 // the order of their keys, so that neighbours share blocks. Behind each PairsAtOnce lists it calls pause, so that others
 // get a turn; an error of pause ends it. nil: no pauses.
-func (s *Index) Counts(ctx context.Context, pairs []Pair, pause func() error) ([]PairCount, error) {
-	v := s.acquire()
-	defer s.release(v)
+func (s *Queries) Counts(ctx context.Context, pairs []Pair, pause func() error) ([]PairCount, error) {
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	lists, err := v.pairLists(pairs)
 	if err != nil {
 		return nil, err
@@ -36,7 +21,7 @@ func (s *Index) Counts(ctx context.Context, pairs []Pair, pause func() error) ([
 	counts := make([]PairCount, len(pairs))
 	counted := 0
 	for i, l := range lists {
-		if i > 0 && bytes.Equal(l.prefix, lists[i-1].prefix) { // it is asked for twice
+		if i > 0 && bytes.Equal(l.Prefix, lists[i-1].Prefix) { // it is asked for twice
 			counts[l.pair] = counts[lists[i-1].pair]
 			continue
 		}
@@ -57,7 +42,7 @@ func (s *Index) Counts(ctx context.Context, pairs []Pair, pause func() error) ([
 
 // pairList is the list of a pair.
 type pairList struct {
-	list
+	List
 	pair int // its index
 }
 
@@ -79,10 +64,10 @@ func (v *Snapshot) pairLists(pairs []Pair) ([]pairList, error) {
 			return nil, err
 		}
 		if ok {
-			lists = append(lists, pairList{v.listOf(codec.AppendID(key, source)), i})
+			lists = append(lists, pairList{v.ListOf(codec.AppendID(key, source)), i})
 		}
 	}
-	slices.SortFunc(lists, func(a, b pairList) int { return bytes.Compare(a.prefix, b.prefix) })
+	slices.SortFunc(lists, func(a, b pairList) int { return bytes.Compare(a.Prefix, b.Prefix) })
 	return lists, nil
 }
 
@@ -97,7 +82,7 @@ func (n *names) id(name []byte) (id uint64, ok bool, err error) {
 	if known {
 		return id, id != 0, nil
 	}
-	id, ok, err = n.v.id(name)
+	id, ok, err = n.v.ID(name)
 	if err == nil {
 		n.ids[string(name)] = id
 	}

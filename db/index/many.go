@@ -1,4 +1,4 @@
-package db
+package index
 
 import (
 	"bytes"
@@ -11,10 +11,10 @@ import (
 
 // ManyToMany lists what else the records link to that link to a target, by record, newest first, and then by target.
 // Total is 0: counting them means to walk them all.
-func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
+func (s *Queries) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], error) {
 	page := Page[ManyItem]{Items: []ManyItem{}}
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	m, ok, err := v.many(q)
 	if err != nil || !ok {
 		return page, err
@@ -50,17 +50,17 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 	}
 	sc := m.list.scan(ctx, start, false)
 	for n := 0; len(others) <= q.Limit && sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
+		if err := CheckContext(ctx, n); err != nil {
 			return page, err
 		}
-		p, err := m.list.position(sc)
+		p, err := m.list.Position(sc)
 		if err != nil {
 			return page, err
 		}
 		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
 			continue
 		}
-		found, err := m.others(sc.Key()[len(m.list.prefix):])
+		found, err := m.others(sc.Key()[len(m.list.Prefix):])
 		if err != nil {
 			return page, err
 		}
@@ -81,7 +81,7 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 	if err != nil {
 		return page, err
 	}
-	names, err := s.targetStrings(ctx, others)
+	names, err := s.core.TargetStrings(ctx, others)
 	if err != nil {
 		return page, err
 	}
@@ -94,13 +94,13 @@ func (s *Index) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], er
 // ManyToManyCounts counts what else the records link to that link to a target, by other target, in the order of their
 // keys. Total is 0: counting them means to hold them all. A page has fewer items than the limit where its others have
 // very many accounts.
-func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
+func (s *Queries) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCount], error) {
 	page := Page[OtherCount]{Items: []OtherCount{}}
 	if q.After != nil && (len(q.After) == 0 || codec.TargetLen(q.After) != len(q.After)) {
 		return page, ErrBadCursor
 	}
-	v := s.acquire()
-	defer s.release(v)
+	v := s.core.Acquire()
+	defer s.core.Release(v)
 	m, ok, err := v.many(q)
 	if err != nil || !ok {
 		return page, err
@@ -108,17 +108,17 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 	counts := otherCounts{after: q.After, limit: q.Limit, room: otherCountsBytes}
 	sc := m.list.scan(ctx, nil, false)
 	for n := 0; sc.Next(); n++ {
-		if err := checkContext(ctx, n); err != nil {
+		if err := CheckContext(ctx, n); err != nil {
 			return page, err
 		}
-		p, err := m.list.position(sc)
+		p, err := m.list.Position(sc)
 		if err != nil {
 			return page, err
 		}
 		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
 			continue
 		}
-		found, err := m.others(sc.Key()[len(m.list.prefix):])
+		found, err := m.others(sc.Key()[len(m.list.Prefix):])
 		if err != nil {
 			return page, err
 		}
@@ -131,7 +131,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 	}
 	others, items := counts.page()
 	page.Items, page.Next = items, slices.Clone(counts.upTo)
-	names, err := s.targetStrings(ctx, others)
+	names, err := s.core.TargetStrings(ctx, others)
 	if err != nil {
 		return page, err
 	}
@@ -143,7 +143,7 @@ func (s *Index) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[OtherCo
 
 // many is a ManyQuery with its names looked up.
 type many struct {
-	list       list
+	list       List
 	collection uint64
 	other      uint64              // source of the other links
 	keep       func(uint64) bool   // nil: all
@@ -170,7 +170,7 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 	if q.Subjects != nil {
 		m.subjects = make(map[string]struct{}, len(q.Subjects))
 		for _, subject := range q.Subjects {
-			key, ok, err := v.targetKey(subject)
+			key, ok, err := v.TargetKey(subject)
 			if err != nil {
 				return nil, false, err
 			}
@@ -188,7 +188,7 @@ func (m *many) others(at []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, ErrBadCursor
 	}
-	value, ok, err := m.list.v.records.Find(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
+	value, ok, err := m.list.v.Records.Find(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
 	if !ok || err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (m *many) others(at []byte) ([][]byte, error) {
 // stillLinks reports whether the link at a position is still in the list: since the page before, its record may have
 // changed or its account been hidden.
 func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
-	key := p.Append(m.list.prefix[:len(m.list.prefix):len(m.list.prefix)])
-	value, ok, err := m.list.v.targets.Find(key)
+	key := p.Append(m.list.Prefix[:len(m.list.Prefix):len(m.list.Prefix)])
+	value, ok, err := m.list.v.Targets.Find(key)
 	return ok && value[0] == codec.Linked && (m.keep == nil || m.keep(p.AccountID)) && !m.list.v.hides(p.AccountID), err
 }

@@ -1,0 +1,65 @@
+package index
+
+import (
+	"context"
+	"fmt"
+
+	"weft.dev/weft/db/logrow"
+)
+
+// ManifestRow is a row of the manifest.
+type ManifestRow struct {
+	ID          uint64 `db:"id"`
+	File        string `db:"file"`
+	Level       int    `db:"level"`
+	FromSeq     uint64 `db:"from_seq"`
+	ToSeq       uint64 `db:"to_seq"`
+	Links       int64  `db:"links"`
+	Linking     int64  `db:"linking"`
+	Actors      uint64 `db:"actors"`
+	Collections uint64 `db:"collections"`
+	Sources     uint64 `db:"sources"`
+	Bytes       int64  `db:"bytes"`
+	Checksum    string `db:"checksum"`
+	CreatedUS   int64  `db:"created_us"`
+
+	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
+	NamesChecksum *int64 `db:"names_checksum"`
+
+	// in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
+	NewestUS int64 `db:"-"`
+}
+
+// ReadManifestRows reads the rows of the segments, oldest first.
+func ReadManifestRows(ctx context.Context, q logrow.Queryer) ([]ManifestRow, error) {
+	var rows []ManifestRow
+	if err := q.SelectContext(ctx, &rows, "SELECT * FROM segments ORDER BY from_seq, id"); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	return rows, nil
+}
+
+// Checksums are the sums as of a segment's newest row.
+func (r *ManifestRow) Checksums() logrow.Checksums {
+	if r.LogChecksum == nil || r.NamesChecksum == nil {
+		return logrow.Checksums{}
+	}
+	return logrow.Checksums{Log: uint64(*r.LogChecksum), Names: uint64(*r.NamesChecksum), Known: true}
+}
+
+// SetChecksums is the reverse of checksums.
+func (r *ManifestRow) SetChecksums(c logrow.Checksums) {
+	r.LogChecksum = nil
+	r.NamesChecksum = nil
+	if c.Known {
+		log := int64(c.Log)
+		names := int64(c.Names)
+		r.LogChecksum = &log
+		r.NamesChecksum = &names
+	}
+}
+
+// Names returns the newest ids as of the segment's newest row.
+func (r *ManifestRow) Names() logrow.NameBounds {
+	return logrow.NameBounds{Actors: r.Actors, Collections: r.Collections, Sources: r.Sources}
+}
