@@ -67,7 +67,7 @@ func TestFailover(t *testing.T) {
 			store := openStore(t, t.TempDir())
 			defer store.Close()
 			f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
-				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Failback: 200 * time.Millisecond})
+				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 2 * time.Second, Failback: 200 * time.Millisecond})
 			untilCaughtUp(t, store, p.a)
 			for range 2 {
 				p.emit(300)
@@ -92,12 +92,18 @@ func TestFailover(t *testing.T) {
 // TestSecondBeginsLater: events that neither server has are a gap, by time, and all others are indexed.
 func TestSecondBeginsLater(t *testing.T) {
 	t.Parallel()
-	p := servePair(t, sim.ServerConfig{}, sim.ServerConfig{NoV2: true, Lookback: 100})
+	// The events before the gap are of now, and those in it later: a pong of the first server proves by the clock that it
+	// was followed until now.
+	network := sim.NetworkConfig{Accounts: 200, Seed: 21, RatePerSec: 40, StartUS: time.Now().Add(-time.Minute).UnixMicro()}
+	p := pair{
+		serve(t, sim.ServerConfig{NetworkConfig: network}),
+		serve(t, sim.ServerConfig{NetworkConfig: network, NoV2: true, Lookback: 100}),
+	}
 	p.emit(500)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
-		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 500 * time.Millisecond, Failback: time.Hour})
+		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second, Failback: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
 	away(p.b, true)
