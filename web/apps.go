@@ -45,9 +45,8 @@ var places = []place{
 	{"", "leaflet.pub", "pub.leaflet.document", "/lish/{actor}/{}/{rkey}"},
 	{"", "leaflet.pub", "site.standard.document", "/lish/{actor}/{}/{rkey}"},
 	{"Tangled", "tangled.org", "sh.tangled.actor.profile", "/{actor}"},
-	{"Tangled", "tangled.org", "sh.tangled.repo", "/{actor}/{name}"},
+	{"Tangled", "tangled.org", "sh.tangled.repo", "/{actor}/{name}/*"},
 	{"", "tangled.org", "", "/{actor}"},
-	{"", "tangled.org", "", "/{actor}/{}/*"}, // a repository's address has its name, and its record key is another
 	{"PinkSea", "pinksea.art", "com.shinolabs.pinksea.oekaki", "/{actor}/oekaki/{rkey}"},
 	{"", "pinksea.art", "", "/{actor}"},
 }
@@ -103,74 +102,74 @@ func (p place) open(did, rkey string, value map[string]any) string {
 	return b.String()
 }
 
-// read returns whose and which record is at a path. ok is false if the path is not one of the place.
-func (p place) read(path []string) (actor, rkey string, ok bool) {
+// located is whose and which record is at an address: by its key, by its name, or the account itself.
+type located struct{ actor, rkey, name string }
+
+// read returns what is at a path. ok is false if the path is not one of the place.
+func (p place) read(path []string) (at located, ok bool) {
 	want := strings.Split(p.path, "/")[1:]
 	if n := len(want) - 1; want[n] == "*" {
 		want = want[:n]
 		path = path[:min(len(path), n)]
 	}
 	if len(path) != len(want) {
-		return "", "", false
+		return located{}, false
 	}
 	for i, segment := range want {
 		switch segment {
 		case "{actor}":
-			actor = strings.TrimPrefix(path[i], "@")
-			if !link.ValidDID(actor) {
-				actor = asciiHandle(actor)
+			at.actor = strings.TrimPrefix(path[i], "@")
+			if !link.ValidDID(at.actor) {
+				at.actor = asciiHandle(at.actor)
 			}
-			if actor == "" {
-				return "", "", false
-			}
+			ok = at.actor != ""
 		case "{rkey}":
-			rkey = path[i]
-			if !link.ValidRecordKey(rkey) {
-				return "", "", false
-			}
-		case "{}", "{name}":
-			if path[i] == "" {
-				return "", "", false
-			}
+			at.rkey = path[i]
+			ok = link.ValidRecordKey(at.rkey)
+		case "{name}":
+			at.name = path[i]
+			ok = at.name != ""
+		case "{}":
+			ok = path[i] != ""
 		default:
-			if segment != path[i] {
-				return "", "", false
-			}
+			ok = segment == path[i]
+		}
+		if !ok {
+			return located{}, false
 		}
 	}
-	return actor, rkey, true
+	return at, true
 }
 
 // placesAt returns whose record or which account an app shows at an address, and the collections that it may be of:
-// none for an account. actor is empty for other addresses.
-func placesAt(host string, path []string) (actor string, collections []string, rkey string) {
+// none for an account. The actor is empty for other addresses.
+func placesAt(host string, path []string) (at located, collections []string) {
 	host = strings.TrimPrefix(host, "www.")
 	if name := hostNames[host]; name != "" {
 		host = name
 	}
 	for _, own := range []bool{true, false} {
 		for _, p := range places {
-			if own && p.host != host || !own && p.host != shared || strings.Contains(p.path, "{name}") {
+			if own && p.host != host || !own && p.host != shared {
 				continue
 			}
-			who, key, ok := p.read(path)
-			if !ok || actor != "" && (who != actor || key != rkey) {
+			found, ok := p.read(path)
+			if !ok || at.actor != "" && found != at {
 				continue
 			}
 			if p.collection == "" {
-				return who, nil, ""
+				return found, nil
 			}
-			actor = who
-			rkey = key
+			at = found
 			if !slices.Contains(collections, p.collection) {
 				collections = append(collections, p.collection)
 			}
 		}
-		if actor != "" {
+		if at.actor != "" {
 			break
 		}
 	}
-	return actor, collections, rkey
+	return at, collections
 }
 
 // DefaultViewer is the viewer of records where the operator names none.

@@ -13,6 +13,9 @@ import (
 type Names interface {
 	// DID is the account of a handle. Where nobody could be asked, the error is ErrNamesAway.
 	DID(ctx context.Context, handle string) (string, error)
+	// Named is the key of the record of an account that has a name, in a collection whose records have names; an error
+	// where there is none or nobody could be asked.
+	Named(ctx context.Context, did, collection, name string) (rkey string, err error)
 	// Known is the handle of an account as far as it is known already; empty when it isn't.
 	Known(did string) string
 	// Handles asks for the handles of accounts, within ctx, and gives those that it found in time.

@@ -15,6 +15,13 @@ func (n names) DID(_ context.Context, handle string) (string, error) {
 	return "", errors.New("nobody")
 }
 
+func (n names) Named(_ context.Context, did, collection, name string) (string, error) {
+	if rkey, ok := n[did+"/"+collection+"/"+name]; ok {
+		return rkey, nil
+	}
+	return "", errors.New("nothing")
+}
+
 func (n names) Known(did string) string {
 	for handle, d := range n {
 		if d == did {

@@ -47,6 +47,12 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		}
 		meant.actor = did
 	}
+	if meant.name != "" {
+		meant.rkey = s.named(r, meant.actor, meant.collections[0], meant.name)
+		if meant.rkey != "" {
+			meant.name = ""
+		}
+	}
 	targets := meant.targets()
 	if meant.actor == "" {
 		targets = append(targets, neighboursOf(targets[0])...)
@@ -71,6 +77,7 @@ type wanted struct {
 	actor       string   // a DID or a handle; empty: it names none
 	collections []string // that a record of theirs may be of, the likeliest first; empty: they themselves are meant
 	rkey        string
+	name        string // of the record, where the address has that and no key
 	repo        bool   // at://actor, and not the account
 	plain       string // the link as it stands
 	web         string // the address as it stands
@@ -85,6 +92,8 @@ func (m wanted) targets() []string {
 	switch {
 	case m.actor == "":
 		return []string{cmp.Or(m.plain, m.web)}
+	case m.name != "":
+		return []string{m.actor} // as good as it gets without its key
 	case len(m.collections) > 0:
 		var targets []string
 		for _, collection := range m.collections {
@@ -152,8 +161,8 @@ func ofAddress(target string) wanted {
 		m.web = target
 		return m
 	}
-	actor, collections, rkey := placesAt(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/"))
-	return wanted{actor: actor, collections: collections, rkey: rkey, web: target}
+	at, collections := placesAt(u.Hostname(), strings.Split(strings.Trim(u.Path, "/"), "/"))
+	return wanted{actor: at.actor, collections: collections, rkey: at.rkey, name: at.name, web: target}
 }
 
 // ofIndex returns the target that an index is asked for at an address: Constellation and weft have the same paths. It
@@ -223,6 +232,20 @@ func ofAtURI(uri string) (wanted, bool) {
 		m.rkey = parts[2]
 	}
 	return m, true
+}
+
+// named finds the key of the record of an account that has a name; empty where there is none or nobody could be asked.
+func (s *Server) named(r *http.Request, did, collection, name string) string {
+	if s.Names == nil {
+		return ""
+	}
+	permit := permitOf(r.Context())
+	permit.give() // a stranger's server may take long
+	rkey, err := s.Names.Named(r.Context(), did, collection, name)
+	if permit != nil && permit.take() != nil || err != nil {
+		return ""
+	}
+	return rkey
 }
 
 // linkedOf returns the first of some targets if anything links to it, else that of the others with most links, and the

@@ -588,13 +588,16 @@ func TestAccount(t *testing.T) {
 // TestSearch sends visitors on.
 func TestSearch(t *testing.T) {
 	t.Parallel()
-	h := serve(t, index(t, 1), web.Config{Names: names{"alice.test": alice}})
+	h := serve(t, index(t, 1), web.Config{Names: names{"alice.test": alice, alice + "/sh.tangled.repo/core": "3m"}})
 	for q, to := range map[string]string{
-		"":                           "/",
-		post:                         "/links/all?target=" + post,
-		"@alice.test":                "/links/all?target=" + alice,
-		"alice.test":                 "/links/all?target=" + alice,
-		"at://alice.test/a.b.c/self": "/links/all?target=at://" + alice + "/a.b.c/self",
+		"https://tangled.org/@alice.test/core":  "/links/all?target=at://" + alice + "/sh.tangled.repo/3m&from=https://tangled.org/%40alice.test/core",
+		"tangled.sh/alice.test/core/issues/3":   "/links/all?target=at://" + alice + "/sh.tangled.repo/3m&from=https://tangled.sh/alice.test/core/issues/3",
+		"https://tangled.org/@alice.test/other": "/links/all?target=" + alice + "&from=https://tangled.org/%40alice.test/other",
+		"":                                      "/",
+		post:                                    "/links/all?target=" + post,
+		"@alice.test":                           "/links/all?target=" + alice,
+		"alice.test":                            "/links/all?target=" + alice,
+		"at://alice.test/a.b.c/self":            "/links/all?target=at://" + alice + "/a.b.c/self",
 		"https://bsky.app/profile/alice.test/post/3l6oveex3ii2l": "/links/all?target=" + post + "&from=https://bsky.app/profile/alice.test/post/3l6oveex3ii2l",
 		"https://example.com/a?b=c":                              "/links/all?target=https://example.com/a%3Fb%3Dc",
 	} {

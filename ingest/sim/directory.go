@@ -46,6 +46,11 @@ func (d *Directory) Handle(_ context.Context, did string) (string, error) {
 	return "", nil
 }
 
+// Named returns an error: the network has stars of repositories, and no repositories that have names.
+func (d *Directory) Named(context.Context, string, string, string) (string, error) {
+	return "", errors.New("sim: no record has a name")
+}
+
 // handleOf returns the handle of the account in a place of the network: two words and some of its DID, such as
 // copper-falcon-k3f2wa.example.com. The first place is the one that most others follow.
 func handleOf(place int, did string) string {

@@ -28,6 +28,8 @@ type Directory interface {
 	DID(ctx context.Context, handle string) (string, error)
 	// Handle is the handle of an account; empty where it has none.
 	Handle(ctx context.Context, did string) (string, error)
+	// Named is the key of the record of an account that has a name; an error where there is none.
+	Named(ctx context.Context, did, collection, name string) (string, error)
 }
 
 // Config says whom to ask. The zero Config asks the network.

@@ -78,6 +78,17 @@ func (d *directory) Handle(ctx context.Context, did string) (string, error) {
 	return handles[did], nil
 }
 
+func (d *directory) Named(ctx context.Context, did, collection, name string) (string, error) {
+	records, err := d.ask(ctx)
+	if err != nil {
+		return "", err
+	}
+	if rkey, ok := records[did+"/"+collection+"/"+name]; ok {
+		return rkey, nil
+	}
+	return "", ErrNotNamed
+}
+
 const (
 	alice = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 	bob   = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"

@@ -184,11 +184,18 @@ func checkDID(handle, did string) (string, error) {
 
 // alias is the handle that an account says it has; empty: it says none.
 func (n *network) alias(ctx context.Context, did string) (string, error) {
-	var body []byte
-	var err error
+	body, err := n.document(ctx, did)
+	if err != nil {
+		return "", err
+	}
+	return aliasIn(body, did)
+}
+
+// document is the DID document of an account.
+func (n *network) document(ctx context.Context, did string) (body []byte, err error) {
 	if host, ok := strings.CutPrefix(did, "did:web:"); ok {
 		if !link.ValidHandle(strings.ToLower(host)) { // atproto allows neither paths nor ports there
-			return "", fmt.Errorf("handles: %s has no host name", did)
+			return nil, fmt.Errorf("handles: %s has no host name", did)
 		}
 		body, err = n.stranger(ctx, strings.ToLower(host), "/.well-known/did.json", maxDocument)
 	} else if strings.HasPrefix(did, "did:plc:") {
@@ -199,10 +206,7 @@ func (n *network) alias(ctx context.Context, did string) (string, error) {
 	} else {
 		err = fmt.Errorf("handles: nobody is to be asked about %s", did)
 	}
-	if err != nil {
-		return "", err
-	}
-	return aliasIn(body, did)
+	return body, err
 }
 
 // aliasIn is the handle in the document of an account; empty: there is none.
