@@ -13,11 +13,8 @@ const (
 	// A point every five seconds for ten minutes: a small chart has room for 120 points.
 	recentEvery = 5 * time.Second
 	recentKeeps = 120
-	// The size of the index over a day: a compaction lets it grow and shrink by a tenth within minutes.
+	// The size of the index is read every five minutes: the store notes it for its growth.
 	sizesEvery = 5 * time.Minute
-	sizesKeeps = 288
-	// A rate over a shorter time is mostly noise of flushes and compactions.
-	leastSpan = 30 * time.Minute
 )
 
 // Activity is the input from upstream.
@@ -26,12 +23,11 @@ type Activity struct {
 	Lag    time.Duration // of the newest
 }
 
-// history keeps the figures of the last minutes and the size of the index over a day.
+// history keeps the figures of the last minutes.
 type history struct {
 	mu     sync.Mutex
 	last   point
 	recent []wire.HistoryPoint
-	sizes  []sizeAt
 }
 
 // point is the counters at one time.
@@ -39,11 +35,6 @@ type point struct {
 	at     time.Time // zero: never
 	events uint64
 	links  int64
-}
-
-type sizeAt struct {
-	at    time.Time
-	bytes int64
 }
 
 // observe adds the values of the counters.
@@ -63,35 +54,11 @@ func (h *history) observe(now time.Time, a Activity, links int64) {
 	})
 }
 
-// observeSize adds the size of all files.
-func (h *history) observeSize(now time.Time, bytes int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.sizes = push(h.sizes, sizesKeeps, sizeAt{now, bytes})
-}
-
 // points returns the last minutes, newest last.
 func (h *history) points() []wire.HistoryPoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]wire.HistoryPoint{}, h.recent...)
-}
-
-// growth returns the growth of the files in bytes a day, and the time that it was measured over; 0 and 0 while it is
-// not known.
-func (h *history) growth() (perDay float64, span time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.sizes) < 2 {
-		return 0, 0
-	}
-	first := h.sizes[0]
-	last := h.sizes[len(h.sizes)-1]
-	span = last.at.Sub(first.at)
-	if span < leastSpan {
-		return 0, 0
-	}
-	return float64(last.bytes-first.bytes) / (float64(span) / float64(24*time.Hour)), span
 }
 
 // push appends, and drops the oldest if there are too many.
@@ -132,7 +99,5 @@ func (s *server) watchActivity(ctx context.Context) {
 }
 
 func (s *server) watchSize(ctx context.Context) {
-	if sp, err := s.Store.Space(ctx); err == nil {
-		s.history.observeSize(s.Now(), sp.Database+sp.WAL+sp.Segments)
-	}
+	_, _ = s.Store.Space(ctx) // a fault is reported by the request that meets it
 }

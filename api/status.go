@@ -26,7 +26,7 @@ func (s *server) status(ctx context.Context) (any, error) {
 		Index: wire.StatusIndex{
 			Links: st.Links, Records: st.Records, Actors: st.Actors, LogSeq: st.LastSeq, LogOldest: sp.LogOldest,
 			Unsealed: sp.Unsealed, Segments: st.Segments, Runs: st.Runs, Jobs: st.Jobs, Sealing: st.Sealing,
-			Merging: st.Merging, Failed: st.Failed,
+			Merging: st.Merging, Failed: st.Failed, Paused: st.Paused,
 		},
 		Space: s.space(&st, &sp),
 		Gaps:  []wire.StatusGap{}, OpenGaps: st.Gaps,
@@ -61,9 +61,6 @@ func (s *server) status(ctx context.Context) (any, error) {
 	return a, nil
 }
 
-// farAway is the longest forecast of a full disk: the growth of a day says nothing of ten years.
-const farAway = 10 * 365 * 24 * time.Hour
-
 func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {
 	a := wire.StatusSpace{Database: sp.Database, WAL: sp.WAL, Segments: sp.Segments, Memory: st.Memory,
 		Levels: []wire.StatusLevel{}}
@@ -82,15 +79,14 @@ func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {
 		a.Free = &sp.Free
 		a.Total = &sp.Total
 	}
-	growth, span := s.history.growth()
-	if span == 0 {
+	a.Reserve = sp.Reserve
+	if sp.Measured == 0 {
 		return a
 	}
-	perDay := int64(growth)
-	a.Growth = &perDay
-	a.Measured = int64(span.Seconds())
-	if days := float64(sp.Free) / growth; a.Free != nil && growth > 0 && days < farAway.Hours()/24 {
-		at := s.Now().Add(time.Duration(days * float64(24*time.Hour))).UTC().Truncate(time.Second)
+	a.Growth = &sp.PerDay
+	a.Measured = int64(sp.Measured.Seconds())
+	if !sp.FullAt.IsZero() {
+		at := sp.FullAt.UTC().Truncate(time.Second)
 		a.FullAt = &at
 	}
 	return a

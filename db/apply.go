@@ -17,8 +17,9 @@ import (
 const commitBytes = 16 << 20
 
 // Apply applies a batch and commits it with its upstream's cursor, in one transaction, or in several where its events
-// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. After an error no
-// change of the failed part remains, and every further call fails.
+// change much: each ends at an event, with the cursor there. Queries see the changes when it returns. While the disk has
+// no room it waits, before each part. After ErrPaused the parts before are committed, and a further call may succeed;
+// after any other error no change of the failed part remains, and every further call fails.
 func (s *Store) Apply(b Batch) (Applied, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,6 +32,9 @@ func (s *Store) Apply(b Batch) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
+	if err := s.awaitRoom(); err != nil {
+		return Applied{}, err
+	}
 	at := func(f *applier, i int) progress { return s.progressAt(&b, f, i) }
 	f, err := s.applyEvents(s.beginBatch(b.Host), b.Events, at)
 	if err != nil {
@@ -108,9 +112,12 @@ func (s *Store) applyEvents(f *applier, events []Event, at func(f *applier, i in
 	return f, nil
 }
 
-// commitPart commits a part of a batch, and returns the next.
+// commitPart commits a part of a batch, and returns the next when the disk has room for it.
 func (s *Store) commitPart(f *applier, up progress) (*applier, error) {
 	if err := s.commit(f, up); err != nil {
+		return nil, err
+	}
+	if err := s.awaitRoom(); err != nil {
 		return nil, err
 	}
 	if err := s.failpoint("part"); err != nil {

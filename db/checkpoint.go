@@ -116,7 +116,7 @@ func (s *Store) checkpointIfDue() {
 	}
 	if err := s.readWAL(); err != nil {
 		s.cfg.Logger.Warn("checkpoint failed", "err", err,
-			"do", "check the free disk space: the WAL grows until a checkpoint succeeds")
+			"do", "check /status for the free disk space: the WAL grows until a checkpoint succeeds")
 		return
 	}
 	if !s.wal.pace.due(s.wal.frames, s.cfg.Now()) {

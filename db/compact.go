@@ -23,6 +23,10 @@ func (s *Store) compactAll() error {
 			s.core.Release(v)
 			return nil
 		}
+		if !s.awaitCompactionRoom(fileBytes(files)) {
+			s.core.Release(v)
+			return nil
+		}
 		err := s.compact(v, files)
 		s.core.Release(v)
 		if errors.Is(err, errClosed) {
@@ -33,6 +37,14 @@ func (s *Store) compactAll() error {
 		}
 	}
 	return nil
+}
+
+// fileBytes returns the size of segments.
+func fileBytes(files []*index.File) (n int64) {
+	for _, f := range files {
+		n += f.Bytes
+	}
+	return n
 }
 
 // pickCompaction picks the segments to compact: the oldest of the lowest level that has enough of them. Levels fall
@@ -67,7 +79,7 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 			runs[i] = append(runs[i], f.Run(id))
 		}
 	}
-	merged, err := s.makeSegment(row, runs, first == v.Files.Files[0], true)
+	merged, err := s.makeSegment(row, runs, first == v.Files.Files[0], fileBytes(files))
 	if err != nil {
 		return fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}

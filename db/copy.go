@@ -43,7 +43,7 @@ func OpenCopy(dir string) (*Copy, error) {
 	}
 	c := &Copy{dir: dir, lock: lock}
 	if err := c.open(); err != nil {
-		return nil, errors.Join(diskError(dir, fmt.Errorf("db: open the copy in %s: %w", dir, err)), c.Close())
+		return nil, errors.Join(diskError(dir, fmt.Errorf("db: open the copy in %s: %w", dir, err), diskSpace), c.Close())
 	}
 	return c, nil
 }

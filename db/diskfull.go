@@ -19,7 +19,7 @@ func (e *DiskFullError) Error() string {
 	if e.Free >= 0 {
 		free = fmt.Sprintf(" (%d kB free)", e.Free/1000)
 	}
-	return fmt.Sprintf("the disk of %s is full%s; the data is safe: free some megabytes and restart weft", e.Dir, free)
+	return fmt.Sprintf("the disk of %s is full%s; the data is safe: %s, and start weft again", e.Dir, free, growDisk)
 }
 
 func (e *DiskFullError) Unwrap() error { return e.Err }
@@ -44,32 +44,30 @@ func IsDiskFull(err error) bool {
 
 // diskError looks at the disk before a file is blamed: it turns an error that comes of a full disk into one that says
 // so. All others stay as they are.
-func diskError(dir string, err error) error {
-	return classifyDisk(dir, err, freeBytes)
-}
-
-func classifyDisk(dir string, err error, freeBytes func(dir string) (int64, error)) error {
+func diskError(dir string, err error, disk func(dir string) (free, total int64, err error)) error {
 	var full *DiskFullError
 	if err == nil || errors.As(err, &full) {
 		return err
 	}
-	free, lookErr := freeBytes(dir)
-	if lookErr != nil {
+	free, total, lookErr := disk(dir)
+	known := lookErr == nil && total > 0
+	if !known {
 		free = -1
 	}
 	var code interface{ Code() int }
-	if IsDiskFull(err) || lookErr == nil && free < almostFull && errors.As(err, &code) &&
-		code.Code()&0xff == sqliteIOErr {
+	if IsDiskFull(err) || known && free < almostFull && errors.As(err, &code) && code.Code()&0xff == sqliteIOErr {
 		return &DiskFullError{dir, free, err}
 	}
 	return err
 }
 
-// freeBytes is what an ordinary user may still write to a directory's disk.
-func freeBytes(dir string) (int64, error) {
+// diskSpace returns what an ordinary user may still write to a directory's disk, and what it has in all for such users.
+func diskSpace(dir string) (free, total int64, err error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return int64(uint64(fs.Bavail) * uint64(fs.Bsize)), nil
+	block := int64(fs.Bsize)
+	free = int64(fs.Bavail) * block
+	return free, int64(fs.Blocks-fs.Bfree)*block + free, nil
 }

@@ -38,7 +38,7 @@ func TestBlameDisk(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			err := classifyDisk("/data", tc.err, func(string) (int64, error) { return tc.free, nil })
+			err := diskError("/data", tc.err, func(string) (int64, int64, error) { return tc.free, 1 << 40, nil })
 			var full *DiskFullError
 			if errors.As(err, &full) != tc.full || !errors.Is(err, tc.err) {
 				t.Fatalf("%v", err)
@@ -55,14 +55,12 @@ func TestBlameDisk(t *testing.T) {
 			}
 		})
 	}
-	if err := classifyDisk("/data", nil, nil); err != nil {
+	if err := diskError("/data", nil, nil); err != nil {
 		t.Error(err)
 	}
-	if err := classifyDisk("/data", coded(4874),
-		func(string) (int64, error) {
-			return 0,
-				errors.New("no such system call")
-		}); !strings.Contains(err.Error(), "is full;") {
+	if err := diskError("/data", coded(4874), func(string) (int64, int64, error) {
+		return 0, 0, errors.New("no such system call")
+	}); !strings.Contains(err.Error(), "is full;") {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,9 @@ func (s *Store) Fill(events []Event, repos []Repo) (Applied, error) {
 	}
 	s.waits.begin(s.cfg.Now())
 	defer s.waits.end()
+	if err := s.awaitRoom(); err != nil {
+		return Applied{}, err
+	}
 	v := s.core.Snapshot()
 	f := s.newApplier(0)
 	f.fill = true

@@ -19,6 +19,8 @@ type Index struct {
 	mu      sync.Mutex // serialises the changes of the snapshot
 	commits signal
 	failed  atomic.Pointer[error] // the fault that stopped writing
+	growth  growth
+	room    room // of a follower, never looked at
 
 	seals, compactions worked // of a follower, none
 	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.
@@ -32,6 +34,9 @@ func (s *Index) defaults(cfg Config) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Disk == nil {
+		cfg.Disk = diskSpace
 	}
 	if cfg.SealBytes <= 0 {
 		cfg.SealBytes = defaultSealBytes

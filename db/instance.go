@@ -45,7 +45,7 @@ func queryFile(ctx context.Context, path, query string, into any) error {
 	}
 	defer func() { _ = reader.Close() }()
 	if err := reader.QueryRowContext(ctx, query).Scan(into); err != nil {
-		return diskError(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err))
+		return diskError(filepath.Dir(path), fmt.Errorf("db: look into %s (is it a weft.db?): %w", path, err), diskSpace)
 	}
 	return nil
 }

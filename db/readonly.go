@@ -47,7 +47,7 @@ func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 	}
 	if err := r.open(path); err != nil {
 		_ = r.Close()
-		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err))
+		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err), diskSpace)
 	}
 	return r, nil
 }

@@ -33,7 +33,7 @@ func (s *Store) persist(what string, do func() error) error {
 			s.troubles.end(what)
 			return err
 		}
-		s.troubles.begin(what, err)
+		s.troubles.begin(what, fmt.Sprintf("%s fails, retrying: %v", what, err))
 		s.cfg.Logger.Warn("cannot write a segment; retrying, committed data is safe", "what", what, "err", err,
 			"retry_in", wait)
 		timer := time.NewTimer(wait)
@@ -52,13 +52,16 @@ type troubles struct {
 	why map[string]string
 }
 
-func (t *troubles) begin(what string, err error) {
+// begin notes a reason, and reports whether it is new.
+func (t *troubles) begin(what, why string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.why == nil {
 		t.why = map[string]string{}
 	}
-	t.why[what] = fmt.Sprintf("%s fails, retrying: %v", what, err)
+	_, known := t.why[what]
+	t.why[what] = why
+	return !known
 }
 
 func (t *troubles) end(what string) {
@@ -106,13 +109,20 @@ func (s *Store) Waiting() time.Duration {
 // Degraded returns what is wrong with a store that still writes and answers; empty: nothing.
 func (s *Store) Degraded() string {
 	all := s.troubles.list()
-	if w := s.Waiting(); w >= waitingLong {
+	paused := s.Paused()
+	if paused != "" {
+		all = append([]string{paused}, all...)
+	} else if full := s.fullDisk(); full != "" {
+		all = append(all, full)
+	}
+	if w := s.Waiting(); w >= waitingLong && paused == "" {
 		all = append(all, fmt.Sprintf("events have waited %s for a commit", w.Round(time.Second)))
 	}
 	return strings.Join(all, "; ")
 }
 
-// Hurry makes Apply no longer wait for a running seal, however much has gathered: for an orderly stop.
+// Hurry makes Apply no longer wait for a running seal, however much has gathered, or for room on the disk: for an orderly
+// stop.
 func (s *Store) Hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -73,7 +73,7 @@ func (s *Store) seal() error {
 	}
 	s.seals.busy.Store(true)
 	defer s.seals.busy.Store(false)
-	f, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, false)
+	f, err := s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)
 	if errors.Is(err, errClosed) {
 		return nil // the log has it all
 	}
@@ -108,22 +108,27 @@ func (s *Store) sealReplayed(v *index.Snapshot) (*index.Snapshot, error) {
 	return s.core.Snapshot(), nil
 }
 
-// makeSegment writes a segment and calls OnSegment. After an error no file is left, and the error wraps errNotWritten.
-func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom, merged bool) (*index.File, error) {
-	f, err := s.writeSegment(row, runs, bottom)
+// makeSegment writes a segment and calls OnSegment. merged is the size of the segments that it replaces, in bytes; 0: it
+// is of runs in memory. After an error no file is left, and the error wraps errNotWritten.
+func (s *Store) makeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (*index.File, error) {
+	f, err := s.writeSegment(row, runs, bottom, merged)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	if err := s.onSegment(f, merged); err != nil {
+	if err := s.onSegment(f, merged > 0); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotWritten, errors.Join(err, f.Close(), os.Remove(f.Path)))
 	}
 	return f, nil
 }
 
 // writeSegment writes a segment of runs, oldest first. With bottom, no older segment is below them.
-func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool) (*index.File, error) {
+func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bool, merged int64) (*index.File, error) {
 	name := fmt.Sprintf("%d-%d-%s.weft", row.FromSeq, row.ToSeq, rand.Text()[:12])
 	path := filepath.Join(s.cfg.Dir, "segments", name)
+	if merged > 0 {
+		s.room.growing.Store(&growingFile{path, merged})
+		defer s.room.growing.Store(nil)
+	}
 	var inputs []segment.Input
 	for i, id := range index.RunIDs {
 		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)

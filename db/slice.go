@@ -61,6 +61,10 @@ func (s *Store) purge(
 	if err := s.Failed(); err != nil {
 		return 0, false, err
 	}
+	s.lookAtDisk()
+	if s.room.paused.Load() {
+		return 0, false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, growDisk)
+	}
 	v := s.core.Snapshot()
 	if actor > v.Actors {
 		return 0, false, nil

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+	"time"
 )
 
 // Space is the disk usage of an open index, and the free space beside it.
@@ -22,7 +22,12 @@ type Space struct {
 	LogOldest, LogNewest uint64 // rows of the log; 0: none
 	Unsealed             int64  // rows that no segment has
 
-	Free, Total int64 // bytes of the file system, those that only root may use left out of Free; 0 and 0: not known
+	Free, Total int64 // bytes of the file system, those that only root may use left out; 0 and 0: not known
+	Reserve     int64 // bytes that a writer keeps free: below it, indexing pauses
+
+	PerDay   int64         // bytes that the files grow by in a day
+	Measured time.Duration // the time that PerDay is measured over, a day at most; 0: not known yet
+	FullAt   time.Time     // when Free will be down to Reserve; zero: not known, never, or more than ten years away
 }
 
 // Level sums up the segments of a level of compaction.
@@ -49,7 +54,8 @@ func (w *Written) Amplification() (times float64, ok bool) {
 	return float64(w.WAL+w.Checkpoint+w.Sealed+w.Merged) / float64(w.Sealed), true
 }
 
-// Space looks at the files. It costs three system calls and a look-up of the log's ends.
+// Space looks at the files, and notes their size for the growth. It costs three system calls and a look-up of the log's
+// ends.
 func (s *Index) Space(ctx context.Context) (Space, error) {
 	v := s.core.Acquire()
 	defer s.core.Release(v)
@@ -84,10 +90,26 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 			return Space{}, fmt.Errorf("db: look at a file's size: %w", err)
 		}
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.cfg.Dir, &fs); err == nil {
-		sp.Free = int64(fs.Bavail) * int64(fs.Bsize)
-		sp.Total = int64(fs.Blocks) * int64(fs.Bsize)
+	if free, total, err := s.cfg.Disk(s.cfg.Dir); err == nil {
+		sp.Free = free
+		sp.Total = total
+	}
+	sp.Reserve = s.room.reserve.Load()
+	s.growth.note(s.cfg.Now(), sp.Database+sp.WAL+sp.Segments)
+	perDay, over := s.growth.rate()
+	sp.PerDay = int64(perDay)
+	sp.Measured = over
+	if sp.Total > 0 {
+		sp.FullAt = s.fullAt(sp.Free - sp.Reserve)
 	}
 	return sp, nil
+}
+
+// Disk returns the free and the total bytes of the data directory's disk; 0 and 0: not known.
+func (s *Index) Disk() (free, total int64) {
+	free, total, err := s.cfg.Disk(s.cfg.Dir)
+	if err != nil {
+		return 0, 0
+	}
+	return free, total
 }

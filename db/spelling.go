@@ -131,7 +131,11 @@ func (s *Store) respell() error {
 			return nil
 		}
 		done := last == nil
-		if err := s.respellAll(keys, spellingStep{last, done}); err != nil {
+		err = s.respellAll(keys, spellingStep{last, done})
+		if errors.Is(err, ErrPaused) {
+			return nil // the next start goes on
+		}
+		if err != nil {
 			return fmt.Errorf("db: rewrite links of another spelling: %w", err)
 		}
 		if s.Failed() != nil {
@@ -209,6 +213,9 @@ func (s *Store) respellAll(keys [][]byte, step spellingStep) error {
 	defer s.mu.Unlock()
 	if s.Failed() != nil {
 		return nil
+	}
+	if err := s.awaitRoom(); err != nil {
+		return err
 	}
 	if err := s.failpoint("respell"); err != nil {
 		return err

@@ -55,6 +55,7 @@ func (s *Index) Stats(ctx context.Context) (Stats, error) {
 		st.Segments++
 		st.SegmentBytes += f.Bytes
 	}
+	st.Paused = s.Paused()
 	if err := s.Failed(); err != nil {
 		st.Failed = err.Error()
 	}
@@ -82,4 +83,5 @@ type Stats struct {
 	Jobs   int    // changes of status of large accounts that are under way
 	Gaps   int64  // spans of upstream that are missing now
 	Failed string // why writing has stopped; empty while all is well
+	Paused string // why indexing is paused, and the way out; empty: it is not
 }

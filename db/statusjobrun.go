@@ -19,7 +19,7 @@ func (s *Store) runJobs() error {
 func (s *Store) runJob() (more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Failed() != nil {
+	if s.Failed() != nil || s.room.paused.Load() { // the end of a pause wakes the worker
 		return false, nil
 	}
 	actor, ok := s.nextJob(time.Now())
@@ -76,6 +76,9 @@ func (s *Store) restJobs(f *applier, now time.Time) {
 func (s *Store) finishJob(actor uint64) error {
 	for s.jobs[actor] != nil {
 		if err := s.commitStep(actor); err != nil {
+			return err
+		}
+		if err := s.awaitRoom(); err != nil {
 			return err
 		}
 	}

@@ -64,6 +64,9 @@ type Config struct {
 	// Progress is called while the store opens, with the present step and its progress in log rows; all is 0 where the
 	// number is unknown. Nil: no call.
 	Progress func(what string, done, all uint64)
+	// Disk returns the free and the total bytes of a directory's disk, without those that only root may use; 0 of 0: not
+	// known. Nil: the system's figures. Tests simulate a disk.
+	Disk func(dir string) (free, total int64, err error)
 	// Failpoint is called at the steps of seals, compactions and pruning, with their names; its error is the failure of
 	// the step. Nil in production; tests end the process there.
 	Failpoint func(name string) error
@@ -82,8 +85,8 @@ type Store struct {
 	wal     wal
 
 	sealing     *immutable // nil: none under way
-	sealed      sync.Cond  // a seal has ended; on mu
-	hurry       bool       // Apply no longer waits for a seal
+	sealed      sync.Cond  // a seal has ended, or the disk was looked at; on mu
+	hurry       bool       // Apply no longer waits for a seal or for room
 	troubles    troubles
 	waits       waiting
 	log         logWindow
@@ -140,7 +143,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return nil, diskError(s.cfg.Dir, err)
+		return nil, diskError(s.cfg.Dir, err, s.cfg.Disk)
 	}
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
 	s.work("merge", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
@@ -149,6 +152,11 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	wake(s.compactWork)
 	wake(s.jobWork)
 	wake(s.spellWork)
+	s.watchDisk()
+	s.workers.Go(func() {
+		defer logPanic(s.cfg.Logger, "disk")
+		tick(lookEvery, s.closed, s.watchDisk)
+	})
 	if !s.cfg.Checkpoint.Off() {
 		s.workers.Go(func() {
 			defer logPanic(s.cfg.Logger, "checkpoint")
@@ -295,8 +303,8 @@ func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed.CompareAndSwap(nil, &err) {
 		s.cfg.Logger.Error("writing stopped; queries still work", "err", err,
-			"do", "free disk space or repair the disk, then restart weft: committed data is safe, and weft "+
-				"resumes from it")
+			"do", "if the disk is full, enlarge it or delete files of other programs from it; else repair or replace it; "+
+				"then restart weft: committed data is safe, and weft resumes from it")
 	}
 	return err
 }

@@ -207,6 +207,9 @@ func (in *Ingest) commit(ctx context.Context) error {
 			continue
 		}
 		err := in.apply(b)
+		if errors.Is(err, db.ErrPaused) && ctx.Err() != nil {
+			return nil // the next start reads the queued events again from the upstream
+		}
 		if err != nil {
 			return err
 		}

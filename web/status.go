@@ -221,9 +221,11 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 			"The size of all files divided by the number of links. Compaction lowers it.", false})
 	}
 	if sp.Free != nil && sp.Total != nil {
-		facts = append(facts, fact{"Free space", humanize.Bytes(*sp.Free), "Free of " + humanize.Bytes(*sp.Total) +
-			" on the disk with the data directory. When the disk is full, writing stops and queries still work.",
-			*sp.Free*20 < *sp.Total})
+		note := "Free of " + humanize.Bytes(*sp.Total) + " on the disk with the data directory."
+		if sp.Reserve > 0 {
+			note += " Below " + humanize.Bytes(sp.Reserve) + " indexing pauses until there is room; queries still work."
+		}
+		facts = append(facts, fact{"Free space", humanize.Bytes(*sp.Free), note, *sp.Free*5 < *sp.Total})
 	}
 	switch over := humanize.Seconds(float64(sp.Measured)); {
 	case sp.Growth == nil:

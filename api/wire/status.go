@@ -34,6 +34,7 @@ type StatusIndex struct {
 	Sealing   bool   `json:"sealing"`
 	Merging   bool   `json:"merging"`
 	Failed    string `json:"failed,omitempty"` // the write fault that stopped writing
+	Paused    string `json:"paused,omitempty"` // why indexing is paused for lack of disk space; it resumes by itself
 }
 
 // StatusSpace is the disk and memory of the index. A figure that is not known yet, or not on this system, is null.
@@ -47,9 +48,10 @@ type StatusSpace struct {
 	Written  *float64      `json:"write_amplification"` // bytes written for each byte flushed to segments, since the start
 	Free     *int64        `json:"free_bytes"`          // of the file system
 	Total    *int64        `json:"total_bytes"`
+	Reserve  int64         `json:"reserve_bytes"` // that stay free: below it, indexing pauses
 	Growth   *int64        `json:"bytes_per_day"`
 	Measured int64         `json:"measured_seconds"` // the time that Growth is measured over, a day at most
-	FullAt   *time.Time    `json:"full_at"`          // whole seconds; null too if it is more than ten years away
+	FullAt   *time.Time    `json:"full_at"`          // free space is down to the reserve; whole seconds; null too if it is more than ten years away
 }
 
 // StatusLevel is the segments of one level.

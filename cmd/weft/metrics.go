@@ -89,6 +89,12 @@ func newStoreMetrics(store *db.Index) prometheus.Collector {
 			value: func(st *db.Stats) float64 { return float64(st.Gaps) }},
 		figures{name: "weft_write_failed", help: "1 after an error stopped writing.",
 			value: func(st *db.Stats) float64 { return boolean(st.Failed != "") }},
+		figures{name: "weft_indexing_paused", help: "1 while indexing is paused for lack of disk space.",
+			value: func(st *db.Stats) float64 { return boolean(st.Paused != "") }},
+		figures{name: "weft_disk_free_bytes", help: "Free space of the data directory's disk; 0 of 0: unknown.",
+			value: func(*db.Stats) float64 { free, _ := store.Disk(); return float64(free) }},
+		figures{name: "weft_disk_bytes", help: "Size of the data directory's disk.",
+			value: func(*db.Stats) float64 { _, total := store.Disk(); return float64(total) }},
 	)
 }
 

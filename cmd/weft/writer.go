@@ -175,9 +175,13 @@ func (w *writer) stop(ctx context.Context) error {
 	<-w.ingested
 	seq := w.store.Cursor(w.ingest.Host())
 	failed := w.store.Failed()
-	if failed != nil {
+	unsaved := failed
+	if paused := w.store.Paused(); failed == nil && paused != "" {
+		unsaved = errors.New(paused)
+	}
+	if unsaved != nil {
 		w.logger.Warn("events received since the last commit are discarded; the next start reads them again from the upstream",
-			"seq", seq, "err", failed)
+			"seq", seq, "err", unsaved)
 	} else {
 		w.logger.Info("all received events are committed", "seq", seq)
 	}

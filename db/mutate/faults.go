@@ -150,7 +150,7 @@ var faults = []fault{
 	},
 	{
 		"a seal takes itself for the lowest", "db/seal.go",
-		"s.makeSegment(fz.row, fz.runs, fz.below == 0, false)", "s.makeSegment(fz.row, fz.runs, true, false)",
+		"s.makeSegment(fz.row, fz.runs, fz.below == 0, 0)", "s.makeSegment(fz.row, fz.runs, true, 0)",
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",

@@ -60,6 +60,9 @@ func (o Options) withDefaults() Options {
 // tmpSuffix ends the names of incomplete or obsolete files. They can be removed while no Write to the directory runs.
 const tmpSuffix = ".tmp"
 
+// TempPath returns the path of the temporary file of a Write to path.
+func TempPath(path string) string { return path + tmpSuffix }
+
 // Write writes a new segment at path from inputs, which are read one after the other. Nothing may exist at path. The
 // memory does not grow with the number of entries: about 20 MB, plus the members of the longest list, at most 8 KiB for
 // each 65,536 of the range of members.
@@ -78,7 +81,7 @@ func write(path string, meta map[string]string, inputs []Input, o Options) (info
 	if _, err := os.Lstat(path); err == nil {
 		return info, os.ErrExist
 	}
-	tmp := path + tmpSuffix
+	tmp := TempPath(path)
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return info, err
 	}

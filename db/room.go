@@ -1,0 +1,222 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/segment"
+)
+
+// A disk that is full can't even be opened for reading, so indexing pauses before: Apply, Fill, jobs and the rewriting
+// of links wait, and resume by themselves when there is room. Meanwhile compactions and seals that have begun end,
+// checkpoints move the WAL, and a restart has what it needs.
+
+// ErrPaused is the error of Apply and Fill when the store closes, or Hurry is called, while indexing is paused. What
+// they have committed before is whole; the upstream still has the rest.
+var ErrPaused = errors.New("indexing is paused for lack of disk space")
+
+const (
+	// lookEvery is how often the free space is read without batches.
+	lookEvery = time.Second
+	// reserveParts is the reserve for commits: the WAL of the largest part of a batch, and as much that its checkpoint
+	// appends to weft.db.
+	reserveParts = 2 * commitBytes
+	// reserveSeals is the reserve for seals, in units of SealBytes: two seals' worth of runs gather in memory beside the
+	// one that is being written, and a start after a crash seals the same rows. A segment takes less than half of the
+	// memory of its runs, so a third is left for what other programs write between two looks.
+	reserveSeals = 4
+	// resumeAbove divides the reserve: indexing resumes when so much more than the reserve is free, 8 MB by default, and
+	// does not pause again with the next batch.
+	resumeAbove = 16
+	// fullLeast and fullMost are the percentages of a full disk at which the log warns. Between them and a full disk lie
+	// days, mostly; an operator has time.
+	fullLeast = 80
+	fullMost  = 90
+	// fullSlack is how many percent the disk must be emptier before the log warns of the same percentage again.
+	fullSlack = 2
+)
+
+// growDisk is what an operator can do about a disk that fills up, also with one volume and no shell.
+const growDisk = "enlarge the disk or volume (on fly.io: fly volumes extend), or delete files of other programs from it"
+
+// room is the free space of the data directory's disk, as of the last look.
+type room struct {
+	free, total atomic.Int64 // bytes; 0 and 0: not known
+	reserve     atomic.Int64 // bytes that stay free
+	paused      atomic.Bool  // indexing waits for room
+	growing     atomic.Pointer[growingFile]
+
+	warned int   // percentage of the last warning; 0: none; on Store.mu
+	wanted int64 // free bytes beyond the reserve that a compaction waits for; 0: none waits; on Store.mu
+}
+
+// growingFile is a segment that a compaction writes.
+type growingFile struct {
+	path string
+	most int64 // bytes that it takes at most
+}
+
+// left returns how many bytes the file may still grow by.
+func (g *growingFile) left() int64 {
+	info, err := os.Stat(segment.TempPath(g.path))
+	if err != nil {
+		return g.most
+	}
+	return max(g.most-info.Size(), 0)
+}
+
+// reserved returns the bytes that must stay free now. The caller holds mu.
+func (s *Store) reserved() int64 {
+	n := reserveParts + reserveSeals*int64(s.cfg.SealBytes) + int64(s.wal.frames-s.wal.moved)*checkpoint.PageBytes
+	if g := s.room.growing.Load(); g != nil {
+		n += g.left()
+	}
+	return n
+}
+
+// lookAtDisk reads the free space, and pauses or resumes indexing. The caller holds mu.
+func (s *Store) lookAtDisk() {
+	free, total, err := s.cfg.Disk(s.cfg.Dir)
+	if err != nil || total <= 0 {
+		return // without a figure nothing pauses, and nothing resumes: a write meets the fault itself
+	}
+	r := &s.room
+	reserve := s.reserved()
+	r.free.Store(free)
+	r.total.Store(total)
+	r.reserve.Store(reserve)
+	switch paused := r.paused.Load(); {
+	case !paused && free < reserve:
+		r.paused.Store(true)
+		s.cfg.Logger.Warn("indexing paused: the disk is almost full; queries and streams go on", "free_bytes", free,
+			"reserve_bytes", reserve, "do", growDisk+": indexing resumes by itself when there is room")
+	case paused && free >= reserve+reserve/resumeAbove:
+		r.paused.Store(false)
+		s.cfg.Logger.Info("indexing resumed: the disk has room again", "free_bytes", free, "reserve_bytes", reserve)
+		wake(s.jobWork)
+	}
+	s.warnOfFullDisk()
+	if r.wanted > 0 && free-reserve >= r.wanted {
+		wake(s.compactWork)
+	}
+	s.sealed.Broadcast() // wakes those who wait for room, also after a fault
+}
+
+// warnOfFullDisk logs that the disk is 80 or 90 % full, once until it is emptier again.
+func (s *Store) warnOfFullDisk() {
+	r := &s.room
+	full := r.fullPercent()
+	due := 0
+	for _, percent := range []int{fullLeast, fullMost} {
+		if full >= percent {
+			due = percent
+		}
+	}
+	switch {
+	case due > r.warned:
+		r.warned = due
+		attrs := []any{"full_percent", full, "free_bytes", r.free.Load()}
+		if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
+			attrs = append(attrs, "full_at", at.UTC().Format(time.RFC3339))
+		}
+		s.cfg.Logger.Warn("the disk is filling up; indexing pauses before it is full", append(attrs, "do", growDisk)...)
+	case full+fullSlack < r.warned:
+		r.warned = due
+	}
+}
+
+// fullPercent returns how full the disk is, in whole percent; 0: not known.
+func (r *room) fullPercent() int {
+	total := r.total.Load()
+	if total == 0 {
+		return 0
+	}
+	return int(100 * float64(total-r.free.Load()) / float64(total))
+}
+
+// watchDisk looks at the disk for times without batches.
+func (s *Store) watchDisk() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lookAtDisk()
+}
+
+// awaitRoom waits while indexing is paused. It releases mu meanwhile, so that whatever the caller knew may have changed.
+// Its error is ErrPaused, or the fault that stopped writing.
+func (s *Store) awaitRoom() error {
+	s.lookAtDisk()
+	for s.room.paused.Load() {
+		if err := s.Failed(); err != nil {
+			return err
+		}
+		if s.hurry {
+			return ErrPaused
+		}
+		s.sealed.Wait()
+	}
+	return nil
+}
+
+// awaitCompactionRoom reports whether there is room to compact files of so many bytes. Where there is none, compaction
+// is tried again when there is.
+func (s *Store) awaitCompactionRoom(bytes int64) bool {
+	const what = "compaction, for lack of disk space"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room.wanted = 0
+	s.lookAtDisk()
+	r := &s.room
+	if r.total.Load() == 0 || r.free.Load()-r.reserve.Load() >= bytes {
+		s.troubles.end(what)
+		return true
+	}
+	r.wanted = bytes
+	wanted := bytes + r.reserve.Load()
+	if s.troubles.begin(what, fmt.Sprintf("a compaction waits for %s of free disk; %s are free", diskBytes(wanted),
+		diskBytes(r.free.Load()))) {
+		s.cfg.Logger.Warn("compaction waits for free disk space; until it runs, queries read more files",
+			"wanted_bytes", wanted, "free_bytes", r.free.Load(), "do", growDisk+": the compaction then runs by itself")
+	}
+	return false
+}
+
+// Paused returns, for a person, why indexing is paused, and the way out; empty: it is not.
+func (s *Index) Paused() string {
+	r := &s.room
+	if !r.paused.Load() {
+		return ""
+	}
+	reserve := r.reserve.Load()
+	return fmt.Sprintf("indexing is paused: %s are free on the disk of %s, and weft keeps %s to finish compactions and to "+
+		"start again; queries and streams go on, and indexing resumes by itself when %s are free: %s",
+		diskBytes(r.free.Load()), s.cfg.Dir, diskBytes(reserve), diskBytes(reserve+reserve/resumeAbove), growDisk)
+}
+
+// fullDisk says how full the disk is when that is worth a warning; empty: it is not.
+func (s *Store) fullDisk() string {
+	r := &s.room
+	full := r.fullPercent()
+	if full < fullLeast {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "the disk of %s is %d %% full, %s are free", s.cfg.Dir, full, diskBytes(r.free.Load()))
+	if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
+		fmt.Fprintf(&b, "; at the present rate indexing pauses on %s", at.UTC().Format("2006-01-02 at 15:04 UTC"))
+	}
+	fmt.Fprintf(&b, ": %s", growDisk)
+	return b.String()
+}
+
+// diskBytes writes a size for people.
+func diskBytes(n int64) string {
+	if n < 1_000_000_000 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
