@@ -92,8 +92,11 @@ type Config struct {
 	Handles    Handles       // resolves at://handle/… as a subject; nil: such a subject is refused
 	Words      Words         // names accounts and records in feeds; nil: by DIDs
 	DIDWeb     string        // domain of this service's did:web, with a port if it has one; empty: no did.json
-	Ready      func() error  // nil while ready, else the reason; nil: always ready
-	Degraded   func() string // a fault that does not make answers wrong, empty for none; nil: none
+	Ready      func() error  // nil while the service can answer, else the reason; nil: it always can
+	MaxLag     time.Duration // above which /readyz without max-lag is 503; 0: never
+	// Current returns nil while the index is at most maxLag behind its source, else the reason; nil: it always is.
+	Current  func(maxLag time.Duration) error
+	Degraded func() string // a fault that does not make answers wrong, empty for none; nil: none
 
 	// The parts of /status that others know. A nil function leaves its part null.
 	Upstream    func() *wire.Upstream

@@ -129,6 +129,9 @@ func newServer(c Config) *server {
 	if s.Version == "" {
 		s.Version = "dev"
 	}
+	if s.Current == nil {
+		s.Current = func(time.Duration) error { return nil }
+	}
 	if s.Ready == nil {
 		s.Ready = func() error { return nil }
 	}

@@ -113,13 +113,27 @@ func (s *server) index(ctx context.Context) (any, error) {
 	return a, nil
 }
 
-// health answers as soon as the process does, as in atproto services. /readyz says whether it can serve.
+// health answers as soon as the process does, as in atproto services. /readyz says whether it can answer queries.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusOK, cacheNever, wire.Health{Version: s.Version})
 }
 
+// ready answers whether this instance can answer, and with max-lag whether its answers are also that current.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	if err := s.Ready(); err != nil {
+	maxLag := s.MaxLag
+	if query := r.URL.Query(); query.Has("max-lag") {
+		given, err := time.ParseDuration(query.Get("max-lag"))
+		if err != nil || given <= 0 {
+			writeFailure(w, r, invalid("max-lag", "must be a duration such as 60s or 5m"))
+			return
+		}
+		maxLag = given
+	}
+	err := s.Ready()
+	if err == nil && maxLag > 0 {
+		err = s.Current(maxLag)
+	}
+	if err != nil {
 		writeFailure(w, r, newFailure(http.StatusServiceUnavailable, "NotReady", err.Error()))
 		return
 	}

@@ -2,8 +2,10 @@ package api
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestReadyAndRobots(t *testing.T) {
@@ -11,6 +13,40 @@ func TestReadyAndRobots(t *testing.T) {
 	w := do(serve(Config{Ready: func() error { return errors.New("upstream has been silent for 5m") }}), "GET", "/readyz")
 	if w.Code != 503 || dig(t, w.Body.String(), "message") != `"upstream has been silent for 5m"` {
 		t.Errorf("status %d, %s", w.Code, w.Body)
+	}
+	stopping := serve(Config{Ready: func() error { return errors.New("shutting down") }})
+	behind := Config{
+		Degraded: func() string { return "the index is 90s behind" },
+		Current: func(maxLag time.Duration) error {
+			if maxLag >= 90*time.Second {
+				return nil
+			}
+			return errors.New("the index is 90s behind")
+		},
+	}
+	strict := behind
+	strict.MaxLag = time.Minute
+	for _, tc := range []struct {
+		name   string
+		h      http.Handler
+		query  string
+		status int
+		says   string
+	}{
+		{"behind", serve(behind), "", 200, `{"ready":true,"degraded":"the index is 90s behind"}`},
+		{"behind, and strict", serve(behind), "?max-lag=60s", 503, `"message":"the index is 90s behind"`},
+		{"behind, within the limit", serve(behind), "?max-lag=90s", 200, `{"ready":true,"degraded":"the index is 90s behind"}`},
+		{"--max-lag", serve(strict), "", 503, `"error":"NotReady"`},
+		{"--max-lag, and more asked for", serve(strict), "?max-lag=2m", 200, `"ready":true`},
+		{"shutting down", stopping, "?max-lag=60s", 503, "shutting down"},
+		{"no duration", serve(behind), "?max-lag=60", 400, "must be a duration such as 60s"},
+		{"none", serve(behind), "?max-lag=0s", 400, "must be a duration"},
+		{"empty", serve(behind), "?max-lag=", 400, "must be a duration"},
+	} {
+		w := do(tc.h, "GET", "/readyz"+tc.query)
+		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.says) {
+			t.Errorf("%s: status %d, %s", tc.name, w.Code, w.Body)
+		}
 	}
 	robots := get(t, serve(Config{}), "/robots.txt")
 	for _, path := range []string{"/links", "/xrpc/"} {

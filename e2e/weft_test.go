@@ -31,7 +31,8 @@ func startWeft(t *testing.T, j *journal, upstream, data string) *weft {
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")}
 }
 
-// up waits until weft answers and follows its upstream.
+// up waits until weft answers and has read from its upstream. The simulated upstream's past is older than any useful
+// max-lag; with this one, only a weft that has read nothing isn't ready.
 func (w *weft) up(t *testing.T) {
 	t.Helper()
 	eventually(t, upWithin, "weft is up", func() error {
@@ -41,7 +42,7 @@ func (w *weft) up(t *testing.T) {
 			return fmt.Errorf("it has not logged where it listens")
 		}
 		w.queries, w.metrics = "http://"+queries, "http://"+metrics+"/metrics"
-		_, err := get(w.queries + "/readyz")
+		_, err := get(w.queries + "/readyz?max-lag=87600h")
 		return err
 	}, w.child)
 }

@@ -15,7 +15,11 @@ type stuckStore struct {
 	Store
 	commit chan struct{}
 	parts  chan struct{}
+
+	reachedUS int64
 }
+
+func (s *stuckStore) ReachedTime() int64 { return s.reachedUS }
 
 func (s *stuckStore) Commits() <-chan struct{} { return s.parts }
 
@@ -46,6 +50,16 @@ func TestStuckWriter(t *testing.T) {
 		if in.Lag() != 0 {
 			t.Errorf("the lag before the first event is %s", in.Lag())
 		}
+		if err := in.Current(time.Hour); err == nil || !strings.Contains(err.Error(), "no event has been read") {
+			t.Errorf("a new index: %v", err)
+		}
+		store.reachedUS = time.Now().Add(-2 * time.Hour).UnixMicro()
+		if err := in.Current(time.Hour); err == nil || !strings.Contains(err.Error(), "2h0m0s behind the network") {
+			t.Errorf("after a restart: %v", err)
+		}
+		if err := in.Current(3 * time.Hour); err != nil {
+			t.Errorf("after a restart: %v", err)
+		}
 		for second := range 3 { // the writer keeps up
 			come()
 			time.Sleep(in.cfg.BatchAge)
@@ -73,6 +87,12 @@ func TestStuckWriter(t *testing.T) {
 		}
 		if err := in.Ready(); err == nil || !strings.Contains(err.Error(), "none was committed for 1m0s") {
 			t.Errorf("ready: %v", err)
+		}
+		if err := in.Current(time.Minute - time.Second); err == nil || !strings.Contains(err.Error(), "behind the network: events wait") {
+			t.Errorf("current: %v", err)
+		}
+		if err := in.Current(time.Hour); err != nil {
+			t.Errorf("within an hour: %v", err)
 		}
 		if s := in.Status(); !strings.Contains(s.Degraded, "none was committed") || s.LagSeconds < 60 {
 			t.Errorf("status: %+v", s)

@@ -275,9 +275,37 @@ func (in *Ingest) Seen() uint64 { return in.seenSeq.Load() }
 // Lag returns how far the index is behind the upstream: the age of the newest event committed. If a quiet stream is
 // followed and no event waits, it is the time since the upstream had no more events. 0: no event yet.
 func (in *Ingest) Lag() time.Duration {
+	lag, _ := in.lagSince(max(in.seenUS.Load(), in.liveness.completeAt.Load()))
+	return lag
+}
+
+// lagSince returns how far the index is behind the upstream when the newest event received has the time us; false: us is
+// 0, and there was none.
+func (in *Ingest) lagSince(us int64) (time.Duration, bool) {
+	if us == 0 {
+		return 0, false
+	}
+	return max(in.cfg.Now().Sub(time.UnixMicro(in.shownUS(us))), 0), true
+}
+
+// Current returns nil while the index is at most maxLag behind the upstream, and else the reason. Before the first event
+// since the start, the newest one of the index counts.
+func (in *Ingest) Current(maxLag time.Duration) error {
 	us := max(in.seenUS.Load(), in.liveness.completeAt.Load())
 	if us == 0 {
-		return 0
+		us = in.cfg.Store.ReachedTime()
 	}
-	return max(in.cfg.Now().Sub(time.UnixMicro(in.shownUS(us))), 0)
+	lag, known := in.lagSince(us)
+	if known && lag <= maxLag {
+		return nil
+	}
+	behind := "no event has been read yet"
+	if known {
+		behind = fmt.Sprintf("the index is %s behind the network", lag.Round(time.Second))
+	}
+	err := in.Ready()
+	if err != nil {
+		return fmt.Errorf("%s: %w", behind, err)
+	}
+	return errors.New(behind)
 }

@@ -44,7 +44,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 		p.Lag = lagText(s.Lag())
 	}
 	p.Behind = s.behind()
-	p.Away = s.Ready() != nil
+	p.Away = s.Current() != nil
 	// What was linked to just now is there, whichever network this is.
 	seen := map[string]bool{}
 	for _, l := range links {

@@ -97,7 +97,11 @@ func (p *statusPage) headline() (headline, lead string) {
 	bad := func(fact fact) bool { return fact.Bad }
 	switch {
 	case !p.Ready:
-		return "Not up to date", humanize.Capital(p.Reason) + ". Counts and lists answer from the data in the index."
+		return "Shutting down", humanize.Capital(p.Reason) + ". Counts and lists answer from the data in the index until the end."
+	case p.Status.Index.Failed != "":
+		return "Not up to date", "Writing has stopped. Counts and lists answer from the data in the index."
+	case p.Status.Index.Paused != "":
+		return "Not up to date", "Indexing is paused for lack of disk space. Counts and lists answer from the data in the index."
 	case f != nil && f.LagSeconds > mostLag:
 		return "Behind the primary", "This server follows the replica of another weft, and shows the state of " +
 			humanize.Seconds(f.LagSeconds) + " ago."
@@ -191,7 +195,7 @@ func (p *statusPage) indexFacts() []fact {
 				"compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
-		facts = append([]fact{{"Degraded", "yes", p.Degraded + ". Answers are still correct.", true}}, facts...)
+		facts = append([]fact{{"Degraded", "yes", p.Degraded + ". Counts and lists still answer.", true}}, facts...)
 	}
 	if i.Failed != "" {
 		facts = append([]fact{{"Writing has stopped", "error", i.Failed + ". Queries still work. Fix the cause and start " +

@@ -22,7 +22,7 @@ func statusOf(body string) http.Handler {
 const wellStatus = `{"version":"1.2.3","instance":"ABC","ready":true,
 "index":{"links":240000,"records":200000,"actors":5000,"log_seq":300000,"log_oldest":100001,"unsealed":1000,"segments":3,"runs":9,"jobs":0,"sealing":true,"merging":true},
 "space":{"database_bytes":5000000,"wal_bytes":1000000,"segment_bytes":4000000,"memory_bytes":3000000,"levels":[{"level":0,"files":2,"links":40000,"bytes":1000000},{"level":1,"files":1,"links":200000,"bytes":3000000}],
-  "bytes_per_link":41.7,"write_amplification":1.8,"free_bytes":60000000000,"total_bytes":100000000000,"bytes_per_day":1000000000,"measured_seconds":7200,"full_at":"2026-09-29T12:00:00Z"},
+  "bytes_per_link":41.7,"write_amplification":1.8,"free_bytes":60000000000,"total_bytes":100000000000,"bytes_per_day":1000000000,"measured_seconds":7200,"full_at":"2026-09-29T12:00:00Z","reserve_bytes":134000000},
 "upstream":{"connected":true,"host":"jetstream.example","kind":"v2","degraded":"","detail":"","lag_seconds":0.25,"seq":77,"committed":76,"queued":3,"hosts":[],"replay":null,"slice":"all","parts":[]},
 "replication":null,"gaps":[],"open_gaps":0,"faults":[],
 "history":{"every_seconds":5,"points":[{"events":100,"links":90,"lag":0.1},{"events":400,"links":-5,"lag":2.5},{"events":200,"links":50,"lag":0.2}]}}`
@@ -36,9 +36,11 @@ func TestStatusPage(t *testing.T) {
 		want    []string
 		not     []string
 	}{
-		{"well", "", []string{"Up to date", "Connected to", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "2 hours", "flush, compaction",
+		{"well", "", []string{"Up to date", "Connected to", "jetstream.example", "250 ms", "240,000", "41.7 bytes", "1.8×", "60.0 GB", "in 60 days", "On 29 September 2026", "Below 134.0 MB indexing pauses", "2 hours", "flush, compaction",
 			"200,000", "Events per second over the last 15 seconds: 200 now, 400 at most", "No open gaps", "does not replicate the index", "weft 1.2.3", `width="100.00"`, `width="33.33"`}, []string{"class=\"look\"", "Recent warnings", "Replaying"}},
-		{"not ready", `"ready":true|"ready":false,"reason":"no event from jetstream.example for 2m"`, []string{"Not up to date", "No event from jetstream.example for 2m."}, []string{"Up to date"}},
+		{"shutting down", `"ready":true|"ready":false,"reason":"shutting down"`, []string{"<h1>Shutting down</h1>"}, []string{"Up to date"}},
+		{"behind", `"ready":true|"ready":true,"degraded":"no event from jetstream.example for 2m"`, []string{"Running, with warnings", "no event from jetstream.example for 2m"}, []string{"Up to date"}},
+		{"paused", `"merging":true|"merging":true,"paused":"indexing is paused: 9 MB are free"|"ready":true|"ready":true,"degraded":"indexing is paused: 9 MB are free"`, []string{"<h1>Not up to date</h1>", "Indexing is paused for lack of disk space", "9 MB are free"}, []string{"Up to date"}},
 		{"away", `"connected":true|"connected":false|"detail":""|"detail":"connection refused"`, []string{"Not connected to", "connection refused", "class=\"look\"", "Running, with warnings"}, []string{"Up to date"}},
 		{"a seal that is tried again", `"ready":true|"ready":true,"degraded":"the seal fails and is tried again: disk full"`, []string{"Degraded", "the seal fails and is tried again: disk full.", "Running, with warnings"}, []string{"Up to date"}},
 		{"writing failed", `"merging":true|"merging":true,"failed":"disk full"`, []string{"Writing has stopped", "disk full", "start weft again"}, nil},

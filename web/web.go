@@ -40,13 +40,13 @@ type Config struct {
 	API   http.Handler // what answers /links, /xrpc/… and all that isn't a page
 	Store Store        // of the same index
 
-	Limits Limits               // nil: none
-	Names  Names                // of accounts; nil: DIDs are shown as they are
-	Ready  func() error         // nil while answers are up to date, else why they are not; nil: they always are
-	Lag    func() time.Duration // how far the newest event lies behind, 0 before the first; nil: not shown
-	Logger *slog.Logger         // nil: slog.Default()
-	Now    func() time.Time     // nil: time.Now
-	Viewer string               // of records: a URL with {uri} in it, or NoViewer; empty: DefaultViewer
+	Limits  Limits               // nil: none
+	Names   Names                // of accounts; nil: DIDs are shown as they are
+	Current func() error         // nil while answers are up to date, else why they are not; nil: they always are
+	Lag     func() time.Duration // how far the newest event lies behind, 0 before the first; nil: not shown
+	Logger  *slog.Logger         // nil: slog.Default()
+	Now     func() time.Time     // nil: time.Now
+	Viewer  string               // of records: a URL with {uri} in it, or NoViewer; empty: DefaultViewer
 }
 
 // Server is the handler for the pages and for all that the API answers.
@@ -77,8 +77,8 @@ const pageTimeout = 12 * time.Second
 // New returns the handler. It panics when a template is malformed, which a test would have told.
 func New(c Config) *Server {
 	s := &Server{Config: c}
-	if s.Ready == nil {
-		s.Ready = func() error { return nil }
+	if s.Current == nil {
+		s.Current = func() error { return nil }
 	}
 	if s.Limits == nil {
 		s.Limits = unlimited{}

@@ -97,7 +97,12 @@ func index(t testing.TB, likes int) *db.Store {
 func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Ready: c.Ready,
+	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Current: func(time.Duration) error {
+		if c.Current == nil {
+			return nil
+		}
+		return c.Current()
+	},
 		Upstream: func() *wire.Upstream { return &wire.Upstream{Host: evil[1]} }})
 	c.Store, c.Logger = s, logger
 	return web.New(c)
@@ -370,7 +375,7 @@ func TestWalk(t *testing.T) {
 func TestStates(t *testing.T) {
 	t.Parallel()
 	s := index(t, 2)
-	stale := serve(t, s, web.Config{Ready: func() error { return errors.New("upstream has been silent for <5m>") }})
+	stale := serve(t, s, web.Config{Current: func() error { return errors.New("upstream has been silent for <5m>") }})
 	well := serve(t, s, web.Config{})
 	now := func() time.Time { return time.UnixMicro(began).Add(334 * 24 * time.Hour) }
 	behind := serve(t, s, web.Config{Now: now, Lag: func() time.Duration { return 334 * 24 * time.Hour }})

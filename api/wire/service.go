@@ -34,7 +34,7 @@ type Health struct {
 	Version string `json:"version"`
 }
 
-// Ready is the answer of /readyz when the service is ready.
+// Ready is the answer of /readyz when the service can answer.
 type Ready struct {
 	Ready    bool   `json:"ready"`
 	Degraded string `json:"degraded,omitempty"` // a fault that does not make answers wrong

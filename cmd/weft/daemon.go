@@ -22,7 +22,7 @@ import (
 type source interface {
 	// open opens the index and registers its metrics. It may take minutes, and reports progress to d.opening.
 	open(ctx context.Context, d *daemon) error
-	// configure sets the index, its readiness and its status in the configuration of the API.
+	// configure sets the index, how current it is and its status in the configuration of the API.
 	configure(c *api.Config)
 	// handler wraps the handler of all queries.
 	handler(next http.Handler) http.Handler
@@ -36,12 +36,13 @@ type source interface {
 
 // daemonConfig holds the settings that serve, serve --follow and demo share. Only listen and logger have to be set.
 type daemonConfig struct {
-	listen         string // address for queries
-	metricsListen  string // address for Prometheus; "": none
-	didWeb         string // domain of the did:web; "": none
-	addressHeader  string // client-IP header of the reverse proxy; "": none
-	subscribers    int    // live streams of one client IP; 0: the default of api.Streams
-	rateLimit      int    // requests of one client IP in a minute; 0: no limit
+	listen         string        // address for queries
+	metricsListen  string        // address for Prometheus; "": none
+	didWeb         string        // domain of the did:web; "": none
+	addressHeader  string        // client-IP header of the reverse proxy; "": none
+	subscribers    int           // live streams of one client IP; 0: the default of api.Streams
+	maxLag         time.Duration // above which /readyz is 503; 0: never
+	rateLimit      int           // requests of one client IP in a minute; 0: no limit
 	resolveHandles bool
 	viewer         string            // of records, which pages link to
 	directory      handles.Directory // of handles; nil: the network's
@@ -60,6 +61,10 @@ type daemon struct {
 	opening  *opening
 	stopping atomic.Bool
 }
+
+// behindAfter is how far behind its source an index is called degraded. A reconnect, or a failover to another upstream,
+// takes less.
+const behindAfter = time.Minute
 
 var errStopping = errors.New("shutting down")
 
@@ -140,19 +145,25 @@ func (d *daemon) run(ctx context.Context) (err error) {
 func (d *daemon) handlers() (*api.Server, *web.Server) {
 	c := api.Config{
 		Version: buildVersion(), DIDWeb: d.didWeb, Faults: d.faults.recent, Logger: d.logger, Metrics: d.registry,
-		AddressHeader: d.addressHeader, RatePerMinute: d.rateLimit, Streams: api.Streams{PerAddress: d.subscribers},
+		MaxLag: d.maxLag, AddressHeader: d.addressHeader, RatePerMinute: d.rateLimit, Streams: api.Streams{PerAddress: d.subscribers},
 		AccessLog: d.logger.Enabled(context.Background(), slog.LevelDebug),
 	}
-	d.source.configure(&c)
-	sourceReady := c.Ready
 	c.Ready = func() error {
 		if d.stopping.Load() {
 			return errStopping
 		}
-		return sourceReady()
+		return nil
 	}
+	d.source.configure(&c)
 	page := web.Config{
-		Store: c.Store, Ready: c.Ready, Logger: d.logger, Viewer: d.viewer,
+		Store: c.Store, Logger: d.logger, Viewer: d.viewer,
+		Current: func() error {
+			err := c.Ready()
+			if err != nil {
+				return err
+			}
+			return c.Current(behindAfter)
+		},
 		Lag: func() time.Duration { return c.Activity().Lag },
 	}
 	if d.resolveHandles {

@@ -123,7 +123,7 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newStoreMetrics(&store.Index), newCheckpointMetrics(store))
-	registry.MustRegister(newWriterMetrics(store)...)
+	registry.MustRegister(newWriterMetrics(store, store.Degraded)...)
 	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})

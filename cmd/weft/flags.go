@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -94,6 +95,11 @@ func clientFlags() []cli.Flag {
 			Usage: "resolve handles in queries such as at://alice.example/… and show them on pages, by DNS, HTTPS and " +
 				"plc.directory; =false turns it off",
 		},
+		&cli.DurationFlag{
+			Name: "max-lag",
+			Usage: "answer /readyz with 503 when the index is further behind than this, as /readyz?max-lag=60s does for one " +
+				"request (0: never)",
+		},
 		&cli.StringFlag{
 			Name: "viewer", Value: web.DefaultViewer,
 			Usage: "`URL` of a viewer of records that pages link to, with {uri} in place of the at-uri; none turns it off",
@@ -117,8 +123,13 @@ func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 	if err != nil {
 		return daemonConfig{}, &usageError{fmt.Errorf("--viewer: %w", err)}
 	}
+	maxLag := cmd.Duration("max-lag")
+	if maxLag < 0 {
+		return daemonConfig{}, &usageError{errors.New("--max-lag must be 0 or a duration such as 1m")}
+	}
 	logger, err := newLogger(cmd, stderr)
 	return daemonConfig{
+		maxLag: maxLag,
 		listen: cmd.String("listen"), metricsListen: cmd.String("metrics-listen"), didWeb: cmd.String("did-web"),
 		addressHeader: cmd.String("address-header"), subscribers: cmd.Int("subscribers"), rateLimit: cmd.Int("rate-limit"),
 		resolveHandles: cmd.Bool("resolve-handles"), viewer: viewer, logger: logger,

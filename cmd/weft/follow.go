@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,7 +16,6 @@ import (
 // follower is the source of serve --follow: it keeps a read-only copy current from a replica.
 type follower struct {
 	config replica.FollowerConfig // its logger is set in open
-	maxLag time.Duration          // /readyz reports not ready when the copy is further behind; 0: never
 	follow *replica.Follower      // nil before open
 	logger *slog.Logger
 }
@@ -43,7 +41,8 @@ func (f *follower) configure(c *api.Config) {
 	index := f.follow.Index()
 	c.Store = index
 	c.InstanceID = index.Instance()
-	c.Ready = func() error { return f.follow.Ready(f.maxLag) }
+	c.Current = f.follow.Ready
+	c.Degraded = f.degraded
 	c.Following = func() *wire.Following {
 		st := f.follow.Status()
 		return &st
@@ -52,6 +51,15 @@ func (f *follower) configure(c *api.Config) {
 		lag, seq := f.follow.Lag()
 		return api.Activity{Events: seq, Lag: lag}
 	}
+}
+
+// degraded returns why the copy is behind its replica; empty: it is not.
+func (f *follower) degraded() string {
+	err := f.follow.Ready(behindAfter)
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // Headers of each answer of a follower.

@@ -105,15 +105,15 @@ func newRespelling(store *db.Store) prometheus.Collector {
 	}, func() float64 { return boolean(store.Respelling()) })
 }
 
-// newWriterMetrics are of how well the writer is.
-func newWriterMetrics(store *db.Store) []prometheus.Collector {
+// newWriterMetrics are of how well the writer is. degraded returns its faults; empty: none.
+func newWriterMetrics(store *db.Store, degraded func() string) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_commit_wait_seconds",
 			Help: "How long events have waited for a commit: since the last commit or since they arrived. 0 while none wait.",
 		}, func() float64 { return store.Waiting().Seconds() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_degraded",
-			Help: "1 while weft works with a fault; /readyz and /status name the fault.",
-		}, func() float64 { return boolean(store.Degraded() != "") }),
+			Help: "1 while weft answers and something needs a look; /readyz and /status name it.",
+		}, func() float64 { return boolean(degraded() != "") }),
 	}
 }
 

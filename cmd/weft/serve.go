@@ -221,10 +221,6 @@ func followFlags() []cli.Flag {
 			Name: "follow-every", Value: 250 * time.Millisecond,
 			Usage: "how often --follow polls the replica; each poll is one request",
 		},
-		&cli.DurationFlag{
-			Name: "max-lag", Value: time.Minute,
-			Usage: "report not ready when the follower is this far behind its replica (0: never)",
-		},
 	)
 }
 
@@ -245,15 +241,12 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 		}
 	}
 	every := cmd.Duration("follow-every")
-	maxLag := cmd.Duration("max-lag")
 	switch {
 	case len(wrong) > 0:
 		return nil, &usageError{fmt.Errorf("--follow is read-only: remove %s (or its environment variable)",
 			strings.Join(wrong, ", "))}
 	case every <= 0:
 		return nil, &usageError{errors.New("--follow-every must be a duration such as 250ms")}
-	case maxLag < 0:
-		return nil, &usageError{errors.New("--max-lag must be 0 or a duration such as 1m")}
 	}
 	file, err := config.Read(cmd.String("follow"))
 	if err != nil {
@@ -263,7 +256,7 @@ func followerOf(cmd *cli.Command) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &follower{maxLag: maxLag, config: replica.FollowerConfig{
+	return &follower{config: replica.FollowerConfig{
 		Replica: file, PollInterval: every, Dir: cmd.String("data"), CacheBytes: cache,
 	}}, nil
 }

@@ -69,7 +69,6 @@ func (w *writer) open(ctx context.Context, d *daemon) error {
 		}
 	}
 	d.registry.MustRegister(newStoreMetrics(&w.store.Index), newCheckpointMetrics(w.store), newRespelling(w.store))
-	d.registry.MustRegister(newWriterMetrics(w.store)...)
 	err = w.applySlice(ctx)
 	if err != nil {
 		return err
@@ -83,6 +82,7 @@ func (w *writer) open(ctx context.Context, d *daemon) error {
 		Hosts: w.jetstream, Key: w.jetstreamKey, From: w.from, Store: w.store, Logger: w.logger, Metrics: d.registry,
 		Bodies: w.db.Bodies != db.BodiesOff, Slice: w.filter,
 	})
+	d.registry.MustRegister(newWriterMetrics(w.store, w.degraded)...)
 	return nil
 }
 
@@ -117,7 +117,7 @@ func (w *writer) openIndex(ctx context.Context, d *daemon) error {
 func (w *writer) configure(c *api.Config) {
 	c.Store = w.store
 	c.InstanceID = w.store.Instance()
-	c.Ready = w.ready
+	c.Current = w.current
 	c.Upstream = w.upstream
 	c.Degraded = w.degraded
 	c.Activity = func() api.Activity { return api.Activity{Events: w.ingest.Received(), Lag: w.ingest.Lag()} }
@@ -142,7 +142,7 @@ func (w *writer) start(g *group) {
 	w.ingested = g.start("ingest", func() error {
 		err := w.runIngest(ingestCtx)
 		if err != nil {
-			// The store accepts no more writes. Queries still work, and /readyz has the reason.
+			// The store accepts no more writes. Queries still work, and /readyz has the reason as degraded.
 			w.logger.Error("writing has stopped; queries still work", "err", err,
 				"do", "fix the cause of the error and restart weft")
 		}
@@ -221,17 +221,21 @@ func (w *writer) upstream() *wire.Upstream {
 	return &up
 }
 
-// degraded returns the faults that do not make answers wrong or late, or "".
+// degraded returns the faults of a writer whose queries are answered, or "".
 func (w *writer) degraded() string {
 	reasons := []string{w.store.Degraded(), w.replication.degraded()}
+	// A pause is the reason of being behind, and the store has named it.
+	if err := w.current(behindAfter); err != nil && w.store.Paused() == "" {
+		reasons = append([]string{err.Error()}, reasons...)
+	}
 	return strings.Join(slices.DeleteFunc(reasons, func(reason string) bool { return reason == "" }), "; ")
 }
 
-// ready returns nil while the index is up to date, else the reason why it is not.
-func (w *writer) ready() error {
+// current returns nil while the index is at most maxLag behind the network, else the reason.
+func (w *writer) current(maxLag time.Duration) error {
 	failed := w.store.Failed()
 	if failed != nil {
 		return failed
 	}
-	return w.ingest.Ready()
+	return w.ingest.Current(maxLag)
 }

@@ -42,7 +42,6 @@ _weft() {
     'serve --verify-every') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --follow') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
     'serve --follow-every') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
-    'serve --max-lag') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --collections') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --exclude-collections') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --dids') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
@@ -56,6 +55,7 @@ _weft() {
     'serve --address-header') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --rate-limit') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --subscribers') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'serve --max-lag') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --viewer') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --log-format') COMPREPLY=($(compgen -W $'text\njson' -- "$cur")); return ;;
     'demo --rate') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
@@ -94,7 +94,7 @@ _weft() {
   esac
   case $typed in
     '') words=$'serve\ndemo\ncheck\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
-    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--cache\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--max-lag\n--collections\n--exclude-collections\n--dids\n--sources\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--viewer\n--log-format\n--help' ;;
+    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--cache\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
     'demo') words=$'--rate\n--seed\n--bodies\n--listen\n--metrics-listen\n--log-level\n--help' ;;
     'check') words=$'--data\n--all\n--sample\n--seed\n--help' ;;
     'status') words=$'--url\n--help' ;;

@@ -63,7 +63,6 @@ _weft() {
         '--verify-every=[test-restore the replica into a scratch directory at this interval]:value:()' \
         '--follow=[serve a read-only copy of another weft'\''s index, updated from the replica in this litestream.yml]:file:_files' \
         '--follow-every=[how often --follow polls the replica]:value:()' \
-        '--max-lag=[report not ready when the follower is this far behind its replica]:value:()' \
         '--collections=[index only these COLLECTIONS]:value:()' \
         '--exclude-collections=[do not index these COLLECTIONS]:value:()' \
         '--dids=[index only records of these DIDS]:value:()' \
@@ -78,6 +77,7 @@ _weft() {
         '--rate-limit=[rate limit]:value:()' \
         '--subscribers=[maximum live streams]:value:()' \
         '--resolve-handles[resolve handles in queries]' \
+        '--max-lag=[answer /readyz with 503 when the index is further behind than this, as /readyz?max-lag=60s does for one request]:value:()' \
         '--viewer=[URL of a viewer of records that pages link to, with {uri} in place of the at-uri]:value:()' \
         '--log-format=[text or json]:value:(text json)' \
         '--help[show help]' \
