@@ -154,7 +154,7 @@ var faults = []fault{
 	},
 	{
 		"a merge of segments takes itself for the lowest", "db/compact.go",
-		"first == v.Files.Files[0], true)", "true, true)",
+		"first == v.Files.Files[0], fileBytes(files))", "true, fileBytes(files))",
 	},
 	{
 		"runs that are being sealed are merged with newer ones", "db/seal.go",
