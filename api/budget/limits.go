@@ -10,18 +10,14 @@ import (
 )
 
 // Memory is how much memory the process may take, in bytes: the least of GOMEMLIMIT, the limit of the address space,
-// that of the control group and what the machine has.
+// those of the control groups and what the machine has.
 func Memory() int64 {
 	least := debug.SetMemoryLimit(-1)
 	var as syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_AS, &as); err == nil && as.Cur < math.MaxInt64 {
 		least = min(least, int64(as.Cur))
 	}
-	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
-			least = min(least, n)
-		}
-	}
+	least = min(least, cgroupMemory(os.DirFS("/")))
 	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
 		if n := memTotal(string(text)); n > 0 {
 			least = min(least, n)
