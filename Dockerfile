@@ -25,6 +25,8 @@ USER ${USER_ID}:${USER_ID}
 ENV WEFT_DATA=/data WEFT_LISTEN=0.0.0.0:7780
 VOLUME /data
 EXPOSE 7780
-# No HEALTHCHECK: it would run inside of the container, where there is nothing to ask with. Ask /readyz from outside.
+# A start replays the log in seconds; a restore of a large replica, or a rebuild, takes minutes. With another port, set
+# WEFT_STATUS_URL.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30m CMD ["/weft", "status", "--ready"]
 ENTRYPOINT ["/weft"]
 CMD ["serve"]

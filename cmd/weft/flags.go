@@ -144,15 +144,6 @@ func bodiesOf(cmd *cli.Command) (db.Bodies, error) {
 	return bodies, nil
 }
 
-// cacheOf returns the size of the block cache in bytes.
-func cacheOf(cmd *cli.Command) (int64, error) {
-	mib := cmd.Int("cache")
-	if mib < 1 || mib > 1<<20 {
-		return 0, &usageError{fmt.Errorf("--cache must be 1 MiB or more, not %d", mib)}
-	}
-	return int64(mib) << 20, nil
-}
-
 // checkAddresses refuses addresses without a host and a port.
 func checkAddresses(cmd *cli.Command) error {
 	for _, flag := range []string{"listen", "metrics-listen"} {

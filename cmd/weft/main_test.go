@@ -123,7 +123,7 @@ func TestFlagsHaveVariables(t *testing.T) {
 			switch cmd.Name + " " + name {
 			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive", "export bodies",
 				"conformance subject", "conformance source", "conformance other", "conformance fixture",
-				"demo rate", "demo seed", "check all", "check sample", "check seed", "status url",
+				"demo rate", "demo seed", "check all", "check sample", "check seed", "status url", "status ready",
 				"restore timestamp", "restore txid", "restore plan", "restore segments", "restore force",
 				"verify json", "verify scratch", "verify segment-bytes":
 				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))

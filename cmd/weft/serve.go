@@ -53,6 +53,10 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
+			err = limitMemory(cmd)
+			if err != nil {
+				return err
+			}
 			if cmd.String("follow") != "" {
 				f, err := followerOf(cmd)
 				if err != nil {
@@ -62,6 +66,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 					fmt.Fprintf(stdout, "weft serves on %s and follows the replica %s\n", listenURL(d.queries),
 						f.config.Replica.Where())
 				}
+				logMemory(config.logger, f.config.CacheBytes)
 				return serve(ctx, config, f)
 			}
 			upstreams, err := upstreamsOf(cmd.StringSlice("jetstream"))
@@ -77,6 +82,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			config.ready = func(d *daemon) {
 				fmt.Fprintf(stdout, "weft serves on %s and follows %s\n", listenURL(d.queries), urlsOf(upstreams))
 			}
+			logMemory(config.logger, w.db.CacheBytes)
 			return serve(ctx, config, w)
 		},
 	}
@@ -129,9 +135,10 @@ func storeFlags() []cli.Flag {
 			Usage: "retention of log rows that are in segments, e.g. 1h; 0: forever, and weft.db alone can rebuild the index",
 		},
 		&cli.IntFlag{
-			Name: "cache", Value: db.DefaultCacheBytes >> 20,
-			Usage: "block cache in MiB of memory; more makes queries of a large index faster",
+			Name:  "cache",
+			Usage: "block cache in MiB of memory; more makes queries of a large index faster; 0: a 32nd of --memory, 8 to 256",
 		},
+		memoryFlag(),
 	)
 }
 
@@ -227,7 +234,7 @@ func followFlags() []cli.Flag {
 // followerFlags are the flags that work with --follow. The others are about what serve reads from the network and
 // writes.
 var followerFlags = []string{
-	"follow", "follow-every", "max-lag", "data", "cache", "listen", "metrics-listen", "log-level",
+	"follow", "follow-every", "max-lag", "data", "cache", "memory", "listen", "metrics-listen", "log-level",
 	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "viewer", "log-format", "help",
 }
 

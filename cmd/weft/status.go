@@ -19,9 +19,10 @@ import (
 )
 
 const statusDescription = `
-Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is.
+Asks the weft at --url what its index holds, whether it is ready, which gaps are open, and how far its replica is. With --ready it
+asks /readyz alone and prints the answer, as a health check needs it.
 
-Exit code: 0 ready and the replica is not failing, 1 not so or no answer, 2 wrong usage.`
+Exit code: 0 ready and, without --ready, the replica is not failing, 1 not so or no answer, 2 wrong usage.`
 
 func statusCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
@@ -33,10 +34,17 @@ func statusCommand(stdout io.Writer) *cli.Command {
 				Name: "url", Value: "http://127.0.0.1:7780",
 				Usage: "the `URL` of the running weft",
 			},
+			&cli.BoolFlag{
+				Name:  "ready",
+				Usage: "ask only whether it can answer, for a health check",
+			},
 		),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if err := noArgs(cmd); err != nil {
 				return err
+			}
+			if cmd.Bool("ready") {
+				return readyOfURL(ctx, stdout, cmd.String("url"))
 			}
 			return statusOfURL(ctx, stdout, cmd.String("url"))
 		},
@@ -70,6 +78,25 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 		wrong = errors.Join(wrong, errors.New("replication is failing"))
 	}
 	return wrong
+}
+
+// readyOfURL prints whether the weft at a URL can answer. Its error is that it can't, or doesn't answer.
+func readyOfURL(ctx context.Context, w io.Writer, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var ready wire.Ready
+	err := getJSON(ctx, strings.TrimSuffix(base, "/")+routes.Ready.Path, &ready)
+	switch {
+	case err != nil:
+		return err
+	case !ready.Ready:
+		return errors.New("weft is not ready")
+	case ready.Degraded != "":
+		fmt.Fprintf(w, "ready, degraded: %s\n", ready.Degraded)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+	return nil
 }
 
 func printIndexStatus(w io.Writer, base string, st *wire.Status) {

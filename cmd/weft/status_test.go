@@ -49,6 +49,37 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
+// TestStatusReady: a health check asks /readyz alone, and fails when weft can't answer.
+func TestStatusReady(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, answer string
+		status, code int
+		says         string
+	}{
+		{"ready", `{"ready":true}`, 200, 0, "ready\n"},
+		{"degraded", `{"ready":true,"degraded":"the replica is behind"}`, 200, 0, "ready, degraded: the replica is behind\n"},
+		{"not ready", `{"error":"NotReady","message":"opening the index"}`, 503, 1, ""},
+		{"another service", `{}`, 200, 1, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/readyz" {
+					t.Errorf("it asks for %s", r.URL)
+				}
+				w.WriteHeader(tc.status)
+				_, _ = w.Write([]byte(tc.answer))
+			}))
+			defer running.Close()
+			code, stdout, stderr := weft(t.Context(), "status", "--ready", "--url", running.URL)
+			if code != tc.code || stdout != tc.says || (stderr == "") != (code == 0) {
+				t.Errorf("code %d, %q, %q", code, stdout, stderr)
+			}
+		})
+	}
+}
+
 // TestStatusWithoutWeft: an address without a weft is named, with the question whether weft runs there.
 func TestStatusWithoutWeft(t *testing.T) {
 	t.Parallel()

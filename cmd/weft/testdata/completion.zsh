@@ -58,6 +58,7 @@ _weft() {
         '--checkpoint=[when to checkpoint the WAL]:value:()' \
         '--replay-window=[retention of log rows that are in segments]:value:()' \
         '--cache=[block cache in MiB of memory]:value:()' \
+        '--memory=[memory that weft may take, a SIZE]:value:()' \
         '--replicate=[replicate as this litestream.yml]:file:_files' \
         '--replica-alarm=[report degraded in /readyz when the replica is this far behind]:value:()' \
         '--verify-every=[test-restore the replica into a scratch directory at this interval]:value:()' \
@@ -103,6 +104,7 @@ _weft() {
     'status')
       _arguments : \
         '--url=[the URL of the running weft]:value:()' \
+        '--ready[ask only whether it can answer, for a health check]' \
         '--help[show help]' \
         '*: :()' ;;
     'stats')
