@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,15 +16,26 @@ import (
 type growing struct {
 	fake
 	since time.Time
+
+	mu    sync.Mutex
 	space db.Space
 	looks int // for its space
 }
 
-func (g growing) Stats(context.Context) (db.Stats, error) {
+// set changes what the store says of its space.
+func (g *growing) set(change func(sp *db.Space)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change(&g.space)
+}
+
+func (g *growing) Stats(context.Context) (db.Stats, error) {
 	return db.Stats{Links: int64(time.Since(g.since).Seconds())}, nil
 }
 
 func (g *growing) Space(context.Context) (db.Space, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.looks++
 	return g.space, nil
 }
@@ -61,20 +73,25 @@ func TestHistory(t *testing.T) {
 		if a := ask(); len(a.History.Points) != recentKeeps || a.Space.Growth != nil || a.Space.FullAt != nil {
 			t.Errorf("after half an hour: %d points, %+v", len(a.History.Points), a.Space)
 		}
-		if looks := store.looks; looks < 5 {
+		store.mu.Lock()
+		looks := store.looks
+		store.mu.Unlock()
+		if looks < 5 {
 			t.Errorf("the space was read %d times in half an hour", looks)
 		}
 		full := time.Now().Add(24*time.Hour + time.Millisecond)
-		store.space.PerDay = 86_400_000
-		store.space.Measured = 30 * time.Minute
-		store.space.FullAt = full
-		store.space.Reserve = 134_000_000
+		store.set(func(sp *db.Space) {
+			sp.PerDay = 86_400_000
+			sp.Measured = 30 * time.Minute
+			sp.FullAt = full
+			sp.Reserve = 134_000_000
+		})
 		a := ask()
 		if a.Space.Growth == nil || *a.Space.Growth != 86_400_000 || a.Space.Measured != 1800 || a.Space.FullAt == nil ||
 			!a.Space.FullAt.Equal(full.UTC().Truncate(time.Second)) || a.Space.Reserve != 134_000_000 {
 			t.Errorf("of %d bytes a day: %+v", 86_400_000, a.Space)
 		}
-		store.space.FullAt = time.Time{}
+		store.set(func(sp *db.Space) { sp.FullAt = time.Time{} })
 		if a := ask(); a.Space.FullAt != nil || a.Space.Growth == nil {
 			t.Errorf("full at %s", a.Space.FullAt)
 		}
