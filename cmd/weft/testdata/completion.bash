@@ -47,6 +47,7 @@ _weft() {
     'serve --exclude-collections') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --dids') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --sources') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'serve --subjects') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --change-slice') COMPREPLY=($(compgen -W $'now\nnow+backfill\nnow+purge\nnow+backfill+purge' -- "$cur")); return ;;
     'serve --bodies') COMPREPLY=($(compgen -W $'off\nwindow\nkeep' -- "$cur")); return ;;
     'serve --listen') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
@@ -95,7 +96,7 @@ _weft() {
   esac
   case $typed in
     '') words=$'serve\ndemo\ncheck\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
-    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
+    'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--subjects\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
     'demo') words=$'--rate\n--seed\n--bodies\n--listen\n--metrics-listen\n--log-level\n--help' ;;
     'check') words=$'--data\n--all\n--sample\n--seed\n--help' ;;
     'status') words=$'--url\n--ready\n--help' ;;

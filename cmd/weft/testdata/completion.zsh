@@ -68,6 +68,7 @@ _weft() {
         '--exclude-collections=[do not index these COLLECTIONS]:value:()' \
         '--dids=[index only records of these DIDS]:value:()' \
         '--sources=[index only links of these SOURCES]:value:()' \
+        '--subjects=[index only links to these SUBJECTS]:value:()' \
         '--change-slice=[change the slice of an existing index]:value:(now now+backfill now+purge now+backfill+purge)' \
         '--bodies=[store the content of records with links]:value:(off window keep)' \
         '--listen=[listen ADDRESS for queries]:value:()' \
