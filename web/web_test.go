@@ -97,12 +97,13 @@ func index(t testing.TB, likes int) *db.Store {
 func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Current: func(time.Duration) error {
-		if c.Current == nil {
-			return nil
+	degraded := func() string {
+		if c.Current == nil || c.Current() == nil {
+			return ""
 		}
-		return c.Current()
-	},
+		return c.Current().Error()
+	}
+	c.API = api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger, Degraded: degraded,
 		Upstream: func() *wire.Upstream { return &wire.Upstream{Host: evil[1]} }})
 	c.Store, c.Logger = s, logger
 	return web.New(c)
@@ -380,8 +381,8 @@ func TestStates(t *testing.T) {
 	now := func() time.Time { return time.UnixMicro(began).Add(334 * 24 * time.Hour) }
 	behind := serve(t, s, web.Config{Now: now, Lag: func() time.Duration { return 334 * 24 * time.Hour }})
 	fresh := serve(t, s, web.Config{Lag: func() time.Duration { return 0 }})
-	if page := browse(stale, "/status").Body.String(); strings.Contains(page, "out of date:") || !strings.Contains(page, "<h1>Not up to date") {
-		t.Error("the status page says twice that answers may be old")
+	if page := browse(stale, "/status").Body.String(); strings.Contains(page, "out of date:") || !strings.Contains(page, "silent for &lt;5m&gt;") {
+		t.Error("the status page says twice that answers may be old, or not at all")
 	}
 	for _, c := range []struct {
 		name   string
