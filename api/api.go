@@ -69,6 +69,10 @@ type Store interface {
 	FeedTotal(ctx context.Context, q db.FeedQuery) (int64, error)
 	// Timeline counts the links to a target by time.
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
+	// CountsSince counts the links of many lists that have a time or a later one.
+	CountsSince(ctx context.Context, pairs []db.Pair, since int64) ([]int64, error)
+	// LogAge is at least how long ago the rows of the log up to one were committed.
+	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 	// RecordLinks lists what a record links to.
 	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
 	// Bodies returns the content of up to db.MaxBodies records, the zero Body for one that is not kept.

@@ -198,6 +198,16 @@ func (f fake) Timeline(_ context.Context, q db.TimelineQuery) (db.Timeline, erro
 	return t, nil
 }
 
+func (f fake) CountsSince(_ context.Context, pairs []db.Pair, since int64) ([]int64, error) {
+	counts := make([]int64, len(pairs))
+	for i, p := range pairs {
+		counts[i] = int64(len(f.find(db.ListQuery{Target: p.Target, Source: p.Source, Since: since})))
+	}
+	return counts, nil
+}
+
+func (fake) LogAge(context.Context, uint64) (time.Duration, error) { return 0, nil }
+
 func (f fake) RecordLinks(_ context.Context, r db.Record) ([]db.Link, error) {
 	var links []db.Link
 	for _, l := range f {

@@ -85,6 +85,10 @@ func TestGolden(t *testing.T) {
 
 		{"weft-getTimeline", full, 200, own("getTimeline", "subject", post, "source", like, "source", listitem)},
 		{"weft-getTimeline-zero", full, 200, own("getTimeline", "subject", nowhere, "source", like)},
+		{"weft-getTop", topped(t), 200, own("getTop", "source", like, "hours", "24")},
+		{"weft-getTop-busiest", topped(t), 200, own("getTop", "limit", "1")},
+		{"weft-getTop-zero", full, 200, own("getTop", "source", like)},
+		{"weft-getTop-nothing", empty, 200, own("getTop")},
 		{"weft-getRecordLinks", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "3ki1")},
 		{"weft-getRecordLinks-hydrate", full, 200, own("getRecordLinks", "did", bob, "collection", "app.bsky.feed.like", "rkey", "3kb2", "hydrate", "true")},
 		{"weft-getRecordLinks-zero", full, 200, own("getRecordLinks", "did", alice, "collection", "app.bsky.graph.listitem", "rkey", "none")},

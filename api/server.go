@@ -11,6 +11,7 @@ import (
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/stream"
+	"weft.dev/weft/api/top"
 )
 
 type server struct {
@@ -18,6 +19,7 @@ type server struct {
 	limits
 	metrics *metrics
 	tail    *stream.Tail
+	top     *top.Counter
 	history history
 }
 
@@ -30,6 +32,12 @@ type Server struct {
 // Run feeds the live streams until ctx ends, and then ends them. Without it they deliver nothing.
 func (s *Server) Run(ctx context.Context) error {
 	s.server.tail.Run(ctx)
+	return nil
+}
+
+// CountTop counts what is linked to most until ctx ends. Without it, getTop finds nothing.
+func (s *Server) CountTop(ctx context.Context) error {
+	s.server.top.Run(ctx)
 	return nil
 }
 
@@ -56,6 +64,7 @@ func (s *server) queries() map[*routes.Route]queryFunc {
 		routes.GetAccountBacklinks: s.getAccountBacklinks,
 		routes.GetAccountCounts:    s.getAccountCounts,
 		routes.GetTimeline:         s.getTimeline,
+		routes.GetTop:              s.getTop,
 		routes.GetRecordLinks:      s.getRecordLinks,
 
 		routes.Links:                  s.links,
@@ -161,5 +170,8 @@ func newServer(c Config) *server {
 	s.Streams.Now = s.Now
 	s.Streams.Failed = func(err error) { s.Logger.Error("cannot read the log for live streams", "err", err) }
 	s.tail = stream.New(s.Streams.Config)
+	s.top = top.New(top.Config{Log: s.Store, Now: s.Now, Failed: func(err error) {
+		s.Logger.Error("cannot read the log for what is linked to most", "err", err)
+	}})
 	return s
 }

@@ -129,6 +129,10 @@ func TestQuestions(t *testing.T) {
 	if err != nil || len(forward) != 1 || forward[0] != (client.Pair{Subject: post, Source: likes}) {
 		t.Errorf("%v, %v", forward, err)
 	}
+	top, err := c.Top(ctx, client.TopQuery{Source: likes, Hours: 6, Limit: 5})
+	if err != nil || top.Source != likes || top.Subjects == nil || top.Since.IsZero() || top.Until.Before(top.Since) {
+		t.Errorf("%+v, %v", top, err)
+	}
 	timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: post, Sources: []string{likes}, Spans: 5})
 	if err != nil || len(timeline.Sources) != 1 || timeline.Sources[0].Total != 25 || len(timeline.Sources[0].Counts) > 5 || timeline.Span <= 0 {
 		t.Fatalf("%+v, %v", timeline, err)

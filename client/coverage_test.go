@@ -174,6 +174,10 @@ func ownMethods(c *client.Client) map[string]func(*testing.T) error {
 			_, err := c.RecordLinks(t.Context(), "did:plc:n1", "app.bsky.feed.like", "a")
 			return err
 		},
+		"Top": func(t *testing.T) error {
+			_, err := c.Top(t.Context(), client.TopQuery{})
+			return err
+		},
 		"Timeline": func(t *testing.T) error {
 			_, err := c.Timeline(t.Context(), client.TimelineQuery{Subject: post, Sources: []string{likes}})
 			return err

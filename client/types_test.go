@@ -44,6 +44,7 @@ func TestTypeScriptTypes(t *testing.T) {
 		"Pair":         membersOf(reflect.TypeFor[wire.Pair]()),
 		"Count":        membersOf(reflect.TypeFor[wire.PairCount]()),
 		"Timeline":     membersOf(reflect.TypeFor[wire.Timeline]()),
+		"Top":          membersOf(reflect.TypeFor[wire.Top]()),
 		"RecordEvent":  pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor"),
 		"AccountEvent": pick(event, "kind", "origin", "account", "time", "cursor"),
 	} {

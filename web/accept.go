@@ -80,5 +80,5 @@ func withoutPageParameters(query string) string {
 // optional are the parameters that forms of pages may leave empty.
 var optional = map[string]bool{
 	"did": true, "since": true, "until": true, "cursor": true, "limit": true, "reverse": true, "source": true,
-	"from_dids": true, "linkDid": true, "otherSubject": true, "hydrate": true,
+	"from_dids": true, "linkDid": true, "otherSubject": true, "hydrate": true, "hours": true,
 }

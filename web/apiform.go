@@ -56,7 +56,7 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 		for _, v := range given[p.Name] {
 			values = append(values, split(&f, v)...)
 		}
-		if v := example[p.Name]; v != "" && (f.Required || p.Name == "subject") {
+		if v := example[p.Name]; v != "" && (f.Required || len(def.Parameters.Required) == 0 && len(q.values) == 0) {
 			values = []string{v}
 		}
 		f.Value = strings.Join(values, "\n")

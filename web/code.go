@@ -85,6 +85,12 @@ var clientCalls = map[*routes.Route]clientCall{
 		tsCall: "timeline(%s)", tsPlain: []string{"subject", "source"},
 		tsFields: map[string]string{"since": "since", "until": "until", "spans": "spans"}, one: true,
 	},
+	routes.GetTop: {
+		goCall: "Top(ctx, %s)", goQuery: "client.TopQuery",
+		goFields: map[string]string{"source": "Source", "hours": "Hours", "limit": "Limit"},
+		tsCall:   "top(%s)",
+		tsFields: map[string]string{"source": "source", "hours": "hours", "limit": "limit"}, one: true,
+	},
 	routes.Events: {
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
 		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes",

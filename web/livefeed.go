@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/link"
 	"weft.dev/weft/web/humanize"
 )
 
@@ -209,24 +207,9 @@ func (p *liveFeed) lineOf(l shownLink) liveLink {
 	return liveLink{
 		Removed: l.removed, Color: sourceColor(l.Collection, l.Path), AvatarColor: avatarColor(l.DID), Initials: initials(p.name(l.DID)),
 		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
-		What: p.what(l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
+		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
 		subject: l.Target,
 	}
-}
-
-// what says what a link leads to, as one says it: "a post by alice.example.com". Of records without a name of their own,
-// and of others, it is the target itself, shortened.
-func (p *liveFeed) what(target string) string {
-	did, collection, rkey, ok := link.SplitRecord(target)
-	noun := recordNouns[collection]
-	if !ok || rkey == "" || noun == "" {
-		return targetTextBy(p.name, target)
-	}
-	article := "a "
-	if strings.ContainsRune("aeiou", rune(noun[0])) {
-		article = "an "
-	}
-	return article + noun + " by " + p.name(did)
 }
 
 // latest is what a page begins with: the rates of the last ticks and the newest links.

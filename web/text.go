@@ -17,7 +17,7 @@ import (
 var templateFuncs = template.FuncMap{
 	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor, "thread": sourceColor,
 	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
-	"plural": humanize.Plural,
+	"plural": humanize.Plural, "top": func() string { return topAddress("", 24) },
 }
 
 // shortDID leaves the middle of a long DID out.

@@ -127,6 +127,8 @@ func (s *Server) answerPages() map[string]page {
 			p.build = s.explore
 		case routes.PageCount:
 			p.build = s.count
+		case routes.PageTop:
+			p.build = s.top
 		case routes.PageList:
 			p.build = lists[route]
 		}

@@ -200,6 +200,7 @@ func pages() []string {
 		"/xrpc/dev.weft.links.getCounts?" + both, "/xrpc/dev.weft.links.getTimeline?" + both,
 		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice), "/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice, "hydrate", "true"),
 		"/xrpc/dev.weft.links.getAccountCounts?" + form("did", alice),
+		"/xrpc/dev.weft.links.getTop", "/xrpc/dev.weft.links.getTop?" + form("source", "com.example.evil:"+evil[0], "hours", "1"),
 		"/xrpc/dev.weft.links.getRecordLinks?" + form("did", bob, "collection", "com.example.evil", "rkey", "a:b_c~d.e-f"),
 	}
 }

@@ -48,6 +48,7 @@ const (
 	PageExplore Page = "explore"
 	PageList    Page = "list"
 	PageCount   Page = "count"
+	PageTop     Page = "top"
 )
 
 // Stream is the protocol of a live stream.
@@ -99,6 +100,7 @@ var (
 	GetCounts           = add(Route{Path: weft + "getCounts", Cost: ByPairs, Page: PageCount})
 	GetRecordLinks      = add(Route{Path: weft + "getRecordLinks", Page: PageJSON})
 	GetTimeline         = add(Route{Path: weft + "getTimeline", Cost: Bounded, Page: PageJSON})
+	GetTop              = add(Route{Path: weft + "getTop", Cost: Bounded, Page: PageTop})
 )
 
 // Constellation's older routes.

@@ -91,6 +91,22 @@ type SourceTimeline struct {
 	Counts []int64 `json:"counts"`
 }
 
+// Top is the answer of getTop. Source is empty where no source has links.
+type Top struct {
+	Since    string         `json:"since"`
+	Until    string         `json:"until"`
+	Source   string         `json:"source"`
+	Subjects []SubjectCount `json:"subjects"`
+	Bound    int64          `json:"bound"`
+	Sources  []string       `json:"sources"`
+}
+
+// SubjectCount counts the links to a subject.
+type SubjectCount struct {
+	Subject string `json:"subject"`
+	Links   int64  `json:"links"`
+}
+
 // RecordLinks is the answer of getRecordLinks.
 type RecordLinks struct {
 	Links []Link `json:"links"`

@@ -128,6 +128,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	d.source.start(g)
 	g.start("history", func() error { return answers.Watch(streams) })
+	g.start("top", func() error { return answers.CountTop(streams) })
 	streamed := g.start("streams", func() error { return answers.Run(streams) })
 	g.start("pages", func() error { return pages.Run(streams) })
 	g.start("shutdown", func() error {

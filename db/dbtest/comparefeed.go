@@ -15,6 +15,7 @@ import (
 type Feeds interface {
 	Feed(ctx context.Context, q db.FeedQuery) ([]db.AccountLink, error)
 	FeedTotal(ctx context.Context, q db.FeedQuery) (int64, error)
+	CountsSince(ctx context.Context, pairs []db.Pair, since int64) ([]int64, error)
 }
 
 var _ Feeds = (*db.Store)(nil)
@@ -40,7 +41,10 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 			return err
 		}
 	}
-	for list := range lists {
+	for list, links := range lists {
+		if err := compareSince(ctx, x, list, links, depth); err != nil {
+			return err
+		}
 		is := func(l List) bool { return l == list }
 		q := db.FeedQuery{Target: list.Target, Sources: []db.Source{list.Source, list.Source}}
 		if err := compareFeed(ctx, x, q, lists, is, depth); err != nil {
@@ -65,6 +69,26 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 		}
 	}
 	return nil
+}
+
+// compareSince counts the links of a list from the time of one in its middle on.
+func compareSince(ctx context.Context, x Feeds, list List, links []Link, depth Depth) error {
+	at := links[len(links)/2].Rank
+	if depth.Retimed || at == 0 || at > math.MaxInt64 {
+		return nil // no time to ask with
+	}
+	want := int64(0)
+	for _, l := range links {
+		if l.Rank >= at {
+			want++
+		}
+	}
+	nowhere := db.Pair{Target: "https://nowhere.example/", Source: list.Source}
+	counts, err := x.CountsSince(ctx, []db.Pair{nowhere, db.Pair(list)}, int64(at))
+	if err == nil && (counts[0] != 0 || counts[1] != want) {
+		err = fmt.Errorf("%v since %d: counted %v links, not 0 and %d", list, at, counts, want)
+	}
+	return err
 }
 
 // siteOf is the beginning of an address up to the slash after its host, or the first characters of any other text.

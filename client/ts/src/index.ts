@@ -143,6 +143,31 @@ export interface Timeline {
   sources: { source: string; total: number; older: number; counts: number[] }[]
 }
 
+export interface TopOptions {
+  /** The kind of link, `collection:path`; without it, the one with the most links. */
+  source?: string
+  /** How many hours, which end now: 1 to 24, by default 24. */
+  hours?: number
+  /** How many subjects there are at most: 1 to 50, by default 20. */
+  limit?: number
+  signal?: AbortSignal
+}
+
+/** What is linked to most from a source. */
+export interface Top {
+  /** Links of this time or later are counted, RFC 3339. */
+  since: string
+  /** What had links by then was looked at. */
+  until: string
+  /** Empty where there are no links. */
+  source: string
+  subjects: { subject: string; links: number }[]
+  /** A subject that was not counted has at most so many links. */
+  bound: number
+  /** The sources with links of this time, those with the most first. */
+  sources: string[]
+}
+
 /** Which events are wanted: all, where nothing is given. */
 export interface StreamOptions {
   subjects?: string[]
@@ -410,6 +435,12 @@ export class Client {
   async timeline(subject: string, sources: string[], options: TimelineOptions = {}): Promise<Timeline> {
     const { signal, ...rest } = options
     return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal)
+  }
+
+  /** Lists the subjects with the most links of the last hours. */
+  async top(options: TopOptions = {}): Promise<Top> {
+    const { signal, ...rest } = options
+    return this.#get('dev.weft.links.getTop', rest, signal)
   }
 
   /**

@@ -54,6 +54,9 @@ test('questions', async () => {
   const newest = walked[0]
   const forward = await client.recordLinks(newest.did, newest.collection, newest.rkey)
   assert.ok(forward.some((l) => l.subject === did && l.source === follows), JSON.stringify(forward))
+  const top = await client.top({ source: follows, limit: 3 })
+  assert.equal(top.source, follows)
+  assert.ok(Date.parse(top.since) <= Date.parse(top.until) && Array.isArray(top.subjects) && top.subjects.length <= 3, JSON.stringify(top))
   const { from, seconds, sources } = await client.timeline(did, [follows], { spans: 12, until })
   assert.ok(from !== null && seconds > 0 && sources[0].counts.length <= 12)
   assert.equal(sources[0].total, sources[0].older + sources[0].counts.reduce((a, b) => a + b, 0))

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"weft.dev/weft/api/top"
+	"weft.dev/weft/api/wire"
+	"weft.dev/weft/db"
+)
+
+const (
+	// For each target of an answer, so many candidates are counted at most: those that may have as many links, but have
+	// fewer because links were removed or the bound is high.
+	countsPerTop = 5
+	// Counts that are made at once beyond the length of the answer.
+	moreCounts = 10
+	// The sources that an answer names.
+	maxTopSources = 20
+)
+
+// getTop answers with the targets that have the most links of the last hours.
+func (s *server) getTop(ctx context.Context, p *params) (any, error) {
+	text, given := p.text("source")
+	var source db.Source
+	if given {
+		source = p.sourceOf("source", text)
+	}
+	limit := p.limit()
+	hours := p.number("hours")
+	if p.err != nil {
+		return nil, p.err
+	}
+	span := s.top.Span(s.Now().Add(-time.Duration(hours) * time.Hour))
+	if !given && len(span.Sources) > 0 {
+		source = span.Sources[0]
+		given = true
+	}
+	a := wire.Top{
+		Since: timeText(span.Since.UnixMicro()), Until: timeText(span.Until.UnixMicro()), Subjects: []wire.SubjectCount{},
+		Sources: each(span.Sources[:min(len(span.Sources), maxTopSources)], sourceText),
+	}
+	if !given {
+		return a, nil
+	}
+	a.Source = sourceText(source)
+	var err error
+	a.Subjects, a.Bound, err = s.topOf(ctx, source, span.Since, limit)
+	return a, err
+}
+
+// topOf counts the candidates of a source, those first that may have the most links, until no other can be among the
+// first limit. bound is how many links a target may have that was not counted.
+func (s *server) topOf(ctx context.Context, source db.Source, since time.Time, limit int) (
+	found []wire.SubjectCount, bound int64, err error) {
+	candidates, bound := s.top.Candidates(source, since)
+	found = []wire.SubjectCount{}
+	// The first of an answer are counted together, and then some at a time.
+	for counted, n := 0, limit; ; n = moreCounts {
+		some := candidates[counted:min(len(candidates), counted+n, countsPerTop*limit)]
+		counts, err := s.Store.CountsSince(ctx, each(some, func(c top.Candidate) db.Pair { return db.Pair{Target: c.Target, Source: source} }),
+			since.UnixMicro())
+		if err != nil {
+			return nil, 0, err
+		}
+		for i, c := range some {
+			if counts[i] > 0 {
+				found = append(found, wire.SubjectCount{Subject: c.Target, Links: counts[i]})
+			}
+		}
+		slices.SortFunc(found, func(a, b wire.SubjectCount) int {
+			return cmp.Or(cmp.Compare(b.Links, a.Links), cmp.Compare(a.Subject, b.Subject))
+		})
+		found = found[:min(len(found), limit)]
+		counted += len(some)
+		next := bound
+		if counted < len(candidates) {
+			next = candidates[counted].Most
+		}
+		full := len(found) == limit && found[limit-1].Links >= next
+		if len(some) == 0 || counted == len(candidates) || full {
+			return found, next, nil
+		}
+	}
+}

@@ -1,0 +1,310 @@
+// Package top finds the targets that are linked to most: those that may have the most links of the last hours, in bounded
+// memory. It reads the log, and knows nothing of HTTP.
+//
+// It counts links by the hour of their time in their lists, and by source. Of each source and hour, it keeps the targets
+// with the most links, and a bound: no other target has more. So what it says of a target is never too low, and may be
+// too high: links that were removed count too. The index knows the exact number; a Counter says which targets to ask
+// for, and how many links a target that it doesn't name may have at most.
+package top
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/codec"
+)
+
+// Log is the log of a db.Store.
+type Log interface {
+	Seq() uint64
+	Log(ctx context.Context, after uint64, limit int) (entries []db.LogEntry, last uint64, err error)
+	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
+}
+
+// Config configures a counter. Only Log has to be set.
+type Config struct {
+	Log    Log
+	Failed func(error)      // called when the log cannot be read, which is tried again after a second; nil: ignore
+	Now    func() time.Time // nil: time.Now
+}
+
+const (
+	// MaxSpan is the longest span that can be asked for.
+	MaxSpan = 24 * time.Hour
+	// MaxTarget is the length of the longest target that is counted, in bytes: an at-uri has some 70.
+	MaxTarget = 256
+
+	// The hours that are kept: those of the longest span, which begins within one, and the next one, because a link may
+	// be five minutes ahead.
+	hoursKept = int64(MaxSpan/time.Hour) + 1
+	// How often the log is read. An answer is late by so much.
+	every = time.Second
+	// Rows of the log that are read at once: some hundred kB, as for the live streams.
+	rowsAtOnce = 1000
+	// Reading the past takes half of a core at most, and is given up after this time.
+	pastTime = 15 * time.Minute
+)
+
+// Counter counts the links of the last hours.
+type Counter struct {
+	cfg Config
+
+	mu      sync.Mutex
+	hours   map[int64]*hour // by the number of the hour since 1970
+	last    uint64          // rows up to this one were read
+	past    uint64          // the rows up to this one were not
+	since   time.Time       // they were committed before this time; zero: all rows were read, or none was
+	until   time.Time       // when all rows that there were had been read
+	began   time.Time       // when the past began to be read
+	done    bool            // it was read, as far as it goes
+	running bool
+}
+
+// New returns a counter.
+func New(c Config) *Counter {
+	if c.Failed == nil {
+		c.Failed = func(error) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Counter{cfg: c, hours: map[int64]*hour{}}
+}
+
+// Run reads the log until ctx ends: what comes, and between that the rows of the past, newest first, as far as the log
+// reaches back and a span may.
+func (c *Counter) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		start := c.cfg.Now()
+		more, err := c.Read(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Failed(err)
+		}
+		pause := every
+		if err == nil && more {
+			pause = min(every, max(c.cfg.Now().Sub(start), time.Millisecond))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Read reads some rows that are new or, if there are none, some of the past. It reports whether there is more to read now.
+// It is for one goroutine.
+func (c *Counter) Read(ctx context.Context) (more bool, err error) {
+	if !c.running {
+		c.begin()
+	}
+	behind, err := c.readNew(ctx)
+	if err != nil || behind || c.done {
+		return behind, err
+	}
+	err = c.readPast(ctx)
+	return !c.done, err
+}
+
+// begin begins at the newest row, with nothing counted: the past is up to it.
+func (c *Counter) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	c.hours = map[int64]*hour{}
+	c.last = c.cfg.Log.Seq()
+	c.past = c.last
+	c.since = now
+	c.until = now
+	c.began = now
+	c.done = c.past == 0
+	if c.done {
+		c.since = time.Time{}
+	}
+	c.running = true
+}
+
+// readNew reads rows that came since the last time, and reports whether there may be more.
+func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
+	at := c.cfg.Now()
+	if newest := c.cfg.Log.Seq(); newest < c.last { // the index of a follower was restored to the past
+		c.begin()
+		return false, nil
+	}
+	entries, last, err := c.cfg.Log.Log(ctx, c.last, rowsAtOnce)
+	if errors.Is(err, db.ErrLogPruned) { // so far behind that rows are gone
+		c.begin()
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count(entries, at)
+	c.last = last
+	if last < c.cfg.Log.Seq() {
+		return true, nil
+	}
+	c.until = at
+	return false, nil
+}
+
+// readPast reads some rows of the past. It is done when there are none left that matter, or no time.
+func (c *Counter) readPast(ctx context.Context) error {
+	from := c.past - min(c.past, rowsAtOnce)
+	var all []db.LogEntry
+	for at := from; at < c.past; {
+		entries, last, err := c.cfg.Log.Log(ctx, at, int(c.past-at))
+		if err != nil && !errors.Is(err, db.ErrLogPruned) {
+			return err
+		}
+		if err != nil || last == at { // the log goes back no further, or was restored and no longer reaches up to here
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.done = true
+			return nil
+		}
+		all = append(all, entries...)
+		at = last
+	}
+	age, err := c.cfg.Log.LogAge(ctx, from)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	c.count(all, now)
+	c.past = from
+	c.since = now.Add(-age)
+	if from == 0 {
+		c.since = time.Time{}
+	}
+	c.done = from == 0 || age >= time.Duration(hoursKept)*time.Hour || now.Sub(c.began) > pastTime
+	return nil
+}
+
+// count counts the links that rows added, and forgets hours that no span reaches.
+func (c *Counter) count(entries []db.LogEntry, now time.Time) {
+	newest := hourOf(now.UnixMicro()) + 1
+	for h := range c.hours {
+		if h < newest-1-hoursKept {
+			delete(c.hours, h)
+		}
+	}
+	for i := range entries {
+		e := &entries[i]
+		at := hourOf(e.LinkTimeUS())
+		if at < newest-1-hoursKept || at > newest {
+			continue
+		}
+		for _, l := range e.Added {
+			if len(l.Target) <= MaxTarget {
+				c.hour(at).add(db.Source{Collection: e.Collection, Path: l.Path}, l.Target)
+			}
+		}
+	}
+}
+
+func (c *Counter) hour(at int64) *hour {
+	h := c.hours[at]
+	if h == nil {
+		h = &hour{sources: map[db.Source]*targets{}}
+		c.hours[at] = h
+	}
+	return h
+}
+
+// hourOf returns the number of the hour of a time in microseconds since 1970.
+func hourOf(us int64) int64 { return us / time.Hour.Microseconds() }
+
+// Candidate is a target, and how many links it may have at most.
+type Candidate struct {
+	Target string
+	Most   int64
+}
+
+// Span is what is known of a span of time that ends now.
+type Span struct {
+	Since   time.Time   // where it begins: what was asked for, or later where the log doesn't reach back that far
+	Until   time.Time   // when the newest rows were read that were counted
+	Sources []db.Source // that have links, those with the most first
+}
+
+// Span returns what is known of the links since a time: at most MaxSpan ago.
+func (c *Counter) Span(since time.Time) Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	s := Span{Since: since, Until: c.until}
+	if !c.running {
+		return Span{Since: now, Until: now}
+	}
+	// A row that was committed before c.since has links of five minutes later at most.
+	if !c.since.IsZero() {
+		if complete := c.since.Add(codec.MaxSkewUS * time.Microsecond); complete.After(s.Since) {
+			s.Since = complete
+		}
+	}
+	if s.Since.After(now) {
+		s.Since = now
+	}
+	links := map[db.Source]int64{}
+	for _, h := range c.from(s.Since) {
+		for source, t := range h.sources {
+			links[source] += int64(t.links)
+		}
+	}
+	for source := range links {
+		s.Sources = append(s.Sources, source)
+	}
+	slices.SortFunc(s.Sources, func(a, b db.Source) int {
+		return cmp.Or(cmp.Compare(links[b], links[a]), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.Path, b.Path))
+	})
+	return s
+}
+
+// Candidates returns the targets that may have the most links from a source since a time, most first, and how many links
+// any other target may have at most. The time is a Span's.
+func (c *Counter) Candidates(source db.Source, since time.Time) (candidates []Candidate, others int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hours := c.from(since)
+	// More of a target than of others: in hours in which it is not kept it has what others may have.
+	more := map[string]int64{}
+	for _, h := range hours {
+		t := h.sources[source]
+		if t == nil {
+			others += int64(h.others)
+			continue
+		}
+		others += int64(t.others)
+		for target, n := range t.counts {
+			more[target] += int64(n) - int64(t.others)
+		}
+	}
+	candidates = make([]Candidate, 0, len(more))
+	for target, n := range more {
+		candidates = append(candidates, Candidate{target, others + n})
+	}
+	slices.SortFunc(candidates, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(b.Most, a.Most), cmp.Compare(a.Target, b.Target))
+	})
+	return candidates, others
+}
+
+// from returns the hours that a span from a time on reaches.
+func (c *Counter) from(since time.Time) (hours []*hour) {
+	first := hourOf(since.UnixMicro())
+	for at, h := range c.hours {
+		if at >= first {
+			hours = append(hours, h)
+		}
+	}
+	return hours
+}

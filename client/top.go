@@ -1,0 +1,60 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
+)
+
+// TopQuery selects what is linked to most. The zero value is of the source with the most links, of 24 hours.
+type TopQuery struct {
+	Source string // empty: the one with the most links
+	Hours  int    // up to 24; 0: 24
+	Limit  int    // at most, up to 50; 0: the server's 20
+}
+
+// Top is what is linked to most from a source.
+type Top struct {
+	Since    time.Time // links of this time or later are counted
+	Until    time.Time // what had links by then was looked at
+	Source   string    // empty: there are no links
+	Subjects []SubjectCount
+	Bound    int64    // a subject that was not counted has at most so many links
+	Sources  []string // with links of this time, those with the most first
+}
+
+// SubjectCount counts the links to a subject.
+type SubjectCount = wire.SubjectCount
+
+// Top returns the subjects with the most links of the last hours.
+func (c *Client) Top(ctx context.Context, q TopQuery) (Top, error) {
+	v := url.Values{}
+	if q.Source != "" {
+		v.Set("source", q.Source)
+	}
+	if q.Hours > 0 {
+		v.Set("hours", strconv.Itoa(q.Hours))
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var a wire.Top
+	if err := c.get(ctx, routes.GetTop, v, &a); err != nil {
+		return Top{}, err
+	}
+	t := Top{Source: a.Source, Subjects: a.Subjects, Bound: a.Bound, Sources: a.Sources}
+	var err error
+	t.Since, err = time.Parse(time.RFC3339Nano, a.Since)
+	if err == nil {
+		t.Until, err = time.Parse(time.RFC3339Nano, a.Until)
+	}
+	if err != nil {
+		return Top{}, fmt.Errorf("weft: a time of what is linked to most: %w", err)
+	}
+	return t, nil
+}

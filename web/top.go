@@ -1,0 +1,122 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/wire"
+	"weft.dev/weft/link"
+	"weft.dev/weft/web/humanize"
+)
+
+// topPage shows what is linked to most.
+type topPage struct {
+	Source source // whose links they are; without a collection, there are none
+	Hours  int64
+	Since  string
+	Late   bool // it begins later than was asked for
+	Rows   []topRow
+	Exact  bool  // no other target has more links
+	Bound  int64 // that another target may have
+	Spans  []tab
+	Kinds  []topKind
+}
+
+// topKind leads to the targets with the most links of another kind.
+type topKind struct {
+	source
+	Label string
+	Href  string
+	Here  bool
+}
+
+// topRow is a target.
+type topRow struct {
+	Text, Kind, Href string
+	DID              string // of an account, for its handle; empty: it is none
+	Links            int64
+	ListHref         string
+	Open             []way
+	Bar, DIDBar      float64
+}
+
+// topSpans are the hours that the page offers.
+var topSpans = []int64{1, 6, 24}
+
+// top is the page of what is linked to most.
+func (s *Server) top(_ context.Context, a *answer) (*view, error) {
+	var found wire.Top
+	if err := a.decode(&found); err != nil {
+		return nil, err
+	}
+	p := &topPage{Bound: found.Bound, Hours: topSpans[len(topSpans)-1]}
+	if hours, err := strconv.ParseInt(a.param("hours"), 10, 64); err == nil {
+		p.Hours = hours
+	}
+	since, err := time.Parse(time.RFC3339, found.Since)
+	if err != nil {
+		return nil, err
+	}
+	p.Since = utc(since.UnixMicro())
+	// A second for the way from the API to here.
+	p.Late = since.After(s.Now().Add(time.Second - time.Duration(p.Hours)*time.Hour))
+	for _, hours := range topSpans {
+		p.Spans = append(p.Spans, tab{humanize.Count(hours, "hour"), topAddress(a.param("source"), hours), hours == p.Hours})
+	}
+	named := map[string]bool{}
+	for _, text := range found.Sources {
+		src := splitSource(text)
+		label := cmp.Or(src.Name(), text)
+		if named[label] { // by another kind of record
+			label += " of " + src.Collection
+		}
+		named[label] = true
+		p.Kinds = append(p.Kinds, topKind{src, label, topAddress(text, p.Hours), text == found.Source})
+	}
+	if found.Source == "" {
+		return &view{Title: "Most linked", About: topAbout, Main: p}, nil
+	}
+	p.Source = splitSource(found.Source)
+	most := int64(1)
+	for _, one := range found.Subjects {
+		most = max(most, one.Links)
+		p.Exact = one.Links >= p.Bound
+	}
+	p.Exact = p.Exact || p.Bound == 0
+	for _, one := range found.Subjects {
+		p.Rows = append(p.Rows, s.topRow(one, p.Source, since, most))
+	}
+	return &view{Title: "Most linked: " + p.Source.Noun(2), About: topAbout, Main: p}, nil
+}
+
+const topAbout = "The posts, accounts and web pages that the AT Protocol network links to most, of the last hours."
+
+func (s *Server) topRow(one wire.SubjectCount, src source, since time.Time, most int64) topRow {
+	row := topRow{Text: targetTextBy(s.name, one.Subject), Kind: kindText(one.Subject), Href: explore(one.Subject), Links: one.Links,
+		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since", since.Format(time.RFC3339Nano)),
+		Bar:      max(0.6, 100*float64(one.Links)/float64(most))}
+	if row.Kind == "account" {
+		row.DID = one.Subject
+		row.Open = s.openIn(row.DID, "", "", nil)
+	} else if did, collection, rkey, ok := link.SplitRecord(one.Subject); ok {
+		row.Open = s.openIn(did, collection, rkey, nil)
+	} else if hostOf(one.Subject) != "" {
+		row.Open = []way{{"the page", one.Subject}}
+	}
+	return row
+}
+
+// topAddress is the page of what is linked to most from a source; empty: from that with the most links.
+func topAddress(source string, hours int64) string {
+	return routes.GetTop.Path + "?" + form("source", source, "hours", strconv.FormatInt(hours, 10))
+}
+
+// splitSource reads a source as the API writes it.
+func splitSource(text string) source {
+	collection, path, _ := strings.Cut(text, ":")
+	return sourceOf("", collection, strings.TrimPrefix(path, "."), 0, 0)
+}
