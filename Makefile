@@ -43,8 +43,8 @@ soak: ## Run SOAK (200) more seeds, 67 kills of each kind of replica and ten min
 	go test ./db/replica -stock -run 'TestKill$$' -rounds 67 -timeout 6h
 	go test ./e2e -run '^TestChaos$$' -chaos 10m -timeout 1h
 
-docs: ## Write the generated documents: flags, metrics, API reference
-	go test ./cmd/weft -run TestDocuments -update
+docs: ## Write the generated documents: flags, completion, metrics, API reference
+	go test ./cmd/weft -run 'TestDocuments|TestCompletion' -update
 	go test ./api -run TestReference -update
 
 ci: ## Run what the workflow runs

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -20,7 +19,7 @@ func TestDemoEndsWithItsReader(t *testing.T) {
 	}
 	defer writer.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	var stderr bytes.Buffer
+	var stderr syncBuffer
 	done := make(chan int, 1)
 	go func() {
 		stdout := &pipeWriter{writer, func() { cancel(errBrokenPipe) }}
@@ -35,7 +34,7 @@ func TestDemoEndsWithItsReader(t *testing.T) {
 	}
 	select {
 	case code := <-done:
-		if code != exitBrokenPipe || stderr.Len() > 0 {
+		if code != exitBrokenPipe || stderr.String() != "" {
 			t.Errorf("code %d, stderr %q", code, stderr.String())
 		}
 	case <-time.After(time.Minute):
