@@ -37,8 +37,8 @@ func TestDemoEndsWithItsReader(t *testing.T) {
 		if code != exitBrokenPipe || stderr.String() != "" {
 			t.Errorf("code %d, stderr %q", code, stderr.String())
 		}
-	case <-time.After(time.Minute):
-		t.Fatal("no end within a minute")
+	case <-time.After(stuck):
+		t.Fatalf("no end within %s", stuck)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("%v is left, %v", left, err)
