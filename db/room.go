@@ -146,8 +146,8 @@ func (s *Store) watchDisk() {
 	s.lookAtDisk()
 }
 
-// awaitRoom waits while indexing is paused. It releases mu meanwhile, so that whatever the caller knew may have changed.
-// Its error is ErrPaused, or the fault that stopped writing.
+// awaitRoom waits while indexing is paused. It releases mu meanwhile: whatever the caller knew may have changed. Its
+// error is ErrPaused, or the fault that stopped writing.
 func (s *Store) awaitRoom() error {
 	s.lookAtDisk()
 	for s.room.paused.Load() {
@@ -192,8 +192,8 @@ func (s *Index) Paused() string {
 		return ""
 	}
 	reserve := r.reserve.Load()
-	return fmt.Sprintf("indexing is paused: %s are free on the disk of %s, and weft keeps %s to finish compactions and to "+
-		"start again; queries and streams go on, and indexing resumes by itself when %s are free: %s",
+	return fmt.Sprintf("indexing is paused: %s are free on the disk of %s, and weft keeps %s to finish compactions and "+
+		"to start again; queries and streams go on, and indexing resumes by itself when %s are free: %s",
 		diskBytes(r.free.Load()), s.cfg.Dir, diskBytes(reserve), diskBytes(reserve+reserve/resumeAbove), growDisk)
 }
 

@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// TestWriterDegraded: a writer that has read nothing says so, and one that is paused names the pause and its way out, and
-// not what follows from it. With a limit on the lag neither is current.
+// TestWriterDegraded: a writer that has read nothing says so, and one that is paused names the pause and its way out,
+// and not what follows from it. With a limit on the lag neither is current.
 func TestWriterDegraded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

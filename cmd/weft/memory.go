@@ -17,8 +17,8 @@ const (
 	// goShare is the part of the memory, in eighths, that Go's heap may take before the garbage collector works harder.
 	// SQLite's page caches, stacks and the binary have the rest.
 	goShare = 7
-	// cacheShare divides the memory for the default of --cache: 28 MiB on a machine of 1 GiB, whose peak is then about what
-	// docs/operations.md has for 32 MiB.
+	// cacheShare divides the memory for the default of --cache: 28 MiB on a machine of 1 GiB, whose peak is then about
+	// that of docs/operations.md for 32 MiB.
 	cacheShare = 32
 	leastCache = 8 << 20
 	// mostCache is the cache that two cores were measured with: docs/operations.md, Sizes.
@@ -31,8 +31,8 @@ const (
 func memoryFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "memory",
-		Usage: "memory that weft may take, a `SIZE` such as 900MiB, which the cache, the budgets of clients and the garbage " +
-			"collector follow; default: GOMEMLIMIT, or 7/8 of the limit of the container or of the machine",
+		Usage: "memory that weft may take, a `SIZE` such as 900MiB, which the cache, the budgets of clients and the " +
+			"garbage collector follow; default: GOMEMLIMIT, or 7/8 of the limit of the container or of the machine",
 	}
 }
 
@@ -58,8 +58,8 @@ func logMemory(logger *slog.Logger, cache int64) {
 	logger.Info("memory limit", "limit_bytes", budget.Memory(), "cache_bytes", cache)
 }
 
-// memoryLimit returns the limit of Go's heap in bytes: what --memory gives, else GOMEMLIMIT, else a share of all that the
-// process may take. given is 0 without the flag; goLimit is math.MaxInt64 without the variable.
+// memoryLimit returns the limit of Go's heap in bytes: what --memory gives, else GOMEMLIMIT, else a share of all that
+// the process may take. given is 0 without the flag; goLimit is math.MaxInt64 without the variable.
 func memoryLimit(given, goLimit, all int64) int64 {
 	switch {
 	case given > 0:
