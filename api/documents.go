@@ -9,7 +9,9 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"weft.dev/weft/api/lexicons"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/client/ts"
 )
 
 // This file serves the documents that are generated from the lexicons.
@@ -29,6 +31,15 @@ func document(contentType string, body []byte) http.HandlerFunc {
 			a.tag = tag
 		}
 		a.send(w, r)
+	}
+}
+
+// clientModule serves the TypeScript client as an ES module. The header tells Deno where its types are.
+func clientModule() http.HandlerFunc {
+	serve := document("text/javascript; charset=utf-8", ts.JavaScript)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-TypeScript-Types", routes.ClientTypes.Path)
+		serve(w, r)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/stream"
 	"weft.dev/weft/api/top"
+	"weft.dev/weft/client/ts"
 )
 
 type server struct {
@@ -93,6 +94,8 @@ func (s *server) services() map[*routes.Route]http.HandlerFunc {
 		routes.Ready:       s.ready,
 		routes.Robots:      document("text/plain; charset=utf-8", []byte(robots)),
 		routes.DIDDocument: s.didDocument,
+		routes.ClientJS:    clientModule(),
+		routes.ClientTypes: document("text/plain; charset=utf-8", ts.Types), // no type of MIME is TypeScript's
 	}
 }
 

@@ -63,3 +63,22 @@ func TestDIDWebWithPort(t *testing.T) {
 		t.Errorf("id %s at %s", id, at)
 	}
 }
+
+// TestClientModule: pages of any origin can import the client, and learn where its types are.
+func TestClientModule(t *testing.T) {
+	t.Parallel()
+	h := serve(Config{})
+	for path, want := range map[string]struct{ kind, has string }{
+		"/client.js":   {"text/javascript; charset=utf-8", "export class Client"},
+		"/client.d.ts": {"text/plain; charset=utf-8", "export declare class Client"},
+	} {
+		w := do(h, http.MethodGet, path)
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != want.kind || w.Header().Get("Access-Control-Allow-Origin") != "*" ||
+			w.Header().Get("ETag") == "" || !strings.Contains(w.Body.String(), want.has) {
+			t.Errorf("%s: %d, %v", path, w.Code, w.Header())
+		}
+		if types := w.Header().Get("X-TypeScript-Types"); (types == "/client.d.ts") != (path == "/client.js") {
+			t.Errorf("%s: the types are at %q", path, types)
+		}
+	}
+}

@@ -54,6 +54,8 @@ var unasked = map[string]string{
 	"/openapi.json":         "for programs that make clients",
 	"/xrpc/_health":         "for load balancers",
 	"/readyz":               "for load balancers",
+	"/client.js":            "the client itself",
+	"/client.d.ts":          "the client itself",
 	"/robots.txt":           "for crawlers",
 	"/.well-known/did.json": "for resolvers",
 	routes.GetDistinct.Path: "another name of GetBacklinkDIDs",

@@ -135,6 +135,8 @@ var (
 	Ready       = add(Route{Path: "/readyz", Unlimited: true})
 	Robots      = add(Route{Path: "/robots.txt"})
 	DIDDocument = add(Route{Path: "/.well-known/did.json"})
+	ClientJS    = add(Route{Path: "/client.js"})
+	ClientTypes = add(Route{Path: "/client.d.ts"})
 )
 
 // At returns the route at a path without parameters, nil when there is none.

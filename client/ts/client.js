@@ -1,0 +1,457 @@
+/**
+ * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
+ * it. With the option `constellation`, it asks a Constellation.
+ */
+/** A refusal of the server. */
+export class WeftError extends Error {
+    status;
+    error;
+    constructor(
+    /** The status of HTTP. */
+    status, 
+    /** Such as `InvalidRequest`. */
+    error, message) {
+        super(message);
+        this.status = status;
+        this.error = error;
+        this.name = 'WeftError';
+    }
+}
+// The server shows every 20 seconds that it is there.
+const silence = 60_000;
+// Waits between connections double from the one to the other, in milliseconds.
+const leastWait = 500;
+const mostWait = 30_000;
+// What a server counts in a call, and the UTF-16 units of names that surely fit into the MiB of JSON that it reads.
+const pairsInCall = 1000;
+const unitsInCall = 256 * 1024;
+/** How many pairs the next call has: one at least. */
+function fitting(pairs, from) {
+    let units = 0;
+    for (let n = 0; from + n < pairs.length; n++) {
+        const pair = pairs[from + n];
+        units += pair.subject.length + pair.source.length;
+        if (n === pairsInCall || (n > 0 && units > unitsInCall))
+            return n;
+    }
+    return pairs.length - from;
+}
+/** Asks one server. */
+export class Client {
+    #base;
+    #fetch;
+    #plain; // the server has only Constellation's methods
+    /** @param base the server's URL, without a path */
+    constructor(base, options = {}) {
+        this.#base = base.replace(/\/+$/, '');
+        this.#plain = options.constellation ?? false;
+        this.#fetch = options.fetch ?? ((...args) => fetch(...args));
+    }
+    /** Counts the links to a subject from a source. */
+    async count(subject, source, signal) {
+        const a = await this.#get('blue.microcosm.links.getBacklinksCount', { subject, source }, signal);
+        return a.total;
+    }
+    /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
+    async counts(pairs, signal) {
+        const counts = [];
+        if (this.#plain) {
+            for (const p of pairs) {
+                counts.push({ ...p, links: await this.count(p.subject, p.source, signal), dids: await this.countDids(p.subject, p.source, signal) });
+            }
+            return counts;
+        }
+        for (let from = 0; from < pairs.length;) {
+            const part = pairs.slice(from, from + fitting(pairs, from));
+            const a = await this.#ask('/xrpc/dev.weft.links.batchCounts', {
+                method: 'POST',
+                headers: { 'Content-Type': 'application/json' },
+                body: JSON.stringify({ pairs: part }),
+                ...(signal && { signal }),
+            });
+            counts.push(...a.counts);
+            from += part.length;
+        }
+        return counts;
+    }
+    /** Counts the accounts that link to a subject from a source. */
+    async countDids(subject, source, signal) {
+        const colon = source.indexOf(':');
+        const query = { target: subject, collection: source.slice(0, colon), path: '.' + source.slice(colon + 1).replace(/^\./, '') };
+        const a = await this.#ask(`/links/count/distinct-dids?${encode(query)}`, signal ? { signal } : {});
+        return a.total;
+    }
+    /** All sources that link to a subject, with their counts, in the order of their names. */
+    async sources(subject, signal) {
+        const totals = [];
+        let cursor;
+        do {
+            const page = await this.#ask(`/links/all?${encode({ target: subject, cursor })}`, signal ? { signal } : {});
+            for (const [collection, paths] of Object.entries(page.links)) {
+                for (const [path, n] of Object.entries(paths)) {
+                    totals.push({ source: `${collection}:${path.replace(/^\./, '')}`, links: n.records, dids: n.distinct_dids });
+                }
+            }
+            cursor = page.cursor;
+        } while (cursor);
+        return totals.sort((a, b) => (a.source < b.source ? -1 : 1));
+    }
+    /** A page of what else the records link to that link to a subject: from each of them, the links at another path. */
+    async manyToManyPage(subject, source, pathToOther, options = {}) {
+        const { dids, others, signal, ...rest } = options;
+        const [a, seq] = await this.#getSeq('blue.microcosm.links.getManyToMany', { subject, source, pathToOther, linkDid: dids, otherSubject: others, ...rest }, signal);
+        return { items: a.items.map((i) => ({ record: i.linkRecord, subject: i.otherSubject })), cursor: a.cursor, seq };
+    }
+    /** Walks through what else the records link to: of the items of a list, the accounts on it are at `subject`. */
+    manyToMany(subject, source, pathToOther, options = {}) {
+        return walk(options.cursor, (cursor) => this.manyToManyPage(subject, source, pathToOther, { ...options, ...cursor }));
+    }
+    /** A page of the counts of `manyToMany` by other subject. */
+    async manyToManyCountsPage(subject, source, pathToOther, options = {}) {
+        const { dids, others, signal, ...rest } = options;
+        const [a, seq] = await this.#getSeq('blue.microcosm.links.getManyToManyCounts', { subject, source, pathToOther, did: dids, otherSubject: others, ...rest }, signal);
+        return { items: a.counts_by_other_subject.map((n) => ({ subject: n.subject, records: n.total, dids: n.distinct })), cursor: a.cursor, seq };
+    }
+    /** Walks through the counts of `manyToMany` by other subject. */
+    manyToManyCounts(subject, source, pathToOther, options = {}) {
+        return walk(options.cursor, (cursor) => this.manyToManyCountsPage(subject, source, pathToOther, { ...options, ...cursor }));
+    }
+    /** What a weft says of itself. */
+    status(signal) {
+        return this.#ask('/status', { headers: { Accept: 'application/json' }, ...(signal && { signal }) });
+    }
+    /** A page of the records that link, newest first. */
+    async backlinksPage(subject, source, options = {}) {
+        const { dids, signal, ...rest } = options;
+        if (this.#plain)
+            refuseTimes(rest);
+        const [a, seq] = await this.#getSeq(`${this.#plain ? 'blue.microcosm' : 'dev.weft'}.links.getBacklinks`, { subject, source, did: dids, ...rest }, signal);
+        const items = this.#plain ? a.records.map((r) => ({ ...r, time: '' })) : a.records;
+        return { total: a.total, items, cursor: a.cursor, seq };
+    }
+    /** Walks through all records that link, page by page. */
+    backlinks(subject, source, options = {}) {
+        return walk(options.cursor, (cursor) => this.backlinksPage(subject, source, { ...options, ...cursor }));
+    }
+    /** A page of the accounts that link, newest first by the first link of each. */
+    async didsPage(subject, source, options = {}) {
+        const { signal, ...rest } = options;
+        if (this.#plain) {
+            refuseTimes(rest);
+            const a = await this.#get('blue.microcosm.links.getBacklinkDids', { subject, source, ...rest }, signal);
+            return { total: a.total, items: a.linking_dids, cursor: a.cursor, seq: null };
+        }
+        const [a, seq] = await this.#getSeq('dev.weft.links.getBacklinkDids', { subject, source, ...rest }, signal);
+        return { total: a.total, items: a.dids, cursor: a.cursor, seq };
+    }
+    /** Walks through all accounts that link. */
+    dids(subject, source, options = {}) {
+        return walk(options.cursor, (cursor) => this.didsPage(subject, source, { ...options, ...cursor }));
+    }
+    /** A page of the links to an account and to any of its records, newest first. */
+    async accountLinksPage(did, options = {}) {
+        const { sources, signal, ...rest } = options;
+        const [a, seq] = await this.#getSeq('dev.weft.links.getAccountBacklinks', { did, source: sources, ...rest }, signal);
+        return { items: a.links, cursor: a.cursor, seq };
+    }
+    /** Walks through all links to an account. */
+    accountLinks(did, options = {}) {
+        return walk(options.cursor, (cursor) => this.accountLinksPage(did, { ...options, ...cursor }));
+    }
+    /** Counts the links to an account by source, of all pages. */
+    async accountCounts(did, signal) {
+        const all = { total: 0, sources: [] };
+        let cursor;
+        do {
+            const page = await this.#get('dev.weft.links.getAccountCounts', { did, cursor }, signal);
+            all.total = page.total;
+            all.sources.push(...page.sources);
+            cursor = page.cursor ?? undefined;
+        } while (cursor !== undefined);
+        return all;
+    }
+    /** Lists what a record links to: the way forward. */
+    async recordLinks(did, collection, rkey, signal) {
+        const a = await this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal);
+        return a.links;
+    }
+    /** Counts the links to a subject by time: what a chart is drawn from. */
+    async timeline(subject, sources, options = {}) {
+        const { signal, ...rest } = options;
+        return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal);
+    }
+    /** Lists the subjects with the most links of the last hours. */
+    async top(options = {}) {
+        const { signal, ...rest } = options;
+        return this.#get('dev.weft.links.getTop', rest, signal);
+    }
+    /**
+     * Follows the stream. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
+     * comes twice. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` says that
+     * what came meanwhile is gone.
+     */
+    async *events(options = {}) {
+        const { signal } = options;
+        let cursor = options.cursor;
+        let wait = leastWait;
+        while (!signal?.aborted) {
+            const connection = new AbortController();
+            const stop = () => connection.abort();
+            signal?.addEventListener('abort', stop);
+            let alive = setTimeout(stop, silence);
+            try {
+                const query = {
+                    wantedSubjects: options.subjects, wantedSubjectPrefixes: options.subjectPrefixes, wantedSubjectDids: options.subjectDids,
+                    wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor, accounts: options.accounts,
+                };
+                const res = await this.#fetch(`${this.#base}/events?${encode(query)}`, { headers: { Accept: 'text/event-stream' }, signal: connection.signal });
+                if (!res.ok || !res.body)
+                    throw await refusal(res);
+                for await (const block of blocks(res.body)) {
+                    clearTimeout(alive);
+                    alive = setTimeout(stop, silence);
+                    if (block.data === '') {
+                        if (block.id !== '')
+                            cursor = Number(block.id);
+                        continue;
+                    }
+                    const event = JSON.parse(block.data);
+                    if (event.kind !== 'record' && event.kind !== 'account')
+                        continue; // the end, or what is not known yet
+                    cursor = event.cursor;
+                    wait = leastWait;
+                    yield event;
+                }
+            }
+            catch (e) {
+                if (e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429)
+                    throw e;
+            }
+            finally {
+                clearTimeout(alive);
+                signal?.removeEventListener('abort', stop);
+                connection.abort();
+            }
+            if (signal?.aborted)
+                return;
+            await sleep(wait / 2 + (Math.random() * wait) / 2, signal);
+            wait = Math.min(2 * wait, mostWait);
+        }
+    }
+    /**
+     * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
+     * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
+     * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
+     * It keeps the keys of the list in memory, and throws a WeftError when the server refuses it. It needs a weft.
+     */
+    async *watch(subject, source, options = {}) {
+        const { signal } = options;
+        const list = new WatchedList(this, subject, source, options);
+        let wait = leastWait;
+        while (!signal?.aborted) {
+            const began = Date.now();
+            try {
+                yield* list.follow();
+            }
+            catch (e) {
+                if (signal?.aborted)
+                    return;
+                if (list.isFirst || isLast(e))
+                    throw e;
+            }
+            if (Date.now() - began > mostWait)
+                wait = leastWait;
+            await sleep(wait, signal);
+            wait = Math.min(2 * wait, mostWait);
+        }
+    }
+    async #get(method, query, signal) {
+        return (await this.#getSeq(method, query, signal))[0];
+    }
+    async #getSeq(method, query, signal) {
+        const res = await this.#send(`/xrpc/${method}?${encode(query)}`, signal ? { signal } : {});
+        const seq = res.headers.get('Weft-Seq');
+        return [(await res.json()), seq === null ? null : Number(seq)];
+    }
+    async #ask(path, init) {
+        return (await (await this.#send(path, init)).json());
+    }
+    async #send(path, init) {
+        const res = await this.#fetch(this.#base + path, init);
+        if (!res.ok)
+            throw await refusal(res);
+        return res;
+    }
+}
+/** The records of a list that is watched. */
+class WatchedList {
+    client;
+    subject;
+    source;
+    options;
+    /** Whether the list was not read to its end yet. */
+    isFirst = true;
+    /** The collections of the records that are there, by account and record key. */
+    #have = new Map();
+    /** Accounts that have become inactive since the watch began. */
+    #inactive = new Set();
+    constructor(client, subject, source, options) {
+        this.client = client;
+        this.subject = subject;
+        this.source = source;
+        this.options = options;
+    }
+    /** Lists the records, and follows their changes until an error. */
+    async *follow() {
+        const { dids, signal } = this.options;
+        const seq = yield* this.#list();
+        this.isFirst = false;
+        const filter = { subjects: [this.subject], sources: [this.source], accounts: true, cursor: seq };
+        for await (const e of this.client.events({ ...filter, ...(dids && { actors: dids }), ...(signal && { signal }) })) {
+            if (e.kind === 'account') {
+                yield* this.#account(e.account.did, e.account.active);
+                continue;
+            }
+            if (e.removed.length > 0)
+                yield* this.#remove(e.did, e.rkey);
+            if (e.added.length > 0 && !this.#inactive.has(e.did))
+                yield* this.#add(e);
+        }
+    }
+    /**
+     * Lists the records, or those of one account. Records that are not listed are gone. What changes between two pages comes as
+     * events too, and a record that is there is not added again.
+     */
+    async *#list(did) {
+        const gone = new Map();
+        for (const [account, records] of this.#have)
+            if (did === undefined || account === did)
+                gone.set(account, new Set(records.keys()));
+        const { limit, signal } = this.options;
+        const dids = did === undefined ? this.options.dids : [did];
+        let seq;
+        let cursor;
+        do {
+            const page = await this.client.backlinksPage(this.subject, this.source, { ...(dids && { dids }), ...(limit !== undefined && { limit }), ...(cursor !== undefined && { cursor }), ...(signal && { signal }) });
+            if (page.seq === null)
+                throw new Error('this server does not send Weft-Seq: it cannot be watched');
+            seq ??= page.seq;
+            cursor = page.cursor ?? undefined;
+            for (const r of page.items) {
+                gone.get(r.did)?.delete(r.rkey);
+                yield* this.#add(r);
+            }
+        } while (cursor !== undefined);
+        for (const [account, rkeys] of gone)
+            for (const rkey of rkeys)
+                yield* this.#remove(account, rkey);
+        return seq;
+    }
+    /** Follows a change of an account's status: its records go, or come back. */
+    async *#account(did, active) {
+        if (active) {
+            this.#inactive.delete(did);
+            yield* this.#list(did);
+            return;
+        }
+        this.#inactive.add(did);
+        for (const rkey of [...(this.#have.get(did)?.keys() ?? [])])
+            yield* this.#remove(did, rkey);
+    }
+    *#add(r) {
+        const records = this.#have.get(r.did) ?? new Map();
+        if (records.has(r.rkey))
+            return;
+        records.set(r.rkey, r.collection);
+        this.#have.set(r.did, records);
+        yield { kind: this.isFirst ? 'listed' : 'added', did: r.did, collection: r.collection, rkey: r.rkey, time: r.time };
+    }
+    *#remove(did, rkey) {
+        const records = this.#have.get(did);
+        const collection = records?.get(rkey);
+        if (!records || collection === undefined)
+            return;
+        records.delete(rkey);
+        if (records.size === 0)
+            this.#have.delete(did);
+        yield { kind: 'removed', did, collection, rkey };
+    }
+}
+/** Whether an error is the server's last word; a stream whose cursor is gone begins again with the list. */
+function isLast(e) {
+    return e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429 &&
+        e.error !== 'OutdatedCursor' && e.error !== 'FutureCursor';
+}
+async function refusal(res) {
+    const text = await res.text();
+    try {
+        const body = JSON.parse(text);
+        return new WeftError(res.status, body.error ?? res.statusText, body.message ?? text);
+    }
+    catch {
+        return new WeftError(res.status, res.statusText, text);
+    }
+}
+function refuseTimes(options) {
+    if (options.since !== undefined || options.until !== undefined || options.hydrate) {
+        throw new Error('Constellation has no since, until and hydrate');
+    }
+}
+function encode(query) {
+    const out = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+        if (value === undefined || value === false)
+            continue;
+        for (const v of Array.isArray(value) ? value : [value])
+            out.append(name, v instanceof Date ? v.toISOString() : String(v));
+    }
+    return out.toString();
+}
+async function* walk(first, page) {
+    let cursor = first;
+    do {
+        const p = await page(cursor ? { cursor } : {});
+        yield* p.items;
+        cursor = p.cursor;
+    } while (cursor);
+}
+/** Cuts a body into its events. One that is cut off in the middle is none. */
+async function* blocks(body) {
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let buffer = '';
+    try {
+        for (;;) {
+            const { done, value } = await reader.read();
+            if (done)
+                return;
+            buffer += decoder.decode(value, { stream: true });
+            const parts = buffer.split('\n\n');
+            buffer = parts.pop() ?? '';
+            for (const part of parts) {
+                const block = { id: '', data: '' };
+                for (const line of part.split('\n')) {
+                    if (line.startsWith('id: '))
+                        block.id = line.slice(4);
+                    if (line.startsWith('data: '))
+                        block.data = line.slice(6);
+                }
+                yield block;
+            }
+        }
+    }
+    finally {
+        void reader.cancel().catch(() => undefined);
+    }
+}
+function sleep(ms, signal) {
+    return new Promise((resolve) => {
+        const done = () => {
+            clearTimeout(timer);
+            signal?.removeEventListener('abort', done);
+            resolve();
+        };
+        const timer = setTimeout(done, ms);
+        signal?.addEventListener('abort', done);
+    });
+}
