@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -72,16 +73,16 @@ func TestCheckClean(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		dir  string
-		o    db.CheckOptions
+		o    check.Options
 	}{
-		{"all", cfg.Dir, db.CheckOptions{All: true}},
-		{"all, with a WAL", crashed, db.CheckOptions{All: true}},
-		{"a sample of 50", cfg.Dir, db.CheckOptions{Sample: 50, Seed: 1}},
-		{"a sample of 500", cfg.Dir, db.CheckOptions{Sample: 500, Seed: 2}},
+		{"all", cfg.Dir, check.Options{All: true}},
+		{"all, with a WAL", crashed, check.Options{All: true}},
+		{"a sample of 50", cfg.Dir, check.Options{Sample: 50, Seed: 1}},
+		{"a sample of 500", cfg.Dir, check.Options{Sample: 500, Seed: 2}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := hashFiles(t, tc.dir)
-			r, err := db.Check(t.Context(), tc.dir, tc.o)
+			r, err := check.Run(t.Context(), tc.dir, tc.o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +137,7 @@ func TestCheckRefuses(t *testing.T) {
 			dir := t.TempDir()
 			tc.prepare(t, dir)
 			before := hashFiles(t, dir)
-			if _, err := db.Check(t.Context(), dir, db.CheckOptions{}); err == nil ||
+			if _, err := check.Run(t.Context(), dir, check.Options{}); err == nil ||
 				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("refused with %v, want %q in it", err, tc.want)
 			}
@@ -145,7 +146,7 @@ func TestCheckRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := db.Check(t.Context(), filepath.Join(t.TempDir(), "none"), db.CheckOptions{}); !errors.Is(err,
+	if _, err := check.Run(t.Context(), filepath.Join(t.TempDir(), "none"), check.Options{}); !errors.Is(err,
 		db.ErrNoIndex) {
 		t.Errorf("no directory: %v", err)
 	}
@@ -189,7 +190,7 @@ func TestCheckHistories(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true})
+				r, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -234,7 +235,7 @@ func TestCopyEqualsModel(t *testing.T) {
 			if err := errors.Join(f.Close(), c.Close()); err != nil {
 				t.Fatal(err)
 			}
-			if report, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || report.Total > 0 {
+			if report, err := check.Run(t.Context(), dir, check.Options{All: true}); err != nil || report.Total > 0 {
 				t.Errorf("the copy, checked: %v, %+v", err, report)
 			}
 		})

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
@@ -427,7 +428,7 @@ func killWorld(t *testing.T, w world) (kills int64) {
 			return n == lines
 		})
 	}
-	check := func() {
+	compare := func() {
 		t.Helper()
 		checkCrashed(t, w, dir, events, acknowledged)
 	}
@@ -448,10 +449,10 @@ func killWorld(t *testing.T, w world) (kills int64) {
 		}
 		random(r.IntN(8))
 		if i%4 == 3 {
-			check()
+			compare()
 		}
 	}
-	check()
+	compare()
 	for l := (life{}); !l.done; {
 		if l = one(child{}, nil); l.killed {
 			t.Fatal("nobody killed it")
@@ -460,8 +461,8 @@ func killWorld(t *testing.T, w world) (kills int64) {
 	if acknowledged != events[len(events)-1].Seq {
 		t.Errorf("acknowledged up to %d of %d", acknowledged, events[len(events)-1].Seq)
 	}
-	check()
-	if r, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+	compare()
+	if r, err := check.Run(t.Context(), dir, check.Options{All: true}); err != nil || r.Total > 0 {
 		t.Errorf("checked: %v, %+v", err, r)
 	}
 	if w.Window < 0 {

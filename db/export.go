@@ -55,7 +55,7 @@ type Export struct {
 	// for.
 	BodiesFrom uint64
 
-	s           *readOnly
+	s           *ReadOnly
 	names       *sql.Stmt
 	bodies      *exportBodies       // nil: not asked for
 	from, to    []byte              // keys by record; nil: no bound
@@ -70,7 +70,7 @@ const exportCacheBytes = 8 << 20
 
 // OpenExport opens a data directory for an export.
 func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
-	s, err := openReadOnly(dir, true)
+	s, err := OpenReadOnly(dir, true)
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
 	}

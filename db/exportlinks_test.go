@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -317,7 +318,7 @@ func TestOfflineReplay(t *testing.T) {
 	if _, records := export(t, dir, db.ExportOptions{}, ""); len(records) != len(events) {
 		t.Errorf("exported %d records of %d", len(records), len(events))
 	}
-	if r, err := db.Check(t.Context(), dir, db.CheckOptions{Sample: 10}); err != nil || r.Total > 0 {
+	if r, err := check.Run(t.Context(), dir, check.Options{Sample: 10}); err != nil || r.Total > 0 {
 		t.Errorf("check: %+v, %v", r, err)
 	}
 	if after := hashFiles(t, dir); !maps.Equal(before, after) {

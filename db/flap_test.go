@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -131,7 +132,7 @@ func TestFlappingAccounts(t *testing.T) {
 						t.Fatal(err)
 					}
 					down.Add(n)
-					if r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+					if r, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
 						t.Fatalf("step %d, stopped: %v, %+v", step, err, r)
 					}
 					if files := segmentFiles(t, cfg.Dir); cfg.ReplayWindow == 0 && len(files) > 0 && h.r.IntN(2) == 0 {

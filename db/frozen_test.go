@@ -22,6 +22,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/link"
 )
@@ -308,11 +309,11 @@ func TestUpgradedChecksums(t *testing.T) {
 				if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
 					t.Fatal(err)
 				}
-				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) > 0 {
+				if faults := must(check.File(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) > 0 {
 					t.Fatalf("before any damage: %v", faults)
 				}
 				tamper(t, damaged, damage)
-				if faults := must(db.CheckFile(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 ||
+				if faults := must(check.File(t.Context(), filepath.Join(damaged, "weft.db"))); len(faults) != 1 ||
 					!strings.Contains(faults[0], "wrong checksum") {
 					t.Errorf("after %s: %v", damage, faults)
 				}
@@ -332,7 +333,7 @@ func frozenMore(cursor uint64) []db.Event {
 // checkAll expects that a check of everything finds nothing.
 func checkAll(t *testing.T, dir string) {
 	t.Helper()
-	r, err := db.Check(t.Context(), dir, db.CheckOptions{All: true})
+	r, err := check.Run(t.Context(), dir, check.Options{All: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func TestNextSchema(t *testing.T) {
 					return err
 				},
 				"check": func() error {
-					_, err := db.Check(t.Context(), dir, db.CheckOptions{})
+					_, err := check.Run(t.Context(), dir, check.Options{})
 					return err
 				},
 				"stats": func() error {

@@ -10,7 +10,7 @@ import (
 
 // ListGaps lists all gaps of a data directory, oldest first, also of one that a weft has open.
 func ListGaps(ctx context.Context, dir string) ([]Gap, error) {
-	r, err := openReadOnly(dir, false)
+	r, err := OpenReadOnly(dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +20,7 @@ func ListGaps(ctx context.Context, dir string) ([]Gap, error) {
 
 // RetryGaps is Store.RetryGaps for a data directory that no weft has open.
 func RetryGaps(dir string, id int64) (n int64, err error) {
-	r, err := openReadOnly(dir, true)
+	r, err := OpenReadOnly(dir, true)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -191,7 +192,7 @@ func TestHostsLose(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+			if r, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
 				t.Errorf("checked: %v, %+v", err, r)
 			}
 		})

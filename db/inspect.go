@@ -78,7 +78,7 @@ type UpstreamInfo struct {
 
 // Inspect looks at a data directory that no weft has open, and changes nothing in it.
 func Inspect(ctx context.Context, dir string) (*Inspection, error) {
-	s, err := openReadOnly(dir, true)
+	s, err := OpenReadOnly(dir, true)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 }
 
 // inspectFile reads what weft.db says.
-func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
+func (s *ReadOnly) inspectFile(ctx context.Context, in *Inspection) error {
 	for _, q := range []struct {
 		into  any
 		query string
@@ -160,7 +160,7 @@ func (s *readOnly) inspectFile(ctx context.Context, in *Inspection) error {
 }
 
 // inspectBodies adds the bodies up.
-func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
+func (s *ReadOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
 	in.Mode, _, err = bodiesKept(ctx, s.core.Reader)
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (s *readOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error
 }
 
 // inspectSegment reads what a segment is made of.
-func (s *readOnly) inspectSegment(row index.ManifestRow) SegmentInfo {
+func (s *ReadOnly) inspectSegment(row index.ManifestRow) SegmentInfo {
 	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
 		Bytes: row.Bytes}
 	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), index.RunKinds, s.core.Blocks)

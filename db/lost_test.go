@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -83,7 +84,7 @@ func equalsAfterLoss(t *testing.T, cfg db.Config, m *dbtest.Model) (names []stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true})
+	report, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true})
 	if err != nil || report.Total > 0 {
 		t.Fatalf("%v: %+v", err, report)
 	}

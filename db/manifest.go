@@ -63,7 +63,7 @@ func ManifestOf(ctx context.Context, path string) (*Manifest, error) {
 
 // ManifestHere reads the manifest of a data directory, also of one that a weft has open.
 func ManifestHere(ctx context.Context, dir string) (*Manifest, error) {
-	r, err := openReadOnly(dir, false)
+	r, err := OpenReadOnly(dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func readManifest(ctx context.Context, name, uri string) (*Manifest, error) {
 }
 
 // manifest reads the manifest of the database with this name.
-func (r *readOnly) manifest(ctx context.Context, name string) (*Manifest, error) {
+func (r *ReadOnly) manifest(ctx context.Context, name string) (*Manifest, error) {
 	m := &Manifest{}
 	var first uint64
 	for _, q := range []struct {

@@ -6,6 +6,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -90,7 +91,7 @@ func TestManyLinks(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			report, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true})
+			report, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true})
 			if err != nil || len(report.Problems) > 0 {
 				t.Fatalf("check: %v, %+v", err, report)
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
@@ -85,7 +86,7 @@ func TestOldLogOfJobs(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+	if r, err := check.Run(t.Context(), dir, check.Options{All: true}); err != nil || r.Total > 0 {
 		t.Errorf("checked: %v, %+v", err, r)
 	}
 }

@@ -16,18 +16,18 @@ import (
 // ErrNoIndex is the error of a directory without a weft.db.
 var ErrNoIndex = errors.New("there is no weft.db in it")
 
-// readOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the
+// ReadOnly is a data directory that is open for reading. It has no connection that writes and no worker, takes the
 // schema as it is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
-type readOnly struct {
+type ReadOnly struct {
 	Index
 	state
 	lock *os.File // nil: a weft may write beside it
 }
 
-// openReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
+// OpenReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
 // one of its commits, and segment files never change. With exclusive it takes the directory's lock, and refuses a
 // directory that a weft has open.
-func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
+func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	path := filepath.Join(dir, "weft.db")
 	_, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -36,7 +36,7 @@ func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: %w", err)
 	}
-	r := &readOnly{}
+	r := &ReadOnly{}
 	r.defaults(Config{Dir: dir})
 	r.state = newState(&r.cfg)
 	if exclusive {
@@ -54,7 +54,7 @@ func openReadOnly(dir string, exclusive bool) (*readOnly, error) {
 
 // open opens weft.db. Without a WAL, the file has everything and nothing writes: a replicator holds the WAL open.
 // SQLite is told so, or it would create the two files of a WAL.
-func (r *readOnly) open(path string) error {
+func (r *ReadOnly) open(path string) error {
 	uri, err := fileURI(path)
 	if err != nil {
 		return err
@@ -75,14 +75,23 @@ func (r *readOnly) open(path string) error {
 	return nil
 }
 
+// OpenFile opens a weft.db alone, which nobody has open and which has no WAL, whatever its schema.
+func OpenFile(path string) (*ReadOnly, error) {
+	uri, err := fileURI(path)
+	if err != nil {
+		return nil, err
+	}
+	return openDatabase(path, uri+"?mode=ro&immutable=1")
+}
+
 // openDatabase opens a weft.db alone, by its URI, whatever its schema.
-func openDatabase(name, uri string) (*readOnly, error) {
+func openDatabase(name, uri string) (*ReadOnly, error) {
 	reader, err := sqlx.Open("sqlite", uri)
 	if err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", name, err)
 	}
 	reader.SetMaxOpenConns(1)
-	r := &readOnly{}
+	r := &ReadOnly{}
 	r.defaults(Config{})
 	r.state = newState(&r.cfg)
 	r.core.Reader = reader
@@ -94,7 +103,7 @@ func openDatabase(name, uri string) (*readOnly, error) {
 const maxUnsealed = 4_000_000
 
 // load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
-func (r *readOnly) load(ctx context.Context, what string) error {
+func (r *ReadOnly) load(ctx context.Context, what string) error {
 	rows, err := index.ReadManifestRows(ctx, r.core.Reader)
 	if err != nil {
 		return err
@@ -134,8 +143,50 @@ func (r *readOnly) load(ctx context.Context, what string) error {
 	})
 }
 
+// Core returns the snapshot, the files and the connection that the directory is read through.
+func (r *ReadOnly) Core() *index.Core { return r.core }
+
+// CheckSchema returns an error where the schema is not this program's.
+func (r *ReadOnly) CheckSchema() error { return checkSchema(r.core.Reader) }
+
+// StoredBodies returns how bodies were stored last, and the log row up to which they are out of date.
+func (r *ReadOnly) StoredBodies(ctx context.Context) (mode Bodies, since uint64, err error) {
+	return bodiesKept(ctx, r.core.Reader)
+}
+
+// LoadNames reads the names that the segments of a snapshot lack into it.
+func (r *ReadOnly) LoadNames(ctx context.Context, v *index.Snapshot) error {
+	return r.loadNames(ctx, r.core.Reader, v, allNames)
+}
+
+// Replay returns a snapshot with the log after its segments, as a start replays it.
+func (r *ReadOnly) Replay(ctx context.Context, v *index.Snapshot) (next *index.Snapshot, err error) {
+	err = r.core.InReadTx(ctx, func(q logrow.Queryer) error {
+		_, err := r.loadStatus(ctx, q, v.Sealed)
+		if err != nil {
+			return err
+		}
+		next, err = r.replay(ctx, q, v, nil)
+		return err
+	})
+	return next, err
+}
+
+// Status returns an account's status, after Replay.
+func (r *ReadOnly) Status(actor uint64) Status { return r.status.of(actor) }
+
+// Shown reports whether the order by target has a record's links, after Replay.
+func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.shown(actor, key) }
+
+// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay: a job that
+// purges the account may not have come to the record.
+func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
+	j := r.jobs[actor]
+	return r.Status(actor) == StatusDeleted && (j == nil || j.purged(key))
+}
+
 // Close closes the files.
-func (r *readOnly) Close() error {
+func (r *ReadOnly) Close() error {
 	var errs []error
 	if v := r.core.Snapshot(); v != nil {
 		r.core.ReleaseFiles(v.Files)

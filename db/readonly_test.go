@@ -50,10 +50,10 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	}
 	apply()
 	sealed()
-	if _, err := openReadOnly(dir, true); !errors.Is(err, errLocked) {
+	if _, err := OpenReadOnly(dir, true); !errors.Is(err, errLocked) {
 		t.Errorf("beside a weft, an exclusive opening returns %v, want errLocked", err)
 	}
-	r, err := openReadOnly(dir, false)
+	r, err := OpenReadOnly(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}

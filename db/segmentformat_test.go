@@ -1,4 +1,4 @@
-package db
+package db_test
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
@@ -20,7 +22,7 @@ import (
 // checksum.
 func replaceSegment(t *testing.T, dir string, change func(data []byte) []byte) (path string) {
 	t.Helper()
-	path = segmentPath(t, dir, 0)
+	path = dbtest.SegmentPath(t, dir, 0)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +35,7 @@ func replaceSegment(t *testing.T, dir string, change func(data []byte) []byte) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	statements(fmt.Sprintf("UPDATE segments SET checksum = '%s', bytes = %d WHERE from_seq = 1", sum, len(data)))(t,
+	dbtest.Statements(fmt.Sprintf("UPDATE segments SET checksum = '%s', bytes = %d WHERE from_seq = 1", sum, len(data)))(t,
 		dir)
 	return path
 }
@@ -69,7 +71,7 @@ func hours(t *testing.T) func([]byte) []byte {
 // way out, whether the log is whole or not; nothing is deleted or made again. The way out works.
 func TestSegmentFormats(t *testing.T) {
 	t.Parallel()
-	whole := makeFixture(t)
+	whole := dbtest.Fixture(t)
 	pruned := []string{"DELETE FROM records WHERE seq <= 500", "DELETE FROM links WHERE id >> 12 <= 500"}
 	for _, tc := range []struct {
 		name   string
@@ -95,13 +97,13 @@ func TestSegmentFormats(t *testing.T) {
 			}
 			path := replaceSegment(t, dir, tc.change)
 			if tc.pruned {
-				statements(pruned...)(t, dir)
+				dbtest.Statements(pruned...)(t, dir)
 			}
 			before, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(Config{Dir: dir})
+			s, err := db.Open(db.Config{Dir: dir})
 			if err == nil {
 				s.Close()
 				t.Fatal("opened")
@@ -114,8 +116,8 @@ func TestSegmentFormats(t *testing.T) {
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 				t.Errorf("the segment was changed, %v", err)
 			}
-			segmentPath(t, dir, 1)
-			f, err := OpenFollower(FollowerConfig{Dir: dir})
+			dbtest.SegmentPath(t, dir, 1)
+			f, err := db.OpenFollower(db.FollowerConfig{Dir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +133,7 @@ func TestSegmentFormats(t *testing.T) {
 			if err := os.Rename(filepath.Join(dir, "segments"), filepath.Join(t.TempDir(), "away")); err != nil {
 				t.Fatal(err)
 			}
-			if s, err = Open(Config{Dir: dir}); err != nil {
+			if s, err = db.Open(db.Config{Dir: dir}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -144,10 +146,10 @@ func TestSegmentFormats(t *testing.T) {
 // TestDamagedFormat: where a segment's number is wrong by damage, the segment is lost, as its checksum says.
 func TestDamagedFormat(t *testing.T) {
 	t.Parallel()
-	dir := makeFixture(t)
-	flip(t, segmentPath(t, dir, 0), 62)
-	statements("DELETE FROM records WHERE seq <= 500", "DELETE FROM links WHERE id >> 12 <= 500")(t, dir)
-	s, err := Open(Config{Dir: dir})
+	dir := dbtest.Fixture(t)
+	dbtest.Flip(t, dbtest.SegmentPath(t, dir, 0), 62)
+	dbtest.Statements("DELETE FROM records WHERE seq <= 500", "DELETE FROM links WHERE id >> 12 <= 500")(t, dir)
+	s, err := db.Open(db.Config{Dir: dir})
 	if err == nil {
 		s.Close()
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
@@ -143,7 +144,7 @@ func TestRespell(t *testing.T) {
 			}
 			seq := s.Seq()
 			closeStore()
-			if r, err := db.Check(t.Context(), cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+			if r, err := check.Run(t.Context(), cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
 				t.Errorf("checked: %v, %+v", err, r)
 			}
 			if cfg.ReplayWindow == 0 { // the log alone
@@ -195,7 +196,7 @@ func TestRespellKill(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if r, err := db.Check(t.Context(), dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+			if r, err := check.Run(t.Context(), dir, check.Options{All: true}); err != nil || r.Total > 0 {
 				t.Errorf("checked: %v, %+v", err, r)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -60,7 +61,7 @@ func (tg *together) reopen() {
 			tg.t.Fatal(err)
 		}
 		if tg.r.IntN(2) == 0 {
-			if r, err := db.Check(tg.t.Context(), tg.cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+			if r, err := check.Run(tg.t.Context(), tg.cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
 				tg.t.Fatalf("checked after %d events: %v, %+v", len(tg.events), err, r)
 			}
 			if files := segmentFiles(tg.t, tg.cfg.Dir); tg.cfg.ReplayWindow == 0 && len(files) > 0 {
@@ -198,7 +199,7 @@ func TestTogether(t *testing.T) {
 			if err := tg.s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if r, err := db.Check(t.Context(), tg.cfg.Dir, db.CheckOptions{All: true}); err != nil || r.Total > 0 {
+			if r, err := check.Run(t.Context(), tg.cfg.Dir, check.Options{All: true}); err != nil || r.Total > 0 {
 				t.Errorf("checked: %v, %+v", err, r)
 			}
 		})

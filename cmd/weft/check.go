@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/web/humanize"
 )
 
@@ -58,7 +58,7 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 			if err := noArgs(cmd); err != nil {
 				return err
 			}
-			o := db.CheckOptions{All: cmd.Bool("all"), Sample: cmd.Int("sample"), Seed: cmd.Uint64("seed")}
+			o := check.Options{All: cmd.Bool("all"), Sample: cmd.Int("sample"), Seed: cmd.Uint64("seed")}
 			switch {
 			case o.Sample < 1:
 				return &usageError{errors.New("--sample must be 1 or more")}
@@ -69,7 +69,7 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 				o.Seed = uint64(rand.Uint32()) + 1
 			}
 			o.Progress = func(what string, done, of int64) { printProgress(stderr, what, done, of) }
-			report, err := db.Check(ctx, cmd.String("data"), o)
+			report, err := check.Run(ctx, cmd.String("data"), o)
 			if ctx.Err() != nil {
 				return errors.New("interrupted: an incomplete check reports nothing")
 			}
@@ -105,7 +105,7 @@ func printProgress(w io.Writer, what string, done, of int64) {
 }
 
 // printReport prints what was checked, what was not, and each problem on a line.
-func printReport(w io.Writer, dir string, r *db.CheckReport) {
+func printReport(w io.Writer, dir string, r *check.Report) {
 	if r.All {
 		fmt.Fprintf(w, "%s, full check:\n\n", dir)
 	} else {

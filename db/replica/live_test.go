@@ -16,6 +16,7 @@ import (
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/replica/config"
@@ -195,7 +196,7 @@ func comesBack(t *testing.T, cfg config.Config, events []db.Event, window time.D
 
 func sameAsModel(t *testing.T, dir string, events []db.Event, window time.Duration, segments int) int {
 	t.Helper()
-	report, err := db.Check(t.Context(), dir, db.CheckOptions{All: true})
+	report, err := check.Run(t.Context(), dir, check.Options{All: true})
 	if err != nil || len(report.Problems) > 0 {
 		t.Fatalf("check: %v, %+v", err, report)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/replica/config"
 )
 
@@ -305,7 +306,7 @@ var errNotIntact = fmt.Errorf("%w: the database restored from its files", ErrDam
 
 // inspect checks a database that was restored.
 func inspect(ctx context.Context, path string) error {
-	faults, err := db.CheckFile(ctx, path)
+	faults, err := check.File(ctx, path)
 	if err == nil && len(faults) > 0 {
 		err = fmt.Errorf("%w: %s", errNotIntact, faults[0])
 	}

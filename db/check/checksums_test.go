@@ -1,4 +1,4 @@
-package db
+package check_test
 
 import (
 	"database/sql"
@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -17,12 +20,12 @@ import (
 // row 1112 is a like of it, account 1102.
 func makeDamageable(t *testing.T) (dir string) {
 	t.Helper()
-	dir = makeFixture(t)
-	s, err := Open(Config{Dir: dir, Bodies: BodiesKeep})
+	dir = dbtest.Fixture(t)
+	s, err := db.Open(db.Config{Dir: dir, Bodies: db.BodiesKeep})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Apply(Batch{Host: "test", Events: []Event{likeBehind(5000)}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{likeBehind(5000)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -32,10 +35,10 @@ func makeDamageable(t *testing.T) (dir string) {
 }
 
 // likeBehind is a like of another account than makeFixture's, that comes behind all its events.
-func likeBehind(n int) Event {
-	return Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: OpCreate, DID: fixtureDID(n),
+func likeBehind(n int) db.Event {
+	return db.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(n),
 		Collection: "app.bsky.feed.like",
-		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []Link{{Path: "subject.uri", Target: fixturePost}}}
+		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
 }
 
 // flipTarget flips one bit of the account that a link row's target names, so that it is a target still.
@@ -72,31 +75,31 @@ var damages = []struct {
 	{"a bit of a link's target, replayed", flipTarget("(SELECT max(id) FROM links WHERE substr(target, 1, 1) = x'01')"),
 		true,
 		"log rows 1109 to 1112 or their links are damaged"},
-	{"a byte of a DID, replayed", statements("UPDATE actors SET did = did || 'a' WHERE id = 1102"), true,
+	{"a byte of a DID, replayed", dbtest.Statements("UPDATE actors SET did = did || 'a' WHERE id = 1102"), true,
 		"the names of accounts 1102 to 1102 are"},
 	{"a time, replayed",
-		statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
+		dbtest.Statements("UPDATE records SET time_us = time_us + 64 WHERE seq = (SELECT max(seq) FROM records)"), true,
 		"log rows 1109 to 1112"},
 	{"a record key, replayed",
-		statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
+		dbtest.Statements("UPDATE records SET rkey = rkey + 1 WHERE seq = (SELECT max(seq) - 1 FROM records)"), true, ""},
 	{"a bit of a link's target, sealed", flipTarget("200 << 12"), false, "log rows 1 to 1101"},
-	{"a byte of a DID, sealed", statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false,
+	{"a byte of a DID, sealed", dbtest.Statements("UPDATE actors SET did = did || 'a' WHERE id = 50"), false,
 		"accounts 1 to 1101"},
-	{"a path, sealed", statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false,
+	{"a path, sealed", dbtest.Statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false,
 		"sources 1 to"},
 	{"a collection, sealed",
-		statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
-	{"a rank, sealed", statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
+		dbtest.Statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
+	{"a rank, sealed", dbtest.Statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
 	{"a log row and its links that are gone, sealed",
-		statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
+		dbtest.Statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
 	{"the checksum of a segment in the manifest",
-		statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
+		dbtest.Statements("UPDATE segments SET log_checksum = log_checksum + 1 WHERE from_seq = 1"), false,
 		"the checksum of the log up to row 1101 in the manifest's row of"},
-	{"a status", statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
-	{"the time of a status", statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true,
+	{"a status", dbtest.Statements("UPDATE actors SET status = 2 WHERE id = 5"), true, "the statuses of accounts"},
+	{"the time of a status", dbtest.Statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true,
 		"the statuses of accounts"},
 	{"the checksum of the last commit",
-		statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
+		dbtest.Statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
 }
 
 // TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by
@@ -112,8 +115,8 @@ func TestDamagedRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			tc.damage(t, dir)
-			for _, o := range []CheckOptions{{}, {All: true}} {
-				r, err := Check(t.Context(), dir, o)
+			for _, o := range []check.Options{{}, {All: true}} {
+				r, err := check.Run(t.Context(), dir, o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -125,13 +128,13 @@ func TestDamagedRows(t *testing.T) {
 					t.Errorf("a check of everything (%v) says %q, want %q in it", o.All, text, tc.want)
 				}
 			}
-			faults, err := CheckFile(t.Context(), filepath.Join(dir, "weft.db"))
+			faults, err := check.File(t.Context(), filepath.Join(dir, "weft.db"))
 			if text := strings.Join(faults, "\n"); err != nil || len(faults) == 0 || !strings.Contains(text, tc.want) {
 				t.Errorf("a restore says %q, %v, want %q in it", text, err, tc.want)
 			}
 			looks := map[string]func() error{
 				"a follower": func() error {
-					f, err := OpenFollower(FollowerConfig{Dir: dir})
+					f, err := db.OpenFollower(db.FollowerConfig{Dir: dir})
 					if err != nil {
 						return err
 					}
@@ -139,7 +142,7 @@ func TestDamagedRows(t *testing.T) {
 					return errors.Join(err, f.Close())
 				},
 				"a start": func() error {
-					s, err := Open(Config{Dir: dir})
+					s, err := db.Open(db.Config{Dir: dir})
 					if err == nil {
 						err = s.Close()
 					}
@@ -166,13 +169,13 @@ func TestDamagedRows(t *testing.T) {
 // TestDamageReachesFollower: a follower that is under way finds what is wrong in the rows that it applies.
 func TestDamageReachesFollower(t *testing.T) {
 	t.Parallel()
-	dir := makeFixture(t)
-	s, err := Open(Config{Dir: dir})
+	dir := dbtest.Fixture(t)
+	s, err := db.Open(db.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	f, err := OpenFollower(FollowerConfig{Dir: dir, Owned: false})
+	f, err := db.OpenFollower(db.FollowerConfig{Dir: dir, Owned: false})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +184,7 @@ func TestDamageReachesFollower(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := f.Seq()
-	if _, err := s.Apply(Batch{Host: "test", Events: []Event{likeBehind(5000)}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{likeBehind(5000)}}); err != nil {
 		t.Fatal(err)
 	}
 	flipTarget("(SELECT max(id) FROM links)")(t, dir)
@@ -200,17 +203,17 @@ func TestDamageReachesFollower(t *testing.T) {
 // TestBelongs: a segment of another index is refused by both names, however whole the log is, and left where it is.
 func TestBelongs(t *testing.T) {
 	t.Parallel()
-	dir := makeFixture(t)
-	statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'")(t, dir)
-	s, err := Open(Config{Dir: dir})
+	dir := dbtest.Fixture(t)
+	dbtest.Statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'")(t, dir)
+	s, err := db.Open(db.Config{Dir: dir})
 	if err == nil {
 		s.Close()
 	}
 	if err == nil || !strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
 		t.Errorf("opened with %v", err)
 	}
-	segmentPath(t, dir, 1) // both are there still
-	f, err := OpenFollower(FollowerConfig{Dir: dir})
+	dbtest.SegmentPath(t, dir, 1) // both are there still
+	f, err := db.OpenFollower(db.FollowerConfig{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,27 +227,33 @@ func TestBelongs(t *testing.T) {
 // BenchmarkVerifyChecksums is what it takes to add up a log row, its link and a name, of an index that is cached.
 func BenchmarkVerifyChecksums(b *testing.B) {
 	dir := b.TempDir()
-	s, err := Open(Config{Dir: dir})
+	s, err := db.Open(db.Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
 	const likes = 20_000
-	events := make([]Event, likes)
+	events := make([]db.Event, likes)
 	for i := range events {
-		events[i] = Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: OpCreate, DID: fixtureDID(i + 1),
+		events[i] = db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(i + 1),
 			Collection: "app.bsky.feed.like",
-			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []Link{{Path: "subject.uri", Target: fixturePost}}}
+			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
 	}
-	if _, err := s.Apply(Batch{Host: "bench", Events: events}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "bench", Events: events}); err != nil {
 		b.Fatal(err)
 	}
+	r, err := db.OpenReadOnly(dir, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
 	for b.Loop() {
-		sum := logrow.Adder{Q: s.core.Reader}
+		sum := logrow.Adder{Q: r.Core().Reader}
 		if _, err := sum.Log(b.Context(), 0, likes); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := sum.Names(b.Context(), logrow.NameBounds{}, logrow.NameBounds{Actors: likes, Collections: 1, Sources: 1}); err != nil {
+		upTo := logrow.NameBounds{Actors: likes, Collections: 1, Sources: 1}
+		if _, err := sum.Names(b.Context(), logrow.NameBounds{}, upTo); err != nil {
 			b.Fatal(err)
 		}
 	}

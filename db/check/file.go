@@ -1,23 +1,23 @@
-package db
+package check
 
-import "context"
+import (
+	"context"
 
-// CheckFile checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and
+	"weft.dev/weft/db"
+)
+
+// File checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and
 // the rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty
 // sentences.
-func CheckFile(ctx context.Context, path string) ([]string, error) {
-	uri, err := fileURI(path)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openDatabase(path, uri+"?mode=ro&immutable=1")
+func File(ctx context.Context, path string) ([]string, error) {
+	r, err := db.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	c := &check{s: r, o: CheckOptions{All: true}, report: &CheckReport{Kinds: map[string]int64{}}}
+	c := &checker{s: r, core: r.Core(), o: Options{All: true}, report: &Report{Kinds: map[string]int64{}}}
 	err = c.integrity(ctx)
-	if err == nil && len(c.report.Problems) == 0 && checkSchema(r.core.Reader) == nil {
+	if err == nil && len(c.report.Problems) == 0 && r.CheckSchema() == nil {
 		err = c.rules(ctx, databaseRules, 0)
 		if err == nil {
 			err = c.checksums(ctx)

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 )
@@ -32,31 +33,31 @@ var blockRules = []sqlRule{
 
 // bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a
 // sample.
-func (c *check) bodies(ctx context.Context) error {
-	was, since, err := bodiesKept(ctx, c.s.core.Reader)
+func (c *checker) bodies(ctx context.Context) error {
+	was, since, err := c.s.StoredBodies(ctx)
 	if err != nil {
 		c.found(KindBody, mendDB, "how bodies were kept: %v", err)
 		return nil
 	}
 	c.begin("bodies")
 	var n, newest, oldest int64
-	if err := c.s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
+	if err := c.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
 		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
 		return err
 	}
 	// A record's body is there when its log row lies behind this one.
 	c.bodiesFrom = since
 	switch was {
-	case BodiesOff:
+	case db.BodiesOff:
 		c.bodiesFrom = math.MaxUint64
-	case BodiesWindow:
+	case db.BodiesWindow:
 		c.bodiesFrom = max(since, uint64(max(oldest, 1))-1)
 		if oldest == 0 {
 			c.bodiesFrom = uint64(newest)
 		}
 	}
-	c.bodiesOn = was != BodiesOff
-	if n == 0 && was == BodiesOff {
+	c.bodiesOn = was != db.BodiesOff
+	if n == 0 && was == db.BodiesOff {
 		return nil
 	}
 	if err := c.rules(ctx, bodyRules, uint64(newest)); err != nil {
@@ -76,9 +77,9 @@ func (c *check) bodies(ctx context.Context) error {
 }
 
 // blocks decodes blocks, and holds them against their digests.
-func (c *check) blocks(ctx context.Context) error {
+func (c *checker) blocks(ctx context.Context) error {
 	var first, last int64
-	if err := c.s.core.Reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
+	if err := c.core.Reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
 		&last); err != nil || last == 0 {
 		return err
 	}
@@ -95,8 +96,8 @@ func (c *check) blocks(ctx context.Context) error {
 	return nil
 }
 
-func (c *check) blockRows(ctx context.Context, where string, args []any) error {
-	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
+func (c *checker) blockRows(ctx context.Context, where string, args []any) error {
+	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
 	if err != nil {
 		return err
 	}
@@ -119,12 +120,12 @@ func (c *check) blockRows(ctx context.Context, where string, args []any) error {
 
 // recordBody checks the log row that a record names for its body. It counts those that are there, so that what no
 // record and no log row names is noticed.
-func (c *check) recordBody(key, value []byte) error {
+func (c *checker) recordBody(key, value []byte) error {
 	seq := codec.BodyRef(value)
 	if seq == 0 || !c.bodiesOn {
 		return nil
 	}
-	v := c.s.core.Snapshot()
+	v := c.core.Snapshot()
 	if seq > v.Seq {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, and the newest is %d", c.nameRecord(key), seq,
 			v.Seq)
@@ -133,7 +134,7 @@ func (c *check) recordBody(key, value []byte) error {
 	var there bool
 	var actor, collection int64
 	var rkey any
-	if err := c.s.core.Reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
+	if err := c.core.Reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
 		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey); err != nil {
 		return err
 	}
@@ -155,12 +156,12 @@ func (c *check) recordBody(key, value []byte) error {
 
 // allBodies holds the number of bodies against what names them: a record whose body it is, or a log row that put it out
 // of date. It follows a walk of all records.
-func (c *check) allBodies(ctx context.Context) error {
+func (c *checker) allBodies(ctx context.Context) error {
 	if !c.bodiesOn {
 		return nil
 	}
 	var bodies, replaced int64
-	if err := c.s.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
+	if err := c.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
 		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`, int64(c.bodiesFrom)).Scan(&bodies, &replaced); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 
 // index holds the two orders of links against each other. They sort differently, so that each entry of one is looked up
 // in the other, which takes little memory whatever the size of the index.
-func (c *check) index(ctx context.Context) error {
+func (c *checker) index(ctx context.Context) error {
 	if !c.whole {
 		return nil // log has said so
 	}
-	if v := c.s.core.Snapshot(); !c.o.All && v.Linking > int64(c.o.Sample) {
+	if v := c.core.Snapshot(); !c.o.All && v.Linking > int64(c.o.Sample) {
 		return c.sample(ctx)
 	}
 	if err := c.allRecords(ctx); err != nil {
@@ -32,9 +32,9 @@ func (c *check) index(ctx context.Context) error {
 }
 
 // allRecords goes through the order by record, and counts the records that link.
-func (c *check) allRecords(ctx context.Context) error {
+func (c *checker) allRecords(ctx context.Context) error {
 	c.begin("records")
-	v := c.s.core.Snapshot()
+	v := c.core.Snapshot()
 	records := int64(0)
 	links := int64(0)
 	for sc := v.Records.Scan(nil, nil, false); ; {
@@ -65,7 +65,7 @@ func (c *check) allRecords(ctx context.Context) error {
 
 // record checks an entry of the order by record, and looks its links up in the order by target. It gives the number of
 // links. both says that the order by target is gone through as well, where what is too much is found.
-func (c *check) record(key, value []byte, both bool) (int, error) {
+func (c *checker) record(key, value []byte, both bool) (int, error) {
 	if actor, rest, err := codec.DecodeID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
 		if len(value) != 8 || actor == 0 || actor > c.actors {
 			c.found(KindLink, mendIndex, "account %d has the revision %x", actor, value)
@@ -86,8 +86,8 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 		c.found(KindName, mendIndex, "a record has account %d and collection %d, but one of them has no row", actor,
 			collection)
 	}
-	shown := c.shown(actor, key)
-	if j := c.s.jobs[actor]; c.s.status.of(actor) == StatusDeleted && (j == nil || j.purged(key)) {
+	shown := c.s.Shown(actor, key)
+	if c.s.Purged(actor, key) {
 		c.found(KindLink, mendIndex, "%s has links, but its account is deleted", c.nameRecord(key))
 	}
 	for i, l := range links {
@@ -109,8 +109,8 @@ func (c *check) record(key, value []byte, both bool) (int, error) {
 }
 
 // recordLink looks a link of a record up in the order by target.
-func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
-	v := c.s.core.Snapshot()
+func (c *checker) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
+	v := c.core.Snapshot()
 	in := v.ListOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
 	value, ok, err := v.Targets.Find(p.Append(bytes.Clone(in.Prefix)))
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *check) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition,
 }
 
 // targetNames checks that the ids in a target have names.
-func (c *check) targetNames(key, target []byte) {
+func (c *checker) targetNames(key, target []byte) {
 	t, err := codec.DecodeTarget(target)
 	if err != nil {
 		c.found(KindLink, mendIndex, "%s links to %x, which is not a target", c.nameRecord(key), target)
@@ -143,15 +143,10 @@ func (c *check) targetNames(key, target []byte) {
 	}
 }
 
-// shown reports whether the order by target is to have a record's links.
-func (c *check) shown(actor uint64, key []byte) bool {
-	return c.s.shown(actor, key)
-}
-
 // allTargets goes through the order by target, and counts its links.
-func (c *check) allTargets(ctx context.Context) error {
+func (c *checker) allTargets(ctx context.Context) error {
 	c.begin("links by target")
-	v := c.s.core.Snapshot()
+	v := c.core.Snapshot()
 	total := v.Targets.Total()
 	lists := int64(0)
 	var at listWalk
@@ -221,11 +216,11 @@ const (
 
 // linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record
 // reports.
-func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool, err error) {
+func (c *checker) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool, err error) {
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
 	}
-	value, _, err := c.s.core.Snapshot().Records.Find(record)
+	value, _, err := c.core.Snapshot().Records.Find(record)
 	if err != nil {
 		return nil, false, err
 	}
@@ -247,7 +242,7 @@ func (c *check) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool,
 }
 
 // listed checks an entry of the order by target, and looks it up in its record.
-func (c *check) listed(at *listWalk, key []byte) error {
+func (c *checker) listed(at *listWalk, key []byte) error {
 	n := codec.TargetLen(key)
 	source, rest, err := codec.DecodeID(key[n:])
 	var p codec.ListPosition
@@ -290,7 +285,7 @@ func (c *check) listed(at *listWalk, key []byte) error {
 		c.found(KindLink, mendIndex, "%s is listed among the links to %s at rank %d, but its own rank is %d",
 			c.nameRecord(record), c.nameTarget(has), p.Rank, links[i].Rank)
 	}
-	if !c.shown(p.AccountID, record) {
+	if !c.s.Shown(p.AccountID, record) {
 		c.found(KindLink, mendIndex, "%s is listed among the links to %s, but its account is not active",
 			c.nameRecord(record), c.nameTarget(has))
 	}
@@ -298,8 +293,8 @@ func (c *check) listed(at *listWalk, key []byte) error {
 }
 
 // endList holds what was counted of a list against its sums.
-func (c *check) endList(ctx context.Context, at *listWalk) error {
-	l := c.s.core.Snapshot().ListOf(at.prefix)
+func (c *checker) endList(ctx context.Context, at *listWalk) error {
+	l := c.core.Snapshot().ListOf(at.prefix)
 	total, err := l.Total()
 	if err != nil {
 		return err
@@ -324,8 +319,8 @@ func (c *check) endList(ctx context.Context, at *listWalk) error {
 }
 
 // nextList is the prefix of the list that a key is in, or of the first behind it.
-func (c *check) nextList(from []byte) ([]byte, error) {
-	sc := c.s.core.Snapshot().Targets.Scan(from, nil, false)
+func (c *checker) nextList(from []byte) ([]byte, error) {
+	sc := c.core.Snapshot().Targets.Scan(from, nil, false)
 	if !sc.Next() {
 		return nil, sc.Err()
 	}
@@ -338,8 +333,8 @@ func (c *check) nextList(from []byte) ([]byte, error) {
 }
 
 // recordAt is the first entry of the order by record from a key on that is not a revision.
-func (c *check) recordAt(from []byte, skip int) *lsm.MergingIterator {
-	sc := c.s.core.Snapshot().Records.Scan(from, nil, false)
+func (c *checker) recordAt(from []byte, skip int) *lsm.MergingIterator {
+	sc := c.core.Snapshot().Records.Scan(from, nil, false)
 	for sc.Next() {
 		if _, rest, err := codec.DecodeID(sc.Key()); err == nil && len(rest) == 1 {
 			continue

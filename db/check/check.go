@@ -1,4 +1,6 @@
-package db
+// Package check verifies a data directory: it derives everything that the directory holds again, and reports what differs.
+// It is above db, because it replays the log as a start does.
+package check
 
 import (
 	"context"
@@ -7,11 +9,13 @@ import (
 	"os"
 	"time"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 )
 
-// CheckOptions says how much Check looks at.
-type CheckOptions struct {
+// Options says how much Run looks at.
+type Options struct {
 	All    bool   // everything; otherwise a sample
 	Sample int    // how many records and lists a sample has; 0: 10,000. An index that has no more is checked wholly.
 	Seed   uint64 // which sample: the same seed takes the same of an index that has not changed
@@ -20,8 +24,8 @@ type CheckOptions struct {
 	Progress func(what string, done, of int64)
 }
 
-// CheckReport is what Check found.
-type CheckReport struct {
+// Report is what Run found.
+type Report struct {
 	All      bool // whether everything was looked at
 	Seed     uint64
 	Checked  []Checked // what was looked at
@@ -77,28 +81,29 @@ const maxProblems = 20
 // defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
 const defaultSample = 10_000
 
-// Check derives everything that a data directory holds from what it follows from, and reports what doesn't agree. No
+// Run derives everything that a data directory holds from what it follows from, and reports what doesn't agree. No
 // weft may have the directory open, and nothing in it is changed. The error is for a directory that can't be checked.
-func Check(ctx context.Context, dir string, o CheckOptions) (*CheckReport, error) {
+func Run(ctx context.Context, dir string, o Options) (*Report, error) {
 	if o.Sample <= 0 {
 		o.Sample = defaultSample
 	}
-	s, err := openReadOnly(dir, true)
+	s, err := db.OpenReadOnly(dir, true)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	c := &check{s: s, o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)),
-		report: &CheckReport{All: o.All, Seed: o.Seed, Kinds: map[string]int64{}}}
+	c := &checker{s: s, core: s.Core(), o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)),
+		report: &Report{All: o.All, Seed: o.Seed, Kinds: map[string]int64{}}}
 	return c.report, c.run(ctx)
 }
 
-// check is a check under way.
-type check struct {
-	s      *readOnly
-	o      CheckOptions
+// checker is a check under way.
+type checker struct {
+	s      *db.ReadOnly
+	core   *index.Core
+	o      Options
 	rand   *rand.Rand
-	report *CheckReport
+	report *Report
 
 	mendFile    string // the way out for a segment that is damaged
 	mendGone    string // for one that is missing
@@ -119,7 +124,7 @@ type check struct {
 	lastProgress time.Time
 }
 
-func (c *check) run(ctx context.Context) error {
+func (c *checker) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
@@ -137,11 +142,11 @@ func (c *check) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if IsDiskFull(err) {
+			if db.IsDiskFull(err) {
 				return fmt.Errorf("db: check %s: the disk of %s or of the temporary files (%s) is full, which is no "+
 					"fault of the "+
 					"data: free space and check again: %w",
-					part.name, c.s.cfg.Dir, os.TempDir(), err)
+					part.name, c.core.Dir, os.TempDir(), err)
 			}
 			// What can't be read is damaged; the parts that don't need it are checked all the same.
 			c.found(KindDatabase, "restore the named file from the replica, and check again", "%s: %v", part.name, err)
@@ -153,7 +158,7 @@ func (c *check) run(ctx context.Context) error {
 
 // found reports a problem. Its arguments are formatted only where it is among the first, so that they may look up
 // names.
-func (c *check) found(kind, mend, format string, args ...any) {
+func (c *checker) found(kind, mend, format string, args ...any) {
 	c.report.Total++
 	c.report.Kinds[kind]++
 	if len(c.report.Problems) < maxProblems {
@@ -162,12 +167,12 @@ func (c *check) found(kind, mend, format string, args ...any) {
 }
 
 // checked reports what was looked at.
-func (c *check) checked(what string, n int64, how string) {
+func (c *checker) checked(what string, n int64, how string) {
 	c.report.Checked = append(c.report.Checked, Checked{what, n, how})
 }
 
 // step counts one thing looked at, and now and then reports progress.
-func (c *check) step(ctx context.Context, what string, of int64) error {
+func (c *checker) step(ctx context.Context, what string, of int64) error {
 	c.steps++
 	if c.steps%1024 != 0 {
 		return nil
@@ -180,7 +185,7 @@ func (c *check) step(ctx context.Context, what string, of int64) error {
 }
 
 // begin says what begins.
-func (c *check) begin(what string) {
+func (c *checker) begin(what string) {
 	c.steps = 0
 	if c.o.Progress != nil {
 		c.lastProgress = time.Now()

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -32,7 +32,7 @@ var databaseRules = []sqlRule{
 }
 
 // database checks weft.db as a file, and the tables that are neither names nor log.
-func (c *check) database(ctx context.Context) error {
+func (c *checker) database(ctx context.Context) error {
 	if err := c.integrity(ctx); err != nil {
 		return err
 	}
@@ -40,19 +40,19 @@ func (c *check) database(ctx context.Context) error {
 }
 
 // integrity checks weft.db as a file.
-func (c *check) integrity(ctx context.Context) error {
+func (c *checker) integrity(ctx context.Context) error {
 	pragma := "quick_check"
 	if c.o.All {
 		pragma = "integrity_check"
 	}
 	c.begin("weft.db, with SQLite's " + pragma)
 	var size int64
-	if err := c.s.core.Reader.GetContext(ctx, &size,
+	if err := c.core.Reader.GetContext(ctx, &size,
 		"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
 		return err
 	}
 	var said []string
-	if err := c.s.core.Reader.SelectContext(ctx, &said, fmt.Sprintf("PRAGMA %s(%d)", pragma, maxProblems)); err != nil {
+	if err := c.core.Reader.SelectContext(ctx, &said, fmt.Sprintf("PRAGMA %s(%d)", pragma, maxProblems)); err != nil {
 		return err
 	}
 	for _, text := range said {
@@ -65,13 +65,13 @@ func (c *check) integrity(ctx context.Context) error {
 }
 
 // rules reports all rows that break a rule.
-func (c *check) rules(ctx context.Context, rules []sqlRule, from uint64) error {
+func (c *checker) rules(ctx context.Context, rules []sqlRule, from uint64) error {
 	for _, r := range rules {
 		var args []any
 		if from > 0 {
 			args = append(args, int64(from))
 		}
-		rows, err := c.s.core.Reader.QueryContext(ctx, r.query, args...)
+		rows, err := c.core.Reader.QueryContext(ctx, r.query, args...)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -13,18 +13,18 @@ type lazy func() string
 func (l lazy) String() string { return l() }
 
 // nameRecord names a record by its key.
-func (c *check) nameRecord(key []byte) lazy {
+func (c *checker) nameRecord(key []byte) lazy {
 	return func() string {
 		actor, collection, rkey, err := codec.DecodeRecordKey(key)
 		if err != nil {
 			return fmt.Sprintf("the record %x", key)
 		}
 		ctx := context.Background()
-		dids, err := c.s.core.AccountDIDs(ctx, []uint64{actor})
+		dids, err := c.core.AccountDIDs(ctx, []uint64{actor})
 		if err != nil {
 			return fmt.Sprintf("the record %x of account %d", rkey, actor)
 		}
-		nsid, err := c.s.core.NSID(ctx, collection)
+		nsid, err := c.core.NSID(ctx, collection)
 		if err != nil {
 			nsid = fmt.Sprintf("collection-%d", collection)
 		}
@@ -33,14 +33,14 @@ func (c *check) nameRecord(key []byte) lazy {
 }
 
 // nameTarget names a link by its target and its source.
-func (c *check) nameTarget(l codec.RecordLink) lazy {
+func (c *checker) nameTarget(l codec.RecordLink) lazy {
 	return func() string {
 		ctx := context.Background()
 		target := fmt.Sprintf("the target %x", l.Target)
-		if targets, err := c.s.core.TargetStrings(ctx, [][]byte{l.Target}); err == nil {
+		if targets, err := c.core.TargetStrings(ctx, [][]byte{l.Target}); err == nil {
 			target = targets[0]
 		}
-		source, err := c.s.core.Source(ctx, l.Source)
+		source, err := c.core.Source(ctx, l.Source)
 		if err != nil {
 			return fmt.Sprintf("%s from source %d", target, l.Source)
 		}
@@ -49,7 +49,7 @@ func (c *check) nameTarget(l codec.RecordLink) lazy {
 }
 
 // nameList names a list by its prefix.
-func (c *check) nameList(prefix []byte) lazy {
+func (c *checker) nameList(prefix []byte) lazy {
 	return func() string {
 		n := codec.TargetLen(prefix)
 		source, _, err := codec.DecodeID(prefix[n:])

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 
 // checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log
 // rows that a sample looks at, or all.
-func (c *check) checksums(ctx context.Context) error {
+func (c *checker) checksums(ctx context.Context) error {
 	c.begin("the checksums of the log and the names")
-	log, names, err := logrow.Points(ctx, c.s.core.Reader, 0)
+	log, names, err := logrow.Points(ctx, c.core.Reader, 0)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (c *check) checksums(ctx context.Context) error {
 		i := slices.IndexFunc(log, func(p logrow.Point) bool { return p.Seq+sampleLog > last.Seq })
 		log = log[max(i-1, 0):]
 	}
-	sum := logrow.Adder{Q: c.s.core.Reader}
+	sum := logrow.Adder{Q: c.core.Reader}
 	if c.o.Progress != nil {
 		sum.Progress = func(rows int64) { c.o.Progress("the checksums of the log and the names", rows, 0) }
 	}
@@ -48,7 +48,7 @@ func (c *check) checksums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := logrow.VerifyStatus(ctx, c.s.core.Reader, status); err != nil {
+	if err := logrow.VerifyStatus(ctx, c.core.Reader, status); err != nil {
 		c.found(KindName, mendDB, "%s", logrow.StatusFault)
 	}
 	c.checked("checksums", sum.Rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses",
@@ -57,11 +57,11 @@ func (c *check) checksums(ctx context.Context) error {
 }
 
 // unsummed notes the log rows before the first place at which a sum is known.
-func (c *check) unsummed(ctx context.Context, first uint64) error {
+func (c *checker) unsummed(ctx context.Context, first uint64) error {
 	if !c.o.All {
 		return nil
 	}
-	oldest, _, err := logrow.Range(ctx, c.s.core.Reader)
+	oldest, _, err := logrow.Range(ctx, c.core.Reader)
 	if err != nil || oldest == 0 || oldest > first {
 		return err
 	}

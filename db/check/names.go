@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -25,7 +25,7 @@ var nameTables = []nameTable{
 
 // names holds the rows of names against the order by name, both ways: each row is there with its id, and as many
 // entries are there as rows, so that no name has two ids and no id two names.
-func (c *check) names(ctx context.Context) error {
+func (c *checker) names(ctx context.Context) error {
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the names in segments")
 		return c.loadIDs(ctx)
@@ -34,7 +34,7 @@ func (c *check) names(ctx context.Context) error {
 	rows := int64(0)
 	for _, t := range nameTables {
 		var n int64
-		if err := c.s.core.Reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
+		if err := c.core.Reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
 			return err
 		}
 		rows += n
@@ -53,7 +53,7 @@ func (c *check) names(ctx context.Context) error {
 	if err := c.loadIDs(ctx); err != nil {
 		return err
 	}
-	if entries := int64(c.s.core.Snapshot().Names.Len()); entries != rows {
+	if entries := int64(c.core.Snapshot().Names.Len()); entries != rows {
 		c.found(KindName, mendDB, "%d names have a row, but %d have an entry in the order by name", rows, entries)
 		if err := c.nameEntries(ctx); err != nil {
 			return err
@@ -64,8 +64,8 @@ func (c *check) names(ctx context.Context) error {
 }
 
 // nameRows looks rows up in the order by name.
-func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
-	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
+func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
+	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 		if t.kind == 's' {
 			key = codec.AppendID(key, collection)
 		}
-		has, ok, err := c.s.core.Snapshot().ID(append(key, name...))
+		has, ok, err := c.core.Snapshot().ID(append(key, name...))
 		if err != nil {
 			return err
 		}
@@ -102,9 +102,9 @@ func (c *check) nameRows(ctx context.Context, t nameTable, where string, args ..
 }
 
 // twoIDs reports a name that its row gives one id, and the order by name another.
-func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
+func (c *checker) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
 	var n int
-	if err := c.s.core.Reader.GetContext(ctx, &n,
+	if err := c.core.Reader.GetContext(ctx, &n,
 		"SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
 		int64(other), int64(collection), name); err != nil {
 		return err
@@ -118,8 +118,8 @@ func (c *check) twoIDs(ctx context.Context, t nameTable, id, other, collection u
 }
 
 // nameEntries looks all entries of the order by name up in the tables.
-func (c *check) nameEntries(ctx context.Context) error {
-	sc := c.s.core.Snapshot().Names.Scan(nil, nil, false)
+func (c *checker) nameEntries(ctx context.Context) error {
+	sc := c.core.Snapshot().Names.Scan(nil, nil, false)
 	for sc.Next() {
 		id, rest, err := codec.DecodeID(sc.Value())
 		if err != nil || len(rest) > 0 {
@@ -132,7 +132,7 @@ func (c *check) nameEntries(ctx context.Context) error {
 			}
 			var collection uint64
 			var name string
-			err := c.s.core.Reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
+			err := c.core.Reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
 				int64(id)).Scan(&collection, &name)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
@@ -155,13 +155,13 @@ func (c *check) nameEntries(ctx context.Context) error {
 
 // loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept
 // whole.
-func (c *check) loadIDs(ctx context.Context) error {
-	if err := c.s.core.Reader.QueryRowContext(ctx,
+func (c *checker) loadIDs(ctx context.Context) error {
+	if err := c.core.Reader.QueryRowContext(ctx,
 		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
 		&c.actors, &c.collections); err != nil {
 		return err
 	}
-	rows, err := c.s.core.Reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
+	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *check) loadIDs(ctx context.Context) error {
 }
 
 // collectionOf is the collection of a source; ok is false when there is no such source.
-func (c *check) collectionOf(source uint64) (collection uint64, ok bool) {
+func (c *checker) collectionOf(source uint64) (collection uint64, ok bool) {
 	if source >= uint64(len(c.sources)) {
 		return 0, false
 	}

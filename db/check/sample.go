@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ const (
 
 // sample checks records of random accounts, and lists: of each record one list that it is in, or the one behind it,
 // which may be a list that no record knows of.
-func (c *check) sample(ctx context.Context) error {
+func (c *checker) sample(ctx context.Context) error {
 	c.begin("records and lists")
 	records := int64(0)
 	links := int64(0)
@@ -62,7 +62,7 @@ func (c *check) sample(ctx context.Context) error {
 }
 
 // listOf chooses the list of one of a record's links, or the one behind it.
-func (c *check) listOf(key, value []byte) ([]byte, error) {
+func (c *checker) listOf(key, value []byte) ([]byte, error) {
 	_, _, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
 		return nil, nil
@@ -81,8 +81,8 @@ func (c *check) listOf(key, value []byte) ([]byte, error) {
 
 // list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be
 // counted.
-func (c *check) list(ctx context.Context, prefix []byte, walk *int64) error {
-	v := c.s.core.Snapshot()
+func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
+	v := c.core.Snapshot()
 	total, err := v.Targets.Sum(prefix)
 	if err != nil {
 		return err

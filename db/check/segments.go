@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 const verifyEntries = 5_000_000
 
 // segments checks the manifest, and each file against it, and lays the index of those files.
-func (c *check) segments(ctx context.Context) error {
-	rows, err := index.ReadManifestRows(ctx, c.s.core.Reader)
+func (c *checker) segments(ctx context.Context) error {
+	rows, err := index.ReadManifestRows(ctx, c.core.Reader)
 	if err != nil {
 		return err
 	}
 	var first int64
-	if err := c.s.core.Reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+	if err := c.core.Reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err
 	}
 	c.mendFile = mendFile
@@ -48,7 +48,7 @@ func (c *check) segments(ctx context.Context) error {
 		}
 	}
 	// From here on, Close closes them.
-	c.s.core.SetSnapshot(c.s.core.Base(files))
+	c.core.SetSnapshot(c.core.Base(files))
 	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (c *check) segments(ctx context.Context) error {
 }
 
 // adjacent checks that the segments' ranges follow each other, from the first log row on.
-func (c *check) adjacent(rows []index.ManifestRow) {
+func (c *checker) adjacent(rows []index.ManifestRow) {
 	next := uint64(1)
 	before := index.ManifestRow{}
 	for _, row := range rows {
@@ -83,8 +83,8 @@ func (c *check) adjacent(rows []index.ManifestRow) {
 }
 
 // segment checks a file against its row in the manifest, and opens it; nil when it is not what was written.
-func (c *check) segment(row index.ManifestRow) *index.File {
-	path := filepath.Join(c.s.cfg.Dir, "segments", row.File)
+func (c *checker) segment(row index.ManifestRow) *index.File {
+	path := filepath.Join(c.core.Dir, "segments", row.File)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -108,7 +108,7 @@ func (c *check) segment(row index.ManifestRow) *index.File {
 			row.Checksum)
 		return nil
 	}
-	opened, err := segment.Open(path, index.RunKinds, c.s.core.Blocks)
+	opened, err := segment.Open(path, index.RunKinds, c.core.Blocks)
 	if err != nil {
 		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, err)
 		return nil
@@ -122,7 +122,7 @@ func (c *check) segment(row index.ManifestRow) *index.File {
 	}
 	meta := opened.Meta()
 	if meta["from_seq"] != strconv.FormatUint(row.FromSeq, 10) || meta["to_seq"] != strconv.FormatUint(row.ToSeq, 10) ||
-		meta["instance"] != c.s.core.Instance {
+		meta["instance"] != c.core.Instance {
 		c.found(KindSegment, c.mendFile, "segment %s does not belong here: it has log rows %s to %s of index %s",
 			row.File,
 			meta["from_seq"], meta["to_seq"], meta["instance"])
@@ -134,7 +134,7 @@ func (c *check) segment(row index.ManifestRow) *index.File {
 }
 
 // verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
-func (c *check) verify(ctx context.Context, files []*index.File) error {
+func (c *checker) verify(ctx context.Context, files []*index.File) error {
 	files = slices.Clone(files)
 	if !c.o.All {
 		c.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
@@ -165,8 +165,8 @@ func (c *check) verify(ctx context.Context, files []*index.File) error {
 }
 
 // strays notes what lies among the segments and is none.
-func (c *check) strays(rows []index.ManifestRow) error {
-	entries, err := os.ReadDir(filepath.Join(c.s.cfg.Dir, "segments"))
+func (c *checker) strays(rows []index.ManifestRow) error {
+	entries, err := os.ReadDir(filepath.Join(c.core.Dir, "segments"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package db
+package check
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"weft.dev/weft/db/codec"
-	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -46,9 +45,9 @@ var logRules = []sqlRule{
 }
 
 // log checks the log by itself, and then replays what no segment holds, as a start does.
-func (c *check) log(ctx context.Context) error {
+func (c *checker) log(ctx context.Context) error {
 	c.begin("the log")
-	v := c.s.core.Snapshot()
+	v := c.core.Snapshot()
 	if v == nil {
 		return fmt.Errorf("the log cannot be compared with unreadable segments")
 	}
@@ -72,25 +71,19 @@ func (c *check) log(ctx context.Context) error {
 	if newest > 0 {
 		c.checked("log rows", int64(newest-from+1), fmt.Sprintf("%d to %d: parts, links, accounts", from, newest))
 	}
-	base := *c.s.core.Snapshot()
-	if err := c.s.loadNames(ctx, c.s.core.Reader, &base, allNames); err != nil {
+	base := *c.core.Snapshot()
+	if err := c.s.LoadNames(ctx, &base); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
 	base.Sums = logrow.Checksums{} // what they cover has been held against them already
-	c.s.core.SetSnapshot(&base)
+	c.core.SetSnapshot(&base)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the index: restore the segments first")
 		return nil
 	}
 	c.begin("the log rows outside segments")
-	var next *index.Snapshot
-	if err := c.s.core.InReadTx(ctx, func(q logrow.Queryer) (err error) {
-		_, err = c.s.loadStatus(ctx, q, base.Sealed)
-		if err == nil {
-			next, err = c.s.replay(ctx, q, &base, nil)
-		}
-		return err
-	}); err != nil {
+	next, err := c.s.Replay(ctx, &base)
+	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -99,13 +92,13 @@ func (c *check) log(ctx context.Context) error {
 		c.whole = false
 		return nil
 	}
-	c.s.core.SetSnapshot(next)
+	c.core.SetSnapshot(next)
 	return c.effects(ctx, from, newest)
 }
 
 // effects holds the newest log row of each link against the order by record. SQLite sorts, in temporary files where it
 // has to, so that a log of any length takes little memory. A sample takes all rows of some accounts.
-func (c *check) effects(ctx context.Context, from, newest uint64) error {
+func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 	if newest == 0 {
 		return nil
 	}
@@ -119,7 +112,7 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 		parts = rows / uint64(c.o.Sample)
 	}
 	// An odd constant (2^32 / golden ratio) spreads the accounts, whose ids follow one another.
-	rows, err := c.s.core.Reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
+	rows, err := c.core.Reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
 		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
 		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`, int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
@@ -163,11 +156,11 @@ func (c *check) effects(ctx context.Context, from, newest uint64) error {
 type purge struct{ last, before uint64 }
 
 // purges finds the accounts that were deleted in the log.
-func (c *check) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
+func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
-	if err := c.s.core.Reader.SelectContext(ctx, &rows,
+	if err := c.core.Reader.SelectContext(ctx, &rows,
 		"SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
-		int64(from), int64(OpAccount), int64(StatusDeleted)); err != nil {
+		int64(from), int64(logrow.OpAccount), int64(logrow.StatusDeleted)); err != nil {
 		return nil, err
 	}
 	purged := map[uint64]purge{}
@@ -183,17 +176,17 @@ type effect struct {
 	links  []codec.RecordLink // in the order by record
 	purged uint64             // rows before this one have no effect
 	newest uint64             // row
-	op     Op                 // of it
+	op     logrow.Op          // of it
 	source uint64             // of the link row before
 	target []byte
 }
 
-func (c *check) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (effect, error) {
+func (c *checker) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (effect, error) {
 	at := effect{key: key, purged: purged[r.Actor].last}
-	if j := c.s.jobs[r.Actor]; j != nil && c.s.status.of(r.Actor) == StatusDeleted && !j.purged(key) {
+	if c.s.Status(r.Actor) == logrow.StatusDeleted && !c.s.Purged(r.Actor, key) {
 		at.purged = purged[r.Actor].before // the job that purges the account has not come to it
 	}
-	value, _, err := c.s.core.Snapshot().Records.Find(key)
+	value, _, err := c.core.Snapshot().Records.Find(key)
 	if err != nil {
 		return at, err
 	}
@@ -206,7 +199,7 @@ func (c *check) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (e
 }
 
 // effect checks a link row: the first of each link is the newest, and says whether the record has it.
-func (c *check) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
+func (c *checker) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
 	if r.Seq > at.newest {
 		at.newest = r.Seq
 		at.op = r.Op
@@ -238,8 +231,8 @@ func (c *check) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
 }
 
 // endEffect checks what the newest row of a record says about all its links.
-func (c *check) endEffect(at *effect) {
-	if at.op == OpDelete && at.newest > at.purged && len(at.links) > 0 {
+func (c *checker) endEffect(at *effect) {
+	if at.op == logrow.OpDelete && at.newest > at.purged && len(at.links) > 0 {
 		c.found(KindLog, mendIndex, "log row %d deletes %s, but the index has it", at.newest, c.nameRecord(at.key))
 	}
 }
