@@ -17,9 +17,6 @@ func (s *Store) Sealing() bool {
 // Respelled is closed when no link has another spelling any more.
 func (s *Store) Respelled() <-chan struct{} { return s.spelling.done }
 
-// HeldBytes is how much of frames an export holds.
-func (e *Export) HeldBytes() int { return len(e.bodies.frames) }
-
 // ReadLogOverOne reads the whole log while there is one connection, and returns how many rows and links it has.
 func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error) {
 	s.core.Reader.SetMaxOpenConns(1)

@@ -3,7 +3,6 @@ package db_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,8 +10,8 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/export"
 )
 
 // exportedBodies answers about the content of records from an export.
@@ -27,10 +26,10 @@ func (x exportedBodies) Bodies(_ context.Context, records []db.Record) ([]db.Bod
 }
 
 // bodiesOf reads the content of all records of an export.
-func bodiesOf(t *testing.T, dir string, o db.ExportOptions) exportedBodies {
+func bodiesOf(t *testing.T, dir string, o export.Options) exportedBodies {
 	t.Helper()
 	o.Bodies = true
-	e, err := db.OpenExport(t.Context(), dir, o)
+	e, err := export.Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +91,11 @@ func TestExportBodies(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				before = bodiesOf(t, cfg.Dir, db.ExportOptions{})
+				before = bodiesOf(t, cfg.Dir, export.Options{})
 				if err := m.CompareBodies(t.Context(), before, missing); err != nil {
 					t.Fatalf("%v: %v", cfg.Bodies, err)
 				}
-				all := bodiesOf(t, cfg.Dir, db.ExportOptions{Inactive: true})
+				all := bodiesOf(t, cfg.Dir, export.Options{Inactive: true})
 				hidden := m.HiddenBodies()
 				for r, got := range all {
 					want, ok := hidden[r]
@@ -140,58 +139,6 @@ func stoppedBodies(t *testing.T) *bodyStore {
 	return b
 }
 
-// TestExportLargeBodies: records too large to be held together are read in pieces, and none is lost or exchanged, at
-// the seams of windows neither.
-func TestExportLargeBodies(t *testing.T) {
-	t.Parallel()
-	b := stoppedBodies(t)
-	r := rand.NewChaCha8([32]byte{7})
-	noise := make([]byte, body.Max)
-	want := map[string]string{} // CIDs by record key
-	var events []db.Event
-	for i := range 100 {
-		text := fmt.Append(nil, i)
-		if i >= 20 && i < 54 {
-			_, _ = r.Read(noise)
-			text = noise
-		}
-		e := b.event(db.OpCreate, alice, fmt.Sprintf("r%03d", 99-i), string(text))
-		want[e.Rkey] = e.CID
-		for j := range 400 {
-			e.Links = append(e.Links, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d", j)})
-		}
-		if events = append(events, e); len(events) == 10 {
-			b.apply(events...)
-			events = nil
-		}
-	}
-	if err := b.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	e, err := db.OpenExport(t.Context(), b.cfg.Dir, db.ExportOptions{Bodies: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	held := map[int]bool{}
-	for r, err := range e.Records(t.Context(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Body.CID != want[r.Rkey] || body.Sum(r.Body.CBOR).CID() != want[r.Rkey] {
-			t.Errorf("%s has %s, not %s", r.Rkey, r.Body.CID, want[r.Rkey])
-		}
-		delete(want, r.Rkey)
-		held[e.HeldBytes()] = true
-		if n := e.HeldBytes(); n > 32<<20 {
-			t.Fatalf("%d bytes of frames are held", n)
-		}
-	}
-	if len(want) > 0 || len(held) < 2 {
-		t.Errorf("%d records are missing; frames came in %d pieces", len(want), len(held))
-	}
-}
-
 // TestExportGivenUp: bodies that are there still count no more once a start has given them up.
 func TestExportGivenUp(t *testing.T) {
 	t.Parallel()
@@ -206,7 +153,7 @@ func TestExportGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		given := 0
-		for _, body := range bodiesOf(t, b.cfg.Dir, db.ExportOptions{}) {
+		for _, body := range bodiesOf(t, b.cfg.Dir, export.Options{}) {
 			if body.CID != "" {
 				given++
 			}
@@ -231,7 +178,7 @@ func TestExportDamagedBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	tamper(t, b.cfg.Dir, "UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 3) WHERE id = 2")
-	e, err := db.OpenExport(t.Context(), b.cfg.Dir, db.ExportOptions{Bodies: true})
+	e, err := export.Open(t.Context(), b.cfg.Dir, export.Options{Bodies: true})
 	if err != nil {
 		t.Fatal(err)
 	}

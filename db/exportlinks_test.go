@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/export"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -27,9 +28,9 @@ type exported struct {
 }
 
 // export reads an export from after a record on, and gives its rows and its records, both in order.
-func export(t *testing.T, dir string, o db.ExportOptions, after string) (rows []exported, records []string) {
+func exportOf(t *testing.T, dir string, o export.Options, after string) (rows []exported, records []string) {
 	t.Helper()
-	e, err := db.OpenExport(t.Context(), dir, o)
+	e, err := export.Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestExportEqualsModel(t *testing.T) {
 					t.Fatal(err)
 				}
 				m.Settle()
-				rows, records := export(t, cfg.Dir, db.ExportOptions{}, "")
+				rows, records := exportOf(t, cfg.Dir, export.Options{}, "")
 				sameRows(t, "the export", rows, rowsOf(m.Lists()))
 				last := -1
 				for i, uri := range records {
@@ -134,7 +135,7 @@ func TestExportEqualsModel(t *testing.T) {
 				for i, uri := range records {
 					place[uri] = i
 				}
-				all, inactive := export(t, cfg.Dir, db.ExportOptions{Inactive: true}, "")
+				all, inactive := exportOf(t, cfg.Dir, export.Options{Inactive: true}, "")
 				sameRows(t, "with inactive accounts", all, rowsOf(m.Lists(), m.Hidden()))
 				exportParts(t, h.r, cfg.Dir, rows, records)
 				if t.Failed() {
@@ -158,13 +159,13 @@ func exportParts(t *testing.T, r *rand.Rand, dir string, rows []exported, record
 	did, rest, _ := strings.Cut(strings.TrimPrefix(uri, "at://"), "/")
 	collection, _, _ := strings.Cut(rest, "/")
 	for _, bound := range []string{uri, "at://" + did + "/" + collection, "at://" + did, did} {
-		before, _ := export(t, dir, db.ExportOptions{To: bound}, "")
-		from, _ := export(t, dir, db.ExportOptions{From: bound}, "")
+		before, _ := exportOf(t, dir, export.Options{To: bound}, "")
+		from, _ := exportOf(t, dir, export.Options{From: bound}, "")
 		if !slices.Equal(append(slices.Clone(before), from...), rows) {
 			t.Errorf("%d links before %s and %d from there on are not the %d of the whole", len(before), bound,
 				len(from), len(rows))
 		}
-		if none, _ := export(t, dir, db.ExportOptions{From: bound, To: bound}, ""); len(none) > 0 {
+		if none, _ := exportOf(t, dir, export.Options{From: bound, To: bound}, ""); len(none) > 0 {
 			t.Errorf("%d links from %s to itself", len(none), bound)
 		}
 	}
@@ -173,10 +174,10 @@ func exportParts(t *testing.T, r *rand.Rand, dir string, rows []exported, record
 	for at+n < len(rows) && rows[at+n].record == recordOf(uri) {
 		n++
 	}
-	if behind, _ := export(t, dir, db.ExportOptions{}, uri); !slices.Equal(behind, rows[at+n:]) {
+	if behind, _ := exportOf(t, dir, export.Options{}, uri); !slices.Equal(behind, rows[at+n:]) {
 		t.Errorf("%d links behind %s, not %d", len(behind), uri, len(rows)-at-n)
 	}
-	only, _ := export(t, dir, db.ExportOptions{Collections: []string{collection}}, "")
+	only, _ := exportOf(t, dir, export.Options{Collections: []string{collection}}, "")
 	want := slices.DeleteFunc(slices.Clone(rows),
 		func(row exported) bool { return row.record.Collection != collection })
 	if !slices.Equal(only, want) {
@@ -213,7 +214,7 @@ func TestExportWindows(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rows, uris := export(t, dir, db.ExportOptions{}, "")
+	rows, uris := exportOf(t, dir, export.Options{}, "")
 	if len(rows) != records*links || len(uris) != records {
 		t.Fatalf("%d links of %d records", len(rows), len(uris))
 	}
@@ -226,7 +227,7 @@ func TestExportWindows(t *testing.T) {
 	}
 	sameRows(t, "the export", rows, want)
 
-	e, err := db.OpenExport(t.Context(), dir, db.ExportOptions{})
+	e, err := export.Open(t.Context(), dir, export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,24 +271,24 @@ func TestExportRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		dir  string
-		o    db.ExportOptions
+		o    export.Options
 		want string
 	}{
-		{"no index", t.TempDir(), db.ExportOptions{}, "there is no weft.db"},
-		{"one that is open", running, db.ExportOptions{},
+		{"no index", t.TempDir(), export.Options{}, "there is no weft.db"},
+		{"one that is open", running, export.Options{},
 			"stop it first, or give this one a data directory of its own, such as one restored from the replica"},
-		{"an account that is none", dir, db.ExportOptions{From: "did:plc:unknown"},
+		{"an account that is none", dir, export.Options{From: "did:plc:unknown"},
 			"never seen the account did:plc:unknown"},
 		{"a collection that is none", dir,
-			db.ExportOptions{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
-		{"a bound that is none", dir, db.ExportOptions{From: "https://example.com/"}, "is not a DID or an at-uri"},
-		{"a filter that is none", dir, db.ExportOptions{Collections: []string{"com.example.other"}},
+			export.Options{To: "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.other/self"}, "never seen the collection com.example.other"},
+		{"a bound that is none", dir, export.Options{From: "https://example.com/"}, "is not a DID or an at-uri"},
+		{"a filter that is none", dir, export.Options{Collections: []string{"com.example.other"}},
 			"never seen the collection com.example.other"},
-		{"an interrupted rebuild", rebuilding, db.ExportOptions{}, "log rows 1 to 5000000 are not in segments"},
-		{"a lost segment", lost, db.ExportOptions{}, "start weft serve: it rebuilds the segments"},
+		{"an interrupted rebuild", rebuilding, export.Options{}, "log rows 1 to 5000000 are not in segments"},
+		{"a lost segment", lost, export.Options{}, "start weft serve: it rebuilds the segments"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := db.OpenExport(t.Context(), tc.dir, tc.o); err == nil ||
+			if _, err := export.Open(t.Context(), tc.dir, tc.o); err == nil ||
 				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("refused with %v, want %q in it", err, tc.want)
 			}
@@ -315,7 +316,7 @@ func TestOfflineReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := hashFiles(t, dir)
-	if _, records := export(t, dir, db.ExportOptions{}, ""); len(records) != len(events) {
+	if _, records := exportOf(t, dir, export.Options{}, ""); len(records) != len(events) {
 		t.Errorf("exported %d records of %d", len(records), len(events))
 	}
 	if r, err := check.Run(t.Context(), dir, check.Options{Sample: 10}); err != nil || r.Total > 0 {
@@ -347,7 +348,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 	n := 0
 	for b.Loop() {
-		e, err := db.OpenExport(b.Context(), dir, db.ExportOptions{})
+		e, err := export.Open(b.Context(), dir, export.Options{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -24,6 +24,7 @@ import (
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
+	"weft.dev/weft/db/export"
 	"weft.dev/weft/link"
 )
 
@@ -193,7 +194,7 @@ func thaw(t *testing.T, path string) (dir string, cursor uint64, lines []string)
 // microseconds, the CID of the body that is kept, and the target.
 func frozenLines(t *testing.T, dir string) (lines []string) {
 	t.Helper()
-	e, err := db.OpenExport(t.Context(), dir, db.ExportOptions{Inactive: true, Bodies: true})
+	e, err := export.Open(t.Context(), dir, export.Options{Inactive: true, Bodies: true})
 	if err != nil {
 		t.Fatal(err)
 	}

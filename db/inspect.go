@@ -108,7 +108,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 		in.Log.Unsealed = int64(in.Log.Newest - sealed)
 	}
 	in.Uncounted = in.Log.Unsealed
-	err = s.load(ctx, "inspect")
+	err = s.Load(ctx, "inspect")
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, ctx.Err())
 	}

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// errLocked reports whether another process has the data directory.
-var errLocked = errors.New("stop it first, or give this one a data directory of its own")
+// ErrLocked is the error of an opening of a data directory that another process has open.
+var ErrLocked = errors.New("stop it first, or give this one a data directory of its own")
 
 // lockDir takes the data directory for this process: two writers would each hold an index that the other's log rows
 // are missing from. The kernel gives the lock back when the process ends, however it ends.
@@ -22,7 +22,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("db: another weft has %s open: %w", dir, errLocked)
+			return nil, fmt.Errorf("db: another weft has %s open: %w", dir, ErrLocked)
 		}
 		return nil, fmt.Errorf("db: lock %s: %w", path, err)
 	}

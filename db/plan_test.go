@@ -14,10 +14,9 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// walks are the files whose statements run at a start, in an export or in the writer, which no client makes
+// walks are the files whose statements run at a start or in the writer, which no client makes
 // run.
 var walks = map[string]bool{
-	"export.go": true, "exportwalk.go": true, "exportbodies.go": true,
 	"firstchecksums.go": true, "logrow/checksum.go": true, "logrow/sumsql.go": true, "logrow/verify.go": true,
 	"replay.go": true, "loadstate.go": true, "store.go": true, "manifest.go": true, "index/manifestrow.go": true, "readonly.go": true, "schema.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
 }

@@ -98,12 +98,12 @@ func openDatabase(name, uri string) (*ReadOnly, error) {
 	return r, nil
 }
 
-// maxUnsealed is how many log rows load replays in memory: several times what serve leaves without a segment when it
+// maxUnsealed is how many log rows Load replays in memory: several times what serve leaves without a segment when it
 // stops. Only a rebuild that was interrupted leaves more.
 const maxUnsealed = 4_000_000
 
-// load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
-func (r *ReadOnly) load(ctx context.Context, what string) error {
+// Load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
+func (r *ReadOnly) Load(ctx context.Context, what string) error {
 	rows, err := index.ReadManifestRows(ctx, r.core.Reader)
 	if err != nil {
 		return err
@@ -172,13 +172,13 @@ func (r *ReadOnly) Replay(ctx context.Context, v *index.Snapshot) (next *index.S
 	return next, err
 }
 
-// Status returns an account's status, after Replay.
+// Status returns an account's status, after Replay or Load.
 func (r *ReadOnly) Status(actor uint64) Status { return r.status.of(actor) }
 
-// Shown reports whether the order by target has a record's links, after Replay.
+// Shown reports whether the order by target has a record's links, after Replay or Load.
 func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.shown(actor, key) }
 
-// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay: a job that
+// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay or Load: a job that
 // purges the account may not have come to the record.
 func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
 	j := r.jobs[actor]

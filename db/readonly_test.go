@@ -50,8 +50,8 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	}
 	apply()
 	sealed()
-	if _, err := OpenReadOnly(dir, true); !errors.Is(err, errLocked) {
-		t.Errorf("beside a weft, an exclusive opening returns %v, want errLocked", err)
+	if _, err := OpenReadOnly(dir, true); !errors.Is(err, ErrLocked) {
+		t.Errorf("beside a weft, an exclusive opening returns %v, want ErrLocked", err)
 	}
 	r, err := OpenReadOnly(dir, false)
 	if err != nil {

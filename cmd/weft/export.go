@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/export"
 	"weft.dev/weft/link"
 	"weft.dev/weft/web/humanize"
 )
@@ -103,23 +103,23 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// export is an export as it was asked for.
-type export struct {
+// exportRun is an export as it was asked for.
+type exportRun struct {
 	data, format, out string
 	partLinks         int64
-	options           db.ExportOptions
+	options           export.Options
 	step              func(name string) error // exportDir's
 }
 
-func newExport(cmd *cli.Command) (*export, error) {
+func newExport(cmd *cli.Command) (*exportRun, error) {
 	if err := noArgs(cmd); err != nil {
 		return nil, err
 	}
-	x := &export{data: cmd.String("data"), format: cmd.String("format"), out: cmd.String("out"),
+	x := &exportRun{data: cmd.String("data"), format: cmd.String("format"), out: cmd.String("out"),
 		partLinks: cmd.Int64("part-links"),
-		options: db.ExportOptions{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"),
+		options: export.Options{Collections: cmd.StringSlice("collection"), Inactive: cmd.Bool("inactive"),
 			Bodies: cmd.Bool("bodies")}}
-	wrong := func(format string, args ...any) (*export, error) {
+	wrong := func(format string, args ...any) (*exportRun, error) {
 		return nil, &usageError{fmt.Errorf(format, args...)}
 	}
 	if _, ok := formats[x.format]; !ok {
@@ -152,8 +152,8 @@ func newExport(cmd *cli.Command) (*export, error) {
 	return x, nil
 }
 
-func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
-	e, err := db.OpenExport(ctx, x.data, x.options)
+func (x *exportRun) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	e, err := export.Open(ctx, x.data, x.options)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (x *export) run(ctx context.Context, stdout, stderr io.Writer) (err error) 
 }
 
 // stream writes JSON lines. When it ends early, it says where to go on.
-func (x *export) stream(ctx context.Context, e *db.Export, stdout io.Writer, p *exportProgress) error {
+func (x *exportRun) stream(ctx context.Context, e *export.Export, stdout io.Writer, p *exportProgress) error {
 	w := &ndjsonWriter{w: stdout}
 	var links int64
 	fail := func(err error) error {
@@ -253,7 +253,7 @@ const progressEvery = 500 * time.Millisecond
 // exportProgress is a line on a terminal that says how far an export is.
 type exportProgress struct {
 	w           io.Writer
-	e           *db.Export
+	e           *export.Export
 	shown       bool
 	had         int64 // links that were exported before
 	calls       int

@@ -23,6 +23,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/export"
 )
 
 // exportIndex makes a data directory of records that link. Bodies that events have are kept.
@@ -406,7 +407,7 @@ func TestExportResume(t *testing.T) {
 				for at := 1; ; at++ { // the step of each run that fails
 					out := filepath.Join(t.TempDir(), "out")
 					faults, parts := 0, 0
-					x := export{data: data, format: format, out: out, partLinks: 2}
+					x := exportRun{data: data, format: format, out: out, partLinks: 2}
 					for range 5 { // runs
 						n := 0
 						x.step = func(string) error {
@@ -625,7 +626,7 @@ func TestExportStream(t *testing.T) {
 		}
 		return append(got, exportAll(t, data, "--from", from[1])...)
 	}
-	x := export{data: data, format: "ndjson"}
+	x := exportRun{data: data, format: "ndjson"}
 	for _, left := range []int{0, 100, 1 << 16, 1<<16 + 12_345, 1 << 20} {
 		w := &cutWriter{left: left}
 		err := x.run(t.Context(), w, io.Discard)
@@ -658,7 +659,7 @@ func TestExportInterrupted(t *testing.T) {
 	data, out := longIndex(t), filepath.Join(t.TempDir(), "out")
 	ctx, stop := context.WithCancel(t.Context())
 	parts := 0
-	x := export{data: data, format: "parquet", out: out, partLinks: 1500, step: func(name string) error {
+	x := exportRun{data: data, format: "parquet", out: out, partLinks: 1500, step: func(name string) error {
 		if name == "create" {
 			if parts++; parts == 4 {
 				stop()
@@ -685,7 +686,7 @@ func TestExportInterrupted(t *testing.T) {
 // TestExportProgress: a terminal is told how far it is, with figures that grow to the whole.
 func TestExportProgress(t *testing.T) {
 	t.Parallel()
-	e, err := db.OpenExport(t.Context(), longIndex(t), db.ExportOptions{})
+	e, err := export.Open(t.Context(), longIndex(t), export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

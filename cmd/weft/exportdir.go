@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/export"
 )
 
 // exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names
@@ -133,7 +134,7 @@ func (d *exportDir) fits(was *exportList) error {
 }
 
 // write writes what is missing, part by part.
-func (d *exportDir) write(ctx context.Context, e *db.Export, progress func(links int64) error) error {
+func (d *exportDir) write(ctx context.Context, e *export.Export, progress func(links int64) error) error {
 	var p *part
 	for r, err := range e.Records(ctx, d.last()) {
 		if err == nil && p != nil && p.Links+int64(len(r.Links)) > d.partLinks {
@@ -211,7 +212,7 @@ func (p *part) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (p *part) add(r *db.ExportRecord) error {
+func (p *part) add(r *export.Record) error {
 	if p.Links == 0 {
 		p.First = r.URI()
 	}
@@ -237,7 +238,7 @@ func (d *exportDir) end(p *part) error {
 	if err := d.place(p.file, p.path); err != nil {
 		return err
 	}
-	p.Last = (&db.ExportRecord{Record: p.last}).URI()
+	p.Last = (&export.Record{Record: p.last}).URI()
 	p.SHA256 = hex.EncodeToString(p.hash.Sum(nil))
 	next := d.list
 	next.Parts = append(slices.Clone(next.Parts), p.exportPart)

@@ -10,13 +10,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 
-	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
+	"weft.dev/weft/db/export"
 )
 
 // linkWriter writes records' links, a row each, in some format.
 type linkWriter interface {
-	write(r *db.ExportRecord) error
+	write(r *export.Record) error
 	close() error // ends the format; what is below stays open
 }
 
@@ -36,7 +36,7 @@ var statusNames = [...]string{"active", "deactivated", "suspended", "takendown",
 const ndjsonFlush = 64 << 10
 
 // recordJSON is what a record holds, as JSON. It is nil where that isn't kept, and for what the data model can't say.
-func recordJSON(r *db.ExportRecord) []byte {
+func recordJSON(r *export.Record) []byte {
 	if r.Body.CID == "" {
 		return nil
 	}
@@ -54,7 +54,7 @@ type ndjsonWriter struct {
 	first string // the record that the first line in buf is of
 }
 
-func (w *ndjsonWriter) write(r *db.ExportRecord) error {
+func (w *ndjsonWriter) write(r *export.Record) error {
 	record := recordJSON(r)
 	for i := range r.Links {
 		if len(w.buf) == 0 {
@@ -193,7 +193,7 @@ func newParquetOf[R any](w io.Writer, row func(link parquetRow, cid, record stri
 		parquet.DictionaryMaxBytes(parquetDictionary), parquet.CreatedBy("weft", buildVersion(), ""))}
 }
 
-func (w *parquetWriter[R]) write(r *db.ExportRecord) error {
+func (w *parquetWriter[R]) write(r *export.Record) error {
 	record := string(recordJSON(r))
 	for i := range r.Links {
 		l := &r.Links[i]

@@ -1,4 +1,4 @@
-package db
+package export
 
 import (
 	"bytes"
@@ -8,21 +8,22 @@ import (
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/lsm"
 )
 
-// exportWindow is how many links are named at once: their accounts are looked up together, in the order of their ids.
+// windowLinks is how many links are named at once: their accounts are looked up together, in the order of their ids.
 // A target may have 8 KiB, so that there is a bound in bytes as well.
 const (
-	exportWindow      = 16_384
-	exportWindowBytes = 4 << 20
+	windowLinks = 16_384
+	windowBytes = 4 << 20
 )
 
 // Records walks the records behind one that was given before, named by its at-uri; "" begins at the first. A record is
 // valid until the next. An error is the last that comes.
-func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*ExportRecord, error] {
-	return func(yield func(*ExportRecord, error) bool) {
+func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
 		w, err := e.window(after)
 		for err == nil && w.scan != nil {
 			err = w.fill(ctx)
@@ -53,18 +54,18 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	if e.at != nil {
 		from = lsm.PrefixEnd(e.at)
 	}
-	sc := e.s.core.Snapshot().Records.Scan(from, e.to, false)
+	sc := e.core.Snapshot().Records.Scan(from, e.to, false)
 	for sc.Next() {
 		actor, collection, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
 			continue // an account's revision, or damage, at which the walk itself ends
 		}
-		dids, err := e.s.core.AccountDIDs(ctx, []uint64{actor})
+		dids, err := e.core.AccountDIDs(ctx, []uint64{actor})
 		if err != nil {
 			return "", err
 		}
-		nsid, err := e.s.core.NSID(ctx, collection)
-		r := ExportRecord{Record: Record{DID: dids[actor], Collection: nsid, Rkey: codec.RkeyString(rkey)}}
+		nsid, err := e.core.NSID(ctx, collection)
+		r := Record{Record: db.Record{DID: dids[actor], Collection: nsid, Rkey: codec.RkeyString(rkey)}}
 		return r.URI(), err
 	}
 	return "", sc.Err()
@@ -77,8 +78,8 @@ type window struct {
 
 	found   []foundRecord
 	cut     []codec.RecordLink // the links of all of them
-	records []ExportRecord     // what is found, named
-	links   []ExportLink       // what is cut, named
+	records []Record           // what is found, named
+	links   []Link             // what is cut, named
 	ids     []uint64           // all accounts, in order, each once
 	dids    []string           // theirs
 	text    []byte             // record keys and targets, which become one string
@@ -97,7 +98,7 @@ type foundRecord struct {
 
 // window begins behind a record.
 func (e *Export) window(after string) (*window, error) {
-	v := e.s.core.Snapshot()
+	v := e.core.Snapshot()
 	from := e.from
 	key, err := bound(v, after)
 	if err != nil {
@@ -136,7 +137,7 @@ func (w *window) gather(ctx context.Context) error {
 	if w.e.bodies != nil {
 		w.e.bodies.next = 0
 	}
-	for size := 0; len(w.cut) < exportWindow && size < exportWindowBytes; size += len(w.scan.Value()) {
+	for size := 0; len(w.cut) < windowLinks && size < windowBytes; size += len(w.scan.Value()) {
 		if !w.scan.Next() {
 			err := w.scan.Err()
 			w.scan = nil
@@ -178,7 +179,7 @@ func (w *window) gather(ctx context.Context) error {
 // has reports whether the export has the records of an account in a collection. A change of status that is under way
 // counts as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
 func (e *Export) has(actor, collection uint64) bool {
-	if status := e.s.status.of(actor); status == StatusDeleted || status != StatusActive && !e.inactive {
+	if status := e.s.Status(actor); status == db.StatusDeleted || status != db.StatusActive && !e.inactive {
 		return false
 	}
 	if e.collections == nil {
@@ -195,7 +196,7 @@ func (w *window) resolve(ctx context.Context) error {
 	w.dids = w.dids[:0]
 	missing := []byte{'['}
 	for _, id := range w.ids {
-		did, ok := w.e.s.core.CachedDID(id)
+		did, ok := w.e.core.CachedDID(id)
 		if !ok {
 			missing = append(strconv.AppendUint(missing, id, 10), ',')
 		}
@@ -218,7 +219,7 @@ func (w *window) resolve(ctx context.Context) error {
 		}
 		if at, ok := slices.BinarySearch(w.ids, id); ok {
 			w.dids[at] = did
-			w.e.s.core.Remember('d', id, did)
+			w.e.core.Remember('d', id, did)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -253,17 +254,17 @@ func (w *window) name(ctx context.Context) error {
 	w.records, w.links = w.records[:0], slices.Grow(w.links[:0], len(w.cut)) // records alias links, which must not move
 	first := 0
 	for _, f := range w.found {
-		nsid, err := w.e.s.core.NSID(ctx, f.collection)
+		nsid, err := w.e.core.NSID(ctx, f.collection)
 		if err != nil {
 			return err
 		}
-		r := ExportRecord{Record: Record{DID: w.did(f.actor), Collection: nsid, Rkey: next()}, Status: w.e.s.status.of(f.actor)}
+		r := Record{Record: db.Record{DID: w.did(f.actor), Collection: nsid, Rkey: next()}, Status: w.e.s.Status(f.actor)}
 		for _, l := range w.cut[first:f.end] {
-			source, err := w.e.s.core.Source(ctx, l.Source)
+			source, err := w.e.core.Source(ctx, l.Source)
 			if err != nil {
 				return err
 			}
-			w.links = append(w.links, ExportLink{Link{Path: source.Path, Target: next()}, int64(l.Rank)})
+			w.links = append(w.links, Link{db.Link{Path: source.Path, Target: next()}, int64(l.Rank)})
 		}
 		r.Links = w.links[first:f.end:f.end]
 		w.records = append(w.records, r)
@@ -308,7 +309,7 @@ func (w *window) spellTarget(ctx context.Context, key []byte) error {
 	if t.CollectionID == 0 {
 		return nil
 	}
-	nsid, err := w.e.s.core.NSID(ctx, t.CollectionID)
+	nsid, err := w.e.core.NSID(ctx, t.CollectionID)
 	if err != nil {
 		return err
 	}

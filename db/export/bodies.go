@@ -1,4 +1,4 @@
-package db
+package export
 
 import (
 	"cmp"
@@ -8,15 +8,16 @@ import (
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/index"
 )
 
-// exportBodyBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases,
+// heldBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases,
 // and of 32 records where each is as large as can be. The newest may go beyond it.
-const exportBodyBytes = 32 << 20
+const heldBytes = 32 << 20
 
-// exportBodies are the frames of some records of a window that follow one another. Its memory is used again.
-type exportBodies struct {
+// heldBodies are the frames of some records of a window that follow one another. Its memory is used again.
+type heldBodies struct {
 	read  *sql.Stmt
 	since uint64 // bodies of log rows up to here are out of date
 
@@ -41,18 +42,18 @@ type heldBody struct {
 
 // openBodies prepares for bodies.
 func (e *Export) openBodies(ctx context.Context) (err error) {
-	b := &exportBodies{most: exportWindow}
-	_, b.since, err = bodiesKept(ctx, e.s.core.Reader)
+	b := &heldBodies{most: windowLinks}
+	_, b.since, err = e.s.StoredBodies(ctx)
 	if err != nil {
 		return err
 	}
-	err = e.s.core.Reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
+	err = e.core.Reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
 		int64(e.LogSeq)+1, int64(b.since))
 	if err != nil {
 		return fmt.Errorf("read the bodies: %w", err)
 	}
 	// The log rows are in order, and so are the look-ups in both B-trees.
-	b.read, err = e.s.core.Reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
+	b.read, err = e.core.Reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
 		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`)
 	if err != nil {
 		return err
@@ -62,19 +63,19 @@ func (e *Export) openBodies(ctx context.Context) (err error) {
 }
 
 // body is the content of a record that was found; the zero Body where it isn't kept. Records are asked for in order.
-func (w *window) body(ctx context.Context, found int) (Body, error) {
+func (w *window) body(ctx context.Context, found int) (db.Body, error) {
 	b := w.e.bodies
 	if b == nil || w.found[found].body <= b.since {
-		return Body{}, nil
+		return db.Body{}, nil
 	}
 	if found >= b.next {
 		if err := b.fill(ctx, w.found, found); err != nil {
-			return Body{}, fmt.Errorf("read bodies: %w", err)
+			return db.Body{}, fmt.Errorf("read bodies: %w", err)
 		}
 	}
 	h := b.held[found-b.first]
 	if h.digest == nil {
-		return Body{}, nil
+		return db.Body{}, nil
 	}
 	body, err := index.OpenBody(h.digest, b.frames[h.start:h.end])
 	if err != nil {
@@ -85,7 +86,7 @@ func (w *window) body(ctx context.Context, found int) (Body, error) {
 
 // fill reads the frames of records from first on: of half as many as it tried while these are too large, and of twice
 // as many the next time.
-func (b *exportBodies) fill(ctx context.Context, found []foundRecord, first int) error {
+func (b *heldBodies) fill(ctx context.Context, found []foundRecord, first int) error {
 	for {
 		n := min(b.most, len(found)-first)
 		fits, err := b.take(ctx, found[first:first+n])
@@ -95,7 +96,7 @@ func (b *exportBodies) fill(ctx context.Context, found []foundRecord, first int)
 		if fits || n == 1 {
 			b.first = first
 			b.next = first + n
-			b.most = min(2*b.most, exportWindow)
+			b.most = min(2*b.most, windowLinks)
 			return nil
 		}
 		b.most = n / 2
@@ -103,7 +104,7 @@ func (b *exportBodies) fill(ctx context.Context, found []foundRecord, first int)
 }
 
 // take reads the frames of some records, unless they are too large together.
-func (b *exportBodies) take(ctx context.Context, found []foundRecord) (fits bool, err error) {
+func (b *heldBodies) take(ctx context.Context, found []foundRecord) (fits bool, err error) {
 	b.want, b.frames, b.held = b.want[:0], b.frames[:0], slices.Grow(b.held[:0], len(found))[:len(found)]
 	clear(b.held)
 	for i := range found {
@@ -132,7 +133,7 @@ func (b *exportBodies) take(ctx context.Context, found []foundRecord) (fits bool
 		if err := rows.Scan(&seq, &digest, &frame); err != nil {
 			return false, err
 		}
-		if len(b.frames)+len(frame) > exportBodyBytes && len(found) > 1 {
+		if len(b.frames)+len(frame) > heldBytes && len(found) > 1 {
 			return false, nil
 		}
 		at, ok := slices.BinarySearchFunc(b.want, seq,

@@ -1,4 +1,6 @@
-package db
+// Package export reads all links of a data directory by record. It is above db, because it replays the log as a start
+// does.
+package export
 
 import (
 	"bytes"
@@ -7,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
@@ -14,8 +17,8 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// ExportOptions says which links an export has.
-type ExportOptions struct {
+// Options says which links an export has.
+type Options struct {
 	// From and To bound the records, in the order of the export: those from From on, and before To. Each is a DID or an
 	// at-uri of an account, of a collection of it or of a record, and stands before all that belongs to it; empty: no
 	// bound.
@@ -26,20 +29,20 @@ type ExportOptions struct {
 	Bodies   bool // the content of records too, where it is kept
 }
 
-// ExportRecord is a record with its links, at least one.
-type ExportRecord struct {
-	Record
-	Status Status // of its account
-	Body   Body   // the zero Body: it isn't kept, or wasn't asked for
-	Links  []ExportLink
+// Record is a record with its links, at least one.
+type Record struct {
+	db.Record
+	Status db.Status // of its account
+	Body   db.Body   // the zero Body: it isn't kept, or wasn't asked for
+	Links  []Link
 }
 
 // URI is the record's at-uri.
-func (r *ExportRecord) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
+func (r *Record) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
 
-// ExportLink is a link of a record.
-type ExportLink struct {
-	Link
+// Link is a link of a record.
+type Link struct {
+	db.Link
 	TimeUS int64 // its rank, microseconds since 1970
 }
 
@@ -55,9 +58,10 @@ type Export struct {
 	// for.
 	BodiesFrom uint64
 
-	s           *ReadOnly
+	s           *db.ReadOnly
+	core        *index.Core
 	names       *sql.Stmt
-	bodies      *exportBodies       // nil: not asked for
+	bodies      *heldBodies         // nil: not asked for
 	from, to    []byte              // keys by record; nil: no bound
 	collections map[uint64]struct{} // nil: all
 	inactive    bool
@@ -65,20 +69,20 @@ type Export struct {
 	at          []byte // the key of the newest record that was given
 }
 
-// exportCacheBytes is little: only the replay looks things up, and the walk reads past the cache.
-const exportCacheBytes = 8 << 20
+// cacheBytes is little: only the replay looks things up, and the walk reads past the cache.
+const cacheBytes = 8 << 20
 
-// OpenExport opens a data directory for an export.
-func OpenExport(ctx context.Context, dir string, o ExportOptions) (*Export, error) {
-	s, err := OpenReadOnly(dir, true)
-	if errors.Is(err, errLocked) {
+// Open opens a data directory for an export.
+func Open(ctx context.Context, dir string, o Options) (*Export, error) {
+	s, err := db.OpenReadOnly(dir, true)
+	if errors.Is(err, db.ErrLocked) {
 		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.core.Blocks = segment.NewCache(exportCacheBytes)
-	e := &Export{s: s, inactive: o.Inactive}
+	s.Core().Blocks = segment.NewCache(cacheBytes)
+	e := &Export{s: s, core: s.Core(), inactive: o.Inactive}
 	err = e.open(ctx, o)
 	if errors.Is(err, logrow.ErrDamaged) {
 		err = fmt.Errorf("%w: "+index.MendStore, err, dir)
@@ -100,11 +104,11 @@ func (e *Export) Close() error {
 	return e.s.Close()
 }
 
-func (e *Export) open(ctx context.Context, o ExportOptions) error {
-	if err := e.s.load(ctx, "export"); err != nil {
+func (e *Export) open(ctx context.Context, o Options) error {
+	if err := e.s.Load(ctx, "export"); err != nil {
 		return err
 	}
-	v := e.s.core.Snapshot()
+	v := e.core.Snapshot()
 	e.LogSeq = v.Seq
 	for _, q := range []struct {
 		into  any
@@ -114,13 +118,13 @@ func (e *Export) open(ctx context.Context, o ExportOptions) error {
 		{&e.Instance, "SELECT value FROM meta WHERE key = 'instance'", nil},
 		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.Seq)}},
 	} {
-		if err := e.s.core.Reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
+		if err := e.core.Reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
 			return err
 		}
 	}
 	// The ids are in order, and so are the look-ups in the B-tree.
 	var err error
-	e.names, err = e.s.core.Reader.DB.PrepareContext(ctx,
+	e.names, err = e.core.Reader.DB.PrepareContext(ctx,
 		"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value")
 	if err != nil {
 		return err
@@ -210,6 +214,6 @@ func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil
 	}
-	n, err := entries(e.s.core.Snapshot(), e.from, lsm.PrefixEnd(e.at))
+	n, err := entries(e.core.Snapshot(), e.from, lsm.PrefixEnd(e.at))
 	return min(float64(n)/float64(e.size), 1), err
 }
