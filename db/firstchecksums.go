@@ -84,7 +84,8 @@ func (s *Store) writeFirstChecksums(parts [2]logrow.Checksums, oldest, segment u
 	}
 	if _, err := tx.Exec("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?), (?, ?), (?, ?)", logrow.LogChecksum,
 		int64(parts[0].Log+parts[1].Log),
-		logrow.NamesChecksum, int64(parts[0].Names+parts[1].Names), logrow.StatusChecksum, int64(parts[1].Status)); err != nil {
+		logrow.NamesChecksum, int64(parts[0].Names+parts[1].Names),
+		logrow.StatusChecksum, int64(parts[1].Status)); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -278,7 +278,8 @@ func (f *Follower) sameIndex(ctx context.Context, q logrow.Queryer) error {
 }
 
 // lostLog returns why the log doesn't continue the snapshot; empty: it does.
-func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, covered uint64) (why string, err error) {
+func (f *Follower) lostLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, covered uint64) (why string,
+	err error) {
 	if v.Seq == 0 {
 		return "", nil
 	}
@@ -377,7 +378,8 @@ func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *index.Snaps
 }
 
 // replaceFiles replaces compacted segments by their result, and replays the new log rows.
-func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File) (*index.Snapshot, error) {
+func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
+	files []*index.File) (*index.Snapshot, error) {
 	below := len(v.Files.Files)
 	base := f.core.WithFiles(v, files, func(int) int { return below })
 	next, err := f.catchUp(ctx, q, base)
@@ -389,8 +391,8 @@ func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.
 
 // reopen makes the snapshot of these files and of the log after them, like a start. With loaded, the state is that of
 // v: then the statuses need not be read again.
-func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File, loaded bool) (next *index.Snapshot,
-	err error) {
+func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapshot, files []*index.File,
+	loaded bool) (next *index.Snapshot, err error) {
 	base := f.core.Base(files)
 	defer func() {
 		if err != nil {

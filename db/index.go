@@ -51,7 +51,8 @@ func (s *Index) defaults(cfg Config) {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
 	s.cfg = cfg
-	s.core = index.NewCore(index.CoreConfig{Dir: cfg.Dir, Logger: cfg.Logger, CacheBytes: cfg.CacheBytes, Failpoint: cfg.Failpoint})
+	s.core = index.NewCore(index.CoreConfig{Dir: cfg.Dir, Logger: cfg.Logger, CacheBytes: cfg.CacheBytes,
+		Failpoint: cfg.Failpoint})
 	s.Queries = s.core.Queries()
 }
 

@@ -47,7 +47,8 @@ func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	}
 	id := f.state.nextID(kind)
 	f.d.names[string(f.val)] = id
-	f.rows.names = append(f.rows.names, logrow.NameRow{Kind: kind, ID: id, Collection: collection, Name: strings.Clone(name)})
+	f.rows.names = append(f.rows.names, logrow.NameRow{Kind: kind, ID: id, Collection: collection,
+		Name: strings.Clone(name)})
 	return id
 }
 

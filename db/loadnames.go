@@ -45,8 +45,9 @@ func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapsho
 		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
 			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
-		v.Upstreams[h.Host] = index.Upstream{Kind: h.Kind, Seq: h.Seq, US: h.CursorUS, High: h.High, Instance: h.Instance, Followed: Followed{UntilUS: h.FollowedUS, ClockUS: h.ClockUS},
-			Epoch: h.Epoch}
+		v.Upstreams[h.Host] = index.Upstream{Kind: h.Kind, Seq: h.Seq, US: h.CursorUS, High: h.High, Instance: h.Instance,
+			Followed: Followed{UntilUS: h.FollowedUS, ClockUS: h.ClockUS},
+			Epoch:    h.Epoch}
 		v.MaxUS = max(v.MaxUS, h.US)
 	}
 	return nil

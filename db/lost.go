@@ -165,8 +165,8 @@ func (s *Store) forgetSegments(why error, n int) error {
 
 // rebuildSegment makes a lost segment again from the log rows that it covers, over the segments below it. It may come
 // to several files, as memory is bounded; the manifest names all of them or none.
-func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below []*index.File, why error) (parts []*index.File,
-	err error) {
+func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below []*index.File,
+	why error) (parts []*index.File, err error) {
 	s.cfg.Logger.Warn("rebuilding a segment from the complete log", "file", row.File, "log_from", row.FromSeq,
 		"log_to", row.ToSeq, "because", why)
 	defer func() {
@@ -252,7 +252,8 @@ func (s *Store) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) er
 		return fmt.Errorf("read statuses: %w", err)
 	}
 	rows, err := q.QueryContext(ctx,
-		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq", int64(at), int64(OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(OpSync), int64(logrow.OpSynced))
+		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq",
+		int64(at), int64(OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(OpSync), int64(logrow.OpSynced))
 	if err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}

@@ -178,8 +178,8 @@ func (r *ReadOnly) Status(actor uint64) Status { return r.status.of(actor) }
 // Shown reports whether the order by target has a record's links, after Replay or Load.
 func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.shown(actor, key) }
 
-// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay or Load: a job that
-// purges the account may not have come to the record.
+// Purged reports whether an account is deleted and its record with a key is gone with it, after Replay or Load: a job
+// that purges the account may not have come to the record.
 func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
 	j := r.jobs[actor]
 	return r.Status(actor) == StatusDeleted && (j == nil || j.purged(key))

@@ -14,8 +14,8 @@ import (
 
 // rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
 // or, for a row about an account, what follows from the rows before it. q must read one moment.
-func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot, full func(*index.Snapshot) (*index.Snapshot,
-	error)) (*index.Snapshot, error) {
+func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
+	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
@@ -35,8 +35,8 @@ func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot
 }
 
 // replay replays the log after a snapshot's segments. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot, full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot,
-	error) {
+func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
+	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
 	if err := s.loadResyncs(ctx, q, v.Sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
@@ -50,8 +50,8 @@ func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
 
 // replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
 // may return one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64, full func(*index.Snapshot) (*index.Snapshot,
-	error)) (*index.Snapshot, error) {
+func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64,
+	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
 	s.progress("replaying the log", v.Seq, s.logEnd)
 	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
@@ -85,8 +85,8 @@ func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 }
 
 // replayRows replays log rows into a snapshot.
-func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot,
-	error) {
+func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged,
+	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
 	f := newApplier(s, nil, v)
 	n := 0
 	sums := v.Sums

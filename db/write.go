@@ -162,6 +162,7 @@ func (up *progress) write(tx *sql.Tx) error {
 		ON CONFLICT (host) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, high_seq = excluded.high_seq,
 		time_us = excluded.time_us, cursor_us = excluded.cursor_us, instance = excluded.instance,
 		followed_us = excluded.followed_us, clock_us = excluded.clock_us, epoch = excluded.epoch`,
-		up.host, u.Kind, int64(u.Seq), int64(u.High), up.maxUS, u.US, u.Instance, u.Followed.UntilUS, u.Followed.ClockUS, u.Epoch)
+		up.host, u.Kind, int64(u.Seq), int64(u.High), up.maxUS, u.US, u.Instance,
+		u.Followed.UntilUS, u.Followed.ClockUS, u.Epoch)
 	return err
 }

@@ -1,5 +1,5 @@
-// Package check verifies a data directory: it derives everything that the directory holds again, and reports what differs.
-// It is above db, because it replays the log as a start does.
+// Package check verifies a data directory: it derives everything that the directory holds again, and reports what
+// differs. It is above db, because it replays the log as a start does.
 package check
 
 import (
