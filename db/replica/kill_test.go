@@ -243,7 +243,7 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd := exec.CommandContext(t.Context(), os.Args[0], fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

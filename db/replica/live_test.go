@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 	if text == "" {
 		os.Exit(m.Run())
 	}
+	flag.Parse() // -test.short of the parent
 	var c child
 	err := json.Unmarshal([]byte(text), &c)
 	if err == nil {
