@@ -64,10 +64,14 @@ type growingFile struct {
 // left returns how many bytes the file may still grow by.
 func (g *growingFile) left() int64 {
 	info, err := os.Stat(segment.TempPath(g.path))
-	if err != nil {
-		return g.most
+	if err == nil {
+		return max(g.most-info.Size(), 0)
 	}
-	return max(g.most-info.Size(), 0)
+	_, err = os.Stat(g.path)
+	if err == nil { // it is whole, and has its name
+		return 0
+	}
+	return g.most
 }
 
 // reserved returns the bytes that must stay free now. The caller holds mu.
@@ -90,6 +94,11 @@ func (s *Store) lookAtDisk() {
 	r.free.Store(free)
 	r.total.Store(total)
 	r.reserve.Store(reserve)
+	if s.Failed() != nil { // only a restart resumes indexing
+		r.paused.Store(false)
+		s.sealed.Broadcast()
+		return
+	}
 	switch paused := r.paused.Load(); {
 	case !paused && free < reserve:
 		r.paused.Store(true)
@@ -143,6 +152,12 @@ func (r *room) fullPercent() int {
 func (s *Store) watchDisk() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.Failed() == nil {
+		err := s.readWAL() // another program's checkpoints count: without commits nothing else looks
+		if err != nil {
+			s.cfg.Logger.Warn("cannot look at the WAL", "err", err)
+		}
+	}
 	s.lookAtDisk()
 }
 

@@ -39,7 +39,7 @@ func TestStuckWriter(t *testing.T) {
 		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, Silence: 30 * time.Second})
 		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
 		done := make(chan error, 1)
-		go func() { done <- in.commit(t.Context()) }()
+		go func() { done <- in.commit(t.Context(), t.Context()) }()
 		come := func() {
 			us := time.Now().UnixMicro()
 			if err := in.queue.add(t.Context(), func(b *batch) { b.seen, b.Seq, b.TimeUS = b.seen+1, b.Seq+1, us }); err != nil {
@@ -118,7 +118,7 @@ func TestPartsAreProgress(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{}), parts: make(chan struct{})}
 		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store})
 		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
-		go func() { _ = in.commit(t.Context()) }()
+		go func() { _ = in.commit(t.Context(), t.Context()) }()
 		go func() { _ = in.watchCommits(t.Context()) }()
 		if err := in.queue.add(t.Context(), func(b *batch) { b.seen++ }); err != nil {
 			t.Fatal(err)

@@ -172,9 +172,16 @@ func (in *Ingest) SetSlice(s *Slice) {
 // store's. Run may be called again after it has returned nil.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return in.commit(ctx) })
+	// Events are queued until the sessions have ended. The last commit comes after them: the next Run may have another
+	// slice.
+	sessions, ended := context.WithCancel(context.WithoutCancel(ctx))
+	defer ended()
+	g.Go(func() error { return in.commit(ctx, sessions) })
 	g.Go(func() error { return in.watchCommits(ctx) })
-	g.Go(func() error { return in.runSessions(ctx) })
+	g.Go(func() error {
+		defer ended()
+		return in.runSessions(ctx)
+	})
 	g.Go(func() error { return in.gaps.Run(ctx) })
 	err := g.Wait()
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -196,13 +203,17 @@ func (in *Ingest) named(name string, do func()) func() {
 	}
 }
 
-// commit gives batches to the store until ctx ends and the queue is empty.
-func (in *Ingest) commit(ctx context.Context) error {
+// commit gives batches to the store until ctx and then sessions have ended, and the queue is empty.
+func (in *Ingest) commit(ctx, sessions context.Context) error {
 	for {
+		ended := sessions.Err() != nil // before the look at the queue
 		b := in.queue.take(ctx)
 		if b == nil {
-			if ctx.Err() != nil {
+			if ended {
 				return nil
+			}
+			if ctx.Err() != nil {
+				<-sessions.Done()
 			}
 			continue
 		}

@@ -29,7 +29,7 @@ func TestPausedStore(t *testing.T) {
 			in.queue.follow(in.hosts[0].URL, upstream.KindV2)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- in.commit(ctx) }()
+			go func() { ended <- in.commit(ctx, ctx) }()
 			return s, in, func() error {
 				cancel()
 				s.Hurry()

@@ -364,3 +364,35 @@ func TestBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestLastCommit: an event that a session queues after ctx has ended is committed by the same Run, and not by the next,
+// which may have another slice.
+func TestLastCommit(t *testing.T) {
+	t.Parallel()
+	s, err := db.Open(db.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: s})
+	in.queue.follow(in.hosts[0].URL, upstream.KindV2)
+	ctx, cancel := context.WithCancel(t.Context())
+	sessions, ended := context.WithCancel(t.Context())
+	defer ended()
+	cancel()
+	done := make(chan error, 1)
+	go func() { done <- in.commit(ctx, sessions) }()
+	err = in.queue.add(t.Context(), func(b *batch) {
+		b.seen++
+		b.Seq = 7
+		b.TimeUS = time.Now().UnixMicro()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended()
+	err = <-done
+	if err != nil || in.queue.depth() != 0 || s.Cursor(in.hosts[0].URL) != 7 {
+		t.Errorf("%v; %d events are queued, the cursor is %d", err, in.queue.depth(), s.Cursor(in.hosts[0].URL))
+	}
+}

@@ -154,10 +154,11 @@ func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
 	return false, nil
 }
 
-// readPast reads some rows of the past. It is done when there are none left that matter, or no time.
+// readPast reads some rows of the past. It is done when there are none left that matter, or no time. It counts each
+// portion as it comes: a thousand rows of large records take a gigabyte. Rows that an error makes it read again count
+// twice, so that bounds are too high, and no number is wrong.
 func (c *Counter) readPast(ctx context.Context) error {
 	from := c.past - min(c.past, rowsAtOnce)
-	var all []db.LogEntry
 	for at := from; at < c.past; {
 		entries, last, err := c.cfg.Log.Log(ctx, at, int(c.past-at))
 		if err != nil && !errors.Is(err, db.ErrLogPruned) {
@@ -169,7 +170,7 @@ func (c *Counter) readPast(ctx context.Context) error {
 			c.done = true
 			return nil
 		}
-		all = append(all, entries...)
+		c.countPast(entries)
 		at = last
 	}
 	age, err := c.cfg.Log.LogAge(ctx, from)
@@ -179,7 +180,6 @@ func (c *Counter) readPast(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
-	c.count(all, now)
 	c.past = from
 	c.since = now.Add(-age)
 	if from == 0 {
@@ -187,6 +187,13 @@ func (c *Counter) readPast(ctx context.Context) error {
 	}
 	c.done = from == 0 || age >= time.Duration(hoursKept)*time.Hour || now.Sub(c.began) > pastTime
 	return nil
+}
+
+// countPast counts rows of the past.
+func (c *Counter) countPast(entries []db.LogEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count(entries, c.cfg.Now())
 }
 
 // count counts the links that rows added, and forgets hours that no span reaches.

@@ -223,13 +223,18 @@ func (w *writer) finishSlice(ctx context.Context, s ingest.SliceState) (err erro
 	return w.storeAndPurge(ctx, s)
 }
 
-// storeAndPurge stores a state, and removes the links outside the slice where the state asks for it.
+// storeAndPurge stores a state, and removes the links outside the slice where the state asks for it. On a disk that is
+// almost full that waits: the state says so, and awaitChange or the next start tries again.
 func (w *writer) storeAndPurge(ctx context.Context, s ingest.SliceState) error {
 	err := w.storeSlice(s)
 	if err != nil || !s.Purging {
 		return err
 	}
 	removed, err := w.store.Purge(ctx, w.filter.KeepsLink)
+	if errors.Is(err, db.ErrPaused) {
+		w.logger.Warn("links outside the slice are removed later, by themselves", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -139,8 +139,8 @@ type sliceChoice struct {
 	filter *ingest.Slice
 }
 
-// awaitChange waits until the files choose another slice; nil: ctx has ended first. stamp is that of the files as they
-// were read last. Meanwhile it notes backfills that are complete.
+// awaitChange waits until the files choose another slice, or a purge that lacked room can go on; nil: ctx has ended
+// first. stamp is that of the files as they were read last. Meanwhile it notes backfills that are complete.
 func (w *writer) awaitChange(ctx context.Context, stamp *string) *sliceChoice {
 	every := w.files.every
 	if every == 0 {
@@ -159,6 +159,9 @@ func (w *writer) awaitChange(ctx context.Context, stamp *string) *sliceChoice {
 		case <-ticker.C:
 		}
 		w.noteBackfills(ctx)
+		if w.sliceState.Load().Purging && w.store.Paused() == "" {
+			return &sliceChoice{w.slice, w.filter}
+		}
 		now := w.files.stamp()
 		isSettled := now == settled
 		settled = now

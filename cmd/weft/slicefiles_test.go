@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,6 +250,61 @@ func TestPurgeResumes(t *testing.T) {
 	text, err := store.Slice(t.Context())
 	if err != nil || strings.Contains(text, "purging") {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// TestPurgeWaitsForRoom: on a disk that is almost full the new slice counts at once, and what it leaves out goes when
+// there is room.
+func TestPurgeWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	var free atomic.Int64
+	free.Store(1 << 40)
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Disk: func(string) (int64, int64, error) { return free.Load(), 1 << 41, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	config := ingest.SliceConfig{Subjects: []string{"a.example", "b.example"}}
+	filter, err := ingest.NewSlice(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &writer{store: store, logger: slog.New(slog.DiscardHandler), writerConfig: writerConfig{slice: config, filter: filter},
+		ingest: ingest.New(ingest.Config{Hosts: []string{"https://up.example"}, Store: store})}
+	if err := w.applySlice(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply(db.Batch{Host: "https://up.example", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+		DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
+		Links: []db.Link{{Path: "x", Target: "https://a.example/"}, {Path: "y", Target: "https://b.example/"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	narrow := ingest.SliceConfig{Subjects: []string{"a.example"}}
+	filter, err = ingest.NewSlice(narrow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.change, err = parseSliceChange("now+purge"); err != nil {
+		t.Fatal(err)
+	}
+	free.Store(0)
+	if err := w.applyChoice(t.Context(), &sliceChoice{narrow, filter}); err != nil {
+		t.Fatal(err)
+	}
+	if w.filter != filter || !w.sliceState.Load().Purging {
+		t.Error("the new slice does not count, or its purge is forgotten")
+	}
+	again := &writer{store: store, logger: w.logger, writerConfig: writerConfig{slice: narrow, filter: filter}}
+	if err := again.applySlice(t.Context()); err != nil {
+		t.Errorf("a start during the pause: %v", err)
+	}
+	free.Store(1 << 40)
+	if err := again.applySlice(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Stats(t.Context())
+	if err != nil || st.Links != 1 || again.sliceState.Load().Purging {
+		t.Errorf("%+v, %v", st, err)
 	}
 }
 

@@ -224,8 +224,9 @@ func (w *writer) upstream() *wire.Upstream {
 // degraded returns the faults of a writer whose queries are answered, or "".
 func (w *writer) degraded() string {
 	reasons := []string{w.store.Degraded(), w.replication.degraded()}
-	// A pause is the reason of being behind, and the store has named it.
-	if err := w.current(behindAfter); err != nil && w.store.Paused() == "" {
+	// A pause is the reason of being behind, and the store has named it. It does not explain a fault.
+	err := w.current(behindAfter)
+	if err != nil && (w.store.Paused() == "" || w.store.Failed() != nil) {
 		reasons = append([]string{err.Error()}, reasons...)
 	}
 	return strings.Join(slices.DeleteFunc(reasons, func(reason string) bool { return reason == "" }), "; ")
