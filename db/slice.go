@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -36,80 +37,129 @@ func (s *Store) SetSlice(text string) error {
 	return nil
 }
 
-// Purge removes the links that keep is false for, and the bodies of their records, an account at a time, and returns
-// how many went. It reads the whole index. Broken off, it has removed what it came to; to do it again removes the rest.
+// Purge removes the links that keep is false for, and the bodies of their records, in transactions of as many records as
+// a step of a job has, and returns how many went. It reads the whole index. Broken off, it has removed what it came to;
+// to do it again removes the rest.
 func (s *Store) Purge(
 	ctx context.Context, keep func(did string, source Source, target string) bool,
 ) (removed int, err error) {
-	for actor := uint64(1); ; actor++ {
+	p := purge{keep: keep, targets: s.readTargets, sources: map[uint64]Source{}}
+	for p.actor = 1; ; {
 		if ctx.Err() != nil {
-			return removed, ctx.Err()
+			return p.removed, ctx.Err()
 		}
-		n, more, err := s.purge(actor, keep)
-		removed += n
+		more, err := s.purgeStep(&p)
 		if err != nil || !more {
-			return removed, err
+			return p.removed, err
 		}
 	}
 }
 
-func (s *Store) purge(
-	actor uint64, keep func(did string, source Source, target string) bool,
-) (removed int, more bool, err error) {
+// purge is the position of a Purge.
+type purge struct {
+	keep    func(did string, source Source, target string) bool
+	targets func(*applier, []codec.RecordLink) []string
+	sources map[uint64]Source // names by id
+	actor   uint64
+	after   []byte // the key of the account's last record that was read; nil: none
+	removed int    // links
+}
+
+// purgeStep purges the next records of an account in a transaction, and moves p behind them. It returns false behind the
+// last account.
+func (s *Store) purgeStep(p *purge) (more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Failed(); err != nil {
-		return 0, false, err
+		return false, err
 	}
 	s.lookAtDisk()
 	if s.room.paused.Load() {
-		return 0, false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, growDisk)
+		return false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, growDisk)
 	}
-	v := s.core.Snapshot()
-	if actor > v.Actors {
-		return 0, false, nil
+	if p.actor > s.core.Snapshot().Actors {
+		return false, nil
 	}
 	f := s.newApplier(s.cfg.Now().UnixMicro())
-	did := ""
-	known := map[uint64]Source{}
-	f.eachRecord(actor, func(key, value, rkey []byte, links []codec.RecordLink) {
-		if did == "" {
-			did = f.readDID(actor)
+	removed := p.removed
+	ended := f.purge(p)
+	if f.d.err != nil || p.removed > removed {
+		err := s.commit(f, progress{})
+		if err != nil {
+			p.removed = removed
+			return false, err
 		}
-		targets := s.readTargets(f, links)
-		if f.d.err != nil {
-			return
-		}
-		var stay, out []codec.RecordLink
-		for i, l := range links {
-			source, ok := known[l.Source]
-			if !ok {
-				source = f.readSource(l.Source)
-				known[l.Source] = source
-			}
-			if keep(did, source, targets[i]) {
-				stay = append(stay, l)
-			} else {
-				out = append(out, l)
-			}
-		}
-		if len(out) == 0 {
-			return
-		}
-		_, collection, _, _ := codec.DecodeRecordKey(key)
-		r := logrow.Row{Op: OpUpdate, Actor: actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(actor),
-			Replaced: s.bodies.current(value)}
-		if len(stay) == 0 {
-			r.Op = OpDelete
-		}
-		f.change(key, value, stay, 0, actor, rkey, out, nil)
-		f.log(r, out, nil)
-		removed += len(out)
-	})
-	if f.d.err == nil && removed == 0 {
-		return 0, true, nil
 	}
-	return removed, true, s.commit(f, progress{})
+	if ended {
+		p.actor++
+		p.after = nil
+	}
+	return true, nil
+}
+
+// purge purges records of an account, as many as a step of a job changes and as a part of a batch has room for. It
+// reports whether none is left.
+func (f *applier) purge(p *purge) (ended bool) {
+	from, to := codec.AccountRecords(p.actor)
+	if p.after != nil {
+		from = successor(p.after)
+	}
+	did := ""
+	limit := f.state.config.JobRecords
+	changed := 0
+	seen := 0
+	for w := f.walk(p.actor, from, to, false); w.next(); {
+		if changed == limit || seen == limit*seenPerRecord || f.d.bytes >= commitBytes {
+			return false
+		}
+		seen++
+		p.after = bytes.Clone(w.key)
+		if len(w.value) == 0 {
+			continue
+		}
+		if did == "" {
+			did = f.readDID(p.actor)
+		}
+		if f.purgeRecord(p, did, w) {
+			changed++
+		}
+	}
+	return true
+}
+
+// purgeRecord removes a record's links that the slice leaves out, and reports whether there were any.
+func (f *applier) purgeRecord(p *purge, did string, w *recordWalk) bool {
+	rkey, links := f.walked(w)
+	targets := p.targets(f, links)
+	if f.d.err != nil {
+		return false
+	}
+	var stay, out []codec.RecordLink
+	for i, l := range links {
+		source, ok := p.sources[l.Source]
+		if !ok {
+			source = f.readSource(l.Source)
+			p.sources[l.Source] = source
+		}
+		if p.keep(did, source, targets[i]) {
+			stay = append(stay, l)
+		} else {
+			out = append(out, l)
+		}
+	}
+	if len(out) == 0 {
+		return false
+	}
+	_, collection, _, _ := codec.DecodeRecordKey(w.key)
+	r := logrow.Row{Op: OpUpdate, Actor: p.actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(p.actor),
+		Replaced: f.state.bodies.current(w.value)}
+	if len(stay) == 0 {
+		r.Op = OpDelete
+	}
+	f.change(w.key, w.value, stay, 0, p.actor, rkey, out, nil)
+	f.log(r, out, nil)
+	p.removed += len(out)
+	return true
 }
 
 // readTargets returns the targets of links as text. All their names are committed. It can't be broken off: that would
