@@ -160,6 +160,12 @@ func (w *watch) event(ctx context.Context, e *Event) error {
 	if w.inactive[e.DID] || len(e.Added) == 0 {
 		return nil
 	}
+	if len(w.have[e.DID]) == 0 {
+		// The account may be inactive since before the watch: no event says so. What is listed of it is true now, and later
+		// events change it.
+		_, err := w.list(ctx, w.queryOf(e.DID), e.DID)
+		return err
+	}
 	return w.add(Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey, Time: e.Time})
 }
 
@@ -167,9 +173,7 @@ func (w *watch) event(ctx context.Context, e *Event) error {
 func (w *watch) account(ctx context.Context, a *Account) error {
 	if a.Active {
 		delete(w.inactive, a.DID)
-		q := w.query
-		q.DIDs = []string{a.DID}
-		_, err := w.list(ctx, q, a.DID)
+		_, err := w.list(ctx, w.queryOf(a.DID), a.DID)
 		return err
 	}
 	w.inactive[a.DID] = true
@@ -179,6 +183,13 @@ func (w *watch) account(ctx context.Context, a *Account) error {
 		}
 	}
 	return nil
+}
+
+// queryOf returns the query for the records of one account.
+func (w *watch) queryOf(did string) Query {
+	q := w.query
+	q.DIDs = []string{did}
+	return q
 }
 
 func (w *watch) add(r Record) error {
