@@ -175,7 +175,7 @@ type feedEntry struct {
 	text   string
 }
 
-// entriesOf groups links by record, in their order: a reader shows a reply that also mentions somebody once.
+// entriesOf groups links by record, in their order: a feed reader shows a record with two links once.
 func entriesOf(links []db.AccountLink, most int) []feedEntry {
 	var entries []feedEntry
 	at := map[db.Record]int{}

@@ -16,7 +16,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// logged is an index with a log of its links, of which some are gone again.
+// logged is an index with a log of its links. Some of the links are removed.
 type logged struct {
 	fake
 	mu      *sync.Mutex

@@ -75,7 +75,7 @@ func (r *ReadOnly) open(path string) error {
 	return nil
 }
 
-// OpenFile opens a weft.db alone, which nobody has open and which has no WAL, whatever its schema.
+// OpenFile opens a weft.db alone, whatever its schema. No process has it open, and it has no WAL.
 func OpenFile(path string) (*ReadOnly, error) {
 	uri, err := fileURI(path)
 	if err != nil {

@@ -106,8 +106,8 @@ func didYouMean(prefix, meant string) string {
 	return fmt.Sprintf(" (did you mean %s%s?)", prefix, meant)
 }
 
-// nearest returns the name that was most likely meant: the one with the fewest typing errors, of which a third of the
-// letters may be wrong, else the only one that begins so. Empty: none.
+// nearest returns the name that was most likely meant: the one with the fewest typing errors, at most a third of its
+// letters, else the only name with the typed text as its prefix. Empty: none.
 func nearest(typed string, names []string) string {
 	least := len(typed)/3 + 1
 	meant := ""

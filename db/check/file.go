@@ -6,7 +6,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// File checks a weft.db by itself, which nobody has open and which has no WAL: with SQLite's integrity check, and
+// File checks a weft.db by itself. No process has it open, and it has no WAL: with SQLite's integrity check, and
 // the rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty
 // sentences.
 func File(ctx context.Context, path string) ([]string, error) {
