@@ -172,11 +172,11 @@ func (f *applier) change(key, before []byte, next []codec.RecordLink, body, acto
 // log appends a row with the links that it removed and added. More than MaxRowLinks take several rows, each a change by
 // itself: updates before a delete, and after a create. The last row brings the body, and ends the body before it.
 //
-// A respelled record keeps its body. A row that leaves it without links would end the body at a replay: the last
+// A rewritten record keeps its body. A row that leaves it without links would end the body at a replay: the last
 // removal comes with the last row.
 func (f *applier) log(r logrow.Row, removed, added []codec.RecordLink) {
 	kept := 0
-	if r.Op == logrow.OpRespelled && len(added) > 0 {
+	if r.Op == logrow.OpRewritten && len(added) > 0 {
 		kept = min(len(removed), 1)
 	}
 	for n := logRowsOf(len(removed) + len(added)); n > 1; n-- {

@@ -162,7 +162,7 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		f.d.setRev(r.Actor, max(r.Rev, f.d.rev(r.Actor)))
 		delete(f.state.resyncs, r.Actor)
 		return nil
-	case OpCreate, OpUpdate, OpDelete, logrow.OpSeen, logrow.OpRespelled:
+	case OpCreate, OpUpdate, OpDelete, logrow.OpSeen, logrow.OpRewritten:
 	default:
 		return fmt.Errorf("unknown op %d", r.Op)
 	}
@@ -170,11 +170,11 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		return codec.ErrMalformed
 	}
 	key := codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey)
-	if p := f.state.resyncs[r.Actor]; p != nil && r.Op != logrow.OpRespelled {
+	if p := f.state.resyncs[r.Actor]; p != nil && r.Op != logrow.OpRewritten {
 		p.replayed(r.Op, r.Rev, r.TimeUS, key)
 	}
 	rev := r.Rev
-	if r.Status == logrow.StatusOutOfOrder || r.Op == logrow.OpRespelled || f.state.resyncs[r.Actor].isRevOf(r.Rev) {
+	if r.Status == logrow.StatusOutOfOrder || r.Op == logrow.OpRewritten || f.state.resyncs[r.Actor].isRevOf(r.Rev) {
 		rev = max(rev, f.d.rev(r.Actor))
 	}
 	if r.Op == logrow.OpSeen {
@@ -197,7 +197,7 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 	if body && len(next) > 0 {
 		ref = r.Seq
 	}
-	if r.Op == logrow.OpRespelled && len(next) > 0 {
+	if r.Op == logrow.OpRewritten && len(next) > 0 {
 		ref = codec.BodyRef(before) // the record's content stays
 	}
 	f.change(key, before, next, ref, r.Actor, r.Rkey, removed, added)

@@ -37,8 +37,8 @@ func (s *Store) SetSlice(text string) error {
 	return nil
 }
 
-// Purge removes the links that keep is false for, and the bodies of their records, in transactions of as many records as
-// a step of a job has, and returns how many went. It reads the whole index. Broken off, it has removed what it came to;
+// Purge removes the links that keep is false for, and the bodies of records that have none left, in transactions of as
+// many records as a step of a job has, and returns how many links went. It reads the whole index. Broken off, it has removed what it came to;
 // to do it again removes the rest.
 func (s *Store) Purge(
 	ctx context.Context, keep func(did string, source Source, target string) bool,
@@ -135,13 +135,18 @@ func (f *applier) purgeRecord(p *purge, did string, w *recordWalk) bool {
 		return false
 	}
 	var stay, out []codec.RecordLink
+	var text []byte
 	for i, l := range links {
 		source, ok := p.sources[l.Source]
 		if !ok {
 			source = f.readSource(l.Source)
 			p.sources[l.Source] = source
 		}
-		if p.keep(did, source, targets[i]) {
+		target := targets[i]
+		if isMisspelled(&text, l.Target) {
+			target = string(text) // the slice is asked for the link that it becomes
+		}
+		if p.keep(did, source, target) {
 			stay = append(stay, l)
 		} else {
 			out = append(out, l)
@@ -151,12 +156,14 @@ func (f *applier) purgeRecord(p *purge, did string, w *recordWalk) bool {
 		return false
 	}
 	_, collection, _, _ := codec.DecodeRecordKey(w.key)
-	r := logrow.Row{Op: OpUpdate, Actor: p.actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(p.actor),
-		Replaced: f.state.bodies.current(w.value)}
+	// The change is weft's own: it ends no resync, and a record that keeps a link keeps its body.
+	r := logrow.Row{Op: logrow.OpRewritten, Actor: p.actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(p.actor)}
+	body := codec.BodyRef(w.value)
 	if len(stay) == 0 {
-		r.Op = OpDelete
+		r.Replaced = f.state.bodies.current(w.value)
+		body = 0
 	}
-	f.change(w.key, w.value, stay, 0, p.actor, rkey, out, nil)
+	f.change(w.key, w.value, stay, body, p.actor, rkey, out, nil)
 	f.log(r, out, nil)
 	p.removed += len(out)
 	return true

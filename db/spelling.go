@@ -256,7 +256,7 @@ func (f *applier) respell(key []byte) {
 	if len(removed)+len(added) == 0 {
 		return // an event has changed the record meanwhile
 	}
-	r := logrow.Row{Op: logrow.OpRespelled, Actor: actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(actor)}
+	r := logrow.Row{Op: logrow.OpRewritten, Actor: actor, Collection: collection, Rkey: rkey, Rev: f.d.rev(actor)}
 	body := codec.BodyRef(before)
 	if len(next) == 0 {
 		r.Replaced = f.state.bodies.current(before)

@@ -149,6 +149,20 @@ func (a *account) endResync() {
 	a.resync = nil
 }
 
+// Purge removes the links that keep is false for, and records that have none left.
+func (m *Model) Purge(keep func(did string, source db.Source, target string) bool) {
+	for _, a := range m.accounts {
+		for key, r := range a.records {
+			maps.DeleteFunc(r.links, func(l db.Link, _ uint64) bool {
+				return !keep(key.DID, db.Source{Collection: key.Collection, Path: l.Path}, l.Target)
+			})
+			if len(r.links) == 0 {
+				delete(a.records, key)
+			}
+		}
+	}
+}
+
 // Settle ends the resyncs whose accounts have been silent for a minute of the upstream's time.
 func (m *Model) Settle() {
 	for _, a := range m.accounts {

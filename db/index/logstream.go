@@ -115,8 +115,8 @@ func (s *Queries) logEntries(ctx context.Context, rows []logrow.Logged) ([]LogEn
 		switch r.Op {
 		case logrow.OpAccount:
 			e.Status = logrow.Status(r.Status & 15)
-		case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete, logrow.OpRespelled:
-			if r.Op == logrow.OpRespelled {
+		case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete, logrow.OpRewritten:
+			if r.Op == logrow.OpRewritten {
 				e.Op = logrow.OpUpdate
 			}
 			e.Collection, err = s.core.NSID(ctx, r.Collection)

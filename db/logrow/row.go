@@ -14,8 +14,9 @@ const (
 	OpBegun  Op = 9 // the first record that follows a sync
 	OpJob    Op = 8 // a step of a change of status: up or down to this record, or, without one, to the end
 
-	// a record whose links were brought to the present spelling; its revision is the account's newest
-	OpRespelled Op = 10
+	// a record whose links weft itself changed: to the present spelling, or to a narrower slice; its revision is the
+	// account's newest, and a record that keeps a link keeps its body
+	OpRewritten Op = 10
 	OpTurn      Op = 11 // the change of status under way follows the account's status, which has changed again
 )
 
