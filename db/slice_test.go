@@ -47,7 +47,9 @@ func TestPurge(t *testing.T) {
 			}
 			narrow := func(l db.Link) bool { return l.Path == "subject" || l.Target == "https://example.com/" }
 			apply(150, func(db.Link) bool { return true })
-			keep := func(_ string, source db.Source, target string) bool { return narrow(db.Link{Path: source.Path, Target: target}) }
+			keep := func(_ string, source db.Source, target string) bool {
+				return narrow(db.Link{Path: source.Path, Target: target})
+			}
 			n, err := b.Purge(t.Context(), keep)
 			if err != nil || n == 0 {
 				t.Fatalf("%d links removed, %v", n, err)
