@@ -22,8 +22,12 @@ type Words interface {
 	Name(did string) string
 	// Verb says what a link does: "likes".
 	Verb(collection, path string) string
+	// Title names a feed of the links to something from sources, as the API writes them; none: from all.
+	Title(about string, sources []string) string
 	// Target shortens a target to a line.
 	Target(target string) string
+	// What says in words what a target is: "a post by alice.example".
+	What(target string) string
 	// Open returns the address of an app that shows a record; empty: none is known.
 	Open(did, collection, rkey string) string
 }
@@ -34,7 +38,16 @@ type plainWords struct{}
 func (plainWords) Name(did string) string             { return did }
 func (plainWords) Verb(string, string) string         { return "links to" }
 func (plainWords) Target(target string) string        { return target }
+func (plainWords) What(target string) string          { return target }
 func (plainWords) Open(string, string, string) string { return "" }
+
+func (plainWords) Title(about string, sources []string) string {
+	title := "Links to " + about
+	if len(sources) > 0 {
+		title += " (" + strings.Join(sources, ", ") + ")"
+	}
+	return title
+}
 
 const (
 	// A feed reader asks every few minutes at most. A crowd of readers of one feed makes one query in this time.
@@ -143,7 +156,7 @@ func (s *server) feed(ctx context.Context, p *params) (any, error) {
 	f := feedWriter{words: s.Words, origin: p.origin}
 	doc := atomFeed{
 		ID:    tagPrefix + "feed?" + values.Encode(),
-		Title: oneLine("Links to "+f.about(q), maxTitle),
+		Title: oneLine(s.Words.Title(f.about(q), each(q.Sources, sourceText)), maxTitle),
 		Links: []atomLink{
 			{Rel: "self", Type: "application/atom+xml", Href: p.origin + routes.Feed.Path + "?" + self.Encode()},
 			{Rel: "alternate", Type: "text/html", Href: f.page(q)},
@@ -291,7 +304,7 @@ func (f *feedWriter) doing(e feedEntry) string {
 		if verb := f.words.Verb(e.record.Collection, l.Path); !slices.Contains(verbs, verb) {
 			verbs = append(verbs, verb)
 		}
-		if target := f.words.Target(l.Target); !slices.Contains(targets, target) {
+		if target := f.words.What(l.Target); !slices.Contains(targets, target) {
 			targets = append(targets, target)
 		}
 	}

@@ -139,10 +139,12 @@ var hostileTexts = []string{
 // hostileWords says hostile things in place of everything.
 type hostileWords struct{ text string }
 
-func (w hostileWords) Name(did string) string     { return did + w.text }
-func (w hostileWords) Verb(_, _ string) string    { return w.text }
-func (w hostileWords) Target(string) string       { return w.text }
-func (w hostileWords) Open(_, _, _ string) string { return "" }
+func (w hostileWords) Name(did string) string        { return did + w.text }
+func (w hostileWords) Verb(_, _ string) string       { return w.text }
+func (w hostileWords) Title(string, []string) string { return w.text + "links" + w.text }
+func (w hostileWords) Target(string) string          { return w.text }
+func (w hostileWords) What(string) string            { return w.text }
+func (w hostileWords) Open(_, _, _ string) string    { return "" }
 
 // saying is an index whose records all say the same.
 type saying struct {

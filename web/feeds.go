@@ -2,8 +2,11 @@ package web
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 
 	"weft.dev/weft/api/routes"
+	"weft.dev/weft/web/humanize"
 )
 
 // This file leads from pages to the feeds and badges of what they show, and gives feeds the words of the pages.
@@ -17,7 +20,8 @@ func feedsOf(t target, source string) []feedLink {
 	href := func(pairs ...string) string { return routes.Feed.Path + "?" + form(pairs...) }
 	var feeds []feedLink
 	if source != "" {
-		feeds = append(feeds, feedLink{"Links to this " + t.Kind + " from " + source, href("subject", t.Text, "source", source)})
+		title := linksTitle("this "+t.Kind, []string{source})
+		feeds = append(feeds, feedLink{title, href("subject", t.Text, "source", source)})
 	}
 	feeds = append(feeds, feedLink{"Links to this " + t.Kind, href("subject", t.Text)})
 	if t.Kind == "account" {
@@ -37,6 +41,31 @@ func feedWays(t target) []way {
 		ways = []way{{"Feed", all[0].Href}, {"Feed of " + host, all[1].Href}}
 	}
 	return append(ways, way{"Badge", routes.Badge.Path + "?" + form("subject", t.Text)})
+}
+
+// linksTitle names the links to something from some sources, in the words that people have for them, and the sources
+// behind it: "Likes: links to this post (app.bsky.feed.like:subject.uri)". No sources are all of them.
+func linksTitle(about string, sources []string) string {
+	var names []string
+	others := ""
+	for _, text := range sources {
+		of := splitSource(text)
+		k, known := kindOf(of.Collection, of.Path)
+		switch {
+		case !known:
+			others = ", others"
+		case !slices.Contains(names, k.many):
+			names = append(names, k.many)
+		}
+	}
+	title := "links to " + about
+	if len(names) > 0 {
+		title = strings.Join(names, ", ") + others + ": " + title
+	}
+	if len(sources) > 0 {
+		title += " (" + strings.Join(sources, ", ") + ")"
+	}
+	return humanize.Capital(title)
 }
 
 // hostOf returns the host of a web page, with its port; empty for any other target.
@@ -66,8 +95,14 @@ func (w Words) Name(did string) string {
 // Verb says what a link does: "likes".
 func (Words) Verb(collection, path string) string { return verb(collection, path, false) }
 
+// Title names a feed of the links to something from some sources.
+func (Words) Title(about string, sources []string) string { return linksTitle(about, sources) }
+
 // Target shortens a target to a line, with the names of accounts.
 func (w Words) Target(target string) string { return targetTextBy(w.shortName, target) }
+
+// What says in words what a target is: "a post by alice.example".
+func (w Words) What(target string) string { return whatBy(w.shortName, target) }
 
 func (w Words) shortName(did string) string {
 	if name := w.Name(did); name != did {

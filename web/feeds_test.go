@@ -32,7 +32,9 @@ func TestFeedsOnPages(t *testing.T) {
 		"/links/all?" + form("target", alice):                               {"Links to this account", "Links to this account and all of its records"},
 		"/links/all?" + form("target", "https://evil.example:8080/a?b=<c>"): {"Links to this web page", "Links to any page of evil.example:8080"},
 		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like): {
-			"Links to this post from " + like, "Links to this post"},
+			"Likes: links to this post (" + like + ")", "Links to this post"},
+		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.<b>:x"): {
+			"Links to this post (com.example.<b>:x)", "Links to this post"},
 		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice): {"Links to this account", "Links to this account and all of its records"},
 	} {
 		w := browse(h, target)
@@ -65,6 +67,7 @@ func TestFeedWords(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	var doc struct {
+		Title   string `xml:"title"`
 		Entries []struct {
 			Title   string `xml:"title"`
 			Author  string `xml:"author>name"`
@@ -79,14 +82,48 @@ func TestFeedWords(t *testing.T) {
 		t.Fatalf("%d %v: %s", w.Code, err, w.Body)
 	}
 	e := doc.Entries[0]
-	if !strings.HasPrefix(e.Title, "bob.example quotes, replies to did:plc:") && !strings.HasPrefix(e.Title, "bob.example replies to, quotes did:plc:") {
+	if by := " a post by " + alice[:16] + "…" + alice[len(alice)-5:]; e.Title != "bob.example quotes, replies to"+by && e.Title != "bob.example replies to, quotes"+by {
 		t.Errorf("the title is %q", e.Title)
+	}
+	if !strings.HasPrefix(doc.Title, "Links to did:plc:") || strings.Contains(doc.Title, "(") {
+		t.Errorf("the feed's title is %q", doc.Title)
 	}
 	if e.Author != "bob.example" || !strings.HasPrefix(e.Summary, evil[0]+"\n") {
 		t.Errorf("%q says %q", e.Author, e.Summary)
 	}
 	if !strings.HasPrefix(e.Links[0].Href, "https://bsky.app/profile/"+bob+"/post/") || e.Links[1].Rel != "via" {
 		t.Errorf("it leads to %v", e.Links)
+	}
+}
+
+// TestFeedTitle: a feed has the words for its kinds of links first, each once, and then their sources.
+func TestFeedTitle(t *testing.T) {
+	t.Parallel()
+	const quote = "app.bsky.feed.post:embed.record.uri"
+	const own = "com.example.thing:subject"
+	h := api.New(api.Config{Store: index(t, 1), Words: web.Words{Names: names{"alice.example": alice}}})
+	for _, c := range []struct {
+		sources []string
+		want    string
+	}{
+		{nil, "Links to alice.example"},
+		{[]string{like}, "Likes: links to alice.example (" + like + ")"},
+		{[]string{like, quote}, "Likes, quotes: links to alice.example (" + like + ", " + quote + ")"},
+		{[]string{own}, "Links to alice.example (" + own + ")"},
+		{[]string{own, like}, "Likes, others: links to alice.example (" + own + ", " + like + ")"},
+	} {
+		pairs := []string{"subject", alice}
+		for _, source := range c.sources {
+			pairs = append(pairs, "source", source)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://weft.test/feed?"+form(pairs...), nil))
+		var doc struct {
+			Title string `xml:"title"`
+		}
+		if err := xml.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.Title != c.want {
+			t.Errorf("%v: %d %v, the title is %q, not %q", c.sources, w.Code, err, doc.Title, c.want)
+		}
 	}
 }
 

@@ -207,7 +207,7 @@ func (p *liveFeed) lineOf(l shownLink) liveLink {
 	return liveLink{
 		Removed: l.removed, Color: sourceColor(l.Collection, l.Path), AvatarColor: avatarColor(l.DID), Initials: initials(p.name(l.DID)),
 		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
-		What: targetTextBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
+		What: whatBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
 		subject: l.Target,
 	}
 }

@@ -232,3 +232,23 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestWhat: the live list says what a link leads to in words, as far as there are words.
+func TestWhat(t *testing.T) {
+	t.Parallel()
+	p := &liveFeed{names: &asked{known: map[string]string{openDID: "alice.test"}}}
+	for target, want := range map[string]string{
+		"at://" + openDID + "/app.bsky.feed.post/3k":               "a post by alice.test",
+		"at://" + openDID + "/community.lexicon.calendar.event/3k": "an event by alice.test",
+		"at://" + openDID + "/com.example.thing/3k":                "alice.test/com.example.thing/3k",
+		"at://" + openDID + "/app.bsky.feed.post":                  "alice.test/app.bsky.feed.post",
+		openDID:                   "alice.test",
+		"https://example.com/a?b": "example.com/a?b",
+	} {
+		l := shownLink{}
+		l.Target = target
+		if got := p.lineOf(l).What; got != want {
+			t.Errorf("%s: %q, not %q", target, got, want)
+		}
+	}
+}

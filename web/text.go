@@ -129,3 +129,18 @@ func targetTextBy(name func(did string) string, target string) string {
 	}
 	return target
 }
+
+// whatBy says in words what a target is, with names for accounts: "a post by alice.example". A record without a noun of
+// its own, and any other target, is shortened to a line.
+func whatBy(name func(did string) string, target string) string {
+	did, collection, rkey, ok := link.SplitRecord(target)
+	noun := recordNouns[collection]
+	if !ok || rkey == "" || noun == "" {
+		return targetTextBy(name, target)
+	}
+	article := "a "
+	if strings.ContainsRune("aeiou", rune(noun[0])) {
+		article = "an "
+	}
+	return article + noun + " by " + name(did)
+}
