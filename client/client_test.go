@@ -7,8 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -289,6 +293,52 @@ func TestWatch(t *testing.T) {
 				t.Errorf("%v", kinds)
 			}
 		})
+	}
+}
+
+// oldOnce answers the first question about an account with an answer from before, as a cache or another follower does.
+type oldOnce struct {
+	did   string
+	old   *http.Response
+	asked atomic.Int64
+}
+
+func (o *oldOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("did") == o.did && o.asked.Add(1) == 1 {
+		return o.old, nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestWatchBehind: a list that is older than the event before it is not believed: the watch begins again.
+func TestWatchBehind(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.like(t, db.OpCreate, "did:plc:n1", "a")
+	v := url.Values{"subject": {post}, "source": {likes}, "did": {"did:plc:n2"}}
+	old, err := http.Get(w.URL + "/xrpc/dev.weft.links.getBacklinks?" + v.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Body.Close()
+	c := client.New(w.URL)
+	cached := &oldOnce{did: "did:plc:n2", old: old}
+	c.HTTP.Transport = cached
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	for ch, err := range c.Watch(ctx, client.Query{Subject: post, Source: likes}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(ch.Kind)+" "+ch.Record.Rkey)
+		if len(got) == 2 {
+			break
+		}
+		w.like(t, db.OpCreate, "did:plc:n2", "b")
+	}
+	if !slices.Equal(got, []string{"listed a", "added b"}) || cached.asked.Load() == 0 {
+		t.Errorf("%v, and the cache was asked %d times", got, cached.asked.Load())
 	}
 }
 

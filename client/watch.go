@@ -35,8 +35,8 @@ func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
 			yield(Change{}, errors.New("weft: a list that is watched has no Since and Until"))
 			return
 		}
-		w := &watch{client: c, query: q, have: map[string]map[string]Record{}, inactive: map[string]bool{},
-			kind: Listed, yield: func(ch Change) bool { return yield(ch, nil) }}
+		w := &watch{client: c, query: q, have: map[string]map[string]Record{}, kind: Listed,
+			yield: func(ch Change) bool { return yield(ch, nil) }}
 		err := w.run(ctx)
 		if err != nil && !errors.Is(err, errStop) {
 			yield(Change{}, err)
@@ -44,17 +44,20 @@ func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
 	}
 }
 
-// errStop ends a watch whose caller wants no more.
-var errStop = errors.New("stop")
+var (
+	// errStop ends a watch whose caller wants no more.
+	errStop = errors.New("stop")
+	// errBehind begins a watch again: a list is older than the event that asks for it. Another follower sends it, or a cache.
+	errBehind = errors.New("weft: a list is older than the event before it")
+)
 
 // watch is a list that is watched.
 type watch struct {
-	client   *Client
-	query    Query
-	have     map[string]map[string]Record // the list's records, without times and content, by DID and record key
-	inactive map[string]bool              // accounts that have become inactive since the watch began
-	kind     ChangeKind                   // of records that a page has and the list has not
-	yield    func(Change) bool
+	client *Client
+	query  Query
+	have   map[string]map[string]Record // the list's records, without times and content, by DID and record key
+	kind   ChangeKind                   // of records that a page has and the list has not
+	yield  func(Change) bool
 }
 
 // run lists and follows until ctx ends, the server refuses, or the caller wants no more.
@@ -87,7 +90,7 @@ func isRefusal(err error) bool {
 
 // follow lists the records and follows their changes until an error.
 func (w *watch) follow(ctx context.Context) error {
-	seq, err := w.list(ctx, w.query, "")
+	seq, err := w.list(ctx, w.query, "", 0)
 	if err != nil {
 		return err
 	}
@@ -105,10 +108,11 @@ func (w *watch) follow(ctx context.Context) error {
 	return nil
 }
 
-// list lists the records of a query, and returns up to where the first page has the log. Records that are not listed
-// are gone: those of one account, or, with an empty did, all. What changes between two pages is in events after seq,
-// which may repeat what a later page has: a record that is there is not added again.
-func (w *watch) list(ctx context.Context, q Query, did string) (seq uint64, err error) {
+// list lists the records of a query, and returns up to where all pages have the log. Records that are not listed are
+// gone: those of one account, or, with an empty did, all. What changes between two pages is in events after seq, which
+// may repeat what a later page has: a record that is there is not added again. A page that does not have the log up to
+// least is errBehind.
+func (w *watch) list(ctx context.Context, q Query, did string, least uint64) (seq uint64, err error) {
 	gone := map[string]map[string]Record{}
 	for account, records := range w.have {
 		if did == "" || account == did {
@@ -126,9 +130,13 @@ func (w *watch) list(ctx context.Context, q Query, did string) (seq uint64, err 
 		if page.Seq == 0 && page.Total > 0 {
 			return 0, errors.New("weft: this server does not send Weft-Seq: it cannot be watched")
 		}
+		if page.Seq < least {
+			return 0, errBehind
+		}
 		if first {
 			seq = page.Seq
 		}
+		seq = min(seq, page.Seq) // a later page may come from a follower that is behind
 		cursor = page.Cursor
 		for _, r := range page.Items {
 			delete(gone[r.DID], r.Rkey)
@@ -150,33 +158,29 @@ func (w *watch) list(ctx context.Context, q Query, did string) (seq uint64, err 
 // event follows an event.
 func (w *watch) event(ctx context.Context, e *Event) error {
 	if e.Account != nil {
-		return w.account(ctx, e.Account)
+		return w.account(ctx, e)
 	}
 	for range e.Removed {
 		if err := w.remove(e.DID, e.Rkey); err != nil {
 			return err
 		}
 	}
-	if w.inactive[e.DID] || len(e.Added) == 0 {
+	if len(e.Added) == 0 {
 		return nil
 	}
 	if len(w.have[e.DID]) == 0 {
-		// The account may be inactive since before the watch: no event says so. What is listed of it is true now, and later
-		// events change it.
-		_, err := w.list(ctx, w.queryOf(e.DID), e.DID)
-		return err
+		// The account may be inactive, also since before the watch. What is listed of it is true now, and later events change it.
+		return w.listOf(ctx, e.DID, e.Cursor)
 	}
 	return w.add(Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey, Time: e.Time})
 }
 
 // account follows a change of an account's status: its records go, or come back.
-func (w *watch) account(ctx context.Context, a *Account) error {
+func (w *watch) account(ctx context.Context, e *Event) error {
+	a := e.Account
 	if a.Active {
-		delete(w.inactive, a.DID)
-		_, err := w.list(ctx, w.queryOf(a.DID), a.DID)
-		return err
+		return w.listOf(ctx, a.DID, e.Cursor)
 	}
-	w.inactive[a.DID] = true
 	for rkey := range w.have[a.DID] {
 		if err := w.remove(a.DID, rkey); err != nil {
 			return err
@@ -185,11 +189,12 @@ func (w *watch) account(ctx context.Context, a *Account) error {
 	return nil
 }
 
-// queryOf returns the query for the records of one account.
-func (w *watch) queryOf(did string) Query {
+// listOf lists the records of one account as they are at a cursor or later.
+func (w *watch) listOf(ctx context.Context, did string, cursor uint64) error {
 	q := w.query
 	q.DIDs = []string{did}
-	return q
+	_, err := w.list(ctx, q, did, cursor)
+	return err
 }
 
 func (w *watch) add(r Record) error {

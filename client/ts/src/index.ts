@@ -541,8 +541,6 @@ class WatchedList {
   isFirst = true
   /** The collections of the records that are there, by account and record key. */
   readonly #have = new Map<string, Map<string, string>>()
-  /** Accounts that have become inactive since the watch began. */
-  readonly #inactive = new Set<string>()
 
   constructor(
     readonly client: Client,
@@ -559,30 +557,36 @@ class WatchedList {
     const filter: StreamOptions = { subjects: [this.subject], sources: [this.source], accounts: true, cursor: seq }
     for await (const e of this.client.events({ ...filter, ...(dids && { actors: dids }), ...(signal && { signal }) })) {
       if (e.kind === 'account') {
-        yield* this.#account(e.account.did, e.account.active)
+        yield* this.#account(e)
         continue
       }
       if (e.removed.length > 0) yield* this.#remove(e.did, e.rkey)
-      if (e.added.length > 0 && !this.#inactive.has(e.did)) yield* this.#add(e)
+      if (e.added.length === 0) continue
+      // An account without records may be inactive, also since before the watch. What is listed of it is true now, and later
+      // events change it.
+      if (this.#have.has(e.did)) yield* this.#add(e)
+      else yield* this.#list(e.did, e.cursor)
     }
   }
 
   /**
-   * Lists the records, or those of one account. Records that are not listed are gone. What changes between two pages comes as
-   * events too, and a record that is there is not added again.
+   * Lists the records, or those of one account, and returns up to where all pages have the log. Records that are not listed are
+   * gone. What changes between two pages comes as events too, and a record that is there is not added again. A page that does not
+   * have the log up to `least` is an error: another follower sends it, or a cache, and the watch begins again.
    */
-  async *#list(did?: string): AsyncGenerator<Change, number, undefined> {
+  async *#list(did?: string, least = 0): AsyncGenerator<Change, number, undefined> {
     const gone = new Map<string, Set<string>>()
     for (const [account, records] of this.#have) if (did === undefined || account === did) gone.set(account, new Set(records.keys()))
     const { limit, signal } = this.options
     const dids = did === undefined ? this.options.dids : [did]
-    let seq: number | undefined
+    let seq = Infinity
     let cursor: string | undefined
     do {
       const page = await this.client.backlinksPage(this.subject, this.source,
         { ...(dids && { dids }), ...(limit !== undefined && { limit }), ...(cursor !== undefined && { cursor }), ...(signal && { signal }) })
       if (page.seq === null) throw new Error('this server does not send Weft-Seq: it cannot be watched')
-      seq ??= page.seq
+      if (page.seq < least) throw new Error('a list is older than the event before it')
+      seq = Math.min(seq, page.seq) // a later page may come from a follower that is behind
       cursor = page.cursor ?? undefined
       for (const r of page.items) {
         gone.get(r.did)?.delete(r.rkey)
@@ -594,13 +598,11 @@ class WatchedList {
   }
 
   /** Follows a change of an account's status: its records go, or come back. */
-  async *#account(did: string, active: boolean): AsyncGenerator<Change, void, undefined> {
+  async *#account({ account: { did, active }, cursor }: AccountEvent): AsyncGenerator<Change, void, undefined> {
     if (active) {
-      this.#inactive.delete(did)
-      yield* this.#list(did)
+      yield* this.#list(did, cursor)
       return
     }
-    this.#inactive.add(did)
     for (const rkey of [...(this.#have.get(did)?.keys() ?? [])]) yield* this.#remove(did, rkey)
   }
 
