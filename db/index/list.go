@@ -21,6 +21,8 @@ type List struct {
 	Prefix   []byte // target and source
 	from, to []byte // the range of its keys, or of those within a span of time
 	part     bool   // it is a span
+
+	collection uint64 // of its source; 0: not looked up
 }
 
 // list looks a list up; ok is false when the index has never seen its target or its source.
@@ -29,8 +31,10 @@ func (v *Snapshot) list(target string, source Source) (l List, ok bool, err erro
 	if !ok || err != nil {
 		return l, false, err
 	}
-	id, _, ok, err := v.sourceID(source)
-	return v.ListOf(codec.AppendID(key, id)), ok, err
+	id, collection, ok, err := v.sourceID(source)
+	l = v.ListOf(codec.AppendID(key, id))
+	l.collection = collection
+	return l, ok, err
 }
 
 // ListOf returns the list of an encoded target and source.
@@ -230,29 +234,18 @@ func maxKey(a, b []byte) []byte {
 	return a
 }
 
-// filtered returns a page of the links whose accounts pass, and how many pass in all.
-func (l List) filtered(ctx context.Context, keep func(actor uint64) bool, after []byte, limit int, reverse bool) (
+// filtered returns a page of the links of some accounts, and how many links these have in all.
+func (l List) filtered(ctx context.Context, wanted map[uint64]struct{}, after []byte, limit int, reverse bool) (
 	total int64, found []codec.ListPosition, next []byte, err error,
 ) {
 	if err := checkPosition(after); err != nil {
 		return 0, nil, nil, err
 	}
-	sc := l.scan(ctx, nil, reverse)
-	for n := 0; sc.Next(); n++ {
-		if err := CheckContext(ctx, n); err != nil {
-			return 0, nil, nil, err
-		}
-		p, err := l.Position(sc)
-		if err != nil {
-			return 0, nil, nil, err
-		}
-		if !keep(p.AccountID) || l.v.hides(p.AccountID) {
-			continue
-		}
+	err = l.visit(ctx, wanted, nil, reverse, func(p codec.ListPosition, at []byte) (bool, error) {
 		total++
 		if after != nil {
-			if c := slices.Compare(p.Append(nil), after); c == 0 || c < 0 != reverse {
-				continue
+			if c := slices.Compare(at, after); c == 0 || c < 0 != reverse {
+				return true, nil
 			}
 		}
 		if len(found) < limit {
@@ -260,8 +253,9 @@ func (l List) filtered(ctx context.Context, keep func(actor uint64) bool, after 
 		} else if next == nil {
 			next = found[limit-1].Append(nil)
 		}
-	}
-	return total, found, next, sc.Err()
+		return true, nil
+	})
+	return total, found, next, err
 }
 
 // ShortList is the longest list that is counted by iteration: that is faster than sets.
@@ -374,21 +368,6 @@ const leaveSet = 256
 func (v *Snapshot) hides(actor uint64) bool {
 	_, ok := v.Hiding[actor]
 	return ok
-}
-
-// actorFilter returns a filter that passes these accounts.
-func (v *Snapshot) actorFilter(dids []string) (func(actor uint64) bool, error) {
-	wanted := make(map[uint64]struct{}, len(dids))
-	for _, did := range dids {
-		id, ok, err := v.ID(codec.DIDKey(did))
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			wanted[id] = struct{}{}
-		}
-	}
-	return func(actor uint64) bool { _, ok := wanted[actor]; return ok }, nil
 }
 
 // checkPosition refuses bytes that are not a position.

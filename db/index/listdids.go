@@ -30,18 +30,15 @@ func (s *Queries) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 		return page, err
 	}
 	l = l.within(q.Since, q.Until)
-	keep := func(uint64) bool { return true }
-	if q.DIDs != nil {
-		keep, err = v.actorFilter(q.DIDs)
-		if err != nil {
-			return page, err
-		}
+	wanted, err := v.accountIDs(q.DIDs)
+	if err != nil {
+		return page, err
 	}
 	changes, err := s.listChanges(ctx, l, since, v.Seq)
 	if err != nil {
 		return page, err
 	}
-	accounts, err := l.firsts(ctx, keep, changes, after, q.Limit)
+	accounts, err := l.firsts(ctx, wanted, changes, after, q.Limit)
 	if err != nil {
 		return page, err
 	}
@@ -89,27 +86,18 @@ type first struct {
 	at    []byte
 }
 
-// firsts is the accounts that link, and the first links of those of a page behind a position.
-func (l List) firsts(ctx context.Context, keep func(actor uint64) bool, changes map[string]byte, after []byte,
+// firsts is the accounts that link, of those that are wanted, and the first links of those of a page behind a position.
+func (l List) firsts(ctx context.Context, wanted map[uint64]struct{}, changes map[string]byte, after []byte,
 	limit int) (*firstLinks, error) {
 	f, err := newFirstLinks(changes, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	sc := l.scan(ctx, nil, true)
-	for n := 0; sc.Next(); n++ {
-		if err := CheckContext(ctx, n); err != nil {
-			return nil, err
-		}
-		p, err := l.Position(sc)
-		if err != nil {
-			return nil, err
-		}
-		if keep(p.AccountID) && !l.v.hides(p.AccountID) {
-			f.add(p.AccountID, sc.Key()[len(l.Prefix):])
-		}
-	}
-	return f, sc.Err()
+	err = l.visit(ctx, wanted, nil, true, func(p codec.ListPosition, at []byte) (bool, error) {
+		f.add(p.AccountID, at)
+		return true, nil
+	})
+	return f, err
 }
 
 const (

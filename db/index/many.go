@@ -25,51 +25,39 @@ func (s *Queries) ManyToMany(ctx context.Context, q ManyQuery) (Page[ManyItem], 
 	start := q.After
 	reached := []byte(nil)
 	if q.After != nil {
-		_, rest, err := codec.DecodePosition(q.After)
+		p, rest, err := codec.DecodePosition(q.After)
 		if err != nil || len(rest) == 0 || codec.TargetLen(rest) != len(rest) {
 			return page, ErrBadCursor
 		}
 		start = q.After[:len(q.After)-len(rest)]
 		reached = rest
-		if found, err := m.others(start); err != nil {
+		still, err := m.stillLinks(p)
+		if err != nil {
 			return page, err
-		} else {
-			p, _, _ := codec.DecodePosition(start)
-			for _, other := range found {
-				if bytes.Compare(other, reached) <= 0 {
-					continue
-				}
-				if still, err := m.stillLinks(p); err != nil {
-					return page, err
-				} else if still {
-					at = append(at, p)
-					others = append(others, other)
-				}
+		}
+		var found [][]byte
+		if still {
+			found, err = m.othersOf(p)
+			if err != nil {
+				return page, err
+			}
+		}
+		for _, other := range found {
+			if bytes.Compare(other, reached) > 0 {
+				at = append(at, p)
+				others = append(others, other)
 			}
 		}
 	}
-	sc := m.list.scan(ctx, start, false)
-	for n := 0; len(others) <= q.Limit && sc.Next(); n++ {
-		if err := CheckContext(ctx, n); err != nil {
-			return page, err
-		}
-		p, err := m.list.Position(sc)
-		if err != nil {
-			return page, err
-		}
-		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
-			continue
-		}
-		found, err := m.others(sc.Key()[len(m.list.Prefix):])
-		if err != nil {
-			return page, err
-		}
+	err = m.list.visit(ctx, m.wanted, start, false, func(p codec.ListPosition, _ []byte) (bool, error) {
+		found, err := m.othersOf(p)
 		for _, other := range found {
 			at = append(at, p)
 			others = append(others, other)
 		}
-	}
-	if err := sc.Err(); err != nil {
+		return len(others) <= q.Limit, err
+	})
+	if err != nil {
 		return page, err
 	}
 	if len(others) > q.Limit {
@@ -106,27 +94,14 @@ func (s *Queries) ManyToManyCounts(ctx context.Context, q ManyQuery) (Page[Other
 		return page, err
 	}
 	counts := otherCounts{after: q.After, limit: q.Limit, room: otherCountsBytes}
-	sc := m.list.scan(ctx, nil, false)
-	for n := 0; sc.Next(); n++ {
-		if err := CheckContext(ctx, n); err != nil {
-			return page, err
-		}
-		p, err := m.list.Position(sc)
-		if err != nil {
-			return page, err
-		}
-		if m.keep != nil && !m.keep(p.AccountID) || m.list.v.hides(p.AccountID) {
-			continue
-		}
-		found, err := m.others(sc.Key()[len(m.list.Prefix):])
-		if err != nil {
-			return page, err
-		}
+	err = m.list.visit(ctx, m.wanted, nil, false, func(p codec.ListPosition, _ []byte) (bool, error) {
+		found, err := m.othersOf(p)
 		for _, other := range found {
 			counts.add(other, p.AccountID)
 		}
-	}
-	if err := sc.Err(); err != nil {
+		return true, err
+	})
+	if err != nil {
 		return page, err
 	}
 	others, items := counts.page()
@@ -146,7 +121,7 @@ type many struct {
 	list       List
 	collection uint64
 	other      uint64              // source of the other links
-	keep       func(uint64) bool   // nil: all
+	wanted     map[uint64]struct{} // accounts; nil: all
 	subjects   map[string]struct{} // nil: all
 	links      []codec.RecordLink  // scratch
 }
@@ -161,11 +136,9 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	if q.DIDs != nil {
-		m.keep, err = v.actorFilter(q.DIDs)
-		if err != nil {
-			return nil, false, err
-		}
+	m.wanted, err = v.accountIDs(q.DIDs)
+	if err != nil {
+		return nil, false, err
 	}
 	if q.Subjects != nil {
 		m.subjects = make(map[string]struct{}, len(q.Subjects))
@@ -182,12 +155,8 @@ func (v *Snapshot) many(q ManyQuery) (m *many, ok bool, err error) {
 	return m, true, nil
 }
 
-// others is the other targets of the record at an encoded position, in order.
-func (m *many) others(at []byte) ([][]byte, error) {
-	p, _, err := codec.DecodePosition(at)
-	if err != nil {
-		return nil, ErrBadCursor
-	}
+// othersOf returns the other targets of the record at a position, in order.
+func (m *many) othersOf(p codec.ListPosition) ([][]byte, error) {
 	value, ok, err := m.list.v.Records.Find(codec.RecordKey(nil, p.AccountID, m.collection, p.Rkey()))
 	if !ok || err != nil {
 		return nil, err
@@ -216,5 +185,7 @@ func (m *many) others(at []byte) ([][]byte, error) {
 func (m *many) stillLinks(p codec.ListPosition) (bool, error) {
 	key := p.Append(m.list.Prefix[:len(m.list.Prefix):len(m.list.Prefix)])
 	value, ok, err := m.list.v.Targets.Find(key)
-	return ok && value[0] == codec.Linked && (m.keep == nil || m.keep(p.AccountID)) && !m.list.v.hides(p.AccountID), err
+	_, wanted := m.wanted[p.AccountID]
+	wanted = wanted || m.wanted == nil
+	return ok && value[0] == codec.Linked && wanted && !m.list.v.hides(p.AccountID), err
 }

@@ -44,21 +44,18 @@ func (s *Queries) Links(ctx context.Context, q ListQuery) (Page[Record], error) 
 		return page, checkPosition(q.After)
 	}
 	l = l.within(q.Since, q.Until)
-	var keep func(uint64) bool
-	if q.DIDs != nil {
-		keep, err = l.v.actorFilter(q.DIDs)
-		if err != nil {
-			return page, err
-		}
+	wanted, err := v.accountIDs(q.DIDs)
+	if err != nil {
+		return page, err
 	}
 	var found []codec.ListPosition
-	if keep == nil {
+	if wanted == nil {
 		page.Total, err = l.Total()
 		if err == nil {
 			found, page.Next, err = l.page(ctx, q.After, q.Limit, q.Reverse)
 		}
 	} else {
-		page.Total, found, page.Next, err = l.filtered(ctx, keep, q.After, q.Limit, q.Reverse)
+		page.Total, found, page.Next, err = l.filtered(ctx, wanted, q.After, q.Limit, q.Reverse)
 	}
 	if err != nil {
 		return Page[Record]{}, err
