@@ -251,7 +251,7 @@ var faults = []fault{
 	},
 	{
 		"a page of many-to-many begins with the last item of the page before", "db/index/many.go",
-		"if bytes.Compare(other, reached) <= 0 {", "if bytes.Compare(other, reached) < 0 {",
+		"if bytes.Compare(other, reached) > 0 {", "if bytes.Compare(other, reached) >= 0 {",
 	},
 	{
 		"a removal counts as an account that links", "db/index/list.go",
