@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -13,8 +15,20 @@ import (
 	"testing"
 	"time"
 
+	"modernc.org/sqlite"
+
 	"weft.dev/weft/ingest/sim"
 )
+
+// TestMain chooses the locks of a writer that replicates, which has to be done before a test opens a database.
+func TestMain(m *testing.M) {
+	_, err := sqlite.OFDLocking(true)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 func weft(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
@@ -142,19 +141,5 @@ func TestPlanAsksForYes(t *testing.T) {
 	s.yes, s.yesAbove = false, 0
 	if err := s.planBackfill(t.Context()); err != nil {
 		t.Errorf("of little: %v", err)
-	}
-}
-
-func TestProgressBar(t *testing.T) {
-	t.Parallel()
-	for want, p := range map[string]wire.Replay{
-		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 1m40s": {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
-		"[..............................]   0.0%  0 B  0/s  ETA ?":              {EventsDone: 1},
-		"waiting for the first segment of https://archive.example: 12.0 kB came": {
-			Host: "https://archive.example", Events: 24_000_000, BytesDone: 12_000},
-	} {
-		if got := progressBar(&p); got != want || len(got) > 80 {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }

@@ -134,8 +134,9 @@ func (w *writer) start(g *group) {
 	ingestCtx, stopIngest := context.WithCancel(background)
 	w.stopIngest = stopIngest
 	if w.progress != nil {
+		p := &replayProgress{w: w.progress, terminal: isTerminal(w.progress), replay: w.ingest.Progress, logger: w.logger}
 		g.start("progress", func() error {
-			w.showProgress(ingestCtx, w.progress)
+			p.run(ingestCtx)
 			return nil
 		})
 	}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"weft.dev/weft/api/wire"
+	"weft.dev/weft/web/humanize"
+)
+
+const (
+	// barEvery is how often the bar of a terminal moves, and lineEvery how often a log says the same.
+	barEvery  = 500 * time.Millisecond
+	lineEvery = 30 * time.Second
+	barWidth  = 30
+)
+
+// replayProgress shows how far a replay of the archive is: a bar on a terminal, else a line in the log now and then.
+type replayProgress struct {
+	w        io.Writer
+	terminal bool // w is one
+	replay   func() wire.Replay
+	logger   *slog.Logger
+}
+
+// run shows the progress until ctx ends.
+func (r *replayProgress) run(ctx context.Context) {
+	every := lineEvery
+	if r.terminal {
+		every = barEvery
+	}
+	shown := false
+	for ticker := time.NewTicker(every); ; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+		p := r.replay()
+		switch {
+		case p.Host == "" && shown:
+			fmt.Fprintln(r.w)
+			shown = false
+		case p.Host == "":
+		case r.terminal:
+			fmt.Fprint(r.w, "\r\x1b[K", progressBar(&p))
+			shown = true
+		case p.EventsDone == 0:
+			r.logger.Info("replaying: waiting for the first segment of the archive", "host", p.Host, "bytes", p.BytesDone)
+		default:
+			r.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events",
+				p.Events, "bytes", p.BytesDone,
+				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", (time.Duration(p.ETA) * time.Second).String())
+		}
+	}
+}
+
+// share is how much of a replay is done.
+func share(p *wire.Replay) float64 {
+	if p.Events == 0 {
+		return 0
+	}
+	return min(float64(p.EventsDone)/float64(p.Events), 1)
+}
+
+// progressBar is one line of at most 80 columns.
+func progressBar(p *wire.Replay) string {
+	if p.EventsDone == 0 {
+		return fmt.Sprintf("waiting for the first segment of %.30s: %s came", p.Host, humanize.Bytes(p.BytesDone))
+	}
+	full := int(share(p) * barWidth)
+	eta := "?"
+	if p.ETA > 0 {
+		eta = (time.Duration(p.ETA) * time.Second).String()
+	}
+	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  ETA %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
+		100*share(p), humanize.Bytes(p.BytesDone), humanize.Number(int64(p.Rate)), eta)
+}
