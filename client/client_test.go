@@ -33,9 +33,11 @@ type weft struct {
 	n     uint64
 }
 
-func start(t *testing.T) *weft {
+func start(t *testing.T) *weft { return startKeeping(t, db.BodiesOff) }
+
+func startKeeping(t *testing.T, bodies db.Bodies) *weft {
 	t.Helper()
-	store, err := db.Open(db.Config{Dir: t.TempDir()})
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: bodies, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +135,10 @@ func TestQuestions(t *testing.T) {
 	if err != nil || len(forward) != 1 || forward[0] != (client.Pair{Subject: post, Source: likes}) {
 		t.Errorf("%v, %v", forward, err)
 	}
+	hydrated, err := c.HydratedRecord(ctx, "did:plc:n3", "app.bsky.feed.like", "k3")
+	if err != nil || !slices.Equal(hydrated.Links, forward) || hydrated.CID != "" || hydrated.Value != nil { // nothing is kept
+		t.Errorf("%+v, %v", hydrated, err)
+	}
 	top, err := c.Top(ctx, client.TopQuery{Source: likes, Hours: 6, Limit: 5})
 	if err != nil || top.Source != likes || top.Subjects == nil || top.Since.IsZero() || top.Until.Before(top.Since) {
 		t.Errorf("%+v, %v", top, err)
@@ -163,6 +169,39 @@ func TestQuestions(t *testing.T) {
 	w.Close()
 	if _, err := c.Count(ctx, post, likes); err == nil || errors.As(err, new(*client.Error)) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestHydrate: lists and records come with the content of records where the server keeps it, and only on request.
+func TestHydrate(t *testing.T) {
+	t.Parallel()
+	w := startKeeping(t, db.BodiesKeep)
+	const quotes, did = "app.bsky.feed.post:embed.record.uri", "did:plc:bob"
+	body := []byte("\xa1\x64text\x62hi")
+	e := db.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k",
+		Rev: string(link.AppendTID(nil, 1<<10)), Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: body}
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+	c, ctx := client.New(w.URL), t.Context()
+	const value = `{"text":"hi"}`
+	for _, hydrate := range []bool{false, true} {
+		page, err := c.BacklinksPage(ctx, client.Query{Subject: post, Source: quotes, Hydrate: hydrate}, "")
+		if err != nil || len(page.Items) != 1 || (string(page.Items[0].Value) == value) != hydrate || (page.Items[0].CID != "") != hydrate {
+			t.Errorf("hydrate %t: %+v, %v", hydrate, page, err)
+		}
+		links, err := c.AccountLinksPage(ctx, client.AccountQuery{DID: "did:plc:alice", Hydrate: hydrate}, "")
+		if err != nil || len(links.Items) != 1 || (string(links.Items[0].Value) == value) != hydrate || (links.Items[0].CID != "") != hydrate {
+			t.Errorf("hydrate %t: %+v, %v", hydrate, links, err)
+		}
+	}
+	got, err := c.HydratedRecord(ctx, did, "app.bsky.feed.post", "3k")
+	if err != nil || !slices.Equal(got.Links, []client.Pair{{Subject: post, Source: quotes}}) || string(got.Value) != value || got.CID == "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err = c.HydratedRecord(ctx, did, "app.bsky.feed.post", "none")
+	if err != nil || got.Links != nil || got.Value != nil || got.CID != "" {
+		t.Errorf("of an unknown record: %+v, %v", got, err)
 	}
 }
 

@@ -176,6 +176,10 @@ func ownMethods(c *client.Client) map[string]func(*testing.T) error {
 			_, err := c.RecordLinks(t.Context(), "did:plc:n1", "app.bsky.feed.like", "a")
 			return err
 		},
+		"HydratedRecord": func(t *testing.T) error {
+			_, err := c.HydratedRecord(t.Context(), "did:plc:n1", "app.bsky.feed.like", "a")
+			return err
+		},
 		"Top": func(t *testing.T) error {
 			_, err := c.Top(t.Context(), client.TopQuery{})
 			return err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -16,6 +17,21 @@ func (c *Client) RecordLinks(ctx context.Context, did, collection, rkey string) 
 	var a wire.RecordLinks
 	err := c.get(ctx, routes.GetRecordLinks, url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
 	return pairs(a.Links), err
+}
+
+// HydratedRecord is what a record links to, and its content.
+type HydratedRecord struct {
+	Links []Pair          // none for an unknown record, and for one of an inactive account
+	CID   string          // if the server keeps the content
+	Value json.RawMessage // if the server keeps the content
+}
+
+// HydratedRecord returns the links of a record with its content.
+func (c *Client) HydratedRecord(ctx context.Context, did, collection, rkey string) (HydratedRecord, error) {
+	var a wire.RecordLinks
+	v := url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}, "hydrate": {"true"}}
+	err := c.get(ctx, routes.GetRecordLinks, v, &a)
+	return HydratedRecord{Links: pairs(a.Links), CID: a.CID, Value: a.Value}, err
 }
 
 // TimelineQuery selects the links of a timeline. Without Since and Until, it is of all time.

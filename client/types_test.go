@@ -39,14 +39,15 @@ func TestTypeScriptTypes(t *testing.T) {
 	}
 	event := membersOf(reflect.TypeFor[wire.Event]())
 	for name, want := range map[string]map[string]string{
-		"LinkRecord":   membersOf(reflect.TypeFor[wire.TimedRecord]()),
-		"AccountLink":  membersOf(reflect.TypeFor[wire.AccountLink]()),
-		"Pair":         membersOf(reflect.TypeFor[wire.Pair]()),
-		"Count":        membersOf(reflect.TypeFor[wire.PairCount]()),
-		"Timeline":     membersOf(reflect.TypeFor[wire.Timeline]()),
-		"Top":          membersOf(reflect.TypeFor[wire.Top]()),
-		"RecordEvent":  pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor"),
-		"AccountEvent": pick(event, "kind", "origin", "account", "time", "cursor"),
+		"LinkRecord":     membersOf(reflect.TypeFor[wire.TimedRecord]()),
+		"AccountLink":    membersOf(reflect.TypeFor[wire.AccountLink]()),
+		"HydratedRecord": membersOf(reflect.TypeFor[wire.RecordLinks]()),
+		"Pair":           membersOf(reflect.TypeFor[wire.Pair]()),
+		"Count":          membersOf(reflect.TypeFor[wire.PairCount]()),
+		"Timeline":       membersOf(reflect.TypeFor[wire.Timeline]()),
+		"Top":            membersOf(reflect.TypeFor[wire.Top]()),
+		"RecordEvent":    pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor"),
+		"AccountEvent":   pick(event, "kind", "origin", "account", "time", "cursor"),
 	} {
 		if got := interfaces[name]; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s has the members %v, and package wire %v", name, got, want)

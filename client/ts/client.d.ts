@@ -81,6 +81,15 @@ export interface SourceTotal {
     links: number;
     dids: number;
 }
+/** What a record links to, and its content. */
+export interface HydratedRecord {
+    /** None for an unknown record, and for one of an inactive account. */
+    links: Pair[];
+    /** Where it is kept. */
+    cid?: string;
+    /** Where it is kept. */
+    value?: unknown;
+}
 /** What else the records link to that link to a subject. */
 export interface ManyOptions {
     /** Only records of these accounts. */
@@ -279,6 +288,8 @@ export declare class Client {
             links: number;
         }[];
     }>;
+    /** Lists what a record links to, and gives its content where the server keeps it. */
+    hydratedRecord(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<HydratedRecord>;
     /** Lists what a record links to: the way forward. */
     recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<Pair[]>;
     /** Counts the links to a subject by time: what a chart is drawn from. */

@@ -170,6 +170,10 @@ export class Client {
         } while (cursor !== undefined);
         return all;
     }
+    /** Lists what a record links to, and gives its content where the server keeps it. */
+    async hydratedRecord(did, collection, rkey, signal) {
+        return this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey, hydrate: true }, signal);
+    }
     /** Lists what a record links to: the way forward. */
     async recordLinks(did, collection, rkey, signal) {
         const a = await this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal);

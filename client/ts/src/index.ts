@@ -94,6 +94,16 @@ export interface SourceTotal {
   dids: number
 }
 
+/** What a record links to, and its content. */
+export interface HydratedRecord {
+  /** None for an unknown record, and for one of an inactive account. */
+  links: Pair[]
+  /** Where it is kept. */
+  cid?: string
+  /** Where it is kept. */
+  value?: unknown
+}
+
 /** What else the records link to that link to a subject. */
 export interface ManyOptions {
   /** Only records of these accounts. */
@@ -423,6 +433,11 @@ export class Client {
       cursor = page.cursor ?? undefined
     } while (cursor !== undefined)
     return all
+  }
+
+  /** Lists what a record links to, and gives its content where the server keeps it. */
+  async hydratedRecord(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<HydratedRecord> {
+    return this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey, hydrate: true }, signal)
   }
 
   /** Lists what a record links to: the way forward. */
