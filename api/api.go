@@ -95,6 +95,7 @@ type Config struct {
 	Version    string        // empty: "dev"
 	Handles    Handles       // resolves at://handle/… as a subject; nil: such a subject is refused
 	Words      Words         // names accounts and records in feeds; nil: by DIDs
+	TopFile    string        // keeps the counts of getTop over a restart; empty: they are counted anew
 	DIDWeb     string        // domain of this service's did:web, with a port if it has one; empty: no did.json
 	Ready      func() error  // nil while the service can answer, else the reason; nil: it always can
 	MaxLag     time.Duration // above which /readyz without max-lag is 503; 0: never

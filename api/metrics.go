@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"weft.dev/weft/api/routes"
+	"weft.dev/weft/api/top"
 )
 
 // otherRoute labels the requests that no route answered: unknown paths, wrong methods, preflights.
@@ -89,4 +90,25 @@ func (m *metrics) request(pattern, class string, took time.Duration) {
 		return // streams last as long as clients stay
 	}
 	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
+}
+
+// registerTop registers what the counter of getTop knows of itself.
+func registerTop(reg prometheus.Registerer, c *top.Counter) {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_top_targets",
+		Help: "Targets whose new links are counted for getTop, by hour and kind of link.",
+	}, func() float64 { return float64(c.Status().Targets) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_top_memory_bytes",
+		Help: "Memory of the counts of getTop.",
+	}, func() float64 { return float64(c.Status().Memory) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_top_span_seconds",
+		Help: "How far back getTop counts: a day, or less while it reads the log after a start, or where the log is shorter.",
+	}, func() float64 { return c.Status().Span.Seconds() })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_top_age_seconds",
+		Help: "Time since getTop had counted all that is in the log.",
+	}, func() float64 { return c.Status().Age.Seconds() })
 }

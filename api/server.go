@@ -173,8 +173,9 @@ func newServer(c Config) *server {
 	s.Streams.Now = s.Now
 	s.Streams.Failed = func(err error) { s.Logger.Error("cannot read the log for live streams", "err", err) }
 	s.tail = stream.New(s.Streams.Config)
-	s.top = top.New(top.Config{Log: s.Store, Now: s.Now, Failed: func(err error) {
-		s.Logger.Error("cannot read the log for what is linked to most", "err", err)
+	s.top = top.New(top.Config{Log: s.Store, File: s.TopFile, Now: s.Now, Failed: func(err error) {
+		s.Logger.Error("cannot keep up what is linked to most; weft tries again", "err", err)
 	}})
+	registerTop(c.Metrics, s.top)
 	return s
 }

@@ -1,16 +1,21 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
@@ -22,6 +27,7 @@ type logged struct {
 	mu      *sync.Mutex
 	entries []db.LogEntry
 	gone    map[db.Record]bool
+	past    bool // only the newest row is there
 }
 
 func (l *logged) Seq() uint64 {
@@ -33,6 +39,9 @@ func (l *logged) Seq() uint64 {
 func (l *logged) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.past && after < uint64(len(l.entries))-1 {
+		return nil, after, db.ErrLogPruned
+	}
 	to := min(after+uint64(limit), uint64(len(l.entries)))
 	return slices.Clone(l.entries[after:to]), to, nil
 }
@@ -146,4 +155,62 @@ func TestTop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTopFile: a server keeps the counts for the next one, and its metrics say how far they reach.
+func TestTopFile(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
+	l := &logged{mu: &sync.Mutex{}}
+	for i := range 100 {
+		l.entries = append(l.entries, db.LogEntry{Seq: uint64(i + 1), TimeUS: now.Add(-time.Hour).UnixMicro(), Op: db.OpCreate, DID: bob,
+			Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: "did:plc:n"}}})
+	}
+	var log bytes.Buffer
+	config := Config{Store: l, Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		TopFile: filepath.Join(t.TempDir(), "top")}
+	for range 2 {
+		registry := prometheus.NewRegistry()
+		config.Metrics = registry
+		s := New(config)
+		readAll(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := s.CountTop(ctx); err != nil { // writes the file
+			t.Fatal(err)
+		}
+		var a wire.Top
+		if err := json.Unmarshal([]byte(get(t, s, own("getTop"))), &a); err != nil || len(a.Subjects) != 1 || a.Subjects[0].Links != 100 || a.Bound != 0 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		for name, want := range map[string]float64{"weft_top_targets": 1, "weft_top_span_seconds": 24 * 3600, "weft_top_age_seconds": 0,
+			"weft_top_memory_bytes": float64(len("did:plc:n") + 48)} {
+			if got := gauge(t, registry, name); got != want {
+				t.Errorf("%s is %v, not %v", name, got, want)
+			}
+		}
+		if _, err := os.Stat(config.TopFile); err != nil {
+			t.Fatal(err)
+		}
+		l.past = true // from now on, only what the file has is there
+	}
+	if log.String() != "" {
+		t.Errorf("the log has %q", log.String())
+	}
+}
+
+// gauge returns the value of a metric without labels.
+func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/codec"
@@ -29,7 +30,8 @@ type Log interface {
 // Config configures a counter. Only Log has to be set.
 type Config struct {
 	Log    Log
-	Failed func(error)      // called when the log cannot be read, which is tried again after a second; nil: ignore
+	File   string           // keeps the counts over a restart; empty: they are counted anew
+	Failed func(error)      // called when the log cannot be read or the file not be written; both are tried again; nil: ignore
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -46,6 +48,8 @@ const (
 	every = time.Second
 	// Rows of the log that are read at once: some hundred kB, as for the live streams.
 	rowsAtOnce = 1000
+	// The memory of a target beside its text, in bytes: a string and a number in a map that is half full.
+	perTarget = 48
 	// Reading the past takes half of a core at most, and is given up after this time.
 	pastTime = 15 * time.Minute
 )
@@ -57,6 +61,7 @@ type Counter struct {
 	mu      sync.Mutex
 	hours   map[int64]*hour // by the number of the hour since 1970
 	last    uint64          // rows up to this one were read
+	newest  db.LogEntry     // the newest of them that is no bookkeeping, without its links
 	past    uint64          // the rows up to this one were not
 	since   time.Time       // they were committed before this time; zero: all rows were read, or none was
 	until   time.Time       // when all rows that there were had been read
@@ -77,10 +82,15 @@ func New(c Config) *Counter {
 }
 
 // Run reads the log until ctx ends: what comes, and between that the rows of the past, newest first, as far as the log
-// reaches back and a span may.
+// reaches back and a span may. It writes the file every quarter of an hour and at the end.
 func (c *Counter) Run(ctx context.Context) {
+	saved := c.cfg.Now()
 	for ctx.Err() == nil {
 		start := c.cfg.Now()
+		if start.Sub(saved) >= saveEvery {
+			saved = start
+			c.saveOrSay()
+		}
 		more, err := c.Read(ctx)
 		if err != nil && ctx.Err() == nil {
 			c.cfg.Failed(err)
@@ -94,13 +104,27 @@ func (c *Counter) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	c.saveOrSay()
+}
+
+func (c *Counter) saveOrSay() {
+	err := c.save()
+	if err != nil {
+		c.cfg.Failed(err)
+	}
 }
 
 // Read reads some rows that are new or, if there are none, some of the past. It reports whether there is more to read now.
 // It is for one goroutine.
 func (c *Counter) Read(ctx context.Context) (more bool, err error) {
 	if !c.running {
-		c.begin()
+		loaded, err := c.load(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !loaded {
+			c.begin()
+		}
 	}
 	behind, err := c.readNew(ctx)
 	if err != nil || behind || c.done {
@@ -117,6 +141,7 @@ func (c *Counter) begin() {
 	now := c.cfg.Now()
 	c.hours = map[int64]*hour{}
 	c.last = c.cfg.Log.Seq()
+	c.newest = db.LogEntry{}
 	c.past = c.last
 	c.since = now
 	c.until = now
@@ -204,6 +229,11 @@ func (c *Counter) count(entries []db.LogEntry, now time.Time) {
 			delete(c.hours, h)
 		}
 	}
+	if n := len(entries); n > 0 && entries[n-1].Seq > c.newest.Seq {
+		c.newest = entries[n-1]
+		c.newest.Added = nil
+		c.newest.Removed = nil
+	}
 	for i := range entries {
 		e := &entries[i]
 		at := hourOf(e.LinkTimeUS())
@@ -274,6 +304,35 @@ func (c *Counter) Span(since time.Time) Span {
 		return cmp.Or(cmp.Compare(links[b], links[a]), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.Path, b.Path))
 	})
 	return s
+}
+
+// Status is what a counter takes, and what it covers.
+type Status struct {
+	Targets int           // whose links are counted, by hour and source
+	Memory  int64         // bytes, about
+	Span    time.Duration // how far back it counts: MaxSpan at most
+	Age     time.Duration // since all rows that there were had been counted
+}
+
+// Status returns the status of the counter; the zero Status before it runs.
+func (c *Counter) Status() Status {
+	now := c.cfg.Now()
+	span := c.Span(now.Add(-MaxSpan))
+	st := Status{Span: now.Sub(span.Since), Age: now.Sub(span.Until)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.hours {
+		if h.sketch != nil {
+			st.Memory += int64(unsafe.Sizeof(*h.sketch))
+		}
+		for _, t := range h.sources {
+			st.Targets += len(t.counts)
+			for target := range t.counts {
+				st.Memory += int64(len(target)) + perTarget
+			}
+		}
+	}
+	return st
 }
 
 // Candidates returns the targets that may have the most links from a source since a time, most first, and how many links

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"weft.dev/weft/api"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
@@ -106,5 +107,22 @@ func TestAddressFilters(t *testing.T) {
 		if (err == nil) != (tc.want != "") || err == nil && strings.Join(c.Collections, " ") != tc.want {
 			t.Errorf("%s: %+v, %v", tc.name, c, err)
 		}
+	}
+}
+
+// TestTopFile: a writer keeps the counts of getTop in its data directory.
+func TestTopFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store, err := db.Open(db.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var c api.Config
+	w := &writer{store: store, writerConfig: writerConfig{db: db.Config{Dir: dir}}}
+	w.configure(&c)
+	if want := filepath.Join(dir, "top.counts"); c.TopFile != want {
+		t.Errorf("the file is %q, not %q", c.TopFile, want)
 	}
 }

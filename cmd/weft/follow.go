@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,7 @@ func (f *follower) configure(c *api.Config) {
 	index := f.follow.Index()
 	c.Store = index
 	c.InstanceID = index.Instance()
+	c.TopFile = filepath.Join(f.config.Dir, topFile)
 	c.Current = f.follow.Ready
 	c.Degraded = f.degraded
 	c.Following = func() *wire.Following {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -114,9 +115,13 @@ func (w *writer) openIndex(ctx context.Context, d *daemon) error {
 	return nil
 }
 
+// topFile is the file in a data directory that keeps the counts of getTop.
+const topFile = "top.counts"
+
 func (w *writer) configure(c *api.Config) {
 	c.Store = w.store
 	c.InstanceID = w.store.Instance()
+	c.TopFile = filepath.Join(w.db.Dir, topFile)
 	c.Current = w.current
 	c.Upstream = w.upstream
 	c.Degraded = w.degraded
