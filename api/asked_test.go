@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/extract"
 )
 
@@ -53,7 +54,7 @@ func TestListedCanBeAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := db.Event{Seq: uint64(i + 1), TimeUS: in.TimeUS, Op: db.OpUpdate, DID: in.DID, Rev: in.Commit.Rev, Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: in.TimeUS, Op: db.OpUpdate, DID: in.DID, Rev: in.Commit.Rev, Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
 		e.Rkey += string(rune('a' + i%26)) // a record for each line
 		for _, l := range links {
 			e.Links = append(e.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -22,10 +23,10 @@ func TestHydratedUpdates(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
 	const profile = "app.bsky.actor.profile"
-	apply := func(text string, op db.Op, targets ...string) {
+	commit := func(text string, op db.Op, targets ...string) {
 		t.Helper()
 		l.seq++
-		e := db.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000 + int64(l.seq), Op: op, DID: alice, Collection: profile, Rkey: "self",
+		e := apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000 + int64(l.seq), Op: op, DID: alice, Collection: profile, Rkey: "self",
 			Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
 		for i, target := range targets {
 			e.Links = append(e.Links, db.Link{Path: fmt.Sprintf("l%d", i), Target: target})
@@ -33,15 +34,15 @@ func TestHydratedUpdates(t *testing.T) {
 		if op != db.OpDelete {
 			e.Body = append([]byte{0xa1, 0x61, 'x', 0x60 + byte(len(text))}, text...)
 		}
-		if _, err := l.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		if _, err := l.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The content is that of the moment of sending, so that all but the last version of the record come with the last.
-	apply("one", db.OpCreate, post)
-	apply("two", db.OpUpdate, post)         // the content alone
-	apply("three", db.OpUpdate, post, list) // another link comes
-	apply("four", db.OpUpdate, post, list)
+	commit("one", db.OpCreate, post)
+	commit("two", db.OpUpdate, post)         // the content alone
+	commit("three", db.OpUpdate, post, list) // another link comes
+	commit("four", db.OpUpdate, post, list)
 	type event struct {
 		Operation      string
 		Removed, Added []struct{ Source, Subject string }
@@ -95,7 +96,7 @@ func TestHydratedUpdates(t *testing.T) {
 			t.Errorf("%s: %q, want %q", x.query, got, x.want)
 		}
 	}
-	apply("", db.OpDelete)
+	commit("", db.OpDelete)
 	last = l.seq + 1
 	l.apply(t, db.OpCreate, "end2", post)
 	if got := ask("&hydrate=true&wantedCollections=" + profile + "&wantedCollections=app.bsky.feed.like"); len(got) == 0 || got[len(got)-1].Operation != "delete" {
@@ -113,15 +114,15 @@ func TestHydratedRecord(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	h := serve(Config{Store: store})
-	apply := func(e db.Event) {
+	commit := func(e apply.Event) {
 		t.Helper()
-		if _, err := store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		if _, err := store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const us = 1_770_000_000_000_000
 	did := "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
-	apply(db.Event{Seq: 1, TimeUS: us, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k", Rev: string(link.AppendTID(nil, us<<10)),
+	commit(apply.Event{Seq: 1, TimeUS: us, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k", Rev: string(link.AppendTID(nil, us<<10)),
 		Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: []byte("\xa1\x64text\x62hi")})
 	ask := func(pairs ...string) string {
 		pairs = append([]string{"did", did, "collection", "app.bsky.feed.post", "rkey", "3k"}, pairs...)
@@ -139,7 +140,7 @@ func TestHydratedRecord(t *testing.T) {
 	if got := ask("hydrate", "yes"); !strings.Contains(got, "`hydrate` must be true or false") {
 		t.Errorf("with a wrong hydrate: %s", got)
 	}
-	apply(db.Event{Seq: 2, TimeUS: us + 1, Op: db.OpAccount, DID: did, Status: db.StatusTakendown})
+	commit(apply.Event{Seq: 2, TimeUS: us + 1, Op: db.OpAccount, DID: did, Status: db.StatusTakendown})
 	if got := ask("hydrate", "true"); got != `{"links":[]}` {
 		t.Errorf("of an inactive account: %s", got)
 	}

@@ -22,6 +22,7 @@ import (
 	"weft.dev/weft/api/lexicons"
 	"weft.dev/weft/api/stream"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -68,7 +69,7 @@ func startLive(t *testing.T, c Config) *live {
 func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 	t.Helper()
 	l.seq++
-	e := db.Event{Seq: uint64(l.seq), TimeUS: time.Now().UnixMicro(), Op: op, DID: alice, Collection: "app.bsky.feed.like", Rkey: rkey,
+	e := apply.Event{Seq: uint64(l.seq), TimeUS: time.Now().UnixMicro(), Op: op, DID: alice, Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
 	for _, target := range targets {
 		e.Links = append(e.Links, db.Link{Path: "subject.uri", Target: target})
@@ -80,7 +81,7 @@ func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 	if op == db.OpAccount {
 		e.Status = db.StatusDeactivated
 	}
-	if _, err := l.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	if _, err := l.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -501,10 +502,10 @@ func TestConsumerTooSlow(t *testing.T) {
 	long := "https://example.com/" + strings.Repeat("x", 7000)
 	// More than all buffers between the two hold, and than the tail does.
 	for range 10 {
-		var events []db.Event
+		var events []apply.Event
 		for range 250 {
 			l.seq++
-			events = append(events, db.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: alice, Collection: "app.bsky.feed.like",
+			events = append(events, apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: alice, Collection: "app.bsky.feed.like",
 				Rkey: fmt.Sprint("k", l.seq), Rev: string(link.AppendTID(nil, uint64(l.seq)<<10)), Links: []db.Link{{Path: "subject.uri", Target: long}}})
 		}
 		if _, err := l.store.Apply(db.Batch{Host: "test", Events: events}); err != nil {

@@ -19,6 +19,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/client"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -58,12 +59,12 @@ func startKeeping(t *testing.T, bodies db.Bodies) *weft {
 func (w *weft) like(t *testing.T, op db.Op, did, rkey string) {
 	t.Helper()
 	w.n++
-	e := db.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: op, DID: did, Collection: "app.bsky.feed.like", Rkey: rkey,
+	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: op, DID: did, Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: string(link.AppendTID(nil, w.n<<10))}
 	if op == db.OpCreate {
 		e.Links = []db.Link{{Path: "subject.uri", Target: post}}
 	}
-	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -178,9 +179,9 @@ func TestHydrate(t *testing.T) {
 	w := startKeeping(t, db.BodiesKeep)
 	const quotes, did = "app.bsky.feed.post:embed.record.uri", "did:plc:bob"
 	body := []byte("\xa1\x64text\x62hi")
-	e := db.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k",
+	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k",
 		Rev: string(link.AppendTID(nil, 1<<10)), Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: body}
-	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 	c, ctx := client.New(w.URL), t.Context()
@@ -255,8 +256,8 @@ func TestEventsReconnect(t *testing.T) {
 func (w *weft) account(t *testing.T, did string, status db.Status) {
 	t.Helper()
 	w.n++
-	e := db.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: db.OpAccount, DID: did, Status: status}
-	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: db.OpAccount, DID: did, Status: status}
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/client"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -71,10 +72,10 @@ func TestCoverage(t *testing.T) {
 		w.like(t, db.OpCreate, []string{"did:plc:n1", "did:plc:n2", "did:plc:n1"}[i], rkey)
 	}
 	w.n++
-	tag := db.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:n1", Collection: "com.example.tag", Rkey: "1",
+	tag := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:n1", Collection: "com.example.tag", Rkey: "1",
 		Rev: string(link.AppendTID(nil, w.n<<10)), Links: []db.Link{{Path: "item", Target: post},
 			{Path: "topics[]", Target: "https://a.example/"}, {Path: "topics[]", Target: "https://b.example/"}, {Path: "topics[]", Target: "https://c.example/"}}}
-	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []db.Event{tag}}); err != nil {
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{tag}}); err != nil {
 		t.Fatal(err)
 	}
 	asked := map[string]bool{}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -24,7 +25,7 @@ func BenchmarkApply(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		var total db.Applied
+		var total apply.Counts
 		for i := 0; i < len(events); i += size {
 			a, err := s.Apply(db.Batch{Host: "bench", Events: events[i : i+size]})
 			if err != nil {

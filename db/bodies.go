@@ -9,8 +9,8 @@ import (
 	"math"
 	"strconv"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -38,30 +38,13 @@ func ParseBodies(text string) (Bodies, error) {
 	return BodiesOff, fmt.Errorf("%q is none of off, window and keep", text)
 }
 
-// bodies is the state of the stored bodies. A record's value names the log row that brought its body; the rest is in
-// the database.
+// bodies is what the writer knows of the stored bodies.
 type bodies struct {
-	on    bool
-	some  bool   // there may be rows: this one, or one before, keeps bodies
-	since uint64 // bodies of log rows up to here are out of date: changes of their records were not recorded for a time
-	gone  uint64 // of log rows up to here no body is left
-
+	gone   uint64 // of log rows up to here no body is left
 	block  uint64 // the newest
 	recent []recentBlock
 	find   *sql.Stmt // the digest of a log row's body
 	same   *sql.Stmt // the digest of a block
-}
-
-// current returns the log row that brought the body of a record with this value; 0: none that is valid. Its body may be
-// gone.
-func (b *bodies) current(value []byte) uint64 {
-	if !b.some {
-		return 0
-	}
-	if seq := codec.BodyRef(value); seq > b.since {
-		return seq
-	}
-	return 0
 }
 
 // recentBlock is a block that another record may share.
@@ -119,19 +102,18 @@ func (s *Store) loadBodies(ctx context.Context) error {
 		return err
 	}
 	b := &s.bodies
-	b.on = mode != BodiesOff
-	b.since = since
+	kept := apply.Bodies{On: mode != BodiesOff, Since: since, Digest: b.digest}
 	switch {
 	case was == BodiesOff || mode == BodiesOff:
-		b.since = newest // what changes while none are kept is not seen
+		kept.Since = newest // what changes while none are kept is not seen
 	case was == BodiesWindow && mode == BodiesKeep:
-		b.since = max(since, s.log.pruned) // up to there some are gone
+		kept.Since = max(since, s.log.pruned) // up to there some are gone
 	}
 	v := *s.core.Snapshot()
-	v.BodiesSince = b.since
+	v.BodiesSince = kept.Since
 	s.core.SetSnapshot(&v)
-	if was != mode || b.on && since != b.since {
-		if err := s.writeBodiesKept(mode, b.since); err != nil {
+	if was != mode || kept.On && since != kept.Since {
+		if err := s.writeBodiesKept(mode, kept.Since); err != nil {
 			return err
 		}
 	}
@@ -144,11 +126,12 @@ func (s *Store) loadBodies(ctx context.Context) error {
 	b.gone = math.MaxUint64
 	if oldest.Valid {
 		b.gone = uint64(oldest.Int64) - 1
-	} else if b.on {
+	} else if kept.On {
 		b.gone = newest
 	}
-	b.some = b.on || oldest.Valid || replaced
-	if !b.on {
+	kept.Some = kept.On || oldest.Valid || replaced
+	s.state.Bodies = kept
+	if !kept.On {
 		return nil
 	}
 	b.find, err = s.beside.PrepareContext(ctx,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/dbtest"
 )
@@ -28,13 +29,13 @@ func TestBodiesModes(t *testing.T) {
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
 				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute, JobRecords: 2, JobRest: -1}
 			var m dbtest.Model
-			var sent []db.Event
+			var sent []apply.Event
 			given := 0
 			for range 12 {
 				cfg.Bodies = pick(h.r, db.BodiesOff, db.BodiesWindow, db.BodiesKeep)
 				s := openWith(t, cfg)
 				for range 8 / fraction(1) {
-					var batch []db.Event
+					var batch []apply.Event
 					if len(sent) > 0 && h.r.IntN(3) == 0 {
 						batch = append(batch, sent[h.r.IntN(len(sent)):]...)
 					}
@@ -123,9 +124,9 @@ func (b *bodyStore) reopen(mode db.Bodies) {
 }
 
 // event makes an event about a like of an account; its body says text.
-func (b *bodyStore) event(op db.Op, did, rkey, text string) db.Event {
+func (b *bodyStore) event(op db.Op, did, rkey, text string) apply.Event {
 	b.seq++
-	e := db.Event{Seq: b.seq, TimeUS: 1_770_000_000_000_000 + int64(b.seq), Op: op, DID: did,
+	e := apply.Event{Seq: b.seq, TimeUS: 1_770_000_000_000_000 + int64(b.seq), Op: op, DID: did,
 		Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(b.seq))}
 	if op != db.OpDelete {
@@ -135,7 +136,7 @@ func (b *bodyStore) event(op db.Op, did, rkey, text string) db.Event {
 	return e
 }
 
-func (b *bodyStore) apply(events ...db.Event) db.Applied {
+func (b *bodyStore) apply(events ...apply.Event) apply.Counts {
 	b.Helper()
 	a, err := b.Apply(db.Batch{Host: "test", Events: events})
 	if err != nil {
@@ -218,19 +219,19 @@ func TestBadBodies(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name      string
-		change    func(e *db.Event)
+		change    func(e *apply.Event)
 		bad, kept int
 	}{
-		{"another's CID", func(e *db.Event) { e.CID = body.Sum([]byte("another")).CID() }, 1, 0},
-		{"no CID at all", func(e *db.Event) { e.CID = "bafy" }, 1, 0},
-		{"of another kind", func(e *db.Event) { e.CID = "bafkreias7oxbr6swsuggccmtnqpoeami4jza5x4w3urltn6gzhqf4k6k2e" },
+		{"another's CID", func(e *apply.Event) { e.CID = body.Sum([]byte("another")).CID() }, 1, 0},
+		{"no CID at all", func(e *apply.Event) { e.CID = "bafy" }, 1, 0},
+		{"of another kind", func(e *apply.Event) { e.CID = "bafkreias7oxbr6swsuggccmtnqpoeami4jza5x4w3urltn6gzhqf4k6k2e" },
 			1, 0},
-		{"too large", func(e *db.Event) { e.Body, e.CID = make([]byte, body.Max+1), "" }, 1, 0},
-		{"the largest", func(e *db.Event) { e.Body, e.CID = make([]byte, body.Max), "" }, 0, 1},
-		{"the CID isn't said", func(e *db.Event) { e.CID = "" }, 0, 1},
-		{"the body isn't there", func(e *db.Event) { e.Body = nil }, 0, 0},
-		{"nor is the CID", func(e *db.Event) { e.Body, e.CID = nil, "" }, 0, 0},
-		{"it links to nothing", func(e *db.Event) { e.Links = nil }, 0, 0},
+		{"too large", func(e *apply.Event) { e.Body, e.CID = make([]byte, body.Max+1), "" }, 1, 0},
+		{"the largest", func(e *apply.Event) { e.Body, e.CID = make([]byte, body.Max), "" }, 0, 1},
+		{"the CID isn't said", func(e *apply.Event) { e.CID = "" }, 0, 1},
+		{"the body isn't there", func(e *apply.Event) { e.Body = nil }, 0, 0},
+		{"nor is the CID", func(e *apply.Event) { e.Body, e.CID = nil, "" }, 0, 0},
+		{"it links to nothing", func(e *apply.Event) { e.Links = nil }, 0, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -432,7 +433,7 @@ func TestBodyTriggers(t *testing.T) {
 func TestRecentBlocks(t *testing.T) {
 	t.Parallel()
 	b := newBodyStore(t, db.Config{Bodies: db.BodiesKeep})
-	var events []db.Event
+	var events []apply.Event
 	for i := range 200 { // more than a statement carries
 		events = append(events, b.event(db.OpCreate, alice, fmt.Sprint("r", i), fmt.Sprint("text: ", i%100)))
 	}

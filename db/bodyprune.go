@@ -4,7 +4,7 @@ import "database/sql"
 
 // pruneReplaced forgets which bodies the log rows up to one replaced; where bodies outlive the log, it deletes them.
 func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
-	if !s.bodies.some {
+	if !s.state.Bodies.Some {
 		return nil
 	}
 	if s.cfg.Bodies == BodiesKeep {
@@ -21,11 +21,12 @@ func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 // BodiesWindow those of pruned log rows.
 func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	b := &s.bodies
-	upTo := b.since
+	kept := &s.state.Bodies
+	upTo := kept.Since
 	if s.cfg.Bodies == BodiesWindow {
 		upTo = max(upTo, pruned)
 	}
-	if !b.some || upTo <= b.gone {
+	if !kept.Some || upTo <= b.gone {
 		return nil
 	}
 	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)",

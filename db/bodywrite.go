@@ -4,29 +4,30 @@ import (
 	"database/sql"
 	"errors"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 )
 
 // writeBodies writes a batch's bodies, each block before the rows that use it, and deletes those of deleted accounts.
-func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
-	if len(rs.bodies)+len(rs.replaced)+len(rs.purged) == 0 {
+func (s *Store) writeBodies(tx *sql.Tx, rs *apply.Rows) error {
+	if len(rs.Bodies)+len(rs.Replaced)+len(rs.Purged) == 0 {
 		return nil
 	}
 	if err := s.failpoint("bodies"); err != nil {
 		return err
 	}
 	ins := &s.inserts
-	blocks, err := s.writeBlocks(tx, rs.bodies)
+	blocks, err := s.writeBlocks(tx, rs.Bodies)
 	if err != nil {
 		return err
 	}
-	for i := range rs.bodies {
-		if err := ins.bodies.put(tx, int64(rs.bodies[i].seq), int64(blocks[i])); err != nil {
+	for i := range rs.Bodies {
+		if err := ins.bodies.put(tx, int64(rs.Bodies[i].Seq), int64(blocks[i])); err != nil {
 			return err
 		}
 	}
-	for _, r := range rs.replaced {
-		if err := ins.replaced.put(tx, int64(r.seq), int64(r.body)); err != nil {
+	for _, r := range rs.Replaced {
+		if err := ins.replaced.put(tx, int64(r.Seq), int64(r.Body)); err != nil {
 			return err
 		}
 	}
@@ -35,7 +36,7 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 			return err
 		}
 	}
-	for _, seq := range rs.purged {
+	for _, seq := range rs.Purged {
 		if _, err := tx.Exec("DELETE FROM bodies WHERE seq = ?", int64(seq)); err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (s *Store) writeBodies(tx *sql.Tx, rs *rows) error {
 }
 
 // writeBlocks finds or writes the block of each body.
-func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error) {
+func (s *Store) writeBlocks(tx *sql.Tx, rows []apply.BodyRow) (ids []uint64, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -54,7 +55,7 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 	var frames []byte
 	ids = make([]uint64, len(rows))
 	for i := range rows {
-		d := &rows[i].digest
+		d := &rows[i].Digest
 		ids[i], err = b.sameBlock(tx, d, before, fresh)
 		if err != nil {
 			return nil, err
@@ -63,7 +64,7 @@ func (s *Store) writeBlocks(tx *sql.Tx, rows []bodyRow) (ids []uint64, err error
 			continue
 		}
 		start := len(frames)
-		frames = body.Encode(frames, rows[i].cbor) // where it moves, what is queued keeps the old memory
+		frames = body.Encode(frames, rows[i].CBOR) // where it moves, what is queued keeps the old memory
 		b.block++
 		ids[i] = b.block
 		fresh = append(fresh, d)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -167,14 +168,14 @@ func TestCheckHistories(t *testing.T) {
 			if seed%2 == 0 { // else they change with each start
 				cfg.Bodies = db.Bodies(seed / 2 % 3)
 			}
-			var sent []db.Event
+			var sent []apply.Event
 			for start := range 8 {
 				if seed%2 == 1 {
 					cfg.Bodies = pick(h.r, db.BodiesOff, db.BodiesWindow, db.BodiesKeep, db.BodiesKeep)
 				}
 				s := openWith(t, cfg)
 				for range 10 / fraction(1) {
-					var batch []db.Event
+					var batch []apply.Event
 					if len(sent) > 0 && h.r.IntN(4) == 0 {
 						batch = append(batch, sent[h.r.IntN(len(sent)):]...) // these come again
 					}

@@ -91,7 +91,7 @@ func clocked(t *testing.T, text string) (s *Store, clock *atomic.Int64, logs *by
 	return s, clock, logs
 }
 
-func apply(t *testing.T, s *Store, seq uint64) {
+func applyAt(t *testing.T, s *Store, seq uint64) {
 	t.Helper()
 	if _, err := s.Apply(Batch{Host: "test", Seq: seq, TimeUS: 1}); err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestCheckpointWithoutBatches(t *testing.T) {
 	t.Parallel()
 	s, clock, logs := clocked(t, "5m | 20000 frames")
 	s.tickCheckpoint() // of the migrations' frames
-	apply(t, s, 1)
+	applyAt(t, s, 1)
 	if st := s.CheckpointStats(); st.Complete != 0 || st.WALBytes == 0 {
 		t.Errorf("before it is due: %+v", st)
 	}
@@ -133,7 +133,7 @@ func TestCheckpointPutOff(t *testing.T) {
 	t.Parallel()
 	s, clock, logs := clocked(t, "1 frames")
 	seq := uint64(1)
-	apply(t, s, seq)
+	applyAt(t, s, seq)
 	before := s.CheckpointStats()
 	if before.Complete == 0 || before.WALBytes != 0 {
 		t.Fatalf("with nobody in the way: %+v", before)
@@ -154,7 +154,7 @@ func TestCheckpointPutOff(t *testing.T) {
 	for second, want := range []int64{1, 2, 2, 3, 3, 3, 3, 4, 4} { // it is tried again after 1, 2 and 4 seconds
 		for range 3 {
 			seq++
-			apply(t, s, seq)
+			applyAt(t, s, seq)
 		}
 		if st := s.CheckpointStats(); st.Partial != want || st.Complete != before.Complete || st.WALBytes == 0 {
 			t.Errorf("after %d s with a reader: %+v", second, st)
@@ -182,7 +182,7 @@ func TestCheckpointOff(t *testing.T) {
 	t.Parallel()
 	s, clock, _ := clocked(t, "off")
 	for seq := range uint64(100) {
-		apply(t, s, seq+1)
+		applyAt(t, s, seq+1)
 		clock.Add(3600)
 	}
 	s.tickCheckpoint()

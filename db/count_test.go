@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -16,7 +17,7 @@ import (
 // two for each post, with their counts.
 func feed(tb testing.TB, s *db.Store, posts int) ([]db.Pair, []db.PairCount) {
 	tb.Helper()
-	var events []db.Event
+	var events []apply.Event
 	like := db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
 	repost := db.Source{Collection: "app.bsky.feed.repost", Path: "subject.uri"}
 	var pairs []db.Pair
@@ -28,7 +29,7 @@ func feed(tb testing.TB, s *db.Store, posts int) ([]db.Pair, []db.PairCount) {
 			for i := range links {
 				seq++
 				rkey := string(link.AppendTID(nil, (1_700_000_000_000_000+seq)<<10))
-				events = append(events, db.Event{Seq: seq, TimeUS: int64(1_770_000_000_000_000 + seq), Op: db.OpCreate,
+				events = append(events, apply.Event{Seq: seq, TimeUS: int64(1_770_000_000_000_000 + seq), Op: db.OpCreate,
 					DID: fmt.Sprint("did:plc:n", i/2), Collection: source.Collection, Rkey: rkey, Rev: rkey,
 					Links: []db.Link{{Path: source.Path, Target: target}}})
 			}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
@@ -63,7 +64,7 @@ type world struct {
 	Old       bool // links to web pages are spelled as an older program did
 }
 
-func (w world) events() ([]db.Event, error) {
+func (w world) events() ([]apply.Event, error) {
 	if w.Sim {
 		return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: w.Seed}, w.Events)
 	}
@@ -75,7 +76,7 @@ func (w world) events() ([]db.Event, error) {
 		}
 		return events, nil
 	}
-	h, events := newHistory(w.Seed), []db.Event(nil)
+	h, events := newHistory(w.Seed), []apply.Event(nil)
 	h.old, h.tids = w.Old, w.Old
 	for len(events) < w.Events {
 		events = append(events, h.next()...)
@@ -246,7 +247,7 @@ func (c child) run() error {
 }
 
 // failed checks a store whose writing has stopped.
-func (c child) failed(s *db.Store, events []db.Event, err error) error {
+func (c child) failed(s *db.Store, events []apply.Event, err error) error {
 	if c.FileLimit == 0 || !errors.Is(err, db.ErrFailed) || s.Failed() == nil {
 		return fmt.Errorf("apply: %w (latched: %v)", err, s.Failed())
 	}
@@ -268,8 +269,8 @@ func (c child) failed(s *db.Store, events []db.Event, err error) error {
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }
 
 // after is how many events there are up to a cursor.
-func after(events []db.Event, cursor uint64) int {
-	n, _ := slices.BinarySearchFunc(events, cursor, func(e db.Event, cursor uint64) int {
+func after(events []apply.Event, cursor uint64) int {
+	n, _ := slices.BinarySearchFunc(events, cursor, func(e apply.Event, cursor uint64) int {
 		if e.Seq <= cursor {
 			return -1
 		}
@@ -494,7 +495,7 @@ func killWorld(t *testing.T, w world) (kills int64) {
 
 // checkCrashed opens a directory that a child has left, and holds it against the model: all that was acknowledged is
 // there, nothing is half there or there twice, and nothing else is left behind.
-func checkCrashed(t *testing.T, w world, dir string, events []db.Event, acknowledged uint64) {
+func checkCrashed(t *testing.T, w world, dir string, events []apply.Event, acknowledged uint64) {
 	t.Helper()
 	var clock atomic.Int64
 	s := openWith(t, w.config(dir, &clock))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/export"
 )
@@ -76,7 +77,7 @@ func TestExportBodies(t *testing.T) {
 					sameBodies(t, s, before)
 				}
 				for range 8 / fraction(1) {
-					var batch []db.Event
+					var batch []apply.Event
 					for range h.r.IntN(40) {
 						batch = append(batch, h.next()...)
 					}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/export"
@@ -102,7 +103,7 @@ func TestExportEqualsModel(t *testing.T) {
 			for range 10 {
 				s := openWith(t, cfg)
 				for range 10 / fraction(1) {
-					var batch []db.Event
+					var batch []apply.Event
 					for range h.r.IntN(40) {
 						batch = append(batch, h.next()...)
 					}
@@ -197,9 +198,9 @@ func TestExportWindows(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	const records, links = 90, 500
-	var events []db.Event
+	var events []apply.Event
 	for i := range records {
-		e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 			DID:        fmt.Sprintf("did:plc:%024d", i%7),
 			Collection: "com.example.thing", Rkey: fmt.Sprintf("n%03d", i), Rev: "3mdtsyunhbu22"}
 		for j := range links {
@@ -250,7 +251,7 @@ func TestExportRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000,
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000,
 		Op:  db.OpCreate,
 		DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Collection: "com.example.thing", Rkey: "self", Rev: "3mdtsyunhbu22",
 		Links: []db.Link{{Path: "a", Target: "https://example.com/"}}}}}); err != nil {
@@ -302,9 +303,9 @@ func TestOfflineReplay(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	var events []db.Event
+	var events []apply.Event
 	for i := range 45_000 { // more than two of the runs that a replay makes
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: db.OpCreate,
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: db.OpCreate,
 			DID: fmt.Sprintf("did:plc:%024d", i%5000), Collection: "app.bsky.feed.like", Rkey: fmt.Sprintf("n%05d",
 				i), Rev: "3mdtsyunhbu22",
 			Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -35,11 +36,11 @@ func newLongList(tb testing.TB, links int, cfg db.Config) *longList {
 	for i := range accounts {
 		l.dids = append(l.dids, fmt.Sprintf("did:plc:%024d", i))
 	}
-	var events []db.Event
+	var events []apply.Event
 	us := int64(1_770_000_000_000_000)
-	event := func(op db.Op, did string) *db.Event {
+	event := func(op db.Op, did string) *apply.Event {
 		us += 1_000_000
-		events = append(events, db.Event{Seq: uint64(len(events) + 1), TimeUS: us, Op: op, DID: did,
+		events = append(events, apply.Event{Seq: uint64(len(events) + 1), TimeUS: us, Op: op, DID: did,
 			Rev: newHistory(0).tid(us), Collection: l.source.Collection, Rkey: newHistory(0).tid(us)})
 		return &events[len(events)-1]
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
@@ -16,7 +17,7 @@ import (
 // flapping is a history in which accounts of many records change their minds about their status all the time.
 type flapping struct {
 	*history
-	sent []db.Event
+	sent []apply.Event
 }
 
 func newFlapping(seed uint64) *flapping {
@@ -26,7 +27,7 @@ func newFlapping(seed uint64) *flapping {
 }
 
 // fill gives each account records.
-func (f *flapping) fill(each int) (events []db.Event) {
+func (f *flapping) fill(each int) (events []apply.Event) {
 	for i := range each * len(f.dids) {
 		f.now += 1000
 		f.rev = uint64(f.now) << 10
@@ -40,7 +41,7 @@ func (f *flapping) fill(each int) (events []db.Event) {
 }
 
 // burst is some changes of status with events of records between them.
-func (f *flapping) burst() (events []db.Event) {
+func (f *flapping) burst() (events []apply.Event) {
 	did := pick(f.r, f.dids...)
 	for range 1 + f.r.IntN(6) {
 		f.now += 1000
@@ -95,7 +96,7 @@ func TestFlappingAccounts(t *testing.T) {
 			var m dbtest.Model
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			feed := func(events []db.Event) {
+			feed := func(events []apply.Event) {
 				for _, e := range events {
 					m.Apply(e)
 				}

@@ -10,13 +10,14 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 	"weft.dev/weft/migrations"
 )
 
 // likeAt is a like of an account at a time of the upstream.
-func likeAt(seq uint64, did string, at time.Time) db.Event {
-	return db.Event{Seq: seq, TimeUS: at.UnixMicro(), Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.like",
+func likeAt(seq uint64, did string, at time.Time) apply.Event {
+	return apply.Event{Seq: seq, TimeUS: at.UnixMicro(), Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.like",
 		Rkey: fmt.Sprint("r", seq),
 		Rev:  string(link.AppendTID(nil, uint64(at.UnixMicro())<<10)), Links: []db.Link{{Path: "subject",
 			Target: "https://example.com/"}}}
@@ -46,17 +47,17 @@ func TestFollowed(t *testing.T) {
 	if s.LastFollowed() != "a" || s.Followed("a") != begun || s.Cursor("a") != 0 || s.UpstreamKind("a") != "v1" {
 		t.Errorf("begun: %q, %+v, %d, %q", s.LastFollowed(), s.Followed("a"), s.Cursor("a"), s.UpstreamKind("a"))
 	}
-	apply := func(host string, e db.Event) {
+	commit := func(host string, e apply.Event) {
 		t.Helper()
-		if _, err := s.Apply(db.Batch{Host: host, Events: []db.Event{e}}); err != nil {
+		if _, err := s.Apply(db.Batch{Host: host, Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	apply("a", likeAt(1, "did:web:a.example", now.Add(24*time.Hour))) // its clock is far ahead
+	commit("a", likeAt(1, "did:web:a.example", now.Add(24*time.Hour))) // its clock is far ahead
 	if s.Followed("a") != (db.Followed{}) {
 		t.Errorf("the beginning is still noted: %+v", s.Followed("a"))
 	}
-	apply("b", likeAt(7, "did:web:b.example", now.Add(-time.Minute)))
+	commit("b", likeAt(7, "did:web:b.example", now.Add(-time.Minute)))
 	if s.LastFollowed() != "b" || s.ReachedTime() != now.Add(-time.Minute).UnixMicro() {
 		t.Errorf("%q was followed last, until %d", s.LastFollowed(), s.ReachedTime())
 	}
@@ -75,7 +76,7 @@ func TestFollowed(t *testing.T) {
 		}
 		s = open()
 	}
-	apply("a", likeAt(2, "did:web:a.example", now.Add(24*time.Hour)))
+	commit("a", likeAt(2, "did:web:a.example", now.Add(24*time.Hour)))
 	if reached := s.ReachedTime(); s.LastFollowed() != "a" || reached > time.Now().UnixMicro() {
 		t.Errorf("back at the first: %q, %d", s.LastFollowed(), reached)
 	}
@@ -98,11 +99,11 @@ func TestOutlier(t *testing.T) {
 	first, second := likeAt(1, did, now.Add(-time.Minute)), likeAt(2, did, now.Add(-time.Minute))
 	again := likeAt(5, did, now)
 	again.Rkey, again.Rev = first.Rkey, rev
-	for _, e := range []db.Event{first, second,
+	for _, e := range []apply.Event{first, second,
 		{Seq: 3, TimeUS: now.UnixMicro(), Op: db.OpSync, DID: did, Rev: rev},
 		likeAt(4, "did:web:b.example", now.Add(24*time.Hour)),
 		again} {
-		if _, err := s.Apply(db.Batch{Host: "a", Events: []db.Event{e}}); err != nil {
+		if _, err := s.Apply(db.Batch{Host: "a", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 		if st, err := s.Stats(t.Context()); err != nil || e.Seq > 3 && st.Links != 3 {
@@ -147,7 +148,7 @@ func TestForget(t *testing.T) {
 		}
 	}
 	defer s.Close()
-	if _, err := s.Apply(db.Batch{Host: "a", Events: []db.Event{likeAt(1, "did:web:a.example", now)}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "a", Events: []apply.Event{likeAt(1, "did:web:a.example", now)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Forget(); err == nil || s.Cursor("a") != 1 {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
@@ -36,7 +37,7 @@ const defaultHoldBytes = 8 * defaultSealBytes
 // connection that writes. It shows the index at one commit of the writer, as of the last Refresh.
 type Follower struct {
 	Index
-	state
+	state   *apply.State
 	hold    int
 	owned   bool
 	loaded  bool          // the maps hold what the snapshot came to
@@ -71,7 +72,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		f.hold = defaultHoldBytes
 	}
 	f.defaults(Config{Dir: cfg.Dir, Logger: cfg.Logger, Now: cfg.Now, CacheBytes: cfg.CacheBytes})
-	f.state = newState(&f.cfg)
+	f.state = f.newState()
 	f.core.SetSnapshot(f.core.Base(nil))
 	path := filepath.Join(cfg.Dir, "weft.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -237,7 +238,7 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 	// A manifest that covers less is that of a writer that makes its segments anew: until it has come as far, the files
 	// that are open are as good.
 	if loaded && (covered < v.Sealed || sameFiles(rows, v.Files.Files)) {
-		return f.catchUp(ctx, q, v)
+		return f.state.CatchUp(ctx, q, v)
 	}
 	files, err := f.openManifest(rows, v)
 	if err != nil {
@@ -250,7 +251,7 @@ func (f *Follower) refresh(ctx context.Context, q logrow.Queryer, loaded bool) (
 		same := *v
 		return &same, nil
 	case files == nil:
-		return f.catchUp(ctx, q, v)
+		return f.state.CatchUp(ctx, q, v)
 	case loaded && covered == v.Sealed:
 		return f.replaceFiles(ctx, q, v, files)
 	}
@@ -365,24 +366,12 @@ func (f *Follower) tidy(rows []index.ManifestRow) error {
 	return f.core.RemoveStrays(rows)
 }
 
-// catchUp replays the new log rows into a snapshot.
-func (f *Follower) catchUp(ctx context.Context, q logrow.Queryer, v *index.Snapshot) (*index.Snapshot, error) {
-	next := *v
-	if err := f.loadMeta(ctx, q, &next); err != nil {
-		return nil, err
-	}
-	if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {
-		return nil, err
-	}
-	return f.replayLog(ctx, q, &next, logrow.MaxSeq, nil)
-}
-
 // replaceFiles replaces compacted segments by their result, and replays the new log rows.
 func (f *Follower) replaceFiles(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
 	files []*index.File) (*index.Snapshot, error) {
 	below := len(v.Files.Files)
 	base := f.core.WithFiles(v, files, func(int) int { return below })
-	next, err := f.catchUp(ctx, q, base)
+	next, err := f.state.CatchUp(ctx, q, base)
 	if err != nil {
 		f.core.ReleaseFiles(base.Files)
 	}
@@ -399,26 +388,10 @@ func (f *Follower) reopen(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 			f.core.ReleaseFiles(base.Files)
 		}
 	}()
-	clear(f.resyncs)
-	clear(f.jobs)
-	clear(f.next)
-	begun := *base
 	if loaded && base.Sealed <= v.Seq {
-		for _, load := range []func() error{
-			func() error { return f.loadMeta(ctx, q, &begun) },
-			func() error { return f.loadNames(ctx, q, &begun, allNames) },
-			func() error { return f.takeBackStatus(ctx, q, base.Sealed, v.Seq) },
-		} {
-			if err := load(); err != nil {
-				return nil, err
-			}
-		}
-		next, err = f.replay(ctx, q, &begun, f.bounded)
-	} else {
-		f.status = &statuses{}
-		next, err = f.rebuild(ctx, q, base, f.bounded)
+		return f.state.Rebase(ctx, q, base, v.Seq, f.bounded)
 	}
-	return next, err
+	return f.state.Rebuild(ctx, q, base, f.bounded)
 }
 
 // bounded refuses to hold more log rows in memory that no segment has.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -72,7 +73,7 @@ func TestFollowerEqualsModel(t *testing.T) {
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*2*time.Minute
 			}
 			var m dbtest.Model
-			var sent []db.Event
+			var sent []apply.Event
 			var logs logBuffer
 			s := openWith(t, cfg)
 			of := db.FollowerConfig{Dir: cfg.Dir, CacheBytes: 1 << 16, Logger: logTo(&logs)}

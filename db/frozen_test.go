@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
@@ -49,10 +50,10 @@ const frozenHost = "jetstream.example"
 const expectedFile = "expected.txt"
 
 // frozenEvents are what a frozen index was fed: a random history, and targets that another build may spell otherwise.
-func frozenEvents(seed uint64) (batches [][]db.Event) {
+func frozenEvents(seed uint64) (batches [][]apply.Event) {
 	h := newHistory(seed)
 	for n := range 60 {
-		var batch []db.Event
+		var batch []apply.Event
 		for range 12 {
 			batch = append(batch, h.next()...)
 		}
@@ -65,7 +66,7 @@ func frozenEvents(seed uint64) (batches [][]db.Event) {
 		}
 		batches = append(batches, batch)
 	}
-	var odd []db.Event
+	var odd []apply.Event
 	for i, target := range []string{
 		"https://example.org", "https://example.org/", "https://example.org:443/", "http://example.org:80/a?b#c",
 		"https://b\u00fccher.example/\u00fc", "https://xn--bcher-kva.example/", "https://host.example:8443/p%2Fq", "mailto:a@example.org",
@@ -80,7 +81,7 @@ func frozenEvents(seed uint64) (batches [][]db.Event) {
 		e.CID = body.Sum(e.Body).CID()
 		odd = append(odd, e)
 	}
-	return append(batches[:40:40], append([][]db.Event{odd}, batches[40:]...)...)
+	return append(batches[:40:40], append([][]apply.Event{odd}, batches[40:]...)...)
 }
 
 // makeFrozen makes an index of a kind with this build, and archives it with what it holds.
@@ -324,8 +325,8 @@ func TestUpgradedChecksums(t *testing.T) {
 }
 
 // frozenMore is an event behind a cursor.
-func frozenMore(cursor uint64) []db.Event {
-	return []db.Event{{Seq: cursor + 1, TimeUS: 1_780_000_000_000_000, Op: db.OpCreate,
+func frozenMore(cursor uint64) []apply.Event {
+	return []apply.Event{{Seq: cursor + 1, TimeUS: 1_780_000_000_000_000, Op: db.OpCreate,
 		DID: "did:plc:" + strings.Repeat("z", 24),
 		Rev: string(link.AppendTID(nil, 1_780_000_000_000_000<<10)), Collection: "app.bsky.feed.like", Rkey: "later",
 		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/later"}}}}

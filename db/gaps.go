@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"weft.dev/weft/db/apply"
 )
 
 // ListGaps lists all gaps of a data directory, oldest first, also of one that a weft has open.
@@ -79,20 +80,39 @@ func (s *Store) AddGap(g Gap) error {
 		return err
 	}
 	v := s.core.Snapshot()
-	f := s.newApplier(v.MaxUS)
-	f.host = g.Host
-	f.abortResyncs(func(r *resync) bool {
-		if r.host != g.Host {
-			return false
-		}
-		if r.synced > 0 && r.synced < g.From { // what follows that sync is missing too, as far as it says what is gone
-			g.From = r.synced
-		}
-		return true
-	})
+	f := s.newPart(apply.Origin{Host: g.Host, TimeUS: v.MaxUS})
+	first := f.AbortResyncs(g.Host)
+	if first > 0 { // the rows after that sync are missing too, as far as they say which records are gone
+		g.From = min(g.From, first)
+	}
 	g.FoundUS = s.cfg.Now().UnixMicro()
-	f.rows.gaps = append(f.rows.gaps, g)
-	return s.commit(f, progress{})
+	return s.commit(f, progress{gap: &g})
+}
+
+// insertGap inserts a new gap as open. A rewind meets a hole again: it is one gap.
+func insertGap(tx *sql.Tx, g *Gap) error {
+	_, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us)
+		SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7 WHERE NOT EXISTS
+		(SELECT 1 FROM gaps WHERE host = ?1 AND from_seq <= ?2 AND to_seq >= ?3 AND state = 'open')`,
+		g.Host, int64(g.From), int64(g.To), g.FromUS, g.ToUS, g.Why, g.FoundUS)
+	return err
+}
+
+// writeGaps writes the gaps of a batch: the given one, and one for each resync that no upstream completes.
+func (s *Store) writeGaps(tx *sql.Tx, rs *apply.Rows, g *Gap) error {
+	if g != nil {
+		if err := insertGap(tx, g); err != nil {
+			return err
+		}
+	}
+	for i := range rs.Aborted {
+		r := &rs.Aborted[i]
+		if err := insertGap(tx, &Gap{Host: r.Host, From: r.Sync, To: r.Sync, FromUS: r.LastUS,
+			FoundUS: s.cfg.Now().UnixMicro(), Why: "the resync of " + r.DID + " was not completed"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TriedGap records the result of an attempt to fill a gap.

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
 
 // restAt is the newest index up to n at which no resync can be open: nothing of one lies within two minutes before it.
-func restAt(sent []db.Event, n int) int {
+func restAt(sent []apply.Event, n int) int {
 	for ; n > 0; n-- {
 		open := false
 		for i := n - 1; i >= 0 && sent[n-1].TimeUS-sent[i].TimeUS < 130_000_000; i-- {
@@ -40,7 +41,7 @@ func TestSeveralHosts(t *testing.T) {
 				cfg.DedupEvents = 20 // most of what comes again is older than the window
 			}
 			var m dbtest.Model
-			var sent []db.Event
+			var sent []apply.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			at, host := map[string]int{}, "a" // how far each host was followed
@@ -116,12 +117,12 @@ func TestHostsLose(t *testing.T) {
 			// record.
 			restarts := seed%2 == 0
 			var m dbtest.Model
-			var sent []db.Event
+			var sent []apply.Event
 			lost := map[string]map[uint64]bool{"a": {}, "b": {}, "c": {}}
 			synced := map[string]int64{} // the time of each account's last sync
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
-			lose := func(e db.Event) {
+			lose := func(e apply.Event) {
 				// What a resync brings is whole: a host that has lost some of it resyncs again.
 				if e.Op == db.OpSync {
 					synced[e.DID] = e.TimeUS
@@ -150,7 +151,7 @@ func TestHostsLose(t *testing.T) {
 				catchUp := func(host string, last int) {
 					for from := at[host]; from < last; {
 						to := from + 1 + h.r.IntN(last-from)
-						var events []db.Event
+						var events []apply.Event
 						for _, e := range sent[from:to] {
 							if !lost[host][e.Seq] {
 								events = append(events, e)
@@ -210,25 +211,25 @@ func TestSyncComesAgain(t *testing.T) {
 	h, subject, source := newHistory(0), "https://example.com/", db.Source{Collection: "app.bsky.feed.like",
 		Path: "subject.uri"}
 	links := []db.Link{{Path: source.Path, Target: subject}}
-	event := func(seq uint64, op db.Op, did, rkey string, second int64, rev int64) db.Event {
-		e := db.Event{Seq: seq, TimeUS: us + second*1_000_000, Op: op, DID: did, Rev: h.tid(us + rev)}
+	event := func(seq uint64, op db.Op, did, rkey string, second int64, rev int64) apply.Event {
+		e := apply.Event{Seq: seq, TimeUS: us + second*1_000_000, Op: op, DID: did, Rev: h.tid(us + rev)}
 		if op != db.OpSync {
 			e.Collection, e.Rkey, e.Links = source.Collection, rkey, links
 		}
 		return e
 	}
-	apply := func(events ...db.Event) {
+	commit := func(events ...apply.Event) {
 		t.Helper()
 		if _, err := s.Apply(db.Batch{Host: "a", Events: events}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	resync := []db.Event{event(10, db.OpSync, alice, "", 10, 10), event(11, db.OpCreate, alice, "a", 10, 10),
+	resync := []apply.Event{event(10, db.OpSync, alice, "", 10, 10), event(11, db.OpCreate, alice, "a", 10, 10),
 		event(12, db.OpCreate, alice, "b", 10, 10)}
-	apply(event(1, db.OpCreate, alice, "a", 1, 1), event(2, db.OpCreate, alice, "b", 2, 2),
+	commit(event(1, db.OpCreate, alice, "a", 1, 1), event(2, db.OpCreate, alice, "b", 2, 2),
 		event(3, db.OpCreate, alice, "gone", 3, 3))
-	apply(resync...)
-	apply(event(20, db.OpCreate, bob, "c", 200, 20)) // the resync ends, for its account is silent
+	commit(resync...)
+	commit(event(20, db.OpCreate, bob, "c", 200, 20)) // the resync ends, for its account is silent
 	count := func(want int64) {
 		t.Helper()
 		if n, err := s.CountLinks(t.Context(), subject, source); err != nil || n != want {
@@ -236,8 +237,8 @@ func TestSyncComesAgain(t *testing.T) {
 		}
 	}
 	count(3)
-	apply(resync[:2]...)
-	apply(event(21, db.OpCreate, bob, "d", 400, 21), event(22, db.OpCreate, bob, "e", 800, 22))
+	commit(resync[:2]...)
+	commit(event(21, db.OpCreate, bob, "d", 400, 21), event(22, db.OpCreate, bob, "e", 800, 22))
 	count(5)
 }
 
@@ -249,27 +250,27 @@ func TestLateByRecord(t *testing.T) {
 	none := record(3, 7, 7, db.OpUpdate, "b")
 	none.Links = nil
 	// more than the window holds: it begins 1,099 seconds after t0, and judges what is five minutes younger
-	var many []db.Event
+	var many []apply.Event
 	for i := range int64(200) {
 		many = append(many, byOther(record(uint64(10+i), 1000+i, 1000+i, create, fmt.Sprint(i))))
 	}
 	many = append(many, record(900, 1600, 1600, create, "c"))
 	for _, tc := range []struct {
 		name  string
-		a, b  []db.Event
+		a, b  []apply.Event
 		after int64
 	}{
 		{"one that is deleted without having been seen",
-			[]db.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create,
+			[]apply.Event{record(1, 0, 0, create, "a"), record(3, 7, 7, del, "b")}, []apply.Event{record(12, 5, 5, create,
 				"b")}, 1},
-		{"one that was updated to no links", []db.Event{record(1, 0, 0, create, "a"), none},
-			[]db.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one that was updated to no links", []apply.Event{record(1, 0, 0, create, "a"), none},
+			[]apply.Event{record(12, 5, 5, create, "b")}, 1},
 		{"one of an account that is known for that alone",
-			[]db.Event{byOther(record(1, 0, 0, create, "a")),
-				record(3, 7, 7, del, "b")}, []db.Event{record(12, 5, 5, create, "b")}, 1},
-		{"one that the window reaches back to", many, []db.Event{record(12, 1450, 1450, create, "b")}, 202},
-		{"one that is older than the window", many, []db.Event{record(12, 1380, 1380, create, "b")}, 201},
-		{"one that is older by its account's clock alone", many, []db.Event{record(12, 1450, 1380, create, "b")}, 201},
+			[]apply.Event{byOther(record(1, 0, 0, create, "a")),
+				record(3, 7, 7, del, "b")}, []apply.Event{record(12, 5, 5, create, "b")}, 1},
+		{"one that the window reaches back to", many, []apply.Event{record(12, 1450, 1450, create, "b")}, 202},
+		{"one that is older than the window", many, []apply.Event{record(12, 1380, 1380, create, "b")}, 201},
+		{"one that is older by its account's clock alone", many, []apply.Event{record(12, 1450, 1380, create, "b")}, 201},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

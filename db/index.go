@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 )
 
@@ -42,7 +43,7 @@ func (s *Index) defaults(cfg Config) {
 		cfg.SealBytes = defaultSealBytes
 	}
 	if cfg.JobRecords <= 0 {
-		cfg.JobRecords = defaultJobRecords
+		cfg.JobRecords = apply.DefaultJobRecords
 	}
 	if cfg.JobRest == 0 {
 		cfg.JobRest = defaultJobRest
@@ -54,6 +55,12 @@ func (s *Index) defaults(cfg Config) {
 	s.core = index.NewCore(index.CoreConfig{Dir: cfg.Dir, Logger: cfg.Logger, CacheBytes: cfg.CacheBytes,
 		Failpoint: cfg.Failpoint})
 	s.Queries = s.core.Queries()
+}
+
+// newState returns the state of an empty index with the configuration of s.
+func (s *Index) newState() *apply.State {
+	return apply.NewState(apply.StateConfig{Logger: s.cfg.Logger, Now: s.cfg.Now, JobRecords: s.cfg.JobRecords,
+		Progress: s.cfg.Progress})
 }
 
 // Failed returns the fault that stopped writing; nil: none.

@@ -5,65 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
 )
-
-// resyncRow opens a resync. When since is 0 it ends the resync, with the records seen, or aborts it, when cut.
-type resyncRow struct {
-	actor, rev, since uint64
-	host              string
-	sync              uint64
-	cut               bool
-}
-
-// rows are the rows that one transaction writes.
-type rows struct {
-	names   []logrow.NameRow
-	log     []logrow.Row
-	links   []logrow.LinkRow
-	status  []logrow.StatusRow
-	resyncs []resyncRow
-	gaps    []Gap
-
-	bodies   []bodyRow
-	replaced []replacedRow
-	purged   []uint64 // log rows whose bodies go at once
-}
-
-// keepRows bounds the rows whose memory the next batch reuses: a resync may be far longer than other batches.
-const keepRows = 1 << 14
-
-// emptied returns no rows, with the memory of rs.
-func (rs rows) emptied() rows {
-	if len(rs.log)+len(rs.links)+len(rs.names) > keepRows {
-		return rows{}
-	}
-	clear(rs.bodies) // they hold the memory of events
-	return rows{names: rs.names[:0], log: rs.log[:0], links: rs.links[:0], status: rs.status[:0],
-		resyncs: rs.resyncs[:0],
-		bodies:  rs.bodies[:0], replaced: rs.replaced[:0], purged: rs.purged[:0], gaps: rs.gaps[:0]}
-}
-
-func (rs *rows) add(r logrow.Row, removed, added []codec.RecordLink) {
-	rs.log = append(rs.log, r)
-	if r.Replaced != 0 || r.BodyOnly {
-		rs.replaced = append(rs.replaced, replacedRow{r.Seq, r.Replaced})
-	}
-	id := r.Seq << logrow.LinkShift
-	put := func(links []codec.RecordLink, op byte) {
-		for _, l := range links {
-			rank := int64(l.Rank)
-			if l.Derived {
-				rank = -1
-			}
-			rs.links = append(rs.links, logrow.LinkRow{ID: id, Op: op, Source: l.Source, Target: l.Target, Rank: rank})
-			id++
-		}
-	}
-	put(removed, codec.Unlinked)
-	put(added, codec.Linked)
-}
 
 // inserter inserts rows of one table, many to a statement: a statement costs more than a row.
 type inserter struct {
@@ -149,8 +94,8 @@ func (ins *inserters) prepare(db *sql.DB, bodies bool) (err error) {
 }
 
 // add inserts names, log rows and their links; some of them wait for more, or for finish.
-func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
-	for _, n := range rs.names {
+func (ins *inserters) add(tx *sql.Tx, rs *apply.Rows) error {
+	for _, n := range rs.Names {
 		var err error
 		switch n.Kind {
 		case 'd':
@@ -164,15 +109,15 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 			return err
 		}
 	}
-	for i := range rs.log {
-		r := &rs.log[i]
+	for i := range rs.Log {
+		r := &rs.Log[i]
 		if err := ins.log.put(tx, int64(r.Seq), r.TimeUS, int64(r.Op), int64(r.Actor), orNull(int64(r.Collection), 0),
 			codec.RkeyColumn(r.Rkey), orNull(int64(r.Rev), 0), orNull(int64(r.StatusColumn()), 0)); err != nil {
 			return err
 		}
 	}
-	for i := range rs.links {
-		l := &rs.links[i]
+	for i := range rs.Links {
+		l := &rs.Links[i]
 		if err := ins.links.put(tx, int64(l.ID), int64(l.Op), int64(l.Source), l.Target,
 			orNull(l.Rank, -1)); err != nil {
 			return err
@@ -182,48 +127,34 @@ func (ins *inserters) add(tx *sql.Tx, rs *rows) error {
 }
 
 // finish inserts the waiting rows, and all other rows of a batch except its bodies.
-func (ins *inserters) finish(tx *sql.Tx, rs *rows) error {
+func (ins *inserters) finish(tx *sql.Tx, rs *apply.Rows) error {
 	for _, in := range []*inserter{ins.actors, ins.collections, ins.sources, ins.log, ins.links} {
 		if err := in.flush(tx); err != nil {
 			return err
 		}
 	}
-	for _, st := range rs.status {
+	for _, st := range rs.Status {
 		if _, err := tx.Exec("UPDATE actors SET status = ?, since_us = ? WHERE id = ?",
 			int64(st.Status), st.SinceUS, int64(st.Actor)); err != nil {
 			return err
 		}
 	}
-	for _, r := range rs.resyncs {
-		if _, err := tx.Exec("DELETE FROM resyncs WHERE actor = ?", int64(r.actor)); err != nil {
+	for _, r := range rs.Resyncs {
+		if _, err := tx.Exec("DELETE FROM resyncs WHERE actor = ?", int64(r.Actor)); err != nil {
 			return err
 		}
-		if r.cut {
+		if r.Aborted {
 			continue
 		}
-		if r.since == 0 {
+		if r.Since == 0 {
 			if _, err := tx.Exec("INSERT INTO synced (actor, rev) VALUES (?, ?) ON CONFLICT (actor) DO UPDATE SET rev = excluded.rev",
-				int64(r.actor), int64(r.rev)); err != nil {
+				int64(r.Actor), int64(r.Rev)); err != nil {
 				return err
 			}
 			continue
 		}
 		if _, err := tx.Exec("INSERT INTO resyncs (actor, rev, since_seq, host, sync_seq) VALUES (?, ?, ?, ?, ?)",
-			int64(r.actor), int64(r.rev), int64(r.since), r.host, int64(r.sync)); err != nil {
-			return err
-		}
-	}
-	return rs.writeGaps(tx)
-}
-
-// writeGaps inserts new gaps as open.
-func (rs *rows) writeGaps(tx *sql.Tx) error {
-	for _, g := range rs.gaps {
-		// A rewind meets a hole again.
-		if _, err := tx.Exec(`INSERT INTO gaps (host, from_seq, to_seq, from_us, to_us, why, state, found_us)
-			SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7 WHERE NOT EXISTS
-			(SELECT 1 FROM gaps WHERE host = ?1 AND from_seq <= ?2 AND to_seq >= ?3 AND state = 'open')`,
-			g.Host, int64(g.From), int64(g.To), g.FromUS, g.ToUS, g.Why, g.FoundUS); err != nil {
+			int64(r.Actor), int64(r.Rev), int64(r.Since), r.Host, int64(r.Sync)); err != nil {
 			return err
 		}
 	}

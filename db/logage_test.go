@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -26,9 +27,9 @@ func TestLogAge(t *testing.T) {
 			s = openWith(t, cfg)
 		}
 		clock.Add(47)
-		e := db.Event{Seq: uint64(i + 1), TimeUS: clock.Load() * 1_000_000, Op: db.OpCreate, DID: "did:plc:alice", Collection: "app.bsky.feed.like",
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: clock.Load() * 1_000_000, Op: db.OpCreate, DID: "did:plc:alice", Collection: "app.bsky.feed.like",
 			Rkey: fmt.Sprint("k", i), Rev: string(link.AppendTID(nil, uint64(clock.Load())*1_000_000<<10)), Links: []db.Link{{Path: "subject.uri", Target: "did:plc:bob"}}}
-		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: []db.Event{e}}); err != nil {
+		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 		at = append(at, clock.Load())

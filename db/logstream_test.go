@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestLogTellsAll folds what the log says, read in pieces of any size, and holds it against what the index lists: a
@@ -22,7 +23,7 @@ func TestLogTellsAll(t *testing.T) {
 			s := openWith(t, db.Config{Dir: t.TempDir(), JobRecords: 3, JobRest: -1, SealBytes: 8 << 10})
 			defer func() { _ = s.Close() }()
 			for range 40 {
-				var events []db.Event
+				var events []apply.Event
 				for range 1 + h.r.IntN(20) {
 					events = append(events, h.next()...)
 				}
@@ -123,7 +124,7 @@ func TestLogByTime(t *testing.T) {
 		e := h.recordEvent(h.dids[0], db.OpCreate)
 		e.TimeUS, e.Rkey = clock.Load()*1_000_000, fmt.Sprintf("k%d", len(times))
 		e.Links = []db.Link{{Path: "subject", Target: "https://example.com/"}}
-		if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 		select {

@@ -2,13 +2,11 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
@@ -66,7 +64,6 @@ func (s *Store) openOrRebuildSegments(ctx context.Context) (files []*index.File,
 		opened = append(opened, parts...)
 		files = append(files, parts...)
 	}
-	s.reset()
 	rows, err = index.ReadManifestRows(ctx, s.core.Reader)
 	if err != nil {
 		return nil, err
@@ -130,7 +127,9 @@ func (s *Store) openOrFetch(ctx context.Context, rows []index.ManifestRow) (file
 
 // fetchSegment brings a lost segment back from the replica, and opens it.
 func (s *Store) fetchSegment(ctx context.Context, row index.ManifestRow, why error) (*index.File, error) {
-	s.progress("downloading segment "+row.File+" from the replica", 0, 0)
+	if s.cfg.Progress != nil {
+		s.cfg.Progress("downloading segment "+row.File+" from the replica", 0, 0)
+	}
 	if err := s.cfg.Fetch(ctx, manifestFile(row)); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -202,10 +201,7 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		v := index.Layers(below)
 		v.Seq = row.FromSeq - 1
 		v.Sealed = row.FromSeq - 1
-		if err := s.loadStateAt(ctx, q, v.Seq); err != nil {
-			return err
-		}
-		v, err := s.replaySpan(ctx, q, v, &row, func(v *index.Snapshot) (*index.Snapshot, error) {
+		v, err := s.state.ReplaySpan(ctx, q, v, &row, func(v *index.Snapshot) (*index.Snapshot, error) {
 			if v.MutableBytes() < 2*s.cfg.SealBytes || v.Seq >= row.ToSeq { // the last part is written below
 				return v, nil
 			}
@@ -228,75 +224,6 @@ func (s *Store) rebuildSegment(ctx context.Context, row index.ManifestRow, below
 		return nil, err
 	}
 	return parts, s.replaceSegment(row, parts)
-}
-
-// replaySpan replays the names and the log rows of a lost segment after the snapshot below it. Newer names are for the
-// segments above it: there may be millions.
-func (s *Store) replaySpan(ctx context.Context, q logrow.Queryer, v *index.Snapshot, lost *index.ManifestRow,
-	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
-	next := *v
-	if err := s.loadMeta(ctx, q, &next); err != nil {
-		return nil, fmt.Errorf("read meta data: %w", err)
-	}
-	if err := s.loadNames(ctx, q, &next, lost.Names()); err != nil {
-		return nil, fmt.Errorf("read names: %w", err)
-	}
-	return s.replayLog(ctx, q, &next, lost.ToSeq, full)
-}
-
-// loadStateAt finds the statuses, the jobs and the resyncs as of a log row, from the log alone, which is whole. Of a
-// resync it is only known which revision it has: a replay asks no more.
-func (s *Store) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) error {
-	s.reset()
-	if _, err := s.loadStatus(ctx, q, at); err != nil {
-		return fmt.Errorf("read statuses: %w", err)
-	}
-	rows, err := q.QueryContext(ctx,
-		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq",
-		int64(at), int64(OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(OpSync), int64(logrow.OpSynced))
-	if err != nil {
-		return fmt.Errorf("read jobs and resyncs: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var account logrow.Row
-	for rows.Next() {
-		if err := s.replayState(rows, &account); err != nil {
-			return fmt.Errorf("read jobs and resyncs: %w", err)
-		}
-	}
-	return rows.Err()
-}
-
-// replayState notes what a log row says of jobs and resyncs. account is the newest row of an account's status before
-// it, by which a job turns.
-func (s *Store) replayState(rows *sql.Rows, account *logrow.Row) error {
-	r, err := logrow.ScanRow(rows)
-	if err != nil {
-		return err
-	}
-	j := s.jobs[r.Actor]
-	switch {
-	case r.Op == OpAccount:
-		*account = r
-		if begun := jobOf(r.Status); begun != nil && r.Status&jobFlag != 0 {
-			s.jobs[r.Actor] = begun
-		}
-	case r.Op == OpSync:
-		s.resyncs[r.Actor] = newResync(r.Rev, r.Seq, r.TimeUS, s.resyncs[r.Actor])
-	case r.Op == logrow.OpSynced:
-		delete(s.resyncs, r.Actor)
-	case j == nil:
-		return fmt.Errorf("log row %d: account %d has no job under way", r.Seq, r.Actor)
-	case r.Op == logrow.OpTurn && account.Actor != r.Actor:
-		return fmt.Errorf("log row %d: the job of account %d turns without a change of its status", r.Seq, r.Actor)
-	case r.Op == logrow.OpTurn:
-		s.setJob(r.Actor, j.turned(Status(account.Status&15)))
-	case r.Rkey == nil:
-		s.stepped(r.Actor, nil)
-	default:
-		s.stepped(r.Actor, codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey))
-	}
-	return nil
 }
 
 // replaceSegment enters the parts of a segment that was made again in its place.

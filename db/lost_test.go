@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
@@ -30,7 +31,7 @@ func sealedHistory(t *testing.T, seed uint64, window time.Duration) (cfg db.Conf
 	m = &dbtest.Model{}
 	s := openWith(t, cfg)
 	for range 60 {
-		var batch []db.Event
+		var batch []apply.Event
 		for range 20 {
 			events := h.next()
 			batch = append(batch, events...)
@@ -283,7 +284,7 @@ func TestLostSegmentHasItsNames(t *testing.T) {
 	s := openWith(t, cfg)
 	defer func() { _ = s.Close() }()
 	h := newHistory(1)
-	var events []db.Event
+	var events []apply.Event
 	for i := range 3000 {
 		h.now += 1000
 		h.rev = uint64(h.now) << 10

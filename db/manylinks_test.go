@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
@@ -52,7 +53,7 @@ func TestManyLinks(t *testing.T) {
 			f := follow(t, db.FollowerConfig{Dir: cfg.Dir})
 			logged := map[db.Link]bool{}
 			for i, step := range steps {
-				e := db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: step.op, DID: did,
+				e := apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: step.op, DID: did,
 					Collection: collection,
 					Rkey:       record.Rkey, Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(i)), Links: step.links, Body: []byte(step.body)}
 				seq := s.Seq()
@@ -60,7 +61,7 @@ func TestManyLinks(t *testing.T) {
 				if mode == db.BodiesOff && step.name == "the same, and another body" {
 					rows = 0
 				}
-				applied, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}})
+				applied, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}})
 				if err != nil || applied.Changed != rows || s.Seq() != seq+uint64(rows) {
 					t.Fatalf("%s: %+v, %v; %d log rows, want %d", step.name, applied, err, s.Seq()-seq, rows)
 				}
@@ -158,10 +159,10 @@ func TestLogIsReadInPieces(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	defer func() { _ = s.Close() }()
-	var events []db.Event
+	var events []apply.Event
 	h := newHistory(0)
 	for i := range 20 {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 			DID: h.dids[0], Collection: "com.example.list",
 			Rkey: fmt.Sprint(i), Rev: h.tid(1_770_000_000_000_000 + int64(i)), Links: manyLinks(0, 3000)})
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
@@ -16,8 +17,8 @@ import (
 
 // oldJobEvents is the history of testdata/jobs-v1.db.gz: accounts of 25 records each that change their status, some
 // before the change before has come to its end.
-func oldJobEvents() (events []db.Event) {
-	add := func(e db.Event) {
+func oldJobEvents() (events []apply.Event) {
+	add := func(e apply.Event) {
 		e.Seq = uint64(len(events) + 1)
 		e.TimeUS = 1_770_000_000_000_000 + int64(e.Seq)*1000
 		e.Rev = string(link.AppendTID(nil, uint64(e.TimeUS)<<10))
@@ -25,13 +26,13 @@ func oldJobEvents() (events []db.Event) {
 	}
 	did := func(i int) string { return fmt.Sprintf("did:plc:%024d", i) }
 	record := func(account, i int) {
-		add(db.Event{Op: db.OpCreate, DID: did(account), Collection: "app.bsky.feed.like",
+		add(apply.Event{Op: db.OpCreate, DID: did(account), Collection: "app.bsky.feed.like",
 			Rkey: fmt.Sprintf("r%02d", i),
 			Links: []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("at://%s/app.bsky.feed.post/p%d", did(9),
 				i%3)}}})
 	}
 	status := func(account int, status db.Status) {
-		add(db.Event{Op: db.OpAccount, DID: did(account), Status: status})
+		add(apply.Event{Op: db.OpAccount, DID: did(account), Status: status})
 	}
 	for account := range 6 {
 		for i := range 25 {

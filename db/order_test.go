@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -79,7 +80,7 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 		}
 	}
 	n := 0
-	apply := func() {
+	commit := func() {
 		t.Helper()
 		if n == len(events) {
 			t.Fatal("the events are used up")
@@ -97,24 +98,24 @@ func TestFrozenOutlivesMerge(t *testing.T) {
 		}
 	}
 	for entered.Load() < merge-1 { // one by one
-		apply()
+		commit()
 		wait("seal", func() bool { return !s.Sealing() })
 	}
 	wait("merge", closed(merging))
 	for !s.Sealing() {
-		apply()
+		commit()
 	}
 	wait("seal", closed(sealing))
 	wait("swap", closed(merged))
 	for range 4 { // as many as make a merge in memory, and fewer than the writer waits at
-		apply()
+		commit()
 	}
 	compare("held")
 	close(release)
 	wait("end of the seal", func() bool { return !s.Sealing() })
 	compare("let go")
 	for n < len(events) {
-		apply()
+		commit()
 	}
 	compare("at the end")
 }
@@ -128,7 +129,7 @@ func TestLongLists(t *testing.T) {
 	targets := []string{"https://example.com/",
 		"at://" + h.dids[0] + "/app.bsky.feed.post/" + h.tid(1_760_000_000_000_000)}
 	has := map[string]bool{}
-	var events []db.Event
+	var events []apply.Event
 	for range 12_000 {
 		h.now += 1000
 		h.rev = uint64(h.now) << 10
@@ -167,7 +168,7 @@ func TestLongLists(t *testing.T) {
 func TestFilteredLists(t *testing.T) {
 	t.Parallel()
 	h := newHistory(11)
-	var events []db.Event
+	var events []apply.Event
 	for len(events) < 1000 {
 		for _, e := range h.next() {
 			if e.Op != db.OpAccount { // whose deletions would leave little to ask for
@@ -272,13 +273,13 @@ func TestNothingEntersAfterFault(t *testing.T) {
 func TestNothingOfAFaultyFold(t *testing.T) {
 	t.Parallel()
 	h := newHistory(13)
-	record := func(did, rkey string) db.Event {
+	record := func(did, rkey string) apply.Event {
 		e := h.event(did, db.OpCreate)
 		e.Collection, e.Rkey = "com.example.thing", rkey
 		e.Links = []db.Link{{Path: "subject", Target: "https://example.com/" + rkey}}
 		return e
 	}
-	var events []db.Event
+	var events []apply.Event
 	for i := range 3000 {
 		events = append(events, record(h.dids[i%len(h.dids)], fmt.Sprint(i)))
 	}
@@ -311,7 +312,7 @@ func TestNothingOfAFaultyFold(t *testing.T) {
 	}
 	s = openWith(t, cfg)
 	cursor, seq := s.Cursor("sim"), s.Seq()
-	var batch []db.Event
+	var batch []apply.Event
 	for i := range 140 {
 		batch = append(batch, record(fmt.Sprintf("did:web:a%d.example", i), "new"))
 	}
@@ -337,14 +338,14 @@ func TestPruneKeepsOpenResync(t *testing.T) {
 	t.Parallel()
 	h := newHistory(12)
 	did := h.dids[0]
-	record := func(did, rkey string) db.Event {
+	record := func(did, rkey string) apply.Event {
 		e := h.event(did, db.OpCreate)
 		e.Collection, e.Rkey = "com.example.thing", rkey
 		e.Links = []db.Link{{Path: "subject", Target: "https://example.com/" + rkey}}
 		return e
 	}
 	later := func(us int64) { h.now += us; h.rev = uint64(h.now) << 10 }
-	events := []db.Event{record(did, "a"), record(did, "b"), record(did, "c")}
+	events := []apply.Event{record(did, "a"), record(did, "b"), record(did, "c")}
 	later(1000)
 	events = append(events, h.event(did, db.OpSync), record(did, "a"), record(did, "b"))
 	less := fraction(2)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestLongPaths: a path of a link's source is kept once in weft.db and once in the index by name, so that a link with a
@@ -19,14 +20,14 @@ func TestLongPaths(t *testing.T) {
 	s := openWith(t, db.Config{Dir: dir, SealBytes: 256 << 10})
 	r := rand.New(rand.NewPCG(1, 2))
 	for n := range links / 50 {
-		var batch []db.Event
+		var batch []apply.Event
 		for i := range 50 {
 			path := make([]byte, length)
 			for j := range path {
 				path[j] = byte('!' + r.IntN(90)) // doesn't compress
 			}
 			seq := uint64(n*50 + i + 1)
-			batch = append(batch, db.Event{Seq: seq, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			batch = append(batch, apply.Event{Seq: seq, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 				DID: "did:plc:author", Collection: "com.example.paths",
 				Rkey: fmt.Sprint("key-", seq), Rev: "3m2qrrgw22222", Links: []db.Link{{Path: string(path),
 					Target: "https://example.com/"}}})

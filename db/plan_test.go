@@ -18,7 +18,7 @@ import (
 // run.
 var walks = map[string]bool{
 	"firstchecksums.go": true, "logrow/checksum.go": true, "logrow/sumsql.go": true, "logrow/verify.go": true,
-	"replay.go": true, "loadstate.go": true, "store.go": true, "manifest.go": true, "index/manifestrow.go": true, "readonly.go": true, "schema.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
+	"apply/replay.go": true, "apply/loadstate.go": true, "store.go": true, "manifest.go": true, "index/manifestrow.go": true, "readonly.go": true, "schema.go": true, "copy.go": true, "inspect.go": true, "instance.go": true,
 }
 
 // bounded are statements that walk through a table which stays small, and why it does.
@@ -88,7 +88,7 @@ var scans = regexp.MustCompile(`^SCAN [^C]`)
 func statementsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	files := map[string]*ast.File{}
-	for _, dir := range []string{".", "index", "logrow"} {
+	for _, dir := range []string{".", "apply", "index", "logrow"} {
 		packages, err := parser.ParseDir(token.NewFileSet(), dir, func(f fs.FileInfo) bool {
 			return !strings.HasSuffix(f.Name(), "_test.go")
 		}, 0)

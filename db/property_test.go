@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
@@ -80,11 +81,11 @@ func (h *history) links() []db.Link {
 }
 
 // next is one step: most often one event, sometimes a commit of several, or a resync.
-func (h *history) next() []db.Event {
+func (h *history) next() []apply.Event {
 	h.now += int64(h.r.IntN(5_000_000))
 	h.rev = uint64(h.now) << 10
 	did := pick(h.r, h.dids...)
-	var events []db.Event
+	var events []apply.Event
 	switch n := h.r.IntN(100); {
 	case n < 6:
 		for range pick(h.r, 1, 1, 1+h.r.IntN(5)) { // an account that changes its mind, in one batch or over several
@@ -114,7 +115,7 @@ func (h *history) next() []db.Event {
 }
 
 // distinctPaths drops what a repo can't have: two operations on one record in one commit.
-func distinctPaths(events []db.Event) []db.Event {
+func distinctPaths(events []apply.Event) []apply.Event {
 	seen, out := map[string]bool{}, events[:0]
 	for _, e := range events {
 		path := e.Collection + "/" + e.Rkey
@@ -126,12 +127,12 @@ func distinctPaths(events []db.Event) []db.Event {
 	return out
 }
 
-func (h *history) event(did string, op db.Op) db.Event {
+func (h *history) event(did string, op db.Op) apply.Event {
 	h.seq++
-	return db.Event{Seq: h.seq, TimeUS: h.now, Op: op, DID: did, Rev: string(link.AppendTID(nil, h.rev))}
+	return apply.Event{Seq: h.seq, TimeUS: h.now, Op: op, DID: did, Rev: string(link.AppendTID(nil, h.rev))}
 }
 
-func (h *history) recordEvent(did string, op db.Op) db.Event {
+func (h *history) recordEvent(did string, op db.Op) apply.Event {
 	e := h.event(did, op)
 	e.Collection, e.Rkey = h.collection(), h.rkey()
 	if op != db.OpDelete {
@@ -143,7 +144,7 @@ func (h *history) recordEvent(did string, op db.Op) db.Event {
 
 // content gives a record one of a few bodies with its links. Now and then the upstream says something else of it, or
 // nothing, or a body is what its CID doesn't say.
-func (h *history) content(e *db.Event) {
+func (h *history) content(e *apply.Event) {
 	e.Body = fmt.Appendf(nil, "%s: %v, %d", e.Collection, e.Links, h.r.IntN(3))
 	switch e.CID = body.Sum(e.Body).CID(); h.r.IntN(20) {
 	case 0:
@@ -256,11 +257,11 @@ func TestStoreEqualsModel(t *testing.T) {
 				cfg.SealBytes, cfg.CacheBytes, cfg.ReplayWindow = 4<<10<<(seed%3), 1<<16, time.Duration(seed%5)*10*time.Minute
 			}
 			var m dbtest.Model
-			var sent []db.Event
+			var sent []apply.Event
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			for step := range 60 / fraction(1) {
-				var batch []db.Event
+				var batch []apply.Event
 				if len(sent) > 0 && h.r.IntN(4) == 0 {
 					batch = append(batch, sent[h.r.IntN(len(sent)):]...) // a rewind: these come again
 				}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"time"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -58,10 +59,7 @@ func (s *Store) loadWindow(ctx context.Context) error {
 // prunable returns the newest log row that may be pruned now. The rows of a resync may go with the batch after its end.
 func (s *Store) prunable() uint64 {
 	limit := min(s.log.upTo, s.core.Snapshot().Sealed)
-	for _, r := range s.resyncs { // its rows say what has been seen
-		limit = min(limit, r.since-1)
-	}
-	return limit
+	return min(limit, s.state.OldestResync()-1) // its rows say which records followed
 }
 
 // prune removes old rows before so many new ones are written: at their pace, and a little faster so that a backlog
@@ -87,16 +85,16 @@ func (w *writing) prune(rows int) error {
 }
 
 // markAge marks the log's age at a batch's end, and finds the rows that are old enough.
-func (w *writing) markAge(rs *rows) error {
+func (w *writing) markAge(rs *apply.Rows) error {
 	s := w.s
 	l := &w.s.log
 	now := w.s.cfg.Now()
 	n := logWindowStep{age: l.age, marked: l.marked, last: now, pruned: w.pruned, upTo: l.upTo}
 	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
-	if len(rs.log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
+	if len(rs.Log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
 		n.marked = n.age
 		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us, log_checksum) VALUES (?, ?, ?) ON CONFLICT (seq) DO NOTHING",
-			int64(rs.log[len(rs.log)-1].Seq), n.age.Microseconds(), int64(w.sums.Log)); err != nil {
+			int64(rs.Log[len(rs.Log)-1].Seq), n.age.Microseconds(), int64(w.sums.Log)); err != nil {
 			return err
 		}
 		if s.cfg.ReplayWindow > 0 {

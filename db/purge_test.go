@@ -3,6 +3,7 @@ package db
 import (
 	"fmt"
 	"testing"
+	"weft.dev/weft/db/apply"
 )
 
 // TestPurgeInSteps: the purge of an account of many records commits in parts of JobRecords, and removes what it should.
@@ -15,9 +16,9 @@ func TestPurgeInSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var events []Event
+	var events []apply.Event
 	for i := range records {
-		events = append(events, Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: OpCreate, DID: "did:web:a.example",
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: OpCreate, DID: "did:web:a.example",
 			Collection: "a.b.c", Rkey: fmt.Sprintf("r%03d", i), Rev: "3mdtsyunhbu22",
 			Links: []Link{{Path: "x", Target: "https://stays.example/"}, {Path: "y", Target: "https://goes.example/"}}})
 		if i%3 == 0 {
@@ -28,16 +29,15 @@ func TestPurgeInSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	commits := 0
-	p := purge{targets: s.readTargets, sources: map[uint64]Source{}, actor: 1,
-		keep: func(did string, source Source, target string) bool { return target == "https://stays.example/" }}
+	p := s.newPurge(func(did string, source Source, target string) bool { return target == "https://stays.example/" })
 	for {
-		before := p.removed
-		more, err := s.purgeStep(&p)
+		before := p.Removed
+		more, err := s.purgeStep(p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.removed-before > cfg.JobRecords {
-			t.Errorf("%d records in a transaction", p.removed-before)
+		if p.Removed-before > cfg.JobRecords {
+			t.Errorf("%d records in a transaction", p.Removed-before)
 		}
 		if !more {
 			break
@@ -45,7 +45,7 @@ func TestPurgeInSteps(t *testing.T) {
 		commits++
 	}
 	st, err := s.Stats(t.Context())
-	if err != nil || p.removed != records || st.Links != records*2/3 || st.Records != records*2/3 || commits < records/cfg.JobRecords {
-		t.Errorf("%d links removed in %d transactions, %+v, %v", p.removed, commits, st, err)
+	if err != nil || p.Removed != records || st.Links != records*2/3 || st.Records != records*2/3 || commits < records/cfg.JobRecords {
+		t.Errorf("%d links removed in %d transactions, %+v, %v", p.Removed, commits, st, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
@@ -20,8 +21,8 @@ var ErrNoIndex = errors.New("there is no weft.db in it")
 // schema as it is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
 type ReadOnly struct {
 	Index
-	state
-	lock *os.File // nil: a weft may write beside it
+	state *apply.State
+	lock  *os.File // nil: a weft may write beside it
 }
 
 // OpenReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
@@ -38,7 +39,7 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	}
 	r := &ReadOnly{}
 	r.defaults(Config{Dir: dir})
-	r.state = newState(&r.cfg)
+	r.state = r.newState()
 	if exclusive {
 		r.lock, err = lockDir(dir)
 		if err != nil {
@@ -93,7 +94,7 @@ func openDatabase(name, uri string) (*ReadOnly, error) {
 	reader.SetMaxOpenConns(1)
 	r := &ReadOnly{}
 	r.defaults(Config{})
-	r.state = newState(&r.cfg)
+	r.state = r.newState()
 	r.core.Reader = reader
 	return r, nil
 }
@@ -134,7 +135,7 @@ func (r *ReadOnly) Load(ctx context.Context, what string) error {
 			"the segments, then stop it and %s again", sealed+1, newest, what)
 	}
 	return r.core.InReadTx(ctx, func(q logrow.Queryer) error {
-		v, err := r.rebuild(ctx, q, r.core.Snapshot(), nil)
+		v, err := r.state.Rebuild(ctx, q, r.core.Snapshot(), nil)
 		if err != nil {
 			return err
 		}
@@ -156,33 +157,28 @@ func (r *ReadOnly) StoredBodies(ctx context.Context) (mode Bodies, since uint64,
 
 // LoadNames reads the names that the segments of a snapshot lack into it.
 func (r *ReadOnly) LoadNames(ctx context.Context, v *index.Snapshot) error {
-	return r.loadNames(ctx, r.core.Reader, v, allNames)
+	return r.state.LoadNames(ctx, r.core.Reader, v)
 }
 
 // Replay returns a snapshot with the log after its segments, as a start replays it.
 func (r *ReadOnly) Replay(ctx context.Context, v *index.Snapshot) (next *index.Snapshot, err error) {
 	err = r.core.InReadTx(ctx, func(q logrow.Queryer) error {
-		_, err := r.loadStatus(ctx, q, v.Sealed)
-		if err != nil {
-			return err
-		}
-		next, err = r.replay(ctx, q, v, nil)
+		next, err = r.state.Replay(ctx, q, v)
 		return err
 	})
 	return next, err
 }
 
 // Status returns an account's status, after Replay or Load.
-func (r *ReadOnly) Status(actor uint64) Status { return r.status.of(actor) }
+func (r *ReadOnly) Status(actor uint64) Status { return r.state.StatusOf(actor) }
 
 // Shown reports whether the order by target has a record's links, after Replay or Load.
-func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.shown(actor, key) }
+func (r *ReadOnly) Shown(actor uint64, key []byte) bool { return r.state.Shown(actor, key) }
 
 // Purged reports whether an account is deleted and its record with a key is gone with it, after Replay or Load: a job
 // that purges the account may not have come to the record.
 func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
-	j := r.jobs[actor]
-	return r.Status(actor) == StatusDeleted && (j == nil || j.purged(key))
+	return r.state.Purged(actor, key)
 }
 
 // Close closes the files.

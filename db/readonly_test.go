@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/link"
 )
@@ -30,14 +31,14 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	source := Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
 	const target = "https://example.com/"
 	seq := uint64(0)
-	apply := func() {
+	commit := func() {
 		t.Helper()
 		seq++
 		rev := string(link.AppendTID(nil, seq<<10))
-		e := Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev,
+		e := apply.Event{Seq: seq, TimeUS: int64(seq), Op: OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev,
 			Rkey:       rev,
 			Collection: source.Collection, Links: []Link{{Path: source.Path, Target: target}}}
-		if _, err := s.Apply(Batch{Host: "h", Events: []Event{e}}); err != nil {
+		if _, err := s.Apply(Batch{Host: "h", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,7 +49,7 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 			s.sealed.Wait()
 		}
 	}
-	apply()
+	commit()
 	sealed()
 	if _, err := OpenReadOnly(dir, true); !errors.Is(err, ErrLocked) {
 		t.Errorf("beside a weft, an exclusive opening returns %v, want ErrLocked", err)
@@ -79,7 +80,7 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 		t.Fatalf("%d links in segments: %v", held, err)
 	}
 	for range compactionFanOut {
-		apply()
+		commit()
 		_, newest, err := r.LogRange(t.Context())
 		if err != nil || newest != s.Seq() {
 			t.Errorf("the log ends at row %d beside the writer, want %d: %v", newest, s.Seq(), err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
@@ -19,26 +20,26 @@ func TestReplayOfSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events []Event
-	event := func(e Event) {
+	var events []apply.Event
+	event := func(e apply.Event) {
 		e.Seq = uint64(len(events) + 1)
 		e.DID, e.TimeUS = did, 1_770_000_000_000_000+int64(e.Seq)
 		e.Rev = string(link.AppendTID(nil, uint64(e.TimeUS)<<10))
 		events = append(events, e)
 	}
 	for i := range records {
-		e := Event{Op: OpCreate, Collection: "com.example.list", Rkey: fmt.Sprint("r", i)}
+		e := apply.Event{Op: OpCreate, Collection: "com.example.list", Rkey: fmt.Sprint("r", i)}
 		for j := range links {
 			e.Links = append(e.Links, Link{Path: "l", Target: fmt.Sprintf("https://example.com/%d", j)})
 		}
 		event(e)
 	}
 	for i := range flaps {
-		event(Event{Op: OpAccount, Status: []Status{StatusDeactivated, StatusActive}[i%2]})
+		event(apply.Event{Op: OpAccount, Status: []Status{StatusDeactivated, StatusActive}[i%2]})
 	}
 	for i, e := range events {
 		if i >= records { // a batch each, so that none leaves it to a job
-			_, err = s.Apply(Batch{Host: "h", Events: []Event{e}})
+			_, err = s.Apply(Batch{Host: "h", Events: []apply.Event{e}})
 		} else if i == 0 {
 			_, err = s.Apply(Batch{Host: "h", Events: events[:records]})
 		}
@@ -60,7 +61,7 @@ func TestReplayOfSteps(t *testing.T) {
 	defer f.Close()
 	runs := 0
 	if err := f.core.InReadTx(t.Context(), func(q logrow.Queryer) error {
-		_, err := f.rebuild(t.Context(), q, f.core.Base(nil), func(v *index.Snapshot) (*index.Snapshot, error) {
+		_, err := f.state.Rebuild(t.Context(), q, f.core.Base(nil), func(v *index.Snapshot) (*index.Snapshot, error) {
 			if v.Seq > records {
 				runs++
 			}
@@ -70,8 +71,9 @@ func TestReplayOfSteps(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// Each row changes some 20,000 links of 150 bytes or so.
-	if least := flaps * records * links * entryBytes / commitBytes; least < 2 || runs < least {
+	// Each row changes some 20,000 links of 150 bytes or so. An entry takes 100 bytes and more beside its key.
+	const entryBytes = 100
+	if least := flaps * records * links * entryBytes / apply.CommitBytes; least < 2 || runs < least {
 		t.Errorf("%d changes of status were made %d runs of, want %d at least", flaps, runs, least)
 	}
 }

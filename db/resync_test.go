@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestLargeResync replaces an account of 100,000 records, by default 25,000, while segments are sealed and the store is
@@ -32,8 +33,8 @@ func TestLargeResync(t *testing.T) {
 	s = openWith(t, cfg)
 	defer func() { _ = s.Close() }()
 	seq := uint64(0)
-	var events []db.Event
-	event := func(e db.Event) { seq++; e.Seq = seq; events = append(events, e) }
+	var events []apply.Event
+	event := func(e apply.Event) { seq++; e.Seq = seq; events = append(events, e) }
 	commit := func(atLeast, atMost int64) {
 		t.Helper()
 		if _, err := s.Apply(db.Batch{Host: "h", Events: events}); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
@@ -184,19 +185,19 @@ func TestJobRests(t *testing.T) {
 			}})
 		events := h.fill(40)
 		m := modelOf(events)
-		apply := func(events ...db.Event) {
+		commit := func(events ...apply.Event) {
 			if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		apply(events...)
+		commit(events...)
 		for i := range 20 {
 			h.now += 1000
 			e := h.event(h.dids[0], db.OpAccount)
 			if i%2 == 0 {
 				e.Status = db.StatusSuspended
 			}
-			apply(e)
+			commit(e)
 			m.Apply(e)
 			time.Sleep(500 * time.Millisecond)
 			if i == 0 {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/segment"
 )
@@ -25,7 +26,7 @@ const (
 	lookEvery = time.Second
 	// reserveParts is the reserve for commits: the WAL of the largest part of a batch, and as much that its checkpoint
 	// appends to weft.db.
-	reserveParts = 2 * commitBytes
+	reserveParts = 2 * apply.CommitBytes
 	// reserveSeals is the reserve for seals, in units of SealBytes: two seals' worth of runs gather in memory beside the
 	// one that is being written, and a start after a crash seals the same rows. A segment takes less than half of the
 	// memory of its runs, so a third is left for what other programs write between two looks.

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
@@ -39,24 +39,25 @@ func (s *Store) sealIfLarge() {
 // immutable is the runs that become a segment.
 type immutable struct {
 	row   index.ManifestRow
-	runs  [3][]lsm.Run    // by target, by record, by name; oldest first
-	below int             // segments below them
-	jobs  map[uint64]*job // under way
+	runs  [3][]lsm.Run // by target, by record, by name; oldest first
+	below int          // segments below them
+	jobs  apply.SealedJobs
 }
 
 // makeImmutable takes the runs in memory out of compaction, and hands them to the sealer.
 func (s *Store) makeImmutable() {
 	v := *s.core.Snapshot()
+	names := s.state.NameBounds()
 	fz := &immutable{below: len(v.Files.Files), row: index.ManifestRow{
 		FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
-		Actors: s.next['d'], Collections: s.next['c'], Sources: s.next['s'], NewestUS: v.MaxUS,
+		Actors: names.Actors, Collections: names.Collections, Sources: names.Sources, NewestUS: v.MaxUS,
 	}}
 	fz.row.SetChecksums(v.Sums)
 	for i, stack := range v.Stacks() {
 		fz.runs[i] = stack.Runs[fz.below:len(stack.Runs):len(stack.Runs)]
 		stack.NoCompact = len(stack.Runs)
 	}
-	fz.jobs = maps.Clone(s.jobs)
+	fz.jobs = s.state.SealedJobs()
 	s.sealing = fz
 	s.core.SetSnapshot(&v)
 	wake(s.sealWork)
@@ -180,7 +181,7 @@ func (s *Store) onSegment(f *index.File, merged bool) error {
 
 // enter enters a segment into the manifest: a compacted one in place of its inputs, a sealed one with the jobs as of
 // its newest row.
-func (s *Store) enter(f *index.File, replaced []*index.File, jobs map[uint64]*job) error {
+func (s *Store) enter(f *index.File, replaced []*index.File, jobs apply.SealedJobs) error {
 	if err := s.Failed(); err != nil {
 		return err // a commit that failed may have left the file of the database in any state
 	}
@@ -198,14 +199,8 @@ func (s *Store) enter(f *index.File, replaced []*index.File, jobs map[uint64]*jo
 		}
 	}
 	if replaced == nil {
-		if _, err := tx.Exec("DELETE FROM sealed_jobs"); err != nil {
+		if err := jobs.Write(tx); err != nil {
 			return err
-		}
-		for actor, j := range jobs {
-			if _, err := tx.Exec("INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (?, ?, ?, ?, ?)",
-				int64(actor), j.was, j.is, j.sealed(), j.after); err != nil {
-				return err
-			}
 		}
 	}
 	if err := insertSegment(tx, f); err != nil {

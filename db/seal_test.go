@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
@@ -30,7 +31,7 @@ func segmentFiles(t *testing.T, dir string) []string {
 	return names
 }
 
-func modelOf(events []db.Event) *dbtest.Model {
+func modelOf(events []apply.Event) *dbtest.Model {
 	m := &dbtest.Model{}
 	for _, e := range events {
 		m.Apply(e)
@@ -44,7 +45,7 @@ func small(dir string, clock *atomic.Int64) db.Config {
 		Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 }
 
-func applyAll(s *db.Store, events []db.Event, size int, after func()) error {
+func applyAll(s *db.Store, events []apply.Event, size int, after func()) error {
 	for len(events) > 0 {
 		n := min(size, len(events))
 		if _, err := s.Apply(db.Batch{Host: "sim", Events: events[:n]}); err != nil {
@@ -210,7 +211,7 @@ func TestMissingSegment(t *testing.T) {
 			}
 			s := openWith(t, cfg)
 			// Of a log that is not whole, what is sealed goes with the commits that follow.
-			for _, part := range [][]db.Event{events[:2000], events[2000:]} {
+			for _, part := range [][]apply.Event{events[:2000], events[2000:]} {
 				if err := applyAll(s, part, 50, func() { clock.Add(600) }); err != nil {
 					t.Fatal(err)
 				}

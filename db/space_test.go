@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestSpace: the bytes are those of the files, by level, and what was merged counts as written more than once.
@@ -29,7 +30,7 @@ func TestSpace(t *testing.T) {
 		t.Errorf("%d of %d bytes are free", empty.Free, empty.Total)
 	}
 	for i := range uint64(400) {
-		if _, err := s.Apply(db.Batch{Host: "h", Seq: i + 1, TimeUS: int64(i + 1), Events: []db.Event{{
+		if _, err := s.Apply(db.Batch{Host: "h", Seq: i + 1, TimeUS: int64(i + 1), Events: []apply.Event{{
 			Seq: i + 1, TimeUS: int64(i + 1), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:a%d",
 				i), Collection: "a.b.like", Rkey: "r", Rev: "3kaaaaaaaaaa2",
 			Links: []db.Link{{Path: "subject", Target: fmt.Sprintf("did:plc:b%d", i)}},

@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 )
 
 // respelled gives events as an extractor with the present rules sends them.
-func respelled(events []db.Event) []db.Event {
+func respelled(events []apply.Event) []apply.Event {
 	out := slices.Clone(events)
 	for i := range out {
 		links := make([]db.Link, 0, len(out[i].Links))
@@ -85,7 +86,7 @@ func TestRespell(t *testing.T) {
 				t.Error("a new index is rewritten")
 			}
 			var m dbtest.Model
-			feed := func(n int, spell func([]db.Event) []db.Event) {
+			feed := func(n int, spell func([]apply.Event) []apply.Event) {
 				t.Helper()
 				for range n {
 					events := h.next()
@@ -98,7 +99,7 @@ func TestRespell(t *testing.T) {
 					}
 				}
 			}
-			feed(800/fraction(1), func(events []db.Event) []db.Event { return events })
+			feed(800/fraction(1), func(events []apply.Event) []apply.Event { return events })
 			closeStore := func() {
 				t.Helper()
 				if err := s.Close(); err != nil {
@@ -248,9 +249,9 @@ func TestRespellFixture(t *testing.T) {
 	}
 	s = openWith(t, cfg)
 	check("opened again", 7, 2)
-	back := db.Event{Seq: 1000, TimeUS: events[len(events)-1].TimeUS + 1, Op: db.OpAccount, DID: hidden,
+	back := apply.Event{Seq: 1000, TimeUS: events[len(events)-1].TimeUS + 1, Op: db.OpAccount, DID: hidden,
 		Status: db.StatusActive}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{back}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{back}}); err != nil {
 		t.Fatal(err)
 	}
 	events = append(events, back)
@@ -270,7 +271,7 @@ func TestRespellRank(t *testing.T) {
 		for _, target := range targets {
 			e.Links = append(e.Links, db.Link{Path: "u", Target: target})
 		}
-		if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,11 @@ package db
 import (
 	"maps"
 	"time"
+	"weft.dev/weft/db/apply"
 )
+
+// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no steps.
+const defaultJobRest = time.Second
 
 // runJobs runs the jobs a step at a time until none is due.
 func (s *Store) runJobs() error {
@@ -35,7 +39,7 @@ func (s *Store) runJob() (more bool, err error) {
 // nextJob picks an account whose job is due. Where all jobs rest, it sets the timer that wakes the worker.
 func (s *Store) nextJob(now time.Time) (actor uint64, ok bool) {
 	wait := time.Duration(0)
-	for actor := range s.jobs {
+	for actor := range s.state.JobActors() {
 		left := s.rests[actor].until.Sub(now)
 		if left <= 0 {
 			return actor, true
@@ -58,12 +62,12 @@ const restWithin = 10
 
 // restJobs pauses the jobs of accounts that change their status again and again: else each step would be taken back by
 // another.
-func (s *Store) restJobs(f *applier, now time.Time) {
+func (s *Store) restJobs(jobbed []uint64, now time.Time) {
 	if s.cfg.JobRest < 0 {
 		return
 	}
 	maps.DeleteFunc(s.rests, func(_ uint64, r rest) bool { return now.Sub(r.changed) > restWithin*s.cfg.JobRest })
-	for _, actor := range f.jobbed {
+	for _, actor := range jobbed {
 		r := rest{changed: now}
 		if _, again := s.rests[actor]; again {
 			r.until = now.Add(s.cfg.JobRest)
@@ -74,7 +78,7 @@ func (s *Store) restJobs(f *applier, now time.Time) {
 
 // finishJob runs an account's job to its end.
 func (s *Store) finishJob(actor uint64) error {
-	for s.jobs[actor] != nil {
+	for s.state.HasJob(actor) {
 		if err := s.commitStep(actor); err != nil {
 			return err
 		}
@@ -87,7 +91,7 @@ func (s *Store) finishJob(actor uint64) error {
 
 // commitStep commits a step of a job.
 func (s *Store) commitStep(actor uint64) error {
-	f := s.newApplier(s.cfg.Now().UnixMicro())
-	f.stepJob(actor)
+	f := s.newPart(apply.Origin{TimeUS: s.cfg.Now().UnixMicro()})
+	f.StepJob(actor)
 	return s.commit(f, progress{})
 }

@@ -18,6 +18,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
@@ -75,13 +76,15 @@ type Config struct {
 // Store is an open data directory, with the queries of its Index. Apply has one caller at a time.
 type Store struct {
 	Index
-	state
-	history
-	lock   *os.File
-	writer *sql.DB
+	state   *apply.State
+	history *apply.History // nil before the end of the replay
+	lock    *os.File
+	writer  *sql.DB
+	beside  *sql.DB // reads committed rows beside the writer's open transaction
+	bodies  bodies
 
 	inserts inserters
-	rows    rows // of the batch before, for its memory
+	rows    apply.Rows // of the batch before, for its memory
 	wal     wal
 
 	sealing     *immutable // nil: none under way
@@ -129,7 +132,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		closed:      make(chan struct{}),
 	}
 	s.defaults(cfg)
-	s.state = newState(&s.cfg)
+	s.state = s.newState()
 	if cfg.Checkpoint.IsZero() {
 		s.cfg.Checkpoint = checkpoint.Default()
 	}
@@ -232,9 +235,6 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err := s.beginChecksums(ctx); err != nil {
 		return fmt.Errorf("db: compute the checksums of %s: %w", path, err)
 	}
-	if err := s.core.Reader.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
-		return fmt.Errorf("db: read the end of the log of %s: %w", path, err)
-	}
 	files, err := s.openOrRebuildSegments(ctx)
 	if err != nil {
 		return fmt.Errorf("db: %w", err)
@@ -242,7 +242,7 @@ func (s *Store) load(ctx context.Context, path string) error {
 	s.core.SetSnapshot(s.core.Base(files))
 	var v *index.Snapshot
 	if err := s.core.InReadTx(ctx, func(q logrow.Queryer) (err error) {
-		v, err = s.rebuild(ctx, q, s.core.Snapshot(), s.sealReplayed)
+		v, err = s.state.Rebuild(ctx, q, s.core.Snapshot(), s.sealReplayed)
 		return err
 	}); errors.Is(err, logrow.ErrDamaged) {
 		return fmt.Errorf("db: %s: %w: "+index.MendStore, path, err, s.cfg.Dir)
@@ -259,7 +259,7 @@ func (s *Store) load(ctx context.Context, path string) error {
 	if err := s.loadSpelling(); err != nil {
 		return fmt.Errorf("db: read the spelling of %s: %w", path, err)
 	}
-	s.dedup = newDedupWindow(s.cfg.DedupEvents, v.Seq, v.MaxUS)
+	s.history = apply.NewHistory(s.beside, s.cfg.DedupEvents, v)
 	s.cfg.Logger.Info("index opened", "links", v.Targets.Total(), "segments", len(v.Files.Files), "records", v.Linking,
 		"log_seq", v.Seq,
 		"memory_bytes", v.Memory(), "duration", s.cfg.Now().Sub(start).Round(time.Millisecond))

@@ -16,18 +16,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 )
 
 // realEvents reads 152 events of the public network.
-func realEvents(t *testing.T) []db.Event {
+func realEvents(t *testing.T) []apply.Event {
 	t.Helper()
 	return v1Events(t, "../ingest/extract/testdata/events-152.jsonl")
 }
 
 // v1Events reads events in Jetstream's v1 form.
-func v1Events(t *testing.T, path string) []db.Event {
+func v1Events(t *testing.T, path string) []apply.Event {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
@@ -35,7 +36,7 @@ func v1Events(t *testing.T, path string) []db.Event {
 	}
 	defer file.Close()
 	x := extract.New(extract.Limits{})
-	var events []db.Event
+	var events []apply.Event
 	for sc := bufio.NewScanner(file); sc.Scan(); {
 		var in struct {
 			DID    string
@@ -53,7 +54,7 @@ func v1Events(t *testing.T, path string) []db.Event {
 		if err := json.Unmarshal(sc.Bytes(), &in); err != nil {
 			t.Fatal(err)
 		}
-		e := db.Event{Seq: uint64(len(events) + 1), TimeUS: in.TimeUS, DID: in.DID, Rev: in.Commit.Rev,
+		e := apply.Event{Seq: uint64(len(events) + 1), TimeUS: in.TimeUS, DID: in.DID, Rev: in.Commit.Rev,
 			Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
 		switch in.Kind {
 		case "commit":
@@ -423,29 +424,34 @@ func TestOddEvents(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	defer s.Close()
-	good := db.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
+	good := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
 		Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Rev: "3mdtsyunhbu22",
 		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}}
-	odd := func(change func(*db.Event)) db.Event { e := good; change(&e); return e }
+	odd := func(change func(*apply.Event)) apply.Event { e := good; change(&e); return e }
 	var many []db.Link
 	for i := range 5000 {
 		many = append(many, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d", i)})
 	}
-	batch := []db.Event{
-		odd(func(e *db.Event) { e.DID = "did:plc:" }),
-		odd(func(e *db.Event) { e.DID = "did:plc:a\x00b" }),
-		odd(func(e *db.Event) { e.DID = "did:web:" + strings.Repeat("a", 2050) }),
-		odd(func(e *db.Event) { e.Collection = "like" }),
-		odd(func(e *db.Event) { e.Rkey = "" }),
-		odd(func(e *db.Event) { e.Rkey = strings.Repeat("a", 513) }),
-		odd(func(e *db.Event) { e.Rev = "yesterday" }),
-		odd(func(e *db.Event) { e.Op = 77 }),
-		odd(func(e *db.Event) { e.Op, e.Rev = db.OpSync, "" }),
-		odd(func(e *db.Event) { e.Links = []db.Link{{Path: "a", Target: "https://a\x00b"}, {Path: "a", Target: ""}} }),
+	batch := []apply.Event{
+		odd(func(e *apply.Event) { e.DID = "did:plc:" }),
+		odd(func(e *apply.Event) { e.DID = "did:plc:a\x00b" }),
+		odd(func(e *apply.Event) { e.DID = "did:web:" + strings.Repeat("a", 2050) }),
+		odd(func(e *apply.Event) { e.Collection = "like" }),
+		odd(func(e *apply.Event) { e.Rkey = "" }),
+		odd(func(e *apply.Event) { e.Rkey = strings.Repeat("a", 513) }),
+		odd(func(e *apply.Event) { e.Rev = "yesterday" }),
+		odd(func(e *apply.Event) { e.Op = 77 }),
+		odd(func(e *apply.Event) { e.Op, e.Rev = db.OpSync, "" }),
+		odd(func(e *apply.Event) {
+			e.Links = []db.Link{{Path: "a", Target: "https://a\x00b"}, {Path: "a", Target: ""}}
+		}),
 		good,
-		odd(func(e *db.Event) { e.DID = "did:web:" + strings.Repeat("a", 2030); e.Rkey = strings.Repeat("r", 512) }),
-		odd(func(e *db.Event) { e.Rkey, e.Links = "many", many }),
-		odd(func(e *db.Event) { e.TimeUS, e.Rkey = -5, "before-1970" }),
+		odd(func(e *apply.Event) {
+			e.DID = "did:web:" + strings.Repeat("a", 2030)
+			e.Rkey = strings.Repeat("r", 512)
+		}),
+		odd(func(e *apply.Event) { e.Rkey, e.Links = "many", many }),
+		odd(func(e *apply.Event) { e.TimeUS, e.Rkey = -5, "before-1970" }),
 	}
 	for i := range batch {
 		batch[i].Seq = uint64(i + 1)
@@ -471,11 +477,11 @@ func TestRkeysThatLookLikeNumbers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	var events []db.Event
+	var events []apply.Event
 	var m dbtest.Model
 	for i, rkey := range []string{"2024", "0123", "1e5", "-7", "1.5", "9223372036854775807", "99999999999999999999",
 		"inf", "0x10"} {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 			DID:        "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
 			Collection: "app.bsky.feed.like", Rkey: rkey, Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject.uri",
 				Target: "https://example.com/"}}})

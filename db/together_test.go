@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
@@ -28,8 +29,8 @@ type together struct {
 	clock  atomic.Int64
 	failIn atomic.Int64 // failpoints until one fails; below 1: none does
 	faults int
-	events []db.Event // all that the upstream has, as an extractor sends them now
-	respel bool       // the links are those of the present rules
+	events []apply.Event // all that the upstream has, as an extractor sends them now
+	respel bool          // the links are those of the present rules
 }
 
 func newTogether(t *testing.T, seed uint64) *together {
@@ -86,7 +87,7 @@ func (tg *together) catchUp() {
 			cursor -= min(cursor, uint64(tg.r.IntN(30)))
 		}
 		i, _ := slices.BinarySearchFunc(tg.events, cursor+1,
-			func(e db.Event, seq uint64) int { return int(int64(e.Seq) - int64(seq)) })
+			func(e apply.Event, seq uint64) int { return int(int64(e.Seq) - int64(seq)) })
 		batch := slices.Clone(tg.events[i:min(len(tg.events), i+1+tg.r.IntN(60))])
 		if tg.respel {
 			batch = respelled(batch)

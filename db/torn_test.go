@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -25,7 +26,7 @@ type walOf struct {
 	dir     string
 	wal     []byte
 	frame   int // its length
-	events  []db.Event
+	events  []apply.Event
 	batches []applied
 }
 

@@ -3,6 +3,7 @@ package db
 import (
 	"math"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 )
@@ -32,30 +33,11 @@ const (
 	StatusInactive    = logrow.StatusInactive // any other reason: hidden, and kept
 )
 
-// Event is one upstream event, already reduced to what an index needs. Its strings are kept by nobody after
-// Store.Apply returns.
-type Event struct {
-	Seq        uint64 // the upstream's sequence number
-	TimeUS     int64  // when the upstream saw it, microseconds since 1970
-	Op         Op
-	Status     Status // OpAccount only
-	DID        string
-	Collection string // an NSID; record events only
-	Rkey       string // record events only
-	Rev        string // the repo revision, a TID; record events and OpSync
-	Links      []Link // OpCreate and OpUpdate only; duplicates count once
-
-	// The record's content, for a store that keeps bodies; OpCreate and OpUpdate only. Nobody changes it meanwhile, and
-	// it is kept by nobody after Store.Apply returns either.
-	CID  string // what the upstream calls it; empty where it doesn't say
-	Body []byte // DAG-CBOR; nil: not known
-}
-
 // Batch is a run of events from one upstream host, in the order that it sent them.
 type Batch struct {
 	Host   string
 	Kind   string // of the host: v2 or v1; empty: v2
-	Events []Event
+	Events []apply.Event
 	Seq    uint64 // of the last event seen, whether it concerned the index or not; 0: that of the last of Events
 	TimeUS int64  // its time; unused when Seq is 0
 }

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 )
-
-// seqLimit divides Jetstream's cursors: from here on they are times in microseconds since 1970.
-const seqLimit = 1_000_000_000_000_000
 
 // Cursor returns the sequence number from which to follow a host: all events up to it are in the index; 0: none.
 func (s *Index) Cursor(host string) uint64 {
@@ -50,8 +48,7 @@ func (s *Store) SetFollowed(host, kind string, until Followed) error {
 		return err
 	}
 	v := s.core.Snapshot()
-	f := s.newApplier(v.MaxUS)
-	f.host = host
+	f := s.newPart(apply.Origin{Host: host, TimeUS: v.MaxUS})
 	up := v.Upstreams[host]
 	up.Kind = kind
 	up.Instance = max(up.Instance, 1)
@@ -96,9 +93,8 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 		return err
 	}
 	v := s.core.Snapshot()
-	f := s.newApplier(v.MaxUS)
-	f.host = host
-	f.abortResyncs(func(r *resync) bool { return r.host == host })
+	f := s.newPart(apply.Origin{Host: host, TimeUS: v.MaxUS})
+	f.AbortResyncs(host)
 	up := v.Upstreams[host]
 	up.Seq = seq
 	up.US = 0
@@ -111,12 +107,7 @@ func (s *Store) ResetCursor(host string, seq uint64) error {
 func (s *Store) Resyncing(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.resyncs {
-		if r.host == host {
-			return true
-		}
-	}
-	return false
+	return s.state.Resyncing(host)
 }
 
 // Upstreams returns the position in each upstream.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -75,8 +76,8 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 			s := openWith(t, cfg)
 			defer func() { _ = s.Close() }()
 			var m dbtest.Model
-			apply := func(n int) {
-				var events []db.Event
+			commit := func(n int) {
+				var events []apply.Event
 				for range n {
 					events = append(events, h.next()...)
 				}
@@ -90,7 +91,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 				m.Settle()
 				untilNoJobs(t, s)
 			}
-			apply(300)
+			commit(300)
 			target, source, account := "https://example.com/", db.Source{Collection: "app.bsky.feed.like",
 				Path: "subject"}, h.dids[0]
 			list := db.ListQuery{Target: target, Source: source, Limit: 1}
@@ -151,7 +152,7 @@ func TestWalksWhileLinksComeAndGo(t *testing.T) {
 					dids.step(t, "accounts, "+at)
 					feed.step(t, "links to an account, "+at)
 					if step < 40 {
-						apply(1 + h.r.IntN(3))
+						commit(1 + h.r.IntN(3))
 					}
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
 )
 
@@ -18,7 +19,7 @@ type writing struct {
 	before logrow.Checksums
 	sums   logrow.Checksums // with what is added
 	handed mark             // what was handed over
-	parts  chan rows
+	parts  chan apply.Rows
 	ended  chan error // why the writing of parts ended
 }
 
@@ -26,9 +27,9 @@ type writing struct {
 type mark struct{ names, log, links int }
 
 // since returns the names, log rows and links after the mark, and moves it.
-func (rs *rows) since(m *mark) rows {
-	part := rows{names: rs.names[m.names:], log: rs.log[m.log:], links: rs.links[m.links:]}
-	*m = mark{len(rs.names), len(rs.log), len(rs.links)}
+func (m *mark) since(rs *apply.Rows) apply.Rows {
+	part := apply.Rows{Names: rs.Names[m.names:], Log: rs.Log[m.log:], Links: rs.Links[m.links:]}
+	*m = mark{len(rs.Names), len(rs.Log), len(rs.Links)}
 	return part
 }
 
@@ -47,9 +48,9 @@ func (s *Store) newWriting() *writing {
 }
 
 // ahead hands over the rows since the last call.
-func (w *writing) ahead(rs *rows) {
+func (w *writing) ahead(rs *apply.Rows) {
 	if w.parts == nil {
-		parts := make(chan rows, aheadParts)
+		parts := make(chan apply.Rows, aheadParts)
 		w.parts = parts
 		w.ended = make(chan error, 1)
 		go func() {
@@ -63,7 +64,7 @@ func (w *writing) ahead(rs *rows) {
 			w.ended <- err
 		}()
 	}
-	w.parts <- rs.since(&w.handed)
+	w.parts <- w.handed.since(rs)
 }
 
 // end waits for the running writes, and rolls back what is not committed.
@@ -90,18 +91,18 @@ func (w *writing) begin() (err error) {
 }
 
 // add writes a part.
-func (w *writing) add(part rows) error {
+func (w *writing) add(part apply.Rows) error {
 	// Pages that old rows leave are taken by the new ones, and so written once: in a WAL, SQLite writes a page that it
 	// frees.
-	if err := w.prune(len(part.log)); err != nil {
+	if err := w.prune(len(part.Log)); err != nil {
 		return err
 	}
-	w.sums.Add(part.names, part.log, part.links)
+	w.sums.Add(part.Names, part.Log, part.Links)
 	return w.s.inserts.add(w.tx, &part)
 }
 
 // commit writes the rest of a batch, and ends its transaction.
-func (w *writing) commit(rs *rows, up progress) error {
+func (w *writing) commit(rs *apply.Rows, up progress) error {
 	if err := w.wait(); err != nil {
 		return err
 	}
@@ -110,12 +111,12 @@ func (w *writing) commit(rs *rows, up progress) error {
 			return err
 		}
 	}
-	if err := w.add(rs.since(&w.handed)); err != nil {
+	if err := w.add(w.handed.since(rs)); err != nil {
 		return err
 	}
 	s := w.s
 	tx := w.tx
-	if err := w.sums.ChangeStatus(tx, rs.status); err != nil {
+	if err := w.sums.ChangeStatus(tx, rs.Status); err != nil {
 		return err
 	}
 	if err := s.inserts.finish(tx, rs); err != nil {
@@ -126,6 +127,9 @@ func (w *writing) commit(rs *rows, up progress) error {
 	}
 	if err := s.writeBodies(tx, rs); err != nil {
 		return fmt.Errorf("bodies: %w", err)
+	}
+	if err := s.writeGaps(tx, rs, up.gap); err != nil {
+		return err
 	}
 	if err := w.markAge(rs); err != nil {
 		return err

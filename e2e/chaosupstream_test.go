@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/link"
@@ -33,7 +34,7 @@ type hostile struct {
 
 	model   dbtest.Model
 	nowUS   int64
-	likes   []db.Event // of which some are taken back
+	likes   []apply.Event // of which some are taken back
 	counted map[string]int
 }
 
@@ -129,7 +130,7 @@ func hostileDigits(i int) string {
 	return string(b[:])
 }
 
-func (h *hostile) put(e db.Event, text []byte) {
+func (h *hostile) put(e apply.Event, text []byte) {
 	h.model.Apply(e)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,12 +145,12 @@ func (h *hostile) next() (us int64, rev string) {
 }
 
 // commit writes a record; an empty one deletes it.
-func (h *hostile) commit(did, collection, rkey, record string) db.Event {
+func (h *hostile) commit(did, collection, rkey, record string) apply.Event {
 	us, rev := h.next()
 	if rkey == "" {
 		rkey = rev
 	}
-	e := db.Event{Seq: uint64(us), TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey, Rev: rev}
+	e := apply.Event{Seq: uint64(us), TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey, Rev: rev}
 	operation, more := "create", ""
 	if record == "" {
 		e.Op, operation = db.OpDelete, "delete"
@@ -174,7 +175,7 @@ func (h *hostile) account(did string, status db.Status, name string) {
 	if name != "" {
 		more = `"active":false,"status":"` + name + `"`
 	}
-	h.put(db.Event{Seq: uint64(us), TimeUS: us, Op: db.OpAccount, DID: did, Status: status},
+	h.put(apply.Event{Seq: uint64(us), TimeUS: us, Op: db.OpAccount, DID: did, Status: status},
 		fmt.Appendf(nil, `{"did":%q,"time_us":%d,"kind":"account","account":{"did":%q,"seq":1,"time":"2026-01-01T00:00:00Z",%s}}`, did, us, did, more))
 }
 

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -53,7 +54,7 @@ func (b *batch) add(e *upstream.Event, x *extract.Extractor, s *Slice) (err erro
 	if e.Op == 0 || !s.keeps(e) {
 		return nil
 	}
-	out := db.Event{
+	out := apply.Event{
 		Seq:        e.Pos,
 		TimeUS:     e.TimeUS,
 		Op:         e.Op,
@@ -106,7 +107,7 @@ func (b *batch) addLinks(e *upstream.Event, x *extract.Extractor, s *Slice) (add
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // addBody copies the content of a record, as DAG-CBOR.
-func (b *batch) addBody(out *db.Event, e *upstream.Event) {
+func (b *batch) addBody(out *apply.Event, e *upstream.Event) {
 	out.CID = b.text.copy(e.CID)
 	content, err := e.Body()
 	if err != nil {

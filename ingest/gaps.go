@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/gapfill"
 	"weft.dev/weft/ingest/upstream"
@@ -69,6 +70,6 @@ type gapBatch struct {
 }
 
 func (b *gapBatch) Add(e *upstream.Event) { b.in.put(&b.batch, e, b.extract) }
-func (b *gapBatch) Events() []db.Event    { return b.batch.Events }
+func (b *gapBatch) Events() []apply.Event { return b.batch.Events }
 func (b *gapBatch) Size() int             { return b.cost() }
 func (b *gapBatch) Reset()                { b.reset() }

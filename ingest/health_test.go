@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -23,9 +24,9 @@ func (s *stuckStore) ReachedTime() int64 { return s.reachedUS }
 
 func (s *stuckStore) Commits() <-chan struct{} { return s.parts }
 
-func (s *stuckStore) Apply(b db.Batch) (db.Applied, error) {
+func (s *stuckStore) Apply(b db.Batch) (apply.Counts, error) {
 	<-s.commit
-	return db.Applied{}, nil
+	return apply.Counts{}, nil
 }
 
 func (s *stuckStore) Cursor(string) uint64 { return 0 }

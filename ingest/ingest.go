@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/gapfill"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -24,7 +25,7 @@ import (
 type Store interface {
 	gapfill.Store
 	// Apply commits a batch and its cursor, in parts if it changes much.
-	Apply(db.Batch) (db.Applied, error)
+	Apply(db.Batch) (apply.Counts, error)
 	// Commits returns a channel that is closed at the next commit.
 	Commits() <-chan struct{}
 	// CursorTime returns the time of the event at a host's cursor, in microseconds since 1970; 0: not known.

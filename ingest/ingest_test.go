@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
@@ -386,7 +387,7 @@ func (s replayAll) Cursor(host string) uint64 { return min(s.Store.Cursor(host),
 // slow is a store with a slow disk.
 type slow struct{ *db.Store }
 
-func (s slow) Apply(b db.Batch) (db.Applied, error) {
+func (s slow) Apply(b db.Batch) (apply.Counts, error) {
 	time.Sleep(600 * time.Millisecond) // as a slow disk
 	return s.Store.Apply(b)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -65,7 +65,7 @@ func newMetrics(reg prometheus.Registerer, in *Ingest) *metrics {
 	}
 	in.registerGauges(auto)
 	// Every series exists before its first event: a rate misses the first value of a new series.
-	m.countOutcomes(db.Applied{})
+	m.countOutcomes(apply.Counts{})
 	m.countDropped(extract.Dropped{})
 	for _, why := range append(slices.Collect(maps.Values(endings)), endedOtherwise) {
 		m.sessions.WithLabelValues(why)
@@ -106,14 +106,14 @@ func (in *Ingest) registerGauges(auto promauto.Factory) {
 }
 
 // committed counts a batch.
-func (m *metrics) committed(a db.Applied, b *batch, took time.Duration) {
+func (m *metrics) committed(a apply.Counts, b *batch, took time.Duration) {
 	m.events.Add(float64(b.seen))
 	m.commits.Observe(took.Seconds())
 	m.countOutcomes(a)
 }
 
 // countOutcomes counts the outcomes of events.
-func (m *metrics) countOutcomes(a db.Applied) {
+func (m *metrics) countOutcomes(a apply.Counts) {
 	for what, n := range map[string]int{
 		"log_rows": a.Changed, "links_added": a.Added, "links_removed": a.Removed,
 		"stale": a.Stale, "late": a.OutOfOrder, "buried": a.Tombstoned, "invalid": a.Invalid,

@@ -13,6 +13,7 @@ import (
 	"github.com/bluesky-social/jetstream/segment"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -219,7 +220,7 @@ func TestBatchTakesOver(t *testing.T) {
 	if b.seen != 8 || b.Seq != 8 || b.TimeUS != 88 || len(b.Events) != 7 {
 		t.Fatalf("%+v", b)
 	}
-	for i, want := range []db.Event{
+	for i, want := range []apply.Event{
 		{Op: db.OpCreate}, {Op: db.OpUpdate}, {Op: db.OpDelete},
 		{Op: db.OpAccount, Status: db.StatusTakendown},
 		{Op: db.OpAccount, Status: db.StatusInactive},

@@ -14,6 +14,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // serving is pages over an index of some links, one of them hostile, or over another API where one is given.
@@ -28,10 +29,10 @@ func serving(t *testing.T, handler http.Handler) *Server {
 			t.Error(err)
 		}
 	})
-	var events []db.Event
+	var events []apply.Event
 	add := func(collection string, links ...db.Link) {
 		n := len(events) + 1
-		events = append(events, db.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000 + int64(n), Op: db.OpCreate, DID: fmt.Sprint("did:plc:a", n),
+		events = append(events, apply.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000 + int64(n), Op: db.OpCreate, DID: fmt.Sprint("did:plc:a", n),
 			Collection: collection, Rkey: fmt.Sprint("r", n), Rev: "3kaaaaaaaaaa2", Links: links})
 	}
 	for range 3 {

@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 	"weft.dev/weft/web"
 )
@@ -139,12 +140,12 @@ func BenchmarkFeed(b *testing.B) {
 	body := append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...)
 	const each = 5000
 	for seq := uint64(0); seq < 100_000; {
-		var events []db.Event
+		var events []apply.Event
 		for range each {
 			seq++
 			us := began + int64(seq)*1_000_000
 			tid := string(link.AppendTID(nil, uint64(us)<<10))
-			events = append(events, db.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000), Body: body,
+			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000), Body: body,
 				Collection: "app.bsky.feed.post", Rkey: tid, Rev: tid, Links: []db.Link{
 					{Path: "embed.external.uri", Target: "https://example.org/"},
 					{Path: "embed.media.external.uri", Target: fmt.Sprintf("https://small.example/%d", seq%1000)},

@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/web"
 )
 
@@ -93,11 +94,11 @@ func TestSourcesPageIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	e := db.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: bob, Collection: "com.example.evil", Rkey: "a", Rev: "3kaaaaaaaaaaa"}
+	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: bob, Collection: "com.example.evil", Rkey: "a", Rev: "3kaaaaaaaaaaa"}
 	for i := range 250 {
 		e.Links = append(e.Links, db.Link{Path: fmt.Sprintf("p%03d", i), Target: post})
 	}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 	h, _ := limited(t, s, api.Config{})

@@ -15,6 +15,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 	"weft.dev/weft/web"
 )
@@ -23,13 +24,13 @@ import (
 func TestTopPage(t *testing.T) {
 	t.Parallel()
 	s := index(t, 20) // of long ago
-	var events []db.Event
+	var events []apply.Event
 	now := time.Now()
 	add := func(source db.Source, n int, target string) {
 		for range n {
 			i := len(events)
 			tid := string(link.AppendTID(nil, uint64(now.UnixMicro()-int64(i))<<10))
-			events = append(events, db.Event{Seq: uint64(1000 + i), TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", i),
+			events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", i),
 				Collection: source.Collection, Rkey: tid, Rev: tid, Links: []db.Link{{Path: source.Path, Target: target}}})
 		}
 	}
@@ -100,12 +101,12 @@ func BenchmarkTop(b *testing.B) {
 	const likes = 200_000
 	const each = 5000
 	for seq := uint64(0); seq < likes; {
-		var events []db.Event
+		var events []apply.Event
 		for range each {
 			seq++
 			us := now.Add(-time.Duration(likes-seq) * 24 * time.Hour / likes).UnixMicro()
 			tid := string(link.AppendTID(nil, uint64(us)<<10))
-			events = append(events, db.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000),
+			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000),
 				Collection: "app.bsky.feed.like", Rkey: tid, Rev: tid, Links: []db.Link{{Path: "subject.uri",
 					Target: fmt.Sprintf("at://did:plc:%024d/app.bsky.feed.post/3l%d", zipf.Uint64(), 1)}}})
 		}

@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 	"weft.dev/weft/web"
 )
@@ -48,9 +49,9 @@ func index(t testing.TB, likes int) *db.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	var events []db.Event
+	var events []apply.Event
 	seq := uint64(0)
-	apply := func() {
+	commit := func() {
 		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,10 +68,10 @@ func index(t testing.TB, likes int) *db.Store {
 			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // long enough for a length of two bytes
 			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...) // {"text":…} as CBOR
 		}
-		events = append(events, db.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+		events = append(events, apply.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
 			Rev: string(link.AppendTID(nil, uint64(us)<<10)), Links: links})
 		if len(events) == 5000 {
-			apply()
+			commit()
 		}
 	}
 	for i := range likes {
@@ -89,7 +90,7 @@ func index(t testing.TB, likes int) *db.Store {
 	add(bob, "com.example.evil", "a:b_c~d.e-f", links...)
 	add(bob, "app.bsky.graph.follow", "", db.Link{Path: "subject", Target: alice})
 	add(bob, "app.bsky.feed.post", "", db.Link{Path: "embed.record.uri", Target: post}, db.Link{Path: "reply.parent.uri", Target: post})
-	apply()
+	commit()
 	return s
 }
 
@@ -529,7 +530,7 @@ func TestRecordPage(t *testing.T) {
 func TestAlsoLinkedAs(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
-	var events []db.Event
+	var events []apply.Event
 	for i, target := range []string{
 		"http://www.shop.example/a?utm=1", "http://www.shop.example/a", "http://www.shop.example/a", "https://shop.example/a/",
 		"https://whole.example/x", "http://whole.example/x", "http://whole.example/x",
@@ -537,7 +538,7 @@ func TestAlsoLinkedAs(t *testing.T) {
 	} {
 		us := began + int64(i+1000)*1_000_000
 		tid := string(link.AppendTID(nil, uint64(us)<<10))
-		events = append(events, db.Event{Seq: uint64(1000 + i), TimeUS: us, Op: db.OpCreate, DID: bob, Collection: "app.bsky.feed.post", Rkey: tid,
+		events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: us, Op: db.OpCreate, DID: bob, Collection: "app.bsky.feed.post", Rkey: tid,
 			Rev: tid, Links: []db.Link{{Path: "embed.external.uri", Target: target}}})
 	}
 	if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {

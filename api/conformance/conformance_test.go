@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/api"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -50,7 +51,7 @@ func seed(t *testing.T) http.Handler {
 		if rkey == "" {
 			rkey = string(link.AppendTID(nil, (1_760_000_000_000_000+n)<<10))
 		}
-		b.Events = append(b.Events, db.Event{Seq: n, TimeUS: int64(1_770_000_000_000_000 + n), Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+		b.Events = append(b.Events, apply.Event{Seq: n, TimeUS: int64(1_770_000_000_000_000 + n), Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
 			Rev: string(link.AppendTID(nil, n<<10)), Links: links})
 	}
 	for i := range 60 {

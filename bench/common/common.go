@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -65,7 +66,7 @@ func Fill(ctx context.Context, data string, links int64, bodies bool) error {
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(links/20, 1000))})
 	reader := truth.Reader{}
 	for added := int64(0); added < links && ctx.Err() == nil; {
-		var batch []db.Event
+		var batch []apply.Event
 		for len(batch) < 1000 {
 			e, ok, err := reader.Event(network.Next())
 			if err != nil {

@@ -26,6 +26,7 @@ import (
 
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
@@ -146,7 +147,7 @@ func startS3() (endpoint string, stop func(), err error) {
 }
 
 // write commits the events at the rate, and has a follower see them.
-func write(ctx context.Context, c config.Config, dir string, events []db.Event, to, yml string) (committed, saw []seen,
+func write(ctx context.Context, c config.Config, dir string, events []apply.Event, to, yml string) (committed, saw []seen,
 	err error) {
 	rep := replica.New(replica.ReplicatorConfig{Replica: c, Dir: dir})
 	if err := rep.Prepare(ctx); err != nil {
@@ -175,7 +176,7 @@ func write(ctx context.Context, c config.Config, dir string, events []db.Event, 
 		cancel()
 		err = errors.Join(err, <-ran)
 	}()
-	apply := func(n int) error {
+	commit := func(n int) error {
 		n = min(n, len(events))
 		if _, err := store.Apply(db.Batch{Host: "bench", Events: events[:n]}); err != nil {
 			return err
@@ -184,7 +185,7 @@ func write(ctx context.Context, c config.Config, dir string, events []db.Event, 
 		committed = append(committed, seen{store.Seq(), time.Now().UnixMicro()})
 		return nil
 	}
-	if err := apply(2 * *rate); err != nil {
+	if err := commit(2 * *rate); err != nil {
 		return nil, nil, err
 	}
 	for rep.Status().DurableLogSeq == 0 {
@@ -209,7 +210,7 @@ func write(ctx context.Context, c config.Config, dir string, events []db.Event, 
 		case <-ticker.C:
 		}
 		if n := int(time.Since(begun).Seconds()*float64(*rate)) - sent; n > 0 {
-			if err := apply(n); err != nil {
+			if err := commit(n); err != nil {
 				return nil, nil, err
 			}
 			sent += n

@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/api"
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -166,12 +167,12 @@ func (b *bench) commit(n int, target func(i int) string) error {
 
 // commitFrom stores records of a collection with one link each.
 func (b *bench) commitFrom(source db.Source, n int, target func(i int) string) error {
-	events := make([]db.Event, n)
+	events := make([]apply.Event, n)
 	now := time.Now().UnixMicro()
 	for i := range events {
 		b.seq++
 		tid := string(link.AppendTID(nil, uint64(now+int64(i))<<10|b.seq%1024))
-		events[i] = db.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)),
+		events[i] = apply.Event{Seq: b.seq, TimeUS: now, Op: db.OpCreate, DID: did(b.rand.IntN(b.posts)),
 			Collection: source.Collection, Rkey: tid, Rev: tid,
 			Links: []db.Link{{Path: source.Path, Target: target(i)}}}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/ingest/sim"
@@ -24,7 +25,7 @@ type source struct {
 	reader  truth.Reader
 }
 
-func (s *source) batch(n int) (batch []db.Event, err error) {
+func (s *source) batch(n int) (batch []apply.Event, err error) {
 	for len(batch) < n {
 		e, ok, err := s.reader.Event(s.network.Next())
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // batchEvents is how many events a commit has, as in ingest.
@@ -34,7 +35,7 @@ func createEvents(path string) (*eventWriter, error) {
 	return &eventWriter{file: f, z: z}, err
 }
 
-func (w *eventWriter) write(events []db.Event) error {
+func (w *eventWriter) write(events []apply.Event) error {
 	b := binary.AppendUvarint(w.buf[:0], uint64(len(events)))
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	for i := range events {
@@ -71,7 +72,7 @@ type eventReader struct {
 	z      *zstd.Decoder
 	r      *bufio.Reader
 	buf    []byte
-	events []db.Event
+	events []apply.Event
 	links  []db.Link
 }
 
@@ -109,7 +110,7 @@ func (r *eventReader) frame() error {
 }
 
 // next is the next batch, valid until the one after it.
-func (r *eventReader) next() ([]db.Event, error) {
+func (r *eventReader) next() ([]apply.Event, error) {
 	if err := r.frame(); err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (r *eventReader) next() ([]db.Event, error) {
 	r.events = r.events[:0]
 	r.links = r.links[:0]
 	for range number() {
-		e := db.Event{Seq: number(), TimeUS: signed(), Op: db.Op(b[0]), Status: db.Status(b[1])}
+		e := apply.Event{Seq: number(), TimeUS: signed(), Op: db.Op(b[0]), Status: db.Status(b[1])}
 		b = b[2:]
 		e.DID = text()
 		e.Collection = text()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
 )
@@ -62,7 +63,7 @@ func generate(o options) (g generated, err error) {
 	network := sim.NewNetwork(sim.NetworkConfig{Accounts: int(max(o.Links/20, 1000))})
 	var reader truth.Reader
 	r := rand.New(rand.NewPCG(1, 2))
-	batch := make([]db.Event, 0, batchEvents)
+	batch := make([]apply.Event, 0, batchEvents)
 	more := tailBatches(o)
 	for more > 0 {
 		batch = batch[:0]
@@ -99,7 +100,7 @@ func generate(o options) (g generated, err error) {
 }
 
 // toBig turns some likes to the big target: the same ones each time that a record comes.
-func toBig(e *db.Event) {
+func toBig(e *apply.Event) {
 	if e.Collection != bigSource.Collection {
 		return
 	}
@@ -116,7 +117,7 @@ func toBig(e *db.Event) {
 }
 
 // take counts an event's links, and remembers each with the same chance.
-func (g *generated) take(e *db.Event, r *rand.Rand) {
+func (g *generated) take(e *apply.Event, r *rand.Rand) {
 	for _, l := range e.Links {
 		g.Links++
 		if l.Target == bigTarget {

@@ -31,6 +31,7 @@ import (
 
 	"weft.dev/weft/bench/common"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 )
@@ -234,7 +235,7 @@ func (s *timedStore) measure() {
 	s.on = true
 }
 
-func (s *timedStore) Apply(b db.Batch) (db.Applied, error) {
+func (s *timedStore) Apply(b db.Batch) (apply.Counts, error) {
 	a, err := s.Store.Apply(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()

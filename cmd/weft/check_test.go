@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 )
 
@@ -20,9 +21,9 @@ func smallIndex(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events []db.Event
+	var events []apply.Event
 	for i := range 5 {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: db.OpCreate,
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: db.OpCreate,
 			DID: fmt.Sprintf("did:plc:%024d", i), Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Rev: "3mdtsyunhbu22",
 			Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}})
 	}

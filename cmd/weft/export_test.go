@@ -23,15 +23,16 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/export"
 )
 
 // exportIndex makes a data directory of records that link. Bodies that events have are kept.
-func exportIndex(t *testing.T, events ...db.Event) string {
+func exportIndex(t *testing.T, events ...apply.Event) string {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := db.Config{Dir: dir}
-	if slices.ContainsFunc(events, func(e db.Event) bool { return e.Body != nil }) {
+	if slices.ContainsFunc(events, func(e apply.Event) bool { return e.Body != nil }) {
 		cfg.Bodies = db.BodiesKeep
 	}
 	s, err := db.Open(cfg)
@@ -59,19 +60,19 @@ func hostileIndex(t *testing.T) string {
 	t.Helper()
 	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb", "did:web:carol.example"
 	return exportIndex(t,
-		db.Event{DID: alice, Collection: "com.example.thing", Rkey: "a:b~c._-", Links: []db.Link{
+		apply.Event{DID: alice, Collection: "com.example.thing", Rkey: "a:b~c._-", Links: []db.Link{
 			{Path: `quote".back\slash`, Target: "https://example.com/?q=%22&<b>"},
 			{Path: "line\nbreak\ttab\x00nul", Target: "https://example.com/a"},
 			{Path: "line\u2028separator", Target: "https://example.com/b"},
 			{Path: "snow☃.\U0001F9F5", Target: bob},
 			{Path: "<html>&", Target: "at://" + bob},
 		}},
-		db.Event{DID: alice, Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Links: []db.Link{
+		apply.Event{DID: alice, Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Links: []db.Link{
 			{Path: "subject.uri", Target: "at://" + bob + "/app.bsky.feed.post/3m2qrrgw33333"}}},
-		db.Event{DID: bob, Collection: "app.bsky.feed.like", Rkey: "2024", Links: []db.Link{
+		apply.Event{DID: bob, Collection: "app.bsky.feed.like", Rkey: "2024", Links: []db.Link{
 			{Path: "subject.uri", Target: "at://" + alice + "/com.example.thing/a:b~c._-"}}},
-		db.Event{DID: carol, Collection: "app.bsky.graph.follow", Rkey: "self", Links: []db.Link{{Path: "subject", Target: alice}}},
-		db.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
+		apply.Event{DID: carol, Collection: "app.bsky.graph.follow", Rkey: "self", Links: []db.Link{{Path: "subject", Target: alice}}},
+		apply.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
 	)
 }
 
@@ -84,8 +85,8 @@ func bodiesIndex(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := func(did, rkey string, record any, links ...db.Link) db.Event {
-		e := db.Event{DID: did, Collection: "com.example.thing", Rkey: rkey, Links: links}
+	event := func(did, rkey string, record any, links ...db.Link) apply.Event {
+		e := apply.Event{DID: did, Collection: "com.example.thing", Rkey: rkey, Links: links}
 		if record != nil {
 			if e.Body, err = cbor.Marshal(record); err != nil {
 				t.Fatal(err)
@@ -105,16 +106,16 @@ func bodiesIndex(t *testing.T) string {
 		event(alice, "unknown", nil, one),
 		event(bob, "large", map[string]any{"a": one.Target, "text": strings.Repeat("all work and no play ", 10_000)}, one, db.Link{Path: "b", Target: bob}),
 		event(carol, "hidden", map[string]any{"a": one.Target}, one),
-		db.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
+		apply.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
 	)
 }
 
 // longIndex has more links than a window of the walk, in records of many links.
 func longIndex(t *testing.T) string {
 	t.Helper()
-	var events []db.Event
+	var events []apply.Event
 	for i := range 60 {
-		e := db.Event{DID: fmt.Sprintf("did:plc:%024d", i/10), Collection: "com.example.thing", Rkey: fmt.Sprintf("n%02d", i)}
+		e := apply.Event{DID: fmt.Sprintf("did:plc:%024d", i/10), Collection: "com.example.thing", Rkey: fmt.Sprintf("n%02d", i)}
 		for j := range 700 {
 			e.Links = append(e.Links, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d/%d", i, j)})
 		}
@@ -490,7 +491,7 @@ func TestExportAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{{Seq: 100, TimeUS: 1_770_000_001_000_000, Op: db.OpCreate, DID: "did:web:late.example",
+			if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 100, TimeUS: 1_770_000_001_000_000, Op: db.OpCreate, DID: "did:web:late.example",
 				Collection: "app.bsky.graph.follow", Rkey: "self", Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject", Target: "did:web:carol.example"}}}}}); err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
@@ -218,7 +219,7 @@ func TestPurgeResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	apply := func(ctx context.Context, change string, subjects ...string) error {
+	commit := func(ctx context.Context, change string, subjects ...string) error {
 		w := &writer{store: store, logger: slog.New(slog.DiscardHandler), writerConfig: writerConfig{slice: ingest.SliceConfig{Subjects: subjects}}}
 		if w.filter, err = ingest.NewSlice(w.slice); err != nil {
 			t.Fatal(err)
@@ -228,19 +229,19 @@ func TestPurgeResumes(t *testing.T) {
 		}
 		return w.applySlice(ctx)
 	}
-	if err := apply(t.Context(), "", "a.example", "b.example"); err != nil {
+	if err := commit(t.Context(), "", "a.example", "b.example"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(db.Batch{Host: "https://a.example", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+	if _, err := store.Apply(db.Batch{Host: "https://a.example", Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 		DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
 		Links: []db.Link{{Path: "x", Target: "https://a.example/"}, {Path: "y", Target: "https://b.example/"}}}}}); err != nil {
 		t.Fatal(err)
 	}
 	canceled := &endsLater{Context: t.Context()}
-	if err := apply(canceled, "now+purge", "a.example"); !errors.Is(err, context.Canceled) {
+	if err := commit(canceled, "now+purge", "a.example"); !errors.Is(err, context.Canceled) {
 		t.Fatalf("a purge that is broken off: %v", err)
 	}
-	if err := apply(t.Context(), "", "a.example"); err != nil {
+	if err := commit(t.Context(), "", "a.example"); err != nil {
 		t.Fatal(err)
 	}
 	st, err := store.Stats(t.Context())
@@ -274,7 +275,7 @@ func TestPurgeWaitsForRoom(t *testing.T) {
 	if err := w.applySlice(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(db.Batch{Host: "https://up.example", Events: []db.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+	if _, err := store.Apply(db.Batch{Host: "https://up.example", Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
 		DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
 		Links: []db.Link{{Path: "x", Target: "https://a.example/"}, {Path: "y", Target: "https://b.example/"}}}}}); err != nil {
 		t.Fatal(err)

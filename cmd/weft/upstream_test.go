@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 )
@@ -81,9 +82,9 @@ func TestSliceIsKept(t *testing.T) {
 	if _, err := begin("", like); err != nil {
 		t.Fatal(err)
 	}
-	var events []db.Event
+	var events []apply.Event
 	for i, c := range []string{like, follow} {
-		events = append(events, db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:web:a.example", Collection: c, Rkey: "self",
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:web:a.example", Collection: c, Rkey: "self",
 			Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject", Target: "https://example.com/"}}})
 	}
 	if _, err := store.Apply(db.Batch{Host: "https://a.example", Events: events}); err != nil {

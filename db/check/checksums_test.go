@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/dbtest"
@@ -25,7 +26,7 @@ func makeDamageable(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{likeBehind(5000)}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{likeBehind(5000)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -35,8 +36,8 @@ func makeDamageable(t *testing.T) (dir string) {
 }
 
 // likeBehind is a like of another account than makeFixture's, that comes behind all its events.
-func likeBehind(n int) db.Event {
-	return db.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(n),
+func likeBehind(n int) apply.Event {
+	return apply.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(n),
 		Collection: "app.bsky.feed.like",
 		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
 }
@@ -184,7 +185,7 @@ func TestDamageReachesFollower(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := f.Seq()
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{likeBehind(5000)}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{likeBehind(5000)}}); err != nil {
 		t.Fatal(err)
 	}
 	flipTarget("(SELECT max(id) FROM links)")(t, dir)
@@ -233,9 +234,9 @@ func BenchmarkVerifyChecksums(b *testing.B) {
 	}
 	defer s.Close()
 	const likes = 20_000
-	events := make([]db.Event, likes)
+	events := make([]apply.Event, likes)
 	for i := range events {
-		events[i] = db.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(i + 1),
+		events[i] = apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(i + 1),
 			Collection: "app.bsky.feed.like",
 			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
 	}

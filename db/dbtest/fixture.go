@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/link"
 )
 
@@ -49,8 +50,8 @@ func Fixture(t *testing.T) (dir string) {
 	for n := 7; n < 10; n++ {
 		f.like(db.OpDelete, n)
 	}
-	f.add(db.Event{Op: db.OpAccount, DID: FixtureDID(5), Status: db.StatusDeactivated})
-	f.add(db.Event{Op: db.OpAccount, DID: FixtureDID(6), Status: db.StatusDeleted})
+	f.add(apply.Event{Op: db.OpAccount, DID: FixtureDID(5), Status: db.StatusDeactivated})
+	f.add(apply.Event{Op: db.OpAccount, DID: FixtureDID(6), Status: db.StatusDeleted})
 	f.self(20, "https://example.com/")
 	f.self(21, "https://example.org/")
 	f.apply(2)
@@ -67,12 +68,12 @@ type fixture struct {
 	dir   string
 	seq   uint64
 	us    int64
-	batch []db.Event
+	batch []apply.Event
 	rkeys map[int]string // of the likes
 }
 
 // add adds an event to the batch.
-func (f *fixture) add(e db.Event) {
+func (f *fixture) add(e apply.Event) {
 	f.seq++
 	f.us += 1000
 	e.Seq = f.seq
@@ -88,12 +89,12 @@ func (f *fixture) like(op db.Op, n int) {
 	if f.rkeys[n] == "" {
 		f.rkeys[n] = string(link.AppendTID(nil, uint64(f.us)<<10))
 	}
-	f.add(db.Event{Op: op, DID: FixtureDID(n), Collection: "app.bsky.feed.like", Rkey: f.rkeys[n],
+	f.add(apply.Event{Op: op, DID: FixtureDID(n), Collection: "app.bsky.feed.like", Rkey: f.rkeys[n],
 		Links: []db.Link{{Path: "subject.uri", Target: FixturePost}}})
 }
 
 func (f *fixture) self(n int, target string) {
-	f.add(db.Event{Op: db.OpCreate, DID: FixtureDID(n), Collection: "app.bsky.actor.profile", Rkey: "self",
+	f.add(apply.Event{Op: db.OpCreate, DID: FixtureDID(n), Collection: "app.bsky.actor.profile", Rkey: "self",
 		Links: []db.Link{{Path: "website", Target: target}, {Path: "pinnedPost.uri", Target: FixturePost}}})
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/link"
 )
@@ -44,7 +45,7 @@ type Link struct {
 }
 
 // Apply folds an event.
-func (m *Model) Apply(e db.Event) {
+func (m *Model) Apply(e apply.Event) {
 	m.nowUS = e.TimeUS
 	if !link.ValidDID(e.DID) {
 		return
@@ -118,7 +119,7 @@ func (m *Model) Apply(e db.Event) {
 
 // content is what a record holds after an event, as far as is known: what the event says that it is, or, where it says
 // no more than that nothing has changed, what it was.
-func content(e db.Event, old db.Body, sameLinks bool) db.Body {
+func content(e apply.Event, old db.Body, sameLinks bool) db.Body {
 	switch sum := body.Sum(e.Body).CID(); {
 	case e.Body != nil && (e.CID == "" || e.CID == sum):
 		return db.Body{CID: sum, CBOR: e.Body}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/export"
 	"weft.dev/weft/link"
@@ -24,7 +25,7 @@ func TestExportLargeBodies(t *testing.T) {
 	r := rand.NewChaCha8([32]byte{7})
 	noise := make([]byte, body.Max)
 	want := map[string]string{} // CIDs by record key
-	var events []db.Event
+	var events []apply.Event
 	for i := range 100 {
 		text := fmt.Append(nil, i)
 		if i >= 20 && i < 54 {
@@ -32,7 +33,7 @@ func TestExportLargeBodies(t *testing.T) {
 			text = noise
 		}
 		us := 1_770_000_000_000_000 + int64(i)
-		e := db.Event{Seq: uint64(i + 1), TimeUS: us, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: us, Op: db.OpCreate, DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
 			Collection: "app.bsky.feed.like", Rkey: fmt.Sprintf("r%03d", 99-i),
 			Rev:   string(link.AppendTID(nil, uint64(us)<<10)),
 			Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/"}},

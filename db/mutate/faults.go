@@ -18,7 +18,7 @@ var faults = []fault{
 	},
 	{
 		"a status has no checksum", "db/write.go",
-		"if err := w.sums.ChangeStatus(tx, rs.status); err != nil {", "if err := error(nil); err != nil {",
+		"if err := w.sums.ChangeStatus(tx, rs.Status); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
 		"a segment doesn't say the checksums of what it covers", "db/seal.go",
@@ -41,83 +41,83 @@ var faults = []fault{
 		"case errors.Is(err, segment.ErrFormat):", "case false && errors.Is(err, segment.ErrFormat):",
 	},
 	{
-		"a repeat that newer events have overtaken is folded again", "db/applyrecord.go",
+		"a repeat that newer events have overtaken is folded again", "db/apply/record.go",
 		"if seen && r.rev <= newest {", "if seen && r.rev <= newest && false {",
 	},
 	{
-		"what one host has lost is left out when another tells it", "db/applyrecord.go",
+		"what one host has lost is left out when another tells it", "db/apply/record.go",
 		"!seen && !window.covers(r.rev, r.TimeUS) {", "true {",
 	},
 	{
-		"what is older than the window is folded again", "db/dedup.go",
+		"what is older than the window is folded again", "db/apply/dedup.go",
 		"return eventTime(rev, timeUS) > w.sinceUS+codec.MaxSkewUS", "return true",
 	},
 	{
-		"the window forgets up to where it has gone", "db/dedup.go",
+		"the window forgets up to where it has gone", "db/apply/dedup.go",
 		"w.sinceUS = max(w.sinceUS, w.old.toUS)", "_ = w.old.toUS",
 	},
 	{
-		"the window takes the revision told last for the newest", "db/dedup.go",
+		"the window takes the revision told last for the newest", "db/apply/dedup.go",
 		"!ok || rev < seen.rev {", "!ok || rev != seen.rev {",
 	},
 	{
-		"after a start the window is empty, and taken for whole", "db/dedup.go",
+		"after a start the window is empty, and taken for whole", "db/apply/dedup.go",
 		"w.old.add(w.record(did, nsid, codec.RkeyString(r.Rkey)), r.Rev, r.TimeUS)", "_ = did + nsid",
 	},
 	{
-		"what was buried comes back from another host", "db/applyrecord.go",
+		"what was buried comes back from another host", "db/apply/record.go",
 		"if window.beforeDeletion(r.actor, r.rev, r.TimeUS) ||", "if false ||",
 	},
 	{
-		"what a resync has removed comes back from another host", "db/applyrecord.go",
+		"what a resync has removed comes back from another host", "db/apply/record.go",
 		"class == classOutOfOrder && r.rev < f.readSynced(r.actor) {", "false {",
 	},
 	{
-		"a late event sets its account back", "db/applyrecord.go",
+		"a late event sets its account back", "db/apply/record.go",
 		"row.OutOfOrder = r.class == classOutOfOrder", "row.OutOfOrder = false",
 	},
 	{
-		"a replay of a late event sets its account back", "db/replay.go",
+		"a replay of a late event sets its account back", "db/apply/replay.go",
 		"r.Status == logrow.StatusOutOfOrder || ", "",
 	},
 	{
-		"an update leaves the old links in the lists", "db/applier.go",
+		"an update leaves the old links in the lists", "db/apply/applier.go",
 		"f.d.linkAll(removed, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
-		"a hidden account's links stay in the lists", "db/statusjob.go",
+		"a hidden account's links stay in the lists", "db/apply/statusjob.go",
 		"f.d.linkAll(links, actor, rkey, codec.Unlinked)", "f.d.linkAll(nil, actor, rkey, codec.Unlinked)",
 	},
 	{
-		"a purge keeps the records", "db/statusjob.go",
+		"a purge keeps the records", "db/apply/statusjob.go",
 		"f.d.setRecord(actor, key, nil, true)", "f.d.setRecord(actor, key, value, true)",
 	},
 	{
-		"what an account's status was is forgotten by a replay", "db/loadstate.go",
-		"s.status.set(p.Actor, Status(p.Status>>4&7))", "s.status.set(p.Actor, Status(p.Status&15))",
+		"what an account's status was is forgotten by a replay", "db/apply/loadstate.go",
+		"s.status.set(p.Actor, logrow.Status(p.Status>>4&7))", "s.status.set(p.Actor, logrow.Status(p.Status&15))",
 	},
 	{
-		"a job that turns goes on in its direction", "db/statusjob.go",
+		"a job that turns goes on in its direction", "db/apply/statusjob.go",
 		"down: !j.down, thenPurge", "down: j.down, thenPurge",
 	},
 	{
-		"a job on the way down begins behind its end", "db/statusjob.go",
+		"a job on the way down begins behind its end", "db/apply/statusjob.go",
 		"to = successor(j.after)", "to = j.after",
 	},
 	{
-		"a deletion that meets a job only hides", "db/statusjob.go",
+		"a deletion that meets a job only hides", "db/apply/statusjob.go",
 		"s.setJob(actor, &job{purge: true})", "s.setJob(actor, nil)",
 	},
 	{
-		"a sealed job forgets that it goes down", "db/loadstate.go",
+		"a sealed job forgets that it goes down", "db/apply/loadstate.go",
 		"down: r.Purge&sealedDown != 0", "down: false",
 	},
 	{
-		"an account comes back while its records go", "db/accountstatus.go",
+		"an account comes back while its records go", "db/apply/account.go",
 		"return actor, known && f.state.jobs[actor] != nil", "return actor, false && f.state.jobs[actor] != nil",
 	},
 	{
-		"a part of a batch forgets what may be a repeat", "db/apply.go",
+		"a part of a batch forgets what may be a repeat", "db/apply/applier.go",
 		"next.high = f.high", "next.high = 0",
 	},
 	{
@@ -174,7 +174,7 @@ var faults = []fault{
 	},
 	{
 		"the newest account is taken for sealed", "db/seal.go",
-		"Actors: s.next['d'],", "Actors: s.next['d'] + 1,",
+		"Actors: names.Actors,", "Actors: names.Actors + 1,",
 	},
 	{
 		"a replay leaves out the first row", "db/logrow/read.go",
@@ -186,44 +186,44 @@ var faults = []fault{
 		"int64((after+1)<<LinkShift), int64((to+1)<<LinkShift))", "int64(after<<LinkShift), int64((to+1)<<LinkShift))",
 	},
 	{
-		"a replay forgets what a resync has seen", "db/replay.go",
-		"case rev == r.rev && op != OpDelete:", "case false:",
+		"a replay forgets what a resync has seen", "db/apply/replay.go",
+		"case rev == r.rev && op != logrow.OpDelete:", "case false:",
 	},
 	{
-		"a resync removes what it has seen", "db/resync.go",
+		"a resync removes what it has seen", "db/apply/resync.go",
 		"if _, ok := r.seen[string(key)]; ok {", "if _, ok := r.seen[string(key)]; !ok {",
 	},
 	{
 		"an event is lost whose resync ends in several commits", "db/apply.go",
-		"for !f.event(&events[i]) {", "if !f.event(&events[i]) {",
+		"for !f.Apply(&events[i]) {", "if !f.Apply(&events[i]) {",
 	},
 	{
-		"a sync that comes again after its resync opens it again", "db/resync.go",
+		"a sync that comes again after its resync opens it again", "db/apply/resync.go",
 		"|| rev <= f.readSynced(actor)) {", ") {",
 	},
 	{
-		"another host's events end a resync", "db/resync.go",
-		"case !r.isFrom(f.host):\n\t\treturn true", "case false:\n\t\treturn true",
+		"another host's events end a resync", "db/apply/resync.go",
+		"case !r.isFrom(f.from.Host):\n\t\treturn true", "case false:\n\t\treturn true",
 	},
 	{
-		"another host's silence ends a resync", "db/resync.go",
-		"return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
+		"another host's silence ends a resync", "db/apply/resync.go",
+		"return r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
 	},
 	{
-		"a row of a resync undoes what another host has told since", "db/resync.go",
-		"r.superseded[key] = rev", "_ = r.later",
+		"a row of a resync undoes what another host has told since", "db/apply/resync.go",
+		"r.superseded[key] = rev", "_ = rev",
 	},
 	{
-		"rows of a resync that is open are pruned", "db/prune.go",
-		"limit = min(limit, r.since-1)", "limit = min(limit, r.rev)",
+		"rows of a resync that is open are pruned", "db/apply/state.go",
+		"oldest = min(oldest, r.since)", "oldest = min(oldest, r.rev)",
 	},
 	{
 		"links that were handed over are written again", "db/write.go",
-		"*m = mark{len(rs.names), len(rs.log), len(rs.links)}", "*m = mark{len(rs.names), len(rs.log), m.links}",
+		"*m = mark{len(rs.Names), len(rs.Log), len(rs.Links)}", "*m = mark{len(rs.Names), len(rs.Log), m.links}",
 	},
 	{
 		"a batch whose folding fails is committed", "db/apply.go",
-		"if err := f.d.err; err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.d.err; false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
+		"if err := f.Err(); err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.Err(); false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
 	},
 	{
 		"a span of a timeline has the newer ones' links as well", "db/index/timeline.go",
@@ -270,7 +270,7 @@ var faults = []fault{
 		"page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) == 0 {", "page[at+int(probes>>6&7)*8:])&(1<<(probes&63)) != 0 {",
 	},
 	{
-		"a change of status misses what its batch has changed", "db/delta.go",
+		"a change of status misses what its batch has changed", "db/apply/delta.go",
 		"d.actors[actor] = append(d.actors[actor], name)", "delete(d.actors, actor)",
 	},
 	{
@@ -282,11 +282,11 @@ var faults = []fault{
 		"if named[e.Name()] || !SegmentName.MatchString(e.Name()) {", "if named[e.Name()] || SegmentName.MatchString(e.Name()) {",
 	},
 	{
-		"no log row puts a body out of date", "db/applyrecord.go",
+		"no log row puts a body out of date", "db/apply/record.go",
 		"Rev: r.rev, Replaced: replaced}", "Rev: r.rev}",
 	},
 	{
-		"a replay forgets bodies", "db/replay.go",
+		"a replay forgets bodies", "db/apply/replay.go",
 		"if body && len(next) > 0 {", "if false && len(next) > 0 {",
 	},
 	{
@@ -298,19 +298,19 @@ var faults = []fault{
 		"if s.cfg.Bodies == BodiesWindow {", "if s.cfg.Bodies == BodiesKeep {",
 	},
 	{
-		"a repeat brings a body back that has gone", "db/applybody.go",
+		"a repeat brings a body back that has gone", "db/apply/body.go",
 		"return b.cbor != nil && !f.mayRepeat(e)", "return b.cbor != nil",
 	},
 	{
 		"bodies from before a time without count", "db/bodies.go",
-		"b.since = newest //", "b.since = since //",
+		"kept.Since = newest //", "kept.Since = since //",
 	},
 	{
-		"a deleted account's bodies stay", "db/statusjob.go",
+		"a deleted account's bodies stay", "db/apply/statusjob.go",
 		"f.purgeBody(value)", "_ = value",
 	},
 	{
-		"a body is kept that is not what its CID says", "db/applybody.go",
+		"a body is kept that is not what its CID says", "db/apply/body.go",
 		"case sum == b.digest:", "case len(sum) > 0:",
 	},
 	{
@@ -322,12 +322,12 @@ var faults = []fault{
 		"refs = refs + 1 WHERE id = new.block", "refs = 1 WHERE id = new.block",
 	},
 	{
-		"a follower knows no names that come after its start", "db/follower.go",
-		"if err := f.loadNewNames(ctx, q, &next, allNames); err != nil {", "if err := error(nil); err != nil {",
+		"a follower knows no names that come after its start", "db/apply/replay.go",
+		"if err := s.loadNewNames(ctx, q, &next, allNames); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
-		"a follower lays its index on new segments with the statuses of later", "db/follower.go",
-		"func() error { return f.takeBackStatus(ctx, q, base.Sealed, v.Seq) },", "",
+		"a follower lays its index on new segments with the statuses of later", "db/apply/replay.go",
+		"if err := s.takeBackStatus(ctx, q, next.Sealed, seq); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
 		"a follower doesn't notice that the log has left it behind", "db/follower.go",
@@ -338,8 +338,8 @@ var faults = []fault{
 		"case max(newest, covered) < v.Seq:", "case false:",
 	},
 	{
-		"a follower keeps the changes of status of before when it begins anew", "db/follower.go",
-		"	clear(f.jobs)\n", "",
+		"a follower keeps the changes of status of before when it begins anew", "db/apply/replay.go",
+		"	clear(s.jobs)\n", "",
 	},
 	{
 		"a follower shows another index", "db/follower.go",

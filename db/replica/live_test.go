@@ -17,6 +17,7 @@ import (
 	"modernc.org/sqlite"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
@@ -51,13 +52,13 @@ func TestMain(m *testing.M) {
 const liveHost = "live"
 
 // liveEvents is the same stream each time.
-func liveEvents(seed uint64, n int) ([]db.Event, error) {
+func liveEvents(seed uint64, n int) ([]apply.Event, error) {
 	return truth.Events(sim.NetworkConfig{Accounts: 150, Churn: 5, Seed: seed}, n)
 }
 
 // after is how many events there are up to a cursor.
-func after(events []db.Event, cursor uint64) int {
-	n, _ := slices.BinarySearchFunc(events, cursor, func(e db.Event, cursor uint64) int {
+func after(events []apply.Event, cursor uint64) int {
+	n, _ := slices.BinarySearchFunc(events, cursor, func(e apply.Event, cursor uint64) int {
 		if e.Seq <= cursor {
 			return -1
 		}
@@ -70,7 +71,7 @@ func after(events []db.Event, cursor uint64) int {
 type primary struct {
 	cfg    config.Config
 	dir    string
-	events []db.Event
+	events []apply.Event
 	store  *db.Store
 	rep    *Replicator
 	clock  atomic.Int64 // seconds: the log ages with the stream
@@ -104,12 +105,12 @@ func leaseForTest() leaseTimes {
 }
 
 // begin starts a primary on a directory.
-func begin(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger) (*primary, error) {
+func begin(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger) (*primary, error) {
 	return beginWith(ctx, cfg, window, events, logger, nil)
 }
 
 // beginWith is begin, with the files of the lease wrapped.
-func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []db.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
+func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
 	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context, lock *db.DirLock) error {
 		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
@@ -135,7 +136,7 @@ func beginWith(ctx context.Context, cfg config.Config, window time.Duration, eve
 	return p, nil
 }
 
-func mustBegin(t *testing.T, cfg config.Config, window time.Duration, events []db.Event) *primary {
+func mustBegin(t *testing.T, cfg config.Config, window time.Duration, events []apply.Event) *primary {
 	t.Helper()
 	p, err := begin(t.Context(), cfg, window, events, nil)
 	if err != nil {
@@ -170,7 +171,7 @@ func (p *primary) end(deadline time.Duration) error {
 
 // equalsModel restores a replica, and holds what came back against the model as of its cursor. It answers how many events
 // that is.
-func equalsModel(t *testing.T, cfg config.Config, events []db.Event, window time.Duration) int {
+func equalsModel(t *testing.T, cfg config.Config, events []apply.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
 	r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{})
@@ -182,7 +183,7 @@ func equalsModel(t *testing.T, cfg config.Config, events []db.Event, window time
 
 // comesBack restores a replica with all the checks of a restore, and answers how many events it has. equalsModel looks at each of
 // them, which takes seconds.
-func comesBack(t *testing.T, cfg config.Config, events []db.Event, window time.Duration) int {
+func comesBack(t *testing.T, cfg config.Config, events []apply.Event, window time.Duration) int {
 	t.Helper()
 	dir := t.TempDir()
 	if _, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil {
@@ -196,7 +197,7 @@ func comesBack(t *testing.T, cfg config.Config, events []db.Event, window time.D
 	return after(events, s.Cursor(liveHost))
 }
 
-func sameAsModel(t *testing.T, dir string, events []db.Event, window time.Duration, segments int) int {
+func sameAsModel(t *testing.T, dir string, events []apply.Event, window time.Duration, segments int) int {
 	t.Helper()
 	report, err := check.Run(t.Context(), dir, check.Options{All: true})
 	if err != nil || len(report.Problems) > 0 {

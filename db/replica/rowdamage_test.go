@@ -10,6 +10,7 @@ import (
 
 	"github.com/superfly/ltx"
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -21,7 +22,7 @@ func unsealed(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{{Seq: 1 << 30, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:new",
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 1 << 30, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:new",
 		Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Rev: "3m2qrrgw22222",
 		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/new"}}}}}); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -32,7 +33,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func mustEvents(t *testing.T, seed uint64, n int) []db.Event {
+func mustEvents(t *testing.T, seed uint64, n int) []apply.Event {
 	t.Helper()
 	events, err := liveEvents(seed, n)
 	if err != nil {

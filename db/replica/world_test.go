@@ -15,6 +15,7 @@ import (
 	"github.com/benbjohnson/litestream"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/db/replica/config"
@@ -31,7 +32,7 @@ type world struct {
 	store  *db.Store
 	lite   *litestream.DB // nil: another process replicates
 	seq    uint64
-	events []db.Event
+	events []apply.Event
 	states []state
 }
 
@@ -123,12 +124,12 @@ func (w *world) step(name string) error {
 // write applies a batch and uploads what it wrote.
 func (w *world) write() {
 	w.t.Helper()
-	var batch []db.Event
+	var batch []apply.Event
 	for range 5 + w.r.IntN(60) {
 		w.seq++
 		us := int64(1_760_000_000_000_000 + w.seq*1_000_000)
 		op := []db.Op{db.OpCreate, db.OpCreate, db.OpCreate, db.OpUpdate, db.OpDelete}[w.r.IntN(5)]
-		e := db.Event{Seq: w.seq, TimeUS: us, Op: op, DID: fmt.Sprintf("did:plc:%024d", w.r.IntN(20)), Collection: "app.bsky.feed.like",
+		e := apply.Event{Seq: w.seq, TimeUS: us, Op: op, DID: fmt.Sprintf("did:plc:%024d", w.r.IntN(20)), Collection: "app.bsky.feed.like",
 			Rkey: string(link.AppendTID(nil, uint64(1_760_000_000_000_000+w.r.IntN(200))<<10)), Rev: string(link.AppendTID(nil, uint64(us)<<10))}
 		if op != db.OpDelete {
 			e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", w.r.IntN(30))}}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
 )
@@ -90,7 +90,7 @@ func (f *faulty) Write(ctx context.Context, name string, data []byte) error {
 	return f.Objects.Write(ctx, name, data)
 }
 
-func mustBeginWith(t *testing.T, cfg config.Config, events []db.Event, f *faulty) *primary {
+func mustBeginWith(t *testing.T, cfg config.Config, events []apply.Event, f *faulty) *primary {
 	t.Helper()
 	p, err := beginWith(t.Context(), cfg, 0, events, nil, f.wrap)
 	if err != nil {
@@ -154,7 +154,7 @@ func goesOn(t *testing.T, p *primary) {
 }
 
 // takesOver begins a primary when the one before is silent: what that one has sent last may arrive meanwhile.
-func takesOver(t *testing.T, cfg config.Config, events []db.Event) (p *primary) {
+func takesOver(t *testing.T, cfg config.Config, events []apply.Event) (p *primary) {
 	t.Helper()
 	eventually(t, "the second takes over", func() bool {
 		var err error
@@ -285,7 +285,7 @@ func TestBothWrote(t *testing.T) {
 
 // startsFenced starts again after both have written: queries and indexing go on, the status says why, and nothing is written to the
 // replica. An exit would be a loop of crashes on a machine without a shell.
-func startsFenced(t *testing.T, cfg config.Config, events []db.Event) {
+func startsFenced(t *testing.T, cfg config.Config, events []apply.Event) {
 	t.Helper()
 	client, err := cfg.Client("")
 	must(t, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -213,7 +214,7 @@ func (f *filling) secondPass(ctx context.Context, e *upstream.Event) error {
 
 // applyAccounts applies the status changes and resyncs of the gap. A resync's records may follow with the second pass.
 func (f *filling) applyAccounts() error {
-	var events []db.Event
+	var events []apply.Event
 	var repos []db.Repo
 	for did, a := range f.records.accounts {
 		if a.status != nil {
@@ -240,7 +241,7 @@ func (f *filling) applyAccounts() error {
 // applyPortion applies the events of the portion that are still the newest of their records, and empties it.
 func (f *filling) applyPortion() error {
 	defer f.portion.Reset()
-	var events []db.Event
+	var events []apply.Event
 	for _, e := range f.portion.Events() {
 		if f.records.stillNewest(e.DID, e.Collection, e.Rkey, e.Seq) {
 			events = append(events, e)
@@ -257,7 +258,7 @@ func (f *filling) applyPortion() error {
 	return nil
 }
 
-func (f *filling) apply(events []db.Event, repos []db.Repo) error {
+func (f *filling) apply(events []apply.Event, repos []db.Repo) error {
 	a, err := f.cfg.Store.Fill(events, repos)
 	f.cfg.Filled(a.Changed)
 	return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -23,7 +24,7 @@ type Store interface {
 	// Gaps lists the open gaps, newest first.
 	Gaps(context.Context) ([]db.Gap, error)
 	// Fill applies events of a gap.
-	Fill([]db.Event, []db.Repo) (db.Applied, error)
+	Fill([]apply.Event, []db.Repo) (apply.Counts, error)
 	// ShrinkGap notes that a gap is filled up to a position.
 	ShrinkGap(id int64, from uint64, fromUS int64) error
 	// TriedGap notes the result of an attempt to fill a gap.
@@ -54,7 +55,7 @@ type Pipeline interface {
 type Batch interface {
 	Add(*upstream.Event)
 	// Events returns the converted events. They are valid until Reset.
-	Events() []db.Event
+	Events() []apply.Event
 	// Size returns the memory of the batch, in bytes.
 	Size() int
 	Reset()

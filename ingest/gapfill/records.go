@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -24,7 +25,7 @@ type recordID [2]uint64
 
 // account is an account's part of the gap beside its records.
 type account struct {
-	status *db.Event              // the newest status change; nil: none, or superseded
+	status *apply.Event           // the newest status change; nil: none, or superseded
 	synced string                 // the revision of the resync; empty: none
 	begun  bool                   // a row of the resync has come after the gap
 	rows   map[db.Record]int      // the rows of the resync after the gap, as indexes of records.kept
@@ -159,7 +160,7 @@ func (a *account) noteRecord(e *upstream.Event) {
 }
 
 // copyOf returns an event of the store that doesn't change with the reader's buffers.
-func (r *records) copyOf(e *upstream.Event) *db.Event {
+func (r *records) copyOf(e *upstream.Event) *apply.Event {
 	r.kept.Add(e)
 	events := r.kept.Events()
 	c := events[len(events)-1]

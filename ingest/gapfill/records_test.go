@@ -5,19 +5,20 @@ import (
 	"testing"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
 )
 
 // fakeBatch converts events without their links.
-type fakeBatch struct{ events []db.Event }
+type fakeBatch struct{ events []apply.Event }
 
 func (b *fakeBatch) Add(e *upstream.Event) {
-	b.events = append(b.events, db.Event{Seq: e.Pos, Op: e.Op, Status: e.Status, DID: e.DID, Collection: e.Collection,
+	b.events = append(b.events, apply.Event{Seq: e.Pos, Op: e.Op, Status: e.Status, DID: e.DID, Collection: e.Collection,
 		Rkey: e.Rkey, Rev: e.Rev})
 }
-func (b *fakeBatch) Events() []db.Event { return b.events }
-func (b *fakeBatch) Size() int          { return len(b.events) }
-func (b *fakeBatch) Reset()             { b.events = nil }
+func (b *fakeBatch) Events() []apply.Event { return b.events }
+func (b *fakeBatch) Size() int             { return len(b.events) }
+func (b *fakeBatch) Reset()                { b.events = nil }
 
 const (
 	someone    = "did:web:a.example"
@@ -102,12 +103,12 @@ func TestRecords(t *testing.T) {
 // fillStore records the events of each transaction.
 type fillStore struct {
 	Store
-	filled [][]db.Event
+	filled [][]apply.Event
 }
 
-func (s *fillStore) Fill(events []db.Event, _ []db.Repo) (db.Applied, error) {
-	s.filled = append(s.filled, append([]db.Event(nil), events...))
-	return db.Applied{Changed: len(events)}, nil
+func (s *fillStore) Fill(events []apply.Event, _ []db.Repo) (apply.Counts, error) {
+	s.filled = append(s.filled, append([]apply.Event(nil), events...))
+	return apply.Counts{Changed: len(events)}, nil
 }
 
 // batches is a pipeline whose batches are fakeBatch.

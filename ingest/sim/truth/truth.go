@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
@@ -22,8 +23,8 @@ var statuses = map[string]db.Status{
 }
 
 // Event turns an event; ok is false for one that concerns no index.
-func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
-	out = db.Event{Seq: e.Seq, TimeUS: e.TimeUS, DID: e.DID, Rev: e.Rev, Collection: e.Collection, Rkey: e.Rkey}
+func (r *Reader) Event(e sim.Event) (out apply.Event, ok bool, err error) {
+	out = apply.Event{Seq: e.Seq, TimeUS: e.TimeUS, DID: e.DID, Rev: e.Rev, Collection: e.Collection, Rkey: e.Rkey}
 	switch e.Kind {
 	case sim.KindCommit:
 		out.Op = ops[e.Operation]
@@ -59,9 +60,9 @@ func (r *Reader) Event(e sim.Event) (out db.Event, ok bool, err error) {
 }
 
 // Events makes the first n events of a network that concern an index.
-func Events(cfg sim.NetworkConfig, n int) ([]db.Event, error) {
+func Events(cfg sim.NetworkConfig, n int) ([]apply.Event, error) {
 	network := sim.NewNetwork(cfg)
-	events := make([]db.Event, 0, n)
+	events := make([]apply.Event, 0, n)
 	for r := (Reader{}); len(events) < n; {
 		e, ok, err := r.Event(network.Next())
 		if err != nil {

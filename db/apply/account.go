@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"database/sql"
@@ -13,10 +13,10 @@ import (
 // record keeps what may be shown again. A change of status therefore walks the account's records.
 
 // account applies a change of an account's status.
-func (f *applier) account(e *Event) {
+func (f *Applier) account(e *Event) {
 	actor, known := f.actor(e.DID)
 	if !known {
-		if e.Status == StatusActive {
+		if e.Status == logrow.StatusActive {
 			return
 		}
 		// An account that we know nothing of yet is entered all the same: its records may come late.
@@ -30,50 +30,50 @@ func (f *applier) account(e *Event) {
 		f.stats.Stale++
 		return
 	}
-	if r := f.state.resyncs[actor]; r != nil && r.isFrom(f.host) {
+	if r := f.state.resyncs[actor]; r != nil && r.isFrom(f.from.Host) {
 		if !f.endResync(actor, r) {
 			return
 		}
-	} else if r != nil && e.Status == StatusDeleted {
+	} else if r != nil && e.Status == logrow.StatusDeleted {
 		f.abortResync(actor, r)
 	}
 	underWay := f.state.jobs[actor] != nil
-	if underWay && old == StatusDeleted {
-		// unfinished prevents it
+	if underWay && old == logrow.StatusDeleted {
+		// the caller asks UnfinishedJob first
 		f.d.fail(fmt.Errorf("account %d becomes active while its records are being deleted", actor))
 		return
 	}
-	f.rows.status = append(f.rows.status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: f.maxUS})
+	f.rows.Status = append(f.rows.Status, logrow.StatusRow{Actor: actor, Status: e.Status, SinceUS: f.maxUS})
 	status := uint8(old)<<4 | uint8(e.Status)
 	if !underWay && !f.reserveAtOnce(actor) {
 		status |= jobFlag
 		f.jobbed = append(f.jobbed, actor)
 	}
-	f.log(logrow.Row{Op: OpAccount, Actor: actor, Status: status}, nil, nil)
+	f.log(logrow.Row{Op: logrow.OpAccount, Actor: actor, Status: status}, nil, nil)
 	f.setStatus(actor, status)
 	if underWay {
 		f.turnJob(actor)
 	}
-	if old == StatusDeleted || e.Status == StatusDeleted {
+	if old == logrow.StatusDeleted || e.Status == logrow.StatusDeleted {
 		f.history.dedup.young.noteDeleted(actor, deletion{f.d.rev(actor), f.maxUS})
 	}
 }
 
-// unfinished returns the account of an event after which it may have records again, while a job still removes its old
-// ones: new records could not be distinguished from them. Its caller finishes the job first, in commits of their own.
+// UnfinishedJob returns the account of an event after which it may have records again, while a job still removes its
+// old ones: new records could not be distinguished from them. The caller finishes the job first, in commits of their own.
 // That costs at most the old records, once.
-func (f *applier) unfinished(e *Event) (actor uint64, ok bool) {
-	if e.Op != OpAccount || e.Status == StatusDeleted || len(f.state.jobs) == 0 {
+func (f *Applier) UnfinishedJob(e *Event) (actor uint64, ok bool) {
+	if e.Op != logrow.OpAccount || e.Status == logrow.StatusDeleted || len(f.state.jobs) == 0 {
 		return 0, false
 	}
 	actor, known := f.actor(e.DID)
-	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == StatusDeleted
+	return actor, known && f.state.jobs[actor] != nil && f.state.status.of(actor) == logrow.StatusDeleted
 }
 
 // setStatus does what a log row about an account says: at once, or by a job. A job that is running stays as it is: the
 // next row turns it.
-func (f *applier) setStatus(actor uint64, status uint8) {
-	f.state.status.set(actor, Status(status&15))
+func (f *Applier) setStatus(actor uint64, status uint8) {
+	f.state.status.set(actor, logrow.Status(status&15))
 	j := jobOf(status)
 	if f.state.jobs[actor] != nil || j == nil {
 		return
@@ -89,27 +89,27 @@ func (f *applier) setStatus(actor uint64, status uint8) {
 
 // jobOf returns the job that a log row about an account asks for; nil: none.
 func jobOf(status uint8) *job {
-	old := Status(status >> 4 & 7)
-	next := Status(status & 15)
-	j := &job{was: old == StatusActive, is: next == StatusActive, purge: next == StatusDeleted}
+	old := logrow.Status(status >> 4 & 7)
+	next := logrow.Status(status & 15)
+	j := &job{was: old == logrow.StatusActive, is: next == logrow.StatusActive, purge: next == logrow.StatusDeleted}
 	if j.was == j.is && !j.purge {
 		return nil
 	}
 	return j
 }
 
-// shown reports whether a record's links are in the order by target.
-func (s *state) shown(actor uint64, key []byte) bool {
+// Shown reports whether a record's links are in the order by target.
+func (s *State) Shown(actor uint64, key []byte) bool {
 	if j := s.jobs[actor]; j != nil && j.left(key) {
 		return j.was
 	}
-	return s.status.of(actor) == StatusActive
+	return s.status.of(actor) == logrow.StatusActive
 }
 
 // reserveAtOnce reserves room in this commit to change an account's records at once. It returns false where the account
 // has more records than the commit has room for: then its status changes by a job. The room is for all events of the
 // commit together.
-func (f *applier) reserveAtOnce(actor uint64) bool {
+func (f *Applier) reserveAtOnce(actor uint64) bool {
 	left := f.state.config.JobRecords - f.immediate
 	room := max(stepBytes-f.immediateBytes, 0)
 	from, to := codec.AccountRecords(actor)
@@ -133,10 +133,10 @@ func (f *applier) reserveAtOnce(actor uint64) bool {
 
 // readStatusSince reads the newest time of any event when an account's status last changed; 0: it never did. An older
 // event that the upstream sends again is superseded. The time is the upstream's: an account's own clock may be wrong.
-func (f *applier) readStatusSince(actor uint64) int64 {
-	for i := len(f.rows.status) - 1; i >= 0; i-- {
-		if f.rows.status[i].Actor == actor {
-			return f.rows.status[i].SinceUS
+func (f *Applier) readStatusSince(actor uint64) int64 {
+	for i := len(f.rows.Status) - 1; i >= 0; i-- {
+		if f.rows.Status[i].Actor == actor {
+			return f.rows.Status[i].SinceUS
 		}
 	}
 	var since int64

@@ -1,9 +1,9 @@
-package db
+package apply
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
-	"time"
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/logrow"
@@ -25,12 +25,9 @@ type job struct {
 const jobFlag = 1 << 7
 
 const (
-	// defaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no
+	// DefaultJobRecords is how many records of an account change in one step: with a link or two each, a step is no
 	// larger than a batch of events is.
-	defaultJobRecords = 2000
-	// defaultJobRest is longer than a batch is waited for: an account that changes its mind with each batch costs no
-	// steps.
-	defaultJobRest = time.Second
+	DefaultJobRecords = 2000
 	// stepBytes ends a step too, for a record may have a thousand links: as delta.bytes counts, ten times what 2,000
 	// records of one link take.
 	stepBytes = 4 << 20
@@ -57,9 +54,9 @@ func (j *job) purged(key []byte) bool { return !j.thenPurge && !(j.purge && j.le
 
 // turned returns the job after a change of its account's status, which was not deleted: j itself where nothing changes,
 // nil where nothing is left to do.
-func (j *job) turned(to Status) *job {
-	is := to == StatusActive
-	deleted := to == StatusDeleted
+func (j *job) turned(to logrow.Status) *job {
+	is := to == logrow.StatusActive
+	deleted := to == logrow.StatusDeleted
 	switch {
 	case deleted && j.after == nil:
 		return &job{was: j.was, purge: true}
@@ -78,7 +75,7 @@ func (j *job) turned(to Status) *job {
 }
 
 // setJob replaces an account's job; nil: it has none any more.
-func (s *state) setJob(actor uint64, j *job) {
+func (s *State) setJob(actor uint64, j *job) {
 	if j == nil {
 		delete(s.jobs, actor)
 		return
@@ -87,7 +84,7 @@ func (s *state) setJob(actor uint64, j *job) {
 }
 
 // turnJob turns an account's job after a change of the account's status.
-func (f *applier) turnJob(actor uint64) {
+func (f *Applier) turnJob(actor uint64) {
 	j := f.state.jobs[actor]
 	next := j.turned(f.state.status.of(actor))
 	if next == j {
@@ -99,7 +96,7 @@ func (f *applier) turnJob(actor uint64) {
 }
 
 // doJob changes one record.
-func (f *applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
+func (f *Applier) doJob(j *job, actor uint64, key, value, rkey []byte, links []codec.RecordLink) {
 	switch {
 	case j.was && !j.is:
 		f.d.linkAll(links, actor, rkey, codec.Unlinked)
@@ -129,8 +126,8 @@ func (j *job) span(actor uint64) (from, to []byte) {
 // successor returns the first key after a key.
 func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 
-// stepJob changes the next records of a job, and ends it after the last.
-func (f *applier) stepJob(actor uint64) {
+// StepJob changes the next records of a job, and ends it after the last.
+func (f *Applier) StepJob(actor uint64) {
 	j := f.state.jobs[actor]
 	from, to := j.span(actor)
 	limit := f.state.config.JobRecords
@@ -170,7 +167,7 @@ func (f *applier) stepJob(actor uint64) {
 }
 
 // stepped moves a job to the end of a step; nil ends it.
-func (s *state) stepped(actor uint64, upTo []byte) {
+func (s *State) stepped(actor uint64, upTo []byte) {
 	next := *s.jobs[actor]
 	next.after = bytes.Clone(upTo)
 	switch {
@@ -184,7 +181,7 @@ func (s *state) stepped(actor uint64, upTo []byte) {
 }
 
 // replayJob repeats a step of a job.
-func (f *applier) replayJob(r *logrow.Row) error {
+func (f *Applier) replayJob(r *logrow.Row) error {
 	j := f.state.jobs[r.Actor]
 	if j == nil {
 		return fmt.Errorf("account %d has no job under way", r.Actor)
@@ -211,7 +208,7 @@ func (f *applier) replayJob(r *logrow.Row) error {
 }
 
 // replayTurn repeats a turn of a job.
-func (f *applier) replayTurn(r *logrow.Row) error {
+func (f *Applier) replayTurn(r *logrow.Row) error {
 	j := f.state.jobs[r.Actor]
 	if j == nil || j.purge || j.thenPurge {
 		return fmt.Errorf("account %d has no job under way that turns", r.Actor)
@@ -228,4 +225,21 @@ func (j *job) sealed() (purge uint8) {
 		}
 	}
 	return purge
+}
+
+// SealedJobs are the jobs under way at a seal, by account. The manifest has them as of the newest segment.
+type SealedJobs map[uint64]*job
+
+// Write replaces the jobs of the manifest.
+func (js SealedJobs) Write(tx *sql.Tx) error {
+	if _, err := tx.Exec("DELETE FROM sealed_jobs"); err != nil {
+		return err
+	}
+	for actor, j := range js {
+		if _, err := tx.Exec("INSERT INTO sealed_jobs (actor, was, now, purge, after) VALUES (?, ?, ?, ?, ?)",
+			int64(actor), j.was, j.is, j.sealed(), j.after); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"strings"
@@ -8,13 +8,13 @@ import (
 )
 
 // actor looks up an account.
-func (f *applier) actor(did string) (uint64, bool) {
+func (f *Applier) actor(did string) (uint64, bool) {
 	f.val = append(append(f.val[:0], 'd'), did...)
 	return f.id()
 }
 
 // id looks up the name in f.val.
-func (f *applier) id() (uint64, bool) {
+func (f *Applier) id() (uint64, bool) {
 	if id, ok := f.history.ids.get(f.val); ok {
 		return id, true
 	}
@@ -26,7 +26,7 @@ func (f *applier) id() (uint64, bool) {
 }
 
 // collection looks up a collection, and enters it if enter is true.
-func (f *applier) collection(nsid string, enter bool) (uint64, bool) {
+func (f *Applier) collection(nsid string, enter bool) (uint64, bool) {
 	if enter {
 		return f.intern('c', 0, nsid), true
 	}
@@ -36,7 +36,7 @@ func (f *applier) collection(nsid string, enter bool) (uint64, bool) {
 
 // intern returns the id of a name, a new one for a new name. kind is one of codec.KindDID, KindCollection and
 // KindSource; only a source has a collection.
-func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
+func (f *Applier) intern(kind byte, collection uint64, name string) uint64 {
 	f.val = append(f.val[:0], kind)
 	if kind == 's' {
 		f.val = codec.AppendID(f.val, collection)
@@ -47,13 +47,13 @@ func (f *applier) intern(kind byte, collection uint64, name string) uint64 {
 	}
 	id := f.state.nextID(kind)
 	f.d.names[string(f.val)] = id
-	f.rows.names = append(f.rows.names, logrow.NameRow{Kind: kind, ID: id, Collection: collection,
+	f.rows.Names = append(f.rows.Names, logrow.NameRow{Kind: kind, ID: id, Collection: collection,
 		Name: strings.Clone(name)})
 	return id
 }
 
 // target encodes a target, and enters the names in it.
-func (f *applier) target(target string) []byte {
+func (f *Applier) target(target string) []byte {
 	did, collection, rkey, ok := codec.SplitTarget(target)
 	if !ok {
 		return codec.AppendTextTarget(make([]byte, 0, len(target)+2), target)
@@ -67,7 +67,7 @@ func (f *applier) target(target string) []byte {
 }
 
 // nextID returns a new id of a kind of name.
-func (s *state) nextID(kind byte) uint64 {
+func (s *State) nextID(kind byte) uint64 {
 	s.next[kind]++
 	return s.next[kind]
 }

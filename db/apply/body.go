@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"cmp"
@@ -14,18 +14,6 @@ type newBody struct {
 	cbor   []byte // nil: not to be kept
 }
 
-// bodyRow is a body of a log row.
-type bodyRow struct {
-	seq    uint64
-	digest body.Digest
-	cbor   []byte // the event's
-}
-
-// replacedRow is a log row that ends the body of another one.
-type replacedRow struct {
-	seq, body uint64
-}
-
 // ref returns the log row that a record's value names for its body, when row seq brings it.
 func (b *newBody) ref(seq uint64) uint64 {
 	if b.cbor == nil {
@@ -36,8 +24,8 @@ func (b *newBody) ref(seq uint64) uint64 {
 
 // bodyOf returns the body of a record that links. A body that doesn't match its CID, or is too large, is not stored;
 // the record's links stay, because the extractor has read them.
-func (f *applier) bodyOf(e *Event) (b newBody) {
-	if !f.state.bodies.on || len(f.next) == 0 {
+func (f *Applier) bodyOf(e *Event) (b newBody) {
+	if !f.state.Bodies.On || len(f.next) == 0 {
 		return b
 	}
 	if e.CID != "" {
@@ -65,8 +53,8 @@ func (f *applier) bodyOf(e *Event) (b newBody) {
 
 // readBodyChanges reports whether a record whose links stay has another body than that of log row replaced; 0: it has
 // none. Where one of them is unknown, an event that may be a repeat changes nothing.
-func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
-	if !f.state.bodies.on || len(f.next) == 0 {
+func (f *Applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
+	if !f.state.Bodies.On || len(f.next) == 0 {
 		return false
 	}
 	if replaced != 0 {
@@ -83,27 +71,27 @@ func (f *applier) readBodyChanges(e *Event, b *newBody, replaced uint64) bool {
 
 // readDigest returns the digest of a log row's body, of this batch or of an earlier one; ok is false when the body is
 // gone.
-func (f *applier) readDigest(seq uint64) (body.Digest, bool) {
-	bySeq := func(b bodyRow, seq uint64) int { return cmp.Compare(b.seq, seq) }
-	if i, ok := slices.BinarySearchFunc(f.rows.bodies, seq, bySeq); ok {
-		return f.rows.bodies[i].digest, true
+func (f *Applier) readDigest(seq uint64) (body.Digest, bool) {
+	bySeq := func(b BodyRow, seq uint64) int { return cmp.Compare(b.Seq, seq) }
+	if i, ok := slices.BinarySearchFunc(f.rows.Bodies, seq, bySeq); ok {
+		return f.rows.Bodies[i].Digest, true
 	}
-	d, ok, err := f.state.bodies.digest(seq)
+	d, ok, err := f.state.Bodies.Digest(seq)
 	f.d.fail(err)
 	return d, ok
 }
 
 // keepBody stores a body with the newest log row.
-func (f *applier) keepBody(b *newBody) {
+func (f *Applier) keepBody(b *newBody) {
 	if b.cbor != nil {
-		f.rows.bodies = append(f.rows.bodies, bodyRow{f.seq, b.digest, b.cbor})
+		f.rows.Bodies = append(f.rows.Bodies, BodyRow{f.seq, b.digest, b.cbor})
 		f.stats.Bodies++
 	}
 }
 
 // purgeBody deletes the body of a deleted account's record at once, before its log row goes.
-func (f *applier) purgeBody(value []byte) {
-	if seq := f.state.bodies.current(value); seq != 0 {
-		f.rows.purged = append(f.rows.purged, seq)
+func (f *Applier) purgeBody(value []byte) {
+	if seq := f.state.Bodies.current(value); seq != 0 {
+		f.rows.Purged = append(f.rows.Purged, seq)
 	}
 }

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"bytes"
@@ -21,11 +21,8 @@ func FuzzTarget(f *testing.F) {
 		if kind == link.None {
 			t.Skip()
 		}
-		s := &Store{}
-		s.defaults(Config{})
-		s.state = newState(&s.cfg)
-		s.core.SetSnapshot(index.EmptySnapshot())
-		fd := newApplier(&s.state, &s.history, index.EmptySnapshot())
+		core := index.NewCore(index.CoreConfig{})
+		fd := New(NewState(StateConfig{}), &History{}, index.EmptySnapshot(), Origin{})
 		key := fd.target(target)
 		if n := codec.TargetLen(append(slices.Clone(key), 1, 2, 3)); n != len(key) {
 			t.Fatalf("%q: the key %x is taken for %d bytes", target, key, n)
@@ -39,13 +36,13 @@ func FuzzTarget(f *testing.F) {
 		if again, ok, err := fd.d.base.TargetKey(target); !ok || err != nil || !bytes.Equal(again, key) {
 			t.Fatalf("%q: looked up as %x, stored as %x", target, again, key)
 		}
-		s.core.SetSnapshot(fd.d.base)
-		for _, n := range fd.rows.names {
+		core.SetSnapshot(fd.d.base)
+		for _, n := range fd.rows.Names {
 			if n.Kind != 's' {
-				s.core.Remember(n.Kind, n.ID, n.Name)
+				core.Remember(n.Kind, n.ID, n.Name)
 			}
 		}
-		if got, err := s.core.TargetStrings(context.Background(), [][]byte{key}); err != nil || got[0] != target {
+		if got, err := core.TargetStrings(context.Background(), [][]byte{key}); err != nil || got[0] != target {
 			t.Fatalf("%q comes back as %q, %v", target, got, err)
 		}
 	})

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/logrow"
 )
 
 // TestJobTurns: whatever statuses an account takes while a job goes through its records, one key at a time, what the
@@ -22,9 +23,9 @@ func TestJobTurns(t *testing.T) {
 		for i := range shown {
 			shown[i] = true
 		}
-		s := newState(&Config{})
+		s := NewState(StateConfig{})
 		s.jobs[1] = &job{was: true}
-		s.status.set(1, StatusSuspended)
+		s.status.set(1, logrow.StatusSuspended)
 		for range 60 {
 			j := s.jobs[1]
 			if j == nil {
@@ -42,7 +43,7 @@ func TestJobTurns(t *testing.T) {
 					t.Fatalf("seed %d: record %d is gone, and %+v has not come to it", seed, i, *j)
 				}
 			}
-			if status := s.status.of(1); r.IntN(2) == 0 && status != StatusDeleted {
+			if status := s.status.of(1); r.IntN(2) == 0 && status != logrow.StatusDeleted {
 				if next := pickStatus(r); next != status {
 					s.status.set(1, next)
 					s.setJob(1, j.turned(next))
@@ -76,7 +77,7 @@ func TestJobTurns(t *testing.T) {
 			s.stepped(1, nil)
 		}
 		for i := range shown {
-			if status := s.status.of(1); shown[i] != (status == StatusActive) || gone[i] != (status == StatusDeleted) {
+			if status := s.status.of(1); shown[i] != (status == logrow.StatusActive) || gone[i] != (status == logrow.StatusDeleted) {
 				t.Fatalf("seed %d: record %d is shown: %t, gone: %t, and the status is %d", seed, i, shown[i], gone[i],
 					status)
 			}
@@ -84,9 +85,9 @@ func TestJobTurns(t *testing.T) {
 	}
 }
 
-func pickStatus(r *rand.Rand) Status {
-	return []Status{StatusActive, StatusActive, StatusDeactivated, StatusTakendown, StatusInactive,
-		StatusDeleted}[r.IntN(6)]
+func pickStatus(r *rand.Rand) logrow.Status {
+	return []logrow.Status{logrow.StatusActive, logrow.StatusActive, logrow.StatusDeactivated, logrow.StatusTakendown, logrow.StatusInactive,
+		logrow.StatusDeleted}[r.IntN(6)]
 }
 
 // TestSealedJob: a job comes back from the manifest's table as it was; those of an older weft too, which only knew
@@ -106,13 +107,13 @@ func TestStatuses(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 4))
 	var s statuses
-	want := map[uint64]Status{}
+	want := map[uint64]logrow.Status{}
 	for i := range 200_000 {
 		actor := 1 + r.Uint64N(300_000)
 		if i%1000 == 0 {
 			actor += 1 << 33 // beyond 32 bits
 		}
-		status := Status(r.IntN(int(StatusInactive) + 1))
+		status := logrow.Status(r.IntN(int(logrow.StatusInactive) + 1))
 		s.set(actor, status)
 		want[actor] = status
 	}
@@ -122,7 +123,7 @@ func TestStatuses(t *testing.T) {
 			t.Fatalf("account %d has the status %d and should have %d", actor, s.of(actor), status)
 		}
 	}
-	if s.of(0) != StatusActive || s.of(1<<40) != StatusActive {
+	if s.of(0) != logrow.StatusActive || s.of(1<<40) != logrow.StatusActive {
 		t.Error("an account that was never set is not active")
 	}
 	if each := s.bytes() / uint64(len(want)); each > 8 {
@@ -146,7 +147,7 @@ func TestWalkBothWays(t *testing.T) {
 			d.flush()
 		}
 	}
-	f := newApplier(nil, nil, index.EmptySnapshot())
+	f := New(nil, nil, index.EmptySnapshot(), Origin{})
 	f.d = d
 	from, to := codec.AccountRecords(1)
 	var up, down [][]byte

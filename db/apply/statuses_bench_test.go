@@ -1,14 +1,16 @@
-package db
+package apply
 
 import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
+
+	"weft.dev/weft/db/logrow"
 )
 
 // BenchmarkStatuses measures five million accounts that are not active, of forty million, as bitmaps and as a map:
-// memory, a look-up of an account that is active, and the start. go test ./db -run '^$' -bench Statuses -benchtime
+// memory, a look-up of an account that is active, and the start. go test ./db/apply -run '^$' -bench Statuses -benchtime
 // 1000000x
 func BenchmarkStatuses(b *testing.B) {
 	const all, inactive = 40_000_000, 5_000_000
@@ -23,17 +25,17 @@ func BenchmarkStatuses(b *testing.B) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	run := func(name string, set func(uint64, Status), of func(uint64) Status) {
+	run := func(name string, set func(uint64, logrow.Status), of func(uint64) logrow.Status) {
 		b.Run(name, func(b *testing.B) {
 			before, began := heap(), time.Now()
 			for i, id := range ids {
-				set(id, 1+Status(i%5))
+				set(id, 1+logrow.Status(i%5))
 			}
 			took := time.Since(began)
 			each := float64(heap()-before) / inactive
 			n := 0
 			for b.Loop() {
-				if of(1+r.Uint64N(all)) == StatusActive {
+				if of(1+r.Uint64N(all)) == logrow.StatusActive {
 					n++
 				}
 			}
@@ -44,8 +46,8 @@ func BenchmarkStatuses(b *testing.B) {
 			b.ReportMetric(took.Seconds(), "s/start")
 		})
 	}
-	m := map[uint64]Status{}
-	run("map", func(id uint64, s Status) { m[id] = s }, func(id uint64) Status { return m[id] })
+	m := map[uint64]logrow.Status{}
+	run("map", func(id uint64, s logrow.Status) { m[id] = s }, func(id uint64) logrow.Status { return m[id] })
 	runtime.KeepAlive(m)
 	m = nil
 	var s statuses

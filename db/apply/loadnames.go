@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"context"
@@ -12,8 +12,11 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
+// firstTime divides Jetstream's cursors: from here on they are times in microseconds since 1970.
+const firstTime = 1_000_000_000_000_000
+
 // loadMeta reads the single facts and the upstreams' cursors into a snapshot.
-func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapshot) error {
+func (s *State) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapshot) error {
 	v.Upstreams = map[string]index.Upstream{}
 	var started []string
 	if err := q.SelectContext(ctx, &started, "SELECT value FROM meta WHERE key = 'started_us'"); err != nil {
@@ -42,19 +45,24 @@ func (s *state) loadMeta(ctx context.Context, q logrow.Queryer, v *index.Snapsho
 		return err
 	}
 	for _, h := range hosts {
-		if h.Seq >= seqLimit { // a time; one of the future would be the upstream's tip
+		if h.Seq >= firstTime { // a time; one of the future would be the upstream's tip
 			h.Seq = min(h.Seq, uint64(s.config.Now().UnixMicro()))
 		}
 		v.Upstreams[h.Host] = index.Upstream{Kind: h.Kind, Seq: h.Seq, US: h.CursorUS, High: h.High, Instance: h.Instance,
-			Followed: Followed{UntilUS: h.FollowedUS, ClockUS: h.ClockUS},
+			Followed: index.Followed{UntilUS: h.FollowedUS, ClockUS: h.ClockUS},
 			Epoch:    h.Epoch}
 		v.MaxUS = max(v.MaxUS, h.US)
 	}
 	return nil
 }
 
-// loadNames reads the names that no segment has, up to some ids, into a snapshot.
-func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
+// LoadNames reads the names that no segment has into a snapshot.
+func (s *State) LoadNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot) error {
+	return s.loadNamesTo(ctx, q, v, allNames)
+}
+
+// loadNamesTo reads the names that no segment has, up to some ids, into a snapshot.
+func (s *State) loadNamesTo(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
 	var newest index.ManifestRow
 	if n := len(v.Files.Files); n > 0 {
 		newest = v.Files.Files[n-1].ManifestRow
@@ -69,7 +77,7 @@ func (s *state) loadNames(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 var allNames = logrow.NameBounds{Actors: math.MaxInt64, Collections: math.MaxInt64, Sources: math.MaxInt64}
 
 // loadNewNames reads the names after the newest known ones, up to some ids, into a snapshot.
-func (s *state) loadNewNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
+func (s *State) loadNewNames(ctx context.Context, q logrow.Queryer, v *index.Snapshot, upTo logrow.NameBounds) error {
 	for _, k := range []struct {
 		kind  byte
 		upTo  uint64

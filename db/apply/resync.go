@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"database/sql"
@@ -46,8 +46,8 @@ func (r *resync) isRow(host string, rev uint64) bool { return r.isRevOf(rev) && 
 func (r *resync) isRevOf(rev uint64) bool { return r != nil && rev == r.rev }
 
 // idle reports whether no more of the repo is expected.
-func (r *resync) idle(f *applier) bool {
-	return r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
+func (r *resync) idle(f *Applier) bool {
+	return r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS
 }
 
 // markSuperseded notes that another upstream's event left a record newer than the resync.
@@ -83,7 +83,7 @@ func newResync(rev, since uint64, us int64, before *resync) *resync {
 }
 
 // sync opens a resync: the account's whole repo follows.
-func (f *applier) sync(e *Event) {
+func (f *Applier) sync(e *Event) {
 	rev, ok := link.ParseTID(e.Rev)
 	if !ok {
 		f.stats.Invalid++
@@ -93,18 +93,18 @@ func (f *applier) sync(e *Event) {
 	if !known {
 		return // nothing to replace
 	}
-	if f.state.status.of(actor) == StatusDeleted {
+	if f.state.status.of(actor) == logrow.StatusDeleted {
 		f.stats.Tombstoned++
 		return
 	}
 	r := f.state.resyncs[actor]
 	if r != nil && r.rev == rev { // it comes again; what it has seen stays seen
-		if !r.isFrom(f.host) { // and this upstream sends all of it
-			r.host = f.host
+		if !r.isFrom(f.from.Host) { // and this upstream sends all of it
+			r.host = f.from.Host
 			r.synced = e.Seq
 			r.lastUS = e.TimeUS
-			f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: r.since, host: r.host,
-				sync: r.synced})
+			f.rows.Resyncs = append(f.rows.Resyncs, ResyncRow{Actor: actor, Rev: rev, Since: r.since, Host: r.host,
+				Sync: r.synced})
 		}
 		return
 	}
@@ -121,18 +121,18 @@ func (f *applier) sync(e *Event) {
 // advanceResync advances the open resync of an event's account: the event is a row of the resync, or ends it. It
 // returns false for an event from before the sync, which is stale: the resync has its record, or the record is gone. It
 // returns false as well where the end of the resync takes another commit first.
-func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
+func (f *Applier) advanceResync(e *Event, actor, rev uint64) bool {
 	r := f.state.resyncs[actor]
-	if r == nil || f.fill {
+	if r == nil || f.from.Fill {
 		return true
 	}
 	switch {
 	case rev < r.rev:
 		f.stats.Stale++
 		return false
-	case !r.isFrom(f.host):
+	case !r.isFrom(f.from.Host):
 		return true
-	case rev > r.rev && (r.begun || e.Op != OpCreate || r.idle(f)):
+	case rev > r.rev && (r.begun || e.Op != logrow.OpCreate || r.idle(f)):
 		return f.endResync(actor, r)
 	case rev > r.rev: // the repo was fetched after the sync, and is newer
 		f.openResync(actor, rev, r.synced)
@@ -147,20 +147,20 @@ func (f *applier) advanceResync(e *Event, actor, rev uint64) bool {
 
 // openResync expects the account's whole repo, as creates with this revision. It replaces a resync that is open: the
 // newer repo says which records are gone.
-func (f *applier) openResync(actor, rev, seq uint64) {
+func (f *Applier) openResync(actor, rev, seq uint64) {
 	f.d.setRev(actor, max(rev, f.d.rev(actor)))
-	f.log(logrow.Row{Op: OpSync, Actor: actor, Rev: rev}, nil, nil)
+	f.log(logrow.Row{Op: logrow.OpSync, Actor: actor, Rev: rev}, nil, nil)
 	r := newResync(rev, f.seq, min(f.nowUS, f.maxUS), f.state.resyncs[actor])
-	r.host = f.host
+	r.host = f.from.Host
 	r.synced = seq
 	f.state.resyncs[actor] = r
-	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: rev, since: f.seq, host: f.host, sync: seq})
+	f.rows.Resyncs = append(f.rows.Resyncs, ResyncRow{Actor: actor, Rev: rev, Since: f.seq, Host: f.from.Host, Sync: seq})
 }
 
 // endResync removes the records that did not follow the sync. It returns false where a commit must come first: the
 // resync stays open, and the next call continues. After a crash between two of its commits the event that ends it comes
 // again.
-func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
+func (f *Applier) endResync(actor uint64, r *resync) (ended bool) {
 	r.after, ended = f.removeBehind(r.after, actor, r.rev, func(key []byte) bool {
 		if _, ok := r.seen[string(key)]; ok {
 			return true
@@ -173,7 +173,7 @@ func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 		return false
 	}
 	delete(f.state.resyncs, actor)
-	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, rev: r.rev})
+	f.rows.Resyncs = append(f.rows.Resyncs, ResyncRow{Actor: actor, Rev: r.rev})
 	f.d.setRev(actor, max(r.rev, f.d.rev(actor)))
 	f.log(logrow.Row{Op: logrow.OpSynced, Actor: actor, Rev: r.rev}, nil, nil)
 	return true
@@ -182,7 +182,7 @@ func (f *applier) endResync(actor uint64, r *resync) (ended bool) {
 // removeBehind removes the records of an account after a key, except those that are kept: as many as a step of a job
 // changes and as a part of a batch has room for. upTo is the last key that it has read; ended reports that no record is
 // left after it.
-func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
+func (f *Applier) removeBehind(after []byte, actor, rev uint64, kept func(key []byte) bool) (upTo []byte, ended bool) {
 	from, to := codec.AccountRecords(actor)
 	if after != nil {
 		from = successor(after)
@@ -192,7 +192,7 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 	n := 0
 	seen := 0
 	for w := f.walk(actor, from, to, false); w.next(); {
-		if n == limit || seen == limit*seenPerRecord || f.d.bytes >= commitBytes {
+		if n == limit || seen == limit*seenPerRecord || f.d.bytes >= CommitBytes {
 			return upTo, false
 		}
 		seen++
@@ -204,50 +204,57 @@ func (f *applier) removeBehind(after []byte, actor, rev uint64, kept func(key []
 		rkey, links := f.walked(w)
 		_, collection, _, _ := codec.DecodeRecordKey(w.key)
 		f.change(w.key, w.value, nil, 0, actor, rkey, links, nil)
-		f.log(logrow.Row{Op: OpDelete, Actor: actor, Collection: collection, Rkey: rkey, Rev: rev,
-			Replaced: f.state.bodies.current(w.value)}, links, nil)
+		f.log(logrow.Row{Op: logrow.OpDelete, Actor: actor, Collection: collection, Rkey: rkey, Rev: rev,
+			Replaced: f.state.Bodies.current(w.value)}, links, nil)
 	}
 	return nil, true
 }
 
 // abortResync aborts a resync: the records that did not follow may exist all the same. The sync may come again.
-func (f *applier) abortResync(actor uint64, r *resync) {
+func (f *Applier) abortResync(actor uint64, r *resync) {
 	delete(f.state.resyncs, actor)
-	f.rows.resyncs = append(f.rows.resyncs, resyncRow{actor: actor, cut: true})
+	f.rows.Resyncs = append(f.rows.Resyncs, ResyncRow{Actor: actor, Aborted: true})
 	f.log(logrow.Row{Op: logrow.OpSynced, Actor: actor, Rev: r.rev}, nil, nil)
 }
 
-func (f *applier) abortResyncs(which func(*resync) bool) {
+// AbortResyncs aborts the open resyncs of a host's syncs. It returns the number of the first of those syncs; 0: there
+// is none with a number.
+func (f *Applier) AbortResyncs(host string) (first uint64) {
 	for actor, r := range f.state.resyncs {
-		if which(r) {
-			f.abortResync(actor, r)
+		if r.host != host {
+			continue
 		}
+		if r.synced > 0 && (first == 0 || r.synced < first) {
+			first = r.synced
+		}
+		f.abortResync(actor, r)
 	}
+	return first
 }
 
-// endIdleResyncs ends the resyncs of accounts without further events, and aborts those of an upstream that is no longer
+// EndIdleResyncs ends the resyncs of accounts without further events, and aborts those of an upstream that is no longer
 // followed. It returns false where a commit must come first.
-func (f *applier) endIdleResyncs() (ended bool) {
+func (f *Applier) EndIdleResyncs() (ended bool) {
 	for actor, r := range f.state.resyncs {
 		switch {
 		case r.idle(f):
 			if !f.endResync(actor, r) {
 				return false
 			}
-		case !r.isFrom(f.host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncAbortUS:
+		case !r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncAbortUS:
 			f.abortResync(actor, r)
-			f.rows.gaps = append(f.rows.gaps, Gap{Host: r.host, From: r.synced, To: r.synced, FromUS: r.lastUS,
-				FoundUS: f.state.config.Now().UnixMicro(), Why: "the resync of " + f.readDID(actor) + " was not completed"})
+			f.rows.Aborted = append(f.rows.Aborted,
+				AbortedResync{DID: f.readDID(actor), Host: r.host, Sync: r.synced, LastUS: r.lastUS})
 		}
 	}
 	return true
 }
 
 // readSynced reads the revision of an account's last completed resync; 0: there is none.
-func (f *applier) readSynced(actor uint64) uint64 {
-	for i := len(f.rows.resyncs) - 1; i >= 0; i-- {
-		if r := f.rows.resyncs[i]; r.actor == actor && r.since == 0 && !r.cut {
-			return r.rev
+func (f *Applier) readSynced(actor uint64) uint64 {
+	for i := len(f.rows.Resyncs) - 1; i >= 0; i-- {
+		if r := f.rows.Resyncs[i]; r.Actor == actor && r.Since == 0 && !r.Aborted {
+			return r.Rev
 		}
 	}
 	var rev int64
@@ -259,7 +266,7 @@ func (f *applier) readSynced(actor uint64) uint64 {
 }
 
 // readDID reads an account's DID; empty: the account is new in this batch.
-func (f *applier) readDID(actor uint64) string {
+func (f *Applier) readDID(actor uint64) string {
 	var did string
 	err := f.history.beside.QueryRow("SELECT did FROM actors WHERE id = ?", int64(actor)).Scan(&did)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"context"
@@ -12,15 +12,18 @@ import (
 	"weft.dev/weft/link"
 )
 
-// rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
+// Bound gets snapshots of a replay that have grown, and may return one that takes less memory. Nil: memory holds all.
+type Bound func(*index.Snapshot) (*index.Snapshot, error)
+
+// Rebuild returns the snapshot of v's segments and the log after them. The log suffices: each row says what it changed,
 // or, for a row about an account, what follows from the rows before it. q must read one moment.
-func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
-	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
+func (s *State) Rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot, full Bound) (*index.Snapshot, error) {
+	s.reset()
 	next := *v
 	if err := s.loadMeta(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read meta data: %w", err)
 	}
-	if err := s.loadNames(ctx, q, &next, allNames); err != nil {
+	if err := s.LoadNames(ctx, q, &next); err != nil {
 		return nil, fmt.Errorf("read names: %w", err)
 	}
 	status, err := s.loadStatus(ctx, q, next.Sealed)
@@ -31,12 +34,52 @@ func (s *state) rebuild(ctx context.Context, q logrow.Queryer, v *index.Snapshot
 	if err := logrow.VerifyStatus(ctx, q, status); err != nil {
 		return nil, err
 	}
-	return s.replay(ctx, q, &next, full)
+	return s.replayOpened(ctx, q, &next, full)
 }
 
-// replay replays the log after a snapshot's segments. The statuses are those as of the segments.
-func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
-	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
+// Rebase returns the snapshot of v's segments and the log after them, like Rebuild, where the state is that of log row
+// seq: the statuses need not be read again.
+func (s *State) Rebase(ctx context.Context, q logrow.Queryer, v *index.Snapshot, seq uint64,
+	full Bound) (*index.Snapshot, error) {
+	clear(s.resyncs)
+	clear(s.jobs)
+	clear(s.next)
+	next := *v
+	if err := s.loadMeta(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read meta data: %w", err)
+	}
+	if err := s.LoadNames(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read names: %w", err)
+	}
+	if err := s.takeBackStatus(ctx, q, next.Sealed, seq); err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	return s.replayOpened(ctx, q, &next, full)
+}
+
+// CatchUp returns a snapshot with the new log rows. The state is that of the snapshot.
+func (s *State) CatchUp(ctx context.Context, q logrow.Queryer, v *index.Snapshot) (*index.Snapshot, error) {
+	next := *v
+	if err := s.loadMeta(ctx, q, &next); err != nil {
+		return nil, fmt.Errorf("read meta data: %w", err)
+	}
+	if err := s.loadNewNames(ctx, q, &next, allNames); err != nil {
+		return nil, fmt.Errorf("read names: %w", err)
+	}
+	return s.replayLog(ctx, q, &next, logrow.MaxSeq, nil)
+}
+
+// Replay replays the log after a snapshot's segments, whose names LoadNames has read.
+func (s *State) Replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot) (*index.Snapshot, error) {
+	if _, err := s.loadStatus(ctx, q, v.Sealed); err != nil {
+		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	return s.replayOpened(ctx, q, v, nil)
+}
+
+// replayOpened replays the log after a snapshot's segments. The statuses are those as of the segments.
+func (s *State) replayOpened(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
+	full Bound) (*index.Snapshot, error) {
 	if err := s.loadResyncs(ctx, q, v.Sealed); err != nil {
 		return nil, fmt.Errorf("read resyncs: %w", err)
 	}
@@ -48,17 +91,21 @@ func (s *state) replay(ctx context.Context, q logrow.Queryer, v *index.Snapshot,
 	return v, err
 }
 
-// replayLog replays the log after a snapshot, up to a row. full, when it isn't nil, gets snapshots that have grown, and
-// may return one that takes less memory.
-func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64,
-	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
-	s.progress("replaying the log", v.Seq, s.logEnd)
+// replayLog replays the log after a snapshot, up to a row.
+func (s *State) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapshot, to uint64,
+	full Bound) (*index.Snapshot, error) {
+	if s.config.Progress != nil {
+		if err := q.GetContext(ctx, &s.logEnd, "SELECT ifnull(max(seq), 0) FROM records"); err != nil {
+			return nil, fmt.Errorf("read the end of the log: %w", err)
+		}
+	}
+	s.progress(v.Seq)
 	// One core reads the log while another applies it: half the time of a start after a crash.
 	reading, both := errgroup.WithContext(ctx)
 	read := make(chan []logrow.Logged, 4)
 	next := v
 	reading.Go(func() error {
-		defer logPanic(s.config.Logger, "replay")
+		defer recoverPanic(s.config.Logger, "replay")
 		defer close(read)
 		return logrow.Read(both, q, v.Seq, to, func(rows []logrow.Logged) error {
 			select {
@@ -70,7 +117,7 @@ func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 		})
 	})
 	reading.Go(func() error {
-		defer logPanic(s.config.Logger, "replay")
+		defer recoverPanic(s.config.Logger, "replay")
 		replayed, err := s.replayRows(v, read, full)
 		next = replayed
 		return err
@@ -85,9 +132,8 @@ func (s *state) replayLog(ctx context.Context, q logrow.Queryer, v *index.Snapsh
 }
 
 // replayRows replays log rows into a snapshot.
-func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged,
-	full func(*index.Snapshot) (*index.Snapshot, error)) (*index.Snapshot, error) {
-	f := newApplier(s, nil, v)
+func (s *State) replayRows(v *index.Snapshot, read <-chan []logrow.Logged, full Bound) (*index.Snapshot, error) {
+	f := New(s, nil, v, Origin{})
 	n := 0
 	sums := v.Sums
 	for rows := range read {
@@ -99,10 +145,10 @@ func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged,
 			f.seq = l.Seq
 			sums.Log += l.Sum
 			n++
-			if n < rowsPerRun && f.d.bytes < commitBytes {
+			if n < rowsPerRun && f.d.bytes < CommitBytes {
 				continue
 			}
-			s.progress("replaying the log", f.seq, s.logEnd)
+			s.progress(f.seq)
 			n = 0
 			f.d.flush()
 			f.d.base.Seq = f.seq
@@ -132,11 +178,11 @@ func (s *state) replayRows(v *index.Snapshot, read <-chan []logrow.Logged,
 const rowsPerRun = 20_000
 
 // replayRow applies a row of the log; body reports that the row's body is stored.
-func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.RecordLink) error {
+func (f *Applier) replayRow(r *logrow.Row, body bool, removed, added []codec.RecordLink) error {
 	f.nowUS = r.TimeUS
 	switch r.Op {
-	case OpAccount:
-		if was := f.state.status.of(r.Actor); was != Status(r.Status>>4&7) {
+	case logrow.OpAccount:
+		if was := f.state.status.of(r.Actor); was != logrow.Status(r.Status>>4&7) {
 			return fmt.Errorf("account %d had the status %d, and the row says %d", r.Actor, was, r.Status>>4&7)
 		}
 		f.setStatus(r.Actor, r.Status)
@@ -145,7 +191,7 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		return f.replayJob(r)
 	case logrow.OpTurn:
 		return f.replayTurn(r)
-	case OpSync:
+	case logrow.OpSync:
 		f.d.setRev(r.Actor, max(r.Rev, f.d.rev(r.Actor)))
 		f.state.resyncs[r.Actor] = newResync(r.Rev, r.Seq, r.TimeUS, f.state.resyncs[r.Actor])
 		if o, ok := f.state.opened[r.Actor]; ok && o.Since == r.Seq {
@@ -162,7 +208,7 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 		f.d.setRev(r.Actor, max(r.Rev, f.d.rev(r.Actor)))
 		delete(f.state.resyncs, r.Actor)
 		return nil
-	case OpCreate, OpUpdate, OpDelete, logrow.OpSeen, logrow.OpRewritten:
+	case logrow.OpCreate, logrow.OpUpdate, logrow.OpDelete, logrow.OpSeen, logrow.OpRewritten:
 	default:
 		return fmt.Errorf("unknown op %d", r.Op)
 	}
@@ -205,11 +251,11 @@ func (f *applier) replayRow(r *logrow.Row, body bool, removed, added []codec.Rec
 }
 
 // replayed notes a log row of a record whose account's repo is being replaced.
-func (r *resync) replayed(op Op, rev uint64, timeUS int64, key []byte) {
+func (r *resync) replayed(op logrow.Op, rev uint64, timeUS int64, key []byte) {
 	switch {
 	case rev > r.rev: // of another upstream: one of this would have ended the resync
 		r.markSuperseded(string(key), rev)
-	case rev == r.rev && op != OpDelete:
+	case rev == r.rev && op != logrow.OpDelete:
 		r.seen[string(key)] = struct{}{}
 		r.lastUS = max(r.lastUS, timeUS)
 	}

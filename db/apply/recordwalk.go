@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ type recordWalk struct {
 }
 
 // walk begins a walk over an account's records with from <= key < to.
-func (f *applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
+func (f *Applier) walk(actor uint64, from, to []byte, reverse bool) *recordWalk {
 	// To make runs of what this batch has changed first would be simpler, and cost as much as the rest of the batch.
 	w := &recordWalk{d: f.d, changed: f.d.recordsBetween(actor, from, to), reverse: reverse, taken: true}
 	if reverse {
@@ -69,7 +69,7 @@ func (w *recordWalk) next() bool {
 }
 
 // walked decodes the present record. The links are valid until the next call.
-func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
+func (f *Applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) {
 	_, _, rkey, err := codec.DecodeRecordKey(w.key)
 	if err != nil {
 		f.d.fail(fmt.Errorf("record key %x: %w", w.key, err))
@@ -80,7 +80,7 @@ func (f *applier) walked(w *recordWalk) (rkey []byte, links []codec.RecordLink) 
 }
 
 // eachRecord walks an account's records that have links. The links are valid during the call only.
-func (f *applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
+func (f *Applier) eachRecord(actor uint64, do func(key, value, rkey []byte, links []codec.RecordLink)) {
 	from, to := codec.AccountRecords(actor)
 	for w := f.walk(actor, from, to, false); w.next(); {
 		if len(w.value) > 0 {

@@ -1,9 +1,10 @@
-package db
+package apply
 
 import (
 	"strings"
 
 	"weft.dev/weft/db/codec"
+	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/link"
 )
@@ -33,11 +34,11 @@ type recordEvent struct {
 }
 
 // hasLinks reports whether the record links after the event.
-func (r *recordEvent) hasLinks() bool { return r.Op != OpDelete && len(r.Links) > 0 }
+func (r *recordEvent) hasLinks() bool { return r.Op != logrow.OpDelete && len(r.Links) > 0 }
 
 // record applies a create, an update or a delete: the record's links become exactly those of the event. It validates
 // the event, classifies it, works out the change of the record's links, and logs it.
-func (f *applier) record(e *Event) {
+func (f *Applier) record(e *Event) {
 	r, ok := newRecordEvent(e)
 	if !ok {
 		f.stats.Invalid++
@@ -46,7 +47,7 @@ func (f *applier) record(e *Event) {
 	window := &f.history.dedup
 	r.actor, r.known = f.actor(e.DID)
 	r.hash = window.record(e.DID, e.Collection, e.Rkey)
-	if r.known && f.state.status.of(r.actor) == StatusDeleted {
+	if r.known && f.state.status.of(r.actor) == logrow.StatusDeleted {
 		f.stats.Tombstoned++
 		window.note(r.hash, r.rev, e.TimeUS)
 		return
@@ -56,7 +57,7 @@ func (f *applier) record(e *Event) {
 	}
 	// Another upstream may have sent newer events of the account while this one was not followed: the rows of its
 	// resync are not stale for that, and the event that ends the resync ends it even when it is stale itself.
-	if f.mayRepeat(e) && !f.state.resyncs[r.actor].isRow(f.host, r.rev) {
+	if f.mayRepeat(e) && !f.state.resyncs[r.actor].isRow(f.from.Host, r.rev) {
 		f.loadDedupWindow()
 		r.class = f.readClass(&r)
 	}
@@ -69,7 +70,7 @@ func (f *applier) record(e *Event) {
 		return
 	}
 	resync := f.state.resyncs[r.actor]
-	if resync.isSuperseded(string(f.key), f.fill || resync.isRow(f.host, r.rev), f.fill) {
+	if resync.isSuperseded(string(f.key), f.from.Fill || resync.isRow(f.from.Host, r.rev), f.from.Fill) {
 		f.stats.Stale++
 		return
 	}
@@ -86,7 +87,7 @@ func newRecordEvent(e *Event) (r recordEvent, ok bool) {
 
 // readClass classifies an event that may be a repeat. It reads the database for an event that is older than the dedup
 // window, or out of order.
-func (f *applier) readClass(r *recordEvent) class {
+func (f *Applier) readClass(r *recordEvent) class {
 	window := &f.history.dedup
 	newest, seen := window.newest(r.hash)
 	if seen && r.rev <= newest {
@@ -110,13 +111,13 @@ func (f *applier) readClass(r *recordEvent) class {
 
 // readStatusIsNewer reports whether the account's status last changed after an event was seen. No status is newer than
 // the newest event: for an event that is newer still, it doesn't read the database.
-func (f *applier) readStatusIsNewer(e *Event, actor uint64) bool {
+func (f *Applier) readStatusIsNewer(e *Event, actor uint64) bool {
 	return e.TimeUS <= f.beforeUS && e.TimeUS <= f.readStatusSince(actor)
 }
 
 // locate finds the record's key, which it leaves in f.key, and enters the names of a record that links. It returns
 // false where the record has no links, before and after the event.
-func (f *applier) locate(r *recordEvent) bool {
+func (f *Applier) locate(r *recordEvent) bool {
 	if !r.hasLinks() && !r.known {
 		return false
 	}
@@ -135,7 +136,7 @@ func (f *applier) locate(r *recordEvent) bool {
 
 // difference returns the links that the record loses and gains. It leaves the links before and after in f.old and
 // f.next.
-func (f *applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
+func (f *Applier) difference(r *recordEvent) (removed, added []codec.RecordLink) {
 	r.before = f.d.record(f.key)
 	f.old = f.links(f.old[:0], r.before, r.rkey)
 	f.next = f.next[:0]
@@ -159,7 +160,7 @@ func (f *applier) difference(r *recordEvent) (removed, added []codec.RecordLink)
 }
 
 // isStorable reports whether a link fits a key: a zero byte would end it early. The extractor makes no others.
-func isStorable(l *Link) bool {
+func isStorable(l *index.Link) bool {
 	return l.Target != "" && len(l.Target) <= link.MaxLen && strings.IndexByte(l.Target, 0) < 0 &&
 		len(l.Path) <= maxPath
 }
@@ -168,20 +169,20 @@ func isStorable(l *Link) bool {
 const maxPath = 4096
 
 // noteInResync notes the record in the open resync of its account.
-func (f *applier) noteInResync(r *recordEvent, resync *resync) {
+func (f *Applier) noteInResync(r *recordEvent, resync *resync) {
 	switch {
-	case resync == nil || f.fill:
-	case !resync.isFrom(f.host):
+	case resync == nil || f.from.Fill:
+	case !resync.isFrom(f.from.Host):
 		resync.markSuperseded(string(f.key), r.rev)
-	case r.Op != OpDelete:
+	case r.Op != logrow.OpDelete:
 		resync.seen[string(f.key)] = struct{}{}
 		resync.lastUS = max(resync.lastUS, min(r.TimeUS, f.maxUS)) // an outlier would keep it open until then
 	}
 }
 
 // logRecord applies the change of a record's links to the index and logs it, with its body.
-func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []codec.RecordLink) {
-	replaced := f.state.bodies.current(r.before)
+func (f *Applier) logRecord(r *recordEvent, resync *resync, removed, added []codec.RecordLink) {
+	replaced := f.state.Bodies.current(r.before)
 	body := f.bodyOf(r.Event)
 	row := logrow.Row{Op: r.Op, Actor: r.actor, Collection: r.collection, Rkey: r.rkey, Rev: r.rev, Replaced: replaced}
 	if len(removed)+len(added) == 0 {
@@ -189,7 +190,7 @@ func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []cod
 			f.logSeen(r, resync)
 			return
 		}
-		row.Op = OpUpdate
+		row.Op = logrow.OpUpdate
 		row.BodyOnly = true
 	}
 	if r.class == classOutOfOrder {
@@ -197,7 +198,7 @@ func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []cod
 	}
 	rev := r.rev
 	row.OutOfOrder = r.class == classOutOfOrder
-	if f.fill || resync.isRevOf(rev) { // filled events are old, and the rows of a resync may be
+	if f.from.Fill || resync.isRevOf(rev) { // filled events are old, and the rows of a resync may be
 		row.OutOfOrder = row.OutOfOrder || rev < f.d.rev(r.actor)
 	}
 	if row.OutOfOrder {
@@ -211,11 +212,11 @@ func (f *applier) logRecord(r *recordEvent, resync *resync, removed, added []cod
 }
 
 // logSeen logs that a record came unchanged while its account's repo is replaced: a replay must know that it stays.
-func (f *applier) logSeen(r *recordEvent, resync *resync) {
-	if f.fill || resync == nil {
+func (f *Applier) logSeen(r *recordEvent, resync *resync) {
+	if f.from.Fill || resync == nil {
 		return
 	}
-	if len(f.old) > 0 && r.Op != OpDelete || !resync.isFrom(f.host) {
+	if len(f.old) > 0 && r.Op != logrow.OpDelete || !resync.isFrom(f.from.Host) {
 		f.log(logrow.Row{Op: logrow.OpSeen, Actor: r.actor, Collection: r.collection, Rkey: r.rkey, Rev: r.rev}, nil, nil)
 	}
 }

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"context"
@@ -154,7 +154,7 @@ func (w *dedupWindow) covers(rev uint64, timeUS int64) bool {
 
 // loadDedupWindow makes the window ready for questions. The first time after a start it reads the log, which has the
 // events that changed something.
-func (f *applier) loadDedupWindow() {
+func (f *Applier) loadDedupWindow() {
 	w := &f.history.dedup
 	upTo := w.loadTo
 	w.loadTo = 0
@@ -168,7 +168,7 @@ func (f *applier) loadDedupWindow() {
 }
 
 // readDedupWindow fills the old generation from the log up to a row.
-func (f *applier) readDedupWindow(upTo uint64) error {
+func (f *Applier) readDedupWindow(upTo uint64) error {
 	w := &f.history.dedup
 	rows, err := f.history.beside.QueryContext(context.Background(), `SELECT seq, time_us, op, actor, did, ifnull(nsid, ''), rkey,
 		ifnull(rev, 0), ifnull(records.status, 0)
@@ -199,8 +199,8 @@ func (f *applier) readDedupWindow(upTo uint64) error {
 		}
 		newestUS = max(newestUS, r.TimeUS)
 		switch {
-		case r.Op == OpAccount:
-			if Status(r.Status>>4&7) == StatusDeleted || Status(r.Status&15) == StatusDeleted {
+		case r.Op == logrow.OpAccount:
+			if logrow.Status(r.Status>>4&7) == logrow.StatusDeleted || logrow.Status(r.Status&15) == logrow.StatusDeleted {
 				w.old.noteDeleted(r.Actor, deletion{us: newestUS})
 			}
 		case r.Rkey != nil:

@@ -1,4 +1,4 @@
-package db
+package apply
 
 import (
 	"cmp"
@@ -12,7 +12,7 @@ import (
 )
 
 // loadJobs reads the jobs as of the newest segment.
-func (s *state) loadJobs(ctx context.Context, q logrow.Queryer) error {
+func (s *State) loadJobs(ctx context.Context, q logrow.Queryer) error {
 	var rows []struct {
 		Actor   uint64
 		Was, Is bool
@@ -32,7 +32,7 @@ func (s *state) loadJobs(ctx context.Context, q logrow.Queryer) error {
 
 // loadStatus reads the present statuses and takes back the changes after a log row. It returns the checksum of the
 // present ones.
-func (s *state) loadStatus(ctx context.Context, q logrow.Queryer, sealed uint64) (sum uint64, err error) {
+func (s *State) loadStatus(ctx context.Context, q logrow.Queryer, sealed uint64) (sum uint64, err error) {
 	// By status and account, as the partial index has them.
 	rows, err := q.QueryContext(ctx, "SELECT id, status, ifnull(since_us, 0) FROM actors WHERE status <> 0")
 	if err != nil {
@@ -60,21 +60,21 @@ type actorStatus struct {
 }
 
 // takeBackStatus takes back the changes of statuses by the log rows after one and up to another.
-func (s *state) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, upTo uint64) error {
+func (s *State) takeBackStatus(ctx context.Context, q logrow.Queryer, behind, upTo uint64) error {
 	var since []actorStatus
 	if err := q.SelectContext(ctx, &since,
 		"SELECT actor, status FROM records WHERE seq > ? AND seq <= ? AND op = ? ORDER BY seq DESC",
-		int64(behind), int64(upTo), int64(OpAccount)); err != nil {
+		int64(behind), int64(upTo), int64(logrow.OpAccount)); err != nil {
 		return err
 	}
 	for _, p := range since {
-		s.status.set(p.Actor, Status(p.Status>>4&7))
+		s.status.set(p.Actor, logrow.Status(p.Status>>4&7))
 	}
 	return nil
 }
 
 // loadResyncs opens the resyncs that were open at a log row, with the records seen up to it.
-func (s *state) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64) error {
+func (s *State) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64) error {
 	var open []openResync
 	if err := q.SelectContext(ctx, &open, "SELECT actor, rev, since_seq, host, sync_seq FROM resyncs"); err != nil {
 		return err
@@ -89,20 +89,20 @@ func (s *state) loadResyncs(ctx context.Context, q logrow.Queryer, sealed uint64
 		s.resyncs[o.Actor] = r
 		var rows []struct {
 			TimeUS     int64 `db:"time_us"`
-			Op         Op
+			Op         logrow.Op
 			Rev        int64
 			Collection uint64
 			Rkey       any
 		}
 		if err := q.SelectContext(ctx, &rows, `SELECT time_us, op, ifnull(rev, 0) AS rev, ifnull(collection, 0) AS collection, rkey
 			FROM records WHERE seq BETWEEN ? AND ? AND actor = ? AND op NOT IN (?, ?, ?, ?) ORDER BY seq`,
-			int64(o.Since), int64(sealed), int64(o.Actor), int64(OpAccount), int64(logrow.OpJob),
+			int64(o.Since), int64(sealed), int64(o.Actor), int64(logrow.OpAccount), int64(logrow.OpJob),
 			int64(logrow.OpRewritten), int64(logrow.OpTurn)); err != nil {
 			return err
 		}
 		for _, row := range rows {
 			r.begun = r.begun || row.Op == logrow.OpBegun
-			if row.Op == OpSync || row.Op == logrow.OpBegun {
+			if row.Op == logrow.OpSync || row.Op == logrow.OpBegun {
 				r.lastUS = row.TimeUS
 				continue
 			}
