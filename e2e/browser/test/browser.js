@@ -39,10 +39,10 @@ export const views = {
 /**
  * Opens a tab, lets `look` use it, and then sees that the page kept its manners: no error in the console, no request to anywhere
  * else. `expected` names messages that are part of the test, such as the browser's own about a 404, and `elsewhere` another origin
- * that the test itself serves.
+ * that the test itself serves. `at` is a weft of the test's own.
  */
-export async function visit(view, look, { javaScriptEnabled = true, expected = /^$/, elsewhere } = {}) {
-  const context = await browser.newContext({ ...view, javaScriptEnabled, baseURL: base })
+export async function visit(view, look, { javaScriptEnabled = true, expected = /^$/, elsewhere, at = base } = {}) {
+  const context = await browser.newContext({ ...view, javaScriptEnabled, baseURL: at })
   context.setDefaultTimeout(patience)
   const wrong = []
   context.on('console', (m) => {
@@ -50,7 +50,7 @@ export async function visit(view, look, { javaScriptEnabled = true, expected = /
   })
   context.on('weberror', (e) => wrong.push(`uncaught: ${e.error()}`))
   context.on('request', (r) => {
-    if (![base, elsewhere].includes(new URL(r.url()).origin) && !r.url().startsWith('data:')) wrong.push(`a request leaves for ${r.url()}`)
+    if (![at, elsewhere].includes(new URL(r.url()).origin) && !r.url().startsWith('data:')) wrong.push(`a request leaves for ${r.url()}`)
   })
   try {
     const page = await context.newPage()
@@ -82,8 +82,8 @@ export async function fits(page) {
 }
 
 /** Asks the API, as a program does. */
-export async function ask(path) {
-  const res = await fetch(base + path, { headers: { Accept: 'application/json' } })
+export async function ask(path, at = base) {
+  const res = await fetch(at + path, { headers: { Accept: 'application/json' } })
   assert.equal(res.status, 200, `${path}: ${res.status}`)
   return res.json()
 }
@@ -134,9 +134,9 @@ export const elsewhere = () => first('app.bsky.feed.post:embed.external.uri', as
 })
 
 /** What `of` makes of the first event of a source for which it makes anything. */
-async function first(source, of) {
+export async function first(source, of, at = base) {
   const stop = new AbortController()
-  const res = await fetch(`${base}/events?cursor=1&wantedSources=${encodeURIComponent(source)}`, { signal: stop.signal })
+  const res = await fetch(`${at}/events?cursor=1&wantedSources=${encodeURIComponent(source)}`, { signal: stop.signal })
   let text = ''
   let found
   for await (const chunk of res.body) {
