@@ -99,6 +99,7 @@ var leafletKinds = []kind{
 	{"bskyPostRef.uri", "announced document", "announced documents", "is announced by"},
 	{"*.postRef.uri", "embedded post", "embedded posts", "embeds"},
 	{"*#didMention].did", "mention", "mentions", "mentions"},
+	{"*#mention].did", "mention", "mentions", "mentions"},
 	{"*#link].uri", "link in text", "links in text", "links to"},
 	{"*.src", "link card", "link cards", "links to"},
 }

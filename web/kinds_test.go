@@ -30,6 +30,8 @@ func TestKinds(t *testing.T) {
 		{"community.lexicon.calendar.rsvp:subject.uri", "RSVP", "RSVPs", "RSVPs", "answers the invitation to"},
 		{"pub.leaflet.document:pages[pub.leaflet.pages.linearDocument].blocks[].block.facets[].features[pub.leaflet.richtext.facet#link].uri",
 			"link in text", "links in text", "Links in text", "links to"},
+		{"pub.leaflet.document:pages[pub.leaflet.pages.linearDocument].blocks[].block.facets[].features[app.bsky.richtext.facet#mention].did",
+			"mention", "mentions", "Mentions", "mentions"},
 		{"app.bsky.feed.post:facets", "link", "links", "", "links to"},
 		{"app.bsky.feed.post:embed.record.uri.more", "link", "links", "", "links to"},
 		{"com.example.like:subject.uri", "link", "links", "", "links to"},

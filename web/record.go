@@ -42,15 +42,11 @@ func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 	if !ok || rkey == "" {
 		return nil, nil
 	}
-	asked := []string{"did", did, "collection", collection, "rkey", rkey, "hydrate", "true"}
-	var found wire.RecordLinks
-	if err := a.get(&found, routes.GetRecordLinks, asked...); err != nil {
-		if busy(err) {
-			return nil, nil
-		}
+	found, err := recordFound(a, did, collection, rkey)
+	if err != nil || found == nil {
 		return nil, err
 	}
-	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" + form(append(asked, formatParameter, "json")...)}
+	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" + form(append(recordAsked(did, collection, rkey), formatParameter, "json")...)}
 	part.Groups, part.More = forwardGroups(collection, found.Links)
 	if len(found.Value) > 0 {
 		part.Kept = true
@@ -63,6 +59,24 @@ func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 		part.JSON = indented.String()
 	}
 	return part, nil
+}
+
+// recordAsked are the parameters that ask for a record with its content.
+func recordAsked(did, collection, rkey string) []string {
+	return []string{"did", did, "collection", collection, "rkey", rkey, "hydrate", "true"}
+}
+
+// recordFound returns what the index has of a record; nil while the API is busy.
+func recordFound(a *answer, did, collection, rkey string) (*wire.RecordLinks, error) {
+	found := &wire.RecordLinks{}
+	err := a.get(found, routes.GetRecordLinks, recordAsked(did, collection, rkey)...)
+	if err == nil {
+		return found, nil
+	}
+	if busy(err) {
+		return nil, nil
+	}
+	return nil, err
 }
 
 // forwardGroups puts the links of each path together, in the order of the record, and returns how many are left out.

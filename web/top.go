@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -36,8 +37,10 @@ type topKind struct {
 
 // topRow is a target.
 type topRow struct {
-	Text, Kind, Href string
-	DID              string // of an account, for its handle; empty: it is none
+	Text, Kind, Href string // Text is of a record its noun, or its collection and key
+	DID, Who         string // the account that it is, or that a record is of, and its name; empty: it is neither
+	Of               bool   // it is a record of the account
+	Says             string // the text of a record, where it is kept
 	Links            int64
 	ListHref         string
 	Open             []way
@@ -88,26 +91,55 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	}
 	p.Exact = p.Exact || p.Bound == 0
 	for _, one := range found.Subjects {
-		p.Rows = append(p.Rows, s.topRow(one, p.Source, since, most))
+		row, err := s.topRow(a, one, p.Source, since, most)
+		if err != nil {
+			return nil, err
+		}
+		p.Rows = append(p.Rows, row)
 	}
 	return &view{Title: "Most linked: " + p.Source.Noun(2), About: topAbout, Main: p}, nil
 }
 
 const topAbout = "The posts, accounts and web pages that the AT Protocol network links to most, of the last hours."
 
-func (s *Server) topRow(one wire.SubjectCount, src source, since time.Time, most int64) topRow {
-	row := topRow{Text: targetTextBy(s.name, one.Subject), Kind: kindText(one.Subject), Href: explore(one.Subject), Links: one.Links,
+func (s *Server) topRow(a *answer, one wire.SubjectCount, src source, since time.Time, most int64) (topRow, error) {
+	row := topRow{Text: targetText(one.Subject), Kind: kindText(one.Subject), Href: explore(one.Subject), Links: one.Links,
 		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since", since.Format(time.RFC3339Nano)),
 		Bar:      max(0.6, 100*float64(one.Links)/float64(most))}
 	if row.Kind == "account" {
 		row.DID = one.Subject
+		row.Who = s.name(row.DID)
 		row.Open = s.openIn(row.DID, "", "", nil)
-	} else if did, collection, rkey, ok := link.SplitRecord(one.Subject); ok {
-		row.Open = s.openIn(did, collection, rkey, nil)
-	} else if hostOf(one.Subject) != "" {
+		return row, nil
+	}
+	if hostOf(one.Subject) != "" {
 		row.Open = []way{{"the page", one.Subject}}
 	}
-	return row
+	did, collection, rkey, ok := link.SplitRecord(one.Subject)
+	if !ok {
+		return row, nil
+	}
+	row.DID = did
+	row.Who = s.name(did)
+	row.Of = true
+	row.Text = strings.TrimRight(collection+"/"+rkey, "/")
+	if noun := recordNouns[collection]; noun != "" && rkey != "" {
+		row.Text = humanize.Capital(noun)
+		row.Kind = "" // the text says it
+	}
+	var value json.RawMessage
+	if rkey != "" {
+		found, err := recordFound(a, did, collection, rkey)
+		if err != nil {
+			return row, err
+		}
+		if found != nil {
+			value = found.Value
+		}
+	}
+	row.Says = textOf(value)
+	row.Open = s.openIn(did, collection, rkey, value)
+	return row, nil
 }
 
 // topAddress is the page of what is linked to most from a source; empty: from that with the most links.

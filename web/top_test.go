@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"html"
 	"log/slog"
@@ -42,12 +43,18 @@ func TestTopPage(t *testing.T) {
 	odd := db.Source{Collection: "com.example.evil", Path: evil[1]}
 	target, _ := link.Parse("https://evil.example/" + "?'\"=%3Cscript%3E")
 	add(odd, 1, target)
+	// The post says something, and links to something, so that it is kept.
+	did, collection, rkey, _ := link.SplitRecord(post)
+	text := evil[0] + strings.Repeat("x", 300) // long enough for a length of two bytes
+	body := append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...)
+	events = append(events, db.Event{Seq: 5000, TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey, Rev: "3l6oveex3ii2l",
+		Body: body, Links: []db.Link{{Path: "embed.external.uri", Target: target}}})
 	if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
 	answers := api.New(api.Config{Store: s, InstanceID: s.Instance(), Logger: logger})
-	h := web.New(web.Config{API: answers, Store: s, Logger: logger})
+	h := web.New(web.Config{API: answers, Store: s, Logger: logger, Names: names{`alice"<b>.example`: alice}})
 	ctx, stop := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { _ = answers.CountTop(ctx) })
@@ -60,8 +67,9 @@ func TestTopPage(t *testing.T) {
 		page = browse(h, path).Body.String()
 	}
 	for source, want := range map[string][]string{
-		"":                              {"3l6oveex3ii2lx</a>", ">7</a>", "3l6oveex3ii2l</a>", ">3</a>"},
-		"app.bsky.graph.follow:subject": {alice, ">2</a>"},
+		"": {`3l6oveex3ii2lx">`, "Post by <span", "alice&#34;&lt;b&gt;.example</span></a>", ">7</a>",
+			`3l6oveex3ii2l">`, "Post by <span", `<q class="says" dir="auto">` + html.EscapeString(evil[0]) + "xxx", ">3</a>"},
+		"app.bsky.graph.follow:subject": {alice, "alice&#34;&lt;b&gt;.example</span></a>", ">2</a>"},
 		odd.Collection + ":" + odd.Path: {"evil.example", ">1</a>"},
 		"com.example.nothing:x":         {"There are no links"},
 	} {

@@ -199,7 +199,7 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 		base, routes.Events.Path)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
 	if d.metrics != nil {
-		fmt.Fprintf(w, "  curl '%s/metrics'\n\n", listenURL(d.metrics))
+		fmt.Fprintf(w, "  # metrics\n  curl '%s/metrics'\n\n", listenURL(d.metrics))
 	}
 	fmt.Fprintf(w, "Ctrl-C stops it. Current counts:\n\n")
 }
@@ -209,15 +209,16 @@ func queryEscape(s string) string {
 	return strings.NewReplacer("%3A", ":", "%2F", "/").Replace(url.QueryEscape(s))
 }
 
-// printCounts prints how the index grows.
+// printCounts prints how the index grows, with the time since the demo began to answer.
 func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []linkCount) error {
 	var last db.Stats
+	began := time.Now()
 	for ticker := time.NewTicker(demoEvery); ; {
 		st, err := store.Stats(ctx)
 		if err != nil {
 			return ignoreCancel(ctx, err)
 		}
-		line := fmt.Sprintf("%s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Now().Format(time.TimeOnly),
+		line := fmt.Sprintf("after %6s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Since(began).Round(time.Second),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
 		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
 			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)

@@ -218,6 +218,9 @@ func TestDemo(t *testing.T) {
 			fail("%s answers %s: %v", url, body, err)
 		}
 	}
+	if _, counts, _ := strings.Cut(out.String(), "Current counts"); regexp.MustCompile(`\d\d:\d\d`).MatchString(counts) {
+		fail("the counts have a time of day without a date and a zone")
+	}
 	base := regexp.MustCompile(`^http://[^/]+`).FindString(urls[0][1])
 	links := func() int64 {
 		var index struct{ Stats struct{ Links int64 } }

@@ -32,7 +32,7 @@ document.addEventListener('keydown', (event) => {
 // Handles for the accounts that the server doesn't know yet. The page is there already; what comes too late is left out.
 const names = async () => {
   const unknown = new Map()
-  for (const a of document.querySelectorAll('a[data-did]')) {
+  for (const a of document.querySelectorAll('[data-did]')) {
     if (!a.textContent.startsWith('did:')) continue
     unknown.set(a.dataset.did, [...(unknown.get(a.dataset.did) ?? []), a])
   }
