@@ -23,21 +23,34 @@ var _ Feeds = (*db.Store)(nil)
 // compareFeeds asks for the links to each target, of all sources and of one, to each account and to each site, and holds
 // them against all lists.
 func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Depth) error {
-	targets := map[string]bool{}
-	accounts := map[string]bool{}
-	sites := map[string]bool{}
+	targets := map[string][]List{}
+	accounts := map[string][]List{}
+	sites := map[string][]List{}
+	var texts []string // targets that are no account's, in order
 	for list := range lists {
-		targets[list.Target] = true
+		targets[list.Target] = append(targets[list.Target], list)
 		if did := Account(list.Target); did != "" {
-			accounts[did] = true
+			accounts[did] = append(accounts[did], list)
 		}
 		if _, _, _, ok := codec.SplitTarget(list.Target); !ok {
-			sites[siteOf(list.Target)] = true
+			sites[siteOf(list.Target)] = nil
+			texts = append(texts, list.Target)
 		}
 	}
-	for target := range targets {
-		is := func(l List) bool { return l.Target == target }
-		if err := compareFeed(ctx, x, db.FeedQuery{Target: target}, lists, is, depth); err != nil {
+	slices.Sort(texts)
+	texts = slices.Compact(texts)
+	for site := range sites {
+		first, _ := slices.BinarySearch(texts, site)
+		for _, target := range texts[first:] {
+			if !strings.HasPrefix(target, site) {
+				break
+			}
+			sites[site] = append(sites[site], targets[target]...)
+		}
+	}
+	compare := func(q db.FeedQuery, of ...List) error { return compareFeed(ctx, x, q, lists, of, depth) }
+	for target, of := range targets {
+		if err := compare(db.FeedQuery{Target: target}, of...); err != nil {
 			return err
 		}
 	}
@@ -45,26 +58,19 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 		if err := compareSince(ctx, x, list, links, depth); err != nil {
 			return err
 		}
-		is := func(l List) bool { return l == list }
 		q := db.FeedQuery{Target: list.Target, Sources: []db.Source{list.Source, list.Source}}
-		if err := compareFeed(ctx, x, q, lists, is, depth); err != nil {
+		if err := compare(q, list); err != nil {
 			return err
 		}
 	}
-	for did := range accounts {
-		is := func(l List) bool { return Account(l.Target) == did }
-		if err := compareFeed(ctx, x, db.FeedQuery{DID: did}, lists, is, depth); err != nil {
+	for did, of := range accounts {
+		if err := compare(db.FeedQuery{DID: did}, of...); err != nil {
 			return err
 		}
 	}
-	for site := range sites {
+	for site, of := range sites {
 		// Another site in the same question has no links.
-		q := db.FeedQuery{Prefixes: []string{site, "https://nowhere.example/"}}
-		is := func(l List) bool {
-			_, _, _, account := codec.SplitTarget(l.Target)
-			return !account && strings.HasPrefix(l.Target, site)
-		}
-		if err := compareFeed(ctx, x, q, lists, is, depth); err != nil {
+		if err := compare(db.FeedQuery{Prefixes: []string{site, "https://nowhere.example/"}}, of...); err != nil {
 			return err
 		}
 	}
@@ -102,14 +108,10 @@ func siteOf(target string) string {
 }
 
 // compareFeed holds a feed against the links of the lists that it is of: all of it, and its beginning.
-func compareFeed(ctx context.Context, x Feeds, q db.FeedQuery, lists map[List][]Link, of func(List) bool,
-	depth Depth) error {
+func compareFeed(ctx context.Context, x Feeds, q db.FeedQuery, lists map[List][]Link, of []List, depth Depth) error {
 	want := map[db.AccountLink]bool{}
-	for list, links := range lists {
-		if !of(list) {
-			continue
-		}
-		for _, l := range links {
+	for _, list := range of {
+		for _, l := range lists[list] {
 			one := db.AccountLink{Record: l.Record, Path: list.Source.Path, Target: list.Target, TimeUS: int64(l.Rank)}
 			if depth.Retimed {
 				one.TimeUS = 0
