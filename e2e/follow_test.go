@@ -19,16 +19,21 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// followKills is how often the primary or a follower is killed.
-const followKills = 6
+const (
+	// followKills is how often the primary or a follower is killed.
+	followKills = 6
+	// Enough live events for the kills; the comparisons over HTTP, of two followers, cost as much as all the rest.
+	followTotal = 6_000
+	followRate  = 1_000
+)
 
 // TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, again and again while a
 // synthetic network's events come in. In the end both followers answer as the network was.
 func TestFollowProcess(t *testing.T) {
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
-		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: processRate},
-		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: processRate, Total: processTotal,
+		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: followRate},
+		Backlog:       processBacklog, EventsPerSegment: processSegment, Rate: followRate, Total: followTotal,
 	})
 	data, config := t.TempDir(), filepath.Join(t.TempDir(), "litestream.yml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `levels: [{interval: 1s}, {interval: 10s}]
@@ -48,7 +53,7 @@ dbs:
 	}
 	startFollower := func(name string) *weft {
 		return &weft{data: copies[name], child: start(t, journals[name], nil, "weft", "serve", "--follow", config, "--data", copies[name],
-			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--follow-every", "50ms")}
+			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--follow-every", "200ms")}
 	}
 	primary := startPrimary()
 	primary.up(t)
@@ -78,7 +83,7 @@ dbs:
 		}
 	}
 	primary.up(t)
-	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream) }, primary.child)
+	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, followTotal) }, primary.child)
 	tr := newOracle()
 	if err := upstream.Replay(1, tr.apply); err != nil {
 		t.Fatal(err)

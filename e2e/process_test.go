@@ -21,8 +21,8 @@ const (
 	// more, for the comparison asks a score of questions of each list.
 	processBacklog = 3_000
 	processSegment = 1_000
-	processTotal   = 10_000
-	processRate    = 2_000
+	processTotal   = 8_700
+	processRate    = 1_600
 )
 
 // TestServeProcess kills weft again and again while a synthetic network's events come in.
@@ -50,7 +50,7 @@ func TestServeProcess(t *testing.T) {
 	w.up(t)
 	w.refusesSecond(t, upstream.URL())
 
-	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream) }, w.child)
+	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, processTotal) }, w.child)
 	tr := newOracle()
 	if err := upstream.Replay(1, tr.apply); err != nil {
 		t.Fatal(err)
@@ -62,9 +62,9 @@ func TestServeProcess(t *testing.T) {
 	}
 }
 
-func complete(upstream *sim.Server) error {
-	if tip := upstream.Tip(); tip < processTotal {
-		return fmt.Errorf("it is at %d of %d events", tip, processTotal)
+func complete(upstream *sim.Server, total uint64) error {
+	if tip := upstream.Tip(); tip < total {
+		return fmt.Errorf("it is at %d of %d events", tip, total)
 	}
 	return nil
 }
