@@ -255,7 +255,7 @@ func (c child) failed(s *db.Store, events []apply.Event, err error) error {
 		return fmt.Errorf("after the fault a batch is taken with: %w", again)
 	}
 	upTo := events[:after(events, s.Cursor(crashHost))]
-	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(upTo).Compare(context.Background(), s, afterCrash()); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
 	fmt.Println("failed", oneLine(err))
@@ -505,7 +505,7 @@ func checkCrashed(t *testing.T, w world, dir string, events []apply.Event, ackno
 	if w.Flap {
 		untilNoJobs(t, s)
 	}
-	err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50})
+	err := m.Compare(t.Context(), s, afterCrash())
 	if err == nil {
 		err = m.CompareBodies(t.Context(), s, func(db.Record) bool { return w.Bodies != db.BodiesKeep })
 	}
@@ -618,3 +618,6 @@ func TestStrayFiles(t *testing.T) {
 		})
 	}
 }
+
+// afterCrash is the depth of a comparison after a crash. Such tests compare many times.
+func afterCrash() dbtest.Depth { return dbtest.Depth{Page: 50, Every: fraction(5)} }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/db/dbtest"
 )
 
 // TestFilesMayNotGrow fails writes wherever they happen, through a limit on the size of files, which is to the store
@@ -119,7 +118,7 @@ func underLimit(t *testing.T, c child) string {
 			t.Fatal(err)
 		}
 	}
-	if err := modelOf(events).Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(events).Compare(t.Context(), s, afterCrash()); err != nil {
 		t.Errorf("gone on: %v", err)
 	}
 	return what

@@ -11,7 +11,6 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
-	"weft.dev/weft/db/dbtest"
 )
 
 // The WAL's format: a header, then frames, each a header and a page.
@@ -86,7 +85,7 @@ func (k walOf) check(t *testing.T, wal []byte, good int) {
 		t.Errorf("the cursor is at event %d, within a batch", n)
 	}
 	m := modelOf(k.events[:n])
-	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 100}); err != nil {
+	if err := m.Compare(t.Context(), s, afterCrash()); err != nil {
 		t.Errorf("%d events: %v", n, err)
 		return
 	}

@@ -107,6 +107,9 @@ func compareAccounts(ctx context.Context, x Index, lists map[List][]Link, depth 
 		}
 	}
 	for did, all := range accounts {
+		if !depth.asks(List{Target: did}) {
+			continue
+		}
 		counts := map[db.Source]int64{}
 		for _, l := range all {
 			counts[l.list.Source]++

@@ -50,11 +50,17 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 	}
 	compare := func(q db.FeedQuery, of ...List) error { return compareFeed(ctx, x, q, lists, of, depth) }
 	for target, of := range targets {
+		if !depth.asks(List{Target: target}) {
+			continue
+		}
 		if err := compare(db.FeedQuery{Target: target}, of...); err != nil {
 			return err
 		}
 	}
 	for list, links := range lists {
+		if !depth.asks(list) {
+			continue
+		}
 		if err := compareSince(ctx, x, list, links, depth); err != nil {
 			return err
 		}
@@ -64,6 +70,9 @@ func compareFeeds(ctx context.Context, x Feeds, lists map[List][]Link, depth Dep
 		}
 	}
 	for did, of := range accounts {
+		if !depth.asks(List{Target: did}) {
+			continue
+		}
 		if err := compare(db.FeedQuery{DID: did}, of...); err != nil {
 			return err
 		}
