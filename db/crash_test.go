@@ -255,7 +255,7 @@ func (c child) failed(s *db.Store, events []apply.Event, err error) error {
 		return fmt.Errorf("after the fault a batch is taken with: %w", again)
 	}
 	upTo := events[:after(events, s.Cursor(crashHost))]
-	if err := modelOf(upTo).Compare(context.Background(), s, afterCrash()); err != nil {
+	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50}); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
 	fmt.Println("failed", oneLine(err))
