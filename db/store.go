@@ -1,5 +1,5 @@
-// Package db is the store: the log in weft.db, the index in memory that is rebuilt from it, and the queries. It is the
-// only package with SQL. A public method of Store is a transaction.
+// Package db is the store: the log in weft.db, the index in memory that is rebuilt from it, and the queries. No package
+// outside its directory has SQL. A public method of Store is a transaction.
 package db
 
 import (
