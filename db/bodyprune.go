@@ -17,18 +17,27 @@ func (s *Store) pruneReplaced(tx *sql.Tx, upTo uint64) error {
 	return err
 }
 
-// pruneBodies deletes bodies, oldest first, as many as a commit prunes log rows: those that are out of date, and with
-// BodiesWindow those of pruned log rows.
+// bodiesUpTo returns the log row up to which bodies are to be deleted: they are out of date, or with BodiesWindow their log
+// row is pruned.
+func (s *Store) bodiesUpTo(pruned uint64) uint64 {
+	if s.cfg.Bodies == BodiesWindow {
+		return max(s.state.Bodies.Since, pruned)
+	}
+	return s.state.Bodies.Since
+}
+
+// hasOldBodies reports whether bodies are left that are to be deleted.
+func (s *Store) hasOldBodies(pruned uint64) bool {
+	return s.state.Bodies.Some && s.bodiesUpTo(pruned) > s.bodies.gone
+}
+
+// pruneBodies deletes bodies that are out of date, oldest first, up to pruneRows of them.
 func (s *Store) pruneBodies(tx *sql.Tx, pruned uint64) error {
 	b := &s.bodies
-	kept := &s.state.Bodies
-	upTo := kept.Since
-	if s.cfg.Bodies == BodiesWindow {
-		upTo = max(upTo, pruned)
-	}
-	if !kept.Some || upTo <= b.gone {
+	if !s.hasOldBodies(pruned) {
 		return nil
 	}
+	upTo := s.bodiesUpTo(pruned)
 	res, err := tx.Exec("DELETE FROM bodies WHERE seq IN (SELECT seq FROM bodies WHERE seq <= ? ORDER BY seq LIMIT ?)",
 		int64(upTo), pruneRows)
 	if err != nil {

@@ -32,3 +32,13 @@ func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error)
 	})
 	return rows, links, err
 }
+
+// PruneTick is a tick of the pruning, at once.
+func (s *Store) PruneTick() error { return s.pruneAll() }
+
+// LogClock returns the log's clock, in microseconds since 1970.
+func (s *Store) LogClock() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.us
+}

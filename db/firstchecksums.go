@@ -77,7 +77,7 @@ func (s *Store) writeFirstChecksums(parts [2]logrow.Checksums, oldest, segment u
 		return err
 	}
 	if oldest > 1 { // as old as the oldest mark, so that ages grow
-		if _, err := tx.Exec(`INSERT INTO marks (seq, age_us, log_checksum) VALUES (?, ifnull((SELECT min(age_us) FROM marks), 0), 0)
+		if _, err := tx.Exec(`INSERT INTO marks (seq, clock_us, log_checksum) VALUES (?, ifnull((SELECT min(clock_us) FROM marks), 0), 0)
 			ON CONFLICT (seq) DO UPDATE SET log_checksum = 0`, int64(oldest-1)); err != nil {
 			return err
 		}

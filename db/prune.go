@@ -3,121 +3,144 @@ package db
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/logrow"
 )
 
 const (
-	// markEvery is how fine the log's age is known.
-	markEvery = time.Minute
-	// pruneRows is how many log rows one commit takes away at most: a few hundred kB of pages that go to the free list,
-	// as many as commits of a thousand events fill, and half as many again so that a backlog shrinks.
+	// pruneRows is how many log rows, or bodies, one step of the pruning takes away at most: a step is as long as a
+	// commit.
 	pruneRows = 3000
 	// pruneLeast is how many rows more than it adds a commit takes away.
 	pruneLeast = 20
 )
 
-// logWindow says which log rows may be pruned: those that a segment covers and that are older than the replay window.
-// Age is counted in time that this index was seen to run: it grows by the time between two commits, at most by two
-// marks, and never falls. Neither a clock that steps nor a night of downtime makes a row old early.
+// logWindow says which log rows may be pruned: those that a segment covers and that are older than the replay window by
+// the log's clock.
 type logWindow struct {
-	age    time.Duration // of the index
-	last   time.Time     // of the commit before
-	marked time.Duration // age at the newest mark
-	pruned uint64        // the newest row that is gone
-	upTo   uint64        // rows that are old enough
-
-	next logWindowStep // becomes true with the commit
+	logClock
+	pruned    uint64 // the newest row that is gone
+	overtaken uint64 // up to here, no row says any more which body it replaced
+	upTo      uint64 // rows that are old enough
+	due       uint64 // rows that were at the tick before
 }
 
-type logWindowStep struct {
-	age, marked  time.Duration
-	last         time.Time
-	pruned, upTo uint64
-}
-
-// loadWindow reads the marks.
-func (s *Store) loadWindow(ctx context.Context) error {
-	var age, first sql.NullInt64
-	if err := s.core.Reader.GetContext(ctx, &age, "SELECT max(age_us) FROM marks"); err != nil {
+// loadWindow reads the clock and the marks.
+func (s *Store) loadWindow(ctx context.Context) (err error) {
+	l := &s.log
+	l.logClock, err = s.loadClock(ctx)
+	if err != nil {
 		return err
 	}
+	var first sql.NullInt64
 	if err := s.core.Reader.GetContext(ctx, &first, "SELECT min(seq) FROM records"); err != nil {
 		return err
 	}
-	s.log = logWindow{age: time.Duration(age.Int64) * time.Microsecond,
-		marked: time.Duration(age.Int64) * time.Microsecond, last: s.cfg.Now()}
-	s.log.pruned = s.core.Snapshot().Seq
+	l.pruned = s.core.Snapshot().Seq
 	if first.Valid {
-		s.log.pruned = uint64(first.Int64) - 1
+		l.pruned = uint64(first.Int64) - 1
+	}
+	l.overtaken = l.pruned
+	if s.cfg.ReplayWindow <= 0 {
+		return nil
+	}
+	l.upTo, err = oldRows(s.writer, l.us-s.cfg.ReplayWindow.Microseconds())
+	if err != nil {
+		return err
+	}
+	if n := min(l.upTo, s.core.Snapshot().Seq); l.pruned == 0 && n > 0 {
+		s.cfg.Logger.Warn("log rows older than the replay window are deleted from now on; weft.db alone can then no "+
+			"longer rebuild the index", "rows", n, "log_seq", s.core.Snapshot().Seq, "replay_window", s.cfg.ReplayWindow,
+			"do", "to keep the whole log, stop weft now and set --replay-window all")
 	}
 	return nil
 }
 
-// prunable returns the newest log row that may be pruned now. The rows of a resync may go with the batch after its end.
+// rowQueryer is a database or a transaction.
+type rowQueryer interface {
+	QueryRow(query string, args ...any) *sql.Row
+}
+
+// oldRows returns the newest log row that was committed at a time of the log's clock or before; 0: none is known.
+func oldRows(q rowQueryer, clockUS int64) (upTo uint64, err error) {
+	var seq sql.NullInt64
+	err = q.QueryRow("SELECT max(seq) FROM marks WHERE clock_us <= ?", clockUS).Scan(&seq)
+	return uint64(seq.Int64), err
+}
+
+// prunable returns the newest log row that is old enough and sealed. The rows of a resync may go with the batch after its
+// end.
 func (s *Store) prunable() uint64 {
 	limit := min(s.log.upTo, s.core.Snapshot().Sealed)
 	return min(limit, s.state.OldestResync()-1) // its rows say which records followed
+}
+
+// exceptNewest returns the newest log row up to limit that may be deleted. The newest of all stays: readers find the end
+// of the log by it.
+func (s *Store) exceptNewest(limit uint64) uint64 {
+	return min(limit, max(s.core.Snapshot().Seq, 1)-1)
 }
 
 // prune removes old rows before so many new ones are written: at their pace, and a little faster so that a backlog
 // shrinks.
 func (w *writing) prune(rows int) error {
 	w.rows += rows
-	upTo := min(w.mayGo, w.s.log.pruned+min(pruneRows, uint64(w.rows+w.rows/8+pruneLeast)))
+	upTo := min(w.mayGo, w.s.log.pruned+uint64(w.rows+w.rows/8+pruneLeast))
 	if upTo <= w.pruned {
 		return nil
 	}
 	w.pruned = upTo
-	if err := w.s.failpoint("prune"); err != nil {
+	return w.s.deleteRows(w.tx, upTo, upTo)
+}
+
+// deleteRows deletes the log rows up to one, and the bodies that rows up to overtaken replaced.
+func (s *Store) deleteRows(tx *sql.Tx, upTo, overtaken uint64) error {
+	if err := s.failpoint("prune"); err != nil {
 		return err
 	}
-	if err := w.s.pruneReplaced(w.tx, upTo); err != nil {
+	if err := s.pruneReplaced(tx, overtaken); err != nil {
 		return err
 	}
-	if _, err := w.tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
+	if _, err := tx.Exec("DELETE FROM records WHERE seq <= ?", int64(upTo)); err != nil {
 		return err
 	}
-	_, err := w.tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
+	_, err := tx.Exec("DELETE FROM links WHERE id < ?", int64((upTo+1)<<logrow.LinkShift))
 	return err
 }
 
-// markAge marks the log's age at a batch's end, and finds the rows that are old enough.
-func (w *writing) markAge(rs *apply.Rows) error {
+// markClock advances the log's clock at a batch's end, marks its newest row, and finds the rows that are old enough.
+func (w *writing) markClock(rs *apply.Rows, newestUS int64) error {
 	s := w.s
-	l := &w.s.log
-	now := w.s.cfg.Now()
-	n := logWindowStep{age: l.age, marked: l.marked, last: now, pruned: w.pruned, upTo: l.upTo}
-	n.age += min(max(now.Sub(l.last), 0), 2*markEvery)
-	if len(rs.Log) > 0 && (n.age-l.marked >= markEvery || l.marked == 0 && l.age == 0) {
-		n.marked = n.age
-		if _, err := w.tx.Exec("INSERT INTO marks (seq, age_us, log_checksum) VALUES (?, ?, ?) ON CONFLICT (seq) DO NOTHING",
-			int64(rs.Log[len(rs.Log)-1].Seq), n.age.Microseconds(), int64(w.sums.Log)); err != nil {
+	n := s.log
+	n.pruned = max(n.pruned, w.pruned)
+	n.overtaken = max(n.overtaken, n.pruned)
+	n.advance(s.cfg.Now(), max(newestUS, s.core.Snapshot().MaxUS))
+	seq := s.core.Snapshot().Seq
+	if len(rs.Log) > 0 {
+		seq = rs.Log[len(rs.Log)-1].Seq
+	}
+	if len(rs.Log) > 0 && n.markDue(seq) {
+		if err := n.mark(w.tx, seq, w.sums.Log); err != nil {
 			return err
 		}
-		if s.cfg.ReplayWindow > 0 {
-			var upTo sql.NullInt64
-			if err := w.tx.QueryRow("SELECT max(seq) FROM marks WHERE age_us <= ?",
-				(n.age - s.cfg.ReplayWindow).Microseconds()).Scan(&upTo); err != nil {
-				return err
-			}
-			n.upTo = uint64(upTo.Int64)
-			if _, err := w.tx.Exec("DELETE FROM marks WHERE seq < ?", upTo.Int64); err != nil {
-				return err
-			}
+		if err := s.findOld(w.tx, &n); err != nil {
+			return err
 		}
 	}
-	l.next = n
+	w.window = n
 	return nil
 }
 
-// committed adopts the values of a committed transaction.
-func (w *logWindow) committed() {
-	w.age = w.next.age
-	w.marked = w.next.marked
-	w.last = w.next.last
-	w.pruned = w.next.pruned
-	w.upTo = w.next.upTo
+// findOld finds the rows that are older than the replay window, and deletes their marks except the newest.
+func (s *Store) findOld(tx *sql.Tx, l *logWindow) (err error) {
+	if s.cfg.ReplayWindow <= 0 {
+		return nil
+	}
+	l.upTo, err = oldRows(tx, l.us-s.cfg.ReplayWindow.Microseconds())
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("DELETE FROM marks WHERE seq < ?", int64(l.upTo))
+	return err
 }

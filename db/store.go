@@ -95,6 +95,8 @@ type Store struct {
 	log         logWindow
 	sealWork    chan struct{}
 	compactWork chan struct{}
+	pruneWork   chan struct{}
+	shrinking   bool // weft.db gives pages back
 	jobWork     chan struct{}
 	spellWork   chan struct{}
 	spelling    spelling
@@ -129,6 +131,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 		spellWork:   make(chan struct{}, 1),
 		sealWork:    make(chan struct{}, 1),
 		compactWork: make(chan struct{}, 1),
+		pruneWork:   make(chan struct{}, 1),
 		closed:      make(chan struct{}),
 	}
 	s.defaults(cfg)
@@ -150,6 +153,7 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.work("seal", s.sealWork, func() error { return s.persist("writing a segment", s.seal) })
 	s.work("merge", s.compactWork, func() error { return s.persist("compaction", s.compactAll) })
+	s.work("prune", s.pruneWork, s.pruneAll)
 	s.work("jobs", s.jobWork, s.runJobs)
 	s.work("spelling", s.spellWork, s.respell)
 	wake(s.compactWork)
@@ -159,6 +163,10 @@ func OpenContext(ctx context.Context, cfg Config) (*Store, error) {
 	s.workers.Go(func() {
 		defer logPanic(s.cfg.Logger, "disk")
 		tick(lookEvery, s.closed, s.watchDisk)
+	})
+	s.workers.Go(func() {
+		defer logPanic(s.cfg.Logger, "prune tick")
+		tick(pruneTick, s.closed, func() { wake(s.pruneWork) })
 	})
 	if !s.cfg.Checkpoint.Off() {
 		s.workers.Go(func() {
@@ -191,7 +199,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it
 	// costs nothing measurable.
-	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+	s.writer, err = sql.Open("sqlite", uri+"?_txlock=immediate"+vacuumMode(path)+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
 		"&_pragma=wal_autocheckpoint(0)&_pragma=temp_store(MEMORY)&_pragma=busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")")
 	if err != nil {
 		return fmt.Errorf("db: open %s: %w", path, err)

@@ -12,10 +12,11 @@ import (
 // about as long, and with a second core the log costs no time. Nothing is visible before commit.
 type writing struct {
 	s      *Store
-	tx     *sql.Tx // nil: not begun
-	mayGo  uint64  // log rows up to here may be taken away,
-	pruned uint64  // and up to here they are
-	rows   int     // log rows written
+	tx     *sql.Tx   // nil: not begun
+	mayGo  uint64    // log rows up to here may be taken away,
+	pruned uint64    // and up to here they are
+	rows   int       // log rows written
+	window logWindow // after the commit
 	before logrow.Checksums
 	sums   logrow.Checksums // with what is added
 	handed mark             // what was handed over
@@ -44,7 +45,7 @@ const (
 // newWriting returns a transaction that begins with the first part, or with its commit; end must be called.
 func (s *Store) newWriting() *writing {
 	sums := s.core.Snapshot().Sums
-	return &writing{s: s, mayGo: s.prunable(), pruned: s.log.pruned, before: sums, sums: sums}
+	return &writing{s: s, mayGo: s.exceptNewest(s.prunable()), pruned: s.log.pruned, before: sums, sums: sums}
 }
 
 // ahead hands over the rows since the last call.
@@ -131,7 +132,7 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 	if err := s.writeGaps(tx, rs, up.gap); err != nil {
 		return err
 	}
-	if err := w.markAge(rs); err != nil {
+	if err := w.markClock(rs, up.maxUS); err != nil {
 		return err
 	}
 	if err := s.pruneBodies(tx, w.pruned); err != nil {
@@ -143,7 +144,7 @@ func (w *writing) commit(rs *apply.Rows, up progress) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	s.log.committed()
+	s.log = w.window
 	return nil
 }
 

@@ -57,7 +57,7 @@ func New(st *State, h *History, base *index.Snapshot, from Origin) *Applier {
 	f := &Applier{state: st, history: h, from: from, high: from.High, nowUS: from.TimeUS, d: newDelta(base), seq: base.Seq,
 		maxUS: base.MaxUS}
 	if from.ClockUS != 0 {
-		f.latestUS = latestTime(from.ClockUS, base.MaxUS)
+		f.latestUS = LatestTime(from.ClockUS, base.MaxUS)
 	}
 	return f
 }
@@ -140,8 +140,8 @@ const outlierUS = 3600 * 1_000_000
 // wrongClockUS is how far our clock may be behind the newest event: beyond it our clock is wrong.
 const wrongClockUS = 48 * outlierUS
 
-// latestTime returns the latest time that is plausible, by our clock and the newest time so far; 0: no limit.
-func latestTime(nowUS, newestUS int64) int64 {
+// LatestTime returns the latest time that is plausible, by our clock and the newest time so far; 0: no limit.
+func LatestTime(nowUS, newestUS int64) int64 {
 	if newestUS == 0 || nowUS < newestUS-wrongClockUS {
 		return 0
 	}

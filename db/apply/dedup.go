@@ -217,8 +217,19 @@ func (f *Applier) readDedupWindow(upTo uint64) error {
 	case 0: // the log has no rows
 	case 1: // the log is complete
 		w.sinceUS = 0
-	default:
-		w.sinceUS = sinceUS
+	default: // the pruned rows were committed by the oldest mark: the first rows may be those of a filled gap
+		pruned, err := f.prunedUS()
+		if err != nil {
+			return err
+		}
+		w.sinceUS = max(sinceUS, pruned)
 	}
 	return nil
+}
+
+// prunedUS returns a time of the log's clock at which all pruned rows had been committed; 0: none is known.
+func (f *Applier) prunedUS() (us int64, err error) {
+	err = f.history.beside.QueryRow(`SELECT ifnull((SELECT clock_us FROM marks WHERE seq >= (SELECT min(seq) FROM records) - 1
+		ORDER BY seq LIMIT 1), 0)`).Scan(&us)
+	return us, err
 }

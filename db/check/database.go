@@ -14,8 +14,8 @@ var databaseRules = []sqlRule{
 		FROM upstream WHERE host = '' OR seq < 0 OR seq > high_seq OR time_us < 0`},
 	{KindDatabase, mendDB, `SELECT printf('gap %d of %s is from %d to %d, and %s', id, host, from_seq, to_seq, state)
 		FROM gaps WHERE from_seq > to_seq OR state NOT IN ('open', 'filled')`},
-	{KindDatabase, mendDB, `SELECT printf('mark %d has the age %d, and the one before it %d', seq, age_us, before)
-		FROM (SELECT seq, age_us, lag(age_us) OVER (ORDER BY seq) AS before FROM marks) WHERE age_us < before`},
+	{KindDatabase, mendDB, `SELECT printf('mark %d has the time %d, and the one before it %d', seq, clock_us, before)
+		FROM (SELECT seq, clock_us, lag(clock_us) OVER (ORDER BY seq) AS before FROM marks) WHERE clock_us < before`},
 	{KindName, mendDB, `SELECT printf('accounts %d to %d have %d rows', min(id), max(id), count(*)) FROM actors
 		HAVING count(*) > 0 AND (min(id) <> 1 OR max(id) <> count(*))`},
 	{KindName, mendDB, `SELECT printf('collections %d to %d have %d rows', min(id), max(id), count(*)) FROM collections

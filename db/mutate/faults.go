@@ -295,7 +295,7 @@ var faults = []fault{
 	},
 	{
 		"a body goes when its log row does, though the record has it", "db/bodyprune.go",
-		"if s.cfg.Bodies == BodiesWindow {", "if s.cfg.Bodies == BodiesKeep {",
+		"if mode == BodiesWindow {", "if mode == BodiesKeep {",
 	},
 	{
 		"a repeat brings a body back that has gone", "db/apply/body.go",

@@ -1,0 +1,398 @@
+package db_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/db/dbtest"
+)
+
+// windowed is a store whose log has a window, and what came of each of its rows.
+type windowed struct {
+	*history
+	t      *testing.T
+	cfg    db.Config
+	s      *db.Store
+	clock  atomic.Int64 // microseconds since 1970
+	model  dbtest.Model
+	rows   []db.LogEntry // all that there were, from row 1
+	at     []int64       // the log's clock before the batch of each
+	before int64         // the log's clock before the batch
+	oldest uint64
+	early  time.Duration // how much too early a row may go
+}
+
+func newWindowed(t *testing.T, seed uint64, window time.Duration) *windowed {
+	w := &windowed{t: t, history: newHistory(seed), oldest: 1}
+	w.clock.Store(w.now + 400*24*3600*1_000_000)
+	w.cfg = db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Bodies: db.Bodies(seed % 3),
+		JobRecords: 2, JobRest: -1, Now: func() time.Time { return time.UnixMicro(w.clock.Load()) }}
+	w.s = openWith(t, w.cfg)
+	t.Cleanup(func() { _ = w.s.Close() })
+	return w
+}
+
+// apply applies events, and notes their rows.
+func (w *windowed) apply(events []db.Event) {
+	w.t.Helper()
+	for _, e := range events {
+		w.model.Apply(e)
+	}
+	w.before = w.s.LogClock()
+	if _, err := w.s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+		w.t.Fatal(err)
+	}
+	untilNoJobs(w.t, w.s)
+	w.note()
+}
+
+// note notes rows that came, and holds what is there against the window.
+func (w *windowed) note() {
+	w.t.Helper()
+	for after := uint64(len(w.rows)); after < w.s.Seq(); after = uint64(len(w.rows)) {
+		entries, last, err := w.s.Log(w.t.Context(), after, 1000)
+		if err != nil || last == after {
+			w.t.Fatalf("rows after %d: %v", after, err)
+		}
+		for range last - after {
+			w.at = append(w.at, w.before)
+		}
+		w.rows = append(w.rows, make([]db.LogEntry, last-after)...)
+		for _, e := range entries {
+			w.rows[e.Seq-1] = e
+		}
+	}
+	oldest, newest := must2(w.s.LogRange(w.t.Context()))
+	if newest == 0 && len(w.rows) == 0 {
+		return
+	}
+	if newest != uint64(len(w.rows)) || oldest < w.oldest {
+		w.t.Fatalf("the log has rows %d to %d, and had %d to %d", oldest, newest, w.oldest, len(w.rows))
+	}
+	went := oldest > w.oldest
+	w.oldest = oldest
+	if went {
+		if age := time.Duration(w.s.LogClock()-w.at[oldest-2]) * time.Microsecond; age < w.cfg.ReplayWindow-w.early {
+			w.t.Fatalf("row %d went after %s, and the window is %s", oldest-1, age, w.cfg.ReplayWindow)
+		}
+	}
+}
+
+// read reads the log from a row within the window: all is there, as it was.
+func (w *windowed) read() {
+	w.t.Helper()
+	after := w.oldest - 1 + uint64(w.r.IntN(len(w.rows)-int(w.oldest)+2))
+	for seq := after; seq < uint64(len(w.rows)); {
+		entries, last, err := w.s.Log(w.t.Context(), seq, 1+w.r.IntN(50))
+		if err != nil {
+			w.t.Fatalf("rows after %d: %v", seq, err)
+		}
+		for _, e := range entries {
+			if was := w.rows[e.Seq-1]; fmt.Sprint(e) != fmt.Sprint(was) {
+				w.t.Fatalf("row %d is %+v, and was %+v", e.Seq, e, was)
+			}
+		}
+		seq = last
+	}
+}
+
+// idle lets minutes pass without events.
+func (w *windowed) idle(minutes int) {
+	w.t.Helper()
+	for range minutes {
+		w.clock.Add(60 * 1_000_000)
+		w.tick()
+	}
+}
+
+// tick is a tick of the pruning, after the seal that the tick before may have begun.
+func (w *windowed) tick() {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); w.s.Sealing(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("a seal doesn't end")
+		}
+	}
+	if err := w.s.PruneTick(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.note()
+}
+
+// TestLogWindow: over random histories, backfills, quiet times, clocks that step and restarts, the log always reaches
+// back as far as its window, no further when it is quiet for minutes, and has every row as it was; the index is the model's.
+func TestLogWindow(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(9) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			window := []time.Duration{12 * time.Minute, time.Hour, 24 * time.Hour}[seed/3%3]
+			w := newWindowed(t, seed, window)
+			for step := range 40 / fraction(2) {
+				pace := pick(w.r, int64(0), int64(window.Microseconds()/20)) // live, or a backfill
+				for range w.r.IntN(12) {
+					w.now += int64(w.r.IntN(int(pace) + 1))
+					w.apply(w.next())
+					w.clock.Add(int64(w.r.IntN(20_000_000)))
+					if w.r.IntN(20) == 0 {
+						w.tick()
+					}
+				}
+				switch w.r.IntN(8) {
+				case 0:
+					w.idle(w.r.IntN(30))
+				case 1:
+					w.clock.Add(int64(w.r.IntN(7_200_000_000)) - 3_600_000_000)
+					w.early = time.Minute // a start after a step back knows no better
+				case 2, 3:
+					if err := w.s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					w.s = openWith(t, w.cfg)
+				}
+				if len(w.rows) > 0 {
+					w.read()
+				}
+				if step%8 == 7 {
+					if err := w.model.Compare(t.Context(), w.s, dbtest.Depth{Page: 3}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			w.endResyncs()
+			w.idle(int(window.Minutes()) + 6)
+			if w.oldest != w.s.Seq() {
+				t.Errorf("after a quiet time, rows %d to %d are left", w.oldest, w.s.Seq())
+			}
+			if err := w.model.Compare(t.Context(), w.s, dbtest.Depth{Page: 3}); err != nil {
+				t.Error(err)
+			}
+			compareBodies(t, &w.model, w.s, w.cfg)
+			if err := w.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkAll(t, w.cfg.Dir)
+		})
+	}
+}
+
+// endResyncs ends what holds rows of the log: the newest event is past the idle time of each resync.
+func (w *windowed) endResyncs() {
+	w.now += 62_000_000
+	w.apply([]db.Event{w.recordEvent(w.dids[0], db.OpCreate)})
+	w.now += 62_000_000
+	w.apply([]db.Event{w.recordEvent(w.dids[0], db.OpUpdate)})
+}
+
+// TestBackfillPrunes: a backfill of weeks while our clock hardly moves keeps a window of its events, and one seal.
+func TestBackfillPrunes(t *testing.T) {
+	t.Parallel()
+	const perHour = 500
+	w := newWindowed(t, 0, 24*time.Hour)
+	w.cfg.SealBytes = 256 << 10 // some 2,500 rows
+	if err := w.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.s = openWith(t, w.cfg)
+	most := uint64(0)
+	for hour := range 10 * 24 {
+		var events []db.Event
+		for i := range perHour {
+			w.now += 3600 * 1_000_000 / perHour
+			w.rev = uint64(w.now) << 10
+			e := w.event(w.dids[i%len(w.dids)], db.OpCreate)
+			e.Collection, e.Rkey = "app.bsky.feed.like", w.tid(w.now)
+			e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", i)}}
+			events = append(events, e)
+		}
+		if _, err := w.s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Add(1000)
+		oldest, newest := must2(w.s.LogRange(t.Context()))
+		if newest < uint64(min(hour+1, 24)*perHour) || newest-oldest+1 < uint64(min(hour+1, 24)*perHour) {
+			t.Fatalf("hour %d: rows %d to %d are not a window of 24 hours", hour, oldest, newest)
+		}
+		most = max(most, newest-oldest)
+	}
+	// The window, a seal that is written and one that gathers, and the rows between two marks.
+	if limit := uint64(24*perHour + 3*2500 + 4096 + perHour); most > limit {
+		t.Errorf("the log held %d rows, more than %d", most, limit)
+	}
+}
+
+// TestQuietLogEnds: the ticks alone prune a log that no event reaches any more.
+func TestQuietLogEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openWith(t, db.Config{Dir: t.TempDir(), ReplayWindow: 15 * time.Minute})
+		h := newHistory(1)
+		var events []db.Event
+		for range 50 {
+			e := h.recordEvent(h.dids[0], db.OpCreate)
+			e.Collection = "app.bsky.feed.like"
+			e.TimeUS, e.Rkey = time.Now().UnixMicro(), fmt.Sprintf("k%d", len(events))
+			e.Links = []db.Link{{Path: "subject", Target: "https://example.com/"}}
+			events = append(events, e)
+		}
+		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(14 * time.Minute)
+		if oldest, _ := must2(s.LogRange(t.Context())); oldest != 1 {
+			t.Errorf("within the window, row %d is the oldest", oldest)
+		}
+		time.Sleep(6 * time.Minute)
+		if oldest, newest := must2(s.LogRange(t.Context())); oldest != newest {
+			t.Errorf("five minutes after the window, rows %d to %d are left", oldest, newest)
+		}
+		source := db.Source{Collection: events[0].Collection, Path: "subject"}
+		if n, err := s.CountLinks(t.Context(), "https://example.com/", source); err != nil || n != 50 {
+			t.Errorf("%d links, %v", n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestQuietBodiesEnd: what a slow slice replaced and deleted is gone with the window, though nothing comes and nothing
+// fills a segment.
+func TestQuietBodiesEnd(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []db.Bodies{db.BodiesWindow, db.BodiesKeep} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := newBodyStore(t, db.Config{Bodies: mode, ReplayWindow: 30 * time.Minute})
+			b.apply(b.event(db.OpCreate, alice, "kept", "kept"), b.event(db.OpCreate, alice, "changed", "before"),
+				b.event(db.OpCreate, alice, "gone", "deleted"))
+			b.apply(b.event(db.OpUpdate, alice, "changed", "after"), b.event(db.OpDelete, alice, "gone", ""))
+			left := func() string {
+				t.Helper()
+				var bodies string
+				if err := b.base.QueryRow("SELECT ifnull(group_concat(seq, ' ' ORDER BY seq), '') FROM bodies").Scan(&bodies); err != nil {
+					t.Fatal(err)
+				}
+				return bodies
+			}
+			for minute := range 35 {
+				if got := left(); minute < 30 && got != "1 2 3 4" {
+					t.Fatalf("after %d minutes the bodies of rows %s are left", minute, got)
+				}
+				b.clock.Add(60)
+				for b.Sealing() {
+					time.Sleep(time.Millisecond)
+				}
+				if err := b.PruneTick(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := map[db.Bodies]string{db.BodiesWindow: "", db.BodiesKeep: "1 4"}[mode]
+			if got := left(); got != want {
+				t.Errorf("the bodies of rows %q are left, not %q", got, want)
+			}
+		})
+	}
+}
+
+// TestShrink: a file that a long log has filled gives its pages back once the log has a window; one from before
+// auto_vacuum reuses them.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("an older weft's file: %t", old), func(t *testing.T) {
+			t.Parallel()
+			cfg := db.Config{Dir: t.TempDir(), SealBytes: 64 << 10}
+			if old {
+				makeSchema(t, cfg.Dir, slices.Max(schemaVersions(t)))
+			}
+			var clock atomic.Int64
+			clock.Store(1_770_000_000)
+			cfg.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+			s := openWith(t, cfg)
+			h := newHistory(1)
+			fill := func(n int) {
+				t.Helper()
+				for range n {
+					var events []db.Event
+					for range 1000 {
+						h.now += 1000
+						h.rev = uint64(h.now) << 10
+						e := h.event(h.dids[0], db.OpCreate)
+						e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
+						e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
+						events = append(events, e)
+					}
+					if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+						t.Fatal(err)
+					}
+					clock.Add(1)
+				}
+			}
+			fill(30)
+			size := func() int64 {
+				t.Helper()
+				if err := s.Checkpoint(); err != nil {
+					t.Fatal(err)
+				}
+				info, err := os.Stat(filepath.Join(cfg.Dir, "weft.db"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return info.Size()
+			}
+			full := size()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg.ReplayWindow = 12 * time.Minute
+			s = openWith(t, cfg)
+			for range 20 {
+				clock.Add(60)
+				for s.Sealing() {
+					time.Sleep(time.Millisecond)
+				}
+				if err := s.PruneTick(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pruned := size()
+			if !old && pruned > full/4 {
+				t.Errorf("the file has %d bytes, and had %d", pruned, full)
+			}
+			if old && pruned > full+1<<16 {
+				t.Errorf("the file of an older weft grew from %d to %d bytes", full, pruned)
+			}
+			fill(10)
+			if again := size(); old && again > full+1<<16 {
+				t.Errorf("the file grew from %d to %d bytes, with pages free", full, again)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkAll(t, cfg.Dir)
+			sound(t, cfg.Dir)
+		})
+	}
+}
+
+// sound has SQLite check a database.
+func sound(t *testing.T, dir string) {
+	t.Helper()
+	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	var said string
+	if err := base.QueryRow("PRAGMA integrity_check").Scan(&said); err != nil || said != "ok" {
+		t.Errorf("SQLite says %q, %v", said, err)
+	}
+}

@@ -1,0 +1,181 @@
+package db
+
+import (
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const (
+	// pruneTick is how often the pruning looks for what commits have left: a row that is old enough is found at one tick,
+	// may go with commits until the next, and goes then.
+	pruneTick = time.Minute
+	// sealLeast is the least age, by the log's clock, of the oldest unsealed row when it makes a seal due: a shorter
+	// replay window would make a segment each minute.
+	sealLeast = 10 * time.Minute
+	// pruneRest is the shortest pause between two steps. The pause is as long as the step took, so that commits have half
+	// of the time.
+	pruneRest = time.Millisecond
+	// pruneTold is the number of log rows from which on a tick's pruning is logged: a backlog.
+	pruneTold = 1_000_000
+)
+
+// pruneAll is a tick of the pruning: it seals and prunes without commits, and gives free pages back to the disk.
+func (s *Store) pruneAll() error {
+	start := s.cfg.Now()
+	var rows uint64
+	upTo, err := s.beginPruning()
+	if err != nil {
+		return fmt.Errorf("db: look for old log rows: %w", err)
+	}
+	for {
+		n, more, err := s.pruneStep(upTo)
+		if err != nil {
+			return fmt.Errorf("db: prune the log: %w", err)
+		}
+		rows += n
+		if !more {
+			break
+		}
+	}
+	if rows >= pruneTold {
+		s.cfg.Logger.Info("pruned the log", "rows", rows, "duration", s.cfg.Now().Sub(start).Round(time.Second))
+	}
+	for {
+		more, err := s.shrinkStep()
+		if err != nil {
+			return fmt.Errorf("db: shrink weft.db: %w", err)
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// beginPruning advances the log's clock, marks the newest row, begins a seal where unsealed rows are old, and returns the
+// rows that were old at the tick before.
+func (s *Store) beginPruning() (upTo uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Failed() != nil {
+		return 0, nil
+	}
+	v := s.core.Snapshot()
+	n := s.log
+	n.advance(s.cfg.Now(), v.MaxUS)
+	if err := s.markTick(&n, v.Seq, v.Sums.Log); err != nil {
+		return 0, err
+	}
+	upTo = n.due
+	n.due = n.upTo
+	s.log = n
+	return upTo, s.sealOld()
+}
+
+// markTick marks the newest row when no commit has, or stores the clock, and finds the rows that are old.
+func (s *Store) markTick(n *logWindow, seq, sum uint64) (err error) {
+	if !n.markDue(seq) && !n.storeDue() {
+		if s.cfg.ReplayWindow > 0 {
+			n.upTo, err = oldRows(s.core.Reader, n.us-s.cfg.ReplayWindow.Microseconds())
+		}
+		return err
+	}
+	return s.inTx(func(tx *sql.Tx) error {
+		if n.markDue(seq) {
+			err = n.mark(tx, seq, sum)
+		} else {
+			err = n.store(tx)
+		}
+		if err != nil {
+			return err
+		}
+		return s.findOld(tx, n)
+	})
+}
+
+// inTx runs do in a transaction of the writer. The caller holds mu: no batch has begun one.
+func (s *Store) inTx(do func(tx *sql.Tx) error) error {
+	tx, err := s.writer.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// sealOld begins a seal when unsealed rows are older than the replay window: only sealed rows may be pruned.
+func (s *Store) sealOld() error {
+	v := s.core.Snapshot()
+	if s.cfg.ReplayWindow <= 0 || s.sealing != nil || v.Seq == v.Sealed {
+		return nil
+	}
+	age := max(s.cfg.ReplayWindow, sealLeast)
+	old, err := oldRows(s.core.Reader, s.log.us-age.Microseconds())
+	if err == nil && old > v.Sealed {
+		s.makeImmutable()
+	}
+	return err
+}
+
+// pruneStep prunes some of the log rows up to one, and of the bodies that are out of date, in a transaction of its own.
+// It then rests. more reports that there are others.
+func (s *Store) pruneStep(upTo uint64) (rows uint64, more bool, err error) {
+	began := time.Now()
+	rows, more, err = s.pruneSome(upTo)
+	return rows, err == nil && more && s.rest(time.Since(began)), err
+}
+
+func (s *Store) pruneSome(upTo uint64) (rows uint64, more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.mayPrune() {
+		return 0, false, nil
+	}
+	limit := min(upTo, s.prunable())
+	last := max(s.exceptNewest(limit), s.log.pruned)
+	to := min(last, s.log.pruned+pruneRows)
+	overtaken := to
+	if to == last { // what the newest row replaced goes, though the row stays
+		overtaken = max(limit, to)
+	}
+	if to == s.log.pruned && overtaken <= s.log.overtaken && !s.hasOldBodies(to) {
+		return 0, false, nil
+	}
+	if err := s.inTx(func(tx *sql.Tx) error {
+		if err := s.deleteRows(tx, to, overtaken); err != nil {
+			return err
+		}
+		return s.pruneBodies(tx, to)
+	}); err != nil {
+		return 0, false, err
+	}
+	rows = to - s.log.pruned
+	s.log.pruned = to
+	s.log.overtaken = max(s.log.overtaken, overtaken)
+	s.checkpointIfDue()
+	return rows, to < last || s.hasOldBodies(to), nil
+}
+
+// mayPrune reports whether the pruning may write. While indexing is paused it goes on, for its rows may be what fills the
+// disk, but leaves half of the reserve.
+func (s *Store) mayPrune() bool {
+	if s.Failed() != nil || s.isClosed() || s.hurry {
+		return false
+	}
+	return !s.room.paused.Load() || s.room.free.Load() >= s.room.reserve.Load()/2
+}
+
+// rest pauses for as long as a step took, and reports whether the store is still open.
+func (s *Store) rest(took time.Duration) bool {
+	timer := time.NewTimer(max(took, pruneRest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.closed:
+		return false
+	}
+}
