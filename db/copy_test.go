@@ -184,6 +184,11 @@ func TestCopyEqualsModel(t *testing.T) {
 				}
 				clock.Add(int64(h.r.IntN(120)))
 				untilNoJobs(t, s)
+				if step%2 == 1 {
+					if err := s.PruneTick(); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if r.IntN(3) == 0 {
 					seq := f.Seq()
 					if err := src.change(1+r.IntN(4)).to(t.Context(), c); !errors.Is(err, errBroken) {
@@ -218,13 +223,26 @@ func TestCopyEqualsModel(t *testing.T) {
 					f = follow(t, of)
 				}
 			}
+			fillLog(t, s, h, &m)
+			full := src.change(0)
+			if err := full.to(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			quiet(t, s, &clock, 12)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := src.change(0).to(t.Context(), c); err != nil {
+			change := src.change(0)
+			if change.Pages >= full.Pages {
+				t.Errorf("%d pages, and there were %d", change.Pages, full.Pages)
+			}
+			if err := change.to(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			catchUp(t, kept, dir, f)
+			if err := m.Compare(t.Context(), f, dbtest.Depth{Page: 3}); err != nil {
+				t.Fatal(err)
+			}
 			st, err := f.Stats(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -239,6 +257,44 @@ func TestCopyEqualsModel(t *testing.T) {
 				t.Errorf("the copy, checked: %v, %+v", err, report)
 			}
 		})
+	}
+}
+
+// fillLog adds so many log rows that most of the file is the log.
+func fillLog(t *testing.T, s *db.Store, h *history, m *dbtest.Model) {
+	t.Helper()
+	for range 20 {
+		var events []db.Event
+		for range 100 {
+			events = append(events, h.next()...)
+		}
+		for _, e := range events {
+			m.Apply(e)
+		}
+		if _, err := s.Apply(db.Batch{Host: "test", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.now += 62_000_000 // past the end of each resync, whose rows stay
+	e := h.recordEvent(h.dids[0], db.OpCreate)
+	m.Apply(e)
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+	untilNoJobs(t, s)
+}
+
+// quiet lets minutes pass without events.
+func quiet(t *testing.T, s *db.Store, clock *atomic.Int64, minutes int) {
+	t.Helper()
+	for range minutes {
+		clock.Add(60)
+		for s.Sealing() {
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.PruneTick(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -33,8 +33,16 @@ func (s *Store) ReadLogOverOne(ctx context.Context) (rows, links int, err error)
 	return rows, links, err
 }
 
-// PruneTick is a tick of the pruning, at once.
-func (s *Store) PruneTick() error { return s.pruneAll() }
+// PruneTick is a tick of the pruning, at once. As in its worker, an error stops writing.
+func (s *Store) PruneTick() error {
+	err := s.pruneAll()
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.fail(err)
+	}
+	return nil
+}
 
 // LogClock returns the log's clock, in microseconds since 1970.
 func (s *Store) LogClock() int64 {

@@ -98,6 +98,11 @@ func TestFollowerEqualsModel(t *testing.T) {
 					}
 				}
 				clock.Add(int64(h.r.IntN(120)))
+				if step%2 == 1 {
+					if err := s.PruneTick(); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if step%4 != 3 {
 					continue
 				}

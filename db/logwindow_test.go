@@ -377,13 +377,36 @@ func TestShrink(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
+			if old { // as docs/operations.md says
+				vacuum(t, cfg.Dir)
+				s = openWith(t, cfg)
+				if vacuumed := size(); vacuumed > full*3/4 {
+					t.Errorf("the file has %d bytes after VACUUM, and had %d", vacuumed, full)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			checkAll(t, cfg.Dir)
 			sound(t, cfg.Dir)
 		})
 	}
 }
 
-// sound has SQLite check a database.
+// vacuum brings an older weft's file to auto_vacuum.
+func vacuum(t *testing.T, dir string) {
+	t.Helper()
+	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	if _, err := base.Exec("PRAGMA auto_vacuum = INCREMENTAL; VACUUM"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sound has SQLite check a database, which has auto_vacuum.
 func sound(t *testing.T, dir string) {
 	t.Helper()
 	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db")+"?mode=ro")
@@ -392,7 +415,51 @@ func sound(t *testing.T, dir string) {
 	}
 	defer base.Close()
 	var said string
-	if err := base.QueryRow("PRAGMA integrity_check").Scan(&said); err != nil || said != "ok" {
-		t.Errorf("SQLite says %q, %v", said, err)
+	var mode int
+	if err := base.QueryRow("SELECT * FROM pragma_integrity_check, pragma_auto_vacuum").Scan(&said, &mode); err != nil ||
+		said != "ok" || mode != 2 {
+		t.Errorf("SQLite says %q, auto_vacuum is %d, %v", said, mode, err)
+	}
+}
+
+// TestDedupAfterPrune: after a start with a log that has a filled gap's old row alone, a repeat of what was deleted and
+// pruned since brings nothing back.
+func TestDedupAfterPrune(t *testing.T) {
+	t.Parallel()
+	w := newWindowed(t, 0, 15*time.Minute)
+	event := func(did string, op db.Op, at int64) db.Event {
+		was := w.now
+		w.now = at
+		defer func() { w.now = max(was, at) }()
+		w.rev = uint64(at) << 10
+		e := w.event(did, op)
+		e.Collection, e.Rkey = "app.bsky.feed.like", "self"
+		if op != db.OpDelete {
+			e.Links = []db.Link{{Path: "subject.uri", Target: "https://example.com/"}}
+		}
+		return e
+	}
+	const minute = 60_000_000
+	began := w.now
+	created := event(w.dids[0], db.OpCreate, began)
+	w.apply([]db.Event{created, event(w.dids[0], db.OpDelete, began+minute)})
+	w.apply([]db.Event{event(w.dids[1], db.OpCreate, began+20*minute)})
+	w.idle(4)
+	if _, err := w.s.Fill([]db.Event{event(w.dids[2], db.OpCreate, began-10*24*60*minute)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.before = w.s.LogClock()
+	w.note()
+	w.idle(25)
+	if oldest, newest := must2(w.s.LogRange(t.Context())); oldest != 4 || newest != 4 {
+		t.Fatalf("the log has rows %d to %d", oldest, newest)
+	}
+	if err := w.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.s = openWith(t, w.cfg)
+	applied, err := w.s.Apply(db.Batch{Host: "test", Events: []db.Event{created}})
+	if err != nil || applied.Changed != 0 {
+		t.Errorf("the repeat: %+v, %v", applied, err)
 	}
 }

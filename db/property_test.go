@@ -286,6 +286,11 @@ func TestStoreEqualsModel(t *testing.T) {
 					}
 				}
 				clock.Add(int64(h.r.IntN(120) - 20))
+				if step%3 == 2 {
+					if err := s.PruneTick(); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if step%4 == 3 {
 					untilNoJobs(t, s)
 					if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 1 + h.r.IntN(5), Many: true}); err != nil {

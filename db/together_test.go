@@ -96,6 +96,9 @@ func (tg *together) catchUp() {
 			tg.failIn.Store(int64(1 + tg.r.IntN(12)))
 		}
 		_, err := tg.s.Apply(db.Batch{Host: "test", Events: batch})
+		if err == nil && tg.r.IntN(3) == 0 {
+			err = tg.s.PruneTick()
+		}
 		switch {
 		case err == nil && tg.s.Failed() == nil:
 		case errors.Is(err, errInjected) || errors.Is(tg.s.Failed(), errInjected):

@@ -131,7 +131,7 @@ func TestSidecar(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	exec := strings.Join([]string{program("weft"), "serve", "--replicate", "off", "--checkpoint", "off", "--jetstream", upstream.URL(), "--from", "start",
+	exec := strings.Join([]string{program("weft"), "serve", "--replicate", "off", "--checkpoint", "off", "--replay-window", "all", "--jetstream", upstream.URL(), "--from", "start",
 		"--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, " ")
 	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config, "-exec", exec)}
 	w.up(t)

@@ -59,12 +59,13 @@ func completionCommand(stdout io.Writer) *cli.Command {
 // flagValues are the words that the values of some flags are made of. A flag has them where its help names them all:
 // export --from has another meaning.
 var flagValues = map[string][]string{
-	"bodies":       {db.BodiesOff.String(), db.BodiesWindow.String(), db.BodiesKeep.String()},
-	"change-slice": {"now", "now+backfill", "now+purge", "now+backfill+purge"},
-	"format":       {"ndjson", "parquet"},
-	"from":         {"now", "start"},
-	"log-format":   {"text", "json"},
-	"log-level":    {"debug", "info", "warn", "error"},
+	"bodies":        {db.BodiesOff.String(), db.BodiesWindow.String(), db.BodiesKeep.String()},
+	"change-slice":  {"now", "now+backfill", "now+purge", "now+backfill+purge"},
+	"format":        {"ndjson", "parquet"},
+	"from":          {"now", "start"},
+	"log-format":    {"text", "json"},
+	"log-level":     {"debug", "info", "warn", "error"},
+	"replay-window": {"24h", "all"},
 }
 
 // completed is a command with what can follow it.

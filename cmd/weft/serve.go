@@ -130,9 +130,10 @@ func storeFlags() []cli.Flag {
 			Usage: "when to checkpoint the WAL: a `RULE` such as '5m | 20000 frames' (frames, MB, MiB or time; | or, & and, " +
 				"parentheses); 'off' if another process does it; with --replicate, when to warn of a growing WAL",
 		},
-		&cli.DurationFlag{
-			Name:  "replay-window",
-			Usage: "retention of log rows that are in segments, e.g. 1h; 0: forever, and weft.db alone can rebuild the index",
+		&cli.StringFlag{
+			Name: "replay-window", Value: "24h",
+			Usage: "how long the log keeps a row, and so how far back the cursor of a stream reaches: a `TIME` such as 24h, " +
+				"measured by the times of events; all: the whole log, from which weft.db alone can rebuild the index",
 		},
 		&cli.IntFlag{
 			Name:  "cache",
@@ -175,9 +176,9 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 // storeConfigOf reads serve's flags about its data directory.
 func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 	c.Dir = cmd.String("data")
-	c.ReplayWindow = cmd.Duration("replay-window")
-	if c.ReplayWindow < 0 {
-		return c, &usageError{errors.New("--replay-window must be 0 or a duration such as 1h")}
+	c.ReplayWindow, err = parseWindow(cmd.String("replay-window"))
+	if err != nil {
+		return c, err
 	}
 	c.Checkpoint, err = checkpoint.Parse(cmd.String("checkpoint"))
 	if err != nil {
@@ -189,6 +190,18 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 	}
 	c.CacheBytes, err = cacheOf(cmd)
 	return c, err
+}
+
+// parseWindow parses --replay-window; 0: the whole log.
+func parseWindow(text string) (time.Duration, error) {
+	if text == "all" {
+		return 0, nil
+	}
+	window, err := time.ParseDuration(text)
+	if err != nil || window < 0 {
+		return 0, &usageError{fmt.Errorf("--replay-window (WEFT_REPLAY_WINDOW) must be all or a time such as 24h, not %q", text)}
+	}
+	return window, nil
 }
 
 // upstreamsOf reads --jetstream.

@@ -230,6 +230,26 @@ var faults = []fault{
 		"begin = end", "_ = end",
 	},
 	{
+		"a pruned log's dedup window begins at its first row", "db/dedup.go",
+		"w.sinceUS = max(sinceUS, pruned)", "_, w.sinceUS = pruned, sinceUS",
+	},
+	{
+		"a backfill's rows grow old by our clock", "db/logclock.go",
+		"c.us = max(c.us, newestUS)", "c.us = max(c.us, min(newestUS, c.us+1))",
+	},
+	{
+		"a quiet log's clock stands", "db/logclock.go",
+		"c.us += ran.Microseconds()", "_ = ran.Microseconds()",
+	},
+	{
+		"a log row goes a mark too early", "db/prune.go",
+		`WHERE clock_us <= ?"`, `WHERE clock_us <= 60000000 + ?"`,
+	},
+	{
+		"rows that no segment has and none will have are old", "db/prunetick.go",
+		"if err == nil && old > v.Sealed {", "if err == nil && old > 1<<62 {",
+	},
+	{
 		"rows are pruned that no segment holds", "db/prune.go",
 		"limit := min(s.log.upTo, s.core.Snapshot().Sealed)", "limit := s.log.upTo",
 	},

@@ -35,7 +35,7 @@ _weft() {
     'serve --from') COMPREPLY=($(compgen -W $'now\nstart' -- "$cur")); return ;;
     'serve --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'serve --checkpoint') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
-    'serve --replay-window') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'serve --replay-window') COMPREPLY=($(compgen -W $'24h\nall' -- "$cur")); return ;;
     'serve --cache') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --memory') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'serve --replicate') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;

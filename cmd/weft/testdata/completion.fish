@@ -22,7 +22,7 @@ complete -c weft -n '__fish_seen_subcommand_from serve' -l from -x -a 'now start
 complete -c weft -n '__fish_seen_subcommand_from serve' -l yes -d 'start a backfill of more than 1 GiB'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l data -x -a '(__fish_complete_directories)' -d 'the data DIRECTORY'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l checkpoint -x -a '' -d 'when to checkpoint the WAL'
-complete -c weft -n '__fish_seen_subcommand_from serve' -l replay-window -x -a '' -d 'retention of log rows that are in segments'
+complete -c weft -n '__fish_seen_subcommand_from serve' -l replay-window -x -a '24h all' -d 'how long the log keeps a row, and so how far back the cursor of a stream reaches'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l cache -x -a '' -d 'block cache in MiB of memory'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l memory -x -a '' -d 'memory that weft may take, a SIZE'
 complete -c weft -n '__fish_seen_subcommand_from serve' -l replicate -r -F -d 'replicate as this litestream.yml'

@@ -56,7 +56,7 @@ _weft() {
         '--yes[start a backfill of more than 1 GiB]' \
         '--data=[the data DIRECTORY]:directory:_directories' \
         '--checkpoint=[when to checkpoint the WAL]:value:()' \
-        '--replay-window=[retention of log rows that are in segments]:value:()' \
+        '--replay-window=[how long the log keeps a row, and so how far back the cursor of a stream reaches]:value:(24h all)' \
         '--cache=[block cache in MiB of memory]:value:()' \
         '--memory=[memory that weft may take, a SIZE]:value:()' \
         '--replicate=[replicate as this litestream.yml]:file:_files' \
