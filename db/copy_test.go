@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/dbtest"
 )
@@ -264,7 +265,7 @@ func TestCopyEqualsModel(t *testing.T) {
 func fillLog(t *testing.T, s *db.Store, h *history, m *dbtest.Model) {
 	t.Helper()
 	for range 20 {
-		var events []db.Event
+		var events []apply.Event
 		for range 100 {
 			events = append(events, h.next()...)
 		}
@@ -278,7 +279,7 @@ func fillLog(t *testing.T, s *db.Store, h *history, m *dbtest.Model) {
 	h.now += 62_000_000 // past the end of each resync, whose rows stay
 	e := h.recordEvent(h.dids[0], db.OpCreate)
 	m.Apply(e)
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []db.Event{e}}); err != nil {
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
 	untilNoJobs(t, s)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/dbtest"
 )
 
@@ -36,7 +37,7 @@ func newWindowed(t *testing.T, seed uint64, window time.Duration) *windowed {
 }
 
 // apply applies events, and notes their rows.
-func (w *windowed) apply(events []db.Event) {
+func (w *windowed) apply(events []apply.Event) {
 	w.t.Helper()
 	for _, e := range events {
 		w.model.Apply(e)
@@ -182,9 +183,9 @@ func TestLogWindow(t *testing.T) {
 // endResyncs ends what holds rows of the log: the newest event is past the idle time of each resync.
 func (w *windowed) endResyncs() {
 	w.now += 62_000_000
-	w.apply([]db.Event{w.recordEvent(w.dids[0], db.OpCreate)})
+	w.apply([]apply.Event{w.recordEvent(w.dids[0], db.OpCreate)})
 	w.now += 62_000_000
-	w.apply([]db.Event{w.recordEvent(w.dids[0], db.OpUpdate)})
+	w.apply([]apply.Event{w.recordEvent(w.dids[0], db.OpUpdate)})
 }
 
 // TestBackfillPrunes: a backfill of weeks while our clock hardly moves keeps a window of its events, and one seal.
@@ -199,7 +200,7 @@ func TestBackfillPrunes(t *testing.T) {
 	w.s = openWith(t, w.cfg)
 	most := uint64(0)
 	for hour := range 10 * 24 {
-		var events []db.Event
+		var events []apply.Event
 		for i := range perHour {
 			w.now += 3600 * 1_000_000 / perHour
 			w.rev = uint64(w.now) << 10
@@ -229,7 +230,7 @@ func TestBackfillPrunes(t *testing.T) {
 func TestDedupAfterPrune(t *testing.T) {
 	t.Parallel()
 	w := newWindowed(t, 0, 15*time.Minute)
-	event := func(did string, op db.Op, at int64) db.Event {
+	event := func(did string, op db.Op, at int64) apply.Event {
 		was := w.now
 		w.now = at
 		defer func() { w.now = max(was, at) }()
@@ -244,10 +245,10 @@ func TestDedupAfterPrune(t *testing.T) {
 	const minute = 60_000_000
 	began := w.now
 	created := event(w.dids[0], db.OpCreate, began)
-	w.apply([]db.Event{created, event(w.dids[0], db.OpDelete, began+minute)})
-	w.apply([]db.Event{event(w.dids[1], db.OpCreate, began+20*minute)})
+	w.apply([]apply.Event{created, event(w.dids[0], db.OpDelete, began+minute)})
+	w.apply([]apply.Event{event(w.dids[1], db.OpCreate, began+20*minute)})
 	w.idle(4)
-	if _, err := w.s.Fill([]db.Event{event(w.dids[2], db.OpCreate, began-10*24*60*minute)}, nil); err != nil {
+	if _, err := w.s.Fill([]apply.Event{event(w.dids[2], db.OpCreate, began-10*24*60*minute)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.before = w.s.LogClock()
@@ -260,7 +261,7 @@ func TestDedupAfterPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.s = openWith(t, w.cfg)
-	applied, err := w.s.Apply(db.Batch{Host: "test", Events: []db.Event{created}})
+	applied, err := w.s.Apply(db.Batch{Host: "test", Events: []apply.Event{created}})
 	if err != nil || applied.Changed != 0 {
 		t.Errorf("the repeat: %+v, %v", applied, err)
 	}

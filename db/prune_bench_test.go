@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // BenchmarkPrune prunes the backlog of a window that is set for the first time, one log row with a link an op. The
@@ -18,7 +19,7 @@ func BenchmarkPrune(b *testing.B) {
 	cfg := db.Config{Dir: b.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) }}
 	s := must(db.Open(cfg))
 	for done := 0; done < b.N; done += 1000 {
-		var events []db.Event
+		var events []apply.Event
 		for i := range 1000 {
 			h.now += 2500
 			h.rev = uint64(h.now) << 10

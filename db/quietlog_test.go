@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestQuietLogEnds: the ticks alone prune a log that no event reaches any more.
@@ -17,7 +18,7 @@ func TestQuietLogEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openWith(t, db.Config{Dir: t.TempDir(), ReplayWindow: 15 * time.Minute})
 		h := newHistory(1)
-		var events []db.Event
+		var events []apply.Event
 		for range 50 {
 			e := h.recordEvent(h.dids[0], db.OpCreate)
 			e.Collection = "app.bsky.feed.like"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/apply"
 )
 
 // TestShrink: a file that a long log has filled gives its pages back once the log has a window; one from before
@@ -32,7 +33,7 @@ func TestShrink(t *testing.T) {
 			fill := func(n int) {
 				t.Helper()
 				for range n {
-					var events []db.Event
+					var events []apply.Event
 					for range 1000 {
 						h.now += 1000
 						h.rev = uint64(h.now) << 10

@@ -230,7 +230,7 @@ var faults = []fault{
 		"begin = end", "_ = end",
 	},
 	{
-		"a pruned log's dedup window begins at its first row", "db/dedup.go",
+		"a pruned log's dedup window begins at its first row", "db/apply/dedup.go",
 		"w.sinceUS = max(sinceUS, pruned)", "_, w.sinceUS = pruned, sinceUS",
 	},
 	{
@@ -315,7 +315,7 @@ var faults = []fault{
 	},
 	{
 		"a body goes when its log row does, though the record has it", "db/bodyprune.go",
-		"if mode == BodiesWindow {", "if mode == BodiesKeep {",
+		"if s.cfg.Bodies == BodiesWindow {", "if false {",
 	},
 	{
 		"a repeat brings a body back that has gone", "db/apply/body.go",
