@@ -134,7 +134,7 @@ func TestPlaces(t *testing.T) {
 func TestForwardGroups(t *testing.T) {
 	t.Parallel()
 	links := recordLinks(maxForward + 3)
-	groups, more := forwardGroups("app.bsky.feed.post", links)
+	groups, more := (&Server{liveFeed: &liveFeed{}}).forwardGroups("app.bsky.feed.post", links)
 	if len(groups) != 3 || more != 3 || groups[0].Name != "Mentions" || groups[1].Name != "Links to" || groups[2].Name != "" || groups[2].Path != "other" {
 		t.Fatalf("%d more, %+v", more, groups)
 	}

@@ -54,10 +54,9 @@ type linker struct {
 	Record      string // the at-uri
 	Rkey        string
 	Time        time.Time
-	Href        string // the links to the record
-	WhoHref     string // the links to the account
-	What        string // the other end, where that isn't what the page is about
-	WhatHref    string
+	Href        string       // the links to the record
+	WhoHref     string       // the links to the account
+	What        *subjectLink // the other end, where that isn't what the page is about; nil: it is
 	Verb        string
 	Color       string
 	Says        string // the record's text, where it has one and that is kept

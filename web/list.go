@@ -185,8 +185,8 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 			l.Time = time.UnixMicro(link.TIDTimeUS(tid)).UTC()
 		}
 		if r.Subject != "" {
-			l.What = r.Subject
-			l.WhatHref = explore(r.Subject)
+			to := s.subjectLink(r.Subject)
+			l.What = &to
 		}
 		l.Says = textOf(r.Value)
 		l.Open = s.openIn(r.DID, r.Collection, r.Rkey, r.Value)

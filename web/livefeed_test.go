@@ -252,3 +252,36 @@ func TestWhat(t *testing.T) {
 		}
 	}
 }
+
+// TestSubjectLink: a row says in words what a record links to, with the name of its account, within a sentence and alone.
+func TestSubjectLink(t *testing.T) {
+	t.Parallel()
+	s := &Server{liveFeed: &liveFeed{names: &asked{known: map[string]string{openDID: `alice"<b>.test`}}}}
+	list := loadTemplates(nil)["list"]
+	for target, want := range map[string]struct{ sentence, alone, kind string }{
+		"at://" + openDID + "/app.bsky.feed.post/3k":               {"a post by alice", "Post by alice", ""},
+		"at://" + openDID + "/community.lexicon.calendar.event/3k": {"an event by alice", "Event by alice", ""},
+		"at://" + openDID + "/com.example.thing/3k":                {"com.example.thing/3k by alice", "com.example.thing/3k by alice", "record"},
+		"at://" + openDID + "/app.bsky.feed.post":                  {"app.bsky.feed.post by alice", "app.bsky.feed.post by alice", "collection"},
+		"at://" + openDID:              {"alice", "alice", "repository"},
+		openDID:                        {"alice", "alice", "account"},
+		`https://example.com/"><i>?b`:  {"example.com/&#34;&gt;&lt;i&gt;?b", "example.com/&#34;&gt;&lt;i&gt;?b", "web page"},
+		"mailto:somebody@example.com?": {"mailto:somebody@example.com?", "mailto:somebody@example.com?", "address"},
+	} {
+		l := s.subjectLink(target)
+		shown := func(l subjectLink) string {
+			var b strings.Builder
+			if err := list.ExecuteTemplate(&b, "subject", l); err != nil {
+				t.Fatal(err)
+			}
+			text := strings.Replace(b.String(), `<span data-did="`+openDID+`" title="`+openDID+`">alice&#34;&lt;b&gt;.test</span>`, "alice", 1)
+			return text
+		}
+		if got := l.Article + shown(l); got != want.sentence || l.Kind != want.kind {
+			t.Errorf("%s: %q, of the kind %q", target, got, l.Kind)
+		}
+		if got := shown(l.alone()); got != want.alone {
+			t.Errorf("%s: %q alone", target, got)
+		}
+	}
+}

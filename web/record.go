@@ -26,11 +26,8 @@ type recordPart struct {
 type forwardGroup struct {
 	Name  string // what the links do; empty for those without a name
 	Path  string
-	Links []forward
+	Links []subjectLink
 }
-
-// forward is a link that the record makes.
-type forward struct{ Target, Kind, Href string }
 
 // maxForward is how many links of a record a page shows: some screens full.
 const maxForward = 100
@@ -47,7 +44,7 @@ func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 		return nil, err
 	}
 	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" + form(append(recordAsked(did, collection, rkey), formatParameter, "json")...)}
-	part.Groups, part.More = forwardGroups(collection, found.Links)
+	part.Groups, part.More = s.forwardGroups(collection, found.Links)
 	if len(found.Value) > 0 {
 		part.Kept = true
 		part.Says = textOf(found.Value)
@@ -80,7 +77,7 @@ func recordFound(a *answer, did, collection, rkey string) (*wire.RecordLinks, er
 }
 
 // forwardGroups puts the links of each path together, in the order of the record, and returns how many are left out.
-func forwardGroups(collection string, links []wire.Link) (groups []forwardGroup, more int64) {
+func (s *Server) forwardGroups(collection string, links []wire.Link) (groups []forwardGroup, more int64) {
 	at := map[string]int{}
 	for i, l := range links {
 		if i == maxForward {
@@ -97,7 +94,7 @@ func forwardGroups(collection string, links []wire.Link) (groups []forwardGroup,
 			}
 			groups = append(groups, group)
 		}
-		groups[n].Links = append(groups[n].Links, forward{l.Subject, kindText(l.Subject), explore(l.Subject)})
+		groups[n].Links = append(groups[n].Links, s.subjectLink(l.Subject).alone())
 	}
 	return groups, 0
 }

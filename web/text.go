@@ -138,9 +138,5 @@ func whatBy(name func(did string) string, target string) string {
 	if !ok || rkey == "" || noun == "" {
 		return targetTextBy(name, target)
 	}
-	article := "a "
-	if strings.ContainsRune("aeiou", rune(noun[0])) {
-		article = "an "
-	}
-	return article + noun + " by " + name(did)
+	return article(noun) + noun + " by " + name(did)
 }

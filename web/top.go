@@ -37,14 +37,12 @@ type topKind struct {
 
 // topRow is a target.
 type topRow struct {
-	Text, Kind, Href string // Text is of a record its noun, or its collection and key
-	DID, Who         string // the account that it is, or that a record is of, and its name; empty: it is neither
-	Of               bool   // it is a record of the account
-	Says             string // the text of a record, where it is kept
-	Links            int64
-	ListHref         string
-	Open             []way
-	Bar, DIDBar      float64
+	subjectLink
+	Says        string // the text of a record, where it is kept
+	Links       int64
+	ListHref    string
+	Open        []way
+	Bar, DIDBar float64
 }
 
 // topSpans are the hours that the page offers.
@@ -103,12 +101,10 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 const topAbout = "The posts, accounts and web pages that the AT Protocol network links to most, of the last hours."
 
 func (s *Server) topRow(a *answer, one wire.SubjectCount, src source, since time.Time, most int64) (topRow, error) {
-	row := topRow{Text: targetText(one.Subject), Kind: kindText(one.Subject), Href: explore(one.Subject), Links: one.Links,
+	row := topRow{subjectLink: s.subjectLink(one.Subject).alone(), Links: one.Links,
 		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since", since.Format(time.RFC3339Nano)),
 		Bar:      max(0.6, 100*float64(one.Links)/float64(most))}
 	if row.Kind == "account" {
-		row.DID = one.Subject
-		row.Who = s.name(row.DID)
 		row.Open = s.openIn(row.DID, "", "", nil)
 		return row, nil
 	}
@@ -118,14 +114,6 @@ func (s *Server) topRow(a *answer, one wire.SubjectCount, src source, since time
 	did, collection, rkey, ok := link.SplitRecord(one.Subject)
 	if !ok {
 		return row, nil
-	}
-	row.DID = did
-	row.Who = s.name(did)
-	row.Of = true
-	row.Text = strings.TrimRight(collection+"/"+rkey, "/")
-	if noun := recordNouns[collection]; noun != "" && rkey != "" {
-		row.Text = humanize.Capital(noun)
-		row.Kind = "" // the text says it
 	}
 	var value json.RawMessage
 	if rkey != "" {
