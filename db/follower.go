@@ -14,6 +14,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/schema"
 )
 
 // FollowerConfig configures a follower. Only Dir is required.
@@ -92,7 +93,7 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 }
 
 func (f *Follower) open() error {
-	if err := checkSchema(f.core.Reader); err != nil {
+	if err := schema.Check(f.core.Reader); err != nil {
 		return err
 	}
 	if err := f.core.Reader.Get(&f.schema, "SELECT max(version_id) FROM goose_db_version"); err != nil {

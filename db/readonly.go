@@ -12,6 +12,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/schema"
 )
 
 // ErrNoIndex is the error of a directory without a weft.db.
@@ -67,7 +68,7 @@ func (r *ReadOnly) open(path string) error {
 	if err := r.core.Connect(uri, immutable); err != nil {
 		return err
 	}
-	if err := checkSchema(r.core.Reader); err != nil {
+	if err := schema.Check(r.core.Reader); err != nil {
 		return err
 	}
 	if err := r.core.Reader.Get(&r.core.Instance, "SELECT value FROM meta WHERE key = 'instance'"); err != nil {
@@ -148,7 +149,7 @@ func (r *ReadOnly) Load(ctx context.Context, what string) error {
 func (r *ReadOnly) Core() *index.Core { return r.core }
 
 // CheckSchema returns an error where the schema is not this program's.
-func (r *ReadOnly) CheckSchema() error { return checkSchema(r.core.Reader) }
+func (r *ReadOnly) CheckSchema() error { return schema.Check(r.core.Reader) }
 
 // StoredBodies returns how bodies were stored last, and the log row up to which they are out of date.
 func (r *ReadOnly) StoredBodies(ctx context.Context) (mode Bodies, since uint64, err error) {

@@ -22,6 +22,7 @@ import (
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
+	"weft.dev/weft/db/schema"
 	"weft.dev/weft/link"
 )
 
@@ -194,7 +195,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := refuseNewer(uri, path); err != nil {
+	if err := schema.RefuseNewer(uri, path); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	// FULL: with NORMAL, a power cut can take back commits that a replica already holds; at a commit each 100 ms it
@@ -209,7 +210,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("db: %s is a follower's copy of another weft's index: serve it with --follow, or restore an "+
 			"index into another directory (weft restore)", path)
 	}
-	if err := migrate(s.writer); err != nil {
+	if err := schema.Migrate(s.writer); err != nil {
 		return fmt.Errorf("db: %s: %w", path, err)
 	}
 	if s.cfg.Replicator || s.cfg.Checkpoint.Off() {

@@ -34,7 +34,7 @@ var faults = []fault{
 	},
 	{
 		"a newer schema is opened by a connection that writes", "db/store.go",
-		"if err := refuseNewer(uri, path); err != nil {", "if err := error(nil); err != nil {",
+		"if err := schema.RefuseNewer(uri, path); err != nil {", "if err := error(nil); err != nil {",
 	},
 	{
 		"a segment of another format is made again", "db/index/files.go",

@@ -1,4 +1,6 @@
-package db
+// Package schema brings the schema of a weft.db to this program's, by the files of package migrations, and refuses a
+// schema that is newer or was made by other files.
+package schema
 
 import (
 	"context"
@@ -16,10 +18,10 @@ import (
 	"weft.dev/weft/migrations"
 )
 
-// refuseNewer refuses a weft.db of a schema that is newer than this program's, before a connection that writes opens
+// RefuseNewer refuses a weft.db of a schema that is newer than this program's, before a connection that writes opens
 // it: the last one to be closed would move the WAL into the database, and a replicator then begins anew. A file that
-// can't be read is left to migrate, which names the fault.
-func refuseNewer(uri, path string) error {
+// can't be read is left to Migrate, which names the fault.
+func RefuseNewer(uri, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
@@ -53,8 +55,8 @@ func newerSchema(have, want int64) error {
 		"newer one", have, want)
 }
 
-// migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
-func migrate(db *sql.DB) error {
+// Migrate brings the schema to this program's, and refuses a schema that is newer or was made by other files.
+func Migrate(db *sql.DB) error {
 	ctx := context.Background()
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {

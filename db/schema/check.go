@@ -1,4 +1,4 @@
-package db
+package schema
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/migrations"
 )
 
-// checkSchema refuses a schema that is not this program's. An older one is left for serve to bring up to date.
-func checkSchema(reader *sqlx.DB) error {
+// Check refuses a schema that is not this program's. An older one is left for serve to bring up to date.
+func Check(reader *sqlx.DB) error {
 	var have int64
 	if err := reader.Get(&have,
 		"SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied"); err != nil {
