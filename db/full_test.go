@@ -31,10 +31,10 @@ func TestFilesMayNotGrow(t *testing.T) {
 			most   uint64
 		}{
 			// All grows in the WAL, from the first page of a schema on.
-			{"wal", child{}, []uint64{1, 33 << 10, 100_000, 300_001, 600_007, 900_000}, 4567, 1_200_000},
+			{"wal", child{}, []uint64{1, 33 << 10, 100_000, 450_001, 600_007, 900_000}, 4567, 1_200_000},
 			// The WAL is short, and the database is where it can't grow: a checkpoint fails halfway, and later a
 			// commit.
-			{"database", child{Checkpoint: 1}, []uint64{120_000, 160_001, 200_000}, 3211, 300_000},
+			{"database", child{Checkpoint: 1}, []uint64{120_000, 400_001, 440_000}, 3211, 600_000},
 			// A segment, the first or the one that is merged of the first eight, meets the limit in its first page or
 			// in later ones.
 			{"first segment", child{LimitTimes: 1}, []uint64{1, 8193, 20_000}, 1777, 40_000},
