@@ -74,7 +74,7 @@ func TestExportBodies(t *testing.T) {
 				cfg.Bodies = pick(h.r, ways...)
 				s := openWith(t, cfg)
 				if was == cfg.Bodies {
-					sameBodies(t, s, before)
+					sameBodies(t, s, before, cfg.Bodies == db.BodiesWindow && cfg.ReplayWindow > 0)
 				}
 				for range 8 / fraction(1) {
 					var batch []apply.Event
@@ -119,13 +119,16 @@ func TestExportBodies(t *testing.T) {
 	}
 }
 
-// sameBodies holds an export against the store that it was made of.
-func sameBodies(t *testing.T, s *db.Store, exported exportedBodies) {
+// sameBodies holds an export against the store that it was made of. pruned: the store may have deleted bodies since.
+func sameBodies(t *testing.T, s *db.Store, exported exportedBodies, pruned bool) {
 	t.Helper()
 	for r, want := range exported {
 		got, err := s.Bodies(t.Context(), []db.Record{r})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if pruned && got[0].CID == "" {
+			continue
 		}
 		if got[0].CID != want.CID || string(got[0].CBOR) != string(want.CBOR) {
 			t.Fatalf("%v: the index gives %s, and the export had %s", r, got[0].CID, want.CID)

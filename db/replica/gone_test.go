@@ -49,6 +49,17 @@ var losses = map[string]func(t *testing.T, dir string){
 		cuts := cutsOf(t, dir)
 		must(t, os.Remove(cuts[len(cuts)-1]))
 	},
+	// Somebody empties the place while a file is on its way: what says whose the rest is has gone too.
+	"all but the newest": func(t *testing.T, dir string) {
+		cuts := cutsOf(t, dir)
+		newest := cuts[len(cuts)-1]
+		data, err := os.ReadFile(newest)
+		must(t, err)
+		for os.RemoveAll(dir) != nil { // a file is being written there
+		}
+		must(t, os.MkdirAll(filepath.Dir(newest), 0o755))
+		must(t, os.WriteFile(newest, data, 0o600))
+	},
 	"the segments": func(_ *testing.T, dir string) {
 		for os.RemoveAll(filepath.Join(dir, "segments")) != nil { // a file is being written there
 		}

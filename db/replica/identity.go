@@ -114,15 +114,18 @@ func compare(
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
 	if newest.Max > 0 && (lacks || theirs == "") {
 		picked, err := restore.Chain(result.files, restore.Target{})
-		if err != nil && last != nil && last.mine && last.Instance == local.instance {
+		switch {
+		case err == nil:
+			err = foreign.readTheirs(ctx, client, picked)
+			if err != nil {
+				return result, err
+			}
+		case last != nil && last.mine && last.Instance == local.instance:
 			return result, nil // the replicator uploads the missing files again
-		}
-		if err != nil {
+		case lacks:
 			return result, fmt.Errorf("replica: %w", err)
-		}
-		err = foreign.readTheirs(ctx, client, picked)
-		if err != nil {
-			return result, err
+		default:
+			// Files are gone, and what names the index too: the newest file says below whose replica it is.
 		}
 	}
 	switch {
