@@ -12,8 +12,8 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// longList is a store with a list of thousands of links, in several segments, by accounts that link once or often, some
-// of which are inactive.
+// longList is a store with a list of thousands of links, in several segments. Some accounts link once, some often, and
+// some are inactive.
 type longList struct {
 	*db.Store
 	model  dbtest.Model

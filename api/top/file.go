@@ -23,10 +23,11 @@ import (
 const (
 	// fileFormat begins a file. Another format is another number: a file with another one is counted anew.
 	fileFormat = "weft top 1\n"
-	// How often the file is written. After a crash, the log of so much time is read again. The network's counts are some
-	// megabytes.
+	// saveEvery is how often the file is written. After a crash, the log of so much time is read again. The network's
+	// counts are some megabytes.
 	saveEvery = 15 * time.Minute
-	// Where the log has gone on for longer, as of a follower that was off, its newest rows are read first, as without a file.
+	// maxMissed is the longest log after the file that is read from its beginning. After a longer one, as of a follower
+	// that was off, the newest rows are read first, as without a file.
 	maxMissed = 6 * time.Hour
 )
 
@@ -96,7 +97,8 @@ func writeFile(file string, f counted) (err error) {
 func (c *Counter) counted() counted {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := counted{Newest: c.newest, Past: c.past, Since: c.since, Until: c.until, Done: c.done, Hours: map[int64]countedHour{}}
+	f := counted{Newest: c.newest, Past: c.past, Since: c.since, Until: c.until, Done: c.done}
+	f.Hours = map[int64]countedHour{}
 	for at, h := range c.hours {
 		sources := map[db.Source]countedTargets{}
 		for source, t := range h.sources {

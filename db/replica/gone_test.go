@@ -49,7 +49,7 @@ var losses = map[string]func(t *testing.T, dir string){
 		cuts := cutsOf(t, dir)
 		must(t, os.Remove(cuts[len(cuts)-1]))
 	},
-	// Somebody empties the place while a file is on its way: what says whose the rest is has gone too.
+	// The place is emptied during an upload: the file that names the index is gone too.
 	"all but the newest": func(t *testing.T, dir string) {
 		cuts := cutsOf(t, dir)
 		newest := cuts[len(cuts)-1]

@@ -113,6 +113,7 @@ func compare(
 	// The data directory that wrote last may have lost its LTX files: then the manifest in the replica decides.
 	lacks := pos.TXID == 0 || last != nil && last.mine && newest.Max > pos.TXID
 	if newest.Max > 0 && (lacks || theirs == "") {
+		// Where files are gone, and the file that names the index too, the newest file says below whose replica it is.
 		picked, err := restore.Chain(result.files, restore.Target{})
 		switch {
 		case err == nil:
@@ -124,8 +125,6 @@ func compare(
 			return result, nil // the replicator uploads the missing files again
 		case lacks:
 			return result, fmt.Errorf("replica: %w", err)
-		default:
-			// Files are gone, and what names the index too: the newest file says below whose replica it is.
 		}
 	}
 	switch {
