@@ -34,7 +34,7 @@ type hostile struct {
 
 	model   dbtest.Model
 	nowUS   int64
-	likes   []apply.Event // of which some are taken back
+	likes   []apply.Event // some are deleted again
 	counted map[string]int
 }
 
