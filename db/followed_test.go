@@ -11,6 +11,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/link"
 	"weft.dev/weft/migrations"
 )
@@ -112,6 +113,44 @@ func TestOutlier(t *testing.T) {
 	}
 	if newest := s.NewestTime(); newest != now.UnixMicro() {
 		t.Errorf("the newest time is %d, want %d", newest, now.UnixMicro())
+	}
+}
+
+// TestOutlierInFeed: links of events that are dated ahead are in the feed and in the part of it since a time, also from
+// segments, and their removals count, whatever the times of the segments' other events.
+func TestOutlierInFeed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	cfg := db.Config{Dir: t.TempDir(), SealBytes: 1, CacheBytes: 1 << 16}
+	s := openWith(t, cfg)
+	defer func() { _ = s.Close() }()
+	var m dbtest.Model
+	like := func(seq uint64, at time.Time) apply.Event {
+		e := likeAt(seq, "did:web:a.example", at)
+		e.Links[0].Target = "at://did:web:b.example/app.bsky.feed.post/" + fmt.Sprint(seq%3)
+		return e
+	}
+	remove := like(5, now.Add(30*time.Second))
+	remove.Op, remove.Rkey, remove.Links = db.OpDelete, "r3", nil
+	for i, e := range []apply.Event{like(1, now.Add(-time.Minute)), like(2, now.Add(24*time.Hour)),
+		like(3, now.Add(26*time.Hour)), like(4, now), remove, like(6, now.Add(time.Minute))} {
+		m.Apply(e)
+		if _, err := s.Apply(db.Batch{Host: "a", Events: []apply.Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+		for s.Sealing() {
+			time.Sleep(time.Millisecond)
+		}
+		if i == 2 {
+			err := s.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = openWith(t, cfg)
+		}
+		if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 2}); err != nil {
+			t.Fatalf("after event %d: %v", e.Seq, err)
+		}
 	}
 }
 

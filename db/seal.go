@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/db/codec"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/logrow"
 	"weft.dev/weft/db/lsm"
@@ -50,7 +51,7 @@ func (s *Store) makeImmutable() {
 	names := s.state.NameBounds()
 	fz := &immutable{below: len(v.Files.Files), row: index.ManifestRow{
 		FromSeq: v.Sealed + 1, ToSeq: v.Seq, Linking: v.Linking,
-		Actors: names.Actors, Collections: names.Collections, Sources: names.Sources, NewestUS: v.MaxUS,
+		Actors: names.Actors, Collections: names.Collections, Sources: names.Sources,
 	}}
 	fz.row.SetChecksums(v.Sums)
 	for i, stack := range v.Stacks() {
@@ -130,19 +131,24 @@ func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bo
 		s.room.growing.Store(&growingFile{path, merged})
 		defer s.room.growing.Store(nil)
 	}
+	meta := s.segmentMeta(&row)
 	var inputs []segment.Input
 	for i, id := range index.RunIDs {
 		entries, err := lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)
 		if err != nil {
 			return nil, err
 		}
-		inputs = append(inputs, segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &untilClosed{entries, s, 0}})
+		input := segment.Input{ID: id, Kind: index.RunKinds[id], Entries: &untilClosed{entries, s, 0}}
+		if id == index.RunTargets {
+			input.Entries = &newestRank{input.Entries, meta, 0}
+		}
+		inputs = append(inputs, input)
 	}
 	row.Links = 0
 	for _, r := range runs[0] {
 		row.Links += r.Total()
 	}
-	info, err := segment.Write(path, s.segmentMeta(&row), inputs, segment.Options{Failpoint: s.cfg.Failpoint})
+	info, err := segment.Write(path, meta, inputs, segment.Options{Failpoint: s.cfg.Failpoint})
 	if err != nil {
 		return nil, err
 	}
@@ -154,13 +160,43 @@ func (s *Store) writeSegment(row index.ManifestRow, runs [3][]lsm.Run, bottom bo
 	return f, nil
 }
 
-// segmentMeta returns the meta data in a segment's header.
+// newestRank notes the newest rank of the entries by target that go through it, in a segment's meta data: at the end,
+// before segment.Write writes them. An account's feed passes segments over by it, so it counts removals too, and it is
+// no bound that follows from the time of events: that is any time.
+type newestRank struct {
+	segment.Entries
+	meta   map[string]string
+	newest uint64
+}
+
+func (n *newestRank) Next() (bool, error) {
+	more, err := n.Entries.Next()
+	if err != nil {
+		return false, err
+	}
+	if !more {
+		n.meta[index.NewestRank] = strconv.FormatUint(n.newest, 10)
+		return false, nil
+	}
+	key := n.Key()
+	_, position, err := codec.DecodeID(key[codec.TargetLen(key):])
+	if err != nil {
+		return false, fmt.Errorf("db: link key %x: %w", key, err)
+	}
+	p, _, err := codec.DecodePosition(position)
+	if err != nil {
+		return false, fmt.Errorf("db: link key %x: %w", key, err)
+	}
+	n.newest = max(n.newest, p.Rank)
+	return true, nil
+}
+
+// segmentMeta returns the meta data in a segment's header, but for what newestRank adds.
 func (s *Store) segmentMeta(row *index.ManifestRow) map[string]string {
 	meta := map[string]string{
-		"from_seq":  strconv.FormatUint(row.FromSeq, 10),
-		"to_seq":    strconv.FormatUint(row.ToSeq, 10),
-		"instance":  s.core.Instance,
-		"newest_us": strconv.FormatInt(row.NewestUS, 10),
+		"from_seq": strconv.FormatUint(row.FromSeq, 10),
+		"to_seq":   strconv.FormatUint(row.ToSeq, 10),
+		"instance": s.core.Instance,
 	}
 	if sums := row.Checksums(); sums.Known {
 		meta[logrow.LogChecksum], meta[logrow.NamesChecksum] = sums.LogText(), sums.NamesText()

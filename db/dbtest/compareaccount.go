@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -138,8 +139,15 @@ func compareAccounts(ctx context.Context, x Index, lists map[List][]Link, depth 
 			queries = append(queries, db.AccountQuery{Sources: []db.Source{source, {Collection: "com.example.nothing",
 				Path: "x"}}})
 		}
-		if !depth.Retimed && len(all) > 0 && all[0].link.Rank > 0 && all[0].link.Rank < math.MaxInt64 {
-			at := int64(all[0].link.Rank)
+		var ends []int64 // any link's, and the newest one's: its run may be passed over
+		if !depth.Retimed && len(all) > 0 {
+			newest := slices.MaxFunc(all, func(a, b listed) int { return cmp.Compare(a.link.Rank, b.link.Rank) })
+			ends = []int64{int64(all[0].link.Rank), int64(newest.link.Rank)}
+		}
+		for _, at := range ends {
+			if at <= 0 || at == math.MaxInt64 {
+				continue
+			}
 			queries = append(queries, db.AccountQuery{Since: at}, db.AccountQuery{Until: at}, db.AccountQuery{Since: at,
 				Until: at + 1})
 		}

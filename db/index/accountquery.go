@@ -67,7 +67,7 @@ func (s *Queries) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q 
 	}
 	for i := len(v.Targets.Runs) - 1; i >= 0; i-- {
 		for _, prefix := range ranges {
-			if newest, known := v.newestIn(i); known && f.before != nil &&
+			if newest := v.newestIn(i); newest > 0 && f.before != nil &&
 				bytes.Compare(codec.RankPrefix(newest), f.before) > 0 {
 				break
 			}
@@ -96,12 +96,12 @@ func (v *Snapshot) accountRange(did string) (prefix []byte, ok bool, err error) 
 	return codec.AccountTargets(actor), true, nil
 }
 
-// newestIn is the newest rank that a run by target may hold, where that is known: that of a segment.
-func (v *Snapshot) newestIn(i int) (rank uint64, known bool) {
-	if i >= len(v.Files.Files) || v.Files.Files[i].NewestUS == 0 {
-		return 0, false
+// newestIn returns the newest rank in a run by target; 0: unknown, the run is in memory or an older weft made it.
+func (v *Snapshot) newestIn(i int) uint64 {
+	if i >= len(v.Files.Files) {
+		return 0
 	}
-	return uint64(v.Files.Files[i].NewestUS) + codec.MaxSkewUS, true
+	return v.Files.Files[i].NewestRank
 }
 
 // feed gathers a page of the links in ranges of targets, newest first: its order is the rank, inverted, and then the

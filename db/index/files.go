@@ -179,7 +179,7 @@ func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 	if err := c.belongs(&row, opened.Meta()); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	row.NewestUS, _ = strconv.ParseInt(opened.Meta()["newest_us"], 10, 64)
+	row.NewestRank, _ = strconv.ParseUint(opened.Meta()[NewestRank], 10, 64)
 	return &File{ManifestRow: row, Segment: opened, Path: path}, nil
 }
 

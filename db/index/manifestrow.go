@@ -26,9 +26,14 @@ type ManifestRow struct {
 	LogChecksum   *int64 `db:"log_checksum"` // as of ToSeq, like the next; nil: an older weft made the segment
 	NamesChecksum *int64 `db:"names_checksum"`
 
-	// in the file: the newest time of any event up to ToSeq, microseconds since 1970; 0: unknown
-	NewestUS int64 `db:"-"`
+	// in the file: the newest rank of an entry by target, microseconds since 1970; 0: unknown, an older weft made the
+	// segment
+	NewestRank uint64 `db:"-"`
 }
+
+// NewestRank is the key of ManifestRow.NewestRank in a segment's meta data. The key newest_us of older segments had the
+// newest time of any event. Ranks went beyond it: it left out events that were dated ahead of our clock.
+const NewestRank = "newest_rank"
 
 // ReadManifestRows reads the rows of the segments, oldest first.
 func ReadManifestRows(ctx context.Context, q logrow.Queryer) ([]ManifestRow, error) {

@@ -362,6 +362,10 @@ var faults = []fault{
 		"	clear(s.jobs)\n", "",
 	},
 	{
+		"a feed passes over a segment by the rank of its last entry", "db/seal.go",
+		"n.newest = max(n.newest, p.Rank)", "n.newest = p.Rank",
+	},
+	{
 		"a follower shows another index", "db/follower.go",
 		"if instance != f.core.Instance {", "if false && instance != f.core.Instance {",
 	},
