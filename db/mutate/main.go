@@ -59,7 +59,7 @@ func run(ctx context.Context, only string) error {
 			picked = append(picked, f)
 		}
 	}
-	if failed, err := test(ctx, dir, quick); failed != "" || err != nil {
+	if failed, err := test(ctx, dir, quick, "./db/..."); failed != "" || err != nil {
 		return fmt.Errorf("without a fault, %s fails (%v)", failed, err)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -100,21 +100,38 @@ func try(ctx context.Context, dir string, f fault) (by string, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the fault %q does not compile: %w: %s", f.name, err, out)
 	}
-	if by, err := test(ctx, dir, quick); by != "" || err != nil {
-		return by, err
+	for _, stage := range stages(f) {
+		by, err := test(ctx, dir, stage.tests, stage.packages)
+		if by != "" || err != nil {
+			return by, err
+		}
 	}
-	return test(ctx, dir, ".")
+	return "", nil
+}
+
+// stage is tests that a fault meets.
+type stage struct{ tests, packages string }
+
+// stages returns the tests that a fault meets, one after the other: those of its package, which see most faults within
+// seconds, those of the store that are quick, and all. A stage links the tests of its packages anew, which takes longer
+// than most tests.
+func stages(f fault) []stage {
+	own := stage{".", "./" + filepath.Dir(f.file)}
+	if own.packages == "./db" {
+		own.tests = quick
+	}
+	return []stage{own, {quick, "./db"}, {".", "./db/..."}}
 }
 
 // event is what go test -json says of a test.
 type event struct{ Action, Test, Package, Output string }
 
-// test runs tests and names the first that fails, without waiting for the others; none does when that is empty.
-func test(ctx context.Context, dir, which string) (failed string, err error) {
+// test runs tests of packages and names the first that fails, without waiting for the others; none does when that is empty.
+func test(ctx context.Context, dir, which, packages string) (failed string, err error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	cmd := exec.CommandContext(running, "go", "test", "-json", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which,
-		"-skip", "TestFaultsFit", "./db/...") // that one fails with every fault
+		"-skip", "TestFaultsFit", packages) // that one fails with every fault
 	cmd.Dir = dir
 	// The tests are children of go test: an interrupt is to end them all.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
