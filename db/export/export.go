@@ -17,23 +17,23 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// Options says which links an export has.
+// Options selects the links of an export.
 type Options struct {
-	// From and To bound the records, in the order of the export: those from From on, and before To. Each is a DID or an
-	// at-uri of an account, of a collection of it or of a record, and stands before all that belongs to it; empty: no
-	// bound.
+	// From and To bound the records in the order of the export: From is included, To is excluded. Each is a DID, or the
+	// at-uri of an account, of a collection or of a record. An account or a collection stands before all its records.
+	// Empty: no bound.
 	From, To    string
 	Collections []string // NSIDs: only records of these; empty: of all
-	// links of accounts that are not active too, which queries don't show; those of deleted ones never
+	// Inactive includes the links of accounts that are not active, which queries leave out. Deleted accounts stay out.
 	Inactive bool
-	Bodies   bool // the content of records too, where it is kept
+	Bodies   bool // include the content of records where weft keeps it
 }
 
 // Record is a record with its links, at least one.
 type Record struct {
 	db.Record
 	Status db.Status // of its account
-	Body   db.Body   // the zero Body: it isn't kept, or wasn't asked for
+	Body   db.Body   // zero: weft doesn't keep it, or Options.Bodies is false
 	Links  []Link
 }
 
@@ -54,22 +54,21 @@ type Export struct {
 	Instance string // the index
 	LogSeq   uint64 // its newest log row
 	LogUS    int64  // the time of that row at the upstream, microseconds since 1970; 0: it was pruned, or there is none
-	// BodiesFrom is the oldest log row whose body is there, and behind LogSeq where none is; 0: bodies weren't asked
-	// for.
+	// BodiesFrom is the oldest log row whose body is kept, and LogSeq+1 if none is; 0: Options.Bodies is false.
 	BodiesFrom uint64
 
 	s           *db.ReadOnly
 	core        *index.Core
 	names       *sql.Stmt
-	bodies      *heldBodies         // nil: not asked for
+	bodies      *heldBodies         // nil: without bodies
 	from, to    []byte              // keys by record; nil: no bound
 	collections map[uint64]struct{} // nil: all
 	inactive    bool
-	size        int64  // entries between from and to, those of all runs
-	at          []byte // the key of the newest record that was given
+	size        int64  // entries of all runs between from and to
+	at          []byte // the key of the newest record that Records yielded
 }
 
-// cacheBytes is little: only the replay looks things up, and the walk reads past the cache.
+// cacheBytes is small: only the replay uses the cache. The walk reads past it.
 const cacheBytes = 8 << 20
 
 // Open opens a data directory for an export.
@@ -93,7 +92,7 @@ func Open(ctx context.Context, dir string, o Options) (*Export, error) {
 	return e, nil
 }
 
-// Close gives the data directory back.
+// Close closes the data directory.
 func (e *Export) Close() error {
 	if e.names != nil {
 		_ = e.names.Close()
@@ -122,7 +121,7 @@ func (e *Export) open(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	// The ids are in order, and so are the look-ups in the B-tree.
+	// The ids are ascending, so that neighbouring look-ups read the same pages of the B-tree.
 	var err error
 	e.names, err = e.core.Reader.DB.PrepareContext(ctx,
 		"SELECT actors.id, did FROM json_each(?) CROSS JOIN actors ON actors.id = value")
@@ -160,7 +159,7 @@ func (e *Export) open(ctx context.Context, o Options) error {
 	return err
 }
 
-// bound is the key by record before all that belongs to a DID or an at-uri.
+// bound returns the key by record that lies before all records of a DID or an at-uri.
 func bound(v *index.Snapshot, of string) (key []byte, err error) {
 	if of == "" {
 		return nil, nil
@@ -194,7 +193,7 @@ func bound(v *index.Snapshot, of string) (key []byte, err error) {
 	return key, nil
 }
 
-// entries counts the entries of all runs by record from one key to another, those that newer ones replace among them.
+// entries counts the entries of all runs by record from one key to another, including replaced ones.
 func entries(v *index.Snapshot, from, to []byte) (n int64, err error) {
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return 0, nil
@@ -209,7 +208,7 @@ func entries(v *index.Snapshot, from, to []byte) (n int64, err error) {
 	return n, nil
 }
 
-// Share says how much of the export lies behind the newest record that was given, from 0 to 1.
+// Share returns the share of the export that Records has yielded, from 0 to 1.
 func (e *Export) Share() (float64, error) {
 	if e.size == 0 || e.at == nil {
 		return 0, nil

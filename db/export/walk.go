@@ -13,15 +13,15 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// windowLinks is how many links are named at once: their accounts are looked up together, in the order of their ids.
-// A target may have 8 KiB, so that there is a bound in bytes as well.
+// windowLinks bounds the links whose names are looked up together, in the order of their accounts' ids. windowBytes
+// bounds the same window in bytes, because a target may have 8 KiB.
 const (
 	windowLinks = 16_384
 	windowBytes = 4 << 20
 )
 
-// Records walks the records behind one that was given before, named by its at-uri; "" begins at the first. A record is
-// valid until the next. An error is the last that comes.
+// Records iterates over the records after the record with an at-uri; "" begins at the first record. A record is valid
+// until the next one. The iteration ends after an error.
 func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		w, err := e.window(after)
@@ -47,8 +47,8 @@ func (e *Export) Records(ctx context.Context, after string) iter.Seq2[*Record, e
 	}
 }
 
-// Next names the record behind the newest one that was given, whether the export has it or not: where another can go
-// on, with From, after the walk was called off. It is empty where none follows.
+// Next returns the at-uri of the record after the newest one that Records yielded, also if the export leaves that record
+// out. After an interrupted walk, another export continues there with Options.From. It returns "" at the end.
 func (e *Export) Next(ctx context.Context) (string, error) {
 	from := e.from
 	if e.at != nil {
@@ -58,7 +58,7 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	for sc.Next() {
 		actor, collection, rkey, err := codec.DecodeRecordKey(sc.Key())
 		if err != nil {
-			continue // an account's revision, or damage, at which the walk itself ends
+			continue // an account's revision, or damage, which Records reports
 		}
 		dids, err := e.core.AccountDIDs(ctx, []uint64{actor})
 		if err != nil {
@@ -71,32 +71,32 @@ func (e *Export) Next(ctx context.Context) (string, error) {
 	return "", sc.Err()
 }
 
-// window is some records on their way from keys to names. Its memory is used again.
+// window holds some records while their keys are resolved to names. The next window reuses its memory.
 type window struct {
 	e    *Export
 	scan *lsm.MergingIterator // nil at the end
 
 	found   []foundRecord
-	cut     []codec.RecordLink // the links of all of them
-	records []Record           // what is found, named
-	links   []Link             // what is cut, named
-	ids     []uint64           // all accounts, in order, each once
-	dids    []string           // theirs
-	text    []byte             // record keys and targets, which become one string
-	ends    []int              // the end of each in text
+	cut     []codec.RecordLink // the links of all found records
+	records []Record           // found, with names
+	links   []Link             // cut, with names
+	ids     []uint64           // the ids of all accounts, ascending, each once
+	dids    []string           // the DIDs of ids
+	text    []byte             // record keys and targets; one string in the end
+	ends    []int              // the end of each record key and target in text
 }
 
-// foundRecord is a record by its key. Blocks of segments are never changed, so that keys and links need no copy.
+// foundRecord is a record before its names are resolved. Blocks of segments never change, so keys and links need no copy.
 type foundRecord struct {
 	key        []byte
 	actor      uint64
 	collection uint64
 	rkey       []byte
-	end        int    // of its links among those cut
-	body       uint64 // the log row that brought its body; 0: none
+	end        int    // of its links in window.cut
+	body       uint64 // the log row with its body; 0: none
 }
 
-// window begins behind a record.
+// window returns an empty window after a record.
 func (e *Export) window(after string) (*window, error) {
 	v := e.core.Snapshot()
 	from := e.from
@@ -117,7 +117,7 @@ func (e *Export) window(after string) (*window, error) {
 	return w, nil
 }
 
-// fill goes on to the next records.
+// fill reads the next records.
 func (w *window) fill(ctx context.Context) error {
 	if err := w.gather(ctx); err != nil {
 		return err
@@ -128,8 +128,8 @@ func (w *window) fill(ctx context.Context) error {
 	return w.name(ctx)
 }
 
-// gather takes records until their links make a window. What the export leaves out counts too, so that the context is
-// looked at in time.
+// gather collects records until their links fill a window. Records that the export leaves out count too, so that fill
+// checks the context regularly.
 func (w *window) gather(ctx context.Context) error {
 	w.found = w.found[:0]
 	w.cut = w.cut[:0]
@@ -176,8 +176,8 @@ func (w *window) gather(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// has reports whether the export has the records of an account in a collection. A change of status that is under way
-// counts as done: what is not yet shown again is there, and what is not yet hidden or purged is not.
+// has reports whether the export includes the records of an account in a collection. It goes by the account's newest
+// status, also while a job still shows, hides or purges the account's links.
 func (e *Export) has(actor, collection uint64) bool {
 	if status := e.s.Status(actor); status == db.StatusDeleted || status != db.StatusActive && !e.inactive {
 		return false
@@ -189,7 +189,7 @@ func (e *Export) has(actor, collection uint64) bool {
 	return ok
 }
 
-// resolve looks the accounts up.
+// resolve looks up the DIDs of the accounts.
 func (w *window) resolve(ctx context.Context) error {
 	slices.Sort(w.ids)
 	w.ids = slices.Compact(w.ids)
@@ -231,13 +231,13 @@ func (w *window) resolve(ctx context.Context) error {
 	return nil
 }
 
-// did is the name of an account that resolve looked up.
+// did returns the DID of an account that resolve looked up.
 func (w *window) did(id uint64) string {
 	at, _ := slices.BinarySearch(w.ids, id)
 	return w.dids[at]
 }
 
-// name makes records of what was found.
+// name fills records and links from the found records.
 func (w *window) name(ctx context.Context) error {
 	if err := w.spell(ctx); err != nil {
 		return err
@@ -273,7 +273,7 @@ func (w *window) name(ctx context.Context) error {
 	return nil
 }
 
-// spell writes the record keys and the targets one behind the other: as one string, they are one allocation.
+// spell appends the record keys and the targets to one text, which becomes one string with one allocation.
 func (w *window) spell(ctx context.Context) error {
 	w.text = w.text[:0]
 	w.ends = w.ends[:0]
@@ -292,7 +292,7 @@ func (w *window) spell(ctx context.Context) error {
 	return nil
 }
 
-// spellTarget writes a target whose account is looked up.
+// spellTarget appends a target. resolve has looked up its account.
 func (w *window) spellTarget(ctx context.Context, key []byte) error {
 	t, err := codec.DecodeTarget(key)
 	if err != nil {

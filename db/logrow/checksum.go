@@ -10,33 +10,33 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Each row of the log, each link row and each name has a checksum that is bound to its place. The sum of the checksums
-// of all rows up to one, modulo 2^64, is kept as of each commit, so that the rows between any two places at which the
-// sum is known can be held against what was written. A sum, and not a hash of hashes: the parts of it can be computed
-// in any order, and what a segment covers needs not be read to go on from there.
+// Each log row, each link row and each name has a checksum that includes its id. Each commit stores the sum of the
+// checksums of all rows so far, modulo 2^64. So weft can verify the rows between any two places with a stored sum. It is
+// a sum and not a hash of hashes, because the parts of a sum can be computed in any order, and because a replay
+// continues from the sum that a segment stores without reading the rows that the segment covers.
 
-// Checksums are the sums over the log and over the names as of a log row.
+// Checksums are the sums of the checksums of the log and of the names up to a log row.
 type Checksums struct {
 	Log, Names uint64
-	Status     uint64 // over the accounts that are not active, as of the last commit; a follower doesn't go on with it
-	Known      bool   // false: an older weft wrote what they would be of
+	Status     uint64 // of the accounts that are not active, as of the last commit; a follower doesn't maintain it
+	Known      bool   // false: an older weft wrote the rows and stored no checksums
 }
 
-// The names of the sums in sqlite_sequence, which says why they lie there: migrations/00006_checksums.sql.
+// The names of the sums in the table sqlite_sequence. migrations/00006_checksums.sql says why they are stored there.
 const (
 	LogChecksum    = "log_checksum"
 	NamesChecksum  = "names_checksum"
 	StatusChecksum = "status_checksum"
 )
 
-// The tables of the rows that have a checksum, which is bound to them.
+// The first byte of a checksummed row names its table.
 const (
 	sumOfRow    = 'r'
 	sumOfLink   = 'l'
 	sumOfStatus = 'a'
 )
 
-// checksum is that of a row of the log, without its links.
+// checksum returns the checksum of a log row without its links.
 func (r *Row) checksum() uint64 {
 	var buf [96]byte
 	b := append(buf[:0], sumOfRow, byte(r.Op), r.StatusColumn())
@@ -46,7 +46,7 @@ func (r *Row) checksum() uint64 {
 	return xxhash.Sum64(append(b, r.Rkey...))
 }
 
-// checksum is that of a link row.
+// checksum returns the checksum of a link row.
 func (l *LinkRow) checksum() uint64 {
 	var buf [96]byte
 	b := append(buf[:0], sumOfLink, l.Op)
@@ -56,7 +56,7 @@ func (l *LinkRow) checksum() uint64 {
 	return xxhash.Sum64(append(b, l.Target...))
 }
 
-// NameSum is the checksum of a name; kind is as applier.intern has it.
+// NameSum returns the checksum of a name. kind is a kind of name, such as codec.KindDID.
 func NameSum(kind byte, id, collection uint64, name string) uint64 {
 	var buf [96]byte
 	b := append(buf[:0], kind)
@@ -65,7 +65,7 @@ func NameSum(kind byte, id, collection uint64, name string) uint64 {
 	return xxhash.Sum64(append(b, name...))
 }
 
-// Checksum is that of an account's status; 0: it is active.
+// Checksum returns the checksum of an account's status; 0 for an active account.
 func (r *StatusRow) Checksum() uint64 {
 	if r.Status == StatusActive {
 		return 0
@@ -75,8 +75,8 @@ func (r *StatusRow) Checksum() uint64 {
 	return xxhash.Sum64(binary.LittleEndian.AppendUint64(b, uint64(r.SinceUS)))
 }
 
-// ChangeStatus puts the last status of each account in the place of the one that it has before the transaction writes
-// it.
+// ChangeStatus replaces the stored status of each account by its last status in changes. It must run before the
+// transaction writes the changes.
 func (c *Checksums) ChangeStatus(tx *sql.Tx, changes []StatusRow) error {
 	last := map[uint64]StatusRow{}
 	for _, s := range changes {
@@ -109,7 +109,7 @@ func (c *Checksums) Add(names []NameRow, log []Row, links []LinkRow) {
 	}
 }
 
-// Write writes the sums as of a commit into its transaction, where they differ from those before.
+// Write writes the sums that differ from before in the transaction of a commit.
 func (c Checksums) Write(tx *sql.Tx, before Checksums) error {
 	for _, sum := range []struct {
 		name     string
@@ -141,21 +141,20 @@ func StoredChecksums(ctx context.Context, q Queryer) (c Checksums, err error) {
 	return Checksums{uint64(log), uint64(names), uint64(status), true}, nil
 }
 
-// LogText and namesText are the sums as a segment's head has them.
+// LogText and NamesText return the sums as text for the head of a segment.
 func (c Checksums) LogText() string   { return fmt.Sprintf("%016x", c.Log) }
 func (c Checksums) NamesText() string { return fmt.Sprintf("%016x", c.Names) }
 
-// Adder adds up rows that are there, in bounded memory.
+// Adder adds up the checksums of stored rows in bounded memory.
 type Adder struct {
 	Q        Queryer
-	Progress func(rows int64) // is given how many rows have been read, now and then; nil: no call
+	Progress func(rows int64) // called now and then with the number of rows read; nil: no call
 	Rows     int64
 }
 
-// Log is the sum over the log rows behind one and up to another, and their links.
+// Log returns the sum of the log rows with after < seq <= upTo and of their link rows.
 func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err error) {
-	// The links of a row end where those of the next one begin: their numbers may run on over those of rows that are
-	// not.
+	// The links of a row end where the links of the next row begin, also where row numbers between the two are missing.
 	var first, next, last int64
 	if err := s.Q.QueryRowContext(ctx, `SELECT ifnull((SELECT seq FROM records WHERE seq > ?1 ORDER BY seq LIMIT 1), 0),
 		ifnull((SELECT seq FROM records WHERE seq > ?2 ORDER BY seq LIMIT 1), 0), ifnull((SELECT max(id) FROM links), 0)`,
@@ -176,7 +175,7 @@ func (s *Adder) Log(ctx context.Context, after, upTo uint64) (sum uint64, err er
 	return rows + links, err
 }
 
-// Status is the sum over the accounts that are not active. It reads the rows, and not the index that has them.
+// Status returns the sum of the accounts that are not active. It scans the table: a damaged index must not hide a row.
 func (s *Adder) Status(ctx context.Context) (sum uint64, err error) {
 	ids, err := NewestNames(ctx, s.Q)
 	if err != nil {
@@ -195,7 +194,7 @@ func NewestNames(ctx context.Context, q Queryer) (ids NameBounds, err error) {
 	return ids, err
 }
 
-// Names is the sum over the names behind some ids and up to others.
+// Names returns the sum of the names with ids above after, up to upTo.
 func (s *Adder) Names(ctx context.Context, after, upTo NameBounds) (sum uint64, err error) {
 	for _, k := range []struct {
 		query       sumQuery

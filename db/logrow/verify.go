@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// ErrDamaged reports whether weft.db doesn't hold what was written to it.
+// ErrDamaged is the error of a weft.db whose rows differ from the rows that weft wrote.
 var ErrDamaged = errors.New("weft.db is damaged")
 
-// Point is a place at which a sum is known.
+// Point is a place in the log or in the names for which weft.db stores a checksum.
 type Point struct {
-	what string // has it
+	what string // where the checksum is stored, for messages
 	Seq  uint64
 	ids  NameBounds
 	sum  uint64
 }
 
-// sumFault is a span between two points whose sum is wrong, or a point.
+// sumFault is a damaged span between two points, or a point whose own checksum is damaged.
 type sumFault struct {
 	after, upTo Point
-	point       bool // upTo itself is wrong, for the spans on both sides of it agree
+	point       bool // the checksum of upTo is damaged: the spans before and after it agree
 }
 
-// sumFaults holds the sums of the spans between points, the first of which ends at the second point, against the
-// points.
+// sumFaults compares the points with the sums of the spans between them. spans[i] lies between points[i] and
+// points[i+1].
 func sumFaults(points []Point, spans []uint64) (faults []sumFault) {
-	diffs := make([]uint64, len(points)) // of a point from what the first point and the spans say
+	diffs := make([]uint64, len(points)) // a point minus the sum of the first point and the spans before it
 	at := points[0].sum
 	for i, span := range spans {
 		at += span
@@ -46,7 +46,7 @@ func sumFaults(points []Point, spans []uint64) (faults []sumFault) {
 	return faults
 }
 
-// LogFault says what is wrong with the log.
+// LogFault describes a fault of the log.
 func (f *sumFault) LogFault() string {
 	if f.point {
 		return fmt.Sprintf("the checksum of the log up to row %d in %s is wrong", f.upTo.Seq, f.upTo.what)
@@ -54,7 +54,7 @@ func (f *sumFault) LogFault() string {
 	return fmt.Sprintf("log rows %d to %d or their links are damaged: wrong checksum", f.after.Seq+1, f.upTo.Seq)
 }
 
-// NamesFault says what is wrong with the names.
+// NamesFault describes a fault of the names.
 func (f *sumFault) NamesFault() string {
 	if f.point {
 		return fmt.Sprintf("the checksum of the names up to account %d in %s is wrong", f.upTo.ids.Actors, f.upTo.what)
@@ -75,9 +75,9 @@ func (f *sumFault) NamesFault() string {
 	return "the names of " + strings.Join(parts, ", or of ") + " are damaged: wrong checksum"
 }
 
-// Points reads the places behind a log row at which sums are known, in order, the last commit the last of them. The
-// first is where the rows that are there begin, or the first place behind that: rows before it are of no known sum.
-// Both are nil while an older weft's index has no sums.
+// Points reads the points from a log row on, in order. The newest is the last commit. The first lies where the kept rows
+// begin, or behind that: the rows before the first point can't be verified. Both results are nil for an index of an
+// older weft, which has no checksums yet.
 func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, err error) {
 	stored, err := StoredChecksums(ctx, q)
 	if err != nil || !stored.Known {
@@ -133,7 +133,7 @@ func Points(ctx context.Context, q Queryer, from uint64) (log, names []Point, er
 	return append(log, end), names, nil
 }
 
-// VerifyLog adds up the log between points and says what is wrong.
+// VerifyLog adds up the log rows between points and returns the faults.
 func (s *Adder) VerifyLog(ctx context.Context, points []Point) (faults []sumFault, err error) {
 	spans := make([]uint64, max(len(points), 1)-1)
 	for i := range spans {
@@ -148,7 +148,7 @@ func (s *Adder) VerifyLog(ctx context.Context, points []Point) (faults []sumFaul
 	return sumFaults(points, spans), nil
 }
 
-// VerifyNames adds up the names between points and says what is wrong.
+// VerifyNames adds up the names between points and returns the faults.
 func (s *Adder) VerifyNames(ctx context.Context, points []Point) (faults []sumFault, err error) {
 	spans := make([]uint64, max(len(points), 1)-1)
 	for i := range spans {
@@ -163,8 +163,9 @@ func (s *Adder) VerifyNames(ctx context.Context, points []Point) (faults []sumFa
 	return sumFaults(points, spans), nil
 }
 
-// Verify compares the sums of a replay with those of the last commit: after gives the sums as of log row to,
-// and before those as of row from, where the replay began. ErrDamaged: they differ, and the error names the rows.
+// Verify compares the checksums of a replay with the checksums of the last commit. The replay began with the checksums
+// before, as of log row from, and ended with the checksums after, as of log row to. An error that wraps ErrDamaged names
+// the rows that differ.
 func Verify(ctx context.Context, q Queryer, from uint64, before Checksums, to uint64, after Checksums) error {
 	stored, err := StoredChecksums(ctx, q)
 	if err != nil {
@@ -209,10 +210,10 @@ func Verify(ctx context.Context, q Queryer, from uint64, before Checksums, to ui
 	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(said, "; "))
 }
 
-// StatusFault is what is wrong when the sum of the statuses is.
+// StatusFault describes a wrong checksum of the statuses.
 const StatusFault = "the statuses of accounts that are not active are damaged: wrong checksum"
 
-// VerifyStatus holds the sum of the statuses as of now against that of the last commit.
+// VerifyStatus compares the checksum of the statuses with the checksum of the last commit.
 func VerifyStatus(ctx context.Context, q Queryer, sum uint64) error {
 	stored, err := StoredChecksums(ctx, q)
 	if err != nil {
