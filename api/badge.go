@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const (

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/humanize"
 )
 
 // What is missing may come back: descriptors, memory, space on the disk. A seal or a merge that lacks it has lost
@@ -116,7 +117,7 @@ func (s *Store) Degraded() string {
 		all = append(all, full)
 	}
 	if w := s.Waiting(); w >= waitingLong && paused == "" {
-		all = append(all, fmt.Sprintf("events have waited %s for a commit", w.Round(time.Second)))
+		all = append(all, fmt.Sprintf("events have waited %s for a commit", humanize.Duration(w)))
 	}
 	return strings.Join(all, "; ")
 }

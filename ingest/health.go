@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"weft.dev/weft/humanize"
 )
 
 // stuckAfter is how long events may wait without a commit before the index counts as not ready. A commit takes
@@ -26,7 +28,7 @@ func (in *Ingest) stuck() time.Duration {
 // stuckText describes stuck for an operator.
 func stuckText(d time.Duration) string {
 	return fmt.Sprintf("events wait, but none was committed for %s: check the log, and whether the disk is slow or full",
-		d.Round(time.Second))
+		humanize.Duration(d))
 }
 
 // watchCommits restarts the wait of stuck with each commit of the store until ctx ends. A batch that changes much takes

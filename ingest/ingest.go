@@ -17,6 +17,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest/gapfill"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -262,11 +263,11 @@ func (in *Ingest) Ready() error {
 	limit := 2 * in.cfg.Silence
 	idle := l.idle(now)
 	if idle > limit {
-		return fmt.Errorf("no message from %s for %s", in.Host(), idle.Round(time.Second))
+		return fmt.Errorf("no message from %s for %s", in.Host(), humanize.Duration(idle))
 	}
 	quiet := l.quiet(now)
 	if quiet > limit && l.lively.Load() && !l.filtered.Load() {
-		return fmt.Errorf("no event from %s for %s, after a steady stream of events", in.Host(), quiet.Round(time.Second))
+		return fmt.Errorf("no event from %s for %s, after a steady stream of events", in.Host(), humanize.Duration(quiet))
 	}
 	stuck := in.stuck()
 	if stuck > 0 {
@@ -313,7 +314,7 @@ func (in *Ingest) Current(maxLag time.Duration) error {
 	}
 	behind := "no event has been read yet"
 	if known {
-		behind = fmt.Sprintf("the index is %s behind the network", lag.Round(time.Second))
+		behind = fmt.Sprintf("the index is %s behind the network", humanize.Duration(lag))
 	}
 	err := in.Ready()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest/upstream"
 )
 
@@ -62,7 +63,7 @@ func (w *watcher) tick(ctx context.Context) error {
 	w.noteActivity()
 	idle := l.idle(now)
 	if idle >= in.cfg.Silence {
-		return fmt.Errorf("%w for %s: no event, and no answer to a ping", errSilent, idle.Round(time.Millisecond))
+		return fmt.Errorf("%w for %s: no event, and no answer to a ping", errSilent, humanize.Duration(idle))
 	}
 	conn := l.conn.Load()
 	if conn == nil {

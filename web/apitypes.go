@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/lexicons"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // This file says what schemas look like: to people, in Go and in TypeScript.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // countPage shows one number, or a table of them.

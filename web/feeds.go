@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"weft.dev/weft/api/routes"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // This file leads from pages to the feeds and badges of what they show, and gives feeds the words of the pages.

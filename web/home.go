@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // homePage is what the first page shows.

@@ -3,7 +3,7 @@ package web
 import (
 	"strings"
 
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // kind is what people call the links of a source. The NSID and the path stand beside it on every page.

@@ -9,8 +9,8 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 // textNames are the members of a record that hold what its author wrote. The first that is there is shown.

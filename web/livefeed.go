@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // liveFeedPath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // log is a store whose log grows when a test says so.
@@ -224,7 +224,7 @@ func TestText(t *testing.T) {
 		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},
 		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
 		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},
-		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 seconds"}, {lagText(25 * time.Hour), "25 hours"},
+		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 s"}, {lagText(25 * time.Hour), "25 h"},
 		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {humanize.Plural(1, "link"), "link"}, {humanize.Plural(0, "link"), "links"},
 	} {
 		if c.got != c.want {

@@ -3,7 +3,7 @@ package web
 import (
 	"time"
 
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // notice stands above every page while the index is not up to date.

@@ -7,8 +7,8 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 // recordPart is what a record says and links to.

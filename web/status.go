@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // statusPage is what the page shows.
@@ -352,7 +352,7 @@ func (p *statusPage) curves() []curve {
 	if len(points) < 2 {
 		return nil
 	}
-	draw := func(name, note, thread, unit string, of func(i int) float64) curve {
+	draw := func(name, note, thread string, write func(float64) string, of func(i int) float64) curve {
 		c := curve{Name: name, Note: note, Color: thread}
 		newest := of(len(points) - 1)
 		sorted := make([]float64, len(points))
@@ -376,18 +376,16 @@ func (p *statusPage) curves() []curve {
 		c.Points = strings.TrimSpace(b.String())
 		c.Area = fmt.Sprintf("0,%.0f %s %.0f,%.0f", curveHeight, c.Points, curveWidth, curveHeight)
 		span := humanize.Seconds(p.History.Every * float64(len(points)))
-		c.Now = humanize.Figure(newest) + unit
-		c.Label = fmt.Sprintf("%s over the last %s: %s%s now, %s%s at most", name, span, humanize.Figure(newest), unit,
-			humanize.Figure(most),
-			unit)
+		c.Now = write(newest)
+		c.Label = fmt.Sprintf("%s over the last %s: %s now, %s at most", name, span, write(newest), write(most))
 		return c
 	}
 	curves := []curve{
-		draw("Events per second", "All events that the upstream sends.", "indigo", "",
+		draw("Events per second", "All events that the upstream sends.", "indigo", humanize.Figure,
 			func(i int) float64 { return points[i].Events }),
-		draw("Links per second", "Added links less removed links.", "moss", "",
+		draw("Links per second", "Added links less removed links.", "moss", humanize.Figure,
 			func(i int) float64 { return points[i].Links }),
-		draw("Lag", "Seconds between the newest event and now.", "madder", " s",
+		draw("Lag", "Time between the newest event and now.", "madder", humanize.Seconds,
 			func(i int) float64 { return points[i].Lag }),
 	}
 	if p.Follows != nil && nothingRead(p.Follows) {

@@ -3,8 +3,8 @@ package web
 import (
 	"strings"
 
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 // subjectLink leads from a row to the page of its subject, and says in words what that is: "post by alice.example".

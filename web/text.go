@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"weft.dev/weft/api/routes"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 // templateFuncs are what templates write things with.

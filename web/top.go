@@ -10,8 +10,8 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 // topPage shows what is linked to most.

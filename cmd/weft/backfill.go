@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest"
-	"weft.dev/weft/web/humanize"
 )
 
 const (
@@ -40,7 +39,7 @@ func (w *writer) planBackfill(ctx context.Context) error {
 	}
 	w.logger.Info("backfill", "host", p.Host, "segments", p.Segments, "bytes", p.Bytes, "events", p.Events, "links_about",
 		p.Links,
-		"disk_bytes_about", p.Links*linkBytes, "duration_about", p.Duration(planRate).Round(time.Second))
+		"disk_bytes_about", p.Links*linkBytes, "duration_about", humanize.Duration(p.Duration(planRate)))
 	if p.Bytes <= w.backfillLimit() || w.yes {
 		return nil
 	}
@@ -48,7 +47,7 @@ func (w *writer) planBackfill(ctx context.Context) error {
 		"events a second; to start it, add --yes",
 		humanize.Bytes(p.Bytes), humanize.Count(int64(p.Segments), "segment"), p.Host, humanize.Number(p.Events),
 		humanize.Number(p.Links),
-		humanize.Bytes(p.Links*linkBytes), p.Duration(planRate).Round(time.Minute), humanize.Number(planRate))
+		humanize.Bytes(p.Links*linkBytes), humanize.Duration(p.Duration(planRate)), humanize.Number(planRate))
 }
 
 // backfillLimit returns how many bytes a backfill may fetch without --yes.

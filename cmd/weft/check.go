@@ -13,7 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/check"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const checkDescription = `

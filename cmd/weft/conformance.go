@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/api/conformance"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const conformanceDescription = `

@@ -48,7 +48,7 @@ func TestWriterDegraded(t *testing.T) {
 			t.Errorf("with room, after an event: %q", why)
 		}
 		time.Sleep(2 * time.Minute)
-		if why := w.degraded(); !strings.Contains(why, "2m0s behind the network") {
+		if why := w.degraded(); !strings.Contains(why, "2 min behind the network") {
 			t.Errorf("two minutes later: %q", why)
 		}
 		if err := store.Close(); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/db"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
@@ -218,7 +219,7 @@ func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []li
 		if err != nil {
 			return ignoreCancel(ctx, err)
 		}
-		line := fmt.Sprintf("after %6s  %9d links  %7.0f/s   %8d records  %7d accounts", time.Since(began).Round(time.Second),
+		line := fmt.Sprintf("after %10s  %9d links  %7.0f/s   %8d records  %7d accounts", humanize.Duration(max(time.Since(began).Round(time.Second), time.Second)),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
 		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
 			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)

@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/export"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/link"
-	"weft.dev/weft/web/humanize"
 )
 
 const exportDescription = `

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const gapsDescription = `

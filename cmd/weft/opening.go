@@ -14,7 +14,7 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // retryAfter is the Retry-After header while the index is opened, in seconds.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const (
@@ -55,7 +55,7 @@ func (r *replayProgress) run(ctx context.Context) {
 		default:
 			r.logger.Info("replaying", "done", fmt.Sprintf("%.1f%%", 100*share(&p)), "events", p.EventsDone, "of_events",
 				p.Events, "bytes", p.BytesDone,
-				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", (time.Duration(p.ETA) * time.Second).String())
+				"of_bytes", p.Bytes, "events_per_second", int64(p.Rate), "eta", humanize.Seconds(p.ETA))
 		}
 	}
 }
@@ -76,7 +76,7 @@ func progressBar(p *wire.Replay) string {
 	full := int(share(p) * barWidth)
 	eta := "?"
 	if p.ETA > 0 {
-		eta = (time.Duration(p.ETA) * time.Second).String()
+		eta = humanize.Seconds(p.ETA)
 	}
 	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  ETA %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
 		100*share(p), humanize.Bytes(p.BytesDone), humanize.Number(int64(p.Rate)), eta)

@@ -22,7 +22,7 @@ import (
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]wire.Replay{
-		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 1m40s": {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
+		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 100 s": {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
 		"[..............................]   0.0%  0 B  0/s  ETA ?":              {EventsDone: 1},
 		"waiting for the first segment of https://archive.example: 12.0 kB came": {
 			Host: "https://archive.example", Events: 24_000_000, BytesDone: 12_000},
@@ -51,10 +51,10 @@ func TestReplayProgress(t *testing.T) {
 		log      []string
 	}{
 		{"a terminal", true, barEvery, "\r\x1b[Kwaiting for the first segment of https://archive.example: 12.0 kB came" +
-			"\r\x1b[K[#######.......................]  25.0%  20.0 kB  50/s  ETA 30s\n", nil},
+			"\r\x1b[K[#######.......................]  25.0%  20.0 kB  50/s  ETA 30 s\n", nil},
 		{"a log", false, lineEvery, "", []string{
 			`"replaying: waiting for the first segment of the archive" host=https://archive.example bytes=12000`,
-			`msg=replaying done=25.0% events=500 of_events=2000 bytes=20000 of_bytes=80000 events_per_second=50 eta=30s`}},
+			`msg=replaying done=25.0% events=500 of_events=2000 bytes=20000 of_bytes=80000 events_per_second=50 eta="30 s"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

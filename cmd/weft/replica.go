@@ -16,7 +16,7 @@ import (
 
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const replicaListDescription = `

@@ -19,7 +19,7 @@ import (
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // replicateFlags are serve's flags about its replica.
@@ -170,11 +170,10 @@ func (r *replication) degraded() string {
 		return ""
 	}
 	st := r.progress()
-	behind := time.Duration(st.LagSeconds * float64(time.Second)).Round(time.Second)
-	if behind <= r.alarm {
+	if st.LagSeconds <= r.alarm.Seconds() {
 		return ""
 	}
-	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, behind,
+	return fmt.Sprintf("the replica %s is %s behind: %s", st.Replica, humanize.Seconds(st.LagSeconds),
 		cmp.Or(st.Reason, "uploads are slower than new data"))
 }
 

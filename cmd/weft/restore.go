@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/replica/restore"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const restoreDescription = `
@@ -162,7 +162,7 @@ func printRestored(w io.Writer, dir string, r *restore.Result, took time.Duratio
 	if r.SegmentsHad > 0 {
 		fmt.Fprintf(w, ", %d of them already there", r.SegmentsHad)
 	}
-	fmt.Fprintf(w, "\n  %s read in %s\n", humanize.Bytes(r.Read), took.Round(time.Millisecond))
+	fmt.Fprintf(w, "\n  %s read in %s\n", humanize.Bytes(r.Read), humanize.Duration(took))
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)
 	}

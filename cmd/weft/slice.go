@@ -13,9 +13,9 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/humanize"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/upstream"
-	"weft.dev/weft/web/humanize"
 )
 
 // sliceFlags choose the part of the network that an index holds.

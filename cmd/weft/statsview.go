@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 // printStats prints an inspection in 80 columns.
@@ -39,7 +39,7 @@ func printStats(w io.Writer, in *db.Inspection) {
 			in.Log.Oldest,
 			in.Log.Newest, humanize.Count(in.Log.Links, "link row"))
 		fmt.Fprintf(w, "  from %s to %s, %s of upstream time\n", utc(in.Log.OldestUS), utc(in.Log.NewestUS),
-			time.Duration(in.Log.NewestUS-in.Log.OldestUS).Round(time.Millisecond)*1000)
+			humanize.Duration(time.Duration(in.Log.NewestUS-in.Log.OldestUS)*time.Microsecond))
 	}
 	for _, u := range in.Upstreams {
 		fmt.Fprintf(w, "  upstream %s (%s)\n    at %d, %s\n", u.Host, u.Kind, u.Seq, utc(u.TimeUS))

@@ -15,7 +15,7 @@ import (
 
 	"weft.dev/weft/api/routes"
 	"weft.dev/weft/api/wire"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const statusDescription = `
@@ -129,7 +129,7 @@ func printReplication(w io.Writer, r *wire.Replication) {
 		humanize.Number(int64(r.LogSeq)))
 	fmt.Fprintf(w, "  behind by %s, %s, %s\n", humanize.Count(r.LagTransactions, "transaction"),
 		humanize.Bytes(r.LagBytes),
-		time.Duration(r.LagSeconds*float64(time.Second)).Round(100*time.Millisecond))
+		humanize.Seconds(r.LagSeconds))
 	fmt.Fprintf(w, "  %s to upload, %s\n", humanize.Count(int64(r.SegmentsWaiting), "segment"),
 		humanize.Bytes(r.SegmentsWaitingBytes))
 	fmt.Fprintf(w, "  sent since the start: %s, %s\n", humanize.Bytes(r.UploadedBytes), humanize.Count(r.SegmentsUploaded,

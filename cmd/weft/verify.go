@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"time"
 
 	sizes "github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/db/replica/restore"
-	"weft.dev/weft/web/humanize"
+	"weft.dev/weft/humanize"
 )
 
 const verifyDescription = `
@@ -96,11 +95,11 @@ func printVerification(w io.Writer, where string, v *restore.Verification) {
 	fmt.Fprintf(w, "%s: %s", v.Outcome, where)
 	if v.TXID != 0 {
 		fmt.Fprintf(w, "\n  a restore now gives transaction %s of %s (%s old), log row %s", v.TXID, clock(v.Time),
-			time.Duration(v.AgeSeconds*float64(time.Second)).Round(100*time.Millisecond), humanize.Number(int64(v.LogSeq)))
+			humanize.Seconds(v.AgeSeconds), humanize.Number(int64(v.LogSeq)))
 	}
 	fmt.Fprintf(w, "\n  read: %s of weft.db, %d of %s of the newest state, %s in %s; scratch: %s\n",
 		humanize.Count(int64(v.Files), "file"), v.SegmentsRead, humanize.Count(int64(v.Segments), "segment"),
-		humanize.Bytes(v.ReadBytes), time.Duration(v.TookSeconds*float64(time.Second)).Round(time.Millisecond),
+		humanize.Bytes(v.ReadBytes), humanize.Seconds(v.TookSeconds),
 		humanize.Bytes(v.ScratchBytes))
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "  note: %s\n", note)

@@ -8,6 +8,7 @@ import (
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/humanize"
 )
 
 // Lag returns the age of the shown state, since the primary wrote its LTX file, and the newest log row in it. The age
@@ -31,13 +32,13 @@ func (f *Follower) Ready(within time.Duration) error {
 	case within <= 0 || behind <= within:
 		return nil
 	case f.state.err != nil:
-		return fmt.Errorf("the follower is %s behind its replica: %w", behind.Round(time.Second), f.state.err)
+		return fmt.Errorf("the follower is %s behind its replica: %w", humanize.Duration(behind), f.state.err)
 	case len(f.state.missing) > 0:
-		return fmt.Errorf("the follower is %s behind its replica: downloading %d segments",
-			behind.Round(time.Second), len(f.state.missing))
+		return fmt.Errorf("the follower is %s behind its replica: downloading %s",
+			humanize.Duration(behind), humanize.Count(int64(len(f.state.missing)), "segment"))
 	}
 	return fmt.Errorf("the follower is %s behind its replica: the replica grows faster than the download",
-		behind.Round(time.Second))
+		humanize.Duration(behind))
 }
 
 // Status returns the progress of the follower.

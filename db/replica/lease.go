@@ -22,6 +22,7 @@ import (
 
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/db/replica/restore"
+	"weft.dev/weft/humanize"
 )
 
 // leaseSub is the directory of the leases beneath a replica's path: PATH/lease/GENERATION, 16 hexadecimal digits.
@@ -378,7 +379,7 @@ func (l *lease) overdue() error {
 		return l.lost
 	}
 	if since := time.Since(l.renewed); since > l.times.suspend {
-		return fmt.Errorf("%w for %s: uploads wait until it is", errOverdue, since.Round(time.Second))
+		return fmt.Errorf("%w for %s: uploads wait until it is", errOverdue, humanize.Duration(since))
 	}
 	return nil
 }

@@ -1,10 +1,11 @@
-// Package humanize writes numbers for people: on pages, in the output of commands and in logs.
+// Package humanize writes numbers for people: on pages, in the output of commands, in reasons and in logs.
 package humanize
 
 import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/dustin/go-humanize"
 )
@@ -69,21 +70,41 @@ func Figure(v float64) string {
 	return Number(int64(math.Round(v)))
 }
 
-// Seconds returns a duration, in seconds, in the unit that fits: "250 ms", "1.5 s", "90 seconds", "3 hours", "12 days".
-func Seconds(s float64) string {
+// Duration returns a duration in the unit that fits, or in two: "250 ms", "1.5 s", "90 s", "3 min 20 s", "45 min",
+// "3 h 20 min", "30 h", "330 days". It is for all durations that people read. Negative ones count as 0.
+func Duration(d time.Duration) string {
+	s := max(d, 0).Seconds()
+	whole := int64(math.Round(s))
+	minutes := int64(math.Round(s / 60))
 	switch {
-	case s < 1:
-		return fmt.Sprintf("%.0f ms", max(s, 0)*1000)
-	case s < 10:
+	case s < 0.9995:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case s < 9.95:
 		return fmt.Sprintf("%.1f s", s)
-	case s < 120:
-		return fmt.Sprintf("%.0f seconds", s)
-	case s < 2*3600:
-		return fmt.Sprintf("%.0f minutes", s/60)
+	case whole < 120:
+		return fmt.Sprintf("%d s", whole)
+	case whole < 600:
+		return two(whole, 60, "min", "s")
+	case minutes < 120:
+		return fmt.Sprintf("%d min", minutes)
+	case minutes < 600:
+		return two(minutes, 60, "h", "min")
 	case s < 48*3600:
-		return fmt.Sprintf("%.0f hours", s/3600)
+		return fmt.Sprintf("%.0f h", s/3600)
 	}
 	return Number(int64(s/86400)) + " days"
+}
+
+// Seconds returns a duration of so many seconds as Duration writes it.
+func Seconds(s float64) string { return Duration(time.Duration(min(s, 1e9) * float64(time.Second))) }
+
+// two returns n in a large unit of so many small ones, and the rest in the small one, unless it is 0.
+func two(n, small int64, largeName, smallName string) string {
+	text := fmt.Sprintf("%d %s", n/small, largeName)
+	if n%small == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s %d %s", text, n%small, smallName)
 }
 
 // Capital returns the text with its first letter, if that is one of a to z, in upper case.
