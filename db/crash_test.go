@@ -132,6 +132,8 @@ type child struct {
 	// the time on that so many segments were begun.
 	FileLimit  uint64
 	LimitTimes int64
+	// Every is that of the comparison after a fault: flags of the test are the parent's.
+	Every int
 }
 
 // kill ends this process at once. It never returns.
@@ -255,7 +257,7 @@ func (c child) failed(s *db.Store, events []apply.Event, err error) error {
 		return fmt.Errorf("after the fault a batch is taken with: %w", again)
 	}
 	upTo := events[:after(events, s.Cursor(crashHost))]
-	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := modelOf(upTo).Compare(context.Background(), s, dbtest.Depth{Page: 50, Every: c.Every}); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
 	fmt.Println("failed", oneLine(err))
@@ -449,7 +451,7 @@ func killWorld(t *testing.T, w world) (kills int64) {
 			t.Errorf("%s was not reached", step)
 		}
 		random(r.IntN(8))
-		if i%4 == 3 {
+		if i%(4*fraction(2)) == 3 {
 			compare()
 		}
 	}

@@ -231,6 +231,9 @@ func TestFollowerOfTheKilled(t *testing.T) {
 			t.Errorf("%s was not reached", step)
 		}
 		refresh(t, f)
+		if i%fraction(2) != 0 && !done {
+			continue
+		}
 		upTo := events[:after(events, f.Cursor(crashHost))]
 		if err := modelOf(upTo).Compare(t.Context(), f, afterCrash()); err != nil {
 			t.Fatalf("after %s: %v", step, err)

@@ -55,6 +55,7 @@ func TestFilesMayNotGrow(t *testing.T) {
 					t.Parallel()
 					c := tc.child
 					c.World, c.FileLimit, c.KillAtEnd = world, limit, i%2 == 0
+					c.Every = afterCrash().Every
 					c.World.Seed = uint64(i % 8)
 					if i%3 == 1 {
 						c.World.Bodies = db.BodiesKeep

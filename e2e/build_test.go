@@ -10,10 +10,25 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"weft.dev/weft/db/dbtest"
 )
 
 // stock runs the tests of the programs of others.
 var stock = flag.Bool("stock", false, "build Jetstream's server, its network simulator and stock Litestream, as tools/go.mod pins them, and run the tests with them")
+
+// thorough asks every list for everything.
+var thorough = flag.Bool("thorough", false, "compare all of every list over HTTP: minutes")
+
+// depth is the depth of a comparison over HTTP. By default one list in five is asked for more than its counts and its links,
+// because go test ./... must stay under five minutes on two cores.
+func depth(page int) dbtest.Depth {
+	d := dbtest.Depth{Page: page}
+	if !*thorough {
+		d.Every = 5
+	}
+	return d
+}
 
 // binDir holds the programs that the tests start.
 var binDir string

@@ -15,7 +15,6 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -30,6 +29,7 @@ const (
 // TestFollowProcess kills a primary that replicates to an S3 server, and one of its two followers, again and again while a
 // synthetic network's events come in. In the end both followers answer as the network was.
 func TestFollowProcess(t *testing.T) {
+	t.Parallel()
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 300, Churn: 10, RatePerSec: followRate},
@@ -99,7 +99,7 @@ dbs:
 			}
 			return nil
 		}, f.child, primary.child)
-		if err := tr.Compare(t.Context(), index{f.queries}, dbtest.Depth{Page: 20}); err != nil {
+		if err := tr.Compare(t.Context(), index{f.queries}, depth(20)); err != nil {
 			t.Errorf("%s and the model differ: %v", name, err)
 		}
 		f.tellsItsLag(t, seq)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -27,6 +26,7 @@ const (
 
 // TestServeProcess kills weft again and again while a synthetic network's events come in.
 func TestServeProcess(t *testing.T) {
+	t.Parallel()
 	needs(t, buildWeft)
 	upstream := serveNetwork(t, sim.ServerConfig{
 		// With ten times the usual account changes and resyncs, kills meet them.
@@ -56,7 +56,9 @@ func TestServeProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reaches(t, tr.tip, time.Minute)
-	tr.compare(t, w, dbtest.Depth{Page: 20, Many: true})
+	everything := depth(20)
+	everything.Many = true
+	tr.compare(t, w, everything)
 	if seq := w.endsInOrder(t); seq != tr.tip {
 		t.Errorf("weft ended with %d committed, of %d", seq, tr.tip)
 	}

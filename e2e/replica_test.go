@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"weft.dev/weft/db/dbtest"
 	"weft.dev/weft/ingest/sim"
 )
 
@@ -22,7 +21,7 @@ func buildLitestream() error {
 // replicaNetwork is a network that comes to an end, with what a model makes of it.
 func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 	t.Helper()
-	const backlog, total = 1500, 4000
+	const backlog, total = 1000, 2500
 	upstream := serveNetwork(t, sim.ServerConfig{
 		NetworkConfig: sim.NetworkConfig{Seed: 9, Accounts: 200, Churn: 5, RatePerSec: 2000},
 		Backlog:       backlog, EventsPerSegment: 500, Rate: 2000, Total: total,
@@ -43,6 +42,7 @@ func replicaNetwork(t *testing.T) (*sim.Server, *oracle) {
 // TestServeReplicates: weft serve with a litestream.yml in its data directory keeps a replica, ends with all in it, begins from
 // it on an empty disk, and says with its exit code when the replica doesn't have all.
 func TestServeReplicates(t *testing.T) {
+	t.Parallel()
 	needs(t, buildWeft)
 	upstream, tr := replicaNetwork(t)
 	journal, replica := newJournal(t, "weft"), filepath.Join(t.TempDir(), "replica")
@@ -66,7 +66,7 @@ func TestServeReplicates(t *testing.T) {
 	w.up(t)
 	says(w, "replica configured", filepath.Join(first, "litestream.yml"))
 	says(w, "starting a new index")
-	tr.compare(t, w, dbtest.Depth{Page: 20})
+	tr.compare(t, w, depth(20))
 	if runtime.GOOS == "linux" {
 		locks, err := os.ReadFile("/proc/locks")
 		if err != nil {
@@ -105,7 +105,7 @@ func TestServeReplicates(t *testing.T) {
 	w.up(t)
 	says(w, "no database here: restoring the replica")
 	says(w, "msg=restored")
-	tr.compare(t, w, dbtest.Depth{Page: 20})
+	tr.compare(t, w, depth(20))
 
 	// The replica's disk is gone.
 	if err := os.RemoveAll(replica); err != nil {
@@ -135,7 +135,7 @@ func TestSidecar(t *testing.T) {
 		"--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, " ")
 	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config, "-exec", exec)}
 	w.up(t)
-	tr.compare(t, w, dbtest.Depth{Page: 20})
+	tr.compare(t, w, depth(20))
 	if code := w.terminate(t, downWithin); code != 0 {
 		t.Errorf("litestream ended with %d", code)
 	}
@@ -145,5 +145,5 @@ func TestSidecar(t *testing.T) {
 	}
 	again := startWeft(t, newJournal(t, "weft, restored"), upstream.URL(), out)
 	again.up(t)
-	tr.compare(t, again, dbtest.Depth{Page: 20})
+	tr.compare(t, again, depth(20))
 }

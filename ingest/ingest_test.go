@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	events  = flag.Int("events", 15_000, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
+	events  = flag.Int("events", 8_000, "how many events TestReplayedTwice makes; the figures in docs are of 1,000,000")
 	verbose = flag.Bool("log", false, "log what ingest says")
 )
 
@@ -119,7 +119,8 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 		t.Fatal(err)
 	}
 	// Pages grow with the stream: the cost of paging through a list of accounts grows with its square.
-	if err := m.Compare(t.Context(), store, dbtest.Depth{Page: 7 + *events/1000, Retimed: retimed}); err != nil {
+	depth := dbtest.Depth{Page: 50 + *events/1000, Every: 5, Retimed: retimed}
+	if err := m.Compare(t.Context(), store, depth); err != nil {
 		t.Error(err)
 	}
 	if err := m.CompareBodies(t.Context(), store, func(db.Record) bool { return bodies() == db.BodiesOff }); err != nil {
@@ -177,13 +178,13 @@ func TestUpstreamMisbehaves(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			server := serve(t, sim.ServerConfig{Backlog: 2000, EventsPerSegment: 1000, Faults: tc.faults,
+			server := serve(t, sim.ServerConfig{Backlog: 1000, EventsPerSegment: 500, Faults: tc.faults,
 				NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 7}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
 			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
-			for i := range 12 {
+			for i := range 8 { // every fault of frames comes within 1,200 live events
 				server.Emit(250)
 				if i%4 == 2 {
 					untilCaughtUp(t, store, server)

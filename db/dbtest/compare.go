@@ -34,7 +34,8 @@ type Depth struct {
 	Page int  // items in a page
 	Many bool // many-to-many too, over every path of the list's collection
 	// Every asks only one list in so many, which its name selects, for more than its counts and its links: for its
-	// accounts, times and feeds. Tests of crashes compare often, and these follow from the same runs. 0: all lists.
+	// accounts, times, feeds and many-to-many. Tests of crashes compare often, and these follow from the same runs.
+	// 0: all lists.
 	Every int
 	// Retimed: the upstream has sent events again with other times, of which the index keeps the first and the model
 	// knows the last. Links are then not compared by time.
@@ -90,6 +91,9 @@ func (m *Model) Compare(ctx context.Context, x Index, depth Depth) error {
 	}
 	if depth.Many {
 		for list, links := range lists {
+			if !depth.asks(list) {
+				continue
+			}
 			for path := range paths[list.Source.Collection] {
 				if err := m.compareMany(ctx, x, list, links, path, depth.Page); err != nil {
 					return err

@@ -66,7 +66,7 @@ func (w *world) follows(f *Follower) state {
 	for _, e := range w.events[:as.events] {
 		m.Apply(e)
 	}
-	if err := m.Compare(w.t.Context(), f.Index(), dbtest.Depth{Page: 7}); err != nil {
+	if err := m.Compare(w.t.Context(), f.Index(), depth(7)); err != nil {
 		w.t.Fatalf("as of log row %d: %v", as.log, err)
 	}
 	return as

@@ -216,7 +216,7 @@ func sameAsModel(t *testing.T, dir string, events []apply.Event, window time.Dur
 	for _, e := range events[:n] {
 		m.Apply(e)
 	}
-	if err := m.Compare(t.Context(), s, dbtest.Depth{Page: 50}); err != nil {
+	if err := m.Compare(t.Context(), s, depth(50)); err != nil {
 		t.Fatalf("as of event %d: %v", n, err)
 	}
 	return n
