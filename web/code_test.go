@@ -4,15 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"go/ast"
-	"go/importer"
-	"go/parser"
-	"go/token"
-	"go/types"
-	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,35 +47,41 @@ func filled(def *lexicons.Def, odd string) url.Values {
 	return v
 }
 
-// compiler type-checks programs against the packages that they import, as the compiler has them.
-func compiler(t *testing.T) func(t *testing.T, text string) {
-	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "weft.dev/weft/client", "github.com/coder/websocket",
-		"bufio", "context", "encoding/json", "fmt", "io", "log", "net/http", "os", "strings", "time").Output()
+// compileAll compiles programs, by their names, against the packages that they import. One run of the compiler takes all of them as
+// the files of one package, in which each has a main function of its own name.
+func compileAll(t *testing.T, programs map[string]string) {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}",
+		"weft.dev/weft/client", "github.com/coder/websocket", "bufio", "context", "encoding/json", "fmt", "io", "log", "net/http", "os", "strings", "time")
+	packages, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		if path, file, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			files[path] = file
-		}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "importcfg")
+	if err := os.WriteFile(config, packages, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	fset := token.NewFileSet()
-	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		if files[path] == "" {
-			return nil, fmt.Errorf("%s is no package that a program may need", path)
+	// The compiler removes its output when it fails: the output is a file of this test, never a device.
+	args := []string{"tool", "compile", "-e", "-p", "main", "-importcfg", config, "-o", filepath.Join(dir, "main.a")}
+	var sources strings.Builder
+	for i, name := range slices.Sorted(maps.Keys(programs)) {
+		const mainFunction = "func main() {"
+		if n := strings.Count(programs[name], mainFunction); n != 1 {
+			t.Errorf("%s has %d main functions:\n%s", name, n, programs[name])
+			continue
 		}
-		return os.Open(files[path])
-	})
-	return func(t *testing.T, text string) {
-		t.Helper()
-		file, err := parser.ParseFile(fset, "main.go", text, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
+		file := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		text := strings.Replace(programs[name], mainFunction, fmt.Sprintf("func main%d() {", i), 1)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if _, err := (&types.Config{Importer: imports}).Check("main", fset, []*ast.File{file}, nil); err != nil {
-			t.Errorf("%v in\n%s", err, text)
-		}
+		args = append(args, file)
+		fmt.Fprintf(&sources, "%d.go, %s:\n%s\n", i, name, text)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s\n%s", err, out, sources.String())
 	}
 }
 
@@ -87,7 +89,7 @@ func compiler(t *testing.T) func(t *testing.T, text string) {
 // stand in it as the text that they are. Every method that a client has is called by it.
 func TestCode(t *testing.T) {
 	t.Parallel()
-	compile := compiler(t)
+	programs := map[string]string{}
 	s := serving(t, nil)
 	called := map[string]bool{}
 	for _, def := range definitions.Defs {
@@ -106,7 +108,7 @@ func TestCode(t *testing.T) {
 				}
 				program := snippets[1].Text
 				if what != "hostile" || !strings.Contains(program, "weft/client") { // a number that is none is refused by the compiler
-					compile(t, program)
+					programs[t.Name()] = program
 				}
 				if strings.Contains(program, "weft/client") {
 					called[def.Path] = true
@@ -122,6 +124,7 @@ func TestCode(t *testing.T) {
 			})
 		}
 	}
+	compileAll(t, programs)
 	for route := range clientCalls {
 		path := route.Path
 		if definitions.At(path) == nil {
