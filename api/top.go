@@ -9,6 +9,7 @@ import (
 	"weft.dev/weft/api/top"
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/link"
 )
 
 const (
@@ -30,6 +31,7 @@ func (s *server) getTop(ctx context.Context, p *params) (any, error) {
 	}
 	limit := p.limit()
 	hours := p.number("hours")
+	hydrate := p.flag("hydrate")
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -48,7 +50,28 @@ func (s *server) getTop(ctx context.Context, p *params) (any, error) {
 	a.Source = sourceText(source)
 	var err error
 	a.Subjects, a.Bound, err = s.topOf(ctx, source, span.Since, limit)
+	if err == nil && hydrate {
+		err = s.hydrateSubjects(ctx, a.Subjects)
+	}
 	return a, err
+}
+
+// hydrateSubjects adds the content of the subjects that are records, of the first ones up to maxContents.
+func (s *server) hydrateSubjects(ctx context.Context, subjects []wire.SubjectCount) error {
+	var records []db.Record
+	var at []int // the index in subjects of each
+	for i, one := range subjects {
+		did, collection, rkey, ok := link.SplitRecord(one.Subject)
+		if ok && rkey != "" {
+			records = append(records, db.Record{DID: did, Collection: collection, Rkey: rkey})
+			at = append(at, i)
+		}
+	}
+	contents, err := s.contents(ctx, records, maxContents)
+	for i, content := range contents {
+		subjects[at[i]].Content = content
+	}
+	return err
 }
 
 // topOf counts the candidates of a source, those first that may have the most links, until no other can be among the

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +82,58 @@ func topped(t *testing.T) http.Handler {
 	s := New(Config{Store: l, Now: now, Logger: slog.New(slog.DiscardHandler)})
 	readAll(t, s)
 	return s
+}
+
+// TestTopHydrated: the content of targets that are records comes on request, by reads of several records at once.
+func TestTopHydrated(t *testing.T) {
+	t.Parallel()
+	bobs := "at://" + bob + "/app.bsky.feed.post/"
+	l := &bodied{logged: &logged{fake: indexed, mu: &sync.Mutex{}}}
+	now := time.UnixMicro(timeOf(0)).Add(12 * time.Hour).UTC()
+	const targets = 50
+	for i := range targets - 2 {
+		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol, Collection: "app.bsky.feed.like",
+			Rkey: fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint(bobs, i)}}})
+	}
+	for _, target := range []string{bob, "at://" + carol + "/app.bsky.feed.post/3k"} { // no record, and one that is not kept
+		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol, Collection: "app.bsky.feed.like",
+			Rkey: "last" + target, Added: []db.Link{{Path: "subject.uri", Target: target}}})
+	}
+	s := New(Config{Store: l, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	readAll(t, s)
+	for _, hydrate := range []string{"false", "true"} {
+		var a wire.Top
+		if err := json.Unmarshal([]byte(get(t, s, own("getTop", "limit", fmt.Sprint(targets), "hydrate", hydrate))), &a); err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		for _, one := range a.Subjects {
+			wants := hydrate == "true" && strings.HasPrefix(one.Subject, bobs)
+			if (one.CID != "") != wants || (string(one.Value) == `{"by":"bob"}`) != wants {
+				t.Errorf("hydrate=%s: %+v", hydrate, one)
+			}
+			if wants {
+				kept++
+			}
+		}
+		if len(a.Subjects) != targets || hydrate == "true" && kept != targets-2 {
+			t.Errorf("hydrate=%s: %d subjects, %d with content", hydrate, len(a.Subjects), kept)
+		}
+	}
+	if want := (targets + bodiesAtOnce - 1) / bodiesAtOnce; l.reads != want {
+		t.Errorf("%d reads of bodies, not %d", l.reads, want)
+	}
+}
+
+// bodied counts the reads of bodies.
+type bodied struct {
+	*logged
+	reads int
+}
+
+func (b *bodied) Bodies(ctx context.Context, records []db.Record) ([]db.Body, error) {
+	b.reads++
+	return b.logged.Bodies(ctx, records)
 }
 
 // readAll lets the counter of a server read all that there is.

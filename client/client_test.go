@@ -196,6 +196,20 @@ func TestHydrate(t *testing.T) {
 			t.Errorf("hydrate %t: %+v, %v", hydrate, links, err)
 		}
 	}
+	e.Seq = 2
+	e.Rkey = "3l"
+	e.Rev = string(link.AppendTID(nil, 2<<10))
+	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, hydrate := range []bool{false, true} {
+		for e, err := range c.Events(ctx, client.Filter{SubjectDIDs: []string{"did:plc:alice"}, Hydrate: hydrate}, 1) {
+			if err != nil || e.Rkey != "3l" || (string(e.Value) == value) != hydrate || (e.CID != "") != hydrate {
+				t.Errorf("hydrate %t: %+v, %v", hydrate, e, err)
+			}
+			break
+		}
+	}
 	got, err := c.HydratedRecord(ctx, did, "app.bsky.feed.post", "3k")
 	if err != nil || !slices.Equal(got.Links, []client.Pair{{Subject: post, Source: quotes}}) || string(got.Value) != value || got.CID == "" {
 		t.Errorf("%+v, %v", got, err)

@@ -23,6 +23,7 @@ type Filter struct {
 	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these; with none of the three, to any
 	Sources, Collections, Actors           []string // and from these
 	Accounts                               bool     // changes of all accounts too, or of all Actors
+	Hydrate                                bool     // with the records' content, and updates that change only the content
 }
 
 // Event is a change of a record that links, or of an account's status.
@@ -35,10 +36,12 @@ type Event struct {
 	Rkey       string
 	Rev        string
 	Time       time.Time
-	Removed    []Pair   // the wanted links that are gone
-	Added      []Pair   // the wanted links that are new
-	Account    *Account // of an account
-	Cursor     uint64   // resumes after this event
+	Removed    []Pair          // the wanted links that are gone
+	Added      []Pair          // the wanted links that are new
+	CID        string          // with Hydrate, if the server keeps it: of the record as it is when the event is sent
+	Value      json.RawMessage // with Hydrate, if the server keeps it
+	Account    *Account        // of an account
+	Cursor     uint64          // resumes after this event
 }
 
 // Account is the new status of an account.
@@ -51,7 +54,7 @@ func newEvent(e *wire.Event) (Event, error) {
 	}
 	return Event{
 		Kind: e.Kind, Origin: e.Origin, Operation: e.Operation, DID: e.DID, Collection: e.Collection, Rkey: e.Rkey,
-		Rev: e.Rev, Time: at, Removed: pairs(e.Removed), Added: pairs(e.Added), Account: e.Account, Cursor: e.Cursor,
+		Rev: e.Rev, Time: at, Removed: pairs(e.Removed), Added: pairs(e.Added), CID: e.CID, Value: e.Value, Account: e.Account, Cursor: e.Cursor,
 	}, nil
 }
 
@@ -123,6 +126,9 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(
 	}
 	if f.Accounts {
 		q.Set("accounts", "true")
+	}
+	if f.Hydrate {
+		q.Set("hydrate", "true")
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+routes.Events.Path+"?"+q.Encode(), nil)
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 
 // TopQuery selects what is linked to most. The zero value is of the source with the most links, of 24 hours.
 type TopQuery struct {
-	Source string // empty: the one with the most links
-	Hours  int    // up to 24; 0: 24
-	Limit  int    // at most, up to 50; 0: the server's 20
+	Source  string // empty: the one with the most links
+	Hours   int    // up to 24; 0: 24
+	Limit   int    // at most, up to 50; 0: the server's 20
+	Hydrate bool   // with the content of subjects that are records
 }
 
 // Top is what is linked to most from a source.
@@ -28,7 +29,7 @@ type Top struct {
 	Sources  []string // with links of this time, those with the most first
 }
 
-// SubjectCount counts the links to a subject.
+// SubjectCount counts the links to a subject. CID and Value are set with Hydrate, if the server keeps them.
 type SubjectCount = wire.SubjectCount
 
 // Top returns the subjects with the most links of the last hours.
@@ -39,6 +40,9 @@ func (c *Client) Top(ctx context.Context, q TopQuery) (Top, error) {
 	}
 	if q.Hours > 0 {
 		v.Set("hours", strconv.Itoa(q.Hours))
+	}
+	if q.Hydrate {
+		v.Set("hydrate", "true")
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

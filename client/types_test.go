@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -38,6 +39,8 @@ func TestTypeScriptTypes(t *testing.T) {
 		interfaces[m[1]] = members
 	}
 	event := membersOf(reflect.TypeFor[wire.Event]())
+	record := pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor")
+	maps.Copy(record, membersOf(reflect.TypeFor[wire.Content]())) // of some records only
 	for name, want := range map[string]map[string]string{
 		"LinkRecord":     membersOf(reflect.TypeFor[wire.TimedRecord]()),
 		"AccountLink":    membersOf(reflect.TypeFor[wire.AccountLink]()),
@@ -46,7 +49,7 @@ func TestTypeScriptTypes(t *testing.T) {
 		"Count":          membersOf(reflect.TypeFor[wire.PairCount]()),
 		"Timeline":       membersOf(reflect.TypeFor[wire.Timeline]()),
 		"Top":            membersOf(reflect.TypeFor[wire.Top]()),
-		"RecordEvent":    pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor"),
+		"RecordEvent":    record,
 		"AccountEvent":   pick(event, "kind", "origin", "account", "time", "cursor"),
 	} {
 		if got := interfaces[name]; !reflect.DeepEqual(got, want) {

@@ -34,9 +34,7 @@ func (in *Ingest) follow(ctx context.Context, h *host, dict []byte, p *startPoin
 	in.liveness.checked.Store(p.checked)
 	in.liveness.conn.Store(l)
 	defer in.liveness.conn.Store(nil)
-	if !in.state.Load().Connected {
-		in.state.Store(&State{Host: h.URL, Kind: h.Kind(), Detail: "waiting for its first event"})
-	}
+	in.setWaiting(h)
 	if in.liveness.filtered.Load() {
 		in.setConnected(h) // its first event may be hours away
 	}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest/upstream"
@@ -38,7 +39,7 @@ func TestStuckWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{})}
 		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, Silence: 30 * time.Second})
-		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
+		in.state.Store(&State{Name: wire.UpstreamFollowing, Connected: true, Kind: upstream.KindV2})
 		done := make(chan error, 1)
 		go func() { done <- in.commit(t.Context(), t.Context()) }()
 		come := func() {
@@ -118,7 +119,7 @@ func TestPartsAreProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{}), parts: make(chan struct{})}
 		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store})
-		in.state.Store(&State{Connected: true, Kind: upstream.KindV2})
+		in.state.Store(&State{Name: wire.UpstreamFollowing, Connected: true, Kind: upstream.KindV2})
 		go func() { _ = in.commit(t.Context(), t.Context()) }()
 		go func() { _ = in.watchCommits(t.Context()) }()
 		if err := in.queue.add(t.Context(), func(b *batch) { b.seen++ }); err != nil {

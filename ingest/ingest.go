@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/humanize"
@@ -104,14 +105,6 @@ type Ingest struct {
 	commitMu  sync.Mutex // held while a batch or the events of a gap are committed
 }
 
-// State is what ingest is doing.
-type State struct {
-	Connected bool   // events come in
-	Host      string // of the current session, or the last one
-	Kind      string // v2, v1, or empty while it isn't known
-	Detail    string // since when it is connected, or why it isn't
-}
-
 func (cfg *Config) setDefaults() {
 	if cfg.BatchEvents <= 0 {
 		cfg.BatchEvents = defaultBatchEvents
@@ -160,7 +153,7 @@ func New(cfg Config) *Ingest {
 	in.queue.now = cfg.Now
 	in.metrics = newMetrics(cfg.Metrics, in)
 	in.gaps = newGapFiller(in)
-	in.state.Store(&State{Host: in.hosts[0].URL, Detail: "not started"})
+	in.state.Store(&State{Name: wire.UpstreamStarting, Host: in.hosts[0].URL, Since: cfg.Now()})
 	return in
 }
 
@@ -255,19 +248,15 @@ func (in *Ingest) apply(b *batch) error {
 func (in *Ingest) Ready() error {
 	st := in.state.Load()
 	if !st.Connected {
-		return fmt.Errorf("not following %s: %s", st.Host, st.Detail)
+		name, detail := in.describe()
+		if name == wire.UpstreamReplaying || name == wire.UpstreamWaiting {
+			return fmt.Errorf("no event from %s: %s", st.Host, detail)
+		}
+		return fmt.Errorf("not following %s: %s", st.Host, detail)
 	}
-	l := &in.liveness
-	now := in.cfg.Now()
-	// Twice the time after which a session ends: a single reconnect doesn't take weft out of service.
-	limit := 2 * in.cfg.Silence
-	idle := l.idle(now)
-	if idle > limit {
-		return fmt.Errorf("no message from %s for %s", in.Host(), humanize.Duration(idle))
-	}
-	quiet := l.quiet(now)
-	if quiet > limit && l.lively.Load() && !l.filtered.Load() {
-		return fmt.Errorf("no event from %s for %s, after a steady stream of events", in.Host(), humanize.Duration(quiet))
+	silence := in.silence(in.cfg.Now())
+	if silence != "" {
+		return fmt.Errorf("%s, from %s", silence, st.Host)
 	}
 	stuck := in.stuck()
 	if stuck > 0 {

@@ -95,13 +95,14 @@ func (in *Ingest) registerGauges(auto promauto.Factory) {
 		func() float64 { return float64(in.cfg.Store.Cursor(in.Host())) })
 	gauge("weft_ingest_backfill_events", "Approximate events that a running replay of the archive has left.",
 		func() float64 {
-			p := in.progress.get()
+			p := in.Progress()
 			return float64(max(p.Events-p.EventsDone, 0))
 		})
 	flag("weft_ingest_degraded", "1 while the upstream speaks v1, which sends no resyncs, "+
 		"or while events wait and none was committed for a minute.",
 		func() bool { return in.state.Load().Kind == upstream.KindV1 || in.stuck() > 0 })
-	flag("weft_ingest_connected", "1 while a session with the upstream is open.",
+	flag("weft_ingest_connected", "1 while events of the upstream arrive, or it has none to send; "+
+		"0 while weft connects, waits for the first event or is disconnected.",
 		func() bool { return in.state.Load().Connected })
 }
 

@@ -9,16 +9,71 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
+const (
+	// rateSeconds is the span that the rate of a replay is measured over: blocks come some in a second, and a session
+	// without any for half a minute ends.
+	rateSeconds = 15
+	// stalledAfter is how long an archive may send nothing before weft says that it waits. A request takes a second.
+	stalledAfter = 5 * time.Second
+)
+
 // progress counts a replay.
 type progress struct {
-	mu sync.Mutex
-	p  wire.Replay
+	mu     sync.Mutex
+	p      wire.Replay        // without Rate, ETA and Waiting
+	came   [rateSeconds]int64 // events of each of the last seconds, by the second modulo rateSeconds
+	second int64              // the newest of them, since 1970
+	heard  time.Time          // when the archive last sent something, or weft last was too busy to read
 }
 
-func (p *progress) get() wire.Replay {
+// get returns the progress at a time. isBusy reports whether weft is too busy to read.
+func (p *progress) get(now time.Time, isBusy bool) wire.Replay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.p
+	if p.p.Host == "" {
+		return wire.Replay{}
+	}
+	if isBusy {
+		p.heard = now
+	}
+	r := p.p
+	r.Rate = p.rate(now)
+	if r.Rate > 0 {
+		r.ETA = float64(max(r.Events-r.EventsDone, 0)) / r.Rate
+	}
+	silent := now.Sub(p.heard)
+	if silent >= stalledAfter {
+		r.Waiting = silent.Seconds()
+	}
+	return r
+}
+
+// rate returns the events per second of the last rateSeconds, the present second included, or since the start.
+func (p *progress) rate(now time.Time) float64 {
+	p.moveTo(now)
+	events := int64(0)
+	for _, n := range p.came {
+		events += n
+	}
+	span := rateSeconds - 1 + float64(now.Nanosecond())/1e9
+	span = min(span, now.Sub(p.p.Since).Seconds())
+	if span <= 0 {
+		return 0
+	}
+	return float64(events) / span
+}
+
+// moveTo makes the second of now the newest one.
+func (p *progress) moveTo(now time.Time) {
+	at := now.Unix()
+	if at-p.second >= rateSeconds {
+		clear(p.came[:])
+		p.second = at
+	}
+	for p.second < at {
+		p.second++
+		p.came[p.second%rateSeconds] = 0
+	}
 }
 
 // begin starts the count of a replay after a sequence number. If the archive can't be listed, there are no totals.
@@ -33,6 +88,9 @@ func (p *progress) begin(ctx context.Context, a *upstream.Archive, after uint64,
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.p = n
+	p.heard = now
+	clear(p.came[:])
+	p.second = now.Unix()
 }
 
 // addSegment adds the part of a segment after a sequence number.
@@ -46,25 +104,24 @@ func addSegment(p *wire.Replay, s *upstream.SegmentInfo, after uint64) {
 	p.Events += int64(share * float64(s.EventCount))
 }
 
-func (p *progress) fetched(bytes int) {
+// fetched counts bytes of the archive.
+func (p *progress) fetched(bytes int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.p.BytesDone += int64(bytes)
+	p.heard = now
 }
 
-func (p *progress) came(events int64, seq uint64, timeUS int64, now time.Time) {
+// read counts events that were read, up to a sequence number and a time.
+func (p *progress) read(events int64, seq uint64, timeUS int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := &p.p
-	n.EventsDone += events
-	n.Seq = seq
-	n.TimeUS = timeUS
-	if took := now.Sub(n.Since).Seconds(); took > 0 {
-		n.Rate = float64(n.EventsDone) / took
-	}
-	if n.Rate > 0 {
-		n.ETA = float64(max(n.Events-n.EventsDone, 0)) / n.Rate
-	}
+	p.p.EventsDone += events
+	p.p.Seq = seq
+	p.p.TimeUS = timeUS
+	p.heard = now
+	p.moveTo(now)
+	p.came[p.second%rateSeconds] += events
 }
 
 func (p *progress) end() {
@@ -74,4 +131,8 @@ func (p *progress) end() {
 }
 
 // Progress returns the progress of the replay that is under way; zero: none is.
-func (in *Ingest) Progress() wire.Replay { return in.progress.get() }
+func (in *Ingest) Progress() wire.Replay { return in.progressAt(in.cfg.Now()) }
+
+func (in *Ingest) progressAt(now time.Time) wire.Replay {
+	return in.progress.get(now, in.queue.isFull())
+}

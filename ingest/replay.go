@@ -25,7 +25,7 @@ func newExtractor() *extractor { return &extractor{Extractor: extract.New(extrac
 func (in *Ingest) archiveOf(h *host) *upstream.Archive {
 	fetched := func(bytes int) {
 		in.liveness.alive(in.cfg.Now())
-		in.progress.fetched(bytes)
+		in.progress.fetched(bytes, in.cfg.Now())
 	}
 	return &upstream.Archive{
 		Endpoint: h.Endpoint,
@@ -46,6 +46,7 @@ func (in *Ingest) replay(ctx context.Context, h *host, p *startPoint) error {
 	for range runtime.GOMAXPROCS(0) {
 		r.extractors = append(r.extractors, newExtractor())
 	}
+	in.setReplaying(h, false)
 	in.progress.begin(ctx, r.archive, p.after, in.cfg.Now())
 	defer in.progress.end()
 	before := h.last
@@ -119,7 +120,7 @@ func (r *replay) deliver(ctx context.Context, d *upstream.Decoded[*batch]) error
 	}
 	r.h.last = b.Max
 	r.h.lastUS = b.ToUS
-	r.in.progress.came(int64(b.Events), b.Max, b.ToUS, r.in.cfg.Now())
+	r.in.progress.read(int64(b.Events), b.Max, b.ToUS, r.in.cfg.Now())
 	return nil
 }
 
@@ -148,9 +149,7 @@ func (r *replay) push(ctx context.Context, made *batch) error {
 	if err != nil {
 		return err
 	}
-	if !r.in.state.Load().Connected {
-		r.in.state.Store(&State{Connected: true, Host: r.h.URL, Kind: r.h.Kind(), Detail: "replaying the archive"})
-	}
+	r.in.setReplaying(r.h, true)
 	events := made.seen // read before push: the queue owns the batch then
 	pos := made.Seq
 	us := made.TimeUS

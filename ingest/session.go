@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
+	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest/upstream"
 )
@@ -78,7 +78,7 @@ func (in *Ingest) runSessions(ctx context.Context) error {
 			return err
 		}
 	}
-	in.state.Store(&State{Host: in.Host(), Detail: "stopped"})
+	in.state.Store(&State{Name: wire.UpstreamStopped, Host: in.Host()})
 	return ctx.Err()
 }
 
@@ -104,7 +104,7 @@ func (in *Ingest) pickHost(ctx context.Context, current *host) *host {
 // sessionEnded notes and logs why a session ended. received reports whether it brought events.
 func (in *Ingest) sessionEnded(h *host, err error, received bool) {
 	now := in.cfg.Now()
-	in.state.Store(&State{Host: h.URL, Kind: h.Kind(), Detail: err.Error()})
+	in.setDisconnected(h, err)
 	in.metrics.sessions.WithLabelValues(reason(err)).Inc()
 	h.adjustRewind(in.cfg.Rewind)
 	if errors.Is(err, errFailback) {
@@ -141,6 +141,7 @@ func (in *Ingest) diagnose(h *host, err error) error {
 
 // session follows a host until it fails.
 func (in *Ingest) session(ctx context.Context, h *host) error {
+	in.setConnecting(h)
 	in.liveness.followedUS.Store(0) // of the last session, perhaps with another host
 	speaks, err := in.probe(ctx, h)
 	if err != nil {
@@ -245,14 +246,4 @@ func (in *Ingest) advance(h *host, pos uint64, timeUS int64, events int) {
 	in.received.Add(uint64(events))
 	in.seenSeq.Store(pos)
 	in.seenUS.Store(h.lastUS)
-}
-
-// setConnected notes that a host is followed.
-func (in *Ingest) setConnected(h *host) {
-	was := in.state.Load()
-	if was.Connected {
-		return
-	}
-	since := in.cfg.Now().UTC().Format(time.RFC3339)
-	in.state.CompareAndSwap(was, &State{Connected: true, Host: h.URL, Kind: h.Kind(), Detail: "since " + since})
 }

@@ -13,11 +13,13 @@ const degradedV1 = "the upstream speaks v1, which sends no resyncs: " +
 // Status returns the state of the upstreams and of the replay.
 func (in *Ingest) Status() wire.Upstream {
 	st := in.state.Load()
+	name, detail := in.describe()
 	s := wire.Upstream{
+		State:      name,
 		Connected:  st.Connected,
 		Host:       st.Host,
 		Kind:       st.Kind,
-		Detail:     st.Detail,
+		Detail:     detail,
 		LagSeconds: in.Lag().Seconds(),
 		Seq:        in.Seen(),
 		Committed:  in.cfg.Store.Cursor(st.Host),

@@ -63,6 +63,9 @@ func (w *watcher) tick(ctx context.Context) error {
 	w.noteActivity()
 	idle := l.idle(now)
 	if idle >= in.cfg.Silence {
+		if l.conn.Load() == nil {
+			return fmt.Errorf("%w for %s: it sent nothing", errSilent, humanize.Duration(idle))
+		}
 		return fmt.Errorf("%w for %s: no event, and no answer to a ping", errSilent, humanize.Duration(idle))
 	}
 	conn := l.conn.Load()

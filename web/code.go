@@ -87,21 +87,21 @@ var clientCalls = map[*routes.Route]clientCall{
 	},
 	routes.GetTop: {
 		goCall: "Top(ctx, %s)", goQuery: "client.TopQuery",
-		goFields: map[string]string{"source": "Source", "hours": "Hours", "limit": "Limit"},
+		goFields: map[string]string{"source": "Source", "hours": "Hours", "hydrate": "Hydrate", "limit": "Limit"},
 		tsCall:   "top(%s)",
-		tsFields: map[string]string{"source": "source", "hours": "hours", "limit": "limit"}, one: true,
+		tsFields: map[string]string{"source": "source", "hours": "hours", "hydrate": "hydrate", "limit": "limit"}, one: true,
 	},
 	routes.Events: {
 		goCall: "Events(ctx, %s, 0)", goQuery: "client.Filter",
 		goFields: map[string]string{"wantedSubjects": "Subjects", "wantedSubjectPrefixes": "SubjectPrefixes",
 			"wantedSubjectDids": "SubjectDIDs",
 			"wantedSources":     "Sources", "wantedCollections": "Collections", "wantedActors": "Actors",
-			"accounts": "Accounts"},
+			"accounts": "Accounts", "hydrate": "Hydrate"},
 		tsCall: "events(%s)",
 		tsFields: map[string]string{"wantedSubjects": "subjects", "wantedSubjectPrefixes": "subjectPrefixes",
 			"wantedSubjectDids": "subjectDids",
 			"wantedSources":     "sources", "wantedCollections": "collections", "wantedActors": "actors",
-			"accounts": "accounts"},
+			"accounts": "accounts", "hydrate": "hydrate"},
 	},
 }
 

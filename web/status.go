@@ -126,11 +126,7 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	if u == nil {
 		return nil
 	}
-	connected := fact{Name: "Connected to", Value: u.Host, Note: "weft reads events from this server."}
-	if !u.Connected {
-		connected = fact{"Not connected to", u.Host, "The connection is down: " + u.Detail +
-			". The index gets no new events.", true}
-	}
+	connected := connectionFact(u)
 	if u.Kind != "" {
 		connected.Note += " Its protocol is Jetstream " + u.Kind + "."
 	}
@@ -156,6 +152,26 @@ func upstreamFacts(u *wire.Upstream) []fact {
 	return facts
 }
 
+// connectionFact says what weft does with its upstream now.
+func connectionFact(u *wire.Upstream) fact {
+	detail := humanize.Capital(u.Detail) + "."
+	switch u.State {
+	case wire.UpstreamFollowing:
+		return fact{"Connected to", u.Host, "weft reads events from this server. " + detail, false}
+	case wire.UpstreamWaiting:
+		return fact{"Connected to", u.Host, detail, false}
+	case wire.UpstreamReplaying:
+		return fact{"Replaying", u.Host, "weft reads the past events of this server first, and then the new ones.", false}
+	case wire.UpstreamSilent:
+		return fact{"Silent", u.Host, detail + " The index gets no new events.", true}
+	case wire.UpstreamConnecting:
+		return fact{"Connecting to", u.Host, detail, false}
+	case wire.UpstreamDisconnected:
+		return fact{"Not connected to", u.Host, detail + " The index gets no new events.", true}
+	}
+	return fact{"Not connected to", u.Host, detail, false} // it starts or stops
+}
+
 func replayOf(u *wire.Upstream) *replayBar {
 	if u == nil || u.Replay == nil || u.Replay.Events <= 0 {
 		return nil
@@ -165,7 +181,10 @@ func replayOf(u *wire.Upstream) *replayBar {
 		Done: fmt.Sprintf("%s of about %s events, %s of %s, %s per second",
 			humanize.Short(r.EventsDone), humanize.Short(r.Events), humanize.Bytes(r.BytesDone), humanize.Bytes(r.Bytes),
 			humanize.Short(int64(r.Rate)))}
-	if r.ETA > 0 {
+	switch {
+	case r.Waiting > 0:
+		bar.Left = "waiting for the archive, which has sent nothing for " + humanize.Seconds(r.Waiting)
+	case r.ETA > 0:
 		bar.Left = "about " + humanize.Seconds(r.ETA) + " left"
 	}
 	return bar

@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +20,11 @@ type topPage struct {
 	Since  string
 	Late   bool // it begins later than was asked for
 	Rows   []topRow
-	Exact  bool  // no other target has more links
-	Bound  int64 // that another target may have
+	Newest string // up to when the index has read events, if it is behind; empty: it is up to date, or has read none
+	Behind string // how far it is behind
+	Unread bool   // no event was read since the start
+	Exact  bool   // no other target has more links
+	Bound  int64  // that another target may have
 	Spans  []tab
 	Kinds  []topKind
 }
@@ -65,6 +67,7 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	p.Since = utc(since.UnixMicro())
 	// A second for the way from the API to here.
 	p.Late = since.After(s.Now().Add(time.Second - time.Duration(p.Hours)*time.Hour))
+	s.noteBehind(p)
 	for _, hours := range topSpans {
 		p.Spans = append(p.Spans, tab{humanize.Count(hours, "hour"), topAddress(a.param("source"), hours), hours == p.Hours})
 	}
@@ -89,45 +92,44 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	}
 	p.Exact = p.Exact || p.Bound == 0
 	for _, one := range found.Subjects {
-		row, err := s.topRow(a, one, p.Source, since, most)
-		if err != nil {
-			return nil, err
-		}
-		p.Rows = append(p.Rows, row)
+		p.Rows = append(p.Rows, s.topRow(one, p.Source, since, most))
 	}
 	return &view{Title: "Most linked: " + p.Source.Noun(2), About: topAbout, Main: p}, nil
 }
 
+// noteBehind notes how far the index is behind: the links of the last hours are not in it then.
+func (s *Server) noteBehind(p *topPage) {
+	if s.Lag == nil {
+		return
+	}
+	lag := s.Lag()
+	p.Unread = lag == 0
+	if s.behind() {
+		p.Newest = utc(s.Now().Add(-lag).UnixMicro())
+		p.Behind = humanize.Duration(lag)
+	}
+}
+
 const topAbout = "The posts, accounts and web pages that the AT Protocol network links to most, of the last hours."
 
-func (s *Server) topRow(a *answer, one wire.SubjectCount, src source, since time.Time, most int64) (topRow, error) {
+func (s *Server) topRow(one wire.SubjectCount, src source, since time.Time, most int64) topRow {
 	row := topRow{subjectLink: s.subjectLink(one.Subject).alone(), Links: one.Links,
 		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since", since.Format(time.RFC3339Nano)),
 		Bar:      max(0.6, 100*float64(one.Links)/float64(most))}
 	if row.Kind == "account" {
 		row.Open = s.openIn(row.DID, "", "", nil)
-		return row, nil
+		return row
 	}
 	if hostOf(one.Subject) != "" {
 		row.Open = []way{{"the page", one.Subject}}
 	}
 	did, collection, rkey, ok := link.SplitRecord(one.Subject)
 	if !ok {
-		return row, nil
+		return row
 	}
-	var value json.RawMessage
-	if rkey != "" {
-		found, err := recordFound(a, did, collection, rkey)
-		if err != nil {
-			return row, err
-		}
-		if found != nil {
-			value = found.Value
-		}
-	}
-	row.Says = textOf(value)
-	row.Open = s.openIn(did, collection, rkey, value)
-	return row, nil
+	row.Says = textOf(one.Value)
+	row.Open = s.openIn(did, collection, rkey, one.Value)
+	return row
 }
 
 // topAddress is the page of what is linked to most from a source; empty: from that with the most links.

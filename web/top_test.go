@@ -71,7 +71,7 @@ func TestTopPage(t *testing.T) {
 			`3l6oveex3ii2l">`, "Post by <span", `<q class="says" dir="auto">` + html.EscapeString(evil[0]) + "xxx", ">3</a>"},
 		"app.bsky.graph.follow:subject": {alice, "alice&#34;&lt;b&gt;.example</span></a>", ">2</a>"},
 		odd.Collection + ":" + odd.Path: {"evil.example", ">1</a>"},
-		"com.example.nothing:x":         {"There are no links"},
+		"com.example.nothing:x":         {"The index has no links"},
 	} {
 		w := browse(h, path+"?"+form("source", source, "hours", "6"))
 		page := w.Body.String()

@@ -216,6 +216,9 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	if p.template == string(routes.PageExplore) && !r.URL.Query().Has("limit") {
 		query += "&limit=" + pageSources
 	}
+	if p.template == string(routes.PageTop) && !r.URL.Query().Has("hydrate") {
+		query += "&hydrate=true"
+	}
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
 	if !isOwn {
 		a = s.ask(r, r.URL.Path, query)

@@ -105,6 +105,7 @@ type Top struct {
 type SubjectCount struct {
 	Subject string `json:"subject"`
 	Links   int64  `json:"links"`
+	Content        // of a subject that is a record
 }
 
 // RecordLinks is the answer of getRecordLinks.

@@ -101,11 +101,12 @@ type HistoryPoint struct {
 
 // Upstream is the source of events.
 type Upstream struct {
-	Connected  bool           `json:"connected"` // events arrive
+	State      string         `json:"state"`     // one of the states below
+	Connected  bool           `json:"connected"` // events arrive, or the upstream has none to send
 	Host       string         `json:"host"`      // the one that is followed, or was
 	Kind       string         `json:"kind"`      // v2, v1, or empty while it is not known
 	Degraded   string         `json:"degraded"`  // what the present mode cannot do
-	Detail     string         `json:"detail"`    // since when it is connected, or why it is not
+	Detail     string         `json:"detail"`    // of the state: since when, why, and when weft tries again
 	LagSeconds float64        `json:"lag_seconds"`
 	Seq        uint64         `json:"seq"`       // position of the newest event committed
 	Committed  uint64         `json:"committed"` // position up to which the index has everything
@@ -117,6 +118,18 @@ type Upstream struct {
 
 	Subjects []SliceSubjects `json:"subjects,omitempty"` // of a slice by subject
 }
+
+// The states of an Upstream.
+const (
+	UpstreamStarting     = "starting"     // weft has not connected yet
+	UpstreamConnecting   = "connecting"   // weft asks the server for its protocol, and opens the stream
+	UpstreamReplaying    = "replaying"    // weft reads the archive
+	UpstreamWaiting      = "waiting"      // the live stream is open, and its first event has not come
+	UpstreamFollowing    = "following"    // events arrive, or the server has none to send
+	UpstreamSilent       = "silent"       // the live stream is open, and nothing arrives that should
+	UpstreamDisconnected = "disconnected" // the session ended; weft tries again
+	UpstreamStopped      = "stopped"      // weft shuts down
+)
 
 // UpstreamHost is an upstream of several.
 type UpstreamHost struct {
@@ -131,15 +144,16 @@ type UpstreamHost struct {
 type Replay struct {
 	Host       string    `json:"host"`
 	Since      time.Time `json:"since"`
-	Segments   int       `json:"segments"`    // that hold events for this index
-	Bytes      int64     `json:"bytes"`       // to fetch in all, an estimate: a slice takes parts of segments
-	Events     int64     `json:"events"`      // in them, an estimate
-	BytesDone  int64     `json:"bytes_done"`  // fetched
-	EventsDone int64     `json:"events_done"` // received
-	Seq        uint64    `json:"seq"`         // of the newest event
-	TimeUS     int64     `json:"time_us"`     // of the newest event
-	Rate       float64   `json:"events_per_second"`
-	ETA        float64   `json:"eta_seconds"` // 0: not known yet
+	Segments   int       `json:"segments"`          // that hold events for this index
+	Bytes      int64     `json:"bytes"`             // to fetch in all, an estimate: a slice takes parts of segments
+	Events     int64     `json:"events"`            // in them, an estimate
+	BytesDone  int64     `json:"bytes_done"`        // fetched
+	EventsDone int64     `json:"events_done"`       // received
+	Seq        uint64    `json:"seq"`               // of the newest event
+	TimeUS     int64     `json:"time_us"`           // of the newest event
+	Rate       float64   `json:"events_per_second"` // of the last seconds; 0 while nothing comes
+	ETA        float64   `json:"eta_seconds"`       // at this rate; 0: not known
+	Waiting    float64   `json:"waiting_seconds"`   // since the archive sent something; 0: it sends, or weft does not read
 }
 
 // SlicePart is a part of the network that the index covers. The index also stores it in this form.

@@ -156,6 +156,8 @@ export interface TopOptions {
     hours?: number;
     /** How many subjects there are at most: 1 to 50, by default 20. */
     limit?: number;
+    /** With the content of subjects that are records, where it is kept. */
+    hydrate?: boolean;
     signal?: AbortSignal;
 }
 /** What is linked to most from a source. */
@@ -169,6 +171,8 @@ export interface Top {
     subjects: {
         subject: string;
         links: number;
+        cid?: string;
+        value?: unknown;
     }[];
     /** A subject that was not counted has at most so many links. */
     bound: number;
@@ -185,6 +189,8 @@ export interface StreamOptions {
     actors?: string[];
     /** Changes of the status of all accounts too, or of all `actors`. */
     accounts?: boolean;
+    /** With the content of records, and with updates that change only the content. */
+    hydrate?: boolean;
     /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
     cursor?: number;
     signal?: AbortSignal;
@@ -203,6 +209,10 @@ export interface RecordEvent {
     removed: Pair[];
     /** The wanted links that are new. */
     added: Pair[];
+    /** With `hydrate`, where it is kept: of the record as it is when the event is sent. */
+    cid?: string;
+    /** With `hydrate`, where it is kept. */
+    value?: unknown;
     /** Where to go on that has this event. */
     cursor: number;
 }

@@ -207,6 +207,7 @@ export class Client {
                 const query = {
                     wantedSubjects: options.subjects, wantedSubjectPrefixes: options.subjectPrefixes, wantedSubjectDids: options.subjectDids,
                     wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor, accounts: options.accounts,
+                    hydrate: options.hydrate,
                 };
                 const res = await this.#fetch(`${this.#base}/events?${encode(query)}`, { headers: { Accept: 'text/event-stream' }, signal: connection.signal });
                 if (!res.ok || !res.body)

@@ -50,6 +50,9 @@ func (r *replayProgress) run(ctx context.Context) {
 		case r.terminal:
 			fmt.Fprint(r.w, "\r\x1b[K", progressBar(&p))
 			shown = true
+		case p.Waiting > 0:
+			r.logger.Info("replaying: waiting for the archive", "host", p.Host, "events", p.EventsDone, "of_events", p.Events,
+				"bytes", p.BytesDone, "silent_for", humanize.Seconds(p.Waiting))
 		case p.EventsDone == 0:
 			r.logger.Info("replaying: waiting for the first segment of the archive", "host", p.Host, "bytes", p.BytesDone)
 		default:
@@ -74,10 +77,13 @@ func progressBar(p *wire.Replay) string {
 		return fmt.Sprintf("waiting for the first segment of %.30s: %s came", p.Host, humanize.Bytes(p.BytesDone))
 	}
 	full := int(share(p) * barWidth)
-	eta := "?"
-	if p.ETA > 0 {
-		eta = humanize.Seconds(p.ETA)
+	eta := "ETA ?"
+	switch {
+	case p.Waiting > 0:
+		eta = "no answer: " + humanize.Seconds(p.Waiting)
+	case p.ETA > 0:
+		eta = "ETA " + humanize.Seconds(p.ETA)
 	}
-	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  ETA %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
+	return fmt.Sprintf("[%s%s] %5.1f%%  %s  %s/s  %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
 		100*share(p), humanize.Bytes(p.BytesDone), humanize.Number(int64(p.Rate)), eta)
 }

@@ -22,8 +22,9 @@ import (
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]wire.Replay{
-		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 100 s": {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
-		"[..............................]   0.0%  0 B  0/s  ETA ?":              {EventsDone: 1},
+		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 100 s":         {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
+		"[..............................]   0.0%  0 B  0/s  ETA ?":                      {EventsDone: 1},
+		"[###############...............]  50.0%  999.9 GB  0/s  no answer: 3 min 20 s": {Events: 24_000_000_000, EventsDone: 12_000_000_000, BytesDone: 999_900_000_000, Waiting: 200},
 		"waiting for the first segment of https://archive.example: 12.0 kB came": {
 			Host: "https://archive.example", Events: 24_000_000, BytesDone: 12_000},
 	} {
@@ -41,6 +42,7 @@ func TestReplayProgress(t *testing.T) {
 		{},
 		{Host: "https://archive.example", Events: 2000, Bytes: 80_000, BytesDone: 12_000},
 		{Host: "https://archive.example", Events: 2000, EventsDone: 500, Bytes: 80_000, BytesDone: 20_000, Rate: 50, ETA: 30},
+		{Host: "https://archive.example", Events: 2000, EventsDone: 500, Bytes: 80_000, BytesDone: 20_000, Waiting: 20},
 		{}, {},
 	}
 	for _, c := range []struct {
@@ -51,10 +53,12 @@ func TestReplayProgress(t *testing.T) {
 		log      []string
 	}{
 		{"a terminal", true, barEvery, "\r\x1b[Kwaiting for the first segment of https://archive.example: 12.0 kB came" +
-			"\r\x1b[K[#######.......................]  25.0%  20.0 kB  50/s  ETA 30 s\n", nil},
+			"\r\x1b[K[#######.......................]  25.0%  20.0 kB  50/s  ETA 30 s" +
+			"\r\x1b[K[#######.......................]  25.0%  20.0 kB  0/s  no answer: 20 s\n", nil},
 		{"a log", false, lineEvery, "", []string{
 			`"replaying: waiting for the first segment of the archive" host=https://archive.example bytes=12000`,
-			`msg=replaying done=25.0% events=500 of_events=2000 bytes=20000 of_bytes=80000 events_per_second=50 eta="30 s"`}},
+			`msg=replaying done=25.0% events=500 of_events=2000 bytes=20000 of_bytes=80000 events_per_second=50 eta="30 s"`,
+			`"replaying: waiting for the archive" host=https://archive.example events=500 of_events=2000 bytes=20000 silent_for="20 s"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

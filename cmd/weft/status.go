@@ -104,6 +104,12 @@ func printIndexStatus(w io.Writer, base string, st *wire.Status) {
 	fmt.Fprintf(w, "  %s of %s by %s, log row %s\n", humanize.Count(st.Index.Links, "link"),
 		humanize.Count(st.Index.Records, "record"),
 		humanize.Count(st.Index.Actors, "account"), humanize.Number(int64(st.Index.LogSeq)))
+	if u := st.Upstream; u != nil {
+		fmt.Fprintf(w, "  upstream %s: %s\n", u.Host, cmp.Or(u.Detail, u.State))
+		if u.LagSeconds > 0 {
+			fmt.Fprintf(w, "  %s behind the network\n", humanize.Seconds(u.LagSeconds))
+		}
+	}
 	for _, g := range st.Gaps {
 		fmt.Fprintf(w, "  gap %d, %s: %s %s to %s: %s\n", g.ID, g.State, g.Host, position(g.From), position(g.To), g.Why)
 	}

@@ -18,6 +18,8 @@ func TestStatusCommand(t *testing.T) {
 		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links of 1,000 records by 1 account, log row 1,400,000\n  ready\n  replication is off\n", ""},
 		{"not ready", `{"version": "v1", "reason": "behind by 5 min"}`, 1, "  not ready: behind by 5 min\n", "weft is not ready"},
 		{"degraded", `{"version": "v1", "ready": true, "degraded": "a seal is retried"}`, 0, "  ready, degraded: a seal is retried\n", ""},
+		{"behind", `{"version": "v1", "ready": true, "upstream": {"state": "disconnected", "host": "a.example", "detail": "no connection since then: gone", "lag_seconds": 28525175}}`,
+			0, "  upstream a.example: no connection since then: gone\n  330 days behind the network\n  ready\n", ""},
 		{"gaps", `{"version": "v1", "ready": true, "open_gaps": 3, "gaps": [{"id": 7, "state": "open", "host": "a.example", "from": 3, "to": 9000, "why": "gone"}]}`,
 			0, "  gap 7, open: a.example 3 to 9,000: gone\n  and 2 older gaps\n  ready\n", ""},
 		{"all is there", head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,

@@ -160,6 +160,8 @@ export interface TopOptions {
   hours?: number
   /** How many subjects there are at most: 1 to 50, by default 20. */
   limit?: number
+  /** With the content of subjects that are records, where it is kept. */
+  hydrate?: boolean
   signal?: AbortSignal
 }
 
@@ -171,7 +173,7 @@ export interface Top {
   until: string
   /** Empty where there are no links. */
   source: string
-  subjects: { subject: string; links: number }[]
+  subjects: { subject: string; links: number; cid?: string; value?: unknown }[]
   /** A subject that was not counted has at most so many links. */
   bound: number
   /** The sources with links of this time, those with the most first. */
@@ -188,6 +190,8 @@ export interface StreamOptions {
   actors?: string[]
   /** Changes of the status of all accounts too, or of all `actors`. */
   accounts?: boolean
+  /** With the content of records, and with updates that change only the content. */
+  hydrate?: boolean
   /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
   cursor?: number
   signal?: AbortSignal
@@ -207,6 +211,10 @@ export interface RecordEvent {
   removed: Pair[]
   /** The wanted links that are new. */
   added: Pair[]
+  /** With `hydrate`, where it is kept: of the record as it is when the event is sent. */
+  cid?: string
+  /** With `hydrate`, where it is kept. */
+  value?: unknown
   /** Where to go on that has this event. */
   cursor: number
 }
@@ -476,6 +484,7 @@ export class Client {
         const query = {
           wantedSubjects: options.subjects, wantedSubjectPrefixes: options.subjectPrefixes, wantedSubjectDids: options.subjectDids,
           wantedSources: options.sources, wantedCollections: options.collections, wantedActors: options.actors, cursor, accounts: options.accounts,
+          hydrate: options.hydrate,
         }
         const res = await this.#fetch(`${this.#base}/events?${encode(query)}`, { headers: { Accept: 'text/event-stream' }, signal: connection.signal })
         if (!res.ok || !res.body) throw await refusal(res)

@@ -11,6 +11,23 @@ let index
 before(async () => (index = await start()))
 after(() => index?.stop())
 
+test('events come with the content of records, on request', async () => {
+  const body = Buffer.from('\xa1\x64text\x62hi', 'latin1').toString('base64')
+  const links = [{ path: 'embed.record.uri', target: 'at://did:plc:carol/app.bsky.feed.post/3k' }]
+  const client = new Client(index.url)
+  const post = (rkey) => index.apply({ op: 'create', did: 'did:plc:dan', collection: 'app.bsky.feed.post', rkey, body, links })
+  await post('1')
+  await post('2')
+  for (const hydrate of [false, true]) {
+    for await (const event of client.events({ subjectDids: ['did:plc:carol'], cursor: 0, hydrate })) {
+      assert.equal(event.kind, 'record')
+      assert.deepEqual(event.value, hydrate ? { text: 'hi' } : undefined)
+      assert.equal(event.cid === undefined, !hydrate)
+      if (event.rkey === '2') break
+    }
+  }
+})
+
 test('lists and records come with the content of records, on request', async () => {
   const body = Buffer.from('\xa1\x64text\x62hi', 'latin1').toString('base64')
   const record = { op: 'create', did: 'did:plc:bob', collection: 'app.bsky.feed.post', rkey: '3k', body, links: [{ path: 'embed.record.uri', target: post }] }

@@ -85,6 +85,28 @@ test('the first page of a late index shows the newest links that were read, and 
   }, { at })
 })
 
+test('the page of what is linked to most says up to when a late index has read', async () => {
+  const { at } = await settled(states.late)
+  await visit(views.phone, async (page) => {
+    await page.goto(`${at}/xrpc/dev.weft.links.getTop`)
+    assert.match(await page.locator('main .empty').innerText(), /not read that far. It is \d+ days behind the network: it has events up to 2026-01-01 /)
+  }, { at })
+})
+
+test('the status page says what weft does with its upstream', async () => {
+  for (const [state, says] of [
+    [states.unreachable, /(Not connected|Connecting) to[^]*No connection since [^]*: /],
+    [states['catching-up'], /Replaying[^]*reads the past events of this server first/],
+    [states.silent, /Connected to[^]*weft reads events from this server/],
+  ]) {
+    const { at } = await settled(state)
+    await visit(views.phone, async (page) => {
+      await page.goto('/status')
+      assert.match(await page.locator('section[aria-labelledby=upstream]').innerText(), says)
+    }, { at })
+  }
+})
+
 test('the first page of an empty index says what it waits for', async () => {
   for (const [state, lag, says] of [[states.unreachable, /^unknown$/, /^No link arrives now/], [states.silent, /^\d/, /^No link has arrived yet/]]) {
     const { at } = await settled(state)
