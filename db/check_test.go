@@ -115,10 +115,6 @@ func TestCheckRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "restore it from its replica with weft restore --force"},
-		{"one that is open", func(t *testing.T, dir string) {
-			s := open(t, dir)
-			t.Cleanup(func() { s.Close() })
-		}, "another weft has"},
 		{"an older schema", func(t *testing.T, dir string) {
 			open(t, dir).Close()
 			tamper(t, dir,

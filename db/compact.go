@@ -63,6 +63,15 @@ func pickCompaction(files []*index.File) []*index.File {
 	return nil
 }
 
+// CompactionDue reports whether segments, oldest first, are due for a compaction.
+func CompactionDue(rows []index.ManifestRow) bool {
+	files := make([]*index.File, len(rows))
+	for i, row := range rows {
+		files[i] = &index.File{ManifestRow: row}
+	}
+	return len(pickCompaction(files)) > 0
+}
+
 // compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
 func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 	s.compactions.busy.Store(true)

@@ -26,6 +26,7 @@ import (
 	"weft.dev/weft/db/check"
 	"weft.dev/weft/db/checkpoint"
 	"weft.dev/weft/db/export"
+	"weft.dev/weft/db/inspect"
 	"weft.dev/weft/link"
 )
 
@@ -378,7 +379,7 @@ func TestNextSchema(t *testing.T) {
 					return err
 				},
 				"stats": func() error {
-					_, err := db.Inspect(t.Context(), dir)
+					_, err := inspect.Run(t.Context(), dir)
 					return err
 				},
 				"follow": func() error {

@@ -29,6 +29,20 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// lockForReading takes the data directory against writers, together with other readers. beside reports that a writer has
+// it. Where this process may not open the lock file it takes nothing.
+func lockForReading(dir string) (f *os.File, beside bool) {
+	f, err := os.OpenFile(filepath.Join(dir, "weft.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, false
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, true
+	}
+	return f, false
+}
+
 // DirLock is a data directory that this process has taken.
 type DirLock struct{ f *os.File }
 

@@ -2,10 +2,12 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 
@@ -22,13 +24,15 @@ var ErrNoIndex = errors.New("there is no weft.db in it")
 // schema as it is or refuses it, and changes no file. Its caller loads the snapshot that it needs.
 type ReadOnly struct {
 	Index
-	state *apply.State
-	lock  *os.File // nil: a weft may write beside it
+	state  *apply.State
+	lock   *os.File // nil: a weft may write beside it
+	beside bool     // a weft has the directory open
+	tx     *sqlx.Tx // nil before Pin
 }
 
 // OpenReadOnly opens a data directory for reading, also beside a weft that writes: each query or transaction then sees
-// one of its commits, and segment files never change. With exclusive it takes the directory's lock, and refuses a
-// directory that a weft has open.
+// one of its commits, after Pin all the same one, and segment files never change. Where no weft writes, it keeps others
+// from starting to. With exclusive it refuses a directory that a weft has open.
 func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 	path := filepath.Join(dir, "weft.db")
 	_, err := os.Stat(path)
@@ -47,6 +51,9 @@ func OpenReadOnly(dir string, exclusive bool) (*ReadOnly, error) {
 			return nil, err
 		}
 	}
+	if !exclusive {
+		r.lock, r.beside = lockForReading(dir)
+	}
 	if err := r.open(path); err != nil {
 		_ = r.Close()
 		return nil, diskError(dir, fmt.Errorf("db: %s: %w", path, err), diskSpace)
@@ -62,7 +69,11 @@ func (r *ReadOnly) open(path string) error {
 		return err
 	}
 	immutable := ""
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
+	_, err = os.Stat(path + "-wal")
+	switch {
+	case errors.Is(err, os.ErrNotExist) && r.beside:
+		return errors.New("a weft is opening it at this moment: try again")
+	case errors.Is(err, os.ErrNotExist):
 		immutable = "&immutable=1"
 	}
 	if err := r.core.Connect(uri, immutable); err != nil {
@@ -104,45 +115,98 @@ func openDatabase(name, uri string) (*ReadOnly, error) {
 // stops. Only a rebuild that was interrupted leaves more.
 const maxUnsealed = 4_000_000
 
-// Load loads the newest snapshot: the segments, and the log behind them. what names the command in advice.
-func (r *ReadOnly) Load(ctx context.Context, what string) error {
-	rows, err := index.ReadManifestRows(ctx, r.core.Reader)
-	if err != nil {
-		return err
+// Reader reads weft.db: after Pin as of one moment.
+func (r *ReadOnly) Reader() logrow.Queryer {
+	if r.tx != nil {
+		return r.tx
 	}
-	var files []*index.File
-	for _, row := range rows {
-		f, err := r.core.OpenSegment(row)
+	return r.core.Reader
+}
+
+// Pin begins the transaction that Reader reads in until Unpin or Close: weft.db as of one moment. open opens the files of
+// its manifest, and reports whether one is missing. Pin begins again, and calls open again, where a compaction beside it
+// has replaced files since the transaction began: the manifest is then another one.
+func (r *ReadOnly) Pin(ctx context.Context, open func(rows []index.ManifestRow) (missing bool, err error)) (err error) {
+	for {
+		r.tx, err = r.core.Reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
-			for _, f := range files {
-				_ = f.Close()
-			}
-			if errors.Is(err, index.ErrLost) {
-				err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then %s again)",
-					err, what)
-			}
 			return err
 		}
-		files = append(files, f)
+		rows, err := index.ReadManifestRows(ctx, r.tx)
+		if err != nil {
+			return err
+		}
+		missing, err := open(rows)
+		if err != nil || !missing {
+			return err
+		}
+		now, err := index.ReadManifestRows(ctx, r.core.Reader)
+		if err != nil || slices.EqualFunc(now, rows, sameFile) {
+			return err
+		}
+		r.Unpin()
+	}
+}
+
+func sameFile(a, b index.ManifestRow) bool { return a.File == b.File }
+
+// Unpin ends the transaction of Pin: while it lasts, a weft beside this one cannot empty its WAL.
+func (r *ReadOnly) Unpin() {
+	if r.tx != nil {
+		_ = r.tx.Rollback() // it fails when the transaction has ended already
+		r.tx = nil
+	}
+}
+
+// Load loads the newest snapshot, the segments and the log behind them, and leaves weft.db pinned to its moment. what
+// names the command in advice.
+func (r *ReadOnly) Load(ctx context.Context, what string) error {
+	var files []*index.File
+	var lost error
+	err := r.Pin(ctx, func(rows []index.ManifestRow) (missing bool, err error) {
+		closeFiles(files)
+		files, lost = nil, nil
+		for _, row := range rows {
+			f, err := r.core.OpenSegment(row)
+			if errors.Is(err, index.ErrLost) || errors.Is(err, os.ErrNotExist) {
+				lost = err
+				return true, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			files = append(files, f)
+		}
+		return false, nil
+	})
+	if err == nil && lost != nil {
+		err = fmt.Errorf("%w (if the log is complete, start weft serve: it rebuilds the segments; then %s again)", lost, what)
+	}
+	if err != nil {
+		closeFiles(files)
+		return err
 	}
 	r.core.SetSnapshot(r.core.Base(files)) // from here on, Close closes them
-	_, newest, err := r.LogRange(ctx)
+	_, newest, err := logrow.Range(ctx, r.tx)
 	if err != nil {
 		return err
 	}
 	sealed := r.core.Snapshot().Sealed
 	if newest > sealed+maxUnsealed {
 		return fmt.Errorf("log rows %d to %d are not in segments, and too many for memory: start weft serve, which writes "+
-			"the segments, then stop it and %s again", sealed+1, newest, what)
+			"the segments, and then %s again", sealed+1, newest, what)
 	}
-	return r.core.InReadTx(ctx, func(q logrow.Queryer) error {
-		v, err := r.state.Rebuild(ctx, q, r.core.Snapshot(), nil)
-		if err != nil {
-			return err
-		}
+	v, err := r.state.Rebuild(ctx, r.tx, r.core.Snapshot(), nil)
+	if err == nil {
 		r.core.SetSnapshot(v)
-		return nil
-	})
+	}
+	return err
+}
+
+func closeFiles(files []*index.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }
 
 // Core returns the snapshot, the files and the connection that the directory is read through.
@@ -151,23 +215,22 @@ func (r *ReadOnly) Core() *index.Core { return r.core }
 // CheckSchema returns an error where the schema is not this program's.
 func (r *ReadOnly) CheckSchema() error { return schema.Check(r.core.Reader) }
 
+// Beside reports whether a weft writes the directory meanwhile.
+func (r *ReadOnly) Beside() bool { return r.beside }
+
 // StoredBodies returns how bodies were stored last, and the log row up to which they are out of date.
 func (r *ReadOnly) StoredBodies(ctx context.Context) (mode Bodies, since uint64, err error) {
-	return bodiesKept(ctx, r.core.Reader)
+	return bodiesKept(ctx, r.Reader())
 }
 
 // LoadNames reads the names that the segments of a snapshot lack into it.
 func (r *ReadOnly) LoadNames(ctx context.Context, v *index.Snapshot) error {
-	return r.state.LoadNames(ctx, r.core.Reader, v)
+	return r.state.LoadNames(ctx, r.Reader(), v)
 }
 
-// Replay returns a snapshot with the log after its segments, as a start replays it.
+// Replay returns a snapshot with the log after its segments, as a start replays it. weft.db is pinned.
 func (r *ReadOnly) Replay(ctx context.Context, v *index.Snapshot) (next *index.Snapshot, err error) {
-	err = r.core.InReadTx(ctx, func(q logrow.Queryer) error {
-		next, err = r.state.Replay(ctx, q, v)
-		return err
-	})
-	return next, err
+	return r.state.Replay(ctx, r.Reader(), v)
 }
 
 // Status returns an account's status, after Replay or Load.
@@ -185,6 +248,7 @@ func (r *ReadOnly) Purged(actor uint64, key []byte) bool {
 // Close closes the files.
 func (r *ReadOnly) Close() error {
 	var errs []error
+	r.Unpin()
 	if v := r.core.Snapshot(); v != nil {
 		r.core.ReleaseFiles(v.Files)
 	}

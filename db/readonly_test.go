@@ -94,3 +94,69 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 		t.Errorf("the reader holds the WAL between its queries: %v", err)
 	}
 }
+
+// TestPinBeginsAgain: a compaction that replaces files between the reading of the manifest and their opening makes Pin begin
+// again; a file that the manifest goes on to name is reported as missing.
+func TestPinBeginsAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(Config{Dir: dir, SealBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	r, err := OpenReadOnly(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if !r.Beside() {
+		t.Error("the reader does not see the writer")
+	}
+	seals := uint64(0)
+	seal := func() {
+		t.Helper()
+		seals++
+		rev := string(link.AppendTID(nil, seals<<10))
+		_, err := s.Apply(Batch{Host: "h", Events: []apply.Event{{Seq: seals, TimeUS: int64(seals), Op: OpCreate,
+			DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev, Collection: "app.bsky.feed.like",
+			Links: []Link{{Path: "subject.uri", Target: "https://example.com/"}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for s.core.Snapshot().Sealed < s.core.Snapshot().Seq && s.Failed() == nil {
+			if s.sealing == nil {
+				s.makeImmutable()
+			}
+			s.sealed.Wait()
+		}
+	}
+	seal()
+	calls := 0
+	var first, last []index.ManifestRow
+	if err := r.Pin(t.Context(), func(rows []index.ManifestRow) (missing bool, err error) {
+		calls++
+		last = rows
+		if calls > 1 {
+			return false, nil
+		}
+		first = rows
+		seal() // as after a compaction, the manifest is another one
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if calls != 2 || len(last) <= len(first) {
+		t.Errorf("%d calls, with %d segments and then %d", calls, len(first), len(last))
+	}
+	r.Unpin()
+	calls = 0
+	if err := r.Pin(t.Context(), func([]index.ManifestRow) (missing bool, err error) {
+		calls++
+		return true, nil
+	}); err != nil || calls != 1 {
+		t.Errorf("a file that the manifest names is missing: %d calls, %v", calls, err)
+	}
+}

@@ -122,3 +122,11 @@ func (s *Index) Upstreams() []UpstreamInfo {
 	})
 	return out
 }
+
+// UpstreamInfo is the position of the index in an upstream.
+type UpstreamInfo struct {
+	Host   string
+	Kind   string
+	Seq    int64
+	TimeUS int64 `db:"time_us"`
+}

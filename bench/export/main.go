@@ -16,7 +16,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/bench/common"
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/inspect"
 )
 
 const description = `Fills a data directory with simulated events, one account for every 20 links, builds cmd/weft and runs
@@ -60,7 +60,7 @@ func measure(ctx context.Context, links int64, data string, bodies bool) error {
 			return err
 		}
 	}
-	in, err := db.Inspect(ctx, data)
+	in, err := inspect.Run(ctx, data)
 	if err != nil {
 		return err
 	}

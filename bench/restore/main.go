@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"weft.dev/weft/bench/common"
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/inspect"
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 )
@@ -66,7 +66,7 @@ func measure(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	in, err := db.Inspect(ctx, o.data)
+	in, err := inspect.Run(ctx, o.data)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 const checkDescription = `
-Verifies a data directory that no running weft has open. It changes nothing:
+Verifies a data directory, also while a weft writes it: as of the moment at which it begins. It changes nothing:
 
   weft.db       SQLite's integrity check, and whether the tables agree with each other
   segments      every file of the manifest exists, has its checksum, and continues the file before it
@@ -29,7 +29,8 @@ Verifies a data directory that no running weft has open. It changes nothing:
 
 Without --all it checks the checksum of every file and a sample of the rest. That takes seconds on a small index; on
 a large one, the disk's speed is the limit. --all reads everything in little memory, with about 20 µs of CPU a link,
-and needs temporary disk space to sort the log.
+and needs temporary disk space to sort the log. Until it ends, a running weft cannot empty its WAL, weft.db-wal, which
+grows with each event.
 
 Exit code: 0 no problem, 1 problems found or the check failed, 2 wrong usage. Each problem is one line that ends with
 the fix.`

@@ -16,7 +16,8 @@ import (
 )
 
 const exportDescription = `
-Reads a data directory that no running weft has open. It changes nothing. A row is a link:
+Reads a data directory, also while a weft writes it: the links as of the moment at which it begins. It changes nothing.
+A row is a link:
 
   did, collection, rkey   the record that contains the link: at://did/collection/rkey
   path                    the link's path in the record, without the leading dot: subject.uri
@@ -45,7 +46,7 @@ last file, if the index has not changed:
 
   weft export --format parquet --out links
 
-weft serve must not run on the same directory: stop it, or export from a restored copy.
+A running weft changes the index: beside it, an interrupted --out begins again in a new directory.
 
 Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.`
 
@@ -181,13 +182,17 @@ func (x *exportRun) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 		err = d.write(ctx, e, p.tick)
 		p.end()
 	}
+	resume := "run the same command to resume"
+	if e.Changes {
+		resume = "the running weft changes the index: begin again with a new directory for --out"
+	}
 	have := fmt.Sprintf("%s of %s in %s", humanize.Count(d.list.Links, "link"), humanize.Count(d.list.Records, "record"),
 		humanize.Count(int64(len(d.list.Parts)), "part"))
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted; %s has %s; run the same command to resume", x.out, have)
+		return fmt.Errorf("interrupted; %s has %s; %s", x.out, have, resume)
 	case err != nil:
-		return fmt.Errorf("export: %w; %s has %s; run the same command to resume", err, x.out, have)
+		return fmt.Errorf("export: %w; %s has %s; %s", err, x.out, have, resume)
 	case whole:
 		fmt.Fprintf(stdout, "%s already has the complete export: ", x.out)
 	default:

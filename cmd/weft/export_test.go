@@ -368,7 +368,7 @@ func TestExportCommand(t *testing.T) {
 		{"to a record", []string{"--data", data, "--to=at://did:plc:aliceaaaaaaaaaaaaaaaaaaa/app.bsky.feed.like/3m2qrrgw22222"}, 0, 5, ""},
 		{"an account that is none", []string{"--data", data, "--from=did:plc:none"}, 1, 0, "has never seen the account did:plc:none"},
 		{"no index", []string{"--data", t.TempDir()}, 1, 0, "there is no weft.db in it"},
-		{"a weft runs", []string{"--data", open}, 1, 0, "another weft has"},
+		{"a weft runs", []string{"--data", open}, 0, 5, ""},
 		{"a directory with something else", []string{"--data", data, "--out", full}, 1, 0, "new or empty"},
 		{"an argument too many", []string{"x"}, 2, 0, "export takes no argument"},
 		{"a format that is none", []string{"--format=csv"}, 2, 0, "--format must be ndjson or parquet"},

@@ -6,11 +6,11 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"weft.dev/weft/db"
+	"weft.dev/weft/db/inspect"
 )
 
 const statsDescription = `
-Reads a data directory that no running weft has open, and changes nothing: segments and bytes a link, log and its age,
+Reads a data directory, also while a weft writes it, and changes nothing: segments and bytes a link, log and its age,
 weft.db and its WAL, names, and pending work. weft status asks a running weft.`
 
 func statsCommand(stdout io.Writer) *cli.Command {
@@ -24,7 +24,7 @@ func statsCommand(stdout io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			in, err := db.Inspect(ctx, cmd.String("data"))
+			in, err := inspect.Run(ctx, cmd.String("data"))
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/inspect"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -19,23 +20,23 @@ func TestStatsGolden(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		file string
-		in   db.Inspection
+		in   inspect.Report
 	}{
-		{"stats-empty.txt", db.Inspection{Instance: "ABCDEFGHIJKLMNOP"}},
-		{"stats-damaged.txt", db.Inspection{Instance: "ABCDEFGHIJKLMNOP", Links: 1, Records: 1, Uncounted: 2,
-			Log: db.LogInfo{Oldest: 1, Newest: 2, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_000_000_000_000, Unsealed: 2}}},
-		{"stats.txt", db.Inspection{
+		{"stats-empty.txt", inspect.Report{Instance: "ABCDEFGHIJKLMNOP"}},
+		{"stats-damaged.txt", inspect.Report{Instance: "ABCDEFGHIJKLMNOP", Links: 1, Records: 1, Uncounted: 2,
+			Log: inspect.Log{Oldest: 1, Newest: 2, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_000_000_000_000, Unsealed: 2}}},
+		{"stats.txt", inspect.Report{
 			Instance: "ABCDEFGHIJKLMNOP", StartedUS: 1_770_000_000_000_000,
-			Segments: []db.SegmentInfo{
+			Segments: []inspect.Segment{
 				{Level: 2, FromSeq: 1, ToSeq: 18_000_000, Links: 19_200_000, Bytes: 883_200_000, Targets: 345_600_000, Records: 403_200_000, Names: 30_000_000},
 				{Level: 1, FromSeq: 18_000_001, ToSeq: 20_250_000, Links: 2_400_000, Bytes: 110_400_000, Targets: 43_200_000, Records: 50_400_000, Names: 3_000_000},
 				{Level: 0, FromSeq: 20_250_001, ToSeq: 20_531_250, Links: 300_000, Bytes: 13_800_000, Targets: 5_400_000, Records: 6_300_000, Names: 370_000},
 				{Level: 0, FromSeq: 20_531_251, ToSeq: 20_812_500, Links: 299_000, Bytes: 13_700_000, Fault: "damaged"},
 				{Level: 0, FromSeq: 20_812_501, ToSeq: 20_812_501, Links: 0, Bytes: 40_960},
 			},
-			Log:       db.LogInfo{Oldest: 18_000_001, Newest: 20_900_000, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_003_723_456_789, Links: 3_100_000, Unsealed: 87_499},
-			Bodies:    db.BodiesInfo{Mode: db.BodiesKeep, Bodies: 17_400_000, Blocks: 17_398_765, Bytes: 2_400_000_000, Raw: 4_400_000_000},
-			File:      db.FileInfo{Bytes: 1_234_567_890, Free: 12_345_678, WAL: 4_152_992},
+			Log:       inspect.Log{Oldest: 18_000_001, Newest: 20_900_000, OldestUS: 1_770_000_000_000_000, NewestUS: 1_770_003_723_456_789, Links: 3_100_000, Unsealed: 87_499},
+			Bodies:    inspect.Bodies{Mode: db.BodiesKeep, Bodies: 17_400_000, Blocks: 17_398_765, Bytes: 2_400_000_000, Raw: 4_400_000_000},
+			File:      inspect.File{Bytes: 1_234_567_890, Free: 12_345_678, WAL: 4_152_992},
 			Upstreams: []db.UpstreamInfo{{Host: "jetstream.us-east.bsky.network", Kind: "v2", Seq: 123_456_789_012, TimeUS: 1_770_003_723_456_789}},
 			Links:     22_286_000, Records: 17_500_000, Actors: 4_300_000, Inactive: 81_000, Collections: 1_204, Sources: 5_017,
 			Gaps: 2, Resyncs: 1, Jobs: 1, MergeDue: true,

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"weft.dev/weft/db"
+	"weft.dev/weft/db/inspect"
 	"weft.dev/weft/humanize"
 )
 
 // printStats prints an inspection in 80 columns.
-func printStats(w io.Writer, in *db.Inspection) {
+func printStats(w io.Writer, in *inspect.Report) {
 	bytes := int64(0)
 	for _, segment := range in.Segments {
 		bytes = bytes + segment.Bytes
@@ -66,7 +67,7 @@ func printStats(w io.Writer, in *db.Inspection) {
 }
 
 // printBodies prints what the content of records takes; nothing while none was ever kept.
-func printBodies(w io.Writer, b *db.BodiesInfo) {
+func printBodies(w io.Writer, b *inspect.Bodies) {
 	if b.Mode == db.BodiesOff && b.Blocks == 0 {
 		return
 	}
@@ -90,13 +91,13 @@ func bar(n, largest int64, width int) string {
 }
 
 // printSegments prints a line for each segment, and one for each level.
-func printSegments(w io.Writer, segments []db.SegmentInfo) {
+func printSegments(w io.Writer, segments []inspect.Segment) {
 	largest := int64(0)
-	var levels []db.SegmentInfo // of each, sums; FromSeq counts the files
+	var levels []inspect.Segment // of each, sums; FromSeq counts the files
 	for _, s := range segments {
 		largest = max(largest, s.Bytes)
 		for len(levels) <= s.Level {
-			levels = append(levels, db.SegmentInfo{Level: len(levels)})
+			levels = append(levels, inspect.Segment{Level: len(levels)})
 		}
 		l := &levels[s.Level]
 		l.FromSeq = l.FromSeq + 1
@@ -126,8 +127,8 @@ func printSegments(w io.Writer, segments []db.SegmentInfo) {
 }
 
 // printSpace prints what a link takes, and how often it was written.
-func printSpace(w io.Writer, segments []db.SegmentInfo) {
-	var all db.SegmentInfo
+func printSpace(w io.Writer, segments []inspect.Segment) {
+	var all inspect.Segment
 	written := int64(0)
 	unreadable := false
 	for _, s := range segments {

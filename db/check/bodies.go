@@ -41,7 +41,7 @@ func (c *checker) bodies(ctx context.Context) error {
 	}
 	c.begin("bodies")
 	var n, newest, oldest int64
-	if err := c.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
+	if err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies), max((SELECT ifnull(max(seq), 0) FROM records),
 		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *checker) bodies(ctx context.Context) error {
 // blocks decodes blocks, and holds them against their digests.
 func (c *checker) blocks(ctx context.Context) error {
 	var first, last int64
-	if err := c.core.Reader.QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
+	if err := c.s.Reader().QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
 		&last); err != nil || last == 0 {
 		return err
 	}
@@ -97,7 +97,7 @@ func (c *checker) blocks(ctx context.Context) error {
 }
 
 func (c *checker) blockRows(ctx context.Context, where string, args []any) error {
-	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
+	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, digest, body FROM blocks"+where, args...)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *checker) blockRows(ctx context.Context, where string, args []any) error
 
 // recordBody checks the log row that a record names for its body. It counts those that are there, so that what no
 // record and no log row names is noticed.
-func (c *checker) recordBody(key, value []byte) error {
+func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 	seq := codec.BodyRef(value)
 	if seq == 0 || !c.bodiesOn {
 		return nil
@@ -134,7 +134,7 @@ func (c *checker) recordBody(key, value []byte) error {
 	var there bool
 	var actor, collection int64
 	var rkey any
-	if err := c.core.Reader.QueryRow(`SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
+	if err := c.s.Reader().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM bodies WHERE seq = ?1), ifnull(actor, 0), ifnull(collection, 0), rkey
 		FROM (SELECT 1) LEFT JOIN records ON seq = ?1`, int64(seq)).Scan(&there, &actor, &collection, &rkey); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (c *checker) allBodies(ctx context.Context) error {
 		return nil
 	}
 	var bodies, replaced int64
-	if err := c.core.Reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
+	if err := c.s.Reader().QueryRowContext(ctx, `SELECT (SELECT count(*) FROM bodies WHERE seq > ?1),
 		(SELECT count(*) FROM bodies WHERE seq > ?1 AND seq IN (SELECT body FROM replaced))`, int64(c.bodiesFrom)).Scan(&bodies, &replaced); err != nil {
 		return err
 	}

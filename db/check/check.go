@@ -81,19 +81,20 @@ const maxProblems = 20
 // defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
 const defaultSample = 10_000
 
-// Run derives everything that a data directory holds from what it follows from, and reports what doesn't agree. No
-// weft may have the directory open, and nothing in it is changed. The error is for a directory that can't be checked.
+// Run derives everything that a data directory holds from what it follows from, and reports what doesn't agree, as of one
+// moment, also beside the weft that writes it. It changes nothing. The error is for a directory that can't be checked.
 func Run(ctx context.Context, dir string, o Options) (*Report, error) {
 	if o.Sample <= 0 {
 		o.Sample = defaultSample
 	}
-	s, err := db.OpenReadOnly(dir, true)
+	s, err := db.OpenReadOnly(dir, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
 	c := &checker{s: s, core: s.Core(), o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)),
 		report: &Report{All: o.All, Seed: o.Seed, Kinds: map[string]int64{}}}
+	defer c.closeHeld()
 	return c.report, c.run(ctx)
 }
 
@@ -105,10 +106,12 @@ type checker struct {
 	rand   *rand.Rand
 	report *Report
 
-	mendFile    string // the way out for a segment that is damaged
-	mendGone    string // for one that is missing
-	whole       bool   // the segments are as they were written, and without a hole
-	actors      uint64 // the newest id of each kind of name
+	pinned      bool          // weft.db is pinned, and held is complete
+	held        []heldSegment // the files of the manifest, oldest first
+	mendFile    string        // the way out for a segment that is damaged
+	mendGone    string        // for one that is missing
+	whole       bool          // the segments are as they were written, and without a hole
+	actors      uint64        // the newest id of each kind of name
 	collections uint64
 	sources     []uint64 // the collection of each source, by its id; 0: there is no such source
 
@@ -129,6 +132,7 @@ func (c *checker) run(ctx context.Context) error {
 		name string
 		do   func(context.Context) error
 	}{
+		{"the manifest", c.hold},
 		{"weft.db", c.database},
 		{"the checksums", c.checksums},
 		{"the segments", c.segments},

@@ -12,7 +12,7 @@ import (
 // rows that a sample looks at, or all.
 func (c *checker) checksums(ctx context.Context) error {
 	c.begin("the checksums of the log and the names")
-	log, names, err := logrow.Points(ctx, c.core.Reader, 0)
+	log, names, err := logrow.Points(ctx, c.s.Reader(), 0)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (c *checker) checksums(ctx context.Context) error {
 		i := slices.IndexFunc(log, func(p logrow.Point) bool { return p.Seq+sampleLog > last.Seq })
 		log = log[max(i-1, 0):]
 	}
-	sum := logrow.Adder{Q: c.core.Reader}
+	sum := logrow.Adder{Q: c.s.Reader()}
 	if c.o.Progress != nil {
 		sum.Progress = func(rows int64) { c.o.Progress("the checksums of the log and the names", rows, 0) }
 	}
@@ -48,7 +48,7 @@ func (c *checker) checksums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := logrow.VerifyStatus(ctx, c.core.Reader, status); err != nil {
+	if err := logrow.VerifyStatus(ctx, c.s.Reader(), status); err != nil {
 		c.found(KindName, mendDB, "%s", logrow.StatusFault)
 	}
 	c.checked("checksums", sum.Rows, fmt.Sprintf("of the log after row %d with its links, of all names and statuses",
@@ -61,7 +61,7 @@ func (c *checker) unsummed(ctx context.Context, first uint64) error {
 	if !c.o.All {
 		return nil
 	}
-	oldest, _, err := logrow.Range(ctx, c.core.Reader)
+	oldest, _, err := logrow.Range(ctx, c.s.Reader())
 	if err != nil || oldest == 0 || oldest > first {
 		return err
 	}

@@ -47,12 +47,12 @@ func (c *checker) integrity(ctx context.Context) error {
 	}
 	c.begin("weft.db, with SQLite's " + pragma)
 	var size int64
-	if err := c.core.Reader.GetContext(ctx, &size,
+	if err := c.s.Reader().GetContext(ctx, &size,
 		"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
 		return err
 	}
 	var said []string
-	if err := c.core.Reader.SelectContext(ctx, &said, fmt.Sprintf("PRAGMA %s(%d)", pragma, maxProblems)); err != nil {
+	if err := c.s.Reader().SelectContext(ctx, &said, fmt.Sprintf("PRAGMA %s(%d)", pragma, maxProblems)); err != nil {
 		return err
 	}
 	for _, text := range said {
@@ -71,7 +71,7 @@ func (c *checker) rules(ctx context.Context, rules []sqlRule, from uint64) error
 		if from > 0 {
 			args = append(args, int64(from))
 		}
-		rows, err := c.core.Reader.QueryContext(ctx, r.query, args...)
+		rows, err := c.s.Reader().QueryContext(ctx, r.query, args...)
 		if err != nil {
 			return err
 		}

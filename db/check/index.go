@@ -44,7 +44,7 @@ func (c *checker) allRecords(ctx context.Context) error {
 			}
 			break
 		}
-		n, err := c.record(sc.Key(), sc.Value(), true)
+		n, err := c.record(ctx, sc.Key(), sc.Value(), true)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (c *checker) allRecords(ctx context.Context) error {
 
 // record checks an entry of the order by record, and looks its links up in the order by target. It gives the number of
 // links. both says that the order by target is gone through as well, where what is too much is found.
-func (c *checker) record(key, value []byte, both bool) (int, error) {
+func (c *checker) record(ctx context.Context, key, value []byte, both bool) (int, error) {
 	if actor, rest, err := codec.DecodeID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
 		if len(value) != 8 || actor == 0 || actor > c.actors {
 			c.found(KindLink, mendIndex, "account %d has the revision %x", actor, value)
@@ -105,7 +105,7 @@ func (c *checker) record(key, value []byte, both bool) (int, error) {
 			return 0, err
 		}
 	}
-	return len(links), c.recordBody(key, value)
+	return len(links), c.recordBody(ctx, key, value)
 }
 
 // recordLink looks a link of a record up in the order by target.

@@ -51,7 +51,7 @@ func (c *checker) log(ctx context.Context) error {
 	if v == nil {
 		return fmt.Errorf("the log cannot be compared with unreadable segments")
 	}
-	oldest, newest, err := c.s.LogRange(ctx)
+	oldest, newest, err := logrow.Range(ctx, c.s.Reader())
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 		parts = rows / uint64(c.o.Sample)
 	}
 	// An odd constant (2^32 / golden ratio) spreads the accounts, whose ids follow one another.
-	rows, err := c.core.Reader.QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
+	rows, err := c.s.Reader().QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
 		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
 		ORDER BY actor, collection, rkey, source, target, seq DESC, links.op DESC`, int64(from), int64(parts), int64(c.rand.Uint64N(parts)))
@@ -158,7 +158,7 @@ type purge struct{ last, before uint64 }
 // purges finds the accounts that were deleted in the log.
 func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
-	if err := c.core.Reader.SelectContext(ctx, &rows,
+	if err := c.s.Reader().SelectContext(ctx, &rows,
 		"SELECT actor, seq FROM records WHERE seq >= ? AND op = ? AND status & 15 = ? ORDER BY seq",
 		int64(from), int64(logrow.OpAccount), int64(logrow.StatusDeleted)); err != nil {
 		return nil, err

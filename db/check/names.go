@@ -34,7 +34,7 @@ func (c *checker) names(ctx context.Context) error {
 	rows := int64(0)
 	for _, t := range nameTables {
 		var n int64
-		if err := c.core.Reader.GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
+		if err := c.s.Reader().GetContext(ctx, &n, "SELECT count(*) FROM "+t.from); err != nil {
 			return err
 		}
 		rows += n
@@ -65,7 +65,7 @@ func (c *checker) names(ctx context.Context) error {
 
 // nameRows looks rows up in the order by name.
 func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
-	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
+	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args 
 // twoIDs reports a name that its row gives one id, and the order by name another.
 func (c *checker) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
 	var n int
-	if err := c.core.Reader.GetContext(ctx, &n,
+	if err := c.s.Reader().GetContext(ctx, &n,
 		"SELECT count(*) FROM "+t.from+" WHERE id = ? AND collection = ? AND name = ?",
 		int64(other), int64(collection), name); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (c *checker) nameEntries(ctx context.Context) error {
 			}
 			var collection uint64
 			var name string
-			err := c.core.Reader.QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
+			err := c.s.Reader().QueryRowContext(ctx, "SELECT collection, name FROM "+t.from+" WHERE id = ?",
 				int64(id)).Scan(&collection, &name)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
@@ -156,12 +156,12 @@ func (c *checker) nameEntries(ctx context.Context) error {
 // loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept
 // whole.
 func (c *checker) loadIDs(ctx context.Context) error {
-	if err := c.core.Reader.QueryRowContext(ctx,
+	if err := c.s.Reader().QueryRowContext(ctx,
 		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
 		&c.actors, &c.collections); err != nil {
 		return err
 	}
-	rows, err := c.core.Reader.QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
+	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, collection FROM sources ORDER BY id")
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (c *checker) sample(ctx context.Context) error {
 		if sc == nil {
 			continue // behind the last record
 		}
-		n, err := c.record(sc.Key(), sc.Value(), false)
+		n, err := c.record(ctx, sc.Key(), sc.Value(), false)
 		if err != nil {
 			return err
 		}

@@ -18,12 +18,15 @@ const verifyEntries = 5_000_000
 
 // segments checks the manifest, and each file against it, and lays the index of those files.
 func (c *checker) segments(ctx context.Context) error {
-	rows, err := index.ReadManifestRows(ctx, c.core.Reader)
-	if err != nil {
-		return err
+	if !c.pinned { // hold has said why
+		return nil
+	}
+	rows := make([]index.ManifestRow, len(c.held))
+	for i := range c.held {
+		rows[i] = c.held[i].row
 	}
 	var first int64
-	if err := c.core.Reader.GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
+	if err := c.s.Reader().GetContext(ctx, &first, "SELECT ifnull(min(seq), 0) FROM records"); err != nil {
 		return err
 	}
 	c.mendFile = mendFile
@@ -35,9 +38,9 @@ func (c *checker) segments(ctx context.Context) error {
 	c.whole = true
 	c.adjacent(rows)
 	var files []*index.File
-	for i, row := range rows {
+	for i := range rows {
 		c.begin(fmt.Sprintf("segment %d of %d", i+1, len(rows)))
-		f := c.segment(row)
+		f := c.segment(&c.held[i])
 		if f == nil {
 			c.whole = false
 			continue
@@ -82,25 +85,70 @@ func (c *checker) adjacent(rows []index.ManifestRow) {
 	}
 }
 
-// segment checks a file against its row in the manifest, and opens it; nil when it is not what was written.
-func (c *checker) segment(row index.ManifestRow) *index.File {
-	path := filepath.Join(c.core.Dir, "segments", row.File)
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+// heldSegment is a file of the manifest, held open: a compaction beside the check may remove its name.
+type heldSegment struct {
+	row     index.ManifestRow
+	file    *os.File // nil after fileErr
+	fileErr error
+	opened  *segment.Segment // nil after openErr, and once it is the snapshot's
+	openErr error
+}
+
+// hold pins weft.db, and opens each file of its manifest.
+func (c *checker) hold(ctx context.Context) error {
+	err := c.s.Pin(ctx, func(rows []index.ManifestRow) (missing bool, err error) {
+		c.closeHeld()
+		for _, row := range rows {
+			h := heldSegment{row: row}
+			h.open(filepath.Join(c.core.Dir, "segments", row.File), c.core.Blocks)
+			c.held = append(c.held, h)
+			missing = missing || errors.Is(h.fileErr, os.ErrNotExist) || errors.Is(h.openErr, os.ErrNotExist)
+		}
+		return missing, nil
+	})
+	c.pinned = err == nil
+	return err
+}
+
+func (h *heldSegment) open(path string, cache *segment.Cache) {
+	h.file, h.fileErr = os.Open(path)
+	if h.fileErr == nil {
+		h.opened, h.openErr = segment.Open(path, index.RunKinds, cache)
+	}
+}
+
+// closeHeld closes the files, but for those that are the snapshot's.
+func (c *checker) closeHeld() {
+	for _, h := range c.held {
+		if h.opened != nil {
+			_ = h.opened.Close()
+		}
+		if h.file != nil {
+			_ = h.file.Close()
+		}
+	}
+	c.held = nil
+}
+
+// segment checks a file against its row in the manifest, and returns it; nil when it is not what was written.
+func (c *checker) segment(h *heldSegment) *index.File {
+	row := h.row
+	if errors.Is(h.fileErr, os.ErrNotExist) {
 		c.found(KindSegment, c.mendGone, "segment %s, which has log rows %d to %d and %d links, is missing", row.File,
 			row.FromSeq, row.ToSeq, row.Links)
 		return nil
-	case err != nil:
-		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
-		return nil
-	case info.Size() != row.Bytes:
-		c.found(KindSegment, c.mendFile, "segment %s has %d bytes and should have %d", row.File, info.Size(), row.Bytes)
+	}
+	if h.fileErr != nil {
+		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, h.fileErr)
 		return nil
 	}
-	sum, err := segment.FileChecksum(path)
+	sum, size, err := segment.Checksum(h.file)
 	if err != nil {
 		c.found(KindSegment, c.mendFile, "segment %s can't be read: %v", row.File, err)
+		return nil
+	}
+	if size != row.Bytes {
+		c.found(KindSegment, c.mendFile, "segment %s has %d bytes and should have %d", row.File, size, row.Bytes)
 		return nil
 	}
 	if sum != row.Checksum {
@@ -108,15 +156,14 @@ func (c *checker) segment(row index.ManifestRow) *index.File {
 			row.Checksum)
 		return nil
 	}
-	opened, err := segment.Open(path, index.RunKinds, c.core.Blocks)
-	if err != nil {
-		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, err)
+	if h.openErr != nil {
+		c.found(KindSegment, c.mendFile, "segment %s can't be opened: %v", row.File, h.openErr)
 		return nil
 	}
+	opened := h.opened
 	for _, id := range index.RunIDs {
 		if opened.Run(id) == nil {
 			c.found(KindSegment, c.mendFile, "segment %s lacks the run %d", row.File, id)
-			_ = opened.Close()
 			return nil
 		}
 	}
@@ -130,7 +177,8 @@ func (c *checker) segment(row index.ManifestRow) *index.File {
 	if total := opened.Run(index.RunTargets).Total(); total != row.Links {
 		c.found(KindCount, mendDB, "segment %s has %d links, and the manifest says %d", row.File, total, row.Links)
 	}
-	return &index.File{ManifestRow: row, Segment: opened, Path: path}
+	h.opened = nil // the snapshot closes it
+	return &index.File{ManifestRow: row, Segment: opened, Path: filepath.Join(c.core.Dir, "segments", row.File)}
 }
 
 // verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
@@ -164,8 +212,11 @@ func (c *checker) verify(ctx context.Context, files []*index.File) error {
 	return nil
 }
 
-// strays notes what lies among the segments and is none.
+// strays notes what lies among the segments and is none. A weft that writes beside the check makes and removes files.
 func (c *checker) strays(rows []index.ManifestRow) error {
+	if c.s.Beside() {
+		return nil
+	}
 	entries, err := os.ReadDir(filepath.Join(c.core.Dir, "segments"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/index"
+	"weft.dev/weft/db/logrow"
 )
 
 // heldBytes is how much of frames an export holds at once: those of all records of a window in nearly all cases,
@@ -18,8 +19,8 @@ const heldBytes = 32 << 20
 
 // heldBodies are the frames of some records of a window that follow one another. Its memory is used again.
 type heldBodies struct {
-	read  *sql.Stmt
-	since uint64 // bodies of log rows up to here are out of date
+	read  logrow.Queryer // weft.db, pinned: the pruning beside an export deletes bodies
+	since uint64         // bodies of log rows up to here are out of date
 
 	most        int // how many records are tried at once
 	first, next int // which records of the window are held
@@ -47,17 +48,12 @@ func (e *Export) openBodies(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	err = e.core.Reader.GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
+	err = e.s.Reader().GetContext(ctx, &e.BodiesFrom, "SELECT ifnull(min(seq), ?) FROM bodies WHERE seq > ?",
 		int64(e.LogSeq)+1, int64(b.since))
 	if err != nil {
 		return fmt.Errorf("read the bodies: %w", err)
 	}
-	// The log rows are in order, and so are the look-ups in both B-trees.
-	b.read, err = e.core.Reader.DB.PrepareContext(ctx, `SELECT seq, digest, body FROM json_each(?)
-		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`)
-	if err != nil {
-		return err
-	}
+	b.read = e.s.Reader()
 	e.bodies = b
 	return nil
 }
@@ -121,7 +117,8 @@ func (b *heldBodies) take(ctx context.Context, found []foundRecord) (fits bool, 
 		seqs = append(strconv.AppendUint(seqs, w.seq, 10), ',')
 	}
 	seqs[len(seqs)-1] = ']'
-	rows, err := b.read.QueryContext(ctx, string(seqs))
+	rows, err := b.read.QueryContext(ctx, `SELECT seq, digest, body FROM json_each(?)
+		CROSS JOIN bodies ON seq = value CROSS JOIN blocks ON blocks.id = block`, string(seqs))
 	if err != nil {
 		return false, err
 	}

@@ -46,7 +46,8 @@ type Link struct {
 	TimeUS int64 // its rank, microseconds since 1970
 }
 
-// Export reads all links of a data directory that no weft has open, and changes nothing in it. They come by record: by
+// Export reads all links of a data directory as of one moment, also beside the weft that writes it, and changes nothing
+// in it. They come by record: by
 // the account's id, which is its place in the order in which accounts were first seen, then by the collection's, then
 // by record key. Ids never change, so that a range of records stays one, whatever events come later. It has one user at
 // a time.
@@ -56,6 +57,7 @@ type Export struct {
 	LogUS    int64  // the time of that row at the upstream, microseconds since 1970; 0: it was pruned, or there is none
 	// BodiesFrom is the oldest log row whose body is kept, and LogSeq+1 if none is; 0: Options.Bodies is false.
 	BodiesFrom uint64
+	Changes    bool // a weft writes the index meanwhile: the next export is of another moment
 
 	s           *db.ReadOnly
 	core        *index.Core
@@ -73,15 +75,12 @@ const cacheBytes = 8 << 20
 
 // Open opens a data directory for an export.
 func Open(ctx context.Context, dir string, o Options) (*Export, error) {
-	s, err := db.OpenReadOnly(dir, true)
-	if errors.Is(err, db.ErrLocked) {
-		return nil, fmt.Errorf("%w, such as one restored from the replica", err)
-	}
+	s, err := db.OpenReadOnly(dir, false)
 	if err != nil {
 		return nil, err
 	}
 	s.Core().Blocks = segment.NewCache(cacheBytes)
-	e := &Export{s: s, core: s.Core(), inactive: o.Inactive}
+	e := &Export{s: s, core: s.Core(), inactive: o.Inactive, Changes: s.Beside()}
 	err = e.open(ctx, o)
 	if errors.Is(err, logrow.ErrDamaged) {
 		err = fmt.Errorf("%w: "+index.MendStore, err, dir)
@@ -96,9 +95,6 @@ func Open(ctx context.Context, dir string, o Options) (*Export, error) {
 func (e *Export) Close() error {
 	if e.names != nil {
 		_ = e.names.Close()
-	}
-	if e.bodies != nil {
-		_ = e.bodies.read.Close()
 	}
 	return e.s.Close()
 }
@@ -117,7 +113,7 @@ func (e *Export) open(ctx context.Context, o Options) error {
 		{&e.Instance, "SELECT value FROM meta WHERE key = 'instance'", nil},
 		{&e.LogUS, "SELECT ifnull(max(time_us), 0) FROM records WHERE seq = ?", []any{int64(v.Seq)}},
 	} {
-		if err := e.core.Reader.GetContext(ctx, q.into, q.query, q.args...); err != nil {
+		if err := e.s.Reader().GetContext(ctx, q.into, q.query, q.args...); err != nil {
 			return err
 		}
 	}
@@ -133,6 +129,8 @@ func (e *Export) open(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
+	} else {
+		e.s.Unpin() // what follows is in the snapshot, but for the names of ids, which never change
 	}
 	e.from, err = bound(v, o.From)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// checksum reads r to its end and returns the SHA-256 and the size in bytes. SHA-256 also detects deliberate changes,
+// Checksum reads r to its end and returns the SHA-256 and the size in bytes. SHA-256 also detects deliberate changes,
 // sha256sum and object stores know it, and with the processor's instructions it is faster than most disks.
-func checksum(r io.Reader) (sum string, size int64, err error) {
+func Checksum(r io.Reader) (sum string, size int64, err error) {
 	h := sha256.New()
 	// The wrappers hide WriteTo and ReadFrom, so that CopyBuffer uses the buffer.
 	size, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, 1<<20))
@@ -27,7 +27,7 @@ func FileChecksum(path string) (string, error) {
 		return "", fmt.Errorf("segment: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	sum, _, err := checksum(f)
+	sum, _, err := Checksum(f)
 	if err != nil {
 		return "", fmt.Errorf("segment: %s: %w", path, err)
 	}

@@ -149,7 +149,7 @@ func install(tmp, path string, info *Info, o Options) error {
 	}
 	err = f.Sync()
 	if err == nil {
-		info.Checksum, info.Bytes, err = checksum(f)
+		info.Checksum, info.Bytes, err = Checksum(f)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

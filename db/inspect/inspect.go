@@ -1,4 +1,6 @@
-package db
+// Package inspect reads the figures of a data directory for weft stats. It is above db, because it replays the log as a
+// start does.
+package inspect
 
 import (
 	"context"
@@ -6,20 +8,21 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft.dev/weft/db"
 	"weft.dev/weft/db/body"
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/segment"
 )
 
-// Inspection says what a data directory holds and what that takes.
-type Inspection struct {
+// Report says what a data directory holds and what that takes.
+type Report struct {
 	Instance  string
-	StartedUS int64         // time of the first event indexed, microseconds since 1970; 0 before it
-	Segments  []SegmentInfo // oldest first
-	Log       LogInfo
-	Bodies    BodiesInfo
-	File      FileInfo
-	Upstreams []UpstreamInfo
+	StartedUS int64     // time of the first event indexed, microseconds since 1970; 0 before it
+	Segments  []Segment // oldest first
+	Log       Log
+	Bodies    Bodies
+	File      File
+	Upstreams []db.UpstreamInfo
 
 	Links       int64 // of active accounts
 	Records     int64 // with links
@@ -35,8 +38,8 @@ type Inspection struct {
 	MergeDue bool
 }
 
-// SegmentInfo is one segment.
-type SegmentInfo struct {
+// Segment is one segment.
+type Segment struct {
 	File           string
 	Level          int // how many merges its oldest part went through
 	FromSeq, ToSeq uint64
@@ -48,72 +51,77 @@ type SegmentInfo struct {
 	Fault          string // why it can't be read; empty
 }
 
-// LogInfo is the log.
-type LogInfo struct {
+// Log is the log.
+type Log struct {
 	Oldest, Newest     uint64 // rows; 0: none
 	OldestUS, NewestUS int64  // their times at the upstream
 	Links              int64  // link rows
 	Unsealed           int64  // rows that no segment has
 }
 
-// BodiesInfo is the bodies that are kept.
-type BodiesInfo struct {
-	Mode   Bodies // as at the last start
-	Bodies int64  // log rows whose body is kept
-	Blocks int64  // that hold them
-	Bytes  int64  // of the blocks, compressed
-	Raw    int64  // of the blocks, as records
+// Bodies is the bodies that are kept.
+type Bodies struct {
+	Mode   db.Bodies // as at the last start
+	Bodies int64     // log rows whose body is kept
+	Blocks int64     // that hold them
+	Bytes  int64     // of the blocks, compressed
+	Raw    int64     // of the blocks, as records
 }
 
-// FileInfo is weft.db, in bytes.
-type FileInfo struct{ Bytes, Free, WAL int64 }
+// File is weft.db, in bytes.
+type File struct{ Bytes, Free, WAL int64 }
 
-// UpstreamInfo is where we are in an upstream.
-type UpstreamInfo struct {
-	Host   string
-	Kind   string
-	Seq    int64
-	TimeUS int64 `db:"time_us"`
+// inspector reads a data directory.
+type inspector struct {
+	*db.ReadOnly
+	dir string
 }
 
-// Inspect looks at a data directory that no weft has open, and changes nothing in it.
-func Inspect(ctx context.Context, dir string) (*Inspection, error) {
-	s, err := OpenReadOnly(dir, true)
+// Run reads a data directory, also beside the weft that writes it, and changes nothing in it. All figures are of one
+// moment.
+func Run(ctx context.Context, dir string) (*Report, error) {
+	r, err := db.OpenReadOnly(dir, false)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.Close() }()
-	in := &Inspection{}
-	if err := s.inspectFile(ctx, in); err != nil {
-		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
-	}
-	if err := s.inspectBodies(ctx, &in.Bodies); err != nil {
-		return nil, fmt.Errorf("db: inspect the bodies of %s: %w", dir, err)
-	}
-	rows, err := index.ReadManifestRows(ctx, s.core.Reader)
+	defer func() { _ = r.Close() }()
+	in, err := inspector{r, dir}.run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("db: inspect %s: %w", dir, err)
 	}
+	return in, nil
+}
+
+func (r inspector) run(ctx context.Context) (*Report, error) {
+	in := &Report{}
+	loaded := r.Load(ctx, "inspect") // weft check says what is wrong where it fails: the rest can be counted all the same
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err := r.file(ctx, in); err != nil {
+		return nil, err
+	}
+	if err := r.bodies(ctx, &in.Bodies); err != nil {
+		return nil, fmt.Errorf("the bodies: %w", err)
+	}
+	rows, err := index.ReadManifestRows(ctx, r.Reader())
+	if err != nil {
+		return nil, err
+	}
 	sealed := uint64(0)
-	files := []*index.File{}
 	for _, row := range rows {
-		in.Segments = append(in.Segments, s.inspectSegment(row))
-		files = append(files, &index.File{ManifestRow: row})
+		in.Segments = append(in.Segments, r.segment(row))
 		sealed = row.ToSeq
 		in.Links += row.Links
 		in.Records = row.Linking
 	}
-	in.MergeDue = len(pickCompaction(files)) > 0
+	in.MergeDue = db.CompactionDue(rows)
 	if in.Log.Newest > sealed {
 		in.Log.Unsealed = int64(in.Log.Newest - sealed)
 	}
 	in.Uncounted = in.Log.Unsealed
-	err = s.Load(ctx, "inspect")
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("db: inspect %s: %w", dir, ctx.Err())
-	}
-	if err == nil { // Check says what is wrong with a damaged index: its segments can be counted all the same
-		v := s.core.Snapshot()
+	if loaded == nil {
+		v := r.Core().Snapshot()
 		in.Links = v.Targets.Total()
 		in.Records = v.Linking
 		in.Uncounted = 0
@@ -121,8 +129,8 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	return in, nil
 }
 
-// inspectFile reads what weft.db says.
-func (s *ReadOnly) inspectFile(ctx context.Context, in *Inspection) error {
+// file reads what weft.db says.
+func (r inspector) file(ctx context.Context, in *Report) error {
 	for _, q := range []struct {
 		into  any
 		query string
@@ -145,30 +153,30 @@ func (s *ReadOnly) inspectFile(ctx context.Context, in *Inspection) error {
 		{&in.Resyncs, "SELECT count(*) FROM resyncs"},
 		{&in.Jobs, "SELECT count(*) FROM sealed_jobs"},
 	} {
-		if err := s.core.Reader.GetContext(ctx, q.into, q.query); err != nil {
+		if err := r.Reader().GetContext(ctx, q.into, q.query); err != nil {
 			return fmt.Errorf("%s: %w", q.query, err)
 		}
 	}
-	if err := s.core.Reader.SelectContext(ctx, &in.Upstreams,
+	if err := r.Reader().SelectContext(ctx, &in.Upstreams,
 		"SELECT host, kind, seq, time_us FROM upstream ORDER BY time_us DESC"); err != nil {
 		return err
 	}
-	if info, err := os.Stat(filepath.Join(s.cfg.Dir, "weft.db-wal")); err == nil {
+	if info, err := os.Stat(filepath.Join(r.dir, "weft.db-wal")); err == nil {
 		in.File.WAL = info.Size()
 	}
 	return nil
 }
 
-// inspectBodies adds the bodies up.
-func (s *ReadOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error) {
-	in.Mode, _, err = bodiesKept(ctx, s.core.Reader)
+// bodies adds the bodies up.
+func (r inspector) bodies(ctx context.Context, in *Bodies) (err error) {
+	in.Mode, _, err = r.StoredBodies(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.core.Reader.GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
+	if err := r.Reader().GetContext(ctx, &in.Bodies, "SELECT count(*) FROM bodies"); err != nil {
 		return err
 	}
-	rows, err := s.core.Reader.QueryContext(ctx, "SELECT length(body), substr(body, 1, ?) FROM blocks", body.HeaderLen)
+	rows, err := r.Reader().QueryContext(ctx, "SELECT length(body), substr(body, 1, ?) FROM blocks", body.HeaderLen)
 	if err != nil {
 		return err
 	}
@@ -186,17 +194,11 @@ func (s *ReadOnly) inspectBodies(ctx context.Context, in *BodiesInfo) (err error
 	return rows.Err()
 }
 
-// inspectSegment reads what a segment is made of.
-func (s *ReadOnly) inspectSegment(row index.ManifestRow) SegmentInfo {
-	info := SegmentInfo{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
+// segment reads the sizes of a segment's parts: of the file that Load holds open, or else of the one in the directory.
+func (r inspector) segment(row index.ManifestRow) Segment {
+	info := Segment{File: row.File, Level: row.Level, FromSeq: row.FromSeq, ToSeq: row.ToSeq, Links: row.Links,
 		Bytes: row.Bytes}
-	opened, err := segment.Open(filepath.Join(s.cfg.Dir, "segments", row.File), index.RunKinds, s.core.Blocks)
-	if err != nil {
-		info.Fault = err.Error()
-		return info
-	}
-	defer func() { _ = opened.Close() }()
-	space, err := opened.Space()
+	space, err := r.space(row)
 	if err != nil {
 		info.Fault = err.Error()
 		return info
@@ -205,4 +207,20 @@ func (s *ReadOnly) inspectSegment(row index.ManifestRow) SegmentInfo {
 	info.Records = space[index.RunRecords]
 	info.Names = space[index.RunNames]
 	return info
+}
+
+func (r inspector) space(row index.ManifestRow) (map[int]int64, error) {
+	if v := r.Core().Snapshot(); v != nil {
+		for _, f := range v.Files.Files {
+			if f.File == row.File {
+				return f.Space()
+			}
+		}
+	}
+	opened, err := segment.Open(filepath.Join(r.dir, "segments", row.File), index.RunKinds, r.Core().Blocks)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = opened.Close() }()
+	return opened.Space()
 }

@@ -1,4 +1,4 @@
-package db_test
+package inspect_test
 
 import (
 	"errors"
@@ -8,13 +8,14 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/dbtest"
+	"weft.dev/weft/db/inspect"
 )
 
 // TestInspect: the figures of a known index; a segment that can't be read is said, and the rest is told all the same.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)
-	in, err := db.Inspect(t.Context(), dir)
+	in, err := inspect.Run(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestInspect(t *testing.T) {
 	if err := os.Remove(dbtest.SegmentPath(t, dir, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if in, err = db.Inspect(t.Context(), dir); err != nil || in.Segments[1].Fault == "" || in.Segments[0].Fault != "" {
+	if in, err = inspect.Run(t.Context(), dir); err != nil || in.Segments[1].Fault == "" || in.Segments[0].Fault != "" {
 		t.Errorf("a segment is missing: %+v, %v", in, err)
 	}
 }
