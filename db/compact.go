@@ -1,9 +1,11 @@
 package db
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"weft.dev/weft/db/index"
 	"weft.dev/weft/db/lsm"
@@ -14,29 +16,111 @@ import (
 // about 15 files.
 const compactionFanOut = 8
 
+// fullCompaction is a compaction of all segments into one, which Compact asks the worker for.
+type fullCompaction struct {
+	done   chan struct{} // closed at its end, after the other fields are set
+	result Compacted
+	err    error
+}
+
+// Compacted is what a full compaction did.
+type Compacted struct {
+	Segments      int   // that became one; 0: there was one already, or none
+	Before, After int64 // bytes
+}
+
+// Compact compacts all segments into one and returns at its end. Once a second it calls progress with the bytes written
+// and the most that there will be. The end of ctx ends only the wait. A second call waits for the compaction of the first.
+func (s *Store) Compact(ctx context.Context, progress func(written, most int64)) (Compacted, error) {
+	s.mu.Lock()
+	if s.full == nil {
+		s.full = &fullCompaction{done: make(chan struct{})}
+	}
+	c := s.full
+	s.mu.Unlock()
+	wake(s.compactWork)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.done:
+			return c.result, c.err
+		case <-ctx.Done():
+			return Compacted{}, ctx.Err()
+		case <-s.closed:
+			return Compacted{}, errClosed
+		case <-ticker.C:
+		}
+		if err := s.Failed(); err != nil {
+			return Compacted{}, err
+		}
+		if g := s.room.growing.Load(); g != nil {
+			progress(g.most-g.left(), g.most)
+		}
+	}
+}
+
+// endFull ends the full compaction that is asked for; nil: none is.
+func (s *Store) endFull(c *fullCompaction, err error) {
+	if c == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = nil
+	c.err = err
+	close(c.done)
+}
+
 // compactAll runs compactions until none is due.
 func (s *Store) compactAll() error {
 	for !s.isClosed() {
+		s.mu.Lock()
+		full := s.full
+		s.mu.Unlock()
 		v := s.core.Acquire()
-		files := pickCompaction(v.Files.Files)
-		if len(files) == 0 {
-			s.core.Release(v)
-			return nil
-		}
-		if !s.awaitCompactionRoom(fileBytes(files)) {
-			s.core.Release(v)
-			return nil
-		}
-		err := s.compact(v, files)
+		more, err := s.compactNext(v, full)
 		s.core.Release(v)
 		if errors.Is(err, errClosed) {
 			return nil
 		}
-		if err != nil {
+		if err != nil || !more {
 			return err
 		}
 	}
 	return nil
+}
+
+// compactNext runs the full compaction that is asked for, or the one that is due, and reports whether another may be.
+func (s *Store) compactNext(v *index.Snapshot, full *fullCompaction) (more bool, err error) {
+	files := pickCompaction(v.Files.Files)
+	if full != nil {
+		files = v.Files.Files
+	}
+	bytes := fileBytes(files)
+	switch {
+	case full != nil && len(files) < 2:
+		s.endFull(full, nil)
+		return true, nil
+	case len(files) == 0:
+		return false, nil
+	case full != nil:
+		if err := s.compactionRoom(bytes); err != nil {
+			s.endFull(full, err)
+			return true, nil
+		}
+	case !s.awaitCompactionRoom(bytes):
+		return false, nil
+	}
+	merged, err := s.compact(v, files)
+	if err != nil {
+		return false, err
+	}
+	if full != nil {
+		full.result = Compacted{len(files), bytes, merged.Bytes}
+		s.endFull(full, nil)
+	}
+	return true, nil
 }
 
 // fileBytes returns the size of segments.
@@ -73,7 +157,7 @@ func CompactionDue(rows []index.ManifestRow) bool {
 }
 
 // compact writes one segment in place of several adjacent ones, beside the writer, which stops only for the swap.
-func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
+func (s *Store) compact(v *index.Snapshot, files []*index.File) (*index.File, error) {
 	s.compactions.busy.Store(true)
 	defer s.compactions.busy.Store(false)
 	first := files[0]
@@ -81,7 +165,7 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 	row := last.ManifestRow
 	row.ID = 0
 	row.FromSeq = first.FromSeq
-	row.Level = last.Level + 1
+	row.Level = max(first.Level, last.Level+1)
 	var runs [3][]lsm.Run
 	for i, id := range index.RunIDs {
 		for _, f := range files {
@@ -90,12 +174,12 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 	}
 	merged, err := s.makeSegment(row, runs, first == v.Files.Files[0], fileBytes(files))
 	if err != nil {
-		return fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
+		return nil, fmt.Errorf("db: compact log rows %d to %d: %w", row.FromSeq, row.ToSeq, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.enter(merged, files, nil); err != nil {
-		return fmt.Errorf("db: enter segment %s: %w", merged.File, err)
+		return nil, fmt.Errorf("db: enter segment %s: %w", merged.File, err)
 	}
 	now := s.core.Snapshot().Files.Files // newer ones may have come
 	i := slices.Index(now, first)
@@ -105,5 +189,5 @@ func (s *Store) compact(v *index.Snapshot, files []*index.File) error {
 	s.compactions.made(merged)
 	s.cfg.Logger.Info("compacted segments", "file", merged.File, "from", len(files), "level", merged.Level, "links",
 		merged.Links, "bytes", merged.Bytes)
-	return nil
+	return merged, nil
 }

@@ -60,7 +60,7 @@ type logMark struct {
 const (
 	mendCopy = "start the follower with an empty directory in place of %s: it downloads everything again; if that " +
 		"fails too, the replica is damaged: run weft verify"
-	mendFollowed = "stop weft and run weft check --data %s"
+	mendFollowed = "run weft check --data %s"
 )
 
 // ErrOtherIndex is the error of Refresh when the database has become another index's.

@@ -27,6 +27,7 @@ type ReadOnly struct {
 	state  *apply.State
 	lock   *os.File // nil: a weft may write beside it
 	beside bool     // a weft has the directory open
+	noWAL  bool     // weft.db had no WAL
 	tx     *sqlx.Tx // nil before Pin
 }
 
@@ -70,10 +71,8 @@ func (r *ReadOnly) open(path string) error {
 	}
 	immutable := ""
 	_, err = os.Stat(path + "-wal")
-	switch {
-	case errors.Is(err, os.ErrNotExist) && r.beside:
-		return errors.New("a weft is opening it at this moment: try again")
-	case errors.Is(err, os.ErrNotExist):
+	r.noWAL = errors.Is(err, os.ErrNotExist)
+	if r.noWAL {
 		immutable = "&immutable=1"
 	}
 	if err := r.core.Connect(uri, immutable); err != nil {
@@ -127,6 +126,9 @@ func (r *ReadOnly) Reader() logrow.Queryer {
 // its manifest, and reports whether one is missing. Pin begins again, and calls open again, where a compaction beside it
 // has replaced files since the transaction began: the manifest is then another one.
 func (r *ReadOnly) Pin(ctx context.Context, open func(rows []index.ManifestRow) (missing bool, err error)) (err error) {
+	if r.beside && r.noWAL { // what it writes next would not be seen, or half
+		return fmt.Errorf("another weft is opening %s, restores it, or uses it: try again", r.cfg.Dir)
+	}
 	for {
 		r.tx, err = r.core.Reader.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {

@@ -113,27 +113,7 @@ func TestPinBeginsAgain(t *testing.T) {
 	if !r.Beside() {
 		t.Error("the reader does not see the writer")
 	}
-	seals := uint64(0)
-	seal := func() {
-		t.Helper()
-		seals++
-		rev := string(link.AppendTID(nil, seals<<10))
-		_, err := s.Apply(Batch{Host: "h", Events: []apply.Event{{Seq: seals, TimeUS: int64(seals), Op: OpCreate,
-			DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Rev: rev, Rkey: rev, Collection: "app.bsky.feed.like",
-			Links: []Link{{Path: "subject.uri", Target: "https://example.com/"}}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for s.core.Snapshot().Sealed < s.core.Snapshot().Seq && s.Failed() == nil {
-			if s.sealing == nil {
-				s.makeImmutable()
-			}
-			s.sealed.Wait()
-		}
-	}
-	seal()
+	sealOne(t, s, 1)
 	calls := 0
 	var first, last []index.ManifestRow
 	if err := r.Pin(t.Context(), func(rows []index.ManifestRow) (missing bool, err error) {
@@ -143,7 +123,7 @@ func TestPinBeginsAgain(t *testing.T) {
 			return false, nil
 		}
 		first = rows
-		seal() // as after a compaction, the manifest is another one
+		sealOne(t, s, 2) // as after a compaction, the manifest is another one
 		return true, nil
 	}); err != nil {
 		t.Fatal(err)

@@ -178,21 +178,49 @@ func (s *Store) awaitRoom() error {
 	return nil
 }
 
+// compactionSlack divides the size of a compaction: so much more than it writes must be free. What is left of the file
+// counts as reserve, and without slack the next commit would pause indexing. A compaction writes some MB a second, and the
+// live stream of the whole network a hundred times less.
+const compactionSlack = 8
+
+// missingRoom looks at the disk, and returns how many bytes must be free to compact files of so many bytes; 0: they are.
+// The caller holds mu.
+func (s *Store) missingRoom(bytes int64) (wanted int64) {
+	s.lookAtDisk()
+	r := &s.room
+	wanted = bytes + bytes/compactionSlack + r.reserve.Load()
+	if r.total.Load() == 0 || r.free.Load() >= wanted {
+		return 0
+	}
+	return wanted
+}
+
+// compactionRoom returns an error where there is no room for a full compaction.
+func (s *Store) compactionRoom(bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := s.missingRoom(bytes)
+	if wanted == 0 {
+		return nil
+	}
+	return fmt.Errorf("the compaction needs %s of free disk, and %s are free: %s, and ask for it again", diskBytes(wanted),
+		diskBytes(s.room.free.Load()), growDisk)
+}
+
 // awaitCompactionRoom reports whether there is room to compact files of so many bytes. Where there is none, compaction
 // is tried again when there is.
 func (s *Store) awaitCompactionRoom(bytes int64) bool {
 	const what = "compaction, for lack of disk space"
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.room.wanted = 0
-	s.lookAtDisk()
 	r := &s.room
-	if r.total.Load() == 0 || r.free.Load()-r.reserve.Load() >= bytes {
+	r.wanted = 0
+	wanted := s.missingRoom(bytes)
+	if wanted == 0 {
 		s.troubles.end(what)
 		return true
 	}
-	r.wanted = bytes
-	wanted := bytes + r.reserve.Load()
+	r.wanted = wanted - r.reserve.Load()
 	if s.troubles.begin(what, fmt.Sprintf("a compaction waits for %s of free disk; %s are free", diskBytes(wanted),
 		diskBytes(r.free.Load()))) {
 		s.cfg.Logger.Warn("compaction waits for free disk space; until it runs, queries read more files",

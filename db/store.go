@@ -96,6 +96,7 @@ type Store struct {
 	log         logWindow
 	sealWork    chan struct{}
 	compactWork chan struct{}
+	full        *fullCompaction // nil: none is asked for; on mu
 	pruneWork   chan struct{}
 	shrinking   bool // weft.db gives pages back
 	jobWork     chan struct{}

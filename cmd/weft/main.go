@@ -97,6 +97,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 		Writer:      stdout,
 		ErrWriter:   stderr,
 		Commands: []*cli.Command{serveCommand(stdout, stderr), demoCommand(stdout, stderr), checkCommand(stdout, stderr),
+			compactCommand(stdout, stderr),
 			statusCommand(stdout), statsCommand(stdout), gapsCommand(stdout), exportCommand(stdout, stderr),
 			restoreCommand(stdout, stderr), verifyCommand(stdout, stderr), replicaCommand(stdout), conformanceCommand(stdout),
 			completionCommand(stdout), versionCommand(stdout)},

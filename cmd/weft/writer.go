@@ -49,6 +49,7 @@ type writer struct {
 	ingest      *ingest.Ingest
 	sliceState  atomic.Pointer[ingest.SliceState] // nil before applySlice
 
+	control     *control // nil: none
 	stopIngest  context.CancelFunc
 	ingested    <-chan struct{}
 	stopReplica context.CancelFunc
@@ -136,6 +137,7 @@ func (w *writer) handler(next http.Handler) http.Handler { return next }
 // start starts ingest and the replica. Both outlive the context of g until stop ends them in order.
 func (w *writer) start(g *group) {
 	background := context.WithoutCancel(g.ctx)
+	w.control = startControl(w.db.Dir, w.store, w.logger)
 	ingestCtx, stopIngest := context.WithCancel(background)
 	w.stopIngest = stopIngest
 	if w.progress != nil {
@@ -214,6 +216,7 @@ func (w *writer) close() error {
 	if w.store == nil {
 		return nil
 	}
+	w.control.stop()
 	w.logger.Info("closing the database")
 	return w.replication.close(w.store)
 }

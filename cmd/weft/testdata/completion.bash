@@ -13,6 +13,7 @@ _weft() {
       ' serve') typed='serve' ;;
       ' demo') typed='demo' ;;
       ' check') typed='check' ;;
+      ' compact') typed='compact' ;;
       ' status') typed='status' ;;
       ' stats') typed='stats' ;;
       ' gaps') typed='gaps' ;;
@@ -69,6 +70,7 @@ _weft() {
     'check --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'check --sample') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'check --seed') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
+    'compact --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'status --url') COMPREPLY=($(compgen -W $'' -- "$cur")); return ;;
     'stats --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     'gaps --data') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")); return ;;
@@ -95,10 +97,11 @@ _weft() {
     'conformance --fixture') compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   case $typed in
-    '') words=$'serve\ndemo\ncheck\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
+    '') words=$'serve\ndemo\ncheck\ncompact\nstatus\nstats\ngaps\nexport\nrestore\nverify\nreplica\nconformance\ncompletion\nversion\n--help\n--version' ;;
     'serve') words=$'--jetstream\n--jetstream-key\n--from\n--yes\n--data\n--checkpoint\n--replay-window\n--cache\n--memory\n--replicate\n--replica-alarm\n--verify-every\n--follow\n--follow-every\n--collections\n--exclude-collections\n--dids\n--sources\n--subjects\n--change-slice\n--bodies\n--listen\n--metrics-listen\n--log-level\n--did-web\n--address-header\n--rate-limit\n--subscribers\n--resolve-handles\n--max-lag\n--viewer\n--log-format\n--help' ;;
     'demo') words=$'--rate\n--seed\n--bodies\n--listen\n--metrics-listen\n--log-level\n--help' ;;
     'check') words=$'--data\n--all\n--sample\n--seed\n--help' ;;
+    'compact') words=$'--data\n--help' ;;
     'status') words=$'--url\n--ready\n--help' ;;
     'stats') words=$'--data\n--help' ;;
     'gaps') words=$'--data\n--help' ;;

@@ -8,6 +8,7 @@ _weft() {
       ' serve') typed='serve' ;;
       ' demo') typed='demo' ;;
       ' check') typed='check' ;;
+      ' compact') typed='compact' ;;
       ' status') typed='status' ;;
       ' stats') typed='stats' ;;
       ' gaps') typed='gaps' ;;
@@ -33,6 +34,7 @@ _weft() {
         'serve:follow a Jetstream server and answer queries'
         'demo:index a synthetic network, without internet access'
         'check:verify a data directory'
+        'compact:compact all segments of an index into one'
         'status:print the status of a running weft and its replica'
         'stats:print the contents of an index and the disk space that they take'
         'gaps:list the gaps of an index, or retry them'
@@ -100,6 +102,11 @@ _weft() {
         '--all[check everything]' \
         '--sample=[check N records and lists chosen at random]:value:()' \
         '--seed=[repeat the sample of an earlier check with this seed]:value:()' \
+        '--help[show help]' \
+        '*: :()' ;;
+    'compact')
+      _arguments : \
+        '--data=[the data DIRECTORY]:directory:_directories' \
         '--help[show help]' \
         '*: :()' ;;
     'status')

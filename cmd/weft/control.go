@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"weft.dev/weft/db"
+	"weft.dev/weft/humanize"
+)
+
+// socketName is the socket in the data directory, on which a weft that writes the directory takes what other processes may
+// not do beside it. Only its user can connect. The lock of the directory says whether a socket there is in use.
+const socketName = "weft.sock"
+
+// compactPath is the route of the socket that compacts all segments. Its answer is lines of controlLine until the end.
+const compactPath = "/compact"
+
+// controlLine is a line of an answer on the socket: progress, or the end.
+type controlLine struct {
+	Progress string `json:"progress,omitempty"`
+	Done     string `json:"done,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+// maxSocketPath is the longest path of a Unix socket that every system takes: macOS and the BSDs have 104 bytes for it
+// with the zero behind it, Linux 108.
+const maxSocketPath = 103
+
+// socketPath returns a path of a data directory's socket that is short enough, which works until release. Longer ones go
+// through the descriptor of the directory on Linux, and relative to the working directory elsewhere.
+func socketPath(dir string) (path string, release func(), err error) {
+	path = filepath.Join(dir, socketName)
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	if runtime.GOOS == "linux" {
+		f, err := os.Open(dir)
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), socketName), func() { _ = f.Close() }, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", nil, err
+	}
+	path, err = filepath.Rel(wd, path)
+	if err != nil || len(path) > maxSocketPath {
+		return "", nil, fmt.Errorf("the path of %s is too long for a socket: start weft with a shorter --data", dir)
+	}
+	return path, func() {}, nil
+}
+
+// listenControl listens on the socket of a data directory, whose lock this process has: a socket that is there is one of a
+// process that has ended.
+func listenControl(dir string) (l net.Listener, err error) {
+	path, release, err := socketPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	err = os.Remove(filepath.Join(dir, socketName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	const mode = 0o600
+	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), mode) }) // Linux takes it over for the file
+	}}
+	l, err = c.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // path may no longer work then
+	err = os.Chmod(filepath.Join(dir, socketName), mode)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// control serves the socket of a writer.
+type control struct {
+	dir      string
+	server   *http.Server
+	listener net.Listener
+	end      context.CancelFunc
+}
+
+// startControl starts to serve the socket of a data directory. Without it weft works, but for the commands that need it.
+func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
+	l, err := listenControl(dir)
+	if err != nil {
+		logger.Warn("no socket in the data directory: weft compact works only while weft is stopped", "err", err)
+		return nil
+	}
+	ctx, end := context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+compactPath, func(w http.ResponseWriter, r *http.Request) {
+		answer := http.NewResponseController(w)
+		lines := json.NewEncoder(w)
+		send := func(line controlLine) {
+			_ = lines.Encode(line) // the command may have been interrupted: the compaction goes on
+			_ = answer.Flush()
+		}
+		send(controlLine{Progress: "asked the running weft for a compaction"})
+		send(compact(r.Context(), store, func(text string) { send(controlLine{Progress: text}) }))
+	})
+	c := &control{dir: dir, listener: l, end: end, server: &http.Server{
+		Handler: mux, ReadHeaderTimeout: readHeaderTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}}
+	go func() {
+		defer logPanic(logger, "control")
+		err := c.server.Serve(l)
+		if !errors.Is(err, http.ErrServerClosed) {
+			logger.Warn("the socket in the data directory has failed", "err", err)
+		}
+	}()
+	return c
+}
+
+// stop removes the socket and ends its connections, before the store closes.
+func (c *control) stop() {
+	if c == nil {
+		return
+	}
+	_ = os.Remove(filepath.Join(c.dir, socketName))
+	c.end()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := c.server.Shutdown(ctx) // the answers that have ended are sent
+	if err != nil {
+		_ = c.server.Close()
+	}
+}
+
+// compact compacts all segments of a store, and returns the end.
+func compact(ctx context.Context, store *db.Store, progress func(text string)) controlLine {
+	last := ""
+	did, err := store.Compact(ctx, func(written, most int64) {
+		text := fmt.Sprintf("compacting: %s written of at most %s", humanize.Bytes(written), humanize.Bytes(most))
+		if text != last {
+			last = text
+			progress(text)
+		}
+	})
+	switch {
+	case errors.Is(err, context.Canceled):
+		return controlLine{Error: "weft is stopping; its next start begins compactions anew: ask again then"}
+	case err != nil:
+		return controlLine{Error: err.Error()}
+	case did.Segments == 0:
+		return controlLine{Done: "nothing to compact: the index has one segment at most"}
+	}
+	return controlLine{Done: fmt.Sprintf("compacted %s into one: %s before, %s now", humanize.Count(int64(did.Segments),
+		"segment"), humanize.Bytes(did.Before), humanize.Bytes(did.After))}
+}
