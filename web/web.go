@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -217,7 +218,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		query += "&limit=" + pageSources
 	}
 	if p.template == string(routes.PageTop) && !r.URL.Query().Has("hydrate") {
-		query += "&hydrate=true"
+		query = strings.TrimPrefix(query+"&hydrate=true", "&")
 	}
 	a := &answer{server: s, request: r, path: r.URL.Path, query: query, header: http.Header{}}
 	if !isOwn {
