@@ -38,12 +38,11 @@ func (s *Queries) DIDs(ctx context.Context, q ListQuery) (Page[string], error) {
 	if err != nil {
 		return page, err
 	}
-	accounts, err := l.firsts(ctx, wanted, changes, after, q.Limit)
+	firsts, total, err := s.firstPage(ctx, l, wanted, changes, after, q.Limit)
 	if err != nil {
 		return page, err
 	}
-	page.Total = accounts.total()
-	firsts := accounts.page()
+	page.Total = total
 	if len(firsts) > q.Limit {
 		firsts = firsts[:q.Limit]
 		page.Next = binary.BigEndian.AppendUint64(slices.Clone(firsts[q.Limit-1].at), since)
@@ -86,8 +85,37 @@ type first struct {
 	at    []byte
 }
 
-// firsts is the accounts that link, of those that are wanted, and the first links of those of a page behind a position.
-func (l List) firsts(ctx context.Context, wanted map[uint64]struct{}, changes map[string]byte, after []byte,
+// shortMarked is the longest list that is read whole for each page of accounts: marking it costs as much.
+const shortMarked = 64
+
+// firstPage returns the accounts of a page behind a position, newest first, and how many accounts there are on all
+// pages. It returns more than the limit where another page follows.
+func (s *Queries) firstPage(ctx context.Context, l List, wanted map[uint64]struct{}, changes map[string]byte,
+	after []byte, limit int) (page []first, total int64, err error) {
+	if wanted == nil && !l.part {
+		links, err := l.Total()
+		if err != nil {
+			return nil, 0, err
+		}
+		if links > shortMarked {
+			m, err := l.marks(ctx, s.core.Blocks)
+			if m != nil && err == nil {
+				return l.markedPage(ctx, m, changes, after, limit)
+			}
+			if err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	f, err := l.readFirsts(ctx, wanted, changes, after, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f.page(), f.total(), nil
+}
+
+// readFirsts reads all links of the accounts that are wanted; nil: of all.
+func (l List) readFirsts(ctx context.Context, wanted map[uint64]struct{}, changes map[string]byte, after []byte,
 	limit int) (*firstLinks, error) {
 	f, err := newFirstLinks(changes, after, limit)
 	if err != nil {

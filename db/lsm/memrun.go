@@ -4,6 +4,7 @@ import "sync"
 
 // MemRun is a run in memory.
 type MemRun struct {
+	id       uint64
 	block    Block
 	sums     []int32 // sum of the deltas up to and including each entry; nil when every delta is 1
 	prefixes int     // distinct prefixes
@@ -12,6 +13,9 @@ type MemRun struct {
 	// Cache holds results that readers derived from the run. They never go stale, because a run does not change.
 	Cache sync.Map
 }
+
+// ID implements Run.
+func (r *MemRun) ID() uint64 { return r.id }
 
 // Len implements Run.
 func (r *MemRun) Len() int { return r.block.Len() }
@@ -61,6 +65,18 @@ func (r *MemRun) Iterate(from, to []byte, reverse bool) (Iterator, error) {
 	return nil, nil
 }
 
+// Below implements Run.
+func (r *MemRun) Below(key []byte) (int64, error) { return int64(r.block.Search(key)), nil }
+
+// Picker implements Run.
+func (r *MemRun) Picker() Picker { return blockPicker{&r.block} }
+
+// blockPicker is a Picker over a block.
+type blockPicker struct{ block *Block }
+
+// Key implements Picker.
+func (p blockPicker) Key(i int64) ([]byte, error) { return p.block.Key(int(i)), nil }
+
 // Builder builds a MemRun from entries in key order.
 type Builder struct {
 	keyspace *Keyspace
@@ -74,7 +90,7 @@ type Builder struct {
 func NewBuilder(keyspace *Keyspace, entries, bytes int) *Builder {
 	return &Builder{
 		keyspace: keyspace,
-		run:      &MemRun{block: *NewBlock(entries, bytes)},
+		run:      &MemRun{id: NewRunID(), block: *NewBlock(entries, bytes)},
 		prefixes: prefixHashes{hashes: make([]uint64, 0, entries)},
 		allOnes:  true,
 	}

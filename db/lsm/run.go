@@ -4,9 +4,19 @@
 // in files.
 package lsm
 
+import "sync/atomic"
+
+// lastRun is the ID of the run that was made or opened last in this process.
+var lastRun atomic.Uint64
+
+// NewRunID returns an ID for a run.
+func NewRunID() uint64 { return lastRun.Add(1) }
+
 // Run is an immutable sorted run. It is safe for concurrent use. Returned slices must not be changed; they stay valid
 // as long as they are referenced.
 type Run interface {
+	// ID identifies the run in this process. No two runs have the same ID.
+	ID() uint64
 	// Len returns the number of entries.
 	Len() int
 	// Prefixes returns the number of distinct prefixes among the keys.
@@ -24,6 +34,17 @@ type Run interface {
 	// Iterate returns an iterator at the first entry with from <= key < to, in key order or in reverse; nil when there
 	// is none. Nil bounds are open.
 	Iterate(from, to []byte, reverse bool) (Iterator, error)
+	// Below returns the number of entries whose key is below key.
+	Below(key []byte) (int64, error)
+	// Picker returns a reader of single entries.
+	Picker() Picker
+}
+
+// Picker reads entries of a run by their number, which is the number of entries before them. It is fastest for
+// ascending numbers. It is not safe for concurrent use.
+type Picker interface {
+	// Key returns the key of entry i. It stays valid as long as it is referenced.
+	Key(i int64) ([]byte, error)
 }
 
 // Iterator iterates over entries. A new iterator is positioned at its first entry.

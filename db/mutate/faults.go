@@ -389,4 +389,20 @@ var faults = []fault{
 		"a copy is taken for an index of one's own", "db/store.go",
 		"err == nil && at > 0 {", "err == nil && at > 0 && false {",
 	},
+	{
+		"the mark of a removed link stays where its account has to be looked up", "db/index/firstmarks.go",
+		"if unresolved && !hasMark {", "if unresolved {",
+	},
+	{
+		"a link that is older than the first one is not the first", "db/index/firstmarks.go",
+		"m.mark(older[mark.account])", "m.mark(mark)",
+	},
+	{
+		"an account that has lost its first link has lost all", "db/index/firstmarks.go",
+		"if unresolved || m.repeaters.Contains(e.account) {", "if unresolved {",
+	},
+	{
+		"a first link that came since the walk began has always been it", "db/index/markpage.go",
+		"isMoved || changes[string(e.at)] == cameSince ||", "isMoved ||",
+	},
 }

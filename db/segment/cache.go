@@ -3,9 +3,12 @@ package segment
 import (
 	"math/bits"
 	"sync"
+
+	"github.com/cespare/xxhash/v2"
 )
 
-// Cache is an LRU cache of decoded blocks, filter pages, sets and sums of all segments. It is safe for concurrent use.
+// Cache is an LRU cache of decoded blocks, filter pages, sets and sums of all segments, and of what readers derive from
+// runs. It is safe for concurrent use.
 //
 // It is hand-made: keys of 16 bytes without a pointer are found in half the time of longer ones, and its limit is in
 // bytes.
@@ -95,6 +98,29 @@ func (c *Cache) put(key cacheKey, value any, size int) {
 	for s.free < 0 {
 		s.drop(s.ring.prev)
 	}
+}
+
+// tableDerived identifies derived values in the cache.
+const tableDerived table = 6
+
+// derivedValue is a cached value with its whole key, because two keys may have the same hash.
+type derivedValue struct {
+	key   string
+	value any
+}
+
+// Derived returns the value that PutDerived stored last under a key; nil: there is none. It must not be changed.
+func (c *Cache) Derived(key string) any {
+	v, _ := c.get(newCacheKey(0, tableDerived, int64(xxhash.Sum64String(key)))) // no segment has the number 0
+	if d, ok := v.(derivedValue); ok && d.key == key {
+		return d.value
+	}
+	return nil
+}
+
+// PutDerived stores a value of the given size in bytes, in place of the one that the key had.
+func (c *Cache) PutDerived(key string, value any, size int) {
+	c.put(newCacheKey(0, tableDerived, int64(xxhash.Sum64String(key))), derivedValue{key, value}, size+len(key))
 }
 
 func (s *shard) drop(e *cacheEntry) {

@@ -11,6 +11,7 @@ import (
 
 // Run is a run of a segment.
 type Run struct {
+	id      uint64
 	segment *Segment
 	head    runHead
 	kind    Kind
@@ -18,6 +19,9 @@ type Run struct {
 }
 
 var _ lsm.Run = (*Run)(nil)
+
+// ID implements lsm.Run.
+func (r *Run) ID() uint64 { return r.id }
 
 // Len implements lsm.Run.
 func (r *Run) Len() int { return int(r.head.Entries) }

@@ -90,7 +90,7 @@ func (s *Segment) open(kinds map[int]Kind) error {
 }
 
 func (s *Segment) addRun(h runHead, kind Kind) (err error) {
-	r := &Run{segment: s, head: h, kind: kind}
+	r := &Run{id: lsm.NewRunID(), segment: s, head: h, kind: kind}
 	if kind.Minute != nil {
 		if h.Minutes == nil {
 			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: "+
