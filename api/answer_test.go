@@ -31,7 +31,8 @@ func TestHead(t *testing.T) {
 		}
 		target := srv.URL + path + "?" + form("subject", post)
 		if def := definitions.At(path); def == nil || def.Param("host") == nil { // others know one of these only
-			target = srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x", "collection", "a.b.c", "path", "x", "did", alice, "rkey", "self")
+			target = srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x",
+				"collection", "a.b.c", "path", "x", "did", alice, "rkey", "self")
 		}
 		got, err := client.Get(target)
 		if err != nil {
@@ -45,7 +46,8 @@ func TestHead(t *testing.T) {
 		}
 		head.Body.Close()
 		if got.StatusCode != 200 || head.StatusCode != 200 || head.ContentLength != int64(len(body)) || len(body) == 0 {
-			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %d", path, got.StatusCode, len(body), head.StatusCode, head.ContentLength)
+			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %d", path, got.StatusCode, len(body), head.StatusCode,
+				head.ContentLength)
 		}
 		for _, name := range []string{"Content-Type", "ETag", "Cache-Control", "Vary"} {
 			if g, h := got.Header.Get(name), head.Header.Get(name); g != h {
@@ -119,9 +121,11 @@ func TestStoreErrors(t *testing.T) {
 		error  string
 		logged int
 	}{
-		{"internal", func(context.Context) (db.Stats, error) { return db.Stats{}, errors.New("disk on fire") }, 500, `"InternalServerError"`, 1},
+		{"internal", func(context.Context) (db.Stats, error) { return db.Stats{}, errors.New("disk on fire") }, 500,
+			`"InternalServerError"`, 1},
 		{"panic", func(context.Context) (db.Stats, error) { panic("disk on fire") }, 500, `"InternalServerError"`, 1},
-		{"deadline", func(ctx context.Context) (db.Stats, error) { <-ctx.Done(); return db.Stats{}, ctx.Err() }, 503, `"Timeout"`, 0},
+		{"deadline", func(ctx context.Context) (db.Stats, error) { <-ctx.Done(); return db.Stats{}, ctx.Err() }, 503,
+			`"Timeout"`, 0},
 		{"deadline by another name", func(ctx context.Context) (db.Stats, error) {
 			<-ctx.Done()
 			return db.Stats{}, errors.New("interrupted")

@@ -54,7 +54,8 @@ func TestListedCanBeAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := apply.Event{Seq: uint64(i + 1), TimeUS: in.TimeUS, Op: db.OpUpdate, DID: in.DID, Rev: in.Commit.Rev, Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: in.TimeUS, Op: db.OpUpdate, DID: in.DID, Rev: in.Commit.Rev,
+			Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
 		e.Rkey += string(rune('a' + i%26)) // a record for each line
 		for _, l := range links {
 			e.Links = append(e.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})

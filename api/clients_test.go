@@ -29,10 +29,13 @@ func TestClients(t *testing.T) {
 			"links app.bsky.feed.like .subject.uri distinct_dids": `2`,
 		}},
 		{"PDSls, records", "/links?target=" + ePost + "&collection=app.bsky.feed.like&path=.subject.uri&limit=100", reads{
-			"linking_records 0 did": `"did:plc:bob"`, "linking_records 0 rkey": `"3kb2"`, "linking_records 2 rkey": `"3kb1"`, "cursor": `null`,
+			"linking_records 0 did": `"did:plc:bob"`, "linking_records 0 rkey": `"3kb2"`, "linking_records 2 rkey": `"3kb1"`,
+			"cursor": `null`,
 		}},
-		{"Leaflet, embeds", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePage + "&source=app.bsky.feed.post%3Aembed.external.uri", reads{
-			"records 0 did": `"did:plc:bob"`, "records 0 collection": `"app.bsky.feed.post"`, "records 0 rkey": `"3kb3"`, "cursor": `null`,
+		{"Leaflet, embeds", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePage +
+			"&source=app.bsky.feed.post%3Aembed.external.uri", reads{
+			"records 0 did": `"did:plc:bob"`, "records 0 collection": `"app.bsky.feed.post"`, "records 0 rkey": `"3kb3"`,
+			"cursor": `null`,
 		}},
 		{"Leaflet, facets", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePage +
 			"&source=app.bsky.feed.post%3Afacets%5B%5D.features%5Bapp.bsky.richtext.facet%23link%5D.uri", reads{
@@ -42,7 +45,8 @@ func TestClients(t *testing.T) {
 			"&source=app.bsky.feed.post:embed.external.associatedRefs[com.atproto.repo.strongRef].uri", reads{
 			"records 0 rkey": `"3kd3"`, "cursor": `null`,
 		}},
-		{"Witchsky", "/links?target=" + ePost + likes, reads{"total": `3`, "linking_records 1 did": `"did:plc:carol"`, "cursor": `null`}},
+		{"Witchsky", "/links?target=" + ePost + likes, reads{"total": `3`, "linking_records 1 did": `"did:plc:carol"`,
+			"cursor": `null`}},
 		{"Witchsky, from_dids", "/links?target=" + ePost + likes + "&from_dids=did%3Aplc%3Abob%2Cdid%3Aplc%3Anobody", reads{
 			"total": `2`, "linking_records 0 did": `"did:plc:bob"`, "linking_records 1 did": `"did:plc:bob"`, "cursor": `null`,
 		}},
@@ -54,25 +58,35 @@ func TestClients(t *testing.T) {
 			"total": `1`, "linking_records 0 did": `"did:plc:carol"`, "cursor": `null`,
 		}},
 		{"Red Dwarf, all", "/links/all?target=" + ePost, reads{"links app.bsky.feed.like .subject.uri distinct_dids": `2`}},
-		{"npmx, backlinks", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost + "&source=app.bsky.feed.like%3Asubject.uri&limit=100&reverse=true&did=did%3Aplc%3Abob", reads{
+		{"npmx, backlinks", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost +
+			"&source=app.bsky.feed.like%3Asubject.uri&limit=100&reverse=true&did=did%3Aplc%3Abob", reads{
 			"total": `2`, "records 0 rkey": `"3kb1"`, "records 1 rkey": `"3kb2"`,
 		}},
 		{"npmx, total", "/links/distinct-dids?target=" + ePost + likes + "&limit=1", reads{"total": `2`}},
-		{"npmx, unencoded", "/links/all?target=at://did:plc:alice/app.bsky.feed.post/3kpost", reads{"links app.bsky.feed.like .subject.uri records": `3`}},
-		{"skythread", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost + "&source=app.bsky.feed.post%3Areply.parent.uri&limit=100", reads{
+		{"npmx, unencoded", "/links/all?target=at://did:plc:alice/app.bsky.feed.post/3kpost",
+			reads{"links app.bsky.feed.like .subject.uri records": `3`}},
+		{"skythread", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost +
+			"&source=app.bsky.feed.post%3Areply.parent.uri&limit=100", reads{
 			"records 0 did": `"did:plc:dave"`, "records 0 rkey": `"3kd1"`, "cursor": `null`,
 		}},
-		{"lazurite, count", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=" + ePost + "&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `3`}},
-		{"lazurite, backlinks", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost + "&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `3`, "cursor": `null`}},
-		{"lazurite, distinct", "/xrpc/blue.microcosm.links.getDistinct?subject=" + ePost + "&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `2`, "cursor": `null`}},
-		{"lazurite, many", "/xrpc/blue.microcosm.links.getManyToMany?subject=" + eList + "&source=app.bsky.graph.listitem%3Alist&pathToOther=subject", reads{
+		{"lazurite, count", "/xrpc/blue.microcosm.links.getBacklinksCount?subject=" + ePost +
+			"&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `3`}},
+		{"lazurite, backlinks", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost +
+			"&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `3`, "cursor": `null`}},
+		{"lazurite, distinct", "/xrpc/blue.microcosm.links.getDistinct?subject=" + ePost +
+			"&source=app.bsky.feed.like%3Asubject.uri", reads{"total": `2`, "cursor": `null`}},
+		{"lazurite, many", "/xrpc/blue.microcosm.links.getManyToMany?subject=" + eList +
+			"&source=app.bsky.graph.listitem%3Alist&pathToOther=subject", reads{
 			"items 0 linkRecord rkey": `"3ki3"`, "items 0 otherSubject": `"did:plc:carol"`, "cursor": `null`,
 		}},
 		{"live embeds", "/links/all?target=" + ePost, reads{"links app.bsky.feed.like .subject.uri records": `3`}},
-		{"atcute", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost + "&source=app.bsky.feed.like%3Asubject.uri&limit=1&did=did%3Aplc%3Acarol", reads{
-			"total": `1`, "records": `[{"collection":"app.bsky.feed.like","did":"did:plc:carol","rkey":"3kc1"}]`, "cursor": `null`,
+		{"atcute", "/xrpc/blue.microcosm.links.getBacklinks?subject=" + ePost +
+			"&source=app.bsky.feed.like%3Asubject.uri&limit=1&did=did%3Aplc%3Acarol", reads{
+			"total": `1`, "records": `[{"collection":"app.bsky.feed.like","did":"did:plc:carol","rkey":"3kc1"}]`,
+			"cursor": `null`,
 		}},
-		{"atcute, counts", "/xrpc/blue.microcosm.links.getManyToManyCounts?subject=" + eList + "&source=app.bsky.graph.listitem%3Alist&pathToOther=subject", reads{
+		{"atcute, counts", "/xrpc/blue.microcosm.links.getManyToManyCounts?subject=" + eList +
+			"&source=app.bsky.graph.listitem%3Alist&pathToOther=subject", reads{
 			"counts_by_other_subject 1": `{"distinct":2,"subject":"did:plc:carol","total":2}`, "cursor": `null`,
 		}},
 	} {

@@ -32,7 +32,8 @@ func acceptPipe(t *testing.T) (c *socket, peer net.Conn) {
 	server, peer := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, peer) }()
 	r := httptest.NewRequest("GET", "/subscribe", nil)
-	for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
+	for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
 		r.Header.Set(k, v)
 	}
 	cork := &corkedWriter{ResponseWriter: &pipeWriter{httptest.NewRecorder(), server}}
@@ -99,7 +100,8 @@ func TestRefusedMessageIsPassedOver(t *testing.T) {
 		defer func() { _ = peer.Close() }()
 		c.cork.flooded = func() {}
 		go func() {
-			message := append(frameHeader(byte(websocket.MessageBinary), maxMessage-1), bytes.Repeat([]byte{'x'}, maxMessage-1)...)
+			message := append(frameHeader(byte(websocket.MessageBinary), maxMessage-1),
+				bytes.Repeat([]byte{'x'}, maxMessage-1)...)
 			_, _ = peer.Write(message)
 			_, _ = peer.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xeb}) // a close frame with 1003
 		}()

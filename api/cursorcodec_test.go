@@ -156,7 +156,8 @@ func TestCursorElsewhere(t *testing.T) {
 	home := xrpc("getBacklinks", "subject", post, "source", like, "limit", "1")
 	cursor := "&cursor=" + strings.Trim(dig(t, get(t, h, home), "cursor"), `"`)
 	get(t, h, home+cursor)
-	get(t, h, xrpc("getBacklinks", "subject", post, "source", like, "limit", "2", "reverse", "false", "unknown", "x")+cursor)
+	get(t, h, xrpc("getBacklinks", "subject", post, "source", like, "limit", "2", "reverse", "false", "unknown",
+		"x")+cursor)
 
 	for _, c := range []struct {
 		name    string

@@ -167,7 +167,8 @@ func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 	}
 	switch inner.Type {
 	case "integer":
-		for _, v := range []string{"-1", "+1", "0x1", "1.5", "1e2", "x", "%20", "99999999999999999999999", fmt.Sprint(*inner.Maximum + 1), fmt.Sprint(*inner.Minimum - 1)} {
+		for _, v := range []string{"-1", "+1", "0x1", "1.5", "1e2", "x", "%20", "99999999999999999999999",
+			fmt.Sprint(*inner.Maximum + 1), fmt.Sprint(*inner.Minimum - 1)} {
 			ways["number "+v] = give(url.QueryEscape(v))
 		}
 	case "boolean":
@@ -185,7 +186,8 @@ func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 			ways[inner.Format+" "+v] = give(url.QueryEscape(v))
 		}
 	case "datetime":
-		for _, v := range []string{"yesterday", "2026", "2026-07-01", "2026-07-01T00:00:00", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "99999-01-01T00:00:00Z", "1751328000"} {
+		for _, v := range []string{"yesterday", "2026", "2026-07-01", "2026-07-01T00:00:00", "2026-13-01T00:00:00Z",
+			"1969-12-31T23:59:59Z", "99999-01-01T00:00:00Z", "1751328000"} {
 			ways["time "+v] = give(url.QueryEscape(v))
 		}
 	}
@@ -215,11 +217,13 @@ func TestDocuments(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
 	var list struct{ Lexicons []string }
-	if err := json.Unmarshal([]byte(get(t, h, "/lexicons")), &list); err != nil || len(list.Lexicons) != len(definitions.Files) {
+	if err := json.Unmarshal([]byte(get(t, h, "/lexicons")), &list); err != nil ||
+		len(list.Lexicons) != len(definitions.Files) {
 		t.Fatalf("%d of %d lexicons, %v", len(list.Lexicons), len(definitions.Files), err)
 	}
 	for _, id := range list.Lexicons {
-		if got := get(t, h, "/lexicons/"+id); got != string(definitions.Files[id]) || get(t, h, "/lexicons/"+id+".json") != got {
+		if got := get(t, h, "/lexicons/"+id); got != string(definitions.Files[id]) ||
+			get(t, h, "/lexicons/"+id+".json") != got {
 			t.Errorf("%s is served otherwise: %s", id, got)
 		}
 	}
@@ -245,7 +249,8 @@ func TestDocuments(t *testing.T) {
 			t.Errorf("the OpenAPI document refers to %s, which it lacks", m[1])
 		}
 	}
-	if names := strings.Join(slices.Sorted(slices.Values(list.Lexicons)), " "); !strings.Contains(names, "blue.microcosm.links.getBacklinks ") {
+	if names := strings.Join(slices.Sorted(slices.Values(list.Lexicons)), " "); !strings.Contains(names,
+		"blue.microcosm.links.getBacklinks ") {
 		t.Errorf("the lexicons are %s", names)
 	}
 }
@@ -276,7 +281,8 @@ func TestOpenAPI(t *testing.T) {
 	ids := map[string]bool{}
 	for path, methods := range doc.Paths {
 		for _, op := range methods {
-			if op.Summary == "" || len(op.Summary) > 120 || strings.HasSuffix(op.Summary, ".") || op.Description == "" || len(op.Tags) != 1 || ids[op.OperationID] {
+			if op.Summary == "" || len(op.Summary) > 120 || strings.HasSuffix(op.Summary, ".") || op.Description == "" ||
+				len(op.Tags) != 1 || ids[op.OperationID] {
 				t.Errorf("%s: %+v", path, op)
 			}
 			for _, code := range []string{"200", "400", "429", "500", "503"} {
@@ -325,7 +331,8 @@ func TestFailuresAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	statuses := map[string]int{"BadRequest": 400, "NotFound": 404, "MethodNotAllowed": 405, "RequestEntityTooLarge": 413, "UpgradeRequired": 426,
+	statuses := map[string]int{"BadRequest": 400, "NotFound": 404, "MethodNotAllowed": 405, "RequestEntityTooLarge": 413,
+		"UpgradeRequired": 426,
 		"TooManyRequests": 429, "InternalServerError": 500, "NotImplemented": 501, "ServiceUnavailable": 503}
 	made := regexp.MustCompile(`newFailure\(http\.Status(\w+),\s*"(\w+)"`)
 	n := 0

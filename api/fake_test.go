@@ -52,8 +52,10 @@ var indexed = fake{
 	{db.Record{DID: dave, Collection: "app.bsky.graph.listitem", Rkey: "3ki3"}, "list", list},
 	{db.Record{DID: dave, Collection: "app.bsky.graph.listitem", Rkey: "3ki3"}, "subject", carol},
 	{db.Record{DID: bob, Collection: "app.bsky.feed.post", Rkey: "3kb3"}, "embed.external.uri", page},
-	{db.Record{DID: carol, Collection: "app.bsky.feed.post", Rkey: "3kc3"}, "facets[].features[app.bsky.richtext.facet#link].uri", page},
-	{db.Record{DID: dave, Collection: "app.bsky.feed.post", Rkey: "3kd3"}, "embed.external.associatedRefs[com.atproto.repo.strongRef].uri", post},
+	{db.Record{DID: carol, Collection: "app.bsky.feed.post", Rkey: "3kc3"},
+		"facets[].features[app.bsky.richtext.facet#link].uri", page},
+	{db.Record{DID: dave, Collection: "app.bsky.feed.post", Rkey: "3kd3"},
+		"embed.external.associatedRefs[com.atproto.repo.strongRef].uri", post},
 }
 
 func (f fake) find(q db.ListQuery) []fakeLink {
@@ -97,7 +99,10 @@ func (f fake) Links(_ context.Context, q db.ListQuery) (db.Page[db.Record], erro
 	p, err := cut(each(f.find(q), func(l fakeLink) db.Record { return l.Record }), q)
 	p.Position = func(i int) []byte { return position(q, i) }
 	for _, r := range p.Items {
-		p.Times = append(p.Times, timeOf(slices.IndexFunc(f, func(l fakeLink) bool { return l.Record == r && l.target == q.Target })))
+		p.Times = append(p.Times, timeOf(slices.IndexFunc(f, func(l fakeLink) bool {
+			return l.Record == r &&
+				l.target == q.Target
+		})))
 	}
 	return p, err
 }
@@ -115,7 +120,8 @@ func (f fake) AccountLinks(_ context.Context, q db.AccountQuery) (db.Page[db.Acc
 	var found []db.AccountLink
 	for i, l := range slices.Backward(f) {
 		src := db.Source{Collection: l.Collection, Path: l.path}
-		if dbtest.Account(l.target) == q.DID && (q.Sources == nil || slices.Contains(q.Sources, src)) && within(i, q.Since, q.Until) {
+		if dbtest.Account(l.target) == q.DID && (q.Sources == nil || slices.Contains(q.Sources, src)) &&
+			within(i, q.Since, q.Until) {
 			found = append(found, db.AccountLink{Record: l.Record, Path: l.path, Target: l.target, TimeUS: timeOf(i)})
 		}
 	}
@@ -185,7 +191,8 @@ func (f fake) AccountSources(_ context.Context, q db.SourcesQuery) (db.Page[db.A
 func (f fake) Timeline(_ context.Context, q db.TimelineQuery) (db.Timeline, error) {
 	t := db.Timeline{Lists: make([]db.TimelineList, len(q.Sources))}
 	for i, src := range q.Sources {
-		for _, l := range slices.Backward(f.find(db.ListQuery{Target: q.Target, Source: src, Since: q.Since, Until: q.Until})) {
+		for _, l := range slices.Backward(f.find(db.ListQuery{Target: q.Target, Source: src, Since: q.Since,
+			Until: q.Until})) {
 			t.FromUS, t.StepUS = timeOf(0), 1_000_000
 			at := slices.Index(f, l)
 			for len(t.Lists[i].Counts) <= at {
@@ -249,7 +256,8 @@ func (f fake) Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.Source
 			continue
 		}
 		dids, _ := f.CountDIDs(ctx, target, src)
-		counts = append(counts, db.SourceCount{Source: src, Links: int64(len(f.find(db.ListQuery{Target: target, Source: src}))), DIDs: dids})
+		counts = append(counts, db.SourceCount{Source: src, Links: int64(len(f.find(db.ListQuery{Target: target,
+			Source: src}))), DIDs: dids})
 	}
 	return cut(counts, db.ListQuery{Limit: q.Limit, After: q.After})
 }
@@ -311,22 +319,26 @@ func (f fake) Stats(context.Context) (db.Stats, error) {
 	if f == nil {
 		return db.Stats{}, nil
 	}
-	return db.Stats{Actors: 4, Targets: 5, Records: 10, Links: int64(len(f)), StartedUS: 1_700_000_000_000_000, Gaps: 1}, nil
+	return db.Stats{Actors: 4, Targets: 5, Records: 10, Links: int64(len(f)), StartedUS: 1_700_000_000_000_000, Gaps: 1},
+		nil
 }
 
 func (f fake) Space(context.Context) (db.Space, error) {
 	if f == nil {
 		return db.Space{Database: 4096}, nil
 	}
-	return db.Space{Database: 1000, WAL: 300, Segments: 600, Levels: []db.Level{{Files: 1, Links: 3, Bytes: 200}, {Files: 1, Links: 10, Bytes: 400}},
-		Written: db.Written{WAL: 400, Checkpoint: 300, Sealed: 200, Merged: 400}, LogOldest: 1, LogNewest: 20, Unsealed: 7, Free: 1 << 30, Total: 2 << 30}, nil
+	return db.Space{Database: 1000, WAL: 300, Segments: 600,
+		Levels:  []db.Level{{Files: 1, Links: 3, Bytes: 200}, {Files: 1, Links: 10, Bytes: 400}},
+		Written: db.Written{WAL: 400, Checkpoint: 300, Sealed: 200, Merged: 400}, LogOldest: 1, LogNewest: 20, Unsealed: 7,
+		Free: 1 << 30, Total: 2 << 30}, nil
 }
 
 func (f fake) Gaps(context.Context) ([]db.Gap, error) {
 	if f == nil {
 		return nil, nil
 	}
-	return []db.Gap{{Host: "upstream.example", From: 7, To: 9, Why: "a hole", State: "open", FoundUS: 1_700_000_000_000_000}}, nil
+	return []db.Gap{{Host: "upstream.example", From: 7, To: 9, Why: "a hole", State: "open",
+		FoundUS: 1_700_000_000_000_000}}, nil
 }
 
 // refuses is a store that finds every position bad.

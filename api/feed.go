@@ -273,7 +273,8 @@ func (f *feedWriter) entry(e feedEntry) atomEntry {
 	page := f.address(routes.LinksAll, "target", uri)
 	updated := atomTime(time.UnixMicro(e.timeUS).UTC())
 	out := atomEntry{
-		ID:        tagPrefix + "record/" + url.PathEscape(r.DID) + "/" + url.PathEscape(r.Collection) + "/" + url.PathEscape(r.Rkey),
+		ID: tagPrefix + "record/" + url.PathEscape(r.DID) + "/" + url.PathEscape(r.Collection) + "/" +
+			url.PathEscape(r.Rkey),
 		Title:     oneLine(f.words.Name(r.DID)+" "+f.doing(e), maxTitle),
 		Updated:   updated,
 		Published: updated,

@@ -129,10 +129,13 @@ func links(t *testing.T, all []xLink, need ...string) {
 
 // hostileTexts is what a record, a handle or a key may hold to break out of a feed or a badge.
 var hostileTexts = []string{
-	`<script>alert(1)</script>`, `]]><script>alert(1)</script><![CDATA[`, `]]>`, `<![CDATA[x`, `<!--`, `-->`, `<?xml version="1.0"?>`,
-	`"><svg onload=alert(1)>`, `' onload='alert(1)`, `&lt;b&gt;`, `&#0;`, `&bogus;`, `&`, `<!ENTITY x SYSTEM "file:///etc/passwd">`, `&x;`,
+	`<script>alert(1)</script>`, `]]><script>alert(1)</script><![CDATA[`, `]]>`, `<![CDATA[x`, `<!--`, `-->`,
+	`<?xml version="1.0"?>`,
+	`"><svg onload=alert(1)>`, `' onload='alert(1)`, `&lt;b&gt;`, `&#0;`, `&bogus;`, `&`,
+	`<!ENTITY x SYSTEM "file:///etc/passwd">`, `&x;`,
 	"\x00", "\x01\x08\x0b\x0c\x0e\x1f", "\x7f\u0080\u009f", "\ufffe\uffff", "\xff\xfe", "\ud7ff\ue000", "\xed\xa0\x80",
-	"\u202eevil\u202c", "\u2066a\u2069\u200f\u200e\u061c", "\u2028\u2029", "\r\n\t", "a\u0300\u0301\u0302", strings.Repeat("\U0001f600", 5000),
+	"\u202eevil\u202c", "\u2066a\u2069\u200f\u200e\u061c", "\u2028\u2029", "\r\n\t", "a\u0300\u0301\u0302",
+	strings.Repeat("\U0001f600", 5000),
 	strings.Repeat("<", 3000), "javascript:alert(1)", "",
 }
 
@@ -154,7 +157,8 @@ type saying struct {
 
 func (s saying) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
 	bodies := make([]db.Body, len(records))
-	head := append([]byte("\xa1\x64text\x7a"), byte(len(s.text)>>24), byte(len(s.text)>>16), byte(len(s.text)>>8), byte(len(s.text)))
+	head := append([]byte("\xa1\x64text\x7a"), byte(len(s.text)>>24), byte(len(s.text)>>16), byte(len(s.text)>>8),
+		byte(len(s.text)))
 	for i := range bodies {
 		bodies[i] = db.Body{CID: "bafyrei", CBOR: append(head, s.text...)}
 	}
@@ -168,8 +172,10 @@ func TestFeedIsAtom(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			h := serve(Config{Store: saying{indexed, text}, Words: hostileWords{text}})
-			for _, query := range []string{form("subject", post), form("did", alice), form("did", bob), form("host", "example.com"),
-				form("subject", page, "source", "app.bsky.feed.post:embed.external.uri"), form("subject", "https://nowhere.example/")} {
+			for _, query := range []string{form("subject", post), form("did", alice), form("did", bob),
+				form("host", "example.com"),
+				form("subject", page, "source", "app.bsky.feed.post:embed.external.uri"),
+				form("subject", "https://nowhere.example/")} {
 				w := do(h, "GET", "/feed?"+query)
 				if w.Code != 200 {
 					t.Fatalf("%s: %d %s", query, w.Code, w.Body)
@@ -272,7 +278,8 @@ func TestFeedOfRecord(t *testing.T) {
 		{db.Record{DID: carol, Collection: "app.bsky.graph.follow", Rkey: "3kf"}, "subject", alice},
 	}})
 	doc := readFeed(t, []byte(get(t, h, "/feed?"+form("did", alice))))
-	if len(doc.Entries) != 2 || !strings.Contains(doc.Entries[1].Title[0], alice) || !strings.Contains(doc.Entries[1].Title[0], post) {
+	if len(doc.Entries) != 2 || !strings.Contains(doc.Entries[1].Title[0], alice) ||
+		!strings.Contains(doc.Entries[1].Title[0], post) {
 		t.Errorf("%+v", doc.Entries)
 	}
 	if doc := readFeed(t, []byte(get(t, h, "/feed?"+form("did", alice, "limit", "1")))); len(doc.Entries) != 1 {
@@ -309,7 +316,8 @@ func TestFeedConditions(t *testing.T) {
 		{"the newest link is gone: the time", fewer, 200, []string{"If-Modified-Since", modified}},
 	} {
 		w := do(c.h, "GET", target, c.headers...)
-		if w.Code != c.status || w.Code == 304 && (w.Body.Len() > 0 || w.Header().Get("ETag") != tag || w.Header().Get("Last-Modified") != modified) {
+		if w.Code != c.status || w.Code == 304 && (w.Body.Len() > 0 || w.Header().Get("ETag") != tag ||
+			w.Header().Get("Last-Modified") != modified) {
 			t.Errorf("%s: %d, %d bytes, %v", c.name, w.Code, w.Body.Len(), w.Header())
 		}
 	}
@@ -326,7 +334,8 @@ func TestFeedConditions(t *testing.T) {
 func TestFeedRefuses(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
-	for _, host := range []string{"https://example.com", "example.com/a", "example.com?", "a@example.com", "example.com#", `example.com\a`, "a b",
+	for _, host := range []string{"https://example.com", "example.com/a", "example.com?", "a@example.com", "example.com#",
+		`example.com\a`, "a b",
 		"example.com:x", "%zz", "["} {
 		if w := do(h, "GET", "/feed?"+form("host", host)); w.Code != 400 || !strings.Contains(w.Body.String(), "`host` ") {
 			t.Errorf("%q: %d %s", host, w.Code, w.Body)
@@ -341,10 +350,12 @@ func TestFeedRefuses(t *testing.T) {
 			}
 		}
 	}
-	if w := do(h, "GET", "/badge.svg?"+form("did", alice, "source", like)); w.Code != 400 || !strings.Contains(w.Body.String(), "`source` ") {
+	if w := do(h, "GET", "/badge.svg?"+form("did", alice, "source", like)); w.Code != 400 ||
+		!strings.Contains(w.Body.String(), "`source` ") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	for _, host := range []string{"EXAMPLE.com", "example.com:443", "example.com:8080", "bücher.example", "[2001:db8::1]"} {
+	for _, host := range []string{"EXAMPLE.com", "example.com:443", "example.com:8080", "bücher.example",
+		"[2001:db8::1]"} {
 		if w := do(h, "GET", "/feed?"+form("host", host)); w.Code != 200 {
 			t.Errorf("%q: %d %s", host, w.Code, w.Body)
 		}
@@ -365,8 +376,10 @@ func TestBadge(t *testing.T) {
 	} {
 		w := do(h, "GET", "/badge.svg?"+c.query)
 		if w.Code != 200 || w.Header().Get("Content-Type") != "image/svg+xml" || w.Header().Get("ETag") == "" ||
-			!strings.Contains(w.Header().Get("Cache-Control"), "max-age=300") || w.Header().Get("Cross-Origin-Resource-Policy") != "cross-origin" ||
-			w.Header().Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			!strings.Contains(w.Header().Get("Cache-Control"), "max-age=300") ||
+			w.Header().Get("Cross-Origin-Resource-Policy") != "cross-origin" ||
+			w.Header().Get("Access-Control-Allow-Origin") != "*" ||
+			!strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Fatalf("%s: %d %v", c.query, w.Code, w.Header())
 		}
 		if texts := readSVG(t, w.Body.Bytes()); texts[0] != c.says {

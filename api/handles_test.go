@@ -61,7 +61,8 @@ func TestSubjectByHandle(t *testing.T) {
 				t.Helper()
 				w := do(h, "GET", ask(subject))
 				body := w.Body.String()
-				if w.Code != 400 || !strings.Contains(body, why) || !strings.Contains(body, "use the DID of the account, at://did:…"+rest) ||
+				if w.Code != 400 || !strings.Contains(body, why) ||
+					!strings.Contains(body, "use the DID of the account, at://did:…"+rest) ||
 					!strings.Contains(body, handle) || strings.Contains(body, "10.0.0.1") {
 					t.Errorf("%s: %d %s", subject, w.Code, body)
 				}
@@ -72,7 +73,8 @@ func TestSubjectByHandle(t *testing.T) {
 			if got := get(t, resolving, ask(byOldName)); got != literal {
 				t.Errorf("a handle that nobody has any more, which is linked to: %s, and %s", got, literal)
 			}
-			if strings.Contains(literal, `"total":0`) || strings.Contains(byDID, `"total":3`) && get(t, not, ask(byName)) == byDID {
+			if strings.Contains(literal, `"total":0`) || strings.Contains(byDID, `"total":3`) &&
+				get(t, not, ask(byName)) == byDID {
 				t.Errorf("unresolved, and linked to: %s", literal)
 			}
 		})

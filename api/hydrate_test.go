@@ -26,7 +26,8 @@ func TestHydratedUpdates(t *testing.T) {
 	commit := func(text string, op db.Op, targets ...string) {
 		t.Helper()
 		l.seq++
-		e := apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000 + int64(l.seq), Op: op, DID: alice, Collection: profile, Rkey: "self",
+		e := apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000 + int64(l.seq), Op: op, DID: alice,
+			Collection: profile, Rkey: "self",
 			Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
 		for i, target := range targets {
 			e.Links = append(e.Links, db.Link{Path: fmt.Sprintf("l%d", i), Target: target})
@@ -83,9 +84,11 @@ func TestHydratedUpdates(t *testing.T) {
 		{"", []string{"create -0 +1 ", "update -0 +1 "}},
 		{"&hydrate=true", []string{"create -0 +1 four", "update -0 +0 four", "update -0 +1 four", "update -0 +0 four"}},
 		{"&wantedSubjects=" + of(post), []string{"create -0 +1 "}},
-		{"&hydrate=true&wantedSubjects=" + of(post), []string{"create -0 +1 four", "update -0 +0 four", "update -0 +0 four", "update -0 +0 four"}},
+		{"&hydrate=true&wantedSubjects=" + of(post), []string{"create -0 +1 four", "update -0 +0 four", "update -0 +0 four",
+			"update -0 +0 four"}},
 		{"&hydrate=true&wantedSubjectPrefixes=" + of("https://example.com/"), nil},
-		{"&hydrate=true&wantedSources=" + profile + ":l0&wantedSources=" + of(like), []string{"create -0 +1 four", "update -0 +0 four", "update -0 +0 four", "update -0 +0 four"}},
+		{"&hydrate=true&wantedSources=" + profile + ":l0&wantedSources=" + of(like),
+			[]string{"create -0 +1 four", "update -0 +0 four", "update -0 +0 four", "update -0 +0 four"}},
 		{"&hydrate=true&wantedCollections=app.bsky.feed.like", nil},
 	} {
 		var got []string
@@ -99,7 +102,8 @@ func TestHydratedUpdates(t *testing.T) {
 	commit("", db.OpDelete)
 	last = l.seq + 1
 	l.apply(t, db.OpCreate, "end2", post)
-	if got := ask("&hydrate=true&wantedCollections=" + profile + "&wantedCollections=app.bsky.feed.like"); len(got) == 0 || got[len(got)-1].Operation != "delete" {
+	if got := ask("&hydrate=true&wantedCollections=" + profile + "&wantedCollections=app.bsky.feed.like"); len(got) == 0 ||
+		got[len(got)-1].Operation != "delete" {
 		t.Errorf("after the end: %+v", got)
 	}
 }
@@ -122,7 +126,8 @@ func TestHydratedRecord(t *testing.T) {
 	}
 	const us = 1_770_000_000_000_000
 	did := "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
-	commit(apply.Event{Seq: 1, TimeUS: us, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k", Rev: string(link.AppendTID(nil, us<<10)),
+	commit(apply.Event{Seq: 1, TimeUS: us, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k",
+		Rev:   string(link.AppendTID(nil, us<<10)),
 		Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: []byte("\xa1\x64text\x62hi")})
 	ask := func(pairs ...string) string {
 		pairs = append([]string{"did", did, "collection", "app.bsky.feed.post", "rkey", "3k"}, pairs...)
@@ -134,7 +139,8 @@ func TestHydratedRecord(t *testing.T) {
 	if got := ask(); got != links+"}" {
 		t.Errorf("without hydrate: %s", got)
 	}
-	if got := ask("hydrate", "true"); !strings.HasPrefix(got, links+`,"cid":"`) || !strings.HasSuffix(got, `,"value":{"text":"hi"}}`) {
+	if got := ask("hydrate", "true"); !strings.HasPrefix(got, links+`,"cid":"`) ||
+		!strings.HasSuffix(got, `,"value":{"text":"hi"}}`) {
 		t.Errorf("with hydrate: %s", got)
 	}
 	if got := ask("hydrate", "yes"); !strings.Contains(got, "`hydrate` must be true or false") {

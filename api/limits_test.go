@@ -28,7 +28,8 @@ import (
 // TestMessageBombs: twenty messages of 5 MB at once are read as far as they are filters, some at a time, and leave nothing behind.
 func TestMessageBombs(t *testing.T) {
 	l := startLive(t, Config{})
-	bomb := []byte(`{"type":"options_update","payload":{"wantedSubjects":[` + strings.Repeat(`[],`, (maxMessage-200)/3) + `[]]}}`)
+	bomb := []byte(`{"type":"options_update","payload":{"wantedSubjects":[` + strings.Repeat(`[],`, (maxMessage-200)/3) +
+		`[]]}}`)
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -112,7 +113,8 @@ func TestFiltersAreBounded(t *testing.T) {
 	if err := second.Write(t.Context(), websocket.MessageText, large); err != nil {
 		t.Fatal(err)
 	}
-	if code, reason := ended(t, second); code != websocket.StatusPolicyViolation || !strings.HasPrefix(reason, `"TooManyFilters`) {
+	if code, reason := ended(t, second); code != websocket.StatusPolicyViolation ||
+		!strings.HasPrefix(reason, `"TooManyFilters`) {
 		t.Errorf("%d %s", code, reason)
 	}
 	if err := first.Write(t.Context(), websocket.MessageText, update(5)); err != nil {
@@ -132,8 +134,9 @@ func TestFiltersAreBounded(t *testing.T) {
 // back.
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
-	api := New(Config{Store: indexed, Logger: slog.New(slog.DiscardHandler), Timeout: 300 * time.Millisecond, AddressHeader: "X-From",
-		Memory: 2 * hostPart * 2 * 2 * maxBody}) // two bodies for a host
+	api := New(Config{Store: indexed, Logger: slog.New(slog.DiscardHandler), Timeout: 300 * time.Millisecond,
+		AddressHeader: "X-From",
+		Memory:        2 * hostPart * 2 * 2 * maxBody}) // two bodies for a host
 	srv := httptest.NewServer(api)
 	defer srv.Close()
 	free := api.server.memory.Free()
@@ -210,12 +213,14 @@ func (l looksIntoLog) SeqAt(context.Context, int64) (uint64, error) {
 func TestSourcesPages(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
-	for _, path := range []string{"/links/all?" + form("target", post), "/links/all/count?" + form("target", post), own("getAccountCounts", "did", alice)} {
+	for _, path := range []string{"/links/all?" + form("target", post), "/links/all/count?" + form("target", post),
+		own("getAccountCounts", "did", alice)} {
 		whole := get(t, h, path)
 		n, cursor := 0, ""
 		for {
 			page := get(t, h, path+"&limit=1"+cursor)
-			n += strings.Count(page, "subject") + strings.Count(page, "reply.parent.uri") + strings.Count(page, ":list") + strings.Count(page, "embed.external")
+			n += strings.Count(page, "subject") + strings.Count(page, "reply.parent.uri") + strings.Count(page, ":list") +
+				strings.Count(page, "embed.external")
 			var a struct{ Cursor *string }
 			if err := json.Unmarshal([]byte(page), &a); err != nil {
 				t.Fatal(err)
@@ -225,13 +230,15 @@ func TestSourcesPages(t *testing.T) {
 			}
 			cursor = "&cursor=" + url.QueryEscape(*a.Cursor)
 		}
-		want := strings.Count(whole, "subject") + strings.Count(whole, "reply.parent.uri") + strings.Count(whole, ":list") + strings.Count(whole, "embed.external")
+		want := strings.Count(whole, "subject") + strings.Count(whole, "reply.parent.uri") + strings.Count(whole, ":list") +
+			strings.Count(whole, "embed.external")
 		if n != want || n == 0 {
 			t.Errorf("%s: pages name %d sources, the whole %d", path, n, want)
 		}
 	}
 	all := get(t, h, "/links/all?"+form("target", post, "limit", "1"))
-	if w := do(h, "GET", "/links/all/count?"+form("target", post, "cursor", strings.Trim(dig(t, all, "cursor"), `"`))); w.Code != 400 {
+	if w := do(h, "GET", "/links/all/count?"+form("target", post, "cursor",
+		strings.Trim(dig(t, all, "cursor"), `"`))); w.Code != 400 {
 		t.Errorf("a cursor of another path: %d", w.Code)
 	}
 }
@@ -297,7 +304,8 @@ func TestLateContent(t *testing.T) {
 			var read atomic.Int64
 			read.Store(1 - parts)
 			h := serve(Config{Store: lateBodies{many(2 * bodiesAtOnce), &read}})
-			if w := do(h, "GET", path); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "Timeout") {
+			if w := do(h, "GET", path); w.Code != http.StatusServiceUnavailable ||
+				!strings.Contains(w.Body.String(), "Timeout") {
 				t.Errorf("%s, part %d: %d %s", path, parts, w.Code, w.Body)
 			}
 			if read.Load() != 2 {
@@ -322,7 +330,8 @@ func (s stuck) Write(p []byte) (int, error) {
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := New(Config{Store: many(1000), Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From", Memory: 2 * hostPart * 500_000})
+		h := New(Config{Store: many(1000), Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From",
+			Memory: 2 * hostPart * 500_000})
 		free := h.server.memory.Free()
 		list := xrpc("getBacklinks", "subject", post, "source", like, "limit", "1000")
 		reads := make(chan struct{})
@@ -384,7 +393,8 @@ func TestHeavyLine(t *testing.T) {
 		var mu sync.Mutex
 		for i := range 1000 {
 			asked.Go(func() {
-				w := do(h, "GET", xrpc("getBacklinkDids", "subject", post, "source", like), "X-From", fmt.Sprintf("10.0.%d.1", i%200))
+				w := do(h, "GET", xrpc("getBacklinkDids", "subject", post, "source", like), "X-From",
+					fmt.Sprintf("10.0.%d.1", i%200))
 				mu.Lock()
 				defer mu.Unlock()
 				name := "200"
@@ -396,8 +406,10 @@ func TestHeavyLine(t *testing.T) {
 		}
 		synctest.Wait()
 		begin := time.Now()
-		for _, path := range []string{"/links/all?" + form("target", post), "/status", "/", own("getTimeline", "subject", post, "source", like),
-			xrpc("getBacklinksCount", "subject", post, "source", like), xrpc("getBacklinks", "subject", post, "source", like, "limit", "1000")} {
+		for _, path := range []string{"/links/all?" + form("target", post), "/status", "/",
+			own("getTimeline", "subject", post, "source", like),
+			xrpc("getBacklinksCount", "subject", post, "source", like),
+			xrpc("getBacklinks", "subject", post, "source", like, "limit", "1000")} {
 			if w := do(h, "GET", path, "X-From", "9.9.9.9"); w.Code != 200 || time.Since(begin) > 0 {
 				t.Errorf("%s: %d after %s", path, w.Code, time.Since(begin))
 			}
@@ -436,7 +448,8 @@ func TestCosts(t *testing.T) {
 		{own("getRecordLinks") + "did=" + alice, light, light},
 		{own("getRecordLinks") + "did=" + alice + "&hydrate=true", medium, medium},
 		{"/links?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), light, light},
-		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), medium, heavy},
+		{"/links/distinct-dids?" + form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri"), medium,
+			heavy},
 		{"/links/all?" + form("target", post), medium, medium},
 	} {
 		path, query, _ := strings.Cut(c.target, "?")
@@ -468,7 +481,8 @@ func (s partly) Counts(ctx context.Context, pairs []db.Pair, pause func() error)
 func TestLongCountsTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := New(Config{Store: partly{indexed}, Concurrency: 1, Logger: slog.New(slog.DiscardHandler), AddressHeader: "X-From"})
+		h := New(Config{Store: partly{indexed}, Concurrency: 1, Logger: slog.New(slog.DiscardHandler),
+			AddressHeader: "X-From"})
 		begin := time.Now()
 		var asked sync.WaitGroup
 		asked.Go(func() {
@@ -512,7 +526,8 @@ func TestDocumentsAreMadeOnce(t *testing.T) {
 		if w.Header().Get("Content-Encoding") != encoding || bytes.Equal(w.Body.Bytes(), plain.Body.Bytes()) {
 			t.Errorf("%s: %v", encoding, w.Header())
 		}
-		if w := do(h, "GET", "/openapi.json", "Accept-Encoding", encoding, "If-None-Match", w.Header().Get("ETag")); w.Code != 304 {
+		if w := do(h, "GET", "/openapi.json", "Accept-Encoding", encoding, "If-None-Match",
+			w.Header().Get("ETag")); w.Code != 304 {
 			t.Errorf("%s: %d", encoding, w.Code)
 		}
 	}

@@ -118,7 +118,8 @@ func TestMetrics(t *testing.T) {
 	before := gather(t, reg)
 	for _, r := range []struct{ method, target string }{
 		{"GET", "/links/all?target=" + post}, {"HEAD", "/links/all?target=" + list}, {"GET", "/links/all"},
-		{"GET", "/nothing"}, {"GET", "/nothing/else"}, {"POST", "/links"}, {"OPTIONS", "/links"}, {"GET", "/xrpc/a.b.c"}, {"BREW", "/"}, {"GET", "/"},
+		{"GET", "/nothing"}, {"GET", "/nothing/else"}, {"POST", "/links"}, {"OPTIONS", "/links"}, {"GET", "/xrpc/a.b.c"},
+		{"BREW", "/"}, {"GET", "/"},
 	} {
 		do(h, r.method, r.target)
 	}

@@ -34,29 +34,36 @@ func TestPaging(t *testing.T) {
 		total  int
 	}{
 		{"getBacklinks", xrpc("getBacklinks", "subject", post, "source", like), "records", n},
-		{"getBacklinks, oldest first", xrpc("getBacklinks", "subject", post, "source", like, "reverse", "true"), "records", n},
+		{"getBacklinks, oldest first", xrpc("getBacklinks", "subject", post, "source", like, "reverse", "true"), "records",
+			n},
 		{"getBacklinkDids", xrpc("getBacklinkDids", "subject", post, "source", like), "linking_dids", n / 2},
 		{"getManyToMany", xrpc("getManyToMany", "subject", post, "source", like, "pathToOther", "topic"), "items", 2 * n},
-		{"getManyToManyCounts", xrpc("getManyToManyCounts", "subject", post, "source", like, "pathToOther", "topic"), "counts_by_other_subject", 5},
+		{"getManyToManyCounts", xrpc("getManyToManyCounts", "subject", post, "source", like, "pathToOther", "topic"),
+			"counts_by_other_subject", 5},
 		{"links", "/links?collection=app.bsky.feed.like&path=.subject.uri&target=" + post, "linking_records", n},
-		{"links/distinct-dids", "/links/distinct-dids?collection=app.bsky.feed.like&path=.subject.uri&target=" + post, "linking_dids", n / 2},
+		{"links/distinct-dids", "/links/distinct-dids?collection=app.bsky.feed.like&path=.subject.uri&target=" + post,
+			"linking_dids", n / 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			whole := walk(t, func(target string) string { return get(t, h, target) }, c.target, c.items, 1000)
-			if distinct := slices.Compact(slices.Sorted(slices.Values(whole))); len(whole) != c.total || len(distinct) != c.total {
+			if distinct := slices.Compact(slices.Sorted(slices.Values(whole))); len(whole) != c.total ||
+				len(distinct) != c.total {
 				t.Fatalf("%d items, %d distinct, want %d", len(whole), len(distinct), c.total)
 			}
 			for size := 1; size <= c.total; size++ {
-				if got := walk(t, func(target string) string { return get(t, h, target) }, c.target, c.items, size); !slices.Equal(got, whole) {
+				if got := walk(t, func(target string) string { return get(t, h, target) }, c.target, c.items,
+					size); !slices.Equal(got, whole) {
 					t.Errorf("pages of %d: got %s, want %s", size, got, whole)
 				}
 			}
 		})
 	}
 
-	newest := walk(t, func(target string) string { return get(t, h, target) }, xrpc("getBacklinks", "subject", post, "source", like), "records", 5)
-	oldest := walk(t, func(target string) string { return get(t, h, target) }, xrpc("getBacklinks", "subject", post, "source", like, "reverse", "true"), "records", 7)
+	newest := walk(t, func(target string) string { return get(t, h, target) },
+		xrpc("getBacklinks", "subject", post, "source", like), "records", 5)
+	oldest := walk(t, func(target string) string { return get(t, h, target) },
+		xrpc("getBacklinks", "subject", post, "source", like, "reverse", "true"), "records", 7)
 	slices.Reverse(oldest)
 	if !slices.Equal(newest, oldest) {
 		t.Errorf("newest first %s, oldest first %s", newest, oldest)

@@ -50,7 +50,8 @@ func TestWrongParameters(t *testing.T) {
 		{"subject not UTF-8", backlinks + "subject=https://example.com/%ff&source=" + like, "subject", "UTF-8"},
 		{"subject not UTF-8, raw", backlinks + "subject=https://example.com/\xff&source=" + like, "subject", "UTF-8"},
 		{"subject with bad escape", backlinks + "subject=https://example.com/%zz&source=" + like, "subject", "percent"},
-		{"subject with half an escape", backlinks + "source=" + like + "&subject=https://example.com/%2", "subject", "percent"},
+		{"subject with half an escape", backlinks + "source=" + like + "&subject=https://example.com/%2", "subject",
+			"percent"},
 		{"name with bad escape", backlinks + both + "&lim%it=1", "lim%it", "percent"},
 
 		{"no source", backlinks + subject, "source", "missing"},
@@ -105,7 +106,8 @@ func TestWrongParameters(t *testing.T) {
 		{"target no link", "/links/all?target=x", "target", "not a link"},
 		{"no collection", "/links?path=.x&target=" + post, "collection", "missing"},
 		{"empty collection", "/links/count?collection=&path=.x&target=" + post, "collection", "empty"},
-		{"long collection", "/links/count?path=.x&target=" + post + "&collection=" + strings.Repeat("a", 318), "collection", "317"},
+		{"long collection", "/links/count?path=.x&target=" + post + "&collection=" + strings.Repeat("a", 318), "collection",
+			"317"},
 		{"no path", "/links?collection=a.b.c&target=" + post, "path", "missing"},
 		{"did and from_dids", legacy + "&did=did:plc:bob&from_dids=did:plc:bob", "from_dids", "combined"},
 		{"from_dids twice", legacy + "&from_dids=did:plc:bob&from_dids=did:plc:bob", "from_dids", "2 times"},
@@ -151,7 +153,8 @@ func TestQueries(t *testing.T) {
 		backlinks = "/xrpc/blue.microcosm.links.getBacklinks?"
 		many      = "/xrpc/blue.microcosm.links.getManyToMany?"
 	)
-	likes := db.ListQuery{Target: post, Source: db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}, Limit: 100}
+	likes := db.ListQuery{Target: post, Source: db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"},
+		Limit: 100}
 	with := func(f func(*db.ListQuery)) db.ManyQuery {
 		q := likes
 		f(&q)
@@ -169,39 +172,59 @@ func TestQueries(t *testing.T) {
 		{"encoded", backlinks + form("subject", post, "source", like), plain},
 		{"at-uri upper case", backlinks + "subject=AT%3A%2F%2Fdid:plc:alice/app.bsky.feed.post/3kpost&source=" + like, plain},
 		{"leading dot", backlinks + "subject=" + post + "&source=app.bsky.feed.like:.subject.uri", plain},
-		{"unknown parameters", backlinks + "a=%zz&a&=&&b=%ff&subject=" + post + "&source=" + like + "&from_dids=x&Limit=3&&", plain},
-		{"two colons", backlinks + "subject=" + post + "&source=a.b.c:x:y", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x:y"} })},
-		{"two dots", backlinks + "subject=" + post + "&source=a.b.c:..y", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: ".y"} })},
-		{"no path", backlinks + "subject=" + post + "&source=a.b.c:", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c"} })},
-		{"a dot alone", backlinks + "subject=" + post + "&source=a.b.c:.", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c"} })},
-		{"newline in the path", backlinks + "subject=" + post + "&source=a.b.c:x%0ay", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x\ny"} })},
+		{"unknown parameters", backlinks + "a=%zz&a&=&&b=%ff&subject=" + post + "&source=" + like + "&from_dids=x&Limit=3&&",
+			plain},
+		{"two colons", backlinks + "subject=" + post + "&source=a.b.c:x:y",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x:y"} })},
+		{"two dots", backlinks + "subject=" + post + "&source=a.b.c:..y",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: ".y"} })},
+		{"no path", backlinks + "subject=" + post + "&source=a.b.c:",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c"} })},
+		{"a dot alone", backlinks + "subject=" + post + "&source=a.b.c:.",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c"} })},
+		{"newline in the path", backlinks + "subject=" + post + "&source=a.b.c:x%0ay",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x\ny"} })},
 		{"longest path and a dot", backlinks + "subject=" + post + "&source=a.b.c:." + strings.Repeat("a", 1024),
 			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: strings.Repeat("a", 1024)} })},
-		{"no NSID", backlinks + "subject=" + post + "&source=a/b:x", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a/b", Path: "x"} })},
-		{"plus is a space", backlinks + "subject=" + post + "&source=a.b.c:x+y%2Bz", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x y+z"} })},
-		{"semicolon", backlinks + "subject=" + post + "&source=a.b.c:x;limit=3", with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x;limit=3"} })},
-		{"limit", backlinks + "subject=" + post + "&source=" + like + "&limit=1000", with(func(q *db.ListQuery) { q.Limit = 1000 })},
-		{"limit with zeros", backlinks + "subject=" + post + "&source=" + like + "&limit=007", with(func(q *db.ListQuery) { q.Limit = 7 })},
-		{"reverse", backlinks + "subject=" + post + "&source=" + like + "&reverse=true", with(func(q *db.ListQuery) { q.Reverse = true })},
+		{"no NSID", backlinks + "subject=" + post + "&source=a/b:x",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a/b", Path: "x"} })},
+		{"plus is a space", backlinks + "subject=" + post + "&source=a.b.c:x+y%2Bz",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x y+z"} })},
+		{"semicolon", backlinks + "subject=" + post + "&source=a.b.c:x;limit=3",
+			with(func(q *db.ListQuery) { q.Source = db.Source{Collection: "a.b.c", Path: "x;limit=3"} })},
+		{"limit", backlinks + "subject=" + post + "&source=" + like + "&limit=1000",
+			with(func(q *db.ListQuery) { q.Limit = 1000 })},
+		{"limit with zeros", backlinks + "subject=" + post + "&source=" + like + "&limit=007",
+			with(func(q *db.ListQuery) { q.Limit = 7 })},
+		{"reverse", backlinks + "subject=" + post + "&source=" + like + "&reverse=true",
+			with(func(q *db.ListQuery) { q.Reverse = true })},
 		{"not reverse", backlinks + "subject=" + post + "&source=" + like + "&reverse=false", plain},
-		{"dids sorted and once", backlinks + "subject=" + post + "&source=" + like + "&did=" + carol + "&did=" + bob + "&did=" + carol,
+		{"dids sorted and once", backlinks + "subject=" + post + "&source=" + like + "&did=" + carol + "&did=" + bob +
+			"&did=" + carol,
 			with(func(q *db.ListQuery) { q.DIDs = []string{bob, carol} })},
 		{"blank dids dropped", backlinks + "subject=" + post + "&source=" + like + "&did=&did=+" + bob + "+&did=%20", bobs},
 		{"only blank dids", backlinks + "subject=" + post + "&source=" + like + "&did=&did=+", plain},
 
 		{"legacy", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri", plain},
 		{"legacy without dot", "/links?target=" + post + "&collection=app.bsky.feed.like&path=subject.uri", plain},
-		{"legacy ignores reverse", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&reverse=true", plain},
+		{"legacy ignores reverse", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&reverse=true",
+			plain},
 		{"from_dids", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=" + bob, bobs},
-		{"from_dids with blanks", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=,+" + bob + ",,", bobs},
-		{"only blank from_dids", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=,", plain},
-		{"from_dids and blank did", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=" + bob + "&did=", bobs},
+		{"from_dids with blanks", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=,+" +
+			bob + ",,", bobs},
+		{"only blank from_dids", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=,",
+			plain},
+		{"from_dids and blank did", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=" +
+			bob + "&did=", bobs},
 		{"did", "/links?target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&did=" + bob, bobs},
 
-		{"many", many + "subject=" + post + "&source=" + like + "&pathToOther=.x[].y", db.ManyQuery{ListQuery: likes, Other: "x[].y"}},
-		{"many, filtered", many + "subject=" + post + "&source=" + like + "&pathToOther=x&linkDid=" + bob + "&did=" + bob + "&otherSubject=AT://" + alice + "&otherSubject=&otherSubject=" + dave,
+		{"many", many + "subject=" + post + "&source=" + like + "&pathToOther=.x[].y",
+			db.ManyQuery{ListQuery: likes, Other: "x[].y"}},
+		{"many, filtered", many + "subject=" + post + "&source=" + like + "&pathToOther=x&linkDid=" + bob + "&did=" + bob +
+			"&otherSubject=AT://" + alice + "&otherSubject=&otherSubject=" + dave,
 			db.ManyQuery{ListQuery: bobs.ListQuery, Other: "x", Subjects: []string{"at://" + alice, dave}}},
-		{"many, filtered by the other name", many + "subject=" + post + "&source=" + like + "&pathToOther=x&did=" + bob, db.ManyQuery{ListQuery: bobs.ListQuery, Other: "x"}},
+		{"many, filtered by the other name", many + "subject=" + post + "&source=" + like + "&pathToOther=x&did=" + bob,
+			db.ManyQuery{ListQuery: bobs.ListQuery, Other: "x"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -221,7 +244,8 @@ func FuzzQuery(f *testing.F) {
 	paths := tableOfRoutes()
 	for i, seed := range []string{
 		"", "&", "=", "%", "a=%zz", "a;b=c", "subject=" + post + "&source=" + like + "&pathToOther=x&limit=1",
-		"target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=a,b", "subject=\xff%00", "did=+&did=%C3%A9",
+		"target=" + post + "&collection=app.bsky.feed.like&path=.subject.uri&from_dids=a,b", "subject=\xff%00",
+		"did=+&did=%C3%A9",
 	} {
 		f.Add(uint8(i), seed)
 	}
@@ -244,7 +268,8 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		for name, values := range want {
-			if strings.Contains(strings.Join(values, ""), "\x00") || strings.ToValidUTF8(strings.Join(values, "|"), "") != strings.Join(values, "|") {
+			if strings.Contains(strings.Join(values, ""), "\x00") ||
+				strings.ToValidUTF8(strings.Join(values, "|"), "") != strings.Join(values, "|") {
 				continue
 			}
 			if got := p.values(name); p.err != nil || !reflect.DeepEqual(got, values) {
@@ -266,7 +291,8 @@ func TestFilterOfManyHasTwoNames(t *testing.T) {
 		if want == get(t, h, query()) || want == get(t, h, query("did", "did:plc:nobody")) {
 			t.Fatalf("%s: the filter changes nothing: %s", method, want)
 		}
-		for _, same := range []string{query("linkDid", dave), query("did", dave, "linkDid", dave), query("linkDid", dave, "did", "did:plc:nobody")} {
+		for _, same := range []string{query("linkDid", dave), query("did", dave, "linkDid", dave),
+			query("linkDid", dave, "did", "did:plc:nobody")} {
 			if got := get(t, h, same); got != want {
 				t.Errorf("%s: %s, want %s", same, got, want)
 			}

@@ -35,7 +35,8 @@ func TestReadyAndRobots(t *testing.T) {
 	}{
 		{"behind", serve(behind), "", 200, `{"ready":true,"degraded":"the index is 90s behind"}`},
 		{"behind, and strict", serve(behind), "?max-lag=60s", 503, `"message":"the index is 90s behind"`},
-		{"behind, within the limit", serve(behind), "?max-lag=90s", 200, `{"ready":true,"degraded":"the index is 90s behind"}`},
+		{"behind, within the limit", serve(behind), "?max-lag=90s", 200,
+			`{"ready":true,"degraded":"the index is 90s behind"}`},
 		{"--max-lag", serve(strict), "", 503, `"error":"NotReady"`},
 		{"--max-lag, and more asked for", serve(strict), "?max-lag=2m", 200, `"ready":true`},
 		{"shutting down", stopping, "?max-lag=60s", 503, "shutting down"},
@@ -59,7 +60,8 @@ func TestReadyAndRobots(t *testing.T) {
 func TestDIDWebWithPort(t *testing.T) {
 	t.Parallel()
 	body := get(t, serve(Config{DIDWeb: "localhost:8080"}), "/.well-known/did.json")
-	if id, at := dig(t, body, "id"), dig(t, body, "service 0 serviceEndpoint"); id != `"did:web:localhost%3A8080"` || at != `"https://localhost:8080"` {
+	if id, at := dig(t, body, "id"), dig(t, body, "service 0 serviceEndpoint"); id != `"did:web:localhost%3A8080"` ||
+		at != `"https://localhost:8080"` {
 		t.Errorf("id %s at %s", id, at)
 	}
 }
@@ -73,7 +75,8 @@ func TestClientModule(t *testing.T) {
 		"/client.d.ts": {"text/plain; charset=utf-8", "export declare class Client"},
 	} {
 		w := do(h, http.MethodGet, path)
-		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != want.kind || w.Header().Get("Access-Control-Allow-Origin") != "*" ||
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != want.kind ||
+			w.Header().Get("Access-Control-Allow-Origin") != "*" ||
 			w.Header().Get("ETag") == "" || !strings.Contains(w.Body.String(), want.has) {
 			t.Errorf("%s: %d, %v", path, w.Code, w.Header())
 		}

@@ -26,7 +26,8 @@ func TestEncoding(t *testing.T) {
 	target := xrpc("getBacklinks", "subject", post, "source", like, "limit", "500")
 	plain := do(h, "GET", target)
 	for _, c := range []struct{ accept, encoding string }{
-		{"", ""}, {"identity", ""}, {"br", ""}, {"gzip", "gzip"}, {"GZIP;q=0.5, br", "gzip"}, {"gzip, deflate, br, zstd", "zstd"},
+		{"", ""}, {"identity", ""}, {"br", ""}, {"gzip", "gzip"}, {"GZIP;q=0.5, br", "gzip"},
+		{"gzip, deflate, br, zstd", "zstd"},
 		{"zstd;q=0, gzip", "gzip"}, {"gzip;q=x", ""}, {"*", ""},
 	} {
 		w := do(h, "GET", target, "Accept-Encoding", c.accept)
@@ -47,7 +48,8 @@ func TestEncoding(t *testing.T) {
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, plain.Body.Bytes()) {
 			t.Errorf("%q: another page, %v", c.accept, err)
 		}
-		if tag := w.Header().Get("ETag"); strings.TrimPrefix(tag, "W/") != plain.Header().Get("ETag") || strings.HasPrefix(tag, "W/") != (c.encoding != "") {
+		if tag := w.Header().Get("ETag"); strings.TrimPrefix(tag, "W/") != plain.Header().Get("ETag") ||
+			strings.HasPrefix(tag, "W/") != (c.encoding != "") {
 			t.Errorf("%q: ETag %s", c.accept, tag)
 		}
 		if w := do(h, "GET", target, "Accept-Encoding", c.accept, "If-None-Match", w.Header().Get("ETag")); w.Code != 304 {
@@ -68,10 +70,12 @@ func TestRateLimit(t *testing.T) {
 		ask := func(address, path string, status int, remaining, reset string) {
 			t.Helper()
 			w := do(h, "GET", path, "X-Real-IP", address)
-			if w.Code != status || w.Header().Get("RateLimit-Remaining") != remaining || w.Header().Get("RateLimit-Reset") != reset {
+			if w.Code != status || w.Header().Get("RateLimit-Remaining") != remaining ||
+				w.Header().Get("RateLimit-Reset") != reset {
 				t.Errorf("%s %s: %d, %v", address, path, w.Code, w.Header())
 			}
-			if status == 429 && (w.Header().Get("Retry-After") != "10" || w.Header().Get("RateLimit-Policy") != "6;w=60" || dig(t, w.Body.String(), "error") != `"RateLimitExceeded"`) {
+			if status == 429 && (w.Header().Get("Retry-After") != "10" || w.Header().Get("RateLimit-Policy") != "6;w=60" ||
+				dig(t, w.Body.String(), "error") != `"RateLimitExceeded"`) {
 				t.Errorf("%s, %v", w.Body, w.Header())
 			}
 		}
@@ -134,7 +138,8 @@ func TestAccessLog(t *testing.T) {
 	var log bytes.Buffer
 	h := New(Config{Store: indexed, AccessLog: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	do(h, "GET", "/links/all?target="+strings.Repeat("x", 5000))
-	if line := log.String(); !strings.Contains(line, "status=400") || !strings.Contains(line, "path=/links/all") || len(line) > 2000 || strings.Count(line, "\n") != 1 {
+	if line := log.String(); !strings.Contains(line, "status=400") || !strings.Contains(line, "path=/links/all") ||
+		len(line) > 2000 || strings.Count(line, "\n") != 1 {
 		t.Errorf("%s", line)
 	}
 }

@@ -69,7 +69,8 @@ func startLive(t *testing.T, c Config) *live {
 func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 	t.Helper()
 	l.seq++
-	e := apply.Event{Seq: uint64(l.seq), TimeUS: time.Now().UnixMicro(), Op: op, DID: alice, Collection: "app.bsky.feed.like", Rkey: rkey,
+	e := apply.Event{Seq: uint64(l.seq), TimeUS: time.Now().UnixMicro(), Op: op, DID: alice,
+		Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: string(link.AppendTID(nil, uint64(l.seq)<<10))}
 	for _, target := range targets {
 		e.Links = append(e.Links, db.Link{Path: "subject.uri", Target: target})
@@ -248,18 +249,30 @@ func TestSubscribeAbuse(t *testing.T) {
 			{"not UTF-8", write(websocket.MessageText, "{\"type\":\"\xff\"}"), websocket.StatusInvalidFramePayloadData, "UTF-8"},
 			{"not an object", write(websocket.MessageText, "[]"), websocket.StatusPolicyViolation, "object"},
 			{"no type", write(websocket.MessageText, `{"payload":{}}`), websocket.StatusPolicyViolation, "`type` is missing"},
-			{"another type", write(websocket.MessageText, `{"type":"x","payload":{}}`), websocket.StatusPolicyViolation, "`type` must be one of"},
-			{"no payload", write(websocket.MessageText, `{"type":"options_update"}`), websocket.StatusPolicyViolation, "`payload` is missing"},
-			{"payload null", write(websocket.MessageText, payload("null")), websocket.StatusPolicyViolation, "`payload` must be an object"},
-			{"not a list", write(websocket.MessageText, payload(`{"wantedSources":"x"}`)), websocket.StatusPolicyViolation, "wantedSources"},
-			{"a number", write(websocket.MessageText, payload(`{"wantedSubjects":[1]}`)), websocket.StatusPolicyViolation, "wantedSubjects[0]"},
-			{"no DID", write(websocket.MessageText, payload(`{"wantedSubjectDids":["x"]}`)), websocket.StatusPolicyViolation, "wantedSubjectDids"},
-			{"no source", write(websocket.MessageText, payload(`{"wantedSources":["x"]}`)), websocket.StatusPolicyViolation, "wantedSources"},
-			{"NUL", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":["a\u0000"]}`)), websocket.StatusPolicyViolation, "NUL"},
-			{"too many sources", write(websocket.MessageText, payload(`{"wantedSources":[`+many("a.b.c:x%d", 1001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 1000"},
-			{"too many prefixes", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":[`+many("x%d", 101)+`]}`)), websocket.StatusPolicyViolation, "the limit is 100"},
-			{"too many DIDs", write(websocket.MessageText, payload(`{"wantedSubjectDids":[`+many("did:plc:n%d", 10_001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 10000"},
-			{"too many subjects", write(websocket.MessageText, payload(`{"wantedSubjects":[`+many("did:plc:n%d", 50_001)+`]}`)), websocket.StatusPolicyViolation, "the limit is 50000"},
+			{"another type", write(websocket.MessageText, `{"type":"x","payload":{}}`), websocket.StatusPolicyViolation,
+				"`type` must be one of"},
+			{"no payload", write(websocket.MessageText, `{"type":"options_update"}`), websocket.StatusPolicyViolation,
+				"`payload` is missing"},
+			{"payload null", write(websocket.MessageText, payload("null")), websocket.StatusPolicyViolation,
+				"`payload` must be an object"},
+			{"not a list", write(websocket.MessageText, payload(`{"wantedSources":"x"}`)), websocket.StatusPolicyViolation,
+				"wantedSources"},
+			{"a number", write(websocket.MessageText, payload(`{"wantedSubjects":[1]}`)), websocket.StatusPolicyViolation,
+				"wantedSubjects[0]"},
+			{"no DID", write(websocket.MessageText, payload(`{"wantedSubjectDids":["x"]}`)), websocket.StatusPolicyViolation,
+				"wantedSubjectDids"},
+			{"no source", write(websocket.MessageText, payload(`{"wantedSources":["x"]}`)), websocket.StatusPolicyViolation,
+				"wantedSources"},
+			{"NUL", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":["a\u0000"]}`)),
+				websocket.StatusPolicyViolation, "NUL"},
+			{"too many sources", write(websocket.MessageText, payload(`{"wantedSources":[`+many("a.b.c:x%d", 1001)+`]}`)),
+				websocket.StatusPolicyViolation, "the limit is 1000"},
+			{"too many prefixes", write(websocket.MessageText, payload(`{"wantedSubjectPrefixes":[`+many("x%d", 101)+`]}`)),
+				websocket.StatusPolicyViolation, "the limit is 100"},
+			{"too many DIDs", write(websocket.MessageText, payload(`{"wantedSubjectDids":[`+many("did:plc:n%d", 10_001)+`]}`)),
+				websocket.StatusPolicyViolation, "the limit is 10000"},
+			{"too many subjects", write(websocket.MessageText, payload(`{"wantedSubjects":[`+many("did:plc:n%d", 50_001)+`]}`)),
+				websocket.StatusPolicyViolation, "the limit is 50000"},
 			{"too large", write(websocket.MessageText, strings.Repeat(" ", maxMessage+1)), websocket.StatusMessageTooBig, ""},
 			{"a flood", func(c *websocket.Conn) (err error) {
 				for range messageBurst + 20 {
@@ -295,7 +308,8 @@ func TestSubscribeAbuse(t *testing.T) {
 					t.Fatal(err)
 				}
 				code, reason := ended(t, conn)
-				if code != c.code && !(c.code == websocket.StatusMessageTooBig && code == -1) || !strings.Contains(reason, c.says) && code != -1 {
+				if code != c.code && !(c.code == websocket.StatusMessageTooBig && code == -1) ||
+					!strings.Contains(reason, c.says) && code != -1 {
 					t.Errorf("closed with %d %s", code, reason)
 				}
 			})
@@ -321,7 +335,8 @@ func TestSubscribeRefusals(t *testing.T) {
 		if got := frame(t, conn); dig(t, got, "error") != `"`+name+`"` {
 			t.Error(got)
 		}
-		if code, reason := ended(t, conn); code != websocket.StatusPolicyViolation || !strings.HasPrefix(strings.Trim(reason, `"`), name) {
+		if code, reason := ended(t, conn); code != websocket.StatusPolicyViolation ||
+			!strings.HasPrefix(strings.Trim(reason, `"`), name) {
 			t.Errorf("%d %s", code, reason)
 		}
 	}
@@ -391,7 +406,8 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if ct := res.Header.Get("Content-Type"); ct != "text/event-stream" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+	if ct := res.Header.Get("Content-Type"); ct != "text/event-stream" ||
+		res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("%v", res.Header)
 	}
 	lines := bufio.NewScanner(res.Body)
@@ -425,11 +441,14 @@ func TestEvents(t *testing.T) {
 		t.Errorf("it begins with %s", lines.Text())
 	}
 	id, event, data := next()
-	if id != "1" || event != "record" || dig(t, data, "operation") != `"create"` || dig(t, data, "added") != `[{"source":"app.bsky.feed.like:subject.uri","subject":"`+post+`"}]` || dig(t, data, "removed") != "[]" {
+	if id != "1" || event != "record" || dig(t, data, "operation") != `"create"` ||
+		dig(t, data, "added") != `[{"source":"app.bsky.feed.like:subject.uri","subject":"`+post+`"}]` ||
+		dig(t, data, "removed") != "[]" {
 		t.Errorf("%s %s %s", id, event, data)
 	}
 	l.apply(t, db.OpDelete, "a")
-	if id, event, data = next(); id != "2" || dig(t, data, "operation") != `"delete"` || dig(t, data, "removed 0 subject") != `"`+post+`"` || dig(t, data, "origin") != `"live"` {
+	if id, event, data = next(); id != "2" || dig(t, data, "operation") != `"delete"` ||
+		dig(t, data, "removed 0 subject") != `"`+post+`"` || dig(t, data, "origin") != `"live"` {
 		t.Errorf("%s %s %s", id, event, data)
 	}
 	l.apply(t, db.OpAccount, "")
@@ -477,7 +496,8 @@ func TestHydratedEvents(t *testing.T) {
 		}
 		n++
 	}
-	page := get(t, New(Config{Store: l.store}), own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "100", "reverse", "true"))
+	page := get(t, New(Config{Store: l.store}), own("getBacklinks", "subject", post, "source", like, "hydrate", "true",
+		"limit", "100", "reverse", "true"))
 	if n != db.MaxBodies+8 || strings.Count(page, `"value"`) != db.MaxBodies-1 {
 		t.Errorf("%d events, and a page with %d values", n, strings.Count(page, `"value"`))
 	}
@@ -505,8 +525,10 @@ func TestConsumerTooSlow(t *testing.T) {
 		var events []apply.Event
 		for range 250 {
 			l.seq++
-			events = append(events, apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: alice, Collection: "app.bsky.feed.like",
-				Rkey: fmt.Sprint("k", l.seq), Rev: string(link.AppendTID(nil, uint64(l.seq)<<10)), Links: []db.Link{{Path: "subject.uri", Target: long}}})
+			events = append(events, apply.Event{Seq: uint64(l.seq), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: alice,
+				Collection: "app.bsky.feed.like",
+				Rkey:       fmt.Sprint("k", l.seq), Rev: string(link.AppendTID(nil, uint64(l.seq)<<10)),
+				Links: []db.Link{{Path: "subject.uri", Target: long}}})
 		}
 		if _, err := l.store.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 			t.Fatal(err)
@@ -529,8 +551,10 @@ func TestConsumerTooSlow(t *testing.T) {
 // length of the message, whatever stands in it.
 func FuzzUpdate(f *testing.F) {
 	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
-		`{}`, `[]`, "\xff", "\xc3", `{"type":"é` + strings.Repeat("é", 200) + `"}`, strings.Repeat("[", 1<<16), `{"payload":` + strings.Repeat(`{"a":`, 1<<14), `{"payload":{"wantedSubjects":[` + strings.Repeat(`0,`, 1<<16),
-		`{"payload":{"x":[` + strings.Repeat(`[],`, 1<<16), `{"payload":{"wantedSubjects":[` + strings.Repeat(`"did:plc:a",`, 50_001)} {
+		`{}`, `[]`, "\xff", "\xc3", `{"type":"é` + strings.Repeat("é", 200) + `"}`, strings.Repeat("[", 1<<16),
+		`{"payload":` + strings.Repeat(`{"a":`, 1<<14), `{"payload":{"wantedSubjects":[` + strings.Repeat(`0,`, 1<<16),
+		`{"payload":{"x":[` + strings.Repeat(`[],`, 1<<16), `{"payload":{"wantedSubjects":[` +
+			strings.Repeat(`"did:plc:a",`, 50_001)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, message string) {
@@ -546,7 +570,8 @@ func FuzzUpdate(f *testing.F) {
 			if size := filter.Match().Size(); size > int64(1<<10+32*len(message)) {
 				t.Errorf("a filter of %d bytes of a message of %d", size, len(message))
 			}
-		} else if !errors.As(err, &bad) || len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) || bad.code == 0 {
+		} else if !errors.As(err, &bad) || len(bad.reason) > 123 || bad.reason == "" || !utf8.ValidString(bad.reason) ||
+			bad.code == 0 {
 			t.Fatalf("%v", err)
 		}
 	})
@@ -608,8 +633,9 @@ func TestSeqOfAnswers(t *testing.T) {
 	for i := range 3 {
 		query := "subject=" + post + "&source=app.bsky.feed.like:subject.uri"
 		for path, status := range map[string]int{
-			"/xrpc/blue.microcosm.links.getBacklinksCount?" + query: 200, "/xrpc/dev.weft.links.getBacklinks?" + query: 200, "/status": 200,
-			"/links": 400, "/nothing": 404,
+			"/xrpc/blue.microcosm.links.getBacklinksCount?" + query: 200, "/xrpc/dev.weft.links.getBacklinks?" + query: 200,
+			"/status": 200,
+			"/links":  400, "/nothing": 404,
 		} {
 			res, err := http.Get(l.URL + path)
 			if err != nil {

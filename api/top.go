@@ -83,7 +83,10 @@ func (s *server) topOf(ctx context.Context, source db.Source, since time.Time, l
 	// The first of an answer are counted together, and then some at a time.
 	for counted, n := 0, limit; ; n = moreCounts {
 		some := candidates[counted:min(len(candidates), counted+n, countsPerTop*limit)]
-		counts, err := s.Store.CountsSince(ctx, each(some, func(c top.Candidate) db.Pair { return db.Pair{Target: c.Target, Source: source} }),
+		counts, err := s.Store.CountsSince(ctx, each(some, func(c top.Candidate) db.Pair {
+			return db.Pair{Target: c.Target,
+				Source: source}
+		}),
 			since.UnixMicro())
 		if err != nil {
 			return nil, 0, err

@@ -75,8 +75,9 @@ func topped(t *testing.T) http.Handler {
 	t.Helper()
 	l := &logged{fake: indexed, mu: &sync.Mutex{}}
 	for i, one := range indexed {
-		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(i), Op: db.OpCreate, DID: one.DID, Collection: one.Collection,
-			Rkey: "k", Added: []db.Link{{Path: one.path, Target: one.target}}})
+		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(i), Op: db.OpCreate, DID: one.DID,
+			Collection: one.Collection,
+			Rkey:       "k", Added: []db.Link{{Path: one.path, Target: one.target}}})
 	}
 	now := func() time.Time { return time.UnixMicro(timeOf(0)).Add(12 * time.Hour).UTC() }
 	s := New(Config{Store: l, Now: now, Logger: slog.New(slog.DiscardHandler)})
@@ -92,18 +93,21 @@ func TestTopHydrated(t *testing.T) {
 	now := time.UnixMicro(timeOf(0)).Add(12 * time.Hour).UTC()
 	const targets = 50
 	for i := range targets - 2 {
-		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol, Collection: "app.bsky.feed.like",
-			Rkey: fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint(bobs, i)}}})
+		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol,
+			Collection: "app.bsky.feed.like",
+			Rkey:       fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint(bobs, i)}}})
 	}
 	for _, target := range []string{bob, "at://" + carol + "/app.bsky.feed.post/3k"} { // no record, and one that is not kept
-		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol, Collection: "app.bsky.feed.like",
-			Rkey: "last" + target, Added: []db.Link{{Path: "subject.uri", Target: target}}})
+		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol,
+			Collection: "app.bsky.feed.like",
+			Rkey:       "last" + target, Added: []db.Link{{Path: "subject.uri", Target: target}}})
 	}
 	s := New(Config{Store: l, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
 	readAll(t, s)
 	for _, hydrate := range []string{"false", "true"} {
 		var a wire.Top
-		if err := json.Unmarshal([]byte(get(t, s, own("getTop", "limit", fmt.Sprint(targets), "hydrate", hydrate))), &a); err != nil {
+		if err := json.Unmarshal([]byte(get(t, s, own("getTop", "limit", fmt.Sprint(targets), "hydrate", hydrate))),
+			&a); err != nil {
 			t.Fatal(err)
 		}
 		kept := 0
@@ -159,8 +163,10 @@ func TestTop(t *testing.T) {
 			zipf := rand.NewZipf(r, 1.05+r.Float64()/3, 4, 3000)
 			l := &logged{mu: &sync.Mutex{}, gone: map[db.Record]bool{}}
 			for i := range 10_000 {
-				e := db.LogEntry{TimeUS: now.Add(-time.Duration(10_000-i) * 10 * time.Second).UnixMicro(), Op: db.OpCreate, DID: bob,
-					Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint("did:plc:n", zipf.Uint64())}}}
+				e := db.LogEntry{TimeUS: now.Add(-time.Duration(10_000-i) * 10 * time.Second).UnixMicro(), Op: db.OpCreate,
+					DID:        bob,
+					Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i),
+					Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint("did:plc:n", zipf.Uint64())}}}
 				l.entries = append(l.entries, e)
 				// What had the most links has lost most of them.
 				if r.IntN(3) == 0 || e.Added[0].Target == "did:plc:n0" && r.IntN(10) > 0 {
@@ -172,7 +178,8 @@ func TestTop(t *testing.T) {
 			for _, hours := range []int{1, 7, 24} {
 				for _, limit := range []int{1, 20, 50} {
 					var a wire.Top
-					if err := json.Unmarshal([]byte(get(t, s, own("getTop", "hours", fmt.Sprint(hours), "limit", fmt.Sprint(limit)))), &a); err != nil {
+					if err := json.Unmarshal([]byte(get(t, s, own("getTop", "hours", fmt.Sprint(hours), "limit", fmt.Sprint(limit)))),
+						&a); err != nil {
 						t.Fatal(err)
 					}
 					since, err := time.Parse(time.RFC3339, a.Since)
@@ -198,7 +205,8 @@ func TestTop(t *testing.T) {
 					}
 					for target, n := range counts {
 						if n > max(a.Bound, least) {
-							t.Errorf("%d hours: %s has %d links and is missing: the last has %d, the bound is %d", hours, target, n, least, a.Bound)
+							t.Errorf("%d hours: %s has %d links and is missing: the last has %d, the bound is %d", hours, target, n, least,
+								a.Bound)
 						}
 					}
 					if len(a.Subjects) == 0 {
@@ -216,8 +224,10 @@ func TestTopFile(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
 	l := &logged{mu: &sync.Mutex{}}
 	for i := range 100 {
-		l.entries = append(l.entries, db.LogEntry{Seq: uint64(i + 1), TimeUS: now.Add(-time.Hour).UnixMicro(), Op: db.OpCreate, DID: bob,
-			Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: "did:plc:n"}}})
+		l.entries = append(l.entries, db.LogEntry{Seq: uint64(i + 1), TimeUS: now.Add(-time.Hour).UnixMicro(),
+			Op: db.OpCreate, DID: bob,
+			Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i),
+			Added: []db.Link{{Path: "subject.uri", Target: "did:plc:n"}}})
 	}
 	var log bytes.Buffer
 	config := Config{Store: l, Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -233,10 +243,12 @@ func TestTopFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var a wire.Top
-		if err := json.Unmarshal([]byte(get(t, s, own("getTop"))), &a); err != nil || len(a.Subjects) != 1 || a.Subjects[0].Links != 100 || a.Bound != 0 {
+		if err := json.Unmarshal([]byte(get(t, s, own("getTop"))), &a); err != nil || len(a.Subjects) != 1 ||
+			a.Subjects[0].Links != 100 || a.Bound != 0 {
 			t.Fatalf("%+v, %v", a, err)
 		}
-		for name, want := range map[string]float64{"weft_top_targets": 1, "weft_top_span_seconds": 24 * 3600, "weft_top_age_seconds": 0,
+		for name, want := range map[string]float64{"weft_top_targets": 1, "weft_top_span_seconds": 24 * 3600,
+			"weft_top_age_seconds":  0,
 			"weft_top_memory_bytes": float64(len("did:plc:n") + 48)} {
 			if got := gauge(t, registry, name); got != want {
 				t.Errorf("%s is %v, not %v", name, got, want)

@@ -26,18 +26,23 @@ func TestBatchCounts(t *testing.T) {
 		says       string // how a message begins, or what an answer has
 	}{
 		{"pairs", `{"pairs":[` + pair(post, like) + `,` + pair(list, listitem) + `,` + pair(post, like) + `]}`, 200,
-			`{"counts":[{"subject":"` + post + `","source":"` + like + `","links":3,"dids":2},{"subject":"` + list + `","source":"` + listitem + `","links":3,"dids":2},{"sub`},
+			`{"counts":[{"subject":"` + post + `","source":"` + like + `","links":3,"dids":2},{"subject":"` + list +
+				`","source":"` + listitem + `","links":3,"dids":2},{"sub`},
 		{"subjects and sources", `{"subjects":["` + post + `"],"sources":["` + like + `","a.b.c:x"]}`, 200, `"links":0`},
-		{"a spelling is answered as it was asked", `{"pairs":[` + pair("HTTPS://EXAMPLE.com/a?b=1&c=2", "app.bsky.feed.post:.embed.external.uri") + `]}`, 200,
+		{"a spelling is answered as it was asked", `{"pairs":[` +
+			pair("HTTPS://EXAMPLE.com/a?b=1&c=2", "app.bsky.feed.post:.embed.external.uri") + `]}`, 200,
 			`"HTTPS://EXAMPLE.com/a?b=1&c=2","source":"app.bsky.feed.post:.embed.external.uri","links":1`},
 		{"nothing asked", `{"pairs":[]}`, 200, `{"counts":[]}`},
 		{"members that nobody knows", `{"pairs":[],"else":{"x":1}}`, 200, `{"counts":[]}`},
 		{"a thousand", `{"pairs":[` + thousand + `]}`, 200, `"links":3`},
-		{"a thousand combinations", `{"subjects":["` + strings.Repeat(post+`","`, 99) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 200, `"links":3`},
+		{"a thousand combinations", `{"subjects":["` + strings.Repeat(post+`","`, 99) + list + `"],"sources":["` +
+			strings.Repeat(like+`","`, 9) + like + `"]}`, 200, `"links":3`},
 
 		{"a thousand and one", `{"pairs":[` + thousand + `,` + pair(post, like) + `]}`, 400, "`pairs` has too many"},
-		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 100) + list + `"],"sources":["` + strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more than 1000"},
-		{"long combinations", `{"subjects":["` + long + `"],"sources":["` + strings.Repeat(like+`","`, 200) + like + `"]}`, 400, "`subjects` makes combinations of more than 1048576 bytes"},
+		{"too many combinations", `{"subjects":["` + strings.Repeat(post+`","`, 100) + list + `"],"sources":["` +
+			strings.Repeat(like+`","`, 9) + like + `"]}`, 400, "`subjects` makes more than 1000"},
+		{"long combinations", `{"subjects":["` + long + `"],"sources":["` + strings.Repeat(like+`","`, 200) + like + `"]}`,
+			400, "`subjects` makes combinations of more than 1048576 bytes"},
 		{"empty", ``, 400, "`body` is not JSON"},
 		{"cut off", `{"pairs":[`, 400, "`body` is not JSON"},
 		{"two of them", `{} {}`, 400, "`body` is not JSON"},
@@ -52,9 +57,11 @@ func TestBatchCounts(t *testing.T) {
 		{"sources alone", `{"sources":[]}`, 400, "`pairs` is missing"},
 		{"sources with pairs", `{"pairs":[],"sources":[]}`, 400, "`sources` belongs to `subjects`"},
 		{"no source", `{"pairs":[{"subject":"` + post + `"}]}`, 400, "`pairs[0].source` is missing"},
-		{"subject a number", `{"pairs":[` + pair(post, like) + `,{"subject":1,"source":"x"}]}`, 400, "`pairs[1].subject` must be a string"},
+		{"subject a number", `{"pairs":[` + pair(post, like) + `,{"subject":1,"source":"x"}]}`, 400,
+			"`pairs[1].subject` must be a string"},
 		{"subject no link", `{"pairs":[` + pair("hello", like) + `]}`, 400, "`pairs[0].subject` is not a link"},
-		{"subject with NUL", `{"pairs":[{"subject":"https://example.com/\u0000","source":"` + like + `"}]}`, 400, "`pairs[0].subject` is not a link"},
+		{"subject with NUL", `{"pairs":[{"subject":"https://example.com/\u0000","source":"` + like + `"}]}`, 400,
+			"`pairs[0].subject` is not a link"},
 		{"source without colon", `{"pairs":[` + pair(post, "x") + `]}`, 400, "`pairs` has no colon"},
 		{"another spelling of a member", `{"PAIRS":[{"subject":"hello","source":"x:y"}]}`, 400, "`pairs` is missing"},
 	} {
@@ -83,7 +90,8 @@ func TestBatchCounts(t *testing.T) {
 	if w := do(h, http.MethodGet, batch); w.Code != 405 || w.Header().Get("Allow") != "POST, OPTIONS" {
 		t.Errorf("GET: %d %v", w.Code, w.Header())
 	}
-	if w := do(h, http.MethodOptions, batch); w.Code != 204 || w.Header().Get("Access-Control-Allow-Methods") != "POST, OPTIONS" {
+	if w := do(h, http.MethodOptions, batch); w.Code != 204 ||
+		w.Header().Get("Access-Control-Allow-Methods") != "POST, OPTIONS" {
 		t.Errorf("preflight: %d %v", w.Code, w.Header())
 	}
 }
@@ -124,10 +132,12 @@ func TestSourceText(t *testing.T) {
 // FuzzBatch sends any body: the answer is 200, as it is defined, or a 400.
 func FuzzBatch(f *testing.F) {
 	h := serve(Config{})
-	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`, `{"subjects":["did:plc:a"],"sources":["a.b.c:"]}`, `{"PAIRS":[{}]}`, `[`, "\xff", `{"pairs":[{"links":1e400}]}`} {
+	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`,
+		`{"subjects":["did:plc:a"],"sources":["a.b.c:"]}`, `{"PAIRS":[{}]}`, `[`, "\xff", `{"pairs":[{"links":1e400}]}`} {
 		f.Add(seed)
 	}
-	for _, seed := range []string{strings.Repeat("[", 1<<16), `{"pairs":[` + strings.Repeat(`{},`, 1<<16), `{"x":` + strings.Repeat(`{"a":`, 1<<14), `{"subjects":[` + strings.Repeat(`"did:plc:a",`, 1000)} {
+	for _, seed := range []string{strings.Repeat("[", 1<<16), `{"pairs":[` + strings.Repeat(`{},`, 1<<16),
+		`{"x":` + strings.Repeat(`{"a":`, 1<<14), `{"subjects":[` + strings.Repeat(`"did:plc:a",`, 1000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {

@@ -14,8 +14,9 @@ import (
 // TestFramesAreWire: the messages of the streams, which are written by hand, are the bytes of their types in package wire.
 func TestFramesAreWire(t *testing.T) {
 	t.Parallel()
-	entry := db.LogEntry{Seq: 1234, TimeUS: 1_770_000_000_000_000, Op: db.OpUpdate, DID: alice, Collection: "app.bsky.feed.like",
-		Rkey: "3lk", Rev: "3lr"}
+	entry := db.LogEntry{Seq: 1234, TimeUS: 1_770_000_000_000_000, Op: db.OpUpdate, DID: alice,
+		Collection: "app.bsky.feed.like",
+		Rkey:       "3lk", Rev: "3lr"}
 	links := []stream.Link{
 		{Removed: true, Source: "app.bsky.feed.like:subject.uri", Subject: "at://" + bob + "/app.bsky.feed.post/1"},
 		{Source: "app.bsky.feed.like:a\"b\u00e9", Subject: "https://example.org/?a&b"},
@@ -34,13 +35,15 @@ func TestFramesAreWire(t *testing.T) {
 		frame []byte
 		into  any
 	}{
-		"a link that comes":     {appendLink(nil, event, &links[1], true, false), &wire.LinkFrame{}},
-		"a link that goes":      {appendLink(nil, event, &links[0], false, true), &wire.LinkFrame{}},
-		"an account":            {appendAccountFrame(nil, &stream.Event{LogEntry: suspended}, false), &wire.AccountFrame{}},
-		"event: a record":       {data(appendEvent(nil, event, []int{0, 1}, wire.Content{}, false)), &wire.Event{}},
-		"event: with content":   {data(appendEvent(nil, event, []int{1}, content, true)), &wire.Event{}},
-		"event: nothing wanted": {data(appendEvent(nil, &stream.Event{LogEntry: deleted}, nil, wire.Content{}, true)), &wire.Event{}},
-		"event: an account":     {data(appendEvent(nil, &stream.Event{LogEntry: suspended}, nil, wire.Content{}, true)), &wire.Event{}},
+		"a link that comes":   {appendLink(nil, event, &links[1], true, false), &wire.LinkFrame{}},
+		"a link that goes":    {appendLink(nil, event, &links[0], false, true), &wire.LinkFrame{}},
+		"an account":          {appendAccountFrame(nil, &stream.Event{LogEntry: suspended}, false), &wire.AccountFrame{}},
+		"event: a record":     {data(appendEvent(nil, event, []int{0, 1}, wire.Content{}, false)), &wire.Event{}},
+		"event: with content": {data(appendEvent(nil, event, []int{1}, content, true)), &wire.Event{}},
+		"event: nothing wanted": {data(appendEvent(nil, &stream.Event{LogEntry: deleted}, nil, wire.Content{}, true)),
+			&wire.Event{}},
+		"event: an account": {data(appendEvent(nil, &stream.Event{LogEntry: suspended}, nil, wire.Content{}, true)),
+			&wire.Event{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -52,7 +52,8 @@ func (s *server) getManyToManyCounts(ctx context.Context, p *params) (any, error
 // manyQuery reads the parameters of both many-to-many methods. Constellation has linkDid in one and did in the other: both
 // know both.
 func manyQuery(p *params) db.ManyQuery {
-	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("linkDid", "did"), Limit: p.limit()}
+	list := db.ListQuery{Target: p.subject("subject"), Source: p.source(), DIDs: p.dids("linkDid", "did"),
+		Limit: p.limit()}
 	return db.ManyQuery{ListQuery: list, Other: p.other(), Subjects: p.otherSubjects()}
 }
 

@@ -59,7 +59,8 @@ func startKeeping(t *testing.T, bodies db.Bodies) *weft {
 func (w *weft) like(t *testing.T, op db.Op, did, rkey string) {
 	t.Helper()
 	w.n++
-	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: op, DID: did, Collection: "app.bsky.feed.like", Rkey: rkey,
+	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: op, DID: did,
+		Collection: "app.bsky.feed.like", Rkey: rkey,
 		Rev: string(link.AppendTID(nil, w.n<<10))}
 	if op == db.OpCreate {
 		e.Links = []db.Link{{Path: "subject.uri", Target: post}}
@@ -79,8 +80,10 @@ func TestQuestions(t *testing.T) {
 	if n, err := c.Count(ctx, post, likes); n != 25 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	counts, err := c.Counts(ctx, client.Pair{Subject: post, Source: likes}, client.Pair{Subject: "did:plc:alice", Source: likes})
-	if err != nil || len(counts) != 2 || counts[0].Links != 25 || counts[0].DIDs != 10 || counts[1].Links != 0 || counts[1].Subject != "did:plc:alice" {
+	counts, err := c.Counts(ctx, client.Pair{Subject: post, Source: likes},
+		client.Pair{Subject: "did:plc:alice", Source: likes})
+	if err != nil || len(counts) != 2 || counts[0].Links != 25 || counts[0].DIDs != 10 || counts[1].Links != 0 ||
+		counts[1].Subject != "did:plc:alice" {
 		t.Errorf("%v, %v", counts, err)
 	}
 	if counts, err := c.Counts(ctx); len(counts) != 0 || err != nil {
@@ -92,24 +95,29 @@ func TestQuestions(t *testing.T) {
 	}
 	many = append(many, client.Pair{Subject: post, Source: likes})
 	for i := range 150 { // more than a call's bytes
-		many = append(many, client.Pair{Subject: fmt.Sprint("https://example.com/", strings.Repeat("x", 8000), i), Source: likes})
+		many = append(many, client.Pair{Subject: fmt.Sprint("https://example.com/", strings.Repeat("x", 8000), i),
+			Source: likes})
 	}
 	counts, err = c.Counts(ctx, many...)
-	if err != nil || len(counts) != len(many) || counts[2345].Links != 25 || counts[2344].Links != 0 || counts[len(many)-1].Pair != many[len(many)-1] {
+	if err != nil || len(counts) != len(many) || counts[2345].Links != 25 || counts[2344].Links != 0 ||
+		counts[len(many)-1].Pair != many[len(many)-1] {
 		t.Errorf("%d counts of %d, %v", len(counts), len(many), err)
 	}
 	q := client.Query{Subject: post, Source: likes, Limit: 4}
 	n, last := 0, time.Now()
 	for r, err := range c.Backlinks(ctx, q) {
-		if err != nil || r.Time.After(last) || r.URI() != fmt.Sprintf("at://did:plc:n%d/app.bsky.feed.like/k%d", (24-n)%10, 24-n) {
+		if err != nil || r.Time.After(last) || r.URI() != fmt.Sprintf("at://did:plc:n%d/app.bsky.feed.like/k%d", (24-n)%10,
+			24-n) {
 			t.Fatalf("%d: %+v, %v", n, r, err)
 		}
 		n, last = n+1, r.Time
 	}
 	since := time.UnixMicro(1_770_000_011_000_000)
-	page, err := c.BacklinksPage(ctx, client.Query{Subject: post, Source: likes, Since: since, Until: since.Add(5 * time.Second), Reverse: true, Hydrate: true,
+	page, err := c.BacklinksPage(ctx, client.Query{Subject: post, Source: likes, Since: since,
+		Until: since.Add(5 * time.Second), Reverse: true, Hydrate: true,
 		DIDs: []string{"did:plc:n1", "did:plc:n2"}}, "")
-	if err != nil || n != 25 || page.Total != 2 || page.Items[0].Rkey != "k11" || page.Cursor != "" || page.Items[0].Value != nil {
+	if err != nil || n != 25 || page.Total != 2 || page.Items[0].Rkey != "k11" || page.Cursor != "" ||
+		page.Items[0].Value != nil {
 		t.Errorf("%d, %+v, %v", n, page, err)
 	}
 	dids := map[string]bool{}
@@ -120,7 +128,8 @@ func TestQuestions(t *testing.T) {
 		dids[did] = true
 	}
 	links := 0
-	for l, err := range c.AccountLinks(ctx, client.AccountQuery{DID: "did:plc:alice", Limit: 7, Sources: []string{likes}}) {
+	for l, err := range c.AccountLinks(ctx, client.AccountQuery{DID: "did:plc:alice", Limit: 7,
+		Sources: []string{likes}}) {
 		if err != nil || l.Subject != post || l.Source != likes || l.DID == "" {
 			t.Fatalf("%+v, %v", l, err)
 		}
@@ -145,7 +154,8 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("%+v, %v", top, err)
 	}
 	timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: post, Sources: []string{likes}, Spans: 5})
-	if err != nil || len(timeline.Sources) != 1 || timeline.Sources[0].Total != 25 || len(timeline.Sources[0].Counts) > 5 || timeline.Span <= 0 {
+	if err != nil || len(timeline.Sources) != 1 || timeline.Sources[0].Total != 25 ||
+		len(timeline.Sources[0].Counts) > 5 || timeline.Span <= 0 {
 		t.Fatalf("%+v, %v", timeline, err)
 	}
 	sum := timeline.Sources[0].Older
@@ -155,11 +165,13 @@ func TestQuestions(t *testing.T) {
 	if sum != 25 || timeline.From.After(time.UnixMicro(1_770_000_001_000_000)) {
 		t.Errorf("%d links in %+v", sum, timeline)
 	}
-	if timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: "did:plc:alice", Sources: []string{likes}}); err != nil || !timeline.From.IsZero() {
+	if timeline, err := c.Timeline(ctx, client.TimelineQuery{Subject: "did:plc:alice",
+		Sources: []string{likes}}); err != nil || !timeline.From.IsZero() {
 		t.Errorf("%+v, %v", timeline, err)
 	}
 	var refused *client.Error
-	if _, err := c.Count(ctx, "hello", likes); !errors.As(err, &refused) || refused.Status != 400 || refused.Name != "InvalidRequest" {
+	if _, err := c.Count(ctx, "hello", likes); !errors.As(err, &refused) || refused.Status != 400 ||
+		refused.Name != "InvalidRequest" {
 		t.Errorf("%v", err)
 	}
 	for _, err := range c.Backlinks(ctx, client.Query{}) {
@@ -179,8 +191,9 @@ func TestHydrate(t *testing.T) {
 	w := startKeeping(t, db.BodiesKeep)
 	const quotes, did = "app.bsky.feed.post:embed.record.uri", "did:plc:bob"
 	body := []byte("\xa1\x64text\x62hi")
-	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post", Rkey: "3k",
-		Rev: string(link.AppendTID(nil, 1<<10)), Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: body}
+	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: did, Collection: "app.bsky.feed.post",
+		Rkey: "3k",
+		Rev:  string(link.AppendTID(nil, 1<<10)), Links: []db.Link{{Path: "embed.record.uri", Target: post}}, Body: body}
 	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
@@ -188,11 +201,13 @@ func TestHydrate(t *testing.T) {
 	const value = `{"text":"hi"}`
 	for _, hydrate := range []bool{false, true} {
 		page, err := c.BacklinksPage(ctx, client.Query{Subject: post, Source: quotes, Hydrate: hydrate}, "")
-		if err != nil || len(page.Items) != 1 || (string(page.Items[0].Value) == value) != hydrate || (page.Items[0].CID != "") != hydrate {
+		if err != nil || len(page.Items) != 1 || (string(page.Items[0].Value) == value) != hydrate ||
+			(page.Items[0].CID != "") != hydrate {
 			t.Errorf("hydrate %t: %+v, %v", hydrate, page, err)
 		}
 		links, err := c.AccountLinksPage(ctx, client.AccountQuery{DID: "did:plc:alice", Hydrate: hydrate}, "")
-		if err != nil || len(links.Items) != 1 || (string(links.Items[0].Value) == value) != hydrate || (links.Items[0].CID != "") != hydrate {
+		if err != nil || len(links.Items) != 1 || (string(links.Items[0].Value) == value) != hydrate ||
+			(links.Items[0].CID != "") != hydrate {
 			t.Errorf("hydrate %t: %+v, %v", hydrate, links, err)
 		}
 	}
@@ -211,7 +226,8 @@ func TestHydrate(t *testing.T) {
 		}
 	}
 	got, err := c.HydratedRecord(ctx, did, "app.bsky.feed.post", "3k")
-	if err != nil || !slices.Equal(got.Links, []client.Pair{{Subject: post, Source: quotes}}) || string(got.Value) != value || got.CID == "" {
+	if err != nil || !slices.Equal(got.Links, []client.Pair{{Subject: post, Source: quotes}}) ||
+		string(got.Value) != value || got.CID == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	got, err = c.HydratedRecord(ctx, did, "app.bsky.feed.post", "none")
@@ -240,11 +256,13 @@ func TestEventsReconnect(t *testing.T) {
 			}
 		}
 	}()
-	for e, err := range client.New(w.URL).Events(ctx, client.Filter{Sources: []string{likes}, SubjectDIDs: []string{"did:plc:alice"}}, 1) {
+	for e, err := range client.New(w.URL).Events(ctx, client.Filter{Sources: []string{likes},
+		SubjectDIDs: []string{"did:plc:alice"}}, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if seen++; e.Cursor != seen+1 || e.Kind != "record" || e.Operation != "create" || e.Added[0].Subject != post || e.Rkey != fmt.Sprint("k", seen) {
+		if seen++; e.Cursor != seen+1 || e.Kind != "record" || e.Operation != "create" || e.Added[0].Subject != post ||
+			e.Rkey != fmt.Sprint("k", seen) {
 			t.Fatalf("%+v after %d", e, seen)
 		}
 		if seen == n-1 {
@@ -270,7 +288,8 @@ func TestEventsReconnect(t *testing.T) {
 func (w *weft) account(t *testing.T, did string, status db.Status) {
 	t.Helper()
 	w.n++
-	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: db.OpAccount, DID: did, Status: status}
+	e := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000 + int64(w.n)*1_000_000, Op: db.OpAccount, DID: did,
+		Status: status}
 	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
@@ -408,7 +427,8 @@ func TestWatchRefusals(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	for _, err := range client.New(w.URL).Watch(t.Context(), client.Query{Subject: post, Source: likes, Until: time.Now()}) {
+	for _, err := range client.New(w.URL).Watch(t.Context(),
+		client.Query{Subject: post, Source: likes, Until: time.Now()}) {
 		n++
 		if err == nil {
 			t.Error("a list with an end is watched")

@@ -72,9 +72,11 @@ func TestCoverage(t *testing.T) {
 		w.like(t, db.OpCreate, []string{"did:plc:n1", "did:plc:n2", "did:plc:n1"}[i], rkey)
 	}
 	w.n++
-	tag := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:n1", Collection: "com.example.tag", Rkey: "1",
+	tag := apply.Event{Seq: w.n, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:n1",
+		Collection: "com.example.tag", Rkey: "1",
 		Rev: string(link.AppendTID(nil, w.n<<10)), Links: []db.Link{{Path: "item", Target: post},
-			{Path: "topics[]", Target: "https://a.example/"}, {Path: "topics[]", Target: "https://b.example/"}, {Path: "topics[]", Target: "https://c.example/"}}}
+			{Path: "topics[]", Target: "https://a.example/"}, {Path: "topics[]", Target: "https://b.example/"},
+			{Path: "topics[]", Target: "https://c.example/"}}}
 	if _, err := w.store.Apply(db.Batch{Host: "test", Events: []apply.Event{tag}}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,8 @@ func askPlain(t *testing.T, c *client.Client) {
 	q.Reverse = true
 	q.DIDs = []string{"did:plc:n1"}
 	oldest, err := c.BacklinksPage(ctx, q, "")
-	if err != nil || oldest.Total != 2 || oldest.Items[0].Rkey != "a" || records != "cba" || accounts != "did:plc:n2 did:plc:n1 " {
+	if err != nil || oldest.Total != 2 || oldest.Items[0].Rkey != "a" || records != "cba" ||
+		accounts != "did:plc:n2 did:plc:n1 " {
 		t.Errorf("%+v, %v; all are %s of %s", oldest, err, records, accounts)
 	}
 	n, err := c.Count(ctx, post, likes)
@@ -128,7 +131,8 @@ func askPlain(t *testing.T, c *client.Client) {
 	if n != 3 || dids != 2 || err != nil || err2 != nil {
 		t.Errorf("%d links by %d accounts, %v, %v", n, dids, err, err2)
 	}
-	counts, err := c.Counts(ctx, client.Pair{Subject: post, Source: likes}, client.Pair{Subject: "did:plc:none", Source: likes})
+	counts, err := c.Counts(ctx, client.Pair{Subject: post, Source: likes},
+		client.Pair{Subject: "did:plc:none", Source: likes})
 	if err != nil || len(counts) != 2 || counts[0].Links != 3 || counts[0].DIDs != 2 || counts[1].Links != 0 {
 		t.Errorf("%+v, %v", counts, err)
 	}
@@ -151,7 +155,8 @@ func askPlain(t *testing.T, c *client.Client) {
 		}
 		others += o.Subject
 	}
-	if strings.Count(others, "https://a.example/") != 2 || strings.Count(others, "https://b.example/") != 2 || len(others) != 4*len("https://a.example/") {
+	if strings.Count(others, "https://a.example/") != 2 || strings.Count(others, "https://b.example/") != 2 ||
+		len(others) != 4*len("https://a.example/") {
 		t.Errorf("the other subjects are %s", others)
 	}
 }

@@ -54,7 +54,8 @@ func newEvent(e *wire.Event) (Event, error) {
 	}
 	return Event{
 		Kind: e.Kind, Origin: e.Origin, Operation: e.Operation, DID: e.DID, Collection: e.Collection, Rkey: e.Rkey,
-		Rev: e.Rev, Time: at, Removed: pairs(e.Removed), Added: pairs(e.Added), CID: e.CID, Value: e.Value, Account: e.Account, Cursor: e.Cursor,
+		Rev: e.Rev, Time: at, Removed: pairs(e.Removed), Added: pairs(e.Added), CID: e.CID, Value: e.Value,
+		Account: e.Account, Cursor: e.Cursor,
 	}, nil
 }
 

@@ -39,7 +39,8 @@ func TestTypeScriptTypes(t *testing.T) {
 		interfaces[m[1]] = members
 	}
 	event := membersOf(reflect.TypeFor[wire.Event]())
-	record := pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added", "cursor")
+	record := pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added",
+		"cursor")
 	maps.Copy(record, membersOf(reflect.TypeFor[wire.Content]())) // of some records only
 	for name, want := range map[string]map[string]string{
 		"LinkRecord":     membersOf(reflect.TypeFor[wire.TimedRecord]()),

@@ -27,7 +27,8 @@ func TestBodiesModes(t *testing.T) {
 			var clock atomic.Int64
 			clock.Store(1_770_000_000)
 			cfg := db.Config{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(clock.Load(), 0) },
-				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute, JobRecords: 2, JobRest: -1}
+				SealBytes: 4 << 10 << (seed % 3), CacheBytes: 1 << 16, ReplayWindow: time.Duration(seed%3) * 5 * time.Minute,
+				JobRecords: 2, JobRest: -1}
 			var m dbtest.Model
 			var sent []apply.Event
 			given := 0

@@ -329,7 +329,8 @@ func TestCopyIsNeverTorn(t *testing.T) {
 	go func() {
 		for !ended.Load() {
 			var least, most, change int
-			if err := reader.QueryRow("SELECT min(n), max(n), user_version - 1 FROM t, pragma_user_version").Scan(&least, &most, &change); err != nil || least != most || most != change {
+			if err := reader.QueryRow("SELECT min(n), max(n), user_version - 1 FROM t, pragma_user_version").Scan(&least, &most,
+				&change); err != nil || least != most || most != change {
 				torn <- fmt.Errorf("rows of the changes %d to %d at %d: %w", least, most, change, err)
 				return
 			}

@@ -93,7 +93,8 @@ func TestFilterOfLongList(t *testing.T) {
 		}
 		var want []dbtest.Link
 		for _, link := range list {
-			if slices.Contains(wanted, link.Record.DID) && (until == 0 || link.Rank >= uint64(since) && link.Rank < uint64(until)) {
+			if slices.Contains(wanted, link.Record.DID) && (until == 0 || link.Rank >= uint64(since) &&
+				link.Rank < uint64(until)) {
 				want = append(want, link)
 			}
 		}

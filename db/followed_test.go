@@ -258,7 +258,8 @@ func TestMigrations(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer raw.Close()
-			if err := raw.QueryRow("SELECT high_seq FROM upstream WHERE host = 'https://a.example'").Scan(&high); err != nil || high != 130 {
+			if err := raw.QueryRow("SELECT high_seq FROM upstream WHERE host = 'https://a.example'").Scan(&high); err != nil ||
+				high != 130 {
 				t.Errorf("the highest number is %d, %v", high, err)
 			}
 		})

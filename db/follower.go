@@ -87,7 +87,8 @@ func OpenFollower(cfg FollowerConfig) (*Follower, error) {
 		return nil, fmt.Errorf("db: follow %s: %w", path, err)
 	}
 	if err := f.open(); err != nil {
-		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err), diskSpace), f.core.Reader.Close())
+		return nil, errors.Join(diskError(cfg.Dir, fmt.Errorf("db: follow %s: %w", path, err), diskSpace),
+			f.core.Reader.Close())
 	}
 	return f, nil
 }

@@ -70,7 +70,8 @@ func frozenEvents(seed uint64) (batches [][]apply.Event) {
 	var odd []apply.Event
 	for i, target := range []string{
 		"https://example.org", "https://example.org/", "https://example.org:443/", "http://example.org:80/a?b#c",
-		"https://b\u00fccher.example/\u00fc", "https://xn--bcher-kva.example/", "https://host.example:8443/p%2Fq", "mailto:a@example.org",
+		"https://b\u00fccher.example/\u00fc", "https://xn--bcher-kva.example/", "https://host.example:8443/p%2Fq",
+		"mailto:a@example.org",
 		"at://did:web:elsewhere.example/app.bsky.feed.post/self", "did:web:elsewhere.example", "dns:example.org",
 	} {
 		h.now += 1_000_000

@@ -52,7 +52,8 @@ func TestCompact(t *testing.T) {
 		if len(files) != min(int(s.Seq()), 1) || len(files) == 1 && files[0].Level != level {
 			t.Errorf("%d segments, the first %+v, want level %d", len(files), files, level)
 		}
-		n, err := s.CountLinks(t.Context(), "https://example.com/", Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
+		n, err := s.CountLinks(t.Context(), "https://example.com/",
+			Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
 		if err != nil || n != int64(s.Seq()) {
 			t.Errorf("%d links, want %d: %v", n, s.Seq(), err)
 		}
@@ -68,7 +69,8 @@ func TestCompact(t *testing.T) {
 	sealOne(t, s, 5)
 	free.Store(s.room.reserve.Load() + 1)
 	_, err = s.Compact(t.Context(), func(int64, int64) {})
-	if err == nil || !strings.Contains(err.Error(), "of free disk, and") || !strings.Contains(err.Error(), "fly volumes extend") {
+	if err == nil || !strings.Contains(err.Error(), "of free disk, and") ||
+		!strings.Contains(err.Error(), "fly volumes extend") {
 		t.Errorf("without room: %v", err)
 	}
 	if why := s.troubles.list(); len(why) > 0 {

@@ -27,8 +27,10 @@ func TestLogAge(t *testing.T) {
 			s = openWith(t, cfg)
 		}
 		clock.Add(47)
-		e := apply.Event{Seq: uint64(i + 1), TimeUS: clock.Load() * 1_000_000, Op: db.OpCreate, DID: "did:plc:alice", Collection: "app.bsky.feed.like",
-			Rkey: fmt.Sprint("k", i), Rev: string(link.AppendTID(nil, uint64(clock.Load())*1_000_000<<10)), Links: []db.Link{{Path: "subject.uri", Target: "did:plc:bob"}}}
+		e := apply.Event{Seq: uint64(i + 1), TimeUS: clock.Load() * 1_000_000, Op: db.OpCreate, DID: "did:plc:alice",
+			Collection: "app.bsky.feed.like",
+			Rkey:       fmt.Sprint("k", i), Rev: string(link.AppendTID(nil, uint64(clock.Load())*1_000_000<<10)),
+			Links: []db.Link{{Path: "subject.uri", Target: "did:plc:bob"}}}
 		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: []apply.Event{e}}); err != nil {
 			t.Fatal(err)
 		}

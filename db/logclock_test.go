@@ -16,7 +16,8 @@ func TestLogClock(t *testing.T) {
 		name  string
 		looks []look
 	}{
-		{"events come live", []look{{0, -time.Second, -time.Second}, {time.Minute, time.Minute - time.Second, time.Minute - time.Second}}},
+		{"events come live", []look{{0, -time.Second, -time.Second},
+			{time.Minute, time.Minute - time.Second, time.Minute - time.Second}}},
 		{"a backfill sets the pace", []look{{0, -year, -year}, {time.Second, -year + 8*time.Hour, -year + 8*time.Hour},
 			{2 * time.Second, -year + 16*time.Hour, -year + 16*time.Hour}}},
 		{"nothing comes", []look{{0, 0, 0}, {time.Minute, 0, time.Minute}, {2 * time.Minute, 0, 2 * time.Minute}}},

@@ -29,7 +29,8 @@ type windowed struct {
 func newWindowed(t *testing.T, seed uint64, window time.Duration) *windowed {
 	w := &windowed{t: t, history: newHistory(seed), oldest: 1}
 	w.clock.Store(w.now + 400*24*3600*1_000_000)
-	w.cfg = db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Bodies: db.Bodies(seed % 3),
+	w.cfg = db.Config{Dir: t.TempDir(), SealBytes: 8 << 10, CacheBytes: 1 << 16, ReplayWindow: window,
+		Bodies:     db.Bodies(seed % 3),
 		JobRecords: 2, JobRest: -1, Now: func() time.Time { return time.UnixMicro(w.clock.Load()) }}
 	w.s = openWith(t, w.cfg)
 	t.Cleanup(func() { _ = w.s.Close() })

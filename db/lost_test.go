@@ -266,7 +266,8 @@ func TestForgetSegmentsAtOnce(t *testing.T) {
 		}
 		var segments, jobs int
 		if err := openSQL(t,
-			cfg.Dir).QueryRow("SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM sealed_jobs)").Scan(&segments, &jobs); err != nil {
+			cfg.Dir).QueryRow("SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM sealed_jobs)").Scan(&segments,
+			&jobs); err != nil {
 			t.Fatal(err)
 		}
 		if segments != len(manifest.Segments) || jobs == 0 {

@@ -55,7 +55,8 @@ func TestManyLinks(t *testing.T) {
 			for i, step := range steps {
 				e := apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: step.op, DID: did,
 					Collection: collection,
-					Rkey:       record.Rkey, Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(i)), Links: step.links, Body: []byte(step.body)}
+					Rkey:       record.Rkey, Rev: newHistory(0).tid(1_770_000_000_000_000 + int64(i)), Links: step.links,
+					Body: []byte(step.body)}
 				seq := s.Seq()
 				rows := step.rows
 				if mode == db.BodiesOff && step.name == "the same, and another body" {

@@ -63,7 +63,8 @@ func (h *history) collection() string {
 // no rewriting, and what is no link any more.
 var oldSpellings = []string{"https://example.com", "https://example.com:443", "https://example.com:443/",
 	"https://example.com/",
-	"https://b%C3%BCcher.example", "https://b%C3%BCcher.example/", "https://xn--bcher-kva.example/", "http://example.com:80/a",
+	"https://b%C3%BCcher.example", "https://b%C3%BCcher.example/", "https://xn--bcher-kva.example/",
+	"http://example.com:80/a",
 	"http://example.com/a", "mailto:a@example.com", "https://" + strings.Repeat("x", 8184)}
 
 func (h *history) links() []db.Link {
@@ -72,7 +73,8 @@ func (h *history) links() []db.Link {
 		did := pick(h.r, h.dids...)
 		links[i] = db.Link{Path: pick(h.r, "subject", "subject.uri", "list", "a[].b"), Target: pick(h.r,
 			did, "at://"+did, "at://"+did+"/app.bsky.feed.post", "at://"+did+"/app.bsky.feed.post/"+h.tid(1_760_000_000_000_000),
-			"at://"+did+"/app.bsky.actor.profile/self", "https://example.com/", "at://example.com/a", "did:web:elsewhere.example")}
+			"at://"+did+"/app.bsky.actor.profile/self", "https://example.com/", "at://example.com/a",
+			"did:web:elsewhere.example")}
 		if h.old && h.r.IntN(2) == 0 {
 			links[i].Target = pick(h.r, oldSpellings...)
 		}

@@ -25,7 +25,8 @@ func BenchmarkPrune(b *testing.B) {
 			h.rev = uint64(h.now) << 10
 			e := h.event(fmt.Sprintf("did:plc:%024d", (done+i)%50_000), db.OpCreate)
 			e.Collection, e.Rkey = "app.bsky.feed.like", h.tid(h.now)
-			e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("at://did:plc:%024d/app.bsky.feed.post/%s", i, h.tid(h.now))}}
+			e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("at://did:plc:%024d/app.bsky.feed.post/%s", i,
+				h.tid(h.now))}}
 			events = append(events, e)
 		}
 		must(s.Apply(db.Batch{Host: "bench", Events: events}))

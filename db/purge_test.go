@@ -18,7 +18,8 @@ func TestPurgeInSteps(t *testing.T) {
 	defer s.Close()
 	var events []apply.Event
 	for i := range records {
-		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: OpCreate, DID: "did:web:a.example",
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000 + int64(i), Op: OpCreate,
+			DID:        "did:web:a.example",
 			Collection: "a.b.c", Rkey: fmt.Sprintf("r%03d", i), Rev: "3mdtsyunhbu22",
 			Links: []Link{{Path: "x", Target: "https://stays.example/"}, {Path: "y", Target: "https://goes.example/"}}})
 		if i%3 == 0 {
@@ -45,7 +46,8 @@ func TestPurgeInSteps(t *testing.T) {
 		commits++
 	}
 	st, err := s.Stats(t.Context())
-	if err != nil || p.Removed != records || st.Links != records*2/3 || st.Records != records*2/3 || commits < records/cfg.JobRecords {
+	if err != nil || p.Removed != records || st.Links != records*2/3 || st.Records != records*2/3 ||
+		commits < records/cfg.JobRecords {
 		t.Errorf("%d links removed in %d transactions, %+v, %v", p.Removed, commits, st, err)
 	}
 }

@@ -324,9 +324,10 @@ func TestGrowth(t *testing.T) {
 			if known := i == 6; (sp.Measured > 0) != known || !known && !sp.FullAt.IsZero() {
 				t.Errorf("after %s: %+v", time.Since(began), sp)
 			}
-			if _, err := s.Apply(db.Batch{Host: "h", Seq: uint64(i + 1), Events: []apply.Event{{Seq: uint64(i + 1), Op: db.OpCreate,
-				DID: fmt.Sprintf("did:plc:a%d", i), Collection: "a.b.like", Rkey: "r", Rev: "3kaaaaaaaaaa2",
-				Links: []db.Link{{Path: "subject", Target: fmt.Sprintf("did:plc:b%d", i)}}}}}); err != nil {
+			if _, err := s.Apply(db.Batch{Host: "h", Seq: uint64(i + 1),
+				Events: []apply.Event{{Seq: uint64(i + 1), Op: db.OpCreate,
+					DID: fmt.Sprintf("did:plc:a%d", i), Collection: "a.b.like", Rkey: "r", Rev: "3kaaaaaaaaaa2",
+					Links: []db.Link{{Path: "subject", Target: fmt.Sprintf("did:plc:b%d", i)}}}}}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(5 * time.Minute)

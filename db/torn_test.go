@@ -138,7 +138,8 @@ func tornWAL(t *testing.T, k walOf) {
 	for i := range frames + 1 {
 		at := walHeader + i*k.frame
 		commit := slices.ContainsFunc(k.batches, func(b applied) bool { return int(b.wal) == at })
-		if *soak > 0 || i == 0 || i == frames || r.IntN(frames) < 4/fraction(4) || commit && r.IntN(len(k.batches)) < 4/fraction(4) {
+		if *soak > 0 || i == 0 || i == frames || r.IntN(frames) < 4/fraction(4) || commit &&
+			r.IntN(len(k.batches)) < 4/fraction(4) {
 			cuts = append(cuts, at-1, at, at+1)
 			flips = append(flips, at+r.IntN(frameHeader), at+frameHeader+r.IntN(k.frame-frameHeader))
 		}

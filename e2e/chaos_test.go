@@ -55,7 +55,8 @@ func TestChaos(t *testing.T) {
 	h.begin()
 	data := t.TempDir()
 	w := &weft{data: data, child: start(t, newJournal(t, "weft"), []string{"GOMEMLIMIT=" + chaosGoal}, "weft", "serve",
-		"--jetstream", h.URL, "--from", "start", "--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--bodies", "window")}
+		"--jetstream", h.URL, "--from", "start", "--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+		"--bodies", "window")}
 	w.up(t)
 	caughtUp(t, w, h)
 	before := standing(t, w)
@@ -93,14 +94,16 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("upstream: %d events, %v", len(h.log), h.counted)
 	slices.Sort(counts.took)
-	t.Logf("plain counts: %d, at the median %s, 99 of 100 within %s, at most %s; %d failed, the last: %v", len(counts.took), counts.took[len(counts.took)/2],
+	t.Logf("plain counts: %d, at the median %s, 99 of 100 within %s, at most %s; %d failed, the last: %v",
+		len(counts.took), counts.took[len(counts.took)/2],
 		counts.took[len(counts.took)*99/100], counts.took[len(counts.took)-1], counts.failed, counts.err)
 	if counts.failed > 0 || counts.took[len(counts.took)-1] > chaosCount {
 		t.Errorf("plain counts are not answered within %s", chaosCount)
 	}
 
 	caughtUp(t, w, h)
-	eventually(t, chaosSettle, "weft is what it was before", func() error { return standing(t, w).beyond(before) }, w.child)
+	eventually(t, chaosSettle, "weft is what it was before", func() error { return standing(t, w).beyond(before) },
+		w.child)
 	t.Logf("after: %+v", standing(t, w))
 	if peak := processMemory(t, w, "VmHWM"); peak > chaosMemory {
 		t.Errorf("at its peak it took %d MB", peak>>20)
@@ -147,7 +150,8 @@ func standing(t *testing.T, w *weft) (s state) {
 }
 
 func (s state) beyond(before state) error {
-	if s.goroutines > before.goroutines+chaosMoreGoroutines || s.files > before.files+chaosMoreFiles || s.memory > before.memory+chaosMoreMemory {
+	if s.goroutines > before.goroutines+chaosMoreGoroutines || s.files > before.files+chaosMoreFiles ||
+		s.memory > before.memory+chaosMoreMemory {
 		return fmt.Errorf("it is at %+v, and was at %+v", s, before)
 	}
 	return nil
@@ -188,7 +192,8 @@ func compareCounts(t *testing.T, m *dbtest.Model, w *weft) {
 		}
 		if n != int64(len(links)) || dids != dbtest.DIDs(links) {
 			if wrong++; wrong < 10 {
-				t.Errorf("%s has %d links of %d accounts from %+v, and should have %d of %d", list.Target, n, dids, list.Source, len(links), dbtest.DIDs(links))
+				t.Errorf("%s has %d links of %d accounts from %+v, and should have %d of %d", list.Target, n, dids, list.Source,
+					len(links), dbtest.DIDs(links))
 			}
 		}
 	}
@@ -339,7 +344,8 @@ func heavyQuestion(host string, r *rand.Rand) (*http.Request, error) {
 	path := [...]string{
 		"/xrpc/blue.microcosm.links.getBacklinkDids?limit=1000&source=app.bsky.feed.like:subject.uri&subject=" + post,
 		"/xrpc/blue.microcosm.links.getBacklinks?limit=1000&source=app.bsky.feed.like:subject.uri&subject=" + post,
-		"/xrpc/blue.microcosm.links.getManyToManyCounts?limit=1000&source=app.evil.tiny:a[]&pathToOther=a[]&subject=" + url.QueryEscape("https://a.b/7"),
+		"/xrpc/blue.microcosm.links.getManyToManyCounts?limit=1000&source=app.evil.tiny:a[]&pathToOther=a[]&subject=" +
+			url.QueryEscape("https://a.b/7"),
 		"/xrpc/dev.weft.links.getBacklinks?hydrate=true&limit=100&source=app.evil.huge:subject&subject=" + post,
 		"/links/all?target=" + url.QueryEscape("at://did:plc:victimvictimvictimvictim/app.bsky.feed.post/3kaaaaaaaaaab"),
 		"/links/count/distinct-dids?collection=app.bsky.feed.like&path=.subject.uri&target=" + post,

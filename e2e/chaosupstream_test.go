@@ -57,7 +57,8 @@ const (
 
 func serveHostile(t *testing.T) *hostile {
 	t.Helper()
-	h := &hostile{r: rand.New(rand.NewPCG(13, 13)), x: extract.New(extract.Limits{}), nowUS: time.Now().Add(-time.Hour).UnixMicro(),
+	h := &hostile{r: rand.New(rand.NewPCG(13, 13)), x: extract.New(extract.Limits{}),
+		nowUS:   time.Now().Add(-time.Hour).UnixMicro(),
 		counted: map[string]int{}}
 	h.grown.L = &h.mu
 	mux := http.NewServeMux()
@@ -180,7 +181,8 @@ func (h *hostile) account(did string, status db.Status, name string) {
 }
 
 func hostileLike(target string) string {
-	return `{"$type":"app.bsky.feed.like","subject":{"uri":"` + target + `","cid":"bafyreigdmqpykrgxyaxtlafqpqhzrb7qy2rh75nldvfd4kvnpiq5kgd3mi"}}`
+	return `{"$type":"app.bsky.feed.like","subject":{"uri":"` + target +
+		`","cid":"bafyreigdmqpykrgxyaxtlafqpqhzrb7qy2rh75nldvfd4kvnpiq5kgd3mi"}}`
 }
 
 // begin writes what the hostile accounts need.
@@ -226,7 +228,8 @@ func (h *hostile) step() {
 		h.counted["sources"]++
 	case n < 106: // a record that is large, and whose frame is larger
 		text, _ := json.Marshal(strings.Repeat("\x01", hugeBytes/6))
-		h.commit(h.did("huge", h.r.IntN(5)), "app.evil.huge", "", `{"$type":"app.evil.huge","text":`+string(text)+`,"subject":"`+hostilePost+`"}`)
+		h.commit(h.did("huge", h.r.IntN(5)), "app.evil.huge", "",
+			`{"$type":"app.evil.huge","text":`+string(text)+`,"subject":"`+hostilePost+`"}`)
 		h.counted["huge"]++
 	case n == 106: // is deleted, and comes back at once
 		h.account(h.did("back", 0), db.StatusDeleted, "deleted")
@@ -239,6 +242,7 @@ func (h *hostile) step() {
 		h.likes = h.likes[1:]
 		h.commit(e.DID, e.Collection, e.Rkey, "")
 	default:
-		h.likes = append(h.likes, h.commit(h.did("good", h.r.IntN(crowd)), "app.bsky.feed.like", "", hostileLike(hostilePost)))
+		h.likes = append(h.likes, h.commit(h.did("good", h.r.IntN(crowd)), "app.bsky.feed.like", "",
+			hostileLike(hostilePost)))
 	}
 }

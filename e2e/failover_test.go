@@ -12,7 +12,8 @@ import (
 func (n *network) another(t *testing.T, name string) *network {
 	t.Helper()
 	public, debug := freeAddress(t), freeAddress(t)
-	o := &network{url: "http://" + public, debug: "http://" + debug + "/metrics", journal: newJournal(t, name+" jetstream server"), simulator: n.simulator}
+	o := &network{url: "http://" + public, debug: "http://" + debug + "/metrics",
+		journal: newJournal(t, name+" jetstream server"), simulator: n.simulator}
 	o.args = []string{"--log-format", "text", "serve", "--addr", public, "--debug-addr", debug,
 		"--relay-url", n.relay, "--plc-url", n.relay, "--data-dir", t.TempDir()}
 	o.startServer(t)
@@ -32,7 +33,8 @@ func TestRealFailover(t *testing.T) {
 	a := startNetwork(t)
 	b, witness := a.another(t, "second"), a.another(t, "third")
 	w := &weft{data: t.TempDir()}
-	w.child = start(t, newJournal(t, "weft"), nil, "weft", "serve", "--jetstream", a.url, "--jetstream", b.url, "--from", "start", "--data", w.data,
+	w.child = start(t, newJournal(t, "weft"), nil, "weft", "serve", "--jetstream", a.url, "--jetstream", b.url, "--from",
+		"start", "--data", w.data,
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
 	w.up(t)
 	follows := func(n *network) {

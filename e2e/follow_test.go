@@ -44,15 +44,18 @@ dbs:
 `, filepath.Join(data, "weft.db"), startS3(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	journals := map[string]*journal{"primary": newJournal(t, "primary"), "follower": newJournal(t, "follower"), "another": newJournal(t, "another follower")}
+	journals := map[string]*journal{"primary": newJournal(t, "primary"), "follower": newJournal(t, "follower"),
+		"another": newJournal(t, "another follower")}
 	copies := map[string]string{"follower": t.TempDir(), "another": t.TempDir()}
 	startPrimary := func() *weft {
-		w := &weft{data: data, child: start(t, journals["primary"], nil, "weft", "serve", "--jetstream", upstream.URL(), "--from", "start", "--data", data,
+		w := &weft{data: data, child: start(t, journals["primary"], nil, "weft", "serve", "--jetstream", upstream.URL(),
+			"--from", "start", "--data", data,
 			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--replicate", config)}
 		return w
 	}
 	startFollower := func(name string) *weft {
-		return &weft{data: copies[name], child: start(t, journals[name], nil, "weft", "serve", "--follow", config, "--data", copies[name],
+		return &weft{data: copies[name], child: start(t, journals[name], nil, "weft", "serve", "--follow", config, "--data",
+			copies[name],
 			"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--follow-every", "200ms")}
 	}
 	primary := startPrimary()
@@ -83,7 +86,8 @@ dbs:
 		}
 	}
 	primary.up(t)
-	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, followTotal) }, primary.child)
+	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, followTotal) },
+		primary.child)
 	tr := newOracle()
 	if err := upstream.Replay(1, tr.apply); err != nil {
 		t.Fatal(err)
@@ -111,7 +115,8 @@ dbs:
 		t.Errorf("the primary ended with %d after SIGTERM", code)
 	}
 	// A follower's copy is not written to.
-	second := start(t, newJournal(t, "writer of a copy"), nil, "weft", "serve", "--jetstream", upstream.URL(), "--data", copies["follower"], "--listen", "127.0.0.1:0")
+	second := start(t, newJournal(t, "writer of a copy"), nil, "weft", "serve", "--jetstream", upstream.URL(), "--data",
+		copies["follower"], "--listen", "127.0.0.1:0")
 	if code := second.exit(t, upWithin); code != 1 {
 		t.Errorf("a weft that would write to a copy ended with %d", code)
 	}

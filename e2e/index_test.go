@@ -160,7 +160,8 @@ func (x index) AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.
 	err := x.get(ctx, own+"getAccountBacklinks", v, &a)
 	page := db.Page[db.AccountLink]{Next: next(a.Cursor)}
 	for _, l := range a.Links {
-		page.Items = append(page.Items, db.AccountLink{Record: l.Record, Path: sourceOf(l.Source).Path, Target: l.Subject, TimeUS: l.Time.UnixMicro()})
+		page.Items = append(page.Items, db.AccountLink{Record: l.Record, Path: sourceOf(l.Source).Path, Target: l.Subject,
+			TimeUS: l.Time.UnixMicro()})
 	}
 	return page, err
 }

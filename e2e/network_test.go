@@ -39,7 +39,8 @@ type network struct {
 func startNetwork(t *testing.T) *network {
 	t.Helper()
 	relay, public, debug := freeAddress(t), freeAddress(t), freeAddress(t)
-	n := &network{url: "http://" + public, debug: "http://" + debug + "/metrics", journal: newJournal(t, "jetstream server"), relay: "http://" + relay}
+	n := &network{url: "http://" + public, debug: "http://" + debug + "/metrics",
+		journal: newJournal(t, "jetstream server"), relay: "http://" + relay}
 	n.simulatorArgs = []string{"--log-format", "text", "serve",
 		"--addr", relay, "--public-url", n.relay, "--data-dir", t.TempDir(), "--seed", "42",
 		"--accounts", strconv.Itoa(simAccounts), "--initial-records-per-account", strconv.Itoa(simRecords),
@@ -54,7 +55,8 @@ func startNetwork(t *testing.T) *network {
 // startSimulator starts the simulator, or starts it again on what it has.
 func (n *network) startSimulator(t *testing.T, commitsPerSecond string) {
 	t.Helper()
-	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator", append(n.simulatorArgs, "--commits-per-sec", commitsPerSecond)...)
+	n.simulator = start(t, newJournal(t, "network simulator"), nil, "simulator",
+		append(n.simulatorArgs, "--commits-per-sec", commitsPerSecond)...)
 	eventually(t, serverWithin, "the simulator serves", func() error {
 		_, err := get(n.relay + "/xrpc/com.atproto.sync.listHosts")
 		return err

@@ -50,7 +50,8 @@ func TestServeProcess(t *testing.T) {
 	w.up(t)
 	w.refusesSecond(t, upstream.URL())
 
-	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, processTotal) }, w.child)
+	eventually(t, time.Minute, "the network is complete", func() error { return complete(upstream, processTotal) },
+		w.child)
 	tr := newOracle()
 	if err := upstream.Replay(1, tr.apply); err != nil {
 		t.Fatal(err)

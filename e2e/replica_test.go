@@ -127,19 +127,23 @@ func TestSidecar(t *testing.T) {
 	upstream, tr := replicaNetwork(t)
 	data, out := t.TempDir(), t.TempDir()
 	config := filepath.Join(t.TempDir(), "litestream.yml")
-	text := fmt.Sprintf("dbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n", filepath.Join(data, "weft.db"), filepath.Join(t.TempDir(), "replica"))
+	text := fmt.Sprintf("dbs:\n  - path: %s\n    replica: {type: file, path: %s, sync-interval: 100ms}\n",
+		filepath.Join(data, "weft.db"), filepath.Join(t.TempDir(), "replica"))
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	exec := strings.Join([]string{program("weft"), "serve", "--replicate", "off", "--checkpoint", "off", "--replay-window", "all", "--jetstream", upstream.URL(), "--from", "start",
+	exec := strings.Join([]string{program("weft"), "serve", "--replicate", "off", "--checkpoint", "off", "--replay-window",
+		"all", "--jetstream", upstream.URL(), "--from", "start",
 		"--data", data, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, " ")
-	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config, "-exec", exec)}
+	w := &weft{data: data, child: start(t, newJournal(t, "litestream"), nil, "litestream", "replicate", "-config", config,
+		"-exec", exec)}
 	w.up(t)
 	tr.compare(t, w, depth(20))
 	if code := w.terminate(t, downWithin); code != 0 {
 		t.Errorf("litestream ended with %d", code)
 	}
-	restored := start(t, newJournal(t, "litestream restore"), nil, "litestream", "restore", "-config", config, "-o", filepath.Join(out, "weft.db"), filepath.Join(data, "weft.db"))
+	restored := start(t, newJournal(t, "litestream restore"), nil, "litestream", "restore", "-config", config, "-o",
+		filepath.Join(out, "weft.db"), filepath.Join(data, "weft.db"))
 	if code := restored.exit(t, downWithin); code != 0 {
 		t.Fatalf("litestream restore ended with %d", code)
 	}

@@ -27,7 +27,8 @@ type weft struct {
 // startWeft starts a weft that follows an upstream from its start, without waiting for it.
 func startWeft(t *testing.T, j *journal, upstream, data string) *weft {
 	t.Helper()
-	return &weft{data: data, child: start(t, j, nil, "weft", "serve", "--jetstream", upstream, "--from", "start", "--data", data,
+	return &weft{data: data, child: start(t, j, nil, "weft", "serve", "--jetstream", upstream, "--from", "start", "--data",
+		data,
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")}
 }
 

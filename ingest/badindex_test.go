@@ -33,7 +33,8 @@ func TestBadIndexBecomesGap(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			server := serve(t, sim.ServerConfig{Dir: dir, Backlog: 2 * segment, EventsPerSegment: segment, NetworkConfig: sim.NetworkConfig{Accounts: 300}})
+			server := serve(t, sim.ServerConfig{Dir: dir, Backlog: 2 * segment, EventsPerSegment: segment,
+				NetworkConfig: sim.NetworkConfig{Accounts: 300}})
 			files, err := filepath.Glob(filepath.Join(dir, "seg_*.jss"))
 			if err != nil || len(files) == 0 {
 				t.Fatal(files, err)
@@ -55,7 +56,8 @@ func TestBadIndexBecomesGap(t *testing.T) {
 				untilCaughtUp(t, store, server)
 				f.stop()
 				gaps, err := store.Gaps(t.Context())
-				if err != nil || len(gaps) != 1 || gaps[0].From != 1 || gaps[0].To != segment || gaps[0].FromUS == 0 || gaps[0].ToUS <= gaps[0].FromUS {
+				if err != nil || len(gaps) != 1 || gaps[0].From != 1 || gaps[0].To != segment || gaps[0].FromUS == 0 ||
+					gaps[0].ToUS <= gaps[0].FromUS {
 					t.Fatalf("gaps: %+v, %v", gaps, err)
 				}
 				if err := store.Close(); err != nil {

@@ -16,7 +16,8 @@ import (
 
 // BenchmarkEvent measures one event, from its bytes to the links in a batch, for each protocol and the archive.
 func BenchmarkEvent(b *testing.B) {
-	server, err := sim.NewServer(sim.ServerConfig{Backlog: 4096, EventsPerSegment: 4096, NetworkConfig: sim.NetworkConfig{Accounts: 2000}})
+	server, err := sim.NewServer(sim.ServerConfig{Backlog: 4096, EventsPerSegment: 4096,
+		NetworkConfig: sim.NetworkConfig{Accounts: 2000}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -51,7 +52,8 @@ func BenchmarkEvent(b *testing.B) {
 			if kind == upstream.KindV2 {
 				path = "/xrpc/network.bsky.jetstream.subscribeEvents"
 			}
-			conn, _, err := websocket.Dial(ctx, server.URL()+path+"?cursor=1", &websocket.DialOptions{Subprotocols: []string{"xrpc.v1.json"}})
+			conn, _, err := websocket.Dial(ctx, server.URL()+path+"?cursor=1",
+				&websocket.DialOptions{Subprotocols: []string{"xrpc.v1.json"}})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -65,7 +65,8 @@ func linking(t *testing.T, s *db.Store, target string, source db.Source) (record
 func TestAccountStatuses(t *testing.T) {
 	t.Parallel()
 	s, refused := indexed(t, "testdata/account-status.jsonl")
-	got := linking(t, s, "at://did:plc:sdnebbs4tqqblc77q2roo7ja/app.bsky.feed.post/3maaaaaaaaa2b", db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
+	got := linking(t, s, "at://did:plc:sdnebbs4tqqblc77q2roo7ja/app.bsky.feed.post/3maaaaaaaaa2b",
+		db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"})
 	if want := []string{"did:plc:kmoruz35adikmpsxz36bgikn/3n37rl7gjsr22"}; !slices.Equal(got, want) || refused != 0 {
 		t.Errorf("%q link, %d refused; want %q", got, refused, want)
 	}

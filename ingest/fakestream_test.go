@@ -133,8 +133,12 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 	cursor, _ := strconv.ParseUint(q.Get("cursor"), 10, 64) // 0 without one
 	s.mu.Lock()
 	at := len(s.events)
-	if byTime := !s.v2 || cursor >= upstream.MinTimeCursor; cursor > 0 && (!byTime || cursor <= uint64(time.Now().UnixMicro())) {
-		at = slices.IndexFunc(s.events, func(e sent) bool { return byTime && e.us >= int64(cursor) || !byTime && e.seq >= cursor })
+	if byTime := !s.v2 || cursor >= upstream.MinTimeCursor; cursor > 0 &&
+		(!byTime || cursor <= uint64(time.Now().UnixMicro())) {
+		at = slices.IndexFunc(s.events, func(e sent) bool {
+			return byTime && e.us >= int64(cursor) || !byTime &&
+				e.seq >= cursor
+		})
 		if at < 0 {
 			at = len(s.events)
 		}
@@ -153,12 +157,13 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 	}
 	s.asked = append(s.asked, *r)
 	s.mu.Unlock()
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"xrpc.v1.json"}, OnPingReceived: func(context.Context, []byte) bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.pings++
-		return !s.mute
-	}})
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"xrpc.v1.json"},
+		OnPingReceived: func(context.Context, []byte) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.pings++
+			return !s.mute
+		}})
 	if err != nil {
 		return
 	}
@@ -195,7 +200,8 @@ func (s *stream) subscribe(w http.ResponseWriter, r *http.Request) {
 
 func (s *stream) frame(e sent) []byte {
 	tid := string(link.AppendTID(nil, uint64(time.Now().UnixMicro())<<10|e.seq&1023))
-	commit := map[string]any{"rev": tid, "operation": "create", "collection": "app.bsky.feed.like", "rkey": fmt.Sprint("r", e.seq),
+	commit := map[string]any{"rev": tid, "operation": "create", "collection": "app.bsky.feed.like",
+		"rkey":   fmt.Sprint("r", e.seq),
 		"record": map[string]any{"subject": "https://example.com/"}}
 	f := map[string]any{"did": e.did, "time_us": e.us, "kind": "commit", "commit": commit}
 	if s.v2 {

@@ -94,7 +94,8 @@ func TestFullSizeSegment(t *testing.T) {
 		t.Error(err)
 	}
 	peak := peakMemory(t)
-	t.Logf("%d events, %d bytes: %s, %.0f events/s, peak memory %d MB", tip, plan.Bytes, took.Round(time.Second), float64(tip)/took.Seconds(), peak/1e6)
+	t.Logf("%d events, %d bytes: %s, %.0f events/s, peak memory %d MB", tip, plan.Bytes, took.Round(time.Second),
+		float64(tip)/took.Seconds(), peak/1e6)
 	if peak > replayMemory {
 		t.Errorf("the replay took %d bytes of memory, more than %d", peak, replayMemory)
 	}

@@ -90,7 +90,8 @@ func TestStuckWriter(t *testing.T) {
 		if err := in.Ready(); err == nil || !strings.Contains(err.Error(), "none was committed for 60 s") {
 			t.Errorf("ready: %v", err)
 		}
-		if err := in.Current(time.Minute - time.Second); err == nil || !strings.Contains(err.Error(), "behind the network: events wait") {
+		if err := in.Current(time.Minute - time.Second); err == nil ||
+			!strings.Contains(err.Error(), "behind the network: events wait") {
 			t.Errorf("current: %v", err)
 		}
 		if err := in.Current(time.Hour); err != nil {

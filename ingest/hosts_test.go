@@ -58,7 +58,8 @@ func TestFailover(t *testing.T) {
 			p.a.DropAll()
 		},
 			back: func(p pair) { p.a.SetFaults(sim.Faults{}) }},
-		{name: "the second speaks v1", b: sim.ServerConfig{NoV2: true}, go_: func(p pair) { away(p.a, true) }, back: func(p pair) { away(p.a, false) }},
+		{name: "the second speaks v1", b: sim.ServerConfig{NoV2: true}, go_: func(p pair) { away(p.a, true) },
+			back: func(p pair) { away(p.a, false) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +128,8 @@ func TestCountsAnew(t *testing.T) {
 			server.Emit(500)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Silence: 500 * time.Millisecond, Rewind: 10}
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+				Silence: 500 * time.Millisecond, Rewind: 10}
 			f := follow(t, cfg)
 			untilCaughtUp(t, store, server)
 			f.stop()
@@ -145,11 +147,13 @@ func TestCountsAnew(t *testing.T) {
 // TestV1: the index of a pure v1 server equals its events, which have no resyncs, also after drops and stalls.
 func TestV1(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{NoV2: true, Backlog: 500, EventsPerSegment: 500, Faults: sim.Faults{DropEvery: 700, DuplicateEvery: 5, UnknownEvery: 9},
+	server := serve(t, sim.ServerConfig{NoV2: true, Backlog: 500, EventsPerSegment: 500,
+		Faults:        sim.Faults{DropEvery: 700, DuplicateEvery: 5, UnknownEvery: 9},
 		NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, BatchAge: 20 * time.Millisecond, Silence: time.Second}
+	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+		BatchAge: 20 * time.Millisecond, Silence: time.Second}
 	for range 3 {
 		f := follow(t, cfg)
 		for range 2 {
@@ -280,7 +284,8 @@ func TestGapIsFilled(t *testing.T) {
 		{name: "a block that was broken", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}},
 		{name: "the live stream doesn't reach back, and the archive was closed", cfg: sim.ServerConfig{Backlog: segment, Lookback: 3 * segment / 2}, // behind the archive's end, as a real one's does
-			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) }, heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
+			hurt: func(s *sim.Server) { s.Emit(3 * segment); s.FailArchive(1<<30, 403) },
+			heal: func(s *sim.Server) { s.FailArchive(0, 0) }},
 		{name: "in parts", hurt: func(s *sim.Server) { s.CorruptBlock(1, 0) }, heal: (*sim.Server).HealBlocks,
 			cfg: sim.ServerConfig{Backlog: 4 * segment}, records: 150},
 	} {
@@ -291,7 +296,8 @@ func TestGapIsFilled(t *testing.T) {
 			server := serve(t, tc.cfg)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond, FillRecords: tc.records}
+			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+				Fill: 50 * time.Millisecond, FillRecords: tc.records}
 			if tc.cfg.Lookback > 0 {
 				f := follow(t, cfg)
 				untilCaughtUp(t, store, server)
@@ -347,17 +353,23 @@ func modelOf(t *testing.T, s *sim.Server, keeps func(e sim.Event) bool) *dbtest.
 // and a narrowed one loses the other records.
 func TestSliceOfNetwork(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 500, NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 10}})
+	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 500,
+		NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 3, Seed: 9, RatePerSec: 10}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	feed, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{"app.bsky.feed.repost"}})
+	feed, err := ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*"},
+		Exclude: []string{"app.bsky.feed.repost"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed, Fill: 50 * time.Millisecond}
+	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed,
+		Fill: 50 * time.Millisecond}
 	settle := func(in *follower, cfg ingest.Config) {
 		server.Emit(62 * 10)
-		last := newestOf(t, server, func(e sim.Event) bool { return e.Kind != sim.KindCommit || cfg.Slice.Keeps(e.Collection) })
+		last := newestOf(t, server, func(e sim.Event) bool {
+			return e.Kind != sim.KindCommit ||
+				cfg.Slice.Keeps(e.Collection)
+		})
 		until(t, "the slice has caught up", func() bool { return store.Cursor(server.URL()) >= last })
 		in.stop()
 	}
@@ -373,7 +385,8 @@ func TestSliceOfNetwork(t *testing.T) {
 	settle(follow(t, cfg), cfg)
 	same(model(cfg))
 
-	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*", "app.bsky.graph.follow"}}); err != nil {
+	if cfg.Slice, err = ingest.NewSlice(ingest.SliceConfig{Collections: []string{"app.bsky.feed.*",
+		"app.bsky.graph.follow"}}); err != nil {
 		t.Fatal(err)
 	}
 	at := store.Cursor(server.URL())
@@ -418,7 +431,8 @@ func newestOf(t *testing.T, s *sim.Server, which func(sim.Event) bool) (seq uint
 // TestPlanBackfill: the estimate is the archive's content, and for a slice at most that.
 func TestPlanBackfill(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	hosts := []string{server.URL()}
 	whole, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, nil)
 	if err != nil || whole.Segments != 3 || whole.Events != 30_000 || whole.Links != 36_000 || whole.Bytes < 30_000*10 {
@@ -436,7 +450,8 @@ func TestPlanBackfill(t *testing.T) {
 	if err != nil || !part.Sliced || part.Bytes > whole.Bytes || part.Events > whole.Events {
 		t.Errorf("the plan of a slice is %+v, %v", part, err)
 	}
-	if none, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{}, nil); err != nil || none != (ingest.Plan{}) {
+	if none, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{}, nil); err != nil ||
+		none != (ingest.Plan{}) {
 		t.Errorf("the plan of none is %+v, %v", none, err)
 	}
 	server.FailArchive(1<<30, 401)

@@ -137,7 +137,8 @@ func compare(t *testing.T, store *db.Store, server *sim.Server, retimed bool) {
 // TestArchiveIntoLive: no event is lost or repeated between the archive and the live stream.
 func TestArchiveIntoLive(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 8000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
+	server := serve(t, sim.ServerConfig{Backlog: 8000, EventsPerSegment: 3000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
@@ -174,10 +175,12 @@ func TestUpstreamMisbehaves(t *testing.T) {
 		{name: "sends kinds that are not known", faults: sim.Faults{UnknownEvery: 5}},
 		{name: "sends error frames", faults: sim.Faults{ErrorEvery: 500}},
 		{name: "refuses subscriptions", faults: sim.Faults{RefuseEvery: 2, DropEvery: 700}},
-		{name: "limits the rate of subscriptions", faults: sim.Faults{RefuseEvery: 2, RefuseStatus: 429, RetryAfter: time.Second, DropEvery: 700}},
+		{name: "limits the rate of subscriptions", faults: sim.Faults{RefuseEvery: 2, RefuseStatus: 429,
+			RetryAfter: time.Second, DropEvery: 700}},
 		{name: "reorders among accounts and redelivers", faults: sim.Faults{Reorder: 20, RedeliverEvery: 10}},
 		{name: "drops all at once", do: func(s *sim.Server) { s.DropAll() }},
-		{name: "crashes and redelivers under the same numbers", do: func(s *sim.Server) { s.Crash(100, true) }, retimes: true},
+		{name: "crashes and redelivers under the same numbers", do: func(s *sim.Server) { s.Crash(100, true) },
+			retimes: true},
 		{name: "stalls", do: func(s *sim.Server) { s.Stall(700 * time.Millisecond) }},
 		{name: "loses its archive for a while", do: func(s *sim.Server) { s.FailArchive(5, 500) }},
 		{name: "jumps into the future", do: func(s *sim.Server) { s.JumpFuture(24 * time.Hour) }},
@@ -214,7 +217,8 @@ func TestUpstreamMisbehaves(t *testing.T) {
 // TestHoleBecomesGap: a block that stays broken is a recorded gap, and all other events are indexed.
 func TestHoleBecomesGap(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 9000, EventsPerSegment: 3000, NetworkConfig: sim.NetworkConfig{Accounts: 300}})
+	server := serve(t, sim.ServerConfig{Backlog: 9000, EventsPerSegment: 3000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 300}})
 	server.CorruptBlock(1, 0)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
@@ -257,7 +261,8 @@ func TestTipBelowCursor(t *testing.T) {
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, Silence: 400 * time.Millisecond, Rewind: 100})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, Silence: 400 * time.Millisecond,
+		Rewind: 100})
 	defer f.stop()
 	until(t, "the lost events are noticed and new ones indexed", func() bool {
 		server.Emit(1)
@@ -292,7 +297,8 @@ func TestFrom(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			server := serve(t, sim.ServerConfig{Backlog: 4000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+			server := serve(t, sim.ServerConfig{Backlog: 4000, EventsPerSegment: 1000,
+				NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
 			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: tc.from(t, server)})
@@ -381,8 +387,10 @@ func TestReplayedTwice(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		t.Logf("pass %d: %d events with %d starts in %s: %.0f events/s; %d links; %d bytes of WAL, %.1f per link", pass+1, *events,
-			starts, took.Round(time.Millisecond), float64(*events)/took.Seconds(), links, wal, float64(wal)/float64(max(links, 1)))
+		t.Logf("pass %d: %d events with %d starts in %s: %.0f events/s; %d links; %d bytes of WAL, %.1f per link", pass+1,
+			*events,
+			starts, took.Round(time.Millisecond), float64(*events)/took.Seconds(), links, wal,
+			float64(wal)/float64(max(links, 1)))
 	}
 }
 
@@ -402,11 +410,13 @@ func (s slow) Apply(b db.Batch) (apply.Counts, error) {
 // TestSlowStoreIsNotSilence: an upstream that waits for the store isn't silent.
 func TestSlowStoreIsNotSilence(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	server := serve(t, sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: slow{store}, From: ingest.From{Start: true}, BatchEvents: 100,
-		Silence: 300 * time.Millisecond})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: slow{store}, From: ingest.From{Start: true},
+		BatchEvents: 100,
+		Silence:     300 * time.Millisecond})
 	until(t, "all is committed", func() bool {
 		if err := f.Ready(); err != nil && f.Seen() > 0 && f.Seen() < server.Tip() {
 			t.Fatalf("not ready while the store is slow: %v", err)

@@ -188,8 +188,9 @@ func TestBatchTakesOver(t *testing.T) {
 	b, x := &batch{}, extract.New(extract.Limits{})
 	row := func(seq uint64, kind segment.Kind, payload []byte) upstream.Event {
 		var e upstream.Event
-		if err := e.ReadRow(&segment.Event{Seq: seq, WitnessedAt: int64(seq) * 11, Kind: kind, DID: string(did), Collection: "app.example.a",
-			Rkey: "self", Rev: "3mdtsyunhbu22", Payload: payload}); err != nil {
+		if err := e.ReadRow(&segment.Event{Seq: seq, WitnessedAt: int64(seq) * 11, Kind: kind, DID: string(did),
+			Collection: "app.example.a",
+			Rkey:       "self", Rev: "3mdtsyunhbu22", Payload: payload}); err != nil {
 			t.Fatal(err)
 		}
 		return e
@@ -201,7 +202,8 @@ func TestBatchTakesOver(t *testing.T) {
 		}
 		return e
 	}
-	live := upstream.Event{Pos: 2, TimeUS: 22, DID: string(did), Op: db.OpUpdate, Collection: "app.example.a", Rkey: "self", Rev: "3mdtsyunhbu22", JSON: text}
+	live := upstream.Event{Pos: 2, TimeUS: 22, DID: string(did), Op: db.OpUpdate, Collection: "app.example.a",
+		Rkey: "self", Rev: "3mdtsyunhbu22", JSON: text}
 	for _, e := range []upstream.Event{
 		row(1, segment.KindCreate, record), live, row(3, segment.KindDelete, nil),
 		frame(upstream.KindV2, `{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#account","seq":4,"did":"`+string(did)+`","time":"2026-07-01T00:00:00Z","account":{"active":false,"status":"takendown"}}}`),
@@ -277,10 +279,12 @@ func TestBatchMalformed(t *testing.T) {
 	t.Parallel()
 	for name, record := range map[string]string{
 		"nothing": "", "not an object": "\x63abc", "cut short": "\xa1\x63uri", "trailing bytes": "\xa0\xa0",
-		"a length that lies": "\x7b\xff\xff\xff\xff\xff\xff\xff\xff", "nested a million deep": strings.Repeat("\x81", 1_000_000),
+		"a length that lies":    "\x7b\xff\xff\xff\xff\xff\xff\xff\xff",
+		"nested a million deep": strings.Repeat("\x81", 1_000_000),
 	} {
 		b, x := &batch{}, extract.New(extract.Limits{})
-		e := upstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Pos: 1, Op: db.OpUpdate, Collection: "app.example.a", Rkey: "self", CBOR: []byte(record)}
+		e := upstream.Event{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Pos: 1, Op: db.OpUpdate, Collection: "app.example.a",
+			Rkey: "self", CBOR: []byte(record)}
 		if err := b.add(&e, x, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -303,7 +307,8 @@ func TestQueueLinks(t *testing.T) {
 	x, n := extract.New(extract.Limits{}), 0
 	add := func() {
 		n++
-		e := upstream.Event{DID: "did:web:a", Pos: uint64(n), Op: db.OpCreate, Collection: "app.example.a", Rkey: "self", JSON: []byte(record.String())}
+		e := upstream.Event{DID: "did:web:a", Pos: uint64(n), Op: db.OpCreate, Collection: "app.example.a", Rkey: "self",
+			JSON: []byte(record.String())}
 		if err := q.add(t.Context(), func(b *batch) { _ = b.add(&e, x, nil) }); err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,8 @@ func TestQuietUpstream(t *testing.T) {
 				server := newStream(t, &stream{v2: v2})
 				store := openStore(t, t.TempDir())
 				defer store.Close()
-				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, tc.slice...), Silence: short})
+				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, tc.slice...),
+					Silence: short})
 				defer f.stop()
 				want := int64(1)
 				if tc.had {
@@ -136,10 +137,15 @@ func TestStuckUpstream(t *testing.T) {
 	stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{stuck.URL, other.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short, Failback: time.Hour})
+	f := follow(t, ingest.Config{Hosts: []string{stuck.URL, other.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short,
+		Failback: time.Hour})
 	defer f.stop()
 	until(t, "the first is followed", func() bool { return f.Ready() == nil })
-	until(t, "the other is moved to", func() bool { other.send(2, time.Now()); return f.Host() == other.URL && f.Ready() == nil })
+	until(t, "the other is moved to", func() bool {
+		other.send(2, time.Now())
+		return f.Host() == other.URL &&
+			f.Ready() == nil
+	})
 	other.send(1, time.Now())
 	until(t, "its event is there", func() bool { return links(t, store) == 1 })
 }
@@ -218,7 +224,8 @@ func TestFollowedIsNoGap(t *testing.T) {
 					}
 				}
 				server.forget(2)
-				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, 1), Silence: 10 * short, Rewind: 1})
+				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, 1), Silence: 10 * short,
+					Rewind: 1})
 				defer f.stop()
 				untilReady(t, f)
 				gaps := gapsOf(t, store)
@@ -260,7 +267,8 @@ func TestFollowedIsNoted(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	begun := time.Now().UnixMicro()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true}, Slice: sliceOf(t, 1), Silence: short})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true},
+		Slice: sliceOf(t, 1), Silence: short})
 	until(t, "the event is there", func() bool { return links(t, store) == 1 })
 	until(t, "it is noted", func() bool { return store.Followed(server.URL).UntilUS > begun+(10*short).Microseconds() })
 	noted := store.Followed(server.URL).UntilUS
@@ -370,7 +378,8 @@ func TestProbe(t *testing.T) {
 			server.send(1, time.Now())
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true}, Silence: 10 * short})
+			f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true},
+				Silence: 10 * short})
 			defer f.stop()
 			until(t, "its event is there", func() bool { return links(t, store) == 1 })
 			if kind := f.Status().Kind; kind != "v1" {
@@ -415,8 +424,10 @@ func TestPasswords(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	var said log
-	in := ingest.New(ingest.Config{Hosts: []string{strings.Replace(server.URL, "http://", "ws://"+user+":"+password+"@", 1) + "/subscribe"},
-		Store: store, From: ingest.From{Start: true}, Silence: short, Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	in := ingest.New(ingest.Config{Hosts: []string{strings.Replace(server.URL, "http://", "ws://"+user+":"+password+"@",
+		1) + "/subscribe"},
+		Store: store, From: ingest.From{Start: true}, Silence: short,
+		Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }()
@@ -426,7 +437,10 @@ func TestPasswords(t *testing.T) {
 	server.send(1, time.Now())
 	server.forget(1)
 	server.setAway(false)
-	until(t, "the next one is there, behind a gap", func() bool { return links(t, store) == 2 && len(gapsOf(t, store)) == 1 })
+	until(t, "the next one is there, behind a gap", func() bool {
+		return links(t, store) == 2 &&
+			len(gapsOf(t, store)) == 1
+	})
 	cancel()
 	if err := errors.Join(<-done, store.Close()); err != nil {
 		t.Fatal(err)

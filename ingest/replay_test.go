@@ -19,8 +19,9 @@ func TestFillCuts(t *testing.T) {
 	const rows = 200
 	block := func(do func(*segment.Event) error) error {
 		for i := range uint64(rows) {
-			row := segment.Event{Seq: 1 + i, WitnessedAt: 1_770_000_000_000_000, Kind: segment.KindCreate, DID: "did:web:a", Collection: "app.example.thing",
-				Rkey: fmt.Sprint(i), Rev: "3mdtsyunhbu22", Payload: record}
+			row := segment.Event{Seq: 1 + i, WitnessedAt: 1_770_000_000_000_000, Kind: segment.KindCreate, DID: "did:web:a",
+				Collection: "app.example.thing",
+				Rkey:       fmt.Sprint(i), Rev: "3mdtsyunhbu22", Payload: record}
 			err := do(&row)
 			if err != nil {
 				return err

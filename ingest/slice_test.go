@@ -23,11 +23,16 @@ func TestSlice(t *testing.T) {
 		collection []string // what an upstream is asked for
 	}{
 		{"all", SliceConfig{}, []string{like, follow, post}, nil, "subject.uri", "", nil},
-		{"one", SliceConfig{Collections: []string{like}}, []string{like}, []string{follow, post, "app.bsky.feed.likes"}, "x", "", []string{like}},
-		{"a namespace", SliceConfig{Collections: []string{"app.bsky.feed.*"}}, []string{like, post}, []string{follow, "app.bsky.feedx.a"}, "x", "", []string{"app.bsky.feed.*"}},
-		{"a namespace without one", SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{post}}, []string{like}, []string{follow, post}, "x", "", []string{"app.bsky.feed.*"}},
-		{"all without a namespace", SliceConfig{Exclude: []string{"app.bsky.graph.*"}}, []string{like, post}, []string{follow}, "x", "", nil},
-		{"sources", SliceConfig{Sources: []string{like + ":subject.uri", like + ":.via.uri"}}, []string{like}, []string{follow, post}, "via.uri", "subject.cid", []string{like}},
+		{"one", SliceConfig{Collections: []string{like}}, []string{like}, []string{follow, post, "app.bsky.feed.likes"}, "x",
+			"", []string{like}},
+		{"a namespace", SliceConfig{Collections: []string{"app.bsky.feed.*"}}, []string{like, post},
+			[]string{follow, "app.bsky.feedx.a"}, "x", "", []string{"app.bsky.feed.*"}},
+		{"a namespace without one", SliceConfig{Collections: []string{"app.bsky.feed.*"}, Exclude: []string{post}},
+			[]string{like}, []string{follow, post}, "x", "", []string{"app.bsky.feed.*"}},
+		{"all without a namespace", SliceConfig{Exclude: []string{"app.bsky.graph.*"}}, []string{like, post},
+			[]string{follow}, "x", "", nil},
+		{"sources", SliceConfig{Sources: []string{like + ":subject.uri", like + ":.via.uri"}}, []string{like},
+			[]string{follow, post}, "via.uri", "subject.cid", []string{like}},
 	} {
 		s, err := NewSlice(tc.c)
 		if err != nil {
@@ -57,18 +62,22 @@ func TestSlice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []upstream.Event{{DID: "did:web:b", Op: db.OpAccount}, {DID: "did:web:b", Op: db.OpCreate, Collection: like}, {DID: "did:web:a", Op: db.OpCreate, Collection: post}} {
+	for _, e := range []upstream.Event{{DID: "did:web:b", Op: db.OpAccount},
+		{DID: "did:web:b", Op: db.OpCreate, Collection: like}, {DID: "did:web:a", Op: db.OpCreate, Collection: post}} {
 		if s.keeps(&e) {
 			t.Errorf("it has %+v", e)
 		}
 	}
-	for _, e := range []upstream.Event{{DID: "did:web:a", Op: db.OpAccount}, {DID: "did:web:a", Op: db.OpSync}, {DID: "did:web:a", Op: db.OpDelete, Collection: like}} {
+	for _, e := range []upstream.Event{{DID: "did:web:a", Op: db.OpAccount}, {DID: "did:web:a", Op: db.OpSync},
+		{DID: "did:web:a", Op: db.OpDelete, Collection: like}} {
 		if !s.keeps(&e) {
 			t.Errorf("it leaves %+v out", e)
 		}
 	}
-	for _, bad := range []SliceConfig{{Collections: []string{"like"}}, {Collections: []string{"app.bsky.feed*"}}, {Collections: []string{"*"}}, {Exclude: []string{""}},
-		{DIDs: []string{"alice.example"}}, {Sources: []string{like}}, {Sources: []string{like + ":"}}, {Sources: []string{"like:subject"}}} {
+	for _, bad := range []SliceConfig{{Collections: []string{"like"}}, {Collections: []string{"app.bsky.feed*"}},
+		{Collections: []string{"*"}}, {Exclude: []string{""}},
+		{DIDs: []string{"alice.example"}}, {Sources: []string{like}}, {Sources: []string{like + ":"}},
+		{Sources: []string{"like:subject"}}} {
 		if _, err := NewSlice(bad); err == nil {
 			t.Errorf("%+v passes", bad)
 		}
@@ -100,11 +109,15 @@ func TestSliceState(t *testing.T) {
 		{"another", state(of("a.b.c"), then), of("a.b.d"), true, true, []time.Time{now}},
 		{"all instead of some", state(of("a.b.c"), then), SliceConfig{}, true, false, []time.Time{now}},
 		{"some instead of all", state(SliceConfig{}, time.Time{}), of("a.b.c"), false, true, []time.Time{{}}},
-		{"without one", state(SliceConfig{}, time.Time{}), SliceConfig{Exclude: []string{"a.b.c"}}, false, true, []time.Time{{}}},
-		{"with it again", state(SliceConfig{Exclude: []string{"a.b.c"}}, time.Time{}), SliceConfig{}, true, false, []time.Time{now}},
+		{"without one", state(SliceConfig{}, time.Time{}), SliceConfig{Exclude: []string{"a.b.c"}}, false, true,
+			[]time.Time{{}}},
+		{"with it again", state(SliceConfig{Exclude: []string{"a.b.c"}}, time.Time{}), SliceConfig{}, true, false,
+			[]time.Time{now}},
 		{"some instead of all that began later", state(SliceConfig{}, then), of("a.b.c"), false, true, []time.Time{then}},
-		{"an account more", state(SliceConfig{DIDs: []string{"did:web:a"}}, then), SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, true, false, []time.Time{now}},
-		{"an account less", state(SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, then), SliceConfig{DIDs: []string{"did:web:a"}}, false, true, []time.Time{then}},
+		{"an account more", state(SliceConfig{DIDs: []string{"did:web:a"}}, then),
+			SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, true, false, []time.Time{now}},
+		{"an account less", state(SliceConfig{DIDs: []string{"did:web:a", "did:web:b"}}, then),
+			SliceConfig{DIDs: []string{"did:web:a"}}, false, true, []time.Time{then}},
 	} {
 		next, more, less := tc.was.Change(tc.to, now)
 		if more != tc.more || less != tc.less || len(next.Parts) != len(tc.since) {
@@ -159,7 +172,8 @@ func TestSubjectState(t *testing.T) {
 		if more != step.more || less != step.less || groups(next) != step.want {
 			t.Errorf("%s: more %t, less %t, %s", step.name, more, less, groups(next))
 		}
-		if since := next.Parts[0].Since; since.IsZero() != (step.parts == 0) || step.parts > 0 && !since.Equal(at(step.parts)) {
+		if since := next.Parts[0].Since; since.IsZero() != (step.parts == 0) || step.parts > 0 &&
+			!since.Equal(at(step.parts)) {
 			t.Errorf("%s: complete since %s", step.name, since)
 		}
 		again, err := ParseSliceState(next.String())

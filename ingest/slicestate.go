@@ -196,7 +196,8 @@ func later(a, b time.Time) time.Time {
 // Backfilled returns the state after one of its backfills. The archive was read for the whole slice, so that everything
 // is complete that the slice had when the backfill began.
 func (s SliceState) Backfilled(b Backfill) SliceState {
-	s.Backfill = slices.DeleteFunc(slices.Clone(s.Backfill), func(o Backfill) bool { return o.Host == b.Host && o.To == b.To })
+	s.Backfill = slices.DeleteFunc(slices.Clone(s.Backfill),
+		func(o Backfill) bool { return o.Host == b.Host && o.To == b.To })
 	s.Parts = slices.Clone(s.Parts)
 	for i := range s.Parts {
 		if !s.Parts[i].Since.After(b.Since) {

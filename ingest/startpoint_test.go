@@ -39,7 +39,8 @@ func TestNewStart(t *testing.T) {
 			h := in.hosts[0]
 			h.SetKind(tc.kind)
 			p, err := in.startPoint(t.Context(), h)
-			if err != nil || p.mode != tc.mode || p.cursor != tc.cursor || p.inArchive != (tc.mode == startInArchive) || !p.isNew {
+			if err != nil || p.mode != tc.mode || p.cursor != tc.cursor || p.inArchive != (tc.mode == startInArchive) ||
+				!p.isNew {
 				t.Fatalf("%+v, %v", p, err)
 			}
 			if tc.mode == startInArchive { // the archive was read to event 7, without one of the slice
@@ -52,7 +53,8 @@ func TestNewStart(t *testing.T) {
 			if tc.mode == startInArchive {
 				wantCursor = 7
 			}
-			if f := store.Followed(h.URL); store.LastFollowed() != h.URL || f.UntilUS != tc.followed || store.Cursor(h.URL) != wantCursor {
+			if f := store.Followed(h.URL); store.LastFollowed() != h.URL || f.UntilUS != tc.followed ||
+				store.Cursor(h.URL) != wantCursor {
 				t.Errorf("stored: %+v, cursor %d", f, store.Cursor(h.URL))
 			}
 		})

@@ -30,14 +30,16 @@ func (in *Ingest) setReplaying(h *host, hasEvents bool) {
 	if was.Name == wire.UpstreamReplaying && was.Connected {
 		return
 	}
-	in.state.Store(&State{Name: wire.UpstreamReplaying, Connected: hasEvents, Host: h.URL, Kind: h.Kind(), Since: in.cfg.Now()})
+	in.state.Store(&State{Name: wire.UpstreamReplaying, Connected: hasEvents, Host: h.URL, Kind: h.Kind(),
+		Since: in.cfg.Now()})
 }
 
 // setWaiting notes that the live stream of a host is open, and its first event has not come. After a replay, the host
 // remains connected.
 func (in *Ingest) setWaiting(h *host) {
 	connected := in.state.Load().Connected
-	in.state.Store(&State{Name: wire.UpstreamWaiting, Connected: connected, Host: h.URL, Kind: h.Kind(), Since: in.cfg.Now()})
+	in.state.Store(&State{Name: wire.UpstreamWaiting, Connected: connected, Host: h.URL, Kind: h.Kind(),
+		Since: in.cfg.Now()})
 }
 
 // setConnected notes that the live stream of a host is followed.
@@ -103,7 +105,8 @@ func (in *Ingest) replayDetail(now time.Time) string {
 	case p.EventsDone == 0:
 		return "its first event has not come yet"
 	}
-	return fmt.Sprintf("%s of about %s", humanize.Number(p.EventsDone), humanize.Count(max(p.Events, p.EventsDone), "event"))
+	return fmt.Sprintf("%s of about %s", humanize.Number(p.EventsDone),
+		humanize.Count(max(p.Events, p.EventsDone), "event"))
 }
 
 // nextAttempt describes when the next session begins; empty: at once.

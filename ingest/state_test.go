@@ -32,13 +32,15 @@ func TestStates(t *testing.T) {
 		ends   string // of the detail
 		ready  string // part of the reason; empty: ready
 	}{
-		{"at the start", func() {}, 0, wire.UpstreamStarting, "not started yet", "", "not following https://a.example: not started yet"},
+		{"at the start", func() {}, 0, wire.UpstreamStarting, "not started yet", "",
+			"not following https://a.example: not started yet"},
 		{"the first session", func() { in.setConnecting(h) }, 0, wire.UpstreamConnecting, "connecting", "", "not following"},
 		{"it fails", refuse, 0, wire.UpstreamDisconnected, "no connection since 2026-07-01 12:00:00 UTC: it answers 502; next attempt in ", "ms",
 			"not following https://a.example: no connection since"},
 		{"another session", func() { in.setConnecting(h) }, time.Minute, wire.UpstreamConnecting,
 			"no connection since 2026-07-01 12:00:00 UTC: it answers 502; connecting again", "", "not following"},
-		{"it fails too", refuse, time.Minute, wire.UpstreamDisconnected, "no connection since 2026-07-01 12:00:00 UTC", "", "not following"},
+		{"it fails too", refuse, time.Minute, wire.UpstreamDisconnected, "no connection since 2026-07-01 12:00:00 UTC", "",
+			"not following"},
 		{"the archive", func() {
 			in.setConnecting(h)
 			reset()
@@ -55,17 +57,20 @@ func TestStates(t *testing.T) {
 		}, 0, wire.UpstreamReplaying, "replaying its archive: 250 of about 1,000 events", "", ""},
 		{"the live stream after it", func() { in.progress.end(); in.setWaiting(h); reset() }, 0, wire.UpstreamWaiting,
 			"connected since 2026-07-01 12:02:20 UTC; its first event has not come yet", "", ""},
-		{"its first event", func() { in.setConnected(h) }, 0, wire.UpstreamFollowing, "connected since 2026-07-01 12:02:20 UTC", "UTC", ""},
+		{"its first event", func() { in.setConnected(h) }, 0, wire.UpstreamFollowing,
+			"connected since 2026-07-01 12:02:20 UTC", "UTC", ""},
 		{"a quiet network", func() { in.liveness.pongAt.Store(now.Add(200 * time.Second).UnixMicro()) }, 200 * time.Second,
 			wire.UpstreamFollowing, "connected since", "; it has sent no event for 3 min 20 s", ""},
 		{"the steady stream stops", func() { in.liveness.lively.Store(true) }, 0, wire.UpstreamSilent,
 			"connected, but no event came for 3 min 20 s, after a steady stream of events", "", "no event came for 3 min 20 s"},
-		{"no ping is answered", func() {}, 2 * time.Minute, wire.UpstreamSilent, "connected, but no message came for 2 min", "",
+		{"no ping is answered", func() {}, 2 * time.Minute, wire.UpstreamSilent, "connected, but no message came for 2 min",
+			"",
 			"no message came for 2 min, from https://a.example"},
 		{"the connection breaks", func() { in.setDisconnected(h, gone) }, 0, wire.UpstreamDisconnected,
 			"no connection since 2026-07-01 12:07:40 UTC: it answers 502", "502", "not following"},
 		{"another session's stream", func() { in.setConnecting(h); reset(); in.setWaiting(h) }, 0, wire.UpstreamWaiting,
-			"connected since 2026-07-01 12:07:40 UTC; its first event has not come yet", "", "no event from https://a.example: connected since"},
+			"connected since 2026-07-01 12:07:40 UTC; its first event has not come yet", "",
+			"no event from https://a.example: connected since"},
 	} {
 		step.do()
 		now = now.Add(step.wait)

@@ -16,21 +16,32 @@ func TestSubjects(t *testing.T) {
 		list    []string
 		in, out []string
 	}{
-		{"an account", []string{alice}, []string{alice, "at://" + alice, "at://" + alice + "/app.bsky.feed.post/3k", "at://" + alice + "?x", "at://" + alice + "#a/b"},
-			[]string{bob, alice + "a", "at://" + alice + "a/app.bsky.feed.post/3k", "https://example.org/?" + alice, "x:" + alice}},
+		{"an account", []string{alice}, []string{alice, "at://" + alice, "at://" + alice + "/app.bsky.feed.post/3k",
+			"at://" + alice + "?x", "at://" + alice + "#a/b"},
+			[]string{bob, alice + "a", "at://" + alice + "a/app.bsky.feed.post/3k", "https://example.org/?" + alice,
+				"x:" + alice}},
 		{"a record", []string{list}, []string{list, list + "/more", list + "?a=b/c", list + "#a"},
-			[]string{list + "z", "at://" + bob + "/app.bsky.graph.list", "at://" + bob, bob, "at://" + alice + "/app.bsky.graph.list/3k", "at://" + bob + "/app.bsky.graph.list?/3k"}},
-		{"a collection of an account", []string{"at://" + bob + "/app.bsky.graph.list/"}, []string{list, "at://" + bob + "/app.bsky.graph.list"},
+			[]string{list + "z", "at://" + bob + "/app.bsky.graph.list", "at://" + bob, bob,
+				"at://" + alice + "/app.bsky.graph.list/3k", "at://" + bob + "/app.bsky.graph.list?/3k"}},
+		{"a collection of an account", []string{"at://" + bob + "/app.bsky.graph.list/"},
+			[]string{list, "at://" + bob + "/app.bsky.graph.list"},
 			[]string{"at://" + bob + "/app.bsky.graph.listitem/3k", "at://" + bob}},
 		{"a repo", []string{"at://" + bob}, []string{"at://" + bob, list}, []string{bob}},
-		{"a repo by its handle", []string{"at://Bob.Example"}, []string{"at://bob.example/app.bsky.feed.post/3k"}, []string{"at://" + bob, "at://bob.example.org"}},
-		{"a host", []string{"Example.ORG"}, []string{"https://example.org/", "http://example.org/x?y#z", "https://example.org:8080/", "https://me@example.org/"},
-			[]string{"https://www.example.org/", "https://example.org.evil.example/", "https://evil.example/@example.org", "ftp://example.org/", "https://evilexample.org/", "did:web:example.org", "at://example.org"}},
+		{"a repo by its handle", []string{"at://Bob.Example"}, []string{"at://bob.example/app.bsky.feed.post/3k"},
+			[]string{"at://" + bob, "at://bob.example.org"}},
+		{"a host", []string{"Example.ORG"}, []string{"https://example.org/", "http://example.org/x?y#z",
+			"https://example.org:8080/", "https://me@example.org/"},
+			[]string{"https://www.example.org/", "https://example.org.evil.example/", "https://evil.example/@example.org",
+				"ftp://example.org/", "https://evilexample.org/", "did:web:example.org", "at://example.org"}},
 		{"all below a host", []string{"*.example.org"}, []string{"https://www.example.org/", "https://a.b.example.org/"},
 			[]string{"https://example.org/", "https://evilexample.org/", "https://example.org.evil.example/"}},
-		{"a host that isn't ASCII", []string{"bücher.example", "*.bücher.example"}, []string{"https://bücher.example/", "https://xn--bcher-kva.example/", "https://a.bücher.example/"}, []string{"https://bucher.example/"}},
-		{"an address", []string{"[2001:DB8::1]"}, []string{"https://[2001:db8::1]:8443/"}, []string{"https://[2001:db8::2]/"}},
-		{"several", []string{alice, list, "example.org"}, []string{alice, list, "https://example.org/"}, []string{bob, "https://example.com/"}},
+		{"a host that isn't ASCII", []string{"bücher.example", "*.bücher.example"},
+			[]string{"https://bücher.example/", "https://xn--bcher-kva.example/", "https://a.bücher.example/"},
+			[]string{"https://bucher.example/"}},
+		{"an address", []string{"[2001:DB8::1]"}, []string{"https://[2001:db8::1]:8443/"},
+			[]string{"https://[2001:db8::2]/"}},
+		{"several", []string{alice, list, "example.org"}, []string{alice, list, "https://example.org/"},
+			[]string{bob, "https://example.com/"}},
 	} {
 		normal, err := NormalSubjects(tc.list)
 		if err != nil {
@@ -52,8 +63,10 @@ func TestSubjects(t *testing.T) {
 			t.Errorf("%s: %q is normally %q, %v", tc.name, normal, again, err)
 		}
 	}
-	for _, bad := range []string{"", "word", "*.", "*", "example.org/x", "https://example.org/x", "https://example.org/", "example.org:80", "@alice.example", "user@example.org",
-		list + "#a", list + "?a", "did:plc", "at://", "*.[2001:db8::1]", "a b.example", "mailto:a@example.org", "example.org?x", "example.org#x"} {
+	for _, bad := range []string{"", "word", "*.", "*", "example.org/x", "https://example.org/x", "https://example.org/",
+		"example.org:80", "@alice.example", "user@example.org",
+		list + "#a", list + "?a", "did:plc", "at://", "*.[2001:db8::1]", "a b.example", "mailto:a@example.org",
+		"example.org?x", "example.org#x"} {
 		if normal, err := NormalSubjects([]string{bad}); err == nil {
 			t.Errorf("%q is the subject %q", bad, normal)
 		}

@@ -122,7 +122,8 @@ func TestSubjectsOfNetwork(t *testing.T) {
 				t.Error(err)
 			}
 
-			if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: store.Cursor(server.URL()), Why: "the slice was widened"}); err != nil {
+			if err := store.AddGap(db.Gap{Host: server.URL(), From: 1, To: store.Cursor(server.URL()),
+				Why: "the slice was widened"}); err != nil {
 				t.Fatal(err)
 			}
 			server.Emit(1000) // the archive goes beyond it
@@ -154,14 +155,16 @@ func TestSubjectsOfNetwork(t *testing.T) {
 // name of its account.
 func TestOtherRecordsCostNoRow(t *testing.T) {
 	t.Parallel()
-	server := serve(t, sim.ServerConfig{Backlog: 2000, EventsPerSegment: 500, NetworkConfig: sim.NetworkConfig{Accounts: 100, Seed: 4}})
+	server := serve(t, sim.ServerConfig{Backlog: 2000, EventsPerSegment: 500,
+		NetworkConfig: sim.NetworkConfig{Accounts: 100, Seed: 4}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	slice, err := ingest.NewSlice(ingest.SliceConfig{Subjects: []string{"did:web:unknown.example", "*.unknown.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: slice})
+	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+		Slice: slice})
 	untilCaughtUp(t, store, server)
 	f.stop()
 	statuses := 0

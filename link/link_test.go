@@ -195,7 +195,8 @@ var parseTests = []struct {
 	{"brackets without authority", "note:<b>", none, None},
 	{"backslash", `https://example.com\a`, none, None},
 	{"backslash in the path", `https://example.com/\a`, none, None},
-	{"8192 bytes", "https://a.example/" + strings.Repeat("x", 8174), "https://a.example/" + strings.Repeat("x", 8174), URI},
+	{"8192 bytes", "https://a.example/" + strings.Repeat("x", 8174), "https://a.example/" + strings.Repeat("x", 8174),
+		URI},
 	{"8193 bytes", "https://example.com/" + strings.Repeat("x", 8173), none, None},
 	{"8192 bytes and no path", "https://" + strings.Repeat("x", 8184), none, None},
 	{"8193 bytes when normal", "a:é" + strings.Repeat("x", 8185), none, None},
@@ -250,7 +251,8 @@ func checkAppend(t *testing.T, in string) {
 }
 
 func TestParseReturnsNormalInputItself(t *testing.T) {
-	for _, in := range []string{did, "at://" + did + "/a.b.c/d", "at://alice.example.com/a.b.c/d", "https://example.com/"} {
+	for _, in := range []string{did, "at://" + did + "/a.b.c/d", "at://alice.example.com/a.b.c/d",
+		"https://example.com/"} {
 		if n := testing.AllocsPerRun(100, func() { Parse(in) }); n != 0 {
 			t.Errorf("Parse(%q) allocates %v times", in, n)
 		}

@@ -32,21 +32,25 @@ func serving(t *testing.T, handler http.Handler) *Server {
 	var events []apply.Event
 	add := func(collection string, links ...db.Link) {
 		n := len(events) + 1
-		events = append(events, apply.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000 + int64(n), Op: db.OpCreate, DID: fmt.Sprint("did:plc:a", n),
+		events = append(events, apply.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000 + int64(n), Op: db.OpCreate,
+			DID:        fmt.Sprint("did:plc:a", n),
 			Collection: collection, Rkey: fmt.Sprint("r", n), Rev: "3kaaaaaaaaaa2", Links: links})
 	}
 	for range 3 {
 		add("app.bsky.feed.like", db.Link{Path: "subject.uri", Target: "at://did:plc:alice/app.bsky.feed.post/3kpost"})
 	}
-	add("app.bsky.graph.listitem", db.Link{Path: "list", Target: "at://did:plc:alice/app.bsky.graph.list/3klist"}, db.Link{Path: "subject", Target: "did:plc:bob"})
-	add("a.b.hostile", db.Link{Path: "x<script>alert(1)</script>", Target: `https://example.com/"><script>alert(1)</script>`})
+	add("app.bsky.graph.listitem", db.Link{Path: "list", Target: "at://did:plc:alice/app.bsky.graph.list/3klist"},
+		db.Link{Path: "subject", Target: "did:plc:bob"})
+	add("a.b.hostile", db.Link{Path: "x<script>alert(1)</script>",
+		Target: `https://example.com/"><script>alert(1)</script>`})
 	if _, err := store.Apply(db.Batch{Host: "upstream.example", Seq: 9, TimeUS: 9, Events: events}); err != nil {
 		t.Fatal(err)
 	}
 	if handler == nil {
 		handler = api.New(api.Config{Store: store, Logger: slog.New(slog.DiscardHandler)})
 	}
-	return New(Config{API: handler, Store: store, Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))})
+	return New(Config{API: handler, Store: store, Logger: slog.New(slog.NewTextHandler(testLog{t},
+		&slog.HandlerOptions{Level: slog.LevelError}))})
 }
 
 // testLog fails a test when something is logged: a page has panicked.
@@ -212,7 +216,8 @@ func TestMoreFiles(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
 	for _, path := range []string{"/api", "/api/events", "/status"} {
-		for _, m := range regexp.MustCompile(`(?:href|src)="(/assets/[^"]+)"`).FindAllStringSubmatch(browse(t, s, path, 200), -1) {
+		for _, m := range regexp.MustCompile(`(?:href|src)="(/assets/[^"]+)"`).FindAllStringSubmatch(browse(t, s, path, 200),
+			-1) {
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, m[1], nil))
 			if w.Code != 200 || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {

@@ -69,20 +69,25 @@ func contains(all []string, one string) bool {
 func TestOpenIn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, viewer, did, collection, rkey, value, want string }{
-		{"account", DefaultViewer, openDID, "", "", "", "https://bsky.app/profile/" + openDID + " https://pdsls.dev/at://" + openDID},
+		{"account", DefaultViewer, openDID, "", "", "", "https://bsky.app/profile/" + openDID + " https://pdsls.dev/at://" +
+			openDID},
 		{"no viewer", NoViewer, openDID, "app.bsky.feed.post", "3k", "", "https://bsky.app/profile/" + openDID + "/post/3k"},
 		{"own viewer", "https://viewer.example/?at={uri}&x", openDID, "app.bsky.feed.like", "3k", "",
 			"https://viewer.example/?at=at://" + openDID + "/app.bsky.feed.like/3k&x"},
-		{"unknown collection", DefaultViewer, openDID, "com.example.thing", "self", "", "https://pdsls.dev/at://" + openDID + "/com.example.thing/self"},
-		{"did:web with a port", NoViewer, "did:web:localhost%3A80", "app.bsky.feed.post", "3k", "", "https://bsky.app/profile/did:web:localhost%253A80/post/3k"},
-		{"repository", NoViewer, openDID, "sh.tangled.repo", "3k", `{"name":"core"}`, "https://tangled.org/" + openDID + "/core"},
+		{"unknown collection", DefaultViewer, openDID, "com.example.thing", "self", "",
+			"https://pdsls.dev/at://" + openDID + "/com.example.thing/self"},
+		{"did:web with a port", NoViewer, "did:web:localhost%3A80", "app.bsky.feed.post", "3k", "",
+			"https://bsky.app/profile/did:web:localhost%253A80/post/3k"},
+		{"repository", NoViewer, openDID, "sh.tangled.repo", "3k", `{"name":"core"}`,
+			"https://tangled.org/" + openDID + "/core"},
 		{"repository without content", NoViewer, openDID, "sh.tangled.repo", "3k", "", ""},
 		{"repository with a hostile name", NoViewer, openDID, "sh.tangled.repo", "3k", `{"name":"../\"><script>?#"}`,
 			"https://tangled.org/" + openDID + "/..%2F%22%3E%3Cscript%3E%3F%23"},
 		{"repository with dots for a name", NoViewer, openDID, "sh.tangled.repo", "3k", `{"name":".."}`, ""},
 		{"repository with a number for a name", NoViewer, openDID, "sh.tangled.repo", "3k", `{"name":5}`, ""},
 		{"repository that is no object", NoViewer, openDID, "sh.tangled.repo", "3k", `[1]`, ""},
-		{"two apps", NoViewer, openDID, "events.smokesignal.calendar.event", "3k", "", "https://smokesignal.events/" + openDID + "/3k"},
+		{"two apps", NoViewer, openDID, "events.smokesignal.calendar.event", "3k", "",
+			"https://smokesignal.events/" + openDID + "/3k"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +111,8 @@ func TestCheckViewer(t *testing.T) {
 	t.Parallel()
 	for viewer, good := range map[string]bool{
 		DefaultViewer: true, NoViewer: true, "http://127.0.0.1:8080/?uri={uri}": true, "": false, "https://pdsls.dev/": false,
-		"javascript:alert(1)//{uri}": false, "https://{uri}": false, "https://{uri}.example/": false, "/{uri}": false, "//x/{uri}": false,
+		"javascript:alert(1)//{uri}": false, "https://{uri}": false, "https://{uri}.example/": false, "/{uri}": false,
+		"//x/{uri}":                     false,
 		"https://x.example/{uri}/{uri}": false, "pdsls.dev/{uri}": false,
 	} {
 		if err := CheckViewer(viewer); (err == nil) != good {
@@ -119,7 +125,8 @@ func TestCheckViewer(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	for _, p := range places {
-		if p.collection != "" && !link.ValidNSID(p.collection) || !strings.Contains(p.path, "{actor}") || !strings.HasPrefix(p.path, "/") {
+		if p.collection != "" && !link.ValidNSID(p.collection) || !strings.Contains(p.path, "{actor}") ||
+			!strings.HasPrefix(p.path, "/") {
 			t.Errorf("%+v", p)
 		}
 	}
@@ -135,7 +142,8 @@ func TestForwardGroups(t *testing.T) {
 	t.Parallel()
 	links := recordLinks(maxForward + 3)
 	groups, more := (&Server{liveFeed: &liveFeed{}}).forwardGroups("app.bsky.feed.post", links)
-	if len(groups) != 3 || more != 3 || groups[0].Name != "Mentions" || groups[1].Name != "Links to" || groups[2].Name != "" || groups[2].Path != "other" {
+	if len(groups) != 3 || more != 3 || groups[0].Name != "Mentions" || groups[1].Name != "Links to" ||
+		groups[2].Name != "" || groups[2].Path != "other" {
 		t.Fatalf("%d more, %+v", more, groups)
 	}
 	n := 0
@@ -151,9 +159,11 @@ func TestForwardGroups(t *testing.T) {
 func recordLinks(n int) []wire.Link {
 	links := make([]wire.Link, n)
 	for i := range links {
-		links[i] = wire.Link{Source: "app.bsky.feed.post:facets[].features[app.bsky.richtext.facet#mention].did", Subject: openDID}
+		links[i] = wire.Link{Source: "app.bsky.feed.post:facets[].features[app.bsky.richtext.facet#mention].did",
+			Subject: openDID}
 		if i%2 == 1 {
-			links[i] = wire.Link{Source: "app.bsky.feed.post:facets[].features[app.bsky.richtext.facet#link].uri", Subject: "https://example.com/"}
+			links[i] = wire.Link{Source: "app.bsky.feed.post:facets[].features[app.bsky.richtext.facet#link].uri",
+				Subject: "https://example.com/"}
 		}
 	}
 	links[5] = wire.Link{Source: "app.bsky.feed.post:other", Subject: openDID}

@@ -50,7 +50,8 @@ func sparkOf(rates []float64) spark {
 	most = max(most, 1)
 	for i, r := range rates {
 		h := min(max(1, r/most*sparkHeight), sparkHeight)
-		s.Bars = append(s.Bars, bar{X: float64(rateBars-len(rates)+i) * sparkStep, Y: sparkHeight - h, W: sparkStep - 1, H: h})
+		s.Bars = append(s.Bars, bar{X: float64(rateBars-len(rates)+i) * sparkStep, Y: sparkHeight - h, W: sparkStep - 1,
+			H: h})
 	}
 	return s
 }

@@ -51,8 +51,10 @@ func filled(def *lexicons.Def, odd string) url.Values {
 // the files of one package, in which each has a main function of its own name.
 func compileAll(t *testing.T, programs map[string]string) {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}",
-		"weft.dev/weft/client", "github.com/coder/websocket", "bufio", "context", "encoding/json", "fmt", "io", "log", "net/http", "os", "strings", "time")
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f",
+		"{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}",
+		"weft.dev/weft/client", "github.com/coder/websocket", "bufio", "context", "encoding/json", "fmt", "io", "log",
+		"net/http", "os", "strings", "time")
 	packages, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +101,8 @@ func TestCode(t *testing.T) {
 				required[name] = values
 			}
 		}
-		for what, given := range map[string]url.Values{"all": filled(def, ""), "required": required, "hostile": filled(def, hostile)} {
+		for what, given := range map[string]url.Values{"all": filled(def, ""), "required": required,
+			"hostile": filled(def, hostile)} {
 			t.Run(nameOf(def)+" "+what, func(t *testing.T) {
 				q := s.questionOf(context.Background(), def, given)
 				snippets := code(def, "https://weft.example", q)

@@ -126,7 +126,8 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p.Empty = p.Links == 0
 	title := cmp.Or(p.Target.Name, targetText(p.Target.Text))
 	about := humanize.Count(p.Links, "link") + " to this " + p.Target.Kind + ", by kind of link and account."
-	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p, Feeds: feedsOf(p.Target, "")}, nil
+	return &view{Title: "Links to " + title, About: about, Target: p.Target.Text, Main: p, Feeds: feedsOf(p.Target, "")},
+		nil
 }
 
 // sourcesOf returns the sources that link to a subject, longest list first.
@@ -166,7 +167,8 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 	if path == "" || path[0] == '.' {
 		text = collection + ":." + path // the API takes one leading dot off
 	}
-	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids, Color: sourceColor(collection, path),
+	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids,
+		Color:   sourceColor(collection, path),
 		Href:    routes.WeftGetBacklinks.Path + "?" + form("subject", subject, "source", text),
 		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
 }

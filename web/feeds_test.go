@@ -29,14 +29,17 @@ func TestFeedsOnPages(t *testing.T) {
 	h := serve(t, index(t, 3), web.Config{})
 	for target, want := range map[string][]string{
 		"/": nil, "/status": nil, "/api": nil,
-		"/links/all?" + form("target", post):                                {"Links to this post"},
-		"/links/all?" + form("target", alice):                               {"Links to this account", "Links to this account and all of its records"},
-		"/links/all?" + form("target", "https://evil.example:8080/a?b=<c>"): {"Links to this web page", "Links to any page of evil.example:8080"},
+		"/links/all?" + form("target", post): {"Links to this post"},
+		"/links/all?" + form("target", alice): {"Links to this account",
+			"Links to this account and all of its records"},
+		"/links/all?" + form("target", "https://evil.example:8080/a?b=<c>"): {"Links to this web page",
+			"Links to any page of evil.example:8080"},
 		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like): {
 			"Likes: links to this post (" + like + ")", "Links to this post"},
 		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.<b>:x"): {
 			"Links to this post (com.example.<b>:x)", "Links to this post"},
-		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice): {"Links to this account", "Links to this account and all of its records"},
+		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice): {"Links to this account",
+			"Links to this account and all of its records"},
 	} {
 		w := browse(h, target)
 		var titles []string
@@ -83,7 +86,8 @@ func TestFeedWords(t *testing.T) {
 		t.Fatalf("%d %v: %s", w.Code, err, w.Body)
 	}
 	e := doc.Entries[0]
-	if by := " a post by " + alice[:16] + "…" + alice[len(alice)-5:]; e.Title != "bob.example quotes, replies to"+by && e.Title != "bob.example replies to, quotes"+by {
+	if by := " a post by " + alice[:16] + "…" + alice[len(alice)-5:]; e.Title != "bob.example quotes, replies to"+by &&
+		e.Title != "bob.example replies to, quotes"+by {
 		t.Errorf("the title is %q", e.Title)
 	}
 	if !strings.HasPrefix(doc.Title, "Links to did:plc:") || strings.Contains(doc.Title, "(") {
@@ -145,11 +149,13 @@ func BenchmarkFeed(b *testing.B) {
 			seq++
 			us := began + int64(seq)*1_000_000
 			tid := string(link.AppendTID(nil, uint64(us)<<10))
-			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", seq%20_000), Body: body,
+			events = append(events, apply.Event{Seq: seq, TimeUS: us, Op: db.OpCreate,
+				DID: fmt.Sprintf("did:plc:%024d", seq%20_000), Body: body,
 				Collection: "app.bsky.feed.post", Rkey: tid, Rev: tid, Links: []db.Link{
 					{Path: "embed.external.uri", Target: "https://example.org/"},
 					{Path: "embed.media.external.uri", Target: fmt.Sprintf("https://small.example/%d", seq%1000)},
-					{Path: "facets[].features[app.bsky.richtext.facet#link].uri", Target: fmt.Sprintf("https://example.org/%d", seq)}}})
+					{Path: "facets[].features[app.bsky.richtext.facet#link].uri",
+						Target: fmt.Sprintf("https://example.org/%d", seq)}}})
 		}
 		if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
 			b.Fatal(err)

@@ -33,7 +33,8 @@ func from(h http.Handler, address, path string, w http.ResponseWriter) {
 func TestLimitsAreAroundEverything(t *testing.T) {
 	t.Parallel()
 	h, limits := limited(t, index(t, 1), api.Config{RatePerMinute: 1, Streams: api.Streams{PerAddress: 1, Total: 1}})
-	for i, path := range []string{"/pulse", "/names?did=" + alice, "/search?q=x%20y", "/assets/weft.js", "/api", "/nosuch", "/", "/status"} {
+	for i, path := range []string{"/pulse", "/names?did=" + alice, "/search?q=x%20y", "/assets/weft.js", "/api", "/nosuch",
+		"/", "/status"} {
 		address := fmt.Sprintf("10.0.0.%d", i)
 		from(h, address, "/nosuch", httptest.NewRecorder())
 		w := httptest.NewRecorder()
@@ -46,7 +47,8 @@ func TestLimitsAreAroundEverything(t *testing.T) {
 	leave := limits.AdmitStream(httptest.NewRecorder(), r)
 	defer leave()
 	w := httptest.NewRecorder()
-	if from(h, "10.1.0.2", "/pulse", w); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "TooManySubscribers") {
+	if from(h, "10.1.0.2", "/pulse", w); w.Code != http.StatusTooManyRequests ||
+		!strings.Contains(w.Body.String(), "TooManySubscribers") {
 		t.Errorf("/pulse has places of its own: %d %s", w.Code, w.Body)
 	}
 }
@@ -94,7 +96,8 @@ func TestSourcesPageIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: bob, Collection: "com.example.evil", Rkey: "a", Rev: "3kaaaaaaaaaaa"}
+	e := apply.Event{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: bob, Collection: "com.example.evil",
+		Rkey: "a", Rev: "3kaaaaaaaaaaa"}
 	for i := range 250 {
 		e.Links = append(e.Links, db.Link{Path: fmt.Sprintf("p%03d", i), Target: post})
 	}

@@ -196,7 +196,8 @@ func (s *Server) linkersOf(records []wire.AccountLink) []linker {
 }
 
 func (s *Server) accountLinker(did string) linker {
-	return linker{DID: did, Who: s.name(did), AvatarColor: avatarColor(did), Initials: initials(s.name(did)), WhoHref: explore(did)}
+	return linker{DID: did, Who: s.name(did), AvatarColor: avatarColor(did), Initials: initials(s.name(did)),
+		WhoHref: explore(did)}
 }
 
 // maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies

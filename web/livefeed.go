@@ -205,8 +205,9 @@ func (p *liveFeed) name(did string) string {
 
 func (p *liveFeed) lineOf(l shownLink) liveLink {
 	return liveLink{
-		Removed: l.removed, Color: sourceColor(l.Collection, l.Path), AvatarColor: avatarColor(l.DID), Initials: initials(p.name(l.DID)),
-		Who: p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
+		Removed: l.removed, Color: sourceColor(l.Collection, l.Path), AvatarColor: avatarColor(l.DID),
+		Initials: initials(p.name(l.DID)),
+		Who:      p.name(l.DID), WhoHref: explore(l.DID), Verb: verb(l.Collection, l.Path, l.removed),
 		What: whatBy(p.name, l.Target), WhatHref: explore(l.Target), Time: utc(l.TimeUS),
 		subject: l.Target,
 	}
@@ -242,7 +243,8 @@ func (p *liveFeed) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(feedWriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := out.SetWriteDeadline(time.Now().Add(feedWriteTimeout)); err != nil &&
+			!errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if _, err := w.Write(b); err != nil {

@@ -47,7 +47,8 @@ func (l *log) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, ui
 	}
 	var entries []db.LogEntry
 	for seq := after + 1; seq <= l.Seq() && len(entries) < limit; seq++ {
-		e := db.LogEntry{Seq: seq, TimeUS: int64(seq) * 1_000_000, Op: db.OpCreate, DID: "did:plc:x", Collection: "app.bsky.feed.like", Rkey: "a"}
+		e := db.LogEntry{Seq: seq, TimeUS: int64(seq) * 1_000_000, Op: db.OpCreate, DID: "did:plc:x",
+			Collection: "app.bsky.feed.like", Rkey: "a"}
 		switch link := (db.Link{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", seq)}); seq % 4 {
 		case 0:
 			e.Op, e.Removed = db.OpDelete, []db.Link{link}
@@ -85,7 +86,8 @@ func TestPulse(t *testing.T) {
 		if fmt.Sprint(rates) != "[100 100 100 0]" {
 			t.Errorf("rates %v", rates)
 		}
-		if len(links) != recent || links[0].subject != "https://example.com/300" || !links[0].Removed || links[0].Verb != "no longer likes" || links[0].Time != "1970-01-01 00:05:00 UTC" {
+		if len(links) != recent || links[0].subject != "https://example.com/300" || !links[0].Removed ||
+			links[0].Verb != "no longer likes" || links[0].Time != "1970-01-01 00:05:00 UTC" {
 			t.Errorf("links %+v", links)
 		}
 		l.failing = true
@@ -129,7 +131,8 @@ func TestPulseWatched(t *testing.T) {
 			break
 		}
 	}
-	if e.Links != "5,000" || e.Actors != "7" || e.Lag != "1.5 s" || answer.Header.Get("Content-Type") != "text/event-stream" {
+	if e.Links != "5,000" || e.Actors != "7" || e.Lag != "1.5 s" ||
+		answer.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("%+v", e)
 	}
 	cancel()
@@ -216,16 +219,24 @@ func TestPulseRefuses(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
-		{humanize.Number(0), "0"}, {humanize.Number(999), "999"}, {humanize.Number(1000), "1,000"}, {humanize.Number(1234567), "1,234,567"}, {humanize.Number(-1234), "-1,234"},
-		{humanize.Short(999), "999"}, {humanize.Short(1000), "1.00k"}, {humanize.Short(12_345), "12.3k"}, {humanize.Short(999_999), "1.00M"}, {humanize.Short(123_456_789), "123M"},
+		{humanize.Number(0), "0"}, {humanize.Number(999), "999"}, {humanize.Number(1000), "1,000"},
+		{humanize.Number(1234567), "1,234,567"}, {humanize.Number(-1234), "-1,234"},
+		{humanize.Short(999), "999"}, {humanize.Short(1000), "1.00k"}, {humanize.Short(12_345), "12.3k"},
+		{humanize.Short(999_999), "1.00M"}, {humanize.Short(123_456_789), "123M"},
 		{initials("did:plc:abc"), "AB"}, {initials("x"), "X"}, {initials("alice.test"), "AL"}, {initials("x.test"), "X"},
 		{shortDID("did:plc:aaaaaaaaaaaaaaaabcdefghi"), "did:plc:aaaaaaaa…efghi"},
-		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"}, {kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"}, {kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
-		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"}, {kindText("mailto:x@y.z"), "address"},
-		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"}, {stepText(86400), "a day"},
+		{kindText("did:plc:x"), "account"}, {kindText("at://did:plc:x"), "repository"},
+		{kindText("at://alice.test"), "repository"}, {kindText("at://did:plc:x/a.b.c"), "collection"},
+		{kindText("at://alice.test/a.b.c/3k"), "record"}, {kindText("at://did:plc:x/app.bsky.feed.post/3k"), "post"},
+		{kindText("at://did:plc:x/a.b.c/3k"), "record"}, {kindText("https://x.y"), "web page"},
+		{kindText("mailto:x@y.z"), "address"},
+		{stepText(1), "a second"}, {stepText(900), "15 minutes"}, {stepText(3600), "an hour"}, {stepText(10800), "3 hours"},
+		{stepText(86400), "a day"},
 		{stepText(28 * 86400), "4 weeks"}, {stepText(364 * 86400), "a year"}, {stepText(0), "no time"},
-		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 s"}, {lagText(25 * time.Hour), "25 h"},
-		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {humanize.Plural(1, "link"), "link"}, {humanize.Plural(0, "link"), "links"},
+		{lagText(0), "unknown"}, {lagText(1234 * time.Millisecond), "1.2 s"}, {lagText(90 * time.Second), "90 s"},
+		{lagText(25 * time.Hour), "25 h"},
+		{lagText(8022*time.Hour + 16*time.Minute), "334 days"}, {humanize.Plural(1, "link"), "link"},
+		{humanize.Plural(0, "link"), "links"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, not %q", c.got, c.want)
@@ -261,8 +272,10 @@ func TestSubjectLink(t *testing.T) {
 	for target, want := range map[string]struct{ sentence, alone, kind string }{
 		"at://" + openDID + "/app.bsky.feed.post/3k":               {"a post by alice", "Post by alice", ""},
 		"at://" + openDID + "/community.lexicon.calendar.event/3k": {"an event by alice", "Event by alice", ""},
-		"at://" + openDID + "/com.example.thing/3k":                {"com.example.thing/3k by alice", "com.example.thing/3k by alice", "record"},
-		"at://" + openDID + "/app.bsky.feed.post":                  {"app.bsky.feed.post by alice", "app.bsky.feed.post by alice", "collection"},
+		"at://" + openDID + "/com.example.thing/3k": {"com.example.thing/3k by alice",
+			"com.example.thing/3k by alice", "record"},
+		"at://" + openDID + "/app.bsky.feed.post": {"app.bsky.feed.post by alice",
+			"app.bsky.feed.post by alice", "collection"},
 		"at://" + openDID:              {"alice", "alice", "repository"},
 		openDID:                        {"alice", "alice", "account"},
 		`https://example.com/"><i>?b`:  {"example.com/&#34;&gt;&lt;i&gt;?b", "example.com/&#34;&gt;&lt;i&gt;?b", "web page"},

@@ -35,7 +35,8 @@ func TestNeighbours(t *testing.T) {
 		}
 	}
 	full := neighboursOf("https://example.com/a?b=c#d")
-	if len(full) != 15 || !slices.Contains(full, "http://www.example.com/a") || !slices.Contains(full, "https://example.com/a?b=c") ||
+	if len(full) != 15 || !slices.Contains(full, "http://www.example.com/a") ||
+		!slices.Contains(full, "https://example.com/a?b=c") ||
 		!slices.Contains(full, "https://example.com/a/") {
 		t.Errorf("%d: %v", len(full), full)
 	}
@@ -43,7 +44,8 @@ func TestNeighbours(t *testing.T) {
 
 // FuzzNeighbours: a neighbour of whatever target is a link in its normal form, another one, and there are few.
 func FuzzNeighbours(f *testing.F) {
-	for _, target := range []string{"https://example.com/a?b=c#d", "http://www.x/", "https://www./", "https://[::1]:80//?#", "https://x.y?a", "https://a@b.c/"} {
+	for _, target := range []string{"https://example.com/a?b=c#d", "http://www.x/", "https://www./",
+		"https://[::1]:80//?#", "https://x.y?a", "https://a@b.c/"} {
 		f.Add(target)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -43,7 +43,8 @@ func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 	if err != nil || found == nil {
 		return nil, err
 	}
-	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" + form(append(recordAsked(did, collection, rkey), formatParameter, "json")...)}
+	part := &recordPart{Href: routes.GetRecordLinks.Path + "?" +
+		form(append(recordAsked(did, collection, rkey), formatParameter, "json")...)}
 	part.Groups, part.More = s.forwardGroups(collection, found.Links)
 	if len(found.Value) > 0 {
 		part.Kept = true

@@ -15,29 +15,44 @@ func TestMeaning(t *testing.T) {
 		{"did:web:example.com", "did:web:example.com", ""},
 		{"@Alice.test", "alice.test", ""},
 		{"alice.test", "alice.test", "https://alice.test/"},
-		{"https://bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k"},
-		{"bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k"},
-		{"https://deer.social/profile/" + did + "/post/3k?x=1#y", "at://" + did + "/app.bsky.feed.post/3k", "https://deer.social/profile/" + did + "/post/3k?x=1#y"},
-		{"https://bsky.app/profile/alice.test/post/3k/liked-by", "at://alice.test/app.bsky.feed.post/3k", "https://bsky.app/profile/alice.test/post/3k/liked-by"},
+		{"https://bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k",
+			"https://bsky.app/profile/alice.test/post/3k"},
+		{"bsky.app/profile/alice.test/post/3k", "at://alice.test/app.bsky.feed.post/3k",
+			"https://bsky.app/profile/alice.test/post/3k"},
+		{"https://deer.social/profile/" + did + "/post/3k?x=1#y", "at://" + did + "/app.bsky.feed.post/3k",
+			"https://deer.social/profile/" + did + "/post/3k?x=1#y"},
+		{"https://bsky.app/profile/alice.test/post/3k/liked-by", "at://alice.test/app.bsky.feed.post/3k",
+			"https://bsky.app/profile/alice.test/post/3k/liked-by"},
 		{"https://bsky.app/profile/" + did, did, "https://bsky.app/profile/" + did},
-		{"https://bsky.app/profile/alice.test/feed/aaa", "at://alice.test/app.bsky.feed.generator/aaa", "https://bsky.app/profile/alice.test/feed/aaa"},
-		{"https://bsky.app/profile/alice.test/lists/3l", "at://alice.test/app.bsky.graph.list/3l", "https://bsky.app/profile/alice.test/lists/3l"},
-		{"https://bsky.app/starter-pack/alice.test/3l", "at://alice.test/app.bsky.graph.starterpack/3l", "https://bsky.app/starter-pack/alice.test/3l"},
-		{"https://bsky.app/profile/alice.test/nothing/3l", "https://bsky.app/profile/alice.test/nothing/3l", "https://bsky.app/profile/alice.test/nothing/3l"},
+		{"https://bsky.app/profile/alice.test/feed/aaa", "at://alice.test/app.bsky.feed.generator/aaa",
+			"https://bsky.app/profile/alice.test/feed/aaa"},
+		{"https://bsky.app/profile/alice.test/lists/3l", "at://alice.test/app.bsky.graph.list/3l",
+			"https://bsky.app/profile/alice.test/lists/3l"},
+		{"https://bsky.app/starter-pack/alice.test/3l", "at://alice.test/app.bsky.graph.starterpack/3l",
+			"https://bsky.app/starter-pack/alice.test/3l"},
+		{"https://bsky.app/profile/alice.test/nothing/3l", "https://bsky.app/profile/alice.test/nothing/3l",
+			"https://bsky.app/profile/alice.test/nothing/3l"},
 		{"https://bsky.app/profile/no handle/post/3k", "", ""},
-		{"https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k", "at://" + did + "/app.bsky.feed.post/3k", "https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k"},
-		{"https://atp.tools/at:/alice.test/app.bsky.feed.post/3k", "at://alice.test/app.bsky.feed.post/3k", "https://atp.tools/at:/alice.test/app.bsky.feed.post/3k"},
+		{"https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k", "at://" + did + "/app.bsky.feed.post/3k",
+			"https://pdsls.dev/at://" + did + "/app.bsky.feed.post/3k"},
+		{"https://atp.tools/at:/alice.test/app.bsky.feed.post/3k", "at://alice.test/app.bsky.feed.post/3k",
+			"https://atp.tools/at:/alice.test/app.bsky.feed.post/3k"},
 		{"https://whtwnd.com/alice.test/3k", "at://alice.test/com.whtwnd.blog.entry/3k", "https://whtwnd.com/alice.test/3k"},
-		{"https://frontpage.fyi/post/alice.test/3k", "at://alice.test/fyi.unravel.frontpage.post/3k", "https://frontpage.fyi/post/alice.test/3k"},
+		{"https://frontpage.fyi/post/alice.test/3k", "at://alice.test/fyi.unravel.frontpage.post/3k",
+			"https://frontpage.fyi/post/alice.test/3k"},
 		{"https://tangled.sh/@alice.test/core/issues/3", "alice.test", "https://tangled.sh/@alice.test/core/issues/3"},
-		{"https://leaflet.pub/p/" + did + "/3k", "at://" + did + "/pub.leaflet.document/3k", "https://leaflet.pub/p/" + did + "/3k"},
+		{"https://leaflet.pub/p/" + did + "/3k", "at://" + did + "/pub.leaflet.document/3k",
+			"https://leaflet.pub/p/" + did + "/3k"},
 		{"https://leaflet.pub/lish/did%3Aplc%3Aewvi7nxzyoun6zhxrhs64oiz/3j/3k", "at://" + did + "/pub.leaflet.document/3k",
 			"https://leaflet.pub/lish/did%3Aplc%3Aewvi7nxzyoun6zhxrhs64oiz/3j/3k"},
-		{"https://leaflet.pub/lish/" + did + "/3j", "at://" + did + "/pub.leaflet.publication/3j", "https://leaflet.pub/lish/" + did + "/3j"},
+		{"https://leaflet.pub/lish/" + did + "/3j", "at://" + did + "/pub.leaflet.publication/3j",
+			"https://leaflet.pub/lish/" + did + "/3j"},
 		{"https://leaflet.pub/lish/" + did + "/Some%20Notes/3k", "at://" + did + "/pub.leaflet.document/3k",
 			"https://leaflet.pub/lish/" + did + "/Some%20Notes/3k"},
-		{"https://smokesignal.events/alice.test/3k", "at://alice.test/community.lexicon.calendar.event/3k", "https://smokesignal.events/alice.test/3k"},
-		{"https://constellation.microcosm.blue/links/all?target=at%3A%2F%2F" + did + "%2Fapp.bsky.feed.post%2F3k", "at://" + did + "/app.bsky.feed.post/3k",
+		{"https://smokesignal.events/alice.test/3k", "at://alice.test/community.lexicon.calendar.event/3k",
+			"https://smokesignal.events/alice.test/3k"},
+		{"https://constellation.microcosm.blue/links/all?target=at%3A%2F%2F" + did + "%2Fapp.bsky.feed.post%2F3k",
+			"at://" + did + "/app.bsky.feed.post/3k",
 			"https://constellation.microcosm.blue/links/all?target=at%3A%2F%2F" + did + "%2Fapp.bsky.feed.post%2F3k"},
 		{"https://constellation.microcosm.blue/links?target=" + did + "&collection=app.bsky.graph.follow&path=.subject", did,
 			"https://constellation.microcosm.blue/links?target=" + did + "&collection=app.bsky.graph.follow&path=.subject"},
@@ -77,7 +92,9 @@ func TestMeaning(t *testing.T) {
 
 // FuzzMeaning: whatever is asked for, there is an answer, and what it means is stable.
 func FuzzMeaning(f *testing.F) {
-	for _, q := range []string{"at://a.b/c", "https://bsky.app/profile/alice.test/post/3k", "@a.b", "x", "https://x.y/at:/", "https://tangled.sh", "did:plc:", "bücher.example", "at://bücher.example", "https://x.y/links?target=did:plc:x",
+	for _, q := range []string{"at://a.b/c", "https://bsky.app/profile/alice.test/post/3k", "@a.b", "x",
+		"https://x.y/at:/", "https://tangled.sh", "did:plc:", "bücher.example", "at://bücher.example",
+		"https://x.y/links?target=did:plc:x",
 		"https://leaflet.pub/lish/a.b/c/d"} {
 		f.Add(q)
 	}
@@ -86,7 +103,8 @@ func FuzzMeaning(f *testing.F) {
 		if m.bare && m.web == "" {
 			t.Errorf("%q is a bare domain without an address", q)
 		}
-		if again := meaning(m.target()); m.target() != "" && !m.bare && m.web == "" && again.target() != m.target() && "@"+m.actor != q {
+		if again := meaning(m.target()); m.target() != "" && !m.bare && m.web == "" && again.target() != m.target() &&
+			"@"+m.actor != q {
 			t.Errorf("%q means %q, which means %q", q, m.target(), again.target())
 		}
 	})

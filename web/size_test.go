@@ -33,7 +33,8 @@ func TestFirstView(t *testing.T) {
 	}
 	both := form("subject", post, "source", like)
 	most := 0
-	for _, target := range append(pages(), "/xrpc/dev.weft.links.getBacklinks?"+both, "/xrpc/dev.weft.links.getBacklinks?"+both+"&hydrate=true&limit=100",
+	for _, target := range append(pages(), "/xrpc/dev.weft.links.getBacklinks?"+both,
+		"/xrpc/dev.weft.links.getBacklinks?"+both+"&hydrate=true&limit=100",
 		"/links/all?"+form("target", "https://example.com/a?b=c#d"), "/nothing", "/search?q=hello") {
 		page, size := get(target)
 		files := loaded.FindAllStringSubmatch(page, -1)

@@ -15,7 +15,8 @@ import (
 
 // templateFuncs are what templates write things with.
 var templateFuncs = template.FuncMap{
-	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor, "thread": sourceColor,
+	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor,
+	"thread":  sourceColor,
 	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
 	"plural": humanize.Plural, "top": func() string { return topAddress("", 24) },
 }

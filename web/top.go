@@ -114,8 +114,9 @@ const topAbout = "The posts, accounts and web pages that the AT Protocol network
 
 func (s *Server) topRow(one wire.SubjectCount, src source, since time.Time, most int64) topRow {
 	row := topRow{subjectLink: s.subjectLink(one.Subject).alone(), Links: one.Links,
-		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since", since.Format(time.RFC3339Nano)),
-		Bar:      max(0.6, 100*float64(one.Links)/float64(most))}
+		ListHref: routes.WeftGetBacklinks.Path + "?" + form("subject", one.Subject, "source", src.Text, "since",
+			since.Format(time.RFC3339Nano)),
+		Bar: max(0.6, 100*float64(one.Links)/float64(most))}
 	if row.Kind == "account" {
 		row.Open = s.openIn(row.DID, "", "", nil)
 		return row

@@ -31,7 +31,8 @@ func TestTopPage(t *testing.T) {
 		for range n {
 			i := len(events)
 			tid := string(link.AppendTID(nil, uint64(now.UnixMicro()-int64(i))<<10))
-			events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", i),
+			events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: now.UnixMicro(), Op: db.OpCreate,
+				DID:        fmt.Sprintf("did:plc:%024d", i),
 				Collection: source.Collection, Rkey: tid, Rev: tid, Links: []db.Link{{Path: source.Path, Target: target}}})
 		}
 	}
@@ -47,7 +48,8 @@ func TestTopPage(t *testing.T) {
 	did, collection, rkey, _ := link.SplitRecord(post)
 	text := evil[0] + strings.Repeat("x", 300) // long enough for a length of two bytes
 	body := append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...)
-	events = append(events, apply.Event{Seq: 5000, TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey, Rev: "3l6oveex3ii2l",
+	events = append(events, apply.Event{Seq: 5000, TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: did,
+		Collection: collection, Rkey: rkey, Rev: "3l6oveex3ii2l",
 		Body: body, Links: []db.Link{{Path: "embed.external.uri", Target: target}}})
 	if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
 		t.Fatal(err)

@@ -37,8 +37,10 @@ const (
 
 // evil is what a record may have in it, in all the ways in which a page might be broken out of.
 var evil = []string{
-	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `</title><script>alert(1)</script>`,
-	`javascript:alert(1)`, `{{.}}`, "`${alert(1)}`", `--><script>alert(1)</script>`, `" autofocus onfocus="alert(1)`, `\u003cscript\u003e`,
+	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`,
+	`</title><script>alert(1)</script>`,
+	`javascript:alert(1)`, `{{.}}`, "`${alert(1)}`", `--><script>alert(1)</script>`, `" autofocus onfocus="alert(1)`,
+	`\u003cscript\u003e`,
 }
 
 // index is a store of likes of a post, by as many accounts as are asked for, and of a record that links in every evil way.
@@ -68,7 +70,8 @@ func index(t testing.TB, likes int) *db.Store {
 			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // long enough for a length of two bytes
 			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...) // {"text":…} as CBOR
 		}
-		events = append(events, apply.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+		events = append(events, apply.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did,
+			Collection: collection, Rkey: rkey,
 			Rev: string(link.AppendTID(nil, uint64(us)<<10)), Links: links})
 		if len(events) == 5000 {
 			commit()
@@ -80,7 +83,8 @@ func index(t testing.TB, likes int) *db.Store {
 	var links []db.Link
 	for _, text := range evil {
 		links = append(links, db.Link{Path: text, Target: post})
-		if target, kind := link.Parse("https://evil.example/" + url.PathEscape(text) + "?'\"=" + url.QueryEscape(text)); kind != link.None {
+		if target, kind := link.Parse("https://evil.example/" + url.PathEscape(text) + "?'\"=" +
+			url.QueryEscape(text)); kind != link.None {
 			links = append(links, db.Link{Path: "url", Target: target})
 		}
 		if target, kind := link.Parse(text); kind != link.None {
@@ -89,7 +93,8 @@ func index(t testing.TB, likes int) *db.Store {
 	}
 	add(bob, "com.example.evil", "a:b_c~d.e-f", links...)
 	add(bob, "app.bsky.graph.follow", "", db.Link{Path: "subject", Target: alice})
-	add(bob, "app.bsky.feed.post", "", db.Link{Path: "embed.record.uri", Target: post}, db.Link{Path: "reply.parent.uri", Target: post})
+	add(bob, "app.bsky.feed.post", "", db.Link{Path: "embed.record.uri", Target: post},
+		db.Link{Path: "reply.parent.uri", Target: post})
 	commit()
 	return s
 }
@@ -147,7 +152,8 @@ func safe(page string) error {
 			continue
 		}
 		name := strings.ToLower(e.Name.Local)
-		if slices.Contains([]string{"iframe", "object", "embed", "base", "style", "foreignobject", "animate", "set", "use"}, name) {
+		if slices.Contains([]string{"iframe", "object", "embed", "base", "style", "foreignobject", "animate", "set", "use"},
+			name) {
 			return fmt.Errorf("there is a <%s>", name)
 		}
 		for _, a := range e.Attr {
@@ -157,11 +163,13 @@ func safe(page string) error {
 				return fmt.Errorf("<%s> has %s=%q", name, attribute, a.Value)
 			case attribute == "src", name == "link" && attribute == "href":
 				// A browser loads no feed by itself.
-				if !strings.HasPrefix(a.Value, "/assets/") && !slices.Contains(e.Attr, xml.Attr{Name: xml.Name{Local: "rel"}, Value: "alternate"}) {
+				if !strings.HasPrefix(a.Value, "/assets/") && !slices.Contains(e.Attr,
+					xml.Attr{Name: xml.Name{Local: "rel"}, Value: "alternate"}) {
 					return fmt.Errorf("<%s> loads %q", name, a.Value)
 				}
 			case attribute == "href", attribute == "action":
-				if !strings.HasPrefix(a.Value, "/") && !strings.HasPrefix(a.Value, "https://") && !strings.HasPrefix(a.Value, "http://") && !strings.HasPrefix(a.Value, "#") || strings.HasPrefix(a.Value, "//") {
+				if !strings.HasPrefix(a.Value, "/") && !strings.HasPrefix(a.Value, "https://") &&
+					!strings.HasPrefix(a.Value, "http://") && !strings.HasPrefix(a.Value, "#") || strings.HasPrefix(a.Value, "//") {
 					return fmt.Errorf("<%s> leads to %q", name, a.Value)
 				}
 			}
@@ -189,19 +197,25 @@ func pages() []string {
 	old := form("target", post, "collection", "app.bsky.feed.like", "path", ".subject.uri")
 	return []string{
 		"/", "/status", "/api", "/lexicons", "/lexicons/dev.weft.links.getTimeline",
-		"/links/all?" + form("target", post), "/links/all?" + form("target", alice), "/links/all?" + form("target", bob), "/links/all?" + form("target", record),
-		"/links/all/count?" + form("target", post), "/links/all?" + form("target", "https://nowhere.example/"), "/links/all?" + form("target", "javascript:alert(1)"),
+		"/links/all?" + form("target", post), "/links/all?" + form("target", alice), "/links/all?" + form("target", bob),
+		"/links/all?" + form("target", record),
+		"/links/all/count?" + form("target", post), "/links/all?" + form("target", "https://nowhere.example/"),
+		"/links/all?" + form("target", "javascript:alert(1)"),
 		"/links?" + old, "/links/count?" + old, "/links/distinct-dids?" + old, "/links/count/distinct-dids?" + old,
 		"/xrpc/blue.microcosm.links.getBacklinks?" + both, "/xrpc/blue.microcosm.links.getBacklinksCount?" + both,
 		"/xrpc/blue.microcosm.links.getBacklinkDids?" + both, "/xrpc/blue.microcosm.links.getDistinct?" + both,
-		"/xrpc/blue.microcosm.links.getManyToMany?" + form("subject", post, "source", "com.example.evil:"+evil[1], "pathToOther", "url"),
-		"/xrpc/blue.microcosm.links.getManyToManyCounts?" + form("subject", post, "source", "com.example.evil:"+evil[1], "pathToOther", "url"),
+		"/xrpc/blue.microcosm.links.getManyToMany?" + form("subject", post, "source", "com.example.evil:"+evil[1],
+			"pathToOther", "url"),
+		"/xrpc/blue.microcosm.links.getManyToManyCounts?" + form("subject", post, "source", "com.example.evil:"+evil[1],
+			"pathToOther", "url"),
 		"/xrpc/dev.weft.links.getBacklinks?" + both + "&limit=2", "/xrpc/dev.weft.links.getBacklinkDids?" + both + "&limit=2",
 		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.evil:"+evil[0]),
 		"/xrpc/dev.weft.links.getCounts?" + both, "/xrpc/dev.weft.links.getTimeline?" + both,
-		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice), "/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice, "hydrate", "true"),
+		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice),
+		"/xrpc/dev.weft.links.getAccountBacklinks?" + form("did", alice, "hydrate", "true"),
 		"/xrpc/dev.weft.links.getAccountCounts?" + form("did", alice),
-		"/xrpc/dev.weft.links.getTop", "/xrpc/dev.weft.links.getTop?" + form("source", "com.example.evil:"+evil[0], "hours", "1"),
+		"/xrpc/dev.weft.links.getTop", "/xrpc/dev.weft.links.getTop?" +
+			form("source", "com.example.evil:"+evil[0], "hours", "1"),
 		"/xrpc/dev.weft.links.getRecordLinks?" + form("did", bob, "collection", "com.example.evil", "rkey", "a:b_c~d.e-f"),
 	}
 }
@@ -240,7 +254,8 @@ func TestHostileParameters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		names := []string{"cursor", "trail", "from", "did", "since", "until", "limit", "reverse", "format", `"><img src=x onerror=alert(1)>`}
+		names := []string{"cursor", "trail", "from", "did", "since", "until", "limit", "reverse", "format",
+			`"><img src=x onerror=alert(1)>`}
 		for name := range good {
 			names = append(names, name)
 		}
@@ -298,9 +313,11 @@ func TestSameAddress(t *testing.T) {
 	h := serve(t, index(t, 1), web.Config{})
 	target := "/links/all?" + form("target", post)
 	for accept, page := range map[string]bool{
-		"": false, "*/*": false, "application/json": false, "text/html": true, "text/html, */*": true, "application/json, */*": false,
+		"": false, "*/*": false, "application/json": false, "text/html": true, "text/html, */*": true,
+		"application/json, */*": false,
 		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8": true,
-		"text/html;q=0.5, application/json":                                          false, "application/json;q=0.5, text/html": true, "text/html;q=0": false,
+		"text/html;q=0.5, application/json":                                          false,
+		"application/json;q=0.5, text/html":                                          true, "text/html;q=0": false,
 		"application/json, text/html": false, "text/html;q=x": false, "TEXT/HTML": true, "text/plain": false,
 	} {
 		r := httptest.NewRequest("GET", "http://weft.test"+target, nil)
@@ -383,7 +400,8 @@ func TestStates(t *testing.T) {
 	now := func() time.Time { return time.UnixMicro(began).Add(334 * 24 * time.Hour) }
 	behind := serve(t, s, web.Config{Now: now, Lag: func() time.Duration { return 334 * 24 * time.Hour }})
 	fresh := serve(t, s, web.Config{Lag: func() time.Duration { return 0 }})
-	if page := browse(stale, "/status").Body.String(); strings.Contains(page, "out of date:") || !strings.Contains(page, "silent for &lt;5m&gt;") {
+	if page := browse(stale, "/status").Body.String(); strings.Contains(page, "out of date:") ||
+		!strings.Contains(page, "silent for &lt;5m&gt;") {
 		t.Error("the status page says twice that answers may be old, or not at all")
 	}
 	for _, c := range []struct {
@@ -397,17 +415,21 @@ func TestStates(t *testing.T) {
 		{"behind", behind, "/links/all?target=https://nowhere.example/", 200,
 			"Behind the network:</strong> the index has events up to 2024-10-01 00:00 UTC, 334 days ago."},
 		{"behind, first page", behind, "/", 200, "Newest links read</h2>"},
-		{"behind, most linked", behind, "/xrpc/dev.weft.links.getTop?hours=6", 200, "and the index has not read that far. It is 334 days behind the network: it has events up to 2024-10-01 00:00:00 UTC."},
-		{"nothing read, most linked", fresh, "/xrpc/dev.weft.links.getTop?hours=6", 200, "weft has read no event since it started, so newer links may be missing."},
+		{"behind, most linked", behind, "/xrpc/dev.weft.links.getTop?hours=6", 200,
+			"and the index has not read that far. It is 334 days behind the network: it has events up to 2024-10-01 00:00:00 UTC."},
+		{"nothing read, most linked", fresh, "/xrpc/dev.weft.links.getTop?hours=6", 200,
+			"weft has read no event since it started, so newer links may be missing."},
 		{"up to date, most linked", well, "/xrpc/dev.weft.links.getTop?hours=6", 200, "The index has no links since"},
 		{"away, first page", stale, "/", 200, "No link arrives now."},
 		{"no event yet", fresh, "/links/all?" + form("target", post), 200, "No event read yet:</strong>"},
 		{"well, first page", well, "/", 200, "Live</h2>"},
-		{"a list of a kind with a name", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like), 200,
+		{"a list of a kind with a name", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like),
+			200,
 			`<span class="big">2</span> likes <span class="at">app.bsky.feed.like subject.uri</span></h2>`},
 		{"its accounts", well, "/xrpc/dev.weft.links.getBacklinkDids?" + form("subject", post, "source", like), 200,
 			`<span class="big">2</span> accounts from likes <span class="at">`},
-		{"a list of a kind without a name", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "com.example.a:b"), 200,
+		{"a list of a kind without a name", well, "/xrpc/dev.weft.links.getBacklinks?" +
+			form("subject", post, "source", "com.example.a:b"), 200,
 			`<span class="big">0</span> links <span class="from">from <span class="collection">com.example.a</span> <span class="at">b</span>`},
 		{"kinds", well, "/links/all?" + form("target", post), 200,
 			`<span class="kind">Likes</span> <span class="at">app.bsky.feed.like subject.uri</span>`},
@@ -415,7 +437,8 @@ func TestStates(t *testing.T) {
 		{"no page", well, "/nothing", 404, "Not found"},
 		{"no method", well, "/xrpc/com.example.nothing", 501, "Not found"},
 		{"wrong", well, "/links?target=x", 400, "`target` is not a link"},
-		{"filtered", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "did", alice), 200, "Nothing matches the filter"},
+		{"filtered", well, "/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", like, "did", alice), 200,
+			"Nothing matches the filter"},
 		{"procedure", well, "/xrpc/dev.weft.links.batchCounts", 405, "POST"},
 		{"search for nothing", well, "/search?q=hello", 400, "This is not an at-uri"},
 		{"search by handle", well, "/search?q=alice.test", 400, "--resolve-handles"},
@@ -440,10 +463,12 @@ func TestLimits(t *testing.T) {
 	h := web.New(web.Config{Store: s, Logger: slog.New(slog.DiscardHandler),
 		API: api.New(api.Config{Store: s, Logger: slog.New(slog.DiscardHandler), RatePerMinute: 2})})
 	first, second := browse(h, "/links/all?target="+post), browse(h, "/links/all?target="+post)
-	if first.Code != 200 || !strings.Contains(first.Body.String(), "app.bsky.feed.like") || first.Header().Get("RateLimit-Limit") != "2" {
+	if first.Code != 200 || !strings.Contains(first.Body.String(), "app.bsky.feed.like") ||
+		first.Header().Get("RateLimit-Limit") != "2" {
 		t.Errorf("%d %v", first.Code, first.Header())
 	}
-	if second.Code != http.StatusTooManyRequests || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "Too many requests") {
+	if second.Code != http.StatusTooManyRequests || second.Header().Get("Retry-After") == "" ||
+		!strings.Contains(second.Body.String(), "Too many requests") {
 		t.Errorf("%d %v", second.Code, second.Header())
 	}
 }
@@ -453,14 +478,16 @@ func TestPanic(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
 	calls := 0
-	h := web.New(web.Config{Store: s, Logger: slog.New(slog.DiscardHandler), API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if calls++; calls > 1 {
-			panic("a bug")
-		}
-		_, _ = io.WriteString(w, `{"links":{"a.b.c":{".d":{"records":1,"distinct_dids":1}}}}`)
-	})})
+	h := web.New(web.Config{Store: s, Logger: slog.New(slog.DiscardHandler),
+		API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if calls++; calls > 1 {
+				panic("a bug")
+			}
+			_, _ = io.WriteString(w, `{"links":{"a.b.c":{".d":{"records":1,"distinct_dids":1}}}}`)
+		})})
 	w := browse(h, "/links/all?target="+post)
-	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "<h1") || strings.Contains(w.Body.String(), "a bug") {
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "<h1") ||
+		strings.Contains(w.Body.String(), "a bug") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -469,8 +496,10 @@ func TestPanic(t *testing.T) {
 func TestForm(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 3), web.Config{})
-	w := browse(h, "/xrpc/dev.weft.links.getBacklinks?"+form("subject", post, "source", like, "did", "", "since", "2024-10-01", "until", "", "reverse", ""))
-	if w.Code != 200 || !strings.Contains(w.Body.String(), "getBacklinks?since=2024-10-01T00:00:00Z&amp;source=app.bsky.feed.like:subject.uri&amp;") {
+	w := browse(h, "/xrpc/dev.weft.links.getBacklinks?"+form("subject", post, "source", like, "did", "", "since",
+		"2024-10-01", "until", "", "reverse", ""))
+	if w.Code != 200 || !strings.Contains(w.Body.String(),
+		"getBacklinks?since=2024-10-01T00:00:00Z&amp;source=app.bsky.feed.like:subject.uri&amp;") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -481,9 +510,11 @@ func TestRecordText(t *testing.T) {
 	h := serve(t, index(t, 1), web.Config{})
 	for _, target := range []string{
 		"/links/all?" + form("target", post),
-		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "app.bsky.feed.post:embed.record.uri", "hydrate", "true"),
+		"/xrpc/dev.weft.links.getBacklinks?" + form("subject", post, "source", "app.bsky.feed.post:embed.record.uri",
+			"hydrate", "true"),
 	} {
-		if page := browse(h, target).Body.String(); !strings.Contains(page, `<q class="says" dir="auto">&lt;script&gt;alert(1)&lt;/script&gt;`) {
+		if page := browse(h, target).Body.String(); !strings.Contains(page,
+			`<q class="says" dir="auto">&lt;script&gt;alert(1)&lt;/script&gt;`) {
 			t.Errorf("%s doesn't have the text of a record", target)
 		}
 	}
@@ -513,17 +544,20 @@ func TestRecordPage(t *testing.T) {
 		}
 	}
 	quote := browse(h, "/links/all?"+form("target", "at://"+bob+"/app.bsky.feed.post/"+tid)).Body.String()
-	for _, want := range []string{`<span class="kind">Quotes</span> <span class="at">embed.record.uri</span>`, ">Bluesky</a>", "Links to this post"} {
+	for _, want := range []string{`<span class="kind">Quotes</span> <span class="at">embed.record.uri</span>`,
+		">Bluesky</a>", "Links to this post"} {
 		if !strings.Contains(quote, want) {
 			t.Errorf("the page of a post doesn't have %s", want)
 		}
 	}
 	unknown := browse(h, "/links/all?"+form("target", post)).Body.String()
-	if strings.Contains(unknown, "<blockquote") || strings.Contains(unknown, "What it links to") || strings.Contains(unknown, "Show the record") {
+	if strings.Contains(unknown, "<blockquote") || strings.Contains(unknown, "What it links to") ||
+		strings.Contains(unknown, "Show the record") {
 		t.Error("a record that is not in the index says something")
 	}
 	none := serve(t, s, web.Config{Viewer: web.NoViewer})
-	if page := browse(none, "/links/all?"+form("target", alice)).Body.String(); strings.Contains(page, "pdsls") || !strings.Contains(page, ">Bluesky</a>") {
+	if page := browse(none, "/links/all?"+form("target", alice)).Body.String(); strings.Contains(page, "pdsls") ||
+		!strings.Contains(page, ">Bluesky</a>") {
 		t.Error("the viewer isn't off")
 	}
 }
@@ -535,13 +569,15 @@ func TestAlsoLinkedAs(t *testing.T) {
 	s := index(t, 1)
 	var events []apply.Event
 	for i, target := range []string{
-		"http://www.shop.example/a?utm=1", "http://www.shop.example/a", "http://www.shop.example/a", "https://shop.example/a/",
+		"http://www.shop.example/a?utm=1", "http://www.shop.example/a", "http://www.shop.example/a",
+		"https://shop.example/a/",
 		"https://whole.example/x", "http://whole.example/x", "http://whole.example/x",
 		"at://" + alice + "/site.standard.document/3k",
 	} {
 		us := began + int64(i+1000)*1_000_000
 		tid := string(link.AppendTID(nil, uint64(us)<<10))
-		events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: us, Op: db.OpCreate, DID: bob, Collection: "app.bsky.feed.post", Rkey: tid,
+		events = append(events, apply.Event{Seq: uint64(1000 + i), TimeUS: us, Op: db.OpCreate, DID: bob,
+			Collection: "app.bsky.feed.post", Rkey: tid,
 			Rev: tid, Links: []db.Link{{Path: "embed.external.uri", Target: target}}})
 	}
 	if _, err := s.Apply(db.Batch{Host: "upstream.example", Events: events}); err != nil {
@@ -549,11 +585,12 @@ func TestAlsoLinkedAs(t *testing.T) {
 	}
 	h := serve(t, s, web.Config{})
 	for target, want := range map[string][]string{
-		"https://shop.example/a?utm=1": {"http://www.shop.example/a 2", "http://www.shop.example/a?utm=1 1", "https://shop.example/a/ 1"},
-		"http://www.shop.example/a":    {"https://shop.example/a/ 1"},
-		"https://whole.example/x":      {"http://whole.example/x 2"},
-		"https://nowhere.example/":     nil,
-		post:                           nil,
+		"https://shop.example/a?utm=1": {"http://www.shop.example/a 2", "http://www.shop.example/a?utm=1 1",
+			"https://shop.example/a/ 1"},
+		"http://www.shop.example/a": {"https://shop.example/a/ 1"},
+		"https://whole.example/x":   {"http://whole.example/x 2"},
+		"https://nowhere.example/":  nil,
+		post:                        nil,
 	} {
 		page := browse(h, "/links/all?"+form("target", target)).Body.String()
 		var got []string
@@ -565,12 +602,14 @@ func TestAlsoLinkedAs(t *testing.T) {
 		}
 	}
 	for q, to := range map[string]string{
-		"shop.example/a":                             "/links/all?target=http://www.shop.example/a&from=https://shop.example/a",
-		"https://shop.example/a?x=y":                 "/links/all?target=http://www.shop.example/a&from=https://shop.example/a%3Fx%3Dy",
-		"https://whole.example/x":                    "/links/all?target=https://whole.example/x",
-		"www.nowhere.example/a":                      "/links/all?target=https://www.nowhere.example/a",
-		"https://leaflet.pub/p/" + alice + "/3k":     "/links/all?target=at://" + alice + "/site.standard.document/3k&from=https://leaflet.pub/p/" + alice + "/3k",
-		"https://leaflet.pub/p/" + alice + "/3other": "/links/all?target=at://" + alice + "/pub.leaflet.document/3other&from=https://leaflet.pub/p/" + alice + "/3other",
+		"shop.example/a":             "/links/all?target=http://www.shop.example/a&from=https://shop.example/a",
+		"https://shop.example/a?x=y": "/links/all?target=http://www.shop.example/a&from=https://shop.example/a%3Fx%3Dy",
+		"https://whole.example/x":    "/links/all?target=https://whole.example/x",
+		"www.nowhere.example/a":      "/links/all?target=https://www.nowhere.example/a",
+		"https://leaflet.pub/p/" + alice + "/3k": "/links/all?target=at://" + alice +
+			"/site.standard.document/3k&from=https://leaflet.pub/p/" + alice + "/3k",
+		"https://leaflet.pub/p/" + alice + "/3other": "/links/all?target=at://" + alice +
+			"/pub.leaflet.document/3other&from=https://leaflet.pub/p/" + alice + "/3other",
 	} {
 		if got := browse(h, "/search?"+form("q", q)).Header().Get("Location"); got != to {
 			t.Errorf("%s leads to %q, not %q", q, got, to)
@@ -590,7 +629,8 @@ func TestAccount(t *testing.T) {
 		}
 		api.New(api.Config{Store: s, Logger: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
 	})
-	w := browse(web.New(web.Config{API: slow, Store: s, Logger: slog.New(slog.DiscardHandler)}), "/links/all?target="+alice)
+	w := browse(web.New(web.Config{API: slow, Store: s, Logger: slog.New(slog.DiscardHandler)}),
+		"/links/all?target="+alice)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "too many links to count on this page") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -601,16 +641,20 @@ func TestSearch(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{Names: names{"alice.test": alice, alice + "/sh.tangled.repo/core": "3m"}})
 	for q, to := range map[string]string{
-		"https://tangled.org/@alice.test/core":  "/links/all?target=at://" + alice + "/sh.tangled.repo/3m&from=https://tangled.org/%40alice.test/core",
-		"tangled.sh/alice.test/core/issues/3":   "/links/all?target=at://" + alice + "/sh.tangled.repo/3m&from=https://tangled.sh/alice.test/core/issues/3",
-		"https://tangled.org/@alice.test/other": "/links/all?target=" + alice + "&from=https://tangled.org/%40alice.test/other",
-		"":                                      "/",
-		post:                                    "/links/all?target=" + post,
-		"@alice.test":                           "/links/all?target=" + alice,
-		"alice.test":                            "/links/all?target=" + alice,
-		"at://alice.test/a.b.c/self":            "/links/all?target=at://" + alice + "/a.b.c/self",
-		"https://bsky.app/profile/alice.test/post/3l6oveex3ii2l": "/links/all?target=" + post + "&from=https://bsky.app/profile/alice.test/post/3l6oveex3ii2l",
-		"https://example.com/a?b=c":                              "/links/all?target=https://example.com/a%3Fb%3Dc",
+		"https://tangled.org/@alice.test/core": "/links/all?target=at://" + alice +
+			"/sh.tangled.repo/3m&from=https://tangled.org/%40alice.test/core",
+		"tangled.sh/alice.test/core/issues/3": "/links/all?target=at://" + alice +
+			"/sh.tangled.repo/3m&from=https://tangled.sh/alice.test/core/issues/3",
+		"https://tangled.org/@alice.test/other": "/links/all?target=" + alice +
+			"&from=https://tangled.org/%40alice.test/other",
+		"":                           "/",
+		post:                         "/links/all?target=" + post,
+		"@alice.test":                "/links/all?target=" + alice,
+		"alice.test":                 "/links/all?target=" + alice,
+		"at://alice.test/a.b.c/self": "/links/all?target=at://" + alice + "/a.b.c/self",
+		"https://bsky.app/profile/alice.test/post/3l6oveex3ii2l": "/links/all?target=" + post +
+			"&from=https://bsky.app/profile/alice.test/post/3l6oveex3ii2l",
+		"https://example.com/a?b=c": "/links/all?target=https://example.com/a%3Fb%3Dc",
 	} {
 		w := browse(h, "/search?"+form("q", q))
 		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != to {
@@ -618,7 +662,8 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	w := browse(h, "/search?q=nobody.test")
-	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `href="/links/all?target=https://nobody.test/"`) {
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(),
+		`href="/links/all?target=https://nobody.test/"`) {
 		t.Errorf("of nobody: %d %s", w.Code, w.Body)
 	}
 	r := httptest.NewRecorder()

@@ -28,8 +28,10 @@ func TestWording(t *testing.T) {
 	h := serve(t, index(t, 1), web.Config{Lag: func() time.Duration { return 0 }})
 	follow := form("subject", alice, "source", "app.bsky.graph.follow:subject")
 	old := form("target", alice, "collection", "app.bsky.graph.follow", "path", ".subject")
-	addresses := append(pages(), "/links?"+old, "/links/count?"+old, "/links/distinct-dids?"+old, "/links/count/distinct-dids?"+old,
-		"/xrpc/dev.weft.links.getBacklinks?"+follow, "/xrpc/dev.weft.links.getBacklinkDids?"+follow, "/xrpc/dev.weft.links.getCounts?"+follow)
+	addresses := append(pages(), "/links?"+old, "/links/count?"+old, "/links/distinct-dids?"+old,
+		"/links/count/distinct-dids?"+old,
+		"/xrpc/dev.weft.links.getBacklinks?"+follow, "/xrpc/dev.weft.links.getBacklinkDids?"+follow,
+		"/xrpc/dev.weft.links.getCounts?"+follow)
 	tables, ones := 0, 0
 	for _, address := range addresses {
 		page, _, _ := strings.Cut(browse(h, address).Body.String(), `aria-label="For programs"`)
@@ -48,7 +50,8 @@ func TestWording(t *testing.T) {
 		if wrong := onePattern.FindString(text); wrong != "" {
 			t.Errorf("%s: %q", address, wrong)
 		}
-		if strings.Contains(text, "1 link ") || strings.Contains(text, "1 like ") || strings.Contains(text, "1 follow ") || strings.Contains(text, "1 account ") {
+		if strings.Contains(text, "1 link ") || strings.Contains(text, "1 like ") || strings.Contains(text, "1 follow ") ||
+			strings.Contains(text, "1 account ") {
 			ones++
 		}
 		for _, dated := range datedPattern.FindAllString(text, -1) {

@@ -170,7 +170,8 @@ func TestClients(t *testing.T) {
 
 func TestMemTotal(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]int64{"MemTotal:        1024 kB\nMemFree: 1 kB\n": 1 << 20, "": 0, "MemTotal: many\n": 0} {
+	for text, want := range map[string]int64{"MemTotal:        1024 kB\nMemFree: 1 kB\n": 1 << 20, "": 0,
+		"MemTotal: many\n": 0} {
 		if got := memTotal(text); got != want {
 			t.Errorf("%q: %d", text, got)
 		}
@@ -259,7 +260,8 @@ func TestBodies(t *testing.T) {
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	direct, proxied := Connections(true), Connections(false)
-	if direct.Total >= Files() || direct.PerHost <= 0 || direct.PerHost > direct.Total || direct.PerNet < direct.PerHost || proxied.PerHost != 0 {
+	if direct.Total >= Files() || direct.PerHost <= 0 || direct.PerHost > direct.Total || direct.PerNet < direct.PerHost ||
+		proxied.PerHost != 0 {
 		t.Errorf("%+v, %+v of %d files", direct, proxied, Files())
 	}
 }

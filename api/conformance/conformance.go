@@ -143,7 +143,8 @@ func (s *suite) probe() error {
 		q    url.Values
 	}{
 		{routes.GetBacklinksCount.Path, nothing()},
-		{routes.LinksCount.Path, url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}}},
+		{routes.LinksCount.Path, url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"},
+			"path": {".subject.uri"}}},
 	}
 	var said []string
 	for _, try := range tries {

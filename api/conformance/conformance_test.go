@@ -51,14 +51,17 @@ func seed(t *testing.T) http.Handler {
 		if rkey == "" {
 			rkey = string(link.AppendTID(nil, (1_760_000_000_000_000+n)<<10))
 		}
-		b.Events = append(b.Events, apply.Event{Seq: n, TimeUS: int64(1_770_000_000_000_000 + n), Op: db.OpCreate, DID: did, Collection: collection, Rkey: rkey,
+		b.Events = append(b.Events, apply.Event{Seq: n, TimeUS: int64(1_770_000_000_000_000 + n), Op: db.OpCreate, DID: did,
+			Collection: collection, Rkey: rkey,
 			Rev: string(link.AppendTID(nil, n<<10)), Links: links})
 	}
 	for i := range 60 {
 		did := fmt.Sprint("did:plc:n", i%30)
-		add(did, "app.bsky.feed.like", "", db.Link{Path: "subject.uri", Target: post}, db.Link{Path: "topic", Target: fmt.Sprint("https://example.com/", i%7)},
+		add(did, "app.bsky.feed.like", "", db.Link{Path: "subject.uri", Target: post},
+			db.Link{Path: "topic", Target: fmt.Sprint("https://example.com/", i%7)},
 			db.Link{Path: "topic", Target: fmt.Sprint("https://example.com/", (i+1)%7)})
-		add(did, "app.bsky.graph.listitem", "", db.Link{Path: "list", Target: list}, db.Link{Path: "subject", Target: fmt.Sprint("did:plc:m", i)})
+		add(did, "app.bsky.graph.listitem", "", db.Link{Path: "list", Target: list},
+			db.Link{Path: "subject", Target: fmt.Sprint("did:plc:m", i)})
 		add(did, "app.bsky.feed.post", "", db.Link{Path: "facets[].features[app.bsky.richtext.facet#link].uri", Target: web})
 	}
 	add("did:plc:n0", "app.bsky.graph.follow", "3kaaaaaaaay22", db.Link{Path: "subject", Target: "did:plc:alice"})
@@ -75,7 +78,8 @@ func run(t *testing.T, h http.Handler, f Fixture) []Result {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	var results []Result
-	if err := Run(t.Context(), Config{URL: srv.URL + "/", Fixture: f}, func(r Result) { results = append(results, r) }); err != nil {
+	if err := Run(t.Context(), Config{URL: srv.URL + "/", Fixture: f},
+		func(r Result) { results = append(results, r) }); err != nil {
 		t.Fatal(err)
 	}
 	return results
@@ -140,8 +144,10 @@ func TestFindsFaults(t *testing.T) {
 		{"null for an empty list", replace("", `:\[\]`, `:null`), "what nobody links to", Failed},
 		{"500 for 400", status(400, 500), "what is required", Failed},
 		{"200 for 400", status(400, 200), "limit over 1000", Failed},
-		{"counts that are off by one", replace("getBacklinksCount", `"total":60`, `"total":61`), "counts, totals and lists agree", Failed},
-		{"a hole in a page", replace("getBacklinks", `"records":\[\{[^}]*\},`, `"records":[`), "counts, totals and lists agree", Failed},
+		{"counts that are off by one", replace("getBacklinksCount", `"total":60`, `"total":61`),
+			"counts, totals and lists agree", Failed},
+		{"a hole in a page", replace("getBacklinks", `"records":\[\{[^}]*\},`, `"records":[`),
+			"counts, totals and lists agree", Failed},
 		{"a filter that is ignored", edited(func(r *http.Request, res *httptest.ResponseRecorder) {
 			if q := r.URL.Query(); q.Has("did") && strings.HasSuffix(r.URL.Path, "getBacklinks") {
 				q.Del("did")

@@ -105,7 +105,8 @@ func TestRoutesAreStatedOnce(t *testing.T) {
 		}
 		path, _, _ := strings.Cut(l.text, "?")
 		prose := strings.Contains(l.text, " ")
-		if strings.Contains(l.text, routes.Prefix) || names[l.text] || path != routes.Index.Path && routes.At(path) != nil && !prose {
+		if strings.Contains(l.text, routes.Prefix) || names[l.text] || path != routes.Index.Path && routes.At(path) != nil &&
+			!prose {
 			t.Errorf("%s: %q spells a route: use its variable in package routes", l.at, l.text)
 		}
 	}
@@ -123,7 +124,8 @@ var ownJSON = []string{
 func TestJSONIsStatedOnce(t *testing.T) {
 	t.Parallel()
 	for _, l := range literals(t, "api", "web", "client", "cmd") {
-		owner := strings.HasPrefix(l.file, "api/wire/") || strings.HasPrefix(l.file, "api/lexicons/") || slices.Contains(ownJSON, l.file)
+		owner := strings.HasPrefix(l.file, "api/wire/") || strings.HasPrefix(l.file, "api/lexicons/") ||
+			slices.Contains(ownJSON, l.file)
 		owner = owner || strings.HasPrefix(l.file, "web/handles/") // DID documents of others
 		if _, ok := reflect.StructTag(l.text).Lookup("json"); l.tag && ok && !owner {
 			t.Errorf("%s: a type of JSON outside of package wire: %s", l.at, l.text)

@@ -237,7 +237,8 @@ func TestHold(t *testing.T) {
 								op = "-"
 							}
 							mu.Lock()
-							got[s] = append(got[s], fmt.Sprintf("%s%s%s@%.0f", op, e.Rkey, strings.TrimPrefix(e.Links[i].Subject, "https://example.com/"), time.Since(begin).Seconds()))
+							got[s] = append(got[s], fmt.Sprintf("%s%s%s@%.0f", op, e.Rkey,
+								strings.TrimPrefix(e.Links[i].Subject, "https://example.com/"), time.Since(begin).Seconds()))
 							mu.Unlock()
 						}
 					}
@@ -249,7 +250,8 @@ func TestHold(t *testing.T) {
 		m.add(entry(db.OpCreate, "brief", a, b))
 		at(10)
 		change := entry(db.OpUpdate, "brief", b)
-		change.Added, change.Removed = []db.Link{{Path: "subject.uri", Target: "https://example.com/c"}}, []db.Link{{Path: "subject.uri", Target: a}}
+		change.Added, change.Removed = []db.Link{{Path: "subject.uri", Target: "https://example.com/c"}},
+			[]db.Link{{Path: "subject.uri", Target: a}}
 		m.add(change) // t=10: a goes, c comes
 		at(5)
 		m.add(entry(db.OpDelete, "brief", b, "https://example.com/c")) // t=15
@@ -311,7 +313,8 @@ func TestCursors(t *testing.T) {
 				if sub.at != 50 {
 					t.Errorf("%s: behind %d", c.name, sub.at)
 				}
-			} else if events, err := sub.Next(t.Context(), time.Second); err != nil || len(events) == 0 || events[0].Seq != c.first {
+			} else if events, err := sub.Next(t.Context(), time.Second); err != nil || len(events) == 0 ||
+				events[0].Seq != c.first {
 				t.Errorf("%s: %v, %v", c.name, events, err)
 			}
 			sub.Close()
@@ -401,7 +404,8 @@ func TestNobodyListens(t *testing.T) {
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	subjects := []string{"did:plc:a", "did:plc:b", "at://did:plc:a", "at://did:plc:a/x.y.z/1", "at://did:plc:ab/x.y.z/1", "https://a.example/", "https://a.example/b", "https://b.example/", "at://alice.example.com/x.y.z/1"}
+	subjects := []string{"did:plc:a", "did:plc:b", "at://did:plc:a", "at://did:plc:a/x.y.z/1", "at://did:plc:ab/x.y.z/1",
+		"https://a.example/", "https://a.example/b", "https://b.example/", "at://alice.example.com/x.y.z/1"}
 	prefixes := []string{"https://", "https://a", "https://a.example/b", "at://did:plc:a", "at://did:plc:a/", "d", "z"}
 	pickSome := func(of []string) []string {
 		var some []string
@@ -414,12 +418,15 @@ func TestFilter(t *testing.T) {
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
 	for range 5000 {
-		f := Filter{Subjects: pickSome(subjects), Prefixes: pickSome(prefixes), SubjectDIDs: pickSome([]string{"did:plc:a", "did:plc:b"}),
-			Sources: pickSome([]string{"a.b.c:x", "a.b.d:x"}), Collections: pickSome([]string{"a.b.c", "a.b.d"}), Actors: pickSome([]string{"did:plc:a", "did:plc:c"})}
+		f := Filter{Subjects: pickSome(subjects), Prefixes: pickSome(prefixes),
+			SubjectDIDs: pickSome([]string{"did:plc:a", "did:plc:b"}),
+			Sources:     pickSome([]string{"a.b.c:x", "a.b.d:x"}), Collections: pickSome([]string{"a.b.c", "a.b.d"}),
+			Actors: pickSome([]string{"did:plc:a", "did:plc:c"})}
 		m := f.Match()
 		collection, did := []string{"a.b.c", "a.b.d"}[r.IntN(2)], []string{"did:plc:a", "did:plc:b", "did:plc:c"}[r.IntN(3)]
 		subject := subjects[r.IntN(len(subjects))]
-		e := newEvent(db.LogEntry{Op: db.OpCreate, DID: did, Collection: collection, Added: []db.Link{{Path: "x", Target: subject}}}, time.Time{})
+		e := newEvent(db.LogEntry{Op: db.OpCreate, DID: did, Collection: collection,
+			Added: []db.Link{{Path: "x", Target: subject}}}, time.Time{})
 		of := ""
 		switch {
 		case strings.HasPrefix(subject, "did:"):
@@ -428,7 +435,8 @@ func TestFilter(t *testing.T) {
 			of = strings.Split(subject, "/")[2]
 		}
 		wanted := len(f.Subjects)+len(f.Prefixes)+len(f.SubjectDIDs) == 0 || slices.Contains(f.Subjects, subject) ||
-			slices.ContainsFunc(f.Prefixes, func(p string) bool { return strings.HasPrefix(subject, p) }) || slices.Contains(f.SubjectDIDs, of)
+			slices.ContainsFunc(f.Prefixes, func(p string) bool { return strings.HasPrefix(subject, p) }) ||
+			slices.Contains(f.SubjectDIDs, of)
 		want := wanted && in(f.Sources, collection+":x") && in(f.Collections, collection) && in(f.Actors, did)
 		if got := m.Event(e) && m.Link(&e.Links[0]); got != want {
 			t.Fatalf("%+v and %s from %s by %s: %t", f, subject, collection, did, got)

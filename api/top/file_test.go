@@ -64,7 +64,8 @@ func TestRestart(t *testing.T) {
 			if n := most[found[0].Target]; found[0].Most > n+n/50 {
 				t.Errorf("the first is counted twice: at most %d links, and there are %d", found[0].Most, n)
 			}
-			if st := c.Status(); st.Span != MaxSpan || st.Age > 2*time.Second || st.Targets < targetsKept || st.Memory < 1<<19 || st.Memory > 64<<20 {
+			if st := c.Status(); st.Span != MaxSpan || st.Age > 2*time.Second || st.Targets < targetsKept || st.Memory < 1<<19 ||
+				st.Memory > 64<<20 {
 				t.Errorf("the status is %+v", st)
 			}
 		}

@@ -147,7 +147,8 @@ func TestBounds(t *testing.T) {
 			for some := range slices.Chunk(rows, 997) {
 				c.count(some, now)
 			}
-			for _, source := range append(sources[:min(20, len(sources))], db.Source{Collection: "com.example.none", Path: "x"}) {
+			for _, source := range append(sources[:min(20, len(sources))],
+				db.Source{Collection: "com.example.none", Path: "x"}) {
 				for _, span := range []time.Duration{time.Minute, time.Hour, 5 * time.Hour, MaxSpan} {
 					bounds(t, c, rows, source, now.Add(-span))
 				}
@@ -204,7 +205,8 @@ func TestBoundIsTight(t *testing.T) {
 	}
 	slices.SortFunc(ns, func(a, b int64) int { return int(b - a) })
 	if named != targetsKept || others > 2*ns[targetsKept] {
-		t.Errorf("%d of %d targets are named, others may have %d links; number %d has %d", named, len(counts), others, targetsKept, ns[targetsKept])
+		t.Errorf("%d of %d targets are named, others may have %d links; number %d has %d", named, len(counts), others,
+			targetsKept, ns[targetsKept])
 	}
 }
 

@@ -147,7 +147,8 @@ func startS3() (endpoint string, stop func(), err error) {
 }
 
 // write commits the events at the rate, and has a follower see them.
-func write(ctx context.Context, c config.Config, dir string, events []apply.Event, to, yml string) (committed, saw []seen,
+func write(ctx context.Context, c config.Config, dir string, events []apply.Event, to, yml string) (committed,
+	saw []seen,
 	err error) {
 	rep := replica.New(replica.ReplicatorConfig{Replica: c, Dir: dir})
 	if err := rep.Prepare(ctx); err != nil {
@@ -157,7 +158,8 @@ func write(ctx context.Context, c config.Config, dir string, events []apply.Even
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := db.Open(db.Config{Dir: dir, Lock: rep.DirLock(), SealBytes: *seal, ReplayWindow: time.Hour, Checkpoint: checkpoint,
+	store, err := db.Open(db.Config{Dir: dir, Lock: rep.DirLock(), SealBytes: *seal, ReplayWindow: time.Hour,
+		Checkpoint: checkpoint,
 		Replicator: true, OnSegment: rep.OnSegment})
 	if err != nil {
 		return nil, nil, err

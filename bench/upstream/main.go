@@ -191,7 +191,8 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("disk         %.1f MB, %.1f bytes an event, %.0f a link\n", float64(size)/1e6, float64(size)/float64(*events),
+	fmt.Printf("disk         %.1f MB, %.1f bytes an event, %.0f a link\n", float64(size)/1e6,
+		float64(size)/float64(*events),
 		float64(size)/float64(max(st.Links, 1)))
 	timed.measure()
 	if _, err := fmt.Fprintln(in); err != nil {

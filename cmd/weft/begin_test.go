@@ -31,7 +31,8 @@ func TestBindFirst(t *testing.T) {
 		{"--listen=127.0.0.1:0", "--jetstream=https://jetstream.example/v1"},
 	} {
 		dir := filepath.Join(t.TempDir(), "data")
-		code, _, stderr := weft(t.Context(), append([]string{"serve", "--data=" + dir, "--resolve-handles=false", "--jetstream=127.0.0.1:1"}, args...)...)
+		code, _, stderr := weft(t.Context(), append([]string{"serve", "--data=" + dir, "--resolve-handles=false",
+			"--jetstream=127.0.0.1:1"}, args...)...)
 		if _, err := os.Stat(dir); code == 0 || !os.IsNotExist(err) {
 			t.Errorf("%q: code %d, %q; of the directory %v", args, code, stderr, err)
 		}
@@ -48,7 +49,8 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 	defer store.Close()
 	begin := func(collections ...string) *writer {
 		t.Helper()
-		s := &writer{store: store, writerConfig: writerConfig{slice: ingest.SliceConfig{Collections: collections}}, logger: slog.New(slog.DiscardHandler)}
+		s := &writer{store: store, writerConfig: writerConfig{slice: ingest.SliceConfig{Collections: collections}},
+			logger: slog.New(slog.DiscardHandler)}
 		if err := s.applySlice(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +62,8 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := begin("app.bsky.feed.*")
-	if len(s.sliceState.Load().Parts) != 1 || s.sliceState.Load().Parts[0].What != "app.bsky.feed.*" || !s.sliceState.Load().Parts[0].Since.IsZero() {
+	if len(s.sliceState.Load().Parts) != 1 || s.sliceState.Load().Parts[0].What != "app.bsky.feed.*" ||
+		!s.sliceState.Load().Parts[0].Since.IsZero() {
 		t.Errorf("%+v", s.sliceState.Load())
 	}
 	if store.LastFollowed() != "" {
@@ -76,10 +79,12 @@ func TestGroups(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
 	warnOfGroups(slog.New(slog.NewTextHandler(&said, nil)), ingest.SliceConfig{
-		Collections: []string{"app.bsky.feed", "app.bsky.graph.*", "app.bsky.feed.like", "sh.tangled.repo", "chat.bsky.convo"},
-		Exclude:     []string{"app.bsky.graph"},
+		Collections: []string{"app.bsky.feed", "app.bsky.graph.*", "app.bsky.feed.like", "sh.tangled.repo",
+			"chat.bsky.convo"},
+		Exclude: []string{"app.bsky.graph"},
 	})
-	for _, want := range []string{"--collections app.bsky.feed.*?", "--collections chat.bsky.convo.*?", "--exclude-collections app.bsky.graph.*?"} {
+	for _, want := range []string{"--collections app.bsky.feed.*?", "--collections chat.bsky.convo.*?",
+		"--exclude-collections app.bsky.graph.*?"} {
 		if !strings.Contains(said.String(), "did you mean "+want) {
 			t.Errorf("%q isn't said: %s", want, said.String())
 		}
@@ -92,7 +97,8 @@ func TestGroups(t *testing.T) {
 // TestAddressFilters: the filters in the addresses are the slice, and must agree with one another and the flags.
 func TestAddressFilters(t *testing.T) {
 	t.Parallel()
-	like := upstream.Address{Endpoint: upstream.Endpoint{URL: "https://a.example"}, Filter: upstream.Filter{Collections: []string{"app.bsky.feed.like"}}}
+	like := upstream.Address{Endpoint: upstream.Endpoint{URL: "https://a.example"},
+		Filter: upstream.Filter{Collections: []string{"app.bsky.feed.like"}}}
 	for _, tc := range []struct {
 		name  string
 		flags []string

@@ -84,11 +84,13 @@ func TestCheckCommand(t *testing.T) {
 func TestPrintReport(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	printReport(&out, "./weft-data", &check.Report{Seed: 5, Total: 1234567, Kinds: map[string]int64{"link": 1234566, "segment": 1},
-		Checked:  []check.Checked{{What: "segments", N: 12, How: "each file's checksum, its range and its sums"}},
-		Left:     []string{"the index: restore the segments first"},
-		Notes:    []string{"segments/1-2-X.weft is not in the manifest: left by a crash"},
-		Problems: []check.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing", Mend: "restore the file from the replica"}},
+	printReport(&out, "./weft-data", &check.Report{Seed: 5, Total: 1234567,
+		Kinds:   map[string]int64{"link": 1234566, "segment": 1},
+		Checked: []check.Checked{{What: "segments", N: 12, How: "each file's checksum, its range and its sums"}},
+		Left:    []string{"the index: restore the segments first"},
+		Notes:   []string{"segments/1-2-X.weft is not in the manifest: left by a crash"},
+		Problems: []check.Problem{{Kind: "segment", Text: "segment 3-4-Y.weft is\nmissing",
+			Mend: "restore the file from the replica"}},
 	})
 	const want = `./weft-data, sample (--seed 5 repeats it; --all checks everything):
 

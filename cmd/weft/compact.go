@@ -99,7 +99,8 @@ func askCompact(ctx context.Context, dir string, progress func(text string)) (li
 		return fail(err)
 	}
 	defer release()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 		if err != nil {
 			err = fmt.Errorf("%w; it is a follower, is opening its index, or another command: try again when it serves", err)

@@ -61,7 +61,8 @@ func TestFlagValues(t *testing.T) {
 			}
 		}
 	}
-	want := map[string][]string{"bodies": {"serve", "demo"}, "change-slice": {"serve"}, "format": {"export"}, "from": {"serve"},
+	want := map[string][]string{"bodies": {"serve", "demo"}, "change-slice": {"serve"}, "format": {"export"},
+		"from":       {"serve"},
 		"log-format": {"serve"}, "log-level": {"serve", "demo"}, "replay-window": {"serve"}}
 	if !maps.EqualFunc(suggested, want, slices.Equal) || len(want) != len(flagValues) {
 		t.Errorf("%v, want %v", suggested, want)

@@ -160,7 +160,8 @@ func fishCompletion(w io.Writer, root *cli.Command) {
 			fmt.Fprintf(w, "complete -c weft -n %s -a %s -d %s\n", fishQuoted(first), sub.name, fishQuoted(sub.usage))
 		}
 		for _, f := range c.flags {
-			fmt.Fprintf(w, "complete -c weft -n %s -l %s%s -d %s\n", fishQuoted(seen), f.name, fishValues(f), fishQuoted(f.usage))
+			fmt.Fprintf(w, "complete -c weft -n %s -l %s%s -d %s\n", fishQuoted(seen), f.name, fishValues(f),
+				fishQuoted(f.usage))
 		}
 	}
 }

@@ -48,7 +48,8 @@ func TestConformanceCommand(t *testing.T) {
 		{[]string{"hello"}, 1, "no URL of a server"},
 	} {
 		var out bytes.Buffer
-		if code := run(t.Context(), append([]string{"weft", "conformance"}, c.args...), nil, &out, &out); code != c.code || !strings.Contains(out.String(), c.says) ||
+		if code := run(t.Context(), append([]string{"weft", "conformance"}, c.args...), nil, &out, &out); code != c.code ||
+			!strings.Contains(out.String(), c.says) ||
 			strings.Contains(out.String(), "cannot reach") && strings.Count(out.String(), "\n") > 1 {
 			t.Errorf("%q: code %d, %s", c.args, code, out.String())
 		}

@@ -146,7 +146,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 func (d *daemon) handlers() (*api.Server, *web.Server) {
 	c := api.Config{
 		Version: buildVersion(), DIDWeb: d.didWeb, Faults: d.faults.recent, Logger: d.logger, Metrics: d.registry,
-		MaxLag: d.maxLag, AddressHeader: d.addressHeader, RatePerMinute: d.rateLimit, Streams: api.Streams{PerAddress: d.subscribers},
+		MaxLag: d.maxLag, AddressHeader: d.addressHeader, RatePerMinute: d.rateLimit,
+		Streams:   api.Streams{PerAddress: d.subscribers},
 		AccessLog: d.logger.Enabled(context.Background(), slog.LevelDebug),
 	}
 	c.Ready = func() error {

@@ -195,7 +195,8 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 	}
 	show("links to the most followed account and to its records, newest first", routes.GetAccountBacklinks,
 		"did", popular[min(1, len(popular)-1)].target, "limit", "5")
-	fmt.Fprintf(w, "  # the most followed account by its handle, in a browser\n  %s/search?q=%s\n\n", base, sim.FirstHandle)
+	fmt.Fprintf(w, "  # the most followed account by its handle, in a browser\n  %s/search?q=%s\n\n", base,
+		sim.FirstHandle)
 	fmt.Fprintf(w, "  # live stream of new follows\n  curl -N '%s%s?wantedSources=app.bsky.graph.follow:subject'\n\n",
 		base, routes.Events.Path)
 	fmt.Fprintf(w, "  # version, statistics and routes\n  curl '%s/'\n\n", base)
@@ -219,7 +220,8 @@ func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []li
 		if err != nil {
 			return ignoreCancel(ctx, err)
 		}
-		line := fmt.Sprintf("after %10s  %9d links  %7.0f/s   %8d records  %7d accounts", humanize.Duration(max(time.Since(began).Round(time.Second), time.Second)),
+		line := fmt.Sprintf("after %10s  %9d links  %7.0f/s   %8d records  %7d accounts",
+			humanize.Duration(max(time.Since(began).Round(time.Second), time.Second)),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
 		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
 			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)

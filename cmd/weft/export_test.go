@@ -58,7 +58,8 @@ func exportIndex(t *testing.T, events ...apply.Event) string {
 // hostileIndex has what authors may choose: paths are the keys of their records.
 func hostileIndex(t *testing.T) string {
 	t.Helper()
-	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb", "did:web:carol.example"
+	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb",
+		"did:web:carol.example"
 	return exportIndex(t,
 		apply.Event{DID: alice, Collection: "com.example.thing", Rkey: "a:b~c._-", Links: []db.Link{
 			{Path: `quote".back\slash`, Target: "https://example.com/?q=%22&<b>"},
@@ -104,7 +105,8 @@ func bodiesIndex(t *testing.T) string {
 			`quote"\<b>&`: "line\nbreak\ttab\x00nul\u2028separator snow☃ \U0001F9F5", "record": map[string]any{"$type": "status"}}, one),
 		float,
 		event(alice, "unknown", nil, one),
-		event(bob, "large", map[string]any{"a": one.Target, "text": strings.Repeat("all work and no play ", 10_000)}, one, db.Link{Path: "b", Target: bob}),
+		event(bob, "large", map[string]any{"a": one.Target, "text": strings.Repeat("all work and no play ", 10_000)}, one,
+			db.Link{Path: "b", Target: bob}),
 		event(carol, "hidden", map[string]any{"a": one.Target}, one),
 		apply.Event{DID: carol, Op: db.OpAccount, Status: db.StatusTakendown},
 	)
@@ -115,7 +117,8 @@ func longIndex(t *testing.T) string {
 	t.Helper()
 	var events []apply.Event
 	for i := range 60 {
-		e := apply.Event{DID: fmt.Sprintf("did:plc:%024d", i/10), Collection: "com.example.thing", Rkey: fmt.Sprintf("n%02d", i)}
+		e := apply.Event{DID: fmt.Sprintf("did:plc:%024d", i/10), Collection: "com.example.thing",
+			Rkey: fmt.Sprintf("n%02d", i)}
 		for j := range 700 {
 			e.Links = append(e.Links, db.Link{Path: "a[]", Target: fmt.Sprintf("https://example.com/%d/%d", i, j)})
 		}
@@ -213,7 +216,8 @@ func rowsOfPart(t *testing.T, name string, data []byte, bodies bool) (rows []row
 	if !bodies {
 		columns = columns[:7]
 	}
-	if got := fmt.Sprint(f.Schema().Columns()); strings.NewReplacer("[", "", "]", "").Replace(got) != strings.Join(columns, " ") {
+	if got := fmt.Sprint(f.Schema().Columns()); strings.NewReplacer("[", "", "]", "").Replace(got) != strings.Join(columns,
+		" ") {
 		t.Errorf("%s has the columns %s, not %s", name, got, columns)
 	}
 	r := parquet.NewGenericReader[parquetBodyRow](bytes.NewReader(data))
@@ -223,7 +227,8 @@ func rowsOfPart(t *testing.T, name string, data []byte, bodies bool) (rows []row
 		t.Fatal(err)
 	}
 	for _, r := range all {
-		rows = append(rows, row{r.DID, r.Collection, r.Rkey, r.Path, r.Target, r.Status, time.UnixMicro(r.Time).UTC(), r.CID, r.Record})
+		rows = append(rows, row{r.DID, r.Collection, r.Rkey, r.Path, r.Target, r.Status, time.UnixMicro(r.Time).UTC(), r.CID,
+			r.Record})
 	}
 	return rows
 }

@@ -17,7 +17,8 @@ func TestFaults(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	f := &faults{now: func() time.Time { return now }}
 	var log bytes.Buffer
-	logger := slog.New(f.handler(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))).With("part", "x")
+	logger := slog.New(f.handler(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))).With("part",
+		"x")
 	logger.Info("all is well", "err", "none")
 	logger.Warn("session ended", "err", errors.New("away"), "address", "192.0.2.1")
 	now = now.Add(time.Minute)
@@ -30,17 +31,21 @@ func TestFaults(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	a, b := got[0], got[1]
-	if a.Message != "session ended" || a.Level != "warn" || a.Count != 2 || a.First != "2026-07-01T12:00:00Z" || a.Last != "2026-07-01T12:02:00Z" ||
-		!strings.HasPrefix(a.Detail, "away again: é") || !strings.HasSuffix(a.Detail, "é…") || len(a.Detail) > detailBytes+len("…") {
+	if a.Message != "session ended" || a.Level != "warn" || a.Count != 2 || a.First != "2026-07-01T12:00:00Z" ||
+		a.Last != "2026-07-01T12:02:00Z" ||
+		!strings.HasPrefix(a.Detail, "away again: é") || !strings.HasSuffix(a.Detail, "é…") ||
+		len(a.Detail) > detailBytes+len("…") {
 		t.Errorf("%+v", a)
 	}
-	if b.Message != "writing stops" || b.Level != "error" || b.Count != 1 || b.Detail != "disk full" || b.Do != "free some space" {
+	if b.Message != "writing stops" || b.Level != "error" || b.Count != 1 || b.Detail != "disk full" ||
+		b.Do != "free some space" {
 		t.Errorf("%+v", b)
 	}
 	if strings.Contains(fmt.Sprint(got), "192.0.2.1") {
 		t.Errorf("an address is shown: %+v", got)
 	}
-	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "writing stops") || !strings.Contains(text, "part=x") {
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "writing stops") ||
+		!strings.Contains(text, "part=x") {
 		t.Errorf("the log has %q", text)
 	}
 

@@ -34,7 +34,8 @@ func TestServeFollowRefuses(t *testing.T) {
 		{"an index of its own", []string{"--data", own}, 1, "use an empty directory for the follower"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, _, stderr := weft(t.Context(), append([]string{"serve", "--follow", config, "--listen", "127.0.0.1:0"}, tc.args...)...)
+			code, _, stderr := weft(t.Context(), append([]string{"serve", "--follow", config, "--listen", "127.0.0.1:0"},
+				tc.args...)...)
 			if code != tc.code || !strings.Contains(stderr, tc.stderr) {
 				t.Errorf("code %d, stderr %q", code, stderr)
 			}

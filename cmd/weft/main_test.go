@@ -56,13 +56,18 @@ func TestUsage(t *testing.T) {
 		{"a command that is none", []string{"sevre"}, 2, "", "unknown command \"sevre\" (did you mean weft serve?)\nTry: weft --help\n"},
 		{"a command like no other", []string{"frobnicate"}, 2, "", "unknown command \"frobnicate\"\nTry: weft --help\n"},
 		{"a part of a command", []string{"conf"}, 2, "", "(did you mean weft conformance?)"},
-		{"a command beneath another", []string{"replica", "lst"}, 2, "", "unknown command \"replica lst\" (did you mean weft replica list?)\nTry: weft replica --help\n"},
-		{"a shell that is none", []string{"completion", "csh"}, 2, "", "unknown command \"completion csh\" (did you mean weft completion zsh?)"},
-		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "", "weft: serve has no flag --jestream (did you mean --jetstream?)\nTry: weft serve --help\n"},
+		{"a command beneath another", []string{"replica", "lst"}, 2, "",
+			"unknown command \"replica lst\" (did you mean weft replica list?)\nTry: weft replica --help\n"},
+		{"a shell that is none", []string{"completion", "csh"}, 2, "",
+			"unknown command \"completion csh\" (did you mean weft completion zsh?)"},
+		{"a flag that is none", []string{"serve", "--jestream=x"}, 2, "",
+			"weft: serve has no flag --jestream (did you mean --jetstream?)\nTry: weft serve --help\n"},
 		{"a flag like no other", []string{"serve", "--colour"}, 2, "", "weft: serve has no flag --colour\n"},
-		{"a flag of another command", []string{"demo", "--resolve-handles=false"}, 2, "", "weft: demo has no flag --resolve-handles; serve has\nTry: weft demo --help\n"},
+		{"a flag of another command", []string{"demo", "--resolve-handles=false"}, 2, "",
+			"weft: demo has no flag --resolve-handles; serve has\nTry: weft demo --help\n"},
 		{"a flag before its command", []string{"--data=x", "stats"}, 2, "", "weft: weft has no flag --data; serve, check, "},
-		{"a value of a command beneath another", []string{"replica", "list", "--config=/nowhere.yml"}, 2, "", "\nTry: weft replica list --help\n"},
+		{"a value of a command beneath another", []string{"replica", "list", "--config=/nowhere.yml"}, 2, "",
+			"\nTry: weft replica list --help\n"},
 		{"an argument too many", []string{"serve", "now"}, 2, "", `serve takes no argument, but got "now"`},
 		{"a bad start", []string{"serve", "--from=yesterday"}, 2, "", "--from"},
 		{"a bad rule", []string{"serve", "--checkpoint=5m |"}, 2, "", "--checkpoint: "},
@@ -71,23 +76,32 @@ func TestUsage(t *testing.T) {
 		{"a source that is none", []string{"serve", "--sources=app.bsky.feed.like"}, 2, "", "is not a source"},
 		{"an account that is none", []string{"serve", "--dids=alice.example"}, 2, "", "is not a DID"},
 		{"a file of accounts that isn't there", []string{"serve", "--dids=@/nowhere/dids"}, 1, "", "--dids: open"},
-		{"a change of the slice that is none", []string{"serve", "--change-slice=now+all"}, 2, "", `"all" is not now, backfill or purge`},
+		{"a change of the slice that is none", []string{"serve", "--change-slice=now+all"}, 2, "",
+			`"all" is not now, backfill or purge`},
 		{"help of gaps", []string{"gaps", "--help"}, 0, "retry 7", ""},
 		{"gaps of nothing", []string{"gaps", "--data=/nowhere"}, 1, "", "no weft.db"},
 		{"gaps with an argument that is none", []string{"gaps", "fill"}, 2, "", "only the arguments retry and an id"},
 		{"gaps with an id that is none", []string{"gaps", "retry", "x"}, 2, "", "not a gap id"},
-		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "", `--bodies: "on" is none of off, window and keep`},
+		{"a bad way of keeping bodies", []string{"serve", "--bodies=on"}, 2, "",
+			`--bodies: "on" is none of off, window and keep`},
 		{"the same in a demo", []string{"demo", "--bodies=all"}, 2, "", "--bodies"},
 		{"a bad log level", []string{"serve", "--log-level=loud"}, 2, "", "debug, info, warn or error"},
 		{"a bad log format", []string{"serve", "--log-format=xml"}, 2, "", "text or json"},
 		{"a bad rate", []string{"demo", "--rate=-1"}, 2, "", "--rate"},
 		{"a rate that is no number", []string{"demo", "--rate=fast"}, 2, "", "rate"},
-		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "", "--listen must be a host and a port"},
-		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "", "--metrics-listen must be a host and a port"},
-		{"an address that isn't ours", []string{"serve", "--data=/nowhere/at/all", "--listen=192.0.2.1:1"}, 1, "", "--listen chooses another"},
-		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "", "use https://jetstream.example"},
-		{"a server with a cursor", []string{"serve", "--jetstream=wss://jetstream.example/subscribe?cursor=1"}, 2, "", "--from"},
-		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post", "--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "", "use --collections alone"},
+		{"an address that is none", []string{"demo", "--listen=nowhere:http:1", "--rate=1"}, 2, "",
+			"--listen must be a host and a port"},
+		{"an address of metrics that is none", []string{"serve", "--metrics-listen=nonsense"}, 2, "",
+			"--metrics-listen must be a host and a port"},
+		{"an address that isn't ours", []string{"serve", "--data=/nowhere/at/all", "--listen=192.0.2.1:1"}, 1, "",
+			"--listen chooses another"},
+		{"a server with a path", []string{"serve", "--jetstream=https://Me:SecReT@jetstream.example/v1"}, 2, "",
+			"use https://jetstream.example"},
+		{"a server with a cursor", []string{"serve", "--jetstream=wss://jetstream.example/subscribe?cursor=1"}, 2, "",
+			"--from"},
+		{"servers with other filters", []string{"serve", "--collections=app.bsky.feed.post",
+			"--jetstream=wss://jetstream.example/subscribe?wantedCollections=app.bsky.feed.like"}, 2, "",
+			"use --collections alone"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +134,8 @@ func TestEnvironment(t *testing.T) {
 			t.Parallel()
 			var out, errs bytes.Buffer
 			code := run(t.Context(), []string{"weft", "version"}, tc.environ, &out, &errs)
-			if (code == 0) != (tc.want == "") || !strings.Contains(errs.String(), tc.want) || strings.Count(errs.String(), "\n") > 2 {
+			if (code == 0) != (tc.want == "") || !strings.Contains(errs.String(), tc.want) ||
+				strings.Count(errs.String(), "\n") > 2 {
 				t.Errorf("code %d, %q", code, errs.String())
 			}
 		})
@@ -135,7 +150,8 @@ func TestFlagsHaveVariables(t *testing.T) {
 			name := flag.Names()[0]
 			want := "WEFT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			switch cmd.Name + " " + name {
-			case "export out", "export format", "export part-links", "export from", "export to", "export collection", "export inactive", "export bodies",
+			case "export out", "export format", "export part-links", "export from", "export to", "export collection",
+				"export inactive", "export bodies",
 				"conformance subject", "conformance source", "conformance other", "conformance fixture",
 				"demo rate", "demo seed", "check all", "check sample", "check seed", "status url", "status ready",
 				"restore timestamp", "restore txid", "restore plan", "restore segments", "restore force",
@@ -183,7 +199,8 @@ func TestDemo(t *testing.T) {
 	defer cancel()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"weft", "demo", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--log-level=info", "--rate=2000"}, nil, &out, &logs)
+		done <- run(ctx, []string{"weft", "demo", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--log-level=info",
+			"--rate=2000"}, nil, &out, &logs)
 	}()
 	fail := func(format string, args ...any) {
 		t.Helper()
@@ -279,7 +296,8 @@ func TestDemo(t *testing.T) {
 		fail("no end within %s", stuck)
 	}
 	last := -1
-	for _, step := range []string{"shutting down: not ready", "stopping ingest", "are committed", "checkpointing", "closing the database"} {
+	for _, step := range []string{"shutting down: not ready", "stopping ingest", "are committed", "checkpointing",
+		"closing the database"} {
 		at := strings.Index(logs.String(), step)
 		if at <= last {
 			fail("%q is not logged, or out of order", step)
@@ -300,7 +318,8 @@ func TestCommitOf(t *testing.T) {
 		want     string
 	}{
 		{"no checkout", nil, ""},
-		{"a commit", []debug.BuildSetting{commit, at, setting("vcs.modified", "false")}, " (commit 0123456789ab, 2026-11-20T10:00:00Z)"},
+		{"a commit", []debug.BuildSetting{commit, at, setting("vcs.modified", "false")},
+			" (commit 0123456789ab, 2026-11-20T10:00:00Z)"},
 		{"changes", []debug.BuildSetting{commit, at, setting("vcs.modified", "true")},
 			" (commit 0123456789ab and changes, 2026-11-20T10:00:00Z)"},
 	} {

@@ -23,7 +23,8 @@ func TestMemoryLimit(t *testing.T) {
 			t.Errorf("%s: %d bytes, want %d", tc.name, got, tc.want)
 		}
 	}
-	for memory, want := range map[int64]int64{64 << 20: 8 << 20, 896 << 20: 28 << 20, 3584 << 20: 112 << 20, 1 << 40: 256 << 20} {
+	for memory, want := range map[int64]int64{64 << 20: 8 << 20, 896 << 20: 28 << 20, 3584 << 20: 112 << 20,
+		1 << 40: 256 << 20} {
 		if got := cacheBytes(memory); got != want {
 			t.Errorf("of %d bytes the cache takes %d, want %d", memory, got, want)
 		}

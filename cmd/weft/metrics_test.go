@@ -98,8 +98,9 @@ func TestCountersFromTheStart(t *testing.T) {
 			t.Errorf("%s has no series", name)
 		}
 	}
-	for name, want := range map[string]int{"weft_ingest_applied_total": 9, "weft_ingest_dropped_total": 5, "weft_ingest_sessions_ended_total": 6,
-		"weft_stream_ended_total": 7, "weft_replica_verifications_total": 3, "weft_checkpoints_total": 3} {
+	for name, want := range map[string]int{"weft_ingest_applied_total": 9, "weft_ingest_dropped_total": 5,
+		"weft_ingest_sessions_ended_total": 6,
+		"weft_stream_ended_total":          7, "weft_replica_verifications_total": 3, "weft_checkpoints_total": 3} {
 		if series[name] < want {
 			t.Errorf("%s has %d series, want %d", name, series[name], want)
 		}

@@ -13,8 +13,9 @@ func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := []string{"serve", "status", "stats", "replica", "restore", "log-level", "log-format"}
 	for typed, want := range map[string]string{
-		"sevre": "serve", "serv": "serve", "statsu": "status", "statuss": "status", "replicate": "replica", "log-lvl": "log-level",
-		"res": "restore", "log": "", "ls": "", "backup": "", "": "", "s": "",
+		"sevre": "serve", "serv": "serve", "statsu": "status", "statuss": "status", "replicate": "replica",
+		"log-lvl": "log-level",
+		"res":     "restore", "log": "", "ls": "", "backup": "", "": "", "s": "",
 	} {
 		if got := nearest(typed, names); got != want {
 			t.Errorf("%s: %q, want %q", typed, got, want)
@@ -42,13 +43,18 @@ func TestConfigurationMistakes(t *testing.T) {
 		args     []string
 		want     string
 	}{
-		{"a duration of days", [2]string{"WEFT_REPLAY_WINDOW", "1day"}, []string{"serve", "--data", data}, "WEFT_REPLAY_WINDOW"},
+		{"a duration of days", [2]string{"WEFT_REPLAY_WINDOW", "1day"}, []string{"serve", "--data", data},
+			"WEFT_REPLAY_WINDOW"},
 		{"a number that is none", [2]string{"WEFT_CACHE", "much"}, []string{"serve", "--data", data}, "WEFT_CACHE"},
-		{"a switch that is none", [2]string{"WEFT_CHECK_ALL", "perhaps"}, []string{"check", "--data", data}, "WEFT_CHECK_ALL"},
-		{"a viewer that is no address", [2]string{"WEFT_VIEWER", "pdsls.dev/{uri}"}, []string{"serve", "--data", data}, "--viewer"},
-		{"a viewer without a place for the record", [2]string{"WEFT_VIEWER", "https://pdsls.dev/"}, []string{"serve", "--data", data}, "{uri}"},
+		{"a switch that is none", [2]string{"WEFT_CHECK_ALL", "perhaps"}, []string{"check", "--data", data},
+			"WEFT_CHECK_ALL"},
+		{"a viewer that is no address", [2]string{"WEFT_VIEWER", "pdsls.dev/{uri}"}, []string{"serve", "--data", data},
+			"--viewer"},
+		{"a viewer without a place for the record", [2]string{"WEFT_VIEWER", "https://pdsls.dev/"},
+			[]string{"serve", "--data", data}, "{uri}"},
 		{"a flag that is none", [2]string{"WEFT_DATA", data}, []string{"serve", "--replay-window", "1day"}, "1day"},
-		{"the database of another directory", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", other}, "make them the same"},
+		{"the database of another directory", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", other},
+			"make them the same"},
 		{"a replica of no kind", [2]string{"WEFT_DATA", data}, []string{"serve", "--replicate", wrong}, "tape"},
 		{"a replica of no kind, to restore", [2]string{"WEFT_DATA", data}, []string{"restore", "--config", wrong}, "tape"},
 		{"a replica of no kind, to verify", [2]string{"WEFT_REPLICATE", wrong}, []string{"verify"}, "tape"},

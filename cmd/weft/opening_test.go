@@ -42,13 +42,17 @@ func TestOpening(t *testing.T) {
 	o.progress("replaying the log", 20_000, 1_000_000)
 	for _, path := range []string{"/readyz", "/status", "/", "/links?target=x"} {
 		code, header, body := get(path)
-		if code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || !strings.Contains(body, "replaying the log, row 20,000 of 1,000,000") {
+		if code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" ||
+			!strings.Contains(body, "replaying the log, row 20,000 of 1,000,000") {
 			t.Errorf("%s: %d %v %s", path, code, header, body)
 		}
 	}
 	o.stop()
 	o.stop()
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_,
+			_ = io.WriteString(w, "served")
+	})}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	if _, _, body := get("/readyz"); body != "served" {

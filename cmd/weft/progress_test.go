@@ -22,9 +22,11 @@ import (
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]wire.Replay{
-		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 100 s":         {Events: 24_000_000, EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
-		"[..............................]   0.0%  0 B  0/s  ETA ?":                      {EventsDone: 1},
-		"[###############...............]  50.0%  999.9 GB  0/s  no answer: 3 min 20 s": {Events: 24_000_000_000, EventsDone: 12_000_000_000, BytesDone: 999_900_000_000, Waiting: 200},
+		"[###############...............]  50.0%  1.0 GB  120,000/s  ETA 100 s": {Events: 24_000_000,
+			EventsDone: 12_000_000, BytesDone: 1_000_000_000, Rate: 120_000, ETA: 100},
+		"[..............................]   0.0%  0 B  0/s  ETA ?": {EventsDone: 1},
+		"[###############...............]  50.0%  999.9 GB  0/s  no answer: 3 min 20 s": {Events: 24_000_000_000,
+			EventsDone: 12_000_000_000, BytesDone: 999_900_000_000, Waiting: 200},
 		"waiting for the first segment of https://archive.example: 12.0 kB came": {
 			Host: "https://archive.example", Events: 24_000_000, BytesDone: 12_000},
 	} {
@@ -112,7 +114,8 @@ func TestWaitsAreNamed(t *testing.T) {
 		{"a replica", func(t *testing.T, address string) source {
 			dir := t.TempDir()
 			c := silentReplica(t, address, dir)
-			return &writer{writerConfig: writerConfig{jetstream: []string{"http://" + address}, replica: &c, db: db.Config{Dir: dir}}}
+			return &writer{writerConfig: writerConfig{jetstream: []string{"http://" + address}, replica: &c,
+				db: db.Config{Dir: dir}}}
 		}, "waiting for the replica's answer and its lease", "waiting for its answer and its lease"},
 		{"a primary's replica", func(t *testing.T, address string) source {
 			return &follower{config: replica.FollowerConfig{Replica: silentReplica(t, address, "/data"), Dir: t.TempDir()}}
@@ -169,7 +172,8 @@ func TestWaitsAreNamed(t *testing.T) {
 // silentReplica is the configuration of a replica, on a host, of the index in a directory.
 func silentReplica(t *testing.T, address, dir string) config.Config {
 	t.Helper()
-	text := fmt.Sprintf("dbs: [{path: %s/weft.db, replica: {type: sftp, host: '%s', user: u, password: p, path: /copy}}]", dir, address)
+	text := fmt.Sprintf("dbs: [{path: %s/weft.db, replica: {type: sftp, host: '%s', user: u, password: p, path: /copy}}]",
+		dir, address)
 	c, err := config.Parse("litestream.yml", []byte(text), func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,8 @@ func TestReplicaAlarm(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	var st wire.Replication
-	r := &replication{alarm: time.Minute, logger: slog.New(slog.NewTextHandler(&out, nil)), progress: func() wire.Replication { return st }}
+	r := &replication{alarm: time.Minute, logger: slog.New(slog.NewTextHandler(&out, nil)),
+		progress: func() wire.Replication { return st }}
 	was := false
 	for _, tc := range []struct {
 		name string
@@ -26,13 +27,16 @@ func TestReplicaAlarm(t *testing.T) {
 	}{
 		{"well", wire.Replication{LagSeconds: 1}, "", ""},
 		{"an error that has recovered", wire.Replication{LagSeconds: 1, LastError: "503"}, "", ""},
-		{"slow, with such an error", wire.Replication{LagSeconds: 90, LastError: "503"}, "uploads are slower than new data", "degraded"},
-		{"failing", wire.Replication{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404", ""},
+		{"slow, with such an error", wire.Replication{LagSeconds: 90, LastError: "503"}, "uploads are slower than new data",
+			"degraded"},
+		{"failing", wire.Replication{LagSeconds: 100, LastError: "404", Reason: "upload: 404", Failures: 3}, "upload: 404",
+			""},
 		{"well again", wire.Replication{LagSeconds: 2, LastError: "404"}, "", "caught up"},
 	} {
 		st = tc.st
 		out.Reset()
-		if got := r.degraded(); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) || strings.Contains(got, "503") {
+		if got := r.degraded(); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) ||
+			strings.Contains(got, "503") {
 			t.Errorf("%s: %q", tc.name, got)
 		}
 		was = r.tell(was)

@@ -21,7 +21,8 @@ func smallReplica(t *testing.T) (file, where string) {
 	dir := smallIndex(t)
 	where = filepath.Join(t.TempDir(), "replica")
 	file = filepath.Join(t.TempDir(), "litestream.yml")
-	text := "dbs:\n  - path: " + filepath.Join(t.TempDir(), "data", "weft.db") + "\n    replica: {type: file, path: " + where + "}\n"
+	text := "dbs:\n  - path: " + filepath.Join(t.TempDir(), "data", "weft.db") + "\n    replica: {type: file, path: " +
+		where + "}\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -50,24 +51,35 @@ func TestRestoreCommand(t *testing.T) {
 		stdout, stderr string // in it
 	}{
 		{"the plan", []string{"restore", "--config", file, "--plan"}, 0, "of disk in ", ""},
-		{"restore", []string{"restore", "--config", file, "--data", here}, 0, "as of transaction 0000000000000001", "weft.db: "},
+		{"restore", []string{"restore", "--config", file, "--data", here}, 0, "as of transaction 0000000000000001",
+			"weft.db: "},
 		{"it is there", []string{"restore", "--config", file, "--data", here}, 1, "", "already has weft.db"},
-		{"with force", []string{"restore", "--config", file, "--data", here, "--force"}, 0, "the old files are in " + here + "/before-restore-", ""},
+		{"with force", []string{"restore", "--config", file, "--data", here, "--force"}, 0,
+			"the old files are in " + here + "/before-restore-", ""},
 		{"where the configuration says", []string{"restore", "--config", file}, 0, "log row 5 of 2026-02-02", ""},
-		{"a transaction", []string{"restore", "--config", file, "--data", t.TempDir(), "--txid", "1"}, 0, "transaction 0000000000000001", ""},
-		{"one that isn't there", []string{"restore", "--config", file, "--data", t.TempDir(), "--txid", "2"}, 1, "", "--txid 0000000000000001 restores the newest"},
-		{"a moment before all", []string{"restore", "--config", file, "--data", t.TempDir(), "--timestamp", "2020-01-01T00:00:00Z"}, 1, "", "nothing before 2020-01-01T00:00:00.000Z"},
-		{"no moment", []string{"restore", "--config", file, "--timestamp", "yesterday"}, 2, "", "--timestamp must be a time such as"},
-		{"no transaction", []string{"restore", "--config", file, "--txid", "xyz"}, 2, "", "--txid: a transaction is up to 16 hexadecimal digits"},
-		{"two moments", []string{"restore", "--config", file, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "", "remove one"},
-		{"no configuration", []string{"restore", "--config", filepath.Join(here, "missing.yml")}, 2, "", "give the litestream.yml of the replica with --config"},
+		{"a transaction", []string{"restore", "--config", file, "--data", t.TempDir(), "--txid", "1"}, 0,
+			"transaction 0000000000000001", ""},
+		{"one that isn't there", []string{"restore", "--config", file, "--data", t.TempDir(), "--txid", "2"}, 1, "",
+			"--txid 0000000000000001 restores the newest"},
+		{"a moment before all", []string{"restore", "--config", file, "--data", t.TempDir(), "--timestamp",
+			"2020-01-01T00:00:00Z"}, 1, "", "nothing before 2020-01-01T00:00:00.000Z"},
+		{"no moment", []string{"restore", "--config", file, "--timestamp", "yesterday"}, 2, "",
+			"--timestamp must be a time such as"},
+		{"no transaction", []string{"restore", "--config", file, "--txid", "xyz"}, 2, "",
+			"--txid: a transaction is up to 16 hexadecimal digits"},
+		{"two moments", []string{"restore", "--config", file, "--txid", "1", "--timestamp", "2026-01-01T00:00:00Z"}, 2, "",
+			"remove one"},
+		{"no configuration", []string{"restore", "--config", filepath.Join(here, "missing.yml")}, 2, "",
+			"give the litestream.yml of the replica with --config"},
 		{"an argument too many", []string{"restore", "now"}, 2, "", "restore takes no argument"},
 		{"list", []string{"replica", "list", "--config", file}, 0, "\nRestorable\n", ""},
 		{"list, a flag that is none", []string{"replica", "list", "--jsno"}, 2, "", "Try: weft replica list --help"},
 		{"replica, a command that is none", []string{"replica", "lst"}, 2, "", `unknown command "replica lst"`},
 		{"verify", []string{"verify", "--config", file, "--scratch", t.TempDir()}, 0, "ok: ", "weft.db: "},
-		{"verify, no scratch place", []string{"verify", "--config", file, "--scratch", filepath.Join(here, "missing")}, 3, "inconclusive: ", "could not be verified"},
-		{"verify, no size", []string{"verify", "--config", file, "--segment-bytes", "much"}, 2, "", "--segment-bytes must be a size such as 10GB"},
+		{"verify, no scratch place", []string{"verify", "--config", file, "--scratch", filepath.Join(here, "missing")}, 3,
+			"inconclusive: ", "could not be verified"},
+		{"verify, no size", []string{"verify", "--config", file, "--segment-bytes", "much"}, 2, "",
+			"--segment-bytes must be a size such as 10GB"},
 	} {
 		code, stdout, stderr := weft(t.Context(), tc.args...)
 		if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
@@ -98,7 +110,8 @@ func TestVerifyCommand(t *testing.T) {
 	}
 	code, stdout, _ = weft(t.Context(), "verify", "--config", file, "--scratch", t.TempDir(), "--json")
 	var v restore.Verification
-	if err := json.Unmarshal([]byte(stdout), &v); code != 1 || err != nil || v.Outcome != restore.Failed || len(v.Faults) == 0 {
+	if err := json.Unmarshal([]byte(stdout), &v); code != 1 || err != nil || v.Outcome != restore.Failed ||
+		len(v.Faults) == 0 {
 		t.Errorf("exit code %d, %v, %s", code, err, stdout)
 	}
 	code, stdout, _ = weft(t.Context(), "replica", "list", "--config", file, "--json")
@@ -109,7 +122,8 @@ func TestVerifyCommand(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(where)); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", file); code != 1 || !strings.Contains(stderr, "the replica is empty") {
+	if code, _, stderr := weft(t.Context(), "replica", "list", "--config", file); code != 1 ||
+		!strings.Contains(stderr, "the replica is empty") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
@@ -128,7 +142,8 @@ func TestTransfer(t *testing.T) {
 	if got := out.String(); got != "weft.db: 0 B of 2.0 kB\nsegments: 1.0 kB of 2.0 kB\n" {
 		t.Errorf("%q", got)
 	}
-	for _, p := range []restore.Progress{{}, {What: "segments/1234567890-1234567890-ABCDEFGHIJKL.weft", Done: 999_900_000_000, All: 999_900_000_000}} {
+	for _, p := range []restore.Progress{{}, {What: "segments/1234567890-1234567890-ABCDEFGHIJKL.weft",
+		Done: 999_900_000_000, All: 999_900_000_000}} {
 		if line := transferBar(p, time.Hour); len(line) > 80 {
 			t.Errorf("%d columns: %s", len(line), line)
 		}

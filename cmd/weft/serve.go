@@ -42,7 +42,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Name:        "serve",
 		Usage:       "follow a Jetstream server and answer queries",
 		Description: serveDescription,
-		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(), listenFlags("info", db.BodiesOff),
+		Flags: slices.Concat(ingestFlags(), storeFlags(), replicateFlags(), followFlags(), sliceFlags(),
+			listenFlags("info", db.BodiesOff),
 			clientFlags()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			err := noArgs(cmd)
@@ -199,7 +200,8 @@ func parseWindow(text string) (time.Duration, error) {
 	}
 	window, err := time.ParseDuration(text)
 	if err != nil || window < 0 {
-		return 0, &usageError{fmt.Errorf("--replay-window (WEFT_REPLAY_WINDOW) must be all or a time such as 24h, not %q", text)}
+		return 0, &usageError{fmt.Errorf("--replay-window (WEFT_REPLAY_WINDOW) must be all or a time such as 24h, not %q",
+			text)}
 	}
 	return window, nil
 }

@@ -52,7 +52,8 @@ func TestSubjectFlags(t *testing.T) {
 			t.Errorf("%s of an empty file: %v", flag, err)
 		}
 	}
-	if _, _, err := sliceOfArgs("--subjects=https://example.org/x"); err == nil || !strings.Contains(err.Error(), "--subjects") || !strings.Contains(err.Error(), "example.org") {
+	if _, _, err := sliceOfArgs("--subjects=https://example.org/x"); err == nil ||
+		!strings.Contains(err.Error(), "--subjects") || !strings.Contains(err.Error(), "example.org") {
 		t.Errorf("a page: %v", err)
 	}
 }
@@ -105,7 +106,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // that leaves it is purged, and a file that can't be read changes nothing. A restart finds the same.
 func TestSubjectsFollowTheirFile(t *testing.T) {
 	t.Parallel()
-	server, err := sim.NewServer(sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	server, err := sim.NewServer(sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +222,8 @@ func TestPurgeResumes(t *testing.T) {
 	}
 	defer store.Close()
 	commit := func(ctx context.Context, change string, subjects ...string) error {
-		w := &writer{store: store, logger: slog.New(slog.DiscardHandler), writerConfig: writerConfig{slice: ingest.SliceConfig{Subjects: subjects}}}
+		w := &writer{store: store, logger: slog.New(slog.DiscardHandler),
+			writerConfig: writerConfig{slice: ingest.SliceConfig{Subjects: subjects}}}
 		if w.filter, err = ingest.NewSlice(w.slice); err != nil {
 			t.Fatal(err)
 		}
@@ -232,9 +235,11 @@ func TestPurgeResumes(t *testing.T) {
 	if err := commit(t.Context(), "", "a.example", "b.example"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(db.Batch{Host: "https://a.example", Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
-		DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
-		Links: []db.Link{{Path: "x", Target: "https://a.example/"}, {Path: "y", Target: "https://b.example/"}}}}}); err != nil {
+	if _, err := store.Apply(db.Batch{Host: "https://a.example",
+		Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
+			Links: []db.Link{{Path: "x", Target: "https://a.example/"},
+				{Path: "y", Target: "https://b.example/"}}}}}); err != nil {
 		t.Fatal(err)
 	}
 	canceled := &endsLater{Context: t.Context()}
@@ -260,7 +265,10 @@ func TestPurgeWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	var free atomic.Int64
 	free.Store(1 << 40)
-	store, err := db.Open(db.Config{Dir: t.TempDir(), Disk: func(string) (int64, int64, error) { return free.Load(), 1 << 41, nil }})
+	store, err := db.Open(db.Config{Dir: t.TempDir(), Disk: func(string) (int64, int64, error) {
+		return free.Load(),
+			1 << 41, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,14 +278,17 @@ func TestPurgeWaitsForRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{store: store, logger: slog.New(slog.DiscardHandler), writerConfig: writerConfig{slice: config, filter: filter},
-		ingest: ingest.New(ingest.Config{Hosts: []string{"https://up.example"}, Store: store})}
+	w := &writer{store: store, logger: slog.New(slog.DiscardHandler),
+		writerConfig: writerConfig{slice: config, filter: filter},
+		ingest:       ingest.New(ingest.Config{Hosts: []string{"https://up.example"}, Store: store})}
 	if err := w.applySlice(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(db.Batch{Host: "https://up.example", Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
-		DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
-		Links: []db.Link{{Path: "x", Target: "https://a.example/"}, {Path: "y", Target: "https://b.example/"}}}}}); err != nil {
+	if _, err := store.Apply(db.Batch{Host: "https://up.example",
+		Events: []apply.Event{{Seq: 1, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID: "did:web:a.example", Collection: "a.b.c", Rkey: "self", Rev: "3mdtsyunhbu22",
+			Links: []db.Link{{Path: "x", Target: "https://a.example/"},
+				{Path: "y", Target: "https://b.example/"}}}}}); err != nil {
 		t.Fatal(err)
 	}
 	narrow := ingest.SliceConfig{Subjects: []string{"a.example"}}

@@ -16,8 +16,10 @@ func TestStatusCommand(t *testing.T) {
 		stdout, stderr string
 	}{
 		{"no replica", head + `null}`, 0, "weft v1.2.3 at URL\n  1,234,567 links of 1,000 records by 1 account, log row 1,400,000\n  ready\n  replication is off\n", ""},
-		{"not ready", `{"version": "v1", "reason": "behind by 5 min"}`, 1, "  not ready: behind by 5 min\n", "weft is not ready"},
-		{"degraded", `{"version": "v1", "ready": true, "degraded": "a seal is retried"}`, 0, "  ready, degraded: a seal is retried\n", ""},
+		{"not ready", `{"version": "v1", "reason": "behind by 5 min"}`, 1, "  not ready: behind by 5 min\n",
+			"weft is not ready"},
+		{"degraded", `{"version": "v1", "ready": true, "degraded": "a seal is retried"}`, 0,
+			"  ready, degraded: a seal is retried\n", ""},
 		{"behind", `{"version": "v1", "ready": true, "upstream": {"state": "disconnected", "host": "a.example", "detail": "no connection since then: gone", "lag_seconds": 28525175}}`,
 			0, "  upstream a.example: no connection since then: gone\n  330 days behind the network\n  ready\n", ""},
 		{"gaps", `{"version": "v1", "ready": true, "open_gaps": 3, "gaps": [{"id": 7, "state": "open", "host": "a.example", "from": 3, "to": 9000, "why": "gone"}]}`,
@@ -25,7 +27,8 @@ func TestStatusCommand(t *testing.T) {
 		{"all is there", head + `{"state": "ok", "replica": "s3://b/p", "local_txid": 1200, "replica_txid": 1200, "log_seq": 1400000,
 			"durable_log_seq": 1400000, "segments_uploaded": 1, "uploaded_bytes": 9000000, "last_success": "2026-11-20T12:00:00Z"}}`, 0,
 			"replica s3://b/p: ok\n  transaction: replica 1,200, local 1,200\n  log row: replica 1,400,000, local 1,400,000\n  behind by 0 transactions, 0 B, 0 ms\n" +
-				"  0 segments to upload, 0 B\n  sent since the start: 9.0 MB, 1 segment\n  last complete at 2026-11-20T12:00:00Z\n", ""},
+				"  0 segments to upload, 0 B\n  sent since the start: 9.0 MB, 1 segment\n  last complete at 2026-11-20T12:00:00Z\n",
+			""},
 		{"failing", head + `{"state": "failing", "replica": "s3://b/p", "local_txid": 1200, "lag_transactions": 1, "lag_bytes": 4000, "lag_seconds": 61.25,
 			"segments_waiting": 1, "segments_waiting_bytes": 3000, "last_error": "refused", "last_error_at": "2026-11-20T12:01:00Z", "failures": 7, "do": "look"}}`, 1,
 			"  transaction: replica unknown, local 1,200\n  log row: replica unknown, local 0\n  behind by 1 transaction, 4.0 kB, 61 s\n  1 segment to upload, 3.0 kB\n" +
@@ -104,7 +107,8 @@ func TestReplicateFlags(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		{"no such file", []string{"--replicate", "/nonexistent/litestream.yml"}, "--replicate: replica: read the configuration: open /nonexistent/litestream.yml"},
+		{"no such file", []string{"--replicate", "/nonexistent/litestream.yml"},
+			"--replicate: replica: read the configuration: open /nonexistent/litestream.yml"},
 		{"a time below zero", []string{"--replica-alarm", "-1s"}, "--replica-alarm must be 0 or a duration"},
 		{"another time below zero", []string{"--verify-every", "-1s"}, "--verify-every must be 0 or a duration"},
 	} {

@@ -24,12 +24,14 @@ func TestGapsCommand(t *testing.T) {
 	}
 	_, empty, _ := weft(t.Context(), "gaps", "--data", dir)
 	for _, g := range []db.Gap{{Host: "https://a.example", From: 7, To: 1900, Why: "a block is broken"},
-		{Host: "https://b.example", From: 1_782_864_000_000_000, To: 1_782_864_060_000_000, Why: "another upstream was left there"}} {
+		{Host: "https://b.example", From: 1_782_864_000_000_000, To: 1_782_864_060_000_000,
+			Why: "another upstream was left there"}} {
 		if err := s.AddGap(g); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(s.TriedGap(1, true, "filled from an archive"), s.TriedGap(2, false, "the archive answers 403")); err != nil {
+	if err := errors.Join(s.TriedGap(1, true, "filled from an archive"),
+		s.TriedGap(2, false, "the archive answers 403")); err != nil {
 		t.Fatal(err)
 	}
 	code, listed, stderr := weft(t.Context(), "gaps", "--data", dir)
@@ -42,15 +44,19 @@ func TestGapsCommand(t *testing.T) {
 	if code != 0 || !strings.Contains(empty, "No gaps") {
 		t.Errorf("code %d, %q, %q", code, empty, stderr)
 	}
-	for _, want := range []string{"1  filled  https://a.example\n   7 to 1,900: a block is broken\n", "2  open  https://b.example\n   2026-07-01T00:00:00Z to 2026-07-01T00:01:00Z", "1 attempt, ", "the archive answers 403"} {
+	for _, want := range []string{"1  filled  https://a.example\n   7 to 1,900: a block is broken\n",
+		"2  open  https://b.example\n   2026-07-01T00:00:00Z to 2026-07-01T00:01:00Z", "1 attempt, ",
+		"the archive answers 403"} {
 		if !strings.Contains(listed, want) {
 			t.Errorf("%q is not in\n%s", want, listed)
 		}
 	}
-	if code, out, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "2"); code != 0 || !strings.Contains(out, "1 gap will be retried") {
+	if code, out, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "2"); code != 0 ||
+		!strings.Contains(out, "1 gap will be retried") {
 		t.Errorf("retry: code %d, %q, %q", code, out, stderr)
 	}
-	if code, _, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "1"); code != 1 || !strings.Contains(stderr, "no open gap") {
+	if code, _, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", "1"); code != 1 ||
+		!strings.Contains(stderr, "no open gap") {
 		t.Errorf("retry of what is filled: code %d, %q", code, stderr)
 	}
 	if gaps, err := db.ListGaps(t.Context(), dir); err != nil || len(gaps) != 2 || gaps[1].Tries != 0 {
@@ -84,7 +90,8 @@ func TestSliceIsKept(t *testing.T) {
 	}
 	var events []apply.Event
 	for i, c := range []string{like, follow} {
-		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:web:a.example", Collection: c, Rkey: "self",
+		events = append(events, apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID: "did:web:a.example", Collection: c, Rkey: "self",
 			Rev: "3mdtsyunhbu22", Links: []db.Link{{Path: "subject", Target: "https://example.com/"}}})
 	}
 	if _, err := store.Apply(db.Batch{Host: "https://a.example", Events: events}); err != nil {
@@ -93,11 +100,13 @@ func TestSliceIsKept(t *testing.T) {
 	if _, err := begin("", like); err != nil {
 		t.Errorf("the same slice: %v", err)
 	}
-	if _, err := begin("", like, follow); err == nil || !strings.Contains(err.Error(), "collections app.bsky.feed.like") || !strings.Contains(err.Error(), "--change-slice") {
+	if _, err := begin("", like, follow); err == nil || !strings.Contains(err.Error(), "collections app.bsky.feed.like") ||
+		!strings.Contains(err.Error(), "--change-slice") {
 		t.Errorf("another slice: %v", err)
 	}
 	s, err := begin("now+backfill", like, follow)
-	if err != nil || len(s.sliceState.Load().Parts) != 2 || !s.sliceState.Load().Parts[0].Since.IsZero() || time.Since(s.sliceState.Load().Parts[1].Since) > time.Hour {
+	if err != nil || len(s.sliceState.Load().Parts) != 2 || !s.sliceState.Load().Parts[0].Since.IsZero() ||
+		time.Since(s.sliceState.Load().Parts[1].Since) > time.Hour {
 		t.Errorf("widened: %+v, %v", s.sliceState.Load(), err)
 	}
 	if gaps, err := store.Gaps(t.Context()); err != nil || len(gaps) != 1 || gaps[0].From != 1 || gaps[0].To != 2 {
@@ -117,7 +126,8 @@ func TestSliceIsKept(t *testing.T) {
 // TestPlanAsksForYes: what a backfill takes is said, and what is much has to be meant.
 func TestPlanAsksForYes(t *testing.T) {
 	t.Parallel()
-	server, err := sim.NewServer(sim.ServerConfig{Backlog: 5000, EventsPerSegment: 2000, NetworkConfig: sim.NetworkConfig{Accounts: 200}})
+	server, err := sim.NewServer(sim.ServerConfig{Backlog: 5000, EventsPerSegment: 2000,
+		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +142,8 @@ func TestPlanAsksForYes(t *testing.T) {
 	defer store.Close()
 	s := &writer{store: store, logger: slog.New(slog.DiscardHandler),
 		writerConfig: writerConfig{jetstream: []string{server.URL()}, from: ingest.From{Start: true}, yesAbove: 1000}}
-	if err := s.planBackfill(t.Context()); err == nil || !strings.Contains(err.Error(), "3 segments") || !strings.Contains(err.Error(), "5,000 events") || !strings.Contains(err.Error(), "--yes") {
+	if err := s.planBackfill(t.Context()); err == nil || !strings.Contains(err.Error(), "3 segments") ||
+		!strings.Contains(err.Error(), "5,000 events") || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without --yes: %v", err)
 	}
 	s.yes = true

@@ -36,7 +36,8 @@ func (s *State) loadStateAt(ctx context.Context, q logrow.Queryer, at uint64) er
 	}
 	rows, err := q.QueryContext(ctx,
 		"SELECT "+logrow.Columns+" FROM records WHERE seq <= ? AND op IN (?, ?, ?, ?, ?) ORDER BY seq",
-		int64(at), int64(logrow.OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(logrow.OpSync), int64(logrow.OpSynced))
+		int64(at), int64(logrow.OpAccount), int64(logrow.OpJob), int64(logrow.OpTurn), int64(logrow.OpSync),
+		int64(logrow.OpSynced))
 	if err != nil {
 		return fmt.Errorf("read jobs and resyncs: %w", err)
 	}

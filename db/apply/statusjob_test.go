@@ -77,7 +77,8 @@ func TestJobTurns(t *testing.T) {
 			s.stepped(1, nil)
 		}
 		for i := range shown {
-			if status := s.status.of(1); shown[i] != (status == logrow.StatusActive) || gone[i] != (status == logrow.StatusDeleted) {
+			if status := s.status.of(1); shown[i] != (status == logrow.StatusActive) ||
+				gone[i] != (status == logrow.StatusDeleted) {
 				t.Fatalf("seed %d: record %d is shown: %t, gone: %t, and the status is %d", seed, i, shown[i], gone[i],
 					status)
 			}
@@ -86,7 +87,8 @@ func TestJobTurns(t *testing.T) {
 }
 
 func pickStatus(r *rand.Rand) logrow.Status {
-	return []logrow.Status{logrow.StatusActive, logrow.StatusActive, logrow.StatusDeactivated, logrow.StatusTakendown, logrow.StatusInactive,
+	return []logrow.Status{logrow.StatusActive, logrow.StatusActive, logrow.StatusDeactivated, logrow.StatusTakendown,
+		logrow.StatusInactive,
 		logrow.StatusDeleted}[r.IntN(6)]
 }
 

@@ -89,7 +89,8 @@ var damages = []struct {
 	{"a path, sealed", dbtest.Statements("UPDATE sources SET path = 'subject.urj' WHERE path = 'subject.uri'"), false,
 		"sources 1 to"},
 	{"a collection, sealed",
-		dbtest.Statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false, "collections 1 to"},
+		dbtest.Statements("UPDATE collections SET nsid = 'app.bsky.feed.lika' WHERE nsid = 'app.bsky.feed.like'"), false,
+		"collections 1 to"},
 	{"a rank, sealed", dbtest.Statements("UPDATE links SET rank = 5 WHERE id = 300 << 12"), false, "log rows 1 to 1101"},
 	{"a log row and its links that are gone, sealed",
 		dbtest.Statements("DELETE FROM records WHERE seq = 1103", "DELETE FROM links WHERE id >> 12 = 1103"), false, ""},
@@ -100,7 +101,8 @@ var damages = []struct {
 	{"the time of a status", dbtest.Statements("UPDATE actors SET since_us = since_us + 1 WHERE id = 5"), true,
 		"the statuses of accounts"},
 	{"the checksum of the last commit",
-		dbtest.Statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true, "log rows 1109 to 1112"},
+		dbtest.Statements("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'log_checksum'"), true,
+		"log rows 1109 to 1112"},
 }
 
 // TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by
@@ -236,9 +238,11 @@ func BenchmarkVerifyChecksums(b *testing.B) {
 	const likes = 20_000
 	events := make([]apply.Event, likes)
 	for i := range events {
-		events[i] = apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(i + 1),
+		events[i] = apply.Event{Seq: uint64(i + 1), TimeUS: 1_770_000_000_000_000, Op: db.OpCreate,
+			DID:        dbtest.FixtureDID(i + 1),
 			Collection: "app.bsky.feed.like",
-			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
+			Rkey:       "3m2qrrgw22222", Rev: "3m2qrrgw22222", Links: []db.Link{{Path: "subject.uri",
+				Target: dbtest.FixturePost}}}
 	}
 	if _, err := s.Apply(db.Batch{Host: "bench", Events: events}); err != nil {
 		b.Fatal(err)

@@ -134,7 +134,10 @@ func TestCheckFindsDamage(t *testing.T) {
 		kind   string
 		want   string
 	}{
-		{"a flipped byte in a segment", func(t *testing.T, dir string) { dbtest.Flip(t, dbtest.SegmentPath(t, dir, 0), 20_000) },
+		{"a flipped byte in a segment", func(t *testing.T, dir string) {
+			dbtest.Flip(t, dbtest.SegmentPath(t, dir, 0),
+				20_000)
+		},
 			check.KindSegment, "is damaged: its checksum"},
 		{"a missing segment", func(t *testing.T, dir string) {
 			if err := os.Remove(dbtest.SegmentPath(t, dir, 1)); err != nil {
@@ -149,7 +152,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"the file of another index", dbtest.Statements("UPDATE meta SET value = 'ANOTHER' WHERE key = 'instance'"),
 			check.KindSegment, "does not belong here"},
 		{"sums that are not those of the entries", func(t *testing.T, dir string) {
-			kinds := map[int]segment.Kind{index.RunRecords: index.RunKinds[index.RunRecords], index.RunNames: index.RunKinds[index.RunNames]}
+			kinds := map[int]segment.Kind{index.RunRecords: index.RunKinds[index.RunRecords],
+				index.RunNames: index.RunKinds[index.RunNames]}
 			order := index.ByTarget
 			order.Delta = nil // counts removals as additions
 			kinds[index.RunTargets] = segment.Kind{Keyspace: &order, List: codec.ListMember}
@@ -190,7 +194,8 @@ func TestCheckFindsDamage(t *testing.T) {
 			more := codec.ListPosition{Rank: 1_770_000_000_000_000, AccountID: 40,
 				RkeySuffix: codec.AppendRkey(nil, "none")}.Append(bytes.Clone(like[:len(like)-len(rest)]))
 			return append(all, entry{more, []byte{codec.Linked}})
-		}), check.KindLink, dbtest.FixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " + dbtest.FixturePost},
+		}), check.KindLink, dbtest.FixtureDID(40) + "/app.bsky.feed.like/none is listed among the links to " +
+			dbtest.FixturePost},
 		{"a link that is missing", targetsOf(0, func(all []entry) []entry { return without(likeOf(t, all, 30), all) }),
 			check.KindLink, "but is not listed there"},
 		{"a key in a spelling that is not its own", targetsOf(0, func(all []entry) []entry {
@@ -259,18 +264,22 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a log row that contradicts a segment: a rank", dbtest.Statements("UPDATE links SET rank = 77 WHERE id = 200 << 12"),
 			check.KindLog, "has the link of"},
 		{"a log row that contradicts a segment: a target",
-			dbtest.Statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), check.KindLog, "but the index lacks this link"},
-		{"a log row that contradicts an account", dbtest.Statements("UPDATE actors SET status = 2 WHERE id = 5"), check.KindLog,
+			dbtest.Statements("UPDATE links SET target = x'026100' WHERE id = 200 << 12"), check.KindLog,
+			"but the index lacks this link"},
+		{"a log row that contradicts an account", dbtest.Statements("UPDATE actors SET status = 2 WHERE id = 5"),
+			check.KindLog,
 			"gives account 5 the status 1, and it has 2"},
 		{"a log row that contradicts the one before",
-			dbtest.Statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), check.KindLog, "cannot be replayed"},
+			dbtest.Statements("UPDATE links SET op = 0 WHERE id >= (SELECT max(seq) << 12 FROM records)"), check.KindLog,
+			"cannot be replayed"},
 		{"a log row that is gone", dbtest.Statements("DELETE FROM records WHERE seq = 300",
 			"DELETE FROM links WHERE id >> 12 = 300"), check.KindLog, "log rows 1 to"},
 		{"log rows that no segment has and that are gone",
 			dbtest.Statements("DELETE FROM records WHERE seq <= 1109",
 				"DELETE FROM links WHERE id >> 12 <= 1109"), check.KindLog, "are lost: no segment has them"},
 		{"a link row without its log row",
-			dbtest.Statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), check.KindLog, "link row 900000000000 belongs to no log row"},
+			dbtest.Statements("INSERT INTO links (id, op, source, target) VALUES (900000000000, 1, 1, x'0202')"), check.KindLog,
+			"link row 900000000000 belongs to no log row"},
 		{"a link row that is gone", dbtest.Statements("DELETE FROM links WHERE id = 1 << 12"), check.KindLog,
 			"log row 1 lacks link rows"},
 		{"a link row of another collection's source", dbtest.Statements("UPDATE links SET source = 1 WHERE id = 200 << 12"),
@@ -286,7 +295,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a block that is none", dbtest.Statements("UPDATE blocks SET body = x'00' WHERE id = 3"), check.KindBody,
 			"block 3: body: decode"},
 		{"a block of another record",
-			dbtest.Statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 4) WHERE id = 3"), check.KindBody, "block 3: it is damaged: its digest is"},
+			dbtest.Statements("UPDATE blocks SET body = (SELECT body FROM blocks WHERE id = 4) WHERE id = 3"), check.KindBody,
+			"block 3: it is damaged: its digest is"},
 		{"a block that counts wrongly", dbtest.Statements("UPDATE blocks SET refs = refs + 1 WHERE id = 3"), check.KindBody,
 			"block 3 is used by 1 bodies, and counts 2"},
 		{"a block that is gone", dbtest.Statements("DELETE FROM blocks WHERE id = 3"), check.KindBody,
@@ -299,14 +309,16 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a body that is nobody's", dbtest.Statements("DELETE FROM replaced WHERE seq < 1109"), check.KindBody, "3 orphaned"},
 		{"a body behind the log", dbtest.Statements("INSERT INTO bodies (seq, block) VALUES (999999, 1)"), check.KindBody,
 			"log row 999999 has a body, and the log ends at row"},
-		{"a body of a log row that removes", dbtest.Statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"), check.KindBody,
+		{"a body of a log row that removes", dbtest.Statements("INSERT INTO bodies (seq, block) VALUES (1102, 1)"),
+			check.KindBody,
 			"log row 1102, of op 3, has a body"},
 		{"a body put out of date before it came", dbtest.Statements("INSERT INTO replaced (seq, body) VALUES (5, 9)"),
 			check.KindBody, "log row 5 puts the body of log row 9 out of date"},
 		{"a body put out of date by no log row", dbtest.Statements("INSERT INTO replaced (seq, body) VALUES (999999, 9)"),
 			check.KindBody, "log row 999999 puts the body"},
 		{"a body put out of date twice",
-			dbtest.Statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"), check.KindBody, "is put out of date by 2 log rows"},
+			dbtest.Statements("INSERT INTO replaced (seq, body) SELECT (SELECT max(seq) FROM records), max(body) FROM replaced"),
+			check.KindBody, "is put out of date by 2 log rows"},
 		{"a log row that changed a body and doesn't say so", dbtest.Statements("DELETE FROM replaced WHERE seq = 1109"),
 			check.KindLog, "log row 1109 changed nothing"},
 		{"a record with the body of another", bodyOfRecord(300), check.KindBody,
@@ -314,7 +326,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"a record with a body to come", bodyOfRecord(999_999), check.KindBody,
 			"has the body of log row 999999, and the newest is"},
 		{"bodies that are kept in an unknown way",
-			dbtest.Statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), check.KindBody, `how bodies were kept: bodies: "sometimes"`},
+			dbtest.Statements("UPDATE meta SET value = 'sometimes' WHERE key = 'bodies'"), check.KindBody,
+			`how bodies were kept: bodies: "sometimes"`},
 		{"a damaged page of weft.db", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "weft.db")
 			base, err := sql.Open("sqlite", "file:"+path)

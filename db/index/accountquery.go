@@ -34,7 +34,8 @@ func (s *Queries) AccountLinks(ctx context.Context, q AccountQuery) (Page[Accoun
 }
 
 // newestOf lists the links in some ranges of targets, newest first, as q asks. It doesn't read q.DID.
-func (s *Queries) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q AccountQuery) (Page[AccountLink], error) {
+func (s *Queries) newestOf(ctx context.Context, v *Snapshot, ranges [][]byte, q AccountQuery) (Page[AccountLink],
+	error) {
 	page := Page[AccountLink]{Items: []AccountLink{}}
 	f := &feed{ctx: ctx, v: v, limit: q.Limit + 1, seen: map[string]struct{}{}}
 	if q.After != nil {

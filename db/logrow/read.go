@@ -128,7 +128,8 @@ func Read(ctx context.Context, q Queryer, after, to uint64, do func([]Logged) er
 // own: SQLite looks one of them up by the key, and walks through the table for both in one.
 func Range(ctx context.Context, q Queryer) (oldest, newest uint64, err error) {
 	if err := q.QueryRowContext(ctx,
-		"SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest, &newest); err != nil {
+		"SELECT ifnull((SELECT min(seq) FROM records), 0), ifnull((SELECT max(seq) FROM records), 0)").Scan(&oldest,
+		&newest); err != nil {
 		return 0, 0, fmt.Errorf("db: read the range of the log: %w", err)
 	}
 	return oldest, newest, nil

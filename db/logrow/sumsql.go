@@ -44,7 +44,8 @@ const sumSpan = 1 << 20
 
 // add is the sum over the rows whose key is from first to last, in steps of values of the key.
 func (s *Adder) add(ctx context.Context, q sumQuery, first, last, step int64) (sum uint64, err error) {
-	query := "SELECT ifnull(" + checksumFunction + "(" + q.call + "), 0), count(*) FROM " + q.table + " WHERE " + q.key + " BETWEEN ? AND ?"
+	query := "SELECT ifnull(" + checksumFunction + "(" + q.call + "), 0), count(*) FROM " + q.table + " WHERE " + q.key +
+		" BETWEEN ? AND ?"
 	for first <= last {
 		end := last
 		if last-first >= step {

@@ -170,7 +170,8 @@ var faults = []fault{
 	},
 	{
 		"names are not sealed", "db/seal.go",
-		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)", "lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
+		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i], bottom)",
+		"lsm.NewCompactionIterator(index.RunKinds[id].Keyspace, runs[i][:len(runs[i])*min(1, 2-i)], bottom)",
 	},
 	{
 		"the newest account is taken for sealed", "db/seal.go",
@@ -207,7 +208,8 @@ var faults = []fault{
 	},
 	{
 		"another host's silence ends a resync", "db/apply/resync.go",
-		"return r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS", "return f.nowUS-r.lastUS > resyncIdleUS",
+		"return r.isFrom(f.from.Host) && !f.isOutlier(f.nowUS) && f.nowUS-r.lastUS > resyncIdleUS",
+		"return f.nowUS-r.lastUS > resyncIdleUS",
 	},
 	{
 		"a row of a resync undoes what another host has told since", "db/apply/resync.go",
@@ -223,7 +225,8 @@ var faults = []fault{
 	},
 	{
 		"a batch whose folding fails is committed", "db/apply.go",
-		"if err := f.Err(); err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply", "if err := f.Err(); false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
+		"if err := f.Err(); err != nil {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
+		"if err := f.Err(); false {\n\t\treturn s.fail(fmt.Errorf(\"db: apply",
 	},
 	{
 		"a span of a timeline has the newer ones' links as well", "db/index/timeline.go",
@@ -299,7 +302,8 @@ var faults = []fault{
 	},
 	{
 		"what a crash has left behind is not removed", "db/index/files.go",
-		"if named[e.Name()] || !SegmentName.MatchString(e.Name()) {", "if named[e.Name()] || SegmentName.MatchString(e.Name()) {",
+		"if named[e.Name()] || !SegmentName.MatchString(e.Name()) {",
+		"if named[e.Name()] || SegmentName.MatchString(e.Name()) {",
 	},
 	{
 		"no log row puts a body out of date", "db/apply/record.go",

@@ -131,7 +131,8 @@ type event struct{ Action, Test, Package, Output string }
 func test(ctx context.Context, dir, which, packages string) (failed string, err error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(running, "go", "test", "-json", "-failfast", "-vet=off", "-timeout", timeLimit.String(), "-run", which,
+	cmd := exec.CommandContext(running, "go", "test", "-json", "-failfast", "-vet=off", "-timeout", timeLimit.String(),
+		"-run", which,
 		"-skip", "TestFaultsFit", packages) // that one fails with every fault
 	cmd.Dir = dir
 	// The tests are children of go test: an interrupt is to end them all.

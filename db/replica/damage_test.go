@@ -47,7 +47,8 @@ func TestVerify(t *testing.T) {
 	}
 	good := verify(t, w.cfg.Path, restore.VerifyOptions{})
 	last := w.states[len(w.states)-1]
-	if good.Outcome != restore.OK || good.LogSeq != last.log || good.SegmentsRead == 0 || good.SegmentsRead != good.Segments || good.Time.After(last.at) || good.AgeSeconds <= 0 {
+	if good.Outcome != restore.OK || good.LogSeq != last.log || good.SegmentsRead == 0 ||
+		good.SegmentsRead != good.Segments || good.Time.After(last.at) || good.AgeSeconds <= 0 {
 		t.Fatalf("%+v", good)
 	}
 	client, err := w.cfg.Client("")
@@ -73,7 +74,10 @@ func TestVerify(t *testing.T) {
 		"segment": func(dir string) string {
 			return filepath.Join(dir, "segments", plan.Segments[0].File, "ltx", "9", ltx.FormatFilename(1, 1))
 		},
-		"instance":           func(dir string) string { return filepath.Join(dir, "instance", "ltx", "9", ltx.FormatFilename(1, 1)) },
+		"instance": func(dir string) string {
+			return filepath.Join(dir, "instance", "ltx", "9",
+				ltx.FormatFilename(1, 1))
+		},
 		"last of the chain":  func(dir string) string { return w.object(dir, picked[len(picked)-1]) },
 		"first of the chain": func(dir string) string { return w.object(dir, picked[0]) },
 	}
@@ -117,25 +121,29 @@ func TestVerify(t *testing.T) {
 	}
 	t.Run("nothing", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, t.TempDir(), restore.VerifyOptions{}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], restore.ErrEmpty.Error()) {
+		if v := verify(t, t.TempDir(), restore.VerifyOptions{}); v.Outcome != restore.Failed ||
+			!strings.Contains(v.Faults[0], restore.ErrEmpty.Error()) {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("another index", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Instance: "ANOTHER"}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], "another index") {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Instance: "ANOTHER"}); v.Outcome != restore.Failed ||
+			!strings.Contains(v.Faults[0], "another index") {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("not reached", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Reached: ltx.TXID(good.TXID) + 1}); v.Outcome != restore.Failed || !strings.Contains(v.Faults[0], "the replica ends at") {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{Reached: ltx.TXID(good.TXID) + 1}); v.Outcome != restore.Failed ||
+			!strings.Contains(v.Faults[0], "the replica ends at") {
 			t.Errorf("%+v", v)
 		}
 	})
 	t.Run("some segments", func(t *testing.T) {
 		t.Parallel()
-		if v := verify(t, w.cfg.Path, restore.VerifyOptions{SegmentBytes: 1}); v.Outcome != restore.OK || v.SegmentsRead != 1 || len(v.Notes) == 0 {
+		if v := verify(t, w.cfg.Path, restore.VerifyOptions{SegmentBytes: 1}); v.Outcome != restore.OK ||
+			v.SegmentsRead != 1 || len(v.Notes) == 0 {
 			t.Errorf("%+v", v)
 		}
 	})
@@ -230,17 +238,23 @@ func TestRestoreDamaged(t *testing.T) {
 		want   string // in the error; empty: it is restored all the same
 		still  ltx.TXID
 	}{
-		{"a snapshot is flipped, and the levels go around it", func(t *testing.T, dir string) { flip(t, w.object(dir, picked[0])) }, "", 0},
+		{"a snapshot is flipped, and the levels go around it",
+			func(t *testing.T, dir string) { flip(t, w.object(dir, picked[0])) }, "", 0},
 		{"a file that only level 0 has is flipped", func(t *testing.T, dir string) { flip(t, w.object(dir, level0[1])) },
 			ltx.FormatFilename(level0[1].Min, level0[1].Max), still},
-		{"a file that only level 0 has is missing", func(t *testing.T, dir string) { _ = os.Remove(w.object(dir, level0[1])) },
+		{"a file that only level 0 has is missing", func(t *testing.T,
+			dir string) {
+			_ = os.Remove(w.object(dir, level0[1]))
+		},
 			"the replica lacks transactions", still},
 		{"the newest file is flipped", func(t *testing.T, dir string) { flip(t, w.object(dir, level0[len(level0)-1])) },
 			ltx.FormatFilename(level0[len(level0)-1].Min, level0[len(level0)-1].Max), level0[len(level0)-2].Max},
 		{"a file is cut off", func(t *testing.T, dir string) { _ = os.Truncate(w.object(dir, level0[1]), 50) },
 			ltx.FormatFilename(level0[1].Min, level0[1].Max), still},
-		{"a segment is flipped", func(t *testing.T, dir string) { flip(t, segment(dir)) }, plan.Segments[0].File + ", level 9", 0},
-		{"a segment is missing", func(t *testing.T, dir string) { _ = os.Remove(segment(dir)) }, "do not need it: weft restore --plan --timestamp", 0},
+		{"a segment is flipped", func(t *testing.T, dir string) { flip(t, segment(dir)) },
+			plan.Segments[0].File + ", level 9", 0},
+		{"a segment is missing", func(t *testing.T, dir string) { _ = os.Remove(segment(dir)) },
+			"do not need it: weft restore --plan --timestamp", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

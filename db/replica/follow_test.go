@@ -83,7 +83,8 @@ func TestFollowEqualsModel(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, seed, []time.Duration{0, 5 * time.Second, 30 * time.Second}[seed])
+			w := newWorld(t, config.Config{Type: "file", Path: t.TempDir()}, seed,
+				[]time.Duration{0, 5 * time.Second, 30 * time.Second}[seed])
 			w.write()
 			r, dir := rand.New(rand.NewPCG(seed, 8)), t.TempDir()
 			f := w.openFollow(dir)
@@ -146,7 +147,8 @@ const (
 
 var errAway = errors.New("the replica is away")
 
-func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset, size int64) (io.ReadCloser, error) {
+func (c *brokenClient) OpenLTXFile(ctx context.Context, level int, minTXID, maxTXID ltx.TXID, offset,
+	size int64) (io.ReadCloser, error) {
 	body, err := c.ReplicaClient.OpenLTXFile(ctx, level, minTXID, maxTXID, offset, size)
 	if err != nil || c.fault.Load() == faultless {
 		return body, err
@@ -222,7 +224,8 @@ func TestFollowRun(t *testing.T) {
 	}
 	w.grow(20)
 	for _, f := range follows {
-		for deadline := time.Now().Add(time.Minute); f.Index().Seq() != w.states[len(w.states)-1].log || f.Status().MissingSegments > 0; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); f.Index().Seq() != w.states[len(w.states)-1].log ||
+			f.Status().MissingSegments > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%+v", f.Status())
 			}
@@ -311,7 +314,8 @@ func TestFollowGoesBack(t *testing.T) {
 	if err := w.openFollow(dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.lite.Close(t.Context()), os.RemoveAll(filepath.Join(w.cfg.Path, "ltx")), os.RemoveAll(w.lite.MetaPath())); err != nil {
+	if err := errors.Join(w.lite.Close(t.Context()), os.RemoveAll(filepath.Join(w.cfg.Path, "ltx")),
+		os.RemoveAll(w.lite.MetaPath())); err != nil {
 		t.Fatal(err)
 	}
 	client, err := w.cfg.Client("")
@@ -405,7 +409,8 @@ func TestFollowHole(t *testing.T) {
 					t.Fatalf("at %s, %v, %v", f.at, more, err)
 				}
 				f.failed("look", err)
-				if st := f.Status(); st.State != "failing" || !strings.Contains(st.Do, "snapshot") || st.LookSeconds < later.Seconds()-1 {
+				if st := f.Status(); st.State != "failing" || !strings.Contains(st.Do, "snapshot") ||
+					st.LookSeconds < later.Seconds()-1 {
 					t.Errorf("%+v", st)
 				}
 			}

@@ -89,7 +89,11 @@ func TestGone(t *testing.T) {
 				for range 8 {
 					feedAll(t, p, 50)
 				}
-				eventually(t, "segments are in the replica", func() bool { st := p.rep.Status(); return st.SegmentsUploaded > 0 && st.State == "ok" })
+				eventually(t, "segments are in the replica", func() bool {
+					st := p.rep.Status()
+					return st.SegmentsUploaded > 0 &&
+						st.State == "ok"
+				})
 				if running {
 					lose(t, cfg.Path)
 					p.rep.pollNow <- struct{}{}
@@ -155,7 +159,8 @@ func TestGoneIsNotSafe(t *testing.T) {
 	s.fault.Store(storeFailing)
 	p.rep.markGone(gone)
 	st := p.rep.Status()
-	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 || !strings.Contains(st.Do, "uploads everything again") {
+	if st.State != "failing" || st.DurableLogSeq != 0 || st.ReplicaTXID != 0 || st.LagTransactions == 0 ||
+		!strings.Contains(st.Do, "uploads everything again") {
 		t.Errorf("%+v", st)
 	}
 	var behind *BehindError
@@ -306,7 +311,11 @@ func TestLocalHole(t *testing.T) {
 	}
 	must(t, os.Remove(p.rep.local.LTXPath(0, ltx.TXID(sent+2), ltx.TXID(sent+2))))
 	turn(replica)
-	eventually(t, "it catches up", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq == p.store.Seq() })
+	eventually(t, "it catches up", func() bool {
+		st := p.rep.Status()
+		return st.State == "ok" &&
+			st.DurableLogSeq == p.store.Seq()
+	})
 	if n := equalsModel(t, cfg, events, 0); n != 550 {
 		t.Errorf("%d events came back", n)
 	}

@@ -333,7 +333,8 @@ func liveAndDie(t *testing.T, c child, s *store, life time.Duration) (acknowledg
 // would be a second writer's.
 func (s *store) settle(t *testing.T) {
 	t.Helper()
-	eventually(t, "the store has ended the requests of the killed", func() bool { return s.busy == nil || s.busy.Load() == 0 })
+	eventually(t, "the store has ended the requests of the killed",
+		func() bool { return s.busy == nil || s.busy.Load() == 0 })
 }
 
 // stockRestore restores an index with the stock program alone: first weft.db, then each segment that its manifest names.

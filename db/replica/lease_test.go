@@ -61,7 +61,8 @@ func TestHungLease(t *testing.T) {
 				r := New(ReplicatorConfig{Replica: config.Config{Type: "file", Path: "/copy"}})
 				r.queue = &uploadQueue{}
 				b := config.BoundObjects(h, config.DefaultStallTimeout)
-				r.lease = &lease{objects: b, times: defaultLeaseTimes, logger: r.cfg.Logger, state: func(*leaseRecord) {}, onLost: func(error) { t.Error("it is lost") },
+				r.lease = &lease{objects: b, times: defaultLeaseTimes, logger: r.cfg.Logger, state: func(*leaseRecord) {},
+					onLost:     func(error) { t.Error("it is lost") },
 					generation: 3, renewed: time.Now(), stopped: make(chan struct{})}
 				for what, do := range map[string]func(context.Context) error{
 					"list":   func(ctx context.Context) error { _, err := r.lease.newest(ctx); return err },
@@ -87,7 +88,8 @@ func TestHungLease(t *testing.T) {
 					if !errors.As(err, &stalled) || fenced(err) {
 						t.Errorf("%s: error %v", what, err)
 					}
-					if took := time.Since(began); took < config.DefaultStallTimeout || took > config.DefaultStallTimeout*7/6+2*time.Second {
+					if took := time.Since(began); took < config.DefaultStallTimeout ||
+						took > config.DefaultStallTimeout*7/6+2*time.Second {
 						t.Errorf("%s is given up after %s", what, took)
 					}
 				}

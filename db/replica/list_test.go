@@ -39,10 +39,12 @@ func TestPlanAndList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(m.Segments, p.Manifest.Segments) || m.Instance != p.Manifest.Instance || m.LastSeq != want.log || p.Manifest.LastSeq != want.log || m.LastUS != p.Manifest.LastUS {
+		if !slices.Equal(m.Segments, p.Manifest.Segments) || m.Instance != p.Manifest.Instance || m.LastSeq != want.log ||
+			p.Manifest.LastSeq != want.log || m.LastUS != p.Manifest.LastUS {
 			t.Errorf("planned %+v, and restored %+v", p.Manifest, m)
 		}
-		if p.DatabaseBytes != r.DatabaseBytes || p.ReadBytes != r.Read || len(p.Files) != r.Files || p.TXID != r.TXID || p.DiskBytes != r.DatabaseBytes+r.SegmentBytes || p.FreeBytes <= 0 {
+		if p.DatabaseBytes != r.DatabaseBytes || p.ReadBytes != r.Read || len(p.Files) != r.Files || p.TXID != r.TXID ||
+			p.DiskBytes != r.DatabaseBytes+r.SegmentBytes || p.FreeBytes <= 0 {
 			t.Errorf("planned %+v, and restored %+v", p, r)
 		}
 		again, err := restore.MakePlan(t.Context(), w.cfg, dir, target)
@@ -54,7 +56,8 @@ func TestPlanAndList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(l.Spans) != 1 || l.Spans[0].Points < 40 || len(l.Gaps) != 0 || len(l.Snapshots) != 2 || l.Manifest.LastSeq != w.states[39].log || len(l.Segments) == 0 {
+	if len(l.Spans) != 1 || l.Spans[0].Points < 40 || len(l.Gaps) != 0 || len(l.Snapshots) != 2 ||
+		l.Manifest.LastSeq != w.states[39].log || len(l.Segments) == 0 {
 		t.Errorf("%+v", l)
 	}
 	var levels []int
@@ -68,7 +71,9 @@ func TestPlanAndList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"levels":[{"level":0,"files":`, `"snapshots":[{"level":9,"min_txid":"0000000000000001",`, `"restorable":[{"from_txid":`, `"segments":[{"file":"`, `"log_seq":`} {
+	for _, want := range []string{`"levels":[{"level":0,"files":`,
+		`"snapshots":[{"level":9,"min_txid":"0000000000000001",`, `"restorable":[{"from_txid":`, `"segments":[{"file":"`,
+		`"log_seq":`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in %s", want, text)
 		}
@@ -131,7 +136,8 @@ func TestVerifier(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg, registry, log := w.cfg, prometheus.NewRegistry(), &strings.Builder{}
 		cfg.Path = copyDir(t, w.cfg.Path)
-		v := restore.NewVerifier(restore.VerifierConfig{Source: cfg, Every: time.Hour, Scratch: filepath.Join(t.TempDir(), "verify"), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		v := restore.NewVerifier(restore.VerifierConfig{Source: cfg, Every: time.Hour,
+			Scratch: filepath.Join(t.TempDir(), "verify"), Metrics: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
 		done := make(chan error)
 		go func() { done <- v.Run(ctx) }()
 		time.Sleep(30 * time.Minute)
@@ -139,7 +145,8 @@ func TestVerifier(t *testing.T) {
 			t.Error("it began at once")
 		}
 		time.Sleep(45 * time.Minute)
-		if last := v.Last(); last == nil || last.Outcome != restore.OK || metric(t, registry, "weft_replica_verified_timestamp_seconds", "") != float64(last.EndedAt.Unix()) {
+		if last := v.Last(); last == nil || last.Outcome != restore.OK ||
+			metric(t, registry, "weft_replica_verified_timestamp_seconds", "") != float64(last.EndedAt.Unix()) {
 			t.Errorf("%+v", last)
 		}
 		if err := os.RemoveAll(filepath.Join(cfg.Path, "ltx")); err != nil {
@@ -147,7 +154,8 @@ func TestVerifier(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait() // the log below is written
-		if last := v.Last(); last.Outcome != restore.Failed || metric(t, registry, verifications, "failed") != 1 || metric(t, registry, verifications, "ok") != 1 {
+		if last := v.Last(); last.Outcome != restore.Failed || metric(t, registry, verifications, "failed") != 1 ||
+			metric(t, registry, verifications, "ok") != 1 {
 			t.Errorf("%+v", last)
 		}
 		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "do=") {

@@ -105,17 +105,20 @@ func leaseForTest() leaseTimes {
 }
 
 // begin starts a primary on a directory.
-func begin(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger) (*primary, error) {
+func begin(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event,
+	logger *slog.Logger) (*primary, error) {
 	return beginWith(ctx, cfg, window, events, logger, nil)
 }
 
 // beginWith is begin, with the files of the lease wrapped.
-func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger, wrap func(config.Objects) config.Objects) (*primary, error) {
+func beginWith(ctx context.Context, cfg config.Config, window time.Duration, events []apply.Event, logger *slog.Logger,
+	wrap func(config.Objects) config.Objects) (*primary, error) {
 	p := &primary{cfg: cfg, dir: filepath.Dir(cfg.DB), events: events, ran: make(chan error, 1)}
-	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap, Restore: func(ctx context.Context, lock *db.DirLock) error {
-		_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
-		return err
-	}})
+	p.rep = New(ReplicatorConfig{Replica: cfg, Dir: p.dir, Logger: logger, lease: leaseForTest(), objects: wrap,
+		Restore: func(ctx context.Context, lock *db.DirLock) error {
+			_, err := restore.Restore(ctx, cfg, p.dir, restore.Options{Lock: lock})
+			return err
+		}})
 	if err := p.rep.Prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -123,8 +126,10 @@ func beginWith(ctx context.Context, cfg config.Config, window time.Duration, eve
 	if err != nil {
 		return nil, err
 	}
-	p.store, err = db.Open(db.Config{Dir: p.dir, Lock: p.rep.DirLock(), SealBytes: 16 << 10, CacheBytes: 1 << 20, ReplayWindow: window, Checkpoint: rule,
-		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true, OnSegment: p.rep.OnSegment, Logger: logger})
+	p.store, err = db.Open(db.Config{Dir: p.dir, Lock: p.rep.DirLock(), SealBytes: 16 << 10, CacheBytes: 1 << 20,
+		ReplayWindow: window, Checkpoint: rule,
+		Now: func() time.Time { return time.Unix(1_770_000_000+p.clock.Add(1), 0) }, Replicator: true,
+		OnSegment: p.rep.OnSegment, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -254,8 +259,10 @@ func TestReplicate(t *testing.T) {
 				}
 				st := p.rep.Status()
 				// A segment that was being sealed during the last upload may wait for the next start: the log has its rows.
-				if st.State == "failing" || st.LagBytes != st.SegmentsWaitingBytes || st.LagTransactions != 0 || st.DurableLogSeq != seq ||
-					st.LocalTXID != st.ReplicaTXID || st.LastSuccess == "" || st.LastError != "" || st.SegmentsUploaded == 0 || st.UploadedBytes == 0 {
+				if st.State == "failing" || st.LagBytes != st.SegmentsWaitingBytes || st.LagTransactions != 0 ||
+					st.DurableLogSeq != seq ||
+					st.LocalTXID != st.ReplicaTXID || st.LastSuccess == "" || st.LastError != "" || st.SegmentsUploaded == 0 ||
+					st.UploadedBytes == 0 {
 					t.Errorf("round %d: %+v, log row %d", round, st, seq)
 				}
 				if n := equalsModel(t, cfg, events, tc.window); n != 500*(round+1) {

@@ -45,7 +45,8 @@ func TestLookFails(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		r.succeeded("upload")
-		if st := r.Status(); st.State != "failing" || !strings.Contains(st.Reason, "look at the replica") || st.Failures < 10 {
+		if st := r.Status(); st.State != "failing" || !strings.Contains(st.Reason, "look at the replica") ||
+			st.Failures < 10 {
 			t.Errorf("%+v", st)
 		}
 		u.away.Store(false)
@@ -76,16 +77,17 @@ func TestUpkeepFails(t *testing.T) {
 			defer mu.Unlock()
 		}
 		began, fails := time.Now(), 12
-		u := task{"compaction into level 1", func(now time.Time) time.Time { return now.Add(24 * time.Hour) }, func(context.Context) error {
-			mu.Lock()
-			turns = append(turns, time.Since(began))
-			n := len(turns)
-			mu.Unlock()
-			if n <= fails {
-				return errAway
-			}
-			return nil
-		}}
+		u := task{"compaction into level 1", func(now time.Time) time.Time { return now.Add(24 * time.Hour) },
+			func(context.Context) error {
+				mu.Lock()
+				turns = append(turns, time.Since(began))
+				n := len(turns)
+				mu.Unlock()
+				if n <= fails {
+					return errAway
+				}
+				return nil
+			}}
 		done := make(chan error, 1)
 		go func() { done <- r.runTask(ctx, u) }()
 		ordered()
@@ -101,7 +103,8 @@ func TestUpkeepFails(t *testing.T) {
 		close(r.begun)
 		synctest.Wait()
 		ordered()
-		if st := r.Status(); st.State != "failing" || st.Reason != "compaction into level 1: "+errAway.Error() || st.Failures != 1 || st.Do == "" {
+		if st := r.Status(); st.State != "failing" || st.Reason != "compaction into level 1: "+errAway.Error() ||
+			st.Failures != 1 || st.Do == "" {
 			t.Errorf("%+v", st)
 		}
 		ordered()
@@ -128,7 +131,8 @@ func TestUpkeepFails(t *testing.T) {
 		}
 		// Another's replica is left for good.
 		foreign := &ForeignError{}
-		if err := r.runTask(t.Context(), task{"snapshot", u.next, func(context.Context) error { return foreign }}); !errors.Is(err, foreign) {
+		if err := r.runTask(t.Context(), task{"snapshot", u.next,
+			func(context.Context) error { return foreign }}); !errors.Is(err, foreign) {
 			t.Errorf("it ends with %v", err)
 		}
 	})

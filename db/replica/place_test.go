@@ -53,7 +53,8 @@ func TestRestoreTouchesNothing(t *testing.T) {
 	before := contents(t, dir)
 	refused := func(o restore.Options, name string) {
 		t.Helper()
-		if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err == nil || !strings.Contains(err.Error(), "already has "+name) || !strings.Contains(err.Error(), "--force") {
+		if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err == nil ||
+			!strings.Contains(err.Error(), "already has "+name) || !strings.Contains(err.Error(), "--force") {
 			t.Errorf("error %v", err)
 		}
 		after := contents(t, dir)
@@ -98,7 +99,8 @@ func TestRestoreTouchesNothing(t *testing.T) {
 		t.Errorf("aside as of %d events", got.events)
 	}
 	// Of what Litestream kept nothing is left: its directory has the mark of the restore alone.
-	if kept, err := os.ReadDir(filepath.Dir(restore.MarkPath(filepath.Join(dir, "weft.db")))); err != nil || len(kept) != 1 || kept[0].Name() != "restored" {
+	if kept, err := os.ReadDir(filepath.Dir(restore.MarkPath(filepath.Join(dir, "weft.db")))); err != nil ||
+		len(kept) != 1 || kept[0].Name() != "restored" {
 		t.Errorf("%v is still there: %v", kept, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "weft.db-txid")); err == nil {
@@ -128,7 +130,8 @@ func TestRestoreTouchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if _, err := restore.Restore(t.Context(), w.cfg, running, forced); err == nil || !strings.Contains(err.Error(), "another weft has") {
+	if _, err := restore.Restore(t.Context(), w.cfg, running, forced); err == nil ||
+		!strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -169,14 +172,16 @@ func TestRestoreGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.SegmentsHad != full.Segments-1 || src.opened[config.SegmentSub(filepath.Base(segments[0]))] == 0 || src.opened[config.SegmentSub(filepath.Base(segments[1]))] != 0 {
+	if r.SegmentsHad != full.Segments-1 || src.opened[config.SegmentSub(filepath.Base(segments[0]))] == 0 ||
+		src.opened[config.SegmentSub(filepath.Base(segments[1]))] != 0 {
 		t.Errorf("%+v, clients %v", r, src.opened)
 	}
 	w.equalsModel(dir)
 
 	removeDatabase(t, dir)
 	flip(t, segments[1])
-	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{}); err == nil || !strings.Contains(err.Error(), filepath.Base(segments[1])+" exists but differs from the manifest") {
+	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{}); err == nil ||
+		!strings.Contains(err.Error(), filepath.Base(segments[1])+" exists but differs from the manifest") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := restore.Restore(t.Context(), w.cfg, dir, restore.Options{Force: true}); err != nil {
@@ -204,7 +209,8 @@ func TestRestoreWithoutSegments(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(w.cfg.Path, config.SegmentsSub)); err != nil {
 		t.Fatal(err)
 	}
-	if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK || len(v.Notes) != 1 {
+	if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK ||
+		len(v.Notes) != 1 {
 		t.Errorf("%+v", v)
 	}
 	dir := t.TempDir()
@@ -245,7 +251,8 @@ func TestRestoreSegments(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	flip(t, segments[1])
-	if _, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{}); err == nil || !strings.Contains(err.Error(), "replace it with --force") {
+	if _, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "replace it with --force") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := restore.Segments(t.Context(), w.cfg, dir, restore.Options{Force: true}); err != nil {
@@ -282,11 +289,12 @@ func TestRestoreCrash(t *testing.T) {
 	for crash := 1; ; crash++ {
 		dir := copyDir(t, old)
 		n, now := 0, time.Unix(1_780_000_000, 0)
-		o := restore.Options{Force: true, Now: func() time.Time { now = now.Add(time.Second); return now }, Failpoint: func(what string) {
-			if n++; n == crash {
-				panic("crash: " + what)
-			}
-		}}
+		o := restore.Options{Force: true, Now: func() time.Time { now = now.Add(time.Second); return now },
+			Failpoint: func(what string) {
+				if n++; n == crash {
+					panic("crash: " + what)
+				}
+			}}
 		crashed := func() (crashed bool) {
 			defer func() { crashed = recover() != nil }()
 			if _, err := restore.Restore(t.Context(), w.cfg, dir, o); err != nil {

@@ -99,13 +99,16 @@ func TestRestoreTransactions(t *testing.T) {
 		}
 	}
 	var point *restore.PointError
-	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{TXID: all[0].To + 1}}); !errors.As(err, &point) {
+	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(),
+		restore.Options{Target: restore.Target{TXID: all[0].To + 1}}); !errors.As(err, &point) {
 		t.Errorf("beyond the newest: %v", err)
 	}
-	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{Time: all[0].FromTime}}); !errors.As(err, &point) {
+	if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(),
+		restore.Options{Target: restore.Target{Time: all[0].FromTime}}); !errors.As(err, &point) {
 		t.Errorf("before the oldest: %v", err)
 	}
-	if _, err := restore.Restore(t.Context(), fileConfig(t), t.TempDir(), restore.Options{}); !errors.Is(err, restore.ErrEmpty) {
+	if _, err := restore.Restore(t.Context(), fileConfig(t), t.TempDir(), restore.Options{}); !errors.Is(err,
+		restore.ErrEmpty) {
 		t.Errorf("from nothing: %v", err)
 	}
 }
@@ -199,7 +202,8 @@ func TestTimesOfCopies(t *testing.T) {
 	if err != nil || p.Manifest.LastSeq != w.states[5].log {
 		t.Errorf("the plan is %+v, %v", p, err)
 	}
-	if r, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err != nil || !r.Time.Before(w.states[11].at) {
+	if r, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err != nil ||
+		!r.Time.Before(w.states[11].at) {
 		t.Errorf("the newest: %+v, %v", r, err)
 	}
 }

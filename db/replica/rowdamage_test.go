@@ -22,7 +22,8 @@ func unsealed(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 1 << 30, TimeUS: 1_770_000_000_000_000, Op: db.OpCreate, DID: "did:plc:new",
+	if _, err := s.Apply(db.Batch{Host: "test", Events: []apply.Event{{Seq: 1 << 30, TimeUS: 1_770_000_000_000_000,
+		Op: db.OpCreate, DID: "did:plc:new",
 		Collection: "app.bsky.feed.like", Rkey: "3m2qrrgw22222", Rev: "3m2qrrgw22222",
 		Links: []db.Link{{Path: "subject.uri", Target: "https://example.com/new"}}}}}); err != nil {
 		t.Fatal(err)
@@ -68,10 +69,12 @@ func TestDamagedBeforeUpload(t *testing.T) {
 			if v := restore.Verify(t.Context(), w.cfg, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.Failed || !strings.Contains(strings.Join(v.Faults, "\n"), tc.want) {
 				t.Errorf("verified as %s: %q", v.Outcome, v.Faults)
 			}
-			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{}); err == nil ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("restored with %v", err)
 			}
-			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(), restore.Options{Target: restore.Target{TXID: ltx.TXID(good.TXID)}}); err != nil {
+			if _, err := restore.Restore(t.Context(), w.cfg, t.TempDir(),
+				restore.Options{Target: restore.Target{TXID: ltx.TXID(good.TXID)}}); err != nil {
 				t.Errorf("the moment before is restored with %v", err)
 			}
 			f := NewFollower(FollowerConfig{Replica: w.cfg, Dir: t.TempDir()})

@@ -122,7 +122,8 @@ func TestForeign(t *testing.T) {
 			if !errors.As(err, &foreign) {
 				t.Fatalf("%v", err)
 			}
-			for _, want := range []string{tc.why, instance, "transaction", "a path in the replica that no other index has used", "move this data directory away"} {
+			for _, want := range []string{tc.why, instance, "transaction", "a path in the replica that no other index has used",
+				"move this data directory away"} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q is not in: %v", want, err)
 				}
@@ -230,22 +231,32 @@ func TestSegmentsFirst(t *testing.T) {
 	p := mustBegin(t, cfg, 0, events)
 	eventually(t, "the empty index is in the replica", func() bool { return p.rep.Status().ReplicaTXID > 0 })
 	mustFeed(t, p, 3000)
-	eventually(t, "sealing goes on", func() bool { st := p.rep.Status(); return st.SegmentsWaiting >= 2 && st.Failures > 0 })
+	eventually(t, "sealing goes on", func() bool {
+		st := p.rep.Status()
+		return st.SegmentsWaiting >= 2 &&
+			st.Failures > 0
+	})
 	eventually(t, "merges go on", func() bool { return p.store.Work().Merges > 0 })
 	st := p.rep.Status()
-	if st.State != "failing" || st.LagBytes < st.SegmentsWaitingBytes || st.SegmentsWaitingBytes == 0 || st.LagTransactions == 0 || st.LagSeconds == 0 ||
+	if st.State != "failing" || st.LagBytes < st.SegmentsWaitingBytes || st.SegmentsWaitingBytes == 0 ||
+		st.LagTransactions == 0 || st.LagSeconds == 0 ||
 		st.DurableLogSeq >= p.store.Seq() || st.LastError == "" || st.Do == "" {
 		t.Errorf("%+v", st)
 	}
 	dir := t.TempDir()
-	if r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil || r.Segments != 0 || r.LastSeq < st.DurableLogSeq || r.LastSeq >= p.store.Seq() {
+	if r, err := restore.Restore(t.Context(), cfg, dir, restore.Options{}); err != nil || r.Segments != 0 ||
+		r.LastSeq < st.DurableLogSeq || r.LastSeq >= p.store.Seq() {
 		t.Errorf("%+v, %v; the status says %+v", r, err, st)
 	}
 	sameAsModel(t, dir, events, 0, 0)
 	if err := os.Remove(obstacle); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it catches up", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq == p.store.Seq() })
+	eventually(t, "it catches up", func() bool {
+		st := p.rep.Status()
+		return st.State == "ok" &&
+			st.DurableLogSeq == p.store.Seq()
+	})
 	if n := equalsModel(t, cfg, events, 0); n != 3000 {
 		t.Errorf("%d events came back", n)
 	}
@@ -268,7 +279,8 @@ func TestStoreAway(t *testing.T) {
 	cfg = own
 	events := mustEvents(t, 7, 2000)
 	s.fault.Store(storeAway)
-	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "cannot check whether") {
+	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil ||
+		!strings.Contains(err.Error(), "cannot check whether") {
 		t.Errorf("with neither a database nor a replica that answers: %v", err)
 	}
 	s.fault.Store(storeWell)
@@ -288,7 +300,11 @@ func TestStoreAway(t *testing.T) {
 	}
 	p = mustBegin(t, cfg, 0, events)
 	s.fault.Store(storeWell)
-	eventually(t, "it catches up", func() bool { st := p.rep.Status(); return st.State == "ok" && st.DurableLogSeq >= seq })
+	eventually(t, "it catches up", func() bool {
+		st := p.rep.Status()
+		return st.State == "ok" &&
+			st.DurableLogSeq >= seq
+	})
 	mustFeed(t, p, 500)
 	mustEnd(t, p)
 	if n := equalsModel(t, cfg, events, 0); n != 2000 {

@@ -33,7 +33,8 @@ func sqliteLike(t *testing.T, pageSize, pages int, seed uint64) string {
 // fileConfig is a replica in a directory.
 func fileConfig(t *testing.T) config.Config {
 	t.Helper()
-	return config.Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica"), DB: filepath.Join(t.TempDir(), "weft.db")}
+	return config.Config{Type: "file", Path: filepath.Join(t.TempDir(), "replica"),
+		DB: filepath.Join(t.TempDir(), "weft.db")}
 }
 
 func TestSegmentRoundTrip(t *testing.T) {
@@ -73,7 +74,8 @@ func TestUploadRefusesOtherFiles(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		bytes []byte
-	}{{"nothing", nil}, {"text", []byte("not a database, and longer than a header")}, {"half a page", append([]byte("SQLite format 3\x00\x10\x00"), make([]byte, 100)...)}} {
+	}{{"nothing", nil}, {"text", []byte("not a database, and longer than a header")},
+		{"half a page", append([]byte("SQLite format 3\x00\x10\x00"), make([]byte, 100)...)}} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "x.weft")

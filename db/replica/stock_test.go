@@ -28,7 +28,9 @@ func TestRestoreStock(t *testing.T) {
 				yml = "{" + yml + "}"
 			}
 			config := filepath.Join(t.TempDir(), "litestream.yml")
-			text := "snapshot: {interval: 1s}\nlevels: [{interval: 1s}, {interval: 2s}]\ndbs: [{path: '" + filepath.Join(w.dir, "weft.db") + "', monitor-interval: 20ms, replica: " + yml[:len(yml)-1] + ", sync-interval: 20ms}}]\n"
+			text := "snapshot: {interval: 1s}\nlevels: [{interval: 1s}, {interval: 2s}]\ndbs: [{path: '" +
+				filepath.Join(w.dir, "weft.db") + "', monitor-interval: 20ms, replica: " + yml[:len(yml)-1] +
+				", sync-interval: 20ms}}]\n"
 			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +59,8 @@ func TestRestoreStock(t *testing.T) {
 			}
 			for _, want := range []state{w.states[14], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)], w.states[w.r.IntN(14)]} {
 				dir := t.TempDir()
-				if _, err := restore.Restore(t.Context(), s.cfg, dir, restore.Options{Target: restore.Target{Time: want.at}}); err != nil {
+				if _, err := restore.Restore(t.Context(), s.cfg, dir,
+					restore.Options{Target: restore.Target{Time: want.at}}); err != nil {
 					t.Fatalf("to %s: %v", restore.Stamp(want.at), err)
 				}
 				if got := w.equalsModel(dir); got != want {

@@ -39,7 +39,8 @@ var litestreamProgram = sync.OnceValues(func() (path string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // cold, on two cores that are busy
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("..", "..", "tools"), "-o", dir+string(filepath.Separator),
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join("..", "..", "tools"), "-o",
+		dir+string(filepath.Separator),
 		"github.com/benbjohnson/litestream/cmd/litestream").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("the Litestream pinned in tools/go.mod can't be built; with no module cache this needs the network: %w\n%s", err, out)
@@ -141,7 +142,8 @@ func newS3(t *testing.T) *store {
 		must(t, err)
 		begin()
 	}
-	s.cfg = config.Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
+	s.cfg = config.Config{Type: "s3", Bucket: "bucket", Path: "weft/test", Endpoint: "http://" + address,
+		Region: "us-east-1", AccessKeyID: "key", SecretAccessKey: "secret"}
 	s.yml = fmt.Sprintf("{type: s3, bucket: bucket, path: weft/test, endpoint: 'http://%s', region: us-east-1, access-key-id: key, secret-access-key: secret}", address)
 	return s
 }
@@ -196,8 +198,10 @@ func newSFTP(t *testing.T) *store {
 	path := filepath.Join(t.TempDir(), "replica")
 	return &store{
 		hang: hang, conns: conns,
-		cfg: config.Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey, Path: path},
-		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(), keyPath, hostKey, path),
+		cfg: config.Config{Type: "sftp", Host: l.Addr().String(), User: "weft", KeyPath: keyPath, HostKey: hostKey,
+			Path: path},
+		yml: fmt.Sprintf("{type: sftp, host: '%s', user: weft, key-path: '%s', host-key: '%s', path: '%s'}", l.Addr(),
+			keyPath, hostKey, path),
 	}
 }
 

@@ -23,13 +23,14 @@ func overwrite(t *testing.T, path string) {
 	enc, err := ltx.NewEncoder(&out)
 	must(t, err)
 	pages := 0
-	must(t, restore.ReadLTX(bytes.NewReader(text), int64(len(text)), enc.EncodeHeader, func(number uint32, data []byte) error {
-		if number > 1 {
-			data = bytes.Repeat([]byte{0xa5}, len(data))
-			pages++
-		}
-		return enc.EncodePage(ltx.PageHeader{Pgno: number}, data)
-	}))
+	must(t, restore.ReadLTX(bytes.NewReader(text), int64(len(text)), enc.EncodeHeader,
+		func(number uint32, data []byte) error {
+			if number > 1 {
+				data = bytes.Repeat([]byte{0xa5}, len(data))
+				pages++
+			}
+			return enc.EncodePage(ltx.PageHeader{Pgno: number}, data)
+		}))
 	must(t, enc.Close())
 	if pages == 0 {
 		t.Fatal("no page was overwritten")

@@ -68,8 +68,9 @@ func newIndex(t *testing.T, cfg config.Config, seed uint64, window time.Duration
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 6)), dir: t.TempDir(), cfg: cfg}
 	var err error
 	var clock atomic.Int64 // seconds: each look at it takes one
-	w.store, err = db.Open(db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, ReplayWindow: window, Checkpoint: off(t),
-		Now: func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Failpoint: w.step})
+	w.store, err = db.Open(db.Config{Dir: w.dir, SealBytes: 4 << 10, CacheBytes: 1 << 16, ReplayWindow: window,
+		Checkpoint: off(t),
+		Now:        func() time.Time { return time.Unix(1_770_000_000+clock.Add(1), 0) }, Failpoint: w.step})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +130,10 @@ func (w *world) write() {
 		w.seq++
 		us := int64(1_760_000_000_000_000 + w.seq*1_000_000)
 		op := []db.Op{db.OpCreate, db.OpCreate, db.OpCreate, db.OpUpdate, db.OpDelete}[w.r.IntN(5)]
-		e := apply.Event{Seq: w.seq, TimeUS: us, Op: op, DID: fmt.Sprintf("did:plc:%024d", w.r.IntN(20)), Collection: "app.bsky.feed.like",
-			Rkey: string(link.AppendTID(nil, uint64(1_760_000_000_000_000+w.r.IntN(200))<<10)), Rev: string(link.AppendTID(nil, uint64(us)<<10))}
+		e := apply.Event{Seq: w.seq, TimeUS: us, Op: op, DID: fmt.Sprintf("did:plc:%024d", w.r.IntN(20)),
+			Collection: "app.bsky.feed.like",
+			Rkey:       string(link.AppendTID(nil, uint64(1_760_000_000_000_000+w.r.IntN(200))<<10)),
+			Rev:        string(link.AppendTID(nil, uint64(us)<<10))}
 		if op != db.OpDelete {
 			e.Links = []db.Link{{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", w.r.IntN(30))}}
 		}

@@ -297,7 +297,8 @@ func startsFenced(t *testing.T, cfg config.Config, events []apply.Event) {
 		return
 	}
 	goesOn(t, p)
-	if st := p.rep.Status(); st.State != "failing" || !strings.Contains(st.Reason, "has a second writer") || st.Do != fencedAdvice {
+	if st := p.rep.Status(); st.State != "failing" || !strings.Contains(st.Reason, "has a second writer") ||
+		st.Do != fencedAdvice {
 		t.Errorf("%+v", st)
 	}
 	if err := p.end(5 * time.Second); !fenced(err) {
@@ -423,13 +424,15 @@ func TestSameDirectory(t *testing.T) {
 	cfg := liveConfig(t)
 	p := mustBegin(t, cfg, 0, events)
 	feedAll(t, p, 100)
-	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
+	if _, err := begin(t.Context(), cfg, 0, events, nil); err == nil ||
+		!strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("%v", err)
 	}
 	// Nor does one that replicates to another place, to which nothing is owed of what is owed to the first one's.
 	elsewhere := cfg
 	elsewhere.Path = filepath.Join(t.TempDir(), "elsewhere")
-	if _, err := begin(t.Context(), elsewhere, 0, events, nil); err == nil || !strings.Contains(err.Error(), "another weft has") {
+	if _, err := begin(t.Context(), elsewhere, 0, events, nil); err == nil ||
+		!strings.Contains(err.Error(), "another weft has") {
 		t.Errorf("to another place: %v", err)
 	}
 	if _, err := os.Stat(p.rep.queue.path("pending", "")); err != nil {
@@ -448,7 +451,8 @@ func TestConnections(t *testing.T) {
 	t.Parallel()
 	s, cfg := newStore(t, "sftp"), liveConfig(t)
 	own := s.cfg
-	own.DB, own.SyncInterval, own.Levels, own.StallTimeout = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour}, time.Second
+	own.DB, own.SyncInterval, own.Levels, own.StallTimeout = cfg.DB, cfg.SyncInterval, []time.Duration{time.Hour},
+		time.Second
 	p := mustBegin(t, own, 0, mustEvents(t, 9, 300))
 	feedAll(t, p, 200)
 	before := s.conns.Load()
@@ -522,7 +526,8 @@ func TestFewConnections(t *testing.T) {
 	before := s.conns.Load()
 	src := config.PoolOf(own)
 	for range 4 {
-		if v := restore.Verify(t.Context(), src, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK || v.Segments == 0 {
+		if v := restore.Verify(t.Context(), src, restore.VerifyOptions{Scratch: t.TempDir()}); v.Outcome != restore.OK ||
+			v.Segments == 0 {
 			t.Fatalf("%+v", v)
 		}
 		if _, err := restore.List(t.Context(), src); err != nil {

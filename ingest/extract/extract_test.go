@@ -115,11 +115,13 @@ func TestRecords(t *testing.T) {
 		{"same target, two spellings", `{"a":["A:b","a:b"]}`, []pair{{"a[]", "a:b"}}},
 		{"same target at two paths", `{"a":"a:b","b":"a:b"}`, []pair{{"a", "a:b"}, {"b", "a:b"}}},
 		{"$type in front", `{"a":[{"$type":"t","u":"a:b"}]}`, []pair{{"a[t].u", "a:b"}}},
-		{"$type at the end", `{"a":[{"u":"a:b","v":{"w":["a:c"]},"$type":"t"}]}`, []pair{{"a[t].u", "a:b"}, {"a[t].v.w[]", "a:c"}}},
+		{"$type at the end", `{"a":[{"u":"a:b","v":{"w":["a:c"]},"$type":"t"}]}`,
+			[]pair{{"a[t].u", "a:b"}, {"a[t].v.w[]", "a:c"}}},
 		{"$type nested", `{"a":[{"b":[{"u":"a:b","$type":"s"}],"$type":"t"}]}`, []pair{{"a[t].b[s].u", "a:b"}}},
 		{"$type outside arrays", `{"$type":"r","a":{"$type":"t","u":"a:b"}}`, []pair{{"a.u", "a:b"}}},
 		{"$type of an inner object", `{"a":[{"b":{"$type":"t","u":"a:b"}}]}`, []pair{{"a[].b.u", "a:b"}}},
-		{"$type that is no string", `{"a":[{"$type":{"x":"a:c"},"u":"a:b"}]}`, []pair{{"a[].$type.x", "a:c"}, {"a[].u", "a:b"}}},
+		{"$type that is no string", `{"a":[{"$type":{"x":"a:c"},"u":"a:b"}]}`,
+			[]pair{{"a[].$type.x", "a:c"}, {"a[].u", "a:b"}}},
 		{"$type empty", `{"a":[{"$type":"","u":"a:b"}]}`, []pair{{"a[].u", "a:b"}}},
 		{"$type that links", `{"a":[{"$type":"t:u"}]}`, []pair{{"a[t:u].$type", "t:u"}}},
 		{"$type escaped", `{"a":[{"\u0024type":"\u0074","u":"a:b"}]}`, []pair{{"a[t].u", "a:b"}}},
@@ -169,7 +171,8 @@ func TestJSONOnly(t *testing.T) {
 		{"half a pair", `{"a":["a:\ud83d","a:\ude00","a:\ud83d\ud83d","a:\ud83dx","x\ud83d\n","a:1"]}`,
 			[]pair{{"a[]", "a:1"}}, Dropped{BadText: 5}},
 		{"invalid utf-8", "{\"a\":[\"a:\xff\",\"\xc3\",\"a:1\"]}", []pair{{"a[]", "a:1"}}, Dropped{BadText: 2}},
-		{"invalid utf-8 in a key", "{\"\xff\":{\"a\":[\"a:1\",\"b\",\"a:2\"]},\"b\":\"a:3\"}", []pair{{"b", "a:3"}}, Dropped{BadPath: 2}},
+		{"invalid utf-8 in a key", "{\"\xff\":{\"a\":[\"a:1\",\"b\",\"a:2\"]},\"b\":\"a:3\"}", []pair{{"b", "a:3"}},
+			Dropped{BadPath: 2}},
 		{"half a pair in a key", `{"\ud83d":"a:1"}`, nil, Dropped{BadPath: 1}},
 		{"half a pair in a $type", `{"a":[{"$type":"\ud83d","u":"a:1"}]}`, nil, Dropped{BadText: 1, BadPath: 1}},
 	} {
@@ -194,8 +197,10 @@ func TestCBOROnly(t *testing.T) {
 		want         []pair
 		dropped      Dropped
 	}{
-		{"repeated, unsorted keys", "\xa3\x61b\x63a:1\x61a\x63a:2\x61b\x63a:3", []pair{{"b", "a:1"}, {"a", "a:2"}, {"b", "a:3"}}, Dropped{}},
-		{"long forms of lengths", "\xb8\x01\x79\x00\x01a\x9a\x00\x00\x00\x01\x7b\x00\x00\x00\x00\x00\x00\x00\x03a:1", []pair{{"a[]", "a:1"}}, Dropped{}},
+		{"repeated, unsorted keys", "\xa3\x61b\x63a:1\x61a\x63a:2\x61b\x63a:3",
+			[]pair{{"b", "a:1"}, {"a", "a:2"}, {"b", "a:3"}}, Dropped{}},
+		{"long forms of lengths", "\xb8\x01\x79\x00\x01a\x9a\x00\x00\x00\x01\x7b\x00\x00\x00\x00\x00\x00\x00\x03a:1",
+			[]pair{{"a[]", "a:1"}}, Dropped{}},
 		{"numbers", "\xa1\x61a\x89\x00\x18\xff\x1b\xff\xff\xff\xff\xff\xff\xff\xff\x20\x3b\xff\xff\xff\xff\xff\xff\xff\xff" +
 			"\xf9\x7e\x00\xfa\x00\x00\x00\x00\xfb\x7f\xf0\x00\x00\x00\x00\x00\x00\x63a:1", []pair{{"a[]", "a:1"}}, Dropped{}},
 		{"simple values", "\xa1\x61a\x85\xf4\xf5\xf6\xf7\x63a:1", []pair{{"a[]", "a:1"}}, Dropped{}},

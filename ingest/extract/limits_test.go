@@ -40,11 +40,14 @@ func TestAbsurdDepth(t *testing.T) {
 		ok           bool
 	}{
 		{"json arrays", `{"a":"a:1","b":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}`, (*Extractor).JSON, true},
-		{"json objects", `{"a":"a:1","b":` + strings.Repeat(`{"":`, n) + "0" + strings.Repeat("}", n) + `}`, (*Extractor).JSON, true},
+		{"json objects", `{"a":"a:1","b":` + strings.Repeat(`{"":`, n) + "0" + strings.Repeat("}", n) + `}`,
+			(*Extractor).JSON, true},
 		{"json open", `{"a":"a:1","b":` + strings.Repeat("[", n), (*Extractor).JSON, false},
-		{"json closed wrongly", `{"a":"a:1","b":` + strings.Repeat("[", n) + strings.Repeat("}", n) + `}`, (*Extractor).JSON, false},
+		{"json closed wrongly", `{"a":"a:1","b":` + strings.Repeat("[", n) + strings.Repeat("}", n) + `}`, (*Extractor).JSON,
+			false},
 		{"cbor arrays", "\xa2\x61a\x63a:1\x61b" + strings.Repeat("\x81", n) + "\x00", (*Extractor).CBOR, true},
-		{"cbor arrays of two", "\xa2\x61a\x63a:1\x61b" + strings.Repeat("\x82", n) + strings.Repeat("\x00", n+1), (*Extractor).CBOR, true},
+		{"cbor arrays of two", "\xa2\x61a\x63a:1\x61b" + strings.Repeat("\x82", n) + strings.Repeat("\x00", n+1),
+			(*Extractor).CBOR, true},
 		{"cbor maps", "\xa2\x61a\x63a:1\x61b" + strings.Repeat("\xa1\x60", n) + "\x00", (*Extractor).CBOR, true},
 		{"cbor open", "\xa2\x61a\x63a:1\x61b" + strings.Repeat("\x81", n), (*Extractor).CBOR, false},
 	} {
@@ -75,7 +78,8 @@ func TestAbsurdDepth(t *testing.T) {
 func TestTypesLast(t *testing.T) {
 	t.Parallel()
 	const depth = 400
-	record := strings.Repeat(`{"a":[`, depth) + `"a:1","` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat(`],"$type":"t"}`, depth)
+	record := strings.Repeat(`{"a":[`, depth) + `"a:1","` + strings.Repeat("x", 1<<20) + `"` +
+		strings.Repeat(`],"$type":"t"}`, depth)
 	start := time.Now()
 	links, err := New(Limits{MaxDepth: 2 * depth, MaxPath: 1 << 20}).JSON([]byte(record))
 	if took := time.Since(start); took > 2*time.Second {
@@ -132,8 +136,12 @@ func TestLargestRecords(t *testing.T) {
 		bytes         int // of a link in CBOR, about
 		most          int // links; 0: as many as fit
 	}{
-		{"in one list", `{"list":[""`, `]}`, func(i int) string { return fmt.Sprintf(`,"%c:%c%03x"`, 'a'+i>>12/26, 'a'+i>>12%26, i&0xfff) }, 7, 0},
-		{"at paths of their own", `{"many":{"":0`, `}}`, func(i int) string { return fmt.Sprintf(`,"%05x":"a:b"`, i) }, 10, 0},
+		{"in one list", `{"list":[""`, `]}`, func(i int) string {
+			return fmt.Sprintf(`,"%c:%c%03x"`, 'a'+i>>12/26,
+				'a'+i>>12%26, i&0xfff)
+		}, 7, 0},
+		{"at paths of their own", `{"many":{"":0`, `}}`, func(i int) string { return fmt.Sprintf(`,"%05x":"a:b"`, i) }, 10,
+			0},
 		{"two an item, as a list of cards has", `{"items":[0`, `]}`, func(i int) string {
 			return fmt.Sprintf(`,{"$type":"com.example.list#card","ref":{"uri":"scry:%d","oracle":"oracle:%d"}}`, i, i)
 		}, 75, 0},
@@ -151,7 +159,8 @@ func TestLargestRecords(t *testing.T) {
 				t.Fatalf("the record has %d bytes", len(asCBOR))
 			}
 			got, dropped := both(t, Limits{}, record.String())
-			if want := size / x.bytes * max(strings.Count(x.link(0), `:"`)-strings.Count(x.link(0), `$type":"`), 1); len(got) != want || dropped != (Dropped{}) {
+			if want := size / x.bytes * max(strings.Count(x.link(0), `:"`)-strings.Count(x.link(0), `$type":"`),
+				1); len(got) != want || dropped != (Dropped{}) {
 				t.Errorf("got %d links of %d, dropped %+v", len(got), want, dropped)
 			}
 		})
@@ -166,7 +175,8 @@ func TestCutIsCanonical(t *testing.T) {
 		`{"aaaa":"a:9","b":{"c":"a:8","long":"a:7"},"many":["a:1","a:2",{"x":["a:4",{"p":"a:6","q":"a:5"}],"y":"a:3"}],"z":"a:z"}`,
 		`{"\u007a":"a:z","b":{"c":"a:8","\u006cong":"a:7"},"m\u0061ny":["a:1","a:2",{"x":["a:4",{"p":"a:6","q":"a:5"}],"y":"a:3"}],"aaaa":"a:9"}`,
 	}
-	canonical := []pair{{"aaaa", "a:9"}, {"b.c", "a:8"}, {"b.long", "a:7"}, {"many[]", "a:1"}, {"many[]", "a:2"}, {"many[].x[]", "a:4"},
+	canonical := []pair{{"aaaa", "a:9"}, {"b.c", "a:8"}, {"b.long", "a:7"}, {"many[]", "a:1"}, {"many[]", "a:2"},
+		{"many[].x[]", "a:4"},
 		{"many[].x[].p", "a:6"}, {"many[].x[].q", "a:5"}, {"many[].y", "a:3"}, {"z", "a:z"}}
 	for limit := 1; limit < 500; limit++ {
 		for i, record := range records {
@@ -190,7 +200,8 @@ func TestLongestTape(t *testing.T) {
 	if links, err := x.CBOR([]byte(record)); err != nil || len(links) != 1 || x.Dropped() != (Dropped{}) {
 		t.Errorf("got %d links, %v, dropped %+v", len(links), err, x.Dropped())
 	}
-	if _, err := x.CBOR([]byte("\xa1\x61a\x9a\x00\x00\x7e\x00" + strings.Repeat(strings.Repeat("\x81", 60)+"\x63a:1", 0x7e00))); err == nil {
+	if _, err := x.CBOR([]byte("\xa1\x61a\x9a\x00\x00\x7e\x00" +
+		strings.Repeat(strings.Repeat("\x81", 60)+"\x63a:1", 0x7e00))); err == nil {
 		t.Error("no error for twice as much")
 	}
 }

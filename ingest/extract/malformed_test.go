@@ -11,13 +11,15 @@ import (
 var malformedJSON = []struct{ name, record string }{
 	{"empty", ``}, {"space", ` `}, {"array", `["a:1"]`}, {"string", `"a:1"`}, {"null", `null`},
 	{"open", `{"a":"a:1"`}, {"open after a comma", `{"a":"a:1",`}, {"open in a string", `{"a":"a:1`},
-	{"open in an escape", `{"a":"a:1\`}, {"open in a long escape", `{"a":"a:1\u12`}, {"open in an array", `{"a":["a:1"`}, {"open after a key", `{"a"`},
+	{"open in an escape", `{"a":"a:1\`}, {"open in a long escape", `{"a":"a:1\u12`}, {"open in an array", `{"a":["a:1"`},
+	{"open after a key", `{"a"`},
 	{"trailing comma", `{"a":"a:1",}`}, {"trailing comma in an array", `{"a":["a:1",]}`}, {"lone comma", `{,"a":"a:1"}`},
 	{"no colon", `{"a" "a:1"}`}, {"no comma", `{"a":"a:1" "b":"a:2"}`}, {"no comma in an array", `{"a":["a:1" "a:2"]}`},
 	{"wrong bracket", `{"a":["a:1"}}`}, {"wrong brace", `{"a":"a:1"]`}, {"key without quotes", `{a:"a:1"}`},
 	{"key is a number", `{1:"a:1"}`}, {"two values", `{"a":"a:1"}{}`}, {"trailing text", `{"a":"a:1"}x`},
 	{"control character", "{\"a\":\"a:1\",\"b\":\"\n\"}"}, {"nul", "{\"a\":\"a:1\"\x00}"},
-	{"unknown escape", `{"a":"a:1","b":"\x"}`}, {"short escape", `{"a":"a:1","b":"\u123"}`}, {"bad escape", `{"a":"a:1","b":"\u123g"}`},
+	{"unknown escape", `{"a":"a:1","b":"\x"}`}, {"short escape", `{"a":"a:1","b":"\u123"}`},
+	{"bad escape", `{"a":"a:1","b":"\u123g"}`},
 	{"bad escape in a $type", `{"a":["a:1",{"$type":"\u123g"}]}`},
 	{"zero in front", `{"a":"a:1","b":01}`}, {"plus", `{"a":"a:1","b":+1}`}, {"lone minus", `{"a":"a:1","b":-}`},
 	{"no digit after the point", `{"a":"a:1","b":1.}`}, {"no digit before the point", `{"a":"a:1","b":.1}`},
@@ -25,7 +27,8 @@ var malformedJSON = []struct{ name, record string }{
 	{"word and more", `{"a":"a:1","b":nullx}`}, {"byte order mark", "\xef\xbb\xbf{\"a\":\"a:1\"}"},
 	{"deep, wrong bracket", `{"a":[[[[{]]]]]}`}, {"deep, open", `{"a":[[[[`}, {"deep, no colon", `{"a":[[[{"b"}]]]}`},
 	{"deep, key without quotes", `{"a":[[[{b:1}]]]}`}, {"deep, trailing comma", `{"a":[[[{"b":1,}]]]}`},
-	{"deep, no comma", `{"a":[[["b" "c"]]]}`}, {"deep, bad word", `{"a":[[[nul]]]}`}, {"deep, bad escape", `{"a":[[["\x"]]]}`},
+	{"deep, no comma", `{"a":[[["b" "c"]]]}`}, {"deep, bad word", `{"a":[[[nul]]]}`},
+	{"deep, bad escape", `{"a":[[["\x"]]]}`},
 }
 
 var malformedCBOR = []struct{ name, record string }{
@@ -41,10 +44,13 @@ var malformedCBOR = []struct{ name, record string }{
 	{"indefinite text", "\xa1\x61a\x7f\x63a:1\xff"}, {"break", "\xa1\x61a\xff"}, {"reserved length", "\xa1\x61a\x7c"},
 	{"number for a key", "\xa2\x61a\x63a:1\x01\x02"}, {"bytes for a key", "\xa2\x61a\x63a:1\x41b\x02"},
 	{"other tag", "\xa2\x61a\x63a:1\x61b\xc1\x00"}, {"tag 42 on text", "\xa2\x61a\x63a:1\x61b\xd8\x2a\x61c"},
-	{"$type without a value", "\xa2\x61a\x63a:1\x65$type"}, {"tag 42 at the end", "\xa2\x61a\x63a:1\x61b\xd8\x2a"}, {"tag 42 truncated", "\xa2\x61a\x63a:1\x61b\xd8\x2a\x45\x00"},
-	{"unknown simple value", "\xa2\x61a\x63a:1\x61b\xe0"}, {"unknown simple value in two bytes", "\xa2\x61a\x63a:1\x61b\xf8\xff"},
+	{"$type without a value", "\xa2\x61a\x63a:1\x65$type"}, {"tag 42 at the end", "\xa2\x61a\x63a:1\x61b\xd8\x2a"},
+	{"tag 42 truncated", "\xa2\x61a\x63a:1\x61b\xd8\x2a\x45\x00"},
+	{"unknown simple value", "\xa2\x61a\x63a:1\x61b\xe0"},
+	{"unknown simple value in two bytes", "\xa2\x61a\x63a:1\x61b\xf8\xff"},
 	{"deep, truncated", "\xa1\x61a\x81\x81\x81\x81"}, {"deep, false count", "\xa1\x61a\x81\x81\x81\x84\x00\x00"},
-	{"deep, false counts", "\xa1\x61a\x81\x81\x82\x82\x00\x00"}, {"deep, indefinite", "\xa1\x61a\x81\x81\x81\x9f\xff"}, {"deep, other tag", "\xa1\x61a\x81\x81\x81\xc1\x00"},
+	{"deep, false counts", "\xa1\x61a\x81\x81\x82\x82\x00\x00"}, {"deep, indefinite", "\xa1\x61a\x81\x81\x81\x9f\xff"},
+	{"deep, other tag", "\xa1\x61a\x81\x81\x81\xc1\x00"},
 }
 
 func TestMalformed(t *testing.T) {

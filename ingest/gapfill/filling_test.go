@@ -33,7 +33,8 @@ func TestFillingMemory(t *testing.T) {
 	send := func(from, to uint64) {
 		t.Helper()
 		for pos := from; pos <= to; pos++ {
-			e := upstream.Event{Pos: pos, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", pos), Collection: "app.bsky.feed.like", Rkey: "self"}
+			e := upstream.Event{Pos: pos, Op: db.OpCreate, DID: fmt.Sprintf("did:plc:%024d", pos),
+				Collection: "app.bsky.feed.like", Rkey: "self"}
 			if err := f.firstPass(&e); err != nil {
 				t.Fatal(err)
 			}

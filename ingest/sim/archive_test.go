@@ -28,7 +28,8 @@ func TestFilteredReplay(t *testing.T) {
 		"collection": {
 			[]jetstream.Option{jetstream.WithCollections([]string{"pub.leaflet.document", "sh.tangled.*"})},
 			func(e Event) bool {
-				return e.Kind != KindCommit || e.Collection == "pub.leaflet.document" || strings.HasPrefix(e.Collection, "sh.tangled.")
+				return e.Kind != KindCommit || e.Collection == "pub.leaflet.document" ||
+					strings.HasPrefix(e.Collection, "sh.tangled.")
 			},
 		},
 		"dids": {

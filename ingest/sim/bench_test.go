@@ -31,7 +31,8 @@ func BenchmarkBacklog(b *testing.B) {
 func BenchmarkLive(b *testing.B) {
 	for name, path := range map[string]string{
 		"v1": "/subscribe?cursor=1", "v1zstd": "/subscribe?cursor=1&compress=true",
-		"v2": xrpc + "subscribeEvents?cursor=1", "v2zstd": xrpc + "subscribeEvents?cursor=1&zstdDictionary=" + strconv.Itoa(v2DictionaryID),
+		"v2": xrpc + "subscribeEvents?cursor=1", "v2zstd": xrpc + "subscribeEvents?cursor=1&zstdDictionary=" +
+			strconv.Itoa(v2DictionaryID),
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := testServer(b, ServerConfig{EventsPerSegment: 1 << 30})

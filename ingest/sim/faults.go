@@ -191,7 +191,8 @@ func (fs *faultState) strike(ctx context.Context, c *subscriber, frame []byte) e
 	switch {
 	case f.due(causeError, f.ErrorEvery, k):
 		if !c.wire.v1() {
-			c.frame(c.s.codec.compress([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"dropped on purpose"}`), c.wire))
+			c.frame(c.s.codec.compress([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"dropped on purpose"}`),
+				c.wire))
 		}
 		_ = c.flush() // it ends here in any case
 		return errFrame
@@ -230,7 +231,8 @@ func (c *subscriber) garbage(seed uint64, k int, frame []byte) {
 	case 2:
 		c.frame(c.s.codec.compress([]byte(`[1,2,3]`), c.wire))
 	case 3:
-		c.frame(c.s.codec.compress([]byte(`{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`), c.wire))
+		c.frame(c.s.codec.compress([]byte(`{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`),
+			c.wire))
 	default:
 		c.frame(nil)
 	}
@@ -244,5 +246,6 @@ func unknown(c *subscriber, k int) []byte {
 	if k%2 == 0 {
 		return []byte(`{"$type":"notice","text":"a new kind of envelope"}`)
 	}
-	return []byte(`{"$type":"message","payload":{"$type":"` + v2Types + `#label","seq":1,"did":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","val":"x"}}`)
+	return []byte(`{"$type":"message","payload":{"$type":"` + v2Types +
+		`#label","seq":1,"did":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","val":"x"}}`)
 }

@@ -96,7 +96,8 @@ func logged(t testing.TB, s *Server) []Event {
 
 func TestConnectionFaults(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]Faults{"drop": {DropEvery: 100}, "truncate": {TruncateEvery: 100}, "error": {ErrorEvery: 100}} {
+	for name, f := range map[string]Faults{"drop": {DropEvery: 100}, "truncate": {TruncateEvery: 100},
+		"error": {ErrorEvery: 100}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := testServer(t, ServerConfig{Faults: f})

@@ -48,7 +48,8 @@ func (f *filter) wantsKind(k Kind) bool { return len(f.kinds) == 0 || slices.Con
 // a wildcard be anything.
 func (f *filter) set(kinds, dids, collections []string, v1 bool) error {
 	if len(dids) > maxDIDs || len(collections) > maxCollections || len(kinds) > 4 {
-		return fmt.Errorf("sim: too many filter values: %d kinds, %d DIDs, %d collections", len(kinds), len(dids), len(collections))
+		return fmt.Errorf("sim: too many filter values: %d kinds, %d DIDs, %d collections", len(kinds), len(dids),
+			len(collections))
 	}
 	for _, k := range kinds {
 		switch Kind(k) {
@@ -60,7 +61,8 @@ func (f *filter) set(kinds, dids, collections []string, v1 bool) error {
 	}
 	f.dids = map[string]bool{}
 	for _, d := range dids {
-		if method, id, ok := strings.Cut(strings.TrimPrefix(d, "did:"), ":"); !ok || !strings.HasPrefix(d, "did:") || method == "" || id == "" {
+		if method, id, ok := strings.Cut(strings.TrimPrefix(d, "did:"), ":"); !ok || !strings.HasPrefix(d, "did:") ||
+			method == "" || id == "" {
 			return fmt.Errorf("sim: invalid DID %q", d)
 		}
 		f.dids[d] = true

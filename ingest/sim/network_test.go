@@ -217,7 +217,8 @@ func TestSyntaxAndOrder(t *testing.T) {
 		us, ok := parseTID(e.Rkey)
 		if !ok {
 			notTID++
-			if strings.Trim(e.Rkey, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:~-") != "" || len(e.Rkey) > 512 {
+			if strings.Trim(e.Rkey, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:~-") != "" ||
+				len(e.Rkey) > 512 {
 				t.Fatalf("rkey %q", e.Rkey)
 			}
 			continue

@@ -65,7 +65,8 @@ func refuse(w http.ResponseWriter, status int, retryAfter time.Duration) {
 
 func (s *Server) getZstdDictionary(w http.ResponseWriter, r *http.Request) {
 	if id := r.URL.Query().Get("id"); id != "" && id != strconv.Itoa(v2DictionaryID) {
-		xrpcError(w, http.StatusNotFound, "DictionaryNotFound", fmt.Sprintf("no dictionary %s; current is %d", id, v2DictionaryID))
+		xrpcError(w, http.StatusNotFound, "DictionaryNotFound",
+			fmt.Sprintf("no dictionary %s; current is %d", id, v2DictionaryID))
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")

@@ -40,7 +40,8 @@ func testServer(t testing.TB, cfg ServerConfig) *Server {
 func follow(t testing.TB, url string, until uint64, opts ...jetstream.Option) (events []Event, errs []error) {
 	t.Helper()
 	opts = append([]jetstream.Option{
-		jetstream.WithAfterSeq(0), jetstream.WithRawRecordsCopied(), jetstream.WithRawRecordCIDs(), jetstream.WithRawRecords(),
+		jetstream.WithAfterSeq(0), jetstream.WithRawRecordsCopied(), jetstream.WithRawRecordCIDs(),
+		jetstream.WithRawRecords(),
 		jetstream.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
 	}, opts...)
 	c, err := jetstream.Subscribe(url, opts...)

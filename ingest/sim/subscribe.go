@@ -58,7 +58,8 @@ func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
 	c := &subscriber{s: s, filter: f, wire: wireV2, drops: drops}
 	if dict := q.Get("zstdDictionary"); dict != "" {
 		if dict != strconv.Itoa(v2DictionaryID) {
-			xrpcError(w, http.StatusBadRequest, "UnknownZstdDictionary", fmt.Sprintf("unknown zstd dictionary id %s; current dictionary id is %d", dict, v2DictionaryID))
+			xrpcError(w, http.StatusBadRequest, "UnknownZstdDictionary",
+				fmt.Sprintf("unknown zstd dictionary id %s; current dictionary id is %d", dict, v2DictionaryID))
 			return
 		}
 		c.wire = wireV2Zstd
@@ -78,7 +79,8 @@ func (s *Server) subscribeV2(w http.ResponseWriter, r *http.Request) {
 	}
 	var first []byte
 	if clamped {
-		first = []byte(`{"$type":"message","payload":{"$type":"` + v2Types + `#info","name":"OutdatedCursor","message":"starting at seq ` + strconv.FormatUint(c.cursor, 10) + `"}}`)
+		first = []byte(`{"$type":"message","payload":{"$type":"` + v2Types +
+			`#info","name":"OutdatedCursor","message":"starting at seq ` + strconv.FormatUint(c.cursor, 10) + `"}}`)
 	}
 	c.serve(w, r, protocols, first)
 }

@@ -5,14 +5,16 @@ package sim
 var asciiWords = [...]string{
 	"river", "garden", "signal", "paper", "winter", "copper", "lantern", "orbit", "meadow", "harbor", "violet", "thunder",
 	"pixel", "quartz", "saddle", "timber", "velvet", "walnut", "anchor", "breeze", "canyon", "desert", "ember", "falcon",
-	"glacier", "hollow", "island", "jigsaw", "kettle", "lagoon", "marble", "nectar", "oyster", "pebble", "quiver", "ribbon",
+	"glacier", "hollow", "island", "jigsaw", "kettle", "lagoon", "marble", "nectar", "oyster", "pebble", "quiver",
+	"ribbon",
 	"silver", "tunnel", "umber", "valley", "willow", "yonder", "zephyr", "acorn", "bramble", "cinder", "dapple", "easel",
 	"the", "a", "of", "and", "to", "is", "in", "that", "it", "was", "for", "on", "are", "as", "with", "they", "at", "be",
 }
 
 var otherWords = [...]string{
 	"größe", "naïve", "señal", "żółw", "привет", "мир", "日本語", "こんにちは", "你好", "한국어", "สวัสดี", "مرحبا", "שלום",
-	"🌊", "👩‍👩‍👧‍👦", "🏳️‍🌈", "e\u0301tude", "\u202eabc\u202c", "<b>&amp;</b>", "\"quoted\"", "back\\slash", "tab\there", "line\nbreak",
+	"🌊", "👩‍👩‍👧‍👦", "🏳️‍🌈", "e\u0301tude", "\u202eabc\u202c", "<b>&amp;</b>", "\"quoted\"", "back\\slash", "tab\there",
+	"line\nbreak",
 	"\u2028", "𝕬𝖇𝖈", "\u0000nul",
 }
 

@@ -166,7 +166,8 @@ func TestV1(t *testing.T) {
 		"collections": {
 			query: "cursor=1&wantedCollections=app.bsky.graph.*&wantedCollections=app.bsky.feed.post",
 			keep: func(e Event) bool {
-				return e.Kind != KindCommit || strings.HasPrefix(e.Collection, "app.bsky.graph.") || e.Collection == "app.bsky.feed.post"
+				return e.Kind != KindCommit || strings.HasPrefix(e.Collection, "app.bsky.graph.") ||
+					e.Collection == "app.bsky.feed.post"
 			},
 		},
 		"dids": {
@@ -213,7 +214,8 @@ func TestPureV1HasNoV2(t *testing.T) {
 func TestLiveFromTip(t *testing.T) {
 	t.Parallel()
 	s := testServer(t, ServerConfig{Backlog: 500})
-	for name, query := range map[string]string{"no cursor": "", "future seq": "?cursor=100000", "future time": "?cursor=9000000000000000"} {
+	for name, query := range map[string]string{"no cursor": "", "future seq": "?cursor=100000",
+		"future time": "?cursor=9000000000000000"} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, s, "/subscribe"+query)
 			tip := s.Tip()

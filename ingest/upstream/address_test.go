@@ -56,7 +56,8 @@ func TestUpstreamRefused(t *testing.T) {
 			t.Errorf("%q is taken", in)
 			continue
 		}
-		if text := err.Error(); !strings.Contains(text, want) || strings.Contains(text, "ReT") || strings.Contains(text, "t0ken") {
+		if text := err.Error(); !strings.Contains(text, want) || strings.Contains(text, "ReT") ||
+			strings.Contains(text, "t0ken") {
 			t.Errorf("%q: %s, want %q in it and no password", in, text, want)
 		}
 	}
@@ -69,7 +70,8 @@ func TestUpstreamFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(u.Filter.Collections, []string{"app.bsky.feed.like", "app.bsky.graph.*"}) || !slices.Equal(u.Filter.DIDs, []string{"did:web:a.example"}) {
+	if !slices.Equal(u.Filter.Collections, []string{"app.bsky.feed.like", "app.bsky.graph.*"}) ||
+		!slices.Equal(u.Filter.DIDs, []string{"did:web:a.example"}) {
 		t.Errorf("%+v", u.Filter)
 	}
 }

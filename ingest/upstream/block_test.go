@@ -67,8 +67,10 @@ func seal(tb testing.TB, perBlock int, rows []segment.Event) sealed {
 func someRows(n, payload int) []segment.Event {
 	rows := make([]segment.Event, n)
 	for i := range rows {
-		rows[i] = segment.Event{Seq: uint64(10 + i), WitnessedAt: int64(1_770_000_000_000_000 + i), Kind: segment.KindCreate + segment.Kind(i%3),
-			DID: fmt.Sprintf("did:plc:%024d", i%7), Collection: "app.example.thing", Rkey: fmt.Sprint(i), Rev: "3mdtsyunhbu22", Payload: bytes.Repeat([]byte{byte(i)}, payload+i%5)}
+		rows[i] = segment.Event{Seq: uint64(10 + i), WitnessedAt: int64(1_770_000_000_000_000 + i),
+			Kind: segment.KindCreate + segment.Kind(i%3),
+			DID:  fmt.Sprintf("did:plc:%024d", i%7), Collection: "app.example.thing", Rkey: fmt.Sprint(i), Rev: "3mdtsyunhbu22",
+			Payload: bytes.Repeat([]byte{byte(i)}, payload+i%5)}
 		if i%2 == 0 {
 			rows[i].IndexedAt = rows[i].WitnessedAt + 1
 		}
@@ -288,7 +290,8 @@ func TestSpans(t *testing.T) {
 	t.Parallel()
 	blocks := []*Block{
 		{index: 0, offset: 300, size: 100}, {index: 1, offset: 500, size: 100}, {index: 2, offset: 1 << 40, size: 100},
-		{index: 4, offset: 1<<40 + 200, size: 100}, {index: 5, offset: 1<<40 + 400, size: maxFrameBytes}, {index: 6, offset: 1 << 50, size: 1},
+		{index: 4, offset: 1<<40 + 200, size: 100}, {index: 5, offset: 1<<40 + 400, size: maxFrameBytes},
+		{index: 6, offset: 1 << 50, size: 1},
 	}
 	var got []int
 	for rest := blocks; len(rest) > 0; {

@@ -20,15 +20,19 @@ func TestFrames(t *testing.T) {
 		{"nothing", ``, ErrNoEvent, ErrNoEvent},
 		{"half an object", `{"did":`, ErrNoEvent, ErrNoEvent},
 		{"an array", `[1,2,3]`, ErrNoEvent, ErrNoEvent},
-		{"numbers for text", `{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`, ErrNoEvent, ErrNoEvent},
+		{"numbers for text", `{"did":7,"$type":"message","payload":{"seq":"x"},"kind":"commit","commit":[]}`, ErrNoEvent,
+			ErrNoEvent},
 		{"an unknown kind", `{"did":"did:web:a","time_us":1,"kind":"label"}`, ErrSkip, ErrNoEvent},
 		{"an unknown envelope", `{"$type":"notice"}`, ErrNoEvent, ErrSkip},
 		{"an unknown payload", head + `label","seq":1}}`, ErrNoEvent, ErrSkip},
 		{"an info", head + `info","name":"OutdatedCursor"}}`, ErrNoEvent, ErrSkip},
-		{"a commit without a number", head + `commit","did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"delete"}}`, ErrNoEvent, ErrNoEvent},
-		{"a commit without a time", head + `commit","seq":1,"did":"did:web:a","operation":"delete"}}`, ErrNoEvent, ErrNoEvent},
+		{"a commit without a number", head + `commit","did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"delete"}}`,
+			ErrNoEvent, ErrNoEvent},
+		{"a commit without a time", head + `commit","seq":1,"did":"did:web:a","operation":"delete"}}`, ErrNoEvent,
+			ErrNoEvent},
 		{"an unknown operation", head + `commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"squash"}}`, ErrNoEvent, ErrNoEvent},
-		{"an account without one", head + `account","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z"}}`, ErrNoEvent, ErrNoEvent},
+		{"an account without one", head + `account","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z"}}`, ErrNoEvent,
+			ErrNoEvent},
 		{"a commit without one", `{"did":"did:web:a","time_us":1,"kind":"commit"}`, ErrNoEvent, ErrNoEvent},
 	} {
 		var e Event
@@ -40,7 +44,8 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	var said *StreamError
-	if err := new(Event).readV2([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"m"}`)); !errors.As(err, &said) || said.Name != "ConsumerTooSlow" {
+	if err := new(Event).readV2([]byte(`{"$type":"error","error":"ConsumerTooSlow","message":"m"}`)); !errors.As(err,
+		&said) || said.Name != "ConsumerTooSlow" {
 		t.Errorf("an error frame: %v", err)
 	}
 }
@@ -51,7 +56,8 @@ func FuzzFrames(f *testing.F) {
 	f.Add(largeFrame(KindV2, 1, 100))
 	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{}}}`))
 	f.Add([]byte(`{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"did:web:a","time":"2026-07-01T00:00:00Z","operation":"create","record":{"a":1}}}`))
-	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{"a":[` + strings.Repeat(`[[["a:b"]]],`, 50) + `0]}}}`))
+	f.Add([]byte(`{"did":"did:web:a","time_us":1,"kind":"commit","commit":{"operation":"create","record":{"a":[` +
+		strings.Repeat(`[[["a:b"]]],`, 50) + `0]}}}`))
 	f.Add(bytes.Repeat([]byte(`[`), 10_000))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, read := range []func(*Event, []byte) error{(*Event).readV1, (*Event).readV2} {

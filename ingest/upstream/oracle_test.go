@@ -42,7 +42,8 @@ func official(t *testing.T, url string, tip uint64, opts ...jetstream.Option) (o
 			row := commit{}
 			switch {
 			case je.Commit != nil:
-				row = commit{Rev: je.Commit.Rev, Operation: string(je.Commit.Operation), Collection: je.Commit.Collection, Rkey: je.Commit.Rkey}
+				row = commit{Rev: je.Commit.Rev, Operation: string(je.Commit.Operation), Collection: je.Commit.Collection,
+					Rkey: je.Commit.Rkey}
 				if err := e.setCommit(&row); err != nil {
 					t.Fatal(err)
 				}
@@ -88,7 +89,8 @@ func TestOfficialClientAgrees(t *testing.T) {
 		{"whole", Filter{}, func(*Event) bool { return true }, nil},
 		{"collections", Filter{Collections: []string{"app.bsky.graph.*", "app.bsky.actor.profile"}},
 			func(e *Event) bool {
-				return e.Collection == "" || e.Collection == "app.bsky.actor.profile" || strings.HasPrefix(e.Collection, "app.bsky.graph.")
+				return e.Collection == "" || e.Collection == "app.bsky.actor.profile" ||
+					strings.HasPrefix(e.Collection, "app.bsky.graph.")
 			},
 			[]jetstream.Option{jetstream.WithCollections([]string{"app.bsky.graph.*", "app.bsky.actor.profile"})}},
 		{"an account", Filter{DIDs: []string{someone}}, func(e *Event) bool { return e.DID == someone },
@@ -129,7 +131,8 @@ func TestOfficialClientAgrees(t *testing.T) {
 			want := official(t, server.URL(), last, tc.opts...)
 			for i := range max(len(got), len(want)) {
 				if i >= len(got) || i >= len(want) || got[i] != want[i] {
-					t.Fatalf("event %d of %d and %d differs:\n%q\n%q", i, len(got), len(want), append(got, "")[min(i, len(got))], append(want, "")[min(i, len(want))])
+					t.Fatalf("event %d of %d and %d differs:\n%q\n%q", i, len(got), len(want), append(got, "")[min(i, len(got))],
+						append(want, "")[min(i, len(want))])
 				}
 			}
 		})

@@ -213,7 +213,8 @@ func TestForgets(t *testing.T) {
 // TestStrangersTripNothing: a stranger's domain that answers 503 or nothing, and visitors who leave, keep nobody else from names.
 func TestStrangersTripNothing(t *testing.T) {
 	t.Parallel()
-	good := world{plc + "/" + alice: document(alice, "at://alice.test"), "https://alice.test/.well-known/atproto-did": alice}
+	good := world{plc + "/" + alice: document(alice, "at://alice.test"),
+		"https://alice.test/.well-known/atproto-did": alice}
 	for name, evil := range map[string]func(ctx context.Context) error{
 		"answers 503":    func(context.Context) error { return fmt.Errorf("handles: the domain answers 503") },
 		"answers never":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
@@ -346,7 +347,8 @@ func TestDomainsMemory(t *testing.T) {
 
 // FuzzDocument reads any document of an account: what it takes is bounded by the document, and a handle is one.
 func FuzzDocument(f *testing.F) {
-	for _, seed := range []string{document(alice, "at://alice.test"), `{"id":"` + alice + `","alsoKnownAs":[` + strings.Repeat(`"",`, 1000) + `""]}`,
+	for _, seed := range []string{document(alice, "at://alice.test"),
+		`{"id":"` + alice + `","alsoKnownAs":[` + strings.Repeat(`"",`, 1000) + `""]}`,
 		strings.Repeat("[", maxDocument), `{"alsoKnownAs":` + strings.Repeat(`[`, 5000), "<html>", ""} {
 		f.Add([]byte(seed))
 	}

@@ -35,9 +35,11 @@ func TestNamedRemembers(t *testing.T) {
 // TestNamedOnTheNetwork: the server that the account's document names is asked, and what it says of others is nothing.
 func TestNamedOnTheNetwork(t *testing.T) {
 	t.Parallel()
-	const list = "https://pds.test/xrpc/com.atproto.repo.listRecords?collection=" + repos + "&limit=100&repo=did%3Aplc%3Aaaaaaaaaaaaaaaaaaaaaaaaa"
+	const list = "https://pds.test/xrpc/com.atproto.repo.listRecords?collection=" + repos +
+		"&limit=100&repo=did%3Aplc%3Aaaaaaaaaaaaaaaaaaaaaaaaa"
 	doc := func(endpoint string) string {
-		return `{"id":"` + alice + `","service":[{"id":"#other","serviceEndpoint":{"x":1}},{"id":"` + alice + `#atproto_pds","serviceEndpoint":` + endpoint + `}]}`
+		return `{"id":"` + alice + `","service":[{"id":"#other","serviceEndpoint":{"x":1}},{"id":"` + alice +
+			`#atproto_pds","serviceEndpoint":` + endpoint + `}]}`
 	}
 	records := `{"records":[{"uri":"at://` + bob + "/" + repos + `/3b","value":{"name":"core"}},{"uri":"at://` + alice + `/a.b.c/3c","value":{"name":"core"}},
 		{"uri":"at://` + alice + "/" + repos + `/3d","value":{"name":5}},{"uri":"x","value":{"name":"core"}},{"uri":"at://` + alice + "/" + repos + `/3m","value":{"name":"core"}}]}`
@@ -76,7 +78,8 @@ func TestNamedOnTheNetwork(t *testing.T) {
 
 // FuzzNamed: whatever an account's document and its server say, there is an answer.
 func FuzzNamed(f *testing.F) {
-	f.Add(`{"id":"`+alice+`","service":[{"id":"#atproto_pds","serviceEndpoint":"https://pds.test"}]}`, `{"records":[{"uri":"at://`+alice+`/a.b.c/d","value":{"name":"x"}}]}`)
+	f.Add(`{"id":"`+alice+`","service":[{"id":"#atproto_pds","serviceEndpoint":"https://pds.test"}]}`,
+		`{"records":[{"uri":"at://`+alice+`/a.b.c/d","value":{"name":"x"}}]}`)
 	f.Add(`{"service":{}}`, `[]`)
 	f.Fuzz(func(t *testing.T, doc, list string) {
 		host, err := serverIn([]byte(doc), alice)

@@ -54,8 +54,9 @@ func (x *Index) Link(t *testing.T, did, source, target string) {
 	x.n++
 	collection, path, _ := strings.Cut(source, ":")
 	rev := string(link.AppendTID(nil, (1_770_000_000_000_000+x.n)<<10))
-	event := apply.Event{Seq: x.n, TimeUS: int64(1_770_000_000_000_000 + x.n), Op: db.OpCreate, DID: did, Collection: collection,
-		Rkey: fmt.Sprint("r", x.n), Rev: rev, Links: []db.Link{{Path: path, Target: target}}}
+	event := apply.Event{Seq: x.n, TimeUS: int64(1_770_000_000_000_000 + x.n), Op: db.OpCreate, DID: did,
+		Collection: collection,
+		Rkey:       fmt.Sprint("r", x.n), Rev: rev, Links: []db.Link{{Path: path, Target: target}}}
 	_, err := x.store.Apply(db.Batch{Host: "https://jetstream.example", Events: []apply.Event{event}})
 	if err != nil {
 		t.Fatal(err)

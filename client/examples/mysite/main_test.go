@@ -34,8 +34,10 @@ func TestRun(t *testing.T) {
 		return len(got) < 6
 	})
 	want := []string{
-		"https://example.org/: from " + embed + " (links: 2, accounts: 2)", "did:plc:carol/app.bsky.feed.post/r2", "did:plc:bob/app.bsky.feed.post/r1",
-		"https://Example.org/about: from com.example.bookmark:url (links: 1, accounts: 1)", "did:plc:bob/com.example.bookmark/r3",
+		"https://example.org/: from " + embed + " (links: 2, accounts: 2)", "did:plc:carol/app.bsky.feed.post/r2",
+		"did:plc:bob/app.bsky.feed.post/r1",
+		"https://Example.org/about: from com.example.bookmark:url (links: 1, accounts: 1)",
+		"did:plc:bob/com.example.bookmark/r3",
 		"new: https://example.org/new from at://did:plc:dave/app.bsky.feed.post/r6",
 	}
 	if !slices.Equal(got, want) {

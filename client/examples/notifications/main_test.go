@@ -29,7 +29,8 @@ func TestRun(t *testing.T) {
 		}
 		return len(got) < 4
 	})
-	want := []string{"did:plc:bob follows you", "did:plc:carol likes " + post, "did:plc:bob reposts " + post, "did:plc:bob links to (com.example.thing:about) you"}
+	want := []string{"did:plc:bob follows you", "did:plc:carol likes " + post, "did:plc:bob reposts " + post,
+		"did:plc:bob links to (com.example.thing:about) you"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

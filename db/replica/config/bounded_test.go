@@ -48,7 +48,8 @@ func (h *hanging) OpenLTXFile(ctx context.Context, _ int, _, _ ltx.TXID, offset,
 	if offset == 0 {
 		return nil, h.hang(ctx)
 	}
-	return io.NopCloser(io.MultiReader(strings.NewReader("some"), readerFunc(func([]byte) (int, error) { return 0, h.hang(ctx) }))), nil
+	return io.NopCloser(io.MultiReader(strings.NewReader("some"),
+		readerFunc(func([]byte) (int, error) { return 0, h.hang(ctx) }))), nil
 }
 func (h *hanging) WriteLTXFile(ctx context.Context, _ int, _, _ ltx.TXID, r io.Reader) (*ltx.FileInfo, error) {
 	_, _ = io.CopyN(io.Discard, r, 1)

@@ -111,7 +111,8 @@ func TestNoConditionalWrites(t *testing.T) {
 			service := &conditionless{status: tc.status, code: tc.code, objects: map[string][]byte{}}
 			server := httptest.NewServer(service)
 			t.Cleanup(server.Close)
-			o := &s3Objects{cfg: Config{Type: "s3", Bucket: "b", Path: "p", Endpoint: server.URL, Region: "auto", AccessKeyID: "k", SecretAccessKey: "s"}}
+			o := &s3Objects{cfg: Config{Type: "s3", Bucket: "b", Path: "p", Endpoint: server.URL, Region: "auto",
+				AccessKeyID: "k", SecretAccessKey: "s"}}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			err := o.Create(ctx, "lease/1", []byte("first"))
@@ -177,5 +178,6 @@ func TestPanicOfARequest(t *testing.T) {
 		}
 	}()
 	r := &request{what: "panic", limit: time.Minute}
-	_, _ = withStallTimeout(t.Context(), r, func(context.Context) (int, error) { panic("a fault") }, func() {}, func(int) {})
+	_, _ = withStallTimeout(t.Context(), r, func(context.Context) (int, error) { panic("a fault") }, func() {},
+		func(int) {})
 }

@@ -43,10 +43,11 @@ func ltxFile(t testing.TB, head ltx.Header, numbers []uint32) []byte {
 // readAll reads an LTX file into its pages.
 func readAll(b []byte) (h ltx.Header, pages map[uint32]string, err error) {
 	pages = map[uint32]string{}
-	err = ReadLTX(bytes.NewReader(b), int64(len(b)), func(head ltx.Header) error { h = head; return nil }, func(n uint32, data []byte) error {
-		pages[n] = string(data)
-		return nil
-	})
+	err = ReadLTX(bytes.NewReader(b), int64(len(b)), func(head ltx.Header) error { h = head; return nil },
+		func(n uint32, data []byte) error {
+			pages[n] = string(data)
+			return nil
+		})
 	return h, pages, err
 }
 

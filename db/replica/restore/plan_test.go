@@ -20,7 +20,8 @@ func ltxOf(level int, from, to ltx.TXID) File {
 
 func TestChain(t *testing.T) {
 	t.Parallel()
-	usual := []File{ltxOf(0, 9, 9), ltxOf(0, 10, 10), ltxOf(0, 11, 11), ltxOf(1, 5, 8), ltxOf(1, 9, 10), ltxOf(2, 1, 8), ltxOf(9, 1, 4), ltxOf(9, 1, 7)}
+	usual := []File{ltxOf(0, 9, 9), ltxOf(0, 10, 10), ltxOf(0, 11, 11), ltxOf(1, 5, 8), ltxOf(1, 9, 10), ltxOf(2, 1, 8),
+		ltxOf(9, 1, 4), ltxOf(9, 1, 7)}
 	for _, tc := range []struct {
 		name   string
 		files  []File
@@ -37,11 +38,15 @@ func TestChain(t *testing.T) {
 		{"a transaction to come", usual, Target{TXID: 12}, "cannot restore exactly transaction 000000000000000c"},
 		{"a moment before all", usual, Target{Time: at(4)}, "nothing before 2026-02-02T02:40:04.000Z"},
 		{"nothing", nil, Target{}, ErrEmpty.Error()},
-		{"a gap", []File{ltxOf(9, 1, 4), ltxOf(0, 5, 5), ltxOf(0, 8, 8)}, Target{}, "transactions 0000000000000006 to 0000000000000007, between 2026-02-02T02:40:05.000Z and 2026-02-02T02:40:08.000Z"},
-		{"a gap on the way to a transaction", []File{ltxOf(9, 1, 4), ltxOf(0, 6, 6), ltxOf(0, 7, 7)}, Target{TXID: 6}, "transactions 0000000000000005 to 0000000000000005"},
+		{"a gap", []File{ltxOf(9, 1, 4), ltxOf(0, 5, 5), ltxOf(0, 8, 8)}, Target{},
+			"transactions 0000000000000006 to 0000000000000007, between 2026-02-02T02:40:05.000Z and 2026-02-02T02:40:08.000Z"},
+		{"a gap on the way to a transaction", []File{ltxOf(9, 1, 4), ltxOf(0, 6, 6), ltxOf(0, 7, 7)}, Target{TXID: 6},
+			"transactions 0000000000000005 to 0000000000000005"},
 		{"a gap behind the target", []File{ltxOf(9, 1, 4), ltxOf(0, 6, 6)}, Target{TXID: 4}, "9:1-4"},
-		{"no snapshot", []File{ltxOf(0, 5, 5), ltxOf(0, 6, 6)}, Target{}, "transactions 0000000000000001 to 0000000000000004, before 2026-02-02T02:40:05.000Z: nothing can be restored"},
-		{"of two that lead as far, the smaller", []File{{Level: 9, Min: 1, Max: 3, Bytes: 90}, {Level: 3, Min: 1, Max: 3, Bytes: 80}}, Target{}, "3:1-3"},
+		{"no snapshot", []File{ltxOf(0, 5, 5), ltxOf(0, 6, 6)}, Target{},
+			"transactions 0000000000000001 to 0000000000000004, before 2026-02-02T02:40:05.000Z: nothing can be restored"},
+		{"of two that lead as far, the smaller", []File{{Level: 9, Min: 1, Max: 3, Bytes: 90},
+			{Level: 3, Min: 1, Max: 3, Bytes: 80}}, Target{}, "3:1-3"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -36,7 +36,8 @@ func whole(_ context.Context, rest []byte) (io.ReadCloser, error) {
 
 func breaksAfter(n int, err error) func(context.Context, []byte) (io.ReadCloser, error) {
 	return func(_ context.Context, rest []byte) (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(rest[:min(n, len(rest))]), readerFunc(func([]byte) (int, error) { return 0, err }))), nil
+		return io.NopCloser(io.MultiReader(bytes.NewReader(rest[:min(n, len(rest))]),
+			readerFunc(func([]byte) (int, error) { return 0, err }))), nil
 	}
 }
 
@@ -67,8 +68,10 @@ func TestStream(t *testing.T) {
 		took  time.Duration // at most
 	}{
 		{"at once", conns{whole}, nil, 0},
-		{"broken again and again", conns{breaksAfter(10, reset), breaksAfter(1, reset), breaksAfter(50, io.EOF), whole}, nil, 3 * time.Second},
-		{"refused for a while", conns{refuses(reset), refuses(reset), refuses(reset), refuses(reset), whole}, nil, 8 * time.Second},
+		{"broken again and again", conns{breaksAfter(10, reset), breaksAfter(1, reset), breaksAfter(50, io.EOF), whole}, nil,
+			3 * time.Second},
+		{"refused for a while", conns{refuses(reset), refuses(reset), refuses(reset), refuses(reset), whole}, nil,
+			8 * time.Second},
 		{"silent", conns{silent(10), whole}, nil, config.DefaultStallTimeout + time.Second},
 		{"away", conns{breaksAfter(10, reset), refuses(reset)}, reset, 20 * time.Second},
 		{"ends early, always", conns{breaksAfter(0, io.EOF)}, io.ErrUnexpectedEOF, 20 * time.Second},
@@ -103,7 +106,8 @@ func TestStreamEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		s := newStream(ctx, &flaky{data: make([]byte, 9), conns: []func(context.Context, []byte) (io.ReadCloser, error){refuses(errors.New("away"))}}, &ltx.FileInfo{Size: 9})
+		s := newStream(ctx, &flaky{data: make([]byte, 9), conns: []func(context.Context, []byte) (io.ReadCloser,
+			error){refuses(errors.New("away"))}}, &ltx.FileInfo{Size: 9})
 		if _, err := io.ReadAll(s); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}

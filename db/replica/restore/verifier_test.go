@@ -20,7 +20,8 @@ func TestVerifierWithoutScratch(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		v := NewVerifier(VerifierConfig{Source: config.Config{Type: "file", Path: file}, Every: time.Hour, Scratch: filepath.Join(file, "verify")})
+		v := NewVerifier(VerifierConfig{Source: config.Config{Type: "file", Path: file}, Every: time.Hour,
+			Scratch: filepath.Join(file, "verify")})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- v.Run(ctx) }()

@@ -103,8 +103,9 @@ func (a *applier) apply(body io.Reader) error {
 		}
 		a.n++
 		us := 1_770_000_000_000_000 + a.n*1_000_000 // a second after the event before, in February 2026
-		batch.Events = append(batch.Events, apply.Event{Seq: a.n, TimeUS: int64(us), Op: op, DID: e.DID, Collection: e.Collection,
-			Rkey: e.Rkey, Rev: string(link.AppendTID(nil, us<<10)), Links: e.Links, Status: e.Status, Body: e.Body})
+		batch.Events = append(batch.Events, apply.Event{Seq: a.n, TimeUS: int64(us), Op: op, DID: e.DID,
+			Collection: e.Collection,
+			Rkey:       e.Rkey, Rev: string(link.AppendTID(nil, us<<10)), Links: e.Links, Status: e.Status, Body: e.Body})
 	}
 	_, err = a.store.Apply(batch)
 	return err
