@@ -118,6 +118,7 @@ var ownJSON = []string{
 	"web/answer.go",                  // what a failure's page adds
 	"web/livefeed.go",                // the events of the first page
 	"cmd/weft/exportdir.go",          // the manifest of an export
+	"cmd/weft/control.go",            // what one process of weft answers another
 }
 
 // TestJSONIsStatedOnce: no code of the API, the pages, the client and the commands has types of its own for answers of the API.
