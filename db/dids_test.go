@@ -9,8 +9,8 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// listOf makes a store with a list of so many links by so many accounts, each of which links again and again. Most of it
-// is in segments.
+// listOf makes a store with a list of n links by the given number of accounts, which link again and again. Most of the
+// list is in segments.
 func listOf(b *testing.B, links, accounts int) (*db.Store, db.ListQuery) {
 	s, err := db.Open(db.Config{Dir: b.TempDir()})
 	if err != nil {

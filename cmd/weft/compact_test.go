@@ -34,8 +34,9 @@ func segmented(t *testing.T, dir string) *db.Store {
 	return s
 }
 
-// TestCompactCommand: a stopped index is compacted by the command, a running one over its socket, also where the path is
-// longer than a socket's may be; the socket of a killed process is replaced, its mode is 0600, and it goes with its weft.
+// TestCompactCommand: a stopped index is compacted by the command, a running one over its socket, also where the path
+// is longer than a socket's may be; the socket of a killed process is replaced, its mode is 0600, and it goes with its
+// weft.
 func TestCompactCommand(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, dir string }{{"short path", "data"}, {"long path", strings.Repeat("long/", 40)}} {

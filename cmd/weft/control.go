@@ -18,8 +18,8 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// socketName is the socket in the data directory, on which a weft that writes the directory takes what other processes may
-// not do beside it. Only its user can connect. The lock of the directory says whether a socket there is in use.
+// socketName is the socket in the data directory, on which a weft that writes the directory takes what other processes
+// may not do beside it. Only its user can connect. The lock of the directory says whether a socket there is in use.
 const socketName = "weft.sock"
 
 // compactPath is the route of the socket that compacts all segments. Its answer is lines of controlLine until the end.
@@ -36,8 +36,8 @@ type controlLine struct {
 // with the zero behind it, Linux 108.
 const maxSocketPath = 103
 
-// socketPath returns a path of a data directory's socket that is short enough, which works until release. Longer ones go
-// through the descriptor of the directory on Linux, and relative to the working directory elsewhere.
+// socketPath returns a path of a data directory's socket that is short enough, which works until release. Longer ones
+// go through the descriptor of the directory on Linux, and relative to the working directory elsewhere.
 func socketPath(dir string) (path string, release func(), err error) {
 	path = filepath.Join(dir, socketName)
 	if len(path) <= maxSocketPath {
@@ -61,8 +61,8 @@ func socketPath(dir string) (path string, release func(), err error) {
 	return path, func() {}, nil
 }
 
-// listenControl listens on the socket of a data directory, whose lock this process has: a socket that is there is one of a
-// process that has ended.
+// listenControl listens on the socket of a data directory, whose lock this process has: a socket that is there is one
+// of a process that has ended.
 func listenControl(dir string) (l net.Listener, err error) {
 	path, release, err := socketPath(dir)
 	if err != nil {
@@ -98,7 +98,8 @@ type control struct {
 	end      context.CancelFunc
 }
 
-// startControl starts to serve the socket of a data directory. Without it weft works, but for the commands that need it.
+// startControl starts to serve the socket of a data directory. Without it weft works, but for the commands that need
+// it.
 func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 	l, err := listenControl(dir)
 	if err != nil {
