@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"weft.dev/weft/api"
+	"weft.dev/weft/api/routes"
 	"weft.dev/weft/client"
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/apply"
@@ -320,10 +322,13 @@ func TestWatch(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			written := make(chan struct{})
+			written, known := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(written)
 				for i := range 300 {
+					if i == 99 {
+						<-known // a server that breaks its first answer is taken for one that is not there
+					}
 					step()
 					if i%100 == 99 {
 						w.CloseClientConnections()
@@ -336,6 +341,9 @@ func TestWatch(t *testing.T) {
 			for c, err := range client.New(w.URL).Watch(ctx, client.Query{Subject: post, Source: likes, Limit: 3}) {
 				if err != nil {
 					t.Fatal(err)
+				}
+				if len(kinds) == 0 {
+					close(known)
 				}
 				kinds[c.Kind]++
 				uri := c.Record.URI()
@@ -415,6 +423,43 @@ func TestWatchBehind(t *testing.T) {
 	}
 }
 
+// brokenPage fails the first request for a page after the first.
+type brokenPage struct{ broken atomic.Bool }
+
+func (b *brokenPage) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("cursor") != "" && r.URL.Path != routes.Events.Path && !b.broken.Swap(true) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestWatchBrokenPage: a list whose second page fails is listed again, and no record comes twice.
+func TestWatchBrokenPage(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for _, rkey := range []string{"a", "b", "c"} {
+		w.like(t, db.OpCreate, "did:plc:n1", rkey)
+	}
+	c := client.New(w.URL)
+	breaks := &brokenPage{}
+	c.HTTP.Transport = breaks
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	for ch, err := range c.Watch(ctx, client.Query{Subject: post, Source: likes, Limit: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(ch.Kind)+" "+ch.Record.Rkey)
+		if len(got) == 3 {
+			break
+		}
+	}
+	if !slices.Equal(got, []string{"listed c", "listed b", "listed a"}) || !breaks.broken.Load() {
+		t.Errorf("%v, and a page failed: %t", got, breaks.broken.Load())
+	}
+}
+
 // TestWatchRefusals: a watch ends with what the server says, and a list that can't be watched is refused.
 func TestWatchRefusals(t *testing.T) {
 	t.Parallel()
@@ -434,7 +479,15 @@ func TestWatchRefusals(t *testing.T) {
 			t.Error("a list with an end is watched")
 		}
 	}
-	if n != 2 {
+	away := httptest.NewServer(nil)
+	away.Close()
+	for _, err := range client.New(away.URL).Watch(t.Context(), client.Query{Subject: post, Source: likes}) {
+		n++
+		if err == nil {
+			t.Error("a server that is not there is watched")
+		}
+	}
+	if n != 3 {
 		t.Errorf("%d answers", n)
 	}
 }

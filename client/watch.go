@@ -26,7 +26,8 @@ type Change struct {
 // Watch iterates over the records of a list, and then over its changes, for ever: each record once when it comes and
 // once when it goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and
 // come again with it. If the log no longer has the changes that a broken connection missed, Watch lists the records
-// again and returns the differences. It ends with ctx, or with an *Error when the server refuses it.
+// again and returns the differences. It ends with ctx, with an *Error when the server refuses it, or with the first
+// error of a server that has not answered yet.
 //
 // Watch keeps the keys of the list in memory, about 100 bytes each. It needs a weft. The query has no Since and Until.
 func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
@@ -55,6 +56,7 @@ var (
 type watch struct {
 	client *Client
 	query  Query
+	known  bool                         // the server has answered: it is a weft, and what fails later is tried again
 	have   map[string]map[string]Record // the list's records, without times and content, by DID and record key
 	kind   ChangeKind                   // of records that a page has and the list has not
 	yield  func(Change) bool
@@ -65,8 +67,7 @@ func (w *watch) run(ctx context.Context) error {
 	for wait := leastWait; ; wait = min(2*wait, mostWait) {
 		began := time.Now()
 		err := w.follow(ctx)
-		isFirst := w.kind == Listed
-		if ctx.Err() != nil || errors.Is(err, errStop) || isFirst || isRefusal(err) {
+		if ctx.Err() != nil || errors.Is(err, errStop) || !w.known || isRefusal(err) {
 			return err
 		}
 		if time.Since(began) > mostWait {
@@ -130,6 +131,7 @@ func (w *watch) list(ctx context.Context, q Query, did string, least uint64) (se
 		if page.Seq == 0 && page.Total > 0 {
 			return 0, errors.New("weft: this server does not send Weft-Seq: it cannot be watched")
 		}
+		w.known = true
 		if page.Seq < least {
 			return 0, errBehind
 		}

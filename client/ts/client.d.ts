@@ -316,7 +316,8 @@ export declare class Client {
      * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
      * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
      * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
-     * It keeps the keys of the list in memory, and throws a WeftError when the server refuses it. It needs a weft.
+     * It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or the first error of a server that
+     * has not answered yet. It needs a weft.
      */
     watch(subject: string, source: string, options?: WatchOptions): AsyncGenerator<Change, void, undefined>;
 }

@@ -247,7 +247,8 @@ export class Client {
      * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
      * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
      * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
-     * It keeps the keys of the list in memory, and throws a WeftError when the server refuses it. It needs a weft.
+     * It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or the first error of a server that
+     * has not answered yet. It needs a weft.
      */
     async *watch(subject, source, options = {}) {
         const { signal } = options;
@@ -261,7 +262,7 @@ export class Client {
             catch (e) {
                 if (signal?.aborted)
                     return;
-                if (list.isFirst || isLast(e))
+                if (!list.isKnown || isLast(e))
                     throw e;
             }
             if (Date.now() - began > mostWait)
@@ -296,6 +297,8 @@ class WatchedList {
     options;
     /** Whether the list was not read to its end yet. */
     isFirst = true;
+    /** Whether the server has answered: it is a weft, and what fails later is tried again. */
+    isKnown = false;
     /** The collections of the records that are there, by account and record key. */
     #have = new Map();
     constructor(client, subject, source, options) {
@@ -345,6 +348,7 @@ class WatchedList {
             const page = await this.client.backlinksPage(this.subject, this.source, { ...(dids && { dids }), ...(limit !== undefined && { limit }), ...(cursor !== undefined && { cursor }), ...(signal && { signal }) });
             if (page.seq === null)
                 throw new Error('this server does not send Weft-Seq: it cannot be watched');
+            this.isKnown = true;
             if (page.seq < least)
                 throw new Error('a list is older than the event before it');
             seq = Math.min(seq, page.seq); // a later page may come from a follower that is behind

@@ -148,11 +148,12 @@ func (c *Core) RemoveStrays(rows []ManifestRow) error {
 // OpenSegment opens a segment that the manifest names.
 func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 	path := filepath.Join(c.Dir, "segments", row.File)
+	missing := fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore "+
+		"--segments --data %s: %w", path, row.Links, c.Dir, ErrLost)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("segment %s with %d links is missing; restore it from the replica with weft restore "+
-			"--segments --data %s: %w", path, row.Links, c.Dir, ErrLost)
+		return nil, missing
 	case err != nil:
 		return nil, fmt.Errorf("segment %s: %w", row.File, err)
 	case info.Size() != row.Bytes:
@@ -162,6 +163,8 @@ func (c *Core) OpenSegment(row ManifestRow) (*File, error) {
 	}
 	opened, err := segment.Open(path, RunKinds, c.Blocks)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missing // it was removed since
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), err != nil && IsTransient(err):
 		return nil, err // the file may be good
 	case errors.Is(err, segment.ErrFormat):

@@ -1,8 +1,11 @@
 package segment
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,4 +51,40 @@ func TestNoFurtherConnection(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestRemovedMeanwhile checks that Open tells a file that is removed while it opens it from one that is damaged.
+func TestRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "1")
+	makeContent().write(t, path, Options{})
+	cache := NewCache(1 << 20)
+	opened, gone := 0, 0
+	for i := 0; i < 400 || opened*gone == 0; i++ {
+		name := filepath.Join(dir, strconv.Itoa(i)+".name")
+		if err := os.Link(path, name); err != nil {
+			t.Fatal(err)
+		}
+		removed := make(chan error, 1)
+		go func() {
+			time.Sleep(time.Duration(i%200) * 10 * time.Microsecond)
+			removed <- os.Remove(name)
+		}()
+		s, err := Open(name, testKinds, cache)
+		if err := <-removed; err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case err == nil:
+			opened++
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		case errors.Is(err, fs.ErrNotExist):
+			gone++
+		default:
+			t.Fatalf("removed after %d µs: %v", i%200*10, err)
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -48,11 +50,16 @@ const readParameters = "mode=ro&immutable=1&_pragma=cache_size(-64)&_pragma=mmap
 	"&_pragma=cell_size_check(1)&_pragma=trusted_schema(0)"
 
 // Open opens a segment. kinds describes the runs by ID; a run that is not in kinds is an error, and so is a file that
-// is truncated, has a damaged head, or has an unsupported format. Any number of segments may share a cache.
+// is truncated, has a damaged head, or has an unsupported format. A file that is not there, or is removed meanwhile, is
+// fs.ErrNotExist. Any number of segments may share a cache.
 func Open(path string, kinds map[int]Kind, cache *Cache) (*Segment, error) {
 	s := &Segment{path: path, cache: cache, id: lastID.Add(1), runs: map[int]*Run{}}
 	if err := s.open(kinds); err != nil {
 		_ = s.Close()
+		_, gone := os.Stat(path)
+		if errors.Is(gone, fs.ErrNotExist) { // SQLite says only that it is unable to open it
+			err = gone
+		}
 		return nil, fmt.Errorf("segment: open %s: %w", path, err)
 	}
 	return s, nil

@@ -124,3 +124,21 @@ test('a list that is older than its event begins the watch again', async () => {
   assert.deepEqual(changes, ['listed did:plc:carol/1', 'added did:plc:dan/1'])
   assert.ok(asked >= 1)
 })
+
+test('a list whose second page fails is listed again, and no record comes twice', async () => {
+  const post = 'at://did:plc:alice/app.bsky.feed.post/broken'
+  await index.apply(...['1', '2', '3'].map((rkey) => create(post, 'did:plc:carol', rkey)))
+  let broken = 0
+  const fetching = async (url, init) => {
+    if (url.includes('/xrpc/') && url.includes('cursor=') && broken++ === 0) throw new TypeError('fetch failed')
+    return fetch(url, init)
+  }
+  const changes = []
+  const signal = AbortSignal.timeout(60_000)
+  for await (const c of new Client(index.url, { fetch: fetching }).watch(post, likes, { limit: 2, signal })) {
+    changes.push(`${c.kind} ${c.rkey}`)
+    if (changes.length === 3) break
+  }
+  assert.deepEqual(changes, ['listed 3', 'listed 2', 'listed 1'])
+  assert.ok(broken >= 1)
+})
