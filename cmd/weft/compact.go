@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 
 	"github.com/urfave/cli/v3"
 
@@ -54,7 +50,7 @@ func runCompact(ctx context.Context, dir string, progress func(text string)) (do
 	line, err := compactHere(ctx, dir, progress)
 	running := errors.Is(err, db.ErrLocked)
 	if running {
-		line, err = askCompact(ctx, dir, progress)
+		line, err = askWeft(ctx, dir, compactPath, progress)
 	}
 	switch {
 	case ctx.Err() != nil && running:
@@ -87,48 +83,4 @@ func compactHere(ctx context.Context, dir string, progress func(text string)) (l
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return compact(ctx, s, progress), nil
-}
-
-// askCompact asks the weft that has a data directory open.
-func askCompact(ctx context.Context, dir string, progress func(text string)) (line controlLine, err error) {
-	fail := func(err error) (controlLine, error) {
-		return controlLine{}, fmt.Errorf("ask the weft that has %s open: %w", dir, err)
-	}
-	path, release, err := socketPath(dir)
-	if err != nil {
-		return fail(err)
-	}
-	defer release()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
-		error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if err != nil {
-			err = fmt.Errorf("%w; it is a follower, is opening its index, or another command: try again when it serves", err)
-		}
-		return conn, err
-	}}}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://weft"+compactPath, nil)
-	if err != nil {
-		return fail(err)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fail(fmt.Errorf("it answers %s", res.Status))
-	}
-	for lines := json.NewDecoder(bufio.NewReader(res.Body)); ; {
-		line = controlLine{}
-		err := lines.Decode(&line)
-		if err != nil {
-			return fail(fmt.Errorf("it ended before the compaction: %w", err))
-		}
-		if line.Progress == "" {
-			return line, nil
-		}
-		progress(line.Progress)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -22,8 +23,11 @@ import (
 // may not do beside it. Only its user can connect. The lock of the directory says whether a socket there is in use.
 const socketName = "weft.sock"
 
-// compactPath is the route of the socket that compacts all segments. Its answer is lines of controlLine until the end.
-const compactPath = "/compact"
+// The routes of the socket. An answer is lines of controlLine, of which the last is the end.
+const (
+	compactPath   = "/compact"    // compacts all segments
+	retryGapsPath = "/retry-gaps" // makes the gap with the parameter id due at once, or all open gaps with the id 0
+)
 
 // controlLine is a line of an answer on the socket: progress, or the end.
 type controlLine struct {
@@ -103,23 +107,12 @@ type control struct {
 func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 	l, err := listenControl(dir)
 	if err != nil {
-		logger.Warn("no socket in the data directory: weft compact works only while weft is stopped", "err", err)
+		logger.Warn("no socket in the data directory: weft compact and weft gaps retry work only while weft is stopped", "err", err)
 		return nil
 	}
 	ctx, end := context.WithCancel(context.Background())
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+compactPath, func(w http.ResponseWriter, r *http.Request) {
-		answer := http.NewResponseController(w)
-		lines := json.NewEncoder(w)
-		send := func(line controlLine) {
-			_ = lines.Encode(line) // the command may have been interrupted: the compaction goes on
-			_ = answer.Flush()
-		}
-		send(controlLine{Progress: "asked the running weft for a compaction"})
-		send(compact(r.Context(), store, func(text string) { send(controlLine{Progress: text}) }))
-	})
 	c := &control{dir: dir, listener: l, end: end, server: &http.Server{
-		Handler: mux, ReadHeaderTimeout: readHeaderTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: controlHandler(store), ReadHeaderTimeout: readHeaderTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
 	go func() {
@@ -130,6 +123,43 @@ func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 		}
 	}()
 	return c
+}
+
+func controlHandler(store *db.Store) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+compactPath, func(w http.ResponseWriter, r *http.Request) {
+		send := sendLines(w)
+		send(controlLine{Progress: "asked the running weft for a compaction"})
+		send(compact(r.Context(), store, func(text string) { send(controlLine{Progress: text}) }))
+	})
+	mux.HandleFunc("POST "+retryGapsPath, func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseInt(r.FormValue("id"), 10, 64)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		n, err := store.RetryGaps(id)
+		send := sendLines(w)
+		switch {
+		case err != nil:
+			send(controlLine{Error: err.Error()})
+		case n == 0 && id > 0:
+			send(controlLine{Error: errNoOpenGap.Error()})
+		default:
+			send(controlLine{Done: humanize.Count(n, "gap") + " will be retried within a minute"})
+		}
+	})
+	return mux
+}
+
+// sendLines returns a function that sends a line of an answer at once.
+func sendLines(w http.ResponseWriter) func(line controlLine) {
+	answer := http.NewResponseController(w)
+	lines := json.NewEncoder(w)
+	return func(line controlLine) {
+		_ = lines.Encode(line) // the command may have been interrupted: what it asked for goes on
+		_ = answer.Flush()
+	}
 }
 
 // stop removes the socket and ends its connections, before the store closes.

@@ -18,11 +18,15 @@ const gapsDescription = `
 Lists the gaps of an index, open and filled. A gap is a range of upstream events that the index missed. A running weft
 fills gaps from an upstream's archive by itself, and retries with growing delays until the archive has the events.
 
-  weft gaps            lists the gaps; weft may be running
-  weft gaps retry      retries all open gaps at the next start of weft
-  weft gaps retry 7    retries gap 7 at the next start of weft
+  weft gaps            lists the gaps
+  weft gaps retry      retries all open gaps
+  weft gaps retry 7    retries gap 7
 
-retry needs a directory that no running weft has open.`
+A running weft retries within a minute; it is asked over the socket weft.sock in the data directory, so run the command
+as the user of weft, on its machine or in its container. A stopped weft retries when it starts.`
+
+// errNoOpenGap is the answer to a retry of a gap that is filled, or was never there.
+var errNoOpenGap = errors.New("no open gap has this id")
 
 func gapsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
@@ -52,17 +56,32 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 					return &usageError{fmt.Errorf("%q is not a gap id", args[1])}
 				}
 			}
-			n, err := db.RetryGaps(cmd.String("data"), id)
+			done, err := retryGaps(ctx, cmd.String("data"), id)
 			if err != nil {
 				return err
 			}
-			if n == 0 && id > 0 {
-				return errors.New("no open gap has this id")
-			}
-			fmt.Fprintf(stdout, "%s will be retried when weft starts\n", humanize.Count(n, "gap"))
+			fmt.Fprintln(stdout, done)
 			return nil
 		},
 	}
+}
+
+// retryGaps makes an open gap due, or all with the id 0, or asks the weft that has the data directory open to.
+func retryGaps(ctx context.Context, dir string, id int64) (done string, err error) {
+	n, err := db.RetryGaps(dir, id)
+	switch {
+	case errors.Is(err, db.ErrLocked):
+		line, err := askWeft(ctx, dir, retryGapsPath+"?id="+strconv.FormatInt(id, 10), func(string) {})
+		if err == nil && line.Error != "" {
+			err = errors.New(line.Error)
+		}
+		return line.Done, err
+	case err != nil:
+		return "", err
+	case n == 0 && id > 0:
+		return "", errNoOpenGap
+	}
+	return humanize.Count(n, "gap") + " will be retried when weft starts", nil
 }
 
 // printGaps prints each gap on two lines or three.

@@ -35,8 +35,26 @@ func TestGapsCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, listed, stderr := weft(t.Context(), "gaps", "--data", dir)
-	if _, _, open := weft(t.Context(), "gaps", "--data", dir, "retry"); !strings.Contains(open, "another weft has") {
-		t.Errorf("of an open index: %q", open)
+	if code, _, open := weft(t.Context(), "gaps", "--data", dir, "retry"); code != 1 ||
+		!strings.Contains(open, "try again when it serves") {
+		t.Errorf("of an index that does not serve: code %d, %q", code, open)
+	}
+	c := startControl(dir, s, slog.New(slog.DiscardHandler))
+	for _, tc := range []struct {
+		id, out, stderr string
+		code            int
+	}{{"2", "1 gap will be retried within a minute\n", "", 0}, {"1", "", "weft: no open gap has this id\n", 1}} {
+		code, out, stderr := weft(t.Context(), "gaps", "--data", dir, "retry", tc.id)
+		if code != tc.code || out != tc.out || stderr != tc.stderr {
+			t.Errorf("gap %s of a running weft: code %d, %q, %q", tc.id, code, out, stderr)
+		}
+	}
+	c.stop()
+	if gaps, err := s.AllGaps(t.Context()); err != nil || len(gaps) != 2 || gaps[1].Tries != 0 || gaps[1].TriedUS != 0 {
+		t.Errorf("%+v, %v", gaps, err)
+	}
+	if err := s.TriedGap(2, false, "the archive answers 403"); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
