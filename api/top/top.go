@@ -237,8 +237,11 @@ func (c *Counter) count(entries []db.LogEntry, now time.Time) {
 	for i := range entries {
 		e := &entries[i]
 		at := hourOf(e.LinkTimeUS())
-		if at < newest-1-hoursKept || at > newest {
+		if at < newest-1-hoursKept {
 			continue
+		}
+		if at > newest {
+			at = c.ahead(at, newest)
 		}
 		for _, l := range e.Added {
 			if len(l.Target) <= MaxTarget {
@@ -246,6 +249,23 @@ func (c *Counter) count(entries []db.LogEntry, now time.Time) {
 			}
 		}
 	}
+}
+
+// ahead returns the hour that takes the links of an hour beyond the newest, which an upstream with a clock of the future
+// sends. One hour takes all of them, so that memory is bounded: the latest of theirs, so that no link is forgotten while
+// a span reaches it.
+func (c *Counter) ahead(at, newest int64) int64 {
+	for h, links := range c.hours {
+		switch {
+		case h > newest && h >= at:
+			return h
+		case h > newest:
+			delete(c.hours, h)
+			c.hours[at] = links
+			return at
+		}
+	}
+	return at
 }
 
 func (c *Counter) hour(at int64) *hour {

@@ -210,6 +210,36 @@ func TestBoundIsTight(t *testing.T) {
 	}
 }
 
+// TestAhead: links that an upstream dates days ahead count as long as a span reaches them, in one hour.
+func TestAhead(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
+	c := New(Config{Now: func() time.Time { return now }})
+	var rows []db.LogEntry
+	add := func(ahead time.Duration, target string) {
+		e := made(likes, now.Add(ahead), target)
+		e.TimeUS = now.Add(ahead).UnixMicro()
+		rows = append(rows, e)
+		c.count(rows[len(rows)-1:], now)
+	}
+	for i, days := range []int{3, 1, 5, 2} {
+		add(time.Duration(days)*24*time.Hour, fmt.Sprint("https://example.org/", i))
+	}
+	if len(c.hours) != 1 {
+		t.Errorf("%d hours are kept", len(c.hours))
+	}
+	for range 6 * 4 {
+		now = now.Add(6 * time.Hour)
+		add(0, "https://example.org/now")
+		if named, _ := bounds(t, c, rows, likes, now.Add(-MaxSpan)); named == 0 {
+			t.Errorf("no target is named at %s", now)
+		}
+	}
+	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for what is dated later
+		t.Errorf("%d hours are kept", len(c.hours))
+	}
+}
+
 // TestMemory: the counter stays within its bounds, whatever a stranger makes: long targets, many sources, any times.
 func TestMemory(t *testing.T) {
 	t.Parallel()
@@ -218,11 +248,11 @@ func TestMemory(t *testing.T) {
 	for i := range 100_000 {
 		source := db.Source{Collection: fmt.Sprintf("com.example.c%d", i%1000), Path: "x"}
 		target := "https://example.org/" + fmt.Sprint(i) + strings.Repeat("x", i%(2*MaxTarget))
-		e := made(source, now.Add(-time.Duration(i%100)*time.Hour), target)
-		e.TimeUS = now.UnixMicro()
+		e := made(source, now.Add(time.Duration(50-i%100)*time.Hour), target)
+		e.TimeUS = now.Add(100 * time.Hour).UnixMicro()
 		c.count([]db.LogEntry{e}, now)
 	}
-	if len(c.hours) > int(hoursKept)+2 {
+	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for what is dated later
 		t.Errorf("%d hours are kept", len(c.hours))
 	}
 	for _, h := range c.hours {
