@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,7 @@ import (
 // options are the flags.
 type options struct {
 	Links       int
+	List        int
 	Dir         string
 	Cache       int
 	Connections int
@@ -34,10 +36,14 @@ type options struct {
 	Rate        int
 	Subscribers int
 	Replay      int
+	Only        string
+	Profile     string
 }
 
 const description = `Fills a store with synthetic likes, serves it on loopback and asks, one part after the other:
 
+  questions  what apps ask most, of a server in a process of its own: answers a second, the time of 99 % of them, and the
+             processor time of the server an answer
   counts     as many as it answers, of random targets, over kept connections
   under load counts and lists of 100 at a rate, and 300 counts in a call at a twentieth of it, while events are ingested
              at that rate
@@ -46,13 +52,20 @@ const description = `Fills a store with synthetic likes, serves it on loopback a
              of the whole process, and the memory of an idle one
   replay     of the log to one subscriber, over server-sent events and over a WebSocket
 
-Server and clients share the process and its cores, so that a server alone does better. Run it on a machine that does
+Server and clients share the cores, and but for the questions the process, so that a server alone does better. Run it on a machine that does
 nothing else; the load is printed with the figures.
 
   go run ./bench/http
   go run ./bench/http --links 10000000`
 
-func main() { common.Main("http", runCommand) }
+func main() {
+	common.Main("http", func(ctx context.Context) error {
+		if text := os.Getenv(serverVariable); text != "" {
+			return serveChild(text)
+		}
+		return runCommand(ctx)
+	})
+}
 
 func runCommand(ctx context.Context) error {
 	var o options
@@ -60,6 +73,8 @@ func runCommand(ctx context.Context) error {
 		Name: "http", Usage: "measure the API", Description: description, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "links", Usage: "how many links to store", Value: 1_000_000, Destination: &o.Links},
+			&cli.IntFlag{Name: "list", Usage: "the links of one long list beside them; 0: none", Value: 1_000_000,
+				Destination: &o.List},
 			&cli.StringFlag{Name: "dir", Usage: "an empty `DIRECTORY` to work in, which is kept (default: a temporary one, " +
 				"which is not)", Destination: &o.Dir},
 			&cli.IntFlag{Name: "cache", Usage: "the store's cache, in MiB", Value: db.DefaultCacheBytes >> 20,
@@ -70,6 +85,10 @@ func runCommand(ctx context.Context) error {
 			&cli.IntFlag{Name: "subscribers", Usage: "of the live stream", Value: 1000, Destination: &o.Subscribers},
 			&cli.IntFlag{Name: "replay", Usage: "events of the log to replay, at most", Value: 1_000_000,
 				Destination: &o.Replay},
+			&cli.StringFlag{Name: "only", Usage: "ask only the questions with this `TEXT` in their names, and measure nothing else",
+				Destination: &o.Only},
+			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile of the server of the questions to a `FILE`",
+				Destination: &o.Profile},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return measure(ctx, o, os.Stdout) },
 	}
@@ -96,16 +115,22 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 		defer os.RemoveAll(o.Dir)
 	}
 	b := &bench{options: o, out: out, posts: max(o.Links/20, 100), rand: rand.New(rand.NewPCG(1, 1))}
-	b.store, err = db.Open(db.Config{Dir: o.Dir, CacheBytes: int64(o.Cache) << 20})
-	if err != nil {
+	if err := b.open(); err != nil {
 		return err
 	}
-	defer func() { _ = b.store.Close() }()
-	if err := b.fill(ctx); err != nil {
+	err = errors.Join(b.fill(ctx), b.store.Close())
+	if err != nil {
 		return err
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Fprintf(out, "%d cores, load %.14s\n", runtime.GOMAXPROCS(0), load)
+	if err := b.answers(ctx); err != nil || b.Only != "" {
+		return err
+	}
+	if err := b.open(); err != nil {
+		return err
+	}
+	defer func() { _ = b.store.Close() }()
 
 	server := api.New(api.Config{Store: b.store, Logger: slog.New(slog.DiscardHandler),
 		Streams: api.Streams{PerAddress: o.Subscribers + 10, Total: o.Subscribers + 10}})
@@ -132,6 +157,11 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	return nil
 }
 
+func (b *bench) open() (err error) {
+	b.store, err = db.Open(db.Config{Dir: b.Dir, CacheBytes: int64(b.Cache) << 20})
+	return err
+}
+
 // fill stores likes of random posts, of which one in ten is of the posts of one account.
 func (b *bench) fill(ctx context.Context) error {
 	begin := time.Now()
@@ -143,8 +173,11 @@ func (b *bench) fill(ctx context.Context) error {
 	if err := b.fillFeed(ctx); err != nil {
 		return err
 	}
+	if err := b.fillQuestions(ctx); err != nil {
+		return err
+	}
 	took := time.Since(begin)
-	fmt.Fprintf(b.out, "%d links stored, %.0f a second\n", b.Links, float64(b.Links)/took.Seconds())
+	fmt.Fprintf(b.out, "%d links stored, %.0f a second\n", b.seq, float64(b.seq)/took.Seconds())
 	return ctx.Err()
 }
 
@@ -222,11 +255,16 @@ func quantiles(times []time.Duration) string {
 	if len(times) == 0 {
 		return "none"
 	}
-	slices.Sort(times)
-	at := func(q float64) time.Duration {
-		return times[min(int(q*float64(len(times))), len(times)-1)].Round(10 * time.Microsecond)
+	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s", quantile(times, .5), quantile(times, .99), quantile(times, .999))
+}
+
+// quantile returns one of times, which it sorts; 0 of none.
+func quantile(times []time.Duration, q float64) time.Duration {
+	if len(times) == 0 {
+		return 0
 	}
-	return fmt.Sprintf("p50 %s, p99 %s, p99.9 %s", at(.5), at(.99), at(.999))
+	slices.Sort(times)
+	return times[min(int(q*float64(len(times))), len(times)-1)].Round(10 * time.Microsecond)
 }
 
 // processor is the processor time that the process has taken.
