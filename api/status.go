@@ -79,6 +79,9 @@ func (s *server) space(st *db.Stats, sp *db.Space) wire.StatusSpace {
 		a.Free = &sp.Free
 		a.Total = &sp.Total
 	}
+	if sp.Budget > 0 {
+		a.Budget = &sp.Budget
+	}
 	a.Reserve = sp.Reserve
 	if sp.Measured == 0 {
 		return a

@@ -22,6 +22,7 @@ type Index struct {
 	failed  atomic.Pointer[error] // the fault that stopped writing
 	growth  growth
 	room    room // of a follower, never looked at
+	use     use
 
 	seals, compactions worked // of a follower, none
 	// Bytes written to the WAL and by checkpoints since the store was opened; of a follower, none.

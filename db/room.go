@@ -45,9 +45,10 @@ const (
 // growDisk is what an operator can do about a disk that fills up, also with one volume and no shell.
 const growDisk = "enlarge the disk or volume (on fly.io: fly volumes extend), or delete files of other programs from it"
 
-// room is the free space of the data directory's disk, as of the last look.
+// room is the free space of the data directory's disk or budget, as of the last look.
 type room struct {
 	free, total atomic.Int64 // bytes; 0 and 0: not known
+	ofBudget    atomic.Bool  // they are those of the budget, which has less room than the disk
 	reserve     atomic.Int64 // bytes that stay free
 	paused      atomic.Bool  // indexing waits for room
 	growing     atomic.Pointer[growingFile]
@@ -86,14 +87,16 @@ func (s *Store) reserved() int64 {
 
 // lookAtDisk reads the free space, and pauses or resumes indexing. The caller holds mu.
 func (s *Store) lookAtDisk() {
-	free, total, err := s.cfg.Disk(s.cfg.Dir)
-	if err != nil || total <= 0 {
+	room, err := s.diskRoom()
+	if err != nil || room.total <= 0 {
 		return // without a figure nothing pauses, and nothing resumes: a write meets the fault itself
 	}
 	r := &s.room
 	reserve := s.reserved()
+	free := room.free
 	r.free.Store(free)
-	r.total.Store(total)
+	r.total.Store(room.total)
+	r.ofBudget.Store(room.ofBudget)
 	r.reserve.Store(reserve)
 	if s.Failed() != nil { // only a restart resumes indexing
 		r.paused.Store(false)
@@ -103,11 +106,11 @@ func (s *Store) lookAtDisk() {
 	switch paused := r.paused.Load(); {
 	case !paused && free < reserve:
 		r.paused.Store(true)
-		s.cfg.Logger.Warn("indexing paused: the disk is almost full; queries and streams go on", "free_bytes", free,
-			"reserve_bytes", reserve, "do", growDisk+": indexing resumes by itself when there is room")
+		s.cfg.Logger.Warn("indexing paused: there is almost no disk space left; queries and streams go on", "free_bytes",
+			free, "reserve_bytes", reserve, "do", s.makeRoom()+": indexing resumes by itself when there is room")
 	case paused && free >= reserve+reserve/resumeAbove:
 		r.paused.Store(false)
-		s.cfg.Logger.Info("indexing resumed: the disk has room again", "free_bytes", free, "reserve_bytes", reserve)
+		s.cfg.Logger.Info("indexing resumed: there is disk space again", "free_bytes", free, "reserve_bytes", reserve)
 		wake(s.jobWork)
 	}
 	s.warnOfFullDisk()
@@ -134,7 +137,7 @@ func (s *Store) warnOfFullDisk() {
 		if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
 			attrs = append(attrs, "full_at", at.UTC().Format(time.RFC3339))
 		}
-		s.cfg.Logger.Warn("the disk is filling up; indexing pauses before it is full", append(attrs, "do", growDisk)...)
+		s.cfg.Logger.Warn("the disk is filling up; indexing pauses before it is full", append(attrs, "do", s.makeRoom())...)
 	case full+fullSlack < r.warned:
 		r.warned = due
 	}
@@ -204,7 +207,7 @@ func (s *Store) compactionRoom(bytes int64) error {
 		return nil
 	}
 	return fmt.Errorf("the compaction needs %s of free disk, and %s are free: %s, and ask for it again", diskBytes(wanted),
-		diskBytes(s.room.free.Load()), growDisk)
+		diskBytes(s.room.free.Load()), s.makeRoom())
 }
 
 // awaitCompactionRoom reports whether there is room to compact files of so many bytes. Where there is none, compaction
@@ -224,7 +227,7 @@ func (s *Store) awaitCompactionRoom(bytes int64) bool {
 	if s.troubles.begin(what, fmt.Sprintf("a compaction waits for %s of free disk; %s are free", diskBytes(wanted),
 		diskBytes(r.free.Load()))) {
 		s.cfg.Logger.Warn("compaction waits for free disk space; until it runs, queries read more files",
-			"wanted_bytes", wanted, "free_bytes", r.free.Load(), "do", growDisk+": the compaction then runs by itself")
+			"wanted_bytes", wanted, "free_bytes", r.free.Load(), "do", s.makeRoom()+": the compaction then runs by itself")
 	}
 	return false
 }
@@ -236,9 +239,9 @@ func (s *Index) Paused() string {
 		return ""
 	}
 	reserve := r.reserve.Load()
-	return fmt.Sprintf("indexing is paused: %s are free on the disk of %s, and weft keeps %s to finish compactions and "+
+	return fmt.Sprintf("indexing is paused: %s are free of %s, and weft keeps %s to finish compactions and "+
 		"to start again; queries and streams go on, and indexing resumes by itself when %s are free: %s",
-		diskBytes(r.free.Load()), s.cfg.Dir, diskBytes(reserve), diskBytes(reserve+reserve/resumeAbove), growDisk)
+		diskBytes(r.free.Load()), s.roomName(), diskBytes(reserve), diskBytes(reserve+reserve/resumeAbove), s.makeRoom())
 }
 
 // fullDisk says how full the disk is when that is worth a warning; empty: it is not.
@@ -249,11 +252,11 @@ func (s *Store) fullDisk() string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "the disk of %s is %d %% full, %s are free", s.cfg.Dir, full, diskBytes(r.free.Load()))
+	fmt.Fprintf(&b, "%s is %d %% full, %s are free", s.roomName(), full, diskBytes(r.free.Load()))
 	if at := s.fullAt(r.free.Load() - r.reserve.Load()); !at.IsZero() {
 		fmt.Fprintf(&b, "; at the present rate indexing pauses on %s", at.UTC().Format("2006-01-02 at 15:04 UTC"))
 	}
-	fmt.Fprintf(&b, ": %s", growDisk)
+	fmt.Fprintf(&b, ": %s", s.makeRoom())
 	return b.String()
 }
 

@@ -69,7 +69,7 @@ func (s *Store) purgeStep(p *apply.Purge) (more bool, err error) {
 	}
 	s.lookAtDisk()
 	if s.room.paused.Load() {
-		return false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, growDisk)
+		return false, fmt.Errorf("db: remove what the slice leaves out: %w: %s", ErrPaused, s.makeRoom())
 	}
 	if p.Actor > s.core.Snapshot().Actors {
 		return false, nil

@@ -22,7 +22,10 @@ type Space struct {
 	LogOldest, LogNewest uint64 // rows of the log; 0: none
 	Unsealed             int64  // rows that no segment has
 
-	Free, Total int64 // bytes of the file system, those that only root may use left out; 0 and 0: not known
+	// Bytes of the file system, those that only root may use left out, or of the budget where that has less room; 0 and 0:
+	// not known.
+	Free, Total int64
+	Budget      int64 // bytes that all files may take; 0: no budget
 	Reserve     int64 // bytes that a writer keeps free: below it, indexing pauses
 
 	PerDay   int64         // bytes that the files grow by in a day
@@ -90,9 +93,9 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 			return Space{}, fmt.Errorf("db: look at a file's size: %w", err)
 		}
 	}
-	if free, total, err := s.cfg.Disk(s.cfg.Dir); err == nil {
-		sp.Free = free
-		sp.Total = total
+	sp.Free, sp.Total = s.Disk()
+	if _, total, err := s.cfg.Disk(s.cfg.Dir); err == nil {
+		sp.Budget = s.cfg.Budget.of(total)
 	}
 	sp.Reserve = s.room.reserve.Load()
 	s.growth.note(s.cfg.Now(), sp.Database+sp.WAL+sp.Segments)
@@ -105,11 +108,12 @@ func (s *Index) Space(ctx context.Context) (Space, error) {
 	return sp, nil
 }
 
-// Disk returns the free and the total bytes of the data directory's disk; 0 and 0: not known.
+// Disk returns the free and the total bytes of the data directory's disk, or of its budget where that has less room; 0
+// and 0: not known.
 func (s *Index) Disk() (free, total int64) {
-	free, total, err := s.cfg.Disk(s.cfg.Dir)
+	room, err := s.diskRoom()
 	if err != nil {
 		return 0, 0
 	}
-	return free, total
+	return room.free, room.total
 }

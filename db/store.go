@@ -66,6 +66,8 @@ type Config struct {
 	// Progress is called while the store opens, with the present step and its progress in log rows; all is 0 where the
 	// number is unknown. Nil: no call.
 	Progress func(what string, done, all uint64)
+	// Budget bounds the bytes of all files in Dir: indexing pauses before they take more. The zero Budget: the disk alone.
+	Budget Budget
 	// Disk returns the free and the total bytes of a directory's disk, without those that only root may use; 0 of 0: not
 	// known. Nil: the system's figures. Tests simulate a disk.
 	Disk func(dir string) (free, total int64, err error)

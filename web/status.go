@@ -245,6 +245,9 @@ func (p *statusPage) diskFacts(now time.Time) []fact {
 	}
 	if sp.Free != nil && sp.Total != nil {
 		note := "Free of " + humanize.Bytes(*sp.Total) + " on the disk with the data directory."
+		if sp.Budget != nil && *sp.Budget == *sp.Total {
+			note = "Free of the " + humanize.Bytes(*sp.Total) + " that --disk allows."
+		}
 		if sp.Reserve > 0 {
 			note += " Below " + humanize.Bytes(sp.Reserve) + " indexing pauses until there is room; queries still work."
 		}

@@ -85,6 +85,7 @@ func TestStatusPage(t *testing.T) {
 				"class=\"look\""}, []string{"Up to date"}},
 		{"nothing read", `"lag_seconds":0.25,"seq":77|"lag_seconds":0,"seq":0`, []string{"<h1>No event read yet</h1>", `<dd class="value">unknown</dd>`, `<span class="number">unknown</span>`, `aria-label="Lag: unknown`}, []string{"Up to date", "0 ms"}},
 		{"a copy far behind", `"upstream":{|"following":{"state":"ok","replica":"s3://bucket/weft","lag_seconds":7200,"look_seconds":1},"upstream":null,"x":{`, []string{"<h1>Behind the primary</h1>", "2 h ago"}, []string{"Up to date"}},
+		{"a budget", `"total_bytes":100000000000|"total_bytes":70000000000,"budget_bytes":70000000000`, []string{"Free of the 70.0 GB that --disk allows."}, []string{"on the disk with the data directory"}},
 		{"free space unknown", `"free_bytes":60000000000,"total_bytes":100000000000|"free_bytes":null,"total_bytes":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"does not report free space"}, []string{"ten years"}},
 		{"growth unknown", `"bytes_per_day":1000000000|"bytes_per_day":null|"full_at":"2026-09-29T12:00:00Z"|"full_at":null`, []string{"not known yet"}, []string{"in 60 days"}},
 		{"full soon", `"full_at":"2026-09-29T12:00:00Z"|"full_at":"2026-08-02T12:00:00Z"`, []string{"in 2 days", "class=\"look\""}, nil},

@@ -46,8 +46,9 @@ type StatusSpace struct {
 	Levels   []StatusLevel `json:"levels"` // of segments, from 0
 	PerLink  *float64      `json:"bytes_per_link"`
 	Written  *float64      `json:"write_amplification"` // bytes written for each byte flushed to segments, since the start
-	Free     *int64        `json:"free_bytes"`          // of the file system
+	Free     *int64        `json:"free_bytes"`          // of the file system, or of the budget where that has less room
 	Total    *int64        `json:"total_bytes"`
+	Budget   *int64        `json:"budget_bytes"`  // that all files may take; null: no budget
 	Reserve  int64         `json:"reserve_bytes"` // that stay free: below it, indexing pauses
 	Growth   *int64        `json:"bytes_per_day"`
 	Measured int64         `json:"measured_seconds"` // the time that Growth is measured over, a day at most

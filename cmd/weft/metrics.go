@@ -91,9 +91,9 @@ func newStoreMetrics(store *db.Index) prometheus.Collector {
 			value: func(st *db.Stats) float64 { return boolean(st.Failed != "") }},
 		figures{name: "weft_indexing_paused", help: "1 while indexing is paused for lack of disk space.",
 			value: func(st *db.Stats) float64 { return boolean(st.Paused != "") }},
-		figures{name: "weft_disk_free_bytes", help: "Free space of the data directory's disk; 0 of 0: unknown.",
+		figures{name: "weft_disk_free_bytes", help: "Free space of the data directory's disk, or of --disk where that is less; 0 of 0: unknown.",
 			value: func(*db.Stats) float64 { free, _ := store.Disk(); return float64(free) }},
-		figures{name: "weft_disk_bytes", help: "Size of the data directory's disk.",
+		figures{name: "weft_disk_bytes", help: "Size of the data directory's disk, or --disk where that has less free space.",
 			value: func(*db.Stats) float64 { _, total := store.Disk(); return float64(total) }},
 	)
 }

@@ -136,6 +136,11 @@ func storeFlags() []cli.Flag {
 			Usage: "how long the log keeps a row, and so how far back the cursor of a stream reaches: a `TIME` such as 24h, " +
 				"measured by the times of events; all: the whole log, from which weft.db alone can rebuild the index",
 		},
+		&cli.StringFlag{
+			Name: "disk",
+			Usage: "disk space that all files of the data directory may take, a `SIZE` such as 17GiB, or 90% of the file " +
+				"system; indexing pauses before they take more; default: the disk",
+		},
 		&cli.IntFlag{
 			Name:  "cache",
 			Usage: "block cache in MiB of memory; more makes queries of a large index faster; 0: a 32nd of --memory, 8 to 256",
@@ -188,6 +193,12 @@ func storeConfigOf(cmd *cli.Command) (c db.Config, err error) {
 	c.Bodies, err = bodiesOf(cmd)
 	if err != nil {
 		return c, err
+	}
+	if text := cmd.String("disk"); text != "" {
+		c.Budget, err = db.ParseBudget(text)
+		if err != nil {
+			return c, &usageError{fmt.Errorf("--disk (WEFT_DISK): %w", err)}
+		}
 	}
 	c.CacheBytes, err = cacheOf(cmd)
 	return c, err
