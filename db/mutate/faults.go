@@ -141,7 +141,7 @@ var faults = []fault{
 		"return older[0] != newer[0] }", "return older[0] == newer[0] }",
 	},
 	{
-		"a compaction above the bottommost run drops tombstones", "db/lsm/compaction.go",
+		"a compaction above the bottommost run drops tombstones", "db/lsm/compactioniterator.go",
 		"if live && !(c.bottommost && c.keyspace", "if live && !(c.keyspace",
 	},
 	{
