@@ -65,7 +65,7 @@ func TestDefinitions(t *testing.T) {
 		}
 	}
 	for route := range answered {
-		t.Errorf("%s is answered and nowhere defined", route.Path)
+		t.Errorf("%s is answered and nowhere defined: add its definition to api/lexicons", route.Path)
 	}
 }
 

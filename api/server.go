@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -50,23 +51,13 @@ type queryFunc func(ctx context.Context, p *params) (any, error)
 
 // queries are the handlers of the routes that are answered from the store. Their parameters are in package lexicons.
 func (s *server) queries() map[*routes.Route]queryFunc {
-	return map[*routes.Route]queryFunc{
+	queries := map[*routes.Route]queryFunc{
 		routes.GetBacklinksCount:   s.getBacklinksCount,
 		routes.GetBacklinks:        s.getBacklinks,
 		routes.GetBacklinkDIDs:     s.getBacklinkDIDs,
 		routes.GetDistinct:         s.getBacklinkDIDs,
 		routes.GetManyToMany:       s.getManyToMany,
 		routes.GetManyToManyCounts: s.getManyToManyCounts,
-
-		routes.WeftGetBacklinks:    s.weftBacklinks,
-		routes.WeftGetBacklinkDIDs: s.weftBacklinkDIDs,
-		routes.GetCounts:           s.getCounts,
-		routes.BatchCounts:         s.batchCounts,
-		routes.GetAccountBacklinks: s.getAccountBacklinks,
-		routes.GetAccountCounts:    s.getAccountCounts,
-		routes.GetTimeline:         s.getTimeline,
-		routes.GetTop:              s.getTop,
-		routes.GetRecordLinks:      s.getRecordLinks,
 
 		routes.Links:                  s.links,
 		routes.LinksDistinctDIDs:      s.linksDistinctDIDs,
@@ -78,6 +69,8 @@ func (s *server) queries() map[*routes.Route]queryFunc {
 		routes.Feed:  s.feed,
 		routes.Badge: s.badge,
 	}
+	maps.Copy(queries, s.weftQueries())
+	return queries
 }
 
 // services are the handlers of all other routes.
