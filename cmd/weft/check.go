@@ -86,14 +86,6 @@ func checkCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// dataFlag is the flag of the commands that look at a data directory.
-func dataFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "data", Sources: cli.EnvVars("WEFT_DATA"), Value: "./weft-data",
-		Usage: "the data `DIRECTORY`",
-	}
-}
-
 func printProgress(w io.Writer, what string, done, of int64) {
 	switch {
 	case done == 0:

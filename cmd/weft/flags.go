@@ -48,6 +48,14 @@ func variables(prefix string, flags ...cli.Flag) []cli.Flag {
 	return flags
 }
 
+// dataFlag is --data of serve and of the commands that look at a data directory.
+func dataFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "data", Sources: cli.EnvVars("WEFT_DATA"), Value: "./weft-data",
+		Usage: "the data `DIRECTORY`",
+	}
+}
+
 // listenFlags are the flags of every command that serves.
 func listenFlags(logLevel string, bodies db.Bodies) []cli.Flag {
 	return variables("WEFT_",
