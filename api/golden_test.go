@@ -183,9 +183,9 @@ func golden(t *testing.T, name, got string) {
 	}
 	want, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: go test ./api -update writes it", err)
 	}
 	if got != string(want) {
-		t.Errorf("got  %swant %s", got, want)
+		t.Errorf("got  %swant %swhere the change is meant, go test ./api -update writes %s anew", got, want, file)
 	}
 }
