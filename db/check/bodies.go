@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// bodyRules hold for the tables of bodies. ?1 is the newest log row.
+// bodyRules are rules of the tables of bodies. ?1 is the newest log row.
 var bodyRules = []sqlRule{
 	{KindBody, mendBody,
 		`SELECT printf('log row %d has a body, and the log ends at row %d', seq, ?1) FROM bodies WHERE seq > ?1`},
@@ -23,7 +23,7 @@ var bodyRules = []sqlRule{
 		WHERE body <> 0 GROUP BY body HAVING count(*) > 1`},
 }
 
-// blockRules hold each row of bodies against the blocks, for which all of these are read.
+// blockRules are rules between the rows of bodies and their blocks. They read all blocks.
 var blockRules = []sqlRule{
 	{KindBody, mendBody, `SELECT printf('the body of log row %d is in block %d, which is not there', seq, block) FROM bodies
 		WHERE block NOT IN (SELECT id FROM blocks)`},
@@ -31,8 +31,7 @@ var blockRules = []sqlRule{
 		LEFT JOIN (SELECT block, count(*) AS n FROM bodies GROUP BY block) ON block = id WHERE refs <> ifnull(n, 0) OR refs = 0`},
 }
 
-// bodies checks the bodies by themselves; what records name is for the index. All are looked at, or, of blocks, a
-// sample.
+// bodies checks the tables of bodies. It decodes all blocks or a sample. The index check compares bodies with records.
 func (c *checker) bodies(ctx context.Context) error {
 	was, since, err := c.s.StoredBodies(ctx)
 	if err != nil {
@@ -45,7 +44,7 @@ func (c *checker) bodies(ctx context.Context) error {
 		(SELECT ifnull(max(to_seq), 0) FROM segments)), (SELECT ifnull(min(seq), 0) FROM records)`).Scan(&n, &newest, &oldest); err != nil {
 		return err
 	}
-	// A record's body is there when its log row lies behind this one.
+	// The body of a record exists if its log row is after this one.
 	c.bodiesFrom = since
 	switch was {
 	case db.BodiesOff:
@@ -76,7 +75,7 @@ func (c *checker) bodies(ctx context.Context) error {
 	return nil
 }
 
-// blocks decodes blocks, and holds them against their digests.
+// blocks decodes blocks and compares them with their digests.
 func (c *checker) blocks(ctx context.Context) error {
 	var first, last int64
 	if err := c.s.Reader().QueryRowContext(ctx, "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM blocks").Scan(&first,
@@ -87,7 +86,7 @@ func (c *checker) blocks(ctx context.Context) error {
 		return c.blockRows(ctx, "", nil)
 	}
 	for range c.o.Sample {
-		// The next one that there is.
+		// The first block from this id on.
 		if err := c.blockRows(ctx, " WHERE id >= ? ORDER BY id LIMIT 1",
 			[]any{first + c.rand.Int64N(last-first+1)}); err != nil {
 			return err
@@ -118,8 +117,8 @@ func (c *checker) blockRows(ctx context.Context, where string, args []any) error
 	return rows.Err()
 }
 
-// recordBody checks the log row that a record names for its body. It counts those that are there, so that what no
-// record and no log row names is noticed.
+// recordBody checks the log row that a record names for its body. It counts the bodies found, so that allBodies can
+// detect orphans.
 func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 	seq := codec.BodyRef(value)
 	if seq == 0 || !c.bodiesOn {
@@ -144,7 +143,7 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 		c.found(KindBody, mendIndex, "%s has the body of log row %d, which does not exist", c.nameRecord(key), seq)
 	}
 	if actor == 0 {
-		return nil // the log row went
+		return nil // the log row is pruned
 	}
 	raw, err := codec.DecodeRkeyColumn(rkey)
 	if err != nil || raw == nil || !slices.Equal(codec.RecordKey(nil, uint64(actor), uint64(collection), raw), key) {
@@ -154,8 +153,8 @@ func (c *checker) recordBody(ctx context.Context, key, value []byte) error {
 	return nil
 }
 
-// allBodies holds the number of bodies against what names them: a record whose body it is, or a log row that put it out
-// of date. It follows a walk of all records.
+// allBodies compares the number of bodies with the number of references: from records, and from log rows that replaced
+// a body. It runs after a walk of all records.
 func (c *checker) allBodies(ctx context.Context) error {
 	if !c.bodiesOn {
 		return nil

@@ -1,5 +1,5 @@
-// Package check verifies a data directory: it derives everything that the directory holds again, and reports what
-// differs. It is above db, because it replays the log as a start does.
+// Package check verifies a data directory: it derives everything in the directory again and reports differences. It
+// imports db, because it replays the log as a start does.
 package check
 
 import (
@@ -14,43 +14,43 @@ import (
 	"weft.dev/weft/db/index"
 )
 
-// Options says how much Run looks at.
+// Options selects the amount of work that Run does.
 type Options struct {
-	All    bool   // everything; otherwise a sample
-	Sample int    // how many records and lists a sample has; 0: 10,000. An index that has no more is checked wholly.
-	Seed   uint64 // which sample: the same seed takes the same of an index that has not changed
-	// Progress is told now and then what is being checked, and how far; of is 0 where that is not known. Nil: no
-	// progress.
+	All    bool   // check everything; otherwise a sample
+	Sample int    // records and lists in a sample; 0: 10,000. A smaller index is checked whole.
+	Seed   uint64 // seed of the sample: the same seed selects the same sample of an unchanged index
+	// Progress is called from time to time with the part being checked and the count so far; of is 0 if the total is
+	// unknown. Nil: no progress.
 	Progress func(what string, done, of int64)
 }
 
-// Report is what Run found.
+// Report is the result of Run.
 type Report struct {
-	All      bool // whether everything was looked at
+	All      bool // everything was checked
 	Seed     uint64
-	Checked  []Checked // what was looked at
-	Left     []string  // what was not, and why
-	Notes    []string  // what is no problem and may surprise
-	Problems []Problem // the first of them
-	Total    int64     // problems in all
+	Checked  []Checked // parts that were checked
+	Left     []string  // parts that were not checked, with the reason
+	Notes    []string  // harmless but unexpected findings
+	Problems []Problem // the first maxProblems
+	Total    int64     // number of problems
 	Kinds    map[string]int64
 }
 
-// Checked counts one kind of thing that was looked at.
+// Checked is the number of checked items of one kind.
 type Checked struct {
 	What string
 	N    int64
 	How  string
 }
 
-// Problem is one thing that is not as it must be.
+// Problem is one error in the data directory.
 type Problem struct {
-	Kind string // which of the parts below
-	Text string // what is wrong, and where
-	Mend string // the way out
+	Kind string // one of the constants below
+	Text string // the error and its location
+	Mend string // how to repair it
 }
 
-// The kinds of problems.
+// Kinds of problems.
 const (
 	KindDatabase = "weft.db"
 	KindManifest = "manifest"
@@ -62,7 +62,7 @@ const (
 	KindBody     = "body"
 )
 
-// The ways out.
+// Repairs.
 const (
 	mendFile      = "restore the file from the replica with weft restore --segments --force"
 	mendFileOrLog = mendFile + ", or remove it: the log is complete, and weft serve rebuilds the index from it"
@@ -75,14 +75,14 @@ const (
 		"re-index into an empty directory"
 )
 
-// maxProblems is how many problems are listed: more have one common cause.
+// maxProblems limits the list of problems: more than this have a common cause.
 const maxProblems = 20
 
-// defaultSample is read in some seconds, and finds what is wrong with one thing in a thousand.
+// defaultSample takes some seconds and finds an error that affects one item in a thousand.
 const defaultSample = 10_000
 
-// Run derives everything that a data directory holds from what it follows from, and reports what doesn't agree, as of one
-// moment, also beside the weft that writes it. It changes nothing. The error is for a directory that can't be checked.
+// Run derives everything in a data directory again and reports differences. It reads one moment, also while weft writes
+// the directory, and changes nothing. It returns an error if the directory can't be checked.
 func Run(ctx context.Context, dir string, o Options) (*Report, error) {
 	if o.Sample <= 0 {
 		o.Sample = defaultSample
@@ -98,7 +98,7 @@ func Run(ctx context.Context, dir string, o Options) (*Report, error) {
 	return c.report, c.run(ctx)
 }
 
-// checker is a check under way.
+// checker is the state of one check.
 type checker struct {
 	s      *db.ReadOnly
 	core   *index.Core
@@ -106,24 +106,24 @@ type checker struct {
 	rand   *rand.Rand
 	report *Report
 
-	pinned      bool          // weft.db is pinned, and held is complete
-	held        []heldSegment // the files of the manifest, oldest first
-	mendFile    string        // the way out for a segment that is damaged
-	mendGone    string        // for one that is missing
-	whole       bool          // the segments are as they were written, and without a hole
-	actors      uint64        // the newest id of each kind of name
+	pinned      bool          // weft.db is pinned and held is complete
+	held        []heldSegment // files of the manifest, oldest first
+	mendFile    string        // repair of a damaged segment
+	mendGone    string        // repair of a missing segment
+	whole       bool          // all segments are intact and their log rows have no gap
+	actors      uint64        // newest id of each kind of name
 	collections uint64
-	sources     []uint64 // the collection of each source, by its id; 0: there is no such source
+	sources     []uint64 // collection of each source, by source id; 0: no such source
 
 	bodiesOn   bool
-	bodiesFrom uint64 // of log rows behind this one the bodies are there that their records have
-	current    int64  // of these, those met so far
+	bodiesFrom uint64 // current bodies exist for log rows after this one
+	current    int64  // number of current bodies met so far
 
-	// the links of large records, by their keys: each of their links asks for all
+	// decoded links of large records, by record key: each of their links reads all of them
 	large      map[string][]codec.RecordLink
 	largeBytes int
 
-	steps        int64 // of the part at hand
+	steps        int64 // of the current part
 	lastProgress time.Time
 }
 
@@ -152,7 +152,7 @@ func (c *checker) run(ctx context.Context) error {
 					"data: free space and check again: %w",
 					part.name, c.core.Dir, os.TempDir(), err)
 			}
-			// What can't be read is damaged; the parts that don't need it are checked all the same.
+			// An unreadable file is damage. The parts that don't need it are checked.
 			c.found(KindDatabase, "restore the named file from the replica, and check again", "%s: %v", part.name, err)
 			c.report.Left = append(c.report.Left, "the rest of "+part.name)
 		}
@@ -160,8 +160,7 @@ func (c *checker) run(ctx context.Context) error {
 	return nil
 }
 
-// found reports a problem. Its arguments are formatted only where it is among the first, so that they may look up
-// names.
+// found reports a problem. It formats the arguments only for the first maxProblems, so that they may look up names.
 func (c *checker) found(kind, mend, format string, args ...any) {
 	c.report.Total++
 	c.report.Kinds[kind]++
@@ -170,12 +169,12 @@ func (c *checker) found(kind, mend, format string, args ...any) {
 	}
 }
 
-// checked reports what was looked at.
+// checked records the number of checked items in the report.
 func (c *checker) checked(what string, n int64, how string) {
 	c.report.Checked = append(c.report.Checked, Checked{what, n, how})
 }
 
-// step counts one thing looked at, and now and then reports progress.
+// step counts one checked item and from time to time reports progress.
 func (c *checker) step(ctx context.Context, what string, of int64) error {
 	c.steps++
 	if c.steps%1024 != 0 {
@@ -188,7 +187,7 @@ func (c *checker) step(ctx context.Context, what string, of int64) error {
 	return ctx.Err()
 }
 
-// begin says what begins.
+// begin reports the next part.
 func (c *checker) begin(what string) {
 	c.steps = 0
 	if c.o.Progress != nil {

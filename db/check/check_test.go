@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/db/dbtest"
 )
 
-// TestCheckEnds: a check that is called off ends, and one whose segment is missing says how to go on.
+// TestCheckEnds: a cancelled check ends, and a missing segment is reported with its repair.
 func TestCheckEnds(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)

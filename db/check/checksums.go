@@ -8,8 +8,8 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// checksums holds the log and the names against the sums that were kept as of their commits: all names, and the log
-// rows that a sample looks at, or all.
+// checksums compares the log and the names with the checksums of their commits: all names, and all log rows or those of
+// a sample.
 func (c *checker) checksums(ctx context.Context) error {
 	c.begin("the checksums of the log and the names")
 	log, names, err := logrow.Points(ctx, c.s.Reader(), 0)
@@ -22,7 +22,7 @@ func (c *checker) checksums(ctx context.Context) error {
 		return nil
 	}
 	last := log[len(log)-1]
-	if !c.o.All { // from the newest point that has as many rows behind it
+	if !c.o.All { // from the newest checksum with enough rows after it
 		i := slices.IndexFunc(log, func(p logrow.Point) bool { return p.Seq+sampleLog > last.Seq })
 		log = log[max(i-1, 0):]
 	}
@@ -56,7 +56,7 @@ func (c *checker) checksums(ctx context.Context) error {
 	return c.unsummed(ctx, log[0].Seq)
 }
 
-// unsummed notes the log rows before the first place at which a sum is known.
+// unsummed notes the log rows before the first known checksum.
 func (c *checker) unsummed(ctx context.Context, first uint64) error {
 	if !c.o.All {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// makeDamageable is makeFixture's index with one more account, behind its segments as log rows 1109 to 1111 are: log
-// row 1112 is a like of it, account 1102.
+// makeDamageable makes makeFixture's index with one more account. Its log rows 1109 to 1111 and 1112, a like by account
+// 1102, are in no segment.
 func makeDamageable(t *testing.T) (dir string) {
 	t.Helper()
 	dir = dbtest.Fixture(t)
@@ -35,14 +35,14 @@ func makeDamageable(t *testing.T) (dir string) {
 	return dir
 }
 
-// likeBehind is a like of another account than makeFixture's, that comes behind all its events.
+// likeBehind returns a like by an account that makeFixture lacks, after all events of makeFixture.
 func likeBehind(n int) apply.Event {
 	return apply.Event{Seq: uint64(n), TimeUS: 1_790_000_000_000_000, Op: db.OpCreate, DID: dbtest.FixtureDID(n),
 		Collection: "app.bsky.feed.like",
 		Rkey:       "late", Rev: "3zzzzzzzzzz22", Links: []db.Link{{Path: "subject.uri", Target: dbtest.FixturePost}}}
 }
 
-// flipTarget flips one bit of the account that a link row's target names, so that it is a target still.
+// flipTarget flips one bit of the account in a link row's target. The result is a valid target.
 func flipTarget(id string) func(t *testing.T, dir string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
@@ -65,8 +65,8 @@ func flipTarget(id string) func(t *testing.T, dir string) {
 	}
 }
 
-// damages are one wrong bit or byte each in a copy of makeFixture's index, in rows that a segment covers and in rows
-// that a start replays.
+// damages each change one bit or byte in a copy of makeFixture's index, in rows that a segment covers and in rows that
+// a start replays.
 var damages = []struct {
 	name     string
 	damage   func(t *testing.T, dir string)
@@ -105,8 +105,8 @@ var damages = []struct {
 		"log rows 1109 to 1112"},
 }
 
-// TestDamagedRows: one wrong bit in a row of the log, a link or a name is found and named by a check, by a sample, by
-// what a restore and a verification do, by a follower and by a start, where they read the row.
+// TestDamagedRows: a check, a sample, a restore, a verification, a follower and a start find one wrong bit in a row of
+// the log, a link or a name, if they read the row, and report the row.
 func TestDamagedRows(t *testing.T) {
 	t.Parallel()
 	whole := makeDamageable(t)
@@ -169,7 +169,7 @@ func TestDamagedRows(t *testing.T) {
 	}
 }
 
-// TestDamageReachesFollower: a follower that is under way finds what is wrong in the rows that it applies.
+// TestDamageReachesFollower: a running follower finds damage in the rows that it applies.
 func TestDamageReachesFollower(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)
@@ -203,7 +203,7 @@ func TestDamageReachesFollower(t *testing.T) {
 	}
 }
 
-// TestBelongs: a segment of another index is refused by both names, however whole the log is, and left where it is.
+// TestBelongs: a segment of another index is refused under either name, even with a complete log, and is not removed.
 func TestBelongs(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)
@@ -215,7 +215,7 @@ func TestBelongs(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "but weft.db is index ANOTHER") {
 		t.Errorf("opened with %v", err)
 	}
-	dbtest.SegmentPath(t, dir, 1) // both are there still
+	dbtest.SegmentPath(t, dir, 1) // both still exist
 	f, err := db.OpenFollower(db.FollowerConfig{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestBelongs(t *testing.T) {
 	}
 }
 
-// BenchmarkVerifyChecksums is what it takes to add up a log row, its link and a name, of an index that is cached.
+// BenchmarkVerifyChecksums measures the checksums of a log row, its link and a name, in a cached index.
 func BenchmarkVerifyChecksums(b *testing.B) {
 	dir := b.TempDir()
 	s, err := db.Open(db.Config{Dir: dir})

@@ -20,7 +20,7 @@ import (
 
 type entry struct{ key, value []byte }
 
-// slicedEntries is what segment.Write reads.
+// slicedEntries implements the entries that segment.Write reads.
 type slicedEntries struct {
 	all []entry
 	at  int
@@ -30,7 +30,7 @@ func (e *slicedEntries) Next() (bool, error) { e.at++; return e.at <= len(e.all)
 func (e *slicedEntries) Key() []byte         { return e.all[e.at-1].key }
 func (e *slicedEntries) Value() []byte       { return e.all[e.at-1].value }
 
-// rewrite puts a segment that differs in the place of the manifest's n-th, as a writer with a mistake would have.
+// rewrite replaces the n-th segment of the manifest by a different one, as a faulty writer would.
 func rewrite(t *testing.T, dir string, n int, kinds map[int]segment.Kind, change func(id int, all []entry) []entry) {
 	t.Helper()
 	base, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "weft.db"))
@@ -120,7 +120,7 @@ func likeOf(t *testing.T, all []entry, actor uint64) int {
 	return i
 }
 
-// TestCheckFindsDamage seeds one of each kind of damage, and looks for the line that names it.
+// TestCheckFindsDamage makes each kind of damage and expects the line that reports it.
 func TestCheckFindsDamage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out with -short: slow, and one process at a time")
@@ -365,7 +365,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 }
 
-// TestCheckSample: what is wrong with many is found by a sample, and reported a bounded number of times.
+// TestCheckSample: a sample finds an error that affects many records, and reports it a bounded number of times.
 func TestCheckSample(t *testing.T) {
 	t.Parallel()
 	dir := dbtest.Fixture(t)

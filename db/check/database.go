@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// sqlRule is a query that gives a sentence for each row that breaks it. ?1 is the first log row to look at.
+// sqlRule is a query that returns a sentence for each row that breaks the rule. ?1 is the first log row to check.
 type sqlRule struct{ kind, mend, query string }
 
-// databaseRules hold for the small tables.
+// databaseRules are rules of the small tables.
 var databaseRules = []sqlRule{
 	{KindDatabase, mendDB, `SELECT printf('upstream %s goes on at %d, and the highest number that it has seen is %d', host, seq, high_seq)
 		FROM upstream WHERE host = '' OR seq < 0 OR seq > high_seq OR time_us < 0`},
@@ -31,7 +31,7 @@ var databaseRules = []sqlRule{
 		OR collections > (SELECT ifnull(max(id), 0) FROM collections)`},
 }
 
-// database checks weft.db as a file, and the tables that are neither names nor log.
+// database checks weft.db as a file, and all tables except names and log.
 func (c *checker) database(ctx context.Context) error {
 	if err := c.integrity(ctx); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (c *checker) database(ctx context.Context) error {
 	return c.rules(ctx, databaseRules, 0)
 }
 
-// integrity checks weft.db as a file.
+// integrity runs SQLite's integrity check of weft.db.
 func (c *checker) integrity(ctx context.Context) error {
 	pragma := "quick_check"
 	if c.o.All {

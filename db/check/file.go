@@ -6,9 +6,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// File checks a weft.db by itself. No process has it open, and it has no WAL: with SQLite's integrity check, and
-// the rules of its small tables where its schema is this weft's. It answers what is wrong, at most some twenty
-// sentences.
+// File checks one weft.db that no process has open and that has no WAL. It runs SQLite's integrity check and, if the
+// schema is current, the rules of the small tables. It returns about 20 sentences at most, one for each error.
 func File(ctx context.Context, path string) ([]string, error) {
 	r, err := db.OpenFile(path)
 	if err != nil {
@@ -26,7 +25,7 @@ func File(ctx context.Context, path string) ([]string, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if err != nil { // a page that can't be read ends the check, and is the fault that was looked for
+	if err != nil { // an unreadable page ends the check and is its result
 		c.found(KindDatabase, mendDB, "%v", err)
 	}
 	var faults []string

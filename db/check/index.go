@@ -13,11 +13,11 @@ import (
 	"weft.dev/weft/db/lsm"
 )
 
-// index holds the two orders of links against each other. They sort differently, so that each entry of one is looked up
-// in the other, which takes little memory whatever the size of the index.
+// index compares the order by target with the order by record. It looks up each entry of one in the other, because they
+// sort differently. Memory doesn't depend on the size of the index.
 func (c *checker) index(ctx context.Context) error {
 	if !c.whole {
-		return nil // log has said so
+		return nil // log has reported it
 	}
 	if v := c.core.Snapshot(); !c.o.All && v.Linking > int64(c.o.Sample) {
 		return c.sample(ctx)
@@ -31,7 +31,7 @@ func (c *checker) index(ctx context.Context) error {
 	return c.allTargets(ctx)
 }
 
-// allRecords goes through the order by record, and counts the records that link.
+// allRecords checks the order by record and counts the records with links.
 func (c *checker) allRecords(ctx context.Context) error {
 	c.begin("records")
 	v := c.core.Snapshot()
@@ -63,8 +63,8 @@ func (c *checker) allRecords(ctx context.Context) error {
 	return nil
 }
 
-// record checks an entry of the order by record, and looks its links up in the order by target. It gives the number of
-// links. both says that the order by target is gone through as well, where what is too much is found.
+// record checks an entry of the order by record, looks its links up in the order by target, and returns the number of
+// links. both means that a walk of the order by target finds superfluous links.
 func (c *checker) record(ctx context.Context, key, value []byte, both bool) (int, error) {
 	if actor, rest, err := codec.DecodeID(key); err == nil && len(rest) == 1 && rest[0] == 0 {
 		if len(value) != 8 || actor == 0 || actor > c.actors {
@@ -108,7 +108,7 @@ func (c *checker) record(ctx context.Context, key, value []byte, both bool) (int
 	return len(links), c.recordBody(ctx, key, value)
 }
 
-// recordLink looks a link of a record up in the order by target.
+// recordLink looks up a link of a record in the order by target.
 func (c *checker) recordLink(key []byte, l codec.RecordLink, p codec.ListPosition, shown, both bool) error {
 	v := c.core.Snapshot()
 	in := v.ListOf(codec.AppendID(bytes.Clone(l.Target), l.Source))
@@ -143,7 +143,7 @@ func (c *checker) targetNames(key, target []byte) {
 	}
 }
 
-// allTargets goes through the order by target, and counts its links.
+// allTargets checks the order by target and counts its links.
 func (c *checker) allTargets(ctx context.Context) error {
 	c.begin("links by target")
 	v := c.core.Snapshot()
@@ -178,13 +178,13 @@ func (c *checker) allTargets(ctx context.Context) error {
 	return nil
 }
 
-// listWalk is a list while its links go by.
+// listWalk is the state of a walk through one list.
 type listWalk struct {
 	prefix  []byte
 	n       int64
-	members []uint32      // the first of them
-	set     *distinct.Set // all, where there are many
-	large   bool          // an id is beyond what sets hold
+	members []uint32      // the first accounts
+	set     *distinct.Set // all accounts of a long list
+	large   bool          // an id is too large for a set
 }
 
 // add counts a link.
@@ -210,12 +210,12 @@ func (w *listWalk) add(actor uint64) {
 }
 
 const (
-	largeRecord    = 16 << 10 // bytes of a record's links beyond which they are kept decoded
-	largeBytesMost = 64 << 20 // that all that are kept take
+	largeRecord    = 16 << 10 // records with more bytes of links are cached decoded
+	largeBytesMost = 64 << 20 // limit of the cache in bytes
 )
 
-// linksOf returns the links of a record, in order; ok is false when they can't be decoded, which the order by record
-// reports.
+// linksOf returns the links of a record, in order. ok is false if they can't be decoded; the walk of the order by
+// record reports that.
 func (c *checker) linksOf(record, rkey []byte) (links []codec.RecordLink, ok bool, err error) {
 	if links, ok := c.large[string(record)]; ok {
 		return links, true, nil
@@ -241,7 +241,7 @@ func (c *checker) linksOf(record, rkey []byte) (links []codec.RecordLink, ok boo
 	return links, true, nil
 }
 
-// listed checks an entry of the order by target, and looks it up in its record.
+// listed checks an entry of the order by target and looks it up in its record.
 func (c *checker) listed(at *listWalk, key []byte) error {
 	n := codec.TargetLen(key)
 	source, rest, err := codec.DecodeID(key[n:])
@@ -292,7 +292,7 @@ func (c *checker) listed(at *listWalk, key []byte) error {
 	return nil
 }
 
-// endList holds what was counted of a list against its sums.
+// endList compares the counts of a list with its sums.
 func (c *checker) endList(ctx context.Context, at *listWalk) error {
 	l := c.core.Snapshot().ListOf(at.prefix)
 	total, err := l.Total()
@@ -318,7 +318,7 @@ func (c *checker) endList(ctx context.Context, at *listWalk) error {
 	return nil
 }
 
-// nextList is the prefix of the list that a key is in, or of the first behind it.
+// nextList returns the prefix of the list of a key, or of the next list.
 func (c *checker) nextList(from []byte) ([]byte, error) {
 	sc := c.core.Snapshot().Targets.Scan(from, nil, false)
 	if !sc.Next() {
@@ -332,7 +332,7 @@ func (c *checker) nextList(from []byte) ([]byte, error) {
 	return bytes.Clone(sc.Key()[:len(sc.Key())-len(rest)]), nil
 }
 
-// recordAt is the first entry of the order by record from a key on that is not a revision.
+// recordAt returns the first entry of the order by record at or after a key that is not a revision.
 func (c *checker) recordAt(from []byte, skip int) *lsm.MergingIterator {
 	sc := c.core.Snapshot().Records.Scan(from, nil, false)
 	for sc.Next() {

@@ -11,10 +11,10 @@ import (
 	"weft.dev/weft/db/logrow"
 )
 
-// sampleLog is how many of the newest log rows a sample looks at.
+// sampleLog is the number of newest log rows that a sample reads.
 const sampleLog = 1_000_000
 
-// logRules hold for each row of the log, whatever the index has.
+// logRules are rules of the rows of the log alone.
 var logRules = []sqlRule{
 	{KindLog, mendDB, `SELECT printf('log rows %d to %d are %d', min(seq), max(seq), count(*)) FROM records WHERE seq >= ?1
 		HAVING count(*) > 0 AND count(*) <> max(seq) - min(seq) + 1`},
@@ -44,7 +44,7 @@ var logRules = []sqlRule{
 		AND ifnull(records.rev, 0) = resyncs.rev)`},
 }
 
-// log checks the log by itself, and then replays what no segment holds, as a start does.
+// log checks the log by itself, then replays the rows outside segments, as a start does.
 func (c *checker) log(ctx context.Context) error {
 	c.begin("the log")
 	v := c.core.Snapshot()
@@ -75,7 +75,7 @@ func (c *checker) log(ctx context.Context) error {
 	if err := c.s.LoadNames(ctx, &base); err != nil {
 		return fmt.Errorf("read names: %w", err)
 	}
-	base.Sums = logrow.Checksums{} // what they cover has been held against them already
+	base.Sums = logrow.Checksums{} // the sums of these rows are already compared
 	c.core.SetSnapshot(&base)
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the index: restore the segments first")
@@ -96,8 +96,8 @@ func (c *checker) log(ctx context.Context) error {
 	return c.effects(ctx, from, newest)
 }
 
-// effects holds the newest log row of each link against the order by record. SQLite sorts, in temporary files where it
-// has to, so that a log of any length takes little memory. A sample takes all rows of some accounts.
+// effects compares the newest log row of each link with the order by record. SQLite sorts, if necessary in temporary
+// files, so that memory doesn't depend on the length of the log. A sample reads all rows of some accounts.
 func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 	if newest == 0 {
 		return nil
@@ -107,11 +107,11 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 	if err != nil {
 		return err
 	}
-	parts := uint64(1) // of which one is taken
+	parts := uint64(1) // one part is checked
 	if rows := newest - from + 1; !c.o.All && rows > uint64(c.o.Sample) {
 		parts = rows / uint64(c.o.Sample)
 	}
-	// An odd constant (2^32 / golden ratio) spreads the accounts, whose ids follow one another.
+	// An odd constant (2^32 / golden ratio) spreads the accounts, because their ids are consecutive.
 	rows, err := c.s.Reader().QueryContext(ctx, `SELECT seq, records.op, actor, collection, rkey, links.op, source, target, ifnull(rank, -1)
 		FROM records CROSS JOIN links ON links.id BETWEEN seq << 12 AND (seq << 12) + 4095
 		WHERE seq >= ?1 AND records.op IN (1, 2, 3, 10) AND (actor * 2654435769 & 0x7fffffff) % ?2 = ?3
@@ -132,7 +132,7 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 		}
 		r.Rkey, err = codec.DecodeRkeyColumn(rkey)
 		if err != nil || r.Rkey == nil || r.Collection == 0 {
-			continue // a rule has said so
+			continue // a rule has reported it
 		}
 		if key := codec.RecordKey(nil, r.Actor, r.Collection, r.Rkey); !bytes.Equal(key, at.key) {
 			c.endEffect(&at)
@@ -152,10 +152,10 @@ func (c *checker) effects(ctx context.Context, from, newest uint64) error {
 	return rows.Err()
 }
 
-// purge is the log row that deleted an account last, and the one that did so before it; 0: none.
+// purge holds the last two log rows that deleted an account; 0: none.
 type purge struct{ last, before uint64 }
 
-// purges finds the accounts that were deleted in the log.
+// purges finds the accounts that the log deletes.
 func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, error) {
 	var rows []struct{ Actor, Seq uint64 }
 	if err := c.s.Reader().SelectContext(ctx, &rows,
@@ -170,21 +170,21 @@ func (c *checker) purges(ctx context.Context, from uint64) (map[uint64]purge, er
 	return purged, nil
 }
 
-// effect is a record while its rows in the log go by.
+// effect is a record during the walk of its log rows.
 type effect struct {
 	key    []byte
 	links  []codec.RecordLink // in the order by record
 	purged uint64             // rows before this one have no effect
 	newest uint64             // row
 	op     logrow.Op          // of it
-	source uint64             // of the link row before
+	source uint64             // of the previous link row
 	target []byte
 }
 
 func (c *checker) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) (effect, error) {
 	at := effect{key: key, purged: purged[r.Actor].last}
 	if c.s.Status(r.Actor) == logrow.StatusDeleted && !c.s.Purged(r.Actor, key) {
-		at.purged = purged[r.Actor].before // the job that purges the account has not come to it
+		at.purged = purged[r.Actor].before // the job that purges the account has not reached the record
 	}
 	value, _, err := c.core.Snapshot().Records.Find(key)
 	if err != nil {
@@ -193,12 +193,12 @@ func (c *checker) newEffect(key []byte, r *logrow.Row, purged map[uint64]purge) 
 	at.links, err = codec.DecodeLinks(nil, value, r.Rkey)
 	if err != nil {
 		at.links = nil
-		at.purged = math.MaxUint64 // the order by record says so itself
+		at.purged = math.MaxUint64 // the check of the order by record reports it
 	}
 	return at, nil
 }
 
-// effect checks a link row: the first of each link is the newest, and says whether the record has it.
+// effect checks a link row. The first row of each link is the newest and decides whether the record has the link.
 func (c *checker) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
 	if r.Seq > at.newest {
 		at.newest = r.Seq
@@ -230,7 +230,7 @@ func (c *checker) effect(at *effect, r *logrow.Row, l *logrow.LinkRow) {
 	}
 }
 
-// endEffect checks what the newest row of a record says about all its links.
+// endEffect checks the newest row of a record against all its links.
 func (c *checker) endEffect(at *effect) {
 	if at.op == logrow.OpDelete && at.newest > at.purged && len(at.links) > 0 {
 		c.found(KindLog, mendIndex, "log row %d deletes %s, but the index has it", at.newest, c.nameRecord(at.key))

@@ -10,11 +10,11 @@ import (
 	"weft.dev/weft/link"
 )
 
-// nameTable is a table of names, and how its rows are read.
+// nameTable is a table of names and the query of its rows.
 type nameTable struct {
 	kind byte
 	what string
-	from string // the columns id, collection and name
+	from string // a query of the columns id, collection and name
 }
 
 var nameTables = []nameTable{
@@ -23,8 +23,8 @@ var nameTables = []nameTable{
 	{'s', "source", "(SELECT id, collection, path AS name FROM sources)"},
 }
 
-// names holds the rows of names against the order by name, both ways: each row is there with its id, and as many
-// entries are there as rows, so that no name has two ids and no id two names.
+// names compares the rows of names with the order by name in both directions: each row has an entry with its id, and
+// the numbers of rows and entries are equal. So no name has two ids and no id has two names.
 func (c *checker) names(ctx context.Context) error {
 	if !c.whole {
 		c.report.Left = append(c.report.Left, "the names in segments")
@@ -63,7 +63,7 @@ func (c *checker) names(ctx context.Context) error {
 	return nil
 }
 
-// nameRows looks rows up in the order by name.
+// nameRows looks up rows in the order by name.
 func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args ...any) error {
 	rows, err := c.s.Reader().QueryContext(ctx, "SELECT id, collection, name FROM "+t.from+where, args...)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *checker) nameRows(ctx context.Context, t nameTable, where string, args 
 	return rows.Err()
 }
 
-// twoIDs reports a name that its row gives one id, and the order by name another.
+// twoIDs reports a name whose row and whose entry in the order by name have different ids.
 func (c *checker) twoIDs(ctx context.Context, t nameTable, id, other, collection uint64, name string) error {
 	var n int
 	if err := c.s.Reader().GetContext(ctx, &n,
@@ -117,7 +117,7 @@ func (c *checker) twoIDs(ctx context.Context, t nameTable, id, other, collection
 	return nil
 }
 
-// nameEntries looks all entries of the order by name up in the tables.
+// nameEntries looks up all entries of the order by name in the tables.
 func (c *checker) nameEntries(ctx context.Context) error {
 	sc := c.core.Snapshot().Names.Scan(nil, nil, false)
 	for sc.Next() {
@@ -153,8 +153,7 @@ func (c *checker) nameEntries(ctx context.Context) error {
 	return sc.Err()
 }
 
-// loadIDs reads which ids there are. That they have no holes is a rule; sources, of which there are few, are kept
-// whole.
+// loadIDs reads the newest ids and all sources. Ids have no holes, as a rule checks; sources are few.
 func (c *checker) loadIDs(ctx context.Context) error {
 	if err := c.s.Reader().QueryRowContext(ctx,
 		"SELECT (SELECT ifnull(max(id), 0) FROM actors), (SELECT ifnull(max(id), 0) FROM collections)").Scan(
@@ -179,7 +178,7 @@ func (c *checker) loadIDs(ctx context.Context) error {
 	return rows.Err()
 }
 
-// collectionOf is the collection of a source; ok is false when there is no such source.
+// collectionOf returns the collection of a source; ok is false if the source doesn't exist.
 func (c *checker) collectionOf(source uint64) (collection uint64, ok bool) {
 	if source >= uint64(len(c.sources)) {
 		return 0, false

@@ -11,18 +11,19 @@ import (
 )
 
 const (
-	// sampleSkip is how many records of an account the sample may pass over, so that it isn't always the first.
+	// sampleSkip is the number of records that the sample may skip in an account, so that it doesn't always read the
+	// first.
 	sampleSkip = 16
-	// sampleLinks is how many links of a list are looked up in their records.
+	// sampleLinks is the number of links of a list that are looked up in their records.
 	sampleLinks = 100
-	// sampleList is how long a list is counted wholly. Some that are longer are too, while sampleWalk links are not
+	// sampleList is the length up to which a list is counted whole. Longer lists are counted until sampleWalk links are
 	// used up.
 	sampleList = 10_000
 	sampleWalk = 10_000_000
 )
 
-// sample checks records of random accounts, and lists: of each record one list that it is in, or the one behind it,
-// which may be a list that no record knows of.
+// sample checks records of random accounts, and lists: for each record one of its lists or the next list, which may be
+// a list that no record has.
 func (c *checker) sample(ctx context.Context) error {
 	c.begin("records and lists")
 	records := int64(0)
@@ -35,7 +36,7 @@ func (c *checker) sample(ctx context.Context) error {
 		}
 		sc := c.recordAt(codec.AppendID(nil, c.rand.Uint64N(max(c.actors, 1))+1), c.rand.IntN(sampleSkip))
 		if sc == nil {
-			continue // behind the last record
+			continue // after the last record
 		}
 		n, err := c.record(ctx, sc.Key(), sc.Value(), false)
 		if err != nil {
@@ -61,7 +62,7 @@ func (c *checker) sample(ctx context.Context) error {
 	return nil
 }
 
-// listOf chooses the list of one of a record's links, or the one behind it.
+// listOf chooses the list of one of a record's links, or the next list.
 func (c *checker) listOf(key, value []byte) ([]byte, error) {
 	_, _, rkey, err := codec.DecodeRecordKey(key)
 	if err != nil {
@@ -79,8 +80,7 @@ func (c *checker) listOf(key, value []byte) ([]byte, error) {
 	return c.nextList(lsm.PrefixEnd(prefix))
 }
 
-// list checks a list: links in the middle of it against their records, and its sums, unless it is too long to be
-// counted.
+// list checks a list: some consecutive links against their records, and the sums unless the list is too long to count.
 func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
 	v := c.core.Snapshot()
 	total, err := v.Targets.Sum(prefix)
@@ -88,7 +88,7 @@ func (c *checker) list(ctx context.Context, prefix []byte, walk *int64) error {
 		return err
 	}
 	at := listWalk{prefix: prefix}
-	first := int64(0) // of the links that are looked up
+	first := int64(0) // index of the first link that is looked up
 	if total > sampleLinks {
 		first = c.rand.Int64N(min(total, sampleList) - sampleLinks + 1)
 	}

@@ -13,12 +13,12 @@ import (
 	"weft.dev/weft/db/segment"
 )
 
-// verifyEntries is how many entries of segments a sample derives again: some seconds' worth.
+// verifyEntries is the number of segment entries that a sample derives again: some seconds of work.
 const verifyEntries = 5_000_000
 
-// segments checks the manifest, and each file against it, and lays the index of those files.
+// segments compares the manifest with the files and opens the index of those files.
 func (c *checker) segments(ctx context.Context) error {
-	if !c.pinned { // hold has said why
+	if !c.pinned { // hold has reported the reason
 		return nil
 	}
 	rows := make([]index.ManifestRow, len(c.held))
@@ -50,7 +50,7 @@ func (c *checker) segments(ctx context.Context) error {
 			return err
 		}
 	}
-	// From here on, Close closes them.
+	// Close now closes them.
 	c.core.SetSnapshot(c.core.Base(files))
 	c.checked("segments", int64(len(rows)), "each file's checksum, its range and its sums")
 	if err := c.verify(ctx, files); err != nil {
@@ -59,7 +59,7 @@ func (c *checker) segments(ctx context.Context) error {
 	return c.strays(rows)
 }
 
-// adjacent checks that the segments' ranges follow each other, from the first log row on.
+// adjacent checks that the ranges of the segments are consecutive from the first log row on.
 func (c *checker) adjacent(rows []index.ManifestRow) {
 	next := uint64(1)
 	before := index.ManifestRow{}
@@ -85,16 +85,16 @@ func (c *checker) adjacent(rows []index.ManifestRow) {
 	}
 }
 
-// heldSegment is a file of the manifest, held open: a compaction beside the check may remove its name.
+// heldSegment is an open file of the manifest. A compaction may remove its name during the check.
 type heldSegment struct {
 	row     index.ManifestRow
 	file    *os.File // nil after fileErr
 	fileErr error
-	opened  *segment.Segment // nil after openErr, and once it is the snapshot's
+	opened  *segment.Segment // nil after openErr, and when the snapshot owns it
 	openErr error
 }
 
-// hold pins weft.db, and opens each file of its manifest.
+// hold pins weft.db and opens each file of its manifest.
 func (c *checker) hold(ctx context.Context) error {
 	err := c.s.Pin(ctx, func(rows []index.ManifestRow) (missing bool, err error) {
 		c.closeHeld()
@@ -117,7 +117,7 @@ func (h *heldSegment) open(path string, cache *segment.Cache) {
 	}
 }
 
-// closeHeld closes the files, but for those that are the snapshot's.
+// closeHeld closes the files, except those that the snapshot owns.
 func (c *checker) closeHeld() {
 	for _, h := range c.held {
 		if h.opened != nil {
@@ -130,7 +130,7 @@ func (c *checker) closeHeld() {
 	c.held = nil
 }
 
-// segment checks a file against its row in the manifest, and returns it; nil when it is not what was written.
+// segment compares a file with its row in the manifest. It returns nil for a damaged or missing file.
 func (c *checker) segment(h *heldSegment) *index.File {
 	row := h.row
 	if errors.Is(h.fileErr, os.ErrNotExist) {
@@ -181,7 +181,7 @@ func (c *checker) segment(h *heldSegment) *index.File {
 	return &index.File{ManifestRow: row, Segment: opened, Path: filepath.Join(c.core.Dir, "segments", row.File)}
 }
 
-// verify derives again what follows from the entries of files: of all, or of as many as a sample has time for.
+// verify derives again the runs that follow from the entries of files: all, or up to verifyEntries in a sample.
 func (c *checker) verify(ctx context.Context, files []*index.File) error {
 	files = slices.Clone(files)
 	if !c.o.All {
@@ -212,7 +212,7 @@ func (c *checker) verify(ctx context.Context, files []*index.File) error {
 	return nil
 }
 
-// strays notes what lies among the segments and is none. A weft that writes beside the check makes and removes files.
+// strays notes files in the segment directory that are not in the manifest. A running weft makes and removes files.
 func (c *checker) strays(rows []index.ManifestRow) error {
 	if c.s.Beside() {
 		return nil

@@ -12,7 +12,7 @@ type lazy func() string
 
 func (l lazy) String() string { return l() }
 
-// nameRecord names a record by its key.
+// nameRecord returns the name of a record, by its key.
 func (c *checker) nameRecord(key []byte) lazy {
 	return func() string {
 		actor, collection, rkey, err := codec.DecodeRecordKey(key)
@@ -32,7 +32,7 @@ func (c *checker) nameRecord(key []byte) lazy {
 	}
 }
 
-// nameTarget names a link by its target and its source.
+// nameTarget returns the name of a link: its target and its source.
 func (c *checker) nameTarget(l codec.RecordLink) lazy {
 	return func() string {
 		ctx := context.Background()
@@ -48,7 +48,7 @@ func (c *checker) nameTarget(l codec.RecordLink) lazy {
 	}
 }
 
-// nameList names a list by its prefix.
+// nameList returns the name of a list, by its prefix.
 func (c *checker) nameList(prefix []byte) lazy {
 	return func() string {
 		n := codec.TargetLen(prefix)
