@@ -19,19 +19,18 @@ import (
 )
 
 const (
-	// The index changes with every commit, several times a second. A second of caching is too short to notice, and
-	// makes one query a second of the crowd around a popular post.
+	// cacheBriefly is for answers that change with every commit, several times a second. A second of caching is too
+	// short to notice, and reduces the crowd around a popular post to one query a second.
 	cacheBriefly = "public, max-age=1"
-	// These answers change with the configuration only.
+	// cacheLong is for answers that change only with the configuration.
 	cacheLong  = "public, max-age=3600"
 	cacheNever = "no-store"
 
 	typeJSON = "application/json"
 )
 
-// query returns the handler of a route that is answered from the store. It takes everything first, within the
-// configured time: the bytes of a body, then a place in the semaphore of the query's cost, then the bytes of the
-// answer.
+// query returns the handler of a route that is answered from the store. Within the configured time, it reserves in
+// order: the bytes of a body, a slot in the semaphore of the query's cost, the bytes of the answer.
 func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
@@ -72,8 +71,8 @@ func (s *server) query(route *routes.Route, answer queryFunc) http.HandlerFunc {
 	}
 }
 
-// runByCost runs a query in the semaphore of its cost. The look-up of the cost is a light query. Most queries are
-// light too: they run at once in the same place.
+// runByCost runs a query in the semaphore of its cost. The look-up of the cost is a light query. A query that is light
+// itself runs at once in the same slot.
 func (s *server) runByCost(ctx context.Context, who budget.Client, p *params, run func() error) error {
 	c := light
 	err := s.inSemaphore(ctx, who, light, func() error {
@@ -139,25 +138,25 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, cache string,
 
 func writeFailure(w http.ResponseWriter, r *http.Request, f *failure) {
 	if f.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1") // seconds: the least that the header can say
+		w.Header().Set("Retry-After", "1") // seconds, the header's minimum
 	}
 	writeJSON(w, r, f.status, cacheNever, f)
 }
 
-// reply is an answer that is ready to be written.
+// reply is an answer before it is written.
 type reply struct {
 	status                            int
 	contentType, cache, encoding, tag string
 	body                              []byte
-	unchanged                         bool   // the client has it already
-	modified                          string // for Last-Modified; empty: it isn't known
-	embedded                          bool   // other sites show it, and it must run nothing
+	unchanged                         bool   // the client's copy is current
+	modified                          string // for Last-Modified; empty: unknown
+	embedded                          bool   // other sites embed it, and it must not run scripts
 }
 
 // file is an answer that isn't JSON.
 type file struct {
 	contentType, cache string
-	modified           time.Time // of its newest part; zero: not known
+	modified           time.Time // time of its newest part; zero: unknown
 	body               []byte
 }
 
@@ -173,8 +172,8 @@ func replyTo(r *http.Request, v any, cache string) *reply {
 		return a
 	}
 	a.modified = f.modified.UTC().Format(http.TimeFormat)
-	// If-None-Match wins (RFC 9110, section 13.2.2). The newest link may be removed, and the time goes back then: the same
-	// time is the same answer, and any other is another one.
+	// If-None-Match wins (RFC 9110, section 13.2.2). A removal of the newest link makes the time older. So an equal
+	// time is the same answer, and any other time is another answer.
 	if r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == a.modified {
 		a.unchanged = true
 	}
@@ -193,7 +192,7 @@ func newReply(r *http.Request, status int, contentType, cache string, body []byt
 	}
 	a.body, a.encoding = encode(r.Header.Values("Accept-Encoding"), body)
 	if a.encoding != "" && a.tag != "" {
-		a.tag = "W/" + a.tag // other bytes, the same answer
+		a.tag = "W/" + a.tag // the bytes differ but the content is the same
 	}
 	return a
 }
@@ -228,7 +227,7 @@ func (a *reply) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// etag returns 96 bits of the SHA-256 of a body, enough to tell all answers of a client apart.
+// etag returns 96 bits of the SHA-256 of a body, enough to distinguish all answers of a client.
 func etag(body []byte) string {
 	sum := sha256.Sum256(body)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`

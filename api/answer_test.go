@@ -17,12 +17,12 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestHead goes over a connection, where a HEAD with a body would break the next request.
+// TestHead uses a real connection, on which a HEAD answer with a body would break the next request.
 func TestHead(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(serve(Config{DIDWeb: "weft.example"}))
 	defer srv.Close()
-	// The client asks for gzip by itself, and for GET only.
+	// The client adds gzip by itself, and only to GET.
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	for _, path := range tableOfRoutes() {
@@ -30,7 +30,7 @@ func TestHead(t *testing.T) {
 			continue
 		}
 		target := srv.URL + path + "?" + form("subject", post)
-		if def := definitions.At(path); def == nil || def.Param("host") == nil { // others know one of these only
+		if def := definitions.At(path); def == nil || def.Param("host") == nil { // other routes have only one
 			target = srv.URL + path + "?" + form("target", post, "subject", post, "source", like, "pathToOther", "x",
 				"collection", "a.b.c", "path", "x", "did", alice, "rkey", "self")
 		}
@@ -60,7 +60,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// TestUnencoded sends a target with its slashes over a connection, as some clients do.
+// TestUnencoded sends a target with unencoded slashes over a connection, as some clients do.
 func TestUnencoded(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(serve(Config{}))
@@ -134,7 +134,7 @@ func TestStoreErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			// Time passes only when all wait, so a slow machine makes no timeouts of the other errors.
+			// Time passes only when all goroutines wait, so that a slow machine causes no timeouts.
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				h := serve(Config{Store: stub{f: c.f}, Timeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -156,7 +156,7 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
-// slowCounts is a store whose counts take what before takes.
+// slowCounts is a store that calls before ahead of each count.
 type slowCounts struct {
 	fake
 	before func()
@@ -167,7 +167,7 @@ func (s slowCounts) CountLinks(ctx context.Context, target string, src db.Source
 	return s.fake.CountLinks(ctx, target, src)
 }
 
-// TestAboutIsShared: those who ask for /status together get one answer, which is made once, also when the first of them leaves.
+// TestAboutIsShared: concurrent requests of /status share one answer, also when the first client leaves.
 func TestAboutIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -199,8 +199,8 @@ func TestAboutIsShared(t *testing.T) {
 	})
 }
 
-// TestQueue has one slot and a store that holds it: who waits too long gets a 503, what needs no store is served meanwhile, and
-// the slot comes back.
+// TestQueue has one slot and a store that blocks it: a request that waits too long gets a 503, routes without the store
+// answer meanwhile, and the slot becomes free again.
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestQueue(t *testing.T) {
 				t.Errorf("%s: status %d while the store is busy", target, w.Code)
 			}
 		}
-		// They start after 0, 4 and 8 seconds; the others give up after 10.
+		// The first three start after 0, 4 and 8 seconds; the others time out after 10.
 		answers := make(map[int]int)
 		for range 5 {
 			answers[<-codes]++

@@ -34,11 +34,11 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Store is the index that the API asks. Targets and subjects in queries are normalised; filters are sorted, without
+// Store is the index that the API queries. Targets and subjects in queries are normalised. Filters are sorted, without
 // duplicates, and nil for none.
 //
-// The API refuses a Page.Next that comes back damaged or with another query. For one that it lets through, the store
-// returns db.ErrBadCursor. Every other error is internal.
+// The API refuses a Page.Next that comes back damaged or with another query. For a position that passes but is invalid,
+// the store returns db.ErrBadCursor. Every other error is internal.
 type Store interface {
 	// CountLinks counts the links to a target from one source.
 	CountLinks(ctx context.Context, target string, src db.Source) (int64, error)
@@ -46,16 +46,16 @@ type Store interface {
 	CountDIDs(ctx context.Context, target string, src db.Source) (int64, error)
 	// Links lists the linking records, newest first.
 	Links(ctx context.Context, q db.ListQuery) (db.Page[db.Record], error)
-	// DIDs lists the distinct linking accounts, newest first by each one's first link.
+	// DIDs lists the distinct linking accounts, in the order of each account's first link, newest first.
 	DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error)
 	// Sources lists the sources that link to a target.
 	Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error)
-	// ManyToMany lists what else the linking records link to.
+	// ManyToMany lists the other links of the linking records.
 	ManyToMany(ctx context.Context, q db.ManyQuery) (db.Page[db.ManyItem], error)
-	// ManyToManyCounts counts the same by what they link to.
+	// ManyToManyCounts counts them by target.
 	ManyToManyCounts(ctx context.Context, q db.ManyQuery) (db.Page[db.OtherCount], error)
-	// Counts counts the links of many lists and the accounts that made them, in the order of the pairs. It calls pause,
-	// unless that is nil, behind each db.PairsAtOnce lists.
+	// Counts counts the links of many lists and their accounts, in the order of the pairs. It calls pause, unless nil,
+	// after each db.PairsAtOnce lists.
 	Counts(ctx context.Context, pairs []db.Pair, pause func() error) ([]db.PairCount, error)
 	// AccountLinks lists the links to an account and to any of its records, newest first.
 	AccountLinks(ctx context.Context, q db.AccountQuery) (db.Page[db.AccountLink], error)
@@ -69,19 +69,19 @@ type Store interface {
 	FeedTotal(ctx context.Context, q db.FeedQuery) (int64, error)
 	// Timeline counts the links to a target by time.
 	Timeline(ctx context.Context, q db.TimelineQuery) (db.Timeline, error)
-	// CountsSince counts the links of many lists that have a time or a later one.
+	// CountsSince counts the links of many lists with this time or a later one.
 	CountsSince(ctx context.Context, pairs []db.Pair, since int64) ([]int64, error)
-	// LogAge is at least how long ago the rows of the log up to one were committed.
+	// LogAge returns a lower bound of the time since the log rows up to seq were committed.
 	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
-	// RecordLinks lists what a record links to.
+	// RecordLinks lists the links of a record.
 	RecordLinks(ctx context.Context, r db.Record) ([]db.Link, error)
-	// Bodies returns the content of up to db.MaxBodies records, the zero Body for one that is not kept.
+	// Bodies returns the content of up to db.MaxBodies records, and the zero Body for a record without stored content.
 	Bodies(ctx context.Context, records []db.Record) ([]db.Body, error)
 	// The log, which the streams read.
 	stream.Log
-	// Stats sums the index up.
+	// Stats returns the statistics of the index.
 	Stats(ctx context.Context) (db.Stats, error)
-	// Space returns the size of its files and memory.
+	// Space returns the size of the index's files and memory.
 	Space(ctx context.Context) (db.Space, error)
 	// Gaps lists the open gaps, the newest hundred at most.
 	Gaps(ctx context.Context) ([]db.Gap, error)
@@ -95,7 +95,7 @@ type Config struct {
 	Version    string        // empty: "dev"
 	Handles    Handles       // resolves at://handle/… as a subject; nil: such a subject is refused
 	Words      Words         // names accounts and records in feeds; nil: by DIDs
-	TopFile    string        // keeps the counts of getTop over a restart; empty: they are counted anew
+	TopFile    string        // file that keeps the counts of getTop over a restart; empty: none
 	DIDWeb     string        // domain of this service's did:web, with a port if it has one; empty: no did.json
 	Ready      func() error  // nil while the service can answer, else the reason; nil: it always can
 	MaxLag     time.Duration // above which /readyz without max-lag is 503; 0: never
@@ -103,16 +103,16 @@ type Config struct {
 	Current  func(maxLag time.Duration) error
 	Degraded func() string // a fault that does not make answers wrong, empty for none; nil: none
 
-	// The parts of /status that others know. A nil function leaves its part null.
+	// Parts of /status from other packages. A nil function leaves its part null.
 	Upstream    func() *wire.Upstream
 	Replication func() *wire.Replication
 	Following   func() *wire.Following
 	Faults      func() []wire.Fault // newest first
 	Activity    func() Activity     // for Server.Watch
 
-	Timeout     time.Duration         // of one answer, the wait for a semaphore included; 0: 10 s
+	Timeout     time.Duration         // time limit of an answer, including the wait for a semaphore; 0: 10 s
 	Concurrency int                   // light queries at once; 0: 64. Medium ones: as many as cores, heavy ones: half
-	Memory      int64                 // bytes of all clients' bodies, answers and filters; 0: an eighth of the process's
+	Memory      int64                 // bytes for bodies, answers and filters; 0: an eighth of the process's
 	Logger      *slog.Logger          // for internal errors and panics; nil: slog.Default()
 	Metrics     prometheus.Registerer // without this package's metrics; nil: no metrics
 	Now         func() time.Time      // nil: time.Now
@@ -126,10 +126,10 @@ type Config struct {
 }
 
 const (
-	// A lookup takes microseconds to milliseconds. One that takes longer than this is stuck, and most clients have
-	// left.
+	// defaultTimeout: a lookup takes microseconds to milliseconds. One that takes longer than this is stuck, and most
+	// clients have left.
 	defaultTimeout = 10 * time.Second
-	// Enough to hide the latency of the disk on a small machine. The pages in progress (a thousand records, 100 kB
-	// each) stay well below 100 MB.
+	// defaultConcurrency hides the latency of the disk on a small machine. The pages in progress (a thousand records,
+	// 100 kB each) stay well below 100 MB.
 	defaultConcurrency = 64
 )

@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/ingest/extract"
 )
 
-// TestListedCanBeAsked asks every route for each collection and path that /links/all lists, written as it is listed, of
-// records whose keys are odd: empty, dots, brackets, a newline, as long as paths may be.
+// TestListedCanBeAsked queries every route with each collection and path that /links/all lists. The records have odd
+// keys: empty, with dots, brackets or a newline, and as long as a path may be.
 func TestListedCanBeAsked(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -56,7 +56,7 @@ func TestListedCanBeAsked(t *testing.T) {
 		}
 		e := apply.Event{Seq: uint64(i + 1), TimeUS: in.TimeUS, Op: db.OpUpdate, DID: in.DID, Rev: in.Commit.Rev,
 			Collection: in.Commit.Collection, Rkey: in.Commit.Rkey}
-		e.Rkey += string(rune('a' + i%26)) // a record for each line
+		e.Rkey += string(rune('a' + i%26)) // a record per line
 		for _, l := range links {
 			e.Links = append(e.Links, db.Link{Path: string(l.Path), Target: string(l.Target)})
 		}
@@ -81,7 +81,7 @@ func TestListedCanBeAsked(t *testing.T) {
 			legacy := "?target=" + subject + "&collection=" + collection + "&path=" + url.QueryEscape(path)
 			queries := map[string]int64{"/links" + legacy: want.Records, "/links/count" + legacy: want.Records,
 				"/links/distinct-dids" + legacy: want.DIDs, "/links/count/distinct-dids" + legacy: want.DIDs}
-			sources := []string{path} // with its dot it always names itself
+			sources := []string{path} // a path with its leading dot always names itself
 			if bare := path[1:]; !strings.HasPrefix(bare, ".") {
 				sources = append(sources, bare)
 			}

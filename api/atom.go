@@ -10,8 +10,8 @@ import (
 
 // This file writes Atom (RFC 4287). All text in a feed is plain text: no markup of a record reaches a reader.
 
-// tagPrefix begins the ids of feeds and entries (RFC 4151). They are the same at every server, so that a feed survives
-// a move to another address.
+// tagPrefix begins the ids of feeds and entries (RFC 4151). They don't depend on the server, so that a feed survives a
+// move to another address.
 const tagPrefix = "tag:weft.dev,2026:"
 
 type atomFeed struct {
@@ -50,7 +50,7 @@ type atomCategory struct {
 	Term string `xml:"term,attr"`
 }
 
-// encode writes the document. encoding/xml escapes markup, and writes U+FFFD for what XML can't have.
+// encode returns the document. encoding/xml escapes markup, and replaces characters that XML forbids by U+FFFD.
 func (f *atomFeed) encode() []byte {
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
@@ -60,7 +60,7 @@ func (f *atomFeed) encode() []byte {
 	return b.Bytes()
 }
 
-// atomTime writes a time. The zero time is written as that of 1970.
+// atomTime formats a time; the zero time becomes 1970.
 func atomTime(t time.Time) string {
 	if t.IsZero() {
 		t = time.Unix(0, 0).UTC()
@@ -68,8 +68,8 @@ func atomTime(t time.Time) string {
 	return t.Format("2006-01-02T15:04:05.000000Z")
 }
 
-// visible drops control characters but newlines and tabs, and the characters that turn the direction of the text
-// around them: in a reader they would reach beyond the text.
+// visible drops control characters except newlines and tabs, and characters that change the text direction: in a feed
+// reader these would affect the text around.
 func visible(r rune) rune {
 	switch {
 	case r == '\n', r == '\t':
@@ -82,7 +82,7 @@ func visible(r rune) rune {
 	return r
 }
 
-// oneLine returns a text as one line of at most so many characters.
+// oneLine returns a text as one line of at most most characters.
 func oneLine(text string, most int) string {
 	return shorten(strings.Join(strings.Fields(strings.Map(visible, text)), " "), most)
 }
@@ -92,7 +92,7 @@ func summary(text string) string {
 	return shorten(strings.TrimSpace(strings.Map(visible, text)), maxSummary)
 }
 
-// shorten cuts a text after so many characters.
+// shorten cuts a text after most characters.
 func shorten(text string, most int) string {
 	n := 0
 	for i := range text {

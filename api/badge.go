@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// Pages that show a badge are read far more often than its count matters.
+	// cacheBadge: pages that show a badge are read far more often than its count matters.
 	cacheBadge = "public, max-age=300"
 	typeSVG    = "image/svg+xml"
-	// The characters of a label that are shown.
+	// maxLabel is the length of a label in characters; the rest is cut.
 	maxLabel = 60
 )
 
@@ -89,7 +89,7 @@ func textWidth(text string) int {
 func xmlText(text string) string {
 	var b strings.Builder
 	if err := xml.EscapeText(&b, []byte(text)); err != nil {
-		panic(err) // a builder has room
+		panic(err) // a builder doesn't fail
 	}
 	return b.String()
 }

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestClients sends what known clients of Constellation send, byte for byte, and checks what each reads of the answer.
+// TestClients sends the requests of known clients of Constellation byte for byte, and checks the fields that each
+// client reads.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -18,7 +19,7 @@ func TestClients(t *testing.T) {
 		ePage = "https%3A%2F%2Fexample.com%2Fa%3Fb%3D1%26c%3D2"
 		likes = "&collection=app.bsky.feed.like&path=.subject.uri"
 	)
-	type reads map[string]string // JSON by where it is: names and indexes with spaces between
+	type reads map[string]string // JSON by path: names and indexes with spaces between
 	for _, c := range []struct {
 		name   string
 		target string
@@ -102,7 +103,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// TestErrorShape is for Impro, which shows message to its users.
+// TestErrorShape protects Impro, which shows message to its users.
 func TestErrorShape(t *testing.T) {
 	t.Parallel()
 	w := do(serve(Config{}), http.MethodGet, "/xrpc/blue.microcosm.links.getBacklinks?subject=x&source=app.bsky.feed.like:subject.uri&limit=100")
@@ -114,7 +115,7 @@ func TestErrorShape(t *testing.T) {
 	}
 }
 
-// dig returns the JSON at a place in a document: names and indexes with spaces between.
+// dig returns the JSON at a path of a document: names and indexes with spaces between.
 func dig(t *testing.T, body, at string) string {
 	t.Helper()
 	var v any

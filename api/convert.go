@@ -22,7 +22,7 @@ func bySource[T any](sources []db.SourceCount, next *string, of func(db.SourceCo
 	return wire.BySource[T]{Links: links, Cursor: next}
 }
 
-// each converts items; to an empty list, not to null, when there are none.
+// each converts items. Without items it returns an empty list, not nil.
 func each[T, U any](items []T, convert func(T) U) []U {
 	out := make([]U, len(items))
 	for i, item := range items {

@@ -32,15 +32,15 @@ func (w *corkedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 const (
-	// closeWait is how long a connection that is being closed is read: coder/websocket waits as long for the peer's close
-	// frame, but for the rest of a frame that comes first it waits for ever.
+	// closeWait limits the read of a connection during close: coder/websocket waits as long for the peer's close frame,
+	// but without limit for the rest of a frame before it.
 	closeWait = 5 * time.Second
-	// closeBytes is how much is read for the peer's close frame. coder/websocket looks for it byte by byte, and 5 MB would
-	// take 20 ms of a core; a message that was refused is passed over before.
+	// closeBytes limits the bytes before the peer's close frame. coder/websocket searches it byte by byte, and 5 MB
+	// would take 20 ms of a core. A refused message is skipped earlier.
 	closeBytes = 64 << 10
 )
 
-// corkedConn is a connection whose writes end, and can be gathered. Once it is being closed, its reads end too.
+// corkedConn is a connection with write timeouts whose writes can be gathered. During close, its reads end too.
 type corkedConn struct {
 	net.Conn
 	tokenBucket
@@ -55,14 +55,14 @@ type corkedConn struct {
 	stalled bool
 }
 
-// closing bounds what is read from now on: closeBytes within closeWait. What comes behind is passed over, up to the
-// length of a message, so that the peer can read why the connection ends.
+// closing limits further reads: closeBytes within closeWait. It skips the rest, up to the length of a message, so that
+// the peer can read the reason of the close.
 func (c *corkedConn) closing() {
 	c.closed.Store(true)
 	_ = c.SetReadDeadline(time.Now().Add(closeWait))
 }
 
-// Read is net.Conn's.
+// Read implements net.Conn.
 func (c *corkedConn) Read(p []byte) (int, error) {
 	if c.closeRead >= closeBytes {
 		_, _ = io.CopyN(io.Discard, c.Conn, maxMessage)
@@ -75,7 +75,7 @@ func (c *corkedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write is net.Conn's.
+// Write implements net.Conn.
 func (c *corkedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

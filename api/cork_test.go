@@ -26,7 +26,7 @@ func (w *pipeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
 }
 
-// acceptPipe accepts a WebSocket whose peer holds the other end of a pipe, and reads and drops all that it is sent.
+// acceptPipe accepts a WebSocket on one end of a pipe. The peer end reads and drops everything that it receives.
 func acceptPipe(t *testing.T) (c *socket, peer net.Conn) {
 	t.Helper()
 	server, peer := net.Pipe()
@@ -45,13 +45,13 @@ func acceptPipe(t *testing.T) (c *socket, peer net.Conn) {
 	return &socket{Conn: conn, cork: cork.conn.Load()}, peer
 }
 
-// frameHeader begins a masked frame of so many bytes, whose mask is zeros.
+// frameHeader returns the header of a masked frame of a length, with a zero mask.
 func frameHeader(op byte, length uint64) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{0x80 | op, 0x80 | 127}, length), 0, 0, 0, 0)
 }
 
-// TestCloseEnds: a connection that is being closed ends within closeWait, and is read byte by byte no further than closeBytes,
-// whatever its peer goes on to send.
+// TestCloseEnds: a closing connection ends within closeWait and reads at most closeBytes byte by byte, whatever the
+// peer sends.
 func TestCloseEnds(t *testing.T) {
 	t.Parallel()
 	const endless = 1<<62 - 1
@@ -91,8 +91,8 @@ func TestCloseEnds(t *testing.T) {
 	}
 }
 
-// TestRefusedMessageIsPassedOver: the rest of a message that is refused is not what coder/websocket reads byte by byte, and the
-// peer's close frame behind it ends the connection at once.
+// TestRefusedMessageIsPassedOver: the rest of a refused message is skipped in blocks, and the peer's close frame after
+// it ends the connection at once.
 func TestRefusedMessageIsPassedOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,24 +12,25 @@ type cost int
 
 const (
 	light  cost = iota // looks something up: microseconds, and the disk's latency
-	medium             // bounded, some milliseconds: a long page, the counts of many lists
-	heavy              // walks through as much as there is
+	medium             // bounded to some milliseconds: a long page, the counts of many lists
+	heavy              // unbounded: a walk through a list
 	costs
 )
 
 const (
-	// A page up to this length is light: its answer is 10 kB and takes 0.2 ms.
+	// lightPage is the length of the longest light page: its answer is 10 kB and takes 0.2 ms.
 	lightPage = 100
-	// Counts of this many lists are light.
+	// lightPairs is the largest light number of counts.
 	lightPairs = 10
-	// A walk through this many links takes some milliseconds: up to here, a walk is medium.
+	// mediumWalk is the longest medium walk in links: it takes some milliseconds.
 	mediumWalk = 5000
-	// A page with the content of this many records is medium: a page for people shows as many beside its counts.
+	// mediumHydrate is the number of records whose content makes a page medium: a page for people shows as many beside
+	// its counts.
 	mediumHydrate = 10
 )
 
-// costOf returns the cost of a query. For one that walks, it looks up how long the list is. A query with a wrong
-// parameter costs nothing: its handler reports the parameter.
+// costOf returns the cost of a query. For a walk, it looks up the length of the list. A query with an invalid parameter
+// costs nothing: its handler reports the parameter.
 func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 	q := &params{route: p.route, def: p.def, raw: p.raw, accounts: p.accounts, linked: p.linked}
 	switch p.route.Cost {
@@ -41,7 +42,7 @@ func (s *server) costOf(ctx context.Context, p *params) (cost, error) {
 		return medium, nil
 	case routes.ByPairs:
 		if p.pairs() > lightPairs {
-			return medium, nil // as often as it has parts of db.PairsAtOnce
+			return medium, nil // one medium turn for each db.PairsAtOnce lists
 		}
 	case routes.ByList:
 		return s.costOfList(ctx, q)
@@ -93,7 +94,7 @@ func costOfWalk(q *params, n int64, err error) (cost, error) {
 	return heavy, err
 }
 
-// pairs returns how many counts a query asks for.
+// pairs returns the number of counts in a query.
 func (p *params) pairs() int {
 	if pairs, ok := p.input["pairs"].([]any); ok {
 		return len(pairs)

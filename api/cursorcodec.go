@@ -22,11 +22,11 @@ import (
 
 const (
 	cursorVersion = 1
-	hashLen       = 8 // bytes: one in 2^64 damaged cursors gets through to the store's own check
+	hashLen       = 8 // bytes: one in 2^64 damaged cursors passes to the store's own check
 	headLen       = 2 + hashLen
 
-	// In bytes. A position may name a target (8 KiB), a DID (2 KiB), a record key (512 bytes) and a rank; this leaves
-	// room for a format around them.
+	// maxPosition is in bytes. A position may contain a target (8 KiB), a DID (2 KiB), a record key (512 bytes) and a
+	// rank; the rest is for their encoding.
 	maxPosition = 12 << 10
 )
 
@@ -39,7 +39,7 @@ type cursorCodec struct{ head []byte }
 func (s *server) cursorCodec(route *routes.Route, q db.ManyQuery) cursorCodec {
 	h := sha256.New()
 	write := func(parts ...string) {
-		// Counts and lengths, so that no two queries are the same bytes.
+		// Numbers of parts and lengths are hashed, so that no two queries have the same bytes.
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(parts))))
 		for _, s := range parts {
 			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
@@ -76,7 +76,7 @@ func (c cursorCodec) decode(text string) ([]byte, error) {
 		return nil, errCursor
 	}
 	b, err := base64.RawURLEncoding.DecodeString(text)
-	// The decoder skips newlines and leftover bits, so one cursor would have many spellings.
+	// The decoder ignores newlines and unused bits, so that one cursor would have many spellings.
 	if err != nil || base64.RawURLEncoding.EncodeToString(b) != text {
 		return nil, errCursor
 	}

@@ -37,7 +37,8 @@ func TestCursorRoundTrip(t *testing.T) {
 	}
 }
 
-// TestCursorTampered flips every bit of a cursor's bytes and every bit of its text, cuts it everywhere, and spells it differently.
+// TestCursorTampered flips every bit of a cursor's bytes and of its text, truncates it everywhere, and spells it
+// differently.
 func TestCursorTampered(t *testing.T) {
 	t.Parallel()
 	c := (&server{}).cursorCodec(routes.GetBacklinks, likesQuery)
@@ -73,7 +74,7 @@ func TestCursorTampered(t *testing.T) {
 	refused("huge", strings.Repeat(text, 1000))
 }
 
-// leftover sets a bit of the last character that no byte needs.
+// leftover sets an unused bit of the last base64 character.
 func leftover(text string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, text[len(text)-1])
@@ -90,8 +91,8 @@ func flipEach(b []byte, f func([]byte)) {
 	}
 }
 
-// TestCursorBinds changes every field of a query in turn: all but the size of the page and the position must make another
-// cursor, those that are added to the types later too.
+// TestCursorBinds changes every field of a query in turn, by reflection, so that new fields are included. Each change
+// makes another cursor, except page size and position.
 func TestCursorBinds(t *testing.T) {
 	t.Parallel()
 	s := &server{}
@@ -112,7 +113,7 @@ func TestCursorBinds(t *testing.T) {
 		differs(path, s.cursorCodec(routes.GetBacklinks, q), path != "ListQuery.Limit" && path != "ListQuery.After")
 	}
 
-	// Values that run into each other.
+	// Values whose concatenations are equal.
 	a, b := likesQuery, likesQuery
 	a.DIDs, b.DIDs = []string{"ab", "c"}, []string{"a", "bc"}
 	if bytes.Equal(s.cursorCodec(routes.Links, a).head, s.cursorCodec(routes.Links, b).head) {
@@ -125,7 +126,8 @@ func TestCursorBinds(t *testing.T) {
 	}
 }
 
-// settable returns, by path, functions that set each field of a struct to something else than the tests' query has there.
+// settable returns functions that set each field of a struct, by its path, to a value that differs from the tests'
+// query.
 func settable(typ reflect.Type) map[string]func(reflect.Value) {
 	fields := make(map[string]func(reflect.Value))
 	for i := range typ.NumField() {
@@ -148,7 +150,7 @@ func settable(typ reflect.Type) map[string]func(reflect.Value) {
 	return fields
 }
 
-// TestCursorElsewhere takes a live cursor to where it doesn't belong.
+// TestCursorElsewhere sends a valid cursor with other queries and to other indexes.
 func TestCursorElsewhere(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -206,7 +208,7 @@ func FuzzCursor(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What opens is what was sealed, and has one spelling.
+		// A position that decodes encodes to the same text.
 		if again, err := c.encode(position); err != nil || *again != text {
 			t.Errorf("%q opens as %x, which is sealed as %v, %v", text, position, again, err)
 		}

@@ -53,7 +53,7 @@ func lexiconList() any {
 	return wire.LexiconList{Lexicons: ids}
 }
 
-// lexicon serves a lexicon, as the file has it.
+// lexicon serves a lexicon unchanged from its file.
 func lexicon() http.HandlerFunc {
 	documents := map[string]http.HandlerFunc{}
 	for id, file := range definitions.Files {
@@ -113,7 +113,7 @@ func markdown() string {
 	return b.String()
 }
 
-// members lists an object's members, one to a line, those within them indented.
+// members lists an object's members, one per line, nested ones indented.
 func members(b *strings.Builder, s *lexicons.Schema, indent string) {
 	s = definitions.Resolve(s)
 	for _, p := range s.Properties {
@@ -142,7 +142,7 @@ func members(b *strings.Builder, s *lexicons.Schema, indent string) {
 	}
 }
 
-// cell escapes what would end a cell of a table.
+// cell escapes characters that would end a cell of a table.
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
 
 // typeText describes a type in words.

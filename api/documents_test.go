@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// tableOfRoutes is a path of each route.
+// tableOfRoutes returns a path of each route.
 func tableOfRoutes() []string {
 	var paths []string
 	for _, r := range routes.All {
@@ -24,7 +24,7 @@ func tableOfRoutes() []string {
 	return paths
 }
 
-// TestDefinitions: all that is defined is answered, all that is answered is defined, and each word of it is explained.
+// TestDefinitions: every definition is served, every route is defined, and every member has a description.
 func TestDefinitions(t *testing.T) {
 	t.Parallel()
 	answered := newServer(Config{}).queries()
@@ -69,7 +69,7 @@ func TestDefinitions(t *testing.T) {
 	}
 }
 
-// right is a query that each route answers.
+// right returns a valid query of each route.
 func right(def *lexicons.Def) url.Values {
 	v := url.Values{}
 	if def.Parameters == nil {
@@ -95,8 +95,8 @@ func right(def *lexicons.Def) url.Values {
 	return v
 }
 
-// TestEveryParameterWrong: each parameter of each route, wrong in every way that its definition tells wrong from right, is a 400
-// that begins with its name. That also shows that each is read.
+// TestEveryParameterWrong: each parameter of each route, invalid in every way that its definition excludes, is a 400
+// that begins with its name. So each parameter is read.
 func TestEveryParameterWrong(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -123,7 +123,7 @@ func TestEveryParameterWrong(t *testing.T) {
 	}
 }
 
-// wrongWays is ways in which a parameter can be wrong, as what is appended to a query without it.
+// wrongWays returns invalid forms of a parameter, each as a suffix for a query without it.
 func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 	give := func(values ...string) string {
 		var b strings.Builder
@@ -157,7 +157,7 @@ func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 		ways["too many"] = give(many...)
 	} else {
 		ways["twice"] = give(good, good)
-		if p.Name != "from_dids" { // a list, and an empty one is no filter
+		if p.Name != "from_dids" { // a list, for which an empty value is no filter
 			ways["empty"] = give("")
 			ways["no ="] = "&" + p.Name
 		}
@@ -194,7 +194,7 @@ func wrongWays(def *lexicons.Def, p lexicons.Property) map[string]string {
 	return ways
 }
 
-// TestReference: docs/reference.md is what the definitions say.
+// TestReference: docs/reference.md matches the definitions.
 func TestReference(t *testing.T) {
 	t.Parallel()
 	const file = "../docs/reference.md"
@@ -212,7 +212,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestDocuments: what is served is what is there, and the OpenAPI document refers to nothing that it lacks.
+// TestDocuments: the served documents match their sources, and all references in the OpenAPI document resolve.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -255,7 +255,8 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// TestOpenAPI: each operation has what generators of clients and linters ask for, each answer has a type, and each schema is used.
+// TestOpenAPI: each operation has the fields that generators and linters require, each answer has a type, and each
+// schema is used.
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	text := get(t, serve(Config{}), "/openapi.json")
@@ -318,7 +319,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// TestFailuresAreDocumented: each failure that the code makes has its row in the table of errors of docs/api.md.
+// TestFailuresAreDocumented: each failure in the code has a row in the table of errors of docs/api.md.
 func TestFailuresAreDocumented(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile("../docs/api.md")

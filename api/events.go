@@ -32,7 +32,7 @@ func (s *server) subscribeEvents(w http.ResponseWriter, r *http.Request) {
 	accounts := p.flag("accounts")
 	var options stream.Options
 	filter := p.options(&options)
-	// A browser that reconnects sends the same address, and its cursor in a header.
+	// A browser that reconnects sends the same URL, with its cursor in a header.
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		options.Cursor = p.streamCursor("Last-Event-ID", last)
 	}
@@ -113,15 +113,16 @@ type eventWriter struct {
 }
 
 const (
-	// Events are sent together up to this size, in bytes.
+	// eventsBytes is the size up to which events are sent together.
 	eventsBytes = 32 << 10
-	// The memory to encode the content of one record: 1 MB, and six times that as JSON of control characters.
+	// hydratedBytes is the memory to encode the content of one record: 1 MB, and six times that as JSON of control
+	// characters.
 	hydratedBytes = 8 << 20
 )
 
 // run writes events until an error ends the stream.
 func (e *eventWriter) run(ctx context.Context) error {
-	e.buf = appendCursorEvent(nil, e.sub.Subscription) // so that a client sees at once that it is in
+	e.buf = appendCursorEvent(nil, e.sub.Subscription) // so that a client knows at once that it is subscribed
 	if err := e.flush(); err != nil {
 		return err
 	}
@@ -199,7 +200,8 @@ func recordOf(event *stream.Event) db.Record {
 	return db.Record{DID: event.DID, Collection: event.Collection, Rkey: event.Rkey}
 }
 
-// reserve takes the memory of a large event, and sends what was written before, so that it does not hold two.
+// reserve reserves the memory of a large event, and sends earlier events first, so that the buffer does not hold two
+// large events.
 func (e *eventWriter) reserve(ctx context.Context, event *stream.Event, hydrate bool) error {
 	size := int64(event.Size())
 	if !hydrate && size <= smallBytes {
@@ -238,8 +240,9 @@ func (e *eventWriter) flush() error {
 	return nil
 }
 
-// appendCursorEvent writes an event with a cursor and without data. A browser keeps its id and reports no event. So a
-// client loses nothing that comes before its first event, and one that wants few events need not read the log again.
+// appendCursorEvent appends an event with a cursor and without data. A browser stores its id and dispatches no event.
+// So a client that reconnects before its first event loses nothing, and a client with a narrow filter need not read the
+// log again.
 func appendCursorEvent(dst []byte, sub *stream.Subscription) []byte {
 	dst = append(dst, "id: "...)
 	dst = strconv.AppendUint(dst, sub.Cursor(), 10)

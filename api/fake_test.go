@@ -31,7 +31,8 @@ const (
 	listitem = "app.bsky.graph.listitem:list"
 )
 
-// fake is an index that is a list of links, oldest first. Its positions are offsets, which is fine while nothing changes.
+// fake is an index as a list of links, oldest first. Its positions are offsets, which is enough for an index that
+// doesn't change.
 type fake []fakeLink
 
 type fakeLink struct {
@@ -39,7 +40,7 @@ type fakeLink struct {
 	path, target string
 }
 
-// indexed is what most tests query.
+// indexed is the index of most tests.
 var indexed = fake{
 	{db.Record{DID: bob, Collection: "app.bsky.feed.like", Rkey: "3kb1"}, "subject.uri", post},
 	{db.Record{DID: carol, Collection: "app.bsky.feed.like", Rkey: "3kc1"}, "subject.uri", post},
@@ -72,7 +73,7 @@ func (f fake) find(q db.ListQuery) []fakeLink {
 	return found
 }
 
-// timeOf is the time of a link: a second after that of the one before.
+// timeOf returns the time of the i-th link: one second after the link before.
 func timeOf(i int) int64 { return 1_700_000_000_000_000 + int64(i)*1_000_000 }
 
 func within(i int, since, until int64) bool {
@@ -152,7 +153,7 @@ func (f fake) FeedTotal(_ context.Context, q db.FeedQuery) (int64, error) {
 	return int64(len(f.fed(q))), nil
 }
 
-// position is where a page starts behind an item of another.
+// position returns the position after item i of a page.
 func position(q db.ListQuery, i int) []byte {
 	start := uint32(0)
 	if q.After != nil {
@@ -187,7 +188,7 @@ func (f fake) AccountSources(_ context.Context, q db.SourcesQuery) (db.Page[db.A
 	return page, err
 }
 
-// Timeline is in spans of a second, as the links are, from the first one on.
+// Timeline returns spans of one second from the first link on, because links are a second apart.
 func (f fake) Timeline(_ context.Context, q db.TimelineQuery) (db.Timeline, error) {
 	t := db.Timeline{Lists: make([]db.TimelineList, len(q.Sources))}
 	for i, src := range q.Sources {
@@ -248,7 +249,7 @@ func (f fake) CountDIDs(ctx context.Context, target string, src db.Source) (int6
 
 func (f fake) Sources(ctx context.Context, q db.SourcesQuery) (db.Page[db.SourceCount], error) {
 	target := q.Of
-	// A source whose links are all gone.
+	// A source without remaining links.
 	counts := []db.SourceCount{{Source: db.Source{Collection: "app.bsky.feed.repost", Path: "subject.uri"}}}
 	for _, l := range f {
 		src := db.Source{Collection: l.Collection, Path: l.path}
@@ -296,7 +297,7 @@ func (f fake) ManyToManyCounts(_ context.Context, q db.ManyQuery) (db.Page[db.Ot
 	return cut(counts, q.ListQuery)
 }
 
-// Bodies keeps those of bob's records: each says who made it.
+// Bodies returns bodies of bob's records only; each names its author.
 func (f fake) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
 	bodies := make([]db.Body, len(records))
 	for i, r := range records {
@@ -307,7 +308,7 @@ func (f fake) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) 
 	return bodies, nil
 }
 
-// The log of a list is empty.
+// The log is empty.
 func (fake) Seq() uint64                                  { return 0 }
 func (fake) Commits() <-chan struct{}                     { return nil }
 func (fake) SeqAt(context.Context, int64) (uint64, error) { return 0, nil }
@@ -341,14 +342,14 @@ func (f fake) Gaps(context.Context) ([]db.Gap, error) {
 		FoundUS: 1_700_000_000_000_000}}, nil
 }
 
-// refuses is a store that finds every position bad.
+// refuses is a store that refuses every position.
 type refuses struct{ fake }
 
 func (refuses) Links(context.Context, db.ListQuery) (db.Page[db.Record], error) {
 	return db.Page[db.Record]{}, db.ErrBadCursor
 }
 
-// stub is a store whose statistics are what f returns.
+// stub is a store with the statistics that f returns.
 type stub struct {
 	fake
 	f func(context.Context) (db.Stats, error)
@@ -375,7 +376,7 @@ func newRequest(target string) *http.Request {
 	return r
 }
 
-// do makes one request, with headers in pairs.
+// do makes one request; headers come in pairs.
 func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
 	r := newRequest(target)
 	r.Method = method

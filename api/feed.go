@@ -14,25 +14,25 @@ import (
 	"weft.dev/weft/link"
 )
 
-// This file answers the feeds: who links to a target, an account or a web site, as Atom.
+// This file answers feeds: the links to a target, an account or a web site, as Atom.
 
-// Words says things as the pages say them, for feeds.
+// Words phrases the texts of feeds as the pages do.
 type Words interface {
-	// Name returns the handle of an account where it is known without asking, else its DID.
+	// Name returns the handle of an account if it is cached, else its DID.
 	Name(did string) string
-	// Verb says what a link does: "likes".
+	// Verb returns the verb of a link: "likes".
 	Verb(collection, path string) string
-	// Title names a feed of the links to something from sources, as the API writes them; none: from all.
+	// Title returns the title of a feed of links to something from sources, in the API's spelling; none: from all.
 	Title(about string, sources []string) string
-	// Target shortens a target to a line.
+	// Target shortens a target to one line.
 	Target(target string) string
-	// What says in words what a target is: "a post by alice.example".
+	// What describes a target in words: "a post by alice.example".
 	What(target string) string
-	// Open returns the address of an app that shows a record; empty: none is known.
+	// Open returns the address of an app that shows a record; empty: none.
 	Open(did, collection, rkey string) string
 }
 
-// plainWords are of a server without pages.
+// plainWords implements Words for a server without pages.
 type plainWords struct{}
 
 func (plainWords) Name(did string) string             { return did }
@@ -50,23 +50,25 @@ func (plainWords) Title(about string, sources []string) string {
 }
 
 const (
-	// A feed reader asks every few minutes at most. A crowd of readers of one feed makes one query in this time.
+	// cacheFeed: a feed reader polls every few minutes at most. A crowd of readers of one feed makes one query in this
+	// time.
 	cacheFeed = "public, max-age=300"
-	// The content of a feed's records that is read, in bytes: a hundred long posts. Entries beyond it have no text.
+	// maxFeedContents limits the content of a feed's records, in bytes: a hundred long posts. Entries beyond it have no
+	// text.
 	maxFeedContents = 1 << 20
-	// The text of an entry, in characters: readers show the beginning.
+	// maxSummary limits the text of an entry, in characters: readers show the beginning.
 	maxSummary = 2000
-	// The title of an entry, in characters.
+	// maxTitle limits the title of an entry, in characters.
 	maxTitle = 200
-	// Links of one record that are named in its entry.
+	// maxNamed limits the links of a record that its entry names.
 	maxNamed = 3
-	// A record often links to an account in several ways: so many links are read for each entry.
+	// linksPerEntry is the number of links read for each entry: a record often links to an account in several ways.
 	linksPerEntry = 2
 
 	typeAtom = "application/atom+xml; charset=utf-8"
 )
 
-// subjectOfFeed reads which links a feed or a badge is about: those to a subject, to an account, or to web hosts.
+// subjectOfFeed reads the subject of a feed or a badge: a target, an account, or web hosts.
 func (p *params) subjectOfFeed() (q db.FeedQuery) {
 	q.Target = p.subject("subject")
 	q.DID = p.did("did")
@@ -94,7 +96,7 @@ func (p *params) subjectOfFeed() (q db.FeedQuery) {
 	return q
 }
 
-// sites returns the beginnings of the addresses of a web host's pages.
+// sites returns the address prefixes of a web host's pages.
 func (p *params) sites(name, host string) (prefixes []string) {
 	for _, scheme := range []string{"https://", "http://"} {
 		site, kind := link.Parse(scheme + host + "/")
@@ -108,7 +110,7 @@ func (p *params) sites(name, host string) (prefixes []string) {
 	return prefixes
 }
 
-// values are the parameters that name a feed, in one spelling.
+// feedValues returns the parameters that name a feed, in one spelling.
 func feedValues(q db.FeedQuery) url.Values {
 	v := url.Values{}
 	if q.Target != "" {
@@ -174,13 +176,13 @@ func (s *server) feed(ctx context.Context, p *params) (any, error) {
 	return a, nil
 }
 
-// defaultOf returns the default of a number.
+// defaultOf returns the default of a numeric parameter.
 func defaultOf(p *params, name string) int {
 	n, _ := p.schema(name).Default.(float64)
 	return int(n)
 }
 
-// feedEntry is a record with its links to what a feed is about.
+// feedEntry is a record with its links to the subject of a feed.
 type feedEntry struct {
 	record db.Record
 	timeUS int64
@@ -196,7 +198,7 @@ func entriesOf(links []db.AccountLink, most int) []feedEntry {
 		i, ok := at[l.Record]
 		if !ok {
 			if len(entries) == most {
-				continue // a record that has an entry may come again
+				continue // a later link of a record that has an entry
 			}
 			i = len(entries)
 			at[l.Record] = i
@@ -207,7 +209,7 @@ func entriesOf(links []db.AccountLink, most int) []feedEntry {
 	return entries
 }
 
-// recordText returns what a record says: its text, or its title and description.
+// recordText returns the text of a record, or its title and description.
 func recordText(value json.RawMessage) string {
 	var r map[string]any
 	if len(value) == 0 || json.Unmarshal(value, &r) != nil {
@@ -227,13 +229,13 @@ func recordText(value json.RawMessage) string {
 	return strings.Trim(first("title", "name", "displayName")+"\n\n"+first("description", "summary", "content"), "\n")
 }
 
-// feedWriter writes what a feed says.
+// feedWriter writes the texts of a feed.
 type feedWriter struct {
 	words  Words
 	origin string
 }
 
-// about names what a feed is about.
+// about names the subject of a feed.
 func (f *feedWriter) about(q db.FeedQuery) string {
 	switch {
 	case q.DID != "":
@@ -244,7 +246,7 @@ func (f *feedWriter) about(q db.FeedQuery) string {
 	return strings.Join(feedValues(q)["host"], ", ")
 }
 
-// page returns the address of the page about the same links.
+// page returns the address of the page of the same links.
 func (f *feedWriter) page(q db.FeedQuery) string {
 	switch {
 	case q.DID != "":
@@ -266,7 +268,7 @@ func (f *feedWriter) address(route *routes.Route, pairs ...string) string {
 	return f.origin + route.Path + "?" + v.Encode()
 }
 
-// entry writes an entry. Its id is of the record and not of the feed: a reader of two feeds shows a record once.
+// entry returns an entry. Its id depends on the record but not on the feed: a reader of two feeds shows a record once.
 func (f *feedWriter) entry(e feedEntry) atomEntry {
 	r := e.record
 	uri := "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey
@@ -298,7 +300,7 @@ func (f *feedWriter) entry(e feedEntry) atomEntry {
 	return out
 }
 
-// doing says what a record does: "replies to, mentions alice.example".
+// doing describes the links of a record: "replies to, mentions alice.example".
 func (f *feedWriter) doing(e feedEntry) string {
 	var verbs, targets []string
 	for _, l := range e.links {
@@ -317,7 +319,7 @@ func (f *feedWriter) doing(e feedEntry) string {
 	return strings.Join(verbs, ", ") + " " + strings.Join(targets, ", ") + more
 }
 
-// costOfFeed returns the cost of a feed: by the number of its links, which is more than that of the lists that it reads.
+// costOfFeed returns the cost of a feed by the number of its links, which is an upper bound of the lists that it reads.
 func (s *server) costOfFeed(ctx context.Context, q *params) (cost, error) {
 	feed := q.subjectOfFeed()
 	if q.err != nil {

@@ -19,7 +19,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// feedDoc is a feed as a strict XML parser reads it.
+// feedDoc is a feed, decoded by a strict XML parser.
 type feedDoc struct {
 	XMLName xml.Name `xml:"http://www.w3.org/2005/Atom feed"`
 	ID      []string `xml:"id"`
@@ -44,10 +44,10 @@ type xLink struct {
 	Href string `xml:"href,attr"`
 }
 
-// tagURI is the grammar of RFC 4151, with an authority that is a domain name.
+// tagURI is the grammar of RFC 4151, with a domain name as the authority.
 var tagURI = regexp.MustCompile(`^tag:[a-z0-9.-]+,\d{4}(-\d\d(-\d\d)?)?:([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*$`)
 
-// readFeed parses a feed and holds it against what RFC 4287 requires.
+// readFeed parses a feed and checks the requirements of RFC 4287.
 func readFeed(t *testing.T, body []byte) feedDoc {
 	t.Helper()
 	var doc feedDoc
@@ -93,9 +93,9 @@ func readFeed(t *testing.T, body []byte) feedDoc {
 		}
 		one("an entry's title", e.Title)
 		when("an entry's time", e.Updated)
-		one("an entry's author", e.Author) // the feed has none
+		one("an entry's author", e.Author) // if the feed has no author
 		one("an entry's summary", e.Summary)
-		links(t, e.Links, "alternate") // an entry without content needs one
+		links(t, e.Links, "alternate") // required for an entry without content
 		if i > 0 && e.Updated[0] > doc.Entries[i-1].Updated[0] {
 			t.Errorf("entry %d is newer than the one before", i)
 		}
@@ -110,7 +110,7 @@ func readFeed(t *testing.T, body []byte) feedDoc {
 	return doc
 }
 
-// links holds that links are whole addresses, and that there is one of each kind that is needed.
+// links checks that links are absolute, and that each needed kind occurs once.
 func links(t *testing.T, all []xLink, need ...string) {
 	t.Helper()
 	count := map[string]int{}
@@ -127,7 +127,7 @@ func links(t *testing.T, all []xLink, need ...string) {
 	}
 }
 
-// hostileTexts is what a record, a handle or a key may hold to break out of a feed or a badge.
+// hostileTexts are texts of records, handles or keys that try to break out of a feed or a badge.
 var hostileTexts = []string{
 	`<script>alert(1)</script>`, `]]><script>alert(1)</script><![CDATA[`, `]]>`, `<![CDATA[x`, `<!--`, `-->`,
 	`<?xml version="1.0"?>`,
@@ -139,7 +139,7 @@ var hostileTexts = []string{
 	strings.Repeat("<", 3000), "javascript:alert(1)", "",
 }
 
-// hostileWords says hostile things in place of everything.
+// hostileWords returns a hostile text for everything.
 type hostileWords struct{ text string }
 
 func (w hostileWords) Name(did string) string        { return did + w.text }
@@ -149,7 +149,7 @@ func (w hostileWords) Target(string) string          { return w.text }
 func (w hostileWords) What(string) string            { return w.text }
 func (w hostileWords) Open(_, _, _ string) string    { return "" }
 
-// saying is an index whose records all say the same.
+// saying is an index whose records all have the same text.
 type saying struct {
 	fake
 	text string
@@ -165,7 +165,7 @@ func (s saying) Bodies(_ context.Context, records []db.Record) ([]db.Body, error
 	return bodies, nil
 }
 
-// TestFeedIsAtom: feeds of all kinds have what RFC 4287 requires, whatever records and accounts say.
+// TestFeedIsAtom: feeds of all kinds meet RFC 4287, whatever the texts of records and accounts.
 func TestFeedIsAtom(t *testing.T) {
 	t.Parallel()
 	for i, text := range hostileTexts {
@@ -207,7 +207,7 @@ func FuzzFeed(f *testing.F) {
 	})
 }
 
-// readSVG holds that an image is well-formed and has no element or attribute but those that badges are made of.
+// readSVG checks that an image is well-formed and has only the elements and attributes of badges.
 func readSVG(t *testing.T, body []byte) (texts []string) {
 	t.Helper()
 	d := xml.NewDecoder(bytes.NewReader(body))
@@ -237,7 +237,7 @@ func readSVG(t *testing.T, body []byte) (texts []string) {
 	}
 }
 
-// TestFeedIDs: ids don't depend on the address of the server or on the feed, and the newest link is the feed's time.
+// TestFeedIDs: ids don't depend on the server's address or on the feed, and the feed's time is that of its newest link.
 func TestFeedIDs(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -287,7 +287,7 @@ func TestFeedOfRecord(t *testing.T) {
 	}
 }
 
-// TestFeedConditions: what a reader has is not sent again, and a link that goes is a change.
+// TestFeedConditions: an unchanged feed is a 304, and a removed link is a change.
 func TestFeedConditions(t *testing.T) {
 	t.Parallel()
 	target := "/feed?" + form("subject", post)
@@ -330,7 +330,7 @@ func TestFeedConditions(t *testing.T) {
 	}
 }
 
-// TestFeedRefuses: what is no host, and more than one thing at a time.
+// TestFeedRefuses: an invalid host, and more than one subject, are refused.
 func TestFeedRefuses(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -362,7 +362,7 @@ func TestFeedRefuses(t *testing.T) {
 	}
 }
 
-// TestBadge: the image says the count, may be kept and embedded anywhere, and holds nothing but its text.
+// TestBadge: the image has the count, allows caching and embedding, and contains only its text.
 func TestBadge(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})

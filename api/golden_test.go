@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/*.json")
 
-// TestGolden holds the exact bytes of every envelope: names, order of fields, and what is there when there is nothing.
+// TestGolden compares every answer byte for byte: names, order of fields, and empty answers.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	const nowhere = "https://nowhere.example/"
@@ -157,7 +157,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// defined holds an answer against its definition, which must name all that is in it.
+// defined checks that an answer has only members of its definition.
 func defined(t *testing.T, def *lexicons.Def, body []byte) {
 	t.Helper()
 	var v any

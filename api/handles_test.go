@@ -12,7 +12,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// directory knows the DIDs of handles.
+// directory maps handles to DIDs.
 type directory map[string]string
 
 func (d directory) DID(_ context.Context, handle string) (string, error) {
@@ -22,7 +22,7 @@ func (d directory) DID(_ context.Context, handle string) (string, error) {
 	return "", errors.New("dial tcp 10.0.0.1:443: connection refused")
 }
 
-// TestSubjectByHandle: a subject that names an account by its handle is that account's, or it is refused with the way out.
+// TestSubjectByHandle: a subject with a handle is resolved to the account, or refused with advice.
 func TestSubjectByHandle(t *testing.T) {
 	t.Parallel()
 	const rest = "/app.bsky.feed.post/3kpost"
@@ -42,7 +42,7 @@ func TestSubjectByHandle(t *testing.T) {
 		"/links/all?target=":                 "",
 		"/links/all/count?target=":           "",
 	}
-	// Somebody has linked to the post by a handle, and to it by one that nobody has any more.
+	// Records link to the post by the current handle and by a former handle.
 	const byName, byOldName = "at://alice.example" + rest, "at://former.example" + rest
 	store := slices.Concat(indexed, fake{
 		{db.Record{DID: dave, Collection: "app.bsky.feed.like", Rkey: "3kd8"}, "subject.uri", byName},

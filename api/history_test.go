@@ -12,17 +12,17 @@ import (
 	"weft.dev/weft/db"
 )
 
-// growing is an index that grows by a link a second.
+// growing is an index that gains one link a second.
 type growing struct {
 	fake
 	since time.Time
 
 	mu    sync.Mutex
 	space db.Space
-	looks int // for its space
+	looks int // calls of Space
 }
 
-// set changes what the store says of its space.
+// set changes the result of Space.
 func (g *growing) set(change func(sp *db.Space)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -40,8 +40,8 @@ func (g *growing) Space(context.Context) (db.Space, error) {
 	return g.space, nil
 }
 
-// TestHistory: /status has a point for each five seconds of the last ten minutes, and says when the disk will be full once the
-// store knows it. The store's space is read every five minutes: it notes its growth then.
+// TestHistory: /status has a point for each five seconds of the last ten minutes, and the time when the disk is full
+// once the store can estimate it. Space is called every five minutes, which is when the store samples its size.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

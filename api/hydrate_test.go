@@ -17,8 +17,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestHydratedUpdates: an update that leaves the wanted links of its record as they are comes with the new content, to who
-// asks for content, and to nobody else.
+// TestHydratedUpdates: an update that changes no wanted link is sent with the new content, but only to subscribers with
+// hydrate.
 func TestHydratedUpdates(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
@@ -39,10 +39,10 @@ func TestHydratedUpdates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The content is that of the moment of sending, so that all but the last version of the record come with the last.
+	// Content is read at the time of sending, so that events of older versions have the newest content.
 	commit("one", db.OpCreate, post)
 	commit("two", db.OpUpdate, post)         // the content alone
-	commit("three", db.OpUpdate, post, list) // another link comes
+	commit("three", db.OpUpdate, post, list) // another link is added
 	commit("four", db.OpUpdate, post, list)
 	type event struct {
 		Operation      string
@@ -50,7 +50,7 @@ func TestHydratedUpdates(t *testing.T) {
 		Value          map[string]string
 		Cursor         uint64
 	}
-	last := l.seq + 1 // of another record, which every query below wants
+	last := l.seq + 1 // an event of another record, which every query below wants
 	l.apply(t, db.OpCreate, "end", post, list, page)
 	ask := func(query string) (events []event) {
 		t.Helper()
@@ -79,7 +79,7 @@ func TestHydratedUpdates(t *testing.T) {
 	of := url.QueryEscape
 	for _, x := range []struct {
 		query string
-		want  []string // operation, links that went and came, content
+		want  []string // operation, removed and added links, content
 	}{
 		{"", []string{"create -0 +1 ", "update -0 +1 "}},
 		{"&hydrate=true", []string{"create -0 +1 four", "update -0 +0 four", "update -0 +1 four", "update -0 +0 four"}},
@@ -108,8 +108,8 @@ func TestHydratedUpdates(t *testing.T) {
 	}
 }
 
-// TestHydratedRecord: getRecordLinks has the content of a record on request, and of an inactive account neither links nor
-// content.
+// TestHydratedRecord: getRecordLinks returns the content on request. For an inactive account it returns neither links
+// nor content.
 func TestHydratedRecord(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep, Logger: slog.New(slog.DiscardHandler)})

@@ -25,7 +25,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestMessageBombs: twenty messages of 5 MB at once are read as far as they are filters, some at a time, and leave nothing behind.
+// TestMessageBombs: twenty concurrent messages of 5 MB are read only as far as they are valid filters, a few at a time,
+// and their memory is freed.
 func TestMessageBombs(t *testing.T) {
 	l := startLive(t, Config{})
 	bomb := []byte(`{"type":"options_update","payload":{"wantedSubjects":[` + strings.Repeat(`[],`, (maxMessage-200)/3) +
@@ -37,7 +38,7 @@ func TestMessageBombs(t *testing.T) {
 	for range 20 {
 		conn := l.dial(t, "instant=true")
 		clients.Go(func() {
-			_ = conn.Write(t.Context(), websocket.MessageText, bomb) // it is refused after its first items
+			_ = conn.Write(t.Context(), websocket.MessageText, bomb) // refused after its first items
 			code, reason := ended(t, conn)
 			if code != websocket.StatusPolicyViolation && code != -1 {
 				t.Errorf("%d %s", code, reason)
@@ -47,16 +48,16 @@ func TestMessageBombs(t *testing.T) {
 	clients.Wait()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 100<<20 { // decoded whole, they were 2.6 GB
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 100<<20 { // whole, they would take 2.6 GB
 		t.Errorf("%d MB were allocated", allocated>>20)
 	}
 }
 
-// TestLongMessagesWaitForRoom: of one host, as many long messages are read at once as its part of the memory has room for; a short one is read
-// meanwhile.
+// TestLongMessagesWaitForRoom: a host's long messages are read concurrently up to its share of the memory. A short
+// message doesn't wait.
 func TestLongMessagesWaitForRoom(t *testing.T) {
 	t.Parallel()
-	l := startLive(t, Config{Memory: 4 * hostPart * maxMessage}) // one at a time
+	l := startLive(t, Config{Memory: 4 * hostPart * maxMessage}) // share for one message
 	half := `{"type":"options_update","payload":{"wantedSubjects":["did:plc:` + strings.Repeat("a", 8000) + `"`
 	slow := l.dial(t, "instant=true")
 	w, err := slow.Writer(t.Context(), websocket.MessageText)
@@ -64,7 +65,7 @@ func TestLongMessagesWaitForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = io.WriteString(w, half)
-	for range 200 { // it is read when it is, and then nothing is left for another
+	for range 200 { // read at some time, and then none waits
 		if l.api.memory.Try(budget.ClientOf("127.0.0.1"), 2*maxMessage) == nil {
 			break
 		}
@@ -79,7 +80,7 @@ func TestLongMessagesWaitForRoom(t *testing.T) {
 	}
 }
 
-// TestFiltersAreBounded: a host's filters take no more than its part; what one of them gives back, the next may have.
+// TestFiltersAreBounded: a host's filters stay within its share, and a freed filter makes room for the next.
 func TestFiltersAreBounded(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
@@ -130,13 +131,13 @@ func TestFiltersAreBounded(t *testing.T) {
 	wait(free)
 }
 
-// TestSlowBodies: a body that does not arrive holds its part of the memory for so long, a host gets no more than its own, and all is given
-// back.
+// TestSlowBodies: a body that does not arrive holds memory for a bounded time, a host stays within its share, and all
+// memory is given back.
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
 	api := New(Config{Store: indexed, Logger: slog.New(slog.DiscardHandler), Timeout: 300 * time.Millisecond,
 		AddressHeader: "X-From",
-		Memory:        2 * hostPart * 2 * 2 * maxBody}) // two bodies for a host
+		Memory:        2 * hostPart * 2 * 2 * maxBody}) // share for two bodies
 	srv := httptest.NewServer(api)
 	defer srv.Close()
 	free := api.server.memory.Free()
@@ -146,7 +147,7 @@ func TestSlowBodies(t *testing.T) {
 		r.Header.Set("X-From", from)
 		res, err := http.DefaultClient.Do(r)
 		if err != nil {
-			return 0 // the server has cut it
+			return 0 // the server closed the connection
 		}
 		defer res.Body.Close()
 		return res.StatusCode
@@ -178,8 +179,9 @@ func TestSlowBodies(t *testing.T) {
 
 const post1 = "at://did:plc:alice/app.bsky.feed.post/3kpost"
 
-// TestSubscribeTakesItsSeatFirst: who gets no WebSocket or no seat makes nobody look into the log.
-func TestSubscribeTakesItsSeatFirst(t *testing.T) {
+// TestSubscribeIsAdmittedFirst: a client without a WebSocket or without room in the subscriber limit causes no read of
+// the log.
+func TestSubscribeIsAdmittedFirst(t *testing.T) {
 	t.Parallel()
 	looked := 0
 	h := serve(Config{Store: looksIntoLog{indexed, func() { looked++ }}, Streams: Streams{PerAddress: 1, Total: 1}})
@@ -209,7 +211,7 @@ func (l looksIntoLog) SeqAt(context.Context, int64) (uint64, error) {
 	return 0, nil
 }
 
-// TestSourcesPages: pages of sources, walked through, are the whole, for each that has them.
+// TestSourcesPages: the pages of sources together are the whole list, for each route that has them.
 func TestSourcesPages(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -243,7 +245,7 @@ func TestSourcesPages(t *testing.T) {
 	}
 }
 
-// largeBodies is a store whose records are of half a megabyte of control characters, which JSON makes six times as long.
+// largeBodies is a store with records of half a megabyte of control characters, which are six times as long in JSON.
 type largeBodies struct{ fake }
 
 func (largeBodies) Bodies(_ context.Context, records []db.Record) ([]db.Body, error) {
@@ -255,7 +257,8 @@ func (largeBodies) Bodies(_ context.Context, records []db.Record) ([]db.Body, er
 	return bodies, nil
 }
 
-// TestHydrateIsBounded: a page ends behind 4 MB of content, with a cursor that goes on behind it; all pages together are the whole.
+// TestHydrateIsBounded: a page ends after 4 MB of content with a cursor of the rest, and all pages together are the
+// whole list.
 func TestHydrateIsBounded(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{Store: largeBodies{many(12)}})
@@ -280,7 +283,7 @@ func TestHydrateIsBounded(t *testing.T) {
 	}
 }
 
-// lateBodies is a store that gives the content of no more than one part of a page before the time for the answer is over.
+// lateBodies is a store that returns content for only one part of a page before the timeout.
 type lateBodies struct {
 	fake
 	parts *atomic.Int64
@@ -293,14 +296,14 @@ func (s lateBodies) Bodies(ctx context.Context, records []db.Record) ([]db.Body,
 	return s.fake.Bodies(ctx, records)
 }
 
-// TestLateContent: a page whose content can't be read in time is refused like any answer that is late.
+// TestLateContent: a page whose content can't be read before the timeout is a 503 Timeout.
 func TestLateContent(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{
 		own("getBacklinks", "subject", post, "source", like, "hydrate", "true", "limit", "100"),
 		own("getAccountBacklinks", "did", alice, "hydrate", "true", "limit", "100"),
 	} {
-		for parts := range int64(2) { // the first part fails, or the second
+		for parts := range int64(2) { // the first or the second part fails
 			var read atomic.Int64
 			read.Store(1 - parts)
 			h := serve(Config{Store: lateBodies{many(2 * bodiesAtOnce), &read}})
@@ -315,7 +318,7 @@ func TestLateContent(t *testing.T) {
 	}
 }
 
-// stuck is a client who reads nothing.
+// stuck is a client that reads nothing.
 type stuck struct {
 	*httptest.ResponseRecorder
 	reads <-chan struct{}
@@ -326,7 +329,8 @@ func (s stuck) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestUnreadAnswersAreBounded: answers that are not read take a host's part of the memory and no turn; another host gets its answers.
+// TestUnreadAnswersAreBounded: unread answers stay within a host's share of the memory and hold no slot, and another
+// host gets its answers.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -367,7 +371,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	})
 }
 
-// lengthy is a store whose lists are long, and whose walks take long.
+// lengthy is a store with long lists and slow walks.
 type lengthy struct{ fake }
 
 func (lengthy) CountLinks(context.Context, string, db.Source) (int64, error) { return 1_000_000, nil }
@@ -383,7 +387,7 @@ func (s lengthy) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], err
 	return s.fake.DIDs(ctx, q)
 }
 
-// TestHeavyLine: 200 hosts that ask for walks keep nobody from what is cheaper, and the line has an end.
+// TestHeavyLine: walks by 200 hosts don't delay cheaper queries, and the line of walks is bounded.
 func TestHeavyLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -421,7 +425,7 @@ func TestHeavyLine(t *testing.T) {
 	})
 }
 
-// TestCosts: which line a query waits in.
+// TestCosts: each query has the expected cost.
 func TestCosts(t *testing.T) {
 	t.Parallel()
 	short, long := newServer(Config{Store: indexed}), newServer(Config{Store: lengthy{indexed}})
@@ -477,7 +481,7 @@ func (s partly) Counts(ctx context.Context, pairs []db.Pair, pause func() error)
 	return s.fake.Counts(ctx, pairs, nil)
 }
 
-// TestLongCountsTakeTurns: who asks for many counts stands in line for each part of them, and others get their turn between.
+// TestLongCountsTakeTurns: a query of many counts waits in line again for each part, and other queries run between.
 func TestLongCountsTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -500,7 +504,7 @@ func TestLongCountsTakeTurns(t *testing.T) {
 	})
 }
 
-// TestNetworksShare: the hosts of a /48 have budget.Wide times the rate of one together.
+// TestNetworksShare: the hosts of a /48 together have budget.Wide times the rate of one host.
 func TestNetworksShare(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -517,7 +521,7 @@ func TestNetworksShare(t *testing.T) {
 	})
 }
 
-// TestDocumentsAreMadeOnce: a document costs no more than to write it, and is the same in each encoding.
+// TestDocumentsAreMadeOnce: a document is generated and compressed once, and its encodings have the same content.
 func TestDocumentsAreMadeOnce(t *testing.T) {
 	h := serve(Config{})
 	plain := do(h, "GET", "/openapi.json")

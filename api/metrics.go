@@ -92,7 +92,7 @@ func (m *metrics) request(pattern, class string, took time.Duration) {
 	m.seconds.WithLabelValues(pattern).Observe(took.Seconds())
 }
 
-// registerTop registers what the counter of getTop knows of itself.
+// registerTop registers the metrics of the counter of getTop.
 func registerTop(reg prometheus.Registerer, c *top.Counter) {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
@@ -105,10 +105,10 @@ func registerTop(reg prometheus.Registerer, c *top.Counter) {
 	}, func() float64 { return float64(c.Status().Memory) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weft_top_span_seconds",
-		Help: "How far back getTop counts: a day, or less while it reads the log after a start, or where the log is shorter.",
+		Help: "Span that getTop counts: a day; less while it reads the log after a start, or if the log is shorter.",
 	}, func() float64 { return c.Status().Span.Seconds() })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weft_top_age_seconds",
-		Help: "Time since getTop had counted all that is in the log.",
+		Help: "Time since getTop last counted the whole log.",
 	}, func() float64 { return c.Status().Age.Seconds() })
 }

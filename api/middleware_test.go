@@ -89,7 +89,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// TestPanicInTheMiddle cuts the connection of an answer that has begun.
+// TestPanicInTheMiddle: a panic after the start of an answer closes the connection.
 func TestPanicInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s := &server{Config: Config{Logger: slog.New(slog.DiscardHandler)}}

@@ -68,7 +68,7 @@ func addSchemas(schemas object, v any) {
 var apiTags = []struct{ name, prefix, description string }{
 	{"Constellation", routes.Prefix + "blue.microcosm.", "The methods of Constellation."},
 	{"weft", routes.Prefix, "Methods of weft's own."},
-	{"Older routes", routes.Links.Path, "Constellation's routes of before XRPC."},
+	{"Older routes", routes.Links.Path, "Constellation's routes from before XRPC."},
 	{"Streams", "", "Links as they come and go."}, // whatever their prefix
 	{"Feeds and badges", "/", "Answers for feed readers and for web pages."},
 }
@@ -115,7 +115,7 @@ func sharedResponses() object {
 		}),
 		"Unavailable": failed("`Timeout`: the query took longer than 10 seconds. `Busy`: too many requests wait. `NotReady`: the "+
 			"index is being opened.", object{"Retry-After": retry}),
-		"Internal": failed("`InternalServerError`: a fault of this server, which its log has.", nil),
+		"Internal": failed("`InternalServerError`: a fault of this server; its log has the error.", nil),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// many is an index of n likes of one post, by n/2 accounts, each of which also links to two of five topics.
+// many returns an index of n likes of one post by n/2 accounts, each of which also links to two of five topics.
 func many(n int) fake {
 	var f fake
 	for i := range n {
@@ -22,7 +22,7 @@ func many(n int) fake {
 	return f
 }
 
-// TestPaging walks every list to its end, with pages of all sizes, and finds everything once and in order.
+// TestPaging reads every list to its end with pages of several sizes, and finds every item once and in order.
 func TestPaging(t *testing.T) {
 	t.Parallel()
 	const n = 24

@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestWrongParameters checks that each is refused by name.
+// TestWrongParameters: each invalid parameter is refused by its name.
 func TestWrongParameters(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -130,7 +130,7 @@ func TestWrongParameters(t *testing.T) {
 	}
 }
 
-// spy is a store that remembers the last list that it was asked for.
+// spy is a store that records its last list query.
 type spy struct {
 	fake
 	asked db.ManyQuery
@@ -146,7 +146,7 @@ func (s *spy) ManyToMany(_ context.Context, q db.ManyQuery) (db.Page[db.ManyItem
 	return db.Page[db.ManyItem]{}, nil
 }
 
-// TestQueries checks what the store is asked for.
+// TestQueries checks the queries that reach the store.
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	const (
@@ -237,8 +237,8 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// FuzzQuery sends any query string to any route: the answer is 200 or a 400, and where url.ParseQuery finds nothing wrong with a
-// query, both read it alike.
+// FuzzQuery sends any query string to any route. The answer is 200 or 400, and for queries that url.ParseQuery accepts,
+// both parsers agree.
 func FuzzQuery(f *testing.F) {
 	h := serve(Config{})
 	paths := tableOfRoutes()
@@ -252,7 +252,7 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, route uint8, query string) {
 		path := paths[int(route)%len(paths)]
 		if isStream(path) {
-			return // they don't end
+			return // streams don't end
 		}
 		method := http.MethodGet
 		if def := definitions.At(path); def != nil {
@@ -279,7 +279,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// TestFilterOfManyHasTwoNames: linkDid and did are one filter in both many-to-many methods, together too.
+// TestFilterOfManyHasTwoNames: linkDid and did are one filter in both many-to-many methods, also together.
 func TestFilterOfManyHasTwoNames(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})

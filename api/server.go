@@ -167,7 +167,7 @@ func newServer(c Config) *server {
 	s.Streams.Failed = func(err error) { s.Logger.Error("cannot read the log for live streams", "err", err) }
 	s.tail = stream.New(s.Streams.Config)
 	s.top = top.New(top.Config{Log: s.Store, File: s.TopFile, Now: s.Now, Failed: func(err error) {
-		s.Logger.Error("cannot keep up what is linked to most; weft tries again", "err", err)
+		s.Logger.Error("cannot count links for getTop; weft will retry", "err", err)
 	}})
 	registerTop(c.Metrics, s.top)
 	return s

@@ -66,7 +66,7 @@ func TestDIDWebWithPort(t *testing.T) {
 	}
 }
 
-// TestClientModule: pages of any origin can import the client, and learn where its types are.
+// TestClientModule: pages of any origin can import the client and find its types.
 func TestClientModule(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})

@@ -19,7 +19,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestEncoding: large pages are compressed as a client accepts it, and are the same page.
+// TestEncoding: large pages are compressed as the client accepts, with the same content.
 func TestEncoding(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{Store: many(500)})
@@ -61,7 +61,7 @@ func TestEncoding(t *testing.T) {
 	}
 }
 
-// TestRateLimit: an address has what it has, another one its own; it comes back with time, and health is free.
+// TestRateLimit: each address has its own limit, which refills with time; health checks have no limit.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestRateLimitMemory(t *testing.T) {
 	}
 }
 
-// slowWalks is a store whose walks take long.
+// slowWalks is a store with slow walks.
 type slowWalks struct{ fake }
 
 func (s slowWalks) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], error) {
@@ -113,8 +113,8 @@ func (s slowWalks) DIDs(ctx context.Context, q db.ListQuery) (db.Page[string], e
 	return s.fake.DIDs(ctx, q)
 }
 
-// TestWalksStarveNobody: while all who may walk do, and a hundred wait, a count is answered at once.
-func TestWalksStarveNobody(t *testing.T) {
+// TestWalksDoNotDelayCounts: while all slots of walks are taken and a hundred walks wait, a count is answered at once.
+func TestWalksDoNotDelayCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := serve(Config{Store: slowWalks{indexed}, Timeout: time.Minute})

@@ -26,13 +26,13 @@ import (
 	"weft.dev/weft/link"
 )
 
-// live is a server over a store that grows.
+// live is a server over a growing store.
 type live struct {
 	*httptest.Server
 	store *db.Store
 	api   *server
 	seq   int
-	end   func() // says goodbye to all subscribers
+	end   func() // ends all subscriptions
 }
 
 func startLive(t *testing.T, c Config) *live {
@@ -65,7 +65,7 @@ func startLive(t *testing.T, c Config) *live {
 	return l
 }
 
-// apply commits an event of alice's.
+// apply commits an event of alice's record.
 func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 	t.Helper()
 	l.seq++
@@ -76,7 +76,7 @@ func (l *live) apply(t *testing.T, op db.Op, rkey string, targets ...string) {
 		e.Links = append(e.Links, db.Link{Path: "subject.uri", Target: target})
 		e.Body = []byte("\xa1\x61x\x63a\nb") // {"x":"a\nb"}
 		if rkey == "float" {
-			e.Body = []byte("\xa1\x61x\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00") // {"x":1.5}, which atproto has not
+			e.Body = []byte("\xa1\x61x\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00") // {"x":1.5}, which atproto forbids
 		}
 	}
 	if op == db.OpAccount {
@@ -100,7 +100,7 @@ func (l *live) dial(t *testing.T, query string) *websocket.Conn {
 	return conn
 }
 
-// frame reads a frame, which must be as it is defined.
+// frame reads a frame and checks it against its definition.
 func frame(t *testing.T, conn *websocket.Conn) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -119,7 +119,7 @@ func frame(t *testing.T, conn *websocket.Conn) string {
 	return string(data)
 }
 
-// ended reads until the connection is closed, and returns why.
+// ended reads until the connection closes, and returns the code and the reason.
 func ended(t *testing.T, conn *websocket.Conn) (code websocket.StatusCode, reason string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -177,7 +177,7 @@ func TestSubscribeFrames(t *testing.T) {
 	}
 }
 
-// TestSubscribeResumes: a row of several links that is cut in the middle comes again as a whole.
+// TestSubscribeResumes: after a cursor in the middle of a row, all links of the row are sent again.
 func TestSubscribeResumes(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
@@ -204,7 +204,7 @@ func TestOptionsUpdate(t *testing.T) {
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte(update)); err != nil {
 		t.Fatal(err)
 	}
-	// The server reads it when it does: until then, nothing comes.
+	// The server applies the filter at some later time, so the test waits.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var feeding sync.WaitGroup
@@ -218,10 +218,10 @@ func TestOptionsUpdate(t *testing.T) {
 		t.Error(got)
 	}
 	cancel()
-	feeding.Wait() // before the store is closed
+	feeding.Wait() // ends before the store closes
 }
 
-// TestSubscribeAbuse: whatever a client sends, it is told what was wrong, and nothing of it is left behind.
+// TestSubscribeAbuse: every invalid message gets a reason, and its resources are released.
 func TestSubscribeAbuse(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("group", func(t *testing.T) {
@@ -373,8 +373,8 @@ func TestSubscribeRefusals(t *testing.T) {
 	}
 }
 
-// TestSeats: of one address, and in all, only so many subscribe at once.
-func TestSeats(t *testing.T) {
+// TestSubscriberLimit: subscribers are limited per address and in total.
+func TestSubscriberLimit(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{AddressHeader: "X-Forwarded-For", Streams: Streams{PerAddress: 2, Total: 3}})
 	from := func(address string) (*http.Response, error) {
@@ -461,7 +461,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestHydratedEvents: what is there comes with its content, where JSON can say it; what is gone, or can't be said, without.
+// TestHydratedEvents: events of existing records have their content if JSON can represent it; other events have none.
 func TestHydratedEvents(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})
@@ -503,7 +503,7 @@ func TestHydratedEvents(t *testing.T) {
 	}
 }
 
-// TestConsumerTooSlow: who takes nothing is let go, and who wakes up late is told why.
+// TestConsumerTooSlow: a client that reads nothing is disconnected, and one that reads late gets the reason.
 func TestConsumerTooSlow(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{Streams: Streams{Config: stream.Config{Events: 50}}})
@@ -520,7 +520,7 @@ func TestConsumerTooSlow(t *testing.T) {
 		}
 	}
 	long := "https://example.com/" + strings.Repeat("x", 7000)
-	// More than all buffers between the two hold, and than the tail does.
+	// More than the buffers between server and client hold, and more than the tail holds.
 	for range 10 {
 		var events []apply.Event
 		for range 250 {
@@ -533,7 +533,7 @@ func TestConsumerTooSlow(t *testing.T) {
 		if _, err := l.store.Apply(db.Batch{Host: "test", Events: events}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond) // for the server to fill what lies between
+		time.Sleep(50 * time.Millisecond) // the server fills the buffers
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	for {
@@ -547,8 +547,8 @@ func TestConsumerTooSlow(t *testing.T) {
 	}
 }
 
-// FuzzUpdate reads any message: it is a filter, or there is a reason that fits into a close frame. What it takes on the way is bounded by the
-// length of the message, whatever stands in it.
+// FuzzUpdate reads any message: the result is a filter, or a reason that fits into a close frame. Allocations are
+// bounded by the length of the message.
 func FuzzUpdate(f *testing.F) {
 	for _, seed := range []string{`{"type":"options_update","payload":{"wantedSubjects":["did:plc:a"],"wantedSources":["a.b.c:x"]}}`, `{"type":"options_update","payload":{"wantedSubjectDids":["\u0000"]}}`,
 		`{}`, `[]`, "\xff", "\xc3", `{"type":"é` + strings.Repeat("é", 200) + `"}`, strings.Repeat("[", 1<<16),
@@ -561,7 +561,7 @@ func FuzzUpdate(f *testing.F) {
 		var filter stream.Filter
 		var err error
 		allocated := allocatedBy(func() { filter, err = readUpdate(strings.NewReader(message)) })
-		// Each token takes some of the decoder's memory, which the collector has back at once: 100 bytes for each byte of the shortest.
+		// Each token allocates some memory in the decoder, at most 100 bytes per byte of the message.
 		if most := uint64(1<<20 + 100*len(message)); allocated > most {
 			t.Errorf("%d bytes allocated for a message of %d", allocated, len(message))
 		}
@@ -577,7 +577,8 @@ func FuzzUpdate(f *testing.F) {
 	})
 }
 
-// allocatedBy is how many bytes are allocated while f runs, by other tests too: they are few next to the bounds that it is compared with.
+// allocatedBy returns the number of bytes allocated while f runs, also by other tests, which allocate little compared
+// with the bounds.
 func allocatedBy(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -586,8 +587,8 @@ func allocatedBy(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestAccountEvents: a stream has changes of the accounts that its filter names, of all without a filter, or when it
-// asks for them.
+// TestAccountEvents: a stream has the changes of the accounts that its filter names, of all accounts without a filter,
+// or of all that it requests.
 func TestAccountEvents(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]string{
@@ -626,7 +627,7 @@ func TestAccountEvents(t *testing.T) {
 	}
 }
 
-// TestSeqOfAnswers: an answer has all up to the row that its header names, also a refusal.
+// TestSeqOfAnswers: an answer, also an error, has all rows up to the one in its header.
 func TestSeqOfAnswers(t *testing.T) {
 	t.Parallel()
 	l := startLive(t, Config{})

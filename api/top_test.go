@@ -22,13 +22,13 @@ import (
 	"weft.dev/weft/db"
 )
 
-// logged is an index with a log of its links. Some of the links are removed.
+// logged is an index with a log of its links, some of which are removed.
 type logged struct {
 	fake
 	mu      *sync.Mutex
 	entries []db.LogEntry
 	gone    map[db.Record]bool
-	past    bool // only the newest row is there
+	past    bool // only the newest row is left
 }
 
 func (l *logged) Seq() uint64 {
@@ -47,7 +47,7 @@ func (l *logged) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry,
 	return slices.Clone(l.entries[after:to]), to, nil
 }
 
-// LogAge knows of no row how old it is: all have to be read.
+// LogAge returns 0 for every row, so that all rows are read.
 func (l *logged) LogAge(_ context.Context, seq uint64) (time.Duration, error) {
 	if seq == 0 {
 		return 1 << 62, nil
@@ -70,7 +70,7 @@ func (l *logged) CountsSince(_ context.Context, pairs []db.Pair, since int64) ([
 	return counts, nil
 }
 
-// topped is a handler whose counter has read the log of the tests' index.
+// topped returns a handler whose counter has read the log of the tests' index.
 func topped(t *testing.T) http.Handler {
 	t.Helper()
 	l := &logged{fake: indexed, mu: &sync.Mutex{}}
@@ -85,7 +85,7 @@ func topped(t *testing.T) http.Handler {
 	return s
 }
 
-// TestTopHydrated: the content of targets that are records comes on request, by reads of several records at once.
+// TestTopHydrated: the content of targets that are records is returned on request, read in batches.
 func TestTopHydrated(t *testing.T) {
 	t.Parallel()
 	bobs := "at://" + bob + "/app.bsky.feed.post/"
@@ -97,7 +97,7 @@ func TestTopHydrated(t *testing.T) {
 			Collection: "app.bsky.feed.like",
 			Rkey:       fmt.Sprint("k", i), Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint(bobs, i)}}})
 	}
-	for _, target := range []string{bob, "at://" + carol + "/app.bsky.feed.post/3k"} { // no record, and one that is not kept
+	for _, target := range []string{bob, "at://" + carol + "/app.bsky.feed.post/3k"} { // has no body
 		l.entries = append(l.entries, db.LogEntry{TimeUS: timeOf(0), Op: db.OpCreate, DID: carol,
 			Collection: "app.bsky.feed.like",
 			Rkey:       "last" + target, Added: []db.Link{{Path: "subject.uri", Target: target}}})
@@ -140,7 +140,7 @@ func (b *bodied) Bodies(ctx context.Context, records []db.Record) ([]db.Body, er
 	return b.logged.Bodies(ctx, records)
 }
 
-// readAll lets the counter of a server read all that there is.
+// readAll makes the counter of a server read the whole log.
 func readAll(t *testing.T, s *Server) {
 	t.Helper()
 	for more := true; more; {
@@ -152,7 +152,7 @@ func readAll(t *testing.T, s *Server) {
 	}
 }
 
-// TestTop: the numbers are exact, also when links are gone again, and what is missing has no more links than the bound says.
+// TestTop: the numbers are exact, also after removals, and an unlisted target has at most as many links as the bound.
 func TestTop(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -168,7 +168,7 @@ func TestTop(t *testing.T) {
 					Collection: "app.bsky.feed.like", Rkey: fmt.Sprint("k", i),
 					Added: []db.Link{{Path: "subject.uri", Target: fmt.Sprint("did:plc:n", zipf.Uint64())}}}
 				l.entries = append(l.entries, e)
-				// What had the most links has lost most of them.
+				// The target with the most links loses most of them.
 				if r.IntN(3) == 0 || e.Added[0].Target == "did:plc:n0" && r.IntN(10) > 0 {
 					l.gone[db.Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey}] = true
 				}
@@ -218,7 +218,7 @@ func TestTop(t *testing.T) {
 	}
 }
 
-// TestTopFile: a server keeps the counts for the next one, and its metrics say how far they reach.
+// TestTopFile: a server saves the counts for the next one, and its metrics have their span.
 func TestTopFile(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
@@ -239,7 +239,7 @@ func TestTopFile(t *testing.T) {
 		readAll(t, s)
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
-		if err := s.CountTop(ctx); err != nil { // writes the file
+		if err := s.CountTop(ctx); err != nil { // saves the file
 			t.Fatal(err)
 		}
 		var a wire.Top
@@ -257,7 +257,7 @@ func TestTopFile(t *testing.T) {
 		if _, err := os.Stat(config.TopFile); err != nil {
 			t.Fatal(err)
 		}
-		l.past = true // from now on, only what the file has is there
+		l.past = true // from now on, older rows are only in the file
 	}
 	if log.String() != "" {
 		t.Errorf("the log has %q", log.String())

@@ -23,7 +23,7 @@ func TestBatchCounts(t *testing.T) {
 	for _, c := range []struct {
 		name, body string
 		status     int
-		says       string // how a message begins, or what an answer has
+		says       string // start of the message, or substring of the answer
 	}{
 		{"pairs", `{"pairs":[` + pair(post, like) + `,` + pair(list, listitem) + `,` + pair(post, like) + `]}`, 200,
 			`{"counts":[{"subject":"` + post + `","source":"` + like + `","links":3,"dids":2},{"subject":"` + list +
@@ -96,7 +96,7 @@ func TestBatchCounts(t *testing.T) {
 	}
 }
 
-// TestGetCountsWrong is what the definition of getCounts alone doesn't tell.
+// TestGetCountsWrong: errors of getCounts that its definition alone doesn't exclude.
 func TestGetCountsWrong(t *testing.T) {
 	t.Parallel()
 	h := serve(Config{})
@@ -117,7 +117,7 @@ func TestGetCountsWrong(t *testing.T) {
 	}
 }
 
-// TestSourceText: what is written as a source is read as the same.
+// TestSourceText: a written source parses to the same source.
 func TestSourceText(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"subject.uri", ".x", "", "a[].b", "..", "x:y"} {
@@ -129,7 +129,7 @@ func TestSourceText(t *testing.T) {
 	}
 }
 
-// FuzzBatch sends any body: the answer is 200, as it is defined, or a 400.
+// FuzzBatch sends any body: the answer is a valid 200 or a 400.
 func FuzzBatch(f *testing.F) {
 	h := serve(Config{})
 	for _, seed := range []string{`{"pairs":[{"subject":"did:plc:alice","source":"a.b.c:x"}]}`,

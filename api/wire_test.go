@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestFramesAreWire: the messages of the streams, which are written by hand, are the bytes of their types in package wire.
+// TestFramesAreWire: the hand-written messages of the streams have the bytes of their types in package wire.
 func TestFramesAreWire(t *testing.T) {
 	t.Parallel()
 	entry := db.LogEntry{Seq: 1234, TimeUS: 1_770_000_000_000_000, Op: db.OpUpdate, DID: alice,
@@ -68,7 +68,7 @@ func mustJSON(t *testing.T, v any) []byte {
 	return out
 }
 
-// mustCompact writes a frame with the escapes of json.Marshal.
+// mustCompact rewrites a frame with the escapes of json.Marshal.
 func mustCompact(t *testing.T, frame []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer

@@ -1,8 +1,8 @@
-// Package budget bounds what one client can take of a server that all clients share: bytes of memory, turns of work,
+// Package budget limits the share of one client in the resources of a server: bytes of memory, concurrent queries,
 // connections.
 //
-// All of them are one thing, a Budget: an amount, of which a client takes a part before the work begins and gives it
-// back when the work is over. A client who takes too much waits for its own parts and not for those of others.
+// Each resource is a Budget. A client takes an amount before the work begins and gives it back at the end. A client
+// above its share waits only for its own grants, not for those of others.
 package budget
 
 import (
@@ -12,20 +12,20 @@ import (
 	"sync"
 )
 
-// Config says how much there is. Only Total has to be set.
+// Config configures a budget. Only Total is required.
 type Config struct {
-	Total   int64 // in bytes, turns or whatever is counted
-	PerHost int64 // of one host at once; 0: all
-	PerNet  int64 // of one network at once; 0: all
+	Total   int64 // in bytes, queries or another unit
+	PerHost int64 // limit of one host; 0: Total
+	PerNet  int64 // limit of one network; 0: Total
 
-	Waiting        int // takers in line at once; 0: 512
-	WaitingPerHost int // of one host; 0: a quarter of Waiting
+	Waiting        int // limit of waiting takers; 0: 512
+	WaitingPerHost int // limit of one host; 0: a quarter of Waiting
 }
 
 // Each waiting request holds its connection and some 20 kB: 512 of them are 10 MB.
 const defaultWaiting = 512
 
-// ErrFull refuses a taker because the line is full.
+// ErrFull is returned to a taker when the line is full.
 var ErrFull = errors.New("budget: too many wait already")
 
 // Budget is an amount that clients share. It is safe for concurrent use.
@@ -34,12 +34,13 @@ type Budget struct {
 
 	mu      sync.Mutex
 	free    int64
-	held    map[string]int64 // by network and by host, which are never the same text
-	nets    []*netLine       // networks with takers in line, the next first
+	held    map[string]int64 // by network and by host; a network and a host never have the same key
+	nets    []*netLine       // networks with waiting takers, the next one first
 	waiting int
 }
 
-// netLine is the line of a network, and hostLine that of a host in it: each gets its turn after the others of its kind.
+// netLine is the line of a network, and hostLine that of a host in it. Networks are served round-robin, and so are the
+// hosts of a network.
 type netLine struct {
 	net   string
 	hosts []*hostLine
@@ -47,7 +48,7 @@ type netLine struct {
 
 type hostLine struct {
 	host   string
-	takers []*taker // the longest waiting first
+	takers []*taker // longest waiting first
 }
 
 type taker struct {
@@ -56,7 +57,7 @@ type taker struct {
 	granted chan struct{}
 }
 
-// New returns a budget that no client holds a part of.
+// New returns a budget without grants.
 func New(c Config) *Budget {
 	if c.Waiting <= 0 {
 		c.Waiting = defaultWaiting
@@ -73,21 +74,21 @@ func New(c Config) *Budget {
 	return &Budget{cfg: c, free: c.Total, held: map[string]int64{}}
 }
 
-// Free returns the amount that no client holds.
+// Free returns the amount that is not granted.
 func (b *Budget) Free() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.free
 }
 
-// Grant is a part of a budget that a client holds. Its methods are for one goroutine; those of a nil Grant do nothing.
+// Grant is an amount that a client holds. Its methods are not safe for concurrent use; on a nil Grant they do nothing.
 type Grant struct {
 	budget *Budget
 	who    Client
 	n      int64
 }
 
-// Try takes n at once; nil when that is not free, or more than who may hold.
+// Try takes n without waiting. It returns nil if n is not free or exceeds the share of who.
 func (b *Budget) Try(who Client, n int64) *Grant {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,8 +99,8 @@ func (b *Budget) Try(who Client, n int64) *Grant {
 	return &Grant{b, who, n}
 }
 
-// Take takes n, and waits in line for it. It returns the error of ctx when n does not come free in time, and ErrFull
-// when the line is full or n is more than who may ever hold.
+// Take takes n and waits in line if necessary. It returns the error of ctx if n does not come free in time, and ErrFull
+// if the line is full or n exceeds the share of who.
 func (b *Budget) Take(ctx context.Context, who Client, n int64) (*Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (b *Budget) Take(ctx context.Context, who Client, n int64) (*Grant, error) 
 		b.mu.Unlock()
 		return nil, ErrFull
 	}
-	b.pass() // the line may be of clients who hold all that they may
+	b.pass() // the waiting clients may all be at their limits
 	b.mu.Unlock()
 	select {
 	case <-t.granted:
@@ -173,7 +174,7 @@ func (b *Budget) add(key string, n int64) {
 	}
 }
 
-// enter puts a taker at the end of its host's line; false: the line is full.
+// enter adds a taker to the end of its host's line; false: the line is full.
 func (b *Budget) enter(t *taker) bool {
 	if b.waiting >= b.cfg.Waiting {
 		return false
@@ -198,7 +199,7 @@ func (b *Budget) enter(t *taker) bool {
 	return true
 }
 
-// leave takes a taker out of the line; false: it is no longer in it.
+// leave removes a taker from the line; false: it has left the line.
 func (b *Budget) leave(t *taker) bool {
 	for i, net := range b.nets {
 		for j, host := range net.hosts {
@@ -220,8 +221,7 @@ func (b *Budget) leave(t *taker) bool {
 	return false
 }
 
-// serve takes the first taker of a host out of the line, and puts the rest of its host and of its network to the end
-// of theirs.
+// serve removes the first taker of a host from the line, and moves its host and its network to the end of their lines.
 func (b *Budget) serve(i, j int) {
 	net := b.nets[i]
 	host := net.hosts[j]
@@ -237,8 +237,8 @@ func (b *Budget) serve(i, j int) {
 	}
 }
 
-// pass grants what is free to the next in line. Clients who hold all that they may are passed over; for one who lacks
-// only what is not free yet, the others wait, so that small takers do not starve it.
+// pass grants free amounts to the next takers in line. It skips clients that are at their limits. A client that lacks
+// only a free amount stops it, so that small takers do not starve that client.
 func (b *Budget) pass() {
 	for {
 		i, j, ok := b.next()

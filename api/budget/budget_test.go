@@ -16,7 +16,7 @@ import (
 
 func one(host string) Client { return Client{host, host} }
 
-// TestFair: one host of each network in turn, whoever came first; who gives up leaves nothing behind.
+// TestFair: networks are served round-robin, one host each, and a taker that gives up leaves the line.
 func TestFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestFair(t *testing.T) {
 		ask(Client{"d", "N"}, time.Hour)
 		ask(Client{"c", "N"}, time.Hour)
 		asked.Wait()
-		// a holds it, and then each network in turn: a, b, N; in N, c before d before c.
+		// a holds the budget, then the networks are served in turn: a, b, N; within N: c, d, c.
 		if s := strings.Join(got, ""); s != "aabcadac" {
 			t.Errorf("in the order %s", s)
 		}
@@ -60,7 +60,7 @@ func TestFair(t *testing.T) {
 	})
 }
 
-// TestShares: a host and a network hold no more than their part, and keep nobody else from the rest.
+// TestShares: a host and a network get no more than their share, and others get the rest.
 func TestShares(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestShares(t *testing.T) {
 	})
 }
 
-// TestLargeIsNotStarved: small parts don't overtake a large one that waits for what is not free yet.
+// TestLargeIsNotStarved: small takers don't overtake a large one that waits for a free amount.
 func TestLargeIsNotStarved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestLargeIsNotStarved(t *testing.T) {
 	})
 }
 
-// TestLineIsBounded: a line that is full refuses at once, and one host does not fill it.
+// TestLineIsBounded: a full line refuses at once, and one host cannot fill it.
 func TestLineIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestMemTotal(t *testing.T) {
 	}
 }
 
-// TestListen: a host has so many connections; one too many is closed at once, and one that is closed makes room.
+// TestListen: a connection above the limit of a host is closed at once, and a closed connection makes room.
 func TestListen(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -231,7 +231,7 @@ func TestListen(t *testing.T) {
 	t.Errorf("%d are free", b.Free())
 }
 
-// TestBodies: a body that does not arrive ends its connection, whether anybody reads it or not.
+// TestBodies: a body that does not arrive ends its connection, also if the handler does not read it.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]http.HandlerFunc{
@@ -256,7 +256,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestConnections: connections stay below the open files, and a host gets a part of them.
+// TestConnections: the limit is below the file limit, and a host gets a part of it.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	direct, proxied := Connections(true), Connections(false)

@@ -6,7 +6,7 @@ import (
 	"testing/fstest"
 )
 
-// TestCgroupMemory: the least limit of the process's groups counts, in both versions, in containers and under systemd.
+// TestCgroupMemory: the least limit of the process's groups applies, in both versions, in containers and under systemd.
 func TestCgroupMemory(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// Client is on whose behalf something is taken.
+// Client identifies a client by its host and its network.
 type Client struct {
-	Host string // an IPv4 address, or the /64 of an IPv6 address, which one subscriber has
-	Net  string // the /48 of an IPv6 address, which one can rent; else the same as Host
+	Host string // an IPv4 address, or the /64 of an IPv6 address, which is one subscriber
+	Net  string // the /48 of an IPv6 address, which one person can rent; for IPv4 the same as Host
 }
 
-// Wide is the share of a network, in shares of a host: a /48 has 65,536 hosts, some of them of other people.
+// Wide is the share of a network, in shares of a host: a /48 has 65,536 hosts, perhaps of several people.
 const Wide = 8
 
 // Clients identifies clients by host and network.
 type Clients struct {
-	// Header is the one in which a proxy in front names its client; of a list, the last entry counts, which the proxy
-	// itself has added. "": the other end of the connection counts, as anybody can write a header.
+	// Header is the client-IP header of the reverse proxy. The last entry of a list counts, because the proxy added it.
+	// "": the address of the connection counts, because any client can send a header.
 	Header string
 }
 
-// Of is the client of a request.
+// Of returns the client of a request.
 func (c Clients) Of(r *http.Request) Client {
 	text := r.RemoteAddr
 	if c.Header != "" {
@@ -35,15 +35,15 @@ func (c Clients) Of(r *http.Request) Client {
 	return ClientOf(text)
 }
 
-// ClientOf is the client at an address, with or without a port. What is no address is a client by itself, of 64 bytes
-// at most.
+// ClientOf returns the client of an address with or without a port. A text that is not an address is a client of its
+// own; its first 64 bytes count.
 func ClientOf(address string) Client {
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		address = host
 	}
 	ip, err := netip.ParseAddr(strings.Trim(address, "[]"))
 	if err != nil {
-		// Bounded, as it is kept.
+		// A map keeps the text, so its length is bounded.
 		address = "?" + strings.Clone(address[:min(len(address), 64)])
 		return Client{address, address}
 	}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Memory is how much memory the process may take, in bytes: the least of GOMEMLIMIT, the limit of the address space,
-// those of the control groups and what the machine has.
+// Memory returns the memory limit of the process in bytes: the least of GOMEMLIMIT, the address space limit, the limits
+// of its control groups and the memory of the machine.
 func Memory() int64 {
 	least := debug.SetMemoryLimit(-1)
 	var as syscall.Rlimit
@@ -24,7 +24,7 @@ func Memory() int64 {
 		}
 	}
 	if least == math.MaxInt64 {
-		return 1 << 30 // nothing is known: what the smallest machines have
+		return 1 << 30 // unknown: assume the smallest machine
 	}
 	return least
 }
@@ -40,7 +40,7 @@ func memTotal(meminfo string) int64 {
 	return n << 10
 }
 
-// Files is how many files and connections the process may have open at once.
+// Files returns the limit of open files and connections of the process.
 func Files() int64 {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > math.MaxInt32 {

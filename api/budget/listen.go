@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// Segments, the database, the upstream and a replica's uploads need descriptors too: connections get what is above
-	// this, and half where that is less.
+	// filesKept is the number of descriptors for segments, the database, the upstream and uploads. Connections get the
+	// rest, or half of all if that is more.
 	filesKept = 1024
-	// A connection costs some 20 kB: its buffers, goroutines and the kernel's part.
+	// connectionBytes is the memory of a connection: its buffers, its goroutines and the kernel's part.
 	connectionBytes = 20 << 10
-	// Connections are worth at most this part of the memory.
+	// connectionShare is the divisor of the memory that limits the memory of all connections.
 	connectionShare = 16
-	// The least that a host gets, for a browser and a few programs behind it.
+	// leastPerHost is the least limit of a host, for a browser and a few programs behind one address.
 	leastPerHost = 128
 )
 
-// Connections is how many connections a server has at once, by the files and the memory of the process.
-// A proxy in front is one host, so perHost false sets no limit by host.
+// Connections returns the limit of connections, from the file limit and the memory of the process. A reverse proxy is
+// one host, so perHost must be false behind one.
 func Connections(perHost bool) Config {
 	total := min(max(Files()-filesKept, Files()/2), Memory()/connectionShare/connectionBytes)
 	c := Config{Total: max(total, leastPerHost)}
@@ -32,8 +32,8 @@ func Connections(perHost bool) Config {
 	return c
 }
 
-// Listen bounds the connections of a listener. A connection too many is closed at once, so that it keeps nobody else
-// from being accepted.
+// Listen limits the connections of a listener. It closes connections above the limit at once, so that the others are
+// accepted.
 func Listen(l net.Listener, b *Budget) net.Listener { return &listener{l, b} }
 
 type listener struct {
@@ -41,7 +41,7 @@ type listener struct {
 	budget *Budget
 }
 
-// Accept is net.Listener's.
+// Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -52,24 +52,24 @@ func (l *listener) Accept() (net.Conn, error) {
 		if grant != nil {
 			return &counted{Conn: conn, grant: grant}, nil
 		}
-		_ = conn.Close() // the client sees the same whether this fails or not
+		_ = conn.Close() // the client sees no difference if this fails
 	}
 }
 
-// counted is a connection that gives its grant back when it is closed.
+// counted is a connection that gives back its grant on Close.
 type counted struct {
 	net.Conn
 	once  sync.Once
 	grant *Grant
 }
 
-// Close is net.Conn's.
+// Close implements net.Conn.
 func (c *counted) Close() error {
 	c.once.Do(c.grant.Give)
 	return c.Conn.Close()
 }
 
-// Bodies ends connections whose request body does not arrive within wait, those whose handler does not read it too.
+// Bodies closes connections whose request body does not arrive within wait, also if the handler does not read it.
 func Bodies(next http.Handler, wait time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {

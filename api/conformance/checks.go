@@ -13,44 +13,44 @@ import (
 
 const (
 	nowhere = "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/com.example.nothing/nothing"
-	nobody  = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	noDID   = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 	likes   = "app.bsky.feed.like:subject.uri"
 )
 
-// checks is the suite, in order.
+// checks are the checks of the suite, in order.
 var checks = []check{
-	{name: "what nobody links to is an answer of nothing", do: unknownSubject},
-	{name: "what is required and missing is a 400", do: missing},
-	{name: "limit over 1000 is a 400",
+	{name: "a subject without links has empty answers", do: unknownSubject},
+	{name: "a missing required parameter is a 400", do: missing},
+	{name: "a limit over 1000 is a 400",
 		do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "1001")) }},
-	{name: "limit that is no number is a 400",
+	{name: "a limit that is not a number is a 400",
 		do: func(s *suite, _ List) error { return s.refused(routes.GetBacklinks.Path, nothing("limit", "x")) }},
-	{name: "source without a colon is a 400", do: func(s *suite, _ List) error {
+	{name: "a source without a colon is a 400", do: func(s *suite, _ List) error {
 		return s.refused(routes.GetBacklinksCount.Path, url.Values{"subject": {nowhere}, "source": {"app.bsky.feed.like"}})
 	}},
 	{name: "did with from_dids is a 400", do: func(s *suite, _ List) error {
 		return s.refused(routes.Links.Path,
-			url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}, "did": {nobody},
-				"from_dids": {nobody}})
+			url.Values{"target": {nowhere}, "collection": {"app.bsky.feed.like"}, "path": {".subject.uri"}, "did": {noDID},
+				"from_dids": {noDID}})
 	}},
-	{name: "parameters that nobody knows are ignored", do: func(s *suite, _ List) error {
+	{name: "unknown parameters are ignored", do: func(s *suite, _ List) error {
 		_, err := s.get(routes.GetBacklinks.Path, nothing("utm_source", "x"), nil)
 		return err
 	}},
 	{name: "an unknown XRPC method is not served", do: unknownMethod},
-	{name: "any web page may read", do: cors},
-	{name: "HEAD is GET without the body", do: head},
+	{name: "any origin can read answers", do: cors},
+	{name: "HEAD answers as GET, without the body", do: head},
 	{name: "counts, totals and lists agree", list: true, do: agree},
-	{name: "pages of any size are one list", list: true, do: pages},
-	{name: "accounts are those of the records", list: true, do: accounts},
-	{name: "did filters, and totals count what is left", list: true, do: filters},
-	{name: "the older routes say the same", list: true, do: older},
-	{name: "/links/all has the list", list: true, do: all},
-	{name: "a target needn't be encoded", list: true, do: unencoded},
-	{name: "many-to-many lists and counts agree, and page", list: true, do: many},
+	{name: "pages of any size give the same list", list: true, do: pages},
+	{name: "accounts match the accounts of the records", list: true, do: accounts},
+	{name: "did filters records and totals", list: true, do: filters},
+	{name: "the older routes agree with XRPC", list: true, do: older},
+	{name: "/links/all includes the list", list: true, do: all},
+	{name: "an unencoded target is accepted", list: true, do: unencoded},
+	{name: "many-to-many lists, counts and pages agree", list: true, do: many},
 
-	{name: "errors are JSON that names the parameter", beyond: true, do: errorShape},
-	{name: "limit of 0 and below is a 400", beyond: true, do: func(s *suite, _ List) error {
+	{name: "errors are JSON and name the parameter", beyond: true, do: errorShape},
+	{name: "a limit of 0 or less is a 400", beyond: true, do: func(s *suite, _ List) error {
 		for _, limit := range []string{"0", "-1"} {
 			if err := s.refused(routes.GetBacklinks.Path, nothing("limit", limit)); err != nil {
 				return err
@@ -60,7 +60,7 @@ var checks = []check{
 	}},
 	{name: "a damaged cursor is a 400", beyond: true, list: true, do: damaged},
 	{name: "reverse visits every link once", beyond: true, list: true, do: reversed},
-	{name: "spellings of a subject are one subject", beyond: true, list: true, do: spellings},
+	{name: "spellings of one subject have the same count", beyond: true, list: true, do: spellings},
 	{name: "a leading dot in a source is tolerated", beyond: true, list: true, do: dotted},
 	{name: "an unknown XRPC method is a 501", beyond: true, do: func(s *suite, _ List) error {
 		a, err := s.ask(http.MethodGet, routes.Prefix+"com.example.nothing")
@@ -69,11 +69,11 @@ var checks = []check{
 		}
 		return err
 	}},
-	{name: "any web page may read errors, and a preflight", beyond: true, do: corsErrors},
-	{name: "an answer that is the same is a 304", beyond: true, do: unchanged},
+	{name: "any origin can read errors and preflights", beyond: true, do: corsErrors},
+	{name: "an unchanged answer is a 304", beyond: true, do: unchanged},
 }
 
-// nothing returns a query for a list without links, with more parameters.
+// nothing returns a query of a list without links, with additional parameters.
 func nothing(more ...string) url.Values {
 	q := url.Values{"subject": {nowhere}, "source": {likes}}
 	for i := 0; i < len(more); i += 2 {
@@ -98,14 +98,14 @@ func unknownSubject(s *suite, _ List) error {
 		members, _ := a.json.(map[string]any)
 		for _, v := range members {
 			if !empty(v) {
-				return a.errorf("it is not empty")
+				return a.errorf("the answer is not empty")
 			}
 		}
 	}
 	return nil
 }
 
-// empty reports whether a value is zero, null, or has no members.
+// empty reports whether a value is zero, null or without members.
 func empty(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -175,7 +175,7 @@ func corsErrors(s *suite, _ List) error {
 func head(s *suite, _ List) error {
 	a, err := s.ask(http.MethodHead, routes.GetBacklinksCount.Path+"?"+nothing().Encode())
 	if err == nil && (a.status != 200 || len(a.body) > 0) {
-		err = a.errorf("the answer to HEAD has a body, or no status 200")
+		err = a.errorf("the answer to HEAD has a body, or its status is not 200")
 	}
 	return err
 }
@@ -188,7 +188,7 @@ func errorShape(s *suite, _ List) error {
 	body, _ := a.json.(map[string]any)
 	message, _ := body["message"].(string)
 	if name, _ := body["error"].(string); name == "" || !strings.Contains(message, "source") {
-		return a.errorf("it is not {\"error\",\"message\"} that names `source`")
+		return a.errorf("the body is not {\"error\",\"message\"} with `source` in the message")
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func damaged(s *suite, l List) error {
 		return err
 	}
 	if p.Cursor == nil {
-		return skip("the list has one page only")
+		return skip("the list has only one page")
 	}
 	text := *p.Cursor
 	for i := range min(len(text), 20) {
@@ -210,11 +210,11 @@ func damaged(s *suite, l List) error {
 		}
 		if err := s.refused(routes.GetBacklinks.Path,
 			l.query("limit", "1", "cursor", text[:i]+string(other)+text[i+1:])); err != nil {
-			return fmt.Errorf("damaged at its byte %d: %w", i, err)
+			return fmt.Errorf("cursor damaged at byte %d: %w", i, err)
 		}
 	}
 	if err := s.refused(routes.GetBacklinkDIDs.Path, l.query("limit", "1", "cursor", text)); err != nil {
-		return fmt.Errorf("taken to another method: %w", err)
+		return fmt.Errorf("cursor of another method: %w", err)
 	}
 	_ = a
 	return nil
@@ -234,7 +234,7 @@ func spellings(s *suite, l List) error {
 		return err
 	}
 	if plain.Total != upper.Total {
-		return fmt.Errorf("%s has %d, and in lower case %d", l.Subject, upper.Total, plain.Total)
+		return fmt.Errorf("%s has %d links, but %d in lower case", l.Subject, upper.Total, plain.Total)
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func dotted(s *suite, l List) error {
 		return err
 	}
 	if plain.Total != dotted.Total {
-		return fmt.Errorf("%s has %d, and without the dot %d", l.Source, dotted.Total, plain.Total)
+		return fmt.Errorf("%s has %d links, but %d without the dot", l.Source, dotted.Total, plain.Total)
 	}
 	return nil
 }
@@ -262,7 +262,7 @@ func unchanged(s *suite, _ List) error {
 	}
 	tag := a.header.Get("ETag")
 	if tag == "" {
-		return a.errorf("there is no ETag")
+		return a.errorf("the answer has no ETag")
 	}
 	a, err = s.ask(http.MethodGet, path, "If-None-Match", tag)
 	if err == nil && a.status != http.StatusNotModified {

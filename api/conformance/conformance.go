@@ -1,6 +1,6 @@
-// Package conformance checks any server that claims blue.microcosm.links.*: shapes, counts that agree with lists,
-// paging both ways, filters, errors, CORS. It writes nothing; what it asks about is a fixture, lists that the server
-// is known to have.
+// Package conformance checks any server of blue.microcosm.links.*: shapes of answers, agreement of counts and lists,
+// paging in both directions, filters, errors, CORS. It writes nothing. A fixture lists the known contents of the
+// server.
 package conformance
 
 import (
@@ -19,36 +19,36 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// Fixture is what a server is known to have.
+// Fixture is the known contents of a server.
 type Fixture struct {
 	Lists []List `json:"lists"`
 }
 
-// List is the links to a subject from one source. Only those two have to be there; what else is, is checked. While a
-// list grows, so that a walk through it doesn't end as it began, checks of it may fail: take one that is at rest.
+// List is the links to a subject from one source. Only Subject and Source are required; the other fields are checked if
+// set. Checks may fail if the list changes during the run.
 type List struct {
 	Subject string   `json:"subject"`
 	Source  string   `json:"source"`
 	Total   *int     `json:"total"`   // links
 	DIDs    *int     `json:"dids"`    // accounts
-	Records []Record `json:"records"` // all of them, newest first
-	Other   string   `json:"other"`   // a path in the same records, for many-to-many
+	Records []Record `json:"records"` // all records, newest first
+	Other   string   `json:"other"`   // path to another link in the same records, for many-to-many
 }
 
 // Record names a record.
 type Record = wire.Record
 
-// Outcome is what came of a check.
+// Outcome is the result of a check.
 type Outcome string
 
 const (
 	Passed  Outcome = "ok"
 	Failed  Outcome = "FAILED"
-	Differs Outcome = "differs" // what weft does beyond Constellation isn't done
+	Differs Outcome = "differs" // a check of weft's additions to Constellation fails
 	Skipped Outcome = "skipped"
 )
 
-// Result is a check and what came of it.
+// Result is a check with its result.
 type Result struct {
 	Name    string
 	Outcome Outcome
@@ -58,16 +58,16 @@ type Result struct {
 // Config names the server to check. URL is required.
 type Config struct {
 	URL     string       // without a path: https://constellation.microcosm.blue
-	Fixture Fixture      // with no list, what needs one is skipped
-	Client  *http.Client // nil: one that waits 30 seconds
-	Agent   string       // the User-Agent header: who asks; "": weft-conformance
+	Fixture Fixture      // without lists, the checks that need one are skipped
+	Client  *http.Client // nil: a client with a timeout of 30 seconds
+	Agent   string       // User-Agent header; "": weft-conformance
 }
 
-// check is one of the suite.
+// check is one check of the suite.
 type check struct {
 	name   string
-	beyond bool // weft does it and Constellation doesn't: docs/compatibility.md says why
-	list   bool // it needs a list, and is made for each
+	beyond bool // weft passes it, Constellation doesn't: docs/compatibility.md has the reason
+	list   bool // the check runs once for each list
 	do     func(*suite, List) error
 }
 
@@ -83,12 +83,12 @@ func skip(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errSkip, fmt.Sprintf(format, args...))
 }
 
-// Run makes all checks, in order, and hands each result over as it comes. It probes the server first: the error is for a
-// server that cannot be checked.
+// Run runs all checks in order and reports each result at once. It probes the server first, and returns an error if the
+// server cannot be checked.
 func Run(ctx context.Context, c Config, report func(Result)) error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("%q is no URL of a server, such as https://constellation.microcosm.blue", c.URL)
+		return fmt.Errorf("%q is not the URL of a server, such as https://constellation.microcosm.blue", c.URL)
 	}
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	if c.Client == nil {
@@ -107,7 +107,7 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 		if ch.list {
 			lists = c.Fixture.Lists
 			if len(lists) == 0 {
-				report(Result{ch.name, Skipped, "no list is given"})
+				report(Result{ch.name, Skipped, "it needs a list: give --subject and --source, or --fixture"})
 			}
 		}
 		for _, list := range lists {
@@ -136,7 +136,7 @@ func Run(ctx context.Context, c Config, report func(Result)) error {
 	return nil
 }
 
-// probe asks once for a count, so that a server that is away or has no such API is one error, and not one of each check.
+// probe requests one count. An unreachable server or one without the API is one error, not one per check.
 func (s *suite) probe() error {
 	tries := []struct {
 		path string
@@ -157,16 +157,16 @@ func (s *suite) probe() error {
 		}
 		said = append(said, fmt.Sprintf("%d for %s", a.status, try.path))
 	}
-	return fmt.Errorf("%s has no backlink API: it answers %s", s.URL, strings.Join(said, " and "))
+	return fmt.Errorf("%s has no backlink API: it answered %s", s.URL, strings.Join(said, " and "))
 }
 
-// answer is what a server said.
+// answer is an answer of the server.
 type answer struct {
 	url    string
 	status int
 	header http.Header
 	body   []byte
-	json   any // nil: it isn't JSON
+	json   any // nil: the body isn't JSON
 }
 
 func (a *answer) errorf(format string, args ...any) error {
@@ -203,7 +203,7 @@ func (s *suite) ask(method, path string, headers ...string) (*answer, error) {
 	return a, nil
 }
 
-// get asks for a route, and wants an answer of its shape.
+// get requests a route and returns an error if the answer has another status or shape.
 func (s *suite) get(path string, q url.Values, into any) (*answer, error) {
 	a, err := s.ask(http.MethodGet, path+"?"+q.Encode())
 	if err != nil {
@@ -216,17 +216,17 @@ func (s *suite) get(path string, q url.Values, into any) (*answer, error) {
 		return a, a.errorf("the answer is not JSON")
 	}
 	if p := s.table.Check(s.table.At(path).Output.Schema, a.json, false); p != nil {
-		return a, a.errorf("the shape is wrong: %v", p)
+		return a, a.errorf("the answer has the wrong shape: %v", p)
 	}
 	if into != nil {
 		if err := json.Unmarshal(a.body, into); err != nil {
-			return a, a.errorf("the shape is wrong: %v", err)
+			return a, a.errorf("the answer has the wrong shape: %v", err)
 		}
 	}
 	return a, nil
 }
 
-// refused wants a 400.
+// refused returns an error unless the answer is a 400.
 func (s *suite) refused(path string, q url.Values) error {
 	a, err := s.ask(http.MethodGet, path+"?"+q.Encode())
 	if err == nil && a.status != http.StatusBadRequest {

@@ -24,7 +24,7 @@ const (
 	web  = "https://example.com/page"
 )
 
-// fixture is what seed puts into a store.
+// fixture returns the contents of seed's store.
 func fixture() Fixture {
 	likes, accounts := 60, 30
 	return Fixture{Lists: []List{
@@ -85,7 +85,7 @@ func run(t *testing.T, h http.Handler, f Fixture) []Result {
 	return results
 }
 
-// TestWeft: weft passes all, what goes beyond too.
+// TestWeft: weft passes all checks, those beyond Constellation too.
 func TestWeft(t *testing.T) {
 	t.Parallel()
 	results := run(t, seed(t), fixture())
@@ -99,11 +99,11 @@ func TestWeft(t *testing.T) {
 	}
 }
 
-// TestFindsFaults: a server that is wrong in one thing fails, and in the check that is about it.
+// TestFindsFaults: a server with one fault fails the check of that fault.
 func TestFindsFaults(t *testing.T) {
 	t.Parallel()
 	weft := seed(t)
-	// edited answers as weft does, with its answers changed.
+	// edited answers as weft, with each answer changed by change.
 	edited := func(change func(r *http.Request, res *httptest.ResponseRecorder)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Header.Del("If-None-Match")
@@ -140,10 +140,10 @@ func TestFindsFaults(t *testing.T) {
 		fails   string
 		outcome Outcome
 	}{
-		{"no cursor at the end", replace("", `,"cursor":null`, ``), "what nobody links to", Failed},
-		{"null for an empty list", replace("", `:\[\]`, `:null`), "what nobody links to", Failed},
-		{"500 for 400", status(400, 500), "what is required", Failed},
-		{"200 for 400", status(400, 200), "limit over 1000", Failed},
+		{"no cursor at the end", replace("", `,"cursor":null`, ``), "a subject without links", Failed},
+		{"null for an empty list", replace("", `:\[\]`, `:null`), "a subject without links", Failed},
+		{"500 for 400", status(400, 500), "a missing required parameter", Failed},
+		{"200 for 400", status(400, 200), "a limit over 1000", Failed},
 		{"counts that are off by one", replace("getBacklinksCount", `"total":60`, `"total":61`),
 			"counts, totals and lists agree", Failed},
 		{"a hole in a page", replace("getBacklinks", `"records":\[\{[^}]*\},`, `"records":[`),
@@ -155,17 +155,17 @@ func TestFindsFaults(t *testing.T) {
 				*res = *httptest.NewRecorder()
 				weft.ServeHTTP(res, r)
 			}
-		}), "did filters", Failed},
+		}), "did filters records", Failed},
 		{"a cursor that is ignored", edited(func(r *http.Request, res *httptest.ResponseRecorder) {
 			if q := r.URL.Query(); q.Has("cursor") {
 				*res = *httptest.NewRecorder()
 				res.WriteString(`{"total":0,"records":[],"linking_records":[],"linking_dids":[],"items":[],"counts_by_other_subject":[],"cursor":null}`)
 			}
 		}), "pages of any size", Failed},
-		{"accounts that come twice", replace("getBacklinkDids", `"linking_dids":\[("[^"]*")`, `"linking_dids":[$1,$1`), "accounts are those", Failed},
-		{"no CORS", edited(func(_ *http.Request, res *httptest.ResponseRecorder) { res.Header().Del("Access-Control-Allow-Origin") }), "any web page may read", Failed},
+		{"accounts that come twice", replace("getBacklinkDids", `"linking_dids":\[("[^"]*")`, `"linking_dids":[$1,$1`), "accounts match", Failed},
+		{"no CORS", edited(func(_ *http.Request, res *httptest.ResponseRecorder) { res.Header().Del("Access-Control-Allow-Origin") }), "any origin can read answers", Failed},
 		{"other counts in the older routes", replace("/links/count", `60`, `59`), "the older routes", Failed},
-		{"other counts in all", replace("/links/all", `"distinct_dids":30`, `"distinct_dids":31`), "/links/all has", Failed},
+		{"other counts in all", replace("/links/all", `"distinct_dids":30`, `"distinct_dids":31`), "/links/all includes", Failed},
 		{"many-to-many counts that are off", replace("getManyToManyCounts", `"total":1\b`, `"total":2`), "many-to-many", Failed},
 		{"errors without a body", edited(func(_ *http.Request, res *httptest.ResponseRecorder) {
 			if res.Code >= 400 {
@@ -177,7 +177,7 @@ func TestFindsFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if !slices.ContainsFunc(run(t, c.handler, fixture()), func(r Result) bool { return r.Outcome == c.outcome && strings.HasPrefix(r.Name, c.fails) }) {
-				t.Error("nobody notices")
+				t.Error("the suite does not find it")
 			}
 		})
 	}
@@ -187,7 +187,7 @@ func TestRunRefuses(t *testing.T) {
 	t.Parallel()
 	for _, u := range []string{"", "x", "ftp://example.com", "https://"} {
 		if err := Run(context.Background(), Config{URL: u}, func(Result) {}); err == nil {
-			t.Errorf("%q is taken", u)
+			t.Errorf("%q is accepted", u)
 		}
 	}
 	for _, r := range run(t, seed(t), Fixture{}) {

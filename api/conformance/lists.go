@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// What follows checks lists: their counts, their pages both ways, their filters.
+// The checks below compare counts, pages and filters of lists.
 
 func (l List) query(more ...string) url.Values {
 	q := url.Values{"subject": {l.Subject}, "source": {l.Source}}
@@ -24,7 +24,7 @@ func (l List) query(more ...string) url.Values {
 	return q
 }
 
-// older asks the older routes for the same.
+// older returns the same query for the older routes.
 func (l List) older(more ...string) url.Values {
 	collection, path, _ := strings.Cut(l.Source, ":")
 	q := url.Values{"target": {l.Subject}, "collection": {collection}, "path": {"." + path}}
@@ -34,7 +34,7 @@ func (l List) older(more ...string) url.Values {
 	return q
 }
 
-// mostPages bounds a walk through a list that doesn't end.
+// mostPages bounds the walk of a list without a last page.
 const mostPages = 2000
 
 // listing is a page of a list.
@@ -44,8 +44,8 @@ type listing[T any] struct {
 	cursor *string
 }
 
-// walk reads all pages of a list, and returns their items and the total of the first. of takes an answer, of type A,
-// apart.
+// walk reads all pages of a list, and returns their items and the total of the first page. of converts an answer of
+// type A.
 func walk[T, A any](s *suite, path string, q url.Values, limit int, of func(*A) listing[T]) (all []T, total int,
 	err error) {
 	q = maps.Clone(q)
@@ -69,7 +69,7 @@ func walk[T, A any](s *suite, path string, q url.Values, limit int, of func(*A) 
 		}
 		q.Set("cursor", *page.cursor)
 	}
-	return nil, 0, fmt.Errorf("%s has no end after %d pages of %d", path, mostPages, limit)
+	return nil, 0, fmt.Errorf("%s: no last page after %d pages of %d", path, mostPages, limit)
 }
 
 func backlinks(a *wire.Backlinks) listing[Record] {
@@ -92,13 +92,13 @@ func otherCounts(a *wire.ManyToManyCounts) listing[wire.OtherCount] {
 	return listing[wire.OtherCount]{items: a.Counts, cursor: a.Cursor}
 }
 
-// whole is the list in pages that are as large as can be.
+// whole returns the list, read in pages of the largest size.
 func (s *suite) whole(l List) ([]Record, error) {
 	all, total, err := walk(s, routes.GetBacklinks.Path, l.query(), 1000, backlinks)
 	switch {
 	case err != nil:
 	case len(all) != total:
-		err = fmt.Errorf("the total is %d, and %d are listed", total, len(all))
+		err = fmt.Errorf("the total is %d, but %d are listed", total, len(all))
 	case len(all) == 0:
 		err = errEmpty
 	}
@@ -118,16 +118,16 @@ func agree(s *suite, l List) error {
 	}
 	switch {
 	case int(count.Total) != len(all):
-		return fmt.Errorf("%d are counted, and %d are listed", count.Total, len(all))
+		return fmt.Errorf("the count is %d, but %d are listed", count.Total, len(all))
 	case l.Total != nil && *l.Total != len(all):
-		return fmt.Errorf("there are %d, and the fixture has %d", len(all), *l.Total)
+		return fmt.Errorf("the list has %d records, but the fixture has %d", len(all), *l.Total)
 	case l.Records != nil && !slices.Equal(l.Records, all):
-		return fmt.Errorf("listed are\n    %v\n    and the fixture has\n    %v", all, l.Records)
+		return fmt.Errorf("the list is\n    %v\n    but the fixture has\n    %v", all, l.Records)
 	}
 	return once(all)
 }
 
-// once wants every item once.
+// once returns an error if an item occurs twice.
 func once[T comparable](all []T) error {
 	seen := map[T]bool{}
 	for _, item := range all {
@@ -150,7 +150,7 @@ func pages(s *suite, l List) error {
 			return err
 		}
 		if !slices.Equal(got, all) {
-			return fmt.Errorf("in pages of %d, %d records come, and in one of 1000 %d, or in another order", size, len(got),
+			return fmt.Errorf("pages of %d have %d records, but a page of 1000 has %d, or the order differs", size, len(got),
 				len(all))
 		}
 	}
@@ -169,7 +169,7 @@ func reversed(s *suite, l List) error {
 			return err
 		}
 		if !slices.Equal(got, all) {
-			return fmt.Errorf("backwards in pages of %d, %d records come of %d, or in another order", size, len(got), len(all))
+			return fmt.Errorf("reverse pages of %d have %d of %d records, or the order differs", size, len(got), len(all))
 		}
 	}
 	return nil
@@ -185,7 +185,7 @@ func accounts(s *suite, l List) error {
 		want[r.DID] = true
 	}
 	if l.DIDs != nil && *l.DIDs != len(want) {
-		return fmt.Errorf("the records are of %d accounts, and the fixture has %d", len(want), *l.DIDs)
+		return fmt.Errorf("the records have %d accounts, but the fixture has %d", len(want), *l.DIDs)
 	}
 	for _, path := range []string{routes.GetBacklinkDIDs.Path, routes.GetDistinct.Path} {
 		for _, size := range []int{max(1, len(want)/20), 1000} {
@@ -197,7 +197,7 @@ func accounts(s *suite, l List) error {
 				return err
 			}
 			if total != len(want) || len(got) != len(want) {
-				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, and the records are of %d accounts", path,
+				return fmt.Errorf("%s in pages of %d: the total is %d, %d are listed, but the records have %d accounts", path,
 					size, total, len(got), len(want))
 			}
 		}
@@ -216,9 +216,9 @@ func filters(s *suite, l List) error {
 		keep func(did string) bool
 	}{
 		{[]string{one}, func(did string) bool { return did == one }},
-		{[]string{one, all[0].DID, nobody, one}, func(did string) bool { return did == one || did == all[0].DID }},
+		{[]string{one, all[0].DID, noDID, one}, func(did string) bool { return did == one || did == all[0].DID }},
 		{[]string{one, ""}, func(did string) bool { return did == one }},
-		{[]string{nobody}, func(string) bool { return false }},
+		{[]string{noDID}, func(string) bool { return false }},
 	} {
 		want := slices.DeleteFunc(slices.Clone(all), func(r Record) bool { return !c.keep(r.DID) })
 		q := l.query()
@@ -228,7 +228,7 @@ func filters(s *suite, l List) error {
 			return err
 		}
 		if total != len(want) || !slices.Equal(got, want) {
-			return fmt.Errorf("of %v: the total is %d, %d are listed, and %d are theirs", c.dids, total, len(got), len(want))
+			return fmt.Errorf("with did %v: the total is %d and %d are listed, but the whole list has %d", c.dids, total, len(got), len(want))
 		}
 	}
 	return nil
@@ -244,9 +244,9 @@ func older(s *suite, l List) error {
 		return err
 	}
 	if total != len(all) || !slices.Equal(got, all) {
-		return fmt.Errorf("/links has a total of %d and lists %d, getBacklinks %d", total, len(got), len(all))
+		return fmt.Errorf("/links has a total of %d and lists %d, but getBacklinks lists %d", total, len(got), len(all))
 	}
-	ofOne, total, err := walk(s, routes.Links.Path, l.older("from_dids", all[0].DID+","+nobody), 100, linkingRecords)
+	ofOne, total, err := walk(s, routes.Links.Path, l.older("from_dids", all[0].DID+","+noDID), 100, linkingRecords)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func older(s *suite, l List) error {
 		return err
 	}
 	if int(count.Total) != len(all) || int(countDIDs.Total) != len(accounts) || distinct != len(accounts) {
-		return fmt.Errorf("counted are %d records and %d accounts, listed %d and %d", count.Total, countDIDs.Total,
+		return fmt.Errorf("the counts are %d records and %d accounts, but %d and %d are listed", count.Total, countDIDs.Total,
 			len(all), len(accounts))
 	}
 	return nil
@@ -293,7 +293,7 @@ func all(s *suite, l List) error {
 	got := a.Links[collection]["."+path]
 	count := counts.Links[collection]["."+path]
 	if int(got.Records) != len(records) || int(got.DistinctDIDs) != len(seen) || int(count) != len(records) {
-		return fmt.Errorf("/links/all says %+v, /links/all/count %d, and there are %d records of %d accounts", got, count,
+		return fmt.Errorf("/links/all has %+v and /links/all/count has %d, but the list has %d records of %d accounts", got, count,
 			len(records), len(seen))
 	}
 	return nil
@@ -301,18 +301,18 @@ func all(s *suite, l List) error {
 
 func unencoded(s *suite, l List) error {
 	if strings.ContainsAny(l.Subject, "&#+% ") {
-		return skip("the subject can't stand in a query as it is")
+		return skip("the subject needs percent-encoding")
 	}
 	a, err := s.ask(http.MethodGet, routes.LinksAll.Path+"?target="+l.Subject)
 	if err == nil && (a.status != 200 || !strings.Contains(string(a.body), `"records"`)) {
-		err = a.errorf("the list is not there")
+		err = a.errorf("the answer lacks the list")
 	}
 	return err
 }
 
 func many(s *suite, l List) error {
 	if l.Other == "" {
-		return skip("the fixture has no other path")
+		return skip("the list has no other path: give --other")
 	}
 	ask := func(limit int, more ...string) ([]wire.ManyToManyItem, error) {
 		q := l.query(append([]string{"pathToOther", l.Other}, more...)...)
@@ -327,14 +327,14 @@ func many(s *suite, l List) error {
 		return err
 	}
 	if len(items) == 0 {
-		return fmt.Errorf("the records of the fixture link to nothing at %s", l.Other)
+		return fmt.Errorf("the records have no links at %s", l.Other)
 	}
 	some, err := ask(max(1, len(items)/10))
 	if err != nil {
 		return err
 	}
 	if !slices.Equal(items, some) {
-		return fmt.Errorf("in small pages %d items come, in large ones %d, or in another order", len(some), len(items))
+		return fmt.Errorf("small pages have %d items, but large pages have %d, or the order differs", len(some), len(items))
 	}
 	filtered, err := ask(1000, "linkDid", items[0].LinkRecord.DID, "otherSubject", items[0].OtherSubject)
 	if err != nil {
@@ -343,14 +343,14 @@ func many(s *suite, l List) error {
 	if len(filtered) == 0 || slices.ContainsFunc(filtered, func(i wire.ManyToManyItem) bool {
 		return i.LinkRecord.DID != items[0].LinkRecord.DID || i.OtherSubject != items[0].OtherSubject
 	}) {
-		return fmt.Errorf("filtered by account and other subject, %v come", filtered)
+		return fmt.Errorf("a filter by account and other subject gives %v", filtered)
 	}
-	none, err := ask(1000, "linkDid", nobody)
+	none, err := ask(1000, "linkDid", noDID)
 	if err != nil {
 		return err
 	}
 	if len(none) > 0 {
-		return fmt.Errorf("of an account that has none, %v come", none)
+		return fmt.Errorf("a filter by an account without links gives %v", none)
 	}
 	want := map[string]int64{}
 	for _, i := range items {
@@ -364,12 +364,12 @@ func many(s *suite, l List) error {
 	got := map[string]int64{}
 	for _, c := range counts {
 		if got[c.Subject] != 0 || c.Distinct < 1 || c.Distinct > c.Total {
-			return fmt.Errorf("getManyToManyCounts has %+v, or has it twice", c)
+			return fmt.Errorf("getManyToManyCounts has %+v, which is wrong or a duplicate", c)
 		}
 		got[c.Subject] = c.Total
 	}
 	if !maps.Equal(got, want) {
-		return fmt.Errorf("getManyToManyCounts has %d other subjects, getManyToMany %d, or other counts", len(got), len(want))
+		return fmt.Errorf("getManyToManyCounts has %d other subjects, but getManyToMany has %d, or the counts differ", len(got), len(want))
 	}
 	return nil
 }

@@ -10,16 +10,16 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Problem is a fault of a value, and its place, such as pairs[3].subject; empty for the value itself.
+// Problem is a fault of a value and its path, such as pairs[3].subject; the path is empty for the value itself.
 type Problem struct {
 	Path string
-	Text string // in words that follow the path
+	Text string // a phrase that follows the path
 }
 
 func (p *Problem) Error() string { return "`" + p.Path + "` " + p.Text }
 
-// Check holds a value, as json.Unmarshal gives it to an any, against a schema. Members that the schema doesn't have are
-// let through, as lexicons do. strict refuses them: what we answer is all written down.
+// Check compares a value, as decoded by json.Unmarshal into an any, with a schema. It accepts unknown members, as
+// lexicons do, unless strict is set: our own answers have no undocumented members.
 func (t *Table) Check(s *Schema, v any, strict bool) *Problem { return t.check(s, v, "", strict) }
 
 func (t *Table) check(s *Schema, v any, at string, strict bool) *Problem {
@@ -121,7 +121,7 @@ func (s *Schema) checkText(text, at string) *Problem {
 	return nil
 }
 
-// WrongFormat returns the fault of a text of a format, in words that follow its name; empty for none.
+// WrongFormat returns the fault of a text in a format, as a phrase that follows its name; empty if there is none.
 func WrongFormat(format, text string) string {
 	ok := true
 	what := ""

@@ -1,6 +1,6 @@
-// Package lexicons holds what the API is made of: a lexicon for each XRPC method, and definitions of the same shape
-// for the routes that have no NSID. Handlers check their parameters against them, documents are made of them and tests
-// hold answers against them, so that none of the three can say something else.
+// Package lexicons defines the API: a lexicon for each XRPC method, and definitions of the same shape for the routes
+// without an NSID. Handlers check parameters by them, documents are generated from them, and tests compare answers with
+// them, so that the three always agree.
 package lexicons
 
 import (
@@ -23,8 +23,8 @@ const routesFile = "routes.json"
 
 // Def is a method: a query, which is a GET, or a procedure, which is a POST.
 type Def struct {
-	ID          string  `json:"-"` // the NSID; empty for a route
-	Path        string  `json:"-"` // where it is served
+	ID          string  `json:"-"` // NSID; empty for a route
+	Path        string  `json:"-"` // path of the route
 	Type        string  `json:"type"`
 	Description string  `json:"description"`
 	Parameters  *Schema `json:"parameters"` // nil: none
@@ -33,14 +33,14 @@ type Def struct {
 	Errors      []Error `json:"errors"`
 }
 
-// Body is what a request or an answer carries.
+// Body is the type of a request or an answer.
 type Body struct {
 	Encoding    string  `json:"encoding"`
 	Description string  `json:"description"`
 	Schema      *Schema `json:"schema"` // nil: anything
 }
 
-// Error is a failure with a name of its own.
+// Error is a failure with its own name.
 type Error struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
@@ -61,8 +61,8 @@ type Schema struct {
 	Required    []string   `json:"required"`  // of an object and of params
 	Nullable    []string   `json:"nullable"`
 	Properties  Properties `json:"properties"`
-	// Values is the type of the members of an object whose names are data; nil: all members are Properties. Lexicons do
-	// not have it: only routes.json does.
+	// Values is the type of the members of an object with arbitrary names; nil: all members are Properties. Only
+	// routes.json has it: lexicons cannot express it.
 	Values *Schema `json:"additionalProperties"`
 }
 
@@ -95,7 +95,7 @@ func (p *Properties) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Get finds a property; nil when there is none.
+// Get returns the schema of a property, or nil.
 func (p Properties) Get(name string) *Schema {
 	for i := range p {
 		if p[i].Name == name {
@@ -105,7 +105,7 @@ func (p Properties) Get(name string) *Schema {
 	return nil
 }
 
-// Param finds a parameter; nil when there is none.
+// Param returns the schema of a parameter, or nil.
 func (d *Def) Param(name string) *Schema {
 	if d.Parameters == nil {
 		return nil
@@ -113,12 +113,12 @@ func (d *Def) Param(name string) *Schema {
 	return d.Parameters.Properties.Get(name)
 }
 
-// Requires says whether a parameter has to be given.
+// Requires reports whether a parameter is required.
 func (d *Def) Requires(name string) bool {
 	return d.Parameters != nil && slices.Contains(d.Parameters.Required, name)
 }
 
-// Method is the HTTP method.
+// Method returns the HTTP method.
 func (d *Def) Method() string {
 	if d.Type == "procedure" {
 		return "POST"
@@ -126,15 +126,15 @@ func (d *Def) Method() string {
 	return "GET"
 }
 
-// Table is all definitions. It is not to be changed.
+// Table holds all definitions. It is read-only.
 type Table struct {
-	Defs  []*Def            // the methods in order of their NSIDs, then the routes as the file has them
-	Files map[string][]byte // each lexicon by its NSID, as it was written
+	Defs  []*Def            // methods in the order of their NSIDs, then routes in the order of the file
+	Files map[string][]byte // text of each lexicon by NSID
 	defs  map[string]*Schema
 	paths map[string]*Def
 }
 
-// Load reads the definitions. It panics when they are malformed, which every test shows.
+// Load reads the embedded definitions. It panics if they are malformed; every test would fail then.
 func Load() *Table {
 	t := &Table{Files: map[string][]byte{}, defs: map[string]*Schema{}, paths: map[string]*Def{}}
 	entries, err := files.ReadDir(".")
@@ -184,7 +184,7 @@ func (t *Table) lexicon(id string, data []byte) {
 		decode(id, raw, s)
 		t.defs[id+"#"+name] = s
 	}
-	// Local references become global ones, so that a schema can be read without its file.
+	// Local references become global, so that a schema can be used without its file.
 	local := func(s *Schema) {
 		if strings.HasPrefix(s.Ref, "#") {
 			s.Ref = id + s.Ref
@@ -212,7 +212,7 @@ func (t *Table) add(d *Def) {
 // At returns the definition of a path; nil if there is none.
 func (t *Table) At(path string) *Def { return t.paths[path] }
 
-// Resolve follows a reference.
+// Resolve returns the schema that a reference names, or s itself.
 func (t *Table) Resolve(s *Schema) *Schema {
 	if s.Type != "ref" {
 		return s
@@ -223,7 +223,7 @@ func (t *Table) Resolve(s *Schema) *Schema {
 	panic("lexicons: there is no " + s.Ref)
 }
 
-// Refs are the names of all shared definitions, in order.
+// Refs returns the names of all shared definitions, in order.
 func (t *Table) Refs() []string {
 	refs := make([]string, 0, len(t.defs))
 	for ref := range t.defs {
@@ -233,7 +233,7 @@ func (t *Table) Refs() []string {
 	return refs
 }
 
-// each visits a schema and all within it.
+// each calls do for a schema and all schemas within it.
 func each(s *Schema, do func(*Schema)) {
 	if s == nil {
 		return

@@ -11,24 +11,23 @@ import (
 )
 
 const (
-	// maxDepth is how deep JSON may be nested: methods need four levels, and each costs the decoder memory.
+	// maxDepth is the deepest nesting of JSON that Read accepts: methods need four levels, and each level costs memory.
 	maxDepth = 32
-	// itemsAtOnce are decoded before others may run, in half a millisecond: the scheduler would let a count wait for 10
-	// ms behind each long list.
+	// itemsAtOnce is the number of items, half a millisecond of work, between two yields to other goroutines. Without
+	// yields, a short query waits 10 ms for the scheduler behind each long list.
 	itemsAtOnce = 256
 )
 
 var (
-	// ErrNotUTF8 is the error of Read where the input is not UTF-8.
+	// ErrNotUTF8 is returned by Read if the input is not UTF-8.
 	ErrNotUTF8 = errors.New("not UTF-8")
-	// ErrSyntax is its error where the input is not JSON.
+	// ErrSyntax is returned by Read if the input is not JSON.
 	ErrSyntax = errors.New("unexpected end, or an invalid value")
 )
 
-// Read reads one JSON value from r and holds it against a schema while it reads, so that no more than the schema
-// allows is ever kept: members that the schema does not have are passed over. What it gives is as Check takes it. A
-// Problem says what is wrong with the value; any other error is ErrNotUTF8, ErrSyntax or a json.SyntaxError, or the
-// one of r.
+// Read reads one JSON value from r and checks it against a schema on the way, so that memory is bounded by the schema:
+// it skips unknown members. Its result has the types that Check accepts. A Problem describes a fault of the value; any
+// other error is ErrNotUTF8, ErrSyntax, a json.SyntaxError or an error of r.
 func (t *Table) Read(r io.Reader, s *Schema) (any, error) {
 	text := &textReader{r: r}
 	in := &input{t, json.NewDecoder(text)}
@@ -55,15 +54,15 @@ func (t *Table) Read(r io.Reader, s *Schema) (any, error) {
 	return nil, fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-// textReader reads UTF-8, and keeps the error that it ended with.
+// textReader reads UTF-8 and keeps its last error.
 type textReader struct {
 	r    io.Reader
-	tail [utf8.UTFMax]byte // the bytes of a character that is not whole yet
+	tail [utf8.UTFMax]byte // bytes of an incomplete character
 	n    int
-	err  error // not io.EOF
+	err  error // except io.EOF
 }
 
-// Read is io.Reader's.
+// Read implements io.Reader.
 func (t *textReader) Read(p []byte) (int, error) {
 	if t.err != nil {
 		return 0, t.err
@@ -79,7 +78,7 @@ func (t *textReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end is the error of a text that ends inside of a character.
+// end returns the error of a text that ends inside a character.
 func (t *textReader) end() error {
 	if t.err == nil && t.n > 0 {
 		t.err = ErrNotUTF8
@@ -112,7 +111,7 @@ func (t *textReader) check(p []byte) bool {
 	return utf8.Valid(p[:whole])
 }
 
-// input is a value that is being read.
+// input is a value during Read.
 type input struct {
 	table *Table
 	dec   *json.Decoder
@@ -126,7 +125,7 @@ func (in *input) value(s *Schema, at string, depth int) (any, error) {
 	return in.rest(token, s, at, depth)
 }
 
-// rest reads the value that begins with a token.
+// rest reads the rest of the value that begins with a token.
 func (in *input) rest(token json.Token, s *Schema, at string, depth int) (any, error) {
 	s = in.table.Resolve(s)
 	if depth > maxDepth {
@@ -141,7 +140,7 @@ func (in *input) rest(token json.Token, s *Schema, at string, depth int) (any, e
 		return nil, in.skip(token, depth)
 	}
 	if _, isDelim := token.(json.Delim); isDelim {
-		// A value of the wrong type is not kept: Check returns the type that it must have.
+		// A value of the wrong type is dropped: Check reports the type that it must have.
 		token = struct{}{}
 	}
 	if p := in.table.check(s, token, at, false); p != nil {
@@ -212,7 +211,7 @@ func (in *input) within(at, name string) string {
 	return at + "." + name
 }
 
-// skip passes over the value that begins with a token.
+// skip skips the rest of the value that begins with a token.
 func (in *input) skip(token json.Token, depth int) error {
 	for open := 0; ; {
 		switch token {

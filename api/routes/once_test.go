@@ -19,15 +19,15 @@ import (
 
 const root = "../.."
 
-// literal is a string in the product's code, or the tag of a struct's field.
+// literal is a string in non-test code, or the tag of a struct field.
 type literal struct {
-	file string // from the root
+	file string // relative to the root
 	text string
 	tag  bool
 	at   token.Position
 }
 
-// literals returns the strings of all Go files below dirs but tests.
+// literals returns the strings of all non-test Go files below dirs.
 func literals(t *testing.T, dirs ...string) []literal {
 	t.Helper()
 	var all []literal
@@ -72,8 +72,8 @@ func literals(t *testing.T, dirs ...string) []literal {
 	return all
 }
 
-// TestRoutesAreStatedOnce: every lexicon has a route and no code but this package spells the path or the name of a route, so that
-// whatever depends on a route is derived from the table. Sentences for people may name paths.
+// TestRoutesAreStatedOnce: every lexicon has a route, and only this package spells the path or the name of a route, so
+// that everything that depends on a route is derived from the table. Sentences for people may name paths.
 func TestRoutesAreStatedOnce(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
@@ -99,7 +99,7 @@ func TestRoutesAreStatedOnce(t *testing.T) {
 		cursors[r.Cursor] = r.Path
 	}
 	for _, l := range literals(t, "api", "web", "client", "cmd") {
-		// web/handles reads the documents of others.
+		// web/handles reads documents of other services.
 		if l.file == "api/routes/routes.go" || l.tag || strings.HasPrefix(l.file, "web/handles/") {
 			continue
 		}
@@ -112,22 +112,23 @@ func TestRoutesAreStatedOnce(t *testing.T) {
 	}
 }
 
-// ownJSON are the files with JSON that is no answer of the API.
+// ownJSON lists the files with JSON that isn't an answer of the API.
 var ownJSON = []string{
 	"api/conformance/conformance.go", // the fixture
-	"web/answer.go",                  // what a failure's page adds
+	"web/answer.go",                  // additional members of an error page
 	"web/livefeed.go",                // the events of the first page
 	"cmd/weft/exportdir.go",          // the manifest of an export
-	"cmd/weft/control.go",            // what one process of weft answers another
+	"cmd/weft/control.go",            // answers between processes of weft
 }
 
-// TestJSONIsStatedOnce: no code of the API, the pages, the client and the commands has types of its own for answers of the API.
+// TestJSONIsStatedOnce: the code of the API, the pages, the client and the commands uses package wire for all answers
+// of the API.
 func TestJSONIsStatedOnce(t *testing.T) {
 	t.Parallel()
 	for _, l := range literals(t, "api", "web", "client", "cmd") {
 		owner := strings.HasPrefix(l.file, "api/wire/") || strings.HasPrefix(l.file, "api/lexicons/") ||
 			slices.Contains(ownJSON, l.file)
-		owner = owner || strings.HasPrefix(l.file, "web/handles/") // DID documents of others
+		owner = owner || strings.HasPrefix(l.file, "web/handles/") // DID documents of other services
 		if _, ok := reflect.StructTag(l.text).Lookup("json"); l.tag && ok && !owner {
 			t.Errorf("%s: a type of JSON outside of package wire: %s", l.at, l.text)
 		}
@@ -136,7 +137,7 @@ func TestJSONIsStatedOnce(t *testing.T) {
 
 var metricName = regexp.MustCompile(`^weft_[a-z0-9_]+$`)
 
-// TestMetricsAreStatedOnce: the name of a metric stands in one place of the code.
+// TestMetricsAreStatedOnce: the name of a metric occurs once in the code.
 func TestMetricsAreStatedOnce(t *testing.T) {
 	t.Parallel()
 	first := map[string]token.Position{}

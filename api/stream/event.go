@@ -1,5 +1,6 @@
-// Package stream follows the log: it keeps the newest events in memory for all subscribers together, hands over from
-// the log on disk to them without loss or repeat, holds what may be taken back, and filters. It knows nothing of HTTP.
+// Package stream follows the log for the live streams. It keeps the newest events in memory for all subscribers,
+// switches from the log on disk to them without loss or repeat, holds links that may be taken back, and filters. It
+// doesn't depend on HTTP.
 package stream
 
 import (
@@ -16,13 +17,13 @@ import (
 // Event is a row of the log as subscribers see it.
 type Event struct {
 	db.LogEntry
-	Links []Link // what was removed, then what was added
+	Links []Link // removed links, then added links
 	At    time.Time
 
-	actor, collection hash // of the names: they are made once, and compared for each subscriber
+	actor, collection hash // hashes of the names, computed once and compared for each subscriber
 	mu                sync.Mutex
-	read              bool   // kept was read
-	kept              []Link // what the record links to, when it was read
+	read              bool   // kept is read
+	kept              []Link // links of the record at the time of the read
 }
 
 // Link is a link that was removed or added.
@@ -30,16 +31,16 @@ type Link struct {
 	Removed    bool
 	Source     string // collection:path
 	Subject    string
-	SubjectDID string // the account that the subject is or belongs to; empty: none
+	SubjectDID string // account of the subject, or that owns it; empty: none
 
 	source, subject, did hash
 
-	// pair is, of a link that was added and removed again within the hold, the row of the other end; 0: none. The tail
-	// sets it when it reads the removal.
+	// pair is the log row of the other end of a link that was added and removed within the hold; 0: none. The tail sets
+	// it when it reads the removal.
 	pair atomic.Uint64
 }
 
-// name sets the names of a link, and their hashes.
+// name sets the names of a link and their hashes.
 func (l *Link) name(source, subject string) {
 	l.Source = source
 	l.Subject = subject
@@ -49,7 +50,7 @@ func (l *Link) name(source, subject string) {
 	l.did = hashOf(l.SubjectDID)
 }
 
-// Size is about how many bytes an event takes, in memory and as a frame.
+// Size returns the approximate size of an event in bytes, in memory or as a frame.
 func (e *Event) Size() int {
 	size := 300
 	for i := range e.Links {
@@ -58,7 +59,7 @@ func (e *Event) Size() int {
 	return size
 }
 
-// newEvent reads a row; at is when it came.
+// newEvent converts a log row; at is the time of its arrival.
 func newEvent(e db.LogEntry, at time.Time) *Event {
 	ev := &Event{LogEntry: e, At: at, Links: make([]Link, 0, len(e.Removed)+len(e.Added)), actor: hashOf(e.DID),
 		collection: hashOf(e.Collection)}
@@ -69,7 +70,7 @@ func newEvent(e db.LogEntry, at time.Time) *Event {
 	return ev
 }
 
-// Kept returns the links of the event's record now. read reads them, once for all subscribers.
+// Kept returns the current links of the event's record. It calls read once for all subscribers.
 func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -89,7 +90,7 @@ func (e *Event) Kept(read func() ([]db.Link, error)) ([]Link, error) {
 	return e.kept, nil
 }
 
-// sourceText returns collection:path. A path that begins with a dot gets another one, which readers remove.
+// sourceText returns collection:path. A path that begins with a dot gets a second dot, because readers remove one.
 func sourceText(collection, path string) string {
 	if path == "" || path[0] == '.' {
 		return collection + ":." + path
@@ -97,7 +98,7 @@ func sourceText(collection, path string) string {
 	return collection + ":" + path
 }
 
-// subjectDID is the DID of a subject: itself, or the authority of an at-uri.
+// subjectDID returns the DID of a subject: the subject itself, or the authority of an at-uri.
 func subjectDID(subject string) string {
 	if strings.HasPrefix(subject, "did:") {
 		return subject

@@ -18,8 +18,8 @@ type Filter struct {
 	Actors      []string
 }
 
-// Names reports whether a filter says by itself which changes of accounts concern it: those of the accounts that it
-// names, or, without any filter, all.
+// Names reports whether the filter alone selects changes of accounts: those of the accounts that it names or, without
+// any filter, all.
 func (f *Filter) Names() bool {
 	others := len(f.Subjects) + len(f.Prefixes) + len(f.SubjectDIDs) + len(f.Sources) + len(f.Collections)
 	return len(f.Actors) > 0 || others == 0
@@ -28,7 +28,7 @@ func (f *Filter) Names() bool {
 // Matcher is a compiled Filter. It keeps hashes of the names, and only prefixes as text.
 type Matcher struct {
 	subjects, dids, sources, collections, actors hashSet
-	prefixes                                     []string // in order, none the beginning of another
+	prefixes                                     []string // sorted; none is a prefix of another
 	anySubject                                   bool
 }
 
@@ -41,7 +41,7 @@ func (f *Filter) Match() *Matcher {
 	}
 	for _, p := range slices.Sorted(slices.Values(f.Prefixes)) {
 		if n := len(m.prefixes); n == 0 || !strings.HasPrefix(p, m.prefixes[n-1]) {
-			m.prefixes = append(m.prefixes, strings.Clone(p)) // a part of a message would keep all of it
+			m.prefixes = append(m.prefixes, strings.Clone(p)) // a substring would keep the whole message in memory
 		}
 	}
 	return m
@@ -57,11 +57,11 @@ func (m *Matcher) Size() int64 {
 	return size
 }
 
-// hashBytes is the length of a name's hash: two names of a lifetime of links share one of 128 bits with a chance of 1
-// in 10^18.
+// hashBytes is the length of a name's hash. Among the names of a lifetime of links, two share a hash of 128 bits with a
+// probability of 1 in 10^18.
 const hashBytes = 16
 
-// hash is the hash of a name. Its seeds are random for each process, so that clients cannot choose names that collide.
+// hash is the hash of a name. Its seeds are random per process, so that clients cannot construct collisions.
 type hash [hashBytes]byte
 
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -92,7 +92,7 @@ func newHashSet(names []string) hashSet {
 	return s
 }
 
-// slot is where a hash is, or where it would be.
+// slot returns the index of a hash, or of the free slot for it.
 func (s hashSet) slot(h hash) int {
 	i := int(binary.LittleEndian.Uint64(h[:8])) & (len(s) - 1)
 	for s[i] != h && s[i] != (hash{}) {
@@ -103,7 +103,7 @@ func (s hashSet) slot(h hash) int {
 
 func (s hashSet) has(h hash) bool { return len(s) > 0 && s[s.slot(h)] == h }
 
-// passes reports whether a filter has a name, or is none.
+// passes reports whether a filter contains a name or is nil.
 func (s hashSet) passes(h hash) bool { return s == nil || s.has(h) }
 
 // Event reports whether any link of an event may match, by account and collection. For an account's change it reports
@@ -121,7 +121,7 @@ func (m *Matcher) subject(l *Link) bool {
 	if m.subjects.has(l.subject) || l.SubjectDID != "" && m.dids.has(l.did) {
 		return true
 	}
-	// The prefix of a subject, if there is one, is the last that does not sort behind it.
+	// The only possible prefix of a subject is the last one that sorts before or at it.
 	i, ok := slices.BinarySearch(m.prefixes, l.Subject)
 	return ok || i > 0 && strings.HasPrefix(l.Subject, m.prefixes[i-1])
 }

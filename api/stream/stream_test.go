@@ -38,7 +38,7 @@ func (m *memory) add(entries ...db.LogEntry) {
 	m.commit = make(chan struct{})
 }
 
-// counts says whether a row is more than book-keeping.
+// counts reports whether a row is more than bookkeeping.
 func (m *memory) counts(seq uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,7 +72,7 @@ func (m *memory) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry,
 	}
 	var entries []db.LogEntry
 	for _, e := range m.rows[after:to] {
-		if e.Op != 0 { // rows that only keep books
+		if e.Op != 0 { // bookkeeping rows
 			entries = append(entries, e)
 		}
 	}
@@ -105,7 +105,7 @@ func entry(op db.Op, rkey string, links ...string) db.LogEntry {
 	return e
 }
 
-// bubble runs a tail in a bubble of synctest.
+// bubble runs a tail in a synctest bubble.
 func bubble(t *testing.T, c Config, f func(t *testing.T, m *memory, tail *Tail, stop func())) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
@@ -127,8 +127,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestHandOver: whoever comes with whatever cursor, while the log grows, gets every row behind it once and in order.
-func TestHandOver(t *testing.T) {
+// TestFromLogToTail: a subscriber with any cursor gets every row after it once and in order, while the log grows.
+func TestFromLogToTail(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
@@ -204,14 +204,14 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestHold: a link that is taken back within the hold never shows, and any other link and its end both do, in order and no
-// earlier than the hold.
+// TestHold: a link that is removed within the hold is never delivered. Every other link and its removal are delivered,
+// in order and after the hold.
 func TestHold(t *testing.T) {
 	t.Parallel()
 	bubble(t, Config{}, func(t *testing.T, m *memory, tail *Tail, stop func()) {
 		at := func(s float64) { time.Sleep(time.Duration(s * float64(time.Second))) }
 		const a, b = "https://example.com/a", "https://example.com/b"
-		m.add(entry(db.OpCreate, "old", a)) // two seconds before the first subscriber: the tail begins with it
+		m.add(entry(db.OpCreate, "old", a)) // two seconds before the first subscriber: the tail starts with this row
 		at(2)
 		zero := uint64(0)
 		late := must(tail.Subscribe(t.Context(), Options{Hold: true, Cursor: &zero}))
@@ -245,17 +245,17 @@ func TestHold(t *testing.T) {
 				}
 			})
 		}
-		m.add(entry(db.OpDelete, "old", a)) // t=0: 2 s after it came
+		m.add(entry(db.OpDelete, "old", a)) // t=0: 2 s after its creation
 		m.add(entry(db.OpCreate, "kept", a))
 		m.add(entry(db.OpCreate, "brief", a, b))
 		at(10)
 		change := entry(db.OpUpdate, "brief", b)
 		change.Added, change.Removed = []db.Link{{Path: "subject.uri", Target: "https://example.com/c"}},
 			[]db.Link{{Path: "subject.uri", Target: a}}
-		m.add(change) // t=10: a goes, c comes
+		m.add(change) // t=10: a is removed, c is added
 		at(5)
 		m.add(entry(db.OpDelete, "brief", b, "https://example.com/c")) // t=15
-		m.add(entry(db.OpCreate, "brief", b))                          // and again
+		m.add(entry(db.OpCreate, "brief", b))                          // once more
 		at(15)
 		m.add(entry(db.OpDelete, "kept", a)) // t=30
 		at(60)
@@ -276,7 +276,7 @@ func TestHold(t *testing.T) {
 func TestCursors(t *testing.T) {
 	t.Parallel()
 	bubble(t, Config{Events: 20}, func(t *testing.T, m *memory, tail *Tail, _ func()) {
-		time.Sleep(3 * 365 * 24 * time.Hour) // bubbles begin in 2000, when a time in microseconds still had 15 digits
+		time.Sleep(3 * 365 * 24 * time.Hour) // bubbles begin in 2000, when a time in microseconds has 15 digits
 		for i := range 50 {
 			m.add(entry(db.OpCreate, fmt.Sprint(i), "https://example.com/"))
 			time.Sleep(time.Second)
@@ -286,7 +286,7 @@ func TestCursors(t *testing.T) {
 		for _, c := range []struct {
 			name   string
 			cursor uint64
-			first  uint64 // that comes
+			first  uint64 // first delivered row
 			err    error
 		}{
 			{"all", 0, 0, ErrOutdated},
@@ -325,7 +325,7 @@ func TestCursors(t *testing.T) {
 	})
 }
 
-// TestTooSlow: who was up to date and falls behind the tail is told so; who replays is not.
+// TestTooSlow: a current subscriber that falls behind the tail gets ErrTooSlow; one that replays does not.
 func TestTooSlow(t *testing.T) {
 	t.Parallel()
 	bubble(t, Config{Events: 20}, func(t *testing.T, m *memory, tail *Tail, _ func()) {
@@ -366,8 +366,8 @@ func TestTooSlow(t *testing.T) {
 	})
 }
 
-// TestNobodyListens: without subscribers the log isn't read; a log that can't be read is tried again.
-func TestNobodyListens(t *testing.T) {
+// TestTailWithoutSubscribers: without subscribers the log isn't read. A failed read is retried.
+func TestTailWithoutSubscribers(t *testing.T) {
 	t.Parallel()
 	failures := 0
 	bubble(t, Config{Failed: func(error) { failures++ }}, func(t *testing.T, m *memory, tail *Tail, _ func()) {
@@ -400,7 +400,7 @@ func TestNobodyListens(t *testing.T) {
 	})
 }
 
-// TestFilter holds filters against what they mean, word by word.
+// TestFilter compares filters with a plain implementation of their definition.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -444,7 +444,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// meanwhile is a log to which something is committed while a subscriber enters.
+// meanwhile is a log that gains a row while a subscriber enters.
 type meanwhile struct {
 	*memory
 	once sync.Once
@@ -455,7 +455,7 @@ func (m *meanwhile) SeqAt(ctx context.Context, us int64) (uint64, error) {
 	return m.memory.SeqAt(ctx, us)
 }
 
-// TestLiveFromTheFirst: who asks for what comes next gets it as live, what is committed while he enters too.
+// TestLiveFromTheFirst: a subscriber without a cursor gets rows as live, also those committed while it enters.
 func TestLiveFromTheFirst(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

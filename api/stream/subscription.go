@@ -12,10 +12,10 @@ import (
 
 // Options are the options of a subscription.
 type Options struct {
-	// Cursor is the log row behind which to begin, or, from 10^15 up, a time in microseconds since 1970. Nil: with the
-	// next event.
+	// Cursor is a log row, or from 10^15 up a time in microseconds since 1970; the subscription begins after it. Nil:
+	// with the next event.
 	Cursor *uint64
-	Hold   bool     // hold links that may be taken back, and leave out those that are
+	Hold   bool     // hold links for Config.Hold and drop those that are removed meanwhile
 	Want   *Matcher // nil: all links
 }
 
@@ -23,18 +23,18 @@ type Options struct {
 // years to get there.
 const timesFrom = 1_000_000_000_000_000
 
-// Subscription is one subscriber's position in the log. Want may be called at any time; all else is for one goroutine.
+// Subscription is one subscriber's position in the log. Want is safe for concurrent use; the other methods are not.
 type Subscription struct {
 	tail    *Tail
 	match   atomic.Pointer[Matcher]
 	hold    bool
-	at      uint64 // all rows up to here were handed over
-	replay  uint64 // rows up to here were there before the subscription
-	current bool   // it has reached the tail
-	heldBy  uint64 // rows behind this one were held; only when reached
+	at      uint64 // rows up to this one are delivered
+	replay  uint64 // rows up to this one precede the subscription
+	current bool   // the subscription has reached the tail
+	heldBy  uint64 // rows after this one were held; only if current
 }
 
-// Subscribe starts a subscription, which must be closed. ErrFuture, ErrOutdated and ErrClosed are for the client.
+// Subscribe starts a subscription. The caller must close it. ErrFuture, ErrOutdated and ErrClosed are for the client.
 func (t *Tail) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
 	at, err := t.begin(ctx, o.Cursor)
 	if err != nil {
@@ -94,12 +94,11 @@ func (s *Subscription) Replay(seq uint64) bool { return seq <= s.replay }
 // Cursor returns the cursor that resumes here.
 func (s *Subscription) Cursor() uint64 { return s.at }
 
-// batch is how many events are handed over at once.
+// batch is the most events that Next returns.
 const batch = 512
 
-// Next returns the next events in order, wanted or not: Wanted picks. It waits for them, and returns none when the
-// wait is over. ErrTooSlow and ErrOutdated say that the subscriber is behind everything that is kept, ErrClosed that
-// no more events come.
+// Next waits for the next events and returns them in order, wanted or not: Wanted filters. It returns none after wait.
+// ErrTooSlow and ErrOutdated: the log no longer has the subscriber's next event. ErrClosed: the tail has ended.
 func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -122,8 +121,8 @@ func (s *Subscription) Next(ctx context.Context, wait time.Duration) ([]*Event, 
 	}
 }
 
-// nextFromLog returns events from the log on disk, before the tail begins. A subscriber that was in the tail already
-// is too slow, unless it holds links, which it does longer than the tail keeps events under load.
+// nextFromLog returns events from the log on disk, before the start of the tail. A subscriber that has been in the tail
+// is too slow, unless it holds links: under load the hold is longer than the tail keeps events.
 func (s *Subscription) nextFromLog(ctx context.Context, first uint64) ([]*Event, error) {
 	if s.current && !s.hold {
 		return nil, ErrTooSlow
@@ -135,11 +134,11 @@ func (s *Subscription) nextFromLog(ctx context.Context, first uint64) ([]*Event,
 	return events, nil
 }
 
-// errChanged says that the tail has to be looked at again.
+// errChanged requests another look at the tail.
 var errChanged = errors.New("stream: the tail has changed")
 
-// nextFromTail returns the events behind the subscriber that are due, none when the time is over, and errChanged when
-// there may be some now.
+// nextFromTail returns the due events after the subscriber's position, none at the timeout, and errChanged if there may
+// be due events now.
 func (s *Subscription) nextFromTail(ctx context.Context, view tailView, timeout <-chan time.Time) ([]*Event, error) {
 	if !s.current {
 		s.current = true
@@ -162,13 +161,13 @@ func (s *Subscription) nextFromTail(ctx context.Context, view tailView, timeout 
 	if view.closed {
 		return nil, ErrClosed
 	}
-	// Rounded up, so that a stream of events does not wake the subscriber for each.
+	// Rounded up, so that it wakes the subscriber once for several events.
 	hold := time.NewTimer(max(s.tail.cfg.Hold-view.now.Sub(events[0].At), 50*time.Millisecond))
 	defer hold.Stop()
 	return nil, wait(ctx, nil, hold.C, timeout)
 }
 
-// due counts the first events that are held no longer. The times of those from before the tail may be in any order.
+// due counts the leading events whose hold has ended. The times of events from before the tail may be in any order.
 func (s *Subscription) due(events []*Event, now time.Time) int {
 	if !s.hold {
 		return len(events)
@@ -238,8 +237,8 @@ func (s *Subscription) Wanted(e *Event, dst []int) (links []int, account bool) {
 	return dst, false
 }
 
-// WantsAny reports whether the subscriber wants a link of an event's record: one of those that read gives, which the
-// event may have left as they are.
+// WantsAny reports whether the subscriber wants any link of an event's record, unchanged ones too. read returns those
+// links.
 func (s *Subscription) WantsAny(e *Event, read func() ([]db.Link, error)) (bool, error) {
 	m := s.match.Load()
 	if !m.Event(e) {

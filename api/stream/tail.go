@@ -17,29 +17,30 @@ type Log interface {
 	SeqAt(ctx context.Context, us int64) (uint64, error)
 }
 
-// Config configures a tail. Only Log has to be set.
+// Config configures a tail. Only Log is required.
 type Config struct {
 	Log    Log
-	Hold   time.Duration    // how long links are held that may be taken back; 0: 21 s, as Spacedust
-	Events int              // kept in memory at most: how far a subscriber may fall behind; 0: 65,536
-	Bytes  int              // that they take at most; 0: 64 MiB
-	Reads  int              // of the log for subscribers who are behind, at once; 0: 2
-	Failed func(error)      // called when the log cannot be read, which is tried again after a second; nil: ignore
+	Hold   time.Duration    // how long links that may be taken back are held; 0: 21 s, as Spacedust
+	Events int              // most events in memory, which is how far a subscriber may fall behind; 0: 65,536
+	Bytes  int              // most bytes of events in memory; 0: 64 MiB
+	Reads  int              // concurrent reads of the log for subscribers that are behind; 0: 2
+	Failed func(error)      // called when reading the log fails; it is retried after a second; nil: ignore
 	Now    func() time.Time // nil: time.Now
 }
 
 const (
-	// As in Spacedust. Most links that are removed soon are removed within seconds.
+	// defaultHold is Spacedust's. Most links that are removed soon are removed within seconds.
 	defaultHold = 21 * time.Second
-	// About 500 bytes each: 32 MB, a minute of the whole network.
+	// defaultEvents are 32 MB of about 500 bytes each, a minute of the whole network.
 	defaultEvents = 1 << 16
-	// Events are 500 bytes on average, and 100 kB and more where a record is made of links.
+	// defaultBytes bounds the memory: events have 500 bytes on average, but 100 kB and more if a record consists of
+	// links.
 	defaultBytes = 64 << 20
-	// A read takes one of the store's four connections for the names, which queries need too.
+	// defaultReads leaves queries two of the store's four connections for names.
 	defaultReads = 2
-	// Behind the hold, events are kept for the subscribers that are a little slow.
+	// slack is the time that events stay after the hold, for slightly slow subscribers.
 	slack = 10 * time.Second
-	// How many rows are read at once: some hundred kB.
+	// readRows is the number of rows in one read: some hundred kB.
 	readRows = 1000
 )
 
@@ -51,15 +52,15 @@ type Tail struct {
 
 	mu       sync.Mutex
 	subs     int
-	events   []*Event // only appended to and cut off in front: who holds a part of it may go on reading
-	bytes    int      // what events take
+	events   []*Event // only appended to and cut at the front, so that a reader may keep a part of it
+	bytes    int      // size of events
 	running  bool
-	starting chan struct{} // closed when the tail runs; nil: it is not being started
-	first    uint64        // all rows behind this one and up to last are here
+	starting chan struct{} // closed when the tail has started; nil: it is not starting
+	first    uint64        // events has all rows after this one up to last
 	last     uint64
-	held     map[linkKey]*Event // links that were added within the hold
+	held     map[linkKey]*Event // links added within the hold
 	changed  chan struct{}
-	wake     chan struct{} // a first subscriber has come
+	wake     chan struct{} // signals the first subscriber
 	closed   bool
 	gone     sync.WaitGroup
 }
@@ -68,13 +69,13 @@ type Tail struct {
 type linkKey struct{ did, rkey, source, subject string }
 
 var (
-	// ErrClosed ends all subscriptions at the end of Run.
+	// ErrClosed ends all subscriptions when Run ends.
 	ErrClosed = errors.New("stream: closed")
-	// ErrTooSlow ends the subscription of who has fallen too far behind.
+	// ErrTooSlow ends the subscription of a subscriber that has fallen too far behind.
 	ErrTooSlow = errors.New("stream: too slow")
-	// ErrFuture refuses a cursor that lies ahead of the log.
+	// ErrFuture is returned for a cursor ahead of the log.
 	ErrFuture = errors.New("stream: the cursor lies in the future")
-	// ErrOutdated refuses a cursor behind which rows of the log are gone.
+	// ErrOutdated is returned for a cursor whose next rows are no longer in the log.
 	ErrOutdated = errors.New("stream: the log no longer reaches back to the cursor")
 )
 
@@ -102,8 +103,8 @@ func New(c Config) *Tail {
 		wake: make(chan struct{}, 1), held: map[linkKey]*Event{}}
 }
 
-// Run reads the log until ctx ends, and then ends all subscriptions: each gets the committed events and then
-// ErrClosed. Run returns when the last one is closed.
+// Run reads the log until ctx ends, then ends all subscriptions: each gets the committed events and then ErrClosed. Run
+// returns when all subscriptions are closed.
 func (t *Tail) Run(ctx context.Context) {
 	t.follow(ctx)
 	t.mu.Lock()
@@ -116,7 +117,7 @@ func (t *Tail) Run(ctx context.Context) {
 // tailView is the state of a tail at one moment.
 type tailView struct {
 	events      []*Event
-	first, last uint64 // all rows behind first and up to last are in events
+	first, last uint64 // events has all rows after first up to last
 	changed     <-chan struct{}
 	closed      bool
 	now         time.Time
@@ -128,14 +129,14 @@ func (t *Tail) view() tailView {
 	return tailView{t.events, t.first, t.last, t.changed, t.closed, t.cfg.Now()}
 }
 
-// retryAfter is the time until a log that could not be read is read again.
+// retryAfter is the wait after a failed read of the log.
 const retryAfter = time.Second
 
 func (t *Tail) follow(ctx context.Context) {
 	for {
 		commits := t.cfg.Log.Commits()
 		again := (<-chan time.Time)(nil)
-		// Without ctx: at the end it reads all that is committed, so that every subscriber gets it.
+		// Without ctx: at the end it reads all committed rows, so that every subscriber gets them.
 		more, err := t.read(context.WithoutCancel(ctx))
 		if err != nil {
 			t.cfg.Failed(err)
@@ -189,7 +190,8 @@ func (t *Tail) read(ctx context.Context) (more bool, err error) {
 func (t *Tail) append(events []*Event, upTo uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// Under the lock: a held link that someone has been given is older than the hold for whatever comes after.
+	// The time is taken under the lock, so that a held link that is already delivered is older than the hold for all
+	// later rows.
 	at := t.cfg.Now()
 	for _, e := range events {
 		e.At = at
@@ -203,7 +205,7 @@ func (t *Tail) append(events []*Event, upTo uint64) {
 	t.changed = make(chan struct{})
 }
 
-// drop removes events from before a time, and the oldest if there are too many or they take too much memory.
+// drop removes events older than old, and the oldest if there are too many or they take too much memory.
 func (t *Tail) drop(old time.Time) {
 	drop := 0
 	for drop < len(t.events) &&
@@ -218,7 +220,7 @@ func (t *Tail) drop(old time.Time) {
 	}
 }
 
-// pair finds links that are removed within the hold, and marks both ends.
+// pair marks both ends of links that are removed within the hold.
 func (t *Tail) pair(e *Event) {
 	for i := range e.Links {
 		l := &e.Links[i]
@@ -241,7 +243,7 @@ func (t *Tail) pair(e *Event) {
 	}
 }
 
-// forget removes the links of an event that leaves.
+// forget removes the links of a dropped event from held.
 func (t *Tail) forget(e *Event) {
 	for i := range e.Links {
 		l := &e.Links[i]
@@ -252,7 +254,7 @@ func (t *Tail) forget(e *Event) {
 	}
 }
 
-// enter counts a subscriber, and starts the tail for the first one with the events that a hold would still hold, if
+// enter counts a subscriber. For the first one it starts the tail with the events that are still within the hold, if
 // the log has them. It reads the log without the lock, which all subscribers need.
 func (t *Tail) enter(ctx context.Context) error {
 	t.mu.Lock()
@@ -303,8 +305,8 @@ func (t *Tail) enter(ctx context.Context) error {
 	return nil
 }
 
-// past reads the events that a hold would still hold: those behind row from, up to row seq. It returns none if it
-// cannot read them in time: then only the hold of older events is missing.
+// past reads the events that are still within the hold: after row from, up to row seq. If it cannot read them in time
+// it returns none: then only older events aren't held.
 func (t *Tail) past(ctx context.Context) (past []*Event, from, seq uint64) {
 	seq = t.cfg.Log.Seq()
 	from, err := t.cfg.Log.SeqAt(ctx, t.cfg.Now().Add(-t.cfg.Hold).UnixMicro())

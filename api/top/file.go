@@ -17,23 +17,23 @@ import (
 	"weft.dev/weft/db"
 )
 
-// This file keeps the counts in a file, so that a restart goes on with them: a day of the network's log, fifty million
-// rows and more, takes half an hour of half a core to read again.
+// This file saves the counts, so that a restart resumes from them. Reading a day of the network's log again, fifty
+// million rows and more, takes half an hour of half a core.
 
 const (
-	// fileFormat begins a file. Another format is another number: a file with another one is counted anew.
+	// fileFormat is the first line of a file. Another format has another number, and its file is ignored.
 	fileFormat = "weft top 1\n"
-	// saveEvery is how often the file is written. After a crash, the log of so much time is read again. The network's
+	// saveEvery is the interval of saves, which is the longest log that a crash makes weft read again. The network's
 	// counts are some megabytes.
 	saveEvery = 15 * time.Minute
-	// maxMissed is the longest log after the file that is read from its beginning. After a longer one, as of a follower
-	// that was off, the newest rows are read first, as without a file.
+	// maxMissed is the longest log after the file that is read from its start. After a longer one, as of a stopped
+	// follower, the newest rows are read first, as without a file.
 	maxMissed = 6 * time.Hour
 )
 
-// counted is what a file holds: a Counter's counts without its sketches, which are larger than the rest.
+// counted is the content of a file: a Counter's counts without the sketches, which are larger than the rest.
 type counted struct {
-	Newest db.LogEntry // that was counted, without its links
+	Newest db.LogEntry // newest counted row, without its links
 	Past   uint64
 	Since  time.Time
 	Until  time.Time
@@ -51,7 +51,7 @@ type countedTargets struct {
 	Counts               map[string]uint32
 }
 
-// save writes the counts to the file, if there is one and rows have been counted.
+// save writes the counts to the file, if there is a file and a counted row.
 func (c *Counter) save() error {
 	f := c.counted()
 	if c.cfg.File == "" || f.Newest.Seq == 0 {
@@ -60,7 +60,7 @@ func (c *Counter) save() error {
 	temporary := c.cfg.File + ".tmp"
 	err := writeFile(temporary, f)
 	if err == nil {
-		// No fsync: a file that a power failure leaves incomplete has another checksum.
+		// No fsync: the checksum of an incomplete file after a power failure doesn't match.
 		err = os.Rename(temporary, c.cfg.File)
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Counter) save() error {
 	return nil
 }
 
-// writeFile writes a file of counts: its format, the counts, and their checksum.
+// writeFile writes the format, the counts and their checksum.
 func writeFile(file string, f counted) (err error) {
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -109,13 +109,13 @@ func (c *Counter) counted() counted {
 	return f
 }
 
-// load goes on with the counts of the file. It reports false where there is none that the log continues.
+// load reads the counts from the file. loaded is false without a file that the log continues.
 func (c *Counter) load(ctx context.Context) (loaded bool, err error) {
 	f, ok := readFile(c.cfg.File)
 	if !ok {
 		return false, nil
 	}
-	// An index that was restored to the past has other rows since then, or none.
+	// A restored older index has other rows after this one, or none.
 	entries, _, err := c.cfg.Log.Log(ctx, f.Newest.Seq-1, 1)
 	if errors.Is(err, db.ErrLogPruned) || err == nil && (len(entries) != 1 || !same(entries[0], f.Newest)) {
 		return false, nil
@@ -144,7 +144,7 @@ func (c *Counter) load(ctx context.Context) (loaded bool, err error) {
 	return true, nil
 }
 
-// hour makes an hour of its counts. Its sketch begins anew with the next target that is not kept.
+// hour returns the hour of saved counts. Its sketch is rebuilt when the next target is dropped.
 func (f countedHour) hour() *hour {
 	h := &hour{others: f.Others, sources: map[db.Source]*targets{}}
 	for source, t := range f.Sources {
@@ -156,7 +156,7 @@ func (f countedHour) hour() *hour {
 	return h
 }
 
-// readFile reads a file of counts. It is not ok where there is none, or none of this format that is whole.
+// readFile reads a file of counts. ok is false without a complete file of this format.
 func readFile(file string) (f counted, ok bool) {
 	if file == "" {
 		return f, false
@@ -174,7 +174,7 @@ func readFile(file string) (f counted, ok bool) {
 	return f, err == nil && f.Newest.Seq > 0
 }
 
-// same reports whether a row is the same one, by what is known of it without its links.
+// same reports whether two rows are equal, links not compared.
 func same(a, b db.LogEntry) bool {
 	return a.Seq == b.Seq && a.TimeUS == b.TimeUS && a.Op == b.Op && a.DID == b.DID && a.Collection == b.Collection &&
 		a.Rkey == b.Rkey && a.Rev == b.Rev

@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db"
 )
 
-// run lets a counter run for a time.
+// run runs a counter for a time.
 func run(t *testing.T, c *Counter, d time.Duration) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -26,8 +26,8 @@ func run(t *testing.T, c *Counter, d time.Duration) {
 	<-ended
 }
 
-// TestRestart: a counter goes on with the counts of its file: it reaches as far back as before, also where the log no longer
-// does, has what came meanwhile, counts nothing twice, and its bounds hold.
+// TestRestart: a counter resumes from its file. It covers the same span, also if the log is now shorter, includes the
+// rows since then, counts none twice, and its bounds hold.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestSaved: the file is written while the counter runs, so that a crash loses a quarter of an hour.
+// TestSaved: the file is saved while the counter runs, so that a crash loses at most a quarter of an hour.
 func TestSaved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestSaved(t *testing.T) {
 	})
 }
 
-// TestUnfitFile: a file that is damaged, of another format or of another log is none: all is counted anew.
+// TestUnfitFile: a file that is damaged, of another format or of another log is ignored.
 func TestUnfitFile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestUnfitFile(t *testing.T) {
 		c := New(config)
 		for range 5 {
 			m.add(made(likes, time.Time{}, "did:plc:lost"))
-			_, err := c.Read(t.Context()) // the past is not read: a counter that begins anew is known by what it has
+			_, err := c.Read(t.Context()) // the past is unread: a counter without the file has no counts
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +160,7 @@ func TestUnfitFile(t *testing.T) {
 	})
 }
 
-// TestFileFails: a file that cannot be written is reported, and the counter goes on.
+// TestFileFails: a failed save is reported, and the counter continues.
 func TestFileFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

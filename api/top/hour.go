@@ -8,29 +8,29 @@ import (
 )
 
 const (
-	// Targets that are kept of a source and an hour. 26 hours of 64 sources with targets of 100 bytes are 30 MB; the
-	// network has some 20 sources with so many targets, which makes 10 MB.
+	// targetsKept is the number of targets per source and hour. 26 hours of 64 sources with targets of 100 bytes are 30
+	// MB; the network has some 20 sources with so many targets, which makes 10 MB.
 	targetsKept = 100
-	// Sources that are kept of an hour. Anybody can make sources: those with the most links stay.
+	// sourcesKept is the number of sources per hour. Anyone can create sources: those with the most links stay.
 	sourcesKept = 64
 )
 
-// hour is the links of an hour.
+// hour holds the links of one hour.
 type hour struct {
 	sources map[db.Source]*targets
-	// others is how many links a target may have, at most, from a source that is not kept.
+	// others is the upper bound of the links to a target from a source that is not kept.
 	others uint32
-	sketch *sketch // nil: no source has had more targets than are kept
+	sketch *sketch // nil: every source has at most targetsKept targets
 }
 
-// targets are those with the most links from a source.
+// targets holds the targets with the most links from a source.
 type targets struct {
-	links  uint32 // from the source in all, or more
+	links  uint32 // links of the source, an upper bound
 	counts map[string]uint32
-	least  uint32 // no number in counts is lower
-	// others is how many links a target may have, at most, that is not in counts.
+	least  uint32 // lower bound of the numbers in counts
+	// others is the upper bound of the links to a target that is not in counts.
 	others uint32
-	// sketched: the sketch has the links of all targets, but for so many of each at most as before says.
+	// sketched: the sketch has the links of all targets, less at most before for each target.
 	sketched bool
 	before   uint32
 }
@@ -65,7 +65,7 @@ func (h *hour) add(source db.Source, target string) {
 	}
 }
 
-// begin puts the links of a source into the sketch, and from then on each that comes.
+// begin adds the counted links of a source to the sketch. Later links are added as they come.
 func (h *hour) begin(source db.Source, t *targets) {
 	if h.sketch == nil {
 		h.sketch = &sketch{}
@@ -77,7 +77,7 @@ func (h *hour) begin(source db.Source, t *targets) {
 	t.sketched = true
 }
 
-// replace keeps a target in place of the one with the fewest links, if it has more.
+// replace keeps a target instead of the one with the fewest links, if it has more.
 func (t *targets) replace(target string, n uint32) {
 	fewest := ""
 	t.least = math.MaxUint32
@@ -91,11 +91,11 @@ func (t *targets) replace(target string, n uint32) {
 		t.others = max(t.others, n)
 		return
 	}
-	delete(t.counts, fewest) // others may have as many: n is one more than that at most
+	delete(t.counts, fewest) // a dropped target may have as many links: n is at most one more
 	t.counts[target] = n
 }
 
-// admit keeps a source, in place of the one with the fewest links where there are too many.
+// admit keeps a source, and if there are too many drops the one with the fewest links.
 func (h *hour) admit(source db.Source) *targets {
 	if len(h.sources) >= sourcesKept {
 		var fewest db.Source
@@ -114,11 +114,11 @@ func (h *hour) admit(source db.Source) *targets {
 	return t
 }
 
-// sketch is a count-min sketch with conservative updates: for each of any number of names it says a number that is never
-// too low, and hardly ever too high by more than the sum of all numbers divided by its width. It takes 768 kB.
+// sketch is a count-min sketch with conservative updates. Its estimate for a name is never too low, and rarely too high
+// by more than the sum of all counts divided by its width. It takes 768 kB.
 type sketch [3][1 << width]uint16
 
-// width is the bits of a column's number: 131,072 columns, for some millions of links in an hour of the network.
+// width is the number of bits of a column index: 131,072 columns, for some millions of links in an hour of the network.
 const width = 17
 
 var seed = maphash.MakeSeed()
@@ -128,7 +128,7 @@ type name struct {
 	target string
 }
 
-// add adds to the number of a name, and returns it. It is not ok when the number is too high to be known.
+// add adds n to the count of a name and returns the sum. ok is false if the sum exceeds the range of a counter.
 func (s *sketch) add(source db.Source, target string, n uint32) (sum uint32, ok bool) {
 	hash := maphash.Comparable(seed, name{source, target})
 	var cells [len(s)]*uint16

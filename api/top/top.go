@@ -27,30 +27,30 @@ type Log interface {
 	LogAge(ctx context.Context, seq uint64) (time.Duration, error)
 }
 
-// Config configures a counter. Only Log has to be set.
+// Config configures a counter. Only Log is required.
 type Config struct {
 	Log    Log
-	File   string           // keeps the counts over a restart; empty: they are counted anew
-	Failed func(error)      // called when the log cannot be read or the file not be written; both are tried again; nil: ignore
+	File   string           // file that keeps the counts over a restart; empty: no file
+	Failed func(error)      // called when reading the log or writing the file fails; both are retried; nil: ignore
 	Now    func() time.Time // nil: time.Now
 }
 
 const (
-	// MaxSpan is the longest span that can be asked for.
+	// MaxSpan is the longest span of an answer.
 	MaxSpan = 24 * time.Hour
-	// MaxTarget is the length of the longest target that is counted, in bytes: an at-uri has some 70.
+	// MaxTarget is the length in bytes of the longest target that is counted. An at-uri has about 70.
 	MaxTarget = 256
 
-	// The hours that are kept: those of the longest span, which begins within one, and the next one, because a link may
-	// be five minutes ahead.
+	// hoursKept is the number of hours in memory: those of MaxSpan, which begins within an hour, and the next one,
+	// because a link may be five minutes ahead.
 	hoursKept = int64(MaxSpan/time.Hour) + 1
-	// How often the log is read. An answer is late by so much.
+	// every is the interval between reads of the log, and so the delay of an answer.
 	every = time.Second
-	// Rows of the log that are read at once: some hundred kB, as for the live streams.
+	// rowsAtOnce is the number of rows in one read of the log: some hundred kB, as for the live streams.
 	rowsAtOnce = 1000
-	// The memory of a target beside its text, in bytes: a string and a number in a map that is half full.
+	// perTarget is the memory of a target without its text, in bytes: a string and a number in a half-full map.
 	perTarget = 48
-	// Reading the past takes half of a core at most, and is given up after this time.
+	// pastTime limits the time to read the past, which uses at most half of a core.
 	pastTime = 15 * time.Minute
 )
 
@@ -59,14 +59,14 @@ type Counter struct {
 	cfg Config
 
 	mu      sync.Mutex
-	hours   map[int64]*hour // by the number of the hour since 1970
-	last    uint64          // rows up to this one were read
-	newest  db.LogEntry     // the newest of them that is no bookkeeping, without its links
-	past    uint64          // the rows up to this one were not
-	since   time.Time       // they were committed before this time; zero: all rows were read, or none was
-	until   time.Time       // when all rows that there were had been read
-	began   time.Time       // when the past began to be read
-	done    bool            // it was read, as far as it goes
+	hours   map[int64]*hour // by hour since 1970
+	last    uint64          // rows up to this one are read
+	newest  db.LogEntry     // newest of them that isn't bookkeeping, without its links
+	past    uint64          // rows up to this one are unread past
+	since   time.Time       // the unread past was committed before this time; zero: no unread past, or nothing read
+	until   time.Time       // time when all rows of the log were read
+	began   time.Time       // start of reading the past
+	done    bool            // the past is read as far as necessary
 	running bool
 }
 
@@ -81,8 +81,8 @@ func New(c Config) *Counter {
 	return &Counter{cfg: c, hours: map[int64]*hour{}}
 }
 
-// Run reads the log until ctx ends: what comes, and between that the rows of the past, newest first, as far as the log
-// reaches back and a span may. It writes the file every quarter of an hour and at the end.
+// Run reads the log until ctx ends: new rows, and between them rows of the past, newest first, as far as the log or
+// MaxSpan goes. It saves the file every saveEvery and at the end.
 func (c *Counter) Run(ctx context.Context) {
 	saved := c.cfg.Now()
 	for ctx.Err() == nil {
@@ -114,8 +114,8 @@ func (c *Counter) saveOrSay() {
 	}
 }
 
-// Read reads some rows that are new or, if there are none, some of the past. It reports whether there is more to read now.
-// It is for one goroutine.
+// Read reads some new rows or, if there are none, some past rows. It reports whether more can be read now. It isn't
+// safe for concurrent use.
 func (c *Counter) Read(ctx context.Context) (more bool, err error) {
 	if !c.running {
 		loaded, err := c.load(ctx)
@@ -134,7 +134,7 @@ func (c *Counter) Read(ctx context.Context) (more bool, err error) {
 	return !c.done, err
 }
 
-// begin begins at the newest row, with nothing counted: the past is up to it.
+// begin begins at the newest row without counts. All rows up to it are past.
 func (c *Counter) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,15 +153,15 @@ func (c *Counter) begin() {
 	c.running = true
 }
 
-// readNew reads rows that came since the last time, and reports whether there may be more.
+// readNew reads new rows and reports whether there may be more.
 func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
 	at := c.cfg.Now()
-	if newest := c.cfg.Log.Seq(); newest < c.last { // the index of a follower was restored to the past
+	if newest := c.cfg.Log.Seq(); newest < c.last { // a follower's index was restored to an older state
 		c.begin()
 		return false, nil
 	}
 	entries, last, err := c.cfg.Log.Log(ctx, c.last, rowsAtOnce)
-	if errors.Is(err, db.ErrLogPruned) { // so far behind that rows are gone
+	if errors.Is(err, db.ErrLogPruned) { // pruning removed unread rows
 		c.begin()
 		return false, nil
 	}
@@ -179,9 +179,9 @@ func (c *Counter) readNew(ctx context.Context) (behind bool, err error) {
 	return false, nil
 }
 
-// readPast reads some rows of the past. It is done when there are none left that matter, or no time. It counts each
-// portion as it comes: a thousand rows of large records take a gigabyte. Rows that an error makes it read again count
-// twice, so that bounds are too high, and no number is wrong.
+// readPast reads some rows of the past. It sets done when no relevant rows or no time are left. It counts each portion
+// at once, because a thousand rows of large records take a gigabyte. After an error it may count rows twice, which
+// raises bounds but makes no answer wrong.
 func (c *Counter) readPast(ctx context.Context) error {
 	from := c.past - min(c.past, rowsAtOnce)
 	for at := from; at < c.past; {
@@ -189,7 +189,7 @@ func (c *Counter) readPast(ctx context.Context) error {
 		if err != nil && !errors.Is(err, db.ErrLogPruned) {
 			return err
 		}
-		if err != nil || last == at { // the log goes back no further, or was restored and no longer reaches up to here
+		if err != nil || last == at { // the log goes back no further, or a restore shortened it
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.done = true
@@ -221,7 +221,7 @@ func (c *Counter) countPast(entries []db.LogEntry) {
 	c.count(entries, c.cfg.Now())
 }
 
-// count counts the links that rows added, and forgets hours that no span reaches.
+// count counts the links that rows added, and drops hours beyond MaxSpan.
 func (c *Counter) count(entries []db.LogEntry, now time.Time) {
 	newest := hourOf(now.UnixMicro()) + 1
 	for h := range c.hours {
@@ -251,9 +251,9 @@ func (c *Counter) count(entries []db.LogEntry, now time.Time) {
 	}
 }
 
-// ahead returns the hour that takes the links of an hour beyond the newest, which an upstream with a clock of the future
-// sends. One hour takes all of them, so that memory is bounded: the latest of theirs, so that no link is forgotten while
-// a span reaches it.
+// ahead returns the hour for links beyond the newest hour, which an upstream with a fast clock sends. One hour takes
+// all of them, so that memory is bounded. It is the latest of their hours, so that no link is dropped while a span
+// includes it.
 func (c *Counter) ahead(at, newest int64) int64 {
 	for h, links := range c.hours {
 		switch {
@@ -280,20 +280,20 @@ func (c *Counter) hour(at int64) *hour {
 // hourOf returns the number of the hour of a time in microseconds since 1970.
 func hourOf(us int64) int64 { return us / time.Hour.Microseconds() }
 
-// Candidate is a target, and how many links it may have at most.
+// Candidate is a target with the upper bound of its links.
 type Candidate struct {
 	Target string
 	Most   int64
 }
 
-// Span is what is known of a span of time that ends now.
+// Span describes the counts of a span of time that ends now.
 type Span struct {
-	Since   time.Time   // where it begins: what was asked for, or later where the log doesn't reach back that far
-	Until   time.Time   // when the newest rows were read that were counted
-	Sources []db.Source // that have links, those with the most first
+	Since   time.Time   // start of the span: as requested, or later if the log is shorter
+	Until   time.Time   // time of the last read of the log
+	Sources []db.Source // sources with links, those with the most first
 }
 
-// Span returns what is known of the links since a time: at most MaxSpan ago.
+// Span returns the coverage of the counts since a time, at most MaxSpan ago.
 func (c *Counter) Span(since time.Time) Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,7 +302,7 @@ func (c *Counter) Span(since time.Time) Span {
 	if !c.running {
 		return Span{Since: now, Until: now}
 	}
-	// A row that was committed before c.since has links of five minutes later at most.
+	// The links of a row that was committed before c.since are dated at most five minutes later.
 	if !c.since.IsZero() {
 		if complete := c.since.Add(codec.MaxSkewUS * time.Microsecond); complete.After(s.Since) {
 			s.Since = complete
@@ -326,12 +326,12 @@ func (c *Counter) Span(since time.Time) Span {
 	return s
 }
 
-// Status is what a counter takes, and what it covers.
+// Status is the memory and the coverage of a counter.
 type Status struct {
-	Targets int           // whose links are counted, by hour and source
-	Memory  int64         // bytes, about
-	Span    time.Duration // how far back it counts: MaxSpan at most
-	Age     time.Duration // since all rows that there were had been counted
+	Targets int           // targets with counts, by hour and source
+	Memory  int64         // estimate in bytes
+	Span    time.Duration // length of the counted span: at most MaxSpan
+	Age     time.Duration // time since all rows of the log were counted
 }
 
 // Status returns the status of the counter; the zero Status before it runs.
@@ -355,13 +355,14 @@ func (c *Counter) Status() Status {
 	return st
 }
 
-// Candidates returns the targets that may have the most links from a source since a time, most first, and how many links
-// any other target may have at most. The time is a Span's.
+// Candidates returns the targets that may have the most links from a source since a time, most first, and the upper
+// bound of any other target. The time is Span.Since.
 func (c *Counter) Candidates(source db.Source, since time.Time) (candidates []Candidate, others int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	hours := c.from(since)
-	// More of a target than of others: in hours in which it is not kept it has what others may have.
+	// more is the bound of a target above that of unknown targets: in an hour without the target, both bounds are
+	// equal.
 	more := map[string]int64{}
 	for _, h := range hours {
 		t := h.sources[source]
@@ -384,7 +385,7 @@ func (c *Counter) Candidates(source db.Source, since time.Time) (candidates []Ca
 	return candidates, others
 }
 
-// from returns the hours that a span from a time on reaches.
+// from returns the hours of a span that begins at a time.
 func (c *Counter) from(since time.Time) (hours []*hour) {
 	first := hourOf(since.UnixMicro())
 	for at, h := range c.hours {

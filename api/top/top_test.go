@@ -16,11 +16,11 @@ import (
 	"weft.dev/weft/link"
 )
 
-// memory is a log in memory, whose rows have an age.
+// memory is a log in memory whose rows have a commit time.
 type memory struct {
 	mu     sync.Mutex
 	rows   []db.LogEntry
-	at     []time.Time // when each was committed
+	at     []time.Time // commit times
 	pruned uint64
 	fails  bool
 }
@@ -42,7 +42,7 @@ func (m *memory) Seq() uint64 {
 	return uint64(len(m.rows))
 }
 
-// Log gives half of what is asked for, as a store does when rows have many links.
+// Log returns half of the requested rows, as a store does when rows have many links.
 func (m *memory) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,7 +67,7 @@ func (m *memory) LogAge(_ context.Context, seq uint64) (time.Duration, error) {
 	return time.Since(m.at[seq-1]), nil
 }
 
-// made is a row with links to targets from a source, whose time is that of the event, or of a TID.
+// made returns a row with links from a source. Its time is that of the event, or of a TID.
 func made(source db.Source, at time.Time, targets ...string) db.LogEntry {
 	e := db.LogEntry{Op: db.OpCreate, DID: "did:plc:alice", Collection: source.Collection, Rkey: "self"}
 	if !at.IsZero() {
@@ -92,7 +92,7 @@ func exact(rows []db.LogEntry, source db.Source, since time.Time) map[string]int
 	return counts
 }
 
-// bounds holds a counter against a log: no target has more links than is said, whether it is named or not.
+// bounds compares a counter with a log: no target, named or not, has more links than its bound.
 func bounds(t *testing.T, c *Counter, rows []db.LogEntry, source db.Source, since time.Time) (named, others int64) {
 	t.Helper()
 	candidates, others := c.Candidates(source, since)
@@ -117,7 +117,7 @@ func bounds(t *testing.T, c *Counter, rows []db.LogEntry, source db.Source, sinc
 
 var likes = db.Source{Collection: "app.bsky.feed.like", Path: "subject.uri"}
 
-// TestBounds: whatever comes, in whatever order, no target has more links than its bound.
+// TestBounds: no target has more links than its bound, for random rows in random order.
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(6) {
@@ -129,7 +129,7 @@ func TestBounds(t *testing.T) {
 			c := New(Config{Now: func() time.Time { return now }})
 			c.running = true
 			sources := []db.Source{likes}
-			for i := range 3 + 60*int(seed) { // up to five times as many as are kept
+			for i := range 3 + 60*int(seed) { // up to five times targetsKept
 				sources = append(sources, db.Source{Collection: "com.example.c" + fmt.Sprint(i), Path: "x"})
 			}
 			var rows []db.LogEntry
@@ -157,7 +157,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestLateTargets: targets that come when others are kept with more links have a bound of their own.
+// TestLateTargets: targets that arrive when others with more links are kept have a bound of their own.
 func TestLateTargets(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
@@ -181,8 +181,8 @@ func TestLateTargets(t *testing.T) {
 	}
 }
 
-// TestBoundIsTight: of an hour of a busy network, the targets with the most links are named, and the bound of all others is
-// less than twice what the first that is not named has.
+// TestBoundIsTight: in an hour of a busy network, the targets with the most links are named. The bound of the others is
+// less than twice the links of the first unnamed target.
 func TestBoundIsTight(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 1))
@@ -210,7 +210,7 @@ func TestBoundIsTight(t *testing.T) {
 	}
 }
 
-// TestAhead: links that an upstream dates days ahead count as long as a span reaches them, in one hour.
+// TestAhead: links dated days ahead count as long as a span includes them, in one hour.
 func TestAhead(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
@@ -235,12 +235,12 @@ func TestAhead(t *testing.T) {
 			t.Errorf("no target is named at %s", now)
 		}
 	}
-	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for what is dated later
+	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for later dates
 		t.Errorf("%d hours are kept", len(c.hours))
 	}
 }
 
-// TestMemory: the counter stays within its bounds, whatever a stranger makes: long targets, many sources, any times.
+// TestMemory: the counter stays within its memory bounds for hostile input: long targets, many sources, any times.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 30, 0, 0, time.UTC)
@@ -252,7 +252,7 @@ func TestMemory(t *testing.T) {
 		e.TimeUS = now.Add(100 * time.Hour).UnixMicro()
 		c.count([]db.LogEntry{e}, now)
 	}
-	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for what is dated later
+	if len(c.hours) > int(hoursKept)+3 { // the current hour, the next one, and one for later dates
 		t.Errorf("%d hours are kept", len(c.hours))
 	}
 	for _, h := range c.hours {
@@ -277,7 +277,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestRun: a counter has what came before it, what comes after it, and says since when; it goes on after a failure.
+// TestRun: a counter counts rows from before and after its start, reports its span, and continues after a failure.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestPrunedLog: where the log reaches back for an hour, that is said, and all since then is counted.
+// TestPrunedLog: with a log of one hour, the counter reports that span and counts all rows in it.
 func TestPrunedLog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -378,7 +378,7 @@ func TestPrunedLog(t *testing.T) {
 	})
 }
 
-// TestRestored: a log that goes back to the past is counted anew.
+// TestRestored: after a restore of an older log, the counts start again.
 func TestRestored(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -407,7 +407,7 @@ func TestRestored(t *testing.T) {
 	})
 }
 
-// BenchmarkCount counts rows of a like, and BenchmarkCandidates asks for those of a day.
+// BenchmarkCount counts rows of a like each.
 func BenchmarkCount(b *testing.B) {
 	c, rows, now := busy()
 	b.ResetTimer()
@@ -424,7 +424,7 @@ func BenchmarkCandidates(b *testing.B) {
 	}
 }
 
-// busy is a counter whose hours are full.
+// busy returns a counter with full hours.
 func busy() (*Counter, []db.LogEntry, time.Time) {
 	r := rand.New(rand.NewPCG(1, 1))
 	zipf := rand.NewZipf(r, 1.2, 10, 1_000_000)

@@ -9,8 +9,8 @@ import (
 	"net/http"
 )
 
-// askWeft posts to a route of the socket of the weft that has a data directory open, and returns the last line of the
-// answer. progress gets the others.
+// askWeft posts to a route on the socket of the weft that has a data directory open. It passes progress lines to
+// progress and returns the last line of the answer.
 func askWeft(ctx context.Context, dir, route string, progress func(text string)) (line controlLine, err error) {
 	fail := func(err error) (controlLine, error) {
 		return controlLine{}, fmt.Errorf("ask the weft that has %s open: %w", dir, err)

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// yesAbove is how much a backfill may fetch without being confirmed, in bytes: an hour's worth of the full network is
-	// a tenth of it, and hosted archives are metered.
+	// yesAbove is the size in bytes of a backfill that needs --yes: ten hours of the full network. Hosted archives are
+	// metered.
 	yesAbove = 1 << 30
 
-	// Figures of the plan: bytes of disk a link with the whole log and with a pruned one, and events a second on two cores
-	// (docs/scale.md has the measurements).
+	// planLinkBytes and planLinkBytesWindow are bytes of disk per link, with the whole log and with a pruned one.
+	// planRate is events a second on two cores (docs/scale.md has the measurements).
 	planLinkBytes       = 120
 	planLinkBytesWindow = 45
 	planRate            = 50_000
 )
 
-// planBackfill says what a new index will take, and asks for --yes when that is much.
+// planBackfill prints the plan of the backfill of a new index, and asks for --yes if the backfill is large.
 func (w *writer) planBackfill(ctx context.Context) error {
 	if w.store.LastFollowed() != "" || w.from == (ingest.From{}) {
-		return nil // it goes on where it was, or begins at the tip
+		return nil // it resumes, or begins at the tip
 	}
 	p, err := ingest.PlanBackfill(ctx, w.jetstream, w.jetstreamKey, w.from, w.filter)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"weft.dev/weft/ingest/upstream"
 )
 
-// TestBindFirst: an address that can't be had ends the start before anything is on disk.
+// TestBindFirst: an address in use ends the start before anything is on disk.
 func TestBindFirst(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +39,7 @@ func TestBindFirst(t *testing.T) {
 	}
 }
 
-// TestEmptyTakesAnySlice: an index that holds no link begins anew with another slice, complete from there on.
+// TestEmptyTakesAnySlice: an index without links accepts another slice and is complete from then on.
 func TestEmptyTakesAnySlice(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -57,7 +57,7 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 		return s
 	}
 	begin("app.bsky.feed")
-	// Events came, and none was of the slice.
+	// Events came, but none matched the slice.
 	if _, err := store.Apply(db.Batch{Host: "https://a.example", Seq: 9, TimeUS: time.Now().UnixMicro()}); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestEmptyTakesAnySlice(t *testing.T) {
 	}
 }
 
-// TestGroups: a group of record types is warned of with what is meant, and nothing else is.
+// TestGroups: a collection that is only a namespace gets a warning with the likely name; other collections get none.
 func TestGroups(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
@@ -94,7 +94,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestAddressFilters: the filters in the addresses are the slice, and must agree with one another and the flags.
+// TestAddressFilters: the filters in the addresses of upstreams are the slice, and must agree with each other and with
+// the flags.
 func TestAddressFilters(t *testing.T) {
 	t.Parallel()
 	like := upstream.Address{Endpoint: upstream.Endpoint{URL: "https://a.example"},

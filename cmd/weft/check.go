@@ -97,7 +97,7 @@ func printProgress(w io.Writer, what string, done, of int64) {
 	}
 }
 
-// printReport prints what was checked, what was not, and each problem on a line.
+// printReport prints the checked and the unchecked parts, and each problem on a line.
 func printReport(w io.Writer, dir string, r *check.Report) {
 	if r.All {
 		fmt.Fprintf(w, "%s, full check:\n\n", dir)

@@ -80,7 +80,7 @@ func TestCheckCommand(t *testing.T) {
 	}
 }
 
-// TestPrintReport: each problem is one line with its way out, and what is beyond the first is counted.
+// TestPrintReport: each problem is one line with its repair, and the problems beyond the list are counted.
 func TestPrintReport(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -45,7 +45,7 @@ func compactCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// runCompact compacts a data directory, or asks the weft that has it open to, and returns what was done.
+// runCompact compacts a data directory, directly or through the weft that has it open, and returns a summary.
 func runCompact(ctx context.Context, dir string, progress func(text string)) (done string, err error) {
 	line, err := compactHere(ctx, dir, progress)
 	running := errors.Is(err, db.ErrLocked)
@@ -76,7 +76,7 @@ func compactHere(ctx context.Context, dir string, progress func(text string)) (l
 	if err != nil {
 		return line, err
 	}
-	// Nothing is pruned, and the WAL stays for a replicator: the next start of serve has its own settings for both.
+	// It prunes nothing and leaves the WAL to a replicator: the next start of serve has its own settings for both.
 	s, err := db.OpenContext(ctx, db.Config{Dir: dir, Bodies: bodies, Replicator: true})
 	if err != nil {
 		return line, err

@@ -34,9 +34,9 @@ func segmented(t *testing.T, dir string) *db.Store {
 	return s
 }
 
-// TestCompactCommand: a stopped index is compacted by the command, a running one over its socket, also where the path
-// is longer than a socket's may be; the socket of a killed process is replaced, its mode is 0600, and it goes with its
-// weft.
+// TestCompactCommand: the command compacts a stopped index itself and a running one over its socket, also if the path
+// is too long for a socket. It replaces the socket of a killed process. The mode of the socket is 0600, and weft
+// removes it at its end.
 func TestCompactCommand(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, dir string }{{"short path", "data"}, {"long path", strings.Repeat("long/", 40)}} {
@@ -66,7 +66,7 @@ func TestCompactCommand(t *testing.T) {
 				!strings.Contains(stderr, "asked the running weft") {
 				t.Errorf("code %d, %q, %q", code, stdout, stderr)
 			}
-			if sp, err := store.Space(t.Context()); err != nil || fileCount(sp) > 2 { // the last seal may have ended since
+			if sp, err := store.Space(t.Context()); err != nil || fileCount(sp) > 2 { // the last seal may have ended
 				t.Errorf("%d segments, %v", fileCount(sp), err)
 			}
 			c.stop()
@@ -98,7 +98,7 @@ func fileCount(sp db.Space) (n int) {
 	return n
 }
 
-// TestCompactRefused: a directory without an index, and a call that ends while it waits for a running weft.
+// TestCompactRefused: a directory without an index, and a call that is interrupted while it waits for a running weft.
 func TestCompactRefused(t *testing.T) {
 	t.Parallel()
 	code, _, stderr := weft(t.Context(), "compact", "--data", t.TempDir())
@@ -107,7 +107,7 @@ func TestCompactRefused(t *testing.T) {
 	}
 	dir := t.TempDir()
 	segmented(t, dir)
-	l, err := net.Listen("unix", filepath.Join(dir, socketName)) // answers nothing
+	l, err := net.Listen("unix", filepath.Join(dir, socketName)) // never answers
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func completionCommand(stdout io.Writer) *cli.Command {
 					return err
 				}
 				w := bufio.NewWriter(stdout)
-				shell.write(w, newRoot(io.Discard, io.Discard)) // without what the library adds while it runs
+				shell.write(w, newRoot(io.Discard, io.Discard)) // without the library's own commands
 				return w.Flush()
 			},
 		})
@@ -56,7 +56,7 @@ func completionCommand(stdout io.Writer) *cli.Command {
 	return cmd
 }
 
-// flagValues are the words that the values of some flags are made of. A flag has them where its help names them all:
+// flagValues are the words that can be values of flags. A flag accepts these values only if its help names them all:
 // export --from has another meaning.
 var flagValues = map[string][]string{
 	"bodies":        {db.BodiesOff.String(), db.BodiesWindow.String(), db.BodiesKeep.String()},
@@ -68,9 +68,9 @@ var flagValues = map[string][]string{
 	"replay-window": {"24h", "all"},
 }
 
-// completed is a command with what can follow it.
+// completed is a command with its possible continuations.
 type completed struct {
-	parent, typed string // how both are typed behind weft: "replica" and "replica list"; empty: weft itself
+	parent, typed string // as typed after weft: "replica" and "replica list"; empty: weft itself
 	name, usage   string
 	commands      []completed
 	flags         []completedFlag
@@ -89,10 +89,10 @@ const (
 	noValue valueKind = iota
 	aFile
 	aDirectory
-	aWord // one of words, or another text
+	aWord // one of words, or any other text
 )
 
-// completedCommands returns a command and all beneath it.
+// completedCommands returns a command and all its subcommands.
 func completedCommands(cmd *cli.Command, parent, typed string) []completed {
 	c := completed{parent: parent, typed: typed, name: cmd.Name, usage: cmd.Usage, flags: completedFlags(cmd)}
 	var beneath []completed
@@ -134,7 +134,7 @@ func completedFlags(cmd *cli.Command) []completedFlag {
 	return flags
 }
 
-// firstPart returns the text before its first detail, without marks of placeholders: shells show a line for each flag.
+// firstPart returns the help text up to its first detail, without placeholder marks: shells show one line per flag.
 func firstPart(usage string) string {
 	for _, detail := range []string{";", ":", ", e.g.", " (", " such as"} {
 		usage, _, _ = strings.Cut(usage, detail)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// TestCompletion: each script is as its golden file has it, and names every command and every flag.
+// TestCompletion: each script matches its golden file and names every command and every flag.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	for _, shell := range shells {
@@ -50,7 +50,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestFlagValues: all words of the table are suggested for some flag, and only where its help names them.
+// TestFlagValues: each word of the table is suggested for some flag, and only if the help of the flag names it.
 func TestFlagValues(t *testing.T) {
 	t.Parallel()
 	suggested := map[string][]string{}
@@ -69,7 +69,7 @@ func TestFlagValues(t *testing.T) {
 	}
 }
 
-// TestBashCompletion asks bash itself, where there is one, what it would suggest.
+// TestBashCompletion asks bash, if it is installed, for suggestions.
 func TestBashCompletion(t *testing.T) {
 	t.Parallel()
 	bash, err := exec.LookPath("bash")
@@ -85,7 +85,7 @@ func TestBashCompletion(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name string
-		line []string // its words, as bash splits them; the last is the one at the cursor
+		line []string // words as bash splits them; the cursor is at the last
 		want string
 	}{
 		{"commands", []string{"weft", "st"}, "status|stats"},

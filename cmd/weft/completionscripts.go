@@ -73,7 +73,7 @@ func bashValues(f completedFlag) string {
 	}
 }
 
-// bashWords is a list of words, which have no quotes, as compgen splits it at IFS.
+// bashWords returns a list of words without quotes that compgen splits at IFS.
 func bashWords(words []string) string { return `$'` + strings.Join(words, `\n`) + `'` }
 
 // zshCompletion writes a script for zsh, to be sourced or saved as _weft in a directory of $fpath.
@@ -99,7 +99,7 @@ _weft() {
 `)
 	for _, c := range all {
 		fmt.Fprintf(w, "    %s)\n", quoted(c.typed))
-		rest := "*: :()" // arguments are names that weft alone knows
+		rest := "*: :()" // weft alone knows the names that are arguments
 		if len(c.commands) > 0 {
 			rest = "1: :{_describe command commands}"
 			fmt.Fprint(w, "      commands=(\n")
@@ -124,7 +124,7 @@ fi
 `)
 }
 
-// zshFlag is a flag as _arguments reads it.
+// zshFlag returns a flag in the syntax of _arguments.
 func zshFlag(f completedFlag) string {
 	usage := strings.NewReplacer(`\`, `\\`, `[`, `\[`, `]`, `\]`).Replace(f.usage)
 	switch f.kind {
@@ -166,7 +166,7 @@ func fishCompletion(w io.Writer, root *cli.Command) {
 	}
 }
 
-// fishValues are the options of complete that say which values a flag takes.
+// fishValues returns the options of complete for the values of a flag.
 func fishValues(f completedFlag) string {
 	switch f.kind {
 	case aFile:

@@ -36,16 +36,16 @@ func TestConformanceCommand(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{srv.URL}, 0, "ok       what nobody links to"},
+		{[]string{srv.URL}, 0, "ok       a subject without links"},
 		{[]string{srv.URL}, 0, "\n" + srv.URL + ": 15 ok, 0 failed, 0 differ, 12 skipped\n"},
-		{[]string{empty.URL}, 1, "has no backlink API: it answers 404 for /xrpc/blue.microcosm.links.getBacklinksCount and 404 for /links/count"},
+		{[]string{empty.URL}, 1, "has no backlink API: it answered 404 for /xrpc/blue.microcosm.links.getBacklinksCount and 404 for /links/count"},
 		{[]string{gone.URL}, 1, "cannot reach the server"},
 		{[]string{"--fixture", file, srv.URL}, 1, "FAILED   counts, totals and lists agree: a.b.c:x of did:plc:alice"},
 		{[]string{"--subject", "did:plc:alice", "--source", "a.b.c:x", srv.URL}, 1, "tests failed"},
 		{[]string{"--subject", "did:plc:alice", srv.URL}, 2, "need each other"},
 		{[]string{"--fixture", file + "x", srv.URL}, 1, "--fixture"},
 		{[]string{}, 2, "needs one argument, the URL"},
-		{[]string{"hello"}, 1, "no URL of a server"},
+		{[]string{"hello"}, 1, "not the URL of a server"},
 	} {
 		var out bytes.Buffer
 		if code := run(t.Context(), append([]string{"weft", "conformance"}, c.args...), nil, &out, &out); code != c.code ||

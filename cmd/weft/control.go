@@ -19,29 +19,29 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// socketName is the socket in the data directory, on which a weft that writes the directory takes what other processes
-// may not do beside it. Only its user can connect. The lock of the directory says whether a socket there is in use.
+// socketName is the socket in the data directory. A running weft takes requests on it that other processes can't do
+// beside it. Only the user of weft can connect. The lock of the directory decides whether the socket is in use.
 const socketName = "weft.sock"
 
-// The routes of the socket. An answer is lines of controlLine, of which the last is the end.
+// Routes of the socket. An answer is lines of controlLine; the last has the result.
 const (
 	compactPath   = "/compact"    // compacts all segments
-	retryGapsPath = "/retry-gaps" // makes the gap with the parameter id due at once, or all open gaps with the id 0
+	retryGapsPath = "/retry-gaps" // makes the gap with the parameter id due now; id 0: all open gaps
 )
 
-// controlLine is a line of an answer on the socket: progress, or the end.
+// controlLine is one line of an answer on the socket: progress or the result.
 type controlLine struct {
 	Progress string `json:"progress,omitempty"`
 	Done     string `json:"done,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
 
-// maxSocketPath is the longest path of a Unix socket that every system takes: macOS and the BSDs have 104 bytes for it
-// with the zero behind it, Linux 108.
+// maxSocketPath is the longest path of a Unix socket that every system accepts: macOS and the BSDs have 104 bytes for
+// it with the final zero, Linux 108.
 const maxSocketPath = 103
 
-// socketPath returns a path of a data directory's socket that is short enough, which works until release. Longer ones
-// go through the descriptor of the directory on Linux, and relative to the working directory elsewhere.
+// socketPath returns a path of a data directory's socket that is short enough and valid until release. For a longer
+// path it goes through the descriptor of the directory on Linux, and relative to the working directory elsewhere.
 func socketPath(dir string) (path string, release func(), err error) {
 	path = filepath.Join(dir, socketName)
 	if len(path) <= maxSocketPath {
@@ -65,8 +65,8 @@ func socketPath(dir string) (path string, release func(), err error) {
 	return path, func() {}, nil
 }
 
-// listenControl listens on the socket of a data directory, whose lock this process has: a socket that is there is one
-// of a process that has ended.
+// listenControl listens on the socket of a data directory. The caller holds the lock of the directory, so that a socket
+// that exists belongs to a process that has ended.
 func listenControl(dir string) (l net.Listener, err error) {
 	path, release, err := socketPath(dir)
 	if err != nil {
@@ -79,13 +79,13 @@ func listenControl(dir string) (l net.Listener, err error) {
 	}
 	const mode = 0o600
 	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), mode) }) // Linux takes it over for the file
+		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), mode) }) // the mode of the file on Linux
 	}}
 	l, err = c.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // path may no longer work then
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // path may be invalid at that time
 	err = os.Chmod(filepath.Join(dir, socketName), mode)
 	if err != nil {
 		_ = l.Close()
@@ -102,8 +102,8 @@ type control struct {
 	end      context.CancelFunc
 }
 
-// startControl starts to serve the socket of a data directory. Without it weft works, but for the commands that need
-// it.
+// startControl starts to serve the socket of a data directory. On an error weft runs without it, and the commands that
+// need it fail.
 func startControl(dir string, store *db.Store, logger *slog.Logger) *control {
 	l, err := listenControl(dir)
 	if err != nil {
@@ -152,17 +152,17 @@ func controlHandler(store *db.Store) http.Handler {
 	return mux
 }
 
-// sendLines returns a function that sends a line of an answer at once.
+// sendLines returns a function that writes and flushes one line of an answer.
 func sendLines(w http.ResponseWriter) func(line controlLine) {
 	answer := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
 	return func(line controlLine) {
-		_ = lines.Encode(line) // the command may have been interrupted: what it asked for goes on
+		_ = lines.Encode(line) // an interrupted command doesn't stop its request
 		_ = answer.Flush()
 	}
 }
 
-// stop removes the socket and ends its connections, before the store closes.
+// stop removes the socket and closes its connections. It must run before the store closes.
 func (c *control) stop() {
 	if c == nil {
 		return
@@ -171,13 +171,13 @@ func (c *control) stop() {
 	c.end()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := c.server.Shutdown(ctx) // the answers that have ended are sent
+	err := c.server.Shutdown(ctx) // finished answers are sent
 	if err != nil {
 		_ = c.server.Close()
 	}
 }
 
-// compact compacts all segments of a store, and returns the end.
+// compact compacts all segments of a store and returns the result line.
 func compact(ctx context.Context, store *db.Store, progress func(text string)) controlLine {
 	last := ""
 	did, err := store.Compact(ctx, func(written, most int64) {

@@ -41,11 +41,11 @@ type daemonConfig struct {
 	didWeb         string        // domain of the did:web; "": none
 	addressHeader  string        // client-IP header of the reverse proxy; "": none
 	subscribers    int           // live streams of one client IP; 0: the default of api.Streams
-	maxLag         time.Duration // above which /readyz is 503; 0: never
+	maxLag         time.Duration // limit of the lag, above which /readyz is 503; 0: never
 	rateLimit      int           // requests of one client IP in a minute; 0: no limit
 	resolveHandles bool
-	viewer         string            // of records, which pages link to
-	directory      handles.Directory // of handles; nil: the network's
+	viewer         string            // URL of the viewer of records that pages link to
+	directory      handles.Directory // resolver of handles; nil: the network's
 	logger         *slog.Logger
 	ready          func(d *daemon) // called once, when the daemon begins to answer queries; nil: not called
 }
@@ -62,13 +62,12 @@ type daemon struct {
 	stopping atomic.Bool
 }
 
-// behindAfter is how far behind its source an index is called degraded. A reconnect, or a failover to another upstream,
-// takes less.
+// behindAfter is the lag from which an index is degraded. A reconnect or a failover to another upstream takes less.
 const behindAfter = time.Minute
 
 var errStopping = errors.New("shutting down")
 
-// newDaemon takes the addresses. It makes nothing on disk, so that a daemon that cannot listen leaves no index behind.
+// newDaemon binds the addresses. It makes nothing on disk, so that a daemon that cannot listen leaves no index behind.
 func newDaemon(c daemonConfig, s source) (*daemon, error) {
 	d := &daemon{daemonConfig: c, source: s, registry: prometheus.NewRegistry(), faults: faults{now: time.Now}}
 	d.logger = slog.New(d.faults.handler(c.logger.Handler()))
@@ -89,7 +88,7 @@ func newDaemon(c daemonConfig, s source) (*daemon, error) {
 	return d, nil
 }
 
-// close gives the addresses back, where run has not done so.
+// close releases the addresses if run has not done so.
 func (d *daemon) close() error {
 	_ = d.queries.Close()
 	if d.metrics != nil {

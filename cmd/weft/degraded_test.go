@@ -11,8 +11,8 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// TestWriterDegraded: a writer that has read nothing says so, and one that is paused names the pause and its way out,
-// and not what follows from it. With a limit on the lag neither is current.
+// TestWriterDegraded: a writer without events reports that. A paused writer reports the pause and its remedy, but no
+// consequence of it. With a limit on the lag, neither is current.
 func TestWriterDegraded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestWriterDegraded(t *testing.T) {
 			t.Errorf("at the start: %q", why)
 		}
 		free.Store(0)
-		time.Sleep(2 * time.Second) // of the test's clock: the store has looked
+		time.Sleep(2 * time.Second) // of the test's clock, so that the store checks the disk
 		if why := w.degraded(); !strings.HasPrefix(why, "indexing is paused: ") || strings.Contains(why, "no event") {
 			t.Errorf("paused: %q", why)
 		}
@@ -37,7 +37,7 @@ func TestWriterDegraded(t *testing.T) {
 			t.Error("a paused index that has read nothing is current")
 		}
 		if _, err := store.Apply(db.Batch{}); err != nil {
-			t.Fatal(err) // an empty batch waits for nothing
+			t.Fatal(err) // an empty batch doesn't wait
 		}
 		free.Store(total)
 		time.Sleep(2 * time.Second)

@@ -28,14 +28,14 @@ queries. The accounts have handles, such as ` + sim.FirstHandle + `, and the con
 and search work without the internet. The data directory is temporary. Ctrl-C stops it.`
 
 const (
-	// demoBacklog makes lists worth paging through, and is made and indexed in a second or two.
+	// demoBacklog makes lists of several pages, and is generated and indexed in one or two seconds.
 	demoBacklog = 50_000
-	// demoRate is about the real network's, so that counts visibly grow.
+	// demoRate is about the rate of the real network, so that counts visibly grow.
 	demoRate = 400
-	// demoEvery is how often the growing counts are printed.
+	// demoEvery is the interval between two prints of the counts.
 	demoEvery = 2 * time.Second
-	// demoLookback is what the server replays without its archive, in events: weft reads the backlog from the archive, as
-	// on real servers.
+	// demoLookback is the number of events that the server replays without its archive. weft reads the backlog from the
+	// archive, as on real servers.
 	demoLookback = 200_000
 )
 
@@ -118,7 +118,7 @@ type linkCount struct {
 	links  int
 }
 
-// popularTargets finds, in the first events of a network, the longest list of each kind of link that the demo shows.
+// popularTargets finds the longest list of each kind of link that the demo shows, in the first events of a network.
 func popularTargets(n *sim.Network, events int) []linkCount {
 	type list struct {
 		target string
@@ -161,7 +161,7 @@ func popularTargets(n *sim.Network, events int) []linkCount {
 	return found
 }
 
-// printTry prints what to ask of the demo.
+// printTry prints example queries.
 func printTry(w io.Writer, d *daemon, popular []linkCount) {
 	base := listenURL(d.queries)
 	fmt.Fprintf(w, "\nweft is running. Open it in a browser: %s/\nOr query it from another terminal:\n\n", base)
@@ -206,12 +206,12 @@ func printTry(w io.Writer, d *daemon, popular []linkCount) {
 	fmt.Fprintf(w, "Ctrl-C stops it. Current counts:\n\n")
 }
 
-// queryEscape escapes what a query needs and leaves at-uris readable.
+// queryEscape escapes a query parameter but leaves at-uris readable.
 func queryEscape(s string) string {
 	return strings.NewReplacer("%3A", ":", "%2F", "/").Replace(url.QueryEscape(s))
 }
 
-// printCounts prints how the index grows, with the time since the demo began to answer.
+// printCounts prints the growing counts, with the time since the demo began to answer.
 func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []linkCount) error {
 	var last db.Stats
 	began := time.Now()
@@ -223,7 +223,7 @@ func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []li
 		line := fmt.Sprintf("after %10s  %9d links  %7.0f/s   %8d records  %7d accounts",
 			humanize.Duration(max(time.Since(began).Round(time.Second), time.Second)),
 			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
-		if len(popular) > 1 { // an account goes on being followed, when a post has long been forgotten
+		if len(popular) > 1 { // an account gains followers long after a post has stopped gaining likes
 			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)
 			if err != nil {
 				return ignoreCancel(ctx, err)
@@ -241,7 +241,7 @@ func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []li
 	}
 }
 
-// ignoreCancel is nil for what the end of the context caused.
+// ignoreCancel returns nil for an error that the end of the context caused.
 func ignoreCancel(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

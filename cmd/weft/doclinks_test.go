@@ -14,7 +14,7 @@ var (
 	notAnchor  = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 )
 
-// TestDocumentLinks: each relative link of the documents leads to a file that is there, and to a heading in it.
+// TestDocumentLinks: each relative link in the documents leads to an existing file and to a heading in it.
 func TestDocumentLinks(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../docs/*.md")
@@ -63,7 +63,7 @@ func hasAnchor(text, anchor string) bool {
 	return false
 }
 
-// TestReadmeIsShort: the README has two screens; details are in docs.
+// TestReadmeIsShort: the README fits on two screens; details are in docs.
 func TestReadmeIsShort(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile("../../README.md")

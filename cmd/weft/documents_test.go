@@ -20,7 +20,7 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// TestDocuments: docs/configuration.md says what the flags say, and docs/metrics.md what the registry describes.
+// TestDocuments: docs/configuration.md matches the flags, and docs/metrics.md matches the registry.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
@@ -43,13 +43,13 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// configurationDocument is docs/configuration.md: a table of flags for each command.
+// configurationDocument returns docs/configuration.md: a table of flags for each command.
 func configurationDocument(root *cli.Command) string {
 	var b strings.Builder
 	b.WriteString("# Configuration\n\n" +
 		"This page is generated from the flags: `go test ./cmd/weft -run TestDocuments -update` writes it.\n\n" +
 		"A flag wins over its environment variable. weft refuses a variable that begins with `WEFT_` and that no flag reads,\n" +
-		"because a misspelt variable would otherwise change nothing without a word.\n")
+		"because a misspelt variable would otherwise be ignored silently.\n")
 	for _, cmd := range commands(root) {
 		rows := flagRows(cmd)
 		if cmd == root || len(rows) == 0 {
@@ -64,7 +64,7 @@ func configurationDocument(root *cli.Command) string {
 	return b.String()
 }
 
-// flagRows are the rows of the table of a command's own flags.
+// flagRows returns the rows of the table of a command's own flags.
 func flagRows(cmd *cli.Command) []string {
 	var rows []string
 	for _, flag := range cmd.Flags {
@@ -93,11 +93,11 @@ func flagRows(cmd *cli.Command) []string {
 	return rows
 }
 
-// described is a metric as its collector describes it.
+// described is a metric with the help and labels of its collector.
 type described struct{ name, help, labels string }
 
-// describedMetrics registers all collectors of a serving weft and returns what they describe, by name. Go's own collectors are
-// left out.
+// describedMetrics registers all collectors of a serving weft and returns their descriptions, by name. It leaves out
+// Go's own collectors.
 func describedMetrics(t *testing.T) []described {
 	t.Helper()
 	var all []described
@@ -112,7 +112,7 @@ func describedMetrics(t *testing.T) []described {
 	return all
 }
 
-// newRegistry is a registry with the collectors of weft serve.
+// newRegistry returns a registry with the collectors of weft serve.
 func newRegistry(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -133,7 +133,7 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 
 var describes = regexp.MustCompile(`fqName: "([^"]+)", help: "((?:[^"\\]|\\.)*)".*variableLabels: \{([^}]*)\}`)
 
-// describe returns what a registry describes, sorted by name.
+// describe returns the descriptions of a registry, sorted by name.
 func describe(t *testing.T, registry *prometheus.Registry) []described {
 	t.Helper()
 	descs := make(chan *prometheus.Desc)
@@ -154,7 +154,7 @@ func describe(t *testing.T, registry *prometheus.Registry) []described {
 	return all
 }
 
-// metricsDocument is docs/metrics.md.
+// metricsDocument returns docs/metrics.md.
 func metricsDocument(all []described) string {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\n" +

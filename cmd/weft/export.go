@@ -50,7 +50,7 @@ A running weft changes the index: beside it, an interrupted --out begins again i
 
 Exit code: 0 export complete, 1 failed or interrupted, 2 wrong usage.`
 
-// defaultPartLinks makes parts of some hundred MB, which take half a minute to make again after an interruption.
+// defaultPartLinks makes parts of some hundred MB. After an interruption, a part takes half a minute to write again.
 const defaultPartLinks = 5_000_000
 
 func exportCommand(stdout, stderr io.Writer) *cli.Command {
@@ -104,12 +104,12 @@ func exportCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// exportRun is an export as it was asked for.
+// exportRun is an export with its options.
 type exportRun struct {
 	data, format, out string
 	partLinks         int64
 	options           export.Options
-	step              func(name string) error // exportDir's
+	step              func(name string) error // as in exportDir
 }
 
 func newExport(cmd *cli.Command) (*exportRun, error) {
@@ -213,7 +213,7 @@ func (x *exportRun) run(ctx context.Context, stdout, stderr io.Writer) (err erro
 	return nil
 }
 
-// stream writes JSON lines. When it ends early, it says where to go on.
+// stream writes JSON lines. An error or an interrupt names the record to resume from.
 func (x *exportRun) stream(ctx context.Context, e *export.Export, stdout io.Writer, p *exportProgress) error {
 	w := &ndjsonWriter{w: stdout}
 	var links int64
@@ -252,20 +252,20 @@ func (x *exportRun) stream(ctx context.Context, e *export.Export, stdout io.Writ
 	return fmt.Errorf("%w; the output is complete before %s", walk, next)
 }
 
-// progressEvery is how often progress is printed: often enough to be seen to move.
+// progressEvery is the interval of progress updates: often enough to look alive.
 const progressEvery = 500 * time.Millisecond
 
-// exportProgress is a line on a terminal that says how far an export is.
+// exportProgress is the progress line of an export on a terminal.
 type exportProgress struct {
 	w           io.Writer
 	e           *export.Export
 	shown       bool
-	had         int64 // links that were exported before
+	had         int64 // links of an earlier run
 	calls       int
 	began, told time.Time
 }
 
-// tick is told now and then how many links are exported.
+// tick updates the line; links is the number exported so far.
 func (p *exportProgress) tick(links int64) error {
 	p.calls++
 	if !p.shown || p.calls%1024 != 0 {
@@ -292,7 +292,7 @@ func (p *exportProgress) end() {
 	}
 }
 
-// isTerminal says whether someone may be looking.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	if p, ok := w.(*pipeWriter); ok {
 		w = p.to

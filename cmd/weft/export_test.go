@@ -27,7 +27,7 @@ import (
 	"weft.dev/weft/db/export"
 )
 
-// exportIndex makes a data directory of records that link. Bodies that events have are kept.
+// exportIndex makes a data directory from events, and keeps the bodies that events have.
 func exportIndex(t *testing.T, events ...apply.Event) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,7 +55,7 @@ func exportIndex(t *testing.T, events ...apply.Event) string {
 	return dir
 }
 
-// hostileIndex has what authors may choose: paths are the keys of their records.
+// hostileIndex has hostile text wherever authors can choose it: paths are the keys of their records.
 func hostileIndex(t *testing.T) string {
 	t.Helper()
 	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb",
@@ -77,8 +77,8 @@ func hostileIndex(t *testing.T) string {
 	)
 }
 
-// bodiesIndex has records of all kinds: with several links, of hostile text, with what the data model can't say, without
-// what they hold, of a hidden account, and large.
+// bodiesIndex has records of all kinds: with several links, with hostile text, with values outside the data model,
+// without a body, of a hidden account, and large.
 func bodiesIndex(t *testing.T) string {
 	t.Helper()
 	const alice, bob, carol = "did:plc:aliceaaaaaaaaaaaaaaaaaaa", "did:plc:bobbbbbbbbbbbbbbbbbbbbbb", "did:web:carol.example"
@@ -112,7 +112,7 @@ func bodiesIndex(t *testing.T) string {
 	)
 }
 
-// longIndex has more links than a window of the walk, in records of many links.
+// longIndex has more links than one window of the walk, in records of many links.
 func longIndex(t *testing.T) string {
 	t.Helper()
 	var events []apply.Event
@@ -157,7 +157,7 @@ func rowsOfJSON(t *testing.T, r io.Reader) (rows []row) {
 	return rows
 }
 
-// rowsOfDir reads the parts of an export, and holds them against its list.
+// rowsOfDir reads the parts of an export and compares them with its list.
 func rowsOfDir(t *testing.T, dir string) (rows []row, list exportList) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, exportFile))
@@ -233,7 +233,7 @@ func rowsOfPart(t *testing.T, name string, data []byte, bodies bool) (rows []row
 	return rows
 }
 
-// exportAll is what an export to standard output has.
+// exportAll returns the rows of an export to standard output.
 func exportAll(t *testing.T, dir string, args ...string) []row {
 	t.Helper()
 	code, stdout, stderr := weft(t.Context(), append([]string{"export", "--data", dir}, args...)...)
@@ -243,7 +243,7 @@ func exportAll(t *testing.T, dir string, args ...string) []row {
 	return rowsOfJSON(t, strings.NewReader(stdout))
 }
 
-// TestExportGolden: the lines as they are, of all that authors may choose, hidden accounts told by their status.
+// TestExportGolden compares the lines for hostile text and hidden accounts with a golden file.
 func TestExportGolden(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -277,7 +277,7 @@ func TestExportGolden(t *testing.T) {
 	}
 }
 
-// TestExportFormats: the same rows come in each format, hostile text as it was written, and without hidden accounts.
+// TestExportFormats: each format has the same rows, with hostile text unchanged and without hidden accounts.
 func TestExportFormats(t *testing.T) {
 	t.Parallel()
 	data := hostileIndex(t)
@@ -308,7 +308,7 @@ func TestExportFormats(t *testing.T) {
 	}
 }
 
-// TestExportBodies: what records hold comes with each of their links, in each format, where it is kept and was asked for.
+// TestExportBodies: with --bodies, each link has the content of its record, in each format, if the index has it.
 func TestExportBodies(t *testing.T) {
 	t.Parallel()
 	data := bodiesIndex(t)
@@ -345,7 +345,7 @@ func TestExportBodies(t *testing.T) {
 	}
 }
 
-// TestExportCommand: what it was called with, and what becomes of it.
+// TestExportCommand: arguments with their exit codes and outputs.
 func TestExportCommand(t *testing.T) {
 	t.Parallel()
 	data, open := hostileIndex(t), smallIndex(t)
@@ -362,7 +362,7 @@ func TestExportCommand(t *testing.T) {
 		name   string
 		args   []string
 		code   int
-		lines  int    // of stdout
+		lines  int    // in stdout
 		stderr string // in it
 	}{
 		{"all that queries show", []string{"--data", data}, 0, 7, ""},
@@ -400,8 +400,8 @@ func TestExportCommand(t *testing.T) {
 
 var errFault = errors.New("a fault")
 
-// TestExportResume: an export that is cut off at any step, again and again, goes on behind its last whole part and ends
-// up as one that was not. A process that is killed leaves the temporary file as well.
+// TestExportResume: an export that is interrupted at any step, repeatedly, resumes after its last complete part and
+// gives the files of an uninterrupted one. A killed process also leaves the temporary file.
 func TestExportResume(t *testing.T) {
 	t.Parallel()
 	for format := range formats {
@@ -410,7 +410,7 @@ func TestExportResume(t *testing.T) {
 				t.Parallel()
 				data := hostileIndex(t)
 				want := exportAll(t, data)
-				for at := 1; ; at++ { // the step of each run that fails
+				for at := 1; ; at++ { // at is the step of each run that fails
 					out := filepath.Join(t.TempDir(), "out")
 					faults, parts := 0, 0
 					x := exportRun{data: data, format: format, out: out, partLinks: 2}
@@ -464,7 +464,7 @@ func TestExportResume(t *testing.T) {
 	}
 }
 
-// leaveBehind makes the files that a process leaves behind when it is killed: half written.
+// leaveBehind makes the half-written files of a killed process.
 func leaveBehind(t *testing.T, out string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -474,7 +474,8 @@ func leaveBehind(t *testing.T, out string, names ...string) {
 	}
 }
 
-// TestExportAgain: a directory with a whole export is left as it is; one with another is refused, with the way out.
+// TestExportAgain: a directory with a complete export stays unchanged. A directory with a different export is refused,
+// with advice.
 func TestExportAgain(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -482,7 +483,7 @@ func TestExportAgain(t *testing.T) {
 		change func(t *testing.T, data, out string)
 		args   []string
 		code   int
-		want   string // in the output
+		want   string // substring of the output
 	}{
 		{"the same", func(*testing.T, string, string) {}, nil, 0, "already has the complete export: 7 links of 3 records in 1 part"},
 		{"other parts", func(*testing.T, string, string) {}, []string{"--part-links=1"}, 0, "already has the complete export"},
@@ -550,7 +551,7 @@ func TestExportAgain(t *testing.T) {
 	}
 }
 
-// TestExportBodiesAgain: an export with bodies is not gone on with without, nor when some have gone meanwhile.
+// TestExportBodiesAgain: an export with bodies can't resume without them, nor after some bodies were pruned.
 func TestExportBodiesAgain(t *testing.T) {
 	t.Parallel()
 	data, out := bodiesIndex(t), t.TempDir()
@@ -596,7 +597,7 @@ func (w *cutWriter) Write(b []byte) (int, error) {
 	return w.Buffer.Write(b)
 }
 
-// stopWriter calls the export off after some writes.
+// stopWriter cancels the export after some writes.
 type stopWriter struct {
 	bytes.Buffer
 	after int
@@ -612,7 +613,7 @@ func (w *stopWriter) Write(b []byte) (int, error) {
 
 var fromOf = regexp.MustCompile(`--from (at://\S+)$`)
 
-// TestExportStream: a stream that is cut off says where to go on, and so nothing is lost and nothing is there twice.
+// TestExportStream: an interrupted stream names the record to resume from, and the two outputs have each link once.
 func TestExportStream(t *testing.T) {
 	t.Parallel()
 	data := longIndex(t)
@@ -628,7 +629,7 @@ func TestExportStream(t *testing.T) {
 			t.Fatalf("no --from in: %v", err)
 		}
 		if at := slices.IndexFunc(got, func(r row) bool { return uri(r) == from[1] }); at >= 0 {
-			got = got[:at] // what follows it may be cut off
+			got = got[:at] // the rest may be truncated
 		}
 		return append(got, exportAll(t, data, "--from", from[1])...)
 	}
@@ -659,7 +660,7 @@ func TestExportStream(t *testing.T) {
 	}
 }
 
-// TestExportInterrupted: files that are interrupted say what is there, and the next run goes on.
+// TestExportInterrupted: an interrupted export to files reports the complete part, and the next run resumes.
 func TestExportInterrupted(t *testing.T) {
 	t.Parallel()
 	data, out := longIndex(t), filepath.Join(t.TempDir(), "out")
@@ -689,7 +690,7 @@ func TestExportInterrupted(t *testing.T) {
 	}
 }
 
-// TestExportProgress: a terminal is told how far it is, with figures that grow to the whole.
+// TestExportProgress: a terminal gets a progress line whose numbers grow to the total.
 func TestExportProgress(t *testing.T) {
 	t.Parallel()
 	e, err := export.Open(t.Context(), longIndex(t), export.Options{})

@@ -17,32 +17,32 @@ import (
 	"weft.dev/weft/db/export"
 )
 
-// exportFile is the list of an export's parts, beside them. Who reads a directory of Parquet files passes over names
-// that begin so.
+// exportFile is the list of an export's parts, beside them. Readers of a directory of Parquet files ignore names that
+// begin with an underscore.
 const exportFile = "_export.json"
 
-// exportVersion is the version of that file, and of the columns.
+// exportVersion is the version of that file and of the columns.
 const exportVersion = 1
 
-// exportList is what the file holds.
+// exportList is the content of the file.
 type exportList struct {
 	Version     int          `json:"version"`
 	Format      string       `json:"format"`
 	Instance    string       `json:"instance"`
 	LogSeq      uint64       `json:"log_seq"`
-	LogTime     string       `json:"log_time"` // of that row; empty: it was pruned
+	LogTime     string       `json:"log_time"` // time of that row; empty: it was pruned
 	From        string       `json:"from"`
 	To          string       `json:"to"`
 	Collections []string     `json:"collections"`
 	Inactive    bool         `json:"inactive"`
-	BodiesFrom  uint64       `json:"bodies_from"` // the oldest log row whose body is there; 0: without bodies
-	Links       int64        `json:"links"`       // of the parts
+	BodiesFrom  uint64       `json:"bodies_from"` // oldest log row with a body; 0: without bodies
+	Links       int64        `json:"links"`       // links in all parts
 	Records     int64        `json:"records"`
 	Complete    bool         `json:"complete"`
 	Parts       []exportPart `json:"parts"`
 }
 
-// exportPart is a file that is whole.
+// exportPart is a complete file.
 type exportPart struct {
 	File    string `json:"file"`
 	First   string `json:"first"` // record
@@ -53,16 +53,17 @@ type exportPart struct {
 	SHA256  string `json:"sha256"`
 }
 
-// exportDir is a directory that parts are written to.
+// exportDir is the output directory of an export.
 type exportDir struct {
 	dir       string
 	partLinks int64
 	list      exportList
-	// step is called before each step that a fault can end, with its name; what it returns is the fault. Nil but in tests.
+	// step is called with the name of each step that a fault can interrupt, before the step. Its error is the fault.
+	// Nil except in tests.
 	step func(name string) error
 }
 
-// open makes the directory, or goes on in one where the same export was begun.
+// open makes the directory, or resumes an interrupted export of the same options in it.
 func (d *exportDir) open() error {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (d *exportDir) open() error {
 		if err != nil {
 			return err
 		}
-		if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != exportFile+".tmp" { // from a start that was cut off
+		if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != exportFile+".tmp" { // of an interrupted start
 			return fmt.Errorf("%s is not empty and has no %s: use a new or empty directory for --out", d.dir, exportFile)
 		}
 		return d.save(d.list)
@@ -104,7 +105,7 @@ func (d *exportDir) open() error {
 
 const beginAnew = "to start over, use a new directory for --out, or empty this one"
 
-// fits says in what another export differs.
+// fits returns an error that names the difference to the export in the directory; nil: none.
 func (d *exportDir) fits(was *exportList) error {
 	is := &d.list
 	switch {
@@ -133,7 +134,7 @@ func (d *exportDir) fits(was *exportList) error {
 	return nil
 }
 
-// write writes what is missing, part by part.
+// write writes the missing parts.
 func (d *exportDir) write(ctx context.Context, e *export.Export, progress func(links int64) error) error {
 	var p *part
 	for r, err := range e.Records(ctx, d.last()) {
@@ -168,7 +169,7 @@ func (d *exportDir) write(ctx context.Context, e *export.Export, progress func(l
 	return d.save(next)
 }
 
-// last is the last record that is exported; empty: none.
+// last returns the last exported record; empty: none.
 func (d *exportDir) last() string {
 	if len(d.list.Parts) == 0 {
 		return ""
@@ -176,7 +177,7 @@ func (d *exportDir) last() string {
 	return d.list.Parts[len(d.list.Parts)-1].Last
 }
 
-// part is a part that is being written, under a temporary name.
+// part is an unfinished part, under a temporary name.
 type part struct {
 	exportPart
 	path string
@@ -222,7 +223,7 @@ func (p *part) add(r *export.Record) error {
 	return p.rows.write(r)
 }
 
-// abandon puts away what is not whole.
+// abandon closes and removes the temporary file.
 func (p *part) abandon() {
 	if p != nil && p.file != nil {
 		_ = p.file.Close()
@@ -230,7 +231,7 @@ func (p *part) abandon() {
 	}
 }
 
-// end makes a part whole: it is on disk under its name, and then in the list.
+// end syncs a part, gives it its name and then adds it to the list.
 func (d *exportDir) end(p *part) error {
 	if err := p.rows.close(); err != nil {
 		return err
@@ -273,7 +274,7 @@ func (d *exportDir) save(list exportList) error {
 	return nil
 }
 
-// place syncs a file that is written and gives it its name, so that it is there whole or not at all.
+// place syncs a written file and renames it, so that the file under path is complete.
 func (d *exportDir) place(f *os.File, path string) error {
 	err := d.at("sync")
 	if err == nil {
@@ -305,7 +306,7 @@ func (d *exportDir) at(name string) error {
 	return d.step(name)
 }
 
-// logTime is the time of a log row for a list; empty where there is none.
+// logTime formats the time of a log row; 0 gives "".
 func logTime(us int64) string {
 	if us == 0 {
 		return ""

@@ -14,10 +14,10 @@ import (
 	"weft.dev/weft/db/export"
 )
 
-// linkWriter writes records' links, a row each, in some format.
+// linkWriter writes the links of records, one row per link, in some format.
 type linkWriter interface {
 	write(r *export.Record) error
-	close() error // ends the format; what is below stays open
+	close() error // ends the format; the underlying writer stays open
 }
 
 // formats are the formats of parts, by name.
@@ -29,29 +29,31 @@ var formats = map[string]struct {
 	"parquet": {".parquet", newParquet},
 }
 
-// statusNames are the statuses of accounts as Jetstream spells them, by db.Status.
+// statusNames are the statuses of accounts in Jetstream's spelling, indexed by db.Status.
 var statusNames = [...]string{"active", "deactivated", "suspended", "takendown", "deleted", "inactive"}
 
-// ndjsonFlush is how much is written at once: few calls, and little to lose sight of when one fails.
+// ndjsonFlush is the size of a write in bytes: large enough for few system calls, small enough to lose little when a
+// write fails.
 const ndjsonFlush = 64 << 10
 
-// recordJSON is what a record holds, as JSON. It is nil where that isn't kept, and for what the data model can't say.
+// recordJSON returns the content of a record as JSON. It returns nil if there is no content, or if the content is
+// outside the data model.
 func recordJSON(r *export.Record) []byte {
 	if r.Body.CID == "" {
 		return nil
 	}
 	text, err := body.JSON(r.Body.CBOR)
 	if err != nil {
-		return nil // it is the author's: its digest was right
+		return nil // the author wrote it: its digest matched
 	}
 	return text
 }
 
-// ndjsonWriter writes a line of JSON for each link. Its writes end with a line.
+// ndjsonWriter writes a line of JSON for each link. Each of its writes ends with a complete line.
 type ndjsonWriter struct {
 	w     io.Writer
 	buf   []byte
-	first string // the record that the first line in buf is of
+	first string // record of the first line in buf
 }
 
 func (w *ndjsonWriter) write(r *export.Record) error {
@@ -96,10 +98,10 @@ func (w *ndjsonWriter) close() error {
 	return err
 }
 
-// timeMicros is RFC 3339 with microseconds, which is what ranks are in.
+// timeMicros is RFC 3339 with microseconds, the unit of ranks.
 const timeMicros = "2006-01-02T15:04:05.000000Z07:00"
 
-// appendJSON quotes a string. Nearly all are plain ASCII, which needs no more than the quotes.
+// appendJSON appends a string in JSON quotes. Plain ASCII, the common case, needs no escapes.
 func appendJSON(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
@@ -113,14 +115,14 @@ func appendJSON(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-// zstdWriter is a format below which lies zstd.
+// zstdWriter compresses the output of another linkWriter.
 type zstdWriter struct {
 	linkWriter
 	z *zstd.Encoder
 }
 
 func newNDJSONZstd(w io.Writer, _ bool) (linkWriter, error) {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(2)) // one compresses while the other reads
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(2)) // one goroutine compresses while the other reads
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +137,8 @@ func (w *zstdWriter) close() error {
 	return err
 }
 
-// parquetRow is a link as a row. What repeats has a dictionary, which for targets alone saves a third of a file; record
-// keys of a collection come in order, so that only what differs from the one before is written.
+// parquetRow is a link as a row. Columns with repeated values have a dictionary; for targets alone it saves a third of
+// a file. Record keys of a collection are sorted, so that delta encoding stores only the difference to the key before.
 type parquetRow struct {
 	DID        string `parquet:"did,dict"`
 	Collection string `parquet:"collection,dict"`
@@ -147,8 +149,8 @@ type parquetRow struct {
 	Status     string `parquet:"status,dict"`
 }
 
-// parquetBodyRow is a link with its record. A dictionary holds a record once for all of its links, and is compressed as
-// a whole: a fifth of a file less than pages of records. Of CIDs, where all is chance, it would save nothing.
+// parquetBodyRow is a link with its record. A dictionary stores a record once for all its links and is compressed as a
+// whole: the file is a fifth smaller than with pages of records. CIDs are random: a dictionary would save nothing.
 type parquetBodyRow struct {
 	parquetRow
 	CID    string `parquet:"cid,optional,plain"`
@@ -156,15 +158,15 @@ type parquetBodyRow struct {
 }
 
 const (
-	// parquetGroup is how many rows make a row group, which is in memory while it is written, and is what readers share
-	// among their processors.
+	// parquetGroup is the number of rows in a row group. A row group is in memory while it is written, and readers
+	// process row groups in parallel.
 	parquetGroup = 1 << 16
-	// parquetGroupBytes ends a row group too: a target may have 8 KiB, and a record a megabyte.
+	// parquetGroupBytes also ends a row group: a target may have 8 KiB, and a record a megabyte.
 	parquetGroupBytes = 32 << 20
-	// parquetDictionary is from where on a dictionary is no gain, in bytes.
+	// parquetDictionary is the size in bytes from which a dictionary saves nothing.
 	parquetDictionary = 8 << 20
-	// parquetBatch is how many rows are handed over at once: they are taken apart by columns. parquetBatchBytes is for
-	// rows with records.
+	// parquetBatch is the number of rows in one write, which transposes them into columns. parquetBatchBytes limits a
+	// write of rows with records.
 	parquetBatch      = 1024
 	parquetBatchBytes = 4 << 20
 )

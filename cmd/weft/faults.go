@@ -13,14 +13,15 @@ import (
 )
 
 const (
-	// faultsKept is how many different faults /status shows: more than anybody reads.
+	// faultsKept is the number of different faults on /status: more than people read.
 	faultsKept = 20
-	// detailBytes is how much of an error is shown: enough to look it up in the log, which has all of it.
+	// detailBytes limits the text of an error on /status. It suffices to find the error in the log, which has all of
+	// it.
 	detailBytes = 300
 )
 
-// faults remembers the warnings and errors that were logged, for /status: of each, its message, the error and what can
-// be done about it, which are the attributes err and do. All else stays in the log, for it may name clients.
+// faults keeps the newest warnings and errors of the log for /status: the message and the attributes err and do. It
+// drops other attributes, because they may name clients.
 type faults struct {
 	now func() time.Time
 
@@ -33,7 +34,7 @@ type fault struct {
 	first, last time.Time
 }
 
-// recent is the faults as /status has them, the newest first.
+// recent returns the faults for /status, newest first.
 func (f *faults) recent() []wire.Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +75,7 @@ func (f *faults) add(r slog.Record) {
 	f.kept = append(f.kept, k)
 }
 
-// clip cuts a text short, between two characters.
+// clip shortens a text at a character boundary.
 func clip(text string) string {
 	if len(text) <= detailBytes {
 		return text
@@ -86,7 +87,8 @@ func clip(text string) string {
 	return text[:cut] + "…"
 }
 
-// handler writes to another handler, and remembers what is a fault, also when the other is not to have it.
+// handler returns a handler that records faults and passes all enabled records to next. It records faults below the
+// level of next, too.
 func (f *faults) handler(next slog.Handler) slog.Handler { return faultHandler{next, f} }
 
 type faultHandler struct {

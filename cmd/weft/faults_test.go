@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestFaults: warnings and errors are remembered with their error and what to do, equal ones once and the newest first; nothing
-// else of a line is, and the log has what it had.
+// TestFaults: warnings and errors are kept with their error and advice, newest first and equal ones once. Other
+// attributes are dropped, and the log is unchanged.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

@@ -15,8 +15,8 @@ import (
 	"weft.dev/weft/web"
 )
 
-// variables gives each flag its environment variable: the prefix and the flag's name, --log-level is WEFT_LOG_LEVEL. It
-// skips flags that have one already.
+// variables gives each flag its environment variable, the prefix and the flag's name: --log-level is WEFT_LOG_LEVEL. It
+// skips flags that have one.
 func variables(prefix string, flags ...cli.Flag) []cli.Flag {
 	for _, flag := range flags {
 		described, ok := flag.(cli.DocGenerationFlag)
@@ -119,8 +119,8 @@ func clientFlags() []cli.Flag {
 	)
 }
 
-// daemonConfigOf reads the flags of a command that serves. A demo lacks those of clientFlags, which then have their
-// zero values.
+// daemonConfigOf reads the flags of a command that serves. A demo has no clientFlags; their fields keep the zero
+// values.
 func daemonConfigOf(cmd *cli.Command, stderr io.Writer) (daemonConfig, error) {
 	err := checkAddresses(cmd)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // follower is the source of serve --follow: it keeps a read-only copy current from a replica.
 type follower struct {
-	config replica.FollowerConfig // its logger is set in open
+	config replica.FollowerConfig // open sets its logger
 	follow *replica.Follower      // nil before open
 	logger *slog.Logger
 }
@@ -55,7 +55,7 @@ func (f *follower) configure(c *api.Config) {
 	}
 }
 
-// degraded returns why the copy is behind its replica; empty: it is not.
+// degraded returns the reason why the copy is behind its replica; empty: it is not behind.
 func (f *follower) degraded() string {
 	err := f.follow.Ready(behindAfter)
 	if err != nil {
@@ -66,11 +66,11 @@ func (f *follower) degraded() string {
 
 // Headers of each answer of a follower.
 const (
-	lagHeader = "Weft-Lag" // seconds since the primary had the state that the answer shows
-	seqHeader = "Weft-Seq" // the newest log row of that state
+	lagHeader = "Weft-Lag" // age in seconds of the state that the answer shows
+	seqHeader = "Weft-Seq" // newest log row of that state
 )
 
-// handler adds the headers. An answer is never older than they say.
+// handler adds the headers. An answer is at least as new as they state.
 func (f *follower) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lag, seq := f.follow.Lag()
@@ -94,7 +94,7 @@ func (f *follower) close() error {
 	return f.follow.Close()
 }
 
-// newFollowMetrics says how far a follower is.
+// newFollowMetrics returns metrics of the lag of a follower.
 func newFollowMetrics(f *replica.Follower) prometheus.Collector {
 	type figures = figure[wire.Following]
 	return newCollector(func() (wire.Following, error) { return f.Status(), nil },

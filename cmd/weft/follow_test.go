@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestServeFollowRefuses: what only means something to a writer is refused beside --follow, by its name, and so is what
-// can't be followed.
+// TestServeFollowRefuses: --follow refuses each flag that only a writer has, by its name, and each replica that can't
+// be followed.
 func TestServeFollowRefuses(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "litestream.yml")

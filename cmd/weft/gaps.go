@@ -25,7 +25,7 @@ fills gaps from an upstream's archive by itself, and retries with growing delays
 A running weft retries within a minute; it is asked over the socket weft.sock in the data directory, so run the command
 as the user of weft, on its machine or in its container. A stopped weft retries when it starts.`
 
-// errNoOpenGap is the answer to a retry of a gap that is filled, or was never there.
+// errNoOpenGap is returned for a retry of a gap that is filled or never existed.
 var errNoOpenGap = errors.New("no open gap has this id")
 
 func gapsCommand(stdout io.Writer) *cli.Command {
@@ -66,7 +66,8 @@ func gapsCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-// retryGaps makes an open gap due, or all with the id 0, or asks the weft that has the data directory open to.
+// retryGaps makes an open gap due now, or all with id 0: directly, or through the weft that has the data directory
+// open.
 func retryGaps(ctx context.Context, dir string, id int64) (done string, err error) {
 	n, err := db.RetryGaps(dir, id)
 	switch {
@@ -98,7 +99,7 @@ func printGaps(w io.Writer, gaps []db.Gap) {
 	}
 }
 
-// position writes a number of an upstream, or the time that it is from 10^15 on.
+// position formats a position of an upstream: a sequence number, or from 10^15 on a time.
 func position(pos uint64) string {
 	if pos >= 1_000_000_000_000_000 {
 		return time.UnixMicro(int64(pos)).UTC().Format(time.RFC3339)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDashboard: every metric that docs/grafana.json asks for is one that weft exports, with the labels that it uses, and every
-// panel explains itself.
+// TestDashboard: weft exports every metric in docs/grafana.json with the labels that it uses, and every panel has a
+// description.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	exported := map[string]string{} // labels by name
@@ -46,7 +46,7 @@ func TestDashboard(t *testing.T) {
 			}
 			for _, name := range names {
 				labels, ok := exported[name]
-				for _, of := range []string{"_bucket", "_sum", "_count"} { // of a histogram or a summary
+				for _, of := range []string{"_bucket", "_sum", "_count"} { // suffixes of a histogram or a summary
 					if !ok {
 						labels, ok = exported[strings.TrimSuffix(name, of)]
 					}

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// A slow client must not hold a connection without a request.
+	// readHeaderTimeout limits the time that a slow client holds a connection without a request.
 	readHeaderTimeout = 10 * time.Second
-	// 1 MiB in this time is less than a slow phone has.
+	// bodyTimeout suffices for 1 MiB from a slow phone.
 	bodyTimeout = 10 * time.Second
-	// Longer than the API gives an answer, so that its own error arrives.
+	// writeTimeout is longer than the limit of an answer in the API, so that the API's own error arrives.
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
-	// A many-to-many query may name hundreds of subjects in its URL.
+	// maxHeaderBytes allows a many-to-many query with hundreds of subjects in its URL.
 	maxHeaderBytes = 64 << 10
-	// The time for requests under way at a shutdown.
+	// drainTimeout is the time for requests under way at a shutdown.
 	drainTimeout = 10 * time.Second
 )
 

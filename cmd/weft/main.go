@@ -44,7 +44,8 @@ func main() {
 // a program that the signal ended.
 const exitBrokenPipe = 128 + int(syscall.SIGPIPE)
 
-// Exit codes: 0 done, 1 it failed, 2 it was asked wrongly; others where a command says so.
+// run runs weft and returns its exit code: 0 success, 1 failure, 2 a mistake in the arguments or environment; some
+// commands have others.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	if err := checkEnviron(root, environ); err != nil {
@@ -60,7 +61,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	switch {
 	case err == nil:
 		return 0
-	case !*began || errors.As(err, &usage): // before an action: a variable's value, say, that no flag takes
+	case !*began || errors.As(err, &usage): // the error came before an action, e.g. an invalid value of a variable
 		fmt.Fprintf(stderr, "weft: %v\nTry: %s --help\n", err, called(root, args).FullName())
 		return 2
 	}
@@ -72,7 +73,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return 1
 }
 
-// noteActions says whether any command has begun: what fails before is how it was called.
+// noteActions returns a flag that is set when a command's action begins: an error before that is a mistake in the
+// arguments.
 func noteActions(root *cli.Command) *bool {
 	began := new(bool)
 	for _, cmd := range commands(root) {
@@ -107,7 +109,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 			}
 			return cli.ShowRootCommandHelp(cmd)
 		},
-		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides about exit codes
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run returns exit codes
 	}
 	for _, cmd := range commands(root) {
 		cmd.Description = strings.TrimSpace(cmd.Description)
@@ -118,7 +120,7 @@ func newRoot(stdout, stderr io.Writer) *cli.Command {
 	return root
 }
 
-// commands are a command and all beneath it.
+// commands returns a command and all its subcommands.
 func commands(of *cli.Command) []*cli.Command {
 	all := []*cli.Command{of}
 	for _, cmd := range of.Commands {
@@ -138,7 +140,7 @@ func versionCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-// buildVersion returns the release, or the version that the Go tool recorded: v1.2.3.
+// buildVersion returns the version of the release, or the version that the Go tool recorded: v1.2.3.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if version != "" || !ok || info.Main.Version == "(devel)" {

@@ -20,7 +20,7 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// TestMain chooses the locks of a writer that replicates, which has to be done before a test opens a database.
+// TestMain selects the file locks of a writer that replicates, before any test opens a database.
 func TestMain(m *testing.M) {
 	_, err := sqlite.OFDLocking(true)
 	if err != nil {
@@ -121,7 +121,7 @@ func TestEnvironment(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		environ []string
-		want    string // in stderr; empty: accepted
+		want    string // substring of stderr; empty: accepted
 	}{
 		{"none of ours", []string{"HOME=/", "WEFTY=1"}, ""},
 		{"ours", []string{"WEFT_LOG_LEVEL=debug", "WEFT_DEMO_SEED=3"}, ""},
@@ -142,7 +142,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestFlagsHaveVariables: every flag has its variable, named after it.
+// TestFlagsHaveVariables: every flag has an environment variable with its name.
 func TestFlagsHaveVariables(t *testing.T) {
 	t.Parallel()
 	for _, cmd := range newRoot(io.Discard, io.Discard).Commands {
@@ -158,7 +158,7 @@ func TestFlagsHaveVariables(t *testing.T) {
 				"verify json", "verify scratch", "verify segment-bytes":
 				want = "WEFT_" + strings.ToUpper(cmd.Name+"_"+strings.ReplaceAll(name, "-", "_"))
 			}
-			if name == "config" { // what serve --replicate takes
+			if name == "config" { // serve --replicate sets it
 				want = "WEFT_REPLICATE"
 			}
 			env, ok := flag.(interface{ GetEnvVars() []string })
@@ -187,7 +187,7 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// stuck is after how long a demo hangs: it takes seconds, and minutes under the race detector beside other programs.
+// stuck is the time limit of the demo. It takes seconds, or minutes under the race detector on a busy machine.
 const stuck = 5 * time.Minute
 
 // TestDemo runs the first command of the README: the printed URLs answer, the counts grow, and an interrupt ends it in
@@ -306,7 +306,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestCommitOf: the version names the commit of a build in a checkout, and says when the tree had changes.
+// TestCommitOf: the version names the commit of a build in a checkout and marks a modified tree.
 func TestCommitOf(t *testing.T) {
 	t.Parallel()
 	setting := func(key, value string) debug.BuildSetting { return debug.BuildSetting{Key: key, Value: value} }

@@ -17,17 +17,17 @@ const (
 	// goShare is the part of the memory, in eighths, that Go's heap may take before the garbage collector works harder.
 	// SQLite's page caches, stacks and the binary have the rest.
 	goShare = 7
-	// cacheShare divides the memory for the default of --cache: 28 MiB on a machine of 1 GiB, whose peak is then about
-	// that of docs/operations.md for 32 MiB.
+	// cacheShare divides the memory for the default of --cache: 28 MiB on a machine of 1 GiB. The peak is then about
+	// that of 32 MiB in docs/operations.md.
 	cacheShare = 32
 	leastCache = 8 << 20
-	// mostCache is the cache that two cores were measured with: docs/operations.md, Sizes.
+	// mostCache is the largest cache measured on two cores: docs/operations.md, Sizes.
 	mostCache = 256 << 20
-	// leastMemory is less than any index was measured to take.
+	// leastMemory is less than the measured memory of any index.
 	leastMemory = 64 << 20
 )
 
-// memoryFlag is the flag that overrides how much memory a daemon takes for its own.
+// memoryFlag is the flag that overrides the memory limit of a daemon.
 func memoryFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "memory",
@@ -53,13 +53,13 @@ func limitMemory(cmd *cli.Command) error {
 	return nil
 }
 
-// logMemory logs the memory that a daemon takes for its own.
+// logMemory logs the memory limit of a daemon.
 func logMemory(logger *slog.Logger, cache int64) {
 	logger.Info("memory limit", "limit_bytes", budget.Memory(), "cache_bytes", cache)
 }
 
-// memoryLimit returns the limit of Go's heap in bytes: what --memory gives, else GOMEMLIMIT, else a share of all that
-// the process may take. given is 0 without the flag; goLimit is math.MaxInt64 without the variable.
+// memoryLimit returns the limit of Go's heap in bytes: from --memory, else GOMEMLIMIT, else a share of all memory of
+// the process. given is 0 without the flag; goLimit is math.MaxInt64 without the variable.
 func memoryLimit(given, goLimit, all int64) int64 {
 	switch {
 	case given > 0:
@@ -70,7 +70,7 @@ func memoryLimit(given, goLimit, all int64) int64 {
 	return all / 8 * goShare
 }
 
-// cacheBytes returns the size of the block cache in bytes for a memory.
+// cacheBytes returns the size of the block cache in bytes for a memory limit.
 func cacheBytes(memory int64) int64 { return min(max(memory/cacheShare, leastCache), mostCache) }
 
 // cacheOf returns the size of the block cache in bytes: --cache, or a share of the memory.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestMemoryLimit: --memory wins over GOMEMLIMIT, which wins over what the process may take.
+// TestMemoryLimit: --memory wins over GOMEMLIMIT, which wins over the memory of the container or machine.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -31,7 +31,7 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// TestMemoryFlags: sizes that can't be meant are refused before anything begins.
+// TestMemoryFlags: impossible sizes are refused before anything begins.
 func TestMemoryFlags(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ flag, value, says string }{

@@ -14,7 +14,7 @@ import (
 type figure[S any] struct {
 	name, help string
 	value      func(st *S) float64
-	counter    bool // else a gauge
+	counter    bool // counter instead of gauge
 }
 
 // collector reads a status when the metrics are scraped.
@@ -55,7 +55,7 @@ func (c *collector[S]) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// boolean is 1 for true.
+// boolean returns 1 for true and 0 for false.
 func boolean(v bool) float64 {
 	if v {
 		return 1
@@ -63,7 +63,7 @@ func boolean(v bool) float64 {
 	return 0
 }
 
-// newStoreMetrics sums the index up.
+// newStoreMetrics returns metrics of the index.
 func newStoreMetrics(store *db.Index) prometheus.Collector {
 	type figures = figure[db.Stats]
 	return newCollector(func() (db.Stats, error) { return store.Stats(context.Background()) },
@@ -98,14 +98,14 @@ func newStoreMetrics(store *db.Index) prometheus.Collector {
 	)
 }
 
-// newRespelling says whether links that an older weft spelled otherwise are being rewritten.
+// newRespelling returns a metric that is 1 during the rewrite of links that an older weft normalised differently.
 func newRespelling(store *db.Store) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weft_respelling", Help: "1 while links that an older weft normalised differently are being rewritten.",
 	}, func() float64 { return boolean(store.Respelling()) })
 }
 
-// newWriterMetrics are of how well the writer is. degraded returns its faults; empty: none.
+// newWriterMetrics returns metrics of the health of the writer. degraded returns its faults; empty: none.
 func newWriterMetrics(store *db.Store, degraded func() string) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_commit_wait_seconds",
@@ -117,7 +117,7 @@ func newWriterMetrics(store *db.Store, degraded func() string) []prometheus.Coll
 	}
 }
 
-// checkpointMetrics reads what became of the store's checkpoints when that is asked for.
+// checkpointMetrics collects the outcomes of the store's checkpoints.
 type checkpointMetrics struct {
 	store                       *db.Store
 	total, frames, seconds, wal *prometheus.Desc
@@ -154,7 +154,7 @@ func (m *checkpointMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.wal, prometheus.GaugeValue, float64(st.WALBytes))
 }
 
-// newReplicaMetrics says how far the replica is.
+// newReplicaMetrics returns metrics of the progress of the replica.
 func newReplicaMetrics(r *replica.Replicator) prometheus.Collector {
 	type figures = figure[wire.Replication]
 	return newCollector(func() (wire.Replication, error) { return r.Status(), nil },

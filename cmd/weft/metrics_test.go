@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// TestCheckpointMetrics: the figures are what became of the checkpoints.
+// TestCheckpointMetrics: the metrics match the outcomes of the checkpoints.
 func TestCheckpointMetrics(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -55,8 +55,8 @@ func TestCheckpointMetrics(t *testing.T) {
 	}
 }
 
-// TestCountersFromTheStart: every counter has all its series before anything is counted. A rate over a series that appears
-// with a 1 misses that one.
+// TestCountersFromTheStart: every counter has all its series before the first event. A rate over a series that appears
+// with the value 1 misses that 1.
 func TestCountersFromTheStart(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})

@@ -9,13 +9,13 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// usageError is a mistake in how a command was called. Its advice is that command's --help.
+// usageError is a mistake in the arguments of a command. Its advice is that command's --help.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// called returns the command that the arguments name: that of replica list for weft replica list --json.
+// called returns the command that the arguments name: replica list for weft replica list --json.
 func called(root *cli.Command, args []string) *cli.Command {
 	cmd := root
 	for _, arg := range args[min(1, len(args)):] {
@@ -28,7 +28,7 @@ func called(root *cli.Command, args []string) *cli.Command {
 	return cmd
 }
 
-// unknownCommand refuses a command that cmd does not have.
+// unknownCommand returns the error for a subcommand that cmd does not have, with a suggestion.
 func unknownCommand(cmd *cli.Command, name string) error {
 	var names []string
 	for _, c := range cmd.Commands {
@@ -38,10 +38,10 @@ func unknownCommand(cmd *cli.Command, name string) error {
 	return &usageError{fmt.Errorf("unknown command %q%s", typed, didYouMean(cmd.FullName()+" ", nearest(name, names)))}
 }
 
-// undefinedFlag begins the error of the flag package for a flag that a command does not have. The flag's name follows.
+// undefinedFlag is the start of the flag package's error for an unknown flag. The flag's name follows.
 const undefinedFlag = "flag provided but not defined: -"
 
-// explainFlag says which flag was meant, where the error is about a flag that cmd does not have.
+// explainFlag adds a suggestion to an error about a flag that cmd does not have.
 func explainFlag(root, cmd *cli.Command, err error) error {
 	_, typed, found := strings.Cut(err.Error(), undefinedFlag)
 	if !found {
@@ -61,7 +61,7 @@ func explainFlag(root, cmd *cli.Command, err error) error {
 	return fmt.Errorf("%s has no flag --%s%s", typedName(cmd), name, didYouMean("--", meant))
 }
 
-// typedName returns how a command is typed behind weft: "replica list"; "weft" itself.
+// typedName returns the command as typed after weft: "replica list"; "weft" itself.
 func typedName(cmd *cli.Command) string { return strings.TrimPrefix(cmd.FullName(), "weft ") }
 
 // flagNames returns the names of a command's own flags.
@@ -73,8 +73,7 @@ func flagNames(cmd *cli.Command) []string {
 	return names
 }
 
-// checkEnviron refuses WEFT_ variables that no flag reads: a misspelt one would otherwise be a setting that silently
-// does nothing.
+// checkEnviron returns an error for WEFT_ variables that no flag reads: a misspelt variable would silently do nothing.
 func checkEnviron(root *cli.Command, environ []string) error {
 	var known []string
 	for _, cmd := range commands(root) {
@@ -98,7 +97,7 @@ func checkEnviron(root *cli.Command, environ []string) error {
 		"\nTry: weft COMMAND --help, which lists the variables that a command reads; unset all others")
 }
 
-// didYouMean returns a suggestion to append to an error; nothing without one.
+// didYouMean returns a suggestion to append to an error; empty without one.
 func didYouMean(prefix, meant string) string {
 	if meant == "" {
 		return ""
@@ -106,7 +105,7 @@ func didYouMean(prefix, meant string) string {
 	return fmt.Sprintf(" (did you mean %s%s?)", prefix, meant)
 }
 
-// nearest returns the name that was most likely meant: the one with the fewest typing errors, at most a third of its
+// nearest returns the name most similar to the typed one: with the fewest typing errors, at most a third of its
 // letters, else the only name with the typed text as its prefix. Empty: none.
 func nearest(typed string, names []string) string {
 	least := len(typed)/3 + 1
@@ -127,8 +126,8 @@ func nearest(typed string, names []string) string {
 	return meant
 }
 
-// distance counts the typing errors between two texts: letters that are added, missing, replaced or swapped with their
-// neighbour.
+// distance returns the number of typing errors between two texts: letters that are added, missing, replaced or swapped
+// with their neighbour.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

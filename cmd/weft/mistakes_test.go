@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestNearest: what was meant is the name with the fewest typing errors, or the only one that begins so; nothing is suggested for a
-// word unlike all.
+// TestNearest: the suggestion is the name with the fewest typing errors, or the only one with the typed prefix; a word
+// unlike all names gets none.
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := []string{"serve", "status", "stats", "replica", "restore", "log-level", "log-format"}
@@ -23,7 +23,7 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestConfigurationMistakes: what is wrong with how weft is configured has the exit code 2, wherever it stands, and nothing is made.
+// TestConfigurationMistakes: every mistake in the configuration has the exit code 2 and makes nothing on disk.
 func TestConfigurationMistakes(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -29,7 +29,7 @@ type opening struct {
 	once     sync.Once
 }
 
-// startOpening starts to answer on a listener. The listener is free for another server after stop.
+// startOpening starts to answer on a listener. After stop, another server can use the listener.
 func startOpening(l net.Listener, version string, logger *slog.Logger) *opening {
 	o := &opening{listener: &sharedListener{Listener: l}, ended: make(chan struct{})}
 	o.report("starting")

@@ -13,8 +13,8 @@ import (
 	"weft.dev/weft/db"
 )
 
-// TestOpening: while the index is opened, queries are told that it isn't ready and what is being done, health checks that the
-// process lives; the server after it answers on the same address.
+// TestOpening: while the index opens, queries get 503 with the progress, and health checks get 200. The next server
+// answers on the same address.
 func TestOpening(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +64,7 @@ func TestOpening(t *testing.T) {
 	<-done
 }
 
-// TestOpeningEnds: an end that is asked for while the index is opened is none that failed.
+// TestOpeningEnds: an interrupt while the index opens is not an error.
 func TestOpeningEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

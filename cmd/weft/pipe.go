@@ -27,8 +27,8 @@ func (p *pipeWriter) Write(b []byte) (int, error) {
 }
 
 // endWithReaders returns a context that ends when the reader of stdout or stderr ends, so that weft demo | head stops
-// in order and removes its files: SIGPIPE would end the process at once. A service whose log is gone ends too, and its
-// supervisor starts it with a new one. Go does not tell whether the supervisor ignores SIGPIPE.
+// in order and removes its files: SIGPIPE would end the process at once. A service that loses the reader of its log
+// ends too, and its supervisor starts it again. Go can't report whether the supervisor ignores SIGPIPE.
 func endWithReaders(ctx context.Context, stdout, stderr *os.File) (context.Context, io.Writer, io.Writer) {
 	signal.Ignore(syscall.SIGPIPE) // a write then fails with EPIPE
 	ctx, cancel := context.WithCancelCause(ctx)

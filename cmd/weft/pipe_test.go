@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestDemoEndsWithItsReader: weft demo | head leaves nothing behind, neither a process nor a data directory, and is quiet.
+// TestDemoEndsWithItsReader: weft demo | head leaves no process and no data directory, and prints no error.
 func TestDemoEndsWithItsReader(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// barEvery is how often the bar of a terminal moves, and lineEvery how often a log says the same.
+	// barEvery is the interval of the progress bar on a terminal, and lineEvery that of progress lines in the log.
 	barEvery  = 500 * time.Millisecond
 	lineEvery = 30 * time.Second
 	barWidth  = 30
 )
 
-// replayProgress shows how far a replay of the archive is: a bar on a terminal, else a line in the log now and then.
+// replayProgress shows the progress of a replay of the archive: a bar on a terminal, else lines in the log.
 type replayProgress struct {
 	w        io.Writer
 	terminal bool // w is one
@@ -63,7 +63,7 @@ func (r *replayProgress) run(ctx context.Context) {
 	}
 }
 
-// share is how much of a replay is done.
+// share returns the fraction of a replay that is done, from 0 to 1.
 func share(p *wire.Replay) float64 {
 	if p.Events == 0 {
 		return 0
@@ -71,7 +71,7 @@ func share(p *wire.Replay) float64 {
 	return min(float64(p.EventsDone)/float64(p.Events), 1)
 }
 
-// progressBar is one line of at most 80 columns.
+// progressBar returns one line of at most 80 columns.
 func progressBar(p *wire.Replay) string {
 	if p.EventsDone == 0 {
 		return fmt.Sprintf("waiting for the first segment of %.30s: %s came", p.Host, humanize.Bytes(p.BytesDone))

@@ -36,8 +36,8 @@ func TestProgressBar(t *testing.T) {
 	}
 }
 
-// TestReplayProgress: a replay that waits for its archive says for which, on a terminal and in a log; then both say how far it
-// is; after it, nothing more is said.
+// TestReplayProgress: a replay that waits for its archive names the archive, on a terminal and in the log. Then both
+// show the progress, and stop after the replay.
 func TestReplayProgress(t *testing.T) {
 	t.Parallel()
 	replays := []wire.Replay{
@@ -98,12 +98,13 @@ func TestReplayProgress(t *testing.T) {
 	}
 }
 
-// TestWaitsAreNamed: a start that waits for another server says for what, to queries and, of a replica, in the log.
+// TestWaitsAreNamed: a start that waits for another server names it to queries, and a start that waits for a replica
+// also in the log.
 func TestWaitsAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		source func(t *testing.T, address string) source // that needs what is at the address
+		source func(t *testing.T, address string) source // a source that needs the server at the address
 		status string
 		log    string
 	}{
@@ -143,7 +144,7 @@ func TestWaitsAreNamed(t *testing.T) {
 				_ = silent.Close() // ends Accept
 				ended <- err
 			}()
-			conn, err := silent.Accept() // it asks, and gets no answer
+			conn, err := silent.Accept() // accepts the request and never answers
 			if err != nil {
 				t.Fatalf("it asked nothing: %v; %v", err, <-ended)
 			}
@@ -169,7 +170,7 @@ func TestWaitsAreNamed(t *testing.T) {
 	}
 }
 
-// silentReplica is the configuration of a replica, on a host, of the index in a directory.
+// silentReplica returns the configuration of a replica, on a host, of the index in a directory.
 func silentReplica(t *testing.T, address, dir string) config.Config {
 	t.Helper()
 	text := fmt.Sprintf("dbs: [{path: %s/weft.db, replica: {type: sftp, host: '%s', user: u, password: p, path: /copy}}]",

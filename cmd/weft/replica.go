@@ -79,14 +79,14 @@ func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 }
 
-// replicaOf reads the configuration of a replica, and answers the data directory with it.
+// replicaOf returns the configuration of a replica and the data directory.
 func replicaOf(cmd *cli.Command) (cfg config.Config, dir string, err error) {
 	if err := noArgs(cmd); err != nil {
 		return cfg, "", err
 	}
 	dir = cmd.String("data")
 	file := cmd.String("config")
-	if file == "" || file == "off" { // WEFT_REPLICATE=off is serve's
+	if file == "" || file == "off" { // WEFT_REPLICATE=off is meant for serve
 		file = "litestream.yml"
 		if beside := filepath.Join(dir, file); dir != "" {
 			if _, err := os.Stat(beside); err == nil {
@@ -113,7 +113,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// printListing prints what lies in a replica.
+// printListing prints the contents of a replica.
 func printListing(w io.Writer, where string, l *restore.Listing) {
 	fmt.Fprintf(w, "%s\n", where)
 	fmt.Fprintf(w, "\nLevels\n  %-9s %6s %10s  %-33s  %s\n", "level", "files", "bytes", "transactions",
@@ -181,10 +181,10 @@ func printStored(w io.Writer, segments []restore.StoredSegment) {
 	}
 }
 
-// clock writes a moment to the second.
+// clock formats a time to the second.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// logMoment is when the newest row of a log was made.
+// logMoment formats the time of the newest row of a log.
 func logMoment(us int64) string {
 	if us == 0 {
 		return ""

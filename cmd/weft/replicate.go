@@ -41,10 +41,10 @@ func replicateFlags() []cli.Flag {
 	)
 }
 
-// replicateOff in place of a file.
+// replicateOff is the value of --replicate that turns replication off.
 const replicateOff = "off"
 
-// replicationOf reads the configuration of serve's replica; nil: there is none.
+// replicationOf reads the configuration of serve's replica; nil: no replica.
 func replicationOf(cmd *cli.Command) (*config.Config, error) {
 	for _, name := range []string{"replica-alarm", "verify-every"} {
 		if cmd.Duration(name) < 0 {
@@ -69,7 +69,7 @@ func replicationOf(cmd *cli.Command) (*config.Config, error) {
 	return &c, nil
 }
 
-// replication is serve's replica, and what looks after it. A nil one does nothing.
+// replication is serve's replica with its verifier and its alarm. A nil replication does nothing.
 type replication struct {
 	cfg        config.Config
 	alarm      time.Duration
@@ -126,9 +126,8 @@ func (w *writer) restore(ctx context.Context, o *opening, c config.Config, lock 
 	return nil
 }
 
-// configure makes a store's configuration that of one that is replicated. Litestream owns the checkpoints then. Unless
-// --checkpoint says otherwise, the store warns of a WAL twenty times as long as one that Litestream moves into the
-// database.
+// configure changes a store's configuration for replication. Litestream then owns the checkpoints. Unless --checkpoint
+// is set, the store warns of a WAL twenty times as long as one that Litestream checkpoints.
 func (r *replication) configure(c *db.Config, rule bool) error {
 	c.Replicator = true
 	c.Lock = r.replicator.DirLock()
@@ -142,7 +141,7 @@ func (r *replication) configure(c *db.Config, rule bool) error {
 	return err
 }
 
-// close ends the store in the order that spares the next start a copy of the whole database.
+// close closes the store and the replicator in the order that spares the next start a copy of the whole database.
 func (r *replication) close(store *db.Store) error {
 	if r == nil {
 		return store.Close()
@@ -153,7 +152,7 @@ func (r *replication) close(store *db.Store) error {
 
 // run replicates until ctx ends.
 func (r *replication) run(ctx context.Context) {
-	_ = r.replicator.Run(ctx) // it has logged its error when it began
+	_ = r.replicator.Run(ctx) // it logged its error at the start
 }
 
 func (r *replication) status() *wire.Replication {
@@ -164,7 +163,7 @@ func (r *replication) status() *wire.Replication {
 	return &st
 }
 
-// degraded says why what is committed isn't safe; empty: it is.
+// degraded returns the reason why commits are missing in the replica for too long; empty: they are not.
 func (r *replication) degraded() string {
 	if r == nil || r.alarm == 0 {
 		return ""
@@ -177,14 +176,14 @@ func (r *replication) degraded() string {
 		cmp.Or(st.Reason, "uploads are slower than new data"))
 }
 
-// degradedEvery is how often the alarm is looked at.
+// degradedEvery is the interval between two checks of the alarm.
 const degradedEvery = 10 * time.Second
 
-// watch writes into the log when the replica falls too far behind, and when it has caught up, until ctx ends.
+// watch logs when the replica falls too far behind and when it has caught up, until ctx ends.
 func (r *replication) watch(ctx context.Context) {
 	ticker := time.NewTicker(degradedEvery)
 	defer ticker.Stop()
-	for was := false; ; was = r.tell(was) {
+	for was := false; ; was = r.logChange(was) {
 		select {
 		case <-ctx.Done():
 			return
@@ -193,8 +192,8 @@ func (r *replication) watch(ctx context.Context) {
 	}
 }
 
-// tell logs a change of degraded, and answers whether it is.
-func (r *replication) tell(was bool) bool {
+// logChange logs a change of degraded, and returns whether it is degraded.
+func (r *replication) logChange(was bool) bool {
 	why := r.degraded()
 	switch {
 	case why != "" && !was:
@@ -206,7 +205,7 @@ func (r *replication) tell(was bool) bool {
 	return why != ""
 }
 
-// flush sends what is left within the time that litestream.yml gives to it.
+// flush uploads the rest within the time that litestream.yml sets.
 func (r *replication) flush(ctx context.Context) error {
 	timeout := cmp.Or(r.cfg.ShutdownTimeout, defaultFlush)
 	r.logger.Info("uploading the rest to the replica", "timeout", timeout)
@@ -228,8 +227,8 @@ func (r *replication) flush(ctx context.Context) error {
 	return nil
 }
 
-// defaultFlush is Litestream's.
+// defaultFlush is Litestream's default.
 const defaultFlush = 30 * time.Second
 
-// exitNotReplicated is serve's exit code when it ended in order, but what is on the disk is not all in the replica.
+// exitNotReplicated is serve's exit code when it ended in order, but the replica is incomplete.
 const exitNotReplicated = 3

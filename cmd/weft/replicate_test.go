@@ -10,8 +10,8 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// TestReplicaAlarm: a replica that falls too far behind is said once, with why it is so now and not with an error that has recovered,
-// and once when it has caught up.
+// TestReplicaAlarm: a replica that falls too far behind is logged once, with the current reason and without recovered
+// errors, and once when it has caught up.
 func TestReplicaAlarm(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -22,7 +22,7 @@ func TestReplicaAlarm(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		st   wire.Replication
-		want string // in degraded; empty: it isn't
+		want string // substring of degraded; empty: not degraded
 		log  string // empty: nothing
 	}{
 		{"well", wire.Replication{LagSeconds: 1}, "", ""},
@@ -39,7 +39,7 @@ func TestReplicaAlarm(t *testing.T) {
 			strings.Contains(got, "503") {
 			t.Errorf("%s: %q", tc.name, got)
 		}
-		was = r.tell(was)
+		was = r.logChange(was)
 		if log := out.String(); (log == "") != (tc.log == "") || !strings.Contains(log, tc.log) {
 			t.Errorf("%s: the log says %q", tc.name, log)
 		}

@@ -104,7 +104,7 @@ func restoreCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// targetOf is the moment that the flags name.
+// targetOf returns the target that the flags name.
 func targetOf(timestamp, txid string) (t restore.Target, err error) {
 	if timestamp != "" && txid != "" {
 		return t, errors.New("--timestamp and --txid exclude each other: remove one")
@@ -179,7 +179,7 @@ func printSegmentsRestored(w io.Writer, dir string, r *restore.Result) {
 	}
 }
 
-// transfer shows how far a restore is: a bar on a terminal, else a line when another part begins and now and then.
+// transfer shows the progress of a restore: a bar on a terminal, else a line per part and per transferLineEvery.
 type transfer struct {
 	w              io.Writer
 	terminal       bool
@@ -188,7 +188,7 @@ type transfer struct {
 	drawn          bool
 }
 
-// transferLineEvery is how often a line is printed where nobody looks at a bar.
+// transferLineEvery is the interval of progress lines without a terminal.
 const transferLineEvery = 5 * time.Second
 
 func newTransfer(w io.Writer) *transfer {
@@ -197,7 +197,7 @@ func newTransfer(w io.Writer) *transfer {
 
 func (t *transfer) tick(p restore.Progress) {
 	now := time.Now()
-	part, _, _ := strings.Cut(p.What, "/") // segments/X is one of the segments
+	part, _, _ := strings.Cut(p.What, "/") // segments/X is a segment
 	begins := part != t.what
 	switch {
 	case t.terminal && now.Sub(t.printed) >= barEvery:
@@ -219,7 +219,7 @@ func (t *transfer) end() {
 	}
 }
 
-// transferBar is one line of at most 80 columns.
+// transferBar returns one line of at most 80 columns.
 func transferBar(p restore.Progress, took time.Duration) string {
 	share := 0.0
 	if p.All > 0 {

@@ -15,7 +15,7 @@ import (
 	"weft.dev/weft/db/replica/restore"
 )
 
-// smallReplica copies a small index to a replica in a directory, and answers the litestream.yml that says so, and that directory.
+// smallReplica copies a small index to a replica in a directory. It returns its litestream.yml and that directory.
 func smallReplica(t *testing.T) (file, where string) {
 	t.Helper()
 	dir := smallIndex(t)
@@ -91,7 +91,7 @@ func TestRestoreCommand(t *testing.T) {
 	}
 }
 
-// TestVerifyCommand: what is wrong is said, in JSON too, with an exit code of its own.
+// TestVerifyCommand: a fault is reported, in JSON too, with its own exit code.
 func TestVerifyCommand(t *testing.T) {
 	t.Parallel()
 	file, where := smallReplica(t)
@@ -128,7 +128,7 @@ func TestVerifyCommand(t *testing.T) {
 	}
 }
 
-// TestTransfer: a line for each part, and one of at most 80 columns on a terminal.
+// TestTransfer: one line per part, and one of at most 80 columns on a terminal.
 func TestTransfer(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -149,7 +149,7 @@ func storeFlags() []cli.Flag {
 	)
 }
 
-// writerOf reads serve's flags about what it follows and writes.
+// writerOf reads serve's flags of a writer.
 func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 	from, err := ingest.ParseFrom(cmd.String("from"))
 	if err != nil {
@@ -257,8 +257,7 @@ func followFlags() []cli.Flag {
 	)
 }
 
-// followerFlags are the flags that work with --follow. The others are about what serve reads from the network and
-// writes.
+// followerFlags are the flags that work with --follow. The others configure a writer.
 var followerFlags = []string{
 	"follow", "follow-every", "max-lag", "data", "cache", "memory", "listen", "metrics-listen", "log-level",
 	"did-web", "address-header", "rate-limit", "subscribers", "resolve-handles", "viewer", "log-format", "help",

@@ -52,7 +52,8 @@ func sliceFlags() []cli.Flag {
 	)
 }
 
-// sliceOf reads the flags, and the filters in the addresses of upstreams, which choose as --collections and --dids do.
+// sliceOf reads the flags, and the filters in the addresses of upstreams, which are equivalent to --collections and
+// --dids.
 func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConfig, s *ingest.Slice, err error) {
 	c = ingest.SliceConfig{Collections: cmd.StringSlice("collections"), Exclude: cmd.StringSlice("exclude-collections"),
 		Sources: cmd.StringSlice("sources")}
@@ -80,8 +81,8 @@ func sliceOf(cmd *cli.Command, upstreams []upstream.Address) (c ingest.SliceConf
 	return c, s, nil
 }
 
-// readList returns the entries of a flag, those of its files included. A file without an entry is an error: no entries
-// at all select everything.
+// readList returns the entries of a flag, with those of its files. A file without an entry is an error, because an
+// empty list selects everything.
 func readList(cmd *cli.Command, flag string) (list []string, err error) {
 	for _, entry := range cmd.StringSlice(flag) {
 		name, isFile := strings.CutPrefix(entry, "@")
@@ -95,7 +96,7 @@ func readList(cmd *cli.Command, flag string) (list []string, err error) {
 		}
 		before := len(list)
 		for line := range strings.Lines(string(text)) {
-			// An at-uri has no fragment here: a number sign begins a comment.
+			// An at-uri has no fragment here, so that # begins a comment.
 			line, _, _ = strings.Cut(line, "#")
 			line = strings.TrimSpace(line)
 			if line != "" {
@@ -109,7 +110,8 @@ func readList(cmd *cli.Command, flag string) (list []string, err error) {
 	return list, nil
 }
 
-// addFilters makes the filters of an upstream's address the slice. All addresses, and the flags, must choose the same.
+// addFilters adds the filters of an upstream's address to the slice. They must agree with the other addresses and the
+// flags.
 func addFilters(c *ingest.SliceConfig, u upstream.Address) error {
 	for _, part := range []struct {
 		flag string
@@ -129,7 +131,7 @@ func addFilters(c *ingest.SliceConfig, u upstream.Address) error {
 	return nil
 }
 
-// warnOfGroups warns of collections that name a group of record types, and no record has.
+// warnOfGroups warns of collections that are namespaces, which no record has.
 func warnOfGroups(logger *slog.Logger, c ingest.SliceConfig) {
 	for _, part := range []struct {
 		flag string
@@ -144,7 +146,7 @@ func warnOfGroups(logger *slog.Logger, c ingest.SliceConfig) {
 	}
 }
 
-// sliceChange is what --change-slice says.
+// sliceChange is the parsed --change-slice.
 type sliceChange struct{ allowed, backfill, purge bool }
 
 func parseSliceChange(text string) (c sliceChange, err error) {
@@ -166,7 +168,7 @@ func parseSliceChange(text string) (c sliceChange, err error) {
 	return c, nil
 }
 
-// applySlice brings the index to the slice that the flags name, or refuses when it holds another.
+// applySlice changes the index to the slice of the flags, or returns an error if that needs --change-slice.
 func (w *writer) applySlice(ctx context.Context) error {
 	text, err := w.store.Slice(ctx)
 	if err != nil {
@@ -186,7 +188,7 @@ func (w *writer) applySlice(ctx context.Context) error {
 	switch {
 	case !more && !less:
 		return w.finishSlice(ctx, next)
-	case stats.Records == 0 && stats.Links == 0: // it begins anew, so that all parts have the same beginning
+	case stats.Records == 0 && stats.Links == 0: // it begins again, so that all parts have the same beginning
 		if err := w.store.Forget(); err != nil {
 			return err
 		}
@@ -211,7 +213,7 @@ func (w *writer) applySlice(ctx context.Context) error {
 	return w.storeAndPurge(ctx, next)
 }
 
-// finishSlice goes on with a slice that the flags don't change: a purge that a crash broke off, and, with
+// finishSlice resumes an unfinished change of an unchanged slice: a purge that a crash interrupted and, with
 // --change-slice now+backfill, a backfill that an earlier change left out.
 func (w *writer) finishSlice(ctx context.Context, s ingest.SliceState) (err error) {
 	if w.change.backfill && s.Incomplete() && len(s.Backfill) == 0 {
@@ -223,8 +225,8 @@ func (w *writer) finishSlice(ctx context.Context, s ingest.SliceState) (err erro
 	return w.storeAndPurge(ctx, s)
 }
 
-// storeAndPurge stores a state, and removes the links outside the slice where the state asks for it. On a disk that is
-// almost full that waits: the state says so, and awaitChange or the next start tries again.
+// storeAndPurge stores a state, and if the state has a purge, removes the links outside the slice. On an almost full
+// disk the purge stays in the state, and awaitChange or the next start tries again.
 func (w *writer) storeAndPurge(ctx context.Context, s ingest.SliceState) error {
 	err := w.storeSlice(s)
 	if err != nil || !s.Purging {
@@ -243,7 +245,7 @@ func (w *writer) storeAndPurge(ctx context.Context, s ingest.SliceState) error {
 	return w.storeSlice(s)
 }
 
-// storeSlice stores a state that isn't stored, and shows it.
+// storeSlice stores a state and then publishes it.
 func (w *writer) storeSlice(s ingest.SliceState) error {
 	was := w.sliceState.Swap(&s)
 	if was.String() == s.String() {
@@ -252,7 +254,7 @@ func (w *writer) storeSlice(s ingest.SliceState) error {
 	return w.store.SetSlice(s.String())
 }
 
-// backfillSlice makes what the index didn't hold a gap, which an archive fills.
+// backfillSlice records the new parts of the slice as a gap, which an archive fills.
 func (w *writer) backfillSlice(s ingest.SliceState) (ingest.SliceState, error) {
 	host, to, ok := w.archived()
 	if !ok {

@@ -23,15 +23,15 @@ import (
 // sliceFiles are the files that --dids and --subjects read, which may change while weft runs.
 type sliceFiles struct {
 	names          []string
-	dids, subjects bool // lists that files are part of
+	dids, subjects bool // the lists that read files
 	read           func() (ingest.SliceConfig, *ingest.Slice, error)
 	hangups        <-chan os.Signal // nil: none
-	every          time.Duration    // between two looks at the files; 0: filesEvery
+	every          time.Duration    // interval between checks of the files; 0: filesEvery
 }
 
 const (
-	// filesEvery is how often weft looks at the files. A file whose size or time changes is read at the next look at which
-	// they stay, so that a file that is being written is read when it is whole.
+	// filesEvery is the interval between two checks of the files. A changed file is read when its size and time are the
+	// same in two checks, so that weft doesn't read a half-written file.
 	filesEvery = 2 * time.Second
 	// planTimeout bounds the wait for an archive's list.
 	planTimeout = 30 * time.Second
@@ -55,8 +55,8 @@ func sliceFilesOf(cmd *cli.Command, upstreams []upstream.Address) sliceFiles {
 	return f
 }
 
-// explain reports whether the lists that files are part of are all that two slices differ in. A list that begins or
-// ceases to choose is another kind of slice: that takes --change-slice.
+// explain reports whether two slices differ only in lists that files are part of. A list that becomes empty or
+// non-empty is a different kind of slice, which needs --change-slice.
 func (f *sliceFiles) explain(was, is ingest.SliceConfig) bool {
 	isChange := func(a, b []string) bool { return len(a) > 0 && len(b) > 0 }
 	if f.dids && isChange(was.DIDs, is.DIDs) {
@@ -83,8 +83,7 @@ func (f *sliceFiles) stamp() string {
 	return b.String()
 }
 
-// fileChange returns how the index follows a changed file: it purges, and backfills where an archive holds no more than
-// what needs --yes.
+// fileChange returns the change for a changed file: a purge, and a backfill if it is small enough to need no --yes.
 func (w *writer) fileChange(ctx context.Context, more bool) sliceChange {
 	c := sliceChange{allowed: true, purge: true}
 	_, _, ok := w.archived()
@@ -96,10 +95,10 @@ func (w *writer) fileChange(ctx context.Context, more bool) sliceChange {
 	p, err := ingest.PlanBackfill(ctx, w.jetstream, w.jetstreamKey, ingest.From{Start: true}, w.filter)
 	switch {
 	case err != nil:
-		w.logger.Warn("no archive for what the slice has more: it is complete from now on", "err", err,
+		w.logger.Warn("no upstream has an archive: the new parts of the slice are complete from now on", "err", err,
 			"do", "restart weft once with --change-slice now+backfill when an upstream has an archive")
 	case p.Bytes > w.backfillLimit() && !w.yes:
-		w.logger.Warn("what the slice has more is complete from now on: the archive is large", "host", p.Host,
+		w.logger.Warn("the archive is too large to read unasked: the new parts of the slice are complete from now on", "host", p.Host,
 			"bytes", humanize.Bytes(p.Bytes), "events", p.Events,
 			"do", "restart weft once with --change-slice now+backfill to read it")
 	default:
@@ -108,7 +107,7 @@ func (w *writer) fileChange(ctx context.Context, more bool) sliceChange {
 	return c
 }
 
-// runIngest runs ingest until ctx ends, and begins it anew when a file changes the slice. Its error is the store's.
+// runIngest runs ingest until ctx ends, and restarts it when a file changes the slice. Its error is the store's.
 func (w *writer) runIngest(ctx context.Context) error {
 	stamp := "" // a file may have changed since the start read it
 	for {
@@ -133,14 +132,14 @@ func (w *writer) runIngest(ctx context.Context) error {
 	}
 }
 
-// sliceChoice is a slice as the flags and the files choose it.
+// sliceChoice is the slice that the flags and the files select.
 type sliceChoice struct {
 	config ingest.SliceConfig
 	filter *ingest.Slice
 }
 
-// awaitChange waits until the files choose another slice, or a purge that lacked room can go on; nil: ctx has ended
-// first. stamp is that of the files as they were read last. Meanwhile it notes backfills that are complete.
+// awaitChange waits until the files select another slice, or until a purge that lacked disk space can continue. It
+// returns nil when ctx ends first. stamp is the stamp of the last read files. It also notes completed backfills.
 func (w *writer) awaitChange(ctx context.Context, stamp *string) *sliceChoice {
 	every := w.files.every
 	if every == 0 {
@@ -174,16 +173,16 @@ func (w *writer) awaitChange(ctx context.Context, stamp *string) *sliceChoice {
 			return changed
 		}
 		if asked {
-			w.logger.Info("read the files of the slice: they change nothing")
+			w.logger.Info("read the files of the slice: no change")
 		}
 	}
 }
 
-// readFiles returns the slice that the files choose; nil: the slice that the index has, or a file can't be read.
+// readFiles returns the slice that the files select; nil: it is unchanged, or a file can't be read.
 func (w *writer) readFiles() *sliceChoice {
 	c, filter, err := w.files.read()
 	if err != nil {
-		w.logger.Error("the slice stays as it is: a file of it can't be read", "err", err,
+		w.logger.Error("the slice is unchanged: one of its files can't be read", "err", err,
 			"do", "correct the file; weft reads it again when it changes")
 		return nil
 	}
@@ -194,7 +193,7 @@ func (w *writer) readFiles() *sliceChoice {
 	return &sliceChoice{c, filter}
 }
 
-// applyChoice brings the index to another slice, while no ingest runs. Its error is the store's, or that of ctx.
+// applyChoice changes the index to another slice while ingest is stopped. Its error is the store's, or that of ctx.
 func (w *writer) applyChoice(ctx context.Context, choice *sliceChoice) error {
 	before := sliceChoice{w.slice, w.filter}
 	w.slice = choice.config
@@ -204,7 +203,7 @@ func (w *writer) applyChoice(ctx context.Context, choice *sliceChoice) error {
 		return err
 	}
 	if err != nil {
-		w.logger.Error("the slice stays as it is", "err", err, "do", "correct the file; weft reads it again when it changes")
+		w.logger.Error("the slice is unchanged", "err", err, "do", "correct the file; weft reads it again when it changes")
 		w.slice = before.config
 		w.filter = before.filter
 		return nil
@@ -213,7 +212,7 @@ func (w *writer) applyChoice(ctx context.Context, choice *sliceChoice) error {
 	return nil
 }
 
-// noteBackfills notes in the state which backfills of the slice are complete.
+// noteBackfills records completed backfills of the slice in the state.
 func (w *writer) noteBackfills(ctx context.Context) {
 	s := *w.sliceState.Load()
 	if len(s.Backfill) == 0 {
@@ -221,7 +220,7 @@ func (w *writer) noteBackfills(ctx context.Context) {
 	}
 	gaps, err := w.store.AllGaps(ctx)
 	if err != nil {
-		return // the next look reads them again
+		return // the next check reads them again
 	}
 	next := s
 	for _, b := range s.Backfill {

@@ -34,7 +34,8 @@ func sliceOfArgs(args ...string) (c ingest.SliceConfig, files sliceFiles, err er
 	return c, files, err
 }
 
-// TestSubjectFlags: subjects are normal, from flags and files, and a file without one isn't everything.
+// TestSubjectFlags: subjects from flags and files are normalised, and a file without a subject doesn't select
+// everything.
 func TestSubjectFlags(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "subjects")
@@ -65,7 +66,7 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// TestExplain: only lists of files may change without --change-slice, and neither may begin or cease to choose.
+// TestExplain: only lists of files may change without --change-slice, and no list may become empty or non-empty.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	of := func(dids, subjects string, collections ...string) ingest.SliceConfig {
@@ -102,8 +103,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestSubjectsFollowTheirFile: while weft runs, a subject that comes into the file is backfilled from the archive, one
-// that leaves it is purged, and a file that can't be read changes nothing. A restart finds the same.
+// TestSubjectsFollowTheirFile: while weft runs, a subject added to the file is backfilled from the archive and a
+// removed one is purged. An unreadable file changes nothing. A restart gives the same index.
 func TestSubjectsFollowTheirFile(t *testing.T) {
 	t.Parallel()
 	server, err := sim.NewServer(sim.ServerConfig{Backlog: 3000, EventsPerSegment: 1000,
@@ -123,7 +124,7 @@ func TestSubjectsFollowTheirFile(t *testing.T) {
 	lists := m.Lists()
 	popular := popularTargets(sim.NewNetwork(sim.NetworkConfig{Accounts: 200}), 3000)
 	post, account := popular[0], popular[1]
-	for _, of := range []*linkCount{&post, &account} { // without links that are gone again
+	for _, of := range []*linkCount{&post, &account} { // without removed links
 		of.links = len(lists[dbtest.List{Target: of.target, Source: of.source}])
 	}
 
@@ -204,7 +205,7 @@ func TestSubjectsFollowTheirFile(t *testing.T) {
 	}
 	stop()
 
-	write(t, file, post.target) // while it is down
+	write(t, file, post.target) // while weft is stopped
 	w, _, stop = start()
 	defer stop()
 	eventually(t, "the post's likes are back", func() bool { return links(w, post) == int64(post.links) })
@@ -213,7 +214,7 @@ func TestSubjectsFollowTheirFile(t *testing.T) {
 	}
 }
 
-// TestPurgeResumes: a purge that a crash breaks off is completed by the next start.
+// TestPurgeResumes: the next start completes a purge that a crash interrupted.
 func TestPurgeResumes(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -259,8 +260,8 @@ func TestPurgeResumes(t *testing.T) {
 	}
 }
 
-// TestPurgeWaitsForRoom: on a disk that is almost full the new slice counts at once, and what it leaves out goes when
-// there is room.
+// TestPurgeWaitsForRoom: on an almost full disk the new slice applies at once, and links outside it are removed when
+// there is space.
 func TestPurgeWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	var free atomic.Int64
@@ -320,8 +321,8 @@ func TestPurgeWaitsForRoom(t *testing.T) {
 	}
 }
 
-// endsLater is a context whose Err says that it has ended, and whose Done doesn't: queries work, and a purge, which asks
-// between two accounts, is broken off.
+// endsLater is a context that has an Err but an open Done: queries work, and a purge, which checks Err between two
+// accounts, is interrupted.
 type endsLater struct{ context.Context }
 
 func (endsLater) Err() error { return context.Canceled }

@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestStatsGolden: the whole page, of an index with all there is to show, and of an empty one, in 80 columns.
+// TestStatsGolden compares the whole output, of an index with every figure and of an empty one, in 80 columns.
 func TestStatsGolden(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -66,7 +66,7 @@ func printStats(w io.Writer, in *inspect.Report) {
 		humanize.Count(in.Jobs, "change"))
 }
 
-// printBodies prints what the content of records takes; nothing while none was ever kept.
+// printBodies prints the size of the content of records; nothing if none was ever kept.
 func printBodies(w io.Writer, b *inspect.Bodies) {
 	if b.Mode == db.BodiesOff && b.Blocks == 0 {
 		return
@@ -82,7 +82,7 @@ func printBodies(w io.Writer, b *inspect.Bodies) {
 	}
 }
 
-// bar is as long as its share of the largest.
+// bar returns a bar whose length is proportional to n / largest.
 func bar(n, largest int64, width int) string {
 	if largest <= 0 || n <= 0 {
 		return ""
@@ -90,10 +90,10 @@ func bar(n, largest int64, width int) string {
 	return strings.Repeat("#", max(1, int(n*int64(width)/largest)))
 }
 
-// printSegments prints a line for each segment, and one for each level.
+// printSegments prints a line for each segment and for each level.
 func printSegments(w io.Writer, segments []inspect.Segment) {
 	largest := int64(0)
-	var levels []inspect.Segment // of each, sums; FromSeq counts the files
+	var levels []inspect.Segment // sums per level; FromSeq counts the files
 	for _, s := range segments {
 		largest = max(largest, s.Bytes)
 		for len(levels) <= s.Level {
@@ -126,7 +126,7 @@ func printSegments(w io.Writer, segments []inspect.Segment) {
 	}
 }
 
-// printSpace prints what a link takes, and how often it was written.
+// printSpace prints the bytes per link and the write amplification.
 func printSpace(w io.Writer, segments []inspect.Segment) {
 	var all inspect.Segment
 	written := int64(0)
@@ -163,7 +163,7 @@ func printSpace(w io.Writer, segments []inspect.Segment) {
 	}
 }
 
-// perLink is how many bytes a link, or another thing, takes.
+// perLink formats the bytes per link, or per another item.
 func perLink(bytes, links int64) string {
 	if links <= 0 {
 		return "-"

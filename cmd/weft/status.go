@@ -51,7 +51,7 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-// statusTimeout is how long a weft may take to answer. It has the figures at hand.
+// statusTimeout limits a request to a running weft, which answers from memory.
 const statusTimeout = 10 * time.Second
 
 func statusOfURL(ctx context.Context, w io.Writer, base string) error {
@@ -80,7 +80,7 @@ func statusOfURL(ctx context.Context, w io.Writer, base string) error {
 	return wrong
 }
 
-// readyOfURL prints whether the weft at a URL can answer. Its error is that it can't, or doesn't answer.
+// readyOfURL prints whether the weft at a URL is ready. It returns an error if it isn't, or doesn't answer.
 func readyOfURL(ctx context.Context, w io.Writer, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
@@ -152,7 +152,7 @@ func printReplication(w io.Writer, r *wire.Replication) {
 	}
 }
 
-// notZero is a number, or nothing.
+// notZero formats a number; 0 gives "".
 func notZero(n int64) string {
 	if n == 0 {
 		return ""

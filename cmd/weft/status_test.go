@@ -54,7 +54,7 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
-// TestStatusReady: a health check asks /readyz alone, and fails when weft can't answer.
+// TestStatusReady: a health check requests /readyz alone, and fails when weft isn't ready.
 func TestStatusReady(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -85,7 +85,7 @@ func TestStatusReady(t *testing.T) {
 	}
 }
 
-// TestStatusWithoutWeft: an address without a weft is named, with the question whether weft runs there.
+// TestStatusWithoutWeft: the error of an address without a weft names the address and asks whether weft runs there.
 func TestStatusWithoutWeft(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.NotFoundHandler())
@@ -98,8 +98,8 @@ func TestStatusWithoutWeft(t *testing.T) {
 	}
 }
 
-// TestReplicateFlags: a litestream.yml beside the database is taken, off is off, and what is wrong is said before anything
-// begins.
+// TestReplicateFlags: serve uses a litestream.yml beside the database; off turns it off; errors are reported before
+// anything begins.
 func TestReplicateFlags(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/ingest/sim"
 )
 
-// TestGapsCommand lists gaps, of an index that is open as well, and has them tried again.
+// TestGapsCommand lists and retries gaps, also of an open index.
 func TestGapsCommand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -82,7 +82,7 @@ func TestGapsCommand(t *testing.T) {
 	}
 }
 
-// TestSliceIsKept: an index that holds one slice isn't silently made one of another.
+// TestSliceIsKept: an index of one slice isn't silently changed to another.
 func TestSliceIsKept(t *testing.T) {
 	t.Parallel()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -141,7 +141,7 @@ func TestSliceIsKept(t *testing.T) {
 	}
 }
 
-// TestPlanAsksForYes: what a backfill takes is said, and what is much has to be meant.
+// TestPlanAsksForYes: a backfill prints its plan, and a large one needs --yes.
 func TestPlanAsksForYes(t *testing.T) {
 	t.Parallel()
 	server, err := sim.NewServer(sim.ServerConfig{Backlog: 5000, EventsPerSegment: 2000,

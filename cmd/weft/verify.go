@@ -79,10 +79,10 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 	}
 }
 
-// exitInconclusive is the exit code of weft verify where nothing can be said.
+// exitInconclusive is the exit code of weft verify when the replica could not be verified.
 const exitInconclusive = 3
 
-// exitError is an error with an exit code of its own.
+// exitError is an error with its own exit code.
 type exitError struct {
 	code int
 	err  error

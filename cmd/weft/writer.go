@@ -19,18 +19,18 @@ import (
 	"weft.dev/weft/ingest"
 )
 
-// writerConfig says what a writer reads and keeps. Only jetstream and db.Dir have to be set.
+// writerConfig configures a writer. Only jetstream and db.Dir are required.
 type writerConfig struct {
 	jetstream     []string // upstreams in order of preference
-	jetstreamKey  string   // of the archive; "": none
+	jetstreamKey  string   // key of the archive; "": none
 	from          ingest.From
 	db            db.Config
-	checkpointSet bool // --checkpoint is given, so that a replica does not change the rule
+	checkpointSet bool // --checkpoint is set, so that a replica does not change the rule
 
 	slice    ingest.SliceConfig
-	filter   *ingest.Slice // of slice; nil: everything
+	filter   *ingest.Slice // filter of the slice; nil: everything
 	change   sliceChange
-	files    sliceFiles // of the slice
+	files    sliceFiles // files of the slice
 	yes      bool       // start a large backfill
 	yesAbove int64      // size of a large backfill in bytes; 0: the constant yesAbove
 	progress io.Writer  // for progress bars; nil: none
