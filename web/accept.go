@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// formatParameter lets a browser have what a program gets: format=json.
+// formatParameter requests JSON in a browser: format=json.
 const formatParameter = "format"
 
-// wantsPage says whether a request is a browser's: it reads, and prefers HTML to JSON. What accepts anything gets JSON,
-// and so does what likes both as much.
+// wantsPage reports whether a request gets a page: it is a GET or HEAD and prefers HTML to JSON. A client that accepts
+// anything, or both equally, gets JSON.
 func wantsPage(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || strings.Contains(r.URL.RawQuery,
 		formatParameter+"=json") && r.URL.Query().Get(formatParameter) == "json" {
@@ -38,7 +38,7 @@ func wantsPage(r *http.Request) bool {
 	return html > json && html >= any
 }
 
-// quality is the q of an accepted type, 1 where there is none and 0 where it is none.
+// quality returns the q of an accepted type: 1 without a q, 0 for an invalid one.
 func quality(parameters string) float64 {
 	for p := range strings.SplitSeq(parameters, ";") {
 		if v, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(p)), "q="); ok {
@@ -52,22 +52,22 @@ func quality(parameters string) float64 {
 	return 1
 }
 
-// pageParameters are those that only pages read.
+// pageParameters are read by pages only.
 var pageParameters = map[string]bool{formatParameter: true, trailParameter: true, fromParameter: true}
 
-// withoutPageParameters is a query string as the API gets it. The API ignores what it doesn't know; but the address
-// that a page shows for it should have nothing to spare.
+// withoutPageParameters returns a query string for the API. The API ignores unknown parameters, but the page shows the
+// API's address, which should have no unnecessary ones.
 func withoutPageParameters(query string) string {
 	var kept []string
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
-		// A form sends the fields that were left empty, too, and the API takes an empty parameter for a mistake.
+		// A form also sends empty fields, and the API refuses an empty parameter.
 		if pair == "" || err == nil && (pageParameters[name] || value == "" && optional[name]) {
 			continue
 		}
 		if name == "since" || name == "until" {
-			// A form sends a day, and the API takes a time: that at which the day begins.
+			// A form sends a date, and the API requires a time: the beginning of the day.
 			if _, err := time.Parse(time.DateOnly, value); err == nil {
 				pair += "T00:00:00Z"
 			}
@@ -77,7 +77,7 @@ func withoutPageParameters(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// optional are the parameters that forms of pages may leave empty.
+// optional are the parameters that may be empty in forms.
 var optional = map[string]bool{
 	"did": true, "since": true, "until": true, "cursor": true, "limit": true, "reverse": true, "source": true,
 	"from_dids": true, "linkDid": true, "otherSubject": true, "hydrate": true, "hours": true,

@@ -15,10 +15,10 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// answer is what the API says to a question that a page asks in the name of its visitor.
+// answer is an answer of the API to a query of a page.
 type answer struct {
 	server  *Server
-	request *http.Request // the visitor's
+	request *http.Request // of the visitor
 	path    string
 	query   string // encoded
 	status  int
@@ -26,12 +26,12 @@ type answer struct {
 	body    []byte
 }
 
-// ask asks the API, in this process.
+// ask queries the API in this process.
 func (s *Server) ask(r *http.Request, path, query string) *answer {
 	return s.do(r, http.MethodGet, path, query, nil)
 }
 
-// do asks the API with a method, and with JSON if there is a body.
+// do sends a request to the API, with JSON if there is a body.
 func (s *Server) do(r *http.Request, method, path, query string, body []byte) *answer {
 	q := r.Clone(r.Context())
 	q.Method = method
@@ -45,7 +45,7 @@ func (s *Server) do(r *http.Request, method, path, query string, body []byte) *a
 	q.URL = &url.URL{Path: path, RawQuery: query}
 	q.RequestURI = q.URL.RequestURI()
 	q.Header.Set("Accept", "application/json")
-	// The bytes themselves are wanted, and all of them.
+	// The page needs the uncompressed body.
 	q.Header.Del("Accept-Encoding")
 	q.Header.Del("If-None-Match")
 	w := &recorder{header: http.Header{}}
@@ -64,7 +64,7 @@ func (s *Server) do(r *http.Request, method, path, query string, body []byte) *a
 		body: w.body.Bytes()}
 }
 
-// get asks the API for another answer that the page shows, and decodes it into v. A refusal of the API is an error.
+// get queries the API for another part of the page and decodes the answer into v. A refusal of the API is an error.
 func (a *answer) get(v any, route *routes.Route, pairs ...string) error {
 	b := a.server.ask(a.request, route.Path, form(pairs...))
 	if b.status != http.StatusOK {
@@ -73,9 +73,9 @@ func (a *answer) get(v any, route *routes.Route, pairs ...string) error {
 	return b.decode(v)
 }
 
-// getWithin is get within a time; then the API refuses.
+// getWithin is get with a timeout.
 func (a *answer) getWithin(d time.Duration, v any, route *routes.Route, pairs ...string) error {
-	// It is cancelled, as by a visitor who leaves: a deadline would count as a failure of the API's.
+	// It cancels the context, as when a visitor leaves: a deadline would count as a failure of the API.
 	ctx, cancel := context.WithCancel(a.request.Context())
 	defer cancel()
 	defer time.AfterFunc(d, cancel).Stop()
@@ -91,11 +91,11 @@ func (a *answer) decode(v any) error {
 	return nil
 }
 
-// param is a parameter of the question, empty where it wasn't given.
+// param returns a parameter of the query; empty if it is absent.
 func (a *answer) param(name string) string { return a.params().Get(name) }
 
 func (a *answer) params() url.Values {
-	// Of what can't be decoded, the API has made an error already.
+	// The API refuses a query that can't be decoded.
 	v, _ := url.ParseQuery(a.query)
 	return v
 }
@@ -104,16 +104,16 @@ func (a *answer) isJSON() bool {
 	return strings.HasPrefix(a.header.Get("Content-Type"), "application/json")
 }
 
-// problem is what the API found wrong.
+// problem returns the failure in the answer.
 func (a *answer) problem() problem {
 	p := problem{Status: a.status}
 	if a.isJSON() {
-		_ = json.Unmarshal(a.body, &p) // else the status has to say it
+		_ = json.Unmarshal(a.body, &p) // without JSON, the status describes the failure
 	}
 	return p
 }
 
-// keepHeaders hands on what the API says of limits.
+// keepHeaders copies the API's headers about limits.
 func (a *answer) keepHeaders(w http.ResponseWriter) {
 	for name, values := range a.header {
 		if strings.HasPrefix(name, "Ratelimit-") || name == "Retry-After" || name == "Access-Control-Allow-Origin" {
@@ -122,14 +122,14 @@ func (a *answer) keepHeaders(w http.ResponseWriter) {
 	}
 }
 
-// problem is a failure of the API's.
+// problem is a failure of the API.
 type problem struct {
 	wire.Failure
 	Status int   `json:"-"`
-	Ways   []way `json:"-"` // on from here
+	Ways   []way `json:"-"` // links to likely targets
 }
 
-// way is a link to where a visitor may have wanted to go.
+// way is a link to a likely target of the visitor.
 type way struct{ Text, Href string }
 
 func newProblem(status int, name, message string) problem {
@@ -138,7 +138,7 @@ func newProblem(status int, name, message string) problem {
 
 func (p problem) Error() string { return fmt.Sprintf("web: %d %s: %s", p.Status, p.Name, p.Message) }
 
-// form encodes parameters that come in pairs, in their order, and leaves out those without a value.
+// form encodes parameters given in pairs, in their order, without those that are empty.
 func form(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -153,10 +153,10 @@ func form(pairs ...string) string {
 	return b.String()
 }
 
-// readable puts back what a query may have: at-uris are to be read by people.
+// readable restores characters that a query may contain unescaped, so that people can read at-uris.
 var readable = strings.NewReplacer("%3A", ":", "%2F", "/")
 
-// recorder keeps an answer.
+// recorder is a ResponseWriter that keeps the answer.
 type recorder struct {
 	header http.Header
 	status int

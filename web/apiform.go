@@ -10,32 +10,32 @@ import (
 	"weft.dev/weft/api/lexicons"
 )
 
-// field is a parameter as a form has it.
+// field is a parameter in a form.
 type field struct {
 	Name, Kind  string // Kind: text, number, flag, choice, lines, json
 	Type        string // in words
 	Description string
 	Required    bool
-	Value       string // of lines, one to a line
+	Value       string // of lines: one value per line
 	Placeholder string
-	Min, Max    int64 // of a number
-	Rows        int   // of lines and json
+	Min, Max    int64 // bounds of a number
+	Rows        int   // height of lines and json
 	Choices     []string
 }
 
-// question is what a visitor asks of a method, or could.
+// question is a query of a method, entered by a visitor or made of examples.
 type question struct {
 	fields []field
 	body   *field
-	asked  bool        // by the visitor; else the values are examples
+	asked  bool        // entered by the visitor; otherwise the values are examples
 	values [][2]string // parameters with their values, in the order of the definition
 }
 
-// bodyField is the name of what a procedure is sent, in the page's own form.
+// bodyField is the name of the form field with a procedure's body.
 const bodyField = "body"
 
-// questionOf reads what a visitor filled in. Fields that are empty were left out; where nothing was filled in, examples
-// stand there.
+// questionOf reads the submitted fields. Empty fields are ignored. Without any submitted field, the question has
+// examples.
 func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Values) *question {
 	q := &question{}
 	var properties lexicons.Properties
@@ -75,7 +75,7 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 			pair := map[string]any{"pairs": []any{map[string]string{"subject": example["subject"], "source": example["source"]}}}
 			text, err := json.MarshalIndent(pair, "", "  ")
 			if err != nil {
-				panic(err) // of strings
+				panic(err) // strings always encode
 			}
 			q.body.Value = string(text)
 		}
@@ -83,8 +83,8 @@ func (s *Server) questionOf(ctx context.Context, def *lexicons.Def, given url.Va
 	return q
 }
 
-// split is the values of a field as a form sends it. Forms send empty fields too, which the API takes for mistakes, and
-// a box that isn't ticked says nothing anyway.
+// split returns the values of a submitted field. Forms also send empty fields, which the API refuses, and nothing for
+// an unticked box.
 func split(f *field, text string) (values []string) {
 	lines := []string{text}
 	if f.Kind == "lines" {
@@ -134,7 +134,7 @@ func fieldOf(p *lexicons.Property, required bool) field {
 	return f
 }
 
-// encoded is the query string.
+// encoded returns the query string.
 func (q *question) encoded() string {
 	pairs := make([]string, 0, 2*len(q.values))
 	for _, v := range q.values {
@@ -143,7 +143,7 @@ func (q *question) encoded() string {
 	return form(pairs...)
 }
 
-// sent is the body, nil where there is none.
+// sent returns the body; nil without one.
 func (q *question) sent() []byte {
 	if q.body == nil {
 		return nil
@@ -151,7 +151,7 @@ func (q *question) sent() []byte {
 	return []byte(q.body.Value)
 }
 
-// get is the first value of a parameter, and whether it has one.
+// get returns the first value of a parameter and whether it has one.
 func (q *question) get(name string) (string, bool) {
 	for _, v := range q.values {
 		if v[0] == name {
@@ -161,7 +161,7 @@ func (q *question) get(name string) (string, bool) {
 	return "", false
 }
 
-// all is the values of a parameter.
+// all returns the values of a parameter.
 func (q *question) all(name string) (values []string) {
 	for _, v := range q.values {
 		if v[0] == name {
@@ -171,13 +171,13 @@ func (q *question) all(name string) (values []string) {
 	return values
 }
 
-// exampleRows is how far back in the log an example is looked for: a second or two of the network, in which there is
-// all that people do.
+// exampleRows is the number of log rows searched for an example: one or two seconds of the network, which have all
+// frequent kinds of records.
 const exampleRows = 500
 
-// examples are values of a method's parameters that get an answer here and now: of the newest rows of the log, the
-// newest link from the source that most links are from, or, where a method goes on to a record's other links, the
-// newest record with two. Where the log is empty, there are none.
+// examples returns values for a method's parameters that have an answer in this index. They come from the newest rows
+// of the log: the newest link from the most frequent source or, for a method that reads other links of a record, the
+// newest record with two links. An empty log gives none.
 func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]string {
 	newest := s.Store.Seq()
 	entries, _, err := s.Store.Log(ctx, newest-min(newest, exampleRows), exampleRows)
@@ -219,7 +219,7 @@ func (s *Server) examples(ctx context.Context, def *lexicons.Def) map[string]str
 	return example
 }
 
-// ownerOf is the account that a target is, or belongs to.
+// ownerOf returns the account that a target is or belongs to.
 func ownerOf(target string) (did string, ok bool) {
 	did, _, _ = strings.Cut(strings.TrimPrefix(target, "at://"), "/")
 	return did, strings.HasPrefix(did, "did:")

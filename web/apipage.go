@@ -13,14 +13,14 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// apiPath is where the API is explained and can be tried: all methods there, and each under it. The pages are made of
-// the definitions that the API checks its parameters by, so that they say what it does.
+// apiPath is the path of the API pages: a list of all methods, and below it a page with a form for each. They are
+// generated from the definitions by which the API checks its parameters.
 const apiPath = "/api"
 
-// definitions is what package lexicons says.
+// definitions are the definitions in package lexicons.
 var definitions = lexicons.Load()
 
-// nameOf is what a method is called in addresses: its NSID, or its path without the slash.
+// nameOf returns the name of a method in addresses: its NSID, or its path without the leading slash.
 func nameOf(def *lexicons.Def) string {
 	if def.ID != "" {
 		return def.ID
@@ -31,9 +31,9 @@ func nameOf(def *lexicons.Def) string {
 // streamOf returns the protocol of a stream, empty for all other methods.
 func streamOf(def *lexicons.Def) routes.Stream { return routes.At(def.Path).Stream }
 
-// apiGroup is methods that belong together.
+// apiGroup is a group of related methods.
 type apiGroup struct {
-	Name    string // of their addresses' section
+	Name    string // anchor of the group
 	Title   string
 	About   string
 	Methods []apiMethod
@@ -45,10 +45,10 @@ type apiMethod struct {
 	def *lexicons.Def
 }
 
-// Href is where the page about it is.
+// Href returns the address of the method's page.
 func (m apiMethod) Href() string { return apiPath + "/" + m.Name }
 
-// groups are all methods, in the order in which somebody new looks for them.
+// groups returns all methods in groups, the most useful for beginners first.
 func groups() []apiGroup {
 	all := []apiGroup{
 		{Name: "own", Title: "weft’s own methods",
@@ -58,7 +58,7 @@ func groups() []apiGroup {
 		{Name: "constellation", Title: "Constellation’s methods",
 			About: "These methods are compatible with Constellation: its clients work here."},
 		{Name: "routes", Title: "Constellation’s older routes",
-			About: "These plain paths are the ones that most clients use."},
+			About: "Most clients use these plain paths."},
 		{Name: "feeds", Title: "Feeds and badges", About: "Links for feed readers, and counts for other sites' pages."},
 	}
 	for _, def := range definitions.Defs {
@@ -83,35 +83,35 @@ func groups() []apiGroup {
 	return all
 }
 
-// methodPage is one method: how to ask, and what it answered if it was asked.
+// methodPage is the page of a method: its form, its parameters, and the answer if it was queried.
 type methodPage struct {
 	apiMethod
 	Group    string
 	Asked    bool
-	Stream   string // events or websocket; empty: it answers and is done
-	Listen   string // where the stream is
+	Stream   string // events or websocket; empty: not a stream
+	Listen   string // address of the stream
 	Fields   []field
-	Body     *field // what is sent, where something is
+	Body     *field // the body; nil: the method has none
 	Code     []snippet
 	Encoding string
 	Sent     []member
 	Members  []member
 	Errors   []lexicons.Error
-	Answer   *shownAnswer // nil: it has not been asked
+	Answer   *shownAnswer // nil: not queried
 }
 
-// shownAnswer is what came of a question.
+// shownAnswer is the answer to a query of the form.
 type shownAnswer struct {
 	Status int
-	Text   string // of the status
+	Text   string // text of the status
 	Took   string
 	JSON   string
-	Cut    bool // there is more than is shown
+	Cut    bool // the answer is longer than shown
 	Bytes  int64
-	Href   string // the page of the answer; empty where it has none
+	Href   string // page of the answer; empty: it has none
 }
 
-// apiPages are the pages about the API: all methods, and each.
+// apiPages returns the pages about the API: the list of methods and a page for each.
 func (s *Server) apiPages() map[string]page {
 	pages := map[string]page{apiPath: {"api", func(context.Context, *answer) (*view, error) {
 		return &view{Title: "The API", About: "Every method of this backlink index, each with a form to try it.",
@@ -147,7 +147,7 @@ func (s *Server) method(ctx context.Context, a *answer, g apiGroup, m apiMethod)
 	return &view{Title: m.Short, About: m.Description, Main: p}, nil
 }
 
-// try asks the API what the visitor filled in.
+// try sends the visitor's query to the API.
 func (s *Server) try(r *http.Request, def *lexicons.Def, q *question) *shownAnswer {
 	began := s.Now()
 	a := s.do(r, def.Method(), def.Path, q.encoded(), q.sent())

@@ -17,7 +17,7 @@ import (
 	"weft.dev/weft/db/apply"
 )
 
-// serving is pages over an index of some links, one of them hostile, or over another API where one is given.
+// serving returns pages over an index of some links, one of them hostile, or over handler if it isn't nil.
 func serving(t *testing.T, handler http.Handler) *Server {
 	t.Helper()
 	store, err := db.Open(db.Config{Dir: t.TempDir()})
@@ -53,7 +53,7 @@ func serving(t *testing.T, handler http.Handler) *Server {
 		&slog.HandlerOptions{Level: slog.LevelError}))})
 }
 
-// testLog fails a test when something is logged: a page has panicked.
+// testLog fails a test on any log line: only a panic logs.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {
@@ -61,7 +61,7 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// browse asks as a browser does, and sees that a page has only its own files' scripts.
+// browse requests a page as a browser does, and checks that its scripts are files of this server.
 func browse(t *testing.T, h http.Handler, path string, status int) string {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -88,7 +88,7 @@ var (
 	attribute = regexp.MustCompile(`\s([a-zA-Z-]+)(?:="[^"]*")?`)
 )
 
-// harmless sees that all tags of a page are such as templates write: no script but from a file, no handler, no style.
+// harmless checks that all tags of a page are those of templates: no inline script, no event handler, no style.
 func harmless(t *testing.T, path, body string) {
 	t.Helper()
 	for _, text := range tag.FindAllString(body, -1) {
@@ -106,7 +106,7 @@ func harmless(t *testing.T, path, body string) {
 	}
 }
 
-// TestAPIPages: the list has each method, and each has a page with all of its parameters and errors, and code.
+// TestAPIPages: the list has each method, and each method has a page with its parameters, errors and code.
 func TestAPIPages(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
@@ -141,8 +141,8 @@ func TestAPIPages(t *testing.T) {
 	browse(t, s, "/api/nothing", 404)
 }
 
-// TestTry: a form that is sent shows the answer that a program gets, of every method, with the examples that the form comes with; so
-// each example gets an answer that isn't empty.
+// TestTry: for every method, the submitted form shows the answer that a program gets. The form's own examples get an
+// answer that isn't empty.
 func TestTry(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
@@ -170,7 +170,7 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// TestTryWrong: what is wrong is said where the visitor asked.
+// TestTryWrong: an error is shown on the page of the form.
 func TestTryWrong(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
@@ -187,14 +187,14 @@ func TestTryWrong(t *testing.T) {
 			t.Errorf("%s doesn't say %s", c.query, c.want)
 		}
 	}
-	// Fields that were left empty are no part of the question.
+	// Empty fields are not part of the query.
 	body := browse(t, s, "/api/dev.weft.links.getBacklinks?subject=did:plc:a&source=a.b.c:d&did=&since=&until=&reverse=&hydrate=&limit=&cursor=", 200)
 	if !strings.Contains(body, `<span class="fine">200 OK</span>`) {
 		t.Error("empty fields are asked for")
 	}
 }
 
-// TestHostileFields: whatever is written into any field of any form stays text.
+// TestHostileFields: hostile text in any field of any form stays text.
 func TestHostileFields(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)
@@ -204,14 +204,14 @@ func TestHostileFields(t *testing.T) {
 			t.Errorf("%s repeats markup", def.Path)
 		}
 	}
-	// And what comes from records: the newest link is a hostile one.
+	// Text of records stays text too: the newest link is hostile.
 	body := browse(t, s, "/api/links?target="+url.QueryEscape(`https://example.com/%22><script>alert(1)</script>`), 200)
 	if strings.Contains(body, "<script>alert") {
 		t.Error("markup of a record is repeated")
 	}
 }
 
-// TestMoreFiles: every file that a page names is there.
+// TestMoreFiles: every file that a page names exists.
 func TestMoreFiles(t *testing.T) {
 	t.Parallel()
 	s := serving(t, nil)

@@ -10,9 +10,9 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// This file says what schemas look like: to people, in Go and in TypeScript.
+// This file describes schemas: in words, in Go and in TypeScript.
 
-// member is a member of an object, with those within it.
+// member is a member of an object, with its own members.
 type member struct {
 	Name, Type, Description string
 	Optional, Nullable      bool
@@ -39,7 +39,7 @@ func membersOf(s *lexicons.Schema) []member {
 	return all
 }
 
-// typeText says what a value looks like.
+// typeText describes a type in words.
 func typeText(s *lexicons.Schema) string {
 	s = definitions.Resolve(s)
 	switch s.Type {
@@ -85,7 +85,7 @@ func typeText(s *lexicons.Schema) string {
 	return s.Type
 }
 
-// plural is for the few words of typeText.
+// plural returns the plural of a word of typeText.
 func plural(word string) string {
 	switch {
 	case strings.HasSuffix(word, "text"), strings.Contains(word, " or "):
@@ -96,7 +96,7 @@ func plural(word string) string {
 	return word + "s"
 }
 
-// goType is a type in Go.
+// goType returns a type in Go.
 func goType(s *lexicons.Schema, nullable bool) string {
 	s = definitions.Resolve(s)
 	star := ""
@@ -128,7 +128,7 @@ func goType(s *lexicons.Schema, nullable bool) string {
 	return "json.RawMessage"
 }
 
-// goName is a member's name in Go.
+// goName returns a member's name in Go.
 func goName(name string) string {
 	var b strings.Builder
 	for word := range strings.SplitSeq(name, "_") {
@@ -143,7 +143,7 @@ func goName(name string) string {
 	return b.String()
 }
 
-// tsType is a type in TypeScript.
+// tsType returns a type in TypeScript.
 func tsType(s *lexicons.Schema, nullable bool, indent string) string {
 	s = definitions.Resolve(s)
 	text := "unknown"

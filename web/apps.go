@@ -10,19 +10,18 @@ import (
 	"weft.dev/weft/link"
 )
 
-// place is an address at which an app shows accounts or the records of a collection. The table of places has both
-// directions: pages link to the app, and search reads the address.
+// place is an address pattern at which an app shows accounts or the records of a collection. The table of places works
+// in both directions: pages link to the app, and search parses the address.
 type place struct {
 	app        string // the name of the app; empty: an address that only search reads
 	host       string
-	collection string // of the records; empty: accounts
-	// path has segments in braces: {actor} is a DID or a handle, with or without an @; {rkey} a record key; {name} a member
-	// of the record; {} any text. A * at the end stands for further segments.
+	collection string // collection of the records; empty: accounts
+	// path has segments in braces: {actor} is a DID or a handle, with or without an @; {rkey} a record key; {name} a
+	// member of the record; {} any text. A * at the end matches further segments.
 	path string
 }
 
-// places are the addresses. Where an address may be that of several collections, search takes the first that is linked
-// to.
+// places are the address patterns. If an address fits several collections, search takes the first with links.
 var places = []place{
 	{"Bluesky", "bsky.app", "", "/profile/{actor}"},
 	{"Bluesky", "bsky.app", "app.bsky.actor.profile", "/profile/{actor}"},
@@ -54,10 +53,10 @@ var places = []place{
 // hostNames are further hosts of an app.
 var hostNames = map[string]string{"tangled.sh": "tangled.org", "main.bsky.dev": "bsky.app"}
 
-// shared is the host whose addresses many apps have, so that search reads them on any host.
+// shared is the host whose address patterns many apps use, so that search parses them on any host.
 const shared = "bsky.app"
 
-// recordNouns are the names of records, by collection.
+// recordNouns are names of records, by collection.
 var recordNouns = map[string]string{
 	"app.bsky.actor.profile":            "profile",
 	"app.bsky.feed.generator":           "feed",
@@ -78,8 +77,8 @@ var recordNouns = map[string]string{
 	"site.standard.publication":         "publication",
 }
 
-// open returns the address of an account or of a record at the place; empty where the address needs a member that the
-// record lacks. value is the record, nil where it is not known.
+// open returns the address of an account or of a record at the place; empty if the address needs a member that the
+// record lacks. value is the record; nil: unknown.
 func (p place) open(did, rkey string, value map[string]any) string {
 	var b strings.Builder
 	b.WriteString("https://" + p.host)
@@ -102,10 +101,10 @@ func (p place) open(did, rkey string, value map[string]any) string {
 	return b.String()
 }
 
-// located is whose and which record is at an address: by its key, by its name, or the account itself.
+// located names the account or record at an address: an account alone, a record by its key, or a record by its name.
 type located struct{ actor, rkey, name string }
 
-// read returns what is at a path. ok is false if the path is not one of the place.
+// read parses a path. ok is false if the path doesn't match.
 func (p place) read(path []string) (at located, ok bool) {
 	want := strings.Split(p.path, "/")[1:]
 	if n := len(want) - 1; want[n] == "*" {
@@ -141,8 +140,8 @@ func (p place) read(path []string) (at located, ok bool) {
 	return at, true
 }
 
-// placesAt returns whose record or which account an app shows at an address, and the collections that it may be of:
-// none for an account. The actor is empty for other addresses.
+// placesAt parses the address of an app. It returns the account or record and its possible collections: none for an
+// account. The actor is empty for other addresses.
 func placesAt(host string, path []string) (at located, collections []string) {
 	host = strings.TrimPrefix(host, "www.")
 	if name := hostNames[host]; name != "" {
@@ -172,14 +171,13 @@ func placesAt(host string, path []string) (at located, collections []string) {
 	return at, collections
 }
 
-// DefaultViewer is the viewer of records where the operator names none.
+// DefaultViewer is the viewer of records unless the operator sets one.
 const DefaultViewer = "https://pdsls.dev/{uri}"
 
-// NoViewer is the viewer of an operator who wants none.
+// NoViewer turns the viewer off.
 const NoViewer = "none"
 
-// CheckViewer returns why a viewer of records is not one. A viewer is an http or https URL with {uri} in it, or
-// NoViewer.
+// CheckViewer returns an error for an invalid viewer. A viewer is an http or https URL with {uri} in it, or NoViewer.
 func CheckViewer(viewer string) error {
 	if viewer == NoViewer {
 		return nil
@@ -190,12 +188,12 @@ func CheckViewer(viewer string) error {
 	}
 	host, _, _ := strings.Cut(strings.SplitN(viewer, "//", 2)[1], "/")
 	if strings.Count(viewer, "{uri}") != 1 || strings.Contains(host, "{uri}") {
-		return fmt.Errorf("%q must have {uri} once, behind the host: the at-uri of the record stands there", viewer)
+		return fmt.Errorf("%q must have {uri} once, after the host, in place of the record's at-uri", viewer)
 	}
 	return nil
 }
 
-// viewerName is what a page calls a viewer: the name of a known one, else its host.
+// viewerName returns the name of a known viewer, else its host.
 func viewerName(viewer string) string {
 	u, err := url.Parse(strings.Replace(viewer, "{uri}", "x", 1))
 	switch {
@@ -207,7 +205,7 @@ func viewerName(viewer string) string {
 	return u.Hostname()
 }
 
-// appsOf returns the apps that know an account or a record. collection and rkey are empty for an account. value is the
+// appsOf returns the apps that show an account or a record. collection and rkey are empty for an account. value is the
 // record as JSON, if it is known.
 func appsOf(did, collection, rkey string, value json.RawMessage) []way {
 	var ways []way
@@ -217,7 +215,7 @@ func appsOf(did, collection, rkey string, value json.RawMessage) []way {
 			continue
 		}
 		if strings.Contains(p.path, "{name}") && record == nil && len(value) > 0 {
-			_ = json.Unmarshal(value, &record) // a value that is no object has no members
+			_ = json.Unmarshal(value, &record) // a value that isn't an object has no members
 		}
 		if href := p.open(did, rkey, record); href != "" {
 			ways = append(ways, way{p.app, href})
@@ -226,7 +224,7 @@ func appsOf(did, collection, rkey string, value json.RawMessage) []way {
 	return ways
 }
 
-// openIn returns where people look at an account or a record: the apps that know it, and the viewer.
+// openIn returns links to an account or a record in the apps that show it, and in the viewer.
 func (s *Server) openIn(did, collection, rkey string, value json.RawMessage) []way {
 	ways := appsOf(did, collection, rkey, value)
 	if s.Viewer == NoViewer {

@@ -12,7 +12,7 @@ import (
 
 const openDID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 
-// TestBothDirections: what a page opens in an app, search reads again, and finds the record.
+// TestBothDirections: search parses every address that pages link to in apps, and finds the same record.
 func TestBothDirections(t *testing.T) {
 	t.Parallel()
 	s := &Server{Config: Config{Viewer: DefaultViewer}}
@@ -30,7 +30,7 @@ func TestBothDirections(t *testing.T) {
 			want = openDID
 		case "app.bsky.actor.profile", "sh.tangled.actor.profile": // the address is that of the account
 			want = openDID
-		case "sh.tangled.repo": // the address has the name, and not the record key
+		case "sh.tangled.repo": // the address has the name instead of the record key
 			want = openDID
 		}
 		ways := s.openIn(openDID, p.collection, rkey, json.RawMessage(`{"name":"core"}`))
@@ -65,7 +65,7 @@ func contains(all []string, one string) bool {
 	return false
 }
 
-// TestOpenIn: where records are opened, with and without what they say, and with what a stranger may write into them.
+// TestOpenIn: links to apps, with and without the content of records, and with hostile content.
 func TestOpenIn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, viewer, did, collection, rkey, value, want string }{
@@ -106,7 +106,7 @@ func TestOpenIn(t *testing.T) {
 	}
 }
 
-// TestCheckViewer: what may be a viewer.
+// TestCheckViewer: valid and invalid viewers.
 func TestCheckViewer(t *testing.T) {
 	t.Parallel()
 	for viewer, good := range map[string]bool{
@@ -121,7 +121,7 @@ func TestCheckViewer(t *testing.T) {
 	}
 }
 
-// TestPlaces: every row of the table can be read.
+// TestPlaces: every row of the table parses.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	for _, p := range places {
@@ -137,7 +137,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestForwardGroups: a path that repeats is written once, and a page has its bounds.
+// TestForwardGroups: links of one path are one group, and their number is bounded.
 func TestForwardGroups(t *testing.T) {
 	t.Parallel()
 	links := recordLinks(maxForward + 3)
@@ -155,7 +155,7 @@ func TestForwardGroups(t *testing.T) {
 	}
 }
 
-// recordLinks are n links of a post: mentions and links in its text in turn, and one of a path without a name.
+// recordLinks returns n links of a post: mentions and links in its text alternately, and one at a path without a name.
 func recordLinks(n int) []wire.Link {
 	links := make([]wire.Link, n)
 	for i := range links {

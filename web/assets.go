@@ -16,15 +16,15 @@ import (
 //go:embed assets
 var assetFiles embed.FS
 
-// asset is a file that pages load. Its address has its hash, so that it can be kept for ever.
+// asset is a file that pages load. Its address contains its hash, so that it can be cached for ever.
 type asset struct {
 	body    []byte
-	gzip    []byte // the same, compressed once
+	gzip    []byte // compressed body
 	kind    string
 	version string
 }
 
-// loadAssets reads the files, by the paths that they are served at.
+// loadAssets reads the files, keyed by their paths.
 func loadAssets() map[string]asset {
 	entries, err := assetFiles.ReadDir("assets")
 	if err != nil {
@@ -40,7 +40,7 @@ func loadAssets() map[string]asset {
 		assets["/assets/"+e.Name()] = asset{body, gzipped(body), mime.TypeByExtension(path.Ext(e.Name())),
 			base64.RawURLEncoding.EncodeToString(sum[:6])}
 	}
-	// browsers ask for it where a page doesn't name one, as JSON doesn't
+	// browsers request it for answers that don't name an icon, such as JSON
 	assets["/favicon.ico"] = assets["/assets/icon.svg"]
 	return assets
 }
@@ -51,7 +51,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", a.kind)
 	h.Set("ETag", `"`+a.version+`"`)
 	if r.URL.Query().Get("v") == a.version {
-		h.Set("Cache-Control", "public, max-age=31536000, immutable") // a year, which is what caches take for ever
+		h.Set("Cache-Control", "public, max-age=31536000, immutable") // caches treat a year as for ever
 	} else {
 		h.Set("Cache-Control", "public, max-age=300")
 	}
@@ -78,7 +78,7 @@ func takesGzip(r *http.Request) bool {
 
 func gzipped(body []byte) []byte {
 	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is valid
 	_, _ = w.Write(body)                                  // into memory, neither fails
 	_ = w.Close()
 	return b.Bytes()

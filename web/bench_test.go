@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/web"
 )
 
-// BenchmarkPages draws the pages of a target with ten links and of one with as many as fit into a few segments.
+// BenchmarkPages renders the pages of a target with ten links and of one whose links fill several segments.
 func BenchmarkPages(b *testing.B) {
 	for _, likes := range []int{10, 1_000_000} {
 		h := serve(b, index(b, likes), web.Config{})

@@ -11,13 +11,13 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// This file draws: figures as SVG, made on the server and shown without any script.
+// This file draws SVG charts on the server. They need no script.
 
-// spark is a small chart of the last rates: bars of some heights, newest at the right.
+// spark is a small bar chart of the last rates, newest at the right.
 type spark struct {
 	Bars  []bar
-	Rates string // the same as JSON, for the script that goes on with it
-	Most  int64  // the height of the chart
+	Rates string // the rates as JSON, for the script that continues the chart
+	Most  int64  // rate of a bar of full height
 }
 
 // bar is a rectangle of a chart, in the units of its viewBox.
@@ -28,14 +28,14 @@ type bar struct {
 
 const (
 	sparkHeight = 32.0
-	sparkStep   = 4.0 // three for the bar, one between
+	sparkStep   = 4.0 // bar of three, gap of one
 )
 
-// sparkOf draws rates as bars, the newest at the right end of a chart of all rates.
+// sparkOf draws rates as bars at the right end of a chart.
 func sparkOf(rates []float64) spark {
 	text, err := json.Marshal(append([]float64{}, rates...))
 	if err != nil {
-		panic(err) // of numbers
+		panic(err) // numbers always encode
 	}
 	s := spark{Rates: string(text)}
 	most := 0.0
@@ -43,7 +43,7 @@ func sparkOf(rates []float64) spark {
 		most = max(most, r)
 	}
 	s.Most = int64(most + 0.5)
-	// A burst, as at the end of a backfill, runs off the top, so that the rest can still be told apart.
+	// A burst, as at the end of a backfill, is cut off, so that other bars keep a visible height.
 	if sorted := slices.Sorted(slices.Values(rates)); len(sorted) > 0 {
 		most = min(most, 2*sorted[len(sorted)/2])
 	}
@@ -56,17 +56,17 @@ func sparkOf(rates []float64) spark {
 	return s
 }
 
-// chart is links over time: bars that stand on each other, a colour for each source.
+// chart is links over time as stacked bars, a colour for each source.
 type chart struct {
 	Bars             []bar
 	Width            float64
 	From, Middle, To string
-	Unit             string // what a bar is
-	Most             int64  // the height of the chart
-	Older            int64  // links of before it
-	Left             int    // sources that are not in it
+	Unit             string // length of a span in words
+	Most             int64  // links of a bar of full height
+	Older            int64  // links before the chart
+	Left             int    // number of sources outside the chart
 	Sources          []source
-	Rows             []chartRow // the same as a table, without the spans in which nothing happened
+	Rows             []chartRow // the chart as a table, without empty spans
 }
 
 // chartRow is a span of time with its links by source.
@@ -77,12 +77,12 @@ type chartRow struct {
 
 const (
 	chartHeight = 100.0
-	chartStep   = 10.0 // nine for the bar, one between
+	chartStep   = 10.0 // bar of nine, gap of one
 	chartSpans  = "60"
-	fewSpans    = 12 // below, the chart is not full, and only its beginning is labelled
+	fewSpans    = 12 // fewer spans leave the chart partly empty, with a label only at the start
 )
 
-// chartOf asks for the links by time and draws them; nil when there are none, or the API has no time.
+// chartOf queries the links by time and draws them. It returns nil without links, or if the API is busy.
 func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	drawn := sources[:min(chartSources, len(sources))]
 	if len(drawn) == 0 {
@@ -112,7 +112,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 		c.Older += s.Older
 		spans = max(spans, len(s.Counts))
 	}
-	// One span is a bar, and not a wall.
+	// A single span is a narrow bar, not the whole chart.
 	c.Width = max(float64(spans), fewSpans) * chartStep
 	sums := make([]int64, spans)
 	for _, s := range found.Sources {
@@ -160,7 +160,7 @@ func chartOf(a *answer, subject string, sources []source) (*chart, error) {
 	return c, nil
 }
 
-// stepText says how long a span is, of which a year has 52 weeks.
+// stepText formats the length of a span. A year has 52 weeks.
 func stepText(seconds int64) string {
 	for _, u := range []struct {
 		seconds int64

@@ -15,10 +15,10 @@ import (
 	"weft.dev/weft/api/routes"
 )
 
-// This file writes programs that ask what a visitor asks. Where the clients of weft have a method for it, that is
-// called; else the program speaks HTTP, and has the answer's type from its definition.
+// This file generates programs of a visitor's query. They call a method of weft's clients if there is one. Otherwise
+// they use HTTP, with types from the method's definition.
 
-// snippet is a question as a program in one language.
+// snippet is a query as a program in one language.
 type snippet struct{ Language, Text string }
 
 func code(def *lexicons.Def, origin string, q *question) []snippet {
@@ -33,15 +33,15 @@ func code(def *lexicons.Def, origin string, q *question) []snippet {
 	}
 }
 
-// clientCall is how the clients call a method.
+// clientCall is a method's call in the clients.
 type clientCall struct {
-	goCall, tsCall string            // with a gap for the arguments
-	goQuery        string            // the type of the argument in Go; empty: plain texts
-	goFields       map[string]string // its fields by parameter; a parameter without one is not for the client
-	// the parameters that TypeScript takes by position, those of Go too where it has no query
+	goCall, tsCall string            // with a placeholder for the arguments
+	goQuery        string            // type of the argument in Go; empty: plain strings
+	goFields       map[string]string // Go fields by parameter; the Go client lacks the other parameters
+	// tsPlain are the positional parameters in TypeScript, and in Go without goQuery.
 	tsPlain  []string
-	tsFields map[string]string // of its options by parameter
-	one      bool              // it returns one value; else it walks
+	tsFields map[string]string // TypeScript options by parameter
+	one      bool              // the call returns one value; otherwise an iterator
 }
 
 // clientCalls are the calls by route. TestCode compiles each.
@@ -105,8 +105,7 @@ var clientCalls = map[*routes.Route]clientCall{
 	},
 }
 
-// callOf is how the clients ask a question; not ok where they can't: then they lack the method, or one of the
-// parameters.
+// callOf returns the clients' call of a query. ok is false if the clients lack the method or a parameter.
 func callOf(def *lexicons.Def, q *question) (clientCall, bool) {
 	c, ok := clientCalls[routes.At(def.Path)]
 	if !ok {
@@ -125,7 +124,7 @@ func callOf(def *lexicons.Def, q *question) (clientCall, bool) {
 	return c, true
 }
 
-// address is where a question is asked.
+// address returns the URL of a query.
 func address(def *lexicons.Def, origin string, q *question) string {
 	if query := q.encoded(); query != "" {
 		return origin + def.Path + "?" + query
@@ -139,7 +138,7 @@ func curlCode(def *lexicons.Def, origin string, q *question) string {
 	case q.body != nil:
 		return "curl -H 'Content-Type: application/json' " + at + " \\\n  -d " + shellText(compact(q.body.Value))
 	case streamOf(def) == routes.ServerEvents:
-		return "curl -N " + at // or it would wait for a buffer to fill
+		return "curl -N " + at // without -N, curl waits for a full buffer
 	case streamOf(def) == routes.WebSocket:
 		return "websocat " + strings.Replace(at, "http", "ws", 1)
 	}
@@ -149,8 +148,8 @@ func curlCode(def *lexicons.Def, origin string, q *question) string {
 // shellText quotes a text for a shell.
 func shellText(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// compact is JSON on one line, and of what is no JSON all that can be seen. A program shows what it does: what a reader
-// can't see is escaped, or left out.
+// compact returns JSON on one line, and other text without invisible characters. A reader must see everything that a
+// program does, so invisible characters are escaped or dropped.
 func compact(text string) string {
 	var b bytes.Buffer
 	if json.Compact(&b, []byte(text)) != nil {
@@ -164,7 +163,7 @@ func compact(text string) string {
 	return escapeUnseen(b.String())
 }
 
-// escapeUnseen escapes what can't be seen as JSON does: in JSON, it stands in texts only.
+// escapeUnseen escapes invisible characters in JSON, which occur in strings only.
 func escapeUnseen(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -181,7 +180,7 @@ func escapeUnseen(text string) string {
 	return b.String()
 }
 
-// goCode is a whole program.
+// goCode returns a complete Go program.
 func goCode(def *lexicons.Def, origin string, q *question) string {
 	var b strings.Builder
 	if c, ok := callOf(def, q); ok {
@@ -243,12 +242,12 @@ func goCode(def *lexicons.Def, origin string, q *question) string {
 func gofmt(text string) string {
 	b, err := format.Source([]byte(text))
 	if err != nil {
-		panic(err) // of a program that is made here: TestCode has seen each
+		panic(err) // TestCode checks that every generated program parses
 	}
 	return string(b)
 }
 
-// goText is a literal, raw where that reads better.
+// goText returns a Go literal, raw if that is more readable.
 func goText(text string) string {
 	if strings.Contains(text, `"`) && strconv.CanBackquote(text) && !strings.ContainsFunc(text,
 		func(r rune) bool { return !strconv.IsPrint(r) }) {
@@ -257,7 +256,7 @@ func goText(text string) string {
 	return strconv.Quote(text)
 }
 
-// timed says whether a question has a time in it.
+// timed reports whether a query has a time parameter.
 func timed(q *question) bool {
 	_, since := q.get("since")
 	_, until := q.get("until")
@@ -298,7 +297,7 @@ func goArguments(c *clientCall, def *lexicons.Def, q *question) string {
 	return c.goQuery + "{\n" + strings.Join(fields, ",\n") + ",\n}"
 }
 
-// each goes through the parameters that have values.
+// each calls do for the parameters with values.
 func each(def *lexicons.Def, q *question, do func(name string, p *lexicons.Schema, values []string)) {
 	if def.Parameters == nil {
 		return
@@ -311,8 +310,8 @@ func each(def *lexicons.Def, q *question, do func(name string, p *lexicons.Schem
 	}
 }
 
-// plain is a number or a truth as it stands in a program. What a visitor wrote instead stands there as a text: the API
-// refuses it, and the compiler too.
+// plain returns a number or boolean as a literal. An invalid value becomes a string literal: the API refuses it, and so
+// does the compiler.
 func plain(p *lexicons.Schema, v string) string {
 	if p.Type == "boolean" && (v == "true" || v == "false") {
 		return v
@@ -323,7 +322,7 @@ func plain(p *lexicons.Schema, v string) string {
 	return strconv.Quote(v)
 }
 
-// tsText is a literal. What JSON has, TypeScript has.
+// tsText returns a TypeScript literal; JSON strings are valid TypeScript.
 func tsText(text string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -338,7 +337,7 @@ func tsText(text string) string {
 	return inner
 }
 
-// tsCode is a module.
+// tsCode returns a TypeScript module.
 func tsCode(def *lexicons.Def, origin string, q *question) string {
 	at := tsText(address(def, origin, q))
 	if c, ok := callOf(def, q); ok {

@@ -17,10 +17,10 @@ import (
 	"weft.dev/weft/api/lexicons"
 )
 
-// hostile is what a visitor may write into any field, or find in a record.
+// hostile is text that a visitor may enter, or a record may contain.
 const hostile = "at://did:plc:x/a.b.c/'\"`</pre><script>alert(1)</script>\" onerror=\"alert(2)\\\u202e\u2028${x}$(y)%zz#&\x01"
 
-// filled is a method's parameters, each with a value or several.
+// filled returns a method's parameters with values.
 func filled(def *lexicons.Def, odd string) url.Values {
 	v := url.Values{}
 	if def.Parameters != nil {
@@ -47,8 +47,8 @@ func filled(def *lexicons.Def, odd string) url.Values {
 	return v
 }
 
-// compileAll compiles programs, by their names, against the packages that they import. One run of the compiler takes all of them as
-// the files of one package, in which each has a main function of its own name.
+// compileAll compiles programs, keyed by name, against the packages that they import. One run of the compiler takes all
+// of them as files of one package, with a main function of a different name in each.
 func compileAll(t *testing.T, programs map[string]string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f",
@@ -64,7 +64,7 @@ func compileAll(t *testing.T, programs map[string]string) {
 	if err := os.WriteFile(config, packages, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The compiler removes its output when it fails: the output is a file of this test, never a device.
+	// The compiler removes its output when it fails, so the output is a file of this test, not a device.
 	args := []string{"tool", "compile", "-e", "-p", "main", "-importcfg", config, "-o", filepath.Join(dir, "main.a")}
 	var sources strings.Builder
 	for i, name := range slices.Sorted(maps.Keys(programs)) {
@@ -87,8 +87,8 @@ func compileAll(t *testing.T, programs map[string]string) {
 	}
 }
 
-// TestCode: the Go of every method compiles, with all parameters, with those that are required, and with hostile ones, which then
-// stand in it as the text that they are. Every method that a client has is called by it.
+// TestCode: the Go code of every method compiles, with all parameters, with the required ones, and with hostile ones,
+// which stay text. The code calls the client if the client has the method.
 func TestCode(t *testing.T) {
 	t.Parallel()
 	programs := map[string]string{}
@@ -110,7 +110,7 @@ func TestCode(t *testing.T) {
 					t.Fatalf("%d languages", len(snippets))
 				}
 				program := snippets[1].Text
-				if what != "hostile" || !strings.Contains(program, "weft/client") { // a number that is none is refused by the compiler
+				if what != "hostile" || !strings.Contains(program, "weft/client") { // an invalid number doesn't compile
 					programs[t.Name()] = program
 				}
 				if strings.Contains(program, "weft/client") {
@@ -139,7 +139,7 @@ func TestCode(t *testing.T) {
 	}
 }
 
-// inShell lets a shell read a command: it must be what it looks like, one command whose address is one word.
+// inShell checks that a shell parses a command as one command whose address is one word.
 func inShell(t *testing.T, command string) {
 	t.Helper()
 	name, rest, _ := strings.Cut(command, " ")
@@ -157,7 +157,7 @@ func inShell(t *testing.T, command string) {
 	}
 }
 
-// TestTypeScript: texts stand in literals that end where they should.
+// TestTypeScript: texts stay within their literals.
 func TestTypeScript(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"plain", "it's", `a"b`, `back\slash`, hostile, "line\nbreak", "</script>"} {

@@ -9,25 +9,25 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// countPage shows one number, or a table of them.
+// countPage shows a number or a table of numbers.
 type countPage struct {
 	Target  target
 	Source  source
 	What    string // links or accounts
-	Noun    string // What, in the number of Total
+	Noun    string // What, in the grammatical number of Total
 	Total   int64
 	Sources []source // by source
-	More    bool     // there are further ones
+	More    bool     // there are further sources
 	Rows    []countRow
 }
 
-// countRow is a line of many counts.
+// countRow is a row of a table of counts.
 type countRow struct {
 	Subject, Kind, Href string
 	Source              source
 }
 
-// count is the page of the methods that answer with numbers.
+// count builds the page of methods that return numbers.
 func (s *Server) count(_ context.Context, a *answer) (*view, error) {
 	var found struct {
 		wire.Total

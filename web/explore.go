@@ -15,26 +15,27 @@ import (
 )
 
 const (
-	// Of the longest lists, the newest links are shown at once, so many of each: what fits on a screen.
+	// previewLists and previewLinks are the numbers of longest lists and of links of each that the page shows: they fit
+	// on a screen.
 	previewLists, previewLinks = 4, "6"
-	// To count the links to all of an account takes as long as it has records that are linked to: microseconds each, and
-	// some have a million. The page goes without them rather than wait.
+	// accountWait limits the count of links to an account and its records. It takes microseconds for each record with
+	// links, and some accounts have a million. After this time, the page omits it.
 	accountWait = 250 * time.Millisecond
-	// How many sources the chart tells apart: more colours than these nobody can. getTimeline takes ten.
+	// chartSources is the number of sources in the chart: people can't distinguish more colours. getTimeline takes ten.
 	chartSources = 6
 )
 
-// pageSources is how many sources a page shows: real targets have some dozens, in the order in which the index first
-// saw them. What strangers invent comes behind.
+// pageSources is the number of sources on a page. Real targets have some dozens, in the order in which the index first
+// saw them. Invented ones come later.
 const pageSources = "200"
 
-// source is the links to a target from one place.
+// source is the links to a target from one source.
 type source struct {
 	Collection, Path string
 	Text             string // collection:path
 	Links, DIDs      int64
 	Color            string
-	Bar, DIDBar      float64 // of 100, beside the longest
+	Bar, DIDBar      float64 // percent of the longest list
 	Href             string
 	WhoHref          string
 }
@@ -48,46 +49,46 @@ type preview struct {
 // linker is a record that links.
 type linker struct {
 	DID         string
-	Who         string // its handle where that is known, else its DID, shortened
+	Who         string // handle if known, else the shortened DID
 	AvatarColor int
 	Initials    string
-	Record      string // the at-uri
+	Record      string // at-uri
 	Rkey        string
 	Time        time.Time
-	Href        string       // the links to the record
-	WhoHref     string       // the links to the account
-	What        *subjectLink // the other end, where that isn't what the page is about; nil: it is
+	Href        string       // page of the links to the record
+	WhoHref     string       // page of the links to the account
+	What        *subjectLink // the target, if it differs from the page's; nil: it doesn't
 	Verb        string
 	Color       string
-	Says        string // the record's text, where it has one and that is kept
-	Open        []way  // where the record, or the account, can be opened
+	Says        string // text of the record, if it has one and its content is stored
+	Open        []way  // links to the record or the account in apps
 }
 
-// explorePage shows all that links to a target.
+// explorePage shows all sources of a target.
 type explorePage struct {
 	Target   target
 	Sources  []source
-	Links    int64 // of all sources
+	Links    int64 // links from all sources
 	Previews []preview
 	Chart    *chart
-	Record   *recordPart  // what the record says and links to; nil: it is no record
-	Account  *accountPart // links to all that is the account's
-	Nearby   []neighbour  // addresses that usually show the same page
+	Record   *recordPart  // content and links of the record; nil: the target isn't a record
+	Account  *accountPart // links to the account and its records
+	Nearby   []neighbour  // other addresses of the same page
 	Empty    bool
-	More     string // the page of further sources; empty: these are all
-	Part     bool   // these are not all
+	More     string // page of further sources; empty: none
+	Part     bool   // the page doesn't have all sources
 }
 
-// accountPart sums up the links to anything of an account.
+// accountPart counts the links to an account and its records.
 type accountPart struct {
-	Counted bool // else there was no time for it, and the rest is empty
+	Counted bool // false: the count timed out, and the other fields are empty
 	Total   int64
 	Sources []source
-	More    bool // there are further ones
+	More    bool // there are further sources
 	Href    string
 }
 
-// explore is the page of all sources that link to a target.
+// explore builds the page of all sources of a target.
 func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	p := &explorePage{Target: s.targetOf(a.request, a.param("target"))}
 	var err error
@@ -103,7 +104,7 @@ func (s *Server) explore(ctx context.Context, a *answer) (*view, error) {
 	for _, src := range p.Sources {
 		p.Links += src.Links
 	}
-	// What is beside the counts may be left out: where the API refuses for the moment, the page says what it knows.
+	// Parts beside the counts are optional: if the API is busy, the page omits them.
 	if err := s.previews(a, p); err != nil {
 		return nil, err
 	}
@@ -136,8 +137,7 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 	if a.path == routes.LinksAll.Path {
 		err = a.decode(&all)
 	} else {
-		// A cursor of one of the two paths is not one of the other: they are asked for the same page only where it is the
-		// first.
+		// A cursor of one route is not valid for the other, so that both are queried only for the first page.
 		if a.param("cursor") != "" {
 			return nil, nil, newProblem(400, "InvalidRequest",
 				"Use the page "+routes.LinksAll.Path+" to see more kinds of links.")
@@ -165,7 +165,7 @@ func sourcesOf(a *answer, subject string) (sources []source, next *string, err e
 func sourceOf(subject, collection, path string, links, dids int64) source {
 	text := collection + ":" + path
 	if path == "" || path[0] == '.' {
-		text = collection + ":." + path // the API takes one leading dot off
+		text = collection + ":." + path // the API removes one leading dot
 	}
 	return source{Collection: collection, Path: path, Text: text, Links: links, DIDs: dids,
 		Color:   sourceColor(collection, path),
@@ -173,7 +173,7 @@ func sourceOf(subject, collection, path string, links, dids int64) source {
 		WhoHref: routes.WeftGetBacklinkDIDs.Path + "?" + form("subject", subject, "source", text)}
 }
 
-// scale makes bars as long as the lists are, beside the longest. The shortest can still be seen.
+// scale sets bars to the share of the longest list, but at least to a visible length.
 func scale(sources []source) {
 	var most int64 = 1
 	for _, s := range sources {
@@ -189,8 +189,8 @@ func scale(sources []source) {
 // colors are the colours of sources.
 var colors = []string{"madder", "indigo", "weld", "moss", "logwood", "woad", "flax"}
 
-// assignColors gives the longest lists colours that tell them apart: its own to each that comes first, and to others one that
-// is left.
+// assignColors gives the longest lists distinct colours: the first list of each colour keeps it, and others get a free
+// one.
 func assignColors(sources []source) {
 	sources = sources[:min(len(colors), len(sources))]
 	taken := map[string]bool{}
@@ -213,7 +213,7 @@ func assignColors(sources []source) {
 	}
 }
 
-// previews asks for the newest links of the longest lists.
+// previews queries the newest links of the longest lists.
 func (s *Server) previews(a *answer, p *explorePage) error {
 	for _, src := range p.Sources[:min(previewLists, len(p.Sources))] {
 		var page wire.TimedBacklinks
@@ -229,14 +229,13 @@ func (s *Server) previews(a *answer, p *explorePage) error {
 	return nil
 }
 
-// busy says that the API has no time or no more patience: what is asked for beside the page's own answer is then left
-// out.
+// busy reports whether an error means that the API is busy or timed out. Optional parts of a page are then omitted.
 func busy(err error) bool {
 	var p problem
 	return errors.As(err, &p) && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable)
 }
 
-// accountOf asks how many links there are to an account and all of its records; nil for what isn't an account.
+// accountOf queries the number of links to an account and its records; nil if the target isn't an account.
 func accountOf(a *answer, t target) (*accountPart, error) {
 	if t.Kind != "account" {
 		return nil, nil

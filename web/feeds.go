@@ -9,13 +9,13 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// This file leads from pages to the feeds and badges of what they show, and gives feeds the words of the pages.
+// This file links pages to their feeds and badges, and gives feeds the wording of the pages.
 
-// feedLink is a feed of what a page shows.
+// feedLink is a link to the feed of a page's links.
 type feedLink struct{ Title, Href string }
 
-// feedsOf returns the feeds of the links to a target, most particular first. source is the one source that a page is
-// about; empty: it is about all.
+// feedsOf returns the feeds of the links to a target, the most specific first. source is the page's single source;
+// empty: all sources.
 func feedsOf(t target, source string) []feedLink {
 	href := func(pairs ...string) string { return routes.Feed.Path + "?" + form(pairs...) }
 	var feeds []feedLink
@@ -33,7 +33,7 @@ func feedsOf(t target, source string) []feedLink {
 	return feeds
 }
 
-// feedWays are the links from a target's page to its feed, to that of its site, and to its badge.
+// feedWays returns links from a target's page to its feed, the feed of its site, and its badge.
 func feedWays(t target) []way {
 	all := feedsOf(t, "")
 	ways := []way{{"Feed", all[len(all)-1].Href}}
@@ -43,8 +43,8 @@ func feedWays(t target) []way {
 	return append(ways, way{"Badge", routes.Badge.Path + "?" + form("subject", t.Text)})
 }
 
-// linksTitle names the links to something from some sources, in the words that people have for them, and the sources
-// behind it: "Likes: links to this post (app.bsky.feed.like:subject.uri)". No sources are all of them.
+// linksTitle returns a title for links to something from some sources, in words and followed by the sources: "Likes:
+// links to this post (app.bsky.feed.like:subject.uri)". No sources means all.
 func linksTitle(about string, sources []string) string {
 	var names []string
 	others := ""
@@ -77,12 +77,12 @@ func hostOf(target string) string {
 	return u.Host
 }
 
-// Words says in feeds what the pages say. It implements the API's interface of that name.
+// Words gives feeds the wording of the pages. It implements api.Words.
 type Words struct {
 	Names Names // nil: accounts have their DIDs
 }
 
-// Name returns the handle of an account where it is known, else its DID.
+// Name returns the handle of an account if it is cached, else its DID.
 func (w Words) Name(did string) string {
 	if w.Names != nil {
 		if name := w.Names.Known(did); name != "" {
@@ -92,16 +92,16 @@ func (w Words) Name(did string) string {
 	return did
 }
 
-// Verb says what a link does: "likes".
+// Verb returns the verb of a link: "likes".
 func (Words) Verb(collection, path string) string { return verb(collection, path, false) }
 
-// Title names a feed of the links to something from some sources.
+// Title returns the title of a feed of links to something from some sources.
 func (Words) Title(about string, sources []string) string { return linksTitle(about, sources) }
 
 // Target shortens a target to a line, with the names of accounts.
 func (w Words) Target(target string) string { return targetTextBy(w.shortName, target) }
 
-// What says in words what a target is: "a post by alice.example".
+// What describes a target in words: "a post by alice.example".
 func (w Words) What(target string) string { return whatBy(w.shortName, target) }
 
 func (w Words) shortName(did string) string {
@@ -111,7 +111,7 @@ func (w Words) shortName(did string) string {
 	return shortDID(did)
 }
 
-// Open returns the address of the app that shows a record; empty: none is known.
+// Open returns the address of an app that shows a record; empty: none.
 func (Words) Open(did, collection, rkey string) string {
 	apps := appsOf(did, collection, rkey, nil)
 	if len(apps) == 0 {

@@ -23,7 +23,7 @@ var _ api.Words = web.Words{}
 
 var alternate = regexp.MustCompile(`<link rel="alternate" type="application/atom\+xml" title="([^"]*)" href="([^"]*)">`)
 
-// TestFeedsOnPages: a page leads to the feeds of what it shows, and each of them is one.
+// TestFeedsOnPages: a page names the feeds of its links, and each is a valid feed.
 func TestFeedsOnPages(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 3), web.Config{})
@@ -62,7 +62,7 @@ func TestFeedsOnPages(t *testing.T) {
 	}
 }
 
-// TestFeedWords: a feed names accounts and leads to records as the pages do, with what the records say.
+// TestFeedWords: a feed names accounts and links to records as the pages do, with the text of records.
 func TestFeedWords(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
@@ -101,7 +101,7 @@ func TestFeedWords(t *testing.T) {
 	}
 }
 
-// TestFeedTitle: a feed has the words for its kinds of links first, each once, and then their sources.
+// TestFeedTitle: a title has the names of the kinds of links, each once, and then their sources.
 func TestFeedTitle(t *testing.T) {
 	t.Parallel()
 	const quote = "app.bsky.feed.post:embed.record.uri"
@@ -132,8 +132,8 @@ func TestFeedTitle(t *testing.T) {
 	}
 }
 
-// BenchmarkFeed makes feeds of 50 entries with text, of a page and of two sites that a hundred thousand records link
-// to: a site's feed costs as much as it has pages in the newest runs.
+// BenchmarkFeed makes feeds of 50 entries with text, of a page and of two sites with a hundred thousand linking
+// records. The cost of a site's feed is proportional to its pages in the newest runs.
 func BenchmarkFeed(b *testing.B) {
 	s, err := db.Open(db.Config{Dir: b.TempDir(), Bodies: db.BodiesKeep, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

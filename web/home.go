@@ -8,21 +8,21 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// homePage is what the first page shows.
+// homePage is the first page.
 type homePage struct {
 	Index    wire.Index
 	Since    string
 	Rate     int64 // events a second, in the last tick
 	Lag      string
 	HasLag   bool
-	Behind   bool // the newest links that weft reads are old
+	Behind   bool // the newest events in the index are old
 	Away     bool // no links arrive
 	Spark    spark
 	Links    []liveLink
 	Examples []example
 }
 
-// example is something to begin with.
+// example is a suggested target.
 type example struct{ Text, Target string }
 
 func (s *Server) home(_ context.Context, a *answer) (*view, error) {
@@ -45,7 +45,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 	}
 	p.Behind = s.behind()
 	p.Away = s.Current() != nil
-	// What was linked to just now is there, whichever network this is.
+	// Recent targets exist in the index of any network.
 	seen := map[string]bool{}
 	for _, l := range links {
 		if k := kindText(l.subject); !seen[k] && len(p.Examples) < 4 {
@@ -56,7 +56,7 @@ func (s *Server) home(_ context.Context, a *answer) (*view, error) {
 	return &view{Title: "weft", Main: p}, nil
 }
 
-// lagText writes how far the index is behind. 0 means that no event was read yet.
+// lagText formats the lag of the index. 0 means that no event was read yet.
 func lagText(d time.Duration) string {
 	if d == 0 {
 		return "unknown"

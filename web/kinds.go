@@ -6,15 +6,15 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// kind is what people call the links of a source. The NSID and the path stand beside it on every page.
+// kind is a name for the links of a source. Pages also show the NSID and the path.
 type kind struct {
-	path      string // in the records of the collection; a * stands for anything
-	one, many string // a link, and several
-	verb      string // what the account does to the target
+	path      string // path in the records of the collection; a * matches anything
+	one, many string // singular and plural of a link
+	verb      string // verb of the account
 }
 
-// kinds are the sources that have names, by collection. The first kind with the path counts. A source that is not here
-// is shown by its NSID.
+// kinds are the sources with names, by collection. The first kind with a matching path counts. Other sources are shown
+// by NSID.
 var kinds = map[string][]kind{
 	"app.bsky.feed.like": {
 		{"subject.uri", "like", "likes", "likes"},
@@ -90,7 +90,7 @@ var kinds = map[string][]kind{
 	"site.standard.graph.subscription":   {{"publication", "subscription", "subscriptions", "subscribes to"}},
 }
 
-// leafletKinds are the links of a long text. Its blocks nest, so that only the end of a path says what a link is.
+// leafletKinds are the links of a document. Its blocks nest, so that only the end of a path identifies the kind.
 var leafletKinds = []kind{
 	{"publication", "document", "documents", "publishes in"},
 	{"site", "document", "documents", "publishes in"},
@@ -107,7 +107,7 @@ var leafletKinds = []kind{
 // otherKind is a kind that is not in the table.
 var otherKind = kind{one: "link", many: "links", verb: "links to"}
 
-// kindOf returns what the links of a source are called. known is false for a source that is not in the table.
+// kindOf returns the kind of a source. known is false for a source that is not in the table.
 func kindOf(collection, path string) (k kind, known bool) {
 	for _, k := range kinds[collection] {
 		if k.has(path) {
@@ -117,7 +117,7 @@ func kindOf(collection, path string) (k kind, known bool) {
 	return otherKind, false
 }
 
-// has reports whether a path is of the kind.
+// has reports whether a path matches the kind.
 func (k kind) has(path string) bool {
 	before, after, ok := strings.Cut(k.path, "*")
 	if !ok {
@@ -134,7 +134,7 @@ func (k kind) noun(n int64) string {
 	return k.many
 }
 
-// verb returns what a link does, or what its removal says.
+// verb returns the verb of a link, or of its removal.
 func verb(collection, path string, removed bool) string {
 	k, _ := kindOf(collection, path)
 	if removed {
@@ -149,7 +149,7 @@ func (s source) Noun(n int64) string {
 	return k.noun(n)
 }
 
-// Name returns what people call the links of the source, as a heading: Likes. It is empty for a source without a name.
+// Name returns the name of the source's links as a heading: Likes. It is empty for a source without a name.
 func (s source) Name() string {
 	k, known := kindOf(s.Collection, s.Path)
 	if !known {

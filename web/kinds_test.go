@@ -7,7 +7,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestKinds: the links that people know have names, in both numbers, and say what they do.
+// TestKinds: common links have names, singular and plural, and verbs.
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ source, one, many, name, verb string }{
@@ -51,7 +51,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestKindTable: every row of the table is whole and is of a collection, and no row hides another.
+// TestKindTable: every row of the table is complete, and no row hides another.
 func TestKindTable(t *testing.T) {
 	t.Parallel()
 	for collection, of := range kinds {

@@ -5,24 +5,23 @@ import (
 	"net/http"
 )
 
-// Limits bound the resources that one client takes of the server. api.Server implements them, so that pages and the API count
-// together.
+// Limits limit the resources of one client. api.Server implements them, so that pages and the API share the budgets.
 type Limits interface {
-	// Admit counts a request that is not the API's against the rate of its client. It answers, and returns false, where
-	// that is spent.
+	// Admit counts a request outside the API against the rate of its client. It answers the request and returns false
+	// if the limit is reached.
 	Admit(w http.ResponseWriter, r *http.Request) bool
 	// AdmitStream is Admit for a live stream, which counts against the limit of subscribers until release is called. It
 	// returns nil if it has refused the request.
 	AdmitStream(w http.ResponseWriter, r *http.Request) (release func())
-	// Page waits until a page may be begun.
+	// Page waits for a slot of a page.
 	Page(r *http.Request) (done func(), err error)
-	// Render waits until a page may be rendered.
+	// Render waits for a slot of rendering.
 	Render(r *http.Request) (done func(), err error)
 	// Hold reserves the bytes of an answer that is about to be written. It returns false if too many answers wait for their clients.
 	Hold(r *http.Request, size int) (done func(), ok bool)
 }
 
-// unlimited is a server without limits, for tests.
+// unlimited implements Limits without limits, for tests.
 type unlimited struct{}
 
 func nothing() {}
@@ -37,12 +36,12 @@ func (unlimited) Render(*http.Request) (done func(), err error) { return nothing
 
 func (unlimited) Hold(*http.Request, int) (done func(), ok bool) { return nothing, true }
 
-// renderPermit is a page's place in the semaphore of pages that are rendered. It is released while the page asks the API,
-// which has semaphores of its own, and taken again afterwards. It is for one goroutine.
+// renderPermit is a page's slot of rendering. It is released while the page queries the API, which has semaphores of
+// its own, and taken again afterwards. It is not safe for concurrent use.
 type renderPermit struct {
 	limits  Limits
 	request *http.Request
-	done    func() // nil: it is given back
+	done    func() // nil: not held
 }
 
 // take waits for the permit.
@@ -51,7 +50,7 @@ func (t *renderPermit) take() (err error) {
 	return err
 }
 
-// give gives the place back, if it is held.
+// give releases the permit if it is held.
 func (t *renderPermit) give() {
 	if t != nil && t.done != nil {
 		t.done()
@@ -67,8 +66,8 @@ func permitOf(ctx context.Context) *renderPermit {
 	return t
 }
 
-// servePage draws a page in turns, compressed as the visitor takes it, and writes it when it is whole and no turn is
-// held any more: a visitor who reads slowly holds up nobody else.
+// servePage renders a page with a permit, compresses it as the visitor accepts, and writes it after the permit is
+// released: a slow reader delays no other visitor.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
 	defer cancel()
@@ -98,20 +97,20 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	defer given()
 	w.WriteHeader(max(page.status, http.StatusOK))
-	_, _ = w.Write(page.body.Bytes()) // it fails only when the visitor has left
+	_, _ = w.Write(page.body.Bytes()) // fails only when the visitor has left
 }
 
-// tooBusy answers in place of a page for which there is no room. It is a text: a page would need a permit.
+// tooBusy answers instead of a page when no slot is free. It is plain text: a page would need a permit.
 func (s *Server) tooBusy(w http.ResponseWriter) {
 	h := w.Header()
 	protect(h)
-	h.Set("Retry-After", "1") // seconds: the least that the header can say
+	h.Set("Retry-After", "1") // seconds, the header's minimum
 	h.Set("Cache-Control", "no-store")
 	http.Error(w, "the server is busy: try again in a moment", http.StatusServiceUnavailable)
 }
 
-// admit counts a page that asks the API nothing. It answers with a page, and returns false, where the visitor's rate is
-// spent.
+// admit counts a page without a query of the API. It answers with an error page and returns false if the visitor's rate
+// is exceeded.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 	refusal := &recorder{header: http.Header{}}
 	ok := s.Limits.Admit(refusal, r)

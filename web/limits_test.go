@@ -14,7 +14,7 @@ import (
 	"weft.dev/weft/web"
 )
 
-// limited gives the pages of an index with the API's limits.
+// limited returns the pages of an index with the API's limits.
 func limited(t *testing.T, s *db.Store, c api.Config) (http.Handler, *api.Server) {
 	t.Helper()
 	c.Store, c.Logger, c.AddressHeader = s, slog.New(slog.DiscardHandler), "X-From"
@@ -29,7 +29,7 @@ func from(h http.Handler, address, path string, w http.ResponseWriter) {
 	h.ServeHTTP(w, r)
 }
 
-// TestLimitsAreAroundEverything: a visitor whose rate is spent gets nothing more, at no path.
+// TestLimitsAreAroundEverything: a visitor above the rate limit is refused at every path.
 func TestLimitsAreAroundEverything(t *testing.T) {
 	t.Parallel()
 	h, limits := limited(t, index(t, 1), api.Config{RatePerMinute: 1, Streams: api.Streams{PerAddress: 1, Total: 1}})
@@ -53,7 +53,7 @@ func TestLimitsAreAroundEverything(t *testing.T) {
 	}
 }
 
-// blocked is a visitor who reads nothing until read is closed.
+// blocked is a visitor that reads nothing until read is closed.
 type blocked struct {
 	*httptest.ResponseRecorder
 	wrote chan<- struct{}
@@ -69,7 +69,7 @@ func (b blocked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestUnreadPageHoldsNoTurn: a visitor who reads nothing keeps nobody else from pages.
+// TestUnreadPageHoldsNoTurn: a visitor that reads nothing delays no other visitor.
 func TestUnreadPageHoldsNoTurn(t *testing.T) {
 	t.Parallel()
 	h, _ := limited(t, index(t, 3), api.Config{Concurrency: 1})
@@ -88,7 +88,7 @@ func TestUnreadPageHoldsNoTurn(t *testing.T) {
 	<-done
 }
 
-// TestSourcesPageIsBounded: a page shows 200 sources, says that these are not all, and leads to the others.
+// TestSourcesPageIsBounded: a page shows 200 sources, states that there are more, and links to them.
 func TestSourcesPageIsBounded(t *testing.T) {
 	t.Parallel()
 	s, err := db.Open(db.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})

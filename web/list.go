@@ -13,10 +13,10 @@ import (
 	"weft.dev/weft/link"
 )
 
-// textNames are the members of a record that hold what its author wrote. The first that is there is shown.
+// textNames are the members of a record that may contain its author's text. The first existing one is shown.
 var textNames = []string{"text", "title", "name", "displayName", "description"}
 
-// textOf is the text of a record, empty where it has none.
+// textOf returns the text of a record; empty: none.
 func textOf(value json.RawMessage) string {
 	var record map[string]json.RawMessage
 	if len(value) == 0 || json.Unmarshal(value, &record) != nil {
@@ -35,15 +35,15 @@ func textOf(value json.RawMessage) string {
 	return text
 }
 
-// maxSays is how much of a text is shown, in characters: as much as a post has.
+// maxSays limits the displayed text, in characters: the length of a post.
 const maxSays = 300
 
-// listPage shows a page of a list.
+// listPage is a page of a list.
 type listPage struct {
 	Target  target
-	Source  source // whose links they are; without a collection, of many
+	Source  source // source of the links; without a collection: several
 	What    string // links, accounts…
-	Heading string // the same, after the total or alone
+	Heading string // the heading, after the total or alone
 	Total   *int64
 	Linkers []linker
 	Others  []other
@@ -54,22 +54,22 @@ type listPage struct {
 	Export  bool
 }
 
-// other is the other end of many-to-many.
+// other is the other link of a many-to-many item.
 type other struct {
 	Text, Kind, Href string
 	Total, Distinct  int64
 }
 
-// tab is another view of the same list.
+// tab is a link to another view of the same list.
 type tab struct {
 	Text, Href string
 	Here       bool
 }
 
-// filterForm is what can be asked of a list beside what it is.
+// filterForm is the form of a list's filters.
 type filterForm struct {
 	Action     string
-	Hidden     [][2]string // what stays
+	Hidden     [][2]string // parameters that the form doesn't change
 	DIDs       string
 	Since      string
 	Until      string
@@ -77,17 +77,17 @@ type filterForm struct {
 	HasDIDs    bool
 	HasTime    bool
 	HasReverse bool
-	HasText    bool // records may be shown with their text
+	HasText    bool // the list can show the text of records
 	Text       bool
 	Limit      string
-	On         bool // something is filtered
+	On         bool // a filter is set
 	Reset      string
 }
 
-// pager leads to the pages before and behind.
+// pager has links to the first and the previous pages, and to the next.
 type pager struct{ First, Back, On string }
 
-// list is the page of every method that answers with records or accounts.
+// list builds the page of every method that returns records or accounts.
 func (s *Server) list(a *answer, found listed) *view {
 	q := a.params()
 	ofAccount := a.path == routes.GetAccountBacklinks.Path
@@ -133,7 +133,7 @@ func (s *Server) list(a *answer, found listed) *view {
 	return &view{Title: what + title, Target: p.Target.Text, Main: p, Feeds: feedsOf(p.Target, p.Source.Text)}
 }
 
-// heading says what is listed, in the number of the total. Links of a kind with a name have that.
+// heading returns the heading in the grammatical number of the total, with the name of the links' kind if it has one.
 func (p *listPage) heading() string {
 	total := int64(2)
 	if p.Total != nil {
@@ -155,7 +155,7 @@ func (p *listPage) heading() string {
 	return heading
 }
 
-// askedSource is the one source that a list is of.
+// askedSource returns the single source of a list.
 func askedSource(q url.Values) (collection, path string, ok bool) {
 	if text := q["source"]; len(text) == 1 {
 		collection, path, ok = strings.Cut(text[0], ":")
@@ -200,12 +200,12 @@ func (s *Server) accountLinker(did string) linker {
 		WhoHref: explore(did)}
 }
 
-// maxTrail is how many pages a visitor can go back one by one: beyond, the address would grow longer than some proxies
-// take.
+// maxTrail is the number of pages that a visitor can go back one by one: more would make the address longer than some
+// proxies accept.
 const maxTrail = 40
 
-// pagerOf makes the links to the pages around. A cursor leads on only: the way back is kept in the address, as the
-// cursors of the pages before. The first page's is empty.
+// pagerOf returns the links to other pages. A cursor leads only forward, so that the address contains the cursors of
+// the previous pages. That of the first page is empty.
 func pagerOf(a *answer, next *string) pager {
 	q := a.params()
 	shown := a.request.URL.Query()
@@ -242,7 +242,7 @@ func pagerOf(a *answer, next *string) pager {
 	return p
 }
 
-// filtersOf is the form of what can be asked of a list, as it was asked.
+// filtersOf returns the form of a list's filters with the query's values.
 func filtersOf(a *answer) filterForm {
 	q := a.params()
 	f := filterForm{Action: a.path, DIDs: q.Get("did"), Since: dayOf(q.Get("since")), Until: dayOf(q.Get("until")),
@@ -252,7 +252,7 @@ func filtersOf(a *answer) filterForm {
 	f.HasText = def.Param("hydrate") != nil
 	f.Text = q.Get("hydrate") == "true"
 	f.HasReverse = def.Param("reverse") != nil
-	// The one account of getAccountBacklinks is no filter.
+	// The account of getAccountBacklinks is required and so isn't a filter.
 	f.HasDIDs = def.Param("did") != nil && !def.Requires("did")
 	if !f.HasDIDs {
 		f.DIDs = ""
@@ -277,5 +277,5 @@ func filtersOf(a *answer) filterForm {
 	return f
 }
 
-// dayOf is the day of a time, as a form shows it.
+// dayOf returns the date of a time for a form.
 func dayOf(text string) string { return text[:min(len(text), len(time.DateOnly))] }

@@ -7,18 +7,18 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// listed is the answer of any method that lists.
+// listed is the answer of any method that returns a list.
 type listed struct {
-	total    *int64 // nil: the method has none
+	total    *int64 // nil: the method has no total
 	links    []wire.AccountLink
 	dids     []string
-	accounts bool              // the method lists accounts: those of dids
-	others   []wire.OtherCount // nil: the method lists something else
+	accounts bool              // the method returns accounts, in dids
+	others   []wire.OtherCount // nil: the method doesn't return other subjects
 	many     bool              // links are the other links of the linking records
 	cursor   *string
 }
 
-// listPages are the builders of the pages of lists.
+// listPages returns the builders of the pages of lists.
 func (s *Server) listPages() map[*routes.Route]builder {
 	return map[*routes.Route]builder{
 		routes.Links:               listPageOf(s, fromLinkingRecords),

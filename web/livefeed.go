@@ -13,20 +13,20 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// liveFeedPath is where the live figures and links are, as server-sent events: one event a second, of about a kilobyte. On
-// the whole network some thousand links come in a second, which is neither for eyes nor for phones; what wants them all
-// takes /events.
+// liveFeedPath is the path of the live figures and links as server-sent events: one event a second, of about a
+// kilobyte. The whole network has some thousand links a second, too many for eyes and phones. /events has all of them.
 const liveFeedPath = "/pulse"
 
 const (
 	feedInterval = time.Second
-	// A minute and a half of bars: on a phone, each is three pixels wide.
+	// rateBars is the number of bars, a minute and a half: on a phone, each is three pixels wide.
 	rateBars = 90
-	// The newest rows of the log that a tick reads, and how many of their links it shows: what can be read in a second.
+	// lookBack is the number of newest log rows that a tick reads, and shown the number of links that it shows: people
+	// can read as many in a second.
 	lookBack, shown = 32, 4
-	// How long the links are that the page itself begins with.
+	// recent is the number of links on the page before the first event.
 	recent = 12
-	// A watcher that takes nothing for so long has left.
+	// feedWriteTimeout ends the connection of a page that reads nothing.
 	feedWriteTimeout = 10 * time.Second
 )
 
@@ -37,8 +37,8 @@ type liveFeed struct {
 	now   func() time.Time
 	names Names // nil: DIDs are shown
 
-	held   []shownLink // until their names are known, or a tick has passed
-	asking atomic.Bool // for names
+	held   []shownLink // links that wait for names, at most for one tick
+	asking atomic.Bool // a look-up of names is in progress
 	asks   sync.WaitGroup
 
 	watchers atomic.Int64
@@ -50,28 +50,28 @@ type liveFeed struct {
 	ended    bool
 }
 
-// liveLink is a link that has come or gone, as a line: who did what to what.
+// liveLink is an added or removed link as a line: an account, a verb and a target.
 type liveLink struct {
 	Removed     bool   `json:"removed"`
 	Color       string `json:"thread"` // its colour
-	AvatarColor int    `json:"dye"`    // that of the account
+	AvatarColor int    `json:"dye"`    // of the account
 	Initials    string `json:"initials"`
 	Who         string `json:"who"`
 	WhoHref     string `json:"whoHref"`
 	Verb        string `json:"verb"`
 	What        string `json:"what"`
 	WhatHref    string `json:"whatHref"`
-	Time        string `json:"time"` // with its date, UTC
+	Time        string `json:"time"` // with date, UTC
 
 	subject string
 }
 
-// feedEvent is the data of an event: texts, for the script that shows them knows nothing of numbers.
+// feedEvent is the data of an event. Its values are formatted texts, because the script doesn't format numbers.
 type feedEvent struct {
 	Links  string     `json:"links"`
 	Actors string     `json:"actors"`
 	Rate   float64    `json:"rate"` // events a second
-	Lag    string     `json:"lag"`  // empty: not known
+	Lag    string     `json:"lag"`  // empty: unknown
 	New    []liveLink `json:"new"`  // newest last
 }
 
@@ -104,12 +104,13 @@ func (p *liveFeed) run(ctx context.Context) {
 	}
 }
 
-// tick takes one look: the rows behind seq up to newest came since the last.
+// tick reads the newest of the rows after seq, up to newest.
 func (p *liveFeed) tick(ctx context.Context, seq, newest uint64, rate float64) {
 	e := feedEvent{Rate: rate, New: []liveLink{}}
 	var fresh []shownLink
 	if newest > seq {
-		// Of more rows than can be shown, the newest. One that can't be read shows nothing: the next tick comes soon.
+		// If there are more rows than it can show, it reads the newest. An error shows nothing: the next tick comes
+		// soon.
 		entries, _, _ := p.store.Log(ctx, max(seq, newest-min(newest, lookBack)), lookBack)
 		fresh = newestLinks(entries)
 	}
@@ -126,7 +127,7 @@ func (p *liveFeed) tick(ctx context.Context, seq, newest uint64, rate float64) {
 			}
 			data, err := json.Marshal(e)
 			if err != nil {
-				panic(err) // of numbers and strings
+				panic(err) // numbers and strings always encode
 			}
 			event = append(append([]byte("data: "), data...), "\n\n"...)
 		}
@@ -146,15 +147,15 @@ func (p *liveFeed) tick(ctx context.Context, seq, newest uint64, rate float64) {
 	p.ticked = make(chan struct{})
 }
 
-// shownLink is a link and the event that brought or took it.
+// shownLink is a link with the event that added or removed it.
 type shownLink struct {
 	db.LogEntry
 	db.Link
 	removed bool
 }
 
-// newestLinks is what the newest entries did, oldest first: of each record its first link, for the ticker shows what
-// goes on, and a post with twenty links goes on once.
+// newestLinks returns the links of the newest entries, oldest first, one for each record, so that a post with twenty
+// links is shown once.
 func newestLinks(entries []db.LogEntry) []shownLink {
 	var links []shownLink
 	for _, e := range entries {
@@ -168,15 +169,15 @@ func newestLinks(entries []db.LogEntry) []shownLink {
 	return links[max(0, len(links)-shown):]
 }
 
-// named gives the links to be shown. While somebody watches they wait for a tick, in which the handles of their
-// accounts are asked for, once for all who watch.
+// named returns the links to show. While pages are open, new links wait for one tick, in which the handles of their
+// accounts are looked up once for all pages.
 func (p *liveFeed) named(ctx context.Context, fresh []shownLink) []shownLink {
 	ready := append(p.held, fresh...)
 	p.held = nil
 	if p.names != nil && p.watchers.Load() > 0 {
 		ready = ready[:len(ready)-len(fresh)]
 		p.held = fresh
-		// An answer that takes longer than a tick keeps the next from being asked for: those are shown by their DIDs.
+		// A look-up longer than a tick delays the next one; links without handles are shown by their DIDs.
 		if len(fresh) > 0 && !p.asking.Swap(true) {
 			var dids []string
 			for _, l := range fresh {
@@ -213,7 +214,7 @@ func (p *liveFeed) lineOf(l shownLink) liveLink {
 	}
 }
 
-// latest is what a page begins with: the rates of the last ticks and the newest links.
+// latest returns the rates of the last ticks and the newest links, for a new page.
 func (p *liveFeed) latest() (rates []float64, links []liveLink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,7 +241,7 @@ func (p *liveFeed) serve(w http.ResponseWriter, r *http.Request) {
 	p.watchers.Add(1)
 	defer p.watchers.Add(-1)
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // what nginx needs to be told
+	h.Set("X-Accel-Buffering", "no") // nginx would buffer the stream
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(feedWriteTimeout)); err != nil &&
@@ -252,7 +253,7 @@ func (p *liveFeed) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	}
-	// A browser whose connection breaks comes back after so many milliseconds.
+	// The delay in milliseconds before a browser reconnects.
 	if err := send([]byte("retry: 5000\n\n")); err != nil {
 		return
 	}
@@ -266,7 +267,7 @@ func (p *liveFeed) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-ticked:
 		}
-		// A page that is too slow for a tick misses that one only.
+		// A page that is too slow for a tick misses only that tick.
 		if _, event, _ := p.wait(); event != nil {
 			if err := send(event); err != nil {
 				return

@@ -18,7 +18,7 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// log is a store whose log grows when a test says so.
+// log is a store whose log grows on request of a test.
 type log struct {
 	mu      sync.Mutex
 	seq     uint64
@@ -52,7 +52,7 @@ func (l *log) Log(_ context.Context, after uint64, limit int) ([]db.LogEntry, ui
 		switch link := (db.Link{Path: "subject.uri", Target: fmt.Sprintf("https://example.com/%d", seq)}); seq % 4 {
 		case 0:
 			e.Op, e.Removed = db.OpDelete, []db.Link{link}
-		case 1: // an account's change has no links
+		case 1: // a change of an account has no links
 			e = db.LogEntry{Seq: seq, Op: db.OpAccount, DID: "did:plc:x"}
 		default:
 			e.Added = []db.Link{link, link}
@@ -66,7 +66,7 @@ func newTestPulse(l *log) *liveFeed {
 	return newLiveFeed(l, func() time.Duration { return 1500 * time.Millisecond }, time.Now, nil)
 }
 
-// TestPulse: rates are of the beat, and of many rows the newest few are shown.
+// TestPulse: rates are those of a tick, and of many rows the newest few are shown.
 func TestPulse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestPulse(t *testing.T) {
 		p := newTestPulse(l)
 		ctx, cancel := context.WithCancel(t.Context())
 		go p.run(ctx)
-		synctest.Wait() // it has seen where the log begins
+		synctest.Wait() // it has read the end of the log
 		for range 3 {
 			l.grow(100)
 			time.Sleep(feedInterval)
@@ -102,7 +102,7 @@ func TestPulse(t *testing.T) {
 	})
 }
 
-// TestPulseWatched: who watches gets each beat, until the end.
+// TestPulseWatched: an open page gets each tick, until the end.
 func TestPulseWatched(t *testing.T) {
 	t.Parallel()
 	l := &log{}
@@ -137,14 +137,14 @@ func TestPulseWatched(t *testing.T) {
 	}
 	cancel()
 	<-ended
-	for lines.Scan() { // to the end, which has to come
+	for lines.Scan() { // until the end, which must come
 	}
 	if n := p.watchers.Load(); n > 1 {
 		t.Errorf("%d watch after the end", n)
 	}
 }
 
-// asked is names that come late.
+// asked is a resolver with slow answers.
 type asked struct {
 	Names
 	mu    sync.Mutex
@@ -167,7 +167,7 @@ func (a *asked) Handles(_ context.Context, dids []string) map[string]string {
 	return nil
 }
 
-// TestPulseNames: while somebody watches, links wait for a beat, and have their accounts' handles then.
+// TestPulseNames: while pages are open, links wait for one tick and then have handles.
 func TestPulseNames(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestPulseNames(t *testing.T) {
 		if _, links := p.latest(); len(links) != 2 || links[0].Who != "x.test" || links[0].Initials != "X" {
 			t.Errorf("links %+v", links)
 		}
-		// When the last has left, what waits is shown with what is new.
+		// After the last page closes, waiting links are shown with the new ones.
 		l.grow(3)
 		time.Sleep(feedInterval)
 		synctest.Wait()
@@ -205,7 +205,7 @@ func TestPulseNames(t *testing.T) {
 	})
 }
 
-// TestPulseRefuses: there is an end to what can be asked.
+// TestPulseRefuses: concurrent connections are limited.
 func TestPulseRefuses(t *testing.T) {
 	t.Parallel()
 	p := newTestPulse(&log{})
@@ -244,7 +244,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestWhat: the live list says what a link leads to in words, as far as there are words.
+// TestWhat: the live list describes targets in words.
 func TestWhat(t *testing.T) {
 	t.Parallel()
 	p := &liveFeed{names: &asked{known: map[string]string{openDID: "alice.test"}}}
@@ -264,7 +264,7 @@ func TestWhat(t *testing.T) {
 	}
 }
 
-// TestSubjectLink: a row says in words what a record links to, with the name of its account, within a sentence and alone.
+// TestSubjectLink: a row describes the subject in words with its account's name, in a sentence and alone.
 func TestSubjectLink(t *testing.T) {
 	t.Parallel()
 	s := &Server{liveFeed: &liveFeed{names: &asked{known: map[string]string{openDID: `alice"<b>.test`}}}}

@@ -9,29 +9,29 @@ import (
 	"weft.dev/weft/link"
 )
 
-// Names knows the handles of accounts. What it says comes from elsewhere, and nothing but names on pages depends on it.
+// Names resolves handles. Only displayed names depend on it, because it queries other services.
 type Names interface {
-	// DID is the account of a handle. Where nobody could be asked, the error is ErrNamesAway.
+	// DID returns the account of a handle. The error is ErrNamesAway if the network could not be queried.
 	DID(ctx context.Context, handle string) (string, error)
-	// Named is the key of the record of an account that has a name, in a collection whose records have names; an error
-	// where there is none or nobody could be asked.
+	// Named returns the key of an account's record with a name, in a collection whose records have names. It returns an
+	// error if there is none or the network could not be queried.
 	Named(ctx context.Context, did, collection, name string) (rkey string, err error)
-	// Known is the handle of an account as far as it is known already; empty when it isn't.
+	// Known returns the cached handle of an account; empty: none cached.
 	Known(did string) string
-	// Handles asks for the handles of accounts, within ctx, and gives those that it found in time.
+	// Handles looks up the handles of accounts within ctx, and returns those found in time.
 	Handles(ctx context.Context, dids []string) map[string]string
 }
 
-// ErrNamesAway is the error of Names when nobody could be asked.
+// ErrNamesAway is the error of Names if the network could not be queried.
 var ErrNamesAway = errors.New("web: the network can't be reached")
 
-// namesPath gives handles to pages that are shown already: a page never waits for a name.
+// namesPath returns handles to a page after it is displayed: a page never waits for a name.
 const namesPath = "/names"
 
-// maxNames is how many are asked for at once: what a page of the usual length shows.
+// maxNames is the number of names in a request: those of a page of the usual length.
 const maxNames = 100
 
-// handles answers with {"<did>":"<handle>"}, of those that have one and that answer in time.
+// handles answers with {"<did>":"<handle>"} for accounts with a handle that is found in time.
 func (s *Server) handles(w http.ResponseWriter, r *http.Request) {
 	var dids []string
 	for _, did := range r.URL.Query()["did"] {
@@ -45,14 +45,14 @@ func (s *Server) handles(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := json.Marshal(found)
 	if err != nil {
-		panic(err) // of strings
+		panic(err) // strings always encode
 	}
 	h := w.Header()
 	protect(h)
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "public, max-age=300")
-	_, _ = w.Write(body) // it fails only when the visitor has left
+	_, _ = w.Write(body) // fails only when the visitor has left
 }
 
-// name is the handle of an account where it is known, else its DID, shortened.
+// name returns the cached handle of an account, else its shortened DID.
 func (s *Server) name(did string) string { return s.liveFeed.name(did) }

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// names knows accounts by their handles.
+// names maps handles to accounts.
 type names map[string]string
 
 func (n names) DID(_ context.Context, handle string) (string, error) {

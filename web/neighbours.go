@@ -10,16 +10,16 @@ import (
 	"weft.dev/weft/link"
 )
 
-// neighbour is another address that usually shows the same page, and is linked to.
+// neighbour is another address with links that usually shows the same page.
 type neighbour struct {
 	Text, Href string
 	Links      int64
-	More       bool // there are more, which are not counted here
+	More       bool // there are further sources, which are not counted
 }
 
-// neighboursOf returns the addresses that usually show the page of a web target: with http and https, with and without
-// www, with and without a slash at the end, and without the fragment and the query. They are at most fifteen, without the
-// target, the likeliest first; none for other targets.
+// neighboursOf returns other addresses that usually show the page of a web target: with http and https, with and
+// without www, with and without a slash at the end, and without the fragment and the query. It returns at most fifteen,
+// the likeliest first, and none for other targets.
 func neighboursOf(target string) []string {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
@@ -29,7 +29,7 @@ func neighboursOf(target string) []string {
 	base, query, hasQuery := strings.Cut(base, "?")
 	path := strings.TrimPrefix(base, u.Scheme+"://"+u.Host)
 	if !strings.HasPrefix(path, "/") {
-		return nil // a user name stands before the host: such an address is no one's page
+		return nil // an address with a user name isn't a public page
 	}
 	tails := []string{strings.TrimPrefix(target, u.Scheme+"://"+u.Host)}
 	if fragment != "" && hasQuery {
@@ -55,7 +55,7 @@ func neighboursOf(target string) []string {
 	return texts
 }
 
-// hostsOf returns the host of an address, with its port, and the one with or without www.
+// hostsOf returns the host of an address, with its port, and the same host with or without www.
 func hostsOf(u *url.URL) []string {
 	other, has := strings.CutPrefix(u.Host, "www.")
 	if !has {
@@ -79,8 +79,8 @@ func schemesOf(u *url.URL) []string {
 	return []string{"https", "http"}
 }
 
-// linkedNeighbours asks which neighbours of a target are linked to, most links first. Where the API has no time, those
-// that are known by then are returned.
+// linkedNeighbours returns the neighbours with links, most links first. If the API is busy, it returns those found so
+// far.
 func (s *Server) linkedNeighbours(a *answer, target string) ([]neighbour, error) {
 	var found []neighbour
 	for _, text := range neighboursOf(target) {

@@ -8,7 +8,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// TestNeighbours: the addresses that usually show the same page.
+// TestNeighbours: other addresses that usually show the same page.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ target, want string }{
@@ -42,7 +42,7 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// FuzzNeighbours: a neighbour of whatever target is a link in its normal form, another one, and there are few.
+// FuzzNeighbours: neighbours of any target are normalised links, differ from the target, and are few.
 func FuzzNeighbours(f *testing.F) {
 	for _, target := range []string{"https://example.com/a?b=c#d", "http://www.x/", "https://www./",
 		"https://[::1]:80//?#", "https://x.y?a", "https://a@b.c/"} {

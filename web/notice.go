@@ -6,10 +6,10 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// notice stands above every page while the index is not up to date.
+// notice is shown above every page while the index is not current.
 type notice struct{ Title, Text string }
 
-// notice returns why the answers may be out of date; nil while they are not. It agrees with the status page.
+// notice returns the reason why answers may be out of date; nil: they are current. It agrees with the status page.
 func (s *Server) notice() *notice {
 	lag := time.Second // known, and short
 	if s.Lag != nil {
@@ -30,7 +30,7 @@ func (s *Server) notice() *notice {
 	return nil
 }
 
-// behind reports whether the newest links that weft reads are old.
+// behind reports whether the newest events in the index are old.
 func (s *Server) behind() bool {
 	return s.Lag != nil && s.Lag() > mostLag*time.Second
 }

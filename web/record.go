@@ -11,29 +11,29 @@ import (
 	"weft.dev/weft/link"
 )
 
-// recordPart is what a record says and links to.
+// recordPart is the content and the links of a record.
 type recordPart struct {
-	Kept   bool   // its content is stored, and is in what follows
-	Says   string // its text, where it has one
-	JSON   string // indented; empty: too long to be shown
-	Bytes  int64  // of the content as JSON
+	Kept   bool   // the content is stored and shown
+	Says   string // text of the record, if it has one
+	JSON   string // indented; empty: too long to show
+	Bytes  int64  // length of the content as JSON
 	Groups []forwardGroup
 	More   int64  // links that are not in Groups
-	Href   string // all of it as JSON
+	Href   string // the record as JSON
 }
 
-// forwardGroup is the links of a record from one path.
+// forwardGroup is the links of a record at one path.
 type forwardGroup struct {
-	Name  string // what the links do; empty for those without a name
+	Name  string // description of the links; empty: no name
 	Path  string
 	Links []subjectLink
 }
 
-// maxForward is how many links of a record a page shows: some screens full.
+// maxForward limits the displayed links of a record: some screens.
 const maxForward = 100
 
-// recordOf asks what a record says and links to; nil for what isn't a record. What its content adds to the places where
-// the record can be opened goes to the target.
+// recordOf queries the content and the links of a record; nil if the target isn't a record. It adds links to apps that
+// need the content to the target.
 func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 	did, collection, rkey, ok := link.SplitRecord(t.Text)
 	if !ok || rkey == "" {
@@ -59,12 +59,12 @@ func (s *Server) recordOf(a *answer, t *target) (*recordPart, error) {
 	return part, nil
 }
 
-// recordAsked are the parameters that ask for a record with its content.
+// recordAsked returns the parameters of a query of a record with its content.
 func recordAsked(did, collection, rkey string) []string {
 	return []string{"did", did, "collection", collection, "rkey", rkey, "hydrate", "true"}
 }
 
-// recordFound returns what the index has of a record; nil while the API is busy.
+// recordFound returns a record's content and links in the index; nil while the API is busy.
 func recordFound(a *answer, did, collection, rkey string) (*wire.RecordLinks, error) {
 	found := &wire.RecordLinks{}
 	err := a.get(found, routes.GetRecordLinks, recordAsked(did, collection, rkey)...)
@@ -77,7 +77,7 @@ func recordFound(a *answer, did, collection, rkey string) (*wire.RecordLinks, er
 	return nil, err
 }
 
-// forwardGroups puts the links of each path together, in the order of the record, and returns how many are left out.
+// forwardGroups groups links by path, in the order of the record, and returns the number of omitted links.
 func (s *Server) forwardGroups(collection string, links []wire.Link) (groups []forwardGroup, more int64) {
 	at := map[string]int{}
 	for i, l := range links {

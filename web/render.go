@@ -16,35 +16,35 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// view is a page as the layout draws it.
+// view is the data of the layout.
 type view struct {
-	Title   string // of the document
-	About   string // for previews of the page elsewhere, in a sentence; empty: what weft is
-	Target  string // what the page is about; it stands in the search input
+	Title   string // title of the document
+	About   string // sentence for previews of the page; empty: a description of weft
+	Target  string // target of the page, in the search input
 	Feeds   []feedLink
-	OpenRaw bool // the raw answer is what there is to see
-	Main    any  // what the page's template draws
+	OpenRaw bool // the page shows only the raw answer
+	Main    any  // data of the page's template
 
-	// The layout's own, which render sets.
+	// The fields below are set by render.
 	Path   string
-	Origin string  // this server as the visitor knows it: https://weft.example
-	URL    string  // of this page
-	Names  bool    // handles are to be had
-	Notice *notice // why the answers may be out of date; nil: they are not
-	Raw    *raw    // nil: there is no answer behind the page
+	Origin string  // public address of this server: https://weft.example
+	URL    string  // URL of this page
+	Names  bool    // handles can be looked up
+	Notice *notice // reason why answers may be out of date; nil: they are current
+	Raw    *raw    // nil: the page has no answer of the API
 }
 
-// raw is the answer behind a page, as a program gets it.
+// raw is the answer of the API that a page shows.
 type raw struct {
-	JSON  string // indented; empty: too long to be shown
+	JSON  string // indented; empty: too long to show
 	Bytes int64  // its size
-	Open  bool   // it is what there is to see
-	Href  string // the answer itself, for a browser
-	Curl  string // the command that asks for it
+	Open  bool   // the page shows only this
+	Href  string // address of the JSON, for a browser
+	Curl  string // curl command of the query
 }
 
-// maxRaw is how much of an answer a page shows, in bytes: some screens full. A page of a thousand links would be twice
-// as large for what hardly anybody opens.
+// maxRaw limits the displayed part of an answer, in bytes: some screens. A page of a thousand links would be twice as
+// large for a part that few people open.
 const maxRaw = 16 << 10
 
 // loadTemplates parses each page's template together with the layout.
@@ -73,8 +73,8 @@ func loadTemplates(assets map[string]asset) map[string]*template.Template {
 	return templates
 }
 
-// policy is what a page may do: load from here, and nothing else. No script or style stands in a page itself, so one
-// that slips into a text does nothing.
+// policy restricts pages to resources of this server. Pages have no inline script or style, so that one in a record's
+// text has no effect.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -85,13 +85,13 @@ func protect(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
-// render writes a page. a is the answer behind it; nil: none.
+// render writes a page. a is its answer of the API; nil: none.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v *view, a *answer) {
 	v.Path = r.URL.Path
 	v.Origin = origin.Of(r)
 	v.Names = s.Names != nil
 	v.URL = v.Origin + r.URL.RequestURI()
-	if r.URL.Path != routes.Status.Path { // whose headline says it
+	if r.URL.Path != routes.Status.Path { // its headline has the notice
 		v.Notice = s.notice()
 	}
 	if a != nil && a.isJSON() {
@@ -100,23 +100,23 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	}
 	var page bytes.Buffer
 	if err := s.templates[name].Execute(&page, v); err != nil {
-		panic(err) // a template and what it draws don't fit
+		panic(err) // the template doesn't match its data
 	}
 	h := w.Header()
 	protect(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Add("Vary", "Accept")
-	h.Set("Cache-Control", "public, max-age=1") // like the answer's: brief, and enough for a crowd
+	h.Set("Cache-Control", "public, max-age=1") // as for the answer: short, but enough for a crowd
 	if status != http.StatusOK {
 		h.Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(page.Bytes()) // it fails only when the visitor has left
+		_, _ = w.Write(page.Bytes()) // fails only when the visitor has left
 	}
 }
 
-// fail writes the page of an answer that is a failure.
+// fail writes the page of a failed answer.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, a *answer) { s.refuse(w, r, a.problem()) }
 
 // refuse writes the page of a failure.
@@ -139,7 +139,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p problem) {
 	s.render(w, r, p.Status, "error", v, nil)
 }
 
-// rawOf is the answer behind a page, for those who would rather have that.
+// rawOf returns the raw view of an answer.
 func rawOf(origin string, a *answer) *raw {
 	address := a.path
 	if a.query != "" {

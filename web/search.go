@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// searchPath takes what a person has at hand to the page of its links.
+	// searchPath redirects a search text to the page of its links.
 	searchPath = "/search"
-	// fromParameter says what was looked for, where that is not the target itself.
+	// fromParameter is the search text, if it differs from the target.
 	fromParameter = "from"
-	// trailParameter holds the cursors of the pages before.
+	// trailParameter has the cursors of the previous pages.
 	trailParameter = "trail"
 )
 
-// search sends a visitor to the links to what q names.
+// search redirects to the links of the target that q names.
 func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	q := strings.TrimSpace(r.URL.Query().Get("q"))
 	if q == "" {
@@ -36,7 +36,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			var refused problem
 			errors.As(err, &refused)
-			// As it stands it may be linked to as well.
+			// The text itself may be a target too.
 			for _, text := range []string{meant.plain, meant.web} {
 				if text != "" {
 					refused.Ways = append(refused.Ways, way{"Links to " + text, explore(text)})
@@ -68,32 +68,32 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	if meant.web != "" && !meant.bare && target != meant.web {
 		to += "&" + form(fromParameter, meant.web)
 	}
-	w.Header().Set("Cache-Control", "no-store") // handles move
+	w.Header().Set("Cache-Control", "no-store") // handles may move to another account
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-// wanted is what a text may mean.
+// wanted holds the possible meanings of a search text.
 type wanted struct {
-	actor       string   // a DID or a handle; empty: it names none
-	collections []string // that a record of theirs may be of, the likeliest first; empty: they themselves are meant
+	actor       string   // a DID or a handle; empty: none
+	collections []string // possible collections of a record, likeliest first; empty: the account itself
 	rkey        string
-	name        string // of the record, where the address has that and no key
+	name        string // name of the record, if the address has a name and no key
 	repo        bool   // at://actor, and not the account
-	plain       string // the link as it stands
-	web         string // the address as it stands
-	bare        bool   // it was a domain only, which may be a handle or a web site
+	plain       string // the text as a link
+	web         string // the text as a web address
+	bare        bool   // a domain alone, which may be a handle or a web site
 }
 
-// target is the likeliest of targets.
+// target returns the likeliest target.
 func (m wanted) target() string { return m.targets()[0] }
 
-// targets are the targets that are meant, the likeliest first. There is at least one, which may be empty.
+// targets returns the possible targets, likeliest first. It returns at least one, which may be empty.
 func (m wanted) targets() []string {
 	switch {
 	case m.actor == "":
 		return []string{cmp.Or(m.plain, m.web)}
 	case m.name != "":
-		return []string{m.actor} // as good as it gets without its key
+		return []string{m.actor} // without a key, the account is the best result
 	case len(m.collections) > 0:
 		var targets []string
 		for _, collection := range m.collections {
@@ -106,8 +106,8 @@ func (m wanted) targets() []string {
 	return []string{m.actor}
 }
 
-// meaning reads what a person has at hand: at-uris, DIDs, handles with and without an @, addresses of apps and of
-// indexes such as this one, and any other address, with or without its scheme.
+// meaning parses a search text: at-uris, DIDs, handles with and without an @, addresses of apps and of indexes such as
+// this one, and any other address, with or without its scheme.
 func meaning(q string) wanted {
 	q = strings.TrimFunc(q, isInvisible)
 	handle := strings.TrimPrefix(q, "@")
@@ -127,7 +127,7 @@ func meaning(q string) wanted {
 	case link.DID:
 		return wanted{plain: target}
 	case link.None:
-		// People leave out what browsers don't show.
+		// People omit the scheme, which browsers hide.
 		host, _, ok := strings.Cut(q, "/")
 		if !ok || asciiHandle(host) == "" {
 			return wanted{}
@@ -140,13 +140,13 @@ func meaning(q string) wanted {
 	return ofAddress(target)
 }
 
-// ofAddress reads an address: what it shows, or itself.
+// ofAddress parses an address of an app, or returns the address itself.
 func ofAddress(target string) wanted {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return wanted{web: target}
 	}
-	// Tools have the at-uri in their address, whole or with a slash that got lost.
+	// Tools have the at-uri in their address, complete or without one slash.
 	if _, rest, ok := strings.Cut(u.Path, "/at:/"); ok {
 		if of, ok := ofAtURI("at://" + strings.Trim(rest, "/")); ok {
 			of.web = target
@@ -165,8 +165,8 @@ func ofAddress(target string) wanted {
 	return wanted{actor: at.actor, collections: collections, rkey: at.rkey, name: at.name, web: target}
 }
 
-// ofIndex returns the target that an index is asked for at an address: Constellation and weft have the same paths. It
-// is empty for other addresses.
+// ofIndex returns the target in an address of an index: Constellation and weft have the same paths. It is empty for
+// other addresses.
 func ofIndex(u *url.URL) string {
 	route := routes.At(u.Path)
 	if route == nil || route == routes.Index {
@@ -177,16 +177,15 @@ func ofIndex(u *url.URL) string {
 	return target
 }
 
-// isInvisible reports whether a character is copied along with a text without being seen: spaces and marks of
-// direction.
+// isInvisible reports whether a character may be copied with a text without being visible: spaces and direction marks.
 func isInvisible(r rune) bool {
 	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
 }
 
-// asciiHandle returns a handle as DNS has it: in lower case, and in Punycode where people write other letters. It is
-// empty for what isn't a handle.
+// asciiHandle returns a handle in DNS form: in lower case, and in Punycode if it has other letters. It is empty for a
+// text that isn't a handle.
 func asciiHandle(text string) string {
-	// A full stop at the end is DNS's own, and no handle's.
+	// A trailing dot is valid in DNS but not in a handle.
 	if text == "" || len(text) > maxHandle || strings.ContainsAny(text, " /?#@:\\%[]") || strings.HasSuffix(text, ".") {
 		return ""
 	}
@@ -198,10 +197,10 @@ func asciiHandle(text string) string {
 	return host
 }
 
-// maxHandle is how long a handle may be as people write it, in bytes: 253 characters of four bytes each.
+// maxHandle is the longest handle in UTF-8, in bytes: 253 characters of four bytes each.
 const maxHandle = 4 * 253
 
-// asciiAuthority returns an at-uri whose handle, if it has one, is as DNS has it.
+// asciiAuthority returns an at-uri with its handle, if any, in DNS form.
 func asciiAuthority(uri string) string {
 	const scheme = "at://"
 	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
@@ -214,7 +213,7 @@ func asciiAuthority(uri string) string {
 	return uri
 }
 
-// ofAtURI takes an at-uri apart.
+// ofAtURI parses an at-uri.
 func ofAtURI(uri string) (wanted, bool) {
 	normal, kind := link.Parse(asciiAuthority(uri))
 	if kind != link.AtURI {
@@ -234,7 +233,7 @@ func ofAtURI(uri string) (wanted, bool) {
 	return m, true
 }
 
-// named finds the key of the record of an account that has a name; empty where there is none or nobody could be asked.
+// named returns the key of an account's record with a name; empty if there is none or the network could not be queried.
 func (s *Server) named(r *http.Request, did, collection, name string) string {
 	if s.Names == nil {
 		return ""
@@ -248,8 +247,8 @@ func (s *Server) named(r *http.Request, did, collection, name string) string {
 	return rkey
 }
 
-// linkedOf returns the first of some targets if anything links to it, else that of the others with most links, and the
-// first where nothing links to any or the API has no time to say so. It is empty if the first is not a link.
+// linkedOf returns the first target if it has links, else the one of the others with the most links, and the first if
+// none has links or the API is busy. It is empty if the first is not a link.
 func (s *Server) linkedOf(r *http.Request, targets []string) string {
 	first, kind := link.Parse(targets[0])
 	if kind == link.None || len(targets) == 1 {
@@ -274,7 +273,7 @@ func (s *Server) linkedOf(r *http.Request, targets []string) string {
 	return best
 }
 
-// linksTo asks how many links there are to a target. more is true if it has further sources, which are not counted.
+// linksTo queries the number of links to a target. more reports further sources, which are not counted.
 func (s *Server) linksTo(r *http.Request, target string) (sum int64, more bool, err error) {
 	var counts wire.BySource[int64]
 	a := &answer{server: s, request: r}
@@ -287,7 +286,7 @@ func (s *Server) linksTo(r *http.Request, target string) (sum int64, more bool, 
 	return sum, counts.Cursor != nil, err
 }
 
-// resolve finds the account of a handle. The error is a problem.
+// resolve returns the account of a handle. Its error is a problem.
 func (s *Server) resolve(r *http.Request, handle string) (string, error) {
 	if s.Names == nil {
 		return "", newProblem(http.StatusBadRequest, "HandleNotResolved",

@@ -90,7 +90,7 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
-// FuzzMeaning: whatever is asked for, there is an answer, and what it means is stable.
+// FuzzMeaning: every text has a meaning, and the meaning of that meaning is the same.
 func FuzzMeaning(f *testing.F) {
 	for _, q := range []string{"at://a.b/c", "https://bsky.app/profile/alice.test/post/3k", "@a.b", "x",
 		"https://x.y/at:/", "https://tangled.sh", "did:plc:", "bücher.example", "at://bücher.example",

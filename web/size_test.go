@@ -11,13 +11,14 @@ import (
 	"weft.dev/weft/web"
 )
 
-// maxFirstView is what a visitor without a cache loads with a page at most, in bytes, compressed: a second on a slow phone line.
+// maxFirstView is the limit in bytes, compressed, of a page and its files without a cache: a second on a slow phone
+// line.
 const maxFirstView = 60_000
 
-// loaded are the addresses that a page loads by itself.
+// loaded matches the addresses that a page loads by itself.
 var loaded = regexp.MustCompile(`(?:src|<link rel="(?:icon|stylesheet)"[^>]*href)="(/assets/[^"]*)"`)
 
-// TestFirstView: no page loads more than a slow line carries in a second, with its longest list and records that have text.
+// TestFirstView: no page loads more than maxFirstView, with its longest list and with the text of records.
 func TestFirstView(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 300), web.Config{Names: names{}, Lag: func() time.Duration { return time.Second }})

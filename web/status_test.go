@@ -11,7 +11,7 @@ import (
 	"weft.dev/weft/humanize"
 )
 
-// statusOf is an API that answers at /status.
+// statusOf is an API with this answer at /status.
 func statusOf(body string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -27,12 +27,12 @@ const wellStatus = `{"version":"1.2.3","instance":"ABC","ready":true,
 "replication":null,"gaps":[],"open_gaps":0,"faults":[],
 "history":{"every_seconds":5,"points":[{"events":100,"links":90,"lag":0.1},{"events":400,"links":-5,"lag":2.5},{"events":200,"links":50,"lag":0.2}]}}`
 
-// TestStatusPage: each state of the service is told, with what it means.
+// TestStatusPage: each state of the service has its headline and explanation.
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		changes string // of the answer, old and new in turn, between bars
+		changes string // pairs of old and new text in the answer, between bars
 		want    []string
 		not     []string
 	}{
@@ -130,7 +130,7 @@ func TestStatusPage(t *testing.T) {
 	}
 }
 
-// TestStatusHostile: what upstreams, errors and replicas say stays text, in every member of the answer.
+// TestStatusHostile: hostile text in any member of the answer stays text.
 func TestStatusHostile(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(`"><script>alert(1)</script><b onclick="x" a='`)
@@ -152,7 +152,7 @@ func TestStatusHostile(t *testing.T) {
 	}
 }
 
-// TestWords: figures are written as people read them.
+// TestWords: figures are formatted for people.
 func TestWords(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{

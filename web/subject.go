@@ -7,14 +7,14 @@ import (
 	"weft.dev/weft/link"
 )
 
-// subjectLink leads from a row to the page of its subject, and says in words what that is: "post by alice.example".
+// subjectLink is a link to the page of a subject, with its description: "post by alice.example".
 type subjectLink struct {
 	Href     string
-	Text     string // of a record its noun, or its collection and key; of any other target itself, shortened
-	Article  string // before Text within a sentence, with a space; empty where Text is no noun
-	Kind     string // what the target is; empty where Text says it
-	DID, Who string // the account that the target is, or is of, and its name; empty: it is neither
-	Of       bool   // the target is of the account
+	Text     string // noun of a record, or its collection and key; otherwise the shortened target
+	Article  string // article before Text in a sentence, with a space; empty if Text isn't a noun
+	Kind     string // kind of the target; empty if Text has it
+	DID, Who string // account that the target is or belongs to, and its name; empty: none
+	Of       bool   // the target belongs to the account
 }
 
 // subjectLink describes a target.
@@ -36,7 +36,7 @@ func (s *Server) subjectLink(target string) subjectLink {
 	return l
 }
 
-// alone returns the link for a place outside of a sentence: a noun begins with a capital.
+// alone returns the link for use outside a sentence: a noun is capitalised.
 func (l subjectLink) alone() subjectLink {
 	if l.Article != "" {
 		l.Text = humanize.Capital(l.Text)

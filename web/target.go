@@ -8,19 +8,19 @@ import (
 	"weft.dev/weft/link"
 )
 
-// target is what a page is about.
+// target is the target of a page.
 type target struct {
-	Text  string // as the index knows it
-	Name  string // a handle, where one is known, else empty
+	Text  string // normalised, as in the index
+	Name  string // its handle, if known
 	Kind  string
-	Page  string // the web page that it is; empty: it is none
-	In    []way  // where it can be opened
-	DID   string // the account that it is, or is of; empty: none
-	From  string // what was asked for, where it was something else
+	Page  string // its web address; empty: it isn't a web page
+	In    []way  // links to apps that show it
+	DID   string // account that it is or belongs to; empty: none
+	From  string // search text, if it differs
 	About []way  // other pages about it
 }
 
-// targetOf says what is known of a target that was asked for, which the API has found to be one.
+// targetOf describes a valid target.
 func (s *Server) targetOf(r *http.Request, text string) target {
 	normal, _ := link.Parse(text)
 	t := target{Text: cmp.Or(normal, text), Kind: kindText(text)}

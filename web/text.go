@@ -13,7 +13,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// templateFuncs are what templates write things with.
+// templateFuncs format values in templates.
 var templateFuncs = template.FuncMap{
 	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor,
 	"thread":  sourceColor,
@@ -21,7 +21,7 @@ var templateFuncs = template.FuncMap{
 	"plural": humanize.Plural, "top": func() string { return topAddress("", 24) },
 }
 
-// shortDID leaves the middle of a long DID out.
+// shortDID returns a long DID without its middle.
 func shortDID(did string) string {
 	const most = 24
 	if len(did) <= most {
@@ -30,7 +30,7 @@ func shortDID(did string) string {
 	return did[:16] + "…" + did[len(did)-5:]
 }
 
-// initials stand where a picture would: two characters of a handle, or of what is particular in a DID.
+// initials returns two characters of a handle, or of the distinct part of a DID, in place of a picture.
 func initials(name string) string {
 	if strings.HasPrefix(name, "did:") {
 		name = name[strings.LastIndexByte(name, ':')+1:]
@@ -42,17 +42,17 @@ func initials(name string) string {
 	return strings.ToUpper(name)
 }
 
-// dyes are how many colours there are for accounts.
+// dyes is the number of colours for accounts.
 const dyes = 8
 
-// avatarColor is the colour of an account, the same everywhere.
+// avatarColor returns the colour of an account, the same on all pages.
 func avatarColor(did string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(did))
 	return int(h.Sum32() % dyes)
 }
 
-// sourceColor is the colour of a kind of link: related kinds have one.
+// sourceColor returns the colour of a kind of link: related kinds share one.
 func sourceColor(collection, path string) string {
 	switch {
 	case strings.HasSuffix(collection, ".like"):
@@ -71,13 +71,13 @@ func sourceColor(collection, path string) string {
 	return "flax"
 }
 
-// explore is the address of a target's page.
+// explore returns the address of a target's page.
 func explore(target string) string { return routes.LinksAll.Path + "?" + form("target", target) }
 
-// utc writes a time, in microseconds since 1970, to the second, with its date and zone.
+// utc formats a time in microseconds since 1970, to the second, with its date and zone.
 func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// kindText says what a target is.
+// kindText describes the kind of a target.
 func kindText(target string) string {
 	switch _, kind := link.Parse(target); kind {
 	case link.DID:
@@ -100,7 +100,7 @@ func kindText(target string) string {
 	return "address"
 }
 
-// accountOfTarget is the account that a target is, or is of; empty: none.
+// accountOfTarget returns the account that a target is or belongs to; empty: none.
 func accountOfTarget(target string) string {
 	if did, _, _, ok := link.SplitRecord(target); ok {
 		return did
@@ -111,11 +111,11 @@ func accountOfTarget(target string) string {
 	return ""
 }
 
-// targetText shortens a target for a line: of a record its account, kind and key, of a web page what follows the
+// targetText shortens a target to a line: a record to its account, kind and key, a web page to its address without the
 // scheme.
 func targetText(target string) string { return targetTextBy(shortDID, target) }
 
-// targetTextBy is targetText with names for accounts.
+// targetTextBy is targetText with a function for the names of accounts.
 func targetTextBy(name func(did string) string, target string) string {
 	if did, collection, rkey, ok := link.SplitRecord(target); ok {
 		return strings.TrimRight(name(did)+"/"+collection+"/"+rkey, "/")
@@ -131,8 +131,8 @@ func targetTextBy(name func(did string) string, target string) string {
 	return target
 }
 
-// whatBy says in words what a target is, with names for accounts: "a post by alice.example". A record without a noun of
-// its own, and any other target, is shortened to a line.
+// whatBy describes a target in words, with names for accounts: "a post by alice.example". A record without a noun, and
+// any other target, is shortened to a line.
 func whatBy(name func(did string) string, target string) string {
 	did, collection, rkey, ok := link.SplitRecord(target)
 	noun := recordNouns[collection]

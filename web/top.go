@@ -13,23 +13,23 @@ import (
 	"weft.dev/weft/link"
 )
 
-// topPage shows what is linked to most.
+// topPage shows the targets with the most links.
 type topPage struct {
-	Source source // whose links they are; without a collection, there are none
+	Source source // source of the links; without a collection: there are none
 	Hours  int64
 	Since  string
-	Late   bool // it begins later than was asked for
+	Late   bool // the span is shorter than requested
 	Rows   []topRow
-	Newest string // up to when the index has read events, if it is behind; empty: it is up to date, or has read none
-	Behind string // how far it is behind
+	Newest string // time of the newest event, if the index is behind; empty: it is current, or has read none
+	Behind string // lag of the index
 	Unread bool   // no event was read since the start
 	Exact  bool   // no other target has more links
-	Bound  int64  // that another target may have
+	Bound  int64  // most links of another target
 	Spans  []tab
 	Kinds  []topKind
 }
 
-// topKind leads to the targets with the most links of another kind.
+// topKind is a link to the targets with the most links of another kind.
 type topKind struct {
 	source
 	Label string
@@ -37,20 +37,20 @@ type topKind struct {
 	Here  bool
 }
 
-// topRow is a target.
+// topRow is a target with its count.
 type topRow struct {
 	subjectLink
-	Says        string // the text of a record, where it is kept
+	Says        string // text of a record, if its content is stored
 	Links       int64
 	ListHref    string
 	Open        []way
 	Bar, DIDBar float64
 }
 
-// topSpans are the hours that the page offers.
+// topSpans are the spans that the page offers, in hours.
 var topSpans = []int64{1, 6, 24}
 
-// top is the page of what is linked to most.
+// top builds the page of the targets with the most links.
 func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	var found wire.Top
 	if err := a.decode(&found); err != nil {
@@ -65,7 +65,7 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 		return nil, err
 	}
 	p.Since = utc(since.UnixMicro())
-	// A second for the way from the API to here.
+	// One second of tolerance for the time since the API's answer.
 	p.Late = since.After(s.Now().Add(time.Second - time.Duration(p.Hours)*time.Hour))
 	s.noteBehind(p)
 	for _, hours := range topSpans {
@@ -75,7 +75,7 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	for _, text := range found.Sources {
 		src := splitSource(text)
 		label := cmp.Or(src.Name(), text)
-		if named[label] { // by another kind of record
+		if named[label] { // another kind of record has the same label
 			label += " of " + src.Collection
 		}
 		named[label] = true
@@ -97,7 +97,7 @@ func (s *Server) top(_ context.Context, a *answer) (*view, error) {
 	return &view{Title: "Most linked: " + p.Source.Noun(2), About: topAbout, Main: p}, nil
 }
 
-// noteBehind notes how far the index is behind: the links of the last hours are not in it then.
+// noteBehind notes the lag of the index, which then lacks links of the last hours.
 func (s *Server) noteBehind(p *topPage) {
 	if s.Lag == nil {
 		return
@@ -133,12 +133,13 @@ func (s *Server) topRow(one wire.SubjectCount, src source, since time.Time, most
 	return row
 }
 
-// topAddress is the page of what is linked to most from a source; empty: from that with the most links.
+// topAddress returns the page of the targets with the most links from a source; empty: from the source with the most
+// links.
 func topAddress(source string, hours int64) string {
 	return routes.GetTop.Path + "?" + form("source", source, "hours", strconv.FormatInt(hours, 10))
 }
 
-// splitSource reads a source as the API writes it.
+// splitSource parses a source in the API's spelling.
 func splitSource(text string) source {
 	collection, path, _ := strings.Cut(text, ":")
 	return sourceOf("", collection, strings.TrimPrefix(path, "."), 0, 0)

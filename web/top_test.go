@@ -21,10 +21,10 @@ import (
 	"weft.dev/weft/web"
 )
 
-// TestTopPage: what is linked to most stands first, with its exact number, on a page that runs nothing of what it shows.
+// TestTopPage: the target with the most links is first, with its exact number, and hostile text stays text.
 func TestTopPage(t *testing.T) {
 	t.Parallel()
-	s := index(t, 20) // of long ago
+	s := index(t, 20) // with old times
 	var events []apply.Event
 	now := time.Now()
 	add := func(source db.Source, n int, target string) {
@@ -44,9 +44,9 @@ func TestTopPage(t *testing.T) {
 	odd := db.Source{Collection: "com.example.evil", Path: evil[1]}
 	target, _ := link.Parse("https://evil.example/" + "?'\"=%3Cscript%3E")
 	add(odd, 1, target)
-	// The post says something, and links to something, so that it is kept.
+	// The post has text and a link, so that its content is stored.
 	did, collection, rkey, _ := link.SplitRecord(post)
-	text := evil[0] + strings.Repeat("x", 300) // long enough for a length of two bytes
+	text := evil[0] + strings.Repeat("x", 300) // so that CBOR has a length of two bytes
 	body := append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...)
 	events = append(events, apply.Event{Seq: 5000, TimeUS: now.UnixMicro(), Op: db.OpCreate, DID: did,
 		Collection: collection, Rkey: rkey, Rev: "3l6oveex3ii2l",
@@ -98,7 +98,7 @@ func TestTopPage(t *testing.T) {
 	}
 }
 
-// BenchmarkTop asks for the 20 posts with the most likes of a day, of 200,000 likes in 24 hours.
+// BenchmarkTop queries the 20 posts with the most likes of a day, from 200,000 likes in 24 hours.
 func BenchmarkTop(b *testing.B) {
 	s, err := db.Open(db.Config{Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -1,12 +1,11 @@
-// Package web serves weft's pages: what the API answers, drawn for people.
+// Package web serves weft's pages, which show the API's answers to people.
 //
-// A page is at the address of the answer that it shows. Its handler stands in front of the API's: where a browser asks,
-// it asks the API what the page needs, as any client would, and draws that; everything else it hands on. So a page
-// can't say anything that the API doesn't, and its limits hold for pages too: a page counts as the questions that it
-// asks.
+// A page has the address of the answer that it shows. Its handler wraps the API's. For a request that prefers HTML, it
+// queries the API as any client would and renders the answers; it passes every other request to the API. So a page
+// shows only the API's answers, and the API's limits apply: a page counts as the queries that it makes.
 //
-// All that comes from records or requests is hostile. It goes through html/template, scripts and styles come from this
-// server's own files only, and nothing is loaded from anywhere else.
+// All data from records or requests is hostile. It goes through html/template, scripts and styles are files of this
+// server only, and pages load nothing from other hosts.
 package web
 
 import (
@@ -26,56 +25,56 @@ import (
 	"weft.dev/weft/db"
 )
 
-// Store is what pages ask of an index beside what the API answers.
+// Store is the index as pages use it beside the API.
 type Store interface {
-	// Stats sums the index up.
+	// Stats returns the statistics of the index.
 	Stats(ctx context.Context) (db.Stats, error)
-	// Seq is the newest row of the log.
+	// Seq returns the newest row of the log.
 	Seq() uint64
-	// Log reads the log behind a row.
+	// Log reads the rows of the log after a row.
 	Log(ctx context.Context, after uint64, limit int) ([]db.LogEntry, uint64, error)
 }
 
-// Config says what the pages show. API and Store have to be set.
+// Config configures the pages. API and Store are required.
 type Config struct {
-	API   http.Handler // what answers /links, /xrpc/… and all that isn't a page
-	Store Store        // of the same index
+	API   http.Handler // handler of /links, /xrpc/… and everything that isn't a page
+	Store Store        // the API's index
 
 	Limits  Limits               // nil: none
-	Names   Names                // of accounts; nil: DIDs are shown as they are
-	Current func() error         // nil while answers are up to date, else why they are not; nil: they always are
-	Lag     func() time.Duration // how far the newest event lies behind, 0 before the first; nil: not shown
+	Names   Names                // names of accounts; nil: pages show DIDs
+	Current func() error         // nil while answers are current, else the reason; nil: they always are
+	Lag     func() time.Duration // age of the newest event, 0 before the first; nil: not shown
 	Logger  *slog.Logger         // nil: slog.Default()
 	Now     func() time.Time     // nil: time.Now
-	Viewer  string               // of records: a URL with {uri} in it, or NoViewer; empty: DefaultViewer
+	Viewer  string               // URL of a viewer of records with {uri} in it, or NoViewer; empty: DefaultViewer
 }
 
-// Server is the handler for the pages and for all that the API answers.
+// Server is the handler of the pages and the API.
 type Server struct {
 	Config
 	pages     map[string]page // by path
-	own       map[string]page // those with no answer of the API behind them
+	own       map[string]page // pages without an answer of the API
 	templates map[string]*template.Template
 	assets    map[string]asset // by path
 	liveFeed  *liveFeed
-	drawn     http.Handler // draws pages, compressed
+	drawn     http.Handler // renders pages, compressed
 }
 
-// A page draws the API's answer at a path.
+// page is a page that shows the API's answer at a path.
 type page struct {
-	template string // in templates, without its ending
+	template string // name of the template without its extension
 	build    builder
 }
 
-// builder makes the view that a template shows. a is the API's answer to the request, with status 200; for a page
-// without an answer of the API it is empty, and serves to ask for others.
+// builder makes the view of a template. a is the API's answer to the request, with status 200. For a page without an
+// answer of the API, a is empty and serves for further queries.
 type builder func(ctx context.Context, a *answer) (*view, error)
 
-// pageTimeout is for all that a page asks: a little more than the API takes for one answer at most. What isn't there by
-// then, and isn't the page's own answer, is left out.
+// pageTimeout limits all queries of a page: a little more than the API's limit for one answer. After it, the page omits
+// optional parts.
 const pageTimeout = 12 * time.Second
 
-// New returns the handler. It panics when a template is malformed, which a test would have told.
+// New returns the handler. It panics if a template is malformed; every test would fail then.
 func New(c Config) *Server {
 	s := &Server{Config: c}
 	if s.Current == nil {
@@ -141,18 +140,18 @@ func (s *Server) answerPages() map[string]page {
 	return pages
 }
 
-// ownPages are where the API has nothing.
+// ownPages returns the pages without an answer of the API.
 func (s *Server) ownPages() map[string]page {
 	return s.apiPages()
 }
 
-// apiOnly reports whether a browser gets at a path what a program gets.
+// apiOnly reports whether a path answers browsers and programs alike.
 func apiOnly(path string) bool {
 	route := routes.At(path)
 	return route != nil && route.Page == routes.PageNone
 }
 
-// Run keeps the live figures until ctx ends, and then ends the connections of those who watch them.
+// Run keeps the live figures until ctx ends, then closes the connections of open pages.
 func (s *Server) Run(ctx context.Context) error {
 	s.liveFeed.run(ctx)
 	return nil
@@ -190,7 +189,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		if v == http.ErrAbortHandler {
 			panic(v)
 		}
-		// A page is written when it is whole: nothing has been sent yet.
+		// The page is sent only when it is complete: nothing has been sent yet.
 		s.Logger.Error("panic in a page", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		http.Error(w, "internal error: the server has logged it", http.StatusInternalServerError)
 	}()
@@ -200,7 +199,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, isOwn := s.own[r.URL.Path]
-	if (isOwn || r.URL.Path == searchPath) && !s.admit(w, r) { // other pages count as what they ask
+	if (isOwn || r.URL.Path == searchPath) && !s.admit(w, r) { // other pages count as their queries
 		return
 	}
 	if r.URL.Path == searchPath {
@@ -243,7 +242,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, p.template, v, a)
 }
 
-// rawPage is of an answer without a page of its own: the answer as it is.
+// rawPage builds the page of an answer without a template of its own.
 func rawPage(_ context.Context, a *answer) (*view, error) {
 	if !a.isJSON() {
 		return nil, fmt.Errorf("web: %s answers with %s", a.path, a.header.Get("Content-Type"))

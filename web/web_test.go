@@ -31,11 +31,11 @@ const (
 	post  = "at://" + alice + "/app.bsky.feed.post/3l6oveex3ii2l"
 	like  = "app.bsky.feed.like:subject.uri"
 
-	// began is the time of the first event, 1 October 2024.
+	// began is the time of the first event, 1 October 2024, in microseconds since 1970.
 	began = int64(1_727_740_800_000_000)
 )
 
-// evil is what a record may have in it, in all the ways in which a page might be broken out of.
+// evil are texts of records that try to break out of a page in different ways.
 var evil = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`,
 	`</title><script>alert(1)</script>`,
@@ -43,7 +43,7 @@ var evil = []string{
 	`\u003cscript\u003e`,
 }
 
-// index is a store of likes of a post, by as many accounts as are asked for, and of a record that links in every evil way.
+// index returns a store of likes of a post, each by another account, and of a record with hostile links.
 func index(t testing.TB, likes int) *db.Store {
 	t.Helper()
 	s, err := db.Open(db.Config{Dir: t.TempDir(), Bodies: db.BodiesKeep, Logger: slog.New(slog.DiscardHandler)})
@@ -67,7 +67,7 @@ func index(t testing.TB, likes int) *db.Store {
 		}
 		var body []byte
 		if did == bob {
-			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // long enough for a length of two bytes
+			text := strings.Join(evil, "\n") + strings.Repeat("x", 300)                                          // so that CBOR has a length of two bytes
 			body = append(binary.BigEndian.AppendUint16([]byte("\xa1\x64text\x79"), uint16(len(text))), text...) // {"text":…} as CBOR
 		}
 		events = append(events, apply.Event{Body: body, Seq: seq, TimeUS: us, Op: db.OpCreate, DID: did,
@@ -99,7 +99,7 @@ func index(t testing.TB, likes int) *db.Store {
 	return s
 }
 
-// serve gives the pages of an index.
+// serve returns the pages of an index.
 func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -115,7 +115,7 @@ func serve(t testing.TB, s *db.Store, c web.Config) http.Handler {
 	return web.New(c)
 }
 
-// browse asks as a browser does.
+// browse requests a page as a browser does.
 func browse(h http.Handler, target string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", "http://weft.test/", nil)
 	path, query, _ := strings.Cut(target, "?")
@@ -134,7 +134,8 @@ func form(pairs ...string) string {
 	return v.Encode()
 }
 
-// safe says what is wrong with a page: an element or attribute that could run or load something, or an address that isn't one.
+// safe returns the first fault of a page: an element or attribute that could run or load something, or an invalid
+// address.
 func safe(page string) error {
 	d := xml.NewDecoder(strings.NewReader(page))
 	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
@@ -162,7 +163,7 @@ func safe(page string) error {
 			case strings.HasPrefix(attribute, "on"), attribute == "style", attribute == "srcdoc", attribute == "formaction":
 				return fmt.Errorf("<%s> has %s=%q", name, attribute, a.Value)
 			case attribute == "src", name == "link" && attribute == "href":
-				// A browser loads no feed by itself.
+				// Browsers don't load feeds by themselves.
 				if !strings.HasPrefix(a.Value, "/assets/") && !slices.Contains(e.Attr,
 					xml.Attr{Name: xml.Name{Local: "rel"}, Value: "alternate"}) {
 					return fmt.Errorf("<%s> loads %q", name, a.Value)
@@ -190,7 +191,7 @@ func safe(page string) error {
 	return nil
 }
 
-// pages are the addresses of all pages, with good parameters.
+// pages returns the addresses of all pages, with valid parameters.
 func pages() []string {
 	record := "at://" + bob + "/com.example.evil/a:b_c~d.e-f"
 	both := form("subject", post, "source", like)
@@ -220,7 +221,7 @@ func pages() []string {
 	}
 }
 
-// TestPages: every page is there, whole and safe, over an index full of traps.
+// TestPages: every page is complete and safe, over an index with hostile texts.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 20), web.Config{Lag: func() time.Duration { return time.Second }})
@@ -244,7 +245,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestHostileParameters puts traps into each parameter of each page.
+// TestHostileParameters sends hostile texts in each parameter of each page.
 func TestHostileParameters(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 3), web.Config{})
@@ -286,7 +287,7 @@ func TestHostileParameters(t *testing.T) {
 	}
 }
 
-// TestHostileHeaders: the host that a request names stands in the page, and must be one.
+// TestHostileHeaders: the Host header is shown on the page only if it is a valid host.
 func TestHostileHeaders(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{})
@@ -307,7 +308,7 @@ func TestHostileHeaders(t *testing.T) {
 	}
 }
 
-// TestSameAddress: who gets a page and who gets JSON.
+// TestSameAddress: a request gets a page or JSON by its Accept header.
 func TestSameAddress(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{})
@@ -338,7 +339,7 @@ func TestSameAddress(t *testing.T) {
 	}
 }
 
-// TestWalk goes through a list page by page, forward to its end and all the way back.
+// TestWalk reads a list page by page, forward to its end and back.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 23), web.Config{})
@@ -391,7 +392,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestStates: pages say when answers may be old, when there is nothing and when something is wrong.
+// TestStates: pages state when answers may be out of date, when a list is empty and when an error occurs.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	s := index(t, 2)
@@ -456,7 +457,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestLimits: a page counts as the questions that it asks. Where they become too many in its middle, it shows what it has.
+// TestLimits: a page counts as its queries. When they reach the limit, the page shows the parts it has.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	s := index(t, 3)
@@ -473,7 +474,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestPanic: a page that fails is a failure, and not half a page.
+// TestPanic: a page that panics is an error page, not part of a page.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
@@ -492,7 +493,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestForm: what a form sends with fields left empty, and days for times, is a question that the API answers.
+// TestForm: a form with empty fields, and with dates as times, is a valid query.
 func TestForm(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 3), web.Config{})
@@ -504,7 +505,7 @@ func TestForm(t *testing.T) {
 	}
 }
 
-// TestRecordText shows what records say, as text.
+// TestRecordText: texts of records are shown as text.
 func TestRecordText(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{})
@@ -520,7 +521,7 @@ func TestRecordText(t *testing.T) {
 	}
 }
 
-// TestRecordPage: the page of a record has what it says, where it can be opened and what it links to, each path once.
+// TestRecordPage: the page of a record has its content, links to apps, and its links, each path once.
 func TestRecordPage(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
@@ -562,8 +563,8 @@ func TestRecordPage(t *testing.T) {
 	}
 }
 
-// TestAlsoLinkedAs: the page of a web target shows the addresses that usually show the same page, and search finds the one that
-// is linked.
+// TestAlsoLinkedAs: the page of a web target lists other addresses of the same page, and search finds the one with
+// links.
 func TestAlsoLinkedAs(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
@@ -617,7 +618,7 @@ func TestAlsoLinkedAs(t *testing.T) {
 	}
 }
 
-// TestAccount: an account whose links take long to count has a page all the same.
+// TestAccount: the page of an account answers in time, also if its links take long to count.
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	s := index(t, 1)
@@ -636,7 +637,7 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// TestSearch sends visitors on.
+// TestSearch: a search redirects to the page of its target.
 func TestSearch(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{Names: names{"alice.test": alice, alice + "/sh.tangled.repo/core": "3m"}})

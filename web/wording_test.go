@@ -13,16 +13,16 @@ import (
 var (
 	tagPattern   = regexp.MustCompile(`<[^>]*>`)
 	spacePattern = regexp.MustCompile(`\s+`)
-	// A plural noun after the number one: "1 links".
+	// onePattern matches a plural noun after the number one: "1 links".
 	onePattern = regexp.MustCompile(`(^|[^\d,.:])1 (links|accounts|kinds|records|bytes|pages|others|likes|reposts|replies|quotes|follows|mentions)\b`)
-	// A time of day without its zone.
+	// clockPattern matches a time of day, with its zone if it has one.
 	clockPattern = regexp.MustCompile(`\b\d\d:\d\d(:\d\d)?\b( UTC)?`)
-	// A time of day with its date before it.
+	// datedPattern matches a time of day after a date.
 	datedPattern = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( UTC)?`)
 )
 
-// TestWording checks the texts of all pages over an index in which most lists have one link: a noun agrees with its number, a
-// time has a date and a zone, and a table has a caption. A table's heading may give the zone for its column.
+// TestWording checks the texts of all pages over an index whose lists mostly have one link: a noun agrees with its
+// number, a time has a date and a zone, and a table has a caption. A column heading may give the zone of its column.
 func TestWording(t *testing.T) {
 	t.Parallel()
 	h := serve(t, index(t, 1), web.Config{Lag: func() time.Duration { return 0 }})

@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// Requests to the hosts of one domain under way, and how many it gets at once and each second. A page of names asks a
-	// domain for a few; a hundred names of one domain on a page are an attack on it, from here.
+	// domainAtOnce and domainRate are the concurrent requests to the hosts of one domain, and the requests a second. A
+	// page of names has a few names of one domain; a page with a hundred of them would make weft attack that domain.
 	domainAtOnce = 4
 	domainBurst  = 10
 	domainRate   = 2
-	// Domains remembered: some 500 kB.
+	// domainsKept is the number of domains in memory: some 500 kB.
 	domainsKept = 4096
 )
 
-// hosting are the domains of the network's own, which host the names of most accounts: they get as much as a page asks
-// for.
+// hosting are the network's own domains, which host the names of most accounts. Their rate suffices for a page of
+// names.
 var hosting = map[string]float64{"bsky.social": 20}
 
-// errBusy refuses to ask a domain that was asked often a moment ago.
-var errBusy = errors.New("handles: this domain was asked often a moment ago")
+// errBusy is returned for a domain that has no requests left at the moment.
+var errBusy = errors.New("handles: too many requests to this domain")
 
-// domains bounds how often the hosts of one domain are asked.
+// domains limits the requests to the hosts of one domain.
 type domains struct {
 	now func() time.Time
 
@@ -33,16 +33,16 @@ type domains struct {
 	by map[string]*domain
 }
 
-// domain is what a domain has left, as of a time.
+// domain is the remaining requests of a domain at one time.
 type domain struct {
 	left  float64
 	at    time.Time
-	under int // requests under way
+	under int // current requests
 }
 
 func newDomains(now func() time.Time) *domains { return &domains{now: now, by: map[string]*domain{}} }
 
-// enter takes one request to a host. done ends it.
+// enter counts a request to a host; done ends it.
 func (d *domains) enter(ctx context.Context, host string) (done func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (d *domains) enter(ctx context.Context, host string) (done func(), err erro
 	}, nil
 }
 
-// forget lets go of the domains that have all that they may have, when there are many; of any, when none has.
+// forget drops the domains with a full allowance when there are too many, or any domains if none is full.
 func (d *domains) forget(now time.Time) {
 	if len(d.by) < domainsKept {
 		return
@@ -89,8 +89,8 @@ func (d *domains) forget(now time.Time) {
 	}
 }
 
-// domainOf is the last two labels of a host: whose it is mostly, and where a registry sells names below two, those
-// together.
+// domainOf returns the registrable domain of a host: its last two labels, or more where a registry sells names at a
+// lower level.
 func domainOf(host string) string {
 	labels := strings.Split(host, ".")
 	return strings.Join(labels[max(0, len(labels)-2):], ".")

@@ -1,8 +1,9 @@
-// Package handles knows the handles of accounts: it asks DNS, the web and the PLC directory, and remembers what they
-// say. A handle counts only where both sides say so: the account that it belongs to, and the domain that it is.
+// Package handles resolves handles of accounts and handles of DIDs, through DNS, HTTPS and the PLC directory, and
+// caches the results. A handle is valid only if both sides agree: its domain names the account, and the account names
+// the handle.
 //
-// Whoever is asked is chosen by strangers, who choose their handles and DIDs. So no private address is ever
-// connected to, answers are bounded in size and time, and without the internet it soon stops trying for a while.
+// Strangers choose the hosts that it queries, because they choose their handles and DIDs. So it never connects to
+// private addresses, it limits answers in size and time, and without internet access it soon pauses.
 package handles
 
 import (
@@ -20,72 +21,76 @@ import (
 	"weft.dev/weft/web"
 )
 
-// Directory looks names up. What both sides don't say is none. An error that is ErrAway says that what all names need
-// could not be asked: the directory of accounts, or DNS itself. A stranger's domain that answers nothing is none of
-// that.
+// Directory looks names up. A handle without agreement of both sides is no handle. ErrAway means that a service that
+// all names need is unreachable: the PLC directory or the DNS resolver. An unreachable domain of a stranger isn't
+// ErrAway.
 type Directory interface {
-	// DID is the account of a handle; an error where there is none.
+	// DID returns the account of a handle, or an error if there is none.
 	DID(ctx context.Context, handle string) (string, error)
-	// Handle is the handle of an account; empty where it has none.
+	// Handle returns the handle of an account; empty: none.
 	Handle(ctx context.Context, did string) (string, error)
-	// Named is the key of the record of an account that has a name; an error where there is none.
+	// Named returns the key of an account's record with a name, or an error if there is none.
 	Named(ctx context.Context, did, collection, name string) (string, error)
 }
 
-// Config says whom to ask. The zero Config asks the network.
+// Config configures the directory. The zero Config queries the network.
 type Config struct {
 	Directory Directory        // nil: DNS, the web and plc.directory
 	Now       func() time.Time // nil: time.Now
 }
 
 const (
-	// Handles change seldom, and a page that shows an old one for an hour misleads nobody: it leads to the DID.
+	// keep is the time that a handle is cached. Handles rarely change, and an old one on a page for an hour does no
+	// harm: the link has the DID.
 	keep = time.Hour
-	// What has no handle now, or could not be asked, may in a while.
+	// keepNothing is the time that the lack of a handle is cached.
 	keepNothing = 5 * time.Minute
-	// A question by a handle is answered by the account that has it: one that moved is followed within this time.
+	// keepDID is the time that the account of a handle is cached: a query by a handle that moved follows within this
+	// time.
 	keepDID = time.Minute
-	// A person waits for a search this long. DNS answers in tens of milliseconds, a slow domain in a second or two.
+	// waitOne is the time that a search waits. DNS answers in tens of milliseconds, a slow domain in a second or two.
 	waitOne = 4 * time.Second
-	// And a page, which is there already, for its names.
+	// waitMany is the time that a displayed page waits for its names.
 	waitMany = 3 * time.Second
-	// At once: enough for a page of names in a second or so, few enough to be no burden to the directory.
+	// atOnce is the number of concurrent look-ups of a page: enough for a page of names in about a second, few enough
+	// for the directory.
 	atOnce = 8
-	// After so many failures in a row of what all names need there is no internet; it is tried again after a while.
+	// After this number of consecutive failures of common services, weft assumes that there is no internet access, and
+	// pauses for rest.
 	failures, rest = 4, 30 * time.Second
-	// Names remembered: some 10 MB.
+	// most is the number of cached names: some 10 MB.
 	most = 50_000
-	// Lookups under way, of all visitors together.
+	// allAtOnce is the number of concurrent look-ups of all visitors.
 	allAtOnce = 32
 )
 
-// Handles remembers names. It is for any number of goroutines.
+// Handles caches names. It is safe for concurrent use.
 type Handles struct {
 	directory Directory
 	now       func() time.Time
 
-	seats chan struct{} // of lookups
+	slots chan struct{} // slots of look-ups
 
-	asking singleflight.Group // lookups under way
+	asking singleflight.Group // look-ups in progress
 
 	mu         sync.Mutex
-	young, old map[string]entry // by DID, and by handle; when the young half is full, the old one goes
+	young, old map[string]entry // by DID and by handle; when young is full it replaces old
 	failed     int              // in a row
 	restUntil  time.Time
 }
 
-// entry is the handle of a DID, or the DID of a handle; empty: it has none that counts.
+// entry is the handle of a DID, or the DID of a handle; empty: none.
 type entry struct {
 	name  string
 	until time.Time
 }
 
-// ErrAway says that the network could not be asked.
+// ErrAway is returned if the network could not be queried.
 var ErrAway = web.ErrNamesAway
 
-// New returns a memory that is empty.
+// New returns an empty cache.
 func New(c Config) *Handles {
-	h := &Handles{directory: c.Directory, now: c.Now, young: map[string]entry{}, seats: make(chan struct{}, allAtOnce)}
+	h := &Handles{directory: c.Directory, now: c.Now, young: map[string]entry{}, slots: make(chan struct{}, allAtOnce)}
 	if h.directory == nil {
 		h.directory = newNetwork()
 	}
@@ -95,12 +100,12 @@ func New(c Config) *Handles {
 	return h
 }
 
-// DID is the account of a handle. The error is ErrAway when nobody could be asked, and another when nobody has this
-// handle.
+// DID returns the account of a handle. The error is ErrAway if the network could not be queried, and another one if the
+// handle has no account.
 func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 	handle = strings.ToLower(handle)
 	if !link.ValidHandle(handle) {
-		return "", fmt.Errorf("handles: %.300q is no handle", handle)
+		return "", fmt.Errorf("handles: %.300q is not a handle", handle)
 	}
 	if e, ok := h.get(handle); ok {
 		return e.name, nil
@@ -115,13 +120,13 @@ func (h *Handles) DID(ctx context.Context, handle string) (string, error) {
 	})
 }
 
-// Known is the handle of an account as far as it is remembered; empty when it isn't.
+// Known returns the cached handle of an account; empty: none cached.
 func (h *Handles) Known(did string) string {
 	e, _ := h.get(did)
 	return e.name
 }
 
-// Handles asks for the handles of accounts and gives those that it found in time.
+// Handles looks up the handles of accounts and returns those found in time.
 func (h *Handles) Handles(ctx context.Context, dids []string) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, waitMany)
 	defer cancel()
@@ -136,7 +141,7 @@ func (h *Handles) Handles(ctx context.Context, dids []string) map[string]string 
 			return nil
 		})
 	}
-	_ = g.Wait() // none of them fails
+	_ = g.Wait() // the functions return nil
 	found := map[string]string{}
 	for _, did := range dids {
 		if handle := h.Known(did); handle != "" {
@@ -146,10 +151,10 @@ func (h *Handles) Handles(ctx context.Context, dids []string) map[string]string 
 	return found
 }
 
-// look asks for one account's handle.
+// look looks up one account's handle.
 func (h *Handles) look(ctx context.Context, did string) {
 	_, _ = h.once(ctx, "account "+did, func(ctx context.Context) (string, error) {
-		if e, ok := h.get(did); ok { // it was asked for a moment ago
+		if e, ok := h.get(did); ok { // another goroutine has looked it up meanwhile
 			return e.name, nil
 		}
 		handle, err := h.directory.Handle(ctx, did)
@@ -164,8 +169,8 @@ func (h *Handles) look(ctx context.Context, did string) {
 	})
 }
 
-// once looks something up for all who ask for it together. The look-up goes on when they have left, so that one who
-// leaves neither takes the answer from the others nor looks like a failure.
+// once makes one look-up for all concurrent callers with the same key. The look-up continues when a caller leaves, so
+// that the others get the answer and a cancellation doesn't count as a failure.
 func (h *Handles) once(ctx context.Context, key string, ask func(context.Context) (string, error)) (string, error) {
 	if ctx.Err() != nil || h.resting() {
 		return "", ErrAway
@@ -178,7 +183,7 @@ func (h *Handles) once(ctx context.Context, key string, ask func(context.Context
 		}
 		defer h.leave()
 		text, err := ask(ctx)
-		h.tell(err)
+		h.countFailure(err)
 		if unanswered(ctx, err) {
 			err = ErrAway
 		}
@@ -196,7 +201,7 @@ func (h *Handles) once(ctx context.Context, key string, ask func(context.Context
 	return "", ErrAway
 }
 
-// enter waits for a seat; false: none came free in time.
+// enter waits for a slot; false: none became free in time.
 func (h *Handles) enter(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
@@ -204,23 +209,23 @@ func (h *Handles) enter(ctx context.Context) bool {
 	default:
 	}
 	select {
-	case h.seats <- struct{}{}:
+	case h.slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-func (h *Handles) leave() { <-h.seats }
+func (h *Handles) leave() { <-h.slots }
 
-// unanswered reports whether an error is no answer: nothing is remembered of it.
+// unanswered reports whether an error is the lack of an answer, which isn't cached.
 func unanswered(ctx context.Context, err error) bool {
 	return err != nil && (ctx.Err() != nil || errors.Is(err, ErrAway) || errors.Is(err, errBusy) || errors.Is(err,
 		errSilent))
 }
 
-// tell counts failures of what all names need.
-func (h *Handles) tell(err error) {
+// countFailure counts consecutive failures of common services.
+func (h *Handles) countFailure(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {

@@ -16,7 +16,7 @@ import (
 	"weft.dev/weft/link"
 )
 
-// directory knows some accounts, and how often it was asked.
+// directory has some accounts and counts queries.
 type directory struct {
 	mu      sync.Mutex
 	asked   int
@@ -25,7 +25,7 @@ type directory struct {
 	wait    bool // for ever
 }
 
-// ask counts a question, and returns the handles of the directory or its error.
+// ask counts a query, and returns the handles of the directory or its error.
 func (d *directory) ask(ctx context.Context) (handles map[string]string, err error) {
 	d.mu.Lock()
 	d.asked++
@@ -41,14 +41,14 @@ func (d *directory) ask(ctx context.Context) (handles map[string]string, err err
 	return handles, err
 }
 
-// count returns the number of questions. The lock orders a test's read behind the goroutines that asked.
+// count returns the number of queries. The lock orders a test's read after the goroutines that queried.
 func (d *directory) count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.asked
 }
 
-// recover makes the directory answer, with handles by DID.
+// recover ends the failure of the directory, with handles by DID.
 func (d *directory) recover(handles map[string]string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,7 +130,7 @@ func TestRemembers(t *testing.T) {
 			}
 		}
 		time.Sleep(keepDID + time.Second)
-		d.recover(map[string]string{bob: "alice.test"}) // it has moved
+		d.recover(map[string]string{bob: "alice.test"}) // bob now has this handle
 		if did, err := h.DID(t.Context(), "alice.test"); did != bob || err != nil {
 			t.Errorf("a minute later %q, %v", did, err)
 		}
@@ -146,7 +146,7 @@ func TestRemembers(t *testing.T) {
 	})
 }
 
-// TestAway: without the internet, it soon stops trying, and tries again later.
+// TestAway: without internet access, it soon pauses, and then tries again.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	for name, d := range map[string]*directory{
@@ -179,7 +179,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestSlow: a page's names come when its time is over, with what there is by then.
+// TestSlow: at its timeout, a page gets the names found so far.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestSlow(t *testing.T) {
 		if found := h.Handles(t.Context(), dids); len(found) != 0 || time.Since(begin) > waitMany {
 			t.Errorf("found %v after %v", found, time.Since(begin))
 		}
-		time.Sleep(2 * waitOne) // until the look-ups are over
+		time.Sleep(2 * waitOne) // the end of the look-ups
 	})
 }
 
@@ -210,7 +210,7 @@ func TestForgets(t *testing.T) {
 	}
 }
 
-// TestStrangersTripNothing: a stranger's domain that answers 503 or nothing, and visitors who leave, keep nobody else from names.
+// TestStrangersTripNothing: a failing domain of a stranger, and visitors who leave, cause no pause for other names.
 func TestStrangersTripNothing(t *testing.T) {
 	t.Parallel()
 	good := world{plc + "/" + alice: document(alice, "at://alice.test"),
@@ -249,7 +249,7 @@ func TestStrangersTripNothing(t *testing.T) {
 	}
 }
 
-// TestResolverIsAway: DNS itself counts where it can't be asked.
+// TestResolverIsAway: only failures of the resolver itself count.
 func TestResolverIsAway(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -270,7 +270,7 @@ func TestResolverIsAway(t *testing.T) {
 	}
 }
 
-// TestOnceForAll: visitors who ask for the same account together make one request.
+// TestOnceForAll: concurrent look-ups of one account make one request.
 func TestOnceForAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestOnceForAll(t *testing.T) {
 	})
 }
 
-// TestDomainIsBounded: a hundred names of one domain make ten requests to it, and those of another domain are asked as well.
+// TestDomainIsBounded: a hundred names of one domain make ten requests to it, and don't delay another domain.
 func TestDomainIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestDomainIsBounded(t *testing.T) {
 	})
 }
 
-// roundTrip is a transport that is a function.
+// roundTrip is a function as a transport.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -345,7 +345,8 @@ func TestDomainsMemory(t *testing.T) {
 	}
 }
 
-// FuzzDocument reads any document of an account: what it takes is bounded by the document, and a handle is one.
+// FuzzDocument parses any document of an account: memory is bounded by the document, and the result is a valid handle
+// or none.
 func FuzzDocument(f *testing.F) {
 	for _, seed := range []string{document(alice, "at://alice.test"),
 		`{"id":"` + alice + `","alsoKnownAs":[` + strings.Repeat(`"",`, 1000) + `""]}`,
@@ -354,7 +355,7 @@ func FuzzDocument(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if len(body) > maxDocument {
-			return // get reads no more
+			return // get truncates longer documents
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -369,7 +370,7 @@ func FuzzDocument(f *testing.F) {
 	})
 }
 
-// FuzzLine reads any answer of a handle's domain: it is a DID, or an error.
+// FuzzLine parses any answer of a handle's domain: the result is a DID or an error.
 func FuzzLine(f *testing.F) {
 	for _, seed := range []string{alice, alice + "\n", "did:web:x", "<html>", strings.Repeat("did:plc:", 500)} {
 		f.Add(seed)

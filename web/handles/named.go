@@ -11,18 +11,17 @@ import (
 	"weft.dev/weft/link"
 )
 
-// maxRecords is how much of an answer with records is read, in bytes. A list has at most 100 of them, of a kilobyte or
-// two.
+// maxRecords limits an answer with records, in bytes. A list has at most 100 records of one or two kilobytes.
 const maxRecords = 1 << 20
 
-// maxName is the longest name that is asked for, in bytes: answers are remembered by it.
+// maxName is the longest name that is looked up, in bytes: it is a key of the cache.
 const maxName = 100
 
-// ErrNotNamed says that an account has no record of a name among the first hundred of a collection.
+// ErrNotNamed is returned if none of the first hundred records of a collection has the name.
 var ErrNotNamed = errors.New("handles: no record has the name")
 
-// Named is the key of the record of an account that has a name, in its member "name". The server of the account is
-// asked. The error is ErrAway when nobody could be asked.
+// Named returns the key of an account's record whose member "name" has a value. It queries the server of the account.
+// The error is ErrAway if the network could not be queried.
 func (h *Handles) Named(ctx context.Context, did, collection, name string) (string, error) {
 	if len(name) > maxName {
 		return "", ErrNotNamed
@@ -40,7 +39,7 @@ func (h *Handles) Named(ctx context.Context, did, collection, name string) (stri
 	})
 }
 
-// Named asks the server of an account for the key of the record that has a name.
+// Named queries the server of an account for the key of the record with a name.
 func (n *network) Named(ctx context.Context, did, collection, name string) (string, error) {
 	body, err := n.document(ctx, did)
 	if err != nil {
@@ -58,7 +57,7 @@ func (n *network) Named(ctx context.Context, did, collection, name string) (stri
 	return namedIn(body, did, collection, name)
 }
 
-// serverIn is the host of the server of an account in its document. https://atproto.com/specs/did says where it stands.
+// serverIn returns the host of the account's server from its document, as in https://atproto.com/specs/did.
 func serverIn(body []byte, did string) (string, error) {
 	var doc struct {
 		ID       string `json:"id"`
@@ -68,7 +67,7 @@ func serverIn(body []byte, did string) (string, error) {
 		} `json:"service"`
 	}
 	if err := json.Unmarshal(body, &doc); err != nil || doc.ID != did {
-		return "", fmt.Errorf("handles: the document of %s is not its own", did)
+		return "", fmt.Errorf("handles: the document of %s has another id", did)
 	}
 	for _, s := range doc.Services {
 		endpoint, _ := s.Endpoint.(string)
@@ -80,7 +79,7 @@ func serverIn(body []byte, did string) (string, error) {
 	return "", fmt.Errorf("handles: the document of %s has no server", did)
 }
 
-// namedIn is the key of the record with a name in a list of records.
+// namedIn returns the key of the record with a name in a list of records.
 func namedIn(body []byte, did, collection, name string) (string, error) {
 	var list struct {
 		Records []struct {

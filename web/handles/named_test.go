@@ -9,7 +9,7 @@ import (
 
 const repos = "sh.tangled.repo"
 
-// TestNamedRemembers: a record by its name is asked for once a minute, and without the network for a while not at all.
+// TestNamedRemembers: the same name is looked up once a minute, and not during a pause.
 func TestNamedRemembers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestNamedRemembers(t *testing.T) {
 	})
 }
 
-// TestNamedOnTheNetwork: the server that the account's document names is asked, and what it says of others is nothing.
+// TestNamedOnTheNetwork queries the server in the account's document, and ignores its records of other accounts.
 func TestNamedOnTheNetwork(t *testing.T) {
 	t.Parallel()
 	const list = "https://pds.test/xrpc/com.atproto.repo.listRecords?collection=" + repos +
@@ -76,7 +76,7 @@ func TestNamedOnTheNetwork(t *testing.T) {
 	}
 }
 
-// FuzzNamed: whatever an account's document and its server say, there is an answer.
+// FuzzNamed: any document and any answer of a server give a result or an error.
 func FuzzNamed(f *testing.F) {
 	f.Add(`{"id":"`+alice+`","service":[{"id":"#atproto_pds","serviceEndpoint":"https://pds.test"}]}`,
 		`{"records":[{"uri":"at://`+alice+`/a.b.c/d","value":{"name":"x"}}]}`)

@@ -17,20 +17,21 @@ import (
 	"weft.dev/weft/link"
 )
 
-// plc is the directory of the accounts whose DIDs begin with did:plc.
+// plc is the directory of did:plc.
 const plc = "https://plc.directory"
 
 const (
-	// In bytes. A DID document is about one kilobyte, and what a handle's domain says a line.
+	// maxDocument and maxLine limit answers, in bytes. A DID document is about one kilobyte, and the answer of a
+	// handle's domain is one line.
 	maxDocument, maxLine = 64 << 10, 4 << 10
-	// DNS is asked first: it is faster, and where it has an answer the web needn't be.
+	// waitDNS is the time that only DNS is queried. DNS is faster, and an answer spares the HTTPS request.
 	waitDNS = 1500 * time.Millisecond
 )
 
-// network is the directory that everybody has. https://atproto.com/specs/handle and /did say how it is asked.
+// network is the public directory, as in https://atproto.com/specs/handle and /did.
 type network struct {
 	txt       func(ctx context.Context, name string) ([]string, error)
-	strangers *http.Client // for hosts that anybody may choose
+	strangers *http.Client // for hosts that strangers choose
 	known     *http.Client // for the directory
 	plc       string
 	domains   *domains
@@ -42,7 +43,7 @@ func newNetwork() *network {
 		txt: net.DefaultResolver.LookupTXT,
 		plc: plc, domains: newDomains(time.Now),
 		strangers: &http.Client{
-			// No proxy: it would connect in our stead, and look at no address.
+			// No proxy: it would connect instead of weft, without the check of addresses.
 			Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 3 * time.Second,
 				MaxIdleConns: 20, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 			CheckRedirect: follow,
@@ -59,26 +60,24 @@ func follow(r *http.Request, before []*http.Request) error {
 	return nil
 }
 
-// reserved are the addresses that are neither private nor on the internet: those of carriers, of protocols and of
-// tests.
+// reserved are address ranges that are neither private nor on the internet: of carriers, of protocols and of tests.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
 	netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	// IPv4 addresses in those of IPv6, which a gateway may translate: compatible ones, NAT64 of everybody and of a
-	// network, 6to4, Teredo.
+	// IPv6 addresses that contain IPv4 addresses, which a gateway may translate: compatible ones, both NAT64 prefixes,
+	// 6to4, Teredo.
 	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
 	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("100::/64"), // private once, and the one that is nowhere
+	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("100::/64"), // formerly private, and the discard prefix
 }
 
-// publicOnly refuses connections to addresses that aren't on the internet. It sees the address itself, behind all
-// names.
+// publicOnly refuses connections to addresses that aren't on the internet. It checks the address after name resolution.
 func publicOnly(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("handles: %q is no address: %w", address, err)
+		return fmt.Errorf("handles: %q is not an address: %w", address, err)
 	}
 	ip := at.Addr().Unmap()
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
@@ -92,7 +91,7 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// DID is the account of a handle, if the account says so too.
+// DID returns the account of a handle, if the account names the handle too.
 func (n *network) DID(ctx context.Context, handle string) (string, error) {
 	did, err := n.claimed(ctx, handle)
 	if err != nil {
@@ -100,12 +99,12 @@ func (n *network) DID(ctx context.Context, handle string) (string, error) {
 	}
 	says, err := n.alias(ctx, did)
 	if err == nil && says != handle {
-		err = fmt.Errorf("handles: %s says it is %s, which says it is %q", handle, did, says)
+		err = fmt.Errorf("handles: %s names %s, which names %q", handle, did, says)
 	}
 	return did, err
 }
 
-// Handle is the handle of an account; empty: it has none that says so too.
+// Handle returns the handle of an account; empty: none, or its domain names another account.
 func (n *network) Handle(ctx context.Context, did string) (string, error) {
 	handle, err := n.alias(ctx, did)
 	if handle == "" || err != nil {
@@ -120,7 +119,7 @@ func (n *network) Handle(ctx context.Context, did string) (string, error) {
 	return handle, nil
 }
 
-// claimed is the account that a handle's domain names.
+// claimed returns the account that a handle's domain names.
 func (n *network) claimed(ctx context.Context, handle string) (string, error) {
 	asking, cancel := context.WithTimeout(ctx, waitDNS)
 	records, dns := n.txt(asking, "_atproto."+handle)
@@ -149,23 +148,23 @@ func (n *network) claimed(ctx context.Context, handle string) (string, error) {
 	if ctx.Err() != nil || errors.Is(err, errBusy) || dns != nil && !(errors.As(dns, &missing) && missing.IsNotFound) {
 		return "", fmt.Errorf("%w: %w", errSilent, err)
 	}
-	// DNS works, and knows nothing; the domain's web server is its own affair.
+	// DNS works but has no record, and the failure of the domain's web server isn't a failure of the network.
 	return "", err
 }
 
-// errSilent says that a stranger's domain gave no answer. It is no failure of what all names need, as strangers choose
-// who is asked.
-var errSilent = errors.New("handles: the domain gives no answer")
+// errSilent is returned if a stranger's domain doesn't answer. It isn't a failure of a common service, because
+// strangers choose the domain.
+var errSilent = errors.New("handles: the domain does not answer")
 
-// resolverIsAway reports whether DNS itself can't be asked. A name server of a stranger's that fails or is silent looks
-// like a time-out, or a failure of the resolver's, and is none of that.
+// resolverIsAway reports whether the DNS resolver itself is unreachable. A failing name server of a stranger's domain
+// gives a time-out or a failure of the resolver, but isn't that.
 func resolverIsAway(err *net.DNSError) bool {
 	var refused syscall.Errno
 	return errors.As(err, &refused) || strings.Contains(err.Err, "connection refused") || strings.Contains(err.Err,
 		"network is unreachable")
 }
 
-// stranger asks a host that a stranger chose, if its domain may be asked now.
+// stranger queries a host that a stranger chose, if its domain has requests left.
 func (n *network) stranger(ctx context.Context, host, path string, most int64) ([]byte, error) {
 	done, err := n.domains.enter(ctx, host)
 	if err != nil {
@@ -177,12 +176,12 @@ func (n *network) stranger(ctx context.Context, host, path string, most int64) (
 
 func checkDID(handle, did string) (string, error) {
 	if !link.ValidDID(did) {
-		return "", fmt.Errorf("handles: %s says it is %.100q, which is no DID", handle, did)
+		return "", fmt.Errorf("handles: %s names %.100q, which is not a DID", handle, did)
 	}
 	return did, nil
 }
 
-// alias is the handle that an account says it has; empty: it says none.
+// alias returns the handle that an account names; empty: none.
 func (n *network) alias(ctx context.Context, did string) (string, error) {
 	body, err := n.document(ctx, did)
 	if err != nil {
@@ -191,10 +190,10 @@ func (n *network) alias(ctx context.Context, did string) (string, error) {
 	return aliasIn(body, did)
 }
 
-// document is the DID document of an account.
+// document returns the DID document of an account.
 func (n *network) document(ctx context.Context, did string) (body []byte, err error) {
 	if host, ok := strings.CutPrefix(did, "did:web:"); ok {
-		if !link.ValidHandle(strings.ToLower(host)) { // atproto allows neither paths nor ports there
+		if !link.ValidHandle(strings.ToLower(host)) { // atproto allows neither paths nor ports in a did:web
 			return nil, fmt.Errorf("handles: %s has no host name", did)
 		}
 		body, err = n.stranger(ctx, strings.ToLower(host), "/.well-known/did.json", maxDocument)
@@ -204,19 +203,19 @@ func (n *network) document(ctx context.Context, did string) (body []byte, err er
 			err = fmt.Errorf("%w: %w", ErrAway, err)
 		}
 	} else {
-		err = fmt.Errorf("handles: nobody is to be asked about %s", did)
+		err = fmt.Errorf("handles: no directory resolves %s", did)
 	}
 	return body, err
 }
 
-// aliasIn is the handle in the document of an account; empty: there is none.
+// aliasIn returns the handle in the document of an account; empty: none.
 func aliasIn(body []byte, did string) (string, error) {
 	var doc struct {
 		ID    string   `json:"id"`
 		Known []string `json:"alsoKnownAs"`
 	}
 	if err := json.Unmarshal(body, &doc); err != nil || doc.ID != did {
-		return "", fmt.Errorf("handles: the document of %s is not its own", did)
+		return "", fmt.Errorf("handles: the document of %s has another id", did)
 	}
 	for _, name := range doc.Known {
 		if handle, ok := strings.CutPrefix(name, "at://"); ok {
@@ -229,7 +228,7 @@ func aliasIn(body []byte, did string) (string, error) {
 	return "", nil
 }
 
-// errRefused is an answer that says no: there is no such account.
+// errRefused is returned if an answer denies that the account exists.
 var errRefused = errors.New("handles: refused")
 
 func get(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {

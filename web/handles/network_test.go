@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// world answers requests by their addresses; what isn't there is a 404, and "down" a broken connection.
+// world has answers by address: a missing one is a 404, and "down" a broken connection.
 type world map[string]string
 
 func (w world) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -30,7 +30,7 @@ func (w world) RoundTrip(r *http.Request) (*http.Response, error) {
 		Request: r}, nil
 }
 
-// ask is the network over a world, with DNS: "away" is one that can't be asked.
+// ask returns a network over a world, with DNS records; "away" is an unreachable resolver.
 func (w world) ask(dns map[string][]string) *network {
 	client := &http.Client{Transport: w}
 	return &network{strangers: client, known: client, plc: plc, domains: newDomains(time.Now),
@@ -58,7 +58,7 @@ func TestNetwork(t *testing.T) {
 		name        string
 		world       world
 		dns         map[string][]string
-		did, handle string // of alice.test, and of alice; empty: none
+		did, handle string // DID of alice.test, and handle of alice; empty: none
 		away        bool
 	}{
 		{"by DNS", world{plc + "/" + alice: document(alice, "https://x", "at://Alice.test", "at://other.test")}, byDNS, alice,
@@ -117,7 +117,7 @@ func TestWebDIDs(t *testing.T) {
 	}
 }
 
-// TestPublicOnly: no stranger makes us connect to what only we can reach.
+// TestPublicOnly: no address of a private network is connected to.
 func TestPublicOnly(t *testing.T) {
 	t.Parallel()
 	for address, allowed := range map[string]bool{
@@ -135,7 +135,7 @@ func TestPublicOnly(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	// The client that is used has this guard.
+	// The client for strangers' hosts has this check.
 	if _, err := get(t.Context(), newNetwork().strangers, "https://127.0.0.1:1/", maxLine); err == nil ||
 		!strings.Contains(err.Error(), "not on the internet") {
 		t.Errorf("127.0.0.1: %v", err)
