@@ -1,4 +1,4 @@
-// Package client asks a weft who links to what, and follows its stream. It needs nothing but the standard library.
+// Package client queries the links in a weft and follows its stream. It imports only the standard library.
 // NewConstellation returns a client of a Constellation.
 //
 //	c := client.New("https://weft.example")
@@ -26,11 +26,11 @@ import (
 
 // Client is a client of one server. Change its fields before the first call.
 type Client struct {
-	HTTP      *http.Client // for questions; the stream uses its Transport only
+	HTTP      *http.Client // for queries; the stream uses only its Transport
 	UserAgent string
 
 	base            string
-	isConstellation bool // the server has Constellation's methods only
+	isConstellation bool // the server has only Constellation's methods
 }
 
 // New returns a client of the server at a URL without a path.
@@ -42,7 +42,7 @@ func New(base string) *Client {
 // Error is a failure that the server returns.
 type Error struct {
 	Status  int    // of HTTP
-	Name    string // such as InvalidRequest
+	Name    string // for example InvalidRequest
 	Message string
 }
 
@@ -50,20 +50,20 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("weft: %s (%d): %s", e.Name, e.Status, e.Message)
 }
 
-// Record is a record that links.
+// Record is a linking record.
 type Record struct {
 	DID        string
 	Collection string
 	Rkey       string
 	Time       time.Time
-	CID        string          // with Hydrate, if the server keeps it
-	Value      json.RawMessage // with Hydrate, if the server keeps it
+	CID        string          // with Hydrate, if the server stores it
+	Value      json.RawMessage // with Hydrate, if the server stores it
 }
 
 // URI returns the record's at-uri.
 func (r Record) URI() string { return "at://" + r.DID + "/" + r.Collection + "/" + r.Rkey }
 
-// Link is a link to an account or to anything of it.
+// Link is a link to an account or to one of its records.
 type Link struct {
 	Record
 	Source  string
@@ -78,22 +78,22 @@ func newRecord(r wire.Record, at string, c wire.Content) (Record, error) {
 	return Record{DID: r.DID, Collection: r.Collection, Rkey: r.Rkey, Time: t, CID: c.CID, Value: c.Value}, nil
 }
 
-// Query selects the links to a subject from a source. Zero values of all other fields are no filter.
+// Query selects the links to a subject from a source. The zero values of the other fields don't filter.
 type Query struct {
 	Subject, Source string
 	DIDs            []string // only links by these accounts
 	Since, Until    time.Time
 	Reverse         bool // oldest first
-	Hydrate         bool // with the records' content; pages are then of 100 at most
-	Limit           int  // items of a page; 0: the server's 100
+	Hydrate         bool // adds the records' content; a page then has at most 100 records
+	Limit           int  // most items of a page; 0: the server's 100
 }
 
 // Page is a page of a list.
 type Page[T any] struct {
 	Total  int64
 	Items  []T
-	Cursor string // of the next page; empty at the end
-	Seq    uint64 // the page has all changes up to here: as the cursor of Events, it continues the page; 0: not known
+	Cursor string // cursor of the next page; empty on the last page
+	Seq    uint64 // log row of the page: the cursor of Events that continues the page; 0: unknown
 }
 
 // Count counts the links to a subject from a source.
@@ -106,7 +106,7 @@ func (c *Client) Count(ctx context.Context, subject, source string) (int64, erro
 // Pair names the links to Subject from Source.
 type Pair = wire.Pair
 
-// Counted is a Pair with the number of its links and of the accounts that made them.
+// Counted is a Pair with the number of its links and of their accounts.
 type Counted = wire.PairCount
 
 // BacklinksPage returns a page of the linking records, newest first. The cursor of the first page is empty.
@@ -152,21 +152,22 @@ func (c *Client) DIDsPage(ctx context.Context, q Query, cursor string) (Page[str
 	return Page[string]{a.Total, a.DIDs, cursorText(a.Cursor), seq}, err
 }
 
-// DIDs iterates over all linking accounts, newest first by the first link of each.
+// DIDs iterates over all linking accounts, in the order of the first link of each, newest first.
 func (c *Client) DIDs(ctx context.Context, q Query) iter.Seq2[string, error] {
 	return walk(func(cursor string) (Page[string], error) { return c.DIDsPage(ctx, q, cursor) })
 }
 
-// AccountQuery selects the links to an account and to any of its records.
+// AccountQuery selects the links to an account and to its records.
 type AccountQuery struct {
 	DID          string
-	Sources      []string // only links from these
+	Sources      []string // only links from these sources
 	Since, Until time.Time
 	Hydrate      bool
 	Limit        int
 }
 
-// AccountLinksPage returns a page of the links to an account, newest first. Total is 0: AccountCounts counts.
+// AccountLinksPage returns a page of the links to an account, newest first. Total is 0; AccountCounts returns the
+// counts.
 func (c *Client) AccountLinksPage(ctx context.Context, q AccountQuery, cursor string) (Page[Link], error) {
 	v := url.Values{"did": {q.DID}, "source": q.Sources}
 	window(v, q.Since, q.Until, q.Hydrate, q.Limit, cursor)
@@ -191,7 +192,7 @@ func (c *Client) AccountLinks(ctx context.Context, q AccountQuery) iter.Seq2[Lin
 	return walk(func(cursor string) (Page[Link], error) { return c.AccountLinksPage(ctx, q, cursor) })
 }
 
-// AccountCounts counts the links to an account by source, page by page.
+// AccountCounts returns the number of links to an account by source. It reads all pages.
 func (c *Client) AccountCounts(ctx context.Context, did string) (map[string]int64, error) {
 	counts := map[string]int64{}
 	page := func(cursor string) (Page[wire.SourceCount], error) {
@@ -231,7 +232,7 @@ func window(v url.Values, since, until time.Time, hydrate bool, limit int, curso
 	}
 }
 
-// cursorText returns "" for the null of the last page.
+// cursorText returns "" for a null cursor.
 func cursorText(cursor *string) string {
 	if cursor == nil {
 		return ""
@@ -267,7 +268,7 @@ func (c *Client) get(ctx context.Context, route *routes.Route, q url.Values, int
 	return err
 }
 
-// getSeq is get that returns Page.Seq of the answer.
+// getSeq is get, but also returns Page.Seq of the answer.
 func (c *Client) getSeq(ctx context.Context, route *routes.Route, q url.Values, into any) (seq uint64, err error) {
 	header, err := c.do(ctx, http.MethodGet, route.Path+"?"+q.Encode(), nil, into)
 	if err != nil {
@@ -275,7 +276,7 @@ func (c *Client) getSeq(ctx context.Context, route *routes.Route, q url.Values, 
 	}
 	seq, err = strconv.ParseUint(header.Get("Weft-Seq"), 10, 64)
 	if err != nil {
-		return 0, nil // Constellation sends none
+		return 0, nil // Constellation doesn't send it
 	}
 	return seq, nil
 }

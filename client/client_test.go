@@ -96,7 +96,7 @@ func TestQuestions(t *testing.T) {
 		many = append(many, client.Pair{Subject: fmt.Sprintf("%s%d", post, i), Source: likes})
 	}
 	many = append(many, client.Pair{Subject: post, Source: likes})
-	for i := range 150 { // more than a call's bytes
+	for i := range 150 { // exceeds the bytes of a call
 		many = append(many, client.Pair{Subject: fmt.Sprint("https://example.com/", strings.Repeat("x", 8000), i),
 			Source: likes})
 	}
@@ -148,7 +148,7 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("%v, %v", forward, err)
 	}
 	hydrated, err := c.HydratedRecord(ctx, "did:plc:n3", "app.bsky.feed.like", "k3")
-	if err != nil || !slices.Equal(hydrated.Links, forward) || hydrated.CID != "" || hydrated.Value != nil { // nothing is kept
+	if err != nil || !slices.Equal(hydrated.Links, forward) || hydrated.CID != "" || hydrated.Value != nil { // no stored content
 		t.Errorf("%+v, %v", hydrated, err)
 	}
 	top, err := c.Top(ctx, client.TopQuery{Source: likes, Hours: 6, Limit: 5})
@@ -187,7 +187,7 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// TestHydrate: lists and records come with the content of records where the server keeps it, and only on request.
+// TestHydrate: lists and records have the content of records on request, if the server stores it.
 func TestHydrate(t *testing.T) {
 	t.Parallel()
 	w := startKeeping(t, db.BodiesKeep)
@@ -238,7 +238,7 @@ func TestHydrate(t *testing.T) {
 	}
 }
 
-// TestEventsReconnect: connections break again and again, and every event comes once.
+// TestEventsReconnect: over repeatedly broken connections, every event arrives once.
 func TestEventsReconnect(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -297,8 +297,8 @@ func (w *weft) account(t *testing.T, did string, status db.Status) {
 	}
 }
 
-// TestWatch: a list and its changes are one, whatever is written between its pages and while connections break: each
-// record comes once and goes once, and what is left is the list.
+// TestWatch: records written between pages and during broken connections are each added once and removed once, and the
+// remaining ones are the list.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -327,7 +327,7 @@ func TestWatch(t *testing.T) {
 				defer close(written)
 				for i := range 300 {
 					if i == 99 {
-						<-known // a server that breaks its first answer is taken for one that is not there
+						<-known // a watch ends if the server's first answer fails
 					}
 					step()
 					if i%100 == 99 {
@@ -353,7 +353,7 @@ func TestWatch(t *testing.T) {
 				have[uri] = c.Kind != client.Removed
 				if c.Record.DID == "did:plc:last" && c.Record.Rkey == "1" {
 					<-written
-					w.like(t, db.OpCreate, "did:plc:last", "2") // after the list
+					w.like(t, db.OpCreate, "did:plc:last", "2") // after the list is read
 				}
 				if c.Record.DID == "did:plc:last" && c.Record.Rkey == "2" {
 					break
@@ -377,7 +377,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// oldOnce answers the first question about an account with an answer from before, as a cache or another follower does.
+// oldOnce answers the first query about an account with an older answer, as a cache or another follower may.
 type oldOnce struct {
 	did   string
 	old   *http.Response
@@ -391,7 +391,7 @@ func (o *oldOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// TestWatchBehind: a list that is older than the event before it is not believed: the watch begins again.
+// TestWatchBehind: a list older than the event before it restarts the watch.
 func TestWatchBehind(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -423,7 +423,7 @@ func TestWatchBehind(t *testing.T) {
 	}
 }
 
-// brokenPage fails the first request for a page after the first.
+// brokenPage fails the first request for a later page.
 type brokenPage struct{ broken atomic.Bool }
 
 func (b *brokenPage) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -433,7 +433,7 @@ func (b *brokenPage) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// TestWatchBrokenPage: a list whose second page fails is listed again, and no record comes twice.
+// TestWatchBrokenPage: a list whose second page fails is listed again, and no record is reported twice.
 func TestWatchBrokenPage(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -460,7 +460,7 @@ func TestWatchBrokenPage(t *testing.T) {
 	}
 }
 
-// TestWatchRefusals: a watch ends with what the server says, and a list that can't be watched is refused.
+// TestWatchRefusals: a refusal of the server ends a watch, and an invalid list is refused.
 func TestWatchRefusals(t *testing.T) {
 	t.Parallel()
 	w := start(t)

@@ -15,15 +15,15 @@ import (
 )
 
 // NewConstellation returns a client of a Constellation, or of another server that has only its methods. Records have no
-// times there. Counts makes a request for each pair. Timelines, the links of accounts and of records, streams and
-// Status need a weft.
+// times there. Counts makes requests for each pair. Timelines, links of accounts and of records, streams and Status
+// require a weft.
 func NewConstellation(base string) *Client {
 	c := New(base)
 	c.isConstellation = true
 	return c
 }
 
-// errNeedsWeft is what a query of a Constellation returns that only a weft answers.
+// errNeedsWeft is returned for a query that only a weft answers.
 var errNeedsWeft = errors.New("weft: Constellation has no Since, Until and Hydrate")
 
 // list returns the parameters of a list of Constellation.
@@ -77,7 +77,7 @@ func (c *Client) CountDIDs(ctx context.Context, subject, source string) (int64, 
 	return a.Total, err
 }
 
-// SourceTotal counts the links to a subject from one source, and the accounts that made them.
+// SourceTotal counts the links to a subject from one source, and their accounts.
 type SourceTotal struct {
 	Source string
 	Links  int64
@@ -109,14 +109,14 @@ func (c *Client) Sources(ctx context.Context, subject string) ([]SourceTotal, er
 	return totals, nil
 }
 
-// ManyQuery selects what else the records link to that link to a subject: from each of them, the links at PathToOther.
-// Of the links of list items to a list, "subject" is the accounts on the list.
+// ManyQuery selects other links of the records that link to a subject: those at PathToOther. For list items that link
+// to a list, "subject" gives the accounts on the list.
 type ManyQuery struct {
 	Subject, Source string
 	PathToOther     string   // without its leading dot, in the source's collection
 	DIDs            []string // only records of these accounts
 	Others          []string // only these other subjects
-	Limit           int      // items of a page; 0: the server's 100
+	Limit           int      // most items of a page; 0: the server's 100
 }
 
 // values returns the parameters of the query; did is the name of the filter by account.
@@ -177,10 +177,10 @@ func (c *Client) ManyToManyCounts(ctx context.Context, q ManyQuery) iter.Seq2[Ot
 	return walk(func(cursor string) (Page[OtherCount], error) { return c.ManyToManyCountsPage(ctx, q, cursor) })
 }
 
-// Status is what a weft says of itself: what it follows, how far it is, and what is wrong.
+// Status is the status of a weft: its upstream, its progress and its faults.
 type Status = wire.Status
 
-// Status asks a weft for its status.
+// Status returns the status of a weft.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var a wire.Status
 	err := c.get(ctx, routes.Status, nil, &a)

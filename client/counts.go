@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// pairsInCall is how many counts a server makes in a call.
+	// pairsInCall is the number of counts that a server accepts in a call.
 	pairsInCall = 1000
-	// bytesInCall bounds the names of a call: a server reads 1 MiB of JSON, in which a quote takes two bytes.
+	// bytesInCall limits the names in a call: a server reads 1 MiB of JSON, in which a quote takes two bytes.
 	bytesInCall = 400_000
 )
 
-// Counts counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment.
+// Counts counts lists in the order of the pairs, 1,000 per call. The counts of a call are from one snapshot.
 func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
 	if c.isConstellation {
 		return c.plainCounts(ctx, pairs)
@@ -43,7 +43,7 @@ func (c *Client) Counts(ctx context.Context, pairs ...Pair) ([]Counted, error) {
 	return counts, nil
 }
 
-// fitting returns how many pairs the next call has: one at least.
+// fitting returns the number of pairs in the next call, at least one.
 func fitting(pairs []Pair) int {
 	size := 0
 	for i, pair := range pairs {

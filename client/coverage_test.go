@@ -13,7 +13,8 @@ import (
 	"weft.dev/weft/link"
 )
 
-// paths notes the paths that requests ask for. A Constellation has no methods of weft's own, and its refusals are empty.
+// paths records the paths of requests. As a Constellation it has none of weft's own methods, and refuses with empty
+// bodies.
 type paths struct {
 	isConstellation bool
 	mu              sync.Mutex
@@ -40,7 +41,7 @@ func (p *paths) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// unasked are the routes that the client has no method for, and why.
+// unasked are the routes without a method of the client, with the reason.
 var unasked = map[string]string{
 	"/":                     "a page, and figures that Status has",
 	"/badge.svg":            "an image for pages",
@@ -63,8 +64,8 @@ var unasked = map[string]string{
 	routes.GetCounts.Path:   "BatchCounts has it",
 }
 
-// TestCoverage: between them, the methods ask every route of the API that programs ask, of a weft and of a
-// Constellation, and both give the same records and counts.
+// TestCoverage: the methods together query every route of the API for programs, of a weft and of a Constellation, and
+// both give the same records and counts.
 func TestCoverage(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -106,7 +107,7 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-// askPlain asks what a Constellation answers too.
+// askPlain calls the methods that a Constellation supports.
 func askPlain(t *testing.T, c *client.Client) {
 	t.Helper()
 	ctx := t.Context()
@@ -166,7 +167,7 @@ func askPlain(t *testing.T, c *client.Client) {
 	}
 }
 
-// ownMethods are the methods that need a weft.
+// ownMethods are the methods that require a weft.
 func ownMethods(c *client.Client) map[string]func(*testing.T) error {
 	first := func(events func(yield func(client.Event, error) bool)) error {
 		for _, err := range events {

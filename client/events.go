@@ -20,13 +20,13 @@ import (
 
 // Filter selects events. The zero Filter selects all.
 type Filter struct {
-	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these; with none of the three, to any
-	Sources, Collections, Actors           []string // and from these
-	Accounts                               bool     // changes of all accounts too, or of all Actors
-	Hydrate                                bool     // with the records' content, and updates that change only the content
+	Subjects, SubjectPrefixes, SubjectDIDs []string // links to these subjects; without all three, to any
+	Sources, Collections, Actors           []string // and only from these
+	Accounts                               bool     // also changes of all accounts, or of all Actors
+	Hydrate                                bool     // with the records' content and updates of content alone
 }
 
-// Event is a change of a record that links, or of an account's status.
+// Event is a change of a linking record or of an account's status.
 type Event struct {
 	Kind       string // record or account
 	Origin     string // live or replay
@@ -36,10 +36,10 @@ type Event struct {
 	Rkey       string
 	Rev        string
 	Time       time.Time
-	Removed    []Pair          // the wanted links that are gone
-	Added      []Pair          // the wanted links that are new
-	CID        string          // with Hydrate, if the server keeps it: of the record as it is when the event is sent
-	Value      json.RawMessage // with Hydrate, if the server keeps it
+	Removed    []Pair          // removed links that match the filter
+	Added      []Pair          // added links that match the filter
+	CID        string          // with Hydrate, if the server stores it, as of the time of sending
+	Value      json.RawMessage // with Hydrate, if the server stores it
 	Account    *Account        // of an account
 	Cursor     uint64          // resumes after this event
 }
@@ -62,15 +62,15 @@ func newEvent(e *wire.Event) (Event, error) {
 const (
 	// The server sends a heartbeat every 20 seconds.
 	silence = 60 * time.Second
-	// Waits between connections double from the first to the last.
+	// The wait before a reconnect doubles from leastWait to mostWait.
 	leastWait = time.Second / 2
 	mostWait  = 30 * time.Second
 )
 
-// Events iterates over the events behind a cursor, or, with 0, from now on. A cursor from 10^15 up is a time in
-// microseconds since 1970. It reconnects when the connection breaks, and resumes: no event is lost or repeated. It
-// ends with ctx, or with an *Error when the server refuses it. OutdatedCursor means that the log no longer has the
-// next events.
+// Events iterates over the events after a cursor or, with 0, over new events. A cursor from 10^15 up is a time in
+// microseconds since 1970. It reconnects when the connection breaks, and resumes: no event is lost or repeated. It ends
+// with ctx, or with an *Error when the server refuses it. OutdatedCursor means that the log no longer has the next
+// events.
 func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[Event, error] {
 	var from *uint64
 	if cursor > 0 {
@@ -79,7 +79,7 @@ func (c *Client) Events(ctx context.Context, f Filter, cursor uint64) iter.Seq2[
 	return c.eventsAfter(ctx, f, from)
 }
 
-// eventsAfter iterates over the events behind a cursor, 0 too; nil: from now on.
+// eventsAfter iterates over the events after a cursor, which may be 0; nil: new events.
 func (c *Client) eventsAfter(ctx context.Context, f Filter, cursor *uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		wait := leastWait
@@ -139,7 +139,7 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(
 	r.Header.Set("Accept", "text/event-stream")
 	alive := time.AfterFunc(silence, cancel)
 	defer alive.Stop()
-	res, err := (&http.Client{Transport: c.HTTP.Transport}).Do(r) // without a limit to its time
+	res, err := (&http.Client{Transport: c.HTTP.Transport}).Do(r) // without a timeout
 	if err != nil {
 		return fmt.Errorf("weft: %w", err)
 	}
@@ -174,7 +174,7 @@ func (c *Client) listen(ctx context.Context, f Filter, cursor **uint64, do func(
 			return fmt.Errorf("weft: an event: %w", err)
 		}
 		if message.Kind != "record" && message.Kind != "account" {
-			continue // the end, which the connection shows too, or a kind that this version does not know
+			continue // the end, after which the connection closes, or a kind unknown to this version
 		}
 		event, err := newEvent(&message)
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestImports: the client and the packages that it shares with the server import the standard library and each other only,
-// so that a program that imports the client requires no module but this one.
+// TestImports: the client and its shared packages import only the standard library and each other, so that a program
+// with the client requires no module but this one.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	shared := []string{"weft.dev/weft/api/wire", "weft.dev/weft/api/routes"}
@@ -43,7 +43,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestInstallable: go.mod has no directive with which "go install weft.dev/weft/cmd/weft@VERSION" refuses the module.
+// TestInstallable: go.mod has no directive that makes "go install weft.dev/weft/cmd/weft@VERSION" fail.
 func TestInstallable(t *testing.T) {
 	t.Parallel()
 	mod, err := os.ReadFile("../go.mod")

@@ -12,18 +12,18 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// RecordLinks returns the links of a record. They are none for an unknown record.
+// RecordLinks returns the links of a record; none for an unknown record.
 func (c *Client) RecordLinks(ctx context.Context, did, collection, rkey string) ([]Pair, error) {
 	var a wire.RecordLinks
 	err := c.get(ctx, routes.GetRecordLinks, url.Values{"did": {did}, "collection": {collection}, "rkey": {rkey}}, &a)
 	return pairs(a.Links), err
 }
 
-// HydratedRecord is what a record links to, and its content.
+// HydratedRecord is the links of a record and its content.
 type HydratedRecord struct {
-	Links []Pair          // none for an unknown record, and for one of an inactive account
-	CID   string          // if the server keeps the content
-	Value json.RawMessage // if the server keeps the content
+	Links []Pair          // none for an unknown record, and for a record of an inactive account
+	CID   string          // if the server stores the content
+	Value json.RawMessage // if the server stores the content
 }
 
 // HydratedRecord returns the links of a record with its content.
@@ -34,23 +34,23 @@ func (c *Client) HydratedRecord(ctx context.Context, did, collection, rkey strin
 	return HydratedRecord{Links: pairs(a.Links), CID: a.CID, Value: a.Value}, err
 }
 
-// TimelineQuery selects the links of a timeline. Without Since and Until, it is of all time.
+// TimelineQuery selects the links of a timeline; without Since and Until, all links.
 type TimelineQuery struct {
 	Subject      string
 	Sources      []string // 1 to 10
 	Since, Until time.Time
-	Spans        int // at most, up to 200; 0: the server's 60
+	Spans        int // most spans, up to 200; 0: the server's 60
 }
 
 // Timeline counts links by time, in spans of equal length.
 type Timeline struct {
-	From    time.Time     // when the first span begins; zero without links
-	Span    time.Duration // how long each is
+	From    time.Time     // start of the first span; zero without links
+	Span    time.Duration // length of each span
 	Sources []SourceTimeline
 }
 
-// SourceTimeline is the timeline of one source: Counts has the links of each span, oldest first, Older those before
-// the first span, Total the sum of both.
+// SourceTimeline is the timeline of one source. Counts has the links of each span, oldest first, Older those before the
+// first span, Total the sum of both.
 type SourceTimeline = wire.SourceTimeline
 
 // Timeline counts the links to a subject by time, for charts.
@@ -76,7 +76,7 @@ func (c *Client) Timeline(ctx context.Context, q TimelineQuery) (Timeline, error
 	return t, nil
 }
 
-// pairs returns nil for no links.
+// pairs converts links; it returns nil for none.
 func pairs(links []wire.Link) []Pair {
 	var all []Pair
 	for _, l := range links {

@@ -11,25 +11,26 @@ import (
 	"weft.dev/weft/api/wire"
 )
 
-// TopQuery selects what is linked to most. The zero value is of the source with the most links, of 24 hours.
+// TopQuery selects the subjects with the most links. The zero value selects the source with the most links and 24
+// hours.
 type TopQuery struct {
 	Source  string // empty: the one with the most links
 	Hours   int    // up to 24; 0: 24
-	Limit   int    // at most, up to 50; 0: the server's 20
-	Hydrate bool   // with the content of subjects that are records
+	Limit   int    // most subjects, up to 50; 0: the server's 20
+	Hydrate bool   // adds the content of subjects that are records
 }
 
-// Top is what is linked to most from a source.
+// Top lists the subjects with the most links from a source.
 type Top struct {
-	Since    time.Time // links of this time or later are counted
-	Until    time.Time // what had links by then was looked at
+	Since    time.Time // links at or after this time are counted
+	Until    time.Time // time up to which the server has counted links to choose the subjects
 	Source   string    // empty: there are no links
 	Subjects []SubjectCount
-	Bound    int64    // a subject that was not counted has at most so many links
-	Sources  []string // with links of this time, those with the most first
+	Bound    int64    // most links of a subject that was not counted
+	Sources  []string // sources with links in this time, those with the most first
 }
 
-// SubjectCount counts the links to a subject. CID and Value are set with Hydrate, if the server keeps them.
+// SubjectCount counts the links to a subject. CID and Value are set with Hydrate, if the server stores them.
 type SubjectCount = wire.SubjectCount
 
 // Top returns the subjects with the most links of the last hours.

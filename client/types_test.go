@@ -17,8 +17,8 @@ var (
 	tsMember    = regexp.MustCompile(`^(\w+)(\??): (.*)$`)
 )
 
-// TestTypeScriptTypes: the interfaces of the TypeScript client have the members of the types in package wire, neither more nor
-// fewer, of the same kind, and optional where those may be left out.
+// TestTypeScriptTypes: the interfaces of the TypeScript client have exactly the members of the types in package wire,
+// with the same kinds, and optional members are optional in both.
 func TestTypeScriptTypes(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("ts/src/index.ts")
@@ -41,7 +41,7 @@ func TestTypeScriptTypes(t *testing.T) {
 	event := membersOf(reflect.TypeFor[wire.Event]())
 	record := pick(event, "kind", "origin", "operation", "did", "collection", "rkey", "rev", "time", "removed", "added",
 		"cursor")
-	maps.Copy(record, membersOf(reflect.TypeFor[wire.Content]())) // of some records only
+	maps.Copy(record, membersOf(reflect.TypeFor[wire.Content]())) // optional members of a record
 	for name, want := range map[string]map[string]string{
 		"LinkRecord":     membersOf(reflect.TypeFor[wire.TimedRecord]()),
 		"AccountLink":    membersOf(reflect.TypeFor[wire.AccountLink]()),
@@ -59,7 +59,7 @@ func TestTypeScriptTypes(t *testing.T) {
 	}
 }
 
-// membersOf returns the kinds of a type's members by name, with a question mark behind a name that may be absent.
+// membersOf returns the kinds of a type's members by name, with a question mark after the name of an optional member.
 func membersOf(typ reflect.Type) map[string]string {
 	members := map[string]string{}
 	for _, f := range reflect.VisibleFields(typ) {
@@ -75,7 +75,7 @@ func membersOf(typ reflect.Type) map[string]string {
 	return members
 }
 
-// pick returns members that an event of one kind always has.
+// pick returns the members that every event of a kind has.
 func pick(members map[string]string, names ...string) map[string]string {
 	some := map[string]string{}
 	for _, name := range names {

@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// ChangeKind says how a record came into a list that is watched, or that it left.
+// ChangeKind is the kind of a change of a watched list.
 type ChangeKind string
 
 const (
-	Listed  ChangeKind = "listed"  // it was there when Watch began
-	Added   ChangeKind = "added"   // it has come since
-	Removed ChangeKind = "removed" // it has gone since
+	Listed  ChangeKind = "listed"  // the record was there when Watch began
+	Added   ChangeKind = "added"   // the record was added since
+	Removed ChangeKind = "removed" // the record was removed since
 )
 
-// Change is a change of a list that is watched.
+// Change is a change of a watched list.
 type Change struct {
 	Kind   ChangeKind
-	Record Record // without a time if it is Removed; with its content only if it is Listed and the query asks for it
+	Record Record // without a time if Removed; with its content only if Listed and requested
 }
 
-// Watch iterates over the records of a list, and then over its changes, for ever: each record once when it comes and
-// once when it goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and
-// come again with it. If the log no longer has the changes that a broken connection missed, Watch lists the records
-// again and returns the differences. It ends with ctx, with an *Error when the server refuses it, or with the first
-// error of a server that has not answered yet.
+// Watch iterates over the records of a list, and then over its changes, without an end: each record once when it is
+// added and once when it is removed, without a gap between the list and the changes. The records of an account that
+// becomes inactive are removed, and added again when it becomes active. If the log no longer has the changes that a
+// broken connection missed, Watch lists the records again and returns the differences. It ends with ctx, with an *Error
+// when the server refuses it, or with the first error of a server that has not answered yet.
 //
 // Watch keeps the keys of the list in memory, about 100 bytes each. It needs a weft. The query has no Since and Until.
 func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		if !q.Since.IsZero() || !q.Until.IsZero() {
-			yield(Change{}, errors.New("weft: a list that is watched has no Since and Until"))
+			yield(Change{}, errors.New("weft: Watch does not support Since and Until"))
 			return
 		}
 		w := &watch{client: c, query: q, have: map[string]map[string]Record{}, kind: Listed,
@@ -46,23 +46,24 @@ func (c *Client) Watch(ctx context.Context, q Query) iter.Seq2[Change, error] {
 }
 
 var (
-	// errStop ends a watch whose caller wants no more.
+	// errStop ends a watch whose caller stops iterating.
 	errStop = errors.New("stop")
-	// errBehind begins a watch again: a list is older than the event that asks for it. Another follower sends it, or a cache.
+	// errBehind restarts a watch: a list is older than the event that requires it, because another follower or a cache
+	// sent it.
 	errBehind = errors.New("weft: a list is older than the event before it")
 )
 
-// watch is a list that is watched.
+// watch is the state of a watched list.
 type watch struct {
 	client *Client
 	query  Query
-	known  bool                         // the server has answered: it is a weft, and what fails later is tried again
-	have   map[string]map[string]Record // the list's records, without times and content, by DID and record key
-	kind   ChangeKind                   // of records that a page has and the list has not
+	known  bool                         // the server has answered: it is a weft, and later failures are retried
+	have   map[string]map[string]Record // records of the list, without times and content, by DID and record key
+	kind   ChangeKind                   // kind of change for new records of a page
 	yield  func(Change) bool
 }
 
-// run lists and follows until ctx ends, the server refuses, or the caller wants no more.
+// run lists and follows until ctx ends, the server refuses, or the caller stops iterating.
 func (w *watch) run(ctx context.Context) error {
 	for wait := leastWait; ; wait = min(2*wait, mostWait) {
 		began := time.Now()
@@ -81,8 +82,8 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// isRefusal reports whether an error is the server's last word. A stream whose cursor the log no longer has, or that
-// another follower answers, which is behind, begins again with the list.
+// isRefusal reports whether an error is final. If the log no longer has a stream's cursor, or if another follower
+// answers that is behind, the watch restarts with the list.
 func isRefusal(err error) bool {
 	var refused *Error
 	return errors.As(err, &refused) && refused.Status/100 == 4 && refused.Status != http.StatusTooManyRequests &&
@@ -109,10 +110,10 @@ func (w *watch) follow(ctx context.Context) error {
 	return nil
 }
 
-// list lists the records of a query, and returns up to where all pages have the log. Records that are not listed are
-// gone: those of one account, or, with an empty did, all. What changes between two pages is in events after seq, which
-// may repeat what a later page has: a record that is there is not added again. A page that does not have the log up to
-// least is errBehind.
+// list lists the records of a query, and returns the log row up to which all pages are complete. Records that are not
+// listed are removed: those of one account or, with an empty did, all. Changes between two pages are in events after
+// seq, which may repeat records of a later page: an existing record is not added again. A page that does not include
+// the log up to least is errBehind.
 func (w *watch) list(ctx context.Context, q Query, did string, least uint64) (seq uint64, err error) {
 	gone := map[string]map[string]Record{}
 	for account, records := range w.have {
@@ -157,7 +158,7 @@ func (w *watch) list(ctx context.Context, q Query, did string, least uint64) (se
 	return seq, nil
 }
 
-// event follows an event.
+// event applies an event to the list.
 func (w *watch) event(ctx context.Context, e *Event) error {
 	if e.Account != nil {
 		return w.account(ctx, e)
@@ -171,13 +172,13 @@ func (w *watch) event(ctx context.Context, e *Event) error {
 		return nil
 	}
 	if len(w.have[e.DID]) == 0 {
-		// The account may be inactive, also since before the watch. What is listed of it is true now, and later events change it.
+		// The account may be inactive, perhaps since before the watch. Its list is current, and later events change it.
 		return w.listOf(ctx, e.DID, e.Cursor)
 	}
 	return w.add(Record{DID: e.DID, Collection: e.Collection, Rkey: e.Rkey, Time: e.Time})
 }
 
-// account follows a change of an account's status: its records go, or come back.
+// account applies a change of an account's status: its records are removed or added.
 func (w *watch) account(ctx context.Context, e *Event) error {
 	a := e.Account
 	if a.Active {
@@ -191,7 +192,7 @@ func (w *watch) account(ctx context.Context, e *Event) error {
 	return nil
 }
 
-// listOf lists the records of one account as they are at a cursor or later.
+// listOf lists the records of one account as of a cursor or later.
 func (w *watch) listOf(ctx context.Context, did string, cursor uint64) error {
 	q := w.query
 	q.DIDs = []string{did}

@@ -1,45 +1,45 @@
 /**
- * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
- * it. With the option `constellation`, it asks a Constellation.
+ * Queries the links in a weft and follows its stream. It has no dependencies and requires `fetch`, which browsers and Node 18 have.
+ * With the option `constellation`, it queries a Constellation.
  */
 /** A refusal of the server. */
 export declare class WeftError extends Error {
     /** The status of HTTP. */
     readonly status: number;
-    /** Such as `InvalidRequest`. */
+    /** For example `InvalidRequest`. */
     readonly error: string;
     constructor(
     /** The status of HTTP. */
     status: number, 
-    /** Such as `InvalidRequest`. */
+    /** For example `InvalidRequest`. */
     error: string, message: string);
 }
-/** A record that links. */
+/** A linking record. */
 export interface LinkRecord {
     did: string;
     collection: string;
     rkey: string;
-    /** What lists are ordered by, RFC 3339; empty from a Constellation. */
+    /** The time that orders lists, RFC 3339; empty from a Constellation. */
     time: string;
-    /** With `hydrate`, where it is kept. */
+    /** With `hydrate`, if the server stores it. */
     cid?: string;
-    /** With `hydrate`, where it is kept. */
+    /** With `hydrate`, if the server stores it. */
     value?: unknown;
 }
-/** A link to an account or to something of it. */
+/** A link to an account or to one of its records. */
 export interface AccountLink extends LinkRecord {
     source: string;
     subject: string;
 }
-/** What all lists take. */
+/** Options of all lists. */
 export interface ListOptions {
     /** Only links of this time or later: a Date or RFC 3339. */
     since?: Date | string;
-    /** Only links of before this time. */
+    /** Only links before this time. */
     until?: Date | string;
-    /** Items of a page: 1 to 1000, by default 100. */
+    /** Most items of a page: 1 to 1000, by default 100. */
     limit?: number;
-    /** Where to begin: the cursor of the page before. */
+    /** The cursor of the previous page. */
     cursor?: string;
     signal?: AbortSignal;
 }
@@ -48,7 +48,7 @@ export interface BacklinksOptions extends ListOptions {
     dids?: string[];
     /** Oldest first. */
     reverse?: boolean;
-    /** With the records' content, where it is kept; pages are then of 100 at most. */
+    /** Adds the records' content, if the server stores it; a page then has at most 100 records. */
     hydrate?: boolean;
 }
 export interface AccountOptions extends ListOptions {
@@ -58,9 +58,9 @@ export interface AccountOptions extends ListOptions {
 }
 export interface Page<T> {
     items: T[];
-    /** Of the next page; null at the end. */
+    /** The cursor of the next page; null on the last page. */
     cursor: string | null;
-    /** The page has all changes up to here: as the cursor of `events`, it continues the page. null: not known. */
+    /** The log row of the page: the cursor of `events` that continues the page. null: unknown. */
     seq: number | null;
 }
 export interface TotalPage<T> extends Page<T> {
@@ -75,30 +75,30 @@ export interface Count extends Pair {
     links: number;
     dids: number;
 }
-/** The links to a subject from one source, and the accounts that made them. */
+/** The number of links to a subject from one source, and of their accounts. */
 export interface SourceTotal {
     source: string;
     links: number;
     dids: number;
 }
-/** What a record links to, and its content. */
+/** The links of a record, and its content. */
 export interface HydratedRecord {
-    /** None for an unknown record, and for one of an inactive account. */
+    /** Empty for an unknown record, and for a record of an inactive account. */
     links: Pair[];
-    /** Where it is kept. */
+    /** If the server stores it. */
     cid?: string;
-    /** Where it is kept. */
+    /** If the server stores it. */
     value?: unknown;
 }
-/** What else the records link to that link to a subject. */
+/** Options of other links in the records that link to a subject. */
 export interface ManyOptions {
     /** Only records of these accounts. */
     dids?: string[];
     /** Only these other subjects. */
     others?: string[];
-    /** Items of a page: 1 to 1000, by default 100. */
+    /** Most items of a page: 1 to 1000, by default 100. */
     limit?: number;
-    /** Where to begin: the cursor of the page before. */
+    /** The cursor of the previous page. */
     cursor?: string;
     signal?: AbortSignal;
 }
@@ -117,7 +117,7 @@ export interface OtherCount {
     records: number;
     dids: number;
 }
-/** What a weft says of itself; docs/api.md names the members. */
+/** The status of a weft; docs/api.md describes the members. */
 export type Status = {
     ready: boolean;
     version: string;
@@ -129,19 +129,19 @@ export type Status = {
 export interface TimelineOptions {
     /** Only links of this time or later: a Date or RFC 3339. */
     since?: Date | string;
-    /** Only links of before this time. */
+    /** Only links before this time. */
     until?: Date | string;
-    /** How many spans there are at most: 1 to 200, by default 60. */
+    /** Most spans: 1 to 200, by default 60. */
     spans?: number;
     signal?: AbortSignal;
 }
-/** The links to a subject by time, in spans of one length. */
+/** The number of links to a subject by time, in spans of equal length. */
 export interface Timeline {
-    /** When the first span begins, RFC 3339; null without links. */
+    /** The start of the first span, RFC 3339; null without links. */
     from: string | null;
-    /** How long each span is. */
+    /** The length of each span. */
     seconds: number;
-    /** `total` is `older`, what came before the first span, and `counts` together; the oldest span is the first. */
+    /** `counts` has the links of each span, oldest first, `older` those before the first span, `total` the sum of both. */
     sources: {
         source: string;
         total: number;
@@ -152,21 +152,21 @@ export interface Timeline {
 export interface TopOptions {
     /** The kind of link, `collection:path`; without it, the one with the most links. */
     source?: string;
-    /** How many hours, which end now: 1 to 24, by default 24. */
+    /** The length of the span that ends now, in hours: 1 to 24, by default 24. */
     hours?: number;
-    /** How many subjects there are at most: 1 to 50, by default 20. */
+    /** Most subjects: 1 to 50, by default 20. */
     limit?: number;
-    /** With the content of subjects that are records, where it is kept. */
+    /** Adds the content of subjects that are records, if the server stores it. */
     hydrate?: boolean;
     signal?: AbortSignal;
 }
-/** What is linked to most from a source. */
+/** The subjects with the most links from a source. */
 export interface Top {
-    /** Links of this time or later are counted, RFC 3339. */
+    /** Links at or after this time are counted, RFC 3339. */
     since: string;
-    /** What had links by then was looked at. */
+    /** The time up to which the server has counted links to choose the subjects. */
     until: string;
-    /** Empty where there are no links. */
+    /** Empty if there are no links. */
     source: string;
     subjects: {
         subject: string;
@@ -174,12 +174,12 @@ export interface Top {
         cid?: string;
         value?: unknown;
     }[];
-    /** A subject that was not counted has at most so many links. */
+    /** The most links of a subject that was not counted. */
     bound: number;
-    /** The sources with links of this time, those with the most first. */
+    /** The sources with links in this time, those with the most first. */
     sources: string[];
 }
-/** Which events are wanted: all, where nothing is given. */
+/** Selects events; without any option, all. */
 export interface StreamOptions {
     subjects?: string[];
     subjectPrefixes?: string[];
@@ -187,15 +187,15 @@ export interface StreamOptions {
     sources?: string[];
     collections?: string[];
     actors?: string[];
-    /** Changes of the status of all accounts too, or of all `actors`. */
+    /** Also changes of the status of all accounts, or of all `actors`. */
     accounts?: boolean;
-    /** With the content of records, and with updates that change only the content. */
+    /** Adds the content of records, and updates that change only the content. */
     hydrate?: boolean;
     /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
     cursor?: number;
     signal?: AbortSignal;
 }
-/** What became of a record that links. */
+/** A change of a linking record. */
 export interface RecordEvent {
     kind: 'record';
     origin: 'live' | 'replay';
@@ -205,18 +205,18 @@ export interface RecordEvent {
     rkey: string;
     rev: string;
     time: string;
-    /** The wanted links that are gone. */
+    /** The removed links that match the filter. */
     removed: Pair[];
-    /** The wanted links that are new. */
+    /** The added links that match the filter. */
     added: Pair[];
-    /** With `hydrate`, where it is kept: of the record as it is when the event is sent. */
+    /** With `hydrate`, if the server stores it, as of the time of sending. */
     cid?: string;
-    /** With `hydrate`, where it is kept. */
+    /** With `hydrate`, if the server stores it. */
     value?: unknown;
-    /** Where to go on that has this event. */
+    /** The cursor that resumes after this event. */
     cursor: number;
 }
-/** A change of an account's status: all of its links are gone, or back. */
+/** A change of an account's status: all of its links are removed, or added again. */
 export interface AccountEvent {
     kind: 'account';
     origin: 'live' | 'replay';
@@ -229,68 +229,68 @@ export interface AccountEvent {
     cursor: number;
 }
 export type StreamEvent = RecordEvent | AccountEvent;
-/** What a list is watched with. */
+/** Options of `watch`. */
 export interface WatchOptions {
     /** Only links by these accounts. */
     dids?: string[];
-    /** Items of a page of the list: 1 to 1000, by default 100. */
+    /** Most items of a page of the list: 1 to 1000, by default 100. */
     limit?: number;
     signal?: AbortSignal;
 }
-/** A change of a list that is watched: a record was there at the beginning, has come since, or has gone. */
+/** A change of a watched list: a record was there at the start, was added since, or was removed. */
 export interface Change {
     kind: 'listed' | 'added' | 'removed';
     did: string;
     collection: string;
     rkey: string;
-    /** Of a record that was listed or added, RFC 3339. */
+    /** Of a listed or added record, RFC 3339. */
     time?: string;
 }
 export interface ClientOptions {
     /**
      * The server is a Constellation, or has only its methods. Records have no times there, `counts` makes two requests for each
-     * pair, and timelines, links of accounts and of records, streams and `status` need a weft.
+     * pair, and timelines, links of accounts and of records, streams and `status` require a weft.
      */
     constellation?: boolean;
-    /** In place of the global `fetch`. */
+    /** Replaces the global `fetch`. */
     fetch?: typeof fetch;
 }
-/** Asks one server. */
+/** A client of one server. */
 export declare class Client {
     #private;
     /** @param base the server's URL, without a path */
     constructor(base: string, options?: ClientOptions);
     /** Counts the links to a subject from a source. */
     count(subject: string, source: string, signal?: AbortSignal): Promise<number>;
-    /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
+    /** Counts lists in the order of the pairs, 1,000 per call. The counts of a call are from one snapshot. */
     counts(pairs: Pair[], signal?: AbortSignal): Promise<Count[]>;
     /** Counts the accounts that link to a subject from a source. */
     countDids(subject: string, source: string, signal?: AbortSignal): Promise<number>;
-    /** All sources that link to a subject, with their counts, in the order of their names. */
+    /** Returns all sources that link to a subject, with their counts, in the order of their names. */
     sources(subject: string, signal?: AbortSignal): Promise<SourceTotal[]>;
-    /** A page of what else the records link to that link to a subject: from each of them, the links at another path. */
+    /** Returns a page of other links, at another path, in the records that link to a subject. */
     manyToManyPage(subject: string, source: string, pathToOther: string, options?: ManyOptions): Promise<Page<Other>>;
-    /** Walks through what else the records link to: of the items of a list, the accounts on it are at `subject`. */
+    /** Iterates over other links in the records that link to a subject: for list items of a list, `subject` has its accounts. */
     manyToMany(subject: string, source: string, pathToOther: string, options?: ManyOptions): AsyncGenerator<Other, void, undefined>;
-    /** A page of the counts of `manyToMany` by other subject. */
+    /** Returns a page of the counts of `manyToMany` by other subject. */
     manyToManyCountsPage(subject: string, source: string, pathToOther: string, options?: ManyOptions): Promise<Page<OtherCount>>;
-    /** Walks through the counts of `manyToMany` by other subject. */
+    /** Iterates over the counts of `manyToMany` by other subject. */
     manyToManyCounts(subject: string, source: string, pathToOther: string, options?: ManyOptions): AsyncGenerator<OtherCount, void, undefined>;
-    /** What a weft says of itself. */
+    /** Returns the status of a weft. */
     status(signal?: AbortSignal): Promise<Status>;
-    /** A page of the records that link, newest first. */
+    /** Returns a page of the linking records, newest first. */
     backlinksPage(subject: string, source: string, options?: BacklinksOptions): Promise<TotalPage<LinkRecord>>;
-    /** Walks through all records that link, page by page. */
+    /** Iterates over all linking records, page by page. */
     backlinks(subject: string, source: string, options?: BacklinksOptions): AsyncGenerator<LinkRecord, void, undefined>;
-    /** A page of the accounts that link, newest first by the first link of each. */
+    /** Returns a page of the linking accounts, in the order of the first link of each, newest first. */
     didsPage(subject: string, source: string, options?: ListOptions): Promise<TotalPage<string>>;
-    /** Walks through all accounts that link. */
+    /** Iterates over all linking accounts. */
     dids(subject: string, source: string, options?: ListOptions): AsyncGenerator<string, void, undefined>;
-    /** A page of the links to an account and to any of its records, newest first. */
+    /** Returns a page of the links to an account and to its records, newest first. */
     accountLinksPage(did: string, options?: AccountOptions): Promise<Page<AccountLink>>;
-    /** Walks through all links to an account. */
+    /** Iterates over all links to an account. */
     accountLinks(did: string, options?: AccountOptions): AsyncGenerator<AccountLink, void, undefined>;
-    /** Counts the links to an account by source, of all pages. */
+    /** Returns the number of links to an account by source. It reads all pages. */
     accountCounts(did: string, signal?: AbortSignal): Promise<{
         total: number;
         sources: {
@@ -298,26 +298,26 @@ export declare class Client {
             links: number;
         }[];
     }>;
-    /** Lists what a record links to, and gives its content where the server keeps it. */
+    /** Returns the links of a record, and its content if the server stores it. */
     hydratedRecord(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<HydratedRecord>;
-    /** Lists what a record links to: the way forward. */
+    /** Returns the links of a record. */
     recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<Pair[]>;
-    /** Counts the links to a subject by time: what a chart is drawn from. */
+    /** Counts the links to a subject by time, for charts. */
     timeline(subject: string, sources: string[], options?: TimelineOptions): Promise<Timeline>;
     /** Lists the subjects with the most links of the last hours. */
     top(options?: TopOptions): Promise<Top>;
     /**
-     * Follows the stream. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
-     * comes twice. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` says that
-     * what came meanwhile is gone.
+     * Follows the stream. It reconnects when the connection breaks, and resumes: no event is lost
+     * or repeated. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` means that
+     * the log no longer has the next events.
      */
     events(options?: StreamOptions): AsyncGenerator<StreamEvent, void, undefined>;
     /**
-     * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
-     * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
-     * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
-     * It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or the first error of a server that
-     * has not answered yet. It needs a weft.
+     * Yields the records of a list, and then its changes, until the signal aborts: each record once when it is added and once when
+     * it is removed, without a gap between the list and the changes. The records of an account that becomes inactive are removed, and
+     * added again when it becomes active. If the log no longer has the changes that a broken connection missed, it lists the records
+     * again and yields the differences. It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or
+     * the first error of a server that has not answered yet. It requires a weft.
      */
     watch(subject: string, source: string, options?: WatchOptions): AsyncGenerator<Change, void, undefined>;
 }

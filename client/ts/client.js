@@ -1,6 +1,6 @@
 /**
- * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
- * it. With the option `constellation`, it asks a Constellation.
+ * Queries the links in a weft and follows its stream. It has no dependencies and requires `fetch`, which browsers and Node 18 have.
+ * With the option `constellation`, it queries a Constellation.
  */
 /** A refusal of the server. */
 export class WeftError extends Error {
@@ -9,7 +9,7 @@ export class WeftError extends Error {
     constructor(
     /** The status of HTTP. */
     status, 
-    /** Such as `InvalidRequest`. */
+    /** For example `InvalidRequest`. */
     error, message) {
         super(message);
         this.status = status;
@@ -17,15 +17,15 @@ export class WeftError extends Error {
         this.name = 'WeftError';
     }
 }
-// The server shows every 20 seconds that it is there.
+// The server sends a heartbeat every 20 seconds.
 const silence = 60_000;
-// Waits between connections double from the one to the other, in milliseconds.
+// The wait before a reconnect doubles from the first to the second, in milliseconds.
 const leastWait = 500;
 const mostWait = 30_000;
-// What a server counts in a call, and the UTF-16 units of names that surely fit into the MiB of JSON that it reads.
+// The pairs that a server accepts in a call, and the UTF-16 units of names that always fit into its limit of 1 MiB of JSON.
 const pairsInCall = 1000;
 const unitsInCall = 256 * 1024;
-/** How many pairs the next call has: one at least. */
+/** The number of pairs in the next call, at least one. */
 function fitting(pairs, from) {
     let units = 0;
     for (let n = 0; from + n < pairs.length; n++) {
@@ -36,7 +36,7 @@ function fitting(pairs, from) {
     }
     return pairs.length - from;
 }
-/** Asks one server. */
+/** A client of one server. */
 export class Client {
     #base;
     #fetch;
@@ -52,7 +52,7 @@ export class Client {
         const a = await this.#get('blue.microcosm.links.getBacklinksCount', { subject, source }, signal);
         return a.total;
     }
-    /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
+    /** Counts lists in the order of the pairs, 1,000 per call. The counts of a call are from one snapshot. */
     async counts(pairs, signal) {
         const counts = [];
         if (this.#plain) {
@@ -81,7 +81,7 @@ export class Client {
         const a = await this.#ask(`/links/count/distinct-dids?${encode(query)}`, signal ? { signal } : {});
         return a.total;
     }
-    /** All sources that link to a subject, with their counts, in the order of their names. */
+    /** Returns all sources that link to a subject, with their counts, in the order of their names. */
     async sources(subject, signal) {
         const totals = [];
         let cursor;
@@ -96,31 +96,31 @@ export class Client {
         } while (cursor);
         return totals.sort((a, b) => (a.source < b.source ? -1 : 1));
     }
-    /** A page of what else the records link to that link to a subject: from each of them, the links at another path. */
+    /** Returns a page of other links, at another path, in the records that link to a subject. */
     async manyToManyPage(subject, source, pathToOther, options = {}) {
         const { dids, others, signal, ...rest } = options;
         const [a, seq] = await this.#getSeq('blue.microcosm.links.getManyToMany', { subject, source, pathToOther, linkDid: dids, otherSubject: others, ...rest }, signal);
         return { items: a.items.map((i) => ({ record: i.linkRecord, subject: i.otherSubject })), cursor: a.cursor, seq };
     }
-    /** Walks through what else the records link to: of the items of a list, the accounts on it are at `subject`. */
+    /** Iterates over other links in the records that link to a subject: for list items of a list, `subject` has its accounts. */
     manyToMany(subject, source, pathToOther, options = {}) {
         return walk(options.cursor, (cursor) => this.manyToManyPage(subject, source, pathToOther, { ...options, ...cursor }));
     }
-    /** A page of the counts of `manyToMany` by other subject. */
+    /** Returns a page of the counts of `manyToMany` by other subject. */
     async manyToManyCountsPage(subject, source, pathToOther, options = {}) {
         const { dids, others, signal, ...rest } = options;
         const [a, seq] = await this.#getSeq('blue.microcosm.links.getManyToManyCounts', { subject, source, pathToOther, did: dids, otherSubject: others, ...rest }, signal);
         return { items: a.counts_by_other_subject.map((n) => ({ subject: n.subject, records: n.total, dids: n.distinct })), cursor: a.cursor, seq };
     }
-    /** Walks through the counts of `manyToMany` by other subject. */
+    /** Iterates over the counts of `manyToMany` by other subject. */
     manyToManyCounts(subject, source, pathToOther, options = {}) {
         return walk(options.cursor, (cursor) => this.manyToManyCountsPage(subject, source, pathToOther, { ...options, ...cursor }));
     }
-    /** What a weft says of itself. */
+    /** Returns the status of a weft. */
     status(signal) {
         return this.#ask('/status', { headers: { Accept: 'application/json' }, ...(signal && { signal }) });
     }
-    /** A page of the records that link, newest first. */
+    /** Returns a page of the linking records, newest first. */
     async backlinksPage(subject, source, options = {}) {
         const { dids, signal, ...rest } = options;
         if (this.#plain)
@@ -129,11 +129,11 @@ export class Client {
         const items = this.#plain ? a.records.map((r) => ({ ...r, time: '' })) : a.records;
         return { total: a.total, items, cursor: a.cursor, seq };
     }
-    /** Walks through all records that link, page by page. */
+    /** Iterates over all linking records, page by page. */
     backlinks(subject, source, options = {}) {
         return walk(options.cursor, (cursor) => this.backlinksPage(subject, source, { ...options, ...cursor }));
     }
-    /** A page of the accounts that link, newest first by the first link of each. */
+    /** Returns a page of the linking accounts, in the order of the first link of each, newest first. */
     async didsPage(subject, source, options = {}) {
         const { signal, ...rest } = options;
         if (this.#plain) {
@@ -144,21 +144,21 @@ export class Client {
         const [a, seq] = await this.#getSeq('dev.weft.links.getBacklinkDids', { subject, source, ...rest }, signal);
         return { total: a.total, items: a.dids, cursor: a.cursor, seq };
     }
-    /** Walks through all accounts that link. */
+    /** Iterates over all linking accounts. */
     dids(subject, source, options = {}) {
         return walk(options.cursor, (cursor) => this.didsPage(subject, source, { ...options, ...cursor }));
     }
-    /** A page of the links to an account and to any of its records, newest first. */
+    /** Returns a page of the links to an account and to its records, newest first. */
     async accountLinksPage(did, options = {}) {
         const { sources, signal, ...rest } = options;
         const [a, seq] = await this.#getSeq('dev.weft.links.getAccountBacklinks', { did, source: sources, ...rest }, signal);
         return { items: a.links, cursor: a.cursor, seq };
     }
-    /** Walks through all links to an account. */
+    /** Iterates over all links to an account. */
     accountLinks(did, options = {}) {
         return walk(options.cursor, (cursor) => this.accountLinksPage(did, { ...options, ...cursor }));
     }
-    /** Counts the links to an account by source, of all pages. */
+    /** Returns the number of links to an account by source. It reads all pages. */
     async accountCounts(did, signal) {
         const all = { total: 0, sources: [] };
         let cursor;
@@ -170,16 +170,16 @@ export class Client {
         } while (cursor !== undefined);
         return all;
     }
-    /** Lists what a record links to, and gives its content where the server keeps it. */
+    /** Returns the links of a record, and its content if the server stores it. */
     async hydratedRecord(did, collection, rkey, signal) {
         return this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey, hydrate: true }, signal);
     }
-    /** Lists what a record links to: the way forward. */
+    /** Returns the links of a record. */
     async recordLinks(did, collection, rkey, signal) {
         const a = await this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal);
         return a.links;
     }
-    /** Counts the links to a subject by time: what a chart is drawn from. */
+    /** Counts the links to a subject by time, for charts. */
     async timeline(subject, sources, options = {}) {
         const { signal, ...rest } = options;
         return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal);
@@ -190,9 +190,9 @@ export class Client {
         return this.#get('dev.weft.links.getTop', rest, signal);
     }
     /**
-     * Follows the stream. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
-     * comes twice. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` says that
-     * what came meanwhile is gone.
+     * Follows the stream. It reconnects when the connection breaks, and resumes: no event is lost
+     * or repeated. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` means that
+     * the log no longer has the next events.
      */
     async *events(options = {}) {
         const { signal } = options;
@@ -222,7 +222,7 @@ export class Client {
                     }
                     const event = JSON.parse(block.data);
                     if (event.kind !== 'record' && event.kind !== 'account')
-                        continue; // the end, or what is not known yet
+                        continue; // the end, or a kind unknown to this version
                     cursor = event.cursor;
                     wait = leastWait;
                     yield event;
@@ -244,11 +244,11 @@ export class Client {
         }
     }
     /**
-     * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
-     * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
-     * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
-     * It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or the first error of a server that
-     * has not answered yet. It needs a weft.
+     * Yields the records of a list, and then its changes, until the signal aborts: each record once when it is added and once when
+     * it is removed, without a gap between the list and the changes. The records of an account that becomes inactive are removed, and
+     * added again when it becomes active. If the log no longer has the changes that a broken connection missed, it lists the records
+     * again and yields the differences. It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or
+     * the first error of a server that has not answered yet. It requires a weft.
      */
     async *watch(subject, source, options = {}) {
         const { signal } = options;
@@ -289,17 +289,17 @@ export class Client {
         return res;
     }
 }
-/** The records of a list that is watched. */
+/** The state of a watched list. */
 class WatchedList {
     client;
     subject;
     source;
     options;
-    /** Whether the list was not read to its end yet. */
+    /** The list is not yet completely read. */
     isFirst = true;
-    /** Whether the server has answered: it is a weft, and what fails later is tried again. */
+    /** The server has answered: it is a weft, and later failures are retried. */
     isKnown = false;
-    /** The collections of the records that are there, by account and record key. */
+    /** The collections of the records of the list, by account and record key. */
     #have = new Map();
     constructor(client, subject, source, options) {
         this.client = client;
@@ -307,7 +307,7 @@ class WatchedList {
         this.source = source;
         this.options = options;
     }
-    /** Lists the records, and follows their changes until an error. */
+    /** Lists the records and follows their changes until an error. */
     async *follow() {
         const { dids, signal } = this.options;
         const seq = yield* this.#list();
@@ -322,7 +322,7 @@ class WatchedList {
                 yield* this.#remove(e.did, e.rkey);
             if (e.added.length === 0)
                 continue;
-            // An account without records may be inactive, also since before the watch. What is listed of it is true now, and later
+            // An account without records may be inactive, perhaps since before the watch. Its list is current, and later
             // events change it.
             if (this.#have.has(e.did))
                 yield* this.#add(e);
@@ -331,9 +331,9 @@ class WatchedList {
         }
     }
     /**
-     * Lists the records, or those of one account, and returns up to where all pages have the log. Records that are not listed are
-     * gone. What changes between two pages comes as events too, and a record that is there is not added again. A page that does not
-     * have the log up to `least` is an error: another follower sends it, or a cache, and the watch begins again.
+     * Lists the records, or those of one account, and returns the log row up to which all pages are complete. Records that are not
+     * listed are removed. Changes between two pages are events too, and an existing record is not added again. A page that does not
+     * include the log up to `least` is an error: another follower or a cache sent it, and the watch restarts.
      */
     async *#list(did, least = 0) {
         const gone = new Map();
@@ -363,7 +363,7 @@ class WatchedList {
                 yield* this.#remove(account, rkey);
         return seq;
     }
-    /** Follows a change of an account's status: its records go, or come back. */
+    /** Applies a change of an account's status: its records are removed or added. */
     async *#account({ account: { did, active }, cursor }) {
         if (active) {
             yield* this.#list(did, cursor);
@@ -391,7 +391,7 @@ class WatchedList {
         yield { kind: 'removed', did, collection, rkey };
     }
 }
-/** Whether an error is the server's last word; a stream whose cursor is gone begins again with the list. */
+/** Reports whether an error is final; a stream whose cursor the log no longer has restarts with the list. */
 function isLast(e) {
     return e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429 &&
         e.error !== 'OutdatedCursor' && e.error !== 'FutureCursor';
@@ -429,7 +429,7 @@ async function* walk(first, page) {
         cursor = p.cursor;
     } while (cursor);
 }
-/** Cuts a body into its events. One that is cut off in the middle is none. */
+/** Splits a body into its events, and drops an incomplete last one. */
 async function* blocks(body) {
     const reader = body.getReader();
     const decoder = new TextDecoder();

@@ -1,4 +1,4 @@
-// Package ts holds the TypeScript client as JavaScript, which weft serves to pages. npm run build makes it.
+// Package ts embeds the TypeScript client as JavaScript, which weft serves to pages. npm run build writes it.
 package ts
 
 import _ "embed"

@@ -1,5 +1,5 @@
-// Command counts prints the counts that an app shows under posts: it reads at-uris of posts from standard input, one in a
-// line, and asks for the likes, reposts, replies and quotes of all of them in one call for each thousand counts.
+// Command counts prints the counts that an app shows under posts. It reads at-uris of posts from standard input, one
+// per line, and requests their likes, reposts, replies and quotes in one call for each thousand counts.
 //
 //	go run weft.dev/weft/client/examples/counts https://weft.example < posts.txt
 package main

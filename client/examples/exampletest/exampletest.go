@@ -1,4 +1,4 @@
-// Package exampletest serves a small index in the process of a test, for the examples to ask.
+// Package exampletest serves a small index in the process of a test, for the examples to query.
 package exampletest
 
 import (
@@ -46,7 +46,7 @@ func Start(t *testing.T) *Index {
 	return &Index{URL: server.URL, store: store}
 }
 
-// Link makes an account's new record link to a target; source is as queries write it.
+// Link applies an account's new record that links to a target; source is written as in queries.
 func (x *Index) Link(t *testing.T, did, source, target string) {
 	t.Helper()
 	x.mu.Lock()
@@ -63,7 +63,7 @@ func (x *Index) Link(t *testing.T, did, source, target string) {
 	}
 }
 
-// Lines runs a program that prints to its writer, and gives each of its lines to do until do returns false.
+// Lines runs a program that prints to its writer, and passes each of its lines to do until do returns false.
 func Lines(t *testing.T, run func(ctx context.Context, stdout io.Writer) error, do func(line string) bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

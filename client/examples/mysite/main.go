@@ -1,5 +1,5 @@
-// Command mysite prints who links to the pages of a web site: for each page, how many links of each kind there are and
-// the newest five; then each new link to any page of the sites, as it comes. Give the addresses as browsers show them.
+// Command mysite prints the links to the pages of a web site: for each page, the number of links of each kind and the
+// newest five, then each new link to any page of the sites. Give the addresses as browsers show them.
 //
 //	go run weft.dev/weft/client/examples/mysite https://weft.example https://example.org/ https://example.org/about
 package main
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			return err
 		}
 	}
-	// From the moment before the first page was asked for: a link may be shown twice, and none is missing.
+	// The stream begins before the first page's query: a link may be shown twice, but none is missing.
 	for e, err := range c.Events(ctx, client.Filter{SubjectPrefixes: sites}, status.Index.LogSeq) {
 		if err != nil {
 			return err

@@ -1,5 +1,4 @@
-// Command notifications prints who links to an account or to anything of it: the newest twenty links, and then each new
-// one as it comes.
+// Command notifications prints the links to an account or to its records: the newest twenty links, then each new one.
 //
 //	go run weft.dev/weft/client/examples/notifications https://weft.example did:plc:…
 package main
@@ -41,7 +40,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	for _, l := range slices.Backward(page.Items) {
 		show(stdout, did, l.Time, l.Record.DID, l.Source, l.Subject)
 	}
-	// The stream goes on where the page ends: no link is missing between them.
+	// The stream begins at the log row of the page: no link is missing between them.
 	for e, err := range c.Events(ctx, client.Filter{SubjectDIDs: []string{did}}, page.Seq) {
 		if err != nil {
 			return err
@@ -53,7 +52,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// words says what a link from a source is; other sources are shown as they are.
+// words are descriptions of links by source; other sources are printed as they are.
 var words = map[string]string{
 	"app.bsky.feed.like:subject.uri":      "likes",
 	"app.bsky.feed.repost:subject.uri":    "reposts",

@@ -9,7 +9,7 @@ import (
 	"weft.dev/weft/client/examples/exampletest"
 )
 
-// TestRun: what was there and what comes is printed once, in order.
+// TestRun: existing and new links are printed once, in order.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	x := exampletest.Start(t)

@@ -1,4 +1,4 @@
-// Prints the counts that an app shows under posts: it reads at-uris of posts from standard input, one in a line, and asks for the
+// Prints the counts that an app shows under posts. It reads at-uris of posts from standard input, one per line, and requests the
 // likes, reposts, replies and quotes of all of them in one call for each thousand counts.
 //
 //   node counts.ts https://weft.example < posts.txt

@@ -1,5 +1,5 @@
-// Prints who links to the pages of a web site: for each page, how many links of each kind there are and the newest five; then each
-// new link to any page of the sites, as it comes. Give the addresses as browsers show them.
+// Prints the links to the pages of a web site: for each page, the number of links of each kind and the newest five, then each
+// new link to any page of the sites. Give the addresses as browsers show them.
 //
 //   node mysite.ts https://weft.example https://example.org/ https://example.org/about
 import { Client } from '@weft/client'
@@ -13,7 +13,7 @@ async function main([url, ...pages]: string[]): Promise<void> {
     sites.add(siteOf(page))
     await show(weft, page)
   }
-  // From the moment before the first page was asked for: a link may be shown twice, and none is missing.
+  // The stream begins before the first page's query: a link may be shown twice, but none is missing.
   for await (const e of weft.events({ subjectPrefixes: [...sites], cursor: status.index.log_seq })) {
     if (e.kind !== 'record') continue
     for (const l of e.added) console.log(`new: ${l.subject} from at://${e.did}/${e.collection}/${e.rkey}`)

@@ -1,4 +1,4 @@
-// Prints who links to an account or to anything of it: the newest twenty links, and then each new one as it comes.
+// Prints the links to an account or to its records: the newest twenty links, then each new one.
 //
 //   node notifications.ts https://weft.example did:plc:…
 import { Client } from '@weft/client'
@@ -18,7 +18,7 @@ async function main([url, did, ...rest]: string[]): Promise<void> {
   const weft = new Client(url)
   const page = await weft.accountLinksPage(did, { limit: 20 })
   for (const l of page.items.reverse()) show(did, l.time, l.did, l.source, l.subject)
-  // The stream goes on where the page ends: no link is missing between them.
+  // The stream begins at the log row of the page: no link is missing between them.
   for await (const e of weft.events({ subjectDids: [did], ...(page.seq !== null && { cursor: page.seq }) })) {
     if (e.kind !== 'record') continue
     for (const l of e.added) show(did, e.time, e.did, l.source, l.subject)

@@ -1,6 +1,6 @@
 /**
- * Asks a weft who links to what, and follows its stream. No dependencies: it needs `fetch`, as browsers and Node from 18 have
- * it. With the option `constellation`, it asks a Constellation.
+ * Queries the links in a weft and follows its stream. It has no dependencies and requires `fetch`, which browsers and Node 18 have.
+ * With the option `constellation`, it queries a Constellation.
  */
 
 /** A refusal of the server. */
@@ -8,7 +8,7 @@ export class WeftError extends Error {
   constructor(
     /** The status of HTTP. */
     readonly status: number,
-    /** Such as `InvalidRequest`. */
+    /** For example `InvalidRequest`. */
     readonly error: string,
     message: string,
   ) {
@@ -17,34 +17,34 @@ export class WeftError extends Error {
   }
 }
 
-/** A record that links. */
+/** A linking record. */
 export interface LinkRecord {
   did: string
   collection: string
   rkey: string
-  /** What lists are ordered by, RFC 3339; empty from a Constellation. */
+  /** The time that orders lists, RFC 3339; empty from a Constellation. */
   time: string
-  /** With `hydrate`, where it is kept. */
+  /** With `hydrate`, if the server stores it. */
   cid?: string
-  /** With `hydrate`, where it is kept. */
+  /** With `hydrate`, if the server stores it. */
   value?: unknown
 }
 
-/** A link to an account or to something of it. */
+/** A link to an account or to one of its records. */
 export interface AccountLink extends LinkRecord {
   source: string
   subject: string
 }
 
-/** What all lists take. */
+/** Options of all lists. */
 export interface ListOptions {
   /** Only links of this time or later: a Date or RFC 3339. */
   since?: Date | string
-  /** Only links of before this time. */
+  /** Only links before this time. */
   until?: Date | string
-  /** Items of a page: 1 to 1000, by default 100. */
+  /** Most items of a page: 1 to 1000, by default 100. */
   limit?: number
-  /** Where to begin: the cursor of the page before. */
+  /** The cursor of the previous page. */
   cursor?: string
   signal?: AbortSignal
 }
@@ -54,7 +54,7 @@ export interface BacklinksOptions extends ListOptions {
   dids?: string[]
   /** Oldest first. */
   reverse?: boolean
-  /** With the records' content, where it is kept; pages are then of 100 at most. */
+  /** Adds the records' content, if the server stores it; a page then has at most 100 records. */
   hydrate?: boolean
 }
 
@@ -66,9 +66,9 @@ export interface AccountOptions extends ListOptions {
 
 export interface Page<T> {
   items: T[]
-  /** Of the next page; null at the end. */
+  /** The cursor of the next page; null on the last page. */
   cursor: string | null
-  /** The page has all changes up to here: as the cursor of `events`, it continues the page. null: not known. */
+  /** The log row of the page: the cursor of `events` that continues the page. null: unknown. */
   seq: number | null
 }
 
@@ -87,32 +87,32 @@ export interface Count extends Pair {
   dids: number
 }
 
-/** The links to a subject from one source, and the accounts that made them. */
+/** The number of links to a subject from one source, and of their accounts. */
 export interface SourceTotal {
   source: string
   links: number
   dids: number
 }
 
-/** What a record links to, and its content. */
+/** The links of a record, and its content. */
 export interface HydratedRecord {
-  /** None for an unknown record, and for one of an inactive account. */
+  /** Empty for an unknown record, and for a record of an inactive account. */
   links: Pair[]
-  /** Where it is kept. */
+  /** If the server stores it. */
   cid?: string
-  /** Where it is kept. */
+  /** If the server stores it. */
   value?: unknown
 }
 
-/** What else the records link to that link to a subject. */
+/** Options of other links in the records that link to a subject. */
 export interface ManyOptions {
   /** Only records of these accounts. */
   dids?: string[]
   /** Only these other subjects. */
   others?: string[]
-  /** Items of a page: 1 to 1000, by default 100. */
+  /** Most items of a page: 1 to 1000, by default 100. */
   limit?: number
-  /** Where to begin: the cursor of the page before. */
+  /** The cursor of the previous page. */
   cursor?: string
   signal?: AbortSignal
 }
@@ -130,57 +130,57 @@ export interface OtherCount {
   dids: number
 }
 
-/** What a weft says of itself; docs/api.md names the members. */
+/** The status of a weft; docs/api.md describes the members. */
 export type Status = { ready: boolean; version: string; index: { links: number; log_seq: number } } & Record<string, unknown>
 
 export interface TimelineOptions {
   /** Only links of this time or later: a Date or RFC 3339. */
   since?: Date | string
-  /** Only links of before this time. */
+  /** Only links before this time. */
   until?: Date | string
-  /** How many spans there are at most: 1 to 200, by default 60. */
+  /** Most spans: 1 to 200, by default 60. */
   spans?: number
   signal?: AbortSignal
 }
 
-/** The links to a subject by time, in spans of one length. */
+/** The number of links to a subject by time, in spans of equal length. */
 export interface Timeline {
-  /** When the first span begins, RFC 3339; null without links. */
+  /** The start of the first span, RFC 3339; null without links. */
   from: string | null
-  /** How long each span is. */
+  /** The length of each span. */
   seconds: number
-  /** `total` is `older`, what came before the first span, and `counts` together; the oldest span is the first. */
+  /** `counts` has the links of each span, oldest first, `older` those before the first span, `total` the sum of both. */
   sources: { source: string; total: number; older: number; counts: number[] }[]
 }
 
 export interface TopOptions {
   /** The kind of link, `collection:path`; without it, the one with the most links. */
   source?: string
-  /** How many hours, which end now: 1 to 24, by default 24. */
+  /** The length of the span that ends now, in hours: 1 to 24, by default 24. */
   hours?: number
-  /** How many subjects there are at most: 1 to 50, by default 20. */
+  /** Most subjects: 1 to 50, by default 20. */
   limit?: number
-  /** With the content of subjects that are records, where it is kept. */
+  /** Adds the content of subjects that are records, if the server stores it. */
   hydrate?: boolean
   signal?: AbortSignal
 }
 
-/** What is linked to most from a source. */
+/** The subjects with the most links from a source. */
 export interface Top {
-  /** Links of this time or later are counted, RFC 3339. */
+  /** Links at or after this time are counted, RFC 3339. */
   since: string
-  /** What had links by then was looked at. */
+  /** The time up to which the server has counted links to choose the subjects. */
   until: string
-  /** Empty where there are no links. */
+  /** Empty if there are no links. */
   source: string
   subjects: { subject: string; links: number; cid?: string; value?: unknown }[]
-  /** A subject that was not counted has at most so many links. */
+  /** The most links of a subject that was not counted. */
   bound: number
-  /** The sources with links of this time, those with the most first. */
+  /** The sources with links in this time, those with the most first. */
   sources: string[]
 }
 
-/** Which events are wanted: all, where nothing is given. */
+/** Selects events; without any option, all. */
 export interface StreamOptions {
   subjects?: string[]
   subjectPrefixes?: string[]
@@ -188,16 +188,16 @@ export interface StreamOptions {
   sources?: string[]
   collections?: string[]
   actors?: string[]
-  /** Changes of the status of all accounts too, or of all `actors`. */
+  /** Also changes of the status of all accounts, or of all `actors`. */
   accounts?: boolean
-  /** With the content of records, and with updates that change only the content. */
+  /** Adds the content of records, and updates that change only the content. */
   hydrate?: boolean
   /** Where to begin: the cursor of an event, or from 10^15 up a time in microseconds since 1970. Without it, from now on. */
   cursor?: number
   signal?: AbortSignal
 }
 
-/** What became of a record that links. */
+/** A change of a linking record. */
 export interface RecordEvent {
   kind: 'record'
   origin: 'live' | 'replay'
@@ -207,19 +207,19 @@ export interface RecordEvent {
   rkey: string
   rev: string
   time: string
-  /** The wanted links that are gone. */
+  /** The removed links that match the filter. */
   removed: Pair[]
-  /** The wanted links that are new. */
+  /** The added links that match the filter. */
   added: Pair[]
-  /** With `hydrate`, where it is kept: of the record as it is when the event is sent. */
+  /** With `hydrate`, if the server stores it, as of the time of sending. */
   cid?: string
-  /** With `hydrate`, where it is kept. */
+  /** With `hydrate`, if the server stores it. */
   value?: unknown
-  /** Where to go on that has this event. */
+  /** The cursor that resumes after this event. */
   cursor: number
 }
 
-/** A change of an account's status: all of its links are gone, or back. */
+/** A change of an account's status: all of its links are removed, or added again. */
 export interface AccountEvent {
   kind: 'account'
   origin: 'live' | 'replay'
@@ -230,48 +230,48 @@ export interface AccountEvent {
 
 export type StreamEvent = RecordEvent | AccountEvent
 
-/** What a list is watched with. */
+/** Options of `watch`. */
 export interface WatchOptions {
   /** Only links by these accounts. */
   dids?: string[]
-  /** Items of a page of the list: 1 to 1000, by default 100. */
+  /** Most items of a page of the list: 1 to 1000, by default 100. */
   limit?: number
   signal?: AbortSignal
 }
 
-/** A change of a list that is watched: a record was there at the beginning, has come since, or has gone. */
+/** A change of a watched list: a record was there at the start, was added since, or was removed. */
 export interface Change {
   kind: 'listed' | 'added' | 'removed'
   did: string
   collection: string
   rkey: string
-  /** Of a record that was listed or added, RFC 3339. */
+  /** Of a listed or added record, RFC 3339. */
   time?: string
 }
 
 export interface ClientOptions {
   /**
    * The server is a Constellation, or has only its methods. Records have no times there, `counts` makes two requests for each
-   * pair, and timelines, links of accounts and of records, streams and `status` need a weft.
+   * pair, and timelines, links of accounts and of records, streams and `status` require a weft.
    */
   constellation?: boolean
-  /** In place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: typeof fetch
 }
 
 type Query = Record<string, string | number | boolean | Date | string[] | undefined>
 
-// The server shows every 20 seconds that it is there.
+// The server sends a heartbeat every 20 seconds.
 const silence = 60_000
-// Waits between connections double from the one to the other, in milliseconds.
+// The wait before a reconnect doubles from the first to the second, in milliseconds.
 const leastWait = 500
 const mostWait = 30_000
 
-// What a server counts in a call, and the UTF-16 units of names that surely fit into the MiB of JSON that it reads.
+// The pairs that a server accepts in a call, and the UTF-16 units of names that always fit into its limit of 1 MiB of JSON.
 const pairsInCall = 1000
 const unitsInCall = 256 * 1024
 
-/** How many pairs the next call has: one at least. */
+/** The number of pairs in the next call, at least one. */
 function fitting(pairs: Pair[], from: number): number {
   let units = 0
   for (let n = 0; from + n < pairs.length; n++) {
@@ -282,7 +282,7 @@ function fitting(pairs: Pair[], from: number): number {
   return pairs.length - from
 }
 
-/** Asks one server. */
+/** A client of one server. */
 export class Client {
   readonly #base: string
   readonly #fetch: typeof fetch
@@ -301,7 +301,7 @@ export class Client {
     return a.total
   }
 
-  /** Counts lists in the order of the pairs, 1,000 in a call. The counts of a call are of one moment. */
+  /** Counts lists in the order of the pairs, 1,000 per call. The counts of a call are from one snapshot. */
   async counts(pairs: Pair[], signal?: AbortSignal): Promise<Count[]> {
     const counts: Count[] = []
     if (this.#plain) {
@@ -332,7 +332,7 @@ export class Client {
     return a.total
   }
 
-  /** All sources that link to a subject, with their counts, in the order of their names. */
+  /** Returns all sources that link to a subject, with their counts, in the order of their names. */
   async sources(subject: string, signal?: AbortSignal): Promise<SourceTotal[]> {
     type All = { links: Record<string, Record<string, { records: number; distinct_dids: number }>>; cursor?: string }
     const totals: SourceTotal[] = []
@@ -349,7 +349,7 @@ export class Client {
     return totals.sort((a, b) => (a.source < b.source ? -1 : 1))
   }
 
-  /** A page of what else the records link to that link to a subject: from each of them, the links at another path. */
+  /** Returns a page of other links, at another path, in the records that link to a subject. */
   async manyToManyPage(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): Promise<Page<Other>> {
     const { dids, others, signal, ...rest } = options
     type Many = { items: { linkRecord: Other['record']; otherSubject: string }[]; cursor: string | null }
@@ -358,12 +358,12 @@ export class Client {
     return { items: a.items.map((i) => ({ record: i.linkRecord, subject: i.otherSubject })), cursor: a.cursor, seq }
   }
 
-  /** Walks through what else the records link to: of the items of a list, the accounts on it are at `subject`. */
+  /** Iterates over other links in the records that link to a subject: for list items of a list, `subject` has its accounts. */
   manyToMany(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): AsyncGenerator<Other, void, undefined> {
     return walk(options.cursor, (cursor) => this.manyToManyPage(subject, source, pathToOther, { ...options, ...cursor }))
   }
 
-  /** A page of the counts of `manyToMany` by other subject. */
+  /** Returns a page of the counts of `manyToMany` by other subject. */
   async manyToManyCountsPage(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): Promise<Page<OtherCount>> {
     const { dids, others, signal, ...rest } = options
     type Counts = { counts_by_other_subject: { subject: string; total: number; distinct: number }[]; cursor: string | null }
@@ -372,17 +372,17 @@ export class Client {
     return { items: a.counts_by_other_subject.map((n) => ({ subject: n.subject, records: n.total, dids: n.distinct })), cursor: a.cursor, seq }
   }
 
-  /** Walks through the counts of `manyToMany` by other subject. */
+  /** Iterates over the counts of `manyToMany` by other subject. */
   manyToManyCounts(subject: string, source: string, pathToOther: string, options: ManyOptions = {}): AsyncGenerator<OtherCount, void, undefined> {
     return walk(options.cursor, (cursor) => this.manyToManyCountsPage(subject, source, pathToOther, { ...options, ...cursor }))
   }
 
-  /** What a weft says of itself. */
+  /** Returns the status of a weft. */
   status(signal?: AbortSignal): Promise<Status> {
     return this.#ask('/status', { headers: { Accept: 'application/json' }, ...(signal && { signal }) })
   }
 
-  /** A page of the records that link, newest first. */
+  /** Returns a page of the linking records, newest first. */
   async backlinksPage(subject: string, source: string, options: BacklinksOptions = {}): Promise<TotalPage<LinkRecord>> {
     const { dids, signal, ...rest } = options
     if (this.#plain) refuseTimes(rest)
@@ -392,12 +392,12 @@ export class Client {
     return { total: a.total, items, cursor: a.cursor, seq }
   }
 
-  /** Walks through all records that link, page by page. */
+  /** Iterates over all linking records, page by page. */
   backlinks(subject: string, source: string, options: BacklinksOptions = {}): AsyncGenerator<LinkRecord, void, undefined> {
     return walk(options.cursor, (cursor) => this.backlinksPage(subject, source, { ...options, ...cursor }))
   }
 
-  /** A page of the accounts that link, newest first by the first link of each. */
+  /** Returns a page of the linking accounts, in the order of the first link of each, newest first. */
   async didsPage(subject: string, source: string, options: ListOptions = {}): Promise<TotalPage<string>> {
     const { signal, ...rest } = options
     if (this.#plain) {
@@ -411,12 +411,12 @@ export class Client {
     return { total: a.total, items: a.dids, cursor: a.cursor, seq }
   }
 
-  /** Walks through all accounts that link. */
+  /** Iterates over all linking accounts. */
   dids(subject: string, source: string, options: ListOptions = {}): AsyncGenerator<string, void, undefined> {
     return walk(options.cursor, (cursor) => this.didsPage(subject, source, { ...options, ...cursor }))
   }
 
-  /** A page of the links to an account and to any of its records, newest first. */
+  /** Returns a page of the links to an account and to its records, newest first. */
   async accountLinksPage(did: string, options: AccountOptions = {}): Promise<Page<AccountLink>> {
     const { sources, signal, ...rest } = options
     const [a, seq] = await this.#getSeq<{ links: AccountLink[]; cursor: string | null }>(
@@ -424,12 +424,12 @@ export class Client {
     return { items: a.links, cursor: a.cursor, seq }
   }
 
-  /** Walks through all links to an account. */
+  /** Iterates over all links to an account. */
   accountLinks(did: string, options: AccountOptions = {}): AsyncGenerator<AccountLink, void, undefined> {
     return walk(options.cursor, (cursor) => this.accountLinksPage(did, { ...options, ...cursor }))
   }
 
-  /** Counts the links to an account by source, of all pages. */
+  /** Returns the number of links to an account by source. It reads all pages. */
   async accountCounts(did: string, signal?: AbortSignal): Promise<{ total: number; sources: { source: string; links: number }[] }> {
     type Counts = { total: number; sources: { source: string; links: number }[]; cursor: string | null }
     const all: { total: number; sources: { source: string; links: number }[] } = { total: 0, sources: [] }
@@ -443,18 +443,18 @@ export class Client {
     return all
   }
 
-  /** Lists what a record links to, and gives its content where the server keeps it. */
+  /** Returns the links of a record, and its content if the server stores it. */
   async hydratedRecord(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<HydratedRecord> {
     return this.#get('dev.weft.links.getRecordLinks', { did, collection, rkey, hydrate: true }, signal)
   }
 
-  /** Lists what a record links to: the way forward. */
+  /** Returns the links of a record. */
   async recordLinks(did: string, collection: string, rkey: string, signal?: AbortSignal): Promise<Pair[]> {
     const a = await this.#get<{ links: Pair[] }>('dev.weft.links.getRecordLinks', { did, collection, rkey }, signal)
     return a.links
   }
 
-  /** Counts the links to a subject by time: what a chart is drawn from. */
+  /** Counts the links to a subject by time, for charts. */
   async timeline(subject: string, sources: string[], options: TimelineOptions = {}): Promise<Timeline> {
     const { signal, ...rest } = options
     return this.#get('dev.weft.links.getTimeline', { subject, source: sources, ...rest }, signal)
@@ -467,9 +467,9 @@ export class Client {
   }
 
   /**
-   * Follows the stream. It connects again when the connection breaks, and goes on where it was: nothing is lost and nothing
-   * comes twice. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` says that
-   * what came meanwhile is gone.
+   * Follows the stream. It reconnects when the connection breaks, and resumes: no event is lost
+   * or repeated. It ends when the signal aborts, and throws a WeftError when the server refuses it: `OutdatedCursor` means that
+   * the log no longer has the next events.
    */
   async *events(options: StreamOptions = {}): AsyncGenerator<StreamEvent, void, undefined> {
     const { signal } = options
@@ -496,7 +496,7 @@ export class Client {
             continue
           }
           const event = JSON.parse(block.data) as StreamEvent
-          if (event.kind !== 'record' && event.kind !== 'account') continue // the end, or what is not known yet
+          if (event.kind !== 'record' && event.kind !== 'account') continue // the end, or a kind unknown to this version
           cursor = event.cursor
           wait = leastWait
           yield event
@@ -515,11 +515,11 @@ export class Client {
   }
 
   /**
-   * Gives the records of a list, and then its changes, until the signal aborts: each record once when it comes and once when it
-   * goes, without a gap between the list and the changes. Those of an account that becomes inactive go, and come again with it.
-   * If the log no longer has the changes that a broken connection missed, it lists the records again and gives the differences.
-   * It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or the first error of a server that
-   * has not answered yet. It needs a weft.
+   * Yields the records of a list, and then its changes, until the signal aborts: each record once when it is added and once when
+   * it is removed, without a gap between the list and the changes. The records of an account that becomes inactive are removed, and
+   * added again when it becomes active. If the log no longer has the changes that a broken connection missed, it lists the records
+   * again and yields the differences. It keeps the keys of the list in memory. It throws a WeftError when the server refuses it, or
+   * the first error of a server that has not answered yet. It requires a weft.
    */
   async *watch(subject: string, source: string, options: WatchOptions = {}): AsyncGenerator<Change, void, undefined> {
     const { signal } = options
@@ -560,13 +560,13 @@ export class Client {
   }
 }
 
-/** The records of a list that is watched. */
+/** The state of a watched list. */
 class WatchedList {
-  /** Whether the list was not read to its end yet. */
+  /** The list is not yet completely read. */
   isFirst = true
-  /** Whether the server has answered: it is a weft, and what fails later is tried again. */
+  /** The server has answered: it is a weft, and later failures are retried. */
   isKnown = false
-  /** The collections of the records that are there, by account and record key. */
+  /** The collections of the records of the list, by account and record key. */
   readonly #have = new Map<string, Map<string, string>>()
 
   constructor(
@@ -576,7 +576,7 @@ class WatchedList {
     readonly options: WatchOptions,
   ) {}
 
-  /** Lists the records, and follows their changes until an error. */
+  /** Lists the records and follows their changes until an error. */
   async *follow(): AsyncGenerator<Change, void, undefined> {
     const { dids, signal } = this.options
     const seq = yield* this.#list()
@@ -589,7 +589,7 @@ class WatchedList {
       }
       if (e.removed.length > 0) yield* this.#remove(e.did, e.rkey)
       if (e.added.length === 0) continue
-      // An account without records may be inactive, also since before the watch. What is listed of it is true now, and later
+      // An account without records may be inactive, perhaps since before the watch. Its list is current, and later
       // events change it.
       if (this.#have.has(e.did)) yield* this.#add(e)
       else yield* this.#list(e.did, e.cursor)
@@ -597,9 +597,9 @@ class WatchedList {
   }
 
   /**
-   * Lists the records, or those of one account, and returns up to where all pages have the log. Records that are not listed are
-   * gone. What changes between two pages comes as events too, and a record that is there is not added again. A page that does not
-   * have the log up to `least` is an error: another follower sends it, or a cache, and the watch begins again.
+   * Lists the records, or those of one account, and returns the log row up to which all pages are complete. Records that are not
+   * listed are removed. Changes between two pages are events too, and an existing record is not added again. A page that does not
+   * include the log up to `least` is an error: another follower or a cache sent it, and the watch restarts.
    */
   async *#list(did?: string, least = 0): AsyncGenerator<Change, number, undefined> {
     const gone = new Map<string, Set<string>>()
@@ -625,7 +625,7 @@ class WatchedList {
     return seq
   }
 
-  /** Follows a change of an account's status: its records go, or come back. */
+  /** Applies a change of an account's status: its records are removed or added. */
   async *#account({ account: { did, active }, cursor }: AccountEvent): AsyncGenerator<Change, void, undefined> {
     if (active) {
       yield* this.#list(did, cursor)
@@ -652,7 +652,7 @@ class WatchedList {
   }
 }
 
-/** Whether an error is the server's last word; a stream whose cursor is gone begins again with the list. */
+/** Reports whether an error is final; a stream whose cursor the log no longer has restarts with the list. */
 function isLast(e: unknown): boolean {
   return e instanceof WeftError && e.status >= 400 && e.status < 500 && e.status !== 429 &&
     e.error !== 'OutdatedCursor' && e.error !== 'FutureCursor'
@@ -692,7 +692,7 @@ async function* walk<T>(first: string | undefined, page: (cursor: { cursor?: str
   } while (cursor)
 }
 
-/** Cuts a body into its events. One that is cut off in the middle is none. */
+/** Splits a body into its events, and drops an incomplete last one. */
 async function* blocks(body: ReadableStream<Uint8Array>): AsyncGenerator<{ id: string; data: string }, void, undefined> {
   const reader = body.getReader()
   const decoder = new TextDecoder()

@@ -1,5 +1,5 @@
-// Command server serves an index on loopback, which the tests of the TypeScript client fill. It prints its URL, and ends
-// with its standard input. POST /test/apply applies a JSON array of events.
+// Command server serves an index on loopback for the tests of the TypeScript client, which fill it. It prints its URL,
+// and ends when its standard input ends. POST /test/apply applies a JSON array of events.
 package main
 
 import (
@@ -63,7 +63,7 @@ var ops = map[string]db.Op{
 	"create": db.OpCreate, "update": db.OpUpdate, "delete": db.OpDelete, "account": db.OpAccount,
 }
 
-// event is an event as tests write it.
+// event is an event in the JSON of the tests.
 type event struct {
 	Op         string
 	DID        string
@@ -74,10 +74,10 @@ type event struct {
 	Body       []byte    // DAG-CBOR, in base64
 }
 
-// applier applies the events of requests. Requests come one after the other.
+// applier applies the events of requests. Requests must not be concurrent.
 type applier struct {
 	store *db.Store
-	n     uint64 // of the last event
+	n     uint64 // number of the last event
 }
 
 func (a *applier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +102,7 @@ func (a *applier) apply(body io.Reader) error {
 			return fmt.Errorf("%q is no operation", e.Op)
 		}
 		a.n++
-		us := 1_770_000_000_000_000 + a.n*1_000_000 // a second after the event before, in February 2026
+		us := 1_770_000_000_000_000 + a.n*1_000_000 // one second after the previous event, in February 2026
 		batch.Events = append(batch.Events, apply.Event{Seq: a.n, TimeUS: int64(us), Op: op, DID: e.DID,
 			Collection: e.Collection,
 			Rkey:       e.Rkey, Rev: string(link.AppendTID(nil, us<<10)), Links: e.Links, Status: e.Status, Body: e.Body})
