@@ -115,7 +115,7 @@ func (s *server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Re
 		}
 	}
 	p.read(http.MaxBytesReader(w, r.Body, maxBody))
-	if p.err == errBodyTooLarge || p.err == errBodyBrokeOff {
+	if errors.Is(p.err, errBodyTooLarge) || errors.Is(p.err, errBodyBrokeOff) {
 		return room, p.err
 	}
 	return room, nil

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"reflect"
 	"strings"
@@ -49,7 +50,7 @@ func TestCursorTampered(t *testing.T) {
 	text := *sealed
 	refused := func(how, text string) {
 		t.Helper()
-		if position, err := c.decode(text); err != errCursor {
+		if position, err := c.decode(text); !errors.Is(err, errCursor) {
 			t.Errorf("%s: %q opened as %q, %v", how, text, position, err)
 		}
 	}

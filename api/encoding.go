@@ -15,14 +15,25 @@ import (
 const encodeFrom = 4 << 10
 
 var (
-	// A page of a thousand records is 100 kB and takes about half a millisecond.
-	zstdEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10),
-		zstd.WithLowerEncoderMem(true))
+	zstdEncoder = newZstdEncoder()
 	gzipWriters = sync.Pool{New: func() any {
 		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 		return w
 	}}
 )
+
+// newZstdEncoder returns an encoder that many goroutines may use. A page of a thousand records is 100 kB and takes about
+// half a millisecond.
+func newZstdEncoder() *zstd.Encoder {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10),
+		zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	// The first call makes a channel. A channel that is made in a bubble of synctest can't be used outside of it.
+	z.EncodeAll(nil, nil)
+	return z
+}
 
 // encode compresses a body as the client accepts it. encoding is empty if the body is unchanged.
 func encode(accept []string, body []byte) (out []byte, encoding string) {

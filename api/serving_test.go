@@ -143,3 +143,11 @@ func TestAccessLog(t *testing.T) {
 		t.Errorf("%s", line)
 	}
 }
+
+// TestZstdEncoderOutlivesBubble: an encoder that a bubble of synctest used first works outside of it.
+func TestZstdEncoderOutlivesBubble(t *testing.T) {
+	t.Parallel()
+	z := newZstdEncoder()
+	synctest.Test(t, func(*testing.T) { z.EncodeAll([]byte("in the bubble"), nil) })
+	z.EncodeAll([]byte("outside"), nil)
+}

@@ -24,18 +24,12 @@ const linksPerEvent = 1.2
 
 // PlanBackfill estimates the backfill of a new index that begins at from, with the first host that has an archive. The
 // Plan of the zero From is empty.
-func PlanBackfill(ctx context.Context, hosts []string, key string, from From, s *Slice) (Plan, error) {
+func PlanBackfill(ctx context.Context, hosts []upstream.Endpoint, key string, from From, s *Slice) (Plan, error) {
 	if from == (From{}) {
 		return Plan{}, nil
 	}
 	var errs []error
-	for _, name := range hosts {
-		u, err := upstream.ParseAddress(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		e := u.Endpoint
+	for _, e := range hosts {
 		speaks, err := e.Probe(ctx, false, upstream.ProbeFails)
 		if err != nil {
 			errs = append(errs, err)

@@ -11,6 +11,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestBadIndexBecomesGap: a segment whose index is out of order is a recorded gap, and all other events are indexed,
@@ -52,7 +53,7 @@ func TestBadIndexBecomesGap(t *testing.T) {
 			data := t.TempDir()
 			for range 2 {
 				store := openStore(t, data)
-				f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
 				untilCaughtUp(t, store, server)
 				f.stop()
 				gaps, err := store.Gaps(t.Context())

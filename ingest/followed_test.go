@@ -20,7 +20,7 @@ func TestFollowedIsOfItsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	in := New(Config{Hosts: []string{"http://127.0.0.1:1", down.URL}, Store: store})
+	in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}, {URL: down.URL}}, Store: store})
 	first, second := in.hosts[0], in.hosts[1]
 	first.SetKind(upstream.KindV1)
 	second.SetKind(upstream.KindV1)

@@ -13,6 +13,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/upstream"
 )
 
 var fullSize = flag.Bool("fullsize", false, "run TestFullSizeSegment, which takes minutes")
@@ -67,7 +68,7 @@ func TestFullSizeSegment(t *testing.T) {
 	if _, err := fmt.Fscan(stdout, &said, &url, &tip); err != nil || said != serveVariable {
 		t.Fatalf("the server says %q, %v", said, err)
 	}
-	plan, err := ingest.PlanBackfill(t.Context(), []string{url}, "", ingest.From{Start: true}, nil)
+	plan, err := ingest.PlanBackfill(t.Context(), []upstream.Endpoint{{URL: url}}, "", ingest.From{Start: true}, nil)
 	if err != nil || plan.Segments != 1 || plan.Bytes < segmentBytes {
 		t.Fatalf("the archive is %+v, %v", plan, err)
 	}
@@ -77,7 +78,7 @@ func TestFullSizeSegment(t *testing.T) {
 	}
 	defer store.Close()
 	begun := time.Now()
-	in := ingest.New(ingest.Config{Hosts: []string{url}, Store: store, From: ingest.From{Start: true}, Logger: logger(t)})
+	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: url}}, Store: store, From: ingest.From{Start: true}, Logger: logger(t)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }()

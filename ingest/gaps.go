@@ -15,7 +15,7 @@ func newGapFiller(in *Ingest) *gapfill.Filler {
 	return gapfill.New(gapfill.Config{
 		Store:     in.cfg.Store,
 		Pipeline:  &gapPipeline{Ingest: in, extract: newExtractor()},
-		Upstreams: in.endpoints,
+		Upstreams: in.cfg.Hosts,
 		Key:       in.cfg.Key,
 		Filter:    in.cfg.Slice.filter(),
 		Interval:  in.cfg.Fill,

@@ -38,7 +38,7 @@ func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{})}
-		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, Silence: 30 * time.Second})
+		in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: store, Silence: 30 * time.Second})
 		in.state.Store(&State{Name: wire.UpstreamFollowing, Connected: true, Kind: upstream.KindV2})
 		done := make(chan error, 1)
 		go func() { done <- in.commit(t.Context(), t.Context()) }()
@@ -119,7 +119,7 @@ func TestPartsAreProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &stuckStore{commit: make(chan struct{}), parts: make(chan struct{})}
-		in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store})
+		in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: store})
 		in.state.Store(&State{Name: wire.UpstreamFollowing, Connected: true, Kind: upstream.KindV2})
 		go func() { _ = in.commit(t.Context(), t.Context()) }()
 		go func() { _ = in.watchCommits(t.Context()) }()

@@ -10,6 +10,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // pair is two servers of one network with different sequences: the second one's relay sends every tenth event twice.
@@ -67,7 +68,7 @@ func TestFailover(t *testing.T) {
 			p.emit(1000)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store, From: ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: 2 * time.Second, Failback: 200 * time.Millisecond})
 			untilCaughtUp(t, store, p.a)
 			for range 2 {
@@ -98,7 +99,7 @@ func TestSecondBeginsLater(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	// No silence: a slow machine must not fail over to the second server before the first is away.
-	f := follow(t, ingest.Config{Hosts: []string{p.a.URL(), p.b.URL()}, Store: store, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: p.a.URL()}, {URL: p.b.URL()}}, Store: store, From: ingest.From{Start: true},
 		BatchEvents: 100, BatchAge: 20 * time.Millisecond, Failback: time.Hour})
 	untilCaughtUp(t, store, p.a)
 	last := store.NewestTime()
@@ -128,7 +129,7 @@ func TestCountsAnew(t *testing.T) {
 			server.Emit(500)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 				Silence: 500 * time.Millisecond, Rewind: 10}
 			f := follow(t, cfg)
 			untilCaughtUp(t, store, server)
@@ -152,7 +153,7 @@ func TestV1(t *testing.T) {
 		NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 3}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+	cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 		BatchAge: 20 * time.Millisecond, Silence: time.Second}
 	for range 3 {
 		f := follow(t, cfg)
@@ -211,7 +212,7 @@ func TestWiresAgree(t *testing.T) {
 		server.Emit(3000 - cfg.Backlog)
 		store := openStore(t, t.TempDir())
 		defer store.Close()
-		f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
 		last := int64(newest(t, server))
 		until(t, "it has all", func() bool { return store.NewestTime() == last })
 		f.stop()
@@ -296,7 +297,7 @@ func TestGapIsFilled(t *testing.T) {
 			server := serve(t, tc.cfg)
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 				Fill: 50 * time.Millisecond, FillRecords: tc.records}
 			if tc.cfg.Lookback > 0 {
 				f := follow(t, cfg)
@@ -362,7 +363,7 @@ func TestSliceOfNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}, Slice: feed,
+	cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}, Slice: feed,
 		Fill: 50 * time.Millisecond}
 	settle := func(in *follower, cfg ingest.Config) {
 		server.Emit(62 * 10)
@@ -433,7 +434,7 @@ func TestPlanBackfill(t *testing.T) {
 	t.Parallel()
 	server := serve(t, sim.ServerConfig{Backlog: 30_000, EventsPerSegment: 10_000,
 		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
-	hosts := []string{server.URL()}
+	hosts := []upstream.Endpoint{{URL: server.URL()}}
 	whole, err := ingest.PlanBackfill(t.Context(), hosts, "", ingest.From{Start: true}, nil)
 	if err != nil || whole.Segments != 3 || whole.Events != 30_000 || whole.Links != 36_000 || whole.Bytes < 30_000*10 {
 		t.Errorf("the plan is %+v, %v", whole, err)

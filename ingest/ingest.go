@@ -50,7 +50,7 @@ type Store interface {
 
 // Config configures an Ingest. Hosts and Store are required.
 type Config struct {
-	Hosts       []string              // Jetstream servers as upstream.ParseAddress reads them, in order of preference
+	Hosts       []upstream.Endpoint   // Jetstream servers in order of preference
 	Store       Store                 //
 	From        From                  // where a new index begins; zero: now
 	Slice       *Slice                // the part of the network to index; nil: all of it
@@ -96,9 +96,8 @@ type Ingest struct {
 
 	committedUS atomic.Int64 // time of the newest event committed; 0: none
 
-	endpoints []upstream.Endpoint // in order of preference
-	upstreams *upstream.Hosts     // the same, with their health
-	hosts     []*host             // the same, with the positions of their streams
+	upstreams *upstream.Hosts // cfg.Hosts, with their health
+	hosts     []*host         // the same, with the positions of their streams
 	gaps      *gapfill.Filler
 	liveness  liveness
 	progress  progress
@@ -129,7 +128,7 @@ func (cfg *Config) setDefaults() {
 	}
 }
 
-// New returns an Ingest. Run starts it. New panics if a host doesn't parse: the caller has parsed it.
+// New returns an Ingest. Run starts it.
 func New(cfg Config) *Ingest {
 	cfg.setDefaults()
 	in := &Ingest{
@@ -138,14 +137,7 @@ func New(cfg Config) *Ingest {
 		extract: newExtractor(),
 		log:     newBounded(cfg.Logger, cfg.Now),
 	}
-	for _, name := range cfg.Hosts {
-		address, err := upstream.ParseAddress(name)
-		if err != nil {
-			panic(fmt.Errorf("ingest: %w", err))
-		}
-		in.endpoints = append(in.endpoints, address.Endpoint)
-	}
-	in.upstreams = upstream.NewHosts(in.endpoints)
+	in.upstreams = upstream.NewHosts(cfg.Hosts)
 	for _, up := range in.upstreams.All() {
 		in.hosts = append(in.hosts, &host{Host: up, rewind: cfg.Rewind})
 	}

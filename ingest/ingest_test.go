@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // defaultEvents are more than the 8,192 that a start goes back, so that not each restart in TestReplayedTwice reaches the beginning.
@@ -141,7 +142,7 @@ func TestArchiveIntoLive(t *testing.T) {
 		NetworkConfig: sim.NetworkConfig{Accounts: 300, Churn: 5}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	for range 20 {
 		server.Emit(150)
@@ -191,7 +192,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 				NetworkConfig: sim.NetworkConfig{Accounts: 200, Churn: 5, Seed: 7}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 				BatchEvents: 100, BatchAge: 20 * time.Millisecond, Silence: time.Second})
 			for i := range 8 { // every fault of frames comes within 1,200 live events
 				server.Emit(250)
@@ -222,7 +223,7 @@ func TestHoleBecomesGap(t *testing.T) {
 	server.CorruptBlock(1, 0)
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}})
 	untilCaughtUp(t, store, server)
 	f.stop()
 	gaps, err := store.Gaps(t.Context())
@@ -261,7 +262,7 @@ func TestTipBelowCursor(t *testing.T) {
 	if _, err := store.Apply(db.Batch{Host: server.URL(), Seq: 1_000_000, TimeUS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, Silence: 400 * time.Millisecond,
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, Silence: 400 * time.Millisecond,
 		Rewind: 100})
 	defer f.stop()
 	until(t, "the lost events are noticed and new ones indexed", func() bool {
@@ -301,7 +302,7 @@ func TestFrom(t *testing.T) {
 				NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: tc.from(t, server)})
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: tc.from(t, server)})
 			until(t, "it follows", func() bool { return server.Subscribers() > 0 })
 			server.Emit(100)
 			untilCaughtUp(t, store, server)
@@ -361,7 +362,7 @@ func TestReplayedTwice(t *testing.T) {
 		starts := 0
 		for done := false; !done; starts++ {
 			begun, store := time.Now(), openStore(t, dir)
-			cfg := ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true}}
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true}}
 			stopAt := store.Cursor(server.URL()) + r.Uint64N(tip/3)
 			if pass == 1 {
 				cfg.Store, cfg.Rewind = replayAll{store}, ^uint64(0) // everything comes again
@@ -414,7 +415,7 @@ func TestSlowStoreIsNotSilence(t *testing.T) {
 		NetworkConfig: sim.NetworkConfig{Accounts: 200}})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: slow{store}, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: slow{store}, From: ingest.From{Start: true},
 		BatchEvents: 100,
 		Silence:     300 * time.Millisecond})
 	until(t, "all is committed", func() bool {

@@ -25,7 +25,7 @@ func TestPausedStore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			in = New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: s, BatchEvents: 10})
+			in = New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: s, BatchEvents: 10})
 			in.queue.follow(in.hosts[0].URL, upstream.KindV2)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)

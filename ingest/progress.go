@@ -23,7 +23,7 @@ type progress struct {
 	p      wire.Replay        // without Rate, ETA and Waiting
 	came   [rateSeconds]int64 // events of each of the last seconds, by the second modulo rateSeconds
 	second int64              // the newest of them, since 1970
-	heard  time.Time          // when the archive last sent something, or weft last was too busy to read
+	heard  time.Time          // when the archive last sent something, or weft last had room again for its events
 }
 
 // get returns the progress at a time. isBusy reports whether weft is too busy to read.
@@ -33,16 +33,13 @@ func (p *progress) get(now time.Time, isBusy bool) wire.Replay {
 	if p.p.Host == "" {
 		return wire.Replay{}
 	}
-	if isBusy {
-		p.heard = now
-	}
 	r := p.p
 	r.Rate = p.rate(now)
 	if r.Rate > 0 {
 		r.ETA = float64(max(r.Events-r.EventsDone, 0)) / r.Rate
 	}
 	silent := now.Sub(p.heard)
-	if silent >= stalledAfter {
+	if silent >= stalledAfter && !isBusy {
 		r.Waiting = silent.Seconds()
 	}
 	return r
@@ -50,10 +47,9 @@ func (p *progress) get(now time.Time, isBusy bool) wire.Replay {
 
 // rate returns the events per second of the last rateSeconds, the present second included, or since the start.
 func (p *progress) rate(now time.Time) float64 {
-	p.moveTo(now)
 	events := int64(0)
-	for _, n := range p.came {
-		events += n
+	for second := max(p.second, now.Unix()) - rateSeconds + 1; second <= p.second; second++ {
+		events += p.came[second%rateSeconds]
 	}
 	span := rateSeconds - 1 + float64(now.Nanosecond())/1e9
 	span = min(span, now.Sub(p.p.Since).Seconds())
@@ -109,6 +105,13 @@ func (p *progress) fetched(bytes int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.p.BytesDone += int64(bytes)
+	p.heard = now
+}
+
+// pushed notes that weft has taken events of the archive, for which it may have been too busy until now.
+func (p *progress) pushed(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.heard = now
 }
 

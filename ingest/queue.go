@@ -63,7 +63,7 @@ func (q *queue) follow(host, kind string) {
 
 // push queues a full batch, once there is room. The queue owns it then.
 func (q *queue) push(ctx context.Context, b *batch) error {
-	hasRoom := func() bool { return q.cost < batchBytes*ahead && len(q.ready) < ahead && q.cur.seen == 0 }
+	hasRoom := func() bool { return !q.readyIsFull() && q.cur.seen == 0 }
 	err := q.lockWhen(ctx, hasRoom)
 	if err != nil {
 		return err
@@ -242,8 +242,11 @@ func (q *queue) drained(ctx context.Context) error {
 func (q *queue) isFull() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.isBehind() || len(q.ready) >= ahead
+	return q.isBehind() || q.readyIsFull()
 }
+
+// readyIsFull reports whether the full batches are so many, or so large, that the reader of an archive must wait.
+func (q *queue) readyIsFull() bool { return len(q.ready) >= ahead || q.cost >= batchBytes*ahead }
 
 // depth returns the number of events that wait.
 func (q *queue) depth() int {

@@ -342,6 +342,9 @@ func TestQueueLinks(t *testing.T) {
 	if err := q.push(ended, &batch{seen: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a batch is queued behind %d bytes: %v", q.cost, err)
 	}
+	if !q.isFull() {
+		t.Errorf("the reader waits behind %d bytes in %d batches, and the queue is not full", q.cost, len(q.ready))
+	}
 	for range 2 {
 		b := q.take(t.Context())
 		q.done(b)
@@ -380,7 +383,7 @@ func TestLastCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: s})
+	in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: s})
 	in.queue.follow(in.hosts[0].URL, upstream.KindV2)
 	ctx, cancel := context.WithCancel(t.Context())
 	sessions, ended := context.WithCancel(t.Context())

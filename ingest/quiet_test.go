@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // short is Config.Silence of these tests. Sessions must last much longer.
@@ -81,7 +82,7 @@ func TestQuietUpstream(t *testing.T) {
 				server := newStream(t, &stream{v2: v2})
 				store := openStore(t, t.TempDir())
 				defer store.Close()
-				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, tc.slice...),
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, tc.slice...),
 					Silence: short})
 				defer f.stop()
 				want := int64(1)
@@ -126,7 +127,7 @@ func TestMuteUpstream(t *testing.T) {
 	server := newStream(t, &stream{mute: true})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short})
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short})
 	defer f.stop()
 	until(t, "it is connected to anew", func() bool { filtered, _, _ := server.counts(); return filtered > 2 })
 }
@@ -137,7 +138,7 @@ func TestStuckUpstream(t *testing.T) {
 	stuck, other := newStream(t, &stream{}), newStream(t, &stream{})
 	store := openStore(t, t.TempDir())
 	defer store.Close()
-	f := follow(t, ingest.Config{Hosts: []string{stuck.URL, other.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short,
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: stuck.URL}, {URL: other.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short,
 		Failback: time.Hour})
 	defer f.stop()
 	until(t, "the first is followed", func() bool { return f.Ready() == nil })
@@ -159,7 +160,7 @@ func TestBeginning(t *testing.T) {
 			server.send(1, time.Now().Add(-time.Hour)) // before the beginning
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			cfg := ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, 1), Silence: short}
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: short}
 			f := follow(t, cfg)
 			until(t, "it follows", func() bool { return f.Ready() == nil })
 			server.setAway(true)
@@ -224,7 +225,7 @@ func TestFollowedIsNoGap(t *testing.T) {
 					}
 				}
 				server.forget(2)
-				f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, Slice: sliceOf(t, 1), Silence: 10 * short,
+				f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Slice: sliceOf(t, 1), Silence: 10 * short,
 					Rewind: 1})
 				defer f.stop()
 				untilReady(t, f)
@@ -267,7 +268,7 @@ func TestFollowedIsNoted(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	begun := time.Now().UnixMicro()
-	f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
 		Slice: sliceOf(t, 1), Silence: short})
 	until(t, "the event is there", func() bool { return links(t, store) == 1 })
 	until(t, "it is noted", func() bool { return store.Followed(server.URL).UntilUS > begun+(10*short).Microseconds() })
@@ -290,7 +291,7 @@ func TestTimeOfTheFuture(t *testing.T) {
 				server := newStream(t, &stream{v2: v2})
 				store := openStore(t, t.TempDir())
 				defer store.Close()
-				cfg := ingest.Config{Hosts: []string{server.URL}, Store: store, Silence: short}
+				cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, Silence: short}
 				server.send(1, time.Now())
 				cfg.From.Start = !v2 // there is no archive
 				f := follow(t, cfg)
@@ -342,7 +343,7 @@ func TestClockAhead(t *testing.T) {
 		}
 		a.send(9, time.Now().Add(-time.Hour))
 		b.send(9, time.Now().Add(ahead-time.Hour))
-		f := follow(t, ingest.Config{Hosts: []string{a.URL, b.URL}, Store: store, Silence: 5 * short, Failback: time.Hour})
+		f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: a.URL}, {URL: b.URL}}, Store: store, Silence: 5 * short, Failback: time.Hour})
 		until(t, "the first is followed", func() bool { _, all, _ := a.counts(); return all > 0 })
 		send(1)
 		until(t, "its event is there", func() bool { return links(t, store) >= 1 })
@@ -378,7 +379,7 @@ func TestProbe(t *testing.T) {
 			server.send(1, time.Now())
 			store := openStore(t, t.TempDir())
 			defer store.Close()
-			f := follow(t, ingest.Config{Hosts: []string{server.URL}, Store: store, From: ingest.From{Start: true},
+			f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL}}, Store: store, From: ingest.From{Start: true},
 				Silence: 10 * short})
 			defer f.stop()
 			until(t, "its event is there", func() bool { return links(t, store) == 1 })
@@ -424,8 +425,8 @@ func TestPasswords(t *testing.T) {
 	store := openStore(t, t.TempDir())
 	defer store.Close()
 	var said log
-	in := ingest.New(ingest.Config{Hosts: []string{strings.Replace(server.URL, "http://", "ws://"+user+":"+password+"@",
-		1) + "/subscribe"},
+	address := strings.Replace(server.URL, "http://", "ws://"+user+":"+password+"@", 1) + "/subscribe"
+	in := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{must(upstream.ParseAddress(address)).Endpoint},
 		Store: store, From: ingest.From{Start: true}, Silence: short,
 		Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -157,6 +157,7 @@ func (r *replay) push(ctx context.Context, made *batch) error {
 	if err != nil {
 		return err
 	}
+	r.in.progress.pushed(r.in.cfg.Now())
 	r.in.advance(r.h, pos, us, events)
 	return nil
 }

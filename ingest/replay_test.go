@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/bluesky-social/jetstream/segment"
+
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestFillCuts: a block whose records have many links becomes several batches, each of hardly more than
@@ -29,7 +31,7 @@ func TestFillCuts(t *testing.T) {
 		}
 		return nil
 	}
-	in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: nil})
+	in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: nil})
 	r := &replay{in: in, h: in.hosts[0], p: &startPoint{}}
 	events, last, made := 0, uint64(0), 0
 	err := r.batches(block, newExtractor(), func(full *batch) error {

@@ -35,7 +35,7 @@ func TestNewStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			in := New(Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store, From: tc.from})
+			in := New(Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: store, From: tc.from})
 			h := in.hosts[0]
 			h.SetKind(tc.kind)
 			p, err := in.startPoint(t.Context(), h)

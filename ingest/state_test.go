@@ -8,6 +8,7 @@ import (
 
 	"weft.dev/weft/api/wire"
 	"weft.dev/weft/db"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestStates: each state of an upstream says what is true of it, and Ready gives the reason of those that have no events.
@@ -15,7 +16,7 @@ func TestStates(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	now := start
-	in := New(Config{Hosts: []string{"https://a.example"}, Store: &stuckStore{}, Now: func() time.Time { return now }})
+	in := New(Config{Hosts: []upstream.Endpoint{{URL: "https://a.example"}}, Store: &stuckStore{}, Now: func() time.Time { return now }})
 	h := in.hosts[0]
 	gone := errors.New("it answers 502")
 	refuse := func() {
@@ -114,8 +115,12 @@ func TestReplayRate(t *testing.T) {
 	if r := p.get(now, false); r.Rate != 2000 {
 		t.Errorf("after as many seconds as it is measured over, twice as fast: %+v", r)
 	}
+	unread := &progress{p: p.p, came: p.came, second: p.second, heard: p.heard} // get is not called until the end
 	before := p.get(now, false).Rate
-	for range rateSeconds {
+	for i := range rateSeconds {
+		if want := unread.get(now, false); i == rateSeconds/2 && p.get(now, false) != want {
+			t.Errorf("the progress is %+v, and %+v after earlier calls of get", want, p.get(now, false))
+		}
 		now = now.Add(time.Second)
 		rate := p.get(now, false).Rate
 		if rate > before {
@@ -128,6 +133,16 @@ func TestReplayRate(t *testing.T) {
 	}
 	if r := p.get(now, true); r.Waiting != 0 {
 		t.Errorf("while weft is busy: %+v", r)
+	}
+	if r := p.get(now, false); r.Waiting != 15.001 {
+		t.Errorf("a call of get while weft is busy changes the next one: %+v", r)
+	}
+	p.pushed(now)
+	if r := p.get(now.Add(stalledAfter-1), false); r.Waiting != 0 {
+		t.Errorf("just after weft was busy: %+v", r)
+	}
+	if r := p.get(now.Add(stalledAfter), false); r.Waiting != stalledAfter.Seconds() {
+		t.Errorf("long after weft was busy: %+v", r)
 	}
 	p.fetched(100, now.Add(time.Hour))
 	if r := p.get(now.Add(time.Hour), false); r.Waiting != 0 || r.Rate != 0 || r.BytesDone != 100 {

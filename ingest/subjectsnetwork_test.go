@@ -15,6 +15,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // subjectModel is the model of an index of the links to some subjects, which it looks at one by one.
@@ -94,7 +95,7 @@ func TestSubjectsOfNetwork(t *testing.T) {
 			dir := t.TempDir()
 			store := openStore(t, dir)
 			defer func() { _ = store.Close() }()
-			cfg := ingest.Config{Hosts: []string{server.URL()}, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond,
+			cfg := ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, From: ingest.From{Start: true}, Fill: 50 * time.Millisecond,
 				FillRecords: int(seed) * 1000} // of the second seed, in parts
 			var choice ingest.SliceConfig
 			begin := func(list ...[]string) *follower {
@@ -163,7 +164,7 @@ func TestOtherRecordsCostNoRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, ingest.Config{Hosts: []string{server.URL()}, Store: store, From: ingest.From{Start: true},
+	f := follow(t, ingest.Config{Hosts: []upstream.Endpoint{{URL: server.URL()}}, Store: store, From: ingest.From{Start: true},
 		Slice: slice})
 	untilCaughtUp(t, store, server)
 	f.stop()

@@ -103,7 +103,7 @@ func defaultPort(scheme []byte) string {
 // appendAuthority appends [userinfo@]host[:port] with the host in lower case and an IPv6 address in netip's form of
 // RFC 5952. It drops defaultPort, which is "" for schemes other than http and https. Only those two need a host.
 func appendAuthority(dst []byte, s, defaultPort string) ([]byte, bool) {
-	ok := true
+	var ok bool
 	if i := strings.IndexByte(s, '@'); i >= 0 {
 		dst, ok = appendPart(dst, s[:i], inUserinfo)
 		if !ok {

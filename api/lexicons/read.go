@@ -34,7 +34,7 @@ func (t *Table) Read(r io.Reader, s *Schema) (any, error) {
 	v, err := in.value(s, "", 0)
 	if err == nil {
 		_, err = in.dec.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return v, text.end()
 		}
 		if err == nil {

@@ -34,6 +34,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/upstream"
 )
 
 var (
@@ -159,8 +160,8 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	follower := ingest.New(ingest.Config{Hosts: []string{url}, Store: timed, From: ingest.From{Start: true}, Slice: slice,
-		Metrics: prometheus.NewRegistry()})
+	follower := ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: url}}, Store: timed,
+		From: ingest.From{Start: true}, Slice: slice, Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	before := usage()

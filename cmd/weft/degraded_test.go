@@ -9,6 +9,7 @@ import (
 
 	"weft.dev/weft/db"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestWriterDegraded: a writer without events reports that. A paused writer reports the pause and its remedy, but no
@@ -24,7 +25,7 @@ func TestWriterDegraded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &writer{store: store, ingest: ingest.New(ingest.Config{Hosts: []string{"http://127.0.0.1:1"}, Store: store})}
+		w := &writer{store: store, ingest: ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "http://127.0.0.1:1"}}, Store: store})}
 		if why := w.degraded(); !strings.Contains(why, "no event has been read yet: not following") {
 			t.Errorf("at the start: %q", why)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/extract"
 	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/upstream"
 )
 
 const demoDescription = `
@@ -99,7 +101,7 @@ func runDemo(ctx context.Context, cmd *cli.Command, stdout, stderr io.Writer) er
 	popular := popularTargets(sim.NewNetwork(network), demoBacklog)
 
 	w := &writer{writerConfig: writerConfig{
-		jetstream: []string{server.URL()}, from: ingest.From{Start: true}, db: db.Config{Dir: dir, Bodies: bodies},
+		jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true}, db: db.Config{Dir: dir, Bodies: bodies},
 	}}
 	g := newGroup(ctx, config.logger)
 	config.ready = func(d *daemon) {
@@ -220,15 +222,16 @@ func printCounts(ctx context.Context, w io.Writer, store *db.Store, popular []li
 		if err != nil {
 			return ignoreCancel(ctx, err)
 		}
-		line := fmt.Sprintf("after %10s  %9d links  %7.0f/s   %8d records  %7d accounts",
+		perSecond := humanize.Figure(math.Round(float64(st.Links-last.Links) / demoEvery.Seconds()))
+		line := fmt.Sprintf("after %10s  %9s links  %7s/s   %8s records  %7s accounts",
 			humanize.Duration(max(time.Since(began).Round(time.Second), time.Second)),
-			st.Links, float64(st.Links-last.Links)/demoEvery.Seconds(), st.Records, st.Actors)
+			humanize.Number(st.Links), perSecond, humanize.Number(st.Records), humanize.Number(st.Actors))
 		if len(popular) > 1 { // an account gains followers long after a post has stopped gaining likes
 			followers, err := store.CountLinks(ctx, popular[1].target, popular[1].source)
 			if err != nil {
 				return ignoreCancel(ctx, err)
 			}
-			line += fmt.Sprintf("   %d follow the most followed account", followers)
+			line += fmt.Sprintf("   %s follow the most followed account", humanize.Number(followers))
 		}
 		fmt.Fprintln(w, line)
 		last = st

@@ -18,6 +18,7 @@ import (
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestDocuments: docs/configuration.md matches the flags, and docs/metrics.md matches the registry.
@@ -127,7 +128,7 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 	registry.MustRegister(newFollowMetrics(nil), newReplicaMetrics(replica.New(replica.ReplicatorConfig{})))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
-	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
+	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store, Metrics: registry})
 	return registry
 }
 

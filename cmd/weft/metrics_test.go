@@ -13,6 +13,7 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/restore"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestCheckpointMetrics: the metrics match the outcomes of the checkpoints.
@@ -68,7 +69,7 @@ func TestCountersFromTheStart(t *testing.T) {
 	registry.MustRegister(newStoreMetrics(&store.Index), newCheckpointMetrics(store))
 	restore.NewVerifier(restore.VerifierConfig{Metrics: registry})
 	api.New(api.Config{Store: store, Metrics: registry})
-	ingest.New(ingest.Config{Hosts: []string{"upstream.example"}, Store: store, Metrics: registry})
+	ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://upstream.example"}}, Store: store, Metrics: registry})
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descs)

@@ -17,6 +17,7 @@ import (
 	"weft.dev/weft/db/replica"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 func TestProgressBar(t *testing.T) {
@@ -109,13 +110,13 @@ func TestWaitsAreNamed(t *testing.T) {
 		log    string
 	}{
 		{"an upstream", func(t *testing.T, address string) source {
-			return &writer{writerConfig: writerConfig{jetstream: []string{"http://" + address}, from: ingest.From{Start: true},
+			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}}, from: ingest.From{Start: true},
 				db: db.Config{Dir: t.TempDir()}}}
 		}, "waiting for an upstream to list its archive", "opening the data directory"},
 		{"a replica", func(t *testing.T, address string) source {
 			dir := t.TempDir()
 			c := silentReplica(t, address, dir)
-			return &writer{writerConfig: writerConfig{jetstream: []string{"http://" + address}, replica: &c,
+			return &writer{writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: "http://" + address}}, replica: &c,
 				db: db.Config{Dir: dir}}}
 		}, "waiting for the replica's answer and its lease", "waiting for its answer and its lease"},
 		{"a primary's replica", func(t *testing.T, address string) source {

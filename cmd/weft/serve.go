@@ -172,7 +172,7 @@ func writerOf(cmd *cli.Command, upstreams []upstream.Address) (*writer, error) {
 		return nil, err
 	}
 	return &writer{writerConfig: writerConfig{
-		jetstream: cmd.StringSlice("jetstream"), jetstreamKey: cmd.String("jetstream-key"), from: from, yes: cmd.Bool("yes"),
+		jetstream: endpointsOf(upstreams), jetstreamKey: cmd.String("jetstream-key"), from: from, yes: cmd.Bool("yes"),
 		db: store, checkpointSet: cmd.IsSet("checkpoint"),
 		slice: slice, filter: filter, change: change, files: sliceFilesOf(cmd, upstreams),
 		replica: replicate, replicaAlarm: cmd.Duration("replica-alarm"), verifyEvery: cmd.Duration("verify-every"),
@@ -231,6 +231,14 @@ func upstreamsOf(hosts []string) ([]upstream.Address, error) {
 		out = append(out, u)
 	}
 	return out, nil
+}
+
+func endpointsOf(upstreams []upstream.Address) []upstream.Endpoint {
+	var out []upstream.Endpoint
+	for _, u := range upstreams {
+		out = append(out, u.Endpoint)
+	}
+	return out
 }
 
 // urlsOf lists upstreams without their passwords.

@@ -20,6 +20,7 @@ import (
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
 	"weft.dev/weft/ingest/sim/truth"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // sliceOfArgs reads the flags of a slice.
@@ -143,7 +144,7 @@ func TestSubjectsFollowTheirFile(t *testing.T) {
 		files.hangups = hangups
 		files.every = 10 * time.Millisecond
 		w = &writer{store: store, logger: slog.New(slog.DiscardHandler), writerConfig: writerConfig{
-			jetstream: []string{server.URL()}, slice: c, files: files}}
+			jetstream: []upstream.Endpoint{{URL: server.URL()}}, slice: c, files: files}}
 		w.filter, err = ingest.NewSlice(c)
 		if err != nil {
 			t.Fatal(err)
@@ -281,7 +282,7 @@ func TestPurgeWaitsForRoom(t *testing.T) {
 	}
 	w := &writer{store: store, logger: slog.New(slog.DiscardHandler),
 		writerConfig: writerConfig{slice: config, filter: filter},
-		ingest:       ingest.New(ingest.Config{Hosts: []string{"https://up.example"}, Store: store})}
+		ingest:       ingest.New(ingest.Config{Hosts: []upstream.Endpoint{{URL: "https://up.example"}}, Store: store})}
 	if err := w.applySlice(t.Context()); err != nil {
 		t.Fatal(err)
 	}

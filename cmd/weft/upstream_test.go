@@ -12,6 +12,7 @@ import (
 	"weft.dev/weft/db/apply"
 	"weft.dev/weft/ingest"
 	"weft.dev/weft/ingest/sim"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // TestGapsCommand lists and retries gaps, also of an open index.
@@ -159,7 +160,7 @@ func TestPlanAsksForYes(t *testing.T) {
 	}
 	defer store.Close()
 	s := &writer{store: store, logger: slog.New(slog.DiscardHandler),
-		writerConfig: writerConfig{jetstream: []string{server.URL()}, from: ingest.From{Start: true}, yesAbove: 1000}}
+		writerConfig: writerConfig{jetstream: []upstream.Endpoint{{URL: server.URL()}}, from: ingest.From{Start: true}, yesAbove: 1000}}
 	if err := s.planBackfill(t.Context()); err == nil || !strings.Contains(err.Error(), "3 segments") ||
 		!strings.Contains(err.Error(), "5,000 events") || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("without --yes: %v", err)

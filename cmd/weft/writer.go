@@ -17,12 +17,13 @@ import (
 	"weft.dev/weft/db"
 	"weft.dev/weft/db/replica/config"
 	"weft.dev/weft/ingest"
+	"weft.dev/weft/ingest/upstream"
 )
 
 // writerConfig configures a writer. Only jetstream and db.Dir are required.
 type writerConfig struct {
-	jetstream     []string // upstreams in order of preference
-	jetstreamKey  string   // key of the archive; "": none
+	jetstream     []upstream.Endpoint // upstreams in order of preference
+	jetstreamKey  string              // key of the archive; "": none
 	from          ingest.From
 	db            db.Config
 	checkpointSet bool // --checkpoint is set, so that a replica does not change the rule

@@ -171,7 +171,7 @@ func (c *subscriber) serve(w http.ResponseWriter, r *http.Request, protocols []s
 	if err != nil {
 		return // Accept has answered
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a hijacked request's context ends by itself
 	defer cancel()
 	c.conn = conn
