@@ -71,7 +71,8 @@ func Figure(v float64) string {
 }
 
 // Duration returns a duration in the unit that fits, or in two: "250 ms", "1.5 s", "90 s", "3 min 20 s", "45 min",
-// "3 h 20 min", "30 h", "330 days". It is for all durations that people read. Negative ones count as 0.
+// "3 h 20 min", "30 h", "330 days". Whole seconds have no decimal: "1 s". It is for all durations that people read.
+// Negative ones count as 0.
 func Duration(d time.Duration) string {
 	s := max(d, 0).Seconds()
 	whole := int64(math.Round(s))
@@ -79,7 +80,7 @@ func Duration(d time.Duration) string {
 	switch {
 	case s < 0.9995:
 		return fmt.Sprintf("%.0f ms", s*1000)
-	case s < 9.95:
+	case s < 9.95 && d%time.Second != 0:
 		return fmt.Sprintf("%.1f s", s)
 	case whole < 120:
 		return fmt.Sprintf("%d s", whole)

@@ -19,7 +19,7 @@ func TestHumanize(t *testing.T) {
 		{Short(999), "999"}, {Short(1234), "1.23k"}, {Short(12_345_678), "12.3M"}, {Short(999_600), "1.00M"},
 		{Short(123e9), "123G"},
 		{Figure(1.25), "1.2"}, {Figure(3), "3"}, {Figure(1234.4), "1,234"},
-		{Seconds(-1), "0 ms"}, {Seconds(0.25), "250 ms"}, {Seconds(0.9996), "1.0 s"}, {Seconds(1.5), "1.5 s"},
+		{Seconds(-1), "0 ms"}, {Seconds(0.25), "250 ms"}, {Seconds(0.9996), "1.0 s"}, {Seconds(1), "1 s"}, {Seconds(9), "9 s"}, {Seconds(1.5), "1.5 s"},
 		{Seconds(9.96), "10 s"},
 		{Seconds(90), "90 s"}, {Seconds(119.7), "2 min"}, {Seconds(200), "3 min 20 s"}, {Seconds(599.7), "10 min"},
 		{Seconds(3599), "60 min"}, {Seconds(2 * 3600), "2 h"}, {Seconds(3*3600 + 1230), "3 h 21 min"},

@@ -214,10 +214,10 @@ func (p *statusPage) indexFacts() []fact {
 				"compactions, without replication. Lower is better.", false})
 	}
 	if p.Degraded != "" {
-		facts = append([]fact{{"Degraded", "yes", p.Degraded + ". Counts and lists still answer.", true}}, facts...)
+		facts = append([]fact{{"Degraded", "yes", humanize.Capital(p.Degraded) + ". Counts and lists still answer.", true}}, facts...)
 	}
 	if i.Failed != "" {
-		facts = append([]fact{{"Writing has stopped", "error", i.Failed + ". Queries still work. Fix the cause and start " +
+		facts = append([]fact{{"Writing has stopped", "error", humanize.Capital(i.Failed) + ". Queries still work. Fix the cause and start " +
 			"weft again: it resumes from the last commit.", true}}, facts...)
 	}
 	return facts
@@ -319,17 +319,17 @@ func replicationFacts(r *wire.Replication) []fact {
 	verified := fact{"Last verified restore", "none yet",
 		"weft verify restores a copy and checks it. serve --verify-every does so regularly.", false}
 	if v := r.Verification; v != nil {
-		verified.Value = string(v.Outcome) + ", " + v.EndedAt.UTC().Format("2006-01-02 15:04 UTC")
+		verified.Value = string(v.Outcome) + ", " + utc(v.EndedAt.UnixMicro())
 		verified.Note = fmt.Sprintf("weft restored a copy up to log row %s, with %s. The copy was %s old.",
 			position(v.LogSeq), humanize.Count(int64(v.Segments), "segment"), humanize.Seconds(v.AgeSeconds))
 		if v.Outcome != wire.VerificationOK {
-			verified.Note = strings.Join(v.Faults, "; ")
+			verified.Note = humanize.Capital(strings.Join(v.Faults, "; "))
 			verified.Bad = true
 		}
 	}
 	facts = append(facts, verified)
 	if r.LastError != "" {
-		facts = append(facts, fact{"Last failure", r.LastErrorAt, r.LastError, r.State == "failing"})
+		facts = append(facts, fact{"Last failure", moment(r.LastErrorAt), humanize.Capital(r.LastError), r.State == "failing"})
 	}
 	return facts
 }
@@ -354,7 +354,7 @@ func followingFacts(f *wire.Following) []fact {
 			" to download before this server shows the newer state.", false},
 	}
 	if f.LastError != "" {
-		facts = append(facts, fact{"Last failure", f.LastErrorAt, f.LastError, f.State == "failing"})
+		facts = append(facts, fact{"Last failure", moment(f.LastErrorAt), humanize.Capital(f.LastError), f.State == "failing"})
 	}
 	return facts
 }
@@ -363,7 +363,7 @@ func lastSuccess(r *wire.Replication) string {
 	if r.LastSuccess == "" {
 		return "weft has uploaded nothing to " + r.Replica + " yet."
 	}
-	return "Last upload to " + r.Replica + ": " + r.LastSuccess + "."
+	return "Last upload to " + r.Replica + ": " + moment(r.LastSuccess) + "."
 }
 
 // The box of a curve.

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"html/template"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -15,9 +16,9 @@ import (
 
 // templateFuncs format values in templates.
 var templateFuncs = template.FuncMap{
-	"num": humanize.Number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor,
+	"num": number, "short": humanize.Short, "did": shortDID, "initials": initials, "dye": avatarColor,
 	"thread":  sourceColor,
-	"explore": explore, "utc": utc, "position": position, "kind": kindText, "target": targetText,
+	"explore": explore, "utc": utc, "moment": moment, "position": position, "kind": kindText, "target": targetText,
 	"plural": humanize.Plural, "top": func() string { return topAddress("", 24) },
 }
 
@@ -76,6 +77,18 @@ func explore(target string) string { return routes.LinksAll.Path + "?" + form("t
 
 // utc formats a time in microseconds since 1970, to the second, with its date and zone.
 func utc(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// number formats an int, an int64 or what a pointer to one points to, with commas.
+func number(n any) string { return humanize.Number(reflect.Indirect(reflect.ValueOf(n)).Int()) }
+
+// moment formats a time of an answer, in RFC 3339, as utc does. It returns a text of another form unchanged.
+func moment(text string) string {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return text
+	}
+	return utc(at.UnixMicro())
+}
 
 // kindText describes the kind of a target.
 func kindText(target string) string {
