@@ -21,6 +21,17 @@ func uri(path, parameters string) (string, error) {
 	return "file://" + (&url.URL{Path: filepath.ToSlash(abs)}).EscapedPath() + "?" + parameters, nil
 }
 
+// openReadOnly opens a complete file with SQLite. It is immutable, so that SQLite takes no locks and looks for no
+// journal. No mmap: a disk error would kill the process.
+func openReadOnly(path string) (*sql.DB, error) {
+	name, err := uri(path, "mode=ro&immutable=1&_pragma=cache_size(-64)&_pragma=mmap_size(0)&_pragma=query_only(1)"+
+		"&_pragma=cell_size_check(1)&_pragma=trusted_schema(0)")
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", name)
+}
+
 // fileWriter writes the tables of a new file in one transaction.
 type fileWriter struct {
 	db      *sql.DB

@@ -2,21 +2,14 @@ package segment
 
 import (
 	"bytes"
-	"database/sql"
-	"fmt"
 
 	"weft.dev/weft/db/lsm"
 )
 
-const (
-	// readAhead is the number of blocks that a long iteration reads in one query, about 64 KiB compressed: a query
-	// costs as much as decoding one or two blocks.
-	readAhead = 16
-	// longScan is the number of blocks after which an iteration counts as long and bypasses the cache.
-	longScan = 16
-)
+// longScan is the number of blocks after which an iteration counts as long and bypasses the cache.
+const longScan = 16
 
-// Iterate implements lsm.Run. An iteration over the whole run bypasses the cache and reads ahead from the start.
+// Iterate implements lsm.Run. An iteration over the whole run bypasses the cache.
 func (r *Run) Iterate(from, to []byte, reverse bool) (lsm.Iterator, error) {
 	if r.head.Entries == 0 {
 		return nil, nil
@@ -55,7 +48,6 @@ type runIterator struct {
 	step         int64 // 1 or -1
 	visited      int   // blocks
 	last         bool  // the current block reaches the end of the range
-	ahead        [][]byte
 }
 
 // Next implements lsm.Iterator.
@@ -113,7 +105,7 @@ func (it *runIterator) openBlock() (bool, error) {
 	return in != nil, nil
 }
 
-// decode returns the next block: through the cache in a short iteration, by read-ahead in a long one.
+// decode returns the next block: through the cache in a short iteration.
 func (it *runIterator) decode() (*lsm.Block, error) {
 	if it.visited <= longScan {
 		c, err := it.run.dataBlock(it.id)
@@ -122,60 +114,5 @@ func (it *runIterator) decode() (*lsm.Block, error) {
 		}
 		return c.block(), nil
 	}
-	if len(it.ahead) == 0 {
-		if err := it.readAhead(); err != nil {
-			return nil, it.run.readError(tableBlocks, it.id, err)
-		}
-	}
-	data := it.ahead[0]
-	it.ahead = it.ahead[1:]
-	block, err := decodeNonEmpty(data)
-	if err != nil {
-		return nil, it.run.readError(tableBlocks, it.id, err)
-	}
-	return block, nil
-}
-
-// readAhead reads the next blocks with one query into it.ahead, in the direction of the iteration, with their checksums
-// verified. The query is closed at once, so that an abandoned iterator holds no connection.
-func (it *runIterator) readAhead() error {
-	n := min(readAhead, (it.end-it.id)*it.step)
-	lo := min(it.id, it.id+(n-1)*it.step)
-	rows, err := queryRetry(it.run.segment.blockRange, lo, lo+n-1)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	it.ahead = make([][]byte, n)
-	for i := range n {
-		if !rows.Next() {
-			break
-		}
-		var id int64
-		var row sql.RawBytes
-		if err := rows.Scan(&id, &row); err != nil {
-			return err
-		}
-		if id != lo+i {
-			return fmt.Errorf("%w: row %d is missing", errDamaged, lo+i)
-		}
-		data, err := stripChecksum(bytes.Clone(row), func(data []byte) uint64 { return rowSum(tableBlocks, id, data) })
-		if err != nil {
-			return fmt.Errorf("row %d: %w", id, err)
-		}
-		at := i
-		if it.step < 0 {
-			at = n - 1 - i
-		}
-		it.ahead[at] = data
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	for i, data := range it.ahead {
-		if data == nil {
-			return fmt.Errorf("%w: row %d is missing", errDamaged, it.id+int64(i)*it.step)
-		}
-	}
-	return nil
+	return it.run.readBlock(tableBlocks, it.id)
 }

@@ -1,51 +1,32 @@
 package segment
 
 import (
-	"database/sql"
-	"errors"
+	"bytes"
 	"fmt"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
 	"weft.dev/weft/db/lsm"
 )
 
-// queryRetry runs a query and retries while SQLite cannot open a further connection: the first connection stays open
-// and becomes free.
-func queryRetry(s *sql.Stmt, args ...any) (*sql.Rows, error) {
-	wait := time.Millisecond
-	waited := time.Duration(0)
-	for {
-		rows, err := s.Query(args...)
-		if err == nil || !isCantOpen(err) || waited >= busyWait {
-			return rows, err
-		}
-		time.Sleep(wait)
-		waited += wait
-		wait *= 2
-	}
-}
-
-// isCantOpen reports whether an error is SQLITE_CANTOPEN.
-func isCantOpen(err error) bool {
-	const code = 14 // SQLITE_CANTOPEN
-	var e interface{ Code() int }
-	return errors.As(err, &e) && e.Code()&0xff == code
-}
-
 // readRow reads a row and passes its verified content to use. The content is valid until use returns.
 func (r *Run) readRow(t table, id int64, use func(data []byte) error) error {
-	rows, err := queryRetry(r.segment.byID[t], id)
-	if err == nil {
-		err = oneRow(rows, func(row []byte) error {
-			data, err := stripChecksum(row, func(data []byte) uint64 { return rowSum(t, id, data) })
-			if err != nil {
-				return err
-			}
-			return use(data)
-		})
+	file := r.segment.file.reader()
+	defer file.release()
+	var columns [2]field // id, data
+	err := r.segment.rows[t].read(file, id, columns[:])
+	if err != nil {
+		return r.readError(t, id, err)
 	}
+	row, err := columns[1].blob()
+	if err != nil {
+		return r.readError(t, id, err)
+	}
+	data, err := stripChecksum(row, func(data []byte) uint64 { return rowSum(t, id, data) })
+	if err != nil {
+		return r.readError(t, id, err)
+	}
+	err = use(data)
 	if err != nil {
 		return r.readError(t, id, err)
 	}
@@ -55,22 +36,6 @@ func (r *Run) readRow(t table, id int64, use func(data []byte) error) error {
 // readError adds the row to the error of a read.
 func (r *Run) readError(t table, id int64, err error) error {
 	return fmt.Errorf("segment: read row %d of %s of run %d of %s: %w", id, t, r.head.ID, r.segment.path, err)
-}
-
-// oneRow passes the only column of the only row to use, without a copy.
-func oneRow(rows *sql.Rows, use func([]byte) error) error {
-	defer func() { _ = rows.Close() }()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: it is missing", errDamaged)
-	}
-	var data sql.RawBytes
-	if err := rows.Scan(&data); err != nil {
-		return err
-	}
-	return use(data)
 }
 
 // errEmpty is the error for a block without entries, which the writer never makes.
@@ -176,18 +141,41 @@ func (r *Run) set(prefix []byte) (*distinct.Set, error) {
 	return set, nil
 }
 
-// readSet reads the set of a list from the file; nil when there is none.
+// readSet reads the set of a list from the file; nil when there is none. The sets of a run are consecutive rows in the
+// order of their prefixes.
 func (r *Run) readSet(prefix []byte) (*distinct.Set, error) {
-	rows, err := queryRetry(r.segment.set, r.head.ID, prefix)
-	if err != nil {
+	file := r.segment.file.reader()
+	defer file.release()
+	var columns [3]field // run, prefix, data
+	// The header of a row, its run, and as much of its prefix as the comparison needs.
+	limit := len(prefix) + 64
+	lo, hi := r.firstSet, r.firstSet+r.head.Sets
+	for lo < hi {
+		id := lo + (hi-lo)/2
+		if err := r.segment.sets.readSome(file, id, limit, columns[:]); err != nil {
+			return nil, fmt.Errorf("row %d: %w", id, err)
+		}
+		order := bytes.Compare(columns[1].data, prefix)
+		if order == 0 {
+			return r.parseSet(file, id, prefix)
+		}
+		if order < 0 {
+			lo = id + 1
+		} else {
+			hi = id
+		}
+	}
+	return nil, nil
+}
+
+// parseSet returns the set of a row.
+func (r *Run) parseSet(file *reader, id int64, prefix []byte) (*distinct.Set, error) {
+	var columns [3]field // run, prefix, data
+	if err := r.segment.sets.read(file, id, columns[:]); err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	if !rows.Next() {
-		return nil, rows.Err()
-	}
-	var row []byte
-	if err := rows.Scan(&row); err != nil {
+	row, err := columns[2].blob()
+	if err != nil {
 		return nil, err
 	}
 	data, err := stripChecksum(row, func(data []byte) uint64 { return setSum(r.head.ID, prefix, data) })

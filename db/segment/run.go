@@ -16,6 +16,8 @@ type Run struct {
 	head    runHead
 	kind    Kind
 	minutes *roaring.Bitmap // nil: keys have no minutes
+
+	firstSet int64 // row of its first set; the others follow it
 }
 
 var _ lsm.Run = (*Run)(nil)

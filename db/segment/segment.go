@@ -1,15 +1,10 @@
 package segment
 
 import (
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"weft.dev/weft/db/distinct"
@@ -18,36 +13,19 @@ import (
 
 // Segment is an open segment file. It is safe for concurrent use.
 type Segment struct {
-	path       string
-	db         *sql.DB
-	byID       [tableFilters + 1]*sql.Stmt // one row of a table
-	blockRange *sql.Stmt                   // consecutive rows of blocks
-	set        *sql.Stmt
-	cache      *Cache
-	id         uint64 // in the cache
-	head       head
-	info       Info
-	runs       map[int]*Run
+	path  string
+	file  *sqliteFile
+	rows  [tableFilters + 1]*btree // of numbered tables
+	sets  *btree
+	cache *Cache
+	id    uint64 // in the cache
+	head  head
+	info  Info
+	runs  map[int]*Run
 }
 
 // lastID is the ID of the segment that was opened last in this process.
 var lastID atomic.Uint64
-
-const (
-	// connections is the number of concurrent reads of one file. Further readers wait for microseconds, because the
-	// cache holds the blocks in use. The connections stay open, so that open files remain readable when the process
-	// runs out of file descriptors.
-	connections = 2
-	// busyWait is how long a reader waits for another's connection when it cannot open one. A connection is in use only
-	// for the time of reading 16 blocks.
-	busyWait = 2 * time.Second
-)
-
-// readParameters: immutable, so that SQLite takes no locks and looks for no journal; 64 KiB of SQLite's own cache,
-// which hold the upper pages of its B-trees. No mmap: a disk error would kill the process in place of failing one
-// query.
-const readParameters = "mode=ro&immutable=1&_pragma=cache_size(-64)&_pragma=mmap_size(0)&_pragma=query_only(1)" +
-	"&_pragma=cell_size_check(1)&_pragma=trusted_schema(0)"
 
 // Open opens a segment. kinds describes the runs by ID; a run that is not in kinds is an error, and so is a file that
 // is truncated, has a damaged head, or has an unsupported format. A file that is not there, or is removed meanwhile, is
@@ -56,48 +34,38 @@ func Open(path string, kinds map[int]Kind, cache *Cache) (*Segment, error) {
 	s := &Segment{path: path, cache: cache, id: lastID.Add(1), runs: map[int]*Run{}}
 	if err := s.open(kinds); err != nil {
 		_ = s.Close()
-		_, gone := os.Stat(path)
-		if errors.Is(gone, fs.ErrNotExist) { // SQLite says only that it is unable to open it
-			err = gone
-		}
 		return nil, fmt.Errorf("segment: open %s: %w", path, err)
 	}
 	return s, nil
 }
 
-func (s *Segment) open(kinds map[int]Kind) error {
-	size, err := readHeader(s.path)
+func (s *Segment) open(kinds map[int]Kind) (err error) {
+	s.file, err = openFile(s.path)
 	if err != nil {
 		return err
 	}
-	name, err := uri(s.path, readParameters)
-	if err != nil {
+	r := s.file.reader()
+	defer r.release()
+	if err := s.readTables(r); err != nil {
 		return err
 	}
-	s.db, err = sql.Open("sqlite", name)
-	if err != nil {
-		return err
-	}
-	s.db.SetMaxOpenConns(connections)
-	s.db.SetMaxIdleConns(connections)
-	if err := s.readHead(); err != nil {
-		return err
-	}
-	s.info.Bytes = size
+	s.info.Bytes = s.file.size
+	firstSet := int64(1)
 	for _, h := range s.head.Runs {
 		kind, ok := kinds[h.ID]
 		if !ok {
 			return fmt.Errorf("%w: it has an unknown run %d", errNotSegment, h.ID)
 		}
-		if err := s.addRun(h, kind); err != nil {
+		if err := s.addRun(h, kind, firstSet); err != nil {
 			return err
 		}
+		firstSet += h.Sets
 	}
-	return s.prepare()
+	return nil
 }
 
-func (s *Segment) addRun(h runHead, kind Kind) (err error) {
-	r := &Run{id: lsm.NewRunID(), segment: s, head: h, kind: kind}
+func (s *Segment) addRun(h runHead, kind Kind, firstSet int64) (err error) {
+	r := &Run{id: lsm.NewRunID(), segment: s, head: h, kind: kind, firstSet: firstSet}
 	if kind.Minute != nil {
 		if h.Minutes == nil {
 			return fmt.Errorf("%w: it is format 1 of a development build, without minutes: "+
@@ -113,9 +81,47 @@ func (s *Segment) addRun(h runHead, kind Kind) (err error) {
 	return nil
 }
 
-func (s *Segment) readHead() error {
-	var data, sum []byte
-	if err := s.db.QueryRow("SELECT data, sum FROM head WHERE id = 1").Scan(&data, &sum); err != nil {
+// readTables reads where the tables are, from SQLite's table of tables on page 1, and the head.
+func (s *Segment) readTables(r *reader) error {
+	tables := map[string]*btree{"head": nil, "blocks": nil, "nodes": nil, "filters": nil, "sets": nil}
+	schema := &btree{file: s.file, root: 1}
+	for id, found := int64(1), 0; found < len(tables); id++ {
+		var columns [5]field // type, name, tbl_name, rootpage, sql
+		if err := schema.read(r, id, columns[:]); err != nil {
+			return fmt.Errorf("read its tables: row %d: %w", id, err)
+		}
+		name, err := columns[1].text()
+		if err != nil {
+			return fmt.Errorf("read its tables: row %d: %w", id, err)
+		}
+		if t, ok := tables[string(name)]; !ok || t != nil {
+			continue // an index
+		}
+		root, err := columns[3].number()
+		if err != nil || root > int64(s.file.pages) {
+			return fmt.Errorf("%w: the place of table %s", errDamaged, name)
+		}
+		tables[string(name)] = &btree{file: s.file, root: uint32(root)}
+		found++
+	}
+	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
+		s.rows[t] = tables[t.String()]
+	}
+	s.sets = tables["sets"]
+	return s.readHead(r, tables["head"])
+}
+
+func (s *Segment) readHead(r *reader, t *btree) error {
+	var columns [3]field // id, data, sum
+	if err := t.read(r, 1, columns[:]); err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	data, err := columns[1].text()
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	sum, err := columns[2].blob()
+	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
 	if len(sum) != sumSize || binary.BigEndian.Uint64(sum) != xxhash.Sum64(data) {
@@ -125,21 +131,6 @@ func (s *Segment) readHead() error {
 		return fmt.Errorf("%w: its head: %w", errDamaged, err)
 	}
 	return nil
-}
-
-func (s *Segment) prepare() (err error) {
-	for _, t := range []table{tableBlocks, tableNodes, tableFilters} {
-		s.byID[t], err = s.db.Prepare("SELECT data FROM " + t.String() + " WHERE id = ?")
-		if err != nil {
-			return err
-		}
-	}
-	s.blockRange, err = s.db.Prepare("SELECT id, data FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id")
-	if err != nil {
-		return err
-	}
-	s.set, err = s.db.Prepare("SELECT data FROM sets WHERE run = ? AND prefix = ?")
-	return err
 }
 
 // Run returns the run with this ID; nil when the file has none.
@@ -163,17 +154,20 @@ const spaceSamples = 256
 // spaceSamples blocks, and extrapolated from evenly spaced blocks for a larger one. The rest of the file is indexes,
 // filters and sets.
 func (s *Segment) Space() (map[int]int64, error) {
+	r := s.file.reader()
+	defer r.release()
 	space := map[int]int64{}
 	for _, h := range s.head.Runs {
 		n := min(h.Blocks, spaceSamples)
 		sum := int64(0)
 		for i := range n {
 			id := h.First + i*h.Blocks/n
-			var size int64
-			if err := s.db.QueryRow("SELECT length(data) FROM blocks WHERE id = ?", id).Scan(&size); err != nil {
+			var columns [2]field // id, data
+			// The header of a row is shorter than 32 bytes.
+			if err := s.rows[tableBlocks].readSome(r, id, 32, columns[:]); err != nil {
 				return nil, fmt.Errorf("segment: size of row %d of blocks of %s: %w", id, s.path, err)
 			}
-			sum += size
+			sum += int64(columns[1].size)
 		}
 		if n > 0 {
 			space[h.ID] = sum * h.Blocks / n
@@ -184,16 +178,10 @@ func (s *Segment) Space() (map[int]int64, error) {
 
 // Close closes the file. No reads may be in progress or follow. Results of earlier reads stay valid.
 func (s *Segment) Close() error {
-	if s.db == nil {
+	if s.file == nil {
 		return nil
 	}
-	var errs []error
-	for _, st := range append(s.byID[:], s.blockRange, s.set) {
-		if st != nil {
-			errs = append(errs, st.Close())
-		}
-	}
-	if err := errors.Join(append(errs, s.db.Close())...); err != nil {
+	if err := s.file.file.Close(); err != nil {
 		return fmt.Errorf("segment: close %s: %w", s.path, err)
 	}
 	return nil

@@ -121,14 +121,11 @@ func BenchmarkTable(b *testing.B) {
 						b.Fatal(err)
 					}
 					for i := 0; b.Loop(); i++ {
-						rows, err := find.Query(sm.target.some(i))
-						if err != nil {
+						var row []byte
+						if err := find.QueryRow(sm.target.some(i)).Scan(&row); err != nil {
 							b.Fatal(err)
 						}
-						if err := oneRow(rows, func(row []byte) error {
-							_, err := decodeBlock(row[sumSize:])
-							return err
-						}); err != nil {
+						if _, err := decodeBlock(row[sumSize:]); err != nil {
 							b.Fatal(err)
 						}
 					}
